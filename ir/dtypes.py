@@ -1,0 +1,67 @@
+"""Element types: between the numpy dtypes and ONNX enum values that GraphSurgeon mixes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+_FLOATS = frozenset(
+    {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
+)
+_HALVES = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
+_BITS = {
+    TensorProto.UINT4: 4,
+    TensorProto.INT4: 4,
+    getattr(TensorProto, "FLOAT4E2M1", -1): 4,
+    getattr(TensorProto, "UINT2", -2): 2,
+    getattr(TensorProto, "INT2", -3): 2,
+}
+
+
+def elem_type(dtype: Any) -> int:
+    """Return the ONNX `TensorProto.DataType` of a numpy dtype, or of an enum value as it is."""
+    if isinstance(dtype, int):
+        return dtype
+    dtype = np.dtype(dtype)
+    if dtype.kind in "OUS":
+        return int(TensorProto.STRING)
+    return int(onnx.helper.np_dtype_to_tensor_dtype(dtype))
+
+
+def numpy_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return the numpy (or ml_dtypes) dtype of an ONNX enum value, or of a dtype as it is."""
+    if isinstance(dtype, int):
+        if dtype == TensorProto.BFLOAT16:
+            return np.dtype(ml_dtypes.bfloat16)
+        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(dtype))
+    return np.dtype(dtype)
+
+
+def is_float(dtype: Any) -> bool:
+    """Say whether `dtype` is float16, bfloat16, float32 or float64."""
+    return dtype is not None and elem_type(dtype) in _FLOATS
+
+
+def is_half(dtype: Any) -> bool:
+    """Say whether `dtype` is one of the 16-bit floats."""
+    return dtype is not None and elem_type(dtype) in _HALVES
+
+
+def bits(dtype: Any) -> int:
+    """Return the storage bits of one element (4 for int4, 2 for int2; strings count as 64)."""
+    kind = elem_type(dtype)
+    if kind in _BITS:
+        return _BITS[kind]
+    return numpy_dtype(kind).itemsize * 8
+
+
+def type_name(dtype: Any) -> str:
+    """Return the lower-case name people use: `float32`, `int64`, `bfloat16`, `string`."""
+    if dtype is None:
+        return "unknown type"
+    kind = elem_type(dtype)
+    return "string" if kind == TensorProto.STRING else numpy_dtype(kind).name

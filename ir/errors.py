@@ -1,0 +1,51 @@
+"""The one family of errors planish raises.
+
+Every message starts in lower case, names the file, node, tensor or option it is about with the
+value found, and ends with what to do next.
+"""
+
+from __future__ import annotations
+
+
+class PlanishError(Exception):
+    """Anything planish refuses to do, with the reason; base of the whole family."""
+
+
+class LoadError(PlanishError):
+    """A file or buffer is not a model that can be read safely."""
+
+
+class SaveError(PlanishError):
+    """A model could not be written; nothing was left behind at the destination."""
+
+
+class TraceError(PlanishError):
+    """A PyTorch program could not be traced into a graph."""
+
+
+class GraphError(PlanishError):
+    """A graph is not well-formed: a cycle, a missing producer, two tensors of one name."""
+
+
+class FeedError(PlanishError):
+    """Input data does not fit the graph's inputs: name, shape, type or file."""
+
+
+class ExecutionError(PlanishError):
+    """The reference runtime refused a graph or failed while running it."""
+
+
+class PipelineError(PlanishError):
+    """A pipeline's text or options are wrong; the message points at the place with carets."""
+
+
+class PassError(PlanishError):
+    """A pass failed or left a graph that is not well-formed."""
+
+
+class VerificationError(PassError):
+    """A pass changed the numbers by more than it may."""
+
+
+class BackendError(PlanishError):
+    """A backend or target is unknown, unavailable here, or refused the graph."""

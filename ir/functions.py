@@ -1,0 +1,38 @@
+"""Fused operators: local functions of the domain `planish`, whose bodies say what they compute."""
+
+from __future__ import annotations
+
+import onnx
+import onnx.inliner
+import onnx_graphsurgeon as gs
+
+from .variables import FUSED_DOMAIN
+
+FUSED_VERSION = 1
+
+
+def ensure_function(graph: gs.Graph, function: gs.Function) -> None:
+    """Add `function` to `graph` unless one of its name and domain is there, and import its domain."""
+    if any(known.unique_id == function.unique_id for known in graph.functions):
+        return
+    # A fresh list: graphs made by copying share theirs.
+    graph._functions = [*graph.functions, function]
+    imports = list(graph.import_domains or [onnx.helper.make_opsetid("", graph.opset)])
+    if all(entry.domain != function.domain for entry in imports):
+        imports.append(onnx.helper.make_opsetid(function.domain, FUSED_VERSION))
+    graph.import_domains = imports
+
+
+def inline_fused(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return `model` with every fused operator replaced by its body and the domain gone.
+
+    Functions of other domains stay. Uses ONNX's own inliner.
+    """
+    fused = [(f.domain, f.name) for f in model.functions if f.domain == FUSED_DOMAIN]
+    if not fused:
+        return model
+    inlined = onnx.inliner.inline_selected_functions(model, fused, exclude=False)
+    kept = [entry for entry in inlined.opset_import if entry.domain != FUSED_DOMAIN]
+    del inlined.opset_import[:]
+    inlined.opset_import.extend(kept)
+    return inlined

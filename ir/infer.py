@@ -1,0 +1,125 @@
+"""Shape and type inference, from the graph's inputs alone.
+
+Types that a file declares for inner tensors are often wrong (a batch size left from export), so
+they are never trusted: what this returns follows from the declared graph inputs and the ONNX
+operator definitions. Beyond an operator of an unknown domain nothing is known.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from . import dtypes
+from .from_proto import variable
+from .to_proto import to_proto
+from .variables import dense_values
+
+# Shape arithmetic reads constants of a few elements; larger ones only cost time here.
+_READ_BY_INFERENCE = 1024
+
+Dim = int | str | None
+Shape = tuple[Dim, ...]
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Element type (numpy) and shape of a tensor; `shape` is None where the rank is unknown."""
+
+    dtype: np.dtype[np.generic]
+    shape: Shape | None
+
+
+@dataclass(frozen=True)
+class Types:
+    """The inferred types of one graph, by tensor identity, and what inference complained of."""
+
+    by_tensor: dict[int, TensorType] = field(default_factory=dict)
+    problem: str | None = None
+    # Tensors compare by name and are looked up by id, so their ids must stay taken.
+    _alive: list[gs.Tensor] = field(default_factory=list, repr=False)
+
+    def learn(self, tensor: gs.Tensor, found: TensorType) -> None:
+        """Record the type of `tensor`."""
+        self.by_tensor[id(tensor)] = found
+        self._alive.append(tensor)
+
+    def of(self, tensor: gs.Tensor) -> TensorType | None:
+        """Return the type of `tensor`, or None where it is unknown."""
+        if isinstance(tensor, gs.Constant):
+            return TensorType(dtypes.numpy_dtype(tensor.dtype), tuple(tensor.shape))
+        return self.by_tensor.get(id(tensor))
+
+
+def infer_types(graph: gs.Graph) -> Types:
+    """Infer the types of all tensors of `graph` and its subgraphs, in linear time.
+
+    Inner variables get the result written to their `dtype` and `shape` too; the declared types of
+    graph inputs and outputs are left alone. An inconsistent graph yields what could be inferred,
+    with the complaint in `problem`.
+    """
+    model, _ = to_proto(
+        graph,
+        leave_out=lambda c: (v := dense_values(c)) is not None and v.size > _READ_BY_INFERENCE,
+    )
+    _forget_types(model.graph)
+    problem = None
+    try:
+        inferred = onnx.shape_inference.infer_shapes(
+            model, check_type=False, strict_mode=True, data_prop=True
+        )
+    except Exception as error:  # the binding raises several unrelated classes
+        problem = " ".join(str(error).split())
+        try:
+            inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        except Exception:
+            inferred = model
+    types = Types(problem=problem)
+    _collect(graph, inferred.graph, types)
+    return types
+
+
+def _forget_types(proto: onnx.GraphProto) -> None:
+    del proto.value_info[:]
+    for output in proto.output:
+        # Without its shape the output's type is still needed: strict inference compares it.
+        if output.type.WhichOneof("value") == "tensor_type":
+            output.type.tensor_type.ClearField("shape")
+    for node in proto.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                _forget_types(attribute.g)
+
+
+def _collect(graph: gs.Graph, proto: onnx.GraphProto, types: Types) -> None:
+    infos = {
+        info.name: info for info in itertools.chain(proto.value_info, proto.output, proto.input)
+    }
+    interface = {id(t) for t in graph.inputs} | {id(t) for t in graph.outputs}
+
+    def learn(tensor: gs.Tensor) -> None:
+        info = infos.get(tensor.name)
+        if info is None or info.type.WhichOneof("value") != "tensor_type":
+            return
+        found = variable(info)
+        if found.dtype is None:
+            return
+        shape = None if found.shape is None else tuple(found.shape)
+        types.learn(tensor, TensorType(found.dtype, shape))
+        if id(tensor) not in interface:
+            tensor.dtype, tensor.shape = found.dtype, found.shape
+
+    for tensor in graph.inputs:
+        if isinstance(tensor, gs.Variable):
+            learn(tensor)
+    for node, node_proto in zip(graph.nodes, proto.node, strict=True):
+        for tensor in node.outputs:
+            learn(tensor)
+        for name, value in node.attrs.items():
+            if isinstance(value, gs.Graph):
+                inner = next(a.g for a in node_proto.attribute if a.name == name)
+                _collect(value, inner, types)

@@ -1,0 +1,20 @@
+"""The passes that come with planish."""
+
+from __future__ import annotations
+
+from .cleanup.eliminate_common_subexpressions import EliminateCommonSubexpressions
+from .cleanup.eliminate_dead_code import EliminateDeadCode
+from .cleanup.eliminate_identities import EliminateIdentities
+from .cleanup.fold_constants import FoldConstants
+from .contract import Pass
+from .fusion.fold_batchnorm import FoldBatchnorm
+from .fusion.fuse_conv_activation import FuseConvActivation
+
+PASSES: tuple[type[Pass], ...] = (
+    EliminateCommonSubexpressions,
+    EliminateDeadCode,
+    EliminateIdentities,
+    FoldBatchnorm,
+    FoldConstants,
+    FuseConvActivation,
+)

@@ -1,0 +1,1 @@
+"""Exact passes that remove what a graph does not need."""

@@ -1,0 +1,93 @@
+"""Compute equal things once.
+
+    f(x; a) = g(y; b)   where f = g, x = y and a = b
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from ...ir.uses import scopes
+from ...ir.variables import FUSED_DOMAIN, dense_values, is_standard
+from ...ir.view import View
+from ..context import Context
+from ..contract import Pass
+from ..driver import make_view
+from ..purity import is_pure
+
+# Small constants count as equal by value; telling large ones apart would read all weights.
+_BY_VALUE = 4096
+
+
+@dataclass(frozen=True)
+class EliminateCommonSubexpressions(Pass):
+    """Merge nodes with the same operator, attributes and inputs into the first of them.
+
+    Random operators, operators with subgraphs and those of unknown domains are left alone, and so
+    is a duplicate whose result is a graph output, since that name must stay.
+    """
+
+    name: ClassVar[str] = "eliminate-common-subexpressions"
+
+    def run(self, graph: gs.Graph, context: Context) -> None:
+        """Walk every scope in topological order with a table of what was computed already."""
+        edit = context.edit()
+        for scope in scopes(graph):
+            view = make_view(scope, edit, context)
+            first: dict[tuple[Any, ...], gs.Node] = {}
+            for node in scope.nodes:
+                if not _may_merge(node, scope.opset):
+                    continue
+                earlier = first.setdefault(_key(node, view), node)
+                if earlier is node:
+                    continue
+                if any(view.is_output(tensor) for tensor in node.outputs):
+                    context.decline(node, "its result is a graph output, whose name must stay")
+                elif edit.begin():
+                    for old, new in zip(node.outputs, earlier.outputs, strict=True):
+                        edit.replace(old, new)
+                    edit.remove(node)
+        edit.commit()
+
+
+def _may_merge(node: gs.Node, opset: int) -> bool:
+    pure = node.domain == FUSED_DOMAIN or (is_standard(node) and is_pure(node.op, opset))
+    return pure and not any(isinstance(value, gs.Graph) for value in node.attrs.values())
+
+
+def _key(node: gs.Node, view: View) -> tuple[Any, ...]:
+    return (
+        node.domain or "",
+        node.op,
+        tuple(_operand(tensor, view) for tensor in node.inputs),
+        tuple(tensor.is_empty() for tensor in node.outputs),
+        tuple((name, _attribute(value)) for name, value in sorted(node.attrs.items())),
+    )
+
+
+def _operand(tensor: gs.Tensor, view: View) -> Any:
+    if tensor.is_empty():
+        return None
+    values = view.constant(tensor)
+    return id(tensor) if values is None else _content(values, tensor)
+
+
+def _content(values: np.ndarray[Any, Any], tensor: gs.Tensor) -> Any:
+    if values.nbytes > _BY_VALUE:
+        return id(tensor)
+    data = tuple(values.flat) if values.dtype.kind == "O" else values.tobytes()
+    return (values.dtype.str, values.dtype.name, values.shape, data)
+
+
+def _attribute(value: Any) -> Any:
+    if isinstance(value, gs.Tensor):
+        values = dense_values(value)
+        return id(value) if values is None else _content(values, value)
+    if isinstance(value, onnx.AttributeProto):
+        return value.SerializeToString(deterministic=True)
+    return (type(value).__name__, repr(value))

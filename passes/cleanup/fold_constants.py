@@ -1,0 +1,356 @@
+"""Replace what does not depend on the inputs by its value.
+
+    f(c1, ..., cn) = c        for a deterministic operator f and constants c1, ..., cn
+    Shape(x) = [d1, ..., dn]  where those sizes follow from the graph's inputs
+    CastLike(c, x) = Cast(c, to = type of x)
+
+Exporters leave weights behind such arithmetic (`torch.onnx.export(..., optimize=False)` computes a
+zero bias as Expand(CastLike(0, x), Shape(w))), and then no optimizer recognizes the convolution.
+Values are computed on the reference runtime, many operators in one session.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from ...ir import dtypes
+from ...ir.edit import Edit
+from ...ir.errors import ExecutionError
+from ...ir.infer import infer_types
+from ...ir.reference import evaluate
+from ...ir.uses import scopes
+from ...ir.variables import dense_values, is_standard
+from ...ir.view import View
+from ..context import Context
+from ..contract import Pass
+from ..driver import make_view
+from ..purity import is_pure
+
+Array = np.ndarray[Any, Any]
+
+# Folding these would undo a quantized model's point: weights stay int8 in the file.
+_KEPT = frozenset({"QuantizeLinear", "DequantizeLinear"})
+# Output size depends on values, but is never larger than the input's times its rank.
+_BOUNDED = frozenset({"NonZero", "Unique", "Compress", "StringSplit"})
+# All folds together may add this many times the limit of one, or the weights' own size.
+_TOTAL = 16
+
+
+@dataclass(frozen=True)
+class FoldConstants(Pass):
+    """Compute operators whose inputs are all constant, and shape arithmetic that is static.
+
+    `size_limit`: bytes up to which a result may outgrow twice its inputs, so that a folded Expand
+    or ConstantOfShape cannot blow the file up. Random and stateful operators, operators of unknown
+    domains and QuantizeLinear/DequantizeLinear are never folded.
+    """
+
+    name: ClassVar[str] = "fold-constants"
+    size_limit: int = 1 << 20
+
+    def run(self, graph: gs.Graph, context: Context) -> None:
+        """Fold every scope of `graph`, outer ones first."""
+        edit = context.edit()
+        budget = _Budget(self.size_limit, graph)
+        for scope in scopes(graph):
+            if any(_may_fold(node, scope.opset) for node in scope.nodes):
+                _Folder(scope, edit, context, budget).fold()
+        edit.commit()
+
+
+class _Budget:
+    """How many bytes folding may add to the file."""
+
+    def __init__(self, limit: int, graph: gs.Graph) -> None:
+        weights = {
+            id(t): values.nbytes
+            for scope in scopes(graph)
+            for node in scope.nodes
+            for t in node.inputs
+            if (values := dense_values(t)) is not None
+        }
+        self._limit = limit
+        self._left = max(_TOTAL * limit, sum(weights.values()))
+
+    def allows(self, result: int, inputs: int) -> bool:
+        """Say whether a result of so many bytes may replace operators on so many bytes."""
+        return result <= max(self._limit, 2 * inputs) and result - inputs <= self._left
+
+    def spend(self, result: int, inputs: int) -> None:
+        self._left -= max(result - inputs, 0)
+
+
+class _Folder:
+    """Folds one scope with a worklist: each node is looked at once for each of its inputs."""
+
+    def __init__(self, scope: gs.Graph, edit: Edit, context: Context, budget: _Budget) -> None:
+        self._scope = scope
+        self._edit = edit
+        self._context = context
+        self._budget = budget
+        self._view: View = make_view(scope, edit, context)
+        self._order = {id(node): i for i, node in enumerate(scope.nodes)}
+        self._refused: set[int] = set()
+        # Tensors that the group under way will compute, with their size in bytes.
+        self._virtual: dict[int, int] = {}
+
+    def fold(self) -> None:
+        queue = deque(self._scope.nodes)
+        while queue:
+            group = self._gather(queue)
+            if not group:
+                return
+            queue.extend(self._evaluate(group))
+
+    def _gather(self, queue: deque[gs.Node]) -> list[gs.Node]:
+        """Return the nodes that can be computed together; static ones are replaced at once."""
+        group: list[gs.Node] = []
+        taken: set[int] = set()
+        while queue:
+            node = queue.popleft()
+            if (
+                id(node) in taken
+                or id(node) in self._refused
+                or self._edit.uses.scope(node) is not self._scope
+                or not _may_fold(node, self._scope.opset)
+            ):
+                continue
+            value = self._static_value(node)
+            if value is not None:
+                queue.extend(self._materialize(node.outputs[0], value, node))
+            elif self._is_ready(node):
+                group.append(node)
+                taken.add(id(node))
+                for tensor in node.outputs:
+                    queue.extend(self._view.readers(tensor))
+        return sorted(group, key=lambda node: self._order.get(id(node), 0))
+
+    def _static_value(self, node: gs.Node) -> Array | None:
+        """Return what `node` computes where that needs no evaluation."""
+        if node.op == "Constant":
+            return None if self._view.is_output(node.outputs[0]) else _constant_value(node)
+        if node.op == "Shape":
+            return _shape_value(node, self._view.shape(node.inputs[0]))
+        if node.op == "Size":
+            shape = self._view.shape(node.inputs[0])
+            if shape is not None and all(isinstance(dim, int) for dim in shape):
+                return np.array(math.prod(d for d in shape if isinstance(d, int)), np.int64)
+        if node.op == "Gather":
+            return self._gathered_sizes(node)
+        return None
+
+    def _gathered_sizes(self, node: gs.Node) -> Array | None:
+        """Return Gather(Shape(x), indices) where just the gathered sizes are static."""
+        source = self._view.producer(node.inputs[0])
+        indices = self._view.constant(node.inputs[1])
+        if source is None or source.op != "Shape" or indices is None:
+            return None
+        shape = self._view.shape(source.inputs[0])
+        if shape is None:
+            return None
+        sizes = shape[_shape_slice(source)]
+        picked = [sizes[i] if -len(sizes) <= i < len(sizes) else None for i in indices.flat]
+        if not all(isinstance(size, int) for size in picked):
+            return None
+        return np.array(picked, np.int64).reshape(indices.shape)
+
+    def _is_ready(self, node: gs.Node) -> bool:
+        """Say whether `node` can be computed in this group, within the size limit."""
+        inputs = [t for t in node.inputs if not t.is_empty()]
+        if node.op == "CastLike":
+            if self._view.dtype(node.inputs[1]) is None:
+                return False
+            inputs = inputs[:1]
+        sizes = [self._bytes_of_input(t) for t in inputs]
+        if any(size is None for size in sizes):
+            return False
+        total = sum(size for size in sizes if size is not None)
+        real = all(self._view.is_constant(t) for t in inputs)
+        for tensor in node.outputs:
+            if tensor.is_empty():
+                continue
+            size = self._bytes_of_output(node, tensor, real)
+            if size is None and not real:
+                return False  # comes back once its inputs are constants
+            if size is None and node.op in _BOUNDED:
+                size = 8 * total
+            if size is None:
+                return self._refuse(node, "the size of its result cannot be told beforehand")
+            if not self._budget.allows(size, total):
+                return self._refuse(
+                    node,
+                    f"its result of {size} bytes outgrows its inputs of {total} bytes by more "
+                    "than size-limit allows",
+                )
+            self._virtual[id(tensor)] = size
+        return True
+
+    def _refuse(self, node: gs.Node, reason: str) -> bool:
+        self._refused.add(id(node))
+        self._context.decline(node, reason)
+        return False
+
+    def _bytes_of_input(self, tensor: gs.Tensor) -> int | None:
+        values = self._view.constant(tensor)
+        return values.nbytes if values is not None else self._virtual.get(id(tensor))
+
+    def _bytes_of_output(self, node: gs.Node, tensor: gs.Tensor, real: bool) -> int | None:
+        found = self._view.type(tensor)
+        if (found is None or not _is_static(found.shape)) and real:
+            found = _infer_alone(self._scope, node, tensor)
+        if found is None or found.shape is None or not _is_static(found.shape):
+            return None
+        count = math.prod(d for d in found.shape if isinstance(d, int))
+        return count * max(dtypes.bits(found.dtype) // 8, 1)
+
+    def _evaluate(self, group: Sequence[gs.Node]) -> list[gs.Node]:
+        """Compute `group` in one session, or node by node where that fails; return who reads it."""
+        inside = {id(node) for node in group}
+        wanted = [
+            tensor
+            for node in group
+            for tensor in node.outputs
+            if not tensor.is_empty()
+            and (
+                self._view.is_output(tensor)
+                or any(id(reader) not in inside for reader in self._view.readers(tensor))
+            )
+        ]
+        self._virtual.clear()
+        if not wanted:
+            return []  # nobody reads any of it: dead code
+        try:
+            values = evaluate(
+                self._scope, [self._stand_in(node) for node in group], self._typed(wanted)
+            )
+        except ExecutionError as error:
+            if len(group) == 1:
+                self._refuse(group[0], f"the reference runtime cannot compute it: {error}")
+                return []
+            return [reader for node in group for reader in self._evaluate_alone(node)]
+        readers: list[gs.Node] = []
+        for tensor, value in zip(wanted, values, strict=True):
+            readers += self._materialize(tensor, value, None)
+        for node in reversed(group):
+            self._remove_if_unread(node)
+        return readers
+
+    def _evaluate_alone(self, node: gs.Node) -> list[gs.Node]:
+        if all(t.is_empty() or self._view.is_constant(t) for t in self._stand_in(node).inputs):
+            return self._evaluate([node])
+        return []
+
+    def _typed(self, tensors: Iterable[gs.Tensor]) -> list[gs.Tensor]:
+        return [gs.Variable(t.name, self._view.dtype(t)) for t in tensors]
+
+    def _stand_in(self, node: gs.Node) -> gs.Node:
+        """Return what to evaluate for `node`: itself, or a Cast for a CastLike."""
+        if node.op != "CastLike":
+            return node
+        cast = gs.Node("Cast", node.name, {"to": dtypes.elem_type(self._view.dtype(node.inputs[1]))})
+        # Unlinked: the stand-in must not show up among the readers of its input.
+        list.append(cast.inputs, node.inputs[0])
+        list.append(cast.outputs, node.outputs[0])
+        return cast
+
+    def _materialize(
+        self, tensor: gs.Tensor, value: Array, producer: gs.Node | None
+    ) -> list[gs.Node]:
+        """Make the readers of `tensor` read `value`; return them."""
+        readers = self._view.readers(tensor)
+        node = producer or self._edit.uses.producer(tensor)
+        if node is None:
+            return []
+        is_output = self._view.is_output(tensor)
+        if not readers and (not is_output or node.op == "Constant"):
+            return []
+        if not self._edit.begin():
+            return []
+        if readers:
+            constant = self._edit.constant(value, tensor.name)
+            self._edit.replace(tensor, constant)
+            if is_output or len(node.outputs) > 1:
+                self._budget.spend(value.nbytes, 0)
+            else:
+                self._edit.take_name(constant, tensor)
+        if is_output and node.op != "Constant" and len(node.outputs) == 1:
+            self._edit.remove(node)
+            self._edit.node(
+                "Constant", [], [tensor], {"value": gs.Constant("value", value)}, at=node
+            )
+        elif producer is not None:
+            self._remove_if_unread(producer)
+        self._context.accept(node)
+        return readers
+
+    def _remove_if_unread(self, node: gs.Node) -> None:
+        gone = self._edit.uses.scope(node) is None
+        if not gone and not any(
+            self._view.is_output(t) or self._view.readers(t) for t in node.outputs
+        ):
+            self._edit.remove(node)
+
+
+def _may_fold(node: gs.Node, opset: int) -> bool:
+    return (
+        is_standard(node)
+        and node.op not in _KEPT
+        and is_pure(node.op, opset)
+        and not any(isinstance(value, gs.Graph) for value in node.attrs.values())
+    )
+
+
+def _constant_value(node: gs.Node) -> Array | None:
+    for name, value in node.attrs.items():
+        match name:
+            case "value":
+                return dense_values(value) if isinstance(value, gs.Tensor) else None
+            case "value_float" | "value_floats":
+                return np.array(_list(value), np.float32)
+            case "value_int" | "value_ints":
+                return np.array(_list(value), np.int64)
+            case "value_string" | "value_strings":
+                return np.array(value, dtype=object)
+    return None
+
+
+def _list(value: Any) -> Any:
+    """Return an attribute's numbers; an empty list is held as an AttributeProto."""
+    return [] if isinstance(value, onnx.AttributeProto) else value
+
+
+def _shape_slice(node: gs.Node) -> slice:
+    return slice(node.attrs.get("start", 0), node.attrs.get("end"))
+
+
+def _shape_value(node: gs.Node, shape: Sequence[int | str | None] | None) -> Array | None:
+    if shape is None:
+        return None
+    sizes = tuple(shape)[_shape_slice(node)]
+    return np.array(sizes, np.int64) if _is_static(sizes) else None
+
+
+def _is_static(shape: Sequence[int | str | None] | None) -> bool:
+    return shape is not None and all(isinstance(dim, int) for dim in shape)
+
+
+def _infer_alone(scope: gs.Graph, node: gs.Node, tensor: gs.Tensor) -> Any:
+    """Infer the type of one output from the values of the node's inputs, all constants."""
+    alone = gs.Graph(opset=scope.opset, import_domains=scope.import_domains)
+    copy = gs.Node(node.op, node.name, dict(node.attrs))
+    list.extend(copy.inputs, node.inputs)
+    outputs = [gs.Variable(t.name) for t in node.outputs]
+    list.extend(copy.outputs, outputs)
+    alone.nodes = [copy]
+    types = infer_types(alone)
+    return next(
+        (types.of(o) for o in outputs if o.name == tensor.name and types.of(o) is not None), None
+    )

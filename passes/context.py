@@ -1,0 +1,75 @@
+"""What a pass is given beside the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ..ir.edit import Edit
+from ..ir.infer import Types, infer_types
+from ..ir.variables import label
+
+Feeds = Iterable[Mapping[str, np.ndarray[Any, Any]]]
+
+
+@dataclass(frozen=True)
+class Decline:
+    """One site a pass looked at and left alone: the node and the reason."""
+
+    node: str
+    reason: str
+
+
+@dataclass
+class Context:
+    """Feeds, target, seed and progress of one pass over one graph, and the count of its edits.
+
+    `limit` is the number of edits the pass may still make (None: any number).
+    """
+
+    graph: gs.Graph
+    feeds: Feeds | None = None
+    target: str = "cpu"
+    seed: int = 0
+    limit: int | None = None
+    progress: Callable[[float], None] = lambda fraction: None
+    types: Types | None = None
+    _edits: list[Edit] = field(default_factory=list)
+    _declined: dict[int, Decline] = field(default_factory=dict)
+    _seen: list[gs.Node] = field(default_factory=list)
+
+    def edit(self) -> Edit:
+        """Open a batch of changes to the graph; every change a pass makes goes through one."""
+        left = None if self.limit is None else self.limit - self.edits
+        opened = Edit(self.graph, left)
+        self._edits.append(opened)
+        return opened
+
+    def infer(self) -> Types:
+        """Return the inferred types of the graph as it was before this pass's own edits."""
+        if self.types is None:
+            self.types = infer_types(self.graph)
+        return self.types
+
+    def decline(self, node: gs.Node, reason: str) -> None:
+        """Record why `node` was left alone; the last reason a node was given counts."""
+        self._declined[id(node)] = Decline(label(node), reason)
+        self._seen.append(node)
+
+    def accept(self, node: gs.Node) -> None:
+        """Forget an earlier reason to decline: `node` was rewritten after all."""
+        self._declined.pop(id(node), None)
+
+    @property
+    def edits(self) -> int:
+        """Number of edits made so far."""
+        return sum(edit.count for edit in self._edits)
+
+    @property
+    def declined(self) -> tuple[Decline, ...]:
+        """The sites left alone, in the order in which they were looked at."""
+        return tuple(self._declined.values())

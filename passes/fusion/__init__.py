@@ -1,0 +1,1 @@
+"""Exact passes that merge operators into one."""

@@ -1,0 +1,68 @@
+"""What a pipeline run reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx_graphsurgeon as gs
+
+from .context import Decline
+
+
+@dataclass(frozen=True)
+class PassRecord:
+    """One pass of one run.
+
+    `seconds`: time in the pass, without verification. `error`: largest difference of any output
+    from before the pass (`verify="each"`) or, on the last pass that edited, from the untouched
+    graph (`verify="end"`), relative to the output's range; None where nothing was measured.
+    """
+
+    name: str
+    text: str
+    edits: int
+    seconds: float
+    nodes_before: int
+    nodes_after: int
+    error: float | None = None
+    declined: tuple[Decline, ...] = ()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of a run, for progress bars: pass `index` of `total` is at `fraction` of `stage`."""
+
+    index: int
+    total: int
+    name: str
+    stage: str
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """The graph a pipeline made, a record a pass, and how far the numbers were checked.
+
+    `verified` is True where verification ran and held. Where it was asked for and could not run
+    (no kernel in the reference runtime, inputs that cannot be drawn), it is False and `note` says
+    why.
+    """
+
+    graph: gs.Graph
+    records: tuple[PassRecord, ...]
+    verified: bool
+    note: str = ""
+    tolerance: float | None = None
+    dumped: tuple[Path, ...] = field(default=())
+
+    @property
+    def edits(self) -> int:
+        """Number of edits of all passes together."""
+        return sum(record.edits for record in self.records)
+
+    @property
+    def error(self) -> float | None:
+        """Largest error that verification measured, relative to the output's range."""
+        measured = [record.error for record in self.records if record.error is not None]
+        return max(measured) if measured else None

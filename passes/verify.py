@@ -1,0 +1,119 @@
+"""Verification: the outputs after a pass against those before it, on the reference runtime."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ..ir import dtypes
+from ..ir.compare import Comparison, compare_outputs
+from ..ir.errors import ExecutionError, FeedError, VerificationError
+from ..ir.feeds import random_feeds
+from ..ir.reference import Arrays, Reference
+from .context import Feeds
+
+FLOAT_TOLERANCE = 1e-5
+HALF_TOLERANCE = 1e-3
+# A network that amplifies its own rounding is granted this many times what rounding alone does.
+_ROUNDING_FACTOR = 10.0
+_MOST_FEEDS = 8
+
+
+class Verifier:
+    """Holds the outputs of the untouched graph and of the last graph that was checked.
+
+    Feeds given by a person must fit, or FeedError is raised. Without feeds, inputs are drawn; where
+    that or the reference runtime fails on the untouched graph, `note` says so and nothing is
+    checked. At most eight feeds are used.
+    """
+
+    def __init__(self, graph: gs.Graph, feeds: Feeds | None, seed: int) -> None:
+        self.note = ""
+        self._original = graph
+        self._tolerance = HALF_TOLERANCE if _has_halves(graph) else FLOAT_TOLERANCE
+        self._rounding: float | None = None
+        self.feeds: list[Mapping[str, np.ndarray[Any, Any]]] = []
+        self._first: list[Arrays] = []
+        try:
+            if feeds is None:
+                self.feeds = list(random_feeds(graph, seed=seed))
+            else:
+                self.feeds = list(itertools.islice(feeds, _MOST_FEEDS))
+                if not self.feeds:
+                    raise FeedError("the feeds are empty; give at least one sample")
+            self._first = self._run(graph)
+        except ExecutionError as error:
+            self.note = f"the original graph cannot be run, so nothing was verified: {error}"
+        except FeedError as error:
+            if feeds is not None:
+                raise
+            self.note = f"nothing was verified: {error}"
+        self._last = self._first
+
+    @property
+    def active(self) -> bool:
+        """Whether there is something to compare with."""
+        return not self.note
+
+    @property
+    def tolerance(self) -> float:
+        """Largest relative error an exact pass may cause, as far as it had to be found out."""
+        return max(self._tolerance, _ROUNDING_FACTOR * (self._rounding or 0.0))
+
+    def check(self, graph: gs.Graph, exact: bool, what: str) -> float:
+        """Return the error of `graph` against the graph checked before; see `check_end`."""
+        outputs = self._outputs_after(graph, what)
+        error = self._judge(compare_outputs(self._last, outputs), exact, what)
+        self._last = outputs
+        return error
+
+    def check_end(self, graph: gs.Graph, exact: bool, what: str) -> float:
+        """Return the largest error of any output of `graph` against the untouched graph.
+
+        Relative to the output's range. Raises VerificationError where `exact` and the error is over
+        the tolerance, or where the graph does not run any more.
+        """
+        return self._judge(compare_outputs(self._first, self._outputs_after(graph, what)), exact, what)
+
+    def _outputs_after(self, graph: gs.Graph, what: str) -> list[Arrays]:
+        try:
+            return self._run(graph)
+        except ExecutionError as error:
+            raise VerificationError(f"after {what} the graph does not run any more: {error}") from error
+
+    def _judge(self, found: Comparison, exact: bool, what: str) -> float:
+        if not found.outputs:
+            return 0.0
+        worst = found.worst
+        if exact and worst.max_rel > self._tolerance:
+            if self._rounding is None:
+                self._rounding = self._measure_rounding()
+            if worst.max_rel > self.tolerance:
+                raise VerificationError(
+                    f"after {what} output '{worst.name}' differs by {worst.max_rel:.3g} of its "
+                    f"range (largest difference {worst.max_abs:.3g}); at most {self.tolerance:.3g} "
+                    "is allowed"
+                )
+        return worst.max_rel
+
+    def _measure_rounding(self) -> float:
+        """Return how far the runtime's own optimizations move the untouched graph's outputs."""
+        try:
+            run = Reference(self._original, optimized=True)
+            found = compare_outputs(self._first, [run(feed) for feed in self.feeds])
+        except ExecutionError:
+            return 0.0
+        return found.max_rel if np.isfinite(found.max_rel) else 0.0
+
+    def _run(self, graph: gs.Graph) -> list[Arrays]:
+        run = Reference(graph)
+        return [run(feed) for feed in self.feeds]
+
+
+def _has_halves(graph: gs.Graph) -> bool:
+    tensors: Sequence[gs.Tensor] = [t for node in graph.nodes for t in (*node.inputs, *node.outputs)]
+    return any(t.name and dtypes.is_half(t.dtype) for t in (*graph.inputs, *tensors))
