@@ -1,18 +1,27 @@
 """planish: a compiler-style graph transformation toolkit for convolutional networks."""
 
+from .backends.contract import Backend, Compiled
+from .backends.registry import load_compiled, lower, register_backend
 from .ir.compare import Comparison, compare
+from .ir.cost import GraphCost, cost
 from .ir.errors import PlanishError
 from .ir.feeds import load_feeds, random_feeds
 from .ir.load import load
 from .ir.save import save, to_model
+from .ir.trace import trace
 from .passes.bisect import bisect
 from .passes.contract import Pass, Rewrite, RewritePass, need
 from .passes.pipeline import Pipeline
 from .passes.records import PassRecord, Result
 from .passes.registry import register_pass
 
+__version__ = "0.1.0"
+
 __all__ = [
+    "Backend",
     "Comparison",
+    "Compiled",
+    "GraphCost",
     "Pass",
     "PassRecord",
     "Pipeline",
@@ -22,11 +31,16 @@ __all__ = [
     "RewritePass",
     "bisect",
     "compare",
+    "cost",
     "load",
+    "load_compiled",
     "load_feeds",
+    "lower",
     "need",
     "random_feeds",
+    "register_backend",
     "register_pass",
     "save",
     "to_model",
+    "trace",
 ]

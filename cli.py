@@ -1,0 +1,375 @@
+"""The `planish` command: a thin layer over the public names.
+
+Tables and reports go to standard output, progress and errors to standard error. Exit codes: 0 done,
+1 a comparison or search found a difference, 2 refused with one clear message, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Iterable
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import onnx_graphsurgeon as gs
+import typer
+from rich.console import Console
+
+from . import tables
+from .backends.bench import Subject
+from .backends.bench import bench as time_subjects
+from .backends.registry import all_backends, load_compiled, lower
+from .ir.compare import compare as compare_graphs
+from .ir.cost import cost
+from .ir.errors import FeedError, PlanishError
+from .ir.feeds import load_feeds, random_feeds
+from .ir.load import load
+from .ir.save import bytes_on_disk, save
+from .passes.bisect import bisect as find_culprit
+from .passes.context import Feeds
+from .passes.pipeline import Pipeline
+from .passes.presets import PRESETS
+from .passes.registry import all_passes
+
+app = typer.Typer(
+    help="Make convolutional networks smaller and faster, with proof that they compute the same.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(soft_wrap=True)
+err = Console(stderr=True)
+
+
+class Verify(StrEnum):
+    """When outputs are compared with those of the original."""
+
+    each = "each"
+    end = "end"
+    off = "off"
+
+
+ModelFile = Annotated[Path, typer.Argument(help="An ONNX file.", show_default=False)]
+FeedsOption = Annotated[
+    Path | None,
+    typer.Option(help="An .npz (first axis = samples) or a folder of images; default: random."),
+]
+PipelineOption = Annotated[
+    str, typer.Option("-p", "--pipeline", help="Passes and presets; see `planish passes`.")
+]
+OutOption = Annotated[
+    Path, typer.Option("-o", "--output", help="Where to write.", show_default=False)
+]
+SeedOption = Annotated[int, typer.Option(help="Seed of every random choice.")]
+ShapeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape", help="Size of a random input, `input=1,3,224,224`; repeat for several."
+    ),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="Threads for one operator; default: the backend's.")
+]
+MeanOption = Annotated[
+    str, typer.Option("--mean", help="Subtracted from images scaled to 0..1; one value or three.")
+]
+StdOption = Annotated[
+    str, typer.Option("--std", help="Images are divided by it; one value or three.")
+]
+
+
+@app.command()
+def optimize(
+    model: ModelFile,
+    output: OutOption,
+    pipeline: PipelineOption = "exact",
+    feeds: FeedsOption = None,
+    verify: Annotated[Verify, typer.Option(help="Compare outputs.")] = Verify.end,
+    why: Annotated[bool, typer.Option("--why", help="Show what was left alone, and why.")] = False,
+    portable: Annotated[
+        bool, typer.Option(help="Inline fused operators, for runtimes without local functions.")
+    ] = True,
+    dump: Annotated[
+        Path | None, typer.Option(help="A folder for the graph after each pass that changed it.")
+    ] = None,
+    reproducer: Annotated[
+        Path | None, typer.Option(help="The folder for the reproducer of a failure.")
+    ] = None,
+    shape: ShapeOption = None,
+    mean: MeanOption = "0",
+    std: StdOption = "1",
+    seed: SeedOption = 0,
+) -> None:
+    """Run passes over a model, verify the result and write it."""
+    steps = Pipeline.parse(pipeline)
+    graph = load(model)
+    data = _feeds(graph, feeds, shape, mean, std, seed)
+    with tables.pass_progress(err) as progress:
+        result = steps.run(
+            graph,
+            data,
+            verify.value,
+            seed=seed,
+            progress=progress,
+            dump=dump,
+            reproducer=reproducer,
+        )
+    save(result.graph, output, portable=portable)
+    out.print(tables.records_table(result.records))
+    declined = tables.declined_table(result.records) if why else None
+    if declined is not None:
+        out.print()
+        out.print(declined)
+    out.print()
+    out.print(tables.verification_line(result), highlight=False)
+    sizes = [tables.scaled(bytes_on_disk(path), "B") for path in (model, output)]
+    out.print(f"{model}: {sizes[0]} -> {output}: {sizes[1]}", highlight=False)
+
+
+@app.command()
+def compile(
+    model: ModelFile,
+    output: OutOption,
+    backend: Annotated[str, typer.Option(help="See `planish backends`.")] = "onnxruntime",
+    target: Annotated[str, typer.Option(help="cpu, cuda, cpu{threads=2}, ...")] = "cpu",
+    pipeline: PipelineOption = "exact",
+    threads: ThreadsOption = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Optimize a model, lower it for a target and save what the backend loads."""
+    steps = Pipeline.parse(pipeline)
+    graph = load(model)
+    with tables.pass_progress(err) as progress:
+        result = steps.run(graph, target=target, seed=seed, progress=progress)
+    lower(result.graph, backend, target, threads).save(output)
+    out.print(tables.verification_line(result), highlight=False)
+    out.print(f"{output}: {tables.scaled(bytes_on_disk(output), 'B')}", highlight=False)
+
+
+@app.command()
+def bench(
+    models: Annotated[list[Path], typer.Argument(help="ONNX files.", show_default=False)],
+    backend: Annotated[list[str] | None, typer.Option(help="Repeat for several.")] = None,
+    target: Annotated[str, typer.Option(help="cpu, cuda, cpu{threads=2}, ...")] = "cpu",
+    threads: ThreadsOption = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, help="Batch sizes; the models' own by default.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Counted rounds.")] = 50,
+    warmup: Annotated[int, typer.Option(min=0, help="Rounds before those.")] = 5,
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="The files are what `planish compile` wrote.")
+    ] = False,
+    shape: ShapeOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    seed: SeedOption = 0,
+) -> None:
+    """Time models on backends, interleaved, so that the ratios hold on a busy machine."""
+    subjects = []
+    names = backend or ["onnxruntime"]
+    for path in models:
+        graph = load(path)
+        for size in batch or [None]:
+            feed = random_feeds(graph, seed=seed, shapes=_with_batch(graph, size, shape))[0]
+            own = next((len(array) for array in feed.values() if array.ndim), 1)
+            for name in names:
+                ready = (
+                    load_compiled(path, name, target, threads)
+                    if compiled
+                    else lower(graph, name, target, threads)
+                )
+                label = str(path) if len(names) == 1 else f"{path} on {name}"
+                subjects.append(Subject(label, ready, feed, own))
+    with tables.progress_bar(err, "timing") as update:
+        timings = time_subjects(
+            subjects,
+            rounds=rounds,
+            warmup=warmup,
+            seed=seed,
+            progress=lambda fraction: update(fraction, ""),
+        )
+    if as_json:
+        rows = [{**asdict(t), "samples_per_second": t.samples_per_second} for t in timings]
+        _print_json({"threads": threads, "target": target, "timings": rows})
+    else:
+        out.print(tables.timings_table(timings))
+
+
+@app.command()
+def compare(
+    a: ModelFile,
+    b: ModelFile,
+    feeds: FeedsOption = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Exit with 1 where max rel is larger.")
+    ] = None,
+    shape: ShapeOption = None,
+    mean: MeanOption = "0",
+    std: StdOption = "1",
+    seed: SeedOption = 0,
+) -> None:
+    """Show how far the outputs of two models are apart."""
+    graph_a, graph_b = load(a), load(b)
+    data = _feeds(graph_a, feeds, shape, mean, std, seed)
+    found = compare_graphs(graph_a, graph_b, random_feeds(graph_a, seed=seed) if data is None else data)
+    out.print(tables.comparison_table(found))
+    if tolerance is not None and not found.max_rel <= tolerance:
+        raise typer.Exit(1)
+
+
+@app.command()
+def inspect(
+    model: ModelFile,
+    size: Annotated[
+        list[str] | None, typer.Option(help="A dynamic dimension, `N=8`; others count as 1.")
+    ] = None,
+    most: Annotated[int | None, typer.Option(min=0, help="Show only the first nodes.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Show the nodes of a model with their MACs, parameters and bytes."""
+    graph = load(model)
+    found = cost(graph, dict(_assignment(item, int) for item in size or ()))
+    if as_json:
+        _print_json(asdict(found))
+        return
+    for title, tensors in (("input", graph.inputs), ("output", graph.outputs)):
+        for tensor in tensors:
+            out.print(f"{title} {tensor.name}: {tensor.shape}", highlight=False, markup=False)
+    out.print(tables.cost_table(found, most))
+    if found.unknown:
+        out.print(f"{found.unknown} nodes have unknown shapes and are not in the totals")
+
+
+@app.command()
+def passes() -> None:
+    """List the passes and presets."""
+    rows = [
+        (name, "exact" if item.exact else "approximate", item.summary())
+        for name, item in all_passes().items()
+    ]
+    out.print(tables.listing_table(rows, "pass", "kind", "what it does"))
+    out.print()
+    presets = [(name, text.replace(",", ", ")) for name, text in PRESETS.items()]
+    out.print(tables.listing_table(presets, "preset", "passes"))
+
+
+@app.command()
+def backends() -> None:
+    """List the backends and the targets this machine has for them."""
+    rows = [
+        (name, ", ".join(item().targets()) or "none", item.summary)
+        for name, item in all_backends().items()
+    ]
+    out.print(tables.listing_table(rows, "backend", "targets here", "what it is"))
+
+
+@app.command()
+def bisect(
+    model: ModelFile,
+    pipeline: PipelineOption = "exact",
+    feeds: FeedsOption = None,
+    mean: MeanOption = "0",
+    std: StdOption = "1",
+    seed: SeedOption = 0,
+) -> None:
+    """Find the first edit of a pipeline that breaks the result; exit with 1 where there is one."""
+    steps = Pipeline.parse(pipeline)
+    graph = load(model)
+    data = _feeds(graph, feeds, None, mean, std, seed)
+    with err.status("searching") as status:
+        found = find_culprit(
+            steps,
+            graph,
+            data,
+            seed=seed,
+            progress=lambda low, high: status.update(f"searching edits {low} to {high}"),
+        )
+    if found is None:
+        out.print("every edit keeps the result")
+        return
+    out.print(
+        f"edit {found.edit}: edit {found.edit_in_pass} of pass {found.pass_index + 1}, "
+        f"'{found.pass_name}'\n{found.message}",
+        highlight=False,
+        markup=False,
+    )
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; every refusal is one message and exit code 2."""
+    warnings.showwarning = _show_warning
+    try:
+        app(standalone_mode=True)
+    except PlanishError as error:
+        err.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("interrupted; nothing was written")
+        sys.exit(130)
+
+
+def _feeds(
+    graph: gs.Graph,
+    path: Path | None,
+    shapes: Iterable[str] | None,
+    mean: str,
+    std: str,
+    seed: int,
+) -> Feeds | None:
+    """Return the feeds to verify on; None lets verification draw them, or say why it cannot."""
+    if path is not None:
+        return load_feeds(path, graph, mean=_numbers(mean), std=_numbers(std))
+    if shapes:
+        return random_feeds(graph, seed=seed, shapes=_shapes(shapes))
+    return None
+
+
+def _shapes(items: Iterable[str]) -> dict[str, list[int]]:
+    return dict(
+        _assignment(item, lambda text: [int(size) for size in text.split(",")]) for item in items
+    )
+
+
+def _with_batch(
+    graph: gs.Graph, batch: int | None, shapes: Iterable[str] | None
+) -> dict[str, list[int]]:
+    """Return the shapes to draw, with the first axis set to `batch`."""
+    given = _shapes(shapes or ())
+    if batch is None:
+        return given
+    drawn = random_feeds(graph, shapes=given)[0]
+    return {name: [batch, *array.shape[1:]] for name, array in drawn.items() if array.ndim}
+
+
+def _assignment(item: str, convert: Any) -> tuple[str, Any]:
+    name, equals, text = item.rpartition("=")
+    try:
+        if equals:
+            return name, convert(text)
+    except ValueError:
+        pass
+    raise FeedError(f"'{item}' is not of the form name=number or name=1,3,224,224")
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise FeedError(f"'{text}' is not a number or three numbers joined by commas") from error
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    err.print(f"warning: {message}", style="yellow", highlight=False, markup=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
+from .build import make_constant, make_node, make_variable
 from .metadata import model_metadata, node_metadata, set_model_metadata, set_node_metadata
 from .variables import exotic_type, set_exotic_type
 
@@ -20,7 +21,7 @@ def clone(graph: gs.Graph) -> gs.Graph:
 
     def tensor(original: gs.Tensor) -> gs.Tensor:
         if not original.name:
-            return gs.Variable.empty()
+            return make_variable("")
         found = copies.get(id(original))
         if found is None:
             found = copies[id(original)] = _copy_tensor(original)
@@ -34,7 +35,7 @@ def clone(graph: gs.Graph) -> gs.Graph:
     def scope(original: gs.Graph) -> gs.Graph:
         nodes = []
         for node in original.nodes:
-            copy = gs.Node(
+            copy = make_node(
                 node.op,
                 node.name,
                 {name: value(attribute) for name, attribute in node.attrs.items()},
@@ -66,9 +67,9 @@ def clone(graph: gs.Graph) -> gs.Graph:
 
 def _copy_tensor(original: gs.Tensor) -> gs.Tensor:
     if isinstance(original, gs.Constant):
-        return gs.Constant(original.name, original._values)
+        return make_constant(original.name, original._values)
     shape = None if original.shape is None else list(original.shape)
-    copy = gs.Variable(original.name, original.dtype, shape, original.type)
+    copy = make_variable(original.name, original.dtype, shape, original.type)
     exotic = exotic_type(original)
     if exotic is not None:
         set_exotic_type(copy, exotic)

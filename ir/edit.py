@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from .build import make_constant, make_node, make_variable
 from .errors import PassError
 from .infer import TensorType, Types
 from .metadata import node_metadata, set_node_metadata
@@ -20,12 +21,15 @@ class Edit:
     """A batch of changes to `graph` and its subgraphs, applied by `commit`.
 
     `limit` stops counting (and, through `begin`, changing) after so many edits; `planish bisect`
-    uses it to find the first edit that breaks a result.
+    uses it to find the first edit that breaks a result. `uses` is an index of the same graph that is
+    still right, where there is one.
     """
 
-    def __init__(self, graph: gs.Graph, limit: int | None = None) -> None:
+    def __init__(
+        self, graph: gs.Graph, limit: int | None = None, uses: Uses | None = None
+    ) -> None:
         self.graph = graph
-        self.uses = Uses(graph)
+        self.uses = uses or Uses(graph)
         self.count = 0
         self.touched: list[gs.Node] = []
         self._limit = limit
@@ -48,7 +52,7 @@ class Edit:
         if values.flags.writeable:
             values = values.view()
             values.flags.writeable = False
-        return gs.Constant(self._fresh(name, self.uses.tensor_names), values)
+        return make_constant(self._fresh(name, self.uses.tensor_names), values)
 
     def take_name(self, constant: gs.Constant, tensor: gs.Tensor) -> None:
         """Give `constant` the name of `tensor`, which nothing reads or shows any more."""
@@ -57,7 +61,7 @@ class Edit:
 
     def variable(self, name: str, like: TensorType | None = None) -> gs.Variable:
         """Return a fresh variable of the type `like`. `name` is a hint."""
-        made = gs.Variable(self._fresh(name, self.uses.tensor_names))
+        made = make_variable(self._fresh(name, self.uses.tensor_names))
         if like is not None:
             made.dtype = like.dtype
             made.shape = None if like.shape is None else list(like.shape)
@@ -90,10 +94,8 @@ class Edit:
                     f"tensor '{tensor.name}' already has the producer {label(producer)}; "
                     "remove that node before adding another"
                 )
-        made = gs.Node(op, self._fresh(at.name or op, self.uses.node_names), domain=domain)
-        made.attrs = dict(attrs or {})
-        list.extend(made.inputs, inputs)
-        list.extend(made.outputs, outputs)
+        name = self._fresh(at.name or op, self.uses.node_names)
+        made = make_node(op, name, dict(attrs or {}), inputs, outputs, domain, link=False)
         set_node_metadata(made, node_metadata(at))
         self._before.setdefault(id(at), []).append(made)
         self.uses.add(made, scope)

@@ -19,6 +19,7 @@ from onnx_graphsurgeon.ir.tensor import SparseValues
 from onnx_graphsurgeon.util.misc import convert_from_onnx_attr_type
 
 from . import dtypes
+from .build import make_constant, make_node, make_variable
 from .errors import LoadError
 from .external import ExternalData
 from .metadata import (
@@ -76,7 +77,7 @@ class _Importer:
     ) -> gs.Graph:
         local: dict[str, gs.Tensor] = {}
         for tensor in proto.initializer:
-            local[tensor.name] = gs.Constant(tensor.name, self._values(tensor))
+            local[tensor.name] = make_constant(tensor.name, self._values(tensor))
         for sparse in proto.sparse_initializer:
             local[sparse.values.name] = gs.Constant(sparse.values.name, SparseValues(sparse))
         inputs = []
@@ -170,7 +171,7 @@ class _Importer:
                 if name:
                     produced[name] = _label(proto)
                     if name not in local:
-                        local[name] = gs.Variable(name)
+                        local[name] = make_variable(name)
         return [self._node(proto, local, outer, where) for proto in protos]
 
     def _node(
@@ -191,14 +192,14 @@ class _Importer:
                         f"{_label(proto)} in {where} reads tensor '{name}', which nothing "
                         "produces; the file is incomplete, export it again"
                     )
-                tensor = gs.Variable.empty()
+                tensor = make_variable("")
             inputs.append(tensor)
-        node = gs.Node(
+        node = make_node(
             proto.op_type,
             proto.name,
             {a.name: self._attribute(a, local, outer) for a in proto.attribute},
             inputs,
-            [local[name] if name else gs.Variable.empty() for name in proto.output],
+            [local[name] if name else make_variable("") for name in proto.output],
             proto.domain or None,
         )
         if proto.doc_string or proto.metadata_props or proto.overload:
@@ -254,7 +255,7 @@ class _Importer:
 
 def variable(info: onnx.ValueInfoProto) -> gs.Variable:
     """Return a GraphSurgeon variable of a value's name and type; a missing type stays unknown."""
-    found = gs.Variable(info.name)
+    found = make_variable(info.name)
     kind = info.type.WhichOneof("value")
     if kind == "tensor_type":
         tensor = info.type.tensor_type

@@ -58,9 +58,8 @@ class Types:
 def infer_types(graph: gs.Graph) -> Types:
     """Infer the types of all tensors of `graph` and its subgraphs, in linear time.
 
-    Inner variables get the result written to their `dtype` and `shape` too; the declared types of
-    graph inputs and outputs are left alone. An inconsistent graph yields what could be inferred,
-    with the complaint in `problem`.
+    The graph itself, and the types it declares, are left alone. An inconsistent graph yields what
+    could be inferred, with the complaint in `problem`.
     """
     model, _ = to_proto(
         graph,
@@ -99,7 +98,6 @@ def _collect(graph: gs.Graph, proto: onnx.GraphProto, types: Types) -> None:
     infos = {
         info.name: info for info in itertools.chain(proto.value_info, proto.output, proto.input)
     }
-    interface = {id(t) for t in graph.inputs} | {id(t) for t in graph.outputs}
 
     def learn(tensor: gs.Tensor) -> None:
         info = infos.get(tensor.name)
@@ -110,8 +108,6 @@ def _collect(graph: gs.Graph, proto: onnx.GraphProto, types: Types) -> None:
             return
         shape = None if found.shape is None else tuple(found.shape)
         types.learn(tensor, TensorType(found.dtype, shape))
-        if id(tensor) not in interface:
-            tensor.dtype, tensor.shape = found.dtype, found.shape
 
     for tensor in graph.inputs:
         if isinstance(tensor, gs.Variable):

@@ -9,6 +9,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from google.protobuf.message import DecodeError
 
+from .build import paused_gc
 from .errors import LoadError, PlanishError
 from .external import ExternalData
 from .from_proto import from_proto
@@ -64,8 +65,9 @@ def _import(model: onnx.ModelProto, folder: Path | None, where: str) -> gs.Graph
                 "export or download it again"
             )
     try:
-        graph = from_proto(model, ExternalData(folder))
-        check(graph, sort=True)
+        with paused_gc():
+            graph = from_proto(model, ExternalData(folder))
+            check(graph, sort=True)
     except PlanishError as error:
         raise LoadError(f"{where}: {error}") from error
     return graph

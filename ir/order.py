@@ -6,6 +6,7 @@ import heapq
 
 import onnx_graphsurgeon as gs
 
+from .build import subgraphs_of
 from .errors import GraphError
 from .variables import label
 
@@ -13,7 +14,7 @@ from .variables import label
 def reads(node: gs.Node) -> list[gs.Tensor]:
     """Return what `node` reads: its inputs and what its subgraphs capture from outside."""
     found = [tensor for tensor in node.inputs if not tensor.is_empty()]
-    for subgraph in node.subgraphs():
+    for subgraph in subgraphs_of(node):
         inside = {id(t) for inner in subgraph.nodes for t in inner.outputs}
         inside.update(id(t) for t in subgraph.inputs)
         for inner in subgraph.nodes:

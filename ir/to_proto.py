@@ -7,8 +7,9 @@ proto without a copy.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import onnx
@@ -18,6 +19,7 @@ from onnx_graphsurgeon.ir.tensor import SparseValues
 from onnx_graphsurgeon.util.misc import convert_to_onnx_attr_type
 
 from . import dtypes
+from .build import subgraphs_of
 from .errors import GraphError
 from .metadata import model_metadata, node_metadata
 from .variables import FUSED_DOMAIN, dense_values, exotic_type, label
@@ -48,7 +50,7 @@ def to_proto(
         model_version=metadata.model_version,
         doc_string=metadata.doc_string,
     )
-    exporter.graph(graph, model.graph, ())
+    exporter.model_graph(graph, model.graph)
     _add_properties(model.graph, metadata.graph_properties)
     _add_properties(model, metadata.properties)
     model.functions.extend(exporter.function(function) for function in graph.functions)
@@ -101,41 +103,27 @@ class _Exporter:
     def __init__(self, opset: int, leave_out: Keep | None) -> None:
         self._opset = opset
         self._leave_out = leave_out
+        self._homes: dict[int, list[gs.Constant]] = {}
         self.left_out: list[gs.Constant] = []
 
-    def graph(
-        self, graph: gs.Graph, proto: onnx.GraphProto, outer: Iterable[frozenset[int]]
-    ) -> None:
+    def model_graph(self, graph: gs.Graph, proto: onnx.GraphProto) -> None:
+        self._homes = _constants_by_scope(graph)
+        self.graph(graph, proto, nested=False)
+
+    def graph(self, graph: gs.Graph, proto: onnx.GraphProto, nested: bool = True) -> None:
         proto.name = graph.name or "graph"
         proto.doc_string = graph.doc_string or ""
-        interface = {id(t) for t in graph.inputs} | {id(t) for t in graph.outputs}
-        seen: set[int] = set(interface)
-        constants = [t for t in (*graph.inputs, *graph.outputs) if isinstance(t, gs.Constant)]
-        constants = list({id(t): t for t in constants}.values())
-        inherited = [t for t in outer]
-        variables: list[gs.Tensor] = []
+        outputs = {id(t) for t in graph.outputs}
         for node in graph.nodes:
-            for tensor in (*node.inputs, *node.outputs):
-                key = id(tensor)
-                if key in seen or not tensor.name:
-                    continue
-                seen.add(key)
-                if isinstance(tensor, gs.Constant):
-                    if not any(key in scope for scope in inherited):
-                        constants.append(tensor)
-                elif tensor.inputs and (tensor.dtype is not None or exotic_type(tensor)):
-                    variables.append(tensor)
-        scopes = (*inherited, frozenset(id(t) for t in constants))
-        own = {id(node) for node in graph.nodes}
-        for node in graph.nodes:
-            self.node(node, proto.node.add(), scopes)
+            self.node(node, proto.node.add())
+            for tensor in node.outputs:
+                known = tensor.name and (tensor.dtype is not None or exotic_type(tensor))
+                if known and id(tensor) not in outputs:
+                    proto.value_info.append(value_info(tensor))
         proto.input.extend(value_info(t) for t in graph.inputs)
         proto.output.extend(value_info(t) for t in graph.outputs)
-        for constant in constants:
-            self._constant(constant, proto, nested=bool(inherited))
-        proto.value_info.extend(
-            value_info(t) for t in variables if id(t.inputs[0]) in own
-        )
+        for constant in self._homes.get(id(graph), ()):
+            self._constant(constant, proto, nested)
 
     def function(self, function: gs.Function) -> onnx.FunctionProto:
         proto = onnx.FunctionProto(
@@ -143,22 +131,18 @@ class _Exporter:
         )
         proto.input.extend(t.name for t in function.inputs)
         proto.output.extend(t.name for t in function.outputs)
-        constants: dict[int, gs.Constant] = {}
-        for node in function.nodes:
-            for tensor in node.inputs:
-                if isinstance(tensor, gs.Constant):
-                    constants[id(tensor)] = tensor
-        for constant in constants.values():
+        # A function has no initializers: its constants become Constant nodes at its top.
+        for constant in itertools.chain.from_iterable(_constants_by_scope(function).values()):
             node = proto.node.add(op_type="Constant", output=[constant.name])
             attribute = node.attribute.add(name="value", type=AttributeProto.TENSOR)
             attribute.t.CopyFrom(tensor_proto(constant))
         for node in function.nodes:
-            self.node(node, proto.node.add(), (frozenset(constants),))
+            self.node(node, proto.node.add())
         for name, default in function.attrs.items():
             if default is None:
                 proto.attribute.append(name)
             else:
-                self.attribute(name, default, proto.attribute_proto.add(), "", ())
+                self.attribute(name, default, proto.attribute_proto.add(), None)
         proto.opset_import.extend(opset_imports(function))
         metadata = node_metadata(function)
         if metadata is not None:
@@ -166,9 +150,7 @@ class _Exporter:
             _add_properties(proto, metadata.properties)
         return proto
 
-    def node(
-        self, node: gs.Node, proto: onnx.NodeProto, scopes: Iterable[frozenset[int]]
-    ) -> None:
+    def node(self, node: gs.Node, proto: onnx.NodeProto) -> None:
         proto.op_type = node.op
         if node.name:
             proto.name = node.name
@@ -177,7 +159,7 @@ class _Exporter:
         proto.input.extend([tensor.name for tensor in node.inputs])
         proto.output.extend([tensor.name for tensor in node.outputs])
         for name, value in node.attrs.items():
-            self.attribute(name, value, proto.attribute.add(), node, scopes)
+            self.attribute(name, value, proto.attribute.add(), node)
         metadata = node_metadata(node)
         if metadata is not None:
             proto.doc_string = metadata.doc_string
@@ -185,21 +167,21 @@ class _Exporter:
             _add_properties(proto, metadata.properties)
 
     def attribute(
-        self,
-        name: str,
-        value: Any,
-        proto: AttributeProto,
-        node: gs.Node | str,
-        scopes: Iterable[frozenset[int]],
+        self, name: str, value: Any, proto: AttributeProto, node: gs.Node | None
     ) -> None:
         proto.name = name
         if type(value) is int:
             proto.type, proto.i = AttributeProto.INT, value
+        elif type(value) is float:
+            proto.type, proto.f = AttributeProto.FLOAT, value
+        elif type(value) is list and value and all(type(item) is int for item in value):
+            proto.type = AttributeProto.INTS
+            proto.ints.extend(value)
         elif isinstance(value, AttributeProto):
             proto.CopyFrom(value)
         elif isinstance(value, gs.Graph):
             proto.type = AttributeProto.GRAPH
-            self.graph(value, proto.g, scopes)
+            self.graph(value, proto.g)
         elif isinstance(value, gs.Tensor):
             proto.type = AttributeProto.TENSOR
             proto.t.CopyFrom(tensor_proto(value))
@@ -211,16 +193,16 @@ class _Exporter:
                 kind = self._empty_kind(node, name) if _is_empty_list(value) else None
                 made = onnx.helper.make_attribute(name, _plain(value), attr_type=kind)
             except (TypeError, ValueError) as error:
-                where = label(node) if isinstance(node, gs.Node) else "a function"
+                where = "a function's default" if node is None else f"node {label(node)}"
                 raise GraphError(
-                    f"attribute '{name}' of node {where} is {value!r}, which ONNX cannot hold: "
+                    f"attribute '{name}' of {where} is {value!r}, which ONNX cannot hold: "
                     f"{error}"
                 ) from error
             proto.CopyFrom(made)
 
-    def _empty_kind(self, node: gs.Node | str, name: str) -> int:
+    def _empty_kind(self, node: gs.Node | None, name: str) -> int:
         """Return the declared kind of an empty list attribute; ONNX cannot tell it otherwise."""
-        if isinstance(node, gs.Node) and onnx.defs.has(node.op, node.domain or ""):
+        if node is not None and onnx.defs.has(node.op, node.domain or ""):
             declared = onnx.defs.get_schema(node.op, self._opset, node.domain or "").attributes
             if name in declared:
                 return int(declared[name].type.value)
@@ -261,6 +243,38 @@ def tensor_proto(constant: gs.Constant) -> TensorProto:
 def stored_bytes(constant: gs.Constant) -> int:
     """Return how many bytes the values of `constant` take in a file."""
     return -(-math.prod(constant.shape) * dtypes.bits(constant.dtype) // 8)
+
+
+def _constants_by_scope(graph: gs.Graph) -> dict[int, list[gs.Constant]]:
+    """Return, by id of the graph that must declare them, the constants of `graph` and its subgraphs.
+
+    A constant belongs to the innermost graph that encloses all of its readers.
+    """
+    homes: dict[int, tuple[gs.Constant, tuple[gs.Graph, ...]]] = {}
+
+    def visit(scope: gs.Graph, path: tuple[gs.Graph, ...]) -> None:
+        for tensor in (*scope.inputs, *scope.outputs):
+            if isinstance(tensor, gs.Constant):
+                homes.setdefault(id(tensor), (tensor, path))
+        for node in scope.nodes:
+            for tensor in node.inputs:
+                if isinstance(tensor, gs.Constant):
+                    _, known = homes.get(id(tensor), (tensor, path))
+                    shared = path if known is path else _common(known, path)
+                    homes[id(tensor)] = (tensor, shared)
+            for subgraph in subgraphs_of(node):
+                visit(subgraph, (*path, subgraph))
+
+    visit(graph, (graph,))
+    found: dict[int, list[gs.Constant]] = {}
+    for constant, path in homes.values():
+        found.setdefault(id(path[-1]), []).append(constant)
+    return found
+
+
+def _common(a: tuple[gs.Graph, ...], b: tuple[gs.Graph, ...]) -> tuple[gs.Graph, ...]:
+    shared = [x for x, y in zip(a, b, strict=False) if x is y]
+    return tuple(shared)
 
 
 def _is_empty_list(value: Any) -> bool:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 import onnx_graphsurgeon as gs
 
+from .build import subgraphs_of
+
 
 class Uses:
     """Index of producers and readers over a graph and all of its subgraphs."""
@@ -55,7 +57,7 @@ class Uses:
             if tensor.name:
                 self._hold(tensor)
                 self._producer[id(tensor)] = node
-        for subgraph in node.subgraphs():
+        for subgraph in subgraphs_of(node):
             self._index(subgraph)
 
     def discard(self, node: gs.Node) -> None:
@@ -65,7 +67,7 @@ class Uses:
         for tensor in node.outputs:
             if self._producer.get(id(tensor)) is node:
                 del self._producer[id(tensor)]
-        for subgraph in node.subgraphs():
+        for subgraph in subgraphs_of(node):
             self.pinned.difference_update(id(t) for t in subgraph.outputs)
             for inner in subgraph.nodes:
                 self.discard(inner)
@@ -123,4 +125,4 @@ def scopes(graph: gs.Graph) -> Iterator[gs.Graph]:
         scope = pending.pop()
         yield scope
         for node in scope.nodes:
-            pending.extend(node.subgraphs())
+            pending.extend(subgraphs_of(node))

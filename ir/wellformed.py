@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import onnx_graphsurgeon as gs
 
+from .build import subgraphs_of
 from .errors import GraphError
 from .order import sort
 from .variables import label
@@ -63,7 +64,7 @@ def _check_scope(
             raise GraphError(
                 f"node {label(node)} reads tensor '{tensor.name}', which no node before it produces"
             )
-        for subgraph in node.subgraphs():
+        for subgraph in subgraphs_of(node):
             _check_scope(subgraph, known, sorting, domains)
         declare(node.outputs, f"an output of node {label(node)}")
     for tensor in graph.outputs:

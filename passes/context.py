@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 
 from ..ir.edit import Edit
 from ..ir.infer import Types, infer_types
+from ..ir.uses import Uses
 from ..ir.variables import label
 
 Feeds = Iterable[Mapping[str, np.ndarray[Any, Any]]]
@@ -38,6 +39,7 @@ class Context:
     limit: int | None = None
     progress: Callable[[float], None] = lambda fraction: None
     types: Types | None = None
+    uses: Uses | None = None
     _edits: list[Edit] = field(default_factory=list)
     _declined: dict[int, Decline] = field(default_factory=dict)
     _seen: list[gs.Node] = field(default_factory=list)
@@ -45,7 +47,8 @@ class Context:
     def edit(self) -> Edit:
         """Open a batch of changes to the graph; every change a pass makes goes through one."""
         left = None if self.limit is None else self.limit - self.edits
-        opened = Edit(self.graph, left)
+        opened = Edit(self.graph, left, self.uses)
+        self.uses = opened.uses
         self._edits.append(opened)
         return opened
 

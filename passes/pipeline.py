@@ -10,11 +10,12 @@ from typing import Literal
 
 import onnx_graphsurgeon as gs
 
+from ..ir.build import paused_gc
 from ..ir.clone import clone
 from ..ir.errors import PassError, PipelineError, PlanishError, VerificationError
 from ..ir.infer import Types, infer_types
 from ..ir.save import save
-from ..ir.uses import scopes
+from ..ir.uses import Uses, scopes
 from ..ir.wellformed import check
 from .context import Context, Feeds
 from .contract import Pass
@@ -89,11 +90,14 @@ class Pipeline:
         """
         if verify not in ("each", "end", "off"):
             raise PipelineError(f"verify='{verify}' is none of 'each', 'end' and 'off'")
-        run = _Run(self, clone(graph), feeds, verify, target, seed, progress)
+        with paused_gc():
+            copy = clone(graph)
+        run = _Run(self, copy, feeds, verify, target, seed, progress)
         run.dump = None if dump is None else Path(dump)
         run.reproducer = None if reproducer is None else Path(reproducer)
         run.limit = limit
-        return run.result(graph)
+        with paused_gc():
+            return run.result(graph)
 
 
 class _Run:
@@ -121,6 +125,7 @@ class _Run:
         self.records: list[PassRecord] = []
         self.verifier: Verifier | None = None
         self.types: Types | None = None
+        self.uses: Uses | None = None
         self.sound = True  # whether shape inference had nothing to complain of so far
 
     def result(self, original: gs.Graph) -> Result:
@@ -155,6 +160,7 @@ class _Run:
             None if self.limit is None else max(self.limit - made, 0),
             lambda fraction: self.tell(index, "run", fraction),
             self.types,
+            self.uses,
         )
         keep = self.verify == "each"
         before = clone(self.graph) if keep else None
@@ -168,6 +174,7 @@ class _Run:
             if marks is not None and not edits:
                 edits = count_changes(marks, fingerprint(self.graph))
             self.types = context.types if not edits else None
+            self.uses = context.uses if marks is None else None
             if edits:
                 check(self.graph, sort=marks is not None)
                 self.check_types(context)

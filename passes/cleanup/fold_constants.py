@@ -22,6 +22,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ...ir import dtypes
+from ...ir.build import make_node, subgraphs_of
 from ...ir.edit import Edit
 from ...ir.errors import ExecutionError
 from ...ir.infer import infer_types
@@ -35,6 +36,11 @@ from ..driver import make_view
 from ..purity import is_pure
 
 Array = np.ndarray[Any, Any]
+
+_DECIDES = (
+    "it decides an If alone; a constant condition would make the rank of one branch known to "
+    "runtimes, which reject code that only the other branch's rank allows"
+)
 
 # Folding these would undo a quantized model's point: weights stay int8 in the file.
 _KEPT = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -85,6 +91,7 @@ class _Budget:
         return result <= max(self._limit, 2 * inputs) and result - inputs <= self._left
 
     def spend(self, result: int, inputs: int) -> None:
+        """Take what a fold adds to the file off the budget."""
         self._left -= max(result - inputs, 0)
 
 
@@ -99,10 +106,13 @@ class _Folder:
         self._view: View = make_view(scope, edit, context)
         self._order = {id(node): i for i, node in enumerate(scope.nodes)}
         self._refused: set[int] = set()
+        for node in _deciders(scope, self._view):
+            self._refuse(node, _DECIDES)
         # Tensors that the group under way will compute, with their size in bytes.
         self._virtual: dict[int, int] = {}
 
     def fold(self) -> None:
+        """Fold until nothing in the scope can be folded any more."""
         queue = deque(self._scope.nodes)
         while queue:
             group = self._gather(queue)
@@ -255,11 +265,9 @@ class _Folder:
         """Return what to evaluate for `node`: itself, or a Cast for a CastLike."""
         if node.op != "CastLike":
             return node
-        cast = gs.Node("Cast", node.name, {"to": dtypes.elem_type(self._view.dtype(node.inputs[1]))})
-        # Unlinked: the stand-in must not show up among the readers of its input.
-        list.append(cast.inputs, node.inputs[0])
-        list.append(cast.outputs, node.outputs[0])
-        return cast
+        to = dtypes.elem_type(self._view.dtype(node.inputs[1]))
+        inputs, outputs = node.inputs[:1], list(node.outputs)
+        return make_node("Cast", node.name, {"to": to}, inputs, outputs, None, link=False)
 
     def _materialize(
         self, tensor: gs.Tensor, value: Array, producer: gs.Node | None
@@ -299,12 +307,30 @@ class _Folder:
             self._edit.remove(node)
 
 
+def _deciders(scope: gs.Graph, view: View) -> list[gs.Node]:
+    """Return the nodes of `scope` whose results serve the conditions of If nodes alone."""
+    found: list[gs.Node] = []
+    inside = {id(node) for node in scope.nodes if node.op == "If" and is_standard(node)}
+    pending = [node.inputs[0] for node in scope.nodes if id(node) in inside]
+    while pending:
+        node = view.producer(pending.pop())
+        if node is None or id(node) in inside or subgraphs_of(node):
+            continue
+        if all(id(r) in inside for t in node.outputs for r in view.readers(t)) and not any(
+            view.is_output(t) for t in node.outputs
+        ):
+            inside.add(id(node))
+            found.append(node)
+            pending.extend(node.inputs)
+    return found
+
+
 def _may_fold(node: gs.Node, opset: int) -> bool:
     return (
         is_standard(node)
         and node.op not in _KEPT
         and is_pure(node.op, opset)
-        and not any(isinstance(value, gs.Graph) for value in node.attrs.values())
+        and not subgraphs_of(node)
     )
 
 
@@ -345,11 +371,11 @@ def _is_static(shape: Sequence[int | str | None] | None) -> bool:
 def _infer_alone(scope: gs.Graph, node: gs.Node, tensor: gs.Tensor) -> Any:
     """Infer the type of one output from the values of the node's inputs, all constants."""
     alone = gs.Graph(opset=scope.opset, import_domains=scope.import_domains)
-    copy = gs.Node(node.op, node.name, dict(node.attrs))
-    list.extend(copy.inputs, node.inputs)
     outputs = [gs.Variable(t.name) for t in node.outputs]
-    list.extend(copy.outputs, outputs)
-    alone.nodes = [copy]
+    inputs = list(node.inputs)
+    alone.nodes = [
+        make_node(node.op, node.name, node.attrs, inputs, outputs, node.domain, link=False)
+    ]
     types = infer_types(alone)
     return next(
         (types.of(o) for o in outputs if o.name == tensor.name and types.of(o) is not None), None

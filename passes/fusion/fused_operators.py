@@ -122,13 +122,6 @@ def fused_function(linear: Linear, activation: Activation, residual: bool, opset
     )
 
 
-def linear_operator(node: gs.Node) -> str | None:
-    """Return "Conv" or "Gemm" for a fused operator built on it, None for any other node."""
-    if node.domain != FUSED_DOMAIN:
-        return None
-    return next((op for op in ("Conv", "Gemm") if node.op.startswith(op)), None)
-
-
 def _reference(name: str, kind: type) -> gs.Node.AttributeRef:
     from typing import List  # noqa: UP035 - GraphSurgeon compares with typing.List
 

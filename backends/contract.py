@@ -1,0 +1,52 @@
+"""The contract of backends: lower a graph for a target, and run the result."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from .target import Target
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+class Compiled(ABC):
+    """A graph made ready to run: a dict of arrays in, a dict of arrays out."""
+
+    @abstractmethod
+    def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
+        """Run once. Raises FeedError where a feed does not fit, ExecutionError where it fails."""
+
+    @abstractmethod
+    def save(self, path: str | Path) -> None:
+        """Write what the backend's `load` reads, atomically. Raises SaveError."""
+
+
+class Backend(ABC):
+    """A way to run graphs, registered under `name`."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+
+    @abstractmethod
+    def lower(
+        self, graph: gs.Graph, target: Target, threads: int | None, **options: Any
+    ) -> Compiled:
+        """Return `graph`, which is left untouched, made ready for `target`.
+
+        `threads`: threads for one operator, None for the backend's own choice. Raises BackendError
+        where the target is not available here or an option is unknown.
+        """
+
+    @abstractmethod
+    def load(self, path: str | Path, target: Target, threads: int | None) -> Compiled:
+        """Return what `Compiled.save` wrote. Raises BackendError naming the file."""
+
+    @abstractmethod
+    def targets(self) -> list[str]:
+        """Return the targets that this machine has for the backend."""

@@ -1,0 +1,86 @@
+"""The registry of backends: built in, registered by a script, or found through entry points."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+from pathlib import Path
+from typing import Any
+
+import onnx_graphsurgeon as gs
+
+from ..ir.errors import BackendError
+from ..passes.registry import nearest
+from .contract import Backend, Compiled
+from .target import Target
+
+_ENTRY_POINTS = "planish.backends"
+_registered: dict[str, type[Backend]] = {}
+
+
+def register_backend(item: type[Backend]) -> type[Backend]:
+    """Register a `Backend` subclass under its `name`; usable as a decorator."""
+    if not (isinstance(item, type) and issubclass(item, Backend)):
+        raise BackendError(f"{item!r} is no Backend subclass")
+    existing = _registered.get(item.name)
+    if existing is not None and existing is not item:
+        raise BackendError(f"a backend named '{item.name}' is registered already")
+    _registered[item.name] = item
+    return item
+
+
+def all_backends() -> dict[str, type[Backend]]:
+    """Return every known backend by name, in order of name."""
+    _load()
+    return dict(sorted(_registered.items()))
+
+
+def get_backend(name: str) -> Backend:
+    """Return the backend called `name`; raises BackendError with the nearest known name."""
+    backends = all_backends()
+    if name not in backends:
+        raise BackendError(f"unknown backend '{name}'{nearest(name, backends)}")
+    return backends[name]()
+
+
+def lower(
+    graph: gs.Graph,
+    backend: str = "onnxruntime",
+    target: str = "cpu",
+    threads: int | None = None,
+    **options: Any,
+) -> Compiled:
+    """Lower `graph`, which is left untouched, to something callable.
+
+    `target`: `cpu`, `cuda`, `cpu{threads=2}`, ...; `threads` overrides the target's. The rest are
+    options of the backend. Raises BackendError where backend, target or option is unknown or not
+    available on this machine.
+    """
+    parsed = Target.parse(target)
+    return get_backend(backend).lower(graph, parsed, threads or parsed.threads, **options)
+
+
+def load_compiled(
+    path: str | Path,
+    backend: str = "onnxruntime",
+    target: str = "cpu",
+    threads: int | None = None,
+) -> Compiled:
+    """Read what `Compiled.save` of the same backend wrote, without lowering again."""
+    parsed = Target.parse(target)
+    return get_backend(backend).load(path, parsed, threads or parsed.threads)
+
+
+@functools.cache
+def _load() -> None:
+    from .onnxruntime import OnnxRuntime
+
+    register_backend(OnnxRuntime)
+    for entry in importlib.metadata.entry_points(group=_ENTRY_POINTS):
+        try:
+            register_backend(entry.load())
+        except Exception as error:  # another distribution's code may fail in any way
+            raise BackendError(
+                f"entry point '{entry.name}' = '{entry.value}' of group {_ENTRY_POINTS} cannot be "
+                f"loaded: {error}; fix or uninstall that package"
+            ) from error

@@ -1,0 +1,132 @@
+"""What a graph costs: multiply-accumulates, parameters and bytes, node by node."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx_graphsurgeon as gs
+
+from . import dtypes
+from .infer import Types, infer_types
+from .to_proto import stored_bytes
+from .variables import FUSED_DOMAIN, is_standard, label
+
+
+@dataclass(frozen=True)
+class NodeCost:
+    """Cost of one node at one size of its dynamic dimensions.
+
+    `macs`: multiply-accumulates of Conv, ConvTranspose, Gemm and MatMul and of fused operators
+    built on them, 0 for all others, None where a shape is unknown. `parameters`: elements of its
+    constants, shared ones counted at their first reader. `bytes_moved`: bytes of inputs, constants
+    and outputs, each read or written once, None where a shape is unknown.
+    """
+
+    node: str
+    op: str
+    output_shape: tuple[int | str | None, ...] | None
+    macs: int | None
+    parameters: int
+    bytes_moved: int | None
+
+
+@dataclass(frozen=True)
+class GraphCost:
+    """Cost of a graph; totals leave out nodes whose shapes are unknown, counted in `unknown`."""
+
+    nodes: tuple[NodeCost, ...]
+    macs: int
+    parameters: int
+    weight_bytes: int
+    bytes_moved: int
+    unknown: int
+
+
+def cost(graph: gs.Graph, sizes: Mapping[str, int] | None = None) -> GraphCost:
+    """Return the cost of every node of the main graph of `graph`, in linear time.
+
+    `sizes` gives values for dynamic dimensions by name; others count as 1. Bodies of If, Loop and
+    Scan count as unknown.
+    """
+    types = infer_types(graph)
+    counter = _Counter(types, sizes or {})
+    nodes = tuple(counter.node(node) for node in graph.nodes)
+    return GraphCost(
+        nodes,
+        sum(n.macs or 0 for n in nodes),
+        sum(n.parameters for n in nodes),
+        counter.weight_bytes,
+        sum(n.bytes_moved or 0 for n in nodes),
+        sum(n.macs is None or n.bytes_moved is None for n in nodes),
+    )
+
+
+class _Counter:
+    def __init__(self, types: Types, sizes: Mapping[str, int]) -> None:
+        self._types = types
+        self._sizes = sizes
+        self._counted: set[int] = set()
+        self.weight_bytes = 0
+
+    def node(self, node: gs.Node) -> NodeCost:
+        parameters = 0
+        for tensor in node.inputs:
+            if isinstance(tensor, gs.Constant) and id(tensor) not in self._counted:
+                self._counted.add(id(tensor))
+                parameters += math.prod(tensor.shape)
+                self.weight_bytes += stored_bytes(tensor)
+        tensors = [t for t in (*node.inputs, *node.outputs) if t.name]
+        sizes = [self._bytes(t) for t in tensors]
+        moved = None if None in sizes else sum(size for size in sizes if size is not None)
+        output = self._types.of(node.outputs[0]) if node.outputs else None
+        has_body = any(isinstance(value, gs.Graph) for value in node.attrs.values())
+        return NodeCost(
+            label(node),
+            node.op,
+            None if output is None else output.shape,
+            None if has_body else self._macs(node),
+            parameters,
+            None if has_body else moved,
+        )
+
+    def _macs(self, node: gs.Node) -> int | None:
+        op = linear_operator(node)
+        if op is None:
+            return 0
+        x, w, y = (
+            self._shape(t) for t in (node.inputs[0], node.inputs[1], node.outputs[0])
+        )
+        if x is None or w is None or y is None:
+            return None
+        if op == "Conv":
+            return math.prod(y) * math.prod(w[1:])
+        if op == "ConvTranspose":
+            return math.prod(x) * math.prod(w[1:])
+        if op == "Gemm":
+            return math.prod(y) * x[0 if node.attrs.get("transA", 0) else 1]
+        return math.prod(y) * x[-1]
+
+    def _shape(self, tensor: gs.Tensor) -> tuple[int, ...] | None:
+        found = self._types.of(tensor)
+        if found is None or found.shape is None or None in found.shape:
+            return None
+        return tuple(
+            dim if isinstance(dim, int) else self._sizes.get(str(dim), 1) for dim in found.shape
+        )
+
+    def _bytes(self, tensor: gs.Tensor) -> int | None:
+        found, shape = self._types.of(tensor), self._shape(tensor)
+        if found is None or shape is None:
+            return None
+        return -(-math.prod(shape) * dtypes.bits(found.dtype) // 8)
+
+
+def linear_operator(node: gs.Node) -> str | None:
+    """Return the linear operator `node` is, or is a fused operator of; None for any other node."""
+    if is_standard(node):
+        return node.op if node.op in ("Conv", "ConvTranspose", "Gemm", "MatMul") else None
+    if node.domain == FUSED_DOMAIN:
+        return next((op for op in ("ConvTranspose", "Conv", "Gemm") if node.op.startswith(op)), None)
+    return None

@@ -1,0 +1,159 @@
+"""What the command line shows: tables and progress bars, drawn by Rich."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from .backends.bench import Timing
+from .ir.compare import Comparison
+from .ir.cost import GraphCost
+from .passes.records import PassRecord, Result
+from .passes.records import Progress as Step
+
+_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def scaled(value: float | None, unit: str = "") -> str:
+    """Return a number with a metric prefix and three digits, `1.81 G`; None is a question mark."""
+    if value is None:
+        return "?"
+    for factor, prefix in _UNITS:
+        if value >= factor:
+            return f"{value / factor:.3g} {prefix}{unit}".rstrip()
+    return f"{value:g} {unit}".rstrip()
+
+
+def records_table(records: Sequence[PassRecord]) -> Table:
+    """Return the table of passes: nodes before and after, edits, time, largest error measured."""
+    table = _table("pass", ">nodes", ">edits", ">time", ">largest error")
+    for record in records:
+        table.add_row(
+            record.text,
+            f"{record.nodes_before} -> {record.nodes_after}",
+            str(record.edits),
+            f"{1000 * record.seconds:.1f} ms",
+            "" if record.error is None else f"{record.error:.1e}",
+        )
+    return table
+
+
+def declined_table(records: Sequence[PassRecord], examples: int = 3) -> Table | None:
+    """Return the table of reasons for which passes left sites alone, or None without any."""
+    table = _table("pass", ">sites", "left alone because", "such as")
+    for record in records:
+        reasons = Counter(decline.reason for decline in record.declined)
+        for reason, count in reasons.most_common():
+            nodes = [d.node for d in record.declined if d.reason == reason][:examples]
+            table.add_row(record.name, str(count), reason, ", ".join(nodes))
+    return table if table.row_count else None
+
+
+def verification_line(result: Result) -> str:
+    """Say in one line what verification found."""
+    if result.verified:
+        error = result.error or 0.0
+        return f"verified: largest error {error:.1e} of the output's range, {result.tolerance:.1e} allowed"
+    return f"NOT verified: {result.note}" if result.note else "not verified (--verify off)"
+
+
+def timings_table(timings: Sequence[Timing]) -> Table:
+    """Return the table of latencies; the first row is what the ratios refer to."""
+    table = _table("model", ">batch", ">median", ">p90", ">min", ">ratio", ">samples/s")
+    for timing in timings:
+        table.add_row(
+            timing.label,
+            str(timing.batch),
+            f"{timing.median_ms:.3f} ms",
+            f"{timing.p90_ms:.3f} ms",
+            f"{timing.min_ms:.3f} ms",
+            f"{timing.ratio:.3f}",
+            f"{timing.samples_per_second:.1f}",
+        )
+    return table
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Return the table of distances, an output a row."""
+    table = _table("output", ">max abs", ">max rel", ">SQNR", ">cosine", ">top-1 agreement")
+    for output in comparison.outputs:
+        agreement = output.top1_agreement
+        table.add_row(
+            output.name,
+            f"{output.max_abs:.3g}",
+            f"{output.max_rel:.3g}",
+            f"{output.sqnr_db:.1f} dB",
+            f"{output.cosine:.6f}",
+            "" if agreement is None else f"{100 * agreement:.1f} %",
+        )
+    return table
+
+
+def cost_table(cost: GraphCost, most: int | None) -> Table:
+    """Return the table of nodes with their costs, at most `most` of them, and the totals."""
+    table = _table("node", "output", ">MACs", ">parameters", ">bytes moved")
+    table.show_footer = True
+    shown = cost.nodes if most is None else cost.nodes[:most]
+    for node in shown:
+        shape = node.output_shape
+        table.add_row(
+            node.node,
+            "?" if shape is None else " x ".join("?" if d is None else str(d) for d in shape),
+            "" if node.macs == 0 else scaled(node.macs),
+            "" if node.parameters == 0 else scaled(node.parameters),
+            scaled(node.bytes_moved, "B"),
+        )
+    if len(shown) < len(cost.nodes):
+        table.add_row(f"... {len(cost.nodes) - len(shown)} more", "", "", "", "")
+    totals = ("total", "", scaled(cost.macs), scaled(cost.parameters), scaled(cost.bytes_moved, "B"))
+    for column, total in zip(table.columns, totals, strict=True):
+        column.footer = total
+    return table
+
+
+def listing_table(rows: Sequence[tuple[str, ...]], *headers: str) -> Table:
+    """Return a plain table of text."""
+    table = _table(*headers)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+@contextmanager
+def pass_progress(console: Console) -> Iterator[Callable[[Step], None]]:
+    """Show a progress bar while passes run; yields the callback for `Pipeline.run`."""
+    with progress_bar(console, "") as update:
+
+        def show(step: Step) -> None:
+            update((step.index + step.fraction) / max(step.total, 1), f"{step.stage} {step.name}")
+
+        yield show
+
+
+@contextmanager
+def progress_bar(console: Console, title: str) -> Iterator[Callable[[float, str], None]]:
+    """Show a progress bar; yields a function of the fraction done and a word about it."""
+    bar = Progress(
+        TextColumn("{task.description:<40}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(title, total=1.0)
+        yield lambda fraction, word: bar.update(task, completed=fraction, description=word or title)
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for header in headers:
+        right = header.startswith(">")
+        table.add_column(header.lstrip(">"), justify="right" if right else "left", overflow="fold")
+    return table

@@ -1,0 +1,119 @@
+"""Small tools shared by the tests: graphs from text, and runs on independent oracles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+import onnxruntime as ort
+
+import planish
+from planish.passes.records import Result
+
+Array = np.ndarray[Any, Any]
+
+
+def model_of(text: str, weights: Mapping[str, Array] | None = None) -> onnx.ModelProto:
+    """Return the model of `text` (ONNX text syntax) with `weights` added as initializers.
+
+    Without a `<...>` header it gets opset 20 and IR version 10.
+    """
+    if not text.lstrip().startswith("<"):
+        text = '<ir_version: 10, opset_import: ["" : 20]>\n' + text
+    model = onnx.parser.parse_model(text)
+    for name, values in (weights or {}).items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(values), name))
+    return model
+
+
+def graph_of(text: str, weights: Mapping[str, Array] | None = None) -> gs.Graph:
+    """Return the graph of `model_of(text, weights)`."""
+    return planish.load(model_of(text, weights))
+
+
+def ops(graph: gs.Graph) -> list[str]:
+    """Return the operators of the main graph in order."""
+    return [node.op for node in graph.nodes]
+
+
+def run_pass(graph: gs.Graph, pipeline: str, **kwargs: Any) -> Result:
+    """Run `pipeline` with verification after each pass, and check that a second run edits nothing."""
+    kwargs.setdefault("verify", "each")
+    result = planish.Pipeline.parse(pipeline).run(graph, **kwargs)
+    again = planish.Pipeline.parse(pipeline).run(result.graph, verify="off")
+    assert again.edits == 0, [r for r in again.records if r.edits]
+    return result
+
+
+def reasons(result: Result) -> set[str]:
+    """Return the reasons for which passes left sites alone."""
+    return {decline.reason for record in result.records for decline in record.declined}
+
+
+def run_ort(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """Run a model on ONNX Runtime with its optimizations off, without planish in between."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+
+def relative_error(expected: Array, found: Array) -> float:
+    """Return the largest difference over the range of `expected`; shapes and types must agree."""
+    assert expected.shape == found.shape
+    assert expected.dtype == found.dtype
+    if not expected.size:
+        return 0.0
+    a, b = expected.astype(np.float64), found.astype(np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    difference = np.where(same, 0, np.abs(a - b))
+    scale = np.abs(a[np.isfinite(a)]).max(initial=0)
+    return float(difference.max() / scale) if scale else float(difference.max())
+
+
+def assert_same_function(
+    before: onnx.ModelProto,
+    after: gs.Graph,
+    feeds: Mapping[str, Array],
+    tolerance: float = 1e-5,
+) -> None:
+    """Check `after`, fused operators inlined, against `before` on ONNX Runtime."""
+    expected = run_ort(before, feeds)
+    found = run_ort(planish.to_model(after, portable=True), feeds)
+    assert expected.keys() == found.keys()
+    for name, array in expected.items():
+        assert relative_error(array, found[name]) <= tolerance, name
+
+
+def conv_batchnorm(
+    channels: int = 8, *, epsilon: float = 1e-3, bias: bool = False, seed: int = 0
+) -> onnx.ModelProto:
+    """Return x[N, 3, 9, 9] -> Conv 3x3 -> BatchNormalization -> y with non-trivial statistics."""
+    generator = np.random.default_rng(seed)
+
+    def normal(*shape: int) -> Array:
+        return generator.standard_normal(shape).astype(np.float32)
+
+    weights = {
+        "w": normal(channels, 3, 3, 3),
+        "scale": normal(channels),
+        "shift": normal(channels),
+        "mean": normal(channels),
+        "var": generator.uniform(0.05, 2, channels).astype(np.float32),
+    }
+    if bias:
+        weights["b"] = normal(channels)
+    return model_of(
+        f"""g (float[N, 3, 9, 9] x) => (float[N, {channels}, 9, 9] y) {{
+            c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w{", b" if bias else ""})
+            y = BatchNormalization <epsilon = {epsilon}> (c, scale, shift, mean, var)
+        }}""",
+        weights,
+    )
