@@ -1,0 +1,42 @@
+# Everything runs in .venv, which the first target that needs it sets up.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test test-slow bench lint format install clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade "pip>=24"
+	$(RUN) -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+demo: $(STAMP)
+	$(RUN) examples/demo.py
+
+test: $(STAMP)
+	$(RUN) -m pytest -n 2 --dist worksteal
+
+test-slow: $(STAMP)
+	$(RUN) -m pytest -m "slow or not slow" -n 2 --dist worksteal
+
+bench: $(STAMP)
+	$(RUN) benchmarks/linear.py
+	$(RUN) benchmarks/exporters.py
+
+# mypy finds the package through a link, since the repository root is the package.
+lint: $(STAMP)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	mkdir -p .lint && ln -sfn "$(CURDIR)" .lint/planish
+	cd .lint && ../$(RUN) -m mypy --config-file ../pyproject.toml -p planish
+
+format: $(STAMP)
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+clean:
+	rm -rf $(VENV) .lint build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
