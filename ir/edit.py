@@ -16,24 +16,26 @@ from .order import sort
 from .uses import Uses, scopes
 from .variables import label
 
+# Readers of a result with more of them are not looked at again: that would be quadratic.
+_MOST_TOUCHED = 8
+
 
 class Edit:
     """A batch of changes to `graph` and its subgraphs, applied by `commit`.
 
     `limit` stops counting (and, through `begin`, changing) after so many edits; `planish bisect`
-    uses it to find the first edit that breaks a result. `uses` is an index of the same graph that is
-    still right, where there is one.
+    uses it to find the first edit that breaks a result. `uses` is an index of the same graph that
+    is still right, where there is one.
     """
 
-    def __init__(
-        self, graph: gs.Graph, limit: int | None = None, uses: Uses | None = None
-    ) -> None:
+    def __init__(self, graph: gs.Graph, limit: int | None = None, uses: Uses | None = None) -> None:
         self.graph = graph
         self.uses = uses or Uses(graph)
         self.count = 0
         self.touched: list[gs.Node] = []
         self._limit = limit
         self._open = False
+        self._dirty = False
         self._suffix: dict[str, int] = {}
         self._removed: dict[int, tuple[gs.Node, gs.Graph]] = {}
         self._before: dict[int, list[gs.Node]] = {}
@@ -86,7 +88,7 @@ class Edit:
 
         An output that still has a producer is refused with PassError: remove that node first.
         """
-        scope = self.uses.scope(at) or self._removed[id(at)][1]
+        scope = self._scope_of(at)
         for tensor in outputs:
             producer = self.uses.producer(tensor)
             if producer is not None:
@@ -101,6 +103,17 @@ class Edit:
         self.uses.add(made, scope)
         self._change(made)
         return made
+
+    def _scope_of(self, at: gs.Node) -> gs.Graph:
+        scope = self.uses.scope(at)
+        if scope is not None:
+            return scope
+        if id(at) in self._removed:
+            return self._removed[id(at)][1]
+        raise PassError(
+            f"node {label(at)} is not in the graph, so nothing can be put in its place; pass one "
+            "that is in it, or that the same batch of changes removed, as `at`"
+        )
 
     def remove(self, node: gs.Node) -> None:
         """Remove `node`; its outputs lose their producer, its inputs one reader each."""
@@ -142,15 +155,17 @@ class Edit:
 
     def commit(self) -> None:
         """Write the changes into the graph: nodes placed, removed and sorted."""
-        if not self._removed and not self._before:
-            if self.count:
-                self.uses.relink()
+        if not self._dirty:
             return
-        for scope in scopes(self.graph):
-            placed: list[gs.Node] = []
-            for node in scope.nodes:
-                self._place(node, placed)
-            scope.nodes = placed
+        if self._removed or self._before:
+            for scope in scopes(self.graph):
+                placed: list[gs.Node] = []
+                for node in scope.nodes:
+                    self._place(node, placed)
+                scope.nodes = placed
+            self._removed.clear()
+            self._before.clear()
+        self._dirty = False
         self.uses.relink()
         for scope in scopes(self.graph):
             sort(scope)
@@ -167,6 +182,7 @@ class Edit:
             pending.extend((made, False) for made in reversed(self._before.get(id(current), ())))
 
     def _change(self, node: gs.Node | None) -> None:
+        self._dirty = True
         if self._open:
             self._open = False
             self.count += 1
@@ -181,9 +197,8 @@ class Edit:
             if producer is not None:
                 self.touched.append(producer)
         for tensor in node.outputs:
-            readers = self.uses.readers(tensor)
-            if len(readers) <= 8:
-                self.touched.extend(readers)
+            if self.uses.fan_out(tensor) <= _MOST_TOUCHED:
+                self.touched.extend(self.uses.readers(tensor))
 
     def _fresh(self, hint: str, taken: set[str]) -> str:
         name = hint

@@ -7,6 +7,7 @@ by `Edit` alone.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import onnx_graphsurgeon as gs
@@ -23,6 +24,7 @@ class Uses:
         self.pinned: set[int] = set()
         self.interface_inputs: set[int] = set()
         self._readers: dict[int, dict[int, int]] = {}
+        self._reads: dict[int, int] = {}
         self._producer: dict[int, gs.Node] = {}
         self._nodes: dict[int, gs.Node] = {}
         self._scope: dict[int, gs.Graph] = {}
@@ -43,7 +45,11 @@ class Uses:
 
     def reads(self, tensor: gs.Tensor) -> int:
         """Count the node inputs that are `tensor`; a node may count several times."""
-        return sum(self._readers.get(id(tensor), {}).values())
+        return self._reads.get(id(tensor), 0)
+
+    def fan_out(self, tensor: gs.Tensor) -> int:
+        """Count the nodes that read `tensor`, without listing them."""
+        return len(self._readers.get(id(tensor), ()))
 
     def add(self, node: gs.Node, scope: gs.Graph) -> None:
         """Enter `node`, which `scope` holds or will hold, and its subgraphs."""
@@ -80,24 +86,27 @@ class Uses:
         self._hold(tensor)
         counts = self._readers.setdefault(id(tensor), {})
         counts[id(node)] = counts.get(id(node), 0) + 1
+        self._reads[id(tensor)] = self._reads.get(id(tensor), 0) + 1
 
     def unlink(self, tensor: gs.Tensor, node: gs.Node) -> None:
         """Take one read of `tensor` by `node` back."""
         counts = self._readers.get(id(tensor), {})
-        left = counts.get(id(node), 0) - 1
-        if left > 0:
-            counts[id(node)] = left
-        else:
-            counts.pop(id(node), None)
+        if id(node) not in counts:
+            return
+        self._reads[id(tensor)] -= 1
+        counts[id(node)] -= 1
+        if not counts[id(node)]:
+            del counts[id(node)]
 
     def relink(self) -> None:
         """Write the index back to GraphSurgeon's own `inputs` and `outputs` lists of tensors."""
-        for tensor in self._tensors.values():
+        nodes = [node for key, node in self._nodes.items() if key in self._scope]
+        # Absent optional tensors are not in the index; they are cleared with their node.
+        absent = (t for node in nodes for t in (*node.inputs, *node.outputs) if not t.name)
+        for tensor in itertools.chain(self._tensors.values(), absent):
             list.clear(tensor.inputs)
             list.clear(tensor.outputs)
-        for key, node in self._nodes.items():
-            if key not in self._scope:
-                continue
+        for node in nodes:
             for tensor in node.outputs:
                 list.append(tensor.inputs, node)
             for tensor in node.inputs:

@@ -13,7 +13,6 @@ from .infer import Shape, TensorType
 from .uses import Uses
 from .variables import dense_values
 
-
 TypeOf = Callable[[gs.Tensor], TensorType | None]
 
 
