@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..ir.edit import Edit
@@ -29,10 +30,10 @@ class DeclinedError(PlanishError):
 def need(condition: T | None, reason: str) -> T:
     """Return `condition` if it holds; otherwise decline the site with `reason`.
 
-    None and False do not hold; any other value does and is returned, so that one line both checks
-    and narrows: `weight = need(view.constant(node.inputs[1]), "the weight is not constant")`.
+    None and False (numpy's too) do not hold; any other value does and is returned, so that one line
+    both checks and narrows: `weight = need(view.constant(node.inputs[1]), "it is not constant")`.
     """
-    if condition is None or condition is False:
+    if condition is None or (isinstance(condition, bool | np.bool_) and not condition):
         raise DeclinedError(reason)
     return condition
 

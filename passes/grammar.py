@@ -19,11 +19,14 @@ import typing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ..ir.errors import PipelineError
+import numpy as np
+
+from ..ir.errors import PipelineError, PlanishError
 from .registry import nearest
 
 _TOKEN = re.compile(r'\s*(?:([{}\[\],=])|("(?:[^"\\]|\\.)*")|([^\s{}\[\],="]+))')
 _BARE = re.compile(r"[A-Za-z0-9_.+-]+")
+_DEEPEST = 20
 
 D = TypeVar("D")
 
@@ -35,11 +38,12 @@ class Word:
     text: str
     start: int
     quoted: bool = False
+    written: int | None = None  # characters it takes in the text, where not those of `text`
 
     @property
     def end(self) -> int:
         """Index just after the word."""
-        return self.start + max(len(json.dumps(self.text)) if self.quoted else len(self.text), 1)
+        return self.start + max(len(self.text) if self.written is None else self.written, 1)
 
 
 Value = Word | list["Value"]
@@ -60,7 +64,7 @@ def read_items(text: str) -> list[Item]:
 
 def fail(text: str, word: Word, message: str) -> PipelineError:
     """Return a PipelineError that shows `text` with carets under `word`."""
-    line = text.replace("\n", " ").replace("\t", " ")
+    line = "".join(" " if char.isspace() or not char.isprintable() else char for char in text)
     carets = " " * word.start + "^" * (word.end - word.start)
     return PipelineError(f"{message}\n  {line}\n  {carets}")
 
@@ -68,7 +72,8 @@ def fail(text: str, word: Word, message: str) -> PipelineError:
 def bind(cls: type[D], item: Item, text: str) -> D:
     """Return an instance of the dataclass `cls` with the options of `item`, converted by type."""
     hints = typing.get_type_hints(cls)
-    fields = {f.name.replace("_", "-"): f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    known = [f for f in dataclasses.fields(cls) if f.init]  # type: ignore[arg-type]
+    fields = {f.name.replace("_", "-"): f for f in known}
     values: dict[str, Any] = {}
     for key, value in item.options:
         if key.text not in fields:
@@ -82,9 +87,14 @@ def bind(cls: type[D], item: Item, text: str) -> D:
             if hints[name] is not bool:
                 raise fail(text, key, f"option '{key.text}' of '{item.name.text}' needs a value")
         values[name] = _convert(value, hints[name], key, text)
+    for key_text, f in fields.items():
+        optional = (f.default, f.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
+        if f.name not in values and not optional:
+            message = f"'{item.name.text}' needs option '{key_text}'; write it in braces"
+            raise fail(text, item.name, message)
     try:
         return cls(**values)
-    except PipelineError as error:
+    except (PlanishError, TypeError, ValueError) as error:  # a dataclass may check its fields
         raise fail(text, item.name, str(error)) from error
 
 
@@ -92,10 +102,10 @@ def show_options(instance: Any) -> str:
     """Write the options of a dataclass that differ from their defaults: `{a=1,b="x y"}` or ``."""
     shown = []
     for f in dataclasses.fields(instance):
+        if not f.init:
+            continue
         value = getattr(instance, f.name)
-        default = (
-            f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
-        )
+        default = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
         if type(value) is not type(default) or value != default:
             shown.append(f"{f.name.replace('_', '-')}={_show(value)}")
     return "{" + ",".join(shown) + "}" if shown else ""
@@ -106,25 +116,42 @@ def _show(value: Any) -> str:
         return "[" + ",".join(_show(item) for item in value) + "]"
     if value is None:
         return "none"
-    if isinstance(value, bool):
+    if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
     if isinstance(value, str):
-        return value if _BARE.fullmatch(value) and value != "none" else json.dumps(value)
-    return repr(value)
+        bare = _BARE.fullmatch(value) and not _reads_otherwise(value)
+        return value if bare else json.dumps(value)
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
+def _reads_otherwise(text: str) -> bool:
+    """Say whether the bare text could be taken for a number, a truth value or none."""
+    if text in ("none", "true", "false"):
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _convert(value: Value, kind: Any, key: Word, text: str) -> Any:
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
         members = [m for m in typing.get_args(kind) if m is not type(None)]
-        if isinstance(value, Word) and value.text == "none" and not value.quoted:
-            if len(members) < len(typing.get_args(kind)):
-                return None
-        return _convert(value, members[0], key, text)
-    if origin is tuple:
-        member = typing.get_args(kind)[0]
+        nothing = isinstance(value, Word) and value.text == "none" and not value.quoted
+        if nothing and len(members) < len(typing.get_args(kind)):
+            return None
+        return _convert_to_any(value, members, key, text)
+    if origin in (tuple, list):
         items = value if isinstance(value, list) else [value]
-        return tuple(_convert(item, member, key, text) for item in items)
+        kinds = typing.get_args(kind)
+        if origin is list or kinds[-1] is Ellipsis:
+            kinds = kinds[:1] * len(items)
+        if len(items) != len(kinds):
+            message = f"option '{key.text}' takes {len(kinds)} values, not {len(items)}"
+            raise fail(text, key, message)
+        return origin(_convert(item, k, key, text) for item, k in zip(items, kinds, strict=True))
     if isinstance(value, list):
         raise fail(text, key, f"option '{key.text}' takes one value, not a list")
     expected = {int: "a whole number", float: "a number", bool: "true or false"}
@@ -135,13 +162,16 @@ def _convert(value: Value, kind: Any, key: Word, text: str) -> Any:
             return kind(value.text)
         if kind is str:
             return value.text
-        if origin is typing.Literal and value.text in typing.get_args(kind):
-            return value.text
     except (KeyError, ValueError):
         pass
     if origin is typing.Literal:
-        choices = [str(choice) for choice in typing.get_args(kind)]
-        raise fail(text, value, f"option '{key.text}' is '{value.text}'{nearest(value.text, choices)}")
+        named = {c if isinstance(c, str) else _show(c): c for c in typing.get_args(kind)}
+        if value.text in named and (isinstance(named[value.text], str) or not value.quoted):
+            return named[value.text]
+        choices = list(named)
+        raise fail(
+            text, value, f"option '{key.text}' is '{value.text}'{nearest(value.text, choices)}"
+        )
     raise fail(
         text,
         value,
@@ -149,22 +179,35 @@ def _convert(value: Value, kind: Any, key: Word, text: str) -> Any:
     )
 
 
+def _convert_to_any(value: Value, members: list[Any], key: Word, text: str) -> Any:
+    """Convert to the first member that takes `value`; text comes last, unless it is quoted."""
+    quoted = isinstance(value, Word) and value.quoted
+    refusals = []
+    for member in sorted(members, key=lambda m: (m is str) != quoted):
+        try:
+            return _convert(value, member, key, text)
+        except PipelineError as error:
+            refusals.append(error)
+    raise refusals[0]
+
+
 class _Reader:
     def __init__(self, text: str) -> None:
         self._text = text
         self._tokens: list[tuple[str, Word]] = []
         position = 0
-        while text[position:].strip():
+        end = len(text.rstrip())
+        while position < end:
             found = _TOKEN.match(text, position)
             if found is None:
-                start = position + len(text[position:]) - len(text[position:].lstrip())
-                raise fail(text, Word(text[start], start), "a quoted string is not closed")
+                start = text.index('"', position)
+                raise fail(text, Word('"', start), "a quoted string is not closed; add '\"'")
             mark, string, bare = found.groups()
             group = 1 if mark else 2 if string else 3
             start = found.start(group)
             if string:
                 try:
-                    word = Word(json.loads(string), start, quoted=True)
+                    word = Word(json.loads(string), start, quoted=True, written=len(string))
                 except ValueError:
                     raise fail(
                         text, Word(string, start), "a quoted string is not valid JSON"
@@ -196,14 +239,16 @@ class _Reader:
             self._expect("}", "',' or '}'")
         return Item(name, tuple(options))
 
-    def _value(self) -> Value:
+    def _value(self, depth: int = 0) -> Value:
+        if depth > _DEEPEST:
+            raise fail(self._text, self._peek()[1], f"lists are nested over {_DEEPEST} deep")
         if self._accept("["):
             values: list[Value] = []
             if self._accept("]"):
                 return values
-            values.append(self._value())
+            values.append(self._value(depth + 1))
             while self._accept(","):
-                values.append(self._value())
+                values.append(self._value(depth + 1))
             self._expect("]", "',' or ']'")
             return values
         kind, word = self._peek()
