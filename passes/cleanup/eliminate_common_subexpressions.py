@@ -1,6 +1,6 @@
 """Compute equal things once.
 
-    f(x; a) = g(y; b)   where f = g, x = y and a = b
+f(x; a) = g(y; b)   where f = g, x = y and a = b
 """
 
 from __future__ import annotations

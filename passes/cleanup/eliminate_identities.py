@@ -1,8 +1,8 @@
 """Remove operators that return their input.
 
-    f(x) = x   for Identity; x + 0, x - 0, x * 1, x / 1; Cast to its own type; Transpose by the
-               identity; Reshape, Flatten, Expand and Slice to its own shape; Pad by nothing;
-               Dropout at inference; Clip without bounds; Concat, Sum, Max, Min, Mean of one
+f(x) = x   for Identity; x + 0, x - 0, x * 1, x / 1; Cast to its own type; Transpose by the
+           identity; Reshape, Flatten, Expand and Slice to its own shape; Pad by nothing;
+           Dropout at inference; Clip without bounds; Concat, Sum, Max, Min, Mean of one
 """
 
 from __future__ import annotations
@@ -44,8 +44,28 @@ class _Site:
 
 class _Bypass(Rewrite[_Site]):
     ops = frozenset(
-        "Identity Dropout Cast CastLike Transpose Reshape Flatten Expand Slice Pad Clip Concat Sum "
-        "Max Min Mean Add Sub Mul Div".split()
+        {
+            "Identity",
+            "Dropout",
+            "Cast",
+            "CastLike",
+            "Transpose",
+            "Reshape",
+            "Flatten",
+            "Expand",
+            "Slice",
+            "Pad",
+            "Clip",
+            "Concat",
+            "Sum",
+            "Max",
+            "Min",
+            "Mean",
+            "Add",
+            "Sub",
+            "Mul",
+            "Div",
+        }
     )
 
     def match(self, node: gs.Node, view: View) -> _Site | None:
@@ -55,9 +75,7 @@ class _Bypass(Rewrite[_Site]):
         result = node.outputs[0]
         if not view.is_output(result):
             return _Site(node, kept, None)
-        producer = need(
-            view.producer(kept), "it joins a graph input or constant to a graph output"
-        )
+        producer = need(view.producer(kept), "it joins a graph input or constant to a graph output")
         need(not view.is_output(kept), "its input and its output are both graph outputs")
         return _Site(node, kept, producer)
 
@@ -89,7 +107,11 @@ def _returned_input(node: gs.Node, view: View) -> gs.Tensor | None:
             holds = view.dtype(x) is not None and view.dtype(x) == view.dtype(node.inputs[1])
         case "Transpose":
             perm = node.attrs.get("perm")
-            holds = perm == list(range(len(perm))) if perm else (view.rank(x) or 2) < 2
+            if isinstance(perm, list):
+                holds = perm == list(range(len(perm)))
+            else:  # absent, or an empty list, which is held as an AttributeProto
+                rank = view.rank(x)
+                holds = rank is not None and rank < 2
         case "Flatten":
             holds = view.rank(x) == 2 and node.attrs.get("axis", 1) in (1, -1)
         case "Reshape" | "Expand":

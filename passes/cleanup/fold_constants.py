@@ -44,6 +44,8 @@ _DECIDES = (
 
 # Folding these would undo a quantized model's point: weights stay int8 in the file.
 _KEPT = frozenset({"QuantizeLinear", "DequantizeLinear"})
+# What these compute follows from the types of their inputs, without their values.
+_ASKS_TYPES = frozenset({"Shape", "Size", "CastLike"})
 # Output size depends on values, but is never larger than the input's times its rank.
 _BOUNDED = frozenset({"NonZero", "Unique", "Compress", "StringSplit"})
 # All folds together may add this many times the limit of one, or the weights' own size.
@@ -64,12 +66,18 @@ class FoldConstants(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Fold every scope of `graph`, outer ones first."""
-        edit = context.edit()
         budget = _Budget(self.size_limit, graph)
-        for scope in scopes(graph):
-            if any(_may_fold(node, scope.opset) for node in scope.nodes):
-                _Folder(scope, edit, context, budget).fold()
-        edit.commit()
+        while True:
+            edit = context.edit()
+            for scope in scopes(graph):
+                if any(_may_fold(node, scope.opset) for node in scope.nodes):
+                    _Folder(scope, edit, context, budget).fold()
+            edit.commit()
+            # A folded shape may have made those static that these ask for.
+            asked = any(n.op in _ASKS_TYPES for scope in scopes(graph) for n in scope.nodes)
+            if not edit.count or not asked:
+                return
+            context.types = None
 
 
 class _Budget:
@@ -85,14 +93,21 @@ class _Budget:
         }
         self._limit = limit
         self._left = max(_TOTAL * limit, sum(weights.values()))
+        self._reserved = 0
 
-    def allows(self, result: int, inputs: int) -> bool:
-        """Say whether a result of so many bytes may replace operators on so many bytes."""
-        return result <= max(self._limit, 2 * inputs) and result - inputs <= self._left
+    def reserve(self, result: int, inputs: int) -> bool:
+        """Say whether so many bytes may be computed from so many, and hold the growth."""
+        growth = max(result - inputs, 0)
+        allowed = result <= max(self._limit, 2 * inputs)
+        allowed &= growth == 0 or growth <= self._left - self._reserved
+        if allowed:
+            self._reserved += growth
+        return allowed
 
-    def spend(self, result: int, inputs: int) -> None:
-        """Take what a fold adds to the file off the budget."""
-        self._left -= max(result - inputs, 0)
+    def settle(self, added: int, freed: int) -> None:
+        """Replace what is reserved by the bytes that were added to the file and freed in it."""
+        self._left -= max(added - freed, 0)
+        self._reserved = 0
 
 
 class _Folder:
@@ -161,7 +176,7 @@ class _Folder:
         """Return Gather(Shape(x), indices) where just the gathered sizes are static."""
         source = self._view.producer(node.inputs[0])
         indices = self._view.constant(node.inputs[1])
-        if source is None or source.op != "Shape" or indices is None:
+        if source is None or source.op != "Shape" or not is_standard(source) or indices is None:
             return None
         shape = self._view.shape(source.inputs[0])
         if shape is None:
@@ -194,7 +209,7 @@ class _Folder:
                 size = 8 * total
             if size is None:
                 return self._refuse(node, "the size of its result cannot be told beforehand")
-            if not self._budget.allows(size, total):
+            if not self._budget.reserve(size, total):
                 return self._refuse(
                     node,
                     f"its result of {size} bytes outgrows its inputs of {total} bytes by more "
@@ -247,10 +262,17 @@ class _Folder:
                 return []
             return [reader for node in group for reader in self._evaluate_alone(node)]
         readers: list[gs.Node] = []
+        used = {id(t): t for node in group for t in node.inputs if self._view.is_constant(t)}
+        done = self._edit.count
         for tensor, value in zip(wanted, values, strict=True):
             readers += self._materialize(tensor, value, None)
-        for node in reversed(group):
-            self._remove_if_unread(node)
+        if self._edit.count > done:
+            for node in reversed(group):
+                self._remove_if_unread(node)
+        freed = [dense_values(t) for t in used.values() if not self._edit.uses.reads(t)]
+        self._budget.settle(
+            sum(value.nbytes for value in values), sum(v.nbytes for v in freed if v is not None)
+        )
         return readers
 
     def _evaluate_alone(self, node: gs.Node) -> list[gs.Node]:
@@ -265,9 +287,9 @@ class _Folder:
         """Return what to evaluate for `node`: itself, or a Cast for a CastLike."""
         if node.op != "CastLike":
             return node
-        to = dtypes.elem_type(self._view.dtype(node.inputs[1]))
+        attrs = {**node.attrs, "to": dtypes.elem_type(self._view.dtype(node.inputs[1]))}
         inputs, outputs = node.inputs[:1], list(node.outputs)
-        return make_node("Cast", node.name, {"to": to}, inputs, outputs, None, link=False)
+        return make_node("Cast", node.name, attrs, inputs, outputs, None, link=False)
 
     def _materialize(
         self, tensor: gs.Tensor, value: Array, producer: gs.Node | None
@@ -278,16 +300,14 @@ class _Folder:
         if node is None:
             return []
         is_output = self._view.is_output(tensor)
-        if not readers and (not is_output or node.op == "Constant"):
+        if not readers and (not is_output or node.op == "Constant" or len(node.outputs) > 1):
             return []
         if not self._edit.begin():
             return []
         if readers:
             constant = self._edit.constant(value, tensor.name)
             self._edit.replace(tensor, constant)
-            if is_output or len(node.outputs) > 1:
-                self._budget.spend(value.nbytes, 0)
-            else:
+            if not is_output and len(node.outputs) == 1:
                 self._edit.take_name(constant, tensor)
         if is_output and node.op != "Constant" and len(node.outputs) == 1:
             self._edit.remove(node)
@@ -343,9 +363,14 @@ def _constant_value(node: gs.Node) -> Array | None:
                 return np.array(_list(value), np.float32)
             case "value_int" | "value_ints":
                 return np.array(_list(value), np.int64)
-            case "value_string" | "value_strings":
-                return np.array(value, dtype=object)
+            case "value_string" | "value_strings" if not _is_bytes(value):
+                return np.array(_list(value), dtype=object)
     return None
+
+
+def _is_bytes(value: Any) -> bool:
+    """Say whether a string attribute is no UTF-8 text; such a one is held as an AttributeProto."""
+    return isinstance(value, onnx.AttributeProto) and bool(value.s or value.strings)
 
 
 def _list(value: Any) -> Any:
