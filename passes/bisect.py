@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -39,12 +40,15 @@ def bisect(
     PassError where the original graph cannot be run and there is nothing to compare with.
     """
     kept = None if feeds is None else list(feeds)
-    whole = pipeline.run(graph, verify="off")
+    whole = pipeline.run(graph, kept, verify="off", seed=seed)
     low, high = 0, whole.edits
 
     def broken(limit: int) -> str | None:
         try:
-            result = pipeline.run(graph, kept, verify="end", seed=seed, limit=limit)
+            with tempfile.TemporaryDirectory(prefix="planish-bisect-") as folder:
+                result = pipeline.run(
+                    graph, kept, verify="end", seed=seed, limit=limit, reproducer=folder
+                )
         except VerificationError as error:
             return str(error).partition(";")[0]
         if not result.verified:

@@ -33,7 +33,8 @@ def drive(graph: gs.Graph, rewrites: Sequence[Rewrite[Any]], context: Context) -
     if not any(node.op in by_op for scope in all_scopes for node in scope.nodes):
         return
     edit = context.edit()
-    views = {id(scope): make_view(scope, edit, context) for scope in all_scopes}
+    views: dict[int, View] = {}
+    declined: list[gs.Node] = []
     queue: deque[gs.Node] = deque(node for scope in all_scopes for node in scope.nodes)
     queued = {id(node) for node in queue}
     total, done, within_limit = len(queue), 0, True
@@ -46,11 +47,14 @@ def drive(graph: gs.Graph, rewrites: Sequence[Rewrite[Any]], context: Context) -
         scope = edit.uses.scope(node)
         if scope is None or not (is_standard(node) or node.domain == FUSED_DOMAIN):
             continue
+        if id(scope) not in views:
+            views[id(scope)] = make_view(scope, edit, context)
         for rewrite in by_op.get(node.op, ()):
             try:
                 site = rewrite.match(node, views[id(scope)])
-            except DeclinedError as declined:
-                context.decline(node, str(declined))
+            except DeclinedError as reason:
+                context.decline(node, str(reason))
+                declined.append(node)
                 continue
             if site is None:
                 continue
@@ -64,6 +68,9 @@ def drive(graph: gs.Graph, rewrites: Sequence[Rewrite[Any]], context: Context) -
                 queue.append(touched)
                 queued.add(id(touched))
         edit.touched.clear()
+    for node in declined:
+        if edit.uses.scope(node) is None:
+            context.accept(node)  # another site took it in
     edit.commit()
 
 

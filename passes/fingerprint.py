@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from typing import Any
 
@@ -16,7 +17,9 @@ Marks = Counter[tuple[Any, ...]]
 def fingerprint(graph: gs.Graph) -> Marks:
     """Return one mark a node and interface tensor of `graph`; equal graphs have equal marks."""
     marks: Marks = Counter()
-    for scope in scopes(graph):
+    for entry in graph.import_domains or ():
+        marks[("opset", entry.domain, entry.version)] += 1
+    for scope in itertools.chain(scopes(graph), graph.functions):
         for node in scope.nodes:
             marks[
                 (
@@ -28,6 +31,7 @@ def fingerprint(graph: gs.Graph) -> Marks:
                     tuple((name, _value(value)) for name, value in sorted(node.attrs.items())),
                 )
             ] += 1
+        marks[("opset", scope.name, scope.opset)] += 1
         marks[("inputs", *(t.name for t in scope.inputs))] += 1
         marks[("outputs", *(t.name for t in scope.outputs))] += 1
     return marks
@@ -42,7 +46,10 @@ def _tensor(tensor: gs.Tensor) -> tuple[Any, ...]:
     if not isinstance(tensor, gs.Constant):
         return (tensor.name,)
     held = tensor._values
-    return (tensor.name, hash(held.tobytes()) if isinstance(held, np.ndarray) else id(held))
+    if not isinstance(held, np.ndarray):
+        return (tensor.name, id(held))
+    data = tuple(held.flat) if held.dtype.kind == "O" else held.tobytes()
+    return (tensor.name, held.dtype.name, held.shape, hash(data))
 
 
 def _value(value: Any) -> Any:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
+from ..ir import dtypes
 from ..ir.build import paused_gc
 from ..ir.clone import clone
-from ..ir.errors import PassError, PipelineError, PlanishError, VerificationError
+from ..ir.errors import FeedError, PassError, PipelineError, PlanishError, VerificationError
 from ..ir.infer import Types, infer_types
 from ..ir.save import save
 from ..ir.uses import Uses, scopes
@@ -90,8 +93,13 @@ class Pipeline:
         """
         if verify not in ("each", "end", "off"):
             raise PipelineError(f"verify='{verify}' is none of 'each', 'end' and 'off'")
+        if feeds is not None:
+            if isinstance(feeds, Mapping):
+                raise FeedError("feeds are a sequence of dicts, one a batch; write feeds=[...]")
+            feeds = list(feeds)
         with paused_gc():
             copy = clone(graph)
+            _protect_weights(copy)
         run = _Run(self, copy, feeds, verify, target, seed, progress)
         run.dump = None if dump is None else Path(dump)
         run.reproducer = None if reproducer is None else Path(reproducer)
@@ -124,16 +132,15 @@ class _Run:
         self.dumped: list[Path] = []
         self.records: list[PassRecord] = []
         self.verifier: Verifier | None = None
+        self.interface: list[tuple[Any, ...]] = []
         self.types: Types | None = None
         self.uses: Uses | None = None
-        self.sound = True  # whether shape inference had nothing to complain of so far
 
     def result(self, original: gs.Graph) -> Result:
         check(self.graph, sort=True)
+        self.interface = _interface(self.graph)
         if self.verify != "off":
             self.tell(0, "verify", 0.0)
-            if self.feeds is not None:
-                self.feeds = list(self.feeds)
             self.verifier = Verifier(original, self.feeds, self.seed)
         for index in range(len(self.passes)):
             self.step(index)
@@ -152,6 +159,8 @@ class _Run:
     def step(self, index: int) -> None:
         item = self.passes[index]
         made = sum(record.edits for record in self.records)
+        # Inferred before the pass, since it may change the graph before it asks.
+        known = self.types = self.types or infer_types(self.graph)
         context = Context(
             self.graph,
             self.feeds,
@@ -169,15 +178,20 @@ class _Run:
         self.tell(index, "run", 0.0)
         started = time.perf_counter()
         try:
-            self.graph = item.run(self.graph, context) or self.graph
+            # A script knows no limit, so that it is run as a whole or not at all.
+            if marks is None or context.limit != 0:
+                found = item.run(self.graph, context)
+                self.graph = self.graph if found is None else found
             edits = context.edits
             if marks is not None and not edits:
                 edits = count_changes(marks, fingerprint(self.graph))
-            self.types = context.types if not edits else None
+            self.types = known if not edits else None
             self.uses = context.uses if marks is None else None
-            if edits:
+            if edits or marks is not None:
                 check(self.graph, sort=marks is not None)
-                self.check_types(context)
+                self.check_interface()
+            if edits:
+                self.check_types(known)
         except PlanishError as error:
             raise self.failed(PassError, index, before, str(error)) from error
         except Exception as error:  # a pass is anybody's code
@@ -210,18 +224,22 @@ class _Run:
         )
         self.tell(index, "done", 1.0)
 
-    def check_types(self, context: Context) -> None:
+    def check_interface(self) -> None:
+        """Raise where names, order, types or input shapes of the interface have changed."""
+        for was, now in itertools.zip_longest(self.interface, _interface(self.graph)):
+            if was != now:
+                raise PassError(
+                    f"the interface has changed from {_show_port(was)} to {_show_port(now)}; a "
+                    "pass must keep the graph's inputs and outputs as they are"
+                )
+
+    def check_types(self, before: Types) -> None:
         """Raise where types and shapes inferred before this pass and do not any more."""
-        if not self.sound:
-            return
-        if context.types is not None and context.types.problem is not None:
-            self.sound = False
+        if before.problem is not None:
             return
         self.types = infer_types(self.graph)
         if self.types.problem is not None:
-            self.sound = False
-            if context.types is not None:
-                raise PassError(f"types and shapes do not infer any more: {self.types.problem}")
+            raise PassError(f"types and shapes do not infer any more: {self.types.problem}")
 
     def verify_end(self, original: gs.Graph) -> None:
         assert self.verifier is not None
@@ -238,7 +256,8 @@ class _Run:
             text = ",".join(f"{p.name}{show_options(p)}" for p in self.passes)
             where = write_reproducer(self.reproducer, original, text, self.verifier.feeds)
             raise VerificationError(
-                f"{failure}; find the pass and edit with `planish bisect`, or run\n  {command(where)}"
+                f"{failure}; find the pass and edit with `planish bisect`, or run\n"
+                f"  {command(where)}"
             ) from failure
         self.records[last] = replace(self.records[last], error=error)
 
@@ -266,6 +285,36 @@ class _Run:
 def count_nodes(graph: gs.Graph) -> int:
     """Count the nodes of `graph` and its subgraphs."""
     return sum(len(scope.nodes) for scope in scopes(graph))
+
+
+def _interface(graph: gs.Graph) -> list[tuple[Any, ...]]:
+    """Return one entry a graph input or output: what it is, name, type and an input's shape."""
+    found: list[tuple[Any, ...]] = []
+    for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
+        for t in tensors:
+            dtype = None if t.dtype is None else dtypes.elem_type(t.dtype)
+            shape = tuple(t.shape) if kind == "input" and t.shape is not None else None
+            found.append((kind, t.name, dtype, shape))
+    return found
+
+
+def _show_port(port: tuple[Any, ...] | None) -> str:
+    if port is None:
+        return "nothing"
+    kind, name, dtype, shape = port
+    sizes = "" if shape is None else str(list(shape))
+    return f"{kind} '{name}' ({dtypes.type_name(dtype)}{sizes})"
+
+
+def _protect_weights(graph: gs.Graph) -> None:
+    """Make the weights, which the untouched graph shares, read-only in this copy of it."""
+    for scope in scopes(graph):
+        for node in scope.nodes:
+            for tensor in node.inputs:
+                held = tensor._values if isinstance(tensor, gs.Constant) else None
+                if isinstance(held, np.ndarray) and held.flags.writeable:
+                    tensor._values = held.view()
+                    tensor._values.flags.writeable = False
 
 
 def _is_counted(item: Pass) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ from ..ir.compare import Comparison, compare_outputs
 from ..ir.errors import ExecutionError, FeedError, VerificationError
 from ..ir.feeds import random_feeds
 from ..ir.reference import Arrays, Reference
+from ..ir.uses import scopes
 from .context import Feeds
+from .purity import random_outputs
 from .rounding import measure_rounding
 
 FLOAT_TOLERANCE = 1e-5
@@ -29,7 +31,7 @@ class Verifier:
 
     Feeds given by a person must fit, or FeedError is raised. Without feeds, inputs are drawn; where
     that or the reference runtime fails on the untouched graph, `note` says so and nothing is
-    checked. At most eight feeds are used.
+    checked. At most eight feeds are used. Outputs that random operators feed are not compared.
     """
 
     def __init__(self, graph: gs.Graph, feeds: Feeds | None, seed: int) -> None:
@@ -38,6 +40,7 @@ class Verifier:
         self._seed = seed
         self._tolerance = HALF_TOLERANCE if _has_halves(graph) else FLOAT_TOLERANCE
         self._rounding: float | None = None
+        self._random = random_outputs(graph)
         self.feeds: list[Mapping[str, np.ndarray[Any, Any]]] = []
         self._first: list[Arrays] = []
         try:
@@ -48,6 +51,8 @@ class Verifier:
                 if not self.feeds:
                     raise FeedError("the feeds are empty; give at least one sample")
             self._first = self._run(graph)
+            if self._random and not any(self._first):
+                self.note = "nothing was verified: random operators feed every output"
         except ExecutionError as error:
             self.note = f"the original graph cannot be run, so nothing was verified: {error}"
         except FeedError as error:
@@ -79,13 +84,17 @@ class Verifier:
         Relative to the output's range. Raises VerificationError where `exact` and the error is over
         the tolerance, or where the graph does not run any more.
         """
-        return self._judge(compare_outputs(self._first, self._outputs_after(graph, what)), exact, what)
+        return self._judge(
+            compare_outputs(self._first, self._outputs_after(graph, what)), exact, what
+        )
 
     def _outputs_after(self, graph: gs.Graph, what: str) -> list[Arrays]:
         try:
             return self._run(graph)
         except ExecutionError as error:
-            raise VerificationError(f"after {what} the graph does not run any more: {error}") from error
+            raise VerificationError(
+                f"after {what} the graph does not run any more: {error}"
+            ) from error
 
     def _judge(self, found: Comparison, exact: bool, what: str) -> float:
         if not found.outputs:
@@ -106,9 +115,18 @@ class Verifier:
 
     def _run(self, graph: gs.Graph) -> list[Arrays]:
         run = Reference(graph)
-        return [run(feed) for feed in self.feeds]
+        return [
+            {name: array for name, array in run(feed).items() if name not in self._random}
+            for feed in self.feeds
+        ]
 
 
 def _has_halves(graph: gs.Graph) -> bool:
-    tensors: Sequence[gs.Tensor] = [t for node in graph.nodes for t in (*node.inputs, *node.outputs)]
-    return any(t.name and dtypes.is_half(t.dtype) for t in (*graph.inputs, *tensors))
+    if any(dtypes.is_half(t.dtype) for t in graph.inputs):
+        return True
+    return any(
+        (node.op == "Cast" and dtypes.is_half(node.attrs.get("to")))
+        or any(t.name and dtypes.is_half(t.dtype) for t in (*node.inputs, *node.outputs))
+        for scope in scopes(graph)
+        for node in scope.nodes
+    )
