@@ -18,6 +18,9 @@ from onnx import TensorProto
 from . import dtypes
 from .errors import LoadError
 
+_MOST_DIGITS = 19  # no file is longer than a 64-bit number says
+_STORABLE = frozenset(TensorProto.DataType.values()) - {TensorProto.UNDEFINED, TensorProto.STRING}
+
 
 class ExternalData:
     """Reader of the external data of one model file.
@@ -36,6 +39,11 @@ class ExternalData:
         Raises LoadError where the location leaves the folder, is no regular file, or is too short.
         """
         entries = {entry.key: entry.value for entry in tensor.external_data}
+        if tensor.data_type not in _STORABLE:
+            raise LoadError(
+                f"tensor '{tensor.name}' is of element type {tensor.data_type}, which has no "
+                "form in an external file; export the model again with this tensor inside"
+            )
         path = self._resolve(entries.get("location", ""), tensor.name)
         count = math.prod(tensor.dims)
         size = -(-count * dtypes.bits(tensor.data_type) // 8)
@@ -84,7 +92,7 @@ class ExternalData:
         path = self._folder / location
         try:
             real = path.resolve(strict=True)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise LoadError(
                 f"{where}, but '{path}' cannot be opened ({error}); put the data file beside the "
                 "model"
@@ -117,7 +125,7 @@ class ExternalData:
         text = entries.get(key, "")
         if not text:
             return default
-        if not text.isdecimal():
+        if not text.isdecimal() or len(text) > _MOST_DIGITS:
             raise LoadError(
                 f"external-data entry {key}={text!r} of tensor '{name}' is not a number of bytes"
             )

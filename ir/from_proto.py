@@ -7,8 +7,10 @@ producer. This one keeps the first four, holds weights as read-only arrays and r
 
 from __future__ import annotations
 
+import itertools
 from collections import ChainMap
-from collections.abc import MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,7 @@ def from_proto(model: onnx.ModelProto, external: ExternalData) -> gs.Graph:
     An initializer that is also a graph input (IR version 4 and later) is an input with a default
     value: it stays in `graph.inputs`, as a `Constant`, and passes do not treat it as constant.
     """
+    _require_text("the model", _texts_of_model(model))
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
     domains = [_copy_opset(entry) for entry in model.opset_import]
     importer = _Importer(opset, domains, external)
@@ -72,14 +75,10 @@ class _Importer:
         self._domains = domains
         self._external = external
 
-    def graph(
-        self, proto: onnx.GraphProto, outer: _Scope, defaults: bool = True
-    ) -> gs.Graph:
-        local: dict[str, gs.Tensor] = {}
-        for tensor in proto.initializer:
-            local[tensor.name] = make_constant(tensor.name, self._values(tensor))
-        for sparse in proto.sparse_initializer:
-            local[sparse.values.name] = gs.Constant(sparse.values.name, SparseValues(sparse))
+    def graph(self, proto: onnx.GraphProto, outer: _Scope, defaults: bool = True) -> gs.Graph:
+        where = f"graph '{proto.name}'"
+        local = self._constants(proto, where)
+        constants = set(local)
         inputs = []
         for info in proto.input:
             if info.name not in local:
@@ -87,16 +86,19 @@ class _Importer:
                 inputs.append(local[info.name])
             elif defaults:
                 inputs.append(local[info.name])
-        for info in proto.value_info:
-            if info.name not in local and info.name not in outer:
-                local[info.name] = variable(info)
+        # Outputs first: what a graph promises holds, whatever is noted about its inner values.
         for info in proto.output:
             if info.name not in local:
                 local[info.name] = variable(info)
-        where = f"graph '{proto.name}'"
-        nodes = self._nodes(proto.node, local, outer, where)
+        for info in proto.value_info:
+            if info.name not in local and info.name not in outer:
+                local[info.name] = variable(info)
+        nodes = self._nodes(proto.node, local, outer, where, constants)
+        _require_text(where, (proto.name, proto.doc_string, *_texts(properties(proto)), *local))
         outputs = [local[info.name] for info in proto.output]
         graph = self._make(nodes, inputs, outputs, proto.name, proto.doc_string)
+        if proto.metadata_props:
+            set_model_metadata(graph, ModelMetadata(graph_properties=properties(proto)))
         known_inputs = {id(tensor) for tensor in inputs}
         for tensor in outputs:
             if not tensor.inputs and id(tensor) not in known_inputs and _is_variable(tensor):
@@ -106,10 +108,30 @@ class _Importer:
                 )
         return graph
 
+    def _constants(self, proto: onnx.GraphProto, where: str) -> dict[str, gs.Tensor]:
+        found: dict[str, gs.Tensor] = {}
+
+        def declare(name: str, constant: gs.Constant) -> None:
+            if name in found:
+                raise LoadError(
+                    f"{where} has two initializers named '{name}'; every tensor has one value, "
+                    "export the model again"
+                )
+            found[name] = constant
+
+        for tensor in proto.initializer:
+            declare(tensor.name, make_constant(tensor.name, self._values(tensor)))
+        for sparse in proto.sparse_initializer:
+            name = sparse.values.name
+            declare(name, gs.Constant(name, SparseValues(self._sparse(sparse))))
+        return found
+
     def function(self, proto: onnx.FunctionProto) -> gs.Function:
         local: dict[str, gs.Tensor] = {name: gs.Variable(name) for name in proto.input}
         where = f"function '{proto.domain}.{proto.name}'"
         nodes = self._nodes(proto.node, local, {}, where)
+        _require_text(where, (proto.name, proto.domain, proto.doc_string, proto.overload, *local))
+        _require_text(where, (*proto.attribute, *(a.name for a in proto.attribute_proto)))
         missing = [name for name in proto.output if name not in local]
         if missing:
             raise LoadError(f"output '{missing[0]}' of {where} is produced by no node")
@@ -129,9 +151,7 @@ class _Importer:
             attrs=attributes,
         )
         if proto.overload or proto.metadata_props:
-            set_node_metadata(
-                function, NodeMetadata("", properties(proto), proto.overload)
-            )
+            set_node_metadata(function, NodeMetadata("", properties(proto), proto.overload))
         return function
 
     def _make(
@@ -158,11 +178,17 @@ class _Importer:
         local: dict[str, gs.Tensor],
         outer: _Scope,
         where: str,
+        constants: AbstractSet[str] = frozenset(),
     ) -> list[gs.Node]:
         # Nodes may come in any order, so outputs are declared before inputs are looked up.
         produced: dict[str, str] = {}
         for proto in protos:
             for name in proto.output:
+                if name in constants:
+                    raise LoadError(
+                        f"tensor '{name}' in {where} is an initializer and also produced by "
+                        f"{_label(proto)}; every tensor has one producer"
+                    )
                 if name and name in produced:
                     raise LoadError(
                         f"tensor '{name}' in {where} is produced by two nodes, "
@@ -194,6 +220,8 @@ class _Importer:
                     )
                 tensor = make_variable("")
             inputs.append(tensor)
+        texts = (proto.op_type, proto.name, proto.domain, proto.doc_string, proto.overload)
+        _require_text(f"{_label(proto)} in {where}", (*texts, *_texts(properties(proto))))
         node = make_node(
             proto.op_type,
             proto.name,
@@ -215,6 +243,7 @@ class _Importer:
         outer: _Scope,
     ) -> Any:
         """Return the Python value; a kind GraphSurgeon has no value for stays an AttributeProto."""
+        _require_text("an attribute", (proto.name, proto.ref_attr_name))
         if proto.ref_attr_name:
             return gs.Node.AttributeRef(
                 proto.ref_attr_name, convert_from_onnx_attr_type(proto.type)
@@ -237,9 +266,29 @@ class _Importer:
                 return gs.Constant(proto.t.name, self._values(proto.t))
             case AttributeProto.GRAPH:
                 return self.graph(proto.g, ChainMap(local, outer))
-        return _copy_attribute(proto)
+        copy = _copy_attribute(proto)
+        if proto.type == AttributeProto.SPARSE_TENSOR:
+            copy.sparse_tensor.CopyFrom(self._sparse(proto.sparse_tensor))
+        for tensor in copy.tensors:
+            if tensor.data_location == TensorProto.EXTERNAL:
+                self._external.inline(tensor)
+        return copy
+
+    def _sparse(self, proto: onnx.SparseTensorProto) -> onnx.SparseTensorProto:
+        """Return a copy of `proto` that holds its values itself."""
+        copy = onnx.SparseTensorProto()
+        copy.CopyFrom(proto)
+        for tensor in (copy.values, copy.indices):
+            if tensor.data_location == TensorProto.EXTERNAL:
+                self._external.inline(tensor)
+        return copy
 
     def _values(self, tensor: TensorProto) -> np.ndarray[Any, Any]:
+        if any(size < 0 for size in tensor.dims):
+            raise LoadError(
+                f"tensor '{tensor.name}' has the negative shape {list(tensor.dims)}; the file is "
+                "corrupt, export it again"
+            )
         if tensor.data_location == TensorProto.EXTERNAL:
             return self._external.array(tensor)
         try:
@@ -259,6 +308,11 @@ def variable(info: onnx.ValueInfoProto) -> gs.Variable:
     kind = info.type.WhichOneof("value")
     if kind == "tensor_type":
         tensor = info.type.tensor_type
+        if tensor.elem_type not in TensorProto.DataType.values():
+            raise LoadError(
+                f"value '{info.name}' is of element type {tensor.elem_type}, which this version of "
+                "onnx does not know; update onnx, or export the model again"
+            )
         found.dtype = dtypes.numpy_dtype(tensor.elem_type) if tensor.elem_type else None
         if tensor.HasField("shape"):
             found.shape = [_dimension(dim) for dim in tensor.shape.dim]
@@ -271,7 +325,28 @@ def variable(info: onnx.ValueInfoProto) -> gs.Variable:
 def _dimension(dim: Any) -> int | str | None:
     if dim.HasField("dim_value"):
         return int(dim.dim_value)
-    return str(dim.dim_param) or None
+    _require_text("a dimension", (dim.dim_param,))
+    return dim.dim_param or None
+
+
+def _require_text(where: str, texts: Iterable[str]) -> None:
+    """Refuse what should be text and is not UTF-8; the protobuf binding returns it as bytes."""
+    for text in texts:
+        if not isinstance(text, str):
+            raise LoadError(
+                f"{where} holds the name or text {text!r}, which is not UTF-8; the file is "
+                "corrupt, export it again"
+            )
+
+
+def _texts_of_model(model: onnx.ModelProto) -> Iterator[str]:
+    yield from (model.producer_name, model.producer_version, model.domain, model.doc_string)
+    yield from (entry.domain for entry in model.opset_import)
+    yield from _texts(properties(model))
+
+
+def _texts(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
+    return itertools.chain.from_iterable(pairs)
 
 
 def _text(data: bytes, whole: AttributeProto) -> Any:

@@ -34,8 +34,9 @@ def load(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> gs.Graph:
         raise LoadError(f"{where} is a folder; name the .onnx file inside it")
     try:
         data = path.read_bytes()
-    except OSError as error:
-        raise LoadError(f"cannot read {where}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # a path with a null byte is a ValueError
+        why = getattr(error, "strerror", None) or error
+        raise LoadError(f"cannot read {where}: {why}; check the path") from error
     return _import(_parse(data, where), path.resolve().parent, where)
 
 
@@ -70,4 +71,8 @@ def _import(model: onnx.ModelProto, folder: Path | None, where: str) -> gs.Graph
             check(graph, sort=True)
     except PlanishError as error:
         raise LoadError(f"{where}: {error}") from error
+    except Exception as error:  # a corrupt file can break the reading of any field
+        raise LoadError(
+            f"{where} is malformed: {type(error).__name__}: {error}; export or download it again"
+        ) from error
     return graph

@@ -7,7 +7,6 @@ proto without a copy.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -113,6 +112,8 @@ class _Exporter:
     def graph(self, graph: gs.Graph, proto: onnx.GraphProto, nested: bool = True) -> None:
         proto.name = graph.name or "graph"
         proto.doc_string = graph.doc_string or ""
+        if nested:
+            _add_properties(proto, model_metadata(graph).graph_properties)
         outputs = {id(t) for t in graph.outputs}
         for node in graph.nodes:
             self.node(node, proto.node.add())
@@ -131,8 +132,12 @@ class _Exporter:
         )
         proto.input.extend(t.name for t in function.inputs)
         proto.output.extend(t.name for t in function.outputs)
-        # A function has no initializers: its constants become Constant nodes at its top.
-        for constant in itertools.chain.from_iterable(_constants_by_scope(function).values()):
+        # A function has no initializers: its own constants become Constant nodes at its top, those
+        # of its subgraphs stay where they are.
+        homes = _constants_by_scope(function)
+        own = homes.pop(id(function), [])
+        self._homes.update(homes)
+        for constant in own:
             node = proto.node.add(op_type="Constant", output=[constant.name])
             attribute = node.attribute.add(name="value", type=AttributeProto.TENSOR)
             attribute.t.CopyFrom(tensor_proto(constant))
@@ -166,9 +171,7 @@ class _Exporter:
             proto.overload = metadata.overload
             _add_properties(proto, metadata.properties)
 
-    def attribute(
-        self, name: str, value: Any, proto: AttributeProto, node: gs.Node | None
-    ) -> None:
+    def attribute(self, name: str, value: Any, proto: AttributeProto, node: gs.Node | None) -> None:
         proto.name = name
         if type(value) is int:
             proto.type, proto.i = AttributeProto.INT, value
@@ -195,8 +198,7 @@ class _Exporter:
             except (TypeError, ValueError) as error:
                 where = "a function's default" if node is None else f"node {label(node)}"
                 raise GraphError(
-                    f"attribute '{name}' of {where} is {value!r}, which ONNX cannot hold: "
-                    f"{error}"
+                    f"attribute '{name}' of {where} is {value!r}, which ONNX cannot hold: {error}"
                 ) from error
             proto.CopyFrom(made)
 
@@ -236,8 +238,7 @@ def tensor_proto(constant: gs.Constant) -> TensorProto:
             dims=values.shape,
             raw_data=values.tobytes(),
         )
-    proto = onnx.numpy_helper.from_array(values, constant.name)
-    return proto
+    return onnx.numpy_helper.from_array(values, constant.name)
 
 
 def stored_bytes(constant: gs.Constant) -> int:
@@ -246,7 +247,7 @@ def stored_bytes(constant: gs.Constant) -> int:
 
 
 def _constants_by_scope(graph: gs.Graph) -> dict[int, list[gs.Constant]]:
-    """Return, by id of the graph that must declare them, the constants of `graph` and its subgraphs.
+    """Return the constants of `graph` and its subgraphs, by id of the graph that declares them.
 
     A constant belongs to the innermost graph that encloses all of its readers.
     """
