@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
-import onnxruntime as ort
 import onnx_graphsurgeon as gs
+import onnxruntime as ort
 
 from ..ir.clone import clone
 from ..ir.errors import BackendError, ExecutionError, SaveError
 from ..ir.feeds import check_feeds
 from ..ir.load import load
 from ..ir.save import replacing
-from ..ir.session import make_session, reason
+from ..ir.session import make_session, reason, run_session
 from ..passes.registry import nearest
 from .contract import Arrays, Backend, Compiled
 from .target import Target
@@ -35,6 +35,8 @@ _PROVIDERS = {
     "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
     "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
 }
+# `isa` is read by passes that prepare a graph for an instruction set; the runtime finds its own.
+_TARGET_OPTIONS = ("isa", "threads")
 _INSTALL = {
     "cuda": "install the CUDA build: pip install onnxruntime-gpu",
     "tensorrt": "install the CUDA build, pip install onnxruntime-gpu, and TensorRT",
@@ -62,6 +64,12 @@ class OnnxRuntime(Backend):
         `optimization`: how much ONNX Runtime itself optimizes. `providers`: execution providers in
         order of preference instead of the target's; one that is not there is refused.
         """
+        for name, _ in target.options:
+            if name not in _TARGET_OPTIONS:
+                raise BackendError(
+                    f"target '{target}' has the unknown option '{name}'"
+                    f"{nearest(name, _TARGET_OPTIONS)}"
+                )
         if unknown:
             name = next(iter(unknown))
             hint = nearest(name, ["optimization", "providers"])
@@ -118,11 +126,7 @@ class OnnxRuntimeSession(Compiled):
     def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError."""
         check_feeds(feeds, self._graph)
-        try:
-            results = self._session.run(self._names, dict(feeds))
-        except Exception as error:  # the binding raises one class per status code
-            raise ExecutionError(f"ONNX Runtime failed while running: {reason(error)}") from error
-        return dict(zip(self._names, results, strict=True))
+        return run_session(self._session, self._names, feeds)
 
     def save(self, path: str | Path) -> None:
         """Write the session's optimized model, which suits this machine's CPU and this version."""
@@ -131,7 +135,12 @@ class OnnxRuntimeSession(Compiled):
         with tempfile.TemporaryDirectory(prefix="planish-") as folder:
             written = Path(folder) / path.name
             options.optimized_model_filepath = str(written)
-            make_session(self._graph, options, self._providers)
+            try:
+                make_session(self._graph, options, self._providers)
+            except ExecutionError as error:  # the same graph was accepted before
+                raise SaveError(
+                    f"cannot write '{path}': {error}; check that '{folder}' has space for the model"
+                ) from error
             try:
                 with replacing(path) as file:
                     file.write(written.read_bytes())
@@ -153,8 +162,7 @@ def _options(threads: int | None, level: ort.GraphOptimizationLevel) -> ort.Sess
 def _providers(target: Target, asked: Sequence[str] | None) -> list[str]:
     if target.kind not in _PROVIDERS:
         raise BackendError(
-            f"backend 'onnxruntime' has no target '{target.kind}'"
-            f"{nearest(target.kind, _PROVIDERS)}"
+            f"backend 'onnxruntime' has no target '{target.kind}'{nearest(target.kind, _PROVIDERS)}"
         )
     available = ort.get_available_providers()
     order = list(asked) if asked is not None else _PROVIDERS[target.kind]
@@ -162,9 +170,7 @@ def _providers(target: Target, asked: Sequence[str] | None) -> list[str]:
     for provider in required:
         if provider not in available:
             hint = _INSTALL.get(target.kind, f"choose among {', '.join(available)}")
-            raise BackendError(
-                f"this build of ONNX Runtime has no {provider}; {hint}"
-            )
+            raise BackendError(f"this build of ONNX Runtime has no {provider}; {hint}")
     return [provider for provider in order if provider in available]
 
 

@@ -57,7 +57,7 @@ def lower(
     available on this machine.
     """
     parsed = Target.parse(target)
-    return get_backend(backend).lower(graph, parsed, threads or parsed.threads, **options)
+    return get_backend(backend).lower(graph, parsed, _threads(threads, parsed), **options)
 
 
 def load_compiled(
@@ -68,7 +68,11 @@ def load_compiled(
 ) -> Compiled:
     """Read what `Compiled.save` of the same backend wrote, without lowering again."""
     parsed = Target.parse(target)
-    return get_backend(backend).load(path, parsed, threads or parsed.threads)
+    return get_backend(backend).load(path, parsed, _threads(threads, parsed))
+
+
+def _threads(asked: int | None, target: Target) -> int | None:
+    return target.threads if asked is None else asked
 
 
 @functools.cache

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..ir.errors import BackendError, PipelineError
-from ..passes.grammar import read_items
-from ..passes.grammar import Word
+from ..passes.grammar import Word, read_items
 
 _INTEGERS = frozenset({"threads"})
 

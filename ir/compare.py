@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 
 from .errors import GraphError
 from .reference import Reference
+from .variables import exotic_type
 
 Array = np.ndarray[Any, Any]
 
@@ -81,21 +82,22 @@ def compare(
     Raises FeedError, ExecutionError, or GraphError where the outputs cannot be matched.
     """
     run_a, run_b = Reference(graph_a), Reference(graph_b)
-    pairs = _pairs([t.name for t in graph_a.outputs], [t.name for t in graph_b.outputs])
+    pairs = _pairs(_tensor_outputs(graph_a), _tensor_outputs(graph_b))
     totals = {a: Accumulator(a) for a, _ in pairs}
     empty = True
     for feed in feeds:
         empty = False
         a, b = run_a(feed), run_b(feed)
         for name_a, name_b in pairs:
-            if name_a in a:
-                totals[name_a].add(a[name_a], b[name_b])
+            totals[name_a].add(a[name_a], b[name_b])
     if empty:
         raise GraphError("there are no feeds to compare on; give at least one sample")
     return Comparison(tuple(total.result() for total in totals.values()))
 
 
-def compare_outputs(a: Iterable[Mapping[str, Array]], b: Iterable[Mapping[str, Array]]) -> Comparison:
+def compare_outputs(
+    a: Iterable[Mapping[str, Array]], b: Iterable[Mapping[str, Array]]
+) -> Comparison:
     """Compare outputs that were computed already: one mapping a feed, the same names in both."""
     totals: dict[str, Accumulator] = {}
     for outputs_a, outputs_b in zip(a, b, strict=True):
@@ -118,13 +120,19 @@ class Accumulator:
         """Take in one pair of arrays; a different shape or type counts as infinitely far."""
         if a.shape != b.shape or a.dtype != b.dtype:
             self._max_abs = math.inf
+            if _is_ranked(a):
+                self._count(0, a.size // a.shape[1])
             return
         if a.dtype.kind in "OUS":
             self._max_abs = max(self._max_abs, 0.0 if np.array_equal(a, b) else math.inf)
             return
+        if _is_ranked(a):
+            same = np.argmax(a, 1) == np.argmax(b, 1)
+            self._count(int(same.sum()), same.size)
+        # Integers beyond 2^53 may differ by less than float64 can hold; 1 is their least distance.
+        differ = (a != b) if a.dtype.kind in "iu" else None
         if a.dtype.kind == "c":
             a, b = (np.stack([v.real, v.imag]) for v in (a, b))
-        floating = a.dtype.kind not in "iub"
         a, b = a.astype(np.float64), b.astype(np.float64)
         finite = np.isfinite(a)
         if not np.array_equal(a[~finite], b[~finite], equal_nan=True) or not np.all(
@@ -135,17 +143,19 @@ class Accumulator:
         x, y = a[finite], b[finite]
         if x.size:
             difference = np.abs(x - y)
+            if differ is not None:
+                difference = np.maximum(difference, differ.reshape(-1))
             self._max_abs = max(self._max_abs, float(difference.max()))
             self._range = max(self._range, float(np.abs(x).max()))
             self._signal += float(x @ x)
             self._noise += float(difference @ difference)
             self._other += float(y @ y)
             self._dot += float(x @ y)
-        if floating and a.ndim >= 2 and a.size and a.shape[1] > 1:
-            self._ranked = True
-            same = np.argmax(a, 1) == np.argmax(b, 1)
-            self._agree += int(same.sum())
-            self._positions += same.size
+
+    def _count(self, agreeing: int, positions: int) -> None:
+        self._ranked = True
+        self._agree += agreeing
+        self._positions += positions
 
     def result(self) -> OutputComparison:
         """Return the distance over everything added so far."""
@@ -169,6 +179,24 @@ class Accumulator:
             cosine,
             self._agree / self._positions if self._ranked else None,
         )
+
+
+def _is_ranked(array: Array) -> bool:
+    """Say whether argmax over axis 1 means something: floats with several classes."""
+    return bool(
+        array.dtype.kind not in "iubcOUS" and array.ndim >= 2 and array.size and array.shape[1] > 1
+    )
+
+
+def _tensor_outputs(graph: gs.Graph) -> list[str]:
+    """Return the outputs that have a distance: sequences, optionals and maps have none."""
+    names = [t.name for t in graph.outputs if exotic_type(t) is None]
+    if not names:
+        raise GraphError(
+            f"graph '{graph.name}' has no output that is a tensor, so there is nothing to compare; "
+            "add one"
+        )
+    return names
 
 
 def _pairs(a: list[str], b: list[str]) -> list[tuple[str, str]]:

@@ -95,17 +95,17 @@ class _Counter:
         op = linear_operator(node)
         if op is None:
             return 0
-        x, w, y = (
-            self._shape(t) for t in (node.inputs[0], node.inputs[1], node.outputs[0])
-        )
-        if x is None or w is None or y is None:
+        if len(node.inputs) < 2 or not node.outputs:
+            return None
+        x, w, y = (self._shape(t) for t in (node.inputs[0], node.inputs[1], node.outputs[0]))
+        if x is None or w is None or y is None or not x or not w:
             return None
         if op == "Conv":
             return math.prod(y) * math.prod(w[1:])
         if op == "ConvTranspose":
             return math.prod(x) * math.prod(w[1:])
         if op == "Gemm":
-            return math.prod(y) * x[0 if node.attrs.get("transA", 0) else 1]
+            return math.prod(y) * x[0 if node.attrs.get("transA", 0) else -1]
         return math.prod(y) * x[-1]
 
     def _shape(self, tensor: gs.Tensor) -> tuple[int, ...] | None:
@@ -128,5 +128,7 @@ def linear_operator(node: gs.Node) -> str | None:
     if is_standard(node):
         return node.op if node.op in ("Conv", "ConvTranspose", "Gemm", "MatMul") else None
     if node.domain == FUSED_DOMAIN:
-        return next((op for op in ("ConvTranspose", "Conv", "Gemm") if node.op.startswith(op)), None)
+        return next(
+            (op for op in ("ConvTranspose", "Conv", "Gemm") if node.op.startswith(op)), None
+        )
     return None

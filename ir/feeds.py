@@ -36,9 +36,7 @@ def check_feeds(feed: Mapping[str, np.ndarray[Any, Any]], graph: gs.Graph) -> No
         tensor = inputs[name]
         if not isinstance(array, np.ndarray):
             raise FeedError(f"feed '{name}' is a {type(array).__name__}, not a numpy array")
-        if tensor.dtype is not None and dtypes.elem_type(array.dtype) != dtypes.elem_type(
-            tensor.dtype
-        ):
+        if tensor.dtype is not None and not _same_type(array.dtype, tensor.dtype):
             raise FeedError(
                 f"feed '{name}' is {array.dtype.name}, but the graph input is "
                 f"{dtypes.type_name(tensor.dtype)}; convert it with .astype"
@@ -70,6 +68,11 @@ def random_feeds(
     for name, shape in (shapes or {}).items():
         if name not in names:
             raise FeedError(f"shape given for '{name}', but the inputs are {_listing(names)}")
+        if any(size < 0 for size in shape):
+            raise FeedError(
+                f"shape {_shape(shape)} given for '{name}' has a negative size; give each axis its "
+                "number of elements"
+            )
         fixed[name] = tuple(shape)
     for tensor in graph.inputs:
         if tensor.name in fixed:
@@ -244,6 +247,13 @@ def _draw(
     if dtypes.is_float(dtype) or dtype.name.startswith("float"):
         return generator.standard_normal(shape).astype(dtype)
     return generator.integers(0, 2, shape).astype(dtype)
+
+
+def _same_type(given: np.dtype[Any], declared: Any) -> bool:
+    try:
+        return dtypes.elem_type(given) == dtypes.elem_type(declared)
+    except (KeyError, ValueError):  # a numpy type that ONNX does not have, such as a date
+        return False
 
 
 def _fits(shape: Sequence[int], declared: Sequence[int | str | None]) -> bool:

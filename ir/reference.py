@@ -6,19 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import onnx_graphsurgeon as gs
+import onnxruntime as ort
 
-from . import dtypes
-from .errors import ExecutionError
 from .feeds import check_feeds
-from .session import make_session, reason
+from .session import make_session, run_session
 from .variables import exotic_type
 
 Arrays = dict[str, np.ndarray[Any, Any]]
-
-# Element types without a numpy form in the runtime's own API.
-_VIEWED = ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
 
 
 class Reference:
@@ -48,14 +43,7 @@ class Reference:
     def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError."""
         check_feeds(feeds, self._graph)
-        try:
-            values = {name: _to_ort(array) for name, array in feeds.items()}
-            results = self._session.run_with_ort_values(self._names, values)
-            return {
-                name: _from_ort(value) for name, value in zip(self._names, results, strict=True)
-            }
-        except Exception as error:  # the binding raises one class per status code
-            raise ExecutionError(f"ONNX Runtime failed while running: {reason(error)}") from error
+        return run_session(self._session, self._names, feeds)
 
 
 def run_reference(
@@ -84,20 +72,5 @@ def evaluate(
     options.log_severity_level = 4
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = make_session(part, options, ["CPUExecutionProvider"])
-    names = [tensor.name for tensor in wanted]
-    try:
-        return [_from_ort(value) for value in session.run_with_ort_values(names, {})]
-    except Exception as error:  # the binding raises one class per status code
-        raise ExecutionError(f"ONNX Runtime failed while running: {reason(error)}") from error
-
-
-def _to_ort(array: np.ndarray[Any, Any]) -> ort.OrtValue:
-    array = np.ascontiguousarray(array)
-    if array.dtype.name in _VIEWED:
-        raw = array.view(np.uint16 if array.dtype.itemsize == 2 else np.uint8)
-        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(raw, dtypes.elem_type(array.dtype))
-    return ort.OrtValue.ortvalue_from_numpy(array)
-
-
-def _from_ort(value: ort.OrtValue) -> np.ndarray[Any, Any]:
-    return np.asarray(value.numpy())
+    found = run_session(session, [tensor.name for tensor in wanted], {})
+    return [found[tensor.name] for tensor in wanted]

@@ -12,6 +12,7 @@ from typing import IO
 import onnx
 import onnx_graphsurgeon as gs
 
+from . import dtypes
 from .errors import SaveError
 from .functions import inline_fused
 from .to_proto import PROTOBUF_LIMIT, stored_bytes, tensor_proto, to_proto
@@ -60,15 +61,17 @@ def save(
     SaveError, leaving nothing behind and an existing file untouched.
     """
     path = Path(path)
+    if path.is_dir():
+        raise SaveError(f"cannot write '{path}': it is a folder; name a file inside it")
     if external is None:
         external = sum(stored_bytes(c) for c in _constants(graph)) > PROTOBUF_LIMIT - (1 << 26)
     try:
         if external:
             _save_external(graph, path, portable)
         else:
-            model = to_model(graph, portable=portable)
+            data = _serialized(to_model(graph, portable=portable))
             with replacing(path) as file:
-                file.write(model.SerializeToString(deterministic=True))
+                file.write(data)
     except OSError as error:
         raise SaveError(
             f"cannot write '{path}': {error.strerror or error}; nothing was left behind"
@@ -78,7 +81,7 @@ def save(
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path` that takes its place when the block ends well."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -111,15 +114,26 @@ def _save_external(graph: gs.Graph, path: Path, portable: bool) -> None:
             del proto.external_data[:]
             for key, value in (("location", data.name), ("offset", offset), ("length", len(raw))):
                 proto.external_data.add(key=key, value=str(value))
-        file.write(model.SerializeToString(deterministic=True))
+        file.write(_serialized(model))
         # A full disk must show before the data file takes its place.
         file.flush()
         os.fsync(file.fileno())
 
 
+def _serialized(model: onnx.ModelProto) -> bytes:
+    if model.ByteSize() > PROTOBUF_LIMIT:
+        raise SaveError(
+            f"the model takes {model.ByteSize()} bytes without its external weights, over the 2 GB "
+            "that one proto may hold; shrink its subgraphs and Constant nodes"
+        )
+    return model.SerializeToString(deterministic=True)
+
+
 def _plain(constant: gs.Constant) -> bool:
     values = dense_values(constant)
-    return values is not None and values.dtype.kind in "fiub" and values.flags.c_contiguous
+    if values is None or not values.flags.c_contiguous:
+        return False
+    return values.dtype.kind not in "OUS" and dtypes.bits(values.dtype) >= 8
 
 
 def _constants(graph: gs.Graph) -> list[gs.Constant]:

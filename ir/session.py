@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-import onnxruntime as ort
+import ctypes
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
 import onnx_graphsurgeon as gs
+import onnxruntime as ort
 
 from . import dtypes
 from .errors import ExecutionError
@@ -13,6 +20,9 @@ from .variables import dense_values
 # Weights from this size on are handed over as they lie in memory; smaller ones, which shape
 # inference may want to read, travel inside the model.
 _BY_REFERENCE = 1 << 16
+# Element types without a numpy form in the runtime's own API, and what it calls them.
+_VIEWED = ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
+_RUNTIME_NAMES = {f"tensor({name.replace('_', '')})": name for name in _VIEWED}
 
 
 def make_session(
@@ -37,6 +47,44 @@ def make_session(
         return ort.InferenceSession(model.SerializeToString(), options, providers=providers)
     except Exception as error:  # the binding raises one class per status code
         raise ExecutionError(f"ONNX Runtime refuses the graph: {reason(error)}") from error
+
+
+def run_session(
+    session: ort.InferenceSession, names: Sequence[str], feeds: Mapping[str, np.ndarray[Any, Any]]
+) -> dict[str, Any]:
+    """Run `session` once and return its outputs `names`; raises ExecutionError with the reason.
+
+    Element types that numpy lacks (bfloat16, float8) go in and come out as those of ml_dtypes.
+    """
+    outputs = {output.name: output.type for output in session.get_outputs()}
+    try:
+        if not any(array.dtype.name in _VIEWED for array in feeds.values()) and not any(
+            outputs[name] in _RUNTIME_NAMES for name in names
+        ):
+            return dict(zip(names, session.run(list(names), dict(feeds)), strict=True))
+        values = {name: _to_runtime(array) for name, array in feeds.items()}
+        results = session.run_with_ort_values(list(names), values)
+        return {name: _from_runtime(value) for name, value in zip(names, results, strict=True)}
+    except Exception as error:  # the binding raises one class per status code
+        raise ExecutionError(f"ONNX Runtime failed while running: {reason(error)}") from error
+
+
+def _to_runtime(array: np.ndarray[Any, Any]) -> ort.OrtValue:
+    array = np.asarray(array, order="C")
+    if array.dtype.name in _VIEWED:
+        raw = array.view(np.uint16 if array.dtype.itemsize == 2 else np.uint8)
+        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(raw, dtypes.elem_type(array.dtype))
+    return ort.OrtValue.ortvalue_from_numpy(array)
+
+
+def _from_runtime(value: ort.OrtValue) -> Any:
+    name = _RUNTIME_NAMES.get(value.data_type())
+    if name is None:
+        return value.numpy()
+    # The binding has no numpy form of these types, so their bytes are copied.
+    dtype, shape = np.dtype(getattr(ml_dtypes, name)), tuple(value.shape())
+    raw = ctypes.string_at(value.data_ptr(), math.prod(shape) * dtype.itemsize)
+    return np.frombuffer(bytearray(raw), dtype).reshape(shape)
 
 
 def reason(error: Exception) -> str:
