@@ -7,16 +7,18 @@ Tables and reports go to standard output, progress and errors to standard error.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import onnx_graphsurgeon as gs
 import typer
+import typer.core
 from rich.console import Console
 
 from . import tables
@@ -35,7 +37,22 @@ from .passes.pipeline import Pipeline
 from .passes.presets import PRESETS
 from .passes.registry import all_passes
 
+
+class _InterruptedError(Exception):
+    """Ctrl-C, in a form that Typer does not turn into an exit of its own."""
+
+
+class _Commands(typer.core.TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; Ctrl-C ends as `main` decides."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _InterruptedError from error
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Make convolutional networks smaller and faster, with proof that they compute the same.",
     no_args_is_help=True,
     add_completion=False,
@@ -118,6 +135,7 @@ def optimize(
             dump=dump,
             reproducer=reproducer,
         )
+    before = bytes_on_disk(model)  # the output may be the same file
     save(result.graph, output, portable=portable)
     out.print(tables.records_table(result.records))
     declined = tables.declined_table(result.records) if why else None
@@ -125,9 +143,9 @@ def optimize(
         out.print()
         out.print(declined)
     out.print()
-    out.print(tables.verification_line(result), highlight=False)
-    sizes = [tables.scaled(bytes_on_disk(path), "B") for path in (model, output)]
-    out.print(f"{model}: {sizes[0]} -> {output}: {sizes[1]}", highlight=False)
+    out.print(tables.verification_line(result), highlight=False, markup=False)
+    sizes = [tables.scaled(size, "B") for size in (before, bytes_on_disk(output))]
+    out.print(f"{model}: {sizes[0]} -> {output}: {sizes[1]}", highlight=False, markup=False)
 
 
 @app.command()
@@ -146,8 +164,9 @@ def compile(
     with tables.pass_progress(err) as progress:
         result = steps.run(graph, target=target, seed=seed, progress=progress)
     lower(result.graph, backend, target, threads).save(output)
-    out.print(tables.verification_line(result), highlight=False)
-    out.print(f"{output}: {tables.scaled(bytes_on_disk(output), 'B')}", highlight=False)
+    out.print(tables.verification_line(result), highlight=False, markup=False)
+    size = tables.scaled(bytes_on_disk(output), "B")
+    out.print(f"{output}: {size}", highlight=False, markup=False)
 
 
 @app.command()
@@ -215,7 +234,9 @@ def compare(
     """Show how far the outputs of two models are apart."""
     graph_a, graph_b = load(a), load(b)
     data = _feeds(graph_a, feeds, shape, mean, std, seed)
-    found = compare_graphs(graph_a, graph_b, random_feeds(graph_a, seed=seed) if data is None else data)
+    found = compare_graphs(
+        graph_a, graph_b, random_feeds(graph_a, seed=seed) if data is None else data
+    )
     out.print(tables.comparison_table(found))
     if tolerance is not None and not found.max_rel <= tolerance:
         raise typer.Exit(1)
@@ -306,11 +327,20 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except PlanishError as error:
-        err.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("interrupted; nothing was written")
+        _refuse(str(error))
+    except OSError as error:  # what no module could name better, such as a folder for --dump
+        where = "" if error.filename is None else f" '{error.filename}'"
+        _refuse(f"cannot use{where}: {error.strerror or error}; check the path and its permissions")
+    except MemoryError as error:
+        _refuse(f"out of memory: {error or 'no details'}; use a smaller batch or shape")
+    except (_InterruptedError, KeyboardInterrupt):
+        err.print("interrupted; no half-written file is left")
         sys.exit(130)
+
+
+def _refuse(message: str) -> NoReturn:
+    err.print(f"error: {message}", style="red", highlight=False, markup=False, soft_wrap=True)
+    sys.exit(2)
 
 
 def _feeds(
@@ -323,7 +353,10 @@ def _feeds(
 ) -> Feeds | None:
     """Return the feeds to verify on; None lets verification draw them, or say why it cannot."""
     if path is not None:
-        return load_feeds(path, graph, mean=_numbers(mean), std=_numbers(std))
+        scale = _numbers(std)
+        if 0 in scale:
+            raise FeedError(f"--std is '{std}', and images cannot be divided by 0; give 1 for none")
+        return load_feeds(path, graph, mean=_numbers(mean), std=scale)
     if shapes:
         return random_feeds(graph, seed=seed, shapes=_shapes(shapes))
     return None
@@ -358,9 +391,12 @@ def _assignment(item: str, convert: Any) -> tuple[str, Any]:
 
 def _numbers(text: str) -> list[float]:
     try:
-        return [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise FeedError(f"'{text}' is not a number or three numbers joined by commas") from error
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if len(found) not in (1, 3) or not all(math.isfinite(number) for number in found):
+        raise FeedError(f"'{text}' is not a number or three numbers joined by commas")
+    return found
 
 
 def _print_json(value: Any) -> None:

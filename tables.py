@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from .backends.bench import Timing
 from .ir.compare import Comparison
@@ -24,7 +26,7 @@ def scaled(value: float | None, unit: str = "") -> str:
     if value is None:
         return "?"
     for factor, prefix in _UNITS:
-        if value >= factor:
+        if value >= 0.9995 * factor:  # rounds to 1 with three digits
             return f"{value / factor:.3g} {prefix}{unit}".rstrip()
     return f"{value:g} {unit}".rstrip()
 
@@ -58,7 +60,8 @@ def verification_line(result: Result) -> str:
     """Say in one line what verification found."""
     if result.verified:
         error = result.error or 0.0
-        return f"verified: largest error {error:.1e} of the output's range, {result.tolerance:.1e} allowed"
+        allowed = f"{result.tolerance:.1e} allowed"
+        return f"verified: largest error {error:.1e} of the output's range, {allowed}"
     return f"NOT verified: {result.note}" if result.note else "not verified (--verify off)"
 
 
@@ -110,7 +113,13 @@ def cost_table(cost: GraphCost, most: int | None) -> Table:
         )
     if len(shown) < len(cost.nodes):
         table.add_row(f"... {len(cost.nodes) - len(shown)} more", "", "", "", "")
-    totals = ("total", "", scaled(cost.macs), scaled(cost.parameters), scaled(cost.bytes_moved, "B"))
+    totals = (
+        "total",
+        "",
+        scaled(cost.macs),
+        scaled(cost.parameters),
+        scaled(cost.bytes_moved, "B"),
+    )
     for column, total in zip(table.columns, totals, strict=True):
         column.footer = total
     return table
@@ -145,14 +154,23 @@ def progress_bar(console: Console, title: str) -> Iterator[Callable[[float, str]
         TimeElapsedColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,  # else it leaves an empty line in logs
     )
     with bar:
         task = bar.add_task(title, total=1.0)
         yield lambda fraction, word: bar.update(task, completed=fraction, description=word or title)
 
 
+class _PlainTable(Table):
+    """A table whose cells are text as it is: names may hold what Rich reads as markup."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        """Add one row."""
+        super().add_row(*(Text(c) if isinstance(c, str) else c for c in cells), **options)
+
+
 def _table(*headers: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table = _PlainTable(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for header in headers:
         right = header.startswith(">")
         table.add_column(header.lstrip(">"), justify="right" if right else "left", overflow="fold")

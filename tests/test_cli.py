@@ -1,0 +1,472 @@
+"""The command: exit codes, messages, and nothing left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from planish import cli
+
+from tests.helpers import conv_batchnorm, model_of, run_ort
+
+COMMAND = str(Path(sys.executable).with_name("planish"))
+
+
+def run(*arguments, **options):
+    """Run the installed command."""
+    return subprocess.run(
+        [COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120, **options
+    )
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Return a function that runs `main` in this process: exit code, stdout, stderr."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["planish", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        shown = capsys.readouterr()
+        return caught.value.code, shown.out, shown.err
+
+    return call
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(conv_batchnorm(8).SerializeToString())
+    return path
+
+
+@pytest.fixture
+def out(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder / "out.onnx"
+
+
+def assert_refused(result, *words):
+    code, _, err = result
+    assert code == 2
+    assert err.startswith("error: ")
+    assert err.count("error:") == 1
+    assert "Traceback" not in err
+    for word in words:
+        assert word in err
+
+
+X = np.random.default_rng(1).standard_normal((4, 3, 9, 9)).astype(np.float32)
+
+
+def test_optimize_writes_a_model_that_runs_as_before(call, model, out):
+    code, shown, err = call("optimize", model, "-o", out, "--why")
+    assert (code, err) == (0, "")
+    assert "fold-batchnorm" in shown
+    assert "verified: largest error" in shown
+    assert [p.name for p in out.parent.iterdir()] == ["out.onnx"]
+    optimized = onnx.load(out)
+    assert [n.op_type for n in optimized.graph.node] == ["Conv"]
+    expected = run_ort(onnx.load(model), {"x": X})["y"]
+    np.testing.assert_allclose(run_ort(optimized, {"x": X})["y"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_optimize_in_place(call, model):
+    size = model.stat().st_size
+    code, shown, _ = call("optimize", model, "-o", model)
+    assert code == 0
+    assert model.stat().st_size < size
+    before, after = shown.splitlines()[-1].split(" -> ")
+    assert before.split(": ")[1] != after.split(": ")[1]
+    assert [n.op_type for n in onnx.load(model).graph.node] == ["Conv"]
+
+
+def write_cyclic(path):
+    nodes = [
+        helper.make_node("Add", ["x", "b"], ["a"], "p"),
+        helper.make_node("Relu", ["a"], ["b"], "q"),
+    ]
+    write_nodes(path, nodes, "b")
+
+
+def write_two_producers(path):
+    write_nodes(path, [helper.make_node("Relu", ["x"], ["y"], "p")] * 2, "y")
+
+
+def write_ghost(path):
+    write_nodes(path, [helper.make_node("Add", ["x", "ghost"], ["y"], "p")], "y")
+
+
+def write_nodes(path, nodes, output):
+    value = helper.make_tensor_value_info
+    inputs = [value("x", TensorProto.FLOAT, [2])]
+    graph = helper.make_graph(nodes, "g", inputs, [value(output, TensorProto.FLOAT, [2])])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    path.write_bytes(made.SerializeToString())
+
+
+def external(location, data=bytes(8)):
+    def write(path):
+        made = model_of("g (float[2] x) => (float[2] y) { y = Add(x, w) }", {"w": np.zeros(2, "f")})
+        tensor = made.graph.initializer[0]
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        where = str(path.parent.parent / "x") if location == "absolute" else location
+        tensor.external_data.add(key="location", value=where)
+        folder = path.parent / "models"
+        (folder / "sub").mkdir(parents=True)
+        for target in (path.parent / "x", path.parent.parent / "x"):
+            target.write_bytes(bytes(8))
+        if location == "link":
+            (folder / "link").symlink_to(path.parent / "x")
+        if location == "short":
+            (folder / "short").write_bytes(data)
+        path.unlink(missing_ok=True)
+        (folder / "bad.onnx").write_bytes(made.SerializeToString())
+        path.symlink_to(folder / "bad.onnx")
+
+    return write
+
+
+VALID = conv_batchnorm(8).SerializeToString()
+BAD = {
+    "truncated": (lambda p: p.write_bytes(VALID[:-9]), ["not an ONNX model"]),
+    "random": (lambda p: p.write_bytes(np.random.default_rng(0).bytes(999)), ["not an ONNX model"]),
+    "text": (lambda p: p.write_text("no model\n" * 99), ["not an ONNX model"]),
+    "empty": (lambda p: p.write_bytes(b""), ["is empty"]),
+    "folder": (lambda p: p.mkdir(), ["is a folder"]),
+    "missing": (lambda p: None, ["No such file"]),
+    "no-data": (external("gone"), ["'w'", "'gone'", "No such file"]),
+    "parent": (external("../x"), ["'w'", "'../x'", "refused"]),
+    "absolute": (external("absolute"), ["'w'", "refused"]),
+    "inner-parent": (external("sub/../../x"), ["'w'", "refused"]),
+    "link": (external("link"), ["'w'", "symbolic link", "refused"]),
+    "short": (external("short", bytes(7)), ["'w'", "7 bytes"]),
+    "cyclic": (write_cyclic, ["cycle of 2 nodes", "'p' (Add)", "'q' (Relu)"]),
+    "two-producers": (write_two_producers, ["'y'", "two nodes"]),
+    "ghost": (write_ghost, ["'ghost'", "'p' (Add)"]),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_model_is_refused_and_nothing_is_written(call, tmp_path, out, kind):
+    prepare, words = BAD[kind]
+    bad = tmp_path / "bad.onnx"
+    prepare(bad)
+    assert_refused(call("optimize", bad, "-o", out), "bad.onnx", *words)
+    assert_refused(call("compile", bad, "-o", out), "bad.onnx", *words)
+    assert_refused(call("inspect", bad), "bad.onnx", *words)
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_bad_model_from_the_shell(tmp_path, out):
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(VALID[:-9])
+    done = run("optimize", bad, "-o", out)
+    assert_refused((done.returncode, done.stdout, done.stderr), "not an ONNX model")
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert list(out.parent.iterdir()) == []
+
+
+def npz(**arrays):
+    return lambda path: np.savez(path, **arrays)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "words"),
+    [
+        (npz(z=X), ["'z'", "'x'"]),
+        (npz(x=X[:, :2]), ["[1, 2, 9, 9]", "[N, 3, 9, 9]"]),
+        (npz(x=X.astype(np.float64)), ["float64", "float32"]),
+        (npz(x=X[:0]), ["same number of samples"]),
+        (npz(x=X, y=X[:2]), ["same number of samples"]),
+        (npz(), ["no arrays"]),
+        (npz(x=np.array(3, np.float32)), ["same number of samples"]),
+        (npz(x=np.full((2, 3, 9, 9), "2020", "datetime64[D]")), ["datetime64", "float32"]),
+        (lambda p: p.write_text("not a zip"), ["cannot be read"]),
+        (lambda p: p.write_bytes(b""), ["cannot be read"]),
+        (lambda p: None, ["do not exist"]),
+        (lambda p: p.mkdir(), ["holds no image"]),
+    ],
+    ids=[
+        "name", "shape", "type", "empty", "uneven", "none", "scalar", "dates", "text", "void",
+        "missing", "folder",
+    ],
+)  # fmt: skip
+def test_bad_feeds_are_refused_and_nothing_is_written(call, tmp_path, model, out, prepare, words):
+    feeds = tmp_path / "feeds.npz"
+    prepare(feeds)
+    result = call("optimize", model, "-o", out, "--feeds", feeds)
+    assert_refused(result, *words)
+    assert list(out.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-p", "fold-batchnrm"], ["unknown pass 'fold-batchnrm'", "'fold-batchnorm'", "^^^"]),
+        (["-p", "fold-batchnorm{depth=3}"], ["no option 'depth'"]),
+        (["-p", "exact{a=1}"], ["preset 'exact' takes no options"]),
+        (["-p", ""], ["pipeline is empty"]),
+        (["-p", "exact,"], ["^"]),
+        (["--shape", "x=1,3"], ["'x'", "[1, 3]"]),
+        (["--shape", "x=-1,3,9,9"], ["negative"]),
+        (["--shape", "z=1,3,9,9"], ["'z'"]),
+        (["--shape", "x=big"], ["'x=big'"]),
+        (["--shape", "x"], ["'x'"]),
+        (["--feeds", "/", "--mean", "1,2"], ["'1,2'"]),
+        (["--feeds", "/", "--std", "0"], ["divided by 0"]),
+        (["--feeds", "/", "--std", "nan"], ["'nan'"]),
+    ],
+)
+def test_bad_options_of_optimize_are_refused(call, model, out, arguments, words):
+    assert_refused(call("optimize", model, "-o", out, *arguments), *words)
+    assert list(out.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--backend", "onnxruntme"], ["unknown backend 'onnxruntme'", "'onnxruntime'"]),
+        (["--target", "gpu"], ["no target 'gpu'", "'cpu'"]),
+        (["--target", "cpu{thread=2}"], ["'thread'", "'threads'"]),
+        (["--target", "cpu{threads=two}"], ["'threads'", "'two'"]),
+        (["--target", "cpu{threads=0}"], ["threads is 0"]),
+        (["--target", "cpu{"], ["target"]),
+        (["--target", "cpu,cuda"], ["2 devices"]),
+    ],
+)
+def test_bad_options_of_compile_are_refused(call, model, out, arguments, words):
+    assert_refused(call("compile", model, "-o", out, *arguments), *words)
+    assert list(out.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["optimise", "m.onnx"],
+        ["optimize"],
+        ["optimize", "m.onnx"],
+        ["optimize", "m.onnx", "-o", "o.onnx", "--verfy", "end"],
+        ["optimize", "m.onnx", "-o", "o.onnx", "--verify", "always"],
+        ["bench", "m.onnx", "--rounds", "0"],
+        ["bench", "m.onnx", "--threads", "two"],
+        ["passes", "extra"],
+    ],
+)
+def test_misspelt_commands_and_options_exit_with_2(call, arguments):
+    code, out, err = call(*arguments)
+    assert code == 2
+    assert out == ""
+    assert "Traceback" not in err
+    assert "Usage" in err
+
+
+@pytest.mark.parametrize("command", ["optimize", "compile"])
+def test_an_output_that_cannot_be_written(call, tmp_path, model, out, command):
+    missing = tmp_path / "none" / "out.onnx"
+    assert_refused(call(command, model, "-o", missing), "No such file", str(missing))
+    assert not missing.parent.exists()
+    out.mkdir()
+    assert_refused(
+        call(command, model, "-o", out), "folder" if command == "optimize" else "directory"
+    )
+    assert list(out.iterdir()) == []
+    assert list(out.parent.iterdir()) == [out]
+    blocked = model / "out.onnx"  # below a file
+    assert_refused(call(command, model, "-o", blocked), "Not a directory")
+
+
+UNPRIVILEGED = """
+import os, sys, planish
+from planish.cli import app, main
+planish.Pipeline.parse("exact").run(planish.load(sys.argv[2]))  # imports what is imported late
+app(["inspect", sys.argv[2]], standalone_mode=False)
+if os.getuid() == 0:  # root may write anywhere
+    os.seteuid(65534)
+main()
+"""
+
+
+def test_a_read_only_folder():
+    with tempfile.TemporaryDirectory() as folder:
+        model, out = Path(folder, "model.onnx"), Path(folder, "out", "out.onnx")
+        model.write_bytes(VALID)
+        out.parent.mkdir()
+        out.write_text("old")
+        out.parent.chmod(0o555)
+        Path(folder).chmod(0o755)
+        done = subprocess.run(
+            [sys.executable, "-c", UNPRIVILEGED, "optimize", str(model), "-o", str(out)],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        out.parent.chmod(0o755)
+        assert_refused((done.returncode, done.stdout, done.stderr), "Permission denied", str(out))
+        assert [p.name for p in out.parent.iterdir()] == ["out.onnx"]
+        assert out.read_text() == "old"
+
+
+LIMITED = """
+import resource, signal, sys
+from planish.cli import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
+main()
+"""
+
+
+@pytest.mark.parametrize("command", ["optimize", "compile"])
+def test_a_full_disk(model, out, command):
+    out.write_text("old")
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, command, str(model), "-o", str(out)],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    why = "File too large" if command == "optimize" else "cannot write"
+    assert_refused((done.returncode, done.stdout, done.stderr), why)
+    assert [p.name for p in out.parent.iterdir()] == ["out.onnx"]
+    assert out.read_text() == "old"
+
+
+def test_a_folder_for_dumps_that_cannot_be_made(call, model, out):
+    result = call("optimize", model, "-o", out, "--dump", model / "dumps")
+    assert_refused(result, "dumps", "Not a directory")
+    assert list(out.parent.iterdir()) == []
+
+
+def test_ctrl_c_leaves_nothing_behind(tmp_path, out):
+    generator = np.random.default_rng(0)
+    lines, weights = [], {}
+    for i in range(60):
+        lines.append(f"c{i} = Conv <pads=[1,1,1,1]> (y{i}, w{i})")
+        lines.append(f"y{i + 1} = Relu(c{i})")
+        weights[f"w{i}"] = 0.03 * generator.standard_normal((128, 128, 3, 3)).astype(np.float32)
+    text = "g (float[1, 128, 112, 112] y0) => (float[1, 128, 112, 112] y60) {" + "\n".join(lines)
+    source = tmp_path / "large.onnx"
+    source.write_bytes(model_of(text + "}", weights).SerializeToString())
+    child = subprocess.Popen(
+        [COMMAND, "optimize", str(source), "-o", str(out), "--verify", "each"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(2.5)
+    assert child.poll() is None
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    assert list(out.parent.iterdir()) == []
+
+
+def test_ctrl_c_while_writing_leaves_nothing_behind(call, model, out, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    code, _, err = call("optimize", model, "-o", out)
+    assert code == 130
+    assert err.startswith("interrupted")
+    assert list(out.parent.iterdir()) == []
+
+
+def test_compile_then_bench_what_was_compiled(call, model, out):
+    code, shown, _ = call("compile", model, "-o", out, "--target", "cpu{threads=1}")
+    assert code == 0
+    assert "verified" in shown
+    arguments = ["--compiled", "--rounds", 3, "--warmup", 0, "--json"]
+    code, shown, _ = call("bench", out, *arguments)
+    assert code == 0
+    (timing,) = json.loads(shown)["timings"]
+    assert timing["rounds"] == 3
+    assert timing["batch"] == 2
+    assert 0 < timing["min_ms"] <= timing["median_ms"] <= timing["p90_ms"]
+
+
+def test_bench_names_every_model_and_batch(call, model):
+    arguments = ["--batch", 1, "--batch", 3, "--rounds", 3, "--threads", 1, "--json"]
+    code, shown, _ = call("bench", model, model, *arguments)
+    assert code == 0
+    found = json.loads(shown)
+    assert found["threads"] == 1
+    assert [t["batch"] for t in found["timings"]] == [1, 3, 1, 3]
+    first = found["timings"][0]
+    assert first["ratio"] == 1
+    assert first["samples_per_second"] == pytest.approx(1000 / first["median_ms"])
+
+
+def test_compare_exits_with_1_beyond_the_tolerance(call, tmp_path, model):
+    other = tmp_path / "other.onnx"
+    changed = onnx.load(model)
+    for tensor in changed.graph.initializer:
+        if tensor.name == "shift":
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + 1, "shift"))
+    other.write_bytes(changed.SerializeToString())
+    assert call("compare", model, other)[0] == 0
+    assert call("compare", model, model, "--tolerance", 0)[0] == 0
+    code, shown, _ = call("compare", model, other, "--tolerance", 0.001)
+    assert code == 1
+    row = next(line for line in shown.splitlines() if line.startswith("y "))
+    assert float(row.split()[1]) == pytest.approx(1, rel=0.01)
+
+
+def test_compare_uses_the_feeds(call, tmp_path, model):
+    np.savez(tmp_path / "f.npz", x=X)
+    assert call("compare", model, model, "--feeds", tmp_path / "f.npz", "--tolerance", 0)[0] == 0
+    np.savez(tmp_path / "f.npz", z=X)
+    assert_refused(call("compare", model, model, "--feeds", tmp_path / "f.npz"), "'z'")
+
+
+def test_inspect_counts_by_hand(call, model):
+    code, shown, _ = call("inspect", model, "--json", "--size", "N=2")
+    assert code == 0
+    found = json.loads(shown)
+    assert found["macs"] == 2 * 8 * 9 * 9 * 3 * 3 * 3
+    assert found["parameters"] == 8 * 3 * 3 * 3 + 4 * 8
+    assert found["unknown"] == 0
+    code, shown, _ = call("inspect", model, "--most", 1)
+    assert "1 more" in shown
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(call, tmp_path):
+    made = conv_batchnorm()
+    made.graph.node[0].name = "[/red]a[bold]"
+    made.graph.output[0].name = made.graph.node[1].output[0] = "y[/green]"
+    path = tmp_path / "[red].onnx"
+    path.write_bytes(made.SerializeToString())
+    code, shown, _ = call("inspect", path)
+    assert code == 0
+    assert "[/red]a[bold]" in shown
+    code, shown, _ = call("compare", path, path)
+    assert code == 0
+    assert "y[/green]" in shown
+    code, shown, _ = call("optimize", path, "-o", tmp_path / "[o].onnx", "--why")
+    assert code == 0
+    assert "[red].onnx" in shown
+    assert "[o].onnx" in shown
+
+
+def test_passes_and_backends_are_listed(call):
+    code, shown, _ = call("passes")
+    assert code == 0
+    assert "fold-batchnorm" in shown
+    assert "cleanup" in shown
+    code, shown, _ = call("backends")
+    assert code == 0
+    row = next(line for line in shown.splitlines() if line.startswith("onnxruntime"))
+    assert "cpu" in row
+
+
+def test_bisect_finds_nothing_in_a_right_pipeline(call, model):
+    code, shown, _ = call("bisect", model, "--pipeline", "exact")
+    assert code == 0
+    assert "every edit keeps the result" in shown
