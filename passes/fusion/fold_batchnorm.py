@@ -125,10 +125,18 @@ def _folded(
     """Return weight, bias, operator and attributes of the folded node."""
     attrs = dict(linear.attrs)
     if linear.op in ("Conv", "ConvTranspose"):
-        bias = _bias_of(linear, view)
         group = attrs.get("group", 1)
         channels = len(weight) if linear.op == "Conv" else weight.shape[1] * group
         need(len(s) == channels, f"it has {len(s)} channels and {linear.op} gives {channels}")
+        bias = _bias_of(linear, view)
+        # PyTorch's exporter spells a missing Conv3d bias as zeros of shape [M, N].
+        if bias is not None and not bias.any():
+            bias = None
+        need(
+            bias is None or bias.shape == (channels,),
+            f"the bias of {linear.op} has shape {None if bias is None else list(bias.shape)}, not "
+            f"[{channels}]",
+        )
         if linear.op == "Conv":
             return *fold_conv(weight, bias, s, t), "Conv", attrs
         return *fold_conv_transpose(weight, bias, s, t, group), "ConvTranspose", attrs

@@ -1,0 +1,117 @@
+"""The exporter trap: no exporter and no setting may keep BatchNormalization from being folded."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from examples import models
+from tests.helpers import relative_error, run_ort
+
+import planish
+
+WIDTH, SIZE = 0.125, 64
+# BatchNormalization after Concat, pooling or activation has no linear operator to go into.
+UNFOLDABLE = {"densenet121": 62, "repvgg_a0": 17}
+LINEAR = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+
+@pytest.fixture(scope="module", params=models.NAMES)
+def network(request):
+    module = models.build(request.param, width=WIDTH, size=SIZE)
+    inputs = models.example_inputs(request.param, batch=2, size=SIZE)
+    return request.param, module, inputs
+
+
+def check(name, module, inputs, path):
+    graph = planish.load(path)
+    feeds = {t.name: x.numpy() for t, x in zip(graph.inputs, inputs, strict=True)}
+    result = planish.Pipeline.parse("exact").run(graph, [feeds], verify="each")
+    # The dynamo exporter gives Conv3d a bias of shape [M, N], which no runtime accepts before.
+    assert result.verified or (name == "video_cnn" and "bias must be a 1D" in result.note)
+    left = [node for node in result.graph.nodes if node.op == "BatchNormalization"]
+    for node in left:
+        assert node.inputs[0].inputs[0].op not in LINEAR
+    assert len(left) <= UNFOLDABLE.get(name, 0)
+    assert planish.Pipeline.parse("exact").run(result.graph, verify="off").edits == 0
+    with torch.no_grad():
+        expected = module(*inputs)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    found = run_ort(planish.to_model(result.graph, portable=True), feeds)
+    for want, got in zip(expected, found.values(), strict=True):
+        assert relative_error(want.numpy(), got) < 1e-4
+    return graph
+
+
+def test_dynamo(network, tmp_path):
+    name, module, inputs = network
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(module, inputs)
+        for optimize in (False, True):
+            path = tmp_path / f"{optimize}.onnx"
+            torch.onnx.export(program, (), dynamo=True, optimize=optimize, verbose=False).save(path)
+            graph = check(name, module, inputs, path)
+            if not optimize:
+                count = sum("BatchNorm" in type(part).__name__ for part in module.modules())
+                assert sum(n.op == "BatchNormalization" for n in graph.nodes) == count
+
+
+@pytest.mark.parametrize("folding", [False, True])
+def test_torchscript_with_dynamic_batch(network, tmp_path, folding):
+    name, module, inputs = network
+    path = tmp_path / "model.onnx"
+    outputs = 3 if name == "detector" else 1
+    labels = ["x", *[f"y{i}" for i in range(outputs)]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            inputs,
+            path,
+            dynamo=False,
+            training=torch.onnx.TrainingMode.PRESERVE,
+            do_constant_folding=folding,
+            input_names=labels[:1],
+            output_names=labels[1:],
+            dynamic_axes={label: {0: "batch"} for label in labels},
+        )
+    model = onnx.load(path)
+    kept = sum(node.op_type == "BatchNormalization" for node in model.graph.node)
+    assert kept >= sum("BatchNorm" in type(part).__name__ for part in module.modules())
+    triple = tuple(torch.cat([x, x[:1]]) for x in inputs)
+    graph = check(name, module, triple, path)
+    assert graph.inputs[0].shape[0] == "batch"
+
+
+def test_bias_behind_shape_arithmetic():
+    """The trap by hand: a zero bias spelled Expand(CastLike(0, x), Expand(Shape(w)[0:1], [1]))."""
+    weights = {
+        "w": np.random.default_rng(5).standard_normal((4, 3, 1, 1)).astype(np.float32),
+        "s": np.array([1.5, -0.5, 2, 0.1], np.float32),
+        "h": np.ones(4, np.float32),
+        "m": np.arange(4, dtype=np.float32),
+        "v": np.array([0.1, 1, 2, 3], np.float32),
+    }
+    from tests.helpers import assert_same_function, model_of, ops
+
+    model = model_of(
+        """g (float[N, 3, 4, 4] x) => (float[N, 4, 4, 4] y) {
+            one = Constant <value_ints = [1]> ()
+            zero = Constant <value_float = 0.0> ()
+            size = Shape <start = 0, end = 1> (w)
+            sizes = Expand (size, one)
+            cast = CastLike (zero, x)
+            bias = Expand (cast, sizes)
+            c = Conv (x, w, bias)
+            y = BatchNormalization (c, s, h, m, v)
+        }""",
+        weights,
+    )
+    result = planish.Pipeline.parse("exact").run(planish.load(model), verify="each")
+    assert ops(result.graph) == ["Conv"]
+    feeds = {"x": np.random.default_rng(6).standard_normal((2, 3, 4, 4)).astype(np.float32)}
+    assert_same_function(model, result.graph, feeds, tolerance=1e-6)

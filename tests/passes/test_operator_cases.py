@@ -1,0 +1,84 @@
+"""The operator cases that ship with onnx: what ONNX Runtime ran correctly, it still does."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx.backend.test.case.node import collect_testcases
+
+import planish
+
+# What ONNX Runtime 1.31 runs of the 1,884 cases of onnx 1.23; other versions have other numbers.
+_KNOWN = {("1.23", "1.31"): (1884, 1334)}
+
+
+def _run(model: onnx.ModelProto, inputs: list[Any]) -> list[Any]:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    session = ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    names = [value.name for value in session.get_inputs()]
+    return session.run(None, dict(zip(names, inputs, strict=False)))
+
+
+def _agree(found: Any, expected: Any, rtol: float, atol: float) -> bool:
+    if isinstance(expected, list | tuple):
+        return (
+            isinstance(found, list | tuple)
+            and len(found) == len(expected)
+            and all(_agree(f, e, rtol, atol) for f, e in zip(found, expected, strict=True))
+        )
+    if found is None or expected is None:
+        return found is expected
+    found, expected = np.asarray(found), np.asarray(expected)
+    if found.dtype != expected.dtype or found.shape != expected.shape:
+        return False
+    if expected.dtype.kind in "OUS":
+        return bool(np.array_equal(found, expected))
+    wide = np.complex128 if expected.dtype.kind == "c" else np.float64
+    return np.allclose(found.astype(wide), expected.astype(wide), rtol, atol, equal_nan=True)
+
+
+def _is_right(case: Any, model: onnx.ModelProto) -> bool:
+    for inputs, outputs in case.data_sets:
+        found = _run(model, inputs)
+        if not all(
+            _agree(f, e, case.rtol, case.atol) for f, e in zip(found, outputs, strict=True)
+        ):
+            return False
+    return True
+
+
+def test_cases_that_ran_still_run():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some cases overflow on purpose while being made
+        cases = [case for case in collect_testcases() if case.model is not None]
+    exact = planish.Pipeline.parse("exact")
+    ran, broken = 0, []
+    for case in cases:
+        try:
+            if not _is_right(case, case.model):
+                continue
+        except Exception:  # noqa: S112 - the runtime refuses this case as it is
+            continue
+        ran += 1
+        graph = exact.run(planish.load(case.model), verify="off").graph
+        for portable in (False, True):
+            try:
+                right = _is_right(case, planish.to_model(graph, portable=portable))
+            except Exception as error:
+                broken.append((case.name, portable, str(error)))
+            else:
+                if not right:
+                    broken.append((case.name, portable, "wrong result"))
+    assert not broken
+    versions = tuple(".".join(v.split(".")[:2]) for v in (onnx.__version__, ort.__version__))
+    if versions in _KNOWN:
+        assert (len(cases), ran) == _KNOWN[versions]
+    else:
+        assert ran > 1000

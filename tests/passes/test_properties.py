@@ -1,0 +1,75 @@
+"""Every pass and the whole pipeline, over random networks."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from tests.helpers import relative_error, run_ort
+from tests.strategies import Case, networks
+
+import planish
+from planish.passes.registry import all_passes
+from planish.passes.rounding import measure_rounding
+
+EXACT = sorted(name for name, item in all_passes().items() if item.exact)
+_SETTINGS = settings(
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def _check(case: Case, pipeline: str) -> planish.Result:
+    graph = planish.load(case.model)
+    steps = planish.Pipeline.parse(pipeline)
+    result = steps.run(graph, verify="off")
+    expected = run_ort(case.model, case.feeds)
+    tolerance = 1e-5
+    for portable in (False, True):
+        found = run_ort(planish.to_model(result.graph, portable=portable), case.feeds)
+        assert list(found) == list(expected)
+        errors = {name: relative_error(array, found[name]) for name, array in expected.items()}
+        if max(errors.values()) > tolerance:
+            rounding = measure_rounding(graph, [case.feeds], [expected], seed=0)
+            tolerance = max(tolerance, 10 * rounding)
+        assert max(errors.values()) <= tolerance, errors
+    assert steps.run(result.graph, verify="off").edits == 0
+    assert [(t.name, t.shape) for t in result.graph.inputs] == [
+        (t.name, t.shape) for t in graph.inputs
+    ]
+    assert [(t.name, t.dtype) for t in result.graph.outputs] == [
+        (t.name, t.dtype) for t in graph.outputs
+    ]
+    return result
+
+
+@pytest.mark.parametrize("name", EXACT)
+@given(case=networks())
+@settings(_SETTINGS, max_examples=30)
+def test_pass_keeps_the_function(name, case):
+    _check(case, name)
+
+
+@given(case=networks(most_steps=20))
+@settings(_SETTINGS, max_examples=80)
+def test_exact_keeps_the_function(case):
+    _check(case, "exact")
+
+
+@pytest.mark.slow
+@given(case=networks(most_steps=40))
+@settings(_SETTINGS, max_examples=3000)
+def test_exact_keeps_the_function_at_length(case):
+    _check(case, "exact")
+
+
+@given(case=networks())
+@settings(_SETTINGS, max_examples=25)
+def test_saved_bytes_are_the_same_twice(case):
+    first, second = (
+        planish.to_model(
+            planish.Pipeline.parse("exact").run(planish.load(case.model), verify="off").graph
+        ).SerializeToString(deterministic=True)
+        for _ in range(2)
+    )
+    assert first == second
