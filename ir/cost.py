@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from . import dtypes
-from .infer import Types, infer_types
+from .clone import clone
+from .infer import Shape, Types, infer_types
 from .to_proto import stored_bytes
 from .variables import FUSED_DOMAIN, is_standard, label
 
@@ -47,12 +48,19 @@ class GraphCost:
 def cost(graph: gs.Graph, sizes: Mapping[str, int] | None = None) -> GraphCost:
     """Return the cost of every node of the main graph of `graph`, in linear time.
 
-    `sizes` gives values for dynamic dimensions by name; others count as 1. Bodies of If, Loop and
-    Scan count as unknown.
+    `sizes` gives values for dynamic dimensions of the inputs by name; others count as 1. Sizes that
+    depend on data, and bodies of If, Loop and Scan, count as unknown.
     """
     types = infer_types(graph)
-    counter = _Counter(types, sizes or {})
-    nodes = tuple(counter.node(node) for node in graph.nodes)
+    shown = [types.of(node.outputs[0]) if node.outputs else None for node in graph.nodes]
+    if any(_is_dynamic(tensor) for tensor in graph.inputs):
+        graph = _with_sizes(graph, sizes or {})
+        types = infer_types(graph)
+    counter = _Counter(types)
+    nodes = tuple(
+        counter.node(node, None if output is None else output.shape)
+        for node, output in zip(graph.nodes, shown, strict=True)
+    )
     return GraphCost(
         nodes,
         sum(n.macs or 0 for n in nodes),
@@ -63,14 +71,28 @@ def cost(graph: gs.Graph, sizes: Mapping[str, int] | None = None) -> GraphCost:
     )
 
 
+def _is_dynamic(tensor: gs.Tensor) -> bool:
+    return isinstance(tensor, gs.Variable) and any(
+        type(dim) is not int for dim in tensor.shape or ()
+    )
+
+
+def _with_sizes(graph: gs.Graph, sizes: Mapping[str, int]) -> gs.Graph:
+    """Return a copy whose inputs have sizes: shape inference cannot compute with names."""
+    copy = clone(graph)
+    for tensor in copy.inputs:
+        if _is_dynamic(tensor):
+            tensor.shape = [d if type(d) is int else sizes.get(d, 1) for d in tensor.shape]
+    return copy
+
+
 class _Counter:
-    def __init__(self, types: Types, sizes: Mapping[str, int]) -> None:
+    def __init__(self, types: Types) -> None:
         self._types = types
-        self._sizes = sizes
         self._counted: set[int] = set()
         self.weight_bytes = 0
 
-    def node(self, node: gs.Node) -> NodeCost:
+    def node(self, node: gs.Node, shape: Shape | None) -> NodeCost:
         parameters = 0
         for tensor in node.inputs:
             if isinstance(tensor, gs.Constant) and id(tensor) not in self._counted:
@@ -80,12 +102,11 @@ class _Counter:
         tensors = [t for t in (*node.inputs, *node.outputs) if t.name]
         sizes = [self._bytes(t) for t in tensors]
         moved = None if None in sizes else sum(size for size in sizes if size is not None)
-        output = self._types.of(node.outputs[0]) if node.outputs else None
         has_body = any(isinstance(value, gs.Graph) for value in node.attrs.values())
         return NodeCost(
             label(node),
             node.op,
-            None if output is None else output.shape,
+            shape,
             None if has_body else self._macs(node),
             parameters,
             None if has_body else moved,
@@ -110,11 +131,10 @@ class _Counter:
 
     def _shape(self, tensor: gs.Tensor) -> tuple[int, ...] | None:
         found = self._types.of(tensor)
-        if found is None or found.shape is None or None in found.shape:
+        if found is None or found.shape is None:
             return None
-        return tuple(
-            dim if isinstance(dim, int) else self._sizes.get(str(dim), 1) for dim in found.shape
-        )
+        sizes = tuple(dim for dim in found.shape if isinstance(dim, int))
+        return sizes if len(sizes) == len(found.shape) else None
 
     def _bytes(self, tensor: gs.Tensor) -> int | None:
         found, shape = self._types.of(tensor), self._shape(tensor)

@@ -243,7 +243,7 @@ def _draw(
         return np.full(shape, "a", dtype=object)
     if dtype.kind == "c":
         real, imaginary = generator.standard_normal((2, *shape))
-        return (real + 1j * imaginary).astype(dtype)
+        return np.asarray(real + 1j * imaginary).astype(dtype)
     if dtypes.is_float(dtype) or dtype.name.startswith("float"):
         return generator.standard_normal(shape).astype(dtype)
     return generator.integers(0, 2, shape).astype(dtype)

@@ -10,6 +10,8 @@ from .build import subgraphs_of
 from .errors import GraphError
 from .variables import label
 
+_SHOWN = 6  # nodes of a cycle that an error names
+
 
 def reads(node: gs.Node) -> list[gs.Tensor]:
     """Return what `node` reads: its inputs and what its subgraphs capture from outside."""
@@ -54,7 +56,10 @@ def sort(graph: gs.Graph) -> None:
                 heapq.heappush(ready, j)
     if len(order) < len(nodes):
         cycle = _cycle(waiting, after)
-        names = " -> ".join(label(nodes[i]) for i in [*cycle[:6], cycle[0]])
+        shown = [label(nodes[i]) for i in cycle[:_SHOWN]]
+        if len(cycle) > _SHOWN:
+            shown.append("...")
+        names = " -> ".join([*shown, label(nodes[cycle[0]])])
         raise GraphError(
             f"the graph has a cycle of {len(cycle)} nodes: {names}; a network must not read its "
             "own results, unroll it or use Loop or Scan"
