@@ -2,7 +2,7 @@
 
 f(x) = x   for Identity; x + 0, x - 0, x * 1, x / 1; Cast to its own type; Transpose by the
            identity; Reshape, Flatten, Expand and Slice to its own shape; Pad by nothing;
-           Dropout at inference; Clip without bounds; Concat, Sum, Max, Min, Mean of one
+           Dropout at inference; Clip of integers without bounds; Concat, Sum, Max, Min, Mean of one
 """
 
 from __future__ import annotations
@@ -125,7 +125,9 @@ def _returned_input(node: gs.Node, view: View) -> gs.Tensor | None:
         case "Clip":
             bounded = {"min", "max"} & node.attrs.keys()
             holds = not bounded and all(t.is_empty() for t in node.inputs[1:])
-            holds = holds and view.opset >= 6
+            # Of floats, it turns infinity into the largest finite number.
+            dtype = view.dtype(x)
+            holds = holds and dtype is not None and dtype.kind in "iu"
         case _:
             return _non_neutral(node, view)
     return x if holds else None
