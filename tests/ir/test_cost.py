@@ -101,7 +101,8 @@ def test_sizes_go_through_strides_and_unnamed_dimensions():
 
 
 def test_sizes_that_depend_on_data_are_unknown():
-    text = "g (float[9] x) => (float[K, 1] y) { n = NonZero(x)\n f = Cast<to=1>(n)\n y = Transpose(f) }"
+    body = "{ n = NonZero(x)\n f = Cast<to=1>(n)\n y = Transpose(f) }"
+    text = f"g (float[9] x) => (float[K, 1] y) {body}"
     found = planish.cost(graph_of(text))
     assert [node.bytes_moved for node in found.nodes] == [None] * 3
     assert found.unknown == 3
