@@ -17,6 +17,7 @@ import onnx_graphsurgeon as gs
 from . import dtypes
 from .from_proto import variable
 from .to_proto import to_proto
+from .uses import scopes
 from .variables import dense_values
 
 # Shape arithmetic reads constants of a few elements; larger ones only cost time here.
@@ -66,20 +67,32 @@ def infer_types(graph: gs.Graph) -> Types:
         leave_out=lambda c: (v := dense_values(c)) is not None and v.size > _READ_BY_INFERENCE,
     )
     _forget_types(model.graph)
+    # Inference would write every element of a Range out as a dimension.
+    propagate = not any(_is_long_range(node) for scope in scopes(graph) for node in scope.nodes)
     problem = None
     try:
         inferred = onnx.shape_inference.infer_shapes(
-            model, check_type=False, strict_mode=True, data_prop=True
+            model, check_type=False, strict_mode=True, data_prop=propagate
         )
     except Exception as error:  # the binding raises several unrelated classes
         problem = " ".join(str(error).split())
         try:
-            inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+            inferred = onnx.shape_inference.infer_shapes(model, data_prop=propagate)
         except Exception:
             inferred = model
     types = Types(problem=problem)
     _collect(graph, inferred.graph, types)
     return types
+
+
+def _is_long_range(node: gs.Node) -> bool:
+    if node.op != "Range" or len(node.inputs) != 3:
+        return False
+    held = [dense_values(tensor) for tensor in node.inputs]
+    bounds = [float(v.flat[0]) for v in held if v is not None and v.size and v.dtype.kind in "fiu"]
+    if len(bounds) < 3 or bounds[2] == 0:
+        return False
+    return not (bounds[1] - bounds[0]) / bounds[2] <= _READ_BY_INFERENCE
 
 
 def _forget_types(proto: onnx.GraphProto) -> None:
