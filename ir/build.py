@@ -16,6 +16,9 @@ import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.util.misc import SynchronizedList
 
 
+_NONE: list[gs.Graph] = []
+
+
 def make_variable(
     name: str, dtype: Any = None, shape: list[Any] | None = None, kind: str = "tensor_type"
 ) -> gs.Variable:
@@ -77,7 +80,11 @@ def make_node(
 
 def subgraphs_of(node: gs.Node) -> list[gs.Graph]:
     """Return the graphs in the attributes of `node`: the bodies of If, Loop and Scan."""
-    return [value for value in node.attrs.values() if isinstance(value, gs.Graph)]
+    found = _NONE
+    for value in node.attrs.values():
+        if isinstance(value, gs.Graph):
+            found = [*found, value]
+    return found
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import ml_dtypes
@@ -24,21 +25,26 @@ _BITS = {
 
 def elem_type(dtype: Any) -> int:
     """Return the ONNX `TensorProto.DataType` of a numpy dtype, or of an enum value as it is."""
-    if isinstance(dtype, int):
-        return dtype
-    dtype = np.dtype(dtype)
+    return dtype if isinstance(dtype, int) else _elem_type_of(np.dtype(dtype))
+
+
+def numpy_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return the numpy (or ml_dtypes) dtype of an ONNX enum value, or of a dtype as it is."""
+    return _numpy_dtype_of(int(dtype)) if isinstance(dtype, int) else np.dtype(dtype)
+
+
+@functools.cache
+def _elem_type_of(dtype: np.dtype[Any]) -> int:
     if dtype.kind in "OUS":
         return int(TensorProto.STRING)
     return int(onnx.helper.np_dtype_to_tensor_dtype(dtype))
 
 
-def numpy_dtype(dtype: Any) -> np.dtype[Any]:
-    """Return the numpy (or ml_dtypes) dtype of an ONNX enum value, or of a dtype as it is."""
-    if isinstance(dtype, int):
-        if dtype == TensorProto.BFLOAT16:
-            return np.dtype(ml_dtypes.bfloat16)
-        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(dtype))
-    return np.dtype(dtype)
+@functools.cache
+def _numpy_dtype_of(kind: int) -> np.dtype[Any]:
+    if kind == TensorProto.BFLOAT16:
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind))
 
 
 def is_float(dtype: Any) -> bool:

@@ -133,5 +133,8 @@ def scopes(graph: gs.Graph) -> Iterator[gs.Graph]:
     while pending:
         scope = pending.pop()
         yield scope
+        # Inlined `subgraphs_of`: this loop runs over all nodes several times a pass.
         for node in scope.nodes:
-            pending.extend(subgraphs_of(node))
+            for value in node.attrs.values():
+                if isinstance(value, gs.Graph):
+                    pending.append(value)

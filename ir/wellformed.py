@@ -35,15 +35,17 @@ def _check_scope(
     known = outer.new_child()
     local = known.maps[0]
 
-    def declare(tensors: Iterable[gs.Tensor], by: str) -> None:
+    def declare(tensors: Iterable[gs.Tensor], node: gs.Node | None) -> None:
         for tensor in tensors:
-            if tensor.is_empty():
+            name = tensor.name
+            if not name:
                 continue
-            if tensor.name in local:
-                raise GraphError(f"two tensors are named '{tensor.name}'; the second is {by}")
-            local[tensor.name] = tensor
+            if name in local:
+                by = "a graph input" if node is None else f"an output of node {label(node)}"
+                raise GraphError(f"two tensors are named '{name}'; the second is {by}")
+            local[name] = tensor
 
-    declare(graph.inputs, "a graph input")
+    declare(graph.inputs, None)
     for node in graph.nodes:
         if node.domain not in domains:
             raise GraphError(
@@ -51,7 +53,8 @@ def _check_scope(
                 "do not declare"
             )
         for tensor in node.inputs:
-            if tensor.is_empty() or known.get(tensor.name) is tensor:
+            name = tensor.name
+            if not name or local.get(name) is tensor or known.get(name) is tensor:
                 continue
             if isinstance(tensor, gs.Constant) and tensor.name not in known:
                 local[tensor.name] = tensor
@@ -66,7 +69,7 @@ def _check_scope(
             )
         for subgraph in subgraphs_of(node):
             _check_scope(subgraph, known, sorting, domains)
-        declare(node.outputs, f"an output of node {label(node)}")
+        declare(node.outputs, node)
     for tensor in graph.outputs:
         if known.get(tensor.name) is not tensor and not isinstance(tensor, gs.Constant):
             raise GraphError(f"graph output '{tensor.name}' is produced by no node")

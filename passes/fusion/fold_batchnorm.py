@@ -173,8 +173,6 @@ def _bias_of(linear: gs.Node, view: View) -> Array | None:
 def _store(values: Array, dtype: np.dtype[Any]) -> Array:
     with np.errstate(over="ignore", invalid="ignore"):
         stored = values.astype(dtype)
-    need(
-        bool(np.isfinite(stored.astype(np.float64)).all()),
-        f"the folded weights are not finite in {dtype.name} (variance + epsilon near zero?)",
-    )
+    finite = np.isfinite(stored).all()
+    need(bool(finite), "the folded weights are not finite (variance + epsilon near zero?)")
     return stored
