@@ -72,7 +72,7 @@ class Edit:
 
     def type_of_new(self, tensor: gs.Tensor) -> TensorType | None:
         """Return the type given to a variable that this batch created."""
-        return self._types.by_tensor.get(id(tensor))
+        return self._types.of(tensor) if isinstance(tensor, gs.Variable) else None
 
     def node(
         self,

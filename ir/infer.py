@@ -22,6 +22,7 @@ from .variables import dense_values
 
 # Shape arithmetic reads constants of a few elements; larger ones only cost time here.
 _READ_BY_INFERENCE = 1024
+_FEW = 8
 
 Dim = int | str | None
 Shape = tuple[Dim, ...]
@@ -39,21 +40,32 @@ class TensorType:
 class Types:
     """The inferred types of one graph, by tensor identity, and what inference complained of."""
 
-    by_tensor: dict[int, TensorType] = field(default_factory=dict)
     problem: str | None = None
+    _known: dict[int, TensorType | None] = field(default_factory=dict, repr=False)
+    # Most tensors are never asked about, so what inference said of them is read on demand.
+    _unread: dict[int, onnx.ValueInfoProto] = field(default_factory=dict, repr=False)
     # Tensors compare by name and are looked up by id, so their ids must stay taken.
     _alive: list[gs.Tensor] = field(default_factory=list, repr=False)
 
-    def learn(self, tensor: gs.Tensor, found: TensorType) -> None:
+    def learn(self, tensor: gs.Tensor, found: TensorType | onnx.ValueInfoProto) -> None:
         """Record the type of `tensor`."""
-        self.by_tensor[id(tensor)] = found
+        if isinstance(found, TensorType):
+            self._known[id(tensor)] = found
+        else:
+            self._unread[id(tensor)] = found
         self._alive.append(tensor)
 
     def of(self, tensor: gs.Tensor) -> TensorType | None:
         """Return the type of `tensor`, or None where it is unknown."""
+        key = id(tensor)
+        if key in self._known:
+            return self._known[key]
+        if key in self._unread:
+            found = self._known[key] = _read(self._unread.pop(key))
+            return found
         if isinstance(tensor, gs.Constant):
             return TensorType(dtypes.numpy_dtype(tensor.dtype), tuple(tensor.shape))
-        return self.by_tensor.get(id(tensor))
+        return None
 
 
 def infer_types(graph: gs.Graph) -> Types:
@@ -64,7 +76,8 @@ def infer_types(graph: gs.Graph) -> Types:
     """
     model, _ = to_proto(
         graph,
-        leave_out=lambda c: (v := dense_values(c)) is not None and v.size > _READ_BY_INFERENCE,
+        leave_out=lambda c: (v := dense_values(c)) is not None
+        and v.size > (_READ_BY_INFERENCE if v.dtype.kind in "iu" else _FEW),
     )
     _forget_types(model.graph)
     # Inference would write every element of a Range out as a dimension.
@@ -111,24 +124,22 @@ def _collect(graph: gs.Graph, proto: onnx.GraphProto, types: Types) -> None:
     infos = {
         info.name: info for info in itertools.chain(proto.value_info, proto.output, proto.input)
     }
-
-    def learn(tensor: gs.Tensor) -> None:
+    made = (tensor for node in graph.nodes for tensor in node.outputs)
+    for tensor in itertools.chain(graph.inputs, made):
         info = infos.get(tensor.name)
-        if info is None or info.type.WhichOneof("value") != "tensor_type":
-            return
-        found = variable(info)
-        if found.dtype is None:
-            return
-        shape = None if found.shape is None else tuple(found.shape)
-        types.learn(tensor, TensorType(found.dtype, shape))
-
-    for tensor in graph.inputs:
-        if isinstance(tensor, gs.Variable):
-            learn(tensor)
-    for node, node_proto in zip(graph.nodes, proto.node, strict=True):
-        for tensor in node.outputs:
-            learn(tensor)
+        if info is not None:
+            types.learn(tensor, info)
+    for position, node in enumerate(graph.nodes):
         for name, value in node.attrs.items():
             if isinstance(value, gs.Graph):
-                inner = next(a.g for a in node_proto.attribute if a.name == name)
-                _collect(value, inner, types)
+                attributes = proto.node[position].attribute
+                _collect(value, next(a.g for a in attributes if a.name == name), types)
+
+
+def _read(info: onnx.ValueInfoProto) -> TensorType | None:
+    if info.type.WhichOneof("value") != "tensor_type":
+        return None
+    found = variable(info)
+    if found.dtype is None:
+        return None
+    return TensorType(found.dtype, None if found.shape is None else tuple(found.shape))
