@@ -192,7 +192,8 @@ def bench(
     names = backend or ["onnxruntime"]
     for path in models:
         graph = load(path)
-        for size in batch or [None]:
+        sizes: list[int | None] = [*batch] if batch else [None]
+        for size in sizes:
             feed = random_feeds(graph, seed=seed, shapes=_with_batch(graph, size, shape))[0]
             own = next((len(array) for array in feed.values() if array.ndim), 1)
             for name in names:
@@ -323,7 +324,7 @@ def bisect(
 
 def main() -> None:
     """Run the command line; every refusal is one message and exit code 2."""
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     try:
         app(standalone_mode=True)
     except PlanishError as error:

@@ -14,15 +14,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import efficientnet_lite
 import numpy as np
-import photographs
 import torch
 from rich.console import Console
 
 import planish
 from planish import tables
 from planish.backends.bench import Subject, bench
+
+import efficientnet_lite
+import photographs
 
 THREADS = 2
 ROUNDS = 60
@@ -36,7 +37,9 @@ def main() -> None:
     with tables.progress_bar(console, "loading EfficientNet-Lite0") as update:
         network = efficientnet_lite.load()
         with torch.no_grad():
-            wanted = {name: top1(network(torch.from_numpy(x)).numpy()) for name, x in inputs.items()}
+            wanted = {
+                name: top1(network(torch.from_numpy(x)).numpy()) for name, x in inputs.items()
+            }
         update(0.1, "tracing")
         traced = planish.trace(network, torch.zeros(efficientnet_lite.INPUT_SHAPE))
         feed_name = traced.inputs[0].name
@@ -50,8 +53,7 @@ def main() -> None:
         )
         update(0.7, "lowering")
         before, after = (
-            planish.lower(graph, "onnxruntime", threads=THREADS)
-            for graph in (traced, result.graph)
+            planish.lower(graph, "onnxruntime", threads=THREADS) for graph in (traced, result.graph)
         )
         labels = {
             name: (wanted[name], classify(before, feed_name, x), classify(after, feed_name, x))

@@ -15,7 +15,6 @@ from typing import Any
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.util.misc import SynchronizedList
 
-
 _NONE: list[gs.Graph] = []
 
 
@@ -67,9 +66,7 @@ def make_node(
     into, out = _linked_list(made, "outputs"), _linked_list(made, "inputs")
     list.extend(into, inputs)
     list.extend(out, outputs)
-    made.__dict__.update(
-        op=op, name=name, attrs=attrs, inputs=into, outputs=out, domain=domain
-    )
+    made.__dict__.update(op=op, name=name, attrs=attrs, inputs=into, outputs=out, domain=domain)
     if link:
         for tensor in inputs:
             list.append(tensor.outputs, made)

@@ -42,9 +42,11 @@ def _elem_type_of(dtype: np.dtype[Any]) -> int:
 
 @functools.cache
 def _numpy_dtype_of(kind: int) -> np.dtype[Any]:
-    if kind == TensorProto.BFLOAT16:
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind))
+    bfloat16 = kind == TensorProto.BFLOAT16
+    found: np.dtype[Any] = np.dtype(
+        ml_dtypes.bfloat16 if bfloat16 else onnx.helper.tensor_dtype_to_np_dtype(kind)
+    )
+    return found
 
 
 def is_float(dtype: Any) -> bool:

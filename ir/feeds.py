@@ -185,7 +185,8 @@ def _image_feeds(
                 resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
         except OSError as error:
             raise FeedError(f"'{file}' cannot be read as an image: {error}") from error
-        scaled = (np.asarray(resized, np.float32) / 255 - np.asarray(mean)) / np.asarray(std)
+        pixels: np.ndarray[Any, Any] = np.asarray(resized, np.float32) / 255
+        scaled: np.ndarray[Any, Any] = (pixels - np.asarray(mean)) / np.asarray(std)
         return scaled.transpose(2, 0, 1)
 
     def batches() -> Iterator[Feed]:

@@ -12,7 +12,7 @@ FUSED_VERSION = 1
 
 
 def ensure_function(graph: gs.Graph, function: gs.Function) -> None:
-    """Add `function` to `graph` unless one of its name and domain is there, and import its domain."""
+    """Add `function` to `graph` and import its domain, unless one of that name is there."""
     if any(known.unique_id == function.unique_id for known in graph.functions):
         return
     # A fresh list: graphs made by copying share theirs.

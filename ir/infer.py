@@ -76,8 +76,10 @@ def infer_types(graph: gs.Graph) -> Types:
     """
     model, _ = to_proto(
         graph,
-        leave_out=lambda c: (v := dense_values(c)) is not None
-        and v.size > (_READ_BY_INFERENCE if v.dtype.kind in "iu" else _FEW),
+        leave_out=lambda c: (
+            (v := dense_values(c)) is not None
+            and v.size > (_READ_BY_INFERENCE if v.dtype.kind in "iu" else _FEW)
+        ),
     )
     _forget_types(model.graph)
     # Inference would write every element of a Range out as a dimension.

@@ -49,7 +49,8 @@ def set_model_metadata(graph: gs.Graph, metadata: ModelMetadata) -> None:
 
 def node_metadata(node: gs.Node) -> NodeMetadata | None:
     """Return the metadata of `node`, or None where there is none."""
-    return node.__dict__.get(_ATTRIBUTE)
+    found = node.__dict__.get(_ATTRIBUTE)
+    return found if isinstance(found, NodeMetadata) else None
 
 
 def set_node_metadata(node: gs.Node, metadata: NodeMetadata | None) -> None:
@@ -58,8 +59,8 @@ def set_node_metadata(node: gs.Node, metadata: NodeMetadata | None) -> None:
         node.__dict__[_ATTRIBUTE] = metadata
 
 
-def properties(entries: onnx.ModelProto | onnx.NodeProto | onnx.GraphProto) -> tuple[
-    tuple[str, str], ...
-]:
+def properties(
+    entries: onnx.ModelProto | onnx.NodeProto | onnx.GraphProto,
+) -> tuple[tuple[str, str], ...]:
     """Return the `metadata_props` of a proto as ordered pairs."""
     return tuple((entry.key, entry.value) for entry in entries.metadata_props)

@@ -107,7 +107,7 @@ def _save_external(graph: gs.Graph, path: Path, portable: bool) -> None:
             beside.seek(offset)
             values = dense_values(constant)
             assert values is not None
-            raw = memoryview(values.reshape(-1).view("u1"))
+            raw = values.reshape(-1).view("u1").data
             for start in range(0, len(raw), _CHUNK):
                 beside.write(raw[start : start + _CHUNK])
             proto = placeholders[constant.name]
@@ -126,7 +126,7 @@ def _serialized(model: onnx.ModelProto) -> bytes:
             f"the model takes {model.ByteSize()} bytes without its external weights, over the 2 GB "
             "that one proto may hold; shrink its subgraphs and Constant nodes"
         )
-    return model.SerializeToString(deterministic=True)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def _plain(constant: gs.Constant) -> bool:

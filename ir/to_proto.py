@@ -243,7 +243,8 @@ def tensor_proto(constant: gs.Constant) -> TensorProto:
 
 def stored_bytes(constant: gs.Constant) -> int:
     """Return how many bytes the values of `constant` take in a file."""
-    return -(-math.prod(constant.shape) * dtypes.bits(constant.dtype) // 8)
+    count: int = math.prod(constant.shape)
+    return -(-count * dtypes.bits(constant.dtype) // 8)
 
 
 def _constants_by_scope(graph: gs.Graph) -> dict[int, list[gs.Constant]]:

@@ -133,8 +133,10 @@ def scopes(graph: gs.Graph) -> Iterator[gs.Graph]:
     while pending:
         scope = pending.pop()
         yield scope
-        # Inlined `subgraphs_of`: this loop runs over all nodes several times a pass.
-        for node in scope.nodes:
-            for value in node.attrs.values():
-                if isinstance(value, gs.Graph):
-                    pending.append(value)
+        # `subgraphs_of` spelled out: this runs over all nodes several times a pass.
+        pending.extend(
+            value
+            for node in scope.nodes
+            for value in node.attrs.values()
+            if isinstance(value, gs.Graph)
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .cleanup.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from .cleanup.eliminate_dead_code import EliminateDeadCode
 from .cleanup.eliminate_identities import EliminateIdentities
+from .cleanup.eliminate_sequences import EliminateSequences
 from .cleanup.fold_constants import FoldConstants
 from .contract import Pass
 from .fusion.fold_batchnorm import FoldBatchnorm
@@ -14,6 +15,7 @@ PASSES: tuple[type[Pass], ...] = (
     EliminateCommonSubexpressions,
     EliminateDeadCode,
     EliminateIdentities,
+    EliminateSequences,
     FoldBatchnorm,
     FoldConstants,
     FuseConvActivation,

@@ -6,11 +6,11 @@ PRESETS: dict[str, str] = {
     # Constants first: exporters hide weights behind shape arithmetic that later passes must see
     # through. Dead readers go before the passes that ask for a sole reader.
     "exact": (
-        "fold-constants,eliminate-dead-code,eliminate-identities,"
+        "fold-constants,eliminate-dead-code,eliminate-sequences,eliminate-identities,"
         "eliminate-common-subexpressions,fold-batchnorm,fuse-conv-activation,eliminate-dead-code"
     ),
     "cleanup": (
-        "fold-constants,eliminate-dead-code,eliminate-identities,eliminate-common-subexpressions,"
-        "eliminate-dead-code"
+        "fold-constants,eliminate-dead-code,eliminate-sequences,eliminate-identities,"
+        "eliminate-common-subexpressions,eliminate-dead-code"
     ),
 }

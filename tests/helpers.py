@@ -40,7 +40,7 @@ def ops(graph: gs.Graph) -> list[str]:
 
 
 def run_pass(graph: gs.Graph, pipeline: str, **kwargs: Any) -> Result:
-    """Run `pipeline` with verification after each pass, and check that a second run edits nothing."""
+    """Run `pipeline`, verified after each pass, and check that a second run edits nothing."""
     kwargs.setdefault("verify", "each")
     result = planish.Pipeline.parse(pipeline).run(graph, **kwargs)
     again = planish.Pipeline.parse(pipeline).run(result.graph, verify="off")
@@ -73,7 +73,7 @@ def relative_error(expected: Array, found: Array) -> float:
         return 0.0
     a, b = expected.astype(np.float64), found.astype(np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
-    difference = np.where(same, 0, np.abs(a - b))
+    difference = np.abs(np.where(same, 0, a) - np.where(same, 0, b))
     scale = np.abs(a[np.isfinite(a)]).max(initial=0)
     return float(difference.max() / scale) if scale else float(difference.max())
 

@@ -189,7 +189,7 @@ def _residual(net: _Network) -> str:
 def _block(net: _Network) -> str:
     """Conv, BatchNormalization, sometimes a residual, activation: what networks are made of."""
     x = net.tensor()
-    n, channels, *sizes = net.shapes[x]
+    _, channels, *sizes = net.shapes[x]
     weight = net.weight(net.normal(channels, channels, *[1] * len(sizes), scale=channels**-0.5))
     conv = net.add("Conv", [x, weight, *_bias(net, channels, weight)], net.shapes[x])
     y = _batchnorm(net, conv)
@@ -217,7 +217,9 @@ def _pool(net: _Network) -> str:
     n, channels, *sizes = net.shapes[x]
     kernel = [min(2, size) for size in sizes]
     shape = tuple(size - k + 1 for size, k in zip(sizes, kernel, strict=True))
-    return net.add(net.pick("MaxPool", "AveragePool"), [x], (n, channels, *shape), kernel_shape=kernel)
+    return net.add(
+        net.pick("MaxPool", "AveragePool"), [x], (n, channels, *shape), kernel_shape=kernel
+    )
 
 
 def _no_op(net: _Network) -> str:
@@ -281,12 +283,16 @@ def _head(net: _Network) -> str:
             linear = net.add("MatMul", [flat, net.weight(weight)], (n, classes))
             if form == "MatMul+Add":
                 pair = [linear, net.weight(net.normal(classes))]
-                linear = net.add("Add", pair if net.draw(st.booleans()) else pair[::-1], (n, classes))
+                linear = net.add(
+                    "Add", pair if net.draw(st.booleans()) else pair[::-1], (n, classes)
+                )
     if net.draw(st.booleans()):
         linear = _batchnorm(net, linear)
-    return net.add(net.pick("Relu", "Tanh"), [linear], (n, classes)) if net.draw(
-        st.booleans()
-    ) else linear
+    return (
+        net.add(net.pick("Relu", "Tanh"), [linear], (n, classes))
+        if net.draw(st.booleans())
+        else linear
+    )
 
 
 _STEPS = (

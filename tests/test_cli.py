@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
 from planish import cli
 
 from tests.helpers import conv_batchnorm, model_of, run_ort

@@ -1,6 +1,6 @@
-from tests.helpers import conv_batchnorm, ops, run_pass
-
 import planish
+
+from tests.helpers import conv_batchnorm, ops, run_pass
 
 
 def test_exact_folds_and_verifies():

@@ -3,6 +3,7 @@
 f(x) = x   for Identity; x + 0, x - 0, x * 1, x / 1; Cast to its own type; Transpose by the
            identity; Reshape, Flatten, Expand and Slice to its own shape; Pad by nothing;
            Dropout at inference; Clip of integers without bounds; Concat, Sum, Max, Min, Mean of one
+W x + 0 = W x   for the bias of Conv, ConvTranspose and Gemm
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir import dtypes
+from ...ir.build import make_variable
 from ...ir.edit import Edit
+from ...ir.variables import is_standard
 from ...ir.view import View
 from ..contract import Rewrite, RewritePass, need
 
@@ -31,8 +34,8 @@ class EliminateIdentities(RewritePass):
     name: ClassVar[str] = "eliminate-identities"
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
-        """Return the one rewrite of this pass."""
-        return (_Bypass(),)
+        """Return the rewrites for whole operators and for zero biases."""
+        return (_Bypass(), _DropZeroBias())
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,23 @@ class _Bypass(Rewrite[_Site]):
             edit.replace(result, site.kept)
         else:
             edit.rename_output(site.producer, site.kept, result)
+
+
+class _DropZeroBias(Rewrite[gs.Node]):
+    """Leave a zero bias out, whatever its shape: PyTorch's exporter gives Conv3d one of [M, N]."""
+
+    ops = frozenset({"Conv", "ConvTranspose", "Gemm"})
+
+    def match(self, node: gs.Node, view: View) -> gs.Node | None:
+        if not is_standard(node) or len(node.inputs) < 3 or node.inputs[2].is_empty():
+            return None
+        if node.op == "Gemm" and view.opset < 11:
+            return None  # the bias was not optional then
+        bias = view.constant(node.inputs[2])
+        return None if bias is None or bias.any() else node
+
+    def rewrite(self, site: gs.Node, edit: Edit) -> None:
+        edit.set_input(site, 2, make_variable(""))
 
 
 def _returned_input(node: gs.Node, view: View) -> gs.Tensor | None:

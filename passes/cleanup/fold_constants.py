@@ -48,16 +48,14 @@ _KEPT = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _ASKS_TYPES = frozenset({"Shape", "Size", "CastLike"})
 # Output size depends on values, but is never larger than the input's times its rank.
 _BOUNDED = frozenset({"NonZero", "Unique", "Compress", "StringSplit"})
-# All folds together may add this many times the limit of one, or the weights' own size.
-_TOTAL = 16
 
 
 @dataclass(frozen=True)
 class FoldConstants(Pass):
     """Compute operators whose inputs are all constant, and shape arithmetic that is static.
 
-    `size_limit`: bytes up to which a result may outgrow twice its inputs, so that a folded Expand
-    or ConstantOfShape cannot blow the file up. Random and stateful operators, operators of unknown
+    `size_limit`: bytes that a result larger than its inputs may have, so that a folded Expand or
+    ConstantOfShape cannot blow the file up. Random and stateful operators, operators of unknown
     domains and QuantizeLinear/DequantizeLinear are never folded.
     """
 
@@ -66,12 +64,11 @@ class FoldConstants(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Fold every scope of `graph`, outer ones first."""
-        budget = _Budget(self.size_limit, graph)
         while True:
             edit = context.edit()
             for scope in scopes(graph):
                 if any(_may_fold(node, scope.opset) for node in scope.nodes):
-                    _Folder(scope, edit, context, budget).fold()
+                    _Folder(scope, edit, context, self.size_limit).fold()
             edit.commit()
             # A folded shape may have made those static that these ask for.
             asked = any(n.op in _ASKS_TYPES for scope in scopes(graph) for n in scope.nodes)
@@ -80,44 +77,14 @@ class FoldConstants(Pass):
             context.types = None
 
 
-class _Budget:
-    """How many bytes folding may add to the file."""
-
-    def __init__(self, limit: int, graph: gs.Graph) -> None:
-        weights = {
-            id(t): values.nbytes
-            for scope in scopes(graph)
-            for node in scope.nodes
-            for t in node.inputs
-            if (values := dense_values(t)) is not None
-        }
-        self._limit = limit
-        self._left = max(_TOTAL * limit, sum(weights.values()))
-        self._reserved = 0
-
-    def reserve(self, result: int, inputs: int) -> bool:
-        """Say whether so many bytes may be computed from so many, and hold the growth."""
-        growth = max(result - inputs, 0)
-        allowed = result <= max(self._limit, 2 * inputs)
-        allowed &= growth == 0 or growth <= self._left - self._reserved
-        if allowed:
-            self._reserved += growth
-        return allowed
-
-    def settle(self, added: int, freed: int) -> None:
-        """Replace what is reserved by the bytes that were added to the file and freed in it."""
-        self._left -= max(added - freed, 0)
-        self._reserved = 0
-
-
 class _Folder:
     """Folds one scope with a worklist: each node is looked at once for each of its inputs."""
 
-    def __init__(self, scope: gs.Graph, edit: Edit, context: Context, budget: _Budget) -> None:
-        self._scope = scope
+    def __init__(self, scope: gs.Graph, edit: Edit, context: Context, limit: int) -> None:
+        self._scope: gs.Graph = scope
         self._edit = edit
         self._context = context
-        self._budget = budget
+        self._limit = limit
         self._view: View = make_view(scope, edit, context)
         self._order = {id(node): i for i, node in enumerate(scope.nodes)}
         self._refused: set[int] = set()
@@ -145,7 +112,7 @@ class _Folder:
                 id(node) in taken
                 or id(node) in self._refused
                 or self._edit.uses.scope(node) is not self._scope
-                or not _may_fold(node, self._scope.opset)
+                or not _may_fold(node, self._view.opset)
             ):
                 continue
             value = self._static_value(node)
@@ -194,7 +161,7 @@ class _Folder:
             if self._view.dtype(node.inputs[1]) is None:
                 return False
             inputs = inputs[:1]
-        sizes = [self._bytes_of_input(t) for t in inputs]
+        sizes = [self._bytes_of_input(t) for t in {id(t): t for t in inputs}.values()]
         if any(size is None for size in sizes):
             return False
         total = sum(size for size in sizes if size is not None)
@@ -209,11 +176,11 @@ class _Folder:
                 size = 8 * total
             if size is None:
                 return self._refuse(node, "the size of its result cannot be told beforehand")
-            if not self._budget.reserve(size, total):
+            if size > max(self._limit, total):
                 return self._refuse(
                     node,
-                    f"its result of {size} bytes outgrows its inputs of {total} bytes by more "
-                    "than size-limit allows",
+                    f"its result of {size} bytes outgrows its inputs of {total} bytes and "
+                    f"size-limit={self._limit}",
                 )
             self._virtual[id(tensor)] = size
         return True
@@ -262,17 +229,12 @@ class _Folder:
                 return []
             return [reader for node in group for reader in self._evaluate_alone(node)]
         readers: list[gs.Node] = []
-        used = {id(t): t for node in group for t in node.inputs if self._view.is_constant(t)}
         done = self._edit.count
         for tensor, value in zip(wanted, values, strict=True):
             readers += self._materialize(tensor, value, None)
         if self._edit.count > done:
             for node in reversed(group):
                 self._remove_if_unread(node)
-        freed = [dense_values(t) for t in used.values() if not self._edit.uses.reads(t)]
-        self._budget.settle(
-            sum(value.nbytes for value in values), sum(v.nbytes for v in freed if v is not None)
-        )
         return readers
 
     def _evaluate_alone(self, node: gs.Node) -> list[gs.Node]:

@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 def affine(
     scale: Array, bias: Array, mean: Array, var: Array, epsilon: float
 ) -> tuple[Array, Array]:
-    """Return (s, t), float64 of shape [C], of a BatchNormalization with four inputs of shape [C]."""
+    """Return (s, t), float64 [C], of a BatchNormalization whose four parameters are [C]."""
     scale, bias, mean, var = (np.asarray(a, np.float64) for a in (scale, bias, mean, var))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         s = scale / np.sqrt(var + epsilon)

@@ -1,6 +1,6 @@
 """Fold BatchNormalization into the linear operator before it.
 
-    BN(W x + b) = (s W) x + (s b + t)   with s = scale / sqrt(var + epsilon), t = bias - mean * s
+BN(W x + b) = (s W) x + (s b + t)   with s = scale / sqrt(var + epsilon), t = bias - mean * s
 """
 
 from __future__ import annotations

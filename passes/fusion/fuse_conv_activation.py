@@ -58,9 +58,7 @@ class _Site:
 class _Fuse(Rewrite[_Site]):
     def rewrite(self, site: _Site, edit: Edit) -> None:
         last = site.removed[-1]
-        function = fused_function(
-            site.linear, site.activation, site.residual, edit.graph.opset
-        )
+        function = fused_function(site.linear, site.activation, site.residual, edit.graph.opset)
         ensure_function(edit.graph, function)
         for node in site.removed:
             edit.remove(node)
@@ -75,11 +73,13 @@ class _Fuse(Rewrite[_Site]):
 
 
 class _FuseActivation(_Fuse):
-    ops = frozenset("Relu Clip LeakyRelu Sigmoid Tanh HardSigmoid HardSwish".split())
+    ops = frozenset(["Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish"])
 
     def match(self, node: gs.Node, view: View) -> _Site | None:
         activation = activation_of(node.op, view.opset)
-        return None if activation is None else _site(node.inputs[0], (node,), activation, node, view)
+        return (
+            None if activation is None else _site(node.inputs[0], (node,), activation, node, view)
+        )
 
 
 class _FuseGated(_Fuse):

@@ -84,7 +84,9 @@ def activation_of(op: str, opset: int, *, gated: bool = False) -> Activation | N
 
 
 @functools.lru_cache(maxsize=512)
-def fused_function(linear: Linear, activation: Activation, residual: bool, opset: int) -> gs.Function:
+def fused_function(
+    linear: Linear, activation: Activation, residual: bool, opset: int
+) -> gs.Function:
     """Return the local function of one fused operator for models of `opset`."""
     formals = [*linear.inputs, *(["Z"] if residual else [])]
     bounds = ["min", "max"] if activation.bounds else []
@@ -101,9 +103,7 @@ def fused_function(linear: Linear, activation: Activation, residual: bool, opset
         summed = gs.Variable("sum")
         step("Add", [x, tensors["Z"]], summed, {})
         x = summed
-    shaped = {
-        name: _reference(f"activation_{name}", float) for name, _ in activation.defaults
-    }
+    shaped = {name: _reference(f"activation_{name}", float) for name, _ in activation.defaults}
     result = gs.Variable("gate") if activation.gated else tensors["Y"]
     step(activation.op, [x, *(tensors[name] for name in bounds)], result, shaped)
     if activation.gated:

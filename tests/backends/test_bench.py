@@ -4,8 +4,9 @@ import dataclasses
 import json
 
 import numpy as np
-import planish
 import pytest
+
+import planish
 from planish.backends import bench as module
 from planish.backends.bench import Subject, bench
 from planish.ir.errors import BackendError

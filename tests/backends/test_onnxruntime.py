@@ -6,8 +6,9 @@ import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime as ort
-import planish
 import pytest
+
+import planish
 from planish.backends import onnxruntime as module
 from planish.ir.errors import BackendError, ExecutionError, FeedError, SaveError
 

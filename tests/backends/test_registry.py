@@ -3,8 +3,9 @@
 import importlib.metadata
 
 import numpy as np
-import planish
 import pytest
+
+import planish
 from planish.backends import registry
 from planish.ir.errors import BackendError
 

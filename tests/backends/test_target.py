@@ -1,6 +1,7 @@
 """The text of targets."""
 
 import pytest
+
 from planish.backends.target import Target
 from planish.ir.errors import BackendError
 

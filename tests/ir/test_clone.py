@@ -3,8 +3,9 @@
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-import planish
 from onnx import TensorProto, helper
+
+import planish
 from planish.ir.clone import clone
 from planish.ir.uses import scopes
 

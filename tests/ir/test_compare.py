@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import onnx
-import planish
 import pytest
 from onnx import TensorProto, helper
+
+import planish
 from planish.ir.compare import compare_outputs
 from planish.ir.errors import FeedError, GraphError
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 import onnx
-import planish
 import pytest
+
+import planish
 
 from tests.helpers import graph_of, model_of
 

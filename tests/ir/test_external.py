@@ -8,9 +8,10 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import onnx
-import planish
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+import planish
 from planish.ir.errors import LoadError
 
 from tests.helpers import run_ort

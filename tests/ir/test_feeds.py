@@ -2,9 +2,10 @@
 
 import ml_dtypes
 import numpy as np
-import planish
 import pytest
 from PIL import Image
+
+import planish
 from planish.ir.errors import FeedError
 from planish.ir.feeds import check_feeds
 

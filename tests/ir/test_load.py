@@ -2,11 +2,12 @@
 
 import numpy as np
 import onnx
-import planish
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+
+import planish
 from planish.ir.errors import LoadError
 
 from tests.helpers import conv_batchnorm, model_of, ops, run_ort

@@ -5,6 +5,7 @@ import time
 
 import onnx_graphsurgeon as gs
 import pytest
+
 from planish.ir.errors import GraphError
 from planish.ir.order import reads, sort
 

@@ -1,9 +1,10 @@
 """The reference runtime, against onnx.reference and numpy."""
 
 import numpy as np
-import planish
 import pytest
 from onnx.reference import ReferenceEvaluator
+
+import planish
 from planish.ir.errors import ExecutionError, FeedError
 from planish.ir.reference import Reference, evaluate, run_reference
 

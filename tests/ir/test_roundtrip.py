@@ -3,10 +3,11 @@
 import ml_dtypes
 import numpy as np
 import onnx
-import planish
 import pytest
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+
+import planish
 
 from tests.helpers import model_of, run_ort
 

@@ -8,9 +8,10 @@ import sys
 import ml_dtypes
 import numpy as np
 import onnx
-import planish
 import pytest
 from onnx import numpy_helper
+
+import planish
 from planish.ir import save as save_module
 from planish.ir.errors import SaveError
 

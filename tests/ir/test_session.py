@@ -4,6 +4,7 @@ import ml_dtypes
 import numpy as np
 import onnxruntime as ort
 import pytest
+
 from planish.ir.errors import ExecutionError
 from planish.ir.session import make_session, run_session
 

@@ -3,8 +3,9 @@
 import warnings
 
 import numpy as np
-import planish
 import pytest
+
+import planish
 from planish.ir.errors import TraceError
 
 from tests.helpers import run_ort

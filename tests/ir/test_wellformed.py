@@ -3,6 +3,7 @@
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
+
 from planish.ir.errors import GraphError
 from planish.ir.wellformed import check
 

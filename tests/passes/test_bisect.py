@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+
 from planish import Pass, Pipeline, RewritePass, bisect, register_pass
 from planish.ir.errors import FeedError, PassError
 from planish.passes import registry

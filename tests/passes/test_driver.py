@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import planish
 import pytest
+
+import planish
 from planish.ir.errors import PassError
 from planish.passes.context import Context
 from planish.passes.contract import Rewrite, RewritePass, need

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
+
 from planish.ir.edit import Edit
 from planish.ir.errors import PassError
 from planish.ir.uses import Uses, scopes

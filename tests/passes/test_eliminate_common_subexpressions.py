@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import planish
 import pytest
+
+import planish
 
 from tests.helpers import assert_same_function, graph_of, model_of, ops, reasons, run_pass
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import planish
 import pytest
+
+import planish
 
 from tests.helpers import assert_same_function, graph_of, model_of, ops, reasons, run_pass
 

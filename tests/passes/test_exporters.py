@@ -8,10 +8,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from examples import models
-from tests.helpers import relative_error, run_ort
 
 import planish
+
+from examples import models
+from tests.helpers import relative_error, run_ort
 
 WIDTH, SIZE = 0.125, 64
 # BatchNormalization after Concat, pooling or activation has no linear operator to go into.

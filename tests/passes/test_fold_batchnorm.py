@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+
+import planish
+
 from tests.helpers import (
     assert_same_function,
     conv_batchnorm,
@@ -14,8 +17,6 @@ from tests.helpers import (
     reasons,
     run_pass,
 )
-
-import planish
 
 GENERATOR = np.random.default_rng(3)
 
@@ -126,7 +127,10 @@ def test_stores_in_the_weights_own_type(dtype):
     assert ops(result.graph) == ["Conv"]
     assert {t.dtype for t in result.graph.nodes[0].inputs[1:]} == {np.dtype(dtype)}
     assert_same_function(
-        model, result.graph, {"x": normal(1, 3, 4, 4, dtype=dtype)}, 1e-3 if kind != "float" else 1e-6
+        model,
+        result.graph,
+        {"x": normal(1, 3, 4, 4, dtype=dtype)},
+        1e-3 if kind != "float" else 1e-6,
     )
 
 
@@ -162,7 +166,9 @@ def test_zero_bias_of_any_shape_is_no_bias():
     weights = {"w": normal(4, 3, 1, 1), "b": np.zeros((4, 2), np.float32), **statistics(4)}
     body = "c = Conv (x, w{}) y = BatchNormalization (c, s, h, m, v)"
     odd, plain = (
-        model_of(f"g (float[1, 3, 4, 4] x) => (float[1, 4, 4, 4] y) {{ {body.format(b)} }}", weights)
+        model_of(
+            f"g (float[1, 3, 4, 4] x) => (float[1, 4, 4, 4] y) {{ {body.format(b)} }}", weights
+        )
         for b in (", b", "")
     )
     result = run_pass(planish.load(odd), "fold-batchnorm", verify="off")

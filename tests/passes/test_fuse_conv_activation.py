@@ -6,10 +6,18 @@ import numpy as np
 import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
-from tests.helpers import assert_same_function, graph_of, model_of, ops, reasons, relative_error
-from tests.helpers import run_pass
 
 import planish
+
+from tests.helpers import (
+    assert_same_function,
+    graph_of,
+    model_of,
+    ops,
+    reasons,
+    relative_error,
+    run_pass,
+)
 
 GENERATOR = np.random.default_rng(4)
 
@@ -54,7 +62,8 @@ WEIGHTS = {
 def network(linear: str, activation: str, residual: str = "c = Identity (l)") -> onnx.ModelProto:
     size, result = ("2, 4", "N, M") if "Gemm" in linear else ("2, 4, 7, 6", "N, M, H, W")
     return model_of(
-        f"g (float[{size}] x) => (float[{result}] y) {{ {linear} {residual} {activation} }}", WEIGHTS
+        f"g (float[{size}] x) => (float[{result}] y) {{ {linear} {residual} {activation} }}",
+        WEIGHTS,
     )
 
 
@@ -76,7 +85,9 @@ def test_fuses(linear, activation):
     assert_same_function(model, result.graph, feeds, tolerance=1e-6)
     # onnx.reference cannot hand a function's attribute on to a unary operator.
     portable = any(name.startswith("activation_") for name in result.graph.nodes[0].attrs)
-    fused = ReferenceEvaluator(planish.to_model(result.graph, portable=portable)).run(None, feeds)[0]
+    fused = ReferenceEvaluator(planish.to_model(result.graph, portable=portable)).run(None, feeds)[
+        0
+    ]
     expected = ReferenceEvaluator(model).run(None, feeds)[0]
     assert relative_error(expected, fused) <= 1e-6
 

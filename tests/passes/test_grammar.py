@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from planish import Pass, Pipeline, register_pass
 from planish.ir.errors import PipelineError
 from planish.passes import registry

@@ -9,8 +9,9 @@ import sys
 
 import numpy as np
 import onnx_graphsurgeon as gs
-import planish
 import pytest
+
+import planish
 from planish import Pipeline, register_pass
 from planish.ir.errors import FeedError, PassError, PipelineError
 from planish.passes import registry

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from tests.helpers import relative_error, run_ort
-from tests.strategies import Case, networks
 
 import planish
 from planish.passes.registry import all_passes
 from planish.passes.rounding import measure_rounding
+
+from tests.helpers import relative_error, run_ort
+from tests.strategies import Case, networks
 
 EXACT = sorted(name for name, item in all_passes().items() if item.exact)
 _SETTINGS = settings(

@@ -9,8 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
-import planish
 import pytest
+
+import planish
 from planish import Pass, Pipeline, Rewrite, RewritePass, need, register_pass
 from planish.ir.errors import PassError, PipelineError
 from planish.passes import registry

@@ -10,8 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 import onnx
-import planish
 import pytest
+
+import planish
 from planish import Pass, Pipeline, register_pass
 from planish.cli import main
 from planish.ir.errors import PassError, VerificationError
