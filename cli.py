@@ -7,16 +7,12 @@ Tables and reports go to standard output, progress and errors to standard error.
 from __future__ import annotations
 
 import json
-import math
 import sys
 import warnings
-from collections.abc import Iterable
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import onnx_graphsurgeon as gs
 import typer
 import typer.core
 from rich.console import Console
@@ -25,14 +21,28 @@ from . import tables
 from .backends.bench import Subject
 from .backends.bench import bench as time_subjects
 from .backends.registry import all_backends, load_compiled, lower
+from .cli_options import (
+    FeedsOption,
+    MeanOption,
+    ModelFile,
+    OutOption,
+    PipelineOption,
+    SeedOption,
+    ShapeOption,
+    StdOption,
+    ThreadsOption,
+    Verify,
+    assignment,
+    feeds_of,
+    with_batch,
+)
 from .ir.compare import compare as compare_graphs
 from .ir.cost import cost
-from .ir.errors import FeedError, PlanishError
-from .ir.feeds import load_feeds, random_feeds
+from .ir.errors import PlanishError
+from .ir.feeds import random_feeds
 from .ir.load import load
 from .ir.save import bytes_on_disk, save
 from .passes.bisect import bisect as find_culprit
-from .passes.context import Feeds
 from .passes.pipeline import Pipeline
 from .passes.presets import PRESETS
 from .passes.registry import all_passes
@@ -62,43 +72,6 @@ out = Console(soft_wrap=True)
 err = Console(stderr=True)
 
 
-class Verify(StrEnum):
-    """When outputs are compared with those of the original."""
-
-    each = "each"
-    end = "end"
-    off = "off"
-
-
-ModelFile = Annotated[Path, typer.Argument(help="An ONNX file.", show_default=False)]
-FeedsOption = Annotated[
-    Path | None,
-    typer.Option(help="An .npz (first axis = samples) or a folder of images; default: random."),
-]
-PipelineOption = Annotated[
-    str, typer.Option("-p", "--pipeline", help="Passes and presets; see `planish passes`.")
-]
-OutOption = Annotated[
-    Path, typer.Option("-o", "--output", help="Where to write.", show_default=False)
-]
-SeedOption = Annotated[int, typer.Option(help="Seed of every random choice.")]
-ShapeOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--shape", help="Size of a random input, `input=1,3,224,224`; repeat for several."
-    ),
-]
-ThreadsOption = Annotated[
-    int | None, typer.Option(min=1, help="Threads for one operator; default: the backend's.")
-]
-MeanOption = Annotated[
-    str, typer.Option("--mean", help="Subtracted from images scaled to 0..1; one value or three.")
-]
-StdOption = Annotated[
-    str, typer.Option("--std", help="Images are divided by it; one value or three.")
-]
-
-
 @app.command()
 def optimize(
     model: ModelFile,
@@ -124,7 +97,7 @@ def optimize(
     """Run passes over a model, verify the result and write it."""
     steps = Pipeline.parse(pipeline)
     graph = load(model)
-    data = _feeds(graph, feeds, shape, mean, std, seed)
+    data = feeds_of(graph, feeds, shape, mean, std, seed)
     with tables.pass_progress(err) as progress:
         result = steps.run(
             graph,
@@ -194,7 +167,7 @@ def bench(
         graph = load(path)
         sizes: list[int | None] = [*batch] if batch else [None]
         for size in sizes:
-            feed = random_feeds(graph, seed=seed, shapes=_with_batch(graph, size, shape))[0]
+            feed = random_feeds(graph, seed=seed, shapes=with_batch(graph, size, shape))[0]
             own = next((len(array) for array in feed.values() if array.ndim), 1)
             for name in names:
                 ready = (
@@ -234,7 +207,7 @@ def compare(
 ) -> None:
     """Show how far the outputs of two models are apart."""
     graph_a, graph_b = load(a), load(b)
-    data = _feeds(graph_a, feeds, shape, mean, std, seed)
+    data = feeds_of(graph_a, feeds, shape, mean, std, seed)
     found = compare_graphs(
         graph_a, graph_b, random_feeds(graph_a, seed=seed) if data is None else data
     )
@@ -254,7 +227,7 @@ def inspect(
 ) -> None:
     """Show the nodes of a model with their MACs, parameters and bytes."""
     graph = load(model)
-    found = cost(graph, dict(_assignment(item, int) for item in size or ()))
+    found = cost(graph, dict(assignment(item, int) for item in size or ()))
     if as_json:
         _print_json(asdict(found))
         return
@@ -301,7 +274,7 @@ def bisect(
     """Find the first edit of a pipeline that breaks the result; exit with 1 where there is one."""
     steps = Pipeline.parse(pipeline)
     graph = load(model)
-    data = _feeds(graph, feeds, None, mean, std, seed)
+    data = feeds_of(graph, feeds, None, mean, std, seed)
     with err.status("searching") as status:
         found = find_culprit(
             steps,
@@ -342,62 +315,6 @@ def main() -> None:
 def _refuse(message: str) -> NoReturn:
     err.print(f"error: {message}", style="red", highlight=False, markup=False, soft_wrap=True)
     sys.exit(2)
-
-
-def _feeds(
-    graph: gs.Graph,
-    path: Path | None,
-    shapes: Iterable[str] | None,
-    mean: str,
-    std: str,
-    seed: int,
-) -> Feeds | None:
-    """Return the feeds to verify on; None lets verification draw them, or say why it cannot."""
-    if path is not None:
-        scale = _numbers(std)
-        if 0 in scale:
-            raise FeedError(f"--std is '{std}', and images cannot be divided by 0; give 1 for none")
-        return load_feeds(path, graph, mean=_numbers(mean), std=scale)
-    if shapes:
-        return random_feeds(graph, seed=seed, shapes=_shapes(shapes))
-    return None
-
-
-def _shapes(items: Iterable[str]) -> dict[str, list[int]]:
-    return dict(
-        _assignment(item, lambda text: [int(size) for size in text.split(",")]) for item in items
-    )
-
-
-def _with_batch(
-    graph: gs.Graph, batch: int | None, shapes: Iterable[str] | None
-) -> dict[str, list[int]]:
-    """Return the shapes to draw, with the first axis set to `batch`."""
-    given = _shapes(shapes or ())
-    if batch is None:
-        return given
-    drawn = random_feeds(graph, shapes=given)[0]
-    return {name: [batch, *array.shape[1:]] for name, array in drawn.items() if array.ndim}
-
-
-def _assignment(item: str, convert: Any) -> tuple[str, Any]:
-    name, equals, text = item.rpartition("=")
-    try:
-        if equals:
-            return name, convert(text)
-    except ValueError:
-        pass
-    raise FeedError(f"'{item}' is not of the form name=number or name=1,3,224,224")
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        found = [float(part) for part in text.split(",")]
-    except ValueError:
-        found = []
-    if len(found) not in (1, 3) or not all(math.isfinite(number) for number in found):
-        raise FeedError(f"'{text}' is not a number or three numbers joined by commas")
-    return found
 
 
 def _print_json(value: Any) -> None:

@@ -13,17 +13,14 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto, TensorProto
 from onnx_graphsurgeon.ir.tensor import SparseValues
 from onnx_graphsurgeon.util.misc import convert_from_onnx_attr_type
 
-from . import dtypes
 from .build import make_constant, make_node, make_variable
 from .errors import LoadError
-from .external import ExternalData
 from .metadata import (
     ModelMetadata,
     NodeMetadata,
@@ -31,23 +28,24 @@ from .metadata import (
     set_model_metadata,
     set_node_metadata,
 )
-from .variables import set_exotic_type
+from .proto_values import copy_attribute, require_text, text_or_proto, variable
+from .tensor_data import TensorData
 
 # Below this version every initializer had to be listed as an input, and none could be overridden.
 _FIRST_IR_WITH_DEFAULTS = 4
 _Scope = MutableMapping[str, gs.Tensor]
 
 
-def from_proto(model: onnx.ModelProto, external: ExternalData) -> gs.Graph:
+def from_proto(model: onnx.ModelProto, data: TensorData) -> gs.Graph:
     """Return `model` as a GraphSurgeon graph; raises LoadError naming what is malformed.
 
     An initializer that is also a graph input (IR version 4 and later) is an input with a default
     value: it stays in `graph.inputs`, as a `Constant`, and passes do not treat it as constant.
     """
-    _require_text("the model", _texts_of_model(model))
+    require_text("the model", _texts_of_model(model))
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
     domains = [_copy_opset(entry) for entry in model.opset_import]
-    importer = _Importer(opset, domains, external)
+    importer = _Importer(opset, domains, data)
     functions = [importer.function(function) for function in model.functions]
     graph = importer.graph(model.graph, {}, model.ir_version >= _FIRST_IR_WITH_DEFAULTS)
     graph.functions = functions
@@ -69,11 +67,11 @@ def from_proto(model: onnx.ModelProto, external: ExternalData) -> gs.Graph:
 
 class _Importer:
     def __init__(
-        self, opset: int | None, domains: list[onnx.OperatorSetIdProto], external: ExternalData
+        self, opset: int | None, domains: list[onnx.OperatorSetIdProto], data: TensorData
     ) -> None:
         self._opset = opset
         self._domains = domains
-        self._external = external
+        self._data = data
 
     def graph(self, proto: onnx.GraphProto, outer: _Scope, defaults: bool = True) -> gs.Graph:
         where = f"graph '{proto.name}'"
@@ -94,7 +92,7 @@ class _Importer:
             if info.name not in local and info.name not in outer:
                 local[info.name] = variable(info)
         nodes = self._nodes(proto.node, local, outer, where, constants)
-        _require_text(where, (proto.name, proto.doc_string, *_texts(properties(proto)), *local))
+        require_text(where, (proto.name, proto.doc_string, *_texts(properties(proto)), *local))
         outputs = [local[info.name] for info in proto.output]
         graph = self._make(nodes, inputs, outputs, proto.name, proto.doc_string)
         if proto.metadata_props:
@@ -120,18 +118,18 @@ class _Importer:
             found[name] = constant
 
         for tensor in proto.initializer:
-            declare(tensor.name, make_constant(tensor.name, self._values(tensor)))
+            declare(tensor.name, make_constant(tensor.name, self._data.values(tensor)))
         for sparse in proto.sparse_initializer:
             name = sparse.values.name
-            declare(name, gs.Constant(name, SparseValues(self._sparse(sparse))))
+            declare(name, gs.Constant(name, SparseValues(self._data.sparse(sparse))))
         return found
 
     def function(self, proto: onnx.FunctionProto) -> gs.Function:
         local: dict[str, gs.Tensor] = {name: gs.Variable(name) for name in proto.input}
         where = f"function '{proto.domain}.{proto.name}'"
         nodes = self._nodes(proto.node, local, {}, where)
-        _require_text(where, (proto.name, proto.domain, proto.doc_string, proto.overload, *local))
-        _require_text(where, (*proto.attribute, *(a.name for a in proto.attribute_proto)))
+        require_text(where, (proto.name, proto.domain, proto.doc_string, proto.overload, *local))
+        require_text(where, (*proto.attribute, *(a.name for a in proto.attribute_proto)))
         missing = [name for name in proto.output if name not in local]
         if missing:
             raise LoadError(f"output '{missing[0]}' of {where} is produced by no node")
@@ -221,7 +219,7 @@ class _Importer:
                 tensor = make_variable("")
             inputs.append(tensor)
         texts = (proto.op_type, proto.name, proto.domain, proto.doc_string, proto.overload)
-        _require_text(f"{_label(proto)} in {where}", (*texts, *_texts(properties(proto))))
+        require_text(f"{_label(proto)} in {where}", (*texts, *_texts(properties(proto))))
         node = make_node(
             proto.op_type,
             proto.name,
@@ -243,7 +241,7 @@ class _Importer:
         outer: _Scope,
     ) -> Any:
         """Return the Python value; a kind GraphSurgeon has no value for stays an AttributeProto."""
-        _require_text("an attribute", (proto.name, proto.ref_attr_name))
+        require_text("an attribute", (proto.name, proto.ref_attr_name))
         if proto.ref_attr_name:
             return gs.Node.AttributeRef(
                 proto.ref_attr_name, convert_from_onnx_attr_type(proto.type)
@@ -254,89 +252,25 @@ class _Importer:
             case AttributeProto.INT:
                 return proto.i
             case AttributeProto.STRING:
-                return _text(proto.s, proto)
+                return text_or_proto(proto.s, proto)
             case AttributeProto.FLOATS if proto.floats:
                 return list(proto.floats)
             case AttributeProto.INTS if proto.ints:
                 return list(proto.ints)
             case AttributeProto.STRINGS if proto.strings:
-                texts = [_text(item, proto) for item in proto.strings]
+                texts = [text_or_proto(item, proto) for item in proto.strings]
                 return proto if proto in texts else texts
             case AttributeProto.TENSOR:
-                return gs.Constant(proto.t.name, self._values(proto.t))
+                return gs.Constant(proto.t.name, self._data.values(proto.t))
             case AttributeProto.GRAPH:
                 return self.graph(proto.g, ChainMap(local, outer))
-        copy = _copy_attribute(proto)
+        copy = copy_attribute(proto)
         if proto.type == AttributeProto.SPARSE_TENSOR:
-            copy.sparse_tensor.CopyFrom(self._sparse(proto.sparse_tensor))
+            copy.sparse_tensor.CopyFrom(self._data.sparse(proto.sparse_tensor))
         for tensor in copy.tensors:
             if tensor.data_location == TensorProto.EXTERNAL:
-                self._external.inline(tensor)
+                self._data.inline(tensor)
         return copy
-
-    def _sparse(self, proto: onnx.SparseTensorProto) -> onnx.SparseTensorProto:
-        """Return a copy of `proto` that holds its values itself."""
-        copy = onnx.SparseTensorProto()
-        copy.CopyFrom(proto)
-        for tensor in (copy.values, copy.indices):
-            if tensor.data_location == TensorProto.EXTERNAL:
-                self._external.inline(tensor)
-        return copy
-
-    def _values(self, tensor: TensorProto) -> np.ndarray[Any, Any]:
-        if any(size < 0 for size in tensor.dims):
-            raise LoadError(
-                f"tensor '{tensor.name}' has the negative shape {list(tensor.dims)}; the file is "
-                "corrupt, export it again"
-            )
-        if tensor.data_location == TensorProto.EXTERNAL:
-            return self._external.array(tensor)
-        try:
-            values = np.asarray(onnx.numpy_helper.to_array(tensor))
-        except Exception as error:  # to_array raises whatever its field access raises
-            raise LoadError(
-                f"tensor '{tensor.name}' of shape {list(tensor.dims)} holds data that does not fit "
-                f"it: {error}; the file is truncated or corrupt"
-            ) from error
-        values.flags.writeable = False
-        return values
-
-
-def variable(info: onnx.ValueInfoProto) -> gs.Variable:
-    """Return a GraphSurgeon variable of a value's name and type; a missing type stays unknown."""
-    found = make_variable(info.name)
-    kind = info.type.WhichOneof("value")
-    if kind == "tensor_type":
-        tensor = info.type.tensor_type
-        if tensor.elem_type not in TensorProto.DataType.values():
-            raise LoadError(
-                f"value '{info.name}' is of element type {tensor.elem_type}, which this version of "
-                "onnx does not know; update onnx, or export the model again"
-            )
-        found.dtype = dtypes.numpy_dtype(tensor.elem_type) if tensor.elem_type else None
-        if tensor.HasField("shape"):
-            found.shape = [_dimension(dim) for dim in tensor.shape.dim]
-    elif kind is not None:
-        found.type = kind
-        set_exotic_type(found, info.type)
-    return found
-
-
-def _dimension(dim: Any) -> int | str | None:
-    if dim.HasField("dim_value"):
-        return int(dim.dim_value)
-    _require_text("a dimension", (dim.dim_param,))
-    return dim.dim_param or None
-
-
-def _require_text(where: str, texts: Iterable[str]) -> None:
-    """Refuse what should be text and is not UTF-8; the protobuf binding returns it as bytes."""
-    for text in texts:
-        if not isinstance(text, str):
-            raise LoadError(
-                f"{where} holds the name or text {text!r}, which is not UTF-8; the file is "
-                "corrupt, export it again"
-            )
 
 
 def _texts_of_model(model: onnx.ModelProto) -> Iterator[str]:
@@ -347,19 +281,6 @@ def _texts_of_model(model: onnx.ModelProto) -> Iterator[str]:
 
 def _texts(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
     return itertools.chain.from_iterable(pairs)
-
-
-def _text(data: bytes, whole: AttributeProto) -> Any:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return _copy_attribute(whole)
-
-
-def _copy_attribute(proto: AttributeProto) -> AttributeProto:
-    copy = AttributeProto()
-    copy.CopyFrom(proto)
-    return copy
 
 
 def _copy_opset(entry: onnx.OperatorSetIdProto) -> onnx.OperatorSetIdProto:

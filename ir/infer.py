@@ -15,7 +15,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from . import dtypes
-from .from_proto import variable
+from .proto_values import variable
 from .to_proto import to_proto
 from .uses import scopes
 from .variables import dense_values

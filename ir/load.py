@@ -11,8 +11,8 @@ from google.protobuf.message import DecodeError
 
 from .build import paused_gc
 from .errors import LoadError, PlanishError
-from .external import ExternalData
 from .from_proto import from_proto
+from .tensor_data import TensorData
 from .wellformed import check
 
 
@@ -67,7 +67,7 @@ def _import(model: onnx.ModelProto, folder: Path | None, where: str) -> gs.Graph
             )
     try:
         with paused_gc():
-            graph = from_proto(model, ExternalData(folder))
+            graph = from_proto(model, TensorData(folder))
             check(graph, sort=True)
     except PlanishError as error:
         raise LoadError(f"{where}: {error}") from error

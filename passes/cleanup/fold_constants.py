@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
 
 from ...ir import dtypes
@@ -28,12 +27,13 @@ from ...ir.errors import ExecutionError
 from ...ir.infer import infer_types
 from ...ir.reference import evaluate
 from ...ir.uses import scopes
-from ...ir.variables import dense_values, is_standard
+from ...ir.variables import is_standard
 from ...ir.view import View
 from ..context import Context
 from ..contract import Pass
 from ..driver import make_view
 from ..purity import is_pure
+from .static_values import is_static, static_value
 
 Array = np.ndarray[Any, Any]
 
@@ -127,32 +127,9 @@ class _Folder:
 
     def _static_value(self, node: gs.Node) -> Array | None:
         """Return what `node` computes where that needs no evaluation."""
-        if node.op == "Constant":
-            return None if self._view.is_output(node.outputs[0]) else _constant_value(node)
-        if node.op == "Shape":
-            return _shape_value(node, self._view.shape(node.inputs[0]))
-        if node.op == "Size":
-            shape = self._view.shape(node.inputs[0])
-            if shape is not None and all(isinstance(dim, int) for dim in shape):
-                return np.array(math.prod(d for d in shape if isinstance(d, int)), np.int64)
-        if node.op == "Gather":
-            return self._gathered_sizes(node)
-        return None
-
-    def _gathered_sizes(self, node: gs.Node) -> Array | None:
-        """Return Gather(Shape(x), indices) where just the gathered sizes are static."""
-        source = self._view.producer(node.inputs[0])
-        indices = self._view.constant(node.inputs[1])
-        if source is None or source.op != "Shape" or not is_standard(source) or indices is None:
+        if node.op == "Constant" and self._view.is_output(node.outputs[0]):
             return None
-        shape = self._view.shape(source.inputs[0])
-        if shape is None:
-            return None
-        sizes = shape[_shape_slice(source)]
-        picked = [sizes[i] if -len(sizes) <= i < len(sizes) else None for i in indices.flat]
-        if not all(isinstance(size, int) for size in picked):
-            return None
-        return np.array(picked, np.int64).reshape(indices.shape)
+        return static_value(node, self._view)
 
     def _is_ready(self, node: gs.Node) -> bool:
         """Say whether `node` can be computed in this group, within the size limit."""
@@ -196,9 +173,9 @@ class _Folder:
 
     def _bytes_of_output(self, node: gs.Node, tensor: gs.Tensor, real: bool) -> int | None:
         found = self._view.type(tensor)
-        if (found is None or not _is_static(found.shape)) and real:
+        if (found is None or not is_static(found.shape)) and real:
             found = _infer_alone(self._scope, node, tensor)
-        if found is None or found.shape is None or not _is_static(found.shape):
+        if found is None or found.shape is None or not is_static(found.shape):
             return None
         count = math.prod(d for d in found.shape if isinstance(d, int))
         return count * max(dtypes.bits(found.dtype) // 8, 1)
@@ -314,45 +291,6 @@ def _may_fold(node: gs.Node, opset: int) -> bool:
         and is_pure(node.op, opset)
         and not subgraphs_of(node)
     )
-
-
-def _constant_value(node: gs.Node) -> Array | None:
-    for name, value in node.attrs.items():
-        match name:
-            case "value":
-                return dense_values(value) if isinstance(value, gs.Tensor) else None
-            case "value_float" | "value_floats":
-                return np.array(_list(value), np.float32)
-            case "value_int" | "value_ints":
-                return np.array(_list(value), np.int64)
-            case "value_string" | "value_strings" if not _is_bytes(value):
-                return np.array(_list(value), dtype=object)
-    return None
-
-
-def _is_bytes(value: Any) -> bool:
-    """Say whether a string attribute is no UTF-8 text; such a one is held as an AttributeProto."""
-    return isinstance(value, onnx.AttributeProto) and bool(value.s or value.strings)
-
-
-def _list(value: Any) -> Any:
-    """Return an attribute's numbers; an empty list is held as an AttributeProto."""
-    return [] if isinstance(value, onnx.AttributeProto) else value
-
-
-def _shape_slice(node: gs.Node) -> slice:
-    return slice(node.attrs.get("start", 0), node.attrs.get("end"))
-
-
-def _shape_value(node: gs.Node, shape: Sequence[int | str | None] | None) -> Array | None:
-    if shape is None:
-        return None
-    sizes = tuple(shape)[_shape_slice(node)]
-    return np.array(sizes, np.int64) if _is_static(sizes) else None
-
-
-def _is_static(shape: Sequence[int | str | None] | None) -> bool:
-    return shape is not None and all(isinstance(dim, int) for dim in shape)
 
 
 def _infer_alone(scope: gs.Graph, node: gs.Node, tensor: gs.Tensor) -> Any:

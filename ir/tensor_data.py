@@ -1,7 +1,7 @@
-"""External data: weights that live in files beside the model (ONNX "External Data" page).
+"""The data of tensors: inside the model, or in files beside it (ONNX "External Data" page).
 
-Weights are mapped into memory, never read whole, so a model larger than memory's half still loads;
-and a location may only name a regular file inside the model's own folder.
+External weights are mapped into memory, never read whole, so a model larger than memory's half
+still loads; and a location may only name a regular file inside the model's own folder.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _MOST_DIGITS = 19  # no file is longer than a 64-bit number says
 _STORABLE = frozenset(TensorProto.DataType.values()) - {TensorProto.UNDEFINED, TensorProto.STRING}
 
 
-class ExternalData:
-    """Reader of the external data of one model file.
+class TensorData:
+    """Reader of the tensors of one model file.
 
     `folder` is the folder that holds the model, or None for a model that came without a path
     (bytes or a ModelProto), whose external tensors are then refused.
@@ -71,6 +71,37 @@ class ExternalData:
         tensor.raw_data = self.array(tensor).tobytes()
         del tensor.external_data[:]
         tensor.data_location = TensorProto.DEFAULT
+
+    def sparse(self, proto: onnx.SparseTensorProto) -> onnx.SparseTensorProto:
+        """Return a copy of `proto` that holds its values itself."""
+        copy = onnx.SparseTensorProto()
+        copy.CopyFrom(proto)
+        for tensor in (copy.values, copy.indices):
+            if tensor.data_location == TensorProto.EXTERNAL:
+                self.inline(tensor)
+        return copy
+
+    def values(self, tensor: TensorProto) -> np.ndarray[Any, Any]:
+        """Return the values of `tensor`, inline or external, as a read-only array.
+
+        Raises LoadError where the data do not fit the shape.
+        """
+        if any(size < 0 for size in tensor.dims):
+            raise LoadError(
+                f"tensor '{tensor.name}' has the negative shape {list(tensor.dims)}; the file is "
+                "corrupt, export it again"
+            )
+        if tensor.data_location == TensorProto.EXTERNAL:
+            return self.array(tensor)
+        try:
+            values = np.asarray(onnx.numpy_helper.to_array(tensor))
+        except Exception as error:  # to_array raises whatever its field access raises
+            raise LoadError(
+                f"tensor '{tensor.name}' of shape {list(tensor.dims)} holds data that does not fit "
+                f"it: {error}; the file is truncated or corrupt"
+            ) from error
+        values.flags.writeable = False
+        return values
 
     def _resolve(self, location: str, name: str) -> Path:
         where = f"external data of tensor '{name}' is at '{location}'"
