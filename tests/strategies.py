@@ -347,6 +347,8 @@ def networks(draw: Draw, *, most_steps: int = 12) -> Case:
         ir_version=10,
     )
     feed = net.generator.standard_normal(net.shapes["x"]).astype(np.float32)
+    if draw(st.integers(0, 7)) == 0:
+        feed.flat[0] = draw(st.sampled_from((np.nan, np.inf, -np.inf, -0.0, 1e-40)))
     return Case(model, {"x": feed})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 
 import numpy as np
 import onnx
@@ -44,7 +45,22 @@ def check(name, module, inputs, path):
     found = run_ort(planish.to_model(result.graph, portable=True), feeds)
     for want, got in zip(expected, found.values(), strict=True):
         assert relative_error(want.numpy(), got) < 1e-4
+    before, after = (runtime_nodes(g, path.with_suffix(".ort.onnx")) for g in (graph, result.graph))
+    assert before is None or after.total() <= before.total()
     return graph
+
+
+def runtime_nodes(graph, path):
+    """Count what ONNX Runtime executes after its own optimizations, or None if it refuses.
+
+    Fewer or equal nodes of its own kernels is what keeps an optimized file from being slower; time
+    itself is measured by benchmarks/exporters.py.
+    """
+    try:
+        planish.lower(graph, threads=1).save(path)
+    except planish.PlanishError:
+        return None
+    return Counter(node.op_type for node in onnx.load(path).graph.node)
 
 
 def test_dynamo(network, tmp_path):
