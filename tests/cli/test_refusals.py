@@ -1,6 +1,5 @@
-"""The command: exit codes, messages, and nothing left behind."""
+"""Bad input, full disks and Ctrl-C: exit codes, messages, and nothing left behind."""
 
-import json
 import os
 import signal
 import subprocess
@@ -10,13 +9,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-from planish import cli
-
-from tests.helpers import conv_batchnorm, model_of, run_ort
+from tests.cli.common import X, assert_refused
+from tests.helpers import conv_batchnorm, model_of
 
 COMMAND = str(Path(sys.executable).with_name("planish"))
 
@@ -26,69 +23,6 @@ def run(*arguments, **options):
     return subprocess.run(
         [COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120, **options
     )
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Return a function that runs `main` in this process: exit code, stdout, stderr."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["planish", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        shown = capsys.readouterr()
-        return caught.value.code, shown.out, shown.err
-
-    return call
-
-
-@pytest.fixture
-def model(tmp_path):
-    path = tmp_path / "model.onnx"
-    path.write_bytes(conv_batchnorm(8).SerializeToString())
-    return path
-
-
-@pytest.fixture
-def out(tmp_path):
-    folder = tmp_path / "out"
-    folder.mkdir()
-    return folder / "out.onnx"
-
-
-def assert_refused(result, *words):
-    code, _, err = result
-    assert code == 2
-    assert err.startswith("error: ")
-    assert err.count("error:") == 1
-    assert "Traceback" not in err
-    for word in words:
-        assert word in err
-
-
-X = np.random.default_rng(1).standard_normal((4, 3, 9, 9)).astype(np.float32)
-
-
-def test_optimize_writes_a_model_that_runs_as_before(call, model, out):
-    code, shown, err = call("optimize", model, "-o", out, "--why")
-    assert (code, err) == (0, "")
-    assert "fold-batchnorm" in shown
-    assert "verified: largest error" in shown
-    assert [p.name for p in out.parent.iterdir()] == ["out.onnx"]
-    optimized = onnx.load(out)
-    assert [n.op_type for n in optimized.graph.node] == ["Conv"]
-    expected = run_ort(onnx.load(model), {"x": X})["y"]
-    np.testing.assert_allclose(run_ort(optimized, {"x": X})["y"], expected, rtol=1e-4, atol=1e-5)
-
-
-def test_optimize_in_place(call, model):
-    size = model.stat().st_size
-    code, shown, _ = call("optimize", model, "-o", model)
-    assert code == 0
-    assert model.stat().st_size < size
-    before, after = shown.splitlines()[-1].split(" -> ")
-    assert before.split(": ")[1] != after.split(": ")[1]
-    assert [n.op_type for n in onnx.load(model).graph.node] == ["Conv"]
 
 
 def write_cyclic(path):
@@ -378,96 +312,3 @@ def test_ctrl_c_while_writing_leaves_nothing_behind(call, model, out, monkeypatc
     assert code == 130
     assert err.startswith("interrupted")
     assert list(out.parent.iterdir()) == []
-
-
-def test_compile_then_bench_what_was_compiled(call, model, out):
-    code, shown, _ = call("compile", model, "-o", out, "--target", "cpu{threads=1}")
-    assert code == 0
-    assert "verified" in shown
-    arguments = ["--compiled", "--rounds", 3, "--warmup", 0, "--json"]
-    code, shown, _ = call("bench", out, *arguments)
-    assert code == 0
-    (timing,) = json.loads(shown)["timings"]
-    assert timing["rounds"] == 3
-    assert timing["batch"] == 2
-    assert 0 < timing["min_ms"] <= timing["median_ms"] <= timing["p90_ms"]
-
-
-def test_bench_names_every_model_and_batch(call, model):
-    arguments = ["--batch", 1, "--batch", 3, "--rounds", 3, "--threads", 1, "--json"]
-    code, shown, _ = call("bench", model, model, *arguments)
-    assert code == 0
-    found = json.loads(shown)
-    assert found["threads"] == 1
-    assert [t["batch"] for t in found["timings"]] == [1, 3, 1, 3]
-    first = found["timings"][0]
-    assert first["ratio"] == 1
-    assert first["samples_per_second"] == pytest.approx(1000 / first["median_ms"])
-
-
-def test_compare_exits_with_1_beyond_the_tolerance(call, tmp_path, model):
-    other = tmp_path / "other.onnx"
-    changed = onnx.load(model)
-    for tensor in changed.graph.initializer:
-        if tensor.name == "shift":
-            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) + 1, "shift"))
-    other.write_bytes(changed.SerializeToString())
-    assert call("compare", model, other)[0] == 0
-    assert call("compare", model, model, "--tolerance", 0)[0] == 0
-    code, shown, _ = call("compare", model, other, "--tolerance", 0.001)
-    assert code == 1
-    row = next(line for line in shown.splitlines() if line.startswith("y "))
-    assert float(row.split()[1]) == pytest.approx(1, rel=0.01)
-
-
-def test_compare_uses_the_feeds(call, tmp_path, model):
-    np.savez(tmp_path / "f.npz", x=X)
-    assert call("compare", model, model, "--feeds", tmp_path / "f.npz", "--tolerance", 0)[0] == 0
-    np.savez(tmp_path / "f.npz", z=X)
-    assert_refused(call("compare", model, model, "--feeds", tmp_path / "f.npz"), "'z'")
-
-
-def test_inspect_counts_by_hand(call, model):
-    code, shown, _ = call("inspect", model, "--json", "--size", "N=2")
-    assert code == 0
-    found = json.loads(shown)
-    assert found["macs"] == 2 * 8 * 9 * 9 * 3 * 3 * 3
-    assert found["parameters"] == 8 * 3 * 3 * 3 + 4 * 8
-    assert found["unknown"] == 0
-    code, shown, _ = call("inspect", model, "--most", 1)
-    assert "1 more" in shown
-
-
-def test_names_that_look_like_markup_are_shown_as_they_are(call, tmp_path):
-    made = conv_batchnorm()
-    made.graph.node[0].name = "[/red]a[bold]"
-    made.graph.output[0].name = made.graph.node[1].output[0] = "y[/green]"
-    path = tmp_path / "[red].onnx"
-    path.write_bytes(made.SerializeToString())
-    code, shown, _ = call("inspect", path)
-    assert code == 0
-    assert "[/red]a[bold]" in shown
-    code, shown, _ = call("compare", path, path)
-    assert code == 0
-    assert "y[/green]" in shown
-    code, shown, _ = call("optimize", path, "-o", tmp_path / "[o].onnx", "--why")
-    assert code == 0
-    assert "[red].onnx" in shown
-    assert "[o].onnx" in shown
-
-
-def test_passes_and_backends_are_listed(call):
-    code, shown, _ = call("passes")
-    assert code == 0
-    assert "fold-batchnorm" in shown
-    assert "cleanup" in shown
-    code, shown, _ = call("backends")
-    assert code == 0
-    row = next(line for line in shown.splitlines() if line.startswith("onnxruntime"))
-    assert "cpu" in row
-
-
-def test_bisect_finds_nothing_in_a_right_pipeline(call, model):
-    code, shown, _ = call("bisect", model, "--pipeline", "exact")
-    assert code == 0
-    assert "every edit keeps the result" in shown
