@@ -17,38 +17,65 @@ def clone(graph: gs.Graph) -> gs.Graph:
     Unlike `Graph.copy`, it keeps metadata, the producer's name and the types of sequences, tells
     tensors apart by identity, and takes linear time with subgraphs.
     """
-    copies: dict[int, gs.Tensor] = {}
+    copy = _Copier().graph(graph)
+    copy.functions = [clone_function(function) for function in graph.functions]
+    return copy
 
-    def tensor(original: gs.Tensor) -> gs.Tensor:
+
+def clone_function(function: gs.Function) -> gs.Function:
+    """Return a copy of a local function whose edits leave the original untouched."""
+    copier = _Copier()
+    nodes = copier.nodes(function)
+    copy = gs.Function(
+        function.name,
+        function.domain,
+        nodes=nodes,
+        inputs=[copier.tensor(t) for t in function.inputs],
+        outputs=[copier.tensor(t) for t in function.outputs],
+        doc_string=function.doc_string,
+        opset=function.opset,
+        import_domains=list(function.import_domains or ()) or None,
+        attrs=dict(function.attrs),
+        ir_version=function.ir_version,
+    )
+    set_node_metadata(copy, node_metadata(function))
+    return copy
+
+
+class _Copier:
+    """Copies tensors once each, so that scopes which share one share its copy."""
+
+    def __init__(self) -> None:
+        self._copies: dict[int, gs.Tensor] = {}
+
+    def tensor(self, original: gs.Tensor) -> gs.Tensor:
         if not original.name:
             return make_variable("")
-        found = copies.get(id(original))
+        found = self._copies.get(id(original))
         if found is None:
-            found = copies[id(original)] = _copy_tensor(original)
+            found = self._copies[id(original)] = _copy_tensor(original)
         return found
 
-    def value(attribute: Any) -> Any:
-        if isinstance(attribute, gs.Graph):
-            return scope(attribute)
-        return list(attribute) if isinstance(attribute, list) else attribute
-
-    def scope(original: gs.Graph) -> gs.Graph:
-        nodes = []
-        for node in original.nodes:
+    def nodes(self, scope: gs.Graph) -> list[gs.Node]:
+        made = []
+        for node in scope.nodes:
             copy = make_node(
                 node.op,
                 node.name,
-                {name: value(attribute) for name, attribute in node.attrs.items()},
-                [tensor(t) for t in node.inputs],
-                [tensor(t) for t in node.outputs],
+                {name: self._value(attribute) for name, attribute in node.attrs.items()},
+                [self.tensor(t) for t in node.inputs],
+                [self.tensor(t) for t in node.outputs],
                 node.domain,
             )
             set_node_metadata(copy, node_metadata(node))
-            nodes.append(copy)
+            made.append(copy)
+        return made
+
+    def graph(self, original: gs.Graph) -> gs.Graph:
         made = gs.Graph(
-            nodes,
-            [tensor(t) for t in original.inputs],
-            [tensor(t) for t in original.outputs],
+            self.nodes(original),
+            [self.tensor(t) for t in original.inputs],
+            [self.tensor(t) for t in original.outputs],
             name=original.name,
             doc_string=original.doc_string,
             opset=original.opset,
@@ -60,9 +87,10 @@ def clone(graph: gs.Graph) -> gs.Graph:
         set_model_metadata(made, model_metadata(original))
         return made
 
-    copy = scope(graph)
-    copy.functions = list(graph.functions)
-    return copy
+    def _value(self, attribute: Any) -> Any:
+        if isinstance(attribute, gs.Graph):
+            return self.graph(attribute)
+        return list(attribute) if isinstance(attribute, list) else attribute
 
 
 def _copy_tensor(original: gs.Tensor) -> gs.Tensor:

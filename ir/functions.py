@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx
 import onnx.inliner
 import onnx_graphsurgeon as gs
 
+from .clone import clone_function
+from .errors import GraphError
 from .variables import FUSED_DOMAIN
 
 FUSED_VERSION = 1
 
 
 def ensure_function(graph: gs.Graph, function: gs.Function) -> None:
-    """Add `function` to `graph` and import its domain, unless one of that name is there."""
-    if any(known.unique_id == function.unique_id for known in graph.functions):
-        return
-    # A fresh list: graphs made by copying share theirs.
-    graph._functions = [*graph.functions, function]
+    """Add a copy of `function` to `graph` and import its domain, unless it is there already.
+
+    Raises GraphError where the graph has another function of that name and domain.
+    """
+    for known in graph.functions:
+        if known.unique_id == function.unique_id:
+            if _body(known) != _body(function):
+                raise GraphError(
+                    f"the model has a function '{function.domain}.{function.name}' of its own that "
+                    "computes something else; inline it (onnx.inliner) before fusing"
+                )
+            return
+    graph.functions.append(clone_function(function))
     imports = list(graph.import_domains or [onnx.helper.make_opsetid("", graph.opset)])
     if all(entry.domain != function.domain for entry in imports):
         imports.append(onnx.helper.make_opsetid(function.domain, FUSED_VERSION))
     graph.import_domains = imports
+
+
+def _body(function: gs.Function) -> list[tuple[Any, ...]]:
+    return [
+        (n.op, n.domain or "", *(t.name for t in (*n.inputs, *n.outputs)), *n.attrs)
+        for n in function.nodes
+    ]
 
 
 def inline_fused(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -190,3 +190,24 @@ def test_does_not_touch_other_domains():
     result = run_pass(graph_of(text, WEIGHTS), "fuse-conv-activation", verify="off")
     assert result.edits == 0
     assert ops(result.graph) == ["Conv", "Relu"]
+
+
+def test_another_function_of_the_same_name_is_refused():
+    text = """<ir_version: 10, opset_import: ["" : 20, "planish" : 1]>
+        g (float[2, 4, 7, 6] x) => (float[2, 4, 7, 6] y) {
+            c = Conv <pads = [1, 1, 1, 1]> (x, w, b) a = Relu (c) y = planish.ConvRelu (a)
+        }
+        <domain: "planish", opset_import: ["" : 20]>
+        ConvRelu (X) => (Y) { Y = Neg (X) }"""
+    with pytest.raises(planish.PlanishError, match=r"'planish.ConvRelu' of its own"):
+        planish.Pipeline.parse("fuse-conv-activation").run(graph_of(text, WEIGHTS))
+
+
+def test_editing_a_result_leaves_other_graphs_alone():
+    model = network(LINEARS["Conv"], "y = Relu (c)", "c = Identity (l)")
+    pipeline = planish.Pipeline.parse("eliminate-identities,fuse-conv-activation")
+    first = pipeline.run(planish.load(model)).graph
+    copy = planish.Pipeline.parse("eliminate-dead-code").run(first).graph
+    copy.functions[0].nodes[-1].op = "Neg"
+    assert first.functions[0].nodes[-1].op == "Relu"
+    assert_same_function(model, pipeline.run(planish.load(model)).graph, feeds_of(model), 1e-6)
