@@ -16,7 +16,7 @@ from ..ir.errors import BackendError, ExecutionError, SaveError
 from ..ir.feeds import check_feeds
 from ..ir.load import load
 from ..ir.save import replacing
-from ..ir.session import make_session, reason, run_session
+from ..ir.session import make_session, output_types, reason, run_session
 from ..passes.registry import nearest
 from .contract import Arrays, Backend, Compiled
 from .target import Target
@@ -121,12 +121,12 @@ class OnnxRuntimeSession(Compiled):
         self._session = session
         self._providers = providers
         self._options = options
-        self._names = [output.name for output in session.get_outputs()]
+        self._outputs = output_types(session)
 
     def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError."""
         check_feeds(feeds, self._graph)
-        return run_session(self._session, self._names, feeds)
+        return run_session(self._session, self._outputs, feeds)
 
     def save(self, path: str | Path) -> None:
         """Write the session's optimized model, which suits this machine's CPU and this version."""

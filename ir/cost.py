@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from . import dtypes
+from .build import subgraphs_of
 from .clone import clone
 from .infer import Shape, Types, infer_types
 from .to_proto import stored_bytes
@@ -102,7 +103,7 @@ class _Counter:
         tensors = [t for t in (*node.inputs, *node.outputs) if t.name]
         sizes = [self._bytes(t) for t in tensors]
         moved = None if None in sizes else sum(size for size in sizes if size is not None)
-        has_body = any(isinstance(value, gs.Graph) for value in node.attrs.values())
+        has_body = bool(subgraphs_of(node))
         return NodeCost(
             label(node),
             node.op,
@@ -140,7 +141,7 @@ class _Counter:
         found, shape = self._types.of(tensor), self._shape(tensor)
         if found is None or shape is None:
             return None
-        return -(-math.prod(shape) * dtypes.bits(found.dtype) // 8)
+        return dtypes.byte_size(math.prod(shape), found.dtype)
 
 
 def linear_operator(node: gs.Node) -> str | None:

@@ -67,6 +67,11 @@ def bits(dtype: Any) -> int:
     return numpy_dtype(kind).itemsize * 8
 
 
+def byte_size(count: int, dtype: Any) -> int:
+    """Return how many bytes `count` elements take in storage; sub-byte types are packed."""
+    return -(-count * bits(dtype) // 8)
+
+
 def type_name(dtype: Any) -> str:
     """Return the lower-case name people use: `float32`, `int64`, `bfloat16`, `string`."""
     if dtype is None:

@@ -10,9 +10,8 @@ import onnx_graphsurgeon as gs
 
 from .clone import clone_function
 from .errors import GraphError
+from .to_proto import opset_imports
 from .variables import FUSED_DOMAIN
-
-FUSED_VERSION = 1
 
 
 def ensure_function(graph: gs.Graph, function: gs.Function) -> None:
@@ -29,10 +28,7 @@ def ensure_function(graph: gs.Graph, function: gs.Function) -> None:
                 )
             return
     graph.functions.append(clone_function(function))
-    imports = list(graph.import_domains or [onnx.helper.make_opsetid("", graph.opset)])
-    if all(entry.domain != function.domain for entry in imports):
-        imports.append(onnx.helper.make_opsetid(function.domain, FUSED_VERSION))
-    graph.import_domains = imports
+    graph.import_domains = opset_imports(graph)
 
 
 def _body(function: gs.Function) -> list[tuple[Any, ...]]:

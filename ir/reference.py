@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 import onnxruntime as ort
 
 from .feeds import check_feeds
-from .session import make_session, run_session
+from .session import make_session, output_types, run_session
 from .variables import exotic_type
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -27,31 +27,16 @@ class Reference:
     def __init__(
         self, graph: gs.Graph, *, optimized: bool = False, threads: int | None = None
     ) -> None:
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
-        options.graph_optimization_level = (
-            ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-            if optimized
-            else ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        )
-        if threads is not None:
-            options.intra_op_num_threads = threads
         self._graph = graph
-        self._session = make_session(graph, options, ["CPUExecutionProvider"])
-        self._names = [t.name for t in graph.outputs if exotic_type(t) is None]
+        self._session = _session(graph, optimized, threads)
+        types = output_types(self._session)
+        ordinary = [t.name for t in graph.outputs if exotic_type(t) is None]
+        self._outputs = {name: types[name] for name in ordinary}
 
     def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError."""
         check_feeds(feeds, self._graph)
-        return run_session(self._session, self._names, feeds)
-
-
-def run_reference(
-    graph: gs.Graph, feeds: Iterable[Mapping[str, np.ndarray[Any, Any]]]
-) -> list[Arrays]:
-    """Run every feed through `graph` on the reference runtime and return the outputs of each."""
-    run = Reference(graph)
-    return [run(feed) for feed in feeds]
+        return run_session(self._session, self._outputs, feeds)
 
 
 def evaluate(
@@ -68,9 +53,20 @@ def evaluate(
     part.nodes = list(nodes)
     part.outputs = [gs.Variable(t.name, t.dtype, None) for t in wanted]
     part.functions = list(graph.functions)
+    session = _session(part)
+    found = run_session(session, output_types(session), {})
+    return [found[tensor.name] for tensor in wanted]
+
+
+def _session(
+    graph: gs.Graph, optimized: bool = False, threads: int | None = None
+) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = make_session(part, options, ["CPUExecutionProvider"])
-    found = run_session(session, [tensor.name for tensor in wanted], {})
-    return [found[tensor.name] for tensor in wanted]
+    levels = ort.GraphOptimizationLevel
+    options.graph_optimization_level = (
+        levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
+    )
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return make_session(graph, options, ["CPUExecutionProvider"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import ml_dtypes
@@ -49,21 +49,29 @@ def make_session(
         raise ExecutionError(f"ONNX Runtime refuses the graph: {reason(error)}") from error
 
 
+def output_types(session: ort.InferenceSession) -> dict[str, str]:
+    """Return what the runtime calls the type of each output; asked once, not at every run."""
+    return {output.name: output.type for output in session.get_outputs()}
+
+
 def run_session(
-    session: ort.InferenceSession, names: Sequence[str], feeds: Mapping[str, np.ndarray[Any, Any]]
+    session: ort.InferenceSession,
+    outputs: Mapping[str, str],
+    feeds: Mapping[str, np.ndarray[Any, Any]],
 ) -> dict[str, Any]:
-    """Run `session` once and return its outputs `names`; raises ExecutionError with the reason.
+    """Run `session` once and return `outputs` (names with types, as `output_types` gives them).
 
     Element types that numpy lacks (bfloat16, float8) go in and come out as those of ml_dtypes.
+    Raises ExecutionError with the runtime's reason.
     """
-    outputs = {output.name: output.type for output in session.get_outputs()}
+    names = list(outputs)
     try:
         if not any(array.dtype.name in _VIEWED for array in feeds.values()) and not any(
-            outputs[name] in _RUNTIME_NAMES for name in names
+            kind in _RUNTIME_NAMES for kind in outputs.values()
         ):
-            return dict(zip(names, session.run(list(names), dict(feeds)), strict=True))
+            return dict(zip(names, session.run(names, dict(feeds)), strict=True))
         values = {name: _to_runtime(array) for name, array in feeds.items()}
-        results = session.run_with_ort_values(list(names), values)
+        results = session.run_with_ort_values(names, values)
         return {name: _from_runtime(value) for name, value in zip(names, results, strict=True)}
     except Exception as error:  # the binding raises one class per status code
         raise ExecutionError(f"ONNX Runtime failed while running: {reason(error)}") from error

@@ -46,7 +46,7 @@ class TensorData:
             )
         path = self._resolve(entries.get("location", ""), tensor.name)
         count = math.prod(tensor.dims)
-        size = -(-count * dtypes.bits(tensor.data_type) // 8)
+        size = dtypes.byte_size(count, tensor.data_type)
         offset = self._number(entries, "offset", 0, tensor.name)
         length = self._number(entries, "length", size, tensor.name)
         if length != size:

@@ -243,8 +243,7 @@ def tensor_proto(constant: gs.Constant) -> TensorProto:
 
 def stored_bytes(constant: gs.Constant) -> int:
     """Return how many bytes the values of `constant` take in a file."""
-    count: int = math.prod(constant.shape)
-    return -(-count * dtypes.bits(constant.dtype) // 8)
+    return dtypes.byte_size(math.prod(constant.shape), constant.dtype)
 
 
 def _constants_by_scope(graph: gs.Graph) -> dict[int, list[gs.Constant]]:

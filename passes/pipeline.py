@@ -133,6 +133,8 @@ class _Run:
         self.records: list[PassRecord] = []
         self.verifier: Verifier | None = None
         self.interface: list[tuple[Any, ...]] = []
+        # A copy for the reproducer, good until the next pass that edits.
+        self.before: gs.Graph | None = None
         self.types: Types | None = None
         self.uses: Uses | None = None
 
@@ -172,7 +174,9 @@ class _Run:
             self.uses,
         )
         keep = self.verify == "each"
-        before = clone(self.graph) if keep else None
+        if keep and self.before is None:
+            self.before = clone(self.graph)
+        before = self.before
         marks = None if _is_counted(item) else fingerprint(self.graph)
         nodes_before = count_nodes(self.graph)
         self.tell(index, "run", 0.0)
@@ -198,6 +202,8 @@ class _Run:
             what = f"{type(error).__name__}: {error}"
             raise self.failed(PassError, index, before, what) from error
         seconds = time.perf_counter() - started
+        if edits:
+            self.before = None
         measured = None
         if edits and keep and self.verifier is not None and self.verifier.active:
             self.tell(index, "verify", 0.0)

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from ...ir.build import subgraphs_of
 from ...ir.uses import scopes
 from ...ir.variables import FUSED_DOMAIN, dense_values, is_standard
 from ...ir.view import View
@@ -57,7 +58,7 @@ class EliminateCommonSubexpressions(Pass):
 
 def _may_merge(node: gs.Node, opset: int) -> bool:
     pure = node.domain == FUSED_DOMAIN or (is_standard(node) and is_pure(node.op, opset))
-    return pure and not any(isinstance(value, gs.Graph) for value in node.attrs.values())
+    return pure and not subgraphs_of(node)
 
 
 def _key(node: gs.Node, view: View) -> tuple[Any, ...]:

@@ -36,8 +36,7 @@ class FoldBatchnorm(RewritePass):
 
 @dataclass(frozen=True)
 class _Site:
-    batchnorm: gs.Node
-    removed: tuple[gs.Node, ...]
+    removed: tuple[gs.Node, ...]  # from the BatchNormalization up to the linear operator
     op: str
     inputs: tuple[gs.Tensor, ...]  # before the weight
     attrs: dict[str, Any]
@@ -73,7 +72,6 @@ class _FoldIntoProducer(Rewrite[_Site]):
         weight_name = linear.inputs[1].name
         has_bias = len(linear.inputs) > 2 and not linear.inputs[2].is_empty()
         return _Site(
-            node,
             tuple(n for n in (node, added, linear) if n is not None),
             op,
             (linear.inputs[0],),
@@ -85,8 +83,7 @@ class _FoldIntoProducer(Rewrite[_Site]):
         )
 
     def rewrite(self, site: _Site, edit: Edit) -> None:
-        linear = site.removed[-1]
-        result = site.batchnorm.outputs[0]
+        linear, result = site.removed[-1], site.removed[0].outputs[0]
         for node in site.removed:
             edit.remove(node)
         weight = edit.constant(site.weight, site.weight_name)

@@ -6,7 +6,7 @@ from onnx.reference import ReferenceEvaluator
 
 import planish
 from planish.ir.errors import ExecutionError, FeedError
-from planish.ir.reference import Reference, evaluate, run_reference
+from planish.ir.reference import Reference, evaluate
 
 from tests.helpers import conv_batchnorm, graph_of
 
@@ -16,7 +16,7 @@ def test_against_the_evaluator_of_onnx():
     graph = planish.load(model)
     for feed, found in zip(
         feeds := planish.random_feeds(graph, samples=2),
-        run_reference(graph, feeds),
+        map(Reference(graph), feeds),
         strict=True,
     ):
         (expected,) = ReferenceEvaluator(model).run(None, feed)
