@@ -1,88 +1,27 @@
-"""Random valid convolutional networks, as a hypothesis strategy.
+"""Steps of which every network is drawn: convolutions, normalization, activations, no-ops, heads.
 
-Small networks over one to three spatial dimensions: branches, residuals, concatenations, grouped,
-depthwise, dilated and transposed convolutions with odd strides and pads, shared weights, dynamic
-batch, the shape arithmetic that exporters leave behind, and no-ops of every kind.
+A step draws what it needs, adds nodes to the network and returns the name of its result.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import onnx
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-Array = np.ndarray[Any, Any]
-Draw = Callable[[st.SearchStrategy[Any]], Any]
+from .network import Network, Step
 
-BATCH = 2
 _PLAIN_ACTIVATIONS = ("Relu", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Clip")
 
 
-@dataclass(frozen=True)
-class Case:
-    """A model and inputs for it."""
-
-    model: onnx.ModelProto
-    feeds: dict[str, Array]
-
-    def __repr__(self) -> str:
-        """Show the graph, so that a falsifying example can be read."""
-        model = onnx.ModelProto()
-        model.CopyFrom(self.model)
-        del model.graph.initializer[:]
-        return onnx.printer.to_text(model)
-
-
-@dataclass
-class _Network:
-    """A network under construction; `shapes` are the sizes at batch `BATCH`."""
-
-    draw: Draw
-    generator: np.random.Generator
-    opset: int
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    initializers: list[TensorProto] = field(default_factory=list)
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    integers: set[str] = field(default_factory=set)
-    convolutions: list[tuple[tuple[int, ...], dict[str, Any], str]] = field(default_factory=list)
-
-    def pick(self, *choices: Any) -> Any:
-        return self.draw(st.sampled_from(choices))
-
-    def weight(self, values: Array, hint: str = "w") -> str:
-        name = f"{hint}{len(self.initializers)}"
-        self.initializers.append(numpy_helper.from_array(values, name))
-        return name
-
-    def normal(self, *shape: int, scale: float = 1.0) -> Array:
-        return (self.generator.standard_normal(shape) * scale).astype(np.float32)
-
-    def add(self, op: str, inputs: list[str], shape: tuple[int, ...], **attrs: Any) -> str:
-        name = f"t{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, inputs, [name], name=f"n{len(self.nodes)}", **attrs))
-        self.shapes[name] = shape
-        shape_arithmetic = op in ("Shape", "Gather", "Unsqueeze") or self.integers & set(inputs)
-        if shape_arithmetic and op not in ("Expand", "Reshape"):
-            self.integers.add(name)
-        return name
-
-    def tensor(self) -> str:
-        """Draw a tensor with spatial dimensions that exists already, mostly the newest."""
-        spatial = [name for name, shape in self.shapes.items() if len(shape) > 2]
-        return spatial[-1] if self.draw(st.integers(0, 4)) else self.draw(st.sampled_from(spatial))
-
-
-def _pads(net: _Network, rank: int, kernel: list[int]) -> list[int]:
+def pads_of(net: Network, rank: int, kernel: list[int]) -> list[int]:
     return [net.draw(st.integers(0, k - 1)) for k in (*kernel, *kernel)]
 
 
-def _bias(net: _Network, channels: int, weight: str) -> list[str]:
+def bias_of(net: Network, channels: int, weight: str) -> list[str]:
     """Return no bias, a constant one, or one hidden behind an exporter's shape arithmetic."""
     form = net.pick("none", "constant", "expanded")
     if form == "none":
@@ -94,7 +33,7 @@ def _bias(net: _Network, channels: int, weight: str) -> list[str]:
     return [net.add("Expand", [zero, size], (channels,))]
 
 
-def _conv(net: _Network) -> str:
+def conv(net: Network) -> str:
     x = net.tensor()
     n, channels, *sizes = net.shapes[x]
     for shape, attrs, weight in net.convolutions:
@@ -109,7 +48,7 @@ def _conv(net: _Network) -> str:
         for k, size in zip(kernel, sizes, strict=True)
     ]
     strides = [net.draw(st.integers(1, 3)) for _ in sizes]
-    pads = _pads(net, rank, kernel)
+    pads = pads_of(net, rank, kernel)
     divisors = [g for g in range(1, channels + 1) if channels % g == 0]
     group = net.pick(*divisors)
     out = group * net.draw(st.integers(1, max(1, 6 // group)))
@@ -129,10 +68,10 @@ def _conv(net: _Network) -> str:
         )
     shape = (n, out, *result)
     net.convolutions.append((net.shapes[x], {**attrs, "out": shape}, weight))
-    return net.add("Conv", [x, weight, *_bias(net, out, weight)], shape, **attrs)
+    return net.add("Conv", [x, weight, *bias_of(net, out, weight)], shape, **attrs)
 
 
-def _conv_transpose(net: _Network) -> str:
+def _conv_transpose(net: Network) -> str:
     x = net.tensor()
     n, channels, *sizes = net.shapes[x]
     if math.prod(sizes) > 200:
@@ -151,7 +90,7 @@ def _conv_transpose(net: _Network) -> str:
     )
 
 
-def _batchnorm(net: _Network, x: str | None = None) -> str:
+def batchnorm(net: Network, x: str | None = None) -> str:
     x = x or net.tensor()
     channels = net.shapes[x][1]
     epsilon = net.pick(1e-5, 1e-3, 0.1)
@@ -166,7 +105,7 @@ def _batchnorm(net: _Network, x: str | None = None) -> str:
     return net.add("BatchNormalization", [x, *names], net.shapes[x], epsilon=epsilon)
 
 
-def _activation(net: _Network, x: str | None = None) -> str:
+def activation(net: Network, x: str | None = None) -> str:
     x = x or net.tensor()
     op = net.pick(*_PLAIN_ACTIVATIONS, "Silu", "GatedHardSigmoid")
     shape = net.shapes[x]
@@ -180,25 +119,25 @@ def _activation(net: _Network, x: str | None = None) -> str:
     return net.add(op, [x], shape, **attrs)
 
 
-def _residual(net: _Network) -> str:
+def _residual(net: Network) -> str:
     x = net.tensor()
     partners = [name for name, shape in net.shapes.items() if shape == net.shapes[x]]
     return net.add("Add", [x, net.pick(*partners)], net.shapes[x])
 
 
-def _block(net: _Network) -> str:
+def _block(net: Network) -> str:
     """Conv, BatchNormalization, sometimes a residual, activation: what networks are made of."""
     x = net.tensor()
     _, channels, *sizes = net.shapes[x]
     weight = net.weight(net.normal(channels, channels, *[1] * len(sizes), scale=channels**-0.5))
-    conv = net.add("Conv", [x, weight, *_bias(net, channels, weight)], net.shapes[x])
-    y = _batchnorm(net, conv)
+    conv = net.add("Conv", [x, weight, *bias_of(net, channels, weight)], net.shapes[x])
+    y = batchnorm(net, conv)
     if net.draw(st.booleans()):
         y = net.add("Add", [y, x] if net.draw(st.booleans()) else [x, y], net.shapes[x])
-    return _activation(net, y)
+    return activation(net, y)
 
 
-def _concat(net: _Network) -> str:
+def concat(net: Network) -> str:
     x = net.tensor()
     n, channels, *sizes = net.shapes[x]
     partners = [
@@ -212,7 +151,7 @@ def _concat(net: _Network) -> str:
     return net.add("Concat", [x, other], (n, channels + net.shapes[other][1], *sizes), axis=1)
 
 
-def _pool(net: _Network) -> str:
+def pool(net: Network) -> str:
     x = net.tensor()
     n, channels, *sizes = net.shapes[x]
     kernel = [min(2, size) for size in sizes]
@@ -222,7 +161,7 @@ def _pool(net: _Network) -> str:
     )
 
 
-def _no_op(net: _Network) -> str:
+def _no_op(net: Network) -> str:
     x = net.tensor()
     shape = net.shapes[x]
     rank = len(shape)
@@ -243,7 +182,7 @@ def _no_op(net: _Network) -> str:
             return net.add(op, [x], shape)
 
 
-def _twin(net: _Network) -> str:
+def _twin(net: Network) -> str:
     """Repeat an earlier node under another name."""
     if not net.nodes:
         return net.tensor()
@@ -252,7 +191,7 @@ def _twin(net: _Network) -> str:
     return net.add(node.op_type, list(node.input), net.shapes[node.output[0]], **attrs)
 
 
-def _head(net: _Network) -> str:
+def head(net: Network) -> str:
     """Pool, flatten as exporters spell it, and classify."""
     x = net.tensor()
     n, channels, *sizes = net.shapes[x]
@@ -287,7 +226,7 @@ def _head(net: _Network) -> str:
                     "Add", pair if net.draw(st.booleans()) else pair[::-1], (n, classes)
                 )
     if net.draw(st.booleans()):
-        linear = _batchnorm(net, linear)
+        linear = batchnorm(net, linear)
     return (
         net.add(net.pick("Relu", "Tanh"), [linear], (n, classes))
         if net.draw(st.booleans())
@@ -295,66 +234,20 @@ def _head(net: _Network) -> str:
     )
 
 
-_STEPS = (
-    _conv,
-    _conv,
-    _conv,
-    _batchnorm,
-    _batchnorm,
+STEPS: tuple[Step, ...] = (
+    conv,
+    conv,
+    conv,
+    batchnorm,
+    batchnorm,
     _block,
     _block,
-    _activation,
-    _activation,
+    activation,
+    activation,
     _residual,
     _conv_transpose,
-    _concat,
-    _pool,
+    concat,
+    pool,
     _no_op,
     _twin,
 )
-
-
-@st.composite
-def networks(draw: Draw, *, most_steps: int = 12) -> Case:
-    """Draw a random valid network with one input, one to seven outputs, and feeds for it."""
-    net = _Network(draw, np.random.default_rng(draw(st.integers(0, 2**32 - 1))), opset=18)
-    rank = draw(st.sampled_from((1, 2, 2, 2, 3)))
-    side = {1: 12, 2: 7, 3: 4}[rank]
-    sizes = tuple(draw(st.integers(3, side)) for _ in range(rank))
-    net.shapes["x"] = (BATCH, draw(st.integers(1, 4)), *sizes)
-    last = "x"
-    for _ in range(draw(st.integers(1, most_steps))):
-        last = draw(st.sampled_from(_STEPS))(net)
-    if draw(st.booleans()):
-        last = _head(net)
-    if last == "x" or last in net.integers:
-        last = net.add("Relu", ["x"], net.shapes["x"])
-    made = [node.output[0] for node in net.nodes if node.output[0] not in net.integers]
-    extra = draw(st.lists(st.sampled_from(made), max_size=2)) if made else []
-    read = {name for node in net.nodes for name in node.input}
-    unread = [name for name in made if name not in read][-draw(st.integers(1, 4)) :]
-    outputs = list(dict.fromkeys([last, *unread, *extra]))
-    dynamic = draw(st.booleans())
-    model = helper.make_model(
-        helper.make_graph(
-            net.nodes,
-            "network",
-            [_info("x", net.shapes["x"], dynamic)],
-            [_info(name, None, dynamic) for name in outputs],
-            net.initializers,
-        ),
-        opset_imports=[helper.make_opsetid("", net.opset)],
-        ir_version=10,
-    )
-    feed = net.generator.standard_normal(net.shapes["x"]).astype(np.float32)
-    if draw(st.integers(0, 7)) == 0:
-        feed.flat[0] = draw(st.sampled_from((np.nan, np.inf, -np.inf, -0.0, 1e-40)))
-    return Case(model, {"x": feed})
-
-
-def _info(name: str, shape: tuple[int, ...] | None, dynamic: bool) -> onnx.ValueInfoProto:
-    if shape is None:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-    return helper.make_tensor_value_info(
-        name, TensorProto.FLOAT, ["batch" if dynamic else shape[0], *shape[1:]]
-    )
