@@ -1,0 +1,1 @@
+"""Exact passes over the order of axes and the grouping of elements: Transpose and Reshape."""

@@ -1,0 +1,147 @@
+"""The algebra of linear operators with constant weights, in numpy; no graph is needed to test it.
+
+    y[g, m] = sum_c W[g, m, c] * x[g, c] + b[g, m]        * is a convolution, or for Gemm a product
+
+One form for Conv, ConvTranspose, Gemm and MatMul: W is [group, M/group, C/group, k...] and b is
+[M], both float64; callers store results in the weights' own type. For ConvTranspose the spatial
+axes are those of its own, scattering, definition: everything here that names no spatial axis holds
+for it too.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Weights [group, M/group, C/group, k...] and bias [M] (None: zero), float64."""
+
+    weight: Array
+    bias: Array | None
+
+    @property
+    def group(self) -> int:
+        """Number of groups."""
+        return int(self.weight.shape[0])
+
+    @property
+    def outputs(self) -> int:
+        """Number of output channels, M."""
+        return int(self.weight.shape[0] * self.weight.shape[1])
+
+    @property
+    def inputs(self) -> int:
+        """Number of input channels, C."""
+        return int(self.weight.shape[0] * self.weight.shape[2])
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """The kernel's spatial sizes; empty for Gemm."""
+        return tuple(self.weight.shape[3:])
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Say whether every output reads one position: a 1x1 convolution or a Gemm."""
+        return math.prod(self.size) == 1
+
+    def full_bias(self) -> Array:
+        """Return the bias [M], zeros where there is none."""
+        return np.zeros(self.outputs) if self.bias is None else self.bias
+
+    def then_affine(self, scale: Array, shift: Array | None) -> Kernel:
+        """Return the kernel of scale * y + shift; both [M]."""
+        blocks = scale.reshape(self.weight.shape[:2])
+        bias = None if self.bias is None else self.bias * scale
+        if shift is not None:
+            bias = shift if bias is None else bias + shift
+        return Kernel(self.weight * _column(blocks, self.weight.ndim), bias)
+
+    def after_scale(self, scale: Array) -> Kernel:
+        """Return the kernel that gives for x what this one gives for scale * x; [C]."""
+        blocks = scale.reshape(self.group, 1, self.weight.shape[2])
+        return replace(self, weight=self.weight * _column(blocks, self.weight.ndim))
+
+    def of_constant(self, values: Array) -> Array:
+        """Return W * x [M] for an input that is `values` [C] at every position, without padding.
+
+        For ConvTranspose this holds only where every output position sees every tap.
+        """
+        taps = self.weight.reshape(*self.weight.shape[:3], -1).sum(axis=3)
+        blocks = values.reshape(self.group, -1, 1)
+        return np.asarray((taps @ blocks).reshape(self.outputs))
+
+    def take_outputs(self, order: Array) -> Kernel:
+        """Return the kernel whose output i is this one's output `order[i]`, for group 1."""
+        _one_group(self)
+        bias = None if self.bias is None else self.bias[order]
+        return Kernel(self.weight[:, order], bias)
+
+    def take_inputs(self, order: Array) -> Kernel:
+        """Return the kernel whose input i is this one's input `order[i]`, for group 1."""
+        _one_group(self)
+        return replace(self, weight=self.weight[:, :, order])
+
+    def ungrouped(self) -> Kernel:
+        """Return the same function with one group: a block diagonal weight."""
+        group, outs, ins = self.weight.shape[:3]
+        dense = np.zeros((1, group * outs, group * ins, *self.size))
+        for g in range(group):
+            rows, columns = slice(g * outs, (g + 1) * outs), slice(g * ins, (g + 1) * ins)
+            dense[0, rows, columns] = self.weight[g]
+        return replace(self, weight=dense)
+
+
+def from_conv(weight: Array, bias: Array | None, group: int) -> Kernel:
+    """Read a Conv: weight [M, C/group, k...], bias [M] or None."""
+    weight = np.asarray(weight, np.float64)
+    return Kernel(weight.reshape(group, -1, *weight.shape[1:]), _vector(bias))
+
+
+def to_conv(kernel: Kernel) -> Array:
+    """Return the weight [M, C/group, k...] of a Conv."""
+    return kernel.weight.reshape(kernel.outputs, *kernel.weight.shape[2:])
+
+
+def from_conv_transpose(weight: Array, bias: Array | None, group: int) -> Kernel:
+    """Read a ConvTranspose: weight [C, M/group, k...], bias [M] or None."""
+    weight = np.asarray(weight, np.float64)
+    blocks = weight.reshape(group, -1, *weight.shape[1:])
+    return Kernel(blocks.swapaxes(1, 2), _vector(bias))
+
+
+def to_conv_transpose(kernel: Kernel) -> Array:
+    """Return the weight [C, M/group, k...] of a ConvTranspose."""
+    blocks = kernel.weight.swapaxes(1, 2)
+    return blocks.reshape(kernel.inputs, *blocks.shape[2:])
+
+
+def from_matrix(weight: Array, bias: Array | None, *, transposed: bool = False) -> Kernel:
+    """Read x @ weight + bias: weight [K, N], or [N, K] if `transposed`; bias [N] or None."""
+    weight = np.asarray(weight, np.float64)
+    return Kernel((weight if transposed else weight.T)[None], _vector(bias))
+
+
+def to_matrix(kernel: Kernel, *, transposed: bool = False) -> Array:
+    """Return the matrix [K, N], or [N, K] if `transposed`."""
+    matrix: Array = kernel.weight[0]
+    return matrix if transposed else matrix.T
+
+
+def _vector(bias: Array | None) -> Array | None:
+    return None if bias is None else np.asarray(bias, np.float64).reshape(-1)
+
+
+def _column(blocks: Array, rank: int) -> Array:
+    return blocks.reshape(*blocks.shape, *[1] * (rank - blocks.ndim))
+
+
+def _one_group(kernel: Kernel) -> None:
+    if kernel.group != 1:
+        raise ValueError(f"the kernel has {kernel.group} groups, not one")

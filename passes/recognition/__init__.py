@@ -1,0 +1,1 @@
+"""Exact passes that find the operator which exporters spelled out in smaller ones."""

@@ -1,0 +1,1 @@
+"""Exact passes that carry channel permutations into weights."""
