@@ -17,6 +17,7 @@ from .googlenet import googlenet
 from .mobilenet_v2 import mobilenet_v2
 from .repvgg import repvgg_a0
 from .resnet import resnet18, resnet50
+from .resnet_preact import resnet50_preact
 from .shufflenet_v2 import shufflenet_v2
 from .statistics import initialize_weights, randomize_batchnorm
 from .unet import unet
@@ -50,6 +51,7 @@ class _Entry:
 _ENTRIES = {
     "resnet18": _Entry(resnet18),
     "resnet50": _Entry(resnet50),
+    "resnet50_preact": _Entry(resnet50_preact),
     "mobilenet_v2": _Entry(mobilenet_v2),
     "shufflenet_v2": _Entry(shufflenet_v2),
     "googlenet": _Entry(googlenet),
