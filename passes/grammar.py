@@ -1,7 +1,7 @@
 """The text of a pipeline, read and written.
 
     pipeline = item *("," item)
-    item     = name ["{" [option *("," option)] "}"]
+    item     = name ["{" [option *("," option)] "}"] / "repeat" "(" item *("," item) ")"
     option   = key ["=" value]              ; a key alone means true
     value    = word / string / "[" [value *("," value)] "]"
 
@@ -22,9 +22,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..ir.errors import PipelineError, PlanishError
+from .presets import REPEAT
 from .registry import nearest
 
-_TOKEN = re.compile(r'\s*(?:([{}\[\],=])|("(?:[^"\\]|\\.)*")|([^\s{}\[\],="]+))')
+_TOKEN = re.compile(r'\s*(?:([{}()\[\],=])|("(?:[^"\\]|\\.)*")|([^\s{}()\[\],="]+))')
 _BARE = re.compile(r"[A-Za-z0-9_.+-]+")
 _DEEPEST = 20
 
@@ -51,10 +52,11 @@ Value = Word | list["Value"]
 
 @dataclass(frozen=True)
 class Item:
-    """One name with its options, as written."""
+    """One name with its options, or a group of items, as written."""
 
     name: Word
     options: tuple[tuple[Word, Value | None], ...]
+    group: tuple[Item, ...] | None = None
 
 
 def read_items(text: str) -> list[Item]:
@@ -227,8 +229,10 @@ class _Reader:
             raise fail(self._text, word, f"expected ',' between passes, found '{word.text}'")
         return items
 
-    def _item(self) -> Item:
+    def _item(self, depth: int = 0) -> Item:
         name = self._expect("word", "a pass name")
+        if name.text == REPEAT:
+            return self._group(name, depth)
         options: list[tuple[Word, Value | None]] = []
         if self._accept("{") and not self._accept("}"):
             while True:
@@ -238,6 +242,16 @@ class _Reader:
                     break
             self._expect("}", "',' or '}'")
         return Item(name, tuple(options))
+
+    def _group(self, name: Word, depth: int) -> Item:
+        if depth > _DEEPEST:
+            raise fail(self._text, name, f"groups are nested over {_DEEPEST} deep")
+        self._expect("(", "'(' after 'repeat'")
+        items = [self._item(depth + 1)]
+        while self._accept(","):
+            items.append(self._item(depth + 1))
+        self._expect(")", "',' or ')'")
+        return Item(name, (), tuple(items))
 
     def _value(self, depth: int = 0) -> Value:
         if depth > _DEEPEST:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# The word before a group of passes that runs until none of them edits.
+REPEAT = "repeat"
+
 PRESETS: dict[str, str] = {
     # Constants first: exporters hide weights behind shape arithmetic that later passes must see
     # through. Dead readers go before the passes that ask for a sole reader.

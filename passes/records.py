@@ -12,7 +12,7 @@ from .context import Decline
 
 @dataclass(frozen=True)
 class PassRecord:
-    """One pass of one run.
+    """One pass of one run; in later rounds of a `repeat` group, only where it edited.
 
     `seconds`: time in the pass, without verification. `error`: largest difference of any output
     from before the pass (`verify="each"`) or, on the last pass that edited, from the untouched
@@ -27,6 +27,7 @@ class PassRecord:
     nodes_after: int
     error: float | None = None
     declined: tuple[Decline, ...] = ()
+    round: int = 1
 
 
 @dataclass(frozen=True)

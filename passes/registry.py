@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 from ..ir.errors import PassError, PipelineError
 from .context import Context
 from .contract import Pass
-from .presets import PRESETS
+from .presets import PRESETS, REPEAT
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _ENTRY_POINTS = "planish.passes"
@@ -65,6 +65,8 @@ def _add(made: PassType) -> None:
         raise PassError(f"pass name '{name}' is not kebab-case, such as 'fold-batchnorm'")
     if name in PRESETS:
         raise PassError(f"'{name}' is the name of a preset; choose another name for the pass")
+    if name == REPEAT:
+        raise PassError(f"'{name}' is the word for a group of passes; choose another name")
     existing = _registered.get(name)
     if existing is not None and existing is not made and not _is_same(existing, made):
         raise PassError(f"a pass named '{name}' is registered already; choose another name")

@@ -1,0 +1,289 @@
+"""One run of a pipeline over a graph: passes in order, groups to their fixed point, checks."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ..ir import dtypes
+from ..ir.clone import clone
+from ..ir.errors import PassError, PlanishError, VerificationError
+from ..ir.infer import Types, infer_types
+from ..ir.save import save
+from ..ir.uses import Uses, scopes
+from ..ir.wellformed import check
+from .context import Context, Feeds
+from .contract import Pass
+from .fingerprint import count_changes, fingerprint
+from .records import PassRecord, Progress, Result
+from .repeat import Repeat, show
+from .reproduce import command, write_reproducer
+from .verify import Verifier
+
+# Passes that undo one another would never end; two or three rounds is what networks take.
+_MOST_ROUNDS = 20
+
+
+class Run:
+    """The state of one run over a copy of `original`, which is left untouched."""
+
+    def __init__(
+        self,
+        items: Sequence[Pass | Repeat],
+        original: gs.Graph,
+        feeds: Feeds | None,
+        verify: str,
+        target: str,
+        seed: int,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.items = items
+        self.passes = [each for item in items for each in _members(item)]
+        self.original = original
+        self.graph = clone(original)
+        _protect_weights(self.graph)
+        self.feeds = feeds
+        self.verify = verify
+        self.target = target
+        self.seed = seed
+        self.progress = progress or (lambda event: None)
+        self.dump: Path | None = None
+        self.reproducer: Path | None = None
+        self.limit: int | None = None
+        self.dumped: list[Path] = []
+        self.records: list[PassRecord] = []
+        self.edited: list[Pass] = []
+        self.verifier: Verifier | None = None
+        self.interface: list[tuple[Any, ...]] = []
+        # A copy for the reproducer, good until the next pass that edits.
+        self.before: gs.Graph | None = None
+        self.types: Types | None = None
+        self.uses: Uses | None = None
+
+    def result(self) -> Result:
+        """Run all passes, verify, and return the graph with what is known of it."""
+        check(self.graph, sort=True)
+        self.interface = _interface(self.graph)
+        if self.verify != "off":
+            self.tell(0, "verify", 0.0)
+            self.verifier = Verifier(self.original, self.feeds, self.seed)
+        first = 0
+        for item in self.items:
+            self.settle(first, item)
+            first += len(_members(item))
+        if self.verify == "end" and self.verifier is not None and self.verifier.active:
+            self.verify_end()
+        verified = self.verifier is not None and self.verifier.active
+        return Result(
+            self.graph,
+            tuple(self.records),
+            verified,
+            "" if self.verifier is None else self.verifier.note,
+            self.verifier.tolerance if verified and self.verifier is not None else None,
+            tuple(self.dumped),
+        )
+
+    def settle(self, first: int, item: Pass | Repeat) -> None:
+        """Run a pass, or the passes of a group until each has seen the edits of the others."""
+        stale = [True] * len(_members(item))
+        latest: dict[int, int] = {}  # the last record of each pass
+        for round_ in range(1, _MOST_ROUNDS + 1 if isinstance(item, Repeat) else 2):
+            for place in range(len(stale)):
+                if not stale[place]:
+                    continue
+                record = self.step(first + place, round_)
+                stale[place] = False
+                if record.edits:
+                    stale = [other != place for other in range(len(stale))]
+                if place in latest:
+                    earlier = self.records[latest[place]]
+                    declined = () if record.edits else record.declined
+                    self.records[latest[place]] = replace(earlier, declined=declined)
+                if record.edits or round_ == 1:
+                    latest[place] = len(self.records)
+                    self.records.append(record)
+            if not any(stale):
+                break
+
+    def step(self, index: int, round_: int) -> PassRecord:
+        """Run one pass and check what it left."""
+        item = self.passes[index]
+        made = sum(record.edits for record in self.records)
+        # Inferred before the pass, since it may change the graph before it asks.
+        known = self.types = self.types or infer_types(self.graph)
+        context = Context(
+            self.graph,
+            self.feeds,
+            self.target,
+            self.seed,
+            None if self.limit is None else max(self.limit - made, 0),
+            lambda fraction: self.tell(index, "run", fraction),
+            self.types,
+            self.uses,
+        )
+        keep = self.verify == "each"
+        if keep and self.before is None:
+            self.before = clone(self.graph)
+        before = self.before
+        marks = None if _is_counted(item) else fingerprint(self.graph)
+        nodes_before = count_nodes(self.graph)
+        self.tell(index, "run", 0.0)
+        started = time.perf_counter()
+        try:
+            # A script knows no limit, so that it is run as a whole or not at all.
+            if marks is None or context.limit != 0:
+                found = item.run(self.graph, context)
+                self.graph = self.graph if found is None else found
+            edits = context.edits
+            if marks is not None and not edits:
+                edits = count_changes(marks, fingerprint(self.graph))
+            self.types = known if not edits else None
+            self.uses = context.uses if marks is None else None
+            if edits or marks is not None:
+                check(self.graph, sort=marks is not None)
+                self.check_interface()
+            if edits:
+                self.check_types(known)
+        except PlanishError as error:
+            raise self.failed(PassError, index, before, str(error)) from error
+        except Exception as error:  # a pass is anybody's code
+            what = f"{type(error).__name__}: {error}"
+            raise self.failed(PassError, index, before, what) from error
+        seconds = time.perf_counter() - started
+        if edits:
+            self.before = None
+            self.edited.append(item)
+        measured = None
+        if edits and keep and self.verifier is not None and self.verifier.active:
+            self.tell(index, "verify", 0.0)
+            try:
+                measured = self.verifier.check(self.graph, item.exact, self.place(index))
+            except VerificationError as error:
+                raise self.failed(VerificationError, index, before, str(error)) from error
+        if edits and self.dump is not None:
+            self.dump.mkdir(parents=True, exist_ok=True)
+            path = self.dump / f"{len(self.records) + 1:02d}-{item.name}.onnx"
+            save(self.graph, path)
+            self.dumped.append(path)
+        self.tell(index, "done", 1.0)
+        return PassRecord(
+            item.name,
+            show(item),
+            edits,
+            seconds,
+            nodes_before,
+            count_nodes(self.graph),
+            measured,
+            context.declined,
+            round_,
+        )
+
+    def check_interface(self) -> None:
+        """Raise where names, order, types or input shapes of the interface have changed."""
+        for was, now in itertools.zip_longest(self.interface, _interface(self.graph)):
+            if was != now:
+                raise PassError(
+                    f"the interface has changed from {_show_port(was)} to {_show_port(now)}; a "
+                    "pass must keep the graph's inputs and outputs as they are"
+                )
+
+    def check_types(self, before: Types) -> None:
+        """Raise where types and shapes inferred before this pass and do not any more."""
+        if before.problem is not None:
+            return
+        self.types = infer_types(self.graph)
+        if self.types.problem is not None:
+            raise PassError(f"types and shapes do not infer any more: {self.types.problem}")
+
+    def verify_end(self) -> None:
+        """Compare the outputs with those of the untouched graph."""
+        assert self.verifier is not None
+        edited = [i for i, record in enumerate(self.records) if record.edits]
+        if not edited:
+            return
+        last = edited[-1]
+        self.tell(len(self.passes) - 1, "verify", 0.0)
+        exact = all(item.exact for item in self.edited)
+        names = ", ".join(dict.fromkeys(item.name for item in self.edited))
+        try:
+            error = self.verifier.check_end(self.graph, exact, f"the pipeline ({names})")
+        except VerificationError as failure:
+            text = ",".join(map(show, self.items))
+            where = write_reproducer(self.reproducer, self.original, text, self.verifier.feeds)
+            raise VerificationError(
+                f"{failure}; find the pass and edit with `planish bisect`, or run\n"
+                f"  {command(where)}"
+            ) from failure
+        self.records[last] = replace(self.records[last], error=error)
+
+    def failed(
+        self, kind: type[PassError], index: int, before: gs.Graph | None, message: str
+    ) -> PassError:
+        """Return the error of pass `index`, with a reproducer where the graph before it is kept."""
+        text = message if message.startswith("after ") else f"{self.place(index)}: {message}"
+        if before is None:
+            return kind(f"{text}; run again with verify='each' for a reproducer")
+        item = self.passes[index]
+        feeds = self.verifier.feeds if self.verifier is not None else []
+        where = write_reproducer(self.reproducer, before, show(item), feeds)
+        return kind(f"{text}; reproduce with\n  {command(where)}")
+
+    def place(self, index: int) -> str:
+        """Return the place of pass `index` in words."""
+        return f"pass {index + 1} of {len(self.passes)}, '{self.passes[index].name}'"
+
+    def tell(self, index: int, stage: str, fraction: float) -> None:
+        """Report progress."""
+        name = self.passes[index].name if self.passes else ""
+        self.progress(Progress(index, len(self.passes), name, stage, fraction))
+
+
+def _members(item: Pass | Repeat) -> tuple[Pass, ...]:
+    return item.passes if isinstance(item, Repeat) else (item,)
+
+
+def count_nodes(graph: gs.Graph) -> int:
+    """Count the nodes of `graph` and its subgraphs."""
+    return sum(len(scope.nodes) for scope in scopes(graph))
+
+
+def _interface(graph: gs.Graph) -> list[tuple[Any, ...]]:
+    """Return one entry a graph input or output: what it is, name, type and an input's shape."""
+    found: list[tuple[Any, ...]] = []
+    for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
+        for t in tensors:
+            dtype = None if t.dtype is None else dtypes.elem_type(t.dtype)
+            shape = tuple(t.shape) if kind == "input" and t.shape is not None else None
+            found.append((kind, t.name, dtype, shape))
+    return found
+
+
+def _show_port(port: tuple[Any, ...] | None) -> str:
+    if port is None:
+        return "nothing"
+    kind, name, dtype, shape = port
+    sizes = "" if shape is None else str(list(shape))
+    return f"{kind} '{name}' ({dtypes.type_name(dtype)}{sizes})"
+
+
+def _protect_weights(graph: gs.Graph) -> None:
+    """Make the weights, which the untouched graph shares, read-only in this copy of it."""
+    for scope in scopes(graph):
+        for node in scope.nodes:
+            for tensor in node.inputs:
+                held = tensor._values if isinstance(tensor, gs.Constant) else None
+                if isinstance(held, np.ndarray) and held.flags.writeable:
+                    tensor._values = held.view()
+                    tensor._values.flags.writeable = False
+
+
+def _is_counted(item: Pass) -> bool:
+    """Say whether the pass is planish's own, which edits only through `context.edit()`."""
+    return type(item).__module__.startswith(__package__ or "planish")
