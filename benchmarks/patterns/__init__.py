@@ -14,12 +14,14 @@ class Pattern:
     """A pattern: its name, the model that shows it, and how to tell that it is gone.
 
     `folded` looks at the operators of an optimized model alone, so that it is fair to any
-    optimizer; the numbers are checked apart from it.
+    optimizer; the numbers are checked apart from it. `portable=False` shows it planish's fused
+    operators as they are instead of inlined.
     """
 
     name: str
     build: Callable[[], onnx.ModelProto]
     folded: Callable[[onnx.ModelProto], bool]
+    portable: bool = True
 
 
 def count(model: onnx.ModelProto) -> Counter[str]:
