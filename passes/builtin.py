@@ -10,6 +10,8 @@ from .cleanup.fold_constants import FoldConstants
 from .contract import Pass
 from .fusion.fold_batchnorm import FoldBatchnorm
 from .fusion.fuse_conv_activation import FuseConvActivation
+from .linear.merge_parallel_convolutions import MergeParallelConvolutions
+from .fusion.fuse_conv_pool import FuseConvPool
 
 PASSES: tuple[type[Pass], ...] = (
     EliminateCommonSubexpressions,
@@ -19,4 +21,6 @@ PASSES: tuple[type[Pass], ...] = (
     FoldBatchnorm,
     FoldConstants,
     FuseConvActivation,
+    MergeParallelConvolutions,
+    FuseConvPool,
 )

@@ -1,7 +1,8 @@
-"""Merge a convolution or Gemm with the activation after it, and the residual Add between them.
+"""Merge a convolution or Gemm with the residual Add and the activation after it.
 
-    act(W * x + b)        -> ConvRelu, ConvClip, ConvSilu, GemmRelu, ...
-    act(W * x + b + z)    -> ConvAddRelu, ...       with act(x) = f(x) or x * f(x)
+    act(W * x + b)        -> ConvRelu, ConvClip, ConvTransposeSilu, GemmRelu, ...
+    act(W * x + b + z)    -> ConvAddRelu, ...
+    W * x + b + z         -> ConvAdd, ...
 
 The result is a local function of the domain `planish` whose body is what it replaced.
 """
@@ -18,52 +19,50 @@ from ...ir.edit import Edit
 from ...ir.functions import ensure_function
 from ...ir.variables import FUSED_DOMAIN, is_standard
 from ...ir.view import View
+from ..context import Context
 from ..contract import Rewrite, RewritePass, need
-from .fused_operators import (
-    CONV,
-    GEMM,
-    GEMM_DEFAULTS,
-    Activation,
-    Linear,
-    activation_of,
-    fused_function,
-)
+from ..driver import drive
+from .activations import ACTIVATION_OPS, Found, find_activation
+from .fused_operators import GEMM, GEMM_DEFAULTS, LINEARS, Fused, fused_function
 from .windows import explicit_window
 
 
 @dataclass(frozen=True)
 class FuseConvActivation(RewritePass):
-    """Fuse Conv or Gemm with Relu, Clip, LeakyRelu, Sigmoid, Tanh, HardSigmoid, HardSwish or SiLU.
+    """Fuse Conv, ConvTranspose or Gemm with a residual Add, an activation, or both.
 
-    A residual Add between the two is taken in where both of its operands have the same shape.
+    The Add is taken in where both of its operands have the same shape; where both come from a
+    linear operator, the second is fused.
     """
 
     name: ClassVar[str] = "fuse-conv-activation"
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
-        """Return the rewrites for plain activations and for x * f(x)."""
-        return (_FuseActivation(), _FuseGated())
+        """Return the rewrites, of which those of a later one must not forestall an earlier one."""
+        return (_FuseActivation(), _FuseAdd())
+
+    def run(self, graph: gs.Graph, context: Context) -> None:
+        """Fuse with activations first: an Add fused alone would hide its activation's operator."""
+        for rewrite in self.rewrites():
+            drive(graph, (rewrite,), context)
 
 
 @dataclass(frozen=True)
 class _Site:
-    linear: Linear
-    activation: Activation
-    removed: tuple[gs.Node, ...]  # from the linear operator to the activation's result
+    fused: Fused
+    removed: tuple[gs.Node, ...]  # from the linear operator to the last result
     inputs: tuple[gs.Tensor, ...]
     attrs: dict[str, Any]
-    residual: bool
 
 
 class _Fuse(Rewrite[_Site]):
     def rewrite(self, site: _Site, edit: Edit) -> None:
         last = site.removed[-1]
-        function = fused_function(site.linear, site.activation, site.residual, edit.graph.opset)
-        ensure_function(edit.graph, function)
+        ensure_function(edit.graph, fused_function(site.fused, edit.graph.opset))
         for node in site.removed:
             edit.remove(node)
         edit.node(
-            function.name,
+            site.fused.name,
             site.inputs,
             [last.outputs[0]],
             site.attrs,
@@ -73,71 +72,66 @@ class _Fuse(Rewrite[_Site]):
 
 
 class _FuseActivation(_Fuse):
-    ops = frozenset(["Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish"])
+    ops = ACTIVATION_OPS
 
     def match(self, node: gs.Node, view: View) -> _Site | None:
-        activation = activation_of(node.op, view.opset)
-        return (
-            None if activation is None else _site(node.inputs[0], (node,), activation, node, view)
+        found = find_activation(node, view)
+        if found is None:
+            return None
+        producer = view.producer(found.x)
+        if producer is None or not is_standard(producer):
+            return None
+        add, other = None, None
+        if producer.op == "Add":
+            residual = _residual(producer, view)
+            if residual is None:
+                return None
+            add, (producer, other) = producer, residual
+        if producer.op not in LINEARS:
+            return None
+        need(
+            view.read_only_by(found.x, *found.tail), f"the value before {node.op} has other readers"
         )
+        return _site(producer, add, other, found, view)
 
 
-class _FuseGated(_Fuse):
-    ops = frozenset({"Mul"})
+class _FuseAdd(_Fuse):
+    ops = frozenset({"Add"})
 
     def match(self, node: gs.Node, view: View) -> _Site | None:
-        for position in (0, 1):
-            gate = view.producer(node.inputs[position])
-            x = node.inputs[1 - position]
-            if gate is None or not is_standard(gate):
-                continue
-            activation = activation_of(gate.op, view.opset, gated=True)
-            if activation is not None and gate.inputs[0] is x:
-                need(view.read_only_by(gate.outputs[0], node), "the gate has other readers")
-                return _site(x, (gate, node), activation, gate, view)
-        return None
+        residual = _residual(node, view) if is_standard(node) else None
+        return None if residual is None else _site(residual[0], node, residual[1], None, view)
 
 
 def _site(
-    x: gs.Tensor,
-    tail: tuple[gs.Node, ...],
-    activation: Activation,
-    node: gs.Node,
+    linear: gs.Node,
+    add: gs.Node | None,
+    other: gs.Tensor | None,
+    found: Found | None,
     view: View,
-) -> _Site | None:
-    """Return the site whose linear operator, with or without a residual Add, gives `x`."""
-    producer = view.producer(x)
-    if producer is None or not is_standard(producer):
-        return None
-    add = None
-    if producer.op == "Add":
-        found = _residual(producer, view)
-        if found is None:
-            return None
-        add, (producer, other) = producer, found
-    linear = {"Conv": CONV, "Gemm": GEMM}.get(producer.op)
-    if linear is None:
-        return None
-    need(view.read_only_by(x, *tail), f"the value before {node.op} has other readers")
-    inputs = [*producer.inputs, *[gs.Variable.empty()] * (3 - len(producer.inputs))]
-    if add is not None:
+) -> _Site:
+    """Return the site of `linear`, the Add of `other` and the activation, each where there is."""
+    inputs = [*linear.inputs, *[gs.Variable.empty()] * (3 - len(linear.inputs))]
+    removed = [linear]
+    if add is not None and other is not None:
         need(
-            view.same_shape(producer.outputs[0], other),
+            view.same_shape(linear.outputs[0], other),
             "the residual is broadcast, or its shape is not known",
         )
         inputs.append(other)
-    if activation.bounds:
-        bounds = list(node.inputs[1:3])
-        inputs += [*bounds, *[gs.Variable.empty()] * (2 - len(bounds))]
-    if linear is CONV:
-        attrs = explicit_window(producer, view)
-    else:
+        removed.append(add)
+    kind = LINEARS[linear.op]
+    if kind is GEMM:
         need(view.opset >= 7, "Gemm broadcasts its bias only from opset 7 on")
-        attrs = {**GEMM_DEFAULTS, **producer.attrs}
-    for name, default in activation.defaults:
-        attrs[f"activation_{name}"] = node.attrs.get(name, default)
-    removed = (producer, *([add] if add is not None else []), *tail)
-    return _Site(linear, activation, removed, tuple(inputs), attrs, add is not None)
+        attrs = {**GEMM_DEFAULTS, **linear.attrs}
+    else:
+        attrs = explicit_window(linear, view)
+    if found is not None:
+        inputs += found.operands
+        attrs |= found.attrs("activation_")
+        removed += found.tail
+    fused = Fused(kind, add is not None, None if found is None else found.activation)
+    return _Site(fused, tuple(removed), tuple(inputs), attrs)
 
 
 def _residual(add: gs.Node, view: View) -> tuple[gs.Node, gs.Tensor] | None:
@@ -146,7 +140,7 @@ def _residual(add: gs.Node, view: View) -> tuple[gs.Node, gs.Tensor] | None:
         producer = view.producer(add.inputs[position])
         if (
             producer is not None
-            and producer.op in ("Conv", "Gemm")
+            and producer.op in LINEARS
             and is_standard(producer)
             and view.read_only_by(producer.outputs[0], add)
         ):

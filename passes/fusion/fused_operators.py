@@ -1,17 +1,19 @@
 """The fused operators of the domain `planish`: their names, attributes and bodies.
 
-    Conv<Act>(X, W, B, ...)       = act(Conv(X, W, B))
-    ConvAdd<Act>(X, W, B, Z, ...) = act(Conv(X, W, B) + Z)       and likewise with Gemm
+    Conv(X, W, B) [+ Z] [-> activation] [-> pooling]      and likewise ConvTranspose, Gemm
 
-`<Act>` is Relu, Clip, LeakyRelu, Sigmoid, Tanh, HardSigmoid, HardSwish, Silu (x * Sigmoid(x)) or
-GatedHardSigmoid (x * HardSigmoid(x)). Attributes of the linear operator keep their ONNX names and
-are all explicit; those of the activation are prefixed `activation_`. An absent bias is an empty
-input. The body is the unfused subgraph, so any runtime with local functions computes the same.
+The name lists the parts: ConvRelu, ConvAdd, ConvTransposeAddSilu, ConvClipMaxPool, GemmGelu. Inputs
+are those of the linear operator, then the residual `Z`, then the operands of the activation (the
+bounds of Clip, the slope of PRelu); an absent one is an empty input. Attributes of the linear
+operator keep their ONNX names; those of the activation are prefixed `activation_`, those of the
+pooling `pool_`; all are explicit. The body is the unfused subgraph, without calls of other
+functions, so any runtime with local functions computes the same.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,107 +21,185 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ...ir.variables import FUSED_DOMAIN
-
-_LOWEST, _HIGHEST = -3.4028234663852886e38, 3.4028234663852886e38
-
-
-@dataclass(frozen=True)
-class Activation:
-    """An activation: its suffix, the ONNX operator, attribute defaults, and whether x gates it."""
-
-    suffix: str
-    op: str
-    defaults: tuple[tuple[str, float], ...] = ()
-    gated: bool = False
-    bounds: bool = False  # reads min and max as inputs
+from .activations import Activation, activation_by_suffix
 
 
 @dataclass(frozen=True)
 class Linear:
-    """A linear operator that takes a fused activation: formal inputs and attribute types."""
+    """A linear operator that takes others in: formal inputs and attribute types."""
 
     op: str
     inputs: tuple[str, str, str]
     attributes: tuple[tuple[str, type], ...]
 
 
-CONV = Linear(
-    "Conv",
-    ("X", "W", "B"),
-    tuple(
-        (name, int if name == "group" else list[int])
-        for name in ("dilations", "group", "kernel_shape", "pads", "strides")
-    ),
+@dataclass(frozen=True)
+class Pool:
+    """A pooling operator: its attributes and their types at the opset of the model."""
+
+    op: str
+    attributes: tuple[tuple[str, type], ...]
+
+
+_CONV = tuple(
+    (name, int if name == "group" else list[int])
+    for name in ("dilations", "group", "kernel_shape", "pads", "strides")
 )
+CONV = Linear("Conv", ("X", "W", "B"), _CONV)
+CONV_TRANSPOSE = Linear("ConvTranspose", ("X", "W", "B"), (*_CONV, ("output_padding", list[int])))
 GEMM = Linear(
     "Gemm",
     ("A", "B", "C"),
     (("alpha", float), ("beta", float), ("transA", int), ("transB", int)),
 )
 GEMM_DEFAULTS = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
+LINEARS = {linear.op: linear for linear in (CONV, CONV_TRANSPOSE, GEMM)}
 
 
-def activation_of(op: str, opset: int, *, gated: bool = False) -> Activation | None:
-    """Return the activation computed by ONNX operator `op`, or by x * op(x) if `gated`."""
-    hard = (("alpha", 0.2), ("beta", 0.5))
-    if gated:
-        return {
-            "Sigmoid": Activation("Silu", "Sigmoid", gated=True),
-            "HardSigmoid": Activation("GatedHardSigmoid", "HardSigmoid", hard, gated=True),
-        }.get(op)
-    clip = (
-        Activation("Clip", "Clip", bounds=True)
-        if opset >= 11
-        else Activation("Clip", "Clip", (("max", _HIGHEST), ("min", _LOWEST)))
-    )
-    return {
-        "Relu": Activation("Relu", "Relu"),
-        "Clip": clip,
-        "LeakyRelu": Activation("LeakyRelu", "LeakyRelu", (("alpha", 0.01),)),
-        "Sigmoid": Activation("Sigmoid", "Sigmoid"),
-        "Tanh": Activation("Tanh", "Tanh"),
-        "HardSigmoid": Activation("HardSigmoid", "HardSigmoid", hard),
-        "HardSwish": Activation("HardSwish", "HardSwish"),
-    }.get(op)
+@dataclass(frozen=True)
+class Fused:
+    """The parts of a fused operator, in the order in which they are computed."""
+
+    linear: Linear
+    residual: bool = False
+    activation: Activation | None = None
+    pool: Pool | None = None
+
+    @property
+    def name(self) -> str:
+        """Operator type in the domain `planish`."""
+        return (
+            self.linear.op
+            + ("Add" if self.residual else "")
+            + (self.activation.suffix if self.activation else "")
+            + (self.pool.op if self.pool else "")
+        )
+
+
+def pool_of(op: str, opset: int) -> Pool | None:
+    """Return the pooling that ONNX operator `op` is at `opset`, with the attributes it has there.
+
+    `ceil_mode` came with opset 10, dilations with 10 (MaxPool) and 19 (AveragePool).
+    """
+    if op in ("GlobalAveragePool", "GlobalMaxPool"):
+        return Pool(op, ())
+    if op not in ("MaxPool", "AveragePool"):
+        return None
+    attributes: list[tuple[str, type]] = [
+        (name, list[int]) for name in ("kernel_shape", "pads", "strides")
+    ]
+    if opset >= 10:
+        attributes.append(("ceil_mode", int))
+    if opset >= (10 if op == "MaxPool" else 19):
+        attributes.append(("dilations", list[int]))
+    if op == "AveragePool" and opset >= 7:
+        attributes.append(("count_include_pad", int))
+    return Pool(op, tuple(attributes))
 
 
 @functools.lru_cache(maxsize=512)
-def fused_function(
-    linear: Linear, activation: Activation, residual: bool, opset: int
-) -> gs.Function:
+def read_fused(name: str, opset: int) -> Fused | None:
+    """Return the parts of the fused operator called `name`; None where no pass makes such a one."""
+    for op in ("ConvTranspose", "Conv", "Gemm"):
+        if name.startswith(op):
+            rest = name.removeprefix(op)
+            residual = rest.startswith("Add")
+            rest = rest.removeprefix("Add") if residual else rest
+            pool = None
+            for pooling in ("GlobalAveragePool", "GlobalMaxPool", "AveragePool", "MaxPool"):
+                if rest.endswith(pooling):
+                    pool, rest = pool_of(pooling, opset), rest.removesuffix(pooling)
+                    break
+            activation = activation_by_suffix(rest, opset) if rest else None
+            if rest and activation is None:
+                return None
+            return Fused(LINEARS[op], residual, activation, pool)
+    return None
+
+
+class Body:
+    """A function body under construction: ONNX operators over named tensors."""
+
+    def __init__(self) -> None:
+        self.nodes: list[gs.Node] = []
+        self.attributes: list[str] = []
+        self._tensors: dict[str, gs.Tensor] = {"": gs.Variable.empty()}
+
+    def tensor(self, name: str) -> gs.Tensor:
+        """Return the tensor called `name`."""
+        return self._tensors.setdefault(name, gs.Variable(name))
+
+    def step(
+        self,
+        op: str,
+        inputs: Iterable[str],
+        output: str,
+        references: Iterable[tuple[str, type]] = (),
+        *,
+        prefix: str = "",
+        attrs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Append a node; `references` are attributes the caller gives, under `prefix` + name."""
+        given: dict[str, Any] = dict(attrs or {})
+        for name, kind in references:
+            given[name] = _reference(prefix + name, kind)
+            self.attributes.append(prefix + name)
+        tensors = [self.tensor(name) for name in inputs]
+        self.nodes.append(gs.Node(op, op, given, tensors, [self.tensor(output)]))
+
+    def activate(self, activation: Activation, x: str, output: str, prefix: str) -> None:
+        """Append `activation` of `x`."""
+        names = {"x": x, "y": output}
+        for index, step in enumerate(activation.steps):
+            self.step(
+                step.op,
+                [names.get(name, name) for name in step.inputs],
+                names.get(step.output, step.output),
+                [(name, type(value)) for name, value in activation.defaults] if not index else (),
+                prefix=prefix,
+                attrs=dict(step.attrs),
+            )
+
+    def function(self, name: str, inputs: Iterable[str], output: str, opset: int) -> gs.Function:
+        """Return the local function."""
+        return gs.Function(
+            name,
+            FUSED_DOMAIN,
+            nodes=self.nodes,
+            inputs=[self.tensor(name) for name in inputs],
+            outputs=[self.tensor(output)],
+            opset=opset,
+            import_domains=[onnx.helper.make_opsetid("", opset)],
+            attrs=dict.fromkeys(self.attributes),
+        )
+
+
+@functools.lru_cache(maxsize=512)
+def fused_function(fused: Fused, opset: int) -> gs.Function:
     """Return the local function of one fused operator for models of `opset`."""
-    formals = [*linear.inputs, *(["Z"] if residual else [])]
-    bounds = ["min", "max"] if activation.bounds else []
-    tensors = {name: gs.Variable(name) for name in (*formals, *bounds, "Y")}
-    nodes: list[gs.Node] = []
+    linear, activation, pool = fused.linear, fused.activation, fused.pool
+    body = Body()
+    inputs = list(linear.inputs)
+    stages = [fused.residual, activation is not None, pool is not None]
 
-    def step(op: str, inputs: list[gs.Tensor], output: gs.Tensor, attrs: dict[str, Any]) -> None:
-        nodes.append(gs.Node(op, op, attrs, inputs, [output]))
+    def result(stage: int, name: str) -> str:
+        return name if any(stages[stage:]) else "Y"
 
-    references = {name: _reference(name, kind) for name, kind in linear.attributes}
-    x: gs.Tensor = gs.Variable("linear")
-    step(linear.op, [tensors[name] for name in linear.inputs], x, references)
-    if residual:
-        summed = gs.Variable("sum")
-        step("Add", [x, tensors["Z"]], summed, {})
+    x = result(0, "linear")
+    body.step(linear.op, linear.inputs, x, linear.attributes)
+    if fused.residual:
+        summed = result(1, "sum")
+        body.step("Add", [x, "Z"], summed)
+        inputs.append("Z")
         x = summed
-    shaped = {name: _reference(f"activation_{name}", float) for name, _ in activation.defaults}
-    result = gs.Variable("gate") if activation.gated else tensors["Y"]
-    step(activation.op, [x, *(tensors[name] for name in bounds)], result, shaped)
-    if activation.gated:
-        step("Mul", [x, result], tensors["Y"], {})
-    attributes = [name for name, _ in linear.attributes]
-    attributes += [f"activation_{name}" for name, _ in activation.defaults]
-    return gs.Function(
-        f"{linear.op}{'Add' if residual else ''}{activation.suffix}",
-        FUSED_DOMAIN,
-        nodes=nodes,
-        inputs=[tensors[name] for name in (*formals, *bounds)],
-        outputs=[tensors["Y"]],
-        opset=opset,
-        import_domains=[onnx.helper.make_opsetid("", opset)],
-        attrs=dict.fromkeys(attributes),
-    )
+    if activation is not None:
+        activated = result(2, "activated")
+        body.activate(activation, x, activated, "activation_")
+        inputs += activation.operands
+        x = activated
+    if pool is not None:
+        body.step(pool.op, [x], "Y", pool.attributes, prefix="pool_")
+    return body.function(fused.name, inputs, "Y", opset)
 
 
 def _reference(name: str, kind: type) -> gs.Node.AttributeRef:

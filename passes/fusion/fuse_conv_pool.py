@@ -1,0 +1,93 @@
+"""Merge a convolution, fused with others before or not, and the pooling that alone reads it.
+
+    pool(act(W * x + b [+ z]))    -> ConvReluMaxPool, ConvAddReluGlobalAveragePool, ConvMaxPool, ...
+
+The result is a local function of the domain `planish` whose body is what it replaced, flat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import onnx_graphsurgeon as gs
+
+from ...ir.edit import Edit
+from ...ir.functions import ensure_function
+from ...ir.variables import FUSED_DOMAIN, is_standard
+from ...ir.view import View
+from ..contract import Rewrite, RewritePass, need
+from .fused_operators import LINEARS, Fused, fused_function, pool_of, read_fused
+from .windows import explicit_pool, explicit_window
+
+_LINEAR = frozenset({"Conv", "ConvTranspose"})
+
+
+@dataclass(frozen=True)
+class FuseConvPool(RewritePass):
+    """Fuse Conv or ConvTranspose, with what was fused to it, and the pooling after it.
+
+    The pooling must be the only reader. Runs after `fuse-conv-activation`, whose results it takes
+    in.
+    """
+
+    name: ClassVar[str] = "fuse-conv-pool"
+
+    def rewrites(self) -> Sequence[Rewrite[Any]]:
+        """Return the one rewrite of this pass."""
+        return (_FusePool(),)
+
+
+@dataclass(frozen=True)
+class _Site:
+    fused: Fused
+    linear: gs.Node
+    pool: gs.Node
+    inputs: tuple[gs.Tensor, ...]
+    attrs: dict[str, Any]
+
+
+class _FusePool(Rewrite[_Site]):
+    ops = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
+
+    def match(self, node: gs.Node, view: View) -> _Site | None:
+        pool = pool_of(node.op, view.opset) if is_standard(node) else None
+        linear = view.producer(node.inputs[0])
+        if pool is None or linear is None:
+            return None
+        if is_standard(linear) and linear.op in _LINEAR:
+            fused = Fused(LINEARS[linear.op])
+        else:
+            known = read_fused(linear.op, view.opset) if linear.domain == FUSED_DOMAIN else None
+            if known is None or known.pool is not None or known.linear.op not in _LINEAR:
+                return None
+            fused = known
+        need(
+            view.read_only_by(linear.outputs[0], node),
+            f"the value before {node.op} has other readers",
+        )
+        indices = node.outputs[1:]
+        need(
+            not any(view.readers(t) or view.is_output(t) for t in indices),
+            "the places of the maxima are read",
+        )
+        inputs = list(linear.inputs)
+        attrs = dict(linear.attrs)
+        if is_standard(linear):
+            inputs += [gs.Variable.empty()] * (3 - len(inputs))
+            attrs = explicit_window(linear, view)
+        if pool.attributes:
+            names = frozenset(name for name, _ in pool.attributes)
+            window = explicit_pool(node, view, names)
+            attrs |= {f"pool_{name}": value for name, value in window.items()}
+        return _Site(replace(fused, pool=pool), linear, node, tuple(inputs), attrs)
+
+    def rewrite(self, site: _Site, edit: Edit) -> None:
+        result = site.pool.outputs[0]
+        ensure_function(edit.graph, fused_function(site.fused, edit.graph.opset))
+        edit.remove(site.pool)
+        edit.remove(site.linear)
+        edit.node(
+            site.fused.name, site.inputs, [result], site.attrs, at=site.pool, domain=FUSED_DOMAIN
+        )
