@@ -17,14 +17,14 @@ def clone(graph: gs.Graph) -> gs.Graph:
     Unlike `Graph.copy`, it keeps metadata, the producer's name and the types of sequences, tells
     tensors apart by identity, and takes linear time with subgraphs.
     """
-    copy = _Copier().graph(graph)
+    copy = Copier().graph(graph)
     copy.functions = [clone_function(function) for function in graph.functions]
     return copy
 
 
 def clone_function(function: gs.Function) -> gs.Function:
     """Return a copy of a local function whose edits leave the original untouched."""
-    copier = _Copier()
+    copier = Copier()
     nodes = copier.nodes(function)
     copy = gs.Function(
         function.name,
@@ -42,7 +42,7 @@ def clone_function(function: gs.Function) -> gs.Function:
     return copy
 
 
-class _Copier:
+class Copier:
     """Copies tensors once each, so that scopes which share one share its copy."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class _Copier:
             copy = make_node(
                 node.op,
                 node.name,
-                {name: self._value(attribute) for name, attribute in node.attrs.items()},
+                {name: self.attribute(attribute) for name, attribute in node.attrs.items()},
                 [self.tensor(t) for t in node.inputs],
                 [self.tensor(t) for t in node.outputs],
                 node.domain,
@@ -87,7 +87,7 @@ class _Copier:
         set_model_metadata(made, model_metadata(original))
         return made
 
-    def _value(self, attribute: Any) -> Any:
+    def attribute(self, attribute: Any) -> Any:
         if isinstance(attribute, gs.Graph):
             return self.graph(attribute)
         return list(attribute) if isinstance(attribute, list) else attribute

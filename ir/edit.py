@@ -83,10 +83,12 @@ class Edit:
         *,
         at: gs.Node,
         domain: str | None = None,
+        copy_of: gs.Node | None = None,
     ) -> gs.Node:
         """Add a node in the place of `at`, whose name and metadata it inherits.
 
-        An output that still has a producer is refused with PassError: remove that node first.
+        With `copy_of` it inherits those of that node instead. An output that still has a producer
+        is refused with PassError: remove that node first.
         """
         scope = self._scope_of(at)
         for tensor in outputs:
@@ -96,9 +98,10 @@ class Edit:
                     f"tensor '{tensor.name}' already has the producer {label(producer)}; "
                     "remove that node before adding another"
                 )
-        name = self._fresh(at.name or op, self.uses.node_names)
+        source = at if copy_of is None else copy_of
+        name = self._fresh(source.name or op, self.uses.node_names)
         made = make_node(op, name, dict(attrs or {}), inputs, outputs, domain, link=False)
-        set_node_metadata(made, node_metadata(at))
+        set_node_metadata(made, node_metadata(source))
         self._before.setdefault(id(at), []).append(made)
         self.uses.add(made, scope)
         self._change(made)

@@ -7,6 +7,8 @@ from .cleanup.eliminate_dead_code import EliminateDeadCode
 from .cleanup.eliminate_identities import EliminateIdentities
 from .cleanup.eliminate_sequences import EliminateSequences
 from .cleanup.fold_constants import FoldConstants
+from .cleanup.inline_constant_branches import InlineConstantBranches
+from .cleanup.unroll_loops import UnrollLoops
 from .contract import Pass
 from .fusion.fold_batchnorm import FoldBatchnorm
 from .fusion.fuse_conv_activation import FuseConvActivation
@@ -21,6 +23,8 @@ PASSES: tuple[type[Pass], ...] = (
     FoldBatchnorm,
     FoldConstants,
     FuseConvActivation,
+    InlineConstantBranches,
     MergeParallelConvolutions,
     FuseConvPool,
+    UnrollLoops,
 )

@@ -24,6 +24,13 @@ _RANDOM = frozenset(
 )
 
 
+def draws(node: gs.Node) -> bool:
+    """Say whether `node`, or one in its subgraphs, draws random numbers, with a seed or without."""
+    inner = (n for subgraph in subgraphs_of(node) for n in subgraph.nodes)
+    training = node.op == "Dropout" and len(node.inputs) > 2 and not node.inputs[2].is_empty()
+    return is_standard(node) and (node.op in _RANDOM or training) or any(map(draws, inner))
+
+
 @functools.lru_cache(maxsize=4096)
 def is_pure(op: str, opset: int) -> bool:
     """Say whether the standard operator is deterministic and gives tensors from tensors."""

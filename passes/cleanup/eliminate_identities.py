@@ -16,7 +16,6 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir import dtypes
-from ...ir.build import make_variable
 from ...ir.edit import Edit
 from ...ir.variables import is_standard
 from ...ir.view import View
@@ -92,7 +91,11 @@ class _Bypass(Rewrite[_Site]):
 
 
 class _DropZeroBias(Rewrite[gs.Node]):
-    """Leave a zero bias out, whatever its shape: PyTorch's exporter gives Conv3d one of [M, N]."""
+    """Leave a zero bias out, whatever its shape: PyTorch's exporter gives Conv3d one of [M, N].
+
+    The input goes, not only its name: ONNX Runtime lays a convolution out in blocks (NCHWc) only
+    where there is no empty third input, and a network of 3x3 convolutions is twice as fast then.
+    """
 
     ops = frozenset({"Conv", "ConvTranspose", "Gemm"})
 
@@ -105,7 +108,8 @@ class _DropZeroBias(Rewrite[gs.Node]):
         return None if bias is None or bias.any() else node
 
     def rewrite(self, site: gs.Node, edit: Edit) -> None:
-        edit.set_input(site, 2, make_variable(""))
+        edit.remove(site)
+        edit.node(site.op, site.inputs[:2], site.outputs, site.attrs, at=site, domain=site.domain)
 
 
 def _returned_input(node: gs.Node, view: View) -> gs.Tensor | None:

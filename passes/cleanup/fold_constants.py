@@ -11,7 +11,6 @@ Values are computed on the reference runtime, many operators in one session.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,11 +19,9 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir import dtypes
-from ...ir.build import make_node, subgraphs_of
+from ...ir.build import subgraphs_of
 from ...ir.edit import Edit
 from ...ir.errors import ExecutionError
-from ...ir.infer import infer_types
 from ...ir.reference import evaluate
 from ...ir.uses import scopes
 from ...ir.variables import is_standard
@@ -32,7 +29,7 @@ from ...ir.view import View
 from ..context import Context
 from ..contract import Pass
 from ..driver import make_view
-from ..purity import is_pure
+from .evaluation import byte_size, infer_alone, may_fold, stand_in
 from .static_values import is_static, static_value
 
 Array = np.ndarray[Any, Any]
@@ -42,8 +39,6 @@ _DECIDES = (
     "runtimes, which reject code that only the other branch's rank allows"
 )
 
-# Folding these would undo a quantized model's point: weights stay int8 in the file.
-_KEPT = frozenset({"QuantizeLinear", "DequantizeLinear"})
 # What these compute follows from the types of their inputs, without their values.
 _ASKS_TYPES = frozenset({"Shape", "Size", "CastLike"})
 # Output size depends on values, but is never larger than the input's times its rank.
@@ -67,7 +62,7 @@ class FoldConstants(Pass):
         while True:
             edit = context.edit()
             for scope in scopes(graph):
-                if any(_may_fold(node, scope.opset) for node in scope.nodes):
+                if any(may_fold(node, scope.opset) for node in scope.nodes):
                     _Folder(scope, edit, context, self.size_limit).fold()
             edit.commit()
             # A folded shape may have made those static that these ask for.
@@ -112,7 +107,7 @@ class _Folder:
                 id(node) in taken
                 or id(node) in self._refused
                 or self._edit.uses.scope(node) is not self._scope
-                or not _may_fold(node, self._view.opset)
+                or not may_fold(node, self._view.opset)
             ):
                 continue
             value = self._static_value(node)
@@ -174,11 +169,8 @@ class _Folder:
     def _bytes_of_output(self, node: gs.Node, tensor: gs.Tensor, real: bool) -> int | None:
         found = self._view.type(tensor)
         if (found is None or not is_static(found.shape)) and real:
-            found = _infer_alone(self._scope, node, tensor)
-        if found is None or found.shape is None or not is_static(found.shape):
-            return None
-        count = math.prod(d for d in found.shape if isinstance(d, int))
-        return count * max(dtypes.bits(found.dtype) // 8, 1)
+            found = infer_alone(self._scope, node, tensor)
+        return byte_size(found)
 
     def _evaluate(self, group: Sequence[gs.Node]) -> list[gs.Node]:
         """Compute `group` in one session, or node by node where that fails; return who reads it."""
@@ -198,7 +190,7 @@ class _Folder:
             return []  # nobody reads any of it: dead code
         try:
             values = evaluate(
-                self._scope, [self._stand_in(node) for node in group], self._typed(wanted)
+                self._scope, [stand_in(node, self._view) for node in group], self._typed(wanted)
             )
         except ExecutionError as error:
             if len(group) == 1:
@@ -215,20 +207,13 @@ class _Folder:
         return readers
 
     def _evaluate_alone(self, node: gs.Node) -> list[gs.Node]:
-        if all(t.is_empty() or self._view.is_constant(t) for t in self._stand_in(node).inputs):
+        inputs = stand_in(node, self._view).inputs
+        if all(t.is_empty() or self._view.is_constant(t) for t in inputs):
             return self._evaluate([node])
         return []
 
     def _typed(self, tensors: Iterable[gs.Tensor]) -> list[gs.Tensor]:
         return [gs.Variable(t.name, self._view.dtype(t)) for t in tensors]
-
-    def _stand_in(self, node: gs.Node) -> gs.Node:
-        """Return what to evaluate for `node`: itself, or a Cast for a CastLike."""
-        if node.op != "CastLike":
-            return node
-        attrs = {**node.attrs, "to": dtypes.elem_type(self._view.dtype(node.inputs[1]))}
-        inputs, outputs = node.inputs[:1], list(node.outputs)
-        return make_node("Cast", node.name, attrs, inputs, outputs, None, link=False)
 
     def _materialize(
         self, tensor: gs.Tensor, value: Array, producer: gs.Node | None
@@ -282,26 +267,3 @@ def _deciders(scope: gs.Graph, view: View) -> list[gs.Node]:
             found.append(node)
             pending.extend(node.inputs)
     return found
-
-
-def _may_fold(node: gs.Node, opset: int) -> bool:
-    return (
-        is_standard(node)
-        and node.op not in _KEPT
-        and is_pure(node.op, opset)
-        and not subgraphs_of(node)
-    )
-
-
-def _infer_alone(scope: gs.Graph, node: gs.Node, tensor: gs.Tensor) -> Any:
-    """Infer the type of one output from the values of the node's inputs, all constants."""
-    alone = gs.Graph(opset=scope.opset, import_domains=scope.import_domains)
-    outputs = [gs.Variable(t.name) for t in node.outputs]
-    inputs = list(node.inputs)
-    alone.nodes = [
-        make_node(node.op, node.name, node.attrs, inputs, outputs, node.domain, link=False)
-    ]
-    types = infer_types(alone)
-    return next(
-        (types.of(o) for o in outputs if o.name == tensor.name and types.of(o) is not None), None
-    )

@@ -1,0 +1,125 @@
+"""Copying the body of an If or Loop to the place of the node that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...ir.build import make_variable, subgraphs_of
+from ...ir.clone import Copier
+from ...ir.edit import Edit
+from ...ir.uses import scopes
+from ...ir.variables import exotic_type, set_exotic_type
+from ...ir.view import View
+
+Tensors = Sequence[gs.Tensor]
+
+
+class Inliner:
+    """Copies bodies to the place of `at`, which the same edit has removed.
+
+    Everything a body declares gets a name that no scope uses; what it captures is read as it is.
+    Its constants are copied once for all copies. Sizes that `view` knows go with the copies, so
+    that later matches of the same pass may ask for them.
+    """
+
+    def __init__(self, at: gs.Node, edit: Edit, view: View) -> None:
+        self._at = at
+        self._edit = edit
+        self._view = view
+        self._constants: dict[int, gs.Tensor] = {}
+
+    def copy(self, body: gs.Graph, inputs: Tensors, targets: Tensors | None = None) -> Tensors:
+        """Copy the nodes of `body`, which reads `inputs`; return what it computes.
+
+        `targets`: tensors without a producer that the copies produce where the body itself
+        computes its output, each at most once.
+        """
+        given = {id(t): value for t, value in zip(body.inputs, inputs, strict=True)}
+        computed = {id(t) for node in body.nodes for t in node.outputs}
+        for output, target in zip(body.outputs, targets or (), strict=targets is not None):
+            if target.name and id(output) in computed:
+                given.setdefault(id(output), target)
+        copier = _BodyCopier(body, given, self._constants, self._edit, self._view)
+        for node in body.nodes:
+            made = self._edit.node(
+                node.op,
+                [copier.tensor(t) for t in node.inputs],
+                [copier.tensor(t) for t in node.outputs],
+                {name: copier.attribute(value) for name, value in node.attrs.items()},
+                at=self._at,
+                domain=node.domain,
+                copy_of=node,
+            )
+            for subgraph in subgraphs_of(made):
+                for scope in scopes(subgraph):
+                    self._edit.touched += scope.nodes
+        return [copier.tensor(t) for t in body.outputs]
+
+    def deliver(self, values: Tensors, targets: Tensors) -> None:
+        """Make every reader of `targets`, which have no producer, find `values` there."""
+        for value, target in zip(values, targets, strict=True):
+            if not target.name or value is target:
+                continue
+            if self._view.is_output(target):
+                self._edit.node("Identity", [value], [target], at=self._at)
+            else:
+                self._edit.replace(target, value)
+
+
+class _BodyCopier(Copier):
+    """Copies what a body declares under fresh names, and leaves what it captures as it is."""
+
+    def __init__(
+        self,
+        body: gs.Graph,
+        given: Mapping[int, gs.Tensor],
+        constants: dict[int, gs.Tensor],
+        edit: Edit,
+        view: View,
+    ) -> None:
+        super().__init__()
+        self._copies.update(given)
+        self._constants = constants
+        self._edit = edit
+        self._view = view
+        nested = [scope for node in body.nodes for g in subgraphs_of(node) for scope in scopes(g)]
+        self._ports = {id(t) for scope in nested for t in (*scope.inputs, *scope.outputs)}
+        made = (t for scope in (body, *nested) for node in scope.nodes for t in node.outputs)
+        self._own = {id(t) for scope in nested for t in scope.inputs} | {id(t) for t in made}
+
+    def tensor(self, original: gs.Tensor) -> gs.Tensor:
+        if not original.name:
+            return make_variable("")
+        found = self._copies.get(id(original)) or self._constants.get(id(original))
+        if found is not None:
+            return found
+        if isinstance(original, gs.Constant) and self._is_unread(original):
+            found = self._constants[id(original)] = self._constant(original)
+        elif id(original) in self._own:
+            found = self._copies[id(original)] = self._variable(original)
+        else:
+            found = original
+        return found
+
+    def _is_unread(self, constant: gs.Constant) -> bool:
+        """Say whether only the removed body read `constant`, so that it goes with the body."""
+        uses = self._edit.uses
+        shown = id(constant) in uses.interface_inputs or id(constant) in uses.pinned
+        return not shown and not uses.reads(constant)
+
+    def _constant(self, original: gs.Constant) -> gs.Constant:
+        copy = self._edit.constant(np.zeros(0, np.float32), original.name)
+        copy._values = original._values  # dense, sparse or lazy, and never copied
+        return copy
+
+    def _variable(self, original: gs.Tensor) -> gs.Variable:
+        copy = self._edit.variable(original.name, like=self._view.type(original))
+        if id(original) in self._ports:  # runtimes read the declared types of these
+            copy.dtype, copy.shape = original.dtype, original.shape
+        exotic = exotic_type(original)
+        if exotic is not None:
+            set_exotic_type(copy, exotic)
+        return copy
