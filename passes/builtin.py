@@ -12,8 +12,8 @@ from .cleanup.unroll_loops import UnrollLoops
 from .contract import Pass
 from .fusion.fold_batchnorm import FoldBatchnorm
 from .fusion.fuse_conv_activation import FuseConvActivation
-from .linear.merge_parallel_convolutions import MergeParallelConvolutions
 from .fusion.fuse_conv_pool import FuseConvPool
+from .linear.merge_parallel_convolutions import MergeParallelConvolutions
 
 PASSES: tuple[type[Pass], ...] = (
     EliminateCommonSubexpressions,
@@ -24,7 +24,7 @@ PASSES: tuple[type[Pass], ...] = (
     FoldConstants,
     FuseConvActivation,
     InlineConstantBranches,
-    MergeParallelConvolutions,
     FuseConvPool,
     UnrollLoops,
+    MergeParallelConvolutions,
 )

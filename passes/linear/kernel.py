@@ -90,12 +90,35 @@ class Kernel:
 
     def ungrouped(self) -> Kernel:
         """Return the same function with one group: a block diagonal weight."""
-        group, outs, ins = self.weight.shape[:3]
-        dense = np.zeros((1, group * outs, group * ins, *self.size))
-        for g in range(group):
-            rows, columns = slice(g * outs, (g + 1) * outs), slice(g * ins, (g + 1) * ins)
-            dense[0, rows, columns] = self.weight[g]
+        return self.regrouped(1)
+
+    def regrouped(self, group: int) -> Kernel:
+        """Return the same function with `group` groups, a divisor of those it has."""
+        blocks, outs, ins = self.weight.shape[:3]
+        each = blocks // group
+        dense = np.zeros((group, each * outs, each * ins, *self.size))
+        add_taps(dense, self, (0,) * len(self.size))
         return replace(self, weight=dense)
+
+
+def add_taps(total: Array, kernel: Kernel, at: tuple[int, ...]) -> None:
+    """Add the weights of `kernel` to `total`, [group, M/group, C/group, k...], in place.
+
+    Tap 0 of `kernel` comes to stand at `at`; the groups of `total` divide those of `kernel`.
+    """
+    group, (blocks, outs, ins) = len(total), kernel.weight.shape[:3]
+    each = blocks // group
+    taps = tuple(slice(start, start + k) for start, k in zip(at, kernel.size, strict=True))
+    split = kernel.weight.reshape(group, each, outs, ins, *kernel.size)
+    for i in range(each):
+        rows, columns = slice(i * outs, (i + 1) * outs), slice(i * ins, (i + 1) * ins)
+        total[(slice(None), rows, columns, *taps)] += split[:, i]
+
+
+def depthwise(scale: Array, size: tuple[int, ...]) -> Kernel:
+    """Return the kernel of sum over its taps of scale * x, channel by channel; scale [C]."""
+    ones = np.ones((len(scale), 1, 1, *size))
+    return Kernel(ones * _column(np.asarray(scale, np.float64), ones.ndim), None)
 
 
 def from_conv(weight: Array, bias: Array | None, group: int) -> Kernel:
