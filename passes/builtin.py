@@ -13,6 +13,9 @@ from .contract import Pass
 from .fusion.fold_batchnorm import FoldBatchnorm
 from .fusion.fuse_conv_activation import FuseConvActivation
 from .fusion.fuse_conv_pool import FuseConvPool
+from .fusion.fuse_squeeze_excite import FuseSqueezeExcite
+from .layout.eliminate_transposes import EliminateTransposes
+from .linear.fold_affine import FoldAffine
 from .linear.merge_parallel_convolutions import MergeParallelConvolutions
 
 PASSES: tuple[type[Pass], ...] = (
@@ -20,11 +23,14 @@ PASSES: tuple[type[Pass], ...] = (
     EliminateDeadCode,
     EliminateIdentities,
     EliminateSequences,
+    EliminateTransposes,
+    FoldAffine,
     FoldBatchnorm,
     FoldConstants,
     FuseConvActivation,
-    InlineConstantBranches,
     FuseConvPool,
-    UnrollLoops,
+    FuseSqueezeExcite,
+    InlineConstantBranches,
     MergeParallelConvolutions,
+    UnrollLoops,
 )

@@ -14,6 +14,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir import dtypes
 from ...ir.edit import Edit
+from ...ir.infer import TensorType
 from ...ir.variables import is_standard
 from ...ir.view import View
 from ..contract import need
@@ -116,7 +117,6 @@ def read_layer(node: gs.Node, view: View) -> Layer:
     )
     weight = need(view.constant(linear.inputs[1]), f"the weight of {linear.op} is not constant")
     need(dtypes.is_float(weight.dtype), f"the weight of {linear.op} is not a float")
-    rank = view.rank(linear.inputs[0])
     attrs = linear.attrs
     if linear.op in ("Conv", "ConvTranspose"):
         group = attrs.get("group", 1)
@@ -131,7 +131,7 @@ def read_layer(node: gs.Node, view: View) -> Layer:
             f"the bias of {linear.op} has shape {None if bias is None else list(bias.shape)}, not "
             f"[{outputs}]",
         )
-        return Layer(linear, None, weight, bias, outputs, inputs, rank)
+        return Layer(linear, None, weight, bias, outputs, inputs, weight.ndim)
     need(weight.ndim == 2, f"the weight of {linear.op} is no matrix")
     if linear.op == "Gemm":
         need(view.opset >= 7, "Gemm broadcasts its bias only from opset 7 on")
@@ -141,10 +141,12 @@ def read_layer(node: gs.Node, view: View) -> Layer:
     transposed = bool(attrs.get("transB", 0))
     inputs, outputs = weight.shape[::-1] if transposed else weight.shape
     need(
-        bias is None or (bias.size in (1, outputs) and bias.shape[-1:] in ((), (1,), (outputs,))),
+        bias is None or bias.size == 1 or bias.size == outputs == bias.shape[-1],
         f"the bias of {linear.op} differs from row to row",
     )
+    rank = 2 if linear.op == "Gemm" else view.rank(linear.inputs[0])
     if bias is not None:
+        need(bias.ndim <= (rank or 1), f"the bias of {linear.op} has more axes than its result")
         bias = np.broadcast_to(bias.reshape(-1), (outputs,))
     return Layer(linear, added, weight, bias, outputs, inputs, rank)
 
@@ -157,12 +159,14 @@ def write_layer(
     source: gs.Tensor | None = None,
     result: gs.Tensor | None = None,
     attrs: dict[str, Any] | None = None,
+    like: TensorType | None = None,
 ) -> None:
     """Replace `layer` by the same operator with the weights of `kernel`, in the weights' type.
 
     `source`, `result` and `attrs` are the tensors and attributes of the new node where they
     differ; whatever produced `result` must have been removed. A Gemm loses alpha and beta, which
     `Layer.kernel` has multiplied in; a MatMul of matrices becomes a Gemm where a bias appears.
+    `like` is the type of the result, for what a MatMul gives before its bias is added.
     """
     result = layer.result if result is None else result
     source = layer.source if source is None else source
@@ -194,7 +198,7 @@ def write_layer(
         return
     bias = edit.constant(stored(kernel.bias, dtype), f"{name}_bias")
     if op == "MatMul":
-        product = edit.variable(f"{result.name}_product")
+        product = edit.variable(f"{result.name}_product", like)
         edit.node(op, inputs, [product], new, at=layer.node)
         edit.node("Add", [product, bias], [result], at=layer.node)
         return

@@ -333,9 +333,9 @@ def _mutants():
 @pytest.mark.parametrize("verify", ["each", "end"])
 def test_verification_kills_mutants(monkeypatch, mutant, verify, tmp_path):
     from planish.ir.errors import VerificationError
-    from planish.passes.fusion import fold_batchnorm
+    from planish.passes.linear import affine as module
 
-    monkeypatch.setattr(fold_batchnorm, "affine", mutant(fold_batchnorm.affine))
+    monkeypatch.setattr(module, "batchnorm_affine", mutant(module.batchnorm_affine))
     with pytest.raises(VerificationError, match="fold-batchnorm"):
         planish.Pipeline.parse("fold-batchnorm").run(
             planish.load(conv_batchnorm()), verify=verify, reproducer=tmp_path

@@ -1,4 +1,4 @@
-"""The algebra of folding, in numpy against PyTorch and scipy-free formulas; no graphs."""
+"""The algebra of affine maps and kernels, in numpy against PyTorch; no graphs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-from planish.passes.fusion.batchnorm import affine, fold_conv, fold_conv_transpose, fold_gemm
+from planish.passes.linear.affine import batchnorm_affine
+from planish.passes.linear.kernel import (
+    from_conv,
+    from_conv_transpose,
+    from_matrix,
+    to_conv,
+    to_conv_transpose,
+    to_matrix,
+)
 
 CHANNELS = 6
 
@@ -32,7 +40,7 @@ def weights(*shape):
 
 
 def test_affine_is_batchnorm(statistics):
-    s, t = affine(*statistics)
+    s, t = batchnorm_affine(*statistics)
     y = torch.from_numpy(weights(5, CHANNELS))
     expected = batchnorm(y, statistics).numpy()
     np.testing.assert_allclose(y.numpy() * s + t, expected, rtol=1e-12)
@@ -48,7 +56,8 @@ def test_conv(statistics, group, with_bias, rank):
     expected = batchnorm(
         convolve(x, torch.from_numpy(w), _tensor(b), groups=group), statistics
     ).numpy()
-    folded = fold_conv(w, b, *affine(*statistics))
+    kernel = from_conv(w, b, group).then_affine(*batchnorm_affine(*statistics))
+    folded = to_conv(kernel), kernel.bias
     found = convolve(x, *(torch.from_numpy(a) for a in folded), groups=group).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
@@ -62,7 +71,8 @@ def test_conv_transpose(statistics, group, with_bias):
     expected = batchnorm(
         functional.conv_transpose2d(x, torch.from_numpy(w), _tensor(b), **arguments), statistics
     ).numpy()
-    folded = fold_conv_transpose(w, b, *affine(*statistics), group)
+    kernel = from_conv_transpose(w, b, group).then_affine(*batchnorm_affine(*statistics))
+    folded = to_conv_transpose(kernel), kernel.bias
     found = functional.conv_transpose2d(
         x, *(torch.from_numpy(a) for a in folded), **arguments
     ).numpy()
@@ -70,17 +80,33 @@ def test_conv_transpose(statistics, group, with_bias):
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize("shape", [None, (), (1,), (CHANNELS,), (1, CHANNELS)])
-def test_gemm(statistics, transposed, shape):
+@pytest.mark.parametrize("shape", [None, (CHANNELS,), (1, CHANNELS)])
+def test_matrix(statistics, transposed, shape):
     a, b = weights(3, 4), weights(4, CHANNELS)
     c = None if shape is None else weights(*shape)
-    expected = batchnorm(
-        torch.from_numpy(0.5 * a @ b + (0 if c is None else 3.0 * c)), statistics
-    ).numpy()
-    stored = np.ascontiguousarray(b.T) if transposed else b
-    weight, bias = fold_gemm(stored, c, *affine(*statistics), transposed=transposed, beta=3.0)
-    found = 0.5 * a @ (weight.T if transposed else weight) + bias
+    expected = batchnorm(torch.from_numpy(a @ b + (0 if c is None else c)), statistics).numpy()
+    kernel = from_matrix(b.T if transposed else b, c, transposed=transposed)
+    kernel = kernel.then_affine(*batchnorm_affine(*statistics))
+    weight = to_matrix(kernel, transposed=transposed)
+    found = a @ (weight.T if transposed else weight) + kernel.bias
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("group", [1, 2, 3])
+def test_affine_before_conv(statistics, group, with_bias):
+    """W * (s x + t) = (W s) x + W * t, where every position sees every tap."""
+    s, t = batchnorm_affine(*statistics)
+    x = torch.from_numpy(weights(2, CHANNELS, 5, 4))
+    w, b = weights(6, CHANNELS // group, 3, 2), weights(6) if with_bias else None
+    expected = functional.conv2d(
+        batchnorm(x, statistics), torch.from_numpy(w), _tensor(b), groups=group
+    ).numpy()
+    kernel = from_conv(w, b, group)
+    bias = kernel.full_bias() + kernel.of_constant(t)
+    pushed = to_conv(kernel.after_scale(s))
+    found = functional.conv2d(x, *(torch.from_numpy(a) for a in (pushed, bias)), groups=group)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9, atol=1e-9)
 
 
 def _tensor(array):
