@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 from .clone import clone_function
 from .errors import GraphError
 from .to_proto import opset_imports
-from .variables import FUSED_DOMAIN
+from .variables import FUSED_DOMAIN, STANDARD_DOMAINS
 
 
 def ensure_function(graph: gs.Graph, function: gs.Function) -> None:
@@ -41,7 +41,8 @@ def _body(function: gs.Function) -> list[tuple[Any, ...]]:
 def inline_fused(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return `model` with every fused operator replaced by its body and the domain gone.
 
-    Functions of other domains stay. Uses ONNX's own inliner.
+    Functions of other domains stay. Uses ONNX's own inliner, which leaves an absent argument as an
+    empty input at the end; ONNX Runtime lays a convolution out in blocks only without that one.
     """
     fused = [(f.domain, f.name) for f in model.functions if f.domain == FUSED_DOMAIN]
     if not fused:
@@ -50,4 +51,15 @@ def inline_fused(model: onnx.ModelProto) -> onnx.ModelProto:
     kept = [entry for entry in inlined.opset_import if entry.domain != FUSED_DOMAIN]
     del inlined.opset_import[:]
     inlined.opset_import.extend(kept)
+    _drop_absent_inputs(inlined.graph)
     return inlined
+
+
+def _drop_absent_inputs(graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        if node.domain in STANDARD_DOMAINS:
+            while node.input and not node.input[-1]:
+                node.input.pop()
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _drop_absent_inputs(attribute.g)
