@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
@@ -147,14 +148,19 @@ class Body:
         tensors = [self.tensor(name) for name in inputs]
         self.nodes.append(gs.Node(op, op, given, tensors, [self.tensor(output)]))
 
+    def constant(self, name: str, values: list[int]) -> str:
+        """Append a constant of int64 and return its name."""
+        self._tensors[name] = gs.Constant(name, np.array(values, np.int64))
+        return name
+
     def activate(self, activation: Activation, x: str, output: str, prefix: str) -> None:
         """Append `activation` of `x`."""
-        names = {"x": x, "y": output}
+        names = {"x": x, "y": output} | {name: name for name in activation.operands}
         for index, step in enumerate(activation.steps):
             self.step(
                 step.op,
-                [names.get(name, name) for name in step.inputs],
-                names.get(step.output, step.output),
+                [names.get(name, prefix + name) for name in step.inputs],
+                names.get(step.output, prefix + step.output),
                 [(name, type(value)) for name, value in activation.defaults] if not index else (),
                 prefix=prefix,
                 attrs=dict(step.attrs),
