@@ -1,0 +1,115 @@
+"""Rewrites of a Transpose alone: two in a row, one that only Shape reads, one that moves nothing.
+
+transpose(transpose(x, p), q) = transpose(x, p q)
+shape(transpose(x, p)) = shape(x)[p]
+transpose(x, p) = reshape(x, ...)   where p moves axes of size one alone
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...ir.edit import Edit
+from ...ir.infer import Shape, TensorType
+from ...ir.variables import is_standard
+from ...ir.view import View
+from ..contract import Rewrite
+from .permutation import Order, after, is_identity, moves_only_ones, perm_of
+from .relayout import write_shape
+
+
+@dataclass(frozen=True)
+class _Site:
+    node: gs.Node
+    source: gs.Tensor
+    perm: Order
+    inner: gs.Node | None  # goes where nothing else reads it
+    shapes: tuple[gs.Node, ...]
+    like: TensorType | None
+
+
+class MergeTransposes(Rewrite[_Site]):
+    """Merge a Transpose with the one before it; leave one out that moves nothing, or that only
+    Shape operators read.
+    """
+
+    ops = frozenset({"Transpose"})
+
+    def match(self, node: gs.Node, view: View) -> _Site | None:
+        """Return what `node` can be replaced by."""
+        perm = perm_of(node, view)
+        if perm is None:
+            return None
+        source, result = node.inputs[0], node.outputs[0]
+        inner = view.producer(source)
+        first = perm_of(inner, view)
+        if inner is not None and first is not None:
+            merged = after(first, perm)
+            alone = view.read_only_by(source, node)
+            like = view.type(result)
+            return _Site(node, inner.inputs[0], merged, inner if alone else None, (), like)
+        if is_identity(perm):
+            return None if view.is_output(result) else _Site(node, source, perm, None, (), None)
+        readers = view.readers(result)
+        shapes = tuple(r for r in readers if r.op == "Shape" and is_standard(r))
+        same_scope = all(view.producer(r.outputs[0]) is r for r in shapes)
+        if shapes and len(shapes) == len(readers) and same_scope and not view.is_output(result):
+            return _Site(node, source, perm, None, shapes, None)
+        return None
+
+    def rewrite(self, site: _Site, edit: Edit) -> None:
+        """Replace the node."""
+        result = site.node.outputs[0]
+        edit.remove(site.node)
+        for shape in site.shapes:
+            edit.remove(shape)
+            write_shape(site.source, site.perm, shape, edit)
+        if site.inner is not None:
+            edit.remove(site.inner)
+        if site.shapes:
+            return
+        if not is_identity(site.perm):
+            edit.node("Transpose", [site.source], [result], {"perm": list(site.perm)}, at=site.node)
+        elif id(result) in edit.uses.pinned:
+            edit.node("Identity", [site.source], [result], at=site.node)
+        else:
+            edit.replace(result, site.source)
+
+
+class ReshapeInstead(Rewrite[tuple[gs.Node, list[int]]]):
+    """Make a Transpose that moves only axes of size one a Reshape, which copies nothing."""
+
+    ops = frozenset({"Transpose"})
+
+    def match(self, node: gs.Node, view: View) -> tuple[gs.Node, list[int]] | None:
+        """Return the shape to ask for, with at most one unknown size."""
+        perm = perm_of(node, view)
+        shape = view.shape(node.inputs[0])
+        if perm is None or shape is None or view.opset < 5 or is_identity(perm):
+            return None
+        if not moves_only_ones(shape, perm):
+            return None
+        target = _target(shape, perm)
+        return None if target is None else (node, target)
+
+    def rewrite(self, site: tuple[gs.Node, list[int]], edit: Edit) -> None:
+        """Replace the node."""
+        node, target = site
+        edit.remove(node)
+        shape = edit.constant(np.array(target, np.int64), f"{node.outputs[0].name}_shape")
+        edit.node("Reshape", [node.inputs[0], shape], list(node.outputs), at=node)
+
+
+def _target(shape: Shape, perm: Order) -> list[int] | None:
+    """Return the target of a Reshape: 0 copies the size at the same place, -1 is what is left."""
+    target: list[int] = []
+    for place, axis in enumerate(perm):
+        size = shape[axis]
+        if isinstance(size, int) and size:
+            target.append(size)
+        else:
+            target.append(0 if axis == place else -1)
+    return target if target.count(-1) <= 1 and 0 not in shape else None
