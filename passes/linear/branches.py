@@ -15,13 +15,13 @@ from ...ir.variables import is_standard
 from ...ir.view import View
 from ..contract import DeclinedError, need
 from ..fusion.windows import explicit_window
-from .affine import inference_affine
+from .affine import AFFINE_OPS, read_affine
 from .kernel import Array, Kernel, add_taps, depthwise
-from .layer import Layer, channel_vector, read_layer
+from .layer import Layer, read_layer
 from .window import Window, cover, place
 
 # Operators that map channel c of the source to channel c of the result, linearly.
-_CHANNELWISE = frozenset({"BatchNormalization", "Mul", "Div", "AveragePool"})
+_CHANNELWISE = AFFINE_OPS | {"AveragePool"}
 _LONGEST_CHAIN = 4
 
 
@@ -75,9 +75,7 @@ def layer_branch(node: gs.Node, view: View) -> Branch:
     return Branch((node,), None, layer)
 
 
-def channelwise_branch(
-    steps: Sequence[tuple[gs.Node, gs.Tensor]], like: Branch, view: View
-) -> Branch:
+def channelwise_branch(steps: Sequence[gs.Node], like: Branch, view: View) -> Branch:
     """Read `steps` (see `steps_from`) as a branch beside `like`; declines where they cannot be."""
     layer = like.layer
     assert layer is not None
@@ -89,25 +87,26 @@ def channelwise_branch(
     window = None if like.window is None else Window.point(len(like.window.kernel))
     rank = layer.rank if window is None else layer.weight.ndim
     kernel = depthwise(np.ones(channels), () if window is None else window.kernel)
-    for node, other in steps:
+    for node in steps:
         if node.op == "AveragePool":
-            need(window is not None and node is steps[0][0], "a pool of a scaled input")
+            need(window is not None and node is steps[0], "a pool of a scaled input")
             window, kernel = _pool(node, channels, view)
             continue
-        scale, shift = _affine(node, other, rank, layer.axis, channels, view)
-        kernel = kernel.then_affine(scale, shift)
-    return Branch(tuple(node for node, _ in steps[::-1]), window, None, kernel)
+        affine = need(read_affine(node, view), f"the branch's {node.op} is no map by channel")
+        factors = affine.on_channels(rank, layer.axis, channels)
+        kernel = kernel.then_affine(*need(factors, f"the branch's {node.op} is no map by channel"))
+    return Branch(tuple(steps[::-1]), window, None, kernel)
 
 
 def steps_from(
     sources: Container[int], tensor: gs.Tensor, view: View
-) -> tuple[gs.Tensor, tuple[tuple[gs.Node, gs.Tensor], ...]] | None:
+) -> tuple[gs.Tensor, tuple[gs.Node, ...]] | None:
     """Find one of `sources` (by id) of which `tensor` is a map by channel.
 
-    Returns it with the operators from there to `tensor`, each with its operand that is not the
-    data; every one of them is read by the next alone. None where there is no such source.
+    Returns it with the operators from there to `tensor`, each of them read by the next alone; None
+    where there is no such source.
     """
-    steps: list[tuple[gs.Node, gs.Tensor]] = []
+    steps: list[gs.Node] = []
     while id(tensor) not in sources:
         node = view.producer(tensor)
         if (
@@ -118,25 +117,13 @@ def steps_from(
             or view.only_reader(tensor) is None
         ):
             return None
-        data = int(node.op == "Mul" and view.is_constant(node.inputs[0]))
-        other = node.inputs[0 if node.op == "AveragePool" else 1 - data]
-        steps.append((node, other))
-        tensor = node.inputs[data]
+        steps.append(node)
+        tensor = node.inputs[_data_position(node, view)]
     return tensor, tuple(steps[::-1])
 
 
-def _affine(
-    node: gs.Node, other: gs.Tensor, rank: int | None, axis: int, channels: int, view: View
-) -> tuple[Array, Array | None]:
-    if node.op == "BatchNormalization":
-        need(axis == 1 or rank == 2, "its channels are not those of the BatchNormalization")
-        return inference_affine(node, view)
-    values = need(view.constant(other), f"the factor of {node.op} is not constant")
-    factor = need(
-        channel_vector(values, rank, axis, channels), f"the factor of {node.op} is not by channel"
-    )
-    with np.errstate(divide="ignore"):
-        return (1 / factor if node.op == "Div" else factor), None
+def _data_position(node: gs.Node, view: View) -> int:
+    return int(len(node.inputs) == 2 and view.is_constant(node.inputs[0]))
 
 
 def _pool(node: gs.Node, channels: int, view: View) -> tuple[Window, Kernel]:

@@ -129,7 +129,7 @@ class _Group:
     """What a sum adds up that is linear in one tensor."""
 
     layers: list[gs.Node]
-    maps: list[tuple[tuple[gs.Node, gs.Tensor], ...]]
+    maps: list[tuple[gs.Node, ...]]
 
     def merged(self, view: View) -> list[Merged]:
         """Return the branches put together; declines where no two can be."""
