@@ -146,7 +146,9 @@ class Body:
             given[name] = _reference(prefix + name, kind)
             self.attributes.append(prefix + name)
         tensors = [self.tensor(name) for name in inputs]
-        self.nodes.append(gs.Node(op, op, given, tensors, [self.tensor(output)]))
+        same = sum(node.op == op for node in self.nodes)
+        name = f"{op}_{same}" if same else op  # ONNX Runtime wants names unique once inlined
+        self.nodes.append(gs.Node(op, name, given, tensors, [self.tensor(output)]))
 
     def constant(self, name: str, values: list[int]) -> str:
         """Append a constant of int64 and return its name."""
