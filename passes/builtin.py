@@ -15,8 +15,10 @@ from .fusion.fuse_conv_activation import FuseConvActivation
 from .fusion.fuse_conv_pool import FuseConvPool
 from .fusion.fuse_squeeze_excite import FuseSqueezeExcite
 from .layout.eliminate_transposes import EliminateTransposes
+from .layout.simplify_reshapes import SimplifyReshapes
 from .linear.fold_affine import FoldAffine
 from .linear.merge_parallel_convolutions import MergeParallelConvolutions
+from .linear.push_affine import PushAffine
 
 PASSES: tuple[type[Pass], ...] = (
     EliminateCommonSubexpressions,
@@ -32,5 +34,7 @@ PASSES: tuple[type[Pass], ...] = (
     FuseSqueezeExcite,
     InlineConstantBranches,
     MergeParallelConvolutions,
+    PushAffine,
+    SimplifyReshapes,
     UnrollLoops,
 )

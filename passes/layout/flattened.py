@@ -1,6 +1,7 @@
 """A Reshape to a matrix that only linear layers read works in any layout: their rows move along.
 
 flatten(transpose(x, p)) W = flatten(x) W'   with W' the rows of W, permuted, if p keeps axis 0
+flatten(transpose(x, p)) = flatten(x)        if p moves axes of size one alone
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir.variables import is_standard
 from ...ir.view import View
-from .permutation import Order
+from .permutation import Order, moves_only_ones
 from .ports import Change, Ports
 
 _MOST_READERS = 4
@@ -21,28 +22,34 @@ _MOST_READERS = 4
 def flattened(node: gs.Node, view: View) -> Ports | None:
     """Return the ports of a Flatten or Reshape from [N, ...] to [N, K] before constant weights."""
     shape, result = view.shape(node.inputs[0]), view.rank(node.outputs[0])
-    if shape is None or len(shape) < 3 or result != 2 or view.is_output(node.outputs[0]):
+    if shape is None or len(shape) < 3 or result != 2:
         return None
     sizes = [size for size in shape[1:] if isinstance(size, int)]
     rows = math.prod(sizes)
     if len(sizes) != len(shape) - 1 or not _is_flatten(node, view, rows):
         return None
-    readers = view.readers(node.outputs[0])
-    if not readers or len(readers) > _MOST_READERS:
-        return None
-    if not all(_is_layer(reader, node.outputs[0], rows, view) for reader in readers):
-        return None
+    layers = _layers(node.outputs[0], rows, view)
 
     def rebuild(order: Order) -> Change | None:
         if order[0] != 0:
             return None
+        if moves_only_ones(shape, order):
+            return Change()
+        if not layers:
+            return None
         moved = [axis - 1 for axis in order[1:]]
-        rows_now = np.arange(rows).reshape(sizes).transpose(moved).reshape(-1)
-        return Change(
-            weights=tuple((r, 1, int(r.attrs.get("transB", 0)), rows_now) for r in readers)
-        )
+        now = np.arange(rows).reshape(sizes).transpose(moved).reshape(-1)
+        return Change(weights=tuple((r, 1, int(r.attrs.get("transB", 0)), now) for r in layers))
 
     return Ports(len(shape), {0: tuple(range(len(shape)))}, {0: ()}, rebuild)
+
+
+def _layers(flat: gs.Tensor, rows: int, view: View) -> list[gs.Node]:
+    """Return the readers of `flat` if they are linear layers of constant weight, else none."""
+    readers = view.readers(flat)
+    if view.is_output(flat) or len(readers) > _MOST_READERS:
+        return []
+    return readers if all(_is_layer(reader, flat, rows, view) for reader in readers) else []
 
 
 def _is_flatten(node: gs.Node, view: View, rows: int) -> bool:
@@ -61,14 +68,9 @@ def _is_flatten(node: gs.Node, view: View, rows: int) -> bool:
 def _is_layer(reader: gs.Node, x: gs.Tensor, rows: int, view: View) -> bool:
     if reader.op not in ("Gemm", "MatMul") or not is_standard(reader) or reader.inputs[0] is not x:
         return False
-    if view.scope is not view_scope(reader, view) or reader.attrs.get("transA", 0):
-        return False
+    if view.producer(reader.outputs[0]) is not reader or reader.attrs.get("transA", 0):
+        return False  # in a body inside this graph, or reading columns
     weight = view.constant(reader.inputs[1])
     if weight is None or weight.ndim != 2 or any(t is x for t in reader.inputs[1:]):
         return False
     return bool(weight.shape[1 if reader.attrs.get("transB", 0) else 0] == rows)
-
-
-def view_scope(node: gs.Node, view: View) -> gs.Graph | None:
-    """Return the view's graph if it holds `node`."""
-    return view.scope if view.producer(node.outputs[0]) is node else None

@@ -92,7 +92,7 @@ class Region:
         )
 
     def price(self, value: gs.Tensor, order: Order) -> int:
-        """Return what a Transpose of `value` by `order` costs; of axes of size one, next to nothing."""
+        """Return what a Transpose costs; next to nothing where only axes of size one move."""
         if moves_only_ones(self.view.shape(value), order):
             return 1
         return self._size(value) * _BYTE + 1

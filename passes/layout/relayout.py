@@ -125,10 +125,10 @@ class _Relayout:
             inputs[position] = self._edit.constant(values, f"{name}_permuted")
         outputs = [self._other.get(id(t), t) if t.name else t for t in node.outputs]
         self._edit.node(node.op, inputs, outputs, {**node.attrs, **change.attrs}, at=node)
-        for reader, position, axis, order in change.weights:
+        for reader, position, axis, rows in change.weights:
             weight = self._view.constant(reader.inputs[position])
             assert weight is not None
-            values = np.ascontiguousarray(np.take(weight, order, axis=axis))
+            values = np.ascontiguousarray(np.take(weight, rows, axis=axis))
             name = f"{reader.inputs[position].name}_permuted"
             self._edit.set_input(reader, position, self._edit.constant(values, name))
 
