@@ -27,6 +27,8 @@ Array = np.ndarray[Any, Any]
 ELEMENTWISE_OPS = frozenset({"Mul", "Div", "Add", "Sub", "Neg"})
 AFFINE_OPS = ELEMENTWISE_OPS | {"BatchNormalization"}
 
+# No channel vector is longer; larger constants are maps, and not worth reading.
+_MOST_VALUES = 1 << 16
 # A sum loses this factor of the type's precision: of 2**-24 (float32) and 2**-11 (float16).
 _MOST_OFFSET = 64.0
 _MOST_OFFSET_HALF = 4.0
@@ -124,7 +126,9 @@ def read_affine(node: gs.Node, view: View) -> Affine | None:
         values = view.constant(node.inputs[position])
         if values is None or view.is_constant(node.inputs[1 - position]):
             continue
-        if not dtypes.is_float(values.dtype) or (node.op == "Div" and position == 0):
+        if values.size > _MOST_VALUES or not dtypes.is_float(values.dtype):
+            return None
+        if node.op == "Div" and position == 0:
             return None
         scale, shift = _elementwise(node.op, position, np.asarray(values, np.float64))
         return Affine(node, node.inputs[1 - position], scale, shift)
