@@ -94,7 +94,8 @@ def channelwise_branch(steps: Sequence[gs.Node], like: Branch, view: View) -> Br
             continue
         affine = need(read_affine(node, view), f"the branch's {node.op} is no map by channel")
         factors = affine.on_channels(rank, layer.axis, channels)
-        kernel = kernel.then_affine(*need(factors, f"the branch's {node.op} is no map by channel"))
+        scale, shift = need(factors, f"the branch's {node.op} is no map by channel")
+        kernel = kernel.then_affine(scale, shift if shift.any() else None)
     return Branch(tuple(steps[::-1]), window, None, kernel)
 
 

@@ -89,14 +89,14 @@ def _cover_axis(windows: Sequence[Window], axis: int, size: Dim) -> tuple[int, i
         "the branches' taps do not lie on one grid",
     )
     # The number of outputs is (size + slack) // stride + 1.
-    slacks = [w.ends[axis] - end for w, end in zip(windows, last, strict=True)]
+    slacks = [w.ends[axis] - end - 1 for w, end in zip(windows, last, strict=True)]
     stride = windows[0].strides[axis]
     same = len(set(slacks)) == 1 or (
         isinstance(size, int) and len({(size + slack) // stride for slack in slacks}) == 1
     )
     need(same, "the branches' results differ in size, or may for some input")
     # Taking the largest leaves no pad below zero.
-    return (high - low) // dilation + 1, dilation, -low, max(slacks) + high
+    return (high - low) // dilation + 1, dilation, -low, max(slacks) + high + 1
 
 
 def place(window: Window, within: Window) -> tuple[int, ...]:

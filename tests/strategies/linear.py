@@ -1,0 +1,112 @@
+"""Steps with parallel, sibling and consecutive linear operators: what linear algebra can merge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+
+from .basic import batchnorm
+from .network import Network, Step
+
+
+def _branch(
+    net: Network,
+    x: str,
+    out: int,
+    kernel: Sequence[int],
+    *,
+    group: int = 1,
+    strides: Sequence[int] | None = None,
+    dilation: int = 1,
+    pads: Sequence[int] | None = None,
+) -> str:
+    """Add a convolution, by default one that keeps the size of its input."""
+    n, channels, *sizes = net.shapes[x]
+    rank = len(sizes)
+    strides = list(strides or [1] * rank)
+    if pads is None:
+        pads = [dilation * (k - 1) // 2 for k in (*kernel, *kernel)]
+    fan = channels // group * math.prod(kernel)
+    inputs = [x, net.weight(net.normal(out, channels // group, *kernel, scale=fan**-0.5))]
+    if net.draw(st.booleans()):
+        inputs.append(net.weight(net.normal(out), "b"))
+    result = [
+        (size + pads[i] + pads[i + rank] - dilation * (kernel[i] - 1) - 1) // strides[i] + 1
+        for i, size in enumerate(sizes)
+    ]
+    attrs: dict[str, Any] = {"strides": strides, "dilations": [dilation] * rank, "pads": pads}
+    return net.add("Conv", inputs, (n, out, *result), group=group, **attrs)
+
+
+def _parallel_convolutions(net: Network) -> str:
+    """Two to four convolutions of one tensor, some with BN, and often the tensor itself, added."""
+    x = net.tensor()
+    channels, rank = net.shapes[x][1], len(net.shapes[x]) - 2
+    out = net.pick(channels, channels, net.draw(st.integers(1, 4)))
+    dilation = net.pick(1, 1, 2)
+    strides = [net.draw(st.integers(1, 2)) for _ in range(rank)]
+    if net.draw(st.booleans()):
+        strides = [1] * rank
+    group = net.pick(*[g for g in range(1, channels + 1) if channels % g == out % g == 0])
+    branches = []
+    for _ in range(net.draw(st.integers(1, 3))):
+        kernel = [net.pick(1, 3) for _ in range(rank)]
+        branch = _branch(
+            net, x, out, kernel, group=net.pick(1, group), strides=strides, dilation=dilation
+        )
+        branches.append(batchnorm(net, branch) if net.draw(st.integers(0, 3)) == 0 else branch)
+    if net.shapes[branches[0]] == net.shapes[x]:
+        match net.pick("none", "identity", "batchnorm", "scale", "pool"):
+            case "identity":
+                branches.append(x)
+            case "batchnorm":
+                branches.append(batchnorm(net, x))
+            case "scale":
+                scale = net.weight(net.normal(channels, *[1] * rank))
+                branches.append(net.add("Mul", [scale, x], net.shapes[x]))
+            case "pool":
+                pool = {"kernel_shape": [3] * rank, "pads": [1] * 2 * rank}
+                counted = net.draw(st.integers(0, 1))
+                branches.append(
+                    net.add("AveragePool", [x], net.shapes[x], count_include_pad=counted, **pool)
+                )
+    if net.draw(st.integers(0, 3)) == 0:
+        branches.append(net.weight(net.normal(out, *[1] * rank)))
+    return _added(net, branches)
+
+
+def _added(net: Network, branches: list[str]) -> str:
+    shape = net.shapes[branches[0]]
+    branches = list(net.draw(st.permutations(branches)))
+    if net.draw(st.booleans()):
+        return net.add("Sum", branches, shape)
+    while len(branches) > 1:
+        at = net.draw(st.integers(0, len(branches) - 2))
+        pair = branches[at : at + 2]
+        known = [net.shapes[name] for name in pair if name in net.shapes]
+        branches[at : at + 2] = [net.add("Add", pair, known[0] if known else shape)]
+    return branches[0]
+
+
+def _parallel_products(net: Network) -> str:
+    """x @ a + x @ b, as MatMul over the last axis."""
+    x = net.tensor()
+    size = net.shapes[x][-1]
+    out = net.pick(size, 3)
+    shape = (*net.shapes[x][:-1], out)
+    products = [
+        net.add("MatMul", [x, net.weight(net.normal(size, out, scale=size**-0.5))], shape)
+        for _ in range(2)
+    ]
+    if out == size and net.draw(st.booleans()):
+        products.append(x)
+    if net.draw(st.booleans()):
+        products.append(net.weight(net.normal(out)))
+    return _added(net, products)
+
+
+PARALLEL: tuple[Step, ...] = (_parallel_convolutions, _parallel_convolutions, _parallel_products)
+STEPS: tuple[Step, ...] = PARALLEL
