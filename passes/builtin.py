@@ -17,7 +17,10 @@ from .fusion.fuse_squeeze_excite import FuseSqueezeExcite
 from .layout.eliminate_transposes import EliminateTransposes
 from .layout.simplify_reshapes import SimplifyReshapes
 from .linear.fold_affine import FoldAffine
+from .linear.fold_pad import FoldPad
+from .linear.lower_batchnorm import LowerBatchnorm
 from .linear.merge_parallel_convolutions import MergeParallelConvolutions
+from .linear.pool_before_pointwise import PoolBeforePointwise
 from .linear.push_affine import PushAffine
 
 PASSES: tuple[type[Pass], ...] = (
@@ -29,11 +32,14 @@ PASSES: tuple[type[Pass], ...] = (
     FoldAffine,
     FoldBatchnorm,
     FoldConstants,
+    FoldPad,
     FuseConvActivation,
     FuseConvPool,
     FuseSqueezeExcite,
     InlineConstantBranches,
+    LowerBatchnorm,
     MergeParallelConvolutions,
+    PoolBeforePointwise,
     PushAffine,
     SimplifyReshapes,
     UnrollLoops,

@@ -1,0 +1,149 @@
+"""Fold an explicit Pad into the convolutions and pools that read it.
+
+    Conv_p(Pad_q(x)) = Conv_(p+q)(x)                  where q adds zeros
+    AveragePool_p(Pad_q(x)) = AveragePool_(p+q)(x)    where q adds zeros and the mean counts pads
+    MaxPool_p(Pad_q(x)) = MaxPool_(p+q)(x)            where q adds -inf, or zeros and x >= 0
+    Pad_p(Pad_q(x)) = Pad_(p+q)(x)                    where both add the same value
+
+A window that reads x at all has its maximum there, so zeros beside values that are not negative
+count for nothing, as the -inf that MaxPool itself pads with does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...ir.edit import Edit
+from ...ir.variables import is_standard
+from ...ir.view import View
+from ..contract import Rewrite, RewritePass, need
+from ..fusion.windows import explicit_window
+from .padding import Padding, read_padding
+from .ranges import is_nonnegative
+
+_ABSORBING = frozenset({"Conv", "AveragePool", "MaxPool", "Pad"})
+
+
+@dataclass(frozen=True)
+class FoldPad(RewritePass):
+    """Fold an explicit Pad into the Conv, AveragePool, MaxPool or Pad that reads it.
+
+    All readers must take it in: otherwise the Pad stays, and its copies would only add work.
+    """
+
+    name: ClassVar[str] = "fold-pad"
+
+    def rewrites(self) -> Sequence[Rewrite[Any]]:
+        """Return the one rewrite of this pass."""
+        return (_FoldPad(),)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    node: gs.Node
+    attrs: dict[str, Any]
+    pads: tuple[int, ...] | None = None  # of a Pad, whose pads are an input from opset 11 on
+
+
+@dataclass(frozen=True)
+class _Site:
+    padding: Padding
+    readers: tuple[_Reader, ...]
+
+
+class _FoldPad(Rewrite[_Site]):
+    ops = frozenset({"Pad"})
+
+    def match(self, node: gs.Node, view: View) -> _Site | None:
+        padded = node.outputs[0]
+        readers = view.readers(padded)
+        if not any(reader.op in _ABSORBING and is_standard(reader) for reader in readers):
+            return None
+        need(not view.is_output(padded), "its result is a graph output")
+        for reader in readers:
+            need(
+                reader.op in _ABSORBING and is_standard(reader),
+                f"its result is also read by {reader.op}",
+            )
+            own = view.producer(reader.outputs[0]) is reader
+            need(own, "its result is also read inside a subgraph")
+            others = any(tensor is padded for tensor in reader.inputs[1:])
+            need(not others, f"its result is an operand of {reader.op} other than the first")
+        padding = read_padding(node, view)
+        need(not padding.crops, "a pad is negative, so it takes elements away")
+        return _Site(padding, tuple(_absorbed(padding, reader, view) for reader in readers))
+
+    def rewrite(self, site: _Site, edit: Edit) -> None:
+        pad = site.padding.node
+        edit.remove(pad)
+        for reader in site.readers:
+            inputs = [pad.inputs[0], *reader.node.inputs[1:]]
+            if reader.pads is not None:
+                pads = edit.constant(np.array(reader.pads, np.int64), f"{pad.name or 'Pad'}_pads")
+                inputs = [pad.inputs[0], pads, *reader.node.inputs[2:3]]
+            edit.remove(reader.node)
+            edit.node(reader.node.op, inputs, reader.node.outputs, reader.attrs, at=reader.node)
+
+
+def _absorbed(padding: Padding, reader: gs.Node, view: View) -> _Reader:
+    if reader.op == "Pad":
+        return _merged(padding, reader, view)
+    need(padding.is_spatial, "it pads batch or channels")
+    window = explicit_window(reader, view)
+    need(len(padding.spatial) == len(window["pads"]), "its pads do not fit the rank of the window")
+    pads = [own + more for own, more in zip(window["pads"], padding.spatial, strict=True)]
+    if reader.op == "Conv":
+        need(padding.value == 0, f"it pads with {padding.value:g}, and Conv with 0")
+    else:
+        _need_pool(padding, reader, window, pads, view)
+    attrs = {**reader.attrs, "pads": pads}
+    attrs.pop("auto_pad", None)
+    if reader.op == "AveragePool":
+        attrs["count_include_pad"] = 1
+    return _Reader(reader, attrs)
+
+
+def _need_pool(
+    padding: Padding, reader: gs.Node, window: dict[str, Any], pads: list[int], view: View
+) -> None:
+    # With it, the last window may lie in the pads, where definitions of both operators differ.
+    need(not reader.attrs.get("ceil_mode", 0), f"{reader.op} rounds its size up (ceil_mode)")
+    kernel = window["kernel_shape"]
+    fits = all(pad < k for pad, k in zip(pads, [*kernel, *kernel], strict=True))
+    need(fits, f"a window of {reader.op} would read nothing but padding")
+    if reader.op == "AveragePool":
+        need(padding.value == 0, f"it pads with {padding.value:g}, and AveragePool with 0")
+        need(view.opset >= 7, "AveragePool counts no padding before opset 7")
+        counts = bool(reader.attrs.get("count_include_pad", 0))
+        need(counts or not any(window["pads"]), "AveragePool leaves its own padding out")
+        return
+    need(all(d == 1 for d in window["dilations"]), "MaxPool is dilated and may skip the input")
+    indices = reader.outputs[1:]
+    need(
+        not any(view.readers(t) or view.is_output(t) for t in indices),
+        "the indices of MaxPool count the padding",
+    )
+    if padding.value == -np.inf:
+        return
+    need(padding.value == 0, f"it pads with {padding.value:g}, and MaxPool with -inf")
+    need(
+        is_nonnegative(padding.node.inputs[0], view),
+        "it pads MaxPool with 0 and its input may be negative",
+    )
+
+
+def _merged(padding: Padding, reader: gs.Node, view: View) -> _Reader:
+    outer = read_padding(reader, view)
+    need(outer.value == padding.value, "the Pad after it pads with another value")
+    need(not outer.crops, "the Pad after it takes elements away")
+    begins = tuple(a + b for a, b in zip(padding.begins, outer.begins, strict=True))
+    ends = tuple(a + b for a, b in zip(padding.ends, outer.ends, strict=True))
+    if view.opset >= 11:
+        return _Reader(reader, dict(reader.attrs), (*begins, *ends))
+    attrs = {**reader.attrs, "pads": [*begins, *ends]}
+    return _Reader(reader, attrs)

@@ -1,0 +1,130 @@
+"""Average before a 1x1 convolution instead of after it.
+
+    mean(W x + b) = W mean(x) + b           W acts on channels, the mean on positions
+
+A convolution after a pool of stride s has 1/s^2 of the work. Where padding counts as zeros in the
+mean, the weights of a window at the border do not add up to one, and this needs b = 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import onnx_graphsurgeon as gs
+
+from ...ir.edit import Edit
+from ...ir.infer import Shape, TensorType
+from ...ir.variables import is_standard
+from ...ir.view import View
+from ..contract import Rewrite, RewritePass, need
+
+
+@dataclass(frozen=True)
+class PoolBeforePointwise(RewritePass):
+    """Move AveragePool, GlobalAveragePool or a spatial ReduceMean before the 1x1 Conv it reads.
+
+    Done where the pool leaves fewer positions and no more values pass between the two than before:
+    DenseNet's transitions, with twice the channels before the convolution, need a quarter of their
+    multiplications.
+    """
+
+    name: ClassVar[str] = "pool-before-pointwise"
+
+    def rewrites(self) -> Sequence[Rewrite[Any]]:
+        """Return the one rewrite of this pass."""
+        return (_Swap(),)
+
+
+@dataclass(frozen=True)
+class _Site:
+    pool: gs.Node
+    conv: gs.Node
+    type: TensorType | None  # of the pooled input
+
+
+class _Swap(Rewrite[_Site]):
+    ops = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
+
+    def match(self, node: gs.Node, view: View) -> _Site | None:
+        conv = view.producer(node.inputs[0])
+        if conv is None or conv.op != "Conv" or not is_standard(conv):
+            return None
+        rank = view.rank(conv.inputs[0])
+        if not _is_pointwise(conv, view) or not _averages_positions(node, rank, view):
+            return None
+        need(view.read_only_by(conv.outputs[0], node), "the result of Conv has other readers")
+        has_bias = len(conv.inputs) > 2 and not conv.inputs[2].is_empty()
+        counts = node.attrs.get("count_include_pad", 0) and (
+            any(node.attrs.get("pads", ()))
+            or node.attrs.get("ceil_mode", 0)
+            or node.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "", "VALID")
+        )
+        need(not (has_bias and counts), "padding counts in the mean, and Conv has a bias")
+        before, after = view.shape(node.inputs[0]), view.shape(node.outputs[0])
+        fraction = need(_kept(node, before, after), "how much the pool leaves is not known")
+        if fraction >= 1:
+            return None
+        weight = need(view.shape(conv.inputs[1]), "the shape of the weight of Conv is unknown")
+        outputs, per_group = weight[:2]
+        need(isinstance(outputs, int) and isinstance(per_group, int), "the weight is not static")
+        inputs = int(per_group or 0) * int(conv.attrs.get("group", 1))
+        need(
+            inputs * fraction <= int(outputs or 0),
+            "pooling all channels before Conv would move more than its result",
+        )
+        return _Site(node, conv, _pooled(view.type(conv.inputs[0]), after))
+
+    def rewrite(self, site: _Site, edit: Edit) -> None:
+        pool, conv = site.pool, site.conv
+        edit.remove(pool)
+        edit.remove(conv)
+        pooled = edit.variable(f"{conv.inputs[0].name}_pooled", site.type)
+        edit.node(pool.op, [conv.inputs[0], *pool.inputs[1:]], [pooled], pool.attrs, at=pool)
+        edit.node("Conv", [pooled, *conv.inputs[1:]], pool.outputs, conv.attrs, at=pool)
+
+
+def _is_pointwise(conv: gs.Node, view: View) -> bool:
+    """Say whether every output of `conv` reads one position, its own."""
+    kernel = conv.attrs.get("kernel_shape")
+    if kernel is None:
+        shape = view.shape(conv.inputs[1])
+        kernel = (None,) if shape is None else shape[2:]
+    ones = [*kernel, *(conv.attrs.get("strides") or ())]
+    return all(size == 1 for size in ones) and not any(conv.attrs.get("pads") or ())
+
+
+def _averages_positions(node: gs.Node, rank: int | None, view: View) -> bool:
+    if node.op != "ReduceMean":
+        return True
+    if rank is None or not node.attrs.get("keepdims", 1):
+        return False
+    axes = node.attrs.get("axes")
+    if axes is None and len(node.inputs) > 1 and not node.inputs[1].is_empty():
+        constant = view.constant(node.inputs[1])
+        axes = None if constant is None else constant.reshape(-1).tolist()
+    return axes is not None and sorted(int(a) % rank for a in axes) == list(range(2, rank))
+
+
+def _kept(node: gs.Node, before: Shape | None, after: Shape | None) -> float | None:
+    """Return the fraction of positions that `node` leaves, or None where it is unknown."""
+    if before is not None and after is not None:
+        sizes = [*before[2:], *after[2:]]
+        if all(isinstance(size, int) and size > 0 for size in sizes):
+            old, new = (math.prod(int(s or 0) for s in part[2:]) for part in (before, after))
+            return new / old
+    if node.op != "AveragePool":
+        return None
+    pads, kernel = node.attrs.get("pads") or (), node.attrs["kernel_shape"]
+    grows = any(pads) and sum(pads) > sum(kernel) - len(kernel)
+    strides = node.attrs.get("strides") or [1]
+    return None if grows or node.attrs.get("ceil_mode", 0) else 1 / math.prod(strides)
+
+
+def _pooled(kind: TensorType | None, after: Shape | None) -> TensorType | None:
+    """Return the type of the pooled input: channels of `kind`, positions of `after`."""
+    if kind is None or kind.shape is None or after is None:
+        return None
+    return TensorType(kind.dtype, (*kind.shape[:2], *after[2:]))
