@@ -1,0 +1,239 @@
+"""Explicit pads go into the windows that read them; those that change a result stay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+import planish
+
+from tests.helpers import assert_same_function, model_of, ops, reasons, run_pass
+from tests.passes.test_properties import _check
+from tests.strategies import networks
+from tests.strategies.channels import STEPS
+
+PASS = "fold-pad"
+RNG = np.random.default_rng(7)
+INF = np.float32(-np.inf)
+
+
+def i64(*values):
+    return np.array(values, np.int64)
+
+
+WEIGHTS = {
+    "w": RNG.standard_normal((4, 3, 3, 3)).astype(np.float32),
+    "dense": RNG.standard_normal((5, 3, 2, 3)).astype(np.float32),
+    "deep": RNG.standard_normal((2, 4, 2, 2)).astype(np.float32),
+    "b": RNG.standard_normal(4).astype(np.float32),
+    "p": i64(0, 0, 1, 2, 0, 0, 0, 1),
+    "p2": i64(0, 0, 0, 1, 0, 0, 1, 0),
+    "pc": i64(0, 1, 1, 2, 0, 0, 0, 1),
+    "crop": i64(0, 0, -1, 0, 0, 0, 0, 0),
+    "hw": i64(2, -1),
+    "wh": i64(3, 2),
+    "p4": i64(1, 2, 0, 1),
+    "z": np.float32(0),
+    "one": np.float32(1),
+    "ninf": INF,
+    "low": np.float32(np.finfo(np.float32).min),
+    "zz": np.zeros(1, np.float32),
+}
+
+
+def model(body, kind="float[2, 3, 7, 8]", opset=18, extra=""):
+    import re
+
+    used = {k: v for k, v in WEIGHTS.items() if k in re.findall(r"\w+", body)}
+    return model_of(
+        f'<ir_version: 9, opset_import: ["" : {opset}]>\n'
+        f"g ({kind} x{extra}) => (float[] y) {{ {body} }}",
+        used,
+    )
+
+
+def feeds():
+    return {"x": np.random.default_rng(3).standard_normal((2, 3, 7, 8)).astype(np.float32)}
+
+
+AVERAGE = "AveragePool <kernel_shape = [3, 4], strides = [2, 1]"
+MAX = "MaxPool <kernel_shape = [3, 4], strides = [2, 1]"
+FIRES = {
+    "Conv": ("a = Pad(x, p) y = Conv(a, w, b)", {"pads": [1, 2, 0, 1]}),
+    "Conv with pads of its own": (
+        "a = Pad(x, p) y = Conv <pads = [0, 1, 2, 0], strides = [2, 1]> (a, w)",
+        {"pads": [1, 3, 2, 1]}),
+    "Conv, VALID": ("a = Pad(x, p, z) y = Conv <auto_pad = \"VALID\"> (a, w)",
+                    {"pads": [1, 2, 0, 1]}),
+    "Conv, SAME_LOWER": (
+        "a = Pad(x, p, zz) y = Conv <auto_pad = \"SAME_LOWER\", strides = [2, 2]> (a, w)",
+        {"pads": [2, 3, 0, 2]}),
+    "Conv, dilated": ("a = Pad(x, p) y = Conv <dilations = [2, 2]> (a, w)",
+                      {"pads": [1, 2, 0, 1]}),
+    "only some axes": ("a = Pad(x, p4, , hw) y = Conv(a, w)", {"pads": [1, 2, 0, 1]}),
+    "axes in another order": ("a = Pad(x, p4, z, wh) y = Conv(a, w)", {"pads": [2, 1, 1, 0]}),
+    "AveragePool": (f"a = Pad(x, p) y = {AVERAGE}> (a)",
+                    {"pads": [1, 2, 0, 1], "count_include_pad": 1}),
+    "AveragePool that counts its pads": (
+        f"a = Pad(x, p) y = {AVERAGE}, pads = [1, 0, 1, 2], count_include_pad = 1> (a)",
+        {"pads": [2, 2, 1, 3], "count_include_pad": 1}),
+    "MaxPool of -inf": (f"a = Pad(x, p, ninf) y = {MAX}> (a)", {"pads": [1, 2, 0, 1]}),
+    "MaxPool after Relu": (f"r = Relu(x) a = Pad(r, p) y = {MAX}, pads = [1, 0, 0, 0]> (a)",
+                           {"pads": [2, 2, 0, 1]}),
+    "MaxPool far after Sigmoid": (
+        f"s = Sigmoid(x) r = Add(s, s) v = MaxPool <kernel_shape = [1, 1]> (r) a = Pad(v, p) "
+        f"y = {MAX}> (a)", {"pads": [1, 2, 0, 1]}),
+    "MaxPool after Clip": (f"r = Clip(x, z, one) a = Pad(r, p) y = {MAX}> (a)",
+                           {"pads": [1, 2, 0, 1]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "attrs"), FIRES.values(), ids=FIRES)
+@pytest.mark.parametrize("batch", ["2", "N"])
+def test_fires(body, attrs, batch):
+    before = model(body, f"float[{batch}, 3, 7, 8]")
+    result = run_pass(planish.load(before), PASS)
+    assert "Pad" not in ops(result.graph)
+    assert result.edits == 1
+    found = result.graph.nodes[-1].attrs
+    assert {key: found[key] for key in attrs} == attrs
+    assert "auto_pad" not in found
+    assert_same_function(before, result.graph, feeds())
+
+
+def test_dynamic_size():
+    before = model("a = Pad(x, p) y = Conv(a, w, b)", "float[N, 3, H, W]")
+    result = run_pass(planish.load(before), PASS)
+    assert ops(result.graph) == ["Conv"]
+    assert_same_function(before, result.graph, feeds())
+
+
+def test_every_reader_takes_it_in():
+    before = model_of(
+        "g (float[2, 3, 7, 8] x) => (float[] y, float[] v) {"
+        " a = Pad(x, p) y = Conv(a, w) m = AveragePool <kernel_shape = [3, 3]> (a) v = Neg(m) }",
+        {"p": WEIGHTS["p"], "w": WEIGHTS["w"]},
+    )
+    result = run_pass(planish.load(before), PASS)
+    assert sorted(ops(result.graph)) == ["AveragePool", "Conv", "Neg"]
+    assert result.edits == 1
+    assert_same_function(before, result.graph, feeds())
+
+
+def test_pads_merge_and_go_on():
+    before = model("a = Pad(x, p) c = Pad(a, p4, z, hw) d = Pad(c, p2) y = Conv(d, w)")
+    result = run_pass(planish.load(before), PASS)
+    assert ops(result.graph) == ["Conv"]
+    assert result.graph.nodes[0].attrs["pads"] == [2, 5, 1, 2]
+    assert_same_function(before, result.graph, feeds())
+
+
+def test_pads_of_any_axis_merge():
+    before = model("a = Pad(x, pc) c = Pad(a, p, zz) y = Neg(c)")
+    result = run_pass(planish.load(before), PASS)
+    assert ops(result.graph) == ["Pad", "Neg"]
+    assert_same_function(before, result.graph, feeds())
+
+
+@pytest.mark.parametrize("opset", [7, 10])
+def test_pads_as_attributes(opset):
+    before = model(
+        'a = Pad <mode = "constant", pads = [0, 0, 1, 2, 0, 0, 0, 1]> (x) '
+        "c = Pad <pads = [0, 0, 0, 1, 0, 0, 1, 0], value = 0.0> (a) y = Conv(c, w)",
+        opset=opset,
+    )
+    result = run_pass(planish.load(before), PASS)
+    assert ops(result.graph) == ["Conv"]
+    assert result.graph.nodes[0].attrs["pads"] == [1, 3, 1, 1]
+    assert_same_function(before, result.graph, feeds())
+
+
+def test_pads_as_attributes_merge():
+    before = model(
+        "a = Pad <pads = [0, 1, 1, 2, 0, 0, 0, 1], value = 2.0> (x) "
+        "y = Pad <pads = [1, 0, 0, 1, 0, 0, 1, 0], value = 2.0> (a)",
+        opset=10,
+    )
+    result = run_pass(planish.load(before), PASS)
+    assert ops(result.graph) == ["Pad"]
+    assert_same_function(before, result.graph, feeds())
+
+
+STAYS = {
+    "no window": ("a = Pad(x, p) y = Neg(a)", None),
+    "another value": ("a = Pad(x, p, one) y = Conv(a, w)", "it pads with 1, and Conv with 0"),
+    "-inf into a mean": (
+        f"a = Pad(x, p, ninf) y = {AVERAGE}> (a)", "it pads with -inf, and AveragePool with 0"),
+    "zeros under negative values": (
+        f"a = Pad(x, p) y = {MAX}> (a)", "it pads MaxPool with 0 and its input may be negative"),
+    "zeros under a Clip from below zero": (
+        f"r = Clip(x, ninf) a = Pad(r, p) y = {MAX}> (a)",
+        "it pads MaxPool with 0 and its input may be negative"),
+    "the lowest number": (
+        f"a = Pad(x, p, low) y = {MAX}> (a)", "it pads with -3.40282e+38, and MaxPool with -inf"),
+    "channels": ("a = Pad(x, pc) y = Conv(a, deep)", "it pads batch or channels"),
+    "a crop": ("a = Pad(x, crop) y = Conv(a, w)", "a pad is negative, so it takes elements away"),
+    "reflection": ("a = Pad <mode = \"reflect\"> (x, p) y = Conv(a, w)", "its mode is reflect"),
+    "another reader": ("a = Pad(x, p) c = Conv(a, w) s = ReduceSum(a) y = Add(c, s)",
+                       "its result is also read by ReduceSum"),
+    "AveragePool that leaves its pads out": (
+        f"a = Pad(x, p) y = {AVERAGE}, pads = [1, 0, 0, 0]> (a)",
+        "AveragePool leaves its own padding out"),
+    "ceil_mode": (f"a = Pad(x, p) y = {AVERAGE}, ceil_mode = 1> (a)",
+                  "AveragePool rounds its size up (ceil_mode)"),
+    "a window of padding alone": (
+        "a = Pad(x, p) y = AveragePool <kernel_shape = [2, 2]> (a)",
+        "a window of AveragePool would read nothing but padding"),
+    "dilation": (
+        "r = Relu(x) a = Pad(r, p) y = MaxPool <kernel_shape = [3, 3], dilations = [2, 2]> (a)",
+        "MaxPool is dilated and may skip the input"),
+    "indices": (
+        f"r = Relu(x) a = Pad(r, p) m, i = {MAX}> (a) f = Cast <to = 1> (i) y = Add(m, f)",
+        "the indices of MaxPool count the padding"),
+    "two values": ("a = Pad(x, p) c = Pad(a, p, one) y = Neg(c)",
+                   "the Pad after it pads with another value"),
+    "a crop after it": ("a = Pad(x, p) c = Pad(a, crop) y = Neg(c)",
+                        "the Pad after it takes elements away"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "reason"), STAYS.values(), ids=STAYS)
+def test_leaves_alone(body, reason):
+    graph = planish.load(model(body))
+    result = run_pass(graph, PASS)
+    assert result.edits == 0
+    assert ops(result.graph) == ops(graph)
+    assert reasons(result) == ({reason} if reason else set())
+
+
+def test_graph_output_stays():
+    before = model_of(
+        "g (float[2, 3, 7, 8] x) => (float[] a, float[] y) { a = Pad(x, p) y = Conv(a, w) }",
+        {"p": WEIGHTS["p"], "w": WEIGHTS["w"]},
+    )
+    assert reasons(run_pass(planish.load(before), PASS)) == {"its result is a graph output"}
+
+
+def test_pads_that_a_caller_gives():
+    before = model("a = Pad(x, q) y = Conv(a, w)", extra=", int64[8] q")
+    result = run_pass(planish.load(before), PASS)
+    assert reasons(result) == {"its pads are not constant"}
+
+
+def test_inside_a_branch():
+    before = model_of(
+        """g (float[2, 3, 7, 8] x, bool t) => (float[] y) {
+            y = If (t) <then_branch = f () => (float[] u) { a = Pad(x, p) u = Conv(a, w) },
+                        else_branch = h () => (float[] v) { v = Neg(x) }> }""",
+        {"p": WEIGHTS["p"], "w": WEIGHTS["w"]},
+    )
+    result = run_pass(planish.load(before), PASS)
+    assert ops(result.graph.nodes[0].attrs["then_branch"]) == ["Conv"]
+    assert_same_function(before, result.graph, {**feeds(), "t": np.array(True)})
+
+
+@given(case=networks(patterns=STEPS))
+@settings(deadline=None, derandomize=True, max_examples=40, suppress_health_check=list(HealthCheck))
+def test_keeps_the_function(case):
+    assert _check(case, PASS) is not None
