@@ -22,8 +22,11 @@ from .linear.lower_batchnorm import LowerBatchnorm
 from .linear.merge_parallel_convolutions import MergeParallelConvolutions
 from .linear.pool_before_pointwise import PoolBeforePointwise
 from .linear.push_affine import PushAffine
+from .shuffle.absorb_channel_shuffle import AbsorbChannelShuffle
+from .recognition.recognize_activations import RecognizeActivations
 
 PASSES: tuple[type[Pass], ...] = (
+    AbsorbChannelShuffle,
     EliminateCommonSubexpressions,
     EliminateDeadCode,
     EliminateIdentities,
@@ -41,6 +44,7 @@ PASSES: tuple[type[Pass], ...] = (
     MergeParallelConvolutions,
     PoolBeforePointwise,
     PushAffine,
+    RecognizeActivations,
     SimplifyReshapes,
     UnrollLoops,
 )

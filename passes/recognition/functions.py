@@ -1,0 +1,101 @@
+"""Activations and normalizations as local functions of the domain `planish`.
+
+Silu(x) = x * sigmoid(x)          HardSwish(x) = x * HardSigmoid(x; 1/6, 1/2)
+Mish(x) = x * t / (2 - t)         with t = s * (2 - s), s = sigmoid(x)
+Gelu(x) = x * (1 + erf(x / sqrt(2))) / 2
+GeluTanh(x) = x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) / 2
+
+Mish is x * tanh(softplus(x)). With 1 + exp(x) = 1 / (1 - s) the tanh becomes a quotient that needs
+one Sigmoid: of it ONNX Runtime's CPU has a vector kernel, of Softplus none, and the quotient takes
+a twentieth of the time (0.8 ms against 18 ms for 64 x 56 x 56 floats). Nothing cancels: t and 2 - t
+keep their relative accuracy for x of either sign.
+
+Gelu is spelled as ONNX Runtime's own fusion wants it, which turns it into one kernel again.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from ...ir.variables import FUSED_DOMAIN
+
+SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
+CUBIC = 0.044715
+# One line a node: operator, operands (numbers are constants), result.
+_Line = tuple[str, tuple[str | float, ...], str]
+_BODIES: dict[str, tuple[_Line, ...]] = {
+    "Silu": (("Sigmoid", ("X",), "s"), ("Mul", ("X", "s"), "Y")),
+    "HardSwish": (("HardSigmoid", ("X",), "gate"), ("Mul", ("X", "gate"), "Y")),
+    "Mish": (
+        ("Sigmoid", ("X",), "s"),
+        ("Sub", (2.0, "s"), "u"),
+        ("Mul", ("s", "u"), "t"),
+        ("Sub", (2.0, "t"), "v"),
+        ("Div", ("t", "v"), "w"),
+        ("Mul", ("X", "w"), "Y"),
+    ),
+    "Gelu": (
+        ("Div", ("X", math.sqrt(2)), "a"),
+        ("Erf", ("a",), "e"),
+        ("Add", ("e", 1.0), "b"),
+        ("Mul", ("X", "b"), "c"),
+        ("Mul", ("c", 0.5), "Y"),
+    ),
+    "GeluTanh": (
+        ("Mul", ("X", "X"), "square"),
+        ("Mul", ("square", CUBIC * SQRT_2_OVER_PI), "a"),
+        ("Add", ("a", SQRT_2_OVER_PI), "b"),
+        ("Mul", ("X", "b"), "c"),
+        ("Tanh", ("c",), "t"),
+        ("Add", ("t", 1.0), "d"),
+        ("Mul", ("X", "d"), "e"),
+        ("Mul", ("e", 0.5), "Y"),
+    ),
+}
+_ATTRIBUTES = {"HardSigmoid": {"alpha": 1 / 6, "beta": 0.5}}
+
+
+def needs_float32(name: str) -> bool:
+    """Say whether the body of function `name` holds constants, which have a type: float32."""
+    return any(isinstance(t, float) for _, operands, _ in _BODIES[name] for t in operands)
+
+
+@functools.lru_cache(maxsize=64)
+def activation_function(name: str, opset: int) -> gs.Function:
+    """Return the local function `name`(X) -> Y, element-wise, for models of `opset`."""
+    tensors: dict[str | float, gs.Tensor] = {}
+
+    def tensor(key: str | float) -> gs.Tensor:
+        if key not in tensors:
+            tensors[key] = (
+                gs.Variable(key)
+                if isinstance(key, str)
+                else gs.Constant(f"constant_{len(tensors)}", np.array(key, np.float32))
+            )
+        return tensors[key]
+
+    nodes = [
+        gs.Node(
+            op,
+            f"{op}_{index}",
+            dict(_ATTRIBUTES.get(op, {})),
+            [tensor(operand) for operand in operands],
+            [tensor(result)],
+        )
+        for index, (op, operands, result) in enumerate(_BODIES[name])
+    ]
+    return gs.Function(
+        name,
+        FUSED_DOMAIN,
+        nodes=nodes,
+        inputs=[tensor("X")],
+        outputs=[tensor("Y")],
+        opset=opset,
+        import_domains=[onnx.helper.make_opsetid("", opset)],
+        attrs={},
+    )

@@ -1,0 +1,59 @@
+"""What recognition found: one operator, in the place of the nodes that spell it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...ir.edit import Edit
+from ...ir.functions import ensure_function
+from ...ir.variables import FUSED_DOMAIN
+from ..contract import Rewrite
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """The operator to write, and the `nodes` it stands for, the one that gives the result first.
+
+    Inputs are tensors of the graph, fresh constants, or None for an absent one. With `function`,
+    the operator is a call of that local function.
+    """
+
+    op: str
+    inputs: tuple[gs.Tensor | Array | None, ...]
+    nodes: tuple[gs.Node, ...]
+    attrs: dict[str, Any] = field(default_factory=dict)
+    function: gs.Function | None = None
+
+
+class Recognition(Rewrite[Operator]):
+    """A rewrite that puts one operator in the place of several nodes."""
+
+    def rewrite(self, site: Operator, edit: Edit) -> None:
+        """Replace the nodes by the operator; the name of the result stays."""
+        root = site.nodes[0]
+        if site.function is not None:
+            ensure_function(edit.graph, site.function)
+        for node in site.nodes:
+            edit.remove(node)
+        edit.node(
+            site.op,
+            [_operand(given, index, root, edit) for index, given in enumerate(site.inputs)],
+            [root.outputs[0]],
+            site.attrs,
+            at=root,
+            domain=FUSED_DOMAIN if site.function is not None else None,
+        )
+
+
+def _operand(given: gs.Tensor | Array | None, index: int, root: gs.Node, edit: Edit) -> gs.Tensor:
+    if given is None:
+        return gs.Variable.empty()
+    if isinstance(given, np.ndarray):
+        return edit.constant(given, f"{root.outputs[0].name}_operand_{index}")
+    return given
