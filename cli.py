@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
+import onnx_graphsurgeon as gs
 import typer
 import typer.core
 from rich.console import Console
@@ -20,7 +22,10 @@ from rich.console import Console
 from . import tables
 from .backends.bench import Subject
 from .backends.bench import bench as time_subjects
+from .backends.contract import Compiled
+from .backends.loadgen import Scenario
 from .backends.registry import all_backends, load_compiled, lower
+from .cli_loadgen import LoadOptions, run_scenario
 from .cli_options import (
     FeedsOption,
     MeanOption,
@@ -41,6 +46,7 @@ from .ir.cost import cost
 from .ir.errors import PlanishError
 from .ir.feeds import random_feeds
 from .ir.load import load
+from .ir.roofline import measure_machine, roofline
 from .ir.save import bytes_on_disk, save
 from .passes.bisect import bisect as find_culprit
 from .passes.pipeline import Pipeline
@@ -68,7 +74,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(soft_wrap=True)
+# A pipe or file has no width of its own, and names folded at 80 columns cannot be searched.
+out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
 
 
@@ -157,25 +164,71 @@ def bench(
         bool, typer.Option("--compiled", help="The files are what `planish compile` wrote.")
     ] = False,
     shape: ShapeOption = None,
+    scenario: Annotated[
+        Scenario | None, typer.Option(help="Let MLPerf's LoadGen ask for samples and take times.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.001, help="LoadGen: the shortest run; default 10.")
+    ] = None,
+    min_queries: Annotated[
+        int | None, typer.Option(min=1, help="LoadGen: the fewest samples; default 100.")
+    ] = None,
+    log_dir: Annotated[
+        Path | None, typer.Option(help="LoadGen: a folder for its logs, one inside for each run.")
+    ] = None,
+    feeds: FeedsOption = None,
+    mean: MeanOption = "0",
+    std: StdOption = "1",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     seed: SeedOption = 0,
 ) -> None:
-    """Time models on backends, interleaved, so that the ratios hold on a busy machine."""
-    subjects = []
+    """Time models on backends, interleaved, so that the ratios hold on a busy machine.
+
+    With --scenario, MLPerf's LoadGen asks for samples instead, one model after the other.
+    """
     names = backend or ["onnxruntime"]
+    options = LoadOptions(seconds, min_queries, log_dir, feeds, mean, std)
+
+    def lowered(path: Path, graph: gs.Graph) -> Iterator[tuple[str, Compiled]]:
+        for name in names:
+            ready = (
+                load_compiled(path, name, target, threads)
+                if compiled
+                else lower(graph, name, target, threads)
+            )
+            yield str(path) if len(names) == 1 else f"{path} on {name}", ready
+
+    if scenario is not None:
+        with tables.progress_bar(err, "LoadGen") as update:
+            loads = run_scenario(
+                scenario,
+                (
+                    (label, graph, ready)
+                    for path in models
+                    for graph in (load(path),)
+                    for label, ready in lowered(path, graph)
+                ),
+                options,
+                batches=batch,
+                shape=shape,
+                seed=seed,
+                progress=lambda label: update(0, f"LoadGen: {label}"),
+            )
+        if as_json:
+            found = [{"label": label, "batch": size, **asdict(r)} for label, size, r in loads]
+            _print_json({"threads": threads, "target": target, "loadgen": found})
+        else:
+            out.print(tables.loadgen_table(loads))
+        return
+    options.need_none()
+    subjects = []
     for path in models:
         graph = load(path)
         sizes: list[int | None] = [*batch] if batch else [None]
         for size in sizes:
             feed = random_feeds(graph, seed=seed, shapes=with_batch(graph, size, shape))[0]
             own = next((len(array) for array in feed.values() if array.ndim), 1)
-            for name in names:
-                ready = (
-                    load_compiled(path, name, target, threads)
-                    if compiled
-                    else lower(graph, name, target, threads)
-                )
-                label = str(path) if len(names) == 1 else f"{path} on {name}"
+            for label, ready in lowered(path, graph):
                 subjects.append(Subject(label, ready, feed, own))
     with tables.progress_bar(err, "timing") as update:
         timings = time_subjects(
@@ -223,18 +276,44 @@ def inspect(
         list[str] | None, typer.Option(help="A dynamic dimension, `N=8`; others count as 1.")
     ] = None,
     most: Annotated[int | None, typer.Option(min=0, help="Show only the first nodes.")] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="Show only the slowest nodes, the slowest first.")
+    ] = None,
+    peak_gflops: Annotated[
+        float | None, typer.Option(help="What the machine computes, in GFLOP/s; default: measured.")
+    ] = None,
+    bandwidth_gbs: Annotated[
+        float | None, typer.Option(help="What its memory moves, in GB/s; default: measured.")
+    ] = None,
+    threads: ThreadsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Show the nodes of a model with their MACs, parameters and bytes."""
+    """Show the nodes of a model with their MACs, parameters, bytes and roofline times.
+
+    The roofline time is the least that the machine needs: it is bound by computing or by memory.
+    """
     graph = load(model)
     found = cost(graph, dict(assignment(item, int) for item in size or ()))
+    machine = measure_machine(
+        threads,
+        peak=None if peak_gflops is None else 1e9 * peak_gflops,
+        bandwidth=None if bandwidth_gbs is None else 1e9 * bandwidth_gbs,
+    )
+    times = roofline(found, machine)
     if as_json:
-        _print_json(asdict(found))
+        roofs = [
+            {"seconds": node.seconds, "share": node.share, "bound": node.bound}
+            for node in times.nodes
+        ]
+        times_of = {"machine": asdict(machine), "seconds": times.seconds, "nodes": roofs}
+        _print_json({**asdict(found), "roofline": times_of})
         return
     for title, tensors in (("input", graph.inputs), ("output", graph.outputs)):
         for tensor in tensors:
             out.print(f"{title} {tensor.name}: {tensor.shape}", highlight=False, markup=False)
-    out.print(tables.cost_table(found, most))
+    given = [peak_gflops is not None, bandwidth_gbs is not None]
+    out.print(tables.machine_line(machine, *given), highlight=False)
+    out.print(tables.cost_table(found, times, most, top))
     if found.unknown:
         out.print(f"{found.unknown} nodes have unknown shapes and are not in the totals")
 

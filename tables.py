@@ -13,8 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from .backends.bench import Timing
+from .backends.loadgen import LoadResult
 from .ir.compare import Comparison
 from .ir.cost import GraphCost
+from .ir.roofline import Machine, Roofline
 from .passes.records import PassRecord, Result
 from .passes.records import Progress as Step
 
@@ -97,32 +99,84 @@ def comparison_table(comparison: Comparison) -> Table:
     return table
 
 
-def cost_table(cost: GraphCost, most: int | None) -> Table:
-    """Return the table of nodes with their costs, at most `most` of them, and the totals."""
-    table = _table("node", "output", ">MACs", ">parameters", ">bytes moved")
-    table.show_footer = True
-    shown = cost.nodes if most is None else cost.nodes[:most]
-    for node in shown:
-        shape = node.output_shape
+def loadgen_table(loads: Sequence[tuple[str, int, LoadResult]]) -> Table:
+    """Return the table of LoadGen's results, a run a row."""
+    table = _table("model", "scenario", ">batch", "result", ">p90", ">samples/s", ">samples", "why")
+    for label, batch, load in loads:
         table.add_row(
-            node.node,
+            label,
+            load.scenario,
+            str(batch),
+            "VALID" if load.valid else "INVALID",
+            "" if load.p90_ms is None else f"{load.p90_ms:.3f} ms",
+            f"{load.samples_per_second:.1f}",
+            str(load.samples),
+            " ".join(load.reasons),
+        )
+    return table
+
+
+def machine_line(machine: Machine, peak_given: bool, bandwidth_given: bool) -> str:
+    """Say in one line which figures of the machine the roofline is drawn from."""
+    how = [" (given)" if given else " (measured)" for given in (peak_given, bandwidth_given)]
+    return (
+        f"machine: {scaled(_three(machine.peak), 'FLOP/s')}{how[0]}, "
+        f"{scaled(_three(machine.bandwidth), 'B/s')}{how[1]}; compute-bound from "
+        f"{machine.ridge:.1f} FLOP/B on"
+    )
+
+
+def _three(value: float) -> float:
+    """Return `value` with three digits, which is what a measurement is good for."""
+    return float(f"{value:.3g}")
+
+
+def cost_table(
+    cost: GraphCost, times: Roofline, most: int | None = None, top: int | None = None
+) -> Table:
+    """Return the table of nodes with their costs and roofline times, and the totals.
+
+    At most the first `most` nodes are shown, or the `top` slowest in falling order.
+    """
+    columns = ("MACs", "parameters", "bytes moved", "roofline", "share")
+    table = _table("node", "output", *(f">{name}" for name in columns), "bound")
+    table.show_footer = True
+    shown = times.nodes if most is None else times.nodes[:most]
+    if top is not None:
+        shown = tuple(sorted(shown, key=lambda node: -(node.seconds or 0))[:top])
+    for node in shown:
+        shape = node.cost.output_shape
+        table.add_row(
+            node.cost.node,
             "?" if shape is None else " x ".join("?" if d is None else str(d) for d in shape),
-            "" if node.macs == 0 else scaled(node.macs),
-            "" if node.parameters == 0 else scaled(node.parameters),
-            scaled(node.bytes_moved, "B"),
+            "" if node.cost.macs == 0 else scaled(node.cost.macs),
+            "" if node.cost.parameters == 0 else scaled(node.cost.parameters),
+            scaled(node.cost.bytes_moved, "B"),
+            _duration(node.seconds),
+            "?" if node.share is None else f"{100 * node.share:.1f} %",
+            node.bound or "?",
         )
     if len(shown) < len(cost.nodes):
-        table.add_row(f"... {len(cost.nodes) - len(shown)} more", "", "", "", "")
+        table.add_row(f"... {len(cost.nodes) - len(shown)} more", *[""] * 7)
     totals = (
         "total",
         "",
         scaled(cost.macs),
         scaled(cost.parameters),
         scaled(cost.bytes_moved, "B"),
+        _duration(times.seconds),
+        "",
+        "",
     )
     for column, total in zip(table.columns, totals, strict=True):
         column.footer = total
     return table
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    return f"{1e6 * seconds:.3g} us" if seconds < 0.9995e-3 else f"{1e3 * seconds:.3g} ms"
 
 
 def listing_table(rows: Sequence[tuple[str, ...]], *headers: str) -> Table:
@@ -173,5 +227,10 @@ def _table(*headers: str) -> Table:
     table = _PlainTable(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for header in headers:
         right = header.startswith(">")
-        table.add_column(header.lstrip(">"), justify="right" if right else "left", overflow="fold")
+        table.add_column(
+            header.lstrip(">"),
+            justify="right" if right else "left",
+            overflow="fold",
+            no_wrap=right,  # figures stay whole where names must fold
+        )
     return table

@@ -15,6 +15,8 @@ from .infer import Shape, Types, infer_types
 from .to_proto import stored_bytes
 from .variables import FUSED_DOMAIN, is_standard, label
 
+_SQUEEZE_EXCITE = "SqueezeExcite"  # how the names of its fused operators begin
+
 
 @dataclass(frozen=True)
 class NodeCost:
@@ -114,6 +116,8 @@ class _Counter:
         )
 
     def _macs(self, node: gs.Node) -> int | None:
+        if node.domain == FUSED_DOMAIN and node.op.startswith(_SQUEEZE_EXCITE):
+            return self._macs_of_squeeze_excite(node)
         op = linear_operator(node)
         if op is None:
             return 0
@@ -123,12 +127,21 @@ class _Counter:
         if x is None or w is None or y is None or not x or not w:
             return None
         if op == "Conv":
+            if node.domain == FUSED_DOMAIN and node.op.endswith("Pool"):
+                y = (x[0], w[0], *_before_pooling(node, x[2:]))
             return math.prod(y) * math.prod(w[1:])
         if op == "ConvTranspose":
             return math.prod(x) * math.prod(w[1:])
         if op == "Gemm":
             return math.prod(y) * x[0 if node.attrs.get("transA", 0) else -1]
         return math.prod(y) * x[-1]
+
+    def _macs_of_squeeze_excite(self, node: gs.Node) -> int | None:
+        """Return the MACs of its two layers: each weight meets one value a sample."""
+        x, first, second = (self._shape(node.inputs[i]) for i in (0, 1, 3))
+        if not x or first is None or second is None:
+            return None
+        return x[0] * (math.prod(first) + math.prod(second))
 
     def _shape(self, tensor: gs.Tensor) -> tuple[int, ...] | None:
         found = self._types.of(tensor)
@@ -142,6 +155,17 @@ class _Counter:
         if found is None or shape is None:
             return None
         return dtypes.byte_size(math.prod(shape), found.dtype)
+
+
+def _before_pooling(node: gs.Node, sizes: tuple[int, ...]) -> list[int]:
+    """Return the spatial sizes of the convolution in a fused operator, whose window is explicit."""
+    names = ("kernel_shape", "strides", "dilations", "pads")
+    kernel, strides, dilations, pads = (node.attrs[name] for name in names)
+    rank = len(sizes)
+    return [
+        (size + pads[i] + pads[i + rank] - dilations[i] * (kernel[i] - 1) - 1) // strides[i] + 1
+        for i, size in enumerate(sizes)
+    ]
 
 
 def linear_operator(node: gs.Node) -> str | None:

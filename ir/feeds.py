@@ -134,7 +134,7 @@ def _npz_feeds(path: Path, graph: gs.Graph) -> Iterator[Feed]:
             f"first axis; found {counts or 'no arrays'}"
         )
     total = next(iter(counts.values()))
-    batch = _batch_size(graph) or 1
+    batch = batch_size(graph) or 1
     if total % batch:
         raise FeedError(
             f"feeds '{path}' hold {total} samples, which is no multiple of the graph's batch size "
@@ -172,7 +172,7 @@ def _image_feeds(
         raise FeedError(f"folder '{folder}' holds no image ({', '.join(sorted(_IMAGE_SUFFIXES))})")
     height, width = (size if isinstance(size, int) else 224 for size in shape[2:])
     tensor = inputs[0]
-    batch = _batch_size(graph) or 1
+    batch = batch_size(graph) or 1
     if len(files) % batch:
         raise FeedError(
             f"folder '{folder}' holds {len(files)} images, which is no multiple of the graph's "
@@ -197,7 +197,8 @@ def _image_feeds(
     return batches()
 
 
-def _batch_size(graph: gs.Graph) -> int | None:
+def batch_size(graph: gs.Graph) -> int | None:
+    """Return the batch size that the inputs of `graph` declare, None where it is dynamic."""
     sizes = {
         t.shape[0]
         for t in graph.inputs
