@@ -20,6 +20,7 @@ from .ports import (
     renamed_axes,
     renamed_axis,
 )
+from .regrouped import squeezed
 from .sized import expanded, padded, resized, sliced, tiled, upsampled
 
 Reader = Callable[[gs.Node, View], Ports | None]
@@ -228,7 +229,13 @@ def _squeeze(node: gs.Node, view: View) -> Ports | None:
         return None  # without axes, the rank of its result is known only at run time
     every = tuple(range(len(shape)))
     left = tuple(a for a in every if a not in axes)
-    return Ports(len(every), {0: every}, {0: left}, lambda o: _sorted_axes(node, axes, o))
+    return Ports(
+        len(every),
+        {0: every},
+        {0: left},
+        lambda order: _sorted_axes(node, axes, order),
+        free=frozenset(axes),
+    )
 
 
 def _unsqueeze(node: gs.Node, view: View) -> Ports | None:
@@ -240,11 +247,21 @@ def _unsqueeze(node: gs.Node, view: View) -> Ports | None:
         return None
     every = tuple(range(rank))
     left = tuple(a for a in every if a not in axes)
-    return Ports(rank, {0: left}, {0: every}, lambda o: _sorted_axes(node, axes, o))
+    return Ports(
+        rank,
+        {0: left},
+        {0: every},
+        lambda order: _sorted_axes(node, axes, order),
+        free=frozenset(axes),
+    )
 
 
 def _sorted_axes(node: gs.Node, axes: list[int], order: Order) -> Change:
     return renamed_axes(node, sorted(axes, key=order.index), order, 1)
+
+
+def _reshape(node: gs.Node, view: View) -> Ports | None:
+    return flattened(node, view) or squeezed(node, view)
 
 
 _READERS: dict[str, Reader] = {
@@ -255,7 +272,8 @@ _READERS: dict[str, Reader] = {
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _softmax),
     **dict.fromkeys(("ArgMax", "ArgMin"), _arg),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _quantized),
-    **dict.fromkeys(("Reshape", "Flatten"), flattened),
+    "Reshape": _reshape,
+    "Flatten": flattened,
     "Where": _where,
     "BatchNormalization": _batchnorm,
     "Concat": _along_axis(None),

@@ -5,7 +5,7 @@ f(transpose(x, p), ...) = transpose(f'(x, ...), p')   with f' the same operator,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,7 @@ class Ports:
     `inputs` and `outputs` give, by position, which of the axes each tensor has, ascending. `loose`
     are the operands that broadcasting aligns with the last axes. `rebuild(order)` is what changes
     in the node where axis i becomes what axis order[i] was; None where it cannot be done.
+    `free` are axes of size one that may stand anywhere: what lacks them alone tells all the rest.
     `wants_last` is the axis that runtimes work on without copying only where it is the last.
     """
 
@@ -50,11 +51,19 @@ class Ports:
     outputs: Mapping[int, Axes]
     rebuild: Rebuild
     loose: tuple[int, ...] = ()
+    free: frozenset[int] = frozenset()
     wants_last: int | None = None
 
-    def is_full(self, axes: Axes) -> bool:
-        """Say whether a tensor with `axes` has all axes of the operator."""
-        return len(axes) == self.rank
+    def whole(self, axes: Axes, order: Order) -> Order | None:
+        """Return the order of all axes that permutes a tensor with `axes` by `order`."""
+        found = [axes[place] for place in order]
+        for axis in range(self.rank):
+            if axis in axes:
+                continue
+            if axis not in self.free:
+                return None
+            found.insert(found.index(axis - 1) + 1 if axis else 0, axis)
+        return tuple(found)
 
 
 def unchanged(order: Order) -> Change:
@@ -79,6 +88,11 @@ def elementwise(node: gs.Node, view: View, operands: int) -> Ports | None:
     full = [i for i, r in enumerate(ranks) if r == rank]
     loose = tuple(i for i, r in enumerate(ranks) if r != rank)
     return alike(node, rank, unchanged, *full, loose=loose) if full else None
+
+
+def int64(values: Sequence[int]) -> Array:
+    """Return shapes, axes or pads as the operators take them."""
+    return np.array(values, np.int64)
 
 
 def normal_axes(axes: Any, rank: int) -> list[int] | None:
@@ -112,7 +126,7 @@ def renamed_axes(node: gs.Node, axes: list[int], order: Order, position: int) ->
     place = [order.index(axis) for axis in axes]
     if "axes" in node.attrs:
         return Change(attrs={"axes": place})
-    return Change(constants={position: np.array(place, np.int64)})
+    return Change(constants={position: int64(place)})
 
 
 def renamed_axis(axis: int, order: Order) -> Change:

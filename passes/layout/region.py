@@ -221,11 +221,11 @@ def _admitted(region: Region, node: gs.Node, value: gs.Tensor, ports_of: PortsOf
         *((t, ports.inputs[i]) for i, t in enumerate(node.inputs) if i in ports.inputs),
         *((t, ports.outputs[i]) for i, t in enumerate(node.outputs) if i in ports.outputs),
     ]
-    if not any(tensor is value and ports.is_full(axes) for tensor, axes in touching):
-        return None
-    order = region.order[id(value)]
-    change = ports.rebuild(order) if len(order) == ports.rank else None
-    if change is None:
+    known = region.order[id(value)]
+    whole = (ports.whole(axes, known) for tensor, axes in touching if tensor is value)
+    order = next((found for found in whole if found is not None), None)
+    change = None if order is None else ports.rebuild(order)
+    if order is None or change is None:
         return None
     member = Member(node, ports, order, change)
     for tensor, axes in _data_of(member, region.view):

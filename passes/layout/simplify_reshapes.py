@@ -22,6 +22,7 @@ from ...ir.edit import Edit
 from ...ir.infer import TensorType
 from ...ir.variables import is_standard
 from ...ir.view import View
+from ..context import Context
 from ..contract import Rewrite, RewritePass, need
 from .computed_sizes import ConstantExpand, ConstantResize
 from .shape_arithmetic import ShapeArithmetic, is_reshape
@@ -45,6 +46,15 @@ class SimplifyReshapes(RewritePass):
     """
 
     name: ClassVar[str] = "simplify-reshapes"
+
+    def run(self, graph: gs.Graph, context: Context) -> None:
+        """Rewrite until sizes that follow from constant targets make no more of them constant."""
+        edits = -1
+        while context.edits > edits:
+            edits = context.edits
+            super().run(graph, context)
+            if context.edits > edits:
+                context.types = None
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the rewrites, which share what they know of sizes."""

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.edit import Edit
-from ...ir.infer import Shape, TensorType
+from ...ir.infer import TensorType
 from ...ir.variables import is_standard
 from ...ir.view import View
 from ..contract import Rewrite
-from .permutation import Order, after, is_identity, moves_only_ones, perm_of
+from .permutation import Order, after, is_identity, moves_only_ones, perm_of, permuted
+from .ports import Array
+from .regrouped import target_of
 from .relayout import write_shape
 
 
@@ -79,12 +80,12 @@ class MergeTransposes(Rewrite[_Site]):
             edit.replace(result, site.source)
 
 
-class ReshapeInstead(Rewrite[tuple[gs.Node, list[int]]]):
+class ReshapeInstead(Rewrite[tuple[gs.Node, Array]]):
     """Make a Transpose that moves only axes of size one a Reshape, which copies nothing."""
 
     ops = frozenset({"Transpose"})
 
-    def match(self, node: gs.Node, view: View) -> tuple[gs.Node, list[int]] | None:
+    def match(self, node: gs.Node, view: View) -> tuple[gs.Node, Array] | None:
         """Return the shape to ask for, with at most one unknown size."""
         perm = perm_of(node, view)
         shape = view.shape(node.inputs[0])
@@ -92,24 +93,12 @@ class ReshapeInstead(Rewrite[tuple[gs.Node, list[int]]]):
             return None
         if not moves_only_ones(shape, perm):
             return None
-        target = _target(shape, perm)
+        target = target_of(permuted(shape, perm), range(len(perm)), perm)
         return None if target is None else (node, target)
 
-    def rewrite(self, site: tuple[gs.Node, list[int]], edit: Edit) -> None:
+    def rewrite(self, site: tuple[gs.Node, Array], edit: Edit) -> None:
         """Replace the node."""
         node, target = site
         edit.remove(node)
-        shape = edit.constant(np.array(target, np.int64), f"{node.outputs[0].name}_shape")
+        shape = edit.constant(target, f"{node.outputs[0].name}_shape")
         edit.node("Reshape", [node.inputs[0], shape], list(node.outputs), at=node)
-
-
-def _target(shape: Shape, perm: Order) -> list[int] | None:
-    """Return the target of a Reshape: 0 copies the size at the same place, -1 is what is left."""
-    target: list[int] = []
-    for place, axis in enumerate(perm):
-        size = shape[axis]
-        if isinstance(size, int) and size:
-            target.append(size)
-        else:
-            target.append(0 if axis == place else -1)
-    return target if target.count(-1) <= 1 and 0 not in shape else None
