@@ -1,0 +1,158 @@
+"""A normalization that is left becomes Mul and Add, or a depthwise convolution between others."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+import planish
+
+from tests.helpers import assert_same_function, model_of, ops, reasons, run_pass
+from tests.passes.test_properties import _check
+from tests.strategies import networks
+from tests.strategies.channels import STEPS
+
+PASS = "lower-batchnorm"
+
+
+def statistics(channels=6, dtype=np.float32):
+    generator = np.random.default_rng(channels)
+    made = {
+        "s": generator.standard_normal(channels),
+        "b": generator.standard_normal(channels),
+        "m": generator.standard_normal(channels),
+        "v": generator.uniform(0.05, 2, channels),
+        "w": generator.standard_normal((channels, 6, 1, 1)),
+    }
+    return {key: values.astype(dtype) for key, values in made.items()}
+
+
+def model(body, kind="float[2, 6, 5, 4]", opset=17, weights=None):
+    weights = weights or statistics()
+    used = {key: weights[key] for key in weights if key in re.findall(r"\w+", body)}
+    element = kind.partition("[")[0]
+    return model_of(
+        f'<ir_version: 9, opset_import: ["" : {opset}]>\n'
+        f"g ({kind} x) => ({element}[] y) {{ {body} }}",
+        used,
+    )
+
+
+def feeds(*shape, dtype=np.float32):
+    return {"x": np.random.default_rng(3).standard_normal(shape).astype(dtype)}
+
+
+NORM = "BatchNormalization <epsilon = 0.01> "
+BARE = f"a = Relu(x) y = {NORM}(a, s, b, m, v)"
+BETWEEN = f"c = Conv(x, w) a = Relu(c) n = {NORM}(a, s, b, m, v) r = Relu(n) y = Add(r, c)"
+
+
+@pytest.mark.parametrize("opset", [7, 9, 15, 22])
+@pytest.mark.parametrize("kind", ["float[2, 6, 5, 4]", "float[N, 6, H, W]"])
+def test_mul_and_add(kind, opset):
+    before = model(BARE, kind, opset)
+    result = run_pass(planish.load(before), PASS)
+    assert ops(result.graph) == ["Relu", "Mul", "Add"]
+    assert_same_function(before, result.graph, feeds(2, 6, 5, 4))
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (2, 6, 5), (2, 6, 3, 2, 4)])
+def test_every_rank(shape):
+    before = model(BARE, f"float{list(shape)}")
+    result = run_pass(planish.load(before), PASS)
+    assert ops(result.graph) == ["Relu", "Mul", "Add"]
+    assert_same_function(before, result.graph, feeds(*shape))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        BETWEEN,
+        f"c = Conv(x, w) p = MaxPool <kernel_shape = [2, 2]> (c) y = {NORM}(p, s, b, m, v)",
+        f"c = Conv(x, w) i = Add(x, c) y = {NORM}(i, s, b, m, v)",
+    ],
+)
+def test_depthwise_between_convolutions(body):
+    before = model(body)
+    result = run_pass(planish.load(before), PASS)
+    assert "BatchNormalization" not in ops(result.graph)
+    assert "Mul" not in ops(result.graph)
+    depthwise = [node for node in result.graph.nodes if node.attrs.get("group", 1) == 6]
+    assert len(depthwise) == 1
+    assert_same_function(before, result.graph, feeds(2, 6, 5, 4))
+
+
+def test_the_form_can_be_asked_for():
+    graph = planish.load(model(BETWEEN))
+    form = run_pass(graph, f"{PASS}{{form=mul-add}}").graph
+    assert ops(form) == ["Conv", "Relu", "Mul", "Add", "Relu", "Add"]
+    before = model(BARE)
+    form = run_pass(planish.load(before), f"{PASS}{{form=depthwise}}").graph
+    assert ops(form) == ["Relu", "Conv"]
+    assert_same_function(before, form, feeds(2, 6, 5, 4))
+
+
+def test_scale_or_shift_alone():
+    one = {"s": np.full(6, 0.5), "b": np.ones(6), "m": np.ones(6), "v": np.full(6, 0.24)}
+    weights = {key: values.astype(np.float32) for key, values in one.items()}
+    before = model(BARE, weights=weights)  # epsilon is 0.01: half over half
+    result = run_pass(planish.load(before), PASS)
+    assert ops(result.graph) in (["Relu", "Add"], ["Relu", "Mul", "Add"])  # sqrt(0.25) rounds
+    assert_same_function(before, result.graph, feeds(2, 6, 5, 4))
+    weights = {**statistics(), "b": np.zeros(6, np.float32), "m": np.zeros(6, np.float32)}
+    before = model(BARE, weights=weights)
+    result = run_pass(planish.load(before), PASS)
+    assert ops(result.graph) == ["Relu", "Mul"]
+    assert_same_function(before, result.graph, feeds(2, 6, 5, 4))
+
+
+def test_double():
+    before = model(BARE, "double[2, 6, 5, 4]", weights=statistics(dtype=np.float64))
+    result = run_pass(planish.load(before), PASS)
+    assert ops(result.graph) == ["Relu", "Mul", "Add"]
+    assert_same_function(before, result.graph, feeds(2, 6, 5, 4, dtype=np.float64), 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "body", "reason"),
+    [
+        ({"v": np.full(6, -0.01, np.float32)}, BARE,
+         "its scale is not finite (variance + epsilon near zero?)"),
+        ({}, BARE.replace("<epsilon", "<training_mode = 1, epsilon"), "it is in training mode"),
+        ({}, "k = Abs(s) " + BARE.replace("(a, s,", "(a, k,"), "its scale is not constant"),
+    ],
+)  # fmt: skip
+def test_leaves_alone(change, body, reason):
+    before = model(body, weights={**statistics(), **change})
+    result = run_pass(planish.load(before), PASS, verify="off")
+    assert result.edits == 0
+    assert reasons(result) == {reason}
+
+
+def test_unknown_rank_stays():
+    before = model(f"a = Reshape(x, t) y = {NORM}(a, s, b, m, v)")
+    before.graph.input.append(
+        model_of("g (int64[K] t) => (int64[K] u) { u = Neg(t) }").graph.input[0]
+    )
+    result = run_pass(planish.load(before), PASS)
+    assert reasons(result) == {"the rank of its input is unknown"}
+
+
+def test_half_precision_with_a_large_mean_stays():
+    """In 16 bits s * x and t would cancel to nothing."""
+    far = {**statistics(dtype=np.float16), "m": np.full(6, 300, np.float16)}
+    result = run_pass(planish.load(model(BARE, "float16[2, 6, 5, 4]", weights=far)), PASS,
+                      verify="off")  # fmt: skip
+    assert reasons(result) == {
+        "its shift is so large beside what it gives that rounding would show"
+    }
+
+
+@given(case=networks(patterns=STEPS))
+@settings(deadline=None, derandomize=True, max_examples=40, suppress_health_check=list(HealthCheck))
+def test_keeps_the_function(case):
+    result = _check(case, PASS)
+    assert all(node.op != "BatchNormalization" for node in result.graph.nodes)
