@@ -20,6 +20,7 @@ from .linear.fold_affine import FoldAffine
 from .linear.fold_pad import FoldPad
 from .linear.lower_batchnorm import LowerBatchnorm
 from .linear.merge_parallel_convolutions import MergeParallelConvolutions
+from .linear.merge_sibling_convolutions import MergeSiblingConvolutions
 from .linear.pool_before_pointwise import PoolBeforePointwise
 from .linear.push_affine import PushAffine
 from .shuffle.absorb_channel_shuffle import AbsorbChannelShuffle
@@ -42,6 +43,7 @@ PASSES: tuple[type[Pass], ...] = (
     InlineConstantBranches,
     LowerBatchnorm,
     MergeParallelConvolutions,
+    MergeSiblingConvolutions,
     PoolBeforePointwise,
     PushAffine,
     RecognizeActivations,

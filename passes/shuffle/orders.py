@@ -1,0 +1,231 @@
+"""The physical order of the channels of every root, and what each reader is to be given.
+
+Backwards, channels get keys: two channels of a tensor have one key where the same readers need
+them. Forwards, orders: a linear operator gives its channels sorted by key, so that what one reader
+needs lies together; a channelwise operator keeps the order it is given. In ShuffleNetV2 that makes
+the shuffle a table: each branch's channels are grouped by the unit that will work on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from .flow import Flow, inner_readers
+from .roles import Array
+
+_NONE = -1
+
+
+@dataclass(frozen=True)
+class Request:
+    """Input `position` of `node` is to be `tensor` with its channels in `order`.
+
+    `slots` says the same in places of roots. A graph output has no node.
+    """
+
+    node: gs.Node | None
+    position: int
+    tensor: gs.Tensor
+    order: Array
+    slots: Array
+
+
+@dataclass
+class Orders:
+    """The solution: `starts[r]` is the first slot of root r, `order_of(r)` its channels in order."""
+
+    flow: Flow
+    starts: Array
+    place: Array  # by starts[root] + channel: where that channel lies in the root
+    requests: list[Request] = field(default_factory=list)
+
+    def slots(self, tensor: gs.Tensor) -> Array:
+        """Return the slots of the channels of `tensor`, in their own order."""
+        source = self.flow.sources[id(tensor)]
+        first: Array = self.starts[source.roots]
+        return first + self.place[first + source.channels]
+
+    def order_of(self, root: int) -> Array:
+        """Return the channels of a root in their physical order."""
+        return np.argsort(self.place[self.starts[root] : self.starts[root + 1]])
+
+    def whole(self, slots: Array) -> int | None:
+        """Return the root that `slots` are a permutation of, or None."""
+        ordered = np.sort(slots)
+        root = int(np.searchsorted(self.starts, ordered[0], side="right")) - 1
+        first, after = self.starts[root], self.starts[root + 1]
+        exact = len(slots) == after - first and bool((ordered == np.arange(first, after)).all())
+        return root if exact else None
+
+
+def solve(flow: Flow) -> Orders:
+    """Choose orders and collect requests; `Orders.requests` follow the nodes."""
+    counts = [flow.channels(root) for root in range(len(flow.roots))]
+    starts = np.cumsum([0, *counts])
+    place = np.concatenate([np.zeros(0, np.int64), *map(np.arange, counts)])
+    orders = Orders(flow, starts, place)
+    demands = _fixed_demands(flow)
+    keys = _keys(flow, demands)
+    free: list[tuple[gs.Node, int]] = []
+    for node in flow.nodes:
+        role = flow.roles[id(node)]
+        if role is None:
+            continue
+        order = None
+        if role.is_linear:
+            free.append((node, 0))
+            if id(node.outputs[0]) not in demands:
+                key, rank = keys.get(id(node.outputs[0]), (None, None))
+                order = None if key is None else np.lexsort((rank, key))
+        else:
+            order = _kept_order(node, orders, keys)
+            for position in role.data:
+                _ask(orders, node, position, node.inputs[position], order)
+        if order is not None:
+            root = int(flow.sources[id(node.outputs[0])].roots[0])
+            orders.place[starts[root] : starts[root + 1]] = np.argsort(order)
+    for tensor, readers in demands.values():
+        for reader, position in readers:
+            length = len(flow.sources[id(tensor)].roots)
+            _ask(orders, reader, position, tensor, np.arange(length))
+    asked = {id(request.tensor): request.order for request in orders.requests}
+    for node, position in free:
+        tensor = node.inputs[position]
+        order = None if flow.is_root(tensor) else asked.get(id(tensor))
+        _ask(orders, node, position, tensor, _close(orders, tensor) if order is None else order)
+    return orders
+
+
+def _ask(
+    orders: Orders, node: gs.Node | None, position: int, tensor: gs.Tensor, order: Array
+) -> None:
+    slots = orders.slots(tensor)[order]
+    orders.requests.append(Request(node, position, tensor, order, slots))
+
+
+Demands = dict[int, tuple[gs.Tensor, list[tuple[gs.Node | None, int]]]]
+
+
+def _fixed_demands(flow: Flow) -> Demands:
+    """Return the readers that want a tensor's channels in their own order, by tensor."""
+    demands: Demands = {}
+
+    def demand(tensor: gs.Tensor, node: gs.Node | None, position: int) -> None:
+        if id(tensor) in flow.sources:
+            demands.setdefault(id(tensor), (tensor, []))[1].append((node, position))
+
+    for node in flow.nodes:
+        role = flow.roles[id(node)]
+        for position, tensor in enumerate(node.inputs):
+            if role is None or position not in role.data:
+                demand(tensor, node, position)
+    for tensor in flow.tensors:
+        for node in inner_readers(tensor, flow.view):
+            for position, read in enumerate(node.inputs):
+                if read is tensor:
+                    demand(tensor, node, position)
+        if flow.view.is_output(tensor):
+            demand(tensor, None, 0)
+    return demands
+
+
+Keys = dict[int, tuple[Array, Array]]
+
+
+def _keys(flow: Flow, demands: Demands) -> Keys:
+    """Return key and rank of the channels of every tensor that is needed somewhere.
+
+    Sorting by key, then rank, puts together what one reader needs, in the order it wants.
+    """
+    rows: dict[int, list[tuple[Array, Array | None]]] = {}
+    makers: dict[int, gs.Node] = {}
+    for node in flow.nodes:
+        role = flow.roles[id(node)]
+        if role is not None:
+            makers[id(node.outputs[0])] = node
+            if role.is_linear:
+                length = len(flow.sources[id(node.inputs[0])].roots)
+                rows.setdefault(id(node.inputs[0]), []).append((np.zeros(length, int), None))
+    for key, (_, readers) in demands.items():
+        length = len(flow.sources[key].roots)
+        for _ in readers[:1]:
+            rows.setdefault(key, []).insert(0, (np.zeros(length, int), np.arange(length)))
+    found: Keys = {}
+    for tensor in reversed(flow.tensors):
+        if id(tensor) not in rows:
+            continue
+        source = flow.sources[id(tensor)]
+        parts, rank = _combined(rows.pop(id(tensor)))
+        plain = np.arange(len(parts)) if rank is None else np.where(rank < 0, np.arange(len(rank)), rank)
+        parts = _by_rank(parts, plain)
+        found[id(tensor)] = parts, plain
+        maker = makers.get(id(tensor))
+        role = None if maker is None else flow.roles[id(maker)]
+        if not flow.is_root(tensor):
+            for root in np.unique(source.roots):
+                here = source.roots == root
+                row, ranks = (np.full(flow.channels(int(root)), _NONE) for _ in range(2))
+                row[source.channels[here]] = parts[here]
+                if rank is not None:
+                    ranks[source.channels[here]] = rank[here]
+                rows.setdefault(id(flow.roots[int(root)]), []).append((row, ranks))
+        elif maker is not None and role is not None and not role.is_linear:
+            for position in role.data:
+                rows.setdefault(id(maker.inputs[position]), []).append((parts, plain))
+    return found
+
+
+def _combined(rows: list[tuple[Array, Array | None]]) -> tuple[Array, Array | None]:
+    """Return one key for every combination of keys, and the first rank that each channel has."""
+    _, parts = np.unique(np.stack([key for key, _ in rows]), axis=1, return_inverse=True)
+    rank: Array | None = None
+    for _, other in rows:
+        if other is not None:
+            rank = other if rank is None else np.where(rank < 0, other, rank)
+    return parts.reshape(-1), rank
+
+
+def _by_rank(parts: Array, rank: Array) -> Array:
+    """Number the keys in the order of the first rank of each."""
+    first = np.full(int(parts.max()) + 1, len(parts) + int(rank.max()) + 1)
+    np.minimum.at(first, parts, rank)
+    return np.argsort(np.argsort(first, kind="stable"), kind="stable")[parts]
+
+
+def _kept_order(node: gs.Node, orders: Orders, keys: Keys) -> Array:
+    """Return the order of what a channelwise operator reads and gives.
+
+    Where its input is one root in any order, it takes the root as it lies: the channels move after
+    it, where a stride or a pool has left fewer elements.
+    """
+    flow = orders.flow
+    role = flow.roles[id(node)]
+    assert role is not None
+    tensors = [node.inputs[position] for position in role.data]
+    lying: list[Array | None] = []
+    for tensor in tensors:
+        slots = orders.slots(tensor)
+        grows = role.grows and not flow.is_root(tensor)
+        lying.append(None if grows or orders.whole(slots) is None else np.argsort(slots))
+    first = lying[0]
+    if first is not None and all(o is not None and (o == first).all() for o in lying):
+        return first
+    for tensor, order in zip(tensors, lying, strict=True):
+        if order is not None and flow.is_root(tensor):
+            return order
+    if role.grows:
+        return np.arange(len(orders.slots(tensors[0])))
+    key, _ = keys.get(id(tensors[0]), (None, None))
+    return _close(orders, tensors[0], key)
+
+
+def _close(orders: Orders, tensor: gs.Tensor, key: Array | None = None) -> Array:
+    """Return the order with the longest runs: by key, then by root, then as the root lies."""
+    source = orders.flow.sources[id(tensor)]
+    _, first, inverse = np.unique(source.roots, return_index=True, return_inverse=True)
+    appearance = first[inverse.reshape(-1)]
+    slots = orders.slots(tensor)
+    return np.lexsort((slots, appearance, np.zeros(len(slots)) if key is None else key))

@@ -1,0 +1,162 @@
+"""What an operator does with the order of its channels, and its constants in another order.
+
+    linear:       P W Q (Q^T x) = P (W x)       its weight takes any order in, any order out
+    channelwise:  f(P x) = P f'(x)              f' is f with its per-channel constants permuted
+
+Anything else wants its channels as they are, and gives them so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...ir.edit import Edit
+from ...ir.variables import dense_values, is_standard
+from ...ir.view import View
+from .routes import channels_of
+
+Array = np.ndarray[Any, Any]
+Weights = tuple[tuple[int, int], ...]
+
+_UNARY = frozenset(
+    (
+        "Abs Cast Ceil Celu Clip Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity "
+        "LeakyRelu Log Mish Neg Reciprocal Relu Round Selu Sigmoid Sign Softplus Softsign Sqrt "
+        "Tanh ThresholdedRelu AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool "
+        "MaxPool"
+    ).split()  # noqa: SIM905
+)
+_BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "PRelu", "Sum", "Mean"})
+_GROWING = frozenset({"Pad", "ConvTranspose"})
+
+
+@dataclass(frozen=True)
+class Role:
+    """How a node treats channels: `data` are its inputs that carry them.
+
+    `weights_in` and `weights_out` are the constants to permute, as (input, axis), where the order
+    of the channels it reads or gives changes. The two orders are one unless it is linear.
+    """
+
+    data: tuple[int, ...]
+    weights_in: Weights
+    weights_out: Weights
+    is_linear: bool
+    grows: bool  # its result may be larger than its input: move channels before it
+
+
+def role_of(node: gs.Node, view: View) -> Role | None:
+    """Return the role of `node`, or None where it wants its channels in their own order."""
+    if not is_standard(node) or any(_is_used(tensor, view) for tensor in node.outputs[1:]):
+        return None
+    reader = _READERS.get(node.op)
+    before, after = channels_of(node.inputs[0], view), channels_of(node.outputs[0], view)
+    if reader is None or after is None:
+        return None
+    role = reader(node, view)
+    if role is None or (not role.is_linear and before != after and node.op not in _BINARY):
+        return None
+    return role
+
+
+def permute(node: gs.Node, weights: Weights, order: Array, edit: Edit) -> None:
+    """Give `node` fresh constants whose channel i is what channel `order[i]` was."""
+    for position, axis in weights:
+        tensor = node.inputs[position]
+        values = dense_values(tensor)
+        assert values is not None
+        fresh = edit.constant(np.take(values, order, axis), f"{tensor.name}_permuted")
+        edit.set_input(node, position, fresh)
+
+
+def _is_used(tensor: gs.Tensor, view: View) -> bool:
+    return not tensor.is_empty() and (bool(view.readers(tensor)) or view.is_output(tensor))
+
+
+def _channelwise(*weights: tuple[int, int], data: tuple[int, ...] = (0,), grows: bool = False) -> Role:
+    return Role(data, (), tuple(weights), is_linear=False, grows=grows)
+
+
+def _unary(node: gs.Node, view: View) -> Role | None:
+    # Bounds and the like are scalars.
+    return _channelwise()
+
+
+def _convolution(node: gs.Node, view: View) -> Role | None:
+    weight = view.constant(node.inputs[1])
+    channels, outputs = channels_of(node.inputs[0], view), channels_of(node.outputs[0], view)
+    bias = node.inputs[2] if len(node.inputs) > 2 and not node.inputs[2].is_empty() else None
+    if weight is None or (bias is not None and view.shape(bias) != (outputs,)):
+        return None
+    if bias is not None and not view.is_constant(bias):
+        return None
+    rest = () if bias is None else ((2, 0),)
+    transposed = node.op == "ConvTranspose"
+    group = node.attrs.get("group", 1)
+    if group == 1:
+        rows, columns = (1, 0) if transposed else (0, 1)
+        return Role((0,), ((1, columns),), ((1, rows), *rest), is_linear=True, grows=transposed)
+    if group == channels == outputs:
+        return _channelwise((1, 0), *rest, grows=transposed)
+    return None
+
+
+def _normalization(node: gs.Node, view: View) -> Role | None:
+    if view.opset < 7 or node.attrs.get("training_mode", 0) or node.attrs.get("spatial", 1) != 1:
+        return None
+    parameters = range(1, len(node.inputs))
+    held = all(view.is_constant(node.inputs[i]) for i in parameters)
+    return _channelwise(*((i, 0) for i in parameters)) if held else None
+
+
+def _pad(node: gs.Node, view: View) -> Role | None:
+    pads: Any = node.attrs.get("pads")
+    if view.opset >= 11:
+        pads = view.constant(node.inputs[1])
+    rank = view.rank(node.inputs[0])
+    if pads is None or rank is None or len(node.inputs) > 3 or len(pads) != 2 * rank:
+        return None
+    return _channelwise(grows=True) if not pads[1] and not pads[1 + rank] else None
+
+
+def _elementwise(node: gs.Node, view: View) -> Role | None:
+    shape = view.shape(node.outputs[0])
+    if shape is None or view.opset < 7:
+        return None
+    rank, channels = len(shape), shape[1]
+    data: list[int] = []
+    weights: list[tuple[int, int]] = []
+    for position, tensor in enumerate(node.inputs):
+        held = view.shape(tensor)
+        if held is None:
+            return None
+        axis = len(held) - rank + 1
+        if axis < 0 or held[axis] == 1 != channels:
+            continue  # the same for every channel
+        if held[axis] != channels:
+            return None
+        if view.is_constant(tensor):
+            if view.constant(tensor) is None:
+                return None
+            weights.append((position, axis))
+        elif len(held) == rank:
+            data.append(position)
+        else:
+            return None
+    # A gate [N, C, 1, 1] or a residual: every operand that has channels has the same ones.
+    return _channelwise(*weights, data=tuple(data)) if data else None
+
+
+_READERS = {
+    **dict.fromkeys(_UNARY, _unary),
+    **dict.fromkeys(_BINARY, _elementwise),
+    "Conv": _convolution,
+    "ConvTranspose": _convolution,
+    "BatchNormalization": _normalization,
+    "InstanceNormalization": _normalization,
+    "Pad": _pad,
+}

@@ -1,0 +1,199 @@
+"""Operators that only move channels, read as the table of where each channel comes from.
+
+    y[n, i, ...] = x[v(i)][n, c(i), ...]      v(i) the input, c(i) its channel
+
+Concat, Split, Slice and Gather along axis 1, and the channel shuffle of ShuffleNet (Zhang et al.,
+2018), whose exporters write it as Reshape, Transpose, Reshape: with x seen as [N, f1, ..., fk, S],
+
+    shuffle(x)[n, i, ...] = x[n, p(i), ...]   p = arange(C).reshape(f1, ..., fk).transpose(q).ravel()
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...ir.variables import is_standard
+from ...ir.view import View
+from ..contract import need
+from ..layout.shape_arithmetic import ShapeArithmetic
+from ..layout.sizes import Size
+
+Array = np.ndarray[Any, Any]
+Sizes = Sequence[Size | None]
+
+MOVING_OPS = frozenset({"Concat", "Split", "Slice", "Gather", "Reshape"})
+
+
+@dataclass(frozen=True)
+class Route:
+    """A mover of channels: `tables[o]` gives, for output o, input and channel of each channel.
+
+    `nodes` are those it stands for, the one that gives the outputs last; `copied` counts the
+    channels they copy.
+    """
+
+    nodes: tuple[gs.Node, ...]
+    inputs: tuple[gs.Tensor, ...]
+    tables: tuple[tuple[Array, Array], ...]
+    copied: int
+
+    @property
+    def outputs(self) -> list[gs.Tensor]:
+        """The tensors it gives, one for each table."""
+        return list(self.nodes[-1].outputs)
+
+    @property
+    def is_shuffle(self) -> bool:
+        """Say whether it moves channels one by one."""
+        return self.nodes[-1].op in ("Reshape", "Gather")
+
+
+def channels_of(tensor: gs.Tensor, view: View) -> int | None:
+    """Return the number of channels of a tensor [N, C, spatial...], or None."""
+    shape = view.shape(tensor)
+    if shape is None or len(shape) < 3 or not isinstance(shape[1], int):
+        return None
+    return shape[1]
+
+
+def read_route(node: gs.Node, view: View, sizes: ShapeArithmetic) -> Route | None:
+    """Return the route at `node`, or None; declines what only looks like a channel shuffle."""
+    if node.op not in MOVING_OPS or not is_standard(node):
+        return None
+    if node.op == "Reshape":
+        return _shuffle(node, view, sizes)
+    rank = view.rank(node.inputs[0])
+    axis = node.attrs.get("axis", None if node.op == "Concat" else 0)
+    if rank is None or axis is None or (node.op != "Slice" and axis % rank != 1):
+        return None
+    counts = [channels_of(tensor, view) for tensor in node.inputs]
+    if counts[0] is None:
+        return None
+    match node.op:
+        case "Concat":
+            known = [count for count in counts if count is not None]
+            if len(known) < len(counts):
+                return None
+            places = [np.full(count, i) for i, count in enumerate(known)]
+            table = (np.concatenate(places), np.concatenate([np.arange(c) for c in known]))
+            return Route((node,), tuple(node.inputs), (table,), sum(known))
+        case "Split":
+            picks = _split(node, counts[0], view)
+        case "Slice":
+            picks = _slice(node, counts[0], rank, view)
+        case _:
+            picks = _gather(node, counts[0], view)
+    if picks is None:
+        return None
+    tables = tuple((np.zeros(len(pick), np.int64), pick) for pick in picks)
+    return Route((node,), (node.inputs[0],), tables, sum(map(len, picks)))
+
+
+def _split(node: gs.Node, channels: int, view: View) -> list[Array] | None:
+    lengths: Any = node.attrs.get("split")
+    if len(node.inputs) > 1 and not node.inputs[1].is_empty():
+        lengths = view.constant(node.inputs[1])
+        if lengths is None:
+            return None
+    if lengths is None:
+        parts = len(node.outputs)
+        each = -(-channels // parts)
+        lengths = [each] * (parts - 1) + [channels - each * (parts - 1)]
+    if any(length < 1 for length in lengths) or any(t.is_empty() for t in node.outputs):
+        return None
+    return np.split(np.arange(channels), np.cumsum(lengths)[:-1])
+
+
+def _slice(node: gs.Node, channels: int, rank: int, view: View) -> list[Array] | None:
+    given: list[Any] = [node.attrs.get(name) for name in ("starts", "ends", "axes")]
+    if view.opset >= 10:
+        given = [view.constant(tensor) for tensor in node.inputs[1:]]
+        if any(values is None for values in given):
+            return None
+    starts, ends, axes, steps = (*given, None, None)[:4]
+    if axes is None or len(axes) != 1 or axes[0] % rank != 1:
+        return None
+    step = 1 if steps is None else int(steps[0])
+    # A bound far beyond the axis (INT_MIN from the end) is no Python slice bound to be afraid of.
+    pick = np.arange(channels)[slice(int(starts[0]), int(ends[0]), step)]
+    return [pick] if len(pick) else None
+
+
+def _gather(node: gs.Node, channels: int, view: View) -> list[Array] | None:
+    indices = view.constant(node.inputs[1])
+    if indices is None or indices.ndim != 1 or not indices.size:
+        return None
+    pick = np.where(indices < 0, indices + channels, indices).astype(np.int64)
+    return [pick] if pick.min() >= 0 and pick.max() < channels else None
+
+
+def _shuffle(node: gs.Node, view: View, sizes: ShapeArithmetic) -> Route | None:
+    transpose = view.producer(node.inputs[0])
+    if transpose is None or transpose.op != "Transpose" or not is_standard(transpose):
+        return None
+    first = view.producer(transpose.inputs[0])
+    if first is None or first.op != "Reshape" or not is_standard(first):
+        return None
+    x = first.inputs[0]
+    channels = channels_of(x, view)
+    if channels is None:
+        return None
+    before, apart, after = (
+        need(sizes.shape(tensor, view), "its rank is not known")
+        for tensor in (x, first.outputs[0], node.outputs[0])
+    )
+    perm = transpose.attrs.get("perm") or list(range(len(apart)))[::-1]
+    factors = need(_factors(before, apart), "its first Reshape does not split the channels alone")
+    axes = range(1, 1 + len(factors))
+    moved = [*([0]), *perm[1 : 1 + len(factors)], *range(1 + len(factors), len(apart))]
+    need(
+        perm == moved and sorted(perm[1 : 1 + len(factors)]) == list(axes),
+        f"perm {list(perm)} does not exchange groups of channels alone",
+    )
+    need(
+        len(after) == len(before) and _all_but_one(after, before),
+        "its last Reshape does not give back the shape before",
+    )
+    order = np.arange(channels).reshape(factors)
+    pick = order.transpose([p - 1 for p in perm[1 : 1 + len(factors)]]).ravel()
+    table = (np.zeros(channels, np.int64), pick)
+    return Route((first, transpose, node), (x,), (table,), channels)
+
+
+def _factors(before: Sizes, apart: Sizes) -> list[int] | None:
+    """Return f1, ..., fk where [N, C, S...] became [N, f1, ..., fk, S...], S perhaps as one."""
+    spatial = before[2:]
+    whole = math.prod((s for s in spatial if s is not None), start=Size(1))
+    for tail in (list(spatial), [None if None in spatial else whole]):
+        split = apart[1 : len(apart) - len(tail)]
+        numbers = [None if size is None else size.number for size in split]
+        if len(numbers) < 2:
+            continue
+        total = before[1].number if before[1] is not None else None
+        known = [n for n in numbers if n is not None]
+        if total is None or len(numbers) - len(known) > 1 or 0 in known:
+            continue
+        if len(known) == len(numbers):
+            whole_channels = math.prod(known) == total
+        else:
+            whole_channels = total % math.prod(known) == 0
+        outer = [before[0], *tail]
+        found = [apart[0], *apart[len(apart) - len(tail) :]]
+        missing = len(numbers) - len(known)
+        if whole_channels and _all_but_one(found, outer, missing):
+            return [total // math.prod(known) if n is None else n for n in numbers]
+    return None
+
+
+def _all_but_one(found: Sizes, wanted: Sizes, missing: int = 0) -> bool:
+    """Say whether the sizes agree; one that is not known follows from the number of elements."""
+    unknown = sum(a is None or b is None for a, b in zip(found, wanted, strict=True))
+    return unknown + missing <= 1 and all(
+        a is None or b is None or a == b for a, b in zip(found, wanted, strict=True)
+    )
