@@ -156,6 +156,16 @@ class Edit:
         self._change(node)
         self.replace(old, new)
 
+    def remove_function(self, function: gs.Function) -> None:
+        """Remove a local function, which nothing calls."""
+        self.graph.functions = [f for f in self.graph.functions if f is not function]
+        self._change(None)
+
+    def remove_import(self, owner: gs.Graph | gs.Function, domain: str) -> None:
+        """Remove the import of an operator domain that no node of `owner` is of."""
+        owner.import_domains = [e for e in owner.import_domains if e.domain != domain]
+        self._change(None)
+
     def commit(self) -> None:
         """Write the changes into the graph: nodes placed, removed and sorted."""
         if not self._dirty:

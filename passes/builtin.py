@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from .cleanup.deduplicate_constants import DeduplicateConstants
+from .cleanup.eliminate_casts import EliminateCasts
 from .cleanup.eliminate_common_subexpressions import EliminateCommonSubexpressions
 from .cleanup.eliminate_dead_code import EliminateDeadCode
 from .cleanup.eliminate_identities import EliminateIdentities
+from .cleanup.eliminate_quantize_pairs import EliminateQuantizePairs
 from .cleanup.eliminate_sequences import EliminateSequences
+from .cleanup.eliminate_unused_functions import EliminateUnusedFunctions
+from .cleanup.eliminate_unused_inputs import EliminateUnusedInputs
 from .cleanup.fold_constants import FoldConstants
 from .cleanup.inline_constant_branches import InlineConstantBranches
 from .cleanup.unroll_loops import UnrollLoops
@@ -23,16 +28,24 @@ from .linear.merge_parallel_convolutions import MergeParallelConvolutions
 from .linear.merge_sibling_convolutions import MergeSiblingConvolutions
 from .linear.pool_before_pointwise import PoolBeforePointwise
 from .linear.push_affine import PushAffine
+from .linear.split_batchnorm import SplitBatchnorm
+from .recognition.recognize_depth_to_space import RecognizeDepthToSpace
+from .recognition.recognize_pooling import RecognizePooling
 from .shuffle.absorb_channel_shuffle import AbsorbChannelShuffle
 from .recognition.recognize_activations import RecognizeActivations
 
 PASSES: tuple[type[Pass], ...] = (
     AbsorbChannelShuffle,
+    DeduplicateConstants,
+    EliminateCasts,
     EliminateCommonSubexpressions,
     EliminateDeadCode,
     EliminateIdentities,
+    EliminateQuantizePairs,
     EliminateSequences,
     EliminateTransposes,
+    EliminateUnusedFunctions,
+    EliminateUnusedInputs,
     FoldAffine,
     FoldBatchnorm,
     FoldConstants,
@@ -47,6 +60,9 @@ PASSES: tuple[type[Pass], ...] = (
     PoolBeforePointwise,
     PushAffine,
     RecognizeActivations,
+    RecognizeDepthToSpace,
+    RecognizePooling,
     SimplifyReshapes,
+    SplitBatchnorm,
     UnrollLoops,
 )

@@ -1,9 +1,10 @@
 """Remove operators that return their input.
 
-f(x) = x   for Identity; x + 0, x - 0, x * 1, x / 1; Cast to its own type; Transpose by the
-           identity; Reshape, Flatten, Expand and Slice to its own shape; Pad by nothing;
-           Dropout at inference; Clip of integers without bounds; Concat, Sum, Max, Min, Mean of one
+f(x) = x        for Identity; data movement that moves nothing (`identity_movement`); windows of one
+                element (`identity_windows`); arithmetic with a neutral operand, or on values that
+                are in range already (`identity_arithmetic`)
 W x + 0 = W x   for the bias of Conv, ConvTranspose and Gemm
+Concat(x, e) = x   where e has no elements
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir import dtypes
 from ...ir.edit import Edit
 from ...ir.variables import is_standard
 from ...ir.view import View
-from ..contract import Rewrite, RewritePass, need
+from ..contract import Rewrite, RewritePass
+from . import identity_arithmetic, identity_movement, identity_windows
+from .bypass import Bypass
 
 
 @dataclass(frozen=True)
@@ -33,61 +34,23 @@ class EliminateIdentities(RewritePass):
     name: ClassVar[str] = "eliminate-identities"
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
-        """Return the rewrites for whole operators and for zero biases."""
-        return (_Bypass(), _DropZeroBias())
+        """Return the rewrites for whole operators, zero biases and empty parts."""
+        return (_Remove(), _DropZeroBias(), _DropEmptyParts())
 
 
-@dataclass(frozen=True)
-class _Site:
-    node: gs.Node
-    kept: gs.Tensor
-    producer: gs.Node | None  # set where the node's output is a graph output
+_RULES = {**identity_movement.RULES, **identity_windows.RULES}
 
 
-class _Bypass(Rewrite[_Site]):
-    ops = frozenset(
-        {
-            "Identity",
-            "Dropout",
-            "Cast",
-            "CastLike",
-            "Transpose",
-            "Reshape",
-            "Flatten",
-            "Expand",
-            "Slice",
-            "Pad",
-            "Clip",
-            "Concat",
-            "Sum",
-            "Max",
-            "Min",
-            "Mean",
-            "Add",
-            "Sub",
-            "Mul",
-            "Div",
-        }
-    )
+class _Remove(Bypass):
+    ops = frozenset({*_RULES, *identity_arithmetic.OPS})
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
-        kept = _returned_input(node, view)
-        if kept is None:
+    def returned(self, node: gs.Node, view: View) -> gs.Tensor | None:
+        if not node.inputs:
             return None
-        result = node.outputs[0]
-        if not view.is_output(result):
-            return _Site(node, kept, None)
-        producer = need(view.producer(kept), "it joins a graph input or constant to a graph output")
-        need(not view.is_output(kept), "its input and its output are both graph outputs")
-        return _Site(node, kept, producer)
-
-    def rewrite(self, site: _Site, edit: Edit) -> None:
-        result = site.node.outputs[0]
-        edit.remove(site.node)
-        if site.producer is None:
-            edit.replace(result, site.kept)
-        else:
-            edit.rename_output(site.producer, site.kept, result)
+        rule = _RULES.get(node.op)
+        if rule is None:
+            return identity_arithmetic.returned_operand(node, view)
+        return node.inputs[0] if rule(node, view) else None
 
 
 class _DropZeroBias(Rewrite[gs.Node]):
@@ -112,89 +75,18 @@ class _DropZeroBias(Rewrite[gs.Node]):
         edit.node(site.op, site.inputs[:2], site.outputs, site.attrs, at=site, domain=site.domain)
 
 
-def _returned_input(node: gs.Node, view: View) -> gs.Tensor | None:
-    """Return the input that `node` returns unchanged, or None."""
-    if not node.inputs:
-        return None
-    x, y = node.inputs[0], node.outputs[0]
-    match node.op:
-        case "Identity":
-            holds = True
-        case "Concat" | "Sum" | "Max" | "Min" | "Mean":
-            holds = len(node.inputs) == 1
-        case "Dropout":
-            holds = _is_inference(node, view)
-        case "Cast":
-            dtype = view.dtype(x)
-            holds = dtype is not None and dtypes.elem_type(dtype) == node.attrs.get("to")
-        case "CastLike":
-            holds = view.dtype(x) is not None and view.dtype(x) == view.dtype(node.inputs[1])
-        case "Transpose":
-            perm = node.attrs.get("perm")
-            if isinstance(perm, list):
-                holds = perm == list(range(len(perm)))
-            else:  # absent, or an empty list, which is held as an AttributeProto
-                rank = view.rank(x)
-                holds = rank is not None and rank < 2
-        case "Flatten":
-            holds = view.rank(x) == 2 and node.attrs.get("axis", 1) in (1, -1)
-        case "Reshape" | "Expand":
-            holds = view.same_shape(x, y)
-        case "Slice":
-            steps = _optional(node, 4, view)
-            holds = view.same_shape(x, y) and (steps is None or bool(np.all(steps == 1)))
-        case "Pad":
-            pads = node.attrs.get("pads") or _optional(node, 1, view)
-            holds = pads is not None and not np.any(pads)
-        case "Clip":
-            bounded = {"min", "max"} & node.attrs.keys()
-            holds = not bounded and all(t.is_empty() for t in node.inputs[1:])
-            # Of floats, it turns infinity into the largest finite number.
-            dtype = view.dtype(x)
-            holds = holds and dtype is not None and dtype.kind in "iu"
-        case _:
-            return _non_neutral(node, view)
-    return x if holds else None
+class _DropEmptyParts(Rewrite[tuple[gs.Node, list[gs.Tensor]]]):
+    """Leave parts without elements out of a Concat; PyTorch's exporter writes empty states."""
 
+    ops = frozenset({"Concat"})
 
-def _is_inference(node: gs.Node, view: View) -> bool:
-    if len(node.outputs) > 1:
-        mask = node.outputs[1]
-        need(not view.readers(mask) and not view.is_output(mask), "its mask is read")
-    if view.opset < 7:
-        return bool(need(node.attrs.get("is_test", 0) != 0, "it is in training mode"))
-    if len(node.inputs) > 2 and not node.inputs[2].is_empty():
-        mode = need(view.constant(node.inputs[2]), "its training mode is not constant")
-        need(not mode.any(), "it is in training mode")
-    return True
+    def match(self, node: gs.Node, view: View) -> tuple[gs.Node, list[gs.Tensor]] | None:
+        axis = node.attrs.get("axis", 1)
+        kept = [t for t in node.inputs if (shape := view.shape(t)) is None or shape[axis] != 0]
+        kept = kept or list(node.inputs[:1])
+        return (node, kept) if len(kept) < len(node.inputs) else None
 
-
-def _non_neutral(node: gs.Node, view: View) -> gs.Tensor | None:
-    """Return the operand that is left of x + 0, 0 + x, x - 0, x * 1, 1 * x or x / 1."""
-    if view.opset < 7:
-        return None  # broadcasting was an attribute then
-    neutral = 0 if node.op in ("Add", "Sub") else 1
-    orders = ((0, 1), (1, 0)) if node.op in ("Add", "Mul") else ((0, 1),)
-    for kept, other in orders:
-        values = view.constant(node.inputs[other])
-        if values is None or values.dtype.kind == "O" or not np.all(values == neutral):
-            continue
-        shape = view.shape(node.inputs[kept])
-        if shape is not None and _keeps_shape(shape, values.shape):
-            return node.inputs[kept]
-    return None
-
-
-def _keeps_shape(shape: Sequence[int | str | None], other: Sequence[int]) -> bool:
-    """Say whether broadcasting a tensor of `shape` with one of shape `other` leaves it as it is."""
-    if len(other) > len(shape):
-        return False
-    tail = shape[len(shape) - len(other) :]
-    return all(size in (1, dim) for size, dim in zip(other, tail, strict=True))
-
-
-def _optional(node: gs.Node, index: int, view: View) -> np.ndarray[Any, Any] | None:
-    """Return the constant at input `index`; an absent one is None, one unknown declines."""
-    if len(node.inputs) <= index or node.inputs[index].is_empty():
-        return None
-    return need(view.constant(node.inputs[index]), f"its input {index} is not constant")
+    def rewrite(self, site: tuple[gs.Node, list[gs.Tensor]], edit: Edit) -> None:
+        node, kept = site
+        edit.remove(node)
+        edit.node("Concat", kept, list(node.outputs), node.attrs, at=node)

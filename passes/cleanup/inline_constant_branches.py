@@ -74,9 +74,7 @@ class _Group:
     places: tuple[_Place, ...]
 
 
-def _decided(
-    graph: gs.Graph, edit: Edit, context: Context, refused: Iterable[int]
-) -> list[_Group]:
+def _decided(graph: gs.Graph, edit: Edit, context: Context, refused: Iterable[int]) -> list[_Group]:
     """Return the Ifs whose condition is known, by condition."""
     places: dict[int, list[_Place]] = {}
     conditions: dict[int, gs.Tensor] = {}

@@ -24,7 +24,7 @@ def static_value(node: gs.Node, view: View) -> Array | None:
     """Return what the standard operator `node` computes, or None where that needs evaluation."""
     match node.op:
         case "Constant":
-            return _constant_value(node)
+            return static_value_of_constant(node)
         case "Shape":
             return _shape_value(node, view.shape(node.inputs[0]))
         case "Size":
@@ -51,7 +51,8 @@ def _gathered_sizes(node: gs.Node, view: View) -> Array | None:
     return np.array(picked, np.int64).reshape(indices.shape)
 
 
-def _constant_value(node: gs.Node) -> Array | None:
+def static_value_of_constant(node: gs.Node) -> Array | None:
+    """Return the value of a Constant node, or None for a sparse one and for bytes."""
     for name, value in node.attrs.items():
         match name:
             case "value":

@@ -1,0 +1,150 @@
+"""Keep one of several equal constants.
+
+f(x; c1), g(x; c2) = f(x; c1), g(x; c1)     where c1 and c2 have the same type, shape and bytes
+
+Exporters write tied weights, and one zero a layer, as tensors of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...ir.edit import Edit
+from ...ir.uses import scopes
+from ...ir.variables import dense_values, is_standard
+from ..context import Context
+from ..contract import Pass
+from .static_values import static_value_of_constant
+
+# So many bytes of a large constant are compared before all of it is read from disk or memory.
+_SAMPLE = 4096
+
+
+@dataclass(frozen=True)
+class DeduplicateConstants(Pass):
+    """Merge constants of equal type, shape and bytes, in all scopes, and Constant nodes with them.
+
+    Bytes decide, so 0 and -0 differ and equal NaNs do not. Linear: only constants with the same
+    type, shape and first bytes are read in full, in place, so mapped files stay on disk.
+    """
+
+    name: ClassVar[str] = "deduplicate-constants"
+
+    def run(self, graph: gs.Graph, context: Context) -> None:
+        """Group all constants by ever more of their content, then merge the groups."""
+        edit = context.edit()
+        names: Counter[str] = Counter()
+        groups = [_constants(graph, edit, names)]
+        for refine in (_kind, _sample, _digest):
+            groups = [part for group in groups for part in _split(group, refine)]
+        for group in groups:
+            _merge(group, graph, edit, names)
+        edit.commit()
+
+
+@dataclass
+class _Entry:
+    tensor: gs.Tensor
+    values: np.ndarray[Any, Any]
+    node: gs.Node | None  # the Constant node that produces it
+    scopes: dict[int, gs.Graph] = field(default_factory=dict)  # where it is read
+
+
+def _constants(graph: gs.Graph, edit: Edit, names: Counter[str]) -> list[_Entry]:
+    """Return the constants that nodes read and no caller can override; count names."""
+    found: dict[int, _Entry] = {}
+    seen: set[int] = set()
+    uses = edit.uses
+
+    def count(tensor: gs.Tensor) -> None:
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            names[tensor.name] += 1
+
+    for scope in scopes(graph):
+        for tensor in (*scope.inputs, *scope.outputs):
+            count(tensor)
+        for node in scope.nodes:
+            for tensor in (*node.inputs, *node.outputs):
+                count(tensor)
+            if node.op == "Constant" and is_standard(node):
+                tensor = node.outputs[0]
+                values = static_value_of_constant(node)
+                if values is not None and id(tensor) not in uses.pinned and uses.reads(tensor):
+                    found[id(tensor)] = _Entry(tensor, values, node)
+            for tensor in node.inputs:
+                values = dense_values(tensor)
+                if values is not None and id(tensor) not in uses.interface_inputs:
+                    found.setdefault(id(tensor), _Entry(tensor, values, None))
+                if id(tensor) in found:
+                    found[id(tensor)].scopes[id(scope)] = scope
+    return list(found.values())
+
+
+def _kind(entry: _Entry) -> Hashable:
+    return (entry.values.dtype.str, entry.values.dtype.name, entry.values.shape)
+
+
+def _sample(entry: _Entry) -> Hashable:
+    values = entry.values
+    if values.dtype.kind == "O":
+        return tuple(values.flat)
+    data = _bytes(values)
+    if data.size > _SAMPLE:
+        half = _SAMPLE // 2
+        data = np.concatenate([data[:half], data[-half:]])
+    return data.tobytes()
+
+
+def _digest(entry: _Entry) -> Hashable:
+    if entry.values.dtype.kind == "O" or entry.values.nbytes <= _SAMPLE:
+        return None  # compared in full before
+    return hashlib.sha256(_bytes(entry.values).data).digest()
+
+
+def _bytes(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+
+
+def _split(group: list[_Entry], key: Any) -> list[list[_Entry]]:
+    """Return the parts of `group` with equal keys that have more than one member."""
+    parts: dict[Hashable, list[_Entry]] = {}
+    if len(group) > 1:
+        for entry in group:
+            parts.setdefault(key(entry), []).append(entry)
+    return [part for part in parts.values() if len(part) > 1]
+
+
+def _merge(group: list[_Entry], graph: gs.Graph, edit: Edit, names: Counter[str]) -> None:
+    kept = _kept(group, graph, names)
+    for entry in group:
+        if entry.tensor is kept:
+            continue
+        if not edit.begin():
+            return
+        if kept is None:
+            kept = edit.constant(entry.values, entry.tensor.name)
+        edit.replace(entry.tensor, kept)
+        if entry.node is not None:
+            edit.remove(entry.node)
+
+
+def _kept(group: list[_Entry], graph: gs.Graph, names: Counter[str]) -> gs.Tensor | None:
+    """Return the member that all scopes of the group can read under its name, or None.
+
+    One of the main graph is visible everywhere, unless an inner scope has a name like it; one of a
+    subgraph is where all others are read in that subgraph too.
+    """
+    everywhere = {key for entry in group for key in entry.scopes}
+    for entry in group:
+        visible = id(graph) in entry.scopes or len(everywhere) == 1
+        if entry.node is None and visible and names[entry.tensor.name] == 1:
+            return entry.tensor
+    return None

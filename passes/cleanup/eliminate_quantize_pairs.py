@@ -1,0 +1,103 @@
+"""Leave out dequantizing that the same quantizing undoes.
+
+Q(DQ(q; s, z); s, z) = q
+
+DQ gives (q - z) s, Q gives saturate(round(x / s) + z) (ONNX operators QuantizeLinear and
+DequantizeLinear, opset 10 and later). The product and the quotient round once each, by at most one
+unit u of the scale's type, so round() returns q - z as long as |q - z| 4u < 1; and q is in range,
+so nothing saturates. The other order, DQ(Q(x)), rounds and saturates x, and stays.
+A row Q -> DQ -> Q -> DQ of equal parameters becomes one pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import ml_dtypes
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...ir import dtypes
+from ...ir.variables import is_standard
+from ...ir.view import View
+from ..contract import Rewrite, RewritePass, need
+from .bypass import Bypass, optional_values
+
+Array = np.ndarray[Any, Any]
+_ATTRIBUTES = frozenset({"axis", "saturate", "block_size", "output_dtype"})
+
+
+@dataclass(frozen=True)
+class EliminateQuantizePairs(RewritePass):
+    """Remove DequantizeLinear followed by QuantizeLinear with the same scale, zero point and type.
+
+    Scale and zero point must be constant; per tensor, per axis or in blocks.
+    """
+
+    name: ClassVar[str] = "eliminate-quantize-pairs"
+
+    def rewrites(self) -> Sequence[Rewrite[Any]]:
+        """Return the one rewrite."""
+        return (_Pair(),)
+
+
+class _Pair(Bypass):
+    ops = frozenset({"QuantizeLinear"})
+
+    def returned(self, node: gs.Node, view: View) -> gs.Tensor | None:
+        first = view.producer(node.inputs[0])
+        if first is None or first.op != "DequantizeLinear" or not is_standard(first):
+            return None
+        q = first.inputs[0]
+        dtype = need(view.dtype(q), "the type of what was dequantized is unknown")
+        need(dtype == view.dtype(node.outputs[0]), "it quantizes to another type")
+        bounds = need(_bounds(dtype), f"{dtype} has no fixed step between its values")
+        known = node.attrs.keys() | first.attrs.keys() <= _ATTRIBUTES
+        need(known, "it has attributes of a later opset")
+        scale = need(_values(node, 1, view), "it has no scale")
+        other = need(_values(first, 1, view), "what it quantizes has no scale")
+        need(_equal(scale, other), "the scales differ")
+        if scale.ndim:
+            axes = node.attrs.get("axis", 1), first.attrs.get("axis", 1)
+            need(_same_axis(*axes, view.rank(q)), "they quantize along different axes")
+            blocks = node.attrs.get("block_size", 0), first.attrs.get("block_size", 0)
+            need(blocks[0] == blocks[1], "their blocks differ")
+        zeros = (_zero_point(n, dtype, scale, view) for n in (node, first))
+        need(_equal(*zeros), "the zero points differ")
+        _check_rounding(scale, bounds)
+        return q
+
+
+def _values(node: gs.Node, index: int, view: View) -> Array | None:
+    what = ("scale", "zero point")[index - 1]
+    return optional_values(node, index, view, f"the {what} of {node.op}")
+
+
+def _zero_point(node: gs.Node, dtype: np.dtype[Any], scale: Array, view: View) -> Array:
+    found = _values(node, 2, view)
+    return np.zeros(scale.shape, dtype) if found is None else found
+
+
+def _equal(a: Array, b: Array) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and bool(np.all(a == b))
+
+
+def _same_axis(a: int, b: int, rank: int | None) -> bool:
+    return a == b or (rank is not None and a % rank == b % rank)
+
+
+def _bounds(dtype: np.dtype[Any]) -> int | None:
+    """Return the largest distance of two values of an integer type that Q can produce, or None."""
+    if dtype.kind in "iu" and dtype.itemsize <= 2:
+        return int(2 ** (8 * dtype.itemsize) - 1)
+    return 15 if dtypes.bits(dtype) == 4 and "int" in dtype.name else None
+
+
+def _check_rounding(scale: Array, distance: int) -> None:
+    info = ml_dtypes.finfo(scale.dtype)
+    need(distance * 2 * float(info.eps) < 1, f"{scale.dtype} is too coarse to undo the product")
+    wide = np.abs(scale.astype(np.float64))
+    need(np.all(wide >= float(info.tiny)), "a scale is zero, subnormal or no number")
+    need(np.all(wide * distance <= float(info.max)), "a product with the scale may overflow")
