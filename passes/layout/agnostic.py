@@ -20,7 +20,7 @@ from .ports import (
     renamed_axes,
     renamed_axis,
 )
-from .regrouped import squeezed
+from .regrouped import regrouped
 from .sized import expanded, padded, resized, sliced, tiled, upsampled
 
 Reader = Callable[[gs.Node, View], Ports | None]
@@ -261,7 +261,7 @@ def _sorted_axes(node: gs.Node, axes: list[int], order: Order) -> Change:
 
 
 def _reshape(node: gs.Node, view: View) -> Ports | None:
-    return flattened(node, view) or squeezed(node, view)
+    return flattened(node, view) or regrouped(node, view)
 
 
 _READERS: dict[str, Reader] = {

@@ -29,14 +29,14 @@ def flattened(node: gs.Node, view: View) -> Ports | None:
     if len(sizes) != len(shape) - 1 or not _is_flatten(node, view, rows):
         return None
     layers = _layers(node.outputs[0], rows, view)
+    if not layers and sum(size != 1 for size in sizes) > 1:
+        return None
 
     def rebuild(order: Order) -> Change | None:
         if order[0] != 0:
             return None
         if moves_only_ones(shape, order):
             return Change()
-        if not layers:
-            return None
         moved = [axis - 1 for axis in order[1:]]
         now = np.arange(rows).reshape(sizes).transpose(moved).reshape(-1)
         return Change(weights=tuple((r, 1, int(r.attrs.get("transB", 0)), now) for r in layers))
