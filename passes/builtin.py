@@ -29,10 +29,11 @@ from .linear.merge_sibling_convolutions import MergeSiblingConvolutions
 from .linear.pool_before_pointwise import PoolBeforePointwise
 from .linear.push_affine import PushAffine
 from .linear.split_batchnorm import SplitBatchnorm
+from .recognition.recognize_activations import RecognizeActivations
 from .recognition.recognize_depth_to_space import RecognizeDepthToSpace
+from .recognition.recognize_normalizations import RecognizeNormalizations
 from .recognition.recognize_pooling import RecognizePooling
 from .shuffle.absorb_channel_shuffle import AbsorbChannelShuffle
-from .recognition.recognize_activations import RecognizeActivations
 
 PASSES: tuple[type[Pass], ...] = (
     AbsorbChannelShuffle,
@@ -61,6 +62,7 @@ PASSES: tuple[type[Pass], ...] = (
     PushAffine,
     RecognizeActivations,
     RecognizeDepthToSpace,
+    RecognizeNormalizations,
     RecognizePooling,
     SimplifyReshapes,
     SplitBatchnorm,
