@@ -38,6 +38,10 @@ class View:
         """Return the nodes that read `tensor`, in this scope and those inside it, each once."""
         return self._uses.readers(tensor)
 
+    def fan_out(self, tensor: gs.Tensor) -> int:
+        """Count the nodes that read `tensor`, without listing them."""
+        return self._uses.fan_out(tensor)
+
     def is_output(self, tensor: gs.Tensor) -> bool:
         """Say whether `tensor` is an output of its graph, so that its value must stay visible."""
         return id(tensor) in self._uses.pinned

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from .basic import STEPS, head
+from .linear import STEPS as LINEAR
 from .network import Case, Draw, Network, Step
 
 BATCH = 2
 
 # One file a subject, each with its own STEPS: what the passes of that subject look for.
-PATTERNS: tuple[Step, ...] = ()
+PATTERNS: tuple[Step, ...] = (*LINEAR,)
 
 
 @st.composite

@@ -108,5 +108,43 @@ def _parallel_products(net: Network) -> str:
     return _added(net, products)
 
 
+def _siblings(net: Network) -> str:
+    """Two or three convolutions of one tensor, mostly alike, joined by a Concat or left apart."""
+    x = net.tensor()
+    rank = len(net.shapes[x]) - 2
+    kernel = [net.pick(1, 1, 3) for _ in range(rank)]
+    relu = net.draw(st.booleans())
+    results = []
+    for _ in range(net.draw(st.integers(2, 3))):
+        odd = net.draw(st.integers(0, 5)) == 0
+        made = _branch(net, x, net.draw(st.integers(1, 4)), [3] * rank if odd else kernel)
+        if relu and net.draw(st.integers(0, 5)):
+            made = net.add("Relu", [made], net.shapes[made])
+        results.append(made)
+    if net.draw(st.integers(0, 4)) == 0:
+        results.insert(net.draw(st.integers(0, len(results))), x)
+    if net.draw(st.integers(0, 2)) == 0:
+        return results[-1]
+    n, _, *sizes = net.shapes[x]
+    channels = sum(net.shapes[result][1] for result in results)
+    return net.add("Concat", results, (n, channels, *sizes), axis=net.pick(1, -1 - rank))
+
+
+def _projections(net: Network) -> str:
+    """Two products with one tensor, side by side along the last axis."""
+    x = net.tensor()
+    *outer, size = net.shapes[x]
+    outs = [net.draw(st.integers(1, 4)) for _ in range(2)]
+    products = []
+    for out in outs:
+        weight = net.weight(net.normal(size, out, scale=size**-0.5))
+        product = net.add("MatMul", [x, weight], (*outer, out))
+        if net.draw(st.booleans()):
+            product = net.add("Add", [product, net.weight(net.normal(out))], (*outer, out))
+        products.append(product)
+    return net.add("Concat", products, (*outer, sum(outs)), axis=net.pick(-1, len(outer)))
+
+
 PARALLEL: tuple[Step, ...] = (_parallel_convolutions, _parallel_convolutions, _parallel_products)
-STEPS: tuple[Step, ...] = PARALLEL
+SIBLINGS: tuple[Step, ...] = (_siblings, _siblings, _projections)
+STEPS: tuple[Step, ...] = PARALLEL + SIBLINGS

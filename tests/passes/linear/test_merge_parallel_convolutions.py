@@ -155,7 +155,8 @@ def _model(body, kind="float[N, 6, 9, 9]", opset=20, weights=None):
     held = {**WEIGHTS, **MORE} if weights is None else weights
     words = body.replace("(", " ").replace(")", " ").replace(",", " ").split()
     return model_of(
-        f'<ir_version: 10, opset_import: ["" : {opset}]>\ng ({kind} x) => ({kind.partition("[")[0]}[] y) {{ {body} }}',
+        f'<ir_version: 10, opset_import: ["" : {opset}]>\n'
+        f"g ({kind} x) => ({kind.partition('[')[0]}[] y) {{ {body} }}",
         {name: values for name, values in held.items() if name in words},
     )
 
