@@ -2,7 +2,8 @@
 
     act(x) = f(x), x * f(x) or x * g(f(x)), of ONNX operators over one tensor
 
-The suffix is what the activation is called in the name of a fused operator.
+The suffix is what the activation is called in the name of a fused operator. Those that
+`recognition.functions` spells as local functions keep the bodies they have there.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ import onnx_graphsurgeon as gs
 from ...ir.variables import FUSED_DOMAIN, is_standard
 from ...ir.view import View
 from ..contract import need
+from ..recognition.functions import activation_function
 
 _LOWEST, _HIGHEST = -3.4028234663852886e38, 3.4028234663852886e38
 
 
 @dataclass(frozen=True)
 class Step:
-    """One node of the body over tensors by name: `x` goes in, `y` comes out."""
+    """One node of the body: `x` goes in, `y` comes out; numbers are float32 constants."""
 
     op: str
-    inputs: tuple[str, ...]
+    inputs: tuple[str | float, ...]
     output: str
     attrs: tuple[tuple[str, Any], ...] = ()
 
@@ -71,15 +73,6 @@ def _unary(op: str, *defaults: tuple[str, Any], operands: tuple[str, ...] = ()) 
     return Activation(op, (Step(op, ("x", *operands), "y"),), defaults, operands)
 
 
-def _gated(suffix: str, *ops: str, defaults: tuple[tuple[str, Any], ...] = ()) -> Activation:
-    """Return x * f(x), where f is `ops` one after the other."""
-    names = ["x", *[f"gate{i}" for i in range(len(ops))]]
-    steps = [
-        Step(op, (before,), after) for op, before, after in zip(ops, names, names[1:], strict=False)
-    ]
-    return Activation(suffix, (*steps, Step("Mul", ("x", names[-1]), "y")), defaults)
-
-
 _PLAIN = {
     found.suffix: found
     for found in (
@@ -93,29 +86,19 @@ _PLAIN = {
         _unary("Softplus"),
         _unary("PRelu", operands=("slope",)),
         _unary("HardSwish"),
-        _unary("Mish"),
         _unary("Gelu", ("approximate", "none")),
         _unary("Swish", ("alpha", 1.0)),
-        _gated("Silu", "Sigmoid"),
-        _gated("GatedHardSigmoid", "HardSigmoid", defaults=_HARD),
+        Activation(
+            "GatedHardSigmoid",
+            (Step("HardSigmoid", ("x",), "gate"), Step("Mul", ("x", "gate"), "y")),
+            _HARD,
+        ),
     )
 }
-# Operators of the standard that came late, and what stands for them before.
-_SINCE = {"HardSwish": 14, "Mish": 18, "Gelu": 20, "Swish": 24}
-_BEFORE = {
-    "HardSwish": Activation(
-        "HardSwish",
-        (
-            Step("HardSigmoid", ("x",), "gate", (("alpha", 1 / 6), ("beta", 0.5))),
-            Step("Mul", ("x", "gate"), "y"),
-        ),
-    ),
-    "Mish": _gated("Mish", "Softplus", "Tanh"),
-}
 _GATES = {"Sigmoid": "Silu", "HardSigmoid": "GatedHardSigmoid"}
-# Local functions of the domain `planish` that are activations themselves.
-_FUNCTIONS = frozenset({"Silu", "Mish", "HardSwish"})
-ACTIVATION_OPS = frozenset(_PLAIN) - {"GatedHardSigmoid"} | {"Clip", "Mul"}
+# Local functions of the domain `planish`, up to the opset that brought an ONNX operator.
+_FUNCTIONS = {"Silu": None, "Mish": None, "GeluTanh": None, "HardSwish": 14, "Gelu": 20}
+ACTIVATION_OPS = frozenset(_PLAIN) - {"GatedHardSigmoid"} | frozenset(_FUNCTIONS) | {"Clip", "Mul"}
 
 
 @functools.lru_cache(maxsize=512)
@@ -125,9 +108,34 @@ def activation_by_suffix(suffix: str, opset: int) -> Activation | None:
         if opset >= 11:
             return _unary("Clip", operands=("min", "max"))
         return _unary("Clip", ("max", _HIGHEST), ("min", _LOWEST))
-    if opset < _SINCE.get(suffix, 0):
-        return _BEFORE.get(suffix)
+    if _is_function(suffix, opset):
+        return Activation(suffix, _steps(activation_function(suffix, opset)))
     return _PLAIN.get(suffix)
+
+
+def _is_function(name: str, opset: int) -> bool:
+    until = _FUNCTIONS.get(name, 0)
+    return until is None or opset < until
+
+
+def _steps(function: gs.Function) -> tuple[Step, ...]:
+    """Return the body of a local function of one tensor as steps."""
+    ends = {function.inputs[0].name: "x", function.outputs[0].name: "y"}
+
+    def name(tensor: gs.Tensor) -> str | float:
+        if isinstance(tensor, gs.Constant):
+            return float(tensor.values)
+        return ends.get(str(tensor.name), str(tensor.name))
+
+    return tuple(
+        Step(
+            node.op,
+            tuple(name(tensor) for tensor in node.inputs),
+            str(name(node.outputs[0])),
+            tuple(node.attrs.items()),
+        )
+        for node in function.nodes
+    )
 
 
 def find_activation(node: gs.Node, view: View) -> Found | None:
@@ -137,8 +145,10 @@ def find_activation(node: gs.Node, view: View) -> Found | None:
     """
     if node.op == "Mul":
         return _find_gated(node, view) if is_standard(node) else None
-    known = node.op in _FUNCTIONS if node.domain == FUSED_DOMAIN else node.op != "Silu"
-    activation = activation_by_suffix(node.op, view.opset) if known else None
+    is_function = node.domain == FUSED_DOMAIN
+    if is_function != _is_function(node.op, view.opset):
+        return None
+    activation = activation_by_suffix(node.op, view.opset)
     if activation is None:
         return None
     return Found(activation, node.inputs[0], (node,), node)
@@ -152,6 +162,6 @@ def _find_gated(node: gs.Node, view: View) -> Found | None:
             continue
         if gate.inputs[0] is x:
             need(view.read_only_by(gate.outputs[0], node), "the gate has other readers")
-            activation = _PLAIN[_GATES[gate.op]]
-            return Found(activation, x, (gate, node), gate)
+            activation = activation_by_suffix(_GATES[gate.op], view.opset)
+            return None if activation is None else Found(activation, x, (gate, node), gate)
     return None

@@ -262,7 +262,7 @@ def _function(activation: Activation, gate: Activation, matrix: bool, opset: int
     body.step(op, ["activated", "W2", "B2"], "expanded", attrs=attrs)
     body.activate(gate, "expanded", opened, "gate_")
     if matrix and opset >= 13:
-        body.step("Unsqueeze", [opened, body.constant("axes", [2, 3])], scale)
+        body.step("Unsqueeze", [opened, body.constant("axes", np.array([2, 3]))], scale)
     elif matrix:
         body.step("Unsqueeze", [opened], scale, attrs={"axes": [2, 3]})
     body.step("Mul", ["X", scale], "Y")

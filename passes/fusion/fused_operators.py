@@ -150,19 +150,25 @@ class Body:
         name = f"{op}_{same}" if same else op  # ONNX Runtime wants names unique once inlined
         self.nodes.append(gs.Node(op, name, given, tensors, [self.tensor(output)]))
 
-    def constant(self, name: str, values: list[int]) -> str:
-        """Append a constant of int64 and return its name."""
-        self._tensors[name] = gs.Constant(name, np.array(values, np.int64))
+    def constant(self, name: str, values: np.ndarray[Any, Any]) -> str:
+        """Make a constant and return its name."""
+        self._tensors.setdefault(name, gs.Constant(name, values))
         return name
 
     def activate(self, activation: Activation, x: str, output: str, prefix: str) -> None:
         """Append `activation` of `x`."""
         names = {"x": x, "y": output} | {name: name for name in activation.operands}
+
+        def named(operand: str | float) -> str:
+            if isinstance(operand, str):
+                return names.get(operand, prefix + operand)
+            return self.constant(f"{prefix}{operand}", np.array(operand, np.float32))
+
         for index, step in enumerate(activation.steps):
             self.step(
                 step.op,
-                [names.get(name, prefix + name) for name in step.inputs],
-                names.get(step.output, prefix + step.output),
+                [named(operand) for operand in step.inputs],
+                named(step.output),
                 [(name, type(value)) for name, value in activation.defaults] if not index else (),
                 prefix=prefix,
                 attrs=dict(step.attrs),
