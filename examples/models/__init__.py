@@ -18,6 +18,7 @@ from .mobilenet_v2 import mobilenet_v2
 from .repvgg import repvgg_a0
 from .resnet import resnet18, resnet50
 from .resnet_preact import resnet50_preact
+from .shufflenet_v1 import shufflenet_v1
 from .shufflenet_v2 import shufflenet_v2
 from .statistics import initialize_weights, randomize_batchnorm
 from .unet import unet
@@ -53,6 +54,7 @@ _ENTRIES = {
     "resnet50": _Entry(resnet50),
     "resnet50_preact": _Entry(resnet50_preact),
     "mobilenet_v2": _Entry(mobilenet_v2),
+    "shufflenet_v1": _Entry(shufflenet_v1),
     "shufflenet_v2": _Entry(shufflenet_v2),
     "googlenet": _Entry(googlenet),
     "densenet121": _Entry(densenet121),
