@@ -28,6 +28,7 @@ from .linear.merge_parallel_convolutions import MergeParallelConvolutions
 from .linear.merge_sibling_convolutions import MergeSiblingConvolutions
 from .linear.pool_before_pointwise import PoolBeforePointwise
 from .linear.push_affine import PushAffine
+from .linear.remove_constant_channels import RemoveConstantChannels
 from .linear.split_batchnorm import SplitBatchnorm
 from .recognition.recognize_activations import RecognizeActivations
 from .recognition.recognize_depth_to_space import RecognizeDepthToSpace
@@ -64,6 +65,7 @@ PASSES: tuple[type[Pass], ...] = (
     RecognizeDepthToSpace,
     RecognizeNormalizations,
     RecognizePooling,
+    RemoveConstantChannels,
     SimplifyReshapes,
     SplitBatchnorm,
     UnrollLoops,

@@ -99,3 +99,48 @@ def activation_function(name: str, opset: int) -> gs.Function:
         import_domains=[onnx.helper.make_opsetid("", opset)],
         attrs={},
     )
+
+
+@functools.lru_cache(maxsize=64)
+def layer_normalization_function(opset: int) -> gs.Function:
+    """Return LayerNormalization(X, Scale, B, epsilon; axes) -> Y for models before opset 17.
+
+    `axes` are the last ones, counted from the end; Scale and B have their shape; epsilon is a
+    scalar of the type of X.
+    """
+    from typing import List  # noqa: UP035 - GraphSurgeon compares with typing.List
+
+    names = ("X", "Scale", "B", "epsilon", "mean", "d", "square", "var", "v", "s", "n", "m", "Y")
+    t: dict[str, gs.Tensor] = {name: gs.Variable(name) for name in names}
+    reduce = {"axes": gs.Node.AttributeRef("axes", List[int]), "keepdims": 1}  # noqa: UP006
+    lines = (
+        ("ReduceMean", ("X",), "mean"),
+        ("Sub", ("X", "mean"), "d"),
+        ("Mul", ("d", "d"), "square"),
+        ("ReduceMean", ("square",), "var"),
+        ("Add", ("var", "epsilon"), "v"),
+        ("Sqrt", ("v",), "s"),
+        ("Div", ("d", "s"), "n"),
+        ("Mul", ("n", "Scale"), "m"),
+        ("Add", ("m", "B"), "Y"),
+    )
+    nodes = [
+        gs.Node(
+            op,
+            f"{op}_{index}",
+            dict(reduce) if op == "ReduceMean" else {},
+            [t[name] for name in operands],
+            [t[result]],
+        )
+        for index, (op, operands, result) in enumerate(lines)
+    ]
+    return gs.Function(
+        "LayerNormalization",
+        FUSED_DOMAIN,
+        nodes=nodes,
+        inputs=[t[name] for name in names[:4]],
+        outputs=[t["Y"]],
+        opset=opset,
+        import_domains=[onnx.helper.make_opsetid("", opset)],
+        attrs={"axes": None},
+    )

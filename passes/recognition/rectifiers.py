@@ -7,8 +7,6 @@ PRelu(x; a)     the same with a constant tensor for a
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import onnx_graphsurgeon as gs
 
