@@ -18,6 +18,7 @@ from .contract import Pass
 from .fusion.fold_batchnorm import FoldBatchnorm
 from .fusion.fuse_conv_activation import FuseConvActivation
 from .fusion.fuse_conv_pool import FuseConvPool
+from .fusion.fuse_matmul_bias import FuseMatmulBias
 from .fusion.fuse_squeeze_excite import FuseSqueezeExcite
 from .layout.eliminate_transposes import EliminateTransposes
 from .layout.simplify_reshapes import SimplifyReshapes
@@ -54,6 +55,7 @@ PASSES: tuple[type[Pass], ...] = (
     FoldPad,
     FuseConvActivation,
     FuseConvPool,
+    FuseMatmulBias,
     FuseSqueezeExcite,
     InlineConstantBranches,
     LowerBatchnorm,
