@@ -193,12 +193,11 @@ def _read_batchnorm(node: gs.Node, view: View) -> Affine:
     used = [t for t in node.outputs[1:] if view.readers(t) or view.is_output(t)]
     need(not used, "its running statistics are read")
     names = ("scale", "bias", "mean", "var")
-    parameters = [
-        need(view.constant(tensor), f"its {name} is not constant")
+    gain, bias, mean, var = (
+        np.asarray(need(view.constant(tensor), f"its {name} is not constant"), np.float64)
         for name, tensor in zip(names, node.inputs[1:5], strict=True)
-    ]
-    s, t = batchnorm_affine(*parameters, node.attrs.get("epsilon", 1e-5))
-    gain, bias = (np.asarray(values, np.float64) for values in parameters[:2])
+    )
+    s, t = batchnorm_affine(gain, bias, mean, var, node.attrs.get("epsilon", 1e-5))
     return Affine(node, node.inputs[0], s, t, (bias, np.abs(gain)))
 
 

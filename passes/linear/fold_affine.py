@@ -73,9 +73,8 @@ def linear_before(node: gs.Node, view: View) -> gs.Node | None:
 
 
 def _is_bias_already(layer: Layer, chain: Sequence[Affine]) -> bool:
-    """Say whether `chain` is the one Add that a MatMul has for its bias."""
+    """Say whether `chain` is the one operator that a MatMul needs for its bias."""
     if layer.op != "MatMul" or len(chain) > 1:
         return False
-    only_shifts = chain[0].node.op in ("Add", "Sub")
-    positive = bool((chain[0].scale == 1).all())
-    return only_shifts and positive and (chain[0].node.op == "Add" or layer.rank != 2)
+    op = chain[0].node.op
+    return bool(op == "Add" or (op == "Sub" and layer.rank != 2))

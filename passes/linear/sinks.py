@@ -118,8 +118,8 @@ def _moved(node: gs.Node, axis: int, rank: int, view: View) -> int | None:
     match node.op:
         case "Transpose":
             perm: Any = attrs.get("perm")
-            perm = perm if isinstance(perm, list) else list(range(rank))[::-1]
-            return perm.index(axis)
+            order = list(perm) if isinstance(perm, list) else list(range(rank))[::-1]
+            return order.index(axis)
         case "ReduceMean":
             axes = attrs.get("axes")
             if axes is None and len(node.inputs) > 1 and not node.inputs[1].is_empty():

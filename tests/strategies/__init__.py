@@ -14,6 +14,7 @@ import onnx
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from .affine import STEPS as AFFINE
 from .basic import STEPS, head
 from .linear import STEPS as LINEAR
 from .network import Case, Draw, Network, Step
@@ -21,7 +22,10 @@ from .network import Case, Draw, Network, Step
 BATCH = 2
 
 # One file a subject, each with its own STEPS: what the passes of that subject look for.
-PATTERNS: tuple[Step, ...] = (*LINEAR,)
+PATTERNS: tuple[Step, ...] = (
+    *AFFINE,
+    *LINEAR,
+)
 
 
 @st.composite

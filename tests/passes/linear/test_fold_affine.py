@@ -1,0 +1,378 @@
+"""fold-affine: chains into the operator before them, chains on their own, and what stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import planish
+
+from tests.helpers import assert_same_function, graph_of, model_of, ops, reasons, run_pass
+from tests.passes.test_properties import _SETTINGS, _check
+from tests.strategies import networks
+from tests.strategies.affine import STEPS
+
+GENERATOR = np.random.default_rng(5)
+PASS = "fold-affine"
+
+
+def normal(*shape, dtype=np.float32):
+    return GENERATOR.standard_normal(shape).astype(dtype)
+
+
+def weights(channels=4, dtype=np.float32):
+    return {
+        "w": normal(channels, 3, 3, 3, dtype=dtype),
+        "cb": normal(channels, dtype=dtype),
+        "s": normal(channels, 1, 1, dtype=dtype),
+        "t": normal(1, channels, 1, 1, dtype=dtype),
+        "k": np.array(0.7, dtype),
+        "one": np.array([-1.3], dtype),
+        "gain": normal(channels, dtype=dtype),
+        "bias": normal(channels, dtype=dtype),
+        "mean": normal(channels, dtype=dtype),
+        "var": GENERATOR.uniform(0.1, 2, channels).astype(dtype),
+    }
+
+
+X = "float[N, 3, 6, 5] x"
+BN = "BatchNormalization({}, gain, bias, mean, var)"
+
+CHAINS = {
+    "x * s": "y = Mul(c, s)",
+    "s * x": "y = Mul(s, c)",
+    "x / s": "y = Div(c, s)",
+    "x + t": "y = Add(c, t)",
+    "t + x": "y = Add(t, c)",
+    "x - t": "y = Sub(c, t)",
+    "t - x": "y = Sub(t, c)",
+    "-x": "y = Neg(c)",
+    "scalar": "y = Mul(c, k)",
+    "one value": "d = Add(c, one) y = Div(d, one)",
+    "PaddleOCR": f"d = Mul(c, s) e = Add(d, t) f = Mul(e, k) h = Add(f, one) y = {BN.format('h')}",
+    "BatchNormalization first": f"d = {BN.format('c')} e = Sub(k, d) y = Div(e, s)",
+    "BatchNormalization between": f"d = Neg(c) e = {BN.format('d')} y = Mul(k, e)",
+}
+
+
+@pytest.mark.parametrize("conv_bias", ["", ", cb"])
+@pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
+def test_chains_after_a_convolution(chain, conv_bias):
+    model = model_of(
+        f"g ({X}) => (float[] y) {{ c = Conv <pads = [1, 1, 1, 1]> (x, w{conv_bias}) {chain} }}",
+        weights(),
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == ["Conv"]
+    assert result.edits == 1
+    assert_same_function(model, result.graph, {"x": normal(2, 3, 6, 5)}, 1e-6)
+
+
+def test_a_scale_adds_no_bias():
+    graph = graph_of(f"g ({X}) => (float[] y) {{ c = Conv(x, w) y = Mul(c, s) }}", weights())
+    assert len(run_pass(graph, PASS).graph.nodes[0].inputs) == 2
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_chain_after_a_transposed_convolution(group):
+    values = {"w": normal(4, 6 // group, 2, 3), "s": normal(6, 1, 1), "t": normal(6, 1, 1)}
+    model = model_of(
+        f"""g (float[N, 4, 5, 4] x) => (float[] y) {{
+            c = ConvTranspose <group = {group}, strides = [2, 1]> (x, w)
+            d = Sub(c, t) y = Div(d, s) }}""",
+        values,
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == ["ConvTranspose"]
+    assert_same_function(model, result.graph, {"x": normal(2, 4, 5, 4)}, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "transposed", "bias"),
+    [
+        ("alpha = 1.0", False, ""),
+        ("alpha = 0.5, beta = 2.0", False, ", c"),
+        ("transB = 1", True, ", c"),
+    ],
+)
+@pytest.mark.parametrize("body", ["y = Add(h, b)", "i = Mul(h, s) y = Sub(b, i)"])
+def test_gemm(attributes, transposed, bias, body):
+    values = {
+        "w": normal(5, 4) if transposed else normal(4, 5),
+        "c": normal(1, 5),
+        "s": normal(5),
+        "b": normal(1, 5),
+    }
+    model = model_of(
+        f"g (float[N, 4] x) => (float[] y) {{ h = Gemm <{attributes}> (x, w{bias}) {body} }}",
+        values,
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == ["Gemm"]
+    assert_same_function(model, result.graph, {"x": normal(3, 4)}, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("y = Add(h, b)", ["MatMul", "Add"]),
+        ("y = Add(b, h)", ["MatMul", "Add"]),
+        ("y = Mul(h, s)", ["MatMul"]),
+        ("y = Sub(h, b)", ["MatMul", "Sub"]),
+        ("y = Sub(b, h)", ["MatMul", "Sub"]),
+        ("i = Add(h, b) y = Mul(i, s)", ["MatMul", "Add"]),
+        ("i = Mul(h, s) y = Add(i, b)", ["MatMul", "Add"]),
+        ("i = Add(h, b) j = Div(i, s) k = Sub(b, j) y = Neg(k)", ["MatMul", "Add"]),
+    ],
+)
+def test_matmul_keeps_an_add_for_its_bias(body, expected):
+    values = {"w": normal(4, 5), "s": normal(5), "b": normal(5)}
+    model = model_of(f"g (float[N, 7, 4] x) => (float[] y) {{ h = MatMul(x, w) {body} }}", values)
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == expected
+    assert_same_function(model, result.graph, {"x": normal(3, 7, 4)}, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("y = Add(h, b)", ["MatMul", "Add"]),
+        ("y = Sub(h, b)", ["Gemm"]),
+        ("i = Mul(h, s) y = Add(i, b)", ["Gemm"]),
+        ("i = Add(h, b) y = Mul(i, s)", ["Gemm"]),
+    ],
+)
+def test_matmul_of_matrices(body, expected):
+    values = {"w": normal(4, 5), "s": normal(5), "b": normal(5)}
+    model = model_of(f"g (float[N, 4] x) => (float[] y) {{ h = MatMul(x, w) {body} }}", values)
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == expected
+    assert_same_function(model, result.graph, {"x": normal(3, 4)}, 1e-6)
+
+
+def test_both_passes_fold_a_chain_around_batchnorm():
+    model = model_of(
+        f"""g ({X}) => (float[] y) {{
+            c = Conv(x, w) d = Mul(c, s) e = Add(d, t) y = {BN.format("e")} }}""",
+        weights(),
+    )
+    for pipeline in ("fold-batchnorm", "fold-affine", "fold-affine,fold-batchnorm"):
+        result = run_pass(planish.load(model), pipeline)
+        assert ops(result.graph) == ["Conv"]
+        assert_same_function(model, result.graph, {"x": normal(2, 3, 6, 5)}, 2e-6)
+
+
+def test_a_batchnorm_alone_is_left_to_its_own_pass():
+    graph = graph_of(f"g ({X}) => (float[] y) {{ c = Conv(x, w) y = {BN.format('c')} }}", weights())
+    assert run_pass(graph, PASS).edits == 0
+
+
+def test_equal_maps_of_one_result_are_folded_once():
+    values = weights()
+    values["s2"] = values["s"].copy()
+    model = model_of(
+        f"""g ({X}) => (float[] y, float[] z) {{
+            c = Conv(x, w) d = Mul(c, s) z = Mul(s2, c) y = Relu(d) }}""",
+        values,
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == ["Conv", "Relu"]
+    assert_same_function(model, result.graph, {"x": normal(2, 3, 6, 5)}, 1e-6)
+
+
+def test_half_precision_rounds_a_chain_once():
+    values = weights(dtype=np.float16)
+    values["big"], values["small"] = np.array(3e4, np.float16), np.array(2e-4, np.float16)
+    model = model_of(
+        """g (float16[1, 3, 6, 5] x) => (float16[] y) {
+            c = Conv(x, w) d = Mul(c, small) e = Mul(d, big) y = Add(e, t) }""",
+        values,
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == ["Conv"]
+    assert {t.dtype for t in result.graph.nodes[0].inputs[1:]} == {np.dtype(np.float16)}
+    feeds = {"x": normal(1, 3, 6, 5, dtype=np.float16)}
+    assert_same_function(model, result.graph, feeds, 2e-3)  # `small` has few digits before
+
+
+def test_shared_weights_are_not_overwritten():
+    model = model_of(
+        f"g ({X}) => (float[] y, float[] z) {{ c = Conv(x, w) y = Mul(c, s) z = Conv(x, w) }}",
+        weights(),
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == ["Conv", "Conv"]
+    assert_same_function(model, result.graph, {"x": normal(2, 3, 6, 5)}, 1e-6)
+
+
+def test_inside_a_subgraph():
+    model = model_of(
+        f"""g ({X}, bool p) => (float[] y) {{
+            y = If (p) <then_branch = a () => (float[] u) {{ c = Conv(x, w) u = Mul(c, s) }},
+                        else_branch = e () => (float[] v) {{ v = Conv(x, w) }}> }}""",
+        weights(),
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph.nodes[0].attrs["then_branch"]) == ["Conv"]
+    for p in (True, False):
+        feeds = {"x": normal(2, 3, 6, 5), "p": np.array(p)}
+        assert_same_function(model, result.graph, feeds, 1e-6)
+
+
+@pytest.mark.parametrize("opset", [7, 9, 11, 13, 15, 17, 22])
+def test_opsets(opset):
+    model = model_of(
+        f"""<ir_version: 8, opset_import: ["" : {opset}]>
+        g (float[2, 3, 6, 5] x) => (float[M, 4, 4, 3] y) {{
+            c = Conv(x, w) d = Div(c, s) y = Sub(t, d) }}""",
+        weights(),
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == ["Conv"]
+    assert_same_function(model, result.graph, {"x": normal(2, 3, 6, 5)}, 1e-6)
+
+
+DECLINED = {
+    "the result of Conv has other readers": "y = Mul(c, s) z = Relu(c)",
+    "the result of Conv has other readers, which scale and shift it otherwise": (
+        "y = Mul(c, s) z = Mul(c, k)"
+    ),
+    "its constant is not one value per channel of Conv": "y = Mul(c, row) z = Relu(y)",
+    "the folded weights are not finite": "y = Div(c, zero) z = Relu(y)",
+    "the same map of the result of Conv is two graph outputs": "y = Mul(c, s) z = Mul(c, s)",
+}
+
+
+@pytest.mark.parametrize("reason", DECLINED)
+def test_leaves_alone(reason):
+    values = {**weights(), "row": normal(1, 3), "zero": np.zeros((4, 1, 1), np.float32)}
+    text = f"g ({X}) => (float[] y, float[] z) {{ c = Conv(x, w) {DECLINED[reason]} }}"
+    result = run_pass(graph_of(text, values), PASS, verify="off")
+    assert result.edits == 0
+    assert any(found.startswith(reason) for found in reasons(result)), reasons(result)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "y = Mul(c, v)",  # not constant
+        "y = Div(s, c)",  # not affine
+        "y = Add(c, wide)",  # more axes than the convolution gives
+    ],
+)
+def test_what_is_no_map_by_channel(body):
+    text = f"g ({X}, float[4, 1, 1] v) => (float[] y) {{ c = Conv(x, w) {body} }}"
+    graph = graph_of(text, {**weights(), "wide": normal(2, 1, 4, 1, 1)})
+    assert run_pass(graph, PASS, verify="off").edits == 0
+
+
+def test_one_channel_that_broadcasts_to_many_stays():
+    model = model_of(
+        f"g ({X}) => (float[] y) {{ c = Conv(x, w) y = Mul(c, s) }}",
+        {"w": normal(1, 3, 3, 3), "s": normal(4, 1, 1)},
+    )
+    assert run_pass(planish.load(model), PASS).edits == 0
+
+
+def test_overridable_constant_is_not_folded():
+    text = f"g ({X}, float[4, 1, 1] s) => (float[] y) {{ c = Conv(x, w) y = Mul(c, s) }}"
+    assert run_pass(graph_of(text, weights()), PASS).edits == 0
+
+
+MERGED = {
+    "Mul Add Mul Add": (
+        "a = Mul(r, s) b = Add(a, t) c = Mul(k, b) y = Sub(one, c)",
+        ["Mul", "Add"],
+    ),
+    "two scales": ("a = Mul(r, s) y = Div(a, k)", ["Mul"]),
+    "two shifts": ("a = Add(r, t) y = Sub(a, k)", ["Add"]),
+    "a scale undone": ("a = Mul(r, half) b = Add(a, t) y = Div(b, half)", ["Add"]),
+    "a BatchNormalization takes the rest": (
+        f"a = Mul(r, s) b = Sub(one, a) d = {BN.format('b')} y = Div(d, k)",
+        ["BatchNormalization"],
+    ),
+    "two BatchNormalizations": (
+        f"a = {BN.format('r')} y = {BN.format('a')}",
+        ["BatchNormalization"],
+    ),
+    "already one Mul and one Add": ("a = Mul(r, s) y = Add(a, t)", ["Mul", "Add"]),
+    "a mean and a deviation": ("a = Sub(r, t) y = Div(a, s)", ["Sub", "Div"]),
+    "values by row and by channel": ("a = Mul(r, s) y = Mul(a, row)", ["Mul", "Mul"]),
+}
+
+
+@pytest.mark.parametrize(("body", "expected"), MERGED.values(), ids=MERGED)
+@pytest.mark.parametrize("batch", ["N", "2"])
+def test_chains_without_a_linear_operator(body, expected, batch):
+    values = {**weights(), "half": np.array(0.5, np.float32), "row": normal(1, 5)}
+    model = model_of(
+        f"g (float[{batch}, 4, 6, 5] x) => (float[] y) {{ r = Relu(x) {body} }}", values
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == ["Relu", *expected]
+    assert_same_function(model, result.graph, {"x": normal(2, 4, 6, 5)}, 1e-6)
+
+
+def test_neutral_chain_disappears():
+    model = model_of(
+        "g (float[N, 4] x) => (float[] y) { a = Neg(x) b = Mul(a, two) c = Div(b, two) d = Neg(c) "
+        "y = Relu(d) }",
+        {"two": np.full(4, 2, np.float32)},
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == ["Relu"]
+    assert_same_function(model, result.graph, {"x": normal(3, 4)}, 0)
+
+
+def test_constants_that_widen_the_result_keep_its_shape():
+    model = model_of(
+        "g (float[N, 1, 5] x) => (float[] y) { a = Mul(x, c) b = Div(a, c) y = Mul(b, k) }",
+        {"c": np.full((4, 1), 2, np.float32), "k": np.array(3, np.float32)},
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == ["Mul"]
+    assert_same_function(model, result.graph, {"x": normal(2, 1, 5)}, 1e-6)
+
+
+def test_a_huge_offset_is_subtracted_first():
+    """(x - 1000) * 2 + 1 * 2: multiplied first, the difference would lose its digits."""
+    model = model_of(
+        """g (float[N, 4, 6] x) => (float[] y) {
+            r = Relu(x) a = Sub(r, far) b = Mul(a, k) y = Mul(b, k) }""",
+        {"far": np.array(1000, np.float32), "k": np.array(2, np.float32)},
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == ["Relu", "Sub", "Mul", "Mul"]
+    assert "rounding would show" in " ".join(reasons(result))
+
+
+def test_chain_read_in_the_middle():
+    model = model_of(
+        """g (float[N, 4, 6, 5] x) => (float[] y, float[] b) {
+            r = Relu(x) a = Mul(r, s) b = Div(a, k) c = Add(b, t) y = Add(c, k) }""",
+        weights(),
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == ["Relu", "Mul", "Add"]
+    assert_same_function(model, result.graph, {"x": normal(2, 4, 6, 5)}, 1e-6)
+
+
+def test_long_chains_take_linear_time():
+    body = "".join(f"t{i + 1} = Add(t{i}, one) " for i in range(3000))
+    model = model_of(
+        f"g (float[N, 4, 6, 5] t0) => (float[] y) {{ {body} y = Relu(t3000) }}",
+        {"one": np.array(0.001, np.float32)},
+    )
+    result = run_pass(planish.load(model), PASS, verify="off")
+    assert ops(result.graph) == ["Add", "Relu"]
+    assert result.records[0].seconds < 5
+
+
+@pytest.mark.parametrize(
+    "pipeline", [PASS, "fold-batchnorm", "repeat(fold-affine,fold-batchnorm,push-affine)"]
+)
+@given(case=networks(patterns=STEPS))
+@settings(_SETTINGS, max_examples=40)
+def test_random_networks(pipeline, case):
+    _check(case, pipeline)
