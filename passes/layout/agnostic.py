@@ -14,12 +14,11 @@ from .ports import (
     Change,
     Ports,
     alike,
-    axes_of,
     elementwise,
     normal_axes,
-    renamed_axes,
     renamed_axis,
 )
+from .ranks import arg_reduced, gathered, reduced, squeezed, unsqueezed
 from .regrouped import regrouped
 from .sized import expanded, padded, resized, sliced, tiled, upsampled
 
@@ -182,84 +181,6 @@ def _softmax(node: gs.Node, view: View) -> Ports | None:
     return alike(node, rank, rebuild, wants_last=axis[0])
 
 
-def _gather(node: gs.Node, view: View) -> Ports | None:
-    rank, indices = view.rank(node.inputs[0]), view.rank(node.inputs[1])
-    axis = None if rank is None else normal_axes([node.attrs.get("axis", 0)], rank)
-    if rank is None or axis is None or indices not in (0, 1):
-        return None
-    axes = tuple(range(rank))
-    left = axes if indices == 1 else axes[: axis[0]] + axes[axis[0] + 1 :]
-    return Ports(rank, {0: axes}, {0: left}, lambda order: renamed_axis(axis[0], order))
-
-
-def _arg(node: gs.Node, view: View) -> Ports | None:
-    rank = view.rank(node.inputs[0])
-    axis = None if rank is None else normal_axes([node.attrs.get("axis", 0)], rank)
-    if rank is None or axis is None:
-        return None
-    axes = tuple(range(rank))
-    left = axes if node.attrs.get("keepdims", 1) else axes[: axis[0]] + axes[axis[0] + 1 :]
-    return Ports(rank, {0: axes}, {0: left}, lambda order: renamed_axis(axis[0], order))
-
-
-def _reduction(node: gs.Node, view: View) -> Ports | None:
-    rank = view.rank(node.inputs[0])
-    if rank is None:
-        return None
-    named, known = axes_of(node, view, 1, rank)
-    if not known:
-        return None
-    every = tuple(range(rank))
-    if named is None:
-        if node.attrs.get("noop_with_empty_axes", 0):
-            return None
-        left = every if node.attrs.get("keepdims", 1) else ()
-        return Ports(rank, {0: every}, {0: left}, lambda order: Change())
-    axes = named
-    left = every if node.attrs.get("keepdims", 1) else tuple(a for a in every if a not in axes)
-    return Ports(rank, {0: every}, {0: left}, lambda o: _sorted_axes(node, axes, o))
-
-
-def _squeeze(node: gs.Node, view: View) -> Ports | None:
-    shape = view.shape(node.inputs[0])
-    if shape is None:
-        return None
-    axes, known = axes_of(node, view, 1, len(shape))
-    if axes is None or not known:
-        return None  # without axes, the rank of its result is known only at run time
-    every = tuple(range(len(shape)))
-    left = tuple(a for a in every if a not in axes)
-    return Ports(
-        len(every),
-        {0: every},
-        {0: left},
-        lambda order: _sorted_axes(node, axes, order),
-        free=frozenset(axes),
-    )
-
-
-def _unsqueeze(node: gs.Node, view: View) -> Ports | None:
-    rank = view.rank(node.outputs[0])
-    if rank is None:
-        return None
-    axes, known = axes_of(node, view, 1, rank)
-    if axes is None or not known:
-        return None
-    every = tuple(range(rank))
-    left = tuple(a for a in every if a not in axes)
-    return Ports(
-        rank,
-        {0: left},
-        {0: every},
-        lambda order: _sorted_axes(node, axes, order),
-        free=frozenset(axes),
-    )
-
-
-def _sorted_axes(node: gs.Node, axes: list[int], order: Order) -> Change:
-    return renamed_axes(node, sorted(axes, key=order.index), order, 1)
-
-
 def _reshape(node: gs.Node, view: View) -> Ports | None:
     return flattened(node, view) or regrouped(node, view)
 
@@ -268,9 +189,9 @@ _READERS: dict[str, Reader] = {
     **dict.fromkeys(_UNARY, _unary),
     **dict.fromkeys(_BINARY, _binary),
     **dict.fromkeys(_VARIADIC, _variadic),
-    **dict.fromkeys(_REDUCTIONS, _reduction),
+    **dict.fromkeys(_REDUCTIONS, reduced),
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _softmax),
-    **dict.fromkeys(("ArgMax", "ArgMin"), _arg),
+    **dict.fromkeys(("ArgMax", "ArgMin"), arg_reduced),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _quantized),
     "Reshape": _reshape,
     "Flatten": flattened,
@@ -280,9 +201,9 @@ _READERS: dict[str, Reader] = {
     "Split": _along_axis(0),
     "LpNormalization": _along_axis(-1),
     "TopK": _along_axis(-1),
-    "Gather": _gather,
-    "Squeeze": _squeeze,
-    "Unsqueeze": _unsqueeze,
+    "Gather": gathered,
+    "Squeeze": squeezed,
+    "Unsqueeze": unsqueezed,
     "Slice": sliced,
     "Pad": padded,
     "Resize": resized,

@@ -19,22 +19,17 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.edit import Edit
-from ...ir.infer import TensorType
 from ...ir.variables import is_standard
 from ...ir.view import View
 from ..context import Context
 from ..contract import Rewrite, RewritePass, need
+from .cancel_reshapes import CancelAround
 from .computed_sizes import ConstantExpand, ConstantResize
 from .shape_arithmetic import ShapeArithmetic, is_reshape
-from .sizes import Size, product
+from .sizes import Size, product, same_sizes
 
 Sizes = Sequence[Size | None]
 _RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
-_UNARY = frozenset(
-    {"Abs", "Cast", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity"}
-    | {"LeakyRelu", "Log", "Mish", "Neg", "Relu", "Selu", "Sigmoid", "Softplus", "Sqrt", "Tanh"}
-)
-_MOST_BETWEEN = 4
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,7 @@ class SimplifyReshapes(RewritePass):
         sizes = ShapeArithmetic()
         return (
             _Simplify(sizes),
-            _CancelAround(sizes),
+            CancelAround(sizes),
             ConstantExpand(sizes),
             ConstantResize(sizes),
         )
@@ -125,7 +120,7 @@ class _Simplify(Rewrite[_Site]):
         if sizes is None:
             return None
         known = all(size is not None for size in sizes)
-        if len(sizes) == len(result) and known and _differences(sizes, result) == 0:
+        if known and same_sizes(sizes, result):
             return _Form(None)
         if _is_flat(sizes, result):
             return _Form("Flatten")
@@ -149,69 +144,6 @@ class _Simplify(Rewrite[_Site]):
             edit.node("Reshape", [site.source, shape], [result], at=node)
         if inner is not None and inner.outputs[0] is not site.source:
             _remove_unread(inner, edit)
-
-
-@dataclass(frozen=True)
-class _Around:
-    last: gs.Node
-    between: tuple[gs.Node, ...]  # the last first
-    first: gs.Node
-    source: gs.Tensor
-    types: tuple[TensorType | None, ...]
-
-
-class _CancelAround(Rewrite[_Around]):
-    """reshape(f(reshape(x))) = f(x) for element-wise f where the shapes are the same again."""
-
-    ops = _RESHAPES
-
-    def __init__(self, sizes: ShapeArithmetic) -> None:
-        self._sizes = sizes
-
-    def match(self, node: gs.Node, view: View) -> _Around | None:
-        if not is_standard(node) or view.is_output(node.outputs[0]):
-            return None
-        between: list[gs.Node] = []
-        value = node.inputs[0]
-        reader = node
-        while len(between) <= _MOST_BETWEEN:
-            inner = view.producer(value)
-            if inner is None or not is_standard(inner) or not view.read_only_by(value, reader):
-                return None
-            if is_reshape(inner):
-                break
-            if inner.op not in _UNARY:
-                return None
-            between.append(inner)
-            reader, value = inner, inner.inputs[0]
-        else:
-            return None
-        sizes = self._sizes.shape(inner.inputs[0], view)
-        result = self._sizes.reshaped(node, view)
-        if not between or sizes is None or result is None or len(sizes) != len(result):
-            return None
-        if None in sizes or _differences(sizes, result):
-            return None
-        types = [view.type(item.outputs[0]) for item in between]
-        shape = view.shape(inner.inputs[0])
-        like = tuple(None if t is None else TensorType(t.dtype, shape) for t in types)
-        return _Around(node, tuple(between), inner, inner.inputs[0], like)
-
-    def rewrite(self, site: _Around, edit: Edit) -> None:
-        for node in (site.last, *site.between, site.first):
-            edit.remove(node)
-        x = site.source
-        for node, like in zip(reversed(site.between), reversed(site.types), strict=True):
-            y = edit.variable(node.outputs[0].name, like)
-            edit.node(node.op, [x], [y], dict(node.attrs), at=node)
-            x = y
-        edit.replace(site.last.outputs[0], x)
-
-
-def _differences(sizes: Sizes, result: Sizes) -> int:
-    """Count the sizes that are not known to be equal; one alone follows from the others."""
-    count = sum(a is None or a != b for a, b in zip(sizes, result, strict=True))
-    return 0 if count == 1 and None in result else count
 
 
 def _is_flat(sizes: Sizes, result: Sizes) -> bool:

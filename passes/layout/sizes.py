@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
@@ -58,6 +58,14 @@ ONE = Size(1)
 def product(sizes: Iterable[Size]) -> Size:
     """Return the product of `sizes`."""
     return math.prod(sizes, start=ONE)
+
+
+def same_sizes(sizes: Sequence[Size | None], others: Sequence[Size | None]) -> bool:
+    """Say whether two shapes of the same elements are equal; one size follows from the rest."""
+    if len(sizes) != len(others):
+        return False
+    unequal = [a is None or a != b for a, b in zip(sizes, others, strict=True)]
+    return not any(unequal) or (sum(unequal) == 1 and (None in sizes or None in others))
 
 
 class Atoms:
