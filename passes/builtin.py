@@ -22,6 +22,7 @@ from .fusion.fuse_matmul_bias import FuseMatmulBias
 from .fusion.fuse_squeeze_excite import FuseSqueezeExcite
 from .layout.eliminate_transposes import EliminateTransposes
 from .layout.simplify_reshapes import SimplifyReshapes
+from .linear.compose_linear import ComposeLinear
 from .linear.fold_affine import FoldAffine
 from .linear.fold_pad import FoldPad
 from .linear.lower_batchnorm import LowerBatchnorm
@@ -41,6 +42,7 @@ PASSES: tuple[type[Pass], ...] = (
     AbsorbChannelShuffle,
     DeduplicateConstants,
     EliminateCasts,
+    ComposeLinear,
     EliminateCommonSubexpressions,
     EliminateDeadCode,
     EliminateIdentities,
