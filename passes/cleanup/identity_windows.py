@@ -29,12 +29,24 @@ def _resize(node: gs.Node, view: View) -> bool:
         return isinstance(scales, list) and all(scale == 1 for scale in scales)
     position = 2 if view.opset >= 11 else 1
     if len(node.inputs) > position + 1 and node.inputs[position + 1].name:
-        stretched = node.attrs.get("keep_aspect_ratio_policy", "stretch") == "stretch"
-        return stretched and view.same_shape(node.inputs[0], node.outputs[0])
+        return _own_sizes(node, view)
     if len(node.inputs) <= position:
         return False
     values = view.constant(node.inputs[position])
     return values is not None and values.size > 0 and bool(np.all(values == 1))
+
+
+def _own_sizes(node: gs.Node, view: View) -> bool:
+    """Say whether the sizes that a Resize is given are those that its input has."""
+    if node.attrs.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        return False
+    if view.same_shape(node.inputs[0], node.outputs[0]):
+        return True
+    sizes, shape = view.constant(node.inputs[3]), view.shape(node.inputs[0])
+    if sizes is None or shape is None:
+        return False
+    axes = node.attrs.get("axes") or range(len(shape))
+    return all(size == shape[axis] for size, axis in zip(sizes.tolist(), axes, strict=True))
 
 
 def _pool(node: gs.Node, view: View) -> bool:

@@ -170,3 +170,19 @@ def test_custom_domain_stays():
     text = f"""<ir_version: 10, opset_import: ["" : 20, "my.domain" : 1]>
         g (float[4] x) => (float[4] y) {{ y = my.domain.If (yes) <{BRANCHES}> }}"""
     assert run_pass(planish.load(model_of(text, {"yes": YES})), PASS).edits == 0
+
+
+def test_a_branch_whose_shape_later_operators_do_not_admit_stays():
+    """Range takes [4] for 4 as long as that is not seen; onnx's own AffineGrid does so."""
+    text = """g (float[4] x) => (float[4] y) {
+        n = If (yes) <then_branch = p () => (int64[1] u) <int64[1] u = {4}> {},
+                      else_branch = q () => (int64 v) { v = Identity(four) }>
+        r = Range(zero, n, one) f = CastLike(r, x)
+        k = If (no) <then_branch = p2 () => (float[4] u2) { u2 = Neg(x) },
+                     else_branch = q2 () => (float[4] v2) { v2 = Abs(x) }>
+        y = Add(f, k) }"""
+    weights = {"four": np.array(4), "zero": np.array(0),
+               "one": np.array(1), "yes": YES, "no": NO}  # fmt: skip
+    result = _check(text, ["If", "Range", "CastLike", "Abs", "Add"], weights)
+    (reason,) = reasons(result)
+    assert reason.startswith("types would not infer without it")

@@ -1,0 +1,149 @@
+"""Equal constants become one, by bytes, in all scopes; what only looks equal stays apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import planish
+from planish.passes.cleanup import deduplicate_constants
+
+from tests.helpers import assert_same_function, model_of, ops, run_pass
+
+PASS = "deduplicate-constants"
+X = np.array([-1, 2, 0.5, 3], np.float32)
+SUM = "g (float[4] x) => (float[4] y) { a = Mul(x, v) b = Add(a, w) y = Sub(b, x) }"
+
+
+def _constants(graph):
+    found = {}
+    for scope in (
+        graph,
+        *(v for n in graph.nodes for v in n.attrs.values() if hasattr(v, "nodes")),
+    ):
+        for node in scope.nodes:
+            found |= {id(t): t for t in node.inputs if hasattr(t, "values")}
+    return list(found.values())
+
+
+def _merged(v, w, edits=1):
+    model = model_of(SUM, {"v": v, "w": w})
+    result = run_pass(planish.load(model), PASS)
+    assert result.edits == edits
+    assert len(_constants(result.graph)) == 2 - edits
+    assert_same_function(model, result.graph, {"x": X}, 0)
+
+
+def test_equal_constants_become_one():
+    _merged(X, X.copy())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(X + np.float32(1e-7), id="other value"),
+        pytest.param(X.reshape(1, 4)[0, :1], id="other shape"),
+        pytest.param(np.where(X == 2, np.float32(np.nan), X), id="NaN"),
+    ],
+)
+def test_different_constants_stay(other):
+    _merged(X, other, 0)
+
+
+def test_the_sign_of_zero_makes_a_difference():
+    text = "g (float[1] x) => (float[1] y, float[1] z) { y = Div(x, v) z = Div(x, w) }"
+    model = model_of(text, {"v": np.zeros(1, np.float32), "w": -np.zeros(1, np.float32)})
+    result = run_pass(planish.load(model), PASS)
+    assert result.edits == 0
+    assert_same_function(model, result.graph, {"x": X[:1]})
+
+
+def test_equal_not_a_numbers_are_equal():
+    _merged(X * np.float32(np.nan), X * np.float32(np.nan))
+
+
+def test_types_tell_constants_apart():
+    text = "g (int64[2] x) => (int64[2] y) { a = Add(x, v) c = Cast <to = 7> (w) y = Mul(a, c) }"
+    model = model_of(text, {"v": np.zeros(2, np.int64), "w": np.zeros(2, np.float64)})
+    assert run_pass(planish.load(model), PASS).edits == 0
+
+
+@pytest.mark.parametrize("place", [0, 5000, 49_999])
+def test_large_constants_are_read_to_the_end(place):
+    text = "g (float[1] x) => (float[50000] y) { a = Mul(x, v) y = Add(a, w) }"
+    values = np.random.default_rng(0).standard_normal(50_000).astype(np.float32)
+    other = values.copy()
+    for edits in (1, 0):
+        model = model_of(text, {"v": values, "w": other})
+        result = run_pass(planish.load(model), PASS)
+        assert result.edits == edits
+        assert_same_function(model, result.graph, {"x": X[:1]})
+        other = values.copy()
+        other[place] += 1
+
+
+def test_only_candidates_are_read_in_full(monkeypatch):
+    read = []
+    monkeypatch.setattr(deduplicate_constants.hashlib, "sha256", lambda data: read.append(data))
+    weights = {f"w{i}": np.full(5000, i, np.float32) for i in range(8)}
+    body = " ".join(f"t{i + 1} = Add(t{i}, w{i})" for i in range(8))
+    text = f"g (float[5000] x) => (float[5000] y) {{ t0 = Abs(x) {body} y = Neg(t8) }}"
+    assert run_pass(planish.load(model_of(text, weights)), PASS, verify="off").edits == 0
+    assert not read
+
+
+def test_mapped_files_are_merged(tmp_path):
+    import onnx
+
+    model = model_of(SUM.replace("4]", "4096]"), {n: np.ones(4096, np.float32) for n in "vw"})
+    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, size_threshold=0)
+    result = run_pass(planish.load(tmp_path / "m.onnx"), PASS)
+    assert len(_constants(result.graph)) == 1
+
+
+def test_constant_nodes():
+    text = """g (float[4] x) => (float[4] y, float[4] z) {
+        c = Constant <value = float[4] {-1.0, 2.0, 0.5, 3.0}> ()
+        d = Constant <value_floats = [-1.0, 2.0, 0.5, 3.0]> ()
+        z = Constant <value_floats = [-1.0, 2.0, 0.5, 3.0]> ()
+        a = Mul(x, c) b = Add(a, d) y = Sub(b, v) }"""
+    for values in (X, X + 1):
+        model = model_of(text, {"v": values})
+        result = run_pass(planish.load(model), PASS)
+        assert result.edits == 2
+        assert len(_constants(result.graph)) == (1 if values is X else 2)
+        assert ops(result.graph) == ["Constant", "Mul", "Add", "Sub"]  # the one that is an output
+        assert_same_function(model, result.graph, {"x": X})
+
+
+BRANCHES = """g (float[4] x, bool t) => (float[4] y) {{ {before}
+    y = If (t) <then_branch = p () => (float[4] u) <float[4] c = {{-1, 2, 0.5, 3}}> {{ u = Add(k, c) }},
+                else_branch = q () => (float[4] v) <float[4] c = {{5, 6, 7, 8}}, float[4] d = {{-1, 2, 0.5, 3}}>
+                    {{ e = Mul(k, c) v = Add(e, d) }}> }}"""  # fmt: skip  # noqa: E501
+
+
+@pytest.mark.parametrize("outer", [True, False])
+def test_across_scopes(outer):
+    """`c` names another tensor in the other branch, so the one that is kept needs a fresh name."""
+    before = "k = Mul(x, w)" if outer else "k = Abs(x)"
+    model = model_of(BRANCHES.format(before=before), {"w": X} if outer else {})
+    result = run_pass(planish.load(model), PASS)
+    assert result.edits == 2
+    assert len(_constants(result.graph)) == 2
+    for t in (True, False):
+        assert_same_function(model, result.graph, {"x": X, "t": np.array(t)})
+
+
+def test_overridable_constants_stay():
+    model = model_of(SUM.replace("float[4] x)", "float[4] x, float[4] w)"), {"v": X, "w": X})
+    result = run_pass(planish.load(model), PASS)
+    assert result.edits == 0
+    assert_same_function(model, result.graph, {"x": X, "w": X + 1})
+
+
+def test_strings():
+    text = "g (string[2] x) => (bool[2] y, bool[2] z) { y = Equal(x, v) z = Equal(x, w) }"
+    for other, edits in (("b", 1), ("c", 0)):
+        weights = {"v": np.array(["a", "b"], object), "w": np.array(["a", other], object)}
+        result = run_pass(planish.load(model_of(text, weights)), PASS, verify="off")
+        assert result.edits == edits
