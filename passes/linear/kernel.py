@@ -121,6 +121,27 @@ def depthwise(scale: Array, size: tuple[int, ...]) -> Kernel:
     return Kernel(ones * _column(np.asarray(scale, np.float64), ones.ndim), None)
 
 
+def compose(second: Kernel, first: Kernel, group: int) -> Kernel:
+    """Return the kernel of second(first(x)) with `group` groups, a divisor of both.
+
+    One of the two must have a single tap. Without padding in between: a bias of `first` is taken
+    to reach every tap of `second`, and for ConvTranspose every output to see every tap.
+    """
+    a, b = second.regrouped(group).weight, first.regrouped(group).weight
+    if first.is_pointwise:
+        taps = a.reshape(*a.shape[:3], -1)
+        product = b.reshape(group, 1, *b.shape[1:3]).swapaxes(2, 3) @ taps
+        size = second.size
+    else:
+        product = a.reshape(a.shape[:3]) @ b.reshape(*b.shape[:2], -1)
+        size = first.size
+    weight = product.reshape(group, a.shape[1], b.shape[2], *size)
+    bias = second.bias
+    if first.bias is not None:
+        bias = second.full_bias() + second.of_constant(first.bias)
+    return Kernel(weight, bias)
+
+
 def from_conv(weight: Array, bias: Array | None, group: int) -> Kernel:
     """Read a Conv: weight [M, C/group, k...], bias [M] or None."""
     weight = np.asarray(weight, np.float64)

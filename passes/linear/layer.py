@@ -17,7 +17,7 @@ from ...ir.edit import Edit
 from ...ir.infer import TensorType
 from ...ir.variables import is_standard
 from ...ir.view import View
-from ..contract import need
+from ..contract import DeclinedError, need
 from .kernel import (
     Array,
     Kernel,
@@ -149,6 +149,17 @@ def read_layer(node: gs.Node, view: View) -> Layer:
         need(bias.ndim <= (rank or 1), f"the bias of {linear.op} has more axes than its result")
         bias = np.broadcast_to(bias.reshape(-1), (outputs,))
     return Layer(linear, added, weight, bias, outputs, inputs, rank)
+
+
+def read_with_bias(node: gs.Node, view: View) -> Layer:
+    """Read the linear operator at `node`, with the Add of its bias where it is a MatMul."""
+    reader = view.only_reader(node.outputs[0]) if node.op == "MatMul" else None
+    if reader is not None and reader.op == "Add":
+        try:
+            return read_layer(reader, view)
+        except DeclinedError:
+            pass  # what it adds is no bias
+    return read_layer(node, view)
 
 
 def write_layer(

@@ -145,6 +145,57 @@ def _projections(net: Network) -> str:
     return net.add("Concat", products, (*outer, sum(outs)), axis=net.pick(-1, len(outer)))
 
 
+def _consecutive(net: Network) -> str:
+    """Two convolutions in a row, mostly one of them 1x1, grouped or strided now and then."""
+    x = net.tensor()
+    rank = len(net.shapes[x]) - 2
+    point, wide = [1] * rank, [net.pick(1, 3) for _ in range(rank)]
+    kernels = net.pick((point, wide), (wide, point), (point, point), (wide, wide))
+    for kernel in kernels:
+        channels = net.shapes[x][1]
+        out = net.draw(st.integers(1, 6))
+        group = net.pick(1, *[g for g in range(2, channels + 1) if channels % g == out % g == 0])
+        strides = [net.pick(1, 1, 2) for _ in range(rank)]
+        if net.draw(st.booleans()):
+            strides = point
+        padded = [(k - 1) // 2 for k in kernel] if net.draw(st.booleans()) else [0] * rank
+        if any(s + 2 * p < k for s, p, k in zip(net.shapes[x][2:], padded, kernel, strict=True)):
+            padded = [(k - 1) // 2 for k in kernel]
+        x = _branch(net, x, out, kernel, group=group, strides=strides, pads=padded * 2)
+    return x
+
+
+def _transposed(net: Network) -> str:
+    """A transposed convolution beside a 1x1 convolution."""
+    x = net.tensor()
+    rank = len(net.shapes[x]) - 2
+    if math.prod(net.shapes[x][2:]) > 100:
+        return x
+    before = net.draw(st.booleans())
+    if before:
+        x = _branch(net, x, net.draw(st.integers(1, 5)), [1] * rank)
+    n, channels, *sizes = net.shapes[x]
+    out = net.draw(st.integers(1, 3))
+    weight = net.weight(net.normal(channels, out, *[2] * rank, scale=channels**-0.5))
+    shape = (n, out, *[2 * size for size in sizes])
+    x = net.add("ConvTranspose", [x, weight], shape, strides=[2] * rank)
+    return x if before else _branch(net, x, net.draw(st.integers(1, 3)), [1] * rank)
+
+
+def _product_chain(net: Network) -> str:
+    """Two products in a row, with or without biases."""
+    x = net.tensor()
+    for _ in range(2):
+        *outer, size = net.shapes[x]
+        out = net.draw(st.integers(1, 6))
+        shape = (*outer, out)
+        x = net.add("MatMul", [x, net.weight(net.normal(size, out, scale=size**-0.5))], shape)
+        if net.draw(st.booleans()):
+            x = net.add("Add", [x, net.weight(net.normal(out))], shape)
+    return x
+
+
 PARALLEL: tuple[Step, ...] = (_parallel_convolutions, _parallel_convolutions, _parallel_products)
 SIBLINGS: tuple[Step, ...] = (_siblings, _siblings, _projections)
-STEPS: tuple[Step, ...] = PARALLEL + SIBLINGS
+CONSECUTIVE: tuple[Step, ...] = (_consecutive, _consecutive, _transposed, _product_chain)
+STEPS: tuple[Step, ...] = PARALLEL + SIBLINGS + CONSECUTIVE

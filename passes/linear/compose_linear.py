@@ -1,0 +1,165 @@
+"""Compose two linear operators, one behind the other, into one where that multiplies less.
+
+    W2 * (W1 * x + b1) + b2 = (W2 W1) * x + (W2 b1 + b2)
+
+One of the two must read one position: a 1x1 convolution, a Gemm or a MatMul. A kernel of k taps
+before a 1x1 of stride s becomes one with its own window and s times its strides; a 1x1 before it
+leaves the window as it is, and pads alike, since zeros stay zeros without b1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import onnx_graphsurgeon as gs
+
+from ...ir.edit import Edit
+from ...ir.infer import TensorType
+from ...ir.variables import is_standard
+from ...ir.view import View
+from ..contract import Rewrite, RewritePass, need
+from ..fusion.windows import explicit_window
+from .kernel import Kernel, compose
+from .layer import LINEAR_OPS, Layer, need_storable, read_layer, read_with_bias, write_layer
+from .window import Window
+
+
+@dataclass(frozen=True)
+class ComposeLinear(RewritePass):
+    """Compose Conv, ConvTranspose, Gemm and MatMul with the one before into one operator.
+
+    Only where it multiplies less often than the two and its weights are not larger than theirs and
+    what lay between; the first must be read by the second alone. Groups are joined where that pays.
+    """
+
+    name: ClassVar[str] = "compose-linear"
+
+    def rewrites(self) -> Sequence[Rewrite[Any]]:
+        """Return the one rewrite of this pass."""
+        return (_Compose(),)
+
+
+@dataclass(frozen=True)
+class _Site:
+    first: Layer
+    second: Layer
+    keeps: Layer  # the one whose operator and window stay
+    kernel: Kernel
+    attrs: dict[str, Any]
+    type: TensorType | None
+
+
+class _Compose(Rewrite[_Site]):
+    ops = LINEAR_OPS
+
+    def match(self, node: gs.Node, view: View) -> _Site | None:
+        below = view.producer(node.inputs[0])
+        if below is None or not is_standard(below) or not _may_be_linear(below, view):
+            return None
+        second = read_with_bias(node, view)
+        first = read_layer(below, view)
+        need(view.read_only_by(first.result, node), f"the result of {first.op} has other readers")
+        need(first.is_spatial == second.is_spatial, "one is a convolution, the other is none")
+        keeps, attrs = _window(first, second, view)
+        group = math.gcd(first.group, second.group)
+        _need_less(first, second, keeps, group, view)
+        kernel = compose(second.kernel(), first.kernel(), group)
+        need_storable(kernel, keeps.weight.dtype)
+        return _Site(first, second, keeps, kernel, attrs, view.type(second.result))
+
+    def rewrite(self, site: _Site, edit: Edit) -> None:
+        result = site.second.result
+        for node in (*site.second.nodes, *site.first.nodes):
+            edit.remove(node)
+        write_layer(
+            edit,
+            site.keeps,
+            site.kernel,
+            source=site.first.source,
+            result=result,
+            attrs=site.attrs,
+            like=site.type,
+        )
+
+
+def _may_be_linear(node: gs.Node, view: View) -> bool:
+    """Take a quick look that reads no constants."""
+    if node.op != "Add":
+        return node.op in LINEAR_OPS
+    below = [view.producer(tensor) for tensor in node.inputs]
+    return any(map(view.is_constant, node.inputs)) and any(n and n.op == "MatMul" for n in below)
+
+
+def _window(first: Layer, second: Layer, view: View) -> tuple[Layer, dict[str, Any]]:
+    """Return the layer whose operator and window the composed one has, and its attributes."""
+    attrs = dict(first.node.attrs)
+    if not first.is_spatial:
+        need(not second.node.attrs.get("transA", 0), "the second transposes its input")
+        return first, attrs
+    if _is_point(second, view):
+        strides = explicit_window(second.node, view)["strides"]
+        if all(stride == 1 for stride in strides):
+            return first, attrs
+        need(first.op == "Conv", "a ConvTranspose is followed by strides")
+        attrs = explicit_window(first.node, view)
+        pairs = zip(attrs["strides"], strides, strict=True)
+        attrs["strides"] = [before * after for before, after in pairs]
+        return first, attrs
+    need(_is_point(first, view), f"neither {first.op} nor {second.op} is a 1x1 without pads")
+    strides = explicit_window(first.node, view)["strides"]
+    need(all(stride == 1 for stride in strides), "the first has strides, the second a window")
+    if first.bias is not None and first.bias.any():
+        need(second.op == "Conv", "the first's bias reaches a border of ConvTranspose unevenly")
+        padded = Window.of(explicit_window(second.node, view)).is_padded
+        need(not padded, "the first's bias is missing in the pads of the second")
+    return second, dict(second.node.attrs)
+
+
+def _is_point(layer: Layer, view: View) -> bool:
+    if layer.op != "Conv" or math.prod(layer.weight.shape[2:]) != 1:
+        return False
+    return not Window.of(explicit_window(layer.node, view)).is_padded
+
+
+def _need_less(first: Layer, second: Layer, keeps: Layer, group: int, view: View) -> None:
+    """Decline unless the composed layer multiplies less and moves no more bytes.
+
+    Multiplications are counted for one output of the composed layer where it is a Conv, for one
+    input where it is a ConvTranspose. Where sizes are not known, borders are left out of account.
+    """
+    taps = math.prod(keeps.weight.shape[2:]) if keeps.is_spatial else 1
+    weights = first.inputs * second.outputs * taps // group
+    between = _positions(first.result, first, view)
+    if keeps.op == "ConvTranspose":
+        early, late = 1.0, 1.0
+        if keeps is first:
+            late = _ratio(first.result, first.source, first, view)
+    else:
+        early, late = _ratio(first.result, second.result, second, view), 1.0
+    apart = early * first.weight.size + late * second.weight.size
+    need(
+        weights < apart,
+        f"one operator would multiply {weights} times at each position, the two {apart:.0f} times",
+    )
+    moved = first.weight.size + second.weight.size + 2 * first.outputs * (between or 1)
+    need(weights <= moved, "the weights would be larger than both and what lies between")
+
+
+def _ratio(many: gs.Tensor, few: gs.Tensor, layer: Layer, view: View) -> float:
+    """Return how many positions `many` has for each of `few`, which `layer` strides over."""
+    above, below = _positions(many, layer, view), _positions(few, layer, view)
+    if above is not None and below:
+        return above / below
+    return float(math.prod(layer.node.attrs.get("strides") or [1]))
+
+
+def _positions(tensor: gs.Tensor, layer: Layer, view: View) -> int | None:
+    """Return the number of spatial positions, 1 for a matrix; None where it is not known."""
+    if not layer.is_spatial:
+        return 1
+    shape = view.shape(tensor)
+    sizes = [size for size in (shape or ())[2:] if isinstance(size, int)]
+    return math.prod(sizes) if shape is not None and len(sizes) == len(shape) - 2 else None
