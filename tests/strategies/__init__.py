@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 
 from .affine import STEPS as AFFINE
 from .basic import STEPS, head
+from .channels import STEPS as CHANNELS
 from .linear import STEPS as LINEAR
 from .network import Case, Draw, Network, Step
 
@@ -24,6 +25,7 @@ BATCH = 2
 # One file a subject, each with its own STEPS: what the passes of that subject look for.
 PATTERNS: tuple[Step, ...] = (
     *AFFINE,
+    *CHANNELS,
     *LINEAR,
 )
 
@@ -48,7 +50,8 @@ def networks(draw: Draw, *, most_steps: int = 12, patterns: Sequence[Step] = PAT
         last = head(net)
     if last == "x" or last in net.integers:
         last = net.add("Relu", ["x"], net.shapes["x"])
-    made = [node.output[0] for node in net.nodes if node.output[0] not in net.integers]
+    kept = net.integers | net.private
+    made = [node.output[0] for node in net.nodes if node.output[0] not in kept]
     extra = draw(st.lists(st.sampled_from(made), max_size=2)) if made else []
     read = {name for node in net.nodes for name in node.input}
     unread = [name for name in made if name not in read][-draw(st.integers(1, 4)) :]
