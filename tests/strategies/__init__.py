@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 from .affine import STEPS as AFFINE
 from .basic import STEPS, head
 from .channels import STEPS as CHANNELS
+from .cleanup import STEPS as CLEANUP
 from .linear import STEPS as LINEAR
 from .network import Case, Draw, Network, Step
 
@@ -24,6 +25,7 @@ BATCH = 2
 
 # One file a subject, each with its own STEPS: what the passes of that subject look for.
 PATTERNS: tuple[Step, ...] = (
+    *CLEANUP,
     *AFFINE,
     *CHANNELS,
     *LINEAR,

@@ -184,9 +184,10 @@ def _no_op(net: Network) -> str:
 
 def _twin(net: Network) -> str:
     """Repeat an earlier node under another name."""
-    if not net.nodes:
+    nodes = [node for node in net.nodes if node.output[0] not in net.private]
+    if not nodes:
         return net.tensor()
-    node = net.pick(*net.nodes)
+    node = net.pick(*nodes)
     attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     return net.add(node.op_type, list(node.input), net.shapes[node.output[0]], **attrs)
 

@@ -42,6 +42,7 @@ class Network:
     initializers: list[TensorProto] = field(default_factory=list)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     integers: set[str] = field(default_factory=set)
+    private: set[str] = field(default_factory=set)
     convolutions: list[tuple[tuple[int, ...], dict[str, Any], str]] = field(default_factory=list)
 
     def pick(self, *choices: Any) -> Any:
@@ -62,6 +63,13 @@ class Network:
         shape_arithmetic = op in ("Shape", "Gather", "Unsqueeze") or self.integers & set(inputs)
         if shape_arithmetic and op not in ("Expand", "Reshape"):
             self.integers.add(name)
+        return name
+
+    def add_private(self, op: str, inputs: list[str], **attrs: Any) -> str:
+        """Add a node of whose result, of whatever type, only the step that adds it knows."""
+        name = f"t{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, inputs, [name], name=f"n{len(self.nodes)}", **attrs))
+        self.private.add(name)
         return name
 
     def tensor(self) -> str:
