@@ -129,8 +129,9 @@ def test_pads_merge_and_go_on():
     assert_same_function(before, result.graph, feeds())
 
 
-def test_pads_of_any_axis_merge():
-    before = model("a = Pad(x, pc) c = Pad(a, p, zz) y = Neg(c)")
+@pytest.mark.parametrize("fill", ["zz", "one"])
+def test_pads_of_any_axis_merge(fill):
+    before = model(f"a = Pad(x, pc, {fill}) c = Pad(a, p, {fill}) y = Neg(c)")
     result = run_pass(planish.load(before), PASS)
     assert ops(result.graph) == ["Pad", "Neg"]
     assert_same_function(before, result.graph, feeds())
@@ -205,6 +206,18 @@ def test_leaves_alone(body, reason):
     assert result.edits == 0
     assert ops(result.graph) == ops(graph)
     assert reasons(result) == ({reason} if reason else set())
+
+
+@pytest.mark.parametrize(("low", "expected"), [(0.0, ["Clip", "MaxPool"]), (-1.0, None)])
+def test_clip_with_attributes(low, expected):
+    before = model(
+        f"r = Clip <min = {low}, max = 3.0> (x) a = Pad <pads = [0, 0, 1, 2, 0, 0, 0, 1]> (r) "
+        f"y = {MAX}> (a)",
+        opset=10,
+    )
+    result = run_pass(planish.load(before), PASS)
+    assert ops(result.graph) == (expected or ["Clip", "Pad", "MaxPool"])
+    assert_same_function(before, result.graph, feeds())
 
 
 def test_graph_output_stays():
