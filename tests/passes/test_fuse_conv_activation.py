@@ -33,6 +33,13 @@ ACTIVATIONS = {
     "HardSigmoid": ("y = HardSigmoid <alpha = 0.3, beta = 0.4> (c)", "HardSigmoid"),
     "HardSigmoid by default": ("y = HardSigmoid (c)", "HardSigmoid"),
     "HardSwish": ("y = HardSwish (c)", "HardSwish"),
+    "Elu": ("y = Elu <alpha = 0.5> (c)", "Elu"),
+    "Selu": ("y = Selu <alpha = 1.5, gamma = 1.2> (c)", "Selu"),
+    "Selu by default": ("y = Selu (c)", "Selu"),
+    "Softplus": ("y = Softplus (c)", "Softplus"),
+    "Gelu": ("y = Gelu (c)", "Gelu"),
+    "Gelu by tanh": ('y = Gelu <approximate = "tanh"> (c)', "Gelu"),
+    "PRelu": ("y = PRelu (c, slope)", "PRelu"),
     "SiLU": ("a = Sigmoid (c) y = Mul (c, a)", "Silu"),
     "SiLU turned round": ("a = Sigmoid (c) y = Mul (a, c)", "Silu"),
     "hard SiLU": ("a = HardSigmoid <alpha = 0.3> (c) y = Mul (c, a)", "GatedHardSigmoid"),
@@ -40,6 +47,7 @@ ACTIVATIONS = {
 LINEARS = {
     "Conv": "l = Conv <pads = [1, 1, 1, 1]> (x, w, b)",
     "Conv without bias": "l = Conv <group = 2, strides = [2, 1], dilations = [1, 2]> (x, g)",
+    "ConvTranspose": "l = ConvTranspose <strides = [2, 1], output_padding = [1, 0]> (x, g, half)",
     "Gemm": "l = Gemm <alpha = 0.5, beta = 2.0, transB = 1> (x, k, b)",
     "Gemm without bias": "l = Gemm (x, k)",
 }
@@ -54,6 +62,8 @@ WEIGHTS = {
     "g": normal(4, 2, 3, 3),
     "k": normal(4, 4),
     "b": normal(4),
+    "half": normal(2),
+    "slope": normal(1),
     "low": np.array(-0.2, np.float32),
     "high": np.array(0.7, np.float32),
 }
@@ -100,6 +110,79 @@ def test_takes_the_residual_in(activation, order):
     result = run_pass(planish.load(model), "fuse-conv-activation")
     assert ops(result.graph) == ["Neg", f"ConvAdd{suffix}"]
     assert_same_function(model, result.graph, feeds_of(model), tolerance=1e-6)
+
+
+def test_a_transposed_convolution_in_groups():
+    """Apart from the others: onnx.reference cannot compute it."""
+    model = network("l = ConvTranspose <group = 2, pads = [1, 0, 0, 1]> (x, g)", "y = Relu (c)")
+    result = run_pass(planish.load(model), "eliminate-identities,fuse-conv-activation")
+    assert ops(result.graph) == ["ConvTransposeRelu"]
+    assert_same_function(model, result.graph, feeds_of(model), tolerance=1e-6)
+
+
+SUMS = {
+    "c = Conv <pads = [1, 1, 1, 1]> (x, w, b) y = Add (c, x)": ["ConvAdd"],
+    "c = Conv <pads = [1, 1, 1, 1]> (x, w) y = Add (x, c)": ["ConvAdd"],
+    "c = Conv (x, w) d = Conv (x, w, b) y = Add (d, c)": ["Conv", "ConvAdd"],
+    "c = Conv (x, w) d = Conv (x, w, b) e = Add (c, d) y = Neg (e)": ["Conv", "ConvAdd", "Neg"],
+    "c = ConvTranspose <pads = [1, 1, 1, 1]> (x, w, b) y = Add (c, x)": ["ConvTransposeAdd"],
+    "c = Conv (x, w) d = Conv (x, w, b) e = Add (c, d) y = PRelu (e, slope)": [
+        "Conv",
+        "ConvAddPRelu",
+    ],
+}
+
+
+@pytest.mark.parametrize("batch", ["2", "N"])
+@pytest.mark.parametrize("body", SUMS)
+def test_takes_the_residual_without_an_activation(body, batch):
+    model = model_of(
+        f"g (float[{batch}, 4, 7, 6] x) => (float[B, 4, H, W] y) {{ {body} }}", WEIGHTS
+    )
+    result = run_pass(planish.load(model), "fuse-conv-activation")
+    assert ops(result.graph) == SUMS[body]
+    assert_same_function(model, result.graph, {"x": normal(2, 4, 7, 6)}, tolerance=1e-6)
+    portable = planish.to_model(result.graph, portable=True)
+    assert sorted(n.op_type for n in portable.graph.node) == sorted(
+        n.op_type for n in model.graph.node
+    )
+
+
+def test_of_two_linear_operators_the_second_operand_is_fused():
+    body = "c = Conv (x, w) d = Conv (x, w, b) y = Add (d, c)"
+    graph = graph_of(f"g (float[2, 4, 7, 6] x) => (float[2, 4, 5, 4] y) {{ {body} }}", WEIGHTS)
+    result = run_pass(graph, "fuse-conv-activation")
+    (fused,) = (node for node in result.graph.nodes if node.op == "ConvAdd")
+    assert [t.name for t in fused.inputs] == ["x", "w", "", "d"]
+
+
+RECOGNIZED = {
+    "a = Softplus (c) t = Tanh (a) y = Mul (c, t)": "Mish",
+    "a = Div (c, root) e = Erf (a) f = Add (e, one) g2 = Mul (c, f) y = Mul (g2, p5)": "Gelu",
+    "a = Sigmoid (c) y = Mul (c, a)": "Silu",
+    "a = HardSigmoid <alpha = 0.16666667, beta = 0.5> (c) y = Mul (a, c)": "HardSwish",
+}
+
+
+@pytest.mark.parametrize("opset", [11, 13, 17, 20, 22])
+@pytest.mark.parametrize("residual", ["c = Identity (l)", "c = Add (l, x)"])
+@pytest.mark.parametrize("activation", RECOGNIZED)
+def test_recognized_activations(activation, residual, opset):
+    text = f"""<ir_version: 4, opset_import: ["" : {opset}]>
+        g (float[2, 4, 7, 6] x) => (float[2, 4, 7, 6] y) {{
+            l = Conv <pads = [1, 1, 1, 1]> (x, w, b) {residual} {activation} }}"""
+    weights = {
+        **WEIGHTS,
+        "root": np.float32(2**0.5),
+        "one": np.float32(1),
+        "p5": np.float32(0.5),
+    }
+    model = model_of(text, weights)
+    pipeline = "eliminate-identities,recognize-activations,fuse-conv-activation"
+    result = run_pass(planish.load(model), pipeline)
+    between = "Add" if "Add" in residual else ""
+    assert ops(result.graph) == [f"Conv{between}{RECOGNIZED[activation]}"]
+    assert_same_function(model, result.graph, {"x": 3 * normal(2, 4, 7, 6)}, tolerance=1e-6)
 
 
 def test_fused_model_is_valid_and_portable(tmp_path):
@@ -164,6 +247,14 @@ DECLINED = {
     ),
     "the residual is broadcast, or its shape is not known": (
         "c = Conv <kernel_shape = [1, 1]> (x, point) d = Add (c, low) y = Relu (d)",
+        "y",
+    ),
+    "its pads follow from auto_pad=SAME_LOWER": (
+        'c = ConvTranspose <auto_pad = "SAME_LOWER"> (x, w) y = Relu (c)',
+        "y",
+    ),
+    "its pads follow from output_shape": (
+        "c = ConvTranspose <output_shape = [9, 9], strides = [2, 2]> (x, w) y = Relu (c)",
         "y",
     ),
     "auto_pad=SAME_UPPER on a dynamic size": (

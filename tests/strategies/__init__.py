@@ -18,6 +18,7 @@ from .affine import STEPS as AFFINE
 from .basic import STEPS, head
 from .channels import STEPS as CHANNELS
 from .cleanup import STEPS as CLEANUP
+from .fusion import STEPS as FUSION
 from .linear import STEPS as LINEAR
 from .network import Case, Draw, Network, Step
 
@@ -29,6 +30,7 @@ PATTERNS: tuple[Step, ...] = (
     *AFFINE,
     *CHANNELS,
     *LINEAR,
+    *FUSION,
 )
 
 

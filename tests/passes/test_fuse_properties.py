@@ -1,0 +1,71 @@
+"""The fusions over random networks of what they look for, and what ONNX Runtime makes of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+import planish
+from planish.passes.fusion.fused_operators import Fused, fused_function, read_fused
+
+from tests.passes.test_properties import _check
+from tests.strategies import networks
+from tests.strategies.fusion import STEPS
+
+FUSE = "fuse-squeeze-excite,fuse-matmul-bias,fuse-conv-activation,fuse-conv-pool"
+_SETTINGS = settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@given(case=networks(patterns=STEPS))
+@_SETTINGS
+def test_fusions_keep_the_function(case):
+    _check(case, FUSE)
+
+
+@given(case=networks(patterns=STEPS))
+@_SETTINGS
+def test_fusions_after_recognition_keep_the_function(case):
+    _check(case, f"cleanup,recognize-activations,recognize-pooling,{FUSE},eliminate-dead-code")
+
+
+@given(case=networks(patterns=STEPS))
+@_SETTINGS
+def test_fusions_keep_every_operator_but_those_they_write_anew(case):
+    """Inlined, fused operators are what was there: nothing is lost, doubled or split."""
+    graph = planish.load(case.model)
+    fused = planish.Pipeline.parse("fuse-conv-activation,fuse-conv-pool").run(graph, verify="off")
+    inlined = planish.to_model(fused.graph, portable=True)
+    assert kinds(inlined) == kinds(case.model)
+
+
+def kinds(model: onnx.ModelProto) -> Counter[str]:
+    return Counter(node.op_type for node in model.graph.node)
+
+
+@pytest.mark.parametrize("opset", [7, 11, 17, 22])
+def test_names_read_back(opset):
+    names = [
+        linear + add + activation + pool
+        for linear in ("Conv", "ConvTranspose", "Gemm")
+        for add in ("", "Add")
+        for activation in ("", "Relu", "Clip", "Silu", "GatedHardSigmoid", "PRelu", "Mish")
+        for pool in ("", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
+    ]
+    for name in names:
+        fused = read_fused(name, opset)
+        assert isinstance(fused, Fused)
+        assert fused.name == name
+        function = fused_function(fused, opset)
+        assert function.name == name
+        labels = [node.name for node in function.nodes]
+        assert len(set(labels)) == len(labels)
+    assert read_fused("ConvFoo", opset) is None
+    assert read_fused("SqueezeExciteReluSigmoid", opset) is None
