@@ -192,6 +192,6 @@ def _with_constants(
         else:
             kernel = kernel.then_affine(np.ones(layer.outputs), shift)
     kernels = [kernel, *(part.kernel() for part in merged[1:])]
-    for part, values in zip(merged, kernels, strict=True):
-        need_storable(values, part.layer.weight.dtype)
+    for part, summed in zip(merged, kernels, strict=True):
+        need_storable(summed, part.layer.weight.dtype)
     return _Site(sums, tuple(zip(merged, kernels, strict=True)), tuple(kept))

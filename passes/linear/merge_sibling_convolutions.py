@@ -212,7 +212,8 @@ class _MergeAndSplit(Rewrite[Stacked]):
         results = [sibling.result for sibling in site.siblings]
         at = site.first.nodes[0]
         merged = site.write(edit)
-        inputs, attrs = [merged], {"axis": site.first.layer.axis}
+        inputs: list[gs.Tensor] = [merged]
+        attrs: dict[str, Any] = {"axis": site.first.layer.axis}
         sizes = site.sizes
         if edit.graph.opset < 13:
             attrs["split"] = sizes
