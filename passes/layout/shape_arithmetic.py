@@ -48,6 +48,10 @@ class ShapeArithmetic:
             node = view.producer(tensor)
             if node is not None and is_reshape(node) and depth < _DEEPEST:
                 found = self.reshaped(node, view, depth + 1)
+            elif node is not None and node.op == "Transpose" and is_standard(node):
+                whole = self.shape(node.inputs[0], view, depth + 1) if depth < _DEEPEST else None
+                perm = node.attrs.get("perm") or range(len(whole or ()))[::-1]
+                found = None if whole is None else tuple(whole[axis] for axis in perm)
         if found is None and dims is not None:
             found = tuple(self._atoms.of(tensor, axis, view) for axis in range(len(dims)))
         if depth < _DEEPEST:
