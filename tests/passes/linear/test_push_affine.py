@@ -154,6 +154,7 @@ def test_transposed_convolution_has_a_map_everywhere():
         ["ConvTranspose"],
     )
     check(f"{BN} y = ConvTranspose(z, point)", ["ConvTranspose"], point=normal(6, 2, 1, 1))
+    check(f"{NORMALIZED} y = ConvTranspose(z, transposed)", ["Add", "ConvTranspose"])
     # Pads that crop the border away leave positions that see every tap.
     check(f"{BN} y = ConvTranspose <pads = [2, 2, 2, 2]> (z, transposed)", ["ConvTranspose"])
 
