@@ -9,8 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import planish
+from benchmarks.patterns.fusion import PATTERNS
 from planish.passes.fusion.fused_operators import Fused, fused_function, read_fused
 
+from tests.passes.test_exporters import runtime_nodes
 from tests.passes.test_properties import _check
 from tests.strategies import networks
 from tests.strategies.fusion import STEPS
@@ -69,3 +71,18 @@ def test_names_read_back(opset):
         assert len(set(labels)) == len(labels)
     assert read_fused("ConvFoo", opset) is None
     assert read_fused("SqueezeExciteReluSigmoid", opset) is None
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=[pattern.name for pattern in PATTERNS])
+def test_patterns_are_one_operator_and_cost_onnx_runtime_nothing(pattern, tmp_path):
+    """After its own fusions ONNX Runtime executes the same kernels, so that none is slower."""
+    model = pattern.build()
+    graph = planish.load(model)
+    result = planish.Pipeline.parse(FUSE).run(graph, verify="each")
+    assert pattern.folded(planish.to_model(result.graph))
+    portable = planish.load(planish.to_model(result.graph, portable=True))
+    before, *after = (
+        runtime_nodes(each, tmp_path / "ort.onnx") for each in (graph, result.graph, portable)
+    )
+    for found in after:
+        assert found.total() <= before.total(), (before, found)
