@@ -49,6 +49,8 @@ WEIGHTS = {
     "m": normal(6),
     "v": GENERATOR.uniform(0.1, 2, 6).astype(np.float32),
     "col": normal(6, 1, 1),
+    "whole": normal(1, 6, 1, 1),
+    "mz": normal(3, 6, zero=LOW, axis=1),
     "lone": normal(1, 1, 1),
     "z": np.float32(0),
     "six": np.float32(0.9),
@@ -105,6 +107,7 @@ FIRES = {
     "doubled": f"{C} r = Add(c, c) {U}",
     "normalization": f"{C} n = BatchNormalization(c, s, t, m, v) r = Relu(n) {U}",
     "affine": f"{C} n = Mul(col, c) d = Sub(n, lone) e = Add(d, col) r = Neg(e) {U}",
+    "affine of full rank": f"{C} n = Mul(whole, c) r = Add(n, whole) {U}",
     "depthwise": f"{C} d = Conv <group = 6> (c, dw, db) r = Relu(d) {U}",
     "depthwise beside padding, of zeros": (
         f"c = Conv(x, w, below) a = Relu(c) r = Conv <group = 6, pads = [1, 1, 1, 1]> (a, dw, db) "
@@ -181,6 +184,17 @@ def test_matrices():
     before = model("h = MatMul(x, mw) a = Add(h, b) r = Relu(a) y = MatMul(r, pw)", "float[N, 3]")
     result = run_pass(planish.load(before), PASS)
     assert sorted(shapes(result.graph)) == [(3, 4), (4, 5)]
+    assert_same_function(before, result.graph, feeds(7, 3))
+
+
+@pytest.mark.parametrize("beta", [1.0, 3.0])
+def test_gemm(beta):
+    before = model(
+        f"h = Gemm <alpha = 2.0, beta = {beta}> (x, mz, b) r = Relu(h) y = Gemm(r, pw, fb)",
+        "float[N, 3]",
+    )
+    result = run_pass(planish.load(before), PASS)
+    assert shapes(result.graph) == [(3, 4), (4, 5)]
     assert_same_function(before, result.graph, feeds(7, 3))
 
 
