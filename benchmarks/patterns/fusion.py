@@ -81,7 +81,7 @@ def conv_relu_average_pool() -> onnx.ModelProto:
 
 
 def squeeze_excite_convolutions() -> onnx.ModelProto:
-    """Return a depthwise convolution and squeeze-and-excite as MobileNetV3 has it: 1x1 convolutions and HardSigmoid."""
+    """Return a depthwise convolution and squeeze-and-excite as MobileNetV3 has it."""
     weights = {
         "w0": _normal(64, 1, 3, 3),
         "b0": _normal(64),
@@ -99,7 +99,7 @@ def squeeze_excite_convolutions() -> onnx.ModelProto:
 
 
 def squeeze_excite_linear() -> onnx.ModelProto:
-    """Return a depthwise convolution and squeeze-and-excite as SENet's code has it: mean, Flatten, linear layers, Reshape."""
+    """Return a depthwise convolution and squeeze-and-excite of linear layers, from a mean."""
     weights = {
         "w0": _normal(64, 1, 3, 3),
         "b0": _normal(64),
