@@ -66,10 +66,11 @@ def _is_flatten(node: gs.Node, view: View, rows: int) -> bool:
 
 
 def _is_layer(reader: gs.Node, x: gs.Tensor, rows: int, view: View) -> bool:
-    if reader.op not in ("Gemm", "MatMul") or not is_standard(reader) or reader.inputs[0] is not x:
+    inside = view.producer(reader.outputs[0]) is not None  # not in a body inside this graph
+    if not inside or reader.op not in ("Gemm", "MatMul") or not is_standard(reader):
         return False
-    if view.producer(reader.outputs[0]) is not reader or reader.attrs.get("transA", 0):
-        return False  # in a body inside this graph, or reading columns
+    if reader.attrs.get("transA", 0) or [t is x for t in reader.inputs].index(True) != 0:
+        return False
     weight = view.constant(reader.inputs[1])
     if weight is None or weight.ndim != 2 or any(t is x for t in reader.inputs[1:]):
         return False

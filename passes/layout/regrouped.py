@@ -78,6 +78,8 @@ class _Atoms:
             take, give = i < len(self.shape), j < len(self.result)
             if common == 1:
                 take, give = take and a == 1, give and b == 1
+            if not take and not give:
+                return False  # the sizes do not multiply to the same number
             if take:
                 self.source[i].append(self.count)
                 i, left[0] = _next(self.shape, i, a, common)

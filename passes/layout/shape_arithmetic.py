@@ -44,7 +44,8 @@ class ShapeArithmetic:
             return self._shapes[id(tensor)][1]
         dims = view.shape(tensor)
         found: Shape | None = None
-        if dims is None or None in dims:
+        # Inference names what it does not know; what a size follows from says more than its name.
+        if dims is None or not all(isinstance(dim, int) for dim in dims):
             node = view.producer(tensor)
             if node is not None and is_reshape(node) and depth < _DEEPEST:
                 found = self.reshaped(node, view, depth + 1)

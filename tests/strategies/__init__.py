@@ -19,6 +19,7 @@ from .basic import STEPS, head
 from .channels import STEPS as CHANNELS
 from .cleanup import STEPS as CLEANUP
 from .fusion import STEPS as FUSION
+from .layout import STEPS as LAYOUT
 from .linear import STEPS as LINEAR
 from .network import Case, Draw, Network, Step
 
@@ -29,6 +30,7 @@ PATTERNS: tuple[Step, ...] = (
     *CLEANUP,
     *AFFINE,
     *CHANNELS,
+    *LAYOUT,
     *LINEAR,
     *FUSION,
 )
