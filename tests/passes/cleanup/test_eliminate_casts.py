@@ -41,8 +41,7 @@ def _every(dtype):
     info = ml_dtypes.finfo(dtype)
     edges = [info.max, info.tiny, info.smallest_subnormal, 1 + info.eps, 0, 2.0**24 - 1, 3.75]
     with np.errstate(over="ignore"):
-        values = np.array([*edges, *np.negative(edges), np.inf, -np.inf, np.nan]).astype(dtype)
-    return values
+        return np.array([*edges, *np.negative(edges), np.inf, -np.inf, np.nan]).astype(dtype)
 
 
 @pytest.mark.parametrize(("a", "b"), itertools.permutations(TYPES, 2))

@@ -111,10 +111,10 @@ def test_an_absent_zero_point_is_zero():
 def test_coarse_scales(kind, dtype, fires):
     """255 steps fit float16's 11 digits, so each comes back; bfloat16 has 8 and mixes some up."""
     model = model_of(
-        f"""<ir_version: 10, opset_import: ["" : 21]>
-        g (uint8[N] x) => (uint8[N] y) {{
+        """<ir_version: 10, opset_import: ["" : 21]>
+        g (uint8[N] x) => (uint8[N] y) {
             a = Identity(x) b = DequantizeLinear(a, s, z) c = QuantizeLinear(b, s, z)
-            y = Identity(c) }}""",
+            y = Identity(c) }""",
         {"s": np.asarray(0.1, dtype), "z": np.uint8(0)},
     )
     result = run_pass(planish.load(model), PASS, verify="off")

@@ -86,7 +86,8 @@ def test_trailing_empty_names():
     ("body", "names", "why"),
     [
         ("y = Clip(x, half, one)", "x,half,one", set()),
-        ("y = Clip(x, half, inf)", "x,half,inf", {"without its bound, infinity would become finite"}),
+        ("y = Clip(x, half, inf)", "x,half,inf",
+         {"without its bound, infinity would become finite"}),
         ("y = Pad(x, pads, one)", "x,pads,one", set()),
         ("y = LayerNormalization(x, gain, gain)", "x,gain,gain", set()),
         ("y = Resize <mode = \"nearest\"> (x, , twice)", "x,,twice", set()),
@@ -107,7 +108,8 @@ def test_a_bound_at_infinity_makes_a_difference():
 def test_bounds_of_other_types(kind, dtype):
     info = np.iinfo(dtype) if dtype is np.int32 else np.finfo(dtype)
     model = model_of(
-        f"g ({kind}[4] x) => ({kind}[4] y, {kind}[4] z) {{ y = Clip(x, low, high) z = Clip(x, one, most) }}",
+        f"""g ({kind}[4] x) => ({kind}[4] y, {kind}[4] z) {{
+            y = Clip(x, low, high) z = Clip(x, one, most) }}""",
         {
             "low": dtype(info.min),
             "high": dtype(info.max),

@@ -28,7 +28,7 @@ def _check(text, left, weights=None, feeds=None, pipeline=PASS):
 @pytest.mark.parametrize("form", ["initializer", "Constant", "one element"])
 def test_constant_condition(value, left, form):
     values = value.reshape(1) if form == "one element" else value
-    condition = "k2 = Constant <value = bool {%d}> ()" % value if form == "Constant" else ""
+    condition = f"k2 = Constant <value = bool {{{int(value)}}}> ()" if form == "Constant" else ""
     text = f"g (float[4] x) => (float[4] y) {{ {condition} y = If (k2) <{BRANCHES}> }}"
     left = ["Constant", *left] if form == "Constant" else left
     result = _check(text, left, None if form == "Constant" else {"k2": values})

@@ -173,7 +173,8 @@ def test_shapes_known_only_after_unrolling_decide_another_loop():
         (
             "h, k = Loop (none, , x) <body = b (int64 i, bool go, float[4] s) => "
             "(bool on, float[4] r, int64[K, 1] w) { on = Identity(go) r = Add(s, x) "
-            "w = NonZero(s) }> c = Cast <to = 1> (k) l = ReduceSum <keepdims = 0> (c) y = Add(h, l)",
+            "w = NonZero(s) }> c = Cast <to = 1> (k) l = ReduceSum <keepdims = 0> (c) "
+            "y = Add(h, l)",
             "it has no iteration, and a result of unknown size",
         ),
     ],
