@@ -74,14 +74,12 @@ class _MergeSum(Rewrite[_Site]):
         if not merged:
             assert refusal is not None
             raise refusal
-        taken = {id(part.nodes[0].outputs[0]) for m in merged for part in m.branches if part.nodes}
-        plain = [id(m.layer.source) for m in merged for part in m.branches if not part.nodes]
-        others: list[gs.Tensor] = []
-        for leaf in leaves:
-            if id(leaf) in plain:
-                plain.remove(id(leaf))
-            elif id(leaf) not in taken:
-                others.append(leaf)
+        taken = {
+            id(part.nodes[0].outputs[0] if part.nodes else m.layer.source)
+            for m in merged
+            for part in m.branches
+        }
+        others = [leaf for leaf in leaves if id(leaf) not in taken]
         return _with_constants(tuple(sums), merged, others, view)
 
     def rewrite(self, site: _Site, edit: Edit) -> None:
