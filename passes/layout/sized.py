@@ -88,7 +88,7 @@ def resized(node: gs.Node, view: View) -> Ports | None:
     moved = [a for a, v in zip(axes, values, strict=True) if v != (1 if scales else shape[a])]
 
     def rebuild(order: Order) -> Change | None:
-        if any(order.index(axis) < 2 for axis in moved):
+        if any(order.index(axis) < 2 and order[axis] != axis for axis in moved):
             return None
         if named is not None:
             return renamed_axes(node, axes, order, len(node.inputs))

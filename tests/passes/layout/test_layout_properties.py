@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 import planish
+from planish.ir.infer import infer_types
 
 from tests.passes.test_properties import _check
 from tests.strategies import networks
@@ -18,27 +21,33 @@ _SETTINGS = settings(
 )
 
 
-def transposes(graph):
-    return sum(node.op == "Transpose" for node in graph.nodes)
+def transposed_bytes(graph):
+    """Count the elements that Transposes copy, an unknown batch as one."""
+    types = infer_types(graph)
+    copied = {}
+    for node in graph.nodes:
+        perm = node.attrs.get("perm", [])
+        shape = types.of(node.inputs[0]).shape if node.op == "Transpose" else ()
+        rest = [axis for axis in perm if shape[axis] != 1]
+        if rest != sorted(rest):
+            # Equal Transposes of one tensor count once, as after common subexpressions went.
+            key = (id(node.inputs[0]), tuple(perm))
+            copied[key] = math.prod(d for d in shape if isinstance(d, int))
+    return sum(copied.values())
 
 
-@pytest.mark.parametrize(
-    "pipeline",
-    [
-        "eliminate-transposes",
-        "simplify-reshapes",
-        "eliminate-transposes,simplify-reshapes,eliminate-dead-code",
-    ],
-)
+@pytest.mark.parametrize("name", ["eliminate-transposes", "simplify-reshapes"])
 @given(case=networks(patterns=STEPS))
 @settings(_SETTINGS, max_examples=40)
-def test_keeps_the_function(pipeline, case):
-    result = _check(case, pipeline)
-    assert transposes(result.graph) <= transposes(planish.load(case.model)) + 2
+def test_keeps_the_function(name, case):
+    result = _check(case, name)
+    assert transposed_bytes(result.graph) <= transposed_bytes(planish.load(case.model))
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["eliminate-transposes", "simplify-reshapes"])
 @given(case=networks(patterns=STEPS, most_steps=25))
-@settings(_SETTINGS, max_examples=1500)
-def test_keeps_the_function_at_length(case):
-    _check(case, "simplify-reshapes,eliminate-transposes,simplify-reshapes,eliminate-dead-code")
+@settings(_SETTINGS, max_examples=1000)
+def test_keeps_the_function_at_length(name, case):
+    result = _check(case, name)
+    assert transposed_bytes(result.graph) <= transposed_bytes(planish.load(case.model))

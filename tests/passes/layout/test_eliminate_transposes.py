@@ -1,0 +1,386 @@
+"""Transposes cancel through every operator that works in any layout, and stay where they must."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import time
+
+import numpy as np
+import pytest
+
+import planish
+
+from tests.helpers import assert_same_function, model_of, ops, reasons, run_pass
+
+PASS = "eliminate-transposes"
+GENERATOR = np.random.default_rng(7)
+
+
+def normal(*shape):
+    return GENERATOR.standard_normal(shape).astype(np.float32)
+
+
+def ints(*values):
+    return np.array(values, np.int64)
+
+
+X = normal(2, 4, 5, 6)  # N, C, H, W
+WEIGHTS = {
+    "c": normal(4),
+    "full": normal(1, 5, 6, 4),
+    "column": normal(6, 1),
+    "one": np.float32(0.7),
+    "slope": np.abs(normal(4)),
+    "lo": np.float32(-0.5),
+    "hi": np.float32(0.5),
+    "hw": ints(1, 2),
+    "last": ints(3),
+    "neg": ints(-1),
+    "first": ints(0),
+    "three": ints(3),
+    "pads": ints(0, 1, 2, 0, 0, 0, 1, 0),
+    "pads2": ints(1, 2),
+    "s0": ints(1, 1),
+    "e0": ints(4, 5),
+    "steps": ints(2, 1),
+    "rep": ints(1, 2, 1, 1),
+    "big": ints(3, 1, 1, 6, 1)[1:],
+    "scales": np.array([1, 2, 2, 1], np.float32),
+    "sizes": ints(2, 10, 9, 4),
+    "sz": ints(10, 9),
+    "k": ints(2),
+    "i1": ints(3, 0, 1),
+    "i0": np.array(2, np.int64),
+    "qs": np.array([0.1, 0.2, 0.3, 0.4], np.float32),
+    "qs0": np.float32(0.05),
+    "qz": np.zeros(4, np.int8),
+    "qz0": np.int8(3),
+    "sp": ints(1, 3),
+}
+
+
+def used(body):
+    words = set(re.findall(r"\w+", body))
+    return {name: values for name, values in WEIGHTS.items() if name in words}
+
+
+def between(body, opset=20, batch="N", more=()):
+    """Return MaxPool -> Transpose -> body, from a to b -> Transpose back -> MaxPool."""
+    return model_of(
+        f"""<ir_version: 8, opset_import: ["" : {opset}]>
+        g (float[{batch}, 4, 5, 6] x) => (float[] y) {{
+            p = MaxPool <kernel_shape = [1, 1]> (x)
+            a = Transpose <perm = [0, 2, 3, 1]> (p)
+            {body}
+            q = Transpose <perm = [0, 3, 1, 2]> (b)
+            y = MaxPool <kernel_shape = [1, 1]> (q) }}""",
+        {**used(body), **dict(more)},
+    )
+
+
+CANCELS = {
+    "unary": "t = Relu(a) u = Sigmoid(t) b = Clip(u, lo, hi)",
+    "bias": "b = Add(a, c)",
+    "constant first": "b = Sub(full, a)",
+    "column": "t = Unsqueeze(column, first) b = Mul(a, column)",
+    "scalar": "b = Div(a, one)",
+    "both sides": "t = Tanh(a) b = Mul(t, a)",
+    "PRelu": "b = PRelu(a, slope)",
+    "Where": "t = Greater(a, one) b = Where(t, a, c)",
+    "Sum": "b = Sum(a, c, full)",
+    "Cast": "t = Cast <to = 10> (a) b = Cast <to = 1> (t)",
+    "Concat": "t = Neg(a) b = Concat <axis = 3> (a, t)",
+    "Concat of rows": "t = Neg(a) b = Concat <axis = -3> (t, a)",
+    "Split": "t, u = Split <axis = -1> (a, sp) b = Concat <axis = 3> (u, t)",
+    "Pad": "b = Pad(a, pads)",
+    "Pad of axes": "b = Pad <mode = \"reflect\"> (a, pads2, , neg)",
+    "Slice": "b = Slice(a, s0, e0, hw, steps)",
+    "Slice without axes": "b = Slice(a, s0, e0)",
+    "ReduceMean": "b = ReduceMean(a, hw)",
+    "ReduceMax of channels": "t = ReduceMax(a, neg) b = Mul(a, t)",
+    "ReduceSum of all": "t = ReduceSum(a) b = Mul(a, t)",
+    "Softmax of rows": "b = Softmax <axis = 2> (a)",
+    "ArgMax": "t = ArgMax <axis = 3> (a) b = Cast <to = 1> (t)",
+    "TopK": "b, t = TopK <axis = 3> (a, k)",
+    "Expand": "b = Expand(a, big)",
+    "Tile": "b = Tile(a, rep)",
+    "Resize": 'b = Resize <mode = "linear"> (a, , scales)',
+    "Resize to sizes": "b = Resize(a, , , sizes)",
+    "Resize of axes": "b = Resize <axes = [1, 2]> (a, , , sz)",
+    "Gather": "b = Gather <axis = 3> (a, i1)",
+    "quantized": "t = QuantizeLinear(a, qs0, qz0) b = DequantizeLinear(t, qs0, qz0)",
+    "quantized by channel":
+        "t = QuantizeLinear <axis = 3> (a, qs, qz) b = DequantizeLinear <axis = 3> (t, qs, qz)",
+    "LpNormalization": "b = LpNormalization <axis = 1> (a)",
+    "gate": "t = ReduceMean(a, hw) u = Sigmoid(t) b = Mul(u, a)",
+    "squeezed and back":
+        "t = ReduceMean(a, hw) u = Squeeze(t, hw) v = Unsqueeze(u, hw) b = Mul(a, v)",
+    "dropped and back": "t = ReduceMean <keepdims = 0> (a, hw) u = Unsqueeze(t, hw) b = Mul(a, u)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", CANCELS.values(), ids=CANCELS)
+@pytest.mark.parametrize("batch", ["N", "2"])
+def test_cancels_through(body, batch):
+    model = between(body, batch=batch)
+    result = run_pass(planish.load(model), PASS)
+    assert "Transpose" not in ops(result.graph)
+    assert_same_function(model, result.graph, {"x": X}, 1e-6)
+
+
+OLD = {
+    (9, "Clip"): "b = Clip <min = -0.5, max = 0.5> (a)",
+    (9, "Pad"): "b = Pad <pads = [0, 1, 2, 0, 0, 0, 1, 0]> (a)",
+    (9, "Slice"): "b = Slice <axes = [1, -1], starts = [1, 0], ends = [4, 3]> (a)",
+    (9, "Slice without axes"): "b = Slice <starts = [0, 1], ends = [2, 4]> (a)",
+    (9, "Upsample"): "b = Upsample(a, scales)",
+    (10, "Resize"): "b = Resize(a, scales)",
+    (11, "Squeeze"):
+        "t = ReduceMean <axes = [1, 2]> (a) u = Squeeze <axes = [1, 2]> (t) "
+        "v = Unsqueeze <axes = [1, 2]> (u) b = Mul(v, a)",
+    (11, "Split"): "t, u = Split <axis = 3, split = [1, 3]> (a) b = Concat <axis = 3> (u, t)",
+    (13, "ReduceSum"): "t = ReduceSum(a, hw) b = Add(a, t)",
+    (13, "ReduceMax"): "t = ReduceMax <axes = [-1], keepdims = 1> (a) b = Add(a, t)",
+    (15, "BatchNormalization"): "b = Add(a, c)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("opset", "body"), [(k[0], v) for k, v in OLD.items()], ids=map(str, OLD))
+def test_cancels_in_old_opsets(opset, body):
+    model = between(body, opset=opset)
+    result = run_pass(planish.load(model), PASS)
+    assert "Transpose" not in ops(result.graph)
+    assert_same_function(model, result.graph, {"x": X}, 1e-6)
+
+
+STAYS = {
+    "MatMul": "b = MatMul(a, square)",
+    "LayerNormalization": "b = LayerNormalization(a, c, c)",
+    "Resize of channels": "b = Resize(a, , deep)",
+    "Reshape that mixes": "b = Reshape(a, mixed)",
+}
+
+
+@pytest.mark.parametrize("body", STAYS.values(), ids=STAYS)
+def test_layout_that_is_demanded_stays(body):
+    more = {
+        "square": normal(4, 4),
+        "deep": np.array([1, 1, 1, 2], np.float32),
+        "mixed": ints(-1, 6, 5, 4),
+    }
+    model = between(body, more={n: v for n, v in more.items() if n in body})
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph).count("Transpose") == 2
+    assert result.edits == 0
+
+
+def test_softmax_over_channels_stays_where_they_are_last():
+    """Kernels copy what they take the softmax of twice where its axis is not the last."""
+    model = model_of(
+        """g (float[N, 4, 5, 6] x) => (float[] y) { p = MaxPool <kernel_shape = [1, 1]> (x)
+            a = Transpose <perm = [0, 2, 3, 1]> (p) y = Softmax(a) }"""
+    )
+    assert run_pass(planish.load(model), PASS).edits == 0
+
+
+def test_flattened_softmax_of_old_opsets_stays():
+    """Before opset 13 Softmax over axis 2 is over all axes from there on."""
+    result = run_pass(planish.load(between("b = Softmax <axis = 2> (a)", opset=11)), PASS)
+    assert result.edits == 0
+
+
+@pytest.mark.parametrize("perms", itertools.product([(0, 2, 1), (1, 0, 2), (2, 0, 1)], repeat=2))
+def test_two_in_a_row_are_one_or_none(perms):
+    first, second = perms
+    model = model_of(
+        f"""g (float[2, 3, 4] x) => (float[] y) {{ a = Abs(x)
+            b = Transpose <perm = {list(first)}> (a) c = Transpose <perm = {list(second)}> (b)
+            y = MatMul(c, m) }}""",
+        {"m": normal(np.transpose(np.transpose(np.empty((2, 3, 4)), first), second).shape[2], 2)},
+    )
+    result = run_pass(planish.load(model), PASS)
+    undone = [first[axis] for axis in second] == [0, 1, 2]
+    assert ops(result.graph).count("Transpose") == (0 if undone else 1)
+    assert_same_function(model, result.graph, {"x": normal(2, 3, 4)}, 1e-6)
+
+
+def test_default_permutation_is_reversed():
+    model = model_of(
+        "g (float[2, 3, 4] x) => (float[] y) { a = Transpose(x) b = Relu(a) y = Transpose(b) }"
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == ["Relu"]
+    assert [t.name for t in result.graph.outputs] == ["y"]
+    assert_same_function(model, result.graph, {"x": normal(2, 3, 4)}, 0)
+
+
+def test_other_readers_of_a_cancelled_transpose_keep_it():
+    model = between(
+        "t = MatMul(a, square) z = ReduceSum(t) b = Add(a, z)", more={"square": normal(4, 4)}
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph).count("Transpose") == 1
+    assert_same_function(model, result.graph, {"x": X}, 1e-5)
+
+
+def test_small_side_is_transposed_instead_and_needs_no_copy():
+    model = model_of(
+        """g (float[N, 4, 5, 6] x, float[N, 1, 1, 4] gate) => (float[] y) {
+            p = MaxPool <kernel_shape = [1, 1]> (x)
+            a = Transpose <perm = [0, 2, 3, 1]> (p) b = Mul(a, gate)
+            q = Transpose <perm = [0, 3, 1, 2]> (b) y = MaxPool <kernel_shape = [1, 1]> (q) }"""
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert sorted(ops(result.graph)) == ["MaxPool", "MaxPool", "Mul", "Reshape"]
+    assert_same_function(model, result.graph, {"x": X, "gate": normal(2, 1, 1, 4)}, 0)
+
+
+def test_operand_of_lower_rank_is_aligned():
+    model = model_of(
+        """g (float[N, 4, 5, 6] x, float[4] s) => (float[] y) {
+            p = MaxPool <kernel_shape = [1, 1]> (x)
+            a = Transpose <perm = [0, 2, 3, 1]> (p) b = Mul(a, s)
+            q = Transpose <perm = [0, 3, 1, 2]> (b) y = MaxPool <kernel_shape = [1, 1]> (q) }"""
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert "Transpose" not in ops(result.graph)
+    assert_same_function(model, result.graph, {"x": X, "s": normal(4)}, 0)
+
+
+def test_sides_of_one_size_stay_as_they_are():
+    model = model_of(
+        """g (float[2, 4, 4] x, float[2, 4, 4] z) => (float[] y) {
+            a = Transpose <perm = [0, 2, 1]> (x) y = Add(a, z) }"""
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert result.edits == 0
+    assert reasons(result) == {"moving it would transpose as many bytes or more elsewhere"}
+
+
+def test_moves_to_where_a_value_is_smaller():
+    """Eight-bit values before the Cast are a quarter of what is transposed after it."""
+    model = model_of(
+        """g (uint8[N, 5, 6, 3] x) => (float[] y) { a = Cast <to = 1> (x)
+            b = Transpose <perm = [0, 3, 1, 2]> (a) y = MaxPool <kernel_shape = [1, 1]> (b) }"""
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == ["Transpose", "Cast", "MaxPool"]
+    x = GENERATOR.integers(0, 255, (2, 5, 6, 3)).astype(np.uint8)
+    assert_same_function(model, result.graph, {"x": x}, 0)
+
+
+def test_moves_behind_what_a_convolution_can_take_in():
+    model = model_of(
+        """g (float[N, 3, 5, 6] x) => (float[] y) { p = Conv(x, w)
+            a = Transpose <perm = [0, 2, 3, 1]> (p) b = Add(a, c) y = Relu(b) }""",
+        {"w": normal(4, 3, 3, 3), "c": normal(4)},
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == ["Conv", "Add", "Relu", "Transpose"]
+    assert_same_function(model, result.graph, {"x": normal(2, 3, 5, 6)})
+
+
+@pytest.mark.parametrize(
+    "flat",
+    [
+        "f = Flatten(a)",
+        "f = Reshape(a, keep)",
+        "f = Reshape(a, rest)",
+        "f = Flatten <axis = -3> (a)",
+    ],
+)
+@pytest.mark.parametrize("layer", ["y = MatMul(f, w)", "y = Gemm <transB = 1> (f, v, d)"])
+def test_rows_of_a_linear_layer_follow(flat, layer):
+    body = f"{flat} {layer}"
+    more = {
+        "keep": ints(0, -1),
+        "rest": ints(-1, 120),
+        "w": normal(120, 3),
+        "v": normal(3, 120),
+        "d": normal(3),
+    }
+    import re
+
+    model = model_of(
+        f"""g (float[N, 4, 5, 6] x) => (float[] y) {{ p = MaxPool <kernel_shape = [1, 1]> (x)
+            a = Transpose <perm = [0, 2, 3, 1]> (p) {body} }}""",
+        {n: v for n, v in more.items() if re.search(rf"\b{n}\b", body)},
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert "Transpose" not in ops(result.graph)
+    assert_same_function(model, result.graph, {"x": X})
+
+
+def test_shapes_are_read_from_the_other_layout():
+    model = model_of(
+        """g (float[N, 4, 5, 6] x) => (float[] y, int64[2] s, int64[4] t) {
+            p = MaxPool <kernel_shape = [1, 1]> (x) a = Transpose <perm = [0, 2, 3, 1]> (p)
+            b = Relu(a) s = Shape <start = -2> (b) t = Shape(a)
+            q = Transpose <perm = [0, 3, 1, 2]> (b) y = MaxPool <kernel_shape = [1, 1]> (q) }"""
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert "Transpose" not in ops(result.graph)
+    assert_same_function(model, result.graph, {"x": X}, 0)
+
+
+def test_graph_outputs_keep_their_layout():
+    model = model_of(
+        """g (float[N, 4, 5, 6] x) => (float[] y, float[] b, float[] q, float[] r) {
+            p = MaxPool <kernel_shape = [1, 1]> (x) a = Transpose <perm = [0, 2, 3, 1]> (p)
+            b = Relu(a) c = Neg(b) q = Transpose <perm = [0, 3, 1, 2]> (c)
+            r = Transpose <perm = [0, 3, 1, 2]> (c) y = MaxPool <kernel_shape = [1, 1]> (q) }"""
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph).count("Transpose") == 1
+    assert [t.name for t in result.graph.outputs] == ["y", "b", "q", "r"]
+    assert_same_function(model, result.graph, {"x": X}, 0)
+
+
+def test_bodies_are_graphs_of_their_own():
+    model = model_of(
+        """g (float[2, 3, 4] x, bool t) => (float[] y) { a = Transpose <perm = [0, 2, 1]> (x)
+            y = If (t) <then_branch = p () => (float[] u) {
+                    b = Transpose <perm = [0, 2, 1]> (a) c = Relu(b)
+                    u = Transpose <perm = [0, 2, 1]> (c) },
+                else_branch = q () => (float[] w) { w = Neg(a) }> }"""
+    )
+    result = run_pass(planish.load(model), PASS)
+    branch = next(n for n in result.graph.nodes if n.op == "If").attrs["then_branch"]
+    assert ops(branch) == ["Relu"]
+    for t in (True, False):
+        assert_same_function(model, result.graph, {"x": normal(2, 3, 4), "t": np.array(t)}, 0)
+
+
+def test_split_axes_move_and_shuffled_channels_stay():
+    """A Reshape that splits rows works in any layout; one that shuffles channels does not."""
+    upsampled = """t = Reshape(a, split) u = Tile(t, five) b = Reshape(u, join)"""
+    more = {"split": ints(-1, 5, 1, 6, 4), "five": ints(1, 1, 2, 1, 1), "join": ints(-1, 10, 6, 4)}
+    model = between(upsampled, more=more)
+    result = run_pass(planish.load(model), PASS)
+    assert "Transpose" not in ops(result.graph)
+    assert_same_function(model, result.graph, {"x": X}, 0)
+    shuffled = (
+        """r = Reshape(x, split) t = Transpose <perm = [0, 2, 1, 3, 4]> (r) y = Reshape(t, join)"""
+    )
+    model = model_of(
+        f"g (float[N, 4, 5, 6] x) => (float[] y) {{ {shuffled} }}",
+        {"split": ints(0, 2, 2, 5, 6), "join": ints(0, 4, 5, 6)},
+    )
+    assert run_pass(planish.load(model), PASS).edits == 0
+
+
+def test_long_chains_are_linear():
+    seconds = []
+    for count in (300, 1200):
+        lines = " ".join(f"a{i + 1} = Relu(a{i})" for i in range(count))
+        model = model_of(
+            f"""g (float[2, 3, 4] x) => (float[] y) {{ a0 = Transpose <perm = [0, 2, 1]> (x)
+                {lines} y = Transpose <perm = [0, 2, 1]> (a{count}) }}"""
+        )
+        graph = planish.load(model)
+        start = time.perf_counter()
+        result = planish.Pipeline.parse(PASS).run(graph, verify="off")
+        seconds.append(time.perf_counter() - start)
+        assert "Transpose" not in ops(result.graph)
+    assert seconds[1] < 16 * seconds[0]
