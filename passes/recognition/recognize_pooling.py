@@ -1,10 +1,14 @@
 """Recognize global pooling that is spelled as a reduction or as a window over everything.
 
-mean of x over all spatial axes = GlobalAveragePool(x)      maximum = GlobalMaxPool(x)
+mean of x over all spatial axes = GlobalAveragePool(x)
 mean over one axis of the mean over another = mean over both
+AveragePool and MaxPool of a window over all of x = GlobalAveragePool and GlobalMaxPool
 
 ONNX Runtime keeps what a convolution gives in blocks of channels; global pooling reads these, a
 reduction has all of them reordered first. Reductions that drop the axes get a Flatten, a view.
+
+ReduceMax stays: in ONNX Runtime it passes NaN on or not by its place, GlobalMaxPool never does, and
+it is no faster.
 """
 
 from __future__ import annotations
@@ -25,12 +29,10 @@ from ..contract import Rewrite, RewritePass, need
 from .expressions import need_private, producer_of
 from .reductions import Reduction, read_reduction
 
-_POOLING = {"ReduceMean": "GlobalAveragePool", "ReduceMax": "GlobalMaxPool"}
-
 
 @dataclass(frozen=True)
 class RecognizePooling(RewritePass):
-    """Write GlobalAveragePool or GlobalMaxPool for reductions and windows over all positions.
+    """Write global pooling for means and windows over all positions.
 
     A window must cover its whole input, without padding, at a static size.
     """
@@ -65,7 +67,7 @@ class _Write(Rewrite[_Site]):
 
 
 class _Reduced(_Write):
-    ops = frozenset(_POOLING)
+    ops = frozenset({"ReduceMean"})
 
     def match(self, node: gs.Node, view: View) -> _Site | None:
         found = read_reduction(node, view)
@@ -80,7 +82,7 @@ class _Reduced(_Write):
         # Of three axes the last is as often that of features, and no runtime keeps it in blocks.
         if not found.is_spatial or found.rank < 4 or not _is_pooled_type(found.source, view):
             return None
-        op = _POOLING[node.op]
+        op = "GlobalAveragePool"
         if found.keepdims:
             return _Site(nodes, op, found.source)
         shape = need(view.shape(found.source), "the shape of its input is not known")
