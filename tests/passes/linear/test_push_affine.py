@@ -203,6 +203,17 @@ def test_a_shared_result_before_goes_forward():
     assert_same_function(model, result.graph, {"x0": normal(2, 6, 7, 5)}, 3e-6)
 
 
+def test_a_chain_read_in_the_middle_is_pushed_from_there_on():
+    model = model_of(
+        "g (float[N, 6, 7, 5] x) => (float[] y, float[] o) { a = Sub(x, t) z = Div(a, s) "
+        "y = Conv(z, w) o = Relu(a) }",
+        weights(),
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert sorted(ops(result.graph)) == ["Conv", "Relu", "Sub"]
+    assert_same_function(model, result.graph, {"x": normal(2, 6, 7, 5)}, 3e-6)
+
+
 def test_channels_last_input():
     check(
         "c = Sub(x, v) z = Mul(c, v) u = Transpose <perm = [0, 3, 1, 2]> (z) y = Conv(u, w)",
