@@ -148,6 +148,16 @@ def test_indices_of_a_pool(read, outputs):
     assert_same_function(model, result.graph, {"x": X})
 
 
+def test_indices_that_are_a_graph_output_stay():
+    model = model_of(
+        """g (float[1, 2, 4, 4] x) => (float[A, B, C, D] y, int64[A, B, C, D] i) {
+            y, i = MaxPool <kernel_shape = [2, 2]> (x) }"""
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert result.edits == 0
+    assert_same_function(model, result.graph, {"x": X})
+
+
 RECURRENT = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
 
