@@ -22,6 +22,7 @@ from .fusion import STEPS as FUSION
 from .layout import STEPS as LAYOUT
 from .linear import STEPS as LINEAR
 from .network import Case, Draw, Network, Step
+from .recognition import STEPS as RECOGNITION
 
 BATCH = 2
 
@@ -33,6 +34,7 @@ PATTERNS: tuple[Step, ...] = (
     *LAYOUT,
     *LINEAR,
     *FUSION,
+    *RECOGNITION,
 )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx.reference
 import onnxruntime as ort
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 import planish
 
@@ -330,6 +330,6 @@ def test_onnx_runtime_fuses_the_functions(name, kernels, tmp_path):
 
 
 @given(case=networks(patterns=ACTIVATIONS))
-@_SETTINGS
+@settings(_SETTINGS, max_examples=40)
 def test_random_networks(case):
     _check(case, PASS)

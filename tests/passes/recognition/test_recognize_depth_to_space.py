@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 import planish
 
@@ -105,6 +105,6 @@ def test_a_value_between_that_is_read_elsewhere_stays():
 
 
 @given(case=networks(patterns=(shuffle,)))
-@_SETTINGS
+@settings(_SETTINGS, max_examples=40)
 def test_random_networks(case):
     _check(case, PASS)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 import planish
 
@@ -210,6 +210,6 @@ def test_float16():
 
 
 @given(case=networks(patterns=(normalization,)))
-@_SETTINGS
+@settings(_SETTINGS, max_examples=40)
 def test_random_networks(case):
     _check(case, PASS)

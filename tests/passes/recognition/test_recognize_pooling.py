@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 import planish
 
@@ -142,6 +142,6 @@ def test_the_indices_of_a_window_are_asked_for():
 
 
 @given(case=networks(patterns=(pooling,)))
-@_SETTINGS
+@settings(_SETTINGS, max_examples=40)
 def test_random_networks(case):
     _check(case, PASS)
