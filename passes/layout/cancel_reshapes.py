@@ -1,6 +1,7 @@
-"""Two reshapes that undo each other around element-wise operators.
+"""Two reshapes around element-wise operators are one behind them, or none.
 
 unsqueeze(f(squeeze(x))) = f(x)   a constant operand of f gets the axes that the Unsqueeze adds
+reshape(f(reshape(x))) = reshape(f(x))
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from ...ir.infer import TensorType
 from ...ir.variables import is_standard
 from ...ir.view import View
 from ..contract import Rewrite
+from .forms import Form, form_of, write_form
 from .ports import Array, axes_of
 from .shape_arithmetic import ShapeArithmetic, is_reshape
-from .sizes import same_sizes
 
 _UNARY = frozenset(
     {"Abs", "Cast", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity"}
@@ -42,10 +43,11 @@ class _Around:
     between: tuple[_Step, ...]  # the last first
     first: gs.Node
     types: tuple[TensorType | None, ...]
+    form: Form
 
 
 class CancelAround(Rewrite[_Around]):
-    """Remove two reshapes that undo each other around element-wise operators read by them alone."""
+    """Merge two reshapes around element-wise operators that nothing else reads."""
 
     ops = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 
@@ -53,8 +55,8 @@ class CancelAround(Rewrite[_Around]):
         self._sizes = sizes
 
     def match(self, node: gs.Node, view: View) -> _Around | None:
-        """Return what lies between `node` and a reshape before it that it undoes."""
-        if not is_standard(node) or view.is_output(node.outputs[0]):
+        """Return what lies between `node` and a reshape before it, and what both are together."""
+        if not is_standard(node):
             return None
         between: list[_Step] = []
         reader, value = node, node.inputs[0]
@@ -75,14 +77,17 @@ class CancelAround(Rewrite[_Around]):
         result = self._sizes.reshaped(node, view)
         if not between or sizes is None or result is None or None in sizes:
             return None
-        if not same_sizes(sizes, result) or (
-            None in result and any(s.constant is not None for s in between)
-        ):
-            return None  # a constant operand may have widened what one size was to follow from
+        if any(step.constant is not None and step.constant.ndim for step in between):
+            # Such an operand may have widened what one size is to follow from.
+            form = Form(None) if tuple(sizes) == tuple(result) else None
+        else:
+            form = form_of(self._sizes, inner.inputs[0], result, view)
+        if form is None or (form.op is None and view.is_output(node.outputs[0])):
+            return None
         types = [view.type(step.node.outputs[0]) for step in between]
         shape = view.shape(inner.inputs[0])
         like = tuple(None if t is None else TensorType(t.dtype, shape) for t in types)
-        return _Around(node, tuple(between), inner, like)
+        return _Around(node, tuple(between), inner, like, form)
 
     def rewrite(self, site: _Around, edit: Edit) -> None:
         """Let the operators between work on the shape around."""
@@ -98,7 +103,7 @@ class CancelAround(Rewrite[_Around]):
                 inputs[1 - step.data] = edit.constant(step.constant, f"{name}_reshaped")
             edit.node(step.node.op, inputs, [y], dict(step.node.attrs), at=step.node)
             x = y
-        edit.replace(site.last.outputs[0], x)
+        write_form(site.form, x, site.last.outputs[0], site.last, edit)
 
 
 def _step(node: gs.Node, last: gs.Node, view: View) -> _Step | None:
