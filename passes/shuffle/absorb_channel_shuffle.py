@@ -53,8 +53,12 @@ class AbsorbChannelShuffle(Pass):
             if not any(node.op in ("Transpose", "Gather", "Split", "Slice") for node in scope.nodes):
                 continue
             edit = context.edit()
-            _run_scope(make_view(scope, edit, context), edit, context)
-            edit.commit()
+            before = -1
+            # A Gather that is left may stand before what the next solution finds free to move.
+            while edit.count > before:
+                before = edit.count
+                _run_scope(make_view(scope, edit, context), edit, context)
+                edit.commit()
 
 
 def _run_scope(view: View, edit: Edit, context: Context) -> None:

@@ -7,6 +7,7 @@ of some root. Readers that compute something, and graph outputs, are *demands* o
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,6 +37,7 @@ class Flow:
     nodes: list[gs.Node] = field(default_factory=list)  # that compute and are needed, in order
     roles: dict[int, Role | None] = field(default_factory=dict)
     routes: list[Route] = field(default_factory=list)
+    reads: Counter[int] = field(default_factory=Counter)  # by id of the tensor, where needed
     _regions: list[int] = field(default_factory=list)
 
     def source(self, tensor: gs.Tensor) -> Source | None:
@@ -89,6 +91,7 @@ def read_flow(view: View, routes: dict[int, Route]) -> Flow:
         if id(node) not in needed:
             continue
         route = routes.get(id(node))
+        flow.reads.update(map(id, node.inputs if route is None else route.inputs))
         if route is None:
             role = flow.roles[id(node)] = role_of(node, view)
             flow.nodes.append(node)

@@ -70,18 +70,21 @@ def solve(flow: Flow) -> Orders:
     demands = _fixed_demands(flow)
     keys = _keys(flow, demands)
     free: list[tuple[gs.Node, int]] = []
+    movable: dict[int, list[int]] = {}
     for node in flow.nodes:
         role = flow.roles[id(node)]
         if role is None:
             continue
         order = None
+        if flow.reads[id(node.outputs[0])] == 1 and id(node.outputs[0]) not in demands:
+            _note_movable(node, flow, movable)
         if role.is_linear:
             free.append((node, 0))
             if id(node.outputs[0]) not in demands:
                 key, rank = keys.get(id(node.outputs[0]), (None, None))
                 order = None if key is None else np.lexsort((rank, key))
         else:
-            order = _kept_order(node, orders, keys)
+            order = _kept_order(node, orders, keys, movable)
             for position in role.data:
                 _ask(orders, node, position, node.inputs[position], order)
         if order is not None:
@@ -195,7 +198,21 @@ def _by_rank(parts: Array, rank: Array) -> Array:
     return np.argsort(np.argsort(first, kind="stable"), kind="stable")[parts]
 
 
-def _kept_order(node: gs.Node, orders: Orders, keys: Keys) -> Array:
+def _note_movable(node: gs.Node, flow: Flow, movable: dict[int, list[int]]) -> None:
+    """Note the roots whose order may still change with that of the result, by id of the result.
+
+    They are a linear operator's and those of the channelwise operators that it alone feeds.
+    """
+    role = flow.roles[id(node)]
+    assert role is not None
+    root = int(flow.sources[id(node.outputs[0])].roots[0])
+    if role.is_linear:
+        movable[id(node.outputs[0])] = [root]
+    elif len(role.data) == 1 and id(node.inputs[role.data[0]]) in movable:
+        movable[id(node.outputs[0])] = [*movable[id(node.inputs[role.data[0]])], root]
+
+
+def _kept_order(node: gs.Node, orders: Orders, keys: Keys, movable: dict[int, list[int]]) -> Array:
     """Return the order of what a channelwise operator reads and gives.
 
     Where its input is one root in any order, it takes the root as it lies: the channels move after
@@ -213,6 +230,14 @@ def _kept_order(node: gs.Node, orders: Orders, keys: Keys) -> Array:
     first = lying[0]
     if first is not None and all(o is not None and (o == first).all() for o in lying):
         return first
+    held = [o for t, o in zip(tensors, lying, strict=True) if id(t) not in movable]
+    wanted = held[0] if held else None
+    if wanted is not None and all(o is not None and (o == wanted).all() for o in held):
+        # A linear operator beside what lies already gives its channels as that lies.
+        for tensor in tensors:
+            for root in movable.get(id(tensor), ()):
+                orders.place[orders.starts[root] : orders.starts[root + 1]] = np.argsort(wanted)
+        return wanted
     for tensor, order in zip(tensors, lying, strict=True):
         if order is not None and flow.is_root(tensor):
             return order

@@ -51,16 +51,17 @@ class Role:
 
 def role_of(node: gs.Node, view: View) -> Role | None:
     """Return the role of `node`, or None where it wants its channels in their own order."""
-    if not is_standard(node) or any(_is_used(tensor, view) for tensor in node.outputs[1:]):
-        return None
     reader = _READERS.get(node.op)
+    if reader is None or not is_standard(node):
+        return None
     before, after = channels_of(node.inputs[0], view), channels_of(node.outputs[0], view)
-    if reader is None or after is None:
+    if after is None or any(_is_used(tensor, view) for tensor in node.outputs[1:]):
         return None
     role = reader(node, view)
-    if role is None or (not role.is_linear and before != after and node.op not in _BINARY):
+    known = all(channels_of(node.inputs[i], view) is not None for i in role.data) if role else False
+    if role is None or not known:
         return None
-    return role
+    return role if role.is_linear or node.op in _BINARY or before == after else None
 
 
 def permute(node: gs.Node, weights: Weights, order: Array, edit: Edit) -> None:

@@ -105,7 +105,8 @@ def _split(node: gs.Node, channels: int, view: View) -> list[Array] | None:
         parts = len(node.outputs)
         each = -(-channels // parts)
         lengths = [each] * (parts - 1) + [channels - each * (parts - 1)]
-    if any(length < 1 for length in lengths) or any(t.is_empty() for t in node.outputs):
+    sound = len(lengths) == len(node.outputs) and all(length > 0 for length in lengths)
+    if not sound or any(t.is_empty() for t in node.outputs):
         return None
     return np.split(np.arange(channels), np.cumsum(lengths)[:-1])
 
