@@ -23,6 +23,7 @@ from .layout import STEPS as LAYOUT
 from .linear import STEPS as LINEAR
 from .network import Case, Draw, Network, Step
 from .recognition import STEPS as RECOGNITION
+from .shuffle import STEPS as SHUFFLE
 
 BATCH = 2
 
@@ -35,6 +36,7 @@ PATTERNS: tuple[Step, ...] = (
     *LINEAR,
     *FUSION,
     *RECOGNITION,
+    *SHUFFLE,
 )
 
 

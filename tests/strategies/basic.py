@@ -184,7 +184,8 @@ def _no_op(net: Network) -> str:
 
 def _twin(net: Network) -> str:
     """Repeat an earlier node under another name."""
-    nodes = [node for node in net.nodes if node.output[0] not in net.private]
+    single = [node for node in net.nodes if len(node.output) == 1]
+    nodes = [node for node in single if node.output[0] not in net.private]
     if not nodes:
         return net.tensor()
     node = net.pick(*nodes)
