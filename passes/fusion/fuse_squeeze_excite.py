@@ -27,10 +27,9 @@ from ...ir.view import View
 from ..contract import Rewrite, RewritePass, need
 from ..linear.kernel import Kernel, to_matrix
 from ..linear.layer import Layer, need_storable, read_layer, stored
-from .activations import ACTIVATION_OPS, Activation, Found, find_activation
+from .activations import Activation, Found
 from .fused_operators import Body
-
-_RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
+from .squeeze_excite import Stage, read_path
 
 
 @dataclass(frozen=True)
@@ -45,18 +44,6 @@ class FuseSqueezeExcite(RewritePass):
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the one rewrite of this pass."""
         return (_FuseBlock(),)
-
-
-@dataclass(frozen=True)
-class _Stage:
-    """A linear operator of the block: its nodes, the last first, and what it reads."""
-
-    nodes: tuple[gs.Node, ...]
-    source: gs.Tensor
-
-    @property
-    def is_conv(self) -> bool:
-        return bool(self.nodes[-1].op == "Conv")
 
 
 @dataclass(frozen=True)
@@ -78,7 +65,7 @@ class _FuseBlock(Rewrite[_Site]):
             return None
         for position in (0, 1):
             x, scale = node.inputs[1 - position], node.inputs[position]
-            path = _read_path(x, scale, view)
+            path = read_path(x, scale, view)
             if path is not None:
                 return _site(node, x, *path, view)
         return None
@@ -104,68 +91,13 @@ class _FuseBlock(Rewrite[_Site]):
         edit.node(function.name, inputs, [result], attrs, at=site.root, domain=FUSED_DOMAIN)
 
 
-_Path = tuple[Found, _Stage, Found, _Stage, tuple[gs.Node, ...]]
-
-
-def _read_path(x: gs.Tensor, scale: gs.Tensor, view: View) -> _Path | None:
-    """Return gate, second and first linear operator and every other node between x and `scale`.
-
-    Operators alone are looked at; whoever else reads a value between them is not.
-    """
-    others: list[gs.Node] = []
-    gate = _activation_below(_skip_reshapes(scale, view, others), view)
-    second = None if gate is None else _linear_below(gate.x, view)
-    activation = None if second is None else _activation_below(second.source, view)
-    first = None if activation is None else _linear_below(activation.x, view)
-    if gate is None or second is None or activation is None or first is None:
-        return None
-    pool = view.producer(_skip_reshapes(first.source, view, others))
-    if pool is None or pool.op not in ("GlobalAveragePool", "ReduceMean") or not is_standard(pool):
-        return None
-    others.append(pool)
-    return (gate, second, activation, first, tuple(others)) if pool.inputs[0] is x else None
-
-
-def _skip_reshapes(tensor: gs.Tensor, view: View, passed: list[gs.Node]) -> gs.Tensor:
-    """Return what `tensor` is but for its shape, through at most two nodes."""
-    for _ in range(2):
-        producer = view.producer(tensor)
-        if producer is None or producer.op not in _RESHAPES or not is_standard(producer):
-            break
-        passed.append(producer)
-        tensor = producer.inputs[0]
-    return tensor
-
-
-def _activation_below(tensor: gs.Tensor, view: View) -> Found | None:
-    producer = view.producer(tensor)
-    if producer is None or producer.op not in ACTIVATION_OPS:
-        return None
-    return find_activation(producer, view)
-
-
-def _linear_below(tensor: gs.Tensor, view: View) -> _Stage | None:
-    producer = view.producer(tensor)
-    if producer is None or not is_standard(producer):
-        return None
-    if producer.op in ("Conv", "Gemm", "MatMul"):
-        return _Stage((producer,), producer.inputs[0])
-    if producer.op != "Add":
-        return None
-    for operand in producer.inputs:
-        below = view.producer(operand)
-        if below is not None and below.op == "MatMul" and is_standard(below):
-            return _Stage((producer, below), below.inputs[0])
-    return None
-
-
 def _site(
     root: gs.Node,
     x: gs.Tensor,
     gate: Found,
-    second: _Stage,
+    second: Stage,
     activation: Found,
-    first: _Stage,
+    first: Stage,
     others: tuple[gs.Node, ...],
     view: View,
 ) -> _Site:
@@ -240,7 +172,7 @@ def _pointwise(node: gs.Node, view: View) -> tuple[gs.Tensor, gs.Tensor]:
     return node.inputs[1], bias
 
 
-def _matrix(stage: _Stage, view: View) -> tuple[Layer, Kernel]:
+def _matrix(stage: Stage, view: View) -> tuple[Layer, Kernel]:
     layer = read_layer(stage.nodes[0], view)
     need(not layer.node.attrs.get("transA", 0), "its Gemm transposes its input")
     kernel = layer.kernel()
