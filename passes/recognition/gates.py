@@ -110,6 +110,8 @@ def activation(name: str, x: gs.Tensor, nodes: tuple[gs.Node, ...], view: View) 
     if name in _STANDARD and view.opset >= _STANDARD[name][1]:
         op, _, attrs = _STANDARD[name]
         return Operator(op, (x,), nodes, dict(attrs))
+    if name == "Mish" and view.opset >= 18 and dtype != np.float32:
+        return Operator("Mish", (x,), nodes)
     need(
         dtype == np.float32 or not needs_float32(name),
         f"{name} of {dtypes.type_name(dtype)} has no operator in opset {view.opset}",

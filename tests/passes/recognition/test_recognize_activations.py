@@ -244,6 +244,7 @@ def test_a_constant_that_a_caller_may_override_stays():
         (17, "silu", ["Silu"]),
         (17, "x*(relu6(x+3)/6)", ["HardSwish"]),
         (20, "half first", ["Gelu"]),
+        (18, "mish", ["Mish"]),
         (17, "half first", ["Mul", "Mul", "Erf", "Add", "Mul"]),
         (17, "min(max)", ["Clip"]),
         (17, "clip(x+3)/6", ["HardSigmoid"]),
