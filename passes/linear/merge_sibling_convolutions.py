@@ -182,6 +182,7 @@ class _MergeAndSplit(Rewrite[Stacked]):
             for reader in view.readers(node.inputs[0])
             if reader.op == node.op
             and is_standard(reader)
+            and reader.attrs.get("group", 1) == 1
             and reader.inputs[0] is node.inputs[0]
             and view.producer(reader.outputs[0]) is reader
         ]
