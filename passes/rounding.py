@@ -1,8 +1,11 @@
 """How far a network's own rounding moves its outputs: the yardstick of verification.
 
-Two measurements on the untouched graph, the larger counts. The reference runtime with its own
-optimizations on, against off. And every weight w replaced by w * (1 + d), |d| up to one unit in
-the last place, which is what storing a folded weight does to it.
+Three measurements on the untouched graph, the largest counts. The reference runtime with its own
+optimizations on, against off. Every weight w replaced by w * (1 + d), |d| up to one unit in the
+last place, which is what storing a folded weight does to it. And the result of every operator that
+rounds replaced by y * (1 + d), d plus or minus one unit, which is what another order of summation
+or another spelling of a function does (Higham, "Accuracy and Stability of Numerical Algorithms",
+2002, section 2.2: the standard model of floating-point arithmetic).
 """
 
 from __future__ import annotations
@@ -17,10 +20,39 @@ from ..ir import dtypes
 from ..ir.clone import clone
 from ..ir.compare import compare_outputs
 from ..ir.cost import linear_operator
+from ..ir.edit import Edit
 from ..ir.errors import ExecutionError
+from ..ir.infer import infer_types
 from ..ir.reference import Arrays, Reference
 from ..ir.uses import scopes
-from ..ir.variables import dense_values
+from ..ir.variables import dense_values, is_standard
+
+# Operators whose results are rounded; others move or select values.
+_ROUND = frozenset(
+    {
+        "Add",
+        "BatchNormalization",
+        "Conv",
+        "ConvTranspose",
+        "Div",
+        "Erf",
+        "Exp",
+        "Gemm",
+        "LayerNormalization",
+        "Log",
+        "MatMul",
+        "Mul",
+        "Pow",
+        "Reciprocal",
+        "ReduceMean",
+        "ReduceSum",
+        "Sigmoid",
+        "Softmax",
+        "Sqrt",
+        "Sub",
+        "Tanh",
+    }
+)
 
 # Significand bits of the stored types: one unit in the last place is 2 ** -bits, relative.
 _SIGNIFICAND = {"float64": 52, "float32": 23, "float16": 10, "bfloat16": 7}
@@ -37,7 +69,12 @@ def measure_rounding(
     `outputs` are what the reference runtime gave for `feeds` without optimizations.
     """
     found = [0.0]
-    for changed, optimized in ((graph, True), (_perturbed(graph, seed), False)):
+    variants = (
+        (graph, True),
+        (_weights_moved(graph, seed), False),
+        (_results_moved(graph, seed), False),
+    )
+    for changed, optimized in variants:
         try:
             run = Reference(changed, optimized=optimized)
             found.append(compare_outputs(outputs, [run(feed) for feed in feeds]).max_rel)
@@ -46,7 +83,7 @@ def measure_rounding(
     return max(value for value in found if np.isfinite(value))
 
 
-def _perturbed(graph: gs.Graph, seed: int) -> gs.Graph:
+def _weights_moved(graph: gs.Graph, seed: int) -> gs.Graph:
     generator = np.random.default_rng(seed)
     copy = clone(graph)
     weights: dict[int, gs.Constant] = {}
@@ -63,4 +100,28 @@ def _perturbed(graph: gs.Graph, seed: int) -> gs.Graph:
             # Rounding back makes about half of the weights move by one unit.
             change = 1 + unit * generator.uniform(-1, 1, values.shape)
             tensor._values = (values.astype(np.float64) * change).astype(values.dtype)
+    return copy
+
+
+def _results_moved(graph: gs.Graph, seed: int) -> gs.Graph:
+    """Return a copy with a product by 1 + d, d along the last axis, behind what rounds."""
+    generator = np.random.default_rng(seed)
+    copy = clone(graph)
+    types = infer_types(copy)
+    edit = Edit(copy)
+    for node in list(copy.nodes):
+        if node.op not in _ROUND or not is_standard(node):
+            continue
+        result = node.outputs[0]
+        found = types.of(result)
+        size = found.shape[-1] if found is not None and found.shape else None
+        if found is None or not isinstance(size, int) or found.dtype.name not in _SIGNIFICAND:
+            continue
+        unit = 2.0 ** -_SIGNIFICAND[found.dtype.name]
+        change = (1 + unit * generator.choice((-1.0, 1.0), size)).astype(found.dtype)
+        moved = edit.variable(f"{result.name}_moved", found)
+        edit.replace(result, moved)
+        factor = edit.constant(change, f"{result.name}_change")
+        edit.node("Mul", [result, factor], [moved], at=node)
+    edit.commit()
     return copy
