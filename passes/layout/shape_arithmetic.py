@@ -53,6 +53,9 @@ class ShapeArithmetic:
                 whole = self.shape(node.inputs[0], view, depth + 1) if depth < _DEEPEST else None
                 perm = node.attrs.get("perm") or range(len(whole or ()))[::-1]
                 found = None if whole is None else tuple(whole[axis] for axis in perm)
+        for dim, size in zip(dims or (), found or (), strict=False):
+            if isinstance(dim, str) and size is not None:
+                self._atoms.learn(dim, size)
         if found is None and dims is not None:
             found = tuple(self._atoms.of(tensor, axis, view) for axis in range(len(dims)))
         if depth < _DEEPEST:

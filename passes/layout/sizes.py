@@ -23,6 +23,7 @@ _KEEP_SHAPE = frozenset(
     | {"LogSoftmax", "Mish", "Neg", "Relu", "Selu", "Sigmoid", "Softmax", "Softplus", "Sqrt"}
     | {"Tanh"}
 )
+_GENERATED = "unk__"  # how the names begin that ONNX's inference makes up
 _KEEP_BATCH = frozenset(
     {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
 )
@@ -73,7 +74,14 @@ class Atoms:
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, int], Size] = {}
+        self._named: dict[str, Size] = {}
         self._alive: list[gs.Tensor] = []  # so that the ids of tensors stay taken
+
+    def learn(self, name: str, size: Size) -> None:
+        """Let a dimension that inference could only name be `size` wherever the name stands."""
+        told = all(not atom.startswith(f"name {_GENERATED}") for atom in size.atoms)
+        if name.startswith(_GENERATED) and told:
+            self._named.setdefault(name, size)
 
     def of(self, tensor: gs.Tensor, axis: int, view: View) -> Size:
         """Return the size of `tensor`, of known rank, along `axis`; amortized constant time."""
@@ -87,6 +95,8 @@ class Atoms:
             if origin is None:
                 atom = f"name {dim}" if dim is not None else f"size {axis} of {id(tensor)}"
                 found = Size(dim) if isinstance(dim, int) else Size(1, (atom,))
+                if isinstance(dim, str):
+                    found = self._named.get(dim, found)
                 self._known[id(tensor), axis] = found
             else:
                 tensor = origin

@@ -50,7 +50,9 @@ class AbsorbChannelShuffle(Pass):
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Solve each scope until no region gets better."""
         for scope in list(scopes(graph)):
-            if not any(node.op in ("Transpose", "Gather", "Split", "Slice") for node in scope.nodes):
+            if not any(
+                node.op in ("Transpose", "Gather", "Split", "Slice") for node in scope.nodes
+            ):
                 continue
             edit = context.edit()
             before = -1
@@ -70,7 +72,9 @@ def _run_scope(view: View, edit: Edit, context: Context) -> None:
         moves.plan(request.slots for request in orders.requests)
         before, after = _costs_now(flow), moves.costs()
         kept = {
-            region for region, cost in before.items() if not after.get(region, Cost()).better_than(cost)
+            region
+            for region, cost in before.items()
+            if not after.get(region, Cost()).better_than(cost)
         }
         if not kept:
             _apply(flow, orders, moves, edit, context)
@@ -80,7 +84,9 @@ def _run_scope(view: View, edit: Edit, context: Context) -> None:
             if _region(flow, route) in kept:
                 del routes[id(route.nodes[-1])]
                 if route.is_shuffle:
-                    context.decline(route.nodes[-1], "moving its channels any other way costs as much")
+                    context.decline(
+                        route.nodes[-1], "moving its channels any other way costs as much"
+                    )
 
 
 def _routes(view: View, context: Context) -> dict[int, Route]:

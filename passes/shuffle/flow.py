@@ -136,9 +136,7 @@ def _needed(view: View, routes: dict[int, Route]) -> set[int]:
     needed: set[int] = set()
     pending = list(view.scope.outputs)
     for node in view.scope.nodes:
-        for tensor in node.outputs:
-            if inner_readers(tensor, view):
-                pending.append(tensor)
+        pending.extend(tensor for tensor in node.outputs if inner_readers(tensor, view))
     while pending:
         node = view.producer(pending.pop())
         if node is None or id(node) in needed:

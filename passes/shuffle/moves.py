@@ -6,6 +6,7 @@ a root are one Gather along axis 1. Both copy whole H x W planes, as Transpose d
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -128,7 +129,7 @@ class Moves:
         """Return the lengths of a Split that gives all runs of a root, or None."""
         runs = sorted(self._runs[root])
         cuts = sorted({0, self.flow.channels(root), *(c for _, a, b in runs for c in (a, b))})
-        disjoint = all(a[2] <= b[1] for a, b in zip(runs, runs[1:], strict=False))
+        disjoint = all(a[2] <= b[1] for a, b in itertools.pairwise(runs))
         return np.diff(cuts).tolist() if disjoint and len(runs) > 1 else None
 
     def tensor(self, slots: Array, edit: Edit, at: gs.Node, result: gs.Tensor | None) -> gs.Tensor:
@@ -203,7 +204,9 @@ class Moves:
     def _cut(self, root: int, lengths: list[int], edit: Edit, at: gs.Node) -> None:
         source = self.root(root)
         made = [self._variable(root, length, edit) for length in lengths]
-        for piece, first, after in zip(made, np.cumsum([0, *lengths]), np.cumsum(lengths), strict=False):
+        for piece, first, after in zip(
+            made, np.cumsum([0, *lengths]), np.cumsum(lengths), strict=False
+        ):
             self._made[root, int(first), int(after)] = piece
         if edit.graph.opset < 13:
             edit.node("Split", [source], made, {"axis": 1, "split": lengths}, at=at)

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from .flow import Flow, inner_readers
+from .flow import Flow
+from .keys import Keys, fixed_demands, keys_of
 from .roles import Array
-
-_NONE = -1
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Request:
 
 @dataclass
 class Orders:
-    """The solution: `starts[r]` is the first slot of root r, `order_of(r)` its channels in order."""
+    """The solution: slots `starts[r]` to `starts[r + 1]` are the channels of root r as they lie."""
 
     flow: Flow
     starts: Array
@@ -46,7 +45,8 @@ class Orders:
         """Return the slots of the channels of `tensor`, in their own order."""
         source = self.flow.sources[id(tensor)]
         first: Array = self.starts[source.roots]
-        return first + self.place[first + source.channels]
+        slots: Array = first + self.place[first + source.channels]
+        return slots
 
     def order_of(self, root: int) -> Array:
         """Return the channels of a root in their physical order."""
@@ -67,8 +67,8 @@ def solve(flow: Flow) -> Orders:
     starts = np.cumsum([0, *counts])
     place = np.concatenate([np.zeros(0, np.int64), *map(np.arange, counts)])
     orders = Orders(flow, starts, place)
-    demands = _fixed_demands(flow)
-    keys = _keys(flow, demands)
+    demands = fixed_demands(flow)
+    keys = keys_of(flow, demands)
     free: list[tuple[gs.Node, int]] = []
     movable: dict[int, list[int]] = {}
     for node in flow.nodes:
@@ -81,8 +81,8 @@ def solve(flow: Flow) -> Orders:
         if role.is_linear:
             free.append((node, 0))
             if id(node.outputs[0]) not in demands:
-                key, rank = keys.get(id(node.outputs[0]), (None, None))
-                order = None if key is None else np.lexsort((rank, key))
+                found = keys.get(id(node.outputs[0]))
+                order = None if found is None else np.lexsort(found[::-1])
         else:
             order = _kept_order(node, orders, keys, movable)
             for position in role.data:
@@ -107,95 +107,6 @@ def _ask(
 ) -> None:
     slots = orders.slots(tensor)[order]
     orders.requests.append(Request(node, position, tensor, order, slots))
-
-
-Demands = dict[int, tuple[gs.Tensor, list[tuple[gs.Node | None, int]]]]
-
-
-def _fixed_demands(flow: Flow) -> Demands:
-    """Return the readers that want a tensor's channels in their own order, by tensor."""
-    demands: Demands = {}
-
-    def demand(tensor: gs.Tensor, node: gs.Node | None, position: int) -> None:
-        if id(tensor) in flow.sources:
-            demands.setdefault(id(tensor), (tensor, []))[1].append((node, position))
-
-    for node in flow.nodes:
-        role = flow.roles[id(node)]
-        for position, tensor in enumerate(node.inputs):
-            if role is None or position not in role.data:
-                demand(tensor, node, position)
-    for tensor in flow.tensors:
-        for node in inner_readers(tensor, flow.view):
-            for position, read in enumerate(node.inputs):
-                if read is tensor:
-                    demand(tensor, node, position)
-        if flow.view.is_output(tensor):
-            demand(tensor, None, 0)
-    return demands
-
-
-Keys = dict[int, tuple[Array, Array]]
-
-
-def _keys(flow: Flow, demands: Demands) -> Keys:
-    """Return key and rank of the channels of every tensor that is needed somewhere.
-
-    Sorting by key, then rank, puts together what one reader needs, in the order it wants.
-    """
-    rows: dict[int, list[tuple[Array, Array | None]]] = {}
-    makers: dict[int, gs.Node] = {}
-    for node in flow.nodes:
-        role = flow.roles[id(node)]
-        if role is not None:
-            makers[id(node.outputs[0])] = node
-            if role.is_linear:
-                length = len(flow.sources[id(node.inputs[0])].roots)
-                rows.setdefault(id(node.inputs[0]), []).append((np.zeros(length, int), None))
-    for key, (_, readers) in demands.items():
-        length = len(flow.sources[key].roots)
-        for _ in readers[:1]:
-            rows.setdefault(key, []).insert(0, (np.zeros(length, int), np.arange(length)))
-    found: Keys = {}
-    for tensor in reversed(flow.tensors):
-        if id(tensor) not in rows:
-            continue
-        source = flow.sources[id(tensor)]
-        parts, rank = _combined(rows.pop(id(tensor)))
-        plain = np.arange(len(parts)) if rank is None else np.where(rank < 0, np.arange(len(rank)), rank)
-        parts = _by_rank(parts, plain)
-        found[id(tensor)] = parts, plain
-        maker = makers.get(id(tensor))
-        role = None if maker is None else flow.roles[id(maker)]
-        if not flow.is_root(tensor):
-            for root in np.unique(source.roots):
-                here = source.roots == root
-                row, ranks = (np.full(flow.channels(int(root)), _NONE) for _ in range(2))
-                row[source.channels[here]] = parts[here]
-                if rank is not None:
-                    ranks[source.channels[here]] = rank[here]
-                rows.setdefault(id(flow.roots[int(root)]), []).append((row, ranks))
-        elif maker is not None and role is not None and not role.is_linear:
-            for position in role.data:
-                rows.setdefault(id(maker.inputs[position]), []).append((parts, plain))
-    return found
-
-
-def _combined(rows: list[tuple[Array, Array | None]]) -> tuple[Array, Array | None]:
-    """Return one key for every combination of keys, and the first rank that each channel has."""
-    _, parts = np.unique(np.stack([key for key, _ in rows]), axis=1, return_inverse=True)
-    rank: Array | None = None
-    for _, other in rows:
-        if other is not None:
-            rank = other if rank is None else np.where(rank < 0, other, rank)
-    return parts.reshape(-1), rank
-
-
-def _by_rank(parts: Array, rank: Array) -> Array:
-    """Number the keys in the order of the first rank of each."""
-    first = np.full(int(parts.max()) + 1, len(parts) + int(rank.max()) + 1)
-    np.minimum.at(first, parts, rank)
-    return np.argsort(np.argsort(first, kind="stable"), kind="stable")[parts]
 
 
 def _note_movable(node: gs.Node, flow: Flow, movable: dict[int, list[int]]) -> None:

@@ -23,12 +23,42 @@ Array = np.ndarray[Any, Any]
 Weights = tuple[tuple[int, int], ...]
 
 _UNARY = frozenset(
-    (
-        "Abs Cast Ceil Celu Clip Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity "
-        "LeakyRelu Log Mish Neg Reciprocal Relu Round Selu Sigmoid Sign Softplus Softsign Sqrt "
-        "Tanh ThresholdedRelu AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool "
-        "MaxPool"
-    ).split()  # noqa: SIM905
+    [
+        "Abs",
+        "Cast",
+        "Ceil",
+        "Celu",
+        "Clip",
+        "Elu",
+        "Erf",
+        "Exp",
+        "Floor",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "Identity",
+        "LeakyRelu",
+        "Log",
+        "Mish",
+        "Neg",
+        "Reciprocal",
+        "Relu",
+        "Round",
+        "Selu",
+        "Sigmoid",
+        "Sign",
+        "Softplus",
+        "Softsign",
+        "Sqrt",
+        "Tanh",
+        "ThresholdedRelu",
+        "AveragePool",
+        "GlobalAveragePool",
+        "GlobalLpPool",
+        "GlobalMaxPool",
+        "LpPool",
+        "MaxPool",
+    ]
 )
 _BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "PRelu", "Sum", "Mean"})
 _GROWING = frozenset({"Pad", "ConvTranspose"})
@@ -78,7 +108,9 @@ def _is_used(tensor: gs.Tensor, view: View) -> bool:
     return not tensor.is_empty() and (bool(view.readers(tensor)) or view.is_output(tensor))
 
 
-def _channelwise(*weights: tuple[int, int], data: tuple[int, ...] = (0,), grows: bool = False) -> Role:
+def _channelwise(
+    *weights: tuple[int, int], data: tuple[int, ...] = (0,), grows: bool = False
+) -> Role:
     return Role(data, (), tuple(weights), is_linear=False, grows=grows)
 
 

@@ -5,7 +5,7 @@
 Concat, Split, Slice and Gather along axis 1, and the channel shuffle of ShuffleNet (Zhang et al.,
 2018), whose exporters write it as Reshape, Transpose, Reshape: with x seen as [N, f1, ..., fk, S],
 
-    shuffle(x)[n, i, ...] = x[n, p(i), ...]   p = arange(C).reshape(f1, ..., fk).transpose(q).ravel()
+    shuffle(x)[n, i, ...] = x[n, p(i), ...]    p = arange(C).reshape(f1, ..., fk).transpose(q)
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Channel shuffles go into the weights around them; what cannot go there is moved once, as little as
-possible.
-"""
+"""Channel shuffles go into the weights around them; what cannot go there is moved once."""
 
 from __future__ import annotations
 
@@ -114,7 +112,8 @@ CARRIED = {
     "affine": "q0 = Mul(s, c) q1 = Add(c4, q0) q2 = Sub(c, q1) q = Div(q2, scalar)",
     "PRelu": "q = PRelu(s, c)",
     "activation": "q0 = Sigmoid(s) q = Mul(s, q0)",
-    "pools": "q0 = MaxPool <kernel_shape = [2, 2]> (s) q = AveragePool <kernel_shape = [2, 2]> (q0)",
+    "pools": "q0 = MaxPool <kernel_shape = [2, 2]> (s) "
+    "q = AveragePool <kernel_shape = [2, 2]> (q0)",
     "pad": "q = Pad(s, p)",
     "gate": "q0 = GlobalAveragePool(s) q1 = HardSigmoid(q0) q = Mul(q1, s)",
 }
@@ -124,18 +123,28 @@ CARRIED = {
 @pytest.mark.parametrize("body", CARRIED.values(), ids=CARRIED)
 def test_is_carried_through(body, opset):
     """The first convolution keeps its groups, the last takes the order in."""
-    text = f"c0 = Conv <group = 3> (x, g3, wb) {STATIC['five dimensions']} {body} y = Conv(q, w, wb)"
+    text = (
+        f"c0 = Conv <group = 3> (x, g3, wb) {STATIC['five dimensions']} {body} y = Conv(q, w, wb)"
+    )
     result = _run(text, opset=opset)
     assert "Transpose" not in ops(result.graph)
     # What grows would carry more: there its operand is moved before.
     assert ops(result.graph).count("Gather") == (body.startswith(("q = Pad", "q = ConvT")))
 
 
-@pytest.mark.parametrize("body", ["q = Conv <group = 6, strides = [2, 2]> (s, d, db)", "q = Relu(s)"])
+@pytest.mark.parametrize(
+    "body", ["q = Conv <group = 6, strides = [2, 2]> (s, d, db)", "q = Relu(s)"]
+)
 def test_between_grouped_convolutions_it_is_one_gather_where_least_is_left(body):
-    text = f"c0 = Conv <group = 3> (x, g3, wb) {STATIC['five dimensions']} {body} y = Conv <group = 2> (q, g2)"
+    before = f"c0 = Conv <group = 3> (x, g3, wb) {STATIC['five dimensions']}"
+    text = f"{before} {body} y = Conv <group = 2> (q, g2)"
     result = _run(text)
-    assert [op for op in ops(result.graph) if op != "Relu"] == ["Conv", *(["Conv"] * ("Conv" in body)), "Gather", "Conv"]
+    assert [op for op in ops(result.graph) if op != "Relu"] == [
+        "Conv",
+        *(["Conv"] * ("Conv" in body)),
+        "Gather",
+        "Conv",
+    ]
     gather = next(node for node in result.graph.nodes if node.op == "Gather")
     assert gather.inputs[0].inputs[0].op == ("Relu" if "Relu" in body else "Conv")
     assert gather.inputs[1].values.tolist() == PICK
@@ -151,7 +160,10 @@ def test_sums_of_what_is_shuffled_alike():
 
 
 def test_a_branch_that_is_free_follows_the_one_that_is_not():
-    text = "a = Relu(x) s = Gather <axis = 1> (a, pick) b = Conv(s, w, wb) r = Add(s, b) y = Conv(r, v)"
+    text = (
+        "a = Relu(x) s = Gather <axis = 1> (a, pick) "
+        "b = Conv(s, w, wb) r = Add(s, b) y = Conv(r, v)"
+    )
     assert ops(_run(text).graph) == ["Relu", "Conv", "Add", "Conv"]
 
 
@@ -173,15 +185,18 @@ def test_units_of_shufflenet_v2_become_pieces():
     assert copied <= 12
 
 
+ALONE = "does not exchange groups of channels alone"
 STAYS = {
     "moves the batch": ("a = Reshape(c0, apart) b = Transpose <perm = [2, 0, 1, 3, 4]> (a) "
-                        "s = Reshape(b, back)", "perm [2, 0, 1, 3, 4] does not exchange groups of channels alone"),
+                        "s = Reshape(b, back)", "perm [2, 0, 1, 3, 4] " + ALONE),
     "turns the picture": ("a = Reshape(c0, apart) b = Transpose <perm = [0, 2, 1, 4, 3]> (a) "
-                          "s = Reshape(b, back)", "perm [0, 2, 1, 4, 3] does not exchange groups of channels alone"),
+                          "s = Reshape(b, back)", "perm [0, 2, 1, 4, 3] " + ALONE),
     "mixes positions in": ("a = Reshape(c0, odd) b = Transpose <perm = [0, 2, 1, 3, 4]> (a) "
-                           "s = Reshape(b, back)", "its first Reshape does not split the channels alone"),
+                           "s = Reshape(b, back)", 
+                           "its first Reshape does not split the channels alone"),
     "space to depth": ("a = Reshape(c0, apart) b = Transpose <perm = [0, 2, 1, 3, 4]> (a) "
-                       "s = Reshape(b, wide)", "its last Reshape does not give back the shape before"),
+                       "s = Reshape(b, wide)", 
+                       "its last Reshape does not give back the shape before"),
 }  # fmt: skip
 
 
@@ -203,7 +218,8 @@ def test_leaves_alone_what_only_looks_like_it(body, reason):
     [
         # One Gather is what moving takes between an input and an output that must stay as they are.
         ("s = Gather <axis = 1> (x, pick) y = Flatten(s)", True),
-        ("a = Conv <group = 3> (x, g3) s = Gather <axis = 1> (a, pick) y = Conv <group = 2> (s, g2)", True),
+        ("a = Conv <group = 3> (x, g3) s = Gather <axis = 1> (a, pick) "
+         "y = Conv <group = 2> (s, g2)", True),
         ("a = Conv(x, w) q, r = Split <axis = 1> (a, halves) q1 = Conv(q, k) r1 = Conv(r, k) "
          "y = Concat <axis = 1> (q1, r1)", False),
         ("a = Conv(x, u) b = Conv(x, u) y = Concat <axis = 1> (a, b)", False),
@@ -221,7 +237,8 @@ def test_a_table_that_repeats_channels():
 
 
 def test_weights_that_others_read_stay_as_they_are():
-    text = f"c0 = Conv(x, w, wb) {STATIC['Gather']} q = Flatten(s) other = Conv(x, w, wb) y = Flatten(other)"
+    twin = "q = Flatten(s) other = Conv(x, w, wb) y = Flatten(other)"
+    text = f"c0 = Conv(x, w, wb) {STATIC['Gather']} {twin}"
     result = _run(text, result="float[] y, float[] q")
     assert sorted(ops(result.graph)) == ["Conv", "Conv", "Flatten", "Flatten"]
 
@@ -277,8 +294,6 @@ def test_half_precision():
 
 
 @given(case=networks(patterns=STEPS))
-@settings(
-    deadline=None, derandomize=True, max_examples=40, suppress_health_check=list(HealthCheck)
-)
+@settings(deadline=None, derandomize=True, max_examples=40, suppress_health_check=list(HealthCheck))
 def test_keeps_the_function_of_random_networks(case):
     _check(case, f"fold-constants,{PASS}")
