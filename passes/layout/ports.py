@@ -43,7 +43,8 @@ class Ports:
     are the operands that broadcasting aligns with the last axes. `rebuild(order)` is what changes
     in the node where axis i becomes what axis order[i] was; None where it cannot be done.
     `free` are axes of size one that may stand anywhere: what lacks them alone tells all the rest.
-    `wants_last` is the axis that runtimes work on without copying only where it is the last.
+    `wants_last` is the axis that runtimes work on without copying only where it is the last;
+    `repeated` are those that they repeat one element at a time where it is the last.
     """
 
     rank: int
@@ -53,6 +54,7 @@ class Ports:
     loose: tuple[int, ...] = ()
     free: frozenset[int] = frozenset()
     wants_last: int | None = None
+    repeated: frozenset[int] = frozenset()
 
     def whole(self, axes: Axes, order: Order) -> Order | None:
         """Return the order of all axes that permutes a tensor with `axes` by `order`."""

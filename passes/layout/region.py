@@ -25,6 +25,10 @@ from .ports import Change, Ports
 NOMINAL = 32
 # Bytes count first, then the number of Transposes.
 _BYTE = 1 << 24
+# Softmax over another axis than the last is done between two Transposes inside the kernel.
+_COPIES = 2
+# On ONNX Runtime, Tile along the last axis takes 32 times as long as a Transpose of as many bytes.
+_BY_ELEMENT = 32
 
 PortsOf = Callable[[gs.Node], Ports | None]
 ScopeOf = Callable[[gs.Node], gs.Graph | None]
@@ -119,12 +123,12 @@ class Region:
     def _own_payments(self, number: int, member: Member) -> list[Payment]:
         found: list[Payment] = []
         ports = member.ports
-        if ports.wants_last is not None:
-            price = 2 * self._size(member.node.outputs[0]) * _BYTE
-            if ports.wants_last != ports.rank - 1:
-                found.append(Payment(price, (number, ONE)))
-            if ports.wants_last != member.order[-1]:
-                found.append(Payment(price, (number, ZERO)))
+        size = self._size(member.node.outputs[0]) * _BYTE
+        for last, label in ((ports.rank - 1, ONE), (member.order[-1], ZERO)):
+            if ports.wants_last not in (None, last):
+                found.append(Payment(_COPIES * size, (number, label)))
+            if last in ports.repeated:
+                found.append(Payment(_BY_ELEMENT * size, (number, label)))
         for position in ports.loose:
             operand = member.node.inputs[position]
             if not self.view.is_constant(operand):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir.infer import Shape
 from ...ir.view import View
 from .permutation import Order
 from .ports import Array, Change, Ports, alike, axes_of, renamed_axes
@@ -117,23 +117,30 @@ def upsampled(node: gs.Node, view: View) -> Ports | None:
 
 def expanded(node: gs.Node, view: View) -> Ports | None:
     """Return the ports of an Expand to a constant shape of no higher rank than its input's."""
-    rank = view.rank(node.inputs[0])
-    return _one_number_an_axis(node, view, rank, 1)
+    return _repeated(node, view, view.shape(node.inputs[0]))
 
 
 def tiled(node: gs.Node, view: View) -> Ports | None:
     """Return the ports of a Tile with constant repeats."""
     if view.opset < 6:
         return None
-    return _one_number_an_axis(node, view, view.rank(node.inputs[0]), 1)
+    rank = view.rank(node.inputs[0])
+    return _repeated(node, view, None if rank is None else (1,) * rank)
 
 
-def _one_number_an_axis(node: gs.Node, view: View, rank: Any, position: int) -> Ports | None:
-    values = _given(node, position, view)
-    if rank is None or values is None or len(values) > rank:
+def _repeated(node: gs.Node, view: View, unrepeated: Shape | None) -> Ports | None:
+    """Return the ports of Expand or Tile, whose second input leaves an axis as it is for a one."""
+    values = _given(node, 1, view)
+    if unrepeated is None or values is None or len(values) > len(unrepeated):
         return None
+    rank = len(unrepeated)
     full = np.concatenate([np.ones(rank - len(values), np.int64), values])
-    return alike(node, rank, lambda order: Change(constants={position: full[list(order)]}))
+    repeated = frozenset(a for a in range(rank) if full[a] not in (1, unrepeated[a]))
+
+    def rebuild(order: Order) -> Change:
+        return Change(constants={1: full[list(order)]})
+
+    return alike(node, rank, rebuild, repeated=repeated)
 
 
 def _given(node: gs.Node, position: int, view: View) -> Array | None:

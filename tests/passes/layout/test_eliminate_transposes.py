@@ -44,8 +44,8 @@ WEIGHTS = {
     "s0": ints(1, 1),
     "e0": ints(4, 5),
     "steps": ints(2, 1),
-    "rep": ints(1, 2, 1, 1),
-    "big": ints(3, 1, 1, 6, 1)[1:],
+    "reps": ints(1, 2, 1, 1),
+    "tall": ints(1, 5, 1, 1),
     "scales": np.array([1, 2, 2, 1], np.float32),
     "sizes": ints(2, 10, 9, 4),
     "sz": ints(10, 9),
@@ -103,8 +103,8 @@ CANCELS = {
     "Softmax of rows": "b = Softmax <axis = 2> (a)",
     "ArgMax": "t = ArgMax <axis = 3> (a) b = Cast <to = 1> (t)",
     "TopK": "b, t = TopK <axis = 3> (a, k)",
-    "Expand": "b = Expand(a, big)",
-    "Tile": "b = Tile(a, rep)",
+    "Expand": "t = ReduceMax(a, hw) u = Expand(t, tall) b = Add(a, u)",
+    "Tile": "b = Tile(a, reps)",
     "Resize": 'b = Resize <mode = "linear"> (a, , scales)',
     "Resize to sizes": "b = Resize(a, , , sizes)",
     "Resize of axes": "b = Resize <axes = [1, 2]> (a, , , sz)",
@@ -182,6 +182,15 @@ def test_softmax_over_channels_stays_where_they_are_last():
             a = Transpose <perm = [0, 2, 3, 1]> (p) y = Softmax(a) }"""
     )
     assert run_pass(planish.load(model), PASS).edits == 0
+
+
+@pytest.mark.parametrize("repeat", ["b = Tile(t, rep)", "b = Expand(t, big)"])
+def test_repeating_stays_off_the_last_axis(repeat):
+    """Kernels repeat the last axis one element at a time, others in blocks."""
+    name, values = ("rep", ints(1, 1, 6, 1)) if "rep" in repeat else ("big", ints(1, 1, 6, 1))
+    model = between(f"t = MatMul(narrow, a) {repeat}", more={"narrow": normal(1, 6), name: values})
+    result = run_pass(planish.load(model), PASS)
+    assert result.edits == 0  # though the Transpose behind would be smaller before it
 
 
 def test_flattened_softmax_of_old_opsets_stays():
@@ -384,3 +393,12 @@ def test_long_chains_are_linear():
         seconds.append(time.perf_counter() - start)
         assert "Transpose" not in ops(result.graph)
     assert seconds[1] < 16 * seconds[0]
+
+
+def test_values_that_are_shown_are_paid_for():
+    """Transposing the bytes before the Cast would need the output transposed back."""
+    model = model_of(
+        """g (uint8[N, 5, 6, 3] x) => (float[] y, float[] a) { a = Cast <to = 1> (x)
+            b = Transpose <perm = [0, 3, 1, 2]> (a) y = MaxPool <kernel_shape = [1, 1]> (b) }"""
+    )
+    assert run_pass(planish.load(model), PASS).edits == 0
