@@ -49,6 +49,7 @@ class Copier:
         self._copies: dict[int, gs.Tensor] = {}
 
     def tensor(self, original: gs.Tensor) -> gs.Tensor:
+        """Return the copy of a tensor, made at its first use; constants share their values."""
         if not original.name:
             return make_variable("")
         found = self._copies.get(id(original))
@@ -57,6 +58,7 @@ class Copier:
         return found
 
     def nodes(self, scope: gs.Graph) -> list[gs.Node]:
+        """Return copies of the nodes of a scope."""
         made = []
         for node in scope.nodes:
             copy = make_node(
@@ -72,6 +74,7 @@ class Copier:
         return made
 
     def graph(self, original: gs.Graph) -> gs.Graph:
+        """Return a copy of a graph and what is nested in it."""
         made = gs.Graph(
             self.nodes(original),
             [self.tensor(t) for t in original.inputs],
@@ -88,6 +91,7 @@ class Copier:
         return made
 
     def attribute(self, attribute: Any) -> Any:
+        """Return the copy of an attribute: of the graph or list it holds, else itself."""
         if isinstance(attribute, gs.Graph):
             return self.graph(attribute)
         return list(attribute) if isinstance(attribute, list) else attribute

@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 from . import dtypes
 from .build import subgraphs_of
 from .clone import clone
+from .feeds import dynamic_size, is_size
 from .infer import Shape, Types, infer_types
 from .to_proto import stored_bytes
 from .variables import FUSED_DOMAIN, is_standard, label
@@ -51,8 +52,9 @@ class GraphCost:
 def cost(graph: gs.Graph, sizes: Mapping[str, int] | None = None) -> GraphCost:
     """Return the cost of every node of the main graph of `graph`, in linear time.
 
-    `sizes` gives values for dynamic dimensions of the inputs by name; others count as 1. Sizes that
-    depend on data, and bodies of If, Loop and Scan, count as unknown.
+    `sizes` gives values for dynamic dimensions of the inputs by name. Others count as 1 on the
+    first axis, elsewhere as `random_feeds` draws them. Sizes that depend on data, and bodies of If,
+    Loop and Scan, count as unknown.
     """
     types = infer_types(graph)
     shown = [types.of(node.outputs[0]) if node.outputs else None for node in graph.nodes]
@@ -75,9 +77,7 @@ def cost(graph: gs.Graph, sizes: Mapping[str, int] | None = None) -> GraphCost:
 
 
 def _is_dynamic(tensor: gs.Tensor) -> bool:
-    return isinstance(tensor, gs.Variable) and any(
-        type(dim) is not int for dim in tensor.shape or ()
-    )
+    return isinstance(tensor, gs.Variable) and any(not is_size(dim) for dim in tensor.shape or ())
 
 
 def _with_sizes(graph: gs.Graph, sizes: Mapping[str, int]) -> gs.Graph:
@@ -85,7 +85,11 @@ def _with_sizes(graph: gs.Graph, sizes: Mapping[str, int]) -> gs.Graph:
     copy = clone(graph)
     for tensor in copy.inputs:
         if _is_dynamic(tensor):
-            tensor.shape = [d if type(d) is int else sizes.get(d, 1) for d in tensor.shape]
+            tensor.shape = [
+                dim if is_size(dim) else sizes.get(dim, 1 if axis == 0 else typical)
+                for axis, dim in enumerate(tensor.shape)
+                for typical in [dynamic_size(axis, len(tensor.shape))]
+            ]
     return copy
 
 

@@ -170,7 +170,7 @@ def _image_feeds(
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES)
     if not files:
         raise FeedError(f"folder '{folder}' holds no image ({', '.join(sorted(_IMAGE_SUFFIXES))})")
-    height, width = (size if isinstance(size, int) else 224 for size in shape[2:])
+    height, width = (size if is_size(size) else 224 for size in shape[2:])
     tensor = inputs[0]
     batch = batch_size(graph) or 1
     if len(files) % batch:
@@ -202,7 +202,7 @@ def batch_size(graph: gs.Graph) -> int | None:
     sizes = {
         t.shape[0]
         for t in graph.inputs
-        if not isinstance(t, gs.Constant) and t.shape and isinstance(t.shape[0], int)
+        if not isinstance(t, gs.Constant) and t.shape and is_size(t.shape[0])
     }
     return sizes.pop() if len(sizes) == 1 else None
 
@@ -216,15 +216,22 @@ def _concrete(tensor: gs.Variable, sizes: dict[str, int]) -> tuple[int, ...]:
     rank = len(tensor.shape)
     shape = []
     for axis, dim in enumerate(tensor.shape):
-        if isinstance(dim, int):
-            shape.append(dim)
+        if is_size(dim):
+            shape.append(int(dim))
             continue
-        default = _dynamic_size(axis, rank)
-        shape.append(sizes.setdefault(dim, default) if isinstance(dim, str) else default)
+        default = dynamic_size(axis, rank)
+        named = isinstance(dim, str) and dim != "?"
+        shape.append(sizes.setdefault(dim, default) if named else default)
     return tuple(shape)
 
 
-def _dynamic_size(axis: int, rank: int) -> int:
+def is_size(dim: object) -> bool:
+    """Say whether a declared dimension is a size; some exporters write -1 for one they know not."""
+    return isinstance(dim, int) and dim >= 0
+
+
+def dynamic_size(axis: int, rank: int) -> int:
+    """Return a size for an axis that has none, on which networks of that rank can run."""
     if axis == 0:
         return _DYNAMIC_BATCH
     if axis == 1 and rank > 2:
@@ -260,8 +267,7 @@ def _same_type(given: np.dtype[Any], declared: Any) -> bool:
 
 def _fits(shape: Sequence[int], declared: Sequence[int | str | None]) -> bool:
     return len(shape) == len(declared) and all(
-        not isinstance(dim, int) or dim < 0 or size == dim
-        for size, dim in zip(shape, declared, strict=True)
+        not is_size(dim) or size == dim for size, dim in zip(shape, declared, strict=True)
     )
 
 

@@ -82,6 +82,7 @@ def infer_types(graph: gs.Graph) -> Types:
         ),
     )
     _forget_types(model.graph)
+    _forget_placeholders(model.graph)
     # Inference would write every element of a Range out as a dimension.
     propagate = not any(_is_long_range(node) for scope in scopes(graph) for node in scope.nodes)
     problem = None
@@ -120,6 +121,17 @@ def _forget_types(proto: onnx.GraphProto) -> None:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
                 _forget_types(attribute.g)
+
+
+def _forget_placeholders(proto: onnx.GraphProto) -> None:
+    """Forget -1 and "?", which some exporters write for every unknown size of an input.
+
+    The first is no size to compute with, and two of the second need not be equal.
+    """
+    for tensor in proto.input:
+        for dim in tensor.type.tensor_type.shape.dim:
+            if dim.dim_value < 0 or dim.dim_param == "?":
+                dim.Clear()
 
 
 def _collect(graph: gs.Graph, proto: onnx.GraphProto, types: Types) -> None:

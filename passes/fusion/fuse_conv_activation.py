@@ -23,6 +23,7 @@ from ..context import Context
 from ..contract import Rewrite, RewritePass, need
 from ..driver import drive
 from .activations import ACTIVATION_OPS, Found, find_activation
+from .explicit_bias import with_bias
 from .fused_operators import GEMM, GEMM_DEFAULTS, LINEARS, Fused, fused_function
 from .windows import explicit_window
 
@@ -63,7 +64,7 @@ class _Fuse(Rewrite[_Site]):
             edit.remove(node)
         edit.node(
             site.fused.name,
-            site.inputs,
+            with_bias(edit, site.fused, site.inputs, site.attrs),
             [last.outputs[0]],
             site.attrs,
             at=last,

@@ -18,6 +18,7 @@ from ...ir.functions import ensure_function
 from ...ir.variables import FUSED_DOMAIN, is_standard
 from ...ir.view import View
 from ..contract import Rewrite, RewritePass, need
+from .explicit_bias import with_bias
 from .fused_operators import LINEARS, Fused, fused_function, pool_of, read_fused
 from .windows import explicit_pool, explicit_window
 
@@ -88,6 +89,5 @@ class _FusePool(Rewrite[_Site]):
         ensure_function(edit.graph, fused_function(site.fused, edit.graph.opset))
         edit.remove(site.pool)
         edit.remove(site.linear)
-        edit.node(
-            site.fused.name, site.inputs, [result], site.attrs, at=site.pool, domain=FUSED_DOMAIN
-        )
+        inputs = with_bias(edit, site.fused, site.inputs, site.attrs)
+        edit.node(site.fused.name, inputs, [result], site.attrs, at=site.pool, domain=FUSED_DOMAIN)

@@ -28,6 +28,7 @@ from ..contract import Rewrite, RewritePass, need
 from ..linear.kernel import Kernel, to_matrix
 from ..linear.layer import Layer, need_storable, read_layer, stored
 from .activations import Activation, Found
+from .explicit_bias import explicit_bias
 from .fused_operators import Body
 from .squeeze_excite import Stage, read_path
 
@@ -77,6 +78,9 @@ class _FuseBlock(Rewrite[_Site]):
         for node in site.removed:
             edit.remove(node)
         weights = list(site.weights)
+        for place in range(0, len(weights), 2):
+            weight, bias = weights[place : place + 2]
+            weights[place + 1] = explicit_bias(edit, "Conv", weight, bias, 1)
         for layer, kernel in site.layers:
             name, dtype = layer.node.inputs[1].name, layer.weight.dtype
             weights.append(edit.constant(stored(to_matrix(kernel, transposed=True), dtype), name))

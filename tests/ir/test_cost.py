@@ -80,10 +80,11 @@ def test_shared_weights_are_counted_once():
     assert found.macs == 2 * 2 * 4 * 4
 
 
-def test_dynamic_dimensions_count_as_1_or_as_told():
+def test_dynamic_dimensions_count_as_drawn_or_as_told():
     text = "g (float[N,3,H,9] x) => (float[N,8,H,9] y) { y = Conv(x, w) }"
     graph = graph_of(text, {"w": zeros(8, 3, 1, 1)})
-    assert planish.cost(graph).macs == 8 * 9 * 3
+    assert planish.cost(graph).macs == 8 * 64 * 9 * 3
+    assert planish.cost(graph, {"H": 1}).macs == 8 * 9 * 3
     assert planish.cost(graph, {"N": 5, "H": 7}).macs == 5 * 8 * 7 * 9 * 3
 
 
@@ -151,7 +152,8 @@ def test_fused_operators_cost_the_same(text, weight, op):
     assert (node.domain, node.op.startswith(op)) == ("planish", True)
     unfused, fused = planish.cost(before), planish.cost(after)
     assert fused.macs == unfused.macs > 0
-    assert fused.parameters == unfused.parameters
+    explicit_bias = weight[0] if op == "Conv" else 0
+    assert fused.parameters == unfused.parameters + explicit_bias
     assert fused.unknown == 0
 
 

@@ -153,7 +153,8 @@ def test_of_two_linear_operators_the_second_operand_is_fused():
     graph = graph_of(f"g (float[2, 4, 7, 6] x) => (float[2, 4, 5, 4] y) {{ {body} }}", WEIGHTS)
     result = run_pass(graph, "fuse-conv-activation")
     (fused,) = (node for node in result.graph.nodes if node.op == "ConvAdd")
-    assert [t.name for t in fused.inputs] == ["x", "w", "", "d"]
+    assert [t.name for t in fused.inputs] == ["x", "w", "w_bias", "d"]
+    assert not fused.inputs[2].values.any()
 
 
 RECOGNIZED = {
@@ -302,3 +303,13 @@ def test_editing_a_result_leaves_other_graphs_alone():
     copy.functions[0].nodes[-1].op = "Neg"
     assert first.functions[0].nodes[-1].op == "Relu"
     assert_same_function(model, pipeline.run(planish.load(model)).graph, feeds_of(model), 1e-6)
+
+
+def test_an_absent_bias_becomes_zeros_so_that_the_runtime_lays_it_out_in_blocks():
+    weights = {"w": normal(16, 16, 3, 3), "v": normal(16, 16, 1, 1)}
+    text = """g (float[1, 16, 9, 9] x) => (float[1, 16, 7, 7] y) {
+        c = Conv (x, w) r = Relu (c) d = Conv (r, v) y = Relu (d) }"""
+    result = run_pass(graph_of(text, weights), "fuse-conv-activation")
+    assert ops(result.graph) == ["ConvRelu", "ConvRelu"]
+    assert [n.inputs[2].values.shape for n in result.graph.nodes] == [(16,), (16,)]
+    assert all(not n.inputs[2].values.any() for n in result.graph.nodes)
