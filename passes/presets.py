@@ -5,15 +5,70 @@ from __future__ import annotations
 # The word before a group of passes that runs until none of them edits.
 REPEAT = "repeat"
 
+# Constants first: exporters hide weights behind shape arithmetic that later passes must see
+# through. What creates constants goes before what compares them.
+_CLEANUP = (
+    "fold-constants",
+    "inline-constant-branches",
+    "unroll-loops",
+    "eliminate-dead-code",
+    "eliminate-sequences",
+    "eliminate-casts",
+    "eliminate-quantize-pairs",
+    "eliminate-identities",
+    "eliminate-unused-inputs",
+    "eliminate-common-subexpressions",
+    "deduplicate-constants",
+)
+
+# Before anything is folded into weights: the scalars of an activation or a normalization spelled
+# out look like affine maps. Reshapes go first, since their targets hide what is joined and split,
+# and normalizations before pooling, which would take their means.
+_RECOGNITION = (
+    "simplify-reshapes",
+    "recognize-activations",
+    "recognize-normalizations",
+    "recognize-pooling",
+    "recognize-depth-to-space",
+    "eliminate-transposes",
+)
+
+# Pads go in before maps are pushed past them. Up into the operator before costs nothing, so it is
+# tried before down into the next. An identity branch keeps its normalization until the branches
+# have been merged.
+_LINEAR = (
+    "fold-pad",
+    "fold-affine",
+    "fold-batchnorm",
+    "split-batchnorm",
+    "compose-linear",
+    "merge-parallel-convolutions",
+    "push-affine",
+    "pool-before-pointwise",
+    "remove-constant-channels",
+    "absorb-channel-shuffle",
+    "merge-sibling-convolutions",
+)
+
+# Once, at the end: fused operators are closed to the passes above. Larger patterns go first, and
+# pooling extends what the activations made.
+_FUSION = (
+    "lower-batchnorm",
+    "fuse-squeeze-excite",
+    "fuse-matmul-bias",
+    "fuse-conv-activation",
+    "fuse-conv-pool",
+    "eliminate-dead-code",
+    "deduplicate-constants",
+    "eliminate-unused-functions",
+)
+
+
+def _repeat(*passes: str) -> str:
+    return f"{REPEAT}({','.join(passes)})"
+
+
 PRESETS: dict[str, str] = {
-    # Constants first: exporters hide weights behind shape arithmetic that later passes must see
-    # through. Dead readers go before the passes that ask for a sole reader.
-    "exact": (
-        "fold-constants,eliminate-dead-code,eliminate-sequences,eliminate-identities,"
-        "eliminate-common-subexpressions,fold-batchnorm,fuse-conv-activation,eliminate-dead-code"
-    ),
-    "cleanup": (
-        "fold-constants,eliminate-dead-code,eliminate-sequences,eliminate-identities,"
-        "eliminate-common-subexpressions,eliminate-dead-code"
-    ),
+    "exact": ",".join([_repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR), *_FUSION]),
+    "cleanup": ",".join([_repeat(*_CLEANUP), "eliminate-unused-functions"]),
 }
