@@ -47,12 +47,8 @@ class ShapeArithmetic:
         # Inference names what it does not know; what a size follows from says more than its name.
         if dims is None or not all(isinstance(dim, int) for dim in dims):
             node = view.producer(tensor)
-            if node is not None and is_reshape(node) and depth < _DEEPEST:
-                found = self.reshaped(node, view, depth + 1)
-            elif node is not None and node.op == "Transpose" and is_standard(node):
-                whole = self.shape(node.inputs[0], view, depth + 1) if depth < _DEEPEST else None
-                perm = node.attrs.get("perm") or range(len(whole or ()))[::-1]
-                found = None if whole is None else tuple(whole[axis] for axis in perm)
+            if node is not None and is_standard(node) and depth < _DEEPEST:
+                found = self._followed(node, view, depth + 1)
         for dim, size in zip(dims or (), found or (), strict=False):
             if isinstance(dim, str) and size is not None:
                 self._atoms.learn(dim, size)
@@ -61,6 +57,21 @@ class ShapeArithmetic:
         if depth < _DEEPEST:
             self._shapes[id(tensor)] = (tensor, found)
         return found
+
+    def _followed(self, node: gs.Node, view: View, depth: int) -> Shape | None:
+        """Return the sizes of the result of `node` as they follow from those of its operands."""
+        if is_reshape(node):
+            return self.reshaped(node, view, depth)
+        if node.op not in ("Transpose", "Add", "Sub", "Mul", "Div"):
+            return None
+        first, last = (self.shape(node.inputs[i], view, depth) for i in (0, -1))
+        if first is None or last is None or len(first) != len(last):
+            return None
+        if node.op == "Transpose":
+            return tuple(first[i] for i in node.attrs.get("perm") or range(len(first))[::-1])
+        pairs = zip(first, last, strict=True)
+        sizes = tuple(a if b in (a, ONE) else b if a == ONE else None for a, b in pairs)
+        return None if None in sizes else sizes
 
     def reshaped(self, node: gs.Node, view: View, depth: int = 0) -> Shape | None:
         """Return the sizes of the result of a Reshape, Flatten, Squeeze or Unsqueeze."""

@@ -93,6 +93,8 @@ def _routes(view: View, context: Context) -> dict[int, Route]:
     sizes = ShapeArithmetic()
     routes: dict[int, Route] = {}
     for node in view.scope.nodes:
+        if node.op in ("Add", "Mul"):
+            sizes.shape(node.outputs[0], view)  # learns what is common to the sizes of both
         try:
             route = read_route(node, view, sizes)
         except DeclinedError as reason:

@@ -22,44 +22,12 @@ from .routes import channels_of
 Array = np.ndarray[Any, Any]
 Weights = tuple[tuple[int, int], ...]
 
-_UNARY = frozenset(
-    [
-        "Abs",
-        "Cast",
-        "Ceil",
-        "Celu",
-        "Clip",
-        "Elu",
-        "Erf",
-        "Exp",
-        "Floor",
-        "Gelu",
-        "HardSigmoid",
-        "HardSwish",
-        "Identity",
-        "LeakyRelu",
-        "Log",
-        "Mish",
-        "Neg",
-        "Reciprocal",
-        "Relu",
-        "Round",
-        "Selu",
-        "Sigmoid",
-        "Sign",
-        "Softplus",
-        "Softsign",
-        "Sqrt",
-        "Tanh",
-        "ThresholdedRelu",
-        "AveragePool",
-        "GlobalAveragePool",
-        "GlobalLpPool",
-        "GlobalMaxPool",
-        "LpPool",
-        "MaxPool",
-    ]
-)
+_UNARY = frozenset({
+    "Abs", "AveragePool", "Cast", "Ceil", "Celu", "Clip", "Elu", "Erf", "Exp", "Floor", "Gelu",
+    "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Identity",
+    "LeakyRelu", "Log", "LpPool", "MaxPool", "Mish", "Neg", "Reciprocal", "Relu", "Round", "Selu",
+    "Sigmoid", "Sign", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu",
+})  # fmt: skip
 _BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "PRelu", "Sum", "Mean"})
 _GROWING = frozenset({"Pad", "ConvTranspose"})
 

@@ -192,10 +192,10 @@ STAYS = {
     "turns the picture": ("a = Reshape(c0, apart) b = Transpose <perm = [0, 2, 1, 4, 3]> (a) "
                           "s = Reshape(b, back)", "perm [0, 2, 1, 4, 3] " + ALONE),
     "mixes positions in": ("a = Reshape(c0, odd) b = Transpose <perm = [0, 2, 1, 3, 4]> (a) "
-                           "s = Reshape(b, back)", 
+                           "s = Reshape(b, back)",
                            "its first Reshape does not split the channels alone"),
     "space to depth": ("a = Reshape(c0, apart) b = Transpose <perm = [0, 2, 1, 3, 4]> (a) "
-                       "s = Reshape(b, wide)", 
+                       "s = Reshape(b, wide)",
                        "its last Reshape does not give back the shape before"),
 }  # fmt: skip
 
