@@ -41,7 +41,8 @@ def transposed_bytes(graph):
 @settings(_SETTINGS, max_examples=40)
 def test_keeps_the_function(name, case):
     result = _check(case, name)
-    assert transposed_bytes(result.graph) <= transposed_bytes(planish.load(case.model))
+    if name == "eliminate-transposes":
+        assert transposed_bytes(result.graph) <= transposed_bytes(planish.load(case.model))
 
 
 @pytest.mark.slow
@@ -50,4 +51,5 @@ def test_keeps_the_function(name, case):
 @settings(_SETTINGS, max_examples=1000)
 def test_keeps_the_function_at_length(name, case):
     result = _check(case, name)
-    assert transposed_bytes(result.graph) <= transposed_bytes(planish.load(case.model))
+    if name == "eliminate-transposes":
+        assert transposed_bytes(result.graph) <= transposed_bytes(planish.load(case.model))
