@@ -37,9 +37,11 @@ from .recognition.recognize_depth_to_space import RecognizeDepthToSpace
 from .recognition.recognize_normalizations import RecognizeNormalizations
 from .recognition.recognize_pooling import RecognizePooling
 from .shuffle.absorb_channel_shuffle import AbsorbChannelShuffle
+from .shuffle.align_depthwise import AlignDepthwise
 
 PASSES: tuple[type[Pass], ...] = (
     AbsorbChannelShuffle,
+    AlignDepthwise,
     DeduplicateConstants,
     EliminateCasts,
     ComposeLinear,
