@@ -39,6 +39,7 @@ WEIGHTS = {
     "twos": ints(0, 2, 3, 5, 5), "negative": ints(0, 2, -2, 1, 3, -1), "halves": ints(3, 3),
     "pairs": ints(2, 2, 2), "zero": ints(0), "one": ints(1), "three": ints(3), "six": ints(6),
     "p": ints(0, 0, 1, 1, 0, 0, 1, 1), "i0": np.array(0, np.int64), "tail": ints(3, 2, 5, 5),
+    "moved": ints(0, 1, 0, 0, 0, -1, 0, 0),
     "ending": ints(6, 5, 5), "duplicate": ints(0, 0, 1, 2, 3, 4),
 }  # fmt: skip
 STATIC = {
@@ -92,6 +93,16 @@ def test_goes_into_the_weights_before(spelling, batch):
 def test_goes_into_the_weights_after(spelling):
     result = _run(f"c0 = Relu(x) {spelling} y = Conv(s, v, vb)")
     assert ops(result.graph) == ["Relu", "Conv"]
+
+
+def test_transposed_convolutions_take_it_too():
+    text = (
+        "c0 = ConvTranspose(x, w, wb) s = Gather <axis = 1> (c0, pick) "
+        "y = ConvTranspose <strides = [2, 2]> (s, w, wb)"
+    )
+    assert ops(_run(text).graph) == ["ConvTranspose", "ConvTranspose"]
+    first = _run("c0 = ConvTranspose(x, w, wb) s = Gather <axis = 1> (c0, pick) y = Flatten(s)")
+    assert ops(first.graph) == ["ConvTranspose", "Flatten"]
 
 
 def test_becomes_the_graph_output():
@@ -211,6 +222,51 @@ def test_leaves_alone_what_only_looks_like_it(body, reason):
     result = run_pass(planish.load(model), PASS)
     assert result.edits == 0
     assert reasons(result) == {reason}
+
+
+def test_sizes_that_nothing_tells_are_not_guessed():
+    """With both positions unknown a Reshape may turn H x W into W x H as well."""
+    text = """g (float[N, 6, H, W] x, int64[5] apart, int64[4] back) => (float[] y) {
+        c0 = Conv(x, w) a = Reshape(c0, apart) b = Transpose <perm = [0, 2, 1, 3, 4]> (a)
+        s = Reshape(b, back) y = Relu(s) }"""
+    result = run_pass(graph_of(text, {"w": WEIGHTS["w"]}), PASS, verify="off")
+    assert result.edits == 0
+    halved = """g (float[N, 6, H, W] x) => (float[] y) {
+        c0 = Conv(x, w) z = Shape(c0) hw = Slice(z, two, four) u = Div(hw, two)
+        p = Concat <axis = 0> (n, g, u) a = Reshape(c0, p)
+        b = Transpose <perm = [0, 2, 1, 3, 4]> (a) s = Reshape(b, z) y = Relu(s) }"""
+    weights = {"two": ints(2), "four": ints(4), "n": ints(-1), "g": ints(3, 2)}
+    result = run_pass(graph_of(halved, {"w": WEIGHTS["w"], **weights}), PASS, verify="off")
+    assert result.edits == 0
+    swapped = """g (float[N, 6, H, W] x) => (float[] y) {
+        c0 = Conv(x, w) z = Shape(c0) h = Gather(z, two) v = Gather(z, three) n = Gather(z, zero)
+        p = Concat <axis = 0> (n, g, v, h) a = Reshape(c0, p)
+        b = Transpose <perm = [0, 2, 1, 3, 4]> (a)
+        q = Concat <axis = 0> (n, six, h, v) s = Reshape(b, q) y = Relu(s) }"""
+    weights = {"two": ints(2), "three": ints(3), "zero": ints(0), "g": ints(3, 2), "six": ints(6)}
+    result = run_pass(graph_of(swapped, {"w": WEIGHTS["w"], **weights}), PASS)
+    assert result.edits == 0
+    assert reasons(result) == {"its first Reshape does not split the channels alone"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "q, i = MaxPool <kernel_shape = [2, 2]> (s) r = Cast <to = 1> (i) t0 = Flatten(r) "
+        "u0 = Flatten(q) y = Concat <axis = 1> (t0, u0)",  # the indices count the channels
+        "t0 = Relu(s) q = Pad(t0, moved) y = Conv(q, w)",
+        "q = Softmax <axis = 1> (s) r = LRN <size = 3> (q) y = Conv(r, w)",
+    ],
+)
+def test_what_knows_its_neighbours_gets_its_channels_as_they_were(body):
+    before = f"c0 = Conv <group = 3> (x, g3) {STATIC['five dimensions']}"
+    result = _run(f"{before} {body}")
+    kinds = ops(result.graph)
+    gather = next(node for node in result.graph.nodes if node.op == "Gather")
+    (reader,) = gather.outputs[0].outputs
+    assert reader.op in ("MaxPool", "Pad", "Softmax")
+    assert kinds.count("Gather") == 1
+    assert "Transpose" not in kinds
 
 
 @pytest.mark.parametrize(
