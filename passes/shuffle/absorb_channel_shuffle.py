@@ -8,9 +8,9 @@ convolution, activation, pooling, BatchNormalization, ...), whose own constants 
 Every channel is followed from the operator that gives it, through Concat, Split, Slice, Gather and
 channel shuffles, to those that compute with it. Producers then give their channels grouped by
 reader, readers take them in the order in which they lie, and what is left to move are whole pieces:
-in a stage of ShuffleNetV2 one Split behind and one Concat before each unit, half the bytes of the
-Concat, Transpose and Split they replace. A grouped convolution keeps its groups, so between two of
-them, as in ShuffleNetV1, the shuffle's movement is real: only a dense weight, with as many times
+in a stage of ShuffleNetV2 one Split behind and one Concat before each unit, a third of the bytes of
+the Concat, Transpose and Split they replace. A grouped convolution keeps its groups, so between two
+of them, as in ShuffleNetV1, the shuffle's movement is real: only a dense weight, with as many times
 the multiplications as there are groups, would take it in. It becomes one Gather of planes, after
 the depthwise convolution, where a stride has left a quarter of the elements.
 """

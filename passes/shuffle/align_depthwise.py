@@ -9,7 +9,7 @@ a zero in them.
 ONNX Runtime lays a depthwise convolution, and the one that reads it, out in blocks only where the
 channels are a multiple of four: of the 58 channels of ShuffleNetV2's first stage the depthwise
 convolution takes 257 us, of the 116 of its second, on a quarter of the positions, 31 us (x86 with
-AVX-512, one thread). With 60 the whole network takes a fifth less time, for 3.4 percent more
+AVX-512, one thread). With 60 the whole network takes a sixth less time, for 3.4 percent more
 multiplications in twelve layers.
 """
 

@@ -55,7 +55,9 @@ def shuffle(net: Network, x: str | None = None) -> str:
     apart_in_full = ("static", "minus one", "zeros", "arithmetic", "transposed")
     form = net.pick("Gather", "merged", *(apart_in_full if len(sizes) < 3 else ()))
     if form == "Gather" or not groups:
-        return net.add("Gather", [x, net.weight(net.generator.permutation(channels))], shape, axis=1)
+        return net.add(
+            "Gather", [x, net.weight(net.generator.permutation(channels))], shape, axis=1
+        )
     group = net.pick(*groups)
     apart = [group, channels // group]
     middle, back = [n, *apart, *sizes], list(shape)
