@@ -104,9 +104,7 @@ def main(names: Sequence[str]) -> int:
         console.print(" | ".join(rows[-1]), highlight=False, style="dim")
         if cells[0] != "yes":
             failed.append(pattern.name)
-    totals = [
-        str(sum(cells[i] == "yes" for cells in rows)) for i in range(1, len(PEERS) + 2)
-    ]
+    totals = [str(sum(cells[i] == "yes" for cells in rows)) for i in range(1, len(PEERS) + 2)]
     rows.append((f"yes, of {len(chosen)}", *totals))
     console.print(listing_table(rows, "pattern", "planish", *PEERS))
     if failed:

@@ -50,9 +50,11 @@ _LINEAR = (
     "merge-sibling-convolutions",
 )
 
-# Once, at the end: fused operators are closed to the passes above. Larger patterns go first, and
-# pooling extends what the activations made.
+# Once, at the end: what changes operators for the runtime's sake alone, and fused operators, which
+# are closed to the passes above. Larger patterns go first, and pooling extends what the activations
+# made.
 _FUSION = (
+    "align-depthwise",
     "lower-batchnorm",
     "fuse-squeeze-excite",
     "fuse-matmul-bias",

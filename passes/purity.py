@@ -28,7 +28,7 @@ def draws(node: gs.Node) -> bool:
     """Say whether `node`, or one in its subgraphs, draws random numbers, with a seed or without."""
     inner = (n for subgraph in subgraphs_of(node) for n in subgraph.nodes)
     training = node.op == "Dropout" and len(node.inputs) > 2 and not node.inputs[2].is_empty()
-    return is_standard(node) and (node.op in _RANDOM or training) or any(map(draws, inner))
+    return (is_standard(node) and (node.op in _RANDOM or training)) or any(map(draws, inner))
 
 
 @functools.lru_cache(maxsize=4096)

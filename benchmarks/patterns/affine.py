@@ -132,8 +132,8 @@ def before_conv(batch: Dim = "N", **attrs: Any) -> onnx.ModelProto:
 
 
 def before_padded_conv(batch: Dim = 1) -> onnx.ModelProto:
-    """BatchNormalization, padded Conv of stride 2."""
-    return before_conv(batch, pads=[1, 1, 1, 1], strides=[2, 2])
+    """BatchNormalization, padded Conv of stride 1."""
+    return before_conv(batch, pads=[1, 1, 1, 1])
 
 
 def input_normalization(batch: Dim = "N") -> onnx.ModelProto:

@@ -44,8 +44,8 @@ class MergeAffine(Rewrite[MergeSite]):
         if before is not None and view.only_reader(first.source) is node:
             return None  # the chain begins further up
         chain, total = _chain(first, view)
-        kind = view.type(chain[-1].result)
-        if len(chain) < 2 or kind is None:
+        kind = view.type(chain[-1].result) if len(chain) > 1 else None
+        if kind is None:
             return None
         steps = _steps(chain, total, view)
         if steps is None or len(steps) >= len(chain):

@@ -16,9 +16,6 @@ from examples import models
 from tests.helpers import relative_error, run_ort
 
 WIDTH, SIZE = 0.125, 64
-# BatchNormalization after Concat, pooling or activation has no linear operator to go into.
-UNFOLDABLE = {"densenet121": 62, "repvgg_a0": 17}
-LINEAR = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 @pytest.fixture(scope="module", params=models.NAMES)
@@ -34,10 +31,7 @@ def check(name, module, inputs, path):
     result = planish.Pipeline.parse("exact").run(graph, [feeds], verify="each")
     # The dynamo exporter gives Conv3d a bias of shape [M, N], which no runtime accepts before.
     assert result.verified or (name == "video_cnn" and "bias must be a 1D" in result.note)
-    left = [node for node in result.graph.nodes if node.op == "BatchNormalization"]
-    for node in left:
-        assert node.inputs[0].inputs[0].op not in LINEAR
-    assert len(left) <= UNFOLDABLE.get(name, 0)
+    assert not [node for node in result.graph.nodes if node.op == "BatchNormalization"]
     assert planish.Pipeline.parse("exact").run(result.graph, verify="off").edits == 0
     with torch.no_grad():
         expected = module(*inputs)
@@ -46,8 +40,13 @@ def check(name, module, inputs, path):
     for want, got in zip(expected, found.values(), strict=True):
         assert relative_error(want.numpy(), got) < 1e-4
     before, after = (runtime_nodes(g, path.with_suffix(".ort.onnx")) for g in (graph, result.graph))
-    assert before is None or after.total() <= before.total()
+    assert before is None or kernels(after) <= kernels(before)
     return graph
+
+
+def kernels(counts):
+    """Count what computes: blocked convolutions bring copies into their layout and out of it."""
+    return sum(count for op, count in counts.items() if not op.startswith("Reorder"))
 
 
 def runtime_nodes(graph, path):

@@ -188,7 +188,7 @@ def test_recognized_activations(activation, residual, opset):
 
 def test_fused_model_is_valid_and_portable(tmp_path):
     model = network(LINEARS["Conv"], "y = Relu (c)", "c = Add (l, x)")
-    graph = run_pass(planish.load(model), "exact").graph
+    graph = run_pass(planish.load(model), "fuse-conv-activation").graph
     onnx.checker.check_model(planish.to_model(graph), full_check=True)
     planish.save(graph, tmp_path / "fused.onnx")
     planish.save(graph, tmp_path / "portable.onnx", portable=True)

@@ -35,7 +35,7 @@ def test_fusions_keep_the_function(case):
 @given(case=networks(patterns=STEPS))
 @_SETTINGS
 def test_fusions_after_recognition_keep_the_function(case):
-    _check(case, f"cleanup,recognize-activations,recognize-pooling,{FUSE},eliminate-dead-code")
+    _check(case, f"cleanup,recognize-activations,recognize-pooling,{FUSE},cleanup")
 
 
 @given(case=networks(patterns=STEPS))
