@@ -3,7 +3,8 @@
 Every value v of the region has an order: in the other layout it is transpose(v, order[v]). Each
 node of the region works in the layout it has (label 0) or in the other (label 1). A value that is
 needed in a layout it does not come in costs one Transpose, in bytes; the cheapest labels are a
-minimum cut. Unknown sizes count as `NOMINAL`, an unknown batch as one.
+minimum cut. Unknown sizes count as `NOMINAL`, wherever they stand: a price that depended on the
+order of the axes would make the same Transpose cheaper on its other side, again and again.
 """
 
 from __future__ import annotations
@@ -105,10 +106,7 @@ class Region:
         found = self.view.type(value)
         if found is None or found.shape is None:
             return NOMINAL**3
-        sizes = [
-            dim if isinstance(dim, int) else (1 if axis == 0 else NOMINAL)
-            for axis, dim in enumerate(found.shape)
-        ]
+        sizes = (dim if isinstance(dim, int) else NOMINAL for dim in found.shape)
         return dtypes.byte_size(math.prod(sizes), found.dtype)
 
     def payments(self) -> list[Payment]:

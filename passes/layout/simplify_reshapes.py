@@ -65,6 +65,7 @@ class _Site:
     node: gs.Node
     source: gs.Tensor
     form: Form
+    merged: gs.Node | None = None  # the reshape before, which may have no readers left
 
 
 class _Simplify(Rewrite[_Site]):
@@ -86,7 +87,7 @@ class _Simplify(Rewrite[_Site]):
         if inner is not None and is_reshape(inner):
             form = form_of(self._sizes, inner.inputs[0], result, view)
             if form is not None:
-                return _Site(node, inner.inputs[0], form)
+                return _Site(node, inner.inputs[0], form, inner)
         asked = view.constant(node.inputs[1]) if node.op == "Reshape" else None
         form = form_of(self._sizes, x, result, view, asked)
         if node.op == "Reshape":
@@ -104,11 +105,10 @@ class _Simplify(Rewrite[_Site]):
 
     def rewrite(self, site: _Site, edit: Edit) -> None:
         node, result = site.node, site.node.outputs[0]
-        inner = edit.uses.producer(node.inputs[0])
         edit.remove(node)
         write_form(site.form, site.source, result, node, edit)
-        if inner is not None and inner.outputs[0] is not site.source:
-            _remove_unread(inner, edit)
+        if site.merged is not None:
+            _remove_unread(site.merged, edit)
 
 
 def _remove_unread(node: gs.Node, edit: Edit) -> None:
