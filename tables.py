@@ -34,16 +34,27 @@ def scaled(value: float | None, unit: str = "") -> str:
 
 
 def records_table(records: Sequence[PassRecord]) -> Table:
-    """Return the table of passes: nodes before and after, edits, time, largest error measured."""
+    """Return the table of passes: nodes before and after, edits, time, largest error measured.
+
+    Passes that made no edit share the last row.
+    """
     table = _table("pass", ">nodes", ">edits", ">time", ">largest error")
     for record in records:
+        if not record.edits:
+            continue
+        again = f" (round {record.round})" if record.round > 1 else ""
         table.add_row(
-            record.text,
+            record.text + again,
             f"{record.nodes_before} -> {record.nodes_after}",
             str(record.edits),
             f"{1000 * record.seconds:.1f} ms",
             "" if record.error is None else f"{record.error:.1e}",
         )
+    idle = [record for record in records if not record.edits]
+    if idle:
+        names = idle[0].text if len(idle) == 1 else f"{len(idle)} passes without edits"
+        seconds = sum(record.seconds for record in idle)
+        table.add_row(names, "", "0", f"{1000 * seconds:.1f} ms", "")
     return table
 
 

@@ -5,10 +5,11 @@ Mish(x) = x * n / (n + 2)         with n = e * (e + 2), e = exp(min(x, 20))
 Gelu(x) = x * (1 + erf(x / sqrt(2))) / 2
 GeluTanh(x) = x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) / 2
 
-Mish is x * tanh(softplus(x)). With e = exp(x), tanh(log(1 + e)) = ((1 + e)^2 - 1) / ((1 + e)^2 + 1)
-is a quotient that needs one Exp: of it ONNX Runtime's CPU has a vector kernel, of Softplus none, and
-the quotient takes a fraction of the time (1 ms against 18 ms for 64 x 56 x 56 floats). Nothing
-cancels, so that it keeps the relative accuracy of Exp for x of either sign; from 20 on it is 1.
+Mish is x * tanh(softplus(x)). With e = exp(x), tanh(log(1 + e)) = ((1 + e)^2 - 1) / ((1 + e)^2 +
+1) is a quotient that needs one Exp: of it ONNX Runtime's CPU has a vector kernel, of Softplus none,
+and the quotient takes a fraction of the time (1.3 ms against 11 ms for 64 x 56 x 56 floats).
+Nothing cancels, so that it keeps the relative accuracy of Exp for x of either sign; from 20 on it
+is 1.
 
 Gelu is spelled as ONNX Runtime's own fusion wants it, which turns it into one kernel again.
 """
