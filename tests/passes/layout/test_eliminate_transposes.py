@@ -267,6 +267,27 @@ def test_sides_of_one_size_stay_as_they_are():
     assert reasons(result) == {"moving it would transpose as many bytes or more elsewhere"}
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("u = Unsqueeze(r, first) y = Transpose <perm = [0, 2, 1]> (u)", "Unsqueeze Transpose"),
+        ("t = Transpose <perm = [1, 0]> (r) y = Unsqueeze(t, first)", "Unsqueeze Transpose"),
+        ("u = Unsqueeze(r, i2) y = Transpose <perm = [1, 0, 2]> (u)", "Unsqueeze Transpose"),
+        ("t = Transpose <perm = [1, 0]> (r) y = Unsqueeze(t, i2)", "Unsqueeze Transpose"),
+    ],
+)
+@pytest.mark.parametrize("shape", ["K, 2", "2, K", "K, M", "?, 2", "3, 2"])
+def test_unknown_sizes_cost_the_same_wherever_they_stand(body, expected, shape):
+    model = model_of(
+        f"g (float[{shape}] x) => (float[] y) {{ r = Relu(x) {body} }}",
+        {"first": ints(0), "i2": ints(2)},
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == ["Relu", *expected.split()]
+    x = normal(2, 3) if shape == "2, K" else normal(3, 2)
+    assert_same_function(model, result.graph, {"x": x}, 0)
+
+
 def test_moves_to_where_a_value_is_smaller():
     """Eight-bit values before the Cast are a quarter of what is transposed after it."""
     model = model_of(

@@ -174,6 +174,17 @@ def test_readers_of_a_chain_all_read_its_source():
     assert ops(result.graph) == ["Relu", "Neg", "Add"]
 
 
+def test_producer_of_another_unread_result_stays():
+    source = model_of(
+        """g (float[N, 8, 3, 3] x) => (int64[] y) {
+            v, i = TopK <axis = 1> (x, two) y = Reshape(i, flat) }""",
+        {"two": ints(2), "flat": ints(-1, 18)},
+    )
+    result = run_pass(planish.load(source), PASS)
+    assert ops(result.graph) == ["TopK", "Flatten"]
+    assert_same_function(source, result.graph, {"x": X}, 0)
+
+
 def test_graph_outputs_keep_their_names():
     source = model_of(
         """g (float[N, 8, 3, 3] x) => (float[] y, float[] u) {
