@@ -101,12 +101,14 @@ class _Counter:
 
     def node(self, node: gs.Node, shape: Shape | None) -> NodeCost:
         parameters = 0
-        for tensor in node.inputs:
+        # Shape and Size look at no value of their input, nor do they own it.
+        read = () if node.op in ("Shape", "Size") and is_standard(node) else node.inputs
+        for tensor in read:
             if isinstance(tensor, gs.Constant) and id(tensor) not in self._counted:
                 self._counted.add(id(tensor))
                 parameters += math.prod(tensor.shape)
                 self.weight_bytes += stored_bytes(tensor)
-        tensors = [t for t in (*node.inputs, *node.outputs) if t.name]
+        tensors = [t for t in (*read, *node.outputs) if t.name]
         sizes = [self._bytes(t) for t in tensors]
         moved = None if None in sizes else sum(size for size in sizes if size is not None)
         has_body = bool(subgraphs_of(node))

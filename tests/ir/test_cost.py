@@ -230,3 +230,14 @@ def test_mobilenet_v2_has_about_0_3_billion_macs():
     imports = [onnx.helper.make_opsetid("", 20)]
     model = onnx.helper.make_model(graph, opset_imports=imports, ir_version=10)
     assert round(planish.cost(planish.load(model)).macs / 1e9, 3) == 0.301
+
+
+def test_shape_reads_no_values():
+    """The exporter asks weights for their shape, which neither moves nor owns them."""
+    body = "{ s = Shape(w)\n c = Conv(x, w)\n f = Cast<to=1>(s)\n y = ReduceSum(f) }"
+    graph = graph_of(
+        f"g (float[1,3,9,9] x) => (float[] y, float[] c) {body}", {"w": zeros(8, 3, 1, 1)}
+    )
+    shape, conv, *_ = planish.cost(graph).nodes
+    assert (shape.parameters, shape.bytes_moved) == (0, 4 * 8)
+    assert conv.parameters == 24
