@@ -132,6 +132,8 @@ def _site(
         weights = (*_pointwise(first.nodes[0], view), *_pointwise(second.nodes[0], view))
         return _Site(root, removed, x, activation, gate, weights, ())
     need(rank == 4, "its linear layers read no image")
+    known = pool.op == "GlobalAveragePool" or view.dtype(x) != np.float64
+    need(known, "ONNX Runtime has no GlobalAveragePool of float64")
     layers = tuple(_matrix(stage, view) for stage in (first, second))
     # Neither Reshape changes the order of elements, so that shapes alone say what they do.
     squeezed, scale = view.shape(first.source), _scale_shape(root, x, view)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
-from ...ir.variables import is_standard
+from ...ir.variables import FUSED_DOMAIN, is_standard
 from ...ir.view import View
 from .activations import ACTIVATION_OPS, Found, find_activation
 
@@ -63,7 +63,8 @@ def _activation_below(tensor: gs.Tensor, view: View) -> Found | None:
     producer = view.producer(tensor)
     if producer is None or producer.op not in ACTIVATION_OPS:
         return None
-    return find_activation(producer, view)
+    known = is_standard(producer) or producer.domain == FUSED_DOMAIN
+    return find_activation(producer, view) if known else None
 
 
 def _linear_below(tensor: gs.Tensor, view: View) -> Stage | None:

@@ -112,7 +112,9 @@ def _through(node: gs.Node, x: Channels, region: Region, view: View) -> Channels
     if _joins(node, view):
         need(view.opset >= 7, "operators broadcast by attribute before opset 7")
         a, b = (region.channels[id(tensor)] for tensor in node.inputs)
-        need(a.width == b.width, f"{node.op} mixes its channels with others")
+        ranks = [view.rank(channels.tensor) for channels in (a, b)]
+        aligned = a.width == b.width and ranks[0] == ranks[1] is not None
+        need(aligned, f"{node.op} mixes its channels with others")
         joined = a.values + b.values if node.op == "Add" else a.values * b.values
         return Channels(result, joined, x.width)
     if node.op in LINEAR_OPS:

@@ -17,7 +17,7 @@ from ...ir.edit import Edit
 from ...ir.infer import TensorType
 from ...ir.view import View
 from ..contract import Rewrite, need
-from .affine import AFFINE_OPS, Affine, Array, Composition, try_affine
+from .affine import AFFINE_OPS, Affine, Array, Composition, is_chained, try_affine
 from .layer import channel_vector, stored
 
 
@@ -37,6 +37,8 @@ class MergeAffine(Rewrite[MergeSite]):
 
     def match(self, node: gs.Node, view: View) -> MergeSite | None:
         """Return the chain and what replaces it."""
+        if not is_chained(node, view):
+            return None
         first = try_affine(node, view)
         if first is None:
             return None
@@ -120,10 +122,13 @@ def _steps(chain: Sequence[Affine], total: Composition, view: View) -> list[tupl
     source = chain[0].source
     normalization = next((affine for affine in chain if affine.is_batchnorm), None)
     if normalization is not None:
-        rank, channels = view.rank(source), len(normalization.scale)
+        shape, channels = view.shape(source), len(normalization.scale)
+        rank = None if shape is None else len(shape)
         scale = channel_vector(total.scale, rank, 1, channels)
         shift = channel_vector(total.shift, rank, 1, channels)
-        if scale is not None and shift is not None:
+        # A constant before it may have spread the one channel of the source to all of them.
+        alike = chain[0] is normalization or (shape is not None and shape[1:2] == (channels,))
+        if alike and scale is not None and shift is not None:
             zeros, ones = np.zeros(channels), np.ones(channels)
             return [("BatchNormalization", scale, shift, zeros, ones)]
     shape = total.shift.shape  # that of all constants together

@@ -50,7 +50,7 @@ def read_padding(node: gs.Node, view: View) -> Padding:
         pads = [int(p) for p in node.attrs.get("pads") or node.attrs.get("paddings") or ()]
         return _split(node, pads, float(node.attrs.get("value", 0.0)))
     values = need(view.constant(node.inputs[1]), "its pads are not constant")
-    pads = [int(p) for p in values]
+    pads = [int(p) for p in values.reshape(-1)]
     fill = 0.0
     if len(node.inputs) > 2 and not node.inputs[2].is_empty():
         constant = need(view.constant(node.inputs[2]), "its value is not constant")

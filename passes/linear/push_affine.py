@@ -107,10 +107,16 @@ def _fits(affine: Affine, rank: int, axis: int, channels: int, view: View) -> bo
     """Say whether `affine` maps channel by channel, and does not broadcast one channel to many."""
     if affine.on_channels(rank, axis, channels) is None:
         return False
-    if affine.is_batchnorm or affine.scale.size == affine.shift.size == 1:
+    if affine.is_batchnorm:
         return True
     shape = view.shape(affine.source)
-    return shape is not None and len(shape) == rank and shape[axis] == channels
+    # A constant of fewer axes than the result leaves the source all of them.
+    keeps_rank = max(affine.scale.ndim, affine.shift.ndim) < rank
+    if affine.scale.size == affine.shift.size == 1 and keeps_rank:
+        return True
+    if shape is None or len(shape) != rank:
+        return False
+    return shape[axis] == channels or affine.scale.size == affine.shift.size == 1
 
 
 def _folds_up(chain: Sequence[Affine], view: View) -> bool:

@@ -115,6 +115,10 @@ def _clamp(
         return Operator("Max", (x, value(low)), nodes)
     if low == -_INFINITY:
         return Operator("Min", (x, value(high)), nodes)
+    need(
+        view.opset >= 12 or dtypes.bits(dtype) <= 32,
+        "ONNX Runtime has Clip of float64 from opset 12 on",
+    )
     largest = float(ml_dtypes.finfo(dtype).max)
     given = {"min": low if low > -largest else None, "max": high if high < largest else None}
     if view.opset < 11:

@@ -162,6 +162,15 @@ def producer_of(tensor: gs.Tensor, view: View, *ops: str) -> gs.Node | None:
     return node if node is not None and node.op in ops and is_standard(node) else None
 
 
+def need_kernel(op: str, x: gs.Tensor, view: View) -> None:
+    """Decline `op` of a float64 `x`, of which ONNX Runtime's CPU has no kernel."""
+    dtype = view.dtype(x)
+    need(
+        dtype is not None and dtypes.bits(dtype) <= 32,
+        f"ONNX Runtime has no {op} of float64",
+    )
+
+
 def need_private(inner: Iterable[gs.Node], root: gs.Node, view: View) -> tuple[gs.Node, ...]:
     """Return `root` and the nodes below it, each once; decline if another node reads these."""
     nodes = {id(root): root} | {id(node): node for node in inner}

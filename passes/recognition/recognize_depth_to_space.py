@@ -61,6 +61,8 @@ class _Shuffle(Recognition):
         block = _block(op, mode, sizes, source, result)  # so that the batch is what it was
         if block is None:
             return None
+        dtype = view.dtype(first.inputs[0])
+        need(dtype is not None and dtype.kind == "f", f"ONNX Runtime has {op} of floats alone")
         if op == "DepthToSpace":
             need(
                 mode == "DCR" or view.opset >= 11, "DepthToSpace has its CRD mode from opset 11 on"

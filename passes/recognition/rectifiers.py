@@ -13,7 +13,7 @@ import onnx_graphsurgeon as gs
 from ...ir.view import View
 from ..contract import need
 from .clamps import read_clamp
-from .expressions import Polynomial, need_private, polynomial, producer_of
+from .expressions import Polynomial, need_kernel, need_private, polynomial, producer_of
 from .replacement import Operator, Recognition
 
 
@@ -32,6 +32,7 @@ class RecognizeLeakyMaximum(Recognition):
             product = polynomial(scaled, view, stop=x)
             slope = product.coefficient(x)
             if product.is_near((slope, x), tolerance=0.0) and 0 < slope <= 1:
+                need_kernel("LeakyRelu", x, view)
                 nodes = need_private(product.nodes, node, view)
                 return Operator("LeakyRelu", (x,), nodes, {"alpha": slope})
         return None
@@ -66,6 +67,7 @@ class RecognizeRectifiedSum(Recognition):
             sign, inner = below
             found = _slope(total, part, positive.outputs[0], x, sign, view)
             if found is not None:
+                need_kernel("LeakyRelu" if isinstance(found, float) else "PRelu", x, view)
                 nodes = need_private((*total.nodes, positive, *inner), node, view)
                 if isinstance(found, float):
                     return Operator("LeakyRelu", (x,), nodes, {"alpha": found})

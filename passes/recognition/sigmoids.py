@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
-from ...ir import dtypes
 from ...ir.view import View
 from ..contract import need
 from .clamps import read_clamp
@@ -19,6 +18,7 @@ from .expressions import (
     affine,
     affine_steps,
     is_near,
+    need_kernel,
     need_private,
     polynomial,
     producer_of,
@@ -50,13 +50,9 @@ class RecognizeHardSigmoid(Recognition):
         x = inner.source
         if not inner.shift:
             return None
-        dtype = view.dtype(x)
-        if not is_near(outer.scale * clamp.high, 1, tolerance_of(dtype)):
+        if not is_near(outer.scale * clamp.high, 1, tolerance_of(view.dtype(x))):
             return None
-        need(
-            dtype is not None and dtypes.bits(dtype) <= 32,
-            "ONNX Runtime has no HardSigmoid of float64",
-        )
+        need_kernel("HardSigmoid", x, view)
         nodes = need_private((*outer.nodes, clip, *inner.nodes), node, view)
         attrs = {"alpha": inner.scale * outer.scale, "beta": inner.shift * outer.scale}
         return Operator("HardSigmoid", (x,), nodes, attrs)
@@ -100,11 +96,7 @@ class RecognizeSoftsign(Recognition):
             if absolute is not None and absolute.inputs[0] is x:
                 if not total.is_near((1,), (1, size), tolerance=0.0):
                     return None
-                dtype = view.dtype(x)
-                need(
-                    dtype is not None and dtypes.bits(dtype) <= 32,
-                    "ONNX Runtime has no Softsign of float64",
-                )
+                need_kernel("Softsign", x, view)
                 nodes = need_private((*total.nodes, absolute), node, view)
                 return Operator("Softsign", (x,), nodes)
         return None

@@ -63,7 +63,8 @@ class _Align(Rewrite[tuple[_Part, ...]]):
 
     def match(self, node: gs.Node, view: View) -> tuple[_Part, ...] | None:
         channels = node.attrs.get("group", 1)
-        if channels < self.fewest or channels % self.multiple == 0:
+        more = -channels % self.multiple
+        if channels < self.fewest or not 0 < more <= channels:
             return None
         role = role_of(node, view)
         if role is None or role.is_linear or view.dtype(node.inputs[0]) != np.float32:
@@ -74,7 +75,6 @@ class _Align(Rewrite[tuple[_Part, ...]]):
             before.append(_before(before[-1], view))
         while not _is_end(after[-1], view):
             after.append(_after(after[-1], view))
-        more = -channels % self.multiple
         inner = (*before[::-1], node, *after[:-1])
         made = [_Part(n, _widened(n, more, view), _wider(n, more, view)) for n in inner]
         end = role_of(after[-1], view)

@@ -340,3 +340,19 @@ def test_verification_kills_mutants(monkeypatch, mutant, verify, tmp_path):
         planish.Pipeline.parse("fold-batchnorm").run(
             planish.load(conv_batchnorm()), verify=verify, reproducer=tmp_path
         )
+
+
+@pytest.mark.parametrize("opset", [7, 9, 13])
+def test_five_outputs_before_opset_14_are_training(opset):
+    given_model = model_of(
+        f"""<ir_version: 8, opset_import: ["" : {opset}]>
+        g (float[2, 4, 6, 6] x) => (float[2, 3, 6, 6] y) {{
+            a = Conv(x, w)
+            y, m1, v1, m2, v2 = BatchNormalization(a, s, h, m, v)
+        }}""",
+        {"w": normal(3, 4, 1, 1), **statistics(3)},
+    )
+    result = run_pass(planish.load(given_model), "exact")
+    assert ops(result.graph) == ["Conv", "BatchNormalization"]
+    assert "more outputs than one put it in training mode" in reasons(result)
+    assert_same_function(given_model, result.graph, {"x": normal(2, 4, 6, 6)}, 0)

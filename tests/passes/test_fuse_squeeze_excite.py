@@ -252,3 +252,47 @@ def test_from_pytorch(pooled):
     feeds = {graph.inputs[0].name: x.numpy()}
     (found,) = planish.lower(result.graph)(feeds).values()
     np.testing.assert_allclose(found, module(x).detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("foreign", ["Relu", "Sigmoid"])
+def test_activations_of_other_domains_are_no_candidates(foreign):
+    text = """<ir_version: 9, opset_import: ["" : 17, "my.domain" : 1]>
+        g (float[N, 4, 5, 5] x) => (float[N, 4, 5, 5] y) {
+            p = GlobalAveragePool(x)
+            a = Conv(p, w1)
+            b = Relu(a)
+            c = Conv(b, w2)
+            d = Sigmoid(c)
+            y = Mul(x, d)
+        }""".replace(f"= {foreign}(", f"= my.domain.{foreign}(")
+    text += f"""
+        <domain: "my.domain", opset_import: ["" : 17]> {foreign} (X) => (Y) {{ Y = Neg(X) }}"""
+    given_model = model_of(text, {"w1": normal(2, 4, 1, 1), "w2": normal(4, 2, 1, 1)})
+    result = run_pass(planish.load(given_model), "fuse-squeeze-excite")
+    assert result.edits == 0
+    assert_same_function(given_model, result.graph, {"x": normal(2, 4, 5, 5)}, 0)
+
+
+def test_a_mean_of_float64_stays():
+    given_model = model_of(
+        """<ir_version: 9, opset_import: ["" : 17]>
+        g (double[2, 4, 5, 5] x) => (double[2, 4, 5, 5] y) {
+            p = ReduceMean <axes = [2, 3], keepdims = 0> (x)
+            a = Gemm(p, w1, b1)
+            b = Relu(a)
+            c = Gemm(b, w2, b2)
+            d = Sigmoid(c)
+            s = Reshape(d, shape)
+            y = Mul(x, s)
+        }""",
+        {
+            "w1": normal(4, 2).astype(np.float64),
+            "b1": normal(2).astype(np.float64),
+            "w2": normal(2, 4).astype(np.float64),
+            "b2": normal(4).astype(np.float64),
+            "shape": np.array([2, 4, 1, 1]),
+        },
+    )
+    result = run_pass(planish.load(given_model), "fuse-squeeze-excite")
+    assert result.edits == 0
+    assert reasons(result) == {"ONNX Runtime has no GlobalAveragePool of float64"}

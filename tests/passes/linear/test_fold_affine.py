@@ -380,3 +380,16 @@ def test_long_chains_take_linear_time():
 @settings(_SETTINGS, max_examples=40)
 def test_random_networks(pipeline, case):
     _check(case, pipeline)
+
+
+def test_a_normalization_of_a_channel_spread_to_many_stays():
+    given_model = model_of(
+        """g (float[N, 1, 4, 4] x) => (float[N, 3, 4, 4] y) {
+            a = Mul(x, c)
+            y = BatchNormalization(a, s, s, s, v)
+        }""",
+        {"c": normal(1, 3, 1, 1), "s": normal(3), "v": np.array([0.5, 1, 2], np.float32)},
+    )
+    result = run_pass(planish.load(given_model), "fold-affine")
+    assert ops(result.graph) == ["Mul", "BatchNormalization"]
+    assert_same_function(given_model, result.graph, {"x": normal(2, 1, 4, 4)}, 0)

@@ -439,3 +439,18 @@ def _view(graph):
 @settings(_SETTINGS, max_examples=60)
 def test_random_networks(case):
     _check(case, PASS)
+
+
+def test_a_constant_of_one_value_that_adds_an_axis_stays():
+    given_model = model_of(
+        """g (float[4] x) => (float[1, 2] y) {
+            a = MatMul(x, w)
+            b = Add(a, c)
+            d = Mul(b, k)
+            y = MatMul(d, v)
+        }""",
+        {"w": normal(4, 5), "c": normal(1, 1), "k": normal(5), "v": normal(5, 2)},
+    )
+    result = run_pass(planish.load(given_model), PASS)
+    assert ops(result.graph) == ["MatMul", "Add", "MatMul"]
+    assert_same_function(given_model, result.graph, {"x": normal(4)})

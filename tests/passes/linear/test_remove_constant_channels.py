@@ -288,3 +288,20 @@ def test_inside_a_branch():
 def test_keeps_the_function(case):
     result = _check(case, PASS)
     assert cost(result.graph).macs <= cost(planish.load(case.model)).macs
+
+
+def test_a_sum_that_spreads_channels_over_positions_stays():
+    weight = normal(4, 2, 1, 1, zero=[3])
+    given_model = model_of(
+        """g (float[1, 2, 4, 4] x) => (float[1, 2, 1, 4] y) {
+            a = Conv(x, w, b)
+            pooled = GlobalAveragePool(a)
+            flat = Flatten(pooled)
+            sum = Add(pooled, flat)
+            y = Conv(sum, v)
+        }""",
+        {"w": weight, "b": normal(4), "v": normal(2, 4, 1, 1)},
+    )
+    result = run_pass(planish.load(given_model), "remove-constant-channels")
+    assert result.edits == 0
+    assert "Add mixes its channels with others" in reasons(result)

@@ -334,3 +334,27 @@ def test_onnx_runtime_fuses_the_functions(name, kernels, tmp_path):
 @settings(_SETTINGS, max_examples=40)
 def test_random_networks(case):
     _check(case, PASS)
+
+
+@pytest.mark.parametrize("opset", [11, 12, 17, 20])
+@pytest.mark.parametrize(
+    ("body", "slope"),
+    [
+        ("a = Mul(x, c) y = Max(x, a)", 0.1),
+        ("p = Relu(x) n = Neg(x) q = Relu(n) r = Mul(q, c) y = Sub(p, r)", 0.3),
+        ("p = Relu(x) n = Neg(x) q = Relu(n) r = Mul(q, c) y = Sub(p, r)", [0.1, 0.2, 0.3, 0.4]),
+        ("p = Max(x, c) y = Min(p, d)", -0.5),
+    ],
+)
+def test_float64_runs_as_before(opset, body, slope):
+    given_model = model_of(
+        f"""<ir_version: 8, opset_import: ["" : {opset}]>
+        g (double[N, 4] x) => (double[N, 4] y) {{ {body} }}""",
+        {"c": np.array(slope), "d": np.array(0.5)},
+    )
+    result = run_pass(planish.load(given_model), PASS)
+    clips = "d)" in body and opset >= 12
+    assert (ops(result.graph) == ["Clip"]) is clips
+    assert clips or any("float64" in reason for reason in reasons(result))
+    x = np.linspace(-1, 1, 12).reshape(3, 4)
+    assert_same_function(given_model, result.graph, {"x": x}, 1e-7)

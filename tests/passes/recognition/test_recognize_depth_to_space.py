@@ -108,3 +108,18 @@ def test_a_value_between_that_is_read_elsewhere_stays():
 @settings(_SETTINGS, max_examples=40)
 def test_random_networks(case):
     _check(case, PASS)
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64", "bool"])
+def test_no_runtime_has_it_of_integers(kind):
+    given_model = model_of(
+        f"""g ({kind}[N, 4, 2, 2] x) => ({kind}[N, 1, 4, 4] y) {{
+            a = Reshape(x, s)
+            b = Transpose <perm = [0, 1, 4, 2, 5, 3]> (a)
+            y = Reshape(b, t)
+        }}""",
+        {"s": np.array([-1, 1, 2, 2, 2, 2]), "t": np.array([-1, 1, 4, 4])},
+    )
+    result = run_pass(planish.load(given_model), "recognize-depth-to-space")
+    assert result.edits == 0
+    assert reasons(result) == {"ONNX Runtime has DepthToSpace of floats alone"}

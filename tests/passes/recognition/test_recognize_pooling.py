@@ -145,3 +145,15 @@ def test_the_indices_of_a_window_are_asked_for():
 @settings(_SETTINGS, max_examples=40)
 def test_random_networks(case):
     _check(case, PASS)
+
+
+@pytest.mark.parametrize("body", ["ReduceMean<axes = [2, 3]>", "MaxPool<kernel_shape = [4, 5]>"])
+def test_float64_stays(body):
+    given_model = model_of(
+        f"""<ir_version: 8, opset_import: ["" : 17]>
+        g (double[N, 3, 4, 5] x) => (double[N, 3, 1, 1] y) {{ y = {body}(x) }}"""
+    )
+    result = run_pass(planish.load(given_model), "recognize-pooling")
+    assert result.edits == 0
+    x = np.linspace(-1, 1, 120).reshape(2, 3, 4, 5)
+    assert_same_function(given_model, result.graph, {"x": x}, 0)

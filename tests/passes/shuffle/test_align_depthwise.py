@@ -121,3 +121,13 @@ def test_no_pass_takes_the_twins_out_again():
 @settings(deadline=None, derandomize=True, max_examples=40, suppress_health_check=list(HealthCheck))
 def test_keeps_the_function_of_random_networks(case):
     _check(case, f"fold-constants,{PASS}{{fewest=3}}")
+
+
+def test_more_twins_than_channels_are_none():
+    body = "a = Conv(x, w1) d = Conv <group = 30> (a, wd) y = Conv(d, w2)"
+    given_model = model_of(
+        f"g (float[N, 3, 7, 7] x) => (float[] y) {{ {body} }}",
+        {"w1": normal(30, 3, 1, 1), "wd": normal(30, 1, 3, 3), "w2": normal(5, 30, 1, 1)},
+    )
+    result = run_pass(planish.load(given_model), "align-depthwise{multiple=64}")
+    assert result.edits == 0
