@@ -190,7 +190,9 @@ def _read_batchnorm(node: gs.Node, view: View) -> Affine:
     need(not node.attrs.get("training_mode", 0), "it is in training mode")
     need(view.opset >= 7 or node.attrs.get("is_test", 0) != 0, "it is in training mode")
     need(node.attrs.get("spatial", 1) == 1, "its statistics are per element (spatial=0)")
-    used = [t for t in node.outputs[1:] if view.readers(t) or view.is_output(t)]
+    asked = [t for t in node.outputs[1:] if not t.is_empty()]
+    need(view.opset >= 14 or not asked, "more outputs than one put it in training mode")
+    used = [t for t in asked if view.readers(t) or view.is_output(t)]
     need(not used, "its running statistics are read")
     names = ("scale", "bias", "mean", "var")
     gain, bias, mean, var = (
