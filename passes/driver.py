@@ -29,13 +29,14 @@ def drive(graph: gs.Graph, rewrites: Sequence[Rewrite[Any]], context: Context) -
     for rewrite in rewrites:
         for op in rewrite.ops:
             by_op.setdefault(op, []).append(rewrite)
-    all_scopes = list(scopes(graph))
-    if not any(node.op in by_op for scope in all_scopes for node in scope.nodes):
+    queue: deque[gs.Node] = deque(
+        node for scope in scopes(graph) for node in scope.nodes if node.op in by_op
+    )
+    if not queue:
         return
     edit = context.edit()
     views: dict[int, View] = {}
     declined: list[gs.Node] = []
-    queue: deque[gs.Node] = deque(node for scope in all_scopes for node in scope.nodes)
     queued = {id(node) for node in queue}
     total, done, within_limit = len(queue), 0, True
     while queue and within_limit:
@@ -64,7 +65,7 @@ def drive(graph: gs.Graph, rewrites: Sequence[Rewrite[Any]], context: Context) -
                 context.accept(node)
             break
         for touched in edit.touched:
-            if id(touched) not in queued:
+            if touched.op in by_op and id(touched) not in queued:
                 queue.append(touched)
                 queued.add(id(touched))
         edit.touched.clear()

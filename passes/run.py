@@ -65,6 +65,7 @@ class Run:
         # A copy for the reproducer, good until the next pass that edits.
         self.before: gs.Graph | None = None
         self.types: Types | None = None
+        self.nodes: int | None = None
         self.uses: Uses | None = None
 
     def result(self) -> Result:
@@ -133,7 +134,7 @@ class Run:
             self.before = clone(self.graph)
         before = self.before
         marks = None if _is_counted(item) else fingerprint(self.graph)
-        nodes_before = count_nodes(self.graph)
+        nodes_before = self.nodes = count_nodes(self.graph) if self.nodes is None else self.nodes
         self.tell(index, "run", 0.0)
         started = time.perf_counter()
         try:
@@ -142,6 +143,8 @@ class Run:
                 found = item.run(self.graph, context)
                 self.graph = self.graph if found is None else found
             edits = context.edits
+            if edits or marks is not None:
+                self.nodes = count_nodes(self.graph)
             if marks is not None and not edits:
                 edits = count_changes(marks, fingerprint(self.graph))
             self.types = known if not edits else None
@@ -179,7 +182,7 @@ class Run:
             edits,
             seconds,
             nodes_before,
-            count_nodes(self.graph),
+            self.nodes,
             measured,
             context.declined,
             round_,

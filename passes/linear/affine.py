@@ -135,6 +135,12 @@ def read_affine(node: gs.Node, view: View) -> Affine | None:
     return None
 
 
+def is_chained(node: gs.Node, view: View) -> bool:
+    """Say, from operators alone, whether another affine node may be all that reads `node`."""
+    reader = view.only_reader(node.outputs[0])
+    return reader is not None and reader.op in AFFINE_OPS
+
+
 def try_affine(node: gs.Node | None, view: View) -> Affine | None:
     """Read `node` like `read_affine`, with None where that declines."""
     try:

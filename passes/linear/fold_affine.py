@@ -15,7 +15,7 @@ from ...ir.edit import Edit
 from ...ir.variables import is_standard
 from ...ir.view import View
 from ..contract import Rewrite, RewritePass, need
-from .affine import AFFINE_OPS, Affine, affine_below, read_affine
+from .affine import AFFINE_OPS, Affine, affine_below, is_chained, read_affine
 from .fold_after import AfterSite, fold_after, site_after
 from .layer import LINEAR_OPS, Layer, read_layer
 from .merge_affine import MergeAffine
@@ -44,6 +44,8 @@ class FoldIntoLinear(Rewrite[AfterSite]):
 
     def match(self, node: gs.Node, view: View) -> AfterSite | None:
         """Return the operator and the chain."""
+        if node.op == "BatchNormalization" and not is_chained(node, view):
+            return None  # fold-batchnorm takes it
         linear = linear_before(node, view)
         first = None if linear is None else read_affine(node, view)
         if linear is None or first is None or view.producer(first.source) is not linear:

@@ -18,7 +18,10 @@ import onnx_graphsurgeon as gs
 
 from ...ir.edit import Edit
 from ...ir.infer import TensorType
+from ...ir.uses import scopes
+from ...ir.variables import dense_values
 from ...ir.view import View
+from ..context import Context
 from ..contract import DeclinedError, Rewrite, RewritePass, need
 from .affine import ELEMENTWISE_OPS
 from .channel_region import Region, Sink, read_region
@@ -39,6 +42,11 @@ class RemoveConstantChannels(RewritePass):
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the one rewrite of this pass."""
         return (_Remove(),)
+
+    def run(self, graph: gs.Graph, context: Context) -> None:
+        """Look for regions of channels only where some layer has a row or column of zeros."""
+        if any(_has_silent_channels(node) for scope in scopes(graph) for node in scope.nodes):
+            super().run(graph, context)
 
 
 @dataclass(frozen=True)
@@ -110,12 +118,30 @@ class _Remove(Rewrite[_Site]):
             edit.node(node.op, inputs, [new[id(node.outputs[0])]], attrs, at=node)
 
 
+def _has_silent_channels(node: gs.Node) -> bool:
+    constant = node.op in LINEAR_OPS and len(node.inputs) > 1
+    weight = dense_values(node.inputs[1]) if constant else None
+    if weight is None or weight.ndim < 2:
+        return False
+    return any(bool(_silent(weight, axis).any()) for axis in (0, 1))
+
+
+def _silent(weight: Array, axis: int) -> Array:
+    """Say of each index along `axis` whether all weights there are zero."""
+    others = tuple(a for a in range(weight.ndim) if a != axis)
+    if weight.size:
+        # One weight of each tells for almost every network, without reading the rest.
+        first = weight[tuple(slice(None) if a == axis else 0 for a in range(weight.ndim))] == 0
+        if not first.any():
+            return np.asarray(first)
+    return np.asarray(~weight.any(axis=others))
+
+
 def _constants(layer: Layer) -> Array:
     """Return the value [M] of each output that has no weights but zeros, and NaN for the others."""
     transposed = layer.op == "Gemm" and bool(layer.node.attrs.get("transB", 0))
     axis = 0 if layer.op == "Conv" or transposed else 1
-    others = tuple(a for a in range(layer.weight.ndim) if a != axis)
-    silent = ~layer.weight.any(axis=others)
+    silent = _silent(layer.weight, axis)
     if layer.op == "ConvTranspose":
         silent = np.resize(silent, layer.outputs) & (layer.group == 1)
     bias = np.zeros(layer.outputs) if layer.bias is None else layer.bias.astype(np.float64)
