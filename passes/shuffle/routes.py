@@ -55,11 +55,11 @@ class Route:
 
 
 def channels_of(tensor: gs.Tensor, view: View) -> int | None:
-    """Return the number of channels of a tensor [N, C, spatial...], or None."""
+    """Return the number of channels of a tensor [N, C, spatial...]; None if unknown or zero."""
     shape = view.shape(tensor)
     if shape is None or len(shape) < 3 or not isinstance(shape[1], int):
         return None
-    return shape[1]
+    return shape[1] or None
 
 
 def read_route(node: gs.Node, view: View, sizes: ShapeArithmetic) -> Route | None:

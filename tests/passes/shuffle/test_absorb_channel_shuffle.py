@@ -353,3 +353,27 @@ def test_half_precision():
 @settings(deadline=None, derandomize=True, max_examples=40, suppress_health_check=list(HealthCheck))
 def test_keeps_the_function_of_random_networks(case):
     _check(case, f"fold-constants,{PASS}")
+
+
+def test_a_tensor_without_channels_is_no_obstacle():
+    given_model = model_of(
+        """g (float[2, 4, 6, 6] x) => (float[2, 4, 6, 6] y, float[2, 0, 6, 6] z) {
+            a = Conv(x, w)
+            b = Reshape(a, apart)
+            c = Transpose <perm = [0, 2, 1, 3, 4]> (b)
+            d = Reshape(c, together)
+            y = Conv(d, w)
+            none = Slice(d, last, last, axis)
+            z = Relu(none)
+        }""",
+        {
+            "w": np.random.default_rng(0).standard_normal((4, 4, 1, 1)).astype(np.float32),
+            "apart": np.array([0, 2, 2, 6, 6]),
+            "together": np.array([0, 4, 6, 6]),
+            "last": np.array([4]),
+            "axis": np.array([1]),
+        },
+    )
+    result = run_pass(planish.load(given_model), "absorb-channel-shuffle")
+    x = np.random.default_rng(1).standard_normal((2, 4, 6, 6)).astype(np.float32)
+    assert_same_function(given_model, result.graph, {"x": x})
