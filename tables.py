@@ -74,7 +74,8 @@ def verification_line(result: Result) -> str:
     if result.verified:
         error = result.error or 0.0
         allowed = f"{result.tolerance:.1e} allowed"
-        return f"verified: largest error {error:.1e} of the output's range, {allowed}"
+        remark = f"; {result.note}" if result.note else ""
+        return f"verified: largest error {error:.1e} of the output's range, {allowed}{remark}"
     return f"NOT verified: {result.note}" if result.note else "not verified (--verify off)"
 
 

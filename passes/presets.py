@@ -35,7 +35,7 @@ _RECOGNITION = (
 
 # Pads go in before maps are pushed past them. Up into the operator before costs nothing, so it is
 # tried before down into the next. An identity branch keeps its normalization until the branches
-# have been merged.
+# have been merged; what nothing took in is lowered last, and the parts may go in after all.
 _LINEAR = (
     "fold-pad",
     "fold-affine",
@@ -48,6 +48,7 @@ _LINEAR = (
     "remove-constant-channels",
     "absorb-channel-shuffle",
     "merge-sibling-convolutions",
+    "lower-batchnorm",
 )
 
 # Once, at the end: what changes operators for the runtime's sake alone, and fused operators, which
@@ -55,7 +56,6 @@ _LINEAR = (
 # made.
 _FUSION = (
     "align-depthwise",
-    "lower-batchnorm",
     "fuse-squeeze-excite",
     "fuse-matmul-bias",
     "fuse-conv-activation",

@@ -47,7 +47,7 @@ class Result:
 
     `verified` is True where verification ran and held. Where it was asked for and could not run
     (no kernel in the reference runtime, inputs that cannot be drawn), it is False and `note` says
-    why.
+    why; where it is True, a `note` says that the inputs told little.
     """
 
     graph: gs.Graph

@@ -86,7 +86,7 @@ class Run:
             self.graph,
             tuple(self.records),
             verified,
-            "" if self.verifier is None else self.verifier.note,
+            "" if self.verifier is None else self.verifier.remark,
             self.verifier.tolerance if verified and self.verifier is not None else None,
             tuple(self.dumped),
         )

@@ -22,6 +22,8 @@ from .rounding import measure_rounding
 FLOAT_TOLERANCE = 1e-5
 HALF_TOLERANCE = 1e-3
 # A network that amplifies its own rounding is granted this many times what rounding alone does.
+# Beyond this part of the range, a tolerance lets mistakes through.
+_TELLING = 1e-2
 _ROUNDING_FACTOR = 10.0
 _MOST_FEEDS = 8
 
@@ -65,6 +67,16 @@ class Verifier:
     def active(self) -> bool:
         """Whether there is something to compare with."""
         return not self.note
+
+    @property
+    def remark(self) -> str:
+        """Why nothing was checked, or why the check says little; empty where it says enough."""
+        if self.active and self.tolerance > _TELLING:
+            return (
+                f"rounding alone moves the outputs by {self._rounding or 0:.1g} of their range for "
+                "these inputs, so this says little; give feeds with real samples"
+            )
+        return self.note
 
     @property
     def tolerance(self) -> float:

@@ -17,6 +17,7 @@ from planish import Pass, Pipeline, register_pass
 from planish.cli import main
 from planish.ir.errors import PassError, VerificationError
 from planish.passes import registry
+from planish.passes.verify import Verifier
 
 from tests.helpers import conv_batchnorm, graph_of, model_of, ops
 
@@ -279,3 +280,20 @@ def test_reproducer_joins_feeds_that_fit(tmp_path, shapes, joined):
     write_reproducer(tmp_path, planish.load(model_of(SOFTMAX)), "exact", feeds)
     with np.load(tmp_path / "feeds.npz") as found:
         assert found["x"].shape == joined
+
+
+def test_a_tolerance_that_lets_mistakes_through_is_remarked():
+    """1e8 - 1e8 + x: of what is left, rounding is the larger part."""
+    weights = {"big": np.array([1e8], np.float32)}
+    text = """g (float[4, 16] x) => (float[4, 16] y) {
+        a = Add(x, big) i = Identity(a) b = Sub(i, big) y = Add(b, x) }"""
+
+    def run(pipeline):
+        return planish.Pipeline.parse(pipeline).run(graph_of(text, weights))
+
+    result = run("eliminate-identities")
+    assert result.verified
+    assert not result.note  # equal outputs need no yardstick
+    verifier = Verifier(graph_of(text, weights), None, seed=0)
+    verifier._rounding = 0.5
+    assert "give feeds with real samples" in verifier.remark
