@@ -15,7 +15,6 @@ from .cleanup.fold_constants import FoldConstants
 from .cleanup.inline_constant_branches import InlineConstantBranches
 from .cleanup.unroll_loops import UnrollLoops
 from .contract import Pass
-from .fusion.fold_batchnorm import FoldBatchnorm
 from .fusion.fuse_conv_activation import FuseConvActivation
 from .fusion.fuse_conv_pool import FuseConvPool
 from .fusion.fuse_matmul_bias import FuseMatmulBias
@@ -24,6 +23,7 @@ from .layout.eliminate_transposes import EliminateTransposes
 from .layout.simplify_reshapes import SimplifyReshapes
 from .linear.compose_linear import ComposeLinear
 from .linear.fold_affine import FoldAffine
+from .linear.fold_batchnorm import FoldBatchnorm
 from .linear.fold_pad import FoldPad
 from .linear.lower_batchnorm import LowerBatchnorm
 from .linear.merge_parallel_convolutions import MergeParallelConvolutions

@@ -25,7 +25,7 @@ from ...ir.edit import Edit
 from ...ir.variables import is_standard
 from ...ir.view import View
 from ..contract import Rewrite, RewritePass, need
-from .value_range import limits
+from ..value_range import limits
 
 _OPTIONAL = onnx.defs.OpSchema.FormalParameterOption.Optional
 

@@ -13,8 +13,8 @@ import onnx_graphsurgeon as gs
 from ...ir import dtypes
 from ...ir.variables import is_standard
 from ...ir.view import View
+from ..value_range import clip_bounds, is_nonnegative, value_range
 from .identity_movement import Rule, keeps_shape
-from .value_range import clip_bounds, value_range
 
 # The operand that changes nothing, and whether it may come first.
 _NEUTRAL = {
@@ -92,7 +92,7 @@ def _clip(node: gs.Node, view: View) -> bool:
 
 
 def _not_negative(node: gs.Node, view: View) -> bool:
-    return value_range(node.inputs[0], view)[0] >= 0
+    return is_nonnegative(node.inputs[0], view)
 
 
 def _rounded(node: gs.Node, view: View) -> bool:

@@ -23,8 +23,8 @@ from ...ir.variables import is_standard
 from ...ir.view import View
 from ..contract import Rewrite, RewritePass, need
 from ..fusion.windows import explicit_window
+from ..value_range import is_nonnegative
 from .padding import Padding, read_padding
-from .ranges import is_nonnegative
 
 _ABSORBING = frozenset({"Conv", "AveragePool", "MaxPool", "Pad"})
 

@@ -15,9 +15,9 @@ from ...ir.edit import Edit
 from ...ir.variables import is_standard
 from ...ir.view import View
 from ..contract import Rewrite, RewritePass, need
-from ..linear.affine import read_affine, try_affine
-from ..linear.fold_after import AfterSite, fold_after, site_after
-from ..linear.layer import LINEAR_OPS, read_layer
+from .affine import read_affine, try_affine
+from .fold_after import AfterSite, fold_after, site_after
+from .layer import LINEAR_OPS, read_layer
 
 
 @dataclass(frozen=True)

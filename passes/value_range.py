@@ -9,9 +9,9 @@ import ml_dtypes
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir import dtypes
-from ...ir.variables import is_standard
-from ...ir.view import View
+from ..ir import dtypes
+from ..ir.variables import is_standard
+from ..ir.view import View
 
 Range = tuple[float, float]
 
@@ -44,9 +44,13 @@ _MOVES = frozenset(
         "GlobalMaxPool",
     }
 )
-# A mean lies between the least and the largest element only up to rounding: its sign is sure.
-_MEANS = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
+# A mean lies between the least and the largest element only up to rounding, and Dropout in training
+# scales: their sign is sure.
+_MEANS = frozenset({"AveragePool", "Dropout", "GlobalAveragePool", "ReduceMean"})
+# Of operands that are not negative these give none that is.
+_JOINS = frozenset({"Concat", "Add", "Mul", "Max", "Sum"})
 _FARTHEST = 8
+_MOST_PRODUCERS = 16
 
 
 def clip_bounds(node: gs.Node, view: View) -> Range | None:
@@ -89,6 +93,28 @@ def value_range(tensor: gs.Tensor, view: View) -> Range:
         least, largest = limits(dtype)
         return max(low, least), min(high, largest)
     return low, high
+
+
+def is_nonnegative(tensor: gs.Tensor, view: View) -> bool:
+    """Say whether no element of `tensor` can be negative, as far as a few producers show."""
+    pending, looked_at = [tensor], 0
+    while pending:
+        current = pending.pop()
+        looked_at += 1
+        if looked_at > _MOST_PRODUCERS:
+            return False
+        if value_range(current, view)[0] >= 0:
+            continue
+        node = view.producer(current)
+        if node is None or not is_standard(node) or current is not node.outputs[0]:
+            return False
+        if node.op in _MOVES or node.op in _MEANS:
+            pending.append(node.inputs[0])
+        elif node.op in _JOINS:
+            pending.extend(node.inputs)
+        else:
+            return False
+    return True
 
 
 def _made_range(tensor: gs.Tensor, view: View) -> Range:
