@@ -24,6 +24,7 @@ test-slow: $(STAMP)
 	$(RUN) -m pytest -m "slow or not slow" -n 2 --dist worksteal
 
 bench: $(STAMP)
+	$(RUN) benchmarks/rewrites.py
 	$(RUN) benchmarks/linear.py
 	$(RUN) benchmarks/exporters.py
 
