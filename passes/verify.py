@@ -22,9 +22,9 @@ from .rounding import measure_rounding
 FLOAT_TOLERANCE = 1e-5
 HALF_TOLERANCE = 1e-3
 # A network that amplifies its own rounding is granted this many times what rounding alone does.
+_ROUNDING_FACTOR = 10.0
 # Beyond this part of the range, a tolerance lets mistakes through.
 _TELLING = 1e-2
-_ROUNDING_FACTOR = 10.0
 _MOST_FEEDS = 8
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,23 @@ def model_of(text: str, weights: Mapping[str, Array] | None = None) -> onnx.Mode
     return model
 
 
+def model_using(
+    weights: Mapping[str, Array],
+    body: str,
+    inputs: str,
+    *,
+    opset: int = 18,
+    outputs: str = "",
+) -> onnx.ModelProto:
+    """Return the model of `body` from `inputs` to y and `outputs`, with the `weights` it names."""
+    used = {key: values for key, values in weights.items() if key in re.findall(r"\w+", body)}
+    return model_of(
+        f'<ir_version: 9, opset_import: ["" : {opset}]>\n'
+        f"g ({inputs}) => ({outputs}float[] y) {{ {body} }}",
+        used,
+    )
+
+
 def graph_of(text: str, weights: Mapping[str, Array] | None = None) -> gs.Graph:
     """Return the graph of `model_of(text, weights)`."""
     return planish.load(model_of(text, weights))
@@ -46,6 +64,15 @@ def run_pass(graph: gs.Graph, pipeline: str, **kwargs: Any) -> Result:
     again = planish.Pipeline.parse(pipeline).run(result.graph, verify="off")
     assert again.edits == 0, [r for r in again.records if r.edits]
     return result
+
+
+def assert_left_alone(model: onnx.ModelProto, pipeline: str, reason: str | None) -> None:
+    """Check that `pipeline` makes no edit, and gives `reason` alone, or none where it is empty."""
+    graph = planish.load(model)
+    result = run_pass(graph, pipeline)
+    assert result.edits == 0
+    assert ops(result.graph) == ops(graph)
+    assert reasons(result) == ({reason} if reason else set())
 
 
 def reasons(result: Result) -> set[str]:

@@ -8,7 +8,15 @@ from hypothesis import HealthCheck, given, settings
 
 import planish
 
-from tests.helpers import assert_same_function, model_of, ops, reasons, run_pass
+from tests.helpers import (
+    assert_left_alone,
+    assert_same_function,
+    model_of,
+    model_using,
+    ops,
+    reasons,
+    run_pass,
+)
 from tests.passes.test_properties import _check
 from tests.strategies import networks
 from tests.strategies.channels import STEPS
@@ -43,14 +51,7 @@ WEIGHTS = {
 
 
 def model(body, kind="float[2, 3, 7, 8]", opset=18, extra=""):
-    import re
-
-    used = {k: v for k, v in WEIGHTS.items() if k in re.findall(r"\w+", body)}
-    return model_of(
-        f'<ir_version: 9, opset_import: ["" : {opset}]>\n'
-        f"g ({kind} x{extra}) => (float[] y) {{ {body} }}",
-        used,
-    )
+    return model_using(WEIGHTS, body, f"{kind} x{extra}", opset=opset)
 
 
 def feeds():
@@ -201,11 +202,7 @@ STAYS = {
 
 @pytest.mark.parametrize(("body", "reason"), STAYS.values(), ids=STAYS)
 def test_leaves_alone(body, reason):
-    graph = planish.load(model(body))
-    result = run_pass(graph, PASS)
-    assert result.edits == 0
-    assert ops(result.graph) == ops(graph)
-    assert reasons(result) == ({reason} if reason else set())
+    assert_left_alone(model(body), PASS, reason)
 
 
 @pytest.mark.parametrize(("low", "expected"), [(0.0, ["Clip", "MaxPool"]), (-1.0, None)])

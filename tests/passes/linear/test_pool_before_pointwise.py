@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +9,14 @@ from hypothesis import HealthCheck, given, settings
 import planish
 from planish.ir.cost import cost
 
-from tests.helpers import assert_same_function, model_of, ops, reasons, run_pass
+from tests.helpers import (
+    assert_left_alone,
+    assert_same_function,
+    model_using,
+    ops,
+    reasons,
+    run_pass,
+)
 from tests.passes.test_properties import _check
 from tests.strategies import networks
 from tests.strategies.channels import STEPS
@@ -31,12 +36,7 @@ WEIGHTS = {
 
 
 def model(body, kind="float[2, 6, 8, 6]", opset=18, outputs=""):
-    used = {key: values for key, values in WEIGHTS.items() if key in re.findall(r"\w+", body)}
-    return model_of(
-        f'<ir_version: 9, opset_import: ["" : {opset}]>\n'
-        f"g ({kind} x) => ({outputs}float[] y) {{ {body} }}",
-        used,
-    )
+    return model_using(WEIGHTS, body, f"{kind} x", opset=opset, outputs=outputs)
 
 
 def feeds():
@@ -124,11 +124,7 @@ STAYS = {
 
 @pytest.mark.parametrize(("body", "reason"), STAYS.values(), ids=STAYS)
 def test_leaves_alone(body, reason):
-    graph = planish.load(model(body))
-    result = run_pass(graph, PASS)
-    assert result.edits == 0
-    assert ops(result.graph) == ops(graph)
-    assert reasons(result) == ({reason} if reason else set())
+    assert_left_alone(model(body), PASS, reason)
 
 
 def test_unknown_sizes_stay():
