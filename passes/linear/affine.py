@@ -149,12 +149,6 @@ def try_affine(node: gs.Node | None, view: View) -> Affine | None:
         return None
 
 
-def inference_affine(node: gs.Node, view: View) -> tuple[Array, Array]:
-    """Return (scale, shift), float64 [C], of a BatchNormalization at inference; or decline."""
-    found = _read_batchnorm(node, view)
-    return found.scale, found.shift
-
-
 def batchnorm_affine(
     scale: Array, bias: Array, mean: Array, var: Array, epsilon: float
 ) -> tuple[Array, Array]:

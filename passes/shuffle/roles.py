@@ -29,7 +29,6 @@ _UNARY = frozenset({
     "Sigmoid", "Sign", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu",
 })  # fmt: skip
 _BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "PRelu", "Sum", "Mean"})
-_GROWING = frozenset({"Pad", "ConvTranspose"})
 
 
 @dataclass(frozen=True)
