@@ -1,5 +1,6 @@
 """planish: a compiler-style graph transformation toolkit for convolutional networks."""
 
+from .backends import stopwatch as _stopwatch  # noqa: F401 (lets passes measure latency)
 from .backends.contract import Backend, Compiled
 from .backends.registry import load_compiled, lower, register_backend
 from .ir.compare import Comparison, compare

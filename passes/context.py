@@ -43,6 +43,7 @@ class Context:
     _edits: list[Edit] = field(default_factory=list)
     _declined: dict[int, Decline] = field(default_factory=dict)
     _seen: list[gs.Node] = field(default_factory=list)
+    _remarks: list[str] = field(default_factory=list)
 
     def edit(self) -> Edit:
         """Open a batch of changes to the graph; every change a pass makes goes through one."""
@@ -66,6 +67,15 @@ class Context:
     def accept(self, node: gs.Node) -> None:
         """Forget an earlier reason to decline: `node` was rewritten after all."""
         self._declined.pop(id(node), None)
+
+    def remark(self, text: str) -> None:
+        """Tell the user what the pass found or decided that its edits do not show."""
+        self._remarks.append(text)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the pass told, in order."""
+        return tuple(self._remarks)
 
     @property
     def edits(self) -> int:

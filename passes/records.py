@@ -17,6 +17,7 @@ class PassRecord:
     `seconds`: time in the pass, without verification. `error`: largest difference of any output
     from before the pass (`verify="each"`) or, on the last pass that edited, from the untouched
     graph (`verify="end"`), relative to the output's range; None where nothing was measured.
+    `remarks`: what the pass found or decided that its edits do not show.
     """
 
     name: str
@@ -28,6 +29,7 @@ class PassRecord:
     error: float | None = None
     declined: tuple[Decline, ...] = ()
     round: int = 1
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

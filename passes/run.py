@@ -186,6 +186,7 @@ class Run:
             measured,
             context.declined,
             round_,
+            context.remarks,
         )
 
     def check_interface(self) -> None:

@@ -1,0 +1,1 @@
+"""Integer networks: numbers, calibration, placement and what keeps them accurate."""

@@ -1,0 +1,1 @@
+"""Ranges of activations from feeds: observers, and the run that fills them."""

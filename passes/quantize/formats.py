@@ -1,0 +1,58 @@
+"""The integer formats of quantized tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+_STORED = {
+    (4, True): ml_dtypes.int4,
+    (4, False): ml_dtypes.uint4,
+    (8, True): np.int8,
+    (8, False): np.uint8,
+    (16, True): np.int16,
+    (16, False): np.uint16,
+    (32, True): np.int32,
+}
+
+
+@dataclass(frozen=True)
+class Format:
+    """Integers of `bits` bits, `signed` or not.
+
+    `narrow` leaves out the lowest signed value, so that the range is symmetric: -127 to 127. A
+    width that ONNX cannot store (2, 3, 7 bits) lies in the next wider type, with its own range.
+    """
+
+    bits: int
+    signed: bool
+    narrow: bool = False
+
+    @property
+    def qmin(self) -> int:
+        """Smallest integer of the format."""
+        return -(2 ** (self.bits - 1)) + int(self.narrow) if self.signed else 0
+
+    @property
+    def qmax(self) -> int:
+        """Largest integer of the format."""
+        return 2 ** (self.bits - int(self.signed)) - 1
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The numpy (or ml_dtypes) type that stores it."""
+        width = next(width for width in (4, 8, 16, 32) if self.bits <= width)
+        return np.dtype(_STORED[width, self.signed])
+
+    def __str__(self) -> str:
+        """Return the usual name: `int8`, `uint8`."""
+        return f"{'' if self.signed else 'u'}int{self.bits}"
+
+
+UINT8 = Format(8, signed=False)
+INT8 = Format(8, signed=True)
+# Weights: symmetric, so that the zero point is 0 and products need no correction for it.
+WEIGHT8 = Format(8, signed=True, narrow=True)

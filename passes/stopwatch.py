@@ -1,0 +1,40 @@
+"""Latency, for passes whose choices are made by measuring; backends say how to take it.
+
+Passes stand below backends, so a backend puts its stopwatch in here for the targets it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+
+class Stopwatch(Protocol):
+    """Times graphs side by side on a target."""
+
+    def __call__(
+        self,
+        graphs: Sequence[gs.Graph],
+        feed: Mapping[str, np.ndarray[Any, Any]],
+        target: str,
+        *,
+        seconds: float,
+        seed: int,
+    ) -> list[float]:
+        """Return the median seconds of one run of each graph, from interleaved rounds."""
+
+
+_STOPWATCHES: dict[str, Stopwatch] = {}
+
+
+def register_stopwatch(kind: str, stopwatch: Stopwatch) -> None:
+    """Let `stopwatch` time targets of `kind`, such as `cpu`."""
+    _STOPWATCHES[kind] = stopwatch
+
+
+def find_stopwatch(target: str) -> Stopwatch | None:
+    """Return what times `target` (`cpu`, `cpu{threads=2}`), None where no backend can."""
+    return _STOPWATCHES.get(target.partition("{")[0])
