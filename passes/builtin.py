@@ -19,6 +19,7 @@ from .fusion.fuse_conv_activation import FuseConvActivation
 from .fusion.fuse_conv_pool import FuseConvPool
 from .fusion.fuse_matmul_bias import FuseMatmulBias
 from .fusion.fuse_squeeze_excite import FuseSqueezeExcite
+from .fusion.inline_fused_operators import InlineFusedOperators
 from .layout.eliminate_transposes import EliminateTransposes
 from .layout.simplify_reshapes import SimplifyReshapes
 from .linear.compose_linear import ComposeLinear
@@ -62,6 +63,7 @@ PASSES: tuple[type[Pass], ...] = (
     FuseMatmulBias,
     FuseSqueezeExcite,
     InlineConstantBranches,
+    InlineFusedOperators,
     LowerBatchnorm,
     MergeParallelConvolutions,
     MergeSiblingConvolutions,

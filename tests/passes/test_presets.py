@@ -41,7 +41,7 @@ def test_what_is_lowered_is_looked_at_again(body, outputs, expected):
     assert_same_function(model, result.graph, feeds, tolerance=1e-6)
 
 
-def test_exact_runs_every_exact_pass():
+def test_exact_runs_every_exact_pass_but_the_inverse_of_fusion():
     named = {
         each.name
         for item in planish.Pipeline.parse("exact").passes
@@ -49,7 +49,7 @@ def test_exact_runs_every_exact_pass():
     }
     known = planish.passes.registry.all_passes()
     ours = {n for n, p in known.items() if p.exact and p.__module__.startswith("planish.")}
-    assert named == ours
+    assert named == ours - {"inline-fused-operators"}
 
 
 @pytest.mark.parametrize("name", PRESETS)
