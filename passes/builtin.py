@@ -33,6 +33,7 @@ from .linear.pool_before_pointwise import PoolBeforePointwise
 from .linear.push_affine import PushAffine
 from .linear.remove_constant_channels import RemoveConstantChannels
 from .linear.split_batchnorm import SplitBatchnorm
+from .quantize.quantize import Quantize
 from .recognition.recognize_activations import RecognizeActivations
 from .recognition.recognize_depth_to_space import RecognizeDepthToSpace
 from .recognition.recognize_normalizations import RecognizeNormalizations
@@ -69,6 +70,7 @@ PASSES: tuple[type[Pass], ...] = (
     MergeSiblingConvolutions,
     PoolBeforePointwise,
     PushAffine,
+    Quantize,
     RecognizeActivations,
     RecognizeDepthToSpace,
     RecognizeNormalizations,

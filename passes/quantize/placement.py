@@ -1,0 +1,106 @@
+"""Where integers begin and end: which tensors are quantized, and which share one grid.
+
+A tensor is quantized where an integer operator reads or makes it; behind operators that only move
+data, so is what they move, and all of it shares one grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import onnx_graphsurgeon as gs
+
+from ...ir.variables import is_standard
+from ...ir.view import View
+from .operators import Unit
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The units that run on integers, and the groups of tensors that share a grid.
+
+    `groups` list tensors in graph order; each is quantized, or comes out of a DequantizeLinear that
+    was there before (`view.producer`).
+    """
+
+    units: tuple[Unit, ...]
+    groups: tuple[tuple[gs.Tensor, ...], ...]
+
+    @property
+    def tensors(self) -> list[gs.Tensor]:
+        """All quantized tensors, in graph order of their groups."""
+        return [tensor for group in self.groups for tensor in group]
+
+
+def place(units: Sequence[Unit], view: View) -> Placement:
+    """Return the placement in which `units`, in graph order, run on integers.
+
+    Movements among them do where their result is needed as integers.
+    """
+    needed: dict[int, gs.Tensor] = {}
+    for unit in units:
+        if not unit.is_movement:
+            _need(needed, unit.inputs)
+            if not has_float_result(unit):
+                _need(needed, unit.outputs)
+    moved = []
+    for unit in reversed(units):
+        if unit.is_movement and any(id(tensor) in needed for tensor in unit.outputs):
+            moved.append(unit)
+            _need(needed, (*unit.inputs, *unit.outputs))
+    sets = _Sets(needed.values())
+    for unit in moved:
+        first, *others = (*unit.inputs, *unit.outputs)
+        for other in others:
+            sets.unite(first, other)
+    chosen = {id(unit.node) for unit in moved}
+    kept = tuple(u for u in units if not u.is_movement or id(u.node) in chosen)
+    return Placement(kept, sets.groups(_in_order(kept, needed)))
+
+
+def has_float_result(unit: Unit) -> bool:
+    """Say whether the unit may give floats, which its integer kernel makes from the sums at once."""
+    return unit.node.op in ("Gemm", "MatMul") and unit.bounded is None
+
+
+def is_dequantized(tensor: gs.Tensor, view: View) -> bool:
+    """Say whether `tensor` comes out of a DequantizeLinear already."""
+    producer = view.producer(tensor)
+    return producer is not None and producer.op == "DequantizeLinear" and is_standard(producer)
+
+
+def _need(needed: dict[int, gs.Tensor], tensors: Iterable[gs.Tensor]) -> None:
+    for tensor in tensors:
+        needed.setdefault(id(tensor), tensor)
+
+
+def _in_order(units: Iterable[Unit], needed: dict[int, gs.Tensor]) -> list[gs.Tensor]:
+    found: dict[int, gs.Tensor] = {}
+    for unit in units:
+        for tensor in (*unit.inputs, *unit.outputs):
+            if id(tensor) in needed:
+                found.setdefault(id(tensor), tensor)
+    return list(found.values())
+
+
+class _Sets:
+    """Disjoint sets of tensors (Tarjan 1975, with path halving)."""
+
+    def __init__(self, tensors: Iterable[gs.Tensor]) -> None:
+        self._parent = {id(tensor): id(tensor) for tensor in tensors}
+
+    def find(self, key: int) -> int:
+        parent = self._parent
+        while parent[key] != key:
+            parent[key] = key = parent[parent[key]]
+        return key
+
+    def unite(self, a: gs.Tensor, b: gs.Tensor) -> None:
+        self._parent[self.find(id(a))] = self.find(id(b))
+
+    def groups(self, ordered: Iterable[gs.Tensor]) -> tuple[tuple[gs.Tensor, ...], ...]:
+        found: dict[int, list[gs.Tensor]] = {}
+        for tensor in ordered:
+            found.setdefault(self.find(id(tensor)), []).append(tensor)
+        return tuple(map(tuple, found.values()))
