@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 
 from .build import make_constant, make_node, make_variable
@@ -14,7 +15,7 @@ from .infer import TensorType, Types
 from .metadata import node_metadata, set_node_metadata
 from .order import sort
 from .uses import Uses, scopes
-from .variables import label
+from .variables import STANDARD_DOMAINS, label
 
 # Readers of a result with more of them are not looked at again: that would be quadratic.
 _MOST_TOUCHED = 8
@@ -164,6 +165,22 @@ class Edit:
     def remove_import(self, owner: gs.Graph | gs.Function, domain: str) -> None:
         """Remove the import of an operator domain that no node of `owner` is of."""
         owner.import_domains = [e for e in owner.import_domains if e.domain != domain]
+        self._change(None)
+
+    def raise_opset(self, version: int) -> None:
+        """Declare the standard opset `version` in every scope and local function.
+
+        The IR version is raised where that opset needs it. Nodes must have the form of it already.
+        """
+        for owner in (self.graph, *self.graph.functions):
+            imports = [
+                onnx.helper.make_opsetid(e.domain, version) if e.domain in STANDARD_DOMAINS else e
+                for e in owner.import_domains or [onnx.helper.make_opsetid("", version)]
+            ]
+            for scope in scopes(owner):
+                scope.opset, scope.import_domains = version, list(imports)
+        least = onnx.helper.find_min_ir_version_for(list(self.graph.import_domains), True)
+        self.graph.ir_version = max(self.graph.ir_version or least, least)
         self._change(None)
 
     def commit(self) -> None:

@@ -15,6 +15,7 @@ from .cleanup.fold_constants import FoldConstants
 from .cleanup.inline_constant_branches import InlineConstantBranches
 from .cleanup.unroll_loops import UnrollLoops
 from .contract import Pass
+from .convert_opset import ConvertOpset
 from .fusion.fuse_conv_activation import FuseConvActivation
 from .fusion.fuse_conv_pool import FuseConvPool
 from .fusion.fuse_matmul_bias import FuseMatmulBias
@@ -47,6 +48,7 @@ PASSES: tuple[type[Pass], ...] = (
     DeduplicateConstants,
     EliminateCasts,
     ComposeLinear,
+    ConvertOpset,
     EliminateCommonSubexpressions,
     EliminateDeadCode,
     EliminateIdentities,
