@@ -6,7 +6,8 @@ from .backends.registry import load_compiled, lower, register_backend
 from .ir.compare import Comparison, compare
 from .ir.cost import GraphCost, cost
 from .ir.errors import PlanishError
-from .ir.feeds import load_feeds, random_feeds
+from .ir.feed_files import load_feeds
+from .ir.feeds import random_feeds
 from .ir.load import load
 from .ir.save import save, to_model
 from .ir.trace import trace

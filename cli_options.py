@@ -12,7 +12,8 @@ import onnx_graphsurgeon as gs
 import typer
 
 from .ir.errors import FeedError
-from .ir.feeds import load_feeds, random_feeds
+from .ir.feed_files import load_feeds
+from .ir.feeds import random_feeds
 from .passes.context import Feeds
 
 

@@ -1,9 +1,8 @@
-"""Feeds: an iterable of name -> array, one item a batch, checked before anything runs."""
+"""Feeds: an iterable of name -> array, one item a batch, checked or drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from .errors import FeedError
 
 Feed = dict[str, np.ndarray[Any, Any]]
 
-_IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 _DYNAMIC_BATCH = 2
 
 
@@ -96,105 +94,6 @@ def random_feeds(
         }
         for _ in range(samples)
     ]
-
-
-def load_feeds(
-    path: str | Path,
-    graph: gs.Graph,
-    *,
-    mean: Sequence[float] = (0.0,),
-    std: Sequence[float] = (1.0,),
-) -> Iterator[Feed]:
-    """Read feeds for `graph` from an `.npz` file or a folder of images, batch by batch.
-
-    `.npz`: one array a graph input, first axis = samples. Folder: every image, in name order, as
-    RGB, resized to the input's height and width, scaled to (x / 255 - mean) / std, N C H W. Batches
-    have the graph's batch size, one where it is dynamic. Raises FeedError naming file and shape.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FeedError(f"feeds '{path}' do not exist; give an .npz file or a folder of images")
-    if path.is_dir():
-        return _image_feeds(path, graph, mean, std)
-    return _npz_feeds(path, graph)
-
-
-def _npz_feeds(path: Path, graph: gs.Graph) -> Iterator[Feed]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except Exception as error:  # zipfile, pickle and format errors share no base class
-        raise FeedError(
-            f"feeds '{path}' cannot be read as .npz: {error}; write them with numpy.savez"
-        ) from error
-    counts = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
-    if not arrays or 0 in counts.values() or len(set(counts.values())) > 1:
-        raise FeedError(
-            f"feeds '{path}' need one array an input with the same number of samples along the "
-            f"first axis; found {counts or 'no arrays'}"
-        )
-    total = next(iter(counts.values()))
-    batch = batch_size(graph) or 1
-    if total % batch:
-        raise FeedError(
-            f"feeds '{path}' hold {total} samples, which is no multiple of the graph's batch size "
-            f"{batch}"
-        )
-    feeds = [
-        {name: array[i : i + batch] for name, array in arrays.items()}
-        for i in range(0, total, batch)
-    ]
-    try:
-        check_feeds(feeds[0], graph)
-    except FeedError as error:
-        raise FeedError(f"feeds '{path}': {error}") from error
-    return iter(feeds)
-
-
-def _image_feeds(
-    folder: Path, graph: gs.Graph, mean: Sequence[float], std: Sequence[float]
-) -> Iterator[Feed]:
-    inputs = [t for t in graph.inputs if not isinstance(t, gs.Constant)]
-    shape = inputs[0].shape if len(inputs) == 1 else None
-    if shape is None or len(shape) != 4 or shape[1] != 3 or not dtypes.is_float(inputs[0].dtype):
-        raise FeedError(
-            f"a folder of images fits a graph with one float input of shape [N, 3, H, W]; this one "
-            f"has {[(t.name, t.shape) for t in inputs]}; give an .npz file instead"
-        )
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise FeedError(
-            "reading a folder of images needs Pillow; install it with: pip install planish[images]"
-        ) from error
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES)
-    if not files:
-        raise FeedError(f"folder '{folder}' holds no image ({', '.join(sorted(_IMAGE_SUFFIXES))})")
-    height, width = (size if is_size(size) else 224 for size in shape[2:])
-    tensor = inputs[0]
-    batch = batch_size(graph) or 1
-    if len(files) % batch:
-        raise FeedError(
-            f"folder '{folder}' holds {len(files)} images, which is no multiple of the graph's "
-            f"batch size {batch}"
-        )
-
-    def read(file: Path) -> np.ndarray[Any, Any]:
-        try:
-            with Image.open(file) as image:
-                resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
-        except OSError as error:
-            raise FeedError(f"'{file}' cannot be read as an image: {error}") from error
-        pixels: np.ndarray[Any, Any] = np.asarray(resized, np.float32) / 255
-        scaled: np.ndarray[Any, Any] = (pixels - np.asarray(mean)) / np.asarray(std)
-        return scaled.transpose(2, 0, 1)
-
-    def batches() -> Iterator[Feed]:
-        for first in range(0, len(files), batch):
-            stacked = np.stack([read(file) for file in files[first : first + batch]])
-            yield {tensor.name: stacked.astype(dtypes.numpy_dtype(tensor.dtype))}
-
-    return batches()
 
 
 def batch_size(graph: gs.Graph) -> int | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from ..ir.errors import PassError, VerificationError
+from ..ir.replay import replayable
 from .context import Feeds
 from .pipeline import Pipeline
 from .records import Result
@@ -39,15 +40,25 @@ def bisect(
     `progress` is told the interval that is left. Raises FeedError where the feeds do not fit, and
     PassError where the original graph cannot be run and there is nothing to compare with.
     """
-    kept = None if feeds is None else list(feeds)
-    whole = pipeline.run(graph, kept, verify="off", seed=seed)
+    with replayable(feeds) as kept:
+        return _search(pipeline, graph, kept, seed, progress)
+
+
+def _search(
+    pipeline: Pipeline,
+    graph: gs.Graph,
+    feeds: Feeds | None,
+    seed: int,
+    progress: Callable[[int, int], None],
+) -> Culprit | None:
+    whole = pipeline.run(graph, feeds, verify="off", seed=seed)
     low, high = 0, whole.edits
 
     def broken(limit: int) -> str | None:
         try:
             with tempfile.TemporaryDirectory(prefix="planish-bisect-") as folder:
                 result = pipeline.run(
-                    graph, kept, verify="end", seed=seed, limit=limit, reproducer=folder
+                    graph, feeds, verify="end", seed=seed, limit=limit, reproducer=folder
                 )
         except VerificationError as error:
             return str(error).partition(";")[0]

@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 
 from ..ir.build import paused_gc
 from ..ir.errors import FeedError, PipelineError
+from ..ir.replay import replayable
 from .context import Feeds
 from .contract import Pass
 from .grammar import Item, bind, fail, read_items
@@ -60,24 +61,24 @@ class Pipeline:
     ) -> Result:
         """Run the passes in order over a copy of `graph`, which is left untouched.
 
-        `feeds`: an iterable of name -> array; where None, verification draws inputs from the
-        declared shapes with `seed`. `verify`: compare outputs after each pass that edited, once at
-        the end, or never; exact passes are held to 1e-5 of the output's range (1e-3 with 16-bit
-        floats; for a network whose own rounding is larger, ten times that). `dump`: a folder that
-        gets the graph after each pass that changed it. `reproducer`: the folder a failure's
-        reproducer goes to, a temporary one by default. `limit`: make only that many edits in all.
+        `feeds`: an iterable of name -> array, read anew by every pass that needs them; what can be
+        read only once, such as a generator, is kept in a temporary file while the run lasts. Where
+        None, verification draws inputs from the declared shapes with `seed`. `verify`: compare
+        outputs after each pass that edited, once at the end, or never; exact passes are held to
+        1e-5 of the output's range (1e-3 with 16-bit floats; for a network whose own rounding is
+        larger, ten times that). `dump`: a folder that gets the graph after each pass that changed
+        it. `reproducer`: the folder a failure's reproducer goes to, a temporary one by default.
+        `limit`: make only that many edits in all.
 
         Raises PassError or VerificationError, naming the pass, its position and the worst output;
         FeedError where given feeds do not fit the graph.
         """
         if verify not in ("each", "end", "off"):
             raise PipelineError(f"verify='{verify}' is none of 'each', 'end' and 'off'")
-        if feeds is not None:
-            if isinstance(feeds, Mapping):
-                raise FeedError("feeds are a sequence of dicts, one a batch; write feeds=[...]")
-            feeds = list(feeds)
-        with paused_gc():
-            run = Run(self.passes, graph, feeds, verify, target, seed, progress)
+        if isinstance(feeds, Mapping):
+            raise FeedError("feeds are a sequence of dicts, one a batch; write feeds=[...]")
+        with paused_gc(), replayable(feeds) as data:
+            run = Run(self.passes, graph, data, verify, target, seed, progress)
             run.dump = None if dump is None else Path(dump)
             run.reproducer = None if reproducer is None else Path(reproducer)
             run.limit = limit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -50,7 +51,7 @@ def stream(
     feeds at all.
     """
     tap = Tap(graph, names)
-    total = len(feeds) if isinstance(feeds, Sequence) else None
+    total = operator.length_hint(feeds)  # 0 where it is not known
     index = -1
     for index, feed in enumerate(feeds):
         found = tap(feed)
