@@ -1,0 +1,113 @@
+"""Scale channels between layers so that each makes good use of its grid of integers.
+
+W2 f(W1 x + b1) = (W2 / t) f((t W1) x + t b1)        t > 0 per channel, f positively homogeneous
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ..context import Context
+from ..contract import Pass
+from ..driver import make_view
+from .equalization.apply import rescaled, write
+from .equalization.flow import Flow, read_flow
+from .equalization.groups import Member, Problem, split
+from .equalization.noise import Steps, noise_of
+from .equalization.solve import solve
+from .equalization.statistics import see
+from .feeds import calibration_feeds
+from .formats import Format
+
+
+@dataclass(frozen=True)
+class EqualizeRanges(Pass):
+    """Scale the channels between layers so that quantizing them will add less noise."""
+
+    name: ClassVar[str] = "equalize-ranges"
+    exact: ClassVar[bool] = False
+
+    per_channel: bool = True
+    weight_bits: int = 8
+    activation_bits: int = 8
+    headroom: float = 1.25
+
+    def run(self, graph: gs.Graph, context: Context) -> None:
+        """Measure the channels between the layers of `graph`, choose scales, and move them."""
+        edit = context.edit()
+        flow = read_flow(graph, make_view(graph, edit, context), edit.uses)
+        for node, reason in flow.declined:
+            context.decline(node, reason)
+        if context.feeds is None:
+            for bound in flow.open_bounds():
+                flow.cells.fix(bound.source.cells, "no feeds show whether its bound is reached")
+        _decline_fixed(flow, context)
+        if not any(flow.is_open(reached.source) for reached in flow.layers):
+            return
+        problems = self._problems(graph, flow, context)
+        scales = solve([problem.group for problem in problems], len(flow.cells) + 1)
+        gained = []
+        current = {id(reached.layer.node): reached.layer for reached in flow.layers}
+        for problem in problems:
+            first = problem.layers[-1].reached.layer.node
+            own = scales[problem.cells]
+            if (own == 1).all():
+                context.decline(first, "scaling its input would lower the noise by less than 5 %")
+                continue
+            kept = np.ones(len(scales))
+            kept[problem.cells] = own
+            found = [
+                rescaled(current[id(m.reached.layer.node)], kept[m.before], kept[m.after])
+                for m in problem.layers
+            ]
+            if not all(part.is_finite for part in found):
+                context.decline(first, "the scaled weights are not finite in their type")
+                continue
+            if not edit.begin():
+                break
+            for part in found:
+                current[id(part.layer.node)] = write(edit, part)
+            gained.append(int(np.count_nonzero(own != 1)))
+        edit.commit()
+
+    def _problems(self, graph: gs.Graph, flow: Flow, context: Context) -> list[Problem]:
+        steps = Steps(
+            Format(self.weight_bits, signed=True, narrow=True),
+            Format(self.activation_bits, signed=False),
+            self.per_channel,
+        )
+        measured = [r for r in flow.layers if not self.per_channel or flow.is_open(r.source)]
+        bounds = [b for b in flow.open_bounds() if flow.is_open(b.source)]
+        wanted = [*(r.read for r in measured), *(b.source for b in bounds)]
+        seen = see(graph, wanted, calibration_feeds(graph, context), context.progress)
+        most = np.full(len(flow.cells) + 1, np.inf)
+        roots = flow.cells.roots()
+        for bound in bounds:
+            found = seen[bound.source.tensor.name]
+            largest = bound.largest_scales(found.low, found.high, self.headroom)
+            np.minimum.at(most, roots[bound.source.cells], largest)
+        reached = most == 0
+        free = np.append(~flow.cells.fixed(), False) & ~reached
+        most[reached] = 1
+        outside = np.append(roots, len(roots))
+        members = [
+            Member(
+                r,
+                noise_of(r, seen[r.read.tensor.name], steps) if r in measured else None,
+                outside[r.read.cells],
+                outside[r.result.cells],
+            )
+            for r in flow.layers
+        ]
+        return split(members, free, most, coupled=not self.per_channel)
+
+
+def _decline_fixed(flow: Flow, context: Context) -> None:
+    for reached in flow.layers:
+        if not flow.is_open(reached.result):
+            reason = flow.cells.reason(int(reached.result.cells[0]))
+            context.decline(reached.layer.node, str(reason))
