@@ -6,12 +6,13 @@
     Q   the histogram within the range, spread evenly within each integer's stretch over the bins
         that are not empty there
 
-Clipping sets P and Q apart at the ends, coarse integers everywhere between. Three things differ
-from the procedure that is usually copied. The range need not be symmetric: both ends are searched,
-and what Relu leaves is searched at its upper end with all integers on that side. Exact zeros are
-left out of P and Q: they are exact on every grid, while as part of a bin their mass would pay for
-being spread and ask for ever narrower ranges. And ranges need not end at a whole number of bins an
-integer: each bin goes to the integer its middle rounds to.
+both as parts of all values. Clipping sets P and Q apart at the ends, coarse integers everywhere
+between. Four things differ from the procedure that is usually copied. Q is not scaled up to 1, or a
+range that clips all but one bin would seem perfect. The range need not be symmetric: both ends are
+searched, and what Relu leaves is searched at its upper end with all integers on that side. Exact
+zeros are left out of P and Q: they are exact on every grid, while as part of a bin their mass would
+pay for being spread and ask for ever narrower ranges. And ranges need not end at a whole number of
+bins an integer: each bin goes to the integer its middle rounds to.
 
 Source: Migacz, "8-bit Inference with TensorRT" (GTC 2017).
 """
@@ -33,8 +34,8 @@ def entropy_range(found: Distribution, form: Format, symmetric: bool) -> Range:
     levels = form.qmax - form.qmin
     if levels >= high - low:
         return found.range(low, high)  # an integer would be less than a bin
-    cost = _RelativeEntropy(found, form, symmetric)
-    return found.range(*cheapest_range(cost, low, high, levels / (high - low)))
+    cost, least = _RelativeEntropy(found, form, symmetric), levels / (high - low)
+    return found.range(*cheapest_range(cost, low, high, least, symmetric=symmetric))
 
 
 class _RelativeEntropy:
@@ -57,7 +58,7 @@ class _RelativeEntropy:
         first = np.searchsorted(self._middles, points)
         mass, filled = np.diff(self._count[first], axis=1), np.diff(first, axis=1)
         level = np.log(np.where(filled > 0, mass / np.maximum(filled, 1), 1.0))
-        total, inside = self._count[-1], mass.sum(axis=1)
+        total = self._count[-1]
         # What lies beyond goes where the outermost bins within the range are.
         rows = np.arange(len(lows))
         lower, upper = self._count[first[:, 0]], total - self._count[first[:, -1]]
@@ -65,8 +66,7 @@ class _RelativeEntropy:
         spread += lower * level[rows, np.argmax(filled > 0, axis=1)]
         spread += upper * level[rows, -1 - np.argmax(filled[:, ::-1] > 0, axis=1)]
         cost = self._reference(first[:, 0], first[:, -1] - 1, lower, upper) - spread
-        cost = cost / total + np.log(np.maximum(inside, 1) / total)
-        return np.where(inside > 0, cost, np.inf)
+        return np.where(mass.any(axis=1), cost / total, np.inf)
 
     def _reference(self, first: Array, last: Array, lower: Array, upper: Array) -> Array:
         """Return the sum of P log P over bins `first` to `last`, in counts."""

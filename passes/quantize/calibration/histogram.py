@@ -58,8 +58,9 @@ class Distribution:
         counts[: len(negative)] += negative
         counts[: len(positive)] += positive
         largest = max(-self.minimum, self.maximum)
-        # The smallest magnitude lies in the first bin that counts something.
-        least = 0.0 if not counts.any() else float(np.flatnonzero(counts)[0])
+        # Where values have both signs, the smallest magnitude is known by its bin alone.
+        begin = float(np.flatnonzero(counts)[0]) if counts.any() else 0.0
+        least = max(self.minimum, -self.maximum, begin)
         return Distribution(self.width, 0, counts, self.zeros, least, largest)
 
     def range(self, low: float, high: float) -> Range:

@@ -29,10 +29,11 @@ def mse_range(found: Distribution, form: Format, symmetric: bool) -> Range:
     if form.qmax - form.qmin >= len(found.counts):
         return found.range(low, high)  # the histogram cannot tell what so fine a grid does
     moments = _Moments(found)
-    ends = cheapest_range(
-        lambda lows, highs: moments.squared_error(lows, highs, form, symmetric), low, high, _LEAST
-    )
-    return found.range(*ends)
+
+    def cost(lows: Array, highs: Array) -> Array:
+        return moments.squared_error(lows, highs, form, symmetric)
+
+    return found.range(*cheapest_range(cost, low, high, _LEAST, symmetric=symmetric))
 
 
 class _Moments:

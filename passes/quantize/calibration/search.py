@@ -1,10 +1,10 @@
 """Looking for the range of the lowest cost, from coarse to fine.
 
-The cost over a range's ends is one wide valley with ripples (the grid slides over the values as it
-shrinks), which rules out a search that trusts slopes. Each line is therefore searched as a whole:
-factors 2^(-i/8) of the full range first, then twice the neighbourhood of the best, eight times
-finer each time. With two ends free, the first line shrinks both alike, and then each end is
-searched with the other held, until neither improves.
+The cost over a range's ends is a wide valley with ripples (the grid slides over the values as it
+shrinks), which rules out a search that trusts slopes. With two ends free, a coarse net over both
+comes first. Then each end is searched as a whole line while the other is held: shares 2^(-i/8) of
+the full range, then twice the neighbourhood of the best, eight times finer each time; until neither
+end improves.
 """
 
 from __future__ import annotations
@@ -19,50 +19,65 @@ from .observers import Array
 Cost = Callable[[Array, Array], Array]
 
 _PER_OCTAVE = 8
+_PER_OCTAVE_OF_NET = 2
 _FINER = 8
 _MOST_ROUNDS = 4
 
 
-def cheapest_range(cost: Cost, low: float, high: float, least: float) -> tuple[float, float]:
+def cheapest_range(
+    cost: Cost, low: float, high: float, least: float, *, symmetric: bool = False
+) -> tuple[float, float]:
     """Return the ends within [`low`, `high`], which contains 0, where `cost` is lowest.
 
-    No end is moved below `least` of where it was. Of equal costs the widest range is taken.
+    No end is moved below `least` of where it was; `symmetric` keeps them opposite. Of equal costs
+    the widest range is taken.
     """
-    ends = np.array([low, high])
-    lines = [np.array([1.0, 1.0])]
-    if low < 0 < high:
-        lines += [np.array([0.0, 1.0]), np.array([1.0, 0.0])]
-    factors, lowest = np.ones(2), np.inf
-    for _ in range(_MOST_ROUNDS if len(lines) > 1 else 1):
-        before = lowest
-        for line in lines:
-            factors, lowest = _along(cost, ends, factors, line, least)
-        # Both ends together have no better place once each has been moved alone.
-        lines = lines[-2:]
-        if lowest == before:
-            break
-    return float(factors[0] * low), float(factors[1] * high)
+    search = _Search(cost, np.array([low, high]), min(least, 1.0))
+    if symmetric:
+        search.along(np.array([True, True]))
+    elif low == 0 or high == 0:
+        search.along(np.array([low < 0, high > 0]))
+    else:
+        search.net()
+        for _ in range(_MOST_ROUNDS):
+            before = search.lowest
+            search.along(np.array([False, True]))
+            search.along(np.array([True, False]))
+            if search.lowest == before:
+                break
+    return float(search.best[0] * low), float(search.best[1] * high)
 
 
-def _along(
-    cost: Cost, ends: Array, factors: Array, line: Array, least: float
-) -> tuple[Array, float]:
-    """Return the best factors with those on `line` free and alike, and their cost."""
+class _Search:
+    """The best shares of the two ends so far, and their cost."""
 
-    def place(shares: Array) -> Array:
-        return np.where(line > 0, shares[:, None], factors)
+    def __init__(self, cost: Cost, ends: Array, least: float) -> None:
+        self._cost, self._ends, self._least = cost, ends, least
+        self._octaves = np.log2(1 / least)
+        self.best = np.ones(2)
+        self.lowest = float(cost(ends[:1], ends[1:])[0])
 
-    octaves = max(np.log2(1 / least), 0.0)
-    shares = 2.0 ** -(np.arange(0.0, octaves * _PER_OCTAVE + 1) / _PER_OCTAVE)
-    shares = np.append(shares, factors[line > 0].max())
-    step = 2.0 ** (1 / _PER_OCTAVE) - 1
-    best, lowest = 1.0, np.inf
-    for _ in range(3):
-        shares = np.unique(np.clip(shares, least, 1.0))[::-1]
-        costs = cost(*(place(shares) * ends).T)
+    def net(self) -> None:
+        """Try both ends at shares of every half octave."""
+        shares = self._shares(_PER_OCTAVE_OF_NET)
+        self._try(np.stack(np.meshgrid(shares, shares, indexing="ij"), axis=-1).reshape(-1, 2))
+
+    def along(self, free: Array) -> None:
+        """Try the ends that are `free` at one share for all of them, from coarse to fine."""
+        self._try(np.where(free, self._shares(_PER_OCTAVE)[:, None], self.best))
+        step = 2.0 ** (1 / _PER_OCTAVE) - 1
+        for _ in range(2):
+            near = 1 + step * np.linspace(1, -1, 2 * _FINER + 1)
+            tried = np.clip(self.best * near[:, None], self._least, 1.0)
+            self._try(np.where(free, tried, self.best))
+            step /= _FINER
+
+    def _shares(self, per_octave: int) -> Array:
+        found: Array = 2.0 ** -(np.arange(0.0, self._octaves * per_octave + 1e-9) / per_octave)
+        return found
+
+    def _try(self, shares: Array) -> None:
+        costs = self._cost(*(shares * self._ends).T)
         index = int(np.argmin(costs))
-        if costs[index] < lowest or lowest == np.inf:
-            best, lowest = float(shares[index]), float(costs[index])
-        shares = best * (1 + step * np.linspace(-1, 1, 2 * _FINER + 1))
-        step /= _FINER
-    return place(np.array([best]))[0], lowest
+        if costs[index] < self.lowest:
+            self.best, self.lowest = shares[index], float(costs[index])
