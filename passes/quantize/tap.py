@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir import dtypes
+from ...ir.build import subgraphs_of
 from ...ir.clone import clone
 from ...ir.errors import FeedError
 from ...ir.reference import Reference
@@ -31,12 +33,26 @@ class Tap:
         self._passed = [name for name in names if name in inputs]
         wanted = [made[name] for name in dict.fromkeys(names) if name not in inputs]
         copy.outputs = wanted
+        copy.nodes = _reaching(copy, wanted)
         self._run = Reference(copy, optimized=True, threads=threads) if wanted else None
 
     def __call__(self, feed: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Return the tapped tensors for one feed, by name."""
         found = {} if self._run is None else self._run(feed)
         return found | {name: feed[name] for name in self._passed}
+
+
+def _reaching(graph: gs.Graph, wanted: Sequence[gs.Tensor]) -> list[gs.Node]:
+    """Return the nodes, in order, that `wanted` depend on; all where bodies read from outside."""
+    if any(True for node in graph.nodes for _ in subgraphs_of(node)):
+        return list(graph.nodes)
+    needed = {id(tensor) for tensor in wanted}
+    kept = []
+    for node in reversed(graph.nodes):
+        if any(id(tensor) in needed for tensor in node.outputs):
+            kept.append(node)
+            needed.update(id(tensor) for tensor in node.inputs)
+    return kept[::-1]
 
 
 def stream(
@@ -56,7 +72,7 @@ def stream(
     for index, feed in enumerate(feeds):
         found = tap(feed)
         for name, array in (*feed.items(), *found.items()):
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
+            if dtypes.is_float(array.dtype) and not np.isfinite(array).all():
                 kind = "NaN" if np.isnan(array).any() else "infinity"
                 raise FeedError(
                     f"tensor '{name}' holds {kind} in sample {index}; no scale fits it, leave the "

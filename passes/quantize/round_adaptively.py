@@ -1,0 +1,81 @@
+"""Rounding that looks at what a layer gives, not at each weight: AdaRound's problem, solved in
+moments.
+
+    min over s, Q, c of  E |W x + b - (s Q x^ + c)|^2          Q integers, x^ the rounded network's
+
+Rounding every weight to its nearest integer adds the same error variance whatever the data; but
+inputs are correlated, and errors that cancel over the inputs that occur cost nothing. See
+`rounding/reconstruct` for the method and its sources.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_graphsurgeon as gs
+
+from ...ir.errors import PassError
+from ..context import Context
+from ..contract import Pass
+from ..driver import make_view
+from ..fusion.inline_fused_operators import inline_fused_operators
+from ..linear.kernel import Kernel
+from ..linear.layer import Layer
+from .feeds import calibration_feeds
+from .formats import Format
+from .rounding.layers import layers_to_round
+from .rounding.moments import Moments
+from .rounding.reconstruct import reconstruct
+from .rounding.sequence import has_bias, round_in_sequence
+
+
+@dataclass(frozen=True)
+class RoundAdaptively(Pass):
+    """Round weights to integer grids so that each layer's output stays close to the float one's.
+
+    Weights stay float32 and lie on the grid that `quantize` then keeps; biases take the mean error.
+    `bits`: 2 to 8. `per-channel`: a step for each output channel. `positions`: output positions of
+    a layer that are looked at in each feed. `sequential`: each layer makes up for the errors of
+    those before it. `exclude`: names of nodes to leave in float.
+    """
+
+    name: ClassVar[str] = "round-adaptively"
+    exact: ClassVar[bool] = False
+
+    bits: int = 8
+    per_channel: bool = True
+    positions: int = 256
+    sequential: bool = True
+    exclude: tuple[str, ...] = ()
+
+    def run(self, graph: gs.Graph, context: Context) -> None:
+        """Round the layers of `graph` in order."""
+        inline_fused_operators(graph, context)
+        edit = context.edit()
+        qmax = Format(self.bits, signed=True, narrow=True).qmax
+        layers = layers_to_round(
+            graph, make_view(graph, edit, context), context, qmax, self.exclude
+        )
+        if not layers:
+            return
+
+        def solve(layer: Layer, moments: Moments) -> Kernel:
+            return reconstruct(
+                layer.kernel(),
+                moments,
+                qmax,
+                per_channel=self.per_channel,
+                has_bias=has_bias(layer),
+            ).kernel
+
+        round_in_sequence(
+            graph,
+            layers,
+            calibration_feeds(graph, context),
+            solve,
+            edit,
+            context,
+            positions=self.positions,
+            sequential=self.sequential,
+        )

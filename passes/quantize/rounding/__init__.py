@@ -1,0 +1,1 @@
+"""Rounding the weights of a layer so that its output, not each weight, stays close."""

@@ -1,0 +1,118 @@
+"""The layers of a graph whose weights can be rounded, and the stages in which to do it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.build import subgraphs_of
+from ....ir.uses import scopes
+from ....ir.variables import is_standard
+from ....ir.view import View
+from ...context import Context
+from ...contract import DeclinedError, need
+from ...linear.layer import LINEAR_OPS, Layer, read_with_bias
+from ..grid import lattice_steps
+
+# What the moments of the layers that are looked at in one run may take.
+_MOST_BYTES = 2**29
+
+
+def layers_to_round(
+    graph: gs.Graph, view: View, context: Context, qmax: int, exclude: Sequence[str]
+) -> list[Layer]:
+    """Return the layers of the top level in order, declining those that cannot be rounded."""
+    found = []
+    for scope in scopes(graph):
+        for node in scope.nodes:
+            if node.op not in LINEAR_OPS or not is_standard(node):
+                continue
+            try:
+                need(
+                    scope is graph,
+                    "it stands in the body of an If, Loop or Scan, whose values are not seen",
+                )
+                found.append(_read(node, view, qmax, exclude))
+            except DeclinedError as reason:
+                context.decline(node, str(reason))
+    return found
+
+
+def _read(node: gs.Node, view: View, qmax: int, exclude: Sequence[str]) -> Layer:
+    need(node.name not in exclude, "it is excluded")
+    layer = read_with_bias(node, view)
+    need(
+        layer.weight.dtype == np.float32,
+        f"its weights are {layer.weight.dtype.name}, and the grid is one of float32 values",
+    )
+    need(layer.weight.size > 0, "its weight is empty")
+    need(bool(np.isfinite(layer.weight).all()), "its weights are not finite")
+    need(
+        layer.op != "ConvTranspose" or layer.group == 1,
+        "groups of a ConvTranspose share the steps of their output channels",
+    )
+    need(
+        not isinstance(layer.source, gs.Constant),
+        "its input is a constant, not something a sample changes",
+    )
+    weight = node.inputs[1]
+    need(
+        view.fan_out(weight) == 1,
+        f"its weights are shared with {view.fan_out(weight) - 1} other nodes, and rounding them "
+        "apart would store them twice",
+    )
+    kernel = layer.kernel().weight
+    need(not is_on_grid(kernel.reshape(layer.outputs, -1), qmax), "its weights lie on a grid already")
+    return layer
+
+
+def is_on_grid(rows: np.ndarray, qmax: int) -> bool:  # type: ignore[type-arg]
+    """Say whether each row lies on an integer grid, as one with fewer than two values does."""
+    single = np.count_nonzero(rows, axis=1) < 2
+    return bool((single | ~np.isnan(lattice_steps(rows, qmax))).all())
+
+
+def stages_of(graph: gs.Graph, layers: Sequence[Layer]) -> Iterator[list[Layer]]:
+    """Yield lists of layers none of which reads, however indirectly, what another gives.
+
+    Every layer comes after those whose results reach it.
+    """
+    at = {id(layer.node): layer for layer in layers}
+    ends = {id(layer.result) for layer in layers}
+    depth: dict[int, int] = {}
+    levels: dict[int, list[Layer]] = {}
+    deepest = 0
+    for node in graph.nodes:
+        level = max((depth.get(id(t), 0) for t in node.inputs), default=0)
+        if any(True for _ in subgraphs_of(node)):
+            level = deepest  # its bodies may read anything made before
+        if id(node) in at:
+            levels.setdefault(level, []).append(at[id(node)])
+        for tensor in node.outputs:
+            depth[id(tensor)] = level + (id(tensor) in ends)
+            deepest = max(deepest, depth[id(tensor)])
+    for level in sorted(levels):
+        yield from within_memory(levels[level])
+
+
+def within_memory(layers: Iterable[Layer]) -> Iterator[list[Layer]]:
+    """Yield `layers` in runs whose moments fit into the memory set aside for them."""
+    run: list[Layer] = []
+    size = 0
+    for layer in layers:
+        own = moment_bytes(layer)
+        if run and size + own > _MOST_BYTES:
+            yield run
+            run, size = [], 0
+        run.append(layer)
+        size += own
+    if run:
+        yield run
+
+
+def moment_bytes(layer: Layer) -> int:
+    """Return what the second moments of a layer take in float64."""
+    columns = layer.weight.size // layer.outputs
+    return 8 * columns * (layer.group * columns + layer.outputs)

@@ -1,0 +1,93 @@
+"""Layer after layer: a layer is rounded in view of what the rounded ones before it give.
+
+    for each stage:  y from the float network, x^ from the network rounded so far, sample by sample
+                     weights and bias of the stage's layers from the moments of (x^, y)
+
+The error that reaches a layer from those before is thus part of what it makes up for. Memory holds
+one sample and the moments of one stage, however many samples there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.clone import clone
+from ....ir.edit import Edit
+from ...context import Context, Feeds
+from ...linear.kernel import Kernel
+from ...linear.layer import Layer, write_layer
+from ..tap import stream
+from .layers import stages_of, within_memory
+from .moments import Moments
+from .patches import draw_positions, patches_at, position_shape, results_at
+
+Solve = Callable[[Layer, Moments], Kernel]
+
+
+def round_in_sequence(
+    graph: gs.Graph,
+    layers: Sequence[Layer],
+    feeds: Feeds,
+    solve: Solve,
+    edit: Edit,
+    context: Context,
+    *,
+    positions: int,
+    sequential: bool = True,
+    second: bool = True,
+) -> None:
+    """Replace each of `layers` by what `solve` makes of it and its moments.
+
+    At most `positions` of each layer's output positions are looked at in a feed, drawn with the
+    context's seed. Where not `sequential`, layers see what the float network gives.
+    """
+    original = clone(graph)
+    runs = list(stages_of(graph, layers) if sequential else within_memory(layers))
+    for number, run in enumerate(runs):
+
+        def progress(fraction: float, done: int = number) -> None:
+            context.progress((done + fraction) / len(runs))
+
+        rounded = graph if sequential else original
+        moments = _measure(original, rounded, run, feeds, positions, context.seed, second, progress)
+        for layer, found in zip(run, moments, strict=True):
+            if found.count == 0:
+                context.decline(layer.node, "no sample gives it anything to read")
+                continue
+            kernel = solve(layer, found)
+            if not edit.begin():
+                return
+            write_layer(edit, layer, kernel, like=context.infer().of(layer.node.outputs[0]))
+        edit.commit()
+
+
+def has_bias(layer: Layer) -> bool:
+    """Say whether the operator of `layer` adds a bias or can be given one."""
+    return layer.op != "MatMul" or layer.added is not None
+
+
+def _measure(
+    original: gs.Graph,
+    rounded: gs.Graph,
+    layers: Sequence[Layer],
+    feeds: Feeds,
+    positions: int,
+    seed: int,
+    second: bool,
+    progress: Callable[[float], None],
+) -> list[Moments]:
+    moments = [Moments(centred=has_bias(layer), second=second) for layer in layers]
+    generator = np.random.default_rng(seed)
+    results = stream(original, [layer.result.name for layer in layers], feeds, progress)
+    sources = stream(rounded, [layer.source.name for layer in layers], feeds)
+    for floats, actual in zip(results, sources, strict=True):
+        for layer, found in zip(layers, moments, strict=True):
+            result, source = floats[layer.result.name], actual[layer.source.name]
+            chosen = draw_positions(position_shape(layer, result), positions, generator)
+            if chosen.size:
+                outputs = results_at(layer, result, chosen)
+                found.add(patches_at(layer, source, result, chosen), outputs)
+    return moments
