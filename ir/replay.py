@@ -6,7 +6,7 @@ import operator
 import pickle
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any, Generic, TypeVar
 
 from .errors import FeedError
@@ -27,8 +27,13 @@ def replayable(feeds: Iterable[Feed] | None) -> Iterator[Iterable[Feed] | None]:
     if once is None or once is not feeds:
         yield feeds
         return
-    with tempfile.TemporaryFile(prefix="planish-feeds-") as file:
+    file = tempfile.TemporaryFile(prefix="planish-feeds-")  # noqa: SIM115
+    try:
         yield _Replay(once, file)
+    finally:
+        # What a full disk did not take is tried once more on closing, and matters to nobody.
+        with suppress(OSError):
+            file.close()
 
 
 class _Replay(Generic[Feed]):

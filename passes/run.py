@@ -14,7 +14,7 @@ import onnx_graphsurgeon as gs
 
 from ..ir import dtypes
 from ..ir.clone import clone
-from ..ir.errors import PassError, PlanishError, VerificationError
+from ..ir.errors import FeedError, PassError, PlanishError, VerificationError
 from ..ir.infer import Types, infer_types
 from ..ir.save import save
 from ..ir.uses import Uses, scopes
@@ -154,6 +154,8 @@ class Run:
                 self.check_interface()
             if edits:
                 self.check_types(known)
+        except FeedError as error:  # the data is to blame, not the pass
+            raise FeedError(f"{self.place(index)}: {error}") from error
         except PlanishError as error:
             raise self.failed(PassError, index, before, str(error)) from error
         except Exception as error:  # a pass is anybody's code
