@@ -102,17 +102,18 @@ def grid_of_range(
 def grid_of_weights(weights: Array, form: Format, axis: int | None) -> Grid:
     """Return the symmetric grid of `weights`, one scale for each index of `axis` (None: one).
 
+    Of an unsigned format the zero point is its middle.
+
     Weights that lie on a grid already, as rounding passes, training and dequantization leave them,
     keep that grid, so that quantizing them changes nothing; others get scale = max |w| / qmax.
     """
     rows = _rows(weights, axis)
     most = np.abs(rows).max(axis=1, initial=0.0)
     grid = grid_of_range(-most, most, form, symmetric=True, axis=axis)
-    steps = lattice_steps(rows, form.qmax)
+    steps = lattice_steps(rows, form.qmax - int(grid.zero_point[0]) if len(rows) else form.qmax)
     scale = np.where(np.isnan(steps), grid.scale, steps).astype(np.float32)
-    if axis is None:
-        return Grid(scale.reshape(()), np.zeros((), np.int64), form)
-    return Grid(scale, np.zeros(scale.shape, np.int64), form, axis)
+    shape = () if axis is None else scale.shape
+    return Grid(scale.reshape(shape), grid.zero_point.reshape(shape), form, axis)
 
 
 def lattice_steps(rows: Array, qmax: int) -> Array:

@@ -20,51 +20,54 @@ from ...ir.infer import TensorType
 from ...ir.view import View
 from .formats import Format
 from .grid import Grid, grid_of_weights
-from .operators import Unit, bounds, weight_axis
-from .placement import Placement, is_dequantized
+from .operators import BOUNDING, Unit, bounds, weight_axis
+from .placement import Placement
+from .scheme import Scheme
+from .stored import dequantizer, weight_scale, weight_values
 
 Array = np.ndarray[Any, Any]
 
 # Biases stay this far inside int32, so that sums of products find room beside them.
 _MOST_BIAS = 2.0**30
+_LARGE = float(np.finfo(np.float32).max)
 _INT32 = Format(32, signed=True)
 
 
 class Inserter:
     """Puts the pairs of one placement into a graph, through `edit`."""
 
-    def __init__(self, edit: Edit, view: View, weights: Format, per_channel: bool) -> None:
+    def __init__(self, edit: Edit, view: View, scheme: Scheme) -> None:
         self._edit = edit
         self._view = view
-        self._weights = weights
-        self._per_channel = per_channel
-        self._stored: dict[tuple[int, bytes], tuple[gs.Constant, gs.Constant, gs.Constant]] = {}
+        self._scheme = scheme
+        self._stored: dict[tuple[int, bytes], tuple[gs.Constant, ...]] = {}
 
     def insert(self, placement: Placement, grids: Mapping[int, Grid]) -> None:
         """Quantize weights and tensors; `grids` by id of the tensor, one object for each group."""
         for unit in placement.units:
             if unit.is_linear:
-                scale = grids[id(unit.inputs[0])].scale
-                self._quantize_weights(unit.node, scale)
-            if unit.bounded is not None and id(unit.outputs[0]) in grids:
-                self._drop_bound(unit, grids[id(unit.outputs[0])])
-        shared: dict[int, tuple[gs.Constant, gs.Constant]] = {}
-        for group in placement.groups:
-            for tensor in group:
-                if not is_dequantized(tensor, self._view) and self._edit.begin():
-                    grid = grids[id(tensor)]
-                    if id(grid) not in shared:
-                        shared[id(grid)] = self._parameters(grid, tensor.name)
-                    self._pair(tensor, shared[id(grid)])
+                self._quantize_weights(unit.node, grids[id(unit.inputs[0])].scale)
+            if unit.bounded is not None and self._is_implied(unit.bounded, grids):
+                self._drop_bound(unit)
+        shared: dict[int, tuple[gs.Constant, ...]] = {}
+        for tensor in placement.tensors:
+            if dequantizer(tensor, self._view) is None and self._edit.begin():
+                grid = grids[id(tensor)]
+                if id(grid) not in shared:
+                    shared[id(grid)] = self._parameters(grid, tensor.name)
+                self._pair(tensor, shared[id(grid)])
+        for unit in placement.units:
+            if unit.node.op in BOUNDING and self._is_implied(unit.node, grids):
+                self._bypass(unit.node)
 
-    def _parameters(self, grid: Grid, name: str) -> tuple[gs.Constant, gs.Constant]:
+    def _parameters(self, grid: Grid, name: str) -> tuple[gs.Constant, ...]:
+        scale = self._edit.constant(grid.scale, f"{name}_scale")
+        if grid.format == _INT32:
+            return (scale,)  # int32 has no zero point (ONNX operator DequantizeLinear)
         zero = grid.zero_point.astype(grid.format.dtype)
-        return (
-            self._edit.constant(grid.scale, f"{name}_scale"),
-            self._edit.constant(zero, f"{name}_zero_point"),
-        )
+        return scale, self._edit.constant(zero, f"{name}_zero_point")
 
-    def _pair(self, tensor: gs.Tensor, parameters: tuple[gs.Constant, gs.Constant]) -> None:
+    def _pair(self, tensor: gs.Tensor, parameters: tuple[gs.Constant, ...]) -> None:
         edit, view = self._edit, self._view
         found = view.type(tensor)
         kind = None if found is None else TensorType(parameters[1].dtype, found.shape)
@@ -86,42 +89,48 @@ class Inserter:
         edit.node("QuantizeLinear", [source, *parameters], [quantized], at=at)
         edit.node("DequantizeLinear", [quantized, *parameters], [result], at=at)
 
-    def _drop_bound(self, unit: Unit, grid: Grid) -> None:
-        """Remove a Relu or Clip whose bounds are where the integers end."""
-        bounded = unit.bounded
-        assert bounded is not None
-        low, high = bounds(bounded, self._view)
-        ends = grid.quantize(np.array([low, min(high, 3e38)]))
-        if int(ends[0]) != grid.format.qmin or int(ends[1]) != grid.format.qmax:
-            return
-        if not self._edit.begin():
-            return
-        result = bounded.outputs[0]
-        self._edit.remove(bounded)
-        self._edit.rename_output(unit.node, unit.node.outputs[0], result)
+    def _is_implied(self, node: gs.Node, grids: Mapping[int, Grid]) -> bool:
+        """Say whether the grid of what a Relu or Clip gives ends where its bounds are."""
+        grid = grids.get(id(node.outputs[0]))
+        if grid is None:
+            return False
+        low, high = bounds(node, self._view)
+        ends = grid.quantize(np.array([max(low, -_LARGE), min(high, _LARGE)]))
+        return int(ends[0]) == grid.format.qmin and int(ends[1]) == grid.format.qmax
+
+    def _drop_bound(self, unit: Unit) -> None:
+        """Remove the Relu or Clip behind the unit, whose own result takes its name."""
+        assert unit.bounded is not None
+        if self._edit.begin():
+            result = unit.bounded.outputs[0]
+            self._edit.remove(unit.bounded)
+            self._edit.rename_output(unit.node, unit.node.outputs[0], result)
+
+    def _bypass(self, node: gs.Node) -> None:
+        """Let the QuantizeLinear behind a Relu or Clip read what that reads."""
+        reader = self._view.only_reader(node.outputs[0])
+        if reader is not None and reader.op == "QuantizeLinear" and self._edit.begin():
+            self._edit.set_input(reader, 0, node.inputs[0])
+            self._edit.remove(node)
 
     def _quantize_weights(self, node: gs.Node, input_scale: Array) -> None:
-        edit, view = self._edit, self._view
-        weight = view.constant(node.inputs[1])
-        if weight is None or not edit.begin():
-            return
-        axis = weight_axis(node, weight.ndim) if self._per_channel else None
-        grid = grid_of_weights(weight, self._weights, axis)
+        view = self._view
+        weight = weight_values(node.inputs[1], view)
+        assert weight is not None
         bias = view.constant(node.inputs[2]) if len(node.inputs) > 2 else None
-        if bias is not None:
-            grid = _roomy(grid, bias, float(input_scale))
-        name = node.inputs[1].name
-        self._dequantized(node, 1, name, weight, grid)
-        if bias is not None:
-            channels = grid.scale.size if grid.axis is not None else bias.size
-            full = np.broadcast_to(bias.reshape(-1), (max(bias.size, channels),))
-            scale = np.float64(input_scale) * grid.scale.astype(np.float64)
-            if grid.axis is not None and full.size != channels:  # groups of a ConvTranspose
-                scale = np.tile(scale, full.size // channels)
-            bias_axis = 0 if scale.ndim else None
-            zero = np.zeros(scale.shape, np.int64)
-            stored = Grid(scale.astype(np.float32), zero, _INT32, bias_axis)
-            self._dequantized(node, 2, node.inputs[2].name, full, stored)
+        scale = weight_scale(node.inputs[1], view)
+        if scale is None:
+            if not self._edit.begin():
+                return
+            axis = weight_axis(node, weight.ndim) if self._scheme.per_channel else None
+            grid = grid_of_weights(weight, self._scheme.weights, axis)
+            if bias is not None:
+                grid = _roomy(grid, bias, float(input_scale))
+            scale = grid.scale
+            self._dequantized(node, 1, node.inputs[1].name, weight, grid)
+        if bias is not None and self._edit.begin():
+            full, grid = _bias_grid(bias, np.float64(input_scale) * scale.astype(np.float64))
+            self._dequantized(node, 2, node.inputs[2].name, full, grid)
 
     def _dequantized(
         self, node: gs.Node, position: int, name: str, values: Array, grid: Grid
@@ -132,8 +141,7 @@ class Inserter:
             integers = grid.quantize(values)
             self._stored[key] = (
                 edit.constant(integers, f"{name}_quantized"),
-                edit.constant(grid.scale, f"{name}_scale"),
-                edit.constant(grid.zero_point.astype(grid.format.dtype), f"{name}_zero_point"),
+                *self._parameters(grid, name),
             )
         result = edit.variable(
             f"{name}_dequantized", TensorType(np.dtype(np.float32), values.shape)
@@ -141,6 +149,20 @@ class Inserter:
         attrs = {} if grid.axis is None else {"axis": grid.axis}
         edit.node("DequantizeLinear", self._stored[key], [result], attrs, at=node)
         edit.set_input(node, position, result)
+
+
+def _bias_grid(bias: Array, scale: Array) -> tuple[Array, Grid]:
+    """Return the bias at full length, and its grid at `scale` = s_x * s_w.
+
+    A ConvTranspose has one scale for the same channel of all groups; a bias of one value stands for
+    all channels.
+    """
+    size = max(bias.size, scale.size)
+    full = np.broadcast_to(bias.reshape(-1), (size,))
+    if scale.ndim:
+        scale = np.tile(scale, size // scale.size)
+    zero = np.zeros(scale.shape, np.int64)
+    return full, Grid(scale.astype(np.float32), zero, _INT32, 0 if scale.ndim else None)
 
 
 def _roomy(grid: Grid, bias: Array, input_scale: float) -> Grid:

@@ -2,6 +2,7 @@
 
 linear       weights and products: Conv, ConvTranspose, Gemm, MatMul
 arithmetic   new values from quantized ones, for which runtimes have integer kernels
+bounding     Relu, Clip: a quantized result saturates by itself where its range ends at the bounds
 movement     the same values elsewhere: both sides share one grid, and the integers just move
 """
 
@@ -16,12 +17,12 @@ from ...ir.variables import is_standard
 from ...ir.view import View
 from ..contract import need
 from ..value_range import clip_bounds
+from .stored import weight_values
 
 LINEAR = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 # Of these ONNX Runtime, OpenVINO and TensorRT have integer kernels.
-ARITHMETIC = frozenset(
-    {"Add", "Mul", "AveragePool", "GlobalAveragePool", "Sigmoid", "LeakyRelu", "Softmax"}
-)
+ARITHMETIC = frozenset({"Add", "Mul", "AveragePool", "GlobalAveragePool", "Sigmoid", "LeakyRelu"})
+BOUNDING = frozenset({"Relu", "Clip"})
 MOVEMENT = frozenset(
     {
         "Concat",
@@ -33,7 +34,6 @@ MOVEMENT = frozenset(
         "Identity",
         "MaxPool",
         "Pad",
-        "Relu",
         "Reshape",
         "Resize",
         "Slice",
@@ -45,9 +45,7 @@ MOVEMENT = frozenset(
         "Unsqueeze",
     }
 )
-QUANTIZABLE = LINEAR | ARITHMETIC | MOVEMENT
-# What a quantized result does by itself where its range ends at the same bounds.
-_BOUNDING = frozenset({"Relu", "Clip"})
+QUANTIZABLE = LINEAR | ARITHMETIC | BOUNDING | MOVEMENT
 _ALL_INPUTS = frozenset({"Add", "Mul", "Concat"})
 
 
@@ -74,24 +72,30 @@ class Unit:
         """Say whether it has weights."""
         return self.node.op in LINEAR
 
+    @property
+    def is_bounded(self) -> bool:
+        """Say whether its result is that of a Relu or Clip."""
+        return self.bounded is not None or self.node.op in BOUNDING
+
 
 def read_unit(node: gs.Node, view: View) -> Unit | None:
-    """Return the unit at `node`; None where it is no candidate, DeclinedError where it cannot be."""
+    """Return the unit at `node`; None for no candidate; declines where it cannot be one."""
     if node.op not in QUANTIZABLE or not is_standard(node):
         return None
     count = len(node.inputs) if node.op in _ALL_INPUTS else 1
     inputs = tuple(node.inputs[:count])
     dtype = view.dtype(inputs[0])
-    if dtype is not None and dtype.kind in "iub" and dtype.name != "bfloat16":
+    if dtype is not None and dtype.kind in "iub":
         return None  # shape arithmetic
     need(dtype is not None, "the type of its input is unknown")
     need(dtype == "float32", f"it works on {dtype}, and only float32 is quantized")
     check = _CHECKS.get(node.op)
     if check is not None:
         check(node, view)
-    bounded = None if node.op in MOVEMENT else _bounding_reader(node, view)
-    last = bounded or node
-    outputs = tuple(t for t in last.outputs if t.name)
+    bounded = _bounding_reader(node, view) if node.op in LINEAR | ARITHMETIC else None
+    outputs = tuple(t for t in (bounded or node).outputs if t.name)
+    if node.op in ARITHMETIC | BOUNDING:
+        need(not any(map(view.is_output, outputs)), "it makes a graph output, which stays float")
     return Unit(node, inputs, outputs, bounded)
 
 
@@ -119,7 +123,7 @@ def weight_axis(node: gs.Node, rank: int) -> int | None:
 
 def _bounding_reader(node: gs.Node, view: View) -> gs.Node | None:
     reader = view.only_reader(node.outputs[0])
-    if reader is None or reader.op not in _BOUNDING or not is_standard(reader):
+    if reader is None or reader.op not in BOUNDING or not is_standard(reader):
         return None
     if reader.inputs[0] is not node.outputs[0]:
         return None
@@ -129,8 +133,8 @@ def _bounding_reader(node: gs.Node, view: View) -> gs.Node | None:
 
 
 def _check_linear(node: gs.Node, view: View) -> None:
-    need(view.is_constant(node.inputs[1]), "its weight is no constant")
-    weight = need(view.constant(node.inputs[1]), "its weight is no dense constant")
+    need(not isinstance(node.inputs[0], gs.Constant), "its input is constant")
+    weight = need(weight_values(node.inputs[1], view), "its weight is no constant")
     need(weight.dtype == "float32", f"its weight is {weight.dtype}, and only float32 is quantized")
     need(weight.size > 0, "its weight is empty")
     if len(node.inputs) > 2 and node.inputs[2].name:
@@ -154,9 +158,8 @@ def _check_operands(node: gs.Node, view: View) -> None:
         need(not isinstance(tensor, gs.Constant), "an operand is constant, which stays float")
 
 
-def _check_concat(node: gs.Node, view: View) -> None:
-    for tensor in node.inputs:
-        need(not isinstance(tensor, gs.Constant), "an input is constant, which stays float")
+def _check_bounds(node: gs.Node, view: View) -> None:
+    need(node.op == "Relu" or clip_bounds(node, view) is not None, "its bounds are no constants")
 
 
 def _check_max_pool(node: gs.Node, view: View) -> None:
@@ -184,7 +187,9 @@ _CHECKS: dict[str, Callable[[gs.Node, View], None]] = {
     **dict.fromkeys(LINEAR, _check_linear),
     "Add": _check_operands,
     "Mul": _check_operands,
-    "Concat": _check_concat,
+    "Concat": _check_operands,
+    "Relu": _check_bounds,
+    "Clip": _check_bounds,
     "MaxPool": _check_max_pool,
     "Resize": _check_resize,
     "Pad": _check_pad,

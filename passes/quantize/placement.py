@@ -1,7 +1,9 @@
 """Where integers begin and end: which tensors are quantized, and which share one grid.
 
 A tensor is quantized where an integer operator reads or makes it; behind operators that only move
-data, so is what they move, and all of it shares one grid.
+data, so is what they move, and all of it shares one grid. One exception: where a Concat joins what
+is never negative with what can be, the former keeps a grid of its own. It would lose half of its
+integers, and with them the Relu that they make unnecessary.
 """
 
 from __future__ import annotations
@@ -11,8 +13,6 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
-from ...ir.variables import is_standard
-from ...ir.view import View
 from .operators import Unit
 
 
@@ -20,8 +20,8 @@ from .operators import Unit
 class Placement:
     """The units that run on integers, and the groups of tensors that share a grid.
 
-    `groups` list tensors in graph order; each is quantized, or comes out of a DequantizeLinear that
-    was there before (`view.producer`).
+    `groups` list tensors in graph order; each is to be quantized, unless it comes out of a
+    DequantizeLinear already.
     """
 
     units: tuple[Unit, ...]
@@ -33,7 +33,7 @@ class Placement:
         return [tensor for group in self.groups for tensor in group]
 
 
-def place(units: Sequence[Unit], view: View) -> Placement:
+def place(units: Sequence[Unit]) -> Placement:
     """Return the placement in which `units`, in graph order, run on integers.
 
     Movements among them do where their result is needed as integers.
@@ -50,24 +50,25 @@ def place(units: Sequence[Unit], view: View) -> Placement:
             moved.append(unit)
             _need(needed, (*unit.inputs, *unit.outputs))
     sets = _Sets(needed.values())
-    for unit in moved:
-        first, *others = (*unit.inputs, *unit.outputs)
-        for other in others:
-            sets.unite(first, other)
+    bounded = {id(t) for unit in units if unit.is_bounded for t in unit.outputs}
+    for unit in reversed(moved):  # in graph order, so that inputs are known before outputs
+        joined = [id(tensor) in bounded for tensor in unit.inputs]
+        if all(joined):
+            bounded.update(map(id, unit.outputs))
+        mixed = any(joined) and not all(joined)
+        for tensor, is_bounded in zip(unit.inputs, joined, strict=True):
+            if not (mixed and is_bounded):
+                sets.unite(tensor, unit.outputs[0])
+        for tensor in unit.outputs[1:]:
+            sets.unite(tensor, unit.outputs[0])
     chosen = {id(unit.node) for unit in moved}
     kept = tuple(u for u in units if not u.is_movement or id(u.node) in chosen)
     return Placement(kept, sets.groups(_in_order(kept, needed)))
 
 
 def has_float_result(unit: Unit) -> bool:
-    """Say whether the unit may give floats, which its integer kernel makes from the sums at once."""
+    """Say whether the unit may give floats, as its integer kernel can from the sums at once."""
     return unit.node.op in ("Gemm", "MatMul") and unit.bounded is None
-
-
-def is_dequantized(tensor: gs.Tensor, view: View) -> bool:
-    """Say whether `tensor` comes out of a DequantizeLinear already."""
-    producer = view.producer(tensor)
-    return producer is not None and producer.op == "DequantizeLinear" and is_standard(producer)
 
 
 def _need(needed: dict[int, gs.Tensor], tensors: Iterable[gs.Tensor]) -> None:

@@ -2,77 +2,168 @@
 
 q = clip(round(x / scale) + zero_point, qmin, qmax)      x ~ scale * (q - zero_point)
 
-`grid.py` gives the numbers, `calibration` the ranges, `placement.py` the tensors.
+`grid.py` gives the numbers, `calibration` the ranges, `placement.py` the tensors, `insert.py` the
+pairs, and `choose_by_latency.py` what is worth it.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..context import Context
-from ..contract import DeclinedError, Pass
+from ...ir.errors import PassError
+from ..context import Context, Feeds
+from ..contract import Pass
+from ..convert_opset import ensure_opset
 from ..driver import make_view
 from ..fusion.inline_fused_operators import inline_fused_operators
+from ..registry import nearest
+from ..stopwatch import find_stopwatch
 from .calibration.calibrate import Method, calibrate
+from .choose_by_latency import Chooser, is_worthwhile, kinds_of
 from .feeds import calibration_feeds
-from .formats import Format
-from .grid import Grid, grid_of_range
-from .insert import Inserter
-from .operators import Unit, read_unit
-from .placement import Placement, is_dequantized, place
+from .instruction_set import saturates
+from .operators import QUANTIZABLE, Unit
+from .scheme import Scheme, read_format
+from .variants import Variants, insert_pairs, read_units, tensors_of
+
+_SAFE_BITS = 7
+_INTEGER_OPERATORS = frozenset({"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"})
 
 
 @dataclass(frozen=True)
 class Quantize(Pass):
-    """Quantize weights and activations: integer operators between quantize/dequantize pairs."""
+    """Quantize weights and activations: integer operators between quantize/dequantize pairs.
+
+    `weights`, `activations`: formats (`int8`, `uint8`, `int4`, `uint16`, ...). `per_channel`: one
+    weight scale an output channel. `symmetric`: activations with the zero point in the middle.
+    `operators`: only these ONNX operators; `exclude`: nodes that stay float. `calibration`: how the
+    feeds give ranges, `percentile` for the method of that name. `reduce_range`: weights of 7 bits,
+    for CPUs whose u8 x s8 products saturate; none: where the target is such a one. `measure`:
+    leave in float what is faster so on the target, and the whole graph where integers are not
+    faster; without it, the result depends on graph and feeds alone. `extend`: quantize what is
+    still float in a graph that is quantized already, which is left alone otherwise.
+    """
 
     name: ClassVar[str] = "quantize"
     exact: ClassVar[bool] = False
 
-    calibration: Method = "min-max"
+    weights: str = "int8"
+    activations: str = "uint8"
     per_channel: bool = True
     symmetric: bool = False
-    exclude: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    calibration: Method = "min-max"
+    percentile: float = 99.99
+    reduce_range: bool | None = None
+    measure: bool = True
+    extend: bool = False
 
     def run(self, graph: gs.Graph, context: Context) -> None:
-        """Read the units, calibrate their tensors, insert the pairs."""
+        """Read the units, calibrate their tensors, choose by latency, insert the pairs."""
+        scheme = self._scheme(context)
+        self._check_names(graph)
+        if not self.extend and any(node.op in _INTEGER_OPERATORS for node in graph.nodes):
+            context.remark(
+                "the graph is quantized already and was left alone; extend=true quantizes what is "
+                "still float"
+            )
+            return
         inline_fused_operators(graph, context)
-        edit = context.edit()
-        view = make_view(graph, edit, context)
-        units: list[Unit] = []
-        for node in graph.nodes:
-            if node.name in self.exclude or (self.operators and node.op not in self.operators):
-                continue
-            try:
-                unit = read_unit(node, view)
-            except DeclinedError as reason:
-                context.decline(node, str(reason))
-                continue
-            if unit is not None:
-                units.append(unit)
-        placement = place(units, view)
-        form = Format(8, False)
-        names = [t.name for t in placement.tensors if not is_dequantized(t, view)]
+        if not ensure_opset(graph, context, scheme.opset):
+            return
+        units = self._units(graph, context)
+        if not any(not unit.is_movement for unit in units):
+            context.remark("there is nothing to quantize")
+            return
+        feeds = calibration_feeds(graph, context)
         ranges = calibrate(
             graph,
-            names,
-            calibration_feeds(graph, context),
+            [tensor.name for tensor in tensors_of(units)],
+            feeds,
             method=self.calibration,
-            form=form,
-            symmetric=self.symmetric,
+            form=scheme.activations,
+            symmetric=scheme.symmetric,
+            percentile=self.percentile,
             progress=context.progress,
         )
-        grids: dict[int, Grid] = {}
-        for group in placement.groups:
-            lows = [ranges[t.name].minimum for t in group]
-            highs = [ranges[t.name].maximum for t in group]
-            grid = grid_of_range(min(lows), max(highs), form, symmetric=self.symmetric)
-            grids.update((id(t), grid) for t in group)
-        Inserter(edit, view, Format(8, True, narrow=True), self.per_channel).insert(
-            placement, grids
+        chosen = frozenset(unit.node.name for unit in units)
+        if self.measure:
+            variants = Variants(graph, ranges, scheme)
+            chosen = self._fastest(variants, units, chosen, feeds, context)
+        if chosen:
+            insert_pairs(graph, context, chosen, ranges, scheme)
+
+    def _scheme(self, context: Context) -> Scheme:
+        weights = read_format(self.weights, "weights", 8, narrow=True)
+        scheme = Scheme(
+            weights,
+            read_format(self.activations, "activations", 16),
+            self.per_channel,
+            self.symmetric,
         )
-        edit.commit()
+        reduce = self.reduce_range
+        if reduce is None and weights.bits > _SAFE_BITS and saturates(context.target):
+            reduce = True
+            context.remark(
+                "this CPU has no dot product of 8-bit integers, and its products saturate in 16 "
+                "bits; weights have 7 bits (reduce-range=false keeps 8)"
+            )
+        return scheme.with_weight_bits(_SAFE_BITS) if reduce else scheme
+
+    def _check_names(self, graph: gs.Graph) -> None:
+        names = [node.name for node in graph.nodes]
+        for name in self.exclude:
+            if name not in names:
+                raise PassError(
+                    f"exclude names the node '{name}', which the graph does not have"
+                    f"{nearest(name, names)}"
+                )
+        for op in self.operators:
+            if op not in QUANTIZABLE:
+                raise PassError(
+                    f"operators names '{op}', which is not quantized"
+                    f"{nearest(op, sorted(QUANTIZABLE))}"
+                )
+
+    def _units(self, graph: gs.Graph, context: Context) -> list[Unit]:
+        view = make_view(graph, context.edit(), context)
+        return [
+            unit
+            for unit in read_units(graph, view, context, self.exclude)
+            if not self.operators or unit.node.op in self.operators
+        ]
+
+    def _fastest(
+        self,
+        variants: Variants,
+        units: list[Unit],
+        chosen: frozenset[str],
+        feeds: Feeds,
+        context: Context,
+    ) -> frozenset[str]:
+        stopwatch = find_stopwatch(context.target)
+        if stopwatch is None:
+            context.remark(f"latency was not measured: no backend times target '{context.target}'")
+            return chosen
+        view = make_view(variants.graph, context.edit(), context)
+        feed: Mapping[str, np.ndarray[Any, Any]] = next(iter(itertools.islice(feeds, 1)))
+        chooser = Chooser(variants, stopwatch, feed, context.target, context.seed)
+        found, dropped = chooser.drop_slow_kinds(kinds_of(units, view))
+        for kind in dropped:
+            context.remark(f"{kind} stays float, which is faster on {context.target}")
+        gain = chooser.gain(found)
+        if not is_worthwhile(gain):
+            context.remark(
+                f"the graph stays float: on integers it takes {1 / gain:.2f} times as long on "
+                f"{context.target} (measure=false quantizes it anyway)"
+            )
+            return frozenset()
+        context.remark(f"{gain:.2f} times as fast as float on {context.target}")
+        return found

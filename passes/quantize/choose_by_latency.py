@@ -1,0 +1,107 @@
+"""Which operators run on integers, by measured latency.
+
+Operators are taken by kind (residual additions, gates, depthwise convolutions, ...): starting from
+all of them on integers, the kind whose return to float helps most goes back, until none helps.
+What is left must then beat the float graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...ir.view import View
+from ..stopwatch import Stopwatch
+from .operators import Unit
+from .variants import Variants
+
+# A kind goes back to float for a gain of at least this part of the time: below is noise.
+_WORTHWHILE = 0.03
+_SECONDS = 1.5
+# Integers must be this much faster than float to be worth their error.
+_LEAST_GAIN = 0.02
+
+
+class Chooser:
+    """Measures choices over `variants` on a target and keeps the fastest."""
+
+    def __init__(
+        self,
+        variants: Variants,
+        stopwatch: Stopwatch,
+        feed: Mapping[str, np.ndarray[Any, Any]],
+        target: str,
+        seed: int,
+    ) -> None:
+        self._variants = variants
+        self._stopwatch = stopwatch
+        self._feed = feed
+        self._target = target
+        self._seed = seed
+
+    def seconds(self, choices: Sequence[frozenset[str]]) -> list[float]:
+        """Return the median seconds of one run under each choice; an empty one is all float."""
+        graphs = [self._variants.build(c) if c else self._variants.graph for c in choices]
+        return self._stopwatch(
+            graphs,
+            self._feed,
+            self._target,
+            seconds=_SECONDS * len(choices) / 2,
+            seed=self._seed,
+        )
+
+    def drop_slow_kinds(
+        self, kinds: Mapping[str, frozenset[str]]
+    ) -> tuple[frozenset[str], list[str]]:
+        """Return the nodes of the kinds worth keeping, and which kinds went back to float."""
+        kept = dict(kinds)
+        dropped: list[str] = []
+        while len(kept) > 1:
+            base = frozenset().union(*kept.values())
+            names = list(kept)
+            without = [base - kept[name] for name in names]
+            first, *others = self.seconds([base, *without])
+            best = min(range(len(names)), key=lambda i: others[i])
+            if others[best] > (1 - _WORTHWHILE) * first:
+                break
+            dropped.append(names[best])
+            del kept[names[best]]
+        return frozenset().union(*kept.values()), dropped
+
+    def gain(self, chosen: frozenset[str]) -> float:
+        """Return how many times faster than the float graph `chosen` is."""
+        float_time, time = self.seconds([frozenset(), chosen])
+        return float_time / time
+
+
+def is_worthwhile(gain: float) -> bool:
+    """Say whether a gain stands out from noise."""
+    return gain >= 1 + _LEAST_GAIN
+
+
+def kinds_of(units: Sequence[Unit], view: View) -> dict[str, frozenset[str]]:
+    """Return the names of the nodes of each kind of operator that has weights or makes values."""
+    found: dict[str, set[str]] = {}
+    for unit in units:
+        if not unit.is_movement:
+            found.setdefault(_kind(unit, view), set()).add(unit.node.name)
+    return {kind: frozenset(names) for kind, names in found.items()}
+
+
+def _kind(unit: Unit, view: View) -> str:
+    node = unit.node
+    if node.op in ("Sigmoid", "Mul"):
+        return "gates"  # neither helps without the other
+    if node.op not in ("Conv", "ConvTranspose"):
+        return str(node.op)
+    shape = view.shape(unit.outputs[0])
+    if shape is not None and len(shape) > 2 and all(size == 1 for size in shape[2:]):
+        return f"{node.op} of pooled values"
+    group = int(node.attrs.get("group", 1))
+    if group == 1:
+        return str(node.op)
+    source = view.shape(unit.inputs[0])
+    depthwise = source is not None and len(source) > 1 and source[1] == group
+    return f"{'depthwise' if depthwise else 'grouped'} {node.op}"
