@@ -8,6 +8,8 @@ from .ir.cost import GraphCost, cost
 from .ir.errors import PlanishError
 from .ir.feed_files import load_feeds
 from .ir.feeds import random_feeds
+from .ir.fx.from_fx import from_fx
+from .ir.fx.to_fx import to_fx
 from .ir.load import load
 from .ir.save import save, to_model
 from .ir.trace import trace
@@ -34,6 +36,7 @@ __all__ = [
     "bisect",
     "compare",
     "cost",
+    "from_fx",
     "load",
     "load_compiled",
     "load_feeds",
@@ -43,6 +46,7 @@ __all__ = [
     "register_backend",
     "register_pass",
     "save",
+    "to_fx",
     "to_model",
     "trace",
 ]

@@ -23,6 +23,10 @@ class TraceError(PlanishError):
     """A PyTorch program could not be traced into a graph."""
 
 
+class ConversionError(PlanishError):
+    """A graph cannot become a PyTorch module, or a module not be written back into its graph."""
+
+
 class GraphError(PlanishError):
     """A graph is not well-formed: a cycle, a missing producer, two tensors of one name."""
 
