@@ -45,10 +45,11 @@ class EqualizeRanges(Pass):
         if context.feeds is None:
             for bound in flow.open_bounds():
                 flow.cells.fix(bound.source.cells, "no feeds show whether its bound is reached")
-        _decline_fixed(flow, context)
         if not any(flow.is_open(reached.source) for reached in flow.layers):
+            _decline_fixed(flow, context)
             return
         problems = self._problems(graph, flow, context)
+        _decline_fixed(flow, context)
         scales = solve([problem.group for problem in problems], len(flow.cells) + 1)
         gained = []
         current = {id(reached.layer.node): reached.layer for reached in flow.layers}
@@ -84,15 +85,14 @@ class EqualizeRanges(Pass):
         bounds = [b for b in flow.open_bounds() if flow.is_open(b.source)]
         wanted = [*(r.read for r in measured), *(b.source for b in bounds)]
         seen = see(graph, wanted, calibration_feeds(graph, context), context.progress)
-        most = np.full(len(flow.cells) + 1, np.inf)
         roots = flow.cells.roots()
+        most = np.full(len(roots) + 1, np.inf)
         for bound in bounds:
-            found = seen[bound.source.tensor.name]
+            found, cells = seen[bound.source.tensor.name], bound.source.cells
             largest = bound.largest_scales(found.low, found.high, self.headroom)
-            np.minimum.at(most, roots[bound.source.cells], largest)
-        reached = most == 0
-        free = np.append(~flow.cells.fixed(), False) & ~reached
-        most[reached] = 1
+            np.minimum.at(most, roots[cells], np.maximum(largest, 1))
+            flow.cells.fix(cells[largest == 0], "its bound is reached on the feeds")
+        free = np.append(~flow.cells.fixed(), False)
         outside = np.append(roots, len(roots))
         members = [
             Member(
