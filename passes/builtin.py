@@ -34,7 +34,10 @@ from .linear.pool_before_pointwise import PoolBeforePointwise
 from .linear.push_affine import PushAffine
 from .linear.remove_constant_channels import RemoveConstantChannels
 from .linear.split_batchnorm import SplitBatchnorm
+from .quantize.equalize_ranges import EqualizeRanges
 from .quantize.quantize import Quantize
+from .quantize.quantize_dynamically import QuantizeDynamically
+from .quantize.quantize_weights import QuantizeWeights
 from .recognition.recognize_activations import RecognizeActivations
 from .recognition.recognize_depth_to_space import RecognizeDepthToSpace
 from .recognition.recognize_normalizations import RecognizeNormalizations
@@ -57,6 +60,7 @@ PASSES: tuple[type[Pass], ...] = (
     EliminateTransposes,
     EliminateUnusedFunctions,
     EliminateUnusedInputs,
+    EqualizeRanges,
     FoldAffine,
     FoldBatchnorm,
     FoldConstants,
@@ -73,6 +77,8 @@ PASSES: tuple[type[Pass], ...] = (
     PoolBeforePointwise,
     PushAffine,
     Quantize,
+    QuantizeDynamically,
+    QuantizeWeights,
     RecognizeActivations,
     RecognizeDepthToSpace,
     RecognizeNormalizations,

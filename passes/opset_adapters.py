@@ -9,6 +9,7 @@ write the old meaning down. Source: ONNX operator changelog.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -76,7 +77,7 @@ def _history(op: str) -> tuple[tuple[int, bool], ...]:
     known = sorted(_schemas().get(op, ()), key=lambda schema: schema.since_version)
     return tuple(
         (after.since_version, after.deprecated or _form(before) != _form(after))
-        for before, after in zip(known, known[1:], strict=False)
+        for before, after in itertools.pairwise(known)
     )
 
 

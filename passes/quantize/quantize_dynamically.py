@@ -1,0 +1,154 @@
+"""Integer products with activations quantized as they come.
+
+    x_q, s_x, z_x = DynamicQuantizeLinear(x)          uint8, one scale a tensor, found at every run
+    y = s_x s_w (x_q - z_x) w_q + b                   w_q int8, one scale a column
+
+No feeds are needed, and no range can be wrong. ONNX Runtime fuses the five operators to one
+(DynamicQuantizeMatMul). One scale covers the whole input, so a sample's result depends, within
+rounding, on what else is in its batch.
+
+Convolutions are left alone: ConvInteger runs without ONNX Runtime's blocked layout and without a
+fused kernel around it (no FusedConv, no dynamic form), and is slower than the float convolution.
+
+Source: ONNX operators DynamicQuantizeLinear (opset 11) and MatMulInteger (opset 10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from ...ir.edit import Edit
+from ...ir.infer import TensorType
+from ...ir.variables import is_standard
+from ...ir.view import View
+from ..context import Context
+from ..contract import Rewrite, RewritePass, need
+from ..fusion.inline_fused_operators import inline_fused_operators
+from .blocks import Blocks, fit_grid
+from .formats import Format
+
+Array = np.ndarray[Any, Any]
+_FLOAT = int(onnx.TensorProto.FLOAT)
+
+
+@dataclass(frozen=True)
+class QuantizeDynamically(RewritePass):
+    """Compute Gemm and MatMul of constant weights in integers, quantizing inputs as they come.
+
+    `bits`: of the weights; 7 keeps the products of CPUs without VNNI from saturating. Weights of
+    fewer than `least` values stay float: there, quantizing costs more than the product.
+    `operators`, `exclude`: operators to look at, names of nodes to leave alone.
+    """
+
+    name: ClassVar[str] = "quantize-dynamically"
+    exact: ClassVar[bool] = False
+    bits: Literal[7, 8] = 8
+    least: int = 1 << 16
+    operators: tuple[Literal["Gemm", "MatMul"], ...] = ("Gemm", "MatMul")
+    exclude: tuple[str, ...] = ()
+
+    def rewrites(self) -> Sequence[Rewrite[Any]]:
+        """Return the one rewrite."""
+        return (_Dynamic(self),)
+
+    def run(self, graph: gs.Graph, context: Context) -> None:
+        """Open fused operators, then quantize."""
+        inline_fused_operators(graph, context)
+        super().run(graph, context)
+
+
+@dataclass(frozen=True)
+class _Site:
+    node: gs.Node
+    weight: Array  # [K, N], alpha multiplied in
+    bias: gs.Tensor | None
+    beta: float
+    type: TensorType | None
+
+
+class _Dynamic(Rewrite[_Site]):
+    ops = frozenset({"Gemm", "MatMul", "Conv"})
+
+    def __init__(self, options: QuantizeDynamically) -> None:
+        self._options = options
+
+    def match(self, node: gs.Node, view: View) -> _Site | None:
+        if not is_standard(node):
+            return None
+        need(node.op != "Conv", "convolutions on integers need ranges: `quantize` calibrates them")
+        options = self._options
+        need(node.op in options.operators, f"operators does not name {node.op}")
+        need(node.name not in options.exclude, "it is excluded")
+        need(view.opset >= 11, f"opset {view.opset} has no DynamicQuantizeLinear; it came with 11")
+        weight = need(view.constant(node.inputs[1]), "its weight is not constant")
+        need(weight.ndim == 2, "its weight is no matrix")
+        need(weight.dtype == np.float32, f"its weight is {weight.dtype.name}, not float32")
+        need(
+            weight.size >= options.least,
+            f"its weight has {weight.size} values, and below {options.least} quantizing the input "
+            "costs more than it saves",
+        )
+        attrs = node.attrs
+        need(not attrs.get("transA", 0), "its input is transposed")
+        need(bool(np.isfinite(weight).all()), "its weight holds NaN or infinity")
+        biased = node.op == "Gemm" and len(node.inputs) > 2 and bool(node.inputs[2].name)
+        if attrs.get("transB", 0):
+            weight = weight.T
+        return _Site(
+            node,
+            weight * np.float32(attrs.get("alpha", 1.0)),
+            node.inputs[2] if biased else None,
+            float(attrs.get("beta", 1.0)),
+            view.type(node.outputs[0]),
+        )
+
+    def rewrite(self, site: _Site, edit: Edit) -> None:
+        node, x, y = site.node, site.node.inputs[0], site.node.outputs[0]
+        name = node.inputs[1].name
+        grid = fit_grid(
+            site.weight, Format(self._options.bits, True, True), Blocks(1), search="max"
+        )
+        integers = edit.constant(grid.quantize(site.weight), f"{name}_quantized")
+        scales = edit.constant(grid.scale, f"{name}_scale")
+        shape = None if site.type is None else site.type.shape
+        real = TensorType(np.dtype(np.float32), shape)
+
+        def result(part: str, like: TensorType | None = real) -> gs.Variable:
+            return edit.variable(f"{y.name}_{part}", like)
+
+        edit.remove(node)
+        scalar = TensorType(np.dtype(np.float32), ())
+        xq, zero = result("input", None), result("zero_point", TensorType(np.dtype(np.uint8), ()))
+        step, both = (
+            result("step", scalar),
+            result("scale", TensorType(scalar.dtype, grid.scale.shape)),
+        )
+        whole, cast = result("sum", TensorType(np.dtype(np.int32), shape)), result("real")
+        edit.node("DynamicQuantizeLinear", [x], [xq, step, zero], at=node)
+        edit.node("MatMulInteger", [xq, integers, zero], [whole], at=node)
+        edit.node("Cast", [whole], [cast], {"to": _FLOAT}, at=node)
+        edit.node("Mul", [step, scales], [both], at=node)
+        if site.bias is None:
+            edit.node("Mul", [cast, both], [y], at=node)
+            return
+        product = result("product")
+        edit.node("Mul", [cast, both], [product], at=node)
+        edit.node("Add", [product, self._bias(site, edit)], [y], at=node)
+
+    def _bias(self, site: _Site, edit: Edit) -> gs.Tensor:
+        bias = site.bias
+        assert bias is not None
+        if site.beta == 1.0:
+            return bias
+        if isinstance(bias, gs.Constant) and id(bias) not in edit.uses.interface_inputs:
+            return edit.constant(bias.values * np.float32(site.beta), f"{bias.name}_scaled")
+        scaled = edit.variable(f"{bias.name}_scaled")
+        beta = edit.constant(np.float32(site.beta), "beta")
+        edit.node("Mul", [bias, beta], [scaled], at=site.node)
+        return scaled
