@@ -1,0 +1,1 @@
+"""What operators compute and no single function of PyTorch does; called from the fx graph."""

@@ -1,0 +1,155 @@
+"""Sliding windows as ONNX's operators have them: pads at either end, ceil mode, dilations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+_TRANSPOSED = {
+    1: functional.conv_transpose1d,
+    2: functional.conv_transpose2d,
+    3: functional.conv_transpose3d,
+}
+_MAX_POOL = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
+Ints = Sequence[int]
+
+
+def pad(x: Tensor, begin: Sequence[Any], end: Sequence[Any], value: float = 0.0) -> Tensor:
+    """Pad the last axes; negative pads crop."""
+    flat = [n for pair in reversed(list(zip(begin, end, strict=True))) for n in pair]
+    return functional.pad(x, flat, "constant", value)
+
+
+def pad_same(
+    x: Tensor, kernel: Ints, strides: Ints, dilations: Ints, upper: bool, value: float = 0.0
+) -> Tensor:
+    """Pad as auto_pad SAME_UPPER or SAME_LOWER: the result has ceil(size / stride) windows."""
+    less, more = [], []
+    for size, k, s, d in zip(x.shape[2:], kernel, strides, dilations, strict=True):
+        total = torch.sym_max((-(-size // s) - 1) * s + d * (k - 1) + 1 - size, 0)
+        less.append(total // 2)
+        more.append(total - total // 2)
+    return pad(x, less, more, value) if upper else pad(x, more, less, value)
+
+
+def conv(
+    x: Tensor, weight: Tensor, bias: Tensor | None, strides: Ints, dilations: Ints, group: int
+) -> Tensor:
+    """Conv of an input that is padded already."""
+    target = _CONV[len(strides)]
+    return target(x, weight, bias, tuple(strides), 0, tuple(dilations), group)
+
+
+def conv_transpose(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    strides: Ints,
+    dilations: Ints,
+    group: int,
+    output_padding: Ints,
+    begin: Ints | None,
+    end: Ints | None,
+    output_shape: Ints | None = None,
+    upper: bool = False,
+) -> Tensor:
+    """ConvTranspose: the whole result, then cropped by the pads.
+
+    Where `begin` is None, the pads follow from `output_shape`, or from input size times stride
+    (auto_pad); the larger half goes to the end if `upper`, else to the beginning.
+    """
+    made = _TRANSPOSED[len(strides)](x, weight, None, tuple(strides), 0, 0, group, tuple(dilations))
+    before, after = list(begin or ()), list(end or ())
+    if begin is None or end is None:
+        for axis, stride in enumerate(strides):
+            wanted = x.shape[2 + axis] * stride if output_shape is None else output_shape[axis]
+            total = made.shape[2 + axis] + output_padding[axis] - wanted
+            half = total // 2
+            before.append(half if upper else total - half)
+            after.append(total - half if upper else half)
+    after = [n - more for n, more in zip(after, output_padding, strict=True)]
+    # What output padding adds beyond the last window is zeros, as no window reaches there.
+    made = pad(made, [-n for n in before], [-n for n in after])
+    return made if bias is None else made + bias.reshape(-1, *(1,) * len(strides))
+
+
+def max_pool(x: Tensor, kernel: Ints, strides: Ints, dilations: Ints, ceil: bool) -> Tensor:
+    """MaxPool of an input that is padded already (with the lowest value)."""
+    return _MAX_POOL[len(kernel)](x, tuple(kernel), tuple(strides), 0, tuple(dilations), ceil)
+
+
+def average_pool(
+    x: Tensor,
+    kernel: Ints,
+    strides: Ints,
+    dilations: Ints,
+    begin: Ints | None,
+    end: Ints | None,
+    ceil: bool,
+    counts_pads: bool,
+    upper: bool,
+) -> Tensor:
+    """AveragePool: sum over each window by the number of elements it counts.
+
+    What ceil mode adds beyond the pads is never counted.
+    """
+    rank, sides = len(kernel), x.shape[2:]
+    flat = x.reshape(-1, 1, *sides)
+    ones = torch.ones((1, 1, *sides), dtype=x.dtype, device=x.device)
+    if begin is None or end is None:
+        flat = pad_same(flat, kernel, strides, dilations, upper)
+        ones = pad_same(ones, kernel, strides, dilations, upper, float(counts_pads))
+        begin = (0,) * rank
+    else:
+        flat = pad(flat, begin, end)
+        ones = pad(ones, begin, end, float(counts_pads))
+    if ceil:
+        more = [
+            _ceil_extra(size, first, inner, k, s, d)
+            for size, first, inner, k, s, d in zip(
+                flat.shape[2:], begin, sides, kernel, strides, dilations, strict=True
+            )
+        ]
+        flat, ones = pad(flat, (0,) * rank, more), pad(ones, (0,) * rank, more)
+    window = torch.ones((1, 1, *kernel), dtype=x.dtype, device=x.device)
+    total = conv(flat, window, None, strides, dilations, 1)
+    made = total / conv(ones, window, None, strides, dilations, 1)
+    return made.reshape(*x.shape[:2], *made.shape[2:])
+
+
+def _ceil_extra(size: Any, begin: int, inner: Any, kernel: int, stride: int, dilation: int) -> Any:
+    """Return how far the windows of ceil mode reach beyond `size`; none starts in the end pad."""
+    reach = dilation * (kernel - 1) + 1
+    count = -(-(size - reach) // stride) + 1
+    if (count - 1) * stride >= begin + inner:
+        count = count - 1
+    return torch.sym_max((count - 1) * stride + reach - size, 0)
+
+
+def lp_pool(x: Tensor, p: int, kernel: Ints, strides: Ints, dilations: Ints) -> Tensor:
+    """LpPool of an input that is padded already."""
+    flat = torch.abs(x).reshape(-1, 1, *x.shape[2:]) ** p
+    window = torch.ones((1, 1, *kernel), dtype=x.dtype, device=x.device)
+    made = conv(flat, window, None, strides, dilations, 1) ** (1 / p)
+    return made.reshape(*x.shape[:2], *made.shape[2:])
+
+
+def global_average(x: Tensor) -> Tensor:
+    """GlobalAveragePool."""
+    return torch.mean(x, tuple(range(2, x.dim())), True)
+
+
+def global_max(x: Tensor) -> Tensor:
+    """GlobalMaxPool."""
+    return torch.amax(x, tuple(range(2, x.dim())), True)
+
+
+def global_lp(x: Tensor, p: int) -> Tensor:
+    """GlobalLpPool."""
+    along = tuple(range(2, x.dim()))
+    return torch.sum(torch.abs(x) ** p, along, True) ** (1 / p)

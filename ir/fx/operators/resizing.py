@@ -1,0 +1,94 @@
+"""Resize and Upsample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import fx, nn
+
+from ..call import Call, Handler, Result
+from ..functions import resize
+
+_LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}
+
+
+def _text(call: Call, name: str, default: str) -> str:
+    value = call.attribute(name, default)
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _resize(call: Call) -> Result:
+    old = call.opset < 11
+    scales = _given(call, 1 if old else 2)
+    sizes = None if old else _given(call, 3)
+    coordinates = _text(
+        call, "coordinate_transformation_mode", "asymmetric" if old else "half_pixel"
+    )
+    nearest = _text(call, "nearest_mode", "floor" if old else "round_prefer_floor")
+    if coordinates == "tf_crop_and_resize":
+        call.refuse("it crops (tf_crop_and_resize)", "use Slice and a plain Resize")
+    if call.attribute("antialias", 0):
+        call.refuse("it is antialiased", "export without antialias")
+    if _text(call, "keep_aspect_ratio_policy", "stretch") != "stretch":
+        call.refuse("it keeps the aspect ratio", "give it the sizes that result")
+    return _emit(call, scales, sizes, coordinates, nearest)
+
+
+def _upsample(call: Call) -> Result:
+    scales = call.optional_numbers(1, "scales")
+    return _emit(call, scales, None, "asymmetric", "floor")
+
+
+def _given(call: Call, position: int) -> Any:
+    held = call.static(position)
+    if not call.has(position) or (held is not None and not held.size):
+        return None
+    return call.numbers(position)
+
+
+def _emit(call: Call, scales: Any, sizes: Any, coordinates: str, nearest: str) -> fx.Node:
+    mode, x = _text(call, "mode", "nearest"), call.tensor(0)
+    axes = call.attribute("axes")
+    factor = None if axes is not None else _whole_factor(scales)
+    if factor is not None and call.rank(0) == len(factor) + 2:
+        if mode == "nearest" and (coordinates, nearest) in _REPEATS:
+            return call.module(nn.Upsample(scale_factor=factor, mode="nearest"), x)
+        if mode == "linear" and coordinates in ("half_pixel", "pytorch_half_pixel"):
+            linear = _LINEAR[len(factor) + 2]
+            return call.module(
+                nn.Upsample(scale_factor=factor, mode=linear, align_corners=False), x
+            )
+    return call.function(
+        resize.resize,
+        x,
+        scales,
+        sizes,
+        mode,
+        coordinates,
+        nearest,
+        call.attribute("cubic_coeff_a", -0.75),
+        bool(call.attribute("exclude_outside", 0)),
+        None if axes is None else tuple(axes),
+    )
+
+
+# With whole factors these repeat each element.
+_REPEATS = frozenset(
+    {
+        ("asymmetric", "floor"),
+        ("half_pixel", "round_prefer_floor"),
+        ("half_pixel", "round_prefer_ceil"),
+    }
+)
+
+
+def _whole_factor(scales: Any) -> tuple[float, ...] | None:
+    """Return the factors of the spatial axes where all are whole and known."""
+    if not isinstance(scales, tuple) or not 3 <= len(scales) <= 5 or set(scales[:2]) != {1}:
+        return None
+    factor = tuple(float(s) for s in scales[2:])
+    return factor if all(s >= 1 and s == np.rint(s) for s in factor) else None
+
+
+OPERATORS: dict[str, Handler] = {"Resize": _resize, "Upsample": _upsample}
