@@ -34,10 +34,12 @@ from .linear.pool_before_pointwise import PoolBeforePointwise
 from .linear.push_affine import PushAffine
 from .linear.remove_constant_channels import RemoveConstantChannels
 from .linear.split_batchnorm import SplitBatchnorm
+from .quantize.correct_bias import CorrectBias
 from .quantize.equalize_ranges import EqualizeRanges
 from .quantize.quantize import Quantize
 from .quantize.quantize_dynamically import QuantizeDynamically
 from .quantize.quantize_weights import QuantizeWeights
+from .quantize.round_adaptively import RoundAdaptively
 from .recognition.recognize_activations import RecognizeActivations
 from .recognition.recognize_depth_to_space import RecognizeDepthToSpace
 from .recognition.recognize_normalizations import RecognizeNormalizations
@@ -51,6 +53,7 @@ PASSES: tuple[type[Pass], ...] = (
     DeduplicateConstants,
     EliminateCasts,
     ComposeLinear,
+    CorrectBias,
     ConvertOpset,
     EliminateCommonSubexpressions,
     EliminateDeadCode,
@@ -84,6 +87,7 @@ PASSES: tuple[type[Pass], ...] = (
     RecognizeNormalizations,
     RecognizePooling,
     RemoveConstantChannels,
+    RoundAdaptively,
     SimplifyReshapes,
     SplitBatchnorm,
     UnrollLoops,

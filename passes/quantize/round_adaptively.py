@@ -15,7 +15,6 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ...ir.errors import PassError
 from ..context import Context
 from ..contract import Pass
 from ..driver import make_view
@@ -23,8 +22,7 @@ from ..fusion.inline_fused_operators import inline_fused_operators
 from ..linear.kernel import Kernel
 from ..linear.layer import Layer
 from .feeds import calibration_feeds
-from .formats import Format
-from .rounding.layers import layers_to_round
+from .rounding.layers import grid_limit, layers_to_round
 from .rounding.moments import Moments
 from .rounding.reconstruct import reconstruct
 from .rounding.sequence import has_bias, round_in_sequence
@@ -51,9 +49,9 @@ class RoundAdaptively(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Round the layers of `graph` in order."""
+        qmax = grid_limit(self.name, self.bits)
         inline_fused_operators(graph, context)
         edit = context.edit()
-        qmax = Format(self.bits, signed=True, narrow=True).qmax
         layers = layers_to_round(
             graph, make_view(graph, edit, context), context, qmax, self.exclude
         )

@@ -63,13 +63,15 @@ def nearest_plane(a: Array, target: Array, scale: Array, qmax: int) -> Array:
     return found
 
 
-def descend(a: Array, t: Array, scale: Array, whole: Array, qmax: int) -> Array:
-    """Return `whole` after the moves of single integers, and of pairs, that lower f; sweep-wise."""
+def descend(
+    a: Array, t: Array, scale: Array, whole: Array, qmax: int, *, pairs: bool = True
+) -> Array:
+    """Return `whole` after the moves of single integers, and of `pairs`, that lower f."""
     whole = whole.copy()
     gradient = (whole * scale[..., None]) @ a - t
     for _ in range(_SWEEPS):
         moved = _sweep(a, gradient, scale, whole, qmax)
-        if not moved and a.shape[1] <= _PAIRED:
+        if not moved and pairs and a.shape[1] <= _PAIRED:
             moved = _move_pairs(a, gradient, scale, whole, qmax)
         if not moved:
             break
@@ -91,7 +93,12 @@ def _sweep(a: Array, gradient: Array, scale: Array, whole: Array, qmax: int) -> 
         if moves is not None:
             any_moved = True
             whole[..., block] += moves
-            gradient += (moves * scale[..., None]) @ a[:, block]
+            steps = moves * scale[..., None]
+            if len(a) == 1:  # few rows move after the first sweep
+                rows = np.flatnonzero(moves[0].any(axis=1))
+                gradient[0, rows] += steps[0, rows] @ a[0, block]
+            else:
+                gradient += steps @ a[:, block]
     return any_moved
 
 

@@ -8,16 +8,25 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.build import subgraphs_of
+from ....ir.errors import PassError
 from ....ir.uses import scopes
 from ....ir.variables import is_standard
 from ....ir.view import View
 from ...context import Context
 from ...contract import DeclinedError, need
 from ...linear.layer import LINEAR_OPS, Layer, read_with_bias
+from ..formats import Format
 from ..grid import lattice_steps
 
 # What the moments of the layers that are looked at in one run may take.
 _MOST_BYTES = 2**29
+
+
+def grid_limit(name: str, bits: int) -> int:
+    """Return the largest integer of weights of `bits` bits, an option of the pass called `name`."""
+    if not 2 <= bits <= 8:
+        raise PassError(f"{name} rounds to 2 to 8 bits, not {bits}")
+    return Format(bits, signed=True, narrow=True).qmax
 
 
 def layers_to_round(

@@ -16,7 +16,7 @@ Frantar et al., "GPTQ" (2022), error feedback.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -86,19 +86,16 @@ def reconstruct(
         worse = np.broadcast_to(error.sum() > usual_error.sum(), worse.shape)
     found = np.where(worse[..., None], usual, found)
     error = np.where(worse, usual_error, error)
-    return Rounded(
-        Kernel(
-            found.reshape(kernel.weight.shape),
-            best_bias(kernel, weight, found, moments) if has_bias else kernel.bias,
-        ),
-        error.reshape(-1),
-        usual_error.reshape(-1),
-    )
+    rounded = Kernel(found.reshape(kernel.weight.shape), kernel.bias)
+    if has_bias:
+        rounded = replace(rounded, bias=best_bias(rounded, moments))
+    return Rounded(rounded, error.reshape(-1), usual_error.reshape(-1))
 
 
-def best_bias(kernel: Kernel, weight: Array, found: Array, moments: Moments) -> Array:
+def best_bias(rounded: Kernel, moments: Moments) -> Array:
     """Return the bias [M] at which the mean of the outputs is that of the float layer."""
-    mean = np.einsum("gmk,gk->gm", found, moments.mean_input)
+    rows = rounded.weight.reshape(*rounded.weight.shape[:2], -1)
+    mean = np.einsum("gmk,gk->gm", rows, moments.mean_input)
     return np.asarray((moments.mean_output - mean).reshape(-1))
 
 
@@ -112,7 +109,7 @@ def _search(
     wide_t, wide_target = (np.repeat(part, len(factors), axis=1) for part in (t, target))
     whole = nearest_plane(a, wide_target, many, qmax)
     if size <= _SMALL:
-        whole = _best_descent(a, wide_t, wide_target, many, whole, qmax)
+        whole = descend(a, wide_t, many, whole, qmax, pairs=False)
     cost = objective(a, wide_t, whole * many[..., None]).reshape(groups, rows, -1)
     if per_channel:
         choice = cost.argmin(axis=2)
@@ -121,8 +118,7 @@ def _search(
     scale = base * factors[choice]
     split = whole.reshape(groups, rows, len(factors), size)
     whole = np.take_along_axis(split, choice[:, :, None, None], axis=2)[:, :, 0]
-    if size > _SMALL:
-        whole = _best_descent(a, t, target, scale, whole, qmax)
+    whole = _best_descent(a, t, target, scale, whole, qmax)
     for _ in range(_REFITS if per_channel else 0):
         scale, whole = _refit(a, t, scale, whole, qmax)
     return scale, whole
