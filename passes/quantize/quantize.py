@@ -95,10 +95,10 @@ class Quantize(Pass):
         )
         chosen = frozenset(unit.node.name for unit in units)
         if self.measure:
-            variants = Variants(graph, ranges, scheme)
+            variants = Variants(graph, ranges, scheme, self.exclude)
             chosen = self._fastest(variants, units, chosen, feeds, context)
         if chosen:
-            insert_pairs(graph, context, chosen, ranges, scheme)
+            insert_pairs(graph, context, chosen, ranges, scheme, self.exclude)
 
     def _scheme(self, context: Context) -> Scheme:
         weights = read_format(self.weights, "weights", 8, narrow=True)
@@ -137,7 +137,7 @@ class Quantize(Pass):
         return [
             unit
             for unit in read_units(graph, view, context, self.exclude)
-            if not self.operators or unit.node.op in self.operators
+            if unit.is_movement or not self.operators or unit.node.op in self.operators
         ]
 
     def _fastest(

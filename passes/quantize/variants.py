@@ -26,17 +26,19 @@ from .stored import dequantizer
 class Variants:
     """A float graph, the ranges of the tensors that any choice needs, and the number formats.
 
-    A choice is a collection of node names; the movements between the chosen run on integers too.
+    A choice is a collection of node names; the movements between the chosen run on integers too,
+    but for the nodes `left_out`.
     """
 
     graph: gs.Graph
     ranges: Mapping[str, Range]
     scheme: Scheme
+    left_out: Collection[str] = ()
 
     def build(self, chosen: Collection[str]) -> gs.Graph:
         """Return a copy of the graph in which the nodes called `chosen` run on integers."""
         copy = clone(self.graph)
-        insert_pairs(copy, Context(copy), chosen, self.ranges, self.scheme)
+        insert_pairs(copy, Context(copy), chosen, self.ranges, self.scheme, self.left_out)
         return copy
 
 
@@ -73,11 +75,12 @@ def tensors_of(units: Sequence[Unit]) -> list[gs.Tensor]:
 def insert_pairs(
     graph: gs.Graph,
     context: Context,
-    chosen: Collection[str] | None,
+    chosen: Collection[str],
     ranges: Mapping[str, Range],
     scheme: Scheme,
+    left_out: Collection[str] = (),
 ) -> Placement:
-    """Insert pairs so that the nodes called `chosen` (None: all) run on integers.
+    """Insert pairs so that the nodes called `chosen` run on integers, and movements between them.
 
     `ranges` by tensor name: at least those of the tensors that the chosen need.
     """
@@ -85,8 +88,8 @@ def insert_pairs(
     view = make_view(graph, edit, context)
     units = [
         unit
-        for unit in read_units(graph, view, context)
-        if chosen is None or unit.is_movement or unit.node.name in chosen
+        for unit in read_units(graph, view, context, left_out)
+        if unit.is_movement or unit.node.name in chosen
     ]
     placement = place(units)
     grids = _grids(placement, ranges, scheme, view)
