@@ -49,3 +49,8 @@ def label(node: gs.Node) -> str:
         return f"'{node.name}' ({node.op})"
     outputs = [t.name for t in node.outputs if not t.is_empty()]
     return f"{node.op} -> '{outputs[0]}'" if outputs else str(node.op)
+
+
+def node_key(node: gs.Node) -> str:
+    """Return what options call `node`: its name, or that of its first output where it has none."""
+    return str(node.name or next((t.name for t in node.outputs if t.name), ""))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ...ir.variables import node_key
 from ...ir.view import View
 from ..stopwatch import Stopwatch
 from .operators import Unit
@@ -86,7 +87,7 @@ def kinds_of(units: Sequence[Unit], view: View) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
     for unit in units:
         if not unit.is_movement:
-            found.setdefault(_kind(unit, view), set()).add(unit.node.name)
+            found.setdefault(_kind(unit, view), set()).add(node_key(unit.node))
     return {kind: frozenset(names) for kind, names in found.items()}
 
 

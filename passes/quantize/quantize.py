@@ -17,6 +17,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.errors import PassError
+from ...ir.variables import node_key
 from ..context import Context, Feeds
 from ..contract import Pass
 from ..convert_opset import ensure_opset
@@ -93,7 +94,7 @@ class Quantize(Pass):
             percentile=self.percentile,
             progress=context.progress,
         )
-        chosen = frozenset(unit.node.name for unit in units)
+        chosen = frozenset(node_key(unit.node) for unit in units)
         if self.measure:
             variants = Variants(graph, ranges, scheme, self.exclude)
             chosen = self._fastest(variants, units, chosen, feeds, context)
@@ -118,7 +119,7 @@ class Quantize(Pass):
         return scheme.with_weight_bits(_SAFE_BITS) if reduce else scheme
 
     def _check_names(self, graph: gs.Graph) -> None:
-        names = [node.name for node in graph.nodes]
+        names = [node_key(node) for node in graph.nodes]
         for name in self.exclude:
             if name not in names:
                 raise PassError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from ...ir.clone import clone
+from ...ir.variables import node_key
 from ...ir.view import View
 from ..context import Context
 from ..contract import DeclinedError
@@ -26,7 +27,7 @@ from .stored import dequantizer
 class Variants:
     """A float graph, the ranges of the tensors that any choice needs, and the number formats.
 
-    A choice is a collection of node names; the movements between the chosen run on integers too,
+    A choice is a collection of nodes, as `node_key` calls them; the movements between the chosen run on integers too,
     but for the nodes `left_out`.
     """
 
@@ -52,7 +53,7 @@ def read_units(
     units: list[Unit] = []
     taken: set[int] = set()
     for node in graph.nodes:
-        if id(node) in taken or node.name in left_out:
+        if id(node) in taken or node_key(node) in left_out:
             continue
         try:
             unit = read_unit(node, view)
@@ -89,7 +90,7 @@ def insert_pairs(
     units = [
         unit
         for unit in read_units(graph, view, context, left_out)
-        if unit.is_movement or unit.node.name in chosen
+        if unit.is_movement or node_key(unit.node) in chosen
     ]
     placement = place(units)
     grids = _grids(placement, ranges, scheme, view)
