@@ -23,7 +23,7 @@ from .grid import Grid, grid_of_weights
 from .operators import BOUNDING, Unit, bounds, weight_axis
 from .placement import Placement
 from .scheme import Scheme
-from .stored import dequantizer, weight_scale, weight_values
+from .stored import dequantizer, quantizer, weight_scale, weight_values
 
 Array = np.ndarray[Any, Any]
 
@@ -51,7 +51,7 @@ class Inserter:
                 self._drop_bound(unit)
         shared: dict[int, tuple[gs.Constant, ...]] = {}
         for tensor in placement.tensors:
-            if dequantizer(tensor, self._view) is None and self._edit.begin():
+            if not self._is_quantized(tensor) and self._edit.begin():
                 grid = grids[id(tensor)]
                 if id(grid) not in shared:
                     shared[id(grid)] = self._parameters(grid, tensor.name)
@@ -59,6 +59,10 @@ class Inserter:
         for unit in placement.units:
             if unit.node.op in BOUNDING and self._is_implied(unit.node, grids):
                 self._bypass(unit.node)
+
+    def _is_quantized(self, tensor: gs.Tensor) -> bool:
+        view = self._view
+        return dequantizer(tensor, view) is not None or quantizer(tensor, view) is not None
 
     def _parameters(self, grid: Grid, name: str) -> tuple[gs.Constant, ...]:
         scale = self._edit.constant(grid.scale, f"{name}_scale")

@@ -138,7 +138,7 @@ def _check_linear(node: gs.Node, view: View) -> None:
     need(weight.dtype == "float32", f"its weight is {weight.dtype}, and only float32 is quantized")
     need(weight.size > 0, "its weight is empty")
     if len(node.inputs) > 2 and node.inputs[2].name:
-        bias = need(view.constant(node.inputs[2]), "its bias is no constant")
+        bias = need(weight_values(node.inputs[2], view), "its bias is no constant")
         channels = _channels(node, weight.shape)
         need(bias.size in (1, channels), "its bias differs from row to row")
     if node.op == "Gemm":

@@ -1,4 +1,4 @@
-"""Weights as a graph holds them: constants, or integers behind a DequantizeLinear."""
+"""What a graph holds in quantized form already: weights as integers, tensors between pairs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ def dequantizer(tensor: gs.Tensor, view: View) -> gs.Node | None:
     if producer is None or producer.op != "DequantizeLinear" or not is_standard(producer):
         return None
     return producer
+
+
+def quantizer(tensor: gs.Tensor, view: View) -> gs.Node | None:
+    """Return the QuantizeLinear that alone reads `tensor`, or None."""
+    reader = view.only_reader(tensor)
+    if reader is None or reader.op != "QuantizeLinear" or not is_standard(reader):
+        return None
+    return reader if reader.inputs[0] is tensor else None
 
 
 def weight_values(tensor: gs.Tensor, view: View) -> Array | None:

@@ -20,15 +20,15 @@ from .insert import Inserter
 from .operators import Unit, read_unit
 from .placement import Placement, place
 from .scheme import Scheme
-from .stored import dequantizer
+from .stored import dequantizer, quantizer
 
 
 @dataclass(frozen=True)
 class Variants:
     """A float graph, the ranges of the tensors that any choice needs, and the number formats.
 
-    A choice is a collection of nodes, as `node_key` calls them; the movements between the chosen run on integers too,
-    but for the nodes `left_out`.
+    A choice is a collection of nodes, as `node_key` calls them; the movements between the chosen
+    run on integers too, but for the nodes `left_out`.
     """
 
     graph: gs.Graph
@@ -115,8 +115,8 @@ def _grids(
 
 
 def _grid_there(tensor: gs.Tensor, view: View) -> Grid | None:
-    """Return the grid of a tensor that comes out of a DequantizeLinear with one scale."""
-    node = dequantizer(tensor, view)
+    """Return the grid of a tensor that is quantized already, with one scale; otherwise None."""
+    node = dequantizer(tensor, view) or quantizer(tensor, view)
     if node is None:
         return None
     scale = view.constant(node.inputs[1])
