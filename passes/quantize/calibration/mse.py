@@ -2,11 +2,14 @@
 
     minimize over [low, high] within the values' range:  E (x - s (clip(round(x / s) + z) - z))^2
 
-Clipping costs where the range is too narrow, rounding where it is too wide. The expectation is
-taken over a histogram whose bins hold their values evenly spread: the values that round to one
-integer v contribute  M2 - 2 v M1 + v^2 M0,  where M0, M1 and M2 are the count, sum and sum of
-squares of that stretch, read off cumulative sums at its two borders. One range costs as many
-look-ups as the grid has integers, whatever the number of values was.
+Clipping costs where the range is too narrow, rounding where it is too wide. The sum over n values
+needs no look at each of them, nor at each integer's stretch: with v the largest value of the grid
+and t the midpoints between neighbours, summation by parts turns the whole into
+
+    sum_x (x - v)^2  -  2 s sum_t H(t),      H(t) = sum_x max(t - x, 0)
+
+and H, the integral of the cumulative counts, is one table over a histogram whose bins hold their
+values evenly spread. A range costs as many look-ups as the grid has integers.
 """
 
 from __future__ import annotations
@@ -28,57 +31,47 @@ def mse_range(found: Distribution, form: Format, symmetric: bool) -> Range:
     low, high = found.span(symmetric)
     if form.qmax - form.qmin >= len(found.counts):
         return found.range(low, high)  # the histogram cannot tell what so fine a grid does
-    moments = _Moments(found)
+    error = _SquaredError(found)
 
     def cost(lows: Array, highs: Array) -> Array:
-        return moments.squared_error(lows, highs, form, symmetric)
+        return error(lows, highs, form, symmetric)
 
     return found.range(*cheapest_range(cost, low, high, _LEAST, symmetric=symmetric))
 
 
-class _Moments:
-    """Count, sum and sum of squares of all values below a point, in units of the bins."""
+class _SquaredError:
+    """The sum of squared errors on the grids of ranges, in bins; exact zeros have none."""
 
     def __init__(self, found: Distribution) -> None:
-        edges, counts = found.edges, found.counts
-        left, right = edges[:-1], edges[1:]
-        self._first = found.first
-        self._left, self._length, self._counts = left, right - left, counts
-        self._below = np.stack([_running(part) for part in _parts(counts, left, right)])
+        # A last entry, without values of its own, stands for all that lies above the maximum.
+        edges, counts = found.edges, np.append(found.counts, 0.0)
+        lengths, middles = np.append(np.diff(edges), 0.0), (edges + np.append(edges[1:], 0.0)) / 2
+        self._found, self._left = found, edges
+        self._density = counts / np.where(lengths > 0, lengths, np.inf)
+        self._below = np.cumsum(counts) - counts
+        added = self._below * lengths + counts * lengths / 2
+        self._excess = np.cumsum(added) - added
+        self._count, self._sum = counts.sum(), (counts * middles).sum()
+        self._squares = (counts * (middles**2 + lengths**2 / 12)).sum()
 
-    def squared_error(self, lows: Array, highs: Array, form: Format, symmetric: bool) -> Array:
-        """Return the sum of squared errors on the grid of each range; lows, highs: [n]."""
+    def __call__(self, lows: Array, highs: Array, form: Format, symmetric: bool) -> Array:
+        """Return the sums for each range; lows, highs: [n]."""
         grid = grid_of_range(lows, highs, form, symmetric=symmetric)
-        integers = np.arange(form.qmin, form.qmax + 1) - grid.zero_point[:, None]
-        scale = grid.scale.astype(np.float64)[:, None]
-        values = integers * scale
-        below = self._at((integers[:, :-1] + 0.5) * scale)
-        ends = np.broadcast_to(self._below[:, None, -1:], (3, len(values), 1))
-        count, total, squares = np.diff(
-            np.concatenate([np.zeros_like(ends), below, ends], axis=2), axis=2
-        )
-        error: Array = (squares - 2 * values * total + values**2 * count).sum(axis=1)
-        return error
-
-    def _at(self, points: Array) -> Array:
-        """Return the three moments of what lies below each of `points`, on a new first axis."""
-        bins = np.clip(np.floor(points) - self._first, 0, len(self._counts) - 1).astype(np.intp)
-        left, length = self._left[bins], self._length[bins]
-        # A bin whose values all lie on one point is below or not.
-        share = np.where(
-            length > 0, (points - left) / np.where(length > 0, length, 1), points > left
-        )
-        share = np.clip(share, 0, 1)
-        within = _parts(self._counts[bins] * share, left, left + share * length)
-        found: Array = self._below[:, bins] + np.stack(within)
+        scale, zero = grid.scale.astype(np.float64), grid.zero_point
+        most = (form.qmax - zero) * scale
+        midpoints = (np.arange(form.qmin, form.qmax) + 0.5 - zero[:, None]) * scale[:, None]
+        whole = self._squares - 2 * most * self._sum + most**2 * self._count
+        found: Array = whole - 2 * scale * self._excess_at(midpoints).sum(axis=1)
         return found
 
-
-def _parts(counts: Array, left: Array, right: Array) -> tuple[Array, Array, Array]:
-    """Return count, sum and sum of squares of values spread evenly from `left` to `right`."""
-    mean_square = (left * left + left * right + right * right) / 3
-    return counts, counts * (left + right) / 2, counts * mean_square
-
-
-def _running(parts: Array) -> Array:
-    return np.concatenate([[0.0], np.cumsum(parts)])
+    def _excess_at(self, points: Array) -> Array:
+        """Return H at each of `points`."""
+        points = np.maximum(points, self._found.minimum)
+        above = points >= self._found.maximum
+        bins = np.where(above, len(self._left) - 1, np.floor(points) - self._found.first)
+        bins = bins.astype(np.intp)
+        part = points - self._left[bins]
+        found: Array = self._excess[bins] + part * (
+            self._below[bins] + part * self._density[bins] / 2
+        )
+        return found
