@@ -1,6 +1,22 @@
 """Scale channels between layers so that each makes good use of its grid of integers.
 
-W2 f(W1 x + b1) = (W2 / t) f((t W1) x + t b1)        t > 0 per channel, f positively homogeneous
+    W2 f(W1 x + b1) = (W2 / t) f((t W1) x + t b1)        t > 0 per channel, f positively homogeneous
+
+What to gain depends on the grids. Where each row of weights has its own, scaling the rows of W1
+costs and gains nothing: what counts is that every channel between fills the range of their tensor
+and that no column of W2 dwarfs the others (`equalization.noise`). With one grid for all rows the
+rows of W1 count too, as in Nagel et al., "Data-Free Quantization Through Weight Equalization and
+Bias Correction" (ICCV 2019), section 4.1.
+
+A Clip at 6 does not pass a scale on. Its channels stay as they are, and the function is the same
+for every input. Measured on EfficientNet-Lite0 (int8 weights with a grid for each row, uint8
+activations): scaling the linear bottlenecks alone raises the SQNR on other crops than the feeds by
+0.7 dB. Scaling channels under their bounds too gave no more, and by itself left 39 to 43 dB of the
+float network, since other crops do reach the bounds.
+
+High biases (section 4.1.3) are not absorbed: a channel that is above c on all feeds would give its
+constant part to the next bias, which padding with zeros, as depthwise convolutions have, and a
+bound above do not allow.
 """
 
 from __future__ import annotations
@@ -26,7 +42,19 @@ from .formats import Format
 
 @dataclass(frozen=True)
 class EqualizeRanges(Pass):
-    """Scale the channels between layers so that quantizing them will add less noise."""
+    """Scale the channels between layers so that quantizing them will add less noise.
+
+    `per_channel`: each output channel of a weight will have its own grid. `weight_bits`,
+    `activation_bits`: widths they will have; 16 for activations that stay float. `headroom`: 0
+    leaves channels under a Clip's bound as they are; h >= 1 scales those that never reach it on
+    the feeds as long as h times what was seen does not either, which is exact for such inputs
+    alone. Channels that a graph output shows or an operator needs as they are stay too, and so do
+    weights that are shared, overridable or on an integer grid already.
+
+    Not `exact`: with `headroom` the function may change beyond the feeds, and without it values
+    that are infinite or denormal are scaled with the rest. A group of channels changes only where
+    the noise predicted for the layers reading it falls by 5 %.
+    """
 
     name: ClassVar[str] = "equalize-ranges"
     exact: ClassVar[bool] = False
@@ -34,7 +62,7 @@ class EqualizeRanges(Pass):
     per_channel: bool = True
     weight_bits: int = 8
     activation_bits: int = 8
-    headroom: float = 1.25
+    headroom: float = 0.0
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Measure the channels between the layers of `graph`, choose scales, and move them."""
@@ -42,16 +70,20 @@ class EqualizeRanges(Pass):
         flow = read_flow(graph, make_view(graph, edit, context), edit.uses)
         for node, reason in flow.declined:
             context.decline(node, reason)
-        if context.feeds is None:
+        if not self.headroom or context.feeds is None:
+            reason = (
+                "no feeds show whether its bound is reached"
+                if self.headroom
+                else "its bound would have to be scaled too; headroom=2 scales channels beneath it"
+            )
             for bound in flow.open_bounds():
-                flow.cells.fix(bound.source.cells, "no feeds show whether its bound is reached")
+                flow.cells.fix(bound.source.cells, reason)
         if not any(flow.is_open(reached.source) for reached in flow.layers):
             _decline_fixed(flow, context)
             return
         problems = self._problems(graph, flow, context)
         _decline_fixed(flow, context)
         scales = solve([problem.group for problem in problems], len(flow.cells) + 1)
-        gained = []
         current = {id(reached.layer.node): reached.layer for reached in flow.layers}
         for problem in problems:
             first = problem.layers[-1].reached.layer.node
@@ -72,7 +104,6 @@ class EqualizeRanges(Pass):
                 break
             for part in found:
                 current[id(part.layer.node)] = write(edit, part)
-            gained.append(int(np.count_nonzero(own != 1)))
         edit.commit()
 
     def _problems(self, graph: gs.Graph, flow: Flow, context: Context) -> list[Problem]:

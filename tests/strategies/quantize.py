@@ -101,7 +101,7 @@ def _joined_branches(net: Network) -> str:
 
 
 def _unequal_head(net: Network) -> str:
-    """Convolution, activation, Flatten of all positions and Gemm, in the shape of an image again."""
+    """Convolution, activation, Flatten of all positions, Gemm, and an image again."""
     x = net.tensor()
     n, _, *sizes = net.shapes[x]
     out = net.draw(st.integers(1, 4))

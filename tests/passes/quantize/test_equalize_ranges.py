@@ -1,4 +1,4 @@
-"""equalize-ranges: the function stays, ranges level out, and what cannot be scaled is left alone."""
+"""equalize-ranges: the function stays, ranges level out, what cannot be scaled is left alone."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from planish.passes.quantize.grid import grid_of_weights
 
 from tests.helpers import (
     assert_same_function,
-    graph_of,
     model_using,
     ops,
     reasons,
-    relative_error,
     run_ort,
     run_pass,
 )
@@ -82,7 +80,8 @@ FIRES = {
     "AveragePool": f"{CONV} r = AveragePool <kernel_shape = [2, 2]> (c) {LAST}",
     "Pad": f"{CONV} r = Pad(c, pads, zero) {LAST}",
     "Resize": f'{CONV} r = Resize <mode = "nearest"> (c, , scales) {LAST}',
-    "gate": f"{CONV} p = GlobalAveragePool(c) e = Conv(p, square) g = Sigmoid(e) r = Mul(c, g) {LAST}",
+    "gate": f"{CONV} p = GlobalAveragePool(c) e = Conv(p, square) g = Sigmoid(e) "
+    f"r = Mul(c, g) {LAST}",
     "Transpose and back": f"{CONV} t = Transpose <perm = [0, 2, 3, 1]> (c) "
     f"u = Relu(t) r = Transpose <perm = [0, 3, 1, 2]> (u) {LAST}",
     "ConvTranspose reads": f"{RELU} y = ConvTranspose <strides = [2, 2]> (r, up)",
@@ -161,6 +160,10 @@ STAYS = {
         f"{RELU} k = Concat <axis = 2> (r, r8) y = Conv(k, w2)",
         THROUGH.format("Concat"),
     ),
+    "a bound": (
+        f"{CONV} r = Clip(c, zero, vast) {LAST}",
+        "its bound would have to be scaled too; headroom=2 scales channels beneath it",
+    ),
     "a bound that is reached": (
         f"{CONV} r = Clip(c, zero, tiny) {LAST}",
         "its bound is reached on the feeds",
@@ -176,7 +179,109 @@ WEIGHTS |= {
 @pytest.mark.parametrize(("body", "reason"), STAYS.values(), ids=STAYS)
 def test_leaves_alone(body, reason):
     graph = planish.load(_model(body, batch=2))
-    result = run_pass(graph, PASS, feeds=FEEDS)
+    reached = reason == "its bound is reached on the feeds"
+    result = run_pass(graph, PASS + "{headroom=2}" * reached, feeds=FEEDS)
     assert result.edits == 0
     found = reasons(result) - {"its channels are a graph output"}
     assert found == ({reason} if reason else set())
+
+
+def test_channels_beneath_a_bound_keep_room():
+    model = _model(f"{CONV} r = Clip(c, zero, thousand) y = Conv(r, w2)")
+    graph = planish.load(model)
+    result = run_pass(graph, PASS + "{headroom=2}", feeds=FEEDS)
+    assert result.edits == 1
+    for feed in FEEDS:
+        assert_same_function(model, result.graph, feed)
+    conv = result.graph.nodes[0]
+    shown = model_using(
+        {"w": conv.inputs[1].values, "b": conv.inputs[2].values},
+        "y = Conv <pads = [1, 1, 1, 1]> (x, w, b)",
+        "float[N, 3, 6, 6] x",
+    )
+    before = model_using(WEIGHTS, f"{CONV} y = Identity(c)", "float[N, 3, 6, 6] x")
+    high = np.max([run_ort(shown, f)["y"].max(axis=(0, 2, 3)) for f in FEEDS], axis=0)
+    old = np.max([run_ort(before, f)["y"].max(axis=(0, 2, 3)) for f in FEEDS], axis=0)
+    scaled = high > old * 1.001
+    assert scaled.any()
+    assert (high[scaled] <= 500.1).all()
+    np.testing.assert_allclose(high[old > 1000], old[old > 1000], rtol=1e-5)
+
+
+WEIGHTS["thousand"] = np.float32(1000)
+
+
+def test_bounds_stay_without_feeds():
+    graph = planish.load(_model(f"{CONV} r = Clip(c, zero, thousand) y = Conv(r, w2)"))
+    result = run_pass(graph, PASS + "{headroom=2}")
+    assert result.edits == 0
+    assert "no feeds show whether its bound is reached" in reasons(result)
+
+
+def test_ranges_fill_their_tensor():
+    """With fine weights, of channels from 0 on, the whole range for each is best: R^2 / t^2."""
+    model = _model(f"{RELU} {LAST}")
+    result = run_pass(planish.load(model), PASS + "{weight-bits=16}", feeds=FEEDS)
+    conv = result.graph.nodes[0]
+    shown = model_using(
+        {"w": conv.inputs[1].values, "b": conv.inputs[2].values},
+        "y = Conv <pads = [1, 1, 1, 1]> (x, w, b)",
+        "float[N, 3, 6, 6] x",
+    )
+    reach = np.max([run_ort(shown, f)["y"].max(axis=(0, 2, 3)) for f in FEEDS], axis=0)
+    np.testing.assert_allclose(reach, reach.max(), rtol=1e-4)
+
+
+def test_one_grid_for_all_rows_loses_less():
+    model = _model(f"{RELU} d = Conv <group = 8> (r, dw, bd) s = Relu(d) y = Conv(s, w2)")
+    graph = planish.load(model)
+    result = run_pass(graph, PASS + "{per-channel=false, activation-bits=16}", feeds=FEEDS)
+    expected = run_ort(model, FEEDS[0])["y"]
+    errors = []
+    for each in (graph, result.graph):
+        rounded = planish.load(planish.to_model(each))
+        for node in rounded.nodes:
+            if node.op == "Conv":
+                weight = node.inputs[1].values
+                node.inputs[1].values = grid_of_weights(weight, WEIGHT8, None).round(weight)
+        found = run_ort(planish.to_model(rounded), FEEDS[0])["y"]
+        errors.append(np.square(found - expected).sum())
+    assert errors[1] < errors[0]
+
+
+def test_shared_weights_stay():
+    body = "c = Conv(x, v1) r = Relu(c) y = Conv(r, w2) z = Conv(x, v1)"
+    model = model_using(WEIGHTS, body, "float[N, 3, 6, 6] x", outputs="float[] z, ")
+    result = run_pass(planish.load(model), PASS, feeds=FEEDS)
+    assert result.edits == 0
+    assert "its weight is shared" in reasons(result)
+
+
+def test_weights_on_a_grid_stay():
+    rounded = grid_of_weights(WEIGHTS["w2"], WEIGHT8, 0).round(WEIGHTS["w2"])
+    model = model_using({**WEIGHTS, "w2": rounded}, f"{RELU} {LAST}", "float[N, 3, 6, 6] x")
+    result = run_pass(planish.load(model), PASS, feeds=FEEDS)
+    assert result.edits == 0
+    assert "its weights lie on an integer grid already" in reasons(result)
+
+
+def test_what_a_subgraph_reads_stays():
+    model = _model(
+        f"{RELU} o = ReduceMax <keepdims = 0> (x) q = Greater(o, zero) "
+        "k = If <then_branch = t () => (float[] p) { p = Identity(r) }, "
+        "else_branch = e () => (float[] n) { n = Neg(r) }> (q) "
+        "a = Conv(r, w2) b = Conv(k, grouped2) y = Add(a, b)"
+    )
+    result = run_pass(planish.load(model), PASS, feeds=FEEDS)
+    assert result.edits == 0
+    assert "its channels are read in a subgraph" in reasons(result)
+
+
+def test_same_bytes_twice():
+    model = _model(f"{RELU} d = Conv <group = 8> (r, dw, bd) s = Relu(d) y = Conv(s, w2)")
+    first, second = (
+        planish.to_model(run_pass(planish.load(model), PASS, feeds=FEEDS).graph) for _ in range(2)
+    )
+    assert first.SerializeToString(deterministic=True) == second.SerializeToString(
+        deterministic=True
+    )
