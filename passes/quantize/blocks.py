@@ -90,7 +90,7 @@ class BlockGrid:
         scale, zero = self._spread(x.shape)
         whole = np.rint(np.asarray(x, np.float64) / scale) + zero
         clipped = np.clip(whole, self.format.qmin, self.format.qmax)
-        return clipped.astype(np.int32).astype(self.format.dtype)
+        return np.asarray(clipped.astype(np.int32).astype(self.format.dtype))
 
     def dequantize(self, q: Array) -> Array:
         """Return the float32 values of the integers `q`."""
@@ -185,8 +185,12 @@ def _centred(rows: Array, scale: Array, zero: Array, form: Format) -> Array:
 
 
 def _fits(scale: Array, kept: Array, dtype: np.dtype[Any]) -> bool:
-    """Say whether steps lose nothing that matters in `dtype`: no range, no grid kept exactly."""
+    """Say whether steps lose nothing that matters in `dtype`: no range, no grid kept exactly.
+
+    Steps below the normal numbers do as long as they keep six bits: weights are rounded to what is
+    stored.
+    """
     info = np.finfo(dtype)
-    if (scale < info.tiny).any() or (scale > info.max / 2).any():
+    if (scale < 64 * float(info.smallest_subnormal)).any() or (scale > info.max / 2).any():
         return False
     return bool((scale[kept].astype(dtype).astype(np.float64) == scale[kept]).all())

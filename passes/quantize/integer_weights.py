@@ -43,7 +43,7 @@ class Spelling:
     def shape(self, weight: Weight) -> tuple[int, ...]:
         """Return the shape in which `weight` is stored."""
         flipped = self.oriented and weight.role.transposed
-        return weight.values.shape[::-1] if flipped else weight.values.shape
+        return tuple(weight.values.shape[::-1] if flipped else weight.values.shape)
 
 
 def write_weight(edit: Edit, weight: Weight, spelling: Spelling) -> None:

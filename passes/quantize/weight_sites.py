@@ -25,8 +25,8 @@ _MOST_STEPS = 4
 class Role:
     """How a node uses its weight: the axis of its channels, and the axis it sums over.
 
-    `is_matrix`: input times weight of rank 2, [K, N] once `transposed` is undone and `alpha`
-    multiplied in.
+    `is_matrix`: input times weight of rank 2, and at most a bias added; as [K, N] once `transposed`
+    is undone and `alpha` multiplied in.
     """
 
     channels: int
@@ -58,9 +58,8 @@ def role_of(node: gs.Node, weight: Array) -> Role:
     transposed = bool(node.attrs.get("transB", 0))
     alpha, beta = float(node.attrs.get("alpha", 1.0)), float(node.attrs.get("beta", 1.0))
     biased = len(node.inputs) > 2 and bool(node.inputs[2].name)
-    if node.attrs.get("transA", 0) or (biased and beta != 1.0):
-        return Role(int(not transposed), int(transposed))
-    return Role(1, 0, True, transposed, alpha)
+    plain = not node.attrs.get("transA", 0) and (beta == 1.0 or not biased)
+    return Role(int(not transposed), int(transposed), plain, transposed, alpha)
 
 
 def find_weights(

@@ -90,7 +90,7 @@ def test_a_scale_belongs_to_its_own_block():
 
 def test_least_squares_beats_max_where_a_few_weights_are_large():
     generator = np.random.default_rng(0)
-    weights = generator.standard_normal((16, 512)).astype(np.float32)
+    weights = generator.standard_normal((16, 8192)).astype(np.float32)
     for bits, gain in ((4, 1.8), (3, 2.5), (2, 4.0)):
         form = Format(bits, signed=True)
         least, most = (
