@@ -28,6 +28,7 @@ from .linear.fold_affine import FoldAffine
 from .linear.fold_batchnorm import FoldBatchnorm
 from .linear.fold_pad import FoldPad
 from .linear.lower_batchnorm import LowerBatchnorm
+from .linear.lower_conv_transpose import LowerConvTranspose
 from .linear.merge_parallel_convolutions import MergeParallelConvolutions
 from .linear.merge_sibling_convolutions import MergeSiblingConvolutions
 from .linear.pool_before_pointwise import PoolBeforePointwise
@@ -36,6 +37,9 @@ from .linear.remove_constant_channels import RemoveConstantChannels
 from .linear.split_batchnorm import SplitBatchnorm
 from .quantize.correct_bias import CorrectBias
 from .quantize.equalize_ranges import EqualizeRanges
+from .quantize.exclude_nodes import DequantizeNodes
+from .quantize.lowering.align_channels import AlignChannels
+from .quantize.lowering.depth_to_space_channels_last import DepthToSpaceChannelsLast
 from .quantize.quantize import Quantize
 from .quantize.quantize_dynamically import QuantizeDynamically
 from .quantize.quantize_weights import QuantizeWeights
@@ -49,8 +53,11 @@ from .shuffle.align_depthwise import AlignDepthwise
 
 PASSES: tuple[type[Pass], ...] = (
     AbsorbChannelShuffle,
+    AlignChannels,
     AlignDepthwise,
     DeduplicateConstants,
+    DepthToSpaceChannelsLast,
+    DequantizeNodes,
     EliminateCasts,
     ComposeLinear,
     CorrectBias,
@@ -75,6 +82,7 @@ PASSES: tuple[type[Pass], ...] = (
     InlineConstantBranches,
     InlineFusedOperators,
     LowerBatchnorm,
+    LowerConvTranspose,
     MergeParallelConvolutions,
     MergeSiblingConvolutions,
     PoolBeforePointwise,

@@ -1,0 +1,1 @@
+"""Why an integer model is slower or worse than its float original, layer by layer."""

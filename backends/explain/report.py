@@ -1,0 +1,102 @@
+"""What `explain_int8` found, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Precision = Literal["int8", "float32", "int8 -> float32", "gone"]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A node that computes nothing: it changes type or layout between layers.
+
+    `kind`: QuantizeLinear, DequantizeLinear, Transpose, ReorderInput, ReorderOutput, Cast.
+    `of`: "weights" where it runs on a constant at every inference, "border" at an input or output
+    of the model, "inserted" where the model has no such node, else "activations".
+    """
+
+    kind: str
+    of: Literal["weights", "border", "inserted", "activations"]
+    ms: float
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One node of the model, in graph order.
+
+    `fused`: nodes that the runtime executes as part of it. `precision`: of what was executed; gone:
+    as part of the layer `fused_into`, or folded. `ms`: its median time. `conversions`: those beside
+    it. `why_float`: why the runtime had no integer kernel for it, where that is known.
+
+    SQNR in dB, infinite for no error, None where unknown: `local`, its result as its readers get
+    it, against the float operator with float weights on the same inputs; `weights`, only what its
+    integer weights do to that; `rounding`, only what the pair behind it does; `cumulative`, its
+    result against that of the float model.
+    """
+
+    node: str
+    op: str
+    precision: Precision
+    ms: float
+    fused: tuple[str, ...] = ()
+    fused_into: str | None = None
+    conversions: tuple[Conversion, ...] = ()
+    why_float: str | None = None
+    local: float | None = None
+    weights: float | None = None
+    rounding: float | None = None
+    cumulative: float | None = None
+
+    @property
+    def conversion_ms(self) -> float:
+        """Time of the conversions beside it."""
+        return sum(conversion.ms for conversion in self.conversions)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A whole model: median latency, and its outputs against those of the float model."""
+
+    ms: float
+    sqnr_db: float
+    top1_agreement: float | None
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """Nodes to take back to float, what was measured with them there, and why they were tried.
+
+    `gain_db`, `gain_top1`: against the model as it is; `cost_ms`: negative where it is faster.
+    `applied`: whether `apply_exclusions` takes it.
+    """
+
+    nodes: tuple[str, ...]
+    why: str
+    gain_db: float
+    gain_top1: float | None
+    cost_ms: float
+    applied: bool = False
+
+
+@dataclass(frozen=True)
+class Int8Report:
+    """All of it. `float_made`: no original was given, so the float model is the integer one with
+    its pairs removed and its weights dequantized, and errors of weights are unknown. `unmatched`:
+    nodes with no counterpart in the original. `foreign`: nodes whose weights are not those of the
+    original rounded. `before`: the model; `original`: the float model; `after`: with the applied
+    suggestions, None where there are none. `remarks`: causes that concern several layers.
+    """
+
+    layers: tuple[LayerReport, ...]
+    suggestions: tuple[Suggestion, ...]
+    original: Quality
+    before: Quality
+    after: Quality | None
+    float_made: bool
+    drawn_feeds: bool
+    unmatched: tuple[str, ...]
+    foreign: tuple[str, ...]
+    remarks: tuple[str, ...]
+    runtime: str
