@@ -104,7 +104,9 @@ class CorrectBias(Pass):
             moments = known.get(id(layer.source))
             kernel = layer.kernel()
             if moments is None or len(moments.mean) != kernel.inputs:
-                context.decline(layer.node, "the means of what it reads do not follow from the graph")
+                context.decline(
+                    layer.node, "the means of what it reads do not follow from the graph"
+                )
                 continue
             if not edit.begin():
                 break

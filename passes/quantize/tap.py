@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ class Tap:
         self._passed = [name for name in names if name in inputs]
         wanted = [made[name] for name in dict.fromkeys(names) if name not in inputs]
         copy.outputs = wanted
-        copy.nodes = _reaching(copy, wanted)
+        copy.nodes = nodes_reaching(copy, [tensor.name for tensor in wanted])
         self._run = Reference(copy, optimized=True, threads=threads) if wanted else None
 
     def __call__(self, feed: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
@@ -42,17 +42,37 @@ class Tap:
         return found | {name: feed[name] for name in self._passed}
 
 
-def _reaching(graph: gs.Graph, wanted: Sequence[gs.Tensor]) -> list[gs.Node]:
-    """Return the nodes, in order, that `wanted` depend on; all where bodies read from outside."""
-    if any(True for node in graph.nodes for _ in subgraphs_of(node)):
-        return list(graph.nodes)
-    needed = {id(tensor) for tensor in wanted}
+def nodes_reaching(
+    graph: gs.Graph, wanted: Iterable[str], given: Set[str] = frozenset()
+) -> list[gs.Node]:
+    """Return the top-level nodes, in order, that make the tensors `wanted` from those `given`."""
+    needed = set(wanted) - given
     kept = []
     for node in reversed(graph.nodes):
-        if any(id(tensor) in needed for tensor in node.outputs):
+        if any(tensor.name in needed for tensor in node.outputs):
             kept.append(node)
-            needed.update(id(tensor) for tensor in node.inputs)
+            needed.update(names_read(node) - given)
     return kept[::-1]
+
+
+def names_read(node: gs.Node) -> set[str]:
+    """Return the names of the tensors that `node` reads, its bodies included."""
+    names = {tensor.name for tensor in node.inputs}
+    for body in subgraphs_of(node):
+        names.update(tensor.name for tensor in body.outputs)
+        names.update(*map(names_read, body.nodes))
+    return names - {""}
+
+
+def check_finite(arrays: Mapping[str, np.ndarray[Any, Any]], sample: int) -> None:
+    """Raise FeedError naming tensor and sample where one of `arrays` holds NaN or infinity."""
+    for name, array in arrays.items():
+        if dtypes.is_float(array.dtype) and not np.isfinite(array).all():
+            kind = "NaN" if np.isnan(array).any() else "infinity"
+            raise FeedError(
+                f"tensor '{name}' holds {kind} in sample {sample}; no scale fits it, leave the "
+                "sample out or repair the model"
+            )
 
 
 def stream(
@@ -71,13 +91,7 @@ def stream(
     index = -1
     for index, feed in enumerate(feeds):
         found = tap(feed)
-        for name, array in (*feed.items(), *found.items()):
-            if dtypes.is_float(array.dtype) and not np.isfinite(array).all():
-                kind = "NaN" if np.isnan(array).any() else "infinity"
-                raise FeedError(
-                    f"tensor '{name}' holds {kind} in sample {index}; no scale fits it, leave the "
-                    "sample out or repair the model"
-                )
+        check_finite({**feed, **found}, index)
         yield found
         if total:
             progress((index + 1) / total)

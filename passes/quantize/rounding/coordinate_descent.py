@@ -81,7 +81,7 @@ def descend(
 def _sweep(a: Array, gradient: Array, scale: Array, whole: Array, qmax: int) -> bool:
     """Make, block by block, each row's best moves of one integer; `gradient` (half of f's) follows.
 
-    All rows move at once, each its own integer, so that the cost is that of the most moves of a row.
+    All rows move at once, each its own integer: the cost is that of the most moves of a row.
     """
     size = a.shape[1]
     any_moved = False
@@ -118,9 +118,7 @@ def _block_moves(a: Array, gradient: Array, scale: Array, whole: Array, qmax: in
         going = np.take_along_axis(change, column[:, None], axis=1)[:, 0] < 0
         if not going.any():
             break
-        group, row, column, local, at = (
-            part[going] for part in (group, row, column, local, at)
-        )
+        group, row, column, local, at = (part[going] for part in (group, row, column, local, at))
         index = np.arange(len(column))
         made = step[going][index, column]
         moves = np.zeros_like(whole) if moves is None else moves

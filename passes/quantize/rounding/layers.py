@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -17,6 +18,8 @@ from ...contract import DeclinedError, need
 from ...linear.layer import LINEAR_OPS, Layer, read_with_bias
 from ..formats import Format
 from ..grid import lattice_steps
+
+Array = np.ndarray[Any, Any]
 
 # What the moments of the layers that are looked at in one run may take.
 _MOST_BYTES = 2**29
@@ -73,11 +76,13 @@ def _read(node: gs.Node, view: View, qmax: int, exclude: Sequence[str]) -> Layer
         "apart would store them twice",
     )
     kernel = layer.kernel().weight
-    need(not is_on_grid(kernel.reshape(layer.outputs, -1), qmax), "its weights lie on a grid already")
+    need(
+        not is_on_grid(kernel.reshape(layer.outputs, -1), qmax), "its weights lie on a grid already"
+    )
     return layer
 
 
-def is_on_grid(rows: np.ndarray, qmax: int) -> bool:  # type: ignore[type-arg]
+def is_on_grid(rows: Array, qmax: int) -> bool:
     """Say whether each row lies on an integer grid, as one with fewer than two values does."""
     single = np.count_nonzero(rows, axis=1) < 2
     return bool((single | ~np.isnan(lattice_steps(rows, qmax))).all())

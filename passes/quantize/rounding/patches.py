@@ -30,9 +30,8 @@ def draw_positions(shape: Sequence[int], most: int, generator: np.random.Generat
 
 def position_shape(layer: Layer, result: Array) -> tuple[int, ...]:
     """Return the sizes over which a `result` of `layer` has positions: all but channels."""
-    if layer.is_spatial:
-        return (result.shape[0], *result.shape[2:])
-    return result.shape[:-1]
+    sizes = result.shape
+    return (sizes[0], *sizes[2:]) if layer.is_spatial else tuple(sizes[:-1])
 
 
 def results_at(layer: Layer, result: Array, positions: Array) -> Array:
@@ -95,6 +94,11 @@ def _begins(layer: Layer, sizes: Sequence[int], results: Sequence[int]) -> list[
     begins = []
     for axis, (size, result) in enumerate(zip(sizes, results, strict=True)):
         reach = (layer.weight.shape[2 + axis] - 1) * dilations[axis] + 1
-        total = max(0, (result - 1) * strides[axis] + reach - size)
-        begins.append(total - total // 2 if auto == "SAME_LOWER" else total // 2)
+        if layer.op == "Conv":
+            total = max(0, (result - 1) * strides[axis] + reach - size)
+        else:
+            extra = (attrs.get("output_padding") or [0] * rank)[axis]
+            total = max(0, (size - 1) * strides[axis] + extra + reach - result)
+        more_before = auto == "SAME_LOWER" if layer.op == "Conv" else auto != "SAME_UPPER"
+        begins.append(total - total // 2 if more_before else total // 2)
     return begins

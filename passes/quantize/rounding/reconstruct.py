@@ -31,7 +31,7 @@ _RIDGE = 0.01
 _FACTORS = 16
 # Multiply-adds that the choice of a step may cost, and the columns up to which every step is
 # searched to the end before one is chosen.
-_CHOICE_COST = 4e9
+_CHOICE_COST = 1e9
 _SMALL = 32
 _REFITS = 1
 

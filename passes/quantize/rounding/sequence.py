@@ -19,10 +19,10 @@ from ....ir.edit import Edit
 from ...context import Context, Feeds
 from ...linear.kernel import Kernel
 from ...linear.layer import Layer, write_layer
-from ..tap import stream
 from .layers import stages_of, within_memory
 from .moments import Moments
 from .patches import draw_positions, patches_at, position_shape, results_at
+from .walk import Walk
 
 Solve = Callable[[Layer, Moments], Kernel]
 
@@ -45,14 +45,15 @@ def round_in_sequence(
     context's seed. Where not `sequential`, layers see what the float network gives.
     """
     original = clone(graph)
+    floats, actual = Walk(original, feeds), Walk(graph if sequential else original, feeds)
     runs = list(stages_of(graph, layers) if sequential else within_memory(layers))
     for number, run in enumerate(runs):
 
         def progress(fraction: float, done: int = number) -> None:
             context.progress((done + fraction) / len(runs))
 
-        rounded = graph if sequential else original
-        moments = _measure(original, rounded, run, feeds, positions, context.seed, second, progress)
+        seed = [context.seed, number]
+        moments = _measure(floats, actual, run, positions, seed, second, progress)
         for layer, found in zip(run, moments, strict=True):
             if found.count == 0:
                 context.decline(layer.node, "no sample gives it anything to read")
@@ -70,22 +71,21 @@ def has_bias(layer: Layer) -> bool:
 
 
 def _measure(
-    original: gs.Graph,
-    rounded: gs.Graph,
+    floats: Walk,
+    actual: Walk,
     layers: Sequence[Layer],
-    feeds: Feeds,
     positions: int,
-    seed: int,
+    seed: Sequence[int],
     second: bool,
     progress: Callable[[float], None],
 ) -> list[Moments]:
     moments = [Moments(centred=has_bias(layer), second=second) for layer in layers]
     generator = np.random.default_rng(seed)
-    results = stream(original, [layer.result.name for layer in layers], feeds, progress)
-    sources = stream(rounded, [layer.source.name for layer in layers], feeds)
-    for floats, actual in zip(results, sources, strict=True):
+    results = floats.stage([layer.result.name for layer in layers], progress)
+    sources = actual.stage([layer.source.name for layer in layers])
+    for wanted, given in zip(results, sources, strict=True):
         for layer, found in zip(layers, moments, strict=True):
-            result, source = floats[layer.result.name], actual[layer.source.name]
+            result, source = wanted[layer.result.name], given[layer.source.name]
             chosen = draw_positions(position_shape(layer, result), positions, generator)
             if chosen.size:
                 outputs = results_at(layer, result, chosen)

@@ -1,0 +1,235 @@
+"""The numerics of rounding: integers, moments and patches, without a graph where none is needed."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planish import to_model
+from planish.ir.infer import infer_types
+from planish.ir.uses import Uses
+from planish.ir.view import View
+from planish.passes.linear.kernel import Kernel
+from planish.passes.linear.layer import read_layer
+from planish.passes.quantize.grid import lattice_steps
+from planish.passes.quantize.rounding.channel_means import Normal
+from planish.passes.quantize.rounding.coordinate_descent import (
+    descend,
+    nearest,
+    nearest_plane,
+    objective,
+)
+from planish.passes.quantize.rounding.moments import Moments
+from planish.passes.quantize.rounding.patches import (
+    draw_positions,
+    patches_at,
+    position_shape,
+    results_at,
+)
+from planish.passes.quantize.rounding.reconstruct import reconstruct, snap
+
+from tests.helpers import graph_of, run_ort
+
+
+def _inputs(generator, positions, groups, size):
+    """Correlated inputs, mostly positive, as they are after a Relu."""
+    mix = generator.standard_normal((groups, size, size))
+    drawn = generator.standard_normal((positions, groups, size))
+    return np.maximum(np.einsum("pgk,gkl->pgl", drawn, mix) + 0.5, 0).astype(np.float32)
+
+
+def _layer(generator, groups, rows, size, positions=400):
+    weight = generator.standard_normal((groups, rows, size))
+    kernel = Kernel(weight, generator.standard_normal(groups * rows))
+    x = _inputs(generator, positions, groups, size)
+    y = np.einsum("gmk,pgk->pgm", weight, x) + kernel.bias.reshape(groups, rows)
+    return kernel, x, y.astype(np.float32)
+
+
+def _moments(x, y, **options):
+    moments = Moments(**options)
+    for batch in np.array_split(np.arange(len(x)), 5):
+        moments.add(x[batch], y[batch])
+    return moments
+
+
+def _squared_error(kernel, x, y):
+    rows = kernel.weight.reshape(*kernel.weight.shape[:2], -1)
+    found = np.einsum("gmk,pgk->pgm", rows, x) + kernel.bias.reshape(rows.shape[:2])
+    return ((y - found) ** 2).mean(axis=0).reshape(-1)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_descent_finds_the_best_of_all_roundings_of_six_weights(seed):
+    generator = np.random.default_rng(seed)
+    kernel, x, y = _layer(generator, 1, 4, 6)
+    moments = _moments(x, y)
+    a, t = moments.input_moment(), moments.cross_moment()
+    target = np.linalg.solve(a, t.swapaxes(1, 2)).swapaxes(1, 2)
+    qmax = 7
+    scale = np.abs(kernel.weight).max(axis=2) / qmax
+    starts = (nearest_plane(a, target, scale, qmax), nearest(target, scale, qmax))
+    ends = [descend(a, t, scale, start, qmax) for start in starts]
+    found = np.minimum(*(objective(a, t, end * scale[..., None]) for end in ends))
+    offsets = np.array(list(itertools.product((-1, 0, 1, 2), repeat=6)))
+    floor = np.floor(target / scale[..., None])
+    every = np.clip(floor[:, :, None] + offsets, -qmax, qmax) * scale[..., None, None]
+    values = every.reshape(1, -1, 6)
+    costs = objective(a, np.repeat(t, len(offsets), axis=1), values).reshape(4, -1)
+    variance = y.var(axis=0).reshape(-1)
+    best = costs.min(axis=1) + variance
+    usual = objective(a, t, nearest(kernel.weight, scale, qmax) * scale[..., None])[0] + variance
+    assert (found[0] + variance >= best - 1e-6).all()
+    # All that nearest rounding loses to the best, but for a tenth at most.
+    assert (found[0] + variance - best).sum() <= 0.1 * (usual - best).sum()
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    groups=st.integers(1, 3),
+    rows=st.integers(1, 5),
+    size=st.sampled_from((1, 2, 3, 9, 40, 70)),
+    bits=st.integers(2, 8),
+    per_channel=st.booleans(),
+    positions=st.sampled_from((1, 3, 200)),
+)
+@settings(deadline=None, max_examples=60, derandomize=True)
+def test_reconstruction_is_never_above_nearest(
+    seed, groups, rows, size, bits, per_channel, positions
+):
+    kernel, x, y = _layer(np.random.default_rng(seed), groups, rows, size, positions)
+    qmax = 2 ** (bits - 1) - 1
+    moments = _moments(x, y)
+    rounded = reconstruct(kernel, moments, qmax, per_channel=per_channel)
+    usual = Kernel(snap(kernel.weight, qmax, per_channel=per_channel), kernel.bias)
+    usual = Kernel(usual.weight, (y - np.einsum("gmk,pgk->pgm", usual.weight, x)).mean(0).ravel())
+    own, other = (_squared_error(k, x, y) for k in (rounded.kernel, usual))
+    slack = 1e-5 * y.astype(np.float64).var(axis=0).reshape(-1) + 1e-6
+    if per_channel:
+        assert (own <= other + slack).all()
+    assert own.sum() <= (other + slack).sum()
+    flat = rounded.kernel.weight.reshape(1 if not per_channel else groups * rows, -1)
+    several = np.count_nonzero(flat, axis=1) > 1
+    assert not np.isnan(lattice_steps(flat.astype(np.float32), qmax)[several]).any()
+    assert np.array_equal(flat, flat.astype(np.float32))
+
+
+def test_reconstruction_gains_where_inputs_are_correlated():
+    kernel, x, y = _layer(np.random.default_rng(0), 16, 1, 9)
+    rounded = reconstruct(kernel, _moments(x, y), 7)
+    variance = y.var(axis=0).reshape(-1)
+    assert (rounded.error + variance).sum() < 0.6 * (rounded.nearest_error + variance).sum()
+
+
+def test_the_bias_makes_the_mean_error_zero():
+    kernel, x, y = _layer(np.random.default_rng(1), 2, 3, 9)
+    rounded = reconstruct(kernel, _moments(x, y), 7).kernel
+    found = np.einsum("gmk,pgk->pgm", rounded.weight, x) + rounded.bias.reshape(2, 3)
+    assert np.abs((y - found).mean(axis=0)).max() < 1e-4
+    without = reconstruct(kernel, _moments(x, y, centred=False), 7, has_bias=False).kernel
+    assert without.bias is kernel.bias
+
+
+def test_one_sample_moves_weights_by_few_steps():
+    kernel, x, y = _layer(np.random.default_rng(2), 1, 8, 30, positions=2)
+    rounded = reconstruct(kernel, _moments(x, y), 127).kernel
+    step = np.abs(kernel.weight).max(axis=2, keepdims=True) / 127
+    assert np.median(np.abs(rounded.weight - kernel.weight) / step) < 2
+
+
+@pytest.mark.parametrize("centred", [True, False])
+def test_moments_are_those_of_numpy(centred):
+    generator = np.random.default_rng(3)
+    x = _inputs(generator, 300, 2, 5) + np.float32(100)
+    y = generator.standard_normal((300, 2, 4)).astype(np.float32) - np.float32(7)
+    moments = _moments(x, y, centred=centred)
+    for g in range(2):
+        a, b = x[:, g].astype(np.float64), y[:, g].astype(np.float64)
+        if centred:
+            both = np.cov(np.concatenate([a, b], axis=1).T, bias=True)
+        else:
+            joined = np.concatenate([a, b], axis=1)
+            both = joined.T @ joined / 300
+        scale = np.abs(both).max()
+        assert np.abs(moments.input_moment()[g] - both[:5, :5]).max() < 1e-5 * scale
+        assert np.abs(moments.cross_moment()[g] - both[5:, :5]).max() < 1e-5 * scale
+        assert np.allclose(moments.mean_input[g], a.mean(axis=0), atol=1e-4)
+        assert np.allclose(moments.mean_output[g], b.mean(axis=0), atol=1e-4)
+
+
+LAYERS = {
+    "plain": ("Conv <kernel_shape=[3, 2], pads=[1, 0, 2, 1], strides=[2, 1]>", (4, 6, 3, 2)),
+    "groups": ("Conv <group=3, dilations=[2, 1], pads=[1, 1, 1, 1]>", (6, 2, 3, 3)),
+    "depthwise": ("Conv <group=6, pads=[1, 1, 1, 1]>", (6, 1, 3, 3)),
+    "upper": ('Conv <auto_pad="SAME_UPPER", strides=[2, 3]>', (4, 6, 2, 4)),
+    "lower": ('Conv <auto_pad="SAME_LOWER", strides=[1, 2]>', (4, 6, 2, 4)),
+    "valid": ('Conv <auto_pad="VALID">', (4, 6, 2, 2)),
+    "transposed": (
+        "ConvTranspose <strides=[2, 3], pads=[1, 0, 0, 1], dilations=[1, 2], "
+        "output_padding=[1, 0]>",
+        (6, 4, 3, 2),
+    ),
+    "transposed same": ('ConvTranspose <auto_pad="SAME_UPPER", strides=[2, 2]>', (6, 4, 3, 3)),
+    "transposed lower": ('ConvTranspose <auto_pad="SAME_LOWER", strides=[2, 2]>', (6, 4, 3, 3)),
+    "transposed size": ("ConvTranspose <output_shape=[15, 18], strides=[2, 2]>", (6, 4, 4, 5)),
+}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_patches_times_weights_are_what_the_runtime_gives(kind):
+    text, shape = LAYERS[kind]
+    generator = np.random.default_rng(4)
+    weights = {"w": generator.standard_normal(shape).astype(np.float32)}
+    weights["b"] = generator.standard_normal(6 if "<group" in text else 4).astype(np.float32)
+    graph = graph_of(f"g (float[2, 6, 7, 8] x) => (float[] y) {{ y = {text} (x, w, b) }}", weights)
+    _check_patches(graph, generator.standard_normal((2, 6, 7, 8)).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "rank"),
+    [
+        ("Gemm <transB=1, alpha=0.5> (x, w, b)", (5, 6), 2),
+        ("Gemm <transA=1> (x, v, b)", (5, 6), 2),
+        ("MatMul (x, v)", (5, 6), 3),
+        ("Conv <pads=[2, 1]> (x, c, b)", (5, 6), 3),
+    ],
+)
+def test_patches_of_matrices_and_signals(text, shape, rank):
+    generator = np.random.default_rng(5)
+    w = generator.standard_normal(shape).astype(np.float32)
+    weights = {"w": w, "v": np.ascontiguousarray(w.T), "b": w[:, 0].copy()}
+    weights["c"] = generator.standard_normal((5, 6, 3)).astype(np.float32)
+    size = {2: (6, 6), 3: (2, 6, 6)}[rank]
+    used = {k: v for k, v in weights.items() if f" {k}" in text or f"{k})" in text}
+    declared = ", ".join(map(str, size))
+    graph = graph_of(f"g (float[{declared}] x) => (float[] y) {{ y = {text} }}", used)
+    _check_patches(graph, generator.standard_normal(size).astype(np.float32))
+
+
+def _check_patches(graph, x):
+    view = View(graph, Uses(graph), infer_types(graph).of)
+    layer = read_layer(graph.nodes[0], view)
+    y = run_ort(to_model(graph), {"x": x})["y"]
+    positions = draw_positions(position_shape(layer, y), 50, np.random.default_rng(0))
+    kernel = layer.kernel()
+    rows = kernel.weight.reshape(*kernel.weight.shape[:2], -1)
+    bias = kernel.full_bias().reshape(rows.shape[:2])
+    found = np.einsum("gmk,pgk->pgm", rows, patches_at(layer, x, y, positions)) + bias
+    expected = results_at(layer, y, positions)
+    assert len(positions) > 1
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("function", [lambda x: np.maximum(x, 0), lambda x: np.clip(x, 0, 6)])
+def test_moments_of_a_clipped_normal_are_those_of_many_samples(function):
+    normal = Normal(np.array([-1.0, 0.3, 4.0]), np.array([4.0, 0.0, 9.0]))
+    drawn = np.random.default_rng(6).standard_normal((400_000, 1))
+    samples = function(normal.mean + np.sqrt(normal.variance) * drawn)
+    found = normal.through(function)
+    assert np.abs(found.mean - samples.mean(axis=0)).max() < 0.02
+    assert np.abs(found.variance - samples.var(axis=0)).max() < 0.06
