@@ -174,5 +174,5 @@ class Builder:
         for part in path.split(".") if path else ():
             if part not in here._modules:
                 here.add_module(part, nn.Module())
-            here = here._modules[part]  # type: ignore[assignment]
+            here = here._modules[part]
         return here

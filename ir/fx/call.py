@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -20,7 +20,7 @@ from .functions import numbers
 from .tensors import torch_dtype
 from .values import Literal, QuantizedWeight, Traced, Value, Weight
 
-Result = Value | fx.Node | Sequence["Value | fx.Node | None"]
+Result = Any  # a Value or fx.Node, or a list of such with None for what is not computed
 Handler = Callable[["Call"], Result]
 
 
@@ -108,8 +108,8 @@ class Call:
             return _tuple(self.attributes[attribute])
         return self.numbers(position) if self.has(position) else None
 
-    def fixed(self, position: int, attribute: str | None = None) -> tuple[int, ...] | None:
-        """Return constant integers of an input or attribute, None where absent; else refuses."""
+    def fixed(self, position: int, attribute: str | None = None) -> Any:
+        """Return a tuple of the constant integers of an input or attribute, None where absent."""
         found = self.optional_numbers(position, attribute)
         if isinstance(found, fx.Node):
             self.refuse(
@@ -163,7 +163,7 @@ class Call:
         if value.numbers:
             kind = torch_dtype(self.dtype(tensor) or np.int64)
             return self.function(numbers.to_tensor, value.node, kind, self.builder.anchor)
-        return value.node  # type: ignore[no-any-return]
+        return value.node
 
     def _literal(self, value: Value) -> np.ndarray[Any, Any] | None:
         """Return values that are no parameter: literals, and numbers that exporters make up."""
@@ -177,15 +177,14 @@ class Call:
         return held
 
     def _typed(self, found: Any) -> np.ndarray[Any, Any]:
-        held = np.array(numbers.array(found).tolist())
-        shape = numbers.array(found).shape
+        made = numbers.array(found)
+        held = np.array(made.tolist())
         kind = self.dtype(self.node.outputs[0])
-        if kind is None:
-            kind = {"i": np.dtype(np.int64), "f": np.dtype(np.float32)}.get(
-                held.dtype.kind, held.dtype
-            )
-            kind = np.dtype(np.int64) if not held.size else kind
-        return held.astype(kind).reshape(shape)
+        if kind is None and (held.dtype.kind == "i" or not held.size):
+            kind = np.dtype(np.int64)
+        elif kind is None and held.dtype.kind == "f":
+            kind = np.dtype(np.float32)
+        return held.astype(kind or held.dtype).reshape(made.shape)
 
 
 def _tuple(value: Any) -> Any:

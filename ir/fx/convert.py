@@ -9,6 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from torch import fx
 
+from .. import dtypes
 from ..errors import ConversionError
 from ..infer import infer_types
 from ..variables import dense_values, is_standard, label
@@ -16,21 +17,28 @@ from . import names
 from .builder import Builder
 from .call import Call, name_of
 from .operators import COUNTED, HANDLERS
-from .source import KEY, Source
+from .source import KEY, Source, lift_weights
 from .values import Literal, QuantizedWeight, Traced, Value, Weight
 
 # Constants with more elements than these are data, not numbers to compute sizes with.
 _NUMBERS = 1 << 12
 _MOVED = 64
+_NO_ARITHMETIC = frozenset({"uint16", "uint32", "uint64", "string"})
 
 
 def convert(graph: gs.Graph, *, learn_scales: bool) -> fx.GraphModule:
     """Return the module of `graph`, in evaluation mode; `graph` is kept and must not change."""
+    lift_weights(graph)
     walk = _Walk(graph, learn_scales)
     builder = walk.builder
     for tensor in graph.inputs:
         if isinstance(tensor, gs.Constant):
             continue  # an input with a default, which is what gets trained
+        if tensor.dtype is not None and dtypes.type_name(tensor.dtype) in _NO_ARITHMETIC:
+            raise ConversionError(
+                f"graph input '{tensor.name}' is {dtypes.type_name(tensor.dtype)}, which PyTorch "
+                "cannot compute with; give the graph an input of another type"
+            )
         node = builder.graph.placeholder(names.identifier(tensor.name, "x"))
         builder.anchor = builder.anchor or node
         walk.values[id(tensor)] = Traced(node)

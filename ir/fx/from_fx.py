@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 def from_fx(module: torch.fx.GraphModule) -> gs.Graph:
     """Return the graph that `to_fx` made `module` of, with the module's present values.
 
-    Nothing is traced: nodes and tensors keep their names, and only constants that became parameters,
-    statistics of normalizations or quantization scales have new values. Weights that the graph
-    stores as integers are rounded onto their scales, biases onto the product of the scales of input
-    and weight. Neither the module nor the graph given to `to_fx` is touched.
+    Nothing is traced: nodes and tensors keep their names, and only constants that became
+    parameters, statistics of normalizations or quantization scales have new values. Weights that
+    the graph stores as integers are rounded onto their scales, biases onto the product of the
+    scales of input and weight. Neither the module nor the graph given to `to_fx` is touched.
 
     Raises ConversionError where `to_fx` did not make the module, or a parameter is gone or has
     another shape.

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import onnx_graphsurgeon as gs
+
+from ..build import make_constant
+from ..uses import Uses
 
 KEY = "planish"
 
@@ -37,3 +41,30 @@ class Source:
     def __deepcopy__(self, memo: dict[int, Any]) -> Source:
         """A module's copy was made of the same graph, which nobody changes."""
         return self
+
+
+def lift_weights(graph: gs.Graph) -> None:
+    """Make initializers of the Constant nodes that hold weights or quantization scales.
+
+    Some exporters write weights so. PyTorch's writes what a formula needs so, which stays.
+    """
+    from_torch = graph.producer_name == "pytorch"
+    uses = Uses(graph)
+    kept = []
+    for node in graph.nodes:
+        held = np.asarray(getattr(node.attrs.get("value"), "values", 0))
+        out = node.outputs[0] if node.op == "Constant" else None
+        if out is None or id(out) in uses.pinned:
+            kept.append(node)
+            continue
+        readers = uses.readers(out)
+        quantizes = any(r.op in ("QuantizeLinear", "DequantizeLinear") for r in readers)
+        if not quantizes and (from_torch or held.size <= 1 or held.dtype.kind != "f"):
+            kept.append(node)
+            continue
+        constant = make_constant(out.name, held)
+        for reader in readers:
+            for position, tensor in enumerate(reader.inputs):
+                if tensor is out:
+                    reader.inputs[position] = constant
+    graph.nodes = kept

@@ -53,8 +53,6 @@ def scatter_elements(
 def scatter_nd(x: Tensor, indices: Tensor, updates: Tensor, reduction: str) -> Tensor:
     """ScatterND, without a reduction or adding."""
     where = tuple(_wrapped(indices[..., i], x.shape[i]) for i in range(indices.shape[-1]))
-    if reduction not in ("none", "add"):
-        raise NotImplementedError(f"ScatterND with reduction '{reduction}'")
     return torch.index_put(x, where, updates, accumulate=reduction == "add")
 
 

@@ -43,11 +43,12 @@ def unsqueeze(x: Tensor, axes: Sequence[int]) -> Tensor:
     return x
 
 
-def split(x: Tensor, axis: int, count: int, pieces: Numbers | None) -> tuple[Tensor, ...]:
+def split(x: Tensor, axis: int, count: int, pieces: Numbers | None) -> Sequence[Tensor]:
     """Split into `count` pieces, equal ones (the last may be smaller) where no sizes are given."""
     if pieces is None:
-        return torch.split(x, -(-x.shape[axis] // count), axis)
-    return torch.split(x, list(sizes(pieces)), axis)
+        each = -(-x.shape[axis] // count)
+        return list(torch.split(x, each, axis))
+    return list(torch.split(x, list(sizes(pieces)), axis))
 
 
 def split_to_sequence(x: Tensor, axis: int, pieces: Numbers, keepdims: bool) -> list[Tensor]:
@@ -148,10 +149,11 @@ def depth_to_space(x: Tensor, block: int) -> Tensor:
     return x.reshape(n, c // block**2, sides[0] * block, sides[1] * block)
 
 
-def space_to_depth(x: Tensor, block: int) -> Tensor:
-    """SpaceToDepth."""
+def space_to_depth(x: Tensor, block: int, outer: bool = True) -> Tensor:
+    """SpaceToDepth; the block's position is the outer or the inner part of the channel."""
     n, c, height, width = x.shape
-    x = x.reshape(n, c, height // block, block, width // block, block).permute(0, 3, 5, 1, 2, 4)
+    x = x.reshape(n, c, height // block, block, width // block, block)
+    x = x.permute(0, 3, 5, 1, 2, 4) if outer else x.permute(0, 1, 3, 5, 2, 4)
     return x.reshape(n, c * block**2, height // block, width // block)
 
 

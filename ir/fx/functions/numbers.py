@@ -140,15 +140,16 @@ def arange(start: Numbers, limit: Numbers, step: Numbers) -> Array:
 
 def cast(value: Numbers, kind: str) -> Array:
     """Cast to "i" (integers, towards zero), "f" (float) or "b" (bool)."""
-    return _each({"i": _whole, "f": _real, "b": bool}[kind], value)
+    kinds: dict[str, Callable[..., Any]] = {"i": _whole, "f": _real, "b": bool}
+    return _each(kinds[kind], value)
 
 
 def reduce(value: Numbers, fold: str, axes: Numbers | None, keepdims: bool) -> Array:
     """ReduceProd, ReduceSum, ReduceMin and ReduceMax."""
     held = array(value)
     along = tuple(range(held.ndim)) if axes is None else tuple(int(a) for a in sizes(axes))
-    function = {"prod": np.prod, "sum": np.sum, "min": np.min, "max": np.max}[fold]
-    return array(function(held, axis=along, keepdims=keepdims))  # type: ignore[operator]
+    function: Any = {"prod": np.prod, "sum": np.sum, "min": np.min, "max": np.max}[fold]
+    return array(function(held, axis=along, keepdims=keepdims))
 
 
 def apply(op: str, *values: Numbers) -> Array:

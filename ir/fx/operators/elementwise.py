@@ -93,18 +93,20 @@ def _cast_to(call: Call, dtype: np.dtype[Any]) -> Result:
 
 
 def _constant(call: Call) -> Result:
-    for name, kind in (
-        ("value", None),
-        ("value_int", np.int64),
-        ("value_ints", np.int64),
-        ("value_float", np.float32),
-        ("value_floats", np.float32),
-    ):
-        if name in call.attributes:
-            held = call.attributes[name]
-            return Literal(np.asarray(getattr(held, "values", held), kind))
-    call.refuse("its value is sparse or a string", "store it as a dense number")
-    return None
+    given = [name for name in _CONSTANTS if name in call.attributes]
+    if not given:
+        call.refuse("its value is sparse or a string", "store it as a dense number")
+    held = call.attributes[given[0]]
+    return Literal(np.asarray(getattr(held, "values", held), _CONSTANTS[given[0]]))
+
+
+_CONSTANTS: dict[str, Any] = {
+    "value": None,
+    "value_int": np.int64,
+    "value_ints": np.int64,
+    "value_float": np.float32,
+    "value_floats": np.float32,
+}
 
 
 def _clip(call: Call) -> Result:

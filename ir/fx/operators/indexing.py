@@ -39,6 +39,10 @@ def _scatter_elements(call: Call) -> Result:
 
 
 def _scatter_nd(call: Call) -> Result:
+    if call.attribute("reduction", "none") not in ("none", "add"):
+        call.refuse(
+            f"its reduction is {call.attribute('reduction')}", "PyTorch has none but addition"
+        )
     return call.function(indexing.scatter_nd, *call.tensors(), call.attribute("reduction", "none"))
 
 

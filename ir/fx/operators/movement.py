@@ -31,7 +31,7 @@ def _size(call: Call) -> Result:
 def _known_shape(call: Call) -> tuple[int, ...] | None:
     value = call.value(0)
     if isinstance(value, Literal):
-        return value.array.shape
+        return tuple(value.array.shape)
     if isinstance(value, Weight):
         return tuple(value.constant.shape)
     return tuple(value.integers.shape) if isinstance(value, QuantizedWeight) else None
@@ -67,7 +67,7 @@ def _squeeze(call: Call) -> Result:
 
 
 def _unsqueeze(call: Call) -> Result:
-    axes = call.fixed(1, "axes") or ()
+    axes: tuple[int, ...] = call.fixed(1, "axes") or ()
     if len(axes) == 1:
         return call.function(torch.unsqueeze, call.tensor(0), axes[0])
     return call.function(movement.unsqueeze, call.tensor(0), axes)
@@ -150,7 +150,10 @@ def _depth_to_space(call: Call) -> Result:
 
 
 def _space_to_depth(call: Call) -> Result:
-    return call.function(movement.space_to_depth, call.tensor(0), call.attribute("blocksize"))
+    outer = _text(call.attribute("mode", "DCR")) == "DCR"
+    return call.function(
+        movement.space_to_depth, call.tensor(0), call.attribute("blocksize"), outer
+    )
 
 
 def _range(call: Call) -> Result:

@@ -114,7 +114,7 @@ def integers(call: Call, value: Traced) -> fx.Node:
     assert quantizer is not None
     module = quantizer.module
     low, high = module.qmin, module.qmax
-    kind = {(0, 255): torch.uint8, (-128, 127): torch.int8, (-32768, 32767): torch.int16}.get(
+    kind: Any = {(0, 255): torch.uint8, (-128, 127): torch.int8, (-32768, 32767): torch.int16}.get(
         (low, high), torch.int32
     )
     scale = call.builder.attribute(f"{quantizer.path}.scale")
@@ -149,7 +149,8 @@ def realize_bias(call: Call, bias: QuantizedWeight, x: Value, weight: Traced | N
     """
     inner = x.quantizer if isinstance(x, Traced) else None
     outer = weight.quantizer if weight is not None else None
-    if inner is None or outer is None or bias.block or (bias.zero_point or np.zeros(1)).any():
+    centred = bias.zero_point is None or not bias.zero_point.any()
+    if inner is None or outer is None or bias.block or not centred:
         return realize_weight(call, bias)
     held, scale = _arrays(bias)
     parts = (inner.module.scale, outer.module.scale)
@@ -243,7 +244,7 @@ def _output_type(call: Call, zero: Array | None) -> np.dtype[Any]:
         kind = dtypes.numpy_dtype(given) if given else np.dtype(np.uint8)
     if torch_dtype(kind) is None or torch_dtype(kind).is_floating_point:  # type: ignore[union-attr]
         call.refuse(f"it quantizes to {kind}", "quantize to integers")
-    return kind
+    return np.dtype(kind)
 
 
 def _bounds(kind: np.dtype[Any]) -> tuple[int, int]:

@@ -1,0 +1,50 @@
+"""The example networks: graph -> module -> graph, traced and optimized."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import planish
+
+from examples import models
+from tests.helpers import relative_error, run_ort
+
+SIZE = 64
+_QUICK = ("audio_cnn", "dcgan", "vgg16")
+# ONNX Runtime and PyTorch add in different orders, which deep networks amplify.
+ROUNDING = 1e-4
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in _QUICK else pytest.param(n, marks=pytest.mark.slow) for n in models.NAMES],
+)
+def test_example_network(name):
+    source = models.build(name, width=0.25, size=SIZE)
+    inputs = models.example_inputs(name, batch=2, size=SIZE)
+    dynamic = ({0: torch.export.Dim("batch", min=1, max=64)},)
+    traced = planish.trace(source, inputs, dynamic_shapes=dynamic)
+    exact = planish.Pipeline.parse("exact").run(traced, verify="off").graph
+    other = models.example_inputs(name, batch=3, size=SIZE, seed=1)
+    with torch.no_grad():
+        expected = _tuple(source(*other))
+    for graph, tolerance in ((traced, 1e-6), (exact, 1e-5)):
+        module = planish.to_fx(graph)
+        if graph is traced:
+            module.load_state_dict(source.state_dict(), strict=True)
+        with torch.no_grad():
+            found = _tuple(module(*other))
+        for want, got in zip(expected, found, strict=True):
+            assert relative_error(want.numpy(), got.numpy()) <= tolerance
+        again = planish.trace(module, inputs, dynamic_shapes=dynamic)
+        if name == "video_cnn":  # the exporter gives Conv3d a bias that no runtime accepts
+            again = planish.Pipeline.parse("exact").run(again, verify="off").graph
+        model = planish.to_model(again, portable=True)
+        results = run_ort(model, {again.inputs[0].name: other[0].numpy()})
+        for want, got in zip(found, results.values(), strict=True):
+            assert relative_error(want.numpy(), got) <= ROUNDING
+
+
+def _tuple(outputs):
+    return outputs if isinstance(outputs, tuple) else (outputs,)
