@@ -285,3 +285,11 @@ def test_same_bytes_twice():
     assert first.SerializeToString(deterministic=True) == second.SerializeToString(
         deterministic=True
     )
+
+
+def test_what_is_fixed_fixes_what_is_added_to_it():
+    body = f"{RELU} q = Conv(x, v1) s = Sigmoid(q) k = Add(r, q) a = Conv(k, w2) "
+    model = _model(body + "b = Conv(s, grouped2) y = Add(a, b)")
+    result = run_pass(planish.load(model), PASS, feeds=FEEDS)
+    assert result.edits == 0
+    assert [d.reason for d in result.records[0].declined][:2] == [THROUGH.format("Sigmoid")] * 2
