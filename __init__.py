@@ -2,6 +2,7 @@
 
 from .backends import stopwatch as _stopwatch  # noqa: F401 (lets passes measure latency)
 from .backends.contract import Backend, Compiled
+from .backends.explain.explain import explain_int8
 from .backends.registry import load_compiled, lower, register_backend
 from .ir.compare import Comparison, compare
 from .ir.cost import GraphCost, cost
@@ -36,6 +37,7 @@ __all__ = [
     "bisect",
     "compare",
     "cost",
+    "explain_int8",
     "from_fx",
     "load",
     "load_compiled",

@@ -19,7 +19,7 @@ import typer
 import typer.core
 from rich.console import Console
 
-from . import tables
+from . import cli_explain, tables
 from .backends.bench import Subject
 from .backends.bench import bench as time_subjects
 from .backends.contract import Compiled
@@ -316,6 +316,45 @@ def inspect(
     out.print(tables.cost_table(found, times, most, top))
     if found.unknown:
         out.print(f"{found.unknown} nodes have unknown shapes and are not in the totals")
+
+
+@app.command("explain-int8")
+def explain_int8(
+    model: ModelFile,
+    original: Annotated[
+        Path | None, typer.Option("--float", help="The model before quantization.")
+    ] = None,
+    feeds: FeedsOption = None,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Write the model with the exclusions that pay.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where --apply writes.")
+    ] = None,
+    threads: ThreadsOption = None,
+    top: Annotated[
+        int, typer.Option(min=0, help="Layers to show, the worst first; 0: all, in order.")
+    ] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    shape: ShapeOption = None,
+    mean: MeanOption = "0",
+    std: StdOption = "1",
+    seed: SeedOption = 0,
+) -> None:
+    """Show why an integer model is slow or wrong, layer by layer, and which to leave in float.
+
+    An exclusion pays where it raises the SQNR by 0.5 dB or more, or makes the model faster and not
+    worse; those with most dB for their time come first, as long as integers stay faster than float.
+    """
+    cli_explain.check_output(apply, output)
+    with tables.progress_bar(err, "explaining") as update:
+        report, sizes = cli_explain.explain_model(
+            model, original, (feeds, shape, mean, std), output, threads, seed, update
+        )
+    if as_json:
+        _print_json(cli_explain.as_json(report, sizes))
+    else:
+        cli_explain.show(out, report, sizes, top, apply)
 
 
 @app.command()

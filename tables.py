@@ -38,7 +38,7 @@ def records_table(records: Sequence[PassRecord]) -> Table:
 
     Passes that made no edit share the last row.
     """
-    table = _table("pass", ">nodes", ">edits", ">time", ">largest error")
+    table = plain_table("pass", ">nodes", ">edits", ">time", ">largest error")
     for record in records:
         if not record.edits:
             continue
@@ -60,7 +60,7 @@ def records_table(records: Sequence[PassRecord]) -> Table:
 
 def declined_table(records: Sequence[PassRecord], examples: int = 3) -> Table | None:
     """Return the table of reasons for which passes left sites alone, or None without any."""
-    table = _table("pass", ">sites", "left alone because", "such as")
+    table = plain_table("pass", ">sites", "left alone because", "such as")
     for record in records:
         reasons = Counter(decline.reason for decline in record.declined)
         for reason, count in reasons.most_common():
@@ -81,7 +81,7 @@ def verification_line(result: Result) -> str:
 
 def timings_table(timings: Sequence[Timing]) -> Table:
     """Return the table of latencies; the first row is what the ratios refer to."""
-    table = _table("model", ">batch", ">median", ">p90", ">min", ">ratio", ">samples/s")
+    table = plain_table("model", ">batch", ">median", ">p90", ">min", ">ratio", ">samples/s")
     for timing in timings:
         table.add_row(
             timing.label,
@@ -97,7 +97,7 @@ def timings_table(timings: Sequence[Timing]) -> Table:
 
 def comparison_table(comparison: Comparison) -> Table:
     """Return the table of distances, an output a row."""
-    table = _table("output", ">max abs", ">max rel", ">SQNR", ">cosine", ">top-1 agreement")
+    table = plain_table("output", ">max abs", ">max rel", ">SQNR", ">cosine", ">top-1 agreement")
     for output in comparison.outputs:
         agreement = output.top1_agreement
         table.add_row(
@@ -113,7 +113,9 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def loadgen_table(loads: Sequence[tuple[str, int, LoadResult]]) -> Table:
     """Return the table of LoadGen's results, a run a row."""
-    table = _table("model", "scenario", ">batch", "result", ">p90", ">samples/s", ">samples", "why")
+    table = plain_table(
+        "model", "scenario", ">batch", "result", ">p90", ">samples/s", ">samples", "why"
+    )
     for label, batch, load in loads:
         table.add_row(
             label,
@@ -151,7 +153,7 @@ def cost_table(
     At most the first `most` nodes are shown, or the `top` slowest in falling order.
     """
     columns = ("MACs", "parameters", "bytes moved", "roofline", "share")
-    table = _table("node", "output", *(f">{name}" for name in columns), "bound")
+    table = plain_table("node", "output", *(f">{name}" for name in columns), "bound")
     table.show_footer = True
     shown = times.nodes if most is None else times.nodes[:most]
     if top is not None:
@@ -193,7 +195,7 @@ def _duration(seconds: float | None) -> str:
 
 def listing_table(rows: Sequence[tuple[str, ...]], *headers: str) -> Table:
     """Return a plain table of text."""
-    table = _table(*headers)
+    table = plain_table(*headers)
     for row in rows:
         table.add_row(*row)
     return table
@@ -235,7 +237,8 @@ class _PlainTable(Table):
         super().add_row(*(Text(c) if isinstance(c, str) else c for c in cells), **options)
 
 
-def _table(*headers: str) -> Table:
+def plain_table(*headers: str) -> Table:
+    """Return an empty table; a header that starts with `>` is of figures, aligned right."""
     table = _PlainTable(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for header in headers:
         right = header.startswith(">")
