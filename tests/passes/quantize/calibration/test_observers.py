@@ -11,6 +11,7 @@ from planish.ir.errors import PipelineError
 from planish.passes.quantize.calibration.calibrate import METHODS, make_observer
 from planish.passes.quantize.calibration.entropy import _RelativeEntropy
 from planish.passes.quantize.calibration.histogram import Histogram
+from planish.passes.quantize.calibration.mse import _SquaredError
 from planish.passes.quantize.calibration.observers import Range
 from planish.passes.quantize.formats import INT8, UINT8, Format
 from planish.passes.quantize.grid import grid_of_range
@@ -141,6 +142,26 @@ def test_mse_is_as_good_as_trying_every_range(name, symmetric, form):
     # Values that lie on the grid or next to it are known no better than the bins are wide.
     width = distribution(values).width
     assert error <= 1.03 * best + width * step / 6
+
+
+@pytest.mark.parametrize("form", [UINT8, INT8, UINT4])
+@pytest.mark.parametrize("symmetric", [False, True])
+@every_sample
+def test_squared_error_is_that_of_really_quantizing(name, symmetric, form):
+    values = SAMPLES[name]
+    found = distribution(values)
+    low, high = found.span(symmetric)
+    shares = np.array([1.0, 0.9, 0.6, 0.35, 0.1])
+    sums = _SquaredError(found)(low * shares, high * shares, form, symmetric)
+    for share, total in zip(shares, sums, strict=True):
+        ends = low * share * found.width, high * share * found.width
+        expected = squared_error(values.astype(np.float64), *ends, form, symmetric)
+        step = float(grid_of_range(*ends, form, symmetric=symmetric).scale)
+        # A value is known by its bin, which moves its error of up to half a step by up to half a
+        # bin; where values are many and all different, that cancels out.
+        alike = 1 if name in ("integers", "few") else 0.05
+        bound = 0.02 * expected + alike * found.width * step / 2
+        assert total / len(values) * found.width**2 == pytest.approx(expected, abs=bound)
 
 
 def test_mse_clips_an_outlier_and_keeps_what_is_even():
