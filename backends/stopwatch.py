@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..passes.stopwatch import register_stopwatch
+from ..passes.stopwatch import register_profiler, register_stopwatch
 from .bench import Subject, bench
 from .onnxruntime import OnnxRuntime
+from .profiler import profile
 from .target import Target
 
 _MOST_ROUNDS = 10_000
@@ -41,3 +42,4 @@ def time_graphs(
 
 for _kind in ("cpu", "cuda", "tensorrt"):
     register_stopwatch(_kind, time_graphs)
+    register_profiler(_kind, profile)

@@ -27,7 +27,26 @@ class Stopwatch(Protocol):
         """Return the median seconds of one run of each graph, from interleaved rounds."""
 
 
+class Profiler(Protocol):
+    """Times the parts of a graph on a target."""
+
+    def __call__(
+        self,
+        graph: gs.Graph,
+        feed: Mapping[str, np.ndarray[Any, Any]],
+        target: str,
+        *,
+        seconds: float,
+    ) -> dict[str, float]:
+        """Return the median seconds of what the runtime executes.
+
+        Each is called after a node of `graph` or a tensor that it makes; of several that became one
+        operator, one name is given.
+        """
+
+
 _STOPWATCHES: dict[str, Stopwatch] = {}
+_PROFILERS: dict[str, Profiler] = {}
 
 
 def register_stopwatch(kind: str, stopwatch: Stopwatch) -> None:
@@ -38,3 +57,13 @@ def register_stopwatch(kind: str, stopwatch: Stopwatch) -> None:
 def find_stopwatch(target: str) -> Stopwatch | None:
     """Return what times `target` (`cpu`, `cpu{threads=2}`), None where no backend can."""
     return _STOPWATCHES.get(target.partition("{")[0])
+
+
+def register_profiler(kind: str, profiler: Profiler) -> None:
+    """Let `profiler` take apart runs on targets of `kind`, such as `cpu`."""
+    _PROFILERS[kind] = profiler
+
+
+def find_profiler(target: str) -> Profiler | None:
+    """Return what takes apart runs on `target`, None where no backend can."""
+    return _PROFILERS.get(target.partition("{")[0])

@@ -162,6 +162,10 @@ def _check_bounds(node: gs.Node, view: View) -> None:
     need(node.op == "Relu" or clip_bounds(node, view) is not None, "its bounds are no constants")
 
 
+def _check_slope(node: gs.Node, view: View) -> None:
+    need(node.attrs.get("alpha", 0.01) != 1, "it is the identity that keeps a layer in float")
+
+
 def _check_max_pool(node: gs.Node, view: View) -> None:
     need(sum(bool(t.name) for t in node.outputs) == 1, "its Indices are used")
 
@@ -175,6 +179,8 @@ def _check_resize(node: gs.Node, view: View) -> None:
 
 
 def _check_pad(node: gs.Node, view: View) -> None:
+    # ONNX Runtime pads floats alone: behind a graph input that is one pair less.
+    need(view.producer(node.inputs[0]) is not None, "it pads a graph input, before quantization")
     if node.attrs.get("mode", "constant") != "constant":
         return
     if len(node.inputs) > 2 and node.inputs[2].name:
@@ -190,6 +196,7 @@ _CHECKS: dict[str, Callable[[gs.Node, View], None]] = {
     "Concat": _check_operands,
     "Relu": _check_bounds,
     "Clip": _check_bounds,
+    "LeakyRelu": _check_slope,
     "MaxPool": _check_max_pool,
     "Resize": _check_resize,
     "Pad": _check_pad,

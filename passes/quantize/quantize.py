@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,11 +24,14 @@ from ..convert_opset import ensure_opset
 from ..driver import make_view
 from ..fusion.inline_fused_operators import inline_fused_operators
 from ..registry import nearest
-from ..stopwatch import find_stopwatch
+from ..repeat import show
+from ..stopwatch import find_profiler, find_stopwatch
 from .calibration.calibrate import Method, calibrate
 from .choose_by_latency import Chooser, is_worthwhile, kinds_of
 from .feeds import calibration_feeds
 from .instruction_set import saturates
+from .mixed.bounds import Bounds
+from .mixed.precision import MixedPrecision, excluded
 from .operators import QUANTIZABLE, Unit
 from .scheme import Scheme, read_format
 from .variants import Variants, insert_pairs, read_units, tensors_of
@@ -47,8 +50,10 @@ class Quantize(Pass):
     feeds give ranges, `percentile` for the method of that name. `reduce_range`: weights of 7 bits,
     for CPUs whose u8 x s8 products saturate; none: where the target is such a one. `measure`:
     leave in float what is faster so on the target, and the whole graph where integers are not
-    faster; without it, the result depends on graph and feeds alone. `extend`: quantize what is
-    still float in a graph that is quantized already, which is left alone otherwise.
+    faster; without it, the result depends on graph and feeds alone. `min_top1_agreement`
+    (0 to 1), `min_sqnr` (dB): layers stay float until the outputs on the feeds are that close to
+    the float graph's. `extend`: quantize what is still float in a graph that is quantized already,
+    which is left alone otherwise.
     """
 
     name: ClassVar[str] = "quantize"
@@ -64,11 +69,14 @@ class Quantize(Pass):
     percentile: float = 99.99
     reduce_range: bool | None = None
     measure: bool = True
+    min_top1_agreement: float | None = None
+    min_sqnr: float | None = None
     extend: bool = False
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Read the units, calibrate their tensors, choose by latency, insert the pairs."""
         scheme = self._scheme(context)
+        bounds = Bounds(self.min_top1_agreement, self.min_sqnr)
         self._check_names(graph)
         if not self.extend and any(node.op in _INTEGER_OPERATORS for node in graph.nodes):
             context.remark(
@@ -95,9 +103,14 @@ class Quantize(Pass):
             progress=context.progress,
         )
         chosen = frozenset(node_key(unit.node) for unit in units)
-        if self.measure:
-            variants = Variants(graph, ranges, scheme, self.exclude)
-            chosen = self._fastest(variants, units, chosen, feeds, context)
+        variants = Variants(graph, ranges, scheme, self.exclude)
+        chooser = self._chooser(variants, feeds, context) if self.measure else None
+        if chooser is not None:
+            chosen = self._without_slow(chooser, units, chosen, context)
+        if bounds:
+            chosen = self._within(bounds, variants, units, chosen, feeds, context)
+        if chooser is not None and chosen and not self._is_faster(chooser, chosen, context):
+            return
         if chosen:
             insert_pairs(graph, context, chosen, ranges, scheme, self.exclude)
 
@@ -141,30 +154,55 @@ class Quantize(Pass):
             if unit.is_movement or not self.operators or unit.node.op in self.operators
         ]
 
-    def _fastest(
+    def _chooser(self, variants: Variants, feeds: Feeds, context: Context) -> Chooser | None:
+        stopwatch = find_stopwatch(context.target)
+        if stopwatch is None:
+            context.remark(f"latency was not measured: no backend times target '{context.target}'")
+            return None
+        feed: Mapping[str, np.ndarray[Any, Any]] = next(iter(itertools.islice(feeds, 1)))
+        return Chooser(variants, stopwatch, feed, context.target, context.seed)
+
+    def _without_slow(
+        self, chooser: Chooser, units: list[Unit], chosen: frozenset[str], context: Context
+    ) -> frozenset[str]:
+        view = make_view(context.graph, context.edit(), context)
+        found, dropped = chooser.drop_slow_kinds(kinds_of(units, view))
+        for kind in dropped:
+            context.remark(f"{kind} stays float, which is faster on {context.target}")
+        return found
+
+    def _within(
         self,
+        bounds: Bounds,
         variants: Variants,
         units: list[Unit],
         chosen: frozenset[str],
         feeds: Feeds,
         context: Context,
     ) -> frozenset[str]:
-        stopwatch = find_stopwatch(context.target)
-        if stopwatch is None:
-            context.remark(f"latency was not measured: no backend times target '{context.target}'")
-            return chosen
         view = make_view(variants.graph, context.edit(), context)
-        feed: Mapping[str, np.ndarray[Any, Any]] = next(iter(itertools.islice(feeds, 1)))
-        chooser = Chooser(variants, stopwatch, feed, context.target, context.seed)
-        found, dropped = chooser.drop_slow_kinds(kinds_of(units, view))
-        for kind in dropped:
-            context.remark(f"{kind} stays float, which is faster on {context.target}")
-        gain = chooser.gain(found)
+        profiler = find_profiler(context.target) if self.measure else None
+        search = MixedPrecision(variants, bounds, feeds, context, view, profiler)
+        found = search.choose(units, chosen)
+        if found:
+            names = excluded(units, found)
+            again = replace(
+                self,
+                measure=False,
+                exclude=(*self.exclude, *names),
+                min_top1_agreement=None,
+                min_sqnr=None,
+            )
+            context.remark(f"the same without measuring: {show(again)}")
+        return found
+
+    def _is_faster(self, chooser: Chooser, chosen: frozenset[str], context: Context) -> bool:
+        gain = chooser.gain(chosen)
         if not is_worthwhile(gain):
             context.remark(
                 f"the graph stays float: on integers it takes {1 / gain:.2f} times as long on "
                 f"{context.target} (measure=false quantizes it anyway)"
             )
-            return frozenset()
+            return False
         context.remark(f"{gain:.2f} times as fast as float on {context.target}")
-        return found
+        return True

@@ -14,6 +14,7 @@ from ..context import Context
 from ..contract import DeclinedError
 from ..driver import make_view
 from .calibration.observers import Range
+from .fence import fence_float_layers
 from .formats import Format
 from .grid import Grid, grid_of_range
 from .insert import Inserter
@@ -95,6 +96,7 @@ def insert_pairs(
     placement = place(units)
     grids = _grids(placement, ranges, scheme, view)
     Inserter(edit, view, scheme).insert(placement, grids)
+    fence_float_layers(graph, edit, view)
     edit.commit()
     return placement
 

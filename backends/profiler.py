@@ -1,0 +1,58 @@
+"""Where the time of a run goes on the ONNX Runtime targets, for passes that choose by measuring."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ..ir.clone import clone
+from ..ir.session import make_session, output_types, run_session
+from .onnxruntime import _LEVELS, _options, _providers
+from .target import Target
+
+_EVENT = "_kernel_time"
+# What its optimizer appends to the name of a node, or of a tensor, that it gives a new kernel.
+_APPENDED = re.compile(r"(_token_\d+|_nchwc)$")
+_MOST_RUNS = 200
+_WARMUP = 2
+
+
+def profile(
+    graph: gs.Graph,
+    feed: Mapping[str, np.ndarray[Any, Any]],
+    target: str,
+    *,
+    seconds: float,
+) -> dict[str, float]:
+    """Return the median seconds of each node that ONNX Runtime executes, by what it is named after.
+
+    Raises BackendError or ExecutionError where the target is not there or refuses the graph.
+    """
+    parsed = Target.parse(target)
+    with tempfile.TemporaryDirectory(prefix="planish-") as folder:
+        options = _options(parsed.threads, _LEVELS["all"])
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = make_session(clone(graph), options, _providers(parsed, None))
+        types = output_types(session)
+        started = time.perf_counter()
+        for done in range(_MOST_RUNS):
+            run_session(session, types, feed)
+            if done > 2 * _WARMUP and time.perf_counter() - started > seconds:
+                break
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    found: dict[str, list[float]] = defaultdict(list)
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(_EVENT):
+            name = _APPENDED.sub("", event["name"].removesuffix(_EVENT))
+            found[name].append(event["dur"] / 1e6)
+    return {name: float(np.median(times[_WARMUP:])) for name, times in found.items()}

@@ -1,0 +1,63 @@
+"""How likely noise changes which class comes first: agreement without the luck of counting it.
+
+    P(first stays first) = product over j of Phi((a_first - a_j) / s)        s^2 = mean of d_j^2
+    d_j = (b - a)_first - (b - a)_j
+
+Of 64 samples perhaps three are close calls, and which of them flip is chance, which a search that
+tries many choices then takes advantage of. Every sample says how large its margins are, though, and
+all together say how large the noise is.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+_RIVALS = 4
+# Positions kept of one array, and of all: segmentation has many, and neighbours say the same.
+_OF_ONE = 256
+_OF_ALL = 16384
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+class Margins:
+    """Margins of the first class over the next ones, and what noise does to them."""
+
+    def __init__(self) -> None:
+        self._margins: list[Array] = []
+        self._changes: list[Array] = []
+        self._count = 0
+
+    def add(self, a: Array, b: Array) -> None:
+        """Take in scores `a` and their noisy version `b`, both [N, classes, ...]."""
+        if self._count >= _OF_ALL:
+            return
+        a, b = _positions(a), _positions(b)
+        first = np.argsort(-a, axis=1)[:, : _RIVALS + 1]
+        scores = np.take_along_axis(a, first, 1)
+        noise = np.take_along_axis(b, first, 1) - scores
+        self._margins.append(scores[:, :1] - scores[:, 1:])
+        self._changes.append(noise[:, :1] - noise[:, 1:])
+        self._count += len(a)
+
+    def agreement(self) -> float:
+        """Return the expected share of positions whose first class stays first; 0 with NaN."""
+        margins, changes = np.concatenate(self._margins), np.concatenate(self._changes)
+        deviation = math.sqrt(float(np.mean(changes**2)))
+        if deviation == 0:
+            return 1.0
+        if not math.isfinite(deviation):
+            return 0.0
+        stays = 0.5 * (1 + _erf(margins / (deviation * math.sqrt(2))))
+        return float(np.mean(np.prod(stays, axis=1)))
+
+
+def _positions(scores: Array) -> Array:
+    """Return at most `_OF_ONE` rows of class scores, evenly spread over the positions."""
+    rows = np.moveaxis(scores, 1, -1).reshape(-1, scores.shape[1])
+    return rows[:: -(-len(rows) // _OF_ONE)].astype(np.float64)

@@ -1,0 +1,39 @@
+"""The layers that stay float so that bounds hold: the shortest prefix of an order, made minimal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+# How many layers are tried on integers again, each on all feeds.
+_MOST_RETURNS = 16
+
+
+def fewest_floats(
+    order: Sequence[str],
+    losses: Mapping[str, float],
+    holds: Callable[[frozenset[str]], bool],
+) -> frozenset[str]:
+    """Return the layers of `order` that stay float; all of them where no bound holds before.
+
+    `holds` says whether the bounds hold with these layers in float. More floats are taken to be
+    closer, which bisection needs; what it finds has been checked. Then the layers that lose most
+    time go back to integers one by one, where the bounds hold without them.
+    """
+    if holds(frozenset()):
+        return frozenset()
+    low, high = 0, len(order)  # does not hold at low; at high all is float
+    while high - low > 1:
+        middle = (low + high) // 2
+        if holds(frozenset(order[:middle])):
+            high = middle
+        else:
+            low = middle
+    floats = set(order[:high])
+    if high == len(order):
+        return frozenset(floats)
+    # Without the last one it does not hold, as bisection saw.
+    worthwhile = [key for key in order[: high - 1] if losses[key] > 0]
+    for key in sorted(worthwhile, key=lambda k: -losses[k])[:_MOST_RETURNS]:
+        if holds(frozenset(floats - {key})):
+            floats.discard(key)
+    return frozenset(floats)
