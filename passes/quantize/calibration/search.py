@@ -1,10 +1,9 @@
 """Looking for the range of the lowest cost, from coarse to fine.
 
 The cost over a range's ends is a wide valley with ripples (the grid slides over the values as it
-shrinks), which rules out a search that trusts slopes. With two ends free, a coarse net over both
-comes first. Then each end is searched as a whole line while the other is held: shares 2^(-i/8) of
-the full range, then twice the neighbourhood of the best, eight times finer each time; until neither
-end improves.
+shrinks), which rules out a search that trusts slopes. Each end is searched as a whole line while
+the other is held: shares 2^(-i/8) of the full range, then twice the neighbourhood of the best,
+eight times finer each time; until neither end improves.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from .observers import Array
 Cost = Callable[[Array, Array], Array]
 
 _PER_OCTAVE = 8
-_PER_OCTAVE_OF_NET = 2
 _FINER = 8
 _MOST_ROUNDS = 4
 
@@ -38,7 +36,6 @@ def cheapest_range(
     elif low == 0 or high == 0:
         search.along(np.array([low < 0, high > 0]))
     else:
-        search.net()
         for _ in range(_MOST_ROUNDS):
             before = search.lowest
             search.along(np.array([False, True]))
@@ -53,28 +50,20 @@ class _Search:
 
     def __init__(self, cost: Cost, ends: Array, least: float) -> None:
         self._cost, self._ends, self._least = cost, ends, least
-        self._octaves = np.log2(1 / least)
+        octaves = np.log2(1 / least)
+        self._shares = 2.0 ** -(np.arange(0.0, octaves * _PER_OCTAVE + 1e-9) / _PER_OCTAVE)
         self.best = np.ones(2)
         self.lowest = float(cost(ends[:1], ends[1:])[0])
 
-    def net(self) -> None:
-        """Try both ends at shares of every half octave."""
-        shares = self._shares(_PER_OCTAVE_OF_NET)
-        self._try(np.stack(np.meshgrid(shares, shares, indexing="ij"), axis=-1).reshape(-1, 2))
-
     def along(self, free: Array) -> None:
         """Try the ends that are `free` at one share for all of them, from coarse to fine."""
-        self._try(np.where(free, self._shares(_PER_OCTAVE)[:, None], self.best))
+        self._try(np.where(free, self._shares[:, None], self.best))
         step = 2.0 ** (1 / _PER_OCTAVE) - 1
         for _ in range(2):
             near = 1 + step * np.linspace(1, -1, 2 * _FINER + 1)
             tried = np.clip(self.best * near[:, None], self._least, 1.0)
             self._try(np.where(free, tried, self.best))
             step /= _FINER
-
-    def _shares(self, per_octave: int) -> Array:
-        found: Array = 2.0 ** -(np.arange(0.0, self._octaves * per_octave + 1e-9) / per_octave)
-        return found
 
     def _try(self, shares: Array) -> None:
         costs = self._cost(*(shares * self._ends).T)
