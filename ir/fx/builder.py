@@ -109,8 +109,16 @@ class Builder:
             self._places.setdefault(id(constant), path)
         self.bindings.append(Binding(constant, path, kind, **details))
 
-    def realize(self, constant: gs.Constant) -> str:
-        """Return the path of the parameter (float) or buffer that `constant` becomes."""
+    def parameter(self, constant: gs.Constant) -> nn.Parameter:
+        """Return the parameter that `constant` is already, or a new one that has no place yet."""
+        found = self.realized(constant)
+        if found is None:
+            return nn.Parameter(self.tensor_of(constant))
+        owner, leaf = names.split(found)
+        return getattr(self.root.get_submodule(owner), leaf)
+
+    def realize(self, constant: gs.Constant, *, trains: bool = True) -> str:
+        """Return the path of the parameter (float that `trains`) or buffer it becomes."""
         found = self.realized(constant)
         if found is not None:
             return found
@@ -118,12 +126,12 @@ class Builder:
         named = names.is_path(constant.name)
         path = constant.name if named else names.identifier(constant.name, "weight")
         path = self.free(path)
-        if tensor.is_floating_point():
+        if tensor.is_floating_point() and trains:
             self.set_parameter(path, tensor)
         else:
             owner, leaf = names.split(path)
             self._container(owner).register_buffer(leaf, tensor)
-            if not named:
+            if not named and not tensor.is_floating_point():
                 self.transient.append(path)
         self.bind(constant, path)
         return path

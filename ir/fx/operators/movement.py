@@ -18,6 +18,13 @@ def _shape(call: Call) -> Result:
     known = _known_shape(call)
     if known is not None:
         return Literal(np.array(known[start:end], np.int64))
+    if (start, end) == (1, 2):
+        # The number of channels follows from weights, so that it may decide about modules; other
+        # sizes are left to the batch, whatever the graph declares.
+        found = call.types.of(call.node.inputs[0])
+        channels = found.shape[1] if found and found.shape and len(found.shape) > 1 else None
+        if isinstance(channels, int):
+            return Literal(np.array([channels], np.int64))
     return call.count(numbers.shape, call.tensor(0), start, end)
 
 

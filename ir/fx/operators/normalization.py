@@ -29,6 +29,10 @@ def _batch_norm(call: Call) -> Result:
     path = _batch_norm_module(call)
     if path is not None:
         return call.builder.graph.call_module(path, (call.tensor(0),))
+    for position in (3, 4):  # statistics are no parameters, wherever they lie
+        value = call.value(position)
+        if isinstance(value, Weight):
+            call.builder.realize(value.constant, trains=False)
     return call.function(normalization.batch_norm, *call.tensors(), call.attribute("epsilon", 1e-5))
 
 
@@ -56,12 +60,15 @@ def _batch_norm_module(call: Call) -> str | None:
         device="meta",
     )
     for name, constant in zip(fields, kept, strict=True):
-        tensor = builder.tensor_of(constant)
-        setattr(made, name, tensor if name.startswith("running") else nn.Parameter(tensor))
+        if name.startswith("running"):
+            setattr(made, name, builder.tensor_of(constant))
+        else:
+            setattr(made, name, builder.parameter(constant))
     made.num_batches_tracked = torch.zeros((), dtype=torch.int64)
     builder.place(path, made)
     for name, constant in zip(fields, kept, strict=True):
-        builder.bind(constant, f"{path}.{name}")
+        if builder.realized(constant) is None:
+            builder.bind(constant, f"{path}.{name}")
     builder.modules[known] = path
     return path
 
@@ -78,15 +85,13 @@ def _unnamed(call: Call, values: list[Value]) -> bool:
 
 def _place(call: Call, constants: list[gs.Constant], fields: tuple[str, ...]) -> str | None:
     builder = call.builder
-    if any(builder.realized(constant) is not None for constant in constants):
+    if any(builder.realized(constant) is not None for constant in constants[-2:]):
         return None
-    named = [builder.is_parameter(constant.name) for constant in constants]
-    if not any(named):
+    # A parameter that has its place already is shared; the others say where the module is.
+    own = [pair for pair in zip(constants, fields, strict=True) if not builder.realized(pair[0])]
+    if not any(builder.is_parameter(constant.name) for constant, _ in own):
         return builder.free(module_name(call))
-    owners = {
-        names.owner_of(constant.name, field)
-        for constant, field in zip(constants, fields, strict=True)
-    }
+    owners = {names.owner_of(constant.name, field) for constant, field in own}
     owner = owners.pop()
     if owners or owner is None or not builder.is_free(owner, container=True):
         return None

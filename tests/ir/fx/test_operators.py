@@ -79,37 +79,37 @@ WEIGHTS = {
 }
 SHAPE = (2, 3, 8, 9)
 BODIES = [
-    "y = Conv <auto_pad = \"SAME_UPPER\", strides = [2, 3]> (x, w, b)",
-    "y = Conv <auto_pad = \"SAME_LOWER\", strides = [2, 2]> (x, w)",
-    "y = Conv <auto_pad = \"VALID\"> (x, w, b)",
+    'y = Conv <auto_pad = "SAME_UPPER", strides = [2, 3]> (x, w, b)',
+    'y = Conv <auto_pad = "SAME_LOWER", strides = [2, 2]> (x, w)',
+    'y = Conv <auto_pad = "VALID"> (x, w, b)',
     "y = Conv <pads = [0, 1, 2, 0], strides = [2, 1]> (x, w, b)",
     "y = Conv <group = 3, pads = [1, 1, 1, 1], dilations = [2, 1]> (x, deep)",
     "y = ConvTranspose <strides = [2, 3], pads = [1, 0, 1, 0], output_padding = [1, 2]> (x, v, b)",
     "y = ConvTranspose <strides = [2, 2], pads = [0, 1, 2, 0]> (x, v)",
     "y = ConvTranspose <strides = [2, 3], output_shape = [17, 26]> (x, v, b)",
-    "y = ConvTranspose <strides = [2, 2], auto_pad = \"SAME_UPPER\"> (x, v, b)",
-    "y = ConvTranspose <strides = [2, 2], auto_pad = \"SAME_LOWER\"> (x, v, b)",
+    'y = ConvTranspose <strides = [2, 2], auto_pad = "SAME_UPPER"> (x, v, b)',
+    'y = ConvTranspose <strides = [2, 2], auto_pad = "SAME_LOWER"> (x, v, b)',
     "y = MaxPool <kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1> (x)",
     "y = MaxPool <kernel_shape = [3, 2], pads = [2, 0, 1, 1], dilations = [1, 2]> (x)",
-    "y = MaxPool <kernel_shape = [2, 2], strides = [2, 2], auto_pad = \"SAME_LOWER\"> (x)",
+    'y = MaxPool <kernel_shape = [2, 2], strides = [2, 2], auto_pad = "SAME_LOWER"> (x)',
     "y = AveragePool <kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1> (x)",
     "y = AveragePool <kernel_shape = [3, 2], pads = [1, 0, 2, 1], count_include_pad = 1> (x)",
     "y = AveragePool <kernel_shape = [3, 2], pads = [1, 0, 2, 1]> (x)",
     "y = AveragePool <kernel_shape = [2, 2], dilations = [2, 3]> (x)",
-    "y = AveragePool <kernel_shape = [3, 3], strides = [2, 2], auto_pad = \"SAME_UPPER\"> (x)",
+    'y = AveragePool <kernel_shape = [3, 3], strides = [2, 2], auto_pad = "SAME_UPPER"> (x)',
     "y = LpPool <kernel_shape = [2, 3], p = 2> (x)",
     "y = GlobalMaxPool(x)",
-    "y = Resize <mode = \"linear\"> (x, , odd)",
-    "y = Resize <mode = \"linear\"> (x, , up)",
-    "y = Resize <mode = \"linear\"> (x, , , sizes)",
-    "y = Resize <mode = \"linear\", coordinate_transformation_mode = \"align_corners\"> (x, , , sizes)",
-    "y = Resize <mode = \"cubic\"> (x, , , sizes)",
-    "y = Resize <mode = \"nearest\"> (x, , odd)",
-    "y = Resize <mode = \"nearest\"> (x, , up)",
-    "y = Resize <coordinate_transformation_mode = \"asymmetric\", nearest_mode = \"floor\"> (x, , odd)",
+    'y = Resize <mode = "linear"> (x, , odd)',
+    'y = Resize <mode = "linear"> (x, , up)',
+    'y = Resize <mode = "linear"> (x, , , sizes)',
+    'y = Resize <mode = "linear", coordinate_transformation_mode = "align_corners"> (x, , , sizes)',
+    'y = Resize <mode = "cubic"> (x, , , sizes)',
+    'y = Resize <mode = "nearest"> (x, , odd)',
+    'y = Resize <mode = "nearest"> (x, , up)',
+    'y = Resize <coordinate_transformation_mode = "asymmetric", nearest_mode = "floor"> (x, , odd)',
     "y = Pad (x, pads)",
-    "y = Pad <mode = \"reflect\"> (x, pads)",
-    "y = Pad <mode = \"edge\"> (x, pads)",
+    'y = Pad <mode = "reflect"> (x, pads)',
+    'y = Pad <mode = "edge"> (x, pads)',
     "y = Slice (x, starts, ends, axes, steps)",
     "y = Gather <axis = 3> (x, index)",
     "y = PRelu (x, slope)",
@@ -160,6 +160,8 @@ def test_channels_last_as_tensorflow_exports_it():
         h = MatMul(g, k)
         y = Add(h, c)"""
     weights["axes"] = ints(1, 2)
-    module = assert_same(model_using(weights, body, "float[N, 9, 10, 3] x"), {"x": normal(2, 9, 10, 3)})
+    module = assert_same(
+        model_using(weights, body, "float[N, 9, 10, 3] x"), {"x": normal(2, 9, 10, 3)}
+    )
     kinds = {type(m) for m in module.modules()}
     assert {torch.nn.Conv2d, torch.nn.Linear, torch.nn.ReLU} <= kinds
