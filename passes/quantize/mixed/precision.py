@@ -120,7 +120,8 @@ class MixedPrecision:
 
     def _tell(self, found: Accuracy, floats: int, layers: int) -> None:
         remark = self.context.remark
-        which = f"{floats} of {layers} layers stay" if floats else "no layer has to stay"
+        stay = "stays" if floats == 1 else "stay"
+        which = f"{floats} of {layers} layers {stay}" if floats else "no layer has to stay"
         remark(f"{which} float for {self.bounds}: {found} on {found.samples} samples")
         least = self.bounds.top1_agreement
         if least is None or found.agreement is None:
