@@ -118,6 +118,8 @@ def optimize(
     before = bytes_on_disk(model)  # the output may be the same file
     save(result.graph, output, portable=portable)
     out.print(tables.records_table(result.records))
+    for line in tables.remark_lines(result.records):
+        out.print(line, highlight=False, markup=False)
     declined = tables.declined_table(result.records) if why else None
     if declined is not None:
         out.print()

@@ -69,8 +69,15 @@ def declined_table(records: Sequence[PassRecord], examples: int = 3) -> Table | 
     return table if table.row_count else None
 
 
+def remark_lines(records: Sequence[PassRecord]) -> list[str]:
+    """Return what passes told, a line each."""
+    return [f"{record.name}: {remark}" for record in records for remark in record.remarks]
+
+
 def verification_line(result: Result) -> str:
     """Say in one line what verification found."""
+    if result.verified and result.tolerance is None:
+        return f"measured: largest error {result.error or 0.0:.1e} of the output's range"
     if result.verified:
         error = result.error or 0.0
         allowed = f"{result.tolerance:.1e} allowed"

@@ -66,11 +66,25 @@ _FUSION = (
 )
 
 
+# Accuracy first, while weights are floats: scales between channels, then weights on their grid; the
+# pairs come last. Fused operators would only be opened again.
+_INT8 = (
+    "align-depthwise",
+    "eliminate-dead-code",
+    "deduplicate-constants",
+    "eliminate-unused-functions",
+    "equalize-ranges",
+    "round-adaptively",
+    "quantize",
+)
+
+
 def _repeat(*passes: str) -> str:
     return f"{REPEAT}({','.join(passes)})"
 
 
 PRESETS: dict[str, str] = {
     "exact": ",".join([_repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR), *_FUSION]),
+    "int8": ",".join([_repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR), *_INT8]),
     "cleanup": ",".join([_repeat(*_CLEANUP), "eliminate-unused-functions"]),
 }

@@ -82,12 +82,13 @@ class Run:
         if self.verify == "end" and self.verifier is not None and self.verifier.active:
             self.verify_end()
         verified = self.verifier is not None and self.verifier.active
+        exact = all(item.exact for item in self.edited)
         return Result(
             self.graph,
             tuple(self.records),
             verified,
             "" if self.verifier is None else self.verifier.remark,
-            self.verifier.tolerance if verified and self.verifier is not None else None,
+            self.verifier.tolerance if exact and verified and self.verifier is not None else None,
             tuple(self.dumped),
         )
 
