@@ -49,8 +49,8 @@ class Result:
 
     `verified` is True where verification ran and held. Where it was asked for and could not run
     (no kernel in the reference runtime, inputs that cannot be drawn), it is False and `note` says
-    why; where it is True, a `note` says that the inputs told little. `tolerance` is what exact passes
-    were held to, None where a pass that edited is approximate: its error is measured alone.
+    why; where it is True, a `note` says that the inputs told little. `tolerance` is what exact
+    passes were held to, None where a pass that edited is approximate: its error is measured alone.
     """
 
     graph: gs.Graph
