@@ -44,7 +44,7 @@ def test_random_networks(case):
     assume(np.isfinite(case.feeds["x"]).all())
     # Branches and loops have no counterpart, and say so.
     if {n.op_type for n in case.model.graph.node} & {"If", "Loop"}:
-        with pytest.raises(planish.PlanishError, match="(If|Loop) has no counterpart"):
+        with pytest.raises(planish.PlanishError, match=r"(If|Loop) has no counterpart"):
             planish.to_fx(planish.load(case.model))
         return
     expected = run_ort(case.model, case.feeds)

@@ -169,3 +169,12 @@ def test_a_shared_scale_stays_shared():
     x = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
     found = run_ort(planish.to_model(written), {"x": x})["y"]
     np.testing.assert_array_equal(module(torch.from_numpy(x)).detach().numpy(), found)
+
+
+@pytest.mark.slow
+def test_the_example_wins_accuracy_back():
+    from examples import quantization_aware_training as example
+
+    before, coarse, after = example.run(epochs=40, tuning=20)
+    assert coarse < before - 0.03
+    assert after > coarse + 0.5 * (before - coarse)
