@@ -1,0 +1,102 @@
+"""planish explain-int8: tables, JSON, --apply and refusals."""
+
+import json
+
+import numpy as np
+import pytest
+
+import planish
+
+from tests.backends.explain.test_explain import FEEDS, network, quantized, with_scale
+from tests.cli.common import assert_refused
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Return the paths of a broken integer model, its float original and its feeds."""
+    paths = tmp_path / "int8.onnx", tmp_path / "float.onnx", tmp_path / "feeds.npz"
+    planish.save(with_scale(quantized(network()), "c1_scale", 1 / 20), paths[0])
+    planish.save(network(), paths[1])
+    np.savez(paths[2], x=np.concatenate([feed["x"] for feed in FEEDS]))
+    return paths
+
+
+def test_the_table_names_the_worst_layer_first(call, files):
+    model, original, feeds = files
+    code, shown, err = call("explain-int8", model, "--float", original, "--feeds", feeds)
+    assert (code, err) == (0, "")
+    lines = shown.splitlines()
+    assert lines[0].split()[:3] == ["layer", "operator", "executed"]
+    assert lines[1].split()[:3] == ["a", "Conv", "int8"]
+    assert "back to float" in shown
+
+
+def test_apply_writes_a_better_model(call, files, out):
+    model, original, feeds = files
+    code, shown, _ = call(
+        "explain-int8", model, "--float", original, "--feeds", feeds, "--apply", "-o", out
+    )
+    assert code == 0
+    assert str(out) in shown
+    before, after = (
+        planish.compare(network(), planish.load(path), FEEDS).sqnr_db for path in (model, out)
+    )
+    assert before < 15
+    assert after > 25
+    # Explained again, there is nothing left to do about those layers.
+    code, shown, _ = call("explain-int8", out, "--float", original, "--feeds", feeds, "--json")
+    again = json.loads(shown)
+    assert not any({"a", "b"} <= set(found["nodes"]) for found in again["suggestions"])
+
+
+def test_json_has_one_stable_form(call, files):
+    model, original, feeds = files
+    code, shown, _ = call("explain-int8", model, "--float", original, "--feeds", feeds, "--json")
+    assert code == 0
+    found = json.loads(shown)
+    assert set(found) == {
+        "layers",
+        "suggestions",
+        "original",
+        "before",
+        "after",
+        "float_made",
+        "drawn_feeds",
+        "unmatched",
+        "foreign",
+        "remarks",
+        "runtime",
+        "files",
+    }
+    assert [entry["node"] for entry in found["layers"]] == ["a", "b", "c", "p", "s", "l"]
+    assert found["original"]["sqnr_db"] == "inf"
+
+
+def test_without_original_and_feeds_it_says_what_is_unknown(call, files):
+    code, shown, _ = call("explain-int8", files[0], "--top", "2")
+    assert code == 0
+    assert "no --float model was given" in shown
+    assert "no --feeds were given" in shown
+    assert "... 4 more" in shown
+
+
+def test_a_float_model_is_refused(call, files):
+    assert_refused(call("explain-int8", files[1]), str(files[1]), "no quantized layers")
+
+
+def test_apply_and_output_belong_together(call, files, out):
+    assert_refused(call("explain-int8", files[0], "--apply"), "add -o OUT")
+    assert_refused(call("explain-int8", files[0], "-o", out), "add --apply")
+    assert not out.exists()
+
+
+def test_a_broken_file_is_refused(call, tmp_path):
+    (tmp_path / "no.onnx").write_bytes(b"nonsense")
+    assert_refused(call("explain-int8", tmp_path / "no.onnx"), "no.onnx")
+
+
+def test_an_original_with_other_inputs_is_refused(call, files, tmp_path):
+    model = network()
+    model.inputs[0].name = "other"
+    planish.save(model, tmp_path / "other.onnx")
+    assert_refused(call("explain-int8", files[0], "--float", tmp_path / "other.onnx"), "'other'")
