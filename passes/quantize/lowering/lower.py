@@ -1,0 +1,33 @@
+"""The graph that runtimes compute fastest on integers, by exact rewrites.
+
+Each of them costs time in float or gains none there, so they stand with quantization alone.
+"""
+
+from __future__ import annotations
+
+import onnx_graphsurgeon as gs
+
+from ...context import Context
+from ...contract import Pass
+from ...linear.lower_conv_transpose import LowerConvTranspose
+from .align_channels import AlignChannels
+from .depth_to_space_channels_last import DepthToSpaceChannelsLast
+from .raise_bounds import RaiseBounds
+
+LOWERINGS: tuple[Pass, ...] = (
+    LowerConvTranspose(),
+    DepthToSpaceChannelsLast(),
+    RaiseBounds(),
+    AlignChannels(),
+)
+
+
+def lower_for_integers(graph: gs.Graph, context: Context) -> None:
+    """Rewrite `graph` in place; what is declined on the way is of no interest to a user."""
+    for step in LOWERINGS:
+        before = context.edits
+        inner = context.quietly()
+        step.run(graph, inner)
+        context.uses = inner.uses
+        if context.edits != before:
+            context.types = None

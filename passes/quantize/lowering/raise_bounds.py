@@ -1,0 +1,100 @@
+"""Move a Relu or Clip up through what only moves data, to the operator that makes the values.
+
+    Relu(move(x)) = move(Relu(x))        Relu(Concat(x, y)) = Concat(Relu(x), Relu(y))
+
+There it costs nothing on integers: a quantized result saturates by itself where its range ends at
+the bounds. Behind a Concat or a shuffle it would requantize every value instead, because the grid
+before it reaches below zero and the one after it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import onnx_graphsurgeon as gs
+
+from ....ir.edit import Edit
+from ....ir.infer import TensorType
+from ....ir.variables import is_standard
+from ....ir.view import View
+from ...contract import Rewrite, RewritePass, need
+from ...value_range import clip_bounds
+from ..operators import ARITHMETIC, BOUNDING, LINEAR
+
+# Each result is one of the inputs' elements, and which one does not depend on their values.
+_MOVING = frozenset(
+    {"DepthToSpace", "Flatten", "Gather", "Identity", "Reshape", "Slice", "SpaceToDepth"}
+    | {"Squeeze", "Transpose", "Unsqueeze"}
+)
+_MAKING = LINEAR | ARITHMETIC
+
+
+@dataclass(frozen=True)
+class RaiseBounds(RewritePass):
+    """Move Relu and Clip up through movements and Concat to where values are made."""
+
+    name: ClassVar[str] = "raise-bounds"
+
+    def rewrites(self) -> Sequence[Rewrite[Any]]:
+        """Return the one rewrite of this pass."""
+        return (_Raise(),)
+
+
+@dataclass(frozen=True)
+class _Site:
+    bound: gs.Node
+    mover: gs.Node
+    types: dict[int, TensorType | None]  # of what is moved, by id
+
+
+class _Raise(Rewrite[_Site]):
+    ops = BOUNDING
+
+    def match(self, node: gs.Node, view: View) -> _Site | None:
+        mover = view.producer(node.inputs[0])
+        if mover is None or not _moves(mover):
+            return None
+        need(view.read_only_by(mover.outputs[0], node), f"the result of {mover.op} is read as well")
+        if node.op == "Clip":
+            need(clip_bounds(node, view) is not None, "its bounds are no constants")
+        for tensor in _moved(mover):
+            _need_maker(tensor, mover, view)
+        return _Site(node, mover, {id(t): view.type(t) for t in _moved(mover)})
+
+    def rewrite(self, site: _Site, edit: Edit) -> None:
+        bound, mover = site.bound, site.mover
+        inputs = list(mover.inputs)
+        edit.remove(bound)
+        edit.remove(mover)
+        made: dict[int, gs.Tensor] = {}
+        for position, tensor in enumerate(_moved(mover)):
+            if id(tensor) not in made:
+                result = edit.variable(f"{tensor.name}_bounded", site.types.get(id(tensor)))
+                attrs = dict(bound.attrs)
+                edit.node(bound.op, [tensor, *bound.inputs[1:]], [result], attrs, at=bound)
+                made[id(tensor)] = result
+            inputs[position] = made[id(tensor)]
+        edit.node(mover.op, inputs, [bound.outputs[0]], dict(mover.attrs), at=mover)
+
+
+def _moves(node: gs.Node) -> bool:
+    return is_standard(node) and (node.op in _MOVING or node.op == "Concat")
+
+
+def _moved(node: gs.Node) -> Sequence[gs.Tensor]:
+    return node.inputs if node.op == "Concat" else node.inputs[:1]
+
+
+def _need_maker(tensor: gs.Tensor, reader: gs.Node, view: View) -> None:
+    """Decline unless `reader` alone reads `tensor`, down to where its values are made."""
+    while True:
+        need(view.read_only_by(tensor, reader), f"an input of {reader.op} is read by others too")
+        maker = need(view.producer(tensor), f"{reader.op} moves what no operator made")
+        if is_standard(maker) and maker.op in _MAKING | BOUNDING:
+            return
+        need(_moves(maker), f"{reader.op} moves what {maker.op} made, which does not saturate")
+        if maker.op == "Concat":
+            return
+        tensor, reader = maker.inputs[0], maker
