@@ -74,6 +74,13 @@ def assert_close_but_for_steps(expected, found, steps=0.02):
     assert np.mean(np.abs(expected - found) <= 1e-5 * scale) > 0.95
 
 
+def assert_biases_lie_on_the_grid_of_products(graph):
+    for node in graph.nodes:
+        if node.op in ("Conv", "Gemm"):
+            scales = [tensor.inputs[0].inputs[1].values for tensor in node.inputs]
+            np.testing.assert_allclose(scales[2], scales[0] * scales[1], rtol=1e-6)
+
+
 def test_the_module_computes_what_the_graph_does(quantized):
     graph, x = quantized
     module = planish.to_fx(graph)
@@ -129,6 +136,7 @@ def test_trained_it_is_written_back_as_integers_that_compute_the_same(quantized,
     found = run_ort(planish.to_model(written), {"x": x})["y"]
     assert_close_but_for_steps(expected, found)
     assert planish.to_model(graph).SerializeToString() == before
+    assert_biases_lie_on_the_grid_of_products(written)
     kinds = {t.name: t.dtype for t in graph.tensors().values()}
     assert all(t.dtype == kinds[t.name] for t in written.tensors().values())
 
