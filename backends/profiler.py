@@ -33,7 +33,7 @@ def profile(
     *,
     seconds: float,
 ) -> dict[str, float]:
-    """Return the median seconds of each node that ONNX Runtime executes, by what it is named after.
+    """Return the seconds of each node that ONNX Runtime executes, by what it is named after.
 
     Raises BackendError or ExecutionError where the target is not there or refuses the graph.
     """
@@ -55,4 +55,5 @@ def profile(
         if event.get("cat") == "Node" and event["name"].endswith(_EVENT):
             name = _APPENDED.sub("", event["name"].removesuffix(_EVENT))
             found[name].append(event["dur"] / 1e6)
-    return {name: float(np.median(times[_WARMUP:])) for name, times in found.items()}
+    # What else the machine does makes times longer, never shorter.
+    return {name: float(np.percentile(times[_WARMUP:], 20)) for name, times in found.items()}

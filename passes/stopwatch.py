@@ -38,7 +38,7 @@ class Profiler(Protocol):
         *,
         seconds: float,
     ) -> dict[str, float]:
-        """Return the median seconds of what the runtime executes.
+        """Return the usual seconds of what the runtime executes in one run.
 
         Each is called after a node of `graph` or a tensor that it makes; of several that became one
         operator, one name is given.

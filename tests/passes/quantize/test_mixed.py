@@ -100,7 +100,7 @@ def test_exactly_the_fragile_layer_stays_float():
 
 
 def test_the_runtime_does_not_quantize_what_stays_float():
-    graph, result = mixed(f"exclude=[{FRAGILE},relu_2]")
+    _, result = mixed(f"exclude=[{FRAGILE},relu_2]")
     simulated = run_ort(planish.to_model(result.graph), FEEDS[0])["y"]
     executed = optimized(result.graph, FEEDS[:1])
     fence = next(node for node in result.graph.nodes if node.op == "LeakyRelu")
@@ -196,7 +196,7 @@ def test_agreement_of_outputs_without_classes_is_refused():
 
 @pytest.fixture
 def timed(monkeypatch):
-    """A target on which integers are twice as fast, and float of the fragile layer costs nothing."""
+    """A target on which everything is twice as fast on integers."""
 
     def is_integer(graph):
         return any(node.op == "QuantizeLinear" for node in graph.nodes)
