@@ -40,6 +40,7 @@ from .quantize.equalize_ranges import EqualizeRanges
 from .quantize.exclude_nodes import DequantizeNodes
 from .quantize.lowering.align_channels import AlignChannels
 from .quantize.lowering.depth_to_space_channels_last import DepthToSpaceChannelsLast
+from .quantize.lowering.raise_bounds import RaiseBounds
 from .quantize.quantize import Quantize
 from .quantize.quantize_dynamically import QuantizeDynamically
 from .quantize.quantize_weights import QuantizeWeights
@@ -90,6 +91,7 @@ PASSES: tuple[type[Pass], ...] = (
     Quantize,
     QuantizeDynamically,
     QuantizeWeights,
+    RaiseBounds,
     RecognizeActivations,
     RecognizeDepthToSpace,
     RecognizeNormalizations,

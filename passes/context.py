@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,14 @@ class Context:
         """Record why `node` was left alone; the last reason a node was given counts."""
         self._declined[id(node)] = Decline(label(node), reason)
         self._seen.append(node)
+
+    def on(self, graph: gs.Graph) -> Context:
+        """Return a context over another graph, whose edits do not count; it reports to this one."""
+        return replace(self, graph=graph, limit=None, types=None, uses=None, _edits=[])
+
+    def quietly(self) -> Context:
+        """Return a context for a step of this pass: edits count here, declines are not shown."""
+        return replace(self, _declined={}, _seen=[])
 
     def accept(self, node: gs.Node) -> None:
         """Forget an earlier reason to decline: `node` was rewritten after all."""

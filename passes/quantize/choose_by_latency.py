@@ -44,7 +44,9 @@ class Chooser:
 
     def seconds(self, choices: Sequence[frozenset[str]]) -> list[float]:
         """Return the median seconds of one run under each choice; an empty one is all float."""
-        graphs = [self._variants.build(c) if c else self._variants.graph for c in choices]
+        variants = self._variants
+        floats = variants.graph if variants.original is None else variants.original
+        graphs = [variants.build(c) if c else floats for c in choices]
         return self._stopwatch(
             graphs,
             self._feed,

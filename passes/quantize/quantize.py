@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir.clone import clone
 from ...ir.errors import PassError
 from ...ir.variables import node_key
 from ..context import Context, Feeds
@@ -30,6 +31,7 @@ from .calibration.calibrate import Method, calibrate
 from .choose_by_latency import Chooser, is_worthwhile, kinds_of
 from .feeds import calibration_feeds
 from .instruction_set import saturates
+from .lowering.lower import lower_for_integers
 from .mixed.bounds import Bounds
 from .mixed.precision import MixedPrecision, excluded
 from .operators import QUANTIZABLE, Unit
@@ -72,6 +74,7 @@ class Quantize(Pass):
     min_top1_agreement: float | None = None
     min_sqnr: float | None = None
     extend: bool = False
+    lower: bool = True
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Read the units, calibrate their tensors, choose by latency, insert the pairs."""
@@ -87,6 +90,11 @@ class Quantize(Pass):
         inline_fused_operators(graph, context)
         if not ensure_opset(graph, context, scheme.opset):
             return
+        original, outer = graph, context
+        if self.lower:  # in a copy: where integers are not worth it, the graph stays as it is
+            graph = clone(original)
+            context = outer.on(graph)
+            lower_for_integers(graph, context)
         units = self._units(graph, context)
         if not any(not unit.is_movement for unit in units):
             context.remark("there is nothing to quantize")
@@ -103,7 +111,7 @@ class Quantize(Pass):
             progress=context.progress,
         )
         chosen = frozenset(node_key(unit.node) for unit in units)
-        variants = Variants(graph, ranges, scheme, self.exclude)
+        variants = Variants(graph, ranges, scheme, self.exclude, original)
         chooser = self._chooser(variants, feeds, context) if self.measure else None
         if chooser is not None:
             chosen = self._without_slow(chooser, units, chosen, context)
@@ -111,8 +119,13 @@ class Quantize(Pass):
             chosen = self._within(bounds, variants, units, chosen, feeds, context)
         if chooser is not None and chosen and not self._is_faster(chooser, chosen, context):
             return
-        if chosen:
-            insert_pairs(graph, context, chosen, ranges, scheme, self.exclude)
+        if not chosen:
+            return
+        if self.lower:
+            lower_for_integers(original, outer)
+            if outer.limit is not None and outer.edits >= outer.limit:
+                return  # the ranges are those of the graph lowered wholly
+        insert_pairs(original, outer, chosen, ranges, scheme, self.exclude)
 
     def _scheme(self, context: Context) -> Scheme:
         weights = read_format(self.weights, "weights", 8, narrow=True)

@@ -29,13 +29,15 @@ class Variants:
     """A float graph, the ranges of the tensors that any choice needs, and the number formats.
 
     A choice is a collection of nodes, as `node_key` calls them; the movements between the chosen
-    run on integers too, but for the nodes `left_out`.
+    run on integers too, but for the nodes `left_out`. `original`: the float graph to compete with,
+    where `graph` was rewritten for integers.
     """
 
     graph: gs.Graph
     ranges: Mapping[str, Range]
     scheme: Scheme
     left_out: Collection[str] = ()
+    original: gs.Graph | None = None
 
     def build(self, chosen: Collection[str]) -> gs.Graph:
         """Return a copy of the graph in which the nodes called `chosen` run on integers."""

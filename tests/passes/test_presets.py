@@ -42,8 +42,8 @@ def test_what_is_lowered_is_looked_at_again(body, outputs, expected):
     assert_same_function(model, result.graph, feeds, tolerance=1e-6)
 
 
-# These undo fusion, raise the opset, or suit integer kernels: they run where asked for.
-ON_DEMAND = {"convert-opset", "inline-fused-operators", "lower-conv-transpose"}
+# These undo fusion, or raise the opset: they run where asked for; what suits integers, in `quantize`.
+ON_DEMAND = {"convert-opset", "inline-fused-operators"}
 
 
 def test_exact_runs_every_exact_pass_but_those_on_demand():
@@ -54,9 +54,7 @@ def test_exact_runs_every_exact_pass_but_those_on_demand():
     }
     known = planish.passes.registry.all_passes()
     ours = {n for n, p in known.items() if p.exact and p.__module__.startswith("planish.")}
-    # Lowering for integers costs time in float, and `quantize` does it.
-    lowerings = {step.name for step in LOWERINGS if step.name not in named}
-    assert named == ours - {"inline-fused-operators"} - lowerings
+    assert named == ours - ON_DEMAND - {step.name for step in LOWERINGS}
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -46,7 +46,7 @@ class RaiseBounds(RewritePass):
 class _Site:
     bound: gs.Node
     mover: gs.Node
-    types: dict[int, TensorType | None]  # of what is moved, by id
+    types: tuple[TensorType | None, ...]  # of what is moved
 
 
 class _Raise(Rewrite[_Site]):
@@ -61,21 +61,18 @@ class _Raise(Rewrite[_Site]):
             need(clip_bounds(node, view) is not None, "its bounds are no constants")
         for tensor in _moved(mover):
             _need_maker(tensor, mover, view)
-        return _Site(node, mover, {id(t): view.type(t) for t in _moved(mover)})
+        return _Site(node, mover, tuple(view.type(tensor) for tensor in _moved(mover)))
 
     def rewrite(self, site: _Site, edit: Edit) -> None:
         bound, mover = site.bound, site.mover
         inputs = list(mover.inputs)
         edit.remove(bound)
         edit.remove(mover)
-        made: dict[int, gs.Tensor] = {}
         for position, tensor in enumerate(_moved(mover)):
-            if id(tensor) not in made:
-                result = edit.variable(f"{tensor.name}_bounded", site.types.get(id(tensor)))
-                attrs = dict(bound.attrs)
-                edit.node(bound.op, [tensor, *bound.inputs[1:]], [result], attrs, at=bound)
-                made[id(tensor)] = result
-            inputs[position] = made[id(tensor)]
+            inputs[position] = edit.variable(f"{tensor.name}_bounded", site.types[position])
+            limits = bound.inputs[1:]
+            attrs = dict(bound.attrs)
+            edit.node(bound.op, [tensor, *limits], [inputs[position]], attrs, at=bound)
         edit.node(mover.op, inputs, [bound.outputs[0]], dict(mover.attrs), at=mover)
 
 
