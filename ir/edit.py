@@ -57,10 +57,10 @@ class Edit:
             values.flags.writeable = False
         return make_constant(self._fresh(name, self.uses.tensor_names), values)
 
-    def take_name(self, constant: gs.Constant, tensor: gs.Tensor) -> None:
-        """Give `constant` the name of `tensor`, which nothing reads or shows any more."""
-        self.uses.tensor_names.discard(constant.name)
-        constant.name, tensor.name = tensor.name, constant.name
+    def take_name(self, made: gs.Tensor, tensor: gs.Tensor) -> None:
+        """Give `made` the name of `tensor`, which nothing reads or shows any more."""
+        self.uses.tensor_names.discard(made.name)
+        made.name, tensor.name = tensor.name, made.name
 
     def variable(self, name: str, like: TensorType | None = None) -> gs.Variable:
         """Return a fresh variable of the type `like`. `name` is a hint."""

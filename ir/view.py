@@ -42,6 +42,10 @@ class View:
         """Count the nodes that read `tensor`, without listing them."""
         return self._uses.fan_out(tensor)
 
+    def reads(self, tensor: gs.Tensor) -> int:
+        """Count the node inputs that are `tensor`; a node may count several times."""
+        return self._uses.reads(tensor)
+
     def is_output(self, tensor: gs.Tensor) -> bool:
         """Say whether `tensor` is an output of its graph, so that its value must stay visible."""
         return id(tensor) in self._uses.pinned

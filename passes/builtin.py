@@ -35,6 +35,7 @@ from .linear.pool_before_pointwise import PoolBeforePointwise
 from .linear.push_affine import PushAffine
 from .linear.remove_constant_channels import RemoveConstantChannels
 from .linear.split_batchnorm import SplitBatchnorm
+from .precision.convert_precision import ConvertPrecision
 from .quantize.correct_bias import CorrectBias
 from .quantize.equalize_ranges import EqualizeRanges
 from .quantize.exclude_nodes import DequantizeNodes
@@ -63,6 +64,7 @@ PASSES: tuple[type[Pass], ...] = (
     ComposeLinear,
     CorrectBias,
     ConvertOpset,
+    ConvertPrecision,
     EliminateCommonSubexpressions,
     EliminateDeadCode,
     EliminateIdentities,

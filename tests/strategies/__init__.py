@@ -22,6 +22,7 @@ from .fusion import STEPS as FUSION
 from .layout import STEPS as LAYOUT
 from .linear import STEPS as LINEAR
 from .network import Case, Draw, Network, Step
+from .precision import STEPS as PRECISION
 from .quantize import STEPS as QUANTIZE
 from .recognition import STEPS as RECOGNITION
 from .shuffle import STEPS as SHUFFLE
@@ -36,6 +37,7 @@ PATTERNS: tuple[Step, ...] = (
     *LAYOUT,
     *LINEAR,
     *FUSION,
+    *PRECISION,
     *QUANTIZE,
     *RECOGNITION,
     *SHUFFLE,

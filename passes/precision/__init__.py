@@ -1,0 +1,1 @@
+"""Other types for the floats of a graph."""
