@@ -41,11 +41,16 @@ def is_dequantizer(node: gs.Node) -> bool:
 
 @dataclass(frozen=True)
 class Pair:
-    """A QuantizeLinear of the tensor `source` with the DequantizeLinears that alone read it."""
+    """A QuantizeLinear with the DequantizeLinears that alone read it."""
 
-    source: gs.Tensor
     quantizer: gs.Node
     dequantizers: tuple[gs.Node, ...]
+
+    @property
+    def source(self) -> gs.Tensor:
+        """The tensor that is quantized, at this moment."""
+        found: gs.Tensor = self.quantizer.inputs[0]
+        return found
 
 
 class Pairs:
@@ -114,7 +119,7 @@ class Pairs:
             return
         if self.view.is_output(node.outputs[0]):
             return
-        pair = Pair(node.inputs[0], node, tuple(readers))
+        pair = Pair(node, tuple(readers))
         self.all.append(pair)
         self._by_source.setdefault(id(pair.source), []).append(pair)
         self._by_result.update((id(d.outputs[0]), pair) for d in readers)
