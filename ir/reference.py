@@ -67,6 +67,8 @@ def _session(
     options.graph_optimization_level = (
         levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
     )
+    # Waiting threads that spin take the cores from what else runs; runs here are short.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
     return make_session(graph, options, ["CPUExecutionProvider"])

@@ -43,7 +43,7 @@ class RoundAdaptively(Pass):
 
     bits: int = 8
     per_channel: bool = True
-    positions: int = 256
+    positions: int = 4096
     sequential: bool = True
     exclude: tuple[str, ...] = ()
 

@@ -1,13 +1,16 @@
 """Integers q that minimise a quadratic error, by error feedback and coordinate descent.
 
-    f(s, q) = s^2 q A q' - 2 s q t'              A [K, K] positive definite, t [K]
-            = (s q - w*) A (s q - w*)' + const   with w* = t A^-1
+    f(s, q) = s^2 q' A q - 2 s q' t              A [K, K] positive definite, t [K]
+            = |R (s q - w*)|^2 + const           A = R' R,  w* = A^-1 t
 
-The start is Babai's nearest plane: with A = R' R the last integer is rounded first, and each
-rounding error is carried into the targets of those still to come. (GPTQ, Frantar et al. 2022, is
-the same algorithm run from the other end; it needs the inverse of A, this its Cholesky factor
-alone.) Then single integers move as long as one lowers f, then pairs where K is small. Rows and
-problems are independent and run as one: A is [G, K, K], everything else [G, M, K].
+The start is Babai's nearest plane: the last integer is rounded first, and each rounding error is
+carried into the targets of those still to come. (GPTQ, Frantar et al. 2022, is the same algorithm
+run from the other end; it needs the inverse of A, this its Cholesky factor alone.) Then single
+integers move as long as one lowers f, then pairs where K is small.
+
+Rows of a layer and groups are independent and run as one: A is [G, K, K], integers and t are
+[G, K, M], with the rows of the weight as columns, so that every step is one operation on contiguous
+memory. What decides between integers is float32, what is compared at the end float64.
 """
 
 from __future__ import annotations
@@ -21,143 +24,154 @@ Array = np.ndarray[Any, Any]
 _BLOCK = 64
 _SWEEPS = 8
 # A step must lower f by more than rounding may: a distance of this much over a half step.
-_STRICT = 1e-6
+_STRICT = 1e-3
 _PAIRED = 32
-# Moves of one row within a block, in multiples of its width.
-_MOST_MOVES = 2
+# Moves of pairs, one a row and round; most rows need none or one.
+_ROUNDS = 8
 
 
 def objective(a: Array, t: Array, values: Array) -> Array:
-    """Return f of `values` = s q, [G, M, K] -> [G, M]."""
-    return np.asarray(np.einsum("gmk,gmk->gm", values @ a - 2 * t, values))
+    """Return f of `values` = s q, [G, K, M] -> [G, M]."""
+    return np.asarray(((a @ values - 2 * t) * values).sum(axis=1))
 
 
 def nearest(target: Array, scale: Array, qmax: int) -> Array:
-    """Return `target` [G, M, K] rounded to integers for `scale` [G, M], clipped to +-qmax."""
-    return np.clip(np.rint(target / scale[..., None]), -qmax, qmax)
+    """Return `target` [G, K, M] rounded to integers for `scale` [G, M], clipped to +-qmax."""
+    return np.clip(np.rint(target / scale[:, None]), -qmax, qmax)
 
 
-def nearest_plane(a: Array, target: Array, scale: Array, qmax: int) -> Array:
-    """Return Babai's integers for `target` w* [G, M, K]: the error of each is fed to the next."""
-    size = a.shape[1]
-    # Coordinates that matter most come last, so that they are rounded first and freely.
-    order = np.argsort(np.diagonal(a, axis1=1, axis2=2), axis=1, kind="stable")
-    groups = np.arange(len(a))[:, None]
-    mixed = a[groups[..., None], order[:, :, None], order[:, None, :]]
-    upper = np.linalg.cholesky(mixed).swapaxes(1, 2)
-    upper = upper / np.diagonal(upper, axis1=1, axis2=2)[..., None]
-    wanted = np.take_along_axis(target, order[:, None, :], axis=2)
-    error = np.zeros_like(wanted)  # w* - s q, of what is rounded
-    whole = np.zeros_like(wanted)
-    step = scale[..., None]
-    for stop in range(size, 0, -_BLOCK):
-        start = max(0, stop - _BLOCK)
-        carried = error[..., stop:] @ upper[:, start:stop, stop:].swapaxes(1, 2)
-        for k in range(stop - 1, start - 1, -1):
-            inner = error[..., k + 1 : stop] @ upper[:, k, k + 1 : stop, None]
-            aim = wanted[..., k, None] + carried[..., k - start, None] + inner
-            whole[..., k, None] = np.clip(np.rint(aim / step), -qmax, qmax)
-            error[..., k] = wanted[..., k] - scale * whole[..., k]
-    found = np.empty_like(whole)
-    np.put_along_axis(found, np.broadcast_to(order[:, None, :], whole.shape), whole, axis=2)
-    return found
+class NearestPlane:
+    """Babai's rounding for one A [G, K, K] and t [G, K, M], ready for any steps."""
+
+    def __init__(self, a: Array, t: Array) -> None:
+        # Coordinates that matter most come last, so that they are rounded first and freely.
+        diagonal = np.diagonal(a, axis1=1, axis2=2)
+        self._order = np.argsort(diagonal, axis=1, kind="stable")
+        groups = np.arange(len(a))[:, None, None]
+        lower = np.linalg.cholesky(a[groups, self._order[:, :, None], self._order[:, None, :]])
+        pivots = np.diagonal(lower, axis1=1, axis2=2)
+        wanted = _forward(lower, np.take_along_axis(t, self._order[..., None], axis=1))
+        self._wanted = (wanted / pivots[..., None]).astype(np.float32)
+        self._upper = (lower / pivots[:, None]).astype(np.float32).swapaxes(1, 2)
+        self._weights = (pivots**2).astype(np.float32)
+
+    def round(self, scale: Array, qmax: int) -> tuple[Array, Array]:
+        """Return integers [G, K, M F] for `scale` [G, M F], and |R (s q - w*)|^2 [G, M F].
+
+        Every row of the weight may come with F steps in a row.
+        """
+        upper, step = self._upper, scale.astype(np.float32)
+        many = step.shape[1] // self._wanted.shape[2]
+        wanted = np.repeat(self._wanted, many, axis=2)
+        values = np.empty_like(wanted)
+        error = np.zeros(step.shape, np.float64)
+        for stop in range(wanted.shape[1], 0, -_BLOCK):
+            start = max(0, stop - _BLOCK)
+            aims = wanted[:, start:stop]
+            aims -= upper[:, start:stop, stop:] @ values[:, stop:]
+            for k in range(stop - start - 1, -1, -1):
+                aim = aims[:, k]
+                value = np.clip(np.rint(aim / step), -qmax, qmax) * step
+                values[:, start + k] = value
+                error += (aim - value) ** 2 * self._weights[:, start + k, None]
+                if k:
+                    column = upper[:, start : start + k, start + k, None]
+                    aims[:, :k] -= column * value[:, None]
+        found = np.empty_like(values)
+        np.put_along_axis(found, self._order[..., None], np.rint(values / step[:, None]), axis=1)
+        return found, error
+
+
+def _forward(lower: Array, t: Array) -> Array:
+    """Return z with `lower` z = t, block by block; numpy solves no triangular systems."""
+    z = np.empty_like(t)
+    for start in range(0, t.shape[1], _BLOCK):
+        block = slice(start, start + _BLOCK)
+        rest = t[:, block] - lower[:, block, :start] @ z[:, :start]
+        z[:, block] = np.linalg.inv(lower[:, block, block]) @ rest
+    return z
 
 
 def descend(
     a: Array, t: Array, scale: Array, whole: Array, qmax: int, *, pairs: bool = True
 ) -> Array:
     """Return `whole` after the moves of single integers, and of `pairs`, that lower f."""
-    whole = whole.copy()
-    gradient = (whole * scale[..., None]) @ a - t
-    for _ in range(_SWEEPS):
-        moved = _sweep(a, gradient, scale, whole, qmax)
-        if not moved and pairs and a.shape[1] <= _PAIRED:
-            moved = _move_pairs(a, gradient, scale, whole, qmax)
-        if not moved:
+    step = scale.astype(np.float32)
+    gradient = (a @ (whole * scale[:, None]) - t).astype(np.float32)
+    whole, a = whole.astype(np.float32), a.astype(np.float32)
+    paired = pairs and 1 < a.shape[1] <= _PAIRED
+    for _ in range(_ROUNDS if paired else 1):
+        for _ in range(_SWEEPS):
+            if not _sweep(a, gradient, step, whole, qmax):
+                break
+        if not paired or not _move_pairs(a, gradient, step, whole, qmax):
             break
     return whole
 
 
 def _sweep(a: Array, gradient: Array, scale: Array, whole: Array, qmax: int) -> bool:
-    """Make, block by block, each row's best moves of one integer; `gradient` (half of f's) follows.
+    """Move each integer in turn to where f is least; `gradient` (half of f's) follows.
 
-    All rows move at once, each its own integer: the cost is that of the most moves of a row.
+    Rows move at once. Within a sweep only integers are looked at that some row wanted to move when
+    their block began.
     """
-    size = a.shape[1]
     any_moved = False
-    for start in range(0, size, _BLOCK):
-        block = slice(start, min(size, start + _BLOCK))
-        moves = _block_moves(
-            a[:, block, block], gradient[..., block], scale, whole[..., block], qmax
-        )
-        if moves is not None:
-            any_moved = True
-            whole[..., block] += moves
-            steps = moves * scale[..., None]
-            if len(a) == 1:  # few rows move after the first sweep
-                rows = np.flatnonzero(moves[0].any(axis=1))
-                gradient[0, rows] += steps[0, rows] @ a[0, block]
-            else:
-                gradient += steps @ a[:, block]
+    for start in range(0, a.shape[1], _BLOCK):
+        block = slice(start, start + _BLOCK)
+        inner = a[:, block, block]
+        local, at = gradient[:, block], whole[:, block]
+        curved = np.diagonal(inner, axis1=1, axis2=2)[..., None] * scale[:, None]
+        going = _steps(local, curved, at, qmax).any(axis=(0, 2))
+        if not going.any():
+            continue
+        before, local = at.copy(), local.copy()
+        for k in np.flatnonzero(going):
+            steps = _steps(local[:, k], curved[:, k], at[:, k], qmax)
+            at[:, k] += steps
+            local += inner[:, :, k, None] * (steps * scale)[:, None]
+        moves = (at - before) * scale[:, None]
+        any_moved = True
+        rows = moves.any(axis=(0, 1))
+        if len(a) > 1 or rows.mean() > 0.5:
+            gradient += a[:, :, block] @ moves
+        else:  # few rows move after the first sweep
+            gradient[..., rows] += a[:, :, block] @ moves[..., rows]
     return any_moved
 
 
-def _block_moves(a: Array, gradient: Array, scale: Array, whole: Array, qmax: int) -> Array | None:
-    """Return the moves [G, M, B] within one block, greedily until none lowers f; None for none."""
-    diagonal = np.diagonal(a, axis1=1, axis2=2)
-    group, row = np.nonzero(np.ones(scale.shape, bool))
-    moves = None
-    local, at = gradient[group, row], whole[group, row]
-    for _ in range(_MOST_MOVES * a.shape[1]):
-        curved = diagonal[group] * scale[group, row, None]
-        away = -local / curved
-        step = np.rint(np.clip(at + away, -qmax, qmax)) - at
-        change = step * (step * curved + 2 * local)  # of f, over s
-        change[np.abs(away) <= 0.5 + _STRICT] = 0.0
-        column = change.argmin(axis=1)
-        going = np.take_along_axis(change, column[:, None], axis=1)[:, 0] < 0
-        if not going.any():
-            break
-        group, row, column, local, at = (part[going] for part in (group, row, column, local, at))
-        index = np.arange(len(column))
-        made = step[going][index, column]
-        moves = np.zeros_like(whole) if moves is None else moves
-        moves[group, row, column] += made
-        at[index, column] += made
-        local += (made * scale[group, row])[:, None] * a[group, column]
-    return moves
+def _steps(gradient: Array, curved: Array, at: Array, qmax: int) -> Array:
+    away = gradient / -curved
+    steps = np.rint(np.clip(at + away, -qmax, qmax)) - at
+    return np.asarray(steps * (np.abs(away) > 0.5 + _STRICT))
 
 
 def _move_pairs(a: Array, gradient: Array, scale: Array, whole: Array, qmax: int) -> bool:
     """Make, in every row, the best move of two integers by one step each, where one lowers f."""
-    size = a.shape[1]
-    if size < 2:
-        return False
-    first, second = np.triu_indices(size, 1)
+    first, second = np.triu_indices(a.shape[1], 1)
     diagonal = np.diagonal(a, axis1=1, axis2=2)
-    best = np.zeros(scale.shape)
-    choice = np.zeros((*scale.shape, 2), np.int64)
-    pair = np.zeros(scale.shape, np.int64)
-    for one, other in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
-        curved = diagonal[:, first] + diagonal[:, second] + 2 * one * other * a[:, first, second]
-        slope = one * gradient[..., first] + other * gradient[..., second]
-        change = scale[..., None] * curved[:, None] + 2 * slope  # of f, over s
-        inside = (np.abs(whole[..., first] + one) <= qmax) & (
-            np.abs(whole[..., second] + other) <= qmax
-        )
-        floor = -_STRICT * scale[..., None] * curved[:, None]
-        change = np.where(inside & (change < floor), change, 0.0)
-        at = change.argmin(axis=2)
-        lowest = np.take_along_axis(change, at[..., None], axis=2)[..., 0]
-        better = lowest < best
-        best = np.where(better, lowest, best)
-        pair = np.where(better, at, pair)
-        choice[better] = (one, other)
-    if not choice.any():
+    ends = (diagonal[:, first] + diagonal[:, second])[..., None] * scale[:, None]
+    mixed = 2 * a[:, first, second][..., None] * scale[:, None]
+    best = np.zeros(scale.shape, np.float32)
+    steps = np.zeros_like(whole)
+    for same in (1, -1):
+        curved = ends + same * mixed
+        slope = gradient[:, first] + same * gradient[:, second]
+        one = np.where(slope > 0, np.float32(-1), np.float32(1))
+        inside = np.abs(whole[:, first] + one) <= qmax
+        inside &= np.abs(whole[:, second] + same * one) <= qmax
+        change = np.where(inside, curved - 2 * np.abs(slope), 0)  # of f, over s
+        change[change > -_STRICT * curved] = 0
+        at = change.argmin(axis=1)[:, None]
+        lowest = np.take_along_axis(change, at, axis=1)
+        better = lowest < best[:, None]
+        best = np.minimum(best, lowest[:, 0])
+        move = np.take_along_axis(one, at, axis=1)
+        moved = np.zeros_like(whole)
+        np.put_along_axis(moved, first[at], move, axis=1)
+        np.put_along_axis(moved, second[at], same * move, axis=1)
+        steps = np.where(better, moved, steps)
+    if not steps.any():
         return False
-    step = np.zeros_like(whole)
-    np.put_along_axis(step, first[pair][..., None], choice[..., :1], axis=2)
-    np.put_along_axis(step, second[pair][..., None], choice[..., 1:], axis=2)
-    whole += step
-    gradient += (step * scale[..., None]) @ a
+    whole += steps
+    gradient += a @ (steps * scale[:, None])
     return True

@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 from ....ir.build import subgraphs_of
 from ....ir.errors import PassError
 from ....ir.uses import scopes
-from ....ir.variables import is_standard
+from ....ir.variables import is_standard, node_key
 from ....ir.view import View
 from ...context import Context
 from ...contract import DeclinedError, need
@@ -23,6 +23,8 @@ Array = np.ndarray[Any, Any]
 
 # What the moments of the layers that are looked at in one run may take.
 _MOST_BYTES = 2**29
+# Columns of one matrix of moments: 0.3 GB, and three times that while it is factored.
+MOST_COLUMNS = 6144
 
 
 def grid_limit(name: str, bits: int) -> int:
@@ -53,7 +55,7 @@ def layers_to_round(
 
 
 def _read(node: gs.Node, view: View, qmax: int, exclude: Sequence[str]) -> Layer:
-    need(node.name not in exclude, "it is excluded")
+    need(node_key(node) not in exclude, "it is excluded")
     layer = read_with_bias(node, view)
     need(
         layer.weight.dtype == np.float32,
@@ -70,9 +72,10 @@ def _read(node: gs.Node, view: View, qmax: int, exclude: Sequence[str]) -> Layer
         "its input is a constant, not something a sample changes",
     )
     weight = node.inputs[1]
+    others = view.fan_out(weight) - 1
     need(
-        view.fan_out(weight) == 1,
-        f"its weights are shared with {view.fan_out(weight) - 1} other nodes, and rounding them "
+        others == 0,
+        f"its weights are shared with {others} other node{'s' * (others > 1)}, and rounding them "
         "apart would store them twice",
     )
     kernel = layer.kernel().weight
@@ -126,7 +129,13 @@ def within_memory(layers: Iterable[Layer]) -> Iterator[list[Layer]]:
         yield run
 
 
+def parts_of(layer: Layer) -> int:
+    """Return how many blocks on the diagonal are kept of the second moment of a layer's inputs."""
+    return -(-(layer.weight.size // layer.outputs) // MOST_COLUMNS)
+
+
 def moment_bytes(layer: Layer) -> int:
     """Return what the second moments of a layer take in float64."""
-    columns = layer.weight.size // layer.outputs
-    return 8 * columns * (layer.group * columns + layer.outputs)
+    columns, parts = layer.weight.size // layer.outputs, parts_of(layer)
+    cross = layer.outputs if parts == 1 else 0
+    return 8 * columns * (layer.group * columns // parts + cross)

@@ -6,6 +6,10 @@
 
 Only H and T are kept, not samples; of x itself nothing is needed. Sums are taken around the means
 of the first batch, so that a mean far from zero costs no digits.
+
+Of a layer with very many columns H is kept in `parts` blocks on its diagonal alone: the columns of
+each are a layer of their own, whose float output is that of its part of W. T is then W H, and
+errors of the layers before it are not made up for.
 """
 
 from __future__ import annotations
@@ -16,59 +20,101 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
+# Positions that are gathered before a product is taken: with few, adding it to the sums would cost
+# more than the product.
+_BATCH = 512
+
 
 class Moments:
-    """Moments of inputs x^ [P, G, K] and float outputs y [P, G, M], over batches of positions.
+    """Moments of inputs x^ [G, K, P] and float outputs y [G, M, P], over batches of positions.
 
-    Without `centred` the moments are taken around 0: for a layer that can have no bias.
+    Without `centred` the moments are taken around 0: for a layer that can have no bias. With
+    `parts` H is [G parts, K', K'], with columns of zeros at the end of the last part, and there is
+    no T.
     """
 
-    def __init__(self, *, centred: bool = True, second: bool = True) -> None:
+    def __init__(self, *, centred: bool = True, second: bool = True, parts: int = 1) -> None:
         self.count = 0
+        self.parts = parts
         self._centred = centred
         self._second = second
+        self._waiting: list[tuple[Array, Array]] = []
 
     def add(self, inputs: Array, outputs: Array) -> None:
-        """Take in a batch of positions."""
-        x, y = (np.ascontiguousarray(part.swapaxes(0, 1)) for part in (inputs, outputs))
-        if self.count == 0:
+        """Take in a batch of positions, float32."""
+        self._waiting.append((inputs, outputs))
+        self.count += inputs.shape[2]
+        if sum(x.shape[2] for x, _ in self._waiting) >= _BATCH:
+            self._take_in()
+
+    def _take_in(self) -> None:
+        if not self._waiting:
+            return
+        x, y = (np.concatenate(parts, axis=2) for parts in zip(*self._waiting, strict=True))
+        self._waiting = []
+        if not hasattr(self, "_sum_x"):
             self._start(x, y)
-        self.count += x.shape[1]
-        x, y = x - self._origin_x[:, None], y - self._origin_y[:, None]
-        self._sum_x += x.sum(axis=1, dtype=np.float64)
-        self._sum_y += y.sum(axis=1, dtype=np.float64)
+        x -= self._origin_x[..., None]
+        y -= self._origin_y[..., None]
+        self._sum_x += x.sum(axis=2, dtype=np.float64)
+        self._sum_y += y.sum(axis=2, dtype=np.float64)
         if self._second:
-            turned = x.swapaxes(1, 2)
-            self._xx += turned @ x
-            self._yx += y.swapaxes(1, 2) @ x
+            split = split_columns(x, self.parts)
+            self._xx += split @ split.swapaxes(1, 2)
+            if self.parts == 1:
+                self._yx += y @ x.swapaxes(1, 2)
 
     def _start(self, x: Array, y: Array) -> None:
-        groups, k, m = len(x), x.shape[2], y.shape[2]
+        groups, k, m = len(x), x.shape[1], y.shape[1]
         centred = np.float32(self._centred)
-        self._origin_x, self._origin_y = x.mean(axis=1) * centred, y.mean(axis=1) * centred
+        self._origin_x, self._origin_y = x.mean(axis=2) * centred, y.mean(axis=2) * centred
         self._sum_x, self._sum_y = np.zeros((groups, k)), np.zeros((groups, m))
         if self._second:
-            self._xx, self._yx = np.zeros((groups, k, k)), np.zeros((groups, m, k))
+            self._yx = np.zeros((groups, m, k if self.parts == 1 else 0))
+            width = -(-k // self.parts)
+            self._xx = np.zeros((groups * self.parts, width, width))
 
     @property
     def mean_input(self) -> Array:
         """E[x^], [G, K]."""
+        self._take_in()
         return np.asarray(self._origin_x + self._sum_x / self.count)
 
     @property
     def mean_output(self) -> Array:
         """E[y], [G, M]."""
+        self._take_in()
         return np.asarray(self._origin_y + self._sum_y / self.count)
 
     def input_moment(self) -> Array:
         """H, [G, K, K]."""
-        return self._xx / self.count - self._product(self._sum_x, self._sum_x)
+        self._take_in()
+        total = split_columns(self._sum_x[..., None], self.parts)[..., 0]
+        return self._xx / self.count - self._product(total, total)
 
     def cross_moment(self) -> Array:
         """T, [G, M, K]."""
+        self._take_in()
         return self._yx / self.count - self._product(self._sum_y, self._sum_x)
 
     def _product(self, left: Array, right: Array) -> Array:
         if not self._centred:
             return np.zeros(())
         return np.asarray(left[..., None] * right[:, None, :] / self.count**2)
+
+
+def split_columns(columns: Array, parts: int) -> Array:
+    """Return [G, K, P] as [G parts, K', P], filled up with zeros where `parts` does not divide."""
+    groups, size, positions = columns.shape
+    width = -(-size // parts)
+    if width * parts != size:
+        filled = np.zeros((groups, width * parts, positions), columns.dtype)
+        filled[:, :size] = columns
+        columns = filled
+    return columns.reshape(groups * parts, width, positions)
+
+
+def join_columns(split: Array, parts: int, size: int) -> Array:
+    """Return [G parts, K', P] as [G, K, P]: what `split_columns` was given."""
+    groups, width, positions = len(split) // parts, *split.shape[1:]
+    return split.reshape(groups, parts * width, positions)[:, :size]

@@ -19,6 +19,17 @@ from ...linear.layer import Layer
 
 Array = np.ndarray[Any, Any]
 
+_LEAST = 1024
+
+
+def share(layer: Layer, most: int, feeds: int) -> int:
+    """Return the positions of `layer` to look at in each of `feeds`: of all, `most` at most.
+
+    Fewer for a layer of few weights, whose moments a small part of them settles.
+    """
+    columns = layer.weight.size // layer.outputs
+    return -(-min(most, max(_LEAST, 8 * columns)) // max(feeds, 1))
+
 
 def draw_positions(shape: Sequence[int], most: int, generator: np.random.Generator) -> Array:
     """Return flat indices of positions in an array of `shape`: all, or `most` drawn ones."""
@@ -35,48 +46,57 @@ def position_shape(layer: Layer, result: Array) -> tuple[int, ...]:
 
 
 def results_at(layer: Layer, result: Array, positions: Array) -> Array:
-    """Return the outputs [P, G, M/G] of `layer` at flat `positions`."""
-    moved = np.moveaxis(result, layer.axis, -1)
-    where = np.unravel_index(positions, moved.shape[:-1])
-    return moved[where].reshape(len(positions), layer.group, -1)
+    """Return the outputs [G, M/G, P] of `layer` at flat `positions`."""
+    if not layer.is_spatial:
+        return np.ascontiguousarray(result.reshape(-1, result.shape[-1])[positions].T)[None]
+    sizes = position_shape(layer, result)
+    batch, inner = np.divmod(positions, math.prod(sizes[1:]))
+    return _gather(result, batch, inner[None]).reshape(layer.group, -1, len(positions))
 
 
 def patches_at(layer: Layer, source: Array, result: Array, positions: Array) -> Array:
-    """Return the inputs [P, G, K] that `layer` reads from `source` for flat `positions`."""
+    """Return the inputs [G, K, P] that `layer` reads from `source` for flat `positions`."""
     if not layer.is_spatial:
         if layer.node.attrs.get("transA", 0):
             source = source.T
-        return source.reshape(-1, 1, source.shape[-1])[positions]
-    spatial = result.shape[2:]
-    batch, *outer = np.unravel_index(positions, (len(result), *spatial))
+        return np.ascontiguousarray(source.reshape(-1, source.shape[-1])[positions].T)[None]
+    batch, *outer = np.unravel_index(positions, position_shape(layer, result))
     kernel = layer.weight.shape[2:]
     rank = len(kernel)
     strides = layer.node.attrs.get("strides") or [1] * rank
     dilations = layer.node.attrs.get("dilations") or [1] * rank
-    begins = _begins(layer, source.shape[2:], spatial)
-    inside = np.ones((len(positions), *kernel), bool)
-    index = []
+    begins = _begins(layer, source.shape[2:], result.shape[2:])
+    inside = np.ones((*kernel, len(positions)), bool)
+    index = np.zeros(inside.shape, np.intp)
     for axis in range(rank):
-        taps = np.arange(kernel[axis]) * dilations[axis]
+        taps = np.arange(kernel[axis])[:, None] * dilations[axis]
         if layer.op == "Conv":
-            at = outer[axis][:, None] * strides[axis] - begins[axis] + taps
+            at = outer[axis] * strides[axis] - begins[axis] + taps
             valid = np.ones(at.shape, bool)
         else:
-            reached = outer[axis][:, None] + begins[axis] - taps
-            at, rest = np.divmod(reached, strides[axis])
+            at, rest = np.divmod(outer[axis] + begins[axis] - taps, strides[axis])
             valid = rest == 0
         size = source.shape[2 + axis]
         valid &= (at >= 0) & (at < size)
-        shape = [len(positions), *[1] * rank]
-        shape[1 + axis] = -1
-        index.append(np.clip(at, 0, size - 1).reshape(shape))
+        shape = [1] * rank + [len(positions)]
+        shape[axis] = kernel[axis]
+        index = index * size + np.clip(at, 0, size - 1).reshape(shape)
         inside &= valid.reshape(shape)
-    moved = np.moveaxis(source, 1, -1)
-    found = moved[(batch.reshape(-1, *[1] * rank), *index)]  # [P, k..., C]
+    found = _gather(source, batch, index.reshape(-1, len(positions)))
     if not inside.all():
-        found = found * inside[..., None]
-    found = np.moveaxis(found, -1, 1)
-    return np.ascontiguousarray(found).reshape(len(positions), layer.group, -1)
+        found *= inside.reshape(-1, len(positions))
+    return found.reshape(layer.group, -1, len(positions))
+
+
+def _gather(array: Array, batch: Array, index: Array) -> Array:
+    """Return [C, T, P]: channel c of sample batch[p] at flat index[t, p]."""
+    flat = array.reshape(*array.shape[:2], -1)
+    found = np.empty((flat.shape[1], *index.shape), array.dtype)
+    for number in np.unique(batch):
+        here = np.flatnonzero(batch == number)
+        span = slice(here[0], here[-1] + 1)  # positions are sorted
+        np.take(flat[number], index[:, span], axis=1, out=found[..., span], mode="clip")
+    return found
 
 
 def _begins(layer: Layer, sizes: Sequence[int], results: Sequence[int]) -> list[int]:

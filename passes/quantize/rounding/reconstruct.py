@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from ...linear.kernel import Kernel
-from .coordinate_descent import descend, nearest, nearest_plane, objective
-from .moments import Moments
+from .coordinate_descent import NearestPlane, descend, nearest, objective
+from .moments import Moments, join_columns, split_columns
 
 Array = np.ndarray[Any, Any]
 
@@ -51,12 +51,13 @@ class Rounded:
 def snap(weight: Array, qmax: int, *, per_channel: bool = True) -> Array:
     """Return [G, M, K] weights at the nearest point of the grid with steps max |w| / qmax."""
     scale = _largest(weight, per_channel) / qmax
-    return on_grid(nearest(weight, scale, qmax), scale)
+    rows = weight.swapaxes(1, 2)
+    return on_grid(nearest(rows, scale, qmax), scale).swapaxes(1, 2)
 
 
 def on_grid(whole: Array, scale: Array) -> Array:
     """Return scale * whole as the float32 values that stand in the graph, in float64."""
-    return np.asarray((whole * scale[..., None]).astype(np.float32), np.float64)
+    return np.asarray((whole * scale[:, None]).astype(np.float32), np.float64)
 
 
 def reconstruct(
@@ -69,23 +70,30 @@ def reconstruct(
     ridge: float = _RIDGE,
 ) -> Rounded:
     """Return the rounded layer; never worse on `moments`, in any row, than rounding to nearest."""
-    weight = kernel.weight.reshape(*kernel.weight.shape[:2], -1)
-    plain, plain_cross = moments.input_moment(), moments.cross_moment()
-    strength = ridge * np.trace(plain, axis1=1, axis2=2) / plain.shape[1]
+    rows = kernel.weight.reshape(*kernel.weight.shape[:2], -1)
+    parts = moments.parts
+    weight = split_columns(rows.swapaxes(1, 2), parts)
+    plain = moments.input_moment()
+    plain_cross = moments.cross_moment().swapaxes(1, 2) if parts == 1 else plain @ weight
+    size = plain.shape[1]
+    strength = ridge * np.trace(plain, axis1=1, axis2=2) / size
     strength = np.where(strength > 0, strength, 1.0)[:, None, None]
-    a = plain + strength * np.eye(plain.shape[1])
-    t = plain_cross + strength * weight
-    target = np.linalg.solve(a, t.swapaxes(1, 2)).swapaxes(1, 2)
-    base = _largest(weight, per_channel) / qmax
-    scale, whole = _search(a, t, target, base, qmax, per_channel)
+    a = plain + strength * np.eye(size)
+    base = np.repeat(_largest(rows, per_channel) / qmax, parts, axis=0)
+    problem = _Problem(a, plain_cross + strength * weight, qmax, parts)
+    scale, whole = _search(problem, base, per_channel)
     found = on_grid(whole, scale)
     usual = on_grid(nearest(weight, base, qmax), base)
-    error, usual_error = (objective(plain, plain_cross, values) for values in (found, usual))
+    error, usual_error = (
+        _joint(objective(plain, plain_cross, values), parts) for values in (found, usual)
+    )
     worse = error > usual_error
     if not per_channel:
         worse = np.broadcast_to(error.sum() > usual_error.sum(), worse.shape)
-    found = np.where(worse[..., None], usual, found)
-    error = np.where(worse, usual_error, error)
+    found = np.where(worse[:, None], usual, found)
+    found = join_columns(found, parts, rows.shape[2]).swapaxes(1, 2)
+    error = np.where(worse, usual_error, error)[::parts]
+    usual_error = usual_error[::parts]
     rounded = Kernel(found.reshape(kernel.weight.shape), kernel.bias)
     if has_bias:
         rounded = replace(rounded, bias=best_bias(rounded, moments))
@@ -99,52 +107,62 @@ def best_bias(rounded: Kernel, moments: Moments) -> Array:
     return np.asarray((moments.mean_output - mean).reshape(-1))
 
 
-def _search(
-    a: Array, t: Array, target: Array, base: Array, qmax: int, per_channel: bool
-) -> tuple[Array, Array]:
-    groups, rows, size = target.shape
+@dataclass(frozen=True)
+class _Problem:
+    """A [G, K, K] and t [G, K, M]; `parts` groups in a row share each row's step."""
+
+    a: Array
+    t: Array
+    qmax: int
+    parts: int
+
+
+def _search(problem: _Problem, base: Array, per_channel: bool) -> tuple[Array, Array]:
+    a, t, qmax = problem.a, problem.t, problem.qmax
+    groups, size, rows = t.shape
     factors = _factors(groups * rows * size**2, qmax)
     # Every step is one more row of the same problem.
-    many = (base[:, :, None] * factors).reshape(groups, -1)
-    wide_t, wide_target = (np.repeat(part, len(factors), axis=1) for part in (t, target))
-    whole = nearest_plane(a, wide_target, many, qmax)
+    many = (base[..., None] * factors).reshape(groups, -1)
+    whole, cost = NearestPlane(a, t).round(many, qmax)
     if size <= _SMALL:
+        wide_t = np.repeat(t, len(factors), axis=2)
         whole = descend(a, wide_t, many, whole, qmax, pairs=False)
-    cost = objective(a, wide_t, whole * many[..., None]).reshape(groups, rows, -1)
+        cost = objective(a, wide_t, whole * many[:, None])
+    cost = _joint(cost, problem.parts).reshape(groups, rows, -1)
     if per_channel:
         choice = cost.argmin(axis=2)
     else:
         choice = np.full((groups, rows), cost.sum(axis=(0, 1)).argmin())
     scale = base * factors[choice]
-    split = whole.reshape(groups, rows, len(factors), size)
-    whole = np.take_along_axis(split, choice[:, :, None, None], axis=2)[:, :, 0]
-    whole = _best_descent(a, t, target, scale, whole, qmax)
+    split = whole.reshape(groups, size, rows, len(factors))
+    whole = np.take_along_axis(split, choice[:, None, :, None], axis=3)[..., 0]
+    whole = descend(a, t, scale, whole, qmax)
     for _ in range(_REFITS if per_channel else 0):
-        scale, whole = _refit(a, t, scale, whole, qmax)
+        scale, whole = _refit(problem, scale, whole)
     return scale, whole
 
 
-def _best_descent(
-    a: Array, t: Array, target: Array, scale: Array, whole: Array, qmax: int
-) -> Array:
-    """Descend from `whole` and from the nearest integers; the better end of each row."""
-    ends = [descend(a, t, scale, start, qmax) for start in (whole, nearest(target, scale, qmax))]
-    costs = [objective(a, t, end * scale[..., None]) for end in ends]
-    return np.where((costs[1] < costs[0])[..., None], ends[1], ends[0])
-
-
-def _refit(a: Array, t: Array, scale: Array, whole: Array, qmax: int) -> tuple[Array, Array]:
-    """Fit the step to the integers, q t' / q A q', and these to the step, where that is better."""
-    curved = np.einsum("gmk,gmk->gm", whole @ a, whole)
-    slope = np.einsum("gmk,gmk->gm", whole, t)
+def _refit(problem: _Problem, scale: Array, whole: Array) -> tuple[Array, Array]:
+    """Fit the step to the integers, q' t / q' A q, and these to the step, where that is better."""
+    a, t, parts = problem.a, problem.t, problem.parts
+    exact = whole.astype(np.float64)
+    curved = _joint(((a @ exact) * exact).sum(axis=1), parts)
+    slope = _joint((exact * t).sum(axis=1), parts)
     usable = (curved > 0) & (slope > 0)
     fitted = np.where(usable, slope / np.where(usable, curved, 1.0), scale)
-    moved = descend(a, t, fitted, whole, qmax)
-    before, after = (
-        objective(a, t, w * s[..., None]) for w, s in ((whole, scale), (moved, fitted))
-    )
+    moved = descend(a, t, fitted, whole, problem.qmax)
+    before = scale * (scale * curved - 2 * slope)
+    after = _joint(objective(a, t, moved * fitted[:, None]), parts)
     better = after < before
-    return np.where(better, fitted, scale), np.where(better[..., None], moved, whole)
+    return np.where(better, fitted, scale), np.where(better[:, None], moved, whole)
+
+
+def _joint(values: Array, parts: int) -> Array:
+    """Return `values` [G, ...] summed over the `parts` groups in a row that are one layer's."""
+    if parts == 1:
+        return values
+    total = values.reshape(-1, parts, *values.shape[1:]).sum(axis=1)
+    return np.repeat(total, parts, axis=0)
 
 
 def _factors(cost: float, qmax: int) -> Array:

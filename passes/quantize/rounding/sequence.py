@@ -16,12 +16,13 @@ import onnx_graphsurgeon as gs
 
 from ....ir.clone import clone
 from ....ir.edit import Edit
+from ....ir.variables import node_key
 from ...context import Context, Feeds
 from ...linear.kernel import Kernel
 from ...linear.layer import Layer, write_layer
-from .layers import stages_of, within_memory
+from .layers import parts_of, stages_of, within_memory
 from .moments import Moments
-from .patches import draw_positions, patches_at, position_shape, results_at
+from .patches import draw_positions, patches_at, position_shape, results_at, share
 from .walk import Walk
 
 Solve = Callable[[Layer, Moments], Kernel]
@@ -45,24 +46,34 @@ def round_in_sequence(
     context's seed. Where not `sequential`, layers see what the float network gives.
     """
     original = clone(graph)
-    floats, actual = Walk(original, feeds), Walk(graph if sequential else original, feeds)
+    wide = [node_key(layer.node) for layer in layers if second and parts_of(layer) > 1]
+    if wide:
+        context.remark(
+            f"the inputs of {', '.join(map(repr, wide))} are too many to be looked at together: "
+            "only correlations within blocks of them count"
+        )
     runs = list(stages_of(graph, layers) if sequential else within_memory(layers))
-    for number, run in enumerate(runs):
+    with (
+        Walk(original, feeds) as floats,
+        Walk(graph if sequential else original, feeds) as actual,
+    ):
+        for number, run in enumerate(runs):
 
-        def progress(fraction: float, done: int = number) -> None:
-            context.progress((done + fraction) / len(runs))
+            def progress(fraction: float, done: int = number) -> None:
+                context.progress((done + fraction) / len(runs))
 
-        seed = [context.seed, number]
-        moments = _measure(floats, actual, run, positions, seed, second, progress)
-        for layer, found in zip(run, moments, strict=True):
-            if found.count == 0:
-                context.decline(layer.node, "no sample gives it anything to read")
-                continue
-            kernel = solve(layer, found)
-            if not edit.begin():
-                return
-            write_layer(edit, layer, kernel, like=context.infer().of(layer.node.outputs[0]))
-        edit.commit()
+            seed = [context.seed, number]
+            moments = _measure(floats, actual, run, positions, seed, second, progress)
+            for layer, found in zip(run, moments, strict=True):
+                if found.count == 0:
+                    context.decline(layer.node, "no sample gives it anything to read")
+                    continue
+                kernel = solve(layer, found)
+                if not edit.begin():
+                    edit.commit()
+                    return
+                write_layer(edit, layer, kernel, like=context.infer().of(layer.node.outputs[0]))
+            edit.commit()
 
 
 def has_bias(layer: Layer) -> bool:
@@ -79,14 +90,18 @@ def _measure(
     second: bool,
     progress: Callable[[float], None],
 ) -> list[Moments]:
-    moments = [Moments(centred=has_bias(layer), second=second) for layer in layers]
+    moments = [
+        Moments(centred=has_bias(layer), second=second, parts=parts_of(layer)) for layer in layers
+    ]
     generator = np.random.default_rng(seed)
+    total = floats.samples
     results = floats.stage([layer.result.name for layer in layers], progress)
     sources = actual.stage([layer.source.name for layer in layers])
     for wanted, given in zip(results, sources, strict=True):
         for layer, found in zip(layers, moments, strict=True):
             result, source = wanted[layer.result.name], given[layer.source.name]
-            chosen = draw_positions(position_shape(layer, result), positions, generator)
+            most = share(layer, positions, total)
+            chosen = draw_positions(position_shape(layer, result), most, generator)
             if chosen.size:
                 outputs = results_at(layer, result, chosen)
                 found.add(patches_at(layer, source, result, chosen), outputs)

@@ -148,7 +148,7 @@ def test_shared_weights_stay_shared():
     result = run_pass(graph, "round-adaptively", verify="off")
     assert result.edits == 0
     assert reasons(result) == {
-        "its weights are shared with 1 other nodes, and rounding them apart would store them twice"
+        "its weights are shared with 1 other node, and rounding them apart would store them twice"
     }
 
 
