@@ -88,7 +88,7 @@ def kinds_of(units: Sequence[Unit], view: View) -> dict[str, frozenset[str]]:
     """Return the names of the nodes of each kind of operator that has weights or makes values."""
     found: dict[str, set[str]] = {}
     for unit in units:
-        if not unit.is_movement:
+        if not unit.is_follower:
             found.setdefault(_kind(unit, view), set()).add(node_key(unit.node))
     return {kind: frozenset(names) for kind, names in found.items()}
 

@@ -68,6 +68,11 @@ class Unit:
         return self.node.op in MOVEMENT
 
     @property
+    def is_follower(self) -> bool:
+        """Say whether it runs on integers only where its neighbours do: it is not worth a pair."""
+        return self.node.op in MOVEMENT | BOUNDING
+
+    @property
     def is_linear(self) -> bool:
         """Say whether it has weights."""
         return self.node.op in LINEAR

@@ -8,7 +8,7 @@ integers, and with them the Relu that they make unnecessary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
@@ -36,19 +36,25 @@ class Placement:
 def place(units: Sequence[Unit]) -> Placement:
     """Return the placement in which `units`, in graph order, run on integers.
 
-    Movements among them do where their result is needed as integers.
+    Movements among them do where their result is needed as integers; so does a Relu or Clip on its
+    own, where what it reads is there as integers.
     """
     needed: dict[int, gs.Tensor] = {}
     for unit in units:
-        if not unit.is_movement:
+        if not unit.is_follower:
             _need(needed, unit.inputs)
             if not has_float_result(unit):
                 _need(needed, unit.outputs)
+    made = _made_of_integers(units, needed)
     moved = []
     for unit in reversed(units):
-        if unit.is_movement and any(id(tensor) in needed for tensor in unit.outputs):
+        if not unit.is_follower or not any(id(tensor) in needed for tensor in unit.outputs):
+            continue
+        if unit.is_movement:
             moved.append(unit)
             _need(needed, (*unit.inputs, *unit.outputs))
+        elif id(unit.inputs[0]) in made:
+            _need(needed, unit.inputs)
     sets = _Sets(needed.values())
     bounded = {id(t) for unit in units if unit.is_bounded for t in unit.outputs}
     for unit in reversed(moved):  # in graph order, so that inputs are known before outputs
@@ -69,6 +75,15 @@ def place(units: Sequence[Unit]) -> Placement:
 def has_float_result(unit: Unit) -> bool:
     """Say whether the unit may give floats, as its integer kernel can from the sums at once."""
     return unit.node.op in ("Gemm", "MatMul") and unit.bounded is None
+
+
+def _made_of_integers(units: Sequence[Unit], needed: Mapping[int, gs.Tensor]) -> set[int]:
+    """Return the ids of the tensors that follow from integer results alone."""
+    made = {id(t) for u in units if not u.is_follower for t in u.outputs if id(t) in needed}
+    for unit in units:
+        if unit.is_follower and all(id(tensor) in made for tensor in unit.inputs):
+            made.update(map(id, unit.outputs))
+    return made
 
 
 def _need(needed: dict[int, gs.Tensor], tensors: Iterable[gs.Tensor]) -> None:

@@ -67,7 +67,7 @@ class Quantize(Pass):
     symmetric: bool = False
     operators: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    calibration: Method = "min-max"
+    calibration: Method = "mse"
     percentile: float = 99.99
     reduce_range: bool | None = None
     measure: bool = True
@@ -96,7 +96,7 @@ class Quantize(Pass):
             context = outer.on(graph)
             lower_for_integers(graph, context)
         units = self._units(graph, context)
-        if not any(not unit.is_movement for unit in units):
+        if not any(not unit.is_follower for unit in units):
             context.remark("there is nothing to quantize")
             return
         feeds = calibration_feeds(graph, context)
@@ -164,7 +164,7 @@ class Quantize(Pass):
         return [
             unit
             for unit in read_units(graph, view, context, self.exclude)
-            if unit.is_movement or not self.operators or unit.node.op in self.operators
+            if unit.is_follower or not self.operators or unit.node.op in self.operators
         ]
 
     def _chooser(self, variants: Variants, feeds: Feeds, context: Context) -> Chooser | None:

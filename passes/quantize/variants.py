@@ -93,7 +93,7 @@ def insert_pairs(
     units = [
         unit
         for unit in read_units(graph, view, context, left_out)
-        if unit.is_movement or node_key(unit.node) in chosen
+        if unit.is_follower or node_key(unit.node) in chosen
     ]
     placement = place(units)
     grids = _grids(placement, ranges, scheme, view)

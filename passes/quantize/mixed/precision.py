@@ -53,7 +53,7 @@ class MixedPrecision:
 
         Declines the others and remarks on what was reached.
         """
-        layers = [u for u in units if not u.is_movement and node_key(u.node) in chosen]
+        layers = [u for u in units if not u.is_follower and node_key(u.node) in chosen]
         keys = frozenset(node_key(unit.node) for unit in layers)
         judge = Judge(self.variants, self.feeds)
         everything = judge.measure(keys)
@@ -140,7 +140,7 @@ def excluded(units: Sequence[Unit], chosen: Collection[str]) -> tuple[str, ...]:
     return tuple(
         node_key(node)
         for unit in units
-        if not unit.is_movement and node_key(unit.node) not in chosen
+        if not unit.is_follower and node_key(unit.node) not in chosen
         for node in (unit.node, unit.bounded)
         if node is not None
     )

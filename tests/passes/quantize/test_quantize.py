@@ -11,7 +11,7 @@ from planish.ir.errors import PassError
 from tests.helpers import graph_of, ops, reasons, relative_error, run_ort, run_pass
 
 RNG = np.random.default_rng(5)
-QUANTIZE = "quantize{measure=false}"
+QUANTIZE = "quantize{measure=false,calibration=min-max}"
 AS_IT_IS = "quantize{measure=false,lower=false}"
 
 
