@@ -3,7 +3,7 @@
 Candidates come from what was found: the layers that lose most, with the operators on the far side
 of a pair where the pair is what loses, and the operators without an integer kernel, by kind. Each
 is tried alone. Then they are taken greedily: what makes the model faster and not worse, and then
-what raises the SQNR most for its time, as long as the model stays faster than float.
+what raises the SQNR most for its time, as long as the model stays faster than float or gains 6 dB.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from .report import LayerReport, Quality, Suggestion
 
 # An exclusion counts as a gain from here on, and as free below this part of the time.
 LEAST_DB = 0.5
+# This much repairs a defect, whatever the time.
+REPAIR_DB = 6.0
 NOISE = 0.03
 _GOOD_ENOUGH_DB = 40.0
 
@@ -99,7 +101,7 @@ def choose(
         both = list(dict.fromkeys([*kept, *suggestion.nodes]))
         now, with_it = measure([kept, both])
         gain = difference(with_it.sqnr_db, now.sqnr_db)
-        slower = with_it.ms >= original.ms > now.ms
+        slower = with_it.ms >= original.ms > now.ms and gain < REPAIR_DB
         if not slower and _pays(gain, with_it.ms - now.ms, before):
             kept, current = both, with_it
             applied.append(place)

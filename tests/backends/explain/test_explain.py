@@ -19,7 +19,7 @@ def normal(*shape):
 
 
 WEIGHTS = {
-    "wa": normal(16, 3, 3, 3),
+    "wa": normal(16, 4, 3, 3),
     "wb": normal(16, 16, 3, 3),
     "wc": normal(16, 16, 3, 3),
     "wd": normal(10, 16),
@@ -35,14 +35,14 @@ BODY = """
     [s] h = Flatten(g)
     [l] y = Gemm <transB = 1> (h, wd)
 """
-FEEDS = [{"x": R.standard_normal((1, 3, 16, 16)).astype("f")} for _ in range(4)]
+FEEDS = [{"x": R.standard_normal((1, 4, 16, 16)).astype("f")} for _ in range(4)]
 
 
 def network(island=""):
     body = BODY.replace("ISLAND", "c3i" if island else "c3")
     if island:
         body = body.replace("    [c] c4", f"    [i] c3i = {island}(c3)\n    [c] c4")
-    return graph_of(f"g (float[1, 3, 16, 16] x) => (float[1, 10] y) {{{body}}}", WEIGHTS)
+    return graph_of(f"g (float[1, 4, 16, 16] x) => (float[1, 10] y) {{{body}}}", WEIGHTS)
 
 
 def quantized(graph, options="measure=false"):
@@ -204,7 +204,7 @@ def test_an_equalized_layer_is_foreign_and_not_called_wrong():
     factors = R.uniform(0.2, 5, 16).astype("f")
     scaled["wa"] = WEIGHTS["wa"] * factors[:, None, None, None]
     scaled["wb"] = WEIGHTS["wb"] / factors[None, :, None, None]
-    text = f"g (float[1, 3, 16, 16] x) => (float[1, 10] y) {{{BODY.replace('ISLAND', 'c3')}}}"
+    text = f"g (float[1, 4, 16, 16] x) => (float[1, 10] y) {{{BODY.replace('ISLAND', 'c3')}}}"
     report = explain(quantized(graph_of(text, scaled)), floats, most=0)
     assert report.foreign == ("a", "b")
     assert layer(report, "a").cumulative is None
