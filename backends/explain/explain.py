@@ -14,7 +14,7 @@ from ...ir.clone import clone
 from ...ir.compare import compare_outputs
 from ...ir.errors import GraphError
 from ...ir.feeds import random_feeds
-from ...ir.variables import node_key
+from ...ir.variables import label, node_key
 from ...passes.context import Context, Feeds
 from ...passes.fusion.inline_fused_operators import inline_fused_operators
 from ...passes.quantize.exclude_nodes import take_back
@@ -31,6 +31,9 @@ from .witness import measure_errors
 
 _DRAWN = 4
 _SECONDS = 1.0
+
+# Operators of the QOperator format, which hold their scales themselves.
+_INTEGER_OPERATORS = ("QLinear", "QGemm")
 
 Progress = Callable[[float, str], None]
 
@@ -183,6 +186,13 @@ def _names(graph: gs.Graph) -> list[str]:
 
 
 def _need_quantized(graph: gs.Graph) -> None:
+    whole = next((n for n in graph.nodes if n.op.startswith(_INTEGER_OPERATORS)), None)
+    if whole is not None:
+        raise GraphError(
+            f"node {label(whole)} is an integer operator, and only models with "
+            "QuantizeLinear/DequantizeLinear pairs can be explained; quantize with "
+            "quant_format=QuantFormat.QDQ, or with `planish optimize -p quantize`"
+        )
     if any(map(is_quantizer, graph.nodes)) or any(map(is_dequantizer, graph.nodes)):
         return
     name = graph.name or "the model"

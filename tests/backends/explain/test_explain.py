@@ -193,6 +193,11 @@ def test_a_float_model_is_refused():
         explain(network())
 
 
+def test_the_qoperator_format_is_refused(tmp_path):
+    with pytest.raises(GraphError, match="QLinearConv.* only models with QuantizeLinear"):
+        explain(by_onnxruntime(network(), tmp_path, QuantFormat.QOperator))
+
+
 def test_drawn_feeds_are_told():
     report = planish.explain_int8(quantized(network()), network(), threads=1, most=0)
     assert report.drawn_feeds
