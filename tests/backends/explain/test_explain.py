@@ -194,7 +194,7 @@ def test_a_float_model_is_refused():
 
 
 def test_the_qoperator_format_is_refused(tmp_path):
-    with pytest.raises(GraphError, match="QLinearConv.* only models with QuantizeLinear"):
+    with pytest.raises(GraphError, match=r"QLinearConv.* only models with QuantizeLinear"):
         explain(by_onnxruntime(network(), tmp_path, QuantFormat.QOperator))
 
 
