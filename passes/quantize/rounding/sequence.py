@@ -10,6 +10,7 @@ one sample and the moments of one stage, however many samples there are.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -94,15 +95,16 @@ def _measure(
         Moments(centred=has_bias(layer), second=second, parts=parts_of(layer)) for layer in layers
     ]
     generator = np.random.default_rng(seed)
-    total = floats.samples
-    results = floats.stage([layer.result.name for layer in layers], progress)
-    sources = actual.stage([layer.source.name for layer in layers])
-    for wanted, given in zip(results, sources, strict=True):
-        for layer, found in zip(layers, moments, strict=True):
-            result, source = wanted[layer.result.name], given[layer.source.name]
-            most = share(layer, positions, total)
-            chosen = draw_positions(position_shape(layer, result), most, generator)
-            if chosen.size:
-                outputs = results_at(layer, result, chosen)
-                found.add(patches_at(layer, source, result, chosen), outputs)
+    with (
+        closing(actual.stage([layer.source.name for layer in layers])) as sources,
+        closing(floats.stage([layer.result.name for layer in layers], progress)) as results,
+    ):
+        for given, wanted in zip(sources, results, strict=True):
+            for layer, found in zip(layers, moments, strict=True):
+                result, source = wanted[layer.result.name], given[layer.source.name]
+                most = share(layer, positions, floats.samples)
+                chosen = draw_positions(position_shape(layer, result), most, generator)
+                if chosen.size:
+                    outputs = results_at(layer, result, chosen)
+                    found.add(patches_at(layer, source, result, chosen), outputs)
     return moments

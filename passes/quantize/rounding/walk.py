@@ -13,7 +13,7 @@ import math
 import operator
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +37,7 @@ class _Kept:
 
     names: frozenset[str]
     made: frozenset[str]  # by the nodes that were run
-    file: Any = field(default_factory=tempfile.TemporaryFile)
+    file: Any = field(default_factory=lambda: tempfile.TemporaryFile())  # noqa: SIM115 `close` does
     layout: list[dict[str, tuple[int, np.dtype[Any], tuple[int, ...]]]] = field(
         default_factory=list
     )
@@ -91,7 +91,7 @@ class Walk:
 
     def stage(
         self, names: Sequence[str], progress: Callable[[float], None] = lambda fraction: None
-    ) -> Iterator[Arrays]:
+    ) -> Generator[Arrays]:
         """Yield the tensors called `names`, feed by feed; then remember how far this came.
 
         Raises FeedError naming tensor and sample where one holds NaN or infinity.

@@ -146,6 +146,36 @@ def test_one_sample_moves_weights_by_few_steps():
     assert np.median(np.abs(rounded.weight - kernel.weight) / step) < 2
 
 
+@pytest.mark.parametrize("size", [6, 7])
+def test_uncorrelated_blocks_of_columns_lose_nothing_by_being_kept_apart(size):
+    generator = np.random.default_rng(9)
+    kernel, x, _ = _layer(generator, 2, 5, size)
+    x[::2, :, : -(-size // 2)] = 0  # no position has inputs of both halves
+    x[1::2, :, -(-size // 2) :] = 0
+    y = np.einsum("gmk,pgk->pgm", kernel.weight, x).astype(np.float32)
+    whole, parted = (
+        reconstruct(
+            Kernel(kernel.weight, None),
+            _moments(x, y, centred=False, parts=parts),
+            7,
+            has_bias=False,
+            ridge=1e-6,
+        )
+        for parts in (1, 2)
+    )
+    zero = Kernel(whole.kernel.weight, np.zeros(10)), Kernel(parted.kernel.weight, np.zeros(10))
+    errors = [_squared_error(found, x, y).sum() for found in zero]
+    assert errors[1] < 1.15 * errors[0]
+    usual = Kernel(snap(kernel.weight, 7), np.zeros(10))
+    assert errors[1] < 0.8 * _squared_error(usual, x, y).sum()
+    assert np.allclose(
+        parted.error - whole.error,
+        np.subtract(*(_squared_error(found, x, y) for found in zero[::-1])),
+        atol=1e-3,
+    )
+    assert not np.isnan(lattice_steps(parted.kernel.weight.reshape(10, -1), 7)).any()
+
+
 @pytest.mark.parametrize("centred", [True, False])
 def test_moments_are_those_of_numpy(centred):
     generator = np.random.default_rng(3)
