@@ -13,7 +13,9 @@ Two spellings of s (q - z), the same numbers:
   file is as small and the speed that of float32; memory while running too. A constant folder that
   runs over the file afterwards gives the float weights back, so this pass stands last.
 `auto` takes the first for matrices of 2^17 weights and more that few rows meet, where it is the
-faster one (0.22 to 0.6 of the time of float32), the second for the rest; and the first for all on
+faster one (0.22 to 0.6 of the time of float32) unless ONNX Runtime fuses the product with what
+follows (Relu, Clip, Add), which keeps it from MatMulNBits and takes 5 times as long as float32; the
+second for the rest; and the first for all on
 other targets than the CPU, whose runtimes look for it.
 
 Size: one float32 scale for 32 weights of 4 bits is 25 % on top, for 128 it is 6 %; per channel of a
@@ -128,6 +130,7 @@ class QuantizeWeights(Pass):
             fused = role.is_matrix and view.scope is graph and not half
             fused &= size in (*_FUSED_BLOCKS, "auto", None)
             fused &= weight.values.size >= _LEAST_FUSED and _rows(weight) <= _MOST_ROWS
+            fused = fused and not _fuses_otherwise(weight)
             on_cpu = context.target.partition("{")[0] == "cpu"
             form = "dequantize" if fused or not on_cpu else "arithmetic"
         oriented = role.is_matrix and form == "dequantize"
@@ -178,6 +181,17 @@ class QuantizeWeights(Pass):
                 "multiplied to 8 bits; its session option session.qdq_matmulnbits_accuracy_level=1 "
                 "keeps float32"
             )
+
+
+def _fuses_otherwise(weight: Weight) -> bool:
+    """Say whether ONNX Runtime joins a product with what reads it, before it looks for integers."""
+    for node in weight.nodes:
+        for reader in weight.view.readers(node.outputs[0]):
+            if reader.op in ("Relu", "Clip"):
+                return True
+            if node.op == "MatMul" and reader.op == "Add":
+                return not any(weight.view.is_constant(t) for t in reader.inputs)
+    return False
 
 
 def _rows(weight: Weight) -> int:

@@ -202,6 +202,86 @@ def test_runtimes_fold_or_fuse_what_auto_writes(tmp_path):
         assert not run & banned
 
 
+@pytest.mark.parametrize(
+    ("after", "fuses"),
+    [("Relu (h)", False), ("Clip (h)", False), ("Add (h, x)", False), ("Sigmoid (h)", True)],
+)
+def test_matrices_whose_result_goes_into_another_fusion_are_multiplied_at_loading(
+    after, fuses, tmp_path
+):
+    graph = graph_of(
+        f"g (float[1, 512] x) => (float[] y) {{ h = MatMul (x, v) r = {after} y = MatMul (r, w) }}",
+        {"v": _normal(512, 512), "w": _normal(512, 512)},
+    )
+    result = run_pass(graph, "quantize-weights{bits=4}")
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 4
+    ort.InferenceSession(planish.to_model(result.graph).SerializeToString(), options)
+    run = [n.op_type for n in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert "DequantizeLinear" not in run
+    assert run.count("MatMulNBits") == 1 + fuses
+
+
+def test_scales_of_a_depthwise_network_with_dead_channels_take_little():
+    c = 480
+    weights = {"e": _normal(c, 80, 1, 1), "d": _normal(c, 1, 3, 3), "p": _normal(112, c, 1, 1)}
+    for name in ("e", "d"):  # training leaves channels that do nothing
+        weights[name][:40] *= 1e-8
+        weights[name][3] = (
+            1e-9 * np.arange(weights[name][3].size).reshape(weights[name][3].shape) % 7
+        )
+    graph = graph_of(
+        f"""g (float[1, 80, 7, 7] x) => (float[] y) {{
+            a = Conv (x, e) b = Clip (a) h = Conv <group = {c}, pads = [1, 1, 1, 1]> (b, d)
+            k = Clip (h) y = Conv (k, p) }}""",
+        weights,
+    )
+    whole = sum(values.nbytes for values in weights.values())
+    for bits, most in ((8, 0.25 * 1.03), (4, 0.125 * 1.05)):
+        result = run_pass(graph, f"quantize-weights{{bits={bits}}}")
+        held = planish.to_model(result.graph).graph.initializer
+        assert {t.data_type for t in held if t.name.endswith("scale")} == {onnx.TensorProto.FLOAT16}
+        stored = sum(len(t.raw_data) or int(np.prod(t.dims)) // 2 for t in held)
+        assert stored / whole < most
+        report = planish.compare(graph, result.graph, planish.random_feeds(graph))
+        assert report.worst.sqnr_db > (30 if bits == 8 else 12)
+
+
+@given(case=networks(), bits=st.sampled_from((8, 4)))
+@settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+def test_each_weight_keeps_its_share_of_the_signal(case, bits):
+    """The noise of b bits is at most (step/2)^2 a weight, a step being max |w| / qmax a channel."""
+    graph = planish.load(case.model)
+    options = f"{{bits={bits},form=dequantize,scale=max,exclude=[]}}"
+    result = planish.Pipeline.parse("quantize-weights" + options).run(graph, verify="off")
+    before = {t.name: t.values for n in graph.nodes for t in n.inputs if hasattr(t, "values")}
+    qmax = 2 ** (bits - 1) - 1
+    for node in result.graph.nodes:
+        if node.op != "DequantizeLinear" or "_quantized" not in node.inputs[0].name:
+            continue
+        name = node.inputs[0].name.partition("_quantized")[0]
+        scale = node.inputs[1]
+        scale = scale.values if hasattr(scale, "values") else scale.inputs[0].inputs[0].values
+        w = np.asarray(before[name], np.float64)
+        q = np.asarray(node.inputs[0].values).astype(np.float64)
+        if q.shape != w.shape:
+            w = w.T
+        axis, size = node.attrs["axis"], node.attrs.get("block_size")
+        s = np.asarray(scale, np.float64)
+        if size:
+            s = np.take(np.repeat(s, size, axis=axis), range(w.shape[axis]), axis=axis)
+        else:
+            s = s.reshape([-1 if i == axis else 1 for i in range(w.ndim)])
+        assert (np.abs(w - q * s) <= 0.5 * s * (1 + 1e-3) + 1e-12).all()
+        assert (s <= 1.02 * max(np.abs(w).max() / qmax, 4e-6) + (np.abs(w).max() == 0)).all()
+
+
 SHARED = """g (float[N, 32, 5, 5] x) => (float[N, 32, 5, 5] y, float[] z) {
     a = Conv <pads = [1, 1, 1, 1]> (x, w) y = Conv <pads = [1, 1, 1, 1]> (a, w) z = OP }"""
 
