@@ -116,5 +116,5 @@ def split_columns(columns: Array, parts: int) -> Array:
 
 def join_columns(split: Array, parts: int, size: int) -> Array:
     """Return [G parts, K', P] as [G, K, P]: what `split_columns` was given."""
-    groups, width, positions = len(split) // parts, *split.shape[1:]
-    return split.reshape(groups, parts * width, positions)[:, :size]
+    groups, _, positions = split.shape
+    return split.reshape(groups // parts, -1, positions)[:, :size]

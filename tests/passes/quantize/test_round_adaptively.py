@@ -107,6 +107,23 @@ def test_parallel_rounding_and_one_step_a_layer():
     assert result.edits == 3
 
 
+def test_layers_make_up_for_those_before_them():
+    generator = np.random.default_rng(9)
+    weights = {
+        "w": generator.standard_normal((12, 3, 1, 1)).astype(np.float32),
+        "v": generator.standard_normal((4, 12, 1, 1)).astype(np.float32),
+    }
+    model = model_of(
+        "g (float[N, 3, 9, 9] x) => (float[] y) { a = Conv (x, w) y = Conv (a, v) }", weights
+    )
+    errors = []
+    for sequential in ("true", "false"):
+        pipeline = f"round-adaptively{{bits=4,sequential={sequential}}}"
+        found = _run(planish.load(model), pipeline, _feeds()).graph
+        errors.append(_error(model, found, _feeds(seed=2)))
+    assert errors[0] < 0.5 * errors[1]
+
+
 def test_matrices_keep_a_missing_bias_missing():
     generator = np.random.default_rng(3)
     weights = {k: generator.standard_normal((6, 6)).astype(np.float32) for k in "uvw"}

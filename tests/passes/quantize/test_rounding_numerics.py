@@ -29,6 +29,7 @@ from planish.passes.quantize.rounding.patches import (
     patches_at,
     position_shape,
     results_at,
+    share,
 )
 from planish.passes.quantize.rounding.reconstruct import reconstruct, snap
 
@@ -194,6 +195,20 @@ def test_moments_are_those_of_numpy(centred):
         assert np.abs(moments.cross_moment()[g] - both[5:, :5]).max() < 1e-5 * scale
         assert np.allclose(moments.mean_input[g], a.mean(axis=0), atol=1e-4)
         assert np.allclose(moments.mean_output[g], b.mean(axis=0), atol=1e-4)
+
+
+def test_positions_are_shared_out_over_the_feeds():
+    weights = {"w": np.zeros((4, 6, 3, 3), np.float32), "v": np.zeros((6, 1, 3, 3), np.float32)}
+    graph = graph_of(
+        "g (float[2, 6, 7, 8] x) => (float[] y) { a = Conv <group = 6> (x, v) y = Conv (a, w) }",
+        weights,
+    )
+    view = View(graph, Uses(graph), infer_types(graph).of)
+    few, many = (read_layer(node, view) for node in graph.nodes)
+    assert share(many, 100, 8) == 13
+    assert share(many, 10**6, 10) >= 8 * 54 / 10
+    assert share(few, 10**6, 10) <= share(many, 10**6, 10)
+    assert share(few, 10**6, 10**6) == 1
 
 
 LAYERS = {
