@@ -8,7 +8,7 @@ Source: ONNX operators QuantizeLinear and DequantizeLinear; Jacob et al. (CVPR 2
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,6 +47,8 @@ class Inserter:
         for unit in placement.units:
             if unit.is_linear:
                 self._quantize_weights(unit.node, grids[id(unit.inputs[0])].scale)
+            if unit.node.op == "AveragePool" and "dilations" in unit.node.attrs:
+                self._without_dilations(unit.node)
             if unit.bounded is not None and self._is_implied(unit.bounded, grids):
                 self._drop_bound(unit)
         shared: dict[int, tuple[gs.Constant, ...]] = {}
@@ -85,13 +87,26 @@ class Inserter:
             result = tensor
         else:
             source, result = tensor, edit.variable(f"{tensor.name}_dequantized", found)
-        at = producer if producer is not None else readers[0]
+        at = producer if producer is not None else self._first_here(readers)
         for reader in readers:
             for position, read in enumerate(reader.inputs):
                 if read is source or read is tensor:
                     edit.set_input(reader, position, result)
         edit.node("QuantizeLinear", [source, *parameters], [quantized], at=at)
         edit.node("DequantizeLinear", [quantized, *parameters], [result], at=at)
+
+    def _first_here(self, readers: Sequence[gs.Node]) -> gs.Node:
+        """Return the first reader of a graph input that stands in the graph, not in a subgraph."""
+        scope = self._edit.uses.scope
+        return next(node for node in readers if scope(node) is self._view.scope)
+
+    def _without_dilations(self, node: gs.Node) -> None:
+        """Leave ones out: ONNX Runtime copies them to its integer pool, and then refuses them."""
+        if self._edit.begin():
+            attrs = {key: value for key, value in node.attrs.items() if key != "dilations"}
+            inputs, outputs = list(node.inputs), list(node.outputs)
+            self._edit.remove(node)
+            self._edit.node(node.op, inputs, outputs, attrs, at=node)
 
     def _is_implied(self, node: gs.Node, grids: Mapping[int, Grid]) -> bool:
         """Say whether the grid of what a Relu or Clip gives ends where its bounds are."""

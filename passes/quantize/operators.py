@@ -171,6 +171,11 @@ def _check_slope(node: gs.Node, view: View) -> None:
     need(node.attrs.get("alpha", 0.01) != 1, "it is the identity that keeps a layer in float")
 
 
+def _check_average_pool(node: gs.Node, view: View) -> None:
+    dilations = node.attrs.get("dilations", ())
+    need(all(d == 1 for d in dilations), "it is dilated, and integer pools are not")
+
+
 def _check_max_pool(node: gs.Node, view: View) -> None:
     need(sum(bool(t.name) for t in node.outputs) == 1, "its Indices are used")
 
@@ -202,6 +207,7 @@ _CHECKS: dict[str, Callable[[gs.Node, View], None]] = {
     "Relu": _check_bounds,
     "Clip": _check_bounds,
     "LeakyRelu": _check_slope,
+    "AveragePool": _check_average_pool,
     "MaxPool": _check_max_pool,
     "Resize": _check_resize,
     "Pad": _check_pad,

@@ -1,0 +1,76 @@
+"""What ONNX Runtime executes of a quantized network: one integer region, and nothing beside it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+
+import planish
+
+from examples import models
+from tests.helpers import graph_of, ops, run_pass
+
+PIPELINE = "exact,quantize{measure=false}"
+PLAIN = [
+    "densenet121",
+    "efficientnet_b0",
+    "googlenet",
+    "mobilenet_v2",
+    "repvgg_a0",
+    "resnet18",
+    "resnet50_preact",
+    "shufflenet_v2",
+]
+FLOAT = {"Conv", "FusedConv", "ConvTranspose", "Gemm", "MatMul", "Relu", "Clip", "Sigmoid", "Mul"}
+
+
+def executed(name, tmp_path, *, dynamic=False):
+    """Return how often each operator stands in the session of a small network."""
+    module = models.build(name, width=0.25, size=64)
+    inputs = models.example_inputs(name, batch=2 if dynamic else 1, size=64)
+    shapes = ({0: torch.export.Dim("batch", min=1, max=64)},) if dynamic else None
+    graph = planish.trace(module, inputs, dynamic_shapes=shapes)
+    feeds = planish.random_feeds(graph, samples=2)
+    result = planish.Pipeline.parse(PIPELINE).run(graph, feeds, verify="off")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(tmp_path / "executed.onnx")
+    model = planish.to_model(result.graph).SerializeToString()
+    ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return Counter(ops(planish.load(tmp_path / "executed.onnx")))
+
+
+@pytest.mark.parametrize(
+    ("name", "dynamic"), [*((name, False) for name in PLAIN), ("resnet18", True)]
+)
+def test_a_plain_network_is_one_integer_region(name, dynamic, tmp_path):
+    found = executed(name, tmp_path, dynamic=dynamic)
+    assert not FLOAT & set(found)
+    assert found["QuantizeLinear"] == 1
+    assert found["DequantizeLinear"] == 0  # the classifier gives floats at once
+    assert found["Transpose"] <= 2
+    assert found["QLinearConv"] > 0
+
+
+@pytest.mark.parametrize(("name", "ends"), [("dcgan", 1), ("unet", 1)])
+def test_transposed_convolutions_are_in_the_region(name, ends, tmp_path):
+    found = executed(name, tmp_path)
+    assert not FLOAT & set(found)
+    assert found["QuantizeLinear"] == found["DequantizeLinear"] == ends
+    assert found["DepthToSpace"] == 0
+
+
+def test_an_average_pool_may_state_that_it_is_not_dilated():
+    body = "r = Relu(x) y = AveragePool<kernel_shape=[2, 2], dilations=[{0}, {0}]>(r)"
+    text = "g (float[1, 2, 8, 8] x) => (float[] z) {{ {} z = Neg(y) }}"
+    feeds = [{"x": np.ones((1, 2, 8, 8), np.float32)}]
+    for dilation, quantized in ((1, True), (2, False)):
+        graph = graph_of(text.format(body.format(dilation)))
+        found = run_pass(graph, "quantize{measure=false,operators=[AveragePool]}", feeds=feeds)
+        assert ("QuantizeLinear" in ops(found.graph)) is quantized
+        model = planish.to_model(found.graph).SerializeToString()
+        ort.InferenceSession(model, providers=["CPUExecutionProvider"])
