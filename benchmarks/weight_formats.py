@@ -97,9 +97,9 @@ FORMATS = (
 
 
 def head() -> Model:
-    """Return a classifier's head: 2048 features, 4096 hidden units, 1000 classes."""
+    """Return a classifier's head: 2048 features, 1024 hidden units, 1000 classes."""
     generator = np.random.default_rng(0)
-    sizes = {"v": (2048, 4096), "w": (4096, 1000)}
+    sizes = {"v": (2048, 1024), "w": (1024, 1000)}
     weights = [
         onnx.numpy_helper.from_array(
             (generator.standard_normal(shape) / shape[0] ** 0.5).astype(np.float32), name
@@ -114,14 +114,14 @@ def head() -> Model:
     return model
 
 
-def network(name: str, size: int) -> Model:
+def network(name: str, size: int, width: float = 0.5) -> Model:
     """Return an example network after the exact passes, at a small image size."""
     import torch
 
     from models import build
 
     torch.set_num_threads(1)
-    module = build(name, size=size)
+    module = build(name, size=size, width=width)
     example = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     graph = planish.trace(module, (example,))
     result = planish.Pipeline.parse("exact").run(graph, verify="off")
@@ -130,9 +130,8 @@ def network(name: str, size: int) -> Model:
 
 NETWORKS: Mapping[str, Callable[[], Model]] = {
     "head": head,
-    "mobilenet_v2": lambda: network("mobilenet_v2", 96),
-    "shufflenet_v2": lambda: network("shufflenet_v2", 96),
-    "resnet18": lambda: network("resnet18", 64),
+    "mobilenet_v2": lambda: network("mobilenet_v2", 96, 1.0),
+    "resnet18": lambda: network("resnet18", 64, 0.25),
 }
 
 
