@@ -42,7 +42,7 @@ class CorrectBias(Pass):
     Weights stay float32 and lie on the grid that `quantize` then keeps; those on a grid already
     have no error to take back. `mode`: `empirical` measures means on the feeds; `analytic` needs
     none and assumes inputs of `input-mean` and `input-variance`. `bits`: 2 to 8. `per-channel`: a
-    step for each output channel. `positions`: output positions looked at in each feed.
+    step for each output channel. `positions`: output positions looked at in all.
     """
 
     name: ClassVar[str] = "correct-bias"
@@ -51,7 +51,7 @@ class CorrectBias(Pass):
     mode: Literal["empirical", "analytic"] = "empirical"
     bits: int = 8
     per_channel: bool = True
-    positions: int = 1024
+    positions: int = 8192
     input_mean: float = 0.0
     input_variance: float = 1.0
     exclude: tuple[str, ...] = ()

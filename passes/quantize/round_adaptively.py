@@ -34,8 +34,9 @@ class RoundAdaptively(Pass):
 
     Weights stay float32 and lie on the grid that `quantize` then keeps; biases take the mean error.
     `bits`: 2 to 8. `per-channel`: a step for each output channel. `positions`: output positions of
-    a layer that are looked at in each feed. `sequential`: each layer makes up for the errors of
-    those before it. `exclude`: names of nodes to leave in float.
+    a layer that are looked at in all, shared out over the feeds. `sequential`: each layer makes up
+    for the errors of those before it. `exclude`: nodes to leave in float, by name or, where
+    nameless, by first output.
     """
 
     name: ClassVar[str] = "round-adaptively"
@@ -43,7 +44,7 @@ class RoundAdaptively(Pass):
 
     bits: int = 8
     per_channel: bool = True
-    positions: int = 4096
+    positions: int = 8192
     sequential: bool = True
     exclude: tuple[str, ...] = ()
 

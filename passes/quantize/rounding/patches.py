@@ -19,7 +19,7 @@ from ...linear.layer import Layer
 
 Array = np.ndarray[Any, Any]
 
-_LEAST = 1024
+_LEAST = 4096
 
 
 def share(layer: Layer, most: int, feeds: int) -> int:

@@ -3,10 +3,10 @@
     min over s, Q, c of  E |y - (s Q x^ + c)|^2  +  ridge |s Q - W|^2,        -qmax <= Q <= qmax
 
 W is the float weight, y the float layer's output and x^ what the layer reads once those before it
-are rounded, so that it makes up for their errors as well. The ridge, a small part of the mean
-variance of x^, keeps few samples from moving weights that they say nothing about. The best c is
-the bias plus the mean error, exactly; with it the rest is one quadratic form a row, in moments
-(`moments`), for which integers are searched (`coordinate_descent`) over several steps s.
+are rounded, so that it makes up for their errors as well. The ridge, a part of the mean variance of
+x^, keeps few samples from moving weights that they say nothing about. The best c is the bias plus
+the mean error, exactly; with it the rest is one quadratic form a row, in moments (`moments`), for
+which integers are searched (`coordinate_descent`) over several steps s.
 
 Sources: Nagel et al., "Up or Down? Adaptive Rounding for Post-Training Quantization" (2020), the
 objective; Hubara et al., "Accurate Post Training Quantization With Small Calibration Sets"
@@ -27,7 +27,7 @@ from .moments import Moments, join_columns, split_columns
 
 Array = np.ndarray[Any, Any]
 
-_RIDGE = 0.01
+_RIDGE = 0.1
 _FACTORS = 16
 # Multiply-adds that the choice of a step may cost, and the columns up to which every step is
 # searched to the end before one is chosen.

@@ -43,8 +43,8 @@ def round_in_sequence(
 ) -> None:
     """Replace each of `layers` by what `solve` makes of it and its moments.
 
-    At most `positions` of each layer's output positions are looked at in a feed, drawn with the
-    context's seed. Where not `sequential`, layers see what the float network gives.
+    About `positions` of each layer's output positions are looked at, in all feeds together, drawn
+    with the context's seed. Where not `sequential`, layers see what the float network gives.
     """
     original = clone(graph)
     wide = [node_key(layer.node) for layer in layers if second and parts_of(layer) > 1]

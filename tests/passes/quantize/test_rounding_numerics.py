@@ -94,6 +94,26 @@ def test_descent_finds_nearly_the_best_of_all_roundings():
     assert own <= 0.1 * usual
 
 
+@pytest.mark.parametrize(("groups", "size"), [(1, 100), (3, 70), (5, 9)])
+def test_descent_ends_where_no_single_integer_would_move(groups, size):
+    kernel, x, y = _layer(np.random.default_rng(10), groups, 4, size)
+    moments = _moments(x, y)
+    a = moments.input_moment() + np.eye(size)
+    t = moments.cross_moment().swapaxes(1, 2) + kernel.weight.swapaxes(1, 2)
+    scale = np.abs(kernel.weight).max(axis=2) / 15
+    start = nearest(kernel.weight.swapaxes(1, 2), scale, 15)
+    end = descend(a, t, scale, start, 15).astype(np.float64)
+    assert (np.abs(end) <= 15).all()
+    before, after = (objective(a, t, whole * scale[:, None]) for whole in (start, end))
+    assert (after <= before + 1e-5 * np.abs(before)).all()
+    assert after.sum() < before.sum()
+    slope = a @ (end * scale[:, None]) - t
+    curved = np.diagonal(a, axis1=1, axis2=2)[..., None] * scale[:, None]
+    for step in (1, -1):
+        gains = (curved + 2 * step * slope < -0.01 * curved) & (np.abs(end + step) <= 15)
+        assert gains.mean() < 0.01
+
+
 @given(
     seed=st.integers(0, 2**32 - 1),
     groups=st.integers(1, 3),
