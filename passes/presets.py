@@ -69,13 +69,14 @@ _FUSION = (
 # Accuracy first, while weights are floats: scales between channels, then weights on their grid; the
 # pairs come last. Fused operators would only be opened again.
 _INT8 = (
-    "align-depthwise",
+    "align-depthwise{multiple=16}",
+    "lower-conv-transpose",
     "eliminate-dead-code",
     "deduplicate-constants",
     "eliminate-unused-functions",
     "equalize-ranges",
     "round-adaptively",
-    "quantize",
+    "quantize{give-back=0.05}",
 )
 
 

@@ -8,34 +8,30 @@ pairs, and `choose_by_latency.py` what is worth it.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.clone import clone
 from ...ir.errors import PassError
 from ...ir.variables import node_key
-from ..context import Context, Feeds
+from ..context import Context
 from ..contract import Pass
 from ..convert_opset import ensure_opset
 from ..driver import make_view
 from ..fusion.inline_fused_operators import inline_fused_operators
 from ..registry import nearest
 from ..repeat import show
-from ..stopwatch import find_profiler, find_stopwatch
 from .calibration.calibrate import Method, calibrate
-from .choose_by_latency import Chooser, is_worthwhile, kinds_of
 from .feeds import calibration_feeds
 from .instruction_set import saturates
 from .lowering.lower import lower_for_integers
 from .mixed.bounds import Bounds
-from .mixed.precision import MixedPrecision, excluded
+from .mixed.precision import excluded
 from .operators import QUANTIZABLE, Unit
 from .scheme import Scheme, read_format
+from .selection import Selection
 from .variants import Variants, insert_pairs, read_units, tensors_of
 
 _SAFE_BITS = 7
@@ -54,8 +50,10 @@ class Quantize(Pass):
     leave in float what is faster so on the target, and the whole graph where integers are not
     faster; without it, the result depends on graph and feeds alone. `min_top1_agreement`
     (0 to 1), `min_sqnr` (dB): layers stay float until the outputs on the feeds are that close to
-    the float graph's. `extend`: quantize what is still float in a graph that is quantized already,
-    which is left alone otherwise.
+    the float graph's. `give_back`, without such bounds: the part of the time saved that may go back
+    for keeping the most sensitive layers float. `lower`: first rewrite what integer kernels cannot
+    compute into what they can. `extend`: quantize what is still float in a graph that is quantized
+    already, which is left alone otherwise.
     """
 
     name: ClassVar[str] = "quantize"
@@ -73,6 +71,7 @@ class Quantize(Pass):
     measure: bool = True
     min_top1_agreement: float | None = None
     min_sqnr: float | None = None
+    give_back: float = 0.0
     extend: bool = False
     lower: bool = True
 
@@ -80,6 +79,8 @@ class Quantize(Pass):
         """Read the units, calibrate their tensors, choose by latency, insert the pairs."""
         scheme = self._scheme(context)
         bounds = Bounds(self.min_top1_agreement, self.min_sqnr)
+        if not 0 <= self.give_back < 1:
+            raise PassError(f"give-back is {self.give_back}; give a part of 1, such as 0.05")
         self._check_names(graph)
         if not self.extend and any(node.op in _INTEGER_OPERATORS for node in graph.nodes):
             context.remark(
@@ -110,15 +111,8 @@ class Quantize(Pass):
             percentile=self.percentile,
             progress=context.progress,
         )
-        chosen = frozenset(node_key(unit.node) for unit in units)
         variants = Variants(graph, ranges, scheme, self.exclude, original)
-        chooser = self._chooser(variants, feeds, context) if self.measure else None
-        if chooser is not None:
-            chosen = self._without_slow(chooser, units, chosen, context)
-        if bounds:
-            chosen = self._within(bounds, variants, units, chosen, feeds, context)
-        if chooser is not None and chosen and not self._is_faster(chooser, chosen, context):
-            return
+        chosen = self._select(Selection(variants, units, feeds, context, self.measure), bounds)
         if not chosen:
             return
         if self.lower:
@@ -167,55 +161,26 @@ class Quantize(Pass):
             if unit.is_follower or not self.operators or unit.node.op in self.operators
         ]
 
-    def _chooser(self, variants: Variants, feeds: Feeds, context: Context) -> Chooser | None:
-        stopwatch = find_stopwatch(context.target)
-        if stopwatch is None:
-            context.remark(f"latency was not measured: no backend times target '{context.target}'")
-            return None
-        feed: Mapping[str, np.ndarray[Any, Any]] = next(iter(itertools.islice(feeds, 1)))
-        return Chooser(variants, stopwatch, feed, context.target, context.seed)
-
-    def _without_slow(
-        self, chooser: Chooser, units: list[Unit], chosen: frozenset[str], context: Context
-    ) -> frozenset[str]:
-        view = make_view(context.graph, context.edit(), context)
-        found, dropped = chooser.drop_slow_kinds(kinds_of(units, view))
-        for kind in dropped:
-            context.remark(f"{kind} stays float, which is faster on {context.target}")
-        return found
-
-    def _within(
-        self,
-        bounds: Bounds,
-        variants: Variants,
-        units: list[Unit],
-        chosen: frozenset[str],
-        feeds: Feeds,
-        context: Context,
-    ) -> frozenset[str]:
-        view = make_view(variants.graph, context.edit(), context)
-        profiler = find_profiler(context.target) if self.measure else None
-        search = MixedPrecision(variants, bounds, feeds, context, view, profiler)
-        found = search.choose(units, chosen)
-        if found:
-            names = excluded(units, found)
+    def _select(self, selection: Selection, bounds: Bounds) -> frozenset[str]:
+        """Return the nodes that run on integers; remark on how to get them without measuring."""
+        units = selection.units
+        everything = frozenset(node_key(unit.node) for unit in units)
+        chosen = selection.without_slow(everything)
+        if bounds:
+            chosen = selection.within(chosen, bounds)
+        elif self.give_back:
+            chosen = selection.give_back(chosen, self.give_back)
+        if not chosen or not selection.is_faster(chosen):
+            return frozenset()
+        left_out = excluded(units, chosen)
+        if left_out:
             again = replace(
                 self,
                 measure=False,
-                exclude=(*self.exclude, *names),
+                exclude=(*self.exclude, *left_out),
                 min_top1_agreement=None,
                 min_sqnr=None,
+                give_back=0.0,
             )
-            context.remark(f"the same without measuring: {show(again)}")
-        return found
-
-    def _is_faster(self, chooser: Chooser, chosen: frozenset[str], context: Context) -> bool:
-        gain = chooser.gain(chosen)
-        if not is_worthwhile(gain):
-            context.remark(
-                f"the graph stays float: on integers it takes {1 / gain:.2f} times as long on "
-                f"{context.target} (measure=false quantizes it anyway)"
-            )
-            return False
-        context.remark(f"{gain:.2f} times as fast as float on {context.target}")
-        return True
+            selection.context.remark(f"the same without measuring: {show(again)}")
+        return chosen

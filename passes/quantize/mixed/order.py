@@ -20,6 +20,8 @@ from .gains import Gains
 
 # Losses below this part of the whole time are noise, and as good as none.
 _LEAST_LOSS = 1e-3
+# Layers with less than this part of all noise do not matter.
+_LEAST_NOISE = 0.05
 
 
 class Borders:
@@ -79,6 +81,47 @@ def order_to_float(noise: Mapping[str, float], gains: Gains, borders: Borders) -
             version[other] += 1
             heapq.heappush(heap, entry(other))
     return order
+
+
+def affordable(
+    noise: Mapping[str, float], gains: Gains, borders: Borders, share: float
+) -> frozenset[str]:
+    """Return the layers that go back to float for at most `share` of the time all of them save.
+
+    Layers go alone or with a neighbour: what both of them read and make is quantized for either one
+    of them. Most noise for the least time first; what adds little noise is not worth a border.
+    """
+    budget = share * sum(max(seconds, 0.0) for seconds in gains.layers.values())
+    floor = _LEAST_LOSS * sum(abs(seconds) for seconds in gains.layers.values()) or 1.0
+    least = _LEAST_NOISE * sum(noise.values())
+    groups = [
+        (key, other)
+        for key in noise
+        for other in (key, *sorted(borders.neighbours(key)))
+        if noise[key] + noise[other] * (other != key) >= least
+    ]
+
+    def worth(group: tuple[str, str]) -> float:
+        removed = sum(noise[key] for key in set(group))
+        return removed / max(_loss(group, set(), borders), floor)
+
+    floats: set[str] = set()
+    for group in sorted(groups, key=lambda g: (-worth(g), g)):
+        loss = max(_loss(group, floats, borders), 0.0)
+        if not floats.issuperset(group) and loss <= budget:
+            budget -= loss
+            floats.update(group)
+    return frozenset(floats)
+
+
+def _loss(group: Sequence[str], floats: set[str], borders: Borders) -> float:
+    """Return the seconds lost when all of `group` go back to float after `floats`."""
+    gone, lost = set(floats), 0.0
+    for key in group:
+        if key not in gone:
+            lost += borders.loss(key, gone)
+            gone.add(key)
+    return lost
 
 
 def _is_float_outside(tensor: gs.Tensor, view: View, own: set[int]) -> bool:

@@ -26,12 +26,14 @@ from ..variants import Variants
 from .bounds import Accuracy, Bounds, samples_to_show, shown_at_least
 from .gains import Gains, estimate_gains, measure_gains
 from .judge import Judge
-from .order import Borders, order_to_float
+from .order import Borders, affordable, order_to_float
 from .search import fewest_floats
 
 # Layers are ranked on so many runs in all, and on so many feeds a layer.
 _RANKING_RUNS = 512
 _RANKING_FEEDS = (2, 8)
+# Layers are given back to float where that leaves at most this part of the noise: 0.3 dB less.
+_WORTHWHILE = 10**-0.03
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,36 @@ class MixedPrecision:
             if node_key(unit.node) in floats:
                 self._decline(unit.node, noise, losses, found, gains.measured)
         self._tell(found, len(floats), len(layers))
+        return chosen - floats
+
+    def give_back(
+        self, units: Sequence[Unit], chosen: frozenset[str], share: float
+    ) -> frozenset[str]:
+        """Return `chosen` without the layers whose noise is largest for the time they save.
+
+        At most `share` of all the time saved goes back for them; none where that helps little.
+        """
+        layers = [u for u in units if not u.is_follower and node_key(u.node) in chosen]
+        keys = frozenset(node_key(unit.node) for unit in layers)
+        judge = Judge(self.variants, self.feeds)
+        noise = self._noise(judge, layers)
+        gains = self._gains(layers)
+        borders = Borders(layers, self.view, gains)
+        floats = affordable(noise, gains, borders, share)
+        if not floats or floats == keys:
+            return chosen
+        before, after = judge.measure(keys), judge.measure(keys - floats)
+        if not before.noise or after.noise > _WORTHWHILE * before.noise:
+            return chosen
+        losses = {key: borders.loss(key, set()) for key in floats}
+        for unit in layers:
+            if node_key(unit.node) in floats:
+                self._decline(unit.node, noise, losses, after, gains.measured)
+        self.context.remark(
+            f"{len(floats)} of {len(layers)} layers stay float, for up to {100 * share:g} % of the "
+            f"time saved: SQNR {before.sqnr_db:.1f} -> {after.sqnr_db:.1f} dB on {after.samples} "
+            f"samples ({', '.join(sorted(floats))})"
+        )
         return chosen - floats
 
     def _noise(self, judge: Judge, layers: Sequence[Unit]) -> dict[str, float]:
