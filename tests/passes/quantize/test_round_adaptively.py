@@ -253,6 +253,25 @@ def test_a_limit_rounds_the_first_layers_and_leaves_the_others(limit):
         assert np.array_equal(found.inputs[1].values, expected.inputs[1].values)
 
 
+def test_a_limit_within_a_stage_leaves_a_whole_graph():
+    generator = np.random.default_rng(12)
+    weights = {k: generator.standard_normal((4, 3, 3, 3)).astype(np.float32) for k in "wv"}
+    text = """g (float[N, 3, 9, 9] x) => (float[] y) {
+        a = Conv (x, w)
+        b = Conv (x, v)
+        y = Add (a, b)
+    }"""
+    graph = graph_of(text, weights)
+    steps = planish.Pipeline.parse("round-adaptively")
+    part = steps.run(graph, feeds=_feeds(), verify="off", limit=1)
+    assert part.edits == 1
+    assert ops(part.graph) == ["Conv", "Conv", "Add"]
+    first, second = _weights_of(part.graph)
+    whole = _weights_of(steps.run(graph, feeds=_feeds(), verify="off").graph)
+    assert np.array_equal(first, whole[0])
+    assert np.array_equal(second, weights["v"])
+
+
 def _squared_error(layer, feeds, other):
     pairs = [(run_ort(layer, feed)["y"], run_ort(other, feed)["y"]) for feed in feeds]
     return sum(float(((a.astype(np.float64) - b) ** 2).sum()) for a, b in pairs)

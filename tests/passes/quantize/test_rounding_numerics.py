@@ -16,6 +16,7 @@ from planish.ir.view import View
 from planish.passes.linear.kernel import Kernel
 from planish.passes.linear.layer import read_layer
 from planish.passes.quantize.grid import lattice_steps
+from planish.passes.quantize.rounding import reconstruct as reconstruction
 from planish.passes.quantize.rounding.channel_means import Normal
 from planish.passes.quantize.rounding.coordinate_descent import (
     NearestPlane,
@@ -149,6 +150,23 @@ def test_reconstruction_gains_where_inputs_are_correlated():
     rounded = reconstruct(kernel, _moments(x, y), 7)
     variance = y.var(axis=0).reshape(-1)
     assert (rounded.error + variance).sum() < 0.6 * (rounded.nearest_error + variance).sum()
+
+
+def test_no_row_is_worse_than_nearest_whatever_the_ridge():
+    kernel, x, y = _layer(np.random.default_rng(12), 2, 16, 12)
+    rounded = reconstruct(kernel, _moments(x, y), 7, ridge=1e3)
+    assert (rounded.error <= rounded.nearest_error).all()
+    assert (rounded.error < rounded.nearest_error).any()
+
+
+def test_fitting_the_step_to_the_integers_only_gains(monkeypatch):
+    kernel, x, y = _layer(np.random.default_rng(11), 2, 8, 20)
+    moments = _moments(x, y)
+    fitted = reconstruct(kernel, moments, 7, ridge=1e-6)
+    monkeypatch.setattr(reconstruction, "_REFITS", 0)
+    plain = reconstruct(kernel, moments, 7, ridge=1e-6)
+    assert (fitted.error <= plain.error + 1e-4 * y.var()).all()
+    assert (fitted.error < plain.error).mean() > 0.3
 
 
 def test_the_bias_makes_the_mean_error_zero():
