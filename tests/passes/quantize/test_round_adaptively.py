@@ -345,6 +345,19 @@ def _weights_of(graph):
     return [node.inputs[1].values for node in graph.nodes if node.op == "Conv"]
 
 
+def test_a_stage_goes_on_from_the_one_before(monkeypatch):
+    part, run = walk._part, []
+
+    def remember(graph, nodes, known, wanted):
+        run.extend(nodes)
+        return part(graph, nodes, known, wanted)
+
+    monkeypatch.setattr(walk, "_part", remember)
+    _run(graph_of(TEXT, _weights()), "round-adaptively", _feeds())
+    assert len(run) == len({id(node) for node in run})
+    assert len(run) == 5 + 4  # the last layer's rounded self gives nothing that is looked at
+
+
 def test_a_full_disk_costs_time_alone(monkeypatch):
     graph = graph_of(TEXT, _weights())
     usual = _weights_of(_run(graph, "round-adaptively", _feeds()).graph)
