@@ -85,6 +85,9 @@ def optimize(
     output: OutOption,
     pipeline: PipelineOption = "exact",
     feeds: FeedsOption = None,
+    target: Annotated[
+        str, typer.Option(help="What passes that measure, or mind the CPU, work for.")
+    ] = "cpu",
     verify: Annotated[Verify, typer.Option(help="Compare outputs.")] = Verify.end,
     why: Annotated[bool, typer.Option("--why", help="Show what was left alone, and why.")] = False,
     portable: Annotated[
@@ -110,6 +113,7 @@ def optimize(
             graph,
             data,
             verify.value,
+            target=target,
             seed=seed,
             progress=progress,
             dump=dump,

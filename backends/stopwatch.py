@@ -40,6 +40,6 @@ def time_graphs(
     return [timing.median_ms / 1000 for timing in timings]
 
 
-for _kind in ("cpu", "cuda", "tensorrt"):
+for _kind in OnnxRuntime().targets():
     register_stopwatch(_kind, time_graphs)
     register_profiler(_kind, profile)

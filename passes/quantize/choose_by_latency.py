@@ -18,8 +18,9 @@ from ..stopwatch import Stopwatch
 from .operators import Unit
 from .variants import Variants
 
-# A kind goes back to float for a gain of at least this part of the time: below is noise.
-_WORTHWHILE = 0.03
+# A kind goes back to float for a gain of at least this part of the time: below is noise, and floats
+# take four times the space.
+_WORTHWHILE = 0.05
 _SECONDS = 1.5
 # Integers must be this much faster than float to be worth their error.
 _LEAST_GAIN = 0.02
@@ -64,19 +65,28 @@ class Chooser:
         while len(kept) > 1:
             base = frozenset().union(*kept.values())
             names = list(kept)
-            without = [base - kept[name] for name in names]
-            first, *others = self.seconds([base, *without])
+            first, *others = self.seconds([base, *(base - kept[name] for name in names)])
             best = min(range(len(names)), key=lambda i: others[i])
-            if others[best] > (1 - _WORTHWHILE) * first:
+            # The best of many is the luckiest of many: it has to win again, side by side.
+            candidate = base - kept[names[best]]
+            if not (_is_shorter(others[best], first) and self._wins_again(candidate, base)):
                 break
             dropped.append(names[best])
             del kept[names[best]]
         return frozenset().union(*kept.values()), dropped
 
+    def _wins_again(self, candidate: frozenset[str], base: frozenset[str]) -> bool:
+        time, first = self.seconds([candidate, base])
+        return _is_shorter(time, first)
+
     def gain(self, chosen: frozenset[str]) -> float:
         """Return how many times faster than the float graph `chosen` is."""
         float_time, time = self.seconds([frozenset(), chosen])
         return float_time / time
+
+
+def _is_shorter(time: float, first: float) -> bool:
+    return time <= (1 - _WORTHWHILE) * first
 
 
 def is_worthwhile(gain: float) -> bool:

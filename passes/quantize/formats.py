@@ -34,18 +34,19 @@ class Format:
     @property
     def qmin(self) -> int:
         """Smallest integer of the format."""
-        return -(2 ** (self.bits - 1)) + int(self.narrow) if self.signed else 0
+        return int(self.narrow) - (1 << (self.bits - 1)) if self.signed else 0
 
     @property
     def qmax(self) -> int:
         """Largest integer of the format."""
-        return 2 ** (self.bits - int(self.signed)) - 1
+        return (1 << (self.bits - int(self.signed))) - 1
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The numpy (or ml_dtypes) type that stores it."""
         width = next(width for width in (4, 8, 16, 32) if self.bits <= width)
-        return np.dtype(_STORED[width, self.signed])
+        found: np.dtype[Any] = np.dtype(_STORED[width, self.signed])
+        return found
 
     def __str__(self) -> str:
         """Return the usual name: `int8`, `uint8`."""

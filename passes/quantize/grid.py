@@ -49,7 +49,8 @@ class Grid:
         whole = np.rint(np.asarray(x, np.float64) / scale) + zero
         whole = np.where(np.isnan(whole), zero, whole)
         clipped = np.clip(whole, self.format.qmin, self.format.qmax)
-        return clipped.astype(np.int32).astype(self.format.dtype)
+        found: Array = clipped.astype(np.int32).astype(self.format.dtype)
+        return found
 
     def dequantize(self, q: Array) -> Array:
         """Return the float32 values of the integers `q`."""

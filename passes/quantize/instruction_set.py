@@ -9,6 +9,7 @@ Source: Intel 64 and IA-32 Architectures Software Developer's Manual, VPMADDUBSW
 
 from __future__ import annotations
 
+import importlib
 import platform
 
 # Dot products into 32 bits: VNNI and AMX on x86; NEON's SDOT and plain NEON widen as well.
@@ -46,6 +47,8 @@ def has_dot_product() -> bool:
 
 def _numpy_knows_vnni() -> bool:
     """Ask numpy, which looks at the CPU on every system, where there is no /proc."""
-    from numpy._core._multiarray_umath import __cpu_features__
-
-    return bool(__cpu_features__.get("AVX512VNNI") or __cpu_features__.get("AVX512_ICL"))
+    try:
+        known = importlib.import_module("numpy._core._multiarray_umath").__cpu_features__
+    except (ImportError, AttributeError):  # no public name: another numpy may have none
+        return False
+    return bool(known.get("AVX512VNNI") or known.get("AVX512_ICL"))

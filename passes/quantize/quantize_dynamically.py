@@ -25,7 +25,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir.edit import Edit
 from ...ir.infer import TensorType
-from ...ir.variables import is_standard
+from ...ir.variables import is_standard, node_key
 from ...ir.view import View
 from ..context import Context
 from ..contract import Rewrite, RewritePass, need
@@ -84,7 +84,7 @@ class _Dynamic(Rewrite[_Site]):
         need(node.op != "Conv", "convolutions on integers need ranges: `quantize` calibrates them")
         options = self._options
         need(node.op in options.operators, f"operators does not name {node.op}")
-        need(node.name not in options.exclude, "it is excluded")
+        need(node_key(node) not in options.exclude, "it is excluded")
         need(view.opset >= 11, f"opset {view.opset} has no DynamicQuantizeLinear; it came with 11")
         weight = need(view.constant(node.inputs[1]), "its weight is not constant")
         need(weight.ndim == 2, "its weight is no matrix")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.variables import is_standard
+from ...ir.variables import is_standard, node_key
 from ...ir.view import View
 from ..contract import DeclinedError, need
 
@@ -77,7 +77,7 @@ def find_weights(
         try:
             values = _readable(node, tensor, view)
             need(node.op in operators, f"operators does not name {node.op}")
-            need(node.name not in exclude, "it is excluded")
+            need(node_key(node) not in exclude, "it is excluded")
             role = role_of(node, values)
         except DeclinedError as reason:
             declined.append((node, str(reason)))

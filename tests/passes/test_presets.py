@@ -42,7 +42,7 @@ def test_what_is_lowered_is_looked_at_again(body, outputs, expected):
     assert_same_function(model, result.graph, feeds, tolerance=1e-6)
 
 
-# These undo fusion, or raise the opset: they run where asked for; what suits integers, in `quantize`.
+# These undo fusion or raise the opset, where asked for; what suits integers runs in `quantize`.
 ON_DEMAND = {"convert-opset", "inline-fused-operators"}
 
 

@@ -65,16 +65,15 @@ class _Align(Rewrite[_Site]):
     fewest: int
 
     def match(self, node: gs.Node, view: View) -> _Site | None:
-        shape = view.shape(node.inputs[1])
-        if shape is None or len(shape) < 3 or node.attrs.get("group", 1) != 1:
+        weight = view.constant(node.inputs[1])
+        if weight is None or weight.ndim < 3 or node.attrs.get("group", 1) != 1:
             return None
-        outputs, inputs = (-int(size) % self.multiple for size in shape[:2])
+        outputs, inputs = (-size % self.multiple for size in weight.shape[:2])
         if inputs and view.producer(node.inputs[0]) is not None:
             inputs = 0  # ONNX Runtime has no Pad of integers: it would take a detour to floats
         if not inputs and not outputs:
             return None
         need(view.opset >= 11, "Pad and Slice take types other than float from opset 11 on")
-        weight = need(view.constant(node.inputs[1]), "its weight is not constant")
         need(weight.dtype == np.float32, f"its weight is {weight.dtype}")
         bias = None
         if len(node.inputs) > 2 and node.inputs[2].name:

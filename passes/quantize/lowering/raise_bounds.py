@@ -80,8 +80,8 @@ def _moves(node: gs.Node) -> bool:
     return is_standard(node) and (node.op in _MOVING or node.op == "Concat")
 
 
-def _moved(node: gs.Node) -> Sequence[gs.Tensor]:
-    return node.inputs if node.op == "Concat" else node.inputs[:1]
+def _moved(node: gs.Node) -> list[gs.Tensor]:
+    return list(node.inputs if node.op == "Concat" else node.inputs[:1])
 
 
 def _need_maker(tensor: gs.Tensor, reader: gs.Node, view: View) -> None:

@@ -79,7 +79,7 @@ def measure_gains(
     gains = {key: known.get(key, scale * guess) for key, guess in estimated.layers.items()}
     per_crossing = _ratio(
         *_sums(
-            (2 * fast[node.name], _crossing_of(node, estimated))
+            (fast[node.name], _crossing_of(node, estimated))
             for node in built.nodes
             if node.op == "QuantizeLinear" and node.name in fast
         )

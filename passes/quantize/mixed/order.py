@@ -108,7 +108,7 @@ def affordable(
     floats: set[str] = set()
     for group in sorted(groups, key=lambda g: (-worth(g), g)):
         loss = max(_loss(group, floats, borders), 0.0)
-        if not floats.issuperset(group) and loss <= budget:
+        if sum(noise[key] for key in set(group) - floats) >= least and loss <= budget:
             budget -= loss
             floats.update(group)
     return frozenset(floats)

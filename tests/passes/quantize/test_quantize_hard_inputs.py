@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import onnx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 
 import planish
 from planish.ir.errors import FeedError, PassError
@@ -200,9 +200,10 @@ def test_random_networks_quantize_run_and_stay_near(case):
         warnings.simplefilter("ignore")
         try:
             result = pipeline.run(graph, [data], verify="off")
-        except PassError as error:
-            assert "holds" in str(error)  # the network itself makes NaN or infinity
-            return
+        except (FeedError, PassError) as error:
+            if "holds" in str(error):  # the network itself makes NaN or infinity
+                reject()
+            raise
     assert pipeline.run(result.graph, [data], verify="off").edits == 0
     model = planish.to_model(result.graph)
     assert not any(node.domain == "planish" for node in model.graph.node)
