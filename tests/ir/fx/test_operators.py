@@ -8,6 +8,7 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 
 import planish
+from planish.passes.rounding import measure_rounding
 
 from tests.helpers import model_using, relative_error, run_ort
 from tests.strategies import networks
@@ -37,7 +38,7 @@ def assert_same(model, feeds, tolerance=1e-5):
     return module
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(networks())
 def test_random_networks(case):
     # What NaN does in a maximum is up to each runtime.
@@ -49,7 +50,10 @@ def test_random_networks(case):
         return
     expected = run_ort(case.model, case.feeds)
     assume(all(np.isfinite(array).all() for array in expected.values()))
-    assert_same(case.model, case.feeds)
+    # A network that amplifies its own rounding is held to ten times that, as passes are.
+    graph = planish.load(case.model)
+    rounding = measure_rounding(graph, [case.feeds], [expected], seed=0)
+    assert_same(case.model, case.feeds, max(1e-5, 10 * rounding))
 
 
 WEIGHTS = {

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import planish
@@ -133,7 +133,7 @@ def test_what_stays_float_suffices_and_none_of_it_is_spare(noise, bound, random)
         assert not any(holds(found - {key}) for key in found)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(networks(), st.integers(5, 45))
 def test_random_networks_keep_the_bound_or_stay_float(drawn, bound):
     feeds = {k: np.nan_to_num(v, posinf=1, neginf=-1) for k, v in drawn.feeds.items()}
