@@ -113,6 +113,10 @@ def grid_of_weights(weights: Array, form: Format, axis: int | None) -> Grid:
     grid = grid_of_range(-most, most, form, symmetric=True, axis=axis)
     steps = lattice_steps(rows, form.qmax - int(grid.zero_point[0]) if len(rows) else form.qmax)
     scale = np.where(np.isnan(steps), grid.scale, steps).astype(np.float32)
+    empty = most < _LEAST_SCALE
+    if empty.any() and not empty.all():
+        # Any scale does for zeros; a small one leaves their bias, which is stored at it, its digits.
+        scale[empty] = scale[~empty].min()
     shape = () if axis is None else scale.shape
     return Grid(scale.reshape(shape), grid.zero_point.reshape(shape), form, axis)
 

@@ -137,11 +137,12 @@ def test_unsigned_weights_have_their_zero_in_the_middle():
     np.testing.assert_array_equal(grid.round(weights), signed.round(weights))
 
 
-def test_a_channel_without_range_stays_zero():
-    weights = np.zeros((2, 5), np.float32)
-    weights[1] = 0.25
+def test_a_channel_without_range_stays_zero_at_the_least_scale():
+    weights = np.zeros((3, 5), np.float32)
+    weights[1:] = [[0.25], [4.0]]
     grid = grid_of_weights(weights, WEIGHT8, 0)
-    assert grid.scale[0] == 1
+    assert grid.scale[0] == grid.scale[1] < grid.scale[2]
+    assert (grid_of_weights(np.zeros((2, 5)), WEIGHT8, 0).scale == 1).all()
     np.testing.assert_array_equal(grid.round(weights), weights)
 
 
