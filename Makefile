@@ -27,6 +27,9 @@ bench: $(STAMP)
 	$(RUN) benchmarks/rewrites.py
 	$(RUN) benchmarks/linear.py
 	$(RUN) benchmarks/exporters.py
+	$(RUN) -m benchmarks.quantized_speed
+	$(RUN) benchmarks/weight_formats.py
+	$(RUN) benchmarks/calibration_memory.py
 
 # mypy finds the package through a link, since the repository root is the package.
 lint: $(STAMP)

@@ -115,7 +115,7 @@ def grid_of_weights(weights: Array, form: Format, axis: int | None) -> Grid:
     scale = np.where(np.isnan(steps), grid.scale, steps).astype(np.float32)
     empty = most < _LEAST_SCALE
     if empty.any() and not empty.all():
-        # Any scale does for zeros; a small one leaves their bias, which is stored at it, its digits.
+        # Any scale does for zeros; a small one keeps the digits of the bias, which is stored at it.
         scale[empty] = scale[~empty].min()
     shape = () if axis is None else scale.shape
     return Grid(scale.reshape(shape), grid.zero_point.reshape(shape), form, axis)
