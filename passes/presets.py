@@ -76,7 +76,7 @@ _INT8 = (
     "eliminate-unused-functions",
     "equalize-ranges",
     "round-adaptively",
-    "quantize{give-back=0.05}",
+    "quantize",
 )
 
 
