@@ -23,7 +23,7 @@ from .target import Target
 
 Optimization = Literal["all", "extended", "basic", "none"]
 
-_LEVELS = {
+LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
     "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -74,14 +74,14 @@ class OnnxRuntime(Backend):
             name = next(iter(unknown))
             hint = nearest(name, ["optimization", "providers"])
             raise BackendError(f"backend 'onnxruntime' has no option '{name}'{hint}")
-        if optimization not in _LEVELS:
+        if optimization not in LEVELS:
             hint = nearest(str(optimization), get_args(Optimization))
             raise BackendError(f"optimization is '{optimization}'{hint}")
-        wanted = _providers(target, providers)
+        wanted = providers_for(target, providers)
         copy = clone(graph)
 
         def options() -> ort.SessionOptions:
-            return _options(threads, _LEVELS[optimization])
+            return session_options(threads, LEVELS[optimization])
 
         session = make_session(copy, options(), wanted)
         _check_provider(session, wanted)
@@ -89,11 +89,11 @@ class OnnxRuntime(Backend):
 
     def load(self, path: str | Path, target: Target, threads: int | None) -> OnnxRuntimeSession:
         """Return the session that `OnnxRuntimeSession.save` wrote to `path`."""
-        wanted = _providers(target, None)
+        wanted = providers_for(target, None)
         graph = load(path)
 
         def options() -> ort.SessionOptions:
-            return _options(threads, _LEVELS["none"])
+            return session_options(threads, LEVELS["none"])
 
         try:
             session = ort.InferenceSession(str(path), options(), providers=wanted)
@@ -148,7 +148,8 @@ class OnnxRuntimeSession(Compiled):
                 raise SaveError(f"cannot write '{path}': {error.strerror or error}") from error
 
 
-def _options(threads: int | None, level: ort.GraphOptimizationLevel) -> ort.SessionOptions:
+def session_options(threads: int | None, level: ort.GraphOptimizationLevel) -> ort.SessionOptions:
+    """Return options with `threads` for one operator and this level of the runtime's own passes."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.graph_optimization_level = level
@@ -159,7 +160,8 @@ def _options(threads: int | None, level: ort.GraphOptimizationLevel) -> ort.Sess
     return options
 
 
-def _providers(target: Target, asked: Sequence[str] | None) -> list[str]:
+def providers_for(target: Target, asked: Sequence[str] | None) -> list[str]:
+    """Return the execution providers of `target`, or those asked for; raises BackendError."""
     if target.kind not in _PROVIDERS:
         raise BackendError(
             f"backend 'onnxruntime' has no target '{target.kind}'{nearest(target.kind, _PROVIDERS)}"

@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 
 from ..ir.clone import clone
 from ..ir.session import make_session, output_types, run_session
-from .onnxruntime import _LEVELS, _options, _providers
+from .onnxruntime import LEVELS, providers_for, session_options
 from .target import Target
 
 _EVENT = "_kernel_time"
@@ -39,10 +39,10 @@ def profile(
     """
     parsed = Target.parse(target)
     with tempfile.TemporaryDirectory(prefix="planish-") as folder:
-        options = _options(parsed.threads, _LEVELS["all"])
+        options = session_options(parsed.threads, LEVELS["all"])
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
-        session = make_session(clone(graph), options, _providers(parsed, None))
+        session = make_session(clone(graph), options, providers_for(parsed, None))
         types = output_types(session)
         started = time.perf_counter()
         for done in range(_MOST_RUNS):

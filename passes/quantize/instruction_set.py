@@ -12,6 +12,8 @@ from __future__ import annotations
 import importlib
 import platform
 
+from ..grammar import Word, read_items
+
 # Dot products into 32 bits: VNNI and AMX on x86; NEON's SDOT and plain NEON widen as well.
 _EXACT = ("vnni", "amx", "neon", "sve", "dotprod")
 _SATURATING = ("sse", "avx")
@@ -21,14 +23,13 @@ _X86 = frozenset({"x86_64", "amd64", "i386", "i686", "x86"})
 def saturates(target: str) -> bool:
     """Say whether u8 x s8 products saturate in 16 bits on `target`, such as `cpu{isa=avx2}`.
 
-    Without an `isa` it is this machine's CPU. Other kinds of target accumulate in 32 bits.
+    Without an `isa` it is this machine's CPU. Other kinds of target accumulate in 32 bits. Raises
+    PipelineError for a text that is no target.
     """
-    kind, _, options = target.partition("{")
-    if kind != "cpu":
+    item = read_items(target)[0]
+    if item.name.text != "cpu":
         return False
-    given = dict(
-        item.partition("=")[::2] for item in options.rstrip("}").replace(" ", "").split(",") if item
-    )
+    given = {key.text: value.text for key, value in item.options if isinstance(value, Word)}
     isa = given.get("isa", "").lower()
     if isa:
         return isa.startswith(_SATURATING) and not any(name in isa for name in _EXACT)

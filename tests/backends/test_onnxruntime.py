@@ -86,10 +86,10 @@ def test_providers_are_asked_for_in_order(monkeypatch):
     monkeypatch.setattr(module.ort, "get_available_providers", lambda: available)
     target = module.Target("cpu")
     order = ["BExecutionProvider", "CPUExecutionProvider", "AExecutionProvider"]
-    assert module._providers(target, order) == order
-    assert module._providers(target, None) == ["CPUExecutionProvider"]
+    assert module.providers_for(target, order) == order
+    assert module.providers_for(target, None) == ["CPUExecutionProvider"]
     with pytest.raises(BackendError, match="no CExecutionProvider"):
-        module._providers(target, ["CPUExecutionProvider", "CExecutionProvider"])
+        module.providers_for(target, ["CPUExecutionProvider", "CExecutionProvider"])
 
 
 @pytest.mark.parametrize(("kind", "provider"), [("cuda", "CUDA"), ("tensorrt", "Tensorrt")])
