@@ -107,7 +107,7 @@ def optimize(
     """Run passes over a model, verify the result and write it."""
     steps = Pipeline.parse(pipeline)
     graph = load(model)
-    data = feeds_of(graph, feeds, shape, mean, std, seed)
+    data = feeds_of(graph, feeds, shape, mean, std, seed, steps.extra_feeds())
     with tables.pass_progress(err) as progress:
         result = steps.run(
             graph,
@@ -399,7 +399,7 @@ def bisect(
     """Find the first edit of a pipeline that breaks the result; exit with 1 where there is one."""
     steps = Pipeline.parse(pipeline)
     graph = load(model)
-    data = feeds_of(graph, feeds, None, mean, std, seed)
+    data = feeds_of(graph, feeds, None, mean, std, seed, steps.extra_feeds())
     with err.status("searching") as status:
         found = find_culprit(
             steps,

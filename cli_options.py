@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -61,13 +61,17 @@ def feeds_of(
     mean: str,
     std: str,
     seed: int,
+    extra: Collection[str] = (),
 ) -> Feeds | None:
-    """Return the feeds to verify on; None lets verification draw them, or say why it cannot."""
+    """Return the feeds to verify on; None lets verification draw them, or say why it cannot.
+
+    `extra` are entries that are no inputs of the graph, such as labels.
+    """
     if path is not None:
         scale = _numbers(std)
         if 0 in scale:
             raise FeedError(f"--std is '{std}', and images cannot be divided by 0; give 1 for none")
-        return load_feeds(path, graph, mean=_numbers(mean), std=scale)
+        return load_feeds(path, graph, mean=_numbers(mean), std=scale, extra=extra)
     if shapes:
         return random_feeds(graph, seed=seed, shapes=_shapes(shapes))
     return None

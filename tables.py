@@ -214,7 +214,10 @@ def pass_progress(console: Console) -> Iterator[Callable[[Step], None]]:
     with progress_bar(console, "") as update:
 
         def show(step: Step) -> None:
-            update((step.index + step.fraction) / max(step.total, 1), f"{step.stage} {step.name}")
+            update(
+                (step.index + step.fraction) / max(step.total, 1),
+                f"{step.stage} {step.name} {step.note}",
+            )
 
         yield show
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import onnx_graphsurgeon as gs
 
 from . import dtypes
 from .errors import FeedError
+from .extra_feeds import Without
 from .feeds import Feed, batch_size, check_feeds, is_size
 from .npz import Member, member_of, read_rows
 
@@ -32,21 +33,27 @@ def load_feeds(
     mean: Sequence[float] = (0.0,),
     std: Sequence[float] = (1.0,),
     batch: int | None = None,
+    extra: Collection[str] = (),
 ) -> NpzFeeds | ImageFeeds:
     """Return the feeds for `graph` in an `.npz` file or a folder of images, read as they are used.
 
     They can be looped over any number of times, and have a length. `.npz`: one array a graph input,
     first axis = samples. Folder: every image, in name order, as RGB, resized to the input's height
     and width, scaled to (x / 255 - mean) / std, N C H W. Batches have the graph's batch size; where
-    that is dynamic, `batch` samples (1 by default), and fewer in the last one. Raises FeedError
+    that is dynamic, `batch` samples (1 by default), and fewer in the last one. `extra` are names of
+    arrays in an `.npz` file that are no inputs of the graph, such as labels. Raises FeedError
     naming file and shape, here for what the first batch shows and in the loop for the rest.
     """
     path = Path(path)
     if not path.exists():
         raise FeedError(f"feeds '{path}' do not exist; give an .npz file or a folder of images")
     if path.is_dir():
+        if extra:
+            raise FeedError(
+                f"a folder of images has no entries {', '.join(extra)}; give an .npz file that has"
+            )
         return _image_feeds(path, graph, mean, std, batch)
-    return _npz_feeds(path, graph, batch)
+    return _npz_feeds(path, graph, batch, extra)
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ class NpzFeeds:
             raise FeedError(f"feeds '{self.path}' cannot be read: {error}") from error
 
 
-def _npz_feeds(path: Path, graph: gs.Graph, batch: int | None) -> NpzFeeds:
+def _npz_feeds(path: Path, graph: gs.Graph, batch: int | None, extra: Collection[str]) -> NpzFeeds:
     try:
         with zipfile.ZipFile(path) as archive:
             members = tuple(member_of(archive, info) for info in archive.infolist())
@@ -90,7 +97,7 @@ def _npz_feeds(path: Path, graph: gs.Graph, batch: int | None) -> NpzFeeds:
     feeds = NpzFeeds(
         path, members, total, _batch(graph, batch, total, f"feeds '{path}' hold", "samples")
     )
-    for first in feeds:
+    for first in Without(feeds, extra):
         try:
             check_feeds(first, graph)
         except FeedError as error:

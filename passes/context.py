@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -15,6 +15,13 @@ from ..ir.uses import Uses
 from ..ir.variables import label
 
 Feeds = Iterable[Mapping[str, np.ndarray[Any, Any]]]
+
+
+class Report(Protocol):
+    """Takes the fraction of a pass that is done, and a word on how it goes."""
+
+    def __call__(self, fraction: float, note: str = "") -> None:
+        """Report progress."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,9 @@ class Decline:
 class Context:
     """Feeds, target, seed and progress of one pass over one graph, and the count of its edits.
 
-    `limit` is the number of edits the pass may still make (None: any number).
+    `limit` is the number of edits the pass may still make (None: any number). `original` is the
+    graph that the pipeline was given, as it was: the teacher of what compression has changed.
+    `labelled` are the feeds with the entries that a pass asked for by `Pass.extra_feeds`.
     """
 
     graph: gs.Graph
@@ -37,9 +46,11 @@ class Context:
     target: str = "cpu"
     seed: int = 0
     limit: int | None = None
-    progress: Callable[[float], None] = lambda fraction: None
+    progress: Report = lambda fraction, note="": None
     types: Types | None = None
     uses: Uses | None = None
+    original: gs.Graph | None = None
+    labelled: Feeds | None = None
     _edits: list[Edit] = field(default_factory=list)
     _declined: dict[int, Decline] = field(default_factory=dict)
     _seen: list[gs.Node] = field(default_factory=list)

@@ -50,6 +50,10 @@ class Pass(ABC):
     name: ClassVar[str]
     exact: ClassVar[bool] = True
 
+    def extra_feeds(self) -> tuple[str, ...]:
+        """Return the names of entries of the feeds, such as labels, that only this pass reads."""
+        return ()
+
     @abstractmethod
     def run(self, graph: gs.Graph, context: Context) -> gs.Graph | None:
         """Transform `graph` in place, through `context.edit()`; or return another graph."""

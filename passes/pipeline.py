@@ -46,6 +46,12 @@ class Pipeline:
         """Write the pipeline as text that `parse` reads back to an equal one."""
         return ",".join(map(show, self.passes))
 
+    def extra_feeds(self) -> frozenset[str]:
+        """Return the names of entries of the feeds, such as labels, that passes read."""
+        items = (i.passes if isinstance(i, Repeat) else (i,) for i in self.passes)
+        passes = itertools.chain.from_iterable(items)
+        return frozenset(itertools.chain.from_iterable(each.extra_feeds() for each in passes))
+
     def run(
         self,
         graph: gs.Graph,
@@ -62,7 +68,8 @@ class Pipeline:
         """Run the passes in order over a copy of `graph`, which is left untouched.
 
         `feeds`: an iterable of name -> array, read anew by every pass that needs them; what can be
-        read only once, such as a generator, is kept in a temporary file while the run lasts. Where
+        read only once, such as a generator, is kept in a temporary file while the run lasts. Each may
+        have entries beyond the graph's inputs, such as labels, where a pass asks for them. Where
         None, verification draws inputs from the declared shapes with `seed`. `verify`: compare
         outputs after each pass that edited, once at the end, or never; exact passes are held to
         1e-5 of the output's range (1e-3 with 16-bit floats; for a network whose own rounding is

@@ -34,13 +34,17 @@ class PassRecord:
 
 @dataclass(frozen=True)
 class Progress:
-    """One step of a run, for progress bars: pass `index` of `total` is at `fraction` of `stage`."""
+    """One step of a run, for progress bars: pass `index` of `total` is at `fraction` of `stage`.
+
+    `note` is a word of the pass about how it goes, such as a loss; empty where it has none.
+    """
 
     index: int
     total: int
     name: str
     stage: str
     fraction: float
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import onnx_graphsurgeon as gs
 from ..ir import dtypes
 from ..ir.clone import clone
 from ..ir.errors import FeedError, PassError, PlanishError, VerificationError
+from ..ir.extra_feeds import Without
 from ..ir.infer import Types, infer_types
 from ..ir.save import save
 from ..ir.uses import Uses, scopes
@@ -49,7 +50,9 @@ class Run:
         self.original = original
         self.graph = clone(original)
         _protect_weights(self.graph)
-        self.feeds = feeds
+        extra = sorted({name for item in self.passes for name in item.extra_feeds()})
+        self.labelled = feeds
+        self.feeds = Without(feeds, extra) if extra and feeds is not None else feeds
         self.verify = verify
         self.target = target
         self.seed = seed
@@ -126,9 +129,11 @@ class Run:
             self.target,
             self.seed,
             None if self.limit is None else max(self.limit - made, 0),
-            lambda fraction: self.tell(index, "run", fraction),
+            lambda fraction, note="": self.tell(index, "run", fraction, note),
             self.types,
             self.uses,
+            self.original,
+            self.labelled,
         )
         keep = self.verify == "each"
         if keep and self.before is None:
@@ -246,10 +251,10 @@ class Run:
         """Return the place of pass `index` in words."""
         return f"pass {index + 1} of {len(self.passes)}, '{self.passes[index].name}'"
 
-    def tell(self, index: int, stage: str, fraction: float) -> None:
+    def tell(self, index: int, stage: str, fraction: float, note: str = "") -> None:
         """Report progress."""
         name = self.passes[index].name if self.passes else ""
-        self.progress(Progress(index, len(self.passes), name, stage, fraction))
+        self.progress(Progress(index, len(self.passes), name, stage, fraction, note))
 
 
 def _members(item: Pass | Repeat) -> tuple[Pass, ...]:

@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 
 from ..context import Context
 from ..driver import make_view
-from ..quantize.tap import Tap
+from ..observe.tap import Tap
 from .narrow import largest
 
 _MOST_FEEDS = 64

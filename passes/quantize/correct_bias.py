@@ -27,10 +27,10 @@ from ..driver import make_view
 from ..fusion.inline_fused_operators import inline_fused_operators
 from ..linear.kernel import Kernel
 from ..linear.layer import Layer, write_layer
-from .feeds import calibration_feeds
+from ..observe.feeds import calibration_feeds
+from ..observe.moments import Moments
 from .rounding.channel_means import Normal, channel_moments
 from .rounding.layers import grid_limit, layers_to_round
-from .rounding.moments import Moments
 from .rounding.reconstruct import best_bias, snap
 from .rounding.sequence import has_bias, round_in_sequence
 

@@ -30,13 +30,13 @@ import onnx_graphsurgeon as gs
 from ..context import Context
 from ..contract import Pass
 from ..driver import make_view
+from ..observe.feeds import calibration_feeds
 from .equalization.apply import rescaled, write
 from .equalization.flow import Flow, read_flow
 from .equalization.groups import Member, Problem, split
 from .equalization.noise import Steps, noise_of
 from .equalization.solve import solve
 from .equalization.statistics import see
-from .feeds import calibration_feeds
 from .formats import Format
 
 

@@ -21,10 +21,10 @@ from ..contract import Pass
 from ..convert_opset import ensure_opset
 from ..driver import make_view
 from ..fusion.inline_fused_operators import inline_fused_operators
+from ..observe.feeds import calibration_feeds
 from ..registry import nearest
 from ..repeat import show
 from .calibration.calibrate import Method, calibrate
-from .feeds import calibration_feeds
 from .instruction_set import saturates
 from .lowering.lower import lower_for_integers
 from .mixed.bounds import Bounds

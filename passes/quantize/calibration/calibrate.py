@@ -9,8 +9,8 @@ import onnx_graphsurgeon as gs
 
 from ....ir.errors import PipelineError
 from ...context import Feeds
+from ...observe.tap import stream
 from ..formats import UINT8, Format
-from ..tap import stream
 from .entropy import entropy_range
 from .histogram import Histogram
 from .mse import mse_range

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...context import Feeds
-from ..tap import stream
+from ...observe.tap import stream
 from .cells import Array, Carried
 
 

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from ...linear.kernel import Kernel
+from ...observe.moments import Moments, join_columns, split_columns
 from .coordinate_descent import NearestPlane, descend, nearest, objective
-from .moments import Moments, join_columns, split_columns
 
 Array = np.ndarray[Any, Any]
 

@@ -21,10 +21,10 @@ from ....ir.variables import node_key
 from ...context import Context, Feeds
 from ...linear.kernel import Kernel
 from ...linear.layer import Layer, write_layer
+from ...observe.moments import Moments
+from ...observe.patches import draw_positions, patches_at, position_shape, results_at, share
+from ...observe.walk import Walk
 from .layers import parts_of, stages_of, within_memory
-from .moments import Moments
-from .patches import draw_positions, patches_at, position_shape, results_at, share
-from .walk import Walk
 
 Solve = Callable[[Layer, Moments], Kernel]
 

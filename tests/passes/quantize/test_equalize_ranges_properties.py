@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 import planish
-from planish.passes.quantize.tap import Tap
+from planish.passes.observe.tap import Tap
 from planish.passes.rounding import measure_rounding
 
 from tests.helpers import Array, relative_error, run_ort

@@ -17,9 +17,9 @@ from planish.ir.errors import FeedError, PlanishError
 from planish.passes.context import Context
 from planish.passes.driver import make_view
 from planish.passes.linear.layer import write_layer
+from planish.passes.observe import walk
 from planish.passes.quantize.grid import lattice_steps
 from planish.passes.quantize.rounding import layers as rounding_layers
-from planish.passes.quantize.rounding import walk
 from planish.passes.quantize.rounding.reconstruct import snap
 
 from tests.helpers import graph_of, model_of, ops, reasons, relative_error, run_ort, run_pass

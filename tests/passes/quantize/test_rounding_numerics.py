@@ -15,6 +15,14 @@ from planish.ir.uses import Uses
 from planish.ir.view import View
 from planish.passes.linear.kernel import Kernel
 from planish.passes.linear.layer import read_layer
+from planish.passes.observe.moments import Moments
+from planish.passes.observe.patches import (
+    draw_positions,
+    patches_at,
+    position_shape,
+    results_at,
+    share,
+)
 from planish.passes.quantize.grid import lattice_steps
 from planish.passes.quantize.rounding import reconstruct as reconstruction
 from planish.passes.quantize.rounding.channel_means import Normal
@@ -23,14 +31,6 @@ from planish.passes.quantize.rounding.coordinate_descent import (
     descend,
     nearest,
     objective,
-)
-from planish.passes.quantize.rounding.moments import Moments
-from planish.passes.quantize.rounding.patches import (
-    draw_positions,
-    patches_at,
-    position_shape,
-    results_at,
-    share,
 )
 from planish.passes.quantize.rounding.reconstruct import reconstruct, snap
 

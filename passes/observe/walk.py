@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ....ir.clone import clone
-from ....ir.errors import FeedError
-from ....ir.reference import Reference
-from ...context import Feeds
-from ..tap import Arrays, check_finite, names_read, nodes_reaching
+from ...ir.clone import clone
+from ...ir.errors import FeedError
+from ...ir.reference import Reference
+from ..context import Feeds
+from .tap import Arrays, check_finite, names_read, nodes_reaching
 
 # What one file may take; a walk has two while it goes on from one and writes the next.
 _MOST_DISK = 2**30

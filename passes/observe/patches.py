@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...linear.layer import Layer
+from ..linear.layer import Layer
 
 Array = np.ndarray[Any, Any]
 

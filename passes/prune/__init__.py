@@ -1,0 +1,1 @@
+"""Masks on weights, and channels that are removed for good."""

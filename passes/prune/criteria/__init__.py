@@ -1,0 +1,1 @@
+"""What makes a weight worth keeping: one criterion a file."""

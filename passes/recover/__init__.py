@@ -1,0 +1,1 @@
+"""Training that brings back what compression has lost."""

@@ -1,0 +1,1 @@
+"""Weights and structure taken over from another model."""
