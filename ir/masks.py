@@ -59,6 +59,14 @@ def read_masked(node: gs.Node) -> Masked | None:
             held, given = dense_values(weight), dense_values(mask)
             if held is None or given is None or held.dtype != given.dtype:
                 return None
-            if np.broadcast_shapes(held.shape, given.shape) == held.shape:
+            if _broadcasts(given.shape, held.shape):
                 return Masked(node, weight, mask)
     return None
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Say whether an array of `shape` multiplied into one of shape `to` leaves that shape."""
+    room = len(to) - len(shape)
+    return room >= 0 and all(
+        size in (1, wanted) for size, wanted in zip(shape, to[room:], strict=True)
+    )
