@@ -1,0 +1,90 @@
+"""Backward elimination against least squares solved afresh."""
+
+import numpy as np
+import pytest
+from planish.passes.prune.criteria import elimination
+from planish.passes.prune.criteria.elimination import eliminate, reader_of
+
+
+def _data(generator, outputs, columns, samples=400):
+    mixing = generator.standard_normal((columns, columns))
+    x = mixing @ generator.standard_normal((columns, samples))
+    return generator.standard_normal((outputs, columns)), x
+
+
+def _error(weight, x, kept):
+    """Mean squared error of the best layer on the columns `kept`, by numpy's own solver."""
+    y = weight @ x
+    best = np.linalg.lstsq(x[kept].T, y.T, rcond=None)[0].T
+    return float(((y - best @ x[kept]) ** 2).sum() / x.shape[1])
+
+
+@pytest.mark.parametrize("block", [1, 3])
+def test_costs_are_those_of_least_squares(block, monkeypatch):
+    monkeypatch.setattr(elimination, "_RIDGE", 1e-12)
+    generator = np.random.default_rng(block)
+    channels = 7
+    weight, x = _data(generator, 5, channels * block)
+    columns = np.arange(channels * block).reshape(channels, block)
+    reader = reader_of(weight, x @ x.T / x.shape[1], columns, 1.0)
+    order, costs = eliminate([reader], channels, channels - 1)
+    assert sorted(set(order)) == sorted(order)
+    for count in range(1, channels):
+        kept = np.setdiff1d(np.arange(channels), order[:count])
+        expected = _error(weight, x, columns[kept].reshape(-1))
+        assert costs[:count].sum() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_cheapest_channel_goes_first():
+    generator = np.random.default_rng(0)
+    weight, x = _data(generator, 4, 6)
+    alone = [_error(weight, x, np.delete(np.arange(6), k)) for k in range(6)]
+    reader = reader_of(weight, x @ x.T / x.shape[1], np.arange(6)[:, None], 1.0)
+    order, _ = eliminate([reader], 6, 1)
+    assert order.tolist() == [int(np.argmin(alone))]
+
+
+def test_a_copy_of_a_channel_costs_nothing():
+    generator = np.random.default_rng(1)
+    weight, x = _data(generator, 4, 5)
+    x[3] = 2 * x[1]
+    reader = reader_of(weight, x @ x.T / x.shape[1], np.arange(5)[:, None], 1.0)
+    order, costs = eliminate([reader], 5, 2)
+    total = float(((weight @ x) ** 2).sum() / x.shape[1])
+    assert order[0] in (1, 3)
+    assert costs[0] < 1e-3 * total
+    assert order[1] not in (1, 3) or costs[1] > 1e-3 * total
+
+
+def test_readers_are_weighed_by_price_and_others_stay():
+    generator = np.random.default_rng(2)
+    first, x = _data(generator, 3, 6)
+    second, z = _data(generator, 3, 8)
+    columns = np.arange(6)[:, None]
+
+    def readers(price):
+        one = reader_of(first, x @ x.T / x.shape[1], columns, 1.0)
+        # Of the second layer's inputs two are not asked about: they stay in every solution.
+        other = reader_of(second, z @ z.T / z.shape[1], columns + 2, price)
+        return [one, other]
+
+    for price in (1e-9, 1.0, 1e9):
+        alone = [
+            _error(first, x, np.delete(np.arange(6), k))
+            + price * _error(second, z, np.delete(np.arange(8), k + 2))
+            for k in range(6)
+        ]
+        order, costs = eliminate(readers(price), 6, 1)
+        assert order[0] == int(np.argmin(alone))
+        assert costs[0] == pytest.approx(min(alone), rel=2e-2)
+
+
+def test_many_channels_go_at_once_with_nothing_lost():
+    generator = np.random.default_rng(3)
+    weight, x = _data(generator, 2, 150, samples=2000)
+    reader = reader_of(weight, x @ x.T / x.shape[1], np.arange(150)[:, None], 1.0)
+    order, costs = eliminate([reader], 150, 100)
+    assert len(set(order.tolist())) == 100
+    kept = np.setdiff1d(np.arange(150), order)
+    # Those that go together are priced one by one, which is a little less than together.
+    assert costs.sum() == pytest.approx(_error(weight, x, kept), rel=0.1)
