@@ -39,6 +39,7 @@ class Builder:
         self.modules: dict[Any, str] = {}
         self.quantized: dict[Any, Traced] = {}
         self._places: dict[int, str] = {}
+        self._products: dict[tuple[int, int], fx.Node] = {}
         self._literals: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._kept: list[Any] = []  # ids are keys above, so their objects must live
 
@@ -69,6 +70,8 @@ class Builder:
             module._modules.update(present._modules)
             for name, parameter in present._parameters.items():
                 module._parameters.setdefault(name, parameter)
+            for name, buffer in present._buffers.items():
+                module._buffers.setdefault(name, buffer)
         parent.add_module(leaf, module)
 
     def is_free(self, path: str, *, container: bool = False) -> bool:
@@ -135,6 +138,14 @@ class Builder:
                 self.transient.append(path)
         self.bind(constant, path)
         return path
+
+    def product(self, weight: gs.Constant, mask: gs.Constant) -> fx.Node:
+        """Return `weight`, a parameter, times `mask`, a buffer."""
+        key = (id(weight), id(mask))
+        if key not in self._products:
+            factors = (self.realize(weight), self.realize(mask, trains=False))
+            self._products[key] = self.function(torch.mul, *map(self.attribute, factors))
+        return self._products[key]
 
     def set_parameter(self, path: str, tensor: torch.Tensor) -> None:
         """Put a parameter at `path`."""

@@ -18,7 +18,7 @@ from . import names
 from .builder import Builder
 from .functions import numbers
 from .tensors import torch_dtype
-from .values import Literal, QuantizedWeight, Traced, Value, Weight
+from .values import Literal, MaskedWeight, QuantizedWeight, Traced, Value, Weight
 
 Result = Any  # a Value or fx.Node, or a list of such with None for what is not computed
 Handler = Callable[["Call"], Result]
@@ -153,6 +153,8 @@ class Call:
             return self.builder.literal(value.array)
         if isinstance(value, QuantizedWeight):
             return realize_weight(self, value).node
+        if isinstance(value, MaskedWeight):
+            return self.builder.product(value.constant, value.mask)
         if isinstance(value, Weight):
             held = self._literal(value)
             if held is not None:

@@ -27,6 +27,14 @@ class Weight:
 
 
 @dataclass(frozen=True)
+class MaskedWeight:
+    """An initializer times its mask: a parameter, and a buffer that is never trained."""
+
+    constant: gs.Constant
+    mask: gs.Constant
+
+
+@dataclass(frozen=True)
 class QuantizedWeight:
     """Integers and the scale they are dequantized with; becomes a float parameter and its grid."""
 
@@ -61,4 +69,4 @@ class Traced:
     integers: bool = False
 
 
-Value = Literal | Weight | QuantizedWeight | Traced
+Value = Literal | Weight | MaskedWeight | QuantizedWeight | Traced

@@ -12,6 +12,7 @@ from . import (
     elementwise,
     indexing,
     linear,
+    masks,
     movement,
     normalization,
     pooling,
@@ -25,6 +26,7 @@ HANDLERS: dict[str, Handler] = {
     **elementwise.OPERATORS,
     **indexing.OPERATORS,
     **linear.OPERATORS,
+    **masks.OPERATORS,  # its Mul looks for a mask first
     **movement.OPERATORS,
     **normalization.OPERATORS,
     **pooling.OPERATORS,

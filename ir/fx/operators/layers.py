@@ -12,8 +12,11 @@ from ...variables import dense_values
 from .. import names
 from ..builder import Builder
 from ..call import Call
+from ..masked import hold
 from ..tensors import to_tensor
-from ..values import Literal, Value, Weight
+from ..values import Literal, MaskedWeight, Value, Weight
+
+HELD = (Weight, MaskedWeight)  # values that lie in an initializer and train
 
 
 def absent(value: Value | None) -> bool:
@@ -34,13 +37,19 @@ def layer(
 
     `make(has_bias)` gives the module, without values yet; one that was made for the same constants
     and `key` is used again. `transposed`: the module has the weight transposed, which a parameter
-    that keeps its name in the source model must not be.
+    that keeps its name in the source model must not be. What is masked stays so.
     """
     builder = call.builder
-    if not isinstance(weight, Weight) or not (absent(bias) or isinstance(bias, Weight)):
+    if not isinstance(weight, HELD) or not (absent(bias) or isinstance(bias, HELD)):
         return None
-    shift = bias.constant if isinstance(bias, Weight) else None
-    known = (call.op, id(weight.constant), id(shift), key)
+    shift = bias.constant if isinstance(bias, HELD) else None
+    masks = {
+        name: value.mask
+        for name, value in (("weight", weight), ("bias", bias))
+        if isinstance(value, MaskedWeight)
+    }
+    tied = tuple((name, id(mask)) for name, mask in masks.items())
+    known = (call.op, id(weight.constant), id(shift), tied, key)
     if known in builder.modules:
         return builder.modules[known]
     path = _path(call, weight.constant, shift, transposed)
@@ -50,12 +59,19 @@ def layer(
         return None
     if shift is not None and (builder.realized(shift) is not None or len(shift.shape) != 1):
         return None
+    if "weight" in masks and len(masks["weight"].shape) != tensor.ndim:
+        return None
     module = make(shift is not None)
     module.weight = nn.Parameter(tensor.T.contiguous() if transposed else tensor)
     if shift is not None:
         module.bias = nn.Parameter(builder.tensor_of(shift))
+    kind = {"weight": "transposed" if transposed else "plain", "bias": "plain"}
+    tensors = {name: builder.tensor_of(mask) for name, mask in masks.items()}
+    hold(module, {n: m.T if kind[n] == "transposed" else m for n, m in tensors.items()})
     builder.place(path, module)
-    builder.bind(weight.constant, f"{path}.weight", "transposed" if transposed else "plain")
+    for name, mask in masks.items():
+        builder.bind(mask, f"{path}.{name}_mask", kind[name])
+    builder.bind(weight.constant, f"{path}.weight", kind["weight"])
     if shift is not None:
         builder.bind(shift, f"{path}.bias")
     builder.modules[known] = path

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from ..call import Call, Handler, Result
 from ..functions import linear, windows
-from ..values import QuantizedWeight, Value, Weight
-from .layers import absent, layer
+from ..values import QuantizedWeight, Value
+from .layers import HELD, absent, layer
 from .quantization import realize_bias, realize_weight
 from .windows import Window, read_window
 
@@ -23,7 +23,7 @@ _FUNCTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 def _shape(call: Call) -> tuple[int, ...]:
     """Return the shape of the weight; the sizes of its channels are 0 where unknown."""
     value = call.value(1)
-    if isinstance(value, Weight):
+    if isinstance(value, HELD):
         return tuple(value.constant.shape)
     if isinstance(value, QuantizedWeight):
         return tuple(value.integers.shape)
@@ -136,10 +136,10 @@ def _gemm(call: Call) -> Result:
 
 def _linear(call: Call, weight: Value, bias: Value | None, flipped: bool) -> str | None:
     """Return the path of an nn.Linear, whose weight is output features by input features."""
-    if not isinstance(weight, Weight) or len(weight.constant.shape) != 2:
+    if not isinstance(weight, HELD) or len(weight.constant.shape) != 2:
         return None
     out, into = weight.constant.shape if flipped else reversed(weight.constant.shape)
-    if isinstance(bias, Weight) and tuple(bias.constant.shape) != (out,):
+    if isinstance(bias, HELD) and tuple(bias.constant.shape) != (out,):
         return None
 
     def make(has_bias: bool) -> nn.Module:
