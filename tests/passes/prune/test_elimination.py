@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from planish.passes.prune.criteria import elimination
 from planish.passes.prune.criteria.elimination import eliminate, reader_of
 
