@@ -38,11 +38,11 @@ class Moments:
         self.parts = parts
         self._centred = centred
         self._second = second
-        self._waiting: list[tuple[Array, Array]] = []
+        self._waiting: list[tuple[Array, ...]] = []
 
     def add(self, inputs: Array, outputs: Array) -> None:
-        """Take in a batch of positions, float32."""
-        self._waiting.append((inputs, outputs))
+        """Take in a batch of positions, any float type; sums of products are float32 or wider."""
+        self._waiting.append(tuple(np.asarray(a, np.float32) for a in (inputs, outputs)))
         self.count += inputs.shape[2]
         if sum(x.shape[2] for x, _ in self._waiting) >= _BATCH:
             self._take_in()
@@ -61,6 +61,7 @@ class Moments:
         if self._second:
             split = split_columns(x, self.parts)
             self._xx += split @ split.swapaxes(1, 2)
+            self._yy += np.einsum("gmp,gmp->gm", y, y, dtype=np.float64)
             if self.parts == 1:
                 self._yx += y @ x.swapaxes(1, 2)
 
@@ -70,6 +71,7 @@ class Moments:
         self._origin_x, self._origin_y = x.mean(axis=2) * centred, y.mean(axis=2) * centred
         self._sum_x, self._sum_y = np.zeros((groups, k)), np.zeros((groups, m))
         if self._second:
+            self._yy = np.zeros((groups, m))
             self._yx = np.zeros((groups, m, k if self.parts == 1 else 0))
             width = -(-k // self.parts)
             self._xx = np.zeros((groups * self.parts, width, width))
@@ -96,6 +98,11 @@ class Moments:
         """T, [G, M, K]."""
         self._take_in()
         return self._yx / self.count - self._product(self._sum_y, self._sum_x)
+
+    def output_moment(self) -> Array:
+        """var y, [G, M]."""
+        self._take_in()
+        return np.asarray((self._yy - self._centred * self._sum_y**2 / self.count) / self.count)
 
     def _product(self, left: Array, right: Array) -> Array:
         if not self._centred:

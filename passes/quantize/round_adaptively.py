@@ -23,9 +23,10 @@ from ..linear.kernel import Kernel
 from ..linear.layer import Layer
 from ..observe.feeds import calibration_feeds
 from ..observe.moments import Moments
+from ..observe.sequence import has_bias
 from .rounding.layers import grid_limit, layers_to_round
 from .rounding.reconstruct import reconstruct
-from .rounding.sequence import has_bias, round_in_sequence
+from .rounding.sequence import round_in_sequence
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from planish.ir.errors import FeedError, PlanishError
 from planish.passes.context import Context
 from planish.passes.driver import make_view
 from planish.passes.linear.layer import write_layer
-from planish.passes.observe import walk
+from planish.passes.observe import stages, walk
 from planish.passes.quantize.grid import lattice_steps
 from planish.passes.quantize.rounding import layers as rounding_layers
 from planish.passes.quantize.rounding.reconstruct import snap
@@ -328,7 +328,7 @@ def test_one_layer_is_never_worse_than_nearest_on_the_feeds(
 
 
 def test_a_layer_of_too_many_columns_is_rounded_in_blocks(monkeypatch):
-    monkeypatch.setattr(rounding_layers, "MOST_COLUMNS", 20)
+    monkeypatch.setattr(stages, "MOST_COLUMNS", 20)
     model = model_of(TEXT, _weights())
     result = _run(planish.load(model), "round-adaptively{bits=4}", _feeds())
     _on_grid(result.graph, 7)
