@@ -18,22 +18,14 @@ import numpy as np
 import onnx
 import onnxruntime.quantization as ortq
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import nn
-from torch.nn import functional
 
 import planish
 from planish.ir.reference import Reference
 
+import digits
+
 WEIGHT_BITS = 3
-
-
-def data():
-    """Return images N x 1 x 8 x 8 in 0 to 1 and digits, for training and for judging."""
-    digits = load_digits()
-    images = (digits.images[:, None] / 16).astype(np.float32)
-    return train_test_split(images, digits.target, test_size=0.4, random_state=0)
 
 
 def network() -> nn.Module:
@@ -42,20 +34,6 @@ def network() -> nn.Module:
     for into, out, stride in ((1, 8, 1), (8, 12, 2), (12, 16, 2)):
         layers += [nn.Conv2d(into, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
-
-
-def train(module: nn.Module, optimizer, images, labels, epochs: int) -> None:
-    """Train `module` in mode `train`, and leave it in mode `eval`."""
-    module.train()
-    x, y = torch.from_numpy(images), torch.from_numpy(labels)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-    for _ in range(epochs):
-        for batch in torch.randperm(len(x)).split(64):
-            optimizer.zero_grad()
-            functional.cross_entropy(module(x[batch]), y[batch]).backward()
-            optimizer.step()
-        schedule.step()
-    module.eval()
 
 
 class Calibration(ortq.CalibrationDataReader):
@@ -133,9 +111,10 @@ def accuracy(graph, images, labels) -> float:
 def run(epochs: int, tuning: int) -> tuple[float, float, float]:
     """Return the accuracy of the float network, of the quantized one, and of that trained on."""
     torch.manual_seed(0)
-    images, unseen, labels, answers = data()
+    found = digits.data()
+    images, labels = found.images, found.labels
     module = network()
-    train(module, torch.optim.Adam(module.parameters(), 5e-3), images, labels, epochs)
+    digits.train(module, torch.optim.Adam(module.parameters(), 5e-3), images, labels, epochs)
     batch = torch.export.Dim("batch")
     graph = planish.trace(module, torch.from_numpy(images[:2]), dynamic_shapes=({0: batch},))
     graph = planish.Pipeline.parse("exact").run(graph, verify="off").graph
@@ -145,10 +124,10 @@ def run(epochs: int, tuning: int) -> tuple[float, float, float]:
     scales = [p for name, p in trained.named_parameters() if name.endswith("quantizer.scale")]
     weights = [p for name, p in trained.named_parameters() if not name.endswith("quantizer.scale")]
     groups = [{"params": weights, "lr": 2e-3}, {"params": scales, "lr": 2e-4}]
-    train(trained, torch.optim.Adam(groups), images, labels, tuning)
+    digits.train(trained, torch.optim.Adam(groups), images, labels, tuning)
 
     graphs = graph, coarse, planish.from_fx(trained)
-    first, second, third = (accuracy(g, unseen, answers) for g in graphs)
+    first, second, third = (accuracy(g, found.unseen, found.answers) for g in graphs)
     return first, second, third
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,6 +64,7 @@ def trace(
                 opset_version=opset,
                 dynamic_shapes=dynamic_shapes,
             )
+            _tell_apart(program.model.graph)
             model = program.model_proto
     except Exception as error:  # torch.export raises whatever the traced code raises
         raise TraceError(
@@ -76,6 +78,32 @@ def trace(
             kept = tuple(pair for pair in metadata.properties if pair[0] not in _DROPPED)
             set_node_metadata(node, replace(metadata, properties=kept))
     return graph
+
+
+def _tell_apart(graph: Any) -> None:
+    """Give values of an exporter's `onnx_ir.Graph` that share the name of a weight another one.
+
+    The exporter names a result after its operator, and what lies directly in a module has its plain
+    name: `mean` may be both. The result gives way; a weight does where an input has its name.
+    """
+    weights = graph.initializers
+    made = [value for node in graph.all_nodes() for value in node.outputs if value.name]
+    taken = {*weights, *(value.name for value in made), *(value.name for value in graph.inputs)}
+
+    def other(name: str) -> str:
+        found = next(n for i in itertools.count(1) if (n := f"{name}_{i}") not in taken)
+        taken.add(found)
+        return found
+
+    for value in made:
+        if value.name in weights:
+            value.name = other(value.name)
+    for value in graph.inputs:
+        weight = weights.get(value.name)
+        if weight is not None and weight is not value:
+            del weights[value.name]
+            weight.name = other(value.name)
+            weights[weight.name] = weight
 
 
 def _arguments(

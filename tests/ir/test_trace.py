@@ -105,6 +105,34 @@ def test_what_cannot_be_traced_says_why():
         planish.trace(lambda x: x, torch.ones(2))
 
 
+class Named(torch.nn.Module):
+    """Weights whose plain names are those of an input and of what the exporter makes."""
+
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.register_buffer("mean", torch.rand(3, 1, 1, generator=generator))
+        self.mul = torch.nn.Parameter(torch.rand(3, 1, 1, generator=generator))
+        self.x = torch.nn.Parameter(torch.rand(3, 1, 1, generator=generator))
+        self.x_1 = torch.nn.Parameter(torch.rand(3, 1, 1, generator=generator))
+
+    def forward(self, x, scale):
+        return ((x - self.mean) * self.mul * self.x * self.x_1 * scale).mean((2, 3))
+
+
+def test_a_weight_named_like_an_input_or_a_result():
+    module = Named().eval()
+    graph = planish.trace(module, inputs())
+    assert [type(t).__name__ for t in graph.inputs] == ["Variable", "Variable"]
+    assert [t.name for t in graph.inputs] == ["x", "scale"]
+    weights = {t.name: t.values for n in graph.nodes for t in n.inputs if hasattr(t, "values")}
+    for name, found in (("mean", "mean"), ("mul", "mul"), ("x", "x_2"), ("x_1", "x_1")):
+        expected = module.state_dict()[name].numpy()
+        np.testing.assert_array_equal(weights[found], expected)
+    assert graph.outputs[0].name == "mean_1"
+    assert_same(module, graph, *inputs())
+
+
 def test_a_failed_trace_hands_the_module_back_in_its_mode():
     module = net().train()
     with (
