@@ -87,5 +87,14 @@ def _repeat(*passes: str) -> str:
 PRESETS: dict[str, str] = {
     "exact": ",".join([_repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR), *_FUSION]),
     "int8": ",".join([_repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR), *_INT8]),
+    # What approximate passes start from: fused operators are closed to them.
+    "simplify": ",".join(
+        [
+            _repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR),
+            "eliminate-dead-code",
+            "deduplicate-constants",
+            "eliminate-unused-functions",
+        ]
+    ),
     "cleanup": ",".join([_repeat(*_CLEANUP), "eliminate-unused-functions"]),
 }
