@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -31,3 +32,28 @@ def prepare(photograph: Array, size: int = 224) -> Array:
     resized = square.resize((size, size), Image.Resampling.BILINEAR)
     scaled = (np.asarray(resized, np.float32) / 255 - MEAN) / STD
     return scaled.transpose(2, 0, 1)[None].astype(np.float32)
+
+
+class Crops:
+    """`count` random square crops of the photographs, drawn with `seed` at every reading."""
+
+    def __init__(self, name: str, count: int, seed: int) -> None:
+        self._name = name
+        self._count = count
+        self._seed = seed
+        self._photographs = list(load().values())
+
+    def __len__(self) -> int:
+        """Return the number of crops."""
+        return self._count
+
+    def __iter__(self) -> Iterator[dict[str, Array]]:
+        """Yield one feed a crop: half to all of the short side wide, anywhere."""
+        generator = np.random.default_rng(self._seed)
+        for index in range(self._count):
+            image = self._photographs[index % len(self._photographs)]
+            height, width = image.shape[:2]
+            edge = int(min(height, width) * generator.uniform(0.5, 1))
+            top = generator.integers(0, height - edge + 1)
+            left = generator.integers(0, width - edge + 1)
+            yield {self._name: prepare(image[top : top + edge, left : left + edge])}

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from agreement import agreement
 from rich import box
 from rich.console import Console
 from rich.progress import track
@@ -23,7 +23,7 @@ import planish
 from planish.backends.bench import Subject, bench
 
 import efficientnet_lite
-import photographs
+from photographs import Crops
 
 PIPELINES = {
     "float32": "exact",
@@ -31,31 +31,6 @@ PIPELINES = {
     "int8": "int8",
 }
 Array = np.ndarray
-
-
-class Crops:
-    """`count` random square crops of the photographs, drawn with `seed` at every reading."""
-
-    def __init__(self, name: str, count: int, seed: int) -> None:
-        self._name = name
-        self._count = count
-        self._seed = seed
-        self._photographs = list(photographs.load().values())
-
-    def __len__(self) -> int:
-        """Return the number of crops."""
-        return self._count
-
-    def __iter__(self) -> Iterator[dict[str, Array]]:
-        """Yield one feed a crop: half to all of the short side wide, anywhere."""
-        generator = np.random.default_rng(self._seed)
-        for index in range(self._count):
-            image = self._photographs[index % len(self._photographs)]
-            height, width = image.shape[:2]
-            edge = int(min(height, width) * generator.uniform(0.5, 1))
-            top = generator.integers(0, height - edge + 1)
-            left = generator.integers(0, width - edge + 1)
-            yield {self._name: photographs.prepare(image[top : top + edge, left : left + edge])}
 
 
 def main() -> None:
@@ -84,7 +59,7 @@ def main() -> None:
         [Subject(label, each, feed) for label, each in compiled.items()], rounds=options.rounds
     )
     for timing, (label, graph) in zip(timings, graphs.items(), strict=True):
-        agreement, sqnr = _judge(compiled["float32"], compiled[label], judging, console)
+        agreement, sqnr = agreement(compiled["float32"], compiled[label], judging, console)
         size = len(planish.to_model(graph, portable=True).SerializeToString())
         table.add_row(
             label,
@@ -95,22 +70,6 @@ def main() -> None:
             f"{1 / timing.ratio:.2f}",
         )
     console.print(table)
-
-
-def _judge(
-    reference: planish.Compiled, judged: planish.Compiled, crops: Crops, console: Console
-) -> tuple[float, float]:
-    """Return the share of crops on which the largest logit is the same, and the SQNR in dB.
-
-    Both run on ONNX Runtime with its optimizations on, so that the integer kernels are judged.
-    """
-    agreed, signal, noise = 0, 0.0, 0.0
-    for feed in track(crops, "judging", console=console, transient=True):
-        (a,), (b,) = reference(feed).values(), judged(feed).values()
-        agreed += int(a.argmax() == b.argmax())
-        signal += float(np.square(a, dtype=np.float64).sum())
-        noise += float(np.square(a.astype(np.float64) - b).sum())
-    return agreed / len(crops), 10 * float(np.log10(signal / noise)) if noise else float("inf")
 
 
 def _peer(graph: object, calibration: Crops) -> object:
