@@ -59,11 +59,11 @@ def main() -> None:
         [Subject(label, each, feed) for label, each in compiled.items()], rounds=options.rounds
     )
     for timing, (label, graph) in zip(timings, graphs.items(), strict=True):
-        agreement, sqnr = agreement(compiled["float32"], compiled[label], judging, console)
+        agreed, sqnr = agreement(compiled["float32"], compiled[label], judging, console)
         size = len(planish.to_model(graph, portable=True).SerializeToString())
         table.add_row(
             label,
-            f"{agreement:.1%}",
+            f"{agreed:.1%}",
             f"{sqnr:.1f} dB",
             f"{size / 1e6:.2f} MB",
             f"{timing.median_ms:.2f} ms",
