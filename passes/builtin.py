@@ -16,6 +16,10 @@ from .cleanup.inline_constant_branches import InlineConstantBranches
 from .cleanup.unroll_loops import UnrollLoops
 from .contract import Pass
 from .convert_opset import ConvertOpset
+from .decompose.decompose_spatial import DecomposeSpatial
+from .decompose.decompose_svd import DecomposeSvd
+from .decompose.decompose_tucker import DecomposeTucker
+from .decompose.substitute_depthwise import SubstituteDepthwise
 from .fusion.fuse_conv_activation import FuseConvActivation
 from .fusion.fuse_conv_pool import FuseConvPool
 from .fusion.fuse_matmul_bias import FuseMatmulBias
@@ -61,6 +65,9 @@ PASSES: tuple[type[Pass], ...] = (
     ConvertOpset,
     ConvertPrecision,
     CorrectBias,
+    DecomposeSpatial,
+    DecomposeSvd,
+    DecomposeTucker,
     DeduplicateConstants,
     DepthToSpaceChannelsLast,
     DequantizeNodes,
@@ -102,5 +109,6 @@ PASSES: tuple[type[Pass], ...] = (
     RoundAdaptively,
     SimplifyReshapes,
     SplitBatchnorm,
+    SubstituteDepthwise,
     UnrollLoops,
 )

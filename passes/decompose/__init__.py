@@ -1,1 +1,1 @@
-"""Layers as products of smaller ones: depthwise, low rank, separable, Tucker."""
+"""Layers replaced by chains of cheaper ones: depthwise, low rank, separable and Tucker."""

@@ -1,0 +1,122 @@
+"""Linear operators in a row that take the place of one, with nothing between them.
+
+y = A (B x) + b        only the last adds a bias, so that what the window pads with stays zero
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...ir.edit import Edit
+from ..contract import need
+from ..linear.kernel import Array
+from ..linear.layer import LINEAR_OPS, Layer, stored
+
+_SUFFIX = re.compile(r"_factor_([a-z]+)(_\d+)?$")
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One operator: weight [M, C/group, k...] and attributes of a Conv, or a matrix [M, C].
+
+    `role` goes into the name of its weight, by which it is known again.
+    """
+
+    role: str
+    weight: Array
+    attrs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Factors in order, and the bias [M] that the last adds (None: none)."""
+
+    factors: tuple[Factor, ...]
+    bias: Array | None = None
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(factor.weight.size for factor in self.factors)
+
+
+def pointwise(role: str, weight: Array, layer: Layer, group: int = 1) -> Factor:
+    """Return a factor that reads one position, weight [M, C/group], in the operator of `layer`."""
+    if not layer.is_spatial:
+        return Factor(role, weight, {})
+    rank = layer.weight.ndim - 2
+    attrs = {"kernel_shape": [1] * rank} | ({"group": group} if group > 1 else {})
+    return Factor(role, weight.reshape(*weight.shape, *[1] * rank), attrs)
+
+
+def windowed(role: str, weight: Array, layer: Layer, group: int = 1) -> Factor:
+    """Return a factor with the window (strides, dilations, pads) of the convolution `layer`."""
+    return Factor(role, weight, dict(layer.node.attrs) | {"group": group})
+
+
+def own_bias(layer: Layer) -> Array | None:
+    """Return the bias that `layer` adds, [M] in float64."""
+    return None if layer.bias is None else layer.kernel().full_bias()
+
+
+def need_storable(chain: Chain, layer: Layer) -> None:
+    """Decline where a weight is not finite in the type of the layer's own."""
+    arrays = [factor.weight for factor in chain.factors]
+    arrays += [] if chain.bias is None else [chain.bias]
+    need(
+        all(bool(np.isfinite(stored(a, layer.weight.dtype)).all()) for a in arrays),
+        f"its factors are not finite in {layer.weight.dtype.name}",
+    )
+
+
+def write_chain(edit: Edit, layer: Layer, chain: Chain) -> None:
+    """Replace `layer` by `chain`, its weights in the type of the layer's own."""
+    for node in layer.nodes:
+        edit.remove(node)
+    dtype, weight_name = layer.weight.dtype, layer.node.inputs[1].name
+    tensor, result = layer.source, layer.result
+    transposed = bool(layer.node.attrs.get("transB", 0))
+    last = len(chain.factors) - 1
+    for place, factor in enumerate(chain.factors):
+        attrs, weight = dict(factor.attrs), factor.weight
+        if layer.op == "Gemm":
+            attrs |= {"transB": 1} if transposed else {}
+            if place == 0 and layer.node.attrs.get("transA", 0):
+                attrs["transA"] = 1
+        if not layer.is_spatial and not transposed:
+            weight = weight.T
+        values = edit.constant(stored(weight, dtype), f"{weight_name}_factor_{factor.role}")
+        inputs = [tensor, values]
+        adds = place == last and chain.bias is not None
+        if adds or (layer.op == "Gemm" and edit.graph.opset < 11):
+            bias = chain.bias if adds and chain.bias is not None else np.zeros(len(factor.weight))
+            constant = edit.constant(stored(bias, dtype), f"{weight_name}_factor_bias")
+            if layer.op == "MatMul":
+                product = edit.variable(f"{result.name}_product")
+                edit.node("MatMul", inputs, [product], attrs, at=layer.node)
+                edit.node("Add", [product, constant], [result], at=layer.nodes[0])
+                return
+            inputs.append(constant)
+        out = result if place == last else edit.variable(f"{result.name}_{factor.role}")
+        edit.node(layer.op, inputs, [out], attrs, at=layer.node)
+        tensor = out
+
+
+def role_of(node: gs.Node) -> str | None:
+    """Return the role that `node` has in a chain, by the name of its weight; None for none."""
+    if node.op not in LINEAR_OPS or len(node.inputs) < 2:
+        return None
+    found = _SUFFIX.search(node.inputs[1].name)
+    return found.group(1) if found and isinstance(node.inputs[1], gs.Constant) else None
+
+
+def holds_role(graph: gs.Graph, roles: Iterable[str]) -> bool:
+    """Say whether a node of `graph` has one of `roles`."""
+    wanted = frozenset(roles)
+    return any(role_of(node) in wanted for node in graph.nodes)

@@ -1,0 +1,77 @@
+"""Replace a matrix by two of lower rank.
+
+    y = W x + b  ~  A (B x) + b,        A [M, R], B [R, K]
+
+Gemm, MatMul and 1x1 convolutions. On feeds A B minimises E |W x - A B x|^2, not |W - A B|^2: the
+singular vectors are those of W times the root of the inputs' second moment (`low_rank`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..contract import need
+from ..linear.layer import Layer
+from .chain import Chain, Factor, pointwise, windowed
+from .decomposition import Fitted
+from .gain import Gains
+from .low_rank import low_rank
+from .quadratic import Array, Problem
+from .ranked import Ranked
+
+
+@dataclass(frozen=True)
+class DecomposeSvd(Ranked):
+    """Replace Gemm, MatMul and 1x1 convolutions by two of lower rank.
+
+    `rank`: a fixed one; `ratio`: the largest that leaves this part of the layer's
+    multiply-accumulates; `max-error`: the smallest that keeps the error under this part of the
+    output's variance, and a limit beside the other two; nothing: what variational Bayes takes for
+    signal. `exclude`, `measure`, `positions`, `extend`: see `substitute-depthwise`.
+    """
+
+    name: ClassVar[str] = "decompose-svd"
+    roles: ClassVar[tuple[str, ...]] = ("reduce", "expand")
+
+    def admit(self, layer: Layer) -> bool:
+        """Take matrices and 1x1 convolutions of one group."""
+        if math.prod(layer.weight.shape[2:]) > 1:
+            return False
+        need(layer.op != "ConvTranspose", "it is a transposed convolution")
+        need(layer.group == 1, "it is a grouped convolution")
+        return True
+
+    def cheapest(self, layer: Layer, gains: Gains) -> tuple[Factor, ...]:
+        """Return factors of the least rank."""
+        each, before = self._costs(layer, gains)
+        full = min(layer.inputs, layer.outputs)
+        return _open(layer, self.least_rank(each, before, full))
+
+    def fit(self, layer: Layer, problems: Sequence[Problem], gains: Gains) -> Fitted:
+        """Solve for all ranks, and choose one."""
+        (problem,) = problems
+        solved = low_rank(problem.form)
+        rank = self.choose_rank(*self._costs(layer, gains), solved.curve, problem.rows)
+        a, b = solved.factors(rank)
+        return Fitted(_factors(layer, a, b), (a @ b,), f"rank {rank}")
+
+    def _costs(self, layer: Layer, gains: Gains) -> tuple[int, int]:
+        return gains.macs(layer, Chain(_open(layer, 1))), gains.macs(layer)
+
+
+def _open(layer: Layer, rank: int) -> tuple[Factor, ...]:
+    return _factors(layer, np.zeros((layer.outputs, rank)), np.zeros((rank, layer.inputs)))
+
+
+def _factors(layer: Layer, a: Array, b: Array) -> tuple[Factor, ...]:
+    if not layer.is_spatial:
+        first = pointwise("reduce", b, layer)
+    else:
+        taps = [1] * (layer.weight.ndim - 2)
+        first = windowed("reduce", b.reshape(*b.shape, *taps), layer)
+    return first, pointwise("expand", a, layer)

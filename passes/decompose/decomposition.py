@@ -1,0 +1,206 @@
+"""What all decompositions share: layers are read, fitted in order, judged and replaced.
+
+    a layer of the graph  ->  problems (`quadratic`)  ->  a chain (`chain`)  ->  worth it? (`gain`)
+
+A layer is fitted to what the layers replaced before it give (`observe/sequence`).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...ir.errors import PassError
+from ...ir.masks import read_masked
+from ...ir.uses import scopes
+from ...ir.variables import is_standard, node_key
+from ...ir.view import View
+from ..context import Context
+from ..contract import DeclinedError, Pass, need
+from ..driver import make_view
+from ..fusion.inline_fused_operators import inline_fused_operators
+from ..linear.layer import LINEAR_OPS, Layer, read_with_bias
+from ..observe.moments import Moments
+from ..observe.sequence import fit_in_sequence, has_bias
+from ..registry import nearest
+from .chain import Chain, Factor, holds_role, need_storable, own_bias, role_of, write_chain
+from .gain import Gains, in_units
+from .quadratic import Array, Problem, problems_of, relative_error
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Factors for a layer, the rows [M, K] that they amount to in each group, and their form."""
+
+    factors: tuple[Factor, ...]
+    rows: tuple[Array, ...]
+    form: str
+
+
+@dataclass(frozen=True)
+class Decomposition(Pass):
+    """A pass that replaces linear layers by chains; see `decomposition`."""
+
+    exact: ClassVar[bool] = False
+    roles: ClassVar[tuple[str, ...]]  # of the factors it writes
+
+    max_error: float | None = None
+    exclude: tuple[str, ...] = ()
+    measure: bool = True
+    positions: int = 8192
+    extend: bool = False
+
+    @abstractmethod
+    def admit(self, layer: Layer) -> bool:
+        """Say whether `layer` is of the kind that this pass replaces; decline what is nearly."""
+
+    @abstractmethod
+    def cheapest(self, layer: Layer, gains: Gains) -> tuple[Factor, ...]:
+        """Return factors, their values left open, than which no choice for `layer` is cheaper."""
+
+    @abstractmethod
+    def fit(self, layer: Layer, problems: Sequence[Problem], gains: Gains) -> Fitted:
+        """Return the factors chosen for `layer`, or decline."""
+
+    def check(self, graph: gs.Graph) -> None:
+        """Raise PassError for options that no graph, or not this one, can be given."""
+        if self.max_error is not None and not self.max_error > 0:
+            raise PassError(f"max-error is {self.max_error}; give a part above 0, such as 0.05")
+        if self.positions < 1:
+            raise PassError(f"positions is {self.positions}; give at least 1")
+        names = [node_key(node) for scope in scopes(graph) for node in scope.nodes]
+        for name in self.exclude:
+            if name not in names:
+                raise PassError(
+                    f"exclude names the node '{name}', which the graph does not have"
+                    f"{nearest(name, names)}"
+                )
+
+    def run(self, graph: gs.Graph, context: Context) -> None:
+        """Replace the layers of `graph` in order."""
+        if not self.extend and holds_role(graph, self.roles):
+            context.remark(
+                f"the graph holds factors of {self.name} already and was left alone; extend=true "
+                "looks at its other layers"
+            )
+            return
+        inline_fused_operators(graph, context)
+        self.check(graph)
+        Run(self, graph, context).replace()
+
+
+class Run:
+    """One run of a decomposition over a graph."""
+
+    def __init__(self, item: Decomposition, graph: gs.Graph, context: Context) -> None:
+        self._item = item
+        self._graph = graph
+        self._context = context
+        self._edit = context.edit()
+        self._gains = Gains(graph, context, measure=item.measure)
+
+    def replace(self) -> None:
+        """Fit and replace what can be; remark on each layer and on the whole."""
+        item, context = self._item, self._context
+        layers = self._layers(make_view(self._graph, self._edit, context))
+        if not layers:
+            return
+        before = self._gains.total(self._graph)
+        if context.feeds is None:
+            context.remark(
+                "no feeds were given, so weights are approximated, not what they give on data"
+            )
+            for layer in layers:
+                if not self._change(layer, None):
+                    break
+            self._edit.commit()
+        else:
+            fit_in_sequence(
+                self._graph,
+                layers,
+                context.feeds,
+                self._change,
+                self._edit,
+                context,
+                positions=item.positions,
+            )
+        if self._edit.count:
+            after = self._gains.total(self._graph)
+            context.remark(
+                f"{self._edit.count} of {len(layers)} layers replaced: MACs {in_units(before.macs)}"
+                f" -> {in_units(after.macs)}, parameters {in_units(before.parameters)} -> "
+                f"{in_units(after.parameters)}"
+            )
+
+    def _layers(self, view: View) -> list[Layer]:
+        found = []
+        for scope in scopes(self._graph):
+            for node in scope.nodes:
+                if node.op not in LINEAR_OPS or not is_standard(node):
+                    continue
+                try:
+                    need(scope is self._graph, "it stands in the body of an If, Loop or Scan")
+                    layer = self._read(node, view)
+                    if layer is None:
+                        continue
+                    self._gains.need_gain(layer, Chain(self._item.cheapest(layer, self._gains)))
+                    found.append(layer)
+                except DeclinedError as reason:
+                    self._context.decline(node, str(reason))
+        return found
+
+    def _read(self, node: gs.Node, view: View) -> Layer | None:
+        need(node_key(node) not in self._item.exclude, "it is excluded")
+        need(role_of(node) is None, "it is a factor of a decomposition already")
+        maker = view.producer(node.inputs[1])
+        need(
+            maker is None or read_masked(maker) is None,
+            "its weight is masked; run apply-masks first",
+        )
+        layer = read_with_bias(node, view)
+        if not self._item.admit(layer):
+            return None
+        need(layer.weight.size > 0, "its weight is empty")
+        need(not isinstance(layer.source, gs.Constant), "its input is a constant")
+        need(bool(np.isfinite(layer.weight).all()), "its weights are not finite")
+        return layer
+
+    def _change(self, layer: Layer, moments: Moments | None) -> bool:
+        problems = problems_of(layer.kernel(), moments, has_bias=has_bias(layer))
+        try:
+            fitted = self._item.fit(layer, problems, self._gains)
+            error = self._error(fitted, problems)
+            chain = Chain(fitted.factors, self._bias(layer, fitted, problems))
+            need_storable(chain, layer)
+            gain = self._gains.need_gain(layer, chain)
+        except DeclinedError as reason:
+            self._context.decline(layer.node, str(reason))
+            return True
+        if not self._edit.begin():
+            return False
+        write_chain(self._edit, layer, chain)
+        kind = "output variance" if moments is not None else "weights"
+        self._context.remark(
+            f"'{node_key(layer.node)}' as {fitted.form}: {gain}, error {error:.2g} of its {kind}"
+        )
+        return True
+
+    def _error(self, fitted: Fitted, problems: Sequence[Problem]) -> float:
+        error = relative_error(problems, fitted.rows)
+        limit = self._item.max_error
+        need(np.isfinite(error), "its approximation is not finite")
+        need(
+            limit is None or error <= limit,
+            f"the error of {fitted.form} is {error:.2g}, above max-error {limit}",
+        )
+        return error
+
+    def _bias(self, layer: Layer, fitted: Fitted, problems: Sequence[Problem]) -> Array | None:
+        parts = [p.bias(rows) for p, rows in zip(problems, fitted.rows, strict=True)]
+        known = [part for part in parts if part is not None]
+        return np.concatenate(known) if len(known) == len(parts) else own_bias(layer)

@@ -1,0 +1,187 @@
+"""How well other weights give a layer's output: one quadratic form, with data or without.
+
+    E |y - (V x^ + c)|^2 + ridge |V - W|^2  =  tr(V H V') - 2 tr(V T') + energy,    at the best c
+
+    H = cov(x^, x^) + ridge I      T = cov(y, x^) + ridge W      energy = var y + ridge |W|^2
+
+W [M, K] are the layer's own weights and V those that replace them; K runs over input channels and
+taps. Without data H = I and T = W, so that the form is |V - W|^2. A layer that reads z = F x^
+instead has a form of its own, with F H F' and T F': every structure of V comes down to these.
+The ridge keeps few samples from moving weights that they say nothing about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..linear.kernel import Kernel
+from ..observe.moments import Moments, join_columns, split_columns
+
+Array = np.ndarray[Any, Any]
+
+# The ridge in parts of the inputs' mean variance: at many samples, and at one a column.
+_RIDGE = 0.01
+_RIDGE_OF_FEW = 0.1
+_MOST_RIDGE = 1.0
+_JITTER = 1e-12
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """tr(V H V') - 2 tr(V T') + energy for V [M, K].
+
+    `moment`: H [K, K]; None is the identity; [P, K', K'] are blocks on its diagonal, as `Moments`
+    keeps them. `cross`: T [M, K].
+    """
+
+    moment: Array | None
+    cross: Array
+    energy: float
+
+    def value(self, rows: Array) -> float:
+        """Return the form at V = `rows` [M, K], at least 0."""
+        curved = rows if self.moment is None else _times(rows, self.moment)
+        return max(float(np.vdot(curved - 2 * self.cross, rows)) + self.energy, 0.0)
+
+    def relative(self, value: float | Array) -> Array:
+        """Return `value` in parts of the energy, 0 of none."""
+        return np.maximum(value, 0) / self.energy if self.energy > 0 else np.zeros_like(value)
+
+    def through(self, first: Array) -> Quadratic:
+        """Return the form of a layer that reads z = F x^, F = `first` [Z, K]."""
+        curved = first if self.moment is None else _times(first, self.moment)
+        return Quadratic(curved @ first.T, self.cross @ first.T, self.energy)
+
+    def factor(self) -> Array | None:
+        """Return the lower triangle L of H = L L', None for the identity; H may be singular."""
+        if self.moment is None:
+            return None
+        size = self.moment.shape[-1]
+        mean = np.trace(self.moment, axis1=-2, axis2=-1) / size
+        floor = np.where(mean > 0, mean * _JITTER, 1.0)
+        return np.asarray(np.linalg.cholesky(self.moment + floor[..., None, None] * np.eye(size)))
+
+    def explained(self, factor: Array | None) -> Array:
+        """Return Y = T L'^-1 [M, K]: energy - |Y|^2 is the least value of the form.
+
+        The sum over the first n columns alone is what a V of those columns explains.
+        """
+        return self.cross if factor is None else _divide(self.cross, factor, transposed=True)
+
+    def least_squares(self) -> Array:
+        """Return the V [M, K] of the least value."""
+        factor = self.factor()
+        return undo(self.explained(factor), factor)
+
+
+def undo(rows: Array, factor: Array | None) -> Array:
+    """Return `rows` [R, K] times L^-1."""
+    return rows if factor is None else _divide(rows, factor, transposed=False)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Weights [M, C, k...] of one group of a layer, and the form by which others are judged.
+
+    `mean_input` [K] and `mean_output` [M] give the best bias; None without data, or where the layer
+    can have none.
+    """
+
+    weight: Array
+    form: Quadratic
+    ridge: float = 0.0
+    mean_input: Array | None = None
+    mean_output: Array | None = None
+
+    @property
+    def rows(self) -> Array:
+        """The weights as a matrix [M, K]."""
+        return self.weight.reshape(len(self.weight), -1)
+
+    @property
+    def has_blocks(self) -> bool:
+        """Say whether H is known in blocks on its diagonal alone."""
+        return self.form.moment is not None and self.form.moment.ndim == 3
+
+    def without_blocks(self) -> Problem:
+        """Return the problem, without data where H is known in blocks alone."""
+        return of_weight(self.weight) if self.has_blocks else self
+
+    def error(self, rows: Array) -> tuple[float, float]:
+        """Return E |y - V x^ - c|^2 and var y, without the ridge; V = `rows` [M, K]."""
+        value = self.form.value(rows) - self.ridge * float(np.sum((rows - self.rows) ** 2))
+        energy = self.form.energy - self.ridge * float(np.sum(self.rows**2))
+        return max(value, 0.0), max(energy, 0.0)
+
+    def bias(self, rows: Array) -> Array | None:
+        """Return the best bias [M] with the weights `rows`, None where the layer keeps its own."""
+        if self.mean_input is None or self.mean_output is None:
+            return None
+        return np.asarray(self.mean_output - rows @ self.mean_input)
+
+
+def relative_error(problems: Sequence[Problem], rows: Sequence[Array]) -> float:
+    """Return E |y - V x^ - c|^2 in parts of var y for a layer whose groups have weights `rows`."""
+    wrong, energy = 0.0, 0.0
+    for problem, found in zip(problems, rows, strict=True):
+        part = problem.error(found)
+        wrong, energy = wrong + part[0], energy + part[1]
+    return wrong / energy if energy > 0 else float(wrong > 0)
+
+
+def of_weight(weight: Array) -> Problem:
+    """Return the problem of weights [M, C, k...] without data."""
+    rows = weight.reshape(len(weight), -1)
+    return Problem(weight, Quadratic(None, rows, float(np.sum(rows**2))))
+
+
+def problems_of(kernel: Kernel, moments: Moments | None, *, has_bias: bool) -> list[Problem]:
+    """Return the problem of each group of `kernel`."""
+    if moments is None:
+        return [of_weight(weight) for weight in kernel.weight]
+    moment = moments.input_moment()
+    moment = moment.reshape(kernel.group, moments.parts, *moment.shape[1:])
+    energy = moments.output_moment().sum(axis=1)
+    cross = moments.cross_moment() if moments.parts == 1 else None
+    found = []
+    for g, weight in enumerate(kernel.weight):
+        blocks, rows = moment[g], weight.reshape(len(weight), -1)
+        size = blocks.shape[-1]
+        ridge = _ridge(blocks, rows.shape[1], moments.count)
+        blocks[:, range(size), range(size)] += ridge
+        if cross is None:
+            target = _times(rows, blocks)
+            total = float(np.vdot(target, rows))
+        else:
+            blocks, target = blocks[0], cross[g] + ridge * rows
+            total = float(energy[g] + ridge * np.sum(rows**2))
+        means = (moments.mean_input[g], moments.mean_output[g]) if has_bias else (None, None)
+        found.append(Problem(weight, Quadratic(blocks, target, total), ridge, *means))
+    return found
+
+
+def _ridge(moment: Array, columns: int, count: int) -> float:
+    variance = float(np.trace(moment, axis1=1, axis2=2).sum()) / columns
+    part = min(_RIDGE + _RIDGE_OF_FEW * columns / count, _MOST_RIDGE)
+    return part * variance if variance > 0 else 1.0
+
+
+def _times(rows: Array, moment: Array) -> Array:
+    """Return `rows` [R, K] times H, which may be blocks."""
+    if moment.ndim == 2:
+        return np.asarray(rows @ moment)
+    split = split_columns(rows.T[None], len(moment))
+    return join_columns(moment @ split, len(moment), rows.shape[1])[0].T
+
+
+def _divide(rows: Array, factor: Array, *, transposed: bool) -> Array:
+    """Return `rows` [R, K] times L'^-1 or L^-1, which may be blocks."""
+    parts = len(factor) if factor.ndim == 3 else 1
+    lower = factor.reshape(parts, *factor.shape[-2:])
+    split = split_columns(rows.T[None], parts)
+    solved = np.linalg.solve(lower if transposed else lower.swapaxes(1, 2), split)
+    return join_columns(solved, parts, rows.shape[1])[0].T

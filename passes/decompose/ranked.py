@@ -1,0 +1,100 @@
+"""How many channels stand between the factors of a layer: a rank, chosen the same way everywhere.
+
+Given, or as many as a part of the multiply-accumulates allows, or the fewest that keep the error
+small, or what variational Bayes takes for signal (`vbmf`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...ir.errors import PassError
+from ..contract import need
+from .decomposition import Decomposition
+from .quadratic import Array
+from .vbmf import vbmf_rank
+
+
+@dataclass(frozen=True)
+class Ranked(Decomposition):
+    """A decomposition with a rank."""
+
+    rank: int = 0
+    ratio: float | None = None
+
+    def check(self, graph: gs.Graph) -> None:
+        """Raise PassError for a rank or ratio that makes no sense, or both."""
+        super().check(graph)
+        if self.rank < 0:
+            raise PassError(f"rank is {self.rank}; give 1 or more, or 0 to have it chosen")
+        if self.ratio is not None and not 0 < self.ratio < 1:
+            raise PassError(f"ratio is {self.ratio}; give a part of 1, such as 0.5")
+        if self.rank and self.ratio is not None:
+            raise PassError("rank and ratio exclude each other; give one of them")
+
+    def least_rank(self, each: int, before: int, full: int) -> int:
+        """Return a rank than which none chosen is lower, as far as that is known without fitting.
+
+        `each`: multiply-accumulates of one rank; `before`: those of the layer; `full`: the rank at
+        which nothing is lost.
+        """
+        if self.rank:
+            return min(self.rank, full)
+        if self.ratio is not None:
+            return self._rank_of_ratio(each, before, full)
+        return min(step_of(full), full)
+
+    def choose_rank(self, each: int, before: int, curve: Array, matrix: Array) -> int:
+        """Return the rank; `curve` [n + 1] is the relative error of each, `matrix` has the rank."""
+        full = len(curve) - 1
+        limit = min((before - 1) // each, full)
+        need(limit >= 1, "no rank lowers its multiply-accumulates")
+        if self.rank or self.ratio is not None:
+            return self.least_rank(each, before, full)
+        if self.max_error is not None:
+            return smallest_rank(curve, limit, self.max_error)
+        found = min(rounded_up(max(vbmf_rank(matrix), 1), step_of(full)), full)
+        need(
+            found <= limit,
+            f"its weights have about rank {found}, and ranks above {limit} save nothing; ratio, "
+            "rank or max-error say otherwise",
+        )
+        return found
+
+    def _rank_of_ratio(self, each: int, before: int, full: int) -> int:
+        assert self.ratio is not None
+        most = int(self.ratio * before / each)
+        need(most >= 1, f"rank 1 takes more than {self.ratio} of its multiply-accumulates")
+        return rounded_down(min(most, full), step_of(full))
+
+
+def smallest_rank(curve: Array, limit: int, most: float) -> int:
+    """Return the smallest rank with an error of `most`; `curve` [n + 1] has those of all.
+
+    On the grid, or below it at `limit`, the largest that saves anything. Declines above that.
+    """
+    enough = np.flatnonzero(curve[: limit + 1] <= most)
+    need(
+        len(enough) > 0,
+        f"its error is {curve[limit]:.2g} at rank {limit}, above which nothing is saved, and "
+        f"max-error is {most}",
+    )
+    return min(rounded_up(max(int(enough[0]), 1), step_of(len(curve) - 1)), limit)
+
+
+def step_of(full: int) -> int:
+    """Return what ranks are multiples of: vectors are 8 or 16 wide, unless there are few."""
+    return 16 if full >= 128 else 8 if full >= 32 else 1
+
+
+def rounded_up(rank: int, step: int) -> int:
+    """Return the next multiple of `step`."""
+    return -(-rank // step) * step
+
+
+def rounded_down(rank: int, step: int) -> int:
+    """Return the multiple of `step` below, or `rank` where that is 0."""
+    return rank // step * step or rank

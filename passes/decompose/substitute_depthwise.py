@@ -1,0 +1,105 @@
+"""Replace dense convolutions by depthwise and pointwise ones.
+
+    W[o, i, :]  ~  sum over t of  P[o, i, t] D[i, t, :],        t = 0 .. terms - 1
+
+A K x K convolution becomes a depthwise one, with `terms` channels for each channel of the input,
+and a 1x1 one that adds the bias; see `decouple` for how they are found.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...ir.errors import PassError
+from ..contract import need
+from ..linear.layer import Layer
+from .chain import Chain, Factor, pointwise, windowed
+from .decomposition import Decomposition, Fitted
+from .decouple import fit_decoupled, recombined
+from .gain import Gains
+from .quadratic import Array, Problem, relative_error
+
+
+@dataclass(frozen=True)
+class SubstituteDepthwise(Decomposition):
+    """Replace dense convolutions by depthwise and pointwise ones that give nearly the same.
+
+    They are fitted to what the layer gives on the feeds, in view of what was replaced before it.
+    `terms`: depthwise channels an input channel; 0: the fewest, up to `most-terms`, that keep the
+    error under `max-error`, a part of the variance of the layer's output. `exclude`: nodes to leave
+    alone, by name or, where nameless, by first output. `measure`: leave layers alone whose
+    substitute is not faster on the target; without it, fewer multiply-accumulates are enough.
+    `positions`: output positions of a layer that are looked at in all, shared out over the feeds.
+    `extend`: look at a graph that holds such substitutes already, which is left alone otherwise.
+    """
+
+    name: ClassVar[str] = "substitute-depthwise"
+    roles: ClassVar[tuple[str, ...]] = ("depthwise", "pointwise")
+
+    max_error: float | None = 0.1
+    terms: int = 0
+    most_terms: int = 3
+
+    def check(self, graph: gs.Graph) -> None:
+        """Raise PassError for numbers of terms that make no sense."""
+        super().check(graph)
+        if self.terms < 0:
+            raise PassError(f"terms is {self.terms}; give 1 or more, or 0 to have it chosen")
+        if self.most_terms < 1:
+            raise PassError(f"most-terms is {self.most_terms}; give 1 or more")
+
+    def admit(self, layer: Layer) -> bool:
+        """Take convolutions with a window and more than one input channel a group."""
+        if not layer.is_spatial or math.prod(layer.weight.shape[2:]) == 1:
+            return False
+        need(layer.op == "Conv", "it is a transposed convolution")
+        need(layer.weight.shape[1] > 1, "it has one input channel a group: depthwise already")
+        return True
+
+    def cheapest(self, layer: Layer, gains: Gains) -> tuple[Factor, ...]:
+        """Return factors with the fewest terms."""
+        return self._open(layer, self.terms or 1)
+
+    def fit(self, layer: Layer, problems: Sequence[Problem], gains: Gains) -> Fitted:
+        """Fit with one term, and with more until the error is small enough."""
+        problems = [problem.without_blocks() for problem in problems]
+        taps = math.prod(layer.weight.shape[2:])
+        first = self.terms or 1
+        need(first <= taps, f"{first} terms are more than its {taps} taps")
+        before, error = gains.macs(layer), math.inf
+        last = max(first, 0 if self.terms else min(self.most_terms, taps))
+        for terms in range(first, last + 1):
+            if gains.macs(layer, Chain(self._open(layer, terms))) >= before:
+                break
+            solved = [fit_decoupled(problem, terms) for problem in problems]
+            rows = tuple(recombined(*pair) for pair in solved)
+            error = relative_error(problems, rows)
+            if self.max_error is None or error <= self.max_error or self.terms:
+                return Fitted(self._factors(layer, solved), rows, _form(terms))
+        limit = self.max_error
+        return need(None, f"with {_form(terms)} its error is {error:.2g}, above max-error {limit}")
+
+    def _open(self, layer: Layer, terms: int) -> tuple[Factor, ...]:
+        outputs, channels, *taps = layer.weight.shape
+        each = outputs // layer.group
+        group = (np.zeros((channels, terms, *taps)), np.zeros((each, channels, terms)))
+        return self._factors(layer, [group] * layer.group)
+
+    def _factors(self, layer: Layer, solved: Sequence[tuple[Array, Array]]) -> tuple[Factor, ...]:
+        kernels = np.concatenate([d for d, _ in solved])
+        points = np.concatenate([p.reshape(len(p), -1) for _, p in solved])
+        spread = kernels.reshape(-1, 1, *kernels.shape[2:])
+        return (
+            windowed("depthwise", spread, layer, len(kernels)),
+            pointwise("pointwise", points, layer, layer.group),
+        )
+
+
+def _form(terms: int) -> str:
+    return f"{terms} depthwise channel{'s' * (terms > 1)} an input and 1x1"
