@@ -1,0 +1,176 @@
+"""A graph as a module that trains in float32, at any batch size where it allows that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...ir import dtypes
+from ...ir.build import make_constant
+from ...ir.clone import clone
+from ...ir.errors import ConversionError
+from ...ir.fx.from_fx import from_fx
+from ...ir.fx.source import KEY, Source
+from ...ir.fx.to_fx import to_fx
+from ...ir.variables import dense_values
+from .parts import Array, Values, constants, same_bits
+
+if TYPE_CHECKING:
+    import torch
+
+Tensors = dict[str, Any]
+
+
+class Trainable:
+    """The module of a graph whose inputs are `samples`: name -> tensor in and out.
+
+    Weights of 16 bits train in float32. Parameters called like `frozen` constants, and those of
+    graph inputs with a default, do not train. `unit`: the batch size that the graph is fixed to,
+    None where it is free; afterwards `unit` is the size that the module needs, None for any.
+    """
+
+    def __init__(
+        self, graph: gs.Graph, samples: Mapping[str, Array], frozen: Set[str], unit: int | None
+    ) -> None:
+        self.inputs = [t.name for t in graph.inputs if not isinstance(t, gs.Constant)]
+        self.outputs = [t.name for t in graph.outputs]
+        self.unit = unit
+        made = None
+        if unit is not None:
+            free = _free_reshapes(graph, unit)
+            made = _working(free, lambda m: self._takes_any_batch(m, samples, unit))
+            if made is not None:
+                self.unit = None
+        self.module = _float32(to_fx(graph)) if made is None else made
+        fixed = frozen | {t.name for t in graph.inputs if isinstance(t, gs.Constant)}
+        parameters = dict(self.module.named_parameters())
+        for binding in self._source().bindings:
+            if binding.constant.name in fixed and binding.path in parameters:
+                parameters[binding.path].requires_grad_(False)
+
+    @property
+    def trains(self) -> bool:
+        """Say whether there is a parameter to train."""
+        return any(parameter.requires_grad for parameter in self.module.parameters())
+
+    def __call__(self, arrays: Mapping[str, Any], module: Any = None) -> Tensors:
+        """Return the outputs for inputs, both tensors by name, of `module` in the place of its own."""
+        found = (module or self.module)(*(arrays[name] for name in self.inputs))
+        results = found if isinstance(found, tuple) else (found,)
+        return dict(zip(self.outputs, results, strict=True))
+
+    def values(self) -> Values:
+        """Return the constants that differ from those of the graph, by name, in their own type."""
+        new = constants(from_fx(self.module))
+        found = {}
+        for binding in self._source().bindings:
+            before = dense_values(binding.constant)
+            after = dense_values(new[binding.constant.name])
+            assert before is not None
+            assert after is not None
+            if not same_bits(before, after):
+                found[binding.constant.name] = after
+        return found
+
+    def free_unused(self, loss: Callable[[], torch.Tensor]) -> None:
+        """Stop training parameters that `loss` does not depend on, so that they stay as they are."""
+        for parameter in self.module.parameters():
+            parameter.grad = None
+        loss().backward()  # type: ignore[no-untyped-call]
+        for parameter in self.module.parameters():
+            if parameter.grad is None:
+                parameter.requires_grad_(False)
+            parameter.grad = None
+
+    def _source(self) -> Source:
+        source = self.module.meta[KEY]
+        assert isinstance(source, Source)
+        return source
+
+    def _takes_any_batch(self, module: Any, samples: Mapping[str, Array], unit: int) -> bool:
+        """Say whether `module` gives for two batches together what it gives for each."""
+        import torch
+
+        once = to_tensors(samples)
+        twice = {name: torch.cat([x, x.flip(0)]) for name, x in once.items()}
+        with torch.no_grad():
+            a, both = self(once, module), self(twice, module)
+        return all(
+            both[name].shape == (2 * unit, *a[name].shape[1:])
+            and torch.allclose(both[name][:unit], a[name], rtol=1e-3, atol=1e-5)
+            for name in self.outputs
+        )
+
+
+def to_tensors(arrays: Mapping[str, Array], device: Any = None) -> Tensors:
+    """Return arrays as tensors, floats as float32."""
+    import torch
+
+    made = {}
+    for name, array in arrays.items():
+        plain = array.astype(np.float32) if dtypes.is_float(array.dtype) else np.array(array)
+        made[name] = torch.from_numpy(plain).to(device)
+    return made
+
+
+def _working(graph: gs.Graph, works: Callable[[Any], bool]) -> Any:
+    """Return the module of `graph` where it `works`, else None."""
+    try:
+        module = _float32(to_fx(graph))
+        return module if works(module) else None
+    except ConversionError:
+        return None
+    except (RuntimeError, ValueError, IndexError):  # what torch raises for sizes that do not fit
+        return None
+
+
+def _float32(module: Any) -> Any:
+    """Return `module` with 16-bit floats as float32, in parameters, buffers and casts."""
+    import torch
+
+    small = (torch.float16, torch.bfloat16)
+    halves = any(t.dtype in small for t in (*module.parameters(), *module.buffers()))
+    casts = [
+        node
+        for node in module.graph.nodes
+        if any(
+            value in small
+            for value in (*node.args, *node.kwargs.values())
+            if isinstance(value, torch.dtype)
+        )
+    ]
+    if not halves and not casts:
+        return module
+    module.float()
+    for node in casts:
+        node.args = tuple(torch.float32 if _is(a, small) else a for a in node.args)
+        node.kwargs = {k: torch.float32 if _is(a, small) else a for k, a in node.kwargs.items()}
+    module.recompile()
+    return module
+
+
+def _is(value: Any, among: tuple[Any, ...]) -> bool:
+    import torch
+
+    return isinstance(value, torch.dtype) and value in among
+
+
+def _free_reshapes(graph: gs.Graph, unit: int) -> gs.Graph:
+    """Return a copy in which reshapes to `unit` samples keep the first axis, whatever its size."""
+    copy = clone(graph)
+    makers = {t.name: node for node in copy.nodes for t in node.outputs}
+    for node in copy.nodes:
+        if node.op != "Reshape" or len(node.inputs) != 2 or node.attrs.get("allowzero", 0):
+            continue
+        held = dense_values(node.inputs[1])
+        maker = makers.get(node.inputs[1].name)
+        if held is None and maker is not None and maker.op == "Constant":
+            held = np.asarray(getattr(maker.attrs.get("value"), "values", 0))
+        if held is not None and held.ndim == 1 and len(held) and held[0] == unit:
+            shape = held.copy()
+            shape[0] = 0
+            node.inputs[1] = make_constant(f"{node.inputs[1].name}_of_any_batch", shape)
+    return copy
