@@ -194,6 +194,8 @@ class _Members:
         group = self._group[own]
         at = np.flatnonzero(group >= 0)
         at = at[np.lexsort((at, self._place[own[at]], group[at]))]
+        if not len(at):
+            return []
         numbers, starts = np.unique(group[at], return_index=True)
         found = []
         for number, part in zip(numbers.tolist(), np.split(at, starts[1:]), strict=True):
@@ -242,7 +244,7 @@ class _Members:
         for node, _ in self._walk.nodes:
             for tensor in node.outputs:
                 labels = self._walk.of(tensor)
-                if labels is None or max(labels.shape, default=1) != labels.size:
+                if labels is None or not labels.ndim or max(labels.shape) != labels.size:
                     continue
                 axis = int(np.argmax(labels.shape))
                 if labels.size == 1:

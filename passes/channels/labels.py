@@ -87,7 +87,7 @@ def segments(before: Sequence[Dim], after: Sequence[Dim]) -> list[Segment]:
 def _same_unknown(
     before: Sequence[Dim], after: Sequence[Dim]
 ) -> tuple[tuple[Dim, ...], tuple[Dim, ...]]:
-    """Name the one unknown size of either shape alike, where all the others multiply to the same."""
+    """Name the one unknown size of either shape alike, where the others have one product."""
     unknown = [[d for d in shape if not isinstance(d, int)] for shape in (before, after)]
     products = [math.prod(d for d in s if isinstance(d, int)) for s in (before, after)]
     if [len(u) for u in unknown] == [1, 1] and products[0] == products[1] > 0:
@@ -111,9 +111,8 @@ def _forward(before: Sequence[Dim], after: Sequence[Dim]) -> tuple[int, int, lis
             i, j = i + 1, j + 1
             continue
         while True:
-            if a > i or b > j:
-                if left == right:
-                    break
+            if (a > i or b > j) and left == right:
+                break
             if left <= right and a < len(before):
                 size = before[a]
                 a += 1

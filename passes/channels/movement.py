@@ -14,6 +14,7 @@ from ..layout.ports import normal_axes
 from ..linear.padding import read_padding
 from .cells import Array
 from .labels import collapse, reshape, unite_pairs, varying
+from .shuffles import find_shuffle
 from .walk import Rule, Walk
 
 
@@ -36,6 +37,10 @@ def _reshape(node: gs.Node, walk: Walk) -> None:
     if not varying(moved):
         walk.fix(node.inputs[0], f"{label(node)} merges its channels with unknown sizes")
     walk.put(node.outputs[0], moved)
+    if len(varying(moved)) == 1 and len(varying(labels)) > 1:
+        found = find_shuffle(node, walk)
+        if found is not None:
+            walk.shuffles.append(found)
 
 
 def _transpose(node: gs.Node, walk: Walk) -> None:

@@ -10,15 +10,17 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.edit import Edit
-from ...ir.masks import Masked, read_masked
+from ...ir.masks import Masked
 from ...ir.uses import scopes
-from ...ir.variables import is_standard, label
+from ...ir.variables import FUSED_DOMAIN, is_standard, label
 from ...ir.view import View
-from ..cleanup.evaluation import constant_values
 from ..context import Context
-from ..driver import make_view
 from .cells import Array, Cells
+from .facts import Facts
 from .labels import project, unite_pairs
+
+# Local functions of the domain `planish` that work on each element.
+FUSED_ACTIVATIONS = frozenset({"Gelu", "GeluTanh", "HardSwish", "Mish", "Silu"})
 
 Role = Literal["makes", "bias", "reads", "carries", "scales", "shifts", "follows"]
 
@@ -78,11 +80,10 @@ class Walk:
         self._edit = context.edit() if edit is None else edit
         self._opaque: dict[str, int] = {}
         self._tied: dict[tuple[int, int, int], Array] = {}
-        self._computed: dict[int, Array] = {}
-        self._masked: dict[int, Masked] = {}
+        self.facts = Facts(context, self._edit)
         self._rules = _rules()
         for scope in scopes(context.graph):
-            self._walk(scope, make_view(scope, self._edit, context))
+            self._walk(scope, self.facts.view(scope))
 
     def of(self, tensor: gs.Tensor) -> Array | None:
         """Return the labels of `tensor`; None for constants and where the rank is unknown."""
@@ -98,24 +99,15 @@ class Walk:
 
         Constants of outer scopes count; what is also a graph input does not.
         """
-        held = self.view.constant(tensor)
-        if held is not None:
-            return held
-        if id(tensor) in self._masked:
-            return self._masked[id(tensor)].values()
-        return self._computed.get(id(tensor))
+        return self.facts.values(tensor)
 
     def masked(self, tensor: gs.Tensor) -> Masked | None:
         """Return weight and mask where `tensor` is the product of both."""
-        return self._masked.get(id(tensor))
+        return self.facts.masked.get(id(tensor))
 
     def is_constant(self, tensor: gs.Tensor) -> bool:
         """Say whether `values` knows the values of `tensor`, without computing them."""
-        return (
-            self.view.is_constant(tensor)
-            or id(tensor) in self._masked
-            or id(tensor) in self._computed
-        )
+        return self.facts.is_constant(tensor)
 
     def data(self, node: gs.Node) -> Iterable[gs.Tensor]:
         """Yield the inputs of `node` that are not constant."""
@@ -176,18 +168,6 @@ class Walk:
         for tensor in scope.inputs:
             self.opaque(tensor, "it is a graph input")
         for node in scope.nodes:
-            masked = read_masked(node)
-            if masked is not None and all(map(view.is_constant, node.inputs)):
-                self._masked[id(node.outputs[0])] = masked
-        wanted = [
-            tensor
-            for node in scope.nodes
-            if is_standard(node) and node.op in self._rules
-            for tensor in node.inputs
-            if tensor.name and not self.is_constant(tensor)
-        ]
-        self._computed.update(constant_values(wanted, view))
-        for node in scope.nodes:
             self.nodes.append((node, view))
             self._visit(node)
         for tensor in scope.outputs:
@@ -203,6 +183,8 @@ class Walk:
         if node.op != "Shape" and all(not t.name or self.is_constant(t) for t in node.outputs):
             return
         rule = self._rules.get(node.op) if is_standard(node) else None
+        if node.domain == FUSED_DOMAIN and node.op in FUSED_ACTIVATIONS:
+            rule = self._rules["Relu"]
         if rule is None:
             self.block(node, f"{label(node)} reads it, of which nothing is known")
             return

@@ -12,11 +12,13 @@ from ..layout.ports import axes_of, normal_axes
 from .labels import varying
 from .walk import Rule, Walk
 
-_REDUCTIONS = (
-    "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd "
-    "ReduceSum ReduceSumSquare"
-).split()
-POOLS = ("AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool").split()
+_REDUCTIONS = frozenset(
+    """ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd
+    ReduceSum ReduceSumSquare""".split()  # noqa: SIM905
+)
+POOLS = frozenset(
+    {"AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool"}
+)
 
 
 def _pool(node: gs.Node, walk: Walk) -> None:
