@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir.clone import clone
 from ...ir.errors import PassError
 from ...ir.masks import read_masked
 from ...ir.uses import scopes
@@ -28,6 +29,7 @@ from ..linear.layer import LINEAR_OPS, Layer, read_with_bias
 from ..observe.moments import Moments
 from ..observe.sequence import fit_in_sequence, has_bias
 from ..registry import nearest
+from ..repeat import show
 from .chain import Chain, Factor, holds_role, need_storable, own_bias, role_of, write_chain
 from .gain import Gains, in_units
 from .quadratic import Array, Problem, problems_of, relative_error
@@ -110,7 +112,7 @@ class Run:
         layers = self._layers(make_view(self._graph, self._edit, context))
         if not layers:
             return
-        before = self._gains.total(self._graph)
+        before = clone(self._graph)
         if context.feeds is None:
             context.remark(
                 "no feeds were given, so weights are approximated, not what they give on data"
@@ -130,12 +132,21 @@ class Run:
                 positions=item.positions,
             )
         if self._edit.count:
-            after = self._gains.total(self._graph)
-            context.remark(
-                f"{self._edit.count} of {len(layers)} layers replaced: MACs {in_units(before.macs)}"
-                f" -> {in_units(after.macs)}, parameters {in_units(before.parameters)} -> "
-                f"{in_units(after.parameters)}"
-            )
+            self._sum_up(before, len(layers))
+
+    def _sum_up(self, graph: gs.Graph, looked_at: int) -> None:
+        before, after = self._gains.total(graph), self._gains.total(self._graph)
+        speed = self._gains.speed(graph, self._graph)
+        self._context.remark(
+            f"{self._edit.count} of {looked_at} layers replaced: MACs {in_units(before.macs)} -> "
+            f"{in_units(after.macs)}, parameters {in_units(before.parameters)} -> "
+            f"{in_units(after.parameters)}"
+            + ("" if speed is None else f", {speed:.2f} times as fast on {self._context.target}")
+        )
+        if self._item.measure and self._gains.slow:
+            left = (*self._item.exclude, *self._gains.slow)
+            again = replace(self._item, measure=False, exclude=left)
+            self._context.remark(f"the same without measuring: {show(again)}")
 
     def _layers(self, view: View) -> list[Layer]:
         found = []

@@ -48,7 +48,8 @@ def fit_decoupled(problem: Problem, terms: int, *, turns: int = _TURNS) -> tuple
 def recombined(kernels: Array, points: Array) -> Array:
     """Return the dense rows [M, K] that D and P amount to."""
     flat = kernels.reshape(*kernels.shape[:2], -1)
-    return np.einsum("oit,itk->oik", points, flat, optimize=True).reshape(len(points), -1)
+    dense = np.einsum("oit,itk->oik", points, flat, optimize=True)
+    return np.asarray(dense.reshape(len(points), -1))
 
 
 def _spread(kernels: Array) -> Array:

@@ -175,7 +175,7 @@ def _times(rows: Array, moment: Array) -> Array:
     if moment.ndim == 2:
         return np.asarray(rows @ moment)
     split = split_columns(rows.T[None], len(moment))
-    return join_columns(moment @ split, len(moment), rows.shape[1])[0].T
+    return np.asarray(join_columns(moment @ split, len(moment), rows.shape[1])[0].T)
 
 
 def _divide(rows: Array, factor: Array, *, transposed: bool) -> Array:
@@ -184,4 +184,4 @@ def _divide(rows: Array, factor: Array, *, transposed: bool) -> Array:
     lower = factor.reshape(parts, *factor.shape[-2:])
     split = split_columns(rows.T[None], parts)
     solved = np.linalg.solve(lower if transposed else lower.swapaxes(1, 2), split)
-    return join_columns(solved, parts, rows.shape[1])[0].T
+    return np.asarray(join_columns(solved, parts, rows.shape[1])[0].T)

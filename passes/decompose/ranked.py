@@ -54,6 +54,7 @@ class Ranked(Decomposition):
         need(limit >= 1, "no rank lowers its multiply-accumulates")
         if self.rank or self.ratio is not None:
             return self.least_rank(each, before, full)
+        limit = rounded_down(limit, step_of(full))
         if self.max_error is not None:
             return smallest_rank(curve, limit, self.max_error)
         found = min(rounded_up(max(vbmf_rank(matrix), 1), step_of(full)), full)
@@ -74,7 +75,7 @@ class Ranked(Decomposition):
 def smallest_rank(curve: Array, limit: int, most: float) -> int:
     """Return the smallest rank with an error of `most`; `curve` [n + 1] has those of all.
 
-    On the grid, or below it at `limit`, the largest that saves anything. Declines above that.
+    It is on the grid, as `limit` is, the largest that saves anything. Declines above that.
     """
     enough = np.flatnonzero(curve[: limit + 1] <= most)
     need(
@@ -87,7 +88,7 @@ def smallest_rank(curve: Array, limit: int, most: float) -> int:
 
 def step_of(full: int) -> int:
     """Return what ranks are multiples of: vectors are 8 or 16 wide, unless there are few."""
-    return 16 if full >= 128 else 8 if full >= 32 else 1
+    return 16 if full >= 64 else 8 if full >= 32 else 1
 
 
 def rounded_up(rank: int, step: int) -> int:

@@ -58,7 +58,7 @@ def separable(problem: Problem, most: int) -> Separable:
 def recombined(vertical: Array, horizontal: Array) -> Array:
     """Return the dense rows [M, K] that V and U amount to."""
     dense = np.einsum("ria,orb->oiab", vertical, horizontal, optimize=True)
-    return dense.reshape(len(horizontal), -1)
+    return np.asarray(dense.reshape(len(horizontal), -1))
 
 
 def _vertical(matrix: Array, problem: Problem, most: int) -> Array:

@@ -58,7 +58,7 @@ class Tucker:
 
     def _spread(self, axes: Array) -> Array:
         spread = undo(axes, self._factor)
-        return spread / np.linalg.norm(spread, axis=1, keepdims=True)
+        return np.asarray(spread / np.linalg.norm(spread, axis=1, keepdims=True))
 
     def _through(self, axes: Array) -> Quadratic:
         spread = self._spread(axes)
@@ -75,7 +75,8 @@ def tucker2(weight: Array, inner: int, outer: int) -> tuple[Array, Array, Array]
 def recombined(spread: Array, core: Array, out: Array) -> Array:
     """Return the dense rows [M, K] that B, G and A amount to."""
     flat = core.reshape(*core.shape[:2], -1)
-    return np.einsum("or,rsk,sc->ock", out, flat, spread, optimize=True).reshape(len(out), -1)
+    dense = np.einsum("or,rsk,sc->ock", out, flat, spread, optimize=True)
+    return np.asarray(dense.reshape(len(out), -1))
 
 
 def _channel_factor(problem: Problem) -> Array | None:
