@@ -76,12 +76,13 @@ def remark_lines(records: Sequence[PassRecord]) -> list[str]:
 
 def verification_line(result: Result) -> str:
     """Say in one line what verification found."""
+    remark = f"; {result.note}" if result.note else ""
     if result.verified and result.tolerance is None:
-        return f"measured: largest error {result.error or 0.0:.1e} of the output's range"
+        error = result.error or 0.0
+        return f"measured: largest error {error:.1e} of the output's range{remark}"
     if result.verified:
         error = result.error or 0.0
         allowed = f"{result.tolerance:.1e} allowed"
-        remark = f"; {result.note}" if result.note else ""
         return f"verified: largest error {error:.1e} of the output's range, {allowed}{remark}"
     return f"NOT verified: {result.note}" if result.note else "not verified (--verify off)"
 

@@ -54,8 +54,10 @@ from .recognition.recognize_activations import RecognizeActivations
 from .recognition.recognize_depth_to_space import RecognizeDepthToSpace
 from .recognition.recognize_normalizations import RecognizeNormalizations
 from .recognition.recognize_pooling import RecognizePooling
+from .recover.recover import Recover
 from .shuffle.absorb_channel_shuffle import AbsorbChannelShuffle
 from .shuffle.align_depthwise import AlignDepthwise
+from .transfer.replace_head import ReplaceHead
 
 PASSES: tuple[type[Pass], ...] = (
     AbsorbChannelShuffle,
@@ -105,7 +107,9 @@ PASSES: tuple[type[Pass], ...] = (
     RecognizeDepthToSpace,
     RecognizeNormalizations,
     RecognizePooling,
+    Recover,
     RemoveConstantChannels,
+    ReplaceHead,
     RoundAdaptively,
     SimplifyReshapes,
     SplitBatchnorm,

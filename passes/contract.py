@@ -43,12 +43,14 @@ class Pass(ABC):
     """A named transformation of a graph; its options are the fields of the dataclass.
 
     `exact` passes compute the same function up to floating-point rounding, which verification
-    holds them to; the error of others is measured and reported. A pass holds no state between
-    runs, and run twice makes no edit the second time.
+    holds them to; the error of others is measured and reported. Where a pass does not even keep
+    what the outputs mean (`keeps_outputs`), such as their number of classes, nothing is compared
+    across it. A pass holds no state between runs, and run twice makes no edit the second time.
     """
 
     name: ClassVar[str]
     exact: ClassVar[bool] = True
+    keeps_outputs: ClassVar[bool] = True
 
     def extra_feeds(self) -> tuple[str, ...]:
         """Return the names of entries of the feeds, such as labels, that only this pass reads."""

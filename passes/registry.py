@@ -22,7 +22,9 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _ENTRY_POINTS = "planish.passes"
 # Where a pass made from a function keeps it, and the names its options cannot have.
 _SOURCE = "_planish_source"
-_TAKEN = frozenset({"name", "exact", "run", "summary", "extra_feeds", "self", "graph", "context"})
+_TAKEN = frozenset(
+    {"name", "exact", "keeps_outputs", "run", "summary", "extra_feeds", "self", "graph", "context"}
+)
 _registered: dict[str, type[Pass]] = {}
 
 PassType = type[Pass]

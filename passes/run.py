@@ -63,6 +63,9 @@ class Run:
         self.dumped: list[Path] = []
         self.records: list[PassRecord] = []
         self.edited: list[Pass] = []
+        # How many of records, `edited` and items precede `original`; see `start_over`.
+        self.since = (0, 0, 0)
+        self.position = 0
         self.verifier: Verifier | None = None
         self.interface: list[tuple[Any, ...]] = []
         # A copy for the reproducer, good until the next pass that edits.
@@ -79,13 +82,15 @@ class Run:
             self.tell(0, "verify", 0.0)
             self.verifier = Verifier(self.original, self.feeds, self.seed)
         first = 0
-        for item in self.items:
+        for position, item in enumerate(self.items):
+            self.position = position
             self.settle(first, item)
             first += len(_members(item))
-        if self.verify == "end" and self.verifier is not None and self.verifier.active:
-            self.verify_end()
-        verified = self.verifier is not None and self.verifier.active
-        exact = all(item.exact for item in self.edited)
+        self.verify_end()
+        held = [item for item in self.edited if item.keeps_outputs]
+        compared = bool(held) or not self.edited
+        verified = self.verifier is not None and self.verifier.active and compared
+        exact = all(item.exact for item in held)
         return Result(
             self.graph,
             tuple(self.records),
@@ -135,6 +140,8 @@ class Run:
             self.original,
             self.labelled,
         )
+        if not item.keeps_outputs:
+            self.verify_end()
         keep = self.verify == "each"
         if keep and self.before is None:
             self.before = clone(self.graph)
@@ -172,7 +179,9 @@ class Run:
             self.before = None
             self.edited.append(item)
         measured = None
-        if edits and keep and self.verifier is not None and self.verifier.active:
+        if edits and not item.keeps_outputs:
+            self.start_over(index, before)
+        elif edits and keep and self.verifier is not None and self.verifier.active:
             self.tell(index, "verify", 0.0)
             try:
                 measured = self.verifier.check(self.graph, item.exact, self.place(index))
@@ -214,20 +223,34 @@ class Run:
         if self.types.problem is not None:
             raise PassError(f"types and shapes do not infer any more: {self.types.problem}")
 
+    def start_over(self, index: int, before: gs.Graph | None) -> None:
+        """Take the present graph for the original: pass `index` changed the outputs by intent."""
+        self.original = clone(self.graph)
+        within = isinstance(self.items[self.position], Repeat)
+        self.since = len(self.records) + 1, len(self.edited), self.position + (not within)
+        if self.verifier is not None and self.verifier.active:
+            self.tell(index, "verify", 0.0)
+            try:
+                self.verifier.start_over(self.original, self.place(index))
+            except VerificationError as error:
+                raise self.failed(VerificationError, index, before, str(error)) from error
+
     def verify_end(self) -> None:
-        """Compare the outputs with those of the untouched graph."""
-        assert self.verifier is not None
-        edited = [i for i, record in enumerate(self.records) if record.edits]
+        """With `verify="end"`, compare the outputs with those of the untouched graph."""
+        if self.verify != "end" or self.verifier is None or not self.verifier.active:
+            return
+        first, first_edited, first_item = self.since
+        edited = [i for i in range(first, len(self.records)) if self.records[i].edits]
         if not edited:
             return
         last = edited[-1]
         self.tell(len(self.passes) - 1, "verify", 0.0)
-        exact = all(item.exact for item in self.edited)
-        names = ", ".join(dict.fromkeys(item.name for item in self.edited))
+        exact = all(item.exact for item in self.edited[first_edited:])
+        names = ", ".join(dict.fromkeys(item.name for item in self.edited[first_edited:]))
         try:
             error = self.verifier.check_end(self.graph, exact, f"the pipeline ({names})")
         except VerificationError as failure:
-            text = ",".join(map(show, self.items))
+            text = ",".join(map(show, self.items[first_item:]))
             where = write_reproducer(self.reproducer, self.original, text, self.verifier.feeds)
             raise VerificationError(
                 f"{failure}; find the pass and edit with `planish bisect`, or run\n"

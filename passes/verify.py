@@ -38,6 +38,7 @@ class Verifier:
 
     def __init__(self, graph: gs.Graph, feeds: Feeds | None, seed: int) -> None:
         self.note = ""
+        self._intended = ""
         self._original = graph
         self._seed = seed
         self._tolerance = HALF_TOLERANCE if _has_halves(graph) else FLOAT_TOLERANCE
@@ -71,6 +72,11 @@ class Verifier:
     @property
     def remark(self) -> str:
         """Why nothing was checked, or why the check says little; empty where it says enough."""
+        if self._intended:
+            return (
+                f"the outputs have changed by intent in {self._intended}; nothing was compared "
+                "across it"
+            )
         if self.active and self.tolerance > _TELLING:
             return (
                 f"rounding alone moves the outputs by {self._rounding or 0:.1g} of their range for "
@@ -99,6 +105,17 @@ class Verifier:
         return self._judge(
             compare_outputs(self._first, self._outputs_after(graph, what)), exact, what
         )
+
+    def start_over(self, graph: gs.Graph, what: str) -> None:
+        """Compare with `graph` from here on: `what` has changed the outputs by intent.
+
+        Raises VerificationError where the graph does not run any more.
+        """
+        self._original = graph
+        self._random = random_outputs(graph)
+        self._first = self._last = self._outputs_after(graph, what)
+        self._rounding = None
+        self._intended = what
 
     def _outputs_after(self, graph: gs.Graph, what: str) -> list[Arrays]:
         try:
