@@ -71,6 +71,6 @@ def check_images(arrays: Any) -> None:
         if array.ndim != 4 or array.dtype.kind != "f":
             raise PassError(
                 f"augment takes float images [N, C, H, W], but input '{name}' is "
-                f"{array.dtype.name} {list(array.shape)}; leave augment out, and put varied samples "
-                "into the feeds"
+                f"{array.dtype.name} {list(array.shape)}; leave augment out, and put varied "
+                "samples into the feeds"
             )

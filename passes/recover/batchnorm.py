@@ -22,7 +22,7 @@ def batchnorms(module: Any) -> list[Any]:
 
 @contextlib.contextmanager
 def training_batchnorm(module: Any, on: bool) -> Iterator[None]:
-    """Let the normalizations of `module` use and gather the statistics of each batch, where `on`."""
+    """Let normalizations use and gather the statistics of each batch, where `on`."""
     found = batchnorms(module) if on else []
     for each in found:
         each.train()

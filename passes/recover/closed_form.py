@@ -1,7 +1,7 @@
 """Linear layers of a block from the closed form, before anything is trained.
 
     min over W, b of  E |y - (W x^ + b)|^2  +  ridge |W - W0|^2        W0: the present weights
-    W (H + ridge I) = T + ridge W0,      b = E[y] - W E[x^]            H = cov(x^, x^), T = cov(y, x^)
+    W (H + ridge I) = T + ridge W0,      b = E[y] - W E[x^]    H = cov(x^, x^), T = cov(y, x^)
 
 y is what the teacher's layer of the same name gives, x^ what the student's reads: the layer makes
 up for all that was lost before it. Masked weights stay zero: a row is solved in the columns that
@@ -15,7 +15,7 @@ the reconstruction.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -255,8 +255,6 @@ def _solve_masked(square: Array, cross: Array, mask: Array) -> Array | None:
 
 def _as_kernel(layer: Layer, values: Array) -> Kernel:
     """Return an array of the weight's stored shape as that of a kernel."""
-    from dataclasses import replace
-
     return replace(layer, weight=values, bias=None).kernel()
 
 

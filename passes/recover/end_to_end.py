@@ -27,13 +27,14 @@ _STAGE = "end-to-end"
 
 def train_end_to_end(session: Session, progress: Callable[[float, str], None]) -> str:
     """Train the graph of `session` and write its weights back; return why it stopped early."""
+    problem: str
     done = session.journal.result(_STAGE)
     if done is None:
         values, problem = _trained(session, progress)
         values, problem = session.workers.agreed((values, problem))
         session.journal.finish(_STAGE, {"values": pack(values), "problem": problem})
     else:
-        values, problem = unpack(done["values"]), done["problem"]
+        values, problem = unpack(done["values"]), str(done["problem"])
     write_values(session.graph, session.edit, values)
     return problem
 
@@ -52,9 +53,8 @@ def _trained(session: Session, progress: Callable[[float, str], None]) -> tuple[
     index = samples.held_out if live else np.arange(samples.trained + len(samples.held_out))
     with closing(Teacher(theirs, samples, index)) as teacher:
         judge = Judge(samples, teacher, objective, session.labels)
-        lesson = _Lesson(
-            session, trainable, _live(theirs, session, example) if live else teacher.at
-        )
+        asked = _LiveTeacher(theirs, session, example) if live else teacher.at
+        lesson = _Lesson(session, trainable, asked)
         lesson.find_unused()
         if not trainable.trains:
             raise PassError("the graph has no weight that its outputs depend on: nothing to train")
@@ -172,10 +172,6 @@ class _LiveTeacher:
                 with torch.no_grad():
                     found.append(self._module(part))
         return {name: torch.cat([run[name] for run in found]) for name in found[0]}
-
-
-def _live(graph: gs.Graph, session: Session, example: Any) -> _LiveTeacher:
-    return _LiveTeacher(graph, session, example)
 
 
 def to_device(found: Any, device: Any) -> Any:

@@ -28,7 +28,7 @@ class Lesson:
 
     `samples`: how many there are to train on. `loss(call, index, step, place)`: of the minibatch
     whose samples have the indices `index` and are number `place` and on of the whole batch, with
-    `call` from inputs to outputs. `judge(call)`: a loss on samples not trained on, and a word on it.
+    `call` from inputs to outputs. `judge(call)`: a loss on samples not trained on, and a word.
     `train_batchnorm`: normalizations use and gather the statistics of the minibatch.
     """
 
@@ -124,7 +124,7 @@ class _Run:
         return self.step % self._every == 0 or self.step == self.total
 
     def judge(self) -> bool:
-        """Ask the judge; keep the weights where they are the best. False: the loss is not finite."""
+        """Ask the judge, and keep the best weights. False: the loss is not finite."""
         import torch
 
         with torch.no_grad():

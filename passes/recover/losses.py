@@ -1,4 +1,4 @@
-"""What the student is asked for: its teacher's outputs, its features, and labels where there are any.
+"""What the student is asked for: its teacher's outputs, features, and labels if there are any.
 
     loss = task + distill * soft + features * mean over tensors of |f_S - f_T|^2 / var f_T
     soft = T^2 KL(softmax(z_T / T) | softmax(z_S / T))    for class scores [N, C]

@@ -4,9 +4,9 @@
     min over the student's weights of  task + distill * soft labels + features * inner tensors
 
 `blocks`: each block whose computation was changed regresses its original's output (`blockwise`),
-from the closed-form solution of its layers where there is one (`closed_form`): minutes. `end-to-end`:
-the whole network (`end_to_end`). Only weights change; masks are held, since a masked weight's
-gradient is zero.
+from the closed-form solution of its layers where there is one (`closed_form`): minutes.
+`end-to-end`: the whole network (`end_to_end`). Only weights change; masks are held, since a masked
+weight's gradient is zero.
 
 Sources: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015); Li et al., "BRECQ"
 (2021).
@@ -140,8 +140,9 @@ def recover(
             told = progress
             context.progress = lambda fraction, note="": told(fraction, note)
         item.run(graph, context)
-    for text in context.remarks if remark is not None else ():
-        remark(text)
+    if remark is not None:
+        for text in context.remarks:
+            remark(text)
     return graph
 
 

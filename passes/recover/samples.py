@@ -51,7 +51,8 @@ class Store:
         """Add samples. Raises FeedError where they are not all of one shape and type."""
         for name, array in arrays.items():
             if name not in self._files:
-                self._files[name] = tempfile.TemporaryFile(prefix="planish-samples-")
+                file = tempfile.TemporaryFile(prefix="planish-samples-")  # noqa: SIM115
+                self._files[name] = file
                 self._kinds[name] = (array.dtype, array.shape[1:])
                 self._counts[name] = 0
             dtype, shape = self._kinds[name]

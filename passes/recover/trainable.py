@@ -27,7 +27,7 @@ Tensors = dict[str, Any]
 class Trainable:
     """The module of a graph whose inputs are `samples`: name -> tensor in and out.
 
-    Weights of 16 bits train in float32. Parameters called like `frozen` constants, and those of
+    Weights of other floats train in float32. Parameters called like `frozen` constants, and those of
     graph inputs with a default, do not train. `unit`: the batch size that the graph is fixed to,
     None where it is free; afterwards `unit` is the size that the module needs, None for any.
     """
@@ -46,6 +46,7 @@ class Trainable:
                 self.unit = None
         self.module = _float32(to_fx(graph)) if made is None else made
         fixed = frozen | {t.name for t in graph.inputs if isinstance(t, gs.Constant)}
+        self._first = {n: t.detach().clone() for n, t in self.module.state_dict().items()}
         parameters = dict(self.module.named_parameters())
         for binding in self._source().bindings:
             if binding.constant.name in fixed and binding.path in parameters:
@@ -57,16 +58,20 @@ class Trainable:
         return any(parameter.requires_grad for parameter in self.module.parameters())
 
     def __call__(self, arrays: Mapping[str, Any], module: Any = None) -> Tensors:
-        """Return the outputs for inputs, both tensors by name, of `module` in the place of its own."""
+        """Return the outputs for inputs, tensors by name; `module` takes the place of its own."""
         found = (module or self.module)(*(arrays[name] for name in self.inputs))
         results = found if isinstance(found, tuple) else (found,)
         return dict(zip(self.outputs, results, strict=True))
 
     def values(self) -> Values:
-        """Return the constants that differ from those of the graph, by name, in their own type."""
+        """Return the constants that training has changed, by name, in their own type."""
         new = constants(from_fx(self.module))
+        state = self.module.state_dict()
         found = {}
         for binding in self._source().bindings:
+            path = binding.path
+            if path in self._first and path in state and self._first[path].equal(state[path].cpu()):
+                continue  # float64 would come back rounded
             before = dense_values(binding.constant)
             after = dense_values(new[binding.constant.name])
             assert before is not None
@@ -76,10 +81,10 @@ class Trainable:
         return found
 
     def free_unused(self, loss: Callable[[], torch.Tensor]) -> None:
-        """Stop training parameters that `loss` does not depend on, so that they stay as they are."""
+        """Stop training parameters that `loss` does not depend on: they stay as they are."""
         for parameter in self.module.parameters():
             parameter.grad = None
-        loss().backward()  # type: ignore[no-untyped-call]
+        loss().backward()
         for parameter in self.module.parameters():
             if parameter.grad is None:
                 parameter.requires_grad_(False)
@@ -128,26 +133,22 @@ def _working(graph: gs.Graph, works: Callable[[Any], bool]) -> Any:
 
 
 def _float32(module: Any) -> Any:
-    """Return `module` with 16-bit floats as float32, in parameters, buffers and casts."""
+    """Return `module` with all floats as float32, in parameters, buffers and casts."""
     import torch
 
-    small = (torch.float16, torch.bfloat16)
-    halves = any(t.dtype in small for t in (*module.parameters(), *module.buffers()))
+    others = (torch.float16, torch.bfloat16, torch.float64)
+    held = any(t.dtype in others for t in (*module.parameters(), *module.buffers()))
     casts = [
         node
         for node in module.graph.nodes
-        if any(
-            value in small
-            for value in (*node.args, *node.kwargs.values())
-            if isinstance(value, torch.dtype)
-        )
+        if any(_is(value, others) for value in (*node.args, *node.kwargs.values()))
     ]
-    if not halves and not casts:
+    if not held and not casts:
         return module
     module.float()
     for node in casts:
-        node.args = tuple(torch.float32 if _is(a, small) else a for a in node.args)
-        node.kwargs = {k: torch.float32 if _is(a, small) else a for k, a in node.kwargs.items()}
+        node.args = tuple(torch.float32 if _is(a, others) else a for a in node.args)
+        node.kwargs = {k: torch.float32 if _is(a, others) else a for k, a in node.kwargs.items()}
     module.recompile()
     return module
 
