@@ -40,6 +40,8 @@ from .linear.push_affine import PushAffine
 from .linear.remove_constant_channels import RemoveConstantChannels
 from .linear.split_batchnorm import SplitBatchnorm
 from .precision.convert_precision import ConvertPrecision
+from .prune.apply_masks import ApplyMasks
+from .prune.prune import Prune
 from .quantize.correct_bias import CorrectBias
 from .quantize.equalize_ranges import EqualizeRanges
 from .quantize.exclude_nodes import DequantizeNodes
@@ -63,6 +65,7 @@ PASSES: tuple[type[Pass], ...] = (
     AbsorbChannelShuffle,
     AlignChannels,
     AlignDepthwise,
+    ApplyMasks,
     ComposeLinear,
     ConvertOpset,
     ConvertPrecision,
@@ -98,6 +101,7 @@ PASSES: tuple[type[Pass], ...] = (
     MergeParallelConvolutions,
     MergeSiblingConvolutions,
     PoolBeforePointwise,
+    Prune,
     PushAffine,
     Quantize,
     QuantizeDynamically,

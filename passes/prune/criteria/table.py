@@ -1,0 +1,13 @@
+"""All criteria by name."""
+
+from __future__ import annotations
+
+from .activity import Activation, Apoz
+from .batchnorm import BnScale
+from .criterion import Criterion
+from .gradient import Gradient, Taylor
+from .magnitude import L1, L2, Random
+
+CRITERIA: dict[str, type[Criterion]] = {
+    kind.name: kind for kind in (L1, L2, Gradient, Taylor, Activation, Apoz, BnScale, Random)
+}
