@@ -42,6 +42,7 @@ from .linear.split_batchnorm import SplitBatchnorm
 from .precision.convert_precision import ConvertPrecision
 from .prune.apply_masks import ApplyMasks
 from .prune.prune import Prune
+from .prune.shrink_channels import ShrinkChannels
 from .quantize.correct_bias import CorrectBias
 from .quantize.equalize_ranges import EqualizeRanges
 from .quantize.exclude_nodes import DequantizeNodes
@@ -115,6 +116,7 @@ PASSES: tuple[type[Pass], ...] = (
     RemoveConstantChannels,
     ReplaceHead,
     RoundAdaptively,
+    ShrinkChannels,
     SimplifyReshapes,
     SplitBatchnorm,
     SubstituteDepthwise,

@@ -257,7 +257,8 @@ class _Members:
         """Return the block numbers of each group, and the groups whose blocks are not even."""
         found: list[list[Array]] = [[] for _ in self.cells]
         uneven: set[int] = set()
-        for constraint in self._walk.balances:
+        grouped = [e for e in self._walk.layers if e.group > 1 and not e.depthwise]
+        for constraint in grouped:
             for cells in (constraint.read, constraint.made):
                 blocks = np.arange(len(cells)) // (len(cells) // constraint.group)
                 for number, index in self.places(cells):

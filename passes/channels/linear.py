@@ -14,7 +14,7 @@ import onnx_graphsurgeon as gs
 from ...ir.variables import label
 from .cells import Array
 from .labels import varying
-from .walk import Balance, Rule, Walk
+from .walk import Layer, Rule, Walk
 
 
 def is_depthwise(node: gs.Node, weight: Array) -> bool:
@@ -54,9 +54,9 @@ def _conv(node: gs.Node, walk: Walk) -> None:
         made = walk.cells.fresh(outputs)
         walk.slice(node, 1, makes_at, "makes", made, 1 if straight else group)
         walk.slice(node, 1, reads_at, "reads", read, group if straight else 1)
-        if group > 1:
-            walk.balances.append(Balance(node, group, read, made))
     _bias(node, 2, made, walk)
+    depthwise = is_depthwise(node, weight)
+    walk.layers.append(Layer(node, walk.view, 1, group, read, made, depthwise))
     walk.put(node.outputs[0], made.reshape(1, -1, *[1] * (weight.ndim - 2)))
 
 
@@ -67,6 +67,9 @@ def _bias(node: gs.Node, position: int, made: Array, walk: Walk) -> None:
     if bias is None:
         walk.fix(node.inputs[position], f"{label(node)} reads it as a bias")
         walk.cells.fix(made, f"the bias of {label(node)} is not constant")
+    elif node.op != "Gemm" and bias.ndim != 1:
+        if bias.any():
+            walk.cells.fix(made, f"the bias of {label(node)} is no vector")
     elif bias.size > 1 and bias.shape[-1] == len(made):
         walk.slice(node, position, bias.ndim - 1, "bias", made)
 
@@ -107,6 +110,7 @@ def _matrix(node: gs.Node, weight: Array, makes_at: int, axis: int, walk: Walk) 
     made = walk.cells.fresh(weight.shape[makes_at])
     walk.slice(node, 1, makes_at, "makes", made)
     walk.slice(node, 1, 1 - makes_at, "reads", read)
+    walk.layers.append(Layer(node, walk.view, axis, 1, read, made))
     walk.put(node.outputs[0], made.reshape(*[1] * (labels.ndim - 1), -1))
 
 

@@ -42,13 +42,19 @@ class Use:
 
 
 @dataclass(frozen=True)
-class Balance:
-    """A grouped convolution: cells [C] read and [M] made, of which every group has as many."""
+class Layer:
+    """A linear operator: cells [C] read and [M] made, in `group` groups of as many of either.
+
+    A depthwise layer makes what it reads.
+    """
 
     node: gs.Node
+    view: View
+    axis: int  # of the channels in its input
     group: int
     read: Array
     made: Array
+    depthwise: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class Walk:
         self.cells = Cells()
         self.labels: dict[int, Array] = {}
         self.uses: list[Use] = []
-        self.balances: list[Balance] = []
+        self.layers: list[Layer] = []
         self.shuffles: list[Shuffle] = []
         self.nodes: list[tuple[gs.Node, View]] = []
         self.view: View
