@@ -39,7 +39,8 @@ Of = Literal["weights", "channels", "macs"]
 class Prune(Pass):
     """Mask the weights that matter least, so that a graph runs, saves and trains without them.
 
-    `criterion`: how much they matter: l1, l2, gradient, taylor, activation, apoz, bn-scale, random.
+    `criterion`: how much they matter: l1, l2, gradient, taylor, activation, apoz, bn-scale,
+    reconstruction, random.
     `granularity`: what goes as one: weight, kernel (its taps), channel, or N:M such as 2:4: of 4
     input channels in a row, for each output and tap, 2 weights stay. `amount`: the part that is
     gone afterwards, in [0, 1); what is masked already counts. `of`: what it is a part of: weights

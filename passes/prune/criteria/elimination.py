@@ -42,17 +42,53 @@ class Reader:
     price: float
 
 
-def reader_of(weight: Array, moment: Array, columns: Array, price: float) -> Reader:
-    """Return the reader with `weight` [M, K] and `moment` [K, K] for channels at `columns` [C, b].
+def inverse_of(moment: Array, samples: int) -> Array:
+    """Return the inverse of a second moment [K, K] that was taken over `samples`.
 
-    Channels that are not asked about stay, and make up for others too.
+    Fewer samples than columns would let any few columns explain all of them, so what is off the
+    diagonal is shrunk as far as chance alone could have made it.
     """
     size = len(moment)
-    ridge = _RIDGE * max(float(np.trace(moment)) / max(size, 1), np.finfo(np.float64).tiny)
-    inverse = np.linalg.inv(moment + ridge * np.eye(size))
+    shrunk = moment * (1 - shrinkage(moment, samples))
+    diagonal = np.diag(moment)
+    ridge = _RIDGE * max(float(diagonal.sum()) / max(size, 1), np.finfo(np.float32).tiny)
+    np.fill_diagonal(shrunk, diagonal + ridge)
+    return np.linalg.inv(shrunk)
+
+
+def shrinkage(moment: Array, samples: int) -> float:
+    """Return how far correlations have to be shrunk towards none, from 0 to 1.
+
+    The oracle approximating shrinkage of the correlation matrix: Chen, Wiesel, Eldar and Hero,
+    "Shrinkage algorithms for MMSE covariance estimation" (2010), equation 23.
+    """
+    scale = np.sqrt(np.diag(moment))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = np.where(scale > 0, 1 / scale, 0.0)
+    p = int((scale > 0).sum())
+    if p < 2 or samples < 1:
+        return 1.0
+    squared = float(np.sum((moment * np.outer(inverse, inverse)) ** 2))
+    over = (samples + 1 - 2 / p) * (squared - p)
+    return min(1.0, ((1 - 2 / p) * squared + p**2) / over) if over > 0 else 1.0
+
+
+def reader_of(weight: Array, inverse: Array, columns: Array, price: float) -> Reader:
+    """Return the reader with `weight` [M, K] for the channels at `columns` [C, b].
+
+    `inverse` [K, K] is that of the moment of all it reads: channels that are not asked about stay,
+    and make up for others too.
+    """
     flat = columns.reshape(-1)
     part = inverse[np.ix_(flat, flat)].reshape(*columns.shape, *columns.shape)
     return Reader(weight[:, flat].reshape(len(weight), *columns.shape), part, price)
+
+
+def lone_reader(costs: Array, price: float) -> Reader:
+    """Return a reader whose channels cannot make up for one another: each has its cost [C]."""
+    count = len(costs)
+    inverse = np.eye(count).reshape(count, 1, count, 1)
+    return Reader(np.sqrt(costs)[None, :, None], inverse, price)
 
 
 def eliminate(readers: Sequence[Reader], channels: int, most: int) -> tuple[Array, Array]:

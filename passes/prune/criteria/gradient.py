@@ -19,6 +19,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.errors import FeedError, PassError
+from ....ir.feeds import check_feeds
 from ....ir.fx.source import KEY, Source
 from ....ir.fx.to_fx import to_fx
 from ..units import Units
@@ -90,6 +91,7 @@ def derivatives(state: State) -> Iterator[tuple[dict[str, Array], dict[str, Arra
     with _threads(torch):
         for feed in feeds or ():
             seen = True
+            check_feeds({name: feed[name] for name in inputs if name in feed}, state.graph)
             module.zero_grad()
             found = module(*(torch.from_numpy(np.array(feed[name])) for name in inputs))
             found = found if isinstance(found, tuple) else (found,)

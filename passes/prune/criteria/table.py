@@ -7,7 +7,7 @@ from .batchnorm import BnScale
 from .criterion import Criterion
 from .gradient import Gradient, Taylor
 from .magnitude import L1, L2, Random
+from .reconstruction import Reconstruction
 
-CRITERIA: dict[str, type[Criterion]] = {
-    kind.name: kind for kind in (L1, L2, Gradient, Taylor, Activation, Apoz, BnScale, Random)
-}
+_KINDS = (L1, L2, Gradient, Taylor, Activation, Apoz, BnScale, Reconstruction, Random)
+CRITERIA: dict[str, type[Criterion]] = {kind.name: kind for kind in _KINDS}
