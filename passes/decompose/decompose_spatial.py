@@ -47,30 +47,27 @@ class DecomposeSpatial(Ranked):
 
     def cheapest(self, layer: Layer, gains: Gains) -> tuple[Factor, ...]:
         """Return factors of the least rank."""
-        return _open(layer, self.least_rank(*self._costs(layer, gains), _full(layer)))
+        return _open(layer, self.least_rank(*self._costs(layer, gains)))
 
     def fit(self, layer: Layer, problems: Sequence[Problem], gains: Gains) -> Fitted:
         """Solve for all ranks that save anything, and choose one."""
         problem = problems[0].without_blocks()
-        each, before = self._costs(layer, gains)
-        most = min((before - 1) // each, _full(layer))
+        each, before, full = self._costs(layer, gains)
+        most = min((before - 1) // each, full)
         need(most >= 1, "no rank lowers its multiply-accumulates")
         solved = separable(problem, most)
         outputs, channels, height, width = layer.weight.shape
         matrix = problem.weight.transpose(0, 3, 1, 2).reshape(outputs * width, channels * height)
-        rank = self.choose_rank(each, before, solved.curve, matrix)
+        rank = self.choose_rank(each, before, full, solved.curve, matrix)
         vertical, horizontal = solved.factors(rank)
         rows = recombined(vertical, horizontal)
         form = f"{height}x1 and 1x{width} of rank {rank}"
         return Fitted(_factors(layer, vertical, horizontal), (rows,), form)
 
-    def _costs(self, layer: Layer, gains: Gains) -> tuple[int, int]:
-        return gains.macs(layer, Chain(_open(layer, 1))), gains.macs(layer)
-
-
-def _full(layer: Layer) -> int:
-    outputs, channels, height, width = layer.weight.shape
-    return int(min(channels * height, outputs * width))
+    def _costs(self, layer: Layer, gains: Gains) -> tuple[int, int, int]:
+        outputs, channels, height, width = layer.weight.shape
+        full = int(min(channels * height, outputs * width))
+        return gains.macs(layer, Chain(_open(layer, 1))), gains.macs(layer), full
 
 
 def _open(layer: Layer, rank: int) -> tuple[Factor, ...]:

@@ -48,9 +48,7 @@ class DecomposeSvd(Ranked):
 
     def cheapest(self, layer: Layer, gains: Gains) -> tuple[Factor, ...]:
         """Return factors of the least rank."""
-        each, before = self._costs(layer, gains)
-        full = min(layer.inputs, layer.outputs)
-        return _open(layer, self.least_rank(each, before, full))
+        return _open(layer, self.least_rank(*self._costs(layer, gains)))
 
     def fit(self, layer: Layer, problems: Sequence[Problem], gains: Gains) -> Fitted:
         """Solve for all ranks, and choose one."""
@@ -60,8 +58,9 @@ class DecomposeSvd(Ranked):
         a, b = solved.factors(rank)
         return Fitted(_factors(layer, a, b), (a @ b,), f"rank {rank}")
 
-    def _costs(self, layer: Layer, gains: Gains) -> tuple[int, int]:
-        return gains.macs(layer, Chain(_open(layer, 1))), gains.macs(layer)
+    def _costs(self, layer: Layer, gains: Gains) -> tuple[int, int, int]:
+        full = min(layer.inputs, layer.outputs)
+        return gains.macs(layer, Chain(_open(layer, 1))), gains.macs(layer), full
 
 
 def _open(layer: Layer, rank: int) -> tuple[Factor, ...]:

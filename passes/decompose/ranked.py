@@ -47,16 +47,18 @@ class Ranked(Decomposition):
             return self._rank_of_ratio(each, before, full)
         return min(step_of(full), full)
 
-    def choose_rank(self, each: int, before: int, curve: Array, matrix: Array) -> int:
-        """Return the rank; `curve` [n + 1] is the relative error of each, `matrix` has the rank."""
-        full = len(curve) - 1
+    def choose_rank(self, each: int, before: int, full: int, curve: Array, matrix: Array) -> int:
+        """Return the rank; `curve` [n + 1] is the relative error of each, `matrix` has the rank.
+
+        The others are those of `least_rank`; `curve` may end where nothing is saved any more.
+        """
         limit = min((before - 1) // each, full)
         need(limit >= 1, "no rank lowers its multiply-accumulates")
         if self.rank or self.ratio is not None:
             return self.least_rank(each, before, full)
         limit = rounded_down(limit, step_of(full))
         if self.max_error is not None:
-            return smallest_rank(curve, limit, self.max_error)
+            return smallest_rank(curve[: limit + 1], step_of(full), self.max_error)
         found = min(rounded_up(max(vbmf_rank(matrix), 1), step_of(full)), full)
         need(
             found <= limit,
@@ -72,18 +74,20 @@ class Ranked(Decomposition):
         return rounded_down(min(most, full), step_of(full))
 
 
-def smallest_rank(curve: Array, limit: int, most: float) -> int:
-    """Return the smallest rank with an error of `most`; `curve` [n + 1] has those of all.
+def smallest_rank(curve: Array, step: int, most: float) -> int:
+    """Return the smallest multiple of `step` with an error of `most`; `curve` [n + 1] has them.
 
-    It is on the grid, as `limit` is, the largest that saves anything. Declines above that.
+    `n`, the largest rank that saves anything, is such a multiple; where its error is above `most`,
+    this declines.
     """
-    enough = np.flatnonzero(curve[: limit + 1] <= most)
+    enough = np.flatnonzero(curve <= most)
+    last = len(curve) - 1
     need(
         len(enough) > 0,
-        f"its error is {curve[limit]:.2g} at rank {limit}, above which nothing is saved, and "
+        f"its error is {curve[last]:.2g} at rank {last}, above which nothing is saved, and "
         f"max-error is {most}",
     )
-    return min(rounded_up(max(int(enough[0]), 1), step_of(len(curve) - 1)), limit)
+    return min(rounded_up(max(int(enough[0]), 1), step), last)
 
 
 def step_of(full: int) -> int:

@@ -18,6 +18,7 @@ from .affine import STEPS as AFFINE
 from .basic import STEPS, head
 from .channels import STEPS as CHANNELS
 from .cleanup import STEPS as CLEANUP
+from .decompose import STEPS as DECOMPOSE
 from .fusion import STEPS as FUSION
 from .layout import STEPS as LAYOUT
 from .linear import STEPS as LINEAR
@@ -36,6 +37,7 @@ PATTERNS: tuple[Step, ...] = (
     *CHANNELS,
     *LAYOUT,
     *LINEAR,
+    *DECOMPOSE,
     *FUSION,
     *PRECISION,
     *QUANTIZE,
