@@ -6,6 +6,9 @@
 A channel is removed with all that it is united with: through residual additions, concatenations,
 splits, depthwise and grouped convolutions, gates, Flatten, shuffles. Beside padding with zeros only
 a known value of zero is the same at every position.
+
+Fewer channels are not always faster: a vector that is not full costs as much as one that is. So
+the numbers left are rounded up to what is fastest where the target can be timed.
 """
 
 from __future__ import annotations
@@ -13,21 +16,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.variables import label
-from ..channels.walk import Walk
+from ...ir.errors import PassError
+from ...ir.variables import node_key
 from ..context import Context
 from ..contract import Pass
-from .shrink_cut import Cut
-from .shrink_keep import Keep
-from .shrink_values import Values
+from ..registry import nearest
+from .shrink_measure import choose_multiple
+from .shrink_plan import Plan
 
 
 @dataclass(frozen=True)
 class ShrinkChannels(Pass):
-    """Remove channels that have no effect on the outputs, such as those that masks silenced."""
+    """Remove channels that have no effect on the outputs, such as those that masks silenced.
+
+    `multiple`: channels without effect stay until a layer has a multiple of this many; 0 chooses
+    what is fastest on the target, and cuts nothing where that is. `measure`: false takes no time,
+    and then 0 removes all it can. `exclude`: layers that keep all the channels they make.
+    """
 
     name: ClassVar[str] = "shrink-channels"
 
@@ -35,23 +42,33 @@ class ShrinkChannels(Pass):
     measure: bool = True
     exclude: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse a multiple that is none."""
+        if self.multiple < 0:
+            raise PassError(f"multiple is {self.multiple}; give 0 (chosen by measuring) or more")
+
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Find what has no effect, and cut it out of the whole graph at once."""
+        self._check_names(graph)
         edit = context.edit()
-        walk = Walk(context, edit)
-        folds = Values(walk, graph).folds
-        keep = Keep(walk, folds, max(self.multiple, 1))
-        if keep.stays[keep.roots].all():
+        plan = Plan(graph, context, edit, self.exclude)
+        plan.explain()
+        if not plan.removable(1):
             return
-        if not edit.begin():
-            return
-        Cut(walk, keep, folds, edit).run()
+        multiple = self.multiple
+        if not multiple:
+            chosen = choose_multiple(graph, context, self.exclude) if self.measure else 1
+            if chosen is None:
+                return
+            multiple = chosen
+        plan.cut(multiple, None if context.limit is None else context.limit - context.edits)
         edit.commit()
 
-
-def removed(keep: Keep) -> int:
-    """Count the channels that go."""
-    return int((~keep.stays[np.unique(keep.roots)]).sum())
-
-
-__all__ = ["ShrinkChannels", "label"]
+    def _check_names(self, graph: gs.Graph) -> None:
+        names = {node_key(node) for node in graph.nodes} if self.exclude else set()
+        for name in self.exclude:
+            if name not in names:
+                raise PassError(
+                    f"exclude names the node '{name}', which the graph does not have"
+                    f"{nearest(name, sorted(names))}"
+                )

@@ -21,12 +21,18 @@ from .shrink_weights import blocks_of, cut_blocks, is_absent_bias, weight_of
 
 
 class Cut:
-    """Everything that changes where the channels outside `keep` are taken out."""
+    """Everything that changes where the channels outside `keep` are taken out.
 
-    def __init__(self, walk: Walk, keep: Keep, folds: list[Fold], edit: Edit) -> None:
+    One edit is counted for each of the nodes `counted`.
+    """
+
+    def __init__(
+        self, walk: Walk, keep: Keep, folds: list[Fold], edit: Edit, counted: list[gs.Node]
+    ) -> None:
         self.walk = walk
         self.keep = keep
         self._edit = edit
+        self._counted = {id(node) for node in counted}
         self._folds = {id(fold.layer.node): fold for fold in folds}
         self._uses: dict[int, list[Use]] = {}
         for use in walk.uses:
@@ -46,6 +52,8 @@ class Cut:
                 self._gather(shuffle, view)
                 done |= {id(n) for n in shuffle.nodes}
             if id(node) not in done and self._changes(node):
+                if id(node) in self._counted:
+                    self._edit.begin()
                 self._rewrite(node, view)
         self._collect()
         for made, old in self._renamed:

@@ -19,9 +19,10 @@ from .shrink_values import Fold
 
 
 class Keep:
-    """The cells that stay, by the number of the one that stands for them.
+    """The cells that stay, by the number of the one that stands for them: `stays`.
 
-    `multiple` rounds the channels left of every layer up, as far as it has channels.
+    `multiple` rounds the channels left of every layer up, as far as it has channels; `also` are
+    kept in any case. Those that are `effective` do not stay for the sake of others alone.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Keep:
         self.stays = walk.cells.fixed()
         self.stays[list(also)] = True
         self._spread(folds)
+        self.effective = self.stays.copy()
         shuffled = {id(n.outputs[0]) for s in walk.shuffles for n in s.nodes[:-1]}
         tensors = {
             id(tensor): (tensor, id(tensor) in shuffled)
@@ -76,11 +78,12 @@ class Keep:
         arrived(np.flatnonzero(self.stays))
         while queue:
             number = queue.popleft()
-            outputs = np.array(waiting.pop(number))
             layer, needs = folds[number].layer, folds[number].needs
-            each = needs.shape[1]
-            needed = np.zeros(needs.shape[::2], bool)
-            np.logical_or.at(needed, outputs // each, needs[outputs // each, outputs % each])
+            asked = np.zeros(needs.shape[:2], bool)
+            asked.reshape(-1)[waiting.pop(number)] = True
+            needed = np.stack(
+                [block[rows].any(axis=0) for block, rows in zip(needs, asked, strict=True)]
+            )
             cells = np.unique(self.roots[layer.read[needed.reshape(-1)]])
             fresh = cells[~self.stays[cells]]
             self.stays[fresh] = True

@@ -89,7 +89,7 @@ class Values:
         weight = self._walk.values(layer.node.inputs[1])
         assert weight is not None
         blocks = blocks_of(layer, weight)
-        used = (blocks != 0).reshape(*blocks.shape[:3], -1).any(axis=3)
+        used = (blocks != 0).any(axis=tuple(range(3, blocks.ndim)))
         known = self._along(layer).reshape(layer.group, 1, -1)
         bias = self._bias(layer)
         silent = known == 0
@@ -272,7 +272,7 @@ def contribution(layer: Layer, weight: Array, values: Array) -> Array:
     if layer.group == 1:
         some = np.flatnonzero(values)
         blocks, columns = blocks[:, :, some], columns[:, :, some]
-    taps = blocks.reshape(*blocks.shape[:3], -1).sum(axis=3, dtype=np.float64)
+    taps = blocks.sum(axis=tuple(range(3, blocks.ndim)), dtype=np.float64)
     alpha = layer.node.attrs.get("alpha", 1.0) if layer.node.op == "Gemm" else 1.0
     return np.asarray(alpha * (taps * columns).sum(axis=2).reshape(-1))
 

@@ -38,7 +38,7 @@ def cut_blocks(layer: Layer, blocks: Array, read: Array, made: Array) -> Array:
     """
     ins, outs = read.reshape(layer.group, -1), made.reshape(layer.group, -1)
     if layer.group == 1:
-        return blocks[:, outs[0]][:, :, ins[0]]
+        return np.asarray(blocks[0][np.ix_(outs[0], ins[0])][None])
     return np.stack(
         [blocks[b][outs[b]][:, ins[b]] for b in range(layer.group) if ins[b].any() or outs[b].any()]
     )
