@@ -50,8 +50,12 @@ def lowest(scores: Array, among: Array, count: int) -> Array:
 
 
 def spare(scores: Array, gone: Array, least: int) -> Array:
-    """Return which units may go, when the `least` with the highest scores stay."""
-    return ~gone & ~lowest(-scores, ~gone, least)
+    """Return which units may go, when the `least` with the highest scores stay.
+
+    Of equal ones the last, since the first go first.
+    """
+    stays = lowest(-scores[::-1], ~gone[::-1], least)[::-1]
+    return ~gone & ~stays
 
 
 def choose(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import torch
 
 # Sums are taken in an order that depends on the number of threads, and bytes on the order.
-_THREADS = 2
+_THREADS = 1
 
 
 class Gradient(Criterion):
