@@ -30,10 +30,10 @@ def _reshape(node: gs.Node, walk: Walk) -> None:
     if not varying(labels):
         walk.put(node.outputs[0], labels.reshape((1,) * len(after)))
         return
-    if node.op == "Reshape" and not walk.is_constant(node.inputs[1]):
+    moved = reshape(labels, before, after, walk.cells)
+    if node.op == "Reshape" and not _follows(node.inputs[1], varying(moved), walk):
         walk.block(node, f"the target of {label(node)} is not constant")
         return
-    moved = reshape(labels, before, after, walk.cells)
     if not varying(moved):
         walk.fix(node.inputs[0], f"{label(node)} merges its channels with unknown sizes")
     walk.put(node.outputs[0], moved)
@@ -41,6 +41,29 @@ def _reshape(node: gs.Node, walk: Walk) -> None:
         found = find_shuffle(node, walk)
         if found is not None:
             walk.shuffles.append(found)
+
+
+def _follows(target: gs.Tensor, axes: Sequence[int], walk: Walk) -> bool:
+    """Say whether the sizes of `axes` in a Reshape's target can be changed: constant, or -1.
+
+    Exporters join a batch size that they read with such a constant.
+    """
+    if walk.is_constant(target):
+        return True
+    joined = walk.view.producer(target)
+    if joined is None or joined.op != "Concat":
+        return False
+    entries: list[int | None] = []
+    for part in joined.inputs:
+        values = walk.values(part)
+        shape = walk.view.shape(part)
+        if values is not None:
+            entries += np.ravel(values).tolist()
+        elif shape is not None and len(shape) == 1 and isinstance(shape[0], int):
+            entries += [None] * shape[0]
+        else:
+            return False
+    return all(axis < len(entries) and entries[axis] == -1 for axis in axes)
 
 
 def _transpose(node: gs.Node, walk: Walk) -> None:
@@ -192,6 +215,7 @@ def _pad(node: gs.Node, walk: Walk) -> None:
     if not varying(labels):
         walk.put(node.outputs[0], labels)
         return
+    pads: list[tuple[int, int]]
     try:
         padding = read_padding(node, walk.view)
         pads = list(zip(padding.begins, padding.ends, strict=True))
@@ -199,8 +223,8 @@ def _pad(node: gs.Node, walk: Walk) -> None:
         if node.attrs.get("mode", "constant") == "constant":
             walk.block(node, f"{label(node)} pads it, and {reason}")
             return
-        pads = _spatial_pads(node, labels, walk)
-    if pads is None or any(min(pads[axis]) < 0 for axis in varying(labels)):
+        pads = _spatial_pads(node, labels, walk) or []
+    if not pads or any(min(pads[axis]) < 0 for axis in varying(labels)):
         walk.block(node, f"{label(node)} changes its channels")
         return
     for axis in varying(labels):

@@ -186,9 +186,7 @@ class Cut:
             inputs[2:] = [] if bias is None else [bias]
         if added:
             assert bias is not None
-            product = self._edit.variable(
-                f"{outputs[0].name}_product", self._type(outputs[0], view)
-            )
+            product = self._edit.variable(f"{outputs[0].name}_product", view.type(outputs[0]))
             self._edit.node(node.op, inputs, [product], attrs, at=node)
             self._edit.node("Add", [product, bias], outputs, at=node)
             return

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.clone import clone
+from ...ir.cost import cost
 from ...ir.errors import FeedError, PlanishError
 from ...ir.feeds import random_feeds
 from ..context import Context
@@ -17,6 +18,8 @@ from .shrink_plan import Plan
 
 MULTIPLES = (1, 8, 16)
 _SECONDS = 1.0
+# What runs in a fraction of a millisecond differs from run to run by more than any rounding.
+_LEAST_MACS = 1_000_000
 # Less is noise; of what is as fast as the fastest, the one with the fewest channels is taken.
 _WORTHWHILE = 0.02
 
@@ -24,7 +27,8 @@ _WORTHWHILE = 0.02
 def choose_multiple(graph: gs.Graph, context: Context, exclude: Collection[str] = ()) -> int | None:
     """Return what to round channels up to, or None where every cut is slower than none.
 
-    1 where the target cannot be timed. The choice is remarked as the options that replay it.
+    1 where the target cannot be timed, or the network is too small to tell. The choice is remarked
+    as the options that replay it.
     """
     target = context.target
     stopwatch = find_stopwatch(target)
@@ -36,9 +40,9 @@ def choose_multiple(graph: gs.Graph, context: Context, exclude: Collection[str] 
     except FeedError as error:
         context.remark(f"latency was not measured: {error}")
         return 1
-    variants = _variants(graph, context, exclude)
-    if not variants:
+    if cost(graph).macs < _LEAST_MACS:
         return 1
+    variants = _variants(graph, context, exclude)
     try:
         uncut, *times = _seconds(stopwatch, [graph, *variants.values()], feed, context)
     except PlanishError as error:
