@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
+
 from planish.ir.build import make_constant
 from planish.passes.channels.groups import Group, Slot, find_channel_groups
 
@@ -16,12 +17,12 @@ def drawn_channels(group: Group, generator: np.random.Generator) -> Array:
     """Return 30 to 60 % of the channels of a group, as many of each block that must be even."""
     share = generator.uniform(0.3, 0.6)
     if not group.balance:
-        count = min(int(round(share * group.channels)), group.channels - 1)
+        count = min(round(share * group.channels), group.channels - 1)
         return generator.permutation(group.channels)[:count]
     blocks = np.stack(group.balance)
     kinds, place = np.unique(blocks, axis=1, return_inverse=True)
     size = group.channels // kinds.shape[1]
-    count = min(int(round(share * size)), size - 1)
+    count = min(round(share * size), size - 1)
     parts = [np.flatnonzero(place.reshape(-1) == k) for k in range(kinds.shape[1])]
     return np.concatenate([generator.permutation(part)[:count] for part in parts])
 
