@@ -54,15 +54,17 @@ class DecomposeSpatial(Ranked):
         problem = problems[0].without_blocks()
         each, before, full = self._costs(layer, gains)
         most = min((before - 1) // each, full)
-        need(most >= 1, "no rank lowers its multiply-accumulates")
+        if self.rank or self.ratio is not None:
+            most = self.least_rank(each, before, full)
         solved = separable(problem, most)
         outputs, channels, height, width = layer.weight.shape
         matrix = problem.weight.transpose(0, 3, 1, 2).reshape(outputs * width, channels * height)
         rank = self.choose_rank(each, before, full, solved.curve, matrix)
         vertical, horizontal = solved.factors(rank)
         rows = recombined(vertical, horizontal)
+        value = float(solved.curve[rank]) * problem.form.energy
         form = f"{height}x1 and 1x{width} of rank {rank}"
-        return Fitted(_factors(layer, vertical, horizontal), (rows,), form)
+        return Fitted(_factors(layer, vertical, horizontal), (rows,), (value,), form)
 
     def _costs(self, layer: Layer, gains: Gains) -> tuple[int, int, int]:
         outputs, channels, height, width = layer.weight.shape

@@ -56,7 +56,8 @@ class DecomposeSvd(Ranked):
         solved = low_rank(problem.form)
         rank = self.choose_rank(*self._costs(layer, gains), solved.curve, problem.rows)
         a, b = solved.factors(rank)
-        return Fitted(_factors(layer, a, b), (a @ b,), f"rank {rank}")
+        value = float(solved.curve[rank]) * problem.form.energy
+        return Fitted(_factors(layer, a, b), (a @ b,), (value,), f"rank {rank}")
 
     def _costs(self, layer: Layer, gains: Gains) -> tuple[int, int, int]:
         full = min(layer.inputs, layer.outputs)

@@ -66,9 +66,9 @@ class DecomposeTucker(Ranked):
             gains.macs(layer, Chain(_open(layer, inner, outer))) < gains.macs(layer),
             f"ranks {inner} and {outer}, of inputs and outputs, save nothing",
         )
-        factors = solver.factors(inner, outer)
+        *factors, value = solver.factors(inner, outer)
         form = f"a core of ranks {inner} and {outer} between 1x1"
-        return Fitted(_factors(layer, *factors), (recombined(*factors),), form)
+        return Fitted(_factors(layer, *factors), (recombined(*factors),), (value,), form)
 
     def _fixed(self, layer: Layer, gains: Gains) -> tuple[int, int]:
         """Return the ranks that `rank` or `ratio` say."""

@@ -37,10 +37,14 @@ from .quadratic import Array, Problem, problems_of, relative_error
 
 @dataclass(frozen=True)
 class Fitted:
-    """Factors for a layer, the rows [M, K] that they amount to in each group, and their form."""
+    """Factors for a layer, the rows [M, K] that they amount to in each group, and what they are.
+
+    `values` are those of the groups' forms (`Quadratic.value`).
+    """
 
     factors: tuple[Factor, ...]
     rows: tuple[Array, ...]
+    values: tuple[float, ...]
     form: str
 
 
@@ -202,7 +206,7 @@ class Run:
         return True
 
     def _error(self, fitted: Fitted, problems: Sequence[Problem]) -> float:
-        error = relative_error(problems, fitted.rows)
+        error = relative_error(problems, fitted.rows, fitted.values)
         limit = self._item.max_error
         need(np.isfinite(error), "its approximation is not finite")
         need(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .quadratic import Array, Problem
+from .quadratic import Array, Problem, Quadratic
 
 _TURNS = 3
 
@@ -31,18 +31,22 @@ def decouple(weight: Array, terms: int) -> tuple[Array, Array]:
     return kernels.reshape(channels, terms, *taps), points.swapaxes(0, 1)
 
 
-def fit_decoupled(problem: Problem, terms: int, *, turns: int = _TURNS) -> tuple[Array, Array]:
-    """Return D [C, terms, k...] and P [M, C, terms] that keep the form of `problem` small."""
+def fit_decoupled(
+    problem: Problem, terms: int, *, turns: int = _TURNS
+) -> tuple[Array, Array, float]:
+    """Return D [C, terms, k...] and P [M, C, terms], and the form of `problem` there."""
     kernels, points = decouple(problem.weight, terms)
     if problem.form.moment is None:
-        return kernels, points
+        return kernels, points, problem.form.value(recombined(kernels, points))
     channels, _, *taps = kernels.shape
     kernels = kernels.reshape(channels, terms, -1)
     for turn in range(turns + 1):
-        points = problem.form.through(_spread(kernels)).least_squares()
+        form = _through(problem.form, kernels)
+        flat = form.least_squares()
+        points = flat.reshape(-1, channels, terms)
         if turn < turns:
-            kernels = _refit_kernels(problem, kernels, points.reshape(-1, channels, terms))
-    return kernels.reshape(channels, terms, *taps), points.reshape(-1, channels, terms)
+            kernels = _refit_kernels(problem, kernels, points)
+    return kernels.reshape(channels, terms, *taps), points, form.value(flat)
 
 
 def recombined(kernels: Array, points: Array) -> Array:
@@ -52,13 +56,17 @@ def recombined(kernels: Array, points: Array) -> Array:
     return np.asarray(dense.reshape(len(points), -1))
 
 
-def _spread(kernels: Array) -> Array:
-    """Return the matrix [C terms, C taps] of a depthwise convolution, D [C, terms, taps]."""
+def _through(form: Quadratic, kernels: Array) -> Quadratic:
+    """Return the form of the pointwise layer that reads what D [C, terms, taps] gives."""
     channels, terms, taps = kernels.shape
-    spread = np.zeros((channels, terms, channels, taps))
-    every = np.arange(channels)
-    spread[every, :, every] = kernels
-    return spread.reshape(channels * terms, channels * taps)
+    size = channels * terms
+    assert form.moment is not None
+    half = (kernels @ form.moment.reshape(channels, taps, -1)).reshape(size, channels, taps)
+    back = kernels.swapaxes(1, 2)
+    moment = (half.swapaxes(0, 1) @ back).swapaxes(0, 1).reshape(size, size)
+    target = form.cross.reshape(-1, channels, taps).swapaxes(0, 1)
+    cross = (target @ back).swapaxes(0, 1).reshape(-1, size)
+    return Quadratic(moment, cross, form.energy)
 
 
 def _refit_kernels(problem: Problem, kernels: Array, points: Array) -> Array:

@@ -51,10 +51,20 @@ class Quadratic:
         """Return `value` in parts of the energy, 0 of none."""
         return np.maximum(value, 0) / self.energy if self.energy > 0 else np.zeros_like(value)
 
-    def through(self, first: Array) -> Quadratic:
-        """Return the form of a layer that reads z = F x^, F = `first` [Z, K]."""
-        curved = first if self.moment is None else _times(first, self.moment)
-        return Quadratic(curved @ first.T, self.cross @ first.T, self.energy)
+    def through(self, first: Array, inner: int = 1) -> Quadratic:
+        """Return the form of a layer that reads z = F x^; H must not be blocks.
+
+        `first` is [Z, K / inner] and works on the outer part of K alone: F is its Kronecker product
+        with the identity of size `inner`.
+        """
+        outer, size = first.shape[1], len(first) * inner
+        cross = first @ self.cross.reshape(-1, outer, inner)
+        if self.moment is None:
+            moment = np.kron(first @ first.T, np.eye(inner))
+        else:
+            half = (first @ self.moment.reshape(outer, -1)).reshape(size, outer, inner)
+            moment = (first @ half).reshape(size, size)
+        return Quadratic(moment, cross.reshape(-1, size), self.energy)
 
     def factor(self) -> Array | None:
         """Return the lower triangle L of H = L L', None for the identity; H may be singular."""
@@ -111,9 +121,12 @@ class Problem:
         """Return the problem, without data where H is known in blocks alone."""
         return of_weight(self.weight) if self.has_blocks else self
 
-    def error(self, rows: Array) -> tuple[float, float]:
-        """Return E |y - V x^ - c|^2 and var y, without the ridge; V = `rows` [M, K]."""
-        value = self.form.value(rows) - self.ridge * float(np.sum((rows - self.rows) ** 2))
+    def error(self, rows: Array, value: float) -> tuple[float, float]:
+        """Return E |y - V x^ - c|^2 and var y, without the ridge; V = `rows` [M, K].
+
+        `value` is that of the form, which solvers get at less than `Quadratic.value` takes.
+        """
+        value -= self.ridge * float(np.sum((rows - self.rows) ** 2))
         energy = self.form.energy - self.ridge * float(np.sum(self.rows**2))
         return max(value, 0.0), max(energy, 0.0)
 
@@ -124,11 +137,16 @@ class Problem:
         return np.asarray(self.mean_output - rows @ self.mean_input)
 
 
-def relative_error(problems: Sequence[Problem], rows: Sequence[Array]) -> float:
-    """Return E |y - V x^ - c|^2 in parts of var y for a layer whose groups have weights `rows`."""
+def relative_error(
+    problems: Sequence[Problem], rows: Sequence[Array], values: Sequence[float]
+) -> float:
+    """Return E |y - V x^ - c|^2 in parts of var y for a layer whose groups have weights `rows`.
+
+    `values` are those of the forms.
+    """
     wrong, energy = 0.0, 0.0
-    for problem, found in zip(problems, rows, strict=True):
-        part = problem.error(found)
+    for problem, found, value in zip(problems, rows, values, strict=True):
+        part = problem.error(found, value)
         wrong, energy = wrong + part[0], energy + part[1]
     return wrong / energy if energy > 0 else float(wrong > 0)
 

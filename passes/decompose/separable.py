@@ -45,10 +45,7 @@ def separable(problem: Problem, most: int) -> Separable:
     outputs, channels, height, width = problem.weight.shape
     matrix = problem.weight.transpose(0, 3, 1, 2).reshape(outputs * width, channels * height)
     vertical = _vertical(matrix, problem, most)
-    first = np.einsum(
-        "ria,bc->rbiac", vertical.reshape(-1, channels, height), np.eye(width)
-    ).reshape(len(vertical) * width, -1)
-    form = problem.form.through(first)
+    form = problem.form.through(vertical, width)
     # Columns of b in a row belong to one r: a prefix of them is what a lower rank explains.
     energies = np.sum(form.explained(form.factor()) ** 2, axis=0).reshape(-1, width).sum(axis=1)
     curve = form.relative(form.energy - np.concatenate([[0.0], np.cumsum(energies)]))

@@ -78,22 +78,25 @@ class SubstituteDepthwise(Decomposition):
             if gains.macs(layer, Chain(self._open(layer, terms))) >= before:
                 break
             solved = [fit_decoupled(problem, terms) for problem in problems]
-            rows = tuple(recombined(*pair) for pair in solved)
-            error = relative_error(problems, rows)
+            rows = tuple(recombined(d, p) for d, p, _ in solved)
+            values = tuple(value for _, _, value in solved)
+            error = relative_error(problems, rows, values)
             if self.max_error is None or error <= self.max_error or self.terms:
-                return Fitted(self._factors(layer, solved), rows, _form(terms))
+                return Fitted(self._factors(layer, solved), rows, values, _form(terms))
         limit = self.max_error
         return need(None, f"with {_form(terms)} its error is {error:.2g}, above max-error {limit}")
 
     def _open(self, layer: Layer, terms: int) -> tuple[Factor, ...]:
         outputs, channels, *taps = layer.weight.shape
         each = outputs // layer.group
-        group = (np.zeros((channels, terms, *taps)), np.zeros((each, channels, terms)))
+        group = (np.zeros((channels, terms, *taps)), np.zeros((each, channels, terms)), 0.0)
         return self._factors(layer, [group] * layer.group)
 
-    def _factors(self, layer: Layer, solved: Sequence[tuple[Array, Array]]) -> tuple[Factor, ...]:
-        kernels = np.concatenate([d for d, _ in solved])
-        points = np.concatenate([p.reshape(len(p), -1) for _, p in solved])
+    def _factors(
+        self, layer: Layer, solved: Sequence[tuple[Array, Array, float]]
+    ) -> tuple[Factor, ...]:
+        kernels = np.concatenate([d for d, _, _ in solved])
+        points = np.concatenate([p.reshape(len(p), -1) for _, p, _ in solved])
         spread = kernels.reshape(-1, 1, *kernels.shape[2:])
         return (
             windowed("depthwise", spread, layer, len(kernels)),

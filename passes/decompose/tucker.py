@@ -10,6 +10,8 @@ Given B, A and G are a matrix of rank R over the taps of B x: exactly solvable (
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .low_rank import balanced, low_rank
@@ -33,8 +35,11 @@ class Tucker:
         """Return the form's value in parts for `inner` input channels, by output channels."""
         return low_rank(self._through(self._axes[:inner])).curve
 
-    def factors(self, inner: int, outer: int) -> tuple[Array, Array, Array]:
-        """Return B [inner, C], G [outer, inner, k...] and A [M, outer], of alike norms."""
+    def factors(self, inner: int, outer: int) -> tuple[Array, Array, Array, float]:
+        """Return B [inner, C], G [outer, inner, k...], A [M, outer], and the form's value.
+
+        B, G and A are of alike norms.
+        """
         # With data HOOI improves a neighbour of the problem, so its start may be better.
         starts = (self._axes[:inner], self._iterated(inner, outer))
         solved = [low_rank(self._through(axes)) for axes in starts]
@@ -45,7 +50,8 @@ class Tucker:
         sizes = np.linalg.norm(core, axis=(0, 2))
         share = np.where(sizes > 0, sizes, 1.0) ** 0.5
         out, rows = balanced(out, (core / share[:, None]).reshape(outer, -1))
-        return spread * share[:, None], rows.reshape(outer, inner, *self._taps), out
+        value = float(solved[best].curve[outer]) * self._problem.form.energy
+        return spread * share[:, None], rows.reshape(outer, inner, *self._taps), out, value
 
     def _iterated(self, inner: int, outer: int) -> Array:
         axes = self._axes[:inner]
@@ -61,15 +67,12 @@ class Tucker:
         return np.asarray(spread / np.linalg.norm(spread, axis=1, keepdims=True))
 
     def _through(self, axes: Array) -> Quadratic:
-        spread = self._spread(axes)
-        taps = int(np.prod(self._taps))
-        first = np.einsum("sc,kl->skcl", spread, np.eye(taps)).reshape(len(axes) * taps, -1)
-        return self._problem.form.through(first)
+        return self._problem.form.through(self._spread(axes), math.prod(self._taps))
 
 
 def tucker2(weight: Array, inner: int, outer: int) -> tuple[Array, Array, Array]:
     """Return B [inner, C], G [outer, inner, k...], A [M, outer] nearest to `weight`."""
-    return Tucker(of_weight(weight)).factors(inner, outer)
+    return Tucker(of_weight(weight)).factors(inner, outer)[:3]
 
 
 def recombined(spread: Array, core: Array, out: Array) -> Array:

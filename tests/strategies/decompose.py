@@ -16,8 +16,8 @@ def _low_rank_convolution(net: Network) -> str:
     n, channels, *sizes = net.shapes[x]
     rank = len(sizes)
     group = net.pick(1, 1, *[g for g in range(2, channels + 1) if channels % g == 0])
-    each, out = channels // group, group * net.draw(st.integers(1, 6))
-    kernel = [net.pick(1, 2, 3, 3) for _ in range(rank)]
+    each, out = channels // group, group * net.draw(st.integers(2, 6))
+    kernel = [net.pick(1, 3, 3, 3) for _ in range(rank)]
     strides = [net.pick(1, 1, 2) for _ in range(rank)]
     dilations = [net.pick(1, 1, 2) for _ in range(rank)]
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]

@@ -73,7 +73,8 @@ def test_any_network_is_taken(name, data, case):
     try:
         result = pipeline.run(graph, feeds, verify="off")
     except FeedError as error:
-        assert "NaN" in str(error) or "infinity" in str(error)
+        if np.isfinite(case.feeds["x"]).all() and "infinity" not in str(error):
+            raise
         reject()
     event(f"{name}: {min(result.edits, 2)} edits")
     assert (cost(result.graph).macs < cost(graph).macs) == (result.edits > 0)
