@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 
 import planish
+from planish.ir.cost import cost
 from planish.ir.errors import PassError
 from planish.ir.masks import mask_name
 from planish.passes import stopwatch
+from planish.passes.context import Context
+from planish.passes.decompose.substitute_depthwise import SubstituteDepthwise
+from planish.passes.observe import stages
 
 from tests.helpers import (
     assert_same_function,
@@ -519,3 +523,72 @@ def test_terms_above_the_taps_are_declined():
     result = _run(model, f"substitute-depthwise{{terms=3,{PLAIN}}}")
     assert result.edits == 0
     assert len(reasons(result)) == 1
+
+
+def test_a_gain_has_to_show_twice(monkeypatch):
+    times = iter([[1.0, 0.5], [1.0, 0.99]])
+
+    def time(graphs, feed, target, *, seconds, seed):
+        return next(times)
+
+    monkeypatch.setitem(stopwatch._STOPWATCHES, "toy", time)
+    model = _conv("substitute-depthwise", (3, 3), "")
+    graph = planish.load(model)
+    pipeline = planish.Pipeline.parse("substitute-depthwise{terms=1,max-error=none}")
+    result = pipeline.run(graph, verify="off", target="toy")
+    assert result.edits == 0
+    (reason,) = reasons(result)
+    assert "it is 1.01 times as fast on toy" in reason
+
+
+@pytest.mark.parametrize("name", [*CHOICES, "decompose-svd"])
+def test_layers_of_very_many_columns_are_replaced_too(name, monkeypatch):
+    monkeypatch.setattr(stages, "MOST_COLUMNS", 40)
+    if name == "decompose-svd":
+        weights = {"w": _normal(90, 12) @ _normal(12, 30, seed=1)}
+        model = model_of("g (float[N, 90] x) => (float[] y) { y = Gemm (x, w) }", weights)
+        feeds = [{"x": _normal(50, 90, seed=seed)} for seed in range(8)]
+        option = "rank=12"
+    else:
+        model = _conv(name, (3, 3), "pads=[1,1,1,1]")
+        feeds, option = _feeds(), CHOICES[name].replace("6", "2")
+    result = _run(model, f"{name}{{{option},{PLAIN}}}", feeds)
+    assert result.edits == 1
+    assert any("too many to be looked at together" in r for r in result.records[0].remarks)
+    assert_same_function(model, result.graph, feeds[0])
+
+
+def test_bodies_are_left():
+    text = """g (float[2, 12, 9, 8] x, bool c) => (float[] y) {
+        y = If (c) <
+            then_branch = t () => (float[] a) { a = Conv (x, w) },
+            else_branch = e () => (float[] b) { b = Conv <pads = [0, 0, 0, 0]> (x, w) }
+        >
+    }"""
+    model = model_of(text, {"w": _normal(16, 12, 3, 3)})
+    result = _run(model, f"substitute-depthwise{{terms=1,{PLAIN}}}")
+    assert reasons(result) == {"it stands in the body of an If, Loop or Scan"}
+
+
+def test_sizes_that_do_not_follow_from_the_inputs_are_declined():
+    text = "g (float[] x) => (float[] y) { y = Conv (x, w) }"
+    model = model_of(text, {"w": _normal(16, 12, 3, 3)})
+    result = _run(model, f"substitute-depthwise{{terms=1,{PLAIN}}}")
+    assert reasons(result) == {"the size of its input does not follow from the graph's inputs"}
+    assert _run(model, f"substitute-depthwise{{terms=1,{PLAIN}}}", _feeds()).edits == 1
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_exact_passes_keep_the_factors(name):
+    once = _run(_two_layers(), f"{name}{{{CHOICES[name]},{PLAIN}}}").graph
+    after = planish.Pipeline.parse("exact").run(once).graph
+    assert cost(after).macs == cost(once).macs
+    assert run_pass(after, f"{name}{{{CHOICES[name]},{PLAIN}}}", verify="off").edits == 0
+
+
+def test_edits_stop_at_the_limit():
+    graph = planish.load(_two_layers())
+    context = Context(graph, feeds=_feeds(), limit=1)
+    SubstituteDepthwise(terms=1, max_error=None, measure=False).run(graph, context)
+    assert context.edits == 1
+    assert ops(graph) == ["Conv", "Conv", "Relu", "Conv"]
