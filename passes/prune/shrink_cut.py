@@ -131,10 +131,11 @@ class Cut:
             change.nodes(inputs[0], outputs[0], self._edit)
             return
         for position, values in change.constants.items():
-            hint = node.inputs[position].name if position < len(node.inputs) else ""
-            while len(inputs) <= position:
-                inputs.append(gs.Variable.empty())
-            inputs[position] = self._edit.constant(values, f"{hint or node.op}_kept")
+            inputs += [gs.Variable.empty()] * (position + 1 - len(inputs))
+            if position < len(node.inputs) and node.inputs[position].name:
+                inputs[position] = self._constant(values, node.inputs[position])
+            else:
+                inputs[position] = self._edit.constant(values, f"{node.outputs[0].name}_sizes")
         for position in change.dropped:
             if position < len(inputs):
                 inputs[position] = gs.Variable.empty()

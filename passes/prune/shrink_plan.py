@@ -16,9 +16,7 @@ from .shrink_cut import Cut
 from .shrink_keep import Keep
 from .shrink_values import Fold, Values
 
-_PADDED = (
-    "its constant channels reach a layer that sees padding beside them, or has no bias to add to"
-)
+_PADDED = "its constant channels reach a layer that sees padding beside them"
 
 
 class Plan:

@@ -248,7 +248,9 @@ class Values:
         for tensor in node.outputs:
             labels = self._walk.of(tensor)
             if labels is not None:
-                self._put(tensor, table[np.searchsorted(known, self._roots[labels])])
+                own = self._roots[labels]  # none of these where the way was not followed
+                at = np.minimum(np.searchsorted(known, own), len(known) - 1)
+                self._put(tensor, np.where(known[at] == own, table[at], np.nan))
 
     def _filled(self, node: gs.Node, view: View, values: Array) -> tuple[Array, float]:
         """Return new channels and the value that padding gives them; others spoil in its border."""
