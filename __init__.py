@@ -15,6 +15,7 @@ from .ir.load import load
 from .ir.save import save, to_model
 from .ir.trace import trace
 from .passes.bisect import bisect
+from .passes.channels.groups import find_channel_groups as channel_groups
 from .passes.contract import Pass, Rewrite, RewritePass, need
 from .passes.pipeline import Pipeline
 from .passes.records import PassRecord, Result
@@ -35,6 +36,7 @@ __all__ = [
     "Rewrite",
     "RewritePass",
     "bisect",
+    "channel_groups",
     "compare",
     "cost",
     "explain_int8",

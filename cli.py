@@ -49,6 +49,7 @@ from .ir.load import load
 from .ir.roofline import measure_machine, roofline
 from .ir.save import bytes_on_disk, save
 from .passes.bisect import bisect as find_culprit
+from .passes.channels.groups import find_channel_groups
 from .passes.pipeline import Pipeline
 from .passes.presets import PRESETS
 from .passes.registry import all_passes
@@ -292,6 +293,9 @@ def inspect(
         float | None, typer.Option(help="What its memory moves, in GB/s; default: measured.")
     ] = None,
     threads: ThreadsOption = None,
+    groups: Annotated[
+        bool, typer.Option("--groups", help="Show instead which channels can only go together.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show the nodes of a model with their MACs, parameters, bytes and roofline times.
@@ -299,6 +303,12 @@ def inspect(
     The roofline time is the least that the machine needs: it is bound by computing or by memory.
     """
     graph = load(model)
+    if groups and as_json:
+        raise PlanishError("--groups is shown as text only; leave --json out")
+    if groups:
+        for group in find_channel_groups(graph):
+            out.print(f"{group}\n", highlight=False, markup=False, soft_wrap=True)
+        return
     found = cost(graph, dict(assignment(item, int) for item in size or ()))
     machine = measure_machine(
         threads,

@@ -124,3 +124,12 @@ def test_bisect_finds_nothing_in_a_right_pipeline(call, model):
     code, shown, _ = call("bisect", model, "--pipeline", "exact")
     assert code == 0
     assert "every edit keeps the result" in shown
+
+
+def test_inspect_shows_groups_of_channels(call, model):
+    code, shown, err = call("inspect", model, "--groups")
+    assert (code, err) == (0, "")
+    first = shown.splitlines()[0]
+    assert "8 channels" in first
+    assert "its output is a graph output" in shown
+    assert_refused(call("inspect", model, "--groups", "--json"), "leave --json out")
