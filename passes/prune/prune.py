@@ -51,7 +51,8 @@ class Prune(Pass):
     or channels that they make, stay. `multiple`: of which the number of channels left is one (none:
     a power of two up to 16 that fits the width). `least`: the part of each layer that stays (none:
     a tenth of the channels, one weight). `labels`: the entry of the feeds with class indices that
-    the loss of gradient and taylor takes; `loss(outputs, feed)`: another loss, from Python only.
+    the loss of gradient and taylor takes (none: the distillation loss of `criteria/losses`);
+    `loss(outputs, feed)`: another loss, from Python only, which is handed that entry too.
     """
 
     name: ClassVar[str] = "prune"
@@ -80,8 +81,6 @@ class Prune(Pass):
         check_unit(self.of, self.granularity)
         check_multiple(self.multiple, self.granularity)
         check_least(self.least)
-        if self.labels is not None and self.loss is not None:
-            raise PassError("labels and loss are both given; a loss reads what it needs itself")
 
     def extra_feeds(self) -> tuple[str, ...]:
         """Return the entry that has the labels."""

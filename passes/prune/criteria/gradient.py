@@ -82,7 +82,7 @@ def derivatives(state: State) -> Iterator[tuple[dict[str, Array], dict[str, Arra
     source = module.meta[KEY]
     assert isinstance(source, Source)
     loss = make_loss(state)
-    feeds = state.context.labelled if state.labels or state.loss else state.context.feeds
+    feeds = state.context.labelled if state.labels else state.context.feeds
     inputs = [t.name for t in state.graph.inputs if isinstance(t, gs.Variable)]
     outputs = [t.name for t in state.graph.outputs]
     bound = [b for b in source.bindings if b.kind in ("plain", "transposed")]

@@ -89,6 +89,11 @@ def _drawn(state: State, probabilities: set[str]) -> Taken:
         for name, found in outputs.items():
             if not found.is_floating_point() or not found.requires_grad:
                 continue
+            if name not in told or told[name].shape != tuple(found.shape):
+                raise PassError(
+                    f"output '{name}' is not what the original graph gives, so that it cannot "
+                    "teach; give labels, or prune in a run of its own"
+                )
             wanted = torch.from_numpy(np.array(told[name])).to(found.dtype)
             if is_classifier(found):
                 chances = wanted if name in probabilities else wanted.softmax(1)

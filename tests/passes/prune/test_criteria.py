@@ -176,7 +176,7 @@ def test_a_loss_from_python_is_taken(model, weights, feeds):
     def loss(outputs, feed):
         return (outputs["y"] * torch.from_numpy(feed["t"])[:, None]).sum()
 
-    found = weight_scores("gradient", model, feeds, loss=loss)["u"]
+    found = weight_scores("gradient", model, feeds, loss=loss, labels="t")["u"]
     expected = []
     for feed in feeds:
         p = {n: torch.tensor(weights[n], requires_grad=n == "u") for n in "wbghvuc"}
@@ -321,6 +321,27 @@ def test_the_same_amount_again_looks_at_no_data(model, feeds, criterion):
         amount=0.5,
     ).run(first.graph, context)
     assert context.edits == 0
+
+
+def test_a_loss_from_python_is_handed_the_labels_in_a_pipeline(model, feeds):
+    def loss(outputs, feed):
+        return functional.cross_entropy(outputs["y"], torch.from_numpy(feed["t"]))
+
+    def masks(**options):
+        pipeline = planish.Pipeline((Prune(criterion="taylor", labels="t", **options),))
+        graph = pipeline.run(planish.load(model), feeds, verify="off").graph
+        return [t.values for n in graph.nodes for t in n.inputs if t.name.endswith("_mask")]
+
+    for given, own in zip(masks(loss=loss), masks(), strict=True):
+        np.testing.assert_array_equal(given, own)
+
+
+def test_a_teacher_with_other_outputs_is_refused(model, feeds):
+    graph = planish.load(model)
+    other = model_using({}, "y = Identity(x)", "float[N, 2, 6, 6] x")
+    context = Context(graph, feeds=bare(feeds), original=planish.load(other))
+    with pytest.raises(PassError, match="output 'y' is not what the original graph gives"):
+        Prune(criterion="taylor").run(graph, context)
 
 
 def test_labels_that_do_not_fit_are_refused(model, feeds):

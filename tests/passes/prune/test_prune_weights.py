@@ -14,7 +14,6 @@ import planish
 from planish.ir.errors import FeedError, PassError, PipelineError
 from planish.ir.masks import read_masked
 from planish.ir.variables import node_key
-from planish.passes.prune.prune import Prune
 
 from tests.helpers import assert_same_function, model_using, ops, reasons, run_ort, run_pass
 
@@ -254,6 +253,14 @@ def test_chance_depends_on_the_seed_alone(model):
     assert 0.3 < (first["w"] == 0).mean() < 0.7
 
 
+def test_kernels_with_masked_weights_keep_those_masks(model):
+    sparse = pruned(model, "amount=0.5,scope=layer").graph
+    after = run_pass(sparse, "prune{granularity=kernel,amount=0.5}", verify="off").graph
+    before, now = masks(sparse)["w"], masks(after)["w"]
+    assert (now <= before).all()
+    assert (now.reshape(24, 9) == 0).all(axis=1).sum() == 12
+
+
 def test_excluded_layers_stay_and_do_not_count(model):
     graph = planish.load(model)
     node = graph.nodes[0]
@@ -282,6 +289,21 @@ def test_a_shared_weight_has_one_mask(tmp_path):
         n: m.tolist() for n, m in masks(result.graph).items()
     }
     assert run_pass(again, "prune{amount=0.5}", verify="off").edits == 0
+
+
+def test_what_reads_a_masked_weight_and_is_no_layer_keeps_its_mask():
+    held = {"w": normal(4, 4), "w_mask": np.ones((4, 4), np.float32)}
+    held["w_mask"][0] = 0
+    model = model_using(
+        held, "wm = Mul(w, w_mask) a = MatMul(x, wm) y = Add(a, wm)", "float[4, 4] x"
+    )
+    graph = pruned(model, "amount=0.75").graph
+    add, product = (next(n for n in graph.nodes if n.op == op) for op in ("Add", "MatMul"))
+    np.testing.assert_array_equal(read_masked(add.inputs[1].inputs[0]).mask.values, held["w_mask"])
+    mask = read_masked(product.inputs[1].inputs[0]).mask.values
+    assert (mask == 0).sum() == 12
+    assert (mask[0] == 0).all()
+    assert run_pass(graph, "prune{amount=0.75}", verify="off").edits == 0
 
 
 @pytest.mark.parametrize("opset", [9, 13, 22])
@@ -377,8 +399,6 @@ def test_what_the_graph_lacks_is_refused(model):
         planish.Pipeline.parse("prune{amount=0.9999}").run(graph)
     with pytest.raises(FeedError, match="criterion taylor looks at data, and there are no feeds"):
         planish.Pipeline.parse("prune{criterion=taylor}").run(graph)
-    with pytest.raises(PassError, match="labels and loss are both given"):
-        Prune(labels="t", loss=lambda outputs, feed: None)
 
 
 def test_layers_without_constant_weights_are_declined():
