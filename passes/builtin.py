@@ -61,6 +61,7 @@ from .recover.recover import Recover
 from .shuffle.absorb_channel_shuffle import AbsorbChannelShuffle
 from .shuffle.align_depthwise import AlignDepthwise
 from .transfer.replace_head import ReplaceHead
+from .transfer.transfer_weights import TransferWeights
 
 PASSES: tuple[type[Pass], ...] = (
     AbsorbChannelShuffle,
@@ -120,5 +121,6 @@ PASSES: tuple[type[Pass], ...] = (
     SimplifyReshapes,
     SplitBatchnorm,
     SubstituteDepthwise,
+    TransferWeights,
     UnrollLoops,
 )
