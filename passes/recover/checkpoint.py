@@ -7,7 +7,6 @@ graph, teacher, feeds or option makes it another run, which is refused.
 from __future__ import annotations
 
 import hashlib
-import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,14 +98,7 @@ class Journal:
         try:
             found = torch.load(self._path, map_location="cpu", weights_only=True)
             version = found["version"]
-        except (
-            OSError,
-            RuntimeError,
-            EOFError,
-            KeyError,
-            TypeError,
-            pickle.UnpicklingError,
-        ) as error:
+        except Exception as error:  # the file may be anything
             raise PassError(
                 f"'{self._path}' is no checkpoint that can be read ({_first_line(error)}); delete "
                 "it, or name another file"

@@ -56,7 +56,8 @@ def find_blocks(student: gs.Graph, teacher: gs.Graph, shared: frozenset[str]) ->
     cuts = _chosen(nodes, _cuts(student, nodes, static, shared))
     outputs = {tensor.name for tensor in student.outputs}
     blocks = []
-    before = tuple(t.name for t in student.inputs if not isinstance(t, gs.Constant))
+    entries = tuple(t.name for t in student.inputs if not isinstance(t, gs.Constant))
+    before = entries
     start = 0
     for end, live in [*cuts, (len(nodes), ())]:
         made = [t.name for node in nodes[start:end] for t in node.outputs if t.name]
@@ -67,7 +68,7 @@ def find_blocks(student: gs.Graph, teacher: gs.Graph, shared: frozenset[str]) ->
             read = {tensor.name for node in run for tensor in reads(node)}
             there = nodes_reaching(teacher, wanted, given)
             changed = _marks(student, run) != _marks(teacher, there)
-            inputs = tuple(name for name in before if name in read)
+            inputs = tuple(name for name in dict.fromkeys((*before, *entries)) if name in read)
             blocks.append(Block(inputs, wanted, run, changed))
         before, start = live, end
     return blocks
@@ -116,12 +117,15 @@ def _agree(a: Sequence[Any], b: Sequence[Any], batch: Any) -> bool:
 
 
 def _static(graph: gs.Graph) -> set[str]:
-    """Return the names of tensors that follow from constants alone, such as masked weights."""
-    defaults = {t.name for t in graph.inputs}
+    """Return the names of tensors that each block computes for itself.
+
+    They follow from constants alone, such as masked weights, or from sizes of the graph's inputs.
+    """
+    entries = {t.name for t in graph.inputs}
     found: set[str] = set()
     for node in graph.nodes:
-        if all(
-            (isinstance(t, gs.Constant) and t.name not in defaults) or t.name in found
+        if (node.op == "Shape" and node.inputs[0].name in entries) or all(
+            (isinstance(t, gs.Constant) and t.name not in entries) or t.name in found
             for t in reads(node)
         ):
             found.update(t.name for t in node.outputs if t.name)

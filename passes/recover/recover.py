@@ -51,7 +51,9 @@ from .trainable import to_tensors
 from .workers import Workers
 
 _RATES: dict[str, float] = {"adam": 1e-3, "adamw": 1e-3, "sgd": 1e-2, "rmsprop": 1e-4}
-_BLOCK_STEPS = 200
+_EPOCHS = 10
+_BATCH = 32
+_BATCHES = 8  # of few samples at least so many an epoch
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,12 @@ class Recover(Pass):
     `labels`: the entry of the feeds with the index of each sample's class. `distill`,
     `temperature`: weight and softening of the teacher's outputs; `features`: weight of its inner
     tensors. `optimizer`, `learning_rate` (none: one that fits it), `weight_decay`, `momentum`,
-    `schedule`: as in torch.optim. `epochs` over the feeds, or `steps` (for each block 200 where
-    neither is given); `batch`: samples a step. `augment`: `flip`, `crop`, `rotate` images, end to
-    end. `batchnorm`: statistics re-estimated over the feeds, trained with the weights, or kept.
-    `checkpoint`: a file to go on from. `loss` (from Python): a function of the outputs of student
-    and teacher, by name, and labels, in the place of task and distillation.
+    `schedule`: as in torch.optim. `epochs` over the feeds (10), or `steps`, for each block or the
+    whole; `batch`: samples a step (none: 32, or an eighth of few samples). `augment`: `flip`,
+    `crop`, `rotate` images, end to end. `batchnorm`: statistics re-estimated over the feeds,
+    trained with the weights, or kept. `checkpoint`: a file to go on from. `loss` (from Python): a
+    function of the outputs of student and teacher, by name, and labels, in the place of task and
+    distillation.
     """
 
     name: ClassVar[str] = "recover"
@@ -86,7 +89,7 @@ class Recover(Pass):
     schedule: ScheduleName = "cosine"
     epochs: int | None = None
     steps: int | None = None
-    batch: int = 32
+    batch: int | None = None
     augment: tuple[Augmentation, ...] = ()
     batchnorm: BatchNormMode = "reestimate"
     checkpoint: str | None = None
@@ -109,7 +112,8 @@ class Recover(Pass):
             )
         teacher = _teacher(self, graph, context)
         inline_fused_operators(graph, context)
-        if same(graph, teacher):
+        learns_more = self.mode != "blocks" and (self.labels is not None or self.loss is not None)
+        if not learns_more and same(graph, teacher):
             context.remark("the graph computes what its teacher does; there is nothing to recover")
             return
         _Recovery(self, graph, teacher, context).run(feeds)
@@ -207,7 +211,7 @@ class _Recovery:
                     samples,
                     labels,
                     self._objective,
-                    self._recipe("blocks"),
+                    self._recipe(samples.trained),
                     options.augment,
                     options.batchnorm,
                     workers,
@@ -250,10 +254,9 @@ class _Recovery:
             )
             self._tell(learned)
         if mode != "blocks":
-            whole = dataclasses.replace(session, recipe=self._recipe("end-to-end"))
             first = 1 - share
             problem = train_end_to_end(
-                whole, lambda part, note: progress(first + (1 - first) * part, note)
+                session, lambda part, note: progress(first + (1 - first) * part, note)
             )
             if problem:
                 self._context.remark(problem)
@@ -266,23 +269,20 @@ class _Recovery:
         if idle:
             self._context.remark(f"no better than before: {', '.join(idle)}")
 
-    def _recipe(self, mode: str) -> Recipe:
+    def _recipe(self, trained: int) -> Recipe:
         options = self._options
         rate = options.learning_rate
         if rate is None:
             rate = _RATES[options.optimizer]
-        steps = options.steps
-        if mode == "blocks" and steps is None and options.epochs is None:
-            steps = _BLOCK_STEPS
         return Recipe(
             options.optimizer,
             options.schedule,
             rate,
             options.weight_decay,
             options.momentum,
-            options.batch,
-            options.epochs or 10,
-            steps,
+            options.batch or max(1, min(_BATCH, trained // _BATCHES)),
+            options.epochs or _EPOCHS,
+            options.steps,
             self._context.seed,
         )
 

@@ -27,9 +27,9 @@ Tensors = dict[str, Any]
 class Trainable:
     """The module of a graph whose inputs are `samples`: name -> tensor in and out.
 
-    Weights of other floats train in float32. Parameters called like `frozen` constants, and those of
-    graph inputs with a default, do not train. `unit`: the batch size that the graph is fixed to,
-    None where it is free; afterwards `unit` is the size that the module needs, None for any.
+    Weights of other floats train in float32. Parameters called like `frozen` constants and those of
+    graph inputs with a default do not train. `unit`: the batch size that the graph is fixed to,
+    None where it is free; afterwards the size that the module needs, None for any.
     """
 
     def __init__(
