@@ -22,6 +22,7 @@ from .decompose import STEPS as DECOMPOSE
 from .fusion import STEPS as FUSION
 from .layout import STEPS as LAYOUT
 from .linear import STEPS as LINEAR
+from .masks import STEPS as MASKS
 from .network import Case, Draw, Network, Step
 from .precision import STEPS as PRECISION
 from .quantize import STEPS as QUANTIZE
@@ -39,6 +40,7 @@ PATTERNS: tuple[Step, ...] = (
     *LINEAR,
     *DECOMPOSE,
     *FUSION,
+    *MASKS,
     *PRECISION,
     *QUANTIZE,
     *RECOGNITION,

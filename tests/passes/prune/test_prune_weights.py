@@ -122,7 +122,9 @@ def test_of_equal_weights_the_first_go_and_the_count_is_exact(model):
             if tensor.name in SHAPES:
                 tensor.values = np.ones(SHAPES[tensor.name], np.float32)
     result = run_pass(graph, "prune{amount=0.4,scope=layer}", verify="off")
-    for mask in masks(result.graph).values():
+    found = masks(result.graph)
+    assert set(found) == set(SHAPES)
+    for mask in found.values():
         count = round(0.4 * mask.size)
         np.testing.assert_array_equal(mask.reshape(-1), np.arange(mask.size) >= count)
 
