@@ -150,6 +150,17 @@ def test_n_of_m_inputs_in_a_row_stay(model, ratio):
         assert reasons(result) == {"its 6 inputs are no multiple of 4"}
 
 
+def test_what_is_masked_already_counts_among_n_of_m(model):
+    sparse = pruned(model, "amount=0.4,criterion=random").graph
+    after = run_pass(sparse, "prune{granularity=2:4}", verify="off").graph
+    for name in ("w", "u"):
+        shape = (SHAPES[name][0], SHAPES[name][1] // 4, 4, -1)
+        before = masks(sparse)[name].reshape(shape).sum(axis=2)
+        np.testing.assert_array_equal(
+            masks(after)[name].reshape(shape).sum(axis=2), np.minimum(before, 2)
+        )
+
+
 @pytest.mark.parametrize(
     ("operator", "shape", "feed", "inputs_last"),
     [
