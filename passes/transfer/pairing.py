@@ -62,7 +62,7 @@ def pair(
     reasons: dict[str, str] = {}
     for each in targets:
         found = sources.get(each.name)
-        if (found is not None and each.is_named) or (found is not None and made_up):
+        if found is not None and (each.is_named or made_up):
             pairs[each.name] = found
         elif f"{each.name}_folded" in sources:
             reasons[each.name] = "the source has it with a normalization folded in"
