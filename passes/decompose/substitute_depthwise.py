@@ -2,8 +2,8 @@
 
     W[o, i, :]  ~  sum over t of  P[o, i, t] D[i, t, :],        t = 0 .. terms - 1
 
-A K x K convolution becomes a depthwise one, with `terms` channels for each channel of the input,
-and a 1x1 one that adds the bias; see `decouple` for how they are found.
+A K x K convolution becomes a depthwise one and a 1x1 one that adds the bias, or the sum of `terms`
+such pairs; see `decouple` for how they are found.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class SubstituteDepthwise(Decomposition):
     """Replace dense convolutions by depthwise and pointwise ones that give nearly the same.
 
     They are fitted to what the layer gives on the feeds, in view of what was replaced before it.
-    `terms`: depthwise channels an input channel; 0: the fewest, up to `most-terms`, that keep the
+    `terms`: pairs of them that are added up; 0: the fewest, up to `most-terms`, that keep the
     error under `max-error`, a part of the variance of the layer's output. `exclude`: nodes to leave
     alone, by name or, where nameless, by first output. `measure`: leave layers alone whose
     substitute is not faster on the target; without it, fewer multiply-accumulates are enough.
@@ -96,13 +96,14 @@ class SubstituteDepthwise(Decomposition):
         self, layer: Layer, solved: Sequence[tuple[Array, Array, float]]
     ) -> tuple[Factor, ...]:
         kernels = np.concatenate([d for d, _, _ in solved])
-        points = np.concatenate([p.reshape(len(p), -1) for _, p, _ in solved])
-        spread = kernels.reshape(-1, 1, *kernels.shape[2:])
-        return (
-            windowed("depthwise", spread, layer, len(kernels)),
-            pointwise("pointwise", points, layer, layer.group),
-        )
+        points = np.concatenate([p for _, p, _ in solved])
+        factors: list[Factor] = []
+        for term in range(kernels.shape[1]):
+            spread, point = kernels[:, term, None], points[:, :, term]
+            factors.append(windowed("depthwise", spread, layer, len(kernels)))
+            factors.append(pointwise("pointwise", point, layer, layer.group))
+        return tuple(factors)
 
 
 def _form(terms: int) -> str:
-    return f"{terms} depthwise channel{'s' * (terms > 1)} an input and 1x1"
+    return "depthwise and 1x1" if terms == 1 else f"{terms} times depthwise and 1x1, added up"

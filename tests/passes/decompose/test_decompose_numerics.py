@@ -14,7 +14,13 @@ from planish.passes.decompose import separable as spatial
 from planish.passes.decompose import tucker
 from planish.passes.decompose.decouple import decouple, fit_decoupled
 from planish.passes.decompose.low_rank import low_rank, svd_factors
-from planish.passes.decompose.quadratic import Quadratic, of_weight, problems_of, relative_error
+from planish.passes.decompose.quadratic import (
+    Problem,
+    Quadratic,
+    of_weight,
+    problems_of,
+    relative_error,
+)
 from planish.passes.decompose.ranked import smallest_rank, step_of
 from planish.passes.decompose.separable import separable
 from planish.passes.decompose.tucker import Tucker, tucker2
@@ -225,6 +231,30 @@ def test_turns_never_make_a_substitute_worse():
     assert values[3] < 0.8 * values[0]
 
 
+def test_turns_converge_where_channels_are_alike():
+    weight = np.repeat(_normal(10, 1, 3, 3), 6, axis=1) + 0.1 * _normal(*SHAPE)
+    common = np.repeat(_normal(1, 9, 3000, seed=1), 6, axis=0)
+    x = (common + 0.3 * _normal(6, 9, 3000, seed=2)).reshape(54, -1)
+    problem = _problem(weight, x, weight.reshape(10, -1) @ x)
+    values = [fit_decoupled(problem, 1, turns=turns)[2] for turns in range(4)]
+    assert all(later <= earlier for earlier, later in itertools.pairwise(values))
+
+
+def test_separable_kernels_are_the_best_where_rows_and_columns_do_not_interact():
+    weight = _normal(*SHAPE)
+    skew = np.array([[1.0, 0, 0], [0.9, 0.3, 0], [0.5, 0.2, 0.6]])
+    down, across = np.cov(_normal(18, 40, seed=4)), skew @ skew.T
+    moment = np.kron(down, across)
+    rows = weight.reshape(10, -1)
+    form = Quadratic(moment, rows @ moment, float(np.vdot(rows @ moment, rows)))
+    roots = np.linalg.cholesky(down), np.linalg.cholesky(across)
+    white = np.einsum("oxb,xy,bc->ocy", rows.reshape(10, 18, 3), *roots).reshape(30, 18)
+    values = np.linalg.svd(white, compute_uv=False) ** 2
+    curve = separable(Problem(weight, form), 18).curve
+    tails = values.sum() - np.concatenate([[0.0], np.cumsum(values)])
+    np.testing.assert_allclose(curve, tails / values.sum(), atol=1e-9)
+
+
 def test_hooi_is_not_worse_than_its_start():
     weight = _normal(*SHAPE)
     unfolded = weight.swapaxes(0, 1).reshape(6, -1)
@@ -269,6 +299,13 @@ def test_vbmf_finds_the_rank_under_the_noise(rank, noise):
     matrix = _normal(40, rank) @ _normal(rank, 150, seed=1) + noise * _normal(40, 150, seed=2)
     assert vbmf_rank(matrix) == rank
     assert vbmf_rank(matrix.T * 1e3) == rank
+
+
+@pytest.mark.parametrize(("energy", "rank"), [(5.2, 1), (4.7, 0)])
+def test_vbmf_keeps_what_is_above_its_threshold(energy, rank):
+    left, values, right = np.linalg.svd(_normal(300, 300))
+    values[0] = np.sqrt(energy * 300)  # of a square matrix the threshold is 4.91 M s
+    assert vbmf_rank(left * values @ right) == rank
 
 
 def test_vbmf_of_degenerate_matrices():

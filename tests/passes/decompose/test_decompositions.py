@@ -75,12 +75,13 @@ def _feeds(channels=12, sizes=(9, 8), count=4, batch=2, seed=5):
     return [{"x": sample.astype(np.float32)} for sample in mixed + 1]
 
 
+PAIRS = ["Conv"] * 4 + ["Add"]
 CASES = [
-    ("substitute-depthwise", "terms=2", (3, 3), "pads=[1,1,1,1]", 1, ["Conv"] * 2),
-    ("substitute-depthwise", "terms=2", (3, 3), "strides=[2,1],dilations=[1,2]", 1, ["Conv"] * 2),
-    ("substitute-depthwise", "terms=2", (2, 3), 'auto_pad="SAME_LOWER",group=2', 2, ["Conv"] * 2),
-    ("substitute-depthwise", "terms=2", (5,), "pads=[2,1],strides=[2]", 1, ["Conv"] * 2),
-    ("substitute-depthwise", "terms=2", (2, 3, 2), "group=3", 3, ["Conv"] * 2),
+    ("substitute-depthwise", "terms=2", (3, 3), "pads=[1,1,1,1]", 1, PAIRS),
+    ("substitute-depthwise", "terms=2", (3, 3), "strides=[2,1],dilations=[1,2]", 1, PAIRS),
+    ("substitute-depthwise", "terms=2", (2, 3), 'auto_pad="SAME_LOWER",group=2', 2, PAIRS),
+    ("substitute-depthwise", "terms=2", (5,), "pads=[2,1],strides=[2]", 1, PAIRS),
+    ("substitute-depthwise", "terms=2", (2, 3, 2), "group=3", 3, PAIRS),
     ("decompose-svd", "rank=2", (1, 1), "strides=[2,1],pads=[1,0,0,1]", 1, ["Conv"] * 2),
     ("decompose-svd", "rank=2", (1,), "", 1, ["Conv"] * 2),
     ("decompose-spatial", "rank=2", (3, 3), "pads=[1,1,1,1]", 1, ["Conv"] * 2),
@@ -103,21 +104,27 @@ def test_weights_of_that_rank_keep_the_function(
     feeds = _feeds(sizes=(9, 8, 5)[: len(kernel)])
     result = _run(model, f"{name}{{{option},{PLAIN}}}", feeds if with_feeds else None)
     assert result.edits == 1
-    assert ops(result.graph) == expected
+    assert sorted(ops(result.graph)) == sorted(expected)
     assert_same_function(model, result.graph, feeds[0])
     assert result.graph.outputs[0].name == "y"
-    for node in result.graph.nodes[:-1]:  # what is padded with zeros must have no bias
-        assert len(node.inputs) == 2
+    for node in result.graph.nodes:
+        for reader in node.outputs[0].outputs:  # what is padded with zeros must have no bias
+            assert reader.op != "Conv" or len(node.inputs) == 2
 
 
 def test_a_substitute_is_depthwise_and_pointwise():
     model = _conv("substitute-depthwise", (3, 3), "pads=[1,1,1,1],strides=[2,2]")
-    first, second = _run(model, f"substitute-depthwise{{terms=3,{PLAIN}}}").graph.nodes
-    assert first.inputs[1].values.shape == (36, 1, 3, 3)
-    assert first.attrs["group"] == 12
-    assert first.attrs["strides"] == [2, 2]
-    assert second.inputs[1].values.shape == (18, 36, 1, 1)
-    assert "strides" not in second.attrs
+    graph = _run(model, f"substitute-depthwise{{terms=3,{PLAIN}}}").graph
+    nodes = [node for node in graph.nodes if node.op == "Conv"]
+    assert ops(graph).count("Add") == 2
+    assert len(nodes) == 6
+    for first, second in [(n, n.outputs[0].outputs[0]) for n in nodes if n.inputs[0].name == "x"]:
+        assert first.inputs[1].values.shape == (12, 1, 3, 3)
+        assert first.attrs["group"] == 12
+        assert first.attrs["strides"] == [2, 2]
+        assert second.inputs[1].values.shape == (18, 12, 1, 1)
+        assert "strides" not in second.attrs
+    assert sum(len(node.inputs) == 3 for node in nodes) == 1
 
 
 LAYERS = {
@@ -232,12 +239,11 @@ def test_terms_are_the_fewest_under_the_error():
     limit = (errors[0][0] + errors[1][0]) / 2
     options = f"max-error={limit},measure=false,exclude={_names(model)[2]}"
     result = _run(model, f"substitute-depthwise{{{options}}}", feeds)
-    assert result.graph.nodes[0].inputs[1].values.shape[0] == 24
+    assert ops(result.graph).count("Conv") == 5
     result = _run(model, f"substitute-depthwise{{{options},most-terms=1}}", feeds)
     (reason,) = {r for r in reasons(result) if r != "it is excluded"}
     assert reason == (
-        f"with 1 depthwise channel an input and 1x1 its error is {errors[0][0]:.2g}, above "
-        f"max-error {limit}"
+        f"with depthwise and 1x1 its error is {errors[0][0]:.2g}, above max-error {limit}"
     )
 
 
@@ -329,12 +335,12 @@ def toy(monkeypatch):
 
 def test_what_is_not_faster_is_left_and_can_be_replayed(toy):
     model, feeds = _two_layers(), _feeds()
-    toy({1: 1.0, 2: 1.0, 3: 1.0, 5: 1.0})
+    toy({1: 1.0, 5: 1.0, 3: 1.0})
     result = _run(model, "substitute-depthwise{terms=2}", feeds, target="toy")
     assert result.edits == 0
     text = "it is 1.00 times as fast on toy, which is not worth an error"
     assert [text in reason for reason in reasons(result)] == [True, True]
-    toy({1: 1.0, 2: 0.5, 3: 2.0, 5: 1.0})
+    toy({1: 1.0, 5: 0.5, 3: 2.0, 11: 1.0})
     result = _run(model, "substitute-depthwise{terms=2,max-error=none}", feeds, target="toy")
     assert result.edits == 2
     remarks = result.records[0].remarks
@@ -471,7 +477,7 @@ def test_half_precision_is_kept():
         result = _run(model, f"{name}{{{option},{PLAIN}}}", feeds)
         assert result.edits == 1
         for node in result.graph.nodes:
-            assert all(t.dtype == np.float16 for t in node.inputs[1:])
+            assert all(t.dtype == np.float16 for t in node.inputs if t.name != "x" and t.dtype)
         found = run_ort(planish.to_model(result.graph), feeds[0])["y"]
         assert found.dtype == np.float16
         assert relative_error(run_ort(model, feeds[0])["y"], found) < 0.5
@@ -583,6 +589,8 @@ def test_exact_passes_keep_the_factors(name):
     once = _run(_two_layers(), f"{name}{{{CHOICES[name]},{PLAIN}}}").graph
     after = planish.Pipeline.parse("exact").run(once).graph
     assert cost(after).macs == cost(once).macs
+    plain = planish.Pipeline.parse("inline-fused-operators").run(after).graph
+    assert sorted(ops(plain)) == sorted(ops(once))
     assert run_pass(after, f"{name}{{{CHOICES[name]},{PLAIN}}}", verify="off").edits == 0
 
 
