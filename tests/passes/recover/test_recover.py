@@ -14,7 +14,7 @@ from planish.ir.clone import clone
 from planish.ir.errors import FeedError, PassError, PlanishError
 from planish.passes.recover.recover import Recover, recover
 
-from .small import TRAINED, accuracy, data, feeds, teacher, weights, with_masks, with_noise
+from .small import accuracy, data, feeds, teacher, weights, with_masks, with_noise
 from tests.helpers import graph_of, ops
 
 Array = np.ndarray[Any, Any]
@@ -49,9 +49,9 @@ def test_accuracy_lost_by_noise_comes_back(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("mode", ["blocks", "end-to-end"])
 def test_masks_are_held(mode: str) -> None:
     whole = teacher()
-    masked = with_masks(whole, 0.7)
-    found = recover(masked, whole, feeds(), mode=mode, steps=80)
-    assert accuracy(found) >= accuracy(masked) + 0.1
+    masked = with_masks(whole, 0.6)
+    found = recover(masked, whole, feeds(), mode=mode, steps=80, learning_rate=5e-3)
+    assert accuracy(masked) <= 0.7
     assert accuracy(found) >= accuracy(whole) - 0.06
     before, after = weights(masked), weights(found)
     assert before.keys() == after.keys()
@@ -140,8 +140,8 @@ def test_how_the_feeds_are_batched_does_not_matter() -> None:
 def test_a_graph_of_one_sample_trains_in_larger_batches(mode: str) -> None:
     whole = teacher(batch=1)
     broken = with_noise(whole)
-    found = recover(broken, whole, feeds(400, 1), mode=mode, steps=60)
-    assert accuracy(found) >= accuracy(whole) - 0.08
+    found = recover(broken, whole, feeds(150, 1), mode=mode, steps=60)
+    assert accuracy(found) >= accuracy(whole) - 0.12
     assert list(found.inputs[0].shape) == [1, 1, 8, 8]
 
 
@@ -325,20 +325,27 @@ def test_no_samples_and_one_sample() -> None:
 
 
 def test_a_node_without_counterpart_is_named() -> None:
-    text = """g (float[N, 4] x) => (float[N, 4] y) {
-        h = MatMul (x, w)
-        y = Det2 <domain = "own"> (h)
-    }"""
-    del text
-    whole = graph_of(
-        """<ir_version: 9, opset_import: ["" : 18]>
-        g (float[N, 4] x) => (float[N, 4] y) {
-            h = MatMul (x, w)
-            y, i = TopK <axis = 1> (h, k)
-        }""",
-        {"w": np.eye(4, dtype=np.float32), "k": np.array([4])},
-    )
+    text = """g (float[N, 2, 2] x) => (float[N] y) { h = MatMul (x, w) y = Det (h) }"""
+    whole = graph_of(text, {"w": np.eye(2, dtype=np.float32)})
+    samples = np.random.default_rng(0).standard_normal((64, 2, 2)).astype(np.float32)
+    with pytest.raises(PlanishError, match="Det -> 'y' cannot be put into PyTorch"):
+        recover(with_noise(whole), whole, [{"x": samples}], mode="end-to-end", steps=2)
+
+
+def test_a_block_that_cannot_be_trained_is_solved_and_named() -> None:
+    nodes = [f"c{n} = Conv ({'x' if n == 0 else f'c{n - 1}'}, w{n})" for n in range(6)]
+    text = f"""g (float[N, 4, 2, 2] x) => (float[N, 4] y, float[N, 4, 2, 2] z) {{
+        {" ".join(nodes)}
+        z = Relu (c5)
+        y = Det (c5)
+    }}"""
+    generator = np.random.default_rng(0)
+    held = {f"w{n}": generator.standard_normal((4, 4, 1, 1)).astype(np.float32) for n in range(6)}
+    whole = graph_of(text, held)
+    given = [{"x": generator.standard_normal((256, 4, 2, 2)).astype(np.float32)}]
     broken = with_noise(whole)
-    given = [{"x": np.random.default_rng(0).standard_normal((TRAINED // 60, 4)).astype(np.float32)}]
-    found = recover(broken, whole, given, steps=20)
-    assert planish.compare(whole, found, given).sqnr_db > 10
+    remarks: list[str] = []
+    found = recover(broken, whole, given, steps=5, remark=remarks.append)
+    assert any("Det" in text for text in remarks)
+    before, after = (planish.compare(whole, graph, given) for graph in (broken, found))
+    assert after.sqnr_db > before.sqnr_db + 10
