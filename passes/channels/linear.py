@@ -2,13 +2,11 @@
 
     y[m] = sum_c W[m, c] * x[c] + b[m]
 
-A depthwise layer has one input channel for each output channel, which are one cell; so are all the
-outputs of one input where it makes several.
+A depthwise layer has one input channel for each output channel, which are one cell.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.variables import label
@@ -18,10 +16,9 @@ from .walk import Layer, Rule, Walk
 
 
 def is_depthwise(node: gs.Node, weight: Array) -> bool:
-    """Say whether every group of a convolution reads one channel, and there are several."""
+    """Say whether each of several groups of a convolution reads one channel and makes one."""
     group = int(node.attrs.get("group", 1))
-    inputs = weight.shape[1] * group if node.op == "Conv" else len(weight)
-    return group > 1 and inputs == group
+    return group > 1 and len(weight) == group and weight.shape[1] == 1
 
 
 def _weight(node: gs.Node, walk: Walk) -> Array | None:
@@ -45,11 +42,8 @@ def _conv(node: gs.Node, walk: Walk) -> None:
         walk.block(node, f"{label(node)} reads it with a weight of another rank")
         return
     if is_depthwise(node, weight):
-        made = np.repeat(read, outputs // group)
-        if straight:
-            walk.slice(node, 1, 0, "carries", made)
-        else:
-            walk.slice(node, 1, 0, "carries", read)
+        made = read
+        walk.slice(node, 1, 0, "carries", read)
     else:
         made = walk.cells.fresh(outputs)
         walk.slice(node, 1, makes_at, "makes", made, 1 if straight else group)

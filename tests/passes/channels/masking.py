@@ -41,7 +41,8 @@ def silence(graph: gs.Graph, seed: int, *, rows: bool = True) -> dict[str, tuple
         values[slot.where(channels)] = 0
 
     for group in find_channel_groups(graph):
-        if group.reason is not None or group.channels == 1:
+        uneven = group.reason is not None and "unevenly" in group.reason
+        if (group.reason is not None and not uneven) or group.channels == 1:
             continue
         channels = drawn_channels(group, generator)
         counts[group.name] = (len(channels), group.channels)

@@ -134,11 +134,11 @@ def test_depthwise_passes_channels_on():
             y = Conv(b, w3)
         }""",
         w1=normal(4, 3, 1, 1),
-        w2=normal(8, 1, 3, 3),
-        w3=normal(5, 8, 1, 1),
+        w2=normal(4, 1, 3, 3),
+        w3=normal(5, 4, 1, 1),
     )
     assert roles(found[0]) == {"makes": {"w1"}, "carries": {"w2"}, "reads": {"w3"}}
-    assert found[0].of_role("carries")[0].index.tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert found[0].of_role("carries")[0].index.tolist() == [[0], [1], [2], [3]]
 
 
 def test_flatten_gives_each_channel_its_positions():
