@@ -183,4 +183,4 @@ def kernels(held: tuple[Held, ...]) -> WeightUnits | None:
     if taps == 1:
         return None
     stays = to_blocks(first.node, first.stays()).reshape(-1, taps)
-    return WeightUnits(held, taps, ~stays.any(axis=1))
+    return WeightUnits(held, taps, np.array(~stays.any(axis=1)))
