@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Callable, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from ...ir.errors import ConversionError
 from ...ir.fx.from_fx import from_fx
 from ...ir.fx.source import KEY, Source
 from ...ir.fx.to_fx import to_fx
+from ...ir.infer import infer_types
 from ...ir.variables import dense_values
 from .parts import Array, Values, constants, same_bits
 
@@ -137,7 +140,8 @@ def _working(graph: gs.Graph, works: Callable[[Any], bool]) -> Any:
     """Return the module of `graph` where it `works`, else None."""
     try:
         module = _float32(to_fx(graph))
-        return module if works(module) else None
+        with contextlib.redirect_stderr(io.StringIO()):  # torch prints where it fails
+            return module if works(module) else None
     except ConversionError:
         return None
     except (RuntimeError, ValueError, IndexError):  # what torch raises for sizes that do not fit
@@ -174,16 +178,22 @@ def _is(value: Any, among: tuple[Any, ...]) -> bool:
 def _free_reshapes(graph: gs.Graph, unit: int) -> gs.Graph:
     """Return a copy in which reshapes to `unit` samples keep the first axis, whatever its size."""
     copy = clone(graph)
-    makers = {t.name: node for node in copy.nodes for t in node.outputs}
+    free = [tensor.shape for tensor in copy.inputs]
+    for tensor in copy.inputs:
+        if isinstance(tensor, gs.Variable) and tensor.shape:
+            tensor.shape = [unit, *tensor.shape[1:]]
+    types = infer_types(copy)
+    for tensor, shape in zip(copy.inputs, free, strict=True):
+        if isinstance(tensor, gs.Variable):
+            tensor.shape = shape
     for node in copy.nodes:
         if node.op != "Reshape" or len(node.inputs) != 2 or node.attrs.get("allowzero", 0):
             continue
-        held = dense_values(node.inputs[1])
-        maker = makers.get(node.inputs[1].name)
-        if held is None and maker is not None and maker.op == "Constant":
-            held = np.asarray(getattr(maker.attrs.get("value"), "values", 0))
-        if held is not None and held.ndim == 1 and len(held) and held[0] == unit:
-            shape = held.copy()
-            shape[0] = 0
-            node.inputs[1] = make_constant(f"{node.inputs[1].name}_of_any_batch", shape)
+        source, result = types.of(node.inputs[0]), types.of(node.outputs[0])
+        if source is None or result is None or not source.shape or not result.shape:
+            continue
+        sizes = list(result.shape)
+        if source.shape[0] == sizes[0] == unit and all(isinstance(d, int) for d in sizes):
+            shape = np.array([0, *sizes[1:]], np.int64)
+            node.inputs[1] = make_constant(f"{node.outputs[0].name}_of_any_batch", shape)
     return copy

@@ -413,6 +413,30 @@ def test_constants_others_read_are_frozen() -> None:
     ]
 
 
+def test_a_batch_size_is_freed_where_the_graph_allows_it(capfd: pytest.CaptureFixture[str]) -> None:
+    text = """g (float[1, 3, 2, 2] x) => (float[1, 4] y) {{
+        h = Conv (x, v)
+        a = Constant <value = int64[1] {{1}}> ()
+        b = Constant <value = int64[1] {{{size}}}> ()
+        s = Concat <axis = 0> (a, b)
+        r = Reshape (h, s)
+        {end}
+    }}"""
+    held = {"v": _normal(0, 4, 3, 2, 2), "one": np.ones((1, 4), np.float32)}
+    held["c"] = _normal(1, 1, 4)
+    frees = graph_of(text.format(size=4, end="y = Relu (r)"), held)
+    frees.inputs[0].shape = [None, 3, 2, 2]
+    example = {"x": _normal(2, 1, 3, 2, 2)}
+    made = Trainable(frees, example, frozenset(), 1)
+    assert made.unit is None
+    assert made({"x": torch.zeros(5, 3, 2, 2)})["y"].shape == (5, 4)
+    bound = graph_of(
+        text.format(size=4, end="t = Concat <axis = 0> (r, c) y = ReduceSum (t)"), held
+    )
+    assert Trainable(bound, example, frozenset(), 1).unit == 1
+    assert capfd.readouterr().err == ""
+
+
 # Recipes
 
 
