@@ -207,9 +207,9 @@ Rule = Callable[[gs.Node, Walk], None]
 
 
 def _rules() -> dict[str, Rule]:
-    from . import elementwise, linear, movement, windows  # they are written against `Walk`
+    from . import elementwise, growth, linear, movement, windows  # they are written against `Walk`
 
     found: dict[str, Any] = {}
-    for module in (elementwise, linear, movement, windows):
+    for module in (elementwise, growth, linear, movement, windows):
         found.update(module.RULES)
     return found

@@ -15,13 +15,14 @@ from ...ir.build import make_constant, make_node, make_variable
 from ...ir.errors import ExecutionError, PlanishError
 from ...ir.reference import evaluate
 from ...ir.view import View
-from ..channels import elementwise, movement
+from ..channels import elementwise, growth, movement
 from ..channels.cells import Array
 from ..channels.walk import FUSED_ACTIVATIONS, Layer, Walk
 from ..linear.channelwise import constant_result
 from ..linear.padding import read_padding
 from .shrink_weights import blocks_of, is_absent_bias, sees_border
 
+_MOVES = (movement.RULES.keys() | growth.RULES.keys()) - {"Shape"}
 # What these make of the same value everywhere is that value; of zero, zero.
 _KEEPS = frozenset(
     {"MaxPool", "GlobalMaxPool", "GlobalAveragePool", "ReduceMean", "ReduceMax", "ReduceMin"}
@@ -124,9 +125,8 @@ class Values:
 
     def _visit(self, node: gs.Node, view: View) -> None:
         values = self.of(node.inputs[0])
-        if node.op in movement.RULES:
-            if node.op != "Shape":
-                self._move(node, view)
+        if node.op in _MOVES:
+            self._move(node, view)
         elif node.op in elementwise.NORMALIZATIONS and values is not None:
             self._put(node.outputs[0], self._normalized(node, values))
         elif node.op in elementwise.BROADCAST | elementwise.UNARY | FUSED_ACTIVATIONS:
