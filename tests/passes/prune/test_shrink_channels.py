@@ -673,3 +673,34 @@ def test_what_is_fastest_is_taken(monkeypatch, seconds, left, remark):
     x = np.random.default_rng(0).standard_normal((1, 3, 64, 64)).astype(np.float32)
     before, after = (run_ort(planish.to_model(g), {"x": x})["y"] for g in (graph, result.graph))
     assert np.allclose(before, after, atol=1e-5)
+
+
+def test_a_known_value_inside_a_border_of_zeros_stays():
+    result = shrink(
+        """g (float[N, 3, 4, 4] x) => (float[] y) {
+            a = Conv(x, w1, b1)
+            b = Pad(a, pads)
+            y = Conv(b, w2)
+        }""",
+        w1=zeroed(normal(4, 3, 1, 1), 0, 1),
+        b1=normal(4),
+        pads=np.array([0, 0, 1, 1, 0, 0, 1, 1]),
+        w2=normal(5, 4, 3, 3),
+    )
+    assert result.edits == 0
+
+
+def test_a_known_value_is_put_into_a_scaled_bias():
+    result = shrink(
+        """g (float[N, 3] x) => (float[] y) {
+            a = Gemm(x, w1, b1)
+            y = Gemm<alpha = 0.5, beta = 4.0>(a, w2, b2)
+        }""",
+        w1=zeroed(normal(3, 4), 1, 1),
+        b1=normal(4),
+        w2=normal(4, 5),
+        b2=normal(5),
+    )
+    assert shapes(result) == {"w1": [3, 3], "b1": [3], "w2": [3, 5], "b2": [5]}
+    expected = normal(5) + 0.5 * normal(4)[1] * normal(4, 5)[1] / 4
+    assert np.allclose(value(result, "b2"), expected, rtol=1e-5)
