@@ -206,6 +206,17 @@ def test_masked_weights_stay_and_the_others_make_up_for_them() -> None:
     assert np.square(design @ mine - target).mean() < 1.05 * error
 
 
+def test_weights_that_the_samples_say_nothing_about_stay() -> None:
+    text = "g (float[N, 4, 6, 6] x) => (float[] y) { y = Conv (x, w, b) }"
+    held = {"w": _normal(1, 6, 4, 1, 1), "b": _normal(2, 6)}
+    broken = {name: array + _normal(9, *array.shape) for name, array in held.items()}
+    samples = _normal(0, 100, 4, 6, 6)
+    samples[:, 2] = 0
+    values, _, _ = _solved(graph_of(text, held), graph_of(text, broken), samples)
+    np.testing.assert_allclose(values["w"][:, 2], broken["w"][:, 2], rtol=1e-5)
+    assert np.abs(values["w"][:, 1] - held["w"][:, 1]).max() < 0.05
+
+
 def test_a_solution_that_does_not_help_is_not_taken() -> None:
     text = "g (float[N, 4, 6, 6] x) => (float[] y) { y = Conv (x, w) }"
     whole = graph_of(text, {"w": _normal(1, 6, 4, 3, 3)})
