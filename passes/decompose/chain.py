@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,18 @@ class Chain:
                 found.append([])
             found[-1].append(factor)
         return found
+
+    def scaled(self, scale: Array, *, has_bias: bool) -> Chain:
+        """Return the chain whose outputs [M] are `scale` times these; own biases stay."""
+        last = self.branches[0][-1].role
+        factors = tuple(
+            replace(f, weight=(f.weight.swapaxes(0, -1) * scale).swapaxes(0, -1))
+            if f.role == last
+            else f
+            for f in self.factors
+        )
+        bias = self.bias * scale if has_bias and self.bias is not None else self.bias
+        return Chain(factors, bias)
 
     @property
     def parameters(self) -> int:

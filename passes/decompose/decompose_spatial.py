@@ -51,7 +51,7 @@ class DecomposeSpatial(Ranked):
 
     def fit(self, layer: Layer, problems: Sequence[Problem], gains: Gains) -> Fitted:
         """Solve for all ranks that save anything, and choose one."""
-        problem = problems[0].without_blocks()
+        (problem,) = problems
         each, before, full = self._costs(layer, gains)
         most = min((before - 1) // each, full)
         if self.rank or self.ratio is not None:

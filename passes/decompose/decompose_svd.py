@@ -37,6 +37,7 @@ class DecomposeSvd(Ranked):
 
     name: ClassVar[str] = "decompose-svd"
     roles: ClassVar[tuple[str, ...]] = ("reduce", "expand")
+    takes_blocks: ClassVar[bool] = True
 
     def admit(self, layer: Layer) -> bool:
         """Take matrices and 1x1 convolutions of one group."""

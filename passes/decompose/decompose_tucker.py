@@ -54,7 +54,7 @@ class DecomposeTucker(Ranked):
 
     def fit(self, layer: Layer, problems: Sequence[Problem], gains: Gains) -> Fitted:
         """Choose ranks, and solve for them."""
-        problem = problems[0].without_blocks()
+        (problem,) = problems
         solver = Tucker(problem)
         if self.rank or self.ratio is not None:
             inner, outer = self._fixed(layer, gains)

@@ -32,7 +32,7 @@ from ..registry import nearest
 from ..repeat import show
 from .chain import Chain, Factor, holds_role, need_storable, own_bias, role_of, write_chain
 from .gain import Gains, in_units
-from .quadratic import Array, Problem, problems_of, relative_error
+from .quadratic import Array, Problem, problems_of, relative_error, scales_of
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Decomposition(Pass):
 
     exact: ClassVar[bool] = False
     roles: ClassVar[tuple[str, ...]]  # of the factors it writes
+    takes_blocks: ClassVar[bool] = False  # moments of very many columns, see `Problem.has_blocks`
 
     max_error: float | None = None
     exclude: tuple[str, ...] = ()
@@ -187,10 +188,14 @@ class Run:
 
     def _change(self, layer: Layer, moments: Moments | None) -> bool:
         problems = problems_of(layer.kernel(), moments, has_bias=has_bias(layer))
+        if not self._item.takes_blocks:
+            problems = [problem.without_blocks() for problem in problems]
         try:
             fitted = self._item.fit(layer, problems, self._gains)
             error = self._error(fitted, problems)
             chain = Chain(fitted.factors, self._bias(layer, fitted, problems))
+            if moments is not None:
+                chain = chain.scaled(scales_of(moments), has_bias=has_bias(layer))
             need_storable(chain, layer)
             gain = self._gains.need_gain(layer, chain)
         except DeclinedError as reason:

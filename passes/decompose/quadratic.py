@@ -7,13 +7,14 @@
 W [M, K] are the layer's own weights and V those that replace them; K runs over input channels and
 taps. Without data H = I and T = W, so that the form is |V - W|^2. A layer that reads z = F x^
 instead has a form of its own, with F H F' and T F': every structure of V comes down to these.
-The ridge keeps few samples from moving weights that they say nothing about.
+On data every output channel is first divided by its deviation, so that all count alike. The
+ridge keeps few samples from moving weights that they say nothing about.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ _RIDGE = 0.01
 _RIDGE_OF_FEW = 0.1
 _MOST_RIDGE = 1.0
 _JITTER = 1e-12
+# Added to a channel's variance where channels are made to count alike, of the mean.
+_LEAST_VARIANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,11 @@ class Problem:
         return self.form.moment is not None and self.form.moment.ndim == 3
 
     def without_blocks(self) -> Problem:
-        """Return the problem, without data where H is known in blocks alone."""
-        return of_weight(self.weight) if self.has_blocks else self
+        """Return the problem; where H is known in blocks alone, of data it keeps the means."""
+        if not self.has_blocks:
+            return self
+        form = of_weight(self.weight).form
+        return replace(self, form=form, ridge=0.0)
 
     def error(self, rows: Array, value: float) -> tuple[float, float]:
         """Return E |y - V x^ - c|^2 and var y, without the ridge; V = `rows` [M, K].
@@ -157,16 +163,33 @@ def of_weight(weight: Array) -> Problem:
     return Problem(weight, Quadratic(None, rows, float(np.sum(rows**2))))
 
 
+def scales_of(moments: Moments) -> Array:
+    """Return what output channels [M] are divided by, so that all count alike: their deviation.
+
+    What follows gives a channel of small values the weight of others: a normalization that was
+    folded, a depthwise convolution, columns of the next layer. What hardly varies counts less.
+    """
+    variance = np.maximum(moments.output_moment().reshape(-1), 0)
+    floor = _LEAST_VARIANCE * variance.mean()
+    return np.sqrt(variance + floor) if floor > 0 else np.ones_like(variance)
+
+
 def problems_of(kernel: Kernel, moments: Moments | None, *, has_bias: bool) -> list[Problem]:
-    """Return the problem of each group of `kernel`."""
+    """Return the problem of each group of `kernel`, whose output channels count alike with data.
+
+    Its weights and outputs are those of the layer divided by `scales_of`.
+    """
     if moments is None:
         return [of_weight(weight) for weight in kernel.weight]
     moment = moments.input_moment()
     moment = moment.reshape(kernel.group, moments.parts, *moment.shape[1:])
-    energy = moments.output_moment().sum(axis=1)
+    scales = scales_of(moments).reshape(kernel.group, -1)
+    energy = (moments.output_moment() / scales**2).sum(axis=1)
     cross = moments.cross_moment() if moments.parts == 1 else None
     found = []
     for g, weight in enumerate(kernel.weight):
+        scale = scales[g]
+        weight = weight / scale.reshape(-1, *[1] * (weight.ndim - 1))
         blocks, rows = moment[g], weight.reshape(len(weight), -1)
         size = blocks.shape[-1]
         ridge = _ridge(blocks, rows.shape[1], moments.count)
@@ -175,9 +198,11 @@ def problems_of(kernel: Kernel, moments: Moments | None, *, has_bias: bool) -> l
             target = _times(rows, blocks)
             total = float(np.vdot(target, rows))
         else:
-            blocks, target = blocks[0], cross[g] + ridge * rows
+            blocks, target = blocks[0], cross[g] / scale[:, None] + ridge * rows
             total = float(energy[g] + ridge * np.sum(rows**2))
-        means = (moments.mean_input[g], moments.mean_output[g]) if has_bias else (None, None)
+        means = (
+            (moments.mean_input[g], moments.mean_output[g] / scale) if has_bias else (None, None)
+        )
         found.append(Problem(weight, Quadratic(blocks, target, total), ridge, *means))
     return found
 

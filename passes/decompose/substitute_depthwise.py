@@ -32,7 +32,7 @@ class SubstituteDepthwise(Decomposition):
 
     They are fitted to what the layer gives on the feeds, in view of what was replaced before it.
     `terms`: pairs of them that are added up; 0: the fewest, up to `most-terms`, that keep the
-    error under `max-error`, a part of the variance of the layer's output. `exclude`: nodes to leave
+    error under `max-error`, a part of the variance of its output channels. `exclude`: nodes to leave
     alone, by name or, where nameless, by first output. `measure`: leave layers alone whose
     substitute is not faster on the target; without it, fewer multiply-accumulates are enough.
     `positions`: output positions of a layer that are looked at in all, shared out over the feeds.
@@ -68,7 +68,6 @@ class SubstituteDepthwise(Decomposition):
 
     def fit(self, layer: Layer, problems: Sequence[Problem], gains: Gains) -> Fitted:
         """Fit with one term, and with more until the error is small enough."""
-        problems = [problem.without_blocks() for problem in problems]
         taps = math.prod(layer.weight.shape[2:])
         first = self.terms or 1
         need(first <= taps, f"{first} terms are more than its {taps} taps")
