@@ -70,10 +70,10 @@ class Pipeline:
         `feeds`: an iterable of name -> array, read anew by every pass that needs them; what can be
         read only once, such as a generator, is kept in a temporary file while the run lasts. They
         may have entries beyond the graph's inputs, such as labels, where a pass asks for them.
-        Where None, verification draws inputs from the declared shapes with `seed`. `verify`: compare
-        outputs after each pass that edited, once at the end, or never; exact passes are held to
-        1e-5 of the output's range (1e-3 with 16-bit floats; for a network whose own rounding is
-        larger, ten times that). `dump`: a folder that gets the graph after each pass that changed
+        Where None, verification draws inputs from the declared shapes with `seed`. `verify`:
+        compare outputs after each pass that edited, once at the end, or never; exact passes are
+        held to 1e-5 of the output's range (1e-3 with 16-bit floats; for a network whose own
+        rounding is larger, ten times that). `dump`: a folder that gets the graph after each pass that changed
         it. `reproducer`: the folder a failure's reproducer goes to, a temporary one by default.
         `limit`: make only that many edits in all.
 

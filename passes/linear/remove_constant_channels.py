@@ -88,6 +88,10 @@ class _Remove(Rewrite[_Site]):
         if not removed.any():
             need(varies, "its constant channels reach a layer that sees padding beside them")
             return None
+        need(
+            not _fill_vectors(layer.outputs, int(removed.sum())),
+            f"{layer.outputs} channels fill vectors, and those left would take as many",
+        )
         sinks = tuple((sink, _without(sink, removed)) for sink in region.sinks)
         for sink, kernel in sinks:
             need_storable(kernel, sink.layer.weight.dtype)
@@ -116,6 +120,15 @@ class _Remove(Rewrite[_Site]):
             if node.op == "Conv":
                 attrs["group"] = len(site.kept)
             edit.node(node.op, inputs, [new[id(node.outputs[0])]], attrs, at=node)
+
+
+def _fill_vectors(channels: int, removed: int) -> bool:
+    """Say whether `channels` are a multiple of 16 or 8 that without `removed` is rounded up to.
+
+    Runtimes lay channels out by as many; `shrink-channels` leaves some without effect for it.
+    """
+    width = next((width for width in (16, 8) if channels % width == 0), 0)
+    return 0 < width < channels and removed < width
 
 
 def _has_silent_channels(node: gs.Node) -> bool:

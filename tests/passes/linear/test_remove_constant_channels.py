@@ -302,3 +302,21 @@ def test_a_sum_that_spreads_channels_over_positions_stays():
     result = run_pass(planish.load(given_model), "remove-constant-channels")
     assert result.edits == 0
     assert "Add mixes its channels with others" in reasons(result)
+
+
+@pytest.mark.parametrize(
+    ("channels", "silent", "left"), [(32, 3, 32), (32, 16, 16), (24, 5, 24), (8, 3, 5)]
+)
+def test_channels_that_fill_vectors_stay(channels, silent, left):
+    w, u = normal(channels, 3, 1, 1), normal(4, channels, 1, 1)
+    w[:silent] = 0
+    model = model_of(
+        "g (float[N, 3, 5, 5] x) => (float[N, 4, 5, 5] y) { c = Conv(x, w) y = Conv(c, u) }",
+        {"w": w, "u": u},
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert result.graph.nodes[0].inputs[1].shape[0] == left
+    expected = set()
+    if left == channels:
+        expected = {f"{channels} channels fill vectors, and those left would take as many"}
+    assert reasons(result) == expected
