@@ -73,9 +73,9 @@ class Pipeline:
         Where None, verification draws inputs from the declared shapes with `seed`. `verify`:
         compare outputs after each pass that edited, once at the end, or never; exact passes are
         held to 1e-5 of the output's range (1e-3 with 16-bit floats; for a network whose own
-        rounding is larger, ten times that). `dump`: a folder that gets the graph after each pass that changed
-        it. `reproducer`: the folder a failure's reproducer goes to, a temporary one by default.
-        `limit`: make only that many edits in all.
+        rounding is larger, ten times that). `dump`: a folder that gets the graph after each pass
+        that changed it. `reproducer`: the folder a failure's reproducer goes to, a temporary one by
+        default. `limit`: make only that many edits in all.
 
         Raises PassError or VerificationError, naming the pass, its position and the worst output;
         FeedError where given feeds do not fit the graph.

@@ -42,8 +42,8 @@ def test_what_is_lowered_is_looked_at_again(body, outputs, expected):
     assert_same_function(model, result.graph, feeds, tolerance=1e-6)
 
 
-# These undo fusion, raise the opset, or belong to pruning, where asked for; what suits integers runs
-# in `quantize`.
+# These undo fusion, raise the opset, or belong to pruning, where asked for; what suits integers
+# runs in `quantize`.
 ON_DEMAND = {"apply-masks", "convert-opset", "inline-fused-operators", "shrink-channels"}
 
 

@@ -32,14 +32,13 @@ _RIDGE = 1e-4
 class Reader:
     """A linear layer that reads the channels in question, and what it needs to be solved.
 
-    `weight`: [M, C, b], the b columns of each of C channels; `inverse`: [C, b, C, b], of the second
-    moment of all the layer reads, these channels' part; `price`: what one unit of squared error of
-    its output is worth.
+    `weight`: [M, C, b], the b columns of each of C channels, its rows scaled by the root of what
+    one unit of squared error of that output is worth; `inverse`: [C, b, C, b], of the second moment
+    of all the layer reads, these channels' part.
     """
 
     weight: Array
     inverse: Array
-    price: float
 
 
 def inverse_of(moment: Array, samples: int) -> Array:
@@ -51,7 +50,7 @@ def inverse_of(moment: Array, samples: int) -> Array:
     size = len(moment)
     shrunk = moment * (1 - shrinkage(moment, samples))
     diagonal = np.diag(moment)
-    ridge = _RIDGE * max(float(diagonal.sum()) / max(size, 1), np.finfo(np.float32).tiny)
+    ridge = _RIDGE * max(float(diagonal.sum()) / max(size, 1), 1e-30)
     np.fill_diagonal(shrunk, diagonal + ridge)
     return np.linalg.inv(shrunk)
 
@@ -73,7 +72,7 @@ def shrinkage(moment: Array, samples: int) -> float:
     return min(1.0, ((1 - 2 / p) * squared + p**2) / over) if over > 0 else 1.0
 
 
-def reader_of(weight: Array, inverse: Array, columns: Array, price: float) -> Reader:
+def reader_of(weight: Array, inverse: Array, columns: Array) -> Reader:
     """Return the reader with `weight` [M, K] for the channels at `columns` [C, b].
 
     `inverse` [K, K] is that of the moment of all it reads: channels that are not asked about stay,
@@ -81,14 +80,14 @@ def reader_of(weight: Array, inverse: Array, columns: Array, price: float) -> Re
     """
     flat = columns.reshape(-1)
     part = inverse[np.ix_(flat, flat)].reshape(*columns.shape, *columns.shape)
-    return Reader(weight[:, flat].reshape(len(weight), *columns.shape), part, price)
+    return Reader(weight[:, flat].reshape(len(weight), *columns.shape), part)
 
 
-def lone_reader(costs: Array, price: float) -> Reader:
+def lone_reader(costs: Array) -> Reader:
     """Return a reader whose channels cannot make up for one another: each has its cost [C]."""
     count = len(costs)
     inverse = np.eye(count).reshape(count, 1, count, 1)
-    return Reader(np.sqrt(costs)[None, :, None], inverse, price)
+    return Reader(np.sqrt(costs)[None, :, None], inverse)
 
 
 def eliminate(readers: Sequence[Reader], channels: int, most: int) -> tuple[Array, Array]:
@@ -121,18 +120,19 @@ def _scores(reader: Reader) -> Array:
     own = np.einsum("cbcd->cbd", reader.inverse)
     weight = reader.weight.transpose(1, 0, 2)  # [C, M, b]
     solved = np.linalg.solve(own, weight.swapaxes(1, 2))  # [C, b, M]
-    return np.asarray(reader.price * np.einsum("cmb,cbm->c", weight, solved))
+    return np.asarray(np.einsum("cmb,cbm->c", weight, solved))
 
 
 def _remove(reader: Reader, chosen: Array, stays: Array) -> None:
     """Take `chosen` out, what they gave given to those that stay."""
     b = reader.weight.shape[2]
+    taps = np.arange(b)
     gone, rest = len(chosen) * b, len(stays) * b
-    inner = reader.inverse[np.ix_(chosen, range(b), chosen, range(b))].reshape(gone, gone)
-    across = reader.inverse[np.ix_(chosen, range(b), stays, range(b))].reshape(gone, rest)
+    inner = reader.inverse[np.ix_(chosen, taps, chosen, taps)].reshape(gone, gone)
+    across = reader.inverse[np.ix_(chosen, taps, stays, taps)].reshape(gone, rest)
     gain = np.linalg.solve(inner, across)
     weight = reader.weight[:, chosen].reshape(-1, gone) @ gain
     reader.weight = reader.weight[:, stays] - weight.reshape(-1, len(stays), b)
-    kept = reader.inverse[np.ix_(stays, range(b), stays, range(b))].reshape(rest, rest)
+    kept = reader.inverse[np.ix_(stays, taps, stays, taps)].reshape(rest, rest)
     kept -= across.T @ gain
     reader.inverse = kept.reshape(len(stays), b, len(stays), b)

@@ -23,10 +23,13 @@ Array = np.ndarray[Any, Any]
 # Ops between a layer and the Add where its branch ends.
 _PASSED = frozenset({"BatchNormalization", "Identity", "Dropout"})
 
+# Added to the variance of a channel, of their mean: what hardly varies counts less.
+_LEAST_VARIANCE = 1e-2
+
 
 @dataclass
 class _Spread:
-    """Total variance over channels of a tensor, streamed over the positions of all feeds."""
+    """Variance of each channel of a tensor, streamed over the positions of all feeds."""
 
     count: int = 0
     sums: Any = 0.0
@@ -38,9 +41,9 @@ class _Spread:
         self.sums = self.sums + lines.sum(axis=1, dtype=np.float64)
         self.squares = self.squares + np.einsum("cp,cp->c", lines, lines, dtype=np.float64)
 
-    def total(self) -> float:
+    def variance(self) -> Array:
         mean = self.sums / self.count
-        return float(np.sum(self.squares / self.count - mean**2))
+        return np.asarray(np.maximum(self.squares / self.count - mean**2, 0))
 
 
 class Measured:
@@ -72,15 +75,15 @@ class Measured:
 
     def reader(self, slot: Slot) -> Reader:
         """Return the reader of the channels at `slot`, the groups of a convolution side by side."""
-        weight = self._flat_weight()
+        weight = self._flat_weight() * np.sqrt(self._prices)[:, None]
         taps = weight.shape[1] // self.layer.inputs
         columns = slot.index[..., None] * taps + np.arange(taps)
         columns = columns.reshape(len(slot.index), -1)
         if self.moments.parts == 1:
-            return reader_of(weight, self._inverse, columns, self._price)
+            return reader_of(weight, self._inverse, columns)
         # Of so many columns the moments are not held: each counts as if it were alone.
         alone = np.einsum("mk,mk->k", weight, weight) * self._variances()
-        return lone_reader(alone[columns].sum(axis=1), self._price)
+        return lone_reader(alone[columns].sum(axis=1))
 
     def _flat_weight(self) -> Array:
         """Return [G M, G K]: the weights of a group stand where the group reads."""
@@ -108,14 +111,21 @@ class Measured:
         return join_columns(parts, self.moments.parts, size).reshape(-1)
 
     @cached_property
-    def _price(self) -> float:
-        """What one unit of squared error of the layer's result is worth."""
-        total = float(self.moments.output_moment().sum())
-        share = 1.0
-        if self.branch is not None:
-            whole = self._whole.total()
-            share = self._part.total() / whole if whole > 0 else 0.0
-        return share / total if total > 0 else 0.0
+    def _prices(self) -> Array:
+        """What one unit of squared error of each channel of the layer's result is worth, [M].
+
+        Channels count alike, however small: the next layer scales them as it likes.
+        """
+        own = self.moments.output_moment().reshape(-1)
+        if self.branch is None:
+            return _over(np.ones(len(own)), own) / len(own)
+        scale = np.divide(self._part.variance(), own, out=np.zeros(len(own)), where=own > 0)
+        return _over(scale, self._whole.variance()) / len(own)
+
+
+def _over(values: Array, variance: Array) -> Array:
+    floor = _LEAST_VARIANCE * float(variance.mean())
+    return values / (variance + floor) if floor > 0 else np.zeros(len(values))
 
 
 def _end_of_branch(layer: Layer, view: View) -> tuple[gs.Tensor | None, gs.Tensor | None]:

@@ -1,9 +1,9 @@
 """What the layers that read a channel lose without it, at the best they can do from the rest.
 
-    score of channel c  =  sum over readers of  (E |y - y'|^2 / var y) * (var branch / var sum)
+    score of channel c  =  sum over readers of the mean over outputs of  E (y - y')^2 / var y
 
-y' is the reader's least-squares fit from the channels left (`elimination`). Where its
-result meets another branch in an Add, an error counts as a part of the sum. Channels are taken out
+y' is the reader's least-squares fit from the channels left (`elimination`). Where its result meets
+another branch in an Add, var is that of the sum. Channels are taken out
 one after the other, so the score of a channel that could stand in for others rises once they are
 gone; in order of score each prefix is what backward elimination would take.
 
@@ -43,6 +43,7 @@ from .measured import Measured
 _POSITIONS = 16384
 # What the moments of layers that are looked at together may take.
 _MOST_BYTES = 2**30
+_HAIR = 1e-12
 
 
 class Reconstruction(Criterion):
@@ -92,7 +93,9 @@ def _scores(group: Group, measured: Mapping[str, Measured]) -> Array:
         return scores
     readers = [measured[slot.layer].reader(slot) for slot in group.readers]
     order, costs = eliminate(readers, group.channels, group.channels - 1)
-    scores[order] = np.maximum.accumulate(costs)
+    rising = np.maximum.accumulate(costs)
+    # Of equal scores that of a channel that goes later is a hair higher.
+    scores[order] = rising + _HAIR * rising.max(initial=0) * np.arange(len(rising))
     return scores
 
 

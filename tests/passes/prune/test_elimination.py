@@ -35,7 +35,7 @@ def test_costs_are_those_of_least_squares(block, monkeypatch):
     channels = 7
     weight, x = _data(generator, 5, channels * block)
     columns = np.arange(channels * block).reshape(channels, block)
-    reader = reader_of(weight, inverse_of(x @ x.T / x.shape[1], _MANY), columns, 1.0)
+    reader = reader_of(weight, inverse_of(x @ x.T / x.shape[1], _MANY), columns)
     order, costs = eliminate([reader], channels, channels - 1)
     assert sorted(set(order)) == sorted(order)
     for count in range(1, channels):
@@ -48,7 +48,7 @@ def test_the_cheapest_channel_goes_first():
     generator = np.random.default_rng(0)
     weight, x = _data(generator, 4, 6)
     alone = [_error(weight, x, np.delete(np.arange(6), k)) for k in range(6)]
-    reader = reader_of(weight, inverse_of(x @ x.T / x.shape[1], _MANY), np.arange(6)[:, None], 1.0)
+    reader = reader_of(weight, inverse_of(x @ x.T / x.shape[1], _MANY), np.arange(6)[:, None])
     order, _ = eliminate([reader], 6, 1)
     assert order.tolist() == [int(np.argmin(alone))]
 
@@ -57,7 +57,7 @@ def test_a_copy_of_a_channel_costs_nothing():
     generator = np.random.default_rng(1)
     weight, x = _data(generator, 4, 5)
     x[3] = 2 * x[1]
-    reader = reader_of(weight, inverse_of(x @ x.T / x.shape[1], _MANY), np.arange(5)[:, None], 1.0)
+    reader = reader_of(weight, inverse_of(x @ x.T / x.shape[1], _MANY), np.arange(5)[:, None])
     order, costs = eliminate([reader], 5, 2)
     total = float(((weight @ x) ** 2).sum() / x.shape[1])
     assert order[0] in (1, 3)
@@ -72,9 +72,11 @@ def test_readers_are_weighed_by_price_and_others_stay():
     columns = np.arange(6)[:, None]
 
     def readers(price):
-        one = reader_of(first, inverse_of(x @ x.T / x.shape[1], _MANY), columns, 1.0)
+        one = reader_of(first, inverse_of(x @ x.T / x.shape[1], _MANY), columns)
         # Of the second layer's inputs two are not asked about: they stay in every solution.
-        other = reader_of(second, inverse_of(z @ z.T / z.shape[1], _MANY), columns + 2, price)
+        other = reader_of(
+            np.sqrt(price) * second, inverse_of(z @ z.T / z.shape[1], _MANY), columns + 2
+        )
         return [one, other]
 
     for price in (1e-9, 1.0, 1e9):
@@ -91,9 +93,7 @@ def test_readers_are_weighed_by_price_and_others_stay():
 def test_many_channels_go_at_once_with_nothing_lost():
     generator = np.random.default_rng(3)
     weight, x = _data(generator, 2, 150, samples=2000)
-    reader = reader_of(
-        weight, inverse_of(x @ x.T / x.shape[1], _MANY), np.arange(150)[:, None], 1.0
-    )
+    reader = reader_of(weight, inverse_of(x @ x.T / x.shape[1], _MANY), np.arange(150)[:, None])
     order, costs = eliminate([reader], 150, 100)
     assert len(set(order.tolist())) == 100
     kept = np.setdiff1d(np.arange(150), order)
@@ -102,9 +102,9 @@ def test_many_channels_go_at_once_with_nothing_lost():
 
 
 def test_channels_of_a_lone_reader_go_by_their_own_cost():
-    order, costs = eliminate([lone_reader(np.array([3.0, 1.0, 2.0]), 2.0)], 3, 2)
+    order, costs = eliminate([lone_reader(np.array([3.0, 1.0, 2.0]))], 3, 2)
     assert order.tolist() == [1, 2]
-    assert costs.tolist() == pytest.approx([2.0, 4.0])
+    assert costs.tolist() == pytest.approx([1.0, 2.0])
 
 
 def test_few_samples_do_not_make_channels_stand_in_for_others():
@@ -113,8 +113,8 @@ def test_few_samples_do_not_make_channels_stand_in_for_others():
     moment = x @ x.T / 20
     weight = generator.standard_normal((3, 60))
     columns = np.arange(60)[:, None]
-    _, trusting = eliminate([reader_of(weight, inverse_of(moment, _MANY), columns, 1.0)], 60, 40)
-    _, careful = eliminate([reader_of(weight, inverse_of(moment, 20), columns, 1.0)], 60, 40)
+    _, trusting = eliminate([reader_of(weight, inverse_of(moment, _MANY), columns)], 60, 40)
+    _, careful = eliminate([reader_of(weight, inverse_of(moment, 20), columns)], 60, 40)
     alone = np.sort((weight**2).sum(axis=0) * np.diag(moment))[:40].sum()
     assert trusting.sum() < 0.05 * alone
     assert careful.sum() == pytest.approx(alone, rel=0.1)
