@@ -39,6 +39,7 @@ from .cli_options import (
     Verify,
     assignment,
     feeds_of,
+    is_main_process,
     with_batch,
 )
 from .ir.compare import compare as compare_graphs
@@ -109,6 +110,7 @@ def optimize(
     steps = Pipeline.parse(pipeline)
     graph = load(model)
     data = feeds_of(graph, feeds, shape, mean, std, seed, steps.extra_feeds())
+    shows = is_main_process()
     with tables.pass_progress(err) as progress:
         result = steps.run(
             graph,
@@ -116,10 +118,12 @@ def optimize(
             verify.value,
             target=target,
             seed=seed,
-            progress=progress,
-            dump=dump,
+            progress=progress if shows else None,
+            dump=dump if shows else None,
             reproducer=reproducer,
         )
+    if not shows:
+        return
     before = bytes_on_disk(model)  # the output may be the same file
     save(result.graph, output, portable=portable)
     out.print(tables.records_table(result.records))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection, Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -75,6 +76,11 @@ def feeds_of(
     if shapes:
         return random_feeds(graph, seed=seed, shapes=_shapes(shapes))
     return None
+
+
+def is_main_process() -> bool:
+    """Say whether this process shows and writes: of several under torchrun or accelerate, one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _shapes(items: Iterable[str]) -> dict[str, list[int]]:

@@ -16,7 +16,7 @@ from planish.ir.errors import PassError
 from planish.passes.recover import workers as module
 from planish.passes.recover.workers import Workers
 
-from .small import accuracy, teacher, weights, with_noise
+from .small import accuracy, feeds, teacher, weights, with_noise
 
 pytest.importorskip("accelerate")
 
@@ -86,3 +86,24 @@ def test_several_processes_without_accelerate_are_refused(
     alone = Workers()
     assert (alone.rank, alone.count, alone.is_main) == (0, 1, True)
     assert module.Workers is Workers
+
+
+def test_the_command_line_under_torchrun_writes_and_shows_once(tmp_path: Path) -> None:
+    whole = teacher()
+    planish.save(whole, tmp_path / "whole.onnx")
+    planish.save(with_noise(whole), tmp_path / "broken.onnx")
+    batches = feeds()
+    arrays = {name: np.concatenate([feed[name] for feed in batches]) for name in batches[0]}
+    np.savez(tmp_path / "feeds.npz", **arrays)
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
+    command = ["-m", "planish", "optimize", "broken.onnx", "-o", "out.onnx", "--verify", "off"]
+    options = ["-p", "recover{teacher=whole.onnx,steps=20}", "--feeds", "feeds.npz"]
+    done = subprocess.run(
+        [sys.executable, *launch, str(_free_port()), *command, *options],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("edits") == 1
+    assert accuracy(planish.load(tmp_path / "out.onnx")) >= accuracy(whole) - 0.05
+    assert not list(tmp_path.glob("*.tmp*"))
