@@ -19,7 +19,9 @@ from .passes.channels.groups import find_channel_groups as channel_groups
 from .passes.contract import Pass, Rewrite, RewritePass, need
 from .passes.pipeline import Pipeline
 from .passes.records import PassRecord, Result
+from .passes.recover.recover import recover
 from .passes.registry import register_pass
+from .passes.transfer.transfer_weights import transfer_weights
 
 __version__ = "0.1.0"
 
@@ -47,10 +49,12 @@ __all__ = [
     "lower",
     "need",
     "random_feeds",
+    "recover",
     "register_backend",
     "register_pass",
     "save",
     "to_fx",
     "to_model",
     "trace",
+    "transfer_weights",
 ]

@@ -30,7 +30,7 @@ def _reshape(node: gs.Node, walk: Walk) -> None:
         return
     moved = reshape(labels, before, after, walk.cells)
     if node.op == "Reshape" and not _follows(node.inputs[1], varying(moved), walk):
-        walk.block(node, f"the target of {label(node)} is not constant")
+        walk.block(node, f"the target of {label(node)} is computed, run simplify-reshapes before")
         return
     if not varying(moved):
         walk.fix(node.inputs[0], f"{label(node)} merges its channels with unknown sizes")

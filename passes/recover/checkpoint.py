@@ -15,7 +15,6 @@ from typing import Any
 import onnx_graphsurgeon as gs
 
 from ...ir.errors import PassError
-from ...ir.fx.tensors import to_array, to_tensor
 from ...ir.save import replacing
 from ...ir.to_proto import to_proto
 from ...ir.variables import dense_values
@@ -151,6 +150,8 @@ def _is_large(constant: gs.Constant) -> bool:
 
 def pack(values: Values) -> dict[str, tuple[str, Any]]:
     """Return weights as a checkpoint holds them: type and tensor by name."""
+    from ...ir.fx.tensors import to_tensor
+
     return {name: (array.dtype.name, to_tensor(array)) for name, array in values.items()}
 
 
@@ -158,6 +159,8 @@ def unpack(packed: Mapping[str, tuple[str, Any]]) -> Values:
     """Return weights that `pack` packed."""
     import ml_dtypes
     import numpy as np
+
+    from ...ir.fx.tensors import to_array
 
     return {
         name: to_array(tensor, getattr(ml_dtypes, dtype, None) or np.dtype(dtype))

@@ -14,6 +14,10 @@ from tests.helpers import relative_error, run_ort
 from tests.passes.channels.masking import silence
 
 WIDTH, SIZE = 0.25, 64
+# Narrower, its grouped convolutions have groups of a single channel or two; with a dynamic batch the
+# targets of its shuffles are computed until simplify-reshapes has run.
+_WIDTHS = {"shufflenet_v1": 1.0}
+_FIXED_BATCH = ("shufflenet_v1",)
 # Channels that shuffles and groups hold evenly leave less to remove.
 _LEFT = {"shufflenet_v1": 0.95, "shufflenet_v2": 0.8}
 # Long to trace, and of structures that others have too.
@@ -25,10 +29,10 @@ _NAMES = [
 
 @pytest.mark.parametrize("name", _NAMES)
 def test_shrunk_network_computes_what_the_masked_one_does(name):
-    module = models.build(name, width=WIDTH, size=SIZE)
+    module = models.build(name, width=_WIDTHS.get(name, WIDTH), size=SIZE)
     inputs = models.example_inputs(name, batch=2, size=SIZE)[0]
-    batch = torch.export.Dim("batch", min=1, max=64)
-    traced = planish.trace(module, (inputs,), dynamic_shapes=({0: batch},))
+    shapes = None if name in _FIXED_BATCH else ({0: torch.export.Dim("batch", min=1, max=64)},)
+    traced = planish.trace(module, (inputs,), dynamic_shapes=shapes)
     steps = "repeat(fold-constants,eliminate-sequences,eliminate-identities,fold-batchnorm)"
     cleaned = planish.Pipeline.parse(steps).run(traced, verify="off").graph
     feeds = {traced.inputs[0].name: inputs.numpy()}
