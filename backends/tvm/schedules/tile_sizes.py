@@ -1,0 +1,59 @@
+"""How much of a convolution's result is held in registers at once: a cost model, no measuring.
+
+A tile holds `rows` x `columns` positions of `blocks` output blocks in vector registers. One step
+loads `blocks` weight vectors and one number a position and does rows * columns * blocks
+multiply-adds, so with two loads and two multiply-adds a cycle
+
+    cycles = max(accumulators / 2, loads / 2, latency, weight bytes / bandwidth)
+
+and the layer takes that many for every step of every tile, partly empty tiles included.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+from ..machine import Machine
+
+_LATENCY = 4  # cycles until a multiply-add's result can be added to
+_L2_BYTES = 32  # a cycle
+_TILE_CYCLES = 20  # addresses, first loads and stores of a tile, a vector stored
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Register tile of a convolution, and whether output blocks or positions vary slower."""
+
+    rows: int
+    columns: int
+    blocks: int
+    positions_first: bool
+
+
+def choose(
+    machine: Machine, rows: int, columns: int, blocks: int, steps: int, input_bytes: int
+) -> Tile:
+    """Return the tile with the fewest cycles for `rows` x `columns` of one group's `blocks`.
+
+    `steps`: multiply-adds for one element of the result. `input_bytes`: of one image's group.
+    """
+    weight_bytes = blocks * steps * machine.lanes * 4
+    positions_first = weight_bytes <= machine.l2 // 2 and input_bytes > machine.l2 // 4
+    best, least = Tile(1, 1, 1, positions_first), math.inf
+    budget = machine.registers - 2
+    for r, c, b in itertools.product(range(1, 9), range(1, 33), range(1, 9)):
+        if r > rows or c > columns or b > blocks or r * c * b + b > budget:
+            continue
+        accumulators = r * c * b
+        loads = b + r * c if b > 1 else 1 + r * c / 2  # a lone block multiplies from memory
+        share = b * steps * machine.lanes * 4
+        bandwidth = b * machine.lanes * 4 / _L2_BYTES if share > machine.l1 // 2 else 0
+        step = max(accumulators / 2, loads / 2, _LATENCY, bandwidth)
+        tiles = math.ceil(rows / r) * math.ceil(columns / c) * math.ceil(blocks / b)
+        cycles = tiles * (steps * step + _TILE_CYCLES + accumulators)
+        # On a tie, the wider tile: fewer, longer runs through memory.
+        if cycles < least * 0.999:
+            best, least = Tile(r, c, b, positions_first), cycles
+    return best
