@@ -135,10 +135,10 @@ def _nest(
         with parallel([images, *(tiles[name] for name in order)]) as (image, *places):
             at = dict(zip(order, places, strict=True))
             n = source.image(image)
-            block0 = at["group"] * each + _start(at["blocks"], tile.blocks, each)
+            block0 = at["group"] * each + start_of_tile(at["blocks"], tile.blocks, each)
             z = at["depth"]
-            y0 = _start(at["rows"], tile.rows, height)
-            x0 = _start(at["columns"], tile.columns, width)
+            y0 = start_of_tile(at["rows"], tile.rows, height)
+            x0 = start_of_tile(at["columns"], tile.columns, width)
             held = [(r, c, b) for r in range(tile.rows) for c in range(tile.columns)
                     for b in range(tile.blocks)]  # fmt: skip
             total = T.alloc_buffer((len(held) * lanes,), FLOAT, scope="local")
@@ -180,7 +180,7 @@ def runs(conv: Convolution) -> Iterator[tuple[int, int, int]]:
         yield members[0], len(members), filled
 
 
-def _start(index: Any, size: int, extent: int) -> Any:
+def start_of_tile(index: Any, size: int, extent: int) -> Any:
     """Return where tile `index` begins; the last one ends with the extent."""
     from tvm import tirx
 
