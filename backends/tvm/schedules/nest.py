@@ -24,11 +24,14 @@ class Frame:
     batch: Any
     func: Any = None
     operands: list[Operand] = field(default_factory=list)
+    body: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def ready(self) -> None:
         """End the parameters: every operand is seen with three spatial axes from here on."""
         from tvm.tirx.script.builder import ir as T
 
+        # Relax's passes look for a block at the top of every function.
+        self.body.enter_context(T.sblock("root"))
         for one in self.operands:
             wanted = one.form.shape3(self.batch)
             if one.declared != wanted:
@@ -66,7 +69,8 @@ def function(name: str, batch: int | None) -> Iterator[Frame]:
         with T.prim_func(s_tir=True):
             T.func_name(name)
             T.func_attr({"tirx.noalias": True, "tirx.is_scheduled": True, "op_pattern": 8})
-            yield frame
+            with frame.body:
+                yield frame
         frame.func = builder.get()
 
 
