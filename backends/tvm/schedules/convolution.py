@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -139,34 +139,37 @@ def _nest(
             z = at["depth"]
             y0 = start_of_tile(at["rows"], tile.rows, height)
             x0 = start_of_tile(at["columns"], tile.columns, width)
-            held = [(r, c, b) for r in range(tile.rows) for c in range(tile.columns)
-                    for b in range(tile.blocks)]  # fmt: skip
-            total = T.alloc_buffer((len(held) * lanes,), FLOAT, scope="local")
-            with loops(len(held), kind="unroll") as (a,), T.vectorized(0, lanes) as lane:
-                T.buffer_store(total, constant(0.0), [a * lanes + lane])
+            tile_sizes = (tile.rows, tile.columns, tile.blocks)
+            total = T.alloc_buffer((math.prod(tile_sizes) * lanes,), FLOAT, scope="local")
+            with loops(*tile_sizes, kind="unroll") as held, T.vectorized(0, lanes) as lane:
+                T.buffer_store(total, constant(0.0), [_place(held, tile) * lanes + lane])
             group_block = at["group"] * (len(conv.x.blocks) // conv.group)
             for first, count, filled in runs(conv):
-                with loops(count, *conv.kernel, filled) as (block, kz, ky, kx, channel):
-                    for index, (r, c, b) in enumerate(held):
-                        place = [
-                            position * stride + k * dilation
-                            for position, stride, k, dilation in zip(
-                                (z, y0 + r, x0 + c),
-                                conv.strides,
-                                (kz, ky, kx),
-                                conv.dilations,
-                                strict=True,
-                            )
-                        ]
-                        value = source.load(n, group_block + first + block, place, channel)
-                        with T.vectorized(0, lanes) as lane:
-                            weight = w[block0 + b, first + block, kz, ky, kx, channel, lane]
-                            here = index * lanes + lane
-                            T.buffer_store(total, total[here] + value * weight, [here])
-            for index, (r, c, b) in enumerate(held):
-                with T.vectorized(0, lanes) as lane:
-                    value = total[index * lanes + lane]
-                    finish.store(value, n, block0 + b, (z, y0 + r, x0 + c), lane)
+                with (
+                    loops(count, *conv.kernel, filled) as (block, *taps, channel),
+                    loops(*tile_sizes, kind="unroll") as (r, c, b),
+                ):
+                    place = [
+                        position * stride + k * dilation
+                        for position, stride, k, dilation in zip(
+                            (z, y0 + r, x0 + c), conv.strides, taps, conv.dilations, strict=True
+                        )
+                    ]
+                    value = source.load(n, group_block + first + block, place, channel)
+                    with T.vectorized(0, lanes) as lane:
+                        weight = w[(block0 + b, first + block, *taps, channel, lane)]
+                        here = _place((r, c, b), tile) * lanes + lane
+                        T.buffer_store(total, total[here] + value * weight, [here])
+            with loops(*tile_sizes, kind="unroll") as held, T.vectorized(0, lanes) as lane:
+                r, c, b = held
+                value = total[_place(held, tile) * lanes + lane]
+                finish.store(value, n, block0 + b, (z, y0 + r, x0 + c), lane)
+
+
+def _place(held: Sequence[Any], tile: Tile) -> Any:
+    """Return which register holds a position and block of the tile."""
+    row, column, block = held
+    return (row * tile.columns + column) * tile.blocks + block
 
 
 def runs(conv: Convolution) -> Iterator[tuple[int, int, int]]:

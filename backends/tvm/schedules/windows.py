@@ -80,7 +80,7 @@ def windows(op: Windows, machine: Machine) -> Any:
                     T.buffer_store(total, constant(start), [a * lanes + lane])
                 few = math.prod(op.kernel) <= _UNROLLED_TAPS
                 with loops(*op.kernel, kind="unroll" if few else "serial") as taps:
-                    for c in range(columns):
+                    with loops(columns, kind="unroll") as (c,):
                         place = [
                             position * stride + k * dilation
                             for position, stride, k, dilation in zip(
@@ -97,7 +97,7 @@ def windows(op: Windows, machine: Machine) -> Any:
                                 T.buffer_store(total, tirx.max(total_so_far, value), [here])
                             else:
                                 T.buffer_store(total, total_so_far + value, [here])
-                for c in range(columns):
+                with loops(columns, kind="unroll") as (c,):
                     at = (z, row, x0 + c)
                     with T.vectorized(0, lanes) as lane:
                         value = total[c * lanes + lane]
