@@ -15,8 +15,9 @@ from .layout import Array, Layout
 from .program import Program, Value, batch_of
 from .schedules.convolution import Convolution, convolution
 from .schedules.elementwise import Elementwise, elementwise
+from .schedules.transposed import Transposed, transposed
 from .schedules.windows import Windows, windows
-from .spatial import Window, is_known, read_window
+from .spatial import Window, is_known, read_transposed, read_window
 
 # A first layer's few channels are read where they are; blocks would be mostly empty.
 _FEW_CHANNELS = 4
@@ -29,8 +30,7 @@ def can_emit_linear(node: gs.Node, view: View) -> bool:
         return False
     if layer.is_spatial:
         return (
-            node.op == "Conv"
-            and layer.rank is not None
+            layer.rank is not None
             and layer.rank <= 5
             and is_known(view, node.inputs[0], node.outputs[0])
         )
@@ -39,16 +39,16 @@ def can_emit_linear(node: gs.Node, view: View) -> bool:
 
 def emit_linear(program: Program, view: View, group: Group) -> None:
     """Emit the group of a linear operator."""
-    layer = _layer(group.anchor, view)
+    node = group.anchor
+    layer = _layer(node, view)
     assert layer is not None
     kernel = layer.kernel()
     weight = kernel.weight.astype(np.float32)  # [group, M/group, C/group, k...]
     bias = None if kernel.bias is None else kernel.bias.astype(np.float32)
-    if layer.is_spatial:
-        window = read_window(group.anchor, view)
-    else:
-        window = Window.none()
-    if layer.group == layer.inputs == layer.outputs:
+    window = read_window(node, view) if node.op == "Conv" else Window.none()
+    if node.op == "ConvTranspose":
+        _transposed(program, view, group, weight, bias)
+    elif layer.group == layer.inputs == layer.outputs:
         _depthwise(program, view, group, window, weight, bias)
     else:
         _dense(program, view, group, window, weight, bias)
@@ -100,6 +100,51 @@ def _dense(
         images,
     )
     program.define(result, Value(expr, y, (images, *shape[1:]), spatial))
+
+
+def _transposed(
+    program: Program, view: View, group: Group, weight: Array, bias: Array | None
+) -> None:
+    node = group.anchor
+    shape = program.shape_from(view, node.outputs[0])
+    spatial = tuple(int(size) for size in shape[2:])
+    parts = len(weight)
+    x = _input(program, node.inputs[0], parts)
+    images = x.shape[0]
+    halo = program.halo(group.result, len(spatial))
+    y = Layout.grouped(weight.shape[0] * weight.shape[1], parts, program.machine.lanes, halo)
+    end = Epilogue(program, view, y, images)
+    end.scale_and_shift(None, bias)
+    end.follow(group, node.outputs[0])
+    form = y.form(spatial)
+    window, befores = read_transposed(node, view)
+    op = Transposed(
+        x.form(),
+        form,
+        window.kernel,
+        window.strides,
+        window.dilations,
+        befores,
+        parts,
+        end.chain,
+        batch_of(images),
+    )
+    deep = weight.reshape(*weight.shape[:3], *window.kernel)
+    packed = []
+    for phase in op.phases():
+        taps = deep
+        for axis, along in enumerate(phase, start=3):
+            taps = np.take(taps, along.taps or (0,), axis=axis)
+        packed.append(program.constant(pack_dense(taps, x.layout, y, op.weight_shape(phase))))
+    expr = program.call(
+        "transposed",
+        op,
+        lambda op: transposed(op, program.machine),
+        [x.expr, *packed, *end.args],
+        form,
+        images,
+    )
+    program.define(group.result, Value(expr, y, (images, *shape[1:]), spatial))
 
 
 def pack_dense(weight: Array, x: Layout | None, y: Layout, shape: tuple[int, ...]) -> Array:

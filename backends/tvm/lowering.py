@@ -53,7 +53,7 @@ Can = Callable[[gs.Node, View], bool]
 Emit = Callable[[Program, View, Group], Any]
 KERNELS: dict[str, tuple[Can, Emit]] = {
     **dict.fromkeys(SCALARS, (can_emit_scalar, emit_scalar)),
-    **dict.fromkeys(("Conv", "Gemm", "MatMul"), (can_emit_linear, emit_linear)),
+    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul"), (can_emit_linear, emit_linear)),
     **dict.fromkeys(_POOLS, (can_emit_pool, emit_pool)),
     "Concat": (can_emit_concat, emit_concat),
     "Resize": (can_emit_resize, emit_resize),

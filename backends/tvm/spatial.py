@@ -69,6 +69,36 @@ def read_window(node: gs.Node, view: View) -> Window:
     )
 
 
+def read_transposed(node: gs.Node, view: View) -> tuple[Window, Sizes]:
+    """Read the window of a ConvTranspose and its pads before each axis.
+
+    What the pads do not say follows from the size of the result, as ONNX has it: of the total,
+    `SAME_UPPER` puts the smaller half before, everything else with a given size the larger.
+    """
+    x, y = _sizes(view, node.inputs[0]), _sizes(view, node.outputs[0])
+    rank = len(x)
+    attrs = node.attrs
+    shape = view.shape(node.inputs[1])
+    assert shape is not None
+    kernel = [int(k or 1) for k in attrs.get("kernel_shape") or shape[2:]]
+    strides = [int(s) for s in attrs.get("strides") or [1] * rank]
+    dilations = [int(d) for d in attrs.get("dilations") or [1] * rank]
+    extra = [int(p) for p in attrs.get("output_padding") or [0] * rank]
+    given = [int(p) for p in attrs.get("pads") or [0] * 2 * rank]
+    mode = attrs.get("auto_pad", "NOTSET")
+    befores = []
+    for axis in range(rank):
+        full = (x[axis] - 1) * strides[axis] + extra[axis] + (kernel[axis] - 1) * dilations[axis] + 1
+        total = full - y[axis]
+        if mode == "NOTSET" and not attrs.get("output_shape"):
+            befores.append(given[axis])
+        else:
+            befores.append(total // 2 if mode == "SAME_UPPER" else total - total // 2)
+    window = Window(_three(kernel), _three(strides), _three(dilations), ((0, 0),) * 3)
+    first, second, third = [*[0] * (3 - rank), *befores]
+    return window, (first, second, third)
+
+
 def is_known(view: View, *tensors: gs.Tensor) -> bool:
     """Say whether these have one to three or no spatial axes, all sizes but the batch numbers."""
     for tensor in tensors:

@@ -10,13 +10,12 @@ the nearest inside, which stands in the same window as long as the window is not
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..chain import Chain
 from ..layout import Form
 from ..machine import Machine
-from .convolution import Sizes, Source, padded, start_of_tile
 from .nest import (
     FLOAT,
     Finish,
@@ -28,6 +27,8 @@ from .nest import (
     weights,
     zero_halo,
 )
+from .padding import Source, padded
+from .tiles import Sizes, start_of_tile
 
 Kind = Literal["depthwise", "max", "average"]
 _UNROLLED_TAPS = 9
@@ -69,8 +70,8 @@ def windows(op: Windows, machine: Machine) -> Any:
         frame.ready()
         zero_halo(frame, finish.y)
         # Only a sum of products reads zeros outside; the others say themselves what is outside.
-        reading = op if op.kind == "depthwise" else replace(op, pads=((0, 0),) * 3)
-        with padded(frame, reading, x) as (images, source):
+        pads = op.pads if op.kind == "depthwise" else ((0, 0),) * 3
+        with padded(frame, pads, x) as (images, source):
             tiles = [images, len(op.y.blocks), depth, height, math.ceil(width / columns)]
             with parallel(tiles) as (image, block, z, row, tile):
                 n = source.image(image)
