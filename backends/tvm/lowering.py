@@ -94,7 +94,10 @@ def lower_graph(graph: gs.Graph, machine: Machine) -> Lowered:
                 _emit(program, view, group, protos)
             outputs = [program.builder.emit_output(program.plain(t)) for t in graph.outputs]
         program.builder.emit_func_output(_tuple(outputs), params=[*inputs, *program.parameters])
-    return Lowered(program.builder.get(), program.constants, program.kernels)
+    module = program.builder.get()
+    # Constants fit by construction: only inputs are checked at every call.
+    module["main"] = module["main"].with_attr("num_input", len(inputs))
+    return Lowered(module, program.constants, program.kernels)
 
 
 def _emit(

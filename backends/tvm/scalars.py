@@ -57,8 +57,8 @@ def exp(x: Expr) -> Expr:
 
 
 def sigmoid(x: Expr) -> Expr:
-    """Return 1 / (1 + e^-x)."""
-    return _const(1.0) / (_const(1.0) + exp(_const(0.0) - x))
+    """Return 1 / (1 + e^-x), not below e^-40: denormal numbers would slow what reads them."""
+    return _const(1.0) / (_const(1.0) + exp(_min(_const(40.0), _const(0.0) - x)))
 
 
 def tanh(x: Expr) -> Expr:

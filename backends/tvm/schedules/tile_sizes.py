@@ -2,9 +2,9 @@
 
 A tile holds `rows` x `columns` positions of `blocks` output blocks in vector registers. One step
 loads `blocks` weight vectors and one number a position and does rows * columns * blocks
-multiply-adds, so with two loads and two multiply-adds a cycle
+multiply-adds, two a cycle:
 
-    cycles = max(accumulators / 2, loads / 2, latency, weight bytes / bandwidth)
+    cycles = max(accumulators / 2, latency) + a little for every load, more for weights beyond L1
 
 and the layer takes that many for every step of every tile, partly empty tiles included.
 """
@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from ..machine import Machine
 
 _LATENCY = 4  # cycles until a multiply-add's result can be added to
-_L2_BYTES = 32  # a cycle
+# What a load adds to a step, in cycles, though it could be hidden: other threads share the ports.
+_LOAD = 0.1
+_L2_LOAD = 0.5
 _TILE_CYCLES = 20  # addresses, first loads and stores of a tile, a vector stored
 
 
@@ -47,10 +49,9 @@ def choose(
         if r > rows or c > columns or b > blocks or r * c * b + b > budget:
             continue
         accumulators = r * c * b
-        loads = b + r * c if b > 1 else 1 + r * c / 2  # a lone block multiplies from memory
         share = b * steps * machine.lanes * 4
-        bandwidth = b * machine.lanes * 4 / _L2_BYTES if share > machine.l1 // 2 else 0
-        step = max(accumulators / 2, loads / 2, _LATENCY, bandwidth)
+        weight_load = _L2_LOAD if share > machine.l1 // 2 else _LOAD
+        step = max(accumulators / 2, _LATENCY) + r * c * _LOAD + b * weight_load
         tiles = math.ceil(rows / r) * math.ceil(columns / c) * math.ceil(blocks / b)
         cycles = tiles * (steps * step + _TILE_CYCLES + accumulators)
         # On a tie, the wider tile: fewer, longer runs through memory.
