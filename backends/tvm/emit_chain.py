@@ -11,7 +11,7 @@ from ...ir.view import View
 from .chain import Chain, Earlier, Extra, Number, Source, Step
 from .groups import Group
 from .layout import Array, Form, Layout, no_halo
-from .program import Program
+from .program import Program, batch_of
 
 
 class Epilogue:
@@ -82,7 +82,7 @@ class Epilogue:
             aligned = values.reshape(*[1] * (rank - values.ndim), *values.shape)
             return self._packed(aligned[0])
         value = self._program.repacked(tensor, self._layout)
-        single = value.shape[0] == 1 and self._images != 1
+        single = batch_of(value.shape[0]) == 1 and batch_of(self._images) != 1
         return self._extra(value.expr, value.form(single=single))
 
     def _packed(self, values: Array) -> Extra:
