@@ -134,10 +134,13 @@ def load(path: str | Path, threads: int | None = None) -> Runner:
     constants = []
     for entry in listing:
         at += -at % _ALIGNMENT
+        if at + _bytes(entry) > len(data):
+            raise ArtifactError(f"'{path}' is cut short: it has {len(data)} bytes; lower it again")
         dtype = np.dtype(entry["dtype"])
-        count = int(np.prod(entry["shape"], dtype=np.int64))
-        constants.append(np.frombuffer(data, dtype, count, at).reshape(entry["shape"]))
-        at += count * dtype.itemsize
+        size = _bytes(entry)
+        values = np.frombuffer(data, dtype, size // dtype.itemsize, at)
+        constants.append(values.reshape(entry["shape"]))
+        at += size
     handle, name = tempfile.mkstemp(prefix="planish-", suffix=".so")
     try:
         with os.fdopen(handle, "wb") as temporary:
@@ -163,7 +166,14 @@ def _read(path: str | Path, data: mmap.mmap) -> tuple[Header, bytes, list[dict[s
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"'{path}' is damaged: its header cannot be read") from error
     begin = start + length
+    if begin + size > len(data):
+        raise ArtifactError(f"'{path}' is cut short: it has {len(data)} bytes; lower it again")
     return head, data[begin : begin + size], listing, begin + size
+
+
+def _bytes(entry: dict[str, Any]) -> int:
+    count: int = np.prod(entry["shape"], dtype=np.int64)
+    return int(count) * np.dtype(entry["dtype"]).itemsize
 
 
 def _check_isa(path: str | Path, isa: str) -> None:
