@@ -9,6 +9,7 @@ program, `python artifact.py FILE` prints the header and runs the network once o
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 import platform
@@ -162,7 +163,7 @@ def _read(path: str | Path, data: mmap.mmap) -> tuple[Header, bytes, list[dict[s
             key: [Tensor(**entry) for entry in found.pop(key)] for key in ("inputs", "outputs")
         }
         size, listing = found.pop("code"), found.pop("constants")
-        head = Header(**found, **tensors)
+        head = Header(found["isa"], found["architecture"], found["tvm"], **tensors)
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"'{path}' is damaged: its header cannot be read") from error
     begin = start + length
@@ -172,8 +173,7 @@ def _read(path: str | Path, data: mmap.mmap) -> tuple[Header, bytes, list[dict[s
 
 
 def _bytes(entry: dict[str, Any]) -> int:
-    count: int = np.prod(entry["shape"], dtype=np.int64)
-    return int(count) * np.dtype(entry["dtype"]).itemsize
+    return int(math.prod(entry["shape"])) * np.dtype(entry["dtype"]).itemsize
 
 
 def _check_isa(path: str | Path, isa: str) -> None:

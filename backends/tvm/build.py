@@ -9,7 +9,7 @@ from .schedules.generic import schedule_generic
 
 
 def build(module: Any, machine: Machine, threads: int) -> Any:
-    """Compile `module`: TVM's fusion and memory planning, kernels of ours, a schedule for others."""
+    """Compile `module`: TVM fuses and plans memory; what has no schedule is given one."""
     import tvm
     from tvm import relax
 
@@ -27,4 +27,6 @@ def build(module: Any, machine: Machine, threads: int) -> Any:
             ]
         )(module)
         module = schedule_generic(module)
-        return tvm.compile(module, target=target, relax_pipeline=relax.get_pipeline("default_build"))
+        return tvm.compile(
+            module, target=target, relax_pipeline=relax.get_pipeline("default_build")
+        )

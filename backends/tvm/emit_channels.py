@@ -1,7 +1,8 @@
-"""Operators on whole tensors of channels: element-wise, pooling, concatenation, enlargement, views."""
+"""Operators that keep channels apart: element-wise, pooling, joins, enlargement, views."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from .program import Program, Value, batch_of
 from .schedules.elementwise import Elementwise, elementwise
 from .schedules.reduction import Reduction, reduction
 from .schedules.windows import Windows, windows
-from .spatial import is_known, read_window
+from .spatial import is_known, read_window, spatial_sizes
 
 _FLOAT = np.dtype(np.float32)
 
@@ -44,7 +45,7 @@ def emit_pool(program: Program, view: View, group: Group) -> None:
     assert x.layout is not None
     images = x.shape[0]
     shape = program.shape_from(view, node.outputs[0])
-    spatial = tuple(int(size) for size in shape[2:])
+    spatial = spatial_sizes(shape)
     y = x.layout.with_halo(program.halo(group.result, len(spatial)))
     form = y.form(spatial)
     end = Epilogue(program, view, y, images)
@@ -116,7 +117,7 @@ def emit_scalar(program: Program, view: View, group: Group) -> bool:
     x = program.blocked(main)
     assert x.layout is not None
     images = x.shape[0]
-    spatial = tuple(int(size) for size in shape[2:])
+    spatial = spatial_sizes(shape)
     y = x.layout.with_halo(program.halo(group.result, len(spatial)))
     end = Epilogue(program, view, y, images)
     end.lead(node, main, len(shape))
@@ -148,7 +149,7 @@ def emit_concat(program: Program, view: View, group: Group) -> None:
     parts = [program.blocked(tensor) for tensor in node.inputs]
     images = parts[0].shape[0]
     shape = program.shape_from(view, node.outputs[0])
-    spatial = tuple(int(size) for size in shape[2:])
+    spatial = spatial_sizes(shape)
     blocks: list[tuple[int, ...]] = []
     start = 0
     for part in parts:
@@ -201,7 +202,7 @@ def emit_resize(program: Program, view: View, group: Group) -> None:
     assert x.layout is not None
     images = x.shape[0]
     shape = program.shape_from(view, node.outputs[0])
-    spatial = tuple(int(size) for size in shape[2:])
+    spatial = spatial_sizes(shape)
     y = x.layout.with_halo(program.halo(group.result, len(spatial)))
     end = Epilogue(program, view, y, images)
     end.follow(group, node.outputs[0])
@@ -236,9 +237,7 @@ def view_of_blocks(program: Program, view: View, node: gs.Node) -> bool:
     return True
 
 
-def _split(
-    program: Program, view: View, node: gs.Node, value: Value, layout: Layout
-) -> bool:
+def _split(program: Program, view: View, node: gs.Node, value: Value, layout: Layout) -> bool:
     rank = len(value.shape)
     if int(node.attrs.get("axis", 0)) not in (1, 1 - rank):
         return False
@@ -251,7 +250,7 @@ def _split(
     starts = np.cumsum([0, *sizes])
     found = []
     block = 0
-    for start, end in zip(starts[:-1], starts[1:], strict=True):
+    for start, end in itertools.pairwise(starts):
         first = block
         members: set[int] = set()
         while block < len(layout.blocks) and len(members) < end - start:
@@ -267,9 +266,7 @@ def _split(
     return True
 
 
-def _permute(
-    program: Program, view: View, node: gs.Node, value: Value, layout: Layout
-) -> bool:
+def _permute(program: Program, view: View, node: gs.Node, value: Value, layout: Layout) -> bool:
     indices = view.constant(node.inputs[1])
     rank = len(value.shape)
     if indices is None or indices.ndim != 1 or int(node.attrs.get("axis", 0)) not in (1, 1 - rank):
@@ -281,4 +278,3 @@ def _permute(
     blocks = tuple(tuple(int(new[c]) for c in held) for held in layout.blocks)
     program.define(node.outputs[0], replace(value, layout=replace(layout, blocks=blocks)))
     return True
-

@@ -17,7 +17,7 @@ from .schedules.convolution import Convolution, convolution
 from .schedules.elementwise import Elementwise, elementwise
 from .schedules.transposed import Transposed, transposed
 from .schedules.windows import Windows, windows
-from .spatial import Window, is_known, read_transposed, read_window
+from .spatial import Window, is_known, read_transposed, read_window, spatial_sizes
 
 # A first layer's few channels are read where they are; blocks would be mostly empty.
 _FEW_CHANNELS = 4
@@ -66,7 +66,7 @@ def _dense(
     lanes = program.machine.lanes
     source, result = node.inputs[0], group.result
     shape = program.shape_from(view, node.outputs[0])
-    spatial = tuple(int(size) for size in shape[2:])
+    spatial = spatial_sizes(shape)
     parts = len(weight)
     x = _input(program, source, parts)
     images = x.shape[0]
@@ -107,7 +107,7 @@ def _transposed(
 ) -> None:
     node = group.anchor
     shape = program.shape_from(view, node.outputs[0])
-    spatial = tuple(int(size) for size in shape[2:])
+    spatial = spatial_sizes(shape)
     parts = len(weight)
     x = _input(program, node.inputs[0], parts)
     images = x.shape[0]
@@ -195,7 +195,7 @@ def _depthwise(
     assert x.layout is not None
     images = x.shape[0]
     shape = program.shape_from(view, node.outputs[0])
-    spatial = tuple(int(size) for size in shape[2:])
+    spatial = spatial_sizes(shape)
     y = x.layout.with_halo(program.halo(group.result, len(spatial)))
     form = y.form(spatial)
     end = Epilogue(program, view, y, images)
@@ -239,4 +239,3 @@ def _layer(node: gs.Node, view: View) -> Layer | None:
         return read_layer(node, view)
     except DeclinedError:
         return None
-

@@ -14,7 +14,6 @@ from .program import Program
 
 def emit_onnx(program: Program, node: gs.Node, proto: onnx.NodeProto, opset: int) -> None:
     """Emit `node`; raises BackendError with its name and operator where TVM has no equal."""
-    from tvm import relax
     from tvm.relax.frontend.onnx import onnx_frontend as frontend
 
     if proto.domain not in ("", "ai.onnx"):

@@ -100,9 +100,7 @@ def lower_graph(graph: gs.Graph, machine: Machine) -> Lowered:
     return Lowered(module, program.constants, program.kernels)
 
 
-def _emit(
-    program: Program, view: View, group: Group, protos: dict[int, onnx.NodeProto]
-) -> None:
+def _emit(program: Program, view: View, group: Group, protos: dict[int, onnx.NodeProto]) -> None:
     node = group.anchor
     if is_standard(node) and node.op in _VIEWS and view_of_blocks(program, view, node):
         return

@@ -138,9 +138,7 @@ SCALARS: dict[str, Scalar] = {
     "Elu": _elu,
     "Floor": _unary(_tir("floor")),
     "HardSigmoid": _hard_sigmoid,
-    "HardSwish": _unary(
-        lambda x: x * _min(_const(1.0), relu(x * _const(1 / 6) + _const(0.5)))
-    ),
+    "HardSwish": _unary(lambda x: x * _min(_const(1.0), relu(x * _const(1 / 6) + _const(0.5)))),
     "LeakyRelu": _leaky,
     "Mul": _fold(lambda a, b: a * b),
     "Neg": _unary(lambda x: _const(0.0) - x),

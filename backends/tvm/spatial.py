@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
+from ...ir.infer import Shape
 from ...ir.view import View
 
 Sizes = tuple[int, int, int]
@@ -64,9 +65,7 @@ def read_window(node: gs.Node, view: View) -> Window:
             before = 0 if mode == "VALID" else given[axis]
         pads.append((before, max(0, reach - x[axis] - before)))
     missing = 3 - rank
-    return Window(
-        _three(kernel), _three(strides), _three(dilations), (*[(0, 0)] * missing, *pads)
-    )
+    return Window(_three(kernel), _three(strides), _three(dilations), (*[(0, 0)] * missing, *pads))
 
 
 def read_transposed(node: gs.Node, view: View) -> tuple[Window, Sizes]:
@@ -88,15 +87,16 @@ def read_transposed(node: gs.Node, view: View) -> tuple[Window, Sizes]:
     mode = attrs.get("auto_pad", "NOTSET")
     befores = []
     for axis in range(rank):
-        full = (x[axis] - 1) * strides[axis] + extra[axis] + (kernel[axis] - 1) * dilations[axis] + 1
+        full = (
+            (x[axis] - 1) * strides[axis] + extra[axis] + (kernel[axis] - 1) * dilations[axis] + 1
+        )
         total = full - y[axis]
         if mode == "NOTSET" and not attrs.get("output_shape"):
             befores.append(given[axis])
         else:
             befores.append(total // 2 if mode == "SAME_UPPER" else total - total // 2)
     window = Window(_three(kernel), _three(strides), _three(dilations), ((0, 0),) * 3)
-    first, second, third = [*[0] * (3 - rank), *befores]
-    return window, (first, second, third)
+    return window, _three(befores, missing=0)
 
 
 def is_known(view: View, *tensors: gs.Tensor) -> bool:
@@ -112,12 +112,17 @@ def is_known(view: View, *tensors: gs.Tensor) -> bool:
     return True
 
 
+def spatial_sizes(shape: Shape) -> tuple[int, ...]:
+    """Return the sizes after batch and channels, which are known."""
+    return tuple(int(size) for size in shape[2:] if size is not None)
+
+
 def _sizes(view: View, tensor: gs.Tensor) -> list[int]:
     shape = view.shape(tensor)
     assert shape is not None
     return [int(size) for size in shape[2:] if size is not None]
 
 
-def _three(sizes: list[Any]) -> Sizes:
-    first, second, third = [*[1] * (3 - len(sizes)), *sizes]
-    return int(first), int(second), int(third)
+def _three(sizes: list[Any], missing: int = 1) -> Sizes:
+    padded = [missing] * (3 - len(sizes)) + [int(size) for size in sizes]
+    return padded[0], padded[1], padded[2]

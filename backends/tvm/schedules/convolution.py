@@ -42,7 +42,7 @@ class Convolution:
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """Shape of the packed weights: [M blocks, C blocks of a group, k, k, k, C lanes, M lanes]."""
+        """Shape of the packed weights: [M blocks, C blocks, k, k, k, C lanes, M lanes]."""
         lanes = self.x.lanes or self.x.channels
         return (
             len(self.y.blocks),

@@ -1,6 +1,6 @@
-"""Element-wise operators, concatenation and enlargement: each element is read once and written once.
+"""Element-wise operators, concatenation and enlargement: one read, one write an element.
 
-    y[n, c, p] = chain(x_i[n, c - c_i, floor(p / scale_i)])      for the part i that c falls in
+y[n, c, p] = chain(x_i[n, c - c_i, floor(p / scale_i)])      for the part i that c falls in
 """
 
 from __future__ import annotations

@@ -1,11 +1,16 @@
 """The schedule of everything that has none of its own: parallel outside, vectors inside.
 
-    for (outer axes, fused) in parallel: for (rest): for (16 elements) as a vector
+    for (outer spatial axes, fused) in parallel: for (the rest): for (innermost spatial axis)
+
+The innermost loop is contiguous in what is written, and LLVM vectorizes it.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+# Below so many elements, starting threads costs more than they save.
+_WORTH_THREADS = 4096
 
 
 def schedule_generic(module: Any) -> Any:
@@ -13,7 +18,8 @@ def schedule_generic(module: Any) -> Any:
     from tvm import s_tir, tirx
 
     for variable, function in module.functions_items():
-        if not isinstance(function, tirx.PrimFunc) or "tirx.is_scheduled" in function.attrs:
+        marked = function.attrs is not None and "tirx.is_scheduled" in function.attrs
+        if not isinstance(function, tirx.PrimFunc) or marked:
             continue
         schedule = s_tir.Schedule(function)
         _schedule(schedule)
@@ -22,8 +28,42 @@ def schedule_generic(module: Any) -> Any:
 
 
 def _schedule(schedule: Any) -> None:
-    """Make the spatial loops of every block one parallel loop."""
+    """Inline what is computed element by element, and run the rest in parallel outside."""
     for block in schedule.get_child_blocks(schedule.get_sblock("root")):
-        loops = schedule.get_loops(block)
-        if loops:
-            schedule.parallel(loops[0])
+        if not _tried(schedule.compute_inline, block):
+            _parallel(schedule, block)
+
+
+def _parallel(schedule: Any, block: Any) -> None:
+    """Make the outer spatial loops of `block` one parallel loop, all but the last of them."""
+    from tvm import tirx
+
+    loops = schedule.get_loops(block)
+    kinds = [int(axis.iter_type) for axis in schedule.get(block).iter_vars]
+    if len(kinds) != len(loops):
+        return  # a block inside another's loops, or without loops
+    outer = []
+    size = 1
+    for loop, kind in zip(loops, kinds, strict=True):
+        if kind != 0:  # a reduction, or what must run in order
+            break
+        extent = schedule.get(loop).extent
+        size *= int(extent) if isinstance(extent, tirx.IntImm) else _WORTH_THREADS
+        outer.append(loop)
+    if size < _WORTH_THREADS:
+        return
+    if len(outer) == len(loops) and len(outer) > 1:
+        outer.pop()
+    if outer:
+        _tried(schedule.parallel, schedule.fuse(*outer) if len(outer) > 1 else outer[0])
+
+
+def _tried(step: Any, argument: Any) -> bool:
+    """Say whether `step` was possible; it changes nothing where it is not."""
+    from tvm.s_tir.schedule import ScheduleError
+
+    try:
+        step(argument)
+    except ScheduleError:
+        return False
+    return True

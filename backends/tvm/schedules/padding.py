@@ -46,7 +46,8 @@ def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, Source]]
     from tvm.tirx.script.builder import ir as T
 
     form = x.form
-    befores = tuple(low for low, _ in pads)
+    (first, _), (second, _), (third, _) = pads
+    befores = (first, second, third)
     covered = all(
         low <= here and high <= there
         for (low, high), (here, there) in zip(pads, form.halo, strict=True)

@@ -1,6 +1,6 @@
 """Mean and maximum over all positions of an image: global pooling.
 
-    y[n, c] = chain(sum over p of x[n, c, p] / positions),   chain(max over p of x[n, c, p])
+y[n, c] = chain(sum over p of x[n, c, p] / positions),   chain(max over p of x[n, c, p])
 """
 
 from __future__ import annotations

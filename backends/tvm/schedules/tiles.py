@@ -42,9 +42,7 @@ class Sum:
     out_offset: Sizes = (0, 0, 0)
 
 
-def accumulate(
-    op: Sum, images: Any, source: Source, w: Any, finish: Finish, tile: Tile
-) -> None:
+def accumulate(op: Sum, images: Any, source: Source, w: Any, finish: Finish, tile: Tile) -> None:
     """Emit the sums of `op` over all `images`, tile by tile in parallel, and their stores."""
     from tvm.tirx.script.builder import ir as T
 

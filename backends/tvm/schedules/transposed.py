@@ -1,6 +1,7 @@
 """Transposed convolution: for each remainder of a position by the stride, a direct convolution.
 
-    y[o, j * stride + r] = chain(sum over c, k in K_r of x[c, j + (r + pad - k * dilation) / stride] * w[c, o, k])
+    y[o, j * stride + r] = chain(sum over c, k in K_r of x[c, j + offset_k] * w[c, o, k])
+    offset_k = (r + pad - k * dilation) / stride
 
 K_r are the taps whose offset is whole. No result is added to twice, no zero is multiplied.
 """
@@ -67,11 +68,10 @@ class Transposed:
 
     def phases(self) -> Iterator[tuple[Axis, Axis, Axis]]:
         """Yield the remainders of all three axes."""
-        for z, y, x in itertools.product(*(self.axes(axis) for axis in range(3))):
-            yield z, y, x
+        yield from itertools.product(self.axes(0), self.axes(1), self.axes(2))
 
     def weight_shape(self, phase: tuple[Axis, ...]) -> tuple[int, ...]:
-        """Shape of the packed weights of one phase: [M blocks, C blocks, k, k, k, C lanes, M lanes]."""
+        """Shape of one phase's packed weights: [M blocks, C blocks, k, k, k, C lanes, M lanes]."""
         taps = [max(1, len(axis.taps)) for axis in phase]
         blocks = len(self.x.blocks) // self.group
         lanes = self.x.lanes or self.x.channels

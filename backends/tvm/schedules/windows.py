@@ -80,24 +80,26 @@ def windows(op: Windows, machine: Machine) -> Any:
                 with loops(columns, kind="unroll") as (a,), T.vectorized(0, lanes) as lane:
                     T.buffer_store(total, constant(start), [a * lanes + lane])
                 few = math.prod(op.kernel) <= _UNROLLED_TAPS
-                with loops(*op.kernel, kind="unroll" if few else "serial") as taps:
-                    with loops(columns, kind="unroll") as (c,):
-                        place = [
-                            position * stride + k * dilation
-                            for position, stride, k, dilation in zip(
-                                (z, row, x0 + c), op.strides, taps, op.dilations, strict=True
-                            )
-                        ]
-                        with T.vectorized(0, lanes) as lane:
-                            here = c * lanes + lane
-                            value = _tap(op, source, n, block, place, lane)
-                            if w is not None:
-                                value = value * w[(block, *taps, lane)]
-                            total_so_far = total[here]
-                            if op.kind == "max":
-                                T.buffer_store(total, tirx.max(total_so_far, value), [here])
-                            else:
-                                T.buffer_store(total, total_so_far + value, [here])
+                with (
+                    loops(*op.kernel, kind="unroll" if few else "serial") as taps,
+                    loops(columns, kind="unroll") as (c,),
+                ):
+                    place = [
+                        position * stride + k * dilation
+                        for position, stride, k, dilation in zip(
+                            (z, row, x0 + c), op.strides, taps, op.dilations, strict=True
+                        )
+                    ]
+                    with T.vectorized(0, lanes) as lane:
+                        here = c * lanes + lane
+                        value = _tap(op, source, n, block, place, lane)
+                        if w is not None:
+                            value = value * w[(block, *taps, lane)]
+                        total_so_far = total[here]
+                        if op.kind == "max":
+                            T.buffer_store(total, tirx.max(total_so_far, value), [here])
+                        else:
+                            T.buffer_store(total, total_so_far + value, [here])
                 with loops(columns, kind="unroll") as (c,):
                     at = (z, row, x0 + c)
                     with T.vectorized(0, lanes) as lane:

@@ -13,6 +13,7 @@ import planish
 from planish.backends.tvm import artifact
 from planish.backends.tvm.machine import MACHINES, host_isa, runs_here
 from planish.ir.errors import BackendError
+
 from tests.helpers import model_of, relative_error, run_ort
 
 pytest.importorskip("tvm")
@@ -106,7 +107,7 @@ def test_an_unknown_target_is_refused(model, target, message) -> None:
 
 
 def test_an_unknown_option_is_refused(model) -> None:
-    with pytest.raises(BackendError, match="no option 'optimise'.*optimize"):
+    with pytest.raises(BackendError, match=r"no option 'optimise'.*optimize"):
         planish.lower(planish.load(model), backend="tvm", optimise=True)
 
 

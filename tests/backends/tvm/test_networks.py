@@ -8,6 +8,7 @@ from hypothesis import given, settings
 
 import planish
 from planish.passes.rounding import measure_rounding
+
 from tests.helpers import Array, model_of, relative_error, run_ort
 from tests.strategies import networks
 
@@ -93,10 +94,10 @@ def test_a_transposed_convolution_of_every_kind(attributes, kernel) -> None:
         "AveragePool <kernel_shape = [2, 2], strides = [2, 2], ceil_mode = 1> (c)",
         "GlobalAveragePool (c)",
         "GlobalMaxPool (c)",
-        "Resize <mode = \"nearest\"> (c, , scales)",
+        'Resize <mode = "nearest"> (c, , scales)',
         "ReduceMean <axes = [2, 3], keepdims = 1> (c)",
         "Softmax <axis = 1> (c)",
-        "Pad <mode = \"reflect\"> (c, border)",
+        'Pad <mode = "reflect"> (c, border)',
     ],
 )
 def test_what_follows_a_convolution(pool) -> None:
@@ -180,7 +181,9 @@ def test_nan_passes_through_activations() -> None:
 
 
 def test_sigmoid_makes_no_denormals() -> None:
-    model = model_of("g (float[1, 16, 2, 2] x) => (float[] y) { g = GlobalMaxPool(x) y = Sigmoid(g) }")
+    model = model_of(
+        "g (float[1, 16, 2, 2] x) => (float[] y) { g = GlobalMaxPool(x) y = Sigmoid(g) }"
+    )
     compiled = planish.lower(planish.load(model), backend="tvm", threads=1)
     found = compiled({"x": np.full((1, 16, 2, 2), -95, np.float32)})["y"]
     assert (found > np.finfo(np.float32).tiny).all()
