@@ -257,12 +257,20 @@ def _split(program: Program, view: View, node: gs.Node, value: Value, layout: La
             members |= set(layout.blocks[block])
             block += 1
         if members != set(range(start, end)):
-            return False
+            return _split_inside_blocks(program, node, value, starts.tolist())
         own = tuple(tuple(c - int(start) for c in b) for b in layout.blocks[first:block])
         found.append(replace(layout, blocks=own, first=layout.first + first))
     for tensor, part, size in zip(node.outputs, found, sizes, strict=True):
         shape = (value.shape[0], size, *value.shape[2:])
         program.define(tensor, Value(value.expr, part, shape, value.spatial))
+    return True
+
+
+def _split_inside_blocks(program: Program, node: gs.Node, value: Value, starts: list[int]) -> bool:
+    """Define every part of a split as a copy: its channels share blocks with another's."""
+    for tensor, (start, end) in zip(node.outputs, itertools.pairwise(starts), strict=True):
+        halo = program.halo(tensor, len(value.spatial))
+        program.define(tensor, program.taken(value, range(start, end), halo))
     return True
 
 

@@ -18,7 +18,7 @@ from ...ir.infer import Shape
 from ...ir.view import View
 from .layout import Form, Halo, Layout, no_halo, plain_form
 from .machine import Machine
-from .schedules.repack import Repack, repack, table
+from .schedules.repack import Repack, repack, table, table_of
 
 Array = np.ndarray[Any, Any]
 Accept = Callable[[Layout], bool]
@@ -158,6 +158,19 @@ class Program:
         found = Value(expr, layout, value.shape, y.spatial[3 - y.rank :])
         self.define(tensor, found)
         return found
+
+    def taken(self, value: Value, channels: Sequence[int], halo: Halo) -> Value:
+        """Return a blocked tensor of some `channels` of a blocked `value`, in that order."""
+        assert value.layout is not None
+        layout = Layout.plain(len(channels), self.machine.lanes, halo)
+        y = layout.form(value.spatial)
+        places = value.layout.positions()[list(channels)]
+        entries = table_of(places, layout)
+        op = Repack(value.form(), y, batch_of(value.shape[0]))
+        held = self.constant(entries, ("taken", value.layout, tuple(channels)))
+        expr = self.call("repack", op, repack, [value.expr, held], y, value.shape[0])
+        shape = (value.shape[0], len(channels), *value.shape[2:])
+        return Value(expr, layout, shape, value.spatial)
 
     def _spatial(self, tensor: gs.Tensor) -> tuple[int, ...]:
         for value in self.held(tensor):

@@ -41,8 +41,11 @@ def table(x: Layout | None, y: Layout | None, channels: int) -> Any:
     source = (
         x.positions() if x is not None else np.stack([np.zeros(channels), np.arange(channels)], 1)
     )
-    if y is None:
-        return source.astype(np.int32)
+    return source.astype(np.int32) if y is None else table_of(source, y)
+
+
+def table_of(source: Any, y: Layout) -> Any:
+    """Return the table of `y` for channels that stand at the places `source`, [C, 2]."""
     held = np.zeros((len(y.blocks), y.lanes), np.int64)
     for block, members in enumerate(y.blocks):
         held[block, : len(members)] = members
