@@ -78,8 +78,10 @@ def _threads(asked: int | None, target: Target) -> int | None:
 @functools.cache
 def _load() -> None:
     from .onnxruntime import OnnxRuntime
+    from .tvm.backend import Tvm
 
     register_backend(OnnxRuntime)
+    register_backend(Tvm)
     for entry in importlib.metadata.entry_points(group=_ENTRY_POINTS):
         try:
             register_backend(entry.load())

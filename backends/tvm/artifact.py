@@ -1,0 +1,239 @@
+"""A compiled network as one file, and what runs it; needs numpy and TVM's runtime only.
+
+    magic | length of header | header (JSON) | library (ELF) | weights, each on a page border
+
+The weights are mapped, so a file loads as fast as its library, and processes share them. As a
+program, `python artifact.py FILE` prints the header and runs the network once on zeros.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import mmap
+import os
+import platform
+import struct
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+_MAGIC = b"planish-tvm-1\n"
+_ALIGNMENT = 64
+_LARGE_PAGE = 2 << 20
+
+
+class ArtifactError(Exception):
+    """A file that is no artifact, or one for another machine or version."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Name, element type and sizes of an input or output; unknown sizes are names or null."""
+
+    name: str
+    dtype: str
+    shape: list[int | str | None] | None
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an artifact was made for."""
+
+    isa: str
+    architecture: str
+    tvm: str
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+
+class Runner:
+    """A library and its constants, ready to be called with a dict of arrays."""
+
+    def __init__(
+        self, header: Header, library: Any, constants: list[Array], threads: int | None
+    ) -> None:
+        import tvm
+        from tvm import relax
+
+        self.header = header
+        self.constants = constants
+        self._machine = relax.VirtualMachine(library, tvm.cpu())
+        self._tensor = tvm.runtime.tensor
+        self._threads = threads or _cores()
+        self._main = self._machine["main"]
+        self._packed = [tvm.runtime.from_dlpack(values) for values in _in_large_pages(constants)]
+        self._configure = tvm.get_global_func("runtime.config_threadpool")
+
+    def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run once: name -> array in, name -> array out."""
+        given = []
+        for tensor in self.header.inputs:
+            values = np.ascontiguousarray(feeds[tensor.name])
+            given.append(self._tensor(values))
+        self._configure(1, self._threads)
+        found = self._main(*given, *self._packed)
+        names = [tensor.name for tensor in self.header.outputs]
+        return {name: found[i].numpy() for i, name in enumerate(names)}
+
+
+def _in_large_pages(constants: list[Array]) -> list[Array]:
+    """Return copies side by side in large pages, where the system has them.
+
+    A network reads all of its weights once a run: with pages of 4 KiB, every other cache line that
+    is not there yet needs an address that is not there yet either.
+    """
+    sizes = [values.nbytes + -values.nbytes % _ALIGNMENT for values in constants]
+    memory = mmap.mmap(-1, max(1, sum(sizes)) + _LARGE_PAGE)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    whole = np.frombuffer(memory, np.uint8)
+    at = -whole.ctypes.data % _LARGE_PAGE
+    found = []
+    for values, size in zip(constants, sizes, strict=True):
+        copy = whole[at : at + values.nbytes].view(values.dtype).reshape(values.shape)
+        copy[...] = values
+        found.append(copy)
+        at += size
+    return found
+
+
+def header(graph: Any, machine: Any) -> Header:
+    """Return the header of `graph` compiled for `machine`."""
+    import tvm
+
+    return Header(
+        machine.isa,
+        "aarch64" if machine.isa == "neon" else "x86_64",
+        tvm.__version__,
+        [_tensor(t) for t in graph.inputs],
+        [_tensor(t) for t in graph.outputs],
+    )
+
+
+def write(file: IO[bytes], head: Header, library: Any, constants: list[Array]) -> None:
+    """Write an artifact to `file`."""
+    with tempfile.TemporaryDirectory(prefix="planish-") as folder:
+        path = Path(folder) / "network.so"
+        library.export_library(str(path))
+        code = path.read_bytes()
+    listing = [{"dtype": str(c.dtype), "shape": list(c.shape)} for c in constants]
+    described = json.dumps({**asdict(head), "code": len(code), "constants": listing}).encode()
+    file.write(_MAGIC + struct.pack("<Q", len(described)) + described + code)
+    for values in constants:
+        file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+        file.write(np.ascontiguousarray(values).data)
+
+
+def load(path: str | Path, threads: int | None = None) -> Runner:
+    """Return the network in `path`. Raises ArtifactError naming the file and what is wrong."""
+    import tvm
+
+    try:
+        with open(path, "rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"cannot read '{path}': {error}") from error
+    head, code, listing, at = _read(path, data)
+    if head.tvm != tvm.__version__:
+        raise ArtifactError(
+            f"'{path}' was compiled with TVM {head.tvm} and this is {tvm.__version__}; lower the "
+            "model again"
+        )
+    if head.architecture != platform.machine().lower().replace("amd64", "x86_64"):
+        raise ArtifactError(
+            f"'{path}' is code for {head.architecture} and this machine is {platform.machine()}; "
+            "lower the model again for it"
+        )
+    _check_isa(path, head.isa)
+    constants = []
+    for entry in listing:
+        at += -at % _ALIGNMENT
+        if at + _bytes(entry) > len(data):
+            raise ArtifactError(f"'{path}' is cut short: it has {len(data)} bytes; lower it again")
+        dtype = np.dtype(entry["dtype"])
+        size = _bytes(entry)
+        values = np.frombuffer(data, dtype, size // dtype.itemsize, at)
+        constants.append(values.reshape(entry["shape"]))
+        at += size
+    handle, name = tempfile.mkstemp(prefix="planish-", suffix=".so")
+    try:
+        with os.fdopen(handle, "wb") as temporary:
+            temporary.write(code)
+        library = tvm.runtime.load_module(name)
+    finally:
+        os.unlink(name)
+    return Runner(head, library, constants, threads)
+
+
+def _read(path: str | Path, data: mmap.mmap) -> tuple[Header, bytes, list[dict[str, Any]], int]:
+    start = len(_MAGIC) + 8
+    if data[: len(_MAGIC)] != _MAGIC or len(data) < start:
+        raise ArtifactError(f"'{path}' is no network compiled by planish's TVM backend")
+    (length,) = struct.unpack("<Q", data[len(_MAGIC) : start])
+    try:
+        found = json.loads(data[start : start + length])
+        tensors = {
+            key: [Tensor(**entry) for entry in found.pop(key)] for key in ("inputs", "outputs")
+        }
+        size, listing = found.pop("code"), found.pop("constants")
+        head = Header(found["isa"], found["architecture"], found["tvm"], **tensors)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"'{path}' is damaged: its header cannot be read") from error
+    begin = start + length
+    if begin + size > len(data):
+        raise ArtifactError(f"'{path}' is cut short: it has {len(data)} bytes; lower it again")
+    return head, data[begin : begin + size], listing, begin + size
+
+
+def _bytes(entry: dict[str, Any]) -> int:
+    return int(math.prod(entry["shape"]) * np.dtype(entry["dtype"]).itemsize)
+
+
+def _check_isa(path: str | Path, isa: str) -> None:
+    needed = {
+        "avx2": {"avx2", "fma"},
+        "avx512": {"avx512f", "avx512vl", "avx512dq", "avx512bw"},
+        "avx512-vnni": {"avx512f", "avx512vl", "avx512_vnni"},
+        "avx512-bf16": {"avx512f", "avx512_vnni", "avx512_bf16"},
+    }.get(isa, set())
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            flags = next((line for line in file if line.startswith("flags")), "")
+    except OSError:
+        return
+    missing = sorted(needed - set(flags.partition(":")[2].split()))
+    if missing:
+        raise ArtifactError(
+            f"'{path}' is code for isa '{isa}' and this CPU lacks {', '.join(missing)}; lower the "
+            "model again for it"
+        )
+
+
+def _tensor(tensor: Any) -> Tensor:
+    shape = tensor.shape
+    sizes = None if shape is None else [d if isinstance(d, int | str) else None for d in shape]
+    return Tensor(tensor.name, str(np.dtype(tensor.dtype)), sizes)
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    network = load(sys.argv[1])
+    sizes = {t.name: [d if isinstance(d, int) else 1 for d in t.shape or []] for t in
+             network.header.inputs}  # fmt: skip
+    zeros = {t.name: np.zeros(sizes[t.name], t.dtype) for t in network.header.inputs}
+    for name, values in network(zeros).items():
+        print(name, values.dtype, values.shape)

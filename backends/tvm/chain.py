@@ -1,0 +1,80 @@
+"""What follows a kernel's result before it is stored: a chain of element-wise operators.
+
+    y = Relu(Add(Mul(result, s), z))        is three steps over `result` and the operands s and z
+
+A chain is a value: two layers with equal chains and shapes share one kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .layout import Form
+from .scalars import SCALARS
+
+
+@dataclass(frozen=True)
+class Number:
+    """A constant."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An operand of the kernel, counted among the chain's operands."""
+
+    position: int
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """The result of a step, -1 for the value the chain starts from."""
+
+    step: int
+
+
+Source = Number | Extra | Earlier
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operator with its inputs and attributes."""
+
+    op: str
+    inputs: tuple[Source, ...]
+    attrs: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Steps over a value and over `extras`, operands in the blocked layout."""
+
+    steps: tuple[Step, ...] = ()
+    extras: tuple[Form, ...] = ()
+
+    def apply(self, value: Any, extra: Callable[[int], Any]) -> Any:
+        """Return the expression of the last step; `extra` gives the element of an operand."""
+        from tvm import tirx
+
+        values = [value]
+
+        def of(source: Source) -> Any:
+            match source:
+                case Number(number):
+                    return tirx.const(number, "float32")
+                case Extra(position):
+                    return extra(position)
+                case Earlier(step):
+                    return values[step + 1]
+
+        for step in self.steps:
+            inputs = [of(source) for source in step.inputs]
+            values.append(SCALARS[step.op](inputs, dict(step.attrs)))
+        return values[-1]
+
+    def then(self, step: Step, *forms: Form) -> Chain:
+        """Return the chain with one more step, and its new operands."""
+        return Chain((*self.steps, step), (*self.extras, *forms))

@@ -1,0 +1,159 @@
+"""Where the channels of a tensor stand in memory.
+
+    x[n, c, z, y, x]  ->  buffer[n, first + block, z + halo, y + halo, x + halo, lane]
+
+A *blocked* tensor keeps its channels in blocks of one vector (NCHW16c), so that a vector register
+holds one position of sixteen channels and nothing has to be transposed between layers. A block may
+be filled in part; what its other lanes hold is undefined and never read. The *halo* is a border of
+zeros around each image that a convolution's padding falls on. A layout may describe a range of a
+larger buffer's blocks: parts of a split and of a concatenation are ranges of one buffer.
+
+Source: Liu et al., Optimizing CNN Model Inference on CPUs, USENIX ATC 2019 (the blocked layout).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Halo = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a kernel must know of one operand: how to find an element in its buffer.
+
+    `lanes` 0: not blocked, buffer [n, channels, *spatial]. `blocks`: channels held by each block.
+    `spatial` has three sizes, ones in front; `halo` likewise. `batch` is None for the batch of the
+    kernel, or 1 where the operand has one image for all.
+    """
+
+    lanes: int
+    blocks: tuple[int, ...]
+    first: int
+    total: int
+    spatial: tuple[int, ...]
+    halo: Halo
+    rank: int
+    single: bool = False
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return sum(self.blocks)
+
+    @property
+    def padded(self) -> tuple[int, ...]:
+        """The three spatial sizes with the halo."""
+        return tuple(s + a + b for s, (a, b) in zip(self.spatial, self.halo, strict=True))
+
+    def shape(self, batch: Any) -> tuple[Any, ...]:
+        """Return the shape of the buffer as the graph has it, with as many axes as the tensor."""
+        n = 1 if self.single else batch
+        spatial = self.padded[3 - self.rank :]
+        if self.lanes:
+            return (n, self.total, *spatial, self.lanes)
+        return (n, self.channels, *spatial)
+
+    def shape3(self, batch: Any) -> tuple[Any, ...]:
+        """Return the shape of the buffer with three spatial axes."""
+        n = 1 if self.single else batch
+        if self.lanes:
+            return (n, self.total, *self.padded, self.lanes)
+        return (n, self.channels, *self.padded)
+
+    def index(self, n: Any, block: Any, at: Sequence[Any], lane: Any) -> list[Any]:
+        """Return the indices of an element of the three-axis buffer; size-1 axes broadcast."""
+        place = [
+            (0 if size == 1 else position) + low
+            for size, position, (low, _) in zip(self.spatial, at, self.halo, strict=True)
+        ]
+        image = 0 if self.single else n
+        if self.lanes:
+            return [image, block + self.first if self.first else block, *place, lane]
+        return [image, lane, *place]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The channels that each block of a blocked tensor holds, and where the blocks are."""
+
+    lanes: int
+    blocks: tuple[tuple[int, ...], ...]
+    halo: Halo
+    first: int = 0
+    total: int = 0
+
+    @classmethod
+    def plain(cls, channels: int, lanes: int, halo: Halo) -> Layout:
+        """Return the layout that keeps channels in order, the last block perhaps part full."""
+        return cls.grouped(channels, 1, lanes, halo)
+
+    @classmethod
+    def grouped(cls, channels: int, group: int, lanes: int, halo: Halo) -> Layout:
+        """Return the layout in which every group of channels starts a block."""
+        each = channels // group
+        blocks = tuple(
+            tuple(range(start + at, start + min(at + lanes, each)))
+            for start in range(0, channels, each)
+            for at in range(0, each, lanes)
+        )
+        return cls(lanes, blocks, halo, 0, len(blocks))
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return sum(map(len, self.blocks))
+
+    def form(self, spatial: Sequence[int], *, single: bool = False) -> Form:
+        """Return what kernels see of a tensor with these spatial sizes."""
+        missing = 3 - len(spatial)
+        return Form(
+            self.lanes,
+            tuple(map(len, self.blocks)),
+            self.first,
+            self.total,
+            (*[1] * missing, *spatial),
+            (*[(0, 0)] * missing, *self.halo),
+            len(spatial),
+            single,
+        )
+
+    def positions(self) -> Array:
+        """Return for each channel its block and lane, [C, 2], counted from the first block."""
+        found = np.zeros((self.channels, 2), np.int64)
+        for block, held in enumerate(self.blocks):
+            for lane, channel in enumerate(held):
+                found[channel] = block, lane
+        return found
+
+    def pack(self, values: Array, fill: float = 0.0) -> Array:
+        """Pack values whose first axis is the channel, [C, ...] -> [blocks, ..., lanes]."""
+        packed = np.full((len(self.blocks), self.lanes, *values.shape[1:]), fill, values.dtype)
+        place = self.positions()
+        packed[place[:, 0], place[:, 1]] = values
+        return np.ascontiguousarray(np.moveaxis(packed, 1, -1))
+
+    def same_channels(self, other: Layout) -> bool:
+        """Say whether both hold the same channels in the same places of their blocks."""
+        return self.lanes == other.lanes and self.blocks == other.blocks
+
+    def with_halo(self, halo: Halo) -> Layout:
+        """Return the layout with another halo, in a buffer of its own."""
+        return replace(self, halo=halo, first=0, total=len(self.blocks))
+
+
+def plain_form(channels: int, spatial: Sequence[int]) -> Form:
+    """Return the form of a tensor that is not blocked: one block of all channels."""
+    missing = 3 - len(spatial)
+    sizes = (*[1] * missing, *spatial)
+    return Form(0, (channels,), 0, 1, sizes, ((0, 0),) * 3, len(spatial))
+
+
+def no_halo(rank: int) -> Halo:
+    """Return a halo of nothing."""
+    return ((0, 0),) * rank

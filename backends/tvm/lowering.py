@@ -1,0 +1,172 @@
+"""A graph of ONNX operators to a Relax program: planish's passes, groups, layouts, kernels.
+
+Why the program is written here rather than imported whole: layout, fusion and loop nests decide the
+speed, and all three belong to the network, not to single operators. What has a kernel of ours is
+grouped with what follows it and called in the blocked layout; TVM's importer serves the rest one
+operator at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from ...ir import dtypes
+from ...ir.errors import BackendError
+from ...ir.infer import infer_types
+from ...ir.load import load
+from ...ir.save import to_model
+from ...ir.to_proto import to_proto
+from ...ir.uses import Uses
+from ...ir.variables import dense_values, is_standard, label
+from ...ir.view import View
+from ...passes.pipeline import Pipeline
+from .emit_channels import (
+    can_emit_concat,
+    can_emit_pool,
+    can_emit_resize,
+    can_emit_scalar,
+    emit_concat,
+    emit_pool,
+    emit_resize,
+    emit_scalar,
+    view_of_blocks,
+)
+from .emit_linear import can_emit_linear, emit_linear
+from .emit_onnx import emit_onnx
+from .groups import Group, group_nodes
+from .layout import Array, Halo
+from .machine import Machine
+from .program import Program
+from .scalars import SCALARS
+from .spatial import read_window
+
+_PIPELINE = "exact,inline-fused-operators"
+_POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
+
+Can = Callable[[gs.Node, View], bool]
+Emit = Callable[[Program, View, Group], Any]
+KERNELS: dict[str, tuple[Can, Emit]] = {
+    **dict.fromkeys(SCALARS, (can_emit_scalar, emit_scalar)),
+    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul"), (can_emit_linear, emit_linear)),
+    **dict.fromkeys(_POOLS, (can_emit_pool, emit_pool)),
+    "Concat": (can_emit_concat, emit_concat),
+    "Resize": (can_emit_resize, emit_resize),
+}
+_VIEWS = frozenset({"Flatten", "Gather", "Reshape", "Split", "Squeeze"})
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A Relax module whose `main` takes the graph's inputs, then the constants."""
+
+    module: Any
+    constants: list[Array]
+    kernels: dict[Any, str]
+
+
+def prepare(graph: gs.Graph, *, optimize: bool = True) -> gs.Graph:
+    """Return `graph` as standard operators only, simplified by planish's exact passes."""
+    if optimize:
+        graph = Pipeline.parse(_PIPELINE).run(graph, verify="off").graph
+    if graph.functions:
+        graph = load(onnx.inliner.inline_local_functions(to_model(graph)))
+    return graph
+
+
+def lower_graph(graph: gs.Graph, machine: Machine) -> Lowered:
+    """Return the Relax program of a prepared `graph`."""
+    view = _view(graph)
+    model, _ = to_proto(graph, leave_out=lambda c: (v := dense_values(c)) is None or v.size > 64)
+    protos = {id(n): p for n, p in zip(graph.nodes, model.graph.node, strict=True)}
+    program = Program(machine, wanted_halos(graph, view))
+    inputs = _inputs(graph)
+    with program.builder.function("main"):
+        with program.builder.dataflow():
+            for tensor, variable in zip(graph.inputs, inputs, strict=True):
+                program.define_plain(tensor, variable)
+            for group in group_nodes(graph.nodes, view, lambda node: _can(node, view)):
+                _emit(program, view, group, protos)
+            outputs = [program.builder.emit_output(program.plain(t)) for t in graph.outputs]
+        program.builder.emit_func_output(_tuple(outputs), params=[*inputs, *program.parameters])
+    module = program.builder.get()
+    # Constants fit by construction: only inputs are checked at every call.
+    module["main"] = module["main"].with_attr("num_input", len(inputs))
+    return Lowered(module, program.constants, program.kernels)
+
+
+def _emit(program: Program, view: View, group: Group, protos: dict[int, onnx.NodeProto]) -> None:
+    node = group.anchor
+    if is_standard(node) and node.op in _VIEWS and view_of_blocks(program, view, node):
+        return
+    if _can(node, view) and KERNELS[node.op][1](program, view, group) is not False:
+        return
+    for each in (node, *group.followers):
+        emit_onnx(program, each, protos[id(each)], view.opset)
+
+
+def _can(node: gs.Node, view: View) -> bool:
+    return is_standard(node) and node.op in KERNELS and KERNELS[node.op][0](node, view)
+
+
+def wanted_halos(graph: gs.Graph, view: View) -> dict[int, Halo]:
+    """Return the border of zeros that convolutions reading a tensor want around it."""
+    found: dict[int, Halo] = {}
+    for node in graph.nodes:
+        if node.op != "Conv" or not _can(node, view):
+            continue
+        source = node.inputs[0]
+        rank = (view.rank(source) or 2) - 2
+        pads = read_window(node, view).pads[3 - rank :]
+        before = found.get(id(source), pads)
+        found[id(source)] = tuple(
+            (max(a, c), max(b, d)) for (a, b), (c, d) in zip(before, pads, strict=True)
+        )
+    return found
+
+
+def _inputs(graph: gs.Graph) -> list[Any]:
+    from tvm import relax, tirx
+
+    sizes: dict[str, Any] = {}
+    found = []
+    for index, tensor in enumerate(graph.inputs):
+        dtype = dtypes.numpy_dtype(tensor.dtype)
+        if tensor.shape is None or np.dtype(dtype).kind not in "fiub":
+            raise BackendError(
+                f"backend 'tvm' needs to know rank and element type of input '{tensor.name}'; "
+                "declare its shape, unknown sizes as names"
+            )
+        shape = []
+        for axis, size in enumerate(tensor.shape):
+            if isinstance(size, int) and size >= 0:
+                shape.append(size)
+                continue
+            name = size if isinstance(size, str) and size not in ("", "?") else f"{index}_{axis}"
+            if name not in sizes:
+                sizes[name] = tirx.Var(f"s{len(sizes)}", "int64")
+            shape.append(sizes[name])
+        found.append(relax.Var(f"x{index}", relax.TensorType(shape, str(np.dtype(dtype)))))
+    return found
+
+
+def _tuple(outputs: list[Any]) -> Any:
+    from tvm import relax
+
+    return relax.Tuple(outputs)
+
+
+def _view(graph: gs.Graph) -> View:
+    types = infer_types(graph)
+    for node in graph.nodes:
+        if any(isinstance(value, gs.Graph) for value in node.attrs.values()):
+            raise BackendError(
+                f"backend 'tvm' cannot run {label(node)}: it has no control flow; give If a "
+                "constant condition or unroll Loop, which the preset 'exact' does where it can"
+            )
+    return View(graph, Uses(graph), types.of)

@@ -1,0 +1,113 @@
+"""The CPU that code is generated for: its vectors, registers and caches, and its name in LLVM."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+from ...ir.errors import BackendError
+from ...passes.registry import nearest
+from ..target import Target
+
+TARGET_OPTIONS = ("isa", "threads")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A CPU: `lanes` float32 in a vector, `registers` vectors, cache sizes in bytes.
+
+    `mcpu`, `mattr` and `triple` are what LLVM is told; without `triple` it is the machine here.
+    """
+
+    isa: str
+    lanes: int
+    registers: int
+    mcpu: str
+    mattr: tuple[str, ...] = ()
+    triple: str = ""
+    l1: int = 32 << 10
+    l2: int = 1 << 20
+
+    def llvm(self, threads: int) -> dict[str, Any]:
+        """Return TVM's description of the target."""
+        found: dict[str, Any] = {"kind": "llvm", "mcpu": self.mcpu, "num-cores": threads}
+        if self.mattr:
+            found["mattr"] = list(self.mattr)
+        if self.triple:
+            found["mtriple"] = self.triple
+        return found
+
+
+# LLVM keeps to 256-bit vectors on these cores unless told otherwise.
+MACHINES = {
+    "avx2": Machine("avx2", 8, 16, "haswell", l2=256 << 10),
+    "avx512": Machine("avx512", 16, 32, "skylake-avx512", ("-prefer-256-bit",)),
+    "avx512-vnni": Machine("avx512-vnni", 16, 32, "icelake-server", ("-prefer-256-bit",)),
+    "avx512-bf16": Machine(
+        "avx512-bf16", 16, 32, "sapphirerapids", ("-prefer-256-bit",), l1=48 << 10, l2=2 << 20
+    ),
+    "neon": Machine("neon", 4, 32, "neoverse-n1", triple="aarch64-linux-gnu"),
+}
+
+
+def machine_of(target: Target) -> Machine:
+    """Return the machine that `target` names, or this one; raises BackendError."""
+    given = dict(target.options)
+    for name in given:
+        if name not in TARGET_OPTIONS:
+            raise BackendError(
+                f"target '{target}' has the unknown option '{name}'{nearest(name, TARGET_OPTIONS)}"
+            )
+    isa = given.get("isa") or host_isa()
+    if isa not in MACHINES:
+        raise BackendError(f"target '{target}' has the unknown isa '{isa}'{nearest(isa, MACHINES)}")
+    return MACHINES[isa]
+
+
+def host_isa() -> str:
+    """Return the name of the best instruction set that this machine has; raises BackendError."""
+    architecture = platform.machine().lower()
+    if architecture in ("aarch64", "arm64"):
+        return "neon"
+    flags = _cpu_flags()
+    wanted = {
+        "avx512-bf16": {"avx512f", "avx512_vnni", "avx512_bf16"},
+        "avx512-vnni": {"avx512f", "avx512vl", "avx512_vnni"},
+        "avx512": {"avx512f", "avx512vl", "avx512dq", "avx512bw"},
+        "avx2": {"avx2", "fma"},
+    }
+    for isa, needed in wanted.items():
+        if needed <= flags:
+            return isa
+    raise BackendError(
+        f"backend 'tvm' needs a CPU with AVX2 or NEON, and this {architecture} has neither; name "
+        f"another with target 'cpu{{isa=...}}': {', '.join(MACHINES)}"
+    )
+
+
+def runs_here(isa: str) -> bool:
+    """Say whether this machine executes code for `isa`."""
+    try:
+        here = host_isa()
+    except BackendError:
+        return False
+    order = ("avx2", "avx512", "avx512-vnni", "avx512-bf16")
+    return isa == here or (isa in order and here in order and order.index(isa) <= order.index(here))
+
+
+def cores() -> int:
+    """Return the number of cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            line = next((line for line in file if line.startswith("flags")), "")
+    except OSError:
+        # Without /proc the least that x86-64 machines of the last decade have.
+        return {"avx2", "fma"} if platform.machine().lower() in ("x86_64", "amd64") else set()
+    return set(line.partition(":")[2].split())

@@ -1,0 +1,224 @@
+"""A Relax program under construction: tensors in their layouts, constants, and calls of kernels.
+
+Every tensor may be held in several layouts; one that is asked for and not there yet is repacked,
+once. Weights are parameters of the program, packed before it is compiled, so that the compiler
+never sees them and an artifact can map them from its file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...ir.infer import Shape
+from ...ir.view import View
+from .layout import Form, Halo, Layout, no_halo, plain_form
+from .machine import Machine
+from .schedules.repack import Repack, repack, table, table_of
+
+Array = np.ndarray[Any, Any]
+Accept = Callable[[Layout], bool]
+
+# Constants up to this size are part of the program, where the compiler can compute with them.
+_SMALL = 64
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor in memory: an expression, its layout (None: as in ONNX) and its sizes.
+
+    `shape` is the tensor's; `spatial` are the sizes that a blocked buffer has besides channels.
+    """
+
+    expr: Any
+    layout: Layout | None
+    shape: tuple[Any, ...]
+    spatial: tuple[int, ...] = ()
+
+    def form(self, *, single: bool = False) -> Form:
+        """Return what kernels see of it."""
+        if self.layout is None:
+            return plain_form(int(self.shape[1]), [int(s) for s in self.shape[2:]])
+        return self.layout.form(self.spatial, single=single)
+
+
+class Program:
+    """The main function, its constants, and the kernels it calls."""
+
+    def __init__(self, machine: Machine, halos: dict[int, Halo]) -> None:
+        from tvm import relax
+
+        self.machine = machine
+        self.builder = relax.BlockBuilder()
+        self.constants: list[Array] = []
+        self.parameters: list[Any] = []
+        self._halos = halos
+        self._values: dict[int, list[Value]] = {}
+        self._kernels: dict[Any, Any] = {}
+        self._shared: dict[tuple[Any, ...], Any] = {}
+        self._alive: list[gs.Tensor] = []
+
+    def define(self, tensor: gs.Tensor, value: Value) -> None:
+        """Record that `value` holds `tensor`."""
+        self._values.setdefault(id(tensor), []).append(value)
+        self._alive.append(tensor)
+
+    def define_plain(self, tensor: gs.Tensor, expr: Any) -> None:
+        """Record that `expr`, in ONNX's own layout, holds `tensor`."""
+        self.define(tensor, Value(expr, None, shape_of(expr)))
+
+    def held(self, tensor: gs.Tensor) -> list[Value]:
+        """Return the forms in which `tensor` is held."""
+        return self._values.get(id(tensor), [])
+
+    def shape(self, tensor: gs.Tensor) -> tuple[Any, ...]:
+        """Return the sizes of `tensor`: numbers, and expressions where they are not known yet."""
+        values = self.held(tensor)
+        return values[0].shape if values else tuple(tensor.shape)
+
+    @staticmethod
+    def shape_from(view: View, tensor: gs.Tensor) -> Shape:
+        """Return the sizes that inference knows of `tensor`, whose rank is known."""
+        found = view.shape(tensor)
+        assert found is not None
+        return found
+
+    def halo(self, tensor: gs.Tensor, rank: int) -> Halo:
+        """Return the border that readers of `tensor` want around it."""
+        found = self._halos.get(id(tensor))
+        return found if found is not None and len(found) == rank else no_halo(rank)
+
+    def constant(self, values: Array, key: Any = None) -> Any:
+        """Return a parameter that holds `values`; the same one for the same `key`."""
+        from tvm import relax
+
+        if key is not None and key in self._shared:
+            return self._shared[key]
+        values = np.ascontiguousarray(values)
+        kind = relax.TensorType(list(values.shape), str(values.dtype))
+        found = relax.Var(f"p{len(self.constants)}", kind)
+        self.constants.append(values)
+        self.parameters.append(found)
+        if key is not None:
+            self._shared[key] = found
+        return found
+
+    def plain(self, tensor: gs.Tensor) -> Any:
+        """Return the expression of `tensor` in ONNX's own layout."""
+        from tvm import relax
+
+        for value in self.held(tensor):
+            if value.layout is None:
+                return value.expr
+        if isinstance(tensor, gs.Constant):
+            values = np.asarray(tensor.values)
+            found = relax.const(values) if values.size <= _SMALL else self.constant(values)
+            self.define(tensor, Value(found, None, tuple(values.shape)))
+            return found
+        value = self.held(tensor)[0]
+        layout = value.layout
+        assert layout is not None
+        op = Repack(value.form(), _plain_like(value), batch_of(value.shape[0]))
+        places = self.constant(table(layout, None, layout.channels), ("table", layout, None))
+        expr = self.call("repack", op, repack, [value.expr, places], op.y, value.shape[0])
+        if len(value.spatial) != len(value.shape) - 2:
+            expr = self.builder.emit(relax.op.reshape(expr, list(value.shape)))
+        self.define(tensor, Value(expr, None, value.shape))
+        return expr
+
+    def blocked(self, tensor: gs.Tensor, accept: Accept | None = None) -> Value:
+        """Return `tensor` in a blocked layout that `accept` takes, or in the ordinary one."""
+        for value in self.held(tensor):
+            if value.layout is not None and (accept is None or accept(value.layout)):
+                return value
+        shape = self.shape(tensor)
+        spatial = self._spatial(tensor)
+        halo = self.halo(tensor, len(spatial))
+        return self.repacked(tensor, Layout.plain(int(shape[1]), self.machine.lanes, halo))
+
+    def repacked(self, tensor: gs.Tensor, layout: Layout) -> Value:
+        """Return `tensor` in exactly the channel order and halo of `layout`."""
+        for value in self.held(tensor):
+            if value.layout is not None and value.layout.same_channels(layout):
+                return value
+        held = self.held(tensor)
+        if not held:
+            self.plain(tensor)
+            held = self.held(tensor)
+        value = held[0]
+        y = layout.form(self._spatial(tensor))
+        op = Repack(value.form(), y, batch_of(value.shape[0]))
+        entries = table(value.layout, layout, layout.channels)
+        places = self.constant(entries, ("table", value.layout, layout))
+        expr = self.call("repack", op, repack, [value.expr, places], y, value.shape[0])
+        found = Value(expr, layout, value.shape, y.spatial[3 - y.rank :])
+        self.define(tensor, found)
+        return found
+
+    def taken(self, value: Value, channels: Sequence[int], halo: Halo) -> Value:
+        """Return a blocked tensor of some `channels` of a blocked `value`, in that order."""
+        assert value.layout is not None
+        layout = Layout.plain(len(channels), self.machine.lanes, halo)
+        y = layout.form(value.spatial)
+        places = value.layout.positions()[list(channels)]
+        entries = table_of(places, layout)
+        op = Repack(value.form(), y, batch_of(value.shape[0]))
+        held = self.constant(entries, ("taken", value.layout, tuple(channels)))
+        expr = self.call("repack", op, repack, [value.expr, held], y, value.shape[0])
+        shape = (value.shape[0], len(channels), *value.shape[2:])
+        return Value(expr, layout, shape, value.spatial)
+
+    def _spatial(self, tensor: gs.Tensor) -> tuple[int, ...]:
+        for value in self.held(tensor):
+            if value.layout is not None:
+                return value.spatial
+        return tuple(int(size) for size in self.shape(tensor)[2:])
+
+    def call(
+        self,
+        name: str,
+        op: Any,
+        make: Callable[[Any], Any],
+        args: Sequence[Any],
+        y: Form,
+        batch: Any,
+    ) -> Any:
+        """Emit a call of the kernel `make(op)`, made once for equal `op`, and return its result."""
+        from tvm import relax
+
+        if op not in self._kernels:
+            unique = f"{name}_{len(self._kernels)}"
+            function = make(op).with_attr("global_symbol", unique)
+            self._kernels[op] = self.builder.add_func(function, unique)
+        kind = relax.TensorType(list(y.shape(batch)), "float32")
+        return self.builder.emit(relax.call_tir(self._kernels[op], list(args), kind))
+
+    @property
+    def kernels(self) -> dict[Any, str]:
+        """The kernels made so far: what each computes, and its name."""
+        return {op: str(found.name_hint) for op, found in self._kernels.items()}
+
+
+def shape_of(expr: Any) -> tuple[Any, ...]:
+    """Return the sizes of an expression, numbers where they are known."""
+    return tuple(size_of(dim) for dim in expr.ty.shape)
+
+
+def size_of(dim: Any) -> Any:
+    """Return a size as a number where it is one."""
+    from tvm import tirx
+
+    return int(dim) if isinstance(dim, int | tirx.IntImm) else dim
+
+
+def batch_of(size: Any) -> int | None:
+    """Return what a kernel is told of the number of images."""
+    return size if isinstance(size, int) else None
+
+
+def _plain_like(value: Value) -> Form:
+    return plain_form(int(value.shape[1]), value.spatial)

@@ -1,0 +1,152 @@
+"""Element-wise ONNX operators on one float32, as expressions that LLVM turns into vector code.
+
+A NaN passes through: `max(a, b)` here is `a > b ? a : b`, so the value that may be NaN is second.
+
+Source: ONNX operators of the same names. Exponential: Moshier, Cephes, `expf` (range reduction by
+ln 2 in two parts and a polynomial of degree 5; within 2 units in the last place).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Expr = Any
+Attrs = Mapping[str, Any]
+Scalar = Callable[[list[Expr], Attrs], Expr]
+
+
+def _const(value: float) -> Expr:
+    from tvm import tirx
+
+    return tirx.const(value, "float32")
+
+
+def _max(bound: Expr, x: Expr) -> Expr:
+    from tvm import tirx
+
+    return tirx.max(bound, x)
+
+
+def _min(bound: Expr, x: Expr) -> Expr:
+    from tvm import tirx
+
+    return tirx.min(bound, x)
+
+
+def _select(condition: Expr, a: Expr, b: Expr) -> Expr:
+    from tvm import tirx
+
+    return tirx.Select(condition, a, b)
+
+
+def exp(x: Expr) -> Expr:
+    """Return e^x: finite above 88.37, and 0 below -87.3 but for one denormal's width."""
+    from tvm import tirx
+
+    clipped = _max(_const(-87.33654), _min(_const(88.37626), x))
+    count = tirx.floor(clipped * _const(math.log2(math.e)) + _const(0.5))
+    rest = clipped - count * _const(0.693359375) - count * _const(-2.12194440e-4)
+    series = _const(1.9875691500e-4)
+    for factor in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5):
+        series = series * rest + _const(factor)
+    power = series * rest * rest + rest + _const(1.0)
+    exponent = (tirx.Cast("int32", count) + 127) << 23
+    return power * tirx.reinterpret("float32", exponent)
+
+
+def sigmoid(x: Expr) -> Expr:
+    """Return 1 / (1 + e^-x), not below e^-40: denormal numbers would slow what reads them."""
+    return _const(1.0) / (_const(1.0) + exp(_min(_const(40.0), _const(0.0) - x)))
+
+
+def tanh(x: Expr) -> Expr:
+    """Return 1 - 2 / (e^2x + 1)."""
+    return _const(1.0) - _const(2.0) / (exp(x * _const(2.0)) + _const(1.0))
+
+
+def relu(x: Expr) -> Expr:
+    """Return max(x, 0)."""
+    return _max(_const(0.0), x)
+
+
+def _clip(inputs: list[Expr], attrs: Attrs) -> Expr:
+    x, *bounds = inputs
+    low = bounds[0] if bounds else None
+    high = bounds[1] if len(bounds) > 1 else None
+    low = low if low is not None else _attr_const(attrs, "min")
+    high = high if high is not None else _attr_const(attrs, "max")
+    if low is not None:
+        x = _max(low, x)
+    return x if high is None else _min(high, x)
+
+
+def _attr_const(attrs: Attrs, name: str) -> Expr | None:
+    return _const(float(attrs[name])) if name in attrs else None
+
+
+def _hard_sigmoid(inputs: list[Expr], attrs: Attrs) -> Expr:
+    alpha, beta = float(attrs.get("alpha", 0.2)), float(attrs.get("beta", 0.5))
+    return _min(_const(1.0), relu(inputs[0] * _const(alpha) + _const(beta)))
+
+
+def _leaky(inputs: list[Expr], attrs: Attrs) -> Expr:
+    x = inputs[0]
+    return _select(x < _const(0.0), x * _const(float(attrs.get("alpha", 0.01))), x)
+
+
+def _elu(inputs: list[Expr], attrs: Attrs) -> Expr:
+    x, alpha = inputs[0], _const(float(attrs.get("alpha", 1.0)))
+    return _select(x < _const(0.0), alpha * (exp(x) - _const(1.0)), x)
+
+
+def _prelu(inputs: list[Expr], attrs: Attrs) -> Expr:
+    x, slope = inputs
+    return _select(x < _const(0.0), x * slope, x)
+
+
+def _fold(combine: Callable[[Expr, Expr], Expr]) -> Scalar:
+    def run(inputs: list[Expr], attrs: Attrs) -> Expr:
+        total = inputs[0]
+        for other in inputs[1:]:
+            total = combine(total, other)
+        return total
+
+    return run
+
+
+def _unary(function: Callable[[Expr], Expr]) -> Scalar:
+    return lambda inputs, attrs: function(inputs[0])
+
+
+def _tir(name: str) -> Callable[[Expr], Expr]:
+    def run(x: Expr) -> Expr:
+        from tvm import tirx
+
+        return getattr(tirx, name)(x)
+
+    return run
+
+
+SCALARS: dict[str, Scalar] = {
+    "Abs": _unary(_tir("abs")),
+    "Add": _fold(lambda a, b: a + b),
+    "Ceil": _unary(_tir("ceil")),
+    "Clip": _clip,
+    "Div": _fold(lambda a, b: a / b),
+    "Elu": _elu,
+    "Floor": _unary(_tir("floor")),
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _unary(lambda x: x * _min(_const(1.0), relu(x * _const(1 / 6) + _const(0.5)))),
+    "LeakyRelu": _leaky,
+    "Mul": _fold(lambda a, b: a * b),
+    "Neg": _unary(lambda x: _const(0.0) - x),
+    "PRelu": _prelu,
+    "Reciprocal": _unary(lambda x: _const(1.0) / x),
+    "Relu": _unary(relu),
+    "Sigmoid": _unary(sigmoid),
+    "Sqrt": _unary(_tir("sqrt")),
+    "Sub": _fold(lambda a, b: a - b),
+    "Tanh": _unary(tanh),
+}

@@ -1,0 +1,105 @@
+"""Direct convolution: the sum over taps and input channels stays in registers.
+
+    y[n, o, p] = chain(sum over c, k of x[n, c, p * stride + k * dilation - pad] * w[o, c, k])
+
+One loop nest serves 1-D to 3-D, strided, dilated and grouped convolutions, the first layer, whose
+input is not blocked, 1x1 (positions on one axis) and Gemm (no positions at all). `tiles` has the
+loops.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..chain import Chain
+from ..layout import Form
+from ..machine import Machine
+from .nest import Finish, can_flatten, flat, function, operand, weights, zero_halo
+from .padding import padded
+from .tile_sizes import Tile, choose
+from .tiles import Sizes, Sum, accumulate
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution over three spatial axes. `pads`: before and after, for each axis.
+
+    `batch` None: the number of images is known at run time. The input blocks of group g are the
+    g-th share of all blocks.
+    """
+
+    x: Form
+    y: Form
+    kernel: Sizes
+    strides: Sizes
+    dilations: Sizes
+    pads: tuple[tuple[int, int], ...]
+    group: int
+    chain: Chain
+    batch: int | None
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of the packed weights: [M blocks, C blocks, k, k, k, C lanes, M lanes]."""
+        lanes = self.x.lanes or self.x.channels
+        return (
+            len(self.y.blocks),
+            len(self.x.blocks) // self.group,
+            *self.kernel,
+            lanes,
+            self.y.lanes,
+        )
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds for one image, without what partly filled blocks waste."""
+        each = self.x.channels // self.group
+        return math.prod(self.y.spatial) * self.y.channels * each * math.prod(self.kernel)
+
+    @property
+    def is_flat(self) -> bool:
+        """Say whether positions can be counted along one axis."""
+        forms = [self.x, self.y, *self.chain.extras]
+        whole = all(e.spatial in (self.y.spatial, (1, 1, 1)) for e in self.chain.extras)
+        return (
+            self.kernel == self.strides == (1, 1, 1)
+            and not any(map(any, self.pads))
+            and can_flatten(forms)
+            and whole
+        )
+
+
+def convolution(conv: Convolution, machine: Machine, tile: Tile | None = None) -> Any:
+    """Return the function (x, w, operands of the chain..., y)."""
+    flattened = conv.is_flat
+    with function("convolution", conv.batch) as frame:
+        x = operand(frame, "X", conv.x, flat(conv.x) if flattened else None)
+        w = weights("W", conv.weight_shape)
+        finish = Finish.declare(frame, conv.chain, conv.y, flattened)
+        frame.ready()
+        conv = replace(conv, x=x.form, y=finish.y.form)
+        zero_halo(frame, finish.y)
+        total = Sum(
+            conv.group,
+            conv.x.blocks[: len(conv.x.blocks) // conv.group],
+            len(conv.y.blocks) // conv.group,
+            conv.y.lanes,
+            conv.y.spatial,  # type: ignore[arg-type]
+            conv.kernel,
+            conv.strides,
+            conv.dilations,
+        )
+        with padded(frame, conv.pads, x) as (images, source):
+            accumulate(total, images, source, w, finish, tile or choose_tile(conv, machine))
+    return frame.func
+
+
+def choose_tile(conv: Convolution, machine: Machine) -> Tile:
+    """Return the register tile for `conv`."""
+    _, rows, columns = conv.y.spatial
+    blocks = len(conv.y.blocks) // conv.group
+    steps = conv.x.channels // conv.group * math.prod(conv.kernel)
+    size = math.prod(conv.x.spatial) * conv.x.channels // conv.group * 4
+    return choose(machine, rows, columns, blocks, steps, size)

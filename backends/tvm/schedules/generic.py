@@ -1,0 +1,69 @@
+"""The schedule of everything that has none of its own: parallel outside, vectors inside.
+
+    for (outer spatial axes, fused) in parallel: for (the rest): for (innermost spatial axis)
+
+The innermost loop is contiguous in what is written, and LLVM vectorizes it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Below so many elements, starting threads costs more than they save.
+_WORTH_THREADS = 4096
+
+
+def schedule_generic(module: Any) -> Any:
+    """Return `module` with every function that is not marked as scheduled given a schedule."""
+    from tvm import s_tir, tirx
+
+    for variable, function in module.functions_items():
+        marked = function.attrs is not None and "tirx.is_scheduled" in function.attrs
+        if not isinstance(function, tirx.PrimFunc) or marked:
+            continue
+        schedule = s_tir.Schedule(function)
+        _schedule(schedule)
+        module[variable] = schedule.mod["main"].with_attr("tirx.is_scheduled", True)
+    return module
+
+
+def _schedule(schedule: Any) -> None:
+    """Inline what is computed element by element, and run the rest in parallel outside."""
+    for block in schedule.get_child_blocks(schedule.get_sblock("root")):
+        if not _tried(schedule.compute_inline, block):
+            _parallel(schedule, block)
+
+
+def _parallel(schedule: Any, block: Any) -> None:
+    """Make the outer spatial loops of `block` one parallel loop, all but the last of them."""
+    from tvm import tirx
+
+    loops = schedule.get_loops(block)
+    kinds = [int(axis.iter_type) for axis in schedule.get(block).iter_vars]
+    if len(kinds) != len(loops):
+        return  # a block inside another's loops, or without loops
+    outer = []
+    size = 1
+    for loop, kind in zip(loops, kinds, strict=True):
+        if kind != 0:  # a reduction, or what must run in order
+            break
+        extent = schedule.get(loop).extent
+        size *= int(extent) if isinstance(extent, tirx.IntImm) else _WORTH_THREADS
+        outer.append(loop)
+    if size < _WORTH_THREADS:
+        return
+    if len(outer) == len(loops) and len(outer) > 1:
+        outer.pop()
+    if outer:
+        _tried(schedule.parallel, schedule.fuse(*outer) if len(outer) > 1 else outer[0])
+
+
+def _tried(step: Any, argument: Any) -> bool:
+    """Say whether `step` was possible; it changes nothing where it is not."""
+    from tvm.s_tir.schedule import ScheduleError
+
+    try:
+        step(argument)
+    except ScheduleError:
+        return False
+    return True

@@ -1,0 +1,60 @@
+"""How much of a convolution's result is held in registers at once: a cost model, no measuring.
+
+A tile holds `rows` x `columns` positions of `blocks` output blocks in vector registers. One step
+loads `blocks` weight vectors and one number a position and does rows * columns * blocks
+multiply-adds, two a cycle:
+
+    cycles = max(accumulators / 2, latency) + a little for every load, more for weights beyond L1
+
+and the layer takes that many for every step of every tile, partly empty tiles included.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+from ..machine import Machine
+
+_LATENCY = 4  # cycles until a multiply-add's result can be added to
+# What a load adds to a step, in cycles, though it could be hidden: other threads share the ports.
+_LOAD = 0.1
+_L2_LOAD = 0.5
+_TILE_CYCLES = 20  # addresses, first loads and stores of a tile, a vector stored
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Register tile of a convolution, and whether output blocks or positions vary slower."""
+
+    rows: int
+    columns: int
+    blocks: int
+    positions_first: bool
+
+
+def choose(
+    machine: Machine, rows: int, columns: int, blocks: int, steps: int, input_bytes: int
+) -> Tile:
+    """Return the tile with the fewest cycles for `rows` x `columns` of one group's `blocks`.
+
+    `steps`: multiply-adds for one element of the result. `input_bytes`: of one image's group.
+    """
+    weight_bytes = blocks * steps * machine.lanes * 4
+    positions_first = weight_bytes <= machine.l2 // 2 and input_bytes > machine.l2 // 4
+    best, least = Tile(1, 1, 1, positions_first), math.inf
+    budget = machine.registers - 2
+    for r, c, b in itertools.product(range(1, 9), range(1, 33), range(1, 9)):
+        if r > rows or c > columns or b > blocks or r * c * b + b > budget:
+            continue
+        accumulators = r * c * b
+        share = b * steps * machine.lanes * 4
+        weight_load = _L2_LOAD if share > machine.l1 // 2 else _LOAD
+        step = max(accumulators / 2, _LATENCY) + r * c * _LOAD + b * weight_load
+        tiles = math.ceil(rows / r) * math.ceil(columns / c) * math.ceil(blocks / b)
+        cycles = tiles * (steps * step + _TILE_CYCLES + accumulators)
+        # On a tie, the wider tile: fewer, longer runs through memory.
+        if cycles < least * 0.999:
+            best, least = Tile(r, c, b, positions_first), cycles
+    return best

@@ -1,0 +1,123 @@
+"""The loop nest of all convolutions: a tile of results in registers, one input number at a time.
+
+    total[position, block] += x[position * stride + tap * dilation + origin, c] * w[block, tap, c]
+
+The last tile along an axis overlaps the one before it instead of being cut short: results computed
+twice cost less than code for every remainder.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .nest import FLOAT, Finish, constant, loops, parallel
+from .padding import Source
+from .tile_sizes import Tile
+
+Sizes = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Sum:
+    """What is summed: `positions` results along each axis, and where each one reads and goes.
+
+    `x_blocks`: channels in each input block of one group. `y_blocks`: output blocks of one group.
+    Result j goes to position j * `out_stride` + `out_offset`.
+    """
+
+    group: int
+    x_blocks: tuple[int, ...]
+    y_blocks: int
+    lanes: int
+    positions: Sizes
+    kernel: Sizes
+    strides: Sizes
+    dilations: Sizes
+    origin: Sizes = (0, 0, 0)
+    out_stride: Sizes = (1, 1, 1)
+    out_offset: Sizes = (0, 0, 0)
+
+
+def accumulate(op: Sum, images: Any, source: Source, w: Any, finish: Finish, tile: Tile) -> None:
+    """Emit the sums of `op` over all `images`, tile by tile in parallel, and their stores."""
+    from tvm.tirx.script.builder import ir as T
+
+    depth, height, width = op.positions
+    tiles = {
+        "group": op.group,
+        "blocks": math.ceil(op.y_blocks / tile.blocks),
+        "depth": depth,
+        "rows": math.ceil(height / tile.rows),
+        "columns": math.ceil(width / tile.columns),
+    }
+    order = ["group", "depth", "rows", "columns", "blocks"]
+    if not tile.positions_first:
+        order = ["group", "blocks", "depth", "rows", "columns"]
+    sizes = (tile.rows, tile.columns, tile.blocks)
+    with parallel([images, *(tiles[name] for name in order)]) as (image, *places):
+        at = dict(zip(order, places, strict=True))
+        n = source.image(image)
+        block0 = at["group"] * op.y_blocks + start_of_tile(at["blocks"], tile.blocks, op.y_blocks)
+        z = at["depth"]
+        y0 = start_of_tile(at["rows"], tile.rows, height)
+        x0 = start_of_tile(at["columns"], tile.columns, width)
+        total = T.alloc_buffer((math.prod(sizes) * op.lanes,), FLOAT, scope="local")
+        with loops(*sizes, kind="unroll") as held, T.vectorized(0, op.lanes) as lane:
+            T.buffer_store(total, constant(0.0), [_place(held, tile) * op.lanes + lane])
+        group_block = at["group"] * len(op.x_blocks)
+        for first, count, filled in runs(op.x_blocks):
+            with (
+                loops(count, *op.kernel, filled) as (block, *taps, channel),
+                loops(*sizes, kind="unroll") as (r, c, b),
+            ):
+                place = [
+                    position * stride + tap * dilation + origin
+                    for position, stride, tap, dilation, origin in zip(
+                        (z, y0 + r, x0 + c), op.strides, taps, op.dilations, op.origin, strict=True
+                    )
+                ]
+                value = source.load(n, group_block + first + block, place, channel)
+                with T.vectorized(0, op.lanes) as lane:
+                    weight = w[(block0 + b, first + block, *taps, channel, lane)]
+                    here = _place((r, c, b), tile) * op.lanes + lane
+                    T.buffer_store(total, total[here] + value * weight, [here])
+        with loops(*sizes, kind="unroll") as held, T.vectorized(0, op.lanes) as lane:
+            r, c, b = held
+            goes = [
+                position * stride + offset
+                for position, stride, offset in zip(
+                    (z, y0 + r, x0 + c), op.out_stride, op.out_offset, strict=True
+                )
+            ]
+            finish.store(total[_place(held, tile) * op.lanes + lane], n, block0 + b, goes, lane)
+
+
+def _place(held: Sequence[Any], tile: Tile) -> Any:
+    """Return which register holds a position and block of the tile."""
+    row, column, block = held
+    return (row * tile.columns + column) * tile.blocks + block
+
+
+def runs(blocks: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Yield (first block, blocks, channels in each) of rows of equally filled blocks.
+
+    Lanes that hold no channel are not visited: what is in them is undefined.
+    """
+    for filled, found in itertools.groupby(enumerate(blocks), key=lambda item: item[1]):
+        members = [index for index, _ in found]
+        yield members[0], len(members), filled
+
+
+def start_of_tile(index: Any, size: int, extent: int) -> Any:
+    """Return where tile `index` begins; the last one ends with the extent."""
+    from tvm import tirx
+
+    if isinstance(index, int):
+        return min(index * size, extent - size)
+    if extent % size == 0:
+        return index * size
+    return tirx.min(index * size, extent - size)

@@ -1,0 +1,144 @@
+"""The TVM backend as a backend: targets, options, errors, and artifacts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import planish
+from planish.backends.tvm import artifact
+from planish.backends.tvm.machine import MACHINES, host_isa, runs_here
+from planish.ir.errors import BackendError
+
+from tests.helpers import model_of, relative_error, run_ort
+
+pytest.importorskip("tvm")
+
+TEXT = """g (float[N, 3, 9, 9] x) => (float[N, 20, 9, 9] y) {
+    c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w)
+    y = Relu(c)
+}"""
+
+
+@pytest.fixture(scope="module")
+def model():
+    weight = np.random.default_rng(0).standard_normal((20, 3, 3, 3)).astype(np.float32)
+    return model_of(TEXT, {"w": weight})
+
+
+@pytest.fixture(scope="module")
+def saved(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tvm") / "network.planish"
+    planish.lower(planish.load(model), backend="tvm", threads=1).save(path)
+    return path
+
+
+def feeds_of(batch: int = 2):
+    return {"x": np.random.default_rng(1).standard_normal((batch, 3, 9, 9)).astype(np.float32)}
+
+
+def test_a_saved_network_computes_the_same(model, saved) -> None:
+    loaded = planish.load_compiled(saved, backend="tvm", threads=1)
+    feeds = feeds_of()
+    assert relative_error(run_ort(model, feeds)["y"], loaded(feeds)["y"]) <= 1e-4
+
+
+def test_a_loaded_network_can_be_saved_again(saved, tmp_path) -> None:
+    again = tmp_path / "again.planish"
+    planish.load_compiled(saved, backend="tvm").save(again)
+    assert again.read_bytes() == saved.read_bytes()
+
+
+def test_an_artifact_runs_without_torch_and_onnx(saved) -> None:
+    code = f"""
+import runpy, sys
+for name in ("torch", "onnx", "onnxruntime", "onnx_graphsurgeon"):
+    sys.modules[name] = None
+sys.argv = ["artifact.py", {str(saved)!r}]
+runpy.run_path({str(Path(artifact.__file__))!r}, run_name="__main__")
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.stdout == "y float32 (1, 20, 9, 9)\n", found.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"planish-tvm-1", b"something-els", "is no network compiled by planish's TVM backend"),
+        (b'"isa"', b'"ism"', "damaged"),
+        (b'"tvm": "0', b'"tvm": "9', "was compiled with TVM 9"),
+        (b'"x86_64"', b'"x86_65"', "is code for x86_65"),
+    ],
+)
+def test_what_is_no_artifact_for_here_is_refused(saved, tmp_path, old, new, message) -> None:
+    data = saved.read_bytes()
+    assert old in data
+    path = tmp_path / "changed.planish"
+    path.write_bytes(data.replace(old, new, 1))
+    with pytest.raises(BackendError, match=message) as caught:
+        planish.load_compiled(path, backend="tvm")
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [0, 5, 40, 4000])
+def test_a_cut_file_is_refused(saved, tmp_path, size) -> None:
+    path = tmp_path / "cut.planish"
+    path.write_bytes(saved.read_bytes()[:size])
+    with pytest.raises(BackendError, match=r"cut\.planish"):
+        planish.load_compiled(path, backend="tvm")
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("cpux", "has no target 'cpux'.*cpu"),
+        ("cuda", "generates code for CPUs"),
+        ("cpu{isa=avx-512}", "unknown isa 'avx-512'.*avx512"),
+        ("cpu{lanes=8}", "unknown option 'lanes'"),
+    ],
+)
+def test_an_unknown_target_is_refused(model, target, message) -> None:
+    with pytest.raises(BackendError, match=message):
+        planish.lower(planish.load(model), backend="tvm", target=target)
+
+
+def test_an_unknown_option_is_refused(model) -> None:
+    with pytest.raises(BackendError, match=r"no option 'optimise'.*optimize"):
+        planish.lower(planish.load(model), backend="tvm", optimise=True)
+
+
+def test_an_operator_that_tvm_has_not_is_named() -> None:
+    graph = planish.load(
+        model_of(
+            """<ir_version: 10, opset_import: ["" : 20, "mine" : 1]>
+            g (float[N, 3] x) => (float[N, 3] y) { y = mine.Cube(x) }"""
+        )
+    )
+    with pytest.raises(BackendError, match=r"Cube.*domain 'mine'"):
+        planish.lower(graph, backend="tvm", optimize=False)
+
+
+@pytest.mark.parametrize("isa", sorted(MACHINES))
+def test_code_is_generated_for_every_instruction_set(model, isa, tmp_path) -> None:
+    compiled = planish.lower(planish.load(model), backend="tvm", target=f"cpu{{isa={isa}}}")
+    feeds = feeds_of()
+    if runs_here(isa):
+        assert relative_error(run_ort(model, feeds)["y"], compiled(feeds)["y"]) <= 1e-4
+    else:
+        with pytest.raises(BackendError, match=f"isa '{isa}'"):
+            compiled(feeds)
+
+
+def test_this_machine_is_known() -> None:
+    assert host_isa() in MACHINES
+    assert runs_here(host_isa())
+
+
+def test_wrong_feeds_are_refused(model) -> None:
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=1)
+    with pytest.raises(planish.PlanishError, match="'x'"):
+        compiled({"x": np.zeros((1, 4, 9, 9), np.float32)})
