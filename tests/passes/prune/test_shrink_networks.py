@@ -14,8 +14,8 @@ from tests.helpers import relative_error, run_ort
 from tests.passes.channels.masking import silence
 
 WIDTH, SIZE = 0.25, 64
-# Narrower, its grouped convolutions have groups of a single channel or two; with a dynamic batch the
-# targets of its shuffles are computed until simplify-reshapes has run.
+# Narrower, its grouped convolutions have groups of a single channel or two; with a dynamic batch
+# the targets of its shuffles are computed until simplify-reshapes has run.
 _WIDTHS = {"shufflenet_v1": 1.0}
 _FIXED_BATCH = ("shufflenet_v1",)
 # Channels that shuffles and groups hold evenly leave less to remove.
