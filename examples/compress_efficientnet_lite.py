@@ -33,8 +33,8 @@ def pipelines(amount: float) -> dict[str, str]:
     return {
         "float32": "exact",
         "pruned": f"{prune},shrink-channels,exact",
-        "recovered": f"{prune},recover{{mode=blocks}},shrink-channels,exact",
-        "integers": f"{prune},recover{{mode=blocks}},shrink-channels,int8",
+        "recovered": f"{prune},recover{{mode=both,epochs=6}},shrink-channels,exact",
+        "integers": f"{prune},recover{{mode=both,epochs=6}},shrink-channels,int8",
     }
 
 

@@ -25,6 +25,8 @@ _SOURCE = "_planish_source"
 _TAKEN = frozenset(
     {"name", "exact", "keeps_outputs", "run", "summary", "extra_feeds", "self", "graph", "context"}
 )
+# Names in an error, of which a graph may have thousands.
+_MOST_LISTED = 100
 _registered: dict[str, type[Pass]] = {}
 
 PassType = type[Pass]
@@ -97,12 +99,14 @@ def all_passes() -> dict[str, PassType]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean ...?)` with the closest of `known`, or a list of them all."""
+    """Return ` (did you mean ...?)` with the closest of `known`, or a list of them."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if close:
         return f" (did you mean '{close[0]}'?)"
-    return f"; known are {', '.join(known)}" if known else ""
+    more = len(known) - _MOST_LISTED
+    rest = f" and {more} more" if more > 0 else ""
+    return f"; known are {', '.join(known[:_MOST_LISTED])}{rest}" if known else ""
 
 
 @functools.cache

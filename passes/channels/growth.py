@@ -22,7 +22,7 @@ def _pad(node: gs.Node, walk: Walk) -> None:
         return
     pads: list[tuple[int, int]]
     try:
-        padding = read_padding(node, walk.view)
+        padding = read_padding(node, walk.view, walk.values)
         pads = list(zip(padding.begins, padding.ends, strict=True))
     except DeclinedError as reason:
         if node.attrs.get("mode", "constant") == "constant":

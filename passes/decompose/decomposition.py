@@ -26,9 +26,9 @@ from ..contract import DeclinedError, Pass, need
 from ..driver import make_view
 from ..fusion.inline_fused_operators import inline_fused_operators
 from ..linear.layer import LINEAR_OPS, Layer, read_with_bias
+from ..node_names import check_node_names
 from ..observe.moments import Moments
 from ..observe.sequence import fit_in_sequence, has_bias
-from ..registry import nearest
 from ..repeat import show
 from .chain import Chain, Factor, holds_role, need_storable, own_bias, role_of, write_chain
 from .gain import Gains, in_units
@@ -74,19 +74,12 @@ class Decomposition(Pass):
     def fit(self, layer: Layer, problems: Sequence[Problem], gains: Gains) -> Fitted:
         """Return the factors chosen for `layer`, or decline."""
 
-    def check(self, graph: gs.Graph) -> None:
-        """Raise PassError for options that no graph, or not this one, can be given."""
+    def __post_init__(self) -> None:
+        """Check the options; raises PassError naming one that makes no sense."""
         if self.max_error is not None and not self.max_error > 0:
             raise PassError(f"max-error is {self.max_error}; give a part above 0, such as 0.05")
         if self.positions < 1:
             raise PassError(f"positions is {self.positions}; give at least 1")
-        names = [node_key(node) for scope in scopes(graph) for node in scope.nodes]
-        for name in self.exclude:
-            if name not in names:
-                raise PassError(
-                    f"exclude names the node '{name}', which the graph does not have"
-                    f"{nearest(name, names)}"
-                )
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Replace the layers of `graph` in order."""
@@ -97,7 +90,7 @@ class Decomposition(Pass):
             )
             return
         inline_fused_operators(graph, context)
-        self.check(graph)
+        check_node_names(graph, "exclude", self.exclude)
         Run(self, graph, context).replace()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from ...ir.errors import PassError
 from ..contract import need
@@ -25,9 +24,9 @@ class Ranked(Decomposition):
     rank: int = 0
     ratio: float | None = None
 
-    def check(self, graph: gs.Graph) -> None:
-        """Raise PassError for a rank or ratio that makes no sense, or both."""
-        super().check(graph)
+    def __post_init__(self) -> None:
+        """Check the options, rank and ratio among them."""
+        super().__post_init__()
         if self.rank < 0:
             raise PassError(f"rank is {self.rank}; give 1 or more, or 0 to have it chosen")
         if self.ratio is not None and not 0 < self.ratio < 1:

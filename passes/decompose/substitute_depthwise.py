@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from ...ir.errors import PassError
 from ..contract import need
@@ -46,9 +45,9 @@ class SubstituteDepthwise(Decomposition):
     terms: int = 0
     most_terms: int = 3
 
-    def check(self, graph: gs.Graph) -> None:
-        """Raise PassError for numbers of terms that make no sense."""
-        super().check(graph)
+    def __post_init__(self) -> None:
+        """Check the options, the numbers of terms among them."""
+        super().__post_init__()
         if self.terms < 0:
             raise PassError(f"terms is {self.terms}; give 1 or more, or 0 to have it chosen")
         if self.most_terms < 1:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.view import View
 from ..contract import need
+
+ValuesOf = Callable[[gs.Tensor], np.ndarray[Any, Any] | None]
 
 
 @dataclass(frozen=True)
@@ -39,25 +43,27 @@ class Padding:
         return min((*self.begins, *self.ends), default=0) < 0
 
 
-def read_padding(node: gs.Node, view: View) -> Padding:
+def read_padding(node: gs.Node, view: View, values_of: ValuesOf | None = None) -> Padding:
     """Read a Pad: attributes up to opset 10, inputs from 11 on, some axes only from 18 on.
 
-    Declines another mode than constant, and what is not known here.
+    `values_of` says what a tensor holds, where more is known than the view's constants. Declines
+    another mode than constant, and what is not known here.
     """
+    values_of = values_of or view.constant
     mode = node.attrs.get("mode", "constant")
     need(mode == "constant", f"its mode is {mode}")
     if view.opset < 11:
         pads = [int(p) for p in node.attrs.get("pads") or node.attrs.get("paddings") or ()]
         return _split(node, pads, float(node.attrs.get("value", 0.0)))
-    values = need(view.constant(node.inputs[1]), "its pads are not constant")
+    values = need(values_of(node.inputs[1]), "its pads are not constant")
     pads = [int(p) for p in values.reshape(-1)]
     fill = 0.0
     if len(node.inputs) > 2 and not node.inputs[2].is_empty():
-        constant = need(view.constant(node.inputs[2]), "its value is not constant")
+        constant = need(values_of(node.inputs[2]), "its value is not constant")
         need(constant.dtype.kind != "O", "its value is no number")
         fill = float(np.asarray(constant).reshape(()))
     if len(node.inputs) > 3 and not node.inputs[3].is_empty():
-        axes = need(view.constant(node.inputs[3]), "its axes are not constant")
+        axes = need(values_of(node.inputs[3]), "its axes are not constant")
         rank = need(view.rank(node.inputs[0]), "the rank of its input is unknown")
         full = [0] * 2 * rank
         for position, axis in enumerate(int(a) % rank for a in axes):

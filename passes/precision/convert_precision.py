@@ -29,16 +29,14 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ...ir import dtypes
-from ...ir.errors import PassError
-from ...ir.uses import scopes
-from ...ir.variables import is_standard, node_key
+from ...ir.variables import is_standard
 from ..context import Context
 from ..contract import Pass
 from ..convert_opset import ensure_opset
 from ..driver import make_view
 from ..fusion.inline_fused_operators import inline_fused_operators
+from ..node_names import check_node_names
 from ..quantize.operators import LINEAR
-from ..registry import nearest
 from .convert import Converter
 from .groups import AGNOSTIC
 from .plan import Limits, Plan, make_plan
@@ -73,7 +71,7 @@ class ConvertPrecision(Pass):
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Convert the top level of `graph`, after raising the opset where more converts then."""
         inline_fused_operators(graph, context)
-        self._check_names(graph)
+        check_node_names(graph, "exclude", self.exclude)
         dtype = dtypes.numpy_dtype(_TYPES[self.to])
         on_cpu = context.target.partition("{")[0] == "cpu"
         limits = Limits(dtype, self.to, self.exclude, self.keep, () if on_cpu else LINEAR)
@@ -91,16 +89,6 @@ class ConvertPrecision(Pass):
         if plan.nodes:
             self._convert(graph, context, plan)
             self._remark(plan, context, on_cpu)
-
-    def _check_names(self, graph: gs.Graph) -> None:
-        names = [node_key(node) for scope in scopes(graph) for node in scope.nodes]
-        known = set(names)
-        for name in self.exclude:
-            if name not in known:
-                raise PassError(
-                    f"exclude names the node '{name}', which the graph does not have"
-                    f"{nearest(name, names)}"
-                )
 
     def _plan(self, graph: gs.Graph, context: Context, limits: Limits) -> Plan:
         view = make_view(graph, context.edit(), context)

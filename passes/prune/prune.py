@@ -13,12 +13,11 @@ from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
-from ...ir.errors import FeedError, PassError
-from ...ir.variables import node_key
+from ...ir.errors import FeedError
 from ..context import Context
 from ..contract import Pass
 from ..fusion.inline_fused_operators import inline_fused_operators
-from ..registry import nearest
+from ..node_names import check_node_names
 from .criteria.criterion import Criterion, Loss
 from .criteria.table import CRITERIA
 from .held import lift_constants
@@ -92,13 +91,7 @@ class Prune(Pass):
         from .prune_weights import prune_weights
 
         inline_fused_operators(graph, context)
-        names = [node_key(node) for node in graph.nodes]
-        for name in self.exclude:
-            if name not in names:
-                raise PassError(
-                    f"exclude names the node '{name}', which the graph does not have"
-                    f"{nearest(name, names)}"
-                )
+        check_node_names(graph, "exclude", self.exclude)
         criterion = CRITERIA[self.criterion]()
         self._check_feeds(criterion, context)
         edit = context.edit()

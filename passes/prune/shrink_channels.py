@@ -19,10 +19,9 @@ from typing import ClassVar
 import onnx_graphsurgeon as gs
 
 from ...ir.errors import PassError
-from ...ir.variables import node_key
 from ..context import Context
 from ..contract import Pass
-from ..registry import nearest
+from ..node_names import check_node_names
 from .shrink_measure import choose_multiple
 from .shrink_plan import Plan
 
@@ -49,7 +48,7 @@ class ShrinkChannels(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Find what has no effect, and cut it out of the whole graph at once."""
-        self._check_names(graph)
+        check_node_names(graph, "exclude", self.exclude)
         edit = context.edit()
         plan = Plan(graph, context, edit, self.exclude)
         plan.explain()
@@ -63,12 +62,3 @@ class ShrinkChannels(Pass):
             multiple = chosen
         plan.cut(multiple, None if context.limit is None else context.limit - context.edits)
         edit.commit()
-
-    def _check_names(self, graph: gs.Graph) -> None:
-        names = {node_key(node) for node in graph.nodes} if self.exclude else set()
-        for name in self.exclude:
-            if name not in names:
-                raise PassError(
-                    f"exclude names the node '{name}', which the graph does not have"
-                    f"{nearest(name, sorted(names))}"
-                )

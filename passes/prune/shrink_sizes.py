@@ -164,7 +164,7 @@ def _pad(node: gs.Node, view: View, cut: Cut) -> Change:
     after = cut.kept(node.outputs[0])
     if node.attrs.get("mode", "constant") != "constant" or not after:
         return Change()
-    padding = read_padding(node, view)
+    padding = read_padding(node, view, cut.walk.values)
     begins, ends = list(padding.begins), list(padding.ends)
     labels = cut.walk.of(node.outputs[0])
     assert labels is not None

@@ -18,6 +18,7 @@ from ...ir.view import View
 from ..channels import elementwise, growth, movement
 from ..channels.cells import Array
 from ..channels.walk import FUSED_ACTIVATIONS, Layer, Walk
+from ..contract import DeclinedError
 from ..linear.channelwise import constant_result
 from ..linear.padding import read_padding
 from .shrink_weights import blocks_of, is_absent_bias, sees_border
@@ -254,7 +255,11 @@ class Values:
 
     def _filled(self, node: gs.Node, view: View, values: Array) -> tuple[Array, float]:
         """Return new channels and the value that padding gives them; others spoil in its border."""
-        padding = read_padding(node, view)
+        try:
+            padding = read_padding(node, view, self._walk.values)
+        except DeclinedError:
+            values[:] = np.nan
+            return np.zeros(0, np.int64), np.nan
         before, after = self._walk.of(node.inputs[0]), self._walk.of(node.outputs[0])
         assert before is not None
         assert after is not None

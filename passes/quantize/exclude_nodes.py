@@ -16,14 +16,13 @@ from typing import ClassVar
 import onnx_graphsurgeon as gs
 
 from ...ir.edit import Edit
-from ...ir.errors import PassError
 from ...ir.load import load
 from ...ir.variables import node_key
 from ...ir.view import View
 from ..context import Context
 from ..contract import Pass
 from ..driver import make_view
-from ..registry import nearest
+from ..node_names import check_node_names
 from .dropped_bounds import insert_bounds
 from .match_float import Match, match_float
 from .pairs import Pair, Pairs, is_dequantizer, is_movement, is_quantizer, stored_weight
@@ -45,13 +44,7 @@ class DequantizeNodes(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Find the nodes and take them back."""
-        names = [node_key(node) for node in graph.nodes]
-        for name in self.nodes:
-            if name not in names:
-                raise PassError(
-                    f"nodes names the node '{name}', which the graph does not have"
-                    f"{nearest(name, names)}"
-                )
+        check_node_names(graph, "nodes", self.nodes)
         found = match_float(graph, load(self.float_model)) if self.float_model else Match()
         take_back(graph, context, self.nodes, found)
 

@@ -21,6 +21,7 @@ from ..contract import Pass
 from ..convert_opset import ensure_opset
 from ..driver import make_view
 from ..fusion.inline_fused_operators import inline_fused_operators
+from ..node_names import check_node_names
 from ..observe.feeds import calibration_feeds
 from ..registry import nearest
 from ..repeat import show
@@ -139,13 +140,7 @@ class Quantize(Pass):
         return scheme.with_weight_bits(_SAFE_BITS) if reduce else scheme
 
     def _check_names(self, graph: gs.Graph) -> None:
-        names = [node_key(node) for node in graph.nodes]
-        for name in self.exclude:
-            if name not in names:
-                raise PassError(
-                    f"exclude names the node '{name}', which the graph does not have"
-                    f"{nearest(name, names)}"
-                )
+        check_node_names(graph, "exclude", self.exclude)
         for op in self.operators:
             if op not in QUANTIZABLE:
                 raise PassError(

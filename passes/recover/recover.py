@@ -27,7 +27,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir import dtypes
 from ...ir.clone import clone
-from ...ir.errors import PassError
+from ...ir.errors import FeedError, PassError
 from ...ir.infer import infer_types
 from ...ir.load import load
 from ...ir.replay import replayable
@@ -106,7 +106,7 @@ class Recover(Pass):
         """Train what differs from the teacher."""
         feeds = context.feeds if self.labels is None else context.labelled
         if feeds is None:
-            raise PassError(
+            raise FeedError(
                 "recover learns from real samples, and no feeds were given; give some hundred "
                 "without labels (--feeds, or feeds=), nothing is learned from random numbers"
             )

@@ -18,7 +18,14 @@ from tests.helpers import relative_error, run_ort
 WIDTH, SIZE = 0.125, 64
 
 
-@pytest.fixture(scope="module", params=models.NAMES)
+# DenseNet-121 takes half a minute, and its patterns are in the other networks and the unit tests.
+_NAMES = [
+    pytest.param(name, marks=pytest.mark.slow) if name == "densenet121" else name
+    for name in models.NAMES
+]
+
+
+@pytest.fixture(scope="module", params=_NAMES)
 def network(request):
     module = models.build(request.param, width=WIDTH, size=SIZE)
     inputs = models.example_inputs(request.param, batch=2, size=SIZE)

@@ -704,3 +704,26 @@ def test_a_known_value_is_put_into_a_scaled_bias():
     assert shapes(result) == {"w1": [3, 3], "b1": [3], "w2": [3, 5], "b2": [5]}
     expected = normal(5) + 0.5 * normal(4)[1] * normal(4, 5)[1] / 4
     assert np.allclose(value(result, "b2"), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("computed", ["constants", "input"])
+def test_pads_that_are_computed(computed):
+    """From constants they are known; from an input nothing goes that they may spoil."""
+    w, u = normal(6, 2, 3, 3), normal(3, 6, 3, 3)
+    w[[1, 4]] = 0
+    u[:, [1, 4]] = 0
+    halves = {"a": np.array([0, 0, 1, 1]), "b": np.array([0, 0, 1, 1])}
+    given = "" if computed == "constants" else ", int64[4] c"
+    first = "a" if computed == "constants" else "c"
+    graph = graph_of(
+        f"""g (float[N, 2, 7, 7] x{given}) => (float[] y) {{
+            p = Concat <axis = 0> ({first}, b) q = Conv(x, w) r = Pad(q, p) y = Conv(r, u) }}""",
+        {"w": w, "u": u} | halves,
+    )
+    feed = {"x": normal(2, 2, 7, 7)}
+    if computed == "input":
+        feed["c"] = halves["a"]
+    result = run_pass(graph, "shrink-channels{measure=false}", feeds=[feed])
+    left = 4 if computed == "constants" else 6
+    convolutions = [node for node in result.graph.nodes if node.op == "Conv"]
+    assert [node.inputs[1].shape[0] for node in convolutions] == [left, 3]

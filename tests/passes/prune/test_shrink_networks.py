@@ -21,7 +21,10 @@ _FIXED_BATCH = ("shufflenet_v1",)
 # Channels that shuffles and groups hold evenly leave less to remove.
 _LEFT = {"shufflenet_v1": 0.95, "shufflenet_v2": 0.8}
 # Long to trace, and of structures that others have too.
-_LONG = ("resnet50", "resnet50_preact", "densenet121", "googlenet", "efficientnet_b0", "repvgg_a0")
+_LONG = {
+    "densenet121", "efficientnet_b0", "googlenet", "repvgg_a0", "resnet50", "resnet50_preact",
+    "vgg16",
+}  # fmt: skip
 _NAMES = [
     pytest.param(name, marks=pytest.mark.slow) if name in _LONG else name for name in models.NAMES
 ]

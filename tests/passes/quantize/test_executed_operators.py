@@ -16,7 +16,6 @@ from tests.helpers import graph_of, ops, run_pass
 
 PIPELINE = "exact,quantize{measure=false}"
 PLAIN = [
-    "densenet121",
     "efficientnet_b0",
     "googlenet",
     "mobilenet_v2",
@@ -45,7 +44,12 @@ def executed(name, tmp_path, *, dynamic=False):
 
 
 @pytest.mark.parametrize(
-    ("name", "dynamic"), [*((name, False) for name in PLAIN), ("resnet18", True)]
+    ("name", "dynamic"),
+    [
+        *((name, False) for name in PLAIN),
+        ("resnet18", True),
+        pytest.param("densenet121", False, marks=pytest.mark.slow),
+    ],
 )
 def test_a_plain_network_is_one_integer_region(name, dynamic, tmp_path):
     found = executed(name, tmp_path, dynamic=dynamic)

@@ -46,7 +46,9 @@ def _stop_at(calls: int) -> Any:
     return progress
 
 
-@pytest.mark.parametrize("mode", list(OPTIONS))
+@pytest.mark.parametrize(
+    "mode", ["end-to-end", "both", pytest.param("blocks", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("stops", [(1, 31)], ids=str)
 def test_a_stopped_run_goes_on_bit_by_bit(
     mode: str, stops: tuple[int, ...], tmp_path: Path

@@ -27,7 +27,7 @@ Array = np.ndarray[Any, Any]
         {"mode": "end-to-end", "epochs": 4},
         {"mode": "both", "steps": 40},
         {"mode": "end-to-end", "epochs": 3, "features": 1.0},
-        {"mode": "end-to-end", "epochs": 4, "optimizer": "sgd", "schedule": "onecycle"},
+        {"mode": "end-to-end", "epochs": 8, "optimizer": "sgd", "schedule": "onecycle"},
         {"mode": "end-to-end", "epochs": 4, "optimizer": "rmsprop", "schedule": "step"},
         {"mode": "end-to-end", "epochs": 4, "optimizer": "adamw", "weight_decay": 0.01},
     ],
@@ -278,7 +278,7 @@ def test_options_from_python_are_checked_too() -> None:
 
 
 def test_without_feeds_it_refuses() -> None:
-    with pytest.raises(PassError, match="no feeds were given"):
+    with pytest.raises(FeedError, match="no feeds were given"):
         planish.Pipeline.parse("recover").run(with_noise(teacher()))
 
 

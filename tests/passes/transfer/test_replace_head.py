@@ -202,7 +202,7 @@ def test_the_number_of_classes_is_needed(text):
         planish.Pipeline.parse(text)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("mobilenet_v2", marks=pytest.mark.slow)])
 def test_example_networks_get_a_new_head_and_train(name):
     torch = pytest.importorskip("torch")
     from examples import models
