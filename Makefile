@@ -30,6 +30,7 @@ bench: $(STAMP)
 	$(RUN) -m benchmarks.quantized_speed
 	$(RUN) benchmarks/weight_formats.py
 	$(RUN) benchmarks/calibration_memory.py
+	$(RUN) -m benchmarks.decompositions
 
 # mypy finds the package through a link, since the repository root is the package.
 lint: $(STAMP)
