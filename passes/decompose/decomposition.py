@@ -138,7 +138,7 @@ class Run:
         self._context.remark(
             f"{self._edit.count} of {looked_at} layers replaced: MACs {in_units(before.macs)} -> "
             f"{in_units(after.macs)}, parameters {in_units(before.parameters)} -> "
-            f"{in_units(after.parameters)}"
+            f"{in_units(after.parameters)}{self._gains.inputs()}"
             + ("" if speed is None else f", {speed:.2f} times as fast on {self._context.target}")
         )
         if self._item.measure and self._gains.slow:

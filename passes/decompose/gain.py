@@ -73,6 +73,11 @@ class Gains:
                 "number of multiply-accumulates is what counts"
             )
 
+    def inputs(self) -> str:
+        """Return the inputs that costs are counted for, behind a comma; empty where unknown."""
+        shapes = [f"'{name}' {list(array.shape)}" for name, array in (self._feed or {}).items()]
+        return f", for {', '.join(shapes)}" if shapes else ""
+
     def total(self, graph: gs.Graph) -> GraphCost:
         """Return the cost of `graph`, which has the inputs of the one given."""
         return cost(_with_sizes(graph, self._feed))
