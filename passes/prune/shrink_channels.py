@@ -47,18 +47,23 @@ class ShrinkChannels(Pass):
             raise PassError(f"multiple is {self.multiple}; give 0 (chosen by measuring) or more")
 
     def run(self, graph: gs.Graph, context: Context) -> None:
-        """Find what has no effect, and cut it out of the whole graph at once."""
+        """Find what has no effect and cut it out of the whole graph, until nothing is left to cut."""
         check_node_names(graph, "exclude", self.exclude)
-        edit = context.edit()
-        plan = Plan(graph, context, edit, self.exclude)
-        plan.explain()
-        if not plan.removable(1):
-            return
         multiple = self.multiple
-        if not multiple:
-            chosen = choose_multiple(graph, context, self.exclude) if self.measure else 1
-            if chosen is None:
+        while True:
+            edit = context.edit()
+            plan = Plan(graph, context, edit, self.exclude)
+            plan.explain()
+            if not plan.removable(multiple or 1):
                 return
-            multiple = chosen
-        plan.cut(multiple, None if context.limit is None else context.limit - context.edits)
-        edit.commit()
+            if not multiple:
+                chosen = choose_multiple(graph, context, self.exclude) if self.measure else 1
+                if chosen is None:
+                    return
+                multiple = chosen
+            plan.cut(multiple, None if context.limit is None else context.limit - context.edits)
+            edit.commit()
+            if not edit.count:
+                return
+            # A grouped convolution that is left with one channel a group ties fewer together.
+            context.types = None

@@ -727,3 +727,18 @@ def test_pads_that_are_computed(computed):
     left = 4 if computed == "constants" else 6
     convolutions = [node for node in result.graph.nodes if node.op == "Conv"]
     assert [node.inputs[1].shape[0] for node in convolutions] == [left, 3]
+
+
+def test_groups_left_with_one_channel_go_one_by_one():
+    """A group of the convolution keeps a channel at first; with one a group the second goes too."""
+    w, u = zeroed(normal(4, 2, 1, 1), 0, 1, 3), np.zeros((2, 4, 1, 1), np.float32)
+    result = shrink(
+        """g (float[N, 2, 3, 3] x) => (float[] y) {
+            a = Conv(x, w) s = Gather<axis = 1>(a, i) b = Conv<group = 2>(s, g) y = Conv(b, u) }""",
+        w=w,
+        i=np.array([3, 1, 2, 0]),
+        g=zeroed(normal(4, 2, 1, 1), 0, 1),
+        u=u,
+    )
+    found = shapes(result)
+    assert (found["w"], found["g"], found["u"]) == ([1, 2, 1, 1], [1, 1, 1, 1], [2, 1, 1, 1])
