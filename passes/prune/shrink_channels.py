@@ -47,7 +47,7 @@ class ShrinkChannels(Pass):
             raise PassError(f"multiple is {self.multiple}; give 0 (chosen by measuring) or more")
 
     def run(self, graph: gs.Graph, context: Context) -> None:
-        """Find what has no effect and cut it out of the whole graph, until nothing is left to cut."""
+        """Cut what has no effect out of the whole graph, until nothing is left to cut."""
         check_node_names(graph, "exclude", self.exclude)
         multiple = self.multiple
         while True:
