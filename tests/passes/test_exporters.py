@@ -18,10 +18,10 @@ from tests.helpers import relative_error, run_ort
 WIDTH, SIZE = 0.125, 64
 
 
-# DenseNet-121 takes half a minute, and its patterns are in the other networks and the unit tests.
+# These take long, and their patterns are in the other networks and the unit tests.
+_LONG = ("densenet121", "resnet50")
 _NAMES = [
-    pytest.param(name, marks=pytest.mark.slow) if name == "densenet121" else name
-    for name in models.NAMES
+    pytest.param(name, marks=pytest.mark.slow) if name in _LONG else name for name in models.NAMES
 ]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import planish
 from planish.ir.cost import cost
-from planish.ir.errors import PassError
+from planish.ir.errors import PlanishError
 from planish.ir.masks import mask_name
 from planish.passes import stopwatch
 from planish.passes.context import Context
@@ -519,7 +519,7 @@ def test_fused_operators_are_opened_only_where_something_is_replaced():
     ],
 )
 def test_options_that_make_no_sense_are_refused(pipeline, said):
-    with pytest.raises(PassError, match=said):
+    with pytest.raises(PlanishError, match=said):
         planish.Pipeline.parse(pipeline).run(planish.load(_two_layers()))
 
 
