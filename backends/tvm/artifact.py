@@ -68,10 +68,10 @@ class Runner:
         self.constants = constants
         self._machine = relax.VirtualMachine(library, tvm.cpu())
         self._tensor = tvm.runtime.tensor
-        self._threads = threads or _cores()
+        self._threads = threads or len(_core_numbers())
+        use_threads(self._threads)
         self._main = self._machine["main"]
         self._packed = [tvm.runtime.from_dlpack(values) for values in _in_large_pages(constants)]
-        self._configure = tvm.get_global_func("runtime.config_threadpool")
 
     def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run once: name -> array in, name -> array out."""
@@ -79,10 +79,23 @@ class Runner:
         for tensor in self.header.inputs:
             values = np.ascontiguousarray(feeds[tensor.name])
             given.append(self._tensor(values))
-        self._configure(1, self._threads)
+        use_threads(self._threads)
         found = self._main(*given, *self._packed)
         names = [tensor.name for tensor in self.header.outputs]
         return {name: found[i].numpy() for i, name in enumerate(names)}
+
+
+def use_threads(count: int) -> None:
+    """Let TVM run on `count` threads of those cores that this process may use.
+
+    TVM keeps one pool for each calling thread and fixes its size at its first use, at half of the
+    cores unless a list of cores is given; no larger number is heard later.
+    """
+    import tvm
+
+    share_all_cores = -3
+    cores = [str(core) for core in _core_numbers()]
+    tvm.get_global_func("runtime.config_threadpool")(share_all_cores, count, cores)
 
 
 def _in_large_pages(constants: list[Array]) -> list[Array]:
@@ -225,9 +238,9 @@ def _tensor(tensor: Any) -> Tensor:
     return Tensor(tensor.name, str(np.dtype(tensor.dtype)), sizes)
 
 
-def _cores() -> int:
+def _core_numbers() -> list[int]:
     affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    return sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
 
 
 if __name__ == "__main__":

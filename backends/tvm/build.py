@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .artifact import use_threads
 from .machine import Machine
 from .schedules.generic import schedule_generic
 
@@ -13,6 +14,7 @@ def build(module: Any, machine: Machine, threads: int) -> Any:
     import tvm
     from tvm import relax
 
+    use_threads(threads)  # constants are folded by running
     target = tvm.target.Target(machine.llvm(threads))
     passes = relax.transform
     with target, tvm.transform.PassContext(opt_level=3):
