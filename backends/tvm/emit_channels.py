@@ -1,22 +1,21 @@
-"""Operators that keep channels apart: element-wise, pooling, joins, enlargement, views."""
+"""Operators that keep channels apart: element-wise, pooling, joins, enlargement."""
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.view import View
-from .emit_chain import Epilogue
+from .emit_result import Result
 from .groups import Group, can_be_operand, is_scalar_operator
-from .layout import Layout
-from .program import Program, Value, batch_of
+from .layout import Layout, no_halo
+from .program import Program
 from .schedules.elementwise import Elementwise, elementwise
 from .schedules.reduction import Reduction, reduction
 from .schedules.windows import Windows, windows
-from .spatial import is_known, read_window, spatial_sizes
+from .spatial import is_known, read_window
 
 _FLOAT = np.dtype(np.float32)
 
@@ -43,40 +42,26 @@ def emit_pool(program: Program, view: View, group: Group) -> None:
     node = group.anchor
     x = program.blocked(node.inputs[0])
     assert x.layout is not None
-    images = x.shape[0]
-    shape = program.shape_from(view, node.outputs[0])
-    spatial = spatial_sizes(shape)
-    y = x.layout.with_halo(program.halo(group.result, len(spatial)))
-    form = y.form(spatial)
-    end = Epilogue(program, view, y, images)
-    end.follow(group, node.outputs[0])
-    args = [x.expr, *end.args]
+    y = Result(program, view, group, x.layout, x.shape[0])
+    y.follow()
     if node.op.startswith("Global"):
-        whole = Reduction(
-            "max" if node.op == "GlobalMaxPool" else "mean",
-            x.form(),
-            form,
-            end.chain,
-            batch_of(images),
-        )
-        expr = program.call("global_pool", whole, reduction, args, form, images)
-    else:
-        window = read_window(node, view)
-        pool = Windows(
-            "max" if node.op == "MaxPool" else "average",
-            x.form(),
-            form,
-            window.kernel,
-            window.strides,
-            window.dilations,
-            window.pads,
-            end.chain,
-            batch_of(images),
-        )
-        expr = program.call(
-            pool.kind, pool, lambda op: windows(op, program.machine), args, form, images
-        )
-    program.define(group.result, Value(expr, y, (images, *shape[1:]), spatial))
+        kind: Literal["max", "mean"] = "max" if node.op == "GlobalMaxPool" else "mean"
+        whole = Reduction(kind, x.form(), y.form, y.end.chain, y.batch)
+        y.emit("global_pool", whole, reduction, [x.expr])
+        return
+    window = read_window(node, view)
+    pool = Windows(
+        "max" if node.op == "MaxPool" else "average",
+        x.form(),
+        y.form,
+        window.kernel,
+        window.strides,
+        window.dilations,
+        window.pads,
+        y.end.chain,
+        y.batch,
+    )
+    y.emit(pool.kind, pool, lambda op: windows(op, program.machine), [x.expr])
 
 
 def can_emit_scalar(node: gs.Node, view: View) -> bool:
@@ -116,16 +101,11 @@ def emit_scalar(program: Program, view: View, group: Group) -> bool:
         return False
     x = program.blocked(main)
     assert x.layout is not None
-    images = x.shape[0]
-    spatial = spatial_sizes(shape)
-    y = x.layout.with_halo(program.halo(group.result, len(spatial)))
-    end = Epilogue(program, view, y, images)
-    end.lead(node, main, len(shape))
-    end.follow(group, node.outputs[0])
-    form = y.form(spatial)
-    op = Elementwise((x.form(),), ((1, 1, 1),), form, end.chain, batch_of(images))
-    expr = program.call("elementwise", op, elementwise, [x.expr, *end.args], form, images)
-    program.define(group.result, Value(expr, y, (images, *shape[1:]), spatial))
+    y = Result(program, view, group, x.layout, x.shape[0])
+    y.end.lead(node, main, len(shape))
+    y.follow()
+    op = Elementwise((x.form(),), ((1, 1, 1),), y.form, y.end.chain, y.batch)
+    y.emit("elementwise", op, elementwise, [x.expr])
     return True
 
 
@@ -147,26 +127,18 @@ def emit_concat(program: Program, view: View, group: Group) -> None:
     """Emit a concatenation: the blocks of all inputs one after the other, none of them split."""
     node = group.anchor
     parts = [program.blocked(tensor) for tensor in node.inputs]
-    images = parts[0].shape[0]
-    shape = program.shape_from(view, node.outputs[0])
-    spatial = spatial_sizes(shape)
     blocks: list[tuple[int, ...]] = []
     start = 0
     for part in parts:
         assert part.layout is not None
         blocks += [tuple(start + c for c in held) for held in part.layout.blocks]
         start += part.layout.channels
-    halo = program.halo(group.result, len(spatial))
-    y = Layout(program.machine.lanes, tuple(blocks), halo, 0, len(blocks))
-    form = y.form(spatial)
-    end = Epilogue(program, view, y, images)
-    end.follow(group, node.outputs[0])
+    joined = Layout(program.machine.lanes, tuple(blocks), no_halo(len(parts[0].spatial)))
+    y = Result(program, view, group, joined, parts[0].shape[0])
+    y.follow()
     forms = tuple(part.form() for part in parts)
-    scales = ((1, 1, 1),) * len(parts)
-    op = Elementwise(forms, scales, form, end.chain, batch_of(images))
-    args = [*(part.expr for part in parts), *end.args]
-    expr = program.call("concat", op, elementwise, args, form, images)
-    program.define(group.result, Value(expr, y, (images, *shape[1:]), spatial))
+    op = Elementwise(forms, ((1, 1, 1),) * len(parts), y.form, y.end.chain, y.batch)
+    y.emit("concat", op, elementwise, [part.expr for part in parts])
 
 
 def can_emit_resize(node: gs.Node, view: View) -> bool:
@@ -200,89 +172,9 @@ def emit_resize(program: Program, view: View, group: Group) -> None:
     node = group.anchor
     x = program.blocked(node.inputs[0])
     assert x.layout is not None
-    images = x.shape[0]
-    shape = program.shape_from(view, node.outputs[0])
-    spatial = spatial_sizes(shape)
-    y = x.layout.with_halo(program.halo(group.result, len(spatial)))
-    end = Epilogue(program, view, y, images)
-    end.follow(group, node.outputs[0])
-    form = y.form(spatial)
+    y = Result(program, view, group, x.layout, x.shape[0])
+    y.follow()
     here = x.form()
-    first, second, third = (b // a for a, b in zip(here.spatial, form.spatial, strict=True))
-    op = Elementwise((here,), ((first, second, third),), form, end.chain, batch_of(images))
-    expr = program.call("resize", op, elementwise, [x.expr, *end.args], form, images)
-    program.define(group.result, Value(expr, y, (images, *shape[1:]), spatial))
-
-
-def view_of_blocks(program: Program, view: View, node: gs.Node) -> bool:
-    """Define the outputs of `node` as views of its input's blocks, where they are; say if so.
-
-    Split between blocks, Gather that permutes channels, and Flatten of one position move nothing.
-    """
-    source = node.inputs[0]
-    value = next((v for v in program.held(source) if v.layout is not None), None)
-    if value is None or value.layout is None:
-        return False
-    if node.op == "Split":
-        return _split(program, view, node, value, value.layout)
-    if node.op == "Gather":
-        return _permute(program, view, node, value, value.layout)
-    shape = view.shape(node.outputs[0])
-    single = all(size == 1 for size in value.spatial)
-    if shape is None or len(shape) != 2 or not single or shape[1] != value.shape[1]:
-        return False
-    if node.op == "Flatten" and node.attrs.get("axis", 1) != 1:
-        return False
-    program.define(node.outputs[0], replace(value, shape=value.shape[:2]))
-    return True
-
-
-def _split(program: Program, view: View, node: gs.Node, value: Value, layout: Layout) -> bool:
-    rank = len(value.shape)
-    if int(node.attrs.get("axis", 0)) not in (1, 1 - rank):
-        return False
-    sizes = []
-    for tensor in node.outputs:
-        shape = view.shape(tensor)
-        if shape is None or not isinstance(shape[1], int):
-            return False
-        sizes.append(shape[1])
-    starts = np.cumsum([0, *sizes])
-    found = []
-    block = 0
-    for start, end in itertools.pairwise(starts):
-        first = block
-        members: set[int] = set()
-        while block < len(layout.blocks) and len(members) < end - start:
-            members |= set(layout.blocks[block])
-            block += 1
-        if members != set(range(start, end)):
-            return _split_inside_blocks(program, node, value, starts.tolist())
-        own = tuple(tuple(c - int(start) for c in b) for b in layout.blocks[first:block])
-        found.append(replace(layout, blocks=own, first=layout.first + first))
-    for tensor, part, size in zip(node.outputs, found, sizes, strict=True):
-        shape = (value.shape[0], size, *value.shape[2:])
-        program.define(tensor, Value(value.expr, part, shape, value.spatial))
-    return True
-
-
-def _split_inside_blocks(program: Program, node: gs.Node, value: Value, starts: list[int]) -> bool:
-    """Define every part of a split as a copy: its channels share blocks with another's."""
-    for tensor, (start, end) in zip(node.outputs, itertools.pairwise(starts), strict=True):
-        halo = program.halo(tensor, len(value.spatial))
-        program.define(tensor, program.taken(value, range(start, end), halo))
-    return True
-
-
-def _permute(program: Program, view: View, node: gs.Node, value: Value, layout: Layout) -> bool:
-    indices = view.constant(node.inputs[1])
-    rank = len(value.shape)
-    if indices is None or indices.ndim != 1 or int(node.attrs.get("axis", 0)) not in (1, 1 - rank):
-        return False
-    order = np.where(indices < 0, indices + layout.channels, indices)
-    if sorted(order.tolist()) != list(range(layout.channels)):
-        return False
-    new = np.argsort(order)
-    blocks = tuple(tuple(int(new[c]) for c in held) for held in layout.blocks)
-    program.define(node.outputs[0], replace(value, layout=replace(layout, blocks=blocks)))
-    return True
+    first, second, third = (b // a for a, b in zip(here.spatial, y.form.spatial, strict=True))
+    op = Elementwise((here,), ((first, second, third),), y.form, y.end.chain, y.batch)
+    y.emit("resize", op, elementwise, [x.expr])

@@ -9,15 +9,16 @@ from ...ir.variables import is_standard
 from ...ir.view import View
 from ...passes.contract import DeclinedError
 from ...passes.linear.layer import Layer, read_layer
-from .emit_chain import Epilogue, layout_of_operands
+from .emit_chain import layout_of_operands
+from .emit_result import Result
 from .groups import Group
-from .layout import Array, Layout
-from .program import Program, Value, batch_of
+from .layout import Array, Layout, no_halo
+from .program import Program, Value
 from .schedules.convolution import Convolution, convolution
 from .schedules.elementwise import Elementwise, elementwise
 from .schedules.transposed import Transposed, transposed
 from .schedules.windows import Windows, windows
-from .spatial import Window, is_known, read_transposed, read_window, spatial_sizes
+from .spatial import Window, is_known, read_transposed, read_window
 
 # A first layer's few channels are read where they are; blocks would be mostly empty.
 _FEW_CHANNELS = 4
@@ -62,72 +63,58 @@ def _dense(
     weight: Array,
     bias: Array | None,
 ) -> None:
-    node = group.anchor
-    lanes = program.machine.lanes
-    source, result = node.inputs[0], group.result
-    shape = program.shape_from(view, node.outputs[0])
-    spatial = spatial_sizes(shape)
     parts = len(weight)
-    x = _input(program, source, parts)
-    images = x.shape[0]
-    halo = program.halo(result, len(spatial))
-    y = Layout.grouped(weight.shape[0] * weight.shape[1], parts, lanes, halo)
-    other = layout_of_operands(program, view, group, shape) if parts == 1 else None
-    if other is not None:
-        y = other.with_halo(halo)
-    end = Epilogue(program, view, y, images)
-    end.scale_and_shift(None, bias)
-    end.follow(group, node.outputs[0])
-    form = y.form(spatial)
+    x = _input(program, group.anchor.inputs[0], parts)
+    y = Result(program, view, group, _layout(program, view, group, weight), x.shape[0])
+    y.end.scale_and_shift(None, bias)
+    y.follow()
     conv = Convolution(
         x.form(),
-        form,
+        y.form,
         window.kernel,
         window.strides,
         window.dilations,
         window.pads,
         parts,
-        end.chain,
-        batch_of(images),
+        y.end.chain,
+        y.batch,
     )
-    packed = program.constant(pack_dense(weight, x.layout, y, conv.weight_shape))
-    expr = program.call(
-        "convolution",
-        conv,
-        lambda op: convolution(op, program.machine),
-        [x.expr, packed, *end.args],
-        form,
-        images,
-    )
-    program.define(result, Value(expr, y, (images, *shape[1:]), spatial))
+    packed = program.constant(pack_dense(weight, x.layout, y.layout, conv.weight_shape))
+    tile = program.settings.tile_of(conv)
+    y.emit("convolution", conv, lambda op: convolution(op, program.machine, tile), [x.expr, packed])
+
+
+def _layout(program: Program, view: View, group: Group, weight: Array) -> Layout:
+    """Return the order of a dense result's channels: as another branch that it meets has them."""
+    node = group.anchor
+    shape = program.shape_from(view, node.outputs[0])
+    parts, each = weight.shape[:2]
+    other = layout_of_operands(program, view, group, shape) if parts == 1 else None
+    if other is not None:
+        return other
+    return Layout.grouped(parts * each, parts, program.machine.lanes, no_halo(len(shape) - 2))
 
 
 def _transposed(
     program: Program, view: View, group: Group, weight: Array, bias: Array | None
 ) -> None:
     node = group.anchor
-    shape = program.shape_from(view, node.outputs[0])
-    spatial = spatial_sizes(shape)
     parts = len(weight)
     x = _input(program, node.inputs[0], parts)
-    images = x.shape[0]
-    halo = program.halo(group.result, len(spatial))
-    y = Layout.grouped(weight.shape[0] * weight.shape[1], parts, program.machine.lanes, halo)
-    end = Epilogue(program, view, y, images)
-    end.scale_and_shift(None, bias)
-    end.follow(group, node.outputs[0])
-    form = y.form(spatial)
+    y = Result(program, view, group, _layout(program, view, group, weight), x.shape[0])
+    y.end.scale_and_shift(None, bias)
+    y.follow()
     window, befores = read_transposed(node, view)
     op = Transposed(
         x.form(),
-        form,
+        y.form,
         window.kernel,
         window.strides,
         window.dilations,
         befores,
         parts,
-        end.chain,
-        batch_of(images),
+        y.end.chain,
+        y.batch,
     )
     deep = weight.reshape(*weight.shape[:3], *window.kernel)
     packed = []
@@ -135,16 +122,9 @@ def _transposed(
         taps = deep
         for axis, along in enumerate(phase, start=3):
             taps = np.take(taps, along.taps or (0,), axis=axis)
-        packed.append(program.constant(pack_dense(taps, x.layout, y, op.weight_shape(phase))))
-    expr = program.call(
-        "transposed",
-        op,
-        lambda op: transposed(op, program.machine),
-        [x.expr, *packed, *end.args],
-        form,
-        images,
-    )
-    program.define(group.result, Value(expr, y, (images, *shape[1:]), spatial))
+        held = pack_dense(taps, x.layout, y.layout, op.weight_shape(phase))
+        packed.append(program.constant(held))
+    y.emit("transposed", op, lambda op: transposed(op, program.machine), [x.expr, *packed])
 
 
 def pack_dense(weight: Array, x: Layout | None, y: Layout, shape: tuple[int, ...]) -> Array:
@@ -190,44 +170,29 @@ def _depthwise(
     bias: Array | None,
 ) -> None:
     """Emit a convolution of each channel alone; of one position, it is scale and shift."""
-    node = group.anchor
-    x = program.blocked(node.inputs[0])
+    x = program.blocked(group.anchor.inputs[0])
     assert x.layout is not None
-    images = x.shape[0]
-    shape = program.shape_from(view, node.outputs[0])
-    spatial = spatial_sizes(shape)
-    y = x.layout.with_halo(program.halo(group.result, len(spatial)))
-    form = y.form(spatial)
-    end = Epilogue(program, view, y, images)
+    y = Result(program, view, group, x.layout, x.shape[0])
     pointwise = window.is_pointwise
-    end.scale_and_shift(weight.reshape(-1) if pointwise else None, bias)
-    end.follow(group, node.outputs[0])
+    y.end.scale_and_shift(weight.reshape(-1) if pointwise else None, bias)
+    y.follow()
     if pointwise:
-        op = Elementwise((x.form(),), ((1, 1, 1),), form, end.chain, batch_of(images))
-        args = [x.expr, *end.args]
-        expr = program.call("elementwise", op, elementwise, args, form, images)
-    else:
-        deep = Windows(
-            "depthwise",
-            x.form(),
-            form,
-            window.kernel,
-            window.strides,
-            window.dilations,
-            window.pads,
-            end.chain,
-            batch_of(images),
-        )
-        packed = program.constant(y.pack(weight.reshape(len(weight), *window.kernel)))
-        expr = program.call(
-            "depthwise",
-            deep,
-            lambda op: windows(op, program.machine),
-            [x.expr, packed, *end.args],
-            form,
-            images,
-        )
-    program.define(group.result, Value(expr, y, (images, *shape[1:]), spatial))
+        op = Elementwise((x.form(),), ((1, 1, 1),), y.form, y.end.chain, y.batch)
+        y.emit("elementwise", op, elementwise, [x.expr])
+        return
+    deep = Windows(
+        "depthwise",
+        x.form(),
+        y.form,
+        window.kernel,
+        window.strides,
+        window.dilations,
+        window.pads,
+        y.end.chain,
+        y.batch,
+    )
+    packed = program.constant(y.layout.pack(weight.reshape(len(weight), *window.kernel)))
+    y.emit("depthwise", deep, lambda op: windows(op, program.machine), [x.expr, packed])
 
 
 def _layer(node: gs.Node, view: View) -> Layer | None:

@@ -29,7 +29,7 @@ class Form:
 
     `lanes` 0: not blocked, buffer [n, channels, *spatial]. `blocks`: channels held by each block.
     `spatial` has three sizes, ones in front; `halo` likewise. `batch` is None for the batch of the
-    kernel, or 1 where the operand has one image for all.
+    kernel, or 1 where the operand has one image for all. `dtype` is the type of an element.
     """
 
     lanes: int
@@ -40,6 +40,7 @@ class Form:
     halo: Halo
     rank: int
     single: bool = False
+    dtype: str = "float32"
 
     @property
     def channels(self) -> int:
@@ -109,7 +110,7 @@ class Layout:
         """Number of channels."""
         return sum(map(len, self.blocks))
 
-    def form(self, spatial: Sequence[int], *, single: bool = False) -> Form:
+    def form(self, spatial: Sequence[int], *, single: bool = False, dtype: str = "float32") -> Form:
         """Return what kernels see of a tensor with these spatial sizes."""
         missing = 3 - len(spatial)
         return Form(
@@ -121,6 +122,7 @@ class Layout:
             (*[(0, 0)] * missing, *self.halo),
             len(spatial),
             single,
+            dtype,
         )
 
     def positions(self) -> Array:
@@ -147,11 +149,11 @@ class Layout:
         return replace(self, halo=halo, first=0, total=len(self.blocks))
 
 
-def plain_form(channels: int, spatial: Sequence[int]) -> Form:
+def plain_form(channels: int, spatial: Sequence[int], dtype: str = "float32") -> Form:
     """Return the form of a tensor that is not blocked: one block of all channels."""
     missing = 3 - len(spatial)
     sizes = (*[1] * missing, *spatial)
-    return Form(0, (channels,), 0, 1, sizes, ((0, 0),) * 3, len(spatial))
+    return Form(0, (channels,), 0, 1, sizes, ((0, 0),) * 3, len(spatial), dtype=dtype)
 
 
 def no_halo(rank: int) -> Halo:

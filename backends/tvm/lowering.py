@@ -35,15 +35,16 @@ from .emit_channels import (
     emit_pool,
     emit_resize,
     emit_scalar,
-    view_of_blocks,
 )
 from .emit_linear import can_emit_linear, emit_linear
 from .emit_onnx import emit_onnx
+from .emit_views import view_of_blocks
 from .groups import Group, group_nodes
 from .layout import Array, Halo
 from .machine import Machine
 from .program import Program
 from .scalars import SCALARS
+from .settings import Settings
 from .spatial import read_window
 
 _PIPELINE = "exact,inline-fused-operators"
@@ -79,12 +80,12 @@ def prepare(graph: gs.Graph, *, optimize: bool = True) -> gs.Graph:
     return graph
 
 
-def lower_graph(graph: gs.Graph, machine: Machine) -> Lowered:
+def lower_graph(graph: gs.Graph, machine: Machine, settings: Settings | None = None) -> Lowered:
     """Return the Relax program of a prepared `graph`."""
     view = _view(graph)
     model, _ = to_proto(graph, leave_out=lambda c: (v := dense_values(c)) is None or v.size > 64)
     protos = {id(n): p for n, p in zip(graph.nodes, model.graph.node, strict=True)}
-    program = Program(machine, wanted_halos(graph, view))
+    program = Program(machine, settings or Settings(), wanted_halos(graph, view))
     inputs = _inputs(graph)
     with program.builder.function("main"):
         with program.builder.dataflow():

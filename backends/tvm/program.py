@@ -19,6 +19,7 @@ from ...ir.view import View
 from .layout import Form, Halo, Layout, no_halo, plain_form
 from .machine import Machine
 from .schedules.repack import Repack, repack, table, table_of
+from .settings import Settings
 
 Array = np.ndarray[Any, Any]
 Accept = Callable[[Layout], bool]
@@ -29,7 +30,7 @@ _SMALL = 64
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor in memory: an expression, its layout (None: as in ONNX) and its sizes.
+    """A tensor in memory: an expression, its layout (None: as in ONNX), sizes and element type.
 
     `shape` is the tensor's; `spatial` are the sizes that a blocked buffer has besides channels.
     """
@@ -38,21 +39,23 @@ class Value:
     layout: Layout | None
     shape: tuple[Any, ...]
     spatial: tuple[int, ...] = ()
+    dtype: str = "float32"
 
     def form(self, *, single: bool = False) -> Form:
         """Return what kernels see of it."""
         if self.layout is None:
-            return plain_form(int(self.shape[1]), [int(s) for s in self.shape[2:]])
-        return self.layout.form(self.spatial, single=single)
+            return plain_form(int(self.shape[1]), [int(s) for s in self.shape[2:]], self.dtype)
+        return self.layout.form(self.spatial, single=single, dtype=self.dtype)
 
 
 class Program:
     """The main function, its constants, and the kernels it calls."""
 
-    def __init__(self, machine: Machine, halos: dict[int, Halo]) -> None:
+    def __init__(self, machine: Machine, settings: Settings, halos: dict[int, Halo]) -> None:
         from tvm import relax
 
         self.machine = machine
+        self.settings = settings
         self.builder = relax.BlockBuilder()
         self.constants: list[Array] = []
         self.parameters: list[Any] = []
@@ -69,7 +72,7 @@ class Program:
 
     def define_plain(self, tensor: gs.Tensor, expr: Any) -> None:
         """Record that `expr`, in ONNX's own layout, holds `tensor`."""
-        self.define(tensor, Value(expr, None, shape_of(expr)))
+        self.define(tensor, Value(expr, None, shape_of(expr), dtype=str(expr.ty.dtype)))
 
     def held(self, tensor: gs.Tensor) -> list[Value]:
         """Return the forms in which `tensor` is held."""
@@ -117,7 +120,8 @@ class Program:
         if isinstance(tensor, gs.Constant):
             values = np.asarray(tensor.values)
             found = relax.const(values) if values.size <= _SMALL else self.constant(values)
-            self.define(tensor, Value(found, None, tuple(values.shape)))
+            kind = str(values.dtype)
+            self.define(tensor, Value(found, None, tuple(values.shape), dtype=kind))
             return found
         value = self.held(tensor)[0]
         layout = value.layout
@@ -127,7 +131,7 @@ class Program:
         expr = self.call("repack", op, repack, [value.expr, places], op.y, value.shape[0])
         if len(value.spatial) != len(value.shape) - 2:
             expr = self.builder.emit(relax.op.reshape(expr, list(value.shape)))
-        self.define(tensor, Value(expr, None, value.shape))
+        self.define(tensor, Value(expr, None, value.shape, dtype=value.dtype))
         return expr
 
     def blocked(self, tensor: gs.Tensor, accept: Accept | None = None) -> Value:
@@ -150,12 +154,12 @@ class Program:
             self.plain(tensor)
             held = self.held(tensor)
         value = held[0]
-        y = layout.form(self._spatial(tensor))
+        y = layout.form(self._spatial(tensor), dtype=value.dtype)
         op = Repack(value.form(), y, batch_of(value.shape[0]))
         entries = table(value.layout, layout, layout.channels)
         places = self.constant(entries, ("table", value.layout, layout))
         expr = self.call("repack", op, repack, [value.expr, places], y, value.shape[0])
-        found = Value(expr, layout, value.shape, y.spatial[3 - y.rank :])
+        found = Value(expr, layout, value.shape, y.spatial[3 - y.rank :], value.dtype)
         self.define(tensor, found)
         return found
 
@@ -163,14 +167,14 @@ class Program:
         """Return a blocked tensor of some `channels` of a blocked `value`, in that order."""
         assert value.layout is not None
         layout = Layout.plain(len(channels), self.machine.lanes, halo)
-        y = layout.form(value.spatial)
+        y = layout.form(value.spatial, dtype=value.dtype)
         places = value.layout.positions()[list(channels)]
         entries = table_of(places, layout)
         op = Repack(value.form(), y, batch_of(value.shape[0]))
         held = self.constant(entries, ("taken", value.layout, tuple(channels)))
         expr = self.call("repack", op, repack, [value.expr, held], y, value.shape[0])
         shape = (value.shape[0], len(channels), *value.shape[2:])
-        return Value(expr, layout, shape, value.spatial)
+        return Value(expr, layout, shape, value.spatial, value.dtype)
 
     def _spatial(self, tensor: gs.Tensor) -> tuple[int, ...]:
         for value in self.held(tensor):
@@ -194,7 +198,7 @@ class Program:
             unique = f"{name}_{len(self._kernels)}"
             function = make(op).with_attr("global_symbol", unique)
             self._kernels[op] = self.builder.add_func(function, unique)
-        kind = relax.TensorType(list(y.shape(batch)), "float32")
+        kind = relax.TensorType(list(y.shape(batch)), y.dtype)
         return self.builder.emit(relax.call_tir(self._kernels[op], list(args), kind))
 
     @property
@@ -221,4 +225,4 @@ def batch_of(size: Any) -> int | None:
 
 
 def _plain_like(value: Value) -> Form:
-    return plain_form(int(value.shape[1]), value.spatial)
+    return plain_form(int(value.shape[1]), value.spatial, value.dtype)

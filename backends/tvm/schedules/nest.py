@@ -35,7 +35,7 @@ class Frame:
         for one in self.operands:
             wanted = one.form.shape3(self.batch)
             if one.declared != wanted:
-                one.buffer = T.decl_buffer(wanted, FLOAT, data=one.buffer.data)
+                one.buffer = T.decl_buffer(wanted, one.form.dtype, data=one.buffer.data)
 
 
 @dataclass
@@ -79,16 +79,16 @@ def operand(frame: Frame, name: str, form: Form, seen: Form | None = None) -> Op
     from tvm.tirx.script.builder import ir as T
 
     shape = form.shape(frame.batch)
-    found = Operand(T.arg(name, T.buffer(shape, FLOAT)), seen or form, shape)
+    found = Operand(T.arg(name, T.buffer(shape, form.dtype)), seen or form, shape)
     frame.operands.append(found)
     return found
 
 
-def weights(name: str, shape: Sequence[int]) -> Any:
+def weights(name: str, shape: Sequence[int], dtype: str = FLOAT) -> Any:
     """Declare a parameter of constants."""
     from tvm.tirx.script.builder import ir as T
 
-    return T.arg(name, T.buffer(tuple(shape), FLOAT))
+    return T.arg(name, T.buffer(tuple(shape), dtype))
 
 
 def flat(form: Form) -> Form:
@@ -153,7 +153,7 @@ def zero_halo(frame: Frame, y: Operand) -> None:
     form = y.form
     if not any(map(any, form.halo)):
         return
-    zero = constant(0.0)
+    zero = constant(0, form.dtype)
     count = len(form.blocks)
     lows = [low for low, _ in form.halo]
     with parallel([frame.batch, count]) as (n, block):
@@ -177,11 +177,11 @@ def zero_halo(frame: Frame, y: Operand) -> None:
                     T.buffer_store(y.buffer, zero, [n, block + form.first, *place, lane])
 
 
-def constant(value: float) -> Any:
-    """Return a float32 constant."""
+def constant(value: float, dtype: str = FLOAT) -> Any:
+    """Return a constant of this type."""
     from tvm import tirx
 
-    return tirx.const(value, FLOAT)
+    return tirx.const(value, dtype)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .nest import FLOAT, Frame, Operand, constant, loops, parallel
+from .nest import Frame, Operand, constant, loops, parallel
 
 Pads = Sequence[tuple[int, int]]
 
@@ -60,7 +60,7 @@ def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, Source]]
     inner = form.lanes or 1
     shape = (outer, *sizes, form.lanes) if form.lanes else (outer, *sizes)
     with loops(frame.batch) as (n,):
-        scratch = T.alloc_buffer(shape, FLOAT)
+        scratch = T.alloc_buffer(shape, form.dtype)
         with parallel([outer, *sizes[:2]]) as (c, z, y), loops(sizes[2]) as (column,):
             place = [p - low for p, low in zip((z, y, column), befores, strict=True)]
             inside = [
@@ -72,7 +72,7 @@ def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, Source]]
             with loops(inner, kind="vectorized") as (lane,):
                 block, channel = (c, lane) if form.lanes else (0, c)
                 value = x.load(n, block, place, channel)
-                kept = tirx.if_then_else(tirx.all(*inside), value, constant(0.0))
+                kept = tirx.if_then_else(tirx.all(*inside), value, constant(0, form.dtype))
                 index = [c, z, y, column, lane] if form.lanes else [c, z, y, column]
                 T.buffer_store(scratch, kept, index)
         yield 1, Source(x, (0, 0, 0), scratch, n)

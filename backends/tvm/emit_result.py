@@ -1,0 +1,52 @@
+"""What a group's kernel writes: its layout, what follows before the store, and where it is held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ...ir.view import View
+from .emit_chain import Epilogue
+from .groups import Group
+from .layout import Form, Layout
+from .program import Program, Value, batch_of
+from .spatial import spatial_sizes
+
+
+class Result:
+    """The last value of `group`, its channels in the order of `layout`, for `images` images.
+
+    `end` is the chain that the kernel applies; `follow` appends the group's followers to it.
+    """
+
+    def __init__(
+        self, program: Program, view: View, group: Group, layout: Layout, images: Any
+    ) -> None:
+        self._program = program
+        self._group = group
+        self._images = images
+        self._shape = program.shape_from(view, group.result)
+        self.spatial = spatial_sizes(self._shape)
+        self.layout = layout.with_halo(program.halo(group.result, len(self.spatial)))
+        self.end = Epilogue(program, view, self.layout, images)
+
+    @property
+    def form(self) -> Form:
+        """What kernels see of it."""
+        return self.layout.form(self.spatial)
+
+    @property
+    def batch(self) -> int | None:
+        """The number of images, where it is known."""
+        return batch_of(self._images)
+
+    def follow(self) -> None:
+        """Append what the group's followers do; the chain so far gives the anchor's output."""
+        self.end.follow(self._group, self._group.anchor.outputs[0])
+
+    def emit(self, name: str, op: Any, make: Callable[[Any], Any], args: Sequence[Any]) -> None:
+        """Call the kernel `make(op)` on `args` and the chain's operands; it writes the result."""
+        program, form = self._program, self.form
+        expr = program.call(name, op, make, [*args, *self.end.args], form, self._images)
+        shape = (self._images, *self._shape[1:])
+        program.define(self._group.result, Value(expr, self.layout, shape, self.spatial))

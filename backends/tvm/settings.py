@@ -1,0 +1,22 @@
+"""What a person may choose of how kernels are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .schedules.convolution import Convolution
+from .schedules.tile_sizes import Tile
+
+
+def not_measured(op: Convolution) -> Tile | None:
+    """Know nothing: every tile is the cost model's."""
+    return None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`winograd`: use it where it is faster. `tile_of`: a measured tile, or None for the model's."""
+
+    winograd: bool = True
+    tile_of: Callable[[Convolution], Tile | None] = not_measured
