@@ -27,6 +27,7 @@ from rich.table import Table
 import planish
 from planish.backends.bench import Subject, bench
 from planish.ir.cost import cost
+from planish.tables import remark_lines
 
 import digits
 
@@ -113,9 +114,8 @@ def main() -> None:
         given = feeds if labelled else [{name: feed[name]} for feed in feeds]
         result = planish.Pipeline.parse(text).run(graph, given, target=_target(options.threads))
         made[label] = result.graph, time.monotonic() - started
-        for record in result.records:
-            for remark in record.remarks:
-                console.print(f"{label}: {record.name}: {remark}", highlight=False, markup=False)
+        for line in remark_lines(result.records):
+            console.print(f"{label}: {line}", highlight=False, markup=False)
     variants = _measure(made, name, data, options)
     _show(variants, console)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ from rich.table import Table
 
 import planish
 from planish.backends.bench import Subject, bench
+from planish.tables import remark_lines
 
 import efficientnet_lite
 from photographs import Crops
@@ -47,9 +48,8 @@ def main() -> None:
             traced, calibration, verify="off", target=f"cpu{{threads={options.threads}}}"
         )
         graphs[label] = result.graph
-        for record in result.records:
-            for remark in record.remarks:
-                console.print(f"{label}: {record.name}: {remark}", highlight=False, markup=False)
+        for line in remark_lines(result.records):
+            console.print(f"{label}: {line}", highlight=False, markup=False)
     if options.peer:
         graphs["quantize_static"] = _peer(graphs["float32"], calibration)
     table = Table("", "top-1 agreement", "SQNR", "size", "time", "times as fast", box=box.SIMPLE)

@@ -16,7 +16,7 @@ def not_measured(op: Convolution) -> Tile | None:
 
 @dataclass(frozen=True)
 class Settings:
-    """`winograd`: use it where it is faster. `tile_of`: a measured tile, or None for the model's."""
+    """`winograd`: use it where it is faster. `tile_of`: a measured tile; None: the cost model."""
 
     winograd: bool = True
     tile_of: Callable[[Convolution], Tile | None] = not_measured
