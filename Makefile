@@ -31,6 +31,7 @@ bench: $(STAMP)
 	$(RUN) benchmarks/weight_formats.py
 	$(RUN) benchmarks/calibration_memory.py
 	$(RUN) -m benchmarks.decompositions
+	$(RUN) -m benchmarks.backends
 
 # mypy finds the package through a link, since the repository root is the package.
 lint: $(STAMP)
