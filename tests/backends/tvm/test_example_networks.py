@@ -1,0 +1,55 @@
+"""Every example network through the TVM backend against PyTorch: batch 1, 8 and unknown."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import planish
+from planish.passes.rounding import measure_rounding
+
+from examples import models
+from tests.helpers import relative_error
+
+pytest.importorskip("tvm")
+
+TOLERANCE = 1e-4
+WIDTH, SIZE = 0.5, 64
+_WIDTHS = {"shufflenet_v1": 1.0}  # narrower, its groups have a channel or two
+# One batch of each is in the suite; everything else compiles for minutes.
+_QUICK = {
+    ("resnet18", "N"), ("mobilenet_v2", 1), ("shufflenet_v2", 8), ("unet", "N"), ("dcgan", 8),
+    ("audio_cnn", "N"), ("video_cnn", 1), ("detector", 1),
+}  # fmt: skip
+
+
+def _cases():
+    for name in models.NAMES:
+        for batch in (1, 8, "N"):
+            slow = (name, batch) not in _QUICK
+            yield pytest.param(name, batch, marks=pytest.mark.slow if slow else ())
+
+
+@pytest.mark.parametrize(("name", "batch"), _cases())
+def test_an_example_network(name, batch) -> None:
+    module = models.build(name, width=_WIDTHS.get(name, WIDTH), size=SIZE)
+    sizes = [1, 3] if batch == "N" else [batch]
+    inputs = models.example_inputs(name, batch=max(sizes), size=SIZE)[0]
+    shapes = ({0: torch.export.Dim("batch", min=1, max=64)},) if batch == "N" else None
+    graph = planish.trace(module, (inputs,), dynamic_shapes=shapes)
+    compiled = planish.lower(graph, backend="tvm", threads=2)
+    for size in sizes:
+        feeds = {graph.inputs[0].name: inputs[:size].numpy()}
+        found = compiled(feeds)
+        expected = dict(zip(found, _run(module, inputs[:size]), strict=True))
+        worst = max(relative_error(values, found[key]) for key, values in expected.items())
+        assert all(np.isfinite(values).all() for values in found.values())
+        if worst > TOLERANCE:
+            assert worst <= 10 * measure_rounding(graph, [feeds], [expected], seed=0)
+
+
+def _run(module, inputs) -> list:
+    with torch.no_grad():
+        found = module(inputs)
+    return [each.numpy() for each in (found if isinstance(found, tuple | list) else [found])]
