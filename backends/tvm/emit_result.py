@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ...ir.view import View
@@ -27,13 +28,22 @@ class Result:
         self._images = images
         self._shape = program.shape_from(view, group.result)
         self.spatial = spatial_sizes(self._shape)
-        self.layout = layout.with_halo(program.halo(group.result, len(self.spatial)))
+        place = program.joins.places.get(id(group.result))
+        if place is not None and place.join.counts[place.index] != len(layout.blocks):
+            place = None
+        self.place = place
+        if place is None:
+            self.layout = layout.with_halo(program.halo(group.result, len(self.spatial)))
+        else:
+            join = place.join
+            self.layout = replace(layout, halo=join.halo, first=place.first, total=join.total)
         self.end = Epilogue(program, view, self.layout, images)
 
     @property
     def form(self) -> Form:
-        """What kernels see of it."""
-        return self.layout.form(self.spatial)
+        """What kernels see of it: kernels are told at run time which range of a join they write."""
+        form = self.layout.form(self.spatial)
+        return form if self.place is None else replace(form, first=None)
 
     @property
     def batch(self) -> int | None:
@@ -47,6 +57,7 @@ class Result:
     def emit(self, name: str, op: Any, make: Callable[[Any], Any], args: Sequence[Any]) -> None:
         """Call the kernel `make(op)` on `args` and the chain's operands; it writes the result."""
         program, form = self._program, self.form
-        expr = program.call(name, op, make, [*args, *self.end.args], form, self._images)
+        given = [*args, *self.end.args]
+        expr = program.call(name, op, make, given, form, self._images, self.place)
         shape = (self._images, *self._shape[1:])
         program.define(self._group.result, Value(expr, self.layout, shape, self.spatial))

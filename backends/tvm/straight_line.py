@@ -49,12 +49,16 @@ class _Line:
     """A `main` as it is read: tensors it is given and reads, its calls, and what they write."""
 
     given: dict[Any, _Tensor] = field(default_factory=dict)
-    calls: list[tuple[Any, list[_Tensor]]] = field(default_factory=list)
+    calls: list[tuple[Any, list[Any]]] = field(default_factory=list)
     written: list[_Tensor] = field(default_factory=list)
     held: dict[Any, list[_Tensor]] = field(default_factory=dict)
 
-    def read(self, expr: Any) -> list[_Tensor]:
-        """Return what an argument of the next call stands for."""
+    def read(self, expr: Any) -> list[Any]:
+        """Return what an argument of the next call stands for: tensors, or a number."""
+        from tvm import relax
+
+        if not isinstance(expr.ty, relax.TensorType | relax.TupleType):
+            return [expr]
         if expr not in self.held:  # a parameter or constant
             self.given[expr] = _Tensor(expr.ty, 0, 0)
             self.held[expr] = [self.given[expr]]
@@ -131,7 +135,7 @@ def _take(line: _Line, binding: Any) -> bool:
     if name not in ("relax.call_tir", "relax.call_tir_inplace"):
         return False
     kernel, given = value.args
-    operands = [tensor for expr in given.fields for tensor in line.read(expr)]
+    operands: list[Any] = [operand for expr in given.fields for operand in line.read(expr)]
     kinds = [value.ty] if isinstance(value.ty, relax.TensorType) else list(value.ty.fields)
     if name == "relax.call_tir":
         found = line.write(kinds)
@@ -161,7 +165,7 @@ def _network(module: Any, line: _Line, outputs: Sequence[_Tensor]) -> tuple[Any,
     import tvm
     from tvm import ir
     from tvm.script.ir_builder import IRBuilder
-    from tvm.tirx.script.builder import ir as T
+    from tvm.tirx.script.builder import ir as script
 
     kernels = tvm.IRModule()
     for kernel in dict.fromkeys(kernel for kernel, _ in line.calls):
@@ -169,22 +173,21 @@ def _network(module: Any, line: _Line, outputs: Sequence[_Tensor]) -> tuple[Any,
     inner = [tensor for tensor in line.written if not any(tensor is one for one in outputs)]
     offsets, size = plan([tensor.lifetime for tensor in inner])
     status = ir.PrimType("int32")
-    with IRBuilder() as builder:
-        with T.prim_func(s_tir=True):
-            T.func_name("network")
-            T.func_attr({"tirx.is_scheduled": True})
-            for index, tensor in enumerate([*line.given.values(), *outputs]):
-                buffer = T.buffer(tensor.shape, str(tensor.kind.dtype))
-                tensor.address = T.arg(f"x{index}", buffer).data
-            arena = T.arg("arena", T.buffer((max(1, size),), "uint8"))
-            for tensor, offset in zip(inner, offsets, strict=True):
-                tensor.address = T.handle_add_byte_offset(arena.data, offset)
-            for kernel, operands in line.calls:
-                name = kernel.name_hint
-                addresses = [tensor.address for tensor in operands]
-                call = ir.Call(kernels.get_global_var(name), addresses, ret_ty=status)
-                with T.Assert(call == 0, f"kernel {name} could not run"):
-                    pass
+    with IRBuilder() as builder, script.prim_func(s_tir=True):
+        script.func_name("network")
+        script.func_attr({"tirx.is_scheduled": True})
+        for index, tensor in enumerate([*line.given.values(), *outputs]):
+            buffer = script.buffer(tensor.shape, str(tensor.kind.dtype))
+            tensor.address = script.arg(f"x{index}", buffer).data
+        arena = script.arg("arena", script.buffer((max(1, size),), "uint8"))
+        for tensor, offset in zip(inner, offsets, strict=True):
+            tensor.address = script.handle_add_byte_offset(arena.data, offset)
+        for kernel, operands in line.calls:
+            name = kernel.name_hint
+            given = [o.address if isinstance(o, _Tensor) else o for o in operands]
+            call = ir.Call(kernels.get_global_var(name), given, ret_ty=status)
+            with script.Assert(call == 0, f"kernel {name} could not run"):
+                pass
     return kernels, builder.get(), max(1, size)
 
 
@@ -194,6 +197,9 @@ def _of_pointers(kernel: Any) -> Any:
 
     pointers, declared = [], []
     for parameter in kernel.params:
+        if not isinstance(parameter.ty, tirx.BufferType):
+            pointers.append(parameter)
+            continue
         element = ir.PrimType(str(parameter.ty.dtype))
         pointers.append(tirx.Var(f"{parameter.name}_data", ir.PointerType(element, "global")))
         declared.append(tirx.DeclBuffer(parameter, data=pointers[-1]))

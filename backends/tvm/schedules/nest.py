@@ -194,11 +194,18 @@ class Finish:
 
     @classmethod
     def declare(cls, frame: Frame, chain: Chain, y: Form, flattened: bool = False) -> Finish:
-        """Declare the parameters of `chain`, then the output, which comes last."""
+        """Declare the parameters of `chain`, then the output, which comes last.
+
+        Before it comes the number of its first block, where the form does not say it.
+        """
+        from tvm.tirx.script.builder import ir as T
+
         extras = [
             operand(frame, f"E{i}", form, _seen(form, flattened))
             for i, form in enumerate(chain.extras)
         ]
+        if y.first is None:
+            y = replace(y, first=T.arg("first", T.int64()))
         return cls(chain, operand(frame, "Y", y, _seen(y, flattened)), extras)
 
     def store(self, value: Any, n: Any, block: Any, at: Sequence[Any], lane: Any) -> None:
