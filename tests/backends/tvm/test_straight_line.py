@@ -109,3 +109,27 @@ def test_results_stay_when_the_network_runs_again_or_its_input_changes() -> None
         assert (first[name] == values).all(), name
     assert (second["same"] == other["x"]).all()
     assert (kept["y"] != second["y"]).any()
+
+
+@pytest.mark.parametrize("dtype", ["bool", "float32", "int64"])
+def test_inputs_are_read_wherever_they_lie(dtype) -> None:
+    kind = {"bool": "bool", "float32": "float", "int64": "int64"}[dtype]
+    compiled = planish.lower(
+        graph_of(f"g ({kind}[N, 8] x) => ({kind}[] y) {{ y = Identity (x) }}"),
+        backend="tvm",
+        threads=1,
+    )
+    memory = np.zeros(4096, np.uint8)
+    aligned = -memory.ctypes.data % ALIGNMENT
+    generator = np.random.default_rng(0)
+    for offset, rows in ((aligned, 2), (aligned + 8, 2), (aligned + 8, 3), (aligned, 5)):
+        size = rows * 8 * np.dtype(dtype).itemsize
+        x = memory[offset : offset + size].view(dtype).reshape(rows, 8)
+        for writeable in (True, False):
+            x.flags.writeable = True
+            x[...] = generator.integers(0, 2, x.shape)
+            x.flags.writeable = writeable
+            found = compiled({"x": x})["y"]
+            assert found.dtype == x.dtype
+            assert (found == x).all()
+            assert not np.shares_memory(found, x)
