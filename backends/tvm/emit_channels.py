@@ -105,8 +105,7 @@ def emit_scalar(program: Program, view: View, group: Group) -> bool:
     y = Result(program, view, group, x.layout, x.shape[0])
     y.end.lead(node, main, len(shape))
     y.follow()
-    op = Elementwise((x.form(),), ((1, 1, 1),), y.form, y.end.chain, y.batch)
-    y.emit("elementwise", op, elementwise, [x.expr])
+    y.emit_elementwise(x)
     return True
 
 

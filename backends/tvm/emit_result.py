@@ -8,9 +8,11 @@ from typing import Any
 
 from ...ir.view import View
 from .emit_chain import Epilogue
+from .emit_lead import Lead, can_wait
 from .groups import Group
 from .layout import Form, Layout
 from .program import Program, Value, batch_of
+from .schedules.elementwise import Elementwise, elementwise
 from .spatial import spatial_sizes
 
 
@@ -24,6 +26,7 @@ class Result:
         self, program: Program, view: View, group: Group, layout: Layout, images: Any
     ) -> None:
         self._program = program
+        self._view = view
         self._group = group
         self._images = images
         self._shape = program.shape_from(view, group.result)
@@ -53,6 +56,15 @@ class Result:
     def follow(self) -> None:
         """Append what the group's followers do; the chain so far gives the anchor's output."""
         self.end.follow(self._group, self._group.anchor.outputs[0])
+
+    def emit_elementwise(self, x: Value) -> None:
+        """Leave the chain over `x` to the one convolution that reads its result, or call it."""
+        program, chain, tensor = self._program, self.end.chain, self._group.result
+        if can_wait(tensor, x, chain, self._view):
+            program.leads[id(tensor)] = Lead(x, chain, tuple(self.end.args))
+            return
+        op = Elementwise((x.form(),), ((1, 1, 1),), self.form, chain, self.batch)
+        self.emit("elementwise", op, elementwise, [x.expr])
 
     def emit(self, name: str, op: Any, make: Callable[[Any], Any], args: Sequence[Any]) -> None:
         """Call the kernel `make(op)` on `args` and the chain's operands; it writes the result."""

@@ -63,6 +63,7 @@ class Program:
         self.constants: list[Array] = []
         self.parameters: list[Any] = []
         self.joins = joins
+        self.leads: dict[int, Any] = {}  # tensors that their only reader makes for itself
         self._halos = halos
         self._values: dict[int, list[Value]] = {}
         self._kernels: dict[Any, Any] = {}
