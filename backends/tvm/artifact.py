@@ -17,6 +17,7 @@ import platform
 import struct
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ Array = np.ndarray[Any, Any]
 _MAGIC = b"planish-tvm-1\n"
 _ALIGNMENT = 64
 _LARGE_PAGE = 2 << 20
+_told = threading.local()
 
 
 class ArtifactError(Exception):
@@ -67,7 +69,8 @@ class Runner:
         self.header = header
         self.constants = constants
         self._machine = relax.VirtualMachine(library, tvm.cpu())
-        self._tensor = tvm.runtime.tensor
+        self._runtime = tvm.runtime
+        self._copies: dict[str, Any] = {}
         self._threads = threads or len(_core_numbers())
         use_threads(self._threads)
         self._main = self._machine["main"]
@@ -75,27 +78,42 @@ class Runner:
 
     def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run once: name -> array in, name -> array out."""
-        given = []
-        for tensor in self.header.inputs:
-            values = np.ascontiguousarray(feeds[tensor.name])
-            given.append(self._tensor(values))
+        names = [tensor.name for tensor in self.header.inputs]
+        given = [self._lent(name, np.ascontiguousarray(feeds[name])) for name in names]
         use_threads(self._threads)
         found = self._main(*given, *self._packed)
         names = [tensor.name for tensor in self.header.outputs]
         return {name: found[i].numpy() for i, name in enumerate(names)}
+
+    def _lent(self, name: str, values: Array) -> Any:
+        """Return `values` for the time of a run: where they are if aligned, else a copy.
+
+        Memory of a copy is kept for the next run, since new pages cost more than the copy.
+        """
+        # DLPack of numpy takes no read-only arrays.
+        if values.ctypes.data % _ALIGNMENT == 0 and values.flags.writeable:
+            return self._runtime.from_dlpack(values)
+        kept = self._copies.get(name)
+        if kept is None or kept.shape != values.shape or kept.dtype != str(values.dtype):
+            kept = self._copies[name] = self._runtime.empty(values.shape, str(values.dtype))
+        return kept.copyfrom(values)
 
 
 def use_threads(count: int) -> None:
     """Let TVM run on `count` threads of those cores that this process may use.
 
     TVM keeps one pool for each calling thread and fixes its size at its first use, at half of the
-    cores unless a list of cores is given; no larger number is heard later.
+    cores unless a list of cores is given; no larger number is heard later. What a thread was told
+    last is kept here, since telling takes as long as a small layer.
     """
     import tvm
 
+    if getattr(_told, "threads", None) == count:
+        return
     share_all_cores = -3
     cores = [str(core) for core in _core_numbers()]
     tvm.get_global_func("runtime.config_threadpool")(share_all_cores, count, cores)
+    _told.threads = count
 
 
 def _in_large_pages(constants: list[Array]) -> list[Array]:

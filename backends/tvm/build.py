@@ -7,17 +7,31 @@ from typing import Any
 from .artifact import use_threads
 from .machine import Machine
 from .schedules.generic import schedule_generic
+from .straight_line import join_calls, register_pipeline
 
 
 def build(module: Any, machine: Machine, threads: int) -> Any:
-    """Compile `module`: TVM fuses and plans memory; what has no schedule is given one."""
+    """Compile `module`: what has no schedule is given one, and all kernels become one call."""
     import tvm
     from tvm import relax
 
-    use_threads(threads)  # constants are folded by running
     target = tvm.target.Target(machine.llvm(threads))
-    passes = relax.transform
     with target, tvm.transform.PassContext(opt_level=3):
+        return tvm.compile(
+            join_calls(scheduled(module, machine, threads)),
+            target=target,
+            relax_pipeline=relax.get_pipeline("default_build"),
+            tir_pipeline=register_pipeline(),
+        )
+
+
+def scheduled(module: Any, machine: Machine, threads: int) -> Any:
+    """Return `module` as calls of kernels that all have a schedule; TVM fuses its own operators."""
+    import tvm
+    from tvm.relax import transform as passes
+
+    use_threads(threads)  # constants are folded by running
+    with tvm.target.Target(machine.llvm(threads)), tvm.transform.PassContext(opt_level=3):
         module = tvm.transform.Sequential(
             [
                 passes.LegalizeOps(),
@@ -28,7 +42,4 @@ def build(module: Any, machine: Machine, threads: int) -> Any:
                 passes.DeadCodeElimination(),
             ]
         )(module)
-        module = schedule_generic(module)
-        return tvm.compile(
-            module, target=target, relax_pipeline=relax.get_pipeline("default_build")
-        )
+        return schedule_generic(module)

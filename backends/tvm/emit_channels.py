@@ -8,6 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.view import View
+from .emit_join import join_parts
 from .emit_result import Result
 from .groups import Group, can_be_operand, is_scalar_operator
 from .layout import Layout, no_halo
@@ -104,8 +105,7 @@ def emit_scalar(program: Program, view: View, group: Group) -> bool:
     y = Result(program, view, group, x.layout, x.shape[0])
     y.end.lead(node, main, len(shape))
     y.follow()
-    op = Elementwise((x.form(),), ((1, 1, 1),), y.form, y.end.chain, y.batch)
-    y.emit("elementwise", op, elementwise, [x.expr])
+    y.emit_elementwise(x)
     return True
 
 
@@ -127,6 +127,9 @@ def emit_concat(program: Program, view: View, group: Group) -> None:
     """Emit a concatenation: the blocks of all inputs one after the other, none of them split."""
     node = group.anchor
     parts = [program.blocked(tensor) for tensor in node.inputs]
+    join = program.joins.of_node.get(id(node))
+    if join is not None and not group.followers and join_parts(program, node, join, parts):
+        return
     blocks: list[tuple[int, ...]] = []
     start = 0
     for part in parts:

@@ -14,8 +14,7 @@ from .emit_result import Result
 from .groups import Group
 from .layout import Array, Layout, no_halo
 from .program import Program, Value
-from .schedules.convolution import Convolution, convolution
-from .schedules.elementwise import Elementwise, elementwise
+from .schedules.convolution import NO_LEAD, Convolution, convolution
 from .schedules.transposed import Transposed, transposed
 from .schedules.windows import Windows, windows
 from .spatial import Window, is_known, read_transposed, read_window
@@ -64,7 +63,9 @@ def _dense(
     bias: Array | None,
 ) -> None:
     parts = len(weight)
-    x = _input(program, group.anchor.inputs[0], parts)
+    source = group.anchor.inputs[0]
+    lead = program.leads.pop(id(source), None)
+    x = _input(program, source, parts) if lead is None else lead.x
     y = Result(program, view, group, _layout(program, view, group, weight), x.shape[0])
     y.end.scale_and_shift(None, bias)
     y.follow()
@@ -78,10 +79,12 @@ def _dense(
         parts,
         y.end.chain,
         y.batch,
+        NO_LEAD if lead is None else lead.chain,
     )
     packed = program.constant(pack_dense(weight, x.layout, y.layout, conv.weight_shape))
     tile = program.settings.tile_of(conv)
-    y.emit("convolution", conv, lambda op: convolution(op, program.machine, tile), [x.expr, packed])
+    given = [x.expr, *([] if lead is None else lead.args), packed]
+    y.emit("convolution", conv, lambda op: convolution(op, program.machine, tile), given)
 
 
 def _layout(program: Program, view: View, group: Group, weight: Array) -> Layout:
@@ -177,8 +180,7 @@ def _depthwise(
     y.end.scale_and_shift(weight.reshape(-1) if pointwise else None, bias)
     y.follow()
     if pointwise:
-        op = Elementwise((x.form(),), ((1, 1, 1),), y.form, y.end.chain, y.batch)
-        y.emit("elementwise", op, elementwise, [x.expr])
+        y.emit_elementwise(x)
         return
     deep = Windows(
         "depthwise",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ...ir.view import View
 from .emit_chain import Epilogue
+from .emit_lead import Lead, can_wait
 from .groups import Group
 from .layout import Form, Layout
 from .program import Program, Value, batch_of
+from .schedules.elementwise import Elementwise, elementwise
 from .spatial import spatial_sizes
 
 
@@ -23,17 +26,27 @@ class Result:
         self, program: Program, view: View, group: Group, layout: Layout, images: Any
     ) -> None:
         self._program = program
+        self._view = view
         self._group = group
         self._images = images
         self._shape = program.shape_from(view, group.result)
         self.spatial = spatial_sizes(self._shape)
-        self.layout = layout.with_halo(program.halo(group.result, len(self.spatial)))
+        place = program.joins.places.get(id(group.result))
+        if place is not None and place.join.counts[place.index] != len(layout.blocks):
+            place = None
+        self.place = place
+        if place is None:
+            self.layout = layout.with_halo(program.halo(group.result, len(self.spatial)))
+        else:
+            join = place.join
+            self.layout = replace(layout, halo=join.halo, first=place.first, total=join.total)
         self.end = Epilogue(program, view, self.layout, images)
 
     @property
     def form(self) -> Form:
-        """What kernels see of it."""
-        return self.layout.form(self.spatial)
+        """What kernels see of it: kernels are told at run time which range of a join they write."""
+        form = self.layout.form(self.spatial)
+        return form if self.place is None else replace(form, first=None)
 
     @property
     def batch(self) -> int | None:
@@ -44,9 +57,19 @@ class Result:
         """Append what the group's followers do; the chain so far gives the anchor's output."""
         self.end.follow(self._group, self._group.anchor.outputs[0])
 
+    def emit_elementwise(self, x: Value) -> None:
+        """Leave the chain over `x` to the one convolution that reads its result, or call it."""
+        program, chain, tensor = self._program, self.end.chain, self._group.result
+        if can_wait(tensor, x, chain, self._view):
+            program.leads[id(tensor)] = Lead(x, chain, tuple(self.end.args))
+            return
+        op = Elementwise((x.form(),), ((1, 1, 1),), self.form, chain, self.batch)
+        self.emit("elementwise", op, elementwise, [x.expr])
+
     def emit(self, name: str, op: Any, make: Callable[[Any], Any], args: Sequence[Any]) -> None:
         """Call the kernel `make(op)` on `args` and the chain's operands; it writes the result."""
         program, form = self._program, self.form
-        expr = program.call(name, op, make, [*args, *self.end.args], form, self._images)
+        given = [*args, *self.end.args]
+        expr = program.call(name, op, make, given, form, self._images, self.place)
         shape = (self._images, *self._shape[1:])
         program.define(self._group.result, Value(expr, self.layout, shape, self.spatial))

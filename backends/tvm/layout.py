@@ -29,12 +29,13 @@ class Form:
 
     `lanes` 0: not blocked, buffer [n, channels, *spatial]. `blocks`: channels held by each block.
     `spatial` has three sizes, ones in front; `halo` likewise. `batch` is None for the batch of the
-    kernel, or 1 where the operand has one image for all. `dtype` is the type of an element.
+    kernel, or 1 where the operand has one image for all. `dtype` is the type of an element. `first`
+    is None where the range of blocks is told at run time.
     """
 
     lanes: int
     blocks: tuple[int, ...]
-    first: int
+    first: Any
     total: int
     spatial: tuple[int, ...]
     halo: Halo
@@ -75,7 +76,8 @@ class Form:
         ]
         image = 0 if self.single else n
         if self.lanes:
-            return [image, block + self.first if self.first else block, *place, lane]
+            here = block if isinstance(self.first, int) and self.first == 0 else block + self.first
+            return [image, here, *place, lane]
         return [image, lane, *place]
 
 

@@ -40,6 +40,7 @@ from .emit_linear import can_emit_linear, emit_linear
 from .emit_onnx import emit_onnx
 from .emit_views import view_of_blocks
 from .groups import Group, group_nodes
+from .joins import plan_joins
 from .layout import Array, Halo
 from .machine import Machine
 from .program import Program
@@ -85,7 +86,9 @@ def lower_graph(graph: gs.Graph, machine: Machine, settings: Settings | None = N
     view = _view(graph)
     model, _ = to_proto(graph, leave_out=lambda c: (v := dense_values(c)) is None or v.size > 64)
     protos = {id(n): p for n, p in zip(graph.nodes, model.graph.node, strict=True)}
-    program = Program(machine, settings or Settings(), wanted_halos(graph, view))
+    halos = wanted_halos(graph, view)
+    joins = plan_joins(graph.nodes, view, machine.lanes, halos, lambda node: _can(node, view))
+    program = Program(machine, settings or Settings(), halos, joins)
     inputs = _inputs(graph)
     with program.builder.function("main"):
         with program.builder.dataflow():

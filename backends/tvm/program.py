@@ -16,6 +16,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir.infer import Shape
 from ...ir.view import View
+from .joins import Joins, Place
 from .layout import Form, Halo, Layout, no_halo, plain_form
 from .machine import Machine
 from .schedules.repack import Repack, repack, table, table_of
@@ -51,7 +52,9 @@ class Value:
 class Program:
     """The main function, its constants, and the kernels it calls."""
 
-    def __init__(self, machine: Machine, settings: Settings, halos: dict[int, Halo]) -> None:
+    def __init__(
+        self, machine: Machine, settings: Settings, halos: dict[int, Halo], joins: Joins
+    ) -> None:
         from tvm import relax
 
         self.machine = machine
@@ -59,6 +62,8 @@ class Program:
         self.builder = relax.BlockBuilder()
         self.constants: list[Array] = []
         self.parameters: list[Any] = []
+        self.joins = joins
+        self.leads: dict[int, Any] = {}  # tensors that their only reader makes for itself
         self._halos = halos
         self._values: dict[int, list[Value]] = {}
         self._kernels: dict[Any, Any] = {}
@@ -190,16 +195,30 @@ class Program:
         args: Sequence[Any],
         y: Form,
         batch: Any,
+        place: Place | None = None,
     ) -> Any:
-        """Emit a call of the kernel `make(op)`, made once for equal `op`, and return its result."""
-        from tvm import relax
+        """Emit a call of the kernel `make(op)`, made once for equal `op`, and return its result.
+
+        With a `place` it writes its range of a join's buffer, which the first part makes.
+        """
+        from tvm import relax, tirx
 
         if op not in self._kernels:
             unique = f"{name}_{len(self._kernels)}"
             function = make(op).with_attr("global_symbol", unique)
             self._kernels[op] = self.builder.add_func(function, unique)
         kind = relax.TensorType(list(y.shape(batch)), y.dtype)
-        return self.builder.emit(relax.call_tir(self._kernels[op], list(args), kind))
+        if place is None:
+            return self.builder.emit(relax.call_tir(self._kernels[op], list(args), kind))
+        join = place.join
+        given = [*args, tirx.IntImm("int64", place.first)]
+        if join.expr is None:
+            call = relax.call_tir(self._kernels[op], given, kind)
+        else:
+            call = relax.call_tir_inplace(self._kernels[op], [*given, join.expr], len(given), kind)
+        join.expr = self.builder.emit(call)
+        join.filled.add(place.index)
+        return join.expr
 
     @property
     def kernels(self) -> dict[Any, str]:

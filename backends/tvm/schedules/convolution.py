@@ -16,10 +16,13 @@ from typing import Any
 from ..chain import Chain
 from ..layout import Form
 from ..machine import Machine
-from .nest import Finish, can_flatten, flat, function, operand, weights, zero_halo
+from .nest import Finish, can_flatten, flat, function, operand, operands, weights, zero_halo
 from .padding import padded
+from .prepared import Prepared, accumulate_prepared
 from .tile_sizes import Tile, choose
 from .tiles import Sizes, Sum, accumulate
+
+NO_LEAD = Chain()
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Convolution:
     """A convolution over three spatial axes. `pads`: before and after, for each axis.
 
     `batch` None: the number of images is known at run time. The input blocks of group g are the
-    g-th share of all blocks.
+    g-th share of all blocks. `lead` is what happens to x first; `prepared` has that loop nest.
     """
 
     x: Form
@@ -39,6 +42,7 @@ class Convolution:
     group: int
     chain: Chain
     batch: int | None
+    lead: Chain = NO_LEAD
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -72,10 +76,11 @@ class Convolution:
 
 
 def convolution(conv: Convolution, machine: Machine, tile: Tile | None = None) -> Any:
-    """Return the function (x, w, operands of the chain..., y)."""
+    """Return the function (x, operands of the lead..., w, operands of the chain..., y)."""
     flattened = conv.is_flat
     with function("convolution", conv.batch) as frame:
         x = operand(frame, "X", conv.x, flat(conv.x) if flattened else None)
+        lead = operands(frame, "L", conv.lead.extras, flattened)
         w = weights("W", conv.weight_shape)
         finish = Finish.declare(frame, conv.chain, conv.y, flattened)
         frame.ready()
@@ -91,8 +96,13 @@ def convolution(conv: Convolution, machine: Machine, tile: Tile | None = None) -
             conv.strides,
             conv.dilations,
         )
-        with padded(frame, conv.pads, x) as (images, source):
-            accumulate(total, images, source, w, finish, tile or choose_tile(conv, machine))
+        tile = tile or choose_tile(conv, machine)
+        if conv.lead.steps:
+            prepared = Prepared(conv.lead, x, lead)
+            accumulate_prepared(total, frame, prepared, w, finish, tile, machine.l1)
+        else:
+            with padded(frame, conv.pads, x) as (images, source):
+                accumulate(total, images, source, w, finish, tile)
     return frame.func
 
 

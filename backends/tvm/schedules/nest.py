@@ -84,6 +84,13 @@ def operand(frame: Frame, name: str, form: Form, seen: Form | None = None) -> Op
     return found
 
 
+def operands(frame: Frame, name: str, forms: Sequence[Form], flattened: bool) -> list[Operand]:
+    """Declare the operands of a chain."""
+    return [
+        operand(frame, f"{name}{i}", form, _seen(form, flattened)) for i, form in enumerate(forms)
+    ]
+
+
 def weights(name: str, shape: Sequence[int], dtype: str = FLOAT) -> Any:
     """Declare a parameter of constants."""
     from tvm.tirx.script.builder import ir as T
@@ -194,11 +201,15 @@ class Finish:
 
     @classmethod
     def declare(cls, frame: Frame, chain: Chain, y: Form, flattened: bool = False) -> Finish:
-        """Declare the parameters of `chain`, then the output, which comes last."""
-        extras = [
-            operand(frame, f"E{i}", form, _seen(form, flattened))
-            for i, form in enumerate(chain.extras)
-        ]
+        """Declare the parameters of `chain`, then the output, which comes last.
+
+        Before it comes the number of its first block, where the form does not say it.
+        """
+        from tvm.tirx.script.builder import ir as T
+
+        extras = operands(frame, "E", chain.extras, flattened)
+        if y.first is None:
+            y = replace(y, first=T.arg("first", T.int64()))
         return cls(chain, operand(frame, "Y", y, _seen(y, flattened)), extras)
 
     def store(self, value: Any, n: Any, block: Any, at: Sequence[Any], lane: Any) -> None:

@@ -17,7 +17,7 @@ class Source:
     """The input, read at positions counted from the first padded one."""
 
     operand: Operand
-    shift: tuple[int, int, int]
+    shift: tuple[Any, Any, Any]
     scratch: Any = None
     n: Any = None
 
@@ -27,11 +27,11 @@ class Source:
 
     def load(self, n: Any, block: Any, at: list[Any], lane: Any) -> Any:
         """Return one number of the input."""
+        place = [position - shift for position, shift in zip(at, self.shift, strict=True)]
         if self.scratch is not None:
             if self.operand.form.lanes:
-                return self.scratch[(block, *at, lane)]
-            return self.scratch[(lane, *at)]
-        place = [position - shift for position, shift in zip(at, self.shift, strict=True)]
+                return self.scratch[(block, *place, lane)]
+            return self.scratch[(lane, *place)]
         return self.operand.load(n, block, place, lane)
 
 

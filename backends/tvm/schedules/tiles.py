@@ -44,7 +44,6 @@ class Sum:
 
 def accumulate(op: Sum, images: Any, source: Source, w: Any, finish: Finish, tile: Tile) -> None:
     """Emit the sums of `op` over all `images`, tile by tile in parallel, and their stores."""
-    from tvm.tirx.script.builder import ir as T
 
     depth, height, width = op.positions
     tiles = {
@@ -57,7 +56,6 @@ def accumulate(op: Sum, images: Any, source: Source, w: Any, finish: Finish, til
     order = ["group", "depth", "rows", "columns", "blocks"]
     if not tile.positions_first:
         order = ["group", "blocks", "depth", "rows", "columns"]
-    sizes = (tile.rows, tile.columns, tile.blocks)
     with parallel([images, *(tiles[name] for name in order)]) as (image, *places):
         at = dict(zip(order, places, strict=True))
         n = source.image(image)
@@ -65,35 +63,51 @@ def accumulate(op: Sum, images: Any, source: Source, w: Any, finish: Finish, til
         z = at["depth"]
         y0 = start_of_tile(at["rows"], tile.rows, height)
         x0 = start_of_tile(at["columns"], tile.columns, width)
-        total = T.alloc_buffer((math.prod(sizes) * op.lanes,), FLOAT, scope="local")
-        with loops(*sizes, kind="unroll") as held, T.vectorized(0, op.lanes) as lane:
-            T.buffer_store(total, constant(0.0), [_place(held, tile) * op.lanes + lane])
         group_block = at["group"] * len(op.x_blocks)
-        for first, count, filled in runs(op.x_blocks):
-            with (
-                loops(count, *op.kernel, filled) as (block, *taps, channel),
-                loops(*sizes, kind="unroll") as (r, c, b),
-            ):
-                place = [
-                    position * stride + tap * dilation + origin
-                    for position, stride, tap, dilation, origin in zip(
-                        (z, y0 + r, x0 + c), op.strides, taps, op.dilations, op.origin, strict=True
-                    )
-                ]
-                value = source.load(n, group_block + first + block, place, channel)
-                with T.vectorized(0, op.lanes) as lane:
-                    weight = w[(block0 + b, first + block, *taps, channel, lane)]
-                    here = _place((r, c, b), tile) * op.lanes + lane
-                    T.buffer_store(total, total[here] + value * weight, [here])
-        with loops(*sizes, kind="unroll") as held, T.vectorized(0, op.lanes) as lane:
-            r, c, b = held
-            goes = [
-                position * stride + offset
-                for position, stride, offset in zip(
-                    (z, y0 + r, x0 + c), op.out_stride, op.out_offset, strict=True
+        add_tile(op, n, (z, y0, x0), (group_block, block0), source, w, finish, tile)
+
+
+def add_tile(
+    op: Sum, n: Any, start: Sequence[Any], blocks: tuple[Any, Any], source: Source, w: Any,
+    finish: Finish, tile: Tile,
+) -> None:  # fmt: skip
+    """Emit the sums of one tile, whose first position is `start`, and their stores.
+
+    `blocks`: the first one read and the first one written.
+    """
+    from tvm.tirx.script.builder import ir as T
+
+    z, y0, x0 = start
+    group_block, block0 = blocks
+    sizes = (tile.rows, tile.columns, tile.blocks)
+    total = T.alloc_buffer((math.prod(sizes) * op.lanes,), FLOAT, scope="local")
+    with loops(*sizes, kind="unroll") as held, T.vectorized(0, op.lanes) as lane:
+        T.buffer_store(total, constant(0.0), [_place(held, tile) * op.lanes + lane])
+    for first, count, filled in runs(op.x_blocks):
+        with (
+            loops(count, *op.kernel, filled) as (block, *taps, channel),
+            loops(*sizes, kind="unroll") as (r, c, b),
+        ):
+            place = [
+                position * stride + tap * dilation + origin
+                for position, stride, tap, dilation, origin in zip(
+                    (z, y0 + r, x0 + c), op.strides, taps, op.dilations, op.origin, strict=True
                 )
             ]
-            finish.store(total[_place(held, tile) * op.lanes + lane], n, block0 + b, goes, lane)
+            value = source.load(n, group_block + first + block, place, channel)
+            with T.vectorized(0, op.lanes) as lane:
+                weight = w[(block0 + b, first + block, *taps, channel, lane)]
+                here = _place((r, c, b), tile) * op.lanes + lane
+                T.buffer_store(total, total[here] + value * weight, [here])
+    with loops(*sizes, kind="unroll") as held, T.vectorized(0, op.lanes) as lane:
+        r, c, b = held
+        goes = [
+            position * stride + offset
+            for position, stride, offset in zip(
+                (z, y0 + r, x0 + c), op.out_stride, op.out_offset, strict=True
+            )
+        ]
+        finish.store(total[_place(held, tile) * op.lanes + lane], n, block0 + b, goes, lane)
 
 
 def _place(held: Sequence[Any], tile: Tile) -> Any:
