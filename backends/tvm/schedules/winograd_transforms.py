@@ -1,18 +1,23 @@
 """Winograd's short convolutions along one axis: their matrices, and how to apply them in few steps.
 
-    y = A^T ((G w) * (B^T d))        m results, r taps, n = m + r - 1 products instead of m * r
+    y = A^T ((G w) * (B^T x))        m results, r taps, n = m + r - 1 products instead of m * r
 
-Along several axes the matrices apply to each axis in turn. The rows stand for n - 1 points p_j and
-infinity: A^T has the powers of p_j, G the powers over prod_{l != j} (p_j - p_l), and B^T the
-coefficients of prod_{l != j} (x - p_l); infinity adds the last tap, the last result and
-prod_l (x - p_l). Points come in pairs p, -p, whose sums share their even and odd halves.
+Along several axes the matrices apply to each axis in turn. Rows of G and B^T and columns of A^T
+stand for n - 1 points p_j and for infinity:
+
+    G[j, k] = p_j^k      B^T[j] = coefficients of prod_{l != j} (t - p_l)
+    A^T[i, j] = p_j^i / prod_{l != j} (p_j - p_l)
+
+and infinity has the last tap, prod_l (t - p_l) and the last result. Points are 0 and pairs p, -p
+whose rows differ in the sign of every second coefficient: both are one sum and one difference.
 
 Source: Winograd, Arithmetic Complexity of Computations, 1980; Lavin and Gray, Fast Algorithms for
-Convolutional Neural Networks, CVPR 2016.
+Convolutional Neural Networks, CVPR 2016. The fractions stand in A^T, which is applied least often.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,42 +28,55 @@ from numpy.polynomial import polynomial
 
 from ..layout import Array
 
-# Points whose powers and differences stay near one: half the rounding error of 0, 1, -1, 2, -2.
-_PAIRS = {0: (), 1: (1.0,), 2: (0.625, 1.5)}
+# Zero, and pairs whose powers and differences stay near one: half the rounding error of 1 and 2.
+_PAIRS: dict[int, tuple[float, ...]] = {1: (), 2: (), 4: (1.0,), 6: (0.625, 1.5)}
 
 Keep = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
 class Transform:
-    """F(`results`, `taps`) along one axis. F(1, 1) changes nothing."""
+    """F(`results`, `taps`) along one axis, of 2, 4 or 6 points; F(1, 1) is nothing.
+
+    The methods take values of any type that adds and multiplies with numbers; `keep` is called on
+    every value that is used more than once, and what it returns is used instead.
+    """
 
     results: int
     taps: int
 
     @property
     def points(self) -> int:
-        """Number of products n, and of inputs that one tile reads."""
+        """Number of products n, and of inputs that the results read."""
         return self.results + self.taps - 1
 
-    @property
-    def pairs(self) -> tuple[float, ...]:
-        """The positive one of each pair of points; with an odd number of points, 0 comes first."""
-        return _PAIRS[(self.points - 1) // 2]
+    def weights(self, values: Sequence[Any], keep: Keep) -> list[Any]:
+        """Return G applied to `taps` values."""
+        return self._rows(self.weight_matrix, values, keep)
 
-    @cached_property
-    def finite(self) -> tuple[float, ...]:
-        """All points but infinity."""
-        zero = (0.0,) * ((self.points - 1) % 2)
-        return (*zero, *(sign * p for p in self.pairs for sign in (1, -1)))
+    def inputs(self, values: Sequence[Any], keep: Keep) -> list[Any]:
+        """Return B^T applied to `points` values."""
+        return self._rows(self.input_matrix, values, keep)
+
+    def sums(self, values: Sequence[Any], keep: Keep) -> list[Any]:
+        """Return A^T applied to `points` values."""
+        odd = np.arange(self.results) % 2
+        columns, held = [], []
+        for j in range(self.points):
+            column = self.result_matrix[:, j]
+            if self._is_first(j):
+                a, b = values[j], values[j + 1]
+                columns += [column * (1 - odd), column * odd]
+                held += [keep(a + b), keep(a - b)]
+            elif not self._is_first(j - 1):
+                columns.append(column)
+                held.append(values[j])
+        return [_dot(row, held) for row in np.stack(columns, axis=1)]
 
     @cached_property
     def weight_matrix(self) -> Array:
         """G, [points, taps] in float64."""
-        rows = [
-            [p**k / np.prod([p - q for q in self.finite if q != p]) for k in range(self.taps)]
-            for p in self.finite
-        ]
+        rows = [[p**k for k in range(self.taps)] for p in self._finite]
         return np.array([*rows, [0.0] * (self.taps - 1) + [1.0]])
 
     @cached_property
@@ -66,8 +84,7 @@ class Transform:
         """B^T, [points, points] in float64."""
         found = np.zeros((self.points, self.points))
         for j in range(self.points):
-            others = [q for i, q in enumerate(self.finite) if i != j]
-            row = polynomial.polyfromroots(others)
+            row = polynomial.polyfromroots([q for i, q in enumerate(self._finite) if i != j])
             found[j, : len(row)] = row
         return found
 
@@ -75,62 +92,33 @@ class Transform:
     def result_matrix(self) -> Array:
         """A^T, [results, points] in float64."""
         found = np.zeros((self.results, self.points))
-        for j, p in enumerate(self.finite):
-            found[:, j] = [p**i for i in range(self.results)]
+        for j, p in enumerate(self._finite):
+            share = math.prod(p - q for q in self._finite if q != p)
+            found[:, j] = [p**i / share for i in range(self.results)]
         found[-1, -1] = 1.0
         return found
 
-    def weights(self, values: Array, axis: int) -> Array:
-        """Return G applied along `axis`, in float64."""
-        moved = np.moveaxis(values.astype(np.float64), axis, -1) @ self.weight_matrix.T
-        return np.moveaxis(moved, -1, axis)
+    @cached_property
+    def _finite(self) -> tuple[float, ...]:
+        """The points but infinity: 0 and the pairs."""
+        pairs = _PAIRS[self.points]
+        return (0.0, *(sign * p for p in pairs for sign in (1, -1)))[: self.points - 1]
 
-    def inputs(self, values: Sequence[Any], keep: Keep) -> list[Any]:
-        """Return B^T applied to `points` values; `keep` holds what is used more than once."""
+    def _is_first(self, j: int) -> bool:
+        """Say whether points j and j + 1 are a pair."""
+        return j % 2 == 1 and 0 < j < self.points - 1
+
+    def _rows(self, matrix: Array, values: Sequence[Any], keep: Keep) -> list[Any]:
         found: list[Any] = []
-        rows = self.input_matrix
-        while len(found) < self.points:
-            row = rows[len(found)]
-            if not self._is_paired(len(found)):
+        for j, row in enumerate(matrix):
+            if self._is_first(j):
+                same, other = (row + matrix[j + 1]) / 2, (row - matrix[j + 1]) / 2
+                scale = other[np.flatnonzero(other)[-1]]
+                halves = keep(_dot(same, values)), keep(_dot(other / scale, values))
+                found += [_dot((1.0, scale), halves), _dot((1.0, -scale), halves)]
+            elif not self._is_first(j - 1):
                 found.append(_dot(row, values))
-                continue
-            even, odd = _halves(row, len(self.finite))
-            half, scale = keep(_dot(even, values)), odd[np.flatnonzero(odd)[-1]]
-            other = keep(_dot(odd / scale, values))
-            found += [_dot([1.0, scale], [half, other]), _dot([1.0, -scale], [half, other])]
         return found
-
-    def sums(self, values: Sequence[Any], keep: Keep) -> list[Any]:
-        """Return A^T applied to `points` values."""
-        columns: list[tuple[Array, Array, Any]] = []  # where even, where odd, the value
-        j = 0
-        ones = np.ones(self.results)
-        while j < self.points:
-            column = self.result_matrix[:, j]
-            if not self._is_paired(j):
-                columns.append((column, ones, values[j]))
-                j += 1
-                continue
-            parity = np.arange(self.results) % 2
-            columns.append((column * (1 - parity), ones, keep(values[j] + values[j + 1])))
-            columns.append((column * parity, ones, keep(values[j] - values[j + 1])))
-            j += 2
-        matrix = np.stack([column for column, _, _ in columns], axis=1)
-        held = [value for _, _, value in columns]
-        return [_dot(row, held) for row in matrix]
-
-    def _is_paired(self, row: int) -> bool:
-        return (self.points - 1) % 2 <= row < self.points - 1
-
-
-def _halves(row: Array, degree: int) -> tuple[Array, Array]:
-    """Return the coefficients that p and -p share and those that change sign between them.
-
-    Row p is (x + p) times a polynomial in x^2, or x times one: degree - 1 and every second below
-    it are shared.
-    """
-    same = (degree - 1 - np.arange(len(row))) % 2 == 0
-    return np.where(same, row, 0.0), np.where(same, 0.0, row)
 
 
 def _dot(factors: Any, values: Sequence[Any]) -> Any:
@@ -146,3 +134,26 @@ def _dot(factors: Any, values: Sequence[Any]) -> Any:
         else:
             total = total + value * factor
     return total
+
+
+def on_axes(
+    steps: Sequence[Callable[[Sequence[Any], Keep], list[Any]]],
+    sizes: Sequence[int],
+    values: Sequence[Any],
+    keep: Keep,
+) -> list[Any]:
+    """Return a grid of `sizes`, its last axis fastest, after `steps`: one along each axis."""
+    grid = np.empty(len(values), object)
+    for i, value in enumerate(values):
+        grid[i] = value
+    grid = grid.reshape(tuple(sizes))
+    for axis, step in enumerate(steps):
+        rows = np.moveaxis(grid, axis, -1)
+        found = {place: step(list(rows[place]), keep) for place in np.ndindex(rows.shape[:-1])}
+        count = len(next(iter(found.values())))
+        results = np.empty((*rows.shape[:-1], count), object)
+        for place, row in found.items():
+            for i, value in enumerate(row):
+                results[(*place, i)] = keep(value)
+        grid = np.moveaxis(results, -1, axis)
+    return list(grid.reshape(-1))
