@@ -26,7 +26,7 @@ from .convolution import Convolution
 from .nest import Finish, function, operand, parallel, weights, zero_halo
 from .padding import padded
 from .tiles import Sizes, start_of_tile
-from .winograd_steps import Plan, Steps
+from .winograd_steps import Plan, Steps, tiles_of
 from .winograd_transforms import Transform
 
 
@@ -83,7 +83,7 @@ def winograd(op: Winograd) -> Any:
             blocks = len(conv.y.blocks) // conv.group
             share = -(-blocks // plan.splits)
             # Tiles are counted through all images; the last group ends with them.
-            count = images * math.prod(steps.tiles)
+            count = images * math.prod(tiles_of(conv, along))
             groups = (count + plan.tiles - 1) // plan.tiles
             with parallel([conv.group, plan.splits, groups]) as (group, split, number):
                 first = start_of_tile(number, plan.tiles, count)

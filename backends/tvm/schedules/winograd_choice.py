@@ -95,10 +95,10 @@ def _cycles(conv: Convolution, points: int, plan: Plan, share: int) -> float:
     sums = plan.together * plan.blocks
     step = max(sums / 2, _LATENCY) + (plan.together + plan.blocks) * _LOAD
     pieces = -(-ins // plan.depth)
-    rounds = plan.room // plan.together * -(-share // plan.blocks) * points
+    rounds = plan.steps * -(-share // plan.blocks) * points
     return (
         rounds * (channels * step + pieces * sums * _ADD)
-        + points * plan.room * ins * _INPUT
+        + points * plan.steps * plan.together * ins * _INPUT
         + points * channels * share * _WEIGHT
         + points * plan.tiles * share * _RESULT
     )
@@ -115,7 +115,7 @@ def _register_tiles(tiles: int, blocks: int, machine: Machine) -> Iterator[tuple
 def _bytes(conv: Convolution, points: int, plan: Plan, machine: Machine) -> int:
     ins = len(conv.x.blocks) // conv.group
     ready = min(plan.depth, ins) * machine.lanes * plan.blocks
-    return points * machine.lanes * 4 * (plan.room * (ins + plan.blocks) + ready)
+    return points * machine.lanes * 4 * (plan.steps * plan.together * (ins + plan.blocks) + ready)
 
 
 def _points(conv: Convolution, results: Sizes) -> int:

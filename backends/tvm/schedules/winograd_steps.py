@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from .convolution import Convolution
-from .nest import FLOAT, Finish, constant, loops, unravel
+from .nest import FLOAT, Finish, loops, unravel
 from .padding import Source
 from .tiles import runs, start_of_tile
+from .winograd_scratch import Planes
 from .winograd_transforms import Transform, on_axes
 
 
@@ -38,56 +39,14 @@ class Plan:
     depth: int
 
     @property
-    def room(self) -> int:
-        """Tiles that fill registers whole: what is left over repeats the last tile."""
-        return -(-self.tiles // self.together) * self.together
-
-
-@dataclass(frozen=True)
-class Planes:
-    """A scratch buffer [outer, points, places, lanes].
-
-    One vector is left empty after each point: a transform writes all points at once, and addresses
-    a power of two apart would share a few cache lines.
-    """
-
-    buffer: Any
-    points: int
-    places: int
-    lanes: int
-
-    @classmethod
-    def alloc(cls, outer: int, points: int, places: int, lanes: int) -> Planes:
-        """Allocate the buffer here."""
-        from tvm.tirx.script.builder import ir as T
-
-        size = outer * points * (places + 1) * lanes
-        return cls(T.alloc_buffer((size,), FLOAT), points, places, lanes)
-
-    def load(self, outer: Any, point: Any, place: Any, lane: Any) -> Any:
-        """Return an element."""
-        return self.buffer[self._index(outer, point, place, lane)]
-
-    def store(self, value: Any, outer: Any, point: Any, place: Any, lane: Any) -> None:
-        """Emit a store to an element."""
-        from tvm.tirx.script.builder import ir as T
-
-        T.buffer_store(self.buffer, value, [self._index(outer, point, place, lane)])
-
-    def zero(self) -> None:
-        """Emit stores of zeros to all of it."""
-        from tvm.tirx.script.builder import ir as T
-
-        with loops(int(self.buffer.shape[0]) // self.lanes) as (at,), T.vectorized(0, self.lanes) as lane:
-            T.buffer_store(self.buffer, constant(0.0), [at * self.lanes + lane])
-
-    def _index(self, outer: Any, point: Any, place: Any, lane: Any) -> Any:
-        return ((outer * self.points + point) * (self.places + 1) + place) * self.lanes + lane
+    def steps(self) -> int:
+        """How often registers are filled for all tiles; what is left over repeats the last one."""
+        return -(-self.tiles // self.together)
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Emits the steps for the tiles from `first` on, in images that `source` reads."""
+    """Emits the steps of `conv`, transformed as `along` each axis, in `images` of `source`."""
 
     conv: Convolution
     along: tuple[Transform, ...]
@@ -97,60 +56,53 @@ class Steps:
     w: Any
     finish: Finish
 
-    @property
-    def tiles(self) -> list[int]:
-        """Number of tiles along each axis of an image."""
-        return [-(-y // t.results) for y, t in zip(self.conv.y.spatial, self.along, strict=True)]
-
     def emit(self, group: Any, first: Any, begin: Any, share: int) -> None:
-        """Emit all steps for `share` output blocks of `group` from `begin` on."""
-        from tvm.tirx.script.builder import ir as T
+        """Emit all steps for the tiles from `first` on and `share` output blocks from `begin` on.
 
-        conv, plan = self.conv, self.plan
-        lanes, points = conv.y.lanes, self._points
-        x_blocks = conv.x.blocks[: len(conv.x.blocks) // conv.group]
-        y_blocks = len(conv.y.blocks) // conv.group
-        parts = [(*run, min(plan.depth, run[1])) for run in runs(x_blocks)]
+        Both blocks are counted in their `group` of channels.
+        """
+        conv, plan, points = self.conv, self.plan, self._points
+        ins = len(conv.x.blocks) // conv.group
+        parts = [(*run, min(plan.depth, run[1])) for run in runs(conv.x.blocks[:ins])]
         deepest = max(depth for *_, depth in parts)
-        steps = plan.room // plan.together
-        held = Planes.alloc(len(x_blocks) * steps, points, plan.together, conv.x.lanes)
-        ready = Planes.alloc(deepest, points, conv.x.lanes * plan.blocks, lanes)
-        sums = Planes.alloc(steps, points, plan.together * plan.blocks, lanes)
-        self._inputs(held, group, first, len(x_blocks))
+        held = Planes.alloc(ins * plan.steps, points, plan.together, conv.x.lanes)
+        ready = Planes.alloc(deepest, points, conv.x.lanes * plan.blocks, conv.y.lanes)
+        sums = Planes.alloc(plan.steps, points, plan.together * plan.blocks, conv.y.lanes)
+        self._inputs(held, group * ins, first, ins)
+        origin = group * (len(conv.y.blocks) // conv.group) + begin
         with loops(-(-share // plan.blocks)) as (index,):
-            block0 = group * y_blocks + begin + start_of_tile(index, plan.blocks, share)
+            block0 = origin + start_of_tile(index, plan.blocks, share)
             sums.zero()
             for start, count, filled, depth in parts:
                 with loops(-(-count // depth)) as (piece,):
-                    at = start + piece * depth
-                    blocks = _rest(piece, depth, count)
+                    at, blocks = start + piece * depth, _rest(piece, depth, count)
                     self._weights(ready, block0, at, blocks, filled)
                     self._products(held, ready, sums, at, blocks, filled)
             self._results(sums, first, block0)
 
-    def _inputs(self, held: Any, group: Any, first: Any, count: int) -> None:
+    def _inputs(self, held: Planes, block0: Any, first: Any, count: int) -> None:
         from tvm import tirx
         from tvm.tirx.script.builder import ir as T
 
+        plan = self.plan
         steps = [t.inputs for t in self.along]
         sizes = [t.points for t in self.along]
-        last = self.plan.tiles - 1
-        steps_ = self.plan.room // self.plan.together
-        with loops(count, self.plan.room) as (block, tile):
-            n, _, origin = self._place(first + (tirx.min(tile, last) if last else 0))
+        with loops(count, plan.steps, plan.together) as (block, step, t):
+            tile = step * plan.together + t
+            spare = plan.steps * plan.together > plan.tiles
+            n, _, origin = self._place(first + (tirx.min(tile, plan.tiles - 1) if spare else tile))
             with T.vectorized(0, self.conv.x.lanes) as lane:
                 values = [
-                    T.bind(self.source.load(n, group * count + block, _moved(origin, at), lane))
+                    T.bind(self.source.load(n, block0 + block, _moved(origin, at), lane))
                     for at in _grid(sizes)
                 ]
                 for point, value in enumerate(on_axes(steps, sizes, values, T.bind)):
-                    held.store(value, block * steps_ + tile // self.plan.together, point, tile % self.plan.together, lane)
+                    held.store(value, block * plan.steps + step, point, t, lane)
 
-    def _weights(self, ready: Any, block0: Any, start: Any, blocks: Any, filled: int) -> None:
+    def _weights(self, ready: Planes, block0: Any, start: Any, blocks: Any, filled: int) -> None:
         from tvm.tirx.script.builder import ir as T
 
-        steps = [t.weights for t in self.along]
-        taps = self.conv.kernel
+        steps, taps = [t.weights for t in self.along], self.conv.kernel
         with (
             loops(self.plan.blocks, blocks, filled) as (b, block, channel),
             T.vectorized(0, self.conv.y.lanes) as lane,
@@ -163,45 +115,49 @@ class Steps:
                 ready.store(value, block, point, channel * self.plan.blocks + b, lane)
 
     def _products(
-        self, held: Any, ready: Any, sums: Any, start: Any, blocks: Any, filled: int
+        self, held: Planes, ready: Planes, sums: Planes, start: Any, blocks: Any, filled: int
     ) -> None:
         from tvm.tirx.script.builder import ir as T
 
         plan, lanes = self.plan, self.conv.y.lanes
         sizes = (plan.together, plan.blocks)
-        with loops(self._points, plan.room // plan.together) as (point, step):
+        with loops(self._points, plan.steps) as (point, step):
             total = T.alloc_buffer((math.prod(sizes), lanes), FLOAT, scope="local")
             with loops(*sizes, kind="unroll") as (t, b), T.vectorized(0, lanes) as lane:
-                value = sums.load(step, point, t * plan.blocks + b, lane)
-                T.buffer_store(total, value, [t * plan.blocks + b, lane])
+                place = t * plan.blocks + b
+                T.buffer_store(total, sums.load(step, point, place, lane), [place, lane])
             with (
                 loops(blocks, filled) as (block, channel),
                 loops(*sizes, kind="unroll") as (t, b),
             ):
-                value = held.load((start + block) * (plan.room // plan.together) + step, point, t, channel)
+                value = held.load((start + block) * plan.steps + step, point, t, channel)
                 with T.vectorized(0, lanes) as lane:
                     weight = ready.load(block, point, channel * plan.blocks + b, lane)
-                    here = [t * plan.blocks + b, lane]
-                    T.buffer_store(total, total[tuple(here)] + value * weight, here)
+                    place = t * plan.blocks + b
+                    T.buffer_store(total, total[(place, lane)] + value * weight, [place, lane])
             with loops(*sizes, kind="unroll") as (t, b), T.vectorized(0, lanes) as lane:
-                value = total[(t * plan.blocks + b, lane)]
-                sums.store(value, step, point, t * plan.blocks + b, lane)
+                place = t * plan.blocks + b
+                sums.store(total[(place, lane)], step, point, place, lane)
 
-    def _results(self, sums: Any, first: Any, block0: Any) -> None:
+    def _results(self, sums: Planes, first: Any, block0: Any) -> None:
+        from tvm import tirx
         from tvm.tirx.script.builder import ir as T
 
-        lanes = self.conv.y.lanes
+        plan, lanes = self.plan, self.conv.y.lanes
         steps = [t.sums for t in self.along]
-        sizes = [t.points for t in self.along]
-        with loops(self.plan.tiles, self.plan.blocks) as (tile, b):
+        sizes, results = [t.points for t in self.along], [t.results for t in self.along]
+        with loops(plan.tiles, plan.blocks) as (tile, b):
             n, skipped, origin = self._place(first + tile)
-            found = T.alloc_buffer((math.prod(t.results for t in self.along), lanes), FLOAT,
-                                   scope="local")  # fmt: skip
+            step, t = tirx.floordiv(tile, plan.together), tirx.floormod(tile, plan.together)
+            found = T.alloc_buffer((math.prod(results), lanes), FLOAT, scope="local")
             with T.vectorized(0, lanes) as lane:
-                values = [T.bind(sums.load(tile // self.plan.together, point, tile % self.plan.together * self.plan.blocks + b, lane)) for point in range(self._points)]
+                values = [
+                    T.bind(sums.load(step, point, t * plan.blocks + b, lane))
+                    for point in range(self._points)
+                ]
                 for i, value in enumerate(on_axes(steps, sizes, values, T.bind)):
                     T.buffer_store(found, value, [i, lane])
-            for i, at in enumerate(_grid([t.results for t in self.along])):
+            for i, at in enumerate(_grid(results)):
                 with _where(at, skipped), T.vectorized(0, lanes) as lane:
                     self.finish.store(found[(i, lane)], n, block0 + b, _moved(origin, at), lane)
 
@@ -214,21 +170,27 @@ class Steps:
 
         `number` counts the tiles of all images; what is its neighbour's is 0 or an expression.
         """
-        n, *at = unravel(number, [self.images, *self.tiles])
+        tiles = tiles_of(self.conv, self.along)
+        n, *at = unravel(number, [self.images, *tiles])
         skipped, starts = [], []
         for p, transform, size in zip(at, self.along, self.conv.y.spatial, strict=True):
-            start = start_of_tile(p, transform.results, size)
-            skipped.append(0 if size % transform.results == 0 else p * transform.results - start)
+            start = _bound(start_of_tile(p, transform.results, size))
+            whole = size % transform.results == 0
+            skipped.append(0 if whole else _bound(p * transform.results - start))
             starts.append(start)
-        return self.source.image(n), skipped, starts
+        return _bound(self.source.image(n)), skipped, starts
 
 
-def _zero(buffer: Any) -> None:
+def tiles_of(conv: Convolution, along: Sequence[Transform]) -> list[int]:
+    """Return the number of tiles along each axis of an image."""
+    return [-(-y // t.results) for y, t in zip(conv.y.spatial, along, strict=True)]
+
+
+def _bound(value: Any) -> Any:
+    """Compute `value` here, once."""
     from tvm.tirx.script.builder import ir as T
 
-    *sizes, lanes = buffer.shape
-    with loops(*map(int, sizes)) as at, T.vectorized(0, int(lanes)) as lane:
-        T.buffer_store(buffer, constant(0.0), [*at, lane])
+    return value if isinstance(value, int) else T.bind(value)
 
 
 def _rest(piece: Any, depth: int, count: int) -> Any:
