@@ -1,7 +1,8 @@
 """Whether a convolution runs as Winograd's, in which tiles, and how the work is cut: a cost model.
 
     products    tiles * points * C * M / (multiply-adds a cycle)
-    transforms  cycles a point: inputs for each share of the outputs, weights for each group of tiles
+    transforms  cycles a point: inputs for each share of the outputs, weights for each group of
+                tiles, results once
 
 against taps * positions * C * M for the direct kernel. All is counted in vectors; a transform's
 cycles are those of writing its points beyond the first cache. What a group of tiles holds stays in
