@@ -62,6 +62,7 @@ class Steps:
         Both blocks are counted in their `group` of channels.
         """
         conv, plan, points = self.conv, self.plan, self._points
+        group, first, begin = _bound(group), _bound(first), _bound(begin)
         ins = len(conv.x.blocks) // conv.group
         parts = [(*run, min(plan.depth, run[1])) for run in runs(conv.x.blocks[:ins])]
         deepest = max(depth for *_, depth in parts)
