@@ -17,8 +17,9 @@ from ..contract import Arrays, Backend, Compiled
 from ..target import Target
 from . import artifact
 from .machine import cores, machine_of, runs_here
+from .settings import Settings
 
-_OPTIONS = ("optimize",)
+_OPTIONS = ("optimize", "winograd")
 
 
 class Tvm(Backend):
@@ -34,9 +35,14 @@ class Tvm(Backend):
         threads: int | None,
         *,
         optimize: bool = True,
+        winograd: bool = True,
         **unknown: Any,
     ) -> TvmModule:
-        """Return `graph` compiled. `optimize`: run planish's exact passes first."""
+        """Return `graph` compiled.
+
+        `optimize`: run planish's exact passes first. `winograd`: let convolutions of 3 and 5 taps
+        run as Winograd's where that is faster; its rounding errors are a few times as large.
+        """
         from .build import build
         from .lowering import lower_graph, prepare
 
@@ -46,7 +52,8 @@ class Tvm(Backend):
             raise BackendError(f"backend 'tvm' has no option '{name}'{nearest(name, _OPTIONS)}")
         machine = machine_of(target)
         threads = threads or cores()
-        lowered = lower_graph(prepare(graph, optimize=optimize), machine)
+        settings = Settings(winograd=winograd, threads=threads)
+        lowered = lower_graph(prepare(graph, optimize=optimize), machine, settings)
         library = build(lowered.module, machine, threads)
         header = artifact.header(graph, machine)
         program = None

@@ -17,6 +17,9 @@ from .program import Program, Value
 from .schedules.convolution import NO_LEAD, Convolution, convolution
 from .schedules.transposed import Transposed, transposed
 from .schedules.windows import Windows, windows
+from .schedules.winograd import pack as pack_winograd
+from .schedules.winograd import winograd
+from .schedules.winograd_choice import choose_winograd
 from .spatial import Window, is_known, read_transposed, read_window
 
 # A first layer's few channels are read where they are; blocks would be mostly empty.
@@ -81,10 +84,15 @@ def _dense(
         y.batch,
         NO_LEAD if lead is None else lead.chain,
     )
-    packed = program.constant(pack_dense(weight, x.layout, y.layout, conv.weight_shape))
-    tile = program.settings.tile_of(conv)
-    given = [x.expr, *([] if lead is None else lead.args), packed]
-    y.emit("convolution", conv, lambda op: convolution(op, program.machine, tile), given)
+    packed = pack_dense(weight, x.layout, y.layout, conv.weight_shape)
+    settings, machine = program.settings, program.machine
+    short = choose_winograd(conv, machine, settings.threads) if settings.winograd else None
+    if short is not None:
+        y.emit("winograd", short, winograd, [x.expr, program.constant(pack_winograd(packed))])
+        return
+    tile = settings.tile_of(conv)
+    args = [x.expr, *([] if lead is None else lead.args), program.constant(packed)]
+    y.emit("convolution", conv, lambda op: convolution(op, machine, tile), args)
 
 
 def _layout(program: Program, view: View, group: Group, weight: Array) -> Layout:

@@ -16,7 +16,11 @@ def not_measured(op: Convolution) -> Tile | None:
 
 @dataclass(frozen=True)
 class Settings:
-    """`winograd`: use it where it is faster. `tile_of`: a measured tile; None: the cost model."""
+    """`winograd`: use it where it is faster. `tile_of`: a measured tile; None: the cost model.
+
+    `threads`: how many the work is cut for; any number can run it.
+    """
 
     winograd: bool = True
+    threads: int = 1
     tile_of: Callable[[Convolution], Tile | None] = not_measured

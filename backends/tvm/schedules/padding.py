@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..layout import Form
 from .nest import Frame, Operand, constant, loops, parallel
 
 Pads = Sequence[tuple[int, int]]
@@ -35,6 +36,14 @@ class Source:
         return self.operand.load(n, block, place, lane)
 
 
+def covers(form: Form, pads: Pads) -> bool:
+    """Say whether the halo of `form` has the zeros that `pads` ask for."""
+    return all(
+        low <= here and high <= there
+        for (low, high), (here, there) in zip(pads, form.halo, strict=True)
+    )
+
+
 @contextlib.contextmanager
 def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, Source]]:
     """Give the number of images to loop over, and the input with its padding around it.
@@ -48,11 +57,7 @@ def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, Source]]
     form = x.form
     (first, _), (second, _), (third, _) = pads
     befores = (first, second, third)
-    covered = all(
-        low <= here and high <= there
-        for (low, high), (here, there) in zip(pads, form.halo, strict=True)
-    )
-    if covered:
+    if covers(form, pads):
         yield frame.batch, Source(x, befores)
         return
     sizes = [s + a + b for s, (a, b) in zip(form.spatial, pads, strict=True)]
