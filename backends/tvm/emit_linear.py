@@ -11,6 +11,7 @@ from ...passes.contract import DeclinedError
 from ...passes.linear.layer import Layer, read_layer
 from .emit_chain import layout_of_operands
 from .emit_result import Result
+from .emit_products import products_of
 from .groups import Group
 from .layout import Array, Layout, no_halo
 from .program import Program, Value
@@ -52,7 +53,7 @@ def emit_linear(program: Program, view: View, group: Group) -> None:
     elif layer.group == layer.inputs == layer.outputs:
         _depthwise(program, view, group, window, weight, bias)
     else:
-        _dense(program, view, group, window, weight, bias)
+        _dense(program, view, group, window, layer)
 
 
 def _dense(
@@ -60,16 +61,17 @@ def _dense(
     view: View,
     group: Group,
     window: Window,
-    weight: Array,
-    bias: Array | None,
+    layer: Layer,
 ) -> None:
-    parts = len(weight)
+    parts = layer.group
     x = _input(program, group.anchor.inputs[0], parts)
+    products = products_of(program, layer, x)
+    weight = products.weight
     y = Result(program, view, group, _layout(program, view, group, weight), x.shape[0])
-    y.end.scale_and_shift(None, bias)
+    y.end.scale_and_shift(products.scale, products.bias)
     y.follow()
     conv = Convolution(
-        x.form(),
+        x.form(raw=products.start is not None),
         y.form,
         window.kernel,
         window.strides,
@@ -78,10 +80,14 @@ def _dense(
         parts,
         y.end.chain,
         y.batch,
+        products.dot,
     )
-    packed = program.constant(pack_dense(weight, x.layout, y.layout, conv.weight_shape))
+    held = pack_dense(weight, x.layout, y.layout, conv.weight_shape)
+    args = [x.expr, program.constant(products.dot.interleaved(held))]
+    if products.start is not None:
+        args.append(program.constant(y.layout.pack(products.start)))
     tile = program.settings.tile_of(conv)
-    y.emit("convolution", conv, lambda op: convolution(op, program.machine, tile), [x.expr, packed])
+    y.emit("convolution", conv, lambda op: convolution(op, program.machine, tile), args)
 
 
 def _layout(program: Program, view: View, group: Group, weight: Array) -> Layout:
@@ -140,7 +146,7 @@ def pack_dense(weight: Array, x: Layout | None, y: Layout, shape: tuple[int, ...
         at = np.stack([np.zeros(ins, np.int64), np.arange(ins)], axis=1)
     else:
         at = x.positions()[:ins]
-    packed = np.zeros(shape, np.float32)
+    packed = np.zeros(shape, weight.dtype)
     packed[to[:, :1], at[None, :, 0], :, :, :, at[None, :, 1], to[:, 1:]] = flat
     return packed
 

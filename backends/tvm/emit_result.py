@@ -10,6 +10,7 @@ from .emit_chain import Epilogue
 from .groups import Group
 from .layout import Form, Layout
 from .program import Program, Value, batch_of
+from .quantized import grid_of
 from .spatial import spatial_sizes
 
 
@@ -28,12 +29,15 @@ class Result:
         self._shape = program.shape_from(view, group.result)
         self.spatial = spatial_sizes(self._shape)
         self.layout = layout.with_halo(program.halo(group.result, len(self.spatial)))
+        last = group.followers[-1] if group.followers else group.anchor
+        grid = grid_of(last, view) if last.op == "QuantizeLinear" else None
+        self._stored = ("float32", 0) if grid is None else (grid.dtype, grid.zero)
         self.end = Epilogue(program, view, self.layout, images)
 
     @property
     def form(self) -> Form:
         """What kernels see of it."""
-        return self.layout.form(self.spatial)
+        return self._value(None).form()
 
     @property
     def batch(self) -> int | None:
@@ -48,5 +52,8 @@ class Result:
         """Call the kernel `make(op)` on `args` and the chain's operands; it writes the result."""
         program, form = self._program, self.form
         expr = program.call(name, op, make, [*args, *self.end.args], form, self._images)
+        program.define(self._group.result, self._value(expr))
+
+    def _value(self, expr: Any) -> Value:
         shape = (self._images, *self._shape[1:])
-        program.define(self._group.result, Value(expr, self.layout, shape, self.spatial))
+        return Value(expr, self.layout, shape, self.spatial, *self._stored)

@@ -17,9 +17,11 @@ import onnx_graphsurgeon as gs
 from ...ir.infer import Shape
 from ...ir.variables import is_standard
 from ...ir.view import View
+from .quantized import grid_of, is_quantizer
 from .scalars import SCALARS
 
 _LONGEST = 12
+_PARAMETERIZED = ("Clip", "DequantizeLinear", "QuantizeLinear")
 _FLOAT = np.dtype(np.float32)
 
 
@@ -87,7 +89,8 @@ def _followers(
         inside.add(id(node))
         values[id(node.outputs[0])] = node.outputs[0]
         visible = [value for value in values.values() if _is_visible(value, inside, view)]
-        if len(visible) == 1 and visible[0] is node.outputs[0]:
+        stored = node.op != "DequantizeLinear"  # its bytes are stored instead
+        if stored and len(visible) == 1 and visible[0] is node.outputs[0]:
             longest = len(members)
     return members[:longest]
 
@@ -99,14 +102,27 @@ def _is_visible(value: gs.Tensor, inside: set[int], view: View) -> bool:
 def _can_follow(node: gs.Node, values: dict[int, gs.Tensor], shape: Shape, view: View) -> bool:
     if not is_scalar_operator(node, view) or view.shape(node.outputs[0]) != shape:
         return False
-    others = [t for t in node.inputs if not t.is_empty() and id(t) not in values]
+    if node.op in _PARAMETERIZED and id(node.inputs[0]) not in values:
+        return False
+    others = [t for t in operands(node) if id(t) not in values]
     return all(can_be_operand(tensor, shape, view) for tensor in others)
 
 
+def operands(node: gs.Node) -> list[gs.Tensor]:
+    """Return the tensors that an element-wise `node` combines, without its parameters."""
+    given = node.inputs[:1] if node.op in _PARAMETERIZED else node.inputs
+    return [tensor for tensor in given if not tensor.is_empty()]
+
+
 def is_scalar_operator(node: gs.Node, view: View) -> bool:
-    """Say whether `node` works on each float32 element alone, with an expression for it."""
+    """Say whether `node` works on each float32 element alone, with an expression for it.
+
+    The bytes between QuantizeLinear and DequantizeLinear count as float32.
+    """
     if node.op not in SCALARS or not is_standard(node) or len(node.outputs) != 1:
         return False
+    if is_quantizer(node):
+        return grid_of(node, view) is not None
     if view.dtype(node.outputs[0]) != _FLOAT:
         return False
     if node.op == "Clip":

@@ -8,7 +8,7 @@ never sees them and an artifact can map them from its file.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from ...ir.infer import Shape
 from ...ir.view import View
 from .layout import Form, Halo, Layout, no_halo, plain_form
 from .machine import Machine
+from .quantized import Integers
 from .schedules.repack import Repack, repack, table, table_of
 from .settings import Settings
 
@@ -33,6 +34,8 @@ class Value:
     """A tensor in memory: an expression, its layout (None: as in ONNX), sizes and element type.
 
     `shape` is the tensor's; `spatial` are the sizes that a blocked buffer has besides channels.
+    `zero` is the number that stands for 0, also in the halo. With a `scale` the tensor is float32,
+    and held as (number - zero) * scale.
     """
 
     expr: Any
@@ -40,22 +43,38 @@ class Value:
     shape: tuple[Any, ...]
     spatial: tuple[int, ...] = ()
     dtype: str = "float32"
+    zero: int = 0
+    scale: float | None = None
 
-    def form(self, *, single: bool = False) -> Form:
-        """Return what kernels see of it."""
+    def form(self, *, single: bool = False, raw: bool = False) -> Form:
+        """Return what kernels see of it; `raw`: its numbers as they are stored."""
         if self.layout is None:
-            return plain_form(int(self.shape[1]), [int(s) for s in self.shape[2:]], self.dtype)
-        return self.layout.form(self.spatial, single=single, dtype=self.dtype)
+            form = plain_form(int(self.shape[1]), [int(s) for s in self.shape[2:]], self.dtype)
+        else:
+            form = self.layout.form(self.spatial, single=single, dtype=self.dtype)
+        return replace(form, zero=self.zero, scale=None if raw else self.scale)
+
+    @property
+    def is_plain(self) -> bool:
+        """Say whether it is held as ONNX has it."""
+        return self.layout is None and self.scale is None
 
 
 class Program:
     """The main function, its constants, and the kernels it calls."""
 
-    def __init__(self, machine: Machine, settings: Settings, halos: dict[int, Halo]) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        settings: Settings,
+        halos: dict[int, Halo],
+        integers: dict[int, Integers],
+    ) -> None:
         from tvm import relax
 
         self.machine = machine
         self.settings = settings
+        self.integers = integers
         self.builder = relax.BlockBuilder()
         self.constants: list[Array] = []
         self.parameters: list[Any] = []
@@ -115,7 +134,7 @@ class Program:
         from tvm import relax
 
         for value in self.held(tensor):
-            if value.layout is None:
+            if value.is_plain:
                 return value.expr
         if isinstance(tensor, gs.Constant):
             values = np.asarray(tensor.values)
@@ -124,15 +143,22 @@ class Program:
             self.define(tensor, Value(found, None, tuple(values.shape), dtype=kind))
             return found
         value = self.held(tensor)[0]
+        x = value.form()
+        dtype = x.dtype if x.scale is None else "float32"
+        y = plain_form(int(value.shape[1]), x.spatial[3 - x.rank :], dtype)
         layout = value.layout
-        assert layout is not None
-        op = Repack(value.form(), _plain_like(value), batch_of(value.shape[0]))
-        places = self.constant(table(layout, None, layout.channels), ("table", layout, None))
-        expr = self.call("repack", op, repack, [value.expr, places], op.y, value.shape[0])
-        if len(value.spatial) != len(value.shape) - 2:
+        places = self.constant(table(layout, None, x.channels), ("table", layout, x.channels))
+        op = Repack(x, y, batch_of(value.shape[0]))
+        expr = self.call("repack", op, repack, [value.expr, places], y, value.shape[0])
+        if y.rank != len(value.shape) - 2:
             expr = self.builder.emit(relax.op.reshape(expr, list(value.shape)))
-        self.define(tensor, Value(expr, None, value.shape, dtype=value.dtype))
+        self.define(tensor, Value(expr, None, value.shape, dtype=dtype))
         return expr
+
+    def plain_value(self, tensor: gs.Tensor) -> Value:
+        """Return `tensor` in ONNX's own layout."""
+        self.plain(tensor)
+        return next(value for value in self.held(tensor) if value.is_plain)
 
     def blocked(self, tensor: gs.Tensor, accept: Accept | None = None) -> Value:
         """Return `tensor` in a blocked layout that `accept` takes, or in the ordinary one."""
@@ -154,12 +180,12 @@ class Program:
             self.plain(tensor)
             held = self.held(tensor)
         value = held[0]
-        y = layout.form(self._spatial(tensor), dtype=value.dtype)
-        op = Repack(value.form(), y, batch_of(value.shape[0]))
+        y = replace(layout.form(self._spatial(tensor), dtype=value.dtype), zero=value.zero)
+        op = Repack(value.form(raw=True), y, batch_of(value.shape[0]))
         entries = table(value.layout, layout, layout.channels)
         places = self.constant(entries, ("table", value.layout, layout))
         expr = self.call("repack", op, repack, [value.expr, places], y, value.shape[0])
-        found = Value(expr, layout, value.shape, y.spatial[3 - y.rank :], value.dtype)
+        found = replace(value, expr=expr, layout=layout, spatial=y.spatial[3 - y.rank :])
         self.define(tensor, found)
         return found
 
@@ -167,14 +193,14 @@ class Program:
         """Return a blocked tensor of some `channels` of a blocked `value`, in that order."""
         assert value.layout is not None
         layout = Layout.plain(len(channels), self.machine.lanes, halo)
-        y = layout.form(value.spatial, dtype=value.dtype)
+        y = replace(layout.form(value.spatial, dtype=value.dtype), zero=value.zero)
         places = value.layout.positions()[list(channels)]
         entries = table_of(places, layout)
-        op = Repack(value.form(), y, batch_of(value.shape[0]))
+        op = Repack(value.form(raw=True), y, batch_of(value.shape[0]))
         held = self.constant(entries, ("taken", value.layout, tuple(channels)))
         expr = self.call("repack", op, repack, [value.expr, held], y, value.shape[0])
         shape = (value.shape[0], len(channels), *value.shape[2:])
-        return Value(expr, layout, shape, value.spatial, value.dtype)
+        return replace(value, expr=expr, layout=layout, shape=shape)
 
     def _spatial(self, tensor: gs.Tensor) -> tuple[int, ...]:
         for value in self.held(tensor):
@@ -222,7 +248,3 @@ def size_of(dim: Any) -> Any:
 def batch_of(size: Any) -> int | None:
     """Return what a kernel is told of the number of images."""
     return size if isinstance(size, int) else None
-
-
-def _plain_like(value: Value) -> Form:
-    return plain_form(int(value.shape[1]), value.spatial, value.dtype)

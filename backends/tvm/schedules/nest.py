@@ -48,7 +48,12 @@ class Operand:
 
     def load(self, n: Any, block: Any, at: Sequence[Any], lane: Any) -> Any:
         """Return the element of image `n`, channel (`block`, `lane`) at the position `at`."""
-        return self.buffer[tuple(self.form.index(n, block, at, lane))]
+        stored = self.buffer[tuple(self.form.index(n, block, at, lane))]
+        scale = self.form.scale
+        if scale is None:
+            return stored
+        whole = converted(converted(stored, "int32") - self.form.zero, FLOAT)
+        return whole if scale == 1.0 else whole * constant(scale)
 
     def store(self, value: Any, n: Any, block: Any, at: Sequence[Any], lane: Any) -> None:
         """Emit a store to that element."""
@@ -147,13 +152,13 @@ def loops(*extents: Any, kind: str = "serial") -> Iterator[list[Any]]:
 
 
 def zero_halo(frame: Frame, y: Operand) -> None:
-    """Emit stores of zeros to the border of every block that `y` covers."""
+    """Emit stores of what stands for zero to the border of every block that `y` covers."""
     from tvm.tirx.script.builder import ir as T
 
     form = y.form
     if not any(map(any, form.halo)):
         return
-    zero = constant(0, form.dtype)
+    zero = constant(form.zero, form.dtype)
     count = len(form.blocks)
     lows = [low for low, _ in form.halo]
     with parallel([frame.batch, count]) as (n, block):
@@ -175,6 +180,15 @@ def zero_halo(frame: Frame, y: Operand) -> None:
                 with loops(*sizes) as at, T.vectorized(0, form.lanes) as lane:
                     place = [o + a for o, a in zip(origin, at, strict=True)]
                     T.buffer_store(y.buffer, zero, [n, block + form.first, *place, lane])
+
+
+def converted(value: Any, dtype: str) -> Any:
+    """Return `value` as another type; a float32 that becomes a byte is whole and in range."""
+    from tvm import tirx
+
+    if str(value.ty.dtype) == dtype:
+        return value
+    return tirx.Cast(dtype, tirx.Cast("int32", value))
 
 
 def constant(value: float, dtype: str = FLOAT) -> Any:
@@ -202,9 +216,11 @@ class Finish:
         return cls(chain, operand(frame, "Y", y, _seen(y, flattened)), extras)
 
     def store(self, value: Any, n: Any, block: Any, at: Sequence[Any], lane: Any) -> None:
-        """Emit the chain over `value` and the store of what it gives."""
+        """Emit the chain over `value` and the store of what it gives, in the output's type."""
+        if self.chain.steps:
+            value = converted(value, FLOAT)
         found = self.chain.apply(value, lambda i: self.extras[i].load(n, block, at, lane))
-        self.y.store(found, n, block, at, lane)
+        self.y.store(converted(found, self.y.form.dtype), n, block, at, lane)
 
 
 def _seen(form: Form, flattened: bool) -> Form | None:

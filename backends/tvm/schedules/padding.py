@@ -1,4 +1,4 @@
-"""Reading an input as if zeros stood around it."""
+"""Reading an input as if zeros stood around it, or the number that stands for zero."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .nest import Frame, Operand, constant, loops, parallel
+from .nest import FLOAT, Frame, Operand, constant, loops, parallel
 
 Pads = Sequence[tuple[int, int]]
 
@@ -59,8 +59,10 @@ def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, Source]]
     outer = len(form.blocks) if form.lanes else form.channels
     inner = form.lanes or 1
     shape = (outer, *sizes, form.lanes) if form.lanes else (outer, *sizes)
+    dtype = form.dtype if form.scale is None else FLOAT
+    zero = constant(form.zero if form.scale is None else 0, dtype)
     with loops(frame.batch) as (n,):
-        scratch = T.alloc_buffer(shape, form.dtype)
+        scratch = T.alloc_buffer(shape, dtype)
         with parallel([outer, *sizes[:2]]) as (c, z, y), loops(sizes[2]) as (column,):
             place = [p - low for p, low in zip((z, y, column), befores, strict=True)]
             inside = [
@@ -72,7 +74,7 @@ def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, Source]]
             with loops(inner, kind="vectorized") as (lane,):
                 block, channel = (c, lane) if form.lanes else (0, c)
                 value = x.load(n, block, place, channel)
-                kept = tirx.if_then_else(tirx.all(*inside), value, constant(0, form.dtype))
+                kept = tirx.if_then_else(tirx.all(*inside), value, zero)
                 index = [c, z, y, column, lane] if form.lanes else [c, z, y, column]
                 T.buffer_store(scratch, kept, index)
         yield 1, Source(x, (0, 0, 0), scratch, n)
