@@ -138,7 +138,11 @@ def _quantize(inputs: list[Expr], attrs: Attrs) -> Expr:
     scaled = inputs[0] * _const(float(np.float32(1) / np.float32(attrs["scale"])))
     zero = attrs["zero"]
     low, high = _const(attrs["low"] - zero), _const(attrs["high"] - zero)
-    return tirx.nearbyint(_min(high, _max(low, scaled))) + _const(zero)
+    # tirx.nearbyint does the same, but one lane at a time.
+    whole = tirx.call_llvm_pure_intrin(
+        "float32", "llvm.roundeven", _min(high, _max(low, scaled))
+    )
+    return whole + _const(zero)
 
 
 def _dequantize(inputs: list[Expr], attrs: Attrs) -> Expr:
