@@ -43,16 +43,18 @@ def emit_pool(program: Program, view: View, group: Group) -> None:
     x = program.blocked(node.inputs[0])
     assert x.layout is not None
     y = Result(program, view, group, x.layout, x.shape[0])
-    y.follow()
+    raw = "Max" in node.op and y.keeps(x)
+    if not raw:
+        y.follow()
     if node.op.startswith("Global"):
         kind: Literal["max", "mean"] = "max" if node.op == "GlobalMaxPool" else "mean"
-        whole = Reduction(kind, x.form(), y.form, y.end.chain, y.batch)
+        whole = Reduction(kind, x.form(raw=raw), y.form, y.end.chain, y.batch)
         y.emit("global_pool", whole, reduction, [x.expr])
         return
     window = read_window(node, view)
     pool = Windows(
         "max" if node.op == "MaxPool" else "average",
-        x.form(),
+        x.form(raw=raw),
         y.form,
         window.kernel,
         window.strides,
@@ -135,8 +137,10 @@ def emit_concat(program: Program, view: View, group: Group) -> None:
         start += part.layout.channels
     joined = Layout(program.machine.lanes, tuple(blocks), no_halo(len(parts[0].spatial)))
     y = Result(program, view, group, joined, parts[0].shape[0])
-    y.follow()
-    forms = tuple(part.form() for part in parts)
+    raw = y.keeps(*parts)
+    if not raw:
+        y.follow()
+    forms = tuple(part.form(raw=raw) for part in parts)
     op = Elementwise(forms, ((1, 1, 1),) * len(parts), y.form, y.end.chain, y.batch)
     y.emit("concat", op, elementwise, [part.expr for part in parts])
 
@@ -173,8 +177,10 @@ def emit_resize(program: Program, view: View, group: Group) -> None:
     x = program.blocked(node.inputs[0])
     assert x.layout is not None
     y = Result(program, view, group, x.layout, x.shape[0])
-    y.follow()
-    here = x.form()
+    raw = y.keeps(x)
+    if not raw:
+        y.follow()
+    here = x.form(raw=raw)
     first, second, third = (b // a for a, b in zip(here.spatial, y.form.spatial, strict=True))
     op = Elementwise((here,), ((first, second, third),), y.form, y.end.chain, y.batch)
     y.emit("resize", op, elementwise, [x.expr])

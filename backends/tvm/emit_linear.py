@@ -156,7 +156,8 @@ def _input(program: Program, source: gs.Tensor, parts: int) -> Value:
     held = program.held(source)
     channels = int(program.shape(source)[1])
     if parts == 1:
-        blocked = [value for value in held if value.layout is not None]
+        # Bytes are multiplied four channels at a time, which only blocks hold side by side.
+        blocked = [v for v in held if v.layout is not None or v.scale is not None]
         few = channels <= _FEW_CHANNELS or len(program.shape(source)) == 2
         if not blocked and few:
             program.plain(source)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import onnx_graphsurgeon as gs
 
 from ...ir.view import View
@@ -26,20 +24,13 @@ def can_emit_quantize(node: gs.Node, view: View) -> bool:
 
 
 def emit_quantize(program: Program, view: View, group: Group) -> None:
-    """Emit QuantizeLinear; what is held on the same grid already stays as it is."""
-    node = group.anchor
-    source, result = node.inputs[0], node.outputs[0]
-    grid = grid_of(node, view)
-    assert grid is not None
-    for value in program.held(source):
-        if (value.scale, value.zero, value.dtype) == (grid.scale, grid.zero, grid.dtype):
-            program.define(result, replace(value, scale=None))
-            return
+    """Emit QuantizeLinear of a tensor in any layout."""
+    source = group.anchor.inputs[0]
     if emit_scalar(program, view, group):
         return
     x = program.plain_value(source)
     channels, rank = int(x.shape[1]), len(x.shape) - 2
     lanes = _FEW_CHANNELS if channels <= _FEW_CHANNELS else program.machine.lanes
     y = Result(program, view, group, Layout.plain(channels, lanes, no_halo(rank)), x.shape[0])
-    y.end.lead(node, source, len(x.shape))
+    y.end.lead(group.anchor, source, len(x.shape))
     y.emit("pack", Pack(x.form(), y.form, y.end.chain, y.batch), pack, [x.expr])

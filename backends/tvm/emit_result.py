@@ -31,6 +31,7 @@ class Result:
         self.layout = layout.with_halo(program.halo(group.result, len(self.spatial)))
         last = group.followers[-1] if group.followers else group.anchor
         grid = grid_of(last, view) if last.op == "QuantizeLinear" else None
+        self._grid = grid
         self._stored = ("float32", 0) if grid is None else (grid.dtype, grid.zero)
         self.end = Epilogue(program, view, self.layout, images)
 
@@ -47,6 +48,14 @@ class Result:
     def follow(self) -> None:
         """Append what the group's followers do; the chain so far gives the anchor's output."""
         self.end.follow(self._group, self._group.anchor.outputs[0])
+
+    def keeps(self, *values: Value) -> bool:
+        """Say whether the followers put elements of `values` on the grid that they come from.
+
+        Then bytes are moved or compared as they are, and `follow` is not called.
+        """
+        alone = self._grid is not None and len(self._group.followers) == 1
+        return alone and all(value.grid == self._grid for value in values)
 
     def emit(self, name: str, op: Any, make: Callable[[Any], Any], args: Sequence[Any]) -> None:
         """Call the kernel `make(op)` on `args` and the chain's operands; it writes the result."""

@@ -62,7 +62,15 @@ KERNELS: dict[str, tuple[Can, Emit]] = {
     "Concat": (can_emit_concat, emit_concat),
     "Resize": (can_emit_resize, emit_resize),
 }
-_VIEWS = frozenset({"DequantizeLinear", "Flatten", "Gather", "Reshape", "Split", "Squeeze"})
+_VIEWS = frozenset({
+        "DequantizeLinear",
+        "Flatten",
+        "Gather",
+        "QuantizeLinear",
+        "Reshape",
+        "Split",
+        "Squeeze",
+    })
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ...ir.infer import Shape
 from ...ir.view import View
 from .layout import Form, Halo, Layout, no_halo, plain_form
 from .machine import Machine
-from .quantized import Integers
+from .quantized import Grid, Integers
 from .schedules.repack import Repack, repack, table, table_of
 from .settings import Settings
 
@@ -53,6 +53,11 @@ class Value:
         else:
             form = self.layout.form(self.spatial, single=single, dtype=self.dtype)
         return replace(form, zero=self.zero, scale=None if raw else self.scale)
+
+    @property
+    def grid(self) -> Grid | None:
+        """The grid that a float32 tensor is held on."""
+        return None if self.scale is None else Grid(self.scale, self.zero, self.dtype)
 
     @property
     def is_plain(self) -> bool:
@@ -143,15 +148,11 @@ class Program:
             self.define(tensor, Value(found, None, tuple(values.shape), dtype=kind))
             return found
         value = self.held(tensor)[0]
-        x = value.form()
-        dtype = x.dtype if x.scale is None else "float32"
-        y = plain_form(int(value.shape[1]), x.spatial[3 - x.rank :], dtype)
-        layout = value.layout
-        places = self.constant(table(layout, None, x.channels), ("table", layout, x.channels))
-        op = Repack(x, y, batch_of(value.shape[0]))
-        expr = self.call("repack", op, repack, [value.expr, places], y, value.shape[0])
-        if y.rank != len(value.shape) - 2:
-            expr = self.builder.emit(relax.op.reshape(expr, list(value.shape)))
+        dtype = value.dtype if value.scale is None else "float32"
+        if value.layout is None:
+            expr = self._dequantized(value)
+        else:
+            expr = self._unblocked(value, value.form(), dtype)
         self.define(tensor, Value(expr, None, value.shape, dtype=dtype))
         return expr
 
@@ -159,6 +160,43 @@ class Program:
         """Return `tensor` in ONNX's own layout."""
         self.plain(tensor)
         return next(value for value in self.held(tensor) if value.is_plain)
+
+    def plain_bytes(self, tensor: gs.Tensor) -> Value | None:
+        """Return the bytes that stand for `tensor`, in ONNX's own order, if it is held in bytes."""
+        quantized = [value for value in self.held(tensor) if value.scale is not None]
+        for value in quantized:
+            if value.layout is None:
+                return value
+        if not quantized:
+            return None
+        value = quantized[0]
+        expr = self._unblocked(value, value.form(raw=True), value.dtype)
+        found = replace(value, expr=expr, layout=None, spatial=())
+        self.define(tensor, found)
+        return found
+
+    def _unblocked(self, value: Value, x: Form, dtype: str) -> Any:
+        """Return what is seen through `x` as ONNX has it, elements of `dtype`."""
+        from tvm import relax
+
+        layout = value.layout
+        assert layout is not None
+        y = plain_form(x.channels, x.spatial[3 - x.rank :], dtype)
+        places = self.constant(table(layout, None, x.channels), ("table", layout, None))
+        op = Repack(x, y, batch_of(value.shape[0]))
+        expr = self.call("repack", op, repack, [value.expr, places], y, value.shape[0])
+        if y.rank == len(value.shape) - 2:
+            return expr
+        return self.builder.emit(relax.op.reshape(expr, list(value.shape)))
+
+    def _dequantized(self, value: Value) -> Any:
+        """Return the float32 numbers that bytes in ONNX's own order stand for, of any rank."""
+        from tvm import relax
+
+        op = relax.op
+        whole = op.subtract(op.astype(value.expr, "int32"), relax.const(value.zero, "int32"))
+        scaled = op.multiply(op.astype(whole, "float32"), relax.const(value.scale, "float32"))
+        return self.builder.emit(scaled)
 
     def blocked(self, tensor: gs.Tensor, accept: Accept | None = None) -> Value:
         """Return `tensor` in a blocked layout that `accept` takes, or in the ordinary one."""

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from ..chain import Chain
 from ..layout import Form
 
@@ -189,6 +191,16 @@ def converted(value: Any, dtype: str) -> Any:
     if str(value.ty.dtype) == dtype:
         return value
     return tirx.Cast(dtype, tirx.Cast("int32", value))
+
+
+def number_type(form: Form) -> str:
+    """Return the type of what `Operand.load` gives."""
+    return form.dtype if form.scale is None else FLOAT
+
+
+def least(dtype: str) -> Any:
+    """Return what no number of this type is below."""
+    return constant(-math.inf if dtype == FLOAT else int(np.iinfo(dtype).min), dtype)
 
 
 def constant(value: float, dtype: str = FLOAT) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .nest import FLOAT, Frame, Operand, constant, loops, parallel
+from .nest import Frame, Operand, constant, loops, number_type, parallel
 
 Pads = Sequence[tuple[int, int]]
 
@@ -59,7 +59,7 @@ def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, Source]]
     outer = len(form.blocks) if form.lanes else form.channels
     inner = form.lanes or 1
     shape = (outer, *sizes, form.lanes) if form.lanes else (outer, *sizes)
-    dtype = form.dtype if form.scale is None else FLOAT
+    dtype = number_type(form)
     zero = constant(form.zero if form.scale is None else 0, dtype)
     with loops(frame.batch) as (n,):
         scratch = T.alloc_buffer(shape, dtype)
