@@ -10,8 +10,8 @@ from ...ir.view import View
 from ...passes.contract import DeclinedError
 from ...passes.linear.layer import Layer, read_layer
 from .emit_chain import layout_of_operands
-from .emit_result import Result
 from .emit_products import products_of
+from .emit_result import Result
 from .groups import Group
 from .layout import Array, Layout, no_halo
 from .program import Program, Value

@@ -62,7 +62,8 @@ KERNELS: dict[str, tuple[Can, Emit]] = {
     "Concat": (can_emit_concat, emit_concat),
     "Resize": (can_emit_resize, emit_resize),
 }
-_VIEWS = frozenset({
+_VIEWS = frozenset(
+    {
         "DequantizeLinear",
         "Flatten",
         "Gather",
@@ -70,7 +71,8 @@ _VIEWS = frozenset({
         "Reshape",
         "Split",
         "Squeeze",
-    })
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,12 @@ def _integers(node: gs.Node) -> Integers | None:
     given = [tensor for tensor in node.inputs if not tensor.is_empty()]
     parts = [dense_values(tensor) for tensor in given]
     values, scale = parts[0], parts[1]
-    if values is None or scale is None or scale.dtype != np.float32 or any(p is None for p in parts):
+    if (
+        values is None
+        or scale is None
+        or scale.dtype != np.float32
+        or any(p is None for p in parts)
+    ):
         return None
     centred = values.astype(np.int32)
     shape = [1] * values.ndim
@@ -113,4 +118,3 @@ def _integers(node: gs.Node) -> Integers | None:
     if len(parts) > 2 and parts[2] is not None:
         centred = centred - parts[2].astype(np.int32).reshape(shape)
     return Integers(centred, scale.reshape(shape))
-

@@ -139,9 +139,7 @@ def _quantize(inputs: list[Expr], attrs: Attrs) -> Expr:
     zero = attrs["zero"]
     low, high = _const(attrs["low"] - zero), _const(attrs["high"] - zero)
     # tirx.nearbyint does the same, but one lane at a time.
-    whole = tirx.call_llvm_pure_intrin(
-        "float32", "llvm.roundeven", _min(high, _max(low, scaled))
-    )
+    whole = tirx.call_llvm_pure_intrin("float32", "llvm.roundeven", _min(high, _max(low, scaled)))
     return whole + _const(zero)
 
 
