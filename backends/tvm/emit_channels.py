@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.view import View
 from .emit_result import Result
-from .groups import Group, can_be_operand, is_scalar_operator
+from .groups import REAL, Group, can_be_operand, is_scalar_operator
 from .layout import Layout, no_halo
 from .program import Program
 from .schedules.elementwise import Elementwise, elementwise
@@ -17,14 +16,12 @@ from .schedules.reduction import Reduction, reduction
 from .schedules.windows import Windows, windows
 from .spatial import is_known, read_window
 
-_FLOAT = np.dtype(np.float32)
-
 
 def can_emit_pool(node: gs.Node, view: View) -> bool:
     """Say whether `node` is a pooling of float32 with known sizes that the kernels express."""
     if not is_known(view, node.inputs[0], node.outputs[0]) or view.rank(node.inputs[0]) == 2:
         return False
-    if view.dtype(node.inputs[0]) != _FLOAT or len(node.outputs) != 1:
+    if view.dtype(node.inputs[0]) not in REAL or len(node.outputs) != 1:
         return False
     if node.op.startswith("Global"):
         return True
@@ -119,7 +116,7 @@ def can_emit_concat(node: gs.Node, view: View) -> bool:
         rank is not None
         and rank >= 3
         and axis in (1, 1 - rank)
-        and view.dtype(node.outputs[0]) == _FLOAT
+        and view.dtype(node.outputs[0]) in REAL
         and is_known(view, node.outputs[0], *node.inputs)
         and not any(view.is_constant(t) for t in node.inputs)
     )
@@ -159,7 +156,7 @@ def can_emit_resize(node: gs.Node, view: View) -> bool:
     )
     whole = all(b % a == 0 for a, b in zip(x[2:], y[2:], strict=True))  # type: ignore[operator]
     return (
-        view.dtype(node.inputs[0]) == _FLOAT
+        view.dtype(node.inputs[0]) in REAL
         and attrs.get("mode", "nearest") == "nearest"
         and (
             modes == ("asymmetric", "floor")

@@ -12,7 +12,7 @@ from ...passes.linear.layer import Layer, read_layer
 from .emit_chain import layout_of_operands
 from .emit_products import products_of
 from .emit_result import Result
-from .groups import Group
+from .groups import REAL, Group
 from .layout import Array, Layout, no_halo
 from .program import Program, Value
 from .schedules.convolution import Convolution, convolution
@@ -26,9 +26,9 @@ _FEW_CHANNELS = 4
 
 
 def can_emit_linear(node: gs.Node, view: View) -> bool:
-    """Say whether `node` has constant float32 weights and known channels and positions."""
+    """Say whether `node` has constant weights of a real type and known channels and positions."""
     layer = _layer(node, view)
-    if layer is None or layer.weight.dtype != np.float32:
+    if layer is None or layer.weight.dtype not in REAL:
         return False
     if layer.is_spatial:
         return (
@@ -71,7 +71,7 @@ def _dense(
     y.end.scale_and_shift(products.scale, products.bias)
     y.follow()
     conv = Convolution(
-        x.form(raw=products.start is not None),
+        x.form(),
         y.form,
         window.kernel,
         window.strides,

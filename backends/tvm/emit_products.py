@@ -1,4 +1,4 @@
-"""What a dense layer multiplies: float32 weights, or the bytes of a quantized one.
+"""What a dense layer multiplies: float32 weights, of bfloat16, or the bytes of a quantized one.
 
     sum over k of (q[k] - z) * w[m, k] = sum over k of q[k] * w[m, k] - z * sum over k of w[m, k]
 
@@ -18,7 +18,7 @@ import numpy as np
 from ...passes.linear.layer import Layer
 from .layout import Array
 from .program import Program, Value
-from .schedules.dot import FLOAT_DOT, Dot, dot_of_bytes
+from .schedules.dot import FLOAT_DOT, Dot, dot_of
 
 _MOST = 2**31 - 1
 
@@ -38,20 +38,21 @@ class Products:
 
 
 def products_of(program: Program, layer: Layer, x: Value) -> Products:
-    """Return integer products where `x` and the weights are bytes, else those of float32."""
+    """Return integer products where `x` and the weights are bytes, else those of floats."""
     found = _of_bytes(program, layer, x)
     if found is not None:
         return found
     kernel = layer.kernel()
     bias = None if kernel.bias is None else kernel.bias.astype(np.float32)
-    return Products(kernel.weight.astype(np.float32), bias=bias)
+    dot = dot_of(program.machine, x.dtype) if x.layout is not None and x.scale is None else None
+    return Products(kernel.weight.astype(np.float32), dot or FLOAT_DOT, bias=bias)
 
 
 def _of_bytes(program: Program, layer: Layer, x: Value) -> Products | None:
     integers = program.integers.get(id(layer.node.inputs[1]))
     if integers is None or x.scale is None or x.layout is None:
         return None
-    dot = dot_of_bytes(program.machine, x.dtype == "int8")
+    dot = dot_of(program.machine, x.dtype)
     if dot is None or x.layout.lanes % dot.width or layer.node.attrs.get("alpha", 1.0) != 1.0:
         return None
     weight = _kernel_of(layer, integers.values).astype(np.int64)

@@ -32,7 +32,7 @@ class Result:
         last = group.followers[-1] if group.followers else group.anchor
         grid = grid_of(last, view) if last.op == "QuantizeLinear" else None
         self._grid = grid
-        self._stored = ("float32", 0) if grid is None else (grid.dtype, grid.zero)
+        self._stored = (str(view.dtype(group.result)), 0 if grid is None else grid.zero)
         self.end = Epilogue(program, view, self.layout, images)
 
     @property

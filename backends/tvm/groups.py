@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx_graphsurgeon as gs
 
@@ -22,7 +23,8 @@ from .scalars import SCALARS
 
 _LONGEST = 12
 _PARAMETERIZED = ("Clip", "DequantizeLinear", "QuantizeLinear")
-_FLOAT = np.dtype(np.float32)
+# Kernels compute in float32 and store either.
+REAL = (np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16))
 
 
 @dataclass
@@ -66,7 +68,7 @@ def _followers(
     """Return the longest row of nodes after `anchor` of which only the last value is visible."""
     start = anchor.outputs[0]
     shape = view.shape(start)
-    if shape is None or view.dtype(start) != _FLOAT:
+    if shape is None or view.dtype(start) not in REAL:
         return []
     members: list[gs.Node] = []
     inside = {id(anchor)}
@@ -115,7 +117,7 @@ def operands(node: gs.Node) -> list[gs.Tensor]:
 
 
 def is_scalar_operator(node: gs.Node, view: View) -> bool:
-    """Say whether `node` works on each float32 element alone, with an expression for it.
+    """Say whether `node` works on each real element alone, with an expression for it.
 
     The bytes between QuantizeLinear and DequantizeLinear count as float32.
     """
@@ -123,7 +125,9 @@ def is_scalar_operator(node: gs.Node, view: View) -> bool:
         return False
     if is_quantizer(node):
         return grid_of(node, view) is not None
-    if view.dtype(node.outputs[0]) != _FLOAT:
+    if view.dtype(node.outputs[0]) not in REAL:
+        return False
+    if view.dtype(node.inputs[0]) not in REAL:
         return False
     if node.op == "Clip":
         return all(
@@ -144,7 +148,7 @@ def can_be_operand(tensor: gs.Tensor, shape: Shape, view: View) -> bool:
     has as many axes, all channels, and on other axes the full size or 1.
     """
     found = view.shape(tensor)
-    if found is None or view.dtype(tensor) != _FLOAT or len(found) > len(shape):
+    if found is None or view.dtype(tensor) not in REAL or len(found) > len(shape):
         return False
     values = view.constant(tensor)
     if values is not None and values.size == 1:

@@ -150,6 +150,7 @@ def _dequantize(inputs: list[Expr], attrs: Attrs) -> Expr:
 SCALARS: dict[str, Scalar] = {
     "Abs": _unary(_tir("abs")),
     "Add": _fold(lambda a, b: a + b),
+    "Cast": _unary(lambda x: x),
     "Ceil": _unary(_tir("ceil")),
     "Clip": _clip,
     "DequantizeLinear": _dequantize,

@@ -14,6 +14,7 @@ from ..chain import Chain
 from ..layout import Form
 
 FLOAT = "float32"
+HALF = "bfloat16"
 
 
 @dataclass
@@ -50,17 +51,17 @@ class Operand:
 
     def load(self, n: Any, block: Any, at: Sequence[Any], lane: Any) -> Any:
         """Return the element of image `n`, channel (`block`, `lane`) at the position `at`."""
-        stored = self.buffer[tuple(self.form.index(n, block, at, lane))]
-        scale = self.form.scale
-        if scale is None:
-            return stored
-        whole = converted(converted(stored, "int32") - self.form.zero, FLOAT)
-        return whole if scale == 1.0 else whole * constant(scale)
+        return real(self.stored(n, block, at, lane), self.form)
+
+    def stored(self, n: Any, block: Any, at: Sequence[Any], lane: Any) -> Any:
+        """Return what is stored for that element; `lane` may be a row of them."""
+        return self.buffer[tuple(self.form.index(n, block, at, lane))]
 
     def store(self, value: Any, n: Any, block: Any, at: Sequence[Any], lane: Any) -> None:
-        """Emit a store to that element."""
+        """Emit a store to that element, in its type."""
         from tvm.tirx.script.builder import ir as T
 
+        value = converted(value, self.form.dtype)
         T.buffer_store(self.buffer, value, self.form.index(n, block, at, lane))
 
 
@@ -161,6 +162,7 @@ def zero_halo(frame: Frame, y: Operand) -> None:
     if not any(map(any, form.halo)):
         return
     zero = constant(form.zero, form.dtype)
+    kind = "serial" if form.dtype == HALF else "vectorized"  # TVM has no vector of constants then
     count = len(form.blocks)
     lows = [low for low, _ in form.halo]
     with parallel([frame.batch, count]) as (n, block):
@@ -179,23 +181,33 @@ def zero_halo(frame: Frame, y: Operand) -> None:
                 sizes[axis] = width
                 origin = [*base]
                 origin[axis] = start
-                with loops(*sizes) as at, T.vectorized(0, form.lanes) as lane:
+                with loops(*sizes) as at, loops(form.lanes, kind=kind) as (lane,):
                     place = [o + a for o, a in zip(origin, at, strict=True)]
                     T.buffer_store(y.buffer, zero, [n, block + form.first, *place, lane])
+
+
+def real(stored: Any, form: Form) -> Any:
+    """Return the number that what is stored in a buffer of `form` stands for."""
+    number = converted(stored, number_type(form) if form.scale is None else "int32")
+    if form.scale is None:
+        return number
+    return converted(number - form.zero, FLOAT) * constant(form.scale)
 
 
 def converted(value: Any, dtype: str) -> Any:
     """Return `value` as another type; a float32 that becomes a byte is whole and in range."""
     from tvm import tirx
 
-    if str(value.ty.dtype) == dtype:
+    types = {str(value.ty.dtype), dtype}
+    if len(types) == 1:
         return value
-    return tirx.Cast(dtype, tirx.Cast("int32", value))
+    # There are instructions between bytes and float32 only by way of int32.
+    return tirx.Cast(dtype, value if HALF in types else tirx.Cast("int32", value))
 
 
 def number_type(form: Form) -> str:
     """Return the type of what `Operand.load` gives."""
-    return form.dtype if form.scale is None else FLOAT
+    return FLOAT if form.scale is not None or form.dtype == HALF else form.dtype
 
 
 def least(dtype: str) -> Any:
@@ -228,11 +240,11 @@ class Finish:
         return cls(chain, operand(frame, "Y", y, _seen(y, flattened)), extras)
 
     def store(self, value: Any, n: Any, block: Any, at: Sequence[Any], lane: Any) -> None:
-        """Emit the chain over `value` and the store of what it gives, in the output's type."""
+        """Emit the chain over `value` and the store of what it gives."""
         if self.chain.steps:
             value = converted(value, FLOAT)
         found = self.chain.apply(value, lambda i: self.extras[i].load(n, block, at, lane))
-        self.y.store(converted(found, self.y.form.dtype), n, block, at, lane)
+        self.y.store(found, n, block, at, lane)
 
 
 def _seen(form: Form, flattened: bool) -> Form | None:
