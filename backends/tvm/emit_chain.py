@@ -12,6 +12,7 @@ from .chain import Chain, Earlier, Extra, Number, Source, Step
 from .groups import Group
 from .layout import Array, Form, Layout, no_halo
 from .program import Program, batch_of
+from .quantized import grid_of, is_quantizer
 
 
 class Epilogue:
@@ -48,6 +49,10 @@ class Epilogue:
     def _inputs(
         self, node: gs.Node, steps: dict[int, int], rank: int
     ) -> tuple[tuple[Source, ...], tuple[tuple[str, Any], ...]]:
+        if is_quantizer(node):
+            grid = grid_of(node, self._view)
+            assert grid is not None
+            return (Earlier(steps[id(node.inputs[0])]),), grid.attrs
         attrs = {k: v for k, v in node.attrs.items() if isinstance(v, float | int)}
         if node.op == "Clip":
             bounds = dict(zip(("min", "max"), node.inputs[1:], strict=False))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.view import View
 from .emit_join import join_parts
 from .emit_result import Result
-from .groups import Group, can_be_operand, is_scalar_operator
+from .groups import REAL, Group, can_be_operand, is_scalar_operator
 from .layout import Layout, no_halo
 from .program import Program
 from .schedules.elementwise import Elementwise, elementwise
@@ -18,14 +17,12 @@ from .schedules.reduction import Reduction, reduction
 from .schedules.windows import Windows, windows
 from .spatial import is_known, read_window
 
-_FLOAT = np.dtype(np.float32)
-
 
 def can_emit_pool(node: gs.Node, view: View) -> bool:
     """Say whether `node` is a pooling of float32 with known sizes that the kernels express."""
     if not is_known(view, node.inputs[0], node.outputs[0]) or view.rank(node.inputs[0]) == 2:
         return False
-    if view.dtype(node.inputs[0]) != _FLOAT or len(node.outputs) != 1:
+    if view.dtype(node.inputs[0]) not in REAL or len(node.outputs) != 1:
         return False
     if node.op.startswith("Global"):
         return True
@@ -44,16 +41,18 @@ def emit_pool(program: Program, view: View, group: Group) -> None:
     x = program.blocked(node.inputs[0])
     assert x.layout is not None
     y = Result(program, view, group, x.layout, x.shape[0])
-    y.follow()
+    raw = "Max" in node.op and y.keeps(x)
+    if not raw:
+        y.follow()
     if node.op.startswith("Global"):
         kind: Literal["max", "mean"] = "max" if node.op == "GlobalMaxPool" else "mean"
-        whole = Reduction(kind, x.form(), y.form, y.end.chain, y.batch)
+        whole = Reduction(kind, x.form(raw=raw), y.form, y.end.chain, y.batch)
         y.emit("global_pool", whole, reduction, [x.expr])
         return
     window = read_window(node, view)
     pool = Windows(
         "max" if node.op == "MaxPool" else "average",
-        x.form(),
+        x.form(raw=raw),
         y.form,
         window.kernel,
         window.strides,
@@ -117,7 +116,7 @@ def can_emit_concat(node: gs.Node, view: View) -> bool:
         rank is not None
         and rank >= 3
         and axis in (1, 1 - rank)
-        and view.dtype(node.outputs[0]) == _FLOAT
+        and view.dtype(node.outputs[0]) in REAL
         and is_known(view, node.outputs[0], *node.inputs)
         and not any(view.is_constant(t) for t in node.inputs)
     )
@@ -138,8 +137,10 @@ def emit_concat(program: Program, view: View, group: Group) -> None:
         start += part.layout.channels
     joined = Layout(program.machine.lanes, tuple(blocks), no_halo(len(parts[0].spatial)))
     y = Result(program, view, group, joined, parts[0].shape[0])
-    y.follow()
-    forms = tuple(part.form() for part in parts)
+    raw = y.keeps(*parts)
+    if not raw:
+        y.follow()
+    forms = tuple(part.form(raw=raw) for part in parts)
     op = Elementwise(forms, ((1, 1, 1),) * len(parts), y.form, y.end.chain, y.batch)
     y.emit("concat", op, elementwise, [part.expr for part in parts])
 
@@ -158,7 +159,7 @@ def can_emit_resize(node: gs.Node, view: View) -> bool:
     )
     whole = all(b % a == 0 for a, b in zip(x[2:], y[2:], strict=True))  # type: ignore[operator]
     return (
-        view.dtype(node.inputs[0]) == _FLOAT
+        view.dtype(node.inputs[0]) in REAL
         and attrs.get("mode", "nearest") == "nearest"
         and (
             modes == ("asymmetric", "floor")
@@ -176,8 +177,10 @@ def emit_resize(program: Program, view: View, group: Group) -> None:
     x = program.blocked(node.inputs[0])
     assert x.layout is not None
     y = Result(program, view, group, x.layout, x.shape[0])
-    y.follow()
-    here = x.form()
+    raw = y.keeps(x)
+    if not raw:
+        y.follow()
+    here = x.form(raw=raw)
     first, second, third = (b // a for a, b in zip(here.spatial, y.form.spatial, strict=True))
     op = Elementwise((here,), ((first, second, third),), y.form, y.end.chain, y.batch)
     y.emit("resize", op, elementwise, [x.expr])

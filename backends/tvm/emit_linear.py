@@ -10,8 +10,9 @@ from ...ir.view import View
 from ...passes.contract import DeclinedError
 from ...passes.linear.layer import Layer, read_layer
 from .emit_chain import layout_of_operands
+from .emit_products import products_of
 from .emit_result import Result
-from .groups import Group
+from .groups import REAL, Group
 from .layout import Array, Layout, no_halo
 from .program import Program, Value
 from .schedules.convolution import NO_LEAD, Convolution, convolution
@@ -27,9 +28,9 @@ _FEW_CHANNELS = 4
 
 
 def can_emit_linear(node: gs.Node, view: View) -> bool:
-    """Say whether `node` has constant float32 weights and known channels and positions."""
+    """Say whether `node` has constant weights of a real type and known channels and positions."""
     layer = _layer(node, view)
-    if layer is None or layer.weight.dtype != np.float32:
+    if layer is None or layer.weight.dtype not in REAL:
         return False
     if layer.is_spatial:
         return (
@@ -54,7 +55,7 @@ def emit_linear(program: Program, view: View, group: Group) -> None:
     elif layer.group == layer.inputs == layer.outputs:
         _depthwise(program, view, group, window, weight, bias)
     else:
-        _dense(program, view, group, window, weight, bias)
+        _dense(program, view, group, window, layer)
 
 
 def _dense(
@@ -62,15 +63,16 @@ def _dense(
     view: View,
     group: Group,
     window: Window,
-    weight: Array,
-    bias: Array | None,
+    layer: Layer,
 ) -> None:
-    parts = len(weight)
+    parts = layer.group
     source = group.anchor.inputs[0]
     lead = program.leads.pop(id(source), None)
     x = _input(program, source, parts) if lead is None else lead.x
+    products = products_of(program, layer, x)
+    weight = products.weight
     y = Result(program, view, group, _layout(program, view, group, weight), x.shape[0])
-    y.end.scale_and_shift(None, bias)
+    y.end.scale_and_shift(products.scale, products.bias)
     y.follow()
     conv = Convolution(
         x.form(),
@@ -83,6 +85,7 @@ def _dense(
         y.end.chain,
         y.batch,
         NO_LEAD if lead is None else lead.chain,
+        products.dot,
     )
     packed = pack_dense(weight, x.layout, y.layout, conv.weight_shape)
     settings, machine = program.settings, program.machine
@@ -90,8 +93,11 @@ def _dense(
     if short is not None:
         y.emit("winograd", short, winograd, [x.expr, program.constant(pack_winograd(packed))])
         return
+    held = program.constant(products.dot.interleaved(packed))
+    args = [x.expr, *([] if lead is None else lead.args), held]
+    if products.start is not None:
+        args.append(program.constant(y.layout.pack(products.start)))
     tile = settings.tile_of(conv)
-    args = [x.expr, *([] if lead is None else lead.args), program.constant(packed)]
     y.emit("convolution", conv, lambda op: convolution(op, machine, tile), args)
 
 
@@ -151,7 +157,7 @@ def pack_dense(weight: Array, x: Layout | None, y: Layout, shape: tuple[int, ...
         at = np.stack([np.zeros(ins, np.int64), np.arange(ins)], axis=1)
     else:
         at = x.positions()[:ins]
-    packed = np.zeros(shape, np.float32)
+    packed = np.zeros(shape, weight.dtype)
     packed[to[:, :1], at[None, :, 0], :, :, :, at[None, :, 1], to[:, 1:]] = flat
     return packed
 
@@ -161,7 +167,8 @@ def _input(program: Program, source: gs.Tensor, parts: int) -> Value:
     held = program.held(source)
     channels = int(program.shape(source)[1])
     if parts == 1:
-        blocked = [value for value in held if value.layout is not None]
+        # Bytes are multiplied four channels at a time, which only blocks hold side by side.
+        blocked = [v for v in held if v.layout is not None or v.scale is not None]
         few = channels <= _FEW_CHANNELS or len(program.shape(source)) == 2
         if not blocked and few:
             program.plain(source)

@@ -12,6 +12,7 @@ from .emit_lead import Lead, can_wait
 from .groups import Group
 from .layout import Form, Layout
 from .program import Program, Value, batch_of
+from .quantized import grid_of
 from .schedules.elementwise import Elementwise, elementwise
 from .spatial import spatial_sizes
 
@@ -40,12 +41,16 @@ class Result:
         else:
             join = place.join
             self.layout = replace(layout, halo=join.halo, first=place.first, total=join.total)
+        last = group.followers[-1] if group.followers else group.anchor
+        grid = grid_of(last, view) if last.op == "QuantizeLinear" else None
+        self._grid = grid
+        self._stored = (str(view.dtype(group.result)), 0 if grid is None else grid.zero)
         self.end = Epilogue(program, view, self.layout, images)
 
     @property
     def form(self) -> Form:
         """What kernels see of it: kernels are told at run time which range of a join they write."""
-        form = self.layout.form(self.spatial)
+        form = self._value(None).form()
         return form if self.place is None else replace(form, first=None)
 
     @property
@@ -56,6 +61,14 @@ class Result:
     def follow(self) -> None:
         """Append what the group's followers do; the chain so far gives the anchor's output."""
         self.end.follow(self._group, self._group.anchor.outputs[0])
+
+    def keeps(self, *values: Value) -> bool:
+        """Say whether the followers put elements of `values` on the grid that they come from.
+
+        Then bytes are moved or compared as they are, and `follow` is not called.
+        """
+        alone = self._grid is not None and len(self._group.followers) == 1
+        return alone and all(value.grid == self._grid for value in values)
 
     def emit_elementwise(self, x: Value) -> None:
         """Leave the chain over `x` to the one convolution that reads its result, or call it."""
@@ -71,5 +84,8 @@ class Result:
         program, form = self._program, self.form
         given = [*args, *self.end.args]
         expr = program.call(name, op, make, given, form, self._images, self.place)
+        program.define(self._group.result, self._value(expr))
+
+    def _value(self, expr: Any) -> Value:
         shape = (self._images, *self._shape[1:])
-        program.define(self._group.result, Value(expr, self.layout, shape, self.spatial))
+        return Value(expr, self.layout, shape, self.spatial, *self._stored)

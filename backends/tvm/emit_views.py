@@ -11,14 +11,20 @@ import onnx_graphsurgeon as gs
 from ...ir.view import View
 from .layout import Layout
 from .program import Program, Value
+from .quantized import grid_of
 
 
 def view_of_blocks(program: Program, view: View, node: gs.Node) -> bool:
     """Define the outputs of `node` as views of its input's blocks, where they are; say if so.
 
-    Split between blocks, Gather that permutes channels, and Flatten of one position move nothing.
+    Split between blocks, Gather that permutes channels, Flatten of one position, DequantizeLinear
+    and QuantizeLinear on the same grid move nothing.
     """
     source = node.inputs[0]
+    if node.op == "DequantizeLinear":
+        return _dequantized(program, view, node)
+    if node.op == "QuantizeLinear":
+        return _quantized(program, view, node)
     value = next((v for v in program.held(source) if v.layout is not None), None)
     if value is None or value.layout is None:
         return False
@@ -34,6 +40,28 @@ def view_of_blocks(program: Program, view: View, node: gs.Node) -> bool:
         return False
     program.define(node.outputs[0], replace(value, shape=value.shape[:2]))
     return True
+
+
+def _dequantized(program: Program, view: View, node: gs.Node) -> bool:
+    """Define a dequantized tensor as the bytes that stand for it."""
+    grid = grid_of(node, view)
+    result = node.outputs[0]
+    if grid is None:
+        return False
+    for value in program.held(node.inputs[0]) or [program.plain_value(node.inputs[0])]:
+        # A halo holds the zero of its producer.
+        if value.layout is None or value.zero == grid.zero or not any(map(any, value.layout.halo)):
+            program.define(result, replace(value, zero=grid.zero, scale=grid.scale))
+    return bool(program.held(result))
+
+
+def _quantized(program: Program, view: View, node: gs.Node) -> bool:
+    """Define what is held on the grid of a QuantizeLinear already as its result."""
+    grid = grid_of(node, view)
+    for value in program.held(node.inputs[0]):
+        if grid is not None and grid == value.grid:
+            program.define(node.outputs[0], replace(value, scale=None))
+    return bool(program.held(node.outputs[0]))
 
 
 def _split(program: Program, view: View, node: gs.Node, value: Value, layout: Layout) -> bool:
@@ -61,7 +89,7 @@ def _split(program: Program, view: View, node: gs.Node, value: Value, layout: La
         found.append(replace(layout, blocks=own, first=layout.first + first))
     for tensor, part, size in zip(node.outputs, found, sizes, strict=True):
         shape = (value.shape[0], size, *value.shape[2:])
-        program.define(tensor, Value(value.expr, part, shape, value.spatial))
+        program.define(tensor, replace(value, layout=part, shape=shape))
     return True
 
 

@@ -11,16 +11,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.infer import Shape
 from ...ir.variables import is_standard
 from ...ir.view import View
+from .quantized import grid_of, is_quantizer
 from .scalars import SCALARS
 
 _LONGEST = 12
-_FLOAT = np.dtype(np.float32)
+_PARAMETERIZED = ("Clip", "DequantizeLinear", "QuantizeLinear")
+# Kernels compute in float32 and store either.
+REAL = (np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16))
 
 
 @dataclass
@@ -64,7 +68,7 @@ def _followers(
     """Return the longest row of nodes after `anchor` of which only the last value is visible."""
     start = anchor.outputs[0]
     shape = view.shape(start)
-    if shape is None or view.dtype(start) != _FLOAT:
+    if shape is None or view.dtype(start) not in REAL:
         return []
     members: list[gs.Node] = []
     inside = {id(anchor)}
@@ -87,7 +91,8 @@ def _followers(
         inside.add(id(node))
         values[id(node.outputs[0])] = node.outputs[0]
         visible = [value for value in values.values() if _is_visible(value, inside, view)]
-        if len(visible) == 1 and visible[0] is node.outputs[0]:
+        stored = node.op != "DequantizeLinear"  # its bytes are stored instead
+        if stored and len(visible) == 1 and visible[0] is node.outputs[0]:
             longest = len(members)
     return members[:longest]
 
@@ -99,15 +104,30 @@ def _is_visible(value: gs.Tensor, inside: set[int], view: View) -> bool:
 def _can_follow(node: gs.Node, values: dict[int, gs.Tensor], shape: Shape, view: View) -> bool:
     if not is_scalar_operator(node, view) or view.shape(node.outputs[0]) != shape:
         return False
-    others = [t for t in node.inputs if not t.is_empty() and id(t) not in values]
+    if node.op in _PARAMETERIZED and id(node.inputs[0]) not in values:
+        return False
+    others = [t for t in operands(node) if id(t) not in values]
     return all(can_be_operand(tensor, shape, view) for tensor in others)
 
 
+def operands(node: gs.Node) -> list[gs.Tensor]:
+    """Return the tensors that an element-wise `node` combines, without its parameters."""
+    given = node.inputs[:1] if node.op in _PARAMETERIZED else node.inputs
+    return [tensor for tensor in given if not tensor.is_empty()]
+
+
 def is_scalar_operator(node: gs.Node, view: View) -> bool:
-    """Say whether `node` works on each float32 element alone, with an expression for it."""
+    """Say whether `node` works on each real element alone, with an expression for it.
+
+    The bytes between QuantizeLinear and DequantizeLinear count as float32.
+    """
     if node.op not in SCALARS or not is_standard(node) or len(node.outputs) != 1:
         return False
-    if view.dtype(node.outputs[0]) != _FLOAT:
+    if is_quantizer(node):
+        return grid_of(node, view) is not None
+    if view.dtype(node.outputs[0]) not in REAL:
+        return False
+    if view.dtype(node.inputs[0]) not in REAL:
         return False
     if node.op == "Clip":
         return all(
@@ -128,7 +148,7 @@ def can_be_operand(tensor: gs.Tensor, shape: Shape, view: View) -> bool:
     has as many axes, all channels, and on other axes the full size or 1.
     """
     found = view.shape(tensor)
-    if found is None or view.dtype(tensor) != _FLOAT or len(found) > len(shape):
+    if found is None or view.dtype(tensor) not in REAL or len(found) > len(shape):
         return False
     values = view.constant(tensor)
     if values is not None and values.size == 1:

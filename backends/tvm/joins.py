@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.view import View
@@ -75,6 +76,8 @@ def plan_joins(
             continue
         shape = view.shape(node.outputs[0])
         if shape is None or not isinstance(shape[0], int):
+            continue
+        if view.dtype(node.outputs[0]) != np.float32:
             continue
         parts = [id(tensor) for tensor in node.inputs]
         known = longest.get(parts[0])

@@ -29,8 +29,9 @@ class Form:
 
     `lanes` 0: not blocked, buffer [n, channels, *spatial]. `blocks`: channels held by each block.
     `spatial` has three sizes, ones in front; `halo` likewise. `batch` is None for the batch of the
-    kernel, or 1 where the operand has one image for all. `dtype` is the type of an element. `first`
-    is None where the range of blocks is told at run time.
+    kernel, or 1 where the operand has one image for all. `dtype` is the type of an element, `zero`
+    the number that stands for 0. With a `scale`, what is stored stands for (number - zero) * scale.
+    `first` is None where the range of blocks is told at run time.
     """
 
     lanes: int
@@ -42,6 +43,8 @@ class Form:
     rank: int
     single: bool = False
     dtype: str = "float32"
+    zero: int = 0
+    scale: float | None = None
 
     @property
     def channels(self) -> int:

@@ -38,12 +38,14 @@ from .emit_channels import (
 )
 from .emit_linear import can_emit_linear, emit_linear
 from .emit_onnx import emit_onnx
+from .emit_quantize import can_emit_quantize, emit_quantize
 from .emit_views import view_of_blocks
 from .groups import Group, group_nodes
 from .joins import plan_joins
 from .layout import Array, Halo
 from .machine import Machine
 from .program import Program
+from .quantized import fold_integers
 from .scalars import SCALARS
 from .settings import Settings
 from .spatial import read_window
@@ -55,12 +57,23 @@ Can = Callable[[gs.Node, View], bool]
 Emit = Callable[[Program, View, Group], Any]
 KERNELS: dict[str, tuple[Can, Emit]] = {
     **dict.fromkeys(SCALARS, (can_emit_scalar, emit_scalar)),
+    "QuantizeLinear": (can_emit_quantize, emit_quantize),
     **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul"), (can_emit_linear, emit_linear)),
     **dict.fromkeys(_POOLS, (can_emit_pool, emit_pool)),
     "Concat": (can_emit_concat, emit_concat),
     "Resize": (can_emit_resize, emit_resize),
 }
-_VIEWS = frozenset({"Flatten", "Gather", "Reshape", "Split", "Squeeze"})
+_VIEWS = frozenset(
+    {
+        "DequantizeLinear",
+        "Flatten",
+        "Gather",
+        "QuantizeLinear",
+        "Reshape",
+        "Split",
+        "Squeeze",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -83,18 +96,19 @@ def prepare(graph: gs.Graph, *, optimize: bool = True) -> gs.Graph:
 
 def lower_graph(graph: gs.Graph, machine: Machine, settings: Settings | None = None) -> Lowered:
     """Return the Relax program of a prepared `graph`."""
+    graph, integers = fold_integers(graph)
     view = _view(graph)
     model, _ = to_proto(graph, leave_out=lambda c: (v := dense_values(c)) is None or v.size > 64)
     protos = {id(n): p for n, p in zip(graph.nodes, model.graph.node, strict=True)}
     halos = wanted_halos(graph, view)
     joins = plan_joins(graph.nodes, view, machine.lanes, halos, lambda node: _can(node, view))
-    program = Program(machine, settings or Settings(), halos, joins)
+    program = Program(machine, settings or Settings(), halos, joins, integers)
     inputs = _inputs(graph)
     with program.builder.function("main"):
         with program.builder.dataflow():
             for tensor, variable in zip(graph.inputs, inputs, strict=True):
                 program.define_plain(tensor, variable)
-            for group in group_nodes(graph.nodes, view, lambda node: _can(node, view)):
+            for group in group_nodes(graph.nodes, view, lambda node: _can_lead(node, view)):
                 _emit(program, view, group, protos)
             outputs = [program.builder.emit_output(program.plain(t)) for t in graph.outputs]
         program.builder.emit_func_output(_tuple(outputs), params=[*inputs, *program.parameters])
@@ -118,8 +132,16 @@ def _can(node: gs.Node, view: View) -> bool:
     return is_standard(node) and node.op in KERNELS and KERNELS[node.op][0](node, view)
 
 
+def _can_lead(node: gs.Node, view: View) -> bool:
+    """Say whether others can follow `node`; what reads dequantized bytes does that itself."""
+    return node.op != "DequantizeLinear" and _can(node, view)
+
+
 def wanted_halos(graph: gs.Graph, view: View) -> dict[int, Halo]:
-    """Return the border of zeros that convolutions reading a tensor want around it."""
+    """Return the border of zeros that convolutions reading a tensor want around it.
+
+    A dequantized tensor's border is that of the bytes it is held in.
+    """
     found: dict[int, Halo] = {}
     for node in graph.nodes:
         if node.op != "Conv" or not _can(node, view):
@@ -127,11 +149,18 @@ def wanted_halos(graph: gs.Graph, view: View) -> dict[int, Halo]:
         source = node.inputs[0]
         rank = (view.rank(source) or 2) - 2
         pads = read_window(node, view).pads[3 - rank :]
-        before = found.get(id(source), pads)
-        found[id(source)] = tuple(
-            (max(a, c), max(b, d)) for (a, b), (c, d) in zip(before, pads, strict=True)
-        )
+        _widen(found, source, pads)
+    for node in graph.nodes:
+        if node.op == "DequantizeLinear" and id(node.outputs[0]) in found:
+            _widen(found, node.inputs[0], found[id(node.outputs[0])])
     return found
+
+
+def _widen(found: dict[int, Halo], tensor: gs.Tensor, pads: Halo) -> None:
+    before = found.get(id(tensor), pads)
+    found[id(tensor)] = tuple(
+        (max(a, c), max(b, d)) for (a, b), (c, d) in zip(before, pads, strict=True)
+    )
 
 
 def _inputs(graph: gs.Graph) -> list[Any]:

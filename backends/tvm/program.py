@@ -8,7 +8,7 @@ never sees them and an artifact can map them from its file.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ...ir.view import View
 from .joins import Joins, Place
 from .layout import Form, Halo, Layout, no_halo, plain_form
 from .machine import Machine
+from .quantized import Grid, Integers
 from .schedules.repack import Repack, repack, table, table_of
 from .settings import Settings
 
@@ -34,6 +35,8 @@ class Value:
     """A tensor in memory: an expression, its layout (None: as in ONNX), sizes and element type.
 
     `shape` is the tensor's; `spatial` are the sizes that a blocked buffer has besides channels.
+    `zero` is the number that stands for 0, also in the halo. With a `scale` the tensor is float32,
+    and held as (number - zero) * scale.
     """
 
     expr: Any
@@ -41,24 +44,44 @@ class Value:
     shape: tuple[Any, ...]
     spatial: tuple[int, ...] = ()
     dtype: str = "float32"
+    zero: int = 0
+    scale: float | None = None
 
-    def form(self, *, single: bool = False) -> Form:
-        """Return what kernels see of it."""
+    def form(self, *, single: bool = False, raw: bool = False) -> Form:
+        """Return what kernels see of it; `raw`: its numbers as they are stored."""
         if self.layout is None:
-            return plain_form(int(self.shape[1]), [int(s) for s in self.shape[2:]], self.dtype)
-        return self.layout.form(self.spatial, single=single, dtype=self.dtype)
+            form = plain_form(int(self.shape[1]), [int(s) for s in self.shape[2:]], self.dtype)
+        else:
+            form = self.layout.form(self.spatial, single=single, dtype=self.dtype)
+        return replace(form, zero=self.zero, scale=None if raw else self.scale)
+
+    @property
+    def grid(self) -> Grid | None:
+        """The grid that a float32 tensor is held on."""
+        return None if self.scale is None else Grid(self.scale, self.zero, self.dtype)
+
+    @property
+    def is_plain(self) -> bool:
+        """Say whether it is held as ONNX has it."""
+        return self.layout is None and self.scale is None
 
 
 class Program:
     """The main function, its constants, and the kernels it calls."""
 
     def __init__(
-        self, machine: Machine, settings: Settings, halos: dict[int, Halo], joins: Joins
+        self,
+        machine: Machine,
+        settings: Settings,
+        halos: dict[int, Halo],
+        joins: Joins,
+        integers: dict[int, Integers],
     ) -> None:
         from tvm import relax
 
         self.machine = machine
         self.settings = settings
+        self.integers = integers
         self.builder = relax.BlockBuilder()
         self.constants: list[Array] = []
         self.parameters: list[Any] = []
@@ -120,7 +143,7 @@ class Program:
         from tvm import relax
 
         for value in self.held(tensor):
-            if value.layout is None:
+            if value.is_plain:
                 return value.expr
         if isinstance(tensor, gs.Constant):
             values = np.asarray(tensor.values)
@@ -129,15 +152,55 @@ class Program:
             self.define(tensor, Value(found, None, tuple(values.shape), dtype=kind))
             return found
         value = self.held(tensor)[0]
+        dtype = value.dtype if value.scale is None else "float32"
+        if value.layout is None:
+            expr = self._dequantized(value)
+        else:
+            expr = self._unblocked(value, value.form(), dtype)
+        self.define(tensor, Value(expr, None, value.shape, dtype=dtype))
+        return expr
+
+    def plain_value(self, tensor: gs.Tensor) -> Value:
+        """Return `tensor` in ONNX's own layout."""
+        self.plain(tensor)
+        return next(value for value in self.held(tensor) if value.is_plain)
+
+    def plain_bytes(self, tensor: gs.Tensor) -> Value | None:
+        """Return the bytes that stand for `tensor`, in ONNX's own order, if it is held in bytes."""
+        quantized = [value for value in self.held(tensor) if value.scale is not None]
+        for value in quantized:
+            if value.layout is None:
+                return value
+        if not quantized:
+            return None
+        value = quantized[0]
+        expr = self._unblocked(value, value.form(raw=True), value.dtype)
+        found = replace(value, expr=expr, layout=None, spatial=())
+        self.define(tensor, found)
+        return found
+
+    def _unblocked(self, value: Value, x: Form, dtype: str) -> Any:
+        """Return what is seen through `x` as ONNX has it, elements of `dtype`."""
+        from tvm import relax
+
         layout = value.layout
         assert layout is not None
-        op = Repack(value.form(), _plain_like(value), batch_of(value.shape[0]))
-        places = self.constant(table(layout, None, layout.channels), ("table", layout, None))
-        expr = self.call("repack", op, repack, [value.expr, places], op.y, value.shape[0])
-        if len(value.spatial) != len(value.shape) - 2:
-            expr = self.builder.emit(relax.op.reshape(expr, list(value.shape)))
-        self.define(tensor, Value(expr, None, value.shape, dtype=value.dtype))
-        return expr
+        y = plain_form(x.channels, x.spatial[3 - x.rank :], dtype)
+        places = self.constant(table(layout, None, x.channels), ("table", layout, None))
+        op = Repack(x, y, batch_of(value.shape[0]))
+        expr = self.call("repack", op, repack, [value.expr, places], y, value.shape[0])
+        if y.rank == len(value.shape) - 2:
+            return expr
+        return self.builder.emit(relax.op.reshape(expr, list(value.shape)))
+
+    def _dequantized(self, value: Value) -> Any:
+        """Return the float32 numbers that bytes in ONNX's own order stand for, of any rank."""
+        from tvm import relax
+
+        op = relax.op
+        whole = op.subtract(op.astype(value.expr, "int32"), relax.const(value.zero, "int32"))
+        scaled = op.multiply(op.astype(whole, "float32"), relax.const(value.scale, "float32"))
+        return self.builder.emit(scaled)
 
     def blocked(self, tensor: gs.Tensor, accept: Accept | None = None) -> Value:
         """Return `tensor` in a blocked layout that `accept` takes, or in the ordinary one."""
@@ -159,12 +222,12 @@ class Program:
             self.plain(tensor)
             held = self.held(tensor)
         value = held[0]
-        y = layout.form(self._spatial(tensor), dtype=value.dtype)
-        op = Repack(value.form(), y, batch_of(value.shape[0]))
+        y = replace(layout.form(self._spatial(tensor), dtype=value.dtype), zero=value.zero)
+        op = Repack(value.form(raw=True), y, batch_of(value.shape[0]))
         entries = table(value.layout, layout, layout.channels)
         places = self.constant(entries, ("table", value.layout, layout))
         expr = self.call("repack", op, repack, [value.expr, places], y, value.shape[0])
-        found = Value(expr, layout, value.shape, y.spatial[3 - y.rank :], value.dtype)
+        found = replace(value, expr=expr, layout=layout, spatial=y.spatial[3 - y.rank :])
         self.define(tensor, found)
         return found
 
@@ -172,14 +235,14 @@ class Program:
         """Return a blocked tensor of some `channels` of a blocked `value`, in that order."""
         assert value.layout is not None
         layout = Layout.plain(len(channels), self.machine.lanes, halo)
-        y = layout.form(value.spatial, dtype=value.dtype)
+        y = replace(layout.form(value.spatial, dtype=value.dtype), zero=value.zero)
         places = value.layout.positions()[list(channels)]
         entries = table_of(places, layout)
-        op = Repack(value.form(), y, batch_of(value.shape[0]))
+        op = Repack(value.form(raw=True), y, batch_of(value.shape[0]))
         held = self.constant(entries, ("taken", value.layout, tuple(channels)))
         expr = self.call("repack", op, repack, [value.expr, held], y, value.shape[0])
         shape = (value.shape[0], len(channels), *value.shape[2:])
-        return Value(expr, layout, shape, value.spatial, value.dtype)
+        return replace(value, expr=expr, layout=layout, shape=shape)
 
     def _spatial(self, tensor: gs.Tensor) -> tuple[int, ...]:
         for value in self.held(tensor):
@@ -241,7 +304,3 @@ def size_of(dim: Any) -> Any:
 def batch_of(size: Any) -> int | None:
     """Return what a kernel is told of the number of images."""
     return size if isinstance(size, int) else None
-
-
-def _plain_like(value: Value) -> Form:
-    return plain_form(int(value.shape[1]), value.spatial, value.dtype)

@@ -12,6 +12,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 Expr = Any
 Attrs = Mapping[str, Any]
 Scalar = Callable[[list[Expr], Attrs], Expr]
@@ -129,11 +131,29 @@ def _tir(name: str) -> Callable[[Expr], Expr]:
     return run
 
 
+def _quantize(inputs: list[Expr], attrs: Attrs) -> Expr:
+    """Return the quantized number, still a float32: whole and in range."""
+    from tvm import tirx
+
+    scaled = inputs[0] * _const(float(np.float32(1) / np.float32(attrs["scale"])))
+    zero = attrs["zero"]
+    low, high = _const(attrs["low"] - zero), _const(attrs["high"] - zero)
+    # tirx.nearbyint does the same, but one lane at a time.
+    whole = tirx.call_llvm_pure_intrin("float32", "llvm.roundeven", _min(high, _max(low, scaled)))
+    return whole + _const(zero)
+
+
+def _dequantize(inputs: list[Expr], attrs: Attrs) -> Expr:
+    return (inputs[0] - _const(attrs["zero"])) * _const(attrs["scale"])
+
+
 SCALARS: dict[str, Scalar] = {
     "Abs": _unary(_tir("abs")),
     "Add": _fold(lambda a, b: a + b),
+    "Cast": _unary(lambda x: x),
     "Ceil": _unary(_tir("ceil")),
     "Clip": _clip,
+    "DequantizeLinear": _dequantize,
     "Div": _fold(lambda a, b: a / b),
     "Elu": _elu,
     "Floor": _unary(_tir("floor")),
@@ -143,6 +163,7 @@ SCALARS: dict[str, Scalar] = {
     "Mul": _fold(lambda a, b: a * b),
     "Neg": _unary(lambda x: _const(0.0) - x),
     "PRelu": _prelu,
+    "QuantizeLinear": _quantize,
     "Reciprocal": _unary(lambda x: _const(1.0) / x),
     "Relu": _unary(relu),
     "Sigmoid": _unary(sigmoid),

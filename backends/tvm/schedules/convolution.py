@@ -16,7 +16,18 @@ from typing import Any
 from ..chain import Chain
 from ..layout import Form
 from ..machine import Machine
-from .nest import Finish, can_flatten, flat, function, operand, operands, weights, zero_halo
+from .dot import FLOAT_DOT, Dot
+from .nest import (
+    FLOAT,
+    Finish,
+    can_flatten,
+    flat,
+    function,
+    operand,
+    operands,
+    weights,
+    zero_halo,
+)
 from .padding import padded
 from .prepared import Prepared, accumulate_prepared
 from .tile_sizes import Tile, choose
@@ -43,10 +54,11 @@ class Convolution:
     chain: Chain
     batch: int | None
     lead: Chain = NO_LEAD
+    dot: Dot = FLOAT_DOT
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """Shape of the packed weights: [M blocks, C blocks, k, k, k, C lanes, M lanes]."""
+        """Shape of the weights: [M blocks, C blocks, k, k, k, C lanes, M lanes]."""
         lanes = self.x.lanes or self.x.channels
         return (
             len(self.y.blocks),
@@ -76,12 +88,17 @@ class Convolution:
 
 
 def convolution(conv: Convolution, machine: Machine, tile: Tile | None = None) -> Any:
-    """Return the function (x, operands of the lead..., w, operands of the chain..., y)."""
+    """Return the function (x, operands of the lead, w, [starts of sums,] of the chain, y)."""
     flattened = conv.is_flat
     with function("convolution", conv.batch) as frame:
         x = operand(frame, "X", conv.x, flat(conv.x) if flattened else None)
         lead = operands(frame, "L", conv.lead.extras, flattened)
-        w = weights("W", conv.weight_shape)
+        dot = conv.dot
+        *outer, channels, lanes = conv.weight_shape
+        w = weights("W", (*outer, channels // dot.width, lanes), dot.weights)
+        start = None
+        if dot.total != FLOAT:
+            start = weights("S", (len(conv.y.blocks), lanes), dot.total)
         finish = Finish.declare(frame, conv.chain, conv.y, flattened)
         frame.ready()
         conv = replace(conv, x=x.form, y=finish.y.form)
@@ -95,6 +112,7 @@ def convolution(conv: Convolution, machine: Machine, tile: Tile | None = None) -
             conv.kernel,
             conv.strides,
             conv.dilations,
+            dot=dot,
         )
         tile = tile or choose_tile(conv, machine)
         if conv.lead.steps:
@@ -102,7 +120,7 @@ def convolution(conv: Convolution, machine: Machine, tile: Tile | None = None) -
             accumulate_prepared(total, frame, prepared, w, finish, tile, machine.l1)
         else:
             with padded(frame, conv.pads, x) as (images, source):
-                accumulate(total, images, source, w, finish, tile)
+                accumulate(total, images, source, w, finish, tile, start)
     return frame.func
 
 
@@ -110,6 +128,7 @@ def choose_tile(conv: Convolution, machine: Machine) -> Tile:
     """Return the register tile for `conv`."""
     _, rows, columns = conv.y.spatial
     blocks = len(conv.y.blocks) // conv.group
-    steps = conv.x.channels // conv.group * math.prod(conv.kernel)
-    size = math.prod(conv.x.spatial) * conv.x.channels // conv.group * 4
+    each = math.ceil(conv.x.channels // conv.group / conv.dot.width)
+    steps = each * math.prod(conv.kernel)
+    size = math.prod(conv.x.spatial) * each * 4
     return choose(machine, rows, columns, blocks, steps, size)

@@ -8,10 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from ..chain import Chain
 from ..layout import Form
 
 FLOAT = "float32"
+HALF = "bfloat16"
 
 
 @dataclass
@@ -48,12 +51,17 @@ class Operand:
 
     def load(self, n: Any, block: Any, at: Sequence[Any], lane: Any) -> Any:
         """Return the element of image `n`, channel (`block`, `lane`) at the position `at`."""
+        return real(self.stored(n, block, at, lane), self.form)
+
+    def stored(self, n: Any, block: Any, at: Sequence[Any], lane: Any) -> Any:
+        """Return what is stored for that element; `lane` may be a row of them."""
         return self.buffer[tuple(self.form.index(n, block, at, lane))]
 
     def store(self, value: Any, n: Any, block: Any, at: Sequence[Any], lane: Any) -> None:
-        """Emit a store to that element."""
+        """Emit a store to that element, in its type."""
         from tvm.tirx.script.builder import ir as T
 
+        value = converted(value, self.form.dtype)
         T.buffer_store(self.buffer, value, self.form.index(n, block, at, lane))
 
 
@@ -154,13 +162,14 @@ def loops(*extents: Any, kind: str = "serial") -> Iterator[list[Any]]:
 
 
 def zero_halo(frame: Frame, y: Operand) -> None:
-    """Emit stores of zeros to the border of every block that `y` covers."""
+    """Emit stores of what stands for zero to the border of every block that `y` covers."""
     from tvm.tirx.script.builder import ir as T
 
     form = y.form
     if not any(map(any, form.halo)):
         return
-    zero = constant(0, form.dtype)
+    zero = constant(form.zero, form.dtype)
+    kind = "serial" if form.dtype == HALF else "vectorized"  # TVM has no vector of constants then
     count = len(form.blocks)
     lows = [low for low, _ in form.halo]
     with parallel([frame.batch, count]) as (n, block):
@@ -179,9 +188,38 @@ def zero_halo(frame: Frame, y: Operand) -> None:
                 sizes[axis] = width
                 origin = [*base]
                 origin[axis] = start
-                with loops(*sizes) as at, T.vectorized(0, form.lanes) as lane:
+                with loops(*sizes) as at, loops(form.lanes, kind=kind) as (lane,):
                     place = [o + a for o, a in zip(origin, at, strict=True)]
                     T.buffer_store(y.buffer, zero, [n, block + form.first, *place, lane])
+
+
+def real(stored: Any, form: Form) -> Any:
+    """Return the number that what is stored in a buffer of `form` stands for."""
+    number = converted(stored, number_type(form) if form.scale is None else "int32")
+    if form.scale is None:
+        return number
+    return converted(number - form.zero, FLOAT) * constant(form.scale)
+
+
+def converted(value: Any, dtype: str) -> Any:
+    """Return `value` as another type; a float32 that becomes a byte is whole and in range."""
+    from tvm import tirx
+
+    types = {str(value.ty.dtype), dtype}
+    if len(types) == 1:
+        return value
+    # There are instructions between bytes and float32 only by way of int32.
+    return tirx.Cast(dtype, value if HALF in types else tirx.Cast("int32", value))
+
+
+def number_type(form: Form) -> str:
+    """Return the type of what `Operand.load` gives."""
+    return FLOAT if form.scale is not None or form.dtype == HALF else form.dtype
+
+
+def least(dtype: str) -> Any:
+    """Return what no number of this type is below."""
+    return constant(-math.inf if dtype == FLOAT else int(np.iinfo(dtype).min), dtype)
 
 
 def constant(value: float, dtype: str = FLOAT) -> Any:
@@ -214,6 +252,8 @@ class Finish:
 
     def store(self, value: Any, n: Any, block: Any, at: Sequence[Any], lane: Any) -> None:
         """Emit the chain over `value` and the store of what it gives."""
+        if self.chain.steps:
+            value = converted(value, FLOAT)
         found = self.chain.apply(value, lambda i: self.extras[i].load(n, block, at, lane))
         self.y.store(found, n, block, at, lane)
 

@@ -1,4 +1,4 @@
-"""Reading an input as if zeros stood around it."""
+"""Reading an input as if zeros stood around it, or the number that stands for zero."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..layout import Form
-from .nest import Frame, Operand, constant, loops, parallel
+from .nest import FLOAT, HALF, Frame, Operand, constant, converted, loops, parallel, real
 
 Pads = Sequence[tuple[int, int]]
 
@@ -28,12 +28,16 @@ class Source:
 
     def load(self, n: Any, block: Any, at: list[Any], lane: Any) -> Any:
         """Return one number of the input."""
+        return real(self.stored(n, block, at, lane), self.operand.form)
+
+    def stored(self, n: Any, block: Any, at: list[Any], lane: Any) -> Any:
+        """Return what is stored for one number, or, where `lane` is a row, for several."""
         place = [position - shift for position, shift in zip(at, self.shift, strict=True)]
         if self.scratch is not None:
             if self.operand.form.lanes:
                 return self.scratch[(block, *place, lane)]
             return self.scratch[(lane, *place)]
-        return self.operand.load(n, block, place, lane)
+        return self.operand.stored(n, block, place, lane)
 
 
 def covers(form: Form, pads: Pads) -> bool:
@@ -64,6 +68,9 @@ def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, Source]]
     outer = len(form.blocks) if form.lanes else form.channels
     inner = form.lanes or 1
     shape = (outer, *sizes, form.lanes) if form.lanes else (outer, *sizes)
+    # TVM has no choice between two bfloat16.
+    wide = FLOAT if form.dtype == HALF else form.dtype
+    zero = constant(form.zero, wide)
     with loops(frame.batch) as (n,):
         scratch = T.alloc_buffer(shape, form.dtype)
         with parallel([outer, *sizes[:2]]) as (c, z, y), loops(sizes[2]) as (column,):
@@ -76,8 +83,8 @@ def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, Source]]
             ]
             with loops(inner, kind="vectorized") as (lane,):
                 block, channel = (c, lane) if form.lanes else (0, c)
-                value = x.load(n, block, place, channel)
-                kept = tirx.if_then_else(tirx.all(*inside), value, constant(0, form.dtype))
+                value = converted(x.stored(n, block, place, channel), wide)
+                kept = tirx.if_then_else(tirx.all(*inside), value, zero)
                 index = [c, z, y, column, lane] if form.lanes else [c, z, y, column]
-                T.buffer_store(scratch, kept, index)
+                T.buffer_store(scratch, converted(kept, form.dtype), index)
         yield 1, Source(x, (0, 0, 0), scratch, n)

@@ -11,7 +11,16 @@ from typing import Any, Literal
 
 from ..chain import Chain
 from ..layout import Form
-from .nest import FLOAT, Finish, constant, function, loops, operand, parallel
+from .nest import (
+    Finish,
+    constant,
+    function,
+    least,
+    loops,
+    number_type,
+    operand,
+    parallel,
+)
 
 _AT_ONCE = 8  # sums in flight, so that an addition need not wait for the one before
 
@@ -35,7 +44,8 @@ def reduction(op: Reduction) -> Any:
     lanes = op.y.lanes
     depth, height, width = op.x.spatial
     at_once = max(c for c in range(1, _AT_ONCE + 1) if width % c == 0)
-    start = constant(-math.inf if op.kind == "max" else 0.0)
+    dtype = number_type(op.x)
+    start = least(dtype) if op.kind == "max" else constant(0.0)
 
     def combine(a: Any, b: Any) -> Any:
         return tirx.max(a, b) if op.kind == "max" else a + b
@@ -45,7 +55,7 @@ def reduction(op: Reduction) -> Any:
         finish = Finish.declare(frame, op.chain, op.y)
         frame.ready()
         with parallel([frame.batch, len(op.y.blocks)]) as (n, block):
-            total = T.alloc_buffer((at_once * lanes,), FLOAT, scope="local")
+            total = T.alloc_buffer((at_once * lanes,), dtype, scope="local")
             with loops(at_once, kind="unroll") as (a,), T.vectorized(0, lanes) as lane:
                 T.buffer_store(total, start, [a * lanes + lane])
             with loops(depth, height, width // at_once) as (z, row, column):

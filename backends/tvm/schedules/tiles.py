@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .nest import FLOAT, Finish, constant, loops, parallel
+from .dot import FLOAT_DOT, Dot
+from .nest import Finish, constant, loops, parallel
 from .padding import Source
 from .tile_sizes import Tile
 
@@ -40,10 +41,22 @@ class Sum:
     origin: Sizes = (0, 0, 0)
     out_stride: Sizes = (1, 1, 1)
     out_offset: Sizes = (0, 0, 0)
+    dot: Dot = FLOAT_DOT
 
 
-def accumulate(op: Sum, images: Any, source: Source, w: Any, finish: Finish, tile: Tile) -> None:
-    """Emit the sums of `op` over all `images`, tile by tile in parallel, and their stores."""
+def accumulate(
+    op: Sum,
+    images: Any,
+    source: Source,
+    w: Any,
+    finish: Finish,
+    tile: Tile,
+    start: Any = None,
+) -> None:
+    """Emit the sums of `op` over all `images`, tile by tile in parallel, and their stores.
+
+    The sums of an output block begin with `start` [M blocks, M lanes], or with zero.
+    """
 
     depth, height, width = op.positions
     tiles = {
@@ -64,28 +77,31 @@ def accumulate(op: Sum, images: Any, source: Source, w: Any, finish: Finish, til
         y0 = start_of_tile(at["rows"], tile.rows, height)
         x0 = start_of_tile(at["columns"], tile.columns, width)
         group_block = at["group"] * len(op.x_blocks)
-        add_tile(op, n, (z, y0, x0), (group_block, block0), source, w, finish, tile)
+        add_tile(op, n, (z, y0, x0), (group_block, block0), source, w, finish, tile, start)
 
 
 def add_tile(
-    op: Sum, n: Any, start: Sequence[Any], blocks: tuple[Any, Any], source: Source, w: Any,
-    finish: Finish, tile: Tile,
+    op: Sum, n: Any, corner: Sequence[Any], blocks: tuple[Any, Any], source: Source, w: Any,
+    finish: Finish, tile: Tile, start: Any = None,
 ) -> None:  # fmt: skip
-    """Emit the sums of one tile, whose first position is `start`, and their stores.
+    """Emit the sums of one tile, whose first position is `corner`, and their stores.
 
     `blocks`: the first one read and the first one written.
     """
     from tvm.tirx.script.builder import ir as T
 
-    z, y0, x0 = start
+    z, y0, x0 = corner
     group_block, block0 = blocks
     sizes = (tile.rows, tile.columns, tile.blocks)
-    total = T.alloc_buffer((math.prod(sizes) * op.lanes,), FLOAT, scope="local")
+    dot = op.dot
+    total = T.alloc_buffer((math.prod(sizes) * op.lanes,), dot.total, scope="local")
     with loops(*sizes, kind="unroll") as held, T.vectorized(0, op.lanes) as lane:
-        T.buffer_store(total, constant(0.0), [_place(held, tile) * op.lanes + lane])
+        value = constant(0, dot.total) if start is None else start[block0 + held[2], lane]
+        T.buffer_store(total, value, [_place(held, tile) * op.lanes + lane])
     for first, count, filled in runs(op.x_blocks):
+        steps = math.ceil(filled / dot.width)
         with (
-            loops(count, *op.kernel, filled) as (block, *taps, channel),
+            loops(count, *op.kernel, steps) as (block, *taps, step),
             loops(*sizes, kind="unroll") as (r, c, b),
         ):
             place = [
@@ -94,11 +110,9 @@ def add_tile(
                     (z, y0 + r, x0 + c), op.strides, taps, op.dilations, op.origin, strict=True
                 )
             ]
-            value = source.load(n, group_block + first + block, place, channel)
-            with T.vectorized(0, op.lanes) as lane:
-                weight = w[(block0 + b, first + block, *taps, channel, lane)]
-                here = _place((r, c, b), tile) * op.lanes + lane
-                T.buffer_store(total, total[here] + value * weight, [here])
+            value = dot.value(source, n, group_block + first + block, place, step)
+            here = _place((r, c, b), tile) * op.lanes
+            dot.add(total, here, value, w, (block0 + b, first + block, *taps, step), op.lanes)
     with loops(*sizes, kind="unroll") as held, T.vectorized(0, op.lanes) as lane:
         r, c, b = held
         goes = [
@@ -119,7 +133,8 @@ def _place(held: Sequence[Any], tile: Tile) -> Any:
 def runs(blocks: Sequence[int]) -> Iterator[tuple[int, int, int]]:
     """Yield (first block, blocks, channels in each) of rows of equally filled blocks.
 
-    Lanes that hold no channel are not visited: what is in them is undefined.
+    Lanes that hold no channel are not visited: what is in them is undefined. In the last step of
+    several channels, the weights of such lanes are zero.
     """
     for filled, found in itertools.groupby(enumerate(blocks), key=lambda item: item[1]):
         members = [index for index, _ in found]

@@ -21,7 +21,9 @@ from .nest import (
     Finish,
     constant,
     function,
+    least,
     loops,
+    number_type,
     operand,
     parallel,
     weights,
@@ -62,7 +64,8 @@ def windows(op: Windows, machine: Machine) -> Any:
     lanes = op.y.lanes
     depth, height, width = op.y.spatial
     columns = _columns(width, op, machine)
-    start = -math.inf if op.kind == "max" else 0.0
+    dtype = number_type(op.x)
+    start = least(dtype) if op.kind == "max" else constant(0.0)
     with function(op.kind, op.batch) as frame:
         x = operand(frame, "X", op.x)
         w = weights("W", op.weight_shape) if op.kind == "depthwise" else None
@@ -76,9 +79,9 @@ def windows(op: Windows, machine: Machine) -> Any:
             with parallel(tiles) as (image, block, z, row, tile):
                 n = source.image(image)
                 x0 = start_of_tile(tile, columns, width)
-                total = T.alloc_buffer((columns * lanes,), FLOAT, scope="local")
+                total = T.alloc_buffer((columns * lanes,), dtype, scope="local")
                 with loops(columns, kind="unroll") as (a,), T.vectorized(0, lanes) as lane:
-                    T.buffer_store(total, constant(start), [a * lanes + lane])
+                    T.buffer_store(total, start, [a * lanes + lane])
                 few = math.prod(op.kernel) <= _UNROLLED_TAPS
                 with (
                     loops(*op.kernel, kind="unroll" if few else "serial") as taps,

@@ -18,6 +18,7 @@ from functools import lru_cache
 
 from ..machine import Machine
 from .convolution import Convolution
+from .dot import FLOAT_DOT
 from .padding import covers
 from .tiles import Sizes
 from .winograd import Winograd
@@ -50,7 +51,7 @@ def _candidates(conv: Convolution) -> Iterator[Sizes]:
     known = all(taps in _RESULTS for taps in conv.kernel)
     if not known or conv.kernel == ones or conv.strides != ones or conv.dilations != ones:
         return
-    if conv.x.lanes != conv.y.lanes:
+    if conv.dot != FLOAT_DOT or conv.x.lanes != conv.y.lanes:
         return
     for first, second, third in itertools.product(*(_RESULTS[taps] for taps in conv.kernel)):
         results = first, second, third

@@ -1,0 +1,458 @@
+"""Quantized graphs through the TVM backend: as integers, and equal to ONNX Runtime's results."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import planish
+from planish.backends.tvm.lowering import lower_graph, prepare
+from planish.backends.tvm.machine import MACHINES
+from planish.backends.tvm.schedules.convolution import Convolution
+from planish.backends.tvm.schedules.dot import ByteDot
+from planish.ir.errors import BackendError
+
+from tests.helpers import Array, model_of, run_ort
+
+pytest.importorskip("tvm")
+
+MOST_DIFFERENT = 0.005  # results at a tie, where another order of float32 sums rounds elsewhere
+
+
+class Net:
+    """ONNX text under construction, every tensor between a QuantizeLinear and its inverse."""
+
+    def __init__(self, seed: int = 0, dtype: type = np.uint8) -> None:
+        self.lines: list[str] = []
+        self.weights: dict[str, Array] = {}
+        self.random = np.random.default_rng(seed)
+        self.dtype = dtype
+
+    def constant(self, name: str, values: Array) -> str:
+        self.weights[name] = np.asarray(values)
+        return name
+
+    def quantized(self, name: str, scale: float, zero: int) -> str:
+        """Return what stands for `name` behind a pair on this grid."""
+        self.constant(f"{name}_s", np.float32(scale))
+        self.constant(f"{name}_z", self.dtype(zero))
+        self.lines.append(f"{name}_q = QuantizeLinear({name}, {name}_s, {name}_z)")
+        self.lines.append(f"{name}_d = DequantizeLinear({name}_q, {name}_s, {name}_z)")
+        return f"{name}_d"
+
+    def integers(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        *,
+        axis: int | None = 0,
+        zero: int = 0,
+        dtype: type = np.int8,
+    ) -> str:
+        """Return a weight stored as integers, on one grid for each channel of `axis`."""
+        ends = np.iinfo(dtype)
+        values = self.random.integers(max(ends.min, -127), ends.max + 1, shape).astype(dtype)
+        size = 1 if axis is None else shape[axis]
+        scale = self.random.uniform(0.002, 0.01, size).astype(np.float32)
+        zeros = np.full(size, zero, dtype)
+        self.constant(f"{name}_q", values)
+        self.constant(f"{name}_s", scale if axis is not None else scale[0])
+        self.constant(f"{name}_z", zeros if axis is not None else zeros[0])
+        attribute = "" if axis is None else f"<axis = {axis}>"
+        self.lines.append(f"{name} = DequantizeLinear {attribute} ({name}_q, {name}_s, {name}_z)")
+        return name
+
+    def bias(self, name: str, size: int, scale: Array) -> str:
+        """Return an int32 bias on the grid of the products."""
+        self.constant(f"{name}_q", self.random.integers(-4000, 4000, size).astype(np.int32))
+        self.constant(f"{name}_s", np.broadcast_to(scale, (size,)).astype(np.float32))
+        self.lines.append(f"{name} = DequantizeLinear <axis = 0> ({name}_q, {name}_s)")
+        return name
+
+    def op(self, line: str) -> None:
+        self.lines.append(line)
+
+    def model(self, inputs: str, outputs: str) -> onnx.ModelProto:
+        body = "\n".join(self.lines)
+        return model_of(f"g ({inputs}) => ({outputs}) {{ {body} }}", self.weights)
+
+
+def check(model: onnx.ModelProto, feeds: dict[str, Array], steps: dict[str, float]) -> None:
+    """Compare with ONNX Runtime: `steps` gives the size of one step of each output."""
+    expected = run_ort(model, feeds)
+    found = planish.lower(planish.load(model), backend="tvm", threads=1)(feeds)
+    for name, step in steps.items():
+        assert found[name].dtype == expected[name].dtype
+        assert found[name].shape == expected[name].shape
+        off = np.abs(found[name].astype(np.float64) - expected[name].astype(np.float64)) / step
+        assert off.max() < 1.01, (name, off.max())
+        assert (off > 0.01).mean() <= max(MOST_DIFFERENT, 1.5 / off.size), (
+            name,
+            (off > 0.01).mean(),
+        )
+        assert len(np.unique(expected[name])) > 8, "the test's numbers are degenerate"
+
+
+def kernels(graph: gs.Graph) -> list[Any]:
+    """Return what the kernels of `graph` compute, on a machine with a dot product of bytes."""
+    return list(lower_graph(prepare(graph), MACHINES["avx512-vnni"]).kernels)
+
+
+def conv_net(
+    channels: int, outputs: int, size: tuple[int, ...], *, kernel: int = 3, attributes: str = "",
+    group: int = 1, dtype: type = np.uint8, zero: int = 113, weight_zero: int = 0,
+    weight_dtype: type = np.int8, axis: int | None = 0, bias: str = "integer", y_zero: int = 20,
+    seed: int = 0,
+) -> tuple[onnx.ModelProto, dict[str, Array], float]:  # fmt: skip
+    """Return a quantized Conv and Relu, an input, and the step of its output."""
+    net = Net(seed, dtype)
+    shift = 128 if dtype is np.int8 else 0
+    x_scale = 0.03
+    x = net.quantized("x", x_scale, zero - shift)
+    shape = (outputs, channels // group, *[kernel] * len(size))
+    w = net.integers("w", shape, axis=axis, zero=weight_zero, dtype=weight_dtype)
+    given = [x, w]
+    if bias == "integer":
+        given.append(net.bias("b", outputs, net.weights["w_s"] * x_scale))
+    elif bias == "float":
+        values = net.random.standard_normal(outputs).astype(np.float32)
+        given.append(net.constant("b", values))
+    attributes = attributes or 'auto_pad = "SAME_UPPER"'
+    net.op(f"c = Conv <group = {group}, {attributes}> ({', '.join(given)})")
+    net.op("r = Relu(c)")
+    step = 0.02 * float(np.sqrt(np.prod(shape[1:])))
+    net.quantized("r", step, y_zero - shift)
+    net.op("y = Identity(r_d)")
+    sizes = ", ".join(map(str, size))
+    model = net.model(f"float[N, {channels}, {sizes}] x", "float[] y")
+    feed = net.random.standard_normal((2, channels, *size)).astype(np.float32) * 1.5
+    return model, {"x": feed}, step
+
+
+CONVOLUTIONS = [
+    {"channels": 16, "outputs": 16, "size": (9, 9)},
+    {"channels": 32, "outputs": 48, "size": (5, 7), "dtype": np.int8},
+    {
+        "channels": 33,
+        "outputs": 17,
+        "size": (6, 5),
+        "attributes": "pads = [1, 0, 2, 1], dilations = [2, 1]",
+    },
+    {
+        "channels": 3,
+        "outputs": 20,
+        "size": (15, 13),
+        "kernel": 7,
+        "attributes": "pads = [3, 3, 3, 3], strides = [2, 2]",
+    },
+    {"channels": 24, "outputs": 36, "size": (6, 6), "group": 3},
+    {"channels": 24, "outputs": 24, "size": (6, 5), "group": 24},
+    {"channels": 24, "outputs": 24, "size": (6, 5), "group": 24, "dtype": np.int8, "bias": "float"},
+    {"channels": 20, "outputs": 40, "size": (7, 7), "kernel": 1, "bias": "float"},
+    {
+        "channels": 20,
+        "outputs": 40,
+        "size": (8, 7),
+        "kernel": 1,
+        "attributes": "strides = [2, 3]",
+        "bias": "none",
+    },
+    {"channels": 16, "outputs": 18, "size": (19,), "attributes": "pads = [2, 0]"},
+    {"channels": 5, "outputs": 18, "size": (3, 4, 5), "kernel": 2},
+    {"channels": 16, "outputs": 16, "size": (6, 6), "weight_dtype": np.uint8, "weight_zero": 128},
+    {
+        "channels": 16,
+        "outputs": 16,
+        "size": (6, 6),
+        "weight_dtype": np.uint8,
+        "weight_zero": 7,
+        "axis": None,
+    },
+    {"channels": 16, "outputs": 16, "size": (6, 6), "weight_zero": -3},
+    {"channels": 16, "outputs": 16, "size": (6, 6), "axis": None, "zero": 0, "y_zero": 0},
+]
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
+def test_a_convolution_of_every_kind(case) -> None:
+    model, feeds, step = conv_net(**case)
+    check(model, feeds, {"y": step})
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    channels=st.integers(1, 40),
+    outputs=st.integers(1, 40),
+    size=st.tuples(st.integers(3, 9), st.integers(3, 9)),
+    kernel=st.integers(1, 3),
+    dtype=st.sampled_from([np.uint8, np.int8]),
+    zero=st.integers(0, 255),
+    y_zero=st.integers(0, 100),
+    axis=st.sampled_from([0, None]),
+    bias=st.sampled_from(["integer", "float", "none"]),
+    seed=st.integers(0, 1000),
+)
+def test_any_convolution(**case) -> None:
+    model, feeds, step = conv_net(**case)
+    expected = run_ort(model, feeds)["y"]
+    found = planish.lower(planish.load(model), backend="tvm", threads=1)(feeds)["y"]
+    off = np.abs(found - expected) / step
+    assert off.max() < 1.01
+    assert (off > 0.01).mean() <= max(MOST_DIFFERENT, 1.5 / off.size)
+
+
+def body_net(
+    body: str, *, zero: int = 90, dtype: type = np.uint8, constants: dict[str, Array] | None = None
+) -> tuple[onnx.ModelProto, dict[str, Array]]:
+    """Return x -> quantized Conv a_d (20 channels, 8x6) and b_d (other grid) -> `body` -> y.
+
+    Lines `QDQ name scale zero` stand for a pair on a grid.
+    """
+    net = Net(3, dtype)
+    shift = 128 if dtype is np.int8 else 0
+    x = net.quantized("x", 0.03, zero - shift)
+    for name, scale, offset in (("a", 0.1137, zero), ("b", 0.1719, 140)):
+        w = net.integers(f"w{name}", (20, 6, 1, 1))
+        net.op(f"{name} = Conv <kernel_shape = [1, 1]> ({x}, {w})")
+        net.quantized(name, scale, offset - shift)
+    for name, values in (constants or {}).items():
+        net.constant(name, values)
+    for line in body.strip().splitlines():
+        word, *rest = line.split()
+        if word == "QDQ":
+            net.quantized(rest[0], float(rest[1]), int(rest[2]) - shift)
+        else:
+            net.op(line)
+    model = net.model("float[N, 6, 8, 6] x", "float[] y")
+    feed = net.random.standard_normal((2, 6, 8, 6)).astype(np.float32)
+    return model, {"x": feed}
+
+
+_BODIES = """
+max pool, same grid:
+    p = MaxPool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]> (a_d)
+    QDQ p 0.1137 90
+max pool, other grid:
+    p = MaxPool <kernel_shape = [2, 2]> (a_d)
+    QDQ p 0.09 70
+average pool:
+    p = AveragePool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (a_d)
+    QDQ p 0.05 90
+global average:
+    p = GlobalAveragePool(a_d)
+    QDQ p 0.02 120
+global maximum:
+    p = GlobalMaxPool(a_d)
+    QDQ p 0.1137 90
+sum:
+    p = Add(a_d, b_d)
+    QDQ p 0.2 100
+sum of a network's two ends:
+    s = Add(a_d, b_d)
+    r = Relu(s)
+    QDQ r 0.15 3
+    p = Add(r_d, a_d)
+    QDQ p 0.2 100
+product:
+    p = Mul(a_d, b_d)
+    QDQ p 0.6 100
+gate:
+    g = GlobalAveragePool(b_d)
+    QDQ g 0.05 110
+    t = Sigmoid(g_d)
+    QDQ t 0.004 0
+    p = Mul(a_d, t_d)
+    QDQ p 0.07 90
+silu:
+    t = Sigmoid(a_d)
+    QDQ t 0.004 0
+    p = Mul(a_d, t_d)
+    QDQ p 0.07 10
+clip:
+    p = Clip(a_d, low, high)
+    QDQ p 0.03 10
+concat:
+    p = Concat <axis = 1> (a_d, b_d)
+    QDQ p 0.2 100
+concat on one grid:
+    p = Concat <axis = 1> (a_d, a_d)
+    QDQ p 0.1137 90
+enlargement:
+    p = Resize <nearest_mode = "floor", coordinate_transformation_mode = "asymmetric"> (a_d, , scales)
+    QDQ p 0.1137 90
+views:
+    v = Reshape(a_d, blocks)
+    t = Transpose <perm = [0, 2, 1, 3, 4]> (v)
+    QDQ t 0.1137 90
+    p = Reshape(t_d, whole)
+    QDQ p 0.1137 90
+no kernel of ours:
+    p = Softmax <axis = 1> (a_d)
+    QDQ p 0.004 0
+read in two ways:
+    s = Add(a_d, b_d)
+    QDQ s 0.25 100
+    m = Mul(s, s)
+    p = Sub(m, s_d)
+    QDQ p 2.0 100
+one grid after another:
+    QDQ a_d 0.2 90
+    p = Relu(a_d_d)
+    QDQ p 0.15 0
+"""
+BODIES = {
+    name: textwrap.dedent(body)
+    for name, body in re.findall(r"^(\S.*):\n((?: .*\n)+)", _BODIES, re.M)
+}
+CONSTANTS = {
+    "scales": np.array([1, 1, 2, 3], np.float32),
+    "low": np.float32(-0.7),
+    "high": np.float32(5.3),
+    "blocks": np.array([0, 4, 5, 8, 6]),
+    "whole": np.array([0, 20, 8, 6]),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+@pytest.mark.parametrize("name", BODIES)
+def test_what_follows(name, dtype) -> None:
+    body = BODIES[name]
+    used = {key: values for key, values in CONSTANTS.items() if key in body}
+    model, feeds = body_net(body + "y = Identity(p_d)", dtype=dtype, constants=used)
+    step = float(body.split()[-2])
+    check(model, feeds, {"y": step})
+
+
+@pytest.mark.parametrize("isa", ["avx2", "avx512", "avx512-vnni"])
+@pytest.mark.parametrize("case", [CONVOLUTIONS[1], CONVOLUTIONS[3], CONVOLUTIONS[5]], ids=str)
+def test_every_machine_that_runs_here(isa, case) -> None:
+    model, feeds, step = conv_net(**case)
+    expected = run_ort(model, feeds)["y"]
+    graph = planish.load(model)
+    found = planish.lower(graph, backend="tvm", target=f"cpu{{isa={isa}}}", threads=1)(feeds)["y"]
+    off = np.abs(found - expected) / step
+    assert off.max() < 1.01
+    assert (off > 0.01).mean() <= MOST_DIFFERENT
+
+
+def test_code_is_generated_for_a_machine_that_is_not_here() -> None:
+    model, _, _ = conv_net(**CONVOLUTIONS[1])
+    compiled = planish.lower(planish.load(model), backend="tvm", target="cpu{isa=neon}", threads=1)
+    with pytest.raises(BackendError, match="isa 'neon'"):
+        compiled({})
+
+
+LAYERS = {
+    "Gemm": "m = Gemm <transB = 1> (x_d, w, b)",
+    "Gemm with alpha": "m = Gemm <transB = 1, alpha = 0.5> (x_d, w)",
+    "MatMul": "m = MatMul(x_d, w)",
+    "MatMul and bias": "l = MatMul(x_d, w)\nm = Add(l, b)",
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_without_positions(name) -> None:
+    net = Net(5)
+    x = net.quantized("x", 0.03, 77)
+    transposed = name.startswith("Gemm")
+    net.integers("w", (30, 75) if transposed else (75, 30), axis=0 if transposed else 1)
+    if "b)" in LAYERS[name]:
+        net.bias("b", 30, net.weights["w_s"] * 0.03)
+    net.op(LAYERS[name])
+    net.quantized("m", 0.3, 120)
+    net.op("y = Identity(m_d)")
+    model = net.model("float[N, 75] x", "float[] y")
+    assert x == "x_d"
+    check(model, {"x": net.random.standard_normal((9, 75)).astype(np.float32)}, {"y": 0.3})
+
+
+def test_a_transposed_convolution() -> None:
+    net = Net(6)
+    x = net.quantized("x", 0.03, 77)
+    net.integers("w", (20, 18, 3, 3), axis=1)
+    net.op(f"c = ConvTranspose <strides = [2, 2], pads = [1, 0, 1, 1]> ({x}, w)")
+    net.quantized("c", 0.23, 120)
+    net.op("y = Identity(c_d)")
+    model = net.model("float[N, 20, 5, 6] x", "float[] y")
+    check(model, {"x": net.random.standard_normal((2, 20, 5, 6)).astype(np.float32)}, {"y": 0.23})
+
+
+def network() -> onnx.ModelProto:
+    """Return a small residual network with a depthwise layer, a join and a gate, in float32."""
+    random = np.random.default_rng(1)
+
+    def weight(*shape: int) -> Array:
+        deviation = np.sqrt(2 / np.prod(shape[1:]))
+        return (random.standard_normal(shape) * deviation).astype(np.float32)
+
+    weights = {
+        "w0": weight(24, 3, 3, 3),
+        "w1": weight(24, 24, 3, 3),
+        "w2": weight(24, 24, 3, 3),
+        "w3": weight(24, 1, 3, 3),
+        "w4": weight(20, 24, 1, 1),
+        "w5": weight(20, 24, 1, 1),
+        "w6": weight(10, 40),
+        **{f"b{i}": 0.1 * weight(24, 1)[:, 0] for i in range(3)},
+    }
+    return model_of(
+        """g (float[N, 3, 24, 20] x) => (float[] y) {
+            c0 = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (x, w0, b0)
+            r0 = Relu(c0)
+            m0 = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (r0)
+            c1 = Conv <pads = [1, 1, 1, 1]> (m0, w1, b1)
+            r1 = Relu(c1)
+            c2 = Conv <pads = [1, 1, 1, 1]> (r1, w2, b2)
+            s2 = Add(c2, m0)
+            r2 = Relu(s2)
+            c3 = Conv <pads = [1, 1, 1, 1], group = 24> (r2, w3)
+            t3 = Sigmoid(c3)
+            a3 = Mul(c3, t3)
+            c4 = Conv (a3, w4)
+            c5 = Conv (r2, w5)
+            j = Concat <axis = 1> (c4, c5)
+            p = GlobalAveragePool(j)
+            f = Flatten(p)
+            y = Gemm <transB = 1> (f, w6)
+        }""",
+        weights,
+    )
+
+
+def images(count: int = 8) -> dict[str, Array]:
+    random = np.random.default_rng(2)
+    return {"x": random.standard_normal((count, 3, 24, 20)).astype(np.float32)}
+
+
+@pytest.fixture(scope="module")
+def quantized_network() -> gs.Graph:
+    pipeline = planish.Pipeline.parse("int8")
+    return pipeline.run(planish.load(network()), feeds=[images()], verify="off").graph
+
+
+def test_a_network_of_the_preset(quantized_network) -> None:
+    feeds = images()
+    expected = run_ort(planish.to_model(quantized_network), feeds)["y"]
+    found = planish.lower(quantized_network, backend="tvm", threads=2)(feeds)["y"]
+    noise = np.square(found.astype(np.float64) - expected).sum()
+    signal = np.square(expected.astype(np.float64)).sum()
+    # Bytes that rounded to the other side at a tie are all that differs.
+    assert 10 * np.log10(signal / max(noise, 1e-30)) > 35
+    assert (found.argmax(1) == expected.argmax(1)).all()
+
+
+def test_nothing_between_two_integer_layers_is_stored_as_float32(quantized_network) -> None:
+    found = kernels(quantized_network)
+    dense = [op for op in found if isinstance(op, Convolution)]
+    assert len(dense) == 6
+    assert all(isinstance(op.dot, ByteDot) for op in dense)
+    stored = [op.y.channels for op in found if op.y.dtype == "float32"]
+    assert set(stored) == {10}
