@@ -126,7 +126,7 @@ def header(graph: Any, machine: Any) -> Header:
 
     return Header(
         machine.isa,
-        "aarch64" if machine.isa == "neon" else "x86_64",
+        machine.architecture,
         tvm.__version__,
         [_tensor(t) for t in graph.inputs],
         [_tensor(t) for t in graph.outputs],
@@ -134,10 +134,12 @@ def header(graph: Any, machine: Any) -> Header:
 
 
 def write(file: IO[bytes], head: Header, library: Any, constants: list[Array]) -> None:
-    """Write an artifact to `file`."""
+    """Write an artifact to `file`; raises BackendError where its library cannot be linked."""
+    from .linker import link
+
     with tempfile.TemporaryDirectory(prefix="planish-") as folder:
         path = Path(folder) / "network.so"
-        library.export_library(str(path))
+        link(library, path, head.architecture)
         code = path.read_bytes()
     listing = [{"dtype": str(c.dtype), "shape": list(c.shape)} for c in constants]
     described = json.dumps({**asdict(head), "code": len(code), "constants": listing}).encode()

@@ -17,8 +17,11 @@ from ..contract import Arrays, Backend, Compiled
 from ..target import Target
 from . import artifact
 from .machine import cores, machine_of, runs_here
+from .settings import Settings
+from .tuning.options import NAMES as TUNING
+from .tuning.options import Tuning
 
-_OPTIONS = ("optimize",)
+_OPTIONS = ("optimize", *TUNING)
 
 
 class Tvm(Backend):
@@ -34,19 +37,32 @@ class Tvm(Backend):
         threads: int | None,
         *,
         optimize: bool = True,
-        **unknown: Any,
+        **options: Any,
     ) -> TvmModule:
-        """Return `graph` compiled. `optimize`: run planish's exact passes first."""
+        """Return `graph` compiled. `optimize`: run planish's exact passes first.
+
+        The other options are the fields of `Tuning`, `tune_trials` first of all. The same graph,
+        options and versions give the same bytes; with `tune_trials`, for the same cache.
+        """
         from .build import build
         from .lowering import lower_graph, prepare
 
         _check(target, threads)
-        if unknown:
-            name = next(iter(unknown))
-            raise BackendError(f"backend 'tvm' has no option '{name}'{nearest(name, _OPTIONS)}")
+        for name in options:
+            if name not in TUNING:
+                raise BackendError(f"backend 'tvm' has no option '{name}'{nearest(name, _OPTIONS)}")
+        tuning = Tuning(**options)
         machine = machine_of(target)
         threads = threads or cores()
-        lowered = lower_graph(prepare(graph, optimize=optimize), machine)
+        prepared = prepare(graph, optimize=optimize)
+        settings = Settings()
+        lowered = lower_graph(prepared, machine, settings)
+        if tuning.tune_trials is not None:
+            from .tuning.tune import tune
+
+            found = tune(lowered.kernels, machine, threads, tuning)
+            settings = found.settings(settings)
+            lowered = lower_graph(prepared, machine, settings)
         library = build(lowered.module, machine, threads)
         header = artifact.header(graph, machine)
         program = None

@@ -30,6 +30,11 @@ class Machine:
     l1: int = 32 << 10
     l2: int = 1 << 20
 
+    @property
+    def architecture(self) -> str:
+        """The architecture, as `platform.machine()` has it."""
+        return "aarch64" if self.isa == "neon" else "x86_64"
+
     def llvm(self, threads: int) -> dict[str, Any]:
         """Return TVM's description of the target."""
         found: dict[str, Any] = {"kind": "llvm", "mcpu": self.mcpu, "num-cores": threads}

@@ -7,16 +7,21 @@ from dataclasses import dataclass
 
 from .schedules.convolution import Convolution
 from .schedules.tile_sizes import Tile
+from .schedules.windows import Windows
 
 
-def not_measured(op: Convolution) -> Tile | None:
-    """Know nothing: every tile is the cost model's."""
+def not_measured(op: object) -> None:
+    """Know nothing: every choice is the cost model's."""
     return None
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`winograd`: use it where it is faster. `tile_of`: a measured tile; None: the cost model."""
+    """`winograd`: use it where it is faster. What was measured, or None for the cost model's choice:
+
+    `tile_of`: the tile of a convolution. `columns_of`: how many positions windows combine at once.
+    """
 
     winograd: bool = True
     tile_of: Callable[[Convolution], Tile | None] = not_measured
+    columns_of: Callable[[Windows], int | None] = not_measured

@@ -18,7 +18,7 @@ from ..layout import Form
 from ..machine import Machine
 from .nest import Finish, can_flatten, flat, function, operand, weights, zero_halo
 from .padding import padded
-from .tile_sizes import Tile, choose
+from .tile_sizes import Tile, Work, choose
 from .tiles import Sizes, Sum, accumulate
 
 
@@ -98,8 +98,16 @@ def convolution(conv: Convolution, machine: Machine, tile: Tile | None = None) -
 
 def choose_tile(conv: Convolution, machine: Machine) -> Tile:
     """Return the register tile for `conv`."""
-    _, rows, columns = conv.y.spatial
-    blocks = len(conv.y.blocks) // conv.group
-    steps = conv.x.channels // conv.group * math.prod(conv.kernel)
-    size = math.prod(conv.x.spatial) * conv.x.channels // conv.group * 4
-    return choose(machine, rows, columns, blocks, steps, size)
+    return choose(machine, **vars(work_of(conv)))
+
+
+def work_of(conv: Convolution) -> Work:
+    """Return what the cost of a tile of `conv` depends on."""
+    _, rows, columns = flat(conv.y).spatial if conv.is_flat else conv.y.spatial
+    return Work(
+        rows,
+        columns,
+        len(conv.y.blocks) // conv.group,
+        conv.x.channels // conv.group * math.prod(conv.kernel),
+        math.prod(conv.x.spatial) * conv.x.channels // conv.group * 4,
+    )
