@@ -36,10 +36,14 @@ from .cli_options import (
     ShapeOption,
     StdOption,
     ThreadsOption,
+    TuneCacheOption,
+    TuneRemoteOption,
+    TuneTrialsOption,
     Verify,
     assignment,
     feeds_of,
     is_main_process,
+    tuning_options,
     with_batch,
 )
 from .ir.compare import compare as compare_graphs
@@ -147,6 +151,9 @@ def compile(
     target: Annotated[str, typer.Option(help="cpu, cuda, cpu{threads=2}, ...")] = "cpu",
     pipeline: PipelineOption = "exact",
     threads: ThreadsOption = None,
+    tune_trials: TuneTrialsOption = None,
+    tune_cache: TuneCacheOption = None,
+    tune_remote: TuneRemoteOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Optimize a model, lower it for a target and save what the backend loads."""
@@ -154,7 +161,9 @@ def compile(
     graph = load(model)
     with tables.pass_progress(err) as progress:
         result = steps.run(graph, target=target, seed=seed, progress=progress)
-    lower(result.graph, backend, target, threads).save(output)
+    with tables.progress_bar(err, "lowering") as update:
+        tuning = tuning_options(tune_trials, tune_cache, tune_remote, seed, update)
+        lower(result.graph, backend, target, threads, **tuning).save(output)
     out.print(tables.verification_line(result), highlight=False, markup=False)
     size = tables.scaled(bytes_on_disk(output), "B")
     out.print(f"{output}: {size}", highlight=False, markup=False)

@@ -40,17 +40,12 @@ class Local:
         while ready:
             broken = self._prepare(choice, op, candidates, ready)
             ready -= broken
+            if not ready:
+                break
             if broken and not self._worker.is_alive():
                 continue  # a new process holds nothing yet
             found = self._asked(_times, rounds, seconds=_SECONDS * len(ready))
-            if found is not None:
-                return [found.get(index) for index in range(len(candidates))]
-            if len(ready) == 1:
-                break
-            # It is not known which one did that; each alone from here on.
-            alone = [self.measure(choice, op, [candidates[i]], rounds)[0] for i in sorted(ready)]
-            times = dict(zip(sorted(ready), alone, strict=True))
-            return [times.get(index) for index in range(len(candidates))]
+            return [(found or {}).get(index) for index in range(len(candidates))]
         return [None] * len(candidates)
 
     def close(self) -> None:

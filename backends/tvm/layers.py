@@ -1,0 +1,132 @@
+"""The time of each kernel of a network, from TVM's virtual machine telling of every call."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...ir.errors import BackendError
+from ..layer_times import LayerTime
+
+# The virtual machine's own functions: memory, shapes, checks of inputs.
+_RUNTIME = "vm."
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call in the order of lowering: of the kernel of `op`, named `kernel`, for some `nodes`.
+
+    `kernel` "": nodes that TVM's importer took; how many functions they become is TVM's affair.
+    """
+
+    kernel: str
+    nodes: tuple[str, ...] = ()
+    op: Any = None
+
+
+@dataclass(frozen=True)
+class _Event:
+    """A call as it ran: the function's name, its seconds, and the first size it was given."""
+
+    name: str
+    seconds: float
+    images: int
+
+
+def time_layers(
+    machine: Any, run: Callable[[], object], calls: Sequence[Call], rounds: int
+) -> tuple[list[LayerTime], float]:
+    """Return the layers of `run`, which runs `machine`, and the seconds of what is between them.
+
+    A layer's seconds are the first fifth of `rounds` runs': what else the machine does makes a run
+    longer, never shorter.
+    """
+    runs = _watched(machine, run, rounds)
+    first = runs[0]
+    if any([e.name for e in events] != [e.name for e in first] for events in runs):
+        raise BackendError("the network does not run the same kernels every time; nothing to show")
+    times = np.percentile([[e.seconds for e in events] for events in runs], 20, axis=0)
+    of_event = _matched([event.name for event in first], calls)
+    layers: list[LayerTime] = []
+    rest = 0.0
+    imported: tuple[str, ...] | None = None
+    for place, (event, seconds) in enumerate(zip(first, times, strict=True)):
+        if event.name.startswith(_RUNTIME):
+            rest += float(seconds)
+        elif (index := of_event.get(place)) is not None:
+            call = calls[index]
+            layers.append(_layer(call, float(seconds), event.images))
+            imported = None
+        elif imported is None:
+            imported = _imported_after(of_event, place, calls)
+            layers.append(LayerTime(event.name, imported, float(seconds), 0))
+        else:  # another function of the same nodes
+            last = layers.pop()
+            name = f"{last.kernel}, {event.name}"
+            layers.append(LayerTime(name, imported, last.seconds + float(seconds), 0))
+    return layers, rest
+
+
+def _layer(call: Call, seconds: float, images: int) -> LayerTime:
+    op = call.op
+    count = getattr(op, "multiply_adds", 0) * images
+    dtype = getattr(getattr(op, "x", None), "dtype", "float32")
+    direct = getattr(op, "is_direct", True)
+    return LayerTime(call.kernel, call.nodes, seconds, count, dtype, direct)
+
+
+def _watched(machine: Any, run: Callable[[], object], rounds: int) -> list[list[_Event]]:
+    """Return what each of `rounds` runs called."""
+    from tvm.relax import VMInstrumentReturnKind
+
+    events: list[_Event] = []
+    started = 0.0
+
+    def watch(function: Any, name: str, before: bool, result: Any, *args: Any) -> int:
+        nonlocal started
+        now = time.perf_counter()
+        if not before:
+            shape = getattr(args[0], "shape", ()) if args else ()
+            events.append(_Event(name, now - started, int(shape[0]) if len(shape) else 1))
+        started = time.perf_counter()
+        return int(VMInstrumentReturnKind.NO_OP)
+
+    found = []
+    run()
+    machine.set_instrument(watch)
+    try:
+        for _ in range(rounds):
+            events.clear()
+            run()
+            found.append(list(events))
+    finally:
+        machine.set_instrument(None)
+    return found
+
+
+def _matched(names: Sequence[str], calls: Sequence[Call]) -> dict[int, int]:
+    """Return which of `calls` each event is: of one kernel, the events come as the calls do."""
+    waiting: dict[str, list[int]] = defaultdict(list)
+    for index, call in enumerate(calls):
+        if call.kernel:
+            waiting[call.kernel].append(index)
+    found: dict[int, int] = {}
+    for place, name in enumerate(names):
+        if waiting.get(name):
+            found[place] = waiting[name].pop(0)
+    return found
+
+
+def _imported_after(
+    of_event: dict[int, int], place: int, calls: Sequence[Call]
+) -> tuple[str, ...]:
+    """Return the nodes that the importer took between the kernels around an event."""
+    before = max((index for at, index in of_event.items() if at < place), default=-1)
+    after = min((index for at, index in of_event.items() if at > place), default=len(calls))
+    between = calls[before + 1 : after]
+    return tuple(node for call in between if not call.kernel for node in call.nodes)
