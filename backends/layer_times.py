@@ -2,13 +2,18 @@
 
     share of the peak = 2 * multiply-adds / seconds / peak
 
-A layer is what a backend runs as one kernel. The peak is measured in the same run, with a kernel
-that does nothing but multiply and add in registers, so that no layer can do better.
+A layer is what a backend runs as one kernel. The peak is measured in the same run, on as many
+threads: on TVM with a kernel that does nothing but multiply and add in registers, so that no layer
+can do better; on ONNX Runtime with its own product of large matrices.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -55,3 +60,13 @@ class LayerTimes:
         """Return the part of the peak that `layer` reaches, None where that says nothing."""
         peak = self.peaks.get(layer.dtype)
         return None if layer.rate is None or not peak else layer.rate / peak
+
+
+def usual_seconds(run: Callable[[], object], rounds: int) -> float:
+    """Return the first fifth of the seconds of `rounds` runs."""
+    found = []
+    for _ in range(rounds):
+        before = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - before)
+    return float(np.percentile(found, 20))

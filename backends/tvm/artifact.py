@@ -66,11 +66,11 @@ class Runner:
 
         self.header = header
         self.constants = constants
-        self._machine = relax.VirtualMachine(library, tvm.cpu())
+        self.machine = relax.VirtualMachine(library, tvm.cpu())
         self._tensor = tvm.runtime.tensor
-        self._threads = threads or len(_core_numbers())
-        use_threads(self._threads)
-        self._main = self._machine["main"]
+        self.threads = threads or len(_core_numbers())
+        use_threads(self.threads)
+        self._main = self.machine["main"]
         self._packed = [tvm.runtime.from_dlpack(values) for values in _in_large_pages(constants)]
 
     def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -79,7 +79,7 @@ class Runner:
         for tensor in self.header.inputs:
             values = np.ascontiguousarray(feeds[tensor.name])
             given.append(self._tensor(values))
-        use_threads(self._threads)
+        use_threads(self.threads)
         found = self._main(*given, *self._packed)
         names = [tensor.name for tensor in self.header.outputs]
         return {name: found[i].numpy() for i, name in enumerate(names)}

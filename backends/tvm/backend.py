@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,9 +14,11 @@ from ...ir.feeds import check_feeds
 from ...ir.save import replacing
 from ...passes.registry import nearest
 from ..contract import Arrays, Backend, Compiled
+from ..layer_times import LayerTimes, usual_seconds
 from ..target import Target
 from . import artifact
-from .machine import cores, machine_of, runs_here
+from .layers import Call
+from .machine import MACHINES, cores, machine_of, runs_here
 from .settings import Settings
 from .tuning.options import NAMES as TUNING
 from .tuning.options import Tuning
@@ -68,7 +70,7 @@ class Tvm(Backend):
         program = None
         if runs_here(machine.isa):
             program = artifact.Runner(header, library, lowered.constants, threads)
-        return TvmModule(graph, header, library, lowered.constants, program)
+        return TvmModule(graph, header, library, lowered.constants, program, calls=lowered.calls)
 
     def load(self, path: str | Path, target: Target, threads: int | None) -> TvmModule:
         """Return the module that `TvmModule.save` wrote to `path`."""
@@ -99,6 +101,7 @@ class TvmModule(Compiled):
         constants: list[np.ndarray[Any, Any]],
         runner: artifact.Runner | None,
         source: Path | None = None,
+        calls: Sequence[Call] = (),
     ) -> None:
         self._graph = graph
         self._header = header
@@ -106,17 +109,51 @@ class TvmModule(Compiled):
         self._constants = constants
         self._runner = runner
         self._source = source
+        self._calls = calls
 
     def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError."""
+        runner = self._runs()
+        if self._graph is not None:
+            check_feeds(feeds, self._graph)
+        return runner(feeds)
+
+    def time_layers(
+        self, feeds: Mapping[str, np.ndarray[Any, Any]], *, rounds: int = 20
+    ) -> LayerTimes:
+        """Return the times of the kernels in a run, and what the machine can do at most."""
+        from .layers import time_layers
+        from .peak import measure_peaks
+
+        runner = self._runs()
+        if not self._calls:
+            raise BackendError(
+                f"'{self._source}' does not say which layers its kernels are; lower the model "
+                "itself for times of single layers"
+            )
+        self(feeds)
+        whole = usual_seconds(lambda: self(feeds), rounds)
+        layers, rest = time_layers(runner.machine, lambda: self(feeds), self._calls, rounds)
+        peaks = measure_peaks(MACHINES[self._header.isa], runner.threads)
+        return LayerTimes(tuple(layers), peaks, rest, whole)
+
+    def interface(self) -> gs.Graph:
+        """Return a graph of the inputs and outputs alone, as the header has them."""
+        if self._graph is not None:
+            return self._graph
+        sides = [
+            [gs.Variable(t.name, np.dtype(t.dtype), t.shape) for t in tensors]
+            for tensors in (self._header.inputs, self._header.outputs)
+        ]
+        return gs.Graph([], *sides)
+
+    def _runs(self) -> artifact.Runner:
         if self._runner is None:
             raise BackendError(
                 f"this is code for isa '{self._header.isa}', which this machine does not have; "
                 "save it and run it there"
             )
-        if self._graph is not None:
-            check_feeds(feeds, self._graph)
-        return self._runner(feeds)
+        return self._runner
 
     def save(self, path: str | Path) -> None:
         """Write one file with the library and the weights, which loads without compiling."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,23 +53,25 @@ def time_layers(
         raise BackendError("the network does not run the same kernels every time; nothing to show")
     times = np.percentile([[e.seconds for e in events] for events in runs], 20, axis=0)
     of_event = _matched([event.name for event in first], calls)
+    imported = _imported(of_event, len(first), calls)
     layers: list[LayerTime] = []
     rest = 0.0
-    imported: tuple[str, ...] | None = None
-    for place, (event, seconds) in enumerate(zip(first, times, strict=True)):
-        if event.name.startswith(_RUNTIME):
-            rest += float(seconds)
-        elif (index := of_event.get(place)) is not None:
-            call = calls[index]
-            layers.append(_layer(call, float(seconds), event.images))
-            imported = None
-        elif imported is None:
-            imported = _imported_after(of_event, place, calls)
-            layers.append(LayerTime(event.name, imported, float(seconds), 0))
-        else:  # another function of the same nodes
+    shown: tuple[str, ...] = ()  # the nodes of the last layer, if the importer took them
+    for place, (event, seconds) in enumerate(zip(first, times.tolist(), strict=True)):
+        index = of_event.get(place)
+        nodes = () if index is not None else imported[place]
+        if index is not None:
+            layers.append(_layer(calls[index], seconds, event.images))
+        elif event.name.startswith(_RUNTIME) or not nodes:  # or a size that is known only now
+            rest += seconds
+            continue
+        elif nodes == shown:  # another function for them
             last = layers.pop()
-            name = f"{last.kernel}, {event.name}"
-            layers.append(LayerTime(name, imported, last.seconds + float(seconds), 0))
+            both = f"{last.kernel}, {event.name}"
+            layers.append(LayerTime(both, nodes, last.seconds + seconds, 0))
+        else:
+            layers.append(LayerTime(event.name, nodes, seconds, 0))
+        shown = nodes
     return layers, rest
 
 
@@ -111,22 +114,28 @@ def _watched(machine: Any, run: Callable[[], object], rounds: int) -> list[list[
 
 def _matched(names: Sequence[str], calls: Sequence[Call]) -> dict[int, int]:
     """Return which of `calls` each event is: of one kernel, the events come as the calls do."""
-    waiting: dict[str, list[int]] = defaultdict(list)
+    waiting: dict[str, deque[int]] = defaultdict(deque)
     for index, call in enumerate(calls):
         if call.kernel:
             waiting[call.kernel].append(index)
-    found: dict[int, int] = {}
-    for place, name in enumerate(names):
-        if waiting.get(name):
-            found[place] = waiting[name].pop(0)
+    return {
+        place: waiting[name].popleft() for place, name in enumerate(names) if waiting.get(name)
+    }
+
+
+def _imported(of_event: dict[int, int], count: int, calls: Sequence[Call]) -> list[tuple[str, ...]]:
+    """Return for each event which nodes the importer took between the kernels around it."""
+    afters = list(
+        itertools.accumulate((of_event.get(at, len(calls)) for at in reversed(range(count))), min)
+    )
+    found: list[tuple[str, ...]] = []
+    before = -1
+    between: dict[tuple[int, int], tuple[str, ...]] = {}
+    for place, after in enumerate(reversed(afters)):
+        before = max(before, of_event.get(place, -1))
+        gap = (before, after)
+        if gap not in between:
+            taken = calls[before + 1 : after]
+            between[gap] = tuple(node for call in taken if not call.kernel for node in call.nodes)
+        found.append(between[gap])
     return found
-
-
-def _imported_after(
-    of_event: dict[int, int], place: int, calls: Sequence[Call]
-) -> tuple[str, ...]:
-    """Return the nodes that the importer took between the kernels around an event."""
-    before = max((index for at, index in of_event.items() if at < place), default=-1)
-    after = min((index for at, index in of_event.items() if at > place), default=len(calls))
-    between = calls[before + 1 : after]
-    return tuple(node for call in between if not call.kernel for node in call.nodes)

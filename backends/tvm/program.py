@@ -16,6 +16,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir.infer import Shape
 from ...ir.view import View
+from .layers import Call
 from .layout import Form, Halo, Layout, no_halo, plain_form
 from .machine import Machine
 from .schedules.repack import Repack, repack, table, table_of
@@ -59,6 +60,8 @@ class Program:
         self.builder = relax.BlockBuilder()
         self.constants: list[Array] = []
         self.parameters: list[Any] = []
+        self.calls: list[Call] = []
+        self.nodes: tuple[str, ...] = ()  # those that are being emitted, by name
         self._halos = halos
         self._values: dict[int, list[Value]] = {}
         self._kernels: dict[Any, Any] = {}
@@ -198,6 +201,8 @@ class Program:
             unique = f"{name}_{len(self._kernels)}"
             function = make(op).with_attr("global_symbol", unique)
             self._kernels[op] = self.builder.add_func(function, unique)
+        nodes = () if isinstance(op, Repack) else self.nodes
+        self.calls.append(Call(str(self._kernels[op].name_hint), nodes, op))
         kind = relax.TensorType(list(y.shape(batch)), y.dtype)
         return self.builder.emit(relax.call_tir(self._kernels[op], list(args), kind))
 

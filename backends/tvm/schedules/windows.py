@@ -53,6 +53,12 @@ class Windows:
         """Shape of the packed weights of a depthwise convolution: [blocks, k, k, k, lanes]."""
         return (len(self.y.blocks), *self.kernel, self.y.lanes)
 
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds for one image; pooling has none."""
+        taps = math.prod(self.kernel) if self.kind == "depthwise" else 0
+        return math.prod(self.y.spatial) * self.y.channels * taps
+
 
 def windows(op: Windows, machine: Machine, columns: int | None = None) -> Any:
     """Return the function (x, [w,] operands of the chain..., y); `columns` None: the model's."""
