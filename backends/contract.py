@@ -5,14 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from ..ir.errors import BackendError
 from .layer_times import LayerTimes
 from .target import Target
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 

@@ -11,15 +11,15 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import onnxruntime as ort
 
+from ..ir.atomic import replacing
 from ..ir.clone import clone
 from ..ir.cost import cost
 from ..ir.errors import BackendError, ExecutionError, SaveError
 from ..ir.feeds import check_feeds
 from ..ir.load import load
+from ..ir.nearest import nearest
 from ..ir.roofline import measure_machine
-from ..ir.save import replacing
 from ..ir.session import make_session, output_types, reason, run_session
-from ..passes.registry import nearest
 from .contract import Arrays, Backend, Compiled
 from .layer_times import LayerTime, LayerTimes, usual_seconds
 from .target import Target

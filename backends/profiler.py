@@ -66,9 +66,7 @@ def profile_session(
 class _Profiled:
     """A session that writes down how long each of its kernels takes."""
 
-    def __init__(
-        self, graph: gs.Graph, options: ort.SessionOptions, providers: list[str]
-    ) -> None:
+    def __init__(self, graph: gs.Graph, options: ort.SessionOptions, providers: list[str]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="planish-")
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(self._folder.name) / "profile")

@@ -9,6 +9,7 @@ program, `python artifact.py FILE` prints the header and runs the network once o
 from __future__ import annotations
 
 import contextlib
+import importlib.abc
 import json
 import math
 import mmap
@@ -17,7 +18,8 @@ import platform
 import struct
 import sys
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -149,9 +151,31 @@ def write(file: IO[bytes], head: Header, library: Any, constants: list[Array]) -
         file.write(np.ascontiguousarray(values).data)
 
 
+@contextlib.contextmanager
+def without_torch() -> Iterator[None]:
+    """Let what is imported here by this thread find no torch, unless it is there already.
+
+    TVM imports it where it is installed, which takes seconds, only to exchange tensors with it.
+    """
+    thread = threading.get_ident()
+
+    class Absent(importlib.abc.MetaPathFinder):
+        def find_spec(self, name: str, *_: Any) -> None:
+            if name == "torch" and threading.get_ident() == thread:
+                raise ModuleNotFoundError("torch is not needed to run a network", name=name)
+
+    absent = Absent()
+    sys.meta_path.insert(0, absent)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(absent)
+
+
 def load(path: str | Path, threads: int | None = None) -> Runner:
     """Return the network in `path`. Raises ArtifactError naming the file and what is wrong."""
-    import tvm
+    with without_torch():
+        import tvm
 
     try:
         with open(path, "rb") as file:

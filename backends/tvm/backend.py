@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
+from ...ir.atomic import replacing
 from ...ir.errors import BackendError, SaveError
-from ...ir.feeds import check_feeds
-from ...ir.save import replacing
-from ...passes.registry import nearest
+from ...ir.nearest import nearest
 from ..contract import Arrays, Backend, Compiled
 from ..layer_times import LayerTimes, usual_seconds
 from ..target import Target
 from . import artifact
+from .feed_check import check_feeds
 from .layers import Call
 from .machine import MACHINES, cores, machine_of, runs_here
 from .settings import Settings
 from .tuning.options import NAMES as TUNING
 from .tuning.options import Tuning
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
 
 _OPTIONS = ("optimize", *TUNING)
 
@@ -74,7 +76,8 @@ class Tvm(Backend):
 
     def load(self, path: str | Path, target: Target, threads: int | None) -> TvmModule:
         """Return the module that `TvmModule.save` wrote to `path`."""
-        _check(target, threads)
+        with artifact.without_torch():
+            _check(target, threads)
         try:
             runner = artifact.load(path, threads)
         except artifact.ArtifactError as error:
@@ -114,8 +117,7 @@ class TvmModule(Compiled):
     def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError."""
         runner = self._runs()
-        if self._graph is not None:
-            check_feeds(feeds, self._graph)
+        check_feeds(feeds, self._header)
         return runner(feeds)
 
     def time_layers(
@@ -139,8 +141,8 @@ class TvmModule(Compiled):
 
     def interface(self) -> gs.Graph:
         """Return a graph of the inputs and outputs alone, as the header has them."""
-        if self._graph is not None:
-            return self._graph
+        import onnx_graphsurgeon as gs
+
         sides = [
             [gs.Variable(t.name, np.dtype(t.dtype), t.shape) for t in tensors]
             for tensors in (self._header.inputs, self._header.outputs)

@@ -94,7 +94,7 @@ def _watched(machine: Any, run: Callable[[], object], rounds: int) -> list[list[
         nonlocal started
         now = time.perf_counter()
         if not before:
-            shape = getattr(args[0], "shape", ()) if args else ()
+            shape = getattr(next(iter(args), None), "shape", ())
             events.append(_Event(name, now - started, int(shape[0]) if len(shape) else 1))
         started = time.perf_counter()
         return int(VMInstrumentReturnKind.NO_OP)
@@ -118,9 +118,7 @@ def _matched(names: Sequence[str], calls: Sequence[Call]) -> dict[int, int]:
     for index, call in enumerate(calls):
         if call.kernel:
             waiting[call.kernel].append(index)
-    return {
-        place: waiting[name].popleft() for place, name in enumerate(names) if waiting.get(name)
-    }
+    return {place: waiting[name].popleft() for place, name in enumerate(names) if waiting.get(name)}
 
 
 def _imported(of_event: dict[int, int], count: int, calls: Sequence[Call]) -> list[tuple[str, ...]]:

@@ -12,14 +12,15 @@ from .schedules.windows import Windows
 
 def not_measured(op: object) -> None:
     """Know nothing: every choice is the cost model's."""
-    return None
+    return
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`winograd`: use it where it is faster. What was measured, or None for the cost model's choice:
+    """`winograd`: use it where it is faster.
 
-    `tile_of`: the tile of a convolution. `columns_of`: how many positions windows combine at once.
+    What was measured, or None for the cost model's choice: `tile_of` a convolution; `columns_of`
+    windows, how many positions are combined at once.
     """
 
     winograd: bool = True

@@ -83,8 +83,6 @@ def costs(machine: Machine, work: Work) -> Iterator[tuple[Tile, float]]:
         share = b * work.steps * machine.lanes * 4
         weight_load = _L2_LOAD if share > machine.l1 // 2 else _LOAD
         step = max(accumulators / 2, _LATENCY) + r * c * _LOAD + b * weight_load
-        tiles = (
-            math.ceil(work.rows / r) * math.ceil(work.columns / c) * math.ceil(work.blocks / b)
-        )
+        tiles = math.ceil(work.rows / r) * math.ceil(work.columns / c) * math.ceil(work.blocks / b)
         cycles = tiles * (work.steps * step + _TILE_CYCLES + accumulators)
         yield Tile(r, c, b, positions_first), cycles

@@ -31,7 +31,6 @@ class Local:
         self._worker = PopenWorker(_begin, (threads,), stderr=subprocess.DEVNULL)
         self.trouble = ""
 
-
     def measure(
         self, choice: Choice[Any, Any], op: Any, candidates: list[Any], rounds: int
     ) -> list[float | None]:

@@ -155,7 +155,7 @@ def _tracker(address: Address) -> Any:
 
 def _no_tracker(address: Address, error: Exception) -> BackendError:
     return BackendError(
-        f"no RPC tracker answers at {address.host}:{address.port}: {line_of(error)}; start one with "
-        f"`python -m tvm.exec.rpc_tracker --port {address.port}`, or correct tune_remote "
+        f"no RPC tracker answers at {address.host}:{address.port}: {line_of(error)}; start one "
+        f"with `python -m tvm.exec.rpc_tracker --port {address.port}`, or correct tune_remote "
         f"'{address}'"
     )

@@ -74,10 +74,8 @@ def tune(ops: Iterable[Any], machine: Machine, threads: int, tuning: Tuning) -> 
     cache = Cache(tuning.tune_cache or default_path())
     device = _device(machine, tuning)
     found = Found()
-    waiting = []
-    for job in _jobs(ops, machine, threads, device):
-        if not _recall(cache, job, machine, trials, found):
-            waiting.append(job)
+    jobs = _jobs(ops, machine, threads, device)
+    waiting = [job for job in jobs if not _recall(cache, job, machine, trials, found)]
     if not waiting or not trials:
         return found
     with closing(_measurer(machine, threads, tuning)) as measurer:
