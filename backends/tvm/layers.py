@@ -36,7 +36,7 @@ class _Event:
 
     name: str
     seconds: float
-    images: int
+    images: int = 1
 
 
 def time_layers(
@@ -94,8 +94,8 @@ def _watched(machine: Any, run: Callable[[], object], rounds: int) -> list[list[
         nonlocal started
         now = time.perf_counter()
         if not before:
-            shape = getattr(next(iter(args), None), "shape", ())
-            events.append(_Event(name, now - started, int(shape[0]) if len(shape) else 1))
+            shape: Any = getattr(args[0], "shape", ()) if args else ()
+            events.append(_Event(name, now - started, *map(int, shape[:1])))
         started = time.perf_counter()
         return int(VMInstrumentReturnKind.NO_OP)
 

@@ -22,11 +22,12 @@ TEXT = """g (float[N, 3, 12, 12] x) => (float[N, 24, 12, 12] y) {
 }"""
 
 
-def network():
+def network(batch: str = "N"):
     """Return a model of three layers, each with a choice."""
     draw = np.random.default_rng(0).standard_normal
     shapes = {"w": (32, 3, 3, 3), "v": (32, 1, 3, 3), "u": (24, 32, 1, 1)}
-    return model_of(TEXT, {name: draw(shape).astype(np.float32) for name, shape in shapes.items()})
+    text = TEXT.replace("[N,", f"[{batch},")
+    return model_of(text, {name: draw(shape).astype(np.float32) for name, shape in shapes.items()})
 
 
 def form(channels: int, size: int):

@@ -215,7 +215,7 @@ def test_another_machines_kernels_cannot_be_measured_here(tmp_path) -> None:
 
 
 def test_a_tuned_network_computes_the_same_and_reproducibly(tmp_path) -> None:
-    model = network()
+    model = network("2")
     feeds = {"x": np.random.default_rng(1).standard_normal((2, 3, 12, 12)).astype(np.float32)}
     options = {"backend": "tvm", "threads": 1, "tune_cache": tmp_path / "c.sqlite"}
     with warnings.catch_warnings():
