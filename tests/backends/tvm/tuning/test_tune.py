@@ -96,7 +96,7 @@ def test_a_seed_gives_the_same_candidates_and_another_gives_others() -> None:
     ],
 )
 def test_what_does_not_fit_the_operator_is_no_candidate(choice, op, value) -> None:
-    with pytest.raises(ValueError, match="operator|no tile"):
+    with pytest.raises(ValueError, match=r"operator|no tile"):
         choice.from_json(value, op, MACHINE)
 
 
@@ -213,10 +213,8 @@ def test_wrong_options_are_refused(options, message) -> None:
 
 def test_another_machines_kernels_cannot_be_measured_here(tmp_path) -> None:
     options = {"tune_trials": 2, "tune_cache": tmp_path / "c"}
-    with pytest.raises(BackendError, match="isa 'neon' cannot be measured here.*tune_remote"):
-        planish.lower(
-            planish.load(network()), backend="tvm", target="cpu{isa=neon}", **options
-        )
+    with pytest.raises(BackendError, match=r"isa 'neon' cannot be measured here.*tune_remote"):
+        planish.lower(planish.load(network()), backend="tvm", target="cpu{isa=neon}", **options)
 
 
 def test_a_tuned_network_computes_the_same_and_reproducibly(tmp_path) -> None:
