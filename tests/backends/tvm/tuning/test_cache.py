@@ -56,6 +56,15 @@ def test_what_one_process_wrote_another_reads(tmp_path) -> None:
     assert reader.get(key_of("b")) is None
 
 
+def test_fewer_trials_do_not_replace_more(tmp_path) -> None:
+    path = tmp_path / "c.sqlite"
+    for candidate, trials in ((1, 8), (2, 4), (3, 8)):
+        Cache(path).put(key_of("a"), Entry(candidate, 1.0, trials))
+        kept = Cache(path).get(key_of("a"))
+        assert kept is not None
+        assert kept.candidate == {1: 1, 2: 1, 3: 3}[candidate]
+
+
 def foreign_database(path) -> None:
     with sqlite3.connect(path) as file:
         file.execute("CREATE TABLE songs (title TEXT)")
