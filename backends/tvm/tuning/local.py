@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ....ir.errors import BackendError
 from ..artifact import use_threads
 from ..machine import Machine
 from .choice import Choice
@@ -25,6 +27,12 @@ class Local:
     def __init__(self, machine: Machine, threads: int, seed: int) -> None:
         from tvm.support.popen_pool import PopenWorker
 
+        for package in ("cloudpickle", "psutil"):
+            if importlib.util.find_spec(package) is None:
+                raise BackendError(
+                    f"measuring kernels needs {package}, which is not installed: pip install "
+                    "'planish[tvm]'"
+                )
         self._machine = machine
         self._threads = threads
         self._seed = seed

@@ -8,6 +8,7 @@ import pytest
 
 from planish.backends.tvm.tuning import local
 from planish.backends.tvm.tuning.local import Local
+from planish.ir.errors import BackendError
 
 from tests.backends.tvm.tuning.common import MACHINE, conv
 
@@ -71,3 +72,9 @@ def test_a_slow_tile_takes_longer(risky, measurer) -> None:
     """One sum in flight waits for itself; twelve fill the pipeline."""
     one, twelve = measurer.measure(risky, conv(size=48, channels=64), [1, 12], 5)
     assert one > twelve
+
+
+def test_a_missing_package_is_named(monkeypatch) -> None:
+    monkeypatch.setattr(local.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BackendError, match=r"needs cloudpickle.*planish\[tvm\]"):
+        Local(MACHINE, 1, 0)
