@@ -9,22 +9,20 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import onnx_graphsurgeon as gs
 import typer
 import typer.core
 from rich.console import Console
 
 from . import cli_explain, tables
-from .backends.bench import Subject
 from .backends.bench import bench as time_subjects
-from .backends.contract import Compiled
 from .backends.loadgen import Scenario
-from .backends.registry import all_backends, load_compiled, lower
+from .backends.registry import all_backends, lower
+from .cli_bench import layers_json, lowered, show_layers, subjects_of
 from .cli_loadgen import LoadOptions, run_scenario
 from .cli_options import (
     FeedsOption,
@@ -36,11 +34,14 @@ from .cli_options import (
     ShapeOption,
     StdOption,
     ThreadsOption,
+    TuneCacheOption,
+    TuneRemoteOption,
+    TuneTrialsOption,
     Verify,
     assignment,
     feeds_of,
     is_main_process,
-    with_batch,
+    tuning_options,
 )
 from .ir.compare import compare as compare_graphs
 from .ir.cost import cost
@@ -147,6 +148,9 @@ def compile(
     target: Annotated[str, typer.Option(help="cpu, cuda, cpu{threads=2}, ...")] = "cpu",
     pipeline: PipelineOption = "exact",
     threads: ThreadsOption = None,
+    tune_trials: TuneTrialsOption = None,
+    tune_cache: TuneCacheOption = None,
+    tune_remote: TuneRemoteOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Optimize a model, lower it for a target and save what the backend loads."""
@@ -154,7 +158,9 @@ def compile(
     graph = load(model)
     with tables.pass_progress(err) as progress:
         result = steps.run(graph, target=target, seed=seed, progress=progress)
-    lower(result.graph, backend, target, threads).save(output)
+    with tables.progress_bar(err, "lowering") as update:
+        tuning = tuning_options(tune_trials, tune_cache, tune_remote, seed, update)
+        lower(result.graph, backend, target, threads, **tuning).save(output)
     out.print(tables.verification_line(result), highlight=False, markup=False)
     size = tables.scaled(bytes_on_disk(output), "B")
     out.print(f"{output}: {size}", highlight=False, markup=False)
@@ -173,6 +179,10 @@ def bench(
     warmup: Annotated[int, typer.Option(min=0, help="Rounds before those.")] = 5,
     compiled: Annotated[
         bool, typer.Option("--compiled", help="The files are what `planish compile` wrote.")
+    ] = False,
+    per_layer: Annotated[
+        bool,
+        typer.Option("--per-layer", help="Show every layer's time, and its part of the peak."),
     ] = False,
     shape: ShapeOption = None,
     scenario: Annotated[
@@ -199,26 +209,14 @@ def bench(
     """
     names = backend or ["onnxruntime"]
     options = LoadOptions(seconds, min_queries, log_dir, feeds, mean, std)
-
-    def lowered(path: Path, graph: gs.Graph) -> Iterator[tuple[str, Compiled]]:
-        for name in names:
-            ready = (
-                load_compiled(path, name, target, threads)
-                if compiled
-                else lower(graph, name, target, threads)
-            )
-            yield str(path) if len(names) == 1 else f"{path} on {name}", ready
-
+    models_of = partial(lowered, backends=names, target=target, threads=threads, compiled=compiled)
+    if scenario is not None and per_layer:
+        raise PlanishError("LoadGen sees whole runs only; leave --per-layer or --scenario out")
     if scenario is not None:
         with tables.progress_bar(err, "LoadGen") as update:
             loads = run_scenario(
                 scenario,
-                (
-                    (label, graph, ready)
-                    for path in models
-                    for graph in (load(path),)
-                    for label, ready in lowered(path, graph)
-                ),
+                (model for path in models for model in models_of(path)),
                 options,
                 batches=batch,
                 shape=shape,
@@ -232,15 +230,21 @@ def bench(
             out.print(tables.loadgen_table(loads))
         return
     options.need_none()
-    subjects = []
-    for path in models:
-        graph = load(path)
-        sizes: list[int | None] = [*batch] if batch else [None]
-        for size in sizes:
-            feed = random_feeds(graph, seed=seed, shapes=with_batch(graph, size, shape))[0]
-            own = next((len(array) for array in feed.values() if array.ndim), 1)
-            for label, ready in lowered(path, graph):
-                subjects.append(Subject(label, ready, feed, own))
+    subjects = [
+        subject
+        for path in models
+        for subject in subjects_of(list(models_of(path)), batch, shape, seed)
+    ]
+    if per_layer:
+        with tables.progress_bar(err, "timing layers") as update:
+            shown = [(one, one.compiled.time_layers(one.feed, rounds=rounds)) for one in subjects]
+        if as_json:
+            rows = [layers_json(one.label, one.batch, times) for one, times in shown]
+            _print_json({"threads": threads, "target": target, "models": rows})
+        else:
+            for one, times in shown:
+                show_layers(out, one.label, one.batch, times)
+        return
     with tables.progress_bar(err, "timing") as update:
         timings = time_subjects(
             subjects,

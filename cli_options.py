@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,6 +47,16 @@ ShapeOption = Annotated[
 ThreadsOption = Annotated[
     int | None, typer.Option(min=1, help="Threads for one operator; default: the backend's.")
 ]
+TuneTrialsOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="Kernels to measure for each operator; 0: only what is cached."),
+]
+TuneCacheOption = Annotated[
+    Path | None, typer.Option(help="Where measurements are kept; default: PLANISH_CACHE.")
+]
+TuneRemoteOption = Annotated[
+    str | None, typer.Option(help="Measure on a device of an RPC tracker, `host:port/key`.")
+]
 MeanOption = Annotated[
     str, typer.Option("--mean", help="Subtracted from images scaled to 0..1; one value or three.")
 ]
@@ -76,6 +86,19 @@ def feeds_of(
     if shapes:
         return random_feeds(graph, seed=seed, shapes=_shapes(shapes))
     return None
+
+
+def tuning_options(
+    trials: int | None,
+    cache: Path | None,
+    remote: str | None,
+    seed: int,
+    progress: Callable[[float, str], None],
+) -> dict[str, Any]:
+    """Return what a backend is told about tuning: nothing, where nothing is asked for."""
+    asked = {"tune_trials": trials, "tune_cache": cache, "tune_remote": remote}
+    given = {name: value for name, value in asked.items() if value is not None}
+    return {**given, "tune_seed": seed, "progress": progress} if given else {}
 
 
 def is_main_process() -> bool:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
+from ..ir.errors import BackendError
+from .layer_times import LayerTimes
 from .target import Target
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -21,6 +25,19 @@ class Compiled(ABC):
     @abstractmethod
     def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Run once. Raises FeedError where a feed does not fit, ExecutionError where it fails."""
+
+    def interface(self) -> gs.Graph | None:
+        """Return a graph that has at least the inputs; None where what `save` wrote is a model."""
+        return None
+
+    def time_layers(
+        self, feeds: Mapping[str, np.ndarray[Any, Any]], *, rounds: int = 20
+    ) -> LayerTimes:
+        """Return the times of single layers in a run. Raises BackendError where it has none."""
+        raise BackendError(
+            f"{type(self).__name__} cannot tell its layers apart; backends 'tvm' and 'onnxruntime' "
+            "can"
+        )
 
     @abstractmethod
     def save(self, path: str | Path) -> None:

@@ -11,14 +11,17 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import onnxruntime as ort
 
+from ..ir.atomic import replacing
 from ..ir.clone import clone
+from ..ir.cost import cost
 from ..ir.errors import BackendError, ExecutionError, SaveError
 from ..ir.feeds import check_feeds
 from ..ir.load import load
-from ..ir.save import replacing
+from ..ir.nearest import nearest
+from ..ir.roofline import measure_machine
 from ..ir.session import make_session, output_types, reason, run_session
-from ..passes.registry import nearest
 from .contract import Arrays, Backend, Compiled
+from .layer_times import LayerTime, LayerTimes, usual_seconds
 from .target import Target
 
 Optimization = Literal["all", "extended", "basic", "none"]
@@ -127,6 +130,40 @@ class OnnxRuntimeSession(Compiled):
         """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError."""
         check_feeds(feeds, self._graph)
         return run_session(self._session, self._outputs, feeds)
+
+    def time_layers(
+        self, feeds: Mapping[str, np.ndarray[Any, Any]], *, rounds: int = 20
+    ) -> LayerTimes:
+        """Return the times of the kernels in a run, from the runtime's own profiler.
+
+        A kernel is named after one node that it computes, whose operations are counted.
+        """
+        from .profiler import profile_session
+
+        check_feeds(feeds, self._graph)
+        whole = usual_seconds(lambda: self(feeds), rounds)
+        options = self._options()
+        found = profile_session(self._graph, options, self._providers, feeds, rounds)
+        sizes = {
+            name: size
+            for tensor in self._graph.inputs
+            if tensor.shape is not None and tensor.name in feeds
+            for name, size in zip(tensor.shape, feeds[tensor.name].shape, strict=True)
+            if isinstance(name, str)
+        }
+        costs = cost(self._graph, sizes).nodes
+        counted = {
+            name: one.macs or 0
+            for node, one in zip(self._graph.nodes, costs, strict=True)
+            for name in (node.name, *(tensor.name for tensor in node.outputs))
+        }
+        layers = tuple(
+            LayerTime(name, (name,), seconds, counted.get(name, 0))
+            for name, seconds in found.items()
+        )
+        peak = measure_machine(options.intra_op_num_threads or None, bandwidth=1.0).peak
+        rest = max(0.0, whole - sum(found.values()))
+        return LayerTimes(layers, {"float32": peak}, rest, whole)
 
     def save(self, path: str | Path) -> None:
         """Write the session's optimized model, which suits this machine's CPU and this version."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
+import onnxruntime as ort
 
 from ..ir.clone import clone
 from ..ir.session import make_session, output_types, run_session
@@ -38,22 +39,52 @@ def profile(
     Raises BackendError or ExecutionError where the target is not there or refuses the graph.
     """
     parsed = Target.parse(target)
-    with tempfile.TemporaryDirectory(prefix="planish-") as folder:
-        options = session_options(parsed.threads, LEVELS["all"])
+    options = session_options(parsed.threads, LEVELS["all"])
+    session = _Profiled(graph, options, providers_for(parsed, None))
+    started = time.perf_counter()
+    for done in range(_MOST_RUNS):
+        session(feed)
+        if done > 2 * _WARMUP and time.perf_counter() - started > seconds:
+            break
+    return session.end()
+
+
+def profile_session(
+    graph: gs.Graph,
+    options: ort.SessionOptions,
+    providers: list[str],
+    feed: Mapping[str, np.ndarray[Any, Any]],
+    rounds: int,
+) -> dict[str, float]:
+    """Return what `profile` does, of a session with these options and so many runs."""
+    session = _Profiled(graph, options, providers)
+    for _ in range(_WARMUP + rounds):
+        session(feed)
+    return session.end()
+
+
+class _Profiled:
+    """A session that writes down how long each of its kernels takes."""
+
+    def __init__(self, graph: gs.Graph, options: ort.SessionOptions, providers: list[str]) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="planish-")
         options.enable_profiling = True
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        session = make_session(clone(graph), options, providers_for(parsed, None))
-        types = output_types(session)
-        started = time.perf_counter()
-        for done in range(_MOST_RUNS):
-            run_session(session, types, feed)
-            if done > 2 * _WARMUP and time.perf_counter() - started > seconds:
-                break
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    found: dict[str, list[float]] = defaultdict(list)
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith(_EVENT):
-            name = _APPENDED.sub("", event["name"].removesuffix(_EVENT))
-            found[name].append(event["dur"] / 1e6)
-    # What else the machine does makes times longer, never shorter.
-    return {name: float(np.percentile(times[_WARMUP:], 20)) for name, times in found.items()}
+        options.profile_file_prefix = str(Path(self._folder.name) / "profile")
+        self._session = make_session(clone(graph), options, providers)
+        self._types = output_types(self._session)
+
+    def __call__(self, feed: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Run once."""
+        run_session(self._session, self._types, feed)
+
+    def end(self) -> dict[str, float]:
+        """Return the usual seconds of each kernel, in the order they ran."""
+        with self._folder:
+            events = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
+        found: dict[str, list[float]] = defaultdict(list)
+        for event in events:
+            if event.get("cat") == "Node" and event["name"].endswith(_EVENT):
+                name = _APPENDED.sub("", event["name"].removesuffix(_EVENT))
+                found[name].append(event["dur"] / 1e6)
+        # What else the machine does makes times longer, never shorter.
+        return {name: float(np.percentile(times[_WARMUP:], 20)) for name, times in found.items()}

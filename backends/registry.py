@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.metadata
 from pathlib import Path
-from typing import Any
-
-import onnx_graphsurgeon as gs
+from typing import TYPE_CHECKING, Any
 
 from ..ir.errors import BackendError
-from ..passes.registry import nearest
+from ..ir.nearest import nearest
 from .contract import Backend, Compiled
 from .target import Target
 
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
 _ENTRY_POINTS = "planish.backends"
+# Imported when asked for: one works where another's packages are missing or slow to import.
+_BUILTIN = {"onnxruntime": ("onnxruntime", "OnnxRuntime"), "tvm": ("tvm.backend", "Tvm")}
 _registered: dict[str, type[Backend]] = {}
 
 
@@ -22,6 +26,8 @@ def register_backend(item: type[Backend]) -> type[Backend]:
     """Register a `Backend` subclass under its `name`; usable as a decorator."""
     if not (isinstance(item, type) and issubclass(item, Backend)):
         raise BackendError(f"{item!r} is no Backend subclass")
+    if item.name in _BUILTIN:
+        _load_builtin(item.name)
     existing = _registered.get(item.name)
     if existing is not None and existing is not item:
         raise BackendError(f"a backend named '{item.name}' is registered already")
@@ -37,6 +43,9 @@ def all_backends() -> dict[str, type[Backend]]:
 
 def get_backend(name: str) -> Backend:
     """Return the backend called `name`; raises BackendError with the nearest known name."""
+    if name in _BUILTIN:
+        _load_builtin(name)
+        return _registered[name]()
     backends = all_backends()
     if name not in backends:
         raise BackendError(f"unknown backend '{name}'{nearest(name, backends)}")
@@ -75,13 +84,17 @@ def _threads(asked: int | None, target: Target) -> int | None:
     return target.threads if asked is None else asked
 
 
+def _load_builtin(name: str) -> None:
+    if name not in _registered:
+        module, item = _BUILTIN[name]
+        found = importlib.import_module(f".{module}", __package__)
+        _registered[name] = getattr(found, item)
+
+
 @functools.cache
 def _load() -> None:
-    from .onnxruntime import OnnxRuntime
-    from .tvm.backend import Tvm
-
-    register_backend(OnnxRuntime)
-    register_backend(Tvm)
+    for name in _BUILTIN:
+        _load_builtin(name)
     for entry in importlib.metadata.entry_points(group=_ENTRY_POINTS):
         try:
             register_backend(entry.load())

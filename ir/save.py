@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import onnx
 import onnx_graphsurgeon as gs
 
 from . import dtypes
+from .atomic import replacing
 from .errors import SaveError
 from .functions import inline_fused
 from .to_proto import PROTOBUF_LIMIT, stored_bytes, tensor_proto, to_proto
@@ -78,23 +75,6 @@ def save(
         ) from error
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path` that takes its place when the block ends well."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
-
-
 def _save_external(graph: gs.Graph, path: Path, portable: bool) -> None:
     model, weights = to_proto(graph, leave_out=lambda c: stored_bytes(c) > _INLINE and _plain(c))
     if portable:
@@ -143,12 +123,6 @@ def _constants(graph: gs.Graph) -> list[gs.Constant]:
             if isinstance(tensor, gs.Constant):
                 found[id(tensor)] = tensor
     return list(found.values())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def bytes_on_disk(path: str | os.PathLike[str]) -> int:

@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..ir.errors import PipelineError, PlanishError
+from ..ir.nearest import nearest
 from .presets import REPEAT
-from .registry import nearest
 
 _TOKEN = re.compile(r'\s*(?:([{}()\[\],=])|("(?:[^"\\]|\\.)*")|([^\s{}()\[\],="]+))')
 _BARE = re.compile(r"[A-Za-z0-9_.+-]+")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import onnx_graphsurgeon as gs
 
 from ..ir.errors import PassError
+from ..ir.nearest import nearest
 from ..ir.uses import scopes
 from ..ir.variables import node_key
-from .registry import nearest
 
 
 def check_node_names(graph: gs.Graph, option: str, names: Sequence[str]) -> None:

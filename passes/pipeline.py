@@ -12,13 +12,14 @@ import onnx_graphsurgeon as gs
 
 from ..ir.build import paused_gc
 from ..ir.errors import FeedError, PipelineError
+from ..ir.nearest import nearest
 from ..ir.replay import replayable
 from .context import Feeds
 from .contract import Pass
 from .grammar import Item, bind, fail, read_items
 from .presets import PRESETS
 from .records import Progress, Result
-from .registry import all_passes, nearest
+from .registry import all_passes
 from .repeat import Repeat, show
 from .run import Run
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib.metadata
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import field, make_dataclass
 from typing import Any, TypeVar
 
 import onnx_graphsurgeon as gs
 
 from ..ir.errors import PassError, PipelineError
+from ..ir.nearest import nearest
 from .context import Context
 from .contract import Pass
 from .presets import PRESETS, REPEAT
@@ -25,8 +25,6 @@ _SOURCE = "_planish_source"
 _TAKEN = frozenset(
     {"name", "exact", "keeps_outputs", "run", "summary", "extra_feeds", "self", "graph", "context"}
 )
-# Names in an error, of which a graph may have thousands.
-_MOST_LISTED = 100
 _registered: dict[str, type[Pass]] = {}
 
 PassType = type[Pass]
@@ -96,17 +94,6 @@ def all_passes() -> dict[str, PassType]:
     _load_builtin()
     _load_entry_points()
     return dict(sorted(_registered.items()))
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean ...?)` with the closest of `known`, or a list of them."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f" (did you mean '{close[0]}'?)"
-    more = len(known) - _MOST_LISTED
-    rest = f" and {more} more" if more > 0 else ""
-    return f"; known are {', '.join(known[:_MOST_LISTED])}{rest}" if known else ""
 
 
 @functools.cache

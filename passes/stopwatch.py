@@ -5,11 +5,13 @@ Passes stand below backends, so a backend puts its stopwatch in here for the tar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import onnx_graphsurgeon as gs
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
 
 
 class Stopwatch(Protocol):
@@ -47,6 +49,17 @@ class Profiler(Protocol):
 
 _STOPWATCHES: dict[str, Stopwatch] = {}
 _PROFILERS: dict[str, Profiler] = {}
+_WAITING: list[Callable[[], object]] = []
+
+
+def register_later(load: Callable[[], object]) -> None:
+    """Call `load`, which registers, when a stopwatch or profiler is first asked for."""
+    _WAITING.append(load)
+
+
+def _load() -> None:
+    while _WAITING:
+        _WAITING.pop()()
 
 
 def register_stopwatch(kind: str, stopwatch: Stopwatch) -> None:
@@ -56,6 +69,7 @@ def register_stopwatch(kind: str, stopwatch: Stopwatch) -> None:
 
 def find_stopwatch(target: str) -> Stopwatch | None:
     """Return what times `target` (`cpu`, `cpu{threads=2}`), None where no backend can."""
+    _load()
     return _STOPWATCHES.get(target.partition("{")[0])
 
 
@@ -66,4 +80,5 @@ def register_profiler(kind: str, profiler: Profiler) -> None:
 
 def find_profiler(target: str) -> Profiler | None:
     """Return what takes apart runs on `target`, None where no backend can."""
+    _load()
     return _PROFILERS.get(target.partition("{")[0])

@@ -21,3 +21,30 @@ print(sorted({"torch", "accelerate", "matplotlib", "sklearn", "tvm"} & set(sys.m
 """
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert found.stdout == "[]\n", found.stderr
+
+
+def test_public_names_are_there_before_they_are_imported():
+    script = """
+import sys
+import planish
+assert set(planish.__all__) <= set(dir(planish))
+print(sorted({"onnx", "onnxruntime", "onnx_graphsurgeon"} & set(sys.modules)))
+names = {}
+exec("from planish import *", names)
+print(sorted(set(planish.__all__) - set(names)))
+print(planish.channel_groups.__name__, planish.ir.__name__, hasattr(planish, "loud"))
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert found.stdout == "[]\n[]\nfind_channel_groups planish.ir False\n", found.stderr
+
+
+def test_passes_find_the_stopwatch_without_backends_being_imported():
+    script = """
+import sys
+from planish.passes.stopwatch import find_profiler, find_stopwatch
+print("planish.backends.stopwatch" in sys.modules)
+print(find_profiler("cpu").__module__, find_stopwatch("cpu{threads=1}").__module__)
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    wanted = "False\nplanish.backends.profiler planish.backends.stopwatch\n"
+    assert found.stdout == wanted, found.stderr

@@ -9,6 +9,7 @@ program, `python artifact.py FILE` prints the header and runs the network once o
 from __future__ import annotations
 
 import contextlib
+import importlib.abc
 import json
 import math
 import mmap
@@ -18,7 +19,7 @@ import struct
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -68,19 +69,19 @@ class Runner:
 
         self.header = header
         self.constants = constants
-        self._machine = relax.VirtualMachine(library, tvm.cpu())
+        self.machine = relax.VirtualMachine(library, tvm.cpu())
         self._runtime = tvm.runtime
         self._copies: dict[str, Any] = {}
-        self._threads = threads or len(_core_numbers())
-        use_threads(self._threads)
-        self._main = self._machine["main"]
+        self.threads = threads or len(_core_numbers())
+        use_threads(self.threads)
+        self._main = self.machine["main"]
         self._packed = [tvm.runtime.from_dlpack(values) for values in _in_large_pages(constants)]
 
     def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run once: name -> array in, name -> array out."""
         names = [tensor.name for tensor in self.header.inputs]
         given = [self._lent(name, np.ascontiguousarray(feeds[name])) for name in names]
-        use_threads(self._threads)
+        use_threads(self.threads)
         found = self._main(*given, *self._packed)
         names = [tensor.name for tensor in self.header.outputs]
         return {name: found[i].numpy() for i, name in enumerate(names)}
@@ -144,7 +145,7 @@ def header(graph: Any, machine: Any) -> Header:
 
     return Header(
         machine.isa,
-        "aarch64" if machine.isa == "neon" else "x86_64",
+        machine.architecture,
         tvm.__version__,
         [_tensor(t) for t in graph.inputs],
         [_tensor(t) for t in graph.outputs],
@@ -152,10 +153,12 @@ def header(graph: Any, machine: Any) -> Header:
 
 
 def write(file: IO[bytes], head: Header, library: Any, constants: list[Array]) -> None:
-    """Write an artifact to `file`."""
+    """Write an artifact to `file`; raises BackendError where its library cannot be linked."""
+    from .linker import link
+
     with tempfile.TemporaryDirectory(prefix="planish-") as folder:
         path = Path(folder) / "network.so"
-        library.export_library(str(path))
+        link(library, path, head.architecture)
         code = path.read_bytes()
     listing = [{"dtype": str(c.dtype), "shape": list(c.shape)} for c in constants]
     described = json.dumps({**asdict(head), "code": len(code), "constants": listing}).encode()
@@ -165,9 +168,31 @@ def write(file: IO[bytes], head: Header, library: Any, constants: list[Array]) -
         file.write(np.ascontiguousarray(values).data)
 
 
+@contextlib.contextmanager
+def without_torch() -> Iterator[None]:
+    """Let what is imported here by this thread find no torch, unless it is there already.
+
+    TVM imports it where it is installed, which takes seconds, only to exchange tensors with it.
+    """
+    thread = threading.get_ident()
+
+    class Absent(importlib.abc.MetaPathFinder):
+        def find_spec(self, name: str, *_: Any) -> None:
+            if name == "torch" and threading.get_ident() == thread:
+                raise ModuleNotFoundError("torch is not needed to run a network", name=name)
+
+    absent = Absent()
+    sys.meta_path.insert(0, absent)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(absent)
+
+
 def load(path: str | Path, threads: int | None = None) -> Runner:
     """Return the network in `path`. Raises ArtifactError naming the file and what is wrong."""
-    import tvm
+    with without_torch():
+        import tvm
 
     try:
         with open(path, "rb") as file:

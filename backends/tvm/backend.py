@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
+from ...ir.atomic import replacing
 from ...ir.errors import BackendError, SaveError
-from ...ir.feeds import check_feeds
-from ...ir.save import replacing
-from ...passes.registry import nearest
+from ...ir.nearest import nearest
 from ..contract import Arrays, Backend, Compiled
+from ..layer_times import LayerTimes, usual_seconds
 from ..target import Target
 from . import artifact
-from .machine import cores, machine_of, runs_here
+from .feed_check import check_feeds
+from .layers import Layers
+from .machine import MACHINES, cores, machine_of, runs_here
 from .settings import Settings
+from .tuning.options import NAMES as TUNING
+from .tuning.options import Tuning
 
-_OPTIONS = ("optimize", "winograd")
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+_OPTIONS = ("optimize", "winograd", *TUNING)
 
 
 class Tvm(Backend):
@@ -36,34 +43,51 @@ class Tvm(Backend):
         *,
         optimize: bool = True,
         winograd: bool = True,
-        **unknown: Any,
+        **options: Any,
     ) -> TvmModule:
         """Return `graph` compiled.
 
         `optimize`: run planish's exact passes first. `winograd`: let convolutions of 3 and 5 taps
-        run as Winograd's where that is faster; its rounding errors are a few times as large.
+        run as Winograd's where that is faster; its rounding errors are a few times as large. The
+        other options are the fields of `Tuning`, `tune_trials` first of all. The same graph,
+        options and versions give the same bytes; with `tune_trials`, for the same cache.
         """
         from .build import build
         from .lowering import lower_graph, prepare
 
         _check(target, threads)
-        if unknown:
-            name = next(iter(unknown))
-            raise BackendError(f"backend 'tvm' has no option '{name}'{nearest(name, _OPTIONS)}")
+        for name in options:
+            if name not in TUNING:
+                raise BackendError(f"backend 'tvm' has no option '{name}'{nearest(name, _OPTIONS)}")
+        tuning = Tuning(**options)
         machine = machine_of(target)
         threads = threads or cores()
+        prepared = prepare(graph, optimize=optimize)
         settings = Settings(winograd=winograd, threads=threads)
-        lowered = lower_graph(prepare(graph, optimize=optimize), machine, settings)
+        lowered = lower_graph(prepared, machine, settings)
+        if tuning.tune_trials is not None:
+            from .tuning.tune import tune
+
+            found = tune(lowered.kernels, machine, threads, tuning)
+            settings = found.settings(settings)
+            lowered = lower_graph(prepared, machine, settings)
         library = build(lowered.module, machine, threads)
         header = artifact.header(graph, machine)
         program = None
         if runs_here(machine.isa):
             program = artifact.Runner(header, library, lowered.constants, threads)
-        return TvmModule(graph, header, library, lowered.constants, program)
+
+        def apart() -> artifact.Runner:
+            single = build(lowered.module, machine, threads, apart=True)
+            return artifact.Runner(header, single, lowered.constants, threads)
+
+        layers = Layers(lowered.calls, apart)
+        return TvmModule(graph, header, library, lowered.constants, program, layers=layers)
 
     def load(self, path: str | Path, target: Target, threads: int | None) -> TvmModule:
         """Return the module that `TvmModule.save` wrote to `path`."""
-        _check(target, threads)
+        with artifact.without_torch():
+            _check(target, threads)
         try:
             runner = artifact.load(path, threads)
         except artifact.ArtifactError as error:
@@ -90,6 +114,7 @@ class TvmModule(Compiled):
         constants: list[np.ndarray[Any, Any]],
         runner: artifact.Runner | None,
         source: Path | None = None,
+        layers: Layers | None = None,
     ) -> None:
         self._graph = graph
         self._header = header
@@ -97,17 +122,52 @@ class TvmModule(Compiled):
         self._constants = constants
         self._runner = runner
         self._source = source
+        self._layers = layers
 
     def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError."""
+        runner = self._runs()
+        check_feeds(feeds, self._header)
+        return runner(feeds)
+
+    def time_layers(
+        self, feeds: Mapping[str, np.ndarray[Any, Any]], *, rounds: int = 20
+    ) -> LayerTimes:
+        """Return the times of the kernels in a run, and what the machine can do at most."""
+        from .layers import time_layers
+        from .peak import measure_peaks
+
+        self._runs()
+        if self._layers is None:
+            raise BackendError(
+                f"'{self._source}' does not say which layers its kernels are; lower the model "
+                "itself for times of single layers"
+            )
+        self(feeds)
+        whole = usual_seconds(lambda: self(feeds), rounds)
+        runner = self._layers.apart()
+        run = partial(runner, feeds)
+        layers, rest = time_layers(runner.machine, run, self._layers.calls, rounds)
+        peaks = measure_peaks(MACHINES[self._header.isa], runner.threads)
+        return LayerTimes(tuple(layers), peaks, rest, whole)
+
+    def interface(self) -> gs.Graph:
+        """Return a graph of the inputs and outputs alone, as the header has them."""
+        import onnx_graphsurgeon as gs
+
+        sides = [
+            [gs.Variable(t.name, np.dtype(t.dtype), t.shape) for t in tensors]
+            for tensors in (self._header.inputs, self._header.outputs)
+        ]
+        return gs.Graph([], *sides)
+
+    def _runs(self) -> artifact.Runner:
         if self._runner is None:
             raise BackendError(
                 f"this is code for isa '{self._header.isa}', which this machine does not have; "
                 "save it and run it there"
             )
-        if self._graph is not None:
-            check_feeds(feeds, self._graph)
-        return self._runner(feeds)
+        return self._runner
 
     def save(self, path: str | Path) -> None:
         """Write one file with the library and the weights, which loads without compiling."""

@@ -10,15 +10,19 @@ from .schedules.generic import schedule_generic
 from .straight_line import join_calls, register_pipeline
 
 
-def build(module: Any, machine: Machine, threads: int) -> Any:
-    """Compile `module`: what has no schedule is given one, and all kernels become one call."""
+def build(module: Any, machine: Machine, threads: int, *, apart: bool = False) -> Any:
+    """Compile `module`: what has no schedule is given one, and all kernels become one call.
+
+    `apart`: leave them calls of their own, which can be watched one by one.
+    """
     import tvm
     from tvm import relax
 
     target = tvm.target.Target(machine.llvm(threads))
+    module = scheduled(module, machine, threads)
     with target, tvm.transform.PassContext(opt_level=3):
         return tvm.compile(
-            join_calls(scheduled(module, machine, threads)),
+            module if apart else join_calls(module),
             target=target,
             relax_pipeline=relax.get_pipeline("default_build"),
             tir_pipeline=register_pipeline(),

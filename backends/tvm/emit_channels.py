@@ -61,7 +61,8 @@ def emit_pool(program: Program, view: View, group: Group) -> None:
         y.end.chain,
         y.batch,
     )
-    y.emit(pool.kind, pool, lambda op: windows(op, program.machine), [x.expr])
+    columns = program.settings.columns_of(pool)
+    y.emit(pool.kind, pool, lambda op: windows(op, program.machine, columns), [x.expr])
 
 
 def can_emit_scalar(node: gs.Node, view: View) -> bool:

@@ -34,11 +34,9 @@ def can_wait(tensor: gs.Tensor, x: Value, chain: Chain, view: View) -> bool:
     One convolution of one position reads it, and the chain has the same operands everywhere: what
     a reader prepares for itself must not cost more reading than it saves.
     """
-    if (
-        x.dtype != "float32"
-        or view.is_output(tensor)
-        or any(e.spatial != (1, 1, 1) for e in chain.extras)
-    ):
+    if x.dtype != "float32" or view.is_output(tensor):
+        return False
+    if any(extra.spatial != (1, 1, 1) for extra in chain.extras):
         return False
     form = x.form()
     if any(map(any, form.halo)) or form.spatial[0] > 1 or form.spatial == (1, 1, 1):

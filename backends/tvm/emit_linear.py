@@ -209,7 +209,8 @@ def _depthwise(
         y.batch,
     )
     packed = program.constant(y.layout.pack(weight.reshape(len(weight), *window.kernel)))
-    y.emit("depthwise", deep, lambda op: windows(op, program.machine), [x.expr, packed])
+    columns = program.settings.columns_of(deep)
+    y.emit("depthwise", deep, lambda op: windows(op, program.machine, columns), [x.expr, packed])
 
 
 def _layer(node: gs.Node, view: View) -> Layer | None:

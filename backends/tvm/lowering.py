@@ -23,7 +23,7 @@ from ...ir.load import load
 from ...ir.save import to_model
 from ...ir.to_proto import to_proto
 from ...ir.uses import Uses
-from ...ir.variables import dense_values, is_standard, label
+from ...ir.variables import dense_values, is_standard, label, node_key
 from ...ir.view import View
 from ...passes.pipeline import Pipeline
 from .emit_channels import (
@@ -42,6 +42,7 @@ from .emit_quantize import can_emit_quantize, emit_quantize
 from .emit_views import view_of_blocks
 from .groups import Group, group_nodes
 from .joins import plan_joins
+from .layers import Call
 from .layout import Array, Halo
 from .machine import Machine
 from .program import Program
@@ -50,7 +51,8 @@ from .scalars import SCALARS
 from .settings import Settings
 from .spatial import read_window
 
-_PIPELINE = "exact,inline-fused-operators"
+# Fused operators would only be opened again, and their nodes have no names of their own.
+_PIPELINE = "simplify,inline-fused-operators"
 _POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
 
 Can = Callable[[gs.Node, View], bool]
@@ -78,11 +80,15 @@ _VIEWS = frozenset(
 
 @dataclass(frozen=True)
 class Lowered:
-    """A Relax module whose `main` takes the graph's inputs, then the constants."""
+    """A Relax module whose `main` takes the graph's inputs, then the constants.
+
+    `kernels`: the operators that have one, and its name. `calls`: who is called for which nodes.
+    """
 
     module: Any
     constants: list[Array]
     kernels: dict[Any, str]
+    calls: list[Call]
 
 
 def prepare(graph: gs.Graph, *, optimize: bool = True) -> gs.Graph:
@@ -115,17 +121,19 @@ def lower_graph(graph: gs.Graph, machine: Machine, settings: Settings | None = N
     module = program.builder.get()
     # Constants fit by construction: only inputs are checked at every call.
     module["main"] = module["main"].with_attr("num_input", len(inputs))
-    return Lowered(module, program.constants, program.kernels)
+    return Lowered(module, program.constants, program.kernels, program.calls)
 
 
 def _emit(program: Program, view: View, group: Group, protos: dict[int, onnx.NodeProto]) -> None:
     node = group.anchor
+    program.nodes = tuple(node_key(each) for each in (node, *group.followers))
     if is_standard(node) and node.op in _VIEWS and view_of_blocks(program, view, node):
         return
     if _can(node, view) and KERNELS[node.op][1](program, view, group) is not False:
         return
     for each in (node, *group.followers):
         emit_onnx(program, each, protos[id(each)], view.opset)
+        program.calls.append(Call("", (node_key(each),)))
 
 
 def _can(node: gs.Node, view: View) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...ir.errors import BackendError
-from ...passes.registry import nearest
+from ...ir.nearest import nearest
 from ..target import Target
 
 TARGET_OPTIONS = ("isa", "threads")
@@ -29,6 +29,11 @@ class Machine:
     triple: str = ""
     l1: int = 32 << 10
     l2: int = 1 << 20
+
+    @property
+    def architecture(self) -> str:
+        """The architecture, as `platform.machine()` has it."""
+        return "aarch64" if self.isa == "neon" else "x86_64"
 
     def llvm(self, threads: int) -> dict[str, Any]:
         """Return TVM's description of the target."""

@@ -17,6 +17,7 @@ import onnx_graphsurgeon as gs
 from ...ir.infer import Shape
 from ...ir.view import View
 from .joins import Joins, Place
+from .layers import Call
 from .layout import Form, Halo, Layout, no_halo, plain_form
 from .machine import Machine
 from .quantized import Grid, Integers
@@ -87,6 +88,8 @@ class Program:
         self.parameters: list[Any] = []
         self.joins = joins
         self.leads: dict[int, Any] = {}  # tensors that their only reader makes for itself
+        self.calls: list[Call] = []
+        self.nodes: tuple[str, ...] = ()  # those that are being emitted, by name
         self._halos = halos
         self._values: dict[int, list[Value]] = {}
         self._kernels: dict[Any, Any] = {}
@@ -270,6 +273,8 @@ class Program:
             unique = f"{name}_{len(self._kernels)}"
             function = make(op).with_attr("global_symbol", unique)
             self._kernels[op] = self.builder.add_func(function, unique)
+        nodes = () if isinstance(op, Repack) else self.nodes
+        self.calls.append(Call(str(self._kernels[op].name_hint), nodes, op))
         kind = relax.TensorType(list(y.shape(batch)), y.dtype)
         if place is None:
             return self.builder.emit(relax.call_tir(self._kernels[op], list(args), kind))

@@ -7,20 +7,23 @@ from dataclasses import dataclass
 
 from .schedules.convolution import Convolution
 from .schedules.tile_sizes import Tile
+from .schedules.windows import Windows
 
 
-def not_measured(op: Convolution) -> Tile | None:
-    """Know nothing: every tile is the cost model's."""
-    return None
+def not_measured(op: object) -> None:
+    """Know nothing: every choice is the cost model's."""
+    return
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`winograd`: use it where it is faster. `tile_of`: a measured tile; None: the cost model.
+    """`winograd`: use it where it is faster. `threads`: how many the work is cut for.
 
-    `threads`: how many the work is cut for; any number can run it.
+    What was measured, or None for the cost model's choice: `tile_of` a convolution; `columns_of`
+    windows, how many positions are combined at once.
     """
 
     winograd: bool = True
     threads: int = 1
     tile_of: Callable[[Convolution], Tile | None] = not_measured
+    columns_of: Callable[[Windows], int | None] = not_measured

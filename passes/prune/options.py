@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ...ir.errors import PassError
-from ..registry import nearest
+from ...ir.nearest import nearest
 from .criteria.table import CRITERIA
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir.clone import clone
 from ...ir.errors import PassError
+from ...ir.nearest import nearest
 from ...ir.variables import node_key
 from ..context import Context
 from ..contract import Pass
@@ -23,7 +24,6 @@ from ..driver import make_view
 from ..fusion.inline_fused_operators import inline_fused_operators
 from ..node_names import check_node_names
 from ..observe.feeds import calibration_feeds
-from ..registry import nearest
 from ..repeat import show
 from .calibration.calibrate import Method, calibrate
 from .instruction_set import saturates

@@ -14,8 +14,8 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
+from ...ir.atomic import replacing
 from ...ir.errors import PassError
-from ...ir.save import replacing
 from ...ir.to_proto import to_proto
 from ...ir.variables import dense_values
 from .parts import Values

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 from ...ir.errors import PassError
-from ..registry import nearest
+from ...ir.nearest import nearest
 from .augment import Augmentation
 from .recipe import OptimizerName, ScheduleName
 from .session import BatchNormMode

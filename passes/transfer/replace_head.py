@@ -17,6 +17,7 @@ import onnx_graphsurgeon as gs
 from ...ir.edit import Edit
 from ...ir.errors import PassError
 from ...ir.infer import infer_types
+from ...ir.nearest import nearest
 from ...ir.variables import label
 from ...ir.view import View
 from ..context import Context
@@ -24,7 +25,6 @@ from ..contract import DeclinedError, Pass
 from ..driver import make_view
 from ..fusion.inline_fused_operators import inline_fused_operators
 from ..linear.layer import Layer, stored
-from ..registry import nearest
 from .head import Head, follow, last_layer
 
 Array = np.ndarray[Any, Any]

@@ -21,10 +21,10 @@ from ...ir.edit import Edit
 from ...ir.errors import PassError
 from ...ir.fx.source import lift_weights
 from ...ir.load import load
+from ...ir.nearest import nearest
 from ..context import Context
 from ..contract import DeclinedError, Pass, need
 from ..fusion.inline_fused_operators import inline_fused_operators
-from ..registry import nearest
 from .fit import fit
 from .pairing import By, pair, read_rename, renamed
 from .parameters import Parameter, read_parameters

@@ -30,7 +30,7 @@ from .nest import (
 )
 from .padding import padded
 from .prepared import Prepared, accumulate_prepared
-from .tile_sizes import Tile, choose
+from .tile_sizes import Tile, Work, choose
 from .tiles import Sizes, Sum, accumulate
 
 NO_LEAD = Chain()
@@ -126,9 +126,17 @@ def convolution(conv: Convolution, machine: Machine, tile: Tile | None = None) -
 
 def choose_tile(conv: Convolution, machine: Machine) -> Tile:
     """Return the register tile for `conv`."""
-    _, rows, columns = conv.y.spatial
-    blocks = len(conv.y.blocks) // conv.group
+    return choose(machine, **vars(work_of(conv)))
+
+
+def work_of(conv: Convolution) -> Work:
+    """Return what the cost of a tile of `conv` depends on."""
+    _, rows, columns = flat(conv.y).spatial if conv.is_flat else conv.y.spatial
     each = math.ceil(conv.x.channels // conv.group / conv.dot.width)
-    steps = each * math.prod(conv.kernel)
-    size = math.prod(conv.x.spatial) * each * 4
-    return choose(machine, rows, columns, blocks, steps, size)
+    return Work(
+        rows,
+        columns,
+        len(conv.y.blocks) // conv.group,
+        each * math.prod(conv.kernel),
+        math.prod(conv.x.spatial) * each * 4,
+    )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..machine import Machine
@@ -34,27 +35,54 @@ class Tile:
     positions_first: bool
 
 
-def choose(
-    machine: Machine, rows: int, columns: int, blocks: int, steps: int, input_bytes: int
-) -> Tile:
-    """Return the tile with the fewest cycles for `rows` x `columns` of one group's `blocks`.
+@dataclass(frozen=True)
+class Work:
+    """`rows` x `columns` of one group's `blocks`, and what a tile's cost depends on besides.
 
     `steps`: multiply-adds for one element of the result. `input_bytes`: of one image's group.
     """
-    weight_bytes = blocks * steps * machine.lanes * 4
-    positions_first = weight_bytes <= machine.l2 // 2 and input_bytes > machine.l2 // 4
-    best, least = Tile(1, 1, 1, positions_first), math.inf
+
+    rows: int
+    columns: int
+    blocks: int
+    steps: int
+    input_bytes: int
+
+    def fits(self, tile: Tile, machine: Machine) -> bool:
+        """Say whether `tile` lies within the result and its sums and weights in registers."""
+        return (
+            1 <= tile.rows <= self.rows
+            and 1 <= tile.columns <= self.columns
+            and 1 <= tile.blocks <= self.blocks
+            and (tile.rows * tile.columns + 1) * tile.blocks <= machine.registers
+        )
+
+
+def choose(
+    machine: Machine, rows: int, columns: int, blocks: int, steps: int, input_bytes: int
+) -> Tile:
+    """Return the tile with the fewest cycles; the arguments are those of `Work`."""
+    best, least = None, math.inf
+    for tile, cycles in costs(machine, Work(rows, columns, blocks, steps, input_bytes)):
+        # On a tie, the wider tile: fewer, longer runs through memory.
+        if best is None or cycles < least * 0.999:
+            best, least = tile, cycles
+    assert best is not None
+    return best
+
+
+def costs(machine: Machine, work: Work) -> Iterator[tuple[Tile, float]]:
+    """Yield every tile that leaves two registers free, narrow ones first, with its cycles."""
+    weight_bytes = work.blocks * work.steps * machine.lanes * 4
+    positions_first = weight_bytes <= machine.l2 // 2 and work.input_bytes > machine.l2 // 4
     budget = machine.registers - 2
     for r, c, b in itertools.product(range(1, 9), range(1, 33), range(1, 9)):
-        if r > rows or c > columns or b > blocks or r * c * b + b > budget:
+        if r > work.rows or c > work.columns or b > work.blocks or r * c * b + b > budget:
             continue
         accumulators = r * c * b
-        share = b * steps * machine.lanes * 4
+        share = b * work.steps * machine.lanes * 4
         weight_load = _L2_LOAD if share > machine.l1 // 2 else _LOAD
         step = max(accumulators / 2, _LATENCY) + r * c * _LOAD + b * weight_load
-        tiles = math.ceil(rows / r) * math.ceil(columns / c) * math.ceil(blocks / b)
-        cycles = tiles * (steps * step + _TILE_CYCLES + accumulators)
-        # On a tie, the wider tile: fewer, longer runs through memory.
-        if cycles < least * 0.999:
-            best, least = Tile(r, c, b, positions_first), cycles
-    return best
+        tiles = math.ceil(work.rows / r) * math.ceil(work.columns / c) * math.ceil(work.blocks / b)
+        cycles = tiles * (work.steps * step + _TILE_CYCLES + accumulators)
+        yield Tile(r, c, b, positions_first), cycles

@@ -70,6 +70,14 @@ class Transposed:
         """Yield the remainders of all three axes."""
         yield from itertools.product(self.axes(0), self.axes(1), self.axes(2))
 
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds for one image, of results inside it only."""
+        each = self.x.channels // self.group * self.y.channels
+        return each * sum(
+            math.prod(axis.positions * len(axis.taps) for axis in phase) for phase in self.phases()
+        )
+
     def weight_shape(self, phase: tuple[Axis, ...]) -> tuple[int, ...]:
         """Shape of one phase's packed weights: [M blocks, C blocks, k, k, k, C lanes, M lanes]."""
         taps = [max(1, len(axis.taps)) for axis in phase]

@@ -55,15 +55,21 @@ class Windows:
         """Shape of the packed weights of a depthwise convolution: [blocks, k, k, k, lanes]."""
         return (len(self.y.blocks), *self.kernel, self.y.lanes)
 
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds for one image; pooling has none."""
+        taps = math.prod(self.kernel) if self.kind == "depthwise" else 0
+        return math.prod(self.y.spatial) * self.y.channels * taps
 
-def windows(op: Windows, machine: Machine) -> Any:
-    """Return the function (x, [w,] operands of the chain..., y)."""
+
+def windows(op: Windows, machine: Machine, columns: int | None = None) -> Any:
+    """Return the function (x, [w,] operands of the chain..., y); `columns` None: the model's."""
     from tvm import tirx
     from tvm.tirx.script.builder import ir as T
 
     lanes = op.y.lanes
     depth, height, width = op.y.spatial
-    columns = _columns(width, op, machine)
+    columns = columns or choose_columns(op, machine)
     dtype = number_type(op.x)
     start = least(dtype) if op.kind == "max" else constant(0.0)
     with function(op.kind, op.batch) as frame:
@@ -113,10 +119,16 @@ def windows(op: Windows, machine: Machine) -> Any:
     return frame.func
 
 
-def _columns(width: int, op: Windows, machine: Machine) -> int:
-    """Return how many positions are combined at once: registers for them, and few tiles."""
+def choose_columns(op: Windows, machine: Machine) -> int:
+    """Return how many positions to combine at once: registers for them, and few tiles."""
+    width = op.y.spatial[2]
     most = min(width, machine.registers // 2 - 2)
     return min(range(1, most + 1), key=lambda c: (math.ceil(width / c) * (c + 2), -c))
+
+
+def most_columns(op: Windows, machine: Machine) -> int:
+    """Return how many positions have a register each, with two left for what is read."""
+    return min(op.y.spatial[2], machine.registers - 2)
 
 
 def _tap(op: Windows, source: Source, n: Any, block: Any, place: list[Any], lane: Any) -> Any:

@@ -58,6 +58,16 @@ class Winograd:
         return (outs, ins, channels, *kernel, lanes)
 
     @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of the direct convolution of one image: fewer are done."""
+        return self.conv.multiply_adds
+
+    @property
+    def is_direct(self) -> bool:
+        """Say that those are not what is done."""
+        return False
+
+    @property
     def chain(self) -> Chain:
         """What follows the sum."""
         return self.conv.chain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 import planish
-from planish.backends.tvm import artifact
+from planish.backends.tvm import artifact, linker
+from planish.backends.tvm.feed_check import check_feeds
 from planish.backends.tvm.machine import MACHINES, host_isa, runs_here
 from planish.ir.errors import BackendError
 
@@ -63,6 +65,49 @@ runpy.run_path({str(Path(artifact.__file__))!r}, run_name="__main__")
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert found.stdout == "y float32 (1, 20, 9, 9)\n", found.stderr
+
+
+def test_planish_loads_and_runs_an_artifact_without_torch_and_onnx(saved) -> None:
+    code = f"""
+import sys
+import numpy as np
+import planish
+network = planish.load_compiled({str(saved)!r}, backend="tvm", threads=1)
+found = network({{"x": np.zeros((1, 3, 9, 9), np.float32)}})
+print(found["y"].shape)
+names = {{"torch", "onnx", "onnxruntime", "onnx_graphsurgeon"}}
+print(sorted(names & set(sys.modules)))
+import torch, planish.backends.onnxruntime
+print(planish.lower is not None)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.stdout == "(1, 20, 9, 9)\n[]\nTrue\n", found.stderr
+
+
+@pytest.mark.parametrize(
+    ("feeds", "message"),
+    [
+        ({}, "no feed for input 'x'"),
+        ({"z": np.zeros((1, 3, 9, 9), np.float32)}, "feed 'z' is no input.*'x'"),
+        ({"x": [1.0]}, "feed 'x' is a list"),
+        ({"x": np.zeros((1, 3, 9, 9))}, "feed 'x' is float64, but the input is float32"),
+        ({"x": np.zeros((3, 9, 9), np.float32)}, "'x' has shape 3 x 9 x 9.*N x 3 x 9 x 9|1 x"),
+        ({"x": np.zeros((1, 3, 9, 8), np.float32)}, "'x' has shape 1 x 3 x 9 x 8"),
+    ],
+)
+def test_a_loaded_network_refuses_wrong_feeds(saved, feeds, message) -> None:
+    loaded = planish.load_compiled(saved, backend="tvm", threads=1)
+    with pytest.raises(planish.PlanishError, match=message):
+        loaded(feeds)
+
+
+def test_sizes_of_one_name_are_equal() -> None:
+    shapes = [["N", 3], ["N", 4]]
+    inputs = [artifact.Tensor(name, "float32", shapes[i]) for i, name in enumerate("ab")]
+    header = artifact.Header("avx2", "x86_64", "0", inputs, [])
+    check_feeds({"a": np.zeros((2, 3), "f"), "b": np.zeros((2, 4), "f")}, header)
+    with pytest.raises(planish.PlanishError, match="'b' has shape 5 x 4, but the input has 2 x 4"):
+        check_feeds({"a": np.zeros((2, 3), "f"), "b": np.zeros((5, 4), "f")}, header)
 
 
 @pytest.mark.parametrize(
@@ -142,3 +187,33 @@ def test_wrong_feeds_are_refused(model) -> None:
     compiled = planish.lower(planish.load(model), backend="tvm", threads=1)
     with pytest.raises(planish.PlanishError, match="'x'"):
         compiled({"x": np.zeros((1, 4, 9, 9), np.float32)})
+
+
+def test_a_missing_linker_is_named(model, tmp_path, monkeypatch) -> None:
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=1)
+    for name in ("CXX", "CC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(linker.shutil, "which", lambda name: None)
+    with pytest.raises(BackendError, match=r"no linker for x86_64|no linker for aarch64"):
+        compiled.save(tmp_path / "c")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(shutil.which("ld") is None, reason="there is no ld here")
+def test_a_linker_alone_is_enough(model, tmp_path, monkeypatch) -> None:
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=1)
+    for name in ("CXX", "CC"):
+        monkeypatch.delenv(name, raising=False)
+    which = shutil.which
+    monkeypatch.setattr(linker.shutil, "which", lambda n: which(n) if n == "ld" else None)
+    compiled.save(tmp_path / "c")
+    loaded = planish.load_compiled(tmp_path / "c", backend="tvm", threads=1)
+    feeds = feeds_of()
+    assert np.array_equal(loaded(feeds)["y"], compiled(feeds)["y"])
+
+
+def test_a_linker_that_fails_is_named(model, tmp_path, monkeypatch) -> None:
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=1)
+    monkeypatch.setenv("CXX", "false")
+    with pytest.raises(BackendError, match="'false' cannot link code for"):
+        compiled.save(tmp_path / "c")

@@ -1,0 +1,52 @@
+"""What a measurement holds for: the operator in full, the machine, and the versions.
+
+A kernel's source is part of it: the digest of the schedules stands for their version, so that no
+change to them can meet a measurement of before.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+from ..machine import Machine
+from .cache import Key
+
+# Everything that decides what code an operator's description becomes.
+_SOURCES = ("schedules/*.py", "chain.py", "layout.py", "machine.py", "scalars.py")
+
+
+def key_of(choice: str, op: Any, machine: Machine, threads: int, device: str) -> Key:
+    """Return the key of `choice` for the operator `op` on so many `threads` of `device`."""
+    import tvm
+
+    target = {"isa": machine.isa, "threads": threads, "device": device}
+    versions = {"tvm": tvm.__version__, "schedules": schedules()}
+    parts = [choice, repr(op), repr(machine), target, versions]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return Key(digest, choice, repr(op), json.dumps(target, sort_keys=True))
+
+
+def this_device() -> str:
+    """Return the name of the CPU here."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            line = next((line for line in file if line.startswith("model name")), "")
+    except OSError:
+        line = ""
+    return line.partition(":")[2].strip() or platform.processor() or platform.machine()
+
+
+@functools.cache
+def schedules() -> str:
+    """Return the digest of the sources that kernels are made by."""
+    folder = Path(__file__).parent.parent
+    whole = hashlib.sha256()
+    for pattern in _SOURCES:
+        for path in sorted(folder.glob(pattern)):
+            whole.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return whole.hexdigest()[:16]

@@ -1,0 +1,122 @@
+"""Measuring here, in a process of its own: a candidate that crashes or hangs costs itself alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ....ir.errors import BackendError
+from ..artifact import use_threads
+from ..machine import Machine
+from .choice import Choice
+from .timing import Stand, compiled, line_of
+
+_SECONDS = 60.0  # for one candidate, to be built and run once
+_stand: Stand | None = None  # of the process that measures
+
+
+class Local:
+    """A measurer of this machine's kernels on so many `threads`; to be closed after use."""
+
+    def __init__(self, machine: Machine, threads: int, seed: int) -> None:
+        from tvm.support.popen_pool import PopenWorker
+
+        for package in ("cloudpickle", "psutil"):
+            if importlib.util.find_spec(package) is None:
+                raise BackendError(
+                    f"measuring kernels needs {package}, which is not installed: pip install "
+                    "'planish[tvm]'"
+                )
+        self._machine = machine
+        self._threads = threads
+        self._seed = seed
+        self._worker = PopenWorker(_begin, (threads,), stderr=subprocess.DEVNULL)
+        self.trouble = ""
+
+    def measure(
+        self, choice: Choice[Any, Any], op: Any, candidates: list[Any], rounds: int
+    ) -> list[float | None]:
+        """Return the seconds of the kernel of each candidate, None where it does not run."""
+        ready = set(range(len(candidates)))
+        while ready:
+            broken = self._prepare(choice, op, candidates, ready)
+            ready -= broken
+            if not ready:
+                break
+            if broken and not self._worker.is_alive():
+                continue  # a new process holds nothing yet
+            found = self._asked(_times, rounds, seconds=_SECONDS * len(ready))
+            return [(found or {}).get(index) for index in range(len(candidates))]
+        return [None] * len(candidates)
+
+    def close(self) -> None:
+        """End the process."""
+        self._worker.kill()
+
+    def _prepare(
+        self, choice: Choice[Any, Any], op: Any, candidates: list[Any], indices: set[int]
+    ) -> set[int]:
+        """Hold these candidates in the process; return those that cannot be, up to a crash."""
+        broken = set()
+        self._asked(_forget, self._machine, self._threads, self._seed)
+        for index in sorted(indices):
+            arguments = (index, choice, op, candidates[index], self._machine)
+            if not self._asked(_hold, *arguments, seconds=_SECONDS):
+                broken.add(index)
+                if not self._worker.is_alive():
+                    break
+        return broken
+
+    def _asked(self, function: Any, *arguments: Any, seconds: float | None = None) -> Any:
+        """Return what `function` gives over there, None where it fails, crashes or takes long."""
+        with _paths():
+            self._worker.send(function, arguments, timeout=seconds)
+        try:
+            return self._worker.recv()
+        except Exception as error:  # what a candidate does is its own affair
+            self.trouble = line_of(error)
+            return None
+
+
+@contextmanager
+def _paths() -> Iterator[None]:
+    """Let a process that starts here import what this one can."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def _begin(threads: int) -> None:
+    # Ctrl-C is for the process that asked; it ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    use_threads(threads)
+
+
+def _forget(machine: Machine, threads: int, seed: int) -> None:
+    import tvm
+
+    global _stand
+    _stand = Stand(lambda kernel: compiled(kernel, machine, threads), tvm.cpu(), machine, seed)
+
+
+def _hold(index: int, choice: Choice[Any, Any], op: Any, candidate: Any, machine: Machine) -> bool:
+    assert _stand is not None
+    _stand.hold(index, choice.kernel(op, candidate, machine))
+    return True
+
+
+def _times(rounds: int) -> dict[int, float]:
+    assert _stand is not None
+    return _stand.times(rounds)

@@ -1,0 +1,46 @@
+"""Small operators and a network of them."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tvm")
+
+from planish.backends.tvm.chain import Chain
+from planish.backends.tvm.layout import Layout
+from planish.backends.tvm.machine import MACHINES, host_isa
+from planish.backends.tvm.schedules.convolution import Convolution
+from planish.backends.tvm.schedules.windows import Windows
+
+from tests.helpers import model_of
+
+MACHINE = MACHINES[host_isa()]
+TEXT = """g (float[N, 3, 12, 12] x) => (float[N, 24, 12, 12] y) {
+    c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w)
+    r = Relu(c)
+    d = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1], group = 32> (r, v)
+    y = Conv <kernel_shape = [1, 1]> (d, u)
+}"""
+
+
+def network(batch: str = "N"):
+    """Return a model of three layers, each with a choice."""
+    draw = np.random.default_rng(0).standard_normal
+    shapes = {"w": (32, 3, 3, 3), "v": (32, 1, 3, 3), "u": (24, 32, 1, 1)}
+    text = TEXT.replace("[N,", f"[{batch},")
+    return model_of(text, {name: draw(shape).astype(np.float32) for name, shape in shapes.items()})
+
+
+def form(channels: int, size: int):
+    return Layout.plain(channels, MACHINE.lanes, ((1, 1), (1, 1))).form((size, size))
+
+
+def conv(size: int = 12, channels: int = 32):
+    pads = ((0, 0), (1, 1), (1, 1))
+    x = form(channels, size)
+    return Convolution(x, x, (1, 3, 3), (1, 1, 1), (1, 1, 1), pads, 1, Chain(), None)
+
+
+def depthwise(size: int = 12, channels: int = 32):
+    pads = ((0, 0), (1, 1), (1, 1))
+    x = form(channels, size)
+    return Windows("depthwise", x, x, (1, 3, 3), (1, 1, 1), (1, 1, 1), pads, Chain(), None)

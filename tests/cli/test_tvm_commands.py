@@ -1,0 +1,99 @@
+"""Commands on the TVM backend: tuning, what was compiled, single layers."""
+
+import json
+import os
+import sqlite3
+
+import pytest
+
+from tests.cli.common import assert_refused
+
+pytest.importorskip("tvm")
+
+from planish.backends.tvm.tuning import tune
+
+TVM = ("--backend", "tvm", "--threads", 1)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLANISH_CACHE", str(tmp_path / "cache.sqlite"))
+    return tmp_path / "cache.sqlite"
+
+
+def test_compile_and_tune_then_bench_what_was_compiled(call, model, out, cache):
+    code, shown, _ = call("compile", model, "-o", out, *TVM, "--tune-trials", 2)
+    assert code == 0
+    assert "verified" in shown
+    with sqlite3.connect(cache) as file:
+        assert file.execute("SELECT DISTINCT trials FROM measurements").fetchall() == [(2,)]
+    file.close()
+    arguments = ["--compiled", "--rounds", 3, "--warmup", 0, "--json", "--batch", 1, "--batch", 4]
+    code, shown, _ = call("bench", out, *TVM, *arguments)
+    assert code == 0
+    assert [timing["batch"] for timing in json.loads(shown)["timings"]] == [1, 4]
+
+
+def test_an_interrupted_search_leaves_no_file_but_what_it_measured(
+    call, model, out, cache, monkeypatch
+):
+    class Interrupted:
+        trouble = ""
+
+        def measure(self, *_):
+            raise KeyboardInterrupt
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(tune, "_measurer", lambda *_: Interrupted())
+    code, _, err = call("compile", model, "-o", out, *TVM, "--tune-trials", 2)
+    assert code == 130
+    assert "interrupted" in err
+    assert os.listdir(out.parent) == []
+
+
+def test_layers_are_shown(call, model):
+    code, shown, _ = call("bench", model, *TVM, "--per-layer", "--rounds", 2)
+    assert code == 0
+    assert "of peak" in shown
+    assert "convolution_0" in shown
+    assert "FLOP/s" in shown
+    assert "peak of the machine, measured" in shown
+
+
+@pytest.mark.parametrize("backend", ["tvm", "onnxruntime"])
+def test_layers_as_json(call, model, backend):
+    arguments = ["--backend", backend, "--threads", 1, "--batch", 2, "--rounds", 2]
+    code, shown, _ = call("bench", model, *arguments, "--per-layer", "--json")
+    assert code == 0
+    (found,) = json.loads(shown)["models"]
+    assert found["batch"] == 2
+    assert found["peaks"]["float32"] > 0
+    shares = [layer["share"] for layer in found["layers"]]
+    assert sum(shares) <= 1.000001
+    assert any(layer["nodes"] and layer["ms"] > 0 for layer in found["layers"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["compile", "M", "-o", "O", "--tune-trials", 2], ["onnxruntime", "tune_trials"]),
+        (["compile", "M", "-o", "O", *TVM, "--tune-cache", "c"], ["tune_cache", "tune_trials"]),
+        (
+            ["compile", "M", "-o", "O", *TVM, "--tune-trials", 1, "--tune-remote", "here"],
+            ["'here'", "host:port/key"],
+        ),
+        (["bench", "M", *TVM, "--per-layer", "--scenario", "Offline"], ["--per-layer"]),
+        (["bench", "M", *TVM, "--compiled"], ["model.onnx", "no network compiled"]),
+    ],
+)
+def test_what_cannot_be_is_refused(call, model, out, arguments, words):
+    places = {"M": model, "O": out}
+    assert_refused(call(*(places.get(argument, argument) for argument in arguments)), *words)
+    assert not out.exists()
+
+
+def test_a_compiled_network_shows_no_layers(call, model, out):
+    assert call("compile", model, "-o", out, *TVM)[0] == 0
+    assert_refused(call("bench", out, *TVM, "--compiled", "--per-layer"), str(out), "lower")
