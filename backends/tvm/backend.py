@@ -16,13 +16,14 @@ from ...passes.registry import nearest
 from ..contract import Arrays, Backend, Compiled
 from ..target import Target
 from . import artifact
+from .cuda.gpu import arch_here
 from .machine import cores, machine_of, runs_here
 
-_OPTIONS = ("optimize",)
+_OPTIONS = ("libraries", "optimize")
 
 
 class Tvm(Backend):
-    """Machine code for CPUs through TVM, with kernels and layouts of planish's own."""
+    """Machine code for CPUs and GPUs through TVM, with kernels and layouts of planish's own."""
 
     name: ClassVar[str] = "tvm"
     summary: ClassVar[str] = "TVM, with kernels of planish's own in a blocked layout"
@@ -34,9 +35,14 @@ class Tvm(Backend):
         threads: int | None,
         *,
         optimize: bool = True,
+        libraries: str = "auto",
         **unknown: Any,
     ) -> TvmModule:
-        """Return `graph` compiled. `optimize`: run planish's exact passes first."""
+        """Return `graph` compiled. `optimize`: run planish's exact passes first.
+
+        `libraries`, for target 'cuda': "none" for our own kernels alone, "cudnn" for cuDNN and
+        cuBLAS, or an error where TVM was built without them, "auto" for whatever there is.
+        """
         from .build import build
         from .lowering import lower_graph, prepare
 
@@ -44,6 +50,12 @@ class Tvm(Backend):
         if unknown:
             name = next(iter(unknown))
             raise BackendError(f"backend 'tvm' has no option '{name}'{nearest(name, _OPTIONS)}")
+        if target.kind == "cuda":
+            from .cuda.lower import lower_for_gpu
+
+            return TvmModule(*lower_for_gpu(graph, target, optimize, libraries))
+        if libraries != "auto":
+            raise BackendError(f"option 'libraries' is for target 'cuda', not for '{target}'")
         machine = machine_of(target)
         threads = threads or cores()
         lowered = lower_graph(prepare(graph, optimize=optimize), machine)
@@ -69,7 +81,7 @@ class Tvm(Backend):
             import tvm  # noqa: F401
         except ImportError:
             return []
-        return ["cpu"]
+        return ["cpu", "cuda"] if arch_here() else ["cpu"]
 
 
 class TvmModule(Compiled):
@@ -83,6 +95,7 @@ class TvmModule(Compiled):
         constants: list[np.ndarray[Any, Any]],
         runner: artifact.Runner | None,
         source: Path | None = None,
+        device: bytes = b"",
     ) -> None:
         self._graph = graph
         self._header = header
@@ -90,9 +103,12 @@ class TvmModule(Compiled):
         self._constants = constants
         self._runner = runner
         self._source = source
+        self._device = device
 
     def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError."""
+        if self._runner is None and self._header.target == "cuda":
+            raise BackendError(f"this is code for arch '{self._header.isa}', and {artifact.NO_GPU}")
         if self._runner is None:
             raise BackendError(
                 f"this is code for isa '{self._header.isa}', which this machine does not have; "
@@ -110,7 +126,9 @@ class TvmModule(Compiled):
                 if self._source is not None:
                     file.write(self._source.read_bytes())
                 else:
-                    artifact.write(file, self._header, self._library, self._constants)
+                    artifact.write(
+                        file, self._header, self._library, self._constants, self._device
+                    )
         except OSError as error:
             raise SaveError(f"cannot write '{path}': {error.strerror or error}") from error
 
@@ -122,13 +140,8 @@ def _check(target: Target, threads: int | None) -> None:
         raise BackendError(
             "backend 'tvm' needs TVM, which is not installed: pip install 'planish[tvm]'"
         ) from error
-    if target.kind == "cuda":
-        raise BackendError(
-            "backend 'tvm' generates code for CPUs so far; lower for target 'cpu', or for 'cuda' "
-            "with backend 'onnxruntime'"
-        )
-    if target.kind != "cpu":
-        hint = nearest(target.kind, ["cpu"])
+    if target.kind not in ("cpu", "cuda"):
+        hint = nearest(target.kind, ["cpu", "cuda"])
         raise BackendError(f"backend 'tvm' has no target '{target.kind}'{hint}")
     if threads is not None and threads < 1:
         raise BackendError(f"threads is {threads}; give 1 or more")

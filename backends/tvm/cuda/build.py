@@ -1,7 +1,110 @@
-"""A Relax program to a library for the host and a binary for the GPU."""
+"""A Relax program to a library for the host and a binary for the GPU.
+
+A library of TVM's holds CUDA source where there is no CUDA here, and would want a compiler where it
+is loaded. So the two are kept apart: what the host runs, and a *device module*, which is TVM's own
+serialized form of kernels with the compiled binary in place of the source:
+
+    format | launch parameters of every kernel | length | code
+"""
 
 from __future__ import annotations
 
+import contextlib
+import struct
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ..build import host_passes
+from ....ir.errors import BackendError
+from ..build import use_threads
+from .compiler import compile_cuda
+from .gpu import Gpu
+from .schedule import schedule_all
+
+_CALLBACK = "tvm_callback_cuda_compile"
+_PLACEHOLDER = b"planish: compiled apart"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A library for the host, the kernels' device module, and their CUDA source."""
+
+    library: Any
+    device: bytes
+    source: str
+
+
+def build(module: Any, gpu: Gpu) -> Built:
+    """Compile `module`; raises BackendError where there is no compiler for CUDA."""
+    import tvm
+    from tvm import relax
+
+    use_threads(1)  # constants are folded by running
+    target = tvm.target.Target(gpu.describe(), host={"kind": "llvm"})
+    with target, tvm.transform.PassContext(opt_level=3), _without_compiling():
+        module = schedule_all(fused(module), gpu)
+        library = tvm.compile(
+            module, target=target, relax_pipeline=relax.get_pipeline("default_build")
+        )
+    host = library.mod.imports[0]
+    kernels = [found for found in host.imports if found.kind == "cuda"]
+    if not kernels:
+        return Built(library, b"", "")
+    source = str(kernels[0].inspect_source("cuda"))
+    device = _device_module(library, source, compile_cuda(source, gpu))
+    host.clear_imports()
+    return Built(library, device, source)
+
+
+def fused(module: Any) -> Any:
+    """Return `module` as loop nests, with what follows an operator in its kernel."""
+    import tvm
+    from tvm import relax
+
+    passes = relax.transform
+    return tvm.transform.Sequential(
+        [
+            relax.backend.DispatchSortScan(),
+            passes.LegalizeOps(),
+            passes.AnnotateTIROpPattern(),
+            passes.FoldConstant(),
+            passes.FuseOps(),
+            passes.FuseTIR(),
+            passes.DeadCodeElimination(),
+        ]
+    )(module)
+
+
+@contextlib.contextmanager
+def _without_compiling() -> Iterator[None]:
+    """Keep TVM from calling a compiler of its own choice, which it does where CUDA is."""
+    import tvm_ffi
+
+    before = tvm_ffi.get_global_func(_CALLBACK, allow_missing=True)
+    tvm_ffi.register_global_func(_CALLBACK, lambda code: _PLACEHOLDER, override=True)
+    try:
+        yield
+    finally:
+        if before is not None:
+            tvm_ffi.register_global_func(_CALLBACK, before, override=True)
+
+
+def _device_module(library: Any, source: str, binary: bytes) -> bytes:
+    """Return the device module in `library` with `binary` as its code."""
+    with tempfile.TemporaryDirectory(prefix="planish-") as folder:
+        path = Path(folder) / "network.so"
+        library.export_library(str(path))
+        data = path.read_bytes()
+    for form, code in ((b"cuda", source.encode()), (b"cubin", _PLACEHOLDER)):
+        end = data.find(_string(code))
+        begin = data.rfind(_string(form), 0, max(0, end))
+        if begin >= 0:
+            launches = data[begin + len(_string(form)) : end]
+            return _string(b"fatbin") + launches + _string(binary)
+    raise BackendError("this TVM serializes CUDA kernels in a form that planish does not know")
+
+
+def _string(data: bytes) -> bytes:
+    return struct.pack("<Q", len(data)) + data
