@@ -49,7 +49,8 @@ def _rules(gpu: Gpu) -> list[Rule]:
     def rule(one: Any) -> Rule:
         def run(function: Any) -> Any:
             with plain:
-                return one.apply(function, plain, False)
+                found = one.apply(function, plain, False)
+            return None if found is None else found.mod["main"]
 
         return run
 
@@ -63,9 +64,9 @@ def _first(rules: list[Rule], function: Any, name: str) -> Any:
         try:
             found = rule(function)
         except Exception as error:  # a rule that meets what it does not expect fails in any way
+            if __import__("os").environ.get("DBG"): print(name, rule, str(error)[:3000])
             reason = " ".join(str(error).split())[-200:]
             continue
         if found is not None:
-            schedule = found[0] if isinstance(found, list) else found
-            return schedule.mod["main"]
+            return found
     raise BackendError(f"backend 'tvm' has no schedule for kernel '{name}' on CUDA: {reason}")

@@ -16,7 +16,7 @@ _LANES = 4
 
 
 def schedule_window(function: Any) -> Any:
-    """Return the schedule of `function`, or None where it holds no window over channels."""
+    """Return `function` scheduled, or None where it holds no window over channels."""
     from tvm import s_tir
     from tvm.s_tir.dlight.gpu.matmul import auto_inline_consumer_chain, auto_inline_producers
 
@@ -51,4 +51,4 @@ def schedule_window(function: Any) -> Any:
     s.vectorize(s.get_loops(init)[-1])
     for tap in taps:
         s.unroll(tap)
-    return s
+    return s.mod["main"]
