@@ -41,24 +41,41 @@ class Built:
 
 def build(module: Any, gpu: Gpu) -> Built:
     """Compile `module`; raises BackendError where there is no compiler for CUDA."""
+    library, source = _compiled(scheduled(module, gpu), gpu)
+    if not source:
+        return Built(library, b"", "")
+    device = _device_module(library, source, compile_cuda(source, gpu))
+    library.mod.imports[0].clear_imports()
+    return Built(library, device, source)
+
+
+def scheduled(module: Any, gpu: Gpu) -> Any:
+    """Return `module` as kernels bound to blocks and threads."""
+    import tvm
+
+    use_threads(1)  # constants are folded by running
+    with tvm.target.Target(gpu.describe(), host={"kind": "llvm"}), tvm.transform.PassContext(3):
+        return schedule_all(fused(module), gpu)
+
+
+def kernels_of(module: Any, gpu: Gpu) -> tuple[Any, str]:
+    """Return `module` scheduled, and the CUDA source of its kernels."""
+    found = scheduled(module, gpu)
+    return found, _compiled(found, gpu)[1]
+
+
+def _compiled(module: Any, gpu: Gpu) -> tuple[Any, str]:
+    """Return a library with the kernels of a scheduled `module` as CUDA source, and that source."""
     import tvm
     from tvm import relax
 
-    use_threads(1)  # constants are folded by running
     target = tvm.target.Target(gpu.describe(), host={"kind": "llvm"})
     with target, tvm.transform.PassContext(3, config=_CONFIG), _without_compiling():
-        module = schedule_all(fused(module), gpu)
         library = tvm.compile(
             module, target=target, relax_pipeline=relax.get_pipeline("default_build")
         )
-    host = library.mod.imports[0]
-    kernels = [found for found in host.imports if found.kind == "cuda"]
-    if not kernels:
-        return Built(library, b"", "")
-    source = str(kernels[0].inspect_source("cuda"))
-    device = _device_module(library, source, compile_cuda(source, gpu))
-    host.clear_imports()
-    return Built(library, device, source)
+    kernels = [found for found in library.mod.imports[0].imports if found.kind == "cuda"]
+    return library, str(kernels[0].inspect_source("cuda")) if kernels else ""
 
 
 def fused(module: Any) -> Any:
