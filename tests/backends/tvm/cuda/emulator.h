@@ -11,8 +11,6 @@
 #include <vector_functions.h>
 #include <cuda_fp16.h>
 
-#undef __shared__
-#define __shared__ static
 #undef __launch_bounds__
 #define __launch_bounds__(...)
 #undef __global__

@@ -118,7 +118,9 @@ def _compiled(source: str, folder: Path) -> Any:
             f"[=] {{ {name}_kernel({given}); }}); }}"
         )
     header = Path(__file__).with_name("emulator.h").read_text()
-    code = "\n".join([header, source.replace("extern __shared__", "extern"), *launchers])
+    source = source.replace("extern __shared__", "extern")
+    source = source.replace("__shared__ alignas(64)", "alignas(64) static")
+    code = "\n".join([header, source, *launchers])
     (folder / "kernels.cpp").write_text(code)
     nvcc = find_nvcc()
     assert nvcc is not None
