@@ -19,7 +19,7 @@ from . import artifact
 from .cuda.gpu import arch_here
 from .machine import cores, machine_of, runs_here
 
-_OPTIONS = ("libraries", "optimize")
+_OPTIONS = ("optimize",)
 
 
 class Tvm(Backend):
@@ -35,14 +35,9 @@ class Tvm(Backend):
         threads: int | None,
         *,
         optimize: bool = True,
-        libraries: str = "auto",
         **unknown: Any,
     ) -> TvmModule:
-        """Return `graph` compiled. `optimize`: run planish's exact passes first.
-
-        `libraries`, for target 'cuda': "none" for our own kernels alone, "cudnn" for cuDNN and
-        cuBLAS, or an error where TVM was built without them, "auto" for whatever there is.
-        """
+        """Return `graph` compiled. `optimize`: run planish's exact passes first."""
         from .build import build
         from .lowering import lower_graph, prepare
 
@@ -53,9 +48,7 @@ class Tvm(Backend):
         if target.kind == "cuda":
             from .cuda.lower import lower_for_gpu
 
-            return TvmModule(*lower_for_gpu(graph, target, optimize, libraries))
-        if libraries != "auto":
-            raise BackendError(f"option 'libraries' is for target 'cuda', not for '{target}'")
+            return TvmModule(*lower_for_gpu(graph, target, optimize))
         machine = machine_of(target)
         threads = threads or cores()
         lowered = lower_graph(prepare(graph, optimize=optimize), machine)

@@ -77,6 +77,28 @@ def depthwise(
     return finished(total, bias, str(x.dtype), 1, outs)
 
 
+def max_pool(
+    x: Any,
+    kernel: Sequence[int],
+    out: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads: Sequence[tuple[int, int]],
+) -> Any:
+    """Return the largest of each window of `x` [N, spatial, C]; a pad is smaller than anything."""
+    from tvm import te, tirx
+
+    source = padded(x, pads, tirx.min_value(str(x.dtype)))
+    *taps, _ = _reduced(kernel, 1)
+
+    def window(n: Any, *at: Any) -> Any:
+        *p, c = at
+        place = [a * s + k * d for a, s, k, d in zip(p, strides, taps, dilations, strict=True)]
+        return te.max(source[(n, *place, c)], axis=taps)
+
+    return te.compute((x.shape[0], *out, x.shape[-1]), window, name="window")
+
+
 def finished(total: Any, bias: Any, dtype: str, groups: int, outs: int) -> Any:
     """Return `total` plus `bias` as `dtype`; axes [group, O] of several groups become one."""
     from tvm import te
@@ -91,15 +113,15 @@ def finished(total: Any, bias: Any, dtype: str, groups: int, outs: int) -> Any:
     return te.compute((*before, groups * outs), value, name="finished")
 
 
-def padded(x: Any, pads: Sequence[tuple[int, int]]) -> Any:
-    """Return `x` [N, spatial, C] with zeros around it."""
+def padded(x: Any, pads: Sequence[tuple[int, int]], value: Any = 0.0) -> Any:
+    """Return `x` [N, spatial, C] with `value` around it."""
     from tvm import topi
 
     if not any(map(any, pads)):
         return x
     before = [0, *(low for low, _ in pads), 0]
     after = [0, *(high for _, high in pads), 0]
-    return topi.nn.pad(x, before, after, name="padded")
+    return topi.nn.pad(x, before, after, pad_value=value, name="padded")
 
 
 def matrix_product(x: Any, w: Any, bias: Any) -> Any:

@@ -42,7 +42,7 @@ def emit_linear(tensors: Tensors, view: View, node: gs.Node) -> None:
         expr = _convolution(tensors, view, node, layer, x, weight, bias)
     else:
         w = tensors.constant(weight[0].reshape(weight.shape[1:3]))
-        expr = _emit(tensors, compute.matrix_product, "product", x, w, bias)
+        expr = emit_kernel(tensors, compute.matrix_product, "product", x, w, bias)
     tensors.define_last(node.outputs[0], expr)
 
 
@@ -58,12 +58,13 @@ def _convolution(
     if layer.group == layer.inputs > 1:
         taps = weight.reshape(layer.outputs, *weight.shape[3:])
         w = tensors.constant(np.moveaxis(taps, 0, -1))
-        return _emit(tensors, compute.depthwise, "depthwise", x, w, bias, out, *sizes)
+        return emit_kernel(tensors, compute.depthwise, "depthwise", x, w, bias, out, *sizes)
     w = tensors.constant(np.moveaxis(weight, 2, -1))
-    return _emit(tensors, compute.convolution, "convolution", x, w, bias, out, *sizes)
+    return emit_kernel(tensors, compute.convolution, "convolution", x, w, bias, out, *sizes)
 
 
-def _emit(tensors: Tensors, make: Any, name: str, *args: Any) -> Any:
+def emit_kernel(tensors: Tensors, make: Any, name: str, *args: Any) -> Any:
+    """Emit `make` of `args` as a kernel that element-wise operators may follow."""
     return tensors.builder.emit_te(
         make, *args, primfunc_name_hint=name, primfunc_attrs=_FUSES
     )

@@ -64,7 +64,6 @@ def _first(rules: list[Rule], function: Any, name: str) -> Any:
         try:
             found = rule(function)
         except Exception as error:  # a rule that meets what it does not expect fails in any way
-            if __import__("os").environ.get("DBG"): print(name, rule, str(error)[:3000])
             reason = " ".join(str(error).split())[-200:]
             continue
         if found is not None:
