@@ -239,9 +239,7 @@ def _read(
             key: [Tensor(**entry) for entry in found.pop(key)] for key in ("inputs", "outputs")
         }
         size, more, listing = (found.pop(key) for key in ("code", "device", "constants"))
-        head = Header(
-            found["target"], found["isa"], found["architecture"], found["tvm"], **tensors
-        )
+        head = Header(found["target"], found["isa"], found["architecture"], found["tvm"], **tensors)
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"'{path}' is damaged: its header cannot be read") from error
     begin = start + length

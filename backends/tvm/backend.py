@@ -119,9 +119,7 @@ class TvmModule(Compiled):
                 if self._source is not None:
                     file.write(self._source.read_bytes())
                 else:
-                    artifact.write(
-                        file, self._header, self._library, self._constants, self._device
-                    )
+                    artifact.write(file, self._header, self._library, self._constants, self._device)
         except OSError as error:
             raise SaveError(f"cannot write '{path}': {error.strerror or error}") from error
 

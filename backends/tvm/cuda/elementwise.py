@@ -37,9 +37,7 @@ def can_emit_elementwise(tensors: Tensors, view: View, node: gs.Node) -> bool:
     return any(tensors.is_last(t) for t, r in zip(given, ranks, strict=True) if r == rank)
 
 
-def emit_elementwise(
-    tensors: Tensors, view: View, node: gs.Node, proto: onnx.NodeProto
-) -> None:
+def emit_elementwise(tensors: Tensors, view: View, node: gs.Node, proto: onnx.NodeProto) -> None:
     """Emit `node`, channels last."""
     rank = view.rank(node.outputs[0])
     assert rank is not None

@@ -1,10 +1,11 @@
-"""Pooling and joins of channels, channels last."""
+"""Pooling, joins of channels, and views of them, channels last."""
 
 from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
 from ....ir.view import View
+from ..program import shape_of
 from ..spatial import is_known, read_window, spatial_sizes
 from . import compute
 from .emit_linear import emit_kernel
@@ -51,3 +52,21 @@ def emit_concat(tensors: Tensors, view: View, node: gs.Node) -> None:
 
     joined = relax.op.concat([tensors.last(tensor) for tensor in node.inputs], axis=-1)
     tensors.define_last(node.outputs[0], tensors.builder.emit(joined))
+
+
+def can_emit_flatten(node: gs.Node, view: View) -> bool:
+    """Say whether `node` drops positions of which there is one."""
+    source = node.inputs[0]
+    shape = view.shape(source)
+    known = is_known(view, source) and int(node.attrs.get("axis", 1)) == 1
+    return bool(known and shape is not None and all(size == 1 for size in shape[2:]))
+
+
+def emit_flatten(tensors: Tensors, view: View, node: gs.Node) -> None:
+    """Emit Flatten: one position of all channels is the same in any order of axes."""
+    from tvm import relax
+
+    x = tensors.last(node.inputs[0])
+    shape = shape_of(x)
+    flat = relax.op.reshape(x, [shape[0], shape[-1]])
+    tensors.define_last(node.outputs[0], tensors.builder.emit(flat))

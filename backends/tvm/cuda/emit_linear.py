@@ -65,9 +65,7 @@ def _convolution(
 
 def emit_kernel(tensors: Tensors, make: Any, name: str, *args: Any) -> Any:
     """Emit `make` of `args` as a kernel that element-wise operators may follow."""
-    return tensors.builder.emit_te(
-        make, *args, primfunc_name_hint=name, primfunc_attrs=_FUSES
-    )
+    return tensors.builder.emit_te(make, *args, primfunc_name_hint=name, primfunc_attrs=_FUSES)
 
 
 def _layer(node: gs.Node, view: View) -> Layer | None:

@@ -33,4 +33,3 @@ def lower_for_gpu(
             artifact.attach(built.library, built.device)
         runner = artifact.Runner(header, built.library, lowered.constants, None)
     return graph, header, built.library, lowered.constants, runner, None, built.device
-

@@ -19,7 +19,14 @@ from ....ir.view import View
 from ..emit_onnx import emit_onnx
 from ..lowering import Lowered, _inputs, _view
 from .elementwise import can_emit_elementwise, emit_elementwise
-from .emit_channels import can_emit_concat, can_emit_pool, emit_concat, emit_pool
+from .emit_channels import (
+    can_emit_concat,
+    can_emit_flatten,
+    can_emit_pool,
+    emit_concat,
+    emit_flatten,
+    emit_pool,
+)
 from .emit_linear import can_emit_linear, emit_linear
 from .tensors import Tensors
 
@@ -29,6 +36,7 @@ OPERATORS: dict[str, tuple[Can, Emit]] = {
     **dict.fromkeys(("Conv", "Gemm", "MatMul"), (can_emit_linear, emit_linear)),
     **dict.fromkeys(("MaxPool", "GlobalAveragePool"), (can_emit_pool, emit_pool)),
     "Concat": (can_emit_concat, emit_concat),
+    "Flatten": (can_emit_flatten, emit_flatten),
 }
 
 

@@ -43,7 +43,9 @@ def schedule_window(function: Any) -> Any:
     s.bind(thread, "threadIdx.x")
     s.vectorize(lane)
     s.compute_at(block, thread, preserve_unit_loops=True)
-    taps = [loop for loop, kind in zip(s.get_loops(block)[-len(kinds) :], kinds, strict=True) if kind]
+    taps = [
+        loop for loop, kind in zip(s.get_loops(block)[-len(kinds) :], kinds, strict=True) if kind
+    ]
     channel = s.get_loops(block)[-len(kinds) + spatial - 1]
     s.reorder(*taps, channel)
     init = s.decompose_reduction(block, taps[0])

@@ -27,11 +27,27 @@ inline bool ended;
 inline void start() { body(); ended = true; swapcontext(current, &scheduler); }
 inline void yield() { swapcontext(current, &scheduler); }
 
+struct Barrier {
+  unsigned arrived = 0, passed = 0;
+  void wait(unsigned count) {
+    const unsigned before = passed;
+    if (++arrived == count) { arrived = 0; ++passed; }
+    while (passed == before) yield();
+  }
+};
+inline Barrier of_block, of_warps[32];
+inline unsigned thread, threads_in_block;
+inline void sync_warp() {
+  const unsigned first = thread / 32 * 32;
+  of_warps[thread / 32].wait(threads_in_block - first < 32 ? threads_in_block - first : 32);
+}
+
 // Runs threads between barriers one after the other, backwards where asked: a result that depends
 // on their order wants a barrier.
 inline void launch(uint3 grid, uint3 block, bool backwards, std::function<void()> kernel) {
   body = std::move(kernel);
   const unsigned count = block.x * block.y * block.z;
+  threads_in_block = count;
   const size_t stack = 1 << 16;
   std::vector<char> stacks(count * stack);
   std::vector<ucontext_t> threads(count);
@@ -50,6 +66,7 @@ inline void launch(uint3 grid, uint3 block, bool backwards, std::function<void()
         if (done[t]) continue;
         threadIdx = {t % block.x, t / block.x % block.y, t / block.x / block.y};
         current = &threads[t];
+        thread = t;
         ended = false;
         swapcontext(&scheduler, current);
         if (ended) { done[t] = true; --left; }
@@ -58,8 +75,28 @@ inline void launch(uint3 grid, uint3 block, bool backwards, std::function<void()
 }
 }  // namespace emulator
 
-inline void __syncthreads() { emulator::yield(); }
-inline void __syncwarp(unsigned = ~0u) { emulator::yield(); }
+inline void __syncthreads() { emulator::of_block.wait(emulator::threads_in_block); }
+inline void __syncwarp(unsigned = ~0u) { emulator::sync_warp(); }
+inline unsigned __activemask() { return ~0u; }
+template <class T> T shuffled(T value, unsigned from) {
+  static T values[1024];
+  values[emulator::thread] = value;
+  emulator::sync_warp();
+  const T found = from < 32 ? values[emulator::thread / 32 * 32 + from] : value;
+  emulator::sync_warp();
+  return found;
+}
+template <class T> T __shfl_down_sync(unsigned, T value, unsigned by, int = 32) {
+  return shuffled(value, emulator::thread % 32 + by);
+}
+template <class T> T __shfl_sync(unsigned, T value, unsigned from, int = 32) {
+  return shuffled(value, from);
+}
+inline __half hexp(__half x) { return __float2half(std::exp(__half2float(x))); }
+inline float max(float a, float b) { return std::fmax(a, b); }
+inline float min(float a, float b) { return std::fmin(a, b); }
+inline int max(int a, int b) { return a > b ? a : b; }
+inline int min(int a, int b) { return a < b ? a : b; }
 template <class T> T __ldg(const T* p) { return *p; }
 
 // Every thread holds the whole of its warp's fragments, so that an instruction is a loop of its own.
@@ -86,7 +123,7 @@ template <class D, class A, class B, class C> void mma_sync(D& d, const A& a, co
     }
 }
 template <class F, class T> void store_matrix_sync(T* p, const F& f, unsigned stride, layout_t) {
-  emulator::yield();  // every thread of the warp has read what it overwrites
+  emulator::sync_warp();  // every thread of the warp has read what it overwrites
   for (int i = 0; i < 16; ++i)
     for (int j = 0; j < 16; ++j) p[i * stride + j] = f.at[i][j];
 }

@@ -37,7 +37,9 @@ class Emulated:
         self.module, self.source = kernels_of(lowered.module, Gpu(arch))
         self._library = _compiled(self.source, folder)
         self._kernels = {
-            str(v.name_hint): _Kernel(str(v.name_hint), f, self._signature(str(v.name_hint)), self._library)
+            str(v.name_hint): _Kernel(
+                str(v.name_hint), f, self._signature(str(v.name_hint)), self._library
+            )
             for v, f in self.module.functions_items()
             if str(v.name_hint) != "main"
         }

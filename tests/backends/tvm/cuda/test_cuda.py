@@ -165,7 +165,7 @@ def test_a_machine_without_a_compiler_is_told_so(monkeypatch) -> None:
 
 def test_a_compiler_that_knows_no_such_gpu_is_quoted(monkeypatch, tmp_path) -> None:
     fake = tmp_path / "nvcc"
-    fake.write_text("#!/bin/sh\necho \"nvcc fatal : Unsupported gpu architecture\" >&2\nexit 1\n")
+    fake.write_text('#!/bin/sh\necho "nvcc fatal : Unsupported gpu architecture" >&2\nexit 1\n')
     fake.chmod(0o755)
     monkeypatch.setattr(shutil, "which", lambda name: str(fake))
     with pytest.raises(BackendError, match="'sm_70': nvcc fatal : Unsupported gpu architecture"):
