@@ -1,4 +1,4 @@
-"""Networks for GPUs run on the CPU: the CUDA source that is compiled for them, by a C++ compiler."""
+"""Networks for GPUs run on the CPU: their CUDA source, compiled as C++."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from planish.backends.tvm.cuda.build import fused, kernels_of
+from planish.backends.tvm.cuda.build import kernels_of
 from planish.backends.tvm.cuda.compiler import find_nvcc
 from planish.backends.tvm.cuda.gpu import Gpu
 from planish.backends.tvm.cuda.lowering import lower_graph
