@@ -1,6 +1,6 @@
 """A compiled network as one file, and what runs it; needs numpy and TVM's runtime only.
 
-    magic | length of header | header (JSON) | library (ELF) | weights, each on a page border
+    magic | length of header | header (JSON) | library (ELF) | GPU kernels | weights, aligned
 
 The weights are mapped, so a file loads as fast as its library, and processes share them. As a
 program, `python artifact.py FILE` prints the header and runs the network once on zeros.
@@ -33,6 +33,11 @@ _ALIGNMENT = 64
 _LARGE_PAGE = 2 << 20
 _told = threading.local()
 
+NO_GPU = (
+    "this machine has no CUDA driver or no GPU that it sees; run it on a machine with an NVIDIA "
+    "GPU, its driver, and a TVM with CUDA"
+)
+
 
 class ArtifactError(Exception):
     """A file that is no artifact, or one for another machine or version."""
@@ -49,8 +54,9 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Header:
-    """What an artifact was made for."""
+    """What an artifact was made for: `isa` is an instruction set, or a GPU's architecture."""
 
+    target: str
     isa: str
     architecture: str
     tvm: str
@@ -69,13 +75,17 @@ class Runner:
 
         self.header = header
         self.constants = constants
-        self.machine = relax.VirtualMachine(library, tvm.cpu())
+        self._device = tvm.cuda() if header.target == "cuda" else tvm.cpu()
+        self.machine = relax.VirtualMachine(library, self._device)
         self._runtime = tvm.runtime
         self._copies: dict[str, Any] = {}
         self.threads = threads or len(_core_numbers())
         use_threads(self.threads)
         self._main = self.machine["main"]
-        self._packed = [tvm.runtime.from_dlpack(values) for values in _in_large_pages(constants)]
+        if header.target == "cuda":
+            self._packed = [tvm.runtime.tensor(values, self._device) for values in constants]
+        else:
+            self._packed = [tvm.runtime.from_dlpack(v) for v in _in_large_pages(constants)]
 
     def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run once: name -> array in, name -> array out."""
@@ -91,6 +101,8 @@ class Runner:
 
         Memory of a copy is kept for the next run, since new pages cost more than the copy.
         """
+        if self.header.target == "cuda":
+            return self._runtime.tensor(values, self._device)
         # DLPack of numpy takes no read-only arrays.
         if values.ctypes.data % _ALIGNMENT == 0 and values.flags.writeable:
             return self._runtime.from_dlpack(values)
@@ -140,20 +152,31 @@ def _in_large_pages(constants: list[Array]) -> list[Array]:
 
 
 def header(graph: Any, machine: Any) -> Header:
-    """Return the header of `graph` compiled for `machine`."""
+    """Return the header of `graph` compiled for the CPU `machine`."""
+    return header_for(graph, "cpu", machine.isa, machine.architecture)
+
+
+def header_for(graph: Any, target: str, isa: str, architecture: str) -> Header:
+    """Return the header of `graph` compiled for a kind of target, run from `architecture`."""
     import tvm
 
     return Header(
-        machine.isa,
-        machine.architecture,
+        target,
+        isa,
+        architecture,
         tvm.__version__,
         [_tensor(t) for t in graph.inputs],
         [_tensor(t) for t in graph.outputs],
     )
 
 
-def write(file: IO[bytes], head: Header, library: Any, constants: list[Array]) -> None:
-    """Write an artifact to `file`; raises BackendError where its library cannot be linked."""
+def write(
+    file: IO[bytes], head: Header, library: Any, constants: list[Array], device: bytes = b""
+) -> None:
+    """Write an artifact to `file`; raises BackendError where its library cannot be linked.
+
+    `device`: the kernels of a GPU.
+    """
     from .linker import link
 
     with tempfile.TemporaryDirectory(prefix="planish-") as folder:
@@ -161,8 +184,9 @@ def write(file: IO[bytes], head: Header, library: Any, constants: list[Array]) -
         link(library, path, head.architecture)
         code = path.read_bytes()
     listing = [{"dtype": str(c.dtype), "shape": list(c.shape)} for c in constants]
-    described = json.dumps({**asdict(head), "code": len(code), "constants": listing}).encode()
-    file.write(_MAGIC + struct.pack("<Q", len(described)) + described + code)
+    sizes = {"code": len(code), "device": len(device), "constants": listing}
+    described = json.dumps({**asdict(head), **sizes}).encode()
+    file.write(_MAGIC + struct.pack("<Q", len(described)) + described + code + device)
     for values in constants:
         file.write(b"\0" * (-file.tell() % _ALIGNMENT))
         file.write(np.ascontiguousarray(values).data)
@@ -199,18 +223,21 @@ def load(path: str | Path, threads: int | None = None) -> Runner:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"cannot read '{path}': {error}") from error
-    head, code, listing, at = _read(path, data)
+    head, code, device, listing, at = _read(path, data)
     if head.tvm != tvm.__version__:
         raise ArtifactError(
             f"'{path}' was compiled with TVM {head.tvm} and this is {tvm.__version__}; lower the "
             "model again"
         )
-    if head.architecture != platform.machine().lower().replace("amd64", "x86_64"):
+    if head.architecture != host_architecture():
         raise ArtifactError(
             f"'{path}' is code for {head.architecture} and this machine is {platform.machine()}; "
             "lower the model again for it"
         )
-    _check_isa(path, head.isa)
+    if head.target == "cuda":
+        _check_gpu(path, head.isa)
+    else:
+        _check_isa(path, head.isa)
     constants = []
     for entry in listing:
         at += -at % _ALIGNMENT
@@ -228,10 +255,27 @@ def load(path: str | Path, threads: int | None = None) -> Runner:
         library = tvm.runtime.load_module(name)
     finally:
         os.unlink(name)
+    if device:
+        attach(library, device)
     return Runner(head, library, constants, threads)
 
 
-def _read(path: str | Path, data: mmap.mmap) -> tuple[Header, bytes, list[dict[str, Any]], int]:
+def attach(library: Any, device: bytes) -> None:
+    """Give `library`, loaded or just built, the kernels of a GPU that is here."""
+    import tvm_ffi
+
+    kernels = tvm_ffi.get_global_func("ffi.Module.load_from_bytes.cuda")(device)
+    getattr(library, "mod", library).imports[0].import_module(kernels)
+
+
+def host_architecture() -> str:
+    """Return the name of this machine's instruction set family."""
+    return platform.machine().lower().replace("amd64", "x86_64")
+
+
+def _read(
+    path: str | Path, data: mmap.mmap
+) -> tuple[Header, bytes, bytes, list[dict[str, Any]], int]:
     start = len(_MAGIC) + 8
     if data[: len(_MAGIC)] != _MAGIC or len(data) < start:
         raise ArtifactError(f"'{path}' is no network compiled by planish's TVM backend")
@@ -241,14 +285,15 @@ def _read(path: str | Path, data: mmap.mmap) -> tuple[Header, bytes, list[dict[s
         tensors = {
             key: [Tensor(**entry) for entry in found.pop(key)] for key in ("inputs", "outputs")
         }
-        size, listing = found.pop("code"), found.pop("constants")
-        head = Header(found["isa"], found["architecture"], found["tvm"], **tensors)
+        size, more, listing = (found.pop(key) for key in ("code", "device", "constants"))
+        head = Header(found["target"], found["isa"], found["architecture"], found["tvm"], **tensors)
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"'{path}' is damaged: its header cannot be read") from error
     begin = start + length
-    if begin + size > len(data):
+    middle, end = begin + size, begin + size + more
+    if end > len(data):
         raise ArtifactError(f"'{path}' is cut short: it has {len(data)} bytes; lower it again")
-    return head, data[begin : begin + size], listing, begin + size
+    return head, data[begin:middle], data[middle:end], listing, end
 
 
 def _bytes(entry: dict[str, Any]) -> int:
@@ -272,6 +317,21 @@ def _check_isa(path: str | Path, isa: str) -> None:
         raise ArtifactError(
             f"'{path}' is code for isa '{isa}' and this CPU lacks {', '.join(missing)}; lower the "
             "model again for it"
+        )
+
+
+def _check_gpu(path: str | Path, arch: str) -> None:
+    """Check that a GPU here runs code for `arch`: its own, or an older one's, which is PTX too."""
+    import tvm
+
+    gpu = tvm.cuda()
+    if not gpu.exist:
+        raise ArtifactError(f"'{path}' is code for arch '{arch}', and {NO_GPU}")
+    here = gpu.compute_version.replace(".", "")
+    if int(here) < int(arch.removeprefix("sm_")):
+        raise ArtifactError(
+            f"'{path}' is code for arch '{arch}' and the GPU here has 'sm_{here}'; lower the model "
+            f"again with target 'cuda{{arch=sm_{here}}}'"
         )
 
 

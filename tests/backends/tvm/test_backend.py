@@ -141,7 +141,6 @@ def test_a_cut_file_is_refused(saved, tmp_path, size) -> None:
     ("target", "message"),
     [
         ("cpux", "has no target 'cpux'.*cpu"),
-        ("cuda", "generates code for CPUs"),
         ("cpu{isa=avx-512}", "unknown isa 'avx-512'.*avx512"),
         ("cpu{lanes=8}", "unknown option 'lanes'"),
     ],

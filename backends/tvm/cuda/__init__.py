@@ -1,0 +1,1 @@
+"""NVIDIA GPUs: channels-last programs, kernels for tensor cores, and code that nvcc compiles."""

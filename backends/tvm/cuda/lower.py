@@ -1,0 +1,31 @@
+"""What `lower` does for target 'cuda'. Compiling needs nvcc; only running needs a GPU."""
+
+from __future__ import annotations
+
+import onnx_graphsurgeon as gs
+
+from ...target import Target
+from .. import artifact
+from ..lowering import prepare
+from ..module import Built
+from .build import build
+from .gpu import arch_here, gpu_of
+from .lowering import lower_graph
+
+
+def lower_for_gpu(graph: gs.Graph, target: Target, optimize: bool) -> Built:
+    """Return `graph` compiled for the GPU that `target` names.
+
+    Raises BackendError where there is no compiler, and for unknown architectures.
+    """
+    gpu = gpu_of(target)
+    lowered = lower_graph(prepare(graph, optimize=optimize))
+    built = build(lowered.module, gpu)
+    header = artifact.header_for(graph, "cuda", gpu.arch, artifact.host_architecture())
+    runner = None
+    here = arch_here()
+    if here is not None and int(here.removeprefix("sm_")) >= int(gpu.number):
+        if built.device:
+            artifact.attach(built.library, built.device)
+        runner = artifact.Runner(header, built.library, lowered.constants, None)
+    return Built(header, built.library, lowered.constants, runner, built.device)
