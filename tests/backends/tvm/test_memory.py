@@ -27,7 +27,7 @@ WEIGHTS = {
     "v": normal(20, 32, 3, 3),
     "k50": normal(40, 50, 1, 1),
     "scale": normal(32, 1, 1),
-    "shift": normal(32, 1, 1),
+    "shift": normal(1, 32, 1, 1)[0],  # other numbers than the scale has
     "field": normal(32, 7, 9),
     "k": normal(40, 32, 1, 1),
     "deep": normal(70, 320, 1, 1),
