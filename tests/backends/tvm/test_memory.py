@@ -73,6 +73,11 @@ def test_a_concatenation_that_grows_copies_nothing(isa) -> None:
     assert not [name for name in names if name.startswith(("concat", "copy"))]
 
 
+def test_a_join_holds_where_kernels_are_called_one_by_one(monkeypatch) -> None:
+    monkeypatch.setattr("planish.backends.tvm.build.join_calls", lambda module: module)
+    assert not [name for name in kernels(GROWING).values() if name.startswith(("concat", "copy"))]
+
+
 def test_a_concatenation_of_a_dynamic_batch_is_copied() -> None:
     names = kernels(GROWING, batch="N").values()
     assert [name for name in names if name.startswith("concat")]
