@@ -79,6 +79,7 @@ class Runner:
         self.machine = relax.VirtualMachine(library, self._device)
         self._runtime = tvm.runtime
         self._copies: dict[str, Any] = {}
+        self._running = threading.Lock()  # the virtual machine and the copies serve one run
         self.threads = threads or len(_core_numbers())
         use_threads(self.threads)
         self._main = self.machine["main"]
@@ -88,13 +89,14 @@ class Runner:
             self._packed = [tvm.runtime.from_dlpack(v) for v in _in_large_pages(constants)]
 
     def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Run once: name -> array in, name -> array out."""
+        """Run once: name -> array in, name -> array out. Concurrent calls wait for each other."""
         names = [tensor.name for tensor in self.header.inputs]
-        given = [self._lent(name, np.ascontiguousarray(feeds[name])) for name in names]
-        use_threads(self.threads)
-        found = self._main(*given, *self._packed)
-        names = [tensor.name for tensor in self.header.outputs]
-        return {name: found[i].numpy() for i, name in enumerate(names)}
+        results = [tensor.name for tensor in self.header.outputs]
+        with self._running:
+            given = [self._lent(name, np.ascontiguousarray(feeds[name])) for name in names]
+            use_threads(self.threads)
+            found = self._main(*given, *self._packed)
+            return {name: found[i].numpy() for i, name in enumerate(results)}
 
     def _lent(self, name: str, values: Array) -> Any:
         """Return `values` for the time of a run: where they are if aligned, else a copy.
@@ -107,7 +109,7 @@ class Runner:
         if values.ctypes.data % _ALIGNMENT == 0 and values.flags.writeable:
             return self._runtime.from_dlpack(values)
         kept = self._copies.get(name)
-        if kept is None or kept.shape != values.shape or kept.dtype != str(values.dtype):
+        if kept is None or tuple(kept.shape) != values.shape or kept.dtype != str(values.dtype):
             kept = self._copies[name] = self._runtime.empty(values.shape, str(values.dtype))
         return kept.copyfrom(values)
 

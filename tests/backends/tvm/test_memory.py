@@ -27,7 +27,7 @@ WEIGHTS = {
     "v": normal(20, 32, 3, 3),
     "k50": normal(40, 50, 1, 1),
     "scale": normal(32, 1, 1),
-    "shift": normal(32, 1, 1),
+    "shift": normal(1, 32, 1, 1)[0],  # other numbers than the scale has
     "field": normal(32, 7, 9),
     "k": normal(40, 32, 1, 1),
     "deep": normal(70, 320, 1, 1),
@@ -71,6 +71,11 @@ GROWING = f"""
 def test_a_concatenation_that_grows_copies_nothing(isa) -> None:
     names = kernels(GROWING, isa=isa).values()
     assert not [name for name in names if name.startswith(("concat", "copy"))]
+
+
+def test_a_join_holds_where_kernels_are_called_one_by_one(monkeypatch) -> None:
+    monkeypatch.setattr("planish.backends.tvm.build.join_calls", lambda module: module)
+    assert not [name for name in kernels(GROWING).values() if name.startswith(("concat", "copy"))]
 
 
 def test_a_concatenation_of_a_dynamic_batch_is_copied() -> None:

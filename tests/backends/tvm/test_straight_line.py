@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -133,3 +134,13 @@ def test_inputs_are_read_wherever_they_lie(dtype) -> None:
             assert found.dtype == x.dtype
             assert (found == x).all()
             assert not np.shares_memory(found, x)
+
+
+def test_runs_of_several_threads_do_not_mix() -> None:
+    model = model_of(TEXT.format(batch=2), weights())
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=1)
+    alone = [compiled(feeds(seed))["y"] for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(20):
+            together = list(pool.map(lambda seed: compiled(feeds(seed))["y"], range(4)))
+            assert all((a == b).all() for a, b in zip(alone, together, strict=True))
