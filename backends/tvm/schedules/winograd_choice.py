@@ -30,6 +30,7 @@ _MOST_POINTS = 36
 # Cycles for one vector of one point, measured.
 _INPUT, _WEIGHT, _RESULT = 10.0, 5.0, 6.0
 _LATENCY, _LOAD, _ADD = 4, 0.1, 3.0
+_FILL = 20.0  # each time that registers are filled and emptied
 _DIRECT = 1.1  # of the direct kernel's multiply-adds, by what its loads cost
 _WORTH = 0.95  # of the direct kernel's cycles: less is within what the model knows
 
@@ -99,7 +100,7 @@ def _cycles(conv: Convolution, points: int, plan: Plan, share: int) -> float:
     pieces = -(-ins // plan.depth)
     rounds = plan.steps * -(-share // plan.blocks) * points
     return (
-        rounds * (channels * step + pieces * sums * _ADD)
+        rounds * (channels * step + pieces * (_FILL + sums * _ADD))
         + points * plan.steps * plan.together * ins * _INPUT
         + points * channels * share * _WEIGHT
         + points * plan.tiles * share * _RESULT
