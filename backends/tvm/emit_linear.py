@@ -14,12 +14,13 @@ from .emit_products import products_of
 from .emit_result import Result
 from .groups import REAL, Group
 from .layout import Array, Layout, no_halo
-from .program import Program, Value
+from .program import Program
 from .schedules.convolution import Convolution, convolution
 from .schedules.elementwise import Elementwise, elementwise
 from .schedules.transposed import Transposed, transposed
 from .schedules.windows import Windows, windows
 from .spatial import Window, is_known, read_transposed, read_window
+from .value import Value
 
 # A first layer's few channels are read where they are; blocks would be mostly empty.
 _FEW_CHANNELS = 4

@@ -9,9 +9,10 @@ from ...ir.view import View
 from .emit_chain import Epilogue
 from .groups import Group
 from .layout import Form, Layout
-from .program import Program, Value, batch_of
+from .program import Program
 from .quantized import grid_of
 from .spatial import spatial_sizes
+from .value import Value, batch_of
 
 
 class Result:

@@ -4,8 +4,8 @@
     total[lane] += sum over i < 4 of x[4c + i] * w[4c + i, lane]              bytes to int32
     total[lane] += sum over i < 2 of x[2c + i] * w[2c + i, lane]              bfloat16 to float32
 
-Four (two) neighbouring channels of x are one 32-bit number that all lanes share; the weights of a lane
-stand side by side likewise. VPDPBUSD takes x unsigned: of signed bytes the top bit is flipped,
+Four (two) neighbouring channels of x are one 32-bit number that all lanes share; the weights of a
+lane stand side by side likewise. VPDPBUSD takes x unsigned: of signed bytes the top bit is flipped,
 which adds 128 to each.
 
 Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, VPDPBUSD and
