@@ -295,6 +295,14 @@ views:
     QDQ t 0.1137 90
     p = Reshape(t_d, whole)
     QDQ p 0.1137 90
+joined rows of two grids:
+    p = Concat <axis = 2> (a_d, b_d)
+    QDQ p 0.2031 100
+padding around a part:
+    s, t = Split <axis = 1> (a_d, parts)
+    wp = DequantizeLinear(wp_q, wp_s)
+    p = Conv <pads = [1, 1, 1, 1]> (s, wp)
+    QDQ p 2.37 100
 no kernel of ours:
     p = Softmax <axis = 1> (a_d)
     QDQ p 0.004 0
@@ -319,6 +327,9 @@ CONSTANTS = {
     "high": np.float32(5.3),
     "blocks": np.array([0, 4, 5, 8, 6]),
     "whole": np.array([0, 20, 8, 6]),
+    "parts": np.array([16, 4]),
+    "wp_q": np.random.default_rng(4).integers(-127, 128, (8, 16, 3, 3)).astype(np.int8),
+    "wp_s": np.float32(0.01),
 }
 
 
