@@ -14,6 +14,7 @@ from .cuda.gpu import arch_here
 from .layers import Layers
 from .machine import cores, machine_of, runs_here
 from .module import Built, TvmModule
+from .runner import Runner, without_torch
 from .settings import Settings
 from .tuning.options import NAMES as TUNING
 from .tuning.options import Tuning
@@ -78,18 +79,18 @@ class Tvm(Backend):
         header = artifact.header(graph, machine)
         program = None
         if runs_here(machine.isa):
-            program = artifact.Runner(header, library, lowered.constants, threads)
+            program = Runner(header, library, lowered.constants, threads)
 
-        def apart() -> artifact.Runner:
+        def apart() -> Runner:
             single = build(lowered.module, machine, threads, apart=True)
-            return artifact.Runner(header, single, lowered.constants, threads)
+            return Runner(header, single, lowered.constants, threads)
 
         layers = Layers(lowered.calls, apart)
         return TvmModule(Built(header, library, lowered.constants, program, layers=layers))
 
     def load(self, path: str | Path, target: Target, threads: int | None) -> TvmModule:
         """Return the module that `TvmModule.save` wrote to `path`."""
-        with artifact.without_torch():
+        with without_torch():
             _check(target, threads)
         try:
             runner = artifact.load(path, threads)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .artifact import use_threads
 from .machine import Machine
+from .runner import use_threads
 from .schedules.generic import schedule_generic
 from .straight_line import join_calls, register_pipeline
 

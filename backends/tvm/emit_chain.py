@@ -11,8 +11,9 @@ from ...ir.view import View
 from .chain import Chain, Earlier, Extra, Number, Source, Step
 from .groups import Group
 from .layout import Array, Form, Layout, no_halo
-from .program import Program, batch_of
+from .program import Program
 from .quantized import grid_of, is_quantizer
+from .value import batch_of
 
 
 class Epilogue:

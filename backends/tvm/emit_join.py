@@ -10,8 +10,9 @@ import onnx_graphsurgeon as gs
 from .chain import Chain
 from .joins import Join, Place
 from .layout import Layout
-from .program import Program, Value, batch_of
+from .program import Program, batch_of
 from .schedules.elementwise import Elementwise, elementwise
+from .value import Value
 
 
 def join_parts(program: Program, node: gs.Node, join: Join, parts: Sequence[Value]) -> bool:

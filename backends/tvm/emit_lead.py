@@ -15,8 +15,8 @@ from ...ir.view import View
 from ...passes.contract import DeclinedError
 from ...passes.linear.layer import read_layer
 from .chain import Chain
-from .program import Value
 from .spatial import is_known, read_window
+from .value import Value
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from .emit_products import products_of
 from .emit_result import Result
 from .groups import REAL, Group
 from .layout import Array, Layout, no_halo
-from .program import Program, Value
+from .program import Program
 from .schedules.convolution import NO_LEAD, Convolution, convolution
 from .schedules.transposed import Transposed, transposed
 from .schedules.windows import Windows, windows
@@ -22,6 +22,7 @@ from .schedules.winograd import pack as pack_winograd
 from .schedules.winograd import winograd
 from .schedules.winograd_choice import choose_winograd
 from .spatial import Window, is_known, read_transposed, read_window
+from .value import Value
 
 # A first layer's few channels are read where they are; blocks would be mostly empty.
 _FEW_CHANNELS = 4

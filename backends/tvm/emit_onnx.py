@@ -10,7 +10,8 @@ import onnx_graphsurgeon as gs
 
 from ...ir.errors import BackendError
 from ...ir.variables import label
-from .program import Program, Value, shape_of
+from .program import Program
+from .value import Value, shape_of
 
 # Operators whose results are elements of their inputs.
 _MOVES = frozenset(

@@ -17,8 +17,9 @@ import numpy as np
 
 from ...passes.linear.layer import Layer
 from .layout import Array
-from .program import Program, Value
+from .program import Program
 from .schedules.dot import FLOAT_DOT, Dot, dot_of
+from .value import Value
 
 _MOST = 2**31 - 1
 

@@ -11,10 +11,11 @@ from .emit_chain import Epilogue
 from .emit_lead import Lead, can_wait
 from .groups import Group
 from .layout import Form, Layout
-from .program import Program, Value, batch_of
+from .program import Program
 from .quantized import grid_of
 from .schedules.elementwise import Elementwise, elementwise
 from .spatial import spatial_sizes
+from .value import Value, batch_of
 
 
 class Result:

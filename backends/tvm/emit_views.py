@@ -10,8 +10,9 @@ import onnx_graphsurgeon as gs
 
 from ...ir.view import View
 from .layout import Layout
-from .program import Program, Value
+from .program import Program
 from .quantized import grid_of
+from .value import Value
 
 
 def view_of_blocks(program: Program, view: View, node: gs.Node) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ...ir.errors import BackendError
@@ -45,20 +46,29 @@ class Machine:
         return found
 
 
-# LLVM keeps to 256-bit vectors on these cores unless told otherwise.
+# The oldest cores with each instruction set, so that others' code has nothing that one lacks. LLVM
+# keeps to 256-bit vectors on these cores unless told otherwise.
 MACHINES = {
     "avx2": Machine("avx2", 8, 16, "haswell", l2=256 << 10),
     "avx512": Machine("avx512", 16, 32, "skylake-avx512", ("-prefer-256-bit",)),
-    "avx512-vnni": Machine("avx512-vnni", 16, 32, "icelake-server", ("-prefer-256-bit",)),
-    "avx512-bf16": Machine(
-        "avx512-bf16", 16, 32, "sapphirerapids", ("-prefer-256-bit",), l1=48 << 10, l2=2 << 20
-    ),
+    "avx512-vnni": Machine("avx512-vnni", 16, 32, "cascadelake", ("-prefer-256-bit",)),
+    "avx512-bf16": Machine("avx512-bf16", 16, 32, "cooperlake", ("-prefer-256-bit",)),
     "neon": Machine("neon", 4, 32, "neoverse-n1", triple="aarch64-linux-gnu"),
 }
 
 
+# What Linux says of a CPU that runs code for an instruction set, the best first.
+_AVX512 = {"avx2", "fma", "avx512f", "avx512vl", "avx512dq", "avx512bw"}
+FLAGS = {
+    "avx512-bf16": {*_AVX512, "avx512_vnni", "avx512_bf16"},
+    "avx512-vnni": {*_AVX512, "avx512_vnni"},
+    "avx512": _AVX512,
+    "avx2": {"avx2", "fma"},
+}
+
+
 def machine_of(target: Target) -> Machine:
-    """Return the machine that `target` names, or this one; raises BackendError."""
+    """Return the machine that `target` names, or this one with its caches; raises BackendError."""
     given = dict(target.options)
     for name in given:
         if name not in TARGET_OPTIONS:
@@ -68,7 +78,23 @@ def machine_of(target: Target) -> Machine:
     isa = given.get("isa") or host_isa()
     if isa not in MACHINES:
         raise BackendError(f"target '{target}' has the unknown isa '{isa}'{nearest(isa, MACHINES)}")
-    return MACHINES[isa]
+    found = MACHINES[isa]
+    return found if "isa" in given else replace(found, **_caches())
+
+
+def _caches() -> dict[str, int]:
+    """Return the sizes of this machine's first and second data caches, where Linux tells them."""
+    found = {}
+    for folder in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
+        try:
+            kind, level, size = (
+                (folder / name).read_text().strip() for name in ("type", "level", "size")
+            )
+            if kind != "Instruction" and level in ("1", "2"):
+                found[f"l{level}"] = int(size.removesuffix("K")) << 10
+        except (OSError, ValueError):
+            continue
+    return found
 
 
 def host_isa() -> str:
@@ -76,14 +102,8 @@ def host_isa() -> str:
     architecture = platform.machine().lower()
     if architecture in ("aarch64", "arm64"):
         return "neon"
-    flags = _cpu_flags()
-    wanted = {
-        "avx512-bf16": {"avx512f", "avx512_vnni", "avx512_bf16"},
-        "avx512-vnni": {"avx512f", "avx512vl", "avx512_vnni"},
-        "avx512": {"avx512f", "avx512vl", "avx512dq", "avx512bw"},
-        "avx2": {"avx2", "fma"},
-    }
-    for isa, needed in wanted.items():
+    flags = cpu_flags()
+    for isa, needed in FLAGS.items():
         if needed <= flags:
             return isa
     raise BackendError(
@@ -98,8 +118,8 @@ def runs_here(isa: str) -> bool:
         here = host_isa()
     except BackendError:
         return False
-    order = ("avx2", "avx512", "avx512-vnni", "avx512-bf16")
-    return isa == here or (isa in order and here in order and order.index(isa) <= order.index(here))
+    order = list(FLAGS)
+    return isa == here or (isa in order and here in order and order.index(isa) >= order.index(here))
 
 
 def cores() -> int:
@@ -108,7 +128,8 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _cpu_flags() -> set[str]:
+def cpu_flags() -> set[str]:
+    """Return what this CPU says it can do, as Linux names it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             line = next((line for line in file if line.startswith("flags")), "")

@@ -18,6 +18,7 @@ from . import artifact
 from .feed_check import check_feeds
 from .layers import Layers
 from .machine import MACHINES
+from .runner import NO_GPU, Header, Runner
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -31,10 +32,10 @@ class Built:
     that it was loaded from.
     """
 
-    header: artifact.Header
+    header: Header
     library: Any
     constants: list[np.ndarray[Any, Any]]
-    runner: artifact.Runner | None = None
+    runner: Runner | None = None
     device: bytes = b""
     layers: Layers | None = None
     source: Path | None = None
@@ -96,11 +97,11 @@ class TvmModule(Compiled):
         except OSError as error:
             raise SaveError(f"cannot write '{path}': {error.strerror or error}") from error
 
-    def _runs(self) -> artifact.Runner:
+    def _runs(self) -> Runner:
         if self._built.runner is not None:
             return self._built.runner
         if self._header.target == "cuda":
-            raise BackendError(f"this is code for arch '{self._header.isa}', and {artifact.NO_GPU}")
+            raise BackendError(f"this is code for arch '{self._header.isa}', and {NO_GPU}")
         raise BackendError(
             f"this is code for isa '{self._header.isa}', which this machine does not have; save it "
             "and run it there"

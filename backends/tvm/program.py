@@ -8,7 +8,7 @@ never sees them and an artifact can map them from its file.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,51 +20,16 @@ from .joins import Joins, Place
 from .layers import Call
 from .layout import Form, Halo, Layout, no_halo, plain_form
 from .machine import Machine
-from .quantized import Grid, Integers
+from .quantized import Integers
 from .schedules.repack import Repack, repack, table, table_of
 from .settings import Settings
+from .value import Value, batch_of, shape_of
 
 Array = np.ndarray[Any, Any]
 Accept = Callable[[Layout], bool]
 
 # Constants up to this size are part of the program, where the compiler can compute with them.
 _SMALL = 64
-
-
-@dataclass(frozen=True)
-class Value:
-    """A tensor in memory: an expression, its layout (None: as in ONNX), sizes and element type.
-
-    `shape` is the tensor's; `spatial` are the sizes that a blocked buffer has besides channels.
-    `zero` is the number that stands for 0, also in the halo. With a `scale` the tensor is float32,
-    and held as (number - zero) * scale.
-    """
-
-    expr: Any
-    layout: Layout | None
-    shape: tuple[Any, ...]
-    spatial: tuple[int, ...] = ()
-    dtype: str = "float32"
-    zero: int = 0
-    scale: float | None = None
-
-    def form(self, *, single: bool = False, raw: bool = False) -> Form:
-        """Return what kernels see of it; `raw`: its numbers as they are stored."""
-        if self.layout is None:
-            form = plain_form(int(self.shape[1]), [int(s) for s in self.shape[2:]], self.dtype)
-        else:
-            form = self.layout.form(self.spatial, single=single, dtype=self.dtype)
-        return replace(form, zero=self.zero, scale=None if raw else self.scale)
-
-    @property
-    def grid(self) -> Grid | None:
-        """The grid that a float32 tensor is held on."""
-        return None if self.scale is None else Grid(self.scale, self.zero, self.dtype)
-
-    @property
-    def is_plain(self) -> bool:
-        """Say whether it is held as ONNX has it."""
-        return self.layout is None and self.scale is None
 
 
 class Program:
@@ -292,20 +257,3 @@ class Program:
     def kernels(self) -> dict[Any, str]:
         """The kernels made so far: what each computes, and its name."""
         return {op: str(found.name_hint) for op, found in self._kernels.items()}
-
-
-def shape_of(expr: Any) -> tuple[Any, ...]:
-    """Return the sizes of an expression, numbers where they are known."""
-    return tuple(size_of(dim) for dim in expr.ty.shape)
-
-
-def size_of(dim: Any) -> Any:
-    """Return a size as a number where it is one."""
-    from tvm import tirx
-
-    return int(dim) if isinstance(dim, int | tirx.IntImm) else dim
-
-
-def batch_of(size: Any) -> int | None:
-    """Return what a kernel is told of the number of images."""
-    return size if isinstance(size, int) else None

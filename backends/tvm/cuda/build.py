@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ....ir.errors import BackendError
-from ..artifact import use_threads
+from ..runner import use_threads
 from .compiler import compile_cuda
 from .gpu import Gpu
 from .schedule import schedule_all

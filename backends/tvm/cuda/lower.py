@@ -8,6 +8,7 @@ from ...target import Target
 from .. import artifact
 from ..lowering import prepare
 from ..module import Built
+from ..runner import Runner
 from .build import build
 from .gpu import arch_here, gpu_of
 from .lowering import lower_graph
@@ -27,5 +28,5 @@ def lower_for_gpu(graph: gs.Graph, target: Target, optimize: bool) -> Built:
     if here is not None and int(here.removeprefix("sm_")) >= int(gpu.number):
         if built.device:
             artifact.attach(built.library, built.device)
-        runner = artifact.Runner(header, built.library, lowered.constants, None)
+        runner = Runner(header, built.library, lowered.constants, None)
     return Built(header, built.library, lowered.constants, runner, built.device)

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from ....ir.errors import BackendError
-from ..artifact import use_threads
 from ..machine import Machine
+from ..runner import use_threads
 from .choice import Choice
 from .timing import Stand, compiled, line_of
 

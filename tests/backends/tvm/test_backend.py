@@ -61,7 +61,7 @@ import runpy, sys
 for name in ("torch", "onnx", "onnxruntime", "onnx_graphsurgeon"):
     sys.modules[name] = None
 sys.argv = ["artifact.py", {str(saved)!r}]
-runpy.run_path({str(Path(artifact.__file__))!r}, run_name="__main__")
+runpy.run_module("planish.backends.tvm.artifact", run_name="__main__")
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert found.stdout == "y float32 (1, 20, 9, 9)\n", found.stderr

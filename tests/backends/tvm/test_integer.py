@@ -187,7 +187,7 @@ def test_a_convolution_of_every_kind(case) -> None:
     check(model, feeds, {"y": step})
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     channels=st.integers(1, 40),
     outputs=st.integers(1, 40),
@@ -236,6 +236,7 @@ def body_net(
     return model, {"x": feed}
 
 
+ASYMMETRIC = 'coordinate_transformation_mode = "asymmetric"'
 _BODIES = """
 max pool, same grid:
     p = MaxPool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]> (a_d)
@@ -286,7 +287,7 @@ concat on one grid:
     p = Concat <axis = 1> (a_d, a_d)
     QDQ p 0.1137 90
 enlargement:
-    p = Resize <nearest_mode = "floor", coordinate_transformation_mode = "asymmetric"> (a_d, , scales)
+    p = Resize <nearest_mode = "floor", ASYMMETRIC> (a_d, , scales)
     QDQ p 0.1137 90
 views:
     v = Reshape(a_d, blocks)
@@ -294,6 +295,14 @@ views:
     QDQ t 0.1137 90
     p = Reshape(t_d, whole)
     QDQ p 0.1137 90
+joined rows of two grids:
+    p = Concat <axis = 2> (a_d, b_d)
+    QDQ p 0.2031 100
+padding around a part:
+    s, t = Split <axis = 1> (a_d, parts)
+    wp = DequantizeLinear(wp_q, wp_s)
+    p = Conv <pads = [1, 1, 1, 1]> (s, wp)
+    QDQ p 2.37 100
 no kernel of ours:
     p = Softmax <axis = 1> (a_d)
     QDQ p 0.004 0
@@ -309,7 +318,7 @@ one grid after another:
     QDQ p 0.15 0
 """
 BODIES = {
-    name: textwrap.dedent(body)
+    name: textwrap.dedent(body).replace("ASYMMETRIC", ASYMMETRIC)
     for name, body in re.findall(r"^(\S.*):\n((?: .*\n)+)", _BODIES, re.M)
 }
 CONSTANTS = {
@@ -318,11 +327,19 @@ CONSTANTS = {
     "high": np.float32(5.3),
     "blocks": np.array([0, 4, 5, 8, 6]),
     "whole": np.array([0, 20, 8, 6]),
+    "parts": np.array([16, 4]),
+    "wp_q": np.random.default_rng(4).integers(-127, 128, (8, 16, 3, 3)).astype(np.int8),
+    "wp_s": np.float32(0.01),
 }
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
-@pytest.mark.parametrize("name", BODIES)
+SIGNED = ("sum", "max pool, same grid", "gate")
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [*((name, np.uint8) for name in BODIES), *((name, np.int8) for name in SIGNED)],
+)
 def test_what_follows(name, dtype) -> None:
     body = BODIES[name]
     used = {key: values for key, values in CONSTANTS.items() if key in body}

@@ -1,0 +1,124 @@
+"""bfloat16 graphs through the TVM backend, against float32 with the tolerance of 8 bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_graphsurgeon as gs
+import pytest
+
+import planish
+from planish.backends.tvm.lowering import lower_graph, prepare
+from planish.backends.tvm.machine import MACHINES
+from planish.backends.tvm.schedules.convolution import Convolution
+from planish.backends.tvm.schedules.dot import HalfDot
+
+from tests.helpers import Array, model_of, relative_error, run_ort
+
+pytest.importorskip("tvm")
+
+# Half a unit in the last of 8 bits for each rounding: of x, of every weight, of each result.
+UNIT = 2.0**-9
+
+
+def normal(*shape: int) -> Array:
+    return np.random.default_rng(list(shape)).standard_normal(shape).astype(np.float32)
+
+
+def halved(text: str, weights: dict[str, Array]) -> gs.Graph:
+    """Return the graph of `text` computed in bfloat16, with inputs and outputs in float32."""
+    pipeline = planish.Pipeline.parse("convert-precision{to=bfloat16,compute=half}")
+    return pipeline.run(planish.load(model_of(text, weights)), verify="off").graph
+
+
+def check(text: str, weights: dict[str, Array], feeds: dict[str, Array], roundings: int) -> None:
+    """Compare with float32: as far off as `roundings` of the largest value are, and no less."""
+    expected = run_ort(model_of(text, weights), feeds)["y"]
+    found = planish.lower(halved(text, weights), backend="tvm", threads=1)(feeds)["y"]
+    error = relative_error(expected, found)
+    assert UNIT / 64 < error < roundings * UNIT, error / UNIT
+
+
+@pytest.mark.parametrize(
+    ("channels", "outputs", "size", "attributes", "kernel"),
+    [
+        (32, 20, (9, 8), "pads = [1, 1, 1, 1]", (3, 3)),
+        (17, 33, (6, 5), "strides = [2, 1], pads = [1, 0, 2, 1]", (3, 2)),
+        (3, 16, (11, 9), "pads = [3, 3, 3, 3]", (7, 7)),
+        (24, 24, (6, 5), "group = 24, pads = [1, 1, 1, 1]", (3, 3)),
+        (24, 36, (6, 5), "group = 3, pads = [1, 1, 1, 1]", (3, 3)),
+        (20, 16, (13,), "pads = [1, 1]", (3,)),
+    ],
+)
+def test_a_convolution_of_every_kind(channels, outputs, size, attributes, kernel) -> None:
+    group = int(attributes.split("group = ")[1].split(",")[0]) if "group" in attributes else 1
+    sizes = ", ".join(map(str, size))
+    check(
+        f"""g (float[N, {channels}, {sizes}] x) => (float[] y) {{
+            a = Relu(x)
+            c = Conv <{attributes}> (a, w, b)
+            y = LeakyRelu <alpha = 0.1> (c)
+        }}""",
+        {"w": normal(outputs, channels // group, *kernel), "b": normal(outputs)},
+        {"x": normal(2, channels, *size)},
+        4,
+    )
+
+
+NETWORK = """g (float[N, 6, 9, 8] x) => (float[] y) {
+    c = Conv <pads = [1, 1, 1, 1]> (x, w0, b0)
+    r = Relu(c)
+    d = Conv <pads = [1, 1, 1, 1]> (r, w1)
+    s = Add(d, r)
+    m = MaxPool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]> (s)
+    j = Concat <axis = 1> (m, m)
+    p = GlobalAveragePool(j)
+    f = Flatten(p)
+    y = Gemm <transB = 1> (f, w2, b2)
+}"""
+
+
+def network_weights() -> dict[str, Array]:
+    return {
+        "w0": normal(20, 6, 3, 3) / 7,
+        "b0": normal(20),
+        "w1": normal(20, 20, 3, 3) / 13,
+        "w2": normal(10, 40) / 6,
+        "b2": normal(10),
+    }
+
+
+def test_a_network() -> None:
+    check(NETWORK, network_weights(), {"x": normal(3, 6, 9, 8)}, 10)
+
+
+@pytest.mark.parametrize("isa", ["avx2", "avx512", "avx512-vnni"])
+def test_machines_without_the_instruction_widen(isa) -> None:
+    graph = halved(NETWORK, network_weights())
+    feeds = {"x": normal(3, 6, 9, 8)}
+    expected = run_ort(model_of(NETWORK, network_weights()), feeds)["y"]
+    found = planish.lower(graph, backend="tvm", target=f"cpu{{isa={isa}}}", threads=1)(feeds)["y"]
+    assert relative_error(expected, found) < 10 * UNIT
+
+
+def test_results_are_stored_in_two_bytes_and_rounded_to_nearest_even() -> None:
+    text = """g (float[N, 20, 3, 3] x) => (float[] y) {
+        a = Conv (x, w)
+        y = Conv (a, v)
+    }"""
+    unit = np.eye(20, dtype=np.float32)[:, :, None, None]
+    graph = halved(text, {"w": unit, "v": unit})
+    # Halfway between two neighbours of 8 bits, below and above an even one, and just beside.
+    x = np.float32([1 + UNIT * 2, 1 + UNIT * 6, 1 + UNIT * 2.01, -1 - UNIT * 2, 3.0])
+    feeds = {"x": np.resize(x, (1, 20, 3, 3)).astype(np.float32)}
+    found = planish.lower(graph, backend="tvm", threads=1)(feeds)["y"]
+    rounded = np.float32([1, 1 + UNIT * 8, 1 + UNIT * 4, -1, 3])
+    assert found.ravel()[:5].tolist() == rounded.tolist()
+
+
+def test_pairs_of_channels_are_multiplied_at_once() -> None:
+    graph = prepare(halved(NETWORK, network_weights()))
+    found = lower_graph(graph, MACHINES["avx512-bf16"]).kernels
+    dense = [op for op in found if isinstance(op, Convolution)]
+    assert {type(op.dot) for op in dense if op.x.lanes} == {HalfDot}
+    assert {op.y.dtype for op in found if getattr(op, "y", None)} == {"bfloat16", "float32"}
+    assert [op.y.channels for op in found if op.y.dtype == "float32"] == [10, 10]
