@@ -10,9 +10,9 @@ import onnx_graphsurgeon as gs
 from .chain import Chain
 from .joins import Join, Place
 from .layout import Layout
-from .program import Program, batch_of
+from .program import Program
 from .schedules.elementwise import Elementwise, elementwise
-from .value import Value
+from .value import Value, batch_of
 
 
 def join_parts(program: Program, node: gs.Node, join: Join, parts: Sequence[Value]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...ir.errors import FeedError
-from .artifact import Header, Tensor
+from .runner import Header, Tensor
 
 
 def check_feeds(feeds: Mapping[str, np.ndarray[Any, Any]], header: Header) -> None:

@@ -103,13 +103,13 @@ def prepare(graph: gs.Graph, *, optimize: bool = True) -> gs.Graph:
 def lower_graph(graph: gs.Graph, machine: Machine, settings: Settings | None = None) -> Lowered:
     """Return the Relax program of a prepared `graph`."""
     graph, integers = fold_integers(graph)
-    view = _view(graph)
+    view = typed_view(graph)
     model, _ = to_proto(graph, leave_out=lambda c: (v := dense_values(c)) is None or v.size > 64)
     protos = {id(n): p for n, p in zip(graph.nodes, model.graph.node, strict=True)}
     halos = wanted_halos(graph, view)
     joins = plan_joins(graph.nodes, view, machine.lanes, halos, lambda node: _can(node, view))
     program = Program(machine, settings or Settings(), halos, joins, integers)
-    inputs = _inputs(graph)
+    inputs = input_variables(graph)
     with program.builder.function("main"):
         with program.builder.dataflow():
             for tensor, variable in zip(graph.inputs, inputs, strict=True):
@@ -171,7 +171,11 @@ def _widen(found: dict[int, Halo], tensor: gs.Tensor, pads: Halo) -> None:
     )
 
 
-def _inputs(graph: gs.Graph) -> list[Any]:
+def input_variables(graph: gs.Graph) -> list[Any]:
+    """Return a Relax variable for each input, equal names of sizes being equal variables.
+
+    Raises BackendError for an input whose rank or element type is not known.
+    """
     from tvm import relax, tirx
 
     sizes: dict[str, Any] = {}
@@ -202,7 +206,8 @@ def _tuple(outputs: list[Any]) -> Any:
     return relax.Tuple(outputs)
 
 
-def _view(graph: gs.Graph) -> View:
+def typed_view(graph: gs.Graph) -> View:
+    """Return a view of `graph` with its inferred types; raises BackendError for control flow."""
     types = infer_types(graph)
     for node in graph.nodes:
         if any(isinstance(value, gs.Graph) for value in node.attrs.values()):

@@ -79,19 +79,22 @@ def machine_of(target: Target) -> Machine:
     if isa not in MACHINES:
         raise BackendError(f"target '{target}' has the unknown isa '{isa}'{nearest(isa, MACHINES)}")
     found = MACHINES[isa]
-    return found if "isa" in given else replace(found, **_caches())
+    if "isa" in given:
+        return found
+    sizes = _caches()
+    return replace(found, l1=sizes.get(1, found.l1), l2=sizes.get(2, found.l2))
 
 
-def _caches() -> dict[str, int]:
-    """Return the sizes of this machine's first and second data caches, where Linux tells them."""
+def _caches() -> dict[int, int]:
+    """Return the sizes of this machine's data caches by level, where Linux tells them."""
     found = {}
     for folder in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
         try:
             kind, level, size = (
                 (folder / name).read_text().strip() for name in ("type", "level", "size")
             )
-            if kind != "Instruction" and level in ("1", "2"):
-                found[f"l{level}"] = int(size.removesuffix("K")) << 10
+            if kind != "Instruction":
+                found[int(level)] = int(size.removesuffix("K")) << 10
         except (OSError, ValueError):
             continue
     return found

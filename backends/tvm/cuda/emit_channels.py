@@ -5,8 +5,8 @@ from __future__ import annotations
 import onnx_graphsurgeon as gs
 
 from ....ir.view import View
-from ..program import shape_of
 from ..spatial import is_known, read_window, spatial_sizes
+from ..value import shape_of
 from . import compute
 from .emit_linear import emit_kernel
 from .tensors import Tensors

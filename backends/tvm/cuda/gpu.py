@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....ir.errors import BackendError
-from ....passes.registry import nearest
+from ....ir.nearest import nearest
 from ...target import Target
 
 TARGET_OPTIONS = ("arch",)

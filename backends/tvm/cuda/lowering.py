@@ -17,7 +17,7 @@ from ....ir.to_proto import to_proto
 from ....ir.variables import dense_values, is_standard
 from ....ir.view import View
 from ..emit_onnx import emit_onnx
-from ..lowering import Lowered, _inputs, _view
+from ..lowering import Lowered, input_variables, typed_view
 from .elementwise import can_emit_elementwise, emit_elementwise
 from .emit_channels import (
     can_emit_concat,
@@ -44,10 +44,10 @@ def lower_graph(graph: gs.Graph) -> Lowered:
     """Return the Relax program of a prepared `graph`."""
     from tvm import relax
 
-    view = _view(graph)
+    view = typed_view(graph)
     model, _ = to_proto(graph, leave_out=lambda c: (v := dense_values(c)) is None or v.size > 64)
     tensors = Tensors()
-    inputs = _inputs(graph)
+    inputs = input_variables(graph)
     with tensors.builder.function("main"):
         with tensors.builder.dataflow():
             for tensor, variable in zip(graph.inputs, inputs, strict=True):
@@ -59,7 +59,7 @@ def lower_graph(graph: gs.Graph) -> Lowered:
     module = tensors.builder.get()
     # Constants fit by construction: only inputs are checked at every call.
     module["main"] = module["main"].with_attr("num_input", len(inputs))
-    return Lowered(module, tensors.constants, {})
+    return Lowered(module, tensors.constants, {}, [])
 
 
 def _emit(tensors: Tensors, view: View, node: gs.Node, proto: onnx.NodeProto) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..program import shape_of
+from ..value import shape_of
 
 Array = np.ndarray[Any, Any]
 
