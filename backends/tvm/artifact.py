@@ -35,12 +35,12 @@ class ArtifactError(Exception):
     """A file that is no artifact, or one for another machine or version."""
 
 
-def header(graph: Any, machine: Any) -> Header:
+def header(graph: Any, machine: Any, arena: int) -> Header:
     """Return the header of `graph` compiled for the CPU `machine`."""
-    return header_for(graph, "cpu", machine.isa, machine.architecture)
+    return header_for(graph, "cpu", machine.isa, machine.architecture, arena)
 
 
-def header_for(graph: Any, target: str, isa: str, architecture: str) -> Header:
+def header_for(graph: Any, target: str, isa: str, architecture: str, arena: int = 0) -> Header:
     """Return the header of `graph` compiled for a kind of target, run from `architecture`."""
     import tvm
 
@@ -51,6 +51,7 @@ def header_for(graph: Any, target: str, isa: str, architecture: str) -> Header:
         tvm.__version__,
         [_tensor(t) for t in graph.inputs],
         [_tensor(t) for t in graph.outputs],
+        arena,
     )
 
 
@@ -149,7 +150,8 @@ def _read(
             key: [Tensor(**entry) for entry in found.pop(key)] for key in ("inputs", "outputs")
         }
         size, more, listing = (found.pop(key) for key in ("code", "device", "constants"))
-        head = Header(found["target"], found["isa"], found["architecture"], found["tvm"], **tensors)
+        made_for = {key: found[key] for key in ("target", "isa", "architecture", "tvm", "arena")}
+        head = Header(**made_for, **tensors)
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"'{path}' is damaged: its header cannot be read") from error
     begin = start + length

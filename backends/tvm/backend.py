@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -75,15 +76,15 @@ class Tvm(Backend):
             found = tune(lowered.kernels, machine, threads, tuning)
             settings = found.settings(settings)
             lowered = lower_graph(prepared, machine, settings)
-        library = build(lowered.module, machine, threads)
-        header = artifact.header(graph, machine)
+        library, arena = build(lowered.module, machine, threads)
+        header = artifact.header(graph, machine, arena)
         program = None
         if runs_here(machine.isa):
             program = Runner(header, library, lowered.constants, threads)
 
         def apart() -> Runner:
-            single = build(lowered.module, machine, threads, apart=True)
-            return Runner(header, single, lowered.constants, threads)
+            single, _ = build(lowered.module, machine, threads, apart=True)
+            return Runner(replace(header, arena=0), single, lowered.constants, threads)
 
         layers = Layers(lowered.calls, apart)
         return TvmModule(Built(header, library, lowered.constants, program, layers=layers))

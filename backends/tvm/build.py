@@ -7,26 +7,30 @@ from typing import Any
 from .machine import Machine
 from .runner import use_threads
 from .schedules.generic import schedule_generic
-from .straight_line import join_calls, register_pipeline
+from .straight_line import arena_of, join_calls, register_pipeline
 
 
-def build(module: Any, machine: Machine, threads: int, *, apart: bool = False) -> Any:
-    """Compile `module`: what has no schedule is given one, and all kernels become one call.
+def build(module: Any, machine: Machine, threads: int, *, apart: bool = False) -> tuple[Any, int]:
+    """Return the library of `module`, and the bytes of memory that a run is to be lent.
 
-    `apart`: leave them calls of their own, which can be watched one by one.
+    What has no schedule is given one, and all kernels become one call. `apart`: leave them calls of
+    their own, which can be watched one by one.
     """
     import tvm
     from tvm import relax
 
     target = tvm.target.Target(machine.llvm(threads))
     module = scheduled(module, machine, threads)
+    if not apart:
+        module = join_calls(module)
     with target, tvm.transform.PassContext(opt_level=3):
-        return tvm.compile(
-            module if apart else join_calls(module),
+        library = tvm.compile(
+            module,
             target=target,
             relax_pipeline=relax.get_pipeline("default_build"),
             tir_pipeline=register_pipeline(),
         )
+    return library, arena_of(module)
 
 
 def scheduled(module: Any, machine: Machine, threads: int) -> Any:

@@ -37,7 +37,10 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Header:
-    """What an artifact was made for: `isa` is an instruction set, or a GPU's architecture."""
+    """What an artifact was made for: `isa` is an instruction set, or a GPU's architecture.
+
+    `arena`: bytes of memory that a run works in, if it is to be given them.
+    """
 
     target: str
     isa: str
@@ -45,6 +48,7 @@ class Header:
     tvm: str
     inputs: list[Tensor]
     outputs: list[Tensor]
+    arena: int = 0
 
 
 class Runner:
@@ -69,7 +73,9 @@ class Runner:
         if header.target == "cuda":
             self._packed = [tvm.runtime.tensor(values, self._device) for values in constants]
         else:
-            self._packed = [tvm.runtime.from_dlpack(v) for v in _in_large_pages(constants)]
+            arena = [np.empty(header.arena, np.uint8)] if header.arena else []
+            lasting = _in_large_pages([*constants, *arena])
+            self._packed = [tvm.runtime.from_dlpack(values) for values in lasting]
 
     def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run once: name -> array in, name -> array out. Concurrent calls wait for each other."""

@@ -1,11 +1,12 @@
 """A program of kernels in a row as one function, so that a run is one call.
 
     main(x) = { a = call_tir(f, x); b = call_tir(g, (a, w)); return b }
-    becomes   network(x, w, b, arena) { f(x, &arena[0]); g(&arena[0], w, b) }
+    becomes   network(x, w, arena, b) { f(x, &arena[0]); g(&arena[0], w, b) }
 
 TVM's virtual machine prepares each call while it runs: it makes a tensor, packs arguments, and the
 kernel checks them. Where all sizes are known, so are all addresses: kernels become private
-functions of pointers, and intermediate tensors have places in one arena.
+functions of pointers, and intermediate tensors have places in one arena. It is the last parameter
+of the new `main`: new memory for every run would cost a fault of the system for every page.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from .arena import Lifetime, plan
 
 _CPU = 1  # DLPack's number
+_ARENA = "arena"
 _MARK = "planish.pointers"  # a kernel that only `network` calls
 
 
@@ -91,10 +93,11 @@ def join_calls(module: Any) -> Any:
     kernels, network, size = _network(module, line, outputs)
     builder = relax.BlockBuilder(kernels)
     callee = builder.add_func(network, "network")
-    with builder.function("main", list(main.params), attrs=dict(main.attrs)):
-        kinds = [*(tensor.kind for tensor in outputs), relax.TensorType([size], "uint8")]
-        given = relax.Tuple(list(line.given))
-        found = builder.emit(relax.call_tir(callee, given, kinds))
+    arena = relax.Var(_ARENA, relax.TensorType([size], "uint8"))
+    with builder.function("main", [*main.params, arena], attrs=dict(main.attrs)):
+        given = relax.Tuple([*line.given, arena])
+        made = builder.emit(relax.call_tir(callee, given, [tensor.kind for tensor in outputs]))
+        found = made if len(outputs) > 1 else relax.Tuple([made])
         places = {id(tensor): i for i, tensor in enumerate(outputs)}
         exprs = [
             relax.TupleGetItem(found, places[id(tensor)]) if id(tensor) in places else expr
@@ -102,6 +105,12 @@ def join_calls(module: Any) -> Any:
         ]
         builder.emit_func_output(relax.Tuple(exprs))
     return builder.get()
+
+
+def arena_of(module: Any) -> int:
+    """Return the bytes of the arena that `main` is given after all else, 0 where it has none."""
+    last = module["main"].params[-1]
+    return int(last.ty.shape[0]) if last.name == _ARENA else 0
 
 
 def _read(main: Any) -> _Line | None:
@@ -176,10 +185,9 @@ def _network(module: Any, line: _Line, outputs: Sequence[_Tensor]) -> tuple[Any,
     with IRBuilder() as builder, script.prim_func(s_tir=True):
         script.func_name("network")
         script.func_attr({"tirx.is_scheduled": True})
-        for index, tensor in enumerate([*line.given.values(), *outputs]):
-            buffer = script.buffer(tensor.shape, str(tensor.kind.dtype))
-            tensor.address = script.arg(f"x{index}", buffer).data
-        arena = script.arg("arena", script.buffer((max(1, size),), "uint8"))
+        _declare("x", list(line.given.values()))
+        arena = script.arg(_ARENA, script.buffer((max(1, size),), "uint8"))
+        _declare("y", outputs)
         for tensor, offset in zip(inner, offsets, strict=True):
             tensor.address = script.handle_add_byte_offset(arena.data, offset)
         for kernel, operands in line.calls:
@@ -189,6 +197,15 @@ def _network(module: Any, line: _Line, outputs: Sequence[_Tensor]) -> tuple[Any,
             with script.Assert(call == 0, f"kernel {name} could not run"):
                 pass
     return kernels, builder.get(), max(1, size)
+
+
+def _declare(name: str, tensors: Sequence[_Tensor]) -> None:
+    """Declare parameters, and record that they are where `tensors` are."""
+    from tvm.tirx.script.builder import ir as script
+
+    for index, tensor in enumerate(tensors):
+        buffer = script.buffer(tensor.shape, str(tensor.kind.dtype))
+        tensor.address = script.arg(f"{name}{index}", buffer).data
 
 
 def _of_pointers(kernel: Any) -> Any:
@@ -203,7 +220,9 @@ def _of_pointers(kernel: Any) -> Any:
         element = ir.PrimType(str(parameter.ty.dtype))
         pointers.append(tirx.Var(f"{parameter.name}_data", ir.PointerType(element, "global")))
         declared.append(tirx.DeclBuffer(parameter, data=pointers[-1]))
-    body = tirx.SeqStmt([*declared, kernel.body, tirx.Return(tirx.const(0, "int32"))])
+    # It returns 0 at its end without being told. After a return statement, what the kernel
+    # allocates would never be freed.
+    body = tirx.SeqStmt([*declared, kernel.body])
     found = tirx.PrimFunc(pointers, body, ir.PrimType("int32"), kernel.attrs)
     return found.with_attr(_MARK, True)
 
