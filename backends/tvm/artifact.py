@@ -150,8 +150,8 @@ def _read(
             key: [Tensor(**entry) for entry in found.pop(key)] for key in ("inputs", "outputs")
         }
         size, more, listing = (found.pop(key) for key in ("code", "device", "constants"))
-        made_for = {key: found[key] for key in ("target", "isa", "architecture", "tvm", "arena")}
-        head = Header(**made_for, **tensors)
+        names = (found[key] for key in ("target", "isa", "architecture", "tvm"))
+        head = Header(*names, tensors["inputs"], tensors["outputs"], found["arena"])
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"'{path}' is damaged: its header cannot be read") from error
     begin = start + length

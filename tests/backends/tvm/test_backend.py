@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import planish
-from planish.backends.tvm import artifact, linker
+from planish.backends.tvm import linker
 from planish.backends.tvm.feed_check import check_feeds
 from planish.backends.tvm.machine import MACHINES, host_isa, runs_here
+from planish.backends.tvm.runner import Header, Tensor
 from planish.ir.errors import BackendError
 
 from tests.helpers import model_of, relative_error, run_ort
@@ -102,8 +103,8 @@ def test_a_loaded_network_refuses_wrong_feeds(saved, feeds, message) -> None:
 
 def test_sizes_of_one_name_are_equal() -> None:
     shapes = [["N", 3], ["N", 4]]
-    inputs = [artifact.Tensor(name, "float32", shapes[i]) for i, name in enumerate("ab")]
-    header = artifact.Header("avx2", "x86_64", "0", inputs, [])
+    inputs = [Tensor(name, "float32", shapes[i]) for i, name in enumerate("ab")]
+    header = Header("cpu", "avx2", "x86_64", "0", inputs, [])
     check_feeds({"a": np.zeros((2, 3), "f"), "b": np.zeros((2, 4), "f")}, header)
     with pytest.raises(planish.PlanishError, match="'b' has shape 5 x 4, but the input has 2 x 4"):
         check_feeds({"a": np.zeros((2, 3), "f"), "b": np.zeros((5, 4), "f")}, header)

@@ -160,7 +160,11 @@ def test_a_forced_tile_computes_the_convolution(
         ("8", {"tiles": 12, "together": 5, "blocks": 2, "splits": 1, "depth": 3}),
         ("N", {"tiles": 7, "together": 7, "blocks": 1, "splits": 3, "depth": 2}),
         ("8", {"tiles": 1, "together": 1, "blocks": 4, "splits": 1, "depth": 9}),
-        ("N", {"tiles": 5, "together": 2, "blocks": 3, "splits": 2, "depth": 1}),
+        pytest.param(
+            "N",
+            {"tiles": 5, "together": 2, "blocks": 3, "splits": 2, "depth": 1},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_work_cut_in_any_way_gives_the_same(monkeypatch, batch, cut) -> None:
