@@ -150,8 +150,9 @@ def _read(
             key: [Tensor(**entry) for entry in found.pop(key)] for key in ("inputs", "outputs")
         }
         size, more, listing = (found.pop(key) for key in ("code", "device", "constants"))
-        names = (found[key] for key in ("target", "isa", "architecture", "tvm"))
-        head = Header(*names, tensors["inputs"], tensors["outputs"], found["arena"])
+        target, isa, architecture = found["target"], found["isa"], found["architecture"]
+        sides = tensors["inputs"], tensors["outputs"]
+        head = Header(target, isa, architecture, found["tvm"], *sides, found["arena"])
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"'{path}' is damaged: its header cannot be read") from error
     begin = start + length
