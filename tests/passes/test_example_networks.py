@@ -13,7 +13,13 @@ from tests.helpers import relative_error, run_ort
 WIDTH, SIZE = 0.25, 64
 
 
-@pytest.fixture(scope="module", params=models.NAMES)
+_NAMES = [
+    pytest.param(name, marks=pytest.mark.slow) if name == "densenet121" else name
+    for name in models.NAMES
+]
+
+
+@pytest.fixture(scope="module", params=_NAMES)
 def traced(request):
     """Return a module, its input by batch size, and its graph with a dynamic batch."""
     module = models.build(request.param, width=WIDTH, size=SIZE)

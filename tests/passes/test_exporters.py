@@ -19,7 +19,9 @@ WIDTH, SIZE = 0.125, 64
 
 
 # These take long, and their patterns are in the other networks and the unit tests.
-_LONG = ("densenet121", "resnet50")
+_LONG = (
+    "densenet121", "efficientnet_b0", "googlenet", "repvgg_a0", "resnet50", "resnet50_preact",
+)  # fmt: skip
 _NAMES = [
     pytest.param(name, marks=pytest.mark.slow) if name in _LONG else name for name in models.NAMES
 ]
