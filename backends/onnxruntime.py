@@ -67,12 +67,7 @@ class OnnxRuntime(Backend):
         `optimization`: how much ONNX Runtime itself optimizes. `providers`: execution providers in
         order of preference instead of the target's; one that is not there is refused.
         """
-        for name, _ in target.options:
-            if name not in _TARGET_OPTIONS:
-                raise BackendError(
-                    f"target '{target}' has the unknown option '{name}'"
-                    f"{nearest(name, _TARGET_OPTIONS)}"
-                )
+        target.known_options(_TARGET_OPTIONS)
         if unknown:
             name = next(iter(unknown))
             hint = nearest(name, ["optimization", "providers"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..ir.errors import BackendError, PipelineError
+from ..ir.nearest import nearest
 from ..passes.grammar import Word, read_items
 
 _INTEGERS = frozenset({"threads"})
@@ -39,6 +41,15 @@ class Target:
                 )
             options[key.text] = value.text
         return cls(items[0].name.text, tuple(options.items()))
+
+    def known_options(self, known: Sequence[str]) -> dict[str, str]:
+        """Return the options; raises BackendError for one that is not among `known`."""
+        for name, _ in self.options:
+            if name not in known:
+                raise BackendError(
+                    f"target '{self}' has the unknown option '{name}'{nearest(name, known)}"
+                )
+        return dict(self.options)
 
     @property
     def threads(self) -> int | None:

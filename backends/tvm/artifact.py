@@ -22,13 +22,13 @@ from typing import IO, Any
 
 import numpy as np
 
+from .arena import ALIGNMENT
 from .machine import FLAGS, cpu_flags
 from .runner import NO_GPU, Header, Runner, Tensor, without_torch
 
 Array = np.ndarray[Any, Any]
 
 _MAGIC = b"planish-tvm-1\n"
-_ALIGNMENT = 64
 
 
 class ArtifactError(Exception):
@@ -73,7 +73,7 @@ def write(
     described = json.dumps({**asdict(head), **sizes}).encode()
     file.write(_MAGIC + struct.pack("<Q", len(described)) + described + code + device)
     for values in constants:
-        file.write(b"\0" * (-file.tell() % _ALIGNMENT))
+        file.write(b"\0" * (-file.tell() % ALIGNMENT))
         file.write(np.ascontiguousarray(values).data)
 
 
@@ -104,7 +104,7 @@ def load(path: str | Path, threads: int | None = None) -> Runner:
         _check_isa(path, head.isa)
     constants = []
     for entry in listing:
-        at += -at % _ALIGNMENT
+        at += -at % ALIGNMENT
         if at + _bytes(entry) > len(data):
             raise ArtifactError(f"'{path}' is cut short: it has {len(data)} bytes; lower it again")
         dtype = np.dtype(entry["dtype"])

@@ -13,7 +13,7 @@ from ..target import Target
 from . import artifact
 from .cuda.gpu import arch_here
 from .layers import Layers
-from .machine import cores, machine_of, runs_here
+from .machine import core_numbers, machine_of, runs_here
 from .module import Built, TvmModule
 from .runner import Runner, without_torch
 from .settings import Settings
@@ -66,7 +66,7 @@ class Tvm(Backend):
 
             return TvmModule(lower_for_gpu(graph, target, optimize))
         machine = machine_of(target)
-        threads = threads or cores()
+        threads = threads or len(core_numbers())
         prepared = prepare(graph, optimize=optimize)
         settings = Settings(winograd=winograd, threads=threads)
         lowered = lower_graph(prepared, machine, settings)

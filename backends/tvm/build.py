@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .fusion import fused
 from .machine import Machine
 from .runner import use_threads
 from .schedules.generic import schedule_generic
@@ -36,18 +37,7 @@ def build(module: Any, machine: Machine, threads: int, *, apart: bool = False) -
 def scheduled(module: Any, machine: Machine, threads: int) -> Any:
     """Return `module` as calls of kernels that all have a schedule; TVM fuses its own operators."""
     import tvm
-    from tvm.relax import transform as passes
 
     use_threads(threads)  # constants are folded by running
     with tvm.target.Target(machine.llvm(threads)), tvm.transform.PassContext(opt_level=3):
-        module = tvm.transform.Sequential(
-            [
-                passes.LegalizeOps(),
-                passes.AnnotateTIROpPattern(),
-                passes.FoldConstant(),
-                passes.FuseOps(),
-                passes.FuseTIR(),
-                passes.DeadCodeElimination(),
-            ]
-        )(module)
-        return schedule_generic(module)
+        return schedule_generic(fused(module))

@@ -9,12 +9,13 @@ import onnx_graphsurgeon as gs
 from ...ir.view import View
 from .emit_join import join_parts
 from .emit_result import Result
+from .emit_windows import emit_windows
 from .groups import REAL, Group, can_be_operand, is_scalar_operator
 from .layout import Layout, no_halo
 from .program import Program
 from .schedules.elementwise import Elementwise, elementwise
 from .schedules.reduction import Reduction, reduction
-from .schedules.windows import Windows, windows
+from .schedules.windows import Kind
 from .spatial import is_known, read_window
 
 
@@ -49,20 +50,8 @@ def emit_pool(program: Program, view: View, group: Group) -> None:
         whole = Reduction(kind, x.form(raw=raw), y.form, y.end.chain, y.batch)
         y.emit("global_pool", whole, reduction, [x.expr])
         return
-    window = read_window(node, view)
-    pool = Windows(
-        "max" if node.op == "MaxPool" else "average",
-        x.form(raw=raw),
-        y.form,
-        window.kernel,
-        window.strides,
-        window.dilations,
-        window.pads,
-        y.end.chain,
-        y.batch,
-    )
-    columns = program.settings.columns_of(pool)
-    y.emit(pool.kind, pool, lambda op: windows(op, program.machine, columns), [x.expr])
+    pooling: Kind = "max" if node.op == "MaxPool" else "average"
+    emit_windows(program, pooling, read_window(node, view), x.form(raw=raw), y, [x.expr])
 
 
 def can_emit_scalar(node: gs.Node, view: View) -> bool:

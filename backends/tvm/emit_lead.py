@@ -10,11 +10,9 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
-from ...ir.variables import is_standard
 from ...ir.view import View
-from ...passes.contract import DeclinedError
-from ...passes.linear.layer import read_layer
 from .chain import Chain
+from .linear_layer import linear_layer
 from .spatial import is_known, read_window
 from .value import Value
 
@@ -46,15 +44,14 @@ def can_wait(tensor: gs.Tensor, x: Value, chain: Chain, view: View) -> bool:
 
 
 def _is_pointwise(node: gs.Node, tensor: gs.Tensor, view: View) -> bool:
-    if node.op != "Conv" or not is_standard(node) or node.inputs[0] is not tensor:
+    if node.op != "Conv" or node.inputs[0] is not tensor:
         return False
     if any(other is tensor for other in node.inputs[1:]):
         return False
     if not is_known(view, node.inputs[0], node.outputs[0]):
         return False
-    try:
-        layer = read_layer(node, view)
-    except DeclinedError:
+    layer = linear_layer(node, view)
+    if layer is None:
         return False
     dense = layer.group == 1 and layer.inputs > 1
     return dense and str(layer.weight.dtype) == "float32" and read_window(node, view).is_pointwise

@@ -5,19 +5,18 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.variables import is_standard
 from ...ir.view import View
-from ...passes.contract import DeclinedError
-from ...passes.linear.layer import Layer, read_layer
+from ...passes.linear.layer import Layer
 from .emit_chain import layout_of_operands
 from .emit_products import products_of
 from .emit_result import Result
+from .emit_windows import emit_windows
 from .groups import REAL, Group
 from .layout import Array, Layout, no_halo
+from .linear_layer import linear_layer
 from .program import Program
 from .schedules.convolution import NO_LEAD, Convolution, convolution
 from .schedules.transposed import Transposed, transposed
-from .schedules.windows import Windows, windows
 from .schedules.winograd import pack as pack_winograd
 from .schedules.winograd import winograd
 from .schedules.winograd_choice import choose_winograd
@@ -30,7 +29,7 @@ _FEW_CHANNELS = 4
 
 def can_emit_linear(node: gs.Node, view: View) -> bool:
     """Say whether `node` has constant weights of a real type and known channels and positions."""
-    layer = _layer(node, view)
+    layer = linear_layer(node, view)
     if layer is None or layer.weight.dtype not in REAL:
         return False
     if layer.is_spatial:
@@ -45,7 +44,7 @@ def can_emit_linear(node: gs.Node, view: View) -> bool:
 def emit_linear(program: Program, view: View, group: Group) -> None:
     """Emit the group of a linear operator."""
     node = group.anchor
-    layer = _layer(node, view)
+    layer = linear_layer(node, view)
     assert layer is not None
     kernel = layer.kernel()
     weight = kernel.weight.astype(np.float32)  # [group, M/group, C/group, k...]
@@ -198,28 +197,5 @@ def _depthwise(
     if pointwise:
         y.emit_elementwise(x)
         return
-    deep = Windows(
-        "depthwise",
-        x.form(),
-        y.form,
-        window.kernel,
-        window.strides,
-        window.dilations,
-        window.pads,
-        y.end.chain,
-        y.batch,
-    )
     packed = program.constant(y.layout.pack(weight.reshape(len(weight), *window.kernel)))
-    columns = program.settings.columns_of(deep)
-    y.emit("depthwise", deep, lambda op: windows(op, program.machine, columns), [x.expr, packed])
-
-
-def _layer(node: gs.Node, view: View) -> Layer | None:
-    if node.op not in ("Conv", "ConvTranspose", "Gemm", "MatMul") or not is_standard(node):
-        return None
-    if node.op == "Gemm" and node.attrs.get("transA", 0):
-        return None
-    try:
-        return read_layer(node, view)
-    except DeclinedError:
-        return None
+    emit_windows(program, "depthwise", window, x.form(), y, [x.expr, packed])

@@ -69,12 +69,7 @@ FLAGS = {
 
 def machine_of(target: Target) -> Machine:
     """Return the machine that `target` names, or this one with its caches; raises BackendError."""
-    given = dict(target.options)
-    for name in given:
-        if name not in TARGET_OPTIONS:
-            raise BackendError(
-                f"target '{target}' has the unknown option '{name}'{nearest(name, TARGET_OPTIONS)}"
-            )
+    given = target.known_options(TARGET_OPTIONS)
     isa = given.get("isa") or host_isa()
     if isa not in MACHINES:
         raise BackendError(f"target '{target}' has the unknown isa '{isa}'{nearest(isa, MACHINES)}")
@@ -125,10 +120,10 @@ def runs_here(isa: str) -> bool:
     return isa == here or (isa in order and here in order and order.index(isa) >= order.index(here))
 
 
-def cores() -> int:
-    """Return the number of cores this process may use."""
+def core_numbers() -> list[int]:
+    """Return the cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    return sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
 
 
 def cpu_flags() -> set[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.abc
 import mmap
-import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -14,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from .arena import ALIGNMENT
+from .machine import core_numbers
+
 Array = np.ndarray[Any, Any]
 
-_ALIGNMENT = 64
 _LARGE_PAGE = 2 << 20
 _told = threading.local()
 
@@ -67,7 +68,7 @@ class Runner:
         self._runtime = tvm.runtime
         self._copies: dict[str, Any] = {}
         self._running = threading.Lock()  # the virtual machine and the copies serve one run
-        self.threads = threads or len(_core_numbers())
+        self.threads = threads or len(core_numbers())
         use_threads(self.threads)
         self._main = self.machine["main"]
         if header.target == "cuda":
@@ -95,7 +96,7 @@ class Runner:
         if self.header.target == "cuda":
             return self._runtime.tensor(values, self._device)
         # DLPack of numpy takes no read-only arrays.
-        if values.ctypes.data % _ALIGNMENT == 0 and values.flags.writeable:
+        if values.ctypes.data % ALIGNMENT == 0 and values.flags.writeable:
             return self._runtime.from_dlpack(values)
         kept = self._copies.get(name)
         if kept is None or tuple(kept.shape) != values.shape or kept.dtype != str(values.dtype):
@@ -115,7 +116,7 @@ def use_threads(count: int) -> None:
     if getattr(_told, "threads", None) == count:
         return
     share_all_cores = -3
-    cores = [str(core) for core in _core_numbers()]
+    cores = [str(core) for core in core_numbers()]
     tvm.get_global_func("runtime.config_threadpool")(share_all_cores, count, cores)
     _told.threads = count
 
@@ -126,7 +127,7 @@ def _in_large_pages(constants: list[Array]) -> list[Array]:
     A network reads all of its weights once a run: with pages of 4 KiB, every other cache line that
     is not there yet needs an address that is not there yet either.
     """
-    sizes = [values.nbytes + -values.nbytes % _ALIGNMENT for values in constants]
+    sizes = [values.nbytes + -values.nbytes % ALIGNMENT for values in constants]
     memory = mmap.mmap(-1, max(1, sum(sizes)) + _LARGE_PAGE)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a kernel without them
@@ -161,8 +162,3 @@ def without_torch() -> Iterator[None]:
         yield
     finally:
         sys.meta_path.remove(absent)
-
-
-def _core_numbers() -> list[int]:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))

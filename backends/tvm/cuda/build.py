@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ....ir.errors import BackendError
+from ..fusion import fused
 from ..runner import use_threads
 from .compiler import compile_cuda
 from .gpu import Gpu
@@ -52,10 +53,11 @@ def build(module: Any, gpu: Gpu) -> Built:
 def scheduled(module: Any, gpu: Gpu) -> Any:
     """Return `module` as kernels bound to blocks and threads."""
     import tvm
+    from tvm import relax
 
     use_threads(1)  # constants are folded by running
     with tvm.target.Target(gpu.describe(), host={"kind": "llvm"}), tvm.transform.PassContext(3):
-        return schedule_all(fused(module), gpu)
+        return schedule_all(fused(module, relax.backend.DispatchSortScan()), gpu)
 
 
 def kernels_of(module: Any, gpu: Gpu) -> tuple[Any, str]:
@@ -76,25 +78,6 @@ def _compiled(module: Any, gpu: Gpu) -> tuple[Any, str]:
         )
     kernels = [found for found in library.mod.imports[0].imports if found.kind == "cuda"]
     return library, str(kernels[0].inspect_source("cuda")) if kernels else ""
-
-
-def fused(module: Any) -> Any:
-    """Return `module` as loop nests, with what follows an operator in its kernel."""
-    import tvm
-    from tvm import relax
-
-    passes = relax.transform
-    return tvm.transform.Sequential(
-        [
-            relax.backend.DispatchSortScan(),
-            passes.LegalizeOps(),
-            passes.AnnotateTIROpPattern(),
-            passes.FoldConstant(),
-            passes.FuseOps(),
-            passes.FuseTIR(),
-            passes.DeadCodeElimination(),
-        ]
-    )(module)
 
 
 @contextlib.contextmanager

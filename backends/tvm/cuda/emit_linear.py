@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ....ir.variables import is_standard
 from ....ir.view import View
-from ....passes.contract import DeclinedError
-from ....passes.linear.layer import Layer, read_layer
+from ....passes.linear.layer import Layer
+from ..linear_layer import linear_layer
 from ..spatial import is_known, read_window, spatial_sizes
 from . import compute
 from .tensors import Array, Tensors
@@ -22,7 +21,7 @@ _FUSES = {"op_pattern": 4}  # element-wise operators may follow in the same kern
 
 def can_emit_linear(node: gs.Node, view: View) -> bool:
     """Say whether `node` has constant weights of 32 or 16 bits and known sizes but the batch."""
-    layer = _layer(node, view)
+    layer = linear_layer(node, view)
     if layer is None or layer.weight.dtype not in _FLOATS:
         return False
     known = is_known(view, node.inputs[0], node.outputs[0])
@@ -31,7 +30,7 @@ def can_emit_linear(node: gs.Node, view: View) -> bool:
 
 def emit_linear(tensors: Tensors, view: View, node: gs.Node) -> None:
     """Emit a linear operator."""
-    layer = _layer(node, view)
+    layer = linear_layer(node, view)
     assert layer is not None
     kernel = layer.kernel()
     dtype = layer.weight.dtype
@@ -66,14 +65,3 @@ def _convolution(
 def emit_kernel(tensors: Tensors, make: Any, name: str, *args: Any) -> Any:
     """Emit `make` of `args` as a kernel that element-wise operators may follow."""
     return tensors.builder.emit_te(make, *args, primfunc_name_hint=name, primfunc_attrs=_FUSES)
-
-
-def _layer(node: gs.Node, view: View) -> Layer | None:
-    if node.op not in ("Conv", "ConvTranspose", "Gemm", "MatMul") or not is_standard(node):
-        return None
-    if node.op == "Gemm" and node.attrs.get("transA", 0):
-        return None
-    try:
-        return read_layer(node, view)
-    except DeclinedError:
-        return None

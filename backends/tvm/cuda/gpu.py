@@ -45,12 +45,7 @@ class Gpu:
 
 def gpu_of(target: Target) -> Gpu:
     """Return the GPU that `target` names, or the one here; raises BackendError."""
-    given = dict(target.options)
-    for name in given:
-        if name not in TARGET_OPTIONS:
-            raise BackendError(
-                f"target '{target}' has the unknown option '{name}'{nearest(name, TARGET_OPTIONS)}"
-            )
+    given = target.known_options(TARGET_OPTIONS)
     arch = given.get("arch") or arch_here() or DEFAULT_ARCH
     if arch not in ARCHS:
         raise BackendError(f"target '{target}' has the unknown arch '{arch}'{nearest(arch, ARCHS)}")
