@@ -8,6 +8,7 @@ from .fusion import fused
 from .machine import Machine
 from .runner import use_threads
 from .schedules.generic import schedule_generic
+from .shape_order import relax_pipeline
 from .straight_line import arena_of, join_calls, register_pipeline
 
 
@@ -18,7 +19,6 @@ def build(module: Any, machine: Machine, threads: int, *, apart: bool = False) -
     their own, which can be watched one by one.
     """
     import tvm
-    from tvm import relax
 
     target = tvm.target.Target(machine.llvm(threads))
     module = scheduled(module, machine, threads)
@@ -28,7 +28,7 @@ def build(module: Any, machine: Machine, threads: int, *, apart: bool = False) -
         library = tvm.compile(
             module,
             target=target,
-            relax_pipeline=relax.get_pipeline("default_build"),
+            relax_pipeline=relax_pipeline(),
             tir_pipeline=register_pipeline(),
         )
     return library, arena_of(module)

@@ -20,6 +20,7 @@ from typing import Any
 from ....ir.errors import BackendError
 from ..fusion import fused
 from ..runner import use_threads
+from ..shape_order import relax_pipeline
 from .compiler import compile_cuda
 from .gpu import Gpu
 from .schedule import schedule_all
@@ -69,13 +70,10 @@ def kernels_of(module: Any, gpu: Gpu) -> tuple[Any, str]:
 def _compiled(module: Any, gpu: Gpu) -> tuple[Any, str]:
     """Return a library with the kernels of a scheduled `module` as CUDA source, and that source."""
     import tvm
-    from tvm import relax
 
     target = tvm.target.Target(gpu.describe(), host={"kind": "llvm"})
     with target, tvm.transform.PassContext(3, config=_CONFIG), _without_compiling():
-        library = tvm.compile(
-            module, target=target, relax_pipeline=relax.get_pipeline("default_build")
-        )
+        library = tvm.compile(module, target=target, relax_pipeline=relax_pipeline())
     kernels = [found for found in library.mod.imports[0].imports if found.kind == "cuda"]
     return library, str(kernels[0].inspect_source("cuda")) if kernels else ""
 

@@ -56,15 +56,12 @@ class Dot:
         """Return the channels of step `step` as one number."""
         return source.load(n, block, at, step)
 
-    def add(
-        self, total: Any, here: Any, value: Any, w: Any, place: Sequence[Any], lanes: int
-    ) -> None:
-        """Emit the addition of products to the `lanes` sums from `here`; w starts at `place`."""
+    def add(self, total: Any, value: Any, w: Any, place: Sequence[Any], lanes: int) -> None:
+        """Emit the addition of products to `lanes` sums, the weights from `place` on."""
         from tvm.tirx.script.builder import ir as T
 
         with T.vectorized(0, lanes) as lane:
-            at = here + lane
-            T.buffer_store(total, total[at] + value * w[(*place, lane)], [at])
+            T.buffer_store(total, total[lane] + value * w[(*place, lane)], [lane])
 
     def interleaved(self, weights: Array) -> Array:
         """Return weights [..., C lanes, M lanes] as [..., steps, M lanes], one number a step."""
@@ -88,20 +85,18 @@ class ByteDot(Dot):
         number = tirx.reinterpret(self.total, four)
         return number ^ tirx.const(_TOP_BITS, self.total) if self.signed else number
 
-    def add(
-        self, total: Any, here: Any, value: Any, w: Any, place: Sequence[Any], lanes: int
-    ) -> None:
+    def add(self, total: Any, value: Any, w: Any, place: Sequence[Any], lanes: int) -> None:
         """Emit one instruction for all sums."""
         from tvm import tirx
         from tvm.tirx.script.builder import ir as T
 
-        at = tirx.Ramp(here, 1, lanes)
+        at = tirx.Ramp(0, 1, lanes)
         sums = tirx.call_llvm_pure_intrin(
             f"int32x{lanes}",
             _VPDPBUSD,
             total[at],
             tirx.reinterpret(f"uint8x{lanes * self.width}", tirx.Broadcast(value, lanes)),
-            tirx.reinterpret(f"int8x{lanes * self.width}", w[(*place, tirx.Ramp(0, 1, lanes))]),
+            tirx.reinterpret(f"int8x{lanes * self.width}", w[(*place, at)]),
         )
         T.buffer_store(total, sums, [at])
 
@@ -124,20 +119,18 @@ class HalfDot(Dot):
         two = source.stored(n, block, at, tirx.Ramp(step * self.width, 1, self.width))
         return tirx.reinterpret(self.weights, two)
 
-    def add(
-        self, total: Any, here: Any, value: Any, w: Any, place: Sequence[Any], lanes: int
-    ) -> None:
+    def add(self, total: Any, value: Any, w: Any, place: Sequence[Any], lanes: int) -> None:
         """Emit one instruction for all sums."""
         from tvm import tirx
         from tvm.tirx.script.builder import ir as T
 
-        at = tirx.Ramp(here, 1, lanes)
+        at = tirx.Ramp(0, 1, lanes)
         sums = tirx.call_pure_extern(
             f"{FLOAT}x{lanes}",
             _VDPBF16PS,
             total[at],
             tirx.Broadcast(value, lanes),
-            w[(*place, tirx.Ramp(0, 1, lanes))],
+            w[(*place, at)],
         )
         with T.attr(tirx.const(0, "int32"), "pragma_import_llvm", _WRAPPER):
             T.buffer_store(total, sums, [at])

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..machine import Machine
-from .nest import FLOAT, function, loops, weights
+from .nest import function, weights
+from .registers import registers
 
 _SPARE = 4  # registers for the factors and for what the compiler wants
 
@@ -46,16 +47,16 @@ def peak(op: Peak) -> Any:
         y = weights("Y", (op.threads, op.sums, op.lanes))
         frame.ready()
         with T.parallel(0, op.threads) as thread:
-            held = T.alloc_buffer((op.sums * op.lanes,), FLOAT, scope="local")
-            with loops(op.sums, kind="unroll") as (i,), T.vectorized(0, op.lanes) as lane:
-                T.buffer_store(held, y[thread, i, lane], [i * op.lanes + lane])
-            with (
-                T.serial(0, op.steps),
-                loops(op.sums, kind="unroll") as (i,),
-                T.vectorized(0, op.lanes) as lane,
-            ):
-                here = i * op.lanes + lane
-                T.buffer_store(held, held[here] * given[0, lane] + given[1, lane], [here])
-            with loops(op.sums, kind="unroll") as (i,), T.vectorized(0, op.lanes) as lane:
-                T.buffer_store(y, held[i * op.lanes + lane], [thread, i, lane])
+            held = registers(op.sums, op.lanes)
+            for i, total in enumerate(held):
+                with T.vectorized(0, op.lanes) as lane:
+                    T.buffer_store(total, y[thread, i, lane], [lane])
+            with T.serial(0, op.steps):
+                for total in held:
+                    with T.vectorized(0, op.lanes) as lane:
+                        value = total[lane] * given[0, lane] + given[1, lane]
+                        T.buffer_store(total, value, [lane])
+            for i, total in enumerate(held):
+                with T.vectorized(0, op.lanes) as lane:
+                    T.buffer_store(y, total[lane], [thread, i, lane])
     return frame.func

@@ -5,7 +5,10 @@ y[n, c] = chain(sum over p of x[n, c, p] / positions),   chain(max over p of x[n
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +24,7 @@ from .nest import (
     operand,
     parallel,
 )
+from .registers import registers
 
 _AT_ONCE = 8  # sums in flight, so that an addition need not wait for the one before
 
@@ -38,7 +42,6 @@ class Reduction:
 
 def reduction(op: Reduction) -> Any:
     """Return the function (x, operands of the chain..., y)."""
-    from tvm import tirx
     from tvm.tirx.script.builder import ir as T
 
     lanes = op.y.lanes
@@ -47,28 +50,31 @@ def reduction(op: Reduction) -> Any:
     dtype = number_type(op.x)
     start = least(dtype) if op.kind == "max" else constant(0.0)
 
-    def combine(a: Any, b: Any) -> Any:
-        return tirx.max(a, b) if op.kind == "max" else a + b
-
+    combine = combination(op.kind)
     with function("global_" + op.kind, op.batch) as frame:
         x = operand(frame, "X", op.x)
         finish = Finish.declare(frame, op.chain, op.y)
         frame.ready()
         with parallel([frame.batch, len(op.y.blocks)]) as (n, block):
-            total = T.alloc_buffer((at_once * lanes,), dtype, scope="local")
-            with loops(at_once, kind="unroll") as (a,), T.vectorized(0, lanes) as lane:
-                T.buffer_store(total, start, [a * lanes + lane])
+            totals = registers(at_once, lanes, dtype)
+            for total in totals:
+                with T.vectorized(0, lanes) as lane:
+                    T.buffer_store(total, start, [lane])
             with loops(depth, height, width // at_once) as (z, row, column):
-                for a in range(at_once):
+                for a, total in enumerate(totals):
                     with T.vectorized(0, lanes) as lane:
                         value = x.load(n, block, (z, row, column * at_once + a), lane)
-                        here = a * lanes + lane
-                        T.buffer_store(total, combine(total[here], value), [here])
+                        T.buffer_store(total, combine(total[lane], value), [lane])
             with T.vectorized(0, lanes) as lane:
-                value = total[lane]
-                for a in range(1, at_once):
-                    value = combine(value, total[a * lanes + lane])
+                value = functools.reduce(combine, [total[lane] for total in totals])
                 if op.kind == "mean":
                     value = value * constant(1.0 / math.prod(op.x.spatial))
                 finish.store(value, n, block, (0, 0, 0), lane)
     return frame.func
+
+
+def combination(kind: str) -> Callable[[Any, Any], Any]:
+    """Return what combines two numbers: the larger one for "max", else their sum."""
+    from tvm import tirx
+
+    return tirx.max if kind == "max" else operator.add

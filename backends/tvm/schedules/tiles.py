@@ -17,6 +17,7 @@ from typing import Any
 from .dot import FLOAT_DOT, Dot
 from .nest import Finish, constant, loops, parallel
 from .padding import Source
+from .registers import each, registers
 from .tile_sizes import Tile
 
 Sizes = tuple[int, int, int]
@@ -92,42 +93,43 @@ def add_tile(
 
     z, y0, x0 = corner
     group_block, block0 = blocks
-    sizes = (tile.rows, tile.columns, tile.blocks)
-    dot = op.dot
-    total = T.alloc_buffer((math.prod(sizes) * op.lanes,), dot.total, scope="local")
-    with loops(*sizes, kind="unroll") as held, T.vectorized(0, op.lanes) as lane:
-        value = constant(0, dot.total) if start is None else start[block0 + held[2], lane]
-        T.buffer_store(total, value, [_place(held, tile) * op.lanes + lane])
+    dot, lanes = op.dot, op.lanes
+    places = list(each((tile.rows, tile.columns)))
+    totals = [registers(tile.blocks, lanes, dot.total) for _ in places]
+    for (_, b), total in _numbered(totals):
+        with T.vectorized(0, lanes) as lane:
+            value = constant(0, dot.total) if start is None else start[block0 + b, lane]
+            T.buffer_store(total, value, [lane])
     for first, count, filled in runs(op.x_blocks):
         steps = math.ceil(filled / dot.width)
-        with (
-            loops(count, *op.kernel, steps) as (block, *taps, step),
-            loops(*sizes, kind="unroll") as (r, c, b),
-        ):
-            place = [
-                position * stride + tap * dilation + origin
-                for position, stride, tap, dilation, origin in zip(
-                    (z, y0 + r, x0 + c), op.strides, taps, op.dilations, op.origin, strict=True
-                )
-            ]
-            value = dot.value(source, n, group_block + first + block, place, step)
-            here = _place((r, c, b), tile) * op.lanes
-            dot.add(total, here, value, w, (block0 + b, first + block, *taps, step), op.lanes)
-    with loops(*sizes, kind="unroll") as held, T.vectorized(0, op.lanes) as lane:
-        r, c, b = held
+        with loops(count, *op.kernel, steps) as (block, *taps, step):
+            for (r, c), held in zip(places, totals, strict=True):
+                place = [
+                    position * stride + tap * dilation + origin
+                    for position, stride, tap, dilation, origin in zip(
+                        (z, y0 + r, x0 + c), op.strides, taps, op.dilations, op.origin, strict=True
+                    )
+                ]
+                value = dot.value(source, n, group_block + first + block, place, step)
+                for b, total in enumerate(held):
+                    dot.add(total, value, w, (block0 + b, first + block, *taps, step), lanes)
+    for (i, b), total in _numbered(totals):
+        r, c = places[i]
         goes = [
             position * stride + offset
             for position, stride, offset in zip(
                 (z, y0 + r, x0 + c), op.out_stride, op.out_offset, strict=True
             )
         ]
-        finish.store(total[_place(held, tile) * op.lanes + lane], n, block0 + b, goes, lane)
+        with T.vectorized(0, lanes) as lane:
+            finish.store(total[lane], n, block0 + b, goes, lane)
 
 
-def _place(held: Sequence[Any], tile: Tile) -> Any:
-    """Return which register holds a position and block of the tile."""
-    row, column, block = held
-    return (row * tile.columns + column) * tile.blocks + block
+def _numbered(totals: Sequence[Sequence[Any]]) -> Iterator[tuple[tuple[int, int], Any]]:
+    """Yield (position, block) of each register of a tile, and the register."""
+    for i, held in enumerate(totals):
+        for b, total in enumerate(held):
+            yield (i, b), total
 
 
 def runs(blocks: Sequence[int]) -> Iterator[tuple[int, int, int]]:

@@ -30,6 +30,8 @@ from .nest import (
     zero_halo,
 )
 from .padding import Source, padded
+from .reduction import combination
+from .registers import registers
 from .tiles import Sizes, start_of_tile
 
 Kind = Literal["depthwise", "max", "average"]
@@ -64,7 +66,6 @@ class Windows:
 
 def windows(op: Windows, machine: Machine, columns: int | None = None) -> Any:
     """Return the function (x, [w,] operands of the chain..., y); `columns` None: the model's."""
-    from tvm import tirx
     from tvm.tirx.script.builder import ir as T
 
     lanes = op.y.lanes
@@ -72,6 +73,7 @@ def windows(op: Windows, machine: Machine, columns: int | None = None) -> Any:
     columns = columns or choose_columns(op, machine)
     dtype = number_type(op.x)
     start = least(dtype) if op.kind == "max" else constant(0.0)
+    combine = combination(op.kind)
     with function(op.kind, op.batch) as frame:
         x = operand(frame, "X", op.x)
         w = weights("W", op.weight_shape) if op.kind == "depthwise" else None
@@ -85,34 +87,28 @@ def windows(op: Windows, machine: Machine, columns: int | None = None) -> Any:
             with parallel(tiles) as (image, block, z, row, tile):
                 n = source.image(image)
                 x0 = start_of_tile(tile, columns, width)
-                total = T.alloc_buffer((columns * lanes,), dtype, scope="local")
-                with loops(columns, kind="unroll") as (a,), T.vectorized(0, lanes) as lane:
-                    T.buffer_store(total, start, [a * lanes + lane])
-                few = math.prod(op.kernel) <= _UNROLLED_TAPS
-                with (
-                    loops(*op.kernel, kind="unroll" if few else "serial") as taps,
-                    loops(columns, kind="unroll") as (c,),
-                ):
-                    place = [
-                        position * stride + k * dilation
-                        for position, stride, k, dilation in zip(
-                            (z, row, x0 + c), op.strides, taps, op.dilations, strict=True
-                        )
-                    ]
+                totals = registers(columns, lanes, dtype)
+                for total in totals:
                     with T.vectorized(0, lanes) as lane:
-                        here = c * lanes + lane
-                        value = _tap(op, source, n, block, place, lane)
-                        if w is not None:
-                            value = value * w[(block, *taps, lane)]
-                        total_so_far = total[here]
-                        if op.kind == "max":
-                            T.buffer_store(total, tirx.max(total_so_far, value), [here])
-                        else:
-                            T.buffer_store(total, total_so_far + value, [here])
-                with loops(columns, kind="unroll") as (c,):
+                        T.buffer_store(total, start, [lane])
+                few = math.prod(op.kernel) <= _UNROLLED_TAPS
+                with loops(*op.kernel, kind="unroll" if few else "serial") as taps:
+                    for c, total in enumerate(totals):
+                        place = [
+                            position * stride + k * dilation
+                            for position, stride, k, dilation in zip(
+                                (z, row, x0 + c), op.strides, taps, op.dilations, strict=True
+                            )
+                        ]
+                        with T.vectorized(0, lanes) as lane:
+                            value = _tap(op, source, n, block, place, lane)
+                            if w is not None:
+                                value = value * w[(block, *taps, lane)]
+                            T.buffer_store(total, combine(total[lane], value), [lane])
+                for c, total in enumerate(totals):
                     at = (z, row, x0 + c)
                     with T.vectorized(0, lanes) as lane:
-                        value = total[c * lanes + lane]
+                        value = total[lane]
                         if op.kind == "average":
                             value = value * _share(op, at)
                         finish.store(value, n, block, at, lane)

@@ -10,15 +10,15 @@ and stores only what its neighbour does not.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .convolution import Convolution
-from .nest import FLOAT, Finish, loops, unravel
+from .nest import Finish, loops, unravel
 from .padding import Source
+from .registers import each, registers
 from .tiles import runs, start_of_tile
 from .winograd_scratch import Planes
 from .winograd_transforms import Transform, on_axes
@@ -95,7 +95,7 @@ class Steps:
             with T.vectorized(0, self.conv.x.lanes) as lane:
                 values = [
                     T.bind(self.source.load(n, block0 + block, _moved(origin, at), lane))
-                    for at in _grid(sizes)
+                    for at in each(sizes)
                 ]
                 for point, value in enumerate(on_axes(steps, sizes, values, T.bind)):
                     held.store(value, block * plan.steps + step, point, t, lane)
@@ -110,7 +110,7 @@ class Steps:
         ):
             values = [
                 T.bind(self.w[(block0 + b, start + block, channel, *tap, lane)])
-                for tap in _grid(taps)
+                for tap in each(taps)
             ]
             for point, value in enumerate(on_axes(steps, taps, values, T.bind)):
                 ready.store(value, block, point, channel * self.plan.blocks + b, lane)
@@ -121,24 +121,21 @@ class Steps:
         from tvm.tirx.script.builder import ir as T
 
         plan, lanes = self.plan, self.conv.y.lanes
-        sizes = (plan.together, plan.blocks)
+        places = list(each((plan.together, plan.blocks)))
         with loops(self._points, plan.steps) as (point, step):
-            total = T.alloc_buffer((math.prod(sizes), lanes), FLOAT, scope="local")
-            with loops(*sizes, kind="unroll") as (t, b), T.vectorized(0, lanes) as lane:
-                place = t * plan.blocks + b
-                T.buffer_store(total, sums.load(step, point, place, lane), [place, lane])
-            with (
-                loops(blocks, filled) as (block, channel),
-                loops(*sizes, kind="unroll") as (t, b),
-            ):
-                value = held.load((start + block) * plan.steps + step, point, t, channel)
+            totals = registers(len(places), lanes)
+            for place, total in enumerate(totals):
                 with T.vectorized(0, lanes) as lane:
-                    weight = ready.load(block, point, channel * plan.blocks + b, lane)
-                    place = t * plan.blocks + b
-                    T.buffer_store(total, total[(place, lane)] + value * weight, [place, lane])
-            with loops(*sizes, kind="unroll") as (t, b), T.vectorized(0, lanes) as lane:
-                place = t * plan.blocks + b
-                sums.store(total[(place, lane)], step, point, place, lane)
+                    T.buffer_store(total, sums.load(step, point, place, lane), [lane])
+            with loops(blocks, filled) as (block, channel):
+                for (t, b), total in zip(places, totals, strict=True):
+                    value = held.load((start + block) * plan.steps + step, point, t, channel)
+                    with T.vectorized(0, lanes) as lane:
+                        weight = ready.load(block, point, channel * plan.blocks + b, lane)
+                        T.buffer_store(total, total[lane] + value * weight, [lane])
+            for place, total in enumerate(totals):
+                with T.vectorized(0, lanes) as lane:
+                    sums.store(total[lane], step, point, place, lane)
 
     def _results(self, sums: Planes, first: Any, block0: Any) -> None:
         from tvm import tirx
@@ -150,17 +147,17 @@ class Steps:
         with loops(plan.tiles, plan.blocks) as (tile, b):
             n, skipped, origin = self._place(first + tile)
             step, t = tirx.floordiv(tile, plan.together), tirx.floormod(tile, plan.together)
-            found = T.alloc_buffer((math.prod(results), lanes), FLOAT, scope="local")
+            found = registers(math.prod(results), lanes)
             with T.vectorized(0, lanes) as lane:
                 values = [
                     T.bind(sums.load(step, point, t * plan.blocks + b, lane))
                     for point in range(self._points)
                 ]
                 for i, value in enumerate(on_axes(steps, sizes, values, T.bind)):
-                    T.buffer_store(found, value, [i, lane])
-            for i, at in enumerate(_grid(results)):
+                    T.buffer_store(found[i], value, [lane])
+            for i, at in enumerate(each(results)):
                 with _where(at, skipped), T.vectorized(0, lanes) as lane:
-                    self.finish.store(found[(i, lane)], n, block0 + b, _moved(origin, at), lane)
+                    self.finish.store(found[i][lane], n, block0 + b, _moved(origin, at), lane)
 
     @property
     def _points(self) -> int:
@@ -199,10 +196,6 @@ def _rest(piece: Any, depth: int, count: int) -> Any:
     from tvm import tirx
 
     return depth if count % depth == 0 else tirx.min(depth, count - piece * depth)
-
-
-def _grid(sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    return itertools.product(*map(range, sizes))
 
 
 def _moved(origin: Sequence[Any], at: Sequence[int]) -> list[Any]:

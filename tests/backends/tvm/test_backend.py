@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from planish.backends.tvm import linker
 from planish.backends.tvm.feed_check import check_feeds
 from planish.backends.tvm.machine import MACHINES, host_isa, runs_here
 from planish.backends.tvm.runner import Header, Tensor
+from planish.backends.tvm.shape_order import order_sizes
 from planish.ir.errors import BackendError
 
 from tests.helpers import model_of, relative_error, run_ort
@@ -53,6 +55,32 @@ def test_a_loaded_network_can_be_saved_again(saved, tmp_path) -> None:
     again = tmp_path / "again.planish"
     planish.load_compiled(saved, backend="tvm").save(again)
     assert again.read_bytes() == saved.read_bytes()
+
+
+@pytest.mark.parametrize("places", list(itertools.permutations([2, 3, 5])))
+def test_sizes_are_computed_in_one_order(places) -> None:
+    from tvm.ir import IRModule
+    from tvm.script.ir_builder import IRBuilder
+    from tvm.tirx.script.builder import ir as script
+
+    with IRBuilder() as builder:
+        with script.prim_func(s_tir=True):
+            script.func_name("shape_func")
+            script.func_attr({"tirx.is_host_func": True})
+            sizes = script.arg("H", script.buffer((6,), "int64"))
+            for place in places:
+                script.buffer_store(sizes, sizes[0] * place, [place])
+        ordered = order_sizes(IRModule({"shape_func": builder.get()}))
+    stores = ordered["shape_func"].body.seq
+    assert [int(store.indices[0]) for store in stores] == [2, 3, 5]
+    assert [int(store.value.b) for store in stores] == [2, 3, 5]
+
+
+def test_a_network_of_any_batch_is_lowered_to_the_same_bytes(model, saved, tmp_path) -> None:
+    for index in range(4):
+        again = tmp_path / f"{index}.planish"
+        planish.lower(planish.load(model), backend="tvm", threads=1).save(again)
+        assert again.read_bytes() == saved.read_bytes()
 
 
 def test_an_artifact_runs_without_torch_and_onnx(saved) -> None:
