@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .ahead import Ahead
 from .dot import FLOAT_DOT, Dot
 from .nest import Finish, constant, loops, parallel
 from .padding import Source
@@ -21,6 +22,7 @@ from .registers import each, registers
 from .tile_sizes import Tile
 
 Sizes = tuple[int, int, int]
+_POSITIONS = ("depth", "rows", "columns")
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,9 @@ def accumulate(
         "rows": math.ceil(height / tile.rows),
         "columns": math.ceil(width / tile.columns),
     }
-    order = ["group", "depth", "rows", "columns", "blocks"]
+    order = ["group", *_POSITIONS, "blocks"]
     if not tile.positions_first:
-        order = ["group", "blocks", "depth", "rows", "columns"]
+        order = ["group", "blocks", *_POSITIONS]
     with parallel([images, *(tiles[name] for name in order)]) as (image, *places):
         at = dict(zip(order, places, strict=True))
         n = source.image(image)
@@ -78,16 +80,21 @@ def accumulate(
         y0 = start_of_tile(at["rows"], tile.rows, height)
         x0 = start_of_tile(at["columns"], tile.columns, width)
         group_block = at["group"] * len(op.x_blocks)
-        add_tile(op, n, (z, y0, x0), (group_block, block0), source, w, finish, tile, start)
+        ahead = None
+        turns = math.prod(tiles[name] for name in _POSITIONS)
+        if not tile.positions_first and tiles["blocks"] > 1 < turns:
+            turn = _counted([at[name] for name in _POSITIONS], [tiles[n] for n in _POSITIONS[1:]])
+            ahead = Ahead(w, block0 + tile.blocks, turn, turns)
+        add_tile(op, n, (z, y0, x0), (group_block, block0), source, w, finish, tile, start, ahead)
 
 
 def add_tile(
     op: Sum, n: Any, corner: Sequence[Any], blocks: tuple[Any, Any], source: Source, w: Any,
-    finish: Finish, tile: Tile, start: Any = None,
+    finish: Finish, tile: Tile, start: Any = None, ahead: Ahead | None = None,
 ) -> None:  # fmt: skip
     """Emit the sums of one tile, whose first position is `corner`, and their stores.
 
-    `blocks`: the first one read and the first one written.
+    `blocks`: the first one read and the first one written. `ahead`: weights to ask for meanwhile.
     """
     from tvm.tirx.script.builder import ir as T
 
@@ -102,17 +109,21 @@ def add_tile(
             T.buffer_store(total, value, [lane])
     for first, count, filled in runs(op.x_blocks):
         steps = math.ceil(filled / dot.width)
-        with loops(count, *op.kernel, steps) as (block, *taps, step):
-            for (r, c), held in zip(places, totals, strict=True):
-                place = [
-                    position * stride + tap * dilation + origin
-                    for position, stride, tap, dilation, origin in zip(
-                        (z, y0 + r, x0 + c), op.strides, taps, op.dilations, op.origin, strict=True
-                    )
-                ]
-                value = dot.value(source, n, group_block + first + block, place, step)
-                for b, total in enumerate(held):
-                    dot.add(total, value, w, (block0 + b, first + block, *taps, step), lanes)
+        with loops(count, *op.kernel) as (block, *taps):
+            if ahead is not None:
+                ahead.fetch(tile.blocks, _counted((first + block, *taps), op.kernel))
+            with loops(steps) as (step,):
+                for (r, c), held in zip(places, totals, strict=True):
+                    place = [
+                        position * stride + tap * dilation + origin
+                        for position, stride, tap, dilation, origin in zip(
+                            (z, y0 + r, x0 + c), op.strides, taps, op.dilations, op.origin,
+                            strict=True,
+                        )
+                    ]  # fmt: skip
+                    value = dot.value(source, n, group_block + first + block, place, step)
+                    for b, total in enumerate(held):
+                        dot.add(total, value, w, (block0 + b, first + block, *taps, step), lanes)
     for (i, b), total in _numbered(totals):
         r, c = places[i]
         goes = [
@@ -123,6 +134,14 @@ def add_tile(
         ]
         with T.vectorized(0, lanes) as lane:
             finish.store(total[lane], n, block0 + b, goes, lane)
+
+
+def _counted(at: Sequence[Any], inner: Sequence[int]) -> Any:
+    """Return the number of a place on a grid, the last axis fastest; `inner`: all sizes but one."""
+    number = at[0]
+    for place, size in zip(at[1:], inner, strict=True):
+        number = number * size + place
+    return number
 
 
 def _numbered(totals: Sequence[Sequence[Any]]) -> Iterator[tuple[tuple[int, int], Any]]:
