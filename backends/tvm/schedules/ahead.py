@@ -13,35 +13,35 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-_LINE = 64  # bytes
+_LINE, _NUMBER = 64, 4  # bytes
 _READ, _SECOND_CACHE, _DATA = 0, 2, 1  # the arguments of LLVM's prefetch
 
 
 @dataclass(frozen=True)
 class Ahead:
-    """The weights `w` from output block `block` on, asked for in `turns` turns, this one `turn`."""
+    """The weights `w` of `blocks` output blocks from `first` on, asked for in `turns` equal turns.
+
+    `turn` is the number of this one.
+    """
 
     w: Any
-    block: Any
-    turn: Any
-    turns: int
+    first: Any
+    blocks: int
+    turn: Any = 0
+    turns: int = 1
 
-    def fetch(self, blocks: int, step: Any) -> None:
-        """Emit what step number `step` of a turn asks for; there is one for each of C and taps.
-
-        `blocks` output blocks are asked for in all.
-        """
+    def fetch(self, step: Any, steps: int) -> None:
+        """Emit what step number `step` of the `steps` of a turn asks for."""
         from tvm import tirx
         from tvm.tirx.script.builder import ir as T
 
-        _, *inner, lanes = map(int, self.w.shape)
-        width = int(inner.pop()) * lanes  # numbers in a step
-        steps = math.prod(inner)
-        line = _LINE // 4
-        share = math.ceil(blocks * width / line / self.turns)
-        begin = tirx.floordiv((self.turn * steps + step) * (blocks * width // line), self.turns)
+        _, *inner = map(int, self.w.shape)
+        lines = self.blocks * math.prod(inner) * _NUMBER // _LINE
+        share = math.ceil(lines / (self.turns * steps))
+        begin = tirx.floordiv((self.turn * steps + step) * lines, self.turns * steps)
         for i in range(share):
-            place = [self.block, *[0] * (len(inner) + 1), (begin + i) * line]
+            # Lines are counted from where the first block begins, through all that follow it.
+            place = [self.first, *[0] * (len(inner) - 1), (begin + i) * (_LINE // _NUMBER)]
             given = [tirx.const(number, "int32") for number in (_READ, _SECOND_CACHE, _DATA)]
             address = tirx.address_of(self.w[tuple(place)])
             T.evaluate(tirx.call_llvm_intrin("void", "llvm.prefetch", address, *given))

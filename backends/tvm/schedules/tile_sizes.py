@@ -74,7 +74,7 @@ def choose(
 def costs(machine: Machine, work: Work) -> Iterator[tuple[Tile, float]]:
     """Yield every tile that leaves two registers free, narrow ones first, with its cycles."""
     weight_bytes = work.blocks * work.steps * machine.lanes * 4
-    positions_first = weight_bytes <= machine.l2 // 2 and work.input_bytes > machine.l2 // 4
+    positions_first = weight_bytes <= machine.l2 // 8 and work.input_bytes > machine.l2 // 4
     budget = machine.registers - 2
     for r, c, b in itertools.product(range(1, 9), range(1, 33), range(1, 9)):
         if r > work.rows or c > work.columns or b > work.blocks or r * c * b + b > budget:

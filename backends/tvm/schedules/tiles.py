@@ -84,7 +84,7 @@ def accumulate(
         turns = math.prod(tiles[name] for name in _POSITIONS)
         if not tile.positions_first and tiles["blocks"] > 1 < turns:
             turn = _counted([at[name] for name in _POSITIONS], [tiles[n] for n in _POSITIONS[1:]])
-            ahead = Ahead(w, block0 + tile.blocks, turn, turns)
+            ahead = Ahead(w, block0 + tile.blocks, tile.blocks, turn, turns)
         add_tile(op, n, (z, y0, x0), (group_block, block0), source, w, finish, tile, start, ahead)
 
 
@@ -107,11 +107,12 @@ def add_tile(
         with T.vectorized(0, lanes) as lane:
             value = constant(0, dot.total) if start is None else start[block0 + b, lane]
             T.buffer_store(total, value, [lane])
+    whole = len(op.x_blocks) * math.prod(op.kernel)
     for first, count, filled in runs(op.x_blocks):
         steps = math.ceil(filled / dot.width)
         with loops(count, *op.kernel) as (block, *taps):
             if ahead is not None:
-                ahead.fetch(tile.blocks, _counted((first + block, *taps), op.kernel))
+                ahead.fetch(_counted((first + block, *taps), op.kernel), whole)
             with loops(steps) as (step,):
                 for (r, c), held in zip(places, totals, strict=True):
                     place = [
