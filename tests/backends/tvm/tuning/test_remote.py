@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -40,8 +41,20 @@ def server(tracker):
 
     place = ("127.0.0.1", tracker.port)
     found = Server("127.0.0.1", 9300, 9400, tracker_addr=place, key="board", silent=True)
+    wait_until_registered(*place)
     yield found
     found.terminate()
+
+
+def wait_until_registered(host: str, port: int) -> None:
+    from tvm.rpc import connect_tracker
+
+    until = time.monotonic() + 30
+    session = connect_tracker(host, port)
+    while not session.summary()["server_info"]:
+        assert time.monotonic() < until, "the server did not register at the tracker"
+        time.sleep(0.05)
+    session.close()
 
 
 @contextlib.contextmanager
