@@ -146,6 +146,14 @@ def unravel(counter: Any, extents: Sequence[Any]) -> list[Any]:
     return places[::-1]
 
 
+def ravel(places: Sequence[Any], inner: Sequence[int]) -> Any:
+    """Return the counter for a position along every axis; `inner`: the extents but the first."""
+    counter = places[0]
+    for place, extent in zip(places[1:], inner, strict=True):
+        counter = counter * extent + place
+    return counter
+
+
 @contextlib.contextmanager
 def loops(*extents: Any, kind: str = "serial") -> Iterator[list[Any]]:
     """Open nested loops of one kind; an axis of size 1 has no loop."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from .ahead import Ahead
 from .dot import FLOAT_DOT, Dot
-from .nest import Finish, constant, loops, parallel
+from .nest import Finish, constant, loops, parallel, ravel
 from .padding import Source
 from .registers import each, registers
 from .tile_sizes import Tile
@@ -60,7 +60,6 @@ def accumulate(
 
     The sums of an output block begin with `start` [M blocks, M lanes], or with zero.
     """
-
     depth, height, width = op.positions
     tiles = {
         "group": op.group,
@@ -83,7 +82,7 @@ def accumulate(
         ahead = None
         turns = math.prod(tiles[name] for name in _POSITIONS)
         if not tile.positions_first and tiles["blocks"] > 1 < turns:
-            turn = _counted([at[name] for name in _POSITIONS], [tiles[n] for n in _POSITIONS[1:]])
+            turn = ravel([at[name] for name in _POSITIONS], [tiles[n] for n in _POSITIONS[1:]])
             ahead = Ahead(w, block0 + tile.blocks, tile.blocks, turn, turns)
         add_tile(op, n, (z, y0, x0), (group_block, block0), source, w, finish, tile, start, ahead)
 
@@ -112,37 +111,23 @@ def add_tile(
         steps = math.ceil(filled / dot.width)
         with loops(count, *op.kernel) as (block, *taps):
             if ahead is not None:
-                ahead.fetch(_counted((first + block, *taps), op.kernel), whole)
+                ahead.fetch(ravel((first + block, *taps), op.kernel), whole)
+            reached = _affine(taps, op.dilations, op.origin)
             with loops(steps) as (step,):
                 for (r, c), held in zip(places, totals, strict=True):
-                    place = [
-                        position * stride + tap * dilation + origin
-                        for position, stride, tap, dilation, origin in zip(
-                            (z, y0 + r, x0 + c), op.strides, taps, op.dilations, op.origin,
-                            strict=True,
-                        )
-                    ]  # fmt: skip
+                    place = _affine((z, y0 + r, x0 + c), op.strides, reached)
                     value = dot.value(source, n, group_block + first + block, place, step)
                     for b, total in enumerate(held):
                         dot.add(total, value, w, (block0 + b, first + block, *taps, step), lanes)
     for (i, b), total in _numbered(totals):
         r, c = places[i]
-        goes = [
-            position * stride + offset
-            for position, stride, offset in zip(
-                (z, y0 + r, x0 + c), op.out_stride, op.out_offset, strict=True
-            )
-        ]
+        goes = _affine((z, y0 + r, x0 + c), op.out_stride, op.out_offset)
         with T.vectorized(0, lanes) as lane:
             finish.store(total[lane], n, block0 + b, goes, lane)
 
 
-def _counted(at: Sequence[Any], inner: Sequence[int]) -> Any:
-    """Return the number of a place on a grid, the last axis fastest; `inner`: all sizes but one."""
-    number = at[0]
-    for place, size in zip(at[1:], inner, strict=True):
-        number = number * size + place
-    return number
+def _affine(at: Sequence[Any], factors: Sequence[Any], offsets: Sequence[Any]) -> list[Any]:
+    return [a * factor + o for a, factor, o in zip(at, factors, offsets, strict=True)]
 
 
 def _numbered(totals: Sequence[Sequence[Any]]) -> Iterator[tuple[tuple[int, int], Any]]:
