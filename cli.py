@@ -38,8 +38,10 @@ from .cli_options import (
     TuneRemoteOption,
     TuneTrialsOption,
     Verify,
+    WinogradOption,
     assignment,
     feeds_of,
+    given_options,
     is_main_process,
     tuning_options,
 )
@@ -151,6 +153,7 @@ def compile(
     tune_trials: TuneTrialsOption = None,
     tune_cache: TuneCacheOption = None,
     tune_remote: TuneRemoteOption = None,
+    winograd: WinogradOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Optimize a model, lower it for a target and save what the backend loads."""
@@ -159,8 +162,9 @@ def compile(
     with tables.pass_progress(err) as progress:
         result = steps.run(graph, target=target, seed=seed, progress=progress)
     with tables.progress_bar(err, "lowering") as update:
-        tuning = tuning_options(tune_trials, tune_cache, tune_remote, seed, update)
-        lower(result.graph, backend, target, threads, **tuning).save(output)
+        options = tuning_options(tune_trials, tune_cache, tune_remote, seed, update)
+        options |= given_options(winograd=winograd)
+        lower(result.graph, backend, target, threads, **options).save(output)
     out.print(tables.verification_line(result), highlight=False, markup=False)
     size = tables.scaled(bytes_on_disk(output), "B")
     out.print(f"{output}: {size}", highlight=False, markup=False)

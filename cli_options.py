@@ -57,6 +57,13 @@ TuneCacheOption = Annotated[
 TuneRemoteOption = Annotated[
     str | None, typer.Option(help="Measure on a device of an RPC tracker, `host:port/key`.")
 ]
+WinogradOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--winograd/--no-winograd",
+        help="TVM: convolutions of 3 and 5 taps as Winograd's, where faster (the default).",
+    ),
+]
 MeanOption = Annotated[
     str, typer.Option("--mean", help="Subtracted from images scaled to 0..1; one value or three.")
 ]
@@ -88,6 +95,11 @@ def feeds_of(
     return None
 
 
+def given_options(**asked: Any) -> dict[str, Any]:
+    """Return the options that were given on the command line: a backend knows its own only."""
+    return {name: value for name, value in asked.items() if value is not None}
+
+
 def tuning_options(
     trials: int | None,
     cache: Path | None,
@@ -96,8 +108,7 @@ def tuning_options(
     progress: Callable[[float, str], None],
 ) -> dict[str, Any]:
     """Return what a backend is told about tuning: nothing, where nothing is asked for."""
-    asked = {"tune_trials": trials, "tune_cache": cache, "tune_remote": remote}
-    given = {name: value for name, value in asked.items() if value is not None}
+    given = given_options(tune_trials=trials, tune_cache=cache, tune_remote=remote)
     return {**given, "tune_seed": seed, "progress": progress} if given else {}
 
 

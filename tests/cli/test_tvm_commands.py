@@ -4,9 +4,14 @@ import json
 import os
 import sqlite3
 
+import numpy as np
+import onnx
 import pytest
 
+import planish
+
 from tests.cli.common import assert_refused
+from tests.helpers import model_of
 
 pytest.importorskip("tvm")
 
@@ -75,9 +80,25 @@ def test_layers_as_json(call, model, backend):
     assert any(layer["nodes"] and layer["ms"] > 0 for layer in found["layers"])
 
 
+def test_winograd_can_be_switched_off(call, tmp_path):
+    weight = np.random.default_rng(0).standard_normal((64, 64, 3, 3)).astype(np.float32)
+    text = """g (float[1, 64, 28, 28] x) => (float[1, 64, 28, 28] y) {
+        y = Conv <pads = [1, 1, 1, 1]> (x, w)
+    }"""
+    model = tmp_path / "m.onnx"
+    onnx.save(model_of(text, {"w": weight}), model)
+    for name, switch in (("usual", []), ("direct", ["--no-winograd"]), ("on", ["--winograd"])):
+        assert call("compile", model, "-o", tmp_path / name, *TVM, *switch)[0] == 0
+    lowered = planish.lower(planish.load(model), backend="tvm", threads=1, winograd=False)
+    lowered.save(tmp_path / "wanted")
+    files = {name: (tmp_path / name).read_bytes() for name in ("usual", "direct", "on", "wanted")}
+    assert files["direct"] == files["wanted"] != files["usual"] == files["on"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["compile", "M", "-o", "O", "--no-winograd"], ["onnxruntime", "winograd"]),
         (["compile", "M", "-o", "O", "--tune-trials", 2], ["onnxruntime", "tune_trials"]),
         (["compile", "M", "-o", "O", *TVM, "--tune-cache", "c"], ["tune_cache", "tune_trials"]),
         (
