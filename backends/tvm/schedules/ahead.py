@@ -27,8 +27,8 @@ class Ahead:
     w: Any
     first: Any
     blocks: int
-    turn: Any = 0
-    turns: int = 1
+    turn: Any
+    turns: int
 
     def fetch(self, step: Any, steps: int) -> None:
         """Emit what step number `step` of the `steps` of a turn asks for."""
@@ -36,10 +36,9 @@ class Ahead:
         from tvm.tirx.script.builder import ir as T
 
         _, *inner = map(int, self.w.shape)
-        lines = self.blocks * math.prod(inner) * _NUMBER // _LINE
-        share = math.ceil(lines / (self.turns * steps))
-        begin = tirx.floordiv((self.turn * steps + step) * lines, self.turns * steps)
-        for i in range(share):
+        lines = math.ceil(self.blocks * math.prod(inner) * _NUMBER / _LINE / self.turns)
+        begin = self.turn * lines + tirx.floordiv(step * lines, steps)
+        for i in range(math.ceil(lines / steps)):
             # Lines are counted from where the first block begins, through all that follow it.
             place = [self.first, *[0] * (len(inner) - 1), (begin + i) * (_LINE // _NUMBER)]
             given = [tirx.const(number, "int32") for number in (_READ, _SECOND_CACHE, _DATA)]
