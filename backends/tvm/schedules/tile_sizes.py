@@ -21,7 +21,7 @@ from ..machine import Machine
 _LATENCY = 4  # cycles until a multiply-add's result can be added to
 # What a load adds to a step, in cycles, though it could be hidden: other threads share the ports.
 _LOAD = 0.1
-_L2_LOAD = 0.5
+_L2_LOAD = 0.2
 _TILE_CYCLES = 20  # addresses, first loads and stores of a tile, a vector stored
 
 
