@@ -74,6 +74,7 @@ def choose(
 def costs(machine: Machine, work: Work) -> Iterator[tuple[Tile, float]]:
     """Yield every tile that leaves two registers free, narrow ones first, with its cycles."""
     weight_bytes = work.blocks * work.steps * machine.lanes * 4
+    # Large weights are asked for ahead, block by block, which wants blocks to vary slower.
     positions_first = weight_bytes <= machine.l2 // 8 and work.input_bytes > machine.l2 // 4
     budget = machine.registers - 2
     for r, c, b in itertools.product(range(1, 9), range(1, 33), range(1, 9)):
