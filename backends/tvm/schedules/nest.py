@@ -146,6 +146,11 @@ def unravel(counter: Any, extents: Sequence[Any]) -> list[Any]:
     return places[::-1]
 
 
+def affine(at: Sequence[Any], factors: Sequence[Any], offsets: Sequence[Any]) -> list[Any]:
+    """Return `at` * `factors` + `offsets`, axis by axis."""
+    return [a * factor + o for a, factor, o in zip(at, factors, offsets, strict=True)]
+
+
 def ravel(places: Sequence[Any], inner: Sequence[int]) -> Any:
     """Return the counter for a position along every axis; `inner`: the extents but the first."""
     counter = places[0]

@@ -49,7 +49,6 @@ def reduction(op: Reduction) -> Any:
     at_once = max(c for c in range(1, _AT_ONCE + 1) if width % c == 0)
     dtype = number_type(op.x)
     start = least(dtype) if op.kind == "max" else constant(0.0)
-
     combine = combination(op.kind)
     with function("global_" + op.kind, op.batch) as frame:
         x = operand(frame, "X", op.x)

@@ -16,7 +16,7 @@ from typing import Any
 
 from .ahead import Ahead
 from .dot import FLOAT_DOT, Dot
-from .nest import Finish, constant, loops, parallel, ravel
+from .nest import Finish, affine, constant, loops, parallel, ravel
 from .padding import Source
 from .registers import each, registers
 from .tile_sizes import Tile
@@ -112,22 +112,18 @@ def add_tile(
         with loops(count, *op.kernel) as (block, *taps):
             if ahead is not None:
                 ahead.fetch(ravel((first + block, *taps), op.kernel), whole)
-            reached = _affine(taps, op.dilations, op.origin)
+            reached = affine(taps, op.dilations, op.origin)
             with loops(steps) as (step,):
                 for (r, c), held in zip(places, totals, strict=True):
-                    place = _affine((z, y0 + r, x0 + c), op.strides, reached)
+                    place = affine((z, y0 + r, x0 + c), op.strides, reached)
                     value = dot.value(source, n, group_block + first + block, place, step)
                     for b, total in enumerate(held):
                         dot.add(total, value, w, (block0 + b, first + block, *taps, step), lanes)
     for (i, b), total in _numbered(totals):
         r, c = places[i]
-        goes = _affine((z, y0 + r, x0 + c), op.out_stride, op.out_offset)
+        goes = affine((z, y0 + r, x0 + c), op.out_stride, op.out_offset)
         with T.vectorized(0, lanes) as lane:
             finish.store(total[lane], n, block0 + b, goes, lane)
-
-
-def _affine(at: Sequence[Any], factors: Sequence[Any], offsets: Sequence[Any]) -> list[Any]:
-    return [a * factor + o for a, factor, o in zip(at, factors, offsets, strict=True)]
 
 
 def _numbered(totals: Sequence[Sequence[Any]]) -> Iterator[tuple[tuple[int, int], Any]]:

@@ -19,6 +19,7 @@ from ..machine import Machine
 from .nest import (
     FLOAT,
     Finish,
+    affine,
     constant,
     function,
     least,
@@ -93,13 +94,9 @@ def windows(op: Windows, machine: Machine, columns: int | None = None) -> Any:
                         T.buffer_store(total, start, [lane])
                 few = math.prod(op.kernel) <= _UNROLLED_TAPS
                 with loops(*op.kernel, kind="unroll" if few else "serial") as taps:
+                    reached = [k * dilation for k, dilation in zip(taps, op.dilations, strict=True)]
                     for c, total in enumerate(totals):
-                        place = [
-                            position * stride + k * dilation
-                            for position, stride, k, dilation in zip(
-                                (z, row, x0 + c), op.strides, taps, op.dilations, strict=True
-                            )
-                        ]
+                        place = affine((z, row, x0 + c), op.strides, reached)
                         with T.vectorized(0, lanes) as lane:
                             value = _tap(op, source, n, block, place, lane)
                             if w is not None:

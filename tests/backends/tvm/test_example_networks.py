@@ -17,7 +17,7 @@ pytest.importorskip("tvm")
 TOLERANCE = 1e-4
 WIDTH, SIZE = 0.5, 64
 _WIDTHS = {"shufflenet_v1": 1.0}  # narrower, its groups have a channel or two
-# One batch of each is in the suite; everything else compiles for minutes.
+# One batch of these is in the suite; all of them together compile for minutes.
 _QUICK = {
     ("detector", 1), ("video_cnn", 1), ("dcgan", 8), ("audio_cnn", "N"),
 }  # fmt: skip
