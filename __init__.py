@@ -9,30 +9,30 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .passes.stopwatch import register_later
+from .passes.engine.stopwatch import register_later
 
 if TYPE_CHECKING:
-    from .backends.contract import Backend, Compiled
-    from .backends.explain.explain import explain_int8
-    from .backends.registry import load_compiled, lower, register_backend
-    from .ir.compare import Comparison, compare
-    from .ir.cost import GraphCost, cost
-    from .ir.errors import PlanishError
-    from .ir.feed_files import load_feeds
-    from .ir.feeds import random_feeds
-    from .ir.fx.from_fx import from_fx
-    from .ir.fx.to_fx import to_fx
-    from .ir.load import load
-    from .ir.save import save, to_model
-    from .ir.trace import trace
-    from .passes.bisect import bisect
-    from .passes.channels.groups import find_channel_groups as channel_groups
-    from .passes.contract import Pass, Rewrite, RewritePass, need
-    from .passes.pipeline import Pipeline
-    from .passes.records import PassRecord, Result
+    from .backends.contract.backend import Backend, Compiled
+    from .backends.contract.registry import load_compiled, lower, register_backend
+    from .backends.onnxruntime.explain.explain import explain_int8
+    from .ir.core.errors import PlanishError
+    from .ir.files.load import load
+    from .ir.files.save import save, to_model
+    from .ir.run.compare import Comparison, compare
+    from .ir.run.feed_files import load_feeds
+    from .ir.run.feeds import random_feeds
+    from .ir.torch.from_fx import from_fx
+    from .ir.torch.to_fx import to_fx
+    from .ir.torch.trace import trace
+    from .passes.analysis.channels.groups import find_channel_groups as channel_groups
+    from .passes.analysis.cost import GraphCost, cost
+    from .passes.engine.contract import Pass, Rewrite, RewritePass, need
+    from .passes.engine.records import PassRecord, Result
+    from .passes.pipeline.pipeline import Pipeline
+    from .passes.pipeline.registry import register_pass
     from .passes.recover.recover import recover
-    from .passes.registry import register_pass
     from .passes.transfer.transfer_weights import transfer_weights
+    from .passes.trust.bisect import bisect
 
 __version__ = "0.1.0"
 
@@ -72,36 +72,36 @@ __all__ = [
 
 _PACKAGES = frozenset({"backends", "ir", "passes"})
 _MODULES = {
-    "Backend": "backends.contract",
-    "Comparison": "ir.compare",
-    "Compiled": "backends.contract",
-    "GraphCost": "ir.cost",
-    "Pass": "passes.contract",
-    "PassRecord": "passes.records",
-    "Pipeline": "passes.pipeline",
-    "PlanishError": "ir.errors",
-    "Result": "passes.records",
-    "Rewrite": "passes.contract",
-    "RewritePass": "passes.contract",
-    "bisect": "passes.bisect",
-    "channel_groups": "passes.channels.groups:find_channel_groups",
-    "compare": "ir.compare",
-    "cost": "ir.cost",
-    "explain_int8": "backends.explain.explain",
-    "from_fx": "ir.fx.from_fx",
-    "load": "ir.load",
-    "load_compiled": "backends.registry",
-    "load_feeds": "ir.feed_files",
-    "lower": "backends.registry",
-    "need": "passes.contract",
-    "random_feeds": "ir.feeds",
+    "Backend": "backends.contract.backend",
+    "Comparison": "ir.run.compare",
+    "Compiled": "backends.contract.backend",
+    "GraphCost": "passes.analysis.cost",
+    "Pass": "passes.engine.contract",
+    "PassRecord": "passes.engine.records",
+    "Pipeline": "passes.pipeline.pipeline",
+    "PlanishError": "ir.core.errors",
+    "Result": "passes.engine.records",
+    "Rewrite": "passes.engine.contract",
+    "RewritePass": "passes.engine.contract",
+    "bisect": "passes.trust.bisect",
+    "channel_groups": "passes.analysis.channels.groups:find_channel_groups",
+    "compare": "ir.run.compare",
+    "cost": "passes.analysis.cost",
+    "explain_int8": "backends.onnxruntime.explain.explain",
+    "from_fx": "ir.torch.from_fx",
+    "load": "ir.files.load",
+    "load_compiled": "backends.contract.registry",
+    "load_feeds": "ir.run.feed_files",
+    "lower": "backends.contract.registry",
+    "need": "passes.engine.contract",
+    "random_feeds": "ir.run.feeds",
     "recover": "passes.recover.recover",
-    "register_backend": "backends.registry",
-    "register_pass": "passes.registry",
-    "save": "ir.save",
-    "to_fx": "ir.fx.to_fx",
-    "to_model": "ir.save",
-    "trace": "ir.trace",
+    "register_backend": "backends.contract.registry",
+    "register_pass": "passes.pipeline.registry",
+    "save": "ir.files.save",
+    "to_fx": "ir.torch.to_fx",
+    "to_model": "ir.files.save",
+    "trace": "ir.torch.trace",
     "transfer_weights": "passes.transfer.transfer_weights",
 }
 
@@ -122,4 +122,4 @@ def __dir__() -> list[str]:
 
 
 # Passes stand below backends: what measures latency is imported where it is first asked for.
-register_later(lambda: importlib.import_module(".backends.stopwatch", __name__))
+register_later(lambda: importlib.import_module(".backends.onnxruntime.stopwatch", __name__))

@@ -16,7 +16,7 @@ import time
 import numpy as np
 
 import planish
-from planish.backends.bench import Subject, bench
+from planish.backends.timing.bench import Subject, bench
 
 from examples import models
 

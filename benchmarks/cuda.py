@@ -17,8 +17,8 @@ import onnxruntime as ort
 from rich.console import Console
 
 import planish
-from planish.backends.tvm.cuda.gpu import arch_here
-from planish.tables import listing_table
+from planish.backends.tvm.cuda.spec.gpu import arch_here
+from planish.cli.show.tables import listing_table
 
 ROUNDS = 50
 

@@ -21,7 +21,7 @@ import onnx_graphsurgeon as gs
 
 import planish
 from benchmarks.quantized_speed import milliseconds
-from planish.ir.cost import cost
+from planish.passes.analysis.cost import cost
 
 from examples import models
 

@@ -21,8 +21,8 @@ import torch
 from rich.console import Console
 
 import planish
-from planish.backends.bench import Subject, bench
-from planish.tables import listing_table
+from planish.backends.timing.bench import Subject, bench
+from planish.cli.show.tables import listing_table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 

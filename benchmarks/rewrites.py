@@ -26,7 +26,7 @@ import onnxruntime as ort
 from rich.console import Console
 
 import planish
-from planish.tables import listing_table
+from planish.cli.show.tables import listing_table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 

@@ -25,8 +25,8 @@ import onnxruntime as ort
 from rich.console import Console
 
 import planish
-from planish.ir import dtypes
-from planish.tables import listing_table
+from planish.cli.show.tables import listing_table
+from planish.ir.core import dtypes
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 

@@ -25,9 +25,9 @@ from rich.progress import track
 from rich.table import Table
 
 import planish
-from planish.backends.bench import Subject, bench
-from planish.ir.cost import cost
-from planish.tables import remark_lines
+from planish.backends.timing.bench import Subject, bench
+from planish.cli.show.tables import remark_lines
+from planish.passes.analysis.cost import cost
 
 import digits
 

@@ -19,8 +19,8 @@ import torch
 from rich.console import Console
 
 import planish
-from planish import tables
-from planish.backends.bench import Subject, bench
+from planish.backends.timing.bench import Subject, bench
+from planish.cli.show import tables
 
 import efficientnet_lite
 import photographs

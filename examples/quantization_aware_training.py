@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 import planish
-from planish.ir.reference import Reference
+from planish.ir.run.reference import Reference
 
 import digits
 

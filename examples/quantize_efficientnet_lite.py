@@ -20,8 +20,8 @@ from rich.progress import track
 from rich.table import Table
 
 import planish
-from planish.backends.bench import Subject, bench
-from planish.tables import remark_lines
+from planish.backends.timing.bench import Subject, bench
+from planish.cli.show.tables import remark_lines
 
 import efficientnet_lite
 from photographs import Crops

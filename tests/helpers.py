@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 import onnxruntime as ort
 
 import planish
-from planish.passes.records import Result
+from planish.passes.engine.records import Result
 
 Array = np.ndarray[Any, Any]
 

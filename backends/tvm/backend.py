@@ -6,17 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...ir.errors import BackendError
-from ...ir.nearest import nearest
-from ..contract import Backend
-from ..target import Target
-from . import artifact
-from .cuda.gpu import arch_here
-from .layers import Layers
-from .machine import core_numbers, machine_of, runs_here
+from ...ir.core.errors import BackendError
+from ...ir.core.nearest import nearest
+from ...ir.core.target import Target
+from ..contract.backend import Backend
+from .cuda.spec.gpu import arch_here
+from .kernels.settings import Settings
 from .module import Built, TvmModule
-from .runner import Runner, without_torch
-from .settings import Settings
+from .profile.layers import Layers
+from .runtime import artifact
+from .runtime.runner import Runner, without_torch
+from .spec.machine import core_numbers, machine_of, runs_here
 from .tuning.options import NAMES as TUNING
 from .tuning.options import Tuning
 
@@ -49,8 +49,8 @@ class Tvm(Backend):
         other options are the fields of `Tuning`, `tune_trials` first of all. The same graph,
         options and versions give the same bytes; with `tune_trials`, for the same cache.
         """
-        from .build import build
-        from .lowering import lower_graph, prepare
+        from .compile.build import build
+        from .program.lowering import lower_graph, prepare
 
         _check(target, threads)
         for name in options:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...ir.atomic import replacing
-from ...ir.errors import BackendError, SaveError
-from ..contract import Arrays, Compiled
-from ..layer_times import LayerTimes, usual_seconds
-from . import artifact
-from .feed_check import check_feeds
-from .layers import Layers
-from .machine import MACHINES
-from .runner import NO_GPU, Header, Runner
+from ...ir.core.atomic import replacing
+from ...ir.core.errors import BackendError, SaveError
+from ..contract.backend import Arrays, Compiled
+from ..contract.layer_times import LayerTimes, usual_seconds
+from .profile.layers import Layers
+from .runtime import artifact
+from .runtime.feed_check import check_feeds
+from .runtime.runner import NO_GPU, Header, Runner
+from .spec.machine import MACHINES
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -58,8 +58,8 @@ class TvmModule(Compiled):
         self, feeds: Mapping[str, np.ndarray[Any, Any]], *, rounds: int = 20
     ) -> LayerTimes:
         """Return the times of the kernels in a run, and what the machine can do at most."""
-        from .layers import time_layers
-        from .peak import measure_peaks
+        from .profile.layers import time_layers
+        from .profile.peak import measure_peaks
 
         self._runs()
         layers = self._built.layers

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.edit import Edit
-from ...ir.view import View
-from ..contract import Rewrite, need
+from ...ir.graph.edit import Edit
+from ...ir.graph.view import View
+from ..engine.contract import Rewrite, need
 
 Array = np.ndarray[Any, Any]
 

@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.edit import Edit
-from ...ir.uses import scopes
-from ...ir.variables import dense_values, is_standard
-from ..context import Context
-from ..contract import Pass
-from .static_values import static_value_of_constant
+from ...ir.core.variables import dense_values, is_standard
+from ...ir.graph.edit import Edit
+from ...ir.graph.uses import scopes
+from ..analysis.constants.static_values import static_value_of_constant
+from ..engine.context import Context
+from ..engine.contract import Pass
 
 # So many bytes of a large constant are compared before all of it is read from disk or memory.
 _SAMPLE = 4096

@@ -18,11 +18,11 @@ import ml_dtypes
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir import dtypes
-from ...ir.edit import Edit
-from ...ir.variables import is_standard
-from ...ir.view import View
-from ..contract import Rewrite, RewritePass, need
+from ...ir.core import dtypes
+from ...ir.core.variables import is_standard
+from ...ir.graph.edit import Edit
+from ...ir.graph.view import View
+from ..engine.contract import Rewrite, RewritePass, need
 from .bypass import Bypass
 
 _OPS = frozenset({"Cast", "CastLike"})

@@ -12,14 +12,14 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from ...ir.build import subgraphs_of
-from ...ir.uses import scopes
-from ...ir.variables import FUSED_DOMAIN, dense_values, is_standard
-from ...ir.view import View
-from ..context import Context
-from ..contract import Pass
-from ..driver import make_view
-from ..purity import is_pure
+from ...ir.core.build import subgraphs_of
+from ...ir.core.variables import FUSED_DOMAIN, dense_values, is_standard
+from ...ir.graph.uses import scopes
+from ...ir.graph.view import View
+from ...ir.ops.purity import is_pure
+from ..engine.context import Context
+from ..engine.contract import Pass
+from ..engine.driver import make_view
 
 # Small constants count as equal by value; telling large ones apart would read all weights.
 _BY_VALUE = 4096

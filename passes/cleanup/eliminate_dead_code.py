@@ -10,11 +10,11 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ...ir.build import subgraphs_of
-from ...ir.uses import scopes
-from ...ir.variables import is_standard
-from ..context import Context
-from ..contract import Pass
+from ...ir.core.build import subgraphs_of
+from ...ir.core.variables import is_standard
+from ...ir.graph.uses import scopes
+from ..engine.context import Context
+from ..engine.contract import Pass
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ import ml_dtypes
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir import dtypes
-from ...ir.variables import is_standard
-from ...ir.view import View
-from ..contract import Rewrite, RewritePass, need
+from ...ir.core import dtypes
+from ...ir.core.variables import is_standard
+from ...ir.graph.view import View
+from ..engine.contract import Rewrite, RewritePass, need
 from .bypass import Bypass, optional_values
 
 Array = np.ndarray[Any, Any]

@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.edit import Edit
-from ...ir.view import View
-from ..contract import Rewrite, RewritePass, need
+from ...ir.graph.edit import Edit
+from ...ir.graph.view import View
+from ..engine.contract import Rewrite, RewritePass, need
 
 
 @dataclass(frozen=True)

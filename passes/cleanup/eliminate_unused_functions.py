@@ -11,10 +11,10 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ...ir.uses import scopes
-from ...ir.variables import STANDARD_DOMAINS
-from ..context import Context
-from ..contract import Pass
+from ...ir.core.variables import STANDARD_DOMAINS
+from ...ir.graph.uses import scopes
+from ..engine.context import Context
+from ..engine.contract import Pass
 
 Key = tuple[str, str]
 

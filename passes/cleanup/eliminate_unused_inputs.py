@@ -19,13 +19,13 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from ...ir import dtypes
-from ...ir.build import make_variable, subgraphs_of
-from ...ir.edit import Edit
-from ...ir.variables import is_standard
-from ...ir.view import View
-from ..contract import Rewrite, RewritePass, need
-from ..value_range import limits
+from ...ir.core import dtypes
+from ...ir.core.build import make_variable, subgraphs_of
+from ...ir.core.variables import is_standard
+from ...ir.graph.edit import Edit
+from ...ir.graph.view import View
+from ..analysis.value_range import limits
+from ..engine.contract import Rewrite, RewritePass, need
 
 _OPTIONAL = onnx.defs.OpSchema.FormalParameterOption.Optional
 

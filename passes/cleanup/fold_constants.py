@@ -19,18 +19,18 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.build import subgraphs_of
-from ...ir.edit import Edit
-from ...ir.errors import ExecutionError
-from ...ir.reference import evaluate
-from ...ir.uses import scopes
-from ...ir.variables import is_standard
-from ...ir.view import View
-from ..context import Context
-from ..contract import Pass
-from ..driver import make_view
-from .evaluation import byte_size, infer_alone, may_fold, stand_in
-from .static_values import is_static, static_value
+from ...ir.core.build import subgraphs_of
+from ...ir.core.errors import ExecutionError
+from ...ir.core.variables import is_standard
+from ...ir.graph.edit import Edit
+from ...ir.graph.uses import scopes
+from ...ir.graph.view import View
+from ...ir.run.reference import evaluate
+from ..analysis.constants.evaluation import byte_size, infer_alone, may_fold, stand_in
+from ..analysis.constants.static_values import is_static, static_value
+from ..engine.context import Context
+from ..engine.contract import Pass
+from ..engine.driver import make_view
 
 Array = np.ndarray[Any, Any]
 

@@ -19,15 +19,15 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ...ir.clone import clone
-from ...ir.edit import Edit
-from ...ir.infer import Types, infer_types
-from ...ir.uses import scopes
-from ...ir.variables import is_standard
-from ..context import Context
-from ..contract import Pass
-from ..driver import make_view
-from .evaluation import constant_values
+from ...ir.core.variables import is_standard
+from ...ir.graph.clone import clone
+from ...ir.graph.edit import Edit
+from ...ir.graph.types import Types, infer_types
+from ...ir.graph.uses import scopes
+from ..analysis.constants.evaluation import constant_values
+from ..engine.context import Context
+from ..engine.contract import Pass
+from ..engine.driver import make_view
 from .inlining import Inliner
 
 # Where not all conditions together are safe, so many are tried one by one.

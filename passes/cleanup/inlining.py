@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.build import make_variable, subgraphs_of
-from ...ir.clone import Copier
-from ...ir.edit import Edit
-from ...ir.uses import scopes
-from ...ir.variables import exotic_type, set_exotic_type
-from ...ir.view import View
+from ...ir.core.build import make_variable, subgraphs_of
+from ...ir.core.variables import exotic_type, set_exotic_type
+from ...ir.graph.clone import Copier
+from ...ir.graph.edit import Edit
+from ...ir.graph.uses import scopes
+from ...ir.graph.view import View
 
 Tensors = Sequence[gs.Tensor]
 

@@ -14,16 +14,16 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.build import make_variable, subgraphs_of
-from ...ir.edit import Edit
-from ...ir.uses import scopes
-from ...ir.variables import is_standard
-from ...ir.view import View
-from ..context import Context
-from ..contract import DeclinedError, Pass, need
-from ..driver import make_view
-from ..purity import draws
-from .evaluation import constant_values
+from ...ir.core.build import make_variable, subgraphs_of
+from ...ir.core.variables import is_standard
+from ...ir.graph.edit import Edit
+from ...ir.graph.uses import scopes
+from ...ir.graph.view import View
+from ...ir.ops.purity import draws
+from ..analysis.constants.evaluation import constant_values
+from ..engine.context import Context
+from ..engine.contract import DeclinedError, Pass, need
+from ..engine.driver import make_view
 from .inlining import Inliner, Tensors
 
 

@@ -15,21 +15,21 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.clone import clone
-from ...ir.errors import PassError
-from ...ir.masks import read_masked
-from ...ir.uses import scopes
-from ...ir.variables import is_standard, node_key
-from ...ir.view import View
-from ..context import Context
-from ..contract import DeclinedError, Pass, need
-from ..driver import make_view
+from ...ir.core.errors import PassError
+from ...ir.core.variables import is_standard, node_key
+from ...ir.graph.clone import clone
+from ...ir.graph.uses import scopes
+from ...ir.graph.view import View
+from ...ir.ops.linear.layer import LINEAR_OPS, Layer, read_with_bias
+from ...ir.ops.masks import read_masked
+from ..analysis.observe.moments import Moments
+from ..analysis.observe.sequence import fit_in_sequence, has_bias
+from ..engine.context import Context
+from ..engine.contract import DeclinedError, Pass, need
+from ..engine.driver import make_view
+from ..engine.node_names import check_node_names
 from ..fusion.inline_fused_operators import inline_fused_operators
-from ..linear.layer import LINEAR_OPS, Layer, read_with_bias
-from ..node_names import check_node_names
-from ..observe.moments import Moments
-from ..observe.sequence import fit_in_sequence, has_bias
-from ..repeat import show
+from ..pipeline.repeat import show
 from .chain import Chain, Factor, holds_role, need_storable, own_bias, role_of, write_chain
 from .gain import Gains, in_units
 from .quadratic import Array, Problem, problems_of, relative_error, scales_of

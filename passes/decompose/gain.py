@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.clone import Copier, clone
-from ...ir.cost import GraphCost, cost
-from ...ir.edit import Edit
-from ...ir.errors import FeedError, PlanishError
-from ...ir.feeds import is_size, random_feeds
-from ...ir.infer import TensorType, Types, infer_types
-from ...ir.variables import node_key
-from ..context import Context
-from ..contract import need
-from ..linear.layer import Layer
-from ..stopwatch import find_stopwatch
+from ...ir.core.errors import FeedError, PlanishError
+from ...ir.core.variables import node_key
+from ...ir.graph.clone import Copier, clone
+from ...ir.graph.edit import Edit
+from ...ir.graph.types import TensorType, Types, infer_types
+from ...ir.ops.linear.layer import Layer
+from ...ir.run.feeds import is_size, random_feeds
+from ..analysis.cost import GraphCost, cost
+from ..engine.context import Context
+from ..engine.contract import need
+from ..engine.stopwatch import find_stopwatch
 from .chain import Chain, write_chain
 
 # Less is noise, and not worth an error.

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from ..linear.kernel import Kernel
-from ..observe.moments import Moments, join_columns, split_columns
+from ...ir.ops.linear.kernel import Kernel
+from ..analysis.observe.moments import Moments, join_columns, split_columns
 
 Array = np.ndarray[Any, Any]
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir import dtypes
-from ...ir.edit import Edit
-from .fused_operators import Fused
+from ...ir.core import dtypes
+from ...ir.graph.edit import Edit
+from ...ir.ops.fused.operators import Fused
 
 
 def with_bias(

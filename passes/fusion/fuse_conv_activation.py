@@ -15,17 +15,17 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ...ir.edit import Edit
-from ...ir.functions import ensure_function
-from ...ir.variables import FUSED_DOMAIN, is_standard
-from ...ir.view import View
-from ..context import Context
-from ..contract import Rewrite, RewritePass, need
-from ..driver import drive
-from .activations import ACTIVATION_OPS, Found, find_activation
+from ...ir.core.variables import FUSED_DOMAIN, is_standard
+from ...ir.graph.edit import Edit
+from ...ir.graph.functions import ensure_function
+from ...ir.graph.view import View
+from ...ir.ops.fused.activations import ACTIVATION_OPS, Found, find_activation
+from ...ir.ops.fused.operators import GEMM, GEMM_DEFAULTS, LINEARS, Fused, fused_function
+from ...ir.ops.windows.attributes import explicit_window
+from ..engine.context import Context
+from ..engine.contract import Rewrite, RewritePass, need
+from ..engine.driver import drive
 from .explicit_bias import with_bias
-from .fused_operators import GEMM, GEMM_DEFAULTS, LINEARS, Fused, fused_function
-from .windows import explicit_window
 
 
 @dataclass(frozen=True)

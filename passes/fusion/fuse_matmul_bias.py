@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ...ir import dtypes
-from ...ir.edit import Edit
-from ...ir.variables import is_standard
-from ...ir.view import View
-from ..contract import Rewrite, RewritePass, need
+from ...ir.core import dtypes
+from ...ir.core.variables import is_standard
+from ...ir.graph.edit import Edit
+from ...ir.graph.view import View
+from ..engine.contract import Rewrite, RewritePass, need
 
 
 @dataclass(frozen=True)

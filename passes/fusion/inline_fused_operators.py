@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ...ir.edit import Edit
-from ...ir.uses import scopes
-from ...ir.variables import FUSED_DOMAIN
-from ..context import Context
-from ..contract import Pass
+from ...ir.core.variables import FUSED_DOMAIN
+from ...ir.graph.edit import Edit
+from ...ir.graph.uses import scopes
+from ..engine.context import Context
+from ..engine.contract import Pass
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,22 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ...ir.edit import Edit
-from ...ir.infer import TensorType
-from ...ir.variables import is_standard
-from ...ir.view import View
-from ..contract import Rewrite, RewritePass, need
-from ..fusion.windows import explicit_window
-from .kernel import Kernel, compose
-from .layer import LINEAR_OPS, Layer, need_storable, read_layer, read_with_bias, write_layer
-from .window import Window
+from ...ir.core.variables import is_standard
+from ...ir.graph.edit import Edit
+from ...ir.graph.types import TensorType
+from ...ir.graph.view import View
+from ...ir.ops.linear.kernel import Kernel, compose
+from ...ir.ops.linear.layer import (
+    LINEAR_OPS,
+    Layer,
+    need_storable,
+    read_layer,
+    read_with_bias,
+    write_layer,
+)
+from ...ir.ops.windows.attributes import explicit_window
+from ...ir.ops.windows.taps import Window
+from ..engine.contract import Rewrite, RewritePass, need
 
 
 @dataclass(frozen=True)

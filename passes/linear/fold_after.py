@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.edit import Edit
-from ...ir.infer import TensorType
-from ...ir.view import View
-from ..contract import need
-from .affine import Affine, composed, try_affine
-from .kernel import Kernel
-from .layer import Layer, need_storable, write_layer
+from ...ir.graph.edit import Edit
+from ...ir.graph.types import TensorType
+from ...ir.graph.view import View
+from ...ir.ops.linear.affine import Affine, composed, try_affine
+from ...ir.ops.linear.kernel import Kernel
+from ...ir.ops.linear.layer import Layer, need_storable, write_layer
+from ..engine.contract import need
 
 _MOST_READERS = 8
 

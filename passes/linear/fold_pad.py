@@ -18,13 +18,13 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.edit import Edit
-from ...ir.variables import is_standard
-from ...ir.view import View
-from ..contract import Rewrite, RewritePass, need
-from ..fusion.windows import explicit_window
-from ..value_range import is_nonnegative
-from .padding import Padding, read_padding
+from ...ir.core.variables import is_standard
+from ...ir.graph.edit import Edit
+from ...ir.graph.view import View
+from ...ir.ops.windows.attributes import explicit_window
+from ...ir.ops.windows.pad import Padding, read_padding
+from ..analysis.value_range import is_nonnegative
+from ..engine.contract import Rewrite, RewritePass, need
 
 _ABSORBING = frozenset({"Conv", "AveragePool", "MaxPool", "Pad"})
 

@@ -20,14 +20,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir import dtypes
-from ...ir.cost import linear_operator
-from ...ir.edit import Edit
-from ...ir.variables import is_standard
-from ...ir.view import View
-from ..contract import Rewrite, RewritePass, need
-from .affine import Array, Composition, read_affine
-from .layer import stored
+from ...ir.core import dtypes
+from ...ir.core.variables import is_standard
+from ...ir.graph.edit import Edit
+from ...ir.graph.view import View
+from ...ir.ops.linear.affine import Array, Composition, read_affine
+from ...ir.ops.linear.layer import stored
+from ..analysis.cost import linear_operator
+from ..engine.contract import Rewrite, RewritePass, need
 
 Form = Literal["auto", "mul-add", "depthwise"]
 

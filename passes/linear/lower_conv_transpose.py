@@ -26,11 +26,11 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.edit import Edit
-from ...ir.infer import TensorType
-from ...ir.view import View
-from ..contract import Rewrite, RewritePass, need
-from .layer import Layer, read_layer, stored
+from ...ir.graph.edit import Edit
+from ...ir.graph.types import TensorType
+from ...ir.graph.view import View
+from ...ir.ops.linear.layer import Layer, read_layer, stored
+from ..engine.contract import Rewrite, RewritePass, need
 
 Array = np.ndarray[Any, Any]
 _END = np.iinfo(np.int64).max

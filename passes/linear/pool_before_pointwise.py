@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ...ir.edit import Edit
-from ...ir.infer import Shape, TensorType
-from ...ir.variables import is_standard
-from ...ir.view import View
-from ..contract import Rewrite, RewritePass, need
+from ...ir.core.variables import is_standard
+from ...ir.graph.edit import Edit
+from ...ir.graph.types import Shape, TensorType
+from ...ir.graph.view import View
+from ..engine.contract import Rewrite, RewritePass, need
 
 
 @dataclass(frozen=True)

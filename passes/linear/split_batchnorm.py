@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ...ir.edit import Edit
-from ...ir.variables import is_standard
-from ...ir.view import View
-from ..contract import DeclinedError, Rewrite, RewritePass, need
-from .affine import affine_below, composed, read_affine
-from .kernel import Kernel
-from .layer import Layer, need_storable, read_layer, write_layer
+from ...ir.core.variables import is_standard
+from ...ir.graph.edit import Edit
+from ...ir.graph.view import View
+from ...ir.ops.linear.affine import affine_below, composed, read_affine
+from ...ir.ops.linear.kernel import Kernel
+from ...ir.ops.linear.layer import Layer, need_storable, read_layer, write_layer
+from ..engine.contract import DeclinedError, Rewrite, RewritePass, need
 
 
 @dataclass(frozen=True)

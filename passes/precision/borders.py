@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_graphsurgeon as gs
 
-from ...ir.view import View
+from ...ir.graph.view import View
 from .groups import Entry, read_outside, slot_tensors
 from .narrow import Array
 from .slots import Slots

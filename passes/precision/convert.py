@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir import dtypes
-from ...ir.edit import Edit
-from ...ir.infer import TensorType
-from ...ir.view import View
+from ...ir.core import dtypes
+from ...ir.graph.edit import Edit
+from ...ir.graph.types import TensorType
+from ...ir.graph.view import View
 from .narrow import Array
 from .slots import Slots
 

@@ -28,15 +28,15 @@ from typing import ClassVar, Literal
 import onnx
 import onnx_graphsurgeon as gs
 
-from ...ir import dtypes
-from ...ir.variables import is_standard
-from ..context import Context
-from ..contract import Pass
-from ..convert_opset import ensure_opset
-from ..driver import make_view
+from ...ir.core import dtypes
+from ...ir.core.variables import is_standard
+from ..engine.context import Context
+from ..engine.contract import Pass
+from ..engine.driver import make_view
+from ..engine.node_names import check_node_names
 from ..fusion.inline_fused_operators import inline_fused_operators
-from ..node_names import check_node_names
-from ..quantize.operators import LINEAR
+from ..opset.convert_opset import ensure_opset
+from ..quantize.reading.operators import LINEAR
 from .convert import Converter
 from .groups import AGNOSTIC
 from .plan import Limits, Plan, make_plan

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import onnx_graphsurgeon as gs
 
-from ...ir.view import View
+from ...ir.graph.view import View
 from .narrow import Array
 from .slots import Slots
 

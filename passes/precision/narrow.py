@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir import dtypes
-from ..contract import need
+from ...ir.core import dtypes
+from ..engine.contract import need
 
 Array = np.ndarray[Any, Any]
 DType = np.dtype[Any]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..context import Context
-from ..driver import make_view
-from ..observe.tap import Tap
+from ..analysis.observe.tap import Tap
+from ..engine.context import Context
+from ..engine.driver import make_view
 from .narrow import largest
 
 _MOST_FEEDS = 64

@@ -10,15 +10,15 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir import dtypes
-from ...ir.edit import Edit
-from ...ir.infer import TensorType
-from ...ir.uses import scopes
-from ...ir.variables import is_standard, node_key
-from ...ir.view import View
-from ..context import Context
-from ..contract import DeclinedError, need
-from ..driver import make_view
+from ...ir.core import dtypes
+from ...ir.core.variables import is_standard, node_key
+from ...ir.graph.edit import Edit
+from ...ir.graph.types import TensorType
+from ...ir.graph.uses import scopes
+from ...ir.graph.view import View
+from ..engine.context import Context
+from ..engine.contract import DeclinedError, need
+from ..engine.driver import make_view
 from .groups import CAST
 from .narrow import check_range, lost, narrow_values
 from .plan import Limits

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ...ir.edit import Edit
-from ...ir.masks import Masked, read_masked
-from ...ir.view import View
-from ..contract import Rewrite, RewritePass, need
+from ...ir.graph.edit import Edit
+from ...ir.graph.view import View
+from ...ir.ops.masks import Masked, read_masked
+from ..engine.contract import Rewrite, RewritePass, need
 
 
 @dataclass(frozen=True)

@@ -23,15 +23,15 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from ...ir.edit import Edit
-from ...ir.infer import TensorType
-from ...ir.variables import is_standard, node_key
-from ...ir.view import View
-from ..context import Context
-from ..contract import Rewrite, RewritePass, need
+from ...ir.core.variables import is_standard, node_key
+from ...ir.graph.edit import Edit
+from ...ir.graph.types import TensorType
+from ...ir.graph.view import View
+from ..engine.context import Context
+from ..engine.contract import Rewrite, RewritePass, need
 from ..fusion.inline_fused_operators import inline_fused_operators
-from .blocks import Blocks, fit_grid
-from .formats import Format
+from .grids.blocks import Blocks, fit_grid
+from .grids.formats import Format
 
 Array = np.ndarray[Any, Any]
 _FLOAT = int(onnx.TensorProto.FLOAT)

@@ -15,15 +15,15 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ..context import Context
-from ..contract import Pass
-from ..driver import make_view
+from ...ir.ops.linear.kernel import Kernel
+from ...ir.ops.linear.layer import Layer
+from ..analysis.observe.feeds import calibration_feeds
+from ..analysis.observe.moments import Moments
+from ..analysis.observe.sequence import has_bias
+from ..engine.context import Context
+from ..engine.contract import Pass
+from ..engine.driver import make_view
 from ..fusion.inline_fused_operators import inline_fused_operators
-from ..linear.kernel import Kernel
-from ..linear.layer import Layer
-from ..observe.feeds import calibration_feeds
-from ..observe.moments import Moments
-from ..observe.sequence import has_bias
 from .rounding.layers import grid_limit, layers_to_round
 from .rounding.reconstruct import reconstruct
 from .rounding.sequence import round_in_sequence

@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ...ir.infer import Shape
-from ...ir.view import View
-from ..contract import Rewrite, RewritePass, need
+from ...ir.graph.types import Shape
+from ...ir.graph.view import View
+from ..engine.contract import Rewrite, RewritePass, need
 from .expressions import need_private, producer_of
 from .replacement import Operator, Recognition
 

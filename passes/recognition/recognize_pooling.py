@@ -21,13 +21,13 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.edit import Edit
-from ...ir.infer import TensorType
-from ...ir.variables import is_standard
-from ...ir.view import View
-from ..contract import Rewrite, RewritePass, need
+from ...ir.core.variables import is_standard
+from ...ir.graph.edit import Edit
+from ...ir.graph.types import TensorType
+from ...ir.graph.view import View
+from ...ir.ops.axes.reductions import Reduction, read_reduction
+from ..engine.contract import Rewrite, RewritePass, need
 from .expressions import need_private, producer_of
-from .reductions import Reduction, read_reduction
 
 
 @dataclass(frozen=True)

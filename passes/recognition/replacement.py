@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.edit import Edit
-from ...ir.functions import ensure_function
-from ...ir.variables import FUSED_DOMAIN
-from ..contract import Rewrite
+from ...ir.core.variables import FUSED_DOMAIN
+from ...ir.graph.edit import Edit
+from ...ir.graph.functions import ensure_function
+from ..engine.contract import Rewrite
 
 Array = np.ndarray[Any, Any]
 

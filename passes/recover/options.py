@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from ...ir.errors import PassError
-from ...ir.nearest import nearest
-from .augment import Augmentation
-from .recipe import OptimizerName, ScheduleName
-from .session import BatchNormMode
+from ...ir.core.errors import PassError
+from ...ir.core.nearest import nearest
+from .training.augment import Augmentation
+from .training.recipe import OptimizerName, ScheduleName
+from .training.session import BatchNormMode
 
 if TYPE_CHECKING:
     from .recover import Recover

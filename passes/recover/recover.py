@@ -20,20 +20,20 @@ from typing import Any, ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
-from ...ir.clone import clone
-from ...ir.errors import FeedError
-from ...ir.replay import replayable
-from ..context import Context, Feeds
-from ..contract import Pass
+from ...ir.core.errors import FeedError
+from ...ir.graph.clone import clone
+from ...ir.run.replay import replayable
+from ..engine.context import Context, Feeds
+from ..engine.contract import Pass
 from ..fusion.inline_fused_operators import inline_fused_operators
-from .augment import Augmentation
-from .cuts import same
-from .losses import Loss
+from .blocks.cuts import same
 from .options import check_options
-from .recipe import OptimizerName, ScheduleName
 from .recovery import Recovery
-from .session import BatchNormMode
 from .teacher import teacher_of
+from .training.augment import Augmentation
+from .training.losses import Loss
+from .training.recipe import OptimizerName, ScheduleName
+from .training.session import BatchNormMode
 
 
 @dataclass(frozen=True)

@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir import dtypes
-from ...ir.errors import PassError
-from ...ir.infer import infer_types
-from ..context import Context, Feeds
-from .blockwise import Learned, train_blocks
-from .checkpoint import Journal, digest
-from .cuts import find_blocks, shared_tensors
-from .end_to_end import train_end_to_end
-from .interrupt import Interrupts
-from .judge import Judge, Teacher, Verdict
-from .losses import Objective, activations
-from .parts import constants, part_of, write_values
-from .recipe import Recipe
-from .samples import Array, Samples
-from .session import Session
-from .trainable import to_tensors
-from .workers import Workers
+from ...ir.core import dtypes
+from ...ir.core.errors import PassError
+from ...ir.graph.types import infer_types
+from ..engine.context import Context, Feeds
+from .blocks.blockwise import Learned, train_blocks
+from .blocks.cuts import find_blocks, shared_tensors
+from .blocks.parts import constants, part_of, write_values
+from .training.checkpoint import Journal, digest
+from .training.end_to_end import train_end_to_end
+from .training.interrupt import Interrupts
+from .training.judge import Judge, Teacher, Verdict
+from .training.losses import Objective, activations
+from .training.recipe import Recipe
+from .training.samples import Array, Samples
+from .training.session import Session
+from .training.trainable import to_tensors
+from .training.workers import Workers
 
 if TYPE_CHECKING:
     from .recover import Recover

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
-from ...ir import dtypes
-from ...ir.clone import clone
-from ...ir.errors import PassError
-from ...ir.load import load
-from ..context import Context
+from ...ir.core import dtypes
+from ...ir.core.errors import PassError
+from ...ir.files.load import load
+from ...ir.graph.clone import clone
+from ..engine.context import Context
 from ..fusion.inline_fused_operators import inline_fused_operators
 
 

@@ -22,10 +22,10 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.edit import Edit
-from ...ir.infer import TensorType
-from ...ir.view import View
-from ..contract import Rewrite, RewritePass, need
+from ...ir.graph.edit import Edit
+from ...ir.graph.types import TensorType
+from ...ir.graph.view import View
+from ..engine.contract import Rewrite, RewritePass, need
 from .roles import Array, Weights, role_of
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.edit import Edit
-from ...ir.variables import dense_values, is_standard
-from ...ir.view import View
+from ...ir.core.variables import dense_values, is_standard
+from ...ir.graph.edit import Edit
+from ...ir.graph.view import View
 from .routes import channels_of
 
 Array = np.ndarray[Any, Any]

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.variables import is_standard
-from ...ir.view import View
-from ..contract import need
-from ..layout.shape_arithmetic import ShapeArithmetic
-from ..layout.sizes import Size
+from ...ir.core.variables import is_standard
+from ...ir.graph.view import View
+from ..analysis.sizes.polynomials import Size
+from ..analysis.sizes.shape_arithmetic import ShapeArithmetic
+from ..engine.contract import need
 
 Array = np.ndarray[Any, Any]
 Sizes = Sequence[Size | None]

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from planish import cli
+from planish.cli import main as cli
 
 from tests.helpers import conv_batchnorm
 

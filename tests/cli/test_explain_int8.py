@@ -7,7 +7,7 @@ import pytest
 
 import planish
 
-from tests.backends.explain.test_explain import FEEDS, network, quantized, with_scale
+from tests.backends.onnxruntime.test_explain import FEEDS, network, quantized, with_scale
 from tests.cli.common import assert_refused
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import planish
-from planish.passes.presets import PRESETS
-from planish.passes.registry import all_passes
-from planish.passes.rounding import measure_rounding
+from planish.passes.pipeline.presets import PRESETS
+from planish.passes.pipeline.registry import all_passes
+from planish.passes.trust.rounding import measure_rounding
 
 from tests.helpers import Array, relative_error, run_ort
 from tests.strategies import Case, networks

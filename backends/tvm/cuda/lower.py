@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
-from ...target import Target
-from .. import artifact
-from ..lowering import prepare
+from ....ir.core.target import Target
 from ..module import Built
-from ..runner import Runner
-from .build import build
-from .gpu import arch_here, gpu_of
-from .lowering import lower_graph
+from ..program.lowering import prepare
+from ..runtime import artifact
+from ..runtime.runner import Runner
+from .compile.build import build
+from .program.lowering import lower_graph
+from .spec.gpu import arch_here, gpu_of
 
 
 def lower_for_gpu(graph: gs.Graph, target: Target, optimize: bool) -> Built:

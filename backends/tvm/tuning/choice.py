@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Generic, TypeVar
 
-from ..machine import Machine
+from ..spec.machine import Machine
 
 Op = TypeVar("Op")
 Candidate = TypeVar("Candidate")

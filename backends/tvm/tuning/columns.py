@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..machine import Machine
-from ..schedules.windows import Windows, choose_columns, most_columns, windows
+from ..kernels.windows import Windows, choose_columns, most_columns, windows
+from ..spec.machine import Machine
 from .choice import Choice
 
 

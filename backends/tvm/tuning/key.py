@@ -13,11 +13,11 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from ..machine import Machine
+from ..spec.machine import Machine
 from .cache import Key
 
 # Everything that decides what code an operator's description becomes.
-_SOURCES = ("schedules/*.py", "chain.py", "layout.py", "machine.py", "scalars.py")
+_SOURCES = ("kernels/*.py", "kernels/winograd/*.py", "spec/*.py")
 
 
 def key_of(choice: str, op: Any, machine: Machine, threads: int, device: str) -> Key:

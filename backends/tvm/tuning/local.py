@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ....ir.errors import BackendError
-from ..machine import Machine
-from ..runner import use_threads
+from ....ir.core.errors import BackendError
+from ..runtime.runner import use_threads
+from ..spec.machine import Machine
 from .choice import Choice
 from .timing import Stand, compiled, line_of
 

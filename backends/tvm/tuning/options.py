@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ....ir.errors import BackendError
+from ....ir.core.errors import BackendError
 
 Progress = Callable[[float, str], None]
 NAMES = ("tune_trials", "tune_cache", "tune_remote", "tune_seed", "progress")

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ....ir.errors import BackendError
-from ..linker import link
-from ..machine import Machine
+from ....ir.core.errors import BackendError
+from ..runtime.linker import link
+from ..spec.machine import Machine
 from .choice import Choice
 from .timing import Stand, compiled, line_of
 

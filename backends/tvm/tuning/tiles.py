@@ -6,9 +6,9 @@ import itertools
 from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
-from ..machine import Machine
-from ..schedules.convolution import Convolution, choose_tile, convolution, work_of
-from ..schedules.tile_sizes import Tile, costs
+from ..kernels.convolution import Convolution, choose_tile, convolution, work_of
+from ..kernels.tile_sizes import Tile, costs
+from ..spec.machine import Machine
 from .choice import Choice
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..machine import Machine
+from ..spec.machine import Machine
 
 # Runs in one turn of a kernel; the caches are emptied before each.
 _RUNS = 4

@@ -8,9 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from ....ir.errors import BackendError
-from ..machine import Machine, runs_here
-from ..settings import Settings
+from ....ir.core.errors import BackendError
+from ..kernels.settings import Settings
+from ..spec.machine import Machine, runs_here
 from .cache import Cache, Entry, Key, default_path
 from .choice import Choice, candidates
 from .columns import Columns

@@ -7,10 +7,10 @@ from typing import Literal, get_args
 
 import onnx_graphsurgeon as gs
 
-from ....ir.errors import PipelineError
-from ...context import Feeds
-from ...observe.tap import stream
-from ..formats import UINT8, Format
+from ....ir.core.errors import PipelineError
+from ...analysis.observe.tap import stream
+from ...engine.context import Feeds
+from ..grids.formats import UINT8, Format
 from .entropy import entropy_range
 from .histogram import Histogram
 from .mse import mse_range

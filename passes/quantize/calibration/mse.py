@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..formats import Format
-from ..grid import grid_of_range
+from ..grids.formats import Format
+from ..grids.grid import grid_of_range
 from .histogram import Distribution
 from .observers import Array, Range
 from .search import cheapest_range

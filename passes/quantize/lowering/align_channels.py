@@ -21,12 +21,12 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ....ir.edit import Edit
-from ....ir.infer import TensorType
-from ....ir.variables import is_standard
-from ....ir.view import View
-from ...contract import Rewrite, RewritePass, need
-from ..operators import BOUNDING
+from ....ir.core.variables import is_standard
+from ....ir.graph.edit import Edit
+from ....ir.graph.types import TensorType
+from ....ir.graph.view import View
+from ...engine.contract import Rewrite, RewritePass, need
+from ..reading.operators import BOUNDING
 
 Array = np.ndarray[Any, Any]
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
-from ...context import Context
-from ...contract import Pass
+from ...engine.context import Context
+from ...engine.contract import Pass
 from ...linear.lower_conv_transpose import LowerConvTranspose
 from .align_channels import AlignChannels
 from .depth_to_space_channels_last import DepthToSpaceChannelsLast

@@ -15,13 +15,13 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ....ir.edit import Edit
-from ....ir.infer import TensorType
-from ....ir.variables import is_standard
-from ....ir.view import View
-from ...contract import Rewrite, RewritePass, need
-from ...value_range import clip_bounds
-from ..operators import ARITHMETIC, BOUNDING, LINEAR
+from ....ir.core.variables import is_standard
+from ....ir.graph.edit import Edit
+from ....ir.graph.types import TensorType
+from ....ir.graph.view import View
+from ...analysis.value_range import clip_bounds
+from ...engine.contract import Rewrite, RewritePass, need
+from ..reading.operators import ARITHMETIC, BOUNDING, LINEAR
 
 # Each result is one of the inputs' elements, and which one does not depend on their values.
 _MOVING = frozenset(

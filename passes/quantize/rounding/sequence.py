@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 
 import onnx_graphsurgeon as gs
 
-from ....ir.edit import Edit
-from ...context import Context, Feeds
-from ...linear.kernel import Kernel
-from ...linear.layer import Layer, write_layer
-from ...observe.moments import Moments
-from ...observe.sequence import fit_in_sequence
+from ....ir.graph.edit import Edit
+from ....ir.ops.linear.kernel import Kernel
+from ....ir.ops.linear.layer import Layer, write_layer
+from ...analysis.observe.moments import Moments
+from ...analysis.observe.sequence import fit_in_sequence
+from ...engine.context import Context, Feeds
 
 Solve = Callable[[Layer, Moments], Kernel]
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import planish
-from planish.backends.tvm import linker
-from planish.backends.tvm.feed_check import check_feeds
-from planish.backends.tvm.machine import MACHINES, host_isa, runs_here
-from planish.backends.tvm.runner import Header, Tensor
-from planish.backends.tvm.shape_order import order_sizes
-from planish.ir.errors import BackendError
+from planish.backends.tvm.compile.shape_order import order_sizes
+from planish.backends.tvm.runtime import linker
+from planish.backends.tvm.runtime.feed_check import check_feeds
+from planish.backends.tvm.runtime.runner import Header, Tensor
+from planish.backends.tvm.spec.machine import MACHINES, host_isa, runs_here
+from planish.ir.core.errors import BackendError
 
 from tests.helpers import model_of, relative_error, run_ort
 
@@ -89,7 +89,7 @@ import runpy, sys
 for name in ("torch", "onnx", "onnxruntime", "onnx_graphsurgeon"):
     sys.modules[name] = None
 sys.argv = ["artifact.py", {str(saved)!r}]
-runpy.run_module("planish.backends.tvm.artifact", run_name="__main__")
+runpy.run_module("planish.backends.tvm.runtime.artifact", run_name="__main__")
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert found.stdout == "y float32 (1, 20, 9, 9)\n", found.stderr

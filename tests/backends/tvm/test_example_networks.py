@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import planish
-from planish.passes.rounding import measure_rounding
+from planish.passes.trust.rounding import measure_rounding
 
 from examples import models
 from tests.helpers import relative_error

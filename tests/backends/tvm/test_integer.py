@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import planish
-from planish.backends.tvm.lowering import lower_graph, prepare
-from planish.backends.tvm.machine import MACHINES
-from planish.backends.tvm.schedules.convolution import Convolution
-from planish.backends.tvm.schedules.dot import ByteDot
-from planish.ir.errors import BackendError
+from planish.backends.tvm.kernels.convolution import Convolution
+from planish.backends.tvm.kernels.dot import ByteDot
+from planish.backends.tvm.program.lowering import lower_graph, prepare
+from planish.backends.tvm.spec.machine import MACHINES
+from planish.ir.core.errors import BackendError
 
 from tests.helpers import Array, model_of, run_ort
 

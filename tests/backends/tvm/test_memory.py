@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import planish
-from planish.backends.tvm.lowering import lower_graph, prepare
-from planish.backends.tvm.machine import MACHINES
-from planish.backends.tvm.schedules.convolution import Convolution
-from planish.backends.tvm.schedules.elementwise import Elementwise
-from planish.backends.tvm.schedules.prepared import run_sizes
-from planish.backends.tvm.schedules.tile_sizes import Tile
+from planish.backends.tvm.kernels.convolution import Convolution
+from planish.backends.tvm.kernels.elementwise import Elementwise
+from planish.backends.tvm.kernels.prepared import run_sizes
+from planish.backends.tvm.kernels.tile_sizes import Tile
+from planish.backends.tvm.program.lowering import lower_graph, prepare
+from planish.backends.tvm.spec.machine import MACHINES
 
 from tests.helpers import model_using, relative_error, run_ort
 
@@ -74,7 +74,7 @@ def test_a_concatenation_that_grows_copies_nothing(isa) -> None:
 
 
 def test_a_join_holds_where_kernels_are_called_one_by_one(monkeypatch) -> None:
-    monkeypatch.setattr("planish.backends.tvm.build.join_calls", lambda module: module)
+    monkeypatch.setattr("planish.backends.tvm.compile.build.join_calls", lambda module: module)
     assert not [name for name in kernels(GROWING).values() if name.startswith(("concat", "copy"))]
 
 

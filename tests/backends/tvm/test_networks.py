@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 import planish
-from planish.passes.rounding import measure_rounding
+from planish.passes.trust.rounding import measure_rounding
 
 from tests.helpers import Array, model_of, relative_error, run_ort
 from tests.strategies import networks

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from planish.passes.contract import DeclinedError
-from planish.passes.decompose import decouple as depthwise
-from planish.passes.decompose import separable as spatial
-from planish.passes.decompose import tucker
-from planish.passes.decompose.decouple import decouple, fit_decoupled
+from planish.ir.ops.linear.kernel import Kernel
+from planish.passes.analysis.observe.moments import Moments
+from planish.passes.decompose.decompose_spatial import separable as spatial
+from planish.passes.decompose.decompose_spatial.separable import separable
+from planish.passes.decompose.decompose_tucker import tucker
+from planish.passes.decompose.decompose_tucker.tucker import Tucker, tucker2
 from planish.passes.decompose.low_rank import low_rank, svd_factors
 from planish.passes.decompose.quadratic import (
     Problem,
@@ -22,11 +23,10 @@ from planish.passes.decompose.quadratic import (
     relative_error,
 )
 from planish.passes.decompose.ranked import smallest_rank, step_of
-from planish.passes.decompose.separable import separable
-from planish.passes.decompose.tucker import Tucker, tucker2
+from planish.passes.decompose.substitute_depthwise import decouple as depthwise
+from planish.passes.decompose.substitute_depthwise.decouple import decouple, fit_decoupled
 from planish.passes.decompose.vbmf import vbmf_rank
-from planish.passes.linear.kernel import Kernel
-from planish.passes.observe.moments import Moments
+from planish.passes.engine.contract import DeclinedError
 
 SHAPE = (10, 6, 3, 3)
 

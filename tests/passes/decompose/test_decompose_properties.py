@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, event, given, reject, settings
 from hypothesis import strategies as st
 
 import planish
-from planish.ir.cost import cost
-from planish.ir.errors import FeedError
-from planish.passes.rounding import measure_rounding
+from planish.ir.core.errors import FeedError
+from planish.passes.analysis.cost import cost
+from planish.passes.trust.rounding import measure_rounding
 
 from tests.helpers import relative_error, run_ort
 from tests.strategies import networks

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import planish
-from planish.ir.cost import cost
-from planish.ir.errors import PlanishError
-from planish.ir.masks import mask_name
-from planish.passes import stopwatch
-from planish.passes.context import Context
+from planish.ir.core.errors import PlanishError
+from planish.ir.ops.masks import mask_name
+from planish.passes.analysis.cost import cost
+from planish.passes.analysis.observe import stages
 from planish.passes.decompose.substitute_depthwise import SubstituteDepthwise
-from planish.passes.observe import stages
+from planish.passes.engine import stopwatch
+from planish.passes.engine.context import Context
 
 from tests.helpers import (
     assert_same_function,

@@ -7,7 +7,13 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planish.passes.layout.minimum_cut import ONE, ZERO, Payment, cheapest, total
+from planish.passes.layout.eliminate_transposes.minimum_cut import (
+    ONE,
+    ZERO,
+    Payment,
+    cheapest,
+    total,
+)
 
 COUNT = 6
 _PAYMENTS = st.lists(

@@ -332,8 +332,8 @@ def _mutants():
 @pytest.mark.parametrize("mutant", _mutants(), ids=lambda m: m.__name__)
 @pytest.mark.parametrize("verify", ["each", "end"])
 def test_verification_kills_mutants(monkeypatch, mutant, verify, tmp_path):
-    from planish.ir.errors import VerificationError
-    from planish.passes.linear import affine as module
+    from planish.ir.core.errors import VerificationError
+    from planish.ir.ops.linear import affine as module
 
     monkeypatch.setattr(module, "batchnorm_affine", mutant(module.batchnorm_affine))
     with pytest.raises(VerificationError, match="fold-batchnorm"):

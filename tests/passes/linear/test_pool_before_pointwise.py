@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import planish
-from planish.ir.cost import cost
+from planish.passes.analysis.cost import cost
 
 from tests.helpers import (
     assert_left_alone,

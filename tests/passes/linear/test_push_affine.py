@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 
 import planish
-from planish.passes.linear.border import constant_image, seen_taps
-from planish.passes.linear.kernel import from_conv, from_conv_transpose
+from planish.ir.ops.linear.kernel import from_conv, from_conv_transpose
+from planish.passes.linear.push_affine.border import constant_image, seen_taps
 
 from tests.helpers import assert_same_function, graph_of, model_of, ops, reasons, run_pass
 from tests.passes.test_properties import _SETTINGS, _check
@@ -428,8 +428,8 @@ def test_image_of_a_constant_transposed_convolution(kernel, stride, dilation, pa
 
 
 def _view(graph):
-    from planish.passes.context import Context
-    from planish.passes.driver import make_view
+    from planish.passes.engine.context import Context
+    from planish.passes.engine.driver import make_view
 
     context = Context(graph)
     return make_view(graph, context.edit(), context)

@@ -6,12 +6,12 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 import planish
-from planish.ir.masks import read_masked
-from planish.ir.variables import dense_values
-from planish.passes.channels.groups import find_channel_groups
-from planish.passes.context import Context
-from planish.passes.driver import make_view
-from planish.passes.prune.channels import ChannelUnits, channel_units
+from planish.ir.core.variables import dense_values
+from planish.ir.ops.masks import read_masked
+from planish.passes.analysis.channels.groups import find_channel_groups
+from planish.passes.engine.context import Context
+from planish.passes.engine.driver import make_view
+from planish.passes.prune.prune.channels import ChannelUnits, channel_units
 
 
 def units_of(graph: gs.Graph) -> dict[str, ChannelUnits]:

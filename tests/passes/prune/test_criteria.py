@@ -8,15 +8,15 @@ import torch
 from torch.nn import functional
 
 import planish
-from planish.ir.errors import FeedError, PassError
-from planish.passes.channels.groups import find_channel_groups
-from planish.passes.context import Context
-from planish.passes.driver import make_view
-from planish.passes.prune.channels import channel_units
-from planish.passes.prune.criteria.criterion import State
-from planish.passes.prune.criteria.table import CRITERIA
+from planish.ir.core.errors import FeedError, PassError
+from planish.passes.analysis.channels.groups import find_channel_groups
+from planish.passes.engine.context import Context
+from planish.passes.engine.driver import make_view
 from planish.passes.prune.prune import Prune
-from planish.passes.prune.units import read_weights, single_weights
+from planish.passes.prune.prune.channels import channel_units
+from planish.passes.prune.prune.criteria.criterion import State
+from planish.passes.prune.prune.criteria.table import CRITERIA
+from planish.passes.prune.prune.units import read_weights, single_weights
 
 from tests.helpers import graph_of, model_using, reasons, run_pass
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from planish.passes.prune.criteria import elimination
-from planish.passes.prune.criteria.elimination import (
+from planish.passes.prune.prune.criteria import elimination
+from planish.passes.prune.prune.criteria.elimination import (
     eliminate,
     inverse_of,
     lone_reader,

@@ -7,14 +7,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import planish
-from planish.ir.masks import read_masked
-from planish.passes.channels.groups import find_channel_groups
-from planish.passes.context import Context
-from planish.passes.driver import make_view
-from planish.passes.prune.channels import channel_units
-from planish.passes.prune.choose_channels import Rules, next_count
-from planish.passes.prune.units import read_weights
-from planish.passes.rounding import measure_rounding
+from planish.ir.ops.masks import read_masked
+from planish.passes.analysis.channels.groups import find_channel_groups
+from planish.passes.engine.context import Context
+from planish.passes.engine.driver import make_view
+from planish.passes.prune.prune.channels import channel_units
+from planish.passes.prune.prune.choose_channels import Rules, next_count
+from planish.passes.prune.prune.units import read_weights
+from planish.passes.trust.rounding import measure_rounding
 
 from tests.helpers import relative_error, run_ort
 from tests.passes.prune.noise import with_garbage

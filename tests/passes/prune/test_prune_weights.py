@@ -11,9 +11,9 @@ import torch
 from torch.nn.utils import prune as torch_prune
 
 import planish
-from planish.ir.errors import FeedError, PassError, PipelineError
-from planish.ir.masks import read_masked
-from planish.ir.variables import node_key
+from planish.ir.core.errors import FeedError, PassError, PipelineError
+from planish.ir.core.variables import node_key
+from planish.ir.ops.masks import read_masked
 
 from tests.helpers import assert_same_function, model_using, ops, reasons, run_ort, run_pass
 

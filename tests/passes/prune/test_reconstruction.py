@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import planish
-from planish.ir.errors import FeedError
-from planish.passes.channels.groups import find_channel_groups
-from planish.passes.context import Context
-from planish.passes.prune.criteria import elimination
-from planish.passes.prune.criteria.reconstruction import reconstruction_scores
+from planish.ir.core.errors import FeedError
+from planish.passes.analysis.channels.groups import find_channel_groups
+from planish.passes.engine.context import Context
+from planish.passes.prune.prune.criteria import elimination
+from planish.passes.prune.prune.criteria.reconstruction import reconstruction_scores
 
 from tests.helpers import graph_of, reasons
 

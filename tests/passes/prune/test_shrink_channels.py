@@ -7,9 +7,9 @@ import onnx_graphsurgeon as gs
 import pytest
 
 import planish
-from planish.ir.errors import PlanishError
-from planish.passes import stopwatch
-from planish.passes.records import Result
+from planish.ir.core.errors import PlanishError
+from planish.passes.engine import stopwatch
+from planish.passes.engine.records import Result
 
 from tests.helpers import Array, graph_of, ops, reasons, run_ort, run_pass
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import planish
-from planish.ir.cost import cost
+from planish.passes.analysis.cost import cost
 
 from examples import models
 from tests.helpers import relative_error, run_ort
-from tests.passes.channels.masking import silence
+from tests.passes.analysis.channels.masking import silence
 
 WIDTH, SIZE = 0.25, 64
 # Narrower, its grouped convolutions have groups of a single channel or two; with a dynamic batch

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 
 import planish
-from planish.passes.rounding import measure_rounding
+from planish.passes.trust.rounding import measure_rounding
 
 from tests.helpers import relative_error, run_ort
 from tests.strategies import Case, networks

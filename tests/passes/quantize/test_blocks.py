@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from planish.passes.quantize.blocks import Blocks, fit_grid
-from planish.passes.quantize.formats import Format
+from planish.passes.quantize.grids.blocks import Blocks, fit_grid
+from planish.passes.quantize.grids.formats import Format
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=4, min_side=1, max_side=7)
 WEIGHTS = hnp.arrays(

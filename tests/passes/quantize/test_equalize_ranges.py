@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import planish
-from planish.passes.quantize.formats import WEIGHT8
-from planish.passes.quantize.grid import grid_of_weights
+from planish.passes.quantize.grids.formats import WEIGHT8
+from planish.passes.quantize.grids.grid import grid_of_weights
 
 from tests.helpers import (
     assert_same_function,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 import planish
-from planish.passes.observe.tap import Tap
-from planish.passes.rounding import measure_rounding
+from planish.passes.analysis.observe.tap import Tap
+from planish.passes.trust.rounding import measure_rounding
 
 from tests.helpers import Array, relative_error, run_ort
 from tests.strategies import networks

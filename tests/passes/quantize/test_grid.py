@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
-from planish.passes.quantize.formats import INT8, UINT8, WEIGHT8, Format
-from planish.passes.quantize.grid import grid_of_range, grid_of_weights, lattice_steps
+from planish.passes.quantize.grids.formats import INT8, UINT8, WEIGHT8, Format
+from planish.passes.quantize.grids.grid import grid_of_range, grid_of_weights, lattice_steps
 
 FORMATS = [Format(bits, signed) for bits in (2, 3, 4, 8, 16) for signed in (True, False)]
 BOUND = st.floats(-1e6, 1e6, width=32).filter(lambda x: x == 0 or abs(x) > 1e-20)

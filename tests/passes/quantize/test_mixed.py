@@ -9,8 +9,8 @@ import onnxruntime as ort
 import pytest
 
 import planish
-from planish.ir.errors import PassError
-from planish.passes import stopwatch
+from planish.ir.core.errors import PassError
+from planish.passes.engine import stopwatch
 
 from tests.helpers import graph_of, ops, reasons, run_ort, run_pass
 

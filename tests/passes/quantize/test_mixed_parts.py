@@ -9,16 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import planish
-from planish.ir.errors import FeedError
-from planish.ir.reference import Reference
-from planish.passes.context import Context
-from planish.passes.driver import make_view
-from planish.passes.quantize.mixed.bounds import samples_to_show, shown_at_least
-from planish.passes.quantize.mixed.gains import Gains
-from planish.passes.quantize.mixed.margins import Margins
-from planish.passes.quantize.mixed.order import Borders, order_to_float
-from planish.passes.quantize.mixed.search import fewest_floats
-from planish.passes.quantize.variants import read_units
+from planish.ir.core.errors import FeedError
+from planish.ir.run.reference import Reference
+from planish.passes.engine.context import Context
+from planish.passes.engine.driver import make_view
+from planish.passes.quantize.quantize.mixed.bounds import samples_to_show, shown_at_least
+from planish.passes.quantize.quantize.mixed.gains import Gains
+from planish.passes.quantize.quantize.mixed.margins import Margins
+from planish.passes.quantize.quantize.mixed.order import Borders, order_to_float
+from planish.passes.quantize.quantize.mixed.search import fewest_floats
+from planish.passes.quantize.quantize.variants import read_units
 
 from tests.helpers import graph_of
 from tests.strategies import networks

@@ -6,7 +6,7 @@ import onnx_graphsurgeon as gs
 import pytest
 
 import planish
-from planish.ir.errors import PassError
+from planish.ir.core.errors import PassError
 
 from tests.helpers import graph_of, ops, reasons, relative_error, run_ort, run_pass
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 
 import planish
-from planish.ir.errors import FeedError, PassError
-from planish.passes.quantize.instruction_set import saturates
+from planish.ir.core.errors import FeedError, PassError
+from planish.passes.quantize.quantize.instruction_set import saturates
 
 from tests.helpers import graph_of, ops, reasons, run_ort, run_pass
 from tests.strategies import networks

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import planish
-from planish.ir.errors import PipelineError
+from planish.ir.core.errors import PipelineError
 
 from tests.helpers import graph_of, model_of, ops, reasons, relative_error, run_ort, run_pass
 from tests.strategies import networks

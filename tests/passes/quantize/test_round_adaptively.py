@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 import planish
-from planish.ir.clone import clone
-from planish.ir.errors import FeedError, PlanishError
-from planish.passes.context import Context
-from planish.passes.driver import make_view
-from planish.passes.linear.layer import write_layer
-from planish.passes.observe import stages, walk
-from planish.passes.quantize.grid import lattice_steps
+from planish.ir.core.errors import FeedError, PlanishError
+from planish.ir.graph.clone import clone
+from planish.ir.ops.linear.layer import write_layer
+from planish.passes.analysis.observe import stages, walk
+from planish.passes.engine.context import Context
+from planish.passes.engine.driver import make_view
+from planish.passes.quantize.grids.grid import lattice_steps
 from planish.passes.quantize.rounding import layers as rounding_layers
 from planish.passes.quantize.rounding.reconstruct import snap
 

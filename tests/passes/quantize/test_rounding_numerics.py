@@ -10,22 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planish import to_model
-from planish.ir.infer import infer_types
-from planish.ir.uses import Uses
-from planish.ir.view import View
-from planish.passes.linear.kernel import Kernel
-from planish.passes.linear.layer import read_layer
-from planish.passes.observe.moments import Moments
-from planish.passes.observe.patches import (
+from planish.ir.graph.types import infer_types
+from planish.ir.graph.uses import Uses
+from planish.ir.graph.view import View
+from planish.ir.ops.linear.kernel import Kernel
+from planish.ir.ops.linear.layer import read_layer
+from planish.passes.analysis.observe.moments import Moments
+from planish.passes.analysis.observe.patches import (
     draw_positions,
     patches_at,
     position_shape,
     results_at,
     share,
 )
-from planish.passes.quantize.grid import lattice_steps
+from planish.passes.quantize.correct_bias.channel_means import Normal
+from planish.passes.quantize.grids.grid import lattice_steps
 from planish.passes.quantize.rounding import reconstruct as reconstruction
-from planish.passes.quantize.rounding.channel_means import Normal
 from planish.passes.quantize.rounding.coordinate_descent import (
     NearestPlane,
     descend,

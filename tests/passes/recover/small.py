@@ -12,9 +12,9 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import planish
-from planish.ir.build import make_constant, make_node, make_variable
-from planish.ir.clone import clone
-from planish.ir.reference import Reference
+from planish.ir.core.build import make_constant, make_node, make_variable
+from planish.ir.graph.clone import clone
+from planish.ir.run.reference import Reference
 
 Array = np.ndarray[Any, Any]
 

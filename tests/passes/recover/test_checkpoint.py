@@ -14,9 +14,9 @@ import pytest
 import torch
 
 import planish
-from planish.ir.errors import PassError
-from planish.passes.recover.interrupt import Interrupts
+from planish.ir.core.errors import PassError
 from planish.passes.recover.recover import recover
+from planish.passes.recover.training.interrupt import Interrupts
 
 from .small import feeds, teacher, weights, with_masks, with_noise
 
@@ -171,7 +171,15 @@ def test_ctrl_c_at_the_command_line(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", **{whole.inputs[0].name: images})
     options = f"mode=end-to-end,epochs=500,teacher={tmp_path}/whole.onnx"
     pipeline = f"recover{{{options},checkpoint={tmp_path}/state}}"
-    command = [sys.executable, "-m", "planish.cli", "optimize", "broken.onnx", "-o", "out.onnx"]
+    command = [
+        sys.executable,
+        "-m",
+        "planish.cli.main",
+        "optimize",
+        "broken.onnx",
+        "-o",
+        "out.onnx",
+    ]
     process = subprocess.Popen(
         [*command, "-p", pipeline, "--feeds", "data.npz", "--verify", "off"],
         cwd=tmp_path, stderr=subprocess.PIPE, text=True,

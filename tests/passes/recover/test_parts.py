@@ -12,17 +12,17 @@ import torch
 from torch import nn
 
 import planish
-from planish.ir.clone import clone
-from planish.ir.errors import FeedError
-from planish.passes.context import Context
-from planish.passes.recover.augment import apply_maps, draw_maps
-from planish.passes.recover.batchnorm import reestimate, training_batchnorm
-from planish.passes.recover.closed_form import Bench
-from planish.passes.recover.cuts import find_blocks, same, shared_tensors
-from planish.passes.recover.losses import Objective, normalized_error, soft_cross_entropy
-from planish.passes.recover.recipe import Recipe
-from planish.passes.recover.samples import Samples
-from planish.passes.recover.trainable import Trainable, to_tensors
+from planish.ir.core.errors import FeedError
+from planish.ir.graph.clone import clone
+from planish.passes.engine.context import Context
+from planish.passes.recover.blocks.closed_form import Bench
+from planish.passes.recover.blocks.cuts import find_blocks, same, shared_tensors
+from planish.passes.recover.training.augment import apply_maps, draw_maps
+from planish.passes.recover.training.batchnorm import reestimate, training_batchnorm
+from planish.passes.recover.training.losses import Objective, normalized_error, soft_cross_entropy
+from planish.passes.recover.training.recipe import Recipe
+from planish.passes.recover.training.samples import Samples
+from planish.passes.recover.training.trainable import Trainable, to_tensors
 
 from .small import with_masks, with_noise
 from tests.helpers import graph_of

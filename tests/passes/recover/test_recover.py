@@ -10,8 +10,8 @@ import onnx_graphsurgeon as gs
 import pytest
 
 import planish
-from planish.ir.clone import clone
-from planish.ir.errors import FeedError, PassError, PlanishError
+from planish.ir.core.errors import FeedError, PassError, PlanishError
+from planish.ir.graph.clone import clone
 from planish.passes.recover.recover import Recover, recover
 
 from .small import accuracy, data, feeds, teacher, weights, with_masks, with_noise

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import planish
-from planish.ir.errors import PassError
-from planish.passes.recover import workers as module
-from planish.passes.recover.workers import Workers
+from planish.ir.core.errors import PassError
+from planish.passes.recover.training import workers as module
+from planish.passes.recover.training.workers import Workers
 
 from .small import accuracy, feeds, teacher, weights, with_noise
 
@@ -63,7 +63,7 @@ def test_two_processes_end_with_equal_weights(tmp_path: Path) -> None:
 
 def test_the_gradient_of_two_is_that_of_one() -> None:
     """Shares of one minibatch: their mean loss is that of the whole."""
-    from planish.passes.recover.recipe import Recipe
+    from planish.passes.recover.training.recipe import Recipe
 
     recipe = Recipe("adam", "cosine", 1e-3, 0.0, 0.9, 10, 2, None, 0)
     whole = recipe.batch_at(3, 35, 1)

@@ -10,10 +10,10 @@ import pytest
 
 import planish
 from planish import Pass, Pipeline
-from planish.ir.errors import VerificationError
-from planish.passes.repeat import Repeat
+from planish.cli.show.tables import verification_line
+from planish.ir.core.errors import VerificationError
+from planish.passes.pipeline.repeat import Repeat
 from planish.passes.transfer.replace_head import ReplaceHead
-from planish.tables import verification_line
 
 from tests.helpers import graph_of
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import planish
-from planish.ir.errors import PassError, PipelineError
+from planish.ir.core.errors import PassError, PipelineError
 
 from tests.helpers import graph_of, model_using, ops, relative_error, run_ort, run_pass
 

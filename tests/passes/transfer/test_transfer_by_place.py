@@ -10,9 +10,9 @@ import onnx
 import pytest
 
 import planish
-from planish.ir.errors import PassError, PipelineError
-from planish.passes.transfer.report import Row, TransferReport
+from planish.ir.core.errors import PassError, PipelineError
 from planish.passes.transfer.transfer_weights import transfer_weights
+from planish.passes.transfer.transfer_weights.report import Row, TransferReport
 
 from tests.helpers import model_using, relative_error, run_ort
 

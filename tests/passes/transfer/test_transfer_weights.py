@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 import planish
-from planish.ir.errors import PassError, PipelineError
+from planish.ir.core.errors import PassError, PipelineError
 from planish.passes.transfer.transfer_weights import transfer_weights
 
 from tests.helpers import model_using, ops, relative_error, run_ort, run_pass

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from planish.backends.tvm.cuda.build import kernels_of
-from planish.backends.tvm.cuda.compiler import find_nvcc
-from planish.backends.tvm.cuda.gpu import Gpu
-from planish.backends.tvm.cuda.lowering import lower_graph
-from planish.backends.tvm.lowering import prepare
+from planish.backends.tvm.cuda.compile.build import kernels_of
+from planish.backends.tvm.cuda.compile.compiler import find_nvcc
+from planish.backends.tvm.cuda.program.lowering import lower_graph
+from planish.backends.tvm.cuda.spec.gpu import Gpu
+from planish.backends.tvm.program.lowering import prepare
 
 Array = np.ndarray[Any, Any]
 _AXES = {"x": 0, "y": 1, "z": 2}

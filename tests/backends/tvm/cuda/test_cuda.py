@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import planish
-from planish.backends.tvm.cuda import compiler
-from planish.backends.tvm.cuda.gpu import arch_here
-from planish.ir.errors import BackendError
+from planish.backends.tvm.cuda.compile import compiler
+from planish.backends.tvm.cuda.spec.gpu import arch_here
+from planish.ir.core.errors import BackendError
 
 from tests.backends.tvm.cuda.emulator import Emulated, is_possible
 from tests.helpers import Array, model_of, relative_error, run_ort

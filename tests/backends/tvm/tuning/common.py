@@ -5,11 +5,11 @@ import pytest
 
 pytest.importorskip("tvm")
 
-from planish.backends.tvm.chain import Chain
-from planish.backends.tvm.layout import Layout
-from planish.backends.tvm.machine import MACHINES, host_isa
-from planish.backends.tvm.schedules.convolution import Convolution
-from planish.backends.tvm.schedules.windows import Windows
+from planish.backends.tvm.kernels.convolution import Convolution
+from planish.backends.tvm.kernels.windows import Windows
+from planish.backends.tvm.spec.chain import Chain
+from planish.backends.tvm.spec.layout import Layout
+from planish.backends.tvm.spec.machine import MACHINES, host_isa
 
 from tests.helpers import model_of
 

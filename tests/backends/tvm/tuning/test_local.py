@@ -8,7 +8,7 @@ import pytest
 
 from planish.backends.tvm.tuning import local
 from planish.backends.tvm.tuning.local import Local
-from planish.ir.errors import BackendError
+from planish.ir.core.errors import BackendError
 
 from tests.backends.tvm.tuning.common import MACHINE, conv
 

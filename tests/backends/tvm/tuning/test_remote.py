@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 import planish
-from planish.backends.tvm import linker
+from planish.backends.tvm.runtime import linker
 from planish.backends.tvm.tuning import remote
 from planish.backends.tvm.tuning.key import key_of
 from planish.backends.tvm.tuning.options import Tuning
 from planish.backends.tvm.tuning.remote import Address, Remote
 from planish.backends.tvm.tuning.tiles import Tiles
 from planish.backends.tvm.tuning.tune import tune
-from planish.ir.errors import BackendError
+from planish.ir.core.errors import BackendError
 
 from tests.backends.tvm.tuning.common import MACHINE, conv, network
 from tests.helpers import relative_error, run_ort

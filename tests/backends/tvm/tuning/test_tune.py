@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 import planish
-from planish.backends.tvm.lowering import lower_graph, prepare
-from planish.backends.tvm.schedules.convolution import Convolution, choose_tile
-from planish.backends.tvm.schedules.tile_sizes import Tile
-from planish.backends.tvm.schedules.windows import Windows, choose_columns
-from planish.backends.tvm.settings import Settings
+from planish.backends.tvm.kernels.convolution import Convolution, choose_tile
+from planish.backends.tvm.kernels.settings import Settings
+from planish.backends.tvm.kernels.tile_sizes import Tile
+from planish.backends.tvm.kernels.windows import Windows, choose_columns
+from planish.backends.tvm.program.lowering import lower_graph, prepare
 from planish.backends.tvm.tuning import tune as tune_module
 from planish.backends.tvm.tuning.choice import candidates
 from planish.backends.tvm.tuning.columns import Columns
 from planish.backends.tvm.tuning.key import key_of
 from planish.backends.tvm.tuning.options import Tuning
 from planish.backends.tvm.tuning.tiles import Tiles
-from planish.ir.errors import BackendError
+from planish.ir.core.errors import BackendError
 
 from tests.backends.tvm.tuning.common import MACHINE, conv, depthwise, network
 from tests.helpers import relative_error, run_ort

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import planish
-from planish.ir.errors import FeedError
+from planish.ir.core.errors import FeedError
 from planish.passes.quantize.calibration.calibrate import METHODS, calibrate
 from planish.passes.quantize.calibration.observers import Range
 

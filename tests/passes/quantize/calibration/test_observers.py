@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import rel_entr
 
-from planish.ir.errors import PipelineError
+from planish.ir.core.errors import PipelineError
 from planish.passes.quantize.calibration.calibrate import METHODS, make_observer
 from planish.passes.quantize.calibration.entropy import _RelativeEntropy
 from planish.passes.quantize.calibration.histogram import Histogram
 from planish.passes.quantize.calibration.mse import _SquaredError
 from planish.passes.quantize.calibration.observers import Range
-from planish.passes.quantize.formats import INT8, UINT8, Format
-from planish.passes.quantize.grid import grid_of_range
+from planish.passes.quantize.grids.formats import INT8, UINT8, Format
+from planish.passes.quantize.grids.grid import grid_of_range
 
 FLOATS = st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False)
 ARRAYS = hnp.arrays(np.float32, st.integers(1, 50), elements=FLOATS)

@@ -1,0 +1,69 @@
+"""The contract of backends: lower a graph for a target, and run the result."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ...ir.core.errors import BackendError
+from ...ir.core.target import Target
+from .layer_times import LayerTimes
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+class Compiled(ABC):
+    """A graph made ready to run: a dict of arrays in, a dict of arrays out."""
+
+    @abstractmethod
+    def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
+        """Run once. Raises FeedError where a feed does not fit, ExecutionError where it fails."""
+
+    def interface(self) -> gs.Graph | None:
+        """Return a graph that has at least the inputs; None where what `save` wrote is a model."""
+        return None
+
+    def time_layers(
+        self, feeds: Mapping[str, np.ndarray[Any, Any]], *, rounds: int = 20
+    ) -> LayerTimes:
+        """Return the times of single layers in a run. Raises BackendError where it has none."""
+        raise BackendError(
+            f"{type(self).__name__} cannot tell its layers apart; backends 'tvm' and 'onnxruntime' "
+            "can"
+        )
+
+    @abstractmethod
+    def save(self, path: str | Path) -> None:
+        """Write what the backend's `load` reads, atomically. Raises SaveError."""
+
+
+class Backend(ABC):
+    """A way to run graphs, registered under `name`."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+
+    @abstractmethod
+    def lower(
+        self, graph: gs.Graph, target: Target, threads: int | None, **options: Any
+    ) -> Compiled:
+        """Return `graph`, which is left untouched, made ready for `target`.
+
+        `threads`: threads for one operator, None for the backend's own choice. Raises BackendError
+        where the target is not available here or an option is unknown.
+        """
+
+    @abstractmethod
+    def load(self, path: str | Path, target: Target, threads: int | None) -> Compiled:
+        """Return what `Compiled.save` wrote. Raises BackendError naming the file."""
+
+    @abstractmethod
+    def targets(self) -> list[str]:
+        """Return the targets that this machine has for the backend."""

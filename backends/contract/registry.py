@@ -1,0 +1,105 @@
+"""The registry of backends: built in, registered by a script, or found through entry points."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...ir.core.errors import BackendError
+from ...ir.core.nearest import nearest
+from ...ir.core.target import Target
+from .backend import Backend, Compiled
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+_ENTRY_POINTS = "planish.backends"
+# Imported when asked for: one works where another's packages are missing or slow to import.
+_BUILTIN = {"onnxruntime": ("onnxruntime.backend", "OnnxRuntime"), "tvm": ("tvm.backend", "Tvm")}
+_registered: dict[str, type[Backend]] = {}
+
+
+def register_backend(item: type[Backend]) -> type[Backend]:
+    """Register a `Backend` subclass under its `name`; usable as a decorator."""
+    if not (isinstance(item, type) and issubclass(item, Backend)):
+        raise BackendError(f"{item!r} is no Backend subclass")
+    if item.name in _BUILTIN:
+        _load_builtin(item.name)
+    existing = _registered.get(item.name)
+    if existing is not None and existing is not item:
+        raise BackendError(f"a backend named '{item.name}' is registered already")
+    _registered[item.name] = item
+    return item
+
+
+def all_backends() -> dict[str, type[Backend]]:
+    """Return every known backend by name, in order of name."""
+    _load()
+    return dict(sorted(_registered.items()))
+
+
+def get_backend(name: str) -> Backend:
+    """Return the backend called `name`; raises BackendError with the nearest known name."""
+    if name in _BUILTIN:
+        _load_builtin(name)
+        return _registered[name]()
+    backends = all_backends()
+    if name not in backends:
+        raise BackendError(f"unknown backend '{name}'{nearest(name, backends)}")
+    return backends[name]()
+
+
+def lower(
+    graph: gs.Graph,
+    backend: str = "onnxruntime",
+    target: str = "cpu",
+    threads: int | None = None,
+    **options: Any,
+) -> Compiled:
+    """Lower `graph`, which is left untouched, to something callable.
+
+    `target`: `cpu`, `cuda`, `cpu{threads=2}`, ...; `threads` overrides the target's. The rest are
+    options of the backend. Raises BackendError where backend, target or option is unknown or not
+    available on this machine.
+    """
+    parsed = Target.parse(target)
+    return get_backend(backend).lower(graph, parsed, _threads(threads, parsed), **options)
+
+
+def load_compiled(
+    path: str | Path,
+    backend: str = "onnxruntime",
+    target: str = "cpu",
+    threads: int | None = None,
+) -> Compiled:
+    """Read what `Compiled.save` of the same backend wrote, without lowering again."""
+    parsed = Target.parse(target)
+    return get_backend(backend).load(path, parsed, _threads(threads, parsed))
+
+
+def _threads(asked: int | None, target: Target) -> int | None:
+    return target.threads if asked is None else asked
+
+
+def _load_builtin(name: str) -> None:
+    if name not in _registered:
+        module, item = _BUILTIN[name]
+        found = importlib.import_module(f"...{module}", __name__)
+        _registered[name] = getattr(found, item)
+
+
+@functools.cache
+def _load() -> None:
+    for name in _BUILTIN:
+        _load_builtin(name)
+    for entry in importlib.metadata.entry_points(group=_ENTRY_POINTS):
+        try:
+            register_backend(entry.load())
+        except Exception as error:  # another distribution's code may fail in any way
+            raise BackendError(
+                f"entry point '{entry.name}' = '{entry.value}' of group {_ENTRY_POINTS} cannot be "
+                f"loaded: {error}; fix or uninstall that package"
+            ) from error

@@ -1,0 +1,220 @@
+"""The ONNX Runtime backend."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+import onnx_graphsurgeon as gs
+import onnxruntime as ort
+
+from ...ir.core.atomic import replacing
+from ...ir.core.errors import BackendError, ExecutionError, SaveError
+from ...ir.core.nearest import nearest
+from ...ir.core.target import Target
+from ...ir.files.load import load
+from ...ir.graph.clone import clone
+from ...ir.run.feeds import check_feeds
+from ...ir.run.session import make_session, output_types, reason, run_session
+from ...passes.analysis.cost import cost
+from ...passes.analysis.roofline import measure_machine
+from ..contract.backend import Arrays, Backend, Compiled
+from ..contract.layer_times import LayerTime, LayerTimes, usual_seconds
+
+Optimization = Literal["all", "extended", "basic", "none"]
+
+LEVELS = {
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+# Each target's own execution provider first, then what takes over operators it has no kernel for.
+_PROVIDERS = {
+    "cpu": ["CPUExecutionProvider"],
+    "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
+}
+# `isa` is read by passes that prepare a graph for an instruction set; the runtime finds its own.
+_TARGET_OPTIONS = ("isa", "threads")
+_INSTALL = {
+    "cuda": "install the CUDA build: pip install onnxruntime-gpu",
+    "tensorrt": "install the CUDA build, pip install onnxruntime-gpu, and TensorRT",
+}
+
+
+class OnnxRuntime(Backend):
+    """ONNX Runtime on the CPU, or through its CUDA and TensorRT execution providers."""
+
+    name: ClassVar[str] = "onnxruntime"
+    summary: ClassVar[str] = "ONNX Runtime on the CPU, CUDA or TensorRT"
+
+    def lower(
+        self,
+        graph: gs.Graph,
+        target: Target,
+        threads: int | None,
+        *,
+        optimization: Optimization = "all",
+        providers: Sequence[str] | None = None,
+        **unknown: Any,
+    ) -> OnnxRuntimeSession:
+        """Return a session of `graph`.
+
+        `optimization`: how much ONNX Runtime itself optimizes. `providers`: execution providers in
+        order of preference instead of the target's; one that is not there is refused.
+        """
+        target.known_options(_TARGET_OPTIONS)
+        if unknown:
+            name = next(iter(unknown))
+            hint = nearest(name, ["optimization", "providers"])
+            raise BackendError(f"backend 'onnxruntime' has no option '{name}'{hint}")
+        if optimization not in LEVELS:
+            hint = nearest(str(optimization), get_args(Optimization))
+            raise BackendError(f"optimization is '{optimization}'{hint}")
+        wanted = providers_for(target, providers)
+        copy = clone(graph)
+
+        def options() -> ort.SessionOptions:
+            return session_options(threads, LEVELS[optimization])
+
+        session = make_session(copy, options(), wanted)
+        _check_provider(session, wanted)
+        return OnnxRuntimeSession(copy, session, wanted, options)
+
+    def load(self, path: str | Path, target: Target, threads: int | None) -> OnnxRuntimeSession:
+        """Return the session that `OnnxRuntimeSession.save` wrote to `path`."""
+        wanted = providers_for(target, None)
+        graph = load(path)
+
+        def options() -> ort.SessionOptions:
+            return session_options(threads, LEVELS["none"])
+
+        try:
+            session = ort.InferenceSession(str(path), options(), providers=wanted)
+        except Exception as error:  # the binding raises one class per status code
+            raise BackendError(
+                f"ONNX Runtime cannot load '{path}': {reason(error)}; it may be from another "
+                "version or machine, lower the model again"
+            ) from error
+        _check_provider(session, wanted)
+        return OnnxRuntimeSession(graph, session, wanted, options)
+
+    def targets(self) -> list[str]:
+        """Return the targets whose execution provider this build of ONNX Runtime has."""
+        available = set(ort.get_available_providers())
+        return [kind for kind, order in _PROVIDERS.items() if order[0] in available]
+
+
+class OnnxRuntimeSession(Compiled):
+    """A graph in an ONNX Runtime session."""
+
+    def __init__(
+        self, graph: gs.Graph, session: ort.InferenceSession, providers: list[str], options: Any
+    ) -> None:
+        self._graph = graph
+        self._session = session
+        self._providers = providers
+        self._options = options
+        self._outputs = output_types(session)
+
+    def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
+        """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError."""
+        check_feeds(feeds, self._graph)
+        return run_session(self._session, self._outputs, feeds)
+
+    def time_layers(
+        self, feeds: Mapping[str, np.ndarray[Any, Any]], *, rounds: int = 20
+    ) -> LayerTimes:
+        """Return the times of the kernels in a run, from the runtime's own profiler.
+
+        A kernel is named after one node that it computes, whose operations are counted.
+        """
+        from .profiler import profile_session
+
+        check_feeds(feeds, self._graph)
+        whole = usual_seconds(lambda: self(feeds), rounds)
+        options = self._options()
+        found = profile_session(self._graph, options, self._providers, feeds, rounds)
+        sizes = {
+            name: size
+            for tensor in self._graph.inputs
+            if tensor.shape is not None and tensor.name in feeds
+            for name, size in zip(tensor.shape, feeds[tensor.name].shape, strict=True)
+            if isinstance(name, str)
+        }
+        costs = cost(self._graph, sizes).nodes
+        counted = {
+            name: one.macs or 0
+            for node, one in zip(self._graph.nodes, costs, strict=True)
+            for name in (node.name, *(tensor.name for tensor in node.outputs))
+        }
+        layers = tuple(
+            LayerTime(name, (name,), seconds, counted.get(name, 0))
+            for name, seconds in found.items()
+        )
+        peak = measure_machine(options.intra_op_num_threads or None, bandwidth=1.0).peak
+        rest = max(0.0, whole - sum(found.values()))
+        return LayerTimes(layers, {"float32": peak}, rest, whole)
+
+    def save(self, path: str | Path) -> None:
+        """Write the session's optimized model, which suits this machine's CPU and this version."""
+        path = Path(path)
+        options = self._options()
+        with tempfile.TemporaryDirectory(prefix="planish-") as folder:
+            written = Path(folder) / path.name
+            options.optimized_model_filepath = str(written)
+            try:
+                make_session(self._graph, options, self._providers)
+            except ExecutionError as error:  # the same graph was accepted before
+                raise SaveError(
+                    f"cannot write '{path}': {error}; check that '{folder}' has space for the model"
+                ) from error
+            try:
+                with replacing(path) as file:
+                    file.write(written.read_bytes())
+            except OSError as error:
+                raise SaveError(f"cannot write '{path}': {error.strerror or error}") from error
+
+
+def session_options(threads: int | None, level: ort.GraphOptimizationLevel) -> ort.SessionOptions:
+    """Return options with `threads` for one operator and this level of the runtime's own passes."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = level
+    # Idle threads would spin for up to 80 ms after a run, on the cores that others work on.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    if threads is not None:
+        if threads < 1:
+            raise BackendError(f"threads is {threads}; give 1 or more")
+        options.intra_op_num_threads = threads
+    return options
+
+
+def providers_for(target: Target, asked: Sequence[str] | None) -> list[str]:
+    """Return the execution providers of `target`, or those asked for; raises BackendError."""
+    if target.kind not in _PROVIDERS:
+        raise BackendError(
+            f"backend 'onnxruntime' has no target '{target.kind}'{nearest(target.kind, _PROVIDERS)}"
+        )
+    available = ort.get_available_providers()
+    order = list(asked) if asked is not None else _PROVIDERS[target.kind]
+    required = order if asked is not None else order[:1]
+    for provider in required:
+        if provider not in available:
+            hint = _INSTALL.get(target.kind, f"choose among {', '.join(available)}")
+            raise BackendError(f"this build of ONNX Runtime has no {provider}; {hint}")
+    return [provider for provider in order if provider in available]
+
+
+def _check_provider(session: ort.InferenceSession, wanted: list[str]) -> None:
+    """Refuse the quiet fall-back: a provider that is built in but cannot load its libraries."""
+    got = session.get_providers()
+    if wanted[0] not in got:
+        raise BackendError(
+            f"ONNX Runtime has {wanted[0]} but could not start it and would run on "
+            f"{', '.join(got)}; check the driver and its libraries"
+        )

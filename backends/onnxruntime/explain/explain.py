@@ -1,0 +1,202 @@
+"""`explain_int8`: what was executed, where it loses, and what to do about it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+import onnxruntime as ort
+
+from ....ir.core.errors import GraphError
+from ....ir.core.target import Target
+from ....ir.core.variables import label, node_key
+from ....ir.graph.clone import clone
+from ....ir.run.compare import compare_outputs
+from ....ir.run.feeds import random_feeds
+from ....passes.engine.context import Context, Feeds
+from ....passes.fusion.inline_fused_operators import inline_fused_operators
+from ....passes.quantize.dequantize_nodes import take_back
+from ....passes.quantize.reading.match_float import Match, match_float
+from ....passes.quantize.reading.pairs import is_dequantizer, is_quantizer
+from ...timing.bench import Subject, bench
+from ..backend import OnnxRuntime
+from .advice import candidates, choose
+from .executed import execute
+from .layers import layers_of, remarks_of
+from .report import Int8Report, Quality
+from .witness import measure_errors
+
+_DRAWN = 4
+_SECONDS = 1.0
+
+# Operators of the QOperator format, which hold their scales themselves.
+_INTEGER_OPERATORS = ("QLinear", "QGemm")
+
+Progress = Callable[[float, str], None]
+
+
+def explain_int8(
+    graph: gs.Graph,
+    float_graph: gs.Graph | None = None,
+    feeds: Feeds | None = None,
+    target: str = "cpu",
+    threads: int | None = None,
+    *,
+    seed: int = 0,
+    most: int = 6,
+    progress: Progress = lambda fraction, what: None,
+) -> Int8Report:
+    """Say which layers of a quantized `graph` run slowly or badly, and what to do about it.
+
+    `float_graph`: the model before quantization; without it one is made from `graph`, and errors of
+    weights stay unknown. `feeds`: samples to judge on, drawn where None. `most`: how many
+    exclusions to try. Raises GraphError where the graph has no quantized layers, FeedError or
+    ExecutionError where it cannot run.
+    """
+    session = _Session(graph, float_graph, feeds, target, threads, seed)
+    return session.report(most, progress)
+
+
+def apply_exclusions(
+    graph: gs.Graph, names: Sequence[str], float_graph: gs.Graph | None = None
+) -> gs.Graph:
+    """Return a copy of `graph` with the nodes called `names` back in float."""
+    copy = inlined(graph)
+    match = Match() if float_graph is None else match_float(copy, inlined(float_graph))
+    take_back(copy, Context(copy), names, match)
+    return copy
+
+
+def inlined(graph: gs.Graph) -> gs.Graph:
+    """Return a copy of `graph` without fused operators."""
+    copy = clone(graph)
+    inline_fused_operators(copy, Context(copy))
+    return copy
+
+
+class _Session:
+    """The two models, the feeds, and the means to measure variants of them."""
+
+    def __init__(
+        self,
+        graph: gs.Graph,
+        float_graph: gs.Graph | None,
+        feeds: Feeds | None,
+        target: str,
+        threads: int | None,
+        seed: int,
+    ) -> None:
+        self.graph = inlined(graph)
+        _need_quantized(self.graph)
+        self._threads = threads
+        self._target = Target.parse(target)
+        self._seed = seed
+        self._drawn = feeds is None
+        self._made = float_graph is None
+        self._feeds = random_feeds(graph, samples=_DRAWN, seed=seed) if feeds is None else feeds
+        self._first = next(iter(itertools.islice(self._feeds, 1)))
+        if float_graph is None:
+            self._match = Match()
+            self._float = clone(self.graph)
+            take_back(self._float, Context(self._float), _names(self.graph), Match())
+            self._match = match_float(self.graph, self._float)
+            self._match.weights.clear()
+        else:
+            self._float = inlined(float_graph)
+            self._match = match_float(self.graph, self._float)
+
+    def report(self, most: int, progress: Progress) -> Int8Report:
+        progress(0.0, "profiling")
+        execution = execute(self.graph, self._first, self._threads)
+        progress(0.1, "measuring errors")
+        errors = measure_errors(
+            self.graph,
+            self._float,
+            self._match,
+            self._feeds,
+            self._threads,
+            progress=lambda done: progress(0.1 + 0.3 * done, "measuring errors"),
+        )
+        layers = layers_of(self.graph, execution, errors)
+        progress(0.4, "running both models")
+        # What was measured first warms up, so both are measured in one go.
+        original, before = self._measure_with([self._float, self.graph])
+        tried = candidates(self.graph, layers, most)
+        found, after = choose(
+            tried,
+            self._measure,
+            before,
+            original,
+            progress=lambda done: progress(0.4 + 0.6 * done, "trying exclusions"),
+        )
+        return Int8Report(
+            layers,
+            tuple(found),
+            original,
+            before,
+            after,
+            self._made,
+            self._drawn,
+            tuple(layer.node for layer in layers if self._is_unmatched(layer.node)),
+            tuple(sorted(self._match.foreign)),
+            tuple(remarks_of(layers, execution, before, original)),
+            f"ONNX Runtime {ort.__version__}",
+        )
+
+    def _is_unmatched(self, name: str) -> bool:
+        node = next((n for n in self.graph.nodes if node_key(n) == name), None)
+        return node is not None and not any(t.name in self._match.tensors for t in node.outputs)
+
+    def _measure(self, choices: Sequence[Sequence[str]]) -> list[Quality]:
+        variants = []
+        for names in choices:
+            copy = self.graph
+            if names:
+                copy = clone(self.graph)
+                take_back(copy, Context(copy), names, self._match)
+            variants.append(copy)
+        return self._measure_with(variants)
+
+    def _measure_with(self, graphs: Sequence[gs.Graph]) -> list[Quality]:
+        backend = OnnxRuntime()
+        ready = [backend.lower(graph, self._target, self._threads) for graph in graphs]
+        subjects = [Subject(str(i), run, self._first) for i, run in enumerate(ready)]
+        times = bench(
+            subjects, rounds=1000, warmup=2, seconds=_SECONDS * len(graphs), seed=self._seed
+        )
+        reference = backend.lower(self._float, self._target, self._threads)
+        found = []
+        for run, timing in zip(ready, times, strict=True):
+            compared = compare_outputs(_outputs(reference, self._feeds), _outputs(run, self._feeds))
+            found.append(Quality(timing.median_ms, compared.sqnr_db, compared.top1_agreement))
+        return found
+
+
+def _outputs(
+    run: Callable[[Mapping[str, np.ndarray[Any, Any]]], dict[str, Any]], feeds: Feeds
+) -> Iterable[dict[str, Any]]:
+    return (run(feed) for feed in feeds)
+
+
+def _names(graph: gs.Graph) -> list[str]:
+    return [node_key(n) for n in graph.nodes if not is_quantizer(n) and not is_dequantizer(n)]
+
+
+def _need_quantized(graph: gs.Graph) -> None:
+    whole = next((n for n in graph.nodes if n.op.startswith(_INTEGER_OPERATORS)), None)
+    if whole is not None:
+        raise GraphError(
+            f"node {label(whole)} is an integer operator, and only models with "
+            "QuantizeLinear/DequantizeLinear pairs can be explained; quantize with "
+            "quant_format=QuantFormat.QDQ, or with `planish optimize -p quantize`"
+        )
+    if any(map(is_quantizer, graph.nodes)) or any(map(is_dequantizer, graph.nodes)):
+        return
+    name = graph.name or "the model"
+    raise GraphError(
+        f"'{name}' has no quantized layers, so there is nothing to explain; quantize it first, "
+        "with `planish optimize -p quantize`"
+    )

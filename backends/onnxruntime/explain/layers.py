@@ -1,0 +1,168 @@
+"""Layers of a report: what was executed and what was measured, put together node by node."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import onnx_graphsurgeon as gs
+
+from ....ir.core.variables import node_key
+from ....passes.quantize.reading.match_float import view_of
+from ....passes.quantize.reading.pairs import Pairs, is_dequantizer, is_quantizer
+from .executed import Executed, Execution, precision_of
+from .report import Conversion, LayerReport, Precision, Quality
+
+# Runs of float operators that another one takes in leave no name of their own behind.
+_FEW = 5
+
+
+def layers_of(
+    graph: gs.Graph, execution: Execution, errors: Mapping[str, Mapping[str, float]]
+) -> tuple[LayerReport, ...]:
+    """Return the layers of `graph` in order."""
+    view = view_of(graph)
+    pairs = Pairs(view)
+    nodes = list(graph.nodes)
+    place = {id(node): index for index, node in enumerate(nodes)}
+    ran: dict[int, list[Executed]] = defaultdict(list)
+    beside: dict[int, list[Conversion]] = defaultdict(list)
+    for made in execution.nodes:
+        index = made.index
+        if index is not None and not _is_conversion(nodes[index], made):
+            ran[index].append(made)
+        elif made.beside is not None:
+            beside[made.beside].append(_conversion(made, execution))
+    into: dict[int, int] = {}
+    fused: dict[int, list[str]] = defaultdict(list)
+    for index, node in enumerate(nodes):
+        if index in ran or is_quantizer(node) or is_dequantizer(node):
+            continue
+        source = _source(node, pairs)
+        at = None if source is None else place.get(id(source))
+        if at is not None:
+            into[index] = into.get(at, at)
+            fused[into[index]].append(node_key(node))
+    found = []
+    for index, node in enumerate(nodes):
+        if is_quantizer(node) or is_dequantizer(node):
+            continue
+        done = ran[index]
+        main = max(done, key=lambda n: n.ms, default=None)
+        precision = cast(Precision, "gone" if main is None else precision_of(main))
+        measured = errors.get(node_key(node), {})
+        found.append(
+            LayerReport(
+                node_key(node),
+                str(node.op),
+                precision,
+                sum(n.ms for n in done),
+                tuple(fused[index]),
+                node_key(nodes[into[index]]) if index in into else None,
+                tuple(beside[index]),
+                _why_float(node, pairs) if precision == "float32" else None,
+                measured.get("local", measured.get("rounding")),
+                measured.get("weights"),
+                measured.get("rounding"),
+                measured.get("cumulative"),
+            )
+        )
+    return tuple(found)
+
+
+def _is_conversion(node: gs.Node, made: Executed) -> bool:
+    return is_quantizer(node) or is_dequantizer(node) or (made.converts and made.op != node.op)
+
+
+def _conversion(made: Executed, execution: Execution) -> Conversion:
+    if made.op in ("QuantizeLinear", "DequantizeLinear"):
+        if made.inputs[0] in execution.constants:
+            return Conversion(made.op, "weights", made.ms)
+        if made.inputs[0] in execution.inputs or made.outputs[0] in execution.outputs:
+            return Conversion(made.op, "border", made.ms)
+        return Conversion(made.op, "activations", made.ms)
+    return Conversion(made.op, "inserted", made.ms)
+
+
+def _source(node: gs.Node, pairs: Pairs) -> gs.Node | None:
+    """Return the operator whose result `node` reads first, past a pair."""
+    if not node.inputs:
+        return None
+    pair = pairs.before(node.inputs[0])
+    return pairs.view.producer(node.inputs[0] if pair is None else pair.source)
+
+
+def _why_float(node: gs.Node, pairs: Pairs) -> str | None:
+    """Say what about the model keeps `node` from an integer kernel, None where it should have one.
+
+    None for an operator without pairs around it, which was left in float on purpose.
+    """
+    view = pairs.view
+    reads = [t for t in node.inputs if pairs.before(t) is not None]
+    writes = pairs.behind(pairs.result(node)) or pairs.behind(node.outputs[0])
+    if not reads and not writes:
+        return None
+    if not reads:
+        return "its input is not quantized"
+    if not pairs.is_unit(node):
+        result = pairs.result(node)
+        if view.is_output(result):
+            return "its result is a graph output, not quantized"
+        if not writes:
+            return "its result is not quantized"
+        if any(not is_quantizer(reader) for reader in view.readers(result)):
+            return "its result is read in float too"
+        return "one of its inputs is not quantized"
+    given = [_type_of(p, pairs) for p in (pairs.before(reads[0]), *writes[:1]) if p is not None]
+    if len(set(given)) > 1:
+        return f"it reads {given[0]} and gives {given[1]}"
+    if any(view.fan_out(p.quantizer.outputs[0]) > 1 for p in writes) and given == ["int8"] * 2:
+        return (
+            "ONNX Runtime turns int8 into uint8 except where a tensor has several readers, and has "
+            "no kernel for a mixture; quantize activations as uint8"
+        )
+    return "ONNX Runtime has no integer kernel for it, or did not use it"
+
+
+def _type_of(pair: object, pairs: Pairs) -> str:
+    quantizer = pair.quantizer  # type: ignore[attr-defined]
+    zero = pairs.view.constant(quantizer.inputs[2]) if len(quantizer.inputs) > 2 else None
+    return "uint8" if zero is None else str(zero.dtype)
+
+
+def remarks_of(
+    layers: Sequence[LayerReport], execution: Execution, before: Quality, original: Quality
+) -> list[str]:
+    """Return what concerns several layers, the most time first."""
+    found: list[tuple[float, str]] = []
+    kinds: dict[tuple[str, str], list[tuple[str, Conversion]]] = defaultdict(list)
+    for layer in layers:
+        for conversion in layer.conversions:
+            kinds[conversion.kind, conversion.of].append((layer.op, conversion))
+    for (kind, of), entries in kinds.items():
+        if of == "border":
+            continue
+        ms = sum(conversion.ms for _, conversion in entries)
+        around = Counter(op for op, _ in entries).most_common(3)
+        where = ", ".join(f"{count} {op}" for op, count in around)
+        what = {
+            "weights": "run on constant weights at every inference",
+            "activations": "were left unfused",
+            "inserted": "were inserted by the runtime",
+        }[of]
+        found.append((ms, f"{len(entries)} {kind} {what}, {ms:.3f} ms, beside {where}"))
+    reasons: dict[tuple[str, str], list[LayerReport]] = defaultdict(list)
+    for layer in layers:
+        if layer.why_float is not None:
+            reasons[layer.op, layer.why_float].append(layer)
+    for (op, why), those in reasons.items():
+        ms = sum(layer.ms for layer in those)
+        found.append((ms, f"{len(those)} {op} ran in float32, {ms:.3f} ms: {why}"))
+    unplaced = sum(n.ms for n in execution.nodes if n.index is None and n.beside is None)
+    if unplaced > 0.05 * before.ms:
+        found.append((unplaced, f"{unplaced:.3f} ms belong to no layer"))
+    ordered = [text for _, text in sorted(found, key=lambda item: -item[0])]
+    if before.ms > original.ms:
+        ordered.insert(0, f"it is slower than float: {before.ms:.3f} against {original.ms:.3f} ms")
+    return ordered

@@ -1,0 +1,196 @@
+"""Errors of every layer in one run: two models and a float twin of each layer in one graph.
+
+    local       |twin(x') - y'|       twin: the float operator with float weights
+    weights     |twin(x') - y|        y: the operator with integer weights, before its pair
+    rounding    |bound(y) - y'|       y': behind the pair, as its readers get it
+    cumulative  |float model's y - y'|
+
+Sums of squares are taken inside the graph, so no tensor leaves it and memory does not grow with
+the number of layers.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.core.build import make_constant, make_node, make_variable
+from ....ir.core.target import Target
+from ....ir.core.variables import node_key
+from ....ir.graph.clone import clone
+from ....passes.engine.context import Feeds
+from ....passes.quantize.reading.dropped_bounds import bounds_of
+from ....passes.quantize.reading.match_float import Match, view_of
+from ....passes.quantize.reading.pairs import Pairs, is_dequantizer, is_quantizer, stored_weight
+from ..backend import OnnxRuntime
+
+MEASURES = ("local", "weights", "rounding", "cumulative")
+_FLOAT = "planish-float/"
+
+
+@dataclass
+class Witness:
+    """A graph whose outputs are sums of squares, by node and measure: signal and noise."""
+
+    graph: gs.Graph
+    sums: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+
+    def tensor(self, like: str) -> gs.Variable:
+        """Return a fresh tensor."""
+        return make_variable(f"planish-witness/{like}", np.float32)
+
+    def add(self, op: str, inputs: list[gs.Tensor], attrs: dict[str, Any] | None = None) -> Any:
+        """Add a node and return its result."""
+        made = self.tensor(str(len(self.graph.nodes)))
+        self.graph.nodes.append(make_node(op, "", dict(attrs or {}), inputs, [made], None))
+        return made
+
+    def compare(self, node: str, measure: str, signal: gs.Tensor, other: gs.Tensor) -> None:
+        """Measure how far `other` is from `signal`."""
+        noise = self.add("Sub", [signal, other])
+        found = []
+        for tensor in (signal, noise):
+            total = self.add("ReduceSumSquare", [tensor], {"keepdims": 0})
+            self.graph.outputs.append(total)
+            found.append(total.name)
+        self.sums[node, measure] = (found[0], found[1])
+
+
+def measure_errors(
+    graph: gs.Graph,
+    original: gs.Graph,
+    match: Match,
+    feeds: Feeds,
+    threads: int | None,
+    *,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> dict[str, dict[str, float]]:
+    """Return the SQNR in dB of each measure that is known, by node (see `node_key`).
+
+    `graph` has pairs and `original` none; `match` leads from the one to the other.
+    """
+    witness = _build(graph, original, match)
+    if not witness.sums:
+        return {}
+    run = OnnxRuntime().lower(witness.graph, Target("cpu"), threads, optimization="basic")
+    totals = {key: np.zeros(2) for key in witness.sums}
+    count = operator.length_hint(feeds)  # 0 where it is not known
+    for done, feed in enumerate(feeds):
+        found = run(feed)
+        for key, names in witness.sums.items():
+            totals[key] += [float(found[name]) for name in names]
+        progress((done + 1) / max(count, done + 1))
+    result: dict[str, dict[str, float]] = {}
+    for (node, measure), (signal, noise) in totals.items():
+        result.setdefault(node, {})[measure] = decibels(signal, noise)
+    return result
+
+
+def decibels(signal: float, noise: float) -> float:
+    """Return 10 log10(signal / noise); infinite without noise."""
+    if not math.isfinite(noise):
+        return -math.inf
+    if noise <= 0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
+
+
+def _build(graph: gs.Graph, original: gs.Graph, match: Match) -> Witness:
+    copy, floats = clone(graph), clone(original)
+    floats_made = _join(copy, floats)
+    view = view_of(graph)
+    pairs = Pairs(view)
+    mine = {t.name: t for node in copy.nodes for t in node.outputs if t.name}
+    mine.update((t.name, t) for t in copy.inputs)
+    copy.outputs = []
+    witness = Witness(copy)
+    for node, twin_of in zip(graph.nodes, list(copy.nodes), strict=False):
+        if is_quantizer(node) or is_dequantizer(node) or not node.outputs:
+            continue
+        key, result = node_key(node), pairs.result(node)
+        behind = pairs.behind(result) or pairs.behind(node.outputs[0])
+        if behind and not pairs.behind(result):
+            result = node.outputs[0]
+        shown = behind[0].dequantizers[0].outputs[0] if behind else node.outputs[0]
+        if shown.name not in mine:
+            continue
+        after = mine[shown.name]
+        low, high = bounds_of(behind[0], view, match) if behind else (-math.inf, math.inf)
+        if behind and pairs.is_unit(node) and behind[0].source is result:
+            before = _bounded(witness, mine[result.name], low, high)
+            witness.compare(key, "rounding", before, after)
+        stored = {
+            i: s for i, t in enumerate(node.inputs) if (s := stored_weight(t, view)) is not None
+        }
+        values = {i: match.weights.get((key, i), s.original) for i, s in stored.items()}
+        if 1 in stored and values.get(1) is not None and key not in match.foreign:
+            _compare_twin(witness, twin_of, values, key, mine, result, after, (low, high))
+        target = match.tensors.get(node.outputs[0].name)
+        other = match.tensors.get(result.name, target)
+        if other is not None and other in floats_made and key not in match.foreign:
+            witness.compare(key, "cumulative", floats_made[other], after)
+    return witness
+
+
+def _compare_twin(
+    witness: Witness,
+    node: gs.Node,
+    values: Mapping[int, Any],
+    key: str,
+    mine: Mapping[str, gs.Tensor],
+    result: gs.Tensor,
+    after: gs.Tensor,
+    bounds: tuple[float, float],
+) -> None:
+    inputs: list[gs.Tensor] = [
+        t
+        if values.get(i) is None
+        else make_constant(f"planish-weight/{key}/{i}", np.asarray(values[i]))
+        for i, t in enumerate(node.inputs)
+    ]
+    twin = witness.add(node.op, inputs, dict(node.attrs))
+    own = mine[node.outputs[0].name]
+    witness.compare(key, "weights", twin, own)
+    if result.name != node.outputs[0].name:  # a Relu or Clip of the model stands between
+        reader = own.outputs[0]
+        twin = witness.add(reader.op, [twin, *reader.inputs[1:]], dict(reader.attrs))
+    witness.compare(key, "local", _bounded(witness, twin, *bounds), after)
+
+
+def _bounded(witness: Witness, tensor: gs.Tensor, low: float, high: float) -> gs.Tensor:
+    if math.isinf(low) and math.isinf(high):
+        return tensor
+    ends = [make_constant(f"planish-bound/{v}", np.array(v, np.float32)) for v in (low, high)]
+    for end, name in zip(ends, ("low", "high"), strict=True):
+        end.name += f"/{name}/{len(witness.graph.nodes)}"
+    return witness.add("Min", [witness.add("Max", [tensor, ends[0]]), ends[1]])
+
+
+def _join(graph: gs.Graph, floats: gs.Graph) -> dict[str, gs.Tensor]:
+    """Put the nodes of `floats` into `graph`, on the same inputs; return its tensors by name."""
+    inputs = {tensor.name: tensor for tensor in graph.inputs}
+    made: dict[str, gs.Tensor] = {}
+    for node in floats.nodes:
+        for position, tensor in enumerate(node.inputs):
+            if tensor.name in inputs and not isinstance(tensor, gs.Constant):
+                list.__setitem__(node.inputs, position, inputs[tensor.name])
+        for tensor in node.outputs:
+            if tensor.name:
+                made[tensor.name] = tensor
+        node.name = f"{_FLOAT}{node.name}" if node.name else ""
+    constants = {
+        id(t): t
+        for node in floats.nodes
+        for t in node.inputs
+        if isinstance(t, gs.Constant) and t.name
+    }
+    for tensor in (*made.values(), *constants.values()):
+        tensor.name = f"{_FLOAT}{tensor.name}"
+    graph.nodes.extend(floats.nodes)
+    return made

@@ -1,0 +1,104 @@
+"""Latency of several models on several backends, interleaved so that ratios hold on a busy machine.
+
+One round runs every subject once, in an order that is shuffled anew with a seed; slow drift of the
+machine then hits all subjects alike.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...ir.core.errors import BackendError
+from ..contract.backend import Compiled
+
+Feed = Mapping[str, np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One thing to time: a lowered model and the feed it is run on, `batch` samples at once."""
+
+    label: str
+    compiled: Compiled
+    feed: Feed
+    batch: int = 1
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Latency of one subject, in milliseconds a run.
+
+    `ratio`: median over the rounds of this subject's time over the first subject's time in the
+    same round; below 1 is faster.
+    """
+
+    label: str
+    batch: int
+    median_ms: float
+    p90_ms: float
+    min_ms: float
+    ratio: float
+    rounds: int
+
+    @property
+    def samples_per_second(self) -> float:
+        """Throughput at the median latency."""
+        return 1000 * self.batch / self.median_ms
+
+
+def bench(
+    subjects: Sequence[Subject],
+    *,
+    rounds: int = 50,
+    warmup: int = 5,
+    seconds: float | None = None,
+    seed: int = 0,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> list[Timing]:
+    """Time `subjects` side by side: `warmup` rounds uncounted, then `rounds` counted ones.
+
+    `seconds` ends the counted rounds early, after at least three. Raises BackendError without
+    subjects or rounds.
+    """
+    if not subjects or rounds < 1:
+        raise BackendError("there is nothing to time; give at least one model and one round")
+    for _ in range(warmup):
+        for subject in subjects:
+            subject.compiled(subject.feed)
+    generator = random.Random(seed)
+    times: list[list[int]] = [[] for _ in subjects]
+    order = list(range(len(subjects)))
+    started = time.perf_counter()
+    for done in range(rounds):
+        generator.shuffle(order)
+        for index in order:
+            subject = subjects[index]
+            before = time.perf_counter_ns()
+            subject.compiled(subject.feed)
+            times[index].append(time.perf_counter_ns() - before)
+        progress((done + 1) / rounds)
+        if seconds is not None and done >= 2 and time.perf_counter() - started > seconds:
+            break
+    first = np.array(times[0], np.float64)
+    return [
+        _timing(subject, np.array(found, np.float64), first)
+        for subject, found in zip(subjects, times, strict=True)
+    ]
+
+
+def _timing(subject: Subject, found: np.ndarray[Any, Any], first: np.ndarray[Any, Any]) -> Timing:
+    return Timing(
+        subject.label,
+        subject.batch,
+        float(np.median(found)) / 1e6,
+        float(np.percentile(found, 90)) / 1e6,
+        float(found.min()) / 1e6,
+        float(np.median(found / first)),
+        len(found),
+    )

@@ -1,0 +1,1 @@
+"""A Relax program to machine code."""

@@ -1,0 +1,1 @@
+"""A Relax program in channels-last layout."""

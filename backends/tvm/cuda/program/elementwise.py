@@ -1,0 +1,104 @@
+"""Operators on each element alone, in the layout of their operands.
+
+A NaN passes through `Relu` and `Clip`, as in ONNX; CUDA's `max` and `min` would drop it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from .....ir.graph.view import View
+from ...program.emit_onnx import emit_onnx
+from ...spec.scalars import SCALARS
+from .tensors import Tensors
+
+_MORE = ("Cast", "Celu", "Erf", "Exp", "Gelu", "Identity", "Log", "Max", "Min", "Mish", "Pow")
+_LAST = ("Round", "Selu", "Sign", "Softplus", "Softsign", "ThresholdedRelu")
+ELEMENTWISE = frozenset({*SCALARS, *_MORE, *_LAST})
+
+
+def can_emit_elementwise(tensors: Tensors, view: View, node: gs.Node) -> bool:
+    """Say whether `node` works on each element alone, and an input of its shape is channels last.
+
+    Every other input must broadcast to that one: it may have fewer axes, never more.
+    """
+    if node.op not in ELEMENTWISE:
+        return False
+    rank = view.rank(node.outputs[0])
+    given = [tensor for tensor in node.inputs if not tensor.is_empty()]
+    ranks = [view.rank(tensor) for tensor in given]
+    if rank is None or rank < 3 or any(r is None for r in ranks):
+        return False
+    return any(tensors.is_last(t) for t, r in zip(given, ranks, strict=True) if r == rank)
+
+
+def emit_elementwise(tensors: Tensors, view: View, node: gs.Node, proto: onnx.NodeProto) -> None:
+    """Emit `node`, channels last."""
+    rank = view.rank(node.outputs[0])
+    assert rank is not None
+    own = _OWN.get(node.op)
+    if own is not None:
+        operands = [None if t.is_empty() else tensors.operand(t, rank) for t in node.inputs]
+        tensors.define_last(node.outputs[0], tensors.builder.emit(own(operands, node.attrs)))
+        return
+    program: Any = _Last(tensors, rank)
+    emit_onnx(program, node, proto, view.opset)
+
+
+class _Last:
+    """What the converters of single operators see: tensors that are channels last."""
+
+    def __init__(self, tensors: Tensors, rank: int) -> None:
+        self.builder = tensors.builder
+        self.define_plain = tensors.define_last
+        self._tensors = tensors
+        self._rank = rank
+
+    def plain(self, tensor: gs.Tensor) -> Any:
+        return self._tensors.operand(tensor, self._rank)
+
+
+def _clipped(x: Any, low: Any, high: Any) -> Any:
+    from tvm.relax import op
+
+    if low is not None:
+        x = op.where(op.less(x, low), low, x)
+    return x if high is None else op.where(op.greater(x, high), high, x)
+
+
+def _relu(operands: list[Any], attrs: dict[str, Any]) -> Any:
+    return _clipped(operands[0], _like(operands[0], 0), None)
+
+
+def _clip(operands: list[Any], attrs: dict[str, Any]) -> Any:
+    x, *bounds = operands
+    given = [*bounds, None, None][:2]
+    for index, name in enumerate(("min", "max")):
+        if given[index] is None and name in attrs:
+            given[index] = _like(x, attrs[name])
+    return _clipped(x, *given)
+
+
+def _prelu(operands: list[Any], attrs: dict[str, Any]) -> Any:
+    from tvm.relax import op
+
+    x, slope = operands
+    return op.where(op.less(x, _like(x, 0)), op.multiply(x, slope), x)
+
+
+def _like(x: Any, value: float) -> Any:
+    from tvm import relax
+
+    return relax.const(np.asarray(value, str(x.ty.dtype)))
+
+
+_OWN: dict[str, Callable[[list[Any], dict[str, Any]], Any]] = {
+    "Clip": _clip,
+    "PRelu": _prelu,
+    "Relu": _relu,
+}

@@ -1,0 +1,1 @@
+"""The GPU that code is generated for."""

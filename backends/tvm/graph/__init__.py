@@ -1,0 +1,1 @@
+"""What a network is laid out as: groups of nodes, placements, integers."""

@@ -1,0 +1,110 @@
+"""Concatenations whose parts are written where they are wanted, so that nothing is copied.
+
+    y = Concat(a, b, c)     a, b and c are ranges of y's blocks, and their producers write there
+
+A row of concatenations that grows (each joins what the one before it joined, and more: DenseNet)
+is one buffer of the last one's size. A tensor has one place; where it is wanted twice, or where it
+lies as something else made it, the concatenation copies it to its range.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.graph.view import View
+from ..spec.layout import Halo, no_halo
+
+Halos = dict[int, Halo]
+
+
+@dataclass
+class Join:
+    """A buffer of `total` blocks; part i starts at block `firsts[i]` and has `counts[i]` of them.
+
+    `expr` is the buffer after the last write so far; `filled` are the parts that are written.
+    """
+
+    parts: list[int]
+    firsts: list[int]
+    counts: list[int]
+    total: int
+    halo: Halo
+    expr: Any = None
+    filled: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Part `index` of `join`."""
+
+    join: Join
+    index: int
+
+    @property
+    def first(self) -> int:
+        """The first block."""
+        return self.join.firsts[self.index]
+
+
+@dataclass
+class Joins:
+    """The joins of a graph: by concatenation, and the places of the tensors that are parts."""
+
+    of_node: dict[int, Join] = field(default_factory=dict)
+    places: dict[int, Place] = field(default_factory=dict)
+
+
+def plan_joins(
+    nodes: Sequence[gs.Node], view: View, lanes: int, halos: Halos, can: Callable[[gs.Node], bool]
+) -> Joins:
+    """Return where the inputs of every concatenation that `can` be emitted are to lie.
+
+    The number of images must be known. A part whose readers want a wider border than the join has
+    is not placed.
+    """
+    found = Joins()
+    longest: dict[int, Join] = {}
+    for node in reversed(nodes):
+        if node.op != "Concat" or not can(node):
+            continue
+        shape = view.shape(node.outputs[0])
+        if shape is None or not isinstance(shape[0], int):
+            continue
+        if view.dtype(node.outputs[0]) != np.float32:
+            continue
+        parts = [id(tensor) for tensor in node.inputs]
+        known = longest.get(parts[0])
+        halo = halos.get(id(node.outputs[0]), no_halo(len(shape) - 2))
+        if known is None or known.parts[: len(parts)] != parts or not covers(known.halo, halo):
+            known = _join(node, view, lanes, halo)
+            longest[parts[0]] = known
+            for index, tensor in enumerate(node.inputs):
+                if covers(known.halo, halos.get(id(tensor), no_halo(len(shape) - 2))):
+                    found.places.setdefault(id(tensor), Place(known, index))
+        found.of_node[id(node)] = known
+    return found
+
+
+def _join(node: gs.Node, view: View, lanes: int, halo: Halo) -> Join:
+    counts = []
+    for tensor in node.inputs:
+        shape = view.shape(tensor)
+        assert shape is not None
+        assert isinstance(shape[1], int)
+        counts.append(math.ceil(shape[1] / lanes))
+    firsts = [0, *itertools.accumulate(counts[:-1])]
+    return Join([id(tensor) for tensor in node.inputs], firsts, counts, sum(counts), halo)
+
+
+def covers(halo: Halo, wanted: Halo) -> bool:
+    """Say whether a border `halo` is nowhere narrower than `wanted`."""
+    return len(halo) == len(wanted) and all(
+        low >= a and high >= b for (low, high), (a, b) in zip(halo, wanted, strict=True)
+    )

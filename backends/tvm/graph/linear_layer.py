@@ -1,0 +1,22 @@
+"""Which linear operators have kernels of ours, on any device."""
+
+from __future__ import annotations
+
+import onnx_graphsurgeon as gs
+
+from ....ir.core.variables import is_standard
+from ....ir.graph.view import View
+from ....ir.ops.linear.layer import Layer, read_layer
+from ....passes.engine.contract import DeclinedError
+
+
+def linear_layer(node: gs.Node, view: View) -> Layer | None:
+    """Return a Conv, ConvTranspose, Gemm or MatMul as a layer with constant weights, or None."""
+    if node.op not in ("Conv", "ConvTranspose", "Gemm", "MatMul") or not is_standard(node):
+        return None
+    if node.op == "Gemm" and node.attrs.get("transA", 0):
+        return None
+    try:
+        return read_layer(node, view)
+    except DeclinedError:
+        return None

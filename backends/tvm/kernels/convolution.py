@@ -1,0 +1,132 @@
+"""Direct convolution: the sum over taps and input channels stays in registers.
+
+    y[n, o, p] = chain(sum over c, k of x[n, c, p * stride + k * dilation - pad] * w[o, c, k])
+
+One loop nest serves 1-D to 3-D, strided, dilated and grouped convolutions, the first layer, whose
+input is not blocked, 1x1 (positions on one axis) and Gemm (no positions at all). `tiles` has the
+loops.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..spec.chain import Chain
+from ..spec.layout import Form
+from ..spec.machine import Machine
+from .dot import FLOAT_DOT, Dot
+from .nest import FLOAT, Finish, can_flatten, flat, function, operand, operands, weights, zero_halo
+from .padding import padded
+from .prepared import Prepared, accumulate_prepared
+from .tile_sizes import Tile, Work, choose
+from .tiles import Sizes, Sum, accumulate
+
+NO_LEAD = Chain()
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution over three spatial axes. `pads`: before and after, for each axis.
+
+    `batch` None: the number of images is known at run time. The input blocks of group g are the
+    g-th share of all blocks. `lead` is what happens to x first; `prepared` has that loop nest.
+    """
+
+    x: Form
+    y: Form
+    kernel: Sizes
+    strides: Sizes
+    dilations: Sizes
+    pads: tuple[tuple[int, int], ...]
+    group: int
+    chain: Chain
+    batch: int | None
+    lead: Chain = NO_LEAD
+    dot: Dot = FLOAT_DOT
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of the weights: [M blocks, C blocks, k, k, k, C lanes, M lanes]."""
+        lanes = self.x.lanes or self.x.channels
+        return (
+            len(self.y.blocks),
+            len(self.x.blocks) // self.group,
+            *self.kernel,
+            lanes,
+            self.y.lanes,
+        )
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds for one image, without what partly filled blocks waste."""
+        each = self.x.channels // self.group
+        return math.prod(self.y.spatial) * self.y.channels * each * math.prod(self.kernel)
+
+    @property
+    def is_flat(self) -> bool:
+        """Say whether positions can be counted along one axis."""
+        forms = [self.x, self.y, *self.chain.extras]
+        whole = all(e.spatial in (self.y.spatial, (1, 1, 1)) for e in self.chain.extras)
+        return (
+            self.kernel == self.strides == (1, 1, 1)
+            and not any(map(any, self.pads))
+            and can_flatten(forms)
+            and whole
+        )
+
+
+def convolution(conv: Convolution, machine: Machine, tile: Tile | None = None) -> Any:
+    """Return the function (x, operands of the lead, w, [starts of sums,] of the chain, y)."""
+    flattened = conv.is_flat
+    with function("convolution", conv.batch) as frame:
+        x = operand(frame, "X", conv.x, flat(conv.x) if flattened else None)
+        lead = operands(frame, "L", conv.lead.extras, flattened)
+        dot = conv.dot
+        *outer, channels, lanes = conv.weight_shape
+        w = weights("W", (*outer, channels // dot.width, lanes), dot.weights)
+        start = None
+        if dot.total != FLOAT:
+            start = weights("S", (len(conv.y.blocks), lanes), dot.total)
+        finish = Finish.declare(frame, conv.chain, conv.y, flattened)
+        frame.ready()
+        conv = replace(conv, x=x.form, y=finish.y.form)
+        zero_halo(frame, finish.y)
+        total = Sum(
+            conv.group,
+            conv.x.blocks[: len(conv.x.blocks) // conv.group],
+            len(conv.y.blocks) // conv.group,
+            conv.y.lanes,
+            conv.y.spatial,  # type: ignore[arg-type]
+            conv.kernel,
+            conv.strides,
+            conv.dilations,
+            dot=dot,
+        )
+        tile = tile or choose_tile(conv, machine)
+        if conv.lead.steps:
+            prepared = Prepared(conv.lead, x, lead)
+            accumulate_prepared(total, frame, prepared, w, finish, tile, machine.l1)
+        else:
+            with padded(frame, conv.pads, x) as (images, source):
+                accumulate(total, images, source, w, finish, tile, start)
+    return frame.func
+
+
+def choose_tile(conv: Convolution, machine: Machine) -> Tile:
+    """Return the register tile for `conv`."""
+    return choose(machine, **vars(work_of(conv)))
+
+
+def work_of(conv: Convolution) -> Work:
+    """Return what the cost of a tile of `conv` depends on."""
+    _, rows, columns = flat(conv.y).spatial if conv.is_flat else conv.y.spatial
+    each = math.ceil(conv.x.channels // conv.group / conv.dot.width)
+    return Work(
+        rows,
+        columns,
+        len(conv.y.blocks) // conv.group,
+        each * math.prod(conv.kernel),
+        math.prod(conv.x.spatial) * each * 4,
+    )

@@ -1,0 +1,48 @@
+"""A tensor from ONNX's own layout to blocks, with a chain on the way.
+
+    y[n, b, p, lane] = chain(x[n, b * lanes + lane, p])
+
+Lanes are unrolled inside the loop over positions, so that their stores make whole vectors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..spec.chain import Chain
+from ..spec.layout import Form
+from .nest import Finish, function, loops, operand, parallel, zero_halo
+
+
+@dataclass(frozen=True)
+class Pack:
+    """From `x`, not blocked, to `y`, whose blocks hold the channels in order."""
+
+    x: Form
+    y: Form
+    chain: Chain
+    batch: int | None
+
+
+def pack(op: Pack) -> Any:
+    """Return the function (x, operands of the chain..., y)."""
+    from tvm import tirx
+
+    with function("pack", op.batch) as frame:
+        x = operand(frame, "X", op.x)
+        finish = Finish.declare(frame, op.chain, op.y)
+        frame.ready()
+        zero_halo(frame, finish.y)
+        depth, height, width = op.y.spatial
+        count = len(op.y.blocks)
+        with (
+            parallel([frame.batch, count, depth, height]) as (n, block, z, row),
+            loops(width) as (column,),
+        ):
+            for lane in range(op.y.lanes):
+                # Lanes that hold no channel repeat the last one.
+                channel = tirx.min(block * op.y.lanes + lane, op.x.channels - 1)
+                value = x.load(n, 0, (z, row, column), channel)
+                finish.store(value, n, block, (z, row, column), lane)
+    return frame.func

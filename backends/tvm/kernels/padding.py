@@ -1,0 +1,90 @@
+"""Reading an input as if zeros stood around it, or the number that stands for zero."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..spec.layout import Form
+from .nest import FLOAT, HALF, Frame, Operand, constant, converted, loops, parallel, real
+
+Pads = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The input, read at positions counted from the first padded one."""
+
+    operand: Operand
+    shift: tuple[Any, Any, Any]
+    scratch: Any = None
+    n: Any = None
+
+    def image(self, n: Any) -> Any:
+        """Return the image that a kernel's loop over images stands at."""
+        return n if self.n is None else self.n
+
+    def load(self, n: Any, block: Any, at: list[Any], lane: Any) -> Any:
+        """Return one number of the input."""
+        return real(self.stored(n, block, at, lane), self.operand.form)
+
+    def stored(self, n: Any, block: Any, at: list[Any], lane: Any) -> Any:
+        """Return what is stored for one number, or, where `lane` is a row, for several."""
+        place = [position - shift for position, shift in zip(at, self.shift, strict=True)]
+        if self.scratch is not None:
+            if self.operand.form.lanes:
+                return self.scratch[(block, *place, lane)]
+            return self.scratch[(lane, *place)]
+        return self.operand.stored(n, block, place, lane)
+
+
+def covers(form: Form, pads: Pads) -> bool:
+    """Say whether the halo of `form` has the zeros that `pads` ask for."""
+    return all(
+        low <= here and high <= there
+        for (low, high), (here, there) in zip(pads, form.halo, strict=True)
+    )
+
+
+@contextlib.contextmanager
+def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, Source]]:
+    """Give the number of images to loop over, and the input with its padding around it.
+
+    Where the halo covers the padding it is read in place, all images in one loop. Else each image
+    in turn is copied into a scratch buffer with zeros around it.
+    """
+    from tvm import tirx
+    from tvm.tirx.script.builder import ir as T
+
+    form = x.form
+    (first, _), (second, _), (third, _) = pads
+    befores = (first, second, third)
+    if covers(form, pads):
+        yield frame.batch, Source(x, befores)
+        return
+    sizes = [s + a + b for s, (a, b) in zip(form.spatial, pads, strict=True)]
+    outer = len(form.blocks) if form.lanes else form.channels
+    inner = form.lanes or 1
+    shape = (outer, *sizes, form.lanes) if form.lanes else (outer, *sizes)
+    # TVM has no choice between two bfloat16.
+    wide = FLOAT if form.dtype == HALF else form.dtype
+    zero = constant(form.zero, wide)
+    with loops(frame.batch) as (n,):
+        scratch = T.alloc_buffer(shape, form.dtype)
+        with parallel([outer, *sizes[:2]]) as (c, z, y), loops(sizes[2]) as (column,):
+            place = [p - low for p, low in zip((z, y, column), befores, strict=True)]
+            inside = [
+                test
+                for p, size, around in zip(place, form.spatial, pads, strict=True)
+                if any(around)
+                for test in (p >= 0, p < size)
+            ]
+            with loops(inner, kind="vectorized") as (lane,):
+                block, channel = (c, lane) if form.lanes else (0, c)
+                value = converted(x.stored(n, block, place, channel), wide)
+                kept = tirx.if_then_else(tirx.all(*inside), value, zero)
+                index = [c, z, y, column, lane] if form.lanes else [c, z, y, column]
+                T.buffer_store(scratch, converted(kept, form.dtype), index)
+        yield 1, Source(x, (0, 0, 0), scratch, n)

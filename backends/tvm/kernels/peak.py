@@ -1,0 +1,62 @@
+"""Nothing but multiply-adds in registers: what a machine computes at most.
+
+    sum_i = sum_i * a + b,    i < sums
+
+As many sums are in flight as registers hold, more than the latency of a multiply-add asks for, and
+nothing is loaded in the loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..spec.machine import Machine
+from .nest import function, weights
+from .registers import registers
+
+_SPARE = 4  # registers for the factors and for what the compiler wants
+
+
+@dataclass(frozen=True)
+class Peak:
+    """`steps` multiply-adds of every sum on each of `threads`."""
+
+    threads: int
+    steps: int
+    sums: int
+    lanes: int
+
+    @classmethod
+    def of(cls, machine: Machine, threads: int, steps: int) -> Peak:
+        """Return the one that fills the registers of `machine`."""
+        return cls(threads, steps, machine.registers - _SPARE, machine.lanes)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of all threads."""
+        return self.threads * self.steps * self.sums * self.lanes
+
+
+def peak(op: Peak) -> Any:
+    """Return the function (factor and summand [2, lanes], sums [threads, sums, lanes])."""
+    from tvm.tirx.script.builder import ir as T
+
+    with function("peak", 1) as frame:
+        given = weights("A", (2, op.lanes))
+        y = weights("Y", (op.threads, op.sums, op.lanes))
+        frame.ready()
+        with T.parallel(0, op.threads) as thread:
+            held = registers(op.sums, op.lanes)
+            for i, total in enumerate(held):
+                with T.vectorized(0, op.lanes) as lane:
+                    T.buffer_store(total, y[thread, i, lane], [lane])
+            with T.serial(0, op.steps):
+                for total in held:
+                    with T.vectorized(0, op.lanes) as lane:
+                        value = total[lane] * given[0, lane] + given[1, lane]
+                        T.buffer_store(total, value, [lane])
+            for i, total in enumerate(held):
+                with T.vectorized(0, op.lanes) as lane:
+                    T.buffer_store(y, total[lane], [thread, i, lane])
+    return frame.func

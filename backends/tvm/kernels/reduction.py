@@ -1,0 +1,70 @@
+"""Mean and maximum over all positions of an image: global pooling.
+
+y[n, c] = chain(sum over p of x[n, c, p] / positions),   chain(max over p of x[n, c, p])
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..spec.chain import Chain
+from ..spec.layout import Form
+from .nest import Finish, constant, function, least, loops, number_type, operand, parallel
+from .registers import registers
+
+_AT_ONCE = 8  # sums in flight, so that an addition need not wait for the one before
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """Over all positions of `x`; `y` has one position."""
+
+    kind: Literal["mean", "max"]
+    x: Form
+    y: Form
+    chain: Chain
+    batch: int | None
+
+
+def reduction(op: Reduction) -> Any:
+    """Return the function (x, operands of the chain..., y)."""
+    from tvm.tirx.script.builder import ir as T
+
+    lanes = op.y.lanes
+    depth, height, width = op.x.spatial
+    at_once = max(c for c in range(1, _AT_ONCE + 1) if width % c == 0)
+    dtype = number_type(op.x)
+    start = least(dtype) if op.kind == "max" else constant(0.0)
+    combine = combination(op.kind)
+    with function("global_" + op.kind, op.batch) as frame:
+        x = operand(frame, "X", op.x)
+        finish = Finish.declare(frame, op.chain, op.y)
+        frame.ready()
+        with parallel([frame.batch, len(op.y.blocks)]) as (n, block):
+            totals = registers(at_once, lanes, dtype)
+            for total in totals:
+                with T.vectorized(0, lanes) as lane:
+                    T.buffer_store(total, start, [lane])
+            with loops(depth, height, width // at_once) as (z, row, column):
+                for a, total in enumerate(totals):
+                    with T.vectorized(0, lanes) as lane:
+                        value = x.load(n, block, (z, row, column * at_once + a), lane)
+                        T.buffer_store(total, combine(total[lane], value), [lane])
+            with T.vectorized(0, lanes) as lane:
+                value = functools.reduce(combine, [total[lane] for total in totals])
+                if op.kind == "mean":
+                    value = value * constant(1.0 / math.prod(op.x.spatial))
+                finish.store(value, n, block, (0, 0, 0), lane)
+    return frame.func
+
+
+def combination(kind: str) -> Callable[[Any, Any], Any]:
+    """Return what combines two numbers: the larger one for "max", else their sum."""
+    from tvm import tirx
+
+    return tirx.max if kind == "max" else operator.add

@@ -1,0 +1,89 @@
+"""How much of a convolution's result is held in registers at once: a cost model, no measuring.
+
+A tile holds `rows` x `columns` positions of `blocks` output blocks in vector registers. One step
+loads `blocks` weight vectors and one number a position and does rows * columns * blocks
+multiply-adds, two a cycle:
+
+    cycles = max(accumulators / 2, latency) + a little for every load, more for weights beyond L1
+
+and the layer takes that many for every step of every tile, partly empty tiles included.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..spec.machine import Machine
+
+_LATENCY = 4  # cycles until a multiply-add's result can be added to
+# What a load adds to a step, in cycles, though it could be hidden: other threads share the ports.
+_LOAD = 0.1
+_L2_LOAD = 0.2
+_TILE_CYCLES = 20  # addresses, first loads and stores of a tile, a vector stored
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Register tile of a convolution, and whether output blocks or positions vary slower."""
+
+    rows: int
+    columns: int
+    blocks: int
+    positions_first: bool
+
+
+@dataclass(frozen=True)
+class Work:
+    """`rows` x `columns` of one group's `blocks`, and what a tile's cost depends on besides.
+
+    `steps`: multiply-adds for one element of the result. `input_bytes`: of one image's group.
+    """
+
+    rows: int
+    columns: int
+    blocks: int
+    steps: int
+    input_bytes: int
+
+    def fits(self, tile: Tile, machine: Machine) -> bool:
+        """Say whether `tile` lies within the result and its sums and weights in registers."""
+        return (
+            1 <= tile.rows <= self.rows
+            and 1 <= tile.columns <= self.columns
+            and 1 <= tile.blocks <= self.blocks
+            and (tile.rows * tile.columns + 1) * tile.blocks <= machine.registers
+        )
+
+
+def choose(
+    machine: Machine, rows: int, columns: int, blocks: int, steps: int, input_bytes: int
+) -> Tile:
+    """Return the tile with the fewest cycles; the arguments are those of `Work`."""
+    best, least = None, math.inf
+    for tile, cycles in costs(machine, Work(rows, columns, blocks, steps, input_bytes)):
+        # On a tie, the wider tile: fewer, longer runs through memory.
+        if best is None or cycles < least * 0.999:
+            best, least = tile, cycles
+    assert best is not None
+    return best
+
+
+def costs(machine: Machine, work: Work) -> Iterator[tuple[Tile, float]]:
+    """Yield every tile that leaves two registers free, narrow ones first, with its cycles."""
+    weight_bytes = work.blocks * work.steps * machine.lanes * 4
+    # Large weights are asked for ahead, block by block, which wants blocks to vary slower.
+    positions_first = weight_bytes <= machine.l2 // 8 and work.input_bytes > machine.l2 // 4
+    budget = machine.registers - 2
+    for r, c, b in itertools.product(range(1, 9), range(1, 33), range(1, 9)):
+        if r > work.rows or c > work.columns or b > work.blocks or r * c * b + b > budget:
+            continue
+        accumulators = r * c * b
+        share = b * work.steps * machine.lanes * 4
+        weight_load = _L2_LOAD if share > machine.l1 // 2 else _LOAD
+        step = max(accumulators / 2, _LATENCY) + r * c * _LOAD + b * weight_load
+        tiles = math.ceil(work.rows / r) * math.ceil(work.columns / c) * math.ceil(work.blocks / b)
+        cycles = tiles * (work.steps * step + _TILE_CYCLES + accumulators)
+        yield Tile(r, c, b, positions_first), cycles

@@ -1,0 +1,102 @@
+"""Winograd convolution: a tile of results costs one product for each of its points.
+
+    y[m, tile] = A^T (sum over c of (G w[m, c] G^T) * (B^T x[c, tile] B)) A    (on two axes)
+
+Transforming a whole image at once would move many times its size through memory, and transformed
+weights are several times as large as the weights. So a thread takes a group of tiles through all
+steps while they stay in its cache, and transforms the weights on the way, which costs as many
+cycles as reading them transformed would: first the inputs of all channels; then, a few output
+blocks at a time, weights and products, for each point one small matrix product; then the sums, and
+the chain that follows them, straight to where they belong.
+
+Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...spec.chain import Chain
+from ...spec.layout import Array, Form
+from ..convolution import Convolution
+from ..nest import Finish, function, operand, parallel, weights, zero_halo
+from ..padding import padded
+from ..tiles import Sizes, start_of_tile
+from .steps import Plan, Steps, tiles_of
+from .transforms import Transform
+
+
+@dataclass(frozen=True)
+class Winograd:
+    """A convolution of stride 1 without dilation, in tiles of `results` along each axis.
+
+    No axis of the result is shorter than a tile.
+    """
+
+    conv: Convolution
+    results: Sizes
+    plan: Plan
+
+    @property
+    def x(self) -> Form:
+        """The input."""
+        return self.conv.x
+
+    @property
+    def y(self) -> Form:
+        """The result."""
+        return self.conv.y
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of the packed weights: [M blocks, C blocks, C lanes, k, k, k, M lanes]."""
+        outs, ins, *kernel, channels, lanes = self.conv.weight_shape
+        return (outs, ins, channels, *kernel, lanes)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of the direct convolution of one image: fewer are done."""
+        return self.conv.multiply_adds
+
+    @property
+    def is_direct(self) -> bool:
+        """Say that those are not what is done."""
+        return False
+
+    @property
+    def chain(self) -> Chain:
+        """What follows the sum."""
+        return self.conv.chain
+
+
+def pack(weights: Array) -> Array:
+    """Return weights packed for `Convolution` in the order that they are transformed in."""
+    return np.ascontiguousarray(np.moveaxis(weights, 5, 2))
+
+
+def winograd(op: Winograd) -> Any:
+    """Return the function (x, w, operands of the chain..., y)."""
+    conv, plan = op.conv, op.plan
+    along = tuple(Transform(m, r) for m, r in zip(op.results, conv.kernel, strict=True))
+    with function("winograd", conv.batch) as frame:
+        x = operand(frame, "X", conv.x)
+        w = weights("W", op.weight_shape)
+        finish = Finish.declare(frame, conv.chain, conv.y)
+        frame.ready()
+        zero_halo(frame, finish.y)
+        with padded(frame, conv.pads, x) as (images, source):
+            steps = Steps(conv, along, plan, images, source, w, finish)
+            blocks = len(conv.y.blocks) // conv.group
+            share = -(-blocks // plan.splits)
+            # Tiles are counted through all images; the last group ends with them.
+            count = images * math.prod(tiles_of(conv, along))
+            groups = (count + plan.tiles - 1) // plan.tiles
+            with parallel([conv.group, plan.splits, groups]) as (group, split, number):
+                first = start_of_tile(number, plan.tiles, count)
+                begin = start_of_tile(split, share, blocks)
+                steps.emit(group, first, begin, share)
+    return frame.func

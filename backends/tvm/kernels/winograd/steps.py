@@ -1,0 +1,216 @@
+"""The steps of a Winograd convolution over one group of tiles: inputs, weights, products, results.
+
+    held[point, c, tile] = B^T x B      ready[point, c, m] = G w G^T
+    sums[point, m, tile] = sum over c of ready * held      y[m, tile] = chain(A^T sums A)
+
+The last tile along an axis stands flush with the end, so that it reads nothing beyond the padding,
+and stores only what its neighbour does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..convolution import Convolution
+from ..nest import Finish, loops, unravel
+from ..padding import Source
+from ..registers import each, registers
+from ..tiles import runs, start_of_tile
+from .scratch import Planes
+from .transforms import Transform, on_axes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the work is cut: `tiles` at once, and the output blocks in `splits` shares.
+
+    `together` tiles of `blocks` output blocks are summed in registers, over `depth` input blocks
+    at a time.
+    """
+
+    tiles: int
+    splits: int
+    together: int
+    blocks: int
+    depth: int
+
+    @property
+    def steps(self) -> int:
+        """How often registers are filled for all tiles; what is left over repeats the last one."""
+        return -(-self.tiles // self.together)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Emits the steps of `conv`, transformed as `along` each axis, in `images` of `source`."""
+
+    conv: Convolution
+    along: tuple[Transform, ...]
+    plan: Plan
+    images: Any
+    source: Source
+    w: Any
+    finish: Finish
+
+    def emit(self, group: Any, first: Any, begin: Any, share: int) -> None:
+        """Emit all steps for the tiles from `first` on and `share` output blocks from `begin` on.
+
+        Both blocks are counted in their `group` of channels.
+        """
+        conv, plan, points = self.conv, self.plan, self._points
+        group, first, begin = _bound(group), _bound(first), _bound(begin)
+        ins = len(conv.x.blocks) // conv.group
+        parts = [(*run, min(plan.depth, run[1])) for run in runs(conv.x.blocks[:ins])]
+        deepest = max(depth for *_, depth in parts)
+        held = Planes.alloc(ins * plan.steps, points, plan.together, conv.x.lanes)
+        ready = Planes.alloc(deepest, points, conv.x.lanes * plan.blocks, conv.y.lanes)
+        sums = Planes.alloc(plan.steps, points, plan.together * plan.blocks, conv.y.lanes)
+        self._inputs(held, group * ins, first, ins)
+        origin = group * (len(conv.y.blocks) // conv.group) + begin
+        with loops(-(-share // plan.blocks)) as (index,):
+            block0 = origin + start_of_tile(index, plan.blocks, share)
+            sums.zero()
+            for start, count, filled, depth in parts:
+                with loops(-(-count // depth)) as (piece,):
+                    at, blocks = start + piece * depth, _rest(piece, depth, count)
+                    self._weights(ready, block0, at, blocks, filled)
+                    self._products(held, ready, sums, at, blocks, filled)
+            self._results(sums, first, block0)
+
+    def _inputs(self, held: Planes, block0: Any, first: Any, count: int) -> None:
+        from tvm import tirx
+        from tvm.tirx.script.builder import ir as T
+
+        plan = self.plan
+        steps = [t.inputs for t in self.along]
+        sizes = [t.points for t in self.along]
+        with loops(count, plan.steps, plan.together) as (block, step, t):
+            tile = step * plan.together + t
+            spare = plan.steps * plan.together > plan.tiles
+            n, _, origin = self._place(first + (tirx.min(tile, plan.tiles - 1) if spare else tile))
+            with T.vectorized(0, self.conv.x.lanes) as lane:
+                values = [
+                    T.bind(self.source.load(n, block0 + block, _moved(origin, at), lane))
+                    for at in each(sizes)
+                ]
+                for point, value in enumerate(on_axes(steps, sizes, values, T.bind)):
+                    held.store(value, block * plan.steps + step, point, t, lane)
+
+    def _weights(self, ready: Planes, block0: Any, start: Any, blocks: Any, filled: int) -> None:
+        from tvm.tirx.script.builder import ir as T
+
+        steps, taps = [t.weights for t in self.along], self.conv.kernel
+        with (
+            loops(self.plan.blocks, blocks, filled) as (b, block, channel),
+            T.vectorized(0, self.conv.y.lanes) as lane,
+        ):
+            values = [
+                T.bind(self.w[(block0 + b, start + block, channel, *tap, lane)])
+                for tap in each(taps)
+            ]
+            for point, value in enumerate(on_axes(steps, taps, values, T.bind)):
+                ready.store(value, block, point, channel * self.plan.blocks + b, lane)
+
+    def _products(
+        self, held: Planes, ready: Planes, sums: Planes, start: Any, blocks: Any, filled: int
+    ) -> None:
+        from tvm.tirx.script.builder import ir as T
+
+        plan, lanes = self.plan, self.conv.y.lanes
+        places = list(each((plan.together, plan.blocks)))
+        with loops(self._points, plan.steps) as (point, step):
+            totals = registers(len(places), lanes)
+            for place, total in enumerate(totals):
+                with T.vectorized(0, lanes) as lane:
+                    T.buffer_store(total, sums.load(step, point, place, lane), [lane])
+            with loops(blocks, filled) as (block, channel):
+                for (t, b), total in zip(places, totals, strict=True):
+                    value = held.load((start + block) * plan.steps + step, point, t, channel)
+                    with T.vectorized(0, lanes) as lane:
+                        weight = ready.load(block, point, channel * plan.blocks + b, lane)
+                        T.buffer_store(total, total[lane] + value * weight, [lane])
+            for place, total in enumerate(totals):
+                with T.vectorized(0, lanes) as lane:
+                    sums.store(total[lane], step, point, place, lane)
+
+    def _results(self, sums: Planes, first: Any, block0: Any) -> None:
+        from tvm import tirx
+        from tvm.tirx.script.builder import ir as T
+
+        plan, lanes = self.plan, self.conv.y.lanes
+        steps = [t.sums for t in self.along]
+        sizes, results = [t.points for t in self.along], [t.results for t in self.along]
+        with loops(plan.tiles, plan.blocks) as (tile, b):
+            n, skipped, origin = self._place(first + tile)
+            step, t = tirx.floordiv(tile, plan.together), tirx.floormod(tile, plan.together)
+            found = registers(math.prod(results), lanes)
+            with T.vectorized(0, lanes) as lane:
+                values = [
+                    T.bind(sums.load(step, point, t * plan.blocks + b, lane))
+                    for point in range(self._points)
+                ]
+                for i, value in enumerate(on_axes(steps, sizes, values, T.bind)):
+                    T.buffer_store(found[i], value, [lane])
+            for i, at in enumerate(each(results)):
+                with _where(at, skipped), T.vectorized(0, lanes) as lane:
+                    self.finish.store(found[i][lane], n, block0 + b, _moved(origin, at), lane)
+
+    @property
+    def _points(self) -> int:
+        return math.prod(t.points for t in self.along)
+
+    def _place(self, number: Any) -> tuple[Any, list[Any], list[Any]]:
+        """Return the image of a tile, how much of it is its neighbour's, and where it begins.
+
+        `number` counts the tiles of all images; what is its neighbour's is 0 or an expression.
+        """
+        tiles = tiles_of(self.conv, self.along)
+        n, *at = unravel(number, [self.images, *tiles])
+        skipped, starts = [], []
+        for p, transform, size in zip(at, self.along, self.conv.y.spatial, strict=True):
+            start = _bound(start_of_tile(p, transform.results, size))
+            whole = size % transform.results == 0
+            skipped.append(0 if whole else _bound(p * transform.results - start))
+            starts.append(start)
+        return _bound(self.source.image(n)), skipped, starts
+
+
+def tiles_of(conv: Convolution, along: Sequence[Transform]) -> list[int]:
+    """Return the number of tiles along each axis of an image."""
+    return [-(-y // t.results) for y, t in zip(conv.y.spatial, along, strict=True)]
+
+
+def _bound(value: Any) -> Any:
+    """Compute `value` here, once."""
+    from tvm.tirx.script.builder import ir as T
+
+    return value if isinstance(value, int) else T.bind(value)
+
+
+def _rest(piece: Any, depth: int, count: int) -> Any:
+    """Return how many of `count` blocks piece number `piece` has: `depth`, the last one less."""
+    from tvm import tirx
+
+    return depth if count % depth == 0 else tirx.min(depth, count - piece * depth)
+
+
+def _moved(origin: Sequence[Any], at: Sequence[int]) -> list[Any]:
+    return [o + a for o, a in zip(origin, at, strict=True)]
+
+
+@contextlib.contextmanager
+def _where(at: Sequence[int], skipped: Sequence[Any]) -> Iterator[None]:
+    """Open a condition: no part of `at` is less than what is skipped along its axis."""
+    from tvm import tirx
+    from tvm.tirx.script.builder import ir as T
+
+    tests = [a >= s for a, s in zip(at, skipped, strict=True) if not isinstance(s, int)]
+    if not tests:
+        yield
+        return
+    with T.If(tirx.all(*tests)), T.Then():
+        yield

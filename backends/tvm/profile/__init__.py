@@ -1,0 +1,1 @@
+"""Where the time of a compiled network goes, beside the peak of the machine."""

@@ -1,0 +1,147 @@
+"""The time of each kernel of a network, from TVM's virtual machine telling of every call."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ....ir.core.errors import BackendError
+from ...contract.layer_times import LayerTime
+
+# The virtual machine's own functions: memory, shapes, checks of inputs.
+_RUNTIME = "vm."
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call in the order of lowering: of the kernel of `op`, named `kernel`, for some `nodes`.
+
+    `kernel` "": nodes that TVM's importer took; how many functions they become is TVM's affair.
+    """
+
+    kernel: str
+    nodes: tuple[str, ...] = ()
+    op: Any = None
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The calls of a network, and how to get what runs them `apart`: one by one, to be watched."""
+
+    calls: Sequence[Call]
+    apart: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class _Event:
+    """A call as it ran: the function's name, its seconds, and the first size it was given."""
+
+    name: str
+    seconds: float
+    images: int = 1
+
+
+def time_layers(
+    machine: Any, run: Callable[[], object], calls: Sequence[Call], rounds: int
+) -> tuple[list[LayerTime], float]:
+    """Return the layers of `run`, which runs `machine`, and the seconds of what is between them.
+
+    A layer's seconds are the first fifth of `rounds` runs': what else the machine does makes a run
+    longer, never shorter.
+    """
+    runs = _watched(machine, run, rounds)
+    first = runs[0]
+    if any([e.name for e in events] != [e.name for e in first] for events in runs):
+        raise BackendError("the network does not run the same kernels every time; nothing to show")
+    times = np.percentile([[e.seconds for e in events] for events in runs], 20, axis=0)
+    of_event = _matched([event.name for event in first], calls)
+    imported = _imported(of_event, len(first), calls)
+    layers: list[LayerTime] = []
+    rest = 0.0
+    shown: tuple[str, ...] = ()  # the nodes of the last layer, if the importer took them
+    for place, (event, seconds) in enumerate(zip(first, times.tolist(), strict=True)):
+        index = of_event.get(place)
+        nodes = () if index is not None else imported[place]
+        if index is not None:
+            layers.append(_layer(calls[index], seconds, event.images))
+        elif event.name.startswith(_RUNTIME) or not nodes:  # or a size that is known only now
+            rest += seconds
+            continue
+        elif nodes == shown:  # another function for them
+            last = layers.pop()
+            both = f"{last.kernel}, {event.name}"
+            layers.append(LayerTime(both, nodes, last.seconds + seconds, 0))
+        else:
+            layers.append(LayerTime(event.name, nodes, seconds, 0))
+        shown = nodes
+    return layers, rest
+
+
+def _layer(call: Call, seconds: float, images: int) -> LayerTime:
+    op = call.op
+    count = getattr(op, "multiply_adds", 0) * images
+    dtype = getattr(getattr(op, "x", None), "dtype", "float32")
+    direct = getattr(op, "is_direct", True)
+    return LayerTime(call.kernel, call.nodes, seconds, count, dtype, direct)
+
+
+def _watched(machine: Any, run: Callable[[], object], rounds: int) -> list[list[_Event]]:
+    """Return what each of `rounds` runs called."""
+    from tvm.relax import VMInstrumentReturnKind
+
+    events: list[_Event] = []
+    started = 0.0
+
+    def watch(function: Any, name: str, before: bool, result: Any, *args: Any) -> int:
+        nonlocal started
+        now = time.perf_counter()
+        if not before:
+            shape: Any = getattr(args[0], "shape", ()) if args else ()
+            events.append(_Event(name, now - started, *map(int, shape[:1])))
+        started = time.perf_counter()
+        return int(VMInstrumentReturnKind.NO_OP)
+
+    found = []
+    run()
+    machine.set_instrument(watch)
+    try:
+        for _ in range(rounds):
+            events.clear()
+            run()
+            found.append(list(events))
+    finally:
+        machine.set_instrument(None)
+    return found
+
+
+def _matched(names: Sequence[str], calls: Sequence[Call]) -> dict[int, int]:
+    """Return which of `calls` each event is: of one kernel, the events come as the calls do."""
+    waiting: dict[str, deque[int]] = defaultdict(deque)
+    for index, call in enumerate(calls):
+        if call.kernel:
+            waiting[call.kernel].append(index)
+    return {place: waiting[name].popleft() for place, name in enumerate(names) if waiting.get(name)}
+
+
+def _imported(of_event: dict[int, int], count: int, calls: Sequence[Call]) -> list[tuple[str, ...]]:
+    """Return for each event which nodes the importer took between the kernels around it."""
+    afters = list(
+        itertools.accumulate((of_event.get(at, len(calls)) for at in reversed(range(count))), min)
+    )
+    found: list[tuple[str, ...]] = []
+    before = -1
+    between: dict[tuple[int, int], tuple[str, ...]] = {}
+    for place, after in enumerate(reversed(afters)):
+        before = max(before, of_event.get(place, -1))
+        gap = (before, after)
+        if gap not in between:
+            taken = calls[before + 1 : after]
+            between[gap] = tuple(node for call in taken if not call.kernel for node in call.nodes)
+        found.append(between[gap])
+    return found

@@ -1,0 +1,1 @@
+"""A Relax program under construction, and what each group of nodes adds to it."""

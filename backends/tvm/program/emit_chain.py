@@ -1,0 +1,112 @@
+"""The chain that a group's followers make, with their operands packed for the kernel's layout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.graph.view import View
+from ..graph.groups import Group
+from ..graph.quantized import grid_of, is_quantizer
+from ..spec.chain import Chain, Earlier, Extra, Number, Source, Step
+from ..spec.layout import Array, Form, Layout, no_halo
+from .program import Program
+from .value import batch_of
+
+
+class Epilogue:
+    """A chain under construction and the expressions of its operands, in one layout."""
+
+    def __init__(self, program: Program, view: View, layout: Layout, images: Any) -> None:
+        self.chain = Chain()
+        self.args: list[Any] = []
+        self._program = program
+        self._view = view
+        self._layout = layout
+        self._images = images
+
+    def scale_and_shift(self, scale: Array | None, shift: Array | None) -> None:
+        """Append y * scale + shift; both [C]."""
+        for op, values in (("Mul", scale), ("Add", shift)):
+            if values is not None:
+                self._append(op, (Earlier(len(self.chain.steps) - 1), self._packed(values)))
+
+    def follow(self, group: Group, result: gs.Tensor) -> None:
+        """Append the followers of `group`; the chain so far gives `result`."""
+        steps = {id(result): len(self.chain.steps) - 1}
+        rank = len(self._program.shape_from(self._view, result))
+        for node in group.followers:
+            inputs, attrs = self._inputs(node, steps, rank)
+            self._append(node.op, inputs, attrs)
+            steps[id(node.outputs[0])] = len(self.chain.steps) - 1
+
+    def lead(self, node: gs.Node, main: gs.Tensor, rank: int) -> None:
+        """Append the element-wise `node` itself, which starts from `main`."""
+        inputs, attrs = self._inputs(node, {id(main): -1}, rank)
+        self._append(node.op, inputs, attrs)
+
+    def _inputs(
+        self, node: gs.Node, steps: dict[int, int], rank: int
+    ) -> tuple[tuple[Source, ...], tuple[tuple[str, Any], ...]]:
+        if is_quantizer(node):
+            grid = grid_of(node, self._view)
+            assert grid is not None
+            return (Earlier(steps[id(node.inputs[0])]),), grid.attrs
+        attrs = {k: v for k, v in node.attrs.items() if isinstance(v, float | int)}
+        if node.op == "Clip":
+            bounds = dict(zip(("min", "max"), node.inputs[1:], strict=False))
+            for name, tensor in bounds.items():
+                values = None if tensor.is_empty() else self._view.constant(tensor)
+                if values is not None:
+                    attrs[name] = float(values.reshape(-1)[0])
+            return (Earlier(steps[id(node.inputs[0])]),), tuple(sorted(attrs.items()))
+        inputs: list[Source] = []
+        for tensor in node.inputs:
+            if id(tensor) in steps:
+                inputs.append(Earlier(steps[id(tensor)]))
+            else:
+                inputs.append(self._operand(tensor, rank))
+        return tuple(inputs), tuple(sorted(attrs.items()))
+
+    def _append(
+        self, op: str, inputs: tuple[Source, ...], attrs: tuple[tuple[str, Any], ...] = ()
+    ) -> None:
+        self.chain = Chain((*self.chain.steps, Step(op, inputs, attrs)), self.chain.extras)
+
+    def _extra(self, expr: Any, form: Form) -> Extra:
+        self.args.append(expr)
+        self.chain = Chain(self.chain.steps, (*self.chain.extras, form))
+        return Extra(len(self.args) - 1)
+
+    def _operand(self, tensor: gs.Tensor, rank: int) -> Source:
+        values = self._view.constant(tensor)
+        if values is not None:
+            if values.size == 1:
+                return Number(float(values.reshape(-1)[0]))
+            aligned = values.reshape(*[1] * (rank - values.ndim), *values.shape)
+            return self._packed(aligned[0])
+        value = self._program.repacked(tensor, self._layout)
+        single = batch_of(value.shape[0]) == 1 and batch_of(self._images) != 1
+        return self._extra(value.expr, value.form(single=single))
+
+    def _packed(self, values: Array) -> Extra:
+        """Add a constant [C, ...] as an operand that is the same for every image."""
+        spatial = values.shape[1:]
+        layout = self._layout.with_halo(no_halo(len(spatial)))
+        packed = layout.pack(np.asarray(values, np.float32))[None]
+        return self._extra(self._program.constant(packed), layout.form(spatial, single=True))
+
+
+def layout_of_operands(program: Program, view: View, group: Group, shape: Any) -> Layout | None:
+    """Return the layout of another branch that the group's followers read, if there is one."""
+    inside = {id(group.anchor.outputs[0]), *(id(node.outputs[0]) for node in group.followers)}
+    for node in group.followers:
+        for tensor in node.inputs:
+            if id(tensor) in inside or view.is_constant(tensor):
+                continue
+            for value in program.held(tensor):
+                if value.layout is not None and value.layout.channels == shape[1]:
+                    return value.layout
+    return None

@@ -1,0 +1,176 @@
+"""Operators that keep channels apart: element-wise, pooling, joins, enlargement."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import onnx_graphsurgeon as gs
+
+from ....ir.graph.view import View
+from ..graph.groups import REAL, Group, can_be_operand, is_scalar_operator
+from ..graph.spatial import is_known, read_window
+from ..kernels.elementwise import Elementwise, elementwise
+from ..kernels.reduction import Reduction, reduction
+from ..kernels.windows import Kind
+from ..spec.layout import Layout, no_halo
+from .emit_join import join_parts
+from .emit_result import Result
+from .emit_windows import emit_windows
+from .program import Program
+
+
+def can_emit_pool(node: gs.Node, view: View) -> bool:
+    """Say whether `node` is a pooling of float32 with known sizes that the kernels express."""
+    if not is_known(view, node.inputs[0], node.outputs[0]) or view.rank(node.inputs[0]) == 2:
+        return False
+    if view.dtype(node.inputs[0]) not in REAL or len(node.outputs) != 1:
+        return False
+    if node.op.startswith("Global"):
+        return True
+    attrs = node.attrs
+    if any(d != 1 for d in attrs.get("dilations") or []):
+        return False
+    padded = any(attrs.get("pads") or []) or attrs.get("auto_pad", "NOTSET") != "NOTSET"
+    if node.op == "MaxPool":
+        return not attrs.get("storage_order", 0)
+    return not (attrs.get("count_include_pad", 0) and (padded or attrs.get("ceil_mode", 0)))
+
+
+def emit_pool(program: Program, view: View, group: Group) -> None:
+    """Emit MaxPool, AveragePool and their global forms."""
+    node = group.anchor
+    x = program.blocked(node.inputs[0])
+    assert x.layout is not None
+    y = Result(program, view, group, x.layout, x.shape[0])
+    raw = "Max" in node.op and y.keeps(x)
+    if not raw:
+        y.follow()
+    if node.op.startswith("Global"):
+        kind: Literal["max", "mean"] = "max" if node.op == "GlobalMaxPool" else "mean"
+        whole = Reduction(kind, x.form(raw=raw), y.form, y.end.chain, y.batch)
+        y.emit("global_pool", whole, reduction, [x.expr])
+        return
+    pooling: Kind = "max" if node.op == "MaxPool" else "average"
+    emit_windows(program, pooling, read_window(node, view), x.form(raw=raw), y, [x.expr])
+
+
+def can_emit_scalar(node: gs.Node, view: View) -> bool:
+    """Say whether `node` is element-wise and reads a tensor of its result's shape."""
+    return (
+        is_scalar_operator(node, view)
+        and is_known(view, node.outputs[0])
+        and _main(node, view) is not None
+    )
+
+
+def _main(node: gs.Node, view: View) -> gs.Tensor | None:
+    """Return the input that has the shape of the result, where the others broadcast to it."""
+    shape = view.shape(node.outputs[0])
+    if shape is None:
+        return None
+    bounds = node.op == "Clip"
+    for tensor in node.inputs:
+        others = [] if bounds else [t for t in node.inputs if t is not tensor]
+        if (
+            not view.is_constant(tensor)
+            and view.shape(tensor) == shape
+            and all(can_be_operand(other, shape, view) for other in others)
+        ):
+            return tensor
+    return None
+
+
+def emit_scalar(program: Program, view: View, group: Group) -> bool:
+    """Emit an element-wise group in the blocked layout; False where no input is in one."""
+    node = group.anchor
+    operands = [t for t in node.inputs if not t.is_empty() and not view.is_constant(t)]
+    shape = program.shape_from(view, node.outputs[0])
+    candidates = [t for t in operands if view.shape(t) == shape]
+    main = next((t for t in candidates if any(v.layout for v in program.held(t))), None)
+    if main is None:
+        return False
+    x = program.blocked(main)
+    assert x.layout is not None
+    y = Result(program, view, group, x.layout, x.shape[0])
+    y.end.lead(node, main, len(shape))
+    y.follow()
+    y.emit_elementwise(x)
+    return True
+
+
+def can_emit_concat(node: gs.Node, view: View) -> bool:
+    """Say whether `node` joins float32 channels of known number."""
+    rank = view.rank(node.outputs[0])
+    axis = int(node.attrs.get("axis", 1))
+    return (
+        rank is not None
+        and rank >= 3
+        and axis in (1, 1 - rank)
+        and view.dtype(node.outputs[0]) in REAL
+        and is_known(view, node.outputs[0], *node.inputs)
+        and not any(view.is_constant(t) for t in node.inputs)
+    )
+
+
+def emit_concat(program: Program, view: View, group: Group) -> None:
+    """Emit a concatenation: the blocks of all inputs one after the other, none of them split."""
+    node = group.anchor
+    parts = [program.blocked(tensor) for tensor in node.inputs]
+    join = program.joins.of_node.get(id(node))
+    if join is not None and not group.followers and join_parts(program, node, join, parts):
+        return
+    blocks: list[tuple[int, ...]] = []
+    start = 0
+    for part in parts:
+        assert part.layout is not None
+        blocks += [tuple(start + c for c in held) for held in part.layout.blocks]
+        start += part.layout.channels
+    joined = Layout(program.machine.lanes, tuple(blocks), no_halo(len(parts[0].spatial)))
+    y = Result(program, view, group, joined, parts[0].shape[0])
+    raw = y.keeps(*parts)
+    if not raw:
+        y.follow()
+    forms = tuple(part.form(raw=raw) for part in parts)
+    op = Elementwise(forms, ((1, 1, 1),) * len(parts), y.form, y.end.chain, y.batch)
+    y.emit("concat", op, elementwise, [part.expr for part in parts])
+
+
+def can_emit_resize(node: gs.Node, view: View) -> bool:
+    """Say whether `node` repeats every position a whole number of times."""
+    if not is_known(view, node.inputs[0], node.outputs[0]) or node.op != "Resize":
+        return False
+    x, y = view.shape(node.inputs[0]), view.shape(node.outputs[0])
+    assert x is not None
+    assert y is not None
+    attrs = node.attrs
+    modes = (
+        attrs.get("coordinate_transformation_mode", "half_pixel"),
+        attrs.get("nearest_mode", "round_prefer_floor"),
+    )
+    whole = all(b % a == 0 for a, b in zip(x[2:], y[2:], strict=True))  # type: ignore[operator]
+    return (
+        view.dtype(node.inputs[0]) in REAL
+        and attrs.get("mode", "nearest") == "nearest"
+        and (
+            modes == ("asymmetric", "floor")
+            or (modes[0].endswith("half_pixel") and modes[1].startswith("round"))
+        )
+        and x[:2] == y[:2]
+        and whole
+        and len(x) >= 3
+    )
+
+
+def emit_resize(program: Program, view: View, group: Group) -> None:
+    """Emit an enlargement by repetition."""
+    node = group.anchor
+    x = program.blocked(node.inputs[0])
+    assert x.layout is not None
+    y = Result(program, view, group, x.layout, x.shape[0])
+    raw = y.keeps(x)
+    if not raw:
+        y.follow()
+    here = x.form(raw=raw)
+    first, second, third = (b // a for a, b in zip(here.spatial, y.form.spatial, strict=True))
+    op = Elementwise((here,), ((first, second, third),), y.form, y.end.chain, y.batch)
+    y.emit("resize", op, elementwise, [x.expr])

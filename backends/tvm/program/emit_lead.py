@@ -1,0 +1,57 @@
+"""Element-wise operators that a 1x1 convolution applies to its input as it reads it.
+
+y = Conv(Relu(x * s + t))      x * s + t is never stored where the convolution alone reads it
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_graphsurgeon as gs
+
+from ....ir.graph.view import View
+from ..graph.linear_layer import linear_layer
+from ..graph.spatial import is_known, read_window
+from ..spec.chain import Chain
+from .value import Value
+
+
+@dataclass(frozen=True)
+class Lead:
+    """A tensor that is not stored: `chain` of `x`, with the chain's operands."""
+
+    x: Value
+    chain: Chain
+    args: tuple[Any, ...]
+
+
+def can_wait(tensor: gs.Tensor, x: Value, chain: Chain, view: View) -> bool:
+    """Say whether `chain` of `x`, which is `tensor`, can be left to the operator that reads it.
+
+    One convolution of one position reads it, and the chain has the same operands everywhere: what
+    a reader prepares for itself must not cost more reading than it saves.
+    """
+    if x.dtype != "float32" or view.is_output(tensor):
+        return False
+    if any(extra.spatial != (1, 1, 1) for extra in chain.extras):
+        return False
+    form = x.form()
+    if any(map(any, form.halo)) or form.spatial[0] > 1 or form.spatial == (1, 1, 1):
+        return False
+    readers = list(view.readers(tensor))
+    return len(readers) == 1 and _is_pointwise(readers[0], tensor, view)
+
+
+def _is_pointwise(node: gs.Node, tensor: gs.Tensor, view: View) -> bool:
+    if node.op != "Conv" or node.inputs[0] is not tensor:
+        return False
+    if any(other is tensor for other in node.inputs[1:]):
+        return False
+    if not is_known(view, node.inputs[0], node.outputs[0]):
+        return False
+    layer = linear_layer(node, view)
+    if layer is None:
+        return False
+    dense = layer.group == 1 and layer.inputs > 1
+    return dense and str(layer.weight.dtype) == "float32" and read_window(node, view).is_pointwise

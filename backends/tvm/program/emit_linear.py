@@ -1,0 +1,201 @@
+"""Conv, ConvTranspose, Gemm and MatMul with constant weights, as direct convolutions."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.graph.view import View
+from ....ir.ops.linear.layer import Layer
+from ..graph.groups import REAL, Group
+from ..graph.linear_layer import linear_layer
+from ..graph.spatial import Window, is_known, read_transposed, read_window
+from ..kernels.convolution import NO_LEAD, Convolution, convolution
+from ..kernels.transposed import Transposed, transposed
+from ..kernels.winograd.choice import choose_winograd
+from ..kernels.winograd.convolution import pack as pack_winograd
+from ..kernels.winograd.convolution import winograd
+from ..spec.layout import Array, Layout, no_halo
+from .emit_chain import layout_of_operands
+from .emit_products import products_of
+from .emit_result import Result
+from .emit_windows import emit_windows
+from .program import Program
+from .value import Value
+
+# A first layer's few channels are read where they are; blocks would be mostly empty.
+_FEW_CHANNELS = 4
+
+
+def can_emit_linear(node: gs.Node, view: View) -> bool:
+    """Say whether `node` has constant weights of a real type and known channels and positions."""
+    layer = linear_layer(node, view)
+    if layer is None or layer.weight.dtype not in REAL:
+        return False
+    if layer.is_spatial:
+        return (
+            layer.rank is not None
+            and layer.rank <= 5
+            and is_known(view, node.inputs[0], node.outputs[0])
+        )
+    return view.rank(node.inputs[0]) == 2 and is_known(view, node.inputs[0], node.outputs[0])
+
+
+def emit_linear(program: Program, view: View, group: Group) -> None:
+    """Emit the group of a linear operator."""
+    node = group.anchor
+    layer = linear_layer(node, view)
+    assert layer is not None
+    kernel = layer.kernel()
+    weight = kernel.weight.astype(np.float32)  # [group, M/group, C/group, k...]
+    bias = None if kernel.bias is None else kernel.bias.astype(np.float32)
+    window = read_window(node, view) if node.op == "Conv" else Window.none()
+    if node.op == "ConvTranspose":
+        _transposed(program, view, group, weight, bias)
+    elif layer.group == layer.inputs == layer.outputs:
+        _depthwise(program, view, group, window, weight, bias)
+    else:
+        _dense(program, view, group, window, layer)
+
+
+def _dense(
+    program: Program,
+    view: View,
+    group: Group,
+    window: Window,
+    layer: Layer,
+) -> None:
+    parts = layer.group
+    source = group.anchor.inputs[0]
+    lead = program.leads.pop(id(source), None)
+    x = _input(program, source, parts) if lead is None else lead.x
+    products = products_of(program, layer, x)
+    weight = products.weight
+    y = Result(program, view, group, _layout(program, view, group, weight), x.shape[0])
+    y.end.scale_and_shift(products.scale, products.bias)
+    y.follow()
+    conv = Convolution(
+        x.form(),
+        y.form,
+        window.kernel,
+        window.strides,
+        window.dilations,
+        window.pads,
+        parts,
+        y.end.chain,
+        y.batch,
+        NO_LEAD if lead is None else lead.chain,
+        products.dot,
+    )
+    packed = pack_dense(weight, x.layout, y.layout, conv.weight_shape)
+    settings, machine = program.settings, program.machine
+    short = choose_winograd(conv, machine, settings.threads) if settings.winograd else None
+    if short is not None:
+        y.emit("winograd", short, winograd, [x.expr, program.constant(pack_winograd(packed))])
+        return
+    held = program.constant(products.dot.interleaved(packed))
+    args = [x.expr, *([] if lead is None else lead.args), held]
+    if products.start is not None:
+        args.append(program.constant(y.layout.pack(products.start)))
+    tile = settings.tile_of(conv)
+    y.emit("convolution", conv, lambda op: convolution(op, machine, tile), args)
+
+
+def _layout(program: Program, view: View, group: Group, weight: Array) -> Layout:
+    """Return the order of a dense result's channels: as another branch that it meets has them."""
+    node = group.anchor
+    shape = program.shape_from(view, node.outputs[0])
+    parts, each = weight.shape[:2]
+    other = layout_of_operands(program, view, group, shape) if parts == 1 else None
+    if other is not None:
+        return other
+    return Layout.grouped(parts * each, parts, program.machine.lanes, no_halo(len(shape) - 2))
+
+
+def _transposed(
+    program: Program, view: View, group: Group, weight: Array, bias: Array | None
+) -> None:
+    node = group.anchor
+    parts = len(weight)
+    x = _input(program, node.inputs[0], parts)
+    y = Result(program, view, group, _layout(program, view, group, weight), x.shape[0])
+    y.end.scale_and_shift(None, bias)
+    y.follow()
+    window, befores = read_transposed(node, view)
+    op = Transposed(
+        x.form(),
+        y.form,
+        window.kernel,
+        window.strides,
+        window.dilations,
+        befores,
+        parts,
+        y.end.chain,
+        y.batch,
+    )
+    deep = weight.reshape(*weight.shape[:3], *window.kernel)
+    packed = []
+    for phase in op.phases():
+        taps = deep
+        for axis, along in enumerate(phase, start=3):
+            taps = np.take(taps, along.taps or (0,), axis=axis)
+        held = pack_dense(taps, x.layout, y.layout, op.weight_shape(phase))
+        packed.append(program.constant(held))
+    y.emit("transposed", op, lambda op: transposed(op, program.machine), [x.expr, *packed])
+
+
+def pack_dense(weight: Array, x: Layout | None, y: Layout, shape: tuple[int, ...]) -> Array:
+    """Pack [group, M/group, C/group, k...] for these layouts into `shape`, zeros elsewhere.
+
+    `shape` is [M blocks, C blocks of a group, k, k, k, C lanes, M lanes]; x is None where the input
+    is not blocked.
+    """
+    parts, outs, ins, *kernel = weight.shape
+    flat = weight.reshape(parts * outs, ins, *[1] * (3 - len(kernel)), *kernel)
+    to = y.positions()
+    if x is None:
+        at = np.stack([np.zeros(ins, np.int64), np.arange(ins)], axis=1)
+    else:
+        at = x.positions()[:ins]
+    packed = np.zeros(shape, weight.dtype)
+    packed[to[:, :1], at[None, :, 0], :, :, :, at[None, :, 1], to[:, 1:]] = flat
+    return packed
+
+
+def _input(program: Program, source: gs.Tensor, parts: int) -> Value:
+    """Return the input in a layout in which every group of channels starts a block."""
+    held = program.held(source)
+    channels = int(program.shape(source)[1])
+    if parts == 1:
+        # Bytes are multiplied four channels at a time, which only blocks hold side by side.
+        blocked = [v for v in held if v.layout is not None or v.scale is not None]
+        few = channels <= _FEW_CHANNELS or len(program.shape(source)) == 2
+        if not blocked and few:
+            program.plain(source)
+            return program.held(source)[0]
+        return program.blocked(source)
+    rank = len(program.shape(source)) - 2
+    aligned = Layout.grouped(channels, parts, program.machine.lanes, program.halo(source, rank))
+    return program.repacked(source, aligned)
+
+
+def _depthwise(
+    program: Program,
+    view: View,
+    group: Group,
+    window: Window,
+    weight: Array,
+    bias: Array | None,
+) -> None:
+    """Emit a convolution of each channel alone; of one position, it is scale and shift."""
+    x = program.blocked(group.anchor.inputs[0])
+    assert x.layout is not None
+    y = Result(program, view, group, x.layout, x.shape[0])
+    pointwise = window.is_pointwise
+    y.end.scale_and_shift(weight.reshape(-1) if pointwise else None, bias)
+    y.follow()
+    if pointwise:
+        y.emit_elementwise(x)
+        return
+    packed = program.constant(y.layout.pack(weight.reshape(len(weight), *window.kernel)))
+    emit_windows(program, "depthwise", window, x.form(), y, [x.expr, packed])

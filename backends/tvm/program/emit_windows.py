@@ -1,0 +1,30 @@
+"""The kernel of what combines the positions of a window, channel by channel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..graph.spatial import Window
+from ..kernels.windows import Kind, Windows, windows
+from ..spec.layout import Form
+from .emit_result import Result
+from .program import Program
+
+
+def emit_windows(
+    program: Program, kind: Kind, window: Window, x: Form, y: Result, args: list[Any]
+) -> None:
+    """Emit `kind` over `window` of `x`; `args`: the expression of x, and weights if any."""
+    op = Windows(
+        kind,
+        x,
+        y.form,
+        window.kernel,
+        window.strides,
+        window.dilations,
+        window.pads,
+        y.end.chain,
+        y.batch,
+    )
+    columns = program.settings.columns_of(op)
+    y.emit(kind, op, lambda op: windows(op, program.machine, columns), args)

@@ -1,0 +1,1 @@
+"""What runs a compiled network, and the file it lies in; needs numpy and TVM alone."""

@@ -1,0 +1,48 @@
+"""Feeds against the header of a network, which is all that is there where it was loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ....ir.core.errors import FeedError
+from .runner import Header, Tensor
+
+
+def check_feeds(feeds: Mapping[str, np.ndarray[Any, Any]], header: Header) -> None:
+    """Raise FeedError where a feed is missing or unknown, or of another type, rank or size."""
+    inputs = {tensor.name: tensor for tensor in header.inputs}
+    for name in feeds:
+        if name not in inputs:
+            known = ", ".join(f"'{known}'" for known in inputs)
+            raise FeedError(f"feed '{name}' is no input of the network; its inputs are {known}")
+    sizes: dict[str, int] = {}
+    for tensor in header.inputs:
+        if tensor.name not in feeds:
+            given = ", ".join(f"'{name}'" for name in feeds) or "none"
+            raise FeedError(f"no feed for input '{tensor.name}'; the feeds given are {given}")
+        _check(tensor, feeds[tensor.name], sizes)
+
+
+def _check(tensor: Tensor, array: Any, sizes: dict[str, int]) -> None:
+    """Check one feed; `sizes` are those that dynamic dimensions have so far."""
+    name = tensor.name
+    if not isinstance(array, np.ndarray):
+        raise FeedError(f"feed '{name}' is a {type(array).__name__}, not a numpy array")
+    if array.dtype != np.dtype(tensor.dtype):
+        raise FeedError(
+            f"feed '{name}' is {array.dtype.name}, but the input is {tensor.dtype}; convert it "
+            "with .astype"
+        )
+    wanted = tensor.shape or []
+    fits = len(wanted) == array.ndim and all(
+        size == (sizes.setdefault(dim, size) if isinstance(dim, str) and dim else dim or size)
+        for size, dim in zip(array.shape, wanted, strict=True)
+    )
+    if not fits:
+        shown = [sizes.get(dim, dim) if isinstance(dim, str) else dim for dim in wanted]
+        text = " x ".join("?" if dim is None else str(dim) for dim in shown)
+        found = " x ".join(map(str, array.shape))
+        raise FeedError(f"feed '{name}' has shape {found}, but the input has {text}")

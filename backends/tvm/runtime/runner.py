@@ -1,0 +1,164 @@
+"""What runs a compiled network: numpy arrays in and out, TVM's virtual machine in between."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.abc
+import mmap
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..spec.arena import ALIGNMENT
+from ..spec.machine import core_numbers
+
+Array = np.ndarray[Any, Any]
+
+_LARGE_PAGE = 2 << 20
+_told = threading.local()
+
+NO_GPU = (
+    "this machine has no CUDA driver or no GPU that it sees; run it on a machine with an NVIDIA "
+    "GPU, its driver, and a TVM with CUDA"
+)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Name, element type and sizes of an input or output; unknown sizes are names or null."""
+
+    name: str
+    dtype: str
+    shape: list[int | str | None] | None
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an artifact was made for: `isa` is an instruction set, or a GPU's architecture.
+
+    `arena`: bytes of memory that a run works in, if it is to be given them.
+    """
+
+    target: str
+    isa: str
+    architecture: str
+    tvm: str
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    arena: int = 0
+
+
+class Runner:
+    """A library and its constants, ready to be called with a dict of arrays."""
+
+    def __init__(
+        self, header: Header, library: Any, constants: list[Array], threads: int | None
+    ) -> None:
+        import tvm
+        from tvm import relax
+
+        self.header = header
+        self.constants = constants
+        self._device = tvm.cuda() if header.target == "cuda" else tvm.cpu()
+        self.machine = relax.VirtualMachine(library, self._device)
+        self._runtime = tvm.runtime
+        self._copies: dict[str, Any] = {}
+        self._running = threading.Lock()  # the virtual machine and the copies serve one run
+        self.threads = threads or len(core_numbers())
+        use_threads(self.threads)
+        self._main = self.machine["main"]
+        if header.target == "cuda":
+            self._packed = [tvm.runtime.tensor(values, self._device) for values in constants]
+        else:
+            arena = [np.empty(header.arena, np.uint8)] if header.arena else []
+            lasting = _in_large_pages([*constants, *arena])
+            self._packed = [tvm.runtime.from_dlpack(values) for values in lasting]
+
+    def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run once: name -> array in, name -> array out. Concurrent calls wait for each other."""
+        names = [tensor.name for tensor in self.header.inputs]
+        results = [tensor.name for tensor in self.header.outputs]
+        with self._running:
+            given = [self._lent(name, np.ascontiguousarray(feeds[name])) for name in names]
+            use_threads(self.threads)
+            found = self._main(*given, *self._packed)
+            return {name: found[i].numpy() for i, name in enumerate(results)}
+
+    def _lent(self, name: str, values: Array) -> Any:
+        """Return `values` for the time of a run: where they are if aligned, else a copy.
+
+        Memory of a copy is kept for the next run, since new pages cost more than the copy.
+        """
+        if self.header.target == "cuda":
+            return self._runtime.tensor(values, self._device)
+        # DLPack of numpy takes no read-only arrays.
+        if values.ctypes.data % ALIGNMENT == 0 and values.flags.writeable:
+            return self._runtime.from_dlpack(values)
+        kept = self._copies.get(name)
+        if kept is None or tuple(kept.shape) != values.shape or kept.dtype != str(values.dtype):
+            kept = self._copies[name] = self._runtime.empty(values.shape, str(values.dtype))
+        return kept.copyfrom(values)
+
+
+def use_threads(count: int) -> None:
+    """Let TVM run on `count` threads of those cores that this process may use.
+
+    TVM keeps one pool for each calling thread and fixes its size at its first use, at half of the
+    cores unless a list of cores is given; no larger number is heard later. What a thread was told
+    last is kept here, since telling takes as long as a small layer.
+    """
+    import tvm
+
+    if getattr(_told, "threads", None) == count:
+        return
+    share_all_cores = -3
+    cores = [str(core) for core in core_numbers()]
+    tvm.get_global_func("runtime.config_threadpool")(share_all_cores, count, cores)
+    _told.threads = count
+
+
+def _in_large_pages(constants: list[Array]) -> list[Array]:
+    """Return copies side by side in large pages, where the system has them.
+
+    A network reads all of its weights once a run: with pages of 4 KiB, every other cache line that
+    is not there yet needs an address that is not there yet either.
+    """
+    sizes = [values.nbytes + -values.nbytes % ALIGNMENT for values in constants]
+    memory = mmap.mmap(-1, max(1, sum(sizes)) + _LARGE_PAGE)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    whole = np.frombuffer(memory, np.uint8)
+    at = -whole.ctypes.data % _LARGE_PAGE
+    found = []
+    for values, size in zip(constants, sizes, strict=True):
+        copy = whole[at : at + values.nbytes].view(values.dtype).reshape(values.shape)
+        copy[...] = values
+        found.append(copy)
+        at += size
+    return found
+
+
+@contextlib.contextmanager
+def without_torch() -> Iterator[None]:
+    """Let what is imported here by this thread find no torch, unless it is there already.
+
+    TVM imports it where it is installed, which takes seconds, only to exchange tensors with it.
+    """
+    thread = threading.get_ident()
+
+    class Absent(importlib.abc.MetaPathFinder):
+        def find_spec(self, name: str, *_: Any) -> None:
+            if name == "torch" and threading.get_ident() == thread:
+                raise ModuleNotFoundError("torch is not needed to run a network", name=name)
+
+    absent = Absent()
+    sys.meta_path.insert(0, absent)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(absent)

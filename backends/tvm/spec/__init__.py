@@ -1,0 +1,1 @@
+"""What kernels are specified by: machine, layout, element-wise chains."""

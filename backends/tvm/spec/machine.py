@@ -1,0 +1,137 @@
+"""The CPU that code is generated for: its vectors, registers and caches, and its name in LLVM."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ....ir.core.errors import BackendError
+from ....ir.core.nearest import nearest
+from ....ir.core.target import Target
+
+TARGET_OPTIONS = ("isa", "threads")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A CPU: `lanes` float32 in a vector, `registers` vectors, cache sizes in bytes.
+
+    `mcpu`, `mattr` and `triple` are what LLVM is told; without `triple` it is the machine here.
+    """
+
+    isa: str
+    lanes: int
+    registers: int
+    mcpu: str
+    mattr: tuple[str, ...] = ()
+    triple: str = ""
+    l1: int = 32 << 10
+    l2: int = 1 << 20
+
+    @property
+    def architecture(self) -> str:
+        """The architecture, as `platform.machine()` has it."""
+        return "aarch64" if self.isa == "neon" else "x86_64"
+
+    def llvm(self, threads: int) -> dict[str, Any]:
+        """Return TVM's description of the target."""
+        found: dict[str, Any] = {"kind": "llvm", "mcpu": self.mcpu, "num-cores": threads}
+        if self.mattr:
+            found["mattr"] = list(self.mattr)
+        if self.triple:
+            found["mtriple"] = self.triple
+        return found
+
+
+# The oldest cores with each instruction set, so that others' code has nothing that one lacks. LLVM
+# keeps to 256-bit vectors on these cores unless told otherwise.
+MACHINES = {
+    "avx2": Machine("avx2", 8, 16, "haswell", l2=256 << 10),
+    "avx512": Machine("avx512", 16, 32, "skylake-avx512", ("-prefer-256-bit",)),
+    "avx512-vnni": Machine("avx512-vnni", 16, 32, "cascadelake", ("-prefer-256-bit",)),
+    "avx512-bf16": Machine("avx512-bf16", 16, 32, "cooperlake", ("-prefer-256-bit",)),
+    "neon": Machine("neon", 4, 32, "neoverse-n1", triple="aarch64-linux-gnu"),
+}
+
+
+# What Linux says of a CPU that runs code for an instruction set, the best first.
+_AVX512 = {"avx2", "fma", "avx512f", "avx512vl", "avx512dq", "avx512bw"}
+FLAGS = {
+    "avx512-bf16": {*_AVX512, "avx512_vnni", "avx512_bf16"},
+    "avx512-vnni": {*_AVX512, "avx512_vnni"},
+    "avx512": _AVX512,
+    "avx2": {"avx2", "fma"},
+}
+
+
+def machine_of(target: Target) -> Machine:
+    """Return the machine that `target` names, or this one with its caches; raises BackendError."""
+    given = target.known_options(TARGET_OPTIONS)
+    isa = given.get("isa") or host_isa()
+    if isa not in MACHINES:
+        raise BackendError(f"target '{target}' has the unknown isa '{isa}'{nearest(isa, MACHINES)}")
+    found = MACHINES[isa]
+    if "isa" in given:
+        return found
+    sizes = _caches()
+    return replace(found, l1=sizes.get(1, found.l1), l2=sizes.get(2, found.l2))
+
+
+def _caches() -> dict[int, int]:
+    """Return the sizes of this machine's data caches by level, where Linux tells them."""
+    found = {}
+    for folder in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
+        try:
+            kind, level, size = (
+                (folder / name).read_text().strip() for name in ("type", "level", "size")
+            )
+            if kind != "Instruction":
+                found[int(level)] = int(size.removesuffix("K")) << 10
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def host_isa() -> str:
+    """Return the name of the best instruction set that this machine has; raises BackendError."""
+    architecture = platform.machine().lower()
+    if architecture in ("aarch64", "arm64"):
+        return "neon"
+    flags = cpu_flags()
+    for isa, needed in FLAGS.items():
+        if needed <= flags:
+            return isa
+    raise BackendError(
+        f"backend 'tvm' needs a CPU with AVX2 or NEON, and this {architecture} has neither; name "
+        f"another with target 'cpu{{isa=...}}': {', '.join(MACHINES)}"
+    )
+
+
+def runs_here(isa: str) -> bool:
+    """Say whether this machine executes code for `isa`."""
+    try:
+        here = host_isa()
+    except BackendError:
+        return False
+    order = list(FLAGS)
+    return isa == here or (isa in order and here in order and order.index(isa) >= order.index(here))
+
+
+def core_numbers() -> list[int]:
+    """Return the cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
+
+
+def cpu_flags() -> set[str]:
+    """Return what this CPU says it can do, as Linux names it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            line = next((line for line in file if line.startswith("flags")), "")
+    except OSError:
+        # Without /proc the least that x86-64 machines of the last decade have.
+        return {"avx2", "fma"} if platform.machine().lower() in ("x86_64", "amd64") else set()
+    return set(line.partition(":")[2].split())

@@ -1,0 +1,5 @@
+"""The `planish` command."""
+
+from .main import app, main
+
+__all__ = ["app", "main"]

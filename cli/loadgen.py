@@ -1,0 +1,79 @@
+"""`planish bench --scenario`: what is asked of MLPerf's LoadGen, model by model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_graphsurgeon as gs
+
+from ..backends.contract.backend import Compiled
+from ..backends.timing.loadgen import Feed, LoadResult, Scenario, rows, run_loadgen
+from ..ir.core.errors import BackendError
+from ..ir.run.feeds import batch_size, random_feeds
+from .options import feeds_of, with_batch
+
+_DRAWN = 16  # random samples; more would only take memory
+_SECONDS, _QUERIES = 10.0, 100
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """The options of `planish bench` that only LoadGen reads."""
+
+    seconds: float | None
+    min_queries: int | None
+    log_dir: Path | None
+    feeds: Path | None
+    mean: str
+    std: str
+
+    def need_none(self) -> None:
+        """Raise BackendError where one is given without --scenario."""
+        for name in ("seconds", "min_queries", "log_dir", "feeds"):
+            if getattr(self, name) is not None:
+                option = "--" + name.replace("_", "-")
+                raise BackendError(f"{option} is for LoadGen; add --scenario or leave it out")
+
+
+def run_scenario(
+    scenario: Scenario,
+    models: Iterable[tuple[str, gs.Graph, Compiled]],
+    options: LoadOptions,
+    *,
+    batches: Sequence[int] | None,
+    shape: Sequence[str] | None,
+    seed: int,
+    progress: Callable[[str], None],
+) -> list[tuple[str, int, LoadResult]]:
+    """Run LoadGen for every model and batch; returns label, batch and result of each run."""
+    found: list[tuple[str, int, LoadResult]] = []
+    for label, graph, compiled in models:
+        own = batch_size(graph)
+        samples = _samples(graph, own or 1, options, shape, seed)
+        for size in batches or [own or 1]:
+            progress(label)
+            folder = None if options.log_dir is None else options.log_dir / f"{len(found) + 1}"
+            result = run_loadgen(
+                compiled,
+                samples,
+                scenario,
+                batch=size,
+                seconds=_SECONDS if options.seconds is None else options.seconds,
+                min_queries=options.min_queries or _QUERIES,
+                seed=seed,
+                log_dir=folder,
+            )
+            found.append((label, size, result))
+    return found
+
+
+def _samples(
+    graph: gs.Graph, own: int, options: LoadOptions, shape: Sequence[str] | None, seed: int
+) -> list[Feed]:
+    feeds = feeds_of(graph, options.feeds, None, options.mean, options.std, seed)
+    if feeds is None:
+        shapes = with_batch(graph, own, shape)
+        feeds = random_feeds(graph, samples=-(-_DRAWN // own), seed=seed, shapes=shapes)
+    return [sample for feed in feeds for sample in rows(feed)]

@@ -1,0 +1,115 @@
+"""What `planish explain-int8` shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from ...backends.onnxruntime.explain.report import Int8Report, LayerReport, Quality, Suggestion
+from .tables import plain_table
+
+
+def layers_table(report: Int8Report, top: int) -> Table:
+    """Return the table of the `top` layers that lose most, the worst first; 0 for all, in order.
+
+    Behind the layers whose own loss is known come the others, the slowest first.
+    """
+    shown = list(report.layers)
+    if top:
+        shown = sorted(shown, key=_rank)[:top]
+    table = plain_table(
+        "layer", "operator", "executed", ">time", ">beside it", ">own SQNR", ">weights", ">result"
+    )
+    for layer in shown:
+        table.add_row(
+            layer.node,
+            " + ".join([layer.op, *(f"{len(layer.fused)} more" for _ in layer.fused[:1])]),
+            layer.precision if layer.fused_into is None else f"in {layer.fused_into}",
+            _ms(layer.ms),
+            _beside(layer),
+            _db(layer.local),
+            _db(layer.weights),
+            _db(layer.cumulative),
+        )
+    if len(shown) < len(report.layers):
+        table.add_row(f"... {len(report.layers) - len(shown)} more", *[""] * 7)
+    return table
+
+
+def suggestions_table(suggestions: Sequence[Suggestion]) -> Table:
+    """Return the table of exclusions that were tried and pay, the best first."""
+    table = plain_table("back to float", "because", ">SQNR", ">top-1", ">time", "apply")
+    for suggestion in suggestions:
+        names = ", ".join(suggestion.nodes[:3])
+        more = len(suggestion.nodes) - 3
+        top1 = suggestion.gain_top1
+        table.add_row(
+            names + (f" and {more} more" if more > 0 else ""),
+            suggestion.why,
+            f"{suggestion.gain_db:+.1f} dB",
+            "" if top1 is None else f"{100 * top1:+.1f} %",
+            f"{suggestion.cost_ms:+.3f} ms",
+            "yes" if suggestion.applied else "no",
+        )
+    return table
+
+
+def quality_table(rows: Sequence[tuple[str, Quality, str]]) -> Table:
+    """Return the table of whole models: name, quality, size."""
+    table = plain_table("model", ">size", ">latency", ">SQNR", ">top-1 agreement")
+    for name, quality, size in rows:
+        top1 = quality.top1_agreement
+        table.add_row(
+            name,
+            size,
+            _ms(quality.ms),
+            _db(quality.sqnr_db),
+            "" if top1 is None else f"{100 * top1:.1f} %",
+        )
+    return table
+
+
+def notes(report: Int8Report) -> list[str]:
+    """Return what must be known to read the tables."""
+    found = []
+    if report.float_made:
+        found.append(
+            "no --float model was given: errors are against the same weights, so what the integer "
+            "weights lose is not in them"
+        )
+    if report.drawn_feeds:
+        found.append("no --feeds were given: errors are on random inputs, and say little")
+    for names, what in (
+        (report.unmatched, "were not found in the float model"),
+        (
+            report.foreign,
+            "have other weights than the float model (folded, equalized or trained since) and were "
+            "not compared with it",
+        ),
+    ):
+        if names:
+            some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            found.append(f"{len(names)} layers {what}: {some}")
+    return found
+
+
+def _rank(layer: LayerReport) -> tuple[float, float]:
+    local = math.inf if layer.local is None else layer.local
+    return local, -layer.ms - layer.conversion_ms
+
+
+def _beside(layer: LayerReport) -> str:
+    found = [c for c in layer.conversions if c.of != "border"]
+    return f"{len(found)}: {_ms(sum(c.ms for c in found))}" if found else ""
+
+
+def _ms(value: float) -> str:
+    return f"{value:.3f} ms"
+
+
+def _db(value: float | None) -> str:
+    if value is None:
+        return "?"
+    return "exact" if value == math.inf else f"{value:.1f} dB"

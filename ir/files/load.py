@@ -1,0 +1,78 @@
+"""Reading models: a path, bytes or a ModelProto -> one graph, or one clear refusal."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import onnx
+import onnx_graphsurgeon as gs
+from google.protobuf.message import DecodeError
+
+from ..core.build import paused_gc
+from ..core.errors import LoadError, PlanishError
+from ..graph.wellformed import check
+from ..proto.from_proto import from_proto
+from ..proto.tensor_data import TensorData
+
+
+def load(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> gs.Graph:
+    """Read an ONNX model into a graph (an `onnx_graphsurgeon.Graph`).
+
+    `source` is a file path, the bytes of such a file, or a `ModelProto`, which is left untouched.
+    External data is mapped into memory, so weights over 2 GB are not copied. Nodes are sorted
+    topologically. Raises LoadError where the source is not a readable model, names files outside
+    its folder, or holds a graph that is not well-formed (a cycle, a missing or second producer).
+    """
+    if isinstance(source, onnx.ModelProto):
+        return _import(source, None, "the ModelProto")
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _import(_parse(bytes(source), "the given bytes"), None, "the given bytes")
+    path = Path(source)
+    where = f"'{path}'"
+    if path.is_dir():
+        raise LoadError(f"{where} is a folder; name the .onnx file inside it")
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:  # a path with a null byte is a ValueError
+        why = getattr(error, "strerror", None) or error
+        raise LoadError(f"cannot read {where}: {why}; check the path") from error
+    return _import(_parse(data, where), path.resolve().parent, where)
+
+
+def _parse(data: bytes, where: str) -> onnx.ModelProto:
+    if not data:
+        raise LoadError(f"{where} is empty; an ONNX model was expected")
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError as error:
+        raise LoadError(
+            f"{where} is not an ONNX model: its {len(data)} bytes do not decode as one (text, "
+            "another format, or a truncated file); export or download it again"
+        ) from error
+    return model
+
+
+def _import(model: onnx.ModelProto, folder: Path | None, where: str) -> gs.Graph:
+    for present, what in (
+        (model.HasField("graph"), "graph"),
+        (bool(model.opset_import), "opset import"),
+        (bool(model.graph.output), "graph output"),
+    ):
+        if not present:
+            raise LoadError(
+                f"{where} decodes but holds no {what}, so it is not a complete ONNX model; "
+                "export or download it again"
+            )
+    try:
+        with paused_gc():
+            graph = from_proto(model, TensorData(folder))
+            check(graph, sort=True)
+    except PlanishError as error:
+        raise LoadError(f"{where}: {error}") from error
+    except Exception as error:  # a corrupt file can break the reading of any field
+        raise LoadError(
+            f"{where} is malformed: {type(error).__name__}: {error}; export or download it again"
+        ) from error
+    return graph

@@ -1,0 +1,132 @@
+"""Writing models: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import onnx
+import onnx_graphsurgeon as gs
+
+from ..core import dtypes
+from ..core.atomic import replacing
+from ..core.errors import SaveError
+from ..core.variables import dense_values
+from ..graph.functions import inline_fused
+from ..proto.to_proto import PROTOBUF_LIMIT, stored_bytes, tensor_proto, to_proto
+
+_ALIGNMENT = 4096  # so that a reader may map each tensor by itself
+_INLINE = 1024
+_CHUNK = 1 << 24
+
+
+def to_model(graph: gs.Graph, *, portable: bool = False) -> onnx.ModelProto:
+    """Return `graph` as a ModelProto with its weights; `portable` as in `save`.
+
+    Raises SaveError where the weights exceed the 2 GB a proto may have.
+    """
+    total = sum(stored_bytes(c) for c in _constants(graph))
+    if total > PROTOBUF_LIMIT:
+        raise SaveError(
+            f"the weights take {total} bytes, over the 2 GB that one proto may hold; save the "
+            "graph to a file instead"
+        )
+    if not portable:
+        return to_proto(graph)[0]
+    # The inliner copies the model several times, so the weights join it afterwards.
+    model, weights = to_proto(graph, leave_out=lambda c: stored_bytes(c) > _INLINE)
+    model = inline_fused(model)
+    by_name = {constant.name: constant for constant in weights}
+    for proto in model.graph.initializer:
+        if proto.name in by_name:
+            proto.CopyFrom(tensor_proto(by_name[proto.name]))
+    return model
+
+
+def save(
+    graph: gs.Graph,
+    path: str | os.PathLike[str],
+    *,
+    portable: bool = False,
+    external: bool | None = None,
+) -> None:
+    """Write `graph` to `path` atomically: a temporary file, then a rename.
+
+    `portable=True` inlines the fused operators of the `planish` domain, for runtimes that read no
+    local functions. Weights go into `<path>.data` beside the model where they would exceed 2 GB
+    (`external=None`), always (True) or never (False). The same graph gives the same bytes. Raises
+    SaveError, leaving nothing behind and an existing file untouched.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise SaveError(f"cannot write '{path}': it is a folder; name a file inside it")
+    if external is None:
+        external = sum(stored_bytes(c) for c in _constants(graph)) > PROTOBUF_LIMIT - (1 << 26)
+    try:
+        if external:
+            _save_external(graph, path, portable)
+        else:
+            data = _serialized(to_model(graph, portable=portable))
+            with replacing(path) as file:
+                file.write(data)
+    except OSError as error:
+        raise SaveError(
+            f"cannot write '{path}': {error.strerror or error}; nothing was left behind"
+        ) from error
+
+
+def _save_external(graph: gs.Graph, path: Path, portable: bool) -> None:
+    model, weights = to_proto(graph, leave_out=lambda c: stored_bytes(c) > _INLINE and _plain(c))
+    if portable:
+        model = inline_fused(model)
+    data = path.with_name(path.name + ".data")
+    placeholders = {t.name: t for t in model.graph.initializer if t.external_data}
+    with replacing(path) as file, replacing(data) as beside:
+        for constant in weights:
+            offset = -(-beside.tell() // _ALIGNMENT) * _ALIGNMENT
+            beside.seek(offset)
+            values = dense_values(constant)
+            assert values is not None
+            raw = values.reshape(-1).view("u1").data
+            for start in range(0, len(raw), _CHUNK):
+                beside.write(raw[start : start + _CHUNK])
+            proto = placeholders[constant.name]
+            del proto.external_data[:]
+            for key, value in (("location", data.name), ("offset", offset), ("length", len(raw))):
+                proto.external_data.add(key=key, value=str(value))
+        file.write(_serialized(model))
+        # A full disk must show before the data file takes its place.
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _serialized(model: onnx.ModelProto) -> bytes:
+    if model.ByteSize() > PROTOBUF_LIMIT:
+        raise SaveError(
+            f"the model takes {model.ByteSize()} bytes without its external weights, over the 2 GB "
+            "that one proto may hold; shrink its subgraphs and Constant nodes"
+        )
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _plain(constant: gs.Constant) -> bool:
+    values = dense_values(constant)
+    if values is None or not values.flags.c_contiguous:
+        return False
+    return values.dtype.kind not in "OUS" and dtypes.bits(values.dtype) >= 8
+
+
+def _constants(graph: gs.Graph) -> list[gs.Constant]:
+    found: dict[int, gs.Constant] = {}
+    for node in graph.nodes:
+        for tensor in node.inputs:
+            if isinstance(tensor, gs.Constant):
+                found[id(tensor)] = tensor
+    return list(found.values())
+
+
+def bytes_on_disk(path: str | os.PathLike[str]) -> int:
+    """Return the size of a model file and of the data file beside it, in bytes."""
+    path = Path(path)
+    data = path.with_name(path.name + ".data")
+    return path.stat().st_size + (data.stat().st_size if data.exists() else 0)

@@ -1,0 +1,108 @@
+"""Copying a graph: new nodes and tensors, the same weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx_graphsurgeon as gs
+
+from ..core.build import make_constant, make_node, make_variable
+from ..core.variables import exotic_type, set_exotic_type
+from ..proto.metadata import model_metadata, node_metadata, set_model_metadata, set_node_metadata
+
+
+def clone(graph: gs.Graph) -> gs.Graph:
+    """Return a copy of `graph` whose edits leave the original untouched; weights are shared.
+
+    Unlike `Graph.copy`, it keeps metadata, the producer's name and the types of sequences, tells
+    tensors apart by identity, and takes linear time with subgraphs.
+    """
+    copy = Copier().graph(graph)
+    copy.functions = [clone_function(function) for function in graph.functions]
+    return copy
+
+
+def clone_function(function: gs.Function) -> gs.Function:
+    """Return a copy of a local function whose edits leave the original untouched."""
+    copier = Copier()
+    nodes = copier.nodes(function)
+    copy = gs.Function(
+        function.name,
+        function.domain,
+        nodes=nodes,
+        inputs=[copier.tensor(t) for t in function.inputs],
+        outputs=[copier.tensor(t) for t in function.outputs],
+        doc_string=function.doc_string,
+        opset=function.opset,
+        import_domains=list(function.import_domains or ()) or None,
+        attrs=dict(function.attrs),
+        ir_version=function.ir_version,
+    )
+    set_node_metadata(copy, node_metadata(function))
+    return copy
+
+
+class Copier:
+    """Copies tensors once each, so that scopes which share one share its copy."""
+
+    def __init__(self) -> None:
+        self._copies: dict[int, gs.Tensor] = {}
+
+    def tensor(self, original: gs.Tensor) -> gs.Tensor:
+        """Return the copy of a tensor, made at its first use; constants share their values."""
+        if not original.name:
+            return make_variable("")
+        found = self._copies.get(id(original))
+        if found is None:
+            found = self._copies[id(original)] = _copy_tensor(original)
+        return found
+
+    def nodes(self, scope: gs.Graph) -> list[gs.Node]:
+        """Return copies of the nodes of a scope."""
+        made = []
+        for node in scope.nodes:
+            copy = make_node(
+                node.op,
+                node.name,
+                {name: self.attribute(attribute) for name, attribute in node.attrs.items()},
+                [self.tensor(t) for t in node.inputs],
+                [self.tensor(t) for t in node.outputs],
+                node.domain,
+            )
+            set_node_metadata(copy, node_metadata(node))
+            made.append(copy)
+        return made
+
+    def graph(self, original: gs.Graph) -> gs.Graph:
+        """Return a copy of a graph and what is nested in it."""
+        made = gs.Graph(
+            self.nodes(original),
+            [self.tensor(t) for t in original.inputs],
+            [self.tensor(t) for t in original.outputs],
+            name=original.name,
+            doc_string=original.doc_string,
+            opset=original.opset,
+            import_domains=list(original.import_domains or ()) or None,
+            producer_name=original.producer_name,
+            producer_version=original.producer_version,
+            ir_version=original.ir_version,
+        )
+        set_model_metadata(made, model_metadata(original))
+        return made
+
+    def attribute(self, attribute: Any) -> Any:
+        """Return the copy of an attribute: of the graph or list it holds, else itself."""
+        if isinstance(attribute, gs.Graph):
+            return self.graph(attribute)
+        return list(attribute) if isinstance(attribute, list) else attribute
+
+
+def _copy_tensor(original: gs.Tensor) -> gs.Tensor:
+    if isinstance(original, gs.Constant):
+        return make_constant(original.name, original._values)
+    shape = None if original.shape is None else list(original.shape)
+    copy = make_variable(original.name, original.dtype, shape, original.type)
+    exotic = exotic_type(original)
+    if exotic is not None:
+        set_exotic_type(copy, exotic)
+    return copy

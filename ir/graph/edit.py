@@ -1,0 +1,239 @@
+"""The only way a pass changes a graph, so that changes are counted and lookups stay linear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from ..core.build import make_constant, make_node, make_variable
+from ..core.errors import PassError
+from ..core.variables import STANDARD_DOMAINS, label
+from ..proto.metadata import node_metadata, set_node_metadata
+from .order import sort
+from .types import TensorType, Types
+from .uses import Uses, scopes
+
+# Readers of a result with more of them are not looked at again: that would be quadratic.
+_MOST_TOUCHED = 8
+
+
+class Edit:
+    """A batch of changes to `graph` and its subgraphs, applied by `commit`.
+
+    `limit` stops counting (and, through `begin`, changing) after so many edits; `planish bisect`
+    uses it to find the first edit that breaks a result. `uses` is an index of the same graph that
+    is still right, where there is one.
+    """
+
+    def __init__(self, graph: gs.Graph, limit: int | None = None, uses: Uses | None = None) -> None:
+        self.graph = graph
+        self.uses = uses or Uses(graph)
+        self.count = 0
+        self.touched: list[gs.Node] = []
+        self._limit = limit
+        self._open = False
+        self._dirty = False
+        self._suffix: dict[str, int] = {}
+        self._removed: dict[int, tuple[gs.Node, gs.Graph]] = {}
+        self._before: dict[int, list[gs.Node]] = {}
+        self._types = Types()
+
+    def begin(self) -> bool:
+        """Start one edit; False where the limit is used up and nothing may change any more."""
+        if self._limit is not None and self.count >= self._limit:
+            return False
+        self._open = True
+        return True
+
+    def constant(self, values: np.ndarray[Any, Any], name: str) -> gs.Constant:
+        """Return a fresh constant; existing ones are never overwritten. `name` is a hint."""
+        values = np.asarray(values)
+        if values.flags.writeable:
+            values = values.view()
+            values.flags.writeable = False
+        return make_constant(self._fresh(name, self.uses.tensor_names), values)
+
+    def take_name(self, made: gs.Tensor, tensor: gs.Tensor) -> None:
+        """Give `made` the name of `tensor`, which nothing reads or shows any more."""
+        self.uses.tensor_names.discard(made.name)
+        made.name, tensor.name = tensor.name, made.name
+
+    def variable(self, name: str, like: TensorType | None = None) -> gs.Variable:
+        """Return a fresh variable of the type `like`. `name` is a hint."""
+        made = make_variable(self._fresh(name, self.uses.tensor_names))
+        if like is not None:
+            made.dtype = like.dtype
+            made.shape = None if like.shape is None else list(like.shape)
+            self._types.learn(made, like)
+        return made
+
+    def type_of_new(self, tensor: gs.Tensor) -> TensorType | None:
+        """Return the type given to a variable that this batch created."""
+        return self._types.of(tensor) if isinstance(tensor, gs.Variable) else None
+
+    def node(
+        self,
+        op: str,
+        inputs: Sequence[gs.Tensor],
+        outputs: Sequence[gs.Tensor],
+        attrs: dict[str, Any] | None = None,
+        *,
+        at: gs.Node,
+        domain: str | None = None,
+        copy_of: gs.Node | None = None,
+    ) -> gs.Node:
+        """Add a node in the place of `at`, whose name and metadata it inherits.
+
+        With `copy_of` it inherits those of that node instead. An output that still has a producer
+        is refused with PassError: remove that node first.
+        """
+        scope = self._scope_of(at)
+        for tensor in outputs:
+            producer = self.uses.producer(tensor)
+            if producer is not None:
+                raise PassError(
+                    f"tensor '{tensor.name}' already has the producer {label(producer)}; "
+                    "remove that node before adding another"
+                )
+        source = at if copy_of is None else copy_of
+        name = self._fresh(source.name or op, self.uses.node_names)
+        made = make_node(op, name, dict(attrs or {}), inputs, outputs, domain, link=False)
+        set_node_metadata(made, node_metadata(source))
+        self._before.setdefault(id(at), []).append(made)
+        self.uses.add(made, scope)
+        self._change(made)
+        return made
+
+    def _scope_of(self, at: gs.Node) -> gs.Graph:
+        scope = self.uses.scope(at)
+        if scope is not None:
+            return scope
+        if id(at) in self._removed:
+            return self._removed[id(at)][1]
+        raise PassError(
+            f"node {label(at)} is not in the graph, so nothing can be put in its place; pass one "
+            "that is in it, or that the same batch of changes removed, as `at`"
+        )
+
+    def remove(self, node: gs.Node) -> None:
+        """Remove `node`; its outputs lose their producer, its inputs one reader each."""
+        scope = self.uses.scope(node)
+        if scope is None:
+            raise PassError(f"node {label(node)} was removed twice")
+        self._removed[id(node)] = (node, scope)
+        self._touch_around(node)
+        self.uses.discard(node)
+        self.uses.node_names.discard(node.name)
+        self._change(None)
+
+    def set_input(self, node: gs.Node, position: int, tensor: gs.Tensor) -> None:
+        """Make `node` read `tensor` at input `position`."""
+        old = node.inputs[position]
+        self.uses.unlink(old, node)
+        list.__setitem__(node.inputs, position, tensor)
+        self.uses.link(tensor, node)
+        self._change(node)
+
+    def replace(self, old: gs.Tensor, new: gs.Tensor) -> None:
+        """Make every reader of `old`, in any scope, read `new`; graph outputs stay as they are."""
+        for reader in self.uses.readers(old):
+            for position, tensor in enumerate(reader.inputs):
+                if tensor is old:
+                    self.set_input(reader, position, new)
+
+    def rename_output(self, node: gs.Node, old: gs.Tensor, new: gs.Tensor) -> None:
+        """Make `node` produce `new` where it produced `old`, and every reader of `old` read it."""
+        position = next(i for i, tensor in enumerate(node.outputs) if tensor is old)
+        scope = self.uses.scope(node)
+        if scope is None:
+            raise PassError(f"node {label(node)} was removed and cannot produce '{new.name}'")
+        self.uses.discard(node)
+        list.__setitem__(node.outputs, position, new)
+        self.uses.add(node, scope)
+        self._change(node)
+        self.replace(old, new)
+
+    def remove_function(self, function: gs.Function) -> None:
+        """Remove a local function, which nothing calls."""
+        self.graph.functions = [f for f in self.graph.functions if f is not function]
+        self._change(None)
+
+    def remove_import(self, owner: gs.Graph | gs.Function, domain: str) -> None:
+        """Remove the import of an operator domain that no node of `owner` is of."""
+        owner.import_domains = [e for e in owner.import_domains if e.domain != domain]
+        self._change(None)
+
+    def raise_opset(self, version: int) -> None:
+        """Declare the standard opset `version` in every scope and local function.
+
+        The IR version is raised where that opset needs it. Nodes must have the form of it already.
+        """
+        for owner in (self.graph, *self.graph.functions):
+            imports = [
+                onnx.helper.make_opsetid(e.domain, version) if e.domain in STANDARD_DOMAINS else e
+                for e in owner.import_domains or [onnx.helper.make_opsetid("", version)]
+            ]
+            for scope in scopes(owner):
+                scope.opset, scope.import_domains = version, list(imports)
+        least = onnx.helper.find_min_ir_version_for(list(self.graph.import_domains), True)
+        self.graph.ir_version = max(self.graph.ir_version or least, least)
+        self._change(None)
+
+    def commit(self) -> None:
+        """Write the changes into the graph: nodes placed, removed and sorted."""
+        if not self._dirty:
+            return
+        if self._removed or self._before:
+            for scope in scopes(self.graph):
+                placed: list[gs.Node] = []
+                for node in scope.nodes:
+                    self._place(node, placed)
+                scope.nodes = placed
+            self._removed.clear()
+            self._before.clear()
+        self._dirty = False
+        self.uses.relink()
+        for scope in scopes(self.graph):
+            sort(scope)
+
+    def _place(self, node: gs.Node, placed: list[gs.Node]) -> None:
+        pending = [(node, False)]
+        while pending:
+            current, expanded = pending.pop()
+            if expanded:
+                if id(current) not in self._removed:
+                    placed.append(current)
+                continue
+            pending.append((current, True))
+            pending.extend((made, False) for made in reversed(self._before.get(id(current), ())))
+
+    def _change(self, node: gs.Node | None) -> None:
+        self._dirty = True
+        if self._open:
+            self._open = False
+            self.count += 1
+        if node is not None:
+            self.touched.append(node)
+            self._touch_around(node)
+
+    def _touch_around(self, node: gs.Node) -> None:
+        """Queue the neighbours, whose own patterns may have become possible."""
+        for tensor in node.inputs:
+            producer = self.uses.producer(tensor)
+            if producer is not None:
+                self.touched.append(producer)
+        for tensor in node.outputs:
+            if self.uses.fan_out(tensor) <= _MOST_TOUCHED:
+                self.touched.extend(self.uses.readers(tensor))
+
+    def _fresh(self, hint: str, taken: set[str]) -> str:
+        name = hint
+        while name in taken:
+            self._suffix[hint] = self._suffix.get(hint, 0) + 1
+            name = f"{hint}_{self._suffix[hint]}"
+        taken.add(name)
+        return name

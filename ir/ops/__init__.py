@@ -1,0 +1,1 @@
+"""What an ONNX operator means: one reader a family, whatever the opset spells it like."""

@@ -1,0 +1,1 @@
+"""How the axes of an operator's inputs and outputs correspond."""

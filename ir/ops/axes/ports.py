@@ -1,0 +1,136 @@
+"""How the axes of an operator's inputs and outputs correspond, for operators free of any layout.
+
+f(transpose(x, p), ...) = transpose(f'(x, ...), p')   with f' the same operator, its axes renamed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...graph.view import View
+from .permutation import Order
+
+Array = np.ndarray[Any, Any]
+Axes = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an operator needs to work on permuted tensors, where it differs from what it has.
+
+    `weights` are constants of the readers of its result, to be permuted along one axis: (reader,
+    input, axis, order).
+    """
+
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    constants: Mapping[int, Array] = field(default_factory=dict)
+    weights: tuple[tuple[gs.Node, int, int, Array], ...] = ()
+
+
+Rebuild = Callable[[Order], Change | None]
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The tensors of a node that a permutation of its `rank` axes permutes.
+
+    `inputs` and `outputs` give, by position, which of the axes each tensor has, ascending. `loose`
+    are the operands that broadcasting aligns with the last axes. `rebuild(order)` is what changes
+    in the node where axis i becomes what axis order[i] was; None where it cannot be done.
+    `free` are axes of size one that may stand anywhere: what lacks them alone tells all the rest.
+    `wants_last` is the axis that runtimes work on without copying only where it is the last;
+    `repeated` are those that they repeat one element at a time where it is the last.
+    """
+
+    rank: int
+    inputs: Mapping[int, Axes]
+    outputs: Mapping[int, Axes]
+    rebuild: Rebuild
+    loose: tuple[int, ...] = ()
+    free: frozenset[int] = frozenset()
+    wants_last: int | None = None
+    repeated: frozenset[int] = frozenset()
+
+    def whole(self, axes: Axes, order: Order) -> Order | None:
+        """Return the order of all axes that permutes a tensor with `axes` by `order`."""
+        found = [axes[place] for place in order]
+        for axis in range(self.rank):
+            if axis in axes:
+                continue
+            if axis not in self.free:
+                return None
+            found.insert(found.index(axis - 1) + 1 if axis else 0, axis)
+        return tuple(found)
+
+
+def unchanged(order: Order) -> Change:
+    """Rebuild an operator that knows nothing of axes."""
+    return Change()
+
+
+def alike(node: gs.Node, rank: int, rebuild: Rebuild, *inputs: int, **more: Any) -> Ports:
+    """Return ports of one rank throughout: the given inputs (default: the first), all outputs."""
+    axes = tuple(range(rank))
+    outputs = {i: axes for i, tensor in enumerate(node.outputs) if not tensor.is_empty()}
+    return Ports(rank, dict.fromkeys(inputs or (0,), axes), outputs, rebuild, **more)
+
+
+def elementwise(node: gs.Node, view: View, operands: int) -> Ports | None:
+    """Return the ports of an operator that broadcasts its first `operands` inputs (opset 7 on)."""
+    tensors = node.inputs[:operands]
+    rank = view.rank(node.outputs[0])
+    ranks = [view.rank(tensor) for tensor in tensors]
+    if rank is None or None in ranks or (len(tensors) > 1 and view.opset < 7):
+        return None
+    full = [i for i, r in enumerate(ranks) if r == rank]
+    loose = tuple(i for i, r in enumerate(ranks) if r != rank)
+    return alike(node, rank, unchanged, *full, loose=loose) if full else None
+
+
+def int64(values: Sequence[int]) -> Array:
+    """Return shapes, axes or pads as the operators take them."""
+    return np.array(values, np.int64)
+
+
+def normal_axes(axes: Any, rank: int) -> list[int] | None:
+    """Return axes counted from the front, or None where one lies outside."""
+    found = [int(axis) + (rank if axis < 0 else 0) for axis in np.ravel(axes)]
+    return found if all(0 <= axis < rank for axis in found) else None
+
+
+def axes_of(node: gs.Node, view: View, position: int, rank: int) -> tuple[list[int] | None, bool]:
+    """Return the axes of `node`, by attribute or constant input, and whether they are known.
+
+    None with True: it names no axes.
+    """
+    named = node.attrs.get("axes")
+    if isinstance(named, list):
+        found = normal_axes(named, rank)
+        return found, found is not None
+    if len(node.inputs) <= position or node.inputs[position].is_empty():
+        return None, True
+    values = view.constant(node.inputs[position])
+    if values is None:
+        return None, False
+    if not values.size:
+        return None, True
+    found = normal_axes(values, rank)
+    return found, found is not None
+
+
+def renamed_axes(node: gs.Node, axes: list[int], order: Order, position: int) -> Change:
+    """Return the change that names the same axes after the permutation, in the same order."""
+    place = [order.index(axis) for axis in axes]
+    if "axes" in node.attrs:
+        return Change(attrs={"axes": place})
+    return Change(constants={position: int64(place)})
+
+
+def renamed_axis(axis: int, order: Order) -> Change:
+    """Return the change that names the same axis after the permutation."""
+    return Change(attrs={"axis": order.index(axis)})

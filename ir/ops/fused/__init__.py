@@ -1,0 +1,1 @@
+"""The fused operators of the domain `planish`: names, attributes, bodies."""

@@ -1,0 +1,167 @@
+"""The activations that fused operators take in: their names, attributes and bodies.
+
+    act(x) = f(x), x * f(x) or x * g(f(x)), of ONNX operators over one tensor
+
+The suffix is what the activation is called in the name of a fused operator. Those that
+`recognition.functions` spells as local functions keep the bodies they have there.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_graphsurgeon as gs
+
+from ....passes.engine.contract import need
+from ...core.variables import FUSED_DOMAIN, is_standard
+from ...graph.view import View
+from .bodies import activation_function
+
+_LOWEST, _HIGHEST = -3.4028234663852886e38, 3.4028234663852886e38
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node of the body: `x` goes in, `y` comes out; numbers are float32 constants."""
+
+    op: str
+    inputs: tuple[str | float, ...]
+    output: str
+    attrs: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation: its suffix, body, the first node's attributes, and inputs beside x."""
+
+    suffix: str
+    steps: tuple[Step, ...]
+    defaults: tuple[tuple[str, Any], ...] = ()
+    operands: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """An activation in a graph: `tail` are its nodes, `first` the one with its attributes."""
+
+    activation: Activation
+    x: gs.Tensor
+    tail: tuple[gs.Node, ...]
+    first: gs.Node
+
+    @property
+    def operands(self) -> tuple[gs.Tensor, ...]:
+        """Its inputs beside x, an absent one empty."""
+        given = list(self.first.inputs[1:])
+        missing = len(self.activation.operands) - len(given)
+        return (*given, *[gs.Variable.empty()] * missing)
+
+    def attrs(self, prefix: str) -> dict[str, Any]:
+        """Return its attributes, all explicit, under `prefix` + name."""
+        return {
+            prefix + name: self.first.attrs.get(name, default)
+            for name, default in self.activation.defaults
+        }
+
+
+_HARD = (("alpha", 0.2), ("beta", 0.5))
+
+
+def _unary(op: str, *defaults: tuple[str, Any], operands: tuple[str, ...] = ()) -> Activation:
+    return Activation(op, (Step(op, ("x", *operands), "y"),), defaults, operands)
+
+
+_PLAIN = {
+    found.suffix: found
+    for found in (
+        _unary("Relu"),
+        _unary("LeakyRelu", ("alpha", 0.01)),
+        _unary("Sigmoid"),
+        _unary("Tanh"),
+        _unary("HardSigmoid", *_HARD),
+        _unary("Elu", ("alpha", 1.0)),
+        _unary("Selu", ("alpha", 1.6732631921768188), ("gamma", 1.0507010221481323)),
+        _unary("Softplus"),
+        _unary("PRelu", operands=("slope",)),
+        _unary("HardSwish"),
+        _unary("Gelu", ("approximate", "none")),
+        _unary("Swish", ("alpha", 1.0)),
+        Activation(
+            "GatedHardSigmoid",
+            (Step("HardSigmoid", ("x",), "gate"), Step("Mul", ("x", "gate"), "y")),
+            _HARD,
+        ),
+    )
+}
+_GATES = {"Sigmoid": "Silu", "HardSigmoid": "GatedHardSigmoid"}
+# Local functions of the domain `planish`, up to the opset that brought an ONNX operator.
+_FUNCTIONS = {"Silu": None, "Mish": None, "GeluTanh": None, "HardSwish": 14, "Gelu": 20}
+ACTIVATION_OPS = frozenset(_PLAIN) - {"GatedHardSigmoid"} | frozenset(_FUNCTIONS) | {"Clip", "Mul"}
+
+
+@functools.lru_cache(maxsize=512)
+def activation_by_suffix(suffix: str, opset: int) -> Activation | None:
+    """Return the activation called `suffix` with its body at `opset`."""
+    if suffix == "Clip":
+        if opset >= 11:
+            return _unary("Clip", operands=("min", "max"))
+        return _unary("Clip", ("max", _HIGHEST), ("min", _LOWEST))
+    if _is_function(suffix, opset):
+        return Activation(suffix, _steps(activation_function(suffix, opset)))
+    return _PLAIN.get(suffix)
+
+
+def _is_function(name: str, opset: int) -> bool:
+    until = _FUNCTIONS.get(name, 0)
+    return until is None or opset < until
+
+
+def _steps(function: gs.Function) -> tuple[Step, ...]:
+    """Return the body of a local function of one tensor as steps."""
+    ends = {function.inputs[0].name: "x", function.outputs[0].name: "y"}
+
+    def name(tensor: gs.Tensor) -> str | float:
+        if isinstance(tensor, gs.Constant):
+            return float(tensor.values)
+        return ends.get(str(tensor.name), str(tensor.name))
+
+    return tuple(
+        Step(
+            node.op,
+            tuple(name(tensor) for tensor in node.inputs),
+            str(name(node.outputs[0])),
+            tuple(node.attrs.items()),
+        )
+        for node in function.nodes
+    )
+
+
+def find_activation(node: gs.Node, view: View) -> Found | None:
+    """Return the activation whose result `node` gives; its operator is in `ACTIVATION_OPS`.
+
+    Declines x * f(x) where something else reads f(x).
+    """
+    if node.op == "Mul":
+        return _find_gated(node, view) if is_standard(node) else None
+    is_function = node.domain == FUSED_DOMAIN
+    if is_function != _is_function(node.op, view.opset):
+        return None
+    activation = activation_by_suffix(node.op, view.opset)
+    if activation is None:
+        return None
+    return Found(activation, node.inputs[0], (node,), node)
+
+
+def _find_gated(node: gs.Node, view: View) -> Found | None:
+    for position in (0, 1):
+        gate = view.producer(node.inputs[position])
+        x = node.inputs[1 - position]
+        if gate is None or not is_standard(gate) or gate.op not in _GATES:
+            continue
+        if gate.inputs[0] is x:
+            need(view.read_only_by(gate.outputs[0], node), "the gate has other readers")
+            activation = activation_by_suffix(_GATES[gate.op], view.opset)
+            return None if activation is None else Found(activation, x, (gate, node), gate)
+    return None

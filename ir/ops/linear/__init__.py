@@ -1,0 +1,1 @@
+"""Linear operators with constant weights: read, computed with, and written back."""

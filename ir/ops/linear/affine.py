@@ -1,0 +1,217 @@
+"""Operators that scale and shift every channel, read as one thing.
+
+    y = scale * x + shift       a channel, for BatchNormalization at inference, x * c, x / c,
+                                x + c, x - c, c - x and -x with a constant c
+
+(Ioffe and Szegedy, "Batch Normalization", ICML 2015, section 3.1; ONNX operators
+BatchNormalization, Mul, Div, Add, Sub and Neg.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....passes.engine.contract import DeclinedError, need
+from ...core import dtypes
+from ...core.variables import is_standard
+from ...graph.view import View
+from .layer import channel_vector
+
+Array = np.ndarray[Any, Any]
+
+ELEMENTWISE_OPS = frozenset({"Mul", "Div", "Add", "Sub", "Neg"})
+AFFINE_OPS = ELEMENTWISE_OPS | {"BatchNormalization"}
+
+# No channel vector is longer; larger constants are maps, and not worth reading.
+_MOST_VALUES = 1 << 16
+# A sum loses this factor of the type's precision: of 2**-24 (float32) and 2**-11 (float16).
+_MOST_OFFSET = 64.0
+_MOST_OFFSET_HALF = 4.0
+
+
+@dataclass(frozen=True)
+class Affine:
+    """A node that computes scale * x + shift with constants, in float64.
+
+    The arrays broadcast against the source; those of a BatchNormalization are [C], on axis 1.
+    `typical` are center and spread [C] of what a BatchNormalization gives: its bias and |scale|.
+    """
+
+    node: gs.Node
+    source: gs.Tensor
+    scale: Array
+    shift: Array
+    typical: tuple[Array, Array] | None = None
+
+    @property
+    def result(self) -> gs.Tensor:
+        """The tensor it gives."""
+        return self.node.outputs[0]
+
+    @property
+    def is_batchnorm(self) -> bool:
+        """Say whether it is a BatchNormalization."""
+        return bool(self.node.op == "BatchNormalization")
+
+    def on_channels(self, rank: int | None, axis: int, channels: int) -> tuple[Array, Array] | None:
+        """Return (scale, shift), both [channels], of a source of this rank; None where it has none.
+
+        None also where broadcasting would give the result another shape than the source.
+        """
+        if self.is_batchnorm:
+            placed = axis == 1 or (rank is not None and axis + rank == 1)
+            return (self.scale, self.shift) if placed and len(self.scale) == channels else None
+        scale = channel_vector(self.scale, rank, axis, channels)
+        shift = channel_vector(self.shift, rank, axis, channels)
+        return None if scale is None or shift is None else (scale, shift)
+
+
+@dataclass(frozen=True)
+class Composition:
+    """The map scale * x + shift of a chain, and center and spread of what it gives.
+
+    Without a BatchNormalization in the chain these are taken to be of order one, as what networks
+    compute with is.
+    """
+
+    scale: Array
+    shift: Array
+    typical: tuple[Array, Array] | None = None
+
+    def then(self, scale: Array, shift: Array, typical: tuple[Array, Array] | None) -> Composition:
+        """Return the map of scale * y + shift for what this one gives, y."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            if typical is None and self.typical is not None:
+                center, spread = self.typical
+                typical = scale * center + shift, np.abs(scale) * spread
+            return Composition(scale * self.scale, scale * self.shift + shift, typical)
+
+    def need_conditioned(self, dtype: Any) -> None:
+        """Decline where moving the shift behind a sum over scale * x would cost too many digits.
+
+        Both terms then are |shift| in size where what they add up to is `typical`.
+        """
+        if np.dtype(dtype) == np.float64:
+            return
+        size = 1.0
+        if self.typical is not None:
+            size = max(float(np.abs(part).max(initial=0.0)) for part in self.typical)
+        most = _MOST_OFFSET_HALF if dtypes.is_half(dtype) else _MOST_OFFSET
+        largest = float(np.abs(self.shift).max(initial=0.0))
+        need(
+            largest <= most * size,
+            "its shift is so large beside what it gives that rounding would show",
+        )
+
+
+def read_affine(node: gs.Node, view: View) -> Affine | None:
+    """Read `node` as a map scale * x + shift, or return None where it is none at all.
+
+    Declines for a BatchNormalization whose parameters are not constant, or that trains.
+    """
+    if node.op not in AFFINE_OPS or not is_standard(node):
+        return None
+    if node.op == "BatchNormalization":
+        return _read_batchnorm(node, view)
+    if node.op == "Neg":
+        return Affine(node, node.inputs[0], np.array(-1.0), np.array(0.0))
+    if view.opset < 7:
+        return None  # broadcasting was an attribute then
+    for position in (1, 0):
+        values = view.constant(node.inputs[position])
+        if values is None or view.is_constant(node.inputs[1 - position]):
+            continue
+        if values.size > _MOST_VALUES or not dtypes.is_float(values.dtype):
+            return None
+        if node.op == "Div" and position == 0:
+            return None
+        scale, shift = _elementwise(node.op, position, np.asarray(values, np.float64))
+        return Affine(node, node.inputs[1 - position], scale, shift)
+    return None
+
+
+def is_chained(node: gs.Node, view: View) -> bool:
+    """Say, from operators alone, whether another affine node may be all that reads `node`."""
+    reader = view.only_reader(node.outputs[0])
+    return reader is not None and reader.op in AFFINE_OPS
+
+
+def try_affine(node: gs.Node | None, view: View) -> Affine | None:
+    """Read `node` like `read_affine`, with None where that declines."""
+    try:
+        return None if node is None else read_affine(node, view)
+    except DeclinedError:
+        return None
+
+
+def batchnorm_affine(
+    scale: Array, bias: Array, mean: Array, var: Array, epsilon: float
+) -> tuple[Array, Array]:
+    """Return (s, t), float64 [C], of BN(y) = s * y + t; the four parameters are [C].
+
+    s = scale / sqrt(var + epsilon), t = bias - mean * s.
+    """
+    scale, bias, mean, var = (np.asarray(a, np.float64) for a in (scale, bias, mean, var))
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        s = scale / np.sqrt(var + epsilon)
+        return s, bias - mean * s
+
+
+def affine_below(
+    first: Affine, rank: int | None, axis: int, channels: int, view: View
+) -> list[Affine]:
+    """Return `first` and the affine nodes after it, each the sole reader of the one before."""
+    chain = [first]
+    while True:
+        reader = view.only_reader(chain[-1].result)
+        after = try_affine(reader, view)
+        if after is None or after.on_channels(rank, axis, channels) is None:
+            return chain
+        chain.append(after)
+
+
+def composed(chain: Sequence[Affine], rank: int | None, axis: int, channels: int) -> Composition:
+    """Return the map of a chain whose nodes all have one [channels], first node first."""
+    total = Composition(np.ones(channels), np.zeros(channels))
+    for affine in chain:
+        found = affine.on_channels(rank, axis, channels)
+        if found is None:
+            raise ValueError(f"{affine.node.op} does not map {channels} channels")
+        total = total.then(*found, affine.typical)
+    return total
+
+
+def _read_batchnorm(node: gs.Node, view: View) -> Affine:
+    need(not node.attrs.get("training_mode", 0), "it is in training mode")
+    need(view.opset >= 7 or node.attrs.get("is_test", 0) != 0, "it is in training mode")
+    need(node.attrs.get("spatial", 1) == 1, "its statistics are per element (spatial=0)")
+    asked = [t for t in node.outputs[1:] if not t.is_empty()]
+    need(view.opset >= 14 or not asked, "more outputs than one put it in training mode")
+    used = [t for t in asked if view.readers(t) or view.is_output(t)]
+    need(not used, "its running statistics are read")
+    names = ("scale", "bias", "mean", "var")
+    gain, bias, mean, var = (
+        np.asarray(need(view.constant(tensor), f"its {name} is not constant"), np.float64)
+        for name, tensor in zip(names, node.inputs[1:5], strict=True)
+    )
+    s, t = batchnorm_affine(gain, bias, mean, var, node.attrs.get("epsilon", 1e-5))
+    return Affine(node, node.inputs[0], s, t, (bias, np.abs(gain)))
+
+
+def _elementwise(op: str, position: int, c: Array) -> tuple[Array, Array]:
+    one, zero = np.array(1.0), np.array(0.0)
+    match op:
+        case "Mul":
+            return c, zero
+        case "Div":
+            with np.errstate(divide="ignore"):
+                return 1.0 / c, zero
+        case "Add":
+            return one, c
+        case _:
+            return (one, -c) if position == 1 else (-one, c)

@@ -1,0 +1,1 @@
+"""A ModelProto <-> a graph, losing nothing."""

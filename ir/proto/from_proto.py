@@ -1,0 +1,289 @@
+"""ModelProto -> GraphSurgeon graph, losing nothing.
+
+GraphSurgeon's own importer drops model metadata, node properties, optional types and initializers
+that are also graph inputs, keeps the whole proto alive, and invents a variable where a name has no
+producer. This one keeps the first four, holds weights as read-only arrays and refuses the last.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+import onnx
+import onnx_graphsurgeon as gs
+from onnx import AttributeProto, TensorProto
+from onnx_graphsurgeon.ir.tensor import SparseValues
+from onnx_graphsurgeon.util.misc import convert_from_onnx_attr_type
+
+from ..core.build import make_constant, make_node, make_variable
+from ..core.errors import LoadError
+from .metadata import ModelMetadata, NodeMetadata, properties, set_model_metadata, set_node_metadata
+from .tensor_data import TensorData
+from .values import copy_attribute, require_text, text_or_proto, variable
+
+# Below this version every initializer had to be listed as an input, and none could be overridden.
+_FIRST_IR_WITH_DEFAULTS = 4
+_Scope = MutableMapping[str, gs.Tensor]
+
+
+def from_proto(model: onnx.ModelProto, data: TensorData) -> gs.Graph:
+    """Return `model` as a GraphSurgeon graph; raises LoadError naming what is malformed.
+
+    An initializer that is also a graph input (IR version 4 and later) is an input with a default
+    value: it stays in `graph.inputs`, as a `Constant`, and passes do not treat it as constant.
+    """
+    require_text("the model", _texts_of_model(model))
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
+    domains = [_copy_opset(entry) for entry in model.opset_import]
+    importer = _Importer(opset, domains, data)
+    functions = [importer.function(function) for function in model.functions]
+    graph = importer.graph(model.graph, {}, model.ir_version >= _FIRST_IR_WITH_DEFAULTS)
+    graph.functions = functions
+    graph.producer_name = model.producer_name
+    graph.producer_version = model.producer_version
+    graph.ir_version = max(model.ir_version, _FIRST_IR_WITH_DEFAULTS)
+    set_model_metadata(
+        graph,
+        ModelMetadata(
+            domain=model.domain,
+            model_version=model.model_version,
+            doc_string=model.doc_string,
+            properties=properties(model),
+            graph_properties=properties(model.graph),
+        ),
+    )
+    return graph
+
+
+class _Importer:
+    def __init__(
+        self, opset: int | None, domains: list[onnx.OperatorSetIdProto], data: TensorData
+    ) -> None:
+        self._opset = opset
+        self._domains = domains
+        self._data = data
+
+    def graph(self, proto: onnx.GraphProto, outer: _Scope, defaults: bool = True) -> gs.Graph:
+        where = f"graph '{proto.name}'"
+        local = self._constants(proto, where)
+        constants = set(local)
+        inputs = []
+        for info in proto.input:
+            if info.name not in local:
+                local[info.name] = variable(info)
+                inputs.append(local[info.name])
+            elif defaults:
+                inputs.append(local[info.name])
+        # Outputs first: what a graph promises holds, whatever is noted about its inner values.
+        for info in proto.output:
+            if info.name not in local:
+                local[info.name] = variable(info)
+        for info in proto.value_info:
+            if info.name not in local and info.name not in outer:
+                local[info.name] = variable(info)
+        nodes = self._nodes(proto.node, local, outer, where, constants)
+        require_text(where, (proto.name, proto.doc_string, *_texts(properties(proto)), *local))
+        outputs = [local[info.name] for info in proto.output]
+        graph = self._make(nodes, inputs, outputs, proto.name, proto.doc_string)
+        if proto.metadata_props:
+            set_model_metadata(graph, ModelMetadata(graph_properties=properties(proto)))
+        known_inputs = {id(tensor) for tensor in inputs}
+        for tensor in outputs:
+            if not tensor.inputs and id(tensor) not in known_inputs and _is_variable(tensor):
+                raise LoadError(
+                    f"output '{tensor.name}' of {where} is produced by no node; the file is "
+                    "incomplete, export it again"
+                )
+        return graph
+
+    def _constants(self, proto: onnx.GraphProto, where: str) -> dict[str, gs.Tensor]:
+        found: dict[str, gs.Tensor] = {}
+
+        def declare(name: str, constant: gs.Constant) -> None:
+            if name in found:
+                raise LoadError(
+                    f"{where} has two initializers named '{name}'; every tensor has one value, "
+                    "export the model again"
+                )
+            found[name] = constant
+
+        for tensor in proto.initializer:
+            declare(tensor.name, make_constant(tensor.name, self._data.values(tensor)))
+        for sparse in proto.sparse_initializer:
+            name = sparse.values.name
+            declare(name, gs.Constant(name, SparseValues(self._data.sparse(sparse))))
+        return found
+
+    def function(self, proto: onnx.FunctionProto) -> gs.Function:
+        local: dict[str, gs.Tensor] = {name: gs.Variable(name) for name in proto.input}
+        where = f"function '{proto.domain}.{proto.name}'"
+        nodes = self._nodes(proto.node, local, {}, where)
+        require_text(where, (proto.name, proto.domain, proto.doc_string, proto.overload, *local))
+        require_text(where, (*proto.attribute, *(a.name for a in proto.attribute_proto)))
+        missing = [name for name in proto.output if name not in local]
+        if missing:
+            raise LoadError(f"output '{missing[0]}' of {where} is produced by no node")
+        opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), None)
+        attributes: dict[str, Any] = dict.fromkeys(proto.attribute)
+        for attribute in proto.attribute_proto:
+            attributes[attribute.name] = self._attribute(attribute, local, {})
+        function = gs.Function(
+            proto.name,
+            proto.domain,
+            nodes=nodes,
+            inputs=[local[name] for name in proto.input],
+            outputs=[local[name] for name in proto.output],
+            doc_string=proto.doc_string,
+            opset=opset or self._opset,
+            import_domains=[_copy_opset(entry) for entry in proto.opset_import],
+            attrs=attributes,
+        )
+        if proto.overload or proto.metadata_props:
+            set_node_metadata(function, NodeMetadata("", properties(proto), proto.overload))
+        return function
+
+    def _make(
+        self,
+        nodes: list[gs.Node],
+        inputs: list[gs.Tensor],
+        outputs: list[gs.Tensor],
+        name: str,
+        doc_string: str,
+    ) -> gs.Graph:
+        return gs.Graph(
+            nodes,
+            inputs,
+            outputs,
+            name=name,
+            doc_string=doc_string,
+            opset=self._opset,
+            import_domains=self._domains,
+        )
+
+    def _nodes(
+        self,
+        protos: Any,
+        local: dict[str, gs.Tensor],
+        outer: _Scope,
+        where: str,
+        constants: AbstractSet[str] = frozenset(),
+    ) -> list[gs.Node]:
+        # Nodes may come in any order, so outputs are declared before inputs are looked up.
+        produced: dict[str, str] = {}
+        for proto in protos:
+            for name in proto.output:
+                if name in constants:
+                    raise LoadError(
+                        f"tensor '{name}' in {where} is an initializer and also produced by "
+                        f"{_label(proto)}; every tensor has one producer"
+                    )
+                if name and name in produced:
+                    raise LoadError(
+                        f"tensor '{name}' in {where} is produced by two nodes, "
+                        f"{produced[name]} and {_label(proto)}; every tensor has one producer"
+                    )
+                if name:
+                    produced[name] = _label(proto)
+                    if name not in local:
+                        local[name] = make_variable(name)
+        return [self._node(proto, local, outer, where) for proto in protos]
+
+    def _node(
+        self,
+        proto: onnx.NodeProto,
+        local: dict[str, gs.Tensor],
+        outer: _Scope,
+        where: str,
+    ) -> gs.Node:
+        inputs = []
+        for name in proto.input:
+            tensor = local.get(name)
+            if tensor is None:
+                tensor = outer.get(name)
+            if tensor is None:
+                if name:
+                    raise LoadError(
+                        f"{_label(proto)} in {where} reads tensor '{name}', which nothing "
+                        "produces; the file is incomplete, export it again"
+                    )
+                tensor = make_variable("")
+            inputs.append(tensor)
+        texts = (proto.op_type, proto.name, proto.domain, proto.doc_string, proto.overload)
+        require_text(f"{_label(proto)} in {where}", (*texts, *_texts(properties(proto))))
+        node = make_node(
+            proto.op_type,
+            proto.name,
+            {a.name: self._attribute(a, local, outer) for a in proto.attribute},
+            inputs,
+            [local[name] if name else make_variable("") for name in proto.output],
+            proto.domain or None,
+        )
+        if proto.doc_string or proto.metadata_props or proto.overload:
+            set_node_metadata(
+                node, NodeMetadata(proto.doc_string, properties(proto), proto.overload)
+            )
+        return node
+
+    def _attribute(
+        self,
+        proto: AttributeProto,
+        local: dict[str, gs.Tensor],
+        outer: _Scope,
+    ) -> Any:
+        """Return the Python value; a kind GraphSurgeon has no value for stays an AttributeProto."""
+        require_text("an attribute", (proto.name, proto.ref_attr_name))
+        if proto.ref_attr_name:
+            return gs.Node.AttributeRef(
+                proto.ref_attr_name, convert_from_onnx_attr_type(proto.type)
+            )
+        match proto.type:
+            case AttributeProto.FLOAT:
+                return proto.f
+            case AttributeProto.INT:
+                return proto.i
+            case AttributeProto.STRING:
+                return text_or_proto(proto.s, proto)
+            case AttributeProto.FLOATS if proto.floats:
+                return list(proto.floats)
+            case AttributeProto.INTS if proto.ints:
+                return list(proto.ints)
+            case AttributeProto.STRINGS if proto.strings:
+                texts = [text_or_proto(item, proto) for item in proto.strings]
+                return proto if proto in texts else texts
+            case AttributeProto.TENSOR:
+                return gs.Constant(proto.t.name, self._data.values(proto.t))
+            case AttributeProto.GRAPH:
+                return self.graph(proto.g, ChainMap(local, outer))
+        copy = copy_attribute(proto)
+        if proto.type == AttributeProto.SPARSE_TENSOR:
+            copy.sparse_tensor.CopyFrom(self._data.sparse(proto.sparse_tensor))
+        for tensor in copy.tensors:
+            if tensor.data_location == TensorProto.EXTERNAL:
+                self._data.inline(tensor)
+        return copy
+
+
+def _texts_of_model(model: onnx.ModelProto) -> Iterator[str]:
+    yield from (model.producer_name, model.producer_version, model.domain, model.doc_string)
+    yield from (entry.domain for entry in model.opset_import)
+    yield from _texts(properties(model))
+
+
+def _texts(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
+    return itertools.chain.from_iterable(pairs)
+
+
+def _copy_opset(entry: onnx.OperatorSetIdProto) -> onnx.OperatorSetIdProto:
+    return onnx.helper.make_opsetid(entry.domain, entry.version)
+
+
+def _is_variable(tensor: gs.Tensor) -> bool:
+    return isinstance(tensor, gs.Variable)
+
+
+def _label(proto: onnx.NodeProto) -> str:
+    return f"node '{proto.name}' ({proto.op_type})" if proto.name else f"a {proto.op_type} node"

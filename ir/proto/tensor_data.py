@@ -1,0 +1,168 @@
+"""The data of tensors: inside the model, or in files beside it (ONNX "External Data" page).
+
+External weights are mapped into memory, never read whole, so a model larger than memory's half
+still loads; and a location may only name a regular file inside the model's own folder.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from ..core import dtypes
+from ..core.errors import LoadError
+
+_MOST_DIGITS = 19  # no file is longer than a 64-bit number says
+_STORABLE = frozenset(TensorProto.DataType.values()) - {TensorProto.UNDEFINED, TensorProto.STRING}
+
+
+class TensorData:
+    """Reader of the tensors of one model file.
+
+    `folder` is the folder that holds the model, or None for a model that came without a path
+    (bytes or a ModelProto), whose external tensors are then refused.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._maps: dict[Path, mmap.mmap | bytes] = {}
+
+    def array(self, tensor: TensorProto) -> np.ndarray[Any, Any]:
+        """Return the values of an external `tensor` as a read-only view of the mapped file.
+
+        Raises LoadError where the location leaves the folder, is no regular file, or is too short.
+        """
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        if tensor.data_type not in _STORABLE:
+            raise LoadError(
+                f"tensor '{tensor.name}' is of element type {tensor.data_type}, which has no "
+                "form in an external file; export the model again with this tensor inside"
+            )
+        path = self._resolve(entries.get("location", ""), tensor.name)
+        count = math.prod(tensor.dims)
+        size = dtypes.byte_size(count, tensor.data_type)
+        offset = self._number(entries, "offset", 0, tensor.name)
+        length = self._number(entries, "length", size, tensor.name)
+        if length != size:
+            raise LoadError(
+                f"tensor '{tensor.name}' of shape {list(tensor.dims)} and type "
+                f"{dtypes.type_name(tensor.data_type)} needs {size} bytes, but its external-data "
+                f"entry says length={length}; export the model again"
+            )
+        buffer = self._map(path, tensor.name)
+        if offset + length > len(buffer):
+            raise LoadError(
+                f"external data of tensor '{tensor.name}' ends at byte {offset + length}, but "
+                f"'{path}' has {len(buffer)} bytes; the file is truncated or not the right one"
+            )
+        if dtypes.bits(tensor.data_type) < 8:
+            return _unpack(tensor, bytes(buffer[offset : offset + length]))
+        flat = np.frombuffer(buffer, np.uint8, count=length, offset=offset)
+        return flat.view(dtypes.numpy_dtype(tensor.data_type)).reshape(tuple(tensor.dims))
+
+    def inline(self, tensor: TensorProto) -> None:
+        """Replace the external data of `tensor` by a copy inside the proto."""
+        tensor.raw_data = self.array(tensor).tobytes()
+        del tensor.external_data[:]
+        tensor.data_location = TensorProto.DEFAULT
+
+    def sparse(self, proto: onnx.SparseTensorProto) -> onnx.SparseTensorProto:
+        """Return a copy of `proto` that holds its values itself."""
+        copy = onnx.SparseTensorProto()
+        copy.CopyFrom(proto)
+        for tensor in (copy.values, copy.indices):
+            if tensor.data_location == TensorProto.EXTERNAL:
+                self.inline(tensor)
+        return copy
+
+    def values(self, tensor: TensorProto) -> np.ndarray[Any, Any]:
+        """Return the values of `tensor`, inline or external, as a read-only array.
+
+        Raises LoadError where the data do not fit the shape.
+        """
+        if any(size < 0 for size in tensor.dims):
+            raise LoadError(
+                f"tensor '{tensor.name}' has the negative shape {list(tensor.dims)}; the file is "
+                "corrupt, export it again"
+            )
+        if tensor.data_location == TensorProto.EXTERNAL:
+            return self.array(tensor)
+        try:
+            values = np.asarray(onnx.numpy_helper.to_array(tensor))
+        except Exception as error:  # to_array raises whatever its field access raises
+            raise LoadError(
+                f"tensor '{tensor.name}' of shape {list(tensor.dims)} holds data that does not fit "
+                f"it: {error}; the file is truncated or corrupt"
+            ) from error
+        values.flags.writeable = False
+        return values
+
+    def _resolve(self, location: str, name: str) -> Path:
+        where = f"external data of tensor '{name}' is at '{location}'"
+        if self._folder is None:
+            raise LoadError(
+                f"{where}, but the model came without a path; pass the file's path instead"
+            )
+        parts = PureWindowsPath(location)  # splits at both kinds of slash
+        if not location or parts.is_absolute() or parts.drive or location.startswith(("/", "\\")):
+            raise LoadError(
+                f"{where}, which is not a path relative to the model's folder; refused, because a "
+                "model must not read files elsewhere. Move the data beside the model and save again"
+            )
+        if ".." in parts.parts:
+            raise LoadError(
+                f"{where}, which leaves the model's folder '{self._folder}'; refused, because a "
+                "model must not read files elsewhere. Move the data beside the model and save again"
+            )
+        path = self._folder / location
+        try:
+            real = path.resolve(strict=True)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise LoadError(
+                f"{where}, but '{path}' cannot be opened ({error}); put the data file beside the "
+                "model"
+            ) from error
+        if not real.is_relative_to(self._folder.resolve()):
+            raise LoadError(
+                f"{where}, a symbolic link to '{real}' outside the model's folder; refused, "
+                "because a model must not read files elsewhere. Copy the file instead"
+            )
+        if not real.is_file():
+            raise LoadError(f"{where}, but '{path}' is not a regular file")
+        return real
+
+    def _map(self, path: Path, name: str) -> mmap.mmap | bytes:
+        if path not in self._maps:
+            try:
+                with path.open("rb") as file:
+                    empty = path.stat().st_size == 0
+                    self._maps[path] = (
+                        b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                    )
+            except OSError as error:
+                raise LoadError(
+                    f"external data of tensor '{name}' cannot be read from '{path}': {error}"
+                ) from error
+        return self._maps[path]
+
+    @staticmethod
+    def _number(entries: dict[str, str], key: str, default: int, name: str) -> int:
+        text = entries.get(key, "")
+        if not text:
+            return default
+        if not text.isdecimal() or len(text) > _MOST_DIGITS:
+            raise LoadError(
+                f"external-data entry {key}={text!r} of tensor '{name}' is not a number of bytes"
+            )
+        return int(text)
+
+
+def _unpack(tensor: TensorProto, data: bytes) -> np.ndarray[Any, Any]:
+    packed = TensorProto(dims=tensor.dims, data_type=tensor.data_type, raw_data=data)
+    return np.asarray(onnx.numpy_helper.to_array(packed))

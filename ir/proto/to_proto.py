@@ -1,0 +1,292 @@
+"""GraphSurgeon graph -> ModelProto, with the choice to leave weights out.
+
+Every place that hands a graph to another program (a file, the reference runtime, shape inference)
+goes through here. Weights left out keep their name, type and shape, so they can travel beside the
+proto without a copy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import onnx
+import onnx_graphsurgeon as gs
+from onnx import AttributeProto, TensorProto
+from onnx_graphsurgeon.ir.tensor import SparseValues
+from onnx_graphsurgeon.util.misc import convert_to_onnx_attr_type
+
+from ..core import dtypes
+from ..core.build import subgraphs_of
+from ..core.errors import GraphError
+from ..core.variables import FUSED_DOMAIN, dense_values, exotic_type, label
+from .metadata import model_metadata, node_metadata
+
+# Local functions and float8 came with this IR version (ONNX 1.10).
+_FIRST_IR_WITH_FUNCTIONS = 8
+PROTOBUF_LIMIT = 2**31 - 1
+
+Keep = Callable[[gs.Constant], bool]
+
+
+def to_proto(
+    graph: gs.Graph, *, leave_out: Keep | None = None
+) -> tuple[onnx.ModelProto, list[gs.Constant]]:
+    """Return the model of `graph` and the constants that were left out of it.
+
+    A constant of the main graph for which `leave_out` is true becomes an initializer with
+    `data_location` EXTERNAL and no data; constants inside subgraphs always go inside. The IR
+    version is raised where local functions need it. Raises GraphError for a value that ONNX
+    cannot express.
+    """
+    exporter = _Exporter(graph.opset, leave_out)
+    metadata = model_metadata(graph)
+    model = onnx.ModelProto(
+        producer_name=graph.producer_name or "",
+        producer_version=graph.producer_version or "",
+        domain=metadata.domain,
+        model_version=metadata.model_version,
+        doc_string=metadata.doc_string,
+    )
+    exporter.model_graph(graph, model.graph)
+    _add_properties(model.graph, metadata.graph_properties)
+    _add_properties(model, metadata.properties)
+    model.functions.extend(exporter.function(function) for function in graph.functions)
+    model.opset_import.extend(opset_imports(graph))
+    model.ir_version = ir_version(graph)
+    return model, exporter.left_out
+
+
+def opset_imports(graph: gs.Graph) -> list[onnx.OperatorSetIdProto]:
+    """Return the opset imports of `graph`, with the domain of its fused operators where used."""
+    imports = list(graph.import_domains or [onnx.helper.make_opsetid("", graph.opset)])
+    known = {entry.domain for entry in imports}
+    for function in graph.functions:
+        if function.domain not in known:
+            imports.append(onnx.helper.make_opsetid(function.domain, 1))
+            known.add(function.domain)
+    return imports
+
+
+def ir_version(graph: gs.Graph) -> int:
+    """Return the IR version to declare: the model's own, raised where functions need it."""
+    own = graph.ir_version or onnx.helper.find_min_ir_version_for(opset_imports(graph), True)
+    fused = any(function.domain == FUSED_DOMAIN for function in graph.functions)
+    return max(own, _FIRST_IR_WITH_FUNCTIONS) if fused else int(own)
+
+
+def value_info(tensor: gs.Tensor) -> onnx.ValueInfoProto:
+    """Return name and type of `tensor`, as far as they are known."""
+    info = onnx.ValueInfoProto(name=tensor.name)
+    exotic = exotic_type(tensor)
+    if exotic is not None:
+        info.type.CopyFrom(exotic)
+        return info
+    if tensor.dtype is None:
+        return info
+    kind = info.type.tensor_type
+    kind.elem_type = dtypes.elem_type(tensor.dtype)
+    if tensor.shape is not None:
+        kind.shape.SetInParent()
+        for size in tensor.shape:
+            dim = kind.shape.dim.add()
+            if isinstance(size, str):
+                dim.dim_param = size
+            elif size is not None and size >= 0:
+                dim.dim_value = int(size)
+    return info
+
+
+class _Exporter:
+    def __init__(self, opset: int, leave_out: Keep | None) -> None:
+        self._opset = opset
+        self._leave_out = leave_out
+        self._homes: dict[int, list[gs.Constant]] = {}
+        self.left_out: list[gs.Constant] = []
+
+    def model_graph(self, graph: gs.Graph, proto: onnx.GraphProto) -> None:
+        self._homes = _constants_by_scope(graph)
+        self.graph(graph, proto, nested=False)
+
+    def graph(self, graph: gs.Graph, proto: onnx.GraphProto, nested: bool = True) -> None:
+        proto.name = graph.name or "graph"
+        proto.doc_string = graph.doc_string or ""
+        if nested:
+            _add_properties(proto, model_metadata(graph).graph_properties)
+        outputs = {id(t) for t in graph.outputs}
+        for node in graph.nodes:
+            self.node(node, proto.node.add())
+            for tensor in node.outputs:
+                known = tensor.name and (tensor.dtype is not None or exotic_type(tensor))
+                if known and id(tensor) not in outputs:
+                    proto.value_info.append(value_info(tensor))
+        proto.input.extend(value_info(t) for t in graph.inputs)
+        proto.output.extend(value_info(t) for t in graph.outputs)
+        for constant in self._homes.get(id(graph), ()):
+            self._constant(constant, proto, nested)
+
+    def function(self, function: gs.Function) -> onnx.FunctionProto:
+        proto = onnx.FunctionProto(
+            name=function.name, domain=function.domain or "", doc_string=function.doc_string or ""
+        )
+        proto.input.extend(t.name for t in function.inputs)
+        proto.output.extend(t.name for t in function.outputs)
+        # A function has no initializers: its own constants become Constant nodes at its top, those
+        # of its subgraphs stay where they are.
+        homes = _constants_by_scope(function)
+        own = homes.pop(id(function), [])
+        self._homes.update(homes)
+        for constant in own:
+            node = proto.node.add(op_type="Constant", output=[constant.name])
+            attribute = node.attribute.add(name="value", type=AttributeProto.TENSOR)
+            attribute.t.CopyFrom(tensor_proto(constant))
+        for node in function.nodes:
+            self.node(node, proto.node.add())
+        for name, default in function.attrs.items():
+            if default is None:
+                proto.attribute.append(name)
+            else:
+                self.attribute(name, default, proto.attribute_proto.add(), None)
+        proto.opset_import.extend(opset_imports(function))
+        metadata = node_metadata(function)
+        if metadata is not None:
+            proto.overload = metadata.overload
+            _add_properties(proto, metadata.properties)
+        return proto
+
+    def node(self, node: gs.Node, proto: onnx.NodeProto) -> None:
+        proto.op_type = node.op
+        if node.name:
+            proto.name = node.name
+        if node.domain:
+            proto.domain = node.domain
+        proto.input.extend([tensor.name for tensor in node.inputs])
+        proto.output.extend([tensor.name for tensor in node.outputs])
+        for name, value in node.attrs.items():
+            self.attribute(name, value, proto.attribute.add(), node)
+        metadata = node_metadata(node)
+        if metadata is not None:
+            proto.doc_string = metadata.doc_string
+            proto.overload = metadata.overload
+            _add_properties(proto, metadata.properties)
+
+    def attribute(self, name: str, value: Any, proto: AttributeProto, node: gs.Node | None) -> None:
+        proto.name = name
+        if type(value) is int:
+            proto.type, proto.i = AttributeProto.INT, value
+        elif type(value) is float:
+            proto.type, proto.f = AttributeProto.FLOAT, value
+        elif type(value) is list and value and all(type(item) is int for item in value):
+            proto.type = AttributeProto.INTS
+            proto.ints.extend(value)
+        elif isinstance(value, AttributeProto):
+            proto.CopyFrom(value)
+        elif isinstance(value, gs.Graph):
+            proto.type = AttributeProto.GRAPH
+            self.graph(value, proto.g)
+        elif isinstance(value, gs.Tensor):
+            proto.type = AttributeProto.TENSOR
+            proto.t.CopyFrom(tensor_proto(value))
+        elif isinstance(value, gs.Node.AttributeRef):
+            proto.type = convert_to_onnx_attr_type(value.type)
+            proto.ref_attr_name = value.name
+        else:
+            try:
+                kind = self._empty_kind(node, name) if _is_empty_list(value) else None
+                made = onnx.helper.make_attribute(name, _plain(value), attr_type=kind)
+            except (TypeError, ValueError) as error:
+                where = "a function's default" if node is None else f"node {label(node)}"
+                raise GraphError(
+                    f"attribute '{name}' of {where} is {value!r}, which ONNX cannot hold: {error}"
+                ) from error
+            proto.CopyFrom(made)
+
+    def _empty_kind(self, node: gs.Node | None, name: str) -> int:
+        """Return the declared kind of an empty list attribute; ONNX cannot tell it otherwise."""
+        if node is not None and onnx.defs.has(node.op, node.domain or ""):
+            declared = onnx.defs.get_schema(node.op, self._opset, node.domain or "").attributes
+            if name in declared:
+                return int(declared[name].type.value)
+        return int(AttributeProto.INTS)
+
+    def _constant(self, constant: gs.Constant, proto: onnx.GraphProto, nested: bool) -> None:
+        if isinstance(constant._values, SparseValues):
+            proto.sparse_initializer.add().CopyFrom(constant._values.tensor)
+        elif self._leave_out is not None and not nested and self._leave_out(constant):
+            placeholder = proto.initializer.add(
+                name=constant.name,
+                data_type=dtypes.elem_type(constant.dtype),
+                dims=constant.shape,
+                data_location=TensorProto.EXTERNAL,
+            )
+            placeholder.external_data.add(key="location", value="left-out")
+            self.left_out.append(constant)
+        else:
+            proto.initializer.add().CopyFrom(tensor_proto(constant))
+
+
+def tensor_proto(constant: gs.Constant) -> TensorProto:
+    """Return the values of a dense `constant` as a proto; strings and sub-byte types included."""
+    values = dense_values(constant)
+    if values is None:
+        raise GraphError(f"constant '{constant.name}' holds {type(constant._values).__name__}")
+    if values.dtype.kind in "fiub" and values.dtype.itemsize * values.size < PROTOBUF_LIMIT:
+        return TensorProto(
+            name=constant.name,
+            data_type=dtypes.elem_type(values.dtype),
+            dims=values.shape,
+            raw_data=values.tobytes(),
+        )
+    return onnx.numpy_helper.from_array(values, constant.name)
+
+
+def stored_bytes(constant: gs.Constant) -> int:
+    """Return how many bytes the values of `constant` take in a file."""
+    return dtypes.byte_size(math.prod(constant.shape), constant.dtype)
+
+
+def _constants_by_scope(graph: gs.Graph) -> dict[int, list[gs.Constant]]:
+    """Return the constants of `graph` and its subgraphs, by id of the graph that declares them.
+
+    A constant belongs to the innermost graph that encloses all of its readers.
+    """
+    homes: dict[int, tuple[gs.Constant, tuple[gs.Graph, ...]]] = {}
+
+    def visit(scope: gs.Graph, path: tuple[gs.Graph, ...]) -> None:
+        for tensor in (*scope.inputs, *scope.outputs):
+            if isinstance(tensor, gs.Constant):
+                homes.setdefault(id(tensor), (tensor, path))
+        for node in scope.nodes:
+            for tensor in node.inputs:
+                if isinstance(tensor, gs.Constant):
+                    _, known = homes.get(id(tensor), (tensor, path))
+                    shared = path if known is path else _common(known, path)
+                    homes[id(tensor)] = (tensor, shared)
+            for subgraph in subgraphs_of(node):
+                visit(subgraph, (*path, subgraph))
+
+    visit(graph, (graph,))
+    found: dict[int, list[gs.Constant]] = {}
+    for constant, path in homes.values():
+        found.setdefault(id(path[-1]), []).append(constant)
+    return found
+
+
+def _common(a: tuple[gs.Graph, ...], b: tuple[gs.Graph, ...]) -> tuple[gs.Graph, ...]:
+    shared = [x for x, y in zip(a, b, strict=False) if x is y]
+    return tuple(shared)
+
+
+def _is_empty_list(value: Any) -> bool:
+    return isinstance(value, list | tuple) and not value
+
+
+def _plain(value: Any) -> Any:
+    """Return numpy scalars and arrays, which scripts like to set, as plain Python values."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _add_properties(proto: Any, pairs: tuple[tuple[str, str], ...]) -> None:
+    for key, value in pairs:
+        proto.metadata_props.add(key=key, value=value)

@@ -1,0 +1,67 @@
+"""Single values of a model file: types, dimensions and texts, each checked as it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import onnx
+import onnx_graphsurgeon as gs
+from onnx import AttributeProto, TensorProto
+
+from ..core import dtypes
+from ..core.build import make_variable
+from ..core.errors import LoadError
+from ..core.variables import set_exotic_type
+
+
+def variable(info: onnx.ValueInfoProto) -> gs.Variable:
+    """Return a GraphSurgeon variable of a value's name and type; a missing type stays unknown."""
+    found = make_variable(info.name)
+    kind = info.type.WhichOneof("value")
+    if kind == "tensor_type":
+        tensor = info.type.tensor_type
+        if tensor.elem_type not in TensorProto.DataType.values():
+            raise LoadError(
+                f"value '{info.name}' is of element type {tensor.elem_type}, which this version of "
+                "onnx does not know; update onnx, or export the model again"
+            )
+        found.dtype = dtypes.numpy_dtype(tensor.elem_type) if tensor.elem_type else None
+        if tensor.HasField("shape"):
+            found.shape = [_dimension(dim) for dim in tensor.shape.dim]
+    elif kind is not None:
+        found.type = kind
+        set_exotic_type(found, info.type)
+    return found
+
+
+def _dimension(dim: Any) -> int | str | None:
+    if dim.HasField("dim_value"):
+        return int(dim.dim_value)
+    require_text("a dimension", (dim.dim_param,))
+    return dim.dim_param or None
+
+
+def require_text(where: str, texts: Iterable[str]) -> None:
+    """Refuse what should be text and is not UTF-8; the protobuf binding returns it as bytes."""
+    for text in texts:
+        if not isinstance(text, str):
+            raise LoadError(
+                f"{where} holds the name or text {text!r}, which is not UTF-8; the file is "
+                "corrupt, export it again"
+            )
+
+
+def text_or_proto(data: bytes, whole: AttributeProto) -> Any:
+    """Return a string attribute as text, or, where it is none, a copy of the whole attribute."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return copy_attribute(whole)
+
+
+def copy_attribute(proto: AttributeProto) -> AttributeProto:
+    """Return a copy of `proto`, which shares nothing with its model."""
+    copy = AttributeProto()
+    copy.CopyFrom(proto)
+    return copy

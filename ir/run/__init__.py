@@ -1,0 +1,1 @@
+"""Running a graph, what it runs on, and how far two results are apart."""

@@ -1,0 +1,210 @@
+"""How far two graphs, or two sets of outputs, are apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ..core.errors import GraphError
+from ..core.variables import exotic_type
+from .reference import Reference
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class OutputComparison:
+    """Distance of one output `b` from `a`, over all feeds.
+
+    `max_abs`: largest |a - b|. `max_rel`: that over the output's range, max |a|. `sqnr_db`:
+    10 log10(sum a^2 / sum (a - b)^2), infinite where equal. `cosine`: cosine similarity.
+    `top1_agreement`: share of positions whose argmax over axis 1 agrees, None below rank 2 and for
+    non-floats. NaN or infinity at the same place counts as equal; anywhere else as infinitely far.
+    """
+
+    name: str
+    max_abs: float
+    max_rel: float
+    sqnr_db: float
+    cosine: float
+    top1_agreement: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Distances of all outputs; the properties give the worst over them."""
+
+    outputs: tuple[OutputComparison, ...]
+
+    @property
+    def worst(self) -> OutputComparison:
+        """The output farthest apart, relative to its range."""
+        return max(self.outputs, key=lambda output: output.max_rel)
+
+    @property
+    def max_abs(self) -> float:
+        """Largest absolute difference of any output."""
+        return max(output.max_abs for output in self.outputs)
+
+    @property
+    def max_rel(self) -> float:
+        """Largest difference relative to its output's range."""
+        return self.worst.max_rel
+
+    @property
+    def sqnr_db(self) -> float:
+        """Lowest signal-to-noise ratio of any output, in dB."""
+        return min(output.sqnr_db for output in self.outputs)
+
+    @property
+    def cosine(self) -> float:
+        """Lowest cosine similarity of any output."""
+        return min(output.cosine for output in self.outputs)
+
+    @property
+    def top1_agreement(self) -> float | None:
+        """Lowest argmax agreement of the outputs that have one."""
+        found = [o.top1_agreement for o in self.outputs if o.top1_agreement is not None]
+        return min(found) if found else None
+
+
+def compare(
+    graph_a: gs.Graph, graph_b: gs.Graph, feeds: Iterable[Mapping[str, Array]]
+) -> Comparison:
+    """Run both graphs on the reference runtime over `feeds` and compare their outputs.
+
+    Outputs are matched by name, or by position where the names differ but their number does not.
+    Raises FeedError, ExecutionError, or GraphError where the outputs cannot be matched.
+    """
+    run_a, run_b = Reference(graph_a), Reference(graph_b)
+    pairs = _pairs(_tensor_outputs(graph_a), _tensor_outputs(graph_b))
+    totals = {a: Accumulator(a) for a, _ in pairs}
+    empty = True
+    for feed in feeds:
+        empty = False
+        a, b = run_a(feed), run_b(feed)
+        for name_a, name_b in pairs:
+            totals[name_a].add(a[name_a], b[name_b])
+    if empty:
+        raise GraphError("there are no feeds to compare on; give at least one sample")
+    return Comparison(tuple(total.result() for total in totals.values()))
+
+
+def compare_outputs(
+    a: Iterable[Mapping[str, Array]], b: Iterable[Mapping[str, Array]]
+) -> Comparison:
+    """Compare outputs that were computed already: one mapping a feed, the same names in both."""
+    totals: dict[str, Accumulator] = {}
+    for outputs_a, outputs_b in zip(a, b, strict=True):
+        for name, array in outputs_a.items():
+            totals.setdefault(name, Accumulator(name)).add(array, outputs_b[name])
+    return Comparison(tuple(total.result() for total in totals.values()))
+
+
+class Accumulator:
+    """Distance of one output, gathered feed by feed in constant memory."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._max_abs = self._range = 0.0
+        self._signal = self._noise = self._dot = self._other = 0.0
+        self._agree = self._positions = 0
+        self._ranked = False
+
+    def add(self, a: Array, b: Array) -> None:
+        """Take in one pair of arrays; a different shape or type counts as infinitely far."""
+        if a.shape != b.shape or a.dtype != b.dtype:
+            self._max_abs = math.inf
+            if _is_ranked(a):
+                self._count(0, a.size // a.shape[1])
+            return
+        if a.dtype.kind in "OUS":
+            self._max_abs = max(self._max_abs, 0.0 if np.array_equal(a, b) else math.inf)
+            return
+        if _is_ranked(a):
+            same = np.argmax(a, 1) == np.argmax(b, 1)
+            self._count(int(same.sum()), same.size)
+        # Integers beyond 2^53 may differ by less than float64 can hold; 1 is their least distance.
+        differ = (a != b) if a.dtype.kind in "iu" else None
+        if a.dtype.kind == "c":
+            a, b = (np.stack([v.real, v.imag]) for v in (a, b))
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        finite = np.isfinite(a)
+        if not np.array_equal(a[~finite], b[~finite], equal_nan=True) or not np.all(
+            np.isfinite(b) | ~finite
+        ):
+            self._max_abs = math.inf
+            return
+        x, y = a[finite], b[finite]
+        if x.size:
+            difference = np.abs(x - y)
+            if differ is not None:
+                difference = np.maximum(difference, differ.reshape(-1))
+            self._max_abs = max(self._max_abs, float(difference.max()))
+            self._range = max(self._range, float(np.abs(x).max()))
+            self._signal += float(x @ x)
+            self._noise += float(difference @ difference)
+            self._other += float(y @ y)
+            self._dot += float(x @ y)
+
+    def _count(self, agreeing: int, positions: int) -> None:
+        self._ranked = True
+        self._agree += agreeing
+        self._positions += positions
+
+    def result(self) -> OutputComparison:
+        """Return the distance over everything added so far."""
+        if self._max_abs == 0:
+            relative = 0.0
+        else:
+            relative = self._max_abs / self._range if self._range else math.inf
+        if self._max_abs == math.inf:
+            sqnr, cosine = -math.inf, 0.0
+        elif self._noise == 0:
+            sqnr, cosine = math.inf, 1.0
+        else:
+            sqnr = 10 * math.log10(self._signal / self._noise) if self._signal else -math.inf
+            norm = math.sqrt(self._signal * self._other)
+            cosine = self._dot / norm if norm else 0.0
+        return OutputComparison(
+            self._name,
+            self._max_abs,
+            relative,
+            sqnr,
+            cosine,
+            self._agree / self._positions if self._ranked else None,
+        )
+
+
+def _is_ranked(array: Array) -> bool:
+    """Say whether argmax over axis 1 means something: floats with several classes."""
+    return bool(
+        array.dtype.kind not in "iubcOUS" and array.ndim >= 2 and array.size and array.shape[1] > 1
+    )
+
+
+def _tensor_outputs(graph: gs.Graph) -> list[str]:
+    """Return the outputs that have a distance: sequences, optionals and maps have none."""
+    names = [t.name for t in graph.outputs if exotic_type(t) is None]
+    if not names:
+        raise GraphError(
+            f"graph '{graph.name}' has no output that is a tensor, so there is nothing to compare; "
+            "add one"
+        )
+    return names
+
+
+def _pairs(a: list[str], b: list[str]) -> list[tuple[str, str]]:
+    if set(a) == set(b):
+        return [(name, name) for name in a]
+    if len(a) == len(b):
+        return list(zip(a, b, strict=True))
+    raise GraphError(
+        f"the graphs have {len(a)} and {len(b)} outputs ({', '.join(a)} and {', '.join(b)}); "
+        "only graphs with the same outputs can be compared"
+    )

@@ -1,0 +1,178 @@
+"""Feeds: an iterable of name -> array, one item a batch, checked or drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ..core import dtypes
+from ..core.errors import FeedError
+
+Feed = dict[str, np.ndarray[Any, Any]]
+
+_DYNAMIC_BATCH = 2
+
+
+def check_feeds(feed: Mapping[str, np.ndarray[Any, Any]], graph: gs.Graph) -> None:
+    """Raise FeedError where `feed` does not fit the inputs of `graph`: name, type, rank or size."""
+    inputs = {tensor.name: tensor for tensor in graph.inputs}
+    required = {t.name for t in graph.inputs if not isinstance(t, gs.Constant)}
+    for name in feed:
+        if name not in inputs:
+            raise FeedError(
+                f"feed '{name}' is no input of the graph; its inputs are {_listing(required)}"
+            )
+    for name in required:
+        if name not in feed:
+            raise FeedError(
+                f"no feed for graph input '{name}'; the feeds given are {_listing(feed)}"
+            )
+    for name, array in feed.items():
+        tensor = inputs[name]
+        if not isinstance(array, np.ndarray):
+            raise FeedError(f"feed '{name}' is a {type(array).__name__}, not a numpy array")
+        if tensor.dtype is not None and not _same_type(array.dtype, tensor.dtype):
+            raise FeedError(
+                f"feed '{name}' is {array.dtype.name}, but the graph input is "
+                f"{dtypes.type_name(tensor.dtype)}; convert it with .astype"
+            )
+        if tensor.shape is not None and not _fits(array.shape, tensor.shape):
+            raise FeedError(
+                f"feed '{name}' has shape {_shape(array.shape)}, but the graph input has "
+                f"{_shape(tensor.shape)}"
+            )
+
+
+def random_feeds(
+    graph: gs.Graph,
+    *,
+    samples: int = 1,
+    seed: int = 0,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+) -> list[Feed]:
+    """Draw `samples` batches from a seeded generator, in the shapes of the graph's inputs.
+
+    Floats are standard normal, integers 0 or 1 (valid as indices into any axis of two), strings
+    "a". A dynamic first axis becomes 2, other dynamic axes a size convolutions accept; `shapes`
+    overrides them by input name. Raises FeedError for an input that cannot be drawn.
+    """
+    generator = np.random.default_rng(seed)
+    sizes: dict[str, int] = {}
+    fixed: dict[str, tuple[int, ...]] = {}
+    names = {t.name for t in graph.inputs}
+    for name, shape in (shapes or {}).items():
+        if name not in names:
+            raise FeedError(f"shape given for '{name}', but the inputs are {_listing(names)}")
+        if any(size < 0 for size in shape):
+            raise FeedError(
+                f"shape {_shape(shape)} given for '{name}' has a negative size; give each axis its "
+                "number of elements"
+            )
+        fixed[name] = tuple(shape)
+    for tensor in graph.inputs:
+        if tensor.name in fixed:
+            declared = tensor.shape
+            if declared is not None and not _fits(fixed[tensor.name], declared):
+                raise FeedError(
+                    f"shape {_shape(fixed[tensor.name])} given for '{tensor.name}' does not fit "
+                    f"the graph input's {_shape(declared)}"
+                )
+            for size, dim in zip(fixed[tensor.name], declared or (), strict=False):
+                if isinstance(dim, str):
+                    sizes.setdefault(dim, size)
+    for tensor in graph.inputs:
+        if tensor.name not in fixed and not isinstance(tensor, gs.Constant):
+            fixed[tensor.name] = _concrete(tensor, sizes)
+    return [
+        {
+            t.name: _draw(generator, t, fixed[t.name])
+            for t in graph.inputs
+            if not isinstance(t, gs.Constant)
+        }
+        for _ in range(samples)
+    ]
+
+
+def batch_size(graph: gs.Graph) -> int | None:
+    """Return the batch size that the inputs of `graph` declare, None where it is dynamic."""
+    sizes = {
+        t.shape[0]
+        for t in graph.inputs
+        if not isinstance(t, gs.Constant) and t.shape and is_size(t.shape[0])
+    }
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def _concrete(tensor: gs.Variable, sizes: dict[str, int]) -> tuple[int, ...]:
+    if tensor.shape is None:
+        raise FeedError(
+            f"graph input '{tensor.name}' has no declared rank, so no input can be drawn; give "
+            "feeds or a shape"
+        )
+    rank = len(tensor.shape)
+    shape = []
+    for axis, dim in enumerate(tensor.shape):
+        if is_size(dim):
+            shape.append(int(dim))
+            continue
+        default = dynamic_size(axis, rank)
+        named = isinstance(dim, str) and dim != "?"
+        shape.append(sizes.setdefault(dim, default) if named else default)
+    return tuple(shape)
+
+
+def is_size(dim: object) -> bool:
+    """Say whether a declared dimension is a size; some exporters write -1 for one they know not."""
+    return isinstance(dim, int) and dim >= 0
+
+
+def dynamic_size(axis: int, rank: int) -> int:
+    """Return a size for an axis that has none, on which networks of that rank can run."""
+    if axis == 0:
+        return _DYNAMIC_BATCH
+    if axis == 1 and rank > 2:
+        return 3
+    return {3: 256, 4: 64, 5: 16}.get(rank, 8)
+
+
+def _draw(
+    generator: np.random.Generator, tensor: gs.Variable, shape: tuple[int, ...]
+) -> np.ndarray[Any, Any]:
+    if tensor.dtype is None:
+        raise FeedError(
+            f"graph input '{tensor.name}' is no tensor or has no type, so no input can be drawn; "
+            "give feeds"
+        )
+    dtype = dtypes.numpy_dtype(tensor.dtype)
+    if dtype.kind == "O":
+        return np.full(shape, "a", dtype=object)
+    if dtype.kind == "c":
+        real, imaginary = generator.standard_normal((2, *shape))
+        return np.asarray(real + 1j * imaginary).astype(dtype)
+    if dtypes.is_float(dtype) or dtype.name.startswith("float"):
+        return generator.standard_normal(shape).astype(dtype)
+    return generator.integers(0, 2, shape).astype(dtype)
+
+
+def _same_type(given: np.dtype[Any], declared: Any) -> bool:
+    try:
+        return dtypes.elem_type(given) == dtypes.elem_type(declared)
+    except (KeyError, ValueError):  # a numpy type that ONNX does not have, such as a date
+        return False
+
+
+def _fits(shape: Sequence[int], declared: Sequence[int | str | None]) -> bool:
+    return len(shape) == len(declared) and all(
+        not is_size(dim) or size == dim for size, dim in zip(shape, declared, strict=True)
+    )
+
+
+def _shape(shape: Sequence[int | str | None]) -> str:
+    return "[" + ", ".join("?" if dim is None else str(dim) for dim in shape) + "]"
+
+
+def _listing(names: Any) -> str:
+    return ", ".join(f"'{name}'" for name in names) or "none"

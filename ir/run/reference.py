@@ -1,0 +1,74 @@
+"""Reference execution: ONNX Runtime on the CPU with all of its own optimizations off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+import onnxruntime as ort
+
+from ..core.variables import exotic_type
+from .feeds import check_feeds
+from .session import make_session, output_types, run_session
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+class Reference:
+    """A graph ready to run on the reference runtime.
+
+    `optimized=True` switches the runtime's own optimizations on: the difference between the two is
+    the yardstick of how much a network amplifies rounding. Raises ExecutionError where the runtime
+    has no kernel for the graph.
+    """
+
+    def __init__(
+        self, graph: gs.Graph, *, optimized: bool = False, threads: int | None = None
+    ) -> None:
+        self._graph = graph
+        self._session = _session(graph, optimized, threads)
+        types = output_types(self._session)
+        ordinary = [t.name for t in graph.outputs if exotic_type(t) is None]
+        self._outputs = {name: types[name] for name in ordinary}
+
+    def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
+        """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError."""
+        check_feeds(feeds, self._graph)
+        return run_session(self._session, self._outputs, feeds)
+
+
+def evaluate(
+    graph: gs.Graph, nodes: Sequence[gs.Node], wanted: Sequence[gs.Tensor]
+) -> list[np.ndarray[Any, Any]]:
+    """Compute the tensors `wanted` from `nodes`, whose inputs are constants or each other.
+
+    `graph` gives opset and functions; it is not changed. Raises ExecutionError where the runtime
+    has no kernel for a node or it fails.
+    """
+    part = gs.Graph(
+        opset=graph.opset, import_domains=graph.import_domains, ir_version=graph.ir_version
+    )
+    part.nodes = list(nodes)
+    part.outputs = [gs.Variable(t.name, t.dtype, None) for t in wanted]
+    part.functions = list(graph.functions)
+    session = _session(part)
+    found = run_session(session, output_types(session), {})
+    return [found[tensor.name] for tensor in wanted]
+
+
+def _session(
+    graph: gs.Graph, optimized: bool = False, threads: int | None = None
+) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    levels = ort.GraphOptimizationLevel
+    options.graph_optimization_level = (
+        levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
+    )
+    # Waiting threads that spin take the cores from what else runs; runs here are short.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return make_session(graph, options, ["CPUExecutionProvider"])

@@ -1,0 +1,114 @@
+"""Graph -> ONNX Runtime session, without a second copy of large weights."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx_graphsurgeon as gs
+import onnxruntime as ort
+
+from ..core import dtypes
+from ..core.errors import ExecutionError
+from ..core.variables import dense_values
+from ..proto.to_proto import PROTOBUF_LIMIT, stored_bytes, to_proto
+
+# Weights from this size on are handed over as they lie in memory; smaller ones, which shape
+# inference may want to read, travel inside the model.
+_BY_REFERENCE = 1 << 16
+# Element types without a numpy form in the runtime's own API, and what it calls them.
+_VIEWED = ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
+_RUNTIME_NAMES = {f"tensor({name.replace('_', '')})": name for name in _VIEWED}
+
+
+def make_session(
+    graph: gs.Graph, options: ort.SessionOptions, providers: list[str]
+) -> ort.InferenceSession:
+    """Return an ONNX Runtime session of `graph`; raises ExecutionError with the runtime's reason.
+
+    The session keeps references to the graph's weights, which must not change while it lives.
+    """
+    model, weights = to_proto(graph, leave_out=_by_reference)
+    if weights:
+        options.add_external_initializers(
+            [constant.name for constant in weights],
+            [ort.OrtValue.ortvalue_from_numpy(dense_values(c)) for c in weights],
+        )
+    if model.ByteSize() > PROTOBUF_LIMIT:
+        raise ExecutionError(
+            f"the graph without its large weights still takes {model.ByteSize()} bytes, over the "
+            "2 GB that a model may have; shrink the constants inside its subgraphs"
+        )
+    try:
+        return ort.InferenceSession(model.SerializeToString(), options, providers=providers)
+    except Exception as error:  # the binding raises one class per status code
+        raise ExecutionError(f"ONNX Runtime refuses the graph: {reason(error)}") from error
+
+
+def output_types(session: ort.InferenceSession) -> dict[str, str]:
+    """Return what the runtime calls the type of each output; asked once, not at every run."""
+    return {output.name: output.type for output in session.get_outputs()}
+
+
+def run_session(
+    session: ort.InferenceSession,
+    outputs: Mapping[str, str],
+    feeds: Mapping[str, np.ndarray[Any, Any]],
+) -> dict[str, Any]:
+    """Run `session` once and return `outputs` (names with types, as `output_types` gives them).
+
+    Element types that numpy lacks (bfloat16, float8) go in and come out as those of ml_dtypes.
+    Raises ExecutionError with the runtime's reason.
+    """
+    names = list(outputs)
+    try:
+        if not any(array.dtype.name in _VIEWED for array in feeds.values()) and not any(
+            kind in _RUNTIME_NAMES for kind in outputs.values()
+        ):
+            return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+        values = {name: _to_runtime(array) for name, array in feeds.items()}
+        results = session.run_with_ort_values(names, values)
+        return {name: _from_runtime(value) for name, value in zip(names, results, strict=True)}
+    except Exception as error:  # the binding raises one class per status code
+        raise ExecutionError(f"ONNX Runtime failed while running: {reason(error)}") from error
+
+
+def _to_runtime(array: np.ndarray[Any, Any]) -> ort.OrtValue:
+    array = np.asarray(array, order="C")
+    if array.dtype.name in _VIEWED:
+        raw = array.view(np.uint16 if array.dtype.itemsize == 2 else np.uint8)
+        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(raw, dtypes.elem_type(array.dtype))
+    return ort.OrtValue.ortvalue_from_numpy(array)
+
+
+def _from_runtime(value: ort.OrtValue) -> Any:
+    name = _RUNTIME_NAMES.get(value.data_type())
+    if name is None:
+        return value.numpy()
+    # The binding has no numpy form of these types, so their bytes are copied.
+    dtype, shape = np.dtype(getattr(ml_dtypes, name)), tuple(value.shape())
+    raw = ctypes.string_at(value.data_ptr(), math.prod(shape) * dtype.itemsize)
+    return np.frombuffer(bytearray(raw), dtype).reshape(shape)
+
+
+def reason(error: Exception) -> str:
+    """Return what ONNX Runtime said, on one line and without its status prefix."""
+    text = " ".join(str(error).split())
+    _, _, rest = text.partition(" : FAIL : ")
+    return rest or text
+
+
+def _by_reference(constant: gs.Constant) -> bool:
+    values = dense_values(constant)
+    return (
+        values is not None
+        and values.dtype.kind == "f"
+        and dtypes.bits(values.dtype) >= 16
+        and values.flags.c_contiguous
+        and values.flags.aligned
+        and stored_bytes(constant) >= _BY_REFERENCE
+    )

@@ -1,0 +1,70 @@
+"""What a module made by `to_fx` remembers of its graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ..core.build import make_constant
+from ..graph.uses import Uses
+
+KEY = "planish"
+
+
+@dataclass(frozen=True)
+class Binding:
+    """The tensor at `path` of the module stands for `constant` of the graph.
+
+    `kind`: "plain" (the same values), "transposed", "scale" (a quantization scale, its magnitude),
+    "integers" (float values, stored rounded on the grid of `quantizer`), "bias" (float values,
+    stored rounded at the product of the scales of `quantizer` and `other`) or "bias-scale" (that
+    product itself; no tensor lies at `path`).
+    """
+
+    constant: gs.Constant
+    path: str
+    kind: str = "plain"
+    quantizer: str = ""
+    other: str = ""
+
+
+@dataclass
+class Source:
+    """The graph that a module was made of, and where its constants went."""
+
+    graph: gs.Graph
+    bindings: list[Binding] = field(default_factory=list)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Source:
+        """A module's copy was made of the same graph, which nobody changes."""
+        return self
+
+
+def lift_weights(graph: gs.Graph) -> None:
+    """Make initializers of the Constant nodes that hold weights or quantization scales.
+
+    Some exporters write weights so. PyTorch's writes what a formula needs so, which stays.
+    """
+    from_torch = graph.producer_name == "pytorch"
+    uses = Uses(graph)
+    kept = []
+    for node in graph.nodes:
+        held = np.asarray(getattr(node.attrs.get("value"), "values", 0))
+        out = node.outputs[0] if node.op == "Constant" else None
+        if out is None or id(out) in uses.pinned:
+            kept.append(node)
+            continue
+        readers = uses.readers(out)
+        quantizes = any(r.op in ("QuantizeLinear", "DequantizeLinear") for r in readers)
+        if not quantizes and (from_torch or held.size <= 1 or held.dtype.kind != "f"):
+            kept.append(node)
+            continue
+        constant = make_constant(out.name, held)
+        for reader in readers:
+            for position, tensor in enumerate(reader.inputs):
+                if tensor is out:
+                    reader.inputs[position] = constant
+    graph.nodes = kept

@@ -1,0 +1,1 @@
+"""Values that follow from constants, shapes and attributes."""

@@ -1,0 +1,92 @@
+"""Values that follow from attributes or shapes alone, without evaluating anything.
+
+Constant = its attribute;   Shape(x) = [d1, ..., dn];   Size(x) = d1 * ... * dn
+Gather(Shape(x), i) = d_i   where that one size is static, whatever the others are
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from ....ir.core.variables import dense_values, is_standard
+from ....ir.graph.view import View
+
+Array = np.ndarray[Any, Any]
+
+
+def static_value(node: gs.Node, view: View) -> Array | None:
+    """Return what the standard operator `node` computes, or None where that needs evaluation."""
+    match node.op:
+        case "Constant":
+            return static_value_of_constant(node)
+        case "Shape":
+            return _shape_value(node, view.shape(node.inputs[0]))
+        case "Size":
+            shape = view.shape(node.inputs[0])
+            if shape is not None and is_static(shape):
+                return np.array(math.prod(d for d in shape if isinstance(d, int)), np.int64)
+        case "Gather":
+            return _gathered_sizes(node, view)
+    return None
+
+
+def _gathered_sizes(node: gs.Node, view: View) -> Array | None:
+    source = view.producer(node.inputs[0])
+    indices = view.constant(node.inputs[1])
+    if source is None or source.op != "Shape" or not is_standard(source) or indices is None:
+        return None
+    shape = view.shape(source.inputs[0])
+    if shape is None:
+        return None
+    sizes = shape[_shape_slice(source)]
+    picked = [sizes[i] if -len(sizes) <= i < len(sizes) else None for i in indices.flat]
+    if not is_static(picked):
+        return None
+    return np.array(picked, np.int64).reshape(indices.shape)
+
+
+def static_value_of_constant(node: gs.Node) -> Array | None:
+    """Return the value of a Constant node, or None for a sparse one and for bytes."""
+    for name, value in node.attrs.items():
+        match name:
+            case "value":
+                return dense_values(value) if isinstance(value, gs.Tensor) else None
+            case "value_float" | "value_floats":
+                return np.array(_list(value), np.float32)
+            case "value_int" | "value_ints":
+                return np.array(_list(value), np.int64)
+            case "value_string" | "value_strings" if not _is_bytes(value):
+                return np.array(_list(value), dtype=object)
+    return None
+
+
+def _is_bytes(value: Any) -> bool:
+    """Say whether a string attribute is no UTF-8 text; such a one is held as an AttributeProto."""
+    return isinstance(value, onnx.AttributeProto) and bool(value.s or value.strings)
+
+
+def _list(value: Any) -> Any:
+    """Return an attribute's numbers; an empty list is held as an AttributeProto."""
+    return [] if isinstance(value, onnx.AttributeProto) else value
+
+
+def _shape_slice(node: gs.Node) -> slice:
+    return slice(node.attrs.get("start", 0), node.attrs.get("end"))
+
+
+def _shape_value(node: gs.Node, shape: Sequence[int | str | None] | None) -> Array | None:
+    if shape is None:
+        return None
+    sizes = tuple(shape)[_shape_slice(node)]
+    return np.array(sizes, np.int64) if is_static(sizes) else None
+
+
+def is_static(shape: Sequence[int | str | None] | None) -> bool:
+    """Say whether every size of `shape` is known."""
+    return shape is not None and all(isinstance(dim, int) for dim in shape)

@@ -1,0 +1,185 @@
+"""What a graph costs: multiply-accumulates, parameters and bytes, node by node."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx_graphsurgeon as gs
+
+from ...ir.core import dtypes
+from ...ir.core.build import subgraphs_of
+from ...ir.core.variables import FUSED_DOMAIN, is_standard, label
+from ...ir.graph.clone import clone
+from ...ir.graph.types import Shape, Types, infer_types
+from ...ir.proto.to_proto import stored_bytes
+from ...ir.run.feeds import dynamic_size, is_size
+
+_SQUEEZE_EXCITE = "SqueezeExcite"  # how the names of its fused operators begin
+
+
+@dataclass(frozen=True)
+class NodeCost:
+    """Cost of one node at one size of its dynamic dimensions.
+
+    `macs`: multiply-accumulates of Conv, ConvTranspose, Gemm and MatMul and of fused operators
+    built on them, 0 for all others, None where a shape is unknown. `parameters`: elements of its
+    constants, shared ones counted at their first reader. `bytes_moved`: bytes of inputs, constants
+    and outputs, each read or written once, None where a shape is unknown.
+    """
+
+    node: str
+    op: str
+    output_shape: tuple[int | str | None, ...] | None
+    macs: int | None
+    parameters: int
+    bytes_moved: int | None
+
+
+@dataclass(frozen=True)
+class GraphCost:
+    """Cost of a graph; totals leave out nodes whose shapes are unknown, counted in `unknown`."""
+
+    nodes: tuple[NodeCost, ...]
+    macs: int
+    parameters: int
+    weight_bytes: int
+    bytes_moved: int
+    unknown: int
+
+
+def cost(graph: gs.Graph, sizes: Mapping[str, int] | None = None) -> GraphCost:
+    """Return the cost of every node of the main graph of `graph`, in linear time.
+
+    `sizes` gives values for dynamic dimensions of the inputs by name. Others count as 1 on the
+    first axis, elsewhere as `random_feeds` draws them. Sizes that depend on data, and bodies of If,
+    Loop and Scan, count as unknown.
+    """
+    types = infer_types(graph)
+    shown = [types.of(node.outputs[0]) if node.outputs else None for node in graph.nodes]
+    if any(_is_dynamic(tensor) for tensor in graph.inputs):
+        graph = _with_sizes(graph, sizes or {})
+        types = infer_types(graph)
+    counter = _Counter(types)
+    nodes = tuple(
+        counter.node(node, None if output is None else output.shape)
+        for node, output in zip(graph.nodes, shown, strict=True)
+    )
+    return GraphCost(
+        nodes,
+        sum(n.macs or 0 for n in nodes),
+        sum(n.parameters for n in nodes),
+        counter.weight_bytes,
+        sum(n.bytes_moved or 0 for n in nodes),
+        sum(n.macs is None or n.bytes_moved is None for n in nodes),
+    )
+
+
+def _is_dynamic(tensor: gs.Tensor) -> bool:
+    return isinstance(tensor, gs.Variable) and any(not is_size(dim) for dim in tensor.shape or ())
+
+
+def _with_sizes(graph: gs.Graph, sizes: Mapping[str, int]) -> gs.Graph:
+    """Return a copy whose inputs have sizes: shape inference cannot compute with names."""
+    copy = clone(graph)
+    for tensor in copy.inputs:
+        if _is_dynamic(tensor):
+            tensor.shape = [
+                dim if is_size(dim) else sizes.get(dim, 1 if axis == 0 else typical)
+                for axis, dim in enumerate(tensor.shape)
+                for typical in [dynamic_size(axis, len(tensor.shape))]
+            ]
+    return copy
+
+
+class _Counter:
+    def __init__(self, types: Types) -> None:
+        self._types = types
+        self._counted: set[int] = set()
+        self.weight_bytes = 0
+
+    def node(self, node: gs.Node, shape: Shape | None) -> NodeCost:
+        parameters = 0
+        # Shape and Size look at no value of their input, nor do they own it.
+        read = () if node.op in ("Shape", "Size") and is_standard(node) else node.inputs
+        for tensor in read:
+            if isinstance(tensor, gs.Constant) and id(tensor) not in self._counted:
+                self._counted.add(id(tensor))
+                parameters += math.prod(tensor.shape)
+                self.weight_bytes += stored_bytes(tensor)
+        tensors = [t for t in (*read, *node.outputs) if t.name]
+        sizes = [self._bytes(t) for t in tensors]
+        moved = None if None in sizes else sum(size for size in sizes if size is not None)
+        has_body = bool(subgraphs_of(node))
+        return NodeCost(
+            label(node),
+            node.op,
+            shape,
+            None if has_body else self._macs(node),
+            parameters,
+            None if has_body else moved,
+        )
+
+    def _macs(self, node: gs.Node) -> int | None:
+        if node.domain == FUSED_DOMAIN and node.op.startswith(_SQUEEZE_EXCITE):
+            return self._macs_of_squeeze_excite(node)
+        op = linear_operator(node)
+        if op is None:
+            return 0
+        if len(node.inputs) < 2 or not node.outputs:
+            return None
+        x, w, y = (self._shape(t) for t in (node.inputs[0], node.inputs[1], node.outputs[0]))
+        if x is None or w is None or y is None or not x or not w:
+            return None
+        if op == "Conv":
+            if node.domain == FUSED_DOMAIN and node.op.endswith("Pool"):
+                y = (x[0], w[0], *_before_pooling(node, x[2:]))
+            return math.prod(y) * math.prod(w[1:])
+        if op == "ConvTranspose":
+            return math.prod(x) * math.prod(w[1:])
+        if op == "Gemm":
+            return math.prod(y) * x[0 if node.attrs.get("transA", 0) else -1]
+        return math.prod(y) * x[-1]
+
+    def _macs_of_squeeze_excite(self, node: gs.Node) -> int | None:
+        """Return the MACs of its two layers: each weight meets one value a sample."""
+        x, first, second = (self._shape(node.inputs[i]) for i in (0, 1, 3))
+        if not x or first is None or second is None:
+            return None
+        return x[0] * (math.prod(first) + math.prod(second))
+
+    def _shape(self, tensor: gs.Tensor) -> tuple[int, ...] | None:
+        found = self._types.of(tensor)
+        if found is None or found.shape is None:
+            return None
+        sizes = tuple(dim for dim in found.shape if isinstance(dim, int))
+        return sizes if len(sizes) == len(found.shape) else None
+
+    def _bytes(self, tensor: gs.Tensor) -> int | None:
+        found, shape = self._types.of(tensor), self._shape(tensor)
+        if found is None or shape is None:
+            return None
+        return dtypes.byte_size(math.prod(shape), found.dtype)
+
+
+def _before_pooling(node: gs.Node, sizes: tuple[int, ...]) -> list[int]:
+    """Return the spatial sizes of the convolution in a fused operator, whose window is explicit."""
+    names = ("kernel_shape", "strides", "dilations", "pads")
+    kernel, strides, dilations, pads = (node.attrs[name] for name in names)
+    rank = len(sizes)
+    return [
+        (size + pads[i] + pads[i + rank] - dilations[i] * (kernel[i] - 1) - 1) // strides[i] + 1
+        for i, size in enumerate(sizes)
+    ]
+
+
+def linear_operator(node: gs.Node) -> str | None:
+    """Return the linear operator `node` is, or is a fused operator of; None for any other node."""
+    if is_standard(node):
+        return node.op if node.op in ("Conv", "ConvTranspose", "Gemm", "MatMul") else None
+    if node.domain == FUSED_DOMAIN:
+        return next(
+            (op for op in ("ConvTranspose", "Conv", "Gemm") if node.op.startswith(op)), None
+        )
+    return None

@@ -1,0 +1,108 @@
+"""Layer after layer: a layer is fitted in view of what the layers changed before it give.
+
+    for each stage:  y from the float network, x^ from the network changed so far, sample by sample
+                     weights and bias of the stage's layers from the moments of (x^, y)
+
+The error that reaches a layer from those before is thus part of what it makes up for. Memory holds
+one sample and the moments of one stage, however many samples there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.core.variables import node_key
+from ....ir.graph.clone import clone
+from ....ir.graph.edit import Edit
+from ....ir.ops.linear.layer import Layer
+from ...engine.context import Context, Feeds
+from .moments import Moments
+from .patches import draw_positions, patches_at, position_shape, results_at, share
+from .stages import parts_of, stages_of, within_memory
+from .walk import Walk
+
+Change = Callable[[Layer, Moments], bool]
+
+
+def fit_in_sequence(
+    graph: gs.Graph,
+    layers: Sequence[Layer],
+    feeds: Feeds,
+    change: Change,
+    edit: Edit,
+    context: Context,
+    *,
+    positions: int,
+    sequential: bool = True,
+    second: bool = True,
+) -> None:
+    """Call `change` for each of `layers` with its moments, in the order of `stages_of`.
+
+    `change` writes through `edit`, keeps the names of the layer's input and result, and returns
+    whether to go on. About `positions` of each layer's output positions are looked at, in all feeds
+    together, drawn with the context's seed. Where not `sequential`, layers see what the float
+    network gives; without `second`, moments hold means alone.
+    """
+    original = clone(graph)
+    wide = [node_key(layer.node) for layer in layers if second and parts_of(layer) > 1]
+    if wide:
+        context.remark(
+            f"the inputs of {', '.join(map(repr, wide))} are too many to be looked at together: "
+            "only correlations within blocks of them count"
+        )
+    runs = list(stages_of(graph, layers) if sequential else within_memory(layers))
+    with (
+        Walk(original, feeds) as floats,
+        Walk(graph if sequential else original, feeds) as actual,
+    ):
+        for number, run in enumerate(runs):
+
+            def progress(fraction: float, done: int = number) -> None:
+                context.progress((done + fraction) / len(runs))
+
+            seed = [context.seed, number]
+            moments = _measure(floats, actual, run, positions, seed, second, progress)
+            for layer, found in zip(run, moments, strict=True):
+                if found.count == 0:
+                    context.decline(layer.node, "no sample gives it anything to read")
+                elif not change(layer, found):
+                    edit.commit()
+                    return
+            edit.commit()
+
+
+def has_bias(layer: Layer) -> bool:
+    """Say whether the operator of `layer` adds a bias or can be given one."""
+    return layer.op != "MatMul" or layer.added is not None
+
+
+def _measure(
+    floats: Walk,
+    actual: Walk,
+    layers: Sequence[Layer],
+    positions: int,
+    seed: Sequence[int],
+    second: bool,
+    progress: Callable[[float], None],
+) -> list[Moments]:
+    moments = [
+        Moments(centred=has_bias(layer), second=second, parts=parts_of(layer)) for layer in layers
+    ]
+    generator = np.random.default_rng(seed)
+    with (
+        closing(actual.stage([layer.source.name for layer in layers])) as sources,
+        closing(floats.stage([layer.result.name for layer in layers], progress)) as results,
+    ):
+        for given, wanted in zip(sources, results, strict=True):
+            for layer, found in zip(layers, moments, strict=True):
+                result, source = wanted[layer.result.name], given[layer.source.name]
+                most = share(layer, positions, floats.samples)
+                chosen = draw_positions(position_shape(layer, result), most, generator)
+                if chosen.size:
+                    outputs = results_at(layer, result, chosen)
+                    found.add(patches_at(layer, source, result, chosen), outputs)
+    return moments

@@ -1,0 +1,65 @@
+"""The order in which the layers of a graph are fitted, and what their second moments may take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import onnx_graphsurgeon as gs
+
+from ....ir.core.build import subgraphs_of
+from ....ir.ops.linear.layer import Layer
+
+# What the moments of the layers that are looked at in one run may take.
+_MOST_BYTES = 2**29
+# Columns of one matrix of moments: 0.3 GB, and three times that while it is factored.
+MOST_COLUMNS = 6144
+
+
+def stages_of(graph: gs.Graph, layers: Sequence[Layer]) -> Iterator[list[Layer]]:
+    """Yield lists of layers none of which reads, however indirectly, what another gives.
+
+    Every layer comes after those whose results reach it.
+    """
+    at = {id(layer.node): layer for layer in layers}
+    ends = {id(layer.result) for layer in layers}
+    depth: dict[int, int] = {}
+    levels: dict[int, list[Layer]] = {}
+    deepest = 0
+    for node in graph.nodes:
+        level = max((depth.get(id(t), 0) for t in node.inputs), default=0)
+        if any(True for _ in subgraphs_of(node)):
+            level = deepest  # its bodies may read anything made before
+        if id(node) in at:
+            levels.setdefault(level, []).append(at[id(node)])
+        for tensor in node.outputs:
+            depth[id(tensor)] = level + (id(tensor) in ends)
+            deepest = max(deepest, depth[id(tensor)])
+    for level in sorted(levels):
+        yield from within_memory(levels[level])
+
+
+def within_memory(layers: Iterable[Layer]) -> Iterator[list[Layer]]:
+    """Yield `layers` in runs whose moments fit into the memory set aside for them."""
+    run: list[Layer] = []
+    size = 0
+    for layer in layers:
+        own = moment_bytes(layer)
+        if run and size + own > _MOST_BYTES:
+            yield run
+            run, size = [], 0
+        run.append(layer)
+        size += own
+    if run:
+        yield run
+
+
+def parts_of(layer: Layer) -> int:
+    """Return how many blocks on the diagonal are kept of the second moment of a layer's inputs."""
+    return -(-(layer.weight.size // layer.outputs) // MOST_COLUMNS)
+
+
+def moment_bytes(layer: Layer) -> int:
+    """Return what the second moments of a layer take in float64."""
+    columns, parts = layer.weight.size // layer.outputs, parts_of(layer)
+    cross = layer.outputs if parts == 1 else 0
+    return 8 * columns * (layer.group * columns // parts + cross)

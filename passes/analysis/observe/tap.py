@@ -1,0 +1,109 @@
+"""A graph run for the sake of its inner tensors, feed by feed in constant memory."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.core import dtypes
+from ....ir.core.build import subgraphs_of
+from ....ir.core.errors import FeedError
+from ....ir.graph.clone import clone
+from ....ir.run.reference import Reference
+from ...engine.context import Feeds
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+class Tap:
+    """A copy of `graph` whose outputs are the tensors called `names`, which its top level makes.
+
+    Names of graph inputs are allowed too; weights are shared with `graph`. Raises ExecutionError
+    where the runtime has no kernel.
+    """
+
+    def __init__(self, graph: gs.Graph, names: Sequence[str], threads: int | None = None) -> None:
+        copy = clone(graph)
+        inputs = {tensor.name for tensor in copy.inputs}
+        made = {t.name: t for node in copy.nodes for t in node.outputs if t.name}
+        self._passed = [name for name in names if name in inputs]
+        wanted = [made[name] for name in dict.fromkeys(names) if name not in inputs]
+        copy.outputs = wanted
+        copy.nodes = nodes_reaching(copy, [tensor.name for tensor in wanted])
+        self._run = Reference(copy, optimized=True, threads=threads) if wanted else None
+
+    def __call__(self, feed: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
+        """Return the tapped tensors for one feed, by name."""
+        found = {} if self._run is None else self._run(feed)
+        return found | {name: feed[name] for name in self._passed}
+
+
+def nodes_reaching(
+    graph: gs.Graph, wanted: Iterable[str], given: Set[str] = frozenset()
+) -> list[gs.Node]:
+    """Return the top-level nodes, in order, that make the tensors `wanted` from those `given`."""
+    needed = set(wanted) - given
+    kept = []
+    for node in reversed(graph.nodes):
+        if any(tensor.name in needed for tensor in node.outputs):
+            kept.append(node)
+            needed.update(names_read(node) - given)
+    return kept[::-1]
+
+
+def names_read(node: gs.Node) -> set[str]:
+    """Return the names of the tensors that `node` reads, its bodies included."""
+    names = {tensor.name for tensor in node.inputs}
+    for body in subgraphs_of(node):
+        names.update(tensor.name for tensor in body.outputs)
+        names.update(*map(names_read, body.nodes))
+    return names - {""}
+
+
+def check_finite(arrays: Mapping[str, np.ndarray[Any, Any]], sample: int) -> None:
+    """Raise FeedError naming tensor and sample where one of `arrays` holds NaN or infinity."""
+    for name, array in arrays.items():
+        if dtypes.is_float(array.dtype) and not _is_finite(array):
+            kind = "NaN" if np.isnan(array).any() else "infinity"
+            raise FeedError(
+                f"tensor '{name}' holds {kind} in sample {sample}; no scale fits it, leave the "
+                "sample out or repair the model"
+            )
+
+
+def _is_finite(array: np.ndarray[Any, Any]) -> bool:
+    if array.dtype == np.float32:
+        # A product over all of it is one quick look; it is finite where everything is and is small.
+        flat = array.reshape(-1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(flat @ flat):
+                return True
+    return bool(np.isfinite(array).all())
+
+
+def stream(
+    graph: gs.Graph,
+    names: Sequence[str],
+    feeds: Feeds,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> Iterator[Arrays]:
+    """Yield the tensors called `names` for each of `feeds`, one feed in memory at a time.
+
+    Raises FeedError naming tensor and sample where one holds NaN or infinity, or where there are no
+    feeds at all.
+    """
+    tap = Tap(graph, names)
+    total = operator.length_hint(feeds)  # 0 where it is not known
+    index = -1
+    for index, feed in enumerate(feeds):
+        found = tap(feed)
+        check_finite({**feed, **found}, index)
+        yield found
+        if total:
+            progress((index + 1) / total)
+    if index < 0:
+        raise FeedError("there are no feeds to calibrate on; give at least one sample")

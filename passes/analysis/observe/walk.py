@@ -1,0 +1,161 @@
+"""A walk over a graph for its inner tensors, stage by stage, that does not start over each time.
+
+After a stage, the tensors that later nodes read from what has been run are written to a temporary
+file, sample by sample; the next stage goes on from there. A network of n stages so costs about one
+run of the samples, not n / 2, and memory holds one sample. Where the file would grow too large for
+the disk, a stage starts at the last one kept, the graph's inputs at worst. The file has no name on
+the disk, and is gone when the walk is closed, or the process ends in any way.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import shutil
+import tempfile
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.core.errors import FeedError
+from ....ir.graph.clone import clone
+from ....ir.run.reference import Reference
+from ...engine.context import Feeds
+from .tap import Arrays, check_finite, names_read, nodes_reaching
+
+# What one file may take; a walk has two while it goes on from one and writes the next.
+_MOST_DISK = 2**30
+_PART_OF_FREE = 8
+
+
+@dataclass
+class _Kept:
+    """Tensors of every sample in a file: what nodes not yet run read of those that were."""
+
+    names: frozenset[str]
+    made: frozenset[str]  # by the nodes that were run
+    file: Any = field(default_factory=lambda: tempfile.TemporaryFile())  # noqa: SIM115 `close` does
+    layout: list[dict[str, tuple[int, np.dtype[Any], tuple[int, ...]]]] = field(
+        default_factory=list
+    )
+    size: int = 0
+
+    def close(self) -> None:
+        """Give the disk back."""
+        self.layout.clear()
+        self.file.close()
+
+    def write(self, arrays: Arrays) -> None:
+        entry = {}
+        self.file.seek(self.size)
+        for name in sorted(self.names):
+            array = np.ascontiguousarray(arrays[name])
+            entry[name] = (self.size, array.dtype, arrays[name].shape)
+            self.file.write(array.reshape(-1).view(np.uint8).data)
+            self.size += array.nbytes
+        self.layout.append(entry)
+
+    def read(self, sample: int) -> Arrays:
+        found = {}
+        for name, (start, dtype, shape) in self.layout[sample].items():
+            self.file.seek(start)
+            raw = np.empty(dtype.itemsize * math.prod(shape), np.uint8)
+            self.file.readinto(raw.data)
+            found[name] = raw.view(dtype).reshape(shape)
+        return found
+
+
+class Walk:
+    """Stages of `graph` over `feeds`, each stage later than the one before.
+
+    The graph may change between stages, but for the nodes that earlier stages ran. To be used in a
+    `with` statement, whose end gives the disk back.
+    """
+
+    def __init__(self, graph: gs.Graph, feeds: Feeds) -> None:
+        self._graph = graph
+        self._feeds = feeds
+        self._kept = _Kept(frozenset(), frozenset())
+        self.samples = operator.length_hint(feeds) or sum(1 for _ in feeds)
+        free = shutil.disk_usage(tempfile.gettempdir()).free
+        self._most = min(_MOST_DISK, free // _PART_OF_FREE)
+
+    def __enter__(self) -> Walk:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._kept.close()
+
+    def stage(
+        self, names: Sequence[str], progress: Callable[[float], None] = lambda fraction: None
+    ) -> Generator[Arrays]:
+        """Yield the tensors called `names`, feed by feed; then remember how far this came.
+
+        Raises FeedError naming tensor and sample where one holds NaN or infinity.
+        """
+        kept = self._kept
+        nodes = nodes_reaching(self._graph, names, kept.names)
+        ahead = self._ahead(nodes, kept)
+        made = {tensor.name for node in nodes for tensor in node.outputs}
+        run: Reference | None = None
+        sample = -1
+        try:
+            for sample, feed in enumerate(self._feeds):
+                known = kept.read(sample) if kept.layout else {}
+                if not known:
+                    check_finite(feed, sample)
+                if run is None and made:
+                    wanted = sorted(({*names} | ahead.names) & made)
+                    run = _part(self._graph, nodes, known, wanted)
+                given = dict(feed) | known
+                arrays = given | (run(given) if run else {})
+                found = {name: arrays[name] for name in names}
+                check_finite(found, sample)
+                yield found
+                if len(ahead.layout) == sample:
+                    self._keep(ahead, arrays)
+                progress((sample + 1) / max(self.samples, sample + 1))
+            if sample < 0:
+                raise FeedError("there are no feeds to calibrate on; give at least one sample")
+            if ahead.layout:
+                self._kept = ahead
+        finally:
+            (kept if self._kept is ahead else ahead).close()
+
+    def _keep(self, ahead: _Kept, arrays: Arrays) -> None:
+        try:
+            ahead.write(arrays)
+        except OSError:  # the disk is full
+            ahead.close()
+            return
+        samples = len(ahead.layout)
+        if ahead.size * max(self.samples, samples) / samples > self._most:
+            ahead.close()
+
+    def _ahead(self, nodes: Sequence[gs.Node], kept: _Kept) -> _Kept:
+        inputs = {tensor.name for tensor in self._graph.inputs}
+        made = kept.made | {t.name for node in nodes for t in node.outputs if t.name}
+        later: set[str] = set()
+        for node in self._graph.nodes:
+            if not any(tensor.name in made for tensor in node.outputs):
+                later |= names_read(node)
+        return _Kept(frozenset((later & made) - inputs), frozenset(made))
+
+
+def _part(
+    graph: gs.Graph, nodes: Sequence[gs.Node], known: Arrays, wanted: Sequence[str]
+) -> Reference:
+    """Return `nodes` of `graph`, ready to run from the graph's inputs and the arrays `known`."""
+    copy = clone(graph)
+    run = {id(node) for node in nodes}
+    tensors = {tensor.name: tensor for node in copy.nodes for tensor in node.outputs}
+    pairs = zip(copy.nodes, graph.nodes, strict=True)
+    copy.nodes = [node for node, original in pairs if id(original) in run]
+    for name, array in known.items():
+        tensors[name].dtype, tensors[name].shape = array.dtype, None
+        copy.inputs.append(tensors[name])
+    copy.outputs = [tensors[name] for name in wanted]
+    return Reference(copy, optimized=True)

@@ -1,0 +1,1 @@
+"""Sizes as products of numbers and names: what shape arithmetic means."""

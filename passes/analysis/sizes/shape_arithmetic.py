@@ -1,0 +1,250 @@
+"""What a tensor of shape arithmetic holds, element by element: Shape -> Gather -> Concat -> ...
+
+Exporters compute the target of a Reshape from the sizes of what it reshapes; the result is known
+but for names as soon as every element is a product of sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.core.variables import is_standard
+from ....ir.graph.view import View
+from .polynomials import ONE, Atoms, Size, product
+
+_MOST_ELEMENTS = 64
+_DEEPEST = 64
+
+Shape = tuple[Size | None, ...]  # None: no product of sizes
+
+
+@dataclass(frozen=True)
+class Held:
+    """The elements of a tensor of rank 0 or 1; None for one that is no product of sizes."""
+
+    elements: Shape
+    rank: int
+
+
+class ShapeArithmetic:
+    """Evaluates tensors and shapes of one graph; what it found once it remembers."""
+
+    def __init__(self) -> None:
+        self._atoms = Atoms()
+        self._held: dict[int, tuple[gs.Tensor, Held | None]] = {}
+        self._shapes: dict[int, tuple[gs.Tensor, Shape | None]] = {}
+
+    def shape(self, tensor: gs.Tensor, view: View, depth: int = 0) -> Shape | None:
+        """Return the sizes of `tensor`, or None where even its rank is unknown."""
+        if id(tensor) in self._shapes:
+            return self._shapes[id(tensor)][1]
+        dims = view.shape(tensor)
+        found: Shape | None = None
+        # Inference names what it does not know; what a size follows from says more than its name.
+        if dims is None or not all(isinstance(dim, int) for dim in dims):
+            node = view.producer(tensor)
+            if node is not None and is_standard(node) and depth < _DEEPEST:
+                found = self._followed(node, view, depth + 1)
+        for dim, size in zip(dims or (), found or (), strict=False):
+            if isinstance(dim, str) and size is not None:
+                self._atoms.learn(dim, size)
+        if found is None and dims is not None:
+            found = tuple(self._atoms.of(tensor, axis, view) for axis in range(len(dims)))
+        if depth < _DEEPEST:
+            self._shapes[id(tensor)] = (tensor, found)
+        return found
+
+    def _followed(self, node: gs.Node, view: View, depth: int) -> Shape | None:
+        """Return the sizes of the result of `node` as they follow from those of its operands."""
+        if is_reshape(node):
+            return self.reshaped(node, view, depth)
+        if node.op not in ("Transpose", "Add", "Sub", "Mul", "Div"):
+            return None
+        first, last = (self.shape(node.inputs[i], view, depth) for i in (0, -1))
+        if first is None or last is None or len(first) != len(last):
+            return None
+        if node.op == "Transpose":
+            return tuple(first[i] for i in node.attrs.get("perm") or range(len(first))[::-1])
+        pairs = zip(first, last, strict=True)
+        sizes = tuple(a if b in (a, ONE) else b if a == ONE else None for a, b in pairs)
+        return None if None in sizes else sizes
+
+    def reshaped(self, node: gs.Node, view: View, depth: int = 0) -> Shape | None:
+        """Return the sizes of the result of a Reshape, Flatten, Squeeze or Unsqueeze."""
+        sizes = self.shape(node.inputs[0], view, depth)
+        if node.op == "Reshape":
+            return self._target(node, sizes, view, depth)
+        if sizes is None:
+            return None
+        rank = len(sizes)
+        if node.op == "Flatten":
+            axis = node.attrs.get("axis", 1)
+            axis += rank if axis < 0 else 0
+            return _product(sizes[:axis]), _product(sizes[axis:])
+        axes = _axes(node, view)
+        if axes is None:
+            return None
+        if node.op == "Squeeze":
+            gone = {axis % rank for axis in axes} if rank else set()
+            return tuple(size for axis, size in enumerate(sizes) if axis not in gone)
+        rank += len(axes)
+        new = {axis % rank for axis in axes}
+        left = iter(sizes)
+        return tuple(ONE if axis in new else next(left) for axis in range(rank))
+
+    def _target(
+        self, node: gs.Node, sizes: Sequence[Size | None] | None, view: View, depth: int
+    ) -> Shape | None:
+        held = self.held(node.inputs[1], view, depth) if len(node.inputs) == 2 else None
+        if held is None or held.rank != 1:
+            return None
+        asked: list[Size | None] = list(held.elements)
+        rest: int | None = None
+        for place, size in enumerate(asked):
+            number = None if size is None else size.number
+            if number == 0 and not node.attrs.get("allowzero", 0):
+                known = sizes is not None and place < len(sizes)
+                asked[place] = sizes[place] if known and sizes is not None else None
+            elif number == -1:
+                rest, asked[place] = place, None
+        if rest is not None and sizes is not None:
+            whole, others = _product(sizes), _product(asked[:rest] + asked[rest + 1 :])
+            asked[rest] = None if whole is None or others is None else whole.over(others)
+        return tuple(asked)
+
+    def held(self, tensor: gs.Tensor, view: View, depth: int = 0) -> Held | None:
+        """Return the elements of an integer tensor of rank 0 or 1, or None."""
+        if id(tensor) in self._held:
+            return self._held[id(tensor)][1]
+        if depth >= _DEEPEST:
+            return None
+        values = view.constant(tensor)
+        node = view.producer(tensor)
+        found = None
+        if values is not None:
+            found = _constant(values)
+        elif node is not None and is_standard(node) and node.op in _OPERATORS:
+            found = self._computed(node, view, depth + 1)
+        self._held[id(tensor)] = (tensor, found)
+        return found
+
+    def _computed(self, node: gs.Node, view: View, depth: int) -> Held | None:
+        if node.op in ("Shape", "Size"):
+            sizes = self.shape(node.inputs[0], view, depth)
+            if sizes is None or len(sizes) > _MOST_ELEMENTS:
+                return None
+            if node.op == "Size":
+                return Held((_product(sizes),), 0)
+            return Held(sizes[node.attrs.get("start", 0) : node.attrs.get("end")], 1)
+        if node.op == "Concat":
+            parts = [self.held(tensor, view, depth) for tensor in node.inputs]
+            if any(part is None or part.rank != 1 for part in parts):
+                return None
+            joined = tuple(e for part in parts if part is not None for e in part.elements)
+            return Held(joined, 1) if len(joined) <= _MOST_ELEMENTS else None
+        x = self.held(node.inputs[0], view, depth)
+        if x is None:
+            return None
+        match node.op:
+            case "Cast" | "Identity" | "Floor" | "Ceil" | "Round":
+                return x
+            case "Mul" | "Div":
+                return _combined(node.op, x, self.held(node.inputs[1], view, depth))
+            case "ReduceProd":
+                keeps = bool(node.attrs.get("keepdims", 1))
+                return Held((_product(x.elements),), 1 if keeps else 0) if x.rank else None
+            case "Gather":
+                return _gathered(x, node, view)
+            case "Slice":
+                return _sliced(x, node, view)
+            case _:
+                return _regrouped(x, node, view)
+
+
+_OPERATORS = frozenset(
+    {"Shape", "Size", "Concat", "Cast", "Identity", "Floor", "Ceil", "Round", "Mul", "Div"}
+    | {"ReduceProd", "Gather", "Slice", "Squeeze", "Unsqueeze", "Reshape"}
+)
+
+
+def is_reshape(node: gs.Node) -> bool:
+    """Say whether `node` gives the elements of its first input, in order, another shape."""
+    return node.op in ("Reshape", "Flatten", "Squeeze", "Unsqueeze") and is_standard(node)
+
+
+def _product(sizes: Sequence[Size | None]) -> Size | None:
+    known = [size for size in sizes if size is not None]
+    return product(known) if len(known) == len(sizes) else None
+
+
+def _constant(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Held | None:
+    if values.ndim > 1 or values.size > _MOST_ELEMENTS or values.dtype.kind not in "iuf":
+        return None
+    whole = [float(v).is_integer() for v in values.reshape(-1)]
+    if not all(whole):
+        return None
+    return Held(tuple(Size(int(v)) for v in values.reshape(-1)), values.ndim)
+
+
+def _combined(op: str, x: Held, y: Held | None) -> Held | None:
+    if y is None or not x.elements or not y.elements:
+        return None
+    count = max(len(x.elements), len(y.elements))
+    left, right = (held.elements * (count // len(held.elements)) for held in (x, y))
+    if len(left) != len(right):
+        return None
+    both: list[Size | None] = []
+    for a, b in zip(left, right, strict=True):
+        if a is None or b is None:
+            both.append(None)
+        else:
+            both.append(a * b if op == "Mul" else a.over(b))
+    return Held(tuple(both), max(x.rank, y.rank))
+
+
+def _gathered(x: Held, node: gs.Node, view: View) -> Held | None:
+    index = view.constant(node.inputs[1])
+    if index is None or index.ndim > 1 or x.rank != 1:
+        return None
+    picks = [int(i) for i in index.reshape(-1)]
+    if not all(-len(x.elements) <= i < len(x.elements) for i in picks):
+        return None
+    return Held(tuple(x.elements[i] for i in picks), index.ndim)
+
+
+def _sliced(x: Held, node: gs.Node, view: View) -> Held | None:
+    if view.opset < 10:
+        given = [node.attrs.get("starts"), node.attrs.get("ends"), None]
+    else:
+        values = [view.constant(tensor) for tensor in node.inputs[1:3]]
+        steps = view.constant(node.inputs[4]) if len(node.inputs) > 4 else np.array([1])
+        given = [*values, steps]
+        if steps is None:
+            return None
+    starts, ends, steps = given
+    if x.rank != 1 or starts is None or ends is None or len(starts) != 1 or len(ends) != 1:
+        return None
+    step = 1 if steps is None else int(steps[0])
+    if step != 1:
+        return None
+    return Held(x.elements[int(starts[0]) : int(ends[0])], 1)
+
+
+def _regrouped(x: Held, node: gs.Node, view: View) -> Held | None:
+    """Squeeze, Unsqueeze or Reshape between a number and a list of one."""
+    rank = view.rank(node.outputs[0])
+    if rank is None or rank > 1 or (rank == 0 and len(x.elements) != 1):
+        return None
+    return Held(x.elements, rank)
+
+
+def _axes(node: gs.Node, view: View) -> list[int] | None:
+    named = node.attrs.get("axes")
+    if isinstance(named, list):
+        return named
+    values = view.constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    return None if values is None else [int(v) for v in values.reshape(-1)]

@@ -1,0 +1,95 @@
+"""Operators over windows and axes, where each window is one element.
+
+Resize and Upsample by one, in all modes; AveragePool and MaxPool of 1x1 windows, one apart, without
+pads; GlobalAveragePool and GlobalMaxPool over one position; ReduceMean, -Sum, -Max, -Min and -Prod
+over axes of size one that stay
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.graph.view import View
+from ...engine.contract import need
+from ..bypass import optional_values
+from .movement import Rule
+
+# At scale one these shift positions all the same: into a region, and by half a pixel.
+_SHIFTING = frozenset({"tf_crop_and_resize", "tf_half_pixel_for_nn"})
+
+
+def _resize(node: gs.Node, view: View) -> bool:
+    if node.attrs.get("coordinate_transformation_mode", "half_pixel") in _SHIFTING:
+        return False
+    if view.opset < 9:
+        scales = node.attrs.get("scales")
+        return isinstance(scales, list) and all(scale == 1 for scale in scales)
+    position = 2 if view.opset >= 11 else 1
+    if len(node.inputs) > position + 1 and node.inputs[position + 1].name:
+        return _own_sizes(node, view)
+    if len(node.inputs) <= position:
+        return False
+    values = view.constant(node.inputs[position])
+    return values is not None and values.size > 0 and bool(np.all(values == 1))
+
+
+def _own_sizes(node: gs.Node, view: View) -> bool:
+    """Say whether the sizes that a Resize is given are those that its input has."""
+    if node.attrs.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        return False
+    if view.same_shape(node.inputs[0], node.outputs[0]):
+        return True
+    sizes, shape = view.constant(node.inputs[3]), view.shape(node.inputs[0])
+    if sizes is None or shape is None:
+        return False
+    axes = node.attrs.get("axes") or range(len(shape))
+    return all(size == shape[axis] for size, axis in zip(sizes.tolist(), axes, strict=True))
+
+
+def _pool(node: gs.Node, view: View) -> bool:
+    kernel = node.attrs.get("kernel_shape")
+    pads, strides = (node.attrs.get(name) for name in ("pads", "strides"))
+    if not isinstance(kernel, list) or math.prod(kernel) != 1:
+        return False
+    if any(pads if isinstance(pads, list) else ()):
+        return False
+    if any(stride != 1 for stride in (strides if isinstance(strides, list) else ())):
+        return False
+    for indices in node.outputs[1:]:
+        shown = bool(indices.name) and (view.is_output(indices) or bool(view.readers(indices)))
+        need(not shown, "its indices are read")
+    return True
+
+
+def _global_pool(node: gs.Node, view: View) -> bool:
+    shape = view.shape(node.inputs[0])
+    return shape is not None and all(size == 1 for size in shape[2:])
+
+
+def _reduce(node: gs.Node, view: View) -> bool:
+    if node.attrs.get("keepdims", 1) != 1:
+        return False
+    axes = node.attrs.get("axes")
+    if not isinstance(axes, list):
+        values = optional_values(node, 1, view, "its list of axes")
+        axes = [] if values is None else [int(axis) for axis in values]
+    if not axes and node.attrs.get("noop_with_empty_axes", 0):
+        return True
+    shape = view.shape(node.inputs[0])
+    if shape is None:
+        return False
+    return all(shape[axis] == 1 for axis in axes or range(len(shape)))
+
+
+RULES: dict[str, Rule] = {
+    "Resize": _resize,
+    "Upsample": _resize,
+    "AveragePool": _pool,
+    "MaxPool": _pool,
+    "GlobalAveragePool": _global_pool,
+    "GlobalMaxPool": _global_pool,
+    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd"), _reduce),
+}

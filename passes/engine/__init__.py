@@ -1,0 +1,1 @@
+"""What a pass is, what it is given, and how its rewrites are run."""

@@ -1,0 +1,84 @@
+"""The driver of rewrites: one worklist over the nodes, linear in nodes plus edits."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import onnx_graphsurgeon as gs
+
+from ...ir.core.variables import FUSED_DOMAIN, is_standard
+from ...ir.graph.edit import Edit
+from ...ir.graph.types import TensorType
+from ...ir.graph.uses import scopes
+from ...ir.graph.view import View
+from .context import Context
+from .contract import DeclinedError, Rewrite
+
+_PROGRESS_EVERY = 256
+
+
+def drive(graph: gs.Graph, rewrites: Sequence[Rewrite[Any]], context: Context) -> None:
+    """Apply `rewrites` to `graph` and its subgraphs until no node matches any of them.
+
+    Each node is looked at once, and again whenever an edit touched it or a neighbour. Operators of
+    unknown domains are never offered to a rewrite.
+    """
+    by_op: dict[str, list[Rewrite[Any]]] = {}
+    for rewrite in rewrites:
+        for op in rewrite.ops:
+            by_op.setdefault(op, []).append(rewrite)
+    queue: deque[gs.Node] = deque(
+        node for scope in scopes(graph) for node in scope.nodes if node.op in by_op
+    )
+    if not queue:
+        return
+    edit = context.edit()
+    views: dict[int, View] = {}
+    declined: list[gs.Node] = []
+    queued = {id(node) for node in queue}
+    total, done, within_limit = len(queue), 0, True
+    while queue and within_limit:
+        node = queue.popleft()
+        queued.discard(id(node))
+        done += 1
+        if done % _PROGRESS_EVERY == 0:
+            context.progress(min(done / total, 1.0))
+        scope = edit.uses.scope(node)
+        if scope is None or not (is_standard(node) or node.domain == FUSED_DOMAIN):
+            continue
+        if id(scope) not in views:
+            views[id(scope)] = make_view(scope, edit, context)
+        for rewrite in by_op.get(node.op, ()):
+            try:
+                site = rewrite.match(node, views[id(scope)])
+            except DeclinedError as reason:
+                context.decline(node, str(reason))
+                declined.append(node)
+                continue
+            if site is None:
+                continue
+            within_limit = edit.begin()
+            if within_limit:
+                rewrite.rewrite(site, edit)
+                context.accept(node)
+            break
+        for touched in edit.touched:
+            if touched.op in by_op and id(touched) not in queued:
+                queue.append(touched)
+                queued.add(id(touched))
+        edit.touched.clear()
+    for node in declined:
+        if edit.uses.scope(node) is None:
+            context.accept(node)  # another site took it in
+    edit.commit()
+
+
+def make_view(scope: gs.Graph, edit: Edit, context: Context) -> View:
+    """Return the view of `scope` that sees the changes made through `edit`."""
+
+    def type_of(tensor: gs.Tensor) -> TensorType | None:
+        return edit.type_of_new(tensor) or context.infer().of(tensor)
+
+    return View(scope, edit.uses, type_of)

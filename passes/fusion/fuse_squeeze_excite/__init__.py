@@ -1,0 +1,208 @@
+"""Merge a squeeze-and-excite block into one function.
+
+    x * gate(W2 act(W1 mean(x) + b1) + b2)    -> SqueezeExcite<Act><Gate>, SqueezeExciteGemm<...>
+
+The mean is over the spatial axes (Hu et al. 2018, "Squeeze-and-Excitation Networks", section 3).
+W1 [R, C] and W2 [C, R] are 1x1 convolutions, whose weights are read as they are, or linear layers
+between a Flatten and a Reshape as PyTorch exports them, which become Gemms with transB. The two
+spellings keep their form: on ONNX Runtime 1.24 with two threads the Gemms of 256 and 960 channels
+are 2 to 10 % faster than the 1x1 convolutions at batch 1 and up to half faster at batch 8, but the
+Flatten and the Reshape around them are two more kernels.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.core.variables import FUSED_DOMAIN, is_standard
+from ....ir.graph.edit import Edit
+from ....ir.graph.functions import ensure_function
+from ....ir.graph.view import View
+from ....ir.ops.fused.activations import Activation, Found
+from ....ir.ops.fused.operators import Body
+from ....ir.ops.linear.kernel import Kernel, to_matrix
+from ....ir.ops.linear.layer import Layer, need_storable, read_layer, stored
+from ...engine.contract import Rewrite, RewritePass, need
+from ..explicit_bias import explicit_bias
+from .walk import Stage, read_path
+
+
+@dataclass(frozen=True)
+class FuseSqueezeExcite(RewritePass):
+    """Fuse global pooling, two 1x1 convolutions or linear layers, a gate and the product with x.
+
+    Runs before `fuse-conv-activation`, which would take its convolutions.
+    """
+
+    name: ClassVar[str] = "fuse-squeeze-excite"
+
+    def rewrites(self) -> Sequence[Rewrite[Any]]:
+        """Return the one rewrite of this pass."""
+        return (_FuseBlock(),)
+
+
+@dataclass(frozen=True)
+class _Site:
+    root: gs.Node
+    removed: tuple[gs.Node, ...]  # from the Mul up to the pooling
+    x: gs.Tensor
+    activation: Found
+    gate: Found
+    weights: tuple[gs.Tensor, ...]  # of convolutions; of linear layers, `layers` instead
+    layers: tuple[tuple[Layer, Kernel], ...]
+
+
+class _FuseBlock(Rewrite[_Site]):
+    ops = frozenset({"Mul"})
+
+    def match(self, node: gs.Node, view: View) -> _Site | None:
+        if not is_standard(node):
+            return None
+        for position in (0, 1):
+            x, scale = node.inputs[1 - position], node.inputs[position]
+            path = read_path(x, scale, view)
+            if path is not None:
+                return _site(node, x, *path, view)
+        return None
+
+    def rewrite(self, site: _Site, edit: Edit) -> None:
+        activation, gate = site.activation.activation, site.gate.activation
+        function = _function(activation, gate, bool(site.layers), edit.graph.opset)
+        ensure_function(edit.graph, function)
+        for node in site.removed:
+            edit.remove(node)
+        weights = list(site.weights)
+        for place in range(0, len(weights), 2):
+            weight, bias = weights[place : place + 2]
+            weights[place + 1] = explicit_bias(edit, "Conv", weight, bias, 1)
+        for layer, kernel in site.layers:
+            name, dtype = layer.node.inputs[1].name, layer.weight.dtype
+            weights.append(edit.constant(stored(to_matrix(kernel, transposed=True), dtype), name))
+            weights.append(
+                gs.Variable.empty()
+                if kernel.bias is None and edit.graph.opset >= 11
+                else edit.constant(stored(kernel.full_bias(), dtype), f"{name}_bias")
+            )
+        attrs = site.activation.attrs("activation_") | site.gate.attrs("gate_")
+        result = site.root.outputs[0]
+        inputs = [site.x, *weights]
+        edit.node(function.name, inputs, [result], attrs, at=site.root, domain=FUSED_DOMAIN)
+
+
+def _site(
+    root: gs.Node,
+    x: gs.Tensor,
+    gate: Found,
+    second: Stage,
+    activation: Found,
+    first: Stage,
+    others: tuple[gs.Node, ...],
+    view: View,
+) -> _Site:
+    removed = (root, *gate.tail, *second.nodes, *activation.tail, *first.nodes, *others)
+    inside = {id(node) for node in removed}
+    for node in removed[1:]:
+        result = node.outputs[0]
+        need(
+            not view.is_output(result) and all(id(r) in inside for r in view.readers(result)),
+            f"the result of {node.op} in it has other readers",
+        )
+    need(
+        not gate.activation.operands and not activation.activation.operands,
+        "an activation in it has parameters of its own",
+    )
+    need(first.is_conv == second.is_conv, "it mixes a convolution with a linear layer")
+    shape = need(view.shape(x), "the rank of its input is unknown")
+    rank = len(shape)
+    need(rank >= 3, "its input has no spatial axes")
+    pool = others[-1]
+    need(
+        pool.op != "ReduceMean" or _is_spatial_mean(pool, rank, view), "its mean is over other axes"
+    )
+    if first.is_conv:
+        # A Reshape between 1x1 convolutions could mix channels with positions.
+        kept = pool.op == "GlobalAveragePool" or pool.attrs.get("keepdims", 1) == 1
+        need(len(others) == 1 and kept, "a Reshape stands between its convolutions")
+        weights = (*_pointwise(first.nodes[0], view), *_pointwise(second.nodes[0], view))
+        return _Site(root, removed, x, activation, gate, weights, ())
+    need(rank == 4, "its linear layers read no image")
+    known = pool.op == "GlobalAveragePool" or view.dtype(x) != np.float64
+    need(known, "ONNX Runtime has no GlobalAveragePool of float64")
+    layers = tuple(_matrix(stage, view) for stage in (first, second))
+    # Neither Reshape changes the order of elements, so that shapes alone say what they do.
+    squeezed, scale = view.shape(first.source), _scale_shape(root, x, view)
+    channels = need(shape[1] if isinstance(shape[1], int) else None, "its channels are not static")
+    need(
+        squeezed is not None and len(squeezed) == 2 and squeezed[1] == channels,
+        "what its first layer reads is not one row of channels a sample",
+    )
+    need(
+        scale is not None and len(scale) == 4 and scale[1:] == (layers[1][0].outputs, 1, 1),
+        "its gate is not one value a channel",
+    )
+    return _Site(root, removed, x, activation, gate, (), layers)
+
+
+def _scale_shape(root: gs.Node, x: gs.Tensor, view: View) -> tuple[int | str | None, ...] | None:
+    return view.shape(root.inputs[1] if root.inputs[0] is x else root.inputs[0])
+
+
+def _is_spatial_mean(node: gs.Node, rank: int, view: View) -> bool:
+    """Say whether a ReduceMean is over all axes but the first two (axes an input from 18 on)."""
+    axes = node.attrs.get("axes")
+    if axes is None and len(node.inputs) > 1 and not node.inputs[1].is_empty():
+        axes = view.constant(node.inputs[1])
+    if axes is None:
+        return False
+    return sorted(int(axis) % rank for axis in np.ravel(axes)) == list(range(2, rank))
+
+
+def _pointwise(node: gs.Node, view: View) -> tuple[gs.Tensor, gs.Tensor]:
+    """Return weight and bias of a convolution that is W x at one position; empty without bias."""
+    shape = need(view.shape(node.inputs[1]), "the size of its convolutions is unknown")
+    attrs = node.attrs
+    need(
+        all(size == 1 for size in shape[2:])
+        and attrs.get("group", 1) == 1
+        and all(stride == 1 for stride in attrs.get("strides") or ())
+        and not any(attrs.get("pads") or ()),
+        "its convolutions are not 1x1",
+    )
+    bias = node.inputs[2] if len(node.inputs) > 2 else gs.Variable.empty()
+    return node.inputs[1], bias
+
+
+def _matrix(stage: Stage, view: View) -> tuple[Layer, Kernel]:
+    layer = read_layer(stage.nodes[0], view)
+    need(not layer.node.attrs.get("transA", 0), "its Gemm transposes its input")
+    kernel = layer.kernel()
+    need_storable(kernel, layer.weight.dtype)
+    return layer, kernel
+
+
+@functools.lru_cache(maxsize=256)
+def _function(activation: Activation, gate: Activation, matrix: bool, opset: int) -> gs.Function:
+    """Return the local function: inputs X, W1, B1, W2, B2."""
+    body = Body()
+    body.step("GlobalAveragePool", ["X"], "pooled")
+    squeezed, opened, scale = ("flat", "gated", "scale") if matrix else ("pooled", "scale", "scale")
+    op, attrs = ("Gemm", {"transB": 1}) if matrix else ("Conv", {})
+    if matrix:
+        body.step("Flatten", ["pooled"], squeezed, attrs={"axis": 1})
+    body.step(op, [squeezed, "W1", "B1"], "reduced", attrs=attrs)
+    body.activate(activation, "reduced", "activated", "activation_")
+    body.step(op, ["activated", "W2", "B2"], "expanded", attrs=attrs)
+    body.activate(gate, "expanded", opened, "gate_")
+    if matrix and opset >= 13:
+        body.step("Unsqueeze", [opened, body.constant("axes", np.array([2, 3]))], scale)
+    elif matrix:
+        body.step("Unsqueeze", [opened], scale, attrs={"axes": [2, 3]})
+    body.step("Mul", ["X", scale], "Y")
+    name = f"SqueezeExcite{'Gemm' if matrix else ''}{activation.suffix}{gate.suffix}"
+    return body.function(name, ["X", "W1", "B1", "W2", "B2"], "Y", opset)

@@ -1,0 +1,206 @@
+"""The operators that work in any layout, and how: a table from operator to ports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx_graphsurgeon as gs
+
+from ....ir.core.variables import is_standard
+from ....ir.graph.view import View
+from ....ir.ops.axes.permutation import Order
+from ....ir.ops.axes.ports import Change, Ports, alike, elementwise, normal_axes, renamed_axis
+from .flattened import flattened
+from .ranks import arg_reduced, gathered, reduced, squeezed, unsqueezed
+from .regrouped import regrouped
+from .sized import expanded, padded, resized, sliced, tiled, upsampled
+
+Reader = Callable[[gs.Node, View], Ports | None]
+
+_UNARY = [
+    "Abs",
+    "Acos",
+    "Acosh",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "BitwiseNot",
+    "Cast",
+    "CastLike",
+    "Ceil",
+    "Celu",
+    "Clip",
+    "Cos",
+    "Cosh",
+    "Dropout",
+    "Elu",
+    "Erf",
+    "Exp",
+    "Floor",
+    "Gelu",
+    "HardSigmoid",
+    "HardSwish",
+    "Identity",
+    "IsInf",
+    "IsNaN",
+    "LeakyRelu",
+    "Log",
+    "Mish",
+    "Neg",
+    "Not",
+    "Reciprocal",
+    "Relu",
+    "Round",
+    "Selu",
+    "Shrink",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "Softplus",
+    "Softsign",
+    "Sqrt",
+    "Swish",
+    "Tan",
+    "Tanh",
+    "ThresholdedRelu",
+]
+_BINARY = [
+    "Add",
+    "And",
+    "BitShift",
+    "BitwiseAnd",
+    "BitwiseOr",
+    "BitwiseXor",
+    "Div",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "Mod",
+    "Mul",
+    "Or",
+    "PRelu",
+    "Pow",
+    "Sub",
+    "Xor",
+]
+_VARIADIC = ("Max", "Mean", "Min", "Sum")
+_REDUCTIONS = [
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSum",
+    "ReduceSumSquare",
+]
+
+
+def ports_of(node: gs.Node, view: View) -> Ports | None:
+    """Return the ports of `node`, or None where it demands the layout it has."""
+    reader = _READERS.get(node.op)
+    return None if reader is None or not is_standard(node) else reader(node, view)
+
+
+def _unary(node: gs.Node, view: View) -> Ports | None:
+    return elementwise(node, view, 1)
+
+
+def _binary(node: gs.Node, view: View) -> Ports | None:
+    return elementwise(node, view, 2)
+
+
+def _variadic(node: gs.Node, view: View) -> Ports | None:
+    return elementwise(node, view, len(node.inputs))
+
+
+def _where(node: gs.Node, view: View) -> Ports | None:
+    return elementwise(node, view, 3)
+
+
+def _batchnorm(node: gs.Node, view: View) -> Ports | None:
+    rank = view.rank(node.inputs[0])
+    if rank is None or rank < 2 or len(node.outputs) > 1:
+        return None
+    return alike(node, rank, lambda order: Change() if order[1] == 1 else None)
+
+
+def _quantized(node: gs.Node, view: View) -> Ports | None:
+    rank, scale = view.rank(node.inputs[0]), view.rank(node.inputs[1])
+    if rank is None or scale is None or scale > 1 or node.attrs.get("block_size", 0):
+        return None
+    if scale == 0:
+        return elementwise(node, view, 1)
+    axis = normal_axes([node.attrs.get("axis", 1)], rank)
+    if axis is None or view.opset < 13:
+        return None
+    return alike(node, rank, lambda order: renamed_axis(axis[0], order))
+
+
+def _along_axis(default: int | None) -> Reader:
+    """Read an operator of one axis that keeps the rank; all its inputs of that rank are data."""
+
+    def read(node: gs.Node, view: View) -> Ports | None:
+        rank = view.rank(node.outputs[0])
+        named = node.attrs.get("axis", default)
+        axis = None if rank is None or named is None else normal_axes([named], rank)
+        if rank is None or axis is None:
+            return None
+        inputs = range(len(node.inputs)) if node.op == "Concat" else (0,)
+        return alike(node, rank, lambda order: renamed_axis(axis[0], order), *inputs)
+
+    return read
+
+
+def _softmax(node: gs.Node, view: View) -> Ports | None:
+    rank = view.rank(node.inputs[0])
+    named = node.attrs.get("axis", -1 if view.opset >= 13 else 1)
+    axis = None if rank is None else normal_axes([named], rank)
+    if rank is None or axis is None:
+        return None
+
+    def rebuild(order: Order) -> Change | None:
+        # Before opset 13 all axes from `axis` on were one: the same only for the last.
+        if view.opset < 13 and not axis[0] == order[-1] == rank - 1:
+            return None
+        return renamed_axis(axis[0], order)
+
+    return alike(node, rank, rebuild, wants_last=axis[0])
+
+
+def _reshape(node: gs.Node, view: View) -> Ports | None:
+    return flattened(node, view) or regrouped(node, view)
+
+
+_READERS: dict[str, Reader] = {
+    **dict.fromkeys(_UNARY, _unary),
+    **dict.fromkeys(_BINARY, _binary),
+    **dict.fromkeys(_VARIADIC, _variadic),
+    **dict.fromkeys(_REDUCTIONS, reduced),
+    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _softmax),
+    **dict.fromkeys(("ArgMax", "ArgMin"), arg_reduced),
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _quantized),
+    "Reshape": _reshape,
+    "Flatten": flattened,
+    "Where": _where,
+    "BatchNormalization": _batchnorm,
+    "Concat": _along_axis(None),
+    "Split": _along_axis(0),
+    "LpNormalization": _along_axis(-1),
+    "TopK": _along_axis(-1),
+    "Gather": gathered,
+    "Squeeze": squeezed,
+    "Unsqueeze": unsqueezed,
+    "Slice": sliced,
+    "Pad": padded,
+    "Resize": resized,
+    "Upsample": upsampled,
+    "Expand": expanded,
+    "Tile": tiled,
+}

@@ -1,0 +1,236 @@
+"""A region of operators that work in any layout, and what each choice of layout costs.
+
+Every value v of the region has an order: in the other layout it is transpose(v, order[v]). Each
+node of the region works in the layout it has (label 0) or in the other (label 1). A value that is
+needed in a layout it does not come in costs one Transpose, in bytes; the cheapest labels are a
+minimum cut. Unknown sizes count as `NOMINAL`, wherever they stand: a price that depended on the
+order of the axes would make the same Transpose cheaper on its other side, again and again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import onnx_graphsurgeon as gs
+
+from ....ir.core import dtypes
+from ....ir.core.variables import is_standard
+from ....ir.graph.view import View
+from ....ir.ops.axes.permutation import Order, after, induced, is_identity, moves_only_ones, perm_of
+from ....ir.ops.axes.ports import Change, Ports
+from .minimum_cut import ONE, ZERO, Payment
+
+NOMINAL = 32
+# Bytes count first, then the number of Transposes.
+_BYTE = 1 << 24
+# Softmax over another axis than the last is done between two Transposes inside the kernel.
+_COPIES = 2
+# On ONNX Runtime, Tile along the last axis takes 32 times as long as a Transpose of as many bytes.
+_BY_ELEMENT = 32
+
+PortsOf = Callable[[gs.Node], Ports | None]
+ScopeOf = Callable[[gs.Node], gs.Graph | None]
+
+
+@dataclass
+class Member:
+    """A node of the region: the order of its axes in the other layout, and what changes then."""
+
+    node: gs.Node
+    ports: Ports
+    order: Order
+    change: Change
+
+
+@dataclass
+class Region:
+    """Nodes that could work in another layout, and the values between and around them."""
+
+    view: View
+    scope_of: ScopeOf
+    members: list[Member] = field(default_factory=list)
+    number: dict[int, int] = field(default_factory=dict)  # id of a node -> its place in members
+    order: dict[int, Order] = field(default_factory=dict)  # id of a value -> its order
+    values: list[gs.Tensor] = field(default_factory=list)
+
+    def member_at(self, node: gs.Node | None) -> Member | None:
+        """Return `node` as a member, if it is one."""
+        place = None if node is None else self.number.get(id(node))
+        return None if place is None else self.members[place]
+
+    def source(self, value: gs.Tensor) -> tuple[gs.Tensor, Order] | None:
+        """Return x and the order in which `value`, a Transpose's result, is x in the other layout.
+
+        An identity means that the other layout of `value` is x itself.
+        """
+        node = self.view.producer(value)
+        perm = perm_of(node, self.view)
+        if node is None or perm is None or not is_identity(self.order.get(id(node.inputs[0]), ())):
+            return None  # what is itself a value of the region is accounted for as one
+        return node.inputs[0], after(perm, self.order[id(value)])
+
+    def exits(self, value: gs.Tensor) -> list[gs.Node]:
+        """Return the Transposes whose result is `value` in the other layout."""
+        return [
+            reader
+            for reader in self.view.readers(value)
+            if perm_of(reader, self.view) == self.order[id(value)] and self.inside(reader)
+        ]
+
+    def inside(self, node: gs.Node) -> bool:
+        """Say whether `node` stands in the graph of the region, not in a body inside it."""
+        return self.scope_of(node) is self.view.scope
+
+    def is_neutral(self, reader: gs.Node) -> bool:
+        """Say whether `reader` can read either layout: a Transpose, or a Shape."""
+        return reader.op in ("Transpose", "Shape") and is_standard(reader) and self.inside(reader)
+
+    def reads_as_data(self, reader: Member, value: gs.Tensor) -> bool:
+        """Say whether `reader` reads `value` only where its layout matters."""
+        return all(
+            position in reader.ports.inputs
+            for position, tensor in enumerate(reader.node.inputs)
+            if tensor is value
+        )
+
+    def price(self, value: gs.Tensor, order: Order) -> int:
+        """Return what a Transpose costs; next to nothing where only axes of size one move."""
+        if moves_only_ones(self.view.shape(value), order):
+            return 1
+        return self._size(value) * _BYTE + 1
+
+    def _size(self, value: gs.Tensor) -> int:
+        found = self.view.type(value)
+        if found is None or found.shape is None:
+            return NOMINAL**3
+        sizes = (dim if isinstance(dim, int) else NOMINAL for dim in found.shape)
+        return dtypes.byte_size(math.prod(sizes), found.dtype)
+
+    def payments(self) -> list[Payment]:
+        """Return what the labels of the members decide."""
+        found: list[Payment] = []
+        for number, member in enumerate(self.members):
+            found += self._own_payments(number, member)
+        for value in self.values:
+            found += self._value_payments(value)
+        return found
+
+    def _own_payments(self, number: int, member: Member) -> list[Payment]:
+        found: list[Payment] = []
+        ports = member.ports
+        size = self._size(member.node.outputs[0]) * _BYTE
+        for last, label in ((ports.rank - 1, ONE), (member.order[-1], ZERO)):
+            if ports.wants_last not in (None, last):
+                found.append(Payment(_COPIES * size, (number, label)))
+            if last in ports.repeated:
+                found.append(Payment(_BY_ELEMENT * size, (number, label)))
+        for position in ports.loose:
+            operand = member.node.inputs[position]
+            if not self.view.is_constant(operand):
+                found.append(Payment(self._price_of_loose(operand, member), (number, ZERO)))
+        return found
+
+    def _price_of_loose(self, operand: gs.Tensor, member: Member) -> int:
+        shape = self.view.shape(operand)
+        if shape is None or not shape:
+            return 0
+        aligned = (1,) * (member.ports.rank - len(shape)) + shape
+        if moves_only_ones(aligned, member.order):
+            return 1
+        return self._size(operand) * _BYTE + 1
+
+    def _value_payments(self, value: gs.Tensor) -> list[Payment]:
+        order = self.order[id(value)]
+        parties: list[int] = []
+        fixed: list[int] = []
+        if self.view.is_output(value):
+            fixed.append(ZERO)
+        if self.exits(value):
+            fixed.append(ONE)
+        for reader in self.view.readers(value):
+            member = self.member_at(reader)
+            if member is not None:
+                parties.append(self.number[id(reader)])
+            neutral = member is None and self.is_neutral(reader)
+            if not neutral and (member is None or not self.reads_as_data(member, value)):
+                fixed.append(ZERO)
+        producer = self.view.producer(value)
+        price = self.price(value, order)
+        own = None if producer is None else self.number.get(id(producer))
+        if own is not None:
+            return [Payment(price, (own, *parties, *fixed))]
+        source = self.source(value)
+        if source is None:
+            return [Payment(price, (ZERO, *parties, *fixed))]
+        if is_identity(source[1]):
+            return [Payment(price, (ONE, *parties, *fixed))]
+        return [
+            Payment(price, (ONE, *parties, *fixed)),
+            Payment(self.price(source[0], source[1]), (ZERO, *parties, *fixed)),
+        ]
+
+
+def grow(seed: gs.Tensor, order: Order, view: View, ports_of: PortsOf, scope_of: ScopeOf) -> Region:
+    """Return the region around `seed`: all that a change of its layout can reach."""
+    region = Region(view, scope_of)
+    region.order[id(seed)] = order
+    region.values.append(seed)
+    queue = deque([seed])
+    while queue:
+        value = queue.popleft()
+        producer = view.producer(value)
+        around = [*([] if producer is None else [producer]), *view.readers(value)]
+        for node in around:
+            if id(node) in region.number or not region.inside(node):
+                continue
+            member = _admitted(region, node, value, ports_of)
+            if member is None:
+                continue
+            region.number[id(node)] = len(region.members)
+            region.members.append(member)
+            for tensor, axes in _data_of(member, view):
+                own = induced(member.order, axes)
+                if id(tensor) in region.order:
+                    continue
+                region.order[id(tensor)] = own
+                if not is_identity(own):
+                    region.values.append(tensor)
+                    queue.append(tensor)
+    return region
+
+
+def _data_of(member: Member, view: View) -> list[tuple[gs.Tensor, tuple[int, ...]]]:
+    node, ports = member.node, member.ports
+    return [
+        *((node.inputs[i], axes) for i, axes in ports.inputs.items() if _varies(node, i, view)),
+        *((node.outputs[i], axes) for i, axes in ports.outputs.items()),
+    ]
+
+
+def _varies(node: gs.Node, position: int, view: View) -> bool:
+    return not view.is_constant(node.inputs[position])
+
+
+def _admitted(region: Region, node: gs.Node, value: gs.Tensor, ports_of: PortsOf) -> Member | None:
+    """Return `node` as a member, if it can follow `value` and agrees with the values known."""
+    ports = ports_of(node)
+    if ports is None:
+        return None
+    touching = [
+        *((t, ports.inputs[i]) for i, t in enumerate(node.inputs) if i in ports.inputs),
+        *((t, ports.outputs[i]) for i, t in enumerate(node.outputs) if i in ports.outputs),
+    ]
+    known = region.order[id(value)]
+    whole = (ports.whole(axes, known) for tensor, axes in touching if tensor is value)
+    order = next((found for found in whole if found is not None), None)
+    change = None if order is None else ports.rebuild(order)
+    if order is None or change is None:
+        return None
+    member = Member(node, ports, order, change)
+    for tensor, axes in _data_of(member, region.view):
+        if region.order.get(id(tensor), own := induced(order, axes)) != own:
+            return None
+    return member

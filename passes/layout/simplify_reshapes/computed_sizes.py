@@ -1,0 +1,90 @@
+"""Shapes of Expand and sizes of Resize that are computed from the sizes of their own input.
+
+expand(x, [d1, ..., k, ...]) = expand(x, [1, ..., k, ...])     where d1 is that size of x
+resize(x, sizes = [d1, d2, 2 d3, 2 d4]) = resize(x, scales = [1, 1, 2, 2])
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.core.variables import is_standard
+from ....ir.graph.edit import Edit
+from ....ir.graph.view import View
+from ...analysis.sizes.shape_arithmetic import ShapeArithmetic
+from ...engine.contract import Rewrite, need
+
+
+@dataclass(frozen=True)
+class _Site:
+    node: gs.Node
+    values: tuple[float, ...]
+
+
+class ConstantExpand(Rewrite[_Site]):
+    """Make the shape of an Expand constant: one stands for any size that the input has."""
+
+    ops = frozenset({"Expand"})
+
+    def __init__(self, sizes: ShapeArithmetic) -> None:
+        self._sizes = sizes
+
+    def match(self, node: gs.Node, view: View) -> _Site | None:
+        """Return the constant shape."""
+        if not is_standard(node) or view.is_constant(node.inputs[1]):
+            return None
+        held = self._sizes.held(node.inputs[1], view)
+        sizes = self._sizes.shape(node.inputs[0], view)
+        if held is None or sizes is None or held.rank != 1:
+            return None
+        place = len(sizes) - len(held.elements)
+        found: list[float] = []
+        for axis, size in enumerate(held.elements, place):
+            kept = size is not None and axis >= 0 and size == sizes[axis]
+            number = 1 if kept else size.number if size is not None else None
+            found.append(need(number, "its shape has a size that its input has not"))
+        return _Site(node, tuple(found))
+
+    def rewrite(self, site: _Site, edit: Edit) -> None:
+        """Give the node a constant shape."""
+        shape = edit.constant(np.array(site.values, np.int64), f"{site.node.outputs[0].name}_shape")
+        edit.set_input(site.node, 1, shape)
+
+
+class ConstantResize(Rewrite[_Site]):
+    """Make computed sizes of a Resize constant scales, where these are whole numbers."""
+
+    ops = frozenset({"Resize"})
+
+    def __init__(self, sizes: ShapeArithmetic) -> None:
+        self._sizes = sizes
+
+    def match(self, node: gs.Node, view: View) -> _Site | None:
+        """Return the scales."""
+        if not is_standard(node) or len(node.inputs) < 4 or view.is_constant(node.inputs[3]):
+            return None
+        if {"axes", "keep_aspect_ratio_policy"} & node.attrs.keys():
+            return None
+        if node.attrs.get("coordinate_transformation_mode") == "tf_crop_and_resize":
+            return None
+        held = self._sizes.held(node.inputs[3], view)
+        sizes = self._sizes.shape(node.inputs[0], view)
+        if held is None or sizes is None or len(held.elements) != len(sizes):
+            return None
+        found: list[float] = []
+        for size, old in zip(held.elements, sizes, strict=True):
+            ratio = None if size is None or old is None else size.over(old)
+            number = None if ratio is None else ratio.number
+            found.append(need(number, "its sizes are no multiples of its input's"))
+        return _Site(node, tuple(found))
+
+    def rewrite(self, site: _Site, edit: Edit) -> None:
+        """Put a Resize by scales in its place; their type is float32 always."""
+        node = site.node
+        edit.remove(node)
+        scales = edit.constant(np.array(site.values, np.float32), f"{node.outputs[0].name}_scales")
+        inputs = [*node.inputs[:2], scales]
+        edit.node("Resize", inputs, list(node.outputs), dict(node.attrs), at=node)

@@ -1,0 +1,90 @@
+"""The one operator that gives a tensor another shape: nothing, a Flatten, or a constant Reshape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.graph.edit import Edit
+from ....ir.graph.view import View
+from ...analysis.sizes.polynomials import Size, product, same_sizes
+from ...analysis.sizes.shape_arithmetic import ShapeArithmetic
+
+Sizes = Sequence[Size | None]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How to get the result from a tensor: a Flatten, a Reshape to `target`, or nothing."""
+
+    op: str | None
+    target: tuple[int, ...] = ()
+
+
+def form_of(
+    arithmetic: ShapeArithmetic,
+    source: gs.Tensor,
+    result: Sizes,
+    view: View,
+    asked: np.ndarray[Any, Any] | None = None,
+) -> Form | None:
+    """Return how to give `source` the sizes `result`, the constant target `asked` being it."""
+    sizes = arithmetic.shape(source, view)
+    if sizes is None:
+        return None
+    if None not in sizes and same_sizes(sizes, result):
+        return Form(None)
+    if _is_flat(sizes, result):
+        return Form("Flatten")
+    if view.opset < 5:
+        return None
+    target = _target(sizes, result, asked)
+    return None if target is None else Form("Reshape", target)
+
+
+def write_form(form: Form, source: gs.Tensor, result: gs.Tensor, at: gs.Node, edit: Edit) -> None:
+    """Give `result`, whose producer `at` was removed, from `source`."""
+    if form.op is None and id(result) not in edit.uses.pinned:
+        edit.replace(result, source)
+    elif form.op is None:
+        edit.node("Identity", [source], [result], at=at)
+    elif form.op == "Flatten":
+        edit.node("Flatten", [source], [result], {"axis": 1}, at=at)
+    else:
+        shape = edit.constant(np.array(form.target, np.int64), f"{result.name}_shape")
+        edit.node("Reshape", [source, shape], [result], at=at)
+
+
+def _is_flat(sizes: Sizes, result: Sizes) -> bool:
+    """Say whether `result` is [first, all others joined] of three or more `sizes`."""
+    if len(result) != 2 or len(sizes) < 3:
+        return False
+    rest = None if None in sizes[1:] else product(size for size in sizes[1:] if size is not None)
+    kept = sizes[0] is not None and result[0] == sizes[0] and sizes[0].factor != 0
+    joined = rest is not None and result[1] == rest and rest.factor != 0
+    # Where one is certain the other is what is left.
+    return (kept and (joined or result[1] is None)) or (joined and result[0] is None)
+
+
+def _target(
+    sizes: Sizes, result: Sizes, asked: np.ndarray[Any, Any] | None
+) -> tuple[int, ...] | None:
+    """Return the target of a Reshape from `sizes` to `result`; what `asked` names stays."""
+    target: list[int] = []
+    for place, size in enumerate(result):
+        number = None if size is None else size.number
+        if asked is not None and asked[place] != -1:
+            target.append(int(asked[place]))
+        elif number is not None:
+            target.append(number)
+        elif size is not None and place < len(sizes) and size == sizes[place]:
+            target.append(0)
+        else:
+            target.append(-1)
+    if target.count(-1) > 1 or (asked is None and any(s == Size(0) for s in result)):
+        return None
+    return tuple(target)

@@ -1,0 +1,195 @@
+"""Merge parallel linear branches on one tensor, added together, into one operator.
+
+    W * x + V * x + (s x + t) = (W + V + diag(s)) * x + t
+
+Kernels of different sizes are padded with zeros into the largest, where their windows align: 3x3
+with pad 1, 1x1 without pad, 5x5 with pad 2. The identity, alone or scaled by channel, is a 1x1
+convolution with a diagonal weight (Ding et al., "RepVGG: Making VGG-style ConvNets Great Again",
+CVPR 2021, section 3.3; "Diverse Branch Block", CVPR 2021, transforms I to VI). An average pool
+whose windows all count alike is a convolution with equal weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.core.variables import is_standard
+from ....ir.graph.edit import Edit
+from ....ir.graph.view import View
+from ....ir.ops.linear.kernel import Kernel
+from ....ir.ops.linear.layer import channel_vector, need_storable, write_layer
+from ...engine.contract import DeclinedError, Rewrite, RewritePass, need
+from .branches import Branch, Merged, channelwise_branch, layer_branch, merge, steps_from
+
+_SUMS = frozenset({"Add", "Sum"})
+_LAYERS = frozenset({"Conv", "Gemm", "MatMul", "ConvTranspose"})
+
+
+@dataclass(frozen=True)
+class MergeParallelConvolutions(RewritePass):
+    """Merge convolutions (or Gemm, MatMul) of one tensor, added together, into one.
+
+    The tensor itself and its BatchNormalization, scaled copy or average pool, added to them, are
+    taken in, and so are constants by channel. Branches are merged where one kernel multiplies no
+    more often than they do apart; any order of Add and Sum will do.
+    """
+
+    name: ClassVar[str] = "merge-parallel-convolutions"
+
+    def rewrites(self) -> Sequence[Rewrite[Any]]:
+        """Return the one rewrite of this pass."""
+        return (_MergeSum(),)
+
+
+@dataclass(frozen=True)
+class _Site:
+    sums: tuple[gs.Node, ...]  # the last one first
+    merged: tuple[tuple[Merged, Kernel], ...]
+    others: tuple[gs.Tensor, ...]
+
+
+class _MergeSum(Rewrite[_Site]):
+    ops = _SUMS
+
+    def match(self, node: gs.Node, view: View) -> _Site | None:
+        above = view.only_reader(node.outputs[0])
+        if view.opset < 7 or (above is not None and _is_sum(above)):
+            return None  # Add broadcast by attribute; or the sum above takes this one in
+        sums, leaves = _flattened(node, view)
+        groups = _by_source(leaves, view)
+        if not groups:
+            return None
+        refusal: DeclinedError | None = None
+        merged: list[Merged] = []
+        for group in groups:
+            try:
+                merged += group.merged(view)
+            except DeclinedError as reason:
+                refusal = refusal or reason
+        if not merged:
+            assert refusal is not None
+            raise refusal
+        taken = {
+            id(part.nodes[0].outputs[0] if part.nodes else m.layer.source)
+            for m in merged
+            for part in m.branches
+        }
+        others = [leaf for leaf in leaves if id(leaf) not in taken]
+        return _with_constants(tuple(sums), merged, others, view)
+
+    def rewrite(self, site: _Site, edit: Edit) -> None:
+        last = site.sums[0]
+        for node in site.sums:
+            edit.remove(node)
+        for merged, _ in site.merged:
+            for branch in merged.branches:
+                for node in branch.nodes:
+                    edit.remove(node)
+        result = last.outputs[0]
+        terms = list(site.others)
+        for merged, kernel in site.merged:
+            alone = not site.others and len(site.merged) == 1
+            made = result if alone else edit.variable(f"{result.name}_part")
+            write_layer(edit, merged.layer, kernel, result=made, attrs=merged.attrs)
+            terms.append(made)
+        while len(terms) > 1:
+            pair = terms[-2:]
+            made = result if len(terms) == 2 else edit.variable(f"{result.name}_part")
+            edit.node("Add", pair, [made], at=last)
+            terms[-2:] = [made]
+
+
+def _is_sum(node: gs.Node) -> bool:
+    return node.op in _SUMS and is_standard(node)
+
+
+def _flattened(root: gs.Node, view: View) -> tuple[list[gs.Node], list[gs.Tensor]]:
+    """Return the Adds and Sums of which `root` is the last, and what they add up, in order."""
+    sums, leaves, pending = [root], [], list(root.inputs[::-1])
+    while pending:
+        tensor = pending.pop()
+        node = view.producer(tensor)
+        if node is not None and _is_sum(node) and view.only_reader(tensor) is not None:
+            sums.append(node)
+            pending.extend(node.inputs[::-1])
+        else:
+            leaves.append(tensor)
+    return sums, leaves
+
+
+@dataclass
+class _Group:
+    """What a sum adds up that is linear in one tensor."""
+
+    layers: list[gs.Node]
+    maps: list[tuple[gs.Node, ...]]
+
+    def merged(self, view: View) -> list[Merged]:
+        """Return the branches put together; declines where no two can be."""
+        branches: list[Branch] = []
+        refusal: DeclinedError | None = None
+        for node in self.layers:
+            try:
+                need(
+                    view.only_reader(node.outputs[0]), f"the result of {node.op} has other readers"
+                )
+                branches.append(layer_branch(node, view))
+            except DeclinedError as reason:
+                refusal = refusal or reason
+        largest = max(branches, key=lambda branch: branch.work, default=None)
+        for steps in self.maps:
+            try:
+                if largest is not None:
+                    branches.append(channelwise_branch(steps, largest, view))
+            except DeclinedError as reason:
+                refusal = refusal or reason
+        if len(branches) < 2 or largest is None or largest.layer is None:
+            raise refusal or DeclinedError("no two of its branches can be read")
+        layer = largest.layer
+        rank = 0 if largest.window is None else len(largest.window.kernel)
+        shape = view.shape(layer.source)
+        return merge(branches, [None] * rank if shape is None else shape[len(shape) - rank :])
+
+
+def _by_source(leaves: Sequence[gs.Tensor], view: View) -> list[_Group]:
+    """Return the groups of at least two branches, one of them a layer, on one tensor each."""
+    groups: dict[int, _Group] = {}
+    rest: list[gs.Tensor] = []
+    for leaf in leaves:
+        node = view.producer(leaf)
+        if node is not None and node.op in _LAYERS and is_standard(node):
+            groups.setdefault(id(node.inputs[0]), _Group([], [])).layers.append(node)
+        else:
+            rest.append(leaf)
+    for leaf in rest:
+        found = steps_from(groups, leaf, view) if groups else None
+        if found is not None:
+            groups[id(found[0])].maps.append(found[1])
+    return [group for group in groups.values() if len(group.layers) + len(group.maps) > 1]
+
+
+def _with_constants(
+    sums: tuple[gs.Node, ...], merged: list[Merged], others: list[gs.Tensor], view: View
+) -> _Site:
+    """Add to the first of `merged` the constants by channel among `others`."""
+    layer, kernel = merged[0].layer, merged[0].kernel()
+    rank = layer.weight.ndim if layer.is_spatial else layer.rank
+    kept = []
+    for tensor in others:
+        values = view.constant(tensor)
+        shift = None
+        if values is not None:
+            shift = channel_vector(values, rank, layer.axis, layer.outputs)
+        if shift is None:
+            kept.append(tensor)
+        else:
+            kernel = kernel.then_affine(np.ones(layer.outputs), shift)
+    kernels = [kernel, *(part.kernel() for part in merged[1:])]
+    for part, summed in zip(merged, kernels, strict=True):
+        need_storable(summed, part.layer.weight.dtype)
+    return _Site(sums, tuple(zip(merged, kernels, strict=True)), tuple(kept))

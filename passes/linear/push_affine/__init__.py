@@ -1,0 +1,131 @@
+"""Push per-channel affine maps into the linear operators that read them.
+
+    W * (s x + t) + b = (W s) * x + (b + W * t)        * is a convolution, or for Gemm a product
+
+With padding W * t differs along the border: it becomes a constant map, added to the result. Where
+that costs more than it saves, the scale alone is taken in:  W * (s x + t) = (W s) * (x + t / s).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import onnx_graphsurgeon as gs
+
+from ....ir.core.variables import is_standard
+from ....ir.graph.edit import Edit
+from ....ir.graph.view import View
+from ....ir.ops.linear.affine import AFFINE_OPS, Affine, composed, read_affine, try_affine
+from ....ir.ops.linear.layer import LINEAR_OPS, read_layer
+from ...engine.contract import DeclinedError, Rewrite, RewritePass, need
+from ..fold_after import site_after
+from .absorb import Site, plan, write
+from .sinks import leads_to_linear, read_sink, same_axis
+
+_MOST_READERS = 16
+
+
+@dataclass(frozen=True)
+class PushAffine(RewritePass):
+    """Push per-channel Mul, Div, Add, Sub, Neg and BatchNormalization into the layers after them.
+
+    Every reader must take the map in: a Conv, ConvTranspose, Gemm or MatMul, also behind pooling,
+    Flatten, Reshape or Transpose. A map that the operator before can take in is left to
+    fold-affine. `map_limit` is the largest constant, in elements, that may be added for a padded
+    convolution.
+    """
+
+    map_limit: int = 1 << 20
+
+    name: ClassVar[str] = "push-affine"
+
+    def rewrites(self) -> Sequence[Rewrite[Any]]:
+        """Return the one rewrite of this pass."""
+        return (_PushIntoReaders(self.map_limit),)
+
+
+@dataclass(frozen=True)
+class _PushIntoReaders(Rewrite[Site]):
+    map_limit: int
+
+    ops = AFFINE_OPS
+
+    def match(self, node: gs.Node, view: View) -> Site | None:
+        result = node.outputs[0]
+        readers = view.readers(result)
+        if len(readers) > _MOST_READERS or not any(leads_to_linear(r, view) for r in readers):
+            return None
+        last = read_affine(node, view)
+        if last is None:
+            return None
+        need(not view.is_output(result), "its result is a graph output")
+        need(
+            all(view.producer(r.outputs[0]) is r for r in readers if r.outputs),
+            "a subgraph reads its result",
+        )
+        sinks = [read_sink(reader, result, view) for reader in readers]
+        rank = view.rank(result) or next((s.layer.rank for s in sinks if not s.path), None)
+        rank = need(rank, "the rank of its input is not known")
+        axis, places = need(
+            same_axis(sinks, result, rank, view), "its channels are not what the layers sum over"
+        )
+        channels = places[0].channels
+        chain = _chain_up(last, rank, axis, channels, view)
+        need(not _folds_up(chain, view), "the linear operator before it can take it in")
+        total = composed(chain, rank, axis, channels)
+        if any(place.needs_positive for place in places):
+            need((total.scale > 0).all(), "MaxPool reads it, and a scale is not positive")
+        column = (channels, *[1] * (rank - 1 - axis))
+        return plan(chain, total, sinks, places, column, self.map_limit, view)
+
+    def rewrite(self, site: Site, edit: Edit) -> None:
+        write(site, edit)
+
+
+def _chain_up(last: Affine, rank: int, axis: int, channels: int, view: View) -> list[Affine]:
+    """Return the chain that ends at `last`, each node the sole reader of the one before."""
+    need(
+        _fits(last, rank, axis, channels, view),
+        "its constant is not one value per channel of what the layers read",
+    )
+    chain = [last]
+    while True:
+        source = chain[-1].source
+        before = try_affine(view.producer(source), view)
+        if (
+            before is None
+            or view.only_reader(source) is not chain[-1].node
+            or not _fits(before, rank, axis, channels, view)
+        ):
+            return chain[::-1]
+        chain.append(before)
+
+
+def _fits(affine: Affine, rank: int, axis: int, channels: int, view: View) -> bool:
+    """Say whether `affine` maps channel by channel, and does not broadcast one channel to many."""
+    if affine.on_channels(rank, axis, channels) is None:
+        return False
+    if affine.is_batchnorm:
+        return True
+    shape = view.shape(affine.source)
+    # A constant of fewer axes than the result leaves the source all of them.
+    keeps_rank = max(affine.scale.ndim, affine.shift.ndim) < rank
+    if affine.scale.size == affine.shift.size == 1 and keeps_rank:
+        return True
+    if shape is None or len(shape) != rank:
+        return False
+    return shape[axis] == channels or affine.scale.size == affine.shift.size == 1
+
+
+def _folds_up(chain: Sequence[Affine], view: View) -> bool:
+    """Say whether the linear operator before `chain` can take it in, which costs nothing."""
+    linear = view.producer(chain[0].source)
+    if linear is None or linear.op not in LINEAR_OPS or not is_standard(linear):
+        return False
+    try:
+        site_after(read_layer(linear, view), chain, view)
+    except DeclinedError:
+        return False
+    return True

@@ -1,0 +1,181 @@
+"""How layers take in the affine map before them, and what each way costs.
+
+    W * (s x + t) + b = (W s) * x + (b + W * t)
+                      = (W s) * (x + t / s) + b
+
+The first costs nothing where every output sees every tap, since W * t is then a bias; with padding
+it is a map that is added to the result. The second leaves one Add of what may have been more nodes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.graph.edit import Edit
+from ....ir.graph.types import TensorType
+from ....ir.graph.view import View
+from ....ir.ops.linear.affine import Affine, Composition
+from ....ir.ops.linear.kernel import Array, Kernel
+from ....ir.ops.linear.layer import need_storable, stored, write_layer
+from ...engine.contract import DeclinedError, need
+from .border import Seen, constant_image, is_uniform, seen_taps, sees_every_tap
+from .sinks import Place, Sink
+
+# Bytes moved, in elements a sample. An element-wise operator reads and writes each. The Add of a
+# map is fused with the convolution, which then reads the map beside its input. (ONNX Runtime 1.31
+# fuses no such Add between its blocked convolutions: there a map as large as the input costs what
+# the normalization did plus 3 to 10 %, and one of half that size breaks even.)
+_ELEMENTWISE = 2
+_WITH_MAP = 1
+
+
+@dataclass(frozen=True)
+class Absorbed:
+    """A sink with its new weights, and the map [1, M, ...] to add to its result, if any."""
+
+    sink: Sink
+    kernel: Kernel
+    border: Array | None
+    type: TensorType | None
+
+
+@dataclass(frozen=True)
+class Site:
+    """A chain of affine nodes, the layers that take it in, and what is still to be added."""
+
+    chain: tuple[Affine, ...]
+    absorbed: tuple[Absorbed, ...]
+    shift: Array | None
+    type: TensorType | None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A sink, where its input has the channels, and which taps see the image (None: all)."""
+
+    sink: Sink
+    place: Place
+    seen: Seen | None
+
+
+def plan(
+    chain: Sequence[Affine],
+    total: Composition,
+    sinks: Sequence[Sink],
+    places: Sequence[Place],
+    column: tuple[int, ...],
+    map_limit: int,
+    view: View,
+) -> Site:
+    """Return the cheapest way to take in `total`, the map of `chain`; or decline.
+
+    `column` is the shape in which values by channel broadcast against the tensor.
+    """
+    dtype = sinks[0].layer.weight.dtype
+    kind = view.type(chain[-1].result)
+    before = float(_ELEMENTWISE * len(chain))
+    pairs = list(zip(sinks, places, strict=True))
+    readings = [Reading(*pair, None) for pair in pairs]
+    cost = 0.0
+    if total.shift.any():
+        try:
+            readings = [_reading(*pair, view) for pair in pairs]
+            cost = sum(_cost(reading, map_limit, kind) for reading in readings)
+            need(cost <= before, "moving it would cost more than it saves")
+            total.need_conditioned(dtype)
+        except DeclinedError:
+            cost = math.inf
+            if len(chain) < 2:
+                raise
+    rest = _ELEMENTWISE if len(chain) > 1 and bool(total.scale.all()) else math.inf
+    need(min(cost, rest) <= before, "a scale of zero keeps the shift from moving before it")
+    if cost <= rest:
+        absorbed = [_absorb(reading, total, view) for reading in readings]
+        return Site(tuple(chain), tuple(absorbed), None, kind)
+    alone = replace(total, shift=np.zeros_like(total.shift))
+    absorbed = [_absorb(Reading(*pair, None), alone, view) for pair in pairs]
+    shift = stored((total.shift / total.scale).reshape(column), dtype)
+    need(np.isfinite(shift).all(), "the shift before its scale is not finite")
+    return Site(tuple(chain), tuple(absorbed), shift, kind)
+
+
+def write(site: Site, edit: Edit) -> None:
+    """Make the change that `plan` found."""
+    first, last = site.chain[0], site.chain[-1]
+    source = first.source
+    for affine in reversed(site.chain):
+        edit.remove(affine.node)
+    if site.shift is not None:
+        shift = edit.constant(site.shift, f"{last.result.name}_shift")
+        edit.node("Add", [source, shift], [last.result], at=last.node)
+        source = last.result
+    for absorbed in site.absorbed:
+        _write_layer(absorbed, source, edit)
+
+
+def _write_layer(absorbed: Absorbed, source: gs.Tensor, edit: Edit) -> None:
+    layer, path = absorbed.sink.layer, absorbed.sink.path
+    if path:
+        if path[0].inputs[0] is not source:
+            edit.set_input(path[0], 0, source)
+        source = layer.source
+    if absorbed.border is None:
+        write_layer(edit, layer, absorbed.kernel, source=source, like=absorbed.type)
+        return
+    result = layer.result
+    before = edit.variable(f"{result.name}_unshifted", absorbed.type)
+    write_layer(edit, layer, absorbed.kernel, source=source, result=before)
+    border = edit.constant(absorbed.border, f"{result.name}_border")
+    edit.node("Add", [before, border], [result], at=layer.node)
+
+
+def _reading(sink: Sink, place: Place, view: View) -> Reading:
+    layer = sink.layer
+    if not layer.is_spatial or sees_every_tap(layer.node, layer.weight.shape[2:]):
+        return Reading(sink, place, None)
+    shape = need(view.shape(layer.source), "the spatial size of a padded layer is not known")
+    return Reading(sink, place, seen_taps(layer.node, shape[2:], view))
+
+
+def _cost(reading: Reading, map_limit: int, kind: TensorType | None) -> float:
+    """Return what adding W * t to the result costs, in elements for one of the tensor's."""
+    layer = reading.sink.layer
+    if reading.seen is None:
+        free = layer.op != "MatMul" or layer.rank == 2 or layer.added is not None
+        return 0.0 if free else _ELEMENTWISE * layer.outputs / layer.inputs
+    if is_uniform(reading.seen):
+        return 0.0
+    size = layer.outputs * math.prod(len(matrix) for matrix in reading.seen)
+    need(size <= map_limit, f"the map of {size} elements is larger than map-limit")
+    shape = () if kind is None or kind.shape is None else kind.shape[1:]
+    sizes = [size for size in shape if isinstance(size, int)]
+    need(sizes and len(sizes) == len(shape), "its size is not static")
+    return _WITH_MAP * size / math.prod(sizes)
+
+
+def _absorb(reading: Reading, total: Composition, view: View) -> Absorbed:
+    layer, place = reading.sink.layer, reading.place
+    kernel, dtype = layer.kernel(), layer.weight.dtype
+    shift = place.spread(total.shift)
+    scaled = kernel.after_scale(place.spread(total.scale))
+    border = None
+    if shift.any():
+        if reading.seen is None:
+            scaled = replace(scaled, bias=kernel.full_bias() + kernel.of_constant(shift))
+        else:
+            image = constant_image(kernel, shift, reading.seen)
+            border = None if is_uniform(reading.seen) else stored(image[None], dtype)
+            if border is None:
+                bias = kernel.full_bias() + image.reshape(kernel.outputs, -1)[:, 0]
+                scaled = replace(scaled, bias=bias)
+            need(
+                border is None or np.isfinite(border).all(),
+                "the map along the border is not finite",
+            )
+    need_storable(scaled, dtype)
+    return Absorbed(reading.sink, scaled, border, view.type(layer.result))

@@ -1,0 +1,170 @@
+"""The linear operators that read a tensor, also through operators that keep its channels apart.
+
+f(s * x + t) = s * f(x) + t   channel by channel, for f an average over positions of a channel, a
+                              maximum where s > 0, and any reordering of elements
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.core.variables import is_standard
+from ....ir.graph.view import View
+from ....ir.ops.linear.kernel import Array
+from ....ir.ops.linear.layer import LINEAR_OPS, Layer, read_layer
+from ...engine.contract import DeclinedError, need
+
+_REORDERING = frozenset({"Flatten", "Reshape", "Squeeze"})
+_KEEPING = _REORDERING | {
+    "AveragePool",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "MaxPool",
+    "ReduceMean",
+    "Transpose",
+}
+_LONGEST_PATH = 6
+
+
+@dataclass(frozen=True)
+class Sink:
+    """A layer, and the nodes between the tensor and it, each the sole reader of the one before."""
+
+    path: tuple[gs.Node, ...]
+    layer: Layer
+
+    @property
+    def entry(self) -> gs.Node:
+        """The node that reads the tensor."""
+        return self.path[0] if self.path else self.layer.node
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the tensor's channels are in a layer's input: each stands for `repeat` in a row."""
+
+    channels: int
+    repeat: int
+    needs_positive: bool
+
+    def spread(self, values: Array) -> Array:
+        """Return values [channels] as the layer's input channels."""
+        return np.repeat(values, self.repeat)
+
+
+def leads_to_linear(node: gs.Node, view: View) -> bool:
+    """Say whether `node` is a linear operator, or leads to one; a cheap first look."""
+    for _ in range(_LONGEST_PATH):
+        if not is_standard(node) or node.op not in _KEEPING:
+            break
+        reader = view.only_reader(node.outputs[0])
+        if reader is None:
+            return False
+        node = reader
+    return node.op in LINEAR_OPS and is_standard(node)
+
+
+def read_sink(node: gs.Node, tensor: gs.Tensor, view: View) -> Sink:
+    """Read the layer that `node`, a reader of `tensor`, is or leads to; or decline."""
+    problem = f"{node.op} reads it and cannot take it in"
+    path: list[gs.Node] = []
+    while node.op in _KEEPING and is_standard(node) and len(path) < _LONGEST_PATH:
+        need(node.inputs[0] is tensor, problem)
+        path.append(node)
+        tensor = node.outputs[0]
+        node = need(view.only_reader(tensor), f"the result of {node.op} has other readers")
+    need(node.op in LINEAR_OPS and is_standard(node), problem)
+    need(node.inputs[0] is tensor, f"it is the weight or the bias of {node.op}")
+    need(not node.attrs.get("transA", 0), "Gemm reads it transposed")
+    return Sink(tuple(path), _with_bias(node, view))
+
+
+def place_channels(sink: Sink, tensor: gs.Tensor, axis: int, view: View) -> Place | None:
+    """Follow the channels on `axis` (from 0) of `tensor` into the layer, or return None."""
+    repeat, needs_positive = 1, False
+    for node in sink.path:
+        shape = view.shape(node.inputs[0])
+        if shape is None or repeat > 1:
+            return None
+        if node.op in _REORDERING:
+            inner = [size for size in shape[2:] if isinstance(size, int)]
+            if axis != 1 or len(inner) != len(shape) - 2 or view.rank(node.outputs[0]) != 2:
+                return None
+            repeat = math.prod(inner)
+            continue
+        moved = _moved(node, axis, len(shape), view)
+        if moved is None:
+            return None
+        axis = moved
+        needs_positive |= node.op in ("MaxPool", "GlobalMaxPool")
+    layer = sink.layer
+    last = 1 if layer.is_spatial else (layer.rank or 0) - 1
+    if axis != last or (layer.is_spatial and repeat > 1):
+        return None
+    if repeat < 1 or layer.inputs % repeat:
+        return None
+    return Place(layer.inputs // repeat, repeat, needs_positive)
+
+
+def _moved(node: gs.Node, axis: int, rank: int, view: View) -> int | None:
+    """Return the axis of the channels behind `node`, which keeps them apart; None where not."""
+    attrs = node.attrs
+    match node.op:
+        case "Transpose":
+            perm: Any = attrs.get("perm")
+            order = list(perm) if isinstance(perm, list) else list(range(rank))[::-1]
+            return order.index(axis)
+        case "ReduceMean":
+            axes = attrs.get("axes")
+            if axes is None and len(node.inputs) > 1 and not node.inputs[1].is_empty():
+                values = view.constant(node.inputs[1])
+                axes = None if values is None else values.tolist()
+            if not axes:
+                return None
+            reduced = {a % rank for a in axes}
+            if axis in reduced or 0 in reduced:
+                return None
+            kept = bool(attrs.get("keepdims", 1))
+            return axis if kept else axis - sum(a < axis for a in reduced)
+        case "AveragePool":
+            # Padding counts as zero in an average that includes it.
+            padded = any(attrs.get("pads") or ()) or attrs.get("auto_pad", "NOTSET") not in (
+                "NOTSET",
+                "",
+                "VALID",
+            )
+            if attrs.get("count_include_pad", 0) and (padded or attrs.get("ceil_mode", 0)):
+                return None
+        case "MaxPool":
+            if any(view.readers(t) or view.is_output(t) for t in node.outputs[1:]):
+                return None
+    return axis if axis == 1 else None
+
+
+def _with_bias(node: gs.Node, view: View) -> Layer:
+    """Read the layer at `node`, for a MatMul together with the Add of its bias where it has one."""
+    reader = view.only_reader(node.outputs[0]) if node.op == "MatMul" else None
+    if reader is not None and reader.op == "Add":
+        try:
+            return read_layer(reader, view)
+        except DeclinedError:
+            pass
+    return read_layer(node, view)
+
+
+def same_axis(
+    sinks: Sequence[Sink], tensor: gs.Tensor, rank: int, view: View
+) -> tuple[int, list[Place]] | None:
+    """Return the one axis of `tensor` that every sink reads as channels, and its places there."""
+    for axis in dict.fromkeys((1, rank - 1)):
+        places = [place_channels(sink, tensor, axis, view) for sink in sinks]
+        found = [place for place in places if place is not None]
+        if len(found) == len(sinks) and len({place.channels for place in found}) == 1:
+            return axis, found
+    return None

@@ -1,0 +1,1 @@
+"""Pipelines as text, and a run of one over a graph."""

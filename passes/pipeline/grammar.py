@@ -1,0 +1,294 @@
+"""The text of a pipeline, read and written.
+
+    pipeline = item *("," item)
+    item     = name ["{" [option *("," option)] "}"] / "repeat" "(" item *("," item) ")"
+    option   = key ["=" value]              ; a key alone means true
+    value    = word / string / "[" [value *("," value)] "]"
+
+Names and keys are kebab-case. Strings are quoted as in JSON. The type of a value is that of the
+option it sets; what `show_options` writes, `read_items` and `bind` read back to an equal value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ...ir.core.errors import PipelineError, PlanishError
+from ...ir.core.nearest import nearest
+from .presets import REPEAT
+
+_TOKEN = re.compile(r'\s*(?:([{}()\[\],=])|("(?:[^"\\]|\\.)*")|([^\s{}()\[\],="]+))')
+_BARE = re.compile(r"[A-Za-z0-9_.+-]+")
+_DEEPEST = 20
+
+D = TypeVar("D")
+
+
+@dataclass(frozen=True)
+class Word:
+    """A piece of text with its place, so that an error can point at it."""
+
+    text: str
+    start: int
+    quoted: bool = False
+    written: int | None = None  # characters it takes in the text, where not those of `text`
+
+    @property
+    def end(self) -> int:
+        """Index just after the word."""
+        return self.start + max(len(self.text) if self.written is None else self.written, 1)
+
+
+Value = Word | list["Value"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One name with its options, or a group of items, as written."""
+
+    name: Word
+    options: tuple[tuple[Word, Value | None], ...]
+    group: tuple[Item, ...] | None = None
+
+
+def read_items(text: str) -> list[Item]:
+    """Split `text` into items; raises PipelineError with carets under the place."""
+    return _Reader(text).items()
+
+
+def fail(text: str, word: Word, message: str) -> PipelineError:
+    """Return a PipelineError that shows `text` with carets under `word`."""
+    line = "".join(" " if char.isspace() or not char.isprintable() else char for char in text)
+    carets = " " * word.start + "^" * (word.end - word.start)
+    return PipelineError(f"{message}\n  {line}\n  {carets}")
+
+
+def bind(cls: type[D], item: Item, text: str) -> D:
+    """Return an instance of the dataclass `cls` with the options of `item`, converted by type."""
+    hints = typing.get_type_hints(cls)
+    known = [f for f in dataclasses.fields(cls) if f.init]  # type: ignore[arg-type]
+    fields = {f.name.replace("_", "-"): f for f in known}
+    values: dict[str, Any] = {}
+    for key, value in item.options:
+        if key.text not in fields:
+            hint = nearest(key.text, fields) if fields else "; it has none"
+            raise fail(text, key, f"'{item.name.text}' has no option '{key.text}'{hint}")
+        name = fields[key.text].name
+        if name in values:
+            raise fail(text, key, f"option '{key.text}' of '{item.name.text}' is given twice")
+        if value is None:
+            value = Word("true", key.start)
+            if hints[name] is not bool:
+                raise fail(text, key, f"option '{key.text}' of '{item.name.text}' needs a value")
+        values[name] = _convert(value, hints[name], key, text)
+    for key_text, f in fields.items():
+        optional = (f.default, f.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
+        if f.name not in values and not optional:
+            message = f"'{item.name.text}' needs option '{key_text}'; write it in braces"
+            raise fail(text, item.name, message)
+    try:
+        return cls(**values)
+    except (PlanishError, TypeError, ValueError) as error:  # a dataclass may check its fields
+        raise fail(text, item.name, str(error)) from error
+
+
+def show_options(instance: Any) -> str:
+    """Write the options of a dataclass that differ from their defaults: `{a=1,b="x y"}` or ``."""
+    shown = []
+    for f in dataclasses.fields(instance):
+        if not f.init:
+            continue
+        value = getattr(instance, f.name)
+        default = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
+        if type(value) is not type(default) or value != default:
+            shown.append(f"{f.name.replace('_', '-')}={_show(value)}")
+    return "{" + ",".join(shown) + "}" if shown else ""
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return "[" + ",".join(_show(item) for item in value) + "]"
+    if value is None:
+        return "none"
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        bare = _BARE.fullmatch(value) and not _reads_otherwise(value)
+        return value if bare else json.dumps(value)
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
+def _reads_otherwise(text: str) -> bool:
+    """Say whether the bare text could be taken for a number, a truth value or none."""
+    if text in ("none", "true", "false"):
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _convert(value: Value, kind: Any, key: Word, text: str) -> Any:
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        members = [m for m in typing.get_args(kind) if m is not type(None)]
+        nothing = isinstance(value, Word) and value.text == "none" and not value.quoted
+        if nothing and len(members) < len(typing.get_args(kind)):
+            return None
+        return _convert_to_any(value, members, key, text)
+    if origin in (tuple, list):
+        items = value if isinstance(value, list) else [value]
+        kinds = typing.get_args(kind)
+        if origin is list or kinds[-1] is Ellipsis:
+            kinds = kinds[:1] * len(items)
+        if len(items) != len(kinds):
+            message = f"option '{key.text}' takes {len(kinds)} values, not {len(items)}"
+            raise fail(text, key, message)
+        return origin(_convert(item, k, key, text) for item, k in zip(items, kinds, strict=True))
+    if isinstance(value, list):
+        raise fail(text, key, f"option '{key.text}' takes one value, not a list")
+    expected = {int: "a whole number", float: "a number", bool: "true or false"}
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[value.text]
+        if kind in (int, float) and not value.quoted:
+            return kind(value.text)
+        if kind is str:
+            return value.text
+    except (KeyError, ValueError):
+        pass
+    if origin is typing.Literal:
+        named = {c if isinstance(c, str) else _show(c): c for c in typing.get_args(kind)}
+        if value.text in named and (isinstance(named[value.text], str) or not value.quoted):
+            return named[value.text]
+        choices = list(named)
+        raise fail(
+            text, value, f"option '{key.text}' is '{value.text}'{nearest(value.text, choices)}"
+        )
+    raise fail(
+        text,
+        value,
+        f"option '{key.text}' takes {expected.get(kind, kind)}, not '{value.text}'",
+    )
+
+
+def _convert_to_any(value: Value, members: list[Any], key: Word, text: str) -> Any:
+    """Convert to the first member that takes `value`; text comes last, unless it is quoted."""
+    quoted = isinstance(value, Word) and value.quoted
+    refusals = []
+    for member in sorted(members, key=lambda m: (m is str) != quoted):
+        try:
+            return _convert(value, member, key, text)
+        except PipelineError as error:
+            refusals.append(error)
+    raise refusals[0]
+
+
+class _Reader:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens: list[tuple[str, Word]] = []
+        position = 0
+        end = len(text.rstrip())
+        while position < end:
+            found = _TOKEN.match(text, position)
+            if found is None:
+                start = text.index('"', position)
+                raise fail(text, Word('"', start), "a quoted string is not closed; add '\"'")
+            mark, string, bare = found.groups()
+            group = 1 if mark else 2 if string else 3
+            start = found.start(group)
+            if string:
+                try:
+                    word = Word(json.loads(string), start, quoted=True, written=len(string))
+                except ValueError:
+                    raise fail(
+                        text, Word(string, start), "a quoted string is not valid JSON"
+                    ) from None
+                self._tokens.append(("value", word))
+            else:
+                self._tokens.append((mark or "word", Word(mark or bare, start)))
+            position = found.end()
+        self._next = 0
+
+    def items(self) -> list[Item]:
+        items = [self._item()]
+        while self._accept(","):
+            items.append(self._item())
+        kind, word = self._peek()
+        if kind != "end":
+            raise fail(self._text, word, f"expected ',' between passes, found '{word.text}'")
+        return items
+
+    def _item(self, depth: int = 0) -> Item:
+        name = self._expect("word", "a pass name")
+        if name.text == REPEAT:
+            return self._group(name, depth)
+        options: list[tuple[Word, Value | None]] = []
+        if self._accept("{") and not self._accept("}"):
+            while True:
+                key = self._expect("word", "an option name")
+                options.append((key, self._value() if self._accept("=") else None))
+                if not self._accept(","):
+                    break
+            self._expect("}", "',' or '}'")
+        return Item(name, tuple(options))
+
+    def _group(self, name: Word, depth: int) -> Item:
+        if depth > _DEEPEST:
+            raise fail(self._text, name, f"groups are nested over {_DEEPEST} deep")
+        self._expect("(", "'(' after 'repeat'")
+        items = [self._item(depth + 1)]
+        while self._accept(","):
+            items.append(self._item(depth + 1))
+        self._expect(")", "',' or ')'")
+        return Item(name, (), tuple(items))
+
+    def _value(self, depth: int = 0) -> Value:
+        if depth > _DEEPEST:
+            raise fail(self._text, self._peek()[1], f"lists are nested over {_DEEPEST} deep")
+        if self._accept("["):
+            values: list[Value] = []
+            if self._accept("]"):
+                return values
+            values.append(self._value(depth + 1))
+            while self._accept(","):
+                values.append(self._value(depth + 1))
+            self._expect("]", "',' or ']'")
+            return values
+        kind, word = self._peek()
+        if kind not in ("word", "value"):
+            raise fail(self._text, word, f"expected a value, found {_found(kind, word)}")
+        self._next += 1
+        return word
+
+    def _peek(self) -> tuple[str, Word]:
+        if self._next < len(self._tokens):
+            return self._tokens[self._next]
+        return "end", Word("", len(self._text))
+
+    def _accept(self, kind: str) -> bool:
+        if self._peek()[0] != kind:
+            return False
+        self._next += 1
+        return True
+
+    def _expect(self, kind: str, what: str) -> Word:
+        found, word = self._peek()
+        if found != kind:
+            raise fail(self._text, word, f"expected {what}, found {_found(found, word)}")
+        self._next += 1
+        return word
+
+
+def _found(kind: str, word: Word) -> str:
+    return "the end of the text" if kind == "end" else f"'{word.text}'"

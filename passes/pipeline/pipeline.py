@@ -1,0 +1,117 @@
+"""Pipelines: an ordered list of passes, as text and as a run over a graph."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import onnx_graphsurgeon as gs
+
+from ...ir.core.build import paused_gc
+from ...ir.core.errors import FeedError, PipelineError
+from ...ir.core.nearest import nearest
+from ...ir.run.replay import replayable
+from ..engine.context import Feeds
+from ..engine.contract import Pass
+from ..engine.records import Progress, Result
+from .grammar import Item, bind, fail, read_items
+from .presets import PRESETS
+from .registry import all_passes
+from .repeat import Repeat, show
+from .run import Run
+
+Verify = Literal["each", "end", "off"]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """An ordered list of passes with their options, and of groups that repeat."""
+
+    passes: tuple[Pass | Repeat, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Pipeline:
+        """Read `fold-constants,quantize{per-channel=true}`; presets and passes mix freely.
+
+        `repeat(a,b)` runs its passes until none of them edits. Raises PipelineError, with carets
+        under the place and the nearest known name.
+        """
+        if not text.strip():
+            raise PipelineError("the pipeline is empty; name a pass or preset, such as 'exact'")
+        return cls(_bound(read_items(text), text))
+
+    def __str__(self) -> str:
+        """Write the pipeline as text that `parse` reads back to an equal one."""
+        return ",".join(map(show, self.passes))
+
+    def extra_feeds(self) -> frozenset[str]:
+        """Return the names of entries of the feeds, such as labels, that passes read."""
+        items = (i.passes if isinstance(i, Repeat) else (i,) for i in self.passes)
+        passes = itertools.chain.from_iterable(items)
+        return frozenset(itertools.chain.from_iterable(each.extra_feeds() for each in passes))
+
+    def run(
+        self,
+        graph: gs.Graph,
+        feeds: Feeds | None = None,
+        verify: Verify = "end",
+        *,
+        target: str = "cpu",
+        seed: int = 0,
+        progress: Callable[[Progress], None] | None = None,
+        dump: Path | str | None = None,
+        reproducer: Path | str | None = None,
+        limit: int | None = None,
+    ) -> Result:
+        """Run the passes in order over a copy of `graph`, which is left untouched.
+
+        `feeds`: an iterable of name -> array, read anew by every pass that needs them; what can be
+        read only once, such as a generator, is kept in a temporary file while the run lasts. They
+        may have entries beyond the graph's inputs, such as labels, where a pass asks for them.
+        Where None, verification draws inputs from the declared shapes with `seed`. `verify`:
+        compare outputs after each pass that edited, once at the end, or never; exact passes are
+        held to 1e-5 of the output's range (1e-3 with 16-bit floats; for a network whose own
+        rounding is larger, ten times that). `dump`: a folder that gets the graph after each pass
+        that changed it. `reproducer`: the folder a failure's reproducer goes to, a temporary one by
+        default. `limit`: make only that many edits in all.
+
+        Raises PassError or VerificationError, naming the pass, its position and the worst output;
+        FeedError where given feeds do not fit the graph.
+        """
+        if verify not in ("each", "end", "off"):
+            raise PipelineError(f"verify='{verify}' is none of 'each', 'end' and 'off'")
+        if isinstance(feeds, Mapping):
+            raise FeedError("feeds are a sequence of dicts, one a batch; write feeds=[...]")
+        with paused_gc(), replayable(feeds) as data:
+            run = Run(self.passes, graph, data, verify, target, seed, progress)
+            run.dump = None if dump is None else Path(dump)
+            run.reproducer = None if reproducer is None else Path(reproducer)
+            run.limit = limit
+            return run.result()
+
+
+def _bound(items: list[Item], text: str) -> tuple[Pass | Repeat, ...]:
+    known = all_passes()
+    passes: list[Pass | Repeat] = []
+    for item in items:
+        name = item.name.text
+        if item.group is not None:
+            # A fixed point of the outer group is one of the inner group.
+            inner = (
+                each.passes if isinstance(each, Repeat) else (each,)
+                for each in _bound(list(item.group), text)
+            )
+            passes.append(Repeat(tuple(itertools.chain.from_iterable(inner))))
+        elif name in PRESETS:
+            if item.options:
+                raise fail(text, item.options[0][0], f"preset '{name}' takes no options")
+            passes.extend(Pipeline.parse(PRESETS[name]).passes)
+        elif name in known:
+            passes.append(bind(known[name], item, text))
+        else:
+            hint = nearest(name, [*known, *PRESETS])
+            raise fail(text, item.name, f"unknown pass '{name}'{hint}")
+    return tuple(passes)

@@ -1,0 +1,31 @@
+"""A copy of a graph with masks, to score under."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_graphsurgeon as gs
+
+from ....ir.graph.clone import clone
+from ....ir.graph.edit import Edit
+from ...engine.context import Context
+from ...engine.driver import make_view
+from .held import Array, Held, read_held, write_masks
+
+
+def masked_copy(graph: gs.Graph, wanted: Sequence[tuple[Held, Array]]) -> gs.Graph:
+    """Return `graph` with the masks `wanted`: itself where there is nothing to write."""
+    if all(bool((mask == held.stays()).all()) for held, mask in wanted):
+        return graph
+    copy = clone(graph)
+    edit = Edit(copy)
+    view = make_view(copy, edit, Context(copy))
+    twins = {id(node): twin for node, twin in zip(graph.nodes, copy.nodes, strict=True)}
+    own = []
+    for held, mask in wanted:
+        found = read_held(twins[id(held.node)], held.position, view)
+        assert found is not None
+        own.append((found, mask))
+    write_masks(edit, own)
+    edit.commit()
+    return copy

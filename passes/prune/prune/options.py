@@ -1,0 +1,117 @@
+"""The options of `prune`, checked, and the amounts that they ask for."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+from ....ir.core.errors import PassError
+from ....ir.core.nearest import nearest
+from .criteria.table import CRITERIA
+
+if TYPE_CHECKING:
+    from . import Prune
+
+_RATIO = re.compile(r"(\d+):(\d+)")
+GRANULARITIES = ("weight", "kernel", "channel")
+_HALF = 0.5
+
+Ratio = tuple[int, int] | None
+
+
+def read_ratio(granularity: str) -> Ratio:
+    """Return (N, M) of `N:M`, or None for the name of a granularity; raises PassError."""
+    if granularity in GRANULARITIES:
+        return None
+    found = _RATIO.fullmatch(granularity)
+    if found is None:
+        raise PassError(
+            f"granularity is '{granularity}'{nearest(granularity, GRANULARITIES)}; or N:M, such as "
+            "2:4: of 4 input channels in a row 2 weights stay"
+        )
+    stay, of = int(found[1]), int(found[2])
+    if not 0 < stay < of:
+        raise PassError(
+            f"granularity is {granularity}, so that {stay} of {of} weights stay; give 0 < N < M, "
+            "such as 2:4"
+        )
+    return stay, of
+
+
+def check_criterion(criterion: str, granularity: str) -> None:
+    """Raise PassError for an unknown criterion, or one that scores only channels."""
+    if criterion not in CRITERIA:
+        raise PassError(f"criterion is '{criterion}'{nearest(criterion, CRITERIA)}")
+    if CRITERIA[criterion].channels_only and granularity != "channel":
+        others = [name for name, kind in CRITERIA.items() if not kind.channels_only]
+        raise PassError(
+            f"criterion {criterion} scores whole channels, and granularity is {granularity}; give "
+            f"granularity=channel, or one of the criteria {', '.join(others)}"
+        )
+
+
+def check_amount(amount: float | None, ratio: Ratio, granularity: str) -> None:
+    """Raise PassError where `amount` is no part that leaves something."""
+    if amount is None:
+        return
+    if ratio is not None:
+        raise PassError(f"granularity {granularity} says how much is pruned; leave amount out")
+    if math.isnan(amount) or not 0 <= amount < 1:
+        why = "; pruning everything leaves no network" if amount >= 1 else ""
+        raise PassError(f"amount is {amount}; give a part in [0, 1), such as 0.5{why}")
+
+
+def check_steps(steps: int, step: int | None, ratio: Ratio, granularity: str) -> None:
+    """Raise PassError where there is no such step."""
+    if steps < 1:
+        raise PassError(f"steps is {steps}; give 1 or more")
+    if step is not None and not 1 <= step <= steps:
+        raise PassError(f"step is {step}, and steps is {steps}; give one from 1 to {steps}")
+    if steps > 1 and ratio is not None:
+        raise PassError(f"granularity {granularity} is pruned at once; leave steps out")
+
+
+def check_unit(of: str | None, granularity: str) -> None:
+    """Raise PassError where an amount of `of` says nothing for the granularity."""
+    if of not in (None, "weights", "channels", "macs"):
+        raise PassError(f"of is '{of}'{nearest(str(of), ('weights', 'channels', 'macs'))}")
+    if granularity != "channel" and of not in (None, "weights"):
+        raise PassError(
+            f"of is {of}, and granularity is {granularity}; give an amount of {of} with "
+            "granularity=channel"
+        )
+
+
+def check_multiple(multiple: int | None, granularity: str) -> None:
+    """Raise PassError where `multiple` says nothing."""
+    if multiple is None:
+        return
+    if multiple < 1:
+        raise PassError(f"multiple is {multiple}; give 1 or more")
+    if granularity != "channel":
+        raise PassError(
+            f"multiple is {multiple}, and granularity is {granularity}; it rounds numbers of "
+            "channels, with granularity=channel"
+        )
+
+
+def check_least(least: float | None) -> None:
+    """Raise PassError where `least` is no part of one."""
+    if least is not None and not 0 <= least <= 1:
+        raise PassError(f"least is {least}; give a part in [0, 1], such as 0.1")
+
+
+def amounts(options: Prune) -> list[float]:
+    """Return the amounts to reach, one after the other.
+
+    cubic: amount (1 - (1 - step / steps)^3), fast at first, while much is redundant (Zhu and Gupta,
+    "To prune, or not to prune", 2017, equation 1); linear: amount step / steps.
+    """
+    amount = _HALF if options.amount is None else options.amount
+    steps = range(1, options.steps + 1) if options.step is None else (options.step,)
+    power = 3 if options.schedule == "cubic" else 1
+    return [
+        amount if step == options.steps else amount * (1 - (1 - step / options.steps) ** power)
+        for step in steps
+    ]

@@ -1,0 +1,197 @@
+"""Pruning channels: group by group, as the dependency analysis found them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.graph.view import View
+from ...analysis.channels.groups import Group, find_channel_groups
+from ...engine.context import Context
+from ...engine.driver import make_view
+from .budget import Budget, Count, Spending, costs_of
+from .channels import ChannelUnits, cells_of_balance, channel_units, is_even, masks_of
+from .choose_channels import Rules, choose_alike, choose_globally, counts_alike
+from .criteria.criterion import Array, Criterion, State
+from .held import write_masks
+from .masked_copy import masked_copy
+from .options import amounts
+
+if TYPE_CHECKING:
+    from . import Prune
+
+_LEAST = 0.1
+
+
+def prune_channels(graph: gs.Graph, context: Context, options: Prune, criterion: Criterion) -> None:
+    """Mask channels of the groups of `graph`."""
+    groups = find_channel_groups(graph, context)
+    edit = context.edit()
+    view = make_view(graph, edit, context)
+    rows = _rows(groups, graph, view, context, options, criterion)
+    if not rows:
+        context.remark("there is nothing to prune: no layer has channels that can go")
+        return
+    costs = {} if options.of in (None, "channels") else costs_of(graph, str(options.of), rows)
+    job = _Job(graph, view, context, options, criterion, rows, costs)
+    gone = job.run()
+    _tell(job, gone)
+    write_masks(edit, masks_of(rows, gone, view))
+    edit.commit()
+
+
+def _rows(
+    groups: Sequence[Group],
+    graph: gs.Graph,
+    view: View,
+    context: Context,
+    options: Prune,
+    criterion: Criterion,
+) -> list[ChannelUnits]:
+    """Return the groups that can lose channels; the others are declined with the reason."""
+    top = {id(node) for node in graph.nodes}
+    rows = []
+    for group in groups:
+        made = group.of_role("makes", "carries")
+        if any(slot.layer in options.exclude for slot in made):
+            continue
+        reason = group.reason
+        if reason is None and any(id(slot.node) not in top for slot in group.slots):
+            reason = "a body of If, Loop or Scan makes or reads its channels"
+        if reason is None and not is_even(cells_of_balance(group)):
+            reason = "its channels are spread unevenly over the groups of convolutions"
+        if reason is None:
+            row = channel_units(group, view)
+            reason = criterion.refusal(row, view)
+            if reason is None and not _is_balanced(row):
+                reason = "channels that are masked are spread unevenly over groups of convolutions"
+            if reason is None:
+                rows.append(row)
+        if reason is not None:
+            for slot in made:
+                context.decline(slot.node, reason)
+    return rows
+
+
+def _is_balanced(row: ChannelUnits) -> bool:
+    cells = cells_of_balance(row.group)
+    counts = np.bincount(cells[row.gone], minlength=int(cells.max()) + 1)
+    return bool((counts == counts[0]).all())
+
+
+class _Job:
+    """One call of `prune`: what goes, step after step."""
+
+    def __init__(
+        self,
+        graph: gs.Graph,
+        view: View,
+        context: Context,
+        options: Prune,
+        criterion: Criterion,
+        rows: Sequence[ChannelUnits],
+        costs: dict[int, float],
+    ) -> None:
+        self.graph = graph
+        self.view = view
+        self.context = context
+        self.options = options
+        self.criterion = criterion
+        self.rows = rows
+        self.costs = costs
+        least = _LEAST if options.least is None else options.least
+        self.rules = Rules(options.multiple, least)
+
+    def run(self) -> list[Array]:
+        """Return which channels of each row are gone in the end."""
+        gone = [row.gone for row in self.rows]
+        for amount in amounts(self.options):
+            if self.options.scope == "layer":
+                gone = self._alike(amount, gone)
+            else:
+                gone = self._globally(amount, gone)
+        return gone
+
+    def spending(self, gone: Sequence[Array]) -> Spending:
+        """Return what channels cost when those `gone` are."""
+        count = not self.costs
+        found: Spending = Count(self.rows) if count else Budget(self.costs, self.rows)
+        for number, out in enumerate(gone):
+            found.take(number, int(out.sum()))
+        return found
+
+    def _scores(self, gone: Sequence[Array]) -> list[Array]:
+        wanted = masks_of(self.rows, gone, self.view)
+        copy = masked_copy(self.graph, wanted)
+        state = State(copy, self.context, self.options.loss, self.options.labels)
+        return self.criterion.scores(self.rows, state)
+
+    def _globally(self, amount: float, gone: list[Array]) -> list[Array]:
+        spending = self.spending(gone)
+        target = spending.whole * (1 - amount)
+        now = [row.without(out) for row, out in zip(self.rows, gone, strict=True)]
+        nearest = not self.costs
+
+        def choose(scores: Sequence[Array], by_cost: bool) -> list[Array]:
+            return choose_globally(
+                now, scores, self.spending(gone), target, self.rules,
+                nearest=nearest, by_cost=by_cost,
+            )  # fmt: skip
+
+        blank = choose([np.zeros(len(out)) for out in gone], by_cost=False)
+        if all(bool((a == b).all()) for a, b in zip(blank, gone, strict=True)):
+            return gone  # as far as counts go, nothing is left to do: no scores are needed
+        scores = self._scores(gone)
+        if self.criterion.comparable:
+            return choose(scores, by_cost=not nearest)
+        means = [_mean(s[~out]) for s, out in zip(scores, gone, strict=True)]
+        return choose([s / m for s, m in zip(scores, means, strict=True)], by_cost=False)
+
+    def _alike(self, amount: float, gone: list[Array]) -> list[Array]:
+        whole = self.spending([np.zeros(len(out), bool) for out in gone])
+        counts = counts_alike(self.rows, whole if self.costs else None, amount, self.rules)
+        left = [int((~out).sum()) for out in gone]
+        if all(is_ <= wanted for is_, wanted in zip(left, counts, strict=True)):
+            return gone
+        now = [row.without(out) for row, out in zip(self.rows, gone, strict=True)]
+        return choose_alike(now, self._scores(gone), counts)
+
+
+def _mean(scores: Array) -> float:
+    """Return the mean of the finite `scores`, or one where it is zero."""
+    finite = scores[np.isfinite(scores)]
+    return float(finite.mean() or 1.0) if len(finite) else 1.0
+
+
+def _tell(job: _Job, gone: Sequence[Array]) -> None:
+    """Remark on how many channels of each group are left, and what that leaves to compute."""
+    changed = [
+        f"{row.name} {int((~row.gone).sum())}->{int((~out).sum())}"
+        for row, out in zip(job.rows, gone, strict=True)
+        if bool((out != row.gone).any())
+    ]
+    if not changed:
+        job.context.remark("nothing more to prune: what was asked for is masked already")
+        return
+    channels = sum(len(out) for out in gone)
+    out_of_use = sum(int(out.sum()) for out in gone)
+    macs = Budget(costs_of(job.graph, "macs", job.rows), job.rows)
+    for number, out in enumerate(gone):
+        macs.take(number, int(out.sum()))
+    job.context.remark(
+        f"{out_of_use} of {channels} channels are masked; without them "
+        f"{macs.left() / 1e6:.4g} of {macs.whole / 1e6:.4g} million MACs are left "
+        f"({1 - macs.left() / max(macs.whole, 1):.1%} fewer)"
+    )
+    job.context.remark("channels by layer: " + ", ".join(changed))
+    spending = job.spending(gone)
+    wanted = amounts(job.options)[-1]
+    short = 1 - spending.left() / max(spending.whole, 1)
+    if job.costs and short < wanted - 1e-6:
+        job.context.remark(
+            f"only {short:.1%} of the {job.options.of} could go, not {wanted:.1%}: every layer is "
+            "at the least that multiple, least and exclude leave it"
+        )

@@ -1,0 +1,69 @@
+"""Remove the channels that have no effect, from every tensor and constant that holds them.
+
+    W [x; c] + b = W_x x + (b + W_c c)       c: channels whose value is known
+    W [x; z] + b = W_x x + b                 z: channels that are read with zero weights alone
+
+A channel is removed with all that it is united with: through residual additions, concatenations,
+splits, depthwise and grouped convolutions, gates, Flatten, shuffles. Beside padding with zeros only
+a known value of zero is the same at every position.
+
+Fewer channels are not always faster: a vector that is not full costs as much as one that is. So
+the numbers left are rounded up to what is fastest where the target can be timed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_graphsurgeon as gs
+
+from ....ir.core.errors import PassError
+from ...engine.context import Context
+from ...engine.contract import Pass
+from ...engine.node_names import check_node_names
+from .measure import choose_multiple
+from .plan import Plan
+
+
+@dataclass(frozen=True)
+class ShrinkChannels(Pass):
+    """Remove channels that have no effect on the outputs, such as those that masks silenced.
+
+    `multiple`: channels without effect stay until a layer has a multiple of this many; 0 chooses
+    what is fastest on the target, and cuts nothing where that is. `measure`: false takes no time,
+    and then 0 removes all it can. `exclude`: layers that keep all the channels they make.
+    """
+
+    name: ClassVar[str] = "shrink-channels"
+
+    multiple: int = 0
+    measure: bool = True
+    exclude: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a multiple that is none."""
+        if self.multiple < 0:
+            raise PassError(f"multiple is {self.multiple}; give 0 (chosen by measuring) or more")
+
+    def run(self, graph: gs.Graph, context: Context) -> None:
+        """Cut what has no effect out of the whole graph, until nothing is left to cut."""
+        check_node_names(graph, "exclude", self.exclude)
+        multiple = self.multiple
+        while True:
+            edit = context.edit()
+            plan = Plan(graph, context, edit, self.exclude)
+            plan.explain()
+            if not plan.removable(multiple or 1):
+                return
+            if not multiple:
+                chosen = choose_multiple(graph, context, self.exclude) if self.measure else 1
+                if chosen is None:
+                    return
+                multiple = chosen
+            plan.cut(multiple, None if context.limit is None else context.limit - context.edits)
+            edit.commit()
+            if not edit.count:
+                return
+            # A grouped convolution that is left with one channel a group ties fewer together.
+            context.types = None

@@ -1,0 +1,118 @@
+"""Biases that take back the mean error which rounded weights make.
+
+    y^ = W^ x^ + b^,     b^ = b - (E[W^ x^] - E[W x])        W^: W on the nearest integer grid
+
+Rounding errors of few weights, as a depthwise convolution has, do not average out: they shift a
+channel's mean, and every sample by the same amount. Empirically, x^ is what the layer reads on the
+feeds once those before it are rounded and corrected; analytically, without feeds, E[x] is carried
+from the graph's input through the layers (`rounding/channel_means`) and x^ taken as x.
+
+Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction"
+(2019), section 4.2 and appendix D.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.graph.edit import Edit
+from ....ir.graph.view import View
+from ....ir.ops.linear.kernel import Kernel
+from ....ir.ops.linear.layer import Layer, write_layer
+from ...analysis.observe.feeds import calibration_feeds
+from ...analysis.observe.moments import Moments
+from ...analysis.observe.sequence import has_bias
+from ...engine.context import Context
+from ...engine.contract import Pass
+from ...engine.driver import make_view
+from ...fusion.inline_fused_operators import inline_fused_operators
+from ..rounding.layers import grid_limit, layers_to_round
+from ..rounding.reconstruct import best_bias, snap
+from ..rounding.sequence import round_in_sequence
+from .channel_means import Normal, channel_moments
+
+
+@dataclass(frozen=True)
+class CorrectBias(Pass):
+    """Round weights to the nearest integer grid, and let biases take back the mean error.
+
+    Weights stay float32 and lie on the grid that `quantize` then keeps; those on a grid already
+    have no error to take back. `mode`: `empirical` measures means on the feeds; `analytic` needs
+    none and assumes inputs of `input-mean` and `input-variance`. `bits`: 2 to 8. `per-channel`: a
+    step for each output channel. `positions`: output positions looked at in all.
+    """
+
+    name: ClassVar[str] = "correct-bias"
+    exact: ClassVar[bool] = False
+
+    mode: Literal["empirical", "analytic"] = "empirical"
+    bits: int = 8
+    per_channel: bool = True
+    positions: int = 8192
+    input_mean: float = 0.0
+    input_variance: float = 1.0
+    exclude: tuple[str, ...] = ()
+
+    def run(self, graph: gs.Graph, context: Context) -> None:
+        """Round and correct the layers of `graph` in order."""
+        qmax = grid_limit(self.name, self.bits)
+        inline_fused_operators(graph, context)
+        edit = context.edit()
+        view = make_view(graph, edit, context)
+        layers = []
+        for layer in layers_to_round(graph, view, context, qmax, self.exclude):
+            if has_bias(layer):
+                layers.append(layer)
+            else:
+                context.decline(layer.node, "it adds no bias that could be corrected")
+        if not layers:
+            return
+        if self.mode == "analytic":
+            self._from_moments(layers, view, edit, context, qmax)
+            return
+
+        def solve(layer: Layer, moments: Moments) -> Kernel:
+            kernel = layer.kernel()
+            found = self._rounded(kernel, qmax)
+            return replace(found, bias=best_bias(found, moments))
+
+        round_in_sequence(
+            graph,
+            layers,
+            calibration_feeds(graph, context),
+            solve,
+            edit,
+            context,
+            positions=self.positions,
+            second=False,
+        )
+
+    def _rounded(self, kernel: Kernel, qmax: int) -> Kernel:
+        rows = kernel.weight.reshape(*kernel.weight.shape[:2], -1)
+        found = snap(rows, qmax, per_channel=self.per_channel)
+        return replace(kernel, weight=found.reshape(kernel.weight.shape))
+
+    def _from_moments(
+        self, layers: list[Layer], view: View, edit: Edit, context: Context, qmax: int
+    ) -> None:
+        inputs = Normal(np.array([self.input_mean]), np.array([self.input_variance]))
+        known = channel_moments(view, inputs)
+        for layer in layers:
+            moments = known.get(id(layer.source))
+            kernel = layer.kernel()
+            if moments is None or len(moments.mean) != kernel.inputs:
+                context.decline(
+                    layer.node, "the means of what it reads do not follow from the graph"
+                )
+                continue
+            if not edit.begin():
+                break
+            found = self._rounded(kernel, qmax)
+            error = Kernel(found.weight - kernel.weight, None).of_constant(moments.mean)
+            corrected = replace(found, bias=kernel.full_bias() - error)
+            write_layer(edit, layer, corrected, like=view.type(layer.node.outputs[0]))
+        edit.commit()

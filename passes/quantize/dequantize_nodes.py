@@ -1,0 +1,161 @@
+"""Take nodes of a quantized graph back to float.
+
+    Q(Conv(DQ(Q(x)), DQ(w_q))) -> DQ      becomes      Conv(x, w)
+
+A pair goes where nothing else needs it. An operator that still runs on integers needs the pairs on
+all sides of it, so between it and a node taken back one pair stays: the integers must become floats
+somewhere. What only moves data between nodes taken back goes back with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_graphsurgeon as gs
+
+from ...ir.core.variables import node_key
+from ...ir.files.load import load
+from ...ir.graph.edit import Edit
+from ...ir.graph.view import View
+from ..engine.context import Context
+from ..engine.contract import Pass
+from ..engine.driver import make_view
+from ..engine.node_names import check_node_names
+from .reading.dropped_bounds import insert_bounds
+from .reading.match_float import Match, match_float
+from .reading.pairs import Pair, Pairs, is_dequantizer, is_movement, is_quantizer, stored_weight
+
+
+@dataclass(frozen=True)
+class DequantizeNodes(Pass):
+    """Take nodes of a quantized graph back to float, with the pairs that only they need.
+
+    `nodes`: their names. `float_model`: the file of the model before quantization, whose weights
+    they get back; without it, their integer weights are dequantized.
+    """
+
+    name: ClassVar[str] = "dequantize-nodes"
+    exact: ClassVar[bool] = False
+
+    nodes: tuple[str, ...] = ()
+    float_model: str = ""
+
+    def run(self, graph: gs.Graph, context: Context) -> None:
+        """Find the nodes and take them back."""
+        check_node_names(graph, "nodes", self.nodes)
+        found = match_float(graph, load(self.float_model)) if self.float_model else Match()
+        take_back(graph, context, self.nodes, found)
+
+
+def take_back(graph: gs.Graph, context: Context, names: Collection[str], original: Match) -> None:
+    """Take the nodes called `names` (see `node_key`) back to float.
+
+    `original`: what the float model says of weights and bounds, as far as it is known.
+    """
+    edit = context.edit()
+    view = make_view(graph, edit, context)
+    pairs = Pairs(view)
+    wanted = frozenset(names)
+    chosen = [node for node in graph.nodes if node_key(node) in wanted]
+    chosen = [node for node in chosen if not is_quantizer(node) and not is_dequantizer(node)]
+    needed, freed = _kept_on_integers(pairs, chosen)
+    around = {id(p.quantizer): p for node in (*chosen, *freed) for p in pairs.around(node)}
+    for pair in around.values():
+        _release(pair, pairs, needed, edit, original)
+    for node in chosen:
+        _restore_weights(node, view, edit, original)
+    edit.commit()
+
+
+def _kept_on_integers(pairs: Pairs, chosen: Collection[gs.Node]) -> tuple[set[int], list[gs.Node]]:
+    """Return the ids of the operators that stay, and the movements that go with `chosen`."""
+    left = {id(node) for node in chosen}
+    units = [n for n in pairs.view.scope.nodes if pairs.is_unit(n) and id(n) not in left]
+    anchored = _reached(pairs, [node for node in units if not is_movement(node)], left)
+    freed = [
+        node
+        for node in _reached(pairs, chosen, left).values()
+        if id(node) not in anchored and id(node) not in left
+    ]
+    gone = {id(node) for node in freed}
+    return {id(node) for node in units if id(node) not in gone}, freed
+
+
+def _reached(
+    pairs: Pairs, starts: Collection[gs.Node], blocked: Collection[int]
+) -> dict[int, gs.Node]:
+    """Return `starts` and the movements that pairs join to them, directly or through others."""
+    found = {id(node): node for node in starts}
+    pending = list(starts)
+    while pending:
+        node = pending.pop()
+        for pair in pairs.around(node):
+            producer = pairs.producer(pair)
+            for other in (*pairs.readers(pair), *([] if producer is None else [producer])):
+                if id(other) in found or id(other) in blocked:
+                    continue
+                if is_movement(other) and pairs.is_unit(other):
+                    found[id(other)] = other
+                    pending.append(other)
+    return found
+
+
+def _release(
+    pair: Pair, pairs: Pairs, needed: Collection[int], edit: Edit, original: Match
+) -> None:
+    """Let what no longer needs `pair` read its source, and remove it where nothing is left."""
+    view = pairs.view
+    producer = pairs.producer(pair)
+    if producer is not None and id(producer) in needed:
+        return
+    insert_bounds(pair, view, edit, original)
+    for node in pair.dequantizers:
+        result = node.outputs[0]
+        for reader in view.readers(result):
+            if id(reader) in needed or not edit.begin():
+                continue
+            for position, tensor in enumerate(reader.inputs):
+                if tensor is result:
+                    edit.set_input(reader, position, pair.source)
+        if view.readers(result):
+            continue
+        if view.is_output(result):
+            _show(node, pair, view, edit)
+        elif edit.begin():
+            edit.remove(node)
+    if not view.readers(pair.quantizer.outputs[0]) and edit.begin():
+        edit.remove(pair.quantizer)
+
+
+def _show(node: gs.Node, pair: Pair, view: View, edit: Edit) -> None:
+    """Let the producer of the source of `pair` make the graph output that `node` makes."""
+    producer = view.producer(pair.source)
+    if producer is None or view.is_output(pair.source) or not edit.begin():
+        return  # two names of the interface stand on either side
+    edit.remove(node)
+    edit.rename_output(producer, pair.source, node.outputs[0])
+
+
+def _restore_weights(node: gs.Node, view: View, edit: Edit, original: Match) -> None:
+    for position, tensor in enumerate(node.inputs):
+        found = stored_weight(tensor, view) if tensor.name else None
+        if found is None or not edit.begin():
+            continue
+        values = original.weights.get((node_key(node), position))
+        if values is None or values.shape != found.values.shape:
+            values = found.values if found.original is None else found.original
+        name = tensor.name.removesuffix("_dequantized").removesuffix("_DequantizeLinear_Output")
+        edit.set_input(node, position, edit.constant(values.astype(found.values.dtype), name))
+        _collect(tensor, view, edit)
+
+
+def _collect(tensor: gs.Tensor, view: View, edit: Edit) -> None:
+    """Remove the nodes that made a weight which nothing reads any more."""
+    while tensor.name and not view.readers(tensor) and not view.is_output(tensor):
+        node = view.producer(tensor)
+        if node is None:
+            return
+        edit.remove(node)
+        tensor = node.inputs[0]

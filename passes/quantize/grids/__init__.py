@@ -1,0 +1,1 @@
+"""Grids of integers: formats, scales, zero points, blocks."""

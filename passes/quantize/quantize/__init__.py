@@ -1,0 +1,181 @@
+"""Insert quantize/dequantize pairs, so that runtimes compute on integers.
+
+q = clip(round(x / scale) + zero_point, qmin, qmax)      x ~ scale * (q - zero_point)
+
+`grid.py` gives the numbers, `calibration` the ranges, `placement.py` the tensors, `insert.py` the
+pairs, and `choose_by_latency.py` what is worth it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import onnx_graphsurgeon as gs
+
+from ....ir.core.errors import PassError
+from ....ir.core.nearest import nearest
+from ....ir.core.variables import node_key
+from ....ir.graph.clone import clone
+from ...analysis.observe.feeds import calibration_feeds
+from ...engine.context import Context
+from ...engine.contract import Pass
+from ...engine.driver import make_view
+from ...engine.node_names import check_node_names
+from ...fusion.inline_fused_operators import inline_fused_operators
+from ...opset.convert_opset import ensure_opset
+from ...pipeline.repeat import show
+from ..calibration.calibrate import Method, calibrate
+from ..grids.scheme import Scheme, read_format
+from ..lowering.lower import lower_for_integers
+from ..reading.operators import QUANTIZABLE, Unit
+from .instruction_set import saturates
+from .mixed.bounds import Bounds
+from .mixed.precision import excluded
+from .selection import Selection
+from .variants import Variants, insert_pairs, read_units, tensors_of
+
+_SAFE_BITS = 7
+_INTEGER_OPERATORS = frozenset({"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"})
+
+
+@dataclass(frozen=True)
+class Quantize(Pass):
+    """Quantize weights and activations: integer operators between quantize/dequantize pairs.
+
+    `weights`, `activations`: formats (`int8`, `uint8`, `int4`, `uint16`, ...). `per_channel`: one
+    weight scale an output channel. `symmetric`: activations with the zero point in the middle.
+    `operators`: only these ONNX operators; `exclude`: nodes that stay float. `calibration`: how the
+    feeds give ranges, `percentile` for the method of that name. `reduce_range`: weights of 7 bits,
+    for CPUs whose u8 x s8 products saturate; none: where the target is such a one. `measure`:
+    leave in float what is faster so on the target, and the whole graph where integers are not
+    faster; without it, the result depends on graph and feeds alone. `min_top1_agreement`
+    (0 to 1), `min_sqnr` (dB): layers stay float until the outputs on the feeds are that close to
+    the float graph's. `give_back`, without such bounds: the part of the time saved that may go back
+    for keeping the most sensitive layers float. `lower`: first rewrite what integer kernels cannot
+    compute into what they can. `extend`: quantize what is still float in a graph that is quantized
+    already, which is left alone otherwise.
+    """
+
+    name: ClassVar[str] = "quantize"
+    exact: ClassVar[bool] = False
+
+    weights: str = "int8"
+    activations: str = "uint8"
+    per_channel: bool = True
+    symmetric: bool = False
+    operators: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    calibration: Method = "mse"
+    percentile: float = 99.99
+    reduce_range: bool | None = None
+    measure: bool = True
+    min_top1_agreement: float | None = None
+    min_sqnr: float | None = None
+    give_back: float = 0.0
+    extend: bool = False
+    lower: bool = True
+
+    def run(self, graph: gs.Graph, context: Context) -> None:
+        """Read the units, calibrate their tensors, choose by latency, insert the pairs."""
+        scheme = self._scheme(context)
+        bounds = Bounds(self.min_top1_agreement, self.min_sqnr)
+        if not 0 <= self.give_back < 1:
+            raise PassError(f"give-back is {self.give_back}; give a part of 1, such as 0.05")
+        self._check_names(graph)
+        if not self.extend and any(node.op in _INTEGER_OPERATORS for node in graph.nodes):
+            context.remark(
+                "the graph is quantized already and was left alone; extend=true quantizes what is "
+                "still float"
+            )
+            return
+        inline_fused_operators(graph, context)
+        if not ensure_opset(graph, context, scheme.opset):
+            return
+        original, outer = graph, context
+        if self.lower:  # in a copy: where integers are not worth it, the graph stays as it is
+            graph = clone(original)
+            context = outer.on(graph)
+            lower_for_integers(graph, context)
+        units = self._units(graph, context)
+        if not any(not unit.is_follower for unit in units):
+            context.remark("there is nothing to quantize")
+            return
+        feeds = calibration_feeds(graph, context)
+        ranges = calibrate(
+            graph,
+            [tensor.name for tensor in tensors_of(units)],
+            feeds,
+            method=self.calibration,
+            form=scheme.activations,
+            symmetric=scheme.symmetric,
+            percentile=self.percentile,
+            progress=context.progress,
+        )
+        variants = Variants(graph, ranges, scheme, self.exclude, original)
+        chosen = self._select(Selection(variants, units, feeds, context, self.measure), bounds)
+        if not chosen:
+            return
+        if self.lower:
+            lower_for_integers(original, outer)
+            if outer.limit is not None and outer.edits >= outer.limit:
+                return  # the ranges are those of the graph lowered wholly
+        insert_pairs(original, outer, chosen, ranges, scheme, self.exclude)
+
+    def _scheme(self, context: Context) -> Scheme:
+        weights = read_format(self.weights, "weights", 8, narrow=True)
+        scheme = Scheme(
+            weights,
+            read_format(self.activations, "activations", 16),
+            self.per_channel,
+            self.symmetric,
+        )
+        reduce = self.reduce_range
+        if reduce is None and weights.bits > _SAFE_BITS and saturates(context.target):
+            reduce = True
+            context.remark(
+                "this CPU has no dot product of 8-bit integers, and its products saturate in 16 "
+                "bits; weights have 7 bits (reduce-range=false keeps 8)"
+            )
+        return scheme.with_weight_bits(_SAFE_BITS) if reduce else scheme
+
+    def _check_names(self, graph: gs.Graph) -> None:
+        check_node_names(graph, "exclude", self.exclude)
+        for op in self.operators:
+            if op not in QUANTIZABLE:
+                raise PassError(
+                    f"operators names '{op}', which is not quantized"
+                    f"{nearest(op, sorted(QUANTIZABLE))}"
+                )
+
+    def _units(self, graph: gs.Graph, context: Context) -> list[Unit]:
+        view = make_view(graph, context.edit(), context)
+        return [
+            unit
+            for unit in read_units(graph, view, context, self.exclude)
+            if unit.is_follower or not self.operators or unit.node.op in self.operators
+        ]
+
+    def _select(self, selection: Selection, bounds: Bounds) -> frozenset[str]:
+        """Return the nodes that run on integers; remark on how to get them without measuring."""
+        units = selection.units
+        everything = frozenset(node_key(unit.node) for unit in units)
+        chosen = selection.without_slow(everything)
+        if bounds:
+            chosen = selection.within(chosen, bounds)
+        elif self.give_back:
+            chosen = selection.give_back(chosen, self.give_back)
+        if not chosen or not selection.is_faster(chosen):
+            return frozenset()
+        left_out = excluded(units, chosen)
+        if left_out:
+            again = replace(
+                self,
+                measure=False,
+                exclude=(*self.exclude, *left_out),
+                min_top1_agreement=None,
+                min_sqnr=None,
+                give_back=0.0,
+            )
+            selection.context.remark(f"the same without measuring: {show(again)}")
+        return chosen

@@ -1,0 +1,122 @@
+"""Where integers begin and end: which tensors are quantized, and which share one grid.
+
+A tensor is quantized where an integer operator reads or makes it; behind operators that only move
+data, so is what they move, and all of it shares one grid. One exception: where a Concat joins what
+is never negative with what can be, the former keeps a grid of its own. It would lose half of its
+integers, and with them the Relu that they make unnecessary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_graphsurgeon as gs
+
+from ..reading.operators import Unit
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The units that run on integers, and the groups of tensors that share a grid.
+
+    `groups` list tensors in graph order; each is to be quantized, unless it comes out of a
+    DequantizeLinear already.
+    """
+
+    units: tuple[Unit, ...]
+    groups: tuple[tuple[gs.Tensor, ...], ...]
+
+    @property
+    def tensors(self) -> list[gs.Tensor]:
+        """All quantized tensors, in graph order of their groups."""
+        return [tensor for group in self.groups for tensor in group]
+
+
+def place(units: Sequence[Unit]) -> Placement:
+    """Return the placement in which `units`, in graph order, run on integers.
+
+    Movements among them do where their result is needed as integers; so does a Relu or Clip on its
+    own, where what it reads is there as integers.
+    """
+    needed: dict[int, gs.Tensor] = {}
+    for unit in units:
+        if not unit.is_follower:
+            _need(needed, unit.inputs)
+            if not has_float_result(unit):
+                _need(needed, unit.outputs)
+    made = _made_of_integers(units, needed)
+    moved = []
+    for unit in reversed(units):
+        if not unit.is_follower or not any(id(tensor) in needed for tensor in unit.outputs):
+            continue
+        if unit.is_movement:
+            moved.append(unit)
+            _need(needed, (*unit.inputs, *unit.outputs))
+        elif id(unit.inputs[0]) in made:
+            _need(needed, unit.inputs)
+    sets = _Sets(needed.values())
+    bounded = {id(t) for unit in units if unit.is_bounded for t in unit.outputs}
+    for unit in reversed(moved):  # in graph order, so that inputs are known before outputs
+        joined = [id(tensor) in bounded for tensor in unit.inputs]
+        if all(joined):
+            bounded.update(map(id, unit.outputs))
+        mixed = any(joined) and not all(joined)
+        for tensor, is_bounded in zip(unit.inputs, joined, strict=True):
+            if not (mixed and is_bounded):
+                sets.unite(tensor, unit.outputs[0])
+        for tensor in unit.outputs[1:]:
+            sets.unite(tensor, unit.outputs[0])
+    chosen = {id(unit.node) for unit in moved}
+    kept = tuple(u for u in units if not u.is_movement or id(u.node) in chosen)
+    return Placement(kept, sets.groups(_in_order(kept, needed)))
+
+
+def has_float_result(unit: Unit) -> bool:
+    """Say whether the unit may give floats, as its integer kernel can from the sums at once."""
+    return unit.node.op in ("Gemm", "MatMul") and unit.bounded is None
+
+
+def _made_of_integers(units: Sequence[Unit], needed: Mapping[int, gs.Tensor]) -> set[int]:
+    """Return the ids of the tensors that follow from integer results alone."""
+    made = {id(t) for u in units if not u.is_follower for t in u.outputs if id(t) in needed}
+    for unit in units:
+        if unit.is_follower and all(id(tensor) in made for tensor in unit.inputs):
+            made.update(map(id, unit.outputs))
+    return made
+
+
+def _need(needed: dict[int, gs.Tensor], tensors: Iterable[gs.Tensor]) -> None:
+    for tensor in tensors:
+        needed.setdefault(id(tensor), tensor)
+
+
+def _in_order(units: Iterable[Unit], needed: dict[int, gs.Tensor]) -> list[gs.Tensor]:
+    found: dict[int, gs.Tensor] = {}
+    for unit in units:
+        for tensor in (*unit.inputs, *unit.outputs):
+            if id(tensor) in needed:
+                found.setdefault(id(tensor), tensor)
+    return list(found.values())
+
+
+class _Sets:
+    """Disjoint sets of tensors (Tarjan 1975, with path halving)."""
+
+    def __init__(self, tensors: Iterable[gs.Tensor]) -> None:
+        self._parent = {id(tensor): id(tensor) for tensor in tensors}
+
+    def find(self, key: int) -> int:
+        parent = self._parent
+        while parent[key] != key:
+            parent[key] = key = parent[parent[key]]
+        return key
+
+    def unite(self, a: gs.Tensor, b: gs.Tensor) -> None:
+        self._parent[self.find(id(a))] = self.find(id(b))
+
+    def groups(self, ordered: Iterable[gs.Tensor]) -> tuple[tuple[gs.Tensor, ...], ...]:
+        found: dict[int, list[gs.Tensor]] = {}
+        for tensor in ordered:
+            found.setdefault(self.find(id(tensor)), []).append(tensor)
+        return tuple(map(tuple, found.values()))

@@ -1,0 +1,90 @@
+"""What runs on integers: what is fast there, close enough, and worth its error."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ....ir.graph.view import View
+from ...engine.context import Context, Feeds
+from ...engine.driver import make_view
+from ...engine.stopwatch import find_profiler, find_stopwatch
+from ..reading.operators import Unit
+from .choose_by_latency import Chooser, is_worthwhile, kinds_of
+from .mixed.bounds import Bounds
+from .mixed.precision import MixedPrecision
+from .variants import Variants
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The steps that leave nodes of a choice in float; each returns what is left, and remarks.
+
+    `measured`: ask the target for times; otherwise count operations.
+    """
+
+    variants: Variants
+    units: Sequence[Unit]
+    feeds: Feeds
+    context: Context
+    measured: bool
+
+    def without_slow(self, chosen: frozenset[str]) -> frozenset[str]:
+        """Leave out the kinds of operators that are faster in float."""
+        chooser = self._chooser()
+        if chooser is None:
+            return chosen
+        found, dropped = chooser.drop_slow_kinds(kinds_of(self.units, self._view()))
+        for kind in dropped:
+            self.context.remark(f"{kind} stays float, which is faster on {self.context.target}")
+        return found
+
+    def within(self, chosen: frozenset[str], bounds: Bounds) -> frozenset[str]:
+        """Leave out what it takes to keep `bounds`; everything where they cannot be kept."""
+        return self._mixed(bounds).choose(self.units, chosen)
+
+    def give_back(self, chosen: frozenset[str], share: float) -> frozenset[str]:
+        """Leave out the most sensitive layers, for at most `share` of the time that is saved."""
+        return self._mixed(Bounds()).give_back(self.units, chosen, share)
+
+    def is_faster(self, chosen: frozenset[str]) -> bool:
+        """Say whether `chosen` on integers beats the float graph, as far as that is measured."""
+        chooser = self._chooser()
+        if chooser is None:
+            return True
+        gain, target = chooser.gain(chosen), self.context.target
+        if is_worthwhile(gain):
+            self.context.remark(f"{gain:.2f} times as fast as float on {target}")
+            return True
+        self.context.remark(
+            f"the graph stays float: on integers it takes {1 / gain:.2f} times as long on {target} "
+            "(measure=false quantizes it anyway)"
+        )
+        return False
+
+    def _chooser(self) -> Chooser | None:
+        if not self.measured:
+            return None
+        target = self.context.target
+        stopwatch = find_stopwatch(target)
+        if stopwatch is None:
+            text = f"latency was not measured: no backend times target '{target}'"
+            if text not in self.context.remarks:
+                self.context.remark(text)
+            return None
+        feed: Mapping[str, np.ndarray[Any, Any]] = next(iter(itertools.islice(self.feeds, 1)))
+        return Chooser(self.variants, stopwatch, feed, target, self.context.seed)
+
+    def _mixed(self, bounds: Bounds) -> MixedPrecision:
+        profiler = find_profiler(self.context.target) if self.measured else None
+        return MixedPrecision(
+            self.variants, bounds, self.feeds, self.context, self._view(), profiler
+        )
+
+    def _view(self) -> View:
+        graph = self.variants.graph
+        return make_view(graph, self.context.edit(), self.context)

@@ -1,0 +1,1 @@
+"""Quantized graphs as they are found, of any tool."""

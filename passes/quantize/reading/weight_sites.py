@@ -1,0 +1,124 @@
+"""The constant weights of a graph's linear operators, and what may be done with each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.core.variables import is_standard, node_key
+from ....ir.graph.view import View
+from ...engine.contract import DeclinedError, need
+
+Array = np.ndarray[Any, Any]
+LinearOp = Literal["Conv", "ConvTranspose", "Gemm", "MatMul"]
+LINEAR: tuple[LinearOp, ...] = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+# Nodes by which integers become real numbers again.
+_RETURN = frozenset({"Cast", "DequantizeLinear", "Mul", "Reshape", "Sub"})
+_MOST_STEPS = 4
+
+
+@dataclass(frozen=True)
+class Role:
+    """How a node uses its weight: the axis of its channels, and the axis it sums over.
+
+    `is_matrix`: input times weight of rank 2, and at most a bias added; as [K, N] once `transposed`
+    is undone and `alpha` multiplied in.
+    """
+
+    channels: int
+    sums: int
+    is_matrix: bool = False
+    transposed: bool = False
+    alpha: float = 1.0
+
+
+@dataclass
+class Weight:
+    """A constant and the nodes of one scope that read it as their weight, all in one role."""
+
+    tensor: gs.Tensor
+    values: Array
+    role: Role
+    view: View
+    nodes: list[gs.Node] = field(default_factory=list)
+
+
+def role_of(node: gs.Node, weight: Array) -> Role:
+    """Return how the linear operator `node` uses `weight`, its second input."""
+    if node.op == "Conv":
+        return Role(0, 1)
+    if node.op == "ConvTranspose":  # [C, M/group, k...]: in groups, rows tell channels apart
+        return Role(1 if node.attrs.get("group", 1) == 1 else 0, 0)
+    if node.op == "MatMul":
+        return Role(max(weight.ndim - 1, 0), max(weight.ndim - 2, 0), weight.ndim == 2)
+    transposed = bool(node.attrs.get("transB", 0))
+    alpha, beta = float(node.attrs.get("alpha", 1.0)), float(node.attrs.get("beta", 1.0))
+    biased = len(node.inputs) > 2 and bool(node.inputs[2].name)
+    plain = not node.attrs.get("transA", 0) and (beta == 1.0 or not biased)
+    return Role(int(not transposed), int(transposed), plain, transposed, alpha)
+
+
+def find_weights(
+    view: View, operators: Sequence[str], exclude: Sequence[str]
+) -> tuple[list[Weight], list[tuple[gs.Node, str]]]:
+    """Return the weights in the scope of `view`, and the nodes left alone with the reasons."""
+    found: dict[int, Weight] = {}
+    refused: dict[int, str] = {}
+    seen: list[tuple[gs.Node, gs.Tensor]] = []
+    declined: list[tuple[gs.Node, str]] = []
+    for node in view.scope.nodes:
+        if not is_standard(node) or node.op not in LINEAR:
+            continue
+        tensor = node.inputs[1]
+        try:
+            values = _readable(node, tensor, view)
+            need(node.op in operators, f"operators does not name {node.op}")
+            need(node_key(node) not in exclude, "it is excluded")
+            role = role_of(node, values)
+        except DeclinedError as reason:
+            declined.append((node, str(reason)))
+            continue
+        weight = found.setdefault(id(tensor), Weight(tensor, values, role, view))
+        if weight.role != role:
+            refused[id(tensor)] = "its weight is shared by operators that use it differently"
+        weight.nodes.append(node)
+        seen.append((node, tensor))
+    for key, weight in found.items():
+        readers = {id(node) for node in view.readers(weight.tensor)}
+        if readers != {id(node) for node in weight.nodes} or _reads_twice(weight):
+            refused.setdefault(key, "its weight is read by others too, which need it as it is")
+        elif view.is_output(weight.tensor):
+            refused.setdefault(key, "its weight is a graph output")
+    declined += [(node, refused[id(t)]) for node, t in seen if id(t) in refused]
+    return [weight for key, weight in found.items() if key not in refused], declined
+
+
+def _readable(node: gs.Node, tensor: gs.Tensor, view: View) -> Array:
+    if not isinstance(tensor, gs.Constant):
+        need(not _is_integers(tensor, view), "its weight is quantized already")
+        need(None, "its weight is computed, not constant")
+    need(view.is_constant(tensor), "its weight is a graph input, which callers may replace")
+    values = need(view.constant(tensor), "its weight is sparse")
+    need(values.dtype in (np.float32, np.float16), f"its weight is {values.dtype.name}")
+    need(values.size and values.ndim >= 2, "its weight has fewer than two axes, or no values")
+    need(bool(np.isfinite(values).all()), "its weight holds NaN or infinity")
+    return values
+
+
+def _is_integers(tensor: gs.Tensor, view: View) -> bool:
+    """Say whether `tensor` is computed from constant integers, by nothing but `_RETURN`."""
+    for _ in range(_MOST_STEPS):
+        source = view.producer(tensor)
+        if source is None or source.op not in _RETURN:
+            break
+        tensor = source.inputs[0]
+    stored = view.constant(tensor)
+    return stored is not None and "int" in stored.dtype.name
+
+
+def _reads_twice(weight: Weight) -> bool:
+    return any(sum(t is weight.tensor for t in node.inputs) > 1 for node in weight.nodes)

@@ -1,0 +1,130 @@
+"""Clamps: Relu and Clip from Max and Min, and one of several in a row.
+
+Max(x, 0) = Relu(x)     Min(Max(x, a), b) = Clip(x, a, b)     for a <= b
+clamp(clamp(x; a, b); c, d) = clamp(x; clamp(a; c, d), clamp(b; c, d))
+
+All of them pass NaN on in ONNX Runtime. Clip without a bound makes infinity the largest finite
+number of its type, which is why Clip(x, 0) alone is no Relu.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.core import dtypes
+from ....ir.core.variables import is_standard
+from ....ir.graph.view import View
+from ...engine.contract import need
+from ..expressions import scalar
+from ..replacement import Array, Operator, Recognition
+
+_INFINITY = float("inf")
+
+
+@dataclass(frozen=True)
+class Clamp:
+    """min(max(source, low), high); an absent bound of Clip is the type's last finite number."""
+
+    source: gs.Tensor
+    low: float
+    high: float
+
+
+def read_clamp(node: gs.Node, view: View) -> Clamp | None:
+    """Return the clamp of floats that Relu, Clip, or Max or Min with a scalar computes."""
+    if not is_standard(node) or not node.inputs:
+        return None
+    x = node.inputs[0]
+    match node.op:
+        case "Relu":
+            return Clamp(x, 0.0, _INFINITY)
+        case "Clip":
+            return _read_clip(node, view)
+        case "Max" | "Min" if len(node.inputs) == 2 and view.opset >= 8:
+            for source, bound in (node.inputs, reversed(node.inputs)):
+                value = scalar(bound, source, view)
+                if value is not None:
+                    low = node.op == "Max"
+                    return Clamp(source, value if low else -_INFINITY, _INFINITY if low else value)
+    return None
+
+
+def _read_clip(node: gs.Node, view: View) -> Clamp | None:
+    x = node.inputs[0]
+    dtype = view.dtype(x)
+    if dtype is None or not dtypes.is_float(dtype):
+        return None
+    largest = float(ml_dtypes.finfo(dtype).max)
+    bounds = [-largest, largest]
+    for index, name in enumerate(("min", "max")):
+        if view.opset < 11:
+            bounds[index] = float(node.attrs.get(name, bounds[index]))
+        elif len(node.inputs) > index + 1 and not node.inputs[index + 1].is_empty():
+            values = view.constant(node.inputs[index + 1])
+            if values is None or values.size != 1:
+                return None
+            bounds[index] = float(values.reshape(()))
+    return Clamp(x, *bounds) if bounds[0] <= bounds[1] else None
+
+
+class RecognizeClamp(Recognition):
+    """Write Relu for Max with zero, and one Relu or Clip for two clamps in a row."""
+
+    ops = frozenset({"Relu", "Clip", "Max", "Min"})
+
+    def match(self, node: gs.Node, view: View) -> Operator | None:
+        """Return the Relu, Clip, Max or Min that says the same in one node."""
+        outer = read_clamp(node, view)
+        if outer is None:
+            return None
+        below = view.producer(outer.source)
+        inner = read_clamp(below, view) if below is not None else None
+        dtype = view.dtype(outer.source)
+        if dtype is None or not dtypes.is_float(dtype):
+            return None
+        if inner is None or below is None:
+            is_relu = node.op == "Max" and outer.low == 0
+            return Operator("Relu", (outer.source,), (node,)) if is_relu else None
+        need(
+            view.read_only_by(outer.source, node),
+            f"the result of {below.op} inside it is read elsewhere too",
+        )
+        low, high = (min(max(v, outer.low), outer.high) for v in (inner.low, inner.high))
+        return _clamp(inner.source, low, high, dtype, (node, below), view)
+
+
+def _clamp(
+    x: gs.Tensor,
+    low: float,
+    high: float,
+    dtype: np.dtype[Any],
+    nodes: tuple[gs.Node, ...],
+    view: View,
+) -> Operator:
+    def value(bound: float) -> Array:
+        return np.array(bound, dtype)
+
+    if low == 0 and high == _INFINITY:
+        return Operator("Relu", (x,), nodes)
+    if high == _INFINITY:
+        return Operator("Max", (x, value(low)), nodes)
+    if low == -_INFINITY:
+        return Operator("Min", (x, value(high)), nodes)
+    need(
+        view.opset >= 12 or dtypes.bits(dtype) <= 32,
+        "ONNX Runtime has Clip of float64 from opset 12 on",
+    )
+    largest = float(ml_dtypes.finfo(dtype).max)
+    given = {"min": low if low > -largest else None, "max": high if high < largest else None}
+    if view.opset < 11:
+        attrs = {name: bound for name, bound in given.items() if bound is not None}
+        return Operator("Clip", (x,), nodes, attrs)
+    bounds = [None if bound is None else value(bound) for bound in given.values()]
+    while bounds and bounds[-1] is None:
+        bounds.pop()
+    return Operator("Clip", (x, *bounds), nodes)

@@ -1,0 +1,1 @@
+"""Blocks of a network that learn by themselves."""

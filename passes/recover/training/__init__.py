@@ -1,0 +1,1 @@
+"""Training a graph: samples, losses, the loop, checkpoints, several processes."""

@@ -1,0 +1,89 @@
+"""Finding the first edit of a pipeline that breaks the result (after LLVM's opt-bisect-limit)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx_graphsurgeon as gs
+
+from ...ir.core.errors import PassError, VerificationError
+from ...ir.run.replay import replayable
+from ..engine.context import Feeds
+from ..engine.records import Result
+from ..pipeline.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """The first edit that breaks the result: its number over the whole run, its pass, and why."""
+
+    edit: int
+    pass_name: str
+    pass_index: int
+    edit_in_pass: int
+    message: str
+
+
+def bisect(
+    pipeline: Pipeline,
+    graph: gs.Graph,
+    feeds: Feeds | None = None,
+    *,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda low, high: None,
+) -> Culprit | None:
+    """Return the first edit after which the outputs of `graph` are wrong, or None if all is well.
+
+    Edits are numbered in the order in which the passes make them. Takes about log2(edits) runs;
+    `progress` is told the interval that is left. Raises FeedError where the feeds do not fit, and
+    PassError where the original graph cannot be run and there is nothing to compare with.
+    """
+    with replayable(feeds) as kept:
+        return _search(pipeline, graph, kept, seed, progress)
+
+
+def _search(
+    pipeline: Pipeline,
+    graph: gs.Graph,
+    feeds: Feeds | None,
+    seed: int,
+    progress: Callable[[int, int], None],
+) -> Culprit | None:
+    whole = pipeline.run(graph, feeds, verify="off", seed=seed)
+    low, high = 0, whole.edits
+
+    def broken(limit: int) -> str | None:
+        try:
+            with tempfile.TemporaryDirectory(prefix="planish-bisect-") as folder:
+                result = pipeline.run(
+                    graph, feeds, verify="end", seed=seed, limit=limit, reproducer=folder
+                )
+        except VerificationError as error:
+            return str(error).partition(";")[0]
+        if not result.verified:
+            raise PassError(f"cannot bisect: {result.note}")
+        return None
+
+    message = broken(high)
+    if message is None:
+        return None
+    while high - low > 1:
+        progress(low, high)
+        middle = (low + high) // 2
+        found = broken(middle)
+        if found is None:
+            low = middle
+        else:
+            high, message = middle, found
+    return _locate(whole, high, message)
+
+
+def _locate(whole: Result, edit: int, message: str) -> Culprit:
+    before = 0
+    for index, record in enumerate(whole.records):
+        if before + record.edits >= edit:
+            return Culprit(edit, record.name, index, edit - before, message)
+        before += record.edits
+    raise PassError(f"edit {edit} is beyond the {before} edits of the run")

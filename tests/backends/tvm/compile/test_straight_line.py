@@ -1,0 +1,175 @@
+"""Programs of known sizes as one function, and their tensors in one arena."""
+
+from __future__ import annotations
+
+import itertools
+import mmap
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import planish
+from planish.backends.tvm.compile.build import scheduled
+from planish.backends.tvm.compile.straight_line import join_calls
+from planish.backends.tvm.program.lowering import lower_graph, prepare
+from planish.backends.tvm.spec.arena import ALIGNMENT, Lifetime, plan
+from planish.backends.tvm.spec.machine import MACHINES
+
+from tests.helpers import graph_of, model_of, relative_error, run_ort
+
+pytest.importorskip("tvm")
+
+# Two results, one of them read again, a constant result and an input passed through.
+TEXT = """g (float[{batch}, 6, 5, 6] x) => (float[] y, float[] z, float[] k, float[] same) {{
+    c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w)
+    d = Conv <kernel_shape = [1, 1]> (c, v)
+    z = Softmax (d)
+    e = Conv <kernel_shape = [3, 3], group = 20> (d, u)
+    y = Relu (e)
+    k = Add (one, one)
+    same = Identity (x)
+}}"""
+
+
+def weights():
+    normal = np.random.default_rng(0).standard_normal
+    shapes = {"w": (20, 6, 3, 3), "v": (20, 20, 1, 1), "u": (20, 1, 3, 3), "one": (3,)}
+    return {name: normal(shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def feeds(seed: int = 1, batch: int = 2):
+    values = np.random.default_rng(seed).standard_normal((batch, 6, 5, 6))
+    return {"x": values.astype(np.float32)}
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 8), st.integers(0, 5)), max_size=12))
+def test_tensors_that_live_together_lie_apart(drawn) -> None:
+    found = sorted((Lifetime(s, f, f + n) for s, f, n in drawn), key=lambda one: one.first)
+    offsets, whole = plan(found)
+    for one, at in zip(found, offsets, strict=True):
+        assert at % ALIGNMENT == 0
+        assert at + one.size <= whole
+    for (a, at), (b, to) in itertools.combinations(zip(found, offsets, strict=True), 2):
+        if a.first <= b.last and b.first <= a.last:
+            assert at + a.size <= to or to + b.size <= at
+
+
+def test_memory_is_used_again() -> None:
+    chain = [Lifetime(1000, step, step + 1) for step in range(9)]
+    assert plan(chain)[1] == 2 * 1024
+
+
+def lowered(batch: str):
+    graph = graph_of(TEXT.format(batch=batch), weights())
+    machine = MACHINES["avx2"]
+    return scheduled(lower_graph(prepare(graph), machine).module, machine, 1)
+
+
+def calls(module) -> list[str]:
+    bindings = [b for block in module["main"].body.blocks for b in block.bindings]
+    return [
+        b.value.args[0].name_hint
+        for b in bindings
+        if getattr(getattr(b.value, "op", None), "name", "") == "relax.call_tir"
+    ]
+
+
+def test_a_program_of_known_sizes_is_one_call() -> None:
+    module = lowered("2")
+    assert len(calls(module)) > 4
+    assert calls(join_calls(module)) == ["network"]
+
+
+def test_a_program_of_unknown_sizes_is_left_alone() -> None:
+    module = lowered("N")
+    assert join_calls(module) is module
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_one_call_computes_the_same(threads) -> None:
+    model = model_of(TEXT.format(batch=2), weights())
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=threads)
+    expected, found = run_ort(model, feeds()), compiled(feeds())
+    assert expected.keys() == found.keys()
+    for name, values in expected.items():
+        assert relative_error(values, found[name]) <= 1e-4, name
+
+
+def test_results_stay_when_the_network_runs_again_or_its_input_changes() -> None:
+    compiled = planish.lower(
+        planish.load(model_of(TEXT.format(batch=2), weights())), backend="tvm", threads=1
+    )
+    given_, other = feeds(1), feeds(2)
+    first = compiled(given_)
+    kept = {name: values.copy() for name, values in first.items()}
+    given_["x"][:] = 7
+    second = compiled(other)
+    for name, values in kept.items():
+        assert (first[name] == values).all(), name
+    assert (second["same"] == other["x"]).all()
+    assert (kept["y"] != second["y"]).any()
+
+
+@pytest.mark.parametrize("dtype", ["bool", "float32", "int64"])
+def test_inputs_are_read_wherever_they_lie(dtype) -> None:
+    kind = {"bool": "bool", "float32": "float", "int64": "int64"}[dtype]
+    compiled = planish.lower(
+        graph_of(f"g ({kind}[N, 8] x) => ({kind}[] y) {{ y = Identity (x) }}"),
+        backend="tvm",
+        threads=1,
+    )
+    memory = np.zeros(4096, np.uint8)
+    aligned = -memory.ctypes.data % ALIGNMENT
+    generator = np.random.default_rng(0)
+    for offset, rows in ((aligned, 2), (aligned + 8, 2), (aligned + 8, 3), (aligned, 5)):
+        size = rows * 8 * np.dtype(dtype).itemsize
+        x = memory[offset : offset + size].view(dtype).reshape(rows, 8)
+        for writeable in (True, False):
+            x.flags.writeable = True
+            x[...] = generator.integers(0, 2, x.shape)
+            x.flags.writeable = writeable
+            found = compiled({"x": x})["y"]
+            assert found.dtype == x.dtype
+            assert (found == x).all()
+            assert not np.shares_memory(found, x)
+
+
+def test_runs_of_several_threads_do_not_mix() -> None:
+    model = model_of(TEXT.format(batch=2), weights())
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=1)
+    alone = [compiled(feeds(seed))["y"] for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(20):
+            together = list(pool.map(lambda seed: compiled(feeds(seed))["y"], range(4)))
+            assert all((a == b).all() for a, b in zip(alone, together, strict=True))
+
+
+def test_what_kernels_allocate_is_freed() -> None:
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("only Linux tells a process how much memory it has")
+    weights = {"w": np.ones((64, 64, 3, 3), np.float32), "v": np.ones((64, 64, 3, 3), np.float32)}
+    model = model_of(
+        """g (float[1, 64, 28, 28] x) => (float[] y) {
+            c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w)
+            r = Relu(c)
+            d = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (r, v)
+            y = Relu(d)
+        }""",
+        weights,
+    )
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=1)
+    feeds = {"x": np.ones((1, 64, 28, 28), np.float32)}
+    for _ in range(20):
+        compiled(feeds)
+    before = _pages()
+    for _ in range(200):
+        compiled(feeds)
+    assert (_pages() - before) * mmap.PAGESIZE < 8 << 20
+
+
+def _pages() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1])
