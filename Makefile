@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml setup.py
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade "pip>=24"
 	$(RUN) -m pip install --quiet --editable ".[dev]"
@@ -33,16 +33,15 @@ bench: $(STAMP)
 	$(RUN) -m benchmarks.decompositions
 	$(RUN) -m benchmarks.backends
 
-# mypy finds the package through a link, since the repository root is the package.
 lint: $(STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	mkdir -p .lint && ln -sfn "$(CURDIR)" .lint/planish
-	cd .lint && ../$(RUN) -m mypy --config-file ../pyproject.toml -p planish
+	$(VENV)/bin/lint-imports
+	$(RUN) .ci/typecheck.py
 
 format: $(STAMP)
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
 clean:
-	rm -rf $(VENV) .lint build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .backends.contract.backend import Backend, Compiled
     from .backends.contract.registry import load_compiled, lower, register_backend
     from .backends.onnxruntime.explain.explain import explain_int8
+    from .ir.core.decline import need
     from .ir.core.errors import PlanishError
     from .ir.files.load import load
     from .ir.files.save import save, to_model
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from .ir.torch.trace import trace
     from .passes.analysis.channels.groups import find_channel_groups as channel_groups
     from .passes.analysis.cost import GraphCost, cost
-    from .passes.engine.contract import Pass, Rewrite, RewritePass, need
+    from .passes.engine.contract import Pass
     from .passes.engine.records import PassRecord, Result
+    from .passes.engine.rewrite import Rewrite, RewritePass
     from .passes.pipeline.pipeline import Pipeline
     from .passes.pipeline.registry import register_pass
     from .passes.recover.recover import recover
@@ -81,8 +83,8 @@ _MODULES = {
     "Pipeline": "passes.pipeline.pipeline",
     "PlanishError": "ir.core.errors",
     "Result": "passes.engine.records",
-    "Rewrite": "passes.engine.contract",
-    "RewritePass": "passes.engine.contract",
+    "Rewrite": "passes.engine.rewrite",
+    "RewritePass": "passes.engine.rewrite",
     "bisect": "passes.trust.bisect",
     "channel_groups": "passes.analysis.channels.groups:find_channel_groups",
     "compare": "ir.run.compare",
@@ -93,7 +95,7 @@ _MODULES = {
     "load_compiled": "backends.contract.registry",
     "load_feeds": "ir.run.feed_files",
     "lower": "backends.contract.registry",
-    "need": "passes.engine.contract",
+    "need": "ir.core.decline",
     "random_feeds": "ir.run.feeds",
     "recover": "passes.recover.recover",
     "register_backend": "backends.contract.registry",

@@ -41,10 +41,10 @@ print(planish.channel_groups.__name__, planish.ir.__name__, hasattr(planish, "lo
 def test_passes_find_the_stopwatch_without_backends_being_imported():
     script = """
 import sys
-from planish.passes.stopwatch import find_profiler, find_stopwatch
+from planish.passes.engine.stopwatch import find_profiler, find_stopwatch
 print("planish.backends.onnxruntime.stopwatch" in sys.modules)
 print(find_profiler("cpu").__module__, find_stopwatch("cpu{threads=1}").__module__)
 """
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    wanted = "False\nplanish.backends.profiler planish.backends.onnxruntime.stopwatch\n"
+    wanted = "False\nplanish.backends.onnxruntime.profiler planish.backends.onnxruntime.stopwatch\n"
     assert found.stdout == wanted, found.stderr

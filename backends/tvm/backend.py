@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ...ir.core.cpu import core_numbers
 from ...ir.core.errors import BackendError
 from ...ir.core.nearest import nearest
 from ...ir.core.target import Target
@@ -16,7 +17,7 @@ from .module import Built, TvmModule
 from .profile.layers import Layers
 from .runtime import artifact
 from .runtime.runner import Runner, without_torch
-from .spec.machine import core_numbers, machine_of, runs_here
+from .spec.machine import machine_of, runs_here
 from .tuning.options import NAMES as TUNING
 from .tuning.options import Tuning
 

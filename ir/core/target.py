@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...passes.pipeline.grammar import Word, read_items
 from .errors import BackendError, PipelineError
 from .nearest import nearest
+from .option_text.items import Word, read_items
 
 _INTEGERS = frozenset({"threads"})
 

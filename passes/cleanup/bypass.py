@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import need
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
-from ..engine.contract import Rewrite, need
+from ..engine.rewrite import Rewrite
 
 Array = np.ndarray[Any, Any]
 

@@ -19,10 +19,11 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
+from ...ir.core.decline import need
 from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
-from ..engine.contract import Rewrite, RewritePass, need
+from ..engine.rewrite import Rewrite, RewritePass
 from .bypass import Bypass
 
 _OPS = frozenset({"Cast", "CastLike"})

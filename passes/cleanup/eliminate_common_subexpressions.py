@@ -19,7 +19,7 @@ from ...ir.graph.view import View
 from ...ir.ops.purity import is_pure
 from ..engine.context import Context
 from ..engine.contract import Pass
-from ..engine.driver import make_view
+from ..engine.rewrite import make_view
 
 # Small constants count as equal by value; telling large ones apart would read all weights.
 _BY_VALUE = 4096

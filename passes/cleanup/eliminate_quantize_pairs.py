@@ -20,9 +20,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
+from ...ir.core.decline import need
 from ...ir.core.variables import is_standard
 from ...ir.graph.view import View
-from ..engine.contract import Rewrite, RewritePass, need
+from ..engine.rewrite import Rewrite, RewritePass
 from .bypass import Bypass, optional_values
 
 Array = np.ndarray[Any, Any]

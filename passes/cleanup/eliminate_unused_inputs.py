@@ -21,11 +21,12 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
 from ...ir.core.build import make_variable, subgraphs_of
+from ...ir.core.decline import need
 from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
 from ..analysis.value_range import limits
-from ..engine.contract import Rewrite, RewritePass, need
+from ..engine.rewrite import Rewrite, RewritePass
 
 _OPTIONAL = onnx.defs.OpSchema.FormalParameterOption.Optional
 

@@ -30,7 +30,7 @@ from ..analysis.constants.evaluation import byte_size, infer_alone, may_fold, st
 from ..analysis.constants.static_values import is_static, static_value
 from ..engine.context import Context
 from ..engine.contract import Pass
-from ..engine.driver import make_view
+from ..engine.rewrite import make_view
 
 Array = np.ndarray[Any, Any]
 

@@ -27,7 +27,7 @@ from ...ir.graph.uses import scopes
 from ..analysis.constants.evaluation import constant_values
 from ..engine.context import Context
 from ..engine.contract import Pass
-from ..engine.driver import make_view
+from ..engine.rewrite import make_view
 from .inlining import Inliner
 
 # Where not all conditions together are safe, so many are tried one by one.

@@ -15,6 +15,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core.build import make_variable, subgraphs_of
+from ...ir.core.decline import DeclinedError, need
 from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.uses import scopes
@@ -22,8 +23,8 @@ from ...ir.graph.view import View
 from ...ir.ops.purity import draws
 from ..analysis.constants.evaluation import constant_values
 from ..engine.context import Context
-from ..engine.contract import DeclinedError, Pass, need
-from ..engine.driver import make_view
+from ..engine.contract import Pass
+from ..engine.rewrite import make_view
 from .inlining import Inliner, Tensors
 
 

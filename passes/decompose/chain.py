@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import need
 from ...ir.graph.edit import Edit
 from ...ir.ops.linear.kernel import Array
 from ...ir.ops.linear.layer import LINEAR_OPS, Layer, stored
-from ..engine.contract import need
 
 _SUFFIX = re.compile(r"_factor_([a-z]+)(_\d+)?$")
 

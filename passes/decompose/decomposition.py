@@ -15,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import DeclinedError, need
 from ...ir.core.errors import PassError
 from ...ir.core.variables import is_standard, node_key
 from ...ir.graph.clone import clone
@@ -25,11 +26,10 @@ from ...ir.ops.masks import read_masked
 from ..analysis.observe.moments import Moments
 from ..analysis.observe.sequence import fit_in_sequence, has_bias
 from ..engine.context import Context
-from ..engine.contract import DeclinedError, Pass, need
-from ..engine.driver import make_view
+from ..engine.contract import Pass
 from ..engine.node_names import check_node_names
+from ..engine.rewrite import make_view
 from ..fusion.inline_fused_operators import inline_fused_operators
-from ..pipeline.repeat import show
 from .chain import Chain, Factor, holds_role, need_storable, own_bias, role_of, write_chain
 from .gain import Gains, in_units
 from .quadratic import Array, Problem, problems_of, relative_error, scales_of
@@ -144,7 +144,7 @@ class Run:
         if self._item.measure and self._gains.slow:
             left = (*self._item.exclude, *self._gains.slow)
             again = replace(self._item, measure=False, exclude=left)
-            self._context.remark(f"the same without measuring: {show(again)}")
+            self._context.remark(f"the same without measuring: {again!s}")
 
     def _layers(self, view: View) -> list[Layer]:
         found = []

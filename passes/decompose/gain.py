@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import need
 from ...ir.core.errors import FeedError, PlanishError
 from ...ir.core.variables import node_key
 from ...ir.graph.clone import Copier, clone
@@ -21,7 +22,6 @@ from ...ir.ops.linear.layer import Layer
 from ...ir.run.feeds import is_size, random_feeds
 from ..analysis.cost import GraphCost, cost
 from ..engine.context import Context
-from ..engine.contract import need
 from ..engine.stopwatch import find_stopwatch
 from .chain import Chain, write_chain
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...ir.core.decline import need
 from ...ir.core.errors import PassError
-from ..engine.contract import need
 from .decomposition import Decomposition
 from .quadratic import Array
 from .vbmf import vbmf_rank

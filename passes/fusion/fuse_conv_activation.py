@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import need
 from ...ir.core.variables import FUSED_DOMAIN, is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.functions import ensure_function
@@ -23,8 +24,7 @@ from ...ir.ops.fused.activations import ACTIVATION_OPS, Found, find_activation
 from ...ir.ops.fused.operators import GEMM, GEMM_DEFAULTS, LINEARS, Fused, fused_function
 from ...ir.ops.windows.attributes import explicit_window
 from ..engine.context import Context
-from ..engine.contract import Rewrite, RewritePass, need
-from ..engine.driver import drive
+from ..engine.rewrite import Rewrite, RewritePass, drive
 from .explicit_bias import with_bias
 
 

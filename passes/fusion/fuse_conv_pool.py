@@ -13,13 +13,14 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import need
 from ...ir.core.variables import FUSED_DOMAIN, is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.functions import ensure_function
 from ...ir.graph.view import View
 from ...ir.ops.fused.operators import LINEARS, Fused, fused_function, pool_of, read_fused
 from ...ir.ops.windows.attributes import explicit_pool, explicit_window
-from ..engine.contract import Rewrite, RewritePass, need
+from ..engine.rewrite import Rewrite, RewritePass
 from .explicit_bias import with_bias
 
 _LINEAR = frozenset({"Conv", "ConvTranspose"})

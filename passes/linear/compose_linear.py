@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import need
 from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
@@ -31,7 +32,7 @@ from ...ir.ops.linear.layer import (
 )
 from ...ir.ops.windows.attributes import explicit_window
 from ...ir.ops.windows.taps import Window
-from ..engine.contract import Rewrite, RewritePass, need
+from ..engine.rewrite import Rewrite, RewritePass
 
 
 @dataclass(frozen=True)

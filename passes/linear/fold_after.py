@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import need
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
 from ...ir.graph.view import View
 from ...ir.ops.linear.affine import Affine, composed, try_affine
 from ...ir.ops.linear.kernel import Kernel
 from ...ir.ops.linear.layer import Layer, need_storable, write_layer
-from ..engine.contract import need
 
 _MOST_READERS = 8
 

@@ -11,12 +11,13 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import need
 from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
 from ...ir.ops.linear.affine import read_affine, try_affine
 from ...ir.ops.linear.layer import LINEAR_OPS, read_layer
-from ..engine.contract import Rewrite, RewritePass, need
+from ..engine.rewrite import Rewrite, RewritePass
 from .fold_after import AfterSite, fold_after, site_after
 
 

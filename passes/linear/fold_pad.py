@@ -18,13 +18,14 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import need
 from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
 from ...ir.ops.windows.attributes import explicit_window
 from ...ir.ops.windows.pad import Padding, read_padding
 from ..analysis.value_range import is_nonnegative
-from ..engine.contract import Rewrite, RewritePass, need
+from ..engine.rewrite import Rewrite, RewritePass
 
 _ABSORBING = frozenset({"Conv", "AveragePool", "MaxPool", "Pad"})
 

@@ -21,13 +21,14 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
+from ...ir.core.decline import need
 from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
 from ...ir.ops.linear.affine import Array, Composition, read_affine
 from ...ir.ops.linear.layer import stored
 from ..analysis.cost import linear_operator
-from ..engine.contract import Rewrite, RewritePass, need
+from ..engine.rewrite import Rewrite, RewritePass
 
 Form = Literal["auto", "mul-add", "depthwise"]
 

@@ -26,11 +26,12 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import need
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
 from ...ir.graph.view import View
 from ...ir.ops.linear.layer import Layer, read_layer, stored
-from ..engine.contract import Rewrite, RewritePass, need
+from ..engine.rewrite import Rewrite, RewritePass
 
 Array = np.ndarray[Any, Any]
 _END = np.iinfo(np.int64).max

@@ -15,11 +15,12 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import need
 from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import Shape, TensorType
 from ...ir.graph.view import View
-from ..engine.contract import Rewrite, RewritePass, need
+from ..engine.rewrite import Rewrite, RewritePass
 
 
 @dataclass(frozen=True)

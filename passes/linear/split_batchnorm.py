@@ -14,13 +14,14 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import DeclinedError, need
 from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
 from ...ir.ops.linear.affine import affine_below, composed, read_affine
 from ...ir.ops.linear.kernel import Kernel
 from ...ir.ops.linear.layer import Layer, need_storable, read_layer, write_layer
-from ..engine.contract import DeclinedError, Rewrite, RewritePass, need
+from ..engine.rewrite import Rewrite, RewritePass
 
 
 @dataclass(frozen=True)

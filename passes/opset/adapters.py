@@ -17,9 +17,9 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import need
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
-from ..engine.contract import need
 
 Change = Callable[[Edit], gs.Node]
 Adapter = Callable[[gs.Node, View], Change]

@@ -18,12 +18,13 @@ from typing import ClassVar
 import onnx
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import DeclinedError
 from ...ir.core.errors import PassError
 from ...ir.core.variables import STANDARD_DOMAINS, is_standard
 from ...ir.graph.uses import scopes
 from ..engine.context import Context
-from ..engine.contract import DeclinedError, Pass
-from ..engine.driver import make_view
+from ..engine.contract import Pass
+from ..engine.rewrite import make_view
 from .adapters import LEAST_TARGET, OLDEST, Change, adapt, changes, finish
 
 

@@ -13,14 +13,15 @@ import onnx_graphsurgeon as gs
 from ...ir.core.build import paused_gc
 from ...ir.core.errors import FeedError, PipelineError
 from ...ir.core.nearest import nearest
+from ...ir.core.option_text.items import Item, fail, read_items
+from ...ir.core.option_text.options import bind
 from ...ir.run.replay import replayable
 from ..engine.context import Feeds
 from ..engine.contract import Pass
 from ..engine.records import Progress, Result
-from .grammar import Item, bind, fail, read_items
-from .presets import PRESETS
+from .presets import PRESETS, REPEAT
 from .registry import all_passes
-from .repeat import Repeat, show
+from .repeat import Repeat
 from .run import Run
 
 Verify = Literal["each", "end", "off"]
@@ -41,11 +42,11 @@ class Pipeline:
         """
         if not text.strip():
             raise PipelineError("the pipeline is empty; name a pass or preset, such as 'exact'")
-        return cls(_bound(read_items(text), text))
+        return cls(_bound(read_items(text, REPEAT), text))
 
     def __str__(self) -> str:
         """Write the pipeline as text that `parse` reads back to an equal one."""
-        return ",".join(map(show, self.passes))
+        return ",".join(map(str, self.passes))
 
     def extra_feeds(self) -> frozenset[str]:
         """Return the names of entries of the feeds, such as labels, that passes read."""

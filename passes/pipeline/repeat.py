@@ -1,11 +1,10 @@
-"""A group of passes that runs to its fixed point, and passes as text."""
+"""A group of passes that runs to its fixed point."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from ..engine.contract import Pass
-from .grammar import show_options
 from .presets import REPEAT
 
 
@@ -17,9 +16,4 @@ class Repeat:
 
     def __str__(self) -> str:
         """Write the group as it is read: `repeat(a,b)`."""
-        return f"{REPEAT}({','.join(map(show, self.passes))})"
-
-
-def show(item: Pass | Repeat) -> str:
-    """Write a pass with its options, or a group, as text."""
-    return f"{item.name}{show_options(item)}" if isinstance(item, Pass) else str(item)
+        return f"{REPEAT}({','.join(map(str, self.passes))})"

@@ -26,7 +26,7 @@ from ..engine.fingerprint import count_changes, fingerprint
 from ..engine.records import PassRecord, Progress, Result
 from ..trust.reproduce import command, write_reproducer
 from ..trust.verify import Verifier
-from .repeat import Repeat, show
+from .repeat import Repeat
 
 # Passes that undo one another would never end; two or three rounds is what networks take.
 _MOST_ROUNDS = 20
@@ -195,7 +195,7 @@ class Run:
         self.tell(index, "done", 1.0)
         return PassRecord(
             item.name,
-            show(item),
+            str(item),
             edits,
             seconds,
             nodes_before,
@@ -250,7 +250,7 @@ class Run:
         try:
             error = self.verifier.check_end(self.graph, exact, f"the pipeline ({names})")
         except VerificationError as failure:
-            text = ",".join(map(show, self.items[first_item:]))
+            text = ",".join(map(str, self.items[first_item:]))
             where = write_reproducer(self.reproducer, self.original, text, self.verifier.feeds)
             raise VerificationError(
                 f"{failure}; find the pass and edit with `planish bisect`, or run\n"
@@ -267,7 +267,7 @@ class Run:
             return kind(f"{text}; run again with verify='each' for a reproducer")
         item = self.passes[index]
         feeds = self.verifier.feeds if self.verifier is not None else []
-        where = write_reproducer(self.reproducer, before, show(item), feeds)
+        where = write_reproducer(self.reproducer, before, str(item), feeds)
         return kind(f"{text}; reproduce with\n  {command(where)}")
 
     def place(self, index: int) -> str:

@@ -32,8 +32,8 @@ from ...ir.core import dtypes
 from ...ir.core.variables import is_standard
 from ..engine.context import Context
 from ..engine.contract import Pass
-from ..engine.driver import make_view
 from ..engine.node_names import check_node_names
+from ..engine.rewrite import make_view
 from ..fusion.inline_fused_operators import inline_fused_operators
 from ..opset.convert_opset import ensure_opset
 from ..quantize.reading.operators import LINEAR

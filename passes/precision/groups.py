@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import onnx_graphsurgeon as gs
 
+from ...ir.core.disjoint_sets import DisjointSets
 from ...ir.graph.view import View
 from .narrow import Array
 from .slots import Slots
@@ -31,7 +32,7 @@ def groups_worth(
 
     A group with one of the operators `faster` is.
     """
-    groups = _Groups(len(nodes))
+    groups = DisjointSets(len(nodes))
     reads: dict[int, int] = {}
     made: set[int] = set()
     first: dict[int, int] = {}
@@ -42,7 +43,7 @@ def groups_worth(
             reads[key] = reads.get(key, 0) + 1
         for tensor in slot_tensors(node, slots):
             if id(tensor) not in constants:
-                groups.join(index, first.setdefault(id(tensor), index))
+                groups.unite(index, first.setdefault(id(tensor), index))
     saved = [0] * len(nodes)
     seen: set[int] = set()
     for index, (node, slots) in enumerate(nodes):
@@ -53,13 +54,13 @@ def groups_worth(
             seen.add(key)
             if key in constants:
                 alone = view.reads(tensor) == reads[key]
-                saved[groups.of(index)] += constants[key].nbytes * (1 if alone else -1)
+                saved[groups.find(index)] += constants[key].nbytes * (1 if alone else -1)
             elif key not in made or read_outside(tensor, reads.get(key, 0), view):
-                saved[groups.of(index)] -= CAST
+                saved[groups.find(index)] -= CAST
     for index, (node, _) in enumerate(nodes):
         if node.op in faster:
-            saved[groups.of(index)] = max(saved[groups.of(index)], 1)
-    return [saved[groups.of(index)] > 0 for index in range(len(nodes))]
+            saved[groups.find(index)] = max(saved[groups.find(index)], 1)
+    return [saved[groups.find(index)] > 0 for index in range(len(nodes))]
 
 
 def slot_tensors(node: gs.Node, slots: Slots) -> Iterator[gs.Tensor]:
@@ -77,20 +78,3 @@ def read_outside(tensor: gs.Tensor, inside: int, view: View) -> bool:
     if view.reads(tensor) == inside:
         return False
     return view.reads(tensor) > inside + sum(n.op in AGNOSTIC for n in view.readers(tensor))
-
-
-class _Groups:
-    """Disjoint sets of indices."""
-
-    def __init__(self, count: int) -> None:
-        self._parent = list(range(count))
-
-    def of(self, index: int) -> int:
-        while self._parent[index] != index:
-            self._parent[index] = self._parent[self._parent[index]]
-            index = self._parent[index]
-        return index
-
-    def join(self, a: int, b: int) -> None:
-        a, b = self.of(a), self.of(b)
-        self._parent[max(a, b)] = min(a, b)

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
-from ..engine.contract import need
+from ...ir.core.decline import need
 
 Array = np.ndarray[Any, Any]
 DType = np.dtype[Any]

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import DeclinedError, need
 from ...ir.core.variables import is_standard, node_key
 from ...ir.graph.view import View
-from ..engine.contract import DeclinedError, need
 from .borders import settle_borders
 from .groups import AGNOSTIC, groups_worth
 from .narrow import Array, check_range, lost, narrow_values

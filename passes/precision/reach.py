@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 
 from ..analysis.observe.tap import Tap
 from ..engine.context import Context
-from ..engine.driver import make_view
+from ..engine.rewrite import make_view
 from .narrow import largest
 
 _MOST_FEEDS = 64

@@ -18,9 +18,9 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ...ir.core.build import subgraphs_of
+from ...ir.core.decline import need
 from ...ir.core.variables import is_standard
 from ...ir.graph.view import View
-from ..engine.contract import need
 
 # Coordinates: eleven digits tell 2048 positions apart, and pixels lie between them.
 _COORDINATES = frozenset({("GridSample", 1), ("Resize", 1), ("Resize", 2), ("Upsample", 1)})

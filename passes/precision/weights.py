@@ -11,14 +11,14 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
+from ...ir.core.decline import DeclinedError, need
 from ...ir.core.variables import is_standard, node_key
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
 from ...ir.graph.uses import scopes
 from ...ir.graph.view import View
 from ..engine.context import Context
-from ..engine.contract import DeclinedError, need
-from ..engine.driver import make_view
+from ..engine.rewrite import make_view
 from .groups import CAST
 from .narrow import check_range, lost, narrow_values
 from .plan import Limits

@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import need
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
 from ...ir.ops.masks import Masked, read_masked
-from ..engine.contract import Rewrite, RewritePass, need
+from ..engine.rewrite import Rewrite, RewritePass
 
 
 @dataclass(frozen=True)

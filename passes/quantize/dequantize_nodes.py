@@ -21,8 +21,8 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
 from ..engine.context import Context
 from ..engine.contract import Pass
-from ..engine.driver import make_view
 from ..engine.node_names import check_node_names
+from ..engine.rewrite import make_view
 from .reading.dropped_bounds import insert_bounds
 from .reading.match_float import Match, match_float
 from .reading.pairs import Pair, Pairs, is_dequantizer, is_movement, is_quantizer, stored_weight

@@ -23,12 +23,13 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import need
 from ...ir.core.variables import is_standard, node_key
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
 from ...ir.graph.view import View
 from ..engine.context import Context
-from ..engine.contract import Rewrite, RewritePass, need
+from ..engine.rewrite import Rewrite, RewritePass
 from ..fusion.inline_fused_operators import inline_fused_operators
 from .grids.blocks import Blocks, fit_grid
 from .grids.formats import Format

@@ -22,7 +22,7 @@ from ..analysis.observe.moments import Moments
 from ..analysis.observe.sequence import has_bias
 from ..engine.context import Context
 from ..engine.contract import Pass
-from ..engine.driver import make_view
+from ..engine.rewrite import make_view
 from ..fusion.inline_fused_operators import inline_fused_operators
 from .rounding.layers import grid_limit, layers_to_round
 from .rounding.reconstruct import reconstruct

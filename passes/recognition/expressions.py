@@ -15,9 +15,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
+from ...ir.core.decline import need
 from ...ir.core.variables import is_standard
 from ...ir.graph.view import View
-from ..engine.contract import need
 
 Monomial = tuple[int, ...]  # ids of its factors, sorted; () is the constant term
 _MOST_TERMS, _MOST_FACTORS, _DEEPEST = 4, 4, 7

@@ -16,9 +16,10 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import need
 from ...ir.graph.types import Shape
 from ...ir.graph.view import View
-from ..engine.contract import Rewrite, RewritePass, need
+from ..engine.rewrite import Rewrite, RewritePass
 from .expressions import need_private, producer_of
 from .replacement import Operator, Recognition
 

@@ -21,12 +21,13 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import need
 from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
 from ...ir.graph.view import View
 from ...ir.ops.axes.reductions import Reduction, read_reduction
-from ..engine.contract import Rewrite, RewritePass, need
+from ..engine.rewrite import Rewrite, RewritePass
 from .expressions import need_private, producer_of
 
 

@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 from ...ir.core.variables import FUSED_DOMAIN
 from ...ir.graph.edit import Edit
 from ...ir.graph.functions import ensure_function
-from ..engine.contract import Rewrite
+from ..engine.rewrite import Rewrite
 
 Array = np.ndarray[Any, Any]
 

@@ -22,10 +22,11 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import need
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
 from ...ir.graph.view import View
-from ..engine.contract import Rewrite, RewritePass, need
+from ..engine.rewrite import Rewrite, RewritePass
 from .roles import Array, Weights, role_of
 
 

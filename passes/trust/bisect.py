@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
 
 import onnx_graphsurgeon as gs
 
@@ -12,7 +14,22 @@ from ...ir.core.errors import PassError, VerificationError
 from ...ir.run.replay import replayable
 from ..engine.context import Feeds
 from ..engine.records import Result
-from ..pipeline.pipeline import Pipeline
+
+
+class Runs(Protocol):
+    """What is searched: a pipeline."""
+
+    def run(
+        self,
+        graph: gs.Graph,
+        feeds: Feeds | None = None,
+        verify: Literal["each", "end", "off"] = "end",
+        *,
+        seed: int = 0,
+        reproducer: Path | str | None = None,
+        limit: int | None = None,
+    ) -> Result:
+        """Run the passes over a copy of `graph`; see `Pipeline.run`."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +44,7 @@ class Culprit:
 
 
 def bisect(
-    pipeline: Pipeline,
+    pipeline: Runs,
     graph: gs.Graph,
     feeds: Feeds | None = None,
     *,
@@ -45,7 +62,7 @@ def bisect(
 
 
 def _search(
-    pipeline: Pipeline,
+    pipeline: Runs,
     graph: gs.Graph,
     feeds: Feeds | None,
     seed: int,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.linear.layer import Layer, read_layer
-from ....passes.engine.contract import DeclinedError
 
 
 def linear_layer(node: gs.Node, view: View) -> Layer | None:

@@ -22,8 +22,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from ....ir.core.cpu import cpu_flags
 from ..spec.arena import ALIGNMENT
-from ..spec.machine import FLAGS, cpu_flags
+from ..spec.machine import FLAGS
 from .runner import NO_GPU, Header, Runner, Tensor, without_torch
 
 Array = np.ndarray[Any, Any]

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ....ir.core.cpu import core_numbers
 from ..spec.arena import ALIGNMENT
-from ..spec.machine import core_numbers
 
 Array = np.ndarray[Any, Any]
 

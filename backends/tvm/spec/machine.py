@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+from ....ir.core.cpu import cache_sizes, cpu_flags, is_arm
 from ....ir.core.errors import BackendError
 from ....ir.core.nearest import nearest
 from ....ir.core.target import Target
@@ -76,37 +75,21 @@ def machine_of(target: Target) -> Machine:
     found = MACHINES[isa]
     if "isa" in given:
         return found
-    sizes = _caches()
+    sizes = cache_sizes()
     return replace(found, l1=sizes.get(1, found.l1), l2=sizes.get(2, found.l2))
-
-
-def _caches() -> dict[int, int]:
-    """Return the sizes of this machine's data caches by level, where Linux tells them."""
-    found = {}
-    for folder in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
-        try:
-            kind, level, size = (
-                (folder / name).read_text().strip() for name in ("type", "level", "size")
-            )
-            if kind != "Instruction":
-                found[int(level)] = int(size.removesuffix("K")) << 10
-        except (OSError, ValueError):
-            continue
-    return found
 
 
 def host_isa() -> str:
     """Return the name of the best instruction set that this machine has; raises BackendError."""
-    architecture = platform.machine().lower()
-    if architecture in ("aarch64", "arm64"):
+    if is_arm():
         return "neon"
     flags = cpu_flags()
     for isa, needed in FLAGS.items():
         if needed <= flags:
             return isa
     raise BackendError(
-        f"backend 'tvm' needs a CPU with AVX2 or NEON, and this {architecture} has neither; name "
-        f"another with target 'cpu{{isa=...}}': {', '.join(MACHINES)}"
+        f"backend 'tvm' needs a CPU with AVX2 or NEON, and this {platform.machine()} has neither; "
+        f"name another with target 'cpu{{isa=...}}': {', '.join(MACHINES)}"
     )
 
 
@@ -118,20 +101,3 @@ def runs_here(isa: str) -> bool:
         return False
     order = list(FLAGS)
     return isa == here or (isa in order and here in order and order.index(isa) >= order.index(here))
-
-
-def core_numbers() -> list[int]:
-    """Return the cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
-
-
-def cpu_flags() -> set[str]:
-    """Return what this CPU says it can do, as Linux names it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            line = next((line for line in file if line.startswith("flags")), "")
-    except OSError:
-        # Without /proc the least that x86-64 machines of the last decade have.
-        return {"avx2", "fma"} if platform.machine().lower() in ("x86_64", "amd64") else set()
-    return set(line.partition(":")[2].split())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +28,6 @@ def key_of(choice: str, op: Any, machine: Machine, threads: int, device: str) ->
     parts = [choice, repr(op), repr(machine), target, versions]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return Key(digest, choice, repr(op), json.dumps(target, sort_keys=True))
-
-
-def this_device() -> str:
-    """Return the name of the CPU here."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            line = next((line for line in file if line.startswith("model name")), "")
-    except OSError:
-        line = ""
-    return line.partition(":")[2].strip() or platform.processor() or platform.machine()
 
 
 @functools.cache

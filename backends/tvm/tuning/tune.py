@@ -8,13 +8,14 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from ....ir.core.cpu import cpu_name
 from ....ir.core.errors import BackendError
 from ..kernels.settings import Settings
 from ..spec.machine import Machine, runs_here
 from .cache import Cache, Entry, Key, default_path
 from .choice import Choice, candidates
 from .columns import Columns
-from .key import key_of, this_device
+from .key import key_of
 from .options import Tuning
 from .tiles import Tiles
 
@@ -147,7 +148,7 @@ def _device(machine: Machine, tuning: Tuning) -> str:
             f"kernels for isa '{machine.isa}' cannot be measured here; name a machine that has it "
             "with tune_remote='host:port/key'"
         )
-    return this_device()
+    return cpu_name()
 
 
 def _measurer(machine: Machine, threads: int, tuning: Tuning) -> Any:

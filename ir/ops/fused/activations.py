@@ -14,7 +14,7 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
-from ....passes.engine.contract import need
+from ...core.decline import need
 from ...core.variables import FUSED_DOMAIN, is_standard
 from ...graph.view import View
 from .bodies import activation_function

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ....passes.engine.contract import DeclinedError, need
 from ...core import dtypes
+from ...core.decline import DeclinedError, need
 from ...core.variables import is_standard
 from ...graph.edit import Edit
 from ...graph.types import TensorType

@@ -6,7 +6,7 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
-from ....passes.engine.contract import need
+from ...core.decline import need
 from ...graph.view import View
 
 

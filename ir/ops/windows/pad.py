@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ....passes.engine.contract import need
+from ...core.decline import need
 from ...graph.view import View
 
 ValuesOf = Callable[[gs.Tensor], np.ndarray[Any, Any] | None]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ....passes.engine.contract import need
+from ...core.decline import need
 from ...graph.types import Dim
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError
 from ....ir.core.variables import label
 from ....ir.ops.windows.pad import read_padding
-from ...engine.contract import DeclinedError
 from .cells import Array
 from .labels import collapse, varying
 from .walk import Rule, Walk

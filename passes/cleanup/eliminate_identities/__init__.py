@@ -18,7 +18,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
-from ...engine.contract import Rewrite, RewritePass
+from ...engine.rewrite import Rewrite, RewritePass
 from ..bypass import Bypass
 from . import arithmetic as identity_arithmetic
 from . import movement as identity_movement

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import need
 from ....ir.graph.types import Dim
 from ....ir.graph.view import View
-from ...engine.contract import need
 from ..bypass import optional_values
 
 Rule = Callable[[gs.Node, View], bool]

@@ -12,8 +12,8 @@ import math
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import need
 from ....ir.graph.view import View
-from ...engine.contract import need
 from ..bypass import optional_values
 from .movement import Rule
 

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ....ir.core.decline import need
 from ....ir.ops.linear.layer import Layer
-from ...engine.contract import need
 from ..chain import Chain, Factor
 from ..decomposition import Fitted
 from ..gain import Gains

@@ -15,9 +15,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from ....ir.core.decline import need
 from ....ir.core.errors import PassError
 from ....ir.ops.linear.layer import Layer
-from ...engine.contract import need
 from ..chain import Chain, Factor, pointwise, windowed
 from ..decomposition import Decomposition, Fitted
 from ..gain import Gains

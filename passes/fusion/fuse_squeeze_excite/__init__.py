@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import need
 from ....ir.core.variables import FUSED_DOMAIN, is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.functions import ensure_function
@@ -28,7 +29,7 @@ from ....ir.ops.fused.activations import Activation, Found
 from ....ir.ops.fused.operators import Body
 from ....ir.ops.linear.kernel import Kernel, to_matrix
 from ....ir.ops.linear.layer import Layer, need_storable, read_layer, stored
-from ...engine.contract import Rewrite, RewritePass, need
+from ...engine.rewrite import Rewrite, RewritePass
 from ..explicit_bias import explicit_bias
 from .walk import Stage, read_path
 

@@ -26,7 +26,7 @@ from ....ir.ops.axes.permutation import Order, inverse, is_identity, perm_of
 from ....ir.ops.axes.ports import Ports
 from ...engine.context import Context
 from ...engine.contract import Pass
-from ...engine.driver import drive, make_view
+from ...engine.rewrite import drive, make_view
 from .agnostic import ports_of
 from .minimum_cut import cheapest, total
 from .region import Member, Region, grow

@@ -24,7 +24,7 @@ from ....ir.ops.axes.permutation import (
     permuted,
 )
 from ....ir.ops.axes.ports import Array
-from ...engine.contract import Rewrite
+from ...engine.rewrite import Rewrite
 from .regrouped import target_of
 from .relayout import write_shape
 

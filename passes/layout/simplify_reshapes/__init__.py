@@ -17,12 +17,13 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import need
 from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ...analysis.sizes.shape_arithmetic import ShapeArithmetic, is_reshape
 from ...engine.context import Context
-from ...engine.contract import Rewrite, RewritePass, need
+from ...engine.rewrite import Rewrite, RewritePass
 from .cancel import CancelAround
 from .computed_sizes import ConstantExpand, ConstantResize
 from .forms import Form, form_of, write_form

@@ -17,7 +17,7 @@ from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.axes.ports import Array, axes_of
 from ...analysis.sizes.shape_arithmetic import ShapeArithmetic, is_reshape
-from ...engine.contract import Rewrite
+from ...engine.rewrite import Rewrite
 from .forms import Form, form_of, write_form
 
 _UNARY = frozenset(

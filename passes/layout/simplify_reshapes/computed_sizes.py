@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import need
 from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ...analysis.sizes.shape_arithmetic import ShapeArithmetic
-from ...engine.contract import Rewrite, need
+from ...engine.rewrite import Rewrite
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import need
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.linear.affine import AFFINE_OPS, Affine, Array, Composition, is_chained, try_affine
 from ....ir.ops.linear.layer import channel_vector, stored
-from ...engine.contract import Rewrite, need
+from ...engine.rewrite import Rewrite
 
 
 @dataclass(frozen=True)

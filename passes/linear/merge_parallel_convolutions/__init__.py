@@ -18,12 +18,13 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError, need
 from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ....ir.ops.linear.kernel import Kernel
 from ....ir.ops.linear.layer import channel_vector, need_storable, write_layer
-from ...engine.contract import DeclinedError, Rewrite, RewritePass, need
+from ...engine.rewrite import Rewrite, RewritePass
 from .branches import Branch, Merged, channelwise_branch, layer_branch, merge, steps_from
 
 _SUMS = frozenset({"Add", "Sum"})

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError, need
 from ....ir.core.variables import is_standard
 from ....ir.graph.types import Dim
 from ....ir.graph.view import View
@@ -18,7 +19,6 @@ from ....ir.ops.linear.kernel import Array, Kernel, add_taps, depthwise
 from ....ir.ops.linear.layer import Layer, read_layer
 from ....ir.ops.windows.attributes import explicit_window
 from ....ir.ops.windows.taps import Window, cover, place
-from ...engine.contract import DeclinedError, need
 
 # Operators that map channel c of the source to channel c of the result, linearly.
 _CHANNELWISE = AFFINE_OPS | {"AveragePool"}

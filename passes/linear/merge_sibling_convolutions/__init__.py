@@ -32,12 +32,12 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError, need
 from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ...engine.context import Context
-from ...engine.contract import DeclinedError, Rewrite, RewritePass, need
-from ...engine.driver import drive
+from ...engine.rewrite import Rewrite, RewritePass, drive
 from .siblings import (
     SIBLING_OPS,
     Sibling,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import need
 from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
@@ -17,7 +18,6 @@ from ....ir.ops.linear.kernel import Kernel
 from ....ir.ops.linear.layer import Layer, need_storable, read_layer, write_layer
 from ....ir.ops.windows.attributes import explicit_window
 from ....ir.ops.windows.taps import Window
-from ...engine.contract import need
 
 SIBLING_OPS = frozenset({"Conv", "Gemm", "MatMul"})
 # Activations element by element that have no constants of their own, or one for all channels.

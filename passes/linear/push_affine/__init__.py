@@ -14,12 +14,13 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError, need
 from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ....ir.ops.linear.affine import AFFINE_OPS, Affine, composed, read_affine, try_affine
 from ....ir.ops.linear.layer import LINEAR_OPS, read_layer
-from ...engine.contract import DeclinedError, Rewrite, RewritePass, need
+from ...engine.rewrite import Rewrite, RewritePass
 from ..fold_after import site_after
 from .absorb import Site, plan, write
 from .sinks import leads_to_linear, read_sink, same_axis

@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError, need
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.linear.affine import Affine, Composition
 from ....ir.ops.linear.kernel import Array, Kernel
 from ....ir.ops.linear.layer import need_storable, stored, write_layer
-from ...engine.contract import DeclinedError, need
 from .border import Seen, constant_image, is_uniform, seen_taps, sees_every_tap
 from .sinks import Place, Sink
 

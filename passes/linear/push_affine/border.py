@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import need
 from ....ir.graph.types import Dim
 from ....ir.graph.view import View
 from ....ir.ops.linear.kernel import Array, Kernel
 from ....ir.ops.windows.attributes import explicit_window
-from ...engine.contract import need
 
 Seen = tuple[Array, ...]  # one [outputs, taps] of 0 and 1 a spatial axis
 

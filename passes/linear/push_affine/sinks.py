@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError, need
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.linear.kernel import Array
 from ....ir.ops.linear.layer import LINEAR_OPS, Layer, read_layer
-from ...engine.contract import DeclinedError, need
 
 _REORDERING = frozenset({"Flatten", "Reshape", "Squeeze"})
 _KEEPING = _REORDERING | {

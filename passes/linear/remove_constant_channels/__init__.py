@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError, need
 from ....ir.core.variables import dense_values
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
@@ -25,7 +26,7 @@ from ....ir.ops.linear.affine import ELEMENTWISE_OPS
 from ....ir.ops.linear.kernel import Array, Kernel
 from ....ir.ops.linear.layer import LINEAR_OPS, Layer, need_storable, read_layer, write_layer
 from ...engine.context import Context
-from ...engine.contract import DeclinedError, Rewrite, RewritePass, need
+from ...engine.rewrite import Rewrite, RewritePass
 from .region import Region, Sink, read_region
 
 

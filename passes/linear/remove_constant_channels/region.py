@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import need
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.linear.affine import ELEMENTWISE_OPS, read_affine
@@ -22,7 +23,6 @@ from ....ir.ops.linear.kernel import Array, Kernel
 from ....ir.ops.linear.layer import LINEAR_OPS, Layer, read_layer
 from ....ir.ops.on_constants import constant_result
 from ....ir.ops.windows.attributes import explicit_window
-from ...engine.contract import need
 
 _POOLS = frozenset({"MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"})
 _MOST_READERS = 16

@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 from ....ir.graph.clone import clone
 from ....ir.graph.edit import Edit
 from ...engine.context import Context
-from ...engine.driver import make_view
+from ...engine.rewrite import make_view
 from .held import Array, Held, read_held, write_masks
 
 

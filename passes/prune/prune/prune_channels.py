@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 from ....ir.graph.view import View
 from ...analysis.channels.groups import Group, find_channel_groups
 from ...engine.context import Context
-from ...engine.driver import make_view
+from ...engine.rewrite import make_view
 from .budget import Budget, Count, Spending, costs_of
 from .channels import ChannelUnits, cells_of_balance, channel_units, is_even, masks_of
 from .choose_channels import Rules, choose_alike, choose_globally, counts_alike

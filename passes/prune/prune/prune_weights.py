@@ -13,7 +13,7 @@ from ....ir.core.errors import PassError
 from ....ir.graph.view import View
 from ...analysis.cost import cost
 from ...engine.context import Context
-from ...engine.driver import make_view
+from ...engine.rewrite import make_view
 from .choose import choose, lamp, n_of_m
 from .criteria.criterion import Array, Criterion, State
 from .held import write_masks

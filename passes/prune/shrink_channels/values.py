@@ -12,6 +12,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.build import make_constant, make_node, make_variable
+from ....ir.core.decline import DeclinedError
 from ....ir.core.errors import ExecutionError, PlanishError
 from ....ir.graph.view import View
 from ....ir.ops.on_constants import constant_result
@@ -20,7 +21,6 @@ from ....ir.run.reference import evaluate
 from ...analysis.channels import elementwise, growth, movement
 from ...analysis.channels.cells import Array
 from ...analysis.channels.walk import FUSED_ACTIVATIONS, Layer, Walk
-from ...engine.contract import DeclinedError
 from .weights import blocks_of, is_absent_bias, sees_border
 
 _MOVES = (movement.RULES.keys() | growth.RULES.keys()) - {"Shape"}

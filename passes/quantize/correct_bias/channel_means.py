@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.linear.kernel import Kernel
 from ....ir.ops.linear.layer import LINEAR_OPS, read_layer
 from ...analysis.value_range import clip_bounds
-from ...engine.contract import DeclinedError
 
 Array = np.ndarray[Any, Any]
 

@@ -30,7 +30,7 @@ import onnx_graphsurgeon as gs
 from ...analysis.observe.feeds import calibration_feeds
 from ...engine.context import Context
 from ...engine.contract import Pass
-from ...engine.driver import make_view
+from ...engine.rewrite import make_view
 from ..grids.formats import Format
 from .apply import rescaled, write
 from .flow import Flow, read_flow

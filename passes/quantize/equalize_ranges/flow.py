@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError, need
 from ....ir.core.variables import is_standard
 from ....ir.graph.uses import Uses
 from ....ir.graph.view import View
 from ....ir.ops.linear.layer import LINEAR_OPS, Layer, read_with_bias
 from ...analysis.value_range import clip_bounds
-from ...engine.contract import DeclinedError, need
 from ..grids.grid import lattice_steps
 from .cells import Array, Carried, Cells
 from .passage import RULES

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError
 from ....ir.graph.view import View
 from ....ir.ops.axes.ports import axes_of, normal_axes
 from ....ir.ops.windows.pad import read_padding
-from ...engine.contract import DeclinedError
 from .cells import Carried, Cells
 
 # By input position: those inputs of a node that carry cells.

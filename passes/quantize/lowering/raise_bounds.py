@@ -15,12 +15,13 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import need
 from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ...analysis.value_range import clip_bounds
-from ...engine.contract import Rewrite, RewritePass, need
+from ...engine.rewrite import Rewrite, RewritePass
 from ..reading.operators import ARITHMETIC, BOUNDING, LINEAR
 
 # Each result is one of the inputs' elements, and which one does not depend on their values.

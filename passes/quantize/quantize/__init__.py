@@ -20,11 +20,10 @@ from ....ir.graph.clone import clone
 from ...analysis.observe.feeds import calibration_feeds
 from ...engine.context import Context
 from ...engine.contract import Pass
-from ...engine.driver import make_view
 from ...engine.node_names import check_node_names
+from ...engine.rewrite import make_view
 from ...fusion.inline_fused_operators import inline_fused_operators
 from ...opset.convert_opset import ensure_opset
-from ...pipeline.repeat import show
 from ..calibration.calibrate import Method, calibrate
 from ..grids.scheme import Scheme, read_format
 from ..lowering.lower import lower_for_integers
@@ -177,5 +176,5 @@ class Quantize(Pass):
                 min_sqnr=None,
                 give_back=0.0,
             )
-            selection.context.remark(f"the same without measuring: {show(again)}")
+            selection.context.remark(f"the same without measuring: {again!s}")
         return chosen

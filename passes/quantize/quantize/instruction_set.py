@@ -9,15 +9,12 @@ Source: Intel 64 and IA-32 Architectures Software Developer's Manual, VPMADDUBSW
 
 from __future__ import annotations
 
-import importlib
-import platform
-
-from ...pipeline.grammar import Word, read_items
+from ....ir.core.cpu import has_dot_product, is_x86
+from ....ir.core.option_text.items import Word, read_items
 
 # Dot products into 32 bits: VNNI and AMX on x86; NEON's SDOT and plain NEON widen as well.
 _EXACT = ("vnni", "amx", "neon", "sve", "dotprod")
 _SATURATING = ("sse", "avx")
-_X86 = frozenset({"x86_64", "amd64", "i386", "i686", "x86"})
 
 
 def saturates(target: str) -> bool:
@@ -33,23 +30,4 @@ def saturates(target: str) -> bool:
     isa = given.get("isa", "").lower()
     if isa:
         return isa.startswith(_SATURATING) and not any(name in isa for name in _EXACT)
-    return platform.machine().lower() in _X86 and not has_dot_product()
-
-
-def has_dot_product() -> bool:
-    """Say whether this machine's CPU has VNNI (AVX-512 or AVX) or AMX."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            flags = next((line for line in file if line.startswith("flags")), "")
-    except OSError:
-        return _numpy_knows_vnni()
-    return any(name in flags for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
-
-
-def _numpy_knows_vnni() -> bool:
-    """Ask numpy, which looks at the CPU on every system, where there is no /proc."""
-    try:
-        known = importlib.import_module("numpy._core._multiarray_umath").__cpu_features__
-    except (ImportError, AttributeError):  # no public name: another numpy may have none
-        return False
-    return bool(known.get("AVX512VNNI") or known.get("AVX512_ICL"))
+    return is_x86() and not has_dot_product()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
+from ....ir.core.disjoint_sets import DisjointSets
 from ..reading.operators import Unit
 
 
@@ -101,22 +102,17 @@ def _in_order(units: Iterable[Unit], needed: dict[int, gs.Tensor]) -> list[gs.Te
 
 
 class _Sets:
-    """Disjoint sets of tensors (Tarjan 1975, with path halving)."""
+    """Disjoint sets of tensors."""
 
     def __init__(self, tensors: Iterable[gs.Tensor]) -> None:
-        self._parent = {id(tensor): id(tensor) for tensor in tensors}
-
-    def find(self, key: int) -> int:
-        parent = self._parent
-        while parent[key] != key:
-            parent[key] = key = parent[parent[key]]
-        return key
+        self._number = {id(tensor): number for number, tensor in enumerate(tensors)}
+        self._sets = DisjointSets(len(self._number))
 
     def unite(self, a: gs.Tensor, b: gs.Tensor) -> None:
-        self._parent[self.find(id(a))] = self.find(id(b))
+        self._sets.unite(self._number[id(a)], self._number[id(b)])
 
     def groups(self, ordered: Iterable[gs.Tensor]) -> tuple[tuple[gs.Tensor, ...], ...]:
         found: dict[int, list[gs.Tensor]] = {}
         for tensor in ordered:
-            found.setdefault(self.find(id(tensor)), []).append(tensor)
+            found.setdefault(self._sets.find(self._number[id(tensor)]), []).append(tensor)
         return tuple(map(tuple, found.values()))

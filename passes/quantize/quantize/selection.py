@@ -11,7 +11,7 @@ import numpy as np
 
 from ....ir.graph.view import View
 from ...engine.context import Context, Feeds
-from ...engine.driver import make_view
+from ...engine.rewrite import make_view
 from ...engine.stopwatch import find_profiler, find_stopwatch
 from ..reading.operators import Unit
 from .choose_by_latency import Chooser, is_worthwhile, kinds_of

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError
 from ....ir.core.variables import node_key
 from ....ir.graph.clone import clone
 from ....ir.graph.view import View
 from ...engine.context import Context
-from ...engine.contract import DeclinedError
-from ...engine.driver import make_view
+from ...engine.rewrite import make_view
 from ..calibration.observers import Range
 from ..grids.formats import Format
 from ..grids.grid import Grid, grid_of_range

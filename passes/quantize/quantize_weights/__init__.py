@@ -40,7 +40,7 @@ from ....ir.core import dtypes
 from ....ir.graph.uses import scopes
 from ...engine.context import Context
 from ...engine.contract import Pass
-from ...engine.driver import make_view
+from ...engine.rewrite import make_view
 from ...fusion.inline_fused_operators import inline_fused_operators
 from ...opset.convert_opset import ensure_opset
 from ..grids.blocks import Blocks, Search

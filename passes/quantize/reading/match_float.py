@@ -18,7 +18,7 @@ from ....ir.core.variables import node_key
 from ....ir.graph.view import View
 from ...analysis.value_range import clip_bounds
 from ...engine.context import Context
-from ...engine.driver import make_view
+from ...engine.rewrite import make_view
 from .operators import BOUNDING, LINEAR, bounds
 from .pairs import Pairs, StoredWeight, is_dequantizer, is_quantizer, stored_weight
 

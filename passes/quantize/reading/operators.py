@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import need
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ...analysis.value_range import clip_bounds
-from ...engine.contract import need
 from .stored import weight_values
 
 LINEAR = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError, need
 from ....ir.core.variables import is_standard, node_key
 from ....ir.graph.view import View
-from ...engine.contract import DeclinedError, need
 
 Array = np.ndarray[Any, Any]
 LinearOp = Literal["Conv", "ConvTranspose", "Gemm", "MatMul"]

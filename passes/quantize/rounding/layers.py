@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError, need
 from ....ir.core.errors import PassError
 from ....ir.core.variables import is_standard, node_key
 from ....ir.graph.uses import scopes
 from ....ir.graph.view import View
 from ....ir.ops.linear.layer import LINEAR_OPS, Layer, read_with_bias
 from ...engine.context import Context
-from ...engine.contract import DeclinedError, need
 from ..grids.formats import Format
 from ..grids.grid import lattice_steps
 

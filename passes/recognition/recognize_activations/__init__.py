@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ...engine.contract import Rewrite, RewritePass
+from ...engine.rewrite import Rewrite, RewritePass
 from .clamps import RecognizeClamp
 from .gates import RecognizeDividedSilu, RecognizeGate, RecognizeOperator
 from .rectifiers import RecognizeLeakyMaximum, RecognizeRectifiedSum

@@ -17,9 +17,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
+from ....ir.core.decline import need
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
-from ...engine.contract import need
 from ..expressions import scalar
 from ..replacement import Array, Operator, Recognition
 

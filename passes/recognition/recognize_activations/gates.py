@@ -16,9 +16,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
+from ....ir.core.decline import need
 from ....ir.graph.view import View
 from ....ir.ops.fused.bodies import CUBIC, SQRT_2_OVER_PI, activation_function, needs_float32
-from ...engine.contract import need
 from ..expressions import Polynomial, need_private, polynomial, producer_of, tolerance_of
 from ..replacement import Operator, Recognition
 from .clamps import read_clamp

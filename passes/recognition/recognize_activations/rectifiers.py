@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import need
 from ....ir.graph.view import View
-from ...engine.contract import need
 from ..expressions import Polynomial, need_kernel, need_private, polynomial, producer_of
 from ..replacement import Operator, Recognition
 from .clamps import read_clamp

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import need
 from ....ir.graph.view import View
-from ...engine.contract import need
 from ..expressions import (
     Affine,
     affine,

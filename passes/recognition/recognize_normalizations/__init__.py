@@ -18,10 +18,11 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
+from ....ir.core.decline import need
 from ....ir.graph.types import Shape
 from ....ir.graph.view import View
 from ....ir.ops.fused.bodies import layer_normalization_function
-from ...engine.contract import Rewrite, RewritePass, need
+from ...engine.rewrite import Rewrite, RewritePass
 from ..expressions import need_private
 from ..replacement import Array, Operator, Recognition
 from .deviations import Normalized, read_normalized

@@ -21,6 +21,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.build import make_constant
+from ....ir.core.decline import DeclinedError
 from ....ir.core.variables import dense_values
 from ....ir.graph.clone import clone
 from ....ir.ops.linear.kernel import Kernel, to_conv, to_conv_transpose, to_matrix
@@ -37,8 +38,7 @@ from ...analysis.observe.patches import (
 )
 from ...analysis.observe.tap import Arrays, Tap
 from ...engine.context import Context
-from ...engine.contract import DeclinedError
-from ...engine.driver import make_view
+from ...engine.rewrite import make_view
 from .parts import Array, Values, set_values
 
 _POSITIONS = 16384

@@ -24,13 +24,14 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError
 from ....ir.graph.edit import Edit
 from ....ir.graph.uses import scopes
 from ....ir.graph.view import View
 from ...analysis.sizes.shape_arithmetic import ShapeArithmetic
 from ...engine.context import Context
-from ...engine.contract import DeclinedError, Pass
-from ...engine.driver import make_view
+from ...engine.contract import Pass
+from ...engine.rewrite import make_view
 from ..roles import permute
 from ..routes import Route, read_route
 from .flow import Flow, read_flow

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.disjoint_sets import DisjointSets
 from ....ir.graph.view import View
 from ..roles import Array, Role, role_of
 from ..routes import Route, channels_of
@@ -38,7 +39,7 @@ class Flow:
     roles: dict[int, Role | None] = field(default_factory=dict)
     routes: list[Route] = field(default_factory=list)
     reads: Counter[int] = field(default_factory=Counter)  # by id of the tensor, where needed
-    _regions: list[int] = field(default_factory=list)
+    _regions: DisjointSets = field(default_factory=DisjointSets)  # of roots
 
     def source(self, tensor: gs.Tensor) -> Source | None:
         """Return where the channels of `tensor` come from; a tensor not moved is a root."""
@@ -50,7 +51,7 @@ class Flow:
             root = len(self.roots)
             found = Source(np.full(channels, root), np.arange(channels))
             self.roots.append(tensor)
-            self._regions.append(root)
+            self._regions.add(1)
             self.sources[id(tensor)] = found
             self.tensors.append(tensor)
         return found
@@ -71,16 +72,13 @@ class Flow:
 
     def region(self, root: int) -> int:
         """Return the number of the region that a root is in: roots that are arranged together."""
-        while self._regions[root] != root:
-            self._regions[root] = self._regions[self._regions[root]]
-            root = self._regions[root]
-        return root
+        return self._regions.find(root)
 
     def join(self, roots: Array) -> None:
         """Put roots into one region."""
-        first, *others = (self.region(int(root)) for root in np.unique(roots))
+        first, *others = np.unique(roots).tolist()
         for other in others:
-            self._regions[self.region(other)] = self.region(first)
+            self._regions.unite(first, other)
 
 
 def read_flow(view: View, routes: dict[int, Route]) -> Flow:

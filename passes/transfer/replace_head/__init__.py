@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError
 from ....ir.core.errors import PassError
 from ....ir.core.nearest import nearest
 from ....ir.core.variables import label
@@ -22,8 +23,8 @@ from ....ir.graph.types import infer_types
 from ....ir.graph.view import View
 from ....ir.ops.linear.layer import Layer, stored
 from ...engine.context import Context
-from ...engine.contract import DeclinedError, Pass
-from ...engine.driver import make_view
+from ...engine.contract import Pass
+from ...engine.rewrite import make_view
 from ...fusion.inline_fused_operators import inline_fused_operators
 from .head import Head, follow, last_layer
 

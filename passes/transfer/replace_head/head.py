@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError, need
 from ....ir.core.variables import is_standard, label
 from ....ir.graph.view import View
 from ....ir.ops.linear.layer import Layer, read_layer
-from ...engine.contract import DeclinedError, need
 
 _LINEAR = frozenset({"Conv", "Gemm", "MatMul"})
 # Operators that leave the classes on one axis; whether they do is read from their shapes.

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError, need
 from ....ir.core.errors import PassError
 from ....ir.core.nearest import nearest
 from ....ir.files.load import load
@@ -23,7 +24,7 @@ from ....ir.graph.clone import clone
 from ....ir.graph.edit import Edit
 from ....ir.torch.source import lift_weights
 from ...engine.context import Context
-from ...engine.contract import DeclinedError, Pass, need
+from ...engine.contract import Pass
 from ...fusion.inline_fused_operators import inline_fused_operators
 from .fit import fit
 from .pairing import By, pair, read_rename, renamed

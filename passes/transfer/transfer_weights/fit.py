@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ....ir.core import dtypes
+from ....ir.core.decline import need
 from ....ir.ops.linear.layer import stored
-from ...engine.contract import need
 from .parameters import Parameter
 
 Array = np.ndarray[Any, Any]

@@ -105,7 +105,7 @@ found = network({{"x": np.zeros((1, 3, 9, 9), np.float32)}})
 print(found["y"].shape)
 names = {{"torch", "onnx", "onnxruntime", "onnx_graphsurgeon"}}
 print(sorted(names & set(sys.modules)))
-import torch, planish.backends.onnxruntime
+import torch, planish.backends.onnxruntime.backend
 print(planish.lower is not None)
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from planish.ir.core.decline import DeclinedError
 from planish.ir.ops.linear.kernel import Kernel
 from planish.passes.analysis.observe.moments import Moments
 from planish.passes.decompose.decompose_spatial import separable as spatial
@@ -26,7 +27,6 @@ from planish.passes.decompose.ranked import smallest_rank, step_of
 from planish.passes.decompose.substitute_depthwise import decouple as depthwise
 from planish.passes.decompose.substitute_depthwise.decouple import decouple, fit_decoupled
 from planish.passes.decompose.vbmf import vbmf_rank
-from planish.passes.engine.contract import DeclinedError
 
 SHAPE = (10, 6, 3, 3)
 

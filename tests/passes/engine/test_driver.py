@@ -8,10 +8,10 @@ from typing import ClassVar
 import pytest
 
 import planish
+from planish.ir.core.decline import need
 from planish.ir.core.errors import PassError
 from planish.passes.engine.context import Context
-from planish.passes.engine.contract import Rewrite, RewritePass, need
-from planish.passes.engine.driver import drive
+from planish.passes.engine.rewrite import Rewrite, RewritePass, drive
 from planish.passes.pipeline.pipeline import Pipeline
 
 from tests.helpers import graph_of, model_of, ops

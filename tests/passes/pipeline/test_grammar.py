@@ -15,7 +15,6 @@ from planish import Pass, Pipeline, register_pass
 from planish.ir.core.errors import PipelineError
 from planish.passes.pipeline import registry
 from planish.passes.pipeline.presets import PRESETS
-from planish.passes.pipeline.repeat import show
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ def test_numpy_numbers_are_written_as_numbers():
 def test_presets_and_passes_mix():
     found = Pipeline.parse("grammar-test , cleanup,\n fold-batchnorm")
     assert found.passes[0] == Grammar()
-    assert ",".join(map(show, found.passes[1:-1])) == PRESETS["cleanup"]
+    assert ",".join(map(str, found.passes[1:-1])) == PRESETS["cleanup"]
     assert found.passes[-1].name == "fold-batchnorm"
 
 

@@ -53,7 +53,7 @@ def test_exact_runs_every_exact_pass_but_those_on_demand():
         for item in planish.Pipeline.parse("exact").passes
         for each in getattr(item, "passes", (item,))
     }
-    known = planish.passes.registry.all_passes()
+    known = planish.passes.pipeline.registry.all_passes()
     ours = {n for n, p in known.items() if p.exact and p.__module__.startswith("planish.")}
     assert named == ours - ON_DEMAND - {step.name for step in LOWERINGS}
 

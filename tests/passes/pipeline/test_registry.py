@@ -13,8 +13,8 @@ import pytest
 
 import planish
 from planish import Pass, Pipeline, Rewrite, RewritePass, need, register_pass
+from planish.ir.core.decline import DeclinedError
 from planish.ir.core.errors import PassError, PipelineError
-from planish.passes.engine.contract import DeclinedError
 from planish.passes.pipeline import registry
 
 from tests.helpers import graph_of, ops
@@ -195,7 +195,7 @@ def test_entry_points(monkeypatch):
         _entry("b", lambda: _Example),
         _entry("c", load_decorated),
     )
-    known = planish.passes.registry.all_passes()
+    known = planish.passes.pipeline.registry.all_passes()
     assert {"registry-entry", "registry-class", "registry-own-name"} <= known.keys()
     assert "registry-decorated" not in known
     assert known["registry-own-name"].exact is True

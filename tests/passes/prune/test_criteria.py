@@ -11,7 +11,7 @@ import planish
 from planish.ir.core.errors import FeedError, PassError
 from planish.passes.analysis.channels.groups import find_channel_groups
 from planish.passes.engine.context import Context
-from planish.passes.engine.driver import make_view
+from planish.passes.engine.rewrite import make_view
 from planish.passes.prune.prune import Prune
 from planish.passes.prune.prune.channels import channel_units
 from planish.passes.prune.prune.criteria.criterion import State

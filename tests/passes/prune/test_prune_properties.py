@@ -10,7 +10,7 @@ import planish
 from planish.ir.ops.masks import read_masked
 from planish.passes.analysis.channels.groups import find_channel_groups
 from planish.passes.engine.context import Context
-from planish.passes.engine.driver import make_view
+from planish.passes.engine.rewrite import make_view
 from planish.passes.prune.prune.channels import channel_units
 from planish.passes.prune.prune.choose_channels import Rules, next_count
 from planish.passes.prune.prune.units import read_weights

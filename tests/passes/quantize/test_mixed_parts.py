@@ -12,7 +12,7 @@ import planish
 from planish.ir.core.errors import FeedError
 from planish.ir.run.reference import Reference
 from planish.passes.engine.context import Context
-from planish.passes.engine.driver import make_view
+from planish.passes.engine.rewrite import make_view
 from planish.passes.quantize.quantize.mixed.bounds import samples_to_show, shown_at_least
 from planish.passes.quantize.quantize.mixed.gains import Gains
 from planish.passes.quantize.quantize.mixed.margins import Margins

@@ -17,7 +17,7 @@ from planish.ir.graph.clone import clone
 from planish.ir.ops.linear.layer import write_layer
 from planish.passes.analysis.observe import stages, walk
 from planish.passes.engine.context import Context
-from planish.passes.engine.driver import make_view
+from planish.passes.engine.rewrite import make_view
 from planish.passes.quantize.grids.grid import lattice_steps
 from planish.passes.quantize.rounding import layers as rounding_layers
 from planish.passes.quantize.rounding.reconstruct import snap

@@ -139,12 +139,12 @@ def _solved(
     bench = Bench(student, frozenset({result}), frozenset(), context)
     assert len(bench.layers) == 1
     given = [{"x": samples[i : i + 8]} for i in range(0, len(samples), 8)]
-    run = planish.ir.reference.Reference(whole)
+    run = planish.ir.run.reference.Reference(whole)
     seen = [bench.look(run(feed), len(given), [0, i]) for i, feed in enumerate(given)]
     target = run({"x": samples})[result]
 
     def error(graph: gs.Graph) -> float:
-        found = planish.ir.reference.Reference(graph)({"x": samples})[result]
+        found = planish.ir.run.reference.Reference(graph)({"x": samples})[result]
         return float(np.square(found - target).mean() / target.var())
 
     before = error(student)

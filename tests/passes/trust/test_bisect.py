@@ -12,7 +12,7 @@ import pytest
 
 from planish import Pass, Pipeline, RewritePass, bisect, register_pass
 from planish.ir.core.errors import FeedError, PassError
-from planish.passes.engine.contract import Rewrite
+from planish.passes.engine.rewrite import Rewrite
 from planish.passes.pipeline import registry
 
 from tests.helpers import graph_of

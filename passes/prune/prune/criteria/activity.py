@@ -18,7 +18,7 @@ import onnx_graphsurgeon as gs
 from .....ir.core.variables import is_standard
 from .....ir.graph.view import View
 from ....analysis.observe.tap import stream
-from ....engine.driver import make_view
+from ....engine.rewrite import make_view
 from ..channels import ChannelUnits
 from ..units import Units
 from .criterion import Array, Criterion, State

@@ -21,6 +21,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from .....ir.core.decline import DeclinedError
 from .....ir.core.variables import node_key
 from .....ir.graph.clone import clone
 from .....ir.graph.view import View
@@ -30,8 +31,7 @@ from ....analysis.observe.patches import share
 from ....analysis.observe.stages import moment_bytes
 from ....analysis.observe.tap import stream
 from ....engine.context import Context, Feeds
-from ....engine.contract import DeclinedError
-from ....engine.driver import make_view
+from ....engine.rewrite import make_view
 from ...apply_masks import ApplyMasks
 from ..channels import ChannelUnits
 from ..units import Units

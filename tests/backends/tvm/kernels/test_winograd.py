@@ -215,7 +215,7 @@ def test_winograd_code_is_generated_for_every_instruction_set(isa) -> None:
     ops = lower_graph(graph, MACHINES[isa], Settings()).kernels
     assert any(isinstance(op, Winograd) for op in ops)
     compiled = planish.lower(planish.load(model), backend="tvm", target=f"cpu{{isa={isa}}}")
-    if planish.backends.tvm.machine.runs_here(isa):
+    if planish.backends.tvm.spec.machine.runs_here(isa):
         feeds = {"x": normal(1, 64, 28, 28)}
         assert relative_error(run_ort(model, feeds)["y"], compiled(feeds)["y"]) <= TOLERANCE
 

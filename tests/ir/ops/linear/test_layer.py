@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import planish
+from planish.ir.core.decline import DeclinedError
 from planish.ir.ops.linear.kernel import Kernel
 from planish.ir.ops.linear.layer import (
     channel_vector,
@@ -18,8 +19,7 @@ from planish.ir.ops.linear.layer import (
     write_layer,
 )
 from planish.passes.engine.context import Context
-from planish.passes.engine.contract import DeclinedError
-from planish.passes.engine.driver import make_view
+from planish.passes.engine.rewrite import make_view
 
 from tests.helpers import Array, assert_same_function, model_of, ops
 

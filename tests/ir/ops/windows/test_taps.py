@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planish.ir.core.decline import DeclinedError
 from planish.ir.ops.windows.taps import Window, cover, place
-from planish.passes.engine.contract import DeclinedError
 
 
 def _line(kernel, stride=1, dilation=1, begin=0, end=0):

@@ -1,22 +1,58 @@
-"""The driver of rewrites: one worklist over the nodes, linear in nodes plus edits."""
+"""Rewrites, and their driver: one worklist over the nodes, linear in nodes plus edits."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
 
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import DeclinedError
 from ...ir.core.variables import FUSED_DOMAIN, is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
 from ...ir.graph.uses import scopes
 from ...ir.graph.view import View
 from .context import Context
-from .contract import DeclinedError, Rewrite
+from .contract import Pass
+
+Site = TypeVar("Site")
 
 _PROGRESS_EVERY = 256
+
+
+class Rewrite(ABC, Generic[Site]):
+    """One local match-and-replace, rooted at a node whose operator is in `ops`.
+
+    `match` is pure: it asks `view`, declines through `need`, and returns None for a node that is no
+    candidate at all. `rewrite` makes the change it was promised and cannot refuse.
+    """
+
+    ops: ClassVar[frozenset[str]]
+
+    @abstractmethod
+    def match(self, node: gs.Node, view: View) -> Site | None:
+        """Return what was found at `node`, or None; raise through `need` to decline."""
+
+    @abstractmethod
+    def rewrite(self, site: Site, edit: Edit) -> None:
+        """Replace what `match` found."""
+
+
+@dataclass(frozen=True)
+class RewritePass(Pass):
+    """A pass that is a set of rewrites, tried at every node until none applies."""
+
+    @abstractmethod
+    def rewrites(self) -> Sequence[Rewrite[Any]]:
+        """Return the rewrites, in the order in which they are tried at a node."""
+
+    def run(self, graph: gs.Graph, context: Context) -> None:
+        """Run the rewrites over `graph` and its subgraphs with the shared driver."""
+        drive(graph, self.rewrites(), context)
 
 
 def drive(graph: gs.Graph, rewrites: Sequence[Rewrite[Any]], context: Context) -> None:

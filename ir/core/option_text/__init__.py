@@ -1,0 +1,1 @@
+"""Options as text: `name{key=value,...}`, as pipelines and targets are written."""
