@@ -24,12 +24,12 @@ test-slow: $(STAMP)
 	$(RUN) -m pytest -m "slow or not slow" -n 2 --dist worksteal
 
 bench: $(STAMP)
-	$(RUN) benchmarks/rewrites.py
-	$(RUN) benchmarks/linear.py
-	$(RUN) benchmarks/exporters.py
+	$(RUN) -m benchmarks.rewrites
+	$(RUN) -m benchmarks.linear
+	$(RUN) -m benchmarks.exporters
 	$(RUN) -m benchmarks.quantized_speed
-	$(RUN) benchmarks/weight_formats.py
-	$(RUN) benchmarks/calibration_memory.py
+	$(RUN) -m benchmarks.weight_formats
+	$(RUN) -m benchmarks.calibration_memory
 	$(RUN) -m benchmarks.decompositions
 	$(RUN) -m benchmarks.backends
 

@@ -1,6 +1,6 @@
 """Peak memory of quantizing a network on 50 and on 500 samples, beside ONNX Runtime's own tool.
 
-    python benchmarks/calibration_memory.py [SAMPLES ...]
+    python -m benchmarks.calibration_memory [SAMPLES ...]
 
 Each run is a fresh process that reads its samples from an .npz file or a generator. Prints the peak
 resident memory in MiB, how it grows from the fewest samples to the most, and the seconds of the
@@ -98,7 +98,17 @@ TOOLS: dict[str, Callable[[Path, Path, str, str, int], None]] = {
 def peak_memory(folder: Path, tool: str, method: str, source: str, samples: int) -> float | None:
     """Return the peak memory in MiB of one run in a fresh process, None where it fails."""
     place = str(folder / f"{samples}.npz") if source == "npz" else source
-    command = [sys.executable, __file__, "--run", str(folder), tool, method, place, str(samples)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.calibration_memory",
+        "--run",
+        str(folder),
+        tool,
+        method,
+        place,
+        str(samples),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return float(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
 

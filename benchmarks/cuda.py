@@ -1,6 +1,6 @@
 """Target cuda of backend tvm on a GPU: outputs and times, beside ONNX Runtime's CUDA provider.
 
-    python benchmarks/cuda.py MODEL.onnx [...]
+    python -m benchmarks.cuda MODEL.onnx [...]
 
 Runs are interleaved, copies to and from the GPU included; prints the median time of each, their
 ratio, and the largest difference over the range of the output. Needs a GPU.
@@ -64,10 +64,10 @@ def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     if arch_here() is None:
-        print("benchmarks/cuda.py: TVM sees no CUDA driver or GPU here", file=sys.stderr)
+        print("benchmarks.cuda: TVM sees no CUDA driver or GPU here", file=sys.stderr)
         sys.exit(2)
     if "CUDAExecutionProvider" not in ort.get_available_providers():
-        print("benchmarks/cuda.py: pip install onnxruntime-gpu to compare with", file=sys.stderr)
+        print("benchmarks.cuda: pip install onnxruntime-gpu to compare with", file=sys.stderr)
         sys.exit(2)
     rows = [row(path) for path in sys.argv[1:]]
     columns = ("model", ">planish", ">ONNX Runtime", ">ratio", ">difference")

@@ -1,6 +1,6 @@
 """Latency of the example networks on ONNX Runtime: as exported, after onnxsim, after planish.
 
-    python benchmarks/exporters.py [NETWORK ...]
+    python -m benchmarks.exporters [NETWORK ...]
 
 Each network is exported by PyTorch's own exporter in three ways: `dynamo` with and without its
 optimizer, and the TorchScript exporter. The three files of a row are timed interleaved, so the
@@ -24,9 +24,7 @@ import planish
 from planish.backends.timing.bench import Subject, bench
 from planish.cli.show.tables import listing_table
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
-
-import models
+from examples import models
 
 THREADS, ROUNDS, SECONDS = 2, 60, 5.0
 

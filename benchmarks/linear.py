@@ -1,6 +1,6 @@
 """Time of the `exact` pipeline on long Conv-BatchNormalization-Relu chains, beside its peers.
 
-    python benchmarks/linear.py [NODES ...]
+    python -m benchmarks.linear [NODES ...]
 
 Prints seconds from the bytes of a model to a written file, each tool in a fresh process, and the
 time per node at growing lengths. Peers that are not installed are left out.

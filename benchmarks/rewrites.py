@@ -1,6 +1,6 @@
 """Which optimizer rewrites what: a row a pattern, a column an optimizer, numbers checked.
 
-    python benchmarks/rewrites.py [PATTERN ...]
+    python -m benchmarks.rewrites [PATTERN ...]
 
 A cell says `yes` where the pattern is gone and the outputs are those of the model before, `no`
 where it is still there, `wrong` where the outputs differ by more than 1e-4 of their range, and
@@ -17,7 +17,6 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,13 +25,10 @@ import onnxruntime as ort
 from rich.console import Console
 
 import planish
+from benchmarks.patterns import Pattern
+from benchmarks.patterns.subjects import PATTERNS
+from benchmarks.peers import PEERS, Optimizer, by_planish
 from planish.cli.show.tables import listing_table
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from patterns import Pattern
-from patterns.subjects import PATTERNS
-from peers import PEERS, Optimizer, by_planish
 
 TOLERANCE = 1e-4
 Outputs = Mapping[str, np.ndarray[Any, Any]]

@@ -1,6 +1,6 @@
 """Weights in fewer bits: size, accuracy and latency of each format, and of two peers.
 
-    python benchmarks/weight_formats.py [NETWORK ...]
+    python -m benchmarks.weight_formats [NETWORK ...]
 
 `weights` are the bytes of all constants that are not biases and the like, scales and zero points
 included, as a part of float32's; `over` is what that is beyond the bits alone (1/4 for int8).
@@ -27,8 +27,6 @@ from rich.console import Console
 import planish
 from planish.cli.show.tables import listing_table
 from planish.ir.core import dtypes
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 
 Array = np.ndarray[Any, Any]
 Model = onnx.ModelProto
@@ -118,7 +116,7 @@ def network(name: str, size: int, width: float = 0.5) -> Model:
     """Return an example network after the exact passes, at a small image size."""
     import torch
 
-    from models import build
+    from examples.models import build
 
     torch.set_num_threads(1)
     module = build(name, size=size, width=width)
