@@ -6,21 +6,72 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from rich.console import Console
+import typer
 
-from ..backends.onnxruntime.explain.explain import apply_exclusions, explain_int8
+from ..backends.onnxruntime.explain.explain import apply_exclusions
+from ..backends.onnxruntime.explain.explain import explain_int8 as explain
 from ..backends.onnxruntime.explain.report import Int8Report
 from ..ir.core.errors import GraphError, SaveError
 from ..ir.files.load import load
 from ..ir.files.save import bytes_on_disk, save
-from .options import feeds_of
-from .show import explain as tables_explain
-from .show import tables
+from .feeds import feeds_of
+from .options import (
+    FeedsOption,
+    MeanOption,
+    ModelFile,
+    SeedOption,
+    ShapeOption,
+    StdOption,
+    ThreadsOption,
+)
+from .show.console import err, out, print_json, print_plain
+from .show.explain import layers_table, notes, quality_table, suggestions_table
+from .show.numbers import scaled
+from .show.progress import progress_bar
 
 
-def explain_model(
+def explain_int8(
+    model: ModelFile,
+    original: Annotated[
+        Path | None, typer.Option("--float", help="The model before quantization.")
+    ] = None,
+    feeds: FeedsOption = None,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Write the model with the exclusions that pay.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where --apply writes.")
+    ] = None,
+    threads: ThreadsOption = None,
+    top: Annotated[
+        int, typer.Option(min=0, help="Layers to show, the worst first; 0: all, in order.")
+    ] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    shape: ShapeOption = None,
+    mean: MeanOption = "0",
+    std: StdOption = "1",
+    seed: SeedOption = 0,
+) -> None:
+    """Show why an integer model is slow or wrong, layer by layer, and which to leave in float.
+
+    An exclusion pays where it raises the SQNR by 0.5 dB or more, or makes the model faster and not
+    worse; those with most dB for their time come first, as long as integers stay faster than float
+    or 6 dB are gained.
+    """
+    _check_output(apply, output)
+    with progress_bar(err, "explaining") as update:
+        report, sizes = _explain_model(
+            model, original, (feeds, shape, mean, std), output, threads, seed, update
+        )
+    if as_json:
+        print_json(_as_json(report, sizes))
+    else:
+        _show(report, sizes, top, apply)
+
+
+def _explain_model(
     model: Path,
     original: Path | None,
     feeds: tuple[Path | None, list[str] | None, str, str],
@@ -39,7 +90,7 @@ def explain_model(
     path, shape, mean, std = feeds
     data = feeds_of(graph, path, shape, mean, std, seed)
     try:
-        report = explain_int8(graph, floats, data, threads=threads, seed=seed, progress=progress)
+        report = explain(graph, floats, data, threads=threads, seed=seed, progress=progress)
     except GraphError as error:
         raise GraphError(f"{model}: {error}") from error
     sizes = [
@@ -53,7 +104,7 @@ def explain_model(
     return report, sizes
 
 
-def check_output(apply: bool, output: Path | None) -> None:
+def _check_output(apply: bool, output: Path | None) -> None:
     """Refuse --apply without a file, and a file without --apply."""
     if apply and output is None:
         raise SaveError("--apply needs a file to write; add -o OUT")
@@ -61,19 +112,17 @@ def check_output(apply: bool, output: Path | None) -> None:
         raise SaveError("-o writes what --apply makes; add --apply or leave it out")
 
 
-def show(
-    out: Console, report: Int8Report, sizes: list[tuple[str, str]], top: int, applied: bool
-) -> None:
+def _show(report: Int8Report, sizes: list[tuple[str, str]], top: int, applied: bool) -> None:
     """Print the report."""
-    out.print(tables_explain.layers_table(report, top))
+    out.print(layers_table(report, top))
     out.print()
     for remark in report.remarks:
-        out.print(f"- {remark}", highlight=False, markup=False)
-    for note in tables_explain.notes(report):
-        out.print(f"- {note}", highlight=False, markup=False)
+        print_plain(f"- {remark}")
+    for note in notes(report):
+        print_plain(f"- {note}")
     if report.suggestions:
         out.print()
-        out.print(tables_explain.suggestions_table(report.suggestions))
+        out.print(suggestions_table(report.suggestions))
     else:
         out.print("- no exclusion that was tried pays", highlight=False)
     out.print()
@@ -81,11 +130,11 @@ def show(
     if applied:
         qualities.append(report.after or report.before)
     rows = [(n, q, size) for (n, size), q in zip(sizes, qualities, strict=True)]
-    out.print(tables_explain.quality_table(rows))
+    out.print(quality_table(rows))
     out.print(report.runtime, highlight=False)
 
 
-def as_json(report: Int8Report, sizes: list[tuple[str, str]]) -> Any:
+def _as_json(report: Int8Report, sizes: list[tuple[str, str]]) -> Any:
     """Return the report as JSON has it: what is not finite becomes the text "inf" or "-inf"."""
     return {**_plain(asdict(report)), "files": [name for name, _ in sizes]}
 
@@ -101,4 +150,4 @@ def _plain(value: Any) -> Any:
 
 
 def _size(path: Path | None) -> str:
-    return "" if path is None else tables.scaled(bytes_on_disk(path), "B")
+    return "" if path is None else scaled(bytes_on_disk(path), "B")

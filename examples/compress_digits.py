@@ -26,7 +26,7 @@ from rich.table import Table
 
 import planish
 from planish.backends.timing.bench import Subject, bench
-from planish.cli.show.tables import remark_lines
+from planish.cli.show.records import remark_lines
 from planish.passes.analysis.cost import cost
 
 import digits

@@ -20,7 +20,11 @@ from rich.console import Console
 
 import planish
 from planish.backends.timing.bench import Subject, bench
-from planish.cli.show import tables
+from planish.cli.show.numbers import scaled
+from planish.cli.show.plain import listing_table
+from planish.cli.show.progress import progress_bar
+from planish.cli.show.records import records_table, verification_line
+from planish.cli.show.timings import timings_table
 
 import efficientnet_lite
 import photographs
@@ -34,7 +38,7 @@ def main() -> None:
     output = Path(sys.argv[1] if len(sys.argv) > 1 else "out.onnx")
     console = Console()
     inputs = {name: photographs.prepare(p) for name, p in photographs.load().items()}
-    with tables.progress_bar(console, "loading EfficientNet-Lite0") as update:
+    with progress_bar(console, "loading EfficientNet-Lite0") as update:
         network = efficientnet_lite.load()
         with torch.no_grad():
             wanted = {
@@ -71,13 +75,13 @@ def main() -> None:
             planish.save(traced, original)
             sizes = (original.stat().st_size, output.stat().st_size)
 
-    console.print(tables.records_table(result.records))
-    console.print(f"\n{tables.verification_line(result)}\n", highlight=False)
+    console.print(records_table(result.records))
+    console.print(f"\n{verification_line(result)}\n", highlight=False)
     rows = [(name, *(label(index) for index in found)) for name, found in labels.items()]
-    console.print(tables.listing_table(rows, "photograph", "PyTorch", "before", "after"))
+    console.print(listing_table(rows, "photograph", "PyTorch", "before", "after"))
     console.print()
-    console.print(tables.timings_table(timings))
-    written = [tables.scaled(size, "B") for size in sizes]
+    console.print(timings_table(timings))
+    written = [scaled(size, "B") for size in sizes]
     console.print(
         f"\nfile: {written[0]} as traced, {written[1]} optimized, in {output}", highlight=False
     )

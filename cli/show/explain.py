@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from ...backends.onnxruntime.explain.report import Int8Report, LayerReport, Quality, Suggestion
-from .tables import plain_table
+from .plain import plain_table
 
 
 def layers_table(report: Int8Report, top: int) -> Table:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from rich.table import Table
 
 from ...backends.contract.layer_times import LayerTime, LayerTimes
-from .tables import plain_table, scaled
+from .numbers import scaled, three
+from .plain import plain_table
 
 
 def layer_times_table(times: LayerTimes) -> Table:
@@ -30,14 +31,14 @@ def layer_times_table(times: LayerTimes) -> Table:
         done = 2 * sum(layer.multiply_adds for layer in computing)
         kinds = {layer.dtype for layer in computing}
         unit = _unit(kinds.pop()) if len(kinds) == 1 else "OP/s"
-        table.columns[3].footer = scaled(_three(done / times.total), unit)
+        table.columns[3].footer = scaled(three(done / times.total), unit)
     return table
 
 
 def layer_times_notes(times: LayerTimes) -> list[str]:
     """Return what the shares refer to, a line each."""
     peaks = [
-        f"{scaled(_three(peak), _unit(dtype))} in {dtype}" for dtype, peak in times.peaks.items()
+        f"{scaled(three(peak), _unit(dtype))} in {dtype}" for dtype, peak in times.peaks.items()
     ]
     lines = [f"peak of the machine, measured: {', '.join(peaks)}"] if peaks else []
     lines.append(f"a run without a stopwatch in it: {_milliseconds(times.whole)}")
@@ -59,7 +60,7 @@ def _percent(part: float) -> str:
 def _rate(layer: LayerTime) -> str:
     if layer.rate is None:
         return ""
-    return scaled(_three(layer.rate), _unit(layer.dtype)) + ("" if layer.direct else "*")
+    return scaled(three(layer.rate), _unit(layer.dtype)) + ("" if layer.direct else "*")
 
 
 def _of_peak(times: LayerTimes, layer: LayerTime) -> str:
@@ -69,7 +70,3 @@ def _of_peak(times: LayerTimes, layer: LayerTime) -> str:
 
 def _unit(dtype: str) -> str:
     return "OP/s" if "int" in dtype else "FLOP/s"
-
-
-def _three(value: float) -> float:
-    return float(f"{value:.3g}")

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from planish.cli import main as cli
+from planish.cli.main import main
 
 from tests.helpers import conv_batchnorm
 
@@ -16,7 +16,7 @@ def call(monkeypatch, capsys):
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["planish", *map(str, arguments)])
         with pytest.raises(SystemExit) as caught:
-            cli.main()
+            main()
         shown = capsys.readouterr()
         return caught.value.code, shown.out, shown.err
 

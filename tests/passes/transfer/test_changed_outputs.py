@@ -10,7 +10,7 @@ import pytest
 
 import planish
 from planish import Pass, Pipeline
-from planish.cli.show.tables import verification_line
+from planish.cli.show.records import verification_line
 from planish.ir.core.errors import VerificationError
 from planish.passes.pipeline.repeat import Repeat
 from planish.passes.transfer.replace_head import ReplaceHead

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx_graphsurgeon as gs
 
-from ..backends.contract.backend import Compiled
-from ..backends.timing.loadgen import Feed, LoadResult, Scenario, rows, run_loadgen
-from ..ir.core.errors import BackendError
-from ..ir.run.feeds import batch_size, random_feeds
-from .options import feeds_of, with_batch
+from ...backends.contract.backend import Compiled
+from ...backends.timing.loadgen import Feed, LoadResult, Scenario, rows, run_loadgen
+from ...ir.core.errors import BackendError
+from ...ir.run.feeds import batch_size, random_feeds
+from ..feeds import feeds_of, with_batch
+from ..show.console import err, out, print_json
+from ..show.progress import progress_bar
+from ..show.timings import loadgen_table
+
+Loads = list[tuple[str, int, LoadResult]]
 
 _DRAWN = 16  # random samples; more would only take memory
 _SECONDS, _QUERIES = 10.0, 100
@@ -45,10 +51,40 @@ def run_scenario(
     batches: Sequence[int] | None,
     shape: Sequence[str] | None,
     seed: int,
-    progress: Callable[[str], None],
-) -> list[tuple[str, int, LoadResult]]:
+) -> Loads:
     """Run LoadGen for every model and batch; returns label, batch and result of each run."""
-    found: list[tuple[str, int, LoadResult]] = []
+    with progress_bar(err, "LoadGen") as update:
+        return _runs(
+            scenario,
+            models,
+            options,
+            batches=batches,
+            shape=shape,
+            seed=seed,
+            progress=lambda label: update(0, f"LoadGen: {label}"),
+        )
+
+
+def show_loads(loads: Loads, setting: Mapping[str, Any], as_json: bool) -> None:
+    """Print the runs as a table, or as JSON with the `setting` they were made in."""
+    if not as_json:
+        out.print(loadgen_table(loads))
+        return
+    found = [{"label": label, "batch": size, **asdict(r)} for label, size, r in loads]
+    print_json({**setting, "loadgen": found})
+
+
+def _runs(
+    scenario: Scenario,
+    models: Iterable[tuple[str, gs.Graph, Compiled]],
+    options: LoadOptions,
+    *,
+    batches: Sequence[int] | None,
+    shape: Sequence[str] | None,
+    seed: int,
+    progress: Callable[[str], None],
+) -> Loads:
+    found: Loads = []
     for label, graph, compiled in models:
         own = batch_size(graph)
         samples = _samples(graph, own or 1, options, shape, seed)

@@ -1,0 +1,85 @@
+"""`planish bench`: models timed on backends, whole, layer by layer, or under MLPerf's LoadGen."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...backends.timing.loadgen import Scenario
+from ...ir.core.errors import PlanishError
+from ..options import (
+    FeedsOption,
+    MeanOption,
+    SeedOption,
+    ShapeOption,
+    StdOption,
+    ThreadsOption,
+)
+from .latency import show_timings, time_models
+from .layers import show_layers, time_layers
+from .scenario import LoadOptions, run_scenario, show_loads
+from .subjects import lowered, subjects_of
+
+
+def bench(
+    models: Annotated[list[Path], typer.Argument(help="ONNX files.", show_default=False)],
+    backend: Annotated[list[str] | None, typer.Option(help="Repeat for several.")] = None,
+    target: Annotated[str, typer.Option(help="cpu, cuda, cpu{threads=2}, ...")] = "cpu",
+    threads: ThreadsOption = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, help="Batch sizes; the models' own by default.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Counted rounds.")] = 50,
+    warmup: Annotated[int, typer.Option(min=0, help="Rounds before those.")] = 5,
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="The files are what `planish compile` wrote.")
+    ] = False,
+    per_layer: Annotated[
+        bool,
+        typer.Option("--per-layer", help="Show every layer's time, and its part of the peak."),
+    ] = False,
+    shape: ShapeOption = None,
+    scenario: Annotated[
+        Scenario | None, typer.Option(help="Let MLPerf's LoadGen ask for samples and take times.")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.001, help="LoadGen: the shortest run; default 10.")
+    ] = None,
+    min_queries: Annotated[
+        int | None, typer.Option(min=1, help="LoadGen: the fewest samples; default 100.")
+    ] = None,
+    log_dir: Annotated[
+        Path | None, typer.Option(help="LoadGen: a folder for its logs, one inside for each run.")
+    ] = None,
+    feeds: FeedsOption = None,
+    mean: MeanOption = "0",
+    std: StdOption = "1",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    seed: SeedOption = 0,
+) -> None:
+    """Time models on backends, interleaved, so that the ratios hold on a busy machine.
+
+    With --scenario, MLPerf's LoadGen asks for samples instead, one model after the other.
+    """
+    names = backend or ["onnxruntime"]
+    options = LoadOptions(seconds, min_queries, log_dir, feeds, mean, std)
+    models_of = partial(lowered, backends=names, target=target, threads=threads, compiled=compiled)
+    setting = {"threads": threads, "target": target}
+    if scenario is not None and per_layer:
+        raise PlanishError("LoadGen sees whole runs only; leave --per-layer or --scenario out")
+    if scenario is not None:
+        every = (model for path in models for model in models_of(path))
+        loads = run_scenario(scenario, every, options, batches=batch, shape=shape, seed=seed)
+        return show_loads(loads, setting, as_json)
+    options.need_none()
+    subjects = [
+        subject
+        for path in models
+        for subject in subjects_of(list(models_of(path)), batch, shape, seed)
+    ]
+    if per_layer:
+        return show_layers(time_layers(subjects, rounds), setting, as_json)
+    return show_timings(time_models(subjects, rounds, warmup, seed), setting, as_json)

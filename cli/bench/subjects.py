@@ -1,0 +1,46 @@
+"""What `planish bench` times: every model on every backend, at every batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import onnx_graphsurgeon as gs
+
+from ...backends.contract.backend import Compiled
+from ...backends.contract.registry import load_compiled, lower
+from ...backends.timing.bench import Subject
+from ...ir.files.load import load
+from ...ir.run.feeds import random_feeds
+from ..feeds import with_batch
+
+Model = tuple[str, gs.Graph, Compiled]
+
+
+def lowered(
+    path: Path, backends: Sequence[str], target: str, threads: int | None, compiled: bool
+) -> Iterator[Model]:
+    """Yield for each backend a label, a graph with the inputs, and what runs.
+
+    `compiled`: the file is what the backend wrote, and only it knows how to read it.
+    """
+    graph = None if compiled else load(path)
+    for name in backends:
+        if graph is None:
+            ready = load_compiled(path, name, target, threads)
+            inputs = ready.interface() or load(path)
+        else:
+            ready = lower(graph, name, target, threads)
+            inputs = graph
+        yield str(path) if len(backends) == 1 else f"{path} on {name}", inputs, ready
+
+
+def subjects_of(
+    models: Sequence[Model], batches: Sequence[int] | None, shape: Sequence[str] | None, seed: int
+) -> Iterator[Subject]:
+    """Yield what is timed: each model at each batch size, on the same random feed."""
+    for size in [*batches] if batches else [None]:
+        for label, graph, ready in models:
+            feed = random_feeds(graph, seed=seed, shapes=with_batch(graph, size, shape))[0]
+            own = next((len(array) for array in feed.values() if array.ndim), 1)
+            yield Subject(label, ready, feed, own)

@@ -1,0 +1,44 @@
+"""`planish bisect`: the first edit of a pipeline that breaks the result."""
+
+from __future__ import annotations
+
+import typer
+
+from ..ir.files.load import load
+from ..passes.pipeline.pipeline import Pipeline
+from ..passes.trust.bisect import bisect as find_culprit
+from .feeds import feeds_of
+from .options import FeedsOption, MeanOption, ModelFile, PipelineOption, SeedOption, StdOption
+from .show.console import err, out
+
+
+def bisect(
+    model: ModelFile,
+    pipeline: PipelineOption = "exact",
+    feeds: FeedsOption = None,
+    mean: MeanOption = "0",
+    std: StdOption = "1",
+    seed: SeedOption = 0,
+) -> None:
+    """Find the first edit of a pipeline that breaks the result; exit with 1 where there is one."""
+    steps = Pipeline.parse(pipeline)
+    graph = load(model)
+    data = feeds_of(graph, feeds, None, mean, std, seed, steps.extra_feeds())
+    with err.status("searching") as status:
+        found = find_culprit(
+            steps,
+            graph,
+            data,
+            seed=seed,
+            progress=lambda low, high: status.update(f"searching edits {low} to {high}"),
+        )
+    if found is None:
+        out.print("every edit keeps the result")
+        return
+    out.print(
+        f"edit {found.edit}: edit {found.edit_in_pass} of pass {found.pass_index + 1}, "
+        f"'{found.pass_name}'\n{found.message}",
+        highlight=False,
+        markup=False,
+    )
+    raise typer.Exit(1)

@@ -1,0 +1,38 @@
+"""`planish compare`: how far two models are apart."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..ir.files.load import load
+from ..ir.run.compare import compare as compare_graphs
+from ..ir.run.feeds import random_feeds
+from .feeds import feeds_of
+from .options import FeedsOption, MeanOption, ModelFile, SeedOption, ShapeOption, StdOption
+from .show.comparison import comparison_table
+from .show.console import out
+
+
+def compare(
+    a: ModelFile,
+    b: ModelFile,
+    feeds: FeedsOption = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Exit with 1 where max rel is larger.")
+    ] = None,
+    shape: ShapeOption = None,
+    mean: MeanOption = "0",
+    std: StdOption = "1",
+    seed: SeedOption = 0,
+) -> None:
+    """Show how far the outputs of two models are apart."""
+    graph_a, graph_b = load(a), load(b)
+    data = feeds_of(graph_a, feeds, shape, mean, std, seed)
+    found = compare_graphs(
+        graph_a, graph_b, random_feeds(graph_a, seed=seed) if data is None else data
+    )
+    out.print(comparison_table(found))
+    if tolerance is not None and not found.max_rel <= tolerance:
+        raise typer.Exit(1)

@@ -1,0 +1,99 @@
+"""`planish optimize`: passes over a model, verified and written."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..ir.files.load import load
+from ..ir.files.save import bytes_on_disk, save
+from ..passes.pipeline.pipeline import Pipeline
+from .feeds import feeds_of
+from .options import (
+    FeedsOption,
+    MeanOption,
+    ModelFile,
+    OutOption,
+    PipelineOption,
+    SeedOption,
+    ShapeOption,
+    StdOption,
+)
+from .show.console import err, out, print_plain
+from .show.numbers import scaled
+from .show.progress import pass_progress
+from .show.records import declined_table, records_table, remark_lines, verification_line
+
+
+class Verify(StrEnum):
+    """When outputs are compared with those of the original."""
+
+    each = "each"
+    end = "end"
+    off = "off"
+
+
+def optimize(
+    model: ModelFile,
+    output: OutOption,
+    pipeline: PipelineOption = "exact",
+    feeds: FeedsOption = None,
+    target: Annotated[
+        str, typer.Option(help="What passes that measure, or mind the CPU, work for.")
+    ] = "cpu",
+    verify: Annotated[Verify, typer.Option(help="Compare outputs.")] = Verify.end,
+    why: Annotated[bool, typer.Option("--why", help="Show what was left alone, and why.")] = False,
+    portable: Annotated[
+        bool, typer.Option(help="Inline fused operators, for runtimes without local functions.")
+    ] = True,
+    dump: Annotated[
+        Path | None, typer.Option(help="A folder for the graph after each pass that changed it.")
+    ] = None,
+    reproducer: Annotated[
+        Path | None, typer.Option(help="The folder for the reproducer of a failure.")
+    ] = None,
+    shape: ShapeOption = None,
+    mean: MeanOption = "0",
+    std: StdOption = "1",
+    seed: SeedOption = 0,
+) -> None:
+    """Run passes over a model, verify the result and write it."""
+    steps = Pipeline.parse(pipeline)
+    graph = load(model)
+    data = feeds_of(graph, feeds, shape, mean, std, seed, steps.extra_feeds())
+    shows = _is_main_process()
+    with pass_progress(err) as progress:
+        result = steps.run(
+            graph,
+            data,
+            verify.value,
+            target=target,
+            seed=seed,
+            progress=progress if shows else None,
+            dump=dump if shows else None,
+            reproducer=reproducer,
+        )
+    if not shows:
+        return
+    before = bytes_on_disk(model)  # the output may be the same file
+    save(result.graph, output, portable=portable)
+    out.print(records_table(result.records))
+    for line in remark_lines(result.records):
+        print_plain(line)
+    declined = declined_table(result.records) if why else None
+    if declined is not None:
+        out.print()
+        out.print(declined)
+    out.print()
+    print_plain(verification_line(result))
+    sizes = [scaled(size, "B") for size in (before, bytes_on_disk(output))]
+    print_plain(f"{model}: {sizes[0]} -> {output}: {sizes[1]}")
+
+
+def _is_main_process() -> bool:
+    """Say whether this process shows and writes: of several under torchrun or accelerate, one."""
+    return os.environ.get("RANK", "0") == "0"

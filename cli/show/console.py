@@ -1,0 +1,23 @@
+"""Where the commands write: results to standard output, all else to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+
+# A pipe or file has no width of its own, and names folded at 80 columns cannot be searched.
+out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True)
+
+
+def print_plain(line: str) -> None:
+    """Print a line as it is: names may hold what Rich reads as markup."""
+    out.print(line, highlight=False, markup=False)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, as it is."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")

@@ -1,0 +1,62 @@
+"""What `planish inspect` shows: costs and roofline times."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from ...passes.analysis.cost import GraphCost
+from ...passes.analysis.roofline import Machine, Roofline
+from .numbers import duration, scaled, three
+from .plain import plain_table
+
+
+def machine_line(machine: Machine, peak_given: bool, bandwidth_given: bool) -> str:
+    """Say in one line which figures of the machine the roofline is drawn from."""
+    how = [" (given)" if given else " (measured)" for given in (peak_given, bandwidth_given)]
+    return (
+        f"machine: {scaled(three(machine.peak), 'FLOP/s')}{how[0]}, "
+        f"{scaled(three(machine.bandwidth), 'B/s')}{how[1]}; compute-bound from "
+        f"{machine.ridge:.1f} FLOP/B on"
+    )
+
+
+def cost_table(
+    cost: GraphCost, times: Roofline, most: int | None = None, top: int | None = None
+) -> Table:
+    """Return the table of nodes with their costs and roofline times, and the totals.
+
+    At most the first `most` nodes are shown, or the `top` slowest in falling order.
+    """
+    columns = ("MACs", "parameters", "bytes moved", "roofline", "share")
+    table = plain_table("node", "output", *(f">{name}" for name in columns), "bound")
+    table.show_footer = True
+    shown = times.nodes if most is None else times.nodes[:most]
+    if top is not None:
+        shown = tuple(sorted(shown, key=lambda node: -(node.seconds or 0))[:top])
+    for node in shown:
+        shape = node.cost.output_shape
+        table.add_row(
+            node.cost.node,
+            "?" if shape is None else " x ".join("?" if d is None else str(d) for d in shape),
+            "" if node.cost.macs == 0 else scaled(node.cost.macs),
+            "" if node.cost.parameters == 0 else scaled(node.cost.parameters),
+            scaled(node.cost.bytes_moved, "B"),
+            duration(node.seconds),
+            "?" if node.share is None else f"{100 * node.share:.1f} %",
+            node.bound or "?",
+        )
+    if len(shown) < len(cost.nodes):
+        table.add_row(f"... {len(cost.nodes) - len(shown)} more", *[""] * 7)
+    totals = (
+        "total",
+        "",
+        scaled(cost.macs),
+        scaled(cost.parameters),
+        scaled(cost.bytes_moved, "B"),
+        duration(times.seconds),
+        "",
+        "",
+    )
+    for column, total in zip(table.columns, totals, strict=True):
+        column.footer = total
+    return table

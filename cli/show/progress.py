@@ -1,0 +1,42 @@
+"""Progress bars, on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ...passes.engine.records import Progress as Step
+
+
+@contextmanager
+def pass_progress(console: Console) -> Iterator[Callable[[Step], None]]:
+    """Show a progress bar while passes run; yields the callback for `Pipeline.run`."""
+    with progress_bar(console, "") as update:
+
+        def show(step: Step) -> None:
+            update(
+                (step.index + step.fraction) / max(step.total, 1),
+                f"{step.stage} {step.name} {step.note}",
+            )
+
+        yield show
+
+
+@contextmanager
+def progress_bar(console: Console, title: str) -> Iterator[Callable[[float, str], None]]:
+    """Show a progress bar; yields a function of the fraction done and a word about it."""
+    bar = Progress(
+        TextColumn("{task.description:<40}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,  # else it leaves an empty line in logs
+    )
+    with bar:
+        task = bar.add_task(title, total=1.0)
+        yield lambda fraction, word: bar.update(task, completed=fraction, description=word or title)

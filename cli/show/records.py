@@ -1,0 +1,65 @@
+"""What a run of a pipeline shows: its passes, what they left alone, and the verification."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from ...passes.engine.records import PassRecord, Result
+from .plain import plain_table
+
+
+def records_table(records: Sequence[PassRecord]) -> Table:
+    """Return the table of passes: nodes before and after, edits, time, largest error measured.
+
+    Passes that made no edit share the last row.
+    """
+    table = plain_table("pass", ">nodes", ">edits", ">time", ">largest error")
+    for record in records:
+        if not record.edits:
+            continue
+        again = f" (round {record.round})" if record.round > 1 else ""
+        table.add_row(
+            record.text + again,
+            f"{record.nodes_before} -> {record.nodes_after}",
+            str(record.edits),
+            f"{1000 * record.seconds:.1f} ms",
+            "" if record.error is None else f"{record.error:.1e}",
+        )
+    idle = [record for record in records if not record.edits]
+    if idle:
+        names = idle[0].text if len(idle) == 1 else f"{len(idle)} passes without edits"
+        seconds = sum(record.seconds for record in idle)
+        table.add_row(names, "", "0", f"{1000 * seconds:.1f} ms", "")
+    return table
+
+
+def declined_table(records: Sequence[PassRecord], examples: int = 3) -> Table | None:
+    """Return the table of reasons for which passes left sites alone, or None without any."""
+    table = plain_table("pass", ">sites", "left alone because", "such as")
+    for record in records:
+        reasons = Counter(decline.reason for decline in record.declined)
+        for reason, count in reasons.most_common():
+            nodes = [d.node for d in record.declined if d.reason == reason][:examples]
+            table.add_row(record.name, str(count), reason, ", ".join(nodes))
+    return table if table.row_count else None
+
+
+def remark_lines(records: Sequence[PassRecord]) -> list[str]:
+    """Return what passes told, a line each."""
+    return [f"{record.name}: {remark}" for record in records for remark in record.remarks]
+
+
+def verification_line(result: Result) -> str:
+    """Say in one line what verification found."""
+    remark = f"; {result.note}" if result.note else ""
+    if result.verified and result.tolerance is None:
+        error = result.error or 0.0
+        return f"measured: largest error {error:.1e} of the output's range{remark}"
+    if result.verified:
+        error = result.error or 0.0
+        allowed = f"{result.tolerance:.1e} allowed"
+        return f"verified: largest error {error:.1e} of the output's range, {allowed}{remark}"
+    return f"NOT verified: {result.note}" if result.note else "not verified (--verify off)"
