@@ -9,7 +9,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
-from ...analysis.channels.groups import Group, find_channel_groups
+from ...analysis.channels.find_groups import find_channel_groups
+from ...analysis.channels.group import Group
 from ...engine.context import Context
 from ...engine.rewrite import make_view
 from .budget import Budget, Count, Spending, costs_of
