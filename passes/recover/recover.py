@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
@@ -27,17 +27,13 @@ from ..engine.context import Context, Feeds
 from ..engine.contract import Pass
 from ..fusion.inline_fused_operators import inline_fused_operators
 from .blocks.cuts import same
-from .options import check_options
+from .options import RecoverOptions
 from .recovery import Recovery
 from .teacher import teacher_of
-from .training.augment import Augmentation
-from .training.losses import Loss
-from .training.recipe import OptimizerName, ScheduleName
-from .training.session import BatchNormMode
 
 
 @dataclass(frozen=True)
-class Recover(Pass):
+class Recover(RecoverOptions, Pass):
     """Train a compressed graph to do again what the graph before compression does.
 
     `mode`: `blocks`, each changed block by itself and quickly; `end-to-end`; or `both` in that
@@ -55,32 +51,6 @@ class Recover(Pass):
 
     name: ClassVar[str] = "recover"
     exact: ClassVar[bool] = False
-
-    mode: Literal["blocks", "end-to-end", "both"] = "blocks"
-    teacher: str | None = None
-    labels: str | None = None
-    distill: float = 1.0
-    temperature: float = 4.0
-    features: float = 0.0
-    optimizer: OptimizerName = "adam"
-    learning_rate: float | None = None
-    weight_decay: float = 0.0
-    momentum: float = 0.9
-    schedule: ScheduleName = "cosine"
-    epochs: int | None = None
-    steps: int | None = None
-    batch: int | None = None
-    augment: tuple[Augmentation, ...] = ()
-    batchnorm: BatchNormMode = "reestimate"
-    checkpoint: str | None = None
-    loss: Loss | None = None
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    def extra_feeds(self) -> tuple[str, ...]:
-        """Return the entry of the feeds that has the labels."""
-        return () if self.labels is None else (self.labels,)
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Train what differs from the teacher."""

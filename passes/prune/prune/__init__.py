@@ -8,8 +8,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
@@ -18,24 +18,16 @@ from ...engine.context import Context
 from ...engine.contract import Pass
 from ...engine.node_names import check_node_names
 from ...fusion.inline_fused_operators import inline_fused_operators
-from .criteria.criterion import Criterion, Loss
+from .criteria.criterion import Criterion
 from .criteria.table import CRITERIA
 from .held import lift_constants
-from .options import (
-    check_amount,
-    check_criterion,
-    check_least,
-    check_multiple,
-    check_steps,
-    check_unit,
-    read_ratio,
-)
-
-Of = Literal["weights", "channels", "macs"]
+from .options import PruneOptions
+from .prune_channels import prune_channels
+from .prune_weights import prune_weights
 
 
 @dataclass(frozen=True)
-class Prune(Pass):
+class Prune(PruneOptions, Pass):
     """Mask the weights that matter least, so that a graph runs, saves and trains without them.
 
     `criterion`: how much they matter: l1, l2, gradient, taylor, activation, apoz, bn-scale,
@@ -57,39 +49,12 @@ class Prune(Pass):
     name: ClassVar[str] = "prune"
     exact: ClassVar[bool] = False
 
-    criterion: str = "l1"
-    granularity: str = "weight"
-    amount: float | None = None
-    of: Of | None = None
-    scope: Literal["global", "layer"] = "global"
-    steps: int = 1
-    step: int | None = None
-    schedule: Literal["cubic", "linear"] = "cubic"
-    exclude: tuple[str, ...] = ()
-    multiple: int | None = None
-    least: float | None = None
-    labels: str | None = None
-    loss: Loss | None = field(default=None)
-
-    def __post_init__(self) -> None:
-        """Check the options; raises PassError naming one that does not fit."""
-        ratio = read_ratio(self.granularity)
-        check_criterion(self.criterion, self.granularity)
-        check_amount(self.amount, ratio, self.granularity)
-        check_steps(self.steps, self.step, ratio, self.granularity)
-        check_unit(self.of, self.granularity)
-        check_multiple(self.multiple, self.granularity)
-        check_least(self.least)
-
     def extra_feeds(self) -> tuple[str, ...]:
         """Return the entry that has the labels."""
         return () if self.labels is None else (self.labels,)
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Score what can go, choose, and write the masks."""
-        from .prune_channels import prune_channels
-        from .prune_weights import prune_weights
-
         inline_fused_operators(graph, context)
         check_node_names(graph, "exclude", self.exclude)
         criterion = CRITERIA[self.criterion]()
