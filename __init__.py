@@ -86,7 +86,7 @@ _MODULES = {
     "Rewrite": "passes.engine.rewrite",
     "RewritePass": "passes.engine.rewrite",
     "bisect": "passes.trust.bisect",
-    "channel_groups": "passes.analysis.channels.groups:find_channel_groups",
+    "channel_groups": "passes.analysis.channels.find_groups:find_channel_groups",
     "compare": "ir.run.compare",
     "cost": "passes.analysis.cost",
     "explain_int8": "backends.onnxruntime.explain.explain",
