@@ -30,20 +30,27 @@ from .prune_weights import prune_weights
 class Prune(PruneOptions, Pass):
     """Mask the weights that matter least, so that a graph runs, saves and trains without them.
 
-    `criterion`: how much they matter: l1, l2, gradient, taylor, activation, apoz, bn-scale,
-    reconstruction, random.
-    `granularity`: what goes as one: weight, kernel (its taps), channel, or N:M such as 2:4: of 4
-    input channels in a row, for each output and tap, 2 weights stay. `amount`: the part that is
-    gone afterwards, in [0, 1); what is masked already counts. `of`: what it is a part of: weights
-    (or kernels), channels, or with granularity=channel the multiply-accumulates of the graph.
-    `scope`: one amount for all layers together, or for each. `steps`: on the way to `amount` scores
-    are taken so often, under the masks of the steps before; with `step` that one alone is done.
-    `schedule`: cubic takes most at first, linear as much each time. `exclude`: nodes whose weights,
-    or channels that they make, stay. `multiple`: of which the number of channels left is one (none:
-    a power of two up to 16 that fits the width). `least`: the part of each layer that stays (none:
-    a tenth of the channels, one weight). `labels`: the entry of the feeds with class indices that
-    the loss of gradient and taylor takes (none: the distillation loss of `criteria/losses`);
-    `loss(outputs, feed)`: another loss, from Python only, which is handed that entry too.
+    - `criterion`: what says how much they matter: l1, l2, gradient, taylor, activation, apoz,
+      bn-scale, reconstruction or random.
+    - `granularity`: what goes as one: weight, kernel (its taps), channel, or N:M such as 2:4: of 4
+      input channels in a row, for each output and tap, 2 weights stay.
+    - `amount`: the part that is gone afterwards, in [0, 1), `none` for a half; what is masked
+      already counts.
+    - `of`: what `amount` is a part of: weights (or kernels), channels, or with granularity=channel
+      the multiply-accumulates of the graph.
+    - `scope`: one amount for all layers together, or for each.
+    - `steps`: so often scores are taken on the way to `amount`, under the masks of the steps
+      before.
+    - `step`: do this one of the `steps` alone.
+    - `schedule`: how `amount` is reached: `cubic` takes most at first, `linear` as much each time.
+    - `exclude`: nodes whose weights, or channels that they make, stay.
+    - `multiple`: what the number of channels left is a multiple of; `none`: a power of two up to 16
+      that fits the width.
+    - `least`: the part of each layer that stays; `none`: a tenth of the channels, one weight.
+    - `labels`: the entry of the feeds with class indices that the loss of gradient and taylor
+      takes; `none`: the distillation loss of `criteria/losses`.
+    - `loss`: another loss, `loss(outputs, feed)`, from Python only; it is handed the entry of
+      `labels` too.
     """
 
     name: ClassVar[str] = "prune"
