@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow bench lint format install clean
+.PHONY: demo test test-slow bench docs lint format install clean
 
 install: $(STAMP)
 
@@ -32,6 +32,9 @@ bench: $(STAMP)
 	$(RUN) -m benchmarks.calibration_memory
 	$(RUN) -m benchmarks.decompositions
 	$(RUN) -m benchmarks.backends
+
+docs: $(STAMP)
+	$(RUN) -m mkdocs build --strict --quiet
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .

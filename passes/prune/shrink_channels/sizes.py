@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -17,8 +17,10 @@ from ....ir.graph.view import View
 from ....ir.ops.axes.ports import normal_axes
 from ....ir.ops.windows.pad import read_padding
 from ...analysis.channels.cells import Array
-from ...analysis.channels.rules.movement import read_slice
-from .keep import Keep
+from ...analysis.channels.movement import read_slice
+
+if TYPE_CHECKING:
+    from .cut import Cut
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,10 @@ class Change:
     nodes: Callable[[gs.Tensor, gs.Tensor, Edit], None] | None = None
 
 
-def _target(node: gs.Node, view: View, keep: Keep) -> Change:
+def _target(node: gs.Node, view: View, cut: Cut) -> Change:
     """Reshape: the sizes of the result."""
-    target = keep.analysis.values(node.inputs[1])
-    kept = keep.indices(node.outputs[0])
+    target = cut.walk.values(node.inputs[1])
+    kept = cut.kept(node.outputs[0])
     if target is None or not kept:
         return Change()
     sizes = np.array(target)
@@ -46,10 +48,10 @@ def _target(node: gs.Node, view: View, keep: Keep) -> Change:
     return Change(constants={1: sizes})
 
 
-def _expand(node: gs.Node, view: View, keep: Keep) -> Change:
-    target = keep.analysis.values(node.inputs[1])
+def _expand(node: gs.Node, view: View, cut: Cut) -> Change:
+    target = cut.walk.values(node.inputs[1])
     rank = view.rank(node.outputs[0])
-    kept = keep.indices(node.outputs[0])
+    kept = cut.kept(node.outputs[0])
     if target is None or rank is None or not kept:
         return Change()
     sizes = np.array(target)
@@ -60,7 +62,7 @@ def _expand(node: gs.Node, view: View, keep: Keep) -> Change:
     return Change(constants={1: sizes})
 
 
-def _squeeze(node: gs.Node, view: View, keep: Keep) -> Change:
+def _squeeze(node: gs.Node, view: View, cut: Cut) -> Change:
     """Without axes it would take a channel axis that is left with one."""
     shape = view.shape(node.inputs[0])
     if node.attrs.get("axes") or (len(node.inputs) > 1 and node.inputs[1].name) or shape is None:
@@ -71,17 +73,17 @@ def _squeeze(node: gs.Node, view: View, keep: Keep) -> Change:
     return Change(constants={1: np.array(axes, np.int64)})
 
 
-def _split(node: gs.Node, view: View, keep: Keep) -> Change:
+def _split(node: gs.Node, view: View, cut: Cut) -> Change:
     rank = view.rank(node.inputs[0])
     found = None if rank is None else normal_axes(node.attrs.get("axis", 0), rank)
-    kept = keep.indices(node.inputs[0])
+    kept = cut.kept(node.inputs[0])
     if found is None or found[0] not in kept:
         return Change()
     axis = found[0]
     sizes = []
     for tensor in node.outputs:
         shape = view.shape(tensor)
-        own = keep.indices(tensor).get(axis)
+        own = cut.kept(tensor).get(axis)
         size = None if shape is None else shape[axis]
         sizes.append(len(own) if own is not None else int(size or 0))
     if view.opset < 13:
@@ -89,11 +91,11 @@ def _split(node: gs.Node, view: View, keep: Keep) -> Change:
     return Change(attrs={"num_outputs": None}, constants={1: np.array(sizes, np.int64)})
 
 
-def _slice(node: gs.Node, view: View, keep: Keep) -> Change:
+def _slice(node: gs.Node, view: View, cut: Cut) -> Change:
     """A window of what is left; where that is none, the elements by their places."""
-    labels = keep.analysis.of(node.inputs[0])
-    kept = keep.indices(node.inputs[0])
-    window = None if labels is None else read_slice(node, labels.ndim, keep.analysis)
+    labels = cut.walk.of(node.inputs[0])
+    kept = cut.kept(node.inputs[0])
+    window = None if labels is None else read_slice(node, labels.ndim, cut.walk)
     if labels is None or window is None:
         return Change()
     bounds: dict[int, tuple[int, int, int]] = {}
@@ -142,15 +144,15 @@ def _gathers(
     return write
 
 
-def _gather(node: gs.Node, view: View, keep: Keep) -> Change:
-    labels = keep.analysis.of(node.inputs[0])
-    indices = keep.analysis.values(node.inputs[1])
+def _gather(node: gs.Node, view: View, cut: Cut) -> Change:
+    labels = cut.walk.of(node.inputs[0])
+    indices = cut.walk.values(node.inputs[1])
     found = None if labels is None else normal_axes(node.attrs.get("axis", 0), labels.ndim)
-    kept = keep.indices(node.inputs[0])
+    kept = cut.kept(node.inputs[0])
     if labels is None or indices is None or found is None or found[0] not in kept:
         return Change()
     axis = found[0]
-    after = keep.indices(node.outputs[0])
+    after = cut.kept(node.outputs[0])
     for own in range(indices.ndim):
         if axis + own in after:
             indices = indices.take(after[axis + own], own)
@@ -158,13 +160,13 @@ def _gather(node: gs.Node, view: View, keep: Keep) -> Change:
     return Change(constants={1: places.astype(indices.dtype)})
 
 
-def _pad(node: gs.Node, view: View, keep: Keep) -> Change:
-    after = keep.indices(node.outputs[0])
+def _pad(node: gs.Node, view: View, cut: Cut) -> Change:
+    after = cut.kept(node.outputs[0])
     if node.attrs.get("mode", "constant") != "constant" or not after:
         return Change()
-    padding = read_padding(node, view, keep.analysis.values)
+    padding = read_padding(node, view, cut.walk.values)
     begins, ends = list(padding.begins), list(padding.ends)
-    labels = keep.analysis.of(node.outputs[0])
+    labels = cut.walk.of(node.outputs[0])
     assert labels is not None
     for axis, index in after.items():
         size = labels.shape[axis]
@@ -176,11 +178,11 @@ def _pad(node: gs.Node, view: View, keep: Keep) -> Change:
     return Change(constants={1: np.array(pads, np.int64)}, dropped=(3,))
 
 
-def _resize(node: gs.Node, view: View, keep: Keep) -> Change:
-    kept = keep.indices(node.outputs[0])
+def _resize(node: gs.Node, view: View, cut: Cut) -> Change:
+    kept = cut.kept(node.outputs[0])
     sizes = node.inputs[3] if len(node.inputs) > 3 else None
     rank = view.rank(node.inputs[0])
-    values = None if sizes is None or not sizes.name else keep.analysis.values(sizes)
+    values = None if sizes is None or not sizes.name else cut.walk.values(sizes)
     if values is None or rank is None or not kept:
         return Change()
     changed = np.array(values)
@@ -191,7 +193,7 @@ def _resize(node: gs.Node, view: View, keep: Keep) -> Change:
     return Change(constants={3: changed})
 
 
-SIZES: dict[str, Callable[[gs.Node, View, Keep], Change]] = {
+SIZES: dict[str, Callable[[gs.Node, View, Cut], Change]] = {
     "Reshape": _target,
     "Expand": _expand,
     "Squeeze": _squeeze,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from planish.passes.analysis.channels.find_groups import find_channel_groups
-from planish.passes.analysis.channels.group import Group
+from planish.passes.analysis.channels.groups import Group, find_channel_groups
 
 from tests.helpers import Array, graph_of
 
