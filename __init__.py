@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .ir.torch.from_fx import from_fx
     from .ir.torch.to_fx import to_fx
     from .ir.torch.trace import trace
-    from .passes.analysis.channels.groups import find_channel_groups as channel_groups
+    from .passes.analysis.channels.find_groups import find_channel_groups as channel_groups
     from .passes.analysis.cost import GraphCost, cost
     from .passes.engine.contract import Pass
     from .passes.engine.records import PassRecord, Result
@@ -86,7 +86,7 @@ _MODULES = {
     "Rewrite": "passes.engine.rewrite",
     "RewritePass": "passes.engine.rewrite",
     "bisect": "passes.trust.bisect",
-    "channel_groups": "passes.analysis.channels.groups:find_channel_groups",
+    "channel_groups": "passes.analysis.channels.find_groups:find_channel_groups",
     "compare": "ir.run.compare",
     "cost": "passes.analysis.cost",
     "explain_int8": "backends.onnxruntime.explain.explain",

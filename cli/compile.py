@@ -10,6 +10,7 @@ from ..backends.contract.registry import lower
 from ..ir.files.load import load
 from ..ir.files.save import bytes_on_disk
 from ..passes.pipeline.pipeline import Pipeline
+from .completion import complete_backend
 from .options import (
     ModelFile,
     OutOption,
@@ -32,7 +33,9 @@ from .show.records import verification_line
 def compile(
     model: ModelFile,
     output: OutOption,
-    backend: Annotated[str, typer.Option(help="See `planish backends`.")] = "onnxruntime",
+    backend: Annotated[
+        str, typer.Option(help="See `planish backends`.", autocompletion=complete_backend)
+    ] = "onnxruntime",
     target: Annotated[str, typer.Option(help="cpu, cuda, cpu{threads=2}, ...")] = "cpu",
     pipeline: PipelineOption = "exact",
     threads: ThreadsOption = None,

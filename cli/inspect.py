@@ -10,7 +10,7 @@ import typer
 
 from ..ir.core.errors import PlanishError
 from ..ir.files.load import load
-from ..passes.analysis.channels.groups import find_channel_groups
+from ..passes.analysis.channels.find_groups import find_channel_groups
 from ..passes.analysis.cost import GraphCost, cost
 from ..passes.analysis.roofline import Machine, Roofline, measure_machine, roofline
 from .feeds import assignment

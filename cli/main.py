@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 import typer.core
 
+from .. import __version__
 from ..ir.core.errors import PlanishError
 from .backends import backends
 from .bench import bench
@@ -23,7 +24,7 @@ from .explain_int8 import explain_int8
 from .inspect import inspect
 from .optimize import optimize
 from .passes import passes
-from .show.console import err
+from .show.console import err, print_plain
 
 
 class _InterruptedError(Exception):
@@ -43,7 +44,6 @@ app = typer.Typer(
     cls=_Commands,
     help="Make convolutional networks smaller and faster, with proof that they compute the same.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 for command in (
@@ -58,6 +58,24 @@ for command in (
     bisect,
 ):
     app.command(command.__name__.replace("_", "-"))(command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print_plain(f"planish {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", is_eager=True, callback=_show_version
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

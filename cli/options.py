@@ -8,13 +8,21 @@ from typing import Annotated, Any
 
 import typer
 
+from .completion import complete_pipeline
+
 ModelFile = Annotated[Path, typer.Argument(help="An ONNX file.", show_default=False)]
 FeedsOption = Annotated[
     Path | None,
     typer.Option(help="An .npz (first axis = samples) or a folder of images; default: random."),
 ]
 PipelineOption = Annotated[
-    str, typer.Option("-p", "--pipeline", help="Passes and presets; see `planish passes`.")
+    str,
+    typer.Option(
+        "-p",
+        "--pipeline",
+        help="Passes and presets; see `planish passes`.",
+        autocompletion=complete_pipeline,
+    ),
 ]
 OutOption = Annotated[
     Path, typer.Option("-o", "--output", help="Where to write.", show_default=False)

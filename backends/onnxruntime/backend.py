@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -23,27 +23,11 @@ from ...passes.analysis.cost import cost
 from ...passes.analysis.roofline import measure_machine
 from ..contract.backend import Arrays, Backend, Compiled
 from ..contract.layer_times import LayerTime, LayerTimes, usual_seconds
+from .profiler import profile_session
+from .session_options import LEVELS, PROVIDERS, Optimization, providers_for, session_options
 
-Optimization = Literal["all", "extended", "basic", "none"]
-
-LEVELS = {
-    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
-    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
-    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
-    "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
-}
-# Each target's own execution provider first, then what takes over operators it has no kernel for.
-_PROVIDERS = {
-    "cpu": ["CPUExecutionProvider"],
-    "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
-    "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
-}
 # `isa` is read by passes that prepare a graph for an instruction set; the runtime finds its own.
 _TARGET_OPTIONS = ("isa", "threads")
-_INSTALL = {
-    "cuda": "install the CUDA build: pip install onnxruntime-gpu",
-    "tensorrt": "install the CUDA build, pip install onnxruntime-gpu, and TensorRT",
-}
 
 
 class OnnxRuntime(Backend):
@@ -106,7 +90,7 @@ class OnnxRuntime(Backend):
     def targets(self) -> list[str]:
         """Return the targets whose execution provider this build of ONNX Runtime has."""
         available = set(ort.get_available_providers())
-        return [kind for kind, order in _PROVIDERS.items() if order[0] in available]
+        return [kind for kind, order in PROVIDERS.items() if order[0] in available]
 
 
 class OnnxRuntimeSession(Compiled):
@@ -133,8 +117,6 @@ class OnnxRuntimeSession(Compiled):
 
         A kernel is named after one node that it computes, whose operations are counted.
         """
-        from .profiler import profile_session
-
         check_feeds(feeds, self._graph)
         whole = usual_seconds(lambda: self(feeds), rounds)
         options = self._options()
@@ -178,36 +160,6 @@ class OnnxRuntimeSession(Compiled):
                     file.write(written.read_bytes())
             except OSError as error:
                 raise SaveError(f"cannot write '{path}': {error.strerror or error}") from error
-
-
-def session_options(threads: int | None, level: ort.GraphOptimizationLevel) -> ort.SessionOptions:
-    """Return options with `threads` for one operator and this level of the runtime's own passes."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = level
-    # Idle threads would spin for up to 80 ms after a run, on the cores that others work on.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    if threads is not None:
-        if threads < 1:
-            raise BackendError(f"threads is {threads}; give 1 or more")
-        options.intra_op_num_threads = threads
-    return options
-
-
-def providers_for(target: Target, asked: Sequence[str] | None) -> list[str]:
-    """Return the execution providers of `target`, or those asked for; raises BackendError."""
-    if target.kind not in _PROVIDERS:
-        raise BackendError(
-            f"backend 'onnxruntime' has no target '{target.kind}'{nearest(target.kind, _PROVIDERS)}"
-        )
-    available = ort.get_available_providers()
-    order = list(asked) if asked is not None else _PROVIDERS[target.kind]
-    required = order if asked is not None else order[:1]
-    for provider in required:
-        if provider not in available:
-            hint = _INSTALL.get(target.kind, f"choose among {', '.join(available)}")
-            raise BackendError(f"this build of ONNX Runtime has no {provider}; {hint}")
-    return [provider for provider in order if provider in available]
 
 
 def _check_provider(session: ort.InferenceSession, wanted: list[str]) -> None:

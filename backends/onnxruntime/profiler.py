@@ -18,7 +18,7 @@ import onnxruntime as ort
 from ...ir.core.target import Target
 from ...ir.graph.clone import clone
 from ...ir.run.session import make_session, output_types, run_session
-from .backend import LEVELS, providers_for, session_options
+from .session_options import LEVELS, providers_for, session_options
 
 _EVENT = "_kernel_time"
 # What its optimizer appends to the name of a node, or of a tensor, that it gives a new kernel.

@@ -10,6 +10,7 @@ import typer
 
 from ...backends.timing.loadgen import Scenario
 from ...ir.core.errors import PlanishError
+from ..completion import complete_backend
 from ..options import (
     FeedsOption,
     MeanOption,
@@ -26,7 +27,10 @@ from .subjects import lowered, subjects_of
 
 def bench(
     models: Annotated[list[Path], typer.Argument(help="ONNX files.", show_default=False)],
-    backend: Annotated[list[str] | None, typer.Option(help="Repeat for several.")] = None,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(help="Repeat for several.", autocompletion=complete_backend),
+    ] = None,
     target: Annotated[str, typer.Option(help="cpu, cuda, cpu{threads=2}, ...")] = "cpu",
     threads: ThreadsOption = None,
     batch: Annotated[

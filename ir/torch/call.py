@@ -11,12 +11,13 @@ import onnx_graphsurgeon as gs
 from torch import fx, nn
 
 from ..core import dtypes
-from ..core.errors import ConversionError
-from ..core.variables import dense_values, label
+from ..core.variables import dense_values
 from ..graph.types import Types
 from . import names
 from .builder import Builder
 from .functions import numbers
+from .quantizers import integers, realize_weight
+from .refusal import refuse
 from .tensors import torch_dtype
 from .values import Literal, MaskedWeight, QuantizedWeight, Traced, Value, Weight
 
@@ -43,9 +44,7 @@ class Call:
 
     def refuse(self, reason: str, advice: str) -> NoReturn:
         """Refuse the node."""
-        raise ConversionError(
-            f"node {label(self.node)} cannot be put into PyTorch: {reason}; {advice}"
-        )
+        refuse(self.node, reason, advice)
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """Return an attribute, or `default`."""
@@ -147,12 +146,10 @@ class Call:
 
     def as_tensor(self, value: Value, tensor: gs.Tensor) -> fx.Node:
         """Return `value`, which is that of `tensor`, as a tensor."""
-        from .operators.quantization import integers, realize_weight
-
         if isinstance(value, Literal):
             return self.builder.literal(value.array)
         if isinstance(value, QuantizedWeight):
-            return realize_weight(self, value).node
+            return realize_weight(self.builder, self.node, value).node
         if isinstance(value, MaskedWeight):
             return self.builder.product(value.constant, value.mask)
         if isinstance(value, Weight):
@@ -161,7 +158,7 @@ class Call:
                 return self.builder.literal(held)
             return self.builder.attribute(self.builder.realize(value.constant))
         if value.integers:
-            return integers(self, value)
+            return integers(self.builder, value)
         if value.numbers:
             kind = torch_dtype(self.dtype(tensor) or np.int64)
             return self.function(numbers.to_tensor, value.node, kind, self.builder.anchor)

@@ -49,9 +49,11 @@ _BOUNDED = frozenset({"NonZero", "Unique", "Compress", "StringSplit"})
 class FoldConstants(Pass):
     """Compute operators whose inputs are all constant, and shape arithmetic that is static.
 
-    `size_limit`: bytes that a result larger than its inputs may have, so that a folded Expand or
-    ConstantOfShape cannot blow the file up. Random and stateful operators, operators of unknown
-    domains and QuantizeLinear/DequantizeLinear are never folded.
+    Random and stateful operators, operators of unknown domains and QuantizeLinear/DequantizeLinear
+    are never folded.
+
+    - `size-limit`: bytes that a result larger than its inputs may have, so that a folded Expand or
+      ConstantOfShape cannot blow the file up.
     """
 
     name: ClassVar[str] = "fold-constants"

@@ -32,9 +32,10 @@ from .inlining import Inliner, Tensors
 class UnrollLoops(Pass):
     """Unroll a Loop whose number of iterations follows from constants and static shapes.
 
-    `limit`: nodes that one unrolled Loop may consist of; inner Loops are unrolled first and count
-    as they are then. A body that draws random numbers is left alone: with a seed, each copy would
-    draw the same.
+    Inner Loops are unrolled first. A body that draws random numbers is left alone: with a seed,
+    each copy would draw the same.
+
+    - `limit`: nodes that one unrolled Loop may consist of; inner Loops count as they are then.
     """
 
     name: ClassVar[str] = "unroll-loops"

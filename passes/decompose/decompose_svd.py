@@ -27,13 +27,7 @@ from .ranked import Ranked
 
 @dataclass(frozen=True)
 class DecomposeSvd(Ranked):
-    """Replace Gemm, MatMul and 1x1 convolutions by two of lower rank.
-
-    `rank`: a fixed one; `ratio`: the largest that leaves this part of the layer's
-    multiply-accumulates; `max-error`: the smallest that keeps the error under this part of the
-    output's variance, and a limit beside the other two; nothing: what variational Bayes takes for
-    signal. `exclude`, `measure`, `positions`, `extend`: see `substitute-depthwise`.
-    """
+    """Replace Gemm, MatMul and 1x1 convolutions by two of lower rank."""
 
     name: ClassVar[str] = "decompose-svd"
     roles: ClassVar[tuple[str, ...]] = ("reduce", "expand")

@@ -50,7 +50,16 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Decomposition(Pass):
-    """A pass that replaces linear layers by chains; see `decomposition`."""
+    """A pass that replaces linear layers by chains; see `decomposition`.
+
+    - `max-error`: the error that is allowed, as a part of the variance of a layer's output
+      channels.
+    - `exclude`: nodes to leave alone, by name or, where nameless, by first output.
+    - `measure`: leave layers alone whose substitute is not faster on the target; without it, fewer
+      multiply-accumulates are enough.
+    - `positions`: output positions of a layer that are looked at in all, shared out over the feeds.
+    - `extend`: look at a graph that holds such substitutes already, which is left alone otherwise.
+    """
 
     exact: ClassVar[bool] = False
     roles: ClassVar[tuple[str, ...]]  # of the factors it writes

@@ -19,7 +19,16 @@ from .vbmf import vbmf_rank
 
 @dataclass(frozen=True)
 class Ranked(Decomposition):
-    """A decomposition with a rank."""
+    """A decomposition with a rank.
+
+    Where none of `rank`, `ratio` and `max-error` is given, the rank is what variational Bayes takes
+    for signal.
+
+    - `rank`: the channels between the factors; 0 leaves them to the other options.
+    - `ratio`: the largest rank that leaves this part of the layer's multiply-accumulates.
+    - `max-error`: the smallest rank that keeps the error under this part of the output's variance;
+      beside `rank` or `ratio`, the error above which a layer is left alone.
+    """
 
     rank: int = 0
     ratio: float | None = None

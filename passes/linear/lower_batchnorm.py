@@ -42,8 +42,10 @@ _MOST_STEPS = 8
 class LowerBatchnorm(RewritePass):
     """Turn a BatchNormalization that is left into Mul and Add, or a depthwise 1x1 convolution.
 
-    `form`: `mul-add` or `depthwise` everywhere, or `auto`, which takes the convolution where the
-    values come from one. To be run after the passes that fold normalization away.
+    To be run after the passes that fold normalization away.
+
+    - `form`: `mul-add` or `depthwise` everywhere, or `auto`, which takes the convolution where the
+      values come from one.
     """
 
     name: ClassVar[str] = "lower-batchnorm"

@@ -41,7 +41,7 @@ _END = np.iinfo(np.int64).max
 class LowerConvTranspose(RewritePass):
     """Compute a two-dimensional ConvTranspose by Conv, DepthToSpace, and Slice where it must.
 
-    `most`: how many times the products of the transposed convolution it may take.
+    - `most`: how many times the products of the transposed convolution it may take.
     """
 
     name: ClassVar[str] = "lower-conv-transpose"

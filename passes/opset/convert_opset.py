@@ -34,6 +34,8 @@ class ConvertOpset(Pass):
 
     Local functions are raised with the model where none of their operators changed its form. A
     model that is there already, or further, is left alone.
+
+    - `to`: the opset to reach.
     """
 
     name: ClassVar[str] = "convert-opset"

@@ -98,3 +98,11 @@ PRESETS: dict[str, str] = {
     ),
     "cleanup": ",".join([_repeat(*_CLEANUP), "eliminate-unused-functions"]),
 }
+
+# What each preset is for, in one sentence.
+SUMMARIES: dict[str, str] = {
+    "exact": "Everything that makes a network smaller or faster and computes the same",
+    "int8": "Everything exact, then 8-bit integers: ranges equalized, weights rounded, quantized",
+    "simplify": "Everything exact but for fused operators: what approximate passes start from",
+    "cleanup": "What computes nothing, computes twice or computes what is known goes",
+}

@@ -145,12 +145,13 @@ def _from_function(function: Callable[..., Any], name: str, exact: bool) -> Pass
         "exact": exact,
         "run": run,
         "__doc__": function.__doc__,
-        "__module__": function.__module__,
         _SOURCE: function,
     }
     own = getattr(function, "__name__", "")
     kind = own if own.isidentifier() else "Registered"
     try:
-        return make_dataclass(kind, options, bases=(Pass,), namespace=namespace, frozen=True)
+        made = make_dataclass(kind, options, bases=(Pass,), namespace=namespace, frozen=True)
     except (TypeError, ValueError) as error:
         raise PassError(f"the options of pass '{name}' cannot be used: {error}") from error
+    made.__module__ = function.__module__  # since Python 3.12 make_dataclass says who called it
+    return made

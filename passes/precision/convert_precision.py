@@ -56,9 +56,14 @@ _OPSETS_OF_BFLOAT16 = (13, 22)
 class ConvertPrecision(Pass):
     """Make float32 constants, and what is computed with them, float16 or bfloat16.
 
-    `exclude`: names of nodes that stay float32; `keep`: operators that do. `compute`: see above.
     With feeds, nodes whose values come near the largest float16 on them stay float32 too. Bodies of
     If, Loop and Scan, local functions, and operators between quantizers stay float32.
+
+    - `to`: the type that constants get.
+    - `compute`: `half` makes whole regions narrow; `float32` narrows constants only, with a Cast
+      after each; `auto` is `float32` for bfloat16 on the CPU and `half` otherwise.
+    - `exclude`: names of nodes that stay float32.
+    - `keep`: operators that stay float32.
     """
 
     name: ClassVar[str] = "convert-precision"

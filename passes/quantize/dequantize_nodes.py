@@ -32,8 +32,9 @@ from .reading.pairs import Pair, Pairs, is_dequantizer, is_movement, is_quantize
 class DequantizeNodes(Pass):
     """Take nodes of a quantized graph back to float, with the pairs that only they need.
 
-    `nodes`: their names. `float_model`: the file of the model before quantization, whose weights
-    they get back; without it, their integer weights are dequantized.
+    - `nodes`: their names.
+    - `float-model`: the file of the model before quantization, whose weights they get back; without
+      it, their integer weights are dequantized.
     """
 
     name: ClassVar[str] = "dequantize-nodes"

@@ -42,9 +42,10 @@ _FLOAT = int(onnx.TensorProto.FLOAT)
 class QuantizeDynamically(RewritePass):
     """Compute Gemm and MatMul of constant weights in integers, quantizing inputs as they come.
 
-    `bits`: of the weights; 7 keeps the products of CPUs without VNNI from saturating. Weights of
-    fewer than `least` values stay float: there, quantizing costs more than the product.
-    `operators`, `exclude`: operators to look at, names of nodes to leave alone.
+    - `bits`: of the weights; 7 keeps the products of CPUs without VNNI from saturating.
+    - `least`: weights of fewer values stay float: there, quantizing costs more than the product.
+    - `operators`: operators to look at.
+    - `exclude`: names of nodes to leave alone.
     """
 
     name: ClassVar[str] = "quantize-dynamically"

@@ -34,10 +34,12 @@ class RoundAdaptively(Pass):
     """Round weights to integer grids so that each layer's output stays close to the float one's.
 
     Weights stay float32 and lie on the grid that `quantize` then keeps; biases take the mean error.
-    `bits`: 2 to 8. `per-channel`: a step for each output channel. `positions`: output positions of
-    a layer that are looked at in all, shared out over the feeds. `sequential`: each layer makes up
-    for the errors of those before it. `exclude`: nodes to leave in float, by name or, where
-    nameless, by first output.
+
+    - `bits`: of the integers, 2 to 8.
+    - `per-channel`: a step for each output channel, instead of one for the weight.
+    - `positions`: output positions of a layer that are looked at in all, shared out over the feeds.
+    - `sequential`: each layer makes up for the errors of those before it.
+    - `exclude`: nodes to leave in float, by name or, where nameless, by first output.
     """
 
     name: ClassVar[str] = "round-adaptively"

@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 from ...ir.core.errors import PassError
 from ...ir.core.nearest import nearest
 from .training.augment import Augmentation
+from .training.losses import Loss
 from .training.recipe import OptimizerName, ScheduleName
 from .training.session import BatchNormMode
 
-if TYPE_CHECKING:
-    from .recover import Recover
+
+@dataclass(frozen=True, kw_only=True)
+class RecoverOptions:
+    """How a compressed graph is trained; `Recover` says what each option is."""
+
+    mode: Literal["blocks", "end-to-end", "both"] = "blocks"
+    teacher: str | None = None
+    labels: str | None = None
+    distill: float = 1.0
+    temperature: float = 4.0
+    features: float = 0.0
+    optimizer: OptimizerName = "adam"
+    learning_rate: float | None = None
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    schedule: ScheduleName = "cosine"
+    epochs: int | None = None
+    steps: int | None = None
+    batch: int | None = None
+    augment: tuple[Augmentation, ...] = ()
+    batchnorm: BatchNormMode = "reestimate"
+    checkpoint: str | None = None
+    loss: Loss | None = None
+
+    def __post_init__(self) -> None:
+        _check_options(self)
+
+    def extra_feeds(self) -> tuple[str, ...]:
+        """Return the entry of the feeds that has the labels."""
+        return () if self.labels is None else (self.labels,)
 
 
-def check_options(options: Recover) -> None:
+def _check_options(options: RecoverOptions) -> None:
     """Raise PassError naming an option that is out of range, with what is allowed."""
     names = {
         "mode": ("blocks", "end-to-end", "both"),

@@ -1,7 +1,9 @@
 """Knowledge transfer: what compression has lost is learned again from the graph before it.
 
-    teacher: the graph before compression      student: the present one
-    min over the student's weights of  task + distill * soft labels + features * inner tensors
+    min over W of  task + distill * soft labels + features * inner tensors
+
+W are the weights of the present graph, the student; the graph before compression is the teacher,
+whose outputs are the soft labels.
 
 `blocks`: each block whose computation was changed regresses its original's output (`blockwise`),
 from the closed-form solution of its layers where there is one (`closed_form`): minutes.
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
@@ -27,60 +29,40 @@ from ..engine.context import Context, Feeds
 from ..engine.contract import Pass
 from ..fusion.inline_fused_operators import inline_fused_operators
 from .blocks.cuts import same
-from .options import check_options
+from .options import RecoverOptions
 from .recovery import Recovery
 from .teacher import teacher_of
-from .training.augment import Augmentation
-from .training.losses import Loss
-from .training.recipe import OptimizerName, ScheduleName
-from .training.session import BatchNormMode
 
 
 @dataclass(frozen=True)
-class Recover(Pass):
+class Recover(RecoverOptions, Pass):
     """Train a compressed graph to do again what the graph before compression does.
 
-    `mode`: `blocks`, each changed block by itself and quickly; `end-to-end`; or `both` in that
-    order. `teacher`: the file of another teacher than the graph that the pipeline was given.
-    `labels`: the entry of the feeds with the index of each sample's class. `distill`,
-    `temperature`: weight and softening of the teacher's outputs; `features`: weight of its inner
-    tensors. `optimizer`, `learning_rate` (none: one that fits it), `weight_decay`, `momentum`,
-    `schedule`: as in torch.optim. `epochs` over the feeds (10), or `steps`, for each block or the
-    whole; `batch`: samples a step (none: 32, or an eighth of few samples). `augment`: `flip`,
-    `crop`, `rotate` images, end to end. `batchnorm`: statistics re-estimated over the feeds,
-    trained with the weights, or kept. `checkpoint`: a file to go on from. `loss` (from Python): a
-    function of the outputs of student and teacher, by name, and labels, in the place of task and
-    distillation.
+    - `mode`: `blocks`, each changed block by itself and quickly; `end-to-end`, the whole network;
+      or `both` in that order.
+    - `teacher`: the file of another teacher than the graph that the pipeline was given.
+    - `labels`: the entry of the feeds with the index of each sample's class.
+    - `distill`: weight of the teacher's outputs in the loss.
+    - `temperature`: by which the teacher's outputs are softened.
+    - `features`: weight of the teacher's inner tensors in the loss.
+    - `optimizer`: as in torch.optim.
+    - `learning-rate`: `none`: one that fits the optimizer.
+    - `weight-decay`: as in torch.optim.
+    - `momentum`: as in torch.optim; for sgd.
+    - `schedule`: how the learning rate goes.
+    - `epochs`: passes over the feeds, for each block or the whole; `none`: 10, unless `steps` are
+      given.
+    - `steps`: steps of the optimizer, for each block or the whole.
+    - `batch`: samples a step; `none`: 32, or an eighth of few samples.
+    - `augment`: `flip`, `crop`, `rotate` images, end to end.
+    - `batchnorm`: statistics are re-estimated over the feeds, trained with the weights, or kept.
+    - `checkpoint`: a file to go on from.
+    - `loss`: from Python only: a function of the outputs of student and teacher, by name, and
+      labels, in the place of task and distillation.
     """
 
     name: ClassVar[str] = "recover"
     exact: ClassVar[bool] = False
-
-    mode: Literal["blocks", "end-to-end", "both"] = "blocks"
-    teacher: str | None = None
-    labels: str | None = None
-    distill: float = 1.0
-    temperature: float = 4.0
-    features: float = 0.0
-    optimizer: OptimizerName = "adam"
-    learning_rate: float | None = None
-    weight_decay: float = 0.0
-    momentum: float = 0.9
-    schedule: ScheduleName = "cosine"
-    epochs: int | None = None
-    steps: int | None = None
-    batch: int | None = None
-    augment: tuple[Augmentation, ...] = ()
-    batchnorm: BatchNormMode = "reestimate"
-    checkpoint: str | None = None
-    loss: Loss | None = None
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    def extra_feeds(self) -> tuple[str, ...]:
-        """Return the entry of the feeds that has the labels."""
-        return () if self.labels is None else (self.labels,)
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Train what differs from the teacher."""

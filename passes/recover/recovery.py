@@ -6,7 +6,6 @@ import dataclasses
 import os
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -17,7 +16,8 @@ from ...ir.graph.types import infer_types
 from ..engine.context import Context, Feeds
 from .blocks.blockwise import Learned, train_blocks
 from .blocks.cuts import find_blocks, shared_tensors
-from .blocks.parts import constants, part_of, write_values
+from .options import RecoverOptions
+from .parts import constants, part_of, write_values
 from .training.checkpoint import Journal, digest
 from .training.end_to_end import train_end_to_end
 from .training.interrupt import Interrupts
@@ -29,9 +29,6 @@ from .training.session import Session
 from .training.trainable import to_tensors
 from .training.workers import Workers
 
-if TYPE_CHECKING:
-    from .recover import Recover
-
 _RATES: dict[str, float] = {"adam": 1e-3, "adamw": 1e-3, "sgd": 1e-2, "rmsprop": 1e-4}
 _EPOCHS = 10
 _BATCH = 32
@@ -42,7 +39,7 @@ class Recovery:
     """One run of the pass."""
 
     def __init__(
-        self, options: Recover, graph: gs.Graph, teacher: gs.Graph, context: Context
+        self, options: RecoverOptions, graph: gs.Graph, teacher: gs.Graph, context: Context
     ) -> None:
         self._options, self._graph, self._context = options, graph, context
         self._teacher = teacher

@@ -34,8 +34,10 @@ from .roles import Array, Weights, role_of
 class AlignDepthwise(RewritePass):
     """Widen the channels of a depthwise convolution between two others to a multiple of four.
 
-    Left alone where more than activations and pooling stands between them, or reads what does, and
-    below `fewest` channels, where the twins would be too large a part.
+    Left alone where more than activations and pooling stands between them, or reads what does.
+
+    - `multiple`: what the number of channels becomes a multiple of.
+    - `fewest`: a convolution of fewer channels is left alone: the twins would be too large a part.
     """
 
     name: ClassVar[str] = "align-depthwise"

@@ -62,13 +62,14 @@ def show_options(instance: Any) -> str:
         value = getattr(instance, f.name)
         default = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
         if type(value) is not type(default) or value != default:
-            shown.append(f"{f.name.replace('_', '-')}={_show(value)}")
+            shown.append(f"{f.name.replace('_', '-')}={show_value(value)}")
     return "{" + ",".join(shown) + "}" if shown else ""
 
 
-def _show(value: Any) -> str:
+def show_value(value: Any) -> str:
+    """Write the value of an option as `bind` reads it back: `true`, `none`, `[a,b]`, `"x y"`."""
     if isinstance(value, tuple | list):
-        return "[" + ",".join(_show(item) for item in value) + "]"
+        return "[" + ",".join(show_value(item) for item in value) + "]"
     if value is None:
         return "none"
     if isinstance(value, bool | np.bool_):
@@ -120,7 +121,7 @@ def _convert(value: Value, kind: Any, key: Word, text: str) -> Any:
     except (KeyError, ValueError):
         pass
     if origin is typing.Literal:
-        named = {c if isinstance(c, str) else _show(c): c for c in typing.get_args(kind)}
+        named = {c if isinstance(c, str) else show_value(c): c for c in typing.get_args(kind)}
         if value.text in named and (isinstance(named[value.text], str) or not value.quoted):
             return named[value.text]
         choices = list(named)

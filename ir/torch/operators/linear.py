@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from ..call import Call, Handler, Result
 from ..functions import linear, windows
+from ..quantizers import realize_bias, realize_weight
 from ..values import QuantizedWeight, Value
 from .layers import HELD, absent, layer
-from .quantization import realize_bias, realize_weight
 from .windows import Window, read_window
 
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -47,10 +47,14 @@ def _operands(call: Call) -> tuple[Any, Any]:
     weight, bias = call.value(1), call.inputs[2] if call.has(2) else None
     if absent(bias):
         bias = None
-    made = realize_weight(call, weight) if isinstance(weight, QuantizedWeight) else None
+    made = (
+        realize_weight(call.builder, call.node, weight)
+        if isinstance(weight, QuantizedWeight)
+        else None
+    )
     shift: Any = None
     if isinstance(bias, QuantizedWeight):
-        shift = realize_bias(call, bias, call.value(0), made).node
+        shift = realize_bias(call.builder, call.node, bias, call.value(0), made).node
     elif bias is not None:
         shift = call.tensor(2)
     return (call.tensor(1) if made is None else made.node), shift

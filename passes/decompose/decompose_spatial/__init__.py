@@ -26,11 +26,7 @@ from .separable import recombined, separable
 
 @dataclass(frozen=True)
 class DecomposeSpatial(Ranked):
-    """Replace K x K convolutions by K x 1 and 1 x K with few channels in between.
-
-    `rank`, `ratio`, `max-error`: see `decompose-svd`. `exclude`, `measure`, `positions`, `extend`:
-    see `substitute-depthwise`.
-    """
+    """Replace K x K convolutions by K x 1 and 1 x K with few channels in between."""
 
     name: ClassVar[str] = "decompose-spatial"
     roles: ClassVar[tuple[str, ...]] = ("vertical", "horizontal")

@@ -31,8 +31,7 @@ _TRIED = 8
 class DecomposeTucker(Ranked):
     """Replace convolutions by 1x1, a core of few channels with the window, and 1x1.
 
-    `rank`: of inputs and outputs of the core alike. `ratio`, `max-error`: see `decompose-svd`.
-    `exclude`, `measure`, `positions`, `extend`: see `substitute-depthwise`.
+    - `rank`: channels in and out of the core alike; 0 leaves both to the other options.
     """
 
     name: ClassVar[str] = "decompose-tucker"

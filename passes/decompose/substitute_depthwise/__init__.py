@@ -30,12 +30,10 @@ class SubstituteDepthwise(Decomposition):
     """Replace dense convolutions by depthwise and pointwise ones that give nearly the same.
 
     They are fitted to what the layer gives on the feeds, in view of what was replaced before it.
-    `terms`: pairs of them that are added up; 0: the fewest, up to `most-terms`, that keep the
-    error under `max-error`, a part of the variance of its output channels. `exclude`: nodes to
-    leave alone, by name or, where nameless, by first output. `measure`: leave layers alone whose
-    substitute is not faster on the target; without it, fewer multiply-accumulates are enough.
-    `positions`: output positions of a layer that are looked at in all, shared out over the feeds.
-    `extend`: look at a graph that holds such substitutes already, which is left alone otherwise.
+
+    - `terms`: pairs of them that are added up; 0: the fewest, up to `most-terms`, that keep the
+      error under `max-error`.
+    - `most-terms`: pairs that are tried where `terms` is 0.
     """
 
     name: ClassVar[str] = "substitute-depthwise"

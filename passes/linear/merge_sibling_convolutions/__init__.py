@@ -57,9 +57,11 @@ _MOST_READERS = 64
 class MergeSiblingConvolutions(RewritePass):
     """Merge convolutions (or Gemm, MatMul) of one tensor and one window, stacking their outputs.
 
-    Always where a Concat stacks them anyway; with a Split where that was measured to pay, and with
-    `only_measured=False` wherever it is possible. An activation that follows all of them follows
-    the merged one.
+    Always where a Concat stacks them anyway. An activation that follows all of them follows the
+    merged one.
+
+    - `only-measured`: where a Split must hand the outputs out, merge only what was measured to pay;
+      `false` merges wherever it is possible.
     """
 
     name: ClassVar[str] = "merge-sibling-convolutions"

@@ -34,8 +34,9 @@ class PushAffine(RewritePass):
 
     Every reader must take the map in: a Conv, ConvTranspose, Gemm or MatMul, also behind pooling,
     Flatten, Reshape or Transpose. A map that the operator before can take in is left to
-    fold-affine. `map_limit` is the largest constant, in elements, that may be added for a padded
-    convolution.
+    fold-affine.
+
+    - `map-limit`: the largest constant, in elements, that may be added for a padded convolution.
     """
 
     map_limit: int = 1 << 20

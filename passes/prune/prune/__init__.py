@@ -8,8 +8,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
@@ -18,68 +18,43 @@ from ...engine.context import Context
 from ...engine.contract import Pass
 from ...engine.node_names import check_node_names
 from ...fusion.inline_fused_operators import inline_fused_operators
-from .criteria.criterion import Criterion, Loss
+from .criteria.criterion import Criterion
 from .criteria.table import CRITERIA
 from .held import lift_constants
-from .options import (
-    check_amount,
-    check_criterion,
-    check_least,
-    check_multiple,
-    check_steps,
-    check_unit,
-    read_ratio,
-)
-
-Of = Literal["weights", "channels", "macs"]
+from .options import PruneOptions
+from .prune_channels import prune_channels
+from .prune_weights import prune_weights
 
 
 @dataclass(frozen=True)
-class Prune(Pass):
+class Prune(PruneOptions, Pass):
     """Mask the weights that matter least, so that a graph runs, saves and trains without them.
 
-    `criterion`: how much they matter: l1, l2, gradient, taylor, activation, apoz, bn-scale,
-    reconstruction, random.
-    `granularity`: what goes as one: weight, kernel (its taps), channel, or N:M such as 2:4: of 4
-    input channels in a row, for each output and tap, 2 weights stay. `amount`: the part that is
-    gone afterwards, in [0, 1); what is masked already counts. `of`: what it is a part of: weights
-    (or kernels), channels, or with granularity=channel the multiply-accumulates of the graph.
-    `scope`: one amount for all layers together, or for each. `steps`: on the way to `amount` scores
-    are taken so often, under the masks of the steps before; with `step` that one alone is done.
-    `schedule`: cubic takes most at first, linear as much each time. `exclude`: nodes whose weights,
-    or channels that they make, stay. `multiple`: of which the number of channels left is one (none:
-    a power of two up to 16 that fits the width). `least`: the part of each layer that stays (none:
-    a tenth of the channels, one weight). `labels`: the entry of the feeds with class indices that
-    the loss of gradient and taylor takes (none: the distillation loss of `criteria/losses`);
-    `loss(outputs, feed)`: another loss, from Python only, which is handed that entry too.
+    - `criterion`: what says how much they matter: l1, l2, gradient, taylor, activation, apoz,
+      bn-scale, reconstruction or random.
+    - `granularity`: what goes as one: weight, kernel (its taps), channel, or N:M such as 2:4: of 4
+      input channels in a row, for each output and tap, 2 weights stay.
+    - `amount`: the part that is gone afterwards, in [0, 1), `none` for a half; what is masked
+      already counts.
+    - `of`: what `amount` is a part of: weights (or kernels), channels, or with granularity=channel
+      the multiply-accumulates of the graph.
+    - `scope`: one amount for all layers together, or for each.
+    - `steps`: so often scores are taken on the way to `amount`, under the masks of the steps
+      before.
+    - `step`: do this one of the `steps` alone.
+    - `schedule`: how `amount` is reached: `cubic` takes most at first, `linear` as much each time.
+    - `exclude`: nodes whose weights, or channels that they make, stay.
+    - `multiple`: what the number of channels left is a multiple of; `none`: a power of two up to 16
+      that fits the width.
+    - `least`: the part of each layer that stays; `none`: a tenth of the channels, one weight.
+    - `labels`: the entry of the feeds with class indices that the loss of gradient and taylor
+      takes; `none`: the distillation loss of `criteria/losses`.
+    - `loss`: another loss, `loss(outputs, feed)`, from Python only; it is handed the entry of
+      `labels` too.
     """
 
     name: ClassVar[str] = "prune"
     exact: ClassVar[bool] = False
-
-    criterion: str = "l1"
-    granularity: str = "weight"
-    amount: float | None = None
-    of: Of | None = None
-    scope: Literal["global", "layer"] = "global"
-    steps: int = 1
-    step: int | None = None
-    schedule: Literal["cubic", "linear"] = "cubic"
-    exclude: tuple[str, ...] = ()
-    multiple: int | None = None
-    least: float | None = None
-    labels: str | None = None
-    loss: Loss | None = field(default=None)
-
-    def __post_init__(self) -> None:
-        """Check the options; raises PassError naming one that does not fit."""
-        ratio = read_ratio(self.granularity)
-        check_criterion(self.criterion, self.granularity)
-        check_amount(self.amount, ratio, self.granularity)
-        check_steps(self.steps, self.step, ratio, self.granularity)
-        check_unit(self.of, self.granularity)
-        check_multiple(self.multiple, self.granularity)
-        check_least(self.least)
 
     def extra_feeds(self) -> tuple[str, ...]:
         """Return the entry that has the labels."""
@@ -87,9 +62,6 @@ class Prune(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Score what can go, choose, and write the masks."""
-        from .prune_channels import prune_channels
-        from .prune_weights import prune_weights
-
         inline_fused_operators(graph, context)
         check_node_names(graph, "exclude", self.exclude)
         criterion = CRITERIA[self.criterion]()

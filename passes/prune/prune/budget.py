@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...analysis.channels.groups import Slot
+from ...analysis.channels.group import Slot
 from ...analysis.cost import cost
 from .channels import ChannelUnits
 

@@ -17,8 +17,8 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import dense_values, is_standard
 from ....ir.graph.view import View
-from ...analysis.channels.groups import Group, Slot
-from ...analysis.channels.walk import Role
+from ...analysis.channels.findings import Role
+from ...analysis.channels.group import Group, Slot
 from .held import Held, read_held
 from .units import Values
 

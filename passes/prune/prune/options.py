@@ -4,20 +4,49 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Literal
 
 from ....ir.core.errors import PassError
 from ....ir.core.nearest import nearest
+from .criteria.criterion import Loss
 from .criteria.table import CRITERIA
-
-if TYPE_CHECKING:
-    from . import Prune
 
 _RATIO = re.compile(r"(\d+):(\d+)")
 GRANULARITIES = ("weight", "kernel", "channel")
 _HALF = 0.5
 
 Ratio = tuple[int, int] | None
+Of = Literal["weights", "channels", "macs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneOptions:
+    """How much is pruned, of what, and by which scores; `Prune` says what each option is."""
+
+    criterion: str = "l1"
+    granularity: str = "weight"
+    amount: float | None = None
+    of: Of | None = None
+    scope: Literal["global", "layer"] = "global"
+    steps: int = 1
+    step: int | None = None
+    schedule: Literal["cubic", "linear"] = "cubic"
+    exclude: tuple[str, ...] = ()
+    multiple: int | None = None
+    least: float | None = None
+    labels: str | None = None
+    loss: Loss | None = None
+
+    def __post_init__(self) -> None:
+        """Check the options; raises PassError naming one that does not fit."""
+        ratio = read_ratio(self.granularity)
+        check_criterion(self.criterion, self.granularity)
+        check_amount(self.amount, ratio, self.granularity)
+        check_steps(self.steps, self.step, ratio, self.granularity)
+        check_unit(self.of, self.granularity)
+        check_multiple(self.multiple, self.granularity)
+        check_least(self.least)
 
 
 def read_ratio(granularity: str) -> Ratio:
@@ -102,7 +131,7 @@ def check_least(least: float | None) -> None:
         raise PassError(f"least is {least}; give a part in [0, 1], such as 0.1")
 
 
-def amounts(options: Prune) -> list[float]:
+def amounts(options: PruneOptions) -> list[float]:
     """Return the amounts to reach, one after the other.
 
     cubic: amount (1 - (1 - step / steps)^3), fast at first, while much is redundant (Zhu and Gupta,

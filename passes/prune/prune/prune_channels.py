@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
-from ...analysis.channels.groups import Group, find_channel_groups
+from ...analysis.channels.find_groups import find_channel_groups
+from ...analysis.channels.group import Group
 from ...engine.context import Context
 from ...engine.rewrite import make_view
 from .budget import Budget, Count, Spending, costs_of
@@ -18,15 +18,14 @@ from .choose_channels import Rules, choose_alike, choose_globally, counts_alike
 from .criteria.criterion import Array, Criterion, State
 from .held import write_masks
 from .masked_copy import masked_copy
-from .options import amounts
-
-if TYPE_CHECKING:
-    from . import Prune
+from .options import PruneOptions, amounts
 
 _LEAST = 0.1
 
 
-def prune_channels(graph: gs.Graph, context: Context, options: Prune, criterion: Criterion) -> None:
+def prune_channels(
+    graph: gs.Graph, context: Context, options: PruneOptions, criterion: Criterion
+) -> None:
     """Mask channels of the groups of `graph`."""
     groups = find_channel_groups(graph, context)
     edit = context.edit()
@@ -48,7 +47,7 @@ def _rows(
     graph: gs.Graph,
     view: View,
     context: Context,
-    options: Prune,
+    options: PruneOptions,
     criterion: Criterion,
 ) -> list[ChannelUnits]:
     """Return the groups that can lose channels; the others are declined with the reason."""
@@ -90,7 +89,7 @@ class _Job:
         graph: gs.Graph,
         view: View,
         context: Context,
-        options: Prune,
+        options: PruneOptions,
         criterion: Criterion,
         rows: Sequence[ChannelUnits],
         costs: dict[int, float],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -18,16 +17,15 @@ from .choose import choose, lamp, n_of_m
 from .criteria.criterion import Array, Criterion, State
 from .held import write_masks
 from .masked_copy import masked_copy
-from .options import amounts, read_ratio
+from .options import PruneOptions, amounts, read_ratio
 from .units import WeightUnits, kernels, read_weights, single_weights, to_blocks
-
-if TYPE_CHECKING:
-    from . import Prune
 
 _ONE_TAP = "its kernels are single weights; granularity=weight prunes those"
 
 
-def prune_weights(graph: gs.Graph, context: Context, options: Prune, criterion: Criterion) -> None:
+def prune_weights(
+    graph: gs.Graph, context: Context, options: PruneOptions, criterion: Criterion
+) -> None:
     """Mask weights of the layers of `graph`."""
     edit = context.edit()
     view = make_view(graph, edit, context)
@@ -49,7 +47,9 @@ def prune_weights(graph: gs.Graph, context: Context, options: Prune, criterion: 
     edit.commit()
 
 
-def _rows(graph: gs.Graph, view: View, context: Context, options: Prune) -> list[WeightUnits]:
+def _rows(
+    graph: gs.Graph, view: View, context: Context, options: PruneOptions
+) -> list[WeightUnits]:
     ratio = read_ratio(options.granularity)
     rows = []
     for held in read_weights(graph, view, context, frozenset(options.exclude)):
@@ -93,7 +93,7 @@ def _by_amount(
     graph: gs.Graph,
     rows: Sequence[WeightUnits],
     context: Context,
-    options: Prune,
+    options: PruneOptions,
     criterion: Criterion,
 ) -> list[Array]:
     gone = [row.gone for row in rows]

@@ -30,9 +30,10 @@ from .plan import Plan
 class ShrinkChannels(Pass):
     """Remove channels that have no effect on the outputs, such as those that masks silenced.
 
-    `multiple`: channels without effect stay until a layer has a multiple of this many; 0 chooses
-    what is fastest on the target, and cuts nothing where that is. `measure`: false takes no time,
-    and then 0 removes all it can. `exclude`: layers that keep all the channels they make.
+    - `multiple`: channels without effect stay until a layer has a multiple of this many; 0 chooses
+      what is fastest on the target, and cuts nothing where that is.
+    - `measure`: `false` takes no time, and then `multiple=0` removes all it can.
+    - `exclude`: layers that keep all the channels they make.
     """
 
     name: ClassVar[str] = "shrink-channels"

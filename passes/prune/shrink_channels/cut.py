@@ -11,9 +11,10 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.linear.layer import stored
+from ...analysis.channels.analysis import ChannelAnalysis
 from ...analysis.channels.cells import Array
+from ...analysis.channels.findings import ChannelLayer, ChannelShuffle, SlicedConstant
 from ...analysis.channels.labels import varying
-from ...analysis.channels.walk import Layer, Shuffle, Use, Walk
 from .keep import Keep
 from .sizes import SIZES, Change
 from .values import Fold
@@ -27,16 +28,21 @@ class Cut:
     """
 
     def __init__(
-        self, walk: Walk, keep: Keep, folds: list[Fold], edit: Edit, counted: list[gs.Node]
+        self,
+        analysis: ChannelAnalysis,
+        keep: Keep,
+        folds: list[Fold],
+        edit: Edit,
+        counted: list[gs.Node],
     ) -> None:
-        self.walk = walk
+        self.analysis = analysis
         self.keep = keep
         self._edit = edit
         self._counted = {id(node) for node in counted}
         self._folds = {id(fold.layer.node): fold for fold in folds}
-        self._uses: dict[int, list[Use]] = {}
-        for use in walk.uses:
-            self._uses.setdefault(id(use.node), []).append(use)
+        self._sliced_by: dict[int, list[SlicedConstant]] = {}
+        for sliced in analysis.sliced:
+            self._sliced_by.setdefault(id(sliced.node), []).append(sliced)
         self._new: dict[int, gs.Tensor] = {}
         self._old: dict[int, gs.Tensor] = {}
         self._constants: dict[tuple[Any, ...], gs.Tensor] = {}
@@ -44,9 +50,9 @@ class Cut:
 
     def run(self) -> None:
         """Rewrite every node that reads or makes fewer channels than before."""
-        shuffles = {id(shuffle.nodes[0]): shuffle for shuffle in self.walk.shuffles}
+        shuffles = {id(shuffle.nodes[0]): shuffle for shuffle in self.analysis.shuffles}
         done: set[int] = set()
-        for node, view in self.walk.nodes:
+        for node, view in self.analysis.nodes:
             shuffle = shuffles.get(id(node))
             if shuffle is not None and self._breaks(shuffle):
                 self._gather(shuffle, view)
@@ -62,41 +68,25 @@ class Cut:
 
     def _collect(self) -> None:
         """Remove what computed the constants that were cut, and nothing reads any more."""
-        pending = [tensor for node, _ in self.walk.nodes for tensor in node.inputs]
+        pending = [tensor for node, _ in self.analysis.nodes for tensor in node.inputs]
         while pending:
             tensor = pending.pop()
             node = self._edit.uses.producer(tensor)
             unread = node is not None and not any(
                 self._edit.uses.reads(t) or id(t) in self._edit.uses.pinned for t in node.outputs
             )
-            if node is not None and unread and self.walk.is_constant(tensor):
+            if node is not None and unread and self.analysis.is_constant(tensor):
                 self._edit.remove(node)
                 pending.extend(node.inputs)
 
-    def kept(self, tensor: gs.Tensor) -> dict[int, Array]:
-        """Return by axis the indices that stay, for the axes of `tensor` that lose some."""
-        labels = self.walk.of(tensor)
-        if labels is None or labels.size == 1:
-            return {}
-        left = self.keep.of(labels)
-        if left.all():
-            return {}
-        found = {}
-        for axis in varying(labels):
-            others = tuple(a for a in range(labels.ndim) if a != axis)
-            along = left.any(axis=others)
-            if not along.all():
-                found[axis] = np.flatnonzero(along)
-        return found
-
     def _changes(self, node: gs.Node) -> bool:
-        return any(self.kept(t) for t in (*node.inputs, *node.outputs)) or any(
-            not self.keep.of(use.cells).all() for use in self._uses.get(id(node), ())
+        return any(self.keep.indices(t) for t in (*node.inputs, *node.outputs)) or any(
+            not self.keep.of(sliced.cells).all() for sliced in self._sliced_by.get(id(node), ())
         )
 
     def _tensor(self, tensor: gs.Tensor, view: View) -> gs.Tensor:
         """Return what stands for `tensor`: itself where it loses nothing."""
-        kept = self.kept(tensor)
+        kept = self.keep.indices(tensor)
         if not kept:
             return tensor
         if id(tensor) not in self._new:
@@ -119,13 +109,13 @@ class Cut:
             self._layer(fold, inputs, outputs, attrs, view)
             return
         cuts: dict[int, dict[int, Array]] = {}
-        for use in self._uses.get(id(node), ()):
-            left = self.keep.of(use.cells)
+        for sliced in self._sliced_by.get(id(node), ()):
+            left = self.keep.of(sliced.cells)
             if not left.all():
-                cuts.setdefault(use.position, {})[use.axis] = np.flatnonzero(left)
+                cuts.setdefault(sliced.position, {})[sliced.axis] = np.flatnonzero(left)
         for position, axes in cuts.items():
             inputs[position] = self._sliced(node.inputs[position], axes)
-        change = SIZES[node.op](node, view, self) if node.op in SIZES else Change()
+        change = SIZES[node.op](node, view, self.keep) if node.op in SIZES else Change()
         self._edit.remove(node)
         if change.nodes is not None:
             change.nodes(inputs[0], outputs[0], self._edit)
@@ -149,7 +139,7 @@ class Cut:
         """Return a constant with the indices given along each axis."""
         key = (id(tensor), *((axis, index.tobytes()) for axis, index in sorted(axes.items())))
         if key not in self._constants:
-            values = self.walk.values(tensor)
+            values = self.analysis.values(tensor)
             assert values is not None
             for axis, index in axes.items():
                 values = values.take(index, axis)
@@ -197,25 +187,25 @@ class Cut:
         """Return what inputs that are gone gave to the outputs left, [M'], where it is anything."""
         if read.all() or not fold.known[~read].any():
             return None
-        weight = self.walk.values(fold.layer.node.inputs[1])
+        weight = self.analysis.values(fold.layer.node.inputs[1])
         assert weight is not None
         given = fold.given(weight, ~read)[made]
         return given if given.any() else None
 
-    def _weight(self, layer: Layer, read: Array, made: Array) -> gs.Tensor:
+    def _weight(self, layer: ChannelLayer, read: Array, made: Array) -> gs.Tensor:
         tensor = layer.node.inputs[1]
         if read.all() and made.all():
             return tensor
         key = (id(tensor), read.tobytes(), made.tobytes(), layer.group)
         if key in self._constants:
             return self._constants[key]
-        masked = self.walk.masked(tensor)
+        masked = self.analysis.masked(tensor)
         if masked is None:
-            values = self.walk.values(tensor)
+            values = self.analysis.values(tensor)
             assert values is not None
             result = self._constant(self._cut(layer, values, read, made), tensor)
         else:
-            weight, mask = self.walk.values(masked.weight), self.walk.values(masked.mask)
+            weight, mask = self.analysis.values(masked.weight), self.analysis.values(masked.mask)
             assert weight is not None
             assert mask is not None
             left = self._cut(layer, np.broadcast_to(mask, weight.shape), read, made)
@@ -231,14 +221,14 @@ class Cut:
         self._edit.node("Mul", [weight, self._constant(left, mask)], [product], at=node)
         return product
 
-    def _cut(self, layer: Layer, values: Array, read: Array, made: Array) -> Array:
+    def _cut(self, layer: ChannelLayer, values: Array, read: Array, made: Array) -> Array:
         return weight_of(layer, cut_blocks(layer, blocks_of(layer, values), read, made))
 
-    def _bias(self, layer: Layer, made: Array, shift: Array | None) -> gs.Tensor | None:
+    def _bias(self, layer: ChannelLayer, made: Array, shift: Array | None) -> gs.Tensor | None:
         """Return the bias for fewer outputs, or None where there is none."""
         node = layer.node
         old = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2].name else None
-        values = None if old is None else self.walk.values(old)
+        values = None if old is None else self.analysis.values(old)
         if is_absent_bias(layer, values):
             values = None
         elif old is not None and values is None:
@@ -247,7 +237,7 @@ class Cut:
             return None
         if values is None:
             assert shift is not None
-            weight = self.walk.values(node.inputs[1])
+            weight = self.analysis.values(node.inputs[1])
             assert weight is not None
             return self._edit.constant(stored(shift, weight.dtype), f"{node.inputs[1].name}_bias")
         assert old is not None
@@ -261,10 +251,10 @@ class Cut:
         total = np.asarray(cut, np.float64) + shift / beta
         return self._constant(stored(total, values.dtype), old)
 
-    def _breaks(self, shuffle: Shuffle) -> bool:
+    def _breaks(self, shuffle: ChannelShuffle) -> bool:
         """Say whether the channels left of a shuffle do not fill the grid between its nodes."""
         for node in shuffle.nodes[:-1]:
-            labels = self.walk.of(node.outputs[0])
+            labels = self.analysis.of(node.outputs[0])
             if labels is None:
                 continue
             left = self.keep.of(labels)
@@ -276,8 +266,8 @@ class Cut:
                 return True
         return False
 
-    def _gather(self, shuffle: Shuffle, view: View) -> None:
-        source, result = (self.walk.of(t) for t in (shuffle.source, shuffle.result))
+    def _gather(self, shuffle: ChannelShuffle, view: View) -> None:
+        source, result = (self.analysis.of(t) for t in (shuffle.source, shuffle.result))
         assert source is not None
         assert result is not None
         before = self.keep.of(source).reshape(-1)

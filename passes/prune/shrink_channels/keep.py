@@ -11,10 +11,12 @@ from collections import deque
 from collections.abc import Collection
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
+from ...analysis.channels.analysis import ChannelAnalysis
 from ...analysis.channels.cells import Array
+from ...analysis.channels.findings import ChannelLayer
 from ...analysis.channels.labels import varying
-from ...analysis.channels.walk import Layer, Walk
 from .values import Fold
 
 
@@ -27,34 +29,50 @@ class Keep:
 
     def __init__(
         self,
-        walk: Walk,
+        analysis: ChannelAnalysis,
         folds: list[Fold],
         multiple: int = 1,
         also: Collection[int] = (),
     ) -> None:
-        self._walk = walk
+        self.analysis = analysis
         self._multiple = multiple
-        self.roots = walk.cells.roots()
-        self.stays = walk.cells.fixed()
+        self.roots = analysis.cells.roots()
+        self.stays = analysis.cells.fixed()
         self.stays[list(also)] = True
         self._spread(folds)
         self.effective = self.stays.copy()
-        shuffled = {id(n.outputs[0]) for s in walk.shuffles for n in s.nodes[:-1]}
+        shuffled = {id(n.outputs[0]) for s in analysis.shuffles for n in s.nodes[:-1]}
         tensors = {
             id(tensor): (tensor, id(tensor) in shuffled)
-            for node, _ in walk.nodes
+            for node, _ in analysis.nodes
             for tensor in node.outputs
         }
         self._labels = [
             (self.roots[labels], free)
             for tensor, free in tensors.values()
-            if (labels := walk.of(tensor)) is not None
+            if (labels := analysis.of(tensor)) is not None
         ]
         self._close()
 
     def of(self, cells: Array) -> Array:
         """Say of each cell whether it stays."""
         return np.asarray(self.stays[self.roots[cells]])
+
+    def indices(self, tensor: gs.Tensor) -> dict[int, Array]:
+        """Return by axis the indices that stay, for the axes of `tensor` that lose some."""
+        labels = self.analysis.of(tensor)
+        if labels is None or labels.size == 1:
+            return {}
+        left = self.of(labels)
+        if left.all():
+            return {}
+        found = {}
+        for axis in varying(labels):
+            others = tuple(a for a in range(labels.ndim) if a != axis)
+            along = left.any(axis=others)
+            if not along.all():
+                found[axis] = np.flatnonzero(along)
+        return found
 
     def _spread(self, folds: list[Fold]) -> None:
         """Keep what is needed for what stays."""
@@ -95,7 +113,7 @@ class Keep:
         while before != (before := int(self.stays.sum())):
             for cells, free in self._labels:
                 self._fill(cells, free)
-            for layer in self._walk.layers:
+            for layer in self.analysis.layers:
                 if layer.group > 1 and not layer.depthwise:
                     self._balance(layer)
                 if self._multiple > 1 and not layer.depthwise:
@@ -124,7 +142,7 @@ class Keep:
             grid &= left.any(axis=others, keepdims=True)
         self.stays[cells[grid]] = True
 
-    def _balance(self, layer: Layer) -> None:
+    def _balance(self, layer: ChannelLayer) -> None:
         """Keep as many channels in each group of a convolution, or none."""
         ins, outs = (self.roots[c].reshape(layer.group, -1) for c in (layer.read, layer.made))
         while True:

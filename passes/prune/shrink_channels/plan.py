@@ -9,8 +9,8 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import node_key
 from ....ir.graph.edit import Edit
+from ...analysis.channels.analyze import analyze_channels
 from ...analysis.channels.cells import Array
-from ...analysis.channels.walk import Walk
 from ...engine.context import Context
 from .cut import Cut
 from .keep import Keep
@@ -27,11 +27,11 @@ class Plan:
     ) -> None:
         self._context = context
         self._edit = edit
-        self._walk = Walk(context, edit)
-        for layer in self._walk.layers:
+        self._analysis = analyze_channels(context, edit)
+        for layer in self._analysis.layers:
             if node_key(layer.node) in exclude:
-                self._walk.cells.fix(layer.made, "it is excluded")
-        self._folds: list[Fold] = Values(self._walk, graph).folds
+                self._analysis.cells.fix(layer.made, "it is excluded")
+        self._folds: list[Fold] = Values(self._analysis, graph).folds
         self._kept: dict[int, Keep] = {}
 
     def removable(self, multiple: int) -> int:
@@ -45,10 +45,10 @@ class Plan:
         nodes, of_cell = self._makers(keep)
         if most is not None and most < len(nodes):
             later = np.flatnonzero((of_cell >= most) & ~keep.stays)
-            keep = Keep(self._walk, self._folds, multiple, later.tolist())
+            keep = Keep(self._analysis, self._folds, multiple, later.tolist())
             nodes, _ = self._makers(keep)
         if nodes:
-            Cut(self._walk, keep, self._folds, self._edit, nodes).run()
+            Cut(self._analysis, keep, self._folds, self._edit, nodes).run()
 
     def explain(self) -> None:
         """Decline the layers that make channels of known value which have to stay, with why."""
@@ -63,21 +63,21 @@ class Plan:
             held = own[silent[own] & keep.effective[own]]
             if fold.layer.depthwise or not len(held):
                 continue
-            reason = self._walk.cells.reason(int(held[0]))
+            reason = self._analysis.cells.reason(int(held[0]))
             self._context.decline(fold.layer.node, reason or _PADDED)
 
     def _keep(self, multiple: int) -> Keep:
         if multiple not in self._kept:
-            self._kept[multiple] = Keep(self._walk, self._folds, multiple)
+            self._kept[multiple] = Keep(self._analysis, self._folds, multiple)
         return self._kept[multiple]
 
     def _makers(self, keep: Keep) -> tuple[list[gs.Node], Array]:
         """Return the nodes that first make what goes, and by cell which of them does."""
         number = np.full(len(keep.roots), -1)
         nodes: list[gs.Node] = []
-        for node, _ in self._walk.nodes:
+        for node, _ in self._analysis.nodes:
             for tensor in node.outputs:
-                labels = self._walk.of(tensor)
+                labels = self._analysis.of(tensor)
                 if labels is None:
                     continue
                 own = np.unique(keep.roots[labels])

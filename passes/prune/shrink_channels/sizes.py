@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -17,10 +17,8 @@ from ....ir.graph.view import View
 from ....ir.ops.axes.ports import normal_axes
 from ....ir.ops.windows.pad import read_padding
 from ...analysis.channels.cells import Array
-from ...analysis.channels.movement import read_slice
-
-if TYPE_CHECKING:
-    from .cut import Cut
+from ...analysis.channels.rules.movement import read_slice
+from .keep import Keep
 
 
 @dataclass(frozen=True)
@@ -36,10 +34,10 @@ class Change:
     nodes: Callable[[gs.Tensor, gs.Tensor, Edit], None] | None = None
 
 
-def _target(node: gs.Node, view: View, cut: Cut) -> Change:
+def _target(node: gs.Node, view: View, keep: Keep) -> Change:
     """Reshape: the sizes of the result."""
-    target = cut.walk.values(node.inputs[1])
-    kept = cut.kept(node.outputs[0])
+    target = keep.analysis.values(node.inputs[1])
+    kept = keep.indices(node.outputs[0])
     if target is None or not kept:
         return Change()
     sizes = np.array(target)
@@ -48,10 +46,10 @@ def _target(node: gs.Node, view: View, cut: Cut) -> Change:
     return Change(constants={1: sizes})
 
 
-def _expand(node: gs.Node, view: View, cut: Cut) -> Change:
-    target = cut.walk.values(node.inputs[1])
+def _expand(node: gs.Node, view: View, keep: Keep) -> Change:
+    target = keep.analysis.values(node.inputs[1])
     rank = view.rank(node.outputs[0])
-    kept = cut.kept(node.outputs[0])
+    kept = keep.indices(node.outputs[0])
     if target is None or rank is None or not kept:
         return Change()
     sizes = np.array(target)
@@ -62,7 +60,7 @@ def _expand(node: gs.Node, view: View, cut: Cut) -> Change:
     return Change(constants={1: sizes})
 
 
-def _squeeze(node: gs.Node, view: View, cut: Cut) -> Change:
+def _squeeze(node: gs.Node, view: View, keep: Keep) -> Change:
     """Without axes it would take a channel axis that is left with one."""
     shape = view.shape(node.inputs[0])
     if node.attrs.get("axes") or (len(node.inputs) > 1 and node.inputs[1].name) or shape is None:
@@ -73,17 +71,17 @@ def _squeeze(node: gs.Node, view: View, cut: Cut) -> Change:
     return Change(constants={1: np.array(axes, np.int64)})
 
 
-def _split(node: gs.Node, view: View, cut: Cut) -> Change:
+def _split(node: gs.Node, view: View, keep: Keep) -> Change:
     rank = view.rank(node.inputs[0])
     found = None if rank is None else normal_axes(node.attrs.get("axis", 0), rank)
-    kept = cut.kept(node.inputs[0])
+    kept = keep.indices(node.inputs[0])
     if found is None or found[0] not in kept:
         return Change()
     axis = found[0]
     sizes = []
     for tensor in node.outputs:
         shape = view.shape(tensor)
-        own = cut.kept(tensor).get(axis)
+        own = keep.indices(tensor).get(axis)
         size = None if shape is None else shape[axis]
         sizes.append(len(own) if own is not None else int(size or 0))
     if view.opset < 13:
@@ -91,11 +89,11 @@ def _split(node: gs.Node, view: View, cut: Cut) -> Change:
     return Change(attrs={"num_outputs": None}, constants={1: np.array(sizes, np.int64)})
 
 
-def _slice(node: gs.Node, view: View, cut: Cut) -> Change:
+def _slice(node: gs.Node, view: View, keep: Keep) -> Change:
     """A window of what is left; where that is none, the elements by their places."""
-    labels = cut.walk.of(node.inputs[0])
-    kept = cut.kept(node.inputs[0])
-    window = None if labels is None else read_slice(node, labels.ndim, cut.walk)
+    labels = keep.analysis.of(node.inputs[0])
+    kept = keep.indices(node.inputs[0])
+    window = None if labels is None else read_slice(node, labels.ndim, keep.analysis)
     if labels is None or window is None:
         return Change()
     bounds: dict[int, tuple[int, int, int]] = {}
@@ -144,15 +142,15 @@ def _gathers(
     return write
 
 
-def _gather(node: gs.Node, view: View, cut: Cut) -> Change:
-    labels = cut.walk.of(node.inputs[0])
-    indices = cut.walk.values(node.inputs[1])
+def _gather(node: gs.Node, view: View, keep: Keep) -> Change:
+    labels = keep.analysis.of(node.inputs[0])
+    indices = keep.analysis.values(node.inputs[1])
     found = None if labels is None else normal_axes(node.attrs.get("axis", 0), labels.ndim)
-    kept = cut.kept(node.inputs[0])
+    kept = keep.indices(node.inputs[0])
     if labels is None or indices is None or found is None or found[0] not in kept:
         return Change()
     axis = found[0]
-    after = cut.kept(node.outputs[0])
+    after = keep.indices(node.outputs[0])
     for own in range(indices.ndim):
         if axis + own in after:
             indices = indices.take(after[axis + own], own)
@@ -160,13 +158,13 @@ def _gather(node: gs.Node, view: View, cut: Cut) -> Change:
     return Change(constants={1: places.astype(indices.dtype)})
 
 
-def _pad(node: gs.Node, view: View, cut: Cut) -> Change:
-    after = cut.kept(node.outputs[0])
+def _pad(node: gs.Node, view: View, keep: Keep) -> Change:
+    after = keep.indices(node.outputs[0])
     if node.attrs.get("mode", "constant") != "constant" or not after:
         return Change()
-    padding = read_padding(node, view, cut.walk.values)
+    padding = read_padding(node, view, keep.analysis.values)
     begins, ends = list(padding.begins), list(padding.ends)
-    labels = cut.walk.of(node.outputs[0])
+    labels = keep.analysis.of(node.outputs[0])
     assert labels is not None
     for axis, index in after.items():
         size = labels.shape[axis]
@@ -178,11 +176,11 @@ def _pad(node: gs.Node, view: View, cut: Cut) -> Change:
     return Change(constants={1: np.array(pads, np.int64)}, dropped=(3,))
 
 
-def _resize(node: gs.Node, view: View, cut: Cut) -> Change:
-    kept = cut.kept(node.outputs[0])
+def _resize(node: gs.Node, view: View, keep: Keep) -> Change:
+    kept = keep.indices(node.outputs[0])
     sizes = node.inputs[3] if len(node.inputs) > 3 else None
     rank = view.rank(node.inputs[0])
-    values = None if sizes is None or not sizes.name else cut.walk.values(sizes)
+    values = None if sizes is None or not sizes.name else keep.analysis.values(sizes)
     if values is None or rank is None or not kept:
         return Change()
     changed = np.array(values)
@@ -193,7 +191,7 @@ def _resize(node: gs.Node, view: View, cut: Cut) -> Change:
     return Change(constants={3: changed})
 
 
-SIZES: dict[str, Callable[[gs.Node, View, Cut], Change]] = {
+SIZES: dict[str, Callable[[gs.Node, View, Keep], Change]] = {
     "Reshape": _target,
     "Expand": _expand,
     "Squeeze": _squeeze,

@@ -18,9 +18,11 @@ from ....ir.graph.view import View
 from ....ir.ops.on_constants import constant_result
 from ....ir.ops.windows.pad import read_padding
 from ....ir.run.reference import evaluate
-from ...analysis.channels import elementwise, growth, movement
+from ...analysis.channels.analysis import ChannelAnalysis
+from ...analysis.channels.analyze import FUSED_ACTIVATIONS
 from ...analysis.channels.cells import Array
-from ...analysis.channels.walk import FUSED_ACTIVATIONS, Layer, Walk
+from ...analysis.channels.findings import ChannelLayer
+from ...analysis.channels.rules import elementwise, growth, movement
 from .weights import blocks_of, is_absent_bias, sees_border
 
 _MOVES = (movement.RULES.keys() | growth.RULES.keys()) - {"Shape"}
@@ -41,7 +43,7 @@ class Fold:
     values of inputs that are not needed although weights read them, and zero for the others.
     """
 
-    layer: Layer
+    layer: ChannelLayer
     needs: Array
     known: Array
 
@@ -53,14 +55,14 @@ class Fold:
 class Values:
     """The known values of the channels of every tensor, and of each layer what it needs."""
 
-    def __init__(self, walk: Walk, graph: gs.Graph) -> None:
-        self._walk = walk
+    def __init__(self, analysis: ChannelAnalysis, graph: gs.Graph) -> None:
+        self._analysis = analysis
         self._graph = graph
-        self._roots = walk.cells.roots()
+        self._roots = analysis.cells.roots()
         self._known: dict[int, Array] = {}
         self.folds: list[Fold] = []
-        layers = {id(layer.node): layer for layer in walk.layers}
-        for node, view in walk.nodes:
+        layers = {id(layer.node): layer for layer in analysis.layers}
+        for node, view in analysis.nodes:
             if id(node) in layers:
                 self._layer(layers[id(node)])
             elif node.op == "Pad" or any(id(tensor) in self._known for tensor in node.inputs):
@@ -71,14 +73,14 @@ class Values:
         return self._known.get(id(tensor))
 
     def _put(self, tensor: gs.Tensor, values: Array | None) -> None:
-        labels = self._walk.of(tensor)
+        labels = self._analysis.of(tensor)
         if values is None or labels is None or values.shape != labels.shape:
             return
         values = np.where(np.isfinite(values), values, np.nan)
         if not np.isnan(values).all():
             self._known[id(tensor)] = values
 
-    def _along(self, layer: Layer) -> Array:
+    def _along(self, layer: ChannelLayer) -> Array:
         """Return the values [C] that a layer reads."""
         found = self.of(layer.node.inputs[0])
         if found is None:
@@ -87,8 +89,8 @@ class Values:
         first = np.where((rows == rows[:, :1]).all(axis=1), rows[:, 0], np.nan)
         return np.broadcast_to(first, layer.read.shape)
 
-    def _layer(self, layer: Layer) -> None:
-        weight = self._walk.values(layer.node.inputs[1])
+    def _layer(self, layer: ChannelLayer) -> None:
+        weight = self._analysis.values(layer.node.inputs[1])
         assert weight is not None
         blocks = blocks_of(layer, weight)
         used = (blocks != 0).any(axis=tuple(range(3, blocks.ndim)))
@@ -106,17 +108,17 @@ class Values:
         if bias is None or varies.all():
             return
         made = np.where(varies, np.nan, bias + contribution(layer, weight, values))
-        labels = self._walk.of(layer.node.outputs[0])
+        labels = self._analysis.of(layer.node.outputs[0])
         if labels is not None:
             self._put(layer.node.outputs[0], made.reshape(labels.shape))
 
-    def _bias(self, layer: Layer) -> Array | None:
+    def _bias(self, layer: ChannelLayer) -> Array | None:
         """Return the bias [M] that a layer adds, or None where it is not one a channel."""
         node = layer.node
         outputs = len(layer.made)
         if len(node.inputs) < 3 or not node.inputs[2].name:
             return np.zeros(outputs)
-        bias = self._walk.values(node.inputs[2])
+        bias = self._analysis.values(node.inputs[2])
         if is_absent_bias(layer, bias):
             return np.zeros(outputs)
         beta = node.attrs.get("beta", 1.0) if node.op == "Gemm" else 1.0
@@ -148,12 +150,12 @@ class Values:
 
     def _keep(self, node: gs.Node, values: Array) -> None:
         """Reductions that leave out axes leave out axes of size one."""
-        labels = self._walk.of(node.outputs[0])
+        labels = self._analysis.of(node.outputs[0])
         if labels is not None and labels.size == values.size:
             self._put(node.outputs[0], values.reshape(labels.shape))
 
     def _normalized(self, node: gs.Node, values: Array) -> Array | None:
-        found = [self._walk.values(tensor) for tensor in node.inputs[1:5]]
+        found = [self._analysis.values(tensor) for tensor in node.inputs[1:5]]
         if any(p is None for p in found):
             return None
         parameters = [np.asarray(p, np.float64) for p in found]
@@ -168,7 +170,7 @@ class Values:
 
     def _elementwise(self, node: gs.Node, view: View) -> Array | None:
         """Compute the operator on what is known; a product with zero is zero."""
-        labels = self._walk.of(node.outputs[0])
+        labels = self._analysis.of(node.outputs[0])
         if labels is None:
             return None
         operands: list[Array] = []
@@ -178,8 +180,12 @@ class Values:
             if not tensor.name:
                 operands.append(np.zeros(0))
                 continue
-            held = self._walk.values(tensor) if self._walk.is_constant(tensor) else self.of(tensor)
-            own = self._walk.of(tensor)
+            held = (
+                self._analysis.values(tensor)
+                if self._analysis.is_constant(tensor)
+                else self.of(tensor)
+            )
+            own = self._analysis.of(tensor)
             if held is None and own is not None:
                 held = np.full(own.shape, np.nan)
             if held is None:
@@ -229,7 +235,7 @@ class Values:
         """An element's value goes where its cell goes."""
         cells, values = [], []
         for tensor in node.inputs:
-            labels = self._walk.of(tensor)
+            labels = self._analysis.of(tensor)
             if labels is not None:
                 own = self.of(tensor)
                 cells.append(self._roots[labels.reshape(-1)])
@@ -247,7 +253,7 @@ class Values:
             np.maximum.at(high, place, np.concatenate(values))
         table = np.where(low == high, low, np.nan)
         for tensor in node.outputs:
-            labels = self._walk.of(tensor)
+            labels = self._analysis.of(tensor)
             if labels is not None:
                 own = self._roots[labels]  # none of these where the way was not followed
                 at = np.minimum(np.searchsorted(known, own), len(known) - 1)
@@ -256,11 +262,11 @@ class Values:
     def _filled(self, node: gs.Node, view: View, values: Array) -> tuple[Array, float]:
         """Return new channels and the value that padding gives them; others spoil in its border."""
         try:
-            padding = read_padding(node, view, self._walk.values)
+            padding = read_padding(node, view, self._analysis.values)
         except DeclinedError:
             values[:] = np.nan
             return np.zeros(0, np.int64), np.nan
-        before, after = self._walk.of(node.inputs[0]), self._walk.of(node.outputs[0])
+        before, after = self._analysis.of(node.inputs[0]), self._analysis.of(node.outputs[0])
         assert before is not None
         assert after is not None
         same = [a for a, size in enumerate(before.shape) if size == after.shape[a]]
@@ -269,7 +275,7 @@ class Values:
         return np.setdiff1d(self._roots[after], self._roots[before]), padding.value
 
 
-def contribution(layer: Layer, weight: Array, values: Array) -> Array:
+def contribution(layer: ChannelLayer, weight: Array, values: Array) -> Array:
     """Return W v [M] in float64 for inputs that are `values` [C] at every position.
 
     Only the weights of what is not zero are read.
@@ -284,7 +290,7 @@ def contribution(layer: Layer, weight: Array, values: Array) -> Array:
     return np.asarray(alpha * (taps * columns).sum(axis=2).reshape(-1))
 
 
-def _fits(layer: Layer, weight: Array, values: Array) -> bool:
+def _fits(layer: ChannelLayer, weight: Array, values: Array) -> bool:
     """Say whether the type of the weights holds what known inputs give, whichever are taken."""
     if not values.any():
         return True

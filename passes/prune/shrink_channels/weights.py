@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ...analysis.channels.cells import Array
-from ...analysis.channels.walk import Layer
+from ...analysis.channels.findings import ChannelLayer
 
 
-def blocks_of(layer: Layer, values: Array) -> Array:
+def blocks_of(layer: ChannelLayer, values: Array) -> Array:
     """Return a layer's weight as [group, M/group, C/group, k...], a view where possible."""
     match layer.node.op:
         case "Conv":
@@ -19,7 +19,7 @@ def blocks_of(layer: Layer, values: Array) -> Array:
             return (values if _is_transposed(layer) else values.T)[None]
 
 
-def weight_of(layer: Layer, blocks: Array) -> Array:
+def weight_of(layer: ChannelLayer, blocks: Array) -> Array:
     """Return the weight, as the operator takes it, of [group, M/group, C/group, k...]."""
     match layer.node.op:
         case "Conv":
@@ -31,7 +31,7 @@ def weight_of(layer: Layer, blocks: Array) -> Array:
     return np.ascontiguousarray(made)
 
 
-def cut_blocks(layer: Layer, blocks: Array, read: Array, made: Array) -> Array:
+def cut_blocks(layer: ChannelLayer, blocks: Array, read: Array, made: Array) -> Array:
     """Return the blocks left: `read` [C] and `made` [M] say which channels stay.
 
     A block of which nothing stays is gone; the others have as many left of either.
@@ -44,13 +44,13 @@ def cut_blocks(layer: Layer, blocks: Array, read: Array, made: Array) -> Array:
     )
 
 
-def is_absent_bias(layer: Layer, bias: Array | None) -> bool:
+def is_absent_bias(layer: ChannelLayer, bias: Array | None) -> bool:
     """Say whether it is what PyTorch's exporter writes for no bias of a Conv3d: zeros [M, N]."""
     spatial = layer.node.op in ("Conv", "ConvTranspose")
     return bias is not None and spatial and bias.ndim != 1 and not bias.any()
 
 
-def sees_border(layer: Layer) -> bool:
+def sees_border(layer: ChannelLayer) -> bool:
     """Say whether positions differ for an input that is the same at every position."""
     attrs = layer.node.attrs
     if layer.node.op in ("Gemm", "MatMul"):
@@ -63,5 +63,5 @@ def sees_border(layer: Layer) -> bool:
     )
 
 
-def _is_transposed(layer: Layer) -> bool:
+def _is_transposed(layer: ChannelLayer) -> bool:
     return layer.node.op == "Gemm" and bool(layer.node.attrs.get("transB", 0))

@@ -41,9 +41,16 @@ class CorrectBias(Pass):
     """Round weights to the nearest integer grid, and let biases take back the mean error.
 
     Weights stay float32 and lie on the grid that `quantize` then keeps; those on a grid already
-    have no error to take back. `mode`: `empirical` measures means on the feeds; `analytic` needs
-    none and assumes inputs of `input-mean` and `input-variance`. `bits`: 2 to 8. `per-channel`: a
-    step for each output channel. `positions`: output positions looked at in all.
+    have no error to take back.
+
+    - `mode`: `empirical` measures means on the feeds; `analytic` needs none and assumes inputs of
+      `input-mean` and `input-variance`.
+    - `bits`: of the integers, 2 to 8.
+    - `per-channel`: a step for each output channel, instead of one for the weight.
+    - `positions`: output positions of a layer that are looked at in all, shared out over the feeds.
+    - `input-mean`: mean of the graph inputs, for `analytic`.
+    - `input-variance`: variance of the graph inputs, for `analytic`.
+    - `exclude`: nodes to leave in float, by name or, where nameless, by first output.
     """
 
     name: ClassVar[str] = "correct-bias"

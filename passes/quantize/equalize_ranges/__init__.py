@@ -44,16 +44,19 @@ from .statistics import see
 class EqualizeRanges(Pass):
     """Scale the channels between layers so that quantizing them will add less noise.
 
-    `per_channel`: each output channel of a weight will have its own grid. `weight_bits`,
-    `activation_bits`: widths they will have; 16 for activations that stay float. `headroom`: 0
-    leaves channels under a Clip's bound as they are; h >= 1 scales those that never reach it on
-    the feeds as long as h times what was seen does not either, which is exact for such inputs
-    alone. Channels that a graph output shows or an operator needs as they are stay too, and so do
-    weights that are shared, overridable or on an integer grid already.
+    Channels that a graph output shows or an operator needs as they are stay as they are, and so do
+    weights that are shared, overridable or on an integer grid already. A group of channels changes
+    only where the noise predicted for the layers reading it falls by 5 %.
 
     Not `exact`: with `headroom` the function may change beyond the feeds, and without it values
-    that are infinite or denormal are scaled with the rest. A group of channels changes only where
-    the noise predicted for the layers reading it falls by 5 %.
+    that are infinite or denormal are scaled with the rest.
+
+    - `per-channel`: each output channel of a weight will have its own grid.
+    - `weight-bits`: the width that weights will have.
+    - `activation-bits`: the width that activations will have; 16 for those that stay float.
+    - `headroom`: 0 leaves channels under a Clip's bound as they are; h >= 1 scales those that never
+      reach it on the feeds as long as h times what was seen does not either, which is exact for
+      such inputs alone.
     """
 
     name: ClassVar[str] = "equalize-ranges"

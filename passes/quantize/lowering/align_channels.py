@@ -36,8 +36,11 @@ Array = np.ndarray[Any, Any]
 class AlignChannels(RewritePass):
     """Pad the channels that convolutions make, or read from graph inputs, to a multiple.
 
-    Left alone are grouped convolutions, and those that make fewer than `fewest` positions, where
-    starting two more operators costs more than it gains.
+    Left alone are grouped convolutions, and those that make few positions.
+
+    - `multiple`: what the numbers of channels become a multiple of.
+    - `fewest`: a convolution that makes fewer positions than this is left alone: starting two more
+      operators costs more than it gains.
     """
 
     name: ClassVar[str] = "align-channels"

@@ -42,18 +42,28 @@ _INTEGER_OPERATORS = frozenset({"QuantizeLinear", "QLinearConv", "QLinearMatMul"
 class Quantize(Pass):
     """Quantize weights and activations: integer operators between quantize/dequantize pairs.
 
-    `weights`, `activations`: formats (`int8`, `uint8`, `int4`, `uint16`, ...). `per_channel`: one
-    weight scale an output channel. `symmetric`: activations with the zero point in the middle.
-    `operators`: only these ONNX operators; `exclude`: nodes that stay float. `calibration`: how the
-    feeds give ranges, `percentile` for the method of that name. `reduce_range`: weights of 7 bits,
-    for CPUs whose u8 x s8 products saturate; none: where the target is such a one. `measure`:
-    leave in float what is faster so on the target, and the whole graph where integers are not
-    faster; without it, the result depends on graph and feeds alone. `min_top1_agreement`
-    (0 to 1), `min_sqnr` (dB): layers stay float until the outputs on the feeds are that close to
-    the float graph's. `give_back`, without such bounds: the part of the time saved that may go back
-    for keeping the most sensitive layers float. `lower`: first rewrite what integer kernels cannot
-    compute into what they can. `extend`: quantize what is still float in a graph that is quantized
-    already, which is left alone otherwise.
+    - `weights`: their format (`int8`, `uint8`, `int4`, `uint16`, ...).
+    - `activations`: their format, likewise.
+    - `per-channel`: one weight scale an output channel, instead of one a weight.
+    - `symmetric`: activations with the zero point in the middle.
+    - `operators`: only these ONNX operators; empty: all that can be.
+    - `exclude`: names of nodes that stay float.
+    - `calibration`: how the feeds give ranges.
+    - `percentile`: for `calibration=percentile`: of the values, in percent, that lie below the
+      upper end, and above the lower one.
+    - `reduce-range`: weights of 7 bits, for CPUs whose u8 x s8 products saturate; `none`: where the
+      target is such a one.
+    - `measure`: leave in float what is faster so on the target, and the whole graph where integers
+      are not faster; without it, the result depends on graph and feeds alone.
+    - `min-top1-agreement`: layers stay float until the largest element of the outputs is that of
+      the float graph's for this part (0 to 1) of the feeds.
+    - `min-sqnr`: layers stay float until the outputs on the feeds are that close, in dB, to the
+      float graph's.
+    - `give-back`: without such bounds: the part of the time saved that may go back for keeping the
+      most sensitive layers float.
+    - `extend`: quantize what is still float in a graph that is quantized already, which is left
+      alone otherwise.
+    - `lower`: first rewrite what integer kernels cannot compute into what they can.
     """
 
     name: ClassVar[str] = "quantize"

@@ -22,6 +22,7 @@ from ....ir.graph.types import Types, infer_types
 from ....ir.run.reference import Reference
 from ...analysis.observe.tap import Arrays
 from ...analysis.observe.walk import Walk
+from ..parts import Array, Values, constants, part_of, read_once, set_values, write_values
 from ..training.batchnorm import reestimate
 from ..training.checkpoint import pack, unpack
 from ..training.fit import Lesson, fit, mean_over
@@ -30,7 +31,6 @@ from ..training.session import Session
 from ..training.trainable import Trainable, to_tensors
 from .closed_form import Bench, Seen
 from .cuts import Block
-from .parts import Array, Values, constants, part_of, read_once, set_values, write_values
 
 # Below this part of the target's variance there is nothing to bring back but rounding.
 _NOTHING = 1e-9

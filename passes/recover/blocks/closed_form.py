@@ -39,7 +39,7 @@ from ...analysis.observe.patches import (
 from ...analysis.observe.tap import Arrays, Tap
 from ...engine.context import Context
 from ...engine.rewrite import make_view
-from .parts import Array, Values, set_values
+from ..parts import Array, Values, set_values
 
 _POSITIONS = 16384
 _COLUMNS = 2048

@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.errors import ConversionError, PassError
 from ....ir.graph.types import infer_types
 from ....ir.run.reference import Reference
-from ..blocks.parts import Values, part_of, write_values
+from ..parts import Values, part_of, write_values
 from .augment import apply_maps, check_images, draw_maps
 from .batchnorm import reestimate
 from .checkpoint import pack, unpack

@@ -35,9 +35,11 @@ Array = np.ndarray[Any, Any]
 class ReplaceHead(Pass):
     """Replace the last linear layer by a fresh one with another number of outputs.
 
-    `classes`: the number of outputs. `output`: the graph output whose layer is meant, where there
-    are several. Weights are drawn with the pipeline's seed and keep their names; Softmax, Flatten,
-    Reshape and the like behind the layer stay. The layer is the last Gemm, MatMul or Conv.
+    The layer is the last Gemm, MatMul or Conv. Weights are drawn with the pipeline's seed and keep
+    their names; Softmax, Flatten, Reshape and the like behind the layer stay.
+
+    - `classes`: the number of outputs.
+    - `output`: the graph output whose layer is meant, where there are several.
     """
 
     name: ClassVar[str] = "replace-head"

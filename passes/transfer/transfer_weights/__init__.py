@@ -40,11 +40,15 @@ _MOST_NAMES = 5
 class TransferWeights(Pass):
     """Take weights from another model by name and shape, and tell what was taken and what was left.
 
-    `source`: the model's file. `slice`: where shapes differ, take the leading part that fits along
-    each axis. `rename`: prefixes of the source's names and what they are here, such as
-    `backbone.=`. `only`, `exclude`: patterns (`layer1.*`) of the names here. `by`: `name`; or
-    `place`, which also pairs weights whose names tell nothing by where they stand in the network,
-    as far as no two stand alike. Masks, and weights stored as integers, are left.
+    Masks, and weights stored as integers, are left.
+
+    - `source`: the model's file.
+    - `slice`: where shapes differ, take the leading part that fits along each axis.
+    - `rename`: prefixes of the source's names and what they are here, such as `backbone.=`.
+    - `only`: patterns (`layer1.*`) of the names here, of which to take no others.
+    - `exclude`: patterns of the names here that keep their values.
+    - `by`: `name`; or `place`, which also pairs weights whose names tell nothing by where they
+      stand in the network, as far as no two stand alike.
     """
 
     name: ClassVar[str] = "transfer-weights"

@@ -8,7 +8,7 @@ import onnx_graphsurgeon as gs
 import planish
 from planish.ir.core.variables import dense_values
 from planish.ir.ops.masks import read_masked
-from planish.passes.analysis.channels.groups import find_channel_groups
+from planish.passes.analysis.channels.find_groups import find_channel_groups
 from planish.passes.engine.context import Context
 from planish.passes.engine.rewrite import make_view
 from planish.passes.prune.prune.channels import ChannelUnits, channel_units

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 import planish
 from planish.ir.core.errors import FeedError, PassError
-from planish.passes.analysis.channels.groups import find_channel_groups
+from planish.passes.analysis.channels.find_groups import find_channel_groups
 from planish.passes.engine.context import Context
 from planish.passes.engine.rewrite import make_view
 from planish.passes.prune.prune import Prune

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import planish
 from planish.ir.ops.masks import read_masked
-from planish.passes.analysis.channels.groups import find_channel_groups
+from planish.passes.analysis.channels.find_groups import find_channel_groups
 from planish.passes.engine.context import Context
 from planish.passes.engine.rewrite import make_view
 from planish.passes.prune.prune.channels import channel_units

@@ -5,7 +5,7 @@ import pytest
 
 import planish
 from planish.ir.core.errors import FeedError
-from planish.passes.analysis.channels.groups import find_channel_groups
+from planish.passes.analysis.channels.find_groups import find_channel_groups
 from planish.passes.engine.context import Context
 from planish.passes.prune.prune.criteria import elimination
 from planish.passes.prune.prune.criteria.reconstruction import reconstruction_scores

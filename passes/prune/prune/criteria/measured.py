@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 
 from .....ir.graph.view import View
 from .....ir.ops.linear.layer import Layer
-from ....analysis.channels.groups import Slot
+from ....analysis.channels.group import Slot
 from ....analysis.observe.moments import Moments, join_columns
 from ....analysis.observe.patches import draw_positions, patches_at, position_shape, results_at
 from ....analysis.observe.stages import parts_of

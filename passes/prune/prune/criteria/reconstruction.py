@@ -26,7 +26,7 @@ from .....ir.core.variables import node_key
 from .....ir.graph.clone import clone
 from .....ir.graph.view import View
 from .....ir.ops.linear.layer import Layer, read_layer
-from ....analysis.channels.groups import Group
+from ....analysis.channels.group import Group
 from ....analysis.observe.patches import share
 from ....analysis.observe.stages import moment_bytes
 from ....analysis.observe.tap import stream

@@ -8,7 +8,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from planish.ir.core.build import make_constant
-from planish.passes.analysis.channels.groups import Group, Slot, find_channel_groups
+from planish.passes.analysis.channels.find_groups import find_channel_groups
+from planish.passes.analysis.channels.group import Group, Slot
 
 Array = np.ndarray[Any, Any]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from planish.passes.analysis.channels.groups import Group, find_channel_groups
+from planish.passes.analysis.channels.find_groups import find_channel_groups
+from planish.passes.analysis.channels.group import Group
 
 from tests.helpers import Array, graph_of
 

@@ -1,15 +1,16 @@
-"""One walk over a graph that labels every tensor with the cells of its channels."""
+"""A forward dataflow analysis that labels every tensor with the cells of its channels.
+
+The transfer functions, one an operator, are in `rules`; `analyze` puts both together.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ....ir.core.variables import FUSED_DOMAIN, is_standard, label
+from ....ir.core.variables import label
 from ....ir.graph.edit import Edit
 from ....ir.graph.uses import scopes
 from ....ir.graph.view import View
@@ -17,79 +18,36 @@ from ....ir.ops.masks import Masked
 from ...engine.context import Context
 from .cells import Array, Cells
 from .facts import Facts
+from .findings import ChannelLayer, ChannelShuffle, Role, SlicedConstant
 from .labels import project, unite_pairs
 
-# Local functions of the domain `planish` that work on each element.
-FUSED_ACTIVATIONS = frozenset({"Gelu", "GeluTanh", "HardSwish", "Mish", "Silu"})
-
-Role = Literal["makes", "bias", "reads", "carries", "scales", "shifts", "follows"]
+Rule = Callable[[gs.Node, "ChannelAnalysis"], None]
 
 
-@dataclass(frozen=True)
-class Use:
-    """A constant that `node` reads at `position`, whose index i along `axis` is of `cells[i]`.
-
-    Of a weight with several `blocks` (the groups of a convolution) the index counts through them:
-    index b * k + j is index j of the k along `axis`, for the weights of block b only.
-    """
-
-    node: gs.Node
-    position: int
-    axis: int
-    role: Role
-    cells: Array
-    blocks: int = 1
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A linear operator: cells [C] read and [M] made, in `group` groups of as many of either.
-
-    A depthwise layer makes what it reads.
-    """
-
-    node: gs.Node
-    view: View
-    axis: int  # of the channels in its input
-    group: int
-    read: Array
-    made: Array
-    depthwise: bool = False
-
-
-@dataclass(frozen=True)
-class Shuffle:
-    """Nodes that together only reorder channels: result channel i is source channel `order[i]`."""
-
-    nodes: tuple[gs.Node, ...]
-    source: gs.Tensor
-    result: gs.Tensor
-    axis: int
-    order: Array
-
-
-class Walk:
+class ChannelAnalysis:
     """Labels of all tensors of a graph and its subgraphs, and the constants sliced along them.
 
     `labels` holds by tensor id an array of the tensor's rank; an axis along which the cell does not
     differ has size one. What no rule knows is one fixed cell.
     """
 
-    def __init__(self, context: Context, edit: Edit | None = None) -> None:
+    def __init__(
+        self, context: Context, edit: Edit, rule_of: Callable[[gs.Node], Rule | None]
+    ) -> None:
         self.cells = Cells()
         self.labels: dict[int, Array] = {}
-        self.uses: list[Use] = []
-        self.layers: list[Layer] = []
-        self.shuffles: list[Shuffle] = []
+        self.sliced: list[SlicedConstant] = []
+        self.layers: list[ChannelLayer] = []
+        self.shuffles: list[ChannelShuffle] = []
         self.nodes: list[tuple[gs.Node, View]] = []
         self.view: View
-        self._edit = context.edit() if edit is None else edit
+        self._edit = edit
         self._opaque: dict[str, int] = {}
         self._tied: dict[tuple[int, int, int], Array] = {}
-        self.facts = Facts(context, self._edit)
-        self._rules = _rules()
+        self.facts = Facts(context, edit)
+        self._rule_of = rule_of
         for scope in scopes(context.graph):
-            self._walk(scope, self.facts.view(scope))
+            self._label(scope, self.facts.view(scope))
 
     def of(self, tensor: gs.Tensor) -> Array | None:
         """Return the labels of `tensor`; None for constants and where the rank is unknown."""
@@ -129,7 +87,7 @@ class Walk:
         blocks: int = 1,
     ) -> None:
         """Record a constant input sliced along `axis`; one that several nodes read ties them."""
-        self.uses.append(Use(node, position, axis, role, cells, blocks))
+        self.sliced.append(SlicedConstant(node, position, axis, role, cells, blocks))
         tensor = node.inputs[position]
         masked = self.masked(tensor)
         shared = tensor if masked is None else masked.weight
@@ -169,7 +127,7 @@ class Walk:
             return None
         return project(labels, axis, size, self.cells)
 
-    def _walk(self, scope: gs.Graph, view: View) -> None:
+    def _label(self, scope: gs.Graph, view: View) -> None:
         self.view = view
         for tensor in scope.inputs:
             self.opaque(tensor, "it is a graph input")
@@ -188,9 +146,7 @@ class Walk:
     def _visit(self, node: gs.Node) -> None:
         if node.op != "Shape" and all(not t.name or self.is_constant(t) for t in node.outputs):
             return
-        rule = self._rules.get(node.op) if is_standard(node) else None
-        if node.domain == FUSED_DOMAIN and node.op in FUSED_ACTIVATIONS:
-            rule = self._rules["Relu"]
+        rule = self._rule_of(node)
         if rule is None:
             self.block(node, f"{label(node)} reads it, of which nothing is known")
             return
@@ -201,15 +157,3 @@ class Walk:
         for tensor in node.outputs:
             if tensor.name and id(tensor) not in self.labels:
                 self.opaque(tensor, f"it is made by {node.op}")
-
-
-Rule = Callable[[gs.Node, Walk], None]
-
-
-def _rules() -> dict[str, Rule]:
-    from . import elementwise, growth, linear, movement, windows  # they are written against `Walk`
-
-    found: dict[str, Any] = {}
-    for module in (elementwise, growth, linear, movement, windows):
-        found.update(module.RULES)
-    return found

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ....ir.core.variables import label
-from .cells import Array
-from .labels import project, unite_pairs
-from .walk import Role, Rule, Walk
+from .....ir.core.variables import label
+from ..analysis import ChannelAnalysis, Rule
+from ..cells import Array
+from ..findings import Role
+from ..labels import project, unite_pairs
 
 UNARY = frozenset(
     """Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cast Ceil Celu Clip Cos Cosh Elu Erf Exp
@@ -24,64 +25,64 @@ _ROLES: dict[str, Role] = {"Add": "shifts", "Sub": "shifts", "Mul": "scales", "D
 NORMALIZATIONS = frozenset({"BatchNormalization", "InstanceNormalization"})
 
 
-def _unary(node: gs.Node, walk: Walk) -> None:
-    labels = walk.of(node.inputs[0])
+def _unary(node: gs.Node, analysis: ChannelAnalysis) -> None:
+    labels = analysis.of(node.inputs[0])
     if labels is None:
         return
     for tensor in node.outputs:
-        walk.put(tensor, labels)
+        analysis.put(tensor, labels)
 
 
-def _dropout(node: gs.Node, walk: Walk) -> None:
+def _dropout(node: gs.Node, analysis: ChannelAnalysis) -> None:
     training = node.inputs[2] if len(node.inputs) > 2 else None
     if training is not None and training.name:
-        values = walk.values(training)
+        values = analysis.values(training)
         if values is None or bool(values):
-            walk.block(node, f"{label(node)} drops it at random")
+            analysis.block(node, f"{label(node)} drops it at random")
             return
-    _unary(node, walk)
+    _unary(node, analysis)
 
 
-def _cast_like(node: gs.Node, walk: Walk) -> None:
+def _cast_like(node: gs.Node, analysis: ChannelAnalysis) -> None:
     """The second input gives its type alone."""
-    _unary(node, walk)
+    _unary(node, analysis)
 
 
-def _broadcast(node: gs.Node, walk: Walk) -> None:
-    view = walk.view
+def _broadcast(node: gs.Node, analysis: ChannelAnalysis) -> None:
+    view = analysis.view
     result = view.shape(node.outputs[0])
-    operands = list(walk.data(node))
+    operands = list(analysis.data(node))
     if view.opset < 7 or result is None or any(view.shape(t) is None for t in operands):
-        walk.block(node, f"it is not known how {label(node)} broadcasts it")
+        analysis.block(node, f"it is not known how {label(node)} broadcasts it")
         return
     total = np.zeros((1,) * len(result), np.int64)
-    aligned = [_aligned(tensor, len(result), walk) for tensor in operands]
+    aligned = [_aligned(tensor, len(result), analysis) for tensor in operands]
     for own in aligned:
         shape = np.broadcast_shapes(total.shape, own.shape)
         if own.size == max(own.size, total.size):
             total = own
         total = np.broadcast_to(total, shape)
     for tensor, own in zip(operands, aligned, strict=True):
-        if _is_repeated(tensor, total, walk):
-            walk.cells.fix(own, f"{label(node)} repeats it over channels")
+        if _is_repeated(tensor, total, analysis):
+            analysis.cells.fix(own, f"{label(node)} repeats it over channels")
         else:
-            unite_pairs(own, total, walk.cells)
+            unite_pairs(own, total, analysis.cells)
     for position, tensor in enumerate(node.inputs):
-        values = walk.values(tensor) if tensor.name and walk.is_constant(tensor) else None
+        values = analysis.values(tensor) if tensor.name and analysis.is_constant(tensor) else None
         if values is not None:
-            _constant(node, position, values, total, walk)
-    walk.put(node.outputs[0], total)
+            _constant(node, position, values, total, analysis)
+    analysis.put(node.outputs[0], total)
 
 
-def _aligned(tensor: gs.Tensor, rank: int, walk: Walk) -> Array:
-    own = walk.of(tensor)
+def _aligned(tensor: gs.Tensor, rank: int, analysis: ChannelAnalysis) -> Array:
+    own = analysis.of(tensor)
     assert own is not None
     return own.reshape((1,) * (rank - own.ndim) + own.shape)
 
 
-def _is_repeated(tensor: gs.Tensor, total: Array, walk: Walk) -> bool:
+def _is_repeated(tensor: gs.Tensor, total: Array, analysis: ChannelAnalysis) -> bool:
     """Say whether one element of an operand meets several channels of the others."""
-    shape = walk.view.shape(tensor) or ()
+    shape = analysis.view.shape(tensor) or ()
     room = total.ndim - len(shape)
     return any(
         size > 1 and (axis < room or shape[axis - room] == 1)
@@ -89,33 +90,37 @@ def _is_repeated(tensor: gs.Tensor, total: Array, walk: Walk) -> bool:
     )
 
 
-def _constant(node: gs.Node, position: int, values: Array, total: Array, walk: Walk) -> None:
+def _constant(
+    node: gs.Node, position: int, values: Array, total: Array, analysis: ChannelAnalysis
+) -> None:
     """Slice a constant along the axes on which it and the labels differ."""
     room = total.ndim - values.ndim
     for axis in range(max(room, 0), total.ndim):
         if values.shape[axis - room] > 1 and total.shape[axis] > 1:
-            cells = project(total, axis, total.shape[axis], walk.cells)
-            walk.slice(node, position, axis - room, _ROLES.get(node.op, "follows"), cells)
-    if any(_is_repeated(tensor, np.zeros(values.shape), walk) for tensor in walk.data(node)):
-        walk.cells.fix(total, f"{label(node)} repeats it over channels")
+            cells = project(total, axis, total.shape[axis], analysis.cells)
+            analysis.slice(node, position, axis - room, _ROLES.get(node.op, "follows"), cells)
+    if any(
+        _is_repeated(tensor, np.zeros(values.shape), analysis) for tensor in analysis.data(node)
+    ):
+        analysis.cells.fix(total, f"{label(node)} repeats it over channels")
 
 
-def _normalization(node: gs.Node, walk: Walk) -> None:
+def _normalization(node: gs.Node, analysis: ChannelAnalysis) -> None:
     """Mean and spread of each channel on its own."""
-    parameters = [walk.values(t) for t in node.inputs[1:]]
-    labels = walk.of(node.inputs[0])
-    asked = [t for t in node.outputs[1:] if t.name and (walk.view.readers(t))]
+    parameters = [analysis.values(t) for t in node.inputs[1:]]
+    labels = analysis.of(node.inputs[0])
+    asked = [t for t in node.outputs[1:] if t.name and (analysis.view.readers(t))]
     if labels is None or labels.ndim < 2 or asked or any(p is None for p in parameters):
-        walk.block(node, f"the parameters of {label(node)} are not constant")
+        analysis.block(node, f"the parameters of {label(node)} are not constant")
         return
     size = int(parameters[0].size) if parameters[0] is not None else 0
-    cells = walk.channels(node.inputs[0], 1, size)
+    cells = analysis.channels(node.inputs[0], 1, size)
     assert cells is not None
     batch = node.op == "BatchNormalization"
     roles: tuple[Role, ...] = ("scales", "shifts", "follows", "follows")
     for position in range(1, 5 if batch else 3):
-        walk.slice(node, position, 0, roles[position - 1], cells)
-    walk.put(node.outputs[0], cells.reshape(1, -1, *[1] * (labels.ndim - 2)))
+        analysis.slice(node, position, 0, roles[position - 1], cells)
+    analysis.put(node.outputs[0], cells.reshape(1, -1, *[1] * (labels.ndim - 2)))
 
 
 RULES: dict[str, Rule] = {

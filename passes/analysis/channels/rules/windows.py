@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ....ir.core.variables import label
-from ....ir.ops.axes.ports import axes_of, normal_axes
-from .labels import varying
-from .walk import Rule, Walk
+from .....ir.core.variables import label
+from .....ir.ops.axes.ports import axes_of, normal_axes
+from ..analysis import ChannelAnalysis, Rule
+from ..labels import varying
 
 _REDUCTIONS = frozenset(
     """ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd
@@ -21,110 +21,112 @@ POOLS = frozenset(
 )
 
 
-def _pool(node: gs.Node, walk: Walk) -> None:
+def _pool(node: gs.Node, analysis: ChannelAnalysis) -> None:
     """Windows over one channel; batch and channels are on the first two axes."""
-    labels = walk.of(node.inputs[0])
+    labels = analysis.of(node.inputs[0])
     if labels is None or set(varying(labels)) - {0, 1}:
-        walk.block(node, f"{label(node)} runs over it")
+        analysis.block(node, f"{label(node)} runs over it")
         return
     for tensor in node.outputs:
-        walk.put(tensor, labels)
+        analysis.put(tensor, labels)
 
 
-def over_axes(node: gs.Node, axes: Sequence[int], verb: str, walk: Walk) -> bool:
+def over_axes(node: gs.Node, axes: Sequence[int], verb: str, analysis: ChannelAnalysis) -> bool:
     """Keep the channels of the first input where they lie along `axes`; say whether they do."""
-    labels = walk.of(node.inputs[0])
+    labels = analysis.of(node.inputs[0])
     if labels is None or not set(varying(labels)) & set(axes):
         return False
-    walk.fix(node.inputs[0], f"{label(node)} {verb} channels")
+    analysis.fix(node.inputs[0], f"{label(node)} {verb} channels")
     return True
 
 
-def _reduce(node: gs.Node, walk: Walk) -> None:
-    labels = walk.of(node.inputs[0])
+def _reduce(node: gs.Node, analysis: ChannelAnalysis) -> None:
+    labels = analysis.of(node.inputs[0])
     if labels is None:
         return
-    values = walk.values(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1].name else None
+    values = (
+        analysis.values(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1].name else None
+    )
     if values is not None:
         axes, known = normal_axes(values, labels.ndim), True
         axes = axes if values.size else None
     else:
-        axes, known = axes_of(node, walk.view, 1, labels.ndim)
+        axes, known = axes_of(node, analysis.view, 1, labels.ndim)
     if not known:
-        walk.block(node, f"the axes of {label(node)} are not constant")
+        analysis.block(node, f"the axes of {label(node)} are not constant")
         return
     if axes is None:
         if node.attrs.get("noop_with_empty_axes", 0):
-            walk.put(node.outputs[0], labels)
+            analysis.put(node.outputs[0], labels)
             return
         axes = list(range(labels.ndim))
-    if over_axes(node, axes, "reduces over", walk):
+    if over_axes(node, axes, "reduces over", analysis):
         return
     if not node.attrs.get("keepdims", 1):
         labels = np.squeeze(labels, tuple(axes))
-    walk.put(node.outputs[0], labels)
+    analysis.put(node.outputs[0], labels)
 
 
-def _along_axis(node: gs.Node, walk: Walk) -> None:
+def _along_axis(node: gs.Node, analysis: ChannelAnalysis) -> None:
     """Softmax and its kin: one axis, or up to opset 12 all from there on."""
-    labels = walk.of(node.inputs[0])
+    labels = analysis.of(node.inputs[0])
     if labels is None:
         return
-    modern = walk.view.opset >= 13
+    modern = analysis.view.opset >= 13
     found = normal_axes(node.attrs.get("axis", -1 if modern else 1), labels.ndim)
     axes = list(range(labels.ndim)) if found is None else found
     if not modern and found is not None:
         axes = list(range(found[0], labels.ndim))
-    if not over_axes(node, axes, "runs over", walk):
-        walk.put(node.outputs[0], labels)
+    if not over_axes(node, axes, "runs over", analysis):
+        analysis.put(node.outputs[0], labels)
 
 
-def _layer_normalization(node: gs.Node, walk: Walk) -> None:
-    labels = walk.of(node.inputs[0])
+def _layer_normalization(node: gs.Node, analysis: ChannelAnalysis) -> None:
+    labels = analysis.of(node.inputs[0])
     if labels is None:
         return
     first = normal_axes(node.attrs.get("axis", -1), labels.ndim) or [0]
-    if not over_axes(node, range(first[0], labels.ndim), "normalizes over", walk):
-        walk.put(node.outputs[0], labels)
+    if not over_axes(node, range(first[0], labels.ndim), "normalizes over", analysis):
+        analysis.put(node.outputs[0], labels)
 
 
-def _arg(node: gs.Node, walk: Walk) -> None:
-    labels = walk.of(node.inputs[0])
+def _arg(node: gs.Node, analysis: ChannelAnalysis) -> None:
+    labels = analysis.of(node.inputs[0])
     if labels is None:
         return
     axes = normal_axes(node.attrs.get("axis", 0), labels.ndim) or list(range(labels.ndim))
-    if not over_axes(node, axes, "runs over", walk):
+    if not over_axes(node, axes, "runs over", analysis):
         kept = labels if node.attrs.get("keepdims", 1) else np.squeeze(labels, tuple(axes))
-        walk.put(node.outputs[0], kept)
+        analysis.put(node.outputs[0], kept)
 
 
-def _mean_variance(node: gs.Node, walk: Walk) -> None:
-    labels = walk.of(node.inputs[0])
+def _mean_variance(node: gs.Node, analysis: ChannelAnalysis) -> None:
+    labels = analysis.of(node.inputs[0])
     if labels is None:
         return
     axes = normal_axes(node.attrs.get("axes", [0, 2, 3]), labels.ndim) or []
-    if not over_axes(node, axes, "normalizes over", walk):
-        walk.put(node.outputs[0], labels)
+    if not over_axes(node, axes, "normalizes over", analysis):
+        analysis.put(node.outputs[0], labels)
 
 
-def _all_channels(node: gs.Node, walk: Walk) -> None:
-    walk.block(node, f"{label(node)} runs over channels")
+def _all_channels(node: gs.Node, analysis: ChannelAnalysis) -> None:
+    analysis.block(node, f"{label(node)} runs over channels")
 
 
-def _resize(node: gs.Node, walk: Walk) -> None:
+def _resize(node: gs.Node, analysis: ChannelAnalysis) -> None:
     """Positions only: along axes on which cells differ, the size has to stay."""
-    labels = walk.of(node.inputs[0])
-    before, after = walk.view.shape(node.inputs[0]), walk.view.shape(node.outputs[0])
-    first = {"Upsample": 1}.get(node.op, 2 if walk.view.opset >= 11 else 1)
+    labels = analysis.of(node.inputs[0])
+    before, after = analysis.view.shape(node.inputs[0]), analysis.view.shape(node.outputs[0])
+    first = {"Upsample": 1}.get(node.op, 2 if analysis.view.opset >= 11 else 1)
     sizes = [t for t in node.inputs[first:] if t.name]
     if labels is None or before is None or after is None:
         return
     if any(before[axis] != after[axis] for axis in varying(labels)):
-        walk.block(node, f"{label(node)} resizes channels")
-    elif varying(labels) and any(not walk.is_constant(t) for t in sizes):
-        walk.block(node, f"the sizes of {label(node)} are not constant")
+        analysis.block(node, f"{label(node)} resizes channels")
+    elif varying(labels) and any(not analysis.is_constant(t) for t in sizes):
+        analysis.block(node, f"the sizes of {label(node)} are not constant")
     else:
-        walk.put(node.outputs[0], labels)
+        analysis.put(node.outputs[0], labels)
 
 
 RULES: dict[str, Rule] = {

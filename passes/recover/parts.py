@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ....ir.core.build import make_constant
-from ....ir.core.variables import dense_values
-from ....ir.graph.clone import Copier
-from ....ir.graph.edit import Edit
-from ....ir.graph.types import Types
-from ....ir.graph.uses import scopes
-from ...analysis.observe.tap import nodes_reaching
+from ...ir.core.build import make_constant
+from ...ir.core.variables import dense_values
+from ...ir.graph.clone import Copier
+from ...ir.graph.edit import Edit
+from ...ir.graph.types import Types
+from ...ir.graph.uses import scopes
+from ..analysis.observe.tap import nodes_reaching
 
 Array = np.ndarray[Any, Any]
 Values = dict[str, Array]

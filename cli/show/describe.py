@@ -1,0 +1,48 @@
+"""What `planish passes NAME` shows."""
+
+from __future__ import annotations
+
+from ...passes.pipeline.describe import OptionDescription, PassDescription, PresetDescription
+from .console import out, print_plain
+from .plain import plain_table
+
+
+def show_pass(found: PassDescription) -> None:
+    """Print all that is known of a pass."""
+    print_plain(f"{found.name} ({'exact' if found.exact else 'approximate'})")
+    print_plain(f"{found.summary}.")
+    if found.equation:
+        _show_block("", _indented(found.equation))
+    if found.text:
+        _show_block("", found.text)
+    if found.options:
+        _show_options(found.options)
+    if found.declines:
+        reasons = (f"- {reason}" for reason in found.declines)
+        _show_block("It leaves a site alone where:", "\n".join(reasons))
+
+
+def show_preset(found: PresetDescription) -> None:
+    """Print what a preset is for and which passes it stands for."""
+    print_plain(f"{found.name} (preset)")
+    print_plain(f"{found.summary}.")
+    _show_block("It stands for:", found.pipeline.replace(",", ",\n").replace("(", "(\n"))
+
+
+def _show_options(options: tuple[OptionDescription, ...]) -> None:
+    table = plain_table("option", "values", "default", "what it means")
+    for option in options:
+        table.add_row(option.name, option.type, option.default or "(must be given)", option.text)
+    out.print()
+    out.print(table)
+
+
+def _show_block(title: str, text: str) -> None:
+    out.print()
+    if title:
+        print_plain(title)
+    print_plain(text)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}".rstrip() for line in text.splitlines())

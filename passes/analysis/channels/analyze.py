@@ -1,0 +1,31 @@
+"""Channel analysis of a whole graph, with a rule for every operator that channels pass."""
+
+from __future__ import annotations
+
+import onnx_graphsurgeon as gs
+
+from ....ir.core.variables import FUSED_DOMAIN, is_standard
+from ....ir.graph.edit import Edit
+from ...engine.context import Context
+from .analysis import ChannelAnalysis, Rule
+from .rules import elementwise, growth, linear, movement, windows
+
+# Local functions of the domain `planish` that work on each element.
+FUSED_ACTIVATIONS = frozenset({"Gelu", "GeluTanh", "HardSwish", "Mish", "Silu"})
+
+_RULES: dict[str, Rule] = {
+    name: rule
+    for rules in (elementwise, growth, linear, movement, windows)
+    for name, rule in rules.RULES.items()
+}
+
+
+def analyze_channels(context: Context, edit: Edit | None = None) -> ChannelAnalysis:
+    """Return the labels of all tensors of the graph of `context`, and what is sliced along them."""
+    return ChannelAnalysis(context, context.edit() if edit is None else edit, _rule_of)
+
+
+def _rule_of(node: gs.Node) -> Rule | None:
+    if node.domain == FUSED_DOMAIN and node.op in FUSED_ACTIVATIONS:
+        return _RULES["Relu"]
+    return _RULES.get(node.op) if is_standard(node) else None

@@ -1,0 +1,1 @@
+"""What operators do to the channels they read: a transfer function for each."""

@@ -1,0 +1,106 @@
+"""`planish passes NAME`, `--version`, and what the shell completes."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import planish
+from planish.cli.completion import complete_backend, complete_pass, complete_pipeline
+
+from tests.cli.common import assert_refused
+
+
+def test_a_pass_is_described(call):
+    code, shown, err = call("passes", "push-affine")
+    assert (code, err) == (0, "")
+    lines = shown.splitlines()
+    assert lines[0] == "push-affine (exact)"
+    assert lines[1].endswith("BatchNormalization into the layers after them.")
+    assert "    W * (s x + t) + b = (W s) * x + (b + W * t)" in shown
+    row = next(line for line in lines if line.startswith("map-limit"))
+    assert row.split()[1:4] == ["whole", "number", "1048576"]
+    assert "- the map of ... elements is larger than map-limit" in lines
+    assert call("passes", "prune")[1].startswith("prune (approximate)\n")
+
+
+def test_what_must_be_given_is_named(call):
+    code, shown, _ = call("passes", "replace-head")
+    assert code == 0
+    row = next(line for line in shown.splitlines() if line.startswith("classes"))
+    assert "(must be given)" in row
+
+
+def test_a_preset_is_expanded(call):
+    code, shown, err = call("passes", "cleanup")
+    assert (code, err) == (0, "")
+    assert shown.splitlines()[0] == "cleanup (preset)"
+    steps = [line.strip().rstrip(",") for line in shown.splitlines()]
+    assert "repeat(" in steps
+    assert "eliminate-dead-code" in steps
+    assert "eliminate-unused-functions" in steps
+
+
+def test_an_unknown_name_is_refused_with_the_nearest(call):
+    assert_refused(call("passes", "fold-batchnorms"), "did you mean 'fold-batchnorm'?")
+    assert_refused(call("passes", "exakt"), "did you mean 'exact'?")
+
+
+def test_the_version_is_one(call):
+    code, shown, _ = call("--version")
+    assert (code, shown) == (0, f"planish {planish.__version__}\n")
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
+    assert "version" in project["project"]["dynamic"]
+    read = project["tool"]["setuptools"]["dynamic"]["version"]
+    assert read == {"attr": "planish.__version__"}
+
+
+def test_pipelines_complete_pass_by_pass():
+    assert complete_pass("fold-b") == [
+        (
+            "fold-batchnorm",
+            "Fold BatchNormalization into the Conv, ConvTranspose, Gemm or MatMul that feeds it",
+        )
+    ]
+    assert [name for name, _ in complete_pass("ex")] == ["exact"]
+    for text, wanted in [
+        ("ex", ["exact"]),
+        ("exact,fold-b", ["exact,fold-batchnorm"]),
+        ("repeat(fold-b", ["repeat(fold-batchnorm"]),
+        ("exact,prune{amo", ["exact,prune{amount="]),
+        ("prune{amount=0.5,crit", ["prune{amount=0.5,criterion="]),
+        ("prune{amount=0.5},fold-b", ["prune{amount=0.5},fold-batchnorm"]),
+        ("nothing{a", []),
+        ("nothing-like-it", []),
+    ]:
+        assert [name for name, _ in complete_pipeline(text)] == wanted
+
+
+def test_values_of_options_are_not_completed_as_passes():
+    assert complete_pipeline("prune{criterion=") == []
+
+
+def test_backends_complete():
+    assert [name for name, _ in complete_backend("onnx")] == ["onnxruntime"]
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("planish optimize m.onnx -p exact,fold-ba", "exact,fold-batchnorm"),
+        ("planish compile m.onnx --backend onnx", "onnxruntime"),
+    ],
+)
+def test_the_shell_is_told(words, wanted):
+    given = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    script = "import sys; sys.argv[0] = 'planish'; from planish.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **given, "_PLANISH_COMPLETE": "complete_bash"},
+    )
+    assert done.stdout.split() == [wanted], done.stderr

@@ -1,0 +1,81 @@
+"""What the import contract cannot see: circles between files, wherever the import stands."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FLOORS = ("backends", "cli", "ir", "passes")
+
+
+def _modules() -> dict[str, Path]:
+    files = [*ROOT.glob("__*.py"), *(p for floor in FLOORS for p in (ROOT / floor).rglob("*.py"))]
+    found = {}
+    for path in files:
+        parts = ["planish", *path.relative_to(ROOT).with_suffix("").parts]
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = _modules()
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+
+
+def _imports(name: str) -> Iterator[str]:
+    """Yield the modules of the package that a module names, in functions and for types as well."""
+    package = name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            up = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
+            base = ".".join([*up, *([node.module] if node.module else [])])
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                yield full if full in MODULES else base
+
+
+def _circles(arrows: dict[str, set[str]]) -> list[list[str]]:
+    """Return the strongly connected components of more than one module (Tarjan, 1972)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for other in arrows[name]:
+            if other not in index:
+                visit(other)
+                low[name] = min(low[name], low[other])
+            elif other in stack:
+                low[name] = min(low[name], index[other])
+        if low[name] == index[name]:
+            circle = stack[stack.index(name) :]
+            del stack[stack.index(name) :]
+            if len(circle) > 1:
+                found.append(sorted(circle))
+
+    for name in arrows:
+        if name not in index:
+            visit(name)
+    return found
+
+
+def test_circles_are_found() -> None:
+    arrows = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set(), "e": {"a", "f"}, "f": {"e"}}
+    assert _circles(arrows) == [["b", "c"], ["e", "f"]]
+
+
+def test_no_modules_import_each_other() -> None:
+    """Neither a package's `__init__` and what is in it: a package's pass stands above its helpers.
+
+    The root is left out: it offers names of everything, which everything may not take from it.
+    """
+    arrows = {name: set(_imports(name)) & MODULES.keys() - {name} for name in MODULES}
+    assert (
+        "planish.ir.graph.view"
+        in arrows["planish.ir.graph.edit"] | arrows["planish.passes.engine.rewrite"]
+    )
+    assert _circles(arrows) == []
