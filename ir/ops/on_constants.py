@@ -2,51 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..graph.view import View
+from .traits import Integers, function_of, traits_of
 
 Array = np.ndarray[Any, Any]
-
-# Operator -> function of the values and of the attributes' values, with the operator's defaults.
-_FUNCTIONS: dict[str, tuple[Callable[..., Array], dict[str, float]]] = {
-    "Relu": (lambda x: np.maximum(x, 0), {}),
-    "LeakyRelu": (lambda x, alpha: np.where(x < 0, alpha * x, x), {"alpha": 0.01}),
-    "Elu": (lambda x, alpha: np.where(x < 0, alpha * np.expm1(x), x), {"alpha": 1.0}),
-    "Sigmoid": (lambda x: 1 / (1 + np.exp(-x)), {}),
-    "Tanh": (np.tanh, {}),
-    "Softplus": (lambda x: np.log1p(np.exp(x)), {}),
-    "HardSigmoid": (
-        lambda x, alpha, beta: np.clip(alpha * x + beta, 0, 1),
-        {"alpha": 0.2, "beta": 0.5},
-    ),
-    "HardSwish": (lambda x: x * np.clip(x / 6 + 0.5, 0, 1), {}),
-    "Abs": (np.abs, {}),
-    "Identity": (lambda x: x, {}),
-}
 
 
 def constant_result(node: gs.Node, values: Array, view: View) -> Array | None:
     """Return what `node` makes of `values`, float64; NaN stays NaN, and so does what overflows.
 
-    None where the operator is not one that works on each element alone.
+    None where the operator is not one that works on each element alone, where integers might wrap
+    around, and for functions with jumps, which make much of how `values` are rounded.
     """
-    if node.op == "Clip":
+    traits = traits_of(node, view.opset)
+    if not traits.unary or not traits.continuous:
+        return None
+    dtype = view.dtype(node.inputs[0])
+    if traits.integers == Integers.WRAP and dtype is not None and dtype.kind in "iu":
+        return None
+    if traits.op == "Clip":
         bounds = _bounds(node, view)
         if bounds is None:
             return None
         result = np.minimum(np.maximum(values, bounds[0]), bounds[1])
-    elif node.op in _FUNCTIONS:
-        function, defaults = _FUNCTIONS[node.op]
-        attrs = {name: node.attrs.get(name, value) for name, value in defaults.items()}
-        with np.errstate(over="ignore", invalid="ignore"):
-            result = function(values, **attrs)
     else:
-        return None
+        function = function_of(node, view.opset)
+        if function is None:
+            return None
+        result = function(values)
     return np.where(np.isfinite(result), result, np.nan)
 
 

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
 
 from ..core.build import subgraphs_of
 from ..core.variables import dense_values, is_standard
 from ..graph.order import reads
+from .traits import operators_with, traits_of
 
-_RANDOM = frozenset(
-    {
-        "Bernoulli",
-        "Multinomial",
-        "RandomNormal",
-        "RandomNormalLike",
-        "RandomUniform",
-        "RandomUniformLike",
-    }
-)
+_RANDOM = operators_with(lambda traits: traits.random)
 
 
 def draws(node: gs.Node) -> bool:
@@ -31,18 +20,9 @@ def draws(node: gs.Node) -> bool:
     return (is_standard(node) and (node.op in _RANDOM or training)) or any(map(draws, inner))
 
 
-@functools.lru_cache(maxsize=4096)
 def is_pure(op: str, opset: int) -> bool:
     """Say whether the standard operator is deterministic and gives tensors from tensors."""
-    if op == "Identity":
-        return True
-    if not onnx.defs.has(op, max_inclusive_version=opset):
-        return False
-    schema = onnx.defs.get_schema(op, opset)
-    deterministic = onnx.defs.OpSchema.NodeDeterminism.Deterministic
-    return schema.node_determinism == deterministic and all(
-        kind.startswith("tensor(") for output in schema.outputs for kind in output.types
-    )
+    return traits_of(op, opset).pure
 
 
 def random_outputs(graph: gs.Graph) -> set[str]:

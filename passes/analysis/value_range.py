@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import ml_dtypes
@@ -10,45 +11,12 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
-from ...ir.core.variables import is_standard
 from ...ir.graph.view import View
+from ...ir.ops.traits import NOTHING, Integers, Traits, traits_of
 
 Range = tuple[float, float]
 
 _ALL: Range = (-math.inf, math.inf)
-_NOT_NEGATIVE: Range = (0.0, math.inf)
-_UNIT: Range = (0.0, 1.0)
-_MADE = {
-    **dict.fromkeys(
-        ("Relu", "Abs", "Exp", "Sqrt", "Softplus", "ReduceL1", "ReduceL2", "ReduceSumSquare"),
-        _NOT_NEGATIVE,
-    ),
-    **dict.fromkeys(("Sigmoid", "HardSigmoid", "Softmax"), _UNIT),
-    "Tanh": (-1.0, 1.0),
-}
-# These give elements of their first input, and no others.
-_MOVES = frozenset(
-    {
-        "Identity",
-        "Transpose",
-        "Reshape",
-        "Flatten",
-        "Squeeze",
-        "Unsqueeze",
-        "Slice",
-        "Expand",
-        "Tile",
-        "DepthToSpace",
-        "SpaceToDepth",
-        "MaxPool",
-        "GlobalMaxPool",
-    }
-)
-# A mean lies between the least and the largest element only up to rounding, and Dropout in training
-# scales: their sign is sure.
-_MEANS = frozenset({"AveragePool", "Dropout", "GlobalAveragePool", "ReduceMean"})
-# Of operands that are not negative these give none that is.
-_JOINS = frozenset({"Concat", "Add", "Mul", "Max", "Sum"})
 _FARTHEST = 8
 _MOST_PRODUCERS = 16
 
@@ -106,38 +74,63 @@ def is_nonnegative(tensor: gs.Tensor, view: View) -> bool:
         if value_range(current, view)[0] >= 0:
             continue
         node = view.producer(current)
-        if node is None or not is_standard(node) or current is not node.outputs[0]:
+        traits = _traits_of(node, current, view)
+        if node is None or not traits.keeps_nonnegative:
             return False
-        if node.op in _MOVES or node.op in _MEANS:
-            pending.append(node.inputs[0])
-        elif node.op in _JOINS:
-            pending.extend(node.inputs)
-        else:
-            return False
+        pending.extend(node.inputs[position] for position in traits.data_of(len(node.inputs)))
     return True
 
 
+def _traits_of(node: gs.Node | None, tensor: gs.Tensor, view: View) -> Traits:
+    """Return what is known of the producer that says something about the values of `tensor`.
+
+    That is nothing of integers that may have wrapped around, and of further outputs.
+    """
+    if node is None:
+        return NOTHING
+    traits = traits_of(node, view.opset)
+    if traits.integers == Integers.WRAP and not dtypes.is_float(view.dtype(tensor)):
+        return NOTHING
+    if tensor is not node.outputs[0] and traits.moved_outputs is not None:
+        return NOTHING  # the indices of a MaxPool
+    return traits
+
+
 def _made_range(tensor: gs.Tensor, view: View) -> Range:
-    means = False
+    """Return the range that an operator gives, through others that move or keep the sign of it.
+
+    A mean lies between the least and the largest element only up to rounding, and Dropout in
+    training scales: their sign is sure.
+    """
+    whole, sure = True, [True, True]  # whether its signs are, of either kind
     for _ in range(_FARTHEST):
         node = view.producer(tensor)
-        if node is None or not is_standard(node):
+        traits = _traits_of(node, tensor, view)
+        if node is None:
             return _ALL
-        found = _MADE.get(node.op)
-        if node.op == "Clip":
-            found = clip_bounds(node, view)
-            if found is not None and found[0] > found[1]:
-                return _ALL
-        if found is not None:
-            return found if not means else _sign(found)
-        if node.op not in _MOVES and node.op not in _MEANS:
+        found: Range = (traits.low, traits.high)
+        if traits.op == "Clip":
+            found = clip_bounds(node, view) or _ALL
+            found = found if found[0] <= found[1] else _ALL
+        if found != _ALL:
+            return found if whole else _signs(found, sure)
+        data = traits.data_of(len(node.inputs))
+        if len(data) != 1:
             return _ALL
-        means |= node.op in _MEANS
-        if tensor is not node.outputs[0]:
-            return _ALL  # the indices of a MaxPool
-        tensor = node.inputs[0]
+        if not traits.selects:
+            whole = False
+            sure[0] &= traits.keeps_nonnegative
+            sure[1] &= traits.keeps_nonpositive
+        if not any(sure):
+            return _ALL
+        tensor = node.inputs[data[0]]
     return _ALL
 
 
-def _sign(found: Range) -> Range:
-    return (0.0 if found[0] >= 0 else -math.inf, 0.0 if found[1] <= 0 else math.inf)
+def _signs(found: Range, sure: Sequence[bool]) -> Range:
+    """Return what is left of a range where only the sign of its elements is sure."""
+    low, high = found
+    return (
+        0.0 if sure[0] and low >= 0 else -math.inf,
+        0.0 if sure[1] and high <= 0 else math.inf,
+    )

@@ -1,0 +1,321 @@
+"""The table, element-wise operators: functions of one number, arithmetic, comparisons."""
+
+from __future__ import annotations
+
+import math
+
+from .lines import Attributes, Known, Line, line
+from .model import Homogeneous, Integers, Kind, Monotone, Movement
+
+_UNARY: Known = {"elementwise": True, "operands": 1, "keeps_shape": True, "keeps_batch": True}
+_MANY: Known = {"elementwise": True, "operands": None, "data": None}
+_UP: Known = {"monotone": Monotone.INCREASING}
+_STRICTLY_UP: Known = {"monotone": Monotone.STRICTLY_INCREASING}
+_SIGN: Known = {"keeps_nonnegative": True, "keeps_nonpositive": True}
+_NOT_NEGATIVE: Known = {"keeps_nonnegative": True, "low": 0.0}
+_ZERO: Known = {"zero": True, "nan": True}
+_SIGNED_ZERO: Known = {**_ZERO, "negative_zero": True}
+_EXACT: Known = {"exact": True, "integers": Integers.EXACT}
+_WRAP: Known = {"integers": Integers.WRAP}
+# What type float32 rounds pi to lies beyond pi.
+_QUARTER, _HALF = 1.5708, 3.1416
+_INF, _NAN = math.inf, math.nan
+
+
+def _unary(*parts: Known, ends: tuple[float, float] | None = None, **more: object) -> Line:
+    common = {"ends": ends, "nan": True, "continuous": True}
+    return line(None, _UNARY, common, *parts, **more)
+
+
+# A bend at zero (Elu and the like) is monotone, and keeps signs, where the slope below is not
+# negative; what it gives for minus infinity is minus the slope.
+def _bend(attributes: Attributes, opset: int) -> Known:
+    alpha = attributes("alpha")
+    if alpha < 0:
+        return {}
+    up = _STRICTLY_UP if alpha > 0 else _UP
+    return {**up, **_SIGN, "low": -alpha, "ends": (-alpha, _INF)}
+
+
+def _celu(attributes: Attributes, opset: int) -> Known:
+    alpha = attributes("alpha")
+    return {**_STRICTLY_UP, **_SIGN, "low": -alpha, "ends": (-alpha, _INF)} if alpha > 0 else {}
+
+
+def _selu(attributes: Attributes, opset: int) -> Known:
+    alpha, gamma = attributes("alpha"), attributes("gamma")
+    if not (alpha >= 0 and gamma > 0):
+        return {}
+    up = _STRICTLY_UP if alpha > 0 else _UP
+    # Their product, rounded up: that of two float32 numbers may round away from it.
+    low = -alpha * gamma * (1 + 1e-6)
+    return {**up, **_SIGN, "low": low, "ends": (-alpha * gamma, _INF)}
+
+
+def _leaky(attributes: Attributes, opset: int) -> Known:
+    alpha = attributes("alpha")
+    if alpha < 0:
+        return {}
+    if alpha == 0:
+        return {**_UP, **_SIGN}
+    return {**_STRICTLY_UP, **_SIGN, "ends": (-_INF, _INF)}
+
+
+def _hard_sigmoid(attributes: Attributes, opset: int) -> Known:
+    alpha, beta = attributes("alpha"), attributes("beta")
+    zero = {"zero": beta <= 0}
+    if alpha > 0:
+        return {**_UP, "ends": (0.0, 1.0), **zero}
+    return zero
+
+
+def _shrink(attributes: Attributes, opset: int) -> Known:
+    lambd, bias = attributes("lambd"), attributes("bias")
+    if lambd < 0:
+        return {}
+    rises = {**_UP, **_SIGN} if bias <= lambd else {}
+    return {"zero": True, "ends": (-_INF, _INF), **rises}
+
+
+def _swish(attributes: Attributes, opset: int) -> Known:
+    alpha = attributes("alpha")
+    # The least of x sigmoid(x) is -0.27846454.
+    return {"low": -0.2785 / alpha} if alpha > 0 else {}
+
+
+def _thresholded(attributes: Attributes, opset: int) -> Known:
+    alpha = attributes("alpha")
+    if alpha < 0:
+        return {"low": alpha}
+    return {**_UP, **_SIGN, "low": 0.0, "ends": (0.0, _INF)}
+
+
+def _from_7(attributes: Attributes, opset: int) -> Known:
+    """Before opset 7, attributes said how the second operand is broadcast."""
+    return {} if opset >= 7 else {"elementwise": False, "operands": 0}
+
+
+def _from_8(attributes: Attributes, opset: int) -> Known:
+    """Before opset 8, operands had one shape."""
+    return {} if opset >= 8 else {"keeps_shape": True, "keeps_batch": True}
+
+
+def _identity(attributes: Attributes, opset: int) -> Known:
+    return {"pure": True}
+
+
+def _dropout(attributes: Attributes, opset: int) -> Known:
+    """In training, given by attribute or input, it drops at random and scales the rest."""
+    return {"trains": not (opset < 7 and attributes("is_test"))}
+
+
+_REAL: Known = {**_STRICTLY_UP, **_SIGN, **_SIGNED_ZERO}
+_JUMPS: Known = {"exact": True, "integral": True, "continuous": False}
+_STEP: Known = {
+    **_UP,
+    **_SIGN,
+    **_SIGNED_ZERO,
+    **_JUMPS,
+    "gives_back": Kind.INTEGRAL,
+    "idempotent": True,
+}
+_GATE: Known = {**_SIGN, **_SIGNED_ZERO}
+_RECTIFIER: Known = {**_ZERO, "continuous": True, "gives_back": Kind.NOT_NEGATIVE}
+
+FUNCTIONS: dict[str, Line] = {
+    "Abs": _unary(
+        _NOT_NEGATIVE,
+        _ZERO,
+        ends=(_INF, _INF),
+        homogeneous=Homogeneous.POSITIVE,
+        gives_back=Kind.NOT_NEGATIVE,
+        exact=True,
+        idempotent=True,
+        integers=Integers.WRAP,
+    ),
+    "Acos": _unary(
+        {"monotone": Monotone.STRICTLY_DECREASING, "keeps_nonnegative": True},
+        ends=(_NAN, _NAN),
+        low=0.0,
+        high=_HALF,
+    ),
+    "Acosh": _unary(_STRICTLY_UP, _NOT_NEGATIVE, ends=(_NAN, _INF)),
+    "Asin": _unary(_REAL, ends=(_NAN, _NAN), low=-_QUARTER, high=_QUARTER),
+    "Asinh": _unary(_REAL, ends=(-_INF, _INF)),
+    "Atan": _unary(_REAL, ends=(-math.pi / 2, math.pi / 2), low=-_QUARTER, high=_QUARTER),
+    "Atanh": _unary(_REAL, ends=(_NAN, _NAN)),
+    "BitCast": line(None, _UNARY),
+    "BitwiseNot": line(
+        None,
+        _UNARY,
+        _EXACT,
+        logical=True,
+        involution=True,
+        monotone=Monotone.STRICTLY_DECREASING,
+    ),
+    "Cast": line(None, _UNARY, zero=True, integers=Integers.WRAP),
+    "CastLike": line(None, _UNARY, zero=True, integers=Integers.WRAP),
+    "Ceil": _unary(_STEP, ends=(-_INF, _INF)),
+    "Celu": line(_celu, _UNARY, _RECTIFIER),
+    "Clip": line(None, _UNARY, _UP, _EXACT, nan=True, continuous=True),
+    "Cos": _unary(ends=(_NAN, _NAN), low=-1.0, high=1.0),
+    "Cosh": _unary(_NOT_NEGATIVE, ends=(_INF, _INF), low=1.0),
+    "Dropout": line(_dropout, _UNARY, _SIGN, zero=True, trains=True),
+    "Elu": line(_bend, _UNARY, _RECTIFIER, negative_zero=True),
+    "Erf": _unary(_REAL, ends=(-1.0, 1.0), low=-1.0, high=1.0),
+    "Exp": _unary(_STRICTLY_UP, _NOT_NEGATIVE, ends=(0.0, _INF)),
+    "Floor": _unary(_STEP, ends=(-_INF, _INF)),
+    "Gelu": _unary(_GATE, ends=(_NAN, _INF), low=-0.171),
+    "HardSigmoid": line(
+        _hard_sigmoid,
+        _UNARY,
+        keeps_nonnegative=True,
+        low=0.0,
+        high=1.0,
+        nan=True,
+        continuous=True,
+    ),
+    "HardSwish": _unary(_GATE, ends=(_NAN, _INF), low=-0.3751),
+    "Identity": line(
+        _identity,
+        _UNARY,
+        _REAL,
+        _EXACT,
+        movement=Movement.RESHAPE,
+        homogeneous=Homogeneous.ANY,
+        gives_back=Kind.NOT_NEGATIVE,
+        idempotent=True,
+        involution=True,
+        continuous=True,
+        ends=(-_INF, _INF),
+    ),
+    "IsInf": line(None, _UNARY, exact=True, low=0.0, high=1.0, zero=True),
+    "IsNaN": line(None, _UNARY, exact=True, low=0.0, high=1.0, zero=True),
+    "LeakyRelu": line(
+        _leaky, _UNARY, _RECTIFIER, negative_zero=True, homogeneous=Homogeneous.POSITIVE
+    ),
+    "Log": _unary(_STRICTLY_UP, ends=(_NAN, _INF)),
+    "Mish": _unary(_GATE, ends=(_NAN, _INF), low=-0.309),
+    "Neg": _unary(
+        {"monotone": Monotone.STRICTLY_DECREASING},
+        _ZERO,
+        ends=(_INF, -_INF),
+        homogeneous=Homogeneous.ANY,
+        exact=True,
+        involution=True,
+        integers=Integers.WRAP,
+    ),
+    "Not": line(None, _UNARY, exact=True, logical=True, involution=True),
+    "Reciprocal": _unary(_SIGN, ends=(-0.0, 0.0)),
+    "RegexFullMatch": line(None, _UNARY),
+    "Relu": _unary(
+        _UP,
+        _NOT_NEGATIVE,
+        _RECTIFIER,
+        _EXACT,
+        ends=(0.0, _INF),
+        keeps_nonpositive=True,
+        idempotent=True,
+        homogeneous=Homogeneous.POSITIVE,
+    ),
+    "Round": _unary(_STEP, ends=(-_INF, _INF)),
+    "Selu": line(_selu, _UNARY, _ZERO, continuous=True),
+    "Shrink": line(_shrink, _UNARY, integers=Integers.WRAP),
+    "Sigmoid": _unary(_STRICTLY_UP, ends=(0.0, 1.0), keeps_nonnegative=True, low=0.0, high=1.0),
+    "Sign": _unary(
+        _UP,
+        _SIGN,
+        _ZERO,
+        _EXACT,
+        ends=(-1.0, 1.0),
+        low=-1.0,
+        high=1.0,
+        integral=True,
+        idempotent=True,
+        continuous=False,
+    ),
+    "Sin": _unary(_SIGNED_ZERO, ends=(_NAN, _NAN), low=-1.0, high=1.0),
+    "Sinh": _unary(_REAL, ends=(-_INF, _INF)),
+    "Softplus": _unary(_STRICTLY_UP, _NOT_NEGATIVE, ends=(0.0, _INF)),
+    "Softsign": _unary(_REAL, ends=(_NAN, _NAN), low=-1.0, high=1.0),
+    "Sqrt": _unary(_STRICTLY_UP, _NOT_NEGATIVE, _SIGNED_ZERO, ends=(_NAN, _INF)),
+    "StringConcat": line(None, _MANY, operands=2),
+    "Swish": line(_swish, _UNARY, _GATE),
+    "Tan": _unary(_SIGNED_ZERO, ends=(_NAN, _NAN)),
+    "Tanh": _unary(_REAL, ends=(-1.0, 1.0), low=-1.0, high=1.0),
+    "ThresholdedRelu": line(_thresholded, _UNARY, zero=True, exact=True),
+}
+
+_TWO: Known = {**_MANY, "operands": 2}
+_COMPARES: Known = {**_TWO, "comparison": True, "exact": True, "low": 0.0, "high": 1.0}
+_LOGICAL: Known = {**_TWO, "logical": True, "exact": True}
+_SYMMETRIC: Known = {"commutative": True}
+_LARGEST: Known = {
+    **_MANY,
+    **_UP,
+    **_SIGN,
+    **_ZERO,
+    **_EXACT,
+    **_SYMMETRIC,
+    "movement": Movement.SELECT,
+    "homogeneous": Homogeneous.POSITIVE,
+}
+_AVERAGE: Known = {
+    **_MANY,
+    **_STRICTLY_UP,
+    **_SIGN,
+    **_ZERO,
+    **_SYMMETRIC,
+    "homogeneous": Homogeneous.ANY,
+}
+
+ARITHMETIC: dict[str, Line] = {
+    "Add": line(_from_7, _AVERAGE, _WRAP, operands=2, neutral=0),
+    "And": line(_from_7, _LOGICAL, _SYMMETRIC, zero=True, neutral=1),
+    "BitShift": line(None, _LOGICAL, _WRAP, zero=True, neutral=0),
+    "BitwiseAnd": line(None, _LOGICAL, _SYMMETRIC, zero=True, integers=Integers.EXACT),
+    "BitwiseOr": line(None, _LOGICAL, _SYMMETRIC, zero=True, neutral=0, integers=Integers.EXACT),
+    "BitwiseXor": line(None, _LOGICAL, _SYMMETRIC, zero=True, neutral=0, integers=Integers.EXACT),
+    "Div": line(_from_7, _TWO, _WRAP, nan=True, keeps_nonnegative=True, neutral=1),
+    "Equal": line(_from_7, _COMPARES, _SYMMETRIC, integers=Integers.EXACT),
+    "Greater": line(_from_7, _COMPARES, zero=True, integers=Integers.EXACT),
+    "GreaterOrEqual": line(None, _COMPARES, integers=Integers.EXACT),
+    "Less": line(_from_7, _COMPARES, zero=True, integers=Integers.EXACT),
+    "LessOrEqual": line(None, _COMPARES, integers=Integers.EXACT),
+    "Max": line(_from_8, _LARGEST),
+    "Mean": line(_from_8, _AVERAGE),
+    "Min": line(_from_8, _LARGEST),
+    "Mod": line(None, _TWO, _SIGN, nan=True, integers=Integers.EXACT),
+    "Mul": line(
+        _from_7, _TWO, _SYMMETRIC, _WRAP, keeps_nonnegative=True, zero=True, nan=True, neutral=1
+    ),
+    "Or": line(_from_7, _LOGICAL, _SYMMETRIC, zero=True, neutral=0),
+    "PRelu": line(
+        _from_7,
+        _TWO,
+        _ZERO,
+        _WRAP,
+        data=(0,),
+        homogeneous=Homogeneous.POSITIVE,
+        gives_back=Kind.NOT_NEGATIVE,
+        keeps_shape=True,
+    ),
+    "Pow": line(_from_7, _TWO, _WRAP, keeps_nonnegative=True, neutral=1),
+    "Sub": line(_from_7, _TWO, _WRAP, neutral=0, zero=True, nan=True, homogeneous=Homogeneous.ANY),
+    "Sum": line(_from_8, _AVERAGE),
+    "SwiGLU": line(None, _TWO),
+    "Where": line(
+        None,
+        _MANY,
+        _UP,
+        _SIGN,
+        _EXACT,
+        operands=3,
+        data=(1, 2),
+        movement=Movement.TAKE,
+        homogeneous=Homogeneous.ANY,
+        zero=True,
+        negative_zero=True,
+    ),
+    "Xor": line(_from_7, _LOGICAL, _SYMMETRIC, zero=True, neutral=0),
+}

@@ -1,0 +1,147 @@
+"""The table, operators over several elements: layers, pooling, reductions, normalizations."""
+
+from __future__ import annotations
+
+import math
+
+from .lines import Attributes, Known, Line, line
+from .model import Homogeneous, Integers, Monotone, Movement, Weighted
+
+_UP: Known = {"monotone": Monotone.INCREASING}
+_SIGN: Known = {"keeps_nonnegative": True, "keeps_nonpositive": True}
+_NOT_NEGATIVE: Known = {"keeps_nonnegative": True, "low": 0.0}
+_POSITIVE: Known = {"homogeneous": Homogeneous.POSITIVE}
+_ANY: Known = {"homogeneous": Homogeneous.ANY}
+_ZERO: Known = {"zero": True, "nan": True}
+_WRAP: Known = {"integers": Integers.WRAP}
+_MEAN: Known = {**_UP, **_SIGN, **_ANY, **_ZERO}
+_LARGEST: Known = {
+    **_UP,
+    **_SIGN,
+    **_POSITIVE,
+    "zero": True,
+    "exact": True,
+    "integers": Integers.EXACT,
+    "movement": Movement.SELECT,
+}
+
+
+def _gemm(attributes: Attributes, opset: int) -> Known:
+    """The attribute transB says how the weight is stored."""
+    outputs, inputs = (-2, -1) if attributes("transB") else (-1, -2)
+    return {"weighted": Weighted(outputs=outputs, inputs=inputs)}
+
+
+_CONV = Weighted(grouped=True)
+_TRANSPOSED = Weighted(outputs=1, inputs=0, grouped=True)
+_MATRIX = Weighted(bias=-1, outputs=-1, inputs=-2)
+_BATCH: Known = {"keeps_batch": True}
+
+LAYERS: dict[str, Line] = {
+    "CausalConvWithState": line(None, _BATCH, weighted=_CONV),
+    "Conv": line(None, _BATCH, weighted=_CONV),
+    "ConvInteger": line(
+        None, _BATCH, _WRAP, weighted=Weighted(bias=-1, grouped=True, quantized=True)
+    ),
+    "ConvTranspose": line(None, _BATCH, weighted=_TRANSPOSED),
+    "DeformConv": line(None, _BATCH, weighted=Weighted(bias=3, grouped=True)),
+    "Gemm": line(_gemm, _WRAP),
+    "MatMul": line(None, _WRAP, weighted=_MATRIX),
+    "MatMulInteger": line(
+        None, _WRAP, weighted=Weighted(bias=-1, outputs=-1, inputs=-2, quantized=True)
+    ),
+    "QLinearConv": line(
+        None,
+        _BATCH,
+        integers=Integers.SATURATE,
+        weighted=Weighted(weight=3, bias=8, grouped=True, quantized=True),
+    ),
+    "QLinearMatMul": line(
+        None,
+        integers=Integers.SATURATE,
+        weighted=Weighted(weight=3, bias=-1, outputs=-1, inputs=-2, quantized=True),
+    ),
+}
+
+_POOL: Known = {"pooling": True, "keeps_batch": True}
+
+POOLING: dict[str, Line] = {
+    "AveragePool": line(None, _POOL, _MEAN),
+    "GlobalAveragePool": line(None, _POOL, _MEAN),
+    "GlobalLpPool": line(None, _POOL, _POSITIVE, _NOT_NEGATIVE, _ZERO),
+    "GlobalMaxPool": line(None, _POOL, _LARGEST),
+    "LpPool": line(None, _POOL, _POSITIVE, _NOT_NEGATIVE, _ZERO),
+    "MaxPool": line(None, _POOL, _LARGEST),
+}
+
+_REDUCES: Known = {"reduction": True}
+_INF = math.inf
+
+REDUCTIONS: dict[str, Line] = {
+    "ReduceL1": line(None, _REDUCES, _POSITIVE, _NOT_NEGATIVE, _ZERO, _WRAP, of_nothing=0.0),
+    "ReduceL2": line(None, _REDUCES, _POSITIVE, _NOT_NEGATIVE, _ZERO, _WRAP, of_nothing=0.0),
+    "ReduceLogSum": line(None, _REDUCES, _WRAP, nan=True, of_nothing=-_INF),
+    "ReduceLogSumExp": line(None, _REDUCES, _UP, _WRAP, nan=True, of_nothing=-_INF),
+    "ReduceMax": line(None, _REDUCES, _LARGEST, of_nothing=-_INF),
+    "ReduceMean": line(None, _REDUCES, _MEAN, _WRAP),
+    "ReduceMin": line(None, _REDUCES, _LARGEST, of_nothing=_INF),
+    "ReduceProd": line(
+        None, _REDUCES, _WRAP, keeps_nonnegative=True, zero=True, nan=True, of_nothing=1.0
+    ),
+    "ReduceSum": line(None, _REDUCES, _MEAN, _WRAP, of_nothing=0.0),
+    "ReduceSumSquare": line(None, _REDUCES, _NOT_NEGATIVE, _ZERO, _WRAP, of_nothing=0.0),
+}
+
+_INDEX: Known = {"arg_reduction": True, "low": 0.0, "integral": True, "integers": Integers.EXACT}
+_SOFTMAX: Known = {"softmax": True, "keeps_shape": True}
+_RUNNING: Known = {"cumulative": True, "keeps_shape": True, "nan": True, "zero": True}
+
+ALONG_AXES: dict[str, Line] = {
+    "ArgMax": line(None, _INDEX),
+    "ArgMin": line(None, _INDEX),
+    "CumProd": line(None, _RUNNING, _WRAP, keeps_nonnegative=True, zero=False, nan=False),
+    "CumSum": line(None, _RUNNING, _UP, _SIGN, _ANY, _WRAP, nan=False),
+    "Hardmax": line(None, _SOFTMAX, exact=True, integral=True, low=0.0, high=1.0),
+    "LogSoftmax": line(None, _SOFTMAX, nan=True, high=0.0),
+    "Softmax": line(None, _SOFTMAX, keeps_nonnegative=True, nan=True, low=0.0, high=1.0),
+}
+
+_NORMALIZES: Known = {"normalization": True, "keeps_shape": True}
+
+
+def _batchnorm(attributes: Attributes, opset: int) -> Known:
+    """In training it normalizes by its batch; an attribute says so from opset 14 on."""
+    if opset >= 14:
+        return {"trains": bool(attributes("training_mode")), "keeps_batch": True}
+    return {"trains": opset < 7 and not attributes("is_test")}
+
+
+NORMALIZATIONS: dict[str, Line] = {
+    "BatchNormalization": line(_batchnorm, _NORMALIZES, nan=True),
+    "GroupNormalization": line(None, _NORMALIZES, _BATCH, nan=True),
+    "InstanceNormalization": line(None, _NORMALIZES, _BATCH, nan=True),
+    "LRN": line(None, _NORMALIZES, _BATCH, _SIGN, zero=True),
+    "LayerNormalization": line(None, _NORMALIZES, nan=True),
+    "LpNormalization": line(None, _NORMALIZES, _SIGN, nan=True),
+    "MeanVarianceNormalization": line(None, _NORMALIZES, nan=True),
+    "RMSNormalization": line(None, _NORMALIZES, nan=True),
+}
+
+QUANTIZERS: dict[str, Line] = {
+    "DequantizeLinear": line(None, quantizer=True, keeps_shape=True, integers=Integers.EXACT),
+    "DynamicQuantizeLinear": line(None, quantizer=True, keeps_shape=True, exact=False),
+    "QuantizeLinear": line(None, quantizer=True, keeps_shape=True, integers=Integers.SATURATE),
+}
+
+RECURRENT: dict[str, Line] = {op: line(None, recurrent=True) for op in ("GRU", "LSTM", "RNN")}
+
+_RANDOM: Known = {"random": True}
+
+RANDOM: dict[str, Line] = {
+    "Bernoulli": line(None, _RANDOM, keeps_shape=True, low=0.0, high=1.0, integral=True),
+    "Multinomial": line(None, _RANDOM, low=0.0, integral=True),
+    "RandomNormal": line(None, _RANDOM, data=()),
+    "RandomNormalLike": line(None, _RANDOM, data=(), keeps_shape=True),
+    "RandomUniform": line(None, _RANDOM, data=()),
+    "RandomUniformLike": line(None, _RANDOM, data=(), keeps_shape=True),
+}

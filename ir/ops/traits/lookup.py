@@ -1,0 +1,132 @@
+"""Asking the table."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import onnx_graphsurgeon as gs
+
+from ...core.variables import FUSED_DOMAIN, is_standard
+from . import elementwise, layers, movement, schemas
+from .lines import Known, Line
+from .model import NOTHING, Integers, Traits
+from .recognized import NEWEST, RECOGNIZED, value_of
+
+_TABLE: dict[str, Line] = {
+    **elementwise.FUNCTIONS,
+    **elementwise.ARITHMETIC,
+    **movement.MOVEMENT,
+    **movement.CONSTANTS,
+    **layers.LAYERS,
+    **layers.POOLING,
+    **layers.REDUCTIONS,
+    **layers.ALONG_AXES,
+    **layers.NORMALIZATIONS,
+    **layers.QUANTIZERS,
+    **layers.RECURRENT,
+    **layers.RANDOM,
+}
+_UNLISTED = Line({"data": None})
+
+
+def traits_of(node_or_op: gs.Node | str, opset: int) -> Traits:
+    """Return what is known of a node, or of an operator whose attributes have their defaults.
+
+    `NOTHING` for operators of unknown domains and those that `opset` does not have.
+    """
+    if isinstance(node_or_op, str):
+        return _of_operator(node_or_op, opset)
+    node = node_or_op
+    if node.domain == FUSED_DOMAIN:
+        return _of_function(str(node.op))
+    if not is_standard(node):
+        return NOTHING
+    op = str(node.op)
+    line = _TABLE.get(op, _UNLISTED)
+    if line.refine is None or not node.attrs:
+        return _of_operator(op, opset)
+    return _refined(op, opset, node.attrs)
+
+
+def operators_with(has: Callable[[Traits], bool]) -> frozenset[str]:
+    """Return the operators, of any opset, for which `has` holds with attributes at their defaults.
+
+    Recognized functions of the domain `planish` are among them, by their names there.
+    """
+    named = {op for op in schemas.operators() if any(map(has, _versions(op)))}
+    return frozenset(named | {name for name in RECOGNIZED if has(_of_function(name))})
+
+
+@functools.cache
+def _versions(op: str) -> tuple[Traits, ...]:
+    return tuple(_of_operator(op, opset) for opset in schemas.opsets_of(op))
+
+
+@functools.lru_cache(maxsize=4096)
+def _of_operator(op: str, opset: int) -> Traits:
+    return _refined(op, opset, {})
+
+
+@functools.lru_cache(maxsize=1024)
+def _of_function(name: str) -> Traits:
+    if name in RECOGNIZED:
+        op, attributes = RECOGNIZED[name]
+        return _refined(op, NEWEST, attributes)
+    for layer in ("ConvTranspose", "Conv", "Gemm"):
+        if name.startswith(layer):
+            return _of_fused(layer, name.removeprefix(layer).removeprefix("Add"))
+    return NOTHING
+
+
+def _of_fused(layer: str, rest: str) -> Traits:
+    """Return what is known of a layer with the activation and the pooling that `rest` names."""
+    known = _of_operator(layer, NEWEST)
+    pool = max((op for op in layers.POOLING if rest.endswith(op)), key=len, default="")
+    name = rest.removesuffix(pool)
+    activation = _of_function(name) if name in RECOGNIZED else _of_operator(name, NEWEST)
+    low, high = activation.low, activation.high
+    if pool and not _of_operator(pool, NEWEST).selects:  # a mean, up to rounding
+        low, high = (0.0 if low >= 0 else -math.inf), (0.0 if high <= 0 else math.inf)
+    return replace(known, weighted=None, low=low, high=high, integers=Integers.NONE)
+
+
+def _refined(op: str, opset: int, attributes: Mapping[str, Any]) -> Traits:
+    known = _known(op, opset)
+    refine = _TABLE.get(op, _UNLISTED).refine
+    if known is None:
+        return NOTHING
+    if refine is None:
+        return known
+    return replace(known, **refine(lambda name: value_of(op, attributes, name, opset), opset))
+
+
+@functools.lru_cache(maxsize=4096)
+def _known(op: str, opset: int) -> Traits | None:
+    """Return what holds whatever the attributes are."""
+    schema = schemas.schema_of(op, opset)
+    if schema is None:
+        return None
+    return Traits(
+        **_stated(op, schema) | dict(_TABLE.get(op, _UNLISTED).known) | _typed(op, schema)
+    )
+
+
+def _stated(op: str, schema: Any) -> Known:
+    """Return the traits that the schema states."""
+    return {
+        "op": op,
+        "since": int(schema.since_version),
+        "pure": schemas.is_deterministic(schema) and schemas.gives_tensors(schema),
+        "bodies": schemas.has_bodies(schema),
+        "windowed": "kernel_shape" in schema.attributes,
+        "layer": op if op in layers.LAYERS else "",
+    }
+
+
+def _typed(op: str, schema: Any) -> Known:
+    """Return what a version that takes no integers changes."""
+    return {} if schemas.takes_integers(schema) else {"integers": Integers.NONE}
