@@ -76,7 +76,9 @@ def _spellings(parameter: inspect.Parameter, info: Any, kind: type) -> list[str]
         return [_usage(parameter)]
     name = parameter.name.replace("_", "-")
     own = [f"--{name}", f"--no-{name}"] if kind is bool else [f"--{name}"]
-    return [word for text in info.param_decls or own for word in text.split("/")]
+    # Inside Annotated, what Typer takes for the default is the first spelling.
+    given = [text for text in (info.default, *info.param_decls) if str(text).startswith("-")]
+    return [word for text in given or own for word in text.split("/")]
 
 
 def _kind(annotation: Any) -> type:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-import sys
-from typing import Any
-
-from planish.passes.pipeline.presets import PRESETS
-from planish.passes.pipeline.registry import all_passes
+import re
 
 from pages import Page, plain, table
+from planish.passes.pipeline.describe import OptionDescription, PassDescription, describe
+from planish.passes.pipeline.presets import PRESETS
+from planish.passes.pipeline.registry import all_passes
 
 # Rooms in the order in which a newcomer meets them.
 ROOMS = {
@@ -28,73 +25,103 @@ ROOMS = {
     "recover": "Recovery",
     "transfer": "Transfer",
 }
+_INDEX = """# All passes
+
+What each does, in a sentence. **exact**: the same function up to rounding, which verification holds
+it to. **approximate**: not the same; its error is measured and shown. `planish passes` prints this
+list, `planish passes NAME` what is on a pass's page.
+"""
+_PRESETS = """# Presets
+
+A preset is a name for a pipeline; it can stand wherever a pass can, beside others. `repeat(...)`
+runs its passes until none of them edits.
+"""
 
 
 def pages() -> list[Page]:
-    """Return the pages, grouped by room."""
-    own = {name: item for name, item in all_passes().items() if _room(item) in ROOMS}
-    ordered = sorted(own.items(), key=lambda pair: (list(ROOMS).index(_room(pair[1])), pair[0]))
-    return [_index(ordered), _presets(), *(_page(name, item) for name, item in ordered)]
+    """Return the pages: of all passes, of presets, and one a pass, grouped by room."""
+    passes = {room: _passes_of(room) for room in ROOMS}
+    made = [_page(each, ROOMS[room]) for room, inside in passes.items() for each in inside]
+    return [_index(passes), _presets(), *made]
 
 
-def _room(item: type[Any]) -> str:
-    parts = item.__module__.split(".")
-    return parts[2] if parts[:2] == ["planish", "passes"] else ""
+def _passes_of(room: str) -> list[PassDescription]:
+    """Return the passes of `room`, in order of name; those of other distributions are in none."""
+    start = f"planish.passes.{room}."
+    names = [name for name, kind in all_passes().items() if f"{kind.__module__}.".startswith(start)]
+    return [found for found in map(describe, names) if isinstance(found, PassDescription)]
 
 
-def _index(passes: list[tuple[str, type[Any]]]) -> Page:
-    text = [
-        "# All passes\n",
-        "What each does, in a sentence. **exact**: the same function up to rounding, which",
-        "verification holds it to. **approximate**: not the same; its error is measured and shown.",
-        "The command `planish passes` prints this list.",
-    ]
-    for room, title in ROOMS.items():
-        rows = [
-            [f"[`{name}`]({name}.md)", _kind(item), plain(item.summary())]
-            for name, item in passes
-            if _room(item) == room
-        ]
-        text += [f"\n## {title}\n", table(["pass", "kind", "what it does"], rows)]
-    return Page("passes/index.md", "", "\n".join(text) + "\n")
+def _index(passes: dict[str, list[PassDescription]]) -> Page:
+    text = [_INDEX]
+    for room, inside in passes.items():
+        rows = [[f"[`{p.name}`]({p.name}.md)", _kind(p), plain(p.summary)] for p in inside]
+        text += [f"## {ROOMS[room]}\n", table(["pass", "kind", "what it does"], rows), ""]
+    return Page("passes/index.md", "", "\n".join(text))
 
 
-def _kind(item: type[Any]) -> str:
-    return "exact" if item.exact else "approximate"
+def _kind(found: PassDescription) -> str:
+    return "exact" if found.exact else "approximate"
 
 
 def _presets() -> Page:
-    text = [
-        "# Presets\n",
-        "A preset is a name for a pipeline; it can stand wherever a pass can, beside others.",
-        "`repeat(...)` runs its passes until none of them edits.",
-    ]
-    for name, pipeline in PRESETS.items():
-        text += [f"\n## {name}\n", "```text", pipeline.replace(",", ",\n"), "```"]
-    return Page("passes/presets.md", "Presets", "\n".join(text) + "\n")
+    text = [_PRESETS]
+    for preset in map(describe, PRESETS):
+        text += [f"## {preset.name}\n", plain(preset.summary), "", _linked(preset.pipeline), ""]
+    return Page("passes/presets.md", "Presets", "\n".join(text))
 
 
-def _page(name: str, item: type[Any]) -> Page:
-    parts = [f"# {name}", f"*{_kind(item)}*"]
-    parts += [_module_text(item), plain(inspect.getdoc(item) or "")]
-    options = [f for f in dataclasses.fields(item) if not f.name.startswith("_")]
-    if options:
-        parts += ["## Options", table(["option", "type", "default"], map(_option, options))]
-    return Page(f"passes/{name}.md", name, "\n\n".join(parts) + "\n", ROOMS[_room(item)])
+def _linked(pipeline: str) -> str:
+    """Return a pipeline with every pass linked to its page."""
+    return re.sub(
+        r"([a-z][a-z0-9-]*)(\{[^}]*\})?([,)]*)",
+        lambda item: _item(item[1], item[2] or "", item[3]),
+        pipeline,
+    )
 
 
-def _module_text(item: type[Any]) -> str:
-    """Return the module's docstring after its first sentence; equations as they are written."""
-    text = inspect.getdoc(sys.modules[item.__module__]) or ""
-    paragraphs = text.split("\n\n")[1:]
-    return "\n\n".join(map(_paragraph, paragraphs))
+def _item(name: str, options: str, end: str) -> str:
+    shown = f"`{name}{options}`"
+    known = name in all_passes()
+    return (f"[{shown}]({name}.md)" if known else f"`{name}`") + end.replace(",", ",\n")
 
 
-def _paragraph(text: str) -> str:
-    is_equation = not text.rstrip().endswith((".", ":")) or text.startswith("  ")
-    return f"```text\n{inspect.cleandoc(text)}\n```" if is_equation else plain(text)
+def _page(found: PassDescription, group: str) -> Page:
+    parts = [f"# {found.name}", f"**{_kind(found)}** - {plain(found.summary)}."]
+    if found.equation:
+        parts.append(f"```text\n{_narrow(found.equation)}\n```")
+    parts.append(found.text.replace("<", "&lt;"))
+    presets = [f"[`{name}`](presets.md#{name})" for name in PRESETS if _is_in(found.name, name)]
+    if presets:
+        parts.append(f"In presets: {', '.join(presets)}.")
+    if found.options:
+        parts += ["## Options", _options(found.options)]
+    if found.declines:
+        parts += ["## When it leaves a site alone", _declines(found.declines)]
+    return Page(f"passes/{found.name}.md", found.name, "\n\n".join(parts) + "\n", group)
 
 
-def _option(field: dataclasses.Field[Any]) -> list[str]:
-    default = "" if field.default is dataclasses.MISSING else f"`{field.default!r}`"
-    return [f"`{field.name.replace('_', '-')}`", f"`{field.type}`", default]
+def _narrow(equation: str) -> str:
+    """Return an equation with what is far to its right in a line of its own, where it is wide."""
+    lines = equation.splitlines()
+    if max(map(len, lines)) <= 72:
+        return equation
+    return "\n".join(re.sub(r"(\S) {4,}(?=\S)", r"\1\n", line, count=1) for line in lines)
+
+
+def _is_in(name: str, preset: str) -> bool:
+    return bool(re.search(rf"(?<![\w-]){name}(?![\w-])", PRESETS[preset]))
+
+
+def _options(options: tuple[OptionDescription, ...]) -> str:
+    rows = [[f"`{o.name}`", _values(o.type), f"`{o.default}`", o.text] for o in options]
+    return table(["option", "values", "default", "what it means"], rows)
+
+
+def _values(text: str) -> str:
+    return " or ".join(f"`{value}`" for value in text.split(" | "))
+
+
+def _declines(reasons: tuple[str, ...]) -> str:
+    intro = "Where it would say one of these (`--why` shows them):\n"
+    return "\n".join([intro, *(f"- {plain(reason)}" for reason in reasons)])
