@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-from pages import Page, plain, table
 from planish.passes.pipeline.describe import OptionDescription, PassDescription, describe
 from planish.passes.pipeline.presets import PRESETS
 from planish.passes.pipeline.registry import all_passes
+
+from pages import Page, plain, table
 
 # Rooms in the order in which a newcomer meets them.
 ROOMS = {
