@@ -16,7 +16,9 @@ from .kernels.settings import Settings
 from .module import Built, TvmModule
 from .profile.layers import Layers
 from .runtime import artifact
-from .runtime.runner import Runner, without_torch
+from .runtime.header import header_of
+from .runtime.imports import without_torch
+from .runtime.runner import Runner
 from .spec.machine import machine_of, runs_here
 from .tuning.options import NAMES as TUNING
 from .tuning.options import Tuning
@@ -51,7 +53,8 @@ class Tvm(Backend):
         options and versions give the same bytes; with `tune_trials`, for the same cache.
         """
         from .compile.build import build
-        from .program.lowering import lower_graph, prepare
+        from .graph.prepare import prepare
+        from .program.lowering import lower_graph
 
         _check(target, threads)
         for name in options:
@@ -78,7 +81,9 @@ class Tvm(Backend):
             settings = found.settings(settings)
             lowered = lower_graph(prepared, machine, settings)
         library, arena = build(lowered.module, machine, threads)
-        header = artifact.header(graph, machine, arena)
+        header = header_of(
+            graph, target="cpu", isa=machine.isa, architecture=machine.architecture, arena=arena
+        )
         program = None
         if runs_here(machine.isa):
             program = Runner(header, library, lowered.constants, threads)

@@ -17,7 +17,8 @@ from ..contract.layer_times import LayerTimes, usual_seconds
 from .profile.layers import Layers
 from .runtime import artifact
 from .runtime.feed_check import check_feeds
-from .runtime.runner import NO_GPU, Header, Runner
+from .runtime.header import Header
+from .runtime.runner import NO_GPU, Runner
 from .spec.machine import MACHINES
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..runtime.runner import use_threads
+from ..runtime.threads import use_threads
 from ..spec.machine import Machine
 from .fusion import fused
 from .generic import schedule_generic

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..spec.arena import Lifetime, plan
+from .memory import Lifetime, plan
 
 _CPU = 1  # DLPack's number
 _ARENA = "arena"

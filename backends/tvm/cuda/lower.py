@@ -5,9 +5,10 @@ from __future__ import annotations
 import onnx_graphsurgeon as gs
 
 from ....ir.core.target import Target
+from ..graph.prepare import prepare
 from ..module import Built
-from ..program.lowering import prepare
 from ..runtime import artifact
+from ..runtime.header import header_of, host_architecture
 from ..runtime.runner import Runner
 from .compile.build import build
 from .program.lowering import lower_graph
@@ -22,7 +23,7 @@ def lower_for_gpu(graph: gs.Graph, target: Target, optimize: bool) -> Built:
     gpu = gpu_of(target)
     lowered = lower_graph(prepare(graph, optimize=optimize))
     built = build(lowered.module, gpu)
-    header = artifact.header_for(graph, "cuda", gpu.arch, artifact.host_architecture())
+    header = header_of(graph, target="cuda", isa=gpu.arch, architecture=host_architecture())
     runner = None
     here = arch_here()
     if here is not None and int(here.removeprefix("sm_")) >= int(gpu.number):

@@ -19,7 +19,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
-from ..spec.layout import Halo, no_halo
+from ..spec.layout import Halo, covers, no_halo
 
 Halos = dict[int, Halo]
 
@@ -101,10 +101,3 @@ def _join(node: gs.Node, view: View, lanes: int, halo: Halo) -> Join:
         counts.append(math.ceil(shape[1] / lanes))
     firsts = [0, *itertools.accumulate(counts[:-1])]
     return Join([id(tensor) for tensor in node.inputs], firsts, counts, sum(counts), halo)
-
-
-def covers(halo: Halo, wanted: Halo) -> bool:
-    """Say whether a border `halo` is nowhere narrower than `wanted`."""
-    return len(halo) == len(wanted) and all(
-        low >= a and high >= b for (low, high), (a, b) in zip(halo, wanted, strict=True)
-    )

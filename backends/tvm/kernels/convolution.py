@@ -17,7 +17,10 @@ from ..spec.chain import Chain
 from ..spec.layout import Form
 from ..spec.machine import Machine
 from .dot import FLOAT_DOT, Dot
-from .nest import FLOAT, Finish, can_flatten, flat, function, operand, operands, weights, zero_halo
+from .elements import FLOAT
+from .epilogue import Finish
+from .frame import can_flatten, flat, function, operand, operands, weights
+from .halo import zero_halo
 from .padding import padded
 from .prepared import Prepared, accumulate_prepared
 from .tile_sizes import Tile, Work, choose
@@ -81,7 +84,7 @@ def convolution(conv: Convolution, machine: Machine, tile: Tile | None = None) -
     """Return the function (x, operands of the lead, w, [starts of sums,] of the chain, y)."""
     flattened = conv.is_flat
     with function("convolution", conv.batch) as frame:
-        x = operand(frame, "X", conv.x, flat(conv.x) if flattened else None)
+        x = operand(frame, "X", conv.x, flattened)
         lead = operands(frame, "L", conv.lead.extras, flattened)
         dot = conv.dot
         *outer, channels, lanes = conv.weight_shape

@@ -23,7 +23,7 @@ import numpy as np
 
 from ..spec.layout import Array
 from ..spec.machine import Machine
-from .nest import FLOAT, HALF
+from .elements import FLOAT, HALF
 from .padding import Source
 
 _VPDPBUSD = "llvm.x86.avx512.vpdpbusd.512"

@@ -11,7 +11,10 @@ from typing import Any
 
 from ..spec.chain import Chain
 from ..spec.layout import Form
-from .nest import Finish, can_flatten, flat, function, loops, operand, parallel, zero_halo
+from .epilogue import Finish
+from .frame import can_flatten, function, operand
+from .halo import zero_halo
+from .loops import loops, parallel
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,7 @@ def elementwise(op: Elementwise) -> Any:
         and all(form.spatial in (op.y.spatial, (1, 1, 1)) for form in forms)
     )
     with function("elementwise", op.batch) as frame:
-        parts = [
-            operand(frame, f"X{i}", form, flat(form) if flattened else None)
-            for i, form in enumerate(op.parts)
-        ]
+        parts = [operand(frame, f"X{i}", form, flattened) for i, form in enumerate(op.parts)]
         finish = Finish.declare(frame, op.chain, op.y, flattened)
         frame.ready()
         zero_halo(frame, finish.y)

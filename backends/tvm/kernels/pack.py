@@ -12,7 +12,10 @@ from typing import Any
 
 from ..spec.chain import Chain
 from ..spec.layout import Form
-from .nest import Finish, function, loops, operand, parallel, zero_halo
+from .epilogue import Finish
+from .frame import function, operand
+from .halo import zero_halo
+from .loops import loops, parallel
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..spec.layout import Form
-from .nest import FLOAT, HALF, Frame, Operand, constant, converted, loops, parallel, real
+from ..spec.layout import covers
+from .elements import FLOAT, HALF, constant, converted, real
+from .frame import Frame, Operand
+from .loops import loops, parallel
 
 Pads = Sequence[tuple[int, int]]
 
@@ -40,14 +42,6 @@ class Source:
         return self.operand.stored(n, block, place, lane)
 
 
-def covers(form: Form, pads: Pads) -> bool:
-    """Say whether the halo of `form` has the zeros that `pads` ask for."""
-    return all(
-        low <= here and high <= there
-        for (low, high), (here, there) in zip(pads, form.halo, strict=True)
-    )
-
-
 @contextlib.contextmanager
 def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, Source]]:
     """Give the number of images to loop over, and the input with its padding around it.
@@ -61,7 +55,7 @@ def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, Source]]
     form = x.form
     (first, _), (second, _), (third, _) = pads
     befores = (first, second, third)
-    if covers(form, pads):
+    if covers(form.halo, tuple(pads)):
         yield frame.batch, Source(x, befores)
         return
     sizes = [s + a + b for s, (a, b) in zip(form.spatial, pads, strict=True)]

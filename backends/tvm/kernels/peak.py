@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..spec.machine import Machine
-from .nest import function, weights
+from .frame import function, weights
 from .registers import registers
 
 _SPARE = 4  # registers for the factors and for what the compiler wants

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..spec.chain import Chain
-from .nest import Finish, Frame, Operand, loops, parallel
+from .epilogue import Finish
+from .frame import Frame, Operand
+from .loops import loops, parallel
 from .padding import Source
 from .tile_sizes import Tile
 from .tiles import Sum, add_tile, start_of_tile

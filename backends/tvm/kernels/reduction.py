@@ -14,7 +14,10 @@ from typing import Any, Literal
 
 from ..spec.chain import Chain
 from ..spec.layout import Form
-from .nest import Finish, constant, function, least, loops, number_type, operand, parallel
+from .elements import constant, least, number_type
+from .epilogue import Finish
+from .frame import function, operand
+from .loops import loops, parallel
 from .registers import registers
 
 _AT_ONCE = 8  # sums in flight, so that an addition need not wait for the one before

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .nest import FLOAT
+from .elements import FLOAT
 
 
 def registers(count: int, lanes: int, dtype: str = FLOAT) -> list[Any]:

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..spec.layout import Form, Layout
-from .nest import function, loops, operand, parallel, zero_halo
+from .frame import function, operand
+from .halo import zero_halo
+from .loops import loops, parallel
 
 _TILE = 16
 

@@ -16,7 +16,9 @@ from typing import Any
 
 from .ahead import Ahead
 from .dot import FLOAT_DOT, Dot
-from .nest import Finish, affine, constant, loops, parallel, ravel
+from .elements import constant
+from .epilogue import Finish
+from .loops import affine, loops, parallel, ravel
 from .padding import Source
 from .registers import each, registers
 from .tile_sizes import Tile

@@ -17,7 +17,9 @@ from typing import Any
 from ..spec.chain import Chain
 from ..spec.layout import Form
 from ..spec.machine import Machine
-from .nest import Finish, function, operand, weights, zero_halo
+from .epilogue import Finish
+from .frame import function, operand, weights
+from .halo import zero_halo
 from .padding import padded
 from .tile_sizes import choose
 from .tiles import Sizes, Sum, accumulate

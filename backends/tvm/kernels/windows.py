@@ -16,20 +16,11 @@ from typing import Any, Literal
 from ..spec.chain import Chain
 from ..spec.layout import Form
 from ..spec.machine import Machine
-from .nest import (
-    FLOAT,
-    Finish,
-    affine,
-    constant,
-    function,
-    least,
-    loops,
-    number_type,
-    operand,
-    parallel,
-    weights,
-    zero_halo,
-)
+from .elements import FLOAT, constant, least, number_type
+from .epilogue import Finish
+from .frame import function, operand, weights
+from .halo import zero_halo
+from .loops import affine, loops, parallel
 from .padding import Source, padded
 from .reduction import combination
 from .registers import registers

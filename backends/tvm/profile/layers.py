@@ -13,21 +13,10 @@ import numpy as np
 
 from ....ir.core.errors import BackendError
 from ...contract.layer_times import LayerTime
+from ..spec.calls import Call
 
 # The virtual machine's own functions: memory, shapes, checks of inputs.
 _RUNTIME = "vm."
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call in the order of lowering: of the kernel of `op`, named `kernel`, for some `nodes`.
-
-    `kernel` "": nodes that TVM's importer took; how many functions they become is TVM's affair.
-    """
-
-    kernel: str
-    nodes: tuple[str, ...] = ()
-    op: Any = None
 
 
 @dataclass(frozen=True)

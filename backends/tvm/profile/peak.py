@@ -6,10 +6,10 @@ import time
 
 import numpy as np
 
-from ..kernels.nest import FLOAT
+from ..compile.kernel import compile_kernel
+from ..kernels.elements import FLOAT
 from ..kernels.peak import Peak, peak
 from ..spec.machine import Machine
-from ..tuning.timing import compiled
 
 _STEPS = 20_000  # a millisecond or less
 _SECONDS = 0.3
@@ -23,7 +23,7 @@ def measure_peaks(machine: Machine, threads: int) -> dict[str, float]:
     import tvm
 
     op = Peak.of(machine, threads, _STEPS)
-    run = compiled(peak(op), machine, threads)["main"]
+    run = compile_kernel(peak(op), machine, threads)["main"]
     factors = tvm.runtime.tensor(np.full((2, op.lanes), 0.5, FLOAT))
     sums = tvm.runtime.tensor(np.zeros((threads, op.sums, op.lanes), FLOAT))
     shortest = float("inf")

@@ -18,21 +18,17 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
 from ....ir.core.errors import BackendError
-from ....ir.core.variables import dense_values, is_standard, label, node_key
-from ....ir.files.load import load
-from ....ir.files.save import to_model
-from ....ir.graph.types import infer_types
-from ....ir.graph.uses import Uses
+from ....ir.core.variables import dense_values, is_standard, node_key
 from ....ir.graph.view import View
 from ....ir.proto.to_proto import to_proto
-from ....passes.pipeline.pipeline import Pipeline
 from ..graph.groups import Group, group_nodes
+from ..graph.halos import wanted_halos
 from ..graph.joins import plan_joins
+from ..graph.prepare import typed_view
 from ..graph.quantized import fold_integers
-from ..graph.spatial import read_window
 from ..kernels.settings import Settings
-from ..profile.layers import Call
-from ..spec.layout import Array, Halo
+from ..spec.calls import Call
+from ..spec.layout import Array
 from ..spec.machine import Machine
 from ..spec.scalars import SCALARS
 from .emit_channels import (
@@ -51,8 +47,6 @@ from .emit_quantize import can_emit_quantize, emit_quantize
 from .emit_views import view_of_blocks
 from .program import Program
 
-# Fused operators would only be opened again, and their nodes have no names of their own.
-_PIPELINE = "simplify,inline-fused-operators"
 _POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
 
 Can = Callable[[gs.Node, View], bool]
@@ -91,22 +85,15 @@ class Lowered:
     calls: list[Call]
 
 
-def prepare(graph: gs.Graph, *, optimize: bool = True) -> gs.Graph:
-    """Return `graph` as standard operators only, simplified by planish's exact passes."""
-    if optimize:
-        graph = Pipeline.parse(_PIPELINE).run(graph, verify="off").graph
-    if graph.functions:
-        graph = load(onnx.inliner.inline_local_functions(to_model(graph)))
-    return graph
-
-
 def lower_graph(graph: gs.Graph, machine: Machine, settings: Settings | None = None) -> Lowered:
     """Return the Relax program of a prepared `graph`."""
+    from tvm import relax
+
     graph, integers = fold_integers(graph)
     view = typed_view(graph)
     model, _ = to_proto(graph, leave_out=lambda c: (v := dense_values(c)) is None or v.size > 64)
     protos = {id(n): p for n, p in zip(graph.nodes, model.graph.node, strict=True)}
-    halos = wanted_halos(graph, view)
+    halos = wanted_halos(graph, view, lambda node: _can(node, view))
     joins = plan_joins(graph.nodes, view, machine.lanes, halos, lambda node: _can(node, view))
     program = Program(machine, settings or Settings(), halos, joins, integers)
     inputs = input_variables(graph)
@@ -117,7 +104,9 @@ def lower_graph(graph: gs.Graph, machine: Machine, settings: Settings | None = N
             for group in group_nodes(graph.nodes, view, lambda node: _can_lead(node, view)):
                 _emit(program, view, group, protos)
             outputs = [program.builder.emit_output(program.plain(t)) for t in graph.outputs]
-        program.builder.emit_func_output(_tuple(outputs), params=[*inputs, *program.parameters])
+        program.builder.emit_func_output(
+            relax.Tuple(outputs), params=[*inputs, *program.parameters]
+        )
     module = program.builder.get()
     # Constants fit by construction: only inputs are checked at every call.
     module["main"] = module["main"].with_attr("num_input", len(inputs))
@@ -143,32 +132,6 @@ def _can(node: gs.Node, view: View) -> bool:
 def _can_lead(node: gs.Node, view: View) -> bool:
     """Say whether others can follow `node`; what reads dequantized bytes does that itself."""
     return node.op != "DequantizeLinear" and _can(node, view)
-
-
-def wanted_halos(graph: gs.Graph, view: View) -> dict[int, Halo]:
-    """Return the border of zeros that convolutions reading a tensor want around it.
-
-    A dequantized tensor's border is that of the bytes it is held in.
-    """
-    found: dict[int, Halo] = {}
-    for node in graph.nodes:
-        if node.op != "Conv" or not _can(node, view):
-            continue
-        source = node.inputs[0]
-        rank = (view.rank(source) or 2) - 2
-        pads = read_window(node, view).pads[3 - rank :]
-        _widen(found, source, pads)
-    for node in graph.nodes:
-        if node.op == "DequantizeLinear" and id(node.outputs[0]) in found:
-            _widen(found, node.inputs[0], found[id(node.outputs[0])])
-    return found
-
-
-def _widen(found: dict[int, Halo], tensor: gs.Tensor, pads: Halo) -> None:
-    before = found.get(id(tensor), pads)
-    found[id(tensor)] = tuple(
-        (max(a, c), max(b, d)) for (a, b), (c, d) in zip(before, pads, strict=True)
-    )
 
 
 def input_variables(graph: gs.Graph) -> list[Any]:
@@ -198,21 +161,3 @@ def input_variables(graph: gs.Graph) -> list[Any]:
             shape.append(sizes[name])
         found.append(relax.Var(f"x{index}", relax.TensorType(shape, str(np.dtype(dtype)))))
     return found
-
-
-def _tuple(outputs: list[Any]) -> Any:
-    from tvm import relax
-
-    return relax.Tuple(outputs)
-
-
-def typed_view(graph: gs.Graph) -> View:
-    """Return a view of `graph` with its inferred types; raises BackendError for control flow."""
-    types = infer_types(graph)
-    for node in graph.nodes:
-        if any(isinstance(value, gs.Graph) for value in node.attrs.values()):
-            raise BackendError(
-                f"backend 'tvm' cannot run {label(node)}: it has no control flow; give If a "
-                "constant condition or unroll Loop, which the preset 'exact' does where it can"
-            )
-    return View(graph, Uses(graph), types.of)

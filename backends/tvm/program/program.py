@@ -20,7 +20,7 @@ from ..graph.joins import Joins, Place
 from ..graph.quantized import Integers
 from ..kernels.repack import Repack, repack, table, table_of
 from ..kernels.settings import Settings
-from ..profile.layers import Call
+from ..spec.calls import Call
 from ..spec.layout import Form, Halo, Layout, no_halo, plain_form
 from ..spec.machine import Machine
 from .value import Value, batch_of, shape_of

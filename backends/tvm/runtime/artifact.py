@@ -23,9 +23,10 @@ from typing import IO, Any
 import numpy as np
 
 from ....ir.core.cpu import cpu_flags
-from ..spec.arena import ALIGNMENT
-from ..spec.machine import FLAGS
-from .runner import NO_GPU, Header, Runner, Tensor, without_torch
+from ..spec.machine import ALIGNMENT, FLAGS
+from .header import Header, Tensor, host_architecture
+from .imports import without_torch
+from .runner import NO_GPU, Runner
 
 Array = np.ndarray[Any, Any]
 
@@ -34,26 +35,6 @@ _MAGIC = b"planish-tvm-1\n"
 
 class ArtifactError(Exception):
     """A file that is no artifact, or one for another machine or version."""
-
-
-def header(graph: Any, machine: Any, arena: int) -> Header:
-    """Return the header of `graph` compiled for the CPU `machine`."""
-    return header_for(graph, "cpu", machine.isa, machine.architecture, arena)
-
-
-def header_for(graph: Any, target: str, isa: str, architecture: str, arena: int = 0) -> Header:
-    """Return the header of `graph` compiled for a kind of target, run from `architecture`."""
-    import tvm
-
-    return Header(
-        target,
-        isa,
-        architecture,
-        tvm.__version__,
-        [_tensor(t) for t in graph.inputs],
-        [_tensor(t) for t in graph.outputs],
-        arena,
-    )
 
 
 def write(
@@ -133,11 +114,6 @@ def attach(library: Any, device: bytes) -> None:
     getattr(library, "mod", library).imports[0].import_module(kernels)
 
 
-def host_architecture() -> str:
-    """Return the name of this machine's instruction set family."""
-    return platform.machine().lower().replace("amd64", "x86_64")
-
-
 def _read(
     path: str | Path, data: mmap.mmap
 ) -> tuple[Header, bytes, bytes, list[dict[str, Any]], int]:
@@ -189,12 +165,6 @@ def _check_gpu(path: str | Path, arch: str) -> None:
             f"'{path}' is code for arch '{arch}' and the GPU here has 'sm_{here}'; lower the model "
             f"again with target 'cuda{{arch=sm_{here}}}'"
         )
-
-
-def _tensor(tensor: Any) -> Tensor:
-    shape = tensor.shape
-    sizes = None if shape is None else [d if isinstance(d, int | str) else None for d in shape]
-    return Tensor(tensor.name, str(np.dtype(tensor.dtype)), sizes)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ....ir.core.errors import FeedError
-from .runner import Header, Tensor
+from .header import Header, Tensor
 
 
 def check_feeds(feeds: Mapping[str, np.ndarray[Any, Any]], header: Header) -> None:

@@ -3,53 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.abc
 import mmap
-import sys
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ....ir.core.cpu import core_numbers
-from ..spec.arena import ALIGNMENT
+from ..spec.machine import ALIGNMENT
+from .header import Header
+from .threads import use_threads
 
 Array = np.ndarray[Any, Any]
 
 _LARGE_PAGE = 2 << 20
-_told = threading.local()
 
 NO_GPU = (
     "this machine has no CUDA driver or no GPU that it sees; run it on a machine with an NVIDIA "
     "GPU, its driver, and a TVM with CUDA"
 )
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """Name, element type and sizes of an input or output; unknown sizes are names or null."""
-
-    name: str
-    dtype: str
-    shape: list[int | str | None] | None
-
-
-@dataclass(frozen=True)
-class Header:
-    """What an artifact was made for: `isa` is an instruction set, or a GPU's architecture.
-
-    `arena`: bytes of memory that a run works in, if it is to be given them.
-    """
-
-    target: str
-    isa: str
-    architecture: str
-    tvm: str
-    inputs: list[Tensor]
-    outputs: list[Tensor]
-    arena: int = 0
 
 
 class Runner:
@@ -104,23 +77,6 @@ class Runner:
         return kept.copyfrom(values)
 
 
-def use_threads(count: int) -> None:
-    """Let TVM run on `count` threads of those cores that this process may use.
-
-    TVM keeps one pool for each calling thread and fixes its size at its first use, at half of the
-    cores unless a list of cores is given; no larger number is heard later. What a thread was told
-    last is kept here, since telling takes as long as a small layer.
-    """
-    import tvm
-
-    if getattr(_told, "threads", None) == count:
-        return
-    share_all_cores = -3
-    cores = [str(core) for core in core_numbers()]
-    tvm.get_global_func("runtime.config_threadpool")(share_all_cores, count, cores)
-    _told.threads = count
-
-
 def _in_large_pages(constants: list[Array]) -> list[Array]:
     """Return copies side by side in large pages, where the system has them.
 
@@ -141,24 +97,3 @@ def _in_large_pages(constants: list[Array]) -> list[Array]:
         found.append(copy)
         at += size
     return found
-
-
-@contextlib.contextmanager
-def without_torch() -> Iterator[None]:
-    """Let what is imported here by this thread find no torch, unless it is there already.
-
-    TVM imports it where it is installed, which takes seconds, only to exchange tensors with it.
-    """
-    thread = threading.get_ident()
-
-    class Absent(importlib.abc.MetaPathFinder):
-        def find_spec(self, name: str, *_: Any) -> None:
-            if name == "torch" and threading.get_ident() == thread:
-                raise ModuleNotFoundError("torch is not needed to run a network", name=name)
-
-    absent = Absent()
-    sys.meta_path.insert(0, absent)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(absent)

@@ -164,3 +164,10 @@ def plain_form(channels: int, spatial: Sequence[int], dtype: str = "float32") ->
 def no_halo(rank: int) -> Halo:
     """Return a halo of nothing."""
     return ((0, 0),) * rank
+
+
+def covers(halo: Halo, wanted: Halo) -> bool:
+    """Say whether a border `halo` is nowhere narrower than `wanted`."""
+    return len(halo) == len(wanted) and all(
+        low >= a and high >= b for (low, high), (a, b) in zip(halo, wanted, strict=True)
+    )

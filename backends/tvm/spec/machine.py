@@ -12,6 +12,7 @@ from ....ir.core.nearest import nearest
 from ....ir.core.target import Target
 
 TARGET_OPTIONS = ("isa", "threads")
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from ....ir.core.errors import BackendError
-from ..runtime.runner import use_threads
+from ..compile.kernel import compile_kernel
+from ..runtime.threads import use_threads
 from ..spec.machine import Machine
 from .choice import Choice
-from .timing import Stand, compiled, line_of
+from .timing import Stand, line_of
 
 _SECONDS = 60.0  # for one candidate, to be built and run once
 _stand: Stand | None = None  # of the process that measures
@@ -108,7 +109,9 @@ def _forget(machine: Machine, threads: int, seed: int) -> None:
     import tvm
 
     global _stand
-    _stand = Stand(lambda kernel: compiled(kernel, machine, threads), tvm.cpu(), machine, seed)
+    _stand = Stand(
+        lambda kernel: compile_kernel(kernel, machine, threads), tvm.cpu(), machine, seed
+    )
 
 
 def _hold(index: int, choice: Choice[Any, Any], op: Any, candidate: Any, machine: Machine) -> bool:

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from ....ir.core.errors import BackendError
+from ..compile.kernel import compile_kernel
 from ..runtime.linker import link
 from ..spec.machine import Machine
 from .choice import Choice
-from .timing import Stand, compiled, line_of
+from .timing import Stand, line_of
 
 _WAIT = 10  # seconds for the tracker to answer, and to give a device
 _SESSION = 120  # seconds for all candidates of one operator
@@ -132,7 +133,7 @@ class Remote:
         with tempfile.TemporaryDirectory(prefix="planish-") as folder:
             self._count += 1
             path = Path(folder) / f"kernel{self._count}.so"
-            library = compiled(kernel, self._machine, self._threads)
+            library = compile_kernel(kernel, self._machine, self._threads)
             link(library, path, self._machine.architecture)
             session.upload(str(path))
         return session.load_module(path.name)

@@ -14,14 +14,6 @@ from ..spec.machine import Machine
 _RUNS = 4
 
 
-def compiled(kernel: Any, machine: Machine, threads: int) -> Any:
-    """Return `kernel`, a TIR function, as a module whose function is called `main`."""
-    import tvm
-
-    module = tvm.IRModule({"main": kernel.with_attr("global_symbol", "main")})
-    return tvm.compile(module, target=tvm.target.Target(machine.llvm(threads))).mod
-
-
 def operands(kernel: Any, device: Any, seed: int) -> list[Any]:
     """Return random operands of `kernel` on `device`, one image where their number is free."""
     import tvm

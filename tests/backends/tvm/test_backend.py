@@ -14,7 +14,7 @@ import planish
 from planish.backends.tvm.compile.shape_order import order_sizes
 from planish.backends.tvm.runtime import linker
 from planish.backends.tvm.runtime.feed_check import check_feeds
-from planish.backends.tvm.runtime.runner import Header, Tensor
+from planish.backends.tvm.runtime.header import Header, Tensor
 from planish.backends.tvm.spec.machine import MACHINES, host_isa, runs_here
 from planish.ir.core.errors import BackendError
 

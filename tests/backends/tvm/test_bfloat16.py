@@ -7,9 +7,10 @@ import onnx_graphsurgeon as gs
 import pytest
 
 import planish
+from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.kernels.convolution import Convolution
 from planish.backends.tvm.kernels.dot import HalfDot
-from planish.backends.tvm.program.lowering import lower_graph, prepare
+from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES
 
 from tests.helpers import Array, model_of, relative_error, run_ort

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 import planish
+from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.kernels.convolution import Convolution
 from planish.backends.tvm.kernels.elementwise import Elementwise
 from planish.backends.tvm.kernels.prepared import run_sizes
 from planish.backends.tvm.kernels.tile_sizes import Tile
-from planish.backends.tvm.program.lowering import lower_graph, prepare
+from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES
 
 from tests.helpers import model_using, relative_error, run_ort

@@ -20,7 +20,7 @@ from typing import Any
 from .....ir.core.errors import BackendError
 from ...compile.fusion import fused
 from ...compile.shape_order import relax_pipeline
-from ...runtime.runner import use_threads
+from ...runtime.threads import use_threads
 from ..kernels.schedule import schedule_all
 from ..spec.gpu import Gpu
 from .compiler import compile_cuda

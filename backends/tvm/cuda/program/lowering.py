@@ -16,8 +16,9 @@ import onnx_graphsurgeon as gs
 from .....ir.core.variables import dense_values, is_standard
 from .....ir.graph.view import View
 from .....ir.proto.to_proto import to_proto
+from ...graph.prepare import typed_view
 from ...program.emit_onnx import emit_onnx
-from ...program.lowering import Lowered, input_variables, typed_view
+from ...program.lowering import Lowered, input_variables
 from .elementwise import can_emit_elementwise, emit_elementwise
 from .emit_channels import (
     can_emit_concat,

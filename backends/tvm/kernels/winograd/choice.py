@@ -16,10 +16,10 @@ import math
 from collections.abc import Iterator
 from functools import lru_cache
 
+from ...spec.layout import covers
 from ...spec.machine import Machine
 from ..convolution import Convolution
 from ..dot import FLOAT_DOT
-from ..padding import covers
 from ..tiles import Sizes
 from .convolution import Winograd
 from .steps import Plan
@@ -67,7 +67,7 @@ def plan_for(
     """Return the fastest plan for tiles of `results`, and its cycles on each of `threads`."""
     points = _points(conv, results)
     tiles = math.prod(-(-y // m) for y, m in zip(conv.y.spatial, results, strict=True))
-    if conv.batch is not None and covers(conv.x, conv.pads):
+    if conv.batch is not None and covers(conv.x.halo, conv.pads):
         tiles *= conv.batch  # else images come one by one
     blocks = len(conv.y.blocks) // conv.group
     best, least = None, math.inf

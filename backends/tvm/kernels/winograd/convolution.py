@@ -23,7 +23,10 @@ import numpy as np
 from ...spec.chain import Chain
 from ...spec.layout import Array, Form
 from ..convolution import Convolution
-from ..nest import Finish, function, operand, parallel, weights, zero_halo
+from ..epilogue import Finish
+from ..frame import function, operand, weights
+from ..halo import zero_halo
+from ..loops import parallel
 from ..padding import padded
 from ..tiles import Sizes, start_of_tile
 from .steps import Plan, Steps, tiles_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..nest import FLOAT, constant, loops
+from ..elements import FLOAT, constant
+from ..loops import loops
 
 
 @dataclass(frozen=True)

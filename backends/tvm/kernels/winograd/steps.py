@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..convolution import Convolution
-from ..nest import Finish, loops, unravel
+from ..epilogue import Finish
+from ..loops import loops, unravel
 from ..padding import Source
 from ..registers import each, registers
 from ..tiles import runs, start_of_tile

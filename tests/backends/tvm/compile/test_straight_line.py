@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 import planish
 from planish.backends.tvm.compile.build import scheduled
+from planish.backends.tvm.compile.memory import Lifetime, plan
 from planish.backends.tvm.compile.straight_line import join_calls
-from planish.backends.tvm.program.lowering import lower_graph, prepare
-from planish.backends.tvm.spec.arena import ALIGNMENT, Lifetime, plan
-from planish.backends.tvm.spec.machine import MACHINES
+from planish.backends.tvm.graph.prepare import prepare
+from planish.backends.tvm.program.lowering import lower_graph
+from planish.backends.tvm.spec.machine import ALIGNMENT, MACHINES
 
 from tests.helpers import graph_of, model_of, relative_error, run_ort
 

@@ -16,7 +16,7 @@ from planish.backends.tvm.cuda.compile.build import kernels_of
 from planish.backends.tvm.cuda.compile.compiler import find_nvcc
 from planish.backends.tvm.cuda.program.lowering import lower_graph
 from planish.backends.tvm.cuda.spec.gpu import Gpu
-from planish.backends.tvm.program.lowering import prepare
+from planish.backends.tvm.graph.prepare import prepare
 
 Array = np.ndarray[Any, Any]
 _AXES = {"x": 0, "y": 1, "z": 2}

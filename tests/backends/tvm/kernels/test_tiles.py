@@ -7,13 +7,13 @@ import re
 
 import pytest
 
+from planish.backends.tvm.compile.kernel import compile_kernel
 from planish.backends.tvm.kernels.ahead import Ahead
 from planish.backends.tvm.kernels.convolution import Convolution, convolution
 from planish.backends.tvm.kernels.tile_sizes import Tile
 from planish.backends.tvm.spec.chain import Chain
 from planish.backends.tvm.spec.layout import Layout, no_halo
 from planish.backends.tvm.spec.machine import MACHINES
-from planish.backends.tvm.tuning.timing import compiled
 
 tvm = pytest.importorskip("tvm")
 
@@ -30,7 +30,7 @@ def pointwise(channels: int, results: int) -> Convolution:
 
 
 def assembly(conv: Convolution, tile: Tile) -> str:
-    return compiled(convolution(conv, HERE, tile), HERE, 1).inspect_source("asm")
+    return compile_kernel(convolution(conv, HERE, tile), HERE, 1).inspect_source("asm")
 
 
 @pytest.mark.parametrize("tile", [Tile(1, 6, 2, False), Tile(1, 14, 2, True), Tile(1, 28, 1, True)])

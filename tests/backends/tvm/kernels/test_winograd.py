@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import planish
+from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.kernels.convolution import Convolution
 from planish.backends.tvm.kernels.settings import Settings
 from planish.backends.tvm.kernels.winograd.choice import choose_winograd, plan_for
 from planish.backends.tvm.kernels.winograd.convolution import Winograd
 from planish.backends.tvm.kernels.winograd.transforms import Transform, on_axes
 from planish.backends.tvm.program import emit_linear
-from planish.backends.tvm.program.lowering import lower_graph, prepare
+from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES, machine_of
 from planish.ir.core.target import Target
 

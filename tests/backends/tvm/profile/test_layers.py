@@ -8,7 +8,8 @@ import pytest
 import planish
 from planish.backends.contract.layer_times import LayerTime, LayerTimes
 from planish.backends.tvm.kernels.transposed import Transposed
-from planish.backends.tvm.profile.layers import Call, time_layers
+from planish.backends.tvm.profile.layers import time_layers
+from planish.backends.tvm.spec.calls import Call
 from planish.ir.core.errors import BackendError
 from planish.passes.analysis.cost import cost
 

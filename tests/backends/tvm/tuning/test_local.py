@@ -15,7 +15,7 @@ from tests.backends.tvm.tuning.common import MACHINE, conv
 # A module of its own, for the other process has to import the choice by name.
 MODULE = '''
 import os, time
-from planish.backends.tvm.schedules.tile_sizes import Tile
+from planish.backends.tvm.kernels.tile_sizes import Tile
 from planish.backends.tvm.tuning.tiles import Tiles
 
 class Risky(Tiles):

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import planish
+from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.kernels.convolution import Convolution, choose_tile
 from planish.backends.tvm.kernels.settings import Settings
 from planish.backends.tvm.kernels.tile_sizes import Tile
 from planish.backends.tvm.kernels.windows import Windows, choose_columns
-from planish.backends.tvm.program.lowering import lower_graph, prepare
+from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.tuning import tune as tune_module
 from planish.backends.tvm.tuning.choice import candidates
 from planish.backends.tvm.tuning.columns import Columns

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-ALIGNMENT = 64  # a cache line, and the widest vector
+from ..spec.machine import ALIGNMENT
 
 
 @dataclass(frozen=True)

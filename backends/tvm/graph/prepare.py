@@ -1,0 +1,39 @@
+"""A graph made ready to be lowered: standard operators only, simplified, with types."""
+
+from __future__ import annotations
+
+import onnx
+import onnx_graphsurgeon as gs
+
+from ....ir.core.errors import BackendError
+from ....ir.core.variables import label
+from ....ir.files.load import load
+from ....ir.files.save import to_model
+from ....ir.graph.types import infer_types
+from ....ir.graph.uses import Uses
+from ....ir.graph.view import View
+from ....passes.pipeline.pipeline import Pipeline
+
+# Fused operators would only be opened again, and their nodes have no names of their own.
+_PIPELINE = "simplify,inline-fused-operators"
+
+
+def prepare(graph: gs.Graph, *, optimize: bool = True) -> gs.Graph:
+    """Return `graph` as standard operators only, simplified by planish's exact passes."""
+    if optimize:
+        graph = Pipeline.parse(_PIPELINE).run(graph, verify="off").graph
+    if graph.functions:
+        graph = load(onnx.inliner.inline_local_functions(to_model(graph)))
+    return graph
+
+
+def typed_view(graph: gs.Graph) -> View:
+    """Return a view of `graph` with its inferred types; raises BackendError for control flow."""
+    types = infer_types(graph)
+    for node in graph.nodes:
+        if any(isinstance(value, gs.Graph) for value in node.attrs.values()):
+            raise BackendError(
+                f"backend 'tvm' cannot run {label(node)}: it has no control flow; give If a "
+                "constant condition or unroll Loop, which the preset 'exact' does where it can"
+            )
+    return View(graph, Uses(graph), types.of)

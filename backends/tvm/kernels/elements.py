@@ -1,0 +1,49 @@
+"""Elements as they are stored, and the numbers that kernels compute with."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..spec.layout import Form
+
+FLOAT = "float32"
+HALF = "bfloat16"
+
+
+def real(stored: Any, form: Form) -> Any:
+    """Return the number that what is stored in a buffer of `form` stands for."""
+    number = converted(stored, number_type(form) if form.scale is None else "int32")
+    if form.scale is None:
+        return number
+    return converted(number - form.zero, FLOAT) * constant(form.scale)
+
+
+def converted(value: Any, dtype: str) -> Any:
+    """Return `value` as another type; a float32 that becomes a byte is whole and in range."""
+    from tvm import tirx
+
+    types = {str(value.ty.dtype), dtype}
+    if len(types) == 1:
+        return value
+    # There are instructions between bytes and float32 only by way of int32.
+    return tirx.Cast(dtype, value if HALF in types else tirx.Cast("int32", value))
+
+
+def number_type(form: Form) -> str:
+    """Return the type of what `Operand.load` gives."""
+    return FLOAT if form.scale is not None or form.dtype == HALF else form.dtype
+
+
+def least(dtype: str) -> Any:
+    """Return what no number of this type is below."""
+    return constant(-math.inf if dtype == FLOAT else int(np.iinfo(dtype).min), dtype)
+
+
+def constant(value: float, dtype: str = FLOAT) -> Any:
+    """Return a constant of this type."""
+    from tvm import tirx
+
+    return tirx.const(value, dtype)

@@ -1,0 +1,41 @@
+"""The end of every kernel: a chain over its result, and the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..spec.chain import Chain
+from ..spec.layout import Form
+from .elements import FLOAT, converted
+from .frame import Frame, Operand, operand, operands
+
+
+@dataclass
+class Finish:
+    """Applies a kernel's chain to its result and stores it."""
+
+    chain: Chain
+    y: Operand
+    extras: list[Operand] = field(default_factory=list)
+
+    @classmethod
+    def declare(cls, frame: Frame, chain: Chain, y: Form, flattened: bool = False) -> Finish:
+        """Declare the parameters of `chain`, then the output, which comes last.
+
+        Before it comes the number of its first block, where the form does not say it.
+        """
+        from tvm.tirx.script.builder import ir as T
+
+        extras = operands(frame, "E", chain.extras, flattened)
+        if y.first is None:
+            y = replace(y, first=T.arg("first", T.int64()))
+        return cls(chain, operand(frame, "Y", y, flattened), extras)
+
+    def store(self, value: Any, n: Any, block: Any, at: Sequence[Any], lane: Any) -> None:
+        """Emit the chain over `value` and the store of what it gives."""
+        if self.chain.steps:
+            value = converted(value, FLOAT)
+        found = self.chain.apply(value, lambda i: self.extras[i].load(n, block, at, lane))
+        self.y.store(found, n, block, at, lane)

@@ -1,0 +1,113 @@
+"""The frame of a loop nest: a function under construction and its operands."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..spec.layout import Form
+from .elements import FLOAT, converted, real
+
+
+@dataclass
+class Frame:
+    """A function under construction; `func` is set when the frame closes.
+
+    `batch` is the number of images: a number, or a variable bound by the operands' shapes.
+    """
+
+    batch: Any
+    func: Any = None
+    operands: list[Operand] = field(default_factory=list)
+    body: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def ready(self) -> None:
+        """End the parameters: every operand is seen with three spatial axes from here on."""
+        from tvm.tirx.script.builder import ir as T
+
+        # Relax's passes look for a block at the top of every function.
+        self.body.enter_context(T.sblock("root"))
+        for one in self.operands:
+            wanted = one.form.shape3(self.batch)
+            if one.declared != wanted:
+                one.buffer = T.decl_buffer(wanted, one.form.dtype, data=one.buffer.data)
+
+
+@dataclass
+class Operand:
+    """A parameter of the function, seen through its form."""
+
+    buffer: Any
+    form: Form
+    declared: tuple[Any, ...]
+
+    def load(self, n: Any, block: Any, at: Sequence[Any], lane: Any) -> Any:
+        """Return the element of image `n`, channel (`block`, `lane`) at the position `at`."""
+        return real(self.stored(n, block, at, lane), self.form)
+
+    def stored(self, n: Any, block: Any, at: Sequence[Any], lane: Any) -> Any:
+        """Return what is stored for that element; `lane` may be a row of them."""
+        return self.buffer[tuple(self.form.index(n, block, at, lane))]
+
+    def store(self, value: Any, n: Any, block: Any, at: Sequence[Any], lane: Any) -> None:
+        """Emit a store to that element, in its type."""
+        from tvm.tirx.script.builder import ir as T
+
+        value = converted(value, self.form.dtype)
+        T.buffer_store(self.buffer, value, self.form.index(n, block, at, lane))
+
+
+@contextlib.contextmanager
+def function(name: str, batch: int | None) -> Iterator[Frame]:
+    """Open a function; TVM is told that its operands do not overlap and that it is finished."""
+    from tvm import tirx
+    from tvm.script.ir_builder import IRBuilder
+    from tvm.tirx.script.builder import ir as T
+
+    frame = Frame(tirx.Var("n", "int64") if batch is None else batch)
+    with IRBuilder() as builder:
+        with T.prim_func(s_tir=True):
+            T.func_name(name)
+            T.func_attr({"tirx.noalias": True, "tirx.is_scheduled": True, "op_pattern": 8})
+            with frame.body:
+                yield frame
+        frame.func = builder.get()
+
+
+def operand(frame: Frame, name: str, form: Form, flattened: bool = False) -> Operand:
+    """Declare a parameter; `flattened`: its positions are counted along one axis."""
+    from tvm.tirx.script.builder import ir as T
+
+    shape = form.shape(frame.batch)
+    buffer = T.arg(name, T.buffer(shape, form.dtype))
+    found = Operand(buffer, flat(form) if flattened else form, shape)
+    frame.operands.append(found)
+    return found
+
+
+def operands(
+    frame: Frame, name: str, forms: Sequence[Form], flattened: bool = False
+) -> list[Operand]:
+    """Declare the operands of a chain."""
+    return [operand(frame, f"{name}{i}", form, flattened) for i, form in enumerate(forms)]
+
+
+def weights(name: str, shape: Sequence[int], dtype: str = FLOAT) -> Any:
+    """Declare a parameter of constants."""
+    from tvm.tirx.script.builder import ir as T
+
+    return T.arg(name, T.buffer(tuple(shape), dtype))
+
+
+def flat(form: Form) -> Form:
+    """Return the form with all positions on the last axis; the form has no halo."""
+    size = math.prod(form.spatial)
+    return replace(form, spatial=(1, 1, size), halo=((0, 0),) * 3)
+
+
+def can_flatten(forms: Sequence[Form]) -> bool:
+    """Say whether positions of these forms can be counted along one axis: no halos between."""
+    return all(not any(map(any, form.halo)) for form in forms)
