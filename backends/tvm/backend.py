@@ -6,25 +6,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...ir.core.cpu import core_numbers
 from ...ir.core.errors import BackendError
 from ...ir.core.nearest import nearest
 from ...ir.core.target import Target
 from ..contract.backend import Backend
-from .cuda.spec.gpu import arch_here
+from .compiled import TvmModule
+from .cuda.spec.gpu import arch_here, gpu_of
 from .kernels.settings import Settings
-from .module import Built, TvmModule
 from .profile.layers import Layers
 from .runtime import artifact
 from .runtime.header import header_of
 from .runtime.imports import without_torch
 from .runtime.runner import Runner
-from .spec.machine import machine_of, runs_here
+from .spec.machine import machine_of
 from .tuning.options import NAMES as TUNING
 from .tuning.options import Tuning
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
+
+    from .compile.toolchain import Toolchain
+    from .program.lowering import Lowered
 
 _OPTIONS = ("optimize", "winograd", *TUNING)
 
@@ -52,48 +54,14 @@ class Tvm(Backend):
         other options are the fields of `Tuning`, `tune_trials` first of all. The same graph,
         options and versions give the same bytes; with `tune_trials`, for the same cache.
         """
-        from .compile.build import build
         from .graph.prepare import prepare
-        from .program.lowering import lower_graph
 
         _check(target, threads)
-        for name in options:
-            if name not in TUNING:
-                raise BackendError(f"backend 'tvm' has no option '{name}'{nearest(name, _OPTIONS)}")
-        tuning = Tuning(**options)
-        if target.kind == "cuda":
-            if options:
-                raise BackendError(
-                    f"option '{next(iter(options))}' is for kernels of CPUs; leave it out for cuda"
-                )
-            from .cuda.lower import lower_for_gpu
-
-            return TvmModule(lower_for_gpu(graph, target, optimize))
-        machine = machine_of(target)
-        threads = threads or len(core_numbers())
-        prepared = prepare(graph, optimize=optimize)
-        settings = Settings(winograd=winograd, threads=threads)
-        lowered = lower_graph(prepared, machine, settings)
-        if tuning.tune_trials is not None:
-            from .tuning.tune import tune
-
-            found = tune(lowered.kernels, machine, threads, tuning)
-            settings = found.settings(settings)
-            lowered = lower_graph(prepared, machine, settings)
-        library, arena = build(lowered.module, machine, threads)
-        header = header_of(
-            graph, target="cpu", isa=machine.isa, architecture=machine.architecture, arena=arena
-        )
-        program = None
-        if runs_here(machine.isa):
-            program = Runner(header, library, lowered.constants, threads)
-
-        def apart() -> Runner:
-            single, _ = build(lowered.module, machine, threads, apart=True)
-            return Runner(replace(header, arena=0), single, lowered.constants, threads)
-
-        layers = Layers(lowered.calls, apart)
-        return TvmModule(Built(header, library, lowered.constants, program, layers=layers))
+        tuning = _tuning(options, target)
+        toolchain = _toolchain(target, threads)
+        settings = Settings(winograd=winograd, threads=toolchain.threads or 1)
+        lowered = _lowered(prepare(graph, optimize=optimize), toolchain, settings, tuning)
+        return _compiled(graph, lowered, toolchain)
 
     def load(self, path: str | Path, target: Target, threads: int | None) -> TvmModule:
         """Return the module that `TvmModule.save` wrote to `path`."""
@@ -103,7 +71,10 @@ class Tvm(Backend):
             runner = artifact.load(path, threads)
         except artifact.ArtifactError as error:
             raise BackendError(str(error)) from error
-        return TvmModule(Built(runner.header, None, runner.constants, runner, source=Path(path)))
+        source = Path(path)
+        return TvmModule(
+            runner.header, runner, lambda file: file.write(source.read_bytes()), source=source
+        )
 
     def targets(self) -> list[str]:
         """Return the targets that code can be generated for here and run here."""
@@ -112,6 +83,64 @@ class Tvm(Backend):
         except ImportError:
             return []
         return ["cpu", "cuda"] if arch_here() else ["cpu"]
+
+
+def _toolchain(target: Target, threads: int | None) -> Toolchain:
+    if target.kind == "cuda":
+        from .cuda.compile.toolchain import GpuToolchain
+
+        return GpuToolchain(gpu_of(target))
+    from .compile.toolchain import CpuToolchain
+
+    return CpuToolchain(machine_of(target), threads)
+
+
+def _lowered(graph: gs.Graph, toolchain: Toolchain, settings: Settings, tuning: Tuning) -> Lowered:
+    """Return the program of a prepared `graph`, with the kernels that measure best if asked."""
+    from .compile.toolchain import CpuToolchain
+    from .program.lowering import lower_graph
+
+    lowered = lower_graph(toolchain.emitter(graph, settings))
+    if tuning.tune_trials is None or not isinstance(toolchain, CpuToolchain):
+        return lowered
+    from .tuning.tune import tune
+
+    found = tune(lowered.kernels, toolchain.machine, toolchain.threads, tuning)
+    return lower_graph(toolchain.emitter(graph, found.settings(settings)))
+
+
+def _compiled(graph: gs.Graph, lowered: Lowered, toolchain: Toolchain) -> TvmModule:
+    """Return the program of `graph` as code, and what runs it where that is possible here."""
+    built = toolchain.build(lowered.module)
+    header = header_of(
+        graph,
+        target=toolchain.target,
+        isa=toolchain.isa,
+        architecture=toolchain.architecture,
+        arena=built.arena,
+    )
+    constants, threads = lowered.constants, toolchain.threads
+
+    def watchable() -> Runner:
+        calls = toolchain.build(lowered.module, single_call=False)
+        return Runner(replace(header, arena=0), calls, constants, threads)
+
+    return TvmModule(
+        header,
+        Runner(header, built, constants, threads) if toolchain.runs_here() else None,
+        lambda file: artifact.write(file, header, built, constants),
+        layers=Layers(lowered.calls, watchable) if toolchain.target == "cpu" else None,
+    )
+
+
+def _tuning(options: dict[str, Any], target: Target) -> Tuning:
+    """Return what `options` say about tuning; raises BackendError."""
+    for name in options:
+        if name not in TUNING:
+            raise BackendError(f"backend 'tvm' has no option '{name}'{nearest(name, _OPTIONS)}")
+        if target.kind == "cuda":
+            raise BackendError(f"option '{name}' is for kernels of CPUs; leave it out for cuda")
+    return Tuning(**options)
 
 
 def _check(target: Target, threads: int | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..runtime.built import Built
 from ..runtime.threads import use_threads
 from ..spec.machine import Machine
 from .fusion import fused
@@ -12,17 +13,16 @@ from .shape_order import relax_pipeline
 from .straight_line import arena_of, join_calls, register_pipeline
 
 
-def build(module: Any, machine: Machine, threads: int, *, apart: bool = False) -> tuple[Any, int]:
-    """Return the library of `module`, and the bytes of memory that a run is to be lent.
+def build(module: Any, machine: Machine, threads: int, *, single_call: bool = True) -> Built:
+    """Compile `module`: what has no schedule is given one, and all kernels become one call.
 
-    What has no schedule is given one, and all kernels become one call. `apart`: leave them calls of
-    their own, which can be watched one by one.
+    Without `single_call` they stay calls of their own, which can be watched one by one.
     """
     import tvm
 
     target = tvm.target.Target(machine.llvm(threads))
     module = scheduled(module, machine, threads)
-    if not apart:
+    if single_call:
         module = join_calls(module)
     with target, tvm.transform.PassContext(opt_level=3):
         library = tvm.compile(
@@ -31,7 +31,7 @@ def build(module: Any, machine: Machine, threads: int, *, apart: bool = False) -
             relax_pipeline=relax_pipeline(),
             tir_pipeline=register_pipeline(),
         )
-    return library, arena_of(module)
+    return Built(library, arena_of(module))
 
 
 def scheduled(module: Any, machine: Machine, threads: int) -> Any:

@@ -20,8 +20,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
 from ..spec.layout import Halo, covers, no_halo
-
-Halos = dict[int, Halo]
+from .halos import Halos
 
 
 @dataclass

@@ -13,6 +13,7 @@ import numpy as np
 
 from ....ir.core.errors import BackendError
 from ...contract.layer_times import LayerTime
+from ..runtime.runner import Runner
 from ..spec.calls import Call
 
 # The virtual machine's own functions: memory, shapes, checks of inputs.
@@ -21,10 +22,10 @@ _RUNTIME = "vm."
 
 @dataclass(frozen=True)
 class Layers:
-    """The calls of a network, and how to get what runs them `apart`: one by one, to be watched."""
+    """The calls of a network, and how to get what makes them one by one, to be watched."""
 
     calls: Sequence[Call]
-    apart: Callable[[], Any]
+    watchable: Callable[[], Runner]
 
 
 @dataclass(frozen=True)

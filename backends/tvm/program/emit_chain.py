@@ -7,23 +7,22 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ....ir.graph.view import View
 from ..graph.groups import Group
 from ..graph.quantized import grid_of, is_quantizer
 from ..spec.chain import Chain, Earlier, Extra, Number, Source, Step
 from ..spec.layout import Array, Form, Layout, no_halo
-from .program import Program
+from .blocked import BlockedProgram
 from .value import batch_of
 
 
 class Epilogue:
     """A chain under construction and the expressions of its operands, in one layout."""
 
-    def __init__(self, program: Program, view: View, layout: Layout, images: Any) -> None:
+    def __init__(self, program: BlockedProgram, layout: Layout, images: Any) -> None:
         self.chain = Chain()
         self.args: list[Any] = []
         self._program = program
-        self._view = view
+        self._view = program.view
         self._layout = layout
         self._images = images
 
@@ -36,7 +35,7 @@ class Epilogue:
     def follow(self, group: Group, result: gs.Tensor) -> None:
         """Append the followers of `group`; the chain so far gives `result`."""
         steps = {id(result): len(self.chain.steps) - 1}
-        rank = len(self._program.shape_from(self._view, result))
+        rank = len(self._program.inferred_shape(result))
         for node in group.followers:
             inputs, attrs = self._inputs(node, steps, rank)
             self._append(node.op, inputs, attrs)
@@ -96,15 +95,15 @@ class Epilogue:
         spatial = values.shape[1:]
         layout = self._layout.with_halo(no_halo(len(spatial)))
         packed = layout.pack(np.asarray(values, np.float32))[None]
-        return self._extra(self._program.constant(packed), layout.form(spatial, single=True))
+        return self._extra(self._program.parameter(packed), layout.form(spatial, single=True))
 
 
-def layout_of_operands(program: Program, view: View, group: Group, shape: Any) -> Layout | None:
+def layout_of_operands(program: BlockedProgram, group: Group, shape: Any) -> Layout | None:
     """Return the layout of another branch that the group's followers read, if there is one."""
     inside = {id(group.anchor.outputs[0]), *(id(node.outputs[0]) for node in group.followers)}
     for node in group.followers:
         for tensor in node.inputs:
-            if id(tensor) in inside or view.is_constant(tensor):
+            if id(tensor) in inside or program.view.is_constant(tensor):
                 continue
             for value in program.held(tensor):
                 if value.layout is not None and value.layout.channels == shape[1]:

@@ -13,10 +13,10 @@ from ..kernels.elementwise import Elementwise, elementwise
 from ..kernels.reduction import Reduction, reduction
 from ..kernels.windows import Kind
 from ..spec.layout import Layout, no_halo
+from .blocked import BlockedProgram
 from .emit_join import join_parts
 from .emit_result import Result
 from .emit_windows import emit_windows
-from .program import Program
 
 
 def can_emit_pool(node: gs.Node, view: View) -> bool:
@@ -36,12 +36,12 @@ def can_emit_pool(node: gs.Node, view: View) -> bool:
     return not (attrs.get("count_include_pad", 0) and (padded or attrs.get("ceil_mode", 0)))
 
 
-def emit_pool(program: Program, view: View, group: Group) -> None:
+def emit_pool(program: BlockedProgram, group: Group) -> None:
     """Emit MaxPool, AveragePool and their global forms."""
     node = group.anchor
     x = program.blocked(node.inputs[0])
     assert x.layout is not None
-    y = Result(program, view, group, x.layout, x.shape[0])
+    y = Result(program, group, x.layout, x.shape[0])
     raw = "Max" in node.op and y.keeps(x)
     if not raw:
         y.follow()
@@ -51,7 +51,7 @@ def emit_pool(program: Program, view: View, group: Group) -> None:
         y.emit("global_pool", whole, reduction, [x.expr])
         return
     pooling: Kind = "max" if node.op == "MaxPool" else "average"
-    emit_windows(program, pooling, read_window(node, view), x.form(raw=raw), y, [x.expr])
+    emit_windows(program, pooling, read_window(node, program.view), x.form(raw=raw), y, [x.expr])
 
 
 def can_emit_scalar(node: gs.Node, view: View) -> bool:
@@ -80,18 +80,18 @@ def _main(node: gs.Node, view: View) -> gs.Tensor | None:
     return None
 
 
-def emit_scalar(program: Program, view: View, group: Group) -> bool:
+def emit_scalar(program: BlockedProgram, group: Group) -> bool:
     """Emit an element-wise group in the blocked layout; False where no input is in one."""
     node = group.anchor
-    operands = [t for t in node.inputs if not t.is_empty() and not view.is_constant(t)]
-    shape = program.shape_from(view, node.outputs[0])
-    candidates = [t for t in operands if view.shape(t) == shape]
+    operands = [t for t in node.inputs if not t.is_empty() and not program.view.is_constant(t)]
+    shape = program.inferred_shape(node.outputs[0])
+    candidates = [t for t in operands if program.view.shape(t) == shape]
     main = next((t for t in candidates if any(v.layout for v in program.held(t))), None)
     if main is None:
         return False
     x = program.blocked(main)
     assert x.layout is not None
-    y = Result(program, view, group, x.layout, x.shape[0])
+    y = Result(program, group, x.layout, x.shape[0])
     y.end.lead(node, main, len(shape))
     y.follow()
     y.emit_elementwise(x)
@@ -112,7 +112,7 @@ def can_emit_concat(node: gs.Node, view: View) -> bool:
     )
 
 
-def emit_concat(program: Program, view: View, group: Group) -> None:
+def emit_concat(program: BlockedProgram, group: Group) -> None:
     """Emit a concatenation: the blocks of all inputs one after the other, none of them split."""
     node = group.anchor
     parts = [program.blocked(tensor) for tensor in node.inputs]
@@ -126,7 +126,7 @@ def emit_concat(program: Program, view: View, group: Group) -> None:
         blocks += [tuple(start + c for c in held) for held in part.layout.blocks]
         start += part.layout.channels
     joined = Layout(program.machine.lanes, tuple(blocks), no_halo(len(parts[0].spatial)))
-    y = Result(program, view, group, joined, parts[0].shape[0])
+    y = Result(program, group, joined, parts[0].shape[0])
     raw = y.keeps(*parts)
     if not raw:
         y.follow()
@@ -161,12 +161,12 @@ def can_emit_resize(node: gs.Node, view: View) -> bool:
     )
 
 
-def emit_resize(program: Program, view: View, group: Group) -> None:
+def emit_resize(program: BlockedProgram, group: Group) -> None:
     """Emit an enlargement by repetition."""
     node = group.anchor
     x = program.blocked(node.inputs[0])
     assert x.layout is not None
-    y = Result(program, view, group, x.layout, x.shape[0])
+    y = Result(program, group, x.layout, x.shape[0])
     raw = y.keeps(x)
     if not raw:
         y.follow()

@@ -11,11 +11,11 @@ from ..graph.joins import Join, Place
 from ..kernels.elementwise import Elementwise, elementwise
 from ..spec.chain import Chain
 from ..spec.layout import Layout
-from .program import Program
+from .blocked import BlockedProgram
 from .value import Value, batch_of
 
 
-def join_parts(program: Program, node: gs.Node, join: Join, parts: Sequence[Value]) -> bool:
+def join_parts(program: BlockedProgram, node: gs.Node, join: Join, parts: Sequence[Value]) -> bool:
     """Define the result of `node` as blocks of `join`; False where a part's blocks do not fit.
 
     Parts that lie elsewhere are copied first.
@@ -37,7 +37,7 @@ def join_parts(program: Program, node: gs.Node, join: Join, parts: Sequence[Valu
     return True
 
 
-def _copy(program: Program, part: Value, place: Place) -> None:
+def _copy(program: BlockedProgram, part: Value, place: Place) -> None:
     assert part.layout is not None
     x = part.form()
     layout = replace(part.layout, halo=place.join.halo, total=place.join.total)

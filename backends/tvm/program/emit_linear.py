@@ -16,11 +16,11 @@ from ..kernels.winograd.choice import choose_winograd
 from ..kernels.winograd.convolution import pack as pack_winograd
 from ..kernels.winograd.convolution import winograd
 from ..spec.layout import Array, Layout, no_halo
+from .blocked import BlockedProgram
 from .emit_chain import layout_of_operands
 from .emit_products import products_of
 from .emit_result import Result
 from .emit_windows import emit_windows
-from .program import Program
 from .value import Value
 
 # A first layer's few channels are read where they are; blocks would be mostly empty.
@@ -41,26 +41,25 @@ def can_emit_linear(node: gs.Node, view: View) -> bool:
     return view.rank(node.inputs[0]) == 2 and is_known(view, node.inputs[0], node.outputs[0])
 
 
-def emit_linear(program: Program, view: View, group: Group) -> None:
+def emit_linear(program: BlockedProgram, group: Group) -> None:
     """Emit the group of a linear operator."""
     node = group.anchor
-    layer = linear_layer(node, view)
+    layer = linear_layer(node, program.view)
     assert layer is not None
     kernel = layer.kernel()
     weight = kernel.weight.astype(np.float32)  # [group, M/group, C/group, k...]
     bias = None if kernel.bias is None else kernel.bias.astype(np.float32)
-    window = read_window(node, view) if node.op == "Conv" else Window.none()
+    window = read_window(node, program.view) if node.op == "Conv" else Window.none()
     if node.op == "ConvTranspose":
-        _transposed(program, view, group, weight, bias)
+        _transposed(program, group, weight, bias)
     elif layer.group == layer.inputs == layer.outputs:
-        _depthwise(program, view, group, window, weight, bias)
+        _depthwise(program, group, window, weight, bias)
     else:
-        _dense(program, view, group, window, layer)
+        _dense(program, group, window, layer)
 
 
 def _dense(
-    program: Program,
-    view: View,
+    program: BlockedProgram,
     group: Group,
     window: Window,
     layer: Layer,
@@ -71,7 +70,7 @@ def _dense(
     x = _input(program, source, parts) if lead is None else lead.x
     products = products_of(program, layer, x)
     weight = products.weight
-    y = Result(program, view, group, _layout(program, view, group, weight), x.shape[0])
+    y = Result(program, group, _layout(program, group, weight), x.shape[0])
     y.end.scale_and_shift(products.scale, products.bias)
     y.follow()
     conv = Convolution(
@@ -91,37 +90,35 @@ def _dense(
     settings, machine = program.settings, program.machine
     short = choose_winograd(conv, machine, settings.threads) if settings.winograd else None
     if short is not None:
-        y.emit("winograd", short, winograd, [x.expr, program.constant(pack_winograd(packed))])
+        y.emit("winograd", short, winograd, [x.expr, program.parameter(pack_winograd(packed))])
         return
-    held = program.constant(products.dot.interleaved(packed))
+    held = program.parameter(products.dot.interleaved(packed))
     args = [x.expr, *([] if lead is None else lead.args), held]
     if products.start is not None:
-        args.append(program.constant(y.layout.pack(products.start)))
+        args.append(program.parameter(y.layout.pack(products.start)))
     tile = settings.tile_of(conv)
     y.emit("convolution", conv, lambda op: convolution(op, machine, tile), args)
 
 
-def _layout(program: Program, view: View, group: Group, weight: Array) -> Layout:
+def _layout(program: BlockedProgram, group: Group, weight: Array) -> Layout:
     """Return the order of a dense result's channels: as another branch that it meets has them."""
     node = group.anchor
-    shape = program.shape_from(view, node.outputs[0])
+    shape = program.inferred_shape(node.outputs[0])
     parts, each = weight.shape[:2]
-    other = layout_of_operands(program, view, group, shape) if parts == 1 else None
+    other = layout_of_operands(program, group, shape) if parts == 1 else None
     if other is not None:
         return other
     return Layout.grouped(parts * each, parts, program.machine.lanes, no_halo(len(shape) - 2))
 
 
-def _transposed(
-    program: Program, view: View, group: Group, weight: Array, bias: Array | None
-) -> None:
+def _transposed(program: BlockedProgram, group: Group, weight: Array, bias: Array | None) -> None:
     node = group.anchor
     parts = len(weight)
     x = _input(program, node.inputs[0], parts)
-    y = Result(program, view, group, _layout(program, view, group, weight), x.shape[0])
+    y = Result(program, group, _layout(program, group, weight), x.shape[0])
     y.end.scale_and_shift(None, bias)
     y.follow()
-    window, befores = read_transposed(node, view)
+    window, befores = read_transposed(node, program.view)
     op = Transposed(
         x.form(),
         y.form,
@@ -140,7 +137,7 @@ def _transposed(
         for axis, along in enumerate(phase, start=3):
             taps = np.take(taps, along.taps or (0,), axis=axis)
         held = pack_dense(taps, x.layout, y.layout, op.weight_shape(phase))
-        packed.append(program.constant(held))
+        packed.append(program.parameter(held))
     y.emit("transposed", op, lambda op: transposed(op, program.machine), [x.expr, *packed])
 
 
@@ -162,7 +159,7 @@ def pack_dense(weight: Array, x: Layout | None, y: Layout, shape: tuple[int, ...
     return packed
 
 
-def _input(program: Program, source: gs.Tensor, parts: int) -> Value:
+def _input(program: BlockedProgram, source: gs.Tensor, parts: int) -> Value:
     """Return the input in a layout in which every group of channels starts a block."""
     held = program.held(source)
     channels = int(program.shape(source)[1])
@@ -180,8 +177,7 @@ def _input(program: Program, source: gs.Tensor, parts: int) -> Value:
 
 
 def _depthwise(
-    program: Program,
-    view: View,
+    program: BlockedProgram,
     group: Group,
     window: Window,
     weight: Array,
@@ -190,12 +186,12 @@ def _depthwise(
     """Emit a convolution of each channel alone; of one position, it is scale and shift."""
     x = program.blocked(group.anchor.inputs[0])
     assert x.layout is not None
-    y = Result(program, view, group, x.layout, x.shape[0])
+    y = Result(program, group, x.layout, x.shape[0])
     pointwise = window.is_pointwise
     y.end.scale_and_shift(weight.reshape(-1) if pointwise else None, bias)
     y.follow()
     if pointwise:
         y.emit_elementwise(x)
         return
-    packed = program.constant(y.layout.pack(weight.reshape(len(weight), *window.kernel)))
+    packed = program.parameter(y.layout.pack(weight.reshape(len(weight), *window.kernel)))
     emit_windows(program, "depthwise", window, x.form(), y, [x.expr, packed])

@@ -18,7 +18,7 @@ import numpy as np
 from ....ir.ops.linear.layer import Layer
 from ..kernels.dot import FLOAT_DOT, Dot, dot_of
 from ..spec.layout import Array
-from .program import Program
+from .blocked import BlockedProgram
 from .value import Value
 
 _MOST = 2**31 - 1
@@ -38,7 +38,7 @@ class Products:
     bias: Array | None = None
 
 
-def products_of(program: Program, layer: Layer, x: Value) -> Products:
+def products_of(program: BlockedProgram, layer: Layer, x: Value) -> Products:
     """Return integer products where `x` and the weights are bytes, else those of floats."""
     found = _of_bytes(program, layer, x)
     if found is not None:
@@ -49,7 +49,7 @@ def products_of(program: Program, layer: Layer, x: Value) -> Products:
     return Products(kernel.weight.astype(np.float32), dot or FLOAT_DOT, bias=bias)
 
 
-def _of_bytes(program: Program, layer: Layer, x: Value) -> Products | None:
+def _of_bytes(program: BlockedProgram, layer: Layer, x: Value) -> Products | None:
     integers = program.integers.get(id(layer.node.inputs[1]))
     if integers is None or x.scale is None or x.layout is None:
         return None

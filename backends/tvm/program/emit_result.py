@@ -6,15 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ....ir.graph.view import View
 from ..graph.groups import Group
 from ..graph.quantized import grid_of
 from ..graph.spatial import spatial_sizes
 from ..kernels.elementwise import Elementwise, elementwise
 from ..spec.layout import Form, Layout
+from .blocked import BlockedProgram
 from .emit_chain import Epilogue
 from .emit_lead import Lead, can_wait
-from .program import Program
 from .value import Value, batch_of
 
 
@@ -24,14 +23,11 @@ class Result:
     `end` is the chain that the kernel applies; `follow` appends the group's followers to it.
     """
 
-    def __init__(
-        self, program: Program, view: View, group: Group, layout: Layout, images: Any
-    ) -> None:
+    def __init__(self, program: BlockedProgram, group: Group, layout: Layout, images: Any) -> None:
         self._program = program
-        self._view = view
         self._group = group
         self._images = images
-        self._shape = program.shape_from(view, group.result)
+        self._shape = program.inferred_shape(group.result)
         self.spatial = spatial_sizes(self._shape)
         place = program.joins.places.get(id(group.result))
         if place is not None and place.join.counts[place.index] != len(layout.blocks):
@@ -43,10 +39,10 @@ class Result:
             join = place.join
             self.layout = replace(layout, halo=join.halo, first=place.first, total=join.total)
         last = group.followers[-1] if group.followers else group.anchor
-        grid = grid_of(last, view) if last.op == "QuantizeLinear" else None
+        grid = grid_of(last, program.view) if last.op == "QuantizeLinear" else None
         self._grid = grid
-        self._stored = (str(view.dtype(group.result)), 0 if grid is None else grid.zero)
-        self.end = Epilogue(program, view, self.layout, images)
+        self._stored = (str(program.view.dtype(group.result)), 0 if grid is None else grid.zero)
+        self.end = Epilogue(program, self.layout, images)
 
     @property
     def form(self) -> Form:
@@ -74,7 +70,7 @@ class Result:
     def emit_elementwise(self, x: Value) -> None:
         """Leave the chain over `x` to the one convolution that reads its result, or call it."""
         program, chain, tensor = self._program, self.end.chain, self._group.result
-        if can_wait(tensor, x, chain, self._view):
+        if can_wait(tensor, x, chain, program.view):
             program.leads[id(tensor)] = Lead(x, chain, tuple(self.end.args))
             return
         op = Elementwise((x.form(),), ((1, 1, 1),), self.form, chain, self.batch)

@@ -8,14 +8,13 @@ from dataclasses import replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ....ir.graph.view import View
 from ..graph.quantized import grid_of
 from ..spec.layout import Layout
-from .program import Program
+from .blocked import BlockedProgram
 from .value import Value
 
 
-def view_of_blocks(program: Program, view: View, node: gs.Node) -> bool:
+def view_of_blocks(program: BlockedProgram, node: gs.Node) -> bool:
     """Define the outputs of `node` as views of its input's blocks, where they are; say if so.
 
     Split between blocks, Gather that permutes channels, Flatten of one position, DequantizeLinear
@@ -23,17 +22,17 @@ def view_of_blocks(program: Program, view: View, node: gs.Node) -> bool:
     """
     source = node.inputs[0]
     if node.op == "DequantizeLinear":
-        return _dequantized(program, view, node)
+        return _dequantized(program, node)
     if node.op == "QuantizeLinear":
-        return _quantized(program, view, node)
+        return _quantized(program, node)
     value = next((v for v in program.held(source) if v.layout is not None), None)
     if value is None or value.layout is None:
         return False
     if node.op == "Split":
-        return _split(program, view, node, value, value.layout)
+        return _split(program, node, value, value.layout)
     if node.op == "Gather":
-        return _permute(program, view, node, value, value.layout)
-    shape = view.shape(node.outputs[0])
+        return _permute(program, node, value, value.layout)
+    shape = program.view.shape(node.outputs[0])
     single = all(size == 1 for size in value.spatial)
     if shape is None or len(shape) != 2 or not single or shape[1] != value.shape[1]:
         return False
@@ -43,9 +42,9 @@ def view_of_blocks(program: Program, view: View, node: gs.Node) -> bool:
     return True
 
 
-def _dequantized(program: Program, view: View, node: gs.Node) -> bool:
+def _dequantized(program: BlockedProgram, node: gs.Node) -> bool:
     """Define a dequantized tensor as the bytes that stand for it."""
-    grid = grid_of(node, view)
+    grid = grid_of(node, program.view)
     result = node.outputs[0]
     if grid is None:
         return False
@@ -56,22 +55,22 @@ def _dequantized(program: Program, view: View, node: gs.Node) -> bool:
     return bool(program.held(result))
 
 
-def _quantized(program: Program, view: View, node: gs.Node) -> bool:
+def _quantized(program: BlockedProgram, node: gs.Node) -> bool:
     """Define what is held on the grid of a QuantizeLinear already as its result."""
-    grid = grid_of(node, view)
+    grid = grid_of(node, program.view)
     for value in program.held(node.inputs[0]):
         if grid is not None and grid == value.grid:
             program.define(node.outputs[0], replace(value, scale=None))
     return bool(program.held(node.outputs[0]))
 
 
-def _split(program: Program, view: View, node: gs.Node, value: Value, layout: Layout) -> bool:
+def _split(program: BlockedProgram, node: gs.Node, value: Value, layout: Layout) -> bool:
     rank = len(value.shape)
     if int(node.attrs.get("axis", 0)) not in (1, 1 - rank):
         return False
     sizes = []
     for tensor in node.outputs:
-        shape = view.shape(tensor)
+        shape = program.view.shape(tensor)
         if shape is None or not isinstance(shape[1], int):
             return False
         sizes.append(shape[1])
@@ -94,7 +93,9 @@ def _split(program: Program, view: View, node: gs.Node, value: Value, layout: La
     return True
 
 
-def _split_inside_blocks(program: Program, node: gs.Node, value: Value, starts: list[int]) -> bool:
+def _split_inside_blocks(
+    program: BlockedProgram, node: gs.Node, value: Value, starts: list[int]
+) -> bool:
     """Define every part of a split as a copy: its channels share blocks with another's."""
     for tensor, (start, end) in zip(node.outputs, itertools.pairwise(starts), strict=True):
         halo = program.halo(tensor, len(value.spatial))
@@ -102,8 +103,8 @@ def _split_inside_blocks(program: Program, node: gs.Node, value: Value, starts: 
     return True
 
 
-def _permute(program: Program, view: View, node: gs.Node, value: Value, layout: Layout) -> bool:
-    indices = view.constant(node.inputs[1])
+def _permute(program: BlockedProgram, node: gs.Node, value: Value, layout: Layout) -> bool:
+    indices = program.view.constant(node.inputs[1])
     rank = len(value.shape)
     if indices is None or indices.ndim != 1 or int(node.attrs.get("axis", 0)) not in (1, 1 - rank):
         return False

@@ -7,12 +7,12 @@ from typing import Any
 from ..graph.spatial import Window
 from ..kernels.windows import Kind, Windows, windows
 from ..spec.layout import Form
+from .blocked import BlockedProgram
 from .emit_result import Result
-from .program import Program
 
 
 def emit_windows(
-    program: Program, kind: Kind, window: Window, x: Form, y: Result, args: list[Any]
+    program: BlockedProgram, kind: Kind, window: Window, x: Form, y: Result, args: list[Any]
 ) -> None:
     """Emit `kind` over `window` of `x`; `args`: the expression of x, and weights if any."""
     op = Windows(

@@ -3,7 +3,7 @@
     magic | length of header | header (JSON) | library (ELF) | GPU kernels | weights, aligned
 
 The weights are mapped, so a file loads as fast as its library, and processes share them. As a
-program, `python -m planish.backends.tvm.artifact FILE` runs the network once on zeros.
+program, `python -m planish.backends.tvm.runtime.artifact FILE` runs the network once on zeros.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 
 from ....ir.core.cpu import cpu_flags
 from ..spec.machine import ALIGNMENT, FLAGS
+from .built import Built
 from .header import Header, Tensor, host_architecture
 from .imports import without_torch
 from .runner import NO_GPU, Runner
@@ -37,23 +38,18 @@ class ArtifactError(Exception):
     """A file that is no artifact, or one for another machine or version."""
 
 
-def write(
-    file: IO[bytes], head: Header, library: Any, constants: list[Array], device: bytes = b""
-) -> None:
-    """Write an artifact to `file`; raises BackendError where its library cannot be linked.
-
-    `device`: the kernels of a GPU.
-    """
+def write(file: IO[bytes], head: Header, built: Built, constants: list[Array]) -> None:
+    """Write an artifact to `file`; raises BackendError where its library cannot be linked."""
     from .linker import link
 
     with tempfile.TemporaryDirectory(prefix="planish-") as folder:
         path = Path(folder) / "network.so"
-        link(library, path, head.architecture)
+        link(built.library, path, head.architecture)
         code = path.read_bytes()
     listing = [{"dtype": str(c.dtype), "shape": list(c.shape)} for c in constants]
-    sizes = {"code": len(code), "device": len(device), "constants": listing}
+    sizes = {"code": len(code), "device": len(built.device), "constants": listing}
     described = json.dumps({**asdict(head), **sizes}).encode()
-    file.write(_MAGIC + struct.pack("<Q", len(described)) + described + code + device)
+    file.write(_MAGIC + struct.pack("<Q", len(described)) + described + code + built.device)
     for values in constants:
         file.write(b"\0" * (-file.tell() % ALIGNMENT))
         file.write(np.ascontiguousarray(values).data)
@@ -101,17 +97,7 @@ def load(path: str | Path, threads: int | None = None) -> Runner:
         library = tvm.runtime.load_module(name)
     finally:
         os.unlink(name)
-    if device:
-        attach(library, device)
-    return Runner(head, library, constants, threads)
-
-
-def attach(library: Any, device: bytes) -> None:
-    """Give `library`, loaded or just built, the kernels of a GPU that is here."""
-    import tvm_ffi
-
-    kernels = tvm_ffi.get_global_func("ffi.Module.load_from_bytes.cuda")(device)
-    getattr(library, "mod", library).imports[0].import_module(kernels)
+    return Runner(head, Built(library, head.arena, device), constants, threads)
 
 
 def _read(

@@ -12,6 +12,7 @@ import numpy as np
 
 from ....ir.core.cpu import core_numbers
 from ..spec.machine import ALIGNMENT
+from .built import Built
 from .header import Header
 from .threads import use_threads
 
@@ -29,7 +30,7 @@ class Runner:
     """A library and its constants, ready to be called with a dict of arrays."""
 
     def __init__(
-        self, header: Header, library: Any, constants: list[Array], threads: int | None
+        self, header: Header, built: Built, constants: list[Array], threads: int | None
     ) -> None:
         import tvm
         from tvm import relax
@@ -37,7 +38,9 @@ class Runner:
         self.header = header
         self.constants = constants
         self._device = tvm.cuda() if header.target == "cuda" else tvm.cpu()
-        self.machine = relax.VirtualMachine(library, self._device)
+        if built.device:
+            _attach(built.library, built.device)
+        self.machine = relax.VirtualMachine(built.library, self._device)
         self._runtime = tvm.runtime
         self._copies: dict[str, Any] = {}
         self._running = threading.Lock()  # the virtual machine and the copies serve one run
@@ -97,3 +100,11 @@ def _in_large_pages(constants: list[Array]) -> list[Array]:
         found.append(copy)
         at += size
     return found
+
+
+def _attach(library: Any, device: bytes) -> None:
+    """Give `library`, loaded or just built, the kernels of a GPU that is here."""
+    import tvm_ffi
+
+    kernels = tvm_ffi.get_global_func("ffi.Module.load_from_bytes.cuda")(device)
+    getattr(library, "mod", library).imports[0].import_module(kernels)

@@ -10,6 +10,7 @@ import planish
 from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.kernels.convolution import Convolution
 from planish.backends.tvm.kernels.dot import HalfDot
+from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES
 
@@ -118,7 +119,7 @@ def test_results_are_stored_in_two_bytes_and_rounded_to_nearest_even() -> None:
 
 def test_pairs_of_channels_are_multiplied_at_once() -> None:
     graph = prepare(halved(NETWORK, network_weights()))
-    found = lower_graph(graph, MACHINES["avx512-bf16"]).kernels
+    found = lower_graph(BlockedEmitter(graph, MACHINES["avx512-bf16"])).kernels
     dense = [op for op in found if isinstance(op, Convolution)]
     assert {type(op.dot) for op in dense if op.x.lanes} == {HalfDot}
     assert {op.y.dtype for op in found if getattr(op, "y", None)} == {"bfloat16", "float32"}

@@ -17,6 +17,7 @@ import planish
 from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.kernels.convolution import Convolution
 from planish.backends.tvm.kernels.dot import ByteDot
+from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES
 from planish.ir.core.errors import BackendError
@@ -104,7 +105,7 @@ def check(model: onnx.ModelProto, feeds: dict[str, Array], steps: dict[str, floa
 
 def kernels(graph: gs.Graph) -> list[Any]:
     """Return what the kernels of `graph` compute, on a machine with a dot product of bytes."""
-    return list(lower_graph(prepare(graph), MACHINES["avx512-vnni"]).kernels)
+    return list(lower_graph(BlockedEmitter(prepare(graph), MACHINES["avx512-vnni"])).kernels)
 
 
 def conv_net(

@@ -11,6 +11,7 @@ from planish.backends.tvm.kernels.convolution import Convolution
 from planish.backends.tvm.kernels.elementwise import Elementwise
 from planish.backends.tvm.kernels.prepared import run_sizes
 from planish.backends.tvm.kernels.tile_sizes import Tile
+from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES
 
@@ -52,7 +53,7 @@ def kernels(body: str, batch: str = "2", isa: str = "avx2", outputs: str = ""):
         assert expected.keys() == found.keys()
         for name, values in expected.items():
             assert relative_error(values, found[name]) <= 1e-4, name
-    return lower_graph(prepare(graph), MACHINES[isa]).kernels
+    return lower_graph(BlockedEmitter(prepare(graph), MACHINES[isa])).kernels
 
 
 GROWING = f"""

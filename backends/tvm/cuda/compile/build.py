@@ -13,13 +13,13 @@ import contextlib
 import struct
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .....ir.core.errors import BackendError
 from ...compile.fusion import fused
 from ...compile.shape_order import relax_pipeline
+from ...runtime.built import Built
 from ...runtime.threads import use_threads
 from ..kernels.schedule import schedule_all
 from ..spec.gpu import Gpu
@@ -32,23 +32,14 @@ _CONFIG = {"tirx.disable_storage_rewrite": True}
 _PLACEHOLDER = b"planish: compiled apart"
 
 
-@dataclass(frozen=True)
-class Built:
-    """A library for the host, the kernels' device module, and their CUDA source."""
-
-    library: Any
-    device: bytes
-    source: str
-
-
 def build(module: Any, gpu: Gpu) -> Built:
     """Compile `module`; raises BackendError where there is no compiler for CUDA."""
     library, source = _compiled(scheduled(module, gpu), gpu)
     if not source:
-        return Built(library, b"", "")
+        return Built(library)
     device = _device_module(library, source, compile_cuda(source, gpu))
     library.mod.imports[0].clear_imports()
-    return Built(library, device, source)
+    return Built(library, device=device, source=source)
 
 
 def scheduled(module: Any, gpu: Gpu) -> Any:

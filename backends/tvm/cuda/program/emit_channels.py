@@ -8,8 +8,8 @@ from .....ir.graph.view import View
 from ...graph.spatial import is_known, read_window, spatial_sizes
 from ...program.value import shape_of
 from ..kernels import compute
+from .channels_last import ChannelsLastProgram
 from .emit_linear import emit_kernel
-from .tensors import Tensors
 
 
 def can_emit_pool(node: gs.Node, view: View) -> bool:
@@ -20,23 +20,23 @@ def can_emit_pool(node: gs.Node, view: View) -> bool:
     return bool(known and plain and dtype is not None and dtype.kind == "f")
 
 
-def emit_pool(tensors: Tensors, view: View, node: gs.Node) -> None:
+def emit_pool(program: ChannelsLastProgram, node: gs.Node) -> None:
     """Emit MaxPool or GlobalAveragePool."""
     from tvm import relax
 
-    x = tensors.last(node.inputs[0])
-    shape = view.shape(node.outputs[0])
+    x = program.last(node.inputs[0])
+    shape = program.view.shape(node.outputs[0])
     assert shape is not None
     rank = len(shape) - 2
     if node.op == "GlobalAveragePool":
         mean = relax.op.mean(x, axis=list(range(1, rank + 1)), keepdims=True)
-        tensors.define_last(node.outputs[0], tensors.builder.emit(mean))
+        program.define_last(node.outputs[0], program.builder.emit(mean))
         return
-    window = read_window(node, view)
+    window = read_window(node, program.view)
     sizes = window.strides[-rank:], window.dilations[-rank:], window.pads[-rank:]
     given = window.kernel[-rank:], spatial_sizes(shape)
-    expr = emit_kernel(tensors, compute.max_pool, "max_pool", x, *given, *sizes)
-    tensors.define_last(node.outputs[0], expr)
+    expr = emit_kernel(program, compute.max_pool, "max_pool", x, *given, *sizes)
+    program.define_last(node.outputs[0], expr)
 
 
 def can_emit_concat(node: gs.Node, view: View) -> bool:
@@ -46,12 +46,12 @@ def can_emit_concat(node: gs.Node, view: View) -> bool:
     return rank is not None and rank >= 3 and axis in (1, 1 - rank)
 
 
-def emit_concat(tensors: Tensors, view: View, node: gs.Node) -> None:
+def emit_concat(program: ChannelsLastProgram, node: gs.Node) -> None:
     """Emit Concat."""
     from tvm import relax
 
-    joined = relax.op.concat([tensors.last(tensor) for tensor in node.inputs], axis=-1)
-    tensors.define_last(node.outputs[0], tensors.builder.emit(joined))
+    joined = relax.op.concat([program.last(tensor) for tensor in node.inputs], axis=-1)
+    program.define_last(node.outputs[0], program.builder.emit(joined))
 
 
 def can_emit_flatten(node: gs.Node, view: View) -> bool:
@@ -62,11 +62,11 @@ def can_emit_flatten(node: gs.Node, view: View) -> bool:
     return bool(known and shape is not None and all(size == 1 for size in shape[2:]))
 
 
-def emit_flatten(tensors: Tensors, view: View, node: gs.Node) -> None:
+def emit_flatten(program: ChannelsLastProgram, node: gs.Node) -> None:
     """Emit Flatten: one position of all channels is the same in any order of axes."""
     from tvm import relax
 
-    x = tensors.last(node.inputs[0])
+    x = program.last(node.inputs[0])
     shape = shape_of(x)
     flat = relax.op.reshape(x, [shape[0], shape[-1]])
-    tensors.define_last(node.outputs[0], tensors.builder.emit(flat))
+    program.define_last(node.outputs[0], program.builder.emit(flat))

@@ -11,8 +11,9 @@ from .....ir.graph.view import View
 from .....ir.ops.linear.layer import Layer
 from ...graph.linear_layer import linear_layer
 from ...graph.spatial import is_known, read_window, spatial_sizes
+from ...spec.layout import Array
 from ..kernels import compute
-from .tensors import Array, Tensors
+from .channels_last import ChannelsLastProgram
 
 # What tensor cores or float units multiply; the sum is float32.
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float16))
@@ -28,40 +29,40 @@ def can_emit_linear(node: gs.Node, view: View) -> bool:
     return known and (layer.is_spatial or view.rank(node.inputs[0]) == 2)
 
 
-def emit_linear(tensors: Tensors, view: View, node: gs.Node) -> None:
+def emit_linear(program: ChannelsLastProgram, node: gs.Node) -> None:
     """Emit a linear operator."""
-    layer = linear_layer(node, view)
+    layer = linear_layer(node, program.view)
     assert layer is not None
     kernel = layer.kernel()
     dtype = layer.weight.dtype
     weight = kernel.weight.astype(dtype)  # [group, M/group, C/group, k...]
-    bias = None if kernel.bias is None else tensors.constant(kernel.bias.astype(dtype))
-    x = tensors.last(node.inputs[0])
+    bias = None if kernel.bias is None else program.constant(kernel.bias.astype(dtype))
+    x = program.last(node.inputs[0])
     if node.op == "Conv":
-        expr = _convolution(tensors, view, node, layer, x, weight, bias)
+        expr = _convolution(program, node, layer, x, weight, bias)
     else:
-        w = tensors.constant(weight[0].reshape(weight.shape[1:3]))
-        expr = emit_kernel(tensors, compute.matrix_product, "product", x, w, bias)
-    tensors.define_last(node.outputs[0], expr)
+        w = program.constant(weight[0].reshape(weight.shape[1:3]))
+        expr = emit_kernel(program, compute.matrix_product, "product", x, w, bias)
+    program.define_last(node.outputs[0], expr)
 
 
 def _convolution(
-    tensors: Tensors, view: View, node: gs.Node, layer: Layer, x: Any, weight: Array, bias: Any
+    program: ChannelsLastProgram, node: gs.Node, layer: Layer, x: Any, weight: Array, bias: Any
 ) -> Any:
-    window = read_window(node, view)
-    shape = view.shape(node.outputs[0])
+    window = read_window(node, program.view)
+    shape = program.view.shape(node.outputs[0])
     assert shape is not None
     out = spatial_sizes(shape)
     rank = len(out)
     sizes = window.strides[-rank:], window.dilations[-rank:], window.pads[-rank:]
     if layer.group == layer.inputs > 1:
         taps = weight.reshape(layer.outputs, *weight.shape[3:])
-        w = tensors.constant(np.moveaxis(taps, 0, -1))
-        return emit_kernel(tensors, compute.depthwise, "depthwise", x, w, bias, out, *sizes)
-    w = tensors.constant(np.moveaxis(weight, 2, -1))
-    return emit_kernel(tensors, compute.convolution, "convolution", x, w, bias, out, *sizes)
+        w = program.constant(np.moveaxis(taps, 0, -1))
+        return emit_kernel(program, compute.depthwise, "depthwise", x, w, bias, out, *sizes)
+    w = program.constant(np.moveaxis(weight, 2, -1))
+    return emit_kernel(program, compute.convolution, "convolution", x, w, bias, out, *sizes)
 
 
-def emit_kernel(tensors: Tensors, make: Any, name: str, *args: Any) -> Any:
+def emit_kernel(program: ChannelsLastProgram, make: Any, name: str, *args: Any) -> Any:
     """Emit `make` of `args` as a kernel that element-wise operators may follow."""
-    return tensors.builder.emit_te(make, *args, primfunc_name_hint=name, primfunc_attrs=_FUSES)
+    return program.builder.emit_te(make, *args, primfunc_name_hint=name, primfunc_attrs=_FUSES)

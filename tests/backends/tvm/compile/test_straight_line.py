@@ -17,6 +17,7 @@ from planish.backends.tvm.compile.build import scheduled
 from planish.backends.tvm.compile.memory import Lifetime, plan
 from planish.backends.tvm.compile.straight_line import join_calls
 from planish.backends.tvm.graph.prepare import prepare
+from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import ALIGNMENT, MACHINES
 
@@ -67,7 +68,7 @@ def test_memory_is_used_again() -> None:
 def lowered(batch: str):
     graph = graph_of(TEXT.format(batch=batch), weights())
     machine = MACHINES["avx2"]
-    return scheduled(lower_graph(prepare(graph), machine).module, machine, 1)
+    return scheduled(lower_graph(BlockedEmitter(prepare(graph), machine)).module, machine, 1)
 
 
 def calls(module) -> list[str]:

@@ -14,9 +14,10 @@ import onnx_graphsurgeon as gs
 
 from planish.backends.tvm.cuda.compile.build import kernels_of
 from planish.backends.tvm.cuda.compile.compiler import find_nvcc
-from planish.backends.tvm.cuda.program.lowering import lower_graph
+from planish.backends.tvm.cuda.program.emit_graph import ChannelsLastEmitter
 from planish.backends.tvm.cuda.spec.gpu import Gpu
 from planish.backends.tvm.graph.prepare import prepare
+from planish.backends.tvm.program.lowering import lower_graph
 
 Array = np.ndarray[Any, Any]
 _AXES = {"x": 0, "y": 1, "z": 2}
@@ -31,7 +32,7 @@ class Emulated:
     """A graph lowered for a GPU, whose kernels run here."""
 
     def __init__(self, graph: gs.Graph, folder: Path, arch: str = "sm_80") -> None:
-        lowered = lower_graph(prepare(graph))
+        lowered = lower_graph(ChannelsLastEmitter(prepare(graph)))
         self.graph = graph
         self.constants = lowered.constants
         self.module, self.source = kernels_of(lowered.module, Gpu(arch))

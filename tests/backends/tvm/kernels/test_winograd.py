@@ -19,6 +19,7 @@ from planish.backends.tvm.kernels.winograd.choice import choose_winograd, plan_f
 from planish.backends.tvm.kernels.winograd.convolution import Winograd
 from planish.backends.tvm.kernels.winograd.transforms import Transform, on_axes
 from planish.backends.tvm.program import emit_linear
+from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES, machine_of
 from planish.ir.core.target import Target
@@ -85,7 +86,9 @@ def test_two_axes_are_transformed_in_turn(lengths) -> None:
 
 def kernels_of(model: Any, **options: Any) -> list[Any]:
     graph = prepare(planish.load(model))
-    lowered = lower_graph(graph, machine_of(Target.parse("cpu")), Settings(**options))
+    lowered = lower_graph(
+        BlockedEmitter(graph, machine_of(Target.parse("cpu")), Settings(**options))
+    )
     return list(lowered.kernels)
 
 
@@ -213,7 +216,7 @@ def test_winograd_code_is_generated_for_every_instruction_set(isa) -> None:
         {"w": normal(64, 64, 3, 3)},
     )
     graph = prepare(planish.load(model))
-    ops = lower_graph(graph, MACHINES[isa], Settings()).kernels
+    ops = lower_graph(BlockedEmitter(graph, MACHINES[isa], Settings())).kernels
     assert any(isinstance(op, Winograd) for op in ops)
     compiled = planish.lower(planish.load(model), backend="tvm", target=f"cpu{{isa={isa}}}")
     if planish.backends.tvm.spec.machine.runs_here(isa):

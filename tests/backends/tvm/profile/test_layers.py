@@ -163,7 +163,7 @@ def test_runs_that_differ_are_refused() -> None:
 
 
 def test_the_positions_of_a_transposed_convolution_are_counted_once(compiled) -> None:
-    ops = [call.op for call in compiled._built.layers.calls if isinstance(call.op, Transposed)]
+    ops = [call.op for call in compiled._layers.calls if isinstance(call.op, Transposed)]
     assert [op.multiply_adds for op in ops] == [16 * 8 * 18 * 18]
 
 

@@ -14,6 +14,7 @@ from planish.backends.tvm.kernels.convolution import Convolution, choose_tile
 from planish.backends.tvm.kernels.settings import Settings
 from planish.backends.tvm.kernels.tile_sizes import Tile
 from planish.backends.tvm.kernels.windows import Windows, choose_columns
+from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.tuning import tune as tune_module
 from planish.backends.tvm.tuning.choice import candidates
@@ -251,7 +252,9 @@ def test_chosen_candidates_are_the_kernels(measured, tmp_path) -> None:
 def test_what_was_chosen_is_what_is_made() -> None:
     graph = prepare(planish.load(network()))
     chosen = Settings(tile_of=lambda _: Tile(1, 2, 1, False), columns_of=lambda _: 5)
-    plain, tuned = (lower_graph(graph, MACHINE, settings) for settings in (Settings(), chosen))
+    plain, tuned = (
+        lower_graph(BlockedEmitter(graph, MACHINE, settings)) for settings in (Settings(), chosen)
+    )
     register = f"alloc_buffer(({MACHINE.lanes},))"
     for op, name in tuned.kernels.items():
         text = tuned.module[name].script()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +14,6 @@ from ...ir.core.errors import BackendError, SaveError
 from ..contract.backend import Arrays, Compiled
 from ..contract.layer_times import LayerTimes, usual_seconds
 from .profile.layers import Layers
-from .runtime import artifact
 from .runtime.feed_check import check_feeds
 from .runtime.header import Header
 from .runtime.runner import NO_GPU, Runner
@@ -25,29 +23,30 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
 
-@dataclass(frozen=True)
-class Built:
-    """A library, the packed weights it is called with, and what runs them, where it can run here.
-
-    `device`: kernels of a GPU. `layers`: what is known of single kernels. `source`: the artifact
-    that it was loaded from.
-    """
-
-    header: Header
-    library: Any
-    constants: list[np.ndarray[Any, Any]]
-    runner: Runner | None = None
-    device: bytes = b""
-    layers: Layers | None = None
-    source: Path | None = None
+Write = Callable[[IO[bytes]], object]
 
 
 class TvmModule(Compiled):
-    """A compiled graph."""
+    """A compiled graph, which says of itself what `header` does.
 
-    def __init__(self, built: Built) -> None:
-        self._built = built
-        self._header = built.header
+    `runner` runs it, where that can be done here; `write` writes its artifact. `layers`: what is
+    known of single kernels. `source`: the artifact that it was loaded from.
+    """
+
+    def __init__(
+        self,
+        header: Header,
+        runner: Runner | None,
+        write: Write,
+        *,
+        layers: Layers | None = None,
+        source: Path | None = None,
+    ) -> None:
+        self._header = header
+        self._runner = runner
+        self._write = write
+        self._layers = layers
+        self._source = source
 
     def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError."""
@@ -63,7 +62,7 @@ class TvmModule(Compiled):
         from .profile.peak import measure_peaks
 
         self._runs()
-        layers = self._built.layers
+        layers = self._layers
         if layers is None:
             raise BackendError(
                 f"{self._name()} does not say which layers its kernels are; lower the model itself "
@@ -71,7 +70,7 @@ class TvmModule(Compiled):
             )
         self(feeds)
         whole = usual_seconds(lambda: self(feeds), rounds)
-        runner = layers.apart()
+        runner = layers.watchable()
         found, rest = time_layers(runner.machine, partial(runner, feeds), layers.calls, rounds)
         peaks = measure_peaks(MACHINES[self._header.isa], runner.threads)
         return LayerTimes(tuple(found), peaks, rest, whole)
@@ -88,19 +87,16 @@ class TvmModule(Compiled):
 
     def save(self, path: str | Path) -> None:
         """Write one file with the library and the weights, which loads without compiling."""
-        path, built = Path(path), self._built
+        path = Path(path)
         try:
             with replacing(path) as file:
-                if built.source is not None:
-                    file.write(built.source.read_bytes())
-                else:
-                    artifact.write(file, self._header, built.library, built.constants, built.device)
+                self._write(file)
         except OSError as error:
             raise SaveError(f"cannot write '{path}': {error.strerror or error}") from error
 
     def _runs(self) -> Runner:
-        if self._built.runner is not None:
-            return self._built.runner
+        if self._runner is not None:
+            return self._runner
         if self._header.target == "cuda":
             raise BackendError(f"this is code for arch '{self._header.isa}', and {NO_GPU}")
         raise BackendError(
@@ -109,4 +105,4 @@ class TvmModule(Compiled):
         )
 
     def _name(self) -> str:
-        return f"'{self._built.source}'" if self._built.source else "code for a GPU"
+        return f"'{self._source}'" if self._source else "code for a GPU"

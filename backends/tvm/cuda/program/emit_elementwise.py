@@ -12,55 +12,55 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from .....ir.graph.view import View
 from ...program.emit_onnx import emit_onnx
 from ...spec.scalars import SCALARS
-from .tensors import Tensors
+from .channels_last import ChannelsLastProgram
 
 _MORE = ("Cast", "Celu", "Erf", "Exp", "Gelu", "Identity", "Log", "Max", "Min", "Mish", "Pow")
 _LAST = ("Round", "Selu", "Sign", "Softplus", "Softsign", "ThresholdedRelu")
 ELEMENTWISE = frozenset({*SCALARS, *_MORE, *_LAST})
 
 
-def can_emit_elementwise(tensors: Tensors, view: View, node: gs.Node) -> bool:
+def can_emit_elementwise(program: ChannelsLastProgram, node: gs.Node) -> bool:
     """Say whether `node` works on each element alone, and an input of its shape is channels last.
 
     Every other input must broadcast to that one: it may have fewer axes, never more.
     """
     if node.op not in ELEMENTWISE:
         return False
-    rank = view.rank(node.outputs[0])
+    rank = program.view.rank(node.outputs[0])
     given = [tensor for tensor in node.inputs if not tensor.is_empty()]
-    ranks = [view.rank(tensor) for tensor in given]
+    ranks = [program.view.rank(tensor) for tensor in given]
     if rank is None or rank < 3 or any(r is None for r in ranks):
         return False
-    return any(tensors.is_last(t) for t, r in zip(given, ranks, strict=True) if r == rank)
+    return any(program.is_last(t) for t, r in zip(given, ranks, strict=True) if r == rank)
 
 
-def emit_elementwise(tensors: Tensors, view: View, node: gs.Node, proto: onnx.NodeProto) -> None:
+def emit_elementwise(program: ChannelsLastProgram, node: gs.Node, proto: onnx.NodeProto) -> None:
     """Emit `node`, channels last."""
-    rank = view.rank(node.outputs[0])
+    rank = program.view.rank(node.outputs[0])
     assert rank is not None
     own = _OWN.get(node.op)
     if own is not None:
-        operands = [None if t.is_empty() else tensors.operand(t, rank) for t in node.inputs]
-        tensors.define_last(node.outputs[0], tensors.builder.emit(own(operands, node.attrs)))
+        operands = [None if t.is_empty() else program.operand(t, rank) for t in node.inputs]
+        program.define_last(node.outputs[0], program.builder.emit(own(operands, node.attrs)))
         return
-    program: Any = _Last(tensors, rank)
-    emit_onnx(program, node, proto, view.opset)
+    emit_onnx(_LastTensors(program, rank), node, proto, program.view.opset)
 
 
-class _Last:
+class _LastTensors:
     """What the converters of single operators see: tensors that are channels last."""
 
-    def __init__(self, tensors: Tensors, rank: int) -> None:
-        self.builder = tensors.builder
-        self.define_plain = tensors.define_last
-        self._tensors = tensors
+    def __init__(self, program: ChannelsLastProgram, rank: int) -> None:
+        self.builder = program.builder
+        self._program = program
         self._rank = rank
 
     def plain(self, tensor: gs.Tensor) -> Any:
-        return self._tensors.operand(tensor, self._rank)
+        return self._program.operand(tensor, self._rank)
+
+    def define_plain(self, tensor: gs.Tensor, expr: Any) -> None:
+        self._program.define_last(tensor, expr)
 
 
 def _clipped(x: Any, low: Any, high: Any) -> Any:

@@ -14,26 +14,18 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from .....ir.graph.view import View
+from ...program.program import Program
 from ...program.value import shape_of
 
-Array = np.ndarray[Any, Any]
 
-# Constants up to this size are part of the program, where the compiler can compute with them.
-_SMALL = 64
-
-
-class Tensors:
+class ChannelsLastProgram(Program):
     """The main function, its constants, and what holds each tensor of the graph."""
 
-    def __init__(self) -> None:
-        from tvm import relax
-
-        self.builder = relax.BlockBuilder()
-        self.constants: list[Array] = []
-        self.parameters: list[Any] = []
+    def __init__(self, view: View) -> None:
+        super().__init__(view)
         self._first: dict[int, Any] = {}
         self._last: dict[int, Any] = {}
-        self._alive: list[gs.Tensor] = []
 
     def define_plain(self, tensor: gs.Tensor, expr: Any) -> None:
         """Record that `expr`, in ONNX's own order, holds `tensor`."""
@@ -50,19 +42,6 @@ class Tensors:
     def is_last(self, tensor: gs.Tensor) -> bool:
         """Say whether `tensor` is held channels last."""
         return id(tensor) in self._last
-
-    def constant(self, values: Array) -> Any:
-        """Return a parameter that holds `values`, or a constant where they are few."""
-        from tvm import relax
-
-        values = np.ascontiguousarray(values)
-        if values.size <= _SMALL:
-            return relax.const(values)
-        kind = relax.TensorType(list(values.shape), str(values.dtype))
-        found = relax.Var(f"p{len(self.constants)}", kind)
-        self.constants.append(values)
-        self.parameters.append(found)
-        return found
 
     def plain(self, tensor: gs.Tensor) -> Any:
         """Return the expression of `tensor` in ONNX's own order."""
@@ -90,7 +69,7 @@ class Tensors:
         if isinstance(tensor, gs.Constant):
             values = np.asarray(tensor.values)
             if values.size == 1 and values.ndim <= rank:
-                return self.constant(values)
+                return self.constant(np.atleast_1d(values))
             values = values.reshape(*[1] * (rank - values.ndim), *values.shape)
             return self.constant(np.moveaxis(values, 1, -1))
         from tvm import relax

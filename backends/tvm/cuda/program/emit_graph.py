@@ -1,0 +1,64 @@
+"""A prepared graph to a Relax program in one layout: channels last, whatever the element type.
+
+Half precision needs it, since tensor cores take matrices whose depth, here the channels, is
+innermost. Single precision profits too: a thread reads four channels at once, a warp 128
+neighbouring ones, at any stride and any size of image; and nothing is transposed between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx
+import onnx_graphsurgeon as gs
+
+from .....ir.core.variables import is_standard
+from .....ir.graph.view import View
+from ...graph.prepare import typed_view
+from ...program.emit_onnx import emit_onnx
+from ...program.lowering import GraphEmitter
+from .channels_last import ChannelsLastProgram
+from .emit_channels import (
+    can_emit_concat,
+    can_emit_flatten,
+    can_emit_pool,
+    emit_concat,
+    emit_flatten,
+    emit_pool,
+)
+from .emit_elementwise import can_emit_elementwise, emit_elementwise
+from .emit_linear import can_emit_linear, emit_linear
+
+Can = Callable[[gs.Node, View], bool]
+Emit = Callable[[ChannelsLastProgram, gs.Node], None]
+OPERATORS: dict[str, tuple[Can, Emit]] = {
+    **dict.fromkeys(("Conv", "Gemm", "MatMul"), (can_emit_linear, emit_linear)),
+    **dict.fromkeys(("MaxPool", "GlobalAveragePool"), (can_emit_pool, emit_pool)),
+    "Concat": (can_emit_concat, emit_concat),
+    "Flatten": (can_emit_flatten, emit_flatten),
+}
+
+
+class ChannelsLastEmitter(GraphEmitter[ChannelsLastProgram]):
+    """Writes a prepared graph for a GPU, each node on its own: TVM joins kernels later."""
+
+    def __init__(self, graph: gs.Graph) -> None:
+        super().__init__(graph, ChannelsLastProgram(typed_view(graph)))
+
+    def emit_nodes(self) -> None:
+        """Emit all nodes."""
+        protos = self.protos()
+        for node in self.graph.nodes:
+            _emit(self.program, node, protos[id(node)])
+
+
+def _emit(program: ChannelsLastProgram, node: gs.Node, proto: onnx.NodeProto) -> None:
+    if is_standard(node) and node.op in OPERATORS:
+        can, emit = OPERATORS[node.op]
+        if can(node, program.view):
+            emit(program, node)
+            return
+    if is_standard(node) and can_emit_elementwise(program, node):
+        emit_elementwise(program, node, proto)
+        return
+    emit_onnx(program, node, proto, program.view.opset)

@@ -1,0 +1,108 @@
+"""A graph in the blocked layout: groups of nodes as kernels, views, and what TVM imports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import onnx
+import onnx_graphsurgeon as gs
+
+from ....ir.core.variables import is_standard, node_key
+from ....ir.graph.view import View
+from ..graph.groups import Group, group_nodes
+from ..graph.halos import wanted_halos
+from ..graph.joins import plan_joins
+from ..graph.prepare import typed_view
+from ..graph.quantized import fold_integers
+from ..kernels.settings import Settings
+from ..spec.calls import Call
+from ..spec.machine import Machine
+from ..spec.scalars import SCALARS
+from .blocked import BlockedProgram
+from .emit_channels import (
+    can_emit_concat,
+    can_emit_pool,
+    can_emit_resize,
+    can_emit_scalar,
+    emit_concat,
+    emit_pool,
+    emit_resize,
+    emit_scalar,
+)
+from .emit_linear import can_emit_linear, emit_linear
+from .emit_moves import moved_bytes
+from .emit_onnx import emit_onnx
+from .emit_quantize import can_emit_quantize, emit_quantize
+from .emit_views import view_of_blocks
+from .lowering import GraphEmitter
+
+_POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
+
+Can = Callable[[gs.Node, View], bool]
+Emit = Callable[[BlockedProgram, Group], Any]
+KERNELS: dict[str, tuple[Can, Emit]] = {
+    **dict.fromkeys(SCALARS, (can_emit_scalar, emit_scalar)),
+    "QuantizeLinear": (can_emit_quantize, emit_quantize),
+    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul"), (can_emit_linear, emit_linear)),
+    **dict.fromkeys(_POOLS, (can_emit_pool, emit_pool)),
+    "Concat": (can_emit_concat, emit_concat),
+    "Resize": (can_emit_resize, emit_resize),
+}
+_VIEWS = frozenset(
+    {
+        "DequantizeLinear",
+        "Flatten",
+        "Gather",
+        "QuantizeLinear",
+        "Reshape",
+        "Split",
+        "Squeeze",
+    }
+)
+
+
+class BlockedEmitter(GraphEmitter[BlockedProgram]):
+    """Writes a prepared graph for a CPU: what has a kernel, with what follows it, in blocks."""
+
+    def __init__(self, graph: gs.Graph, machine: Machine, settings: Settings | None = None) -> None:
+        graph, integers = fold_integers(graph)
+        view = typed_view(graph)
+        halos = wanted_halos(graph, view, lambda node: _can(node, view))
+        program = BlockedProgram(
+            view,
+            machine,
+            settings or Settings(),
+            halos=halos,
+            joins=plan_joins(graph.nodes, view, machine.lanes, halos, lambda n: _can(n, view)),
+            integers=integers,
+        )
+        super().__init__(graph, program)
+
+    def emit_nodes(self) -> None:
+        """Emit all groups of nodes."""
+        view, protos = self.program.view, self.protos()
+        for group in group_nodes(self.graph.nodes, view, lambda node: _can_lead(node, view)):
+            _emit(self.program, group, protos)
+
+
+def _emit(program: BlockedProgram, group: Group, protos: dict[int, onnx.NodeProto]) -> None:
+    node, view = group.anchor, program.view
+    program.nodes = tuple(node_key(each) for each in (node, *group.followers))
+    if is_standard(node) and node.op in _VIEWS and view_of_blocks(program, node):
+        return
+    if _can(node, view) and KERNELS[node.op][1](program, group) is not False:
+        return
+    for each in (node, *group.followers):
+        tensors = moved_bytes(program, each) or program
+        emit_onnx(tensors, each, protos[id(each)], view.opset)
+        program.calls.append(Call("", (node_key(each),)))
+
+
+def _can(node: gs.Node, view: View) -> bool:
+    return is_standard(node) and node.op in KERNELS and KERNELS[node.op][0](node, view)
+
+
+def _can_lead(node: gs.Node, view: View) -> bool:
+    """Say whether others can follow `node`; what reads dequantized bytes does that itself."""
+    return node.op != "DequantizeLinear" and _can(node, view)

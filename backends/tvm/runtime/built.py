@@ -1,0 +1,20 @@
+"""Code of a program, as it was compiled or loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Built:
+    """A library for the host, and what a run of it needs besides.
+
+    `arena`: bytes of memory that every run is to be lent. `device`: the kernels of a GPU in TVM's
+    serialized form, `source` their CUDA source.
+    """
+
+    library: Any
+    arena: int = 0
+    device: bytes = b""
+    source: str = ""
