@@ -98,6 +98,31 @@ def test_kernels_compute_what_onnx_runtime_does(kind, channels, body, weights, t
 
 
 @needs_nvcc
+def test_operators_that_move_elements_are_imported(tmp_path) -> None:
+    proto = model_of(
+        """g (float[2, 8, 7, 6] x) => (float[] y) {
+            c = Conv <kernel_shape = [1, 1]> (x, w)
+            g = Reshape(c, groups)
+            t = Transpose <perm = [0, 2, 1, 3, 4]> (g)
+            s = Reshape(t, whole)
+            k = Gather <axis = 2> (s, row)
+            y = Relu(k)
+        }""",
+        {
+            "w": normal(8, 8, 1, 1),
+            "groups": np.array([0, 2, 4, 7, 6]),
+            "whole": np.array([0, 8, 7, 6]),
+            "row": np.array(3),
+        },
+    )
+    feeds = {"x": normal(2, 8, 7, 6, seed=1)}
+    found = Emulated(planish.load(proto), tmp_path)(feeds)["y"]
+    expected = run_ort(proto, feeds)["y"]
+    assert found.shape == expected.shape
+    assert relative_error(expected, found) <= 1e-4
+
+
+@needs_nvcc
 def test_half_precision_convolutions_are_single_kernels_on_tensor_cores(tmp_path) -> None:
     proto = model("float16", RESIDUAL, 16, {"w": (16, 16, 3, 3), "b": (16,)})
     emulated = Emulated(planish.load(proto), tmp_path)
