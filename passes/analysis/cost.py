@@ -13,6 +13,8 @@ from ...ir.core.build import subgraphs_of
 from ...ir.core.variables import FUSED_DOMAIN, is_standard, label
 from ...ir.graph.clone import clone
 from ...ir.graph.types import Shape, Types, infer_types
+from ...ir.ops.windows.attributes import window_attributes
+from ...ir.ops.windows.sizes import outputs_of
 from ...ir.proto.to_proto import stored_bytes
 from ...ir.run.feeds import dynamic_size, is_size
 
@@ -165,13 +167,9 @@ class _Counter:
 
 def _before_pooling(node: gs.Node, sizes: tuple[int, ...]) -> list[int]:
     """Return the spatial sizes of the convolution in a fused operator, whose window is explicit."""
-    names = ("kernel_shape", "strides", "dilations", "pads")
-    kernel, strides, dilations, pads = (node.attrs[name] for name in names)
-    rank = len(sizes)
-    return [
-        (size + pads[i] + pads[i + rank] - dilations[i] * (kernel[i] - 1) - 1) // strides[i] + 1
-        for i, size in enumerate(sizes)
-    ]
+    window = window_attributes("Conv", node.attrs, node.attrs["kernel_shape"])
+    axes = zip(sizes, window.reaches, window.strides, window.begins, window.ends, strict=True)
+    return [outputs_of(*axis) for axis in axes]
 
 
 def linear_operator(node: gs.Node) -> str | None:

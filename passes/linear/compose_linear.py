@@ -30,8 +30,7 @@ from ...ir.ops.linear.layer import (
     read_with_bias,
     write_layer,
 )
-from ...ir.ops.windows.attributes import explicit_window
-from ...ir.ops.windows.taps import Window
+from ...ir.ops.windows.attributes import explicit_window, read_window
 from ..engine.rewrite import Rewrite, RewritePass
 
 
@@ -108,7 +107,7 @@ def _window(first: Layer, second: Layer, view: View) -> tuple[Layer, dict[str, A
         need(not second.node.attrs.get("transA", 0), "the second transposes its input")
         return first, attrs
     if _is_point(second, view):
-        strides = explicit_window(second.node, view)["strides"]
+        strides = read_window(second.node, view).strides
         if all(stride == 1 for stride in strides):
             return first, attrs
         need(first.op == "Conv", "a ConvTranspose is followed by strides")
@@ -117,19 +116,21 @@ def _window(first: Layer, second: Layer, view: View) -> tuple[Layer, dict[str, A
         attrs["strides"] = [before * after for before, after in pairs]
         return first, attrs
     need(_is_point(first, view), f"neither {first.op} nor {second.op} is a 1x1 without pads")
-    strides = explicit_window(first.node, view)["strides"]
+    strides = read_window(first.node, view).strides
     need(all(stride == 1 for stride in strides), "the first has strides, the second a window")
     if first.bias is not None and first.bias.any():
         need(second.op == "Conv", "the first's bias reaches a border of ConvTranspose unevenly")
-        padded = Window.of(explicit_window(second.node, view)).is_padded
-        need(not padded, "the first's bias is missing in the pads of the second")
+        need(
+            not read_window(second.node, view).is_padded,
+            "the first's bias is missing in the pads of the second",
+        )
     return second, dict(second.node.attrs)
 
 
 def _is_point(layer: Layer, view: View) -> bool:
     if layer.op != "Conv" or math.prod(layer.weight.shape[2:]) != 1:
         return False
-    return not Window.of(explicit_window(layer.node, view)).is_padded
+    return not read_window(layer.node, view).is_padded
 
 
 def _need_less(first: Layer, second: Layer, keeps: Layer, group: int, view: View) -> None:

@@ -22,7 +22,7 @@ from ...ir.core.decline import need
 from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
-from ...ir.ops.windows.attributes import explicit_window
+from ...ir.ops.windows.attributes import explicit_window, pool_window
 from ...ir.ops.windows.pad import Padding, read_padding
 from ..analysis.value_range import is_nonnegative
 from ..engine.rewrite import Rewrite, RewritePass
@@ -113,15 +113,15 @@ def _need_pool(
     padding: Padding, reader: gs.Node, window: dict[str, Any], pads: list[int], view: View
 ) -> None:
     # With it, the last window may lie in the pads, where definitions of both operators differ.
-    need(not reader.attrs.get("ceil_mode", 0), f"{reader.op} rounds its size up (ceil_mode)")
+    pool = pool_window(reader)
+    need(not pool.ceil, f"{reader.op} rounds its size up (ceil_mode)")
     kernel = window["kernel_shape"]
     fits = all(pad < k for pad, k in zip(pads, [*kernel, *kernel], strict=True))
     need(fits, f"a window of {reader.op} would read nothing but padding")
     if reader.op == "AveragePool":
         need(padding.value == 0, f"it pads with {padding.value:g}, and AveragePool with 0")
         need(view.opset >= 7, "AveragePool counts no padding before opset 7")
-        counts = bool(reader.attrs.get("count_include_pad", 0))
-        need(counts or not any(window["pads"]), "AveragePool leaves its own padding out")
+        need(pool.counts_pads or not any(window["pads"]), "AveragePool leaves its own padding out")
         return
     need(all(d == 1 for d in window["dilations"]), "MaxPool is dilated and may skip the input")
     indices = reader.outputs[1:]

@@ -31,6 +31,7 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
 from ...ir.graph.view import View
 from ...ir.ops.linear.layer import Layer, read_layer, stored
+from ...ir.ops.windows.attributes import window_attributes
 from ..engine.rewrite import Rewrite, RewritePass
 
 Array = np.ndarray[Any, Any]
@@ -103,22 +104,20 @@ class _Lower(Rewrite[_Site]):
     most: float
 
     def match(self, node: gs.Node, view: View) -> _Site | None:
-        attrs = node.attrs
         layer = read_layer(node, view)
         need(layer.weight.ndim == 4, "only two spatial dimensions have DepthToSpace")
         need(layer.weight.size > 0, "its weight is empty")
-        need("output_shape" not in attrs, "its output_shape is given instead of pads")
-        auto_pad = attrs.get("auto_pad", "NOTSET")
-        need(auto_pad in ("NOTSET", "VALID"), f"its auto_pad is {auto_pad}")
-        need(all(d == 1 for d in attrs.get("dilations", (1, 1))), "it is dilated")
-        strides = attrs.get("strides", (1, 1))
+        window = window_attributes(node.op, node.attrs, layer.weight.shape[2:])
+        need(window.output_shape is None, "its output_shape is given instead of pads")
+        need(not window.is_same, f"its auto_pad is {window.auto_pad}")
+        need(all(d == 1 for d in window.dilations), "it is dilated")
+        strides = window.strides
         need(strides[0] == strides[1], "its strides differ, and the blocks of DepthToSpace do not")
         need(layer.group == 1 or view.opset >= 11, "DepthToSpace keeps groups from opset 11 on")
-        kernel = layer.weight.shape[2:]
-        pads = attrs.get("pads", (0, 0, 0, 0)) if auto_pad == "NOTSET" else (0, 0, 0, 0)
-        extra = attrs.get("output_padding", (0, 0))
+        kernel = window.kernel
+        pads = list(zip(window.begins, window.ends, strict=True))
         vertical, horizontal = (
-            phases(kernel[axis], strides[0], (pads[axis], pads[axis + 2]), extra[axis])
+            phases(kernel[axis], strides[0], pads[axis], window.output_padding[axis])
             for axis in (0, 1)
         )
         axes = (vertical, horizontal)

@@ -20,6 +20,7 @@ from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import Shape, TensorType
 from ...ir.graph.view import View
+from ...ir.ops.windows.attributes import averages_pads, pool_window, read_window
 from ..engine.rewrite import Rewrite, RewritePass
 
 
@@ -54,16 +55,14 @@ class _Swap(Rewrite[_Site]):
         if conv is None or conv.op != "Conv" or not is_standard(conv):
             return None
         rank = view.rank(conv.inputs[0])
-        if not _is_pointwise(conv, view) or not _averages_positions(node, rank, view):
+        if not read_window(conv, view).is_pointwise or not _averages_positions(node, rank, view):
             return None
         need(view.read_only_by(conv.outputs[0], node), "the result of Conv has other readers")
         has_bias = len(conv.inputs) > 2 and not conv.inputs[2].is_empty()
-        counts = node.attrs.get("count_include_pad", 0) and (
-            any(node.attrs.get("pads", ()))
-            or node.attrs.get("ceil_mode", 0)
-            or node.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "", "VALID")
+        need(
+            not (has_bias and averages_pads(node)),
+            "padding counts in the mean, and Conv has a bias",
         )
-        need(not (has_bias and counts), "padding counts in the mean, and Conv has a bias")
         before, after = view.shape(node.inputs[0]), view.shape(node.outputs[0])
         fraction = need(_kept(node, before, after), "how much the pool leaves is not known")
         if fraction >= 1:
@@ -87,16 +86,6 @@ class _Swap(Rewrite[_Site]):
         edit.node("Conv", [pooled, *conv.inputs[1:]], pool.outputs, conv.attrs, at=pool)
 
 
-def _is_pointwise(conv: gs.Node, view: View) -> bool:
-    """Say whether every output of `conv` reads one position, its own."""
-    kernel = conv.attrs.get("kernel_shape")
-    if kernel is None:
-        shape = view.shape(conv.inputs[1])
-        kernel = (None,) if shape is None else shape[2:]
-    ones = [*kernel, *(conv.attrs.get("strides") or ())]
-    return all(size == 1 for size in ones) and not any(conv.attrs.get("pads") or ())
-
-
 def _averages_positions(node: gs.Node, rank: int | None, view: View) -> bool:
     if node.op != "ReduceMean":
         return True
@@ -118,10 +107,9 @@ def _kept(node: gs.Node, before: Shape | None, after: Shape | None) -> float | N
             return new / old
     if node.op != "AveragePool":
         return None
-    pads, kernel = node.attrs.get("pads") or (), node.attrs["kernel_shape"]
-    grows = any(pads) and sum(pads) > sum(kernel) - len(kernel)
-    strides = node.attrs.get("strides") or [1]
-    return None if grows or node.attrs.get("ceil_mode", 0) else 1 / math.prod(strides)
+    window = pool_window(node)
+    grows = sum((*window.begins, *window.ends)) > sum(window.kernel) - window.rank
+    return None if grows or window.ceil else 1 / math.prod(window.strides)
 
 
 def _pooled(kind: TensorType | None, after: Shape | None) -> TensorType | None:

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core.decline import need
@@ -27,6 +26,7 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
 from ...ir.graph.view import View
 from ...ir.ops.axes.reductions import Reduction, read_reduction
+from ...ir.ops.windows.attributes import pool_window
 from ..engine.rewrite import Rewrite, RewritePass
 from .expressions import need_private, producer_of
 
@@ -131,18 +131,11 @@ class _Window(_Write):
             return None
         if tuple(kernel) != tuple(shape[2:]):
             return None
-        auto = node.attrs.get("auto_pad", "NOTSET")
-        auto = auto.decode() if isinstance(auto, bytes) else auto
-        need(
-            auto in ("NOTSET", "VALID") and not np.any(node.attrs.get("pads", [0])),
-            "its window covers all of its input, but padding too",
-        )
+        window = pool_window(node)
+        need(not window.is_padded, "its window covers all of its input, but padding too")
         # A second window would start beyond the input whatever the strides are.
         need(len(node.outputs) == 1, "its indices are asked for")
-        need(
-            all(step == 1 for step in node.attrs.get("dilations", [1])),
-            "its window is dilated",
-        )
+        need(all(step == 1 for step in window.dilations), "its window is dilated")
         return _Site((node,), f"Global{node.op}", node.inputs[0])
 
 

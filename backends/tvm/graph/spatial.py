@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.types import Shape
 from ....ir.graph.view import View
+from ....ir.ops.windows.attributes import read_window as window_of
 
 Sizes = tuple[int, int, int]
 _ONES = (1, 1, 1)
@@ -40,63 +41,25 @@ def read_window(node: gs.Node, view: View) -> Window:
     Pads after the input are what the last window needs: with `ceil_mode` that may be more than the
     node says, and less where a stride skips the rest.
     """
+    found = window_of(node, view)
     x, y = _sizes(view, node.inputs[0]), _sizes(view, node.outputs[0])
-    rank = len(x)
-    attrs = node.attrs
-    kernel = attrs.get("kernel_shape")
-    if kernel is None:
-        shape = view.shape(node.inputs[1])
-        assert shape is not None
-        kernel = shape[2:]
-    kernel = [int(k) for k in kernel]
-    strides = [int(s) for s in attrs.get("strides") or [1] * rank]
-    dilations = [int(d) for d in attrs.get("dilations") or [1] * rank]
-    given = [int(p) for p in attrs.get("pads") or [0] * 2 * rank]
-    mode = attrs.get("auto_pad", "NOTSET")
+    befores, _ = found.pads(x)
     pads = []
-    for axis in range(rank):
-        reach = (y[axis] - 1) * strides[axis] + (kernel[axis] - 1) * dilations[axis] + 1
-        both = max(0, reach - x[axis])
-        if mode == "SAME_UPPER":
-            before = both // 2
-        elif mode == "SAME_LOWER":
-            before = both - both // 2
-        else:
-            before = 0 if mode == "VALID" else given[axis]
+    for axis, before in enumerate(befores):
+        reach = (y[axis] - 1) * found.strides[axis] + found.reaches[axis]
         pads.append((before, max(0, reach - x[axis] - before)))
-    missing = 3 - rank
-    return Window(_three(kernel), _three(strides), _three(dilations), (*[(0, 0)] * missing, *pads))
+    missing = [(0, 0)] * (3 - found.rank)
+    return Window(
+        _three(found.kernel), _three(found.strides), _three(found.dilations), (*missing, *pads)
+    )
 
 
 def read_transposed(node: gs.Node, view: View) -> tuple[Window, Sizes]:
-    """Read the window of a ConvTranspose and its pads before each axis.
-
-    What the pads do not say follows from the size of the result, as ONNX has it: of the total,
-    `SAME_UPPER` puts the smaller half before, everything else with a given size the larger.
-    """
-    x, y = _sizes(view, node.inputs[0]), _sizes(view, node.outputs[0])
-    rank = len(x)
-    attrs = node.attrs
-    shape = view.shape(node.inputs[1])
-    assert shape is not None
-    kernel = [int(k or 1) for k in attrs.get("kernel_shape") or shape[2:]]
-    strides = [int(s) for s in attrs.get("strides") or [1] * rank]
-    dilations = [int(d) for d in attrs.get("dilations") or [1] * rank]
-    extra = [int(p) for p in attrs.get("output_padding") or [0] * rank]
-    given = [int(p) for p in attrs.get("pads") or [0] * 2 * rank]
-    mode = attrs.get("auto_pad", "NOTSET")
-    befores = []
-    for axis in range(rank):
-        full = (
-            (x[axis] - 1) * strides[axis] + extra[axis] + (kernel[axis] - 1) * dilations[axis] + 1
-        )
-        total = full - y[axis]
-        if mode == "NOTSET" and not attrs.get("output_shape"):
-            befores.append(given[axis])
-        else:
-            befores.append(total // 2 if mode == "SAME_UPPER" else total - total // 2)
-    window = Window(_three(kernel), _three(strides), _three(dilations), ((0, 0),) * 3)
-    return window, _three(befores, missing=0)
+    """Read the window of a ConvTranspose and its pads before each axis."""
+    found = window_of(node, view)
+    befores, _ = found.pads(_sizes(view, node.inputs[0]))
+    kernel, strides, dilations = map(_three, (found.kernel, found.strides, found.dilations))
+    return Window(kernel, strides, dilations, ((0, 0),) * 3), _three(befores, missing=0)
 
 
 def is_known(view: View, *tensors: gs.Tensor) -> bool:
@@ -123,6 +86,6 @@ def _sizes(view: View, tensor: gs.Tensor) -> list[int]:
     return [int(size) for size in shape[2:] if size is not None]
 
 
-def _three(sizes: list[Any], missing: int = 1) -> Sizes:
-    padded = [missing] * (3 - len(sizes)) + [int(size) for size in sizes]
+def _three(sizes: Sequence[int], missing: int = 1) -> Sizes:
+    padded = [missing] * (3 - len(sizes)) + list(sizes)
     return padded[0], padded[1], padded[2]

@@ -7,6 +7,7 @@ from typing import Literal
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
+from ....ir.ops.windows.attributes import averages_pads, pool_window
 from ..graph.groups import REAL, Group, can_be_operand, is_scalar_operator
 from ..graph.spatial import is_known, read_window
 from ..kernels.elementwise import Elementwise, elementwise
@@ -27,13 +28,11 @@ def can_emit_pool(node: gs.Node, view: View) -> bool:
         return False
     if node.op.startswith("Global"):
         return True
-    attrs = node.attrs
-    if any(d != 1 for d in attrs.get("dilations") or []):
+    if any(d != 1 for d in pool_window(node).dilations):
         return False
-    padded = any(attrs.get("pads") or []) or attrs.get("auto_pad", "NOTSET") != "NOTSET"
     if node.op == "MaxPool":
-        return not attrs.get("storage_order", 0)
-    return not (attrs.get("count_include_pad", 0) and (padded or attrs.get("ceil_mode", 0)))
+        return not node.attrs.get("storage_order", 0)
+    return not averages_pads(node)
 
 
 def emit_pool(program: BlockedProgram, group: Group) -> None:

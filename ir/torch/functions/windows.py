@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ...ops.windows.sizes import outputs_of, reach_of, same_pads, transposed_pads
+
 _CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _TRANSPOSED = {
     1: functional.conv_transpose1d,
@@ -29,12 +31,12 @@ def pad_same(
     x: Tensor, kernel: Ints, strides: Ints, dilations: Ints, upper: bool, value: float = 0.0
 ) -> Tensor:
     """Pad as auto_pad SAME_UPPER or SAME_LOWER: the result has ceil(size / stride) windows."""
-    less, more = [], []
-    for size, k, s, d in zip(x.shape[2:], kernel, strides, dilations, strict=True):
-        total = torch.sym_max((-(-size // s) - 1) * s + d * (k - 1) + 1 - size, 0)
-        less.append(total // 2)
-        more.append(total - total // 2)
-    return pad(x, less, more, value) if upper else pad(x, more, less, value)
+    axes = zip(x.shape[2:], kernel, strides, dilations, strict=True)
+    pads = [
+        same_pads(size, reach_of(k, d), s, upper=upper, larger=torch.sym_max)
+        for size, k, s, d in axes
+    ]
+    return pad(x, [begin for begin, _ in pads], [end for _, end in pads], value)
 
 
 def conv(
@@ -66,12 +68,19 @@ def conv_transpose(
     made = _TRANSPOSED[len(strides)](x, weight, None, tuple(strides), 0, 0, group, tuple(dilations))
     before, after = list(begin or ()), list(end or ())
     if begin is None or end is None:
-        for axis, stride in enumerate(strides):
-            wanted = x.shape[2 + axis] * stride if output_shape is None else output_shape[axis]
-            total = made.shape[2 + axis] + output_padding[axis] - wanted
-            half = total // 2
-            before.append(half if upper else total - half)
-            after.append(total - half if upper else half)
+        pads = [
+            transposed_pads(
+                x.shape[2 + axis],
+                reach_of(weight.shape[2 + axis], dilations[axis]),
+                stride,
+                extra=output_padding[axis],
+                wanted=None if output_shape is None else output_shape[axis],
+                upper=upper,
+                larger=torch.sym_max,
+            )
+            for axis, stride in enumerate(strides)
+        ]
+        before, after = [begin for begin, _ in pads], [end for _, end in pads]
     after = [n - more for n, more in zip(after, output_padding, strict=True)]
     # What output padding adds beyond the last window is zeros, as no window reaches there.
     made = pad(made, [-n for n in before], [-n for n in after])
@@ -123,11 +132,9 @@ def average_pool(
 
 
 def _ceil_extra(size: Any, begin: int, inner: Any, kernel: int, stride: int, dilation: int) -> Any:
-    """Return how far the windows of ceil mode reach beyond `size`; none starts in the end pad."""
-    reach = dilation * (kernel - 1) + 1
-    count = -(-(size - reach) // stride) + 1
-    if (count - 1) * stride >= begin + inner:
-        count = count - 1
+    """Return how far the windows of ceil mode reach beyond `size`, which is padded already."""
+    reach = reach_of(kernel, dilation)
+    count = outputs_of(inner, reach, stride, begin, size - inner - begin, ceil=True)
     return torch.sym_max((count - 1) * stride + reach - size, 0)
 
 

@@ -8,12 +8,13 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from ...ops.windows.attributes import WindowAttributes
 from ..call import Call, Handler, Result
 from ..functions import linear, windows
 from ..quantizers import realize_bias, realize_weight
 from ..values import QuantizedWeight, Value
 from .layers import HELD, absent, layer
-from .windows import Window, read_window
+from .windows import padded, read_window, symmetric_pads
 
 _CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -35,7 +36,7 @@ def _shape(call: Call) -> tuple[int, ...]:
     return tuple(int(d) for d in known.shape)  # type: ignore[arg-type]
 
 
-def _window(call: Call) -> tuple[tuple[int, ...], Window]:
+def _window(call: Call) -> tuple[tuple[int, ...], WindowAttributes]:
     shape = _shape(call)
     if not 1 <= len(shape) - 2 <= 3:
         call.refuse(f"it has {len(shape) - 2} spatial dimensions", "PyTorch has one to three")
@@ -68,9 +69,9 @@ def _conv(call: Call) -> Result:
     shape, window = _window(call)
     group, rank = call.attribute("group", 1), window.rank
     x = call.tensor(0)
-    padding: Any = window.begin
-    if not window.is_symmetric:
-        x, padding = window.padded(call, x), (0,) * rank
+    padding: Any = symmetric_pads(window)
+    if padding is None:
+        x, padding = padded(call, window, x), (0,) * rank
 
     def make(has_bias: bool) -> nn.Module:
         return _CONV[rank](
@@ -84,7 +85,7 @@ def _conv(call: Call) -> Result:
         if path is not None:
             return call.builder.graph.call_module(path, (x,))
     else:
-        x, padding = window.padded(call, x), (0,) * rank
+        x, padding = padded(call, window, x), (0,) * rank
     weight, bias = _operands(call)
     return call.function(
         _FUNCTIONS[rank], x, weight, bias, window.strides, padding, window.dilations, group
@@ -94,12 +95,8 @@ def _conv(call: Call) -> Result:
 def _conv_transpose(call: Call) -> Result:
     shape, window = _window(call)
     group, rank = call.attribute("group", 1), window.rank
-    more = tuple(call.attribute("output_padding") or (0,) * rank)
-    wanted = call.attribute("output_shape")
-    automatic = call.attribute("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER")
-    begin, end = window.begin, window.end
-    if wanted is not None or automatic:
-        begin = end = None
+    more = window.output_padding
+    begin, end = window.fixed_pads() or (None, None)
 
     def make(has_bias: bool) -> nn.Module:
         return _TRANSPOSED[rank](
@@ -122,7 +119,7 @@ def _conv_transpose(call: Call) -> Result:
     weight, bias = _operands(call)
     return call.function(
         windows.conv_transpose, x, weight, bias, window.strides, window.dilations, group, more,
-        begin, end, None if wanted is None else tuple(wanted), window.upper,
+        begin, end, window.output_shape, window.upper,
     )  # fmt: skip
 
 

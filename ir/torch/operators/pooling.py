@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import nn
 
+from ...ops.windows.attributes import WindowAttributes
 from ..call import Call, Handler, Result
 from ..functions import windows
-from .windows import Window, read_window
+from .windows import padded, read_window, symmetric_pads
 
 _MAX = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _AVERAGE = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
@@ -17,69 +18,67 @@ _GLOBAL_AVERAGE = {3: nn.AdaptiveAvgPool1d, 4: nn.AdaptiveAvgPool2d, 5: nn.Adapt
 _GLOBAL_MAX = {3: nn.AdaptiveMaxPool1d, 4: nn.AdaptiveMaxPool2d, 5: nn.AdaptiveMaxPool3d}
 
 
-def _window(call: Call) -> Window:
+def _window(call: Call) -> WindowAttributes:
     window = read_window(call, tuple(call.attribute("kernel_shape")))
     if not 1 <= window.rank <= 3:
         call.refuse(f"it has {window.rank} spatial dimensions", "PyTorch pools one to three")
     return window
 
 
-def _fits_torch(window: Window) -> bool:
-    """Say whether torch takes the pads: the same at both ends, at most half a kernel."""
-    return window.is_symmetric and all(
-        0 <= p <= k // 2 for p, k in zip(window.begin or (), window.kernel, strict=True)
-    )
+def _torch_pads(window: WindowAttributes) -> tuple[int, ...] | None:
+    """Return the pads where torch takes them: the same at both ends, at most half a kernel."""
+    pads = symmetric_pads(window)
+    if pads is None or any(not 0 <= p <= k // 2 for p, k in zip(pads, window.kernel, strict=True)):
+        return None
+    return pads
 
 
 def _max_pool(call: Call) -> Result:
-    window, ceil = _window(call), bool(call.attribute("ceil_mode", 0))
-    x = call.tensor(0)
-    if _fits_torch(window):
+    window, x = _window(call), call.tensor(0)
+    pads = _torch_pads(window)
+    if pads is not None:
+        make = _MAX[window.rank]
         return call.module(
-            _MAX[window.rank](
-                window.kernel,
-                window.strides,
-                window.begin,
-                window.dilations,
-                ceil_mode=ceil,
-            ),
-            x,
+            make(window.kernel, window.strides, pads, window.dilations, ceil_mode=window.ceil), x
         )
-    if ceil and window.end is not None and any(window.end):
+    fixed = window.fixed_pads()
+    if window.ceil and fixed is not None and any(fixed[1]):
         call.refuse(
             "ceil_mode with pads that differ at the ends", "set ceil_mode to 0 and pad more"
         )
-    x = window.padded(call, x, -float("inf"))
-    return call.function(windows.max_pool, x, window.kernel, window.strides, window.dilations, ceil)
+    x = padded(call, window, x, -float("inf"))
+    sizes = window.kernel, window.strides, window.dilations
+    return call.function(windows.max_pool, x, *sizes, window.ceil)
 
 
 def _average_pool(call: Call) -> Result:
-    window, ceil = _window(call), bool(call.attribute("ceil_mode", 0))
-    counts_pads = bool(call.attribute("count_include_pad", 0))
-    if _fits_torch(window) and set(window.dilations) == {1}:
+    window, x = _window(call), call.tensor(0)
+    pads = _torch_pads(window)
+    if pads is not None and set(window.dilations) == {1}:
+        make = _AVERAGE[window.rank]
         return call.module(
-            _AVERAGE[window.rank](window.kernel, window.strides, window.begin, ceil, counts_pads),
-            call.tensor(0),
+            make(window.kernel, window.strides, pads, window.ceil, window.counts_pads), x
         )
+    begin, end = window.fixed_pads() or (None, None)
     return call.function(
         windows.average_pool,
-        call.tensor(0),
+        x,
         window.kernel,
         window.strides,
         window.dilations,
-        window.begin,
-        window.end,
-        ceil,
-        counts_pads,
+        begin,
+        end,
+        window.ceil,
+        window.counts_pads,
         window.upper,
     )
 
 
 def _lp_pool(call: Call) -> Result:
     window = _window(call)
-    if call.attribute("ceil_mode", 0):
+    if window.ceil:
         call.refuse("LpPool with ceil_mode", "set ceil_mode to 0 and pad more")
-    x = window.padded(call, call.tensor(0))
+    x = padded(call, window, call.tensor(0))
     order = call.attribute("p", 2)
     return call.function(windows.lp_pool, x, order, window.kernel, window.strides, window.dilations)
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ....ir.ops.linear.layer import Layer
+from ....ir.ops.windows.attributes import window_attributes
 
 Array = np.ndarray[Any, Any]
 
@@ -63,9 +64,9 @@ def patches_at(layer: Layer, source: Array, result: Array, positions: Array) -> 
     batch, *outer = np.unravel_index(positions, position_shape(layer, result))
     kernel = layer.weight.shape[2:]
     rank = len(kernel)
-    strides = layer.node.attrs.get("strides") or [1] * rank
-    dilations = layer.node.attrs.get("dilations") or [1] * rank
-    begins = _begins(layer, source.shape[2:], result.shape[2:])
+    window = window_attributes(layer.op, layer.node.attrs, kernel)
+    strides, dilations = window.strides, window.dilations
+    begins, _ = window.pads(source.shape[2:])
     inside = np.ones((*kernel, len(positions)), bool)
     index = np.zeros(inside.shape, np.intp)
     for axis in range(rank):
@@ -97,28 +98,3 @@ def _gather(array: Array, batch: Array, index: Array) -> Array:
         span = slice(here[0], here[-1] + 1)  # positions are sorted
         np.take(flat[number], index[:, span], axis=1, out=found[..., span], mode="clip")
     return found
-
-
-def _begins(layer: Layer, sizes: Sequence[int], results: Sequence[int]) -> list[int]:
-    """Return the padding before the first element of each axis; SAME pads follow from the sizes."""
-    attrs = layer.node.attrs
-    rank = len(sizes)
-    auto = attrs.get("auto_pad", "NOTSET")
-    if auto == "VALID":
-        return [0] * rank
-    explicit = [int(pad) for pad in attrs.get("pads") or [0] * (2 * rank)]
-    if auto == "NOTSET" and "output_shape" not in attrs:
-        return explicit[:rank]
-    strides = attrs.get("strides") or [1] * rank
-    dilations = attrs.get("dilations") or [1] * rank
-    begins = []
-    for axis, (size, result) in enumerate(zip(sizes, results, strict=True)):
-        reach = (layer.weight.shape[2 + axis] - 1) * dilations[axis] + 1
-        if layer.op == "Conv":
-            total = max(0, (result - 1) * strides[axis] + reach - size)
-        else:
-            extra = (attrs.get("output_padding") or [0] * rank)[axis]
-            total = max(0, (size - 1) * strides[axis] + extra + reach - result)
-        more_before = auto == "SAME_LOWER" if layer.op == "Conv" else auto != "SAME_UPPER"
-        begins.append(total - total // 2 if more_before else total // 2)
-    return begins

@@ -7,13 +7,12 @@ over axes of size one that stay
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.decline import need
 from ....ir.graph.view import View
+from ....ir.ops.windows.attributes import pool_window
 from ..bypass import optional_values
 from .movement import Rule
 
@@ -50,13 +49,7 @@ def _own_sizes(node: gs.Node, view: View) -> bool:
 
 
 def _pool(node: gs.Node, view: View) -> bool:
-    kernel = node.attrs.get("kernel_shape")
-    pads, strides = (node.attrs.get(name) for name in ("pads", "strides"))
-    if not isinstance(kernel, list) or math.prod(kernel) != 1:
-        return False
-    if any(pads if isinstance(pads, list) else ()):
-        return False
-    if any(stride != 1 for stride in (strides if isinstance(strides, list) else ())):
+    if not pool_window(node).is_pointwise:
         return False
     for indices in node.outputs[1:]:
         shown = bool(indices.name) and (view.is_output(indices) or bool(view.readers(indices)))

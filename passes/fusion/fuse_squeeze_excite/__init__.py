@@ -29,6 +29,7 @@ from ....ir.ops.fused.activations import Activation, Found
 from ....ir.ops.fused.operators import Body
 from ....ir.ops.linear.kernel import Kernel, to_matrix
 from ....ir.ops.linear.layer import Layer, need_storable, read_layer, stored
+from ....ir.ops.windows.attributes import read_window
 from ...engine.rewrite import Rewrite, RewritePass
 from ..explicit_bias import explicit_bias
 from .walk import Stage, read_path
@@ -166,15 +167,9 @@ def _is_spatial_mean(node: gs.Node, rank: int, view: View) -> bool:
 
 def _pointwise(node: gs.Node, view: View) -> tuple[gs.Tensor, gs.Tensor]:
     """Return weight and bias of a convolution that is W x at one position; empty without bias."""
-    shape = need(view.shape(node.inputs[1]), "the size of its convolutions is unknown")
-    attrs = node.attrs
-    need(
-        all(size == 1 for size in shape[2:])
-        and attrs.get("group", 1) == 1
-        and all(stride == 1 for stride in attrs.get("strides") or ())
-        and not any(attrs.get("pads") or ()),
-        "its convolutions are not 1x1",
-    )
+    window = read_window(node, view)
+    plain = window.is_pointwise and node.attrs.get("group", 1) == 1
+    need(plain, "its convolutions are not 1x1")
     bias = node.inputs[2] if len(node.inputs) > 2 else gs.Variable.empty()
     return node.inputs[1], bias
 

@@ -17,7 +17,7 @@ from ....ir.graph.view import View
 from ....ir.ops.linear.affine import AFFINE_OPS, read_affine
 from ....ir.ops.linear.kernel import Array, Kernel, add_taps, depthwise
 from ....ir.ops.linear.layer import Layer, read_layer
-from ....ir.ops.windows.attributes import explicit_window
+from ....ir.ops.windows.attributes import explicit_window, pool_window
 from ....ir.ops.windows.taps import Window, cover, place
 
 # Operators that map channel c of the source to channel c of the result, linearly.
@@ -129,11 +129,11 @@ def _data_position(node: gs.Node, view: View) -> int:
 
 def _pool(node: gs.Node, channels: int, view: View) -> tuple[Window, Kernel]:
     """Read an AveragePool as the depthwise convolution it is where every window counts alike."""
-    attrs = node.attrs
     window = Window.of(explicit_window(node, view))
-    need(not attrs.get("ceil_mode", 0), "the pool rounds its size up (ceil_mode)")
+    pool = pool_window(node)
+    need(not pool.ceil, "the pool rounds its size up (ceil_mode)")
     need(
-        bool(attrs.get("count_include_pad", 0)) or not window.is_padded,
+        pool.counts_pads or not window.is_padded,
         "the pool leaves out pads in its mean (count_include_pad=0)",
     )
     share = np.full(channels, 1 / math.prod(window.kernel))

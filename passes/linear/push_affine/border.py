@@ -19,7 +19,8 @@ from ....ir.core.decline import need
 from ....ir.graph.types import Dim
 from ....ir.graph.view import View
 from ....ir.ops.linear.kernel import Array, Kernel
-from ....ir.ops.windows.attributes import explicit_window
+from ....ir.ops.windows.attributes import explicit_window, window_attributes
+from ....ir.ops.windows.sizes import outputs_of, reach_of, transposed_outputs
 
 Seen = tuple[Array, ...]  # one [outputs, taps] of 0 and 1 a spatial axis
 
@@ -29,14 +30,12 @@ def sees_every_tap(node: gs.Node, kernel: Sequence[int]) -> bool:
 
     A ConvTranspose does so for a kernel of one tap alone, where strides leave no gaps.
     """
-    attrs = node.attrs
-    auto = attrs.get("auto_pad", "NOTSET")
-    unpadded = auto == "VALID" or (auto in ("NOTSET", "") and not any(attrs.get("pads") or ()))
-    one_tap = math.prod(kernel) == 1
-    if node.op == "Conv":
-        return unpadded or (one_tap and auto.startswith("SAME"))
-    grows = any(attrs.get("output_padding") or ()) or bool(attrs.get("output_shape"))
-    return unpadded and one_tap and not grows and math.prod(attrs.get("strides") or ()) == 1
+    window = window_attributes(node.op, node.attrs, kernel)
+    if not window.transposed:
+        return not window.is_padded
+    grows = any(window.output_padding) or window.output_shape is not None
+    one_tap = math.prod(window.kernel) == math.prod(window.strides) == 1
+    return one_tap and not window.is_padded and not grows
 
 
 def seen_taps(node: gs.Node, sizes: Sequence[Dim], view: View) -> Seen:
@@ -80,7 +79,7 @@ def _axis(
     size: int, kernel: int, stride: int, dilation: int, begin: int, end: int, extra: int
 ) -> Array:
     """Return [outputs, taps]: output o reads input o * stride - begin + j * dilation."""
-    outputs = (size + begin + end - dilation * (kernel - 1) - 1) // stride + 1
+    outputs = outputs_of(size, reach_of(kernel, dilation), stride, begin, end)
     read = np.arange(outputs)[:, None] * stride - begin + np.arange(kernel) * dilation
     return _as_float((read >= 0) & (read < size))
 
@@ -89,7 +88,8 @@ def _transposed_axis(
     size: int, kernel: int, stride: int, dilation: int, begin: int, end: int, extra: int
 ) -> Array:
     """Return [outputs, taps]: input i is added to output i * stride - begin + j * dilation."""
-    outputs = (size - 1) * stride + extra + dilation * (kernel - 1) + 1 - begin - end
+    reach = reach_of(kernel, dilation)
+    outputs = transposed_outputs(size, reach, stride, begin, end, extra=extra)
     scaled = np.arange(outputs)[:, None] + begin - np.arange(kernel) * dilation
     read, gap = np.divmod(scaled, stride)
     return _as_float((gap == 0) & (read >= 0) & (read < size))

@@ -19,6 +19,7 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.linear.kernel import Array
 from ....ir.ops.linear.layer import LINEAR_OPS, Layer, read_layer
+from ....ir.ops.windows.attributes import averages_pads
 
 _REORDERING = frozenset({"Flatten", "Reshape", "Squeeze"})
 _KEEPING = _REORDERING | {
@@ -133,13 +134,7 @@ def _moved(node: gs.Node, axis: int, rank: int, view: View) -> int | None:
             kept = bool(attrs.get("keepdims", 1))
             return axis if kept else axis - sum(a < axis for a in reduced)
         case "AveragePool":
-            # Padding counts as zero in an average that includes it.
-            padded = any(attrs.get("pads") or ()) or attrs.get("auto_pad", "NOTSET") not in (
-                "NOTSET",
-                "",
-                "VALID",
-            )
-            if attrs.get("count_include_pad", 0) and (padded or attrs.get("ceil_mode", 0)):
+            if averages_pads(node):
                 return None
         case "MaxPool":
             if any(view.readers(t) or view.is_output(t) for t in node.outputs[1:]):

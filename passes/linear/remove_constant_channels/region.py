@@ -22,7 +22,7 @@ from ....ir.ops.linear.affine import ELEMENTWISE_OPS, read_affine
 from ....ir.ops.linear.kernel import Array, Kernel
 from ....ir.ops.linear.layer import LINEAR_OPS, Layer, read_layer
 from ....ir.ops.on_constants import constant_result
-from ....ir.ops.windows.attributes import explicit_window
+from ....ir.ops.windows.attributes import averages_pads, read_window
 
 _POOLS = frozenset({"MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"})
 _MOST_READERS = 16
@@ -138,12 +138,7 @@ def _through(node: gs.Node, x: Channels, region: Region, view: View) -> Channels
             not any(view.readers(t) or view.is_output(t) for t in node.outputs[1:]),
             "the indices of MaxPool count all channels",
         )
-        counts = node.attrs.get("count_include_pad", 0) and node.op == "AveragePool"
-        bare = node.attrs.get("auto_pad", "NOTSET") in ("NOTSET", "VALID", "") and not any(
-            node.attrs.get("pads") or ()
-        )
-        bare = bare and not node.attrs.get("ceil_mode", 0)
-        return Channels(result, _where_zero(values) if counts and not bare else values)
+        return Channels(result, _where_zero(values) if averages_pads(node) else values)
     found = constant_result(node, values, view)
     after = need(found, f"its channels are read by {node.op}, which needs all of them")
     return Channels(result, after, x.width)
@@ -156,7 +151,7 @@ def _depthwise(node: gs.Node, values: Array, view: View) -> Array:
         "its channels are read by a grouped convolution",
     )
     kernel = layer.kernel()
-    padded = any(explicit_window(node, view)["pads"])
+    padded = read_window(node, view).is_padded
     known = _where_zero(values) if padded else values
     result = np.where(np.isnan(known), 0, known)
     return np.where(np.isnan(known), np.nan, kernel.of_constant(result) + kernel.full_bias())
@@ -200,7 +195,7 @@ def _sink(node: gs.Node, x: Channels, view: View) -> Sink:
     taps = kernel.weight[0].reshape(layer.outputs, len(x.values), -1)
     unread = ~taps.any(axis=(0, 2))
     plain = layer.op != "ConvTranspose" and (
-        not layer.is_spatial or not any(explicit_window(layer.node, view)["pads"])
+        not layer.is_spatial or not read_window(layer.node, view).is_padded
     )
     known = x.values if plain else _where_zero(x.values)
     return Sink(layer, kernel, x, unread | ~np.isnan(known), unread)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ....ir.ops.windows.attributes import read_window
 from ...analysis.channels.cells import Array
 from ...analysis.channels.findings import ChannelLayer
 
@@ -52,15 +53,11 @@ def is_absent_bias(layer: ChannelLayer, bias: Array | None) -> bool:
 
 def sees_border(layer: ChannelLayer) -> bool:
     """Say whether positions differ for an input that is the same at every position."""
-    attrs = layer.node.attrs
     if layer.node.op in ("Gemm", "MatMul"):
         return False
     if layer.node.op == "ConvTranspose":
         return True
-    return any(attrs.get("pads") or ()) or attrs.get("auto_pad", "NOTSET") not in (
-        "NOTSET",
-        "VALID",
-    )
+    return read_window(layer.node, layer.view).is_padded
 
 
 def _is_transposed(layer: ChannelLayer) -> bool:

@@ -70,6 +70,7 @@ def test_a_convolution_of_every_kind(channels, outputs, group, attributes, size)
         ("pads = [1, 1, 1, 1], dilations = [2, 1]", 3),
         ('strides = [2, 2], auto_pad = "SAME_UPPER"', 3),
         ("strides = [2, 3], output_shape = [11, 16]", 3),
+        ('strides = [2, 3], auto_pad = ""', 3),
     ],
 )
 def test_a_transposed_convolution_of_every_kind(attributes, kernel) -> None:
@@ -91,6 +92,7 @@ def test_a_transposed_convolution_of_every_kind(attributes, kernel) -> None:
         "MaxPool <kernel_shape = [3, 3], dilations = [2, 2]> (c)",
         "AveragePool <kernel_shape = [3, 3], strides = [2, 1], pads = [1, 1, 1, 1]> (c)",
         "AveragePool <kernel_shape = [3, 3], pads = [1, 1, 1, 1], count_include_pad = 1> (c)",
+        'AveragePool <kernel_shape = [3, 3], auto_pad = "", count_include_pad = 1> (c)',
         "AveragePool <kernel_shape = [2, 2], strides = [2, 2], ceil_mode = 1> (c)",
         "GlobalAveragePool (c)",
         "GlobalMaxPool (c)",

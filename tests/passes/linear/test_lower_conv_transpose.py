@@ -66,6 +66,12 @@ def test_groups_keep_their_channels_together():
     assert graph.nodes[0].attrs["group"] == 2
 
 
+@pytest.mark.parametrize("auto_pad", ["VALID", "NOTSET", ""])
+def test_every_spelling_of_no_padding(auto_pad):
+    model, feed = transposed(f'strides=[2, 2], auto_pad="{auto_pad}"', normal(4, 3, 2, 2))
+    check(model, feed, ["Conv", "DepthToSpace"])
+
+
 def test_stride_one_is_a_convolution_with_the_kernel_turned_round():
     model, feed = transposed("pads=[1, 0, 1, 2]", normal(4, 3, 3, 3), normal(3))
     check(model, feed, ["Conv"])

@@ -256,6 +256,7 @@ LAYERS = {
     "upper": ('Conv <auto_pad="SAME_UPPER", strides=[2, 3]>', (4, 6, 2, 4)),
     "lower": ('Conv <auto_pad="SAME_LOWER", strides=[1, 2]>', (4, 6, 2, 4)),
     "valid": ('Conv <auto_pad="VALID">', (4, 6, 2, 2)),
+    "empty": ('Conv <auto_pad="", pads=[0, 2, 1, 0], strides=[2, 2]>', (4, 6, 3, 2)),
     "transposed": (
         "ConvTranspose <strides=[2, 3], pads=[1, 0, 0, 1], dilations=[1, 2], "
         "output_padding=[1, 0]>",
@@ -263,6 +264,7 @@ LAYERS = {
     ),
     "transposed same": ('ConvTranspose <auto_pad="SAME_UPPER", strides=[2, 2]>', (6, 4, 3, 3)),
     "transposed lower": ('ConvTranspose <auto_pad="SAME_LOWER", strides=[2, 2]>', (6, 4, 3, 3)),
+    "transposed empty": ('ConvTranspose <auto_pad="", strides=[2, 2]>', (6, 4, 3, 3)),
     "transposed size": ("ConvTranspose <output_shape=[15, 18], strides=[2, 2]>", (6, 4, 4, 5)),
 }
 

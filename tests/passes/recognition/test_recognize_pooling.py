@@ -66,6 +66,11 @@ FIRES = {
         "y = MaxPool <kernel_shape = [4, 5], strides = [4, 5], pads = [0, 0, 0, 0]> (x)",
         ["GlobalMaxPool"],
     ),
+    "empty auto_pad": (
+        18,
+        'y = MaxPool <kernel_shape = [4, 5], auto_pad = ""> (x)',
+        ["GlobalMaxPool"],
+    ),
 }
 
 

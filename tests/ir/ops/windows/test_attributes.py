@@ -1,0 +1,163 @@
+"""Windows read from attributes, against what ONNX Runtime computes with the attributes as given."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from onnx import helper
+
+from planish.ir.graph.types import infer_types
+from planish.ir.graph.uses import Uses
+from planish.ir.graph.view import View
+from planish.ir.ops.windows.attributes import (
+    averages_pads,
+    explicit_pool,
+    pool_window,
+    window_attributes,
+)
+from planish.ir.ops.windows.sizes import outputs_of, reach_of, transposed_outputs
+
+from tests.helpers import graph_of, run_ort
+
+SAME = ("SAME_UPPER", "SAME_LOWER")
+
+
+def _run(op, attrs, size, kernel, opset=20):
+    inputs = [helper.make_tensor_value_info("x", 1, [1, 1, size])]
+    y = helper.make_tensor_value_info("y", 1, None)
+    weights = []
+    if not op.endswith("Pool"):
+        taps = (10.0 ** np.arange(kernel)).astype(np.float32)
+        weights = [onnx.numpy_helper.from_array(taps.reshape(1, 1, -1), "w")]
+    names = ["x", "w"][: 1 + len(weights)]
+    node = helper.make_node(op, names, ["y"], kernel_shape=[kernel], **attrs)
+    graph = helper.make_graph([node], "g", inputs, [y], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    return run_ort(model, {"x": np.arange(1, size + 1, dtype=np.float32).reshape(1, 1, -1)})["y"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    op=st.sampled_from(["Conv", "MaxPool", "AveragePool"]),
+    auto=st.sampled_from([*SAME, "VALID", ""]),
+    size=st.integers(4, 9),
+    kernel=st.integers(1, 4),
+    stride=st.integers(1, 4),
+)
+def test_explicit_pads_are_those_of_auto_pad(op, auto, size, kernel, stride):
+    # Where most of a stride is skipped, pools of ONNX Runtime refuse, and its Conv starts late.
+    assume(kernel >= stride - 2 * (op == "Conv"))
+    attrs = {"auto_pad": auto, "strides": [stride]}
+    window = window_attributes(op, attrs, [kernel])
+    (begin,), (end,) = window.pads([size])
+    expected = _run(op, attrs, size, kernel)
+    explicit = _run(op, {"strides": [stride], "pads": [begin, end]}, size, kernel)
+    assert np.array_equal(explicit, expected)
+    assert expected.shape[2] == outputs_of(size, kernel, stride, begin, end)
+    assert window.is_padded or begin == end == 0
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    auto=st.sampled_from([*SAME, "VALID", "NOTSET", ""]),
+    size=st.integers(1, 5),
+    kernel=st.integers(1, 4),
+    stride=st.integers(1, 3),
+    dilation=st.integers(1, 2),
+    extra=st.integers(0, 1),
+    missing=st.none() | st.integers(-1, 4),
+    opset=st.sampled_from([1, 11, 20]),
+)
+def test_pads_of_a_transposed_window(auto, size, kernel, stride, dilation, extra, missing, opset):
+    """ONNX Runtime gives all versions the reading that ConvTranspose-11 wrote down."""
+    assume(extra < max(stride, dilation))
+    reach = reach_of(kernel, dilation)
+    whole = transposed_outputs(size, reach, stride, 0, 0, extra=extra)
+    steps = {"strides": [stride], "dilations": [dilation]}
+    attrs = {**steps, "output_padding": [extra], "auto_pad": auto}
+    if missing is not None:
+        assume(whole - missing > 0)
+        attrs["output_shape"] = [whole - missing]
+    try:
+        expected = _run("ConvTranspose", attrs, size, kernel, opset)
+    except Exception:
+        assume(False)
+    (begin,), (end,) = window_attributes("ConvTranspose", attrs, [kernel]).pads([size])
+    more = extra - min(end, 0)  # what output_shape asks for beyond the last window
+    assume(more < max(stride, dilation))
+    plain = {**steps, "output_padding": [more], "pads": [begin, max(end, 0)]}
+    found = _run("ConvTranspose", plain, size, kernel, opset)
+    assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("auto", SAME)
+def test_pads_that_need_no_size(auto):
+    for kernel, dilation in ((1, 1), (2, 1), (3, 2), (4, 1)):
+        attrs = {"auto_pad": auto, "dilations": [dilation]}
+        window = window_attributes("Conv", attrs, [kernel])
+        assert {window.pads([size]) for size in range(1, 9)} == {window.fixed_pads()}
+    strided = window_attributes("Conv", {"auto_pad": auto, "strides": [2]}, [3])
+    assert strided.fixed_pads() is None
+    assert strided.pads([5]) != strided.pads([6])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.integers(3, 9),
+    kernel=st.integers(1, 3),
+    stride=st.integers(1, 4),
+    begin=st.integers(0, 2),
+    end=st.integers(0, 2),
+)
+def test_outputs_of_ceil_mode(size, kernel, stride, begin, end):
+    assume(max(begin, end) < kernel)
+    attrs = {"strides": [stride], "pads": [begin, end], "ceil_mode": 1}
+    found = outputs_of(size, kernel, stride, begin, end, ceil=True)
+    assert _run("MaxPool", attrs, size, kernel).shape[2] == found
+
+
+@pytest.mark.parametrize(
+    ("attrs", "counts"),
+    [
+        ("", False),
+        ("pads = [0, 1, 0, 0]", True),
+        ("pads = [0, 1, 0, 0], auto_pad = \"\"", True),
+        ('auto_pad = "VALID"', False),
+        ('auto_pad = ""', False),
+        ('auto_pad = "NOTSET"', False),
+        ('auto_pad = "SAME_LOWER"', True),
+        ("ceil_mode = 1, strides = [2, 2]", True),
+    ],
+)  # fmt: skip
+def test_means_that_count_what_lies_beside_the_input(attrs, counts):
+    for included in (0, 1):
+        text = f"kernel_shape = [2, 2], count_include_pad = {included}{', ' * bool(attrs)}{attrs}"
+        pool = f"y = AveragePool <{text}> (x)"
+        graph = graph_of(f"g (float[1, 2, 5, 5] x) => (float[] y) {{ {pool} }}")
+        assert averages_pads(graph.nodes[0]) == (counts and bool(included))
+
+
+def test_attributes_left_out_are_the_defaults():
+    window = window_attributes("Conv", {"pads": onnx.AttributeProto()}, [3, 1])
+    assert (window.strides, window.dilations, window.begins, window.ends) == (
+        (1, 1), (1, 1), (0, 0), (0, 0))  # fmt: skip
+    assert window.auto_pad == "NOTSET"
+    assert not window.is_pointwise
+    assert window_attributes("Conv", {"auto_pad": b"SAME_LOWER"}, [1, 1]).is_pointwise
+    assert not window_attributes("Conv", {"pads": [0, 0, 0, 1]}, [1, 1]).is_pointwise
+    assert not window_attributes("Conv", {"strides": [1, 2]}, [1, 1]).is_pointwise
+
+
+def test_a_pool_has_the_attributes_asked_for():
+    graph = graph_of(
+        "g (float[1, 2, 6, 6] x) => (float[] y) "
+        '{ y = MaxPool <kernel_shape = [3, 2], strides = [2, 2], auto_pad = "SAME_UPPER"> (x) }'
+    )
+    view = View(graph, Uses(graph), infer_types(graph).of)
+    names = frozenset({"kernel_shape", "pads", "strides"})
+    assert explicit_pool(graph.nodes[0], view, names) == {
+        "kernel_shape": [3, 2], "pads": [0, 0, 1, 0], "strides": [2, 2]}  # fmt: skip
+    assert pool_window(graph.nodes[0]).is_same
