@@ -20,7 +20,7 @@ from ..core import dtypes
 from ..core.errors import FeedError
 from .extra_feeds import Without
 from .feeds import Feed, batch_size, check_feeds, is_size
-from .npz import Member, member_of, read_rows
+from .npz import NpzArray, member_of, read_rows
 
 _IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 _DYNAMIC_SIDE = 224
@@ -61,7 +61,7 @@ class NpzFeeds:
     """The batches of an `.npz` file, `members` of `samples` rows each."""
 
     path: Path
-    members: tuple[Member, ...]
+    members: tuple[NpzArray, ...]
     samples: int
     batch: int
 

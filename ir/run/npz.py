@@ -14,7 +14,7 @@ _SUFFIX = ".npy"
 
 
 @dataclass(frozen=True)
-class Member:
+class NpzArray:
     """One array of an archive, known from its header."""
 
     file: str
@@ -28,14 +28,14 @@ class Member:
         return self.file.removesuffix(_SUFFIX)
 
 
-def member_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
+def member_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NpzArray:
     """Read the header of an array. Raises ValueError where it is none, or needs unpickling."""
     with archive.open(info) as stream:
-        return Member(info.filename, *_read_header(stream, info.filename))
+        return NpzArray(info.filename, *_read_header(stream, info.filename))
 
 
 def read_rows(
-    archive: zipfile.ZipFile, member: Member, rows: int
+    archive: zipfile.ZipFile, member: NpzArray, rows: int
 ) -> Iterator[np.ndarray[Any, Any]]:
     """Yield `member` in pieces of `rows` along its first axis, fewer in the last.
 

@@ -17,7 +17,7 @@ from . import names
 from .builder import Builder
 from .call import Call, name_of
 from .operators import COUNTED, HANDLERS
-from .source import KEY, Source, lift_weights
+from .source import KEY, SourceGraph, lift_weights
 from .values import Literal, QuantizedWeight, Traced, Value, Weight
 
 # Constants with more elements than these are data, not numbers to compute sizes with.
@@ -29,7 +29,7 @@ _NO_ARITHMETIC = frozenset({"uint16", "uint32", "uint64", "string"})
 def convert(graph: gs.Graph, *, learn_scales: bool) -> fx.GraphModule:
     """Return the module of `graph`, in evaluation mode; `graph` is kept and must not change."""
     lift_weights(graph)
-    walk = _Walk(graph, learn_scales)
+    walk = _GraphConverter(graph, learn_scales)
     builder = walk.builder
     for tensor in graph.inputs:
         if isinstance(tensor, gs.Constant):
@@ -52,11 +52,11 @@ def convert(graph: gs.Graph, *, learn_scales: bool) -> fx.GraphModule:
         part = module.get_submodule(owner)
         if leaf in part._buffers:
             part._non_persistent_buffers_set.add(leaf)
-    module.meta[KEY] = Source(graph, builder.bindings)
+    module.meta[KEY] = SourceGraph(graph, builder.bindings)
     return module.eval()
 
 
-class _Walk:
+class _GraphConverter:
     """Values of tensors by identity, over the graph and the bodies of functions it calls."""
 
     def __init__(self, graph: gs.Graph, learn_scales: bool) -> None:

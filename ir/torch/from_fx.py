@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from ..core.errors import ConversionError
 from ..core.variables import dense_values
 from ..graph.clone import Copier, clone_function
-from .source import KEY, Binding, Source
+from .source import KEY, Binding, SourceGraph
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +28,7 @@ def from_fx(module: torch.fx.GraphModule) -> gs.Graph:
     another shape.
     """
     source = getattr(module, "meta", {}).get(KEY)
-    if not isinstance(source, Source):
+    if not isinstance(source, SourceGraph):
         raise ConversionError(
             f"this {type(module).__name__} was not made by planish.to_fx; trace it instead: "
             "planish.trace(module, example_inputs)"

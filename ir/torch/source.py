@@ -32,13 +32,13 @@ class Binding:
 
 
 @dataclass
-class Source:
+class SourceGraph:
     """The graph that a module was made of, and where its constants went."""
 
     graph: gs.Graph
     bindings: list[Binding] = field(default_factory=list)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Source:
+    def __deepcopy__(self, memo: dict[int, Any]) -> SourceGraph:
         """A module's copy was made of the same graph, which nobody changes."""
         return self
 

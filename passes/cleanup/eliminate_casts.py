@@ -71,20 +71,20 @@ class _Merge(Rewrite[tuple[gs.Node, gs.Tensor]]):
 
 
 @dataclass(frozen=True)
-class _Pair:
+class _CastPair:
     x: gs.Tensor
     source: DType
     middle: DType
     last: DType
 
 
-def _same_conversion(pair: _Pair) -> bool:
+def _same_conversion(pair: _CastPair) -> bool:
     """Say whether only values count: not for floats beyond an integer type, which is undefined."""
     defined = _digits(pair.last)[1] or pair.last.kind == "b" or _holds(pair.last, pair.source)
     return bool(defined) or (pair.source.kind in "iu" and pair.middle.kind in "iu")
 
 
-def _pair(node: gs.Node, view: View) -> _Pair | None:
+def _pair(node: gs.Node, view: View) -> _CastPair | None:
     """Return the two casts that end at `node`, if the first of them keeps every value."""
     first = view.producer(node.inputs[0])
     if first is None or first.op not in _OPS or not is_standard(first):
@@ -97,7 +97,7 @@ def _pair(node: gs.Node, view: View) -> _Pair | None:
     if last.kind not in "biuf" and last != _BFLOAT16:
         return None
     need(_holds(middle, source), f"{middle} does not hold every {source}")
-    return _Pair(x, source, middle, last)
+    return _CastPair(x, source, middle, last)
 
 
 def _target(node: gs.Node, view: View) -> DType | None:

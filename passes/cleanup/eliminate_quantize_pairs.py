@@ -41,10 +41,10 @@ class EliminateQuantizePairs(RewritePass):
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the one rewrite."""
-        return (_Pair(),)
+        return (_RemovePair(),)
 
 
-class _Pair(Bypass):
+class _RemovePair(Bypass):
     ops = frozenset({"QuantizeLinear"})
 
     def returned(self, node: gs.Node, view: View) -> gs.Tensor | None:

@@ -34,7 +34,7 @@ class EliminateSequences(RewritePass):
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the rewrites for splitting and for joining."""
-        return (_Split(), _Join())
+        return (_SplitSequence(), _Join())
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class _SplitSite:
     readers: tuple[tuple[gs.Node, int], ...]
 
 
-class _Split(Rewrite[_SplitSite]):
+class _SplitSequence(Rewrite[_SplitSite]):
     ops = frozenset({"SplitToSequence"})
 
     def match(self, node: gs.Node, view: View) -> _SplitSite | None:

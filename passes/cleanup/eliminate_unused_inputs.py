@@ -48,13 +48,13 @@ class EliminateUnusedInputs(RewritePass):
 
 
 @dataclass(frozen=True)
-class _Site:
+class _UsedPorts:
     node: gs.Node
     inputs: list[gs.Tensor]
     outputs: list[gs.Tensor]
 
 
-class _LeaveOut(Rewrite[_Site]):
+class _LeaveOut(Rewrite[_UsedPorts]):
     # Of later opsets' operators too; whether one exists in the model's opset is asked there.
     ops = frozenset(
         schema.name
@@ -64,7 +64,7 @@ class _LeaveOut(Rewrite[_Site]):
         and any(port.option == _OPTIONAL for port in (*schema.inputs, *schema.outputs))
     )
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _UsedPorts | None:
         ports = _ports(node.op, view.opset) if is_standard(node) else None
         if ports is None or subgraphs_of(node):
             return None
@@ -87,9 +87,9 @@ class _LeaveOut(Rewrite[_Site]):
             for a, b in zip((*inputs, *outputs), (*node.inputs, *node.outputs), strict=True)
         ):
             return None
-        return _Site(node, inputs, outputs)
+        return _UsedPorts(node, inputs, outputs)
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _UsedPorts, edit: Edit) -> None:
         node = site.node
         edit.remove(node)
         edit.node(node.op, site.inputs, site.outputs, node.attrs, at=node, domain=node.domain)

@@ -67,14 +67,16 @@ class _Place:
 
 
 @dataclass(frozen=True)
-class _Group:
+class _IfsOfCondition:
     """The Ifs that one condition decides."""
 
     condition: gs.Tensor
     places: tuple[_Place, ...]
 
 
-def _decided(graph: gs.Graph, edit: Edit, context: Context, refused: Iterable[int]) -> list[_Group]:
+def _decided(
+    graph: gs.Graph, edit: Edit, context: Context, refused: Iterable[int]
+) -> list[_IfsOfCondition]:
     """Return the Ifs whose condition is known, by condition."""
     places: dict[int, list[_Place]] = {}
     conditions: dict[int, gs.Tensor] = {}
@@ -94,16 +96,16 @@ def _decided(graph: gs.Graph, edit: Edit, context: Context, refused: Iterable[in
                 conditions[id(condition)] = condition
                 branch = "then_branch" if value.item() else "else_branch"
                 places.setdefault(id(condition), []).append(_Place(index, position, branch))
-    return [_Group(conditions[key], tuple(found)) for key, found in places.items()]
+    return [_IfsOfCondition(conditions[key], tuple(found)) for key, found in places.items()]
 
 
 def _safe(
-    graph: gs.Graph, groups: list[_Group], context: Context, refused: dict[int, gs.Tensor]
-) -> list[_Group]:
+    graph: gs.Graph, groups: list[_IfsOfCondition], context: Context, refused: dict[int, gs.Tensor]
+) -> list[_IfsOfCondition]:
     """Return the groups after whose inlining types still infer."""
     if not groups or context.infer().problem or not _problem(graph, groups):
         return groups
-    safe: list[_Group] = []
+    safe: list[_IfsOfCondition] = []
     every = list(scopes(graph))
     for count, group in enumerate(groups):
         problem = _problem(graph, [*safe, group]) if count < _MOST_TRIALS else "not tried"
@@ -117,7 +119,7 @@ def _safe(
     return safe
 
 
-def _problem(graph: gs.Graph, groups: Sequence[_Group]) -> str | None:
+def _problem(graph: gs.Graph, groups: Sequence[_IfsOfCondition]) -> str | None:
     """Inline in a copy of `graph`; return what inference says against it, or None."""
     copy = clone(graph)
     context = Context(copy, types=Types())  # no type is asked for
@@ -125,7 +127,9 @@ def _problem(graph: gs.Graph, groups: Sequence[_Group]) -> str | None:
     return infer_types(copy).problem
 
 
-def _apply(graph: gs.Graph, groups: Sequence[_Group], edit: Edit, context: Context) -> None:
+def _apply(
+    graph: gs.Graph, groups: Sequence[_IfsOfCondition], edit: Edit, context: Context
+) -> None:
     """Put the branches of `groups` in the place of their Ifs, outer scopes first."""
     every = list(scopes(graph))
     places = [place for group in groups for place in group.places]

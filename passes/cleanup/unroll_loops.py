@@ -71,7 +71,7 @@ class UnrollLoops(Pass):
 
 
 @dataclass(frozen=True)
-class _Site:
+class _CountedLoop:
     node: gs.Node
     trips: int
     empty: tuple[np.ndarray[tuple[int, ...], np.dtype[np.generic]], ...]  # scans of no iteration
@@ -85,7 +85,7 @@ def _levels(graph: gs.Graph) -> list[list[gs.Graph]]:
     return levels[:-1]
 
 
-def _match(node: gs.Node, view: View, inside: View, limit: int) -> _Site:
+def _match(node: gs.Node, view: View, inside: View, limit: int) -> _CountedLoop:
     body: gs.Graph = node.attrs["body"]
     count = need(node.inputs[0] if node.inputs[0].name else None, "it has no trip count")
     first = node.inputs[1] if len(node.inputs) > 1 and node.inputs[1].name else None
@@ -105,7 +105,7 @@ def _match(node: gs.Node, view: View, inside: View, limit: int) -> _Site:
     need(size <= limit, f"its {trips} iterations would become {size} nodes, over limit={limit}")
     need(not any(draws(inner) for inner in body.nodes), "its body draws random numbers")
     empty = [] if trips else [_empty_scan(tensor, inside) for tensor in scans]
-    return _Site(node, trips, tuple(empty))
+    return _CountedLoop(node, trips, tuple(empty))
 
 
 def _passes_through(body: gs.Graph, inside: View) -> bool:
@@ -130,7 +130,7 @@ def _empty_scan(
     return np.zeros((0, *sizes), found.dtype)
 
 
-def _rewrite(site: _Site, view: View, edit: Edit) -> None:
+def _rewrite(site: _CountedLoop, view: View, edit: Edit) -> None:
     node = site.node
     body: gs.Graph = node.attrs["body"]
     carried: Tensors = list(node.inputs[2:])

@@ -37,7 +37,7 @@ class Factor:
 
 
 @dataclass(frozen=True)
-class Chain:
+class FactorChain:
     """Factors in order, and the bias [M] that is added (None: none).
 
     Where the role of the first comes again, another branch starts at the layer's input; what the
@@ -57,7 +57,7 @@ class Chain:
             found[-1].append(factor)
         return found
 
-    def scaled(self, scale: Array, *, has_bias: bool) -> Chain:
+    def scaled(self, scale: Array, *, has_bias: bool) -> FactorChain:
         """Return the chain whose outputs [M] are `scale` times these; own biases stay."""
         last = self.branches[0][-1].role
         factors = tuple(
@@ -67,7 +67,7 @@ class Chain:
             for f in self.factors
         )
         bias = self.bias * scale if has_bias and self.bias is not None else self.bias
-        return Chain(factors, bias)
+        return FactorChain(factors, bias)
 
     @property
     def parameters(self) -> int:
@@ -94,7 +94,7 @@ def own_bias(layer: Layer) -> Array | None:
     return None if layer.bias is None else layer.kernel().full_bias()
 
 
-def need_storable(chain: Chain, layer: Layer) -> None:
+def need_storable(chain: FactorChain, layer: Layer) -> None:
     """Decline where a weight is not finite in the type of the layer's own."""
     arrays = [factor.weight for factor in chain.factors]
     arrays += [] if chain.bias is None else [chain.bias]
@@ -104,7 +104,7 @@ def need_storable(chain: Chain, layer: Layer) -> None:
     )
 
 
-def write_chain(edit: Edit, layer: Layer, chain: Chain) -> None:
+def write_chain(edit: Edit, layer: Layer, chain: FactorChain) -> None:
     """Replace `layer` by `chain`, its weights in the type of the layer's own."""
     for node in layer.nodes:
         edit.remove(node)

@@ -17,11 +17,11 @@ import numpy as np
 
 from ...ir.core.decline import need
 from ...ir.ops.linear.layer import Layer
-from .chain import Chain, Factor, pointwise, windowed
-from .decomposition import Fitted
-from .gain import Gains
+from .chain import Factor, FactorChain, pointwise, windowed
+from .decomposition import FittedFactors
+from .gain import ChainCosts
 from .low_rank import low_rank
-from .quadratic import Array, Problem
+from .quadratic import Array, FactorProblem
 from .ranked import Ranked
 
 
@@ -41,22 +41,24 @@ class DecomposeSvd(Ranked):
         need(layer.group == 1, "it is a grouped convolution")
         return True
 
-    def cheapest(self, layer: Layer, gains: Gains) -> tuple[Factor, ...]:
+    def cheapest(self, layer: Layer, gains: ChainCosts) -> tuple[Factor, ...]:
         """Return factors of the least rank."""
         return _open(layer, self.least_rank(*self._costs(layer, gains)))
 
-    def fit(self, layer: Layer, problems: Sequence[Problem], gains: Gains) -> Fitted:
+    def fit(
+        self, layer: Layer, problems: Sequence[FactorProblem], gains: ChainCosts
+    ) -> FittedFactors:
         """Solve for all ranks, and choose one."""
         (problem,) = problems
         solved = low_rank(problem.form)
         rank = self.choose_rank(*self._costs(layer, gains), solved.curve, problem.rows)
         a, b = solved.factors(rank)
         value = float(solved.curve[rank]) * problem.form.energy
-        return Fitted(_factors(layer, a, b), (a @ b,), (value,), f"rank {rank}")
+        return FittedFactors(_factors(layer, a, b), (a @ b,), (value,), f"rank {rank}")
 
-    def _costs(self, layer: Layer, gains: Gains) -> tuple[int, int, int]:
+    def _costs(self, layer: Layer, gains: ChainCosts) -> tuple[int, int, int]:
         full = min(layer.inputs, layer.outputs)
-        return gains.macs(layer, Chain(_open(layer, 1))), gains.macs(layer), full
+        return gains.macs(layer, FactorChain(_open(layer, 1))), gains.macs(layer), full
 
 
 def _open(layer: Layer, rank: int) -> tuple[Factor, ...]:

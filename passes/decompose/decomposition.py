@@ -30,13 +30,13 @@ from ..engine.contract import Pass
 from ..engine.node_names import check_node_names
 from ..engine.rewrite import make_view
 from ..fusion.inline_fused_operators import inline_fused_operators
-from .chain import Chain, Factor, holds_role, need_storable, own_bias, role_of, write_chain
-from .gain import Gains, in_units
-from .quadratic import Array, Problem, problems_of, relative_error, scales_of
+from .chain import Factor, FactorChain, holds_role, need_storable, own_bias, role_of, write_chain
+from .gain import ChainCosts, in_units
+from .quadratic import Array, FactorProblem, problems_of, relative_error, scales_of
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedFactors:
     """Factors for a layer, the rows [M, K] that they amount to in each group, and what they are.
 
     `values` are those of the groups' forms (`Quadratic.value`).
@@ -63,7 +63,9 @@ class Decomposition(Pass):
 
     exact: ClassVar[bool] = False
     roles: ClassVar[tuple[str, ...]]  # of the factors it writes
-    takes_blocks: ClassVar[bool] = False  # moments of very many columns, see `Problem.has_blocks`
+    takes_blocks: ClassVar[bool] = (
+        False  # moments of very many columns, see `FactorProblem.has_blocks`
+    )
 
     max_error: float | None = None
     exclude: tuple[str, ...] = ()
@@ -76,11 +78,13 @@ class Decomposition(Pass):
         """Say whether `layer` is of the kind that this pass replaces; decline what is nearly."""
 
     @abstractmethod
-    def cheapest(self, layer: Layer, gains: Gains) -> tuple[Factor, ...]:
+    def cheapest(self, layer: Layer, gains: ChainCosts) -> tuple[Factor, ...]:
         """Return factors, their values left open, than which no choice for `layer` is cheaper."""
 
     @abstractmethod
-    def fit(self, layer: Layer, problems: Sequence[Problem], gains: Gains) -> Fitted:
+    def fit(
+        self, layer: Layer, problems: Sequence[FactorProblem], gains: ChainCosts
+    ) -> FittedFactors:
         """Return the factors chosen for `layer`, or decline."""
 
     def __post_init__(self) -> None:
@@ -100,10 +104,10 @@ class Decomposition(Pass):
             return
         inline_fused_operators(graph, context)
         check_node_names(graph, "exclude", self.exclude)
-        Run(self, graph, context).replace()
+        DecompositionRun(self, graph, context).replace()
 
 
-class Run:
+class DecompositionRun:
     """One run of a decomposition over a graph."""
 
     def __init__(self, item: Decomposition, graph: gs.Graph, context: Context) -> None:
@@ -111,7 +115,7 @@ class Run:
         self._graph = graph
         self._context = context
         self._edit = context.edit()
-        self._gains = Gains(graph, context, measure=item.measure)
+        self._gains = ChainCosts(graph, context, measure=item.measure)
 
     def replace(self) -> None:
         """Fit and replace what can be; remark on each layer and on the whole."""
@@ -166,7 +170,9 @@ class Run:
                     layer = self._read(node, view)
                     if layer is None:
                         continue
-                    self._gains.need_gain(layer, Chain(self._item.cheapest(layer, self._gains)))
+                    self._gains.need_gain(
+                        layer, FactorChain(self._item.cheapest(layer, self._gains))
+                    )
                     found.append(layer)
                 except DeclinedError as reason:
                     self._context.decline(node, str(reason))
@@ -195,7 +201,7 @@ class Run:
         try:
             fitted = self._item.fit(layer, problems, self._gains)
             error = self._error(fitted, problems)
-            chain = Chain(fitted.factors, self._bias(layer, fitted, problems))
+            chain = FactorChain(fitted.factors, self._bias(layer, fitted, problems))
             if moments is not None:
                 chain = chain.scaled(scales_of(moments), has_bias=has_bias(layer))
             need_storable(chain, layer)
@@ -212,7 +218,7 @@ class Run:
         )
         return True
 
-    def _error(self, fitted: Fitted, problems: Sequence[Problem]) -> float:
+    def _error(self, fitted: FittedFactors, problems: Sequence[FactorProblem]) -> float:
         error = relative_error(problems, fitted.rows, fitted.values)
         limit = self._item.max_error
         need(np.isfinite(error), "its approximation is not finite")
@@ -222,7 +228,9 @@ class Run:
         )
         return error
 
-    def _bias(self, layer: Layer, fitted: Fitted, problems: Sequence[Problem]) -> Array | None:
+    def _bias(
+        self, layer: Layer, fitted: FittedFactors, problems: Sequence[FactorProblem]
+    ) -> Array | None:
         parts = [p.bias(rows) for p, rows in zip(problems, fitted.rows, strict=True)]
         known = [part for part in parts if part is not None]
         return np.concatenate(known) if len(known) == len(parts) else own_bias(layer)

@@ -23,7 +23,7 @@ from ...ir.run.feeds import is_size, random_feeds
 from ..analysis.cost import GraphCost, cost
 from ..engine.context import Context
 from ..engine.stopwatch import find_stopwatch
-from .chain import Chain, write_chain
+from .chain import FactorChain, write_chain
 
 # Less is noise, and not worth an error.
 _LEAST_GAIN = 1.05
@@ -34,7 +34,7 @@ Feed = Mapping[str, np.ndarray[Any, Any]]
 
 
 @dataclass(frozen=True)
-class Gain:
+class ChainGain:
     """Multiply-accumulates and parameters of a layer and of its chain; `speed` where measured."""
 
     macs: tuple[int, int]
@@ -51,7 +51,7 @@ class Gain:
         return text if self.speed is None else f"{text}, {self.speed:.2f} times as fast"
 
 
-class Gains:
+class ChainCosts:
     """Costs and times of layers of `graph`, each pair of shapes measured once.
 
     Without `measure`, or a backend that times the target, time is not looked at.
@@ -64,7 +64,7 @@ class Gains:
         self._sized = _with_sizes(graph, self._feed)
         self._types = _by_name(self._sized)
         self._stopwatch = find_stopwatch(context.target) if measure else None
-        self._known: dict[Any, Gain] = {}
+        self._known: dict[Any, ChainGain] = {}
         self._units: dict[Any, int] = {}
         self.slow: list[str] = []  # layers left alone for their time only
         if measure and self._stopwatch is None:
@@ -82,7 +82,7 @@ class Gains:
         """Return the cost of `graph`, which has the inputs of the one given."""
         return cost(_with_sizes(graph, self._feed))
 
-    def macs(self, layer: Layer, chain: Chain | None = None) -> int:
+    def macs(self, layer: Layer, chain: FactorChain | None = None) -> int:
         """Return the multiply-accumulates of `layer`, or of `chain` in its place."""
         key = (_key(layer, chain), self._source(layer).shape)
         if key not in self._units:
@@ -90,7 +90,7 @@ class Gains:
             self._units[key] = cost(made).macs
         return self._units[key]
 
-    def need_gain(self, layer: Layer, chain: Chain) -> Gain:
+    def need_gain(self, layer: Layer, chain: FactorChain) -> ChainGain:
         """Return what `chain` saves; decline where that is no MACs, or no time where measured."""
         before, after = self.macs(layer), self.macs(layer, chain)
         need(
@@ -101,7 +101,7 @@ class Gains:
         if key not in self._known:
             speed = self._speed_of(layer, chain)
             sizes = (int(layer.weight.size), chain.parameters)
-            self._known[key] = Gain((before, after), sizes, speed)
+            self._known[key] = ChainGain((before, after), sizes, speed)
         gain = self._known[key]
         is_faster = gain.speed is None or gain.speed >= _LEAST_GAIN
         if not is_faster:
@@ -119,7 +119,7 @@ class Gains:
         feed = self._feed
         return None if feed is None else self._ratio(before, after, feed, _SECONDS_OF_ALL)
 
-    def _speed_of(self, layer: Layer, chain: Chain) -> float | None:
+    def _speed_of(self, layer: Layer, chain: FactorChain) -> float | None:
         source = self._source(layer)
         generator = np.random.default_rng(self._context.seed)
         sizes = [size for size in source.shape or () if isinstance(size, int)]
@@ -151,7 +151,7 @@ class Gains:
         )
         return found
 
-    def _alone(self, layer: Layer, chain: Chain | None) -> gs.Graph:
+    def _alone(self, layer: Layer, chain: FactorChain | None) -> gs.Graph:
         """Return a graph of `layer` only, or of `chain` in its place."""
         source = self._source(layer)
         copier = Copier()
@@ -184,7 +184,7 @@ def in_units(count: float) -> str:
     return f"{count:.0f}"
 
 
-def _key(layer: Layer, chain: Chain | None) -> Any:
+def _key(layer: Layer, chain: FactorChain | None) -> Any:
     nodes = [(node.op, repr(sorted(node.attrs.items()))) for node in layer.nodes]
     shapes = () if chain is None else tuple(factor.weight.shape for factor in chain.factors)
     return (*nodes, layer.weight.shape, layer.weight.dtype, shapes)

@@ -97,7 +97,7 @@ def undo(rows: Array, factor: Array | None) -> Array:
 
 
 @dataclass(frozen=True)
-class Problem:
+class FactorProblem:
     """Weights [M, C, k...] of one group of a layer, and the form by which others are judged.
 
     `mean_input` [K] and `mean_output` [M] give the best bias; None without data, or where the layer
@@ -120,7 +120,7 @@ class Problem:
         """Say whether H is known in blocks on its diagonal alone."""
         return self.form.moment is not None and self.form.moment.ndim == 3
 
-    def without_blocks(self) -> Problem:
+    def without_blocks(self) -> FactorProblem:
         """Return the problem; where H is known in blocks alone, of data it keeps the means."""
         if not self.has_blocks:
             return self
@@ -144,7 +144,7 @@ class Problem:
 
 
 def relative_error(
-    problems: Sequence[Problem], rows: Sequence[Array], values: Sequence[float]
+    problems: Sequence[FactorProblem], rows: Sequence[Array], values: Sequence[float]
 ) -> float:
     """Return E |y - V x^ - c|^2 in parts of var y for a layer whose groups have weights `rows`.
 
@@ -157,10 +157,10 @@ def relative_error(
     return wrong / energy if energy > 0 else float(wrong > 0)
 
 
-def of_weight(weight: Array) -> Problem:
+def of_weight(weight: Array) -> FactorProblem:
     """Return the problem of weights [M, C, k...] without data."""
     rows = weight.reshape(len(weight), -1)
-    return Problem(weight, Quadratic(None, rows, float(np.sum(rows**2))))
+    return FactorProblem(weight, Quadratic(None, rows, float(np.sum(rows**2))))
 
 
 def scales_of(moments: Moments) -> Array:
@@ -174,7 +174,7 @@ def scales_of(moments: Moments) -> Array:
     return np.sqrt(variance + floor) if floor > 0 else np.ones_like(variance)
 
 
-def problems_of(kernel: Kernel, moments: Moments | None, *, has_bias: bool) -> list[Problem]:
+def problems_of(kernel: Kernel, moments: Moments | None, *, has_bias: bool) -> list[FactorProblem]:
     """Return the problem of each group of `kernel`, whose output channels count alike with data.
 
     Its weights and outputs are those of the layer divided by `scales_of`.
@@ -203,7 +203,7 @@ def problems_of(kernel: Kernel, moments: Moments | None, *, has_bias: bool) -> l
         means = (
             (moments.mean_input[g], moments.mean_output[g] / scale) if has_bias else (None, None)
         )
-        found.append(Problem(weight, Quadratic(blocks, target, total), ridge, *means))
+        found.append(FactorProblem(weight, Quadratic(blocks, target, total), ridge, *means))
     return found
 
 

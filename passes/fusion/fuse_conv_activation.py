@@ -20,7 +20,7 @@ from ...ir.core.variables import FUSED_DOMAIN, is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.functions import ensure_function
 from ...ir.graph.view import View
-from ...ir.ops.fused.activations import ACTIVATION_OPS, Found, find_activation
+from ...ir.ops.fused.activations import ACTIVATION_OPS, FoundActivation, find_activation
 from ...ir.ops.fused.operators import GEMM, GEMM_DEFAULTS, LINEARS, Fused, fused_function
 from ...ir.ops.windows.attributes import explicit_window
 from ..engine.context import Context
@@ -49,15 +49,15 @@ class FuseConvActivation(RewritePass):
 
 
 @dataclass(frozen=True)
-class _Site:
+class _ConvWithActivation:
     fused: Fused
     removed: tuple[gs.Node, ...]  # from the linear operator to the last result
     inputs: tuple[gs.Tensor, ...]
     attrs: dict[str, Any]
 
 
-class _Fuse(Rewrite[_Site]):
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+class _FuseIntoConv(Rewrite[_ConvWithActivation]):
+    def rewrite(self, site: _ConvWithActivation, edit: Edit) -> None:
         last = site.removed[-1]
         ensure_function(edit.graph, fused_function(site.fused, edit.graph.opset))
         for node in site.removed:
@@ -72,10 +72,10 @@ class _Fuse(Rewrite[_Site]):
         )
 
 
-class _FuseActivation(_Fuse):
+class _FuseActivation(_FuseIntoConv):
     ops = ACTIVATION_OPS
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _ConvWithActivation | None:
         found = find_activation(node, view)
         if found is None:
             return None
@@ -96,10 +96,10 @@ class _FuseActivation(_Fuse):
         return _site(producer, add, other, found, view)
 
 
-class _FuseAdd(_Fuse):
+class _FuseAdd(_FuseIntoConv):
     ops = frozenset({"Add"})
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _ConvWithActivation | None:
         residual = _residual(node, view) if is_standard(node) else None
         return None if residual is None else _site(residual[0], node, residual[1], None, view)
 
@@ -108,9 +108,9 @@ def _site(
     linear: gs.Node,
     add: gs.Node | None,
     other: gs.Tensor | None,
-    found: Found | None,
+    found: FoundActivation | None,
     view: View,
-) -> _Site:
+) -> _ConvWithActivation:
     """Return the site of `linear`, the Add of `other` and the activation, each where there is."""
     inputs = [*linear.inputs, *[gs.Variable.empty()] * (3 - len(linear.inputs))]
     removed = [linear]
@@ -132,7 +132,7 @@ def _site(
         attrs |= found.attrs("activation_")
         removed += found.tail
     fused = Fused(kind, add is not None, None if found is None else found.activation)
-    return _Site(fused, tuple(removed), tuple(inputs), attrs)
+    return _ConvWithActivation(fused, tuple(removed), tuple(inputs), attrs)
 
 
 def _residual(add: gs.Node, view: View) -> tuple[gs.Node, gs.Tensor] | None:

@@ -42,7 +42,7 @@ class FuseConvPool(RewritePass):
 
 
 @dataclass(frozen=True)
-class _Site:
+class _PooledConv:
     fused: Fused
     linear: gs.Node
     pool: gs.Node
@@ -50,10 +50,10 @@ class _Site:
     attrs: dict[str, Any]
 
 
-class _FusePool(Rewrite[_Site]):
+class _FusePool(Rewrite[_PooledConv]):
     ops = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _PooledConv | None:
         pool = pool_of(node.op, view.opset) if is_standard(node) else None
         linear = view.producer(node.inputs[0])
         if pool is None or linear is None:
@@ -83,9 +83,9 @@ class _FusePool(Rewrite[_Site]):
             names = frozenset(name for name, _ in pool.attributes)
             window = explicit_pool(node, view, names)
             attrs |= {f"pool_{name}": value for name, value in window.items()}
-        return _Site(replace(fused, pool=pool), linear, node, tuple(inputs), attrs)
+        return _PooledConv(replace(fused, pool=pool), linear, node, tuple(inputs), attrs)
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _PooledConv, edit: Edit) -> None:
         result = site.pool.outputs[0]
         ensure_function(edit.graph, fused_function(site.fused, edit.graph.opset))
         edit.remove(site.pool)

@@ -33,20 +33,20 @@ class FuseMatmulBias(RewritePass):
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the one rewrite of this pass."""
-        return (_Fuse(),)
+        return (_FuseBias(),)
 
 
 @dataclass(frozen=True)
-class _Site:
+class _BiasedMatMul:
     matmul: gs.Node
     add: gs.Node
     bias: gs.Tensor
 
 
-class _Fuse(Rewrite[_Site]):
+class _FuseBias(Rewrite[_BiasedMatMul]):
     ops = frozenset({"Add"})
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _BiasedMatMul | None:
         if not is_standard(node):
             return None
         for position in (0, 1):
@@ -59,10 +59,10 @@ class _Fuse(Rewrite[_Site]):
                 and view.is_constant(bias)
             ):
                 _check(matmul, node, bias, view)
-                return _Site(matmul, node, bias)
+                return _BiasedMatMul(matmul, node, bias)
         return None
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _BiasedMatMul, edit: Edit) -> None:
         edit.remove(site.add)
         edit.remove(site.matmul)
         inputs = [*site.matmul.inputs, site.bias]

@@ -50,7 +50,7 @@ class ComposeLinear(RewritePass):
 
 
 @dataclass(frozen=True)
-class _Site:
+class _Composition:
     first: Layer
     second: Layer
     keeps: Layer  # the one whose operator and window stay
@@ -59,10 +59,10 @@ class _Site:
     type: TensorType | None
 
 
-class _Compose(Rewrite[_Site]):
+class _Compose(Rewrite[_Composition]):
     ops = LINEAR_OPS
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _Composition | None:
         below = view.producer(node.inputs[0])
         if below is None or not is_standard(below) or not _may_be_linear(below, view):
             return None
@@ -75,9 +75,9 @@ class _Compose(Rewrite[_Site]):
         _need_less(first, second, keeps, group, view)
         kernel = compose(second.kernel(), first.kernel(), group)
         need_storable(kernel, keeps.weight.dtype)
-        return _Site(first, second, keeps, kernel, attrs, view.type(second.result))
+        return _Composition(first, second, keeps, kernel, attrs, view.type(second.result))
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _Composition, edit: Edit) -> None:
         result = site.second.result
         for node in (*site.second.nodes, *site.first.nodes):
             edit.remove(node)

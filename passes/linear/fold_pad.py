@@ -45,22 +45,22 @@ class FoldPad(RewritePass):
 
 
 @dataclass(frozen=True)
-class _Reader:
+class _PadReader:
     node: gs.Node
     attrs: dict[str, Any]
     pads: tuple[int, ...] | None = None  # of a Pad, whose pads are an input from opset 11 on
 
 
 @dataclass(frozen=True)
-class _Site:
+class _FoldablePad:
     padding: Padding
-    readers: tuple[_Reader, ...]
+    readers: tuple[_PadReader, ...]
 
 
-class _FoldPad(Rewrite[_Site]):
+class _FoldPad(Rewrite[_FoldablePad]):
     ops = frozenset({"Pad"})
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _FoldablePad | None:
         padded = node.outputs[0]
         readers = view.readers(padded)
         if not any(reader.op in _ABSORBING and is_standard(reader) for reader in readers):
@@ -77,9 +77,9 @@ class _FoldPad(Rewrite[_Site]):
             need(not others, f"its result is an operand of {reader.op} other than the first")
         padding = read_padding(node, view)
         need(not padding.crops, "a pad is negative, so it takes elements away")
-        return _Site(padding, tuple(_absorbed(padding, reader, view) for reader in readers))
+        return _FoldablePad(padding, tuple(_absorbed(padding, reader, view) for reader in readers))
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _FoldablePad, edit: Edit) -> None:
         pad = site.padding.node
         edit.remove(pad)
         for reader in site.readers:
@@ -91,7 +91,7 @@ class _FoldPad(Rewrite[_Site]):
             edit.node(reader.node.op, inputs, reader.node.outputs, reader.attrs, at=reader.node)
 
 
-def _absorbed(padding: Padding, reader: gs.Node, view: View) -> _Reader:
+def _absorbed(padding: Padding, reader: gs.Node, view: View) -> _PadReader:
     if reader.op == "Pad":
         return _merged(padding, reader, view)
     need(padding.is_spatial, "it pads batch or channels")
@@ -106,7 +106,7 @@ def _absorbed(padding: Padding, reader: gs.Node, view: View) -> _Reader:
     attrs.pop("auto_pad", None)
     if reader.op == "AveragePool":
         attrs["count_include_pad"] = 1
-    return _Reader(reader, attrs)
+    return _PadReader(reader, attrs)
 
 
 def _need_pool(
@@ -138,13 +138,13 @@ def _need_pool(
     )
 
 
-def _merged(padding: Padding, reader: gs.Node, view: View) -> _Reader:
+def _merged(padding: Padding, reader: gs.Node, view: View) -> _PadReader:
     outer = read_padding(reader, view)
     need(outer.value == padding.value, "the Pad after it pads with another value")
     need(not outer.crops, "the Pad after it takes elements away")
     begins = tuple(a + b for a, b in zip(padding.begins, outer.begins, strict=True))
     ends = tuple(a + b for a, b in zip(padding.ends, outer.ends, strict=True))
     if view.opset >= 11:
-        return _Reader(reader, dict(reader.attrs), (*begins, *ends))
+        return _PadReader(reader, dict(reader.attrs), (*begins, *ends))
     attrs = {**reader.attrs, "pads": [*begins, *ends]}
-    return _Reader(reader, attrs)
+    return _PadReader(reader, attrs)

@@ -54,11 +54,11 @@ class LowerBatchnorm(RewritePass):
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the one rewrite of this pass."""
-        return (_Lower(self.form),)
+        return (_LowerToAffine(self.form),)
 
 
 @dataclass(frozen=True)
-class _Site:
+class _ScaleAndShift:
     node: gs.Node
     scale: Array  # [C], in the type of the input
     shift: Array
@@ -66,13 +66,13 @@ class _Site:
     depthwise: bool
 
 
-class _Lower(Rewrite[_Site]):
+class _LowerToAffine(Rewrite[_ScaleAndShift]):
     ops = frozenset({"BatchNormalization"})
 
     def __init__(self, form: Form) -> None:
         self._form = form
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _ScaleAndShift | None:
         found = read_affine(node, view)
         if found is None:
             return None
@@ -86,7 +86,7 @@ class _Lower(Rewrite[_Site]):
         scale, shift = stored(found.scale, dtype), stored(found.shift, dtype)
         finite = bool(np.isfinite(scale).all() and np.isfinite(shift).all())
         need(finite, "its scale is not finite (variance + epsilon near zero?)")
-        return _Site(node, scale, shift, rank, self._is_depthwise(node, rank, dtype, view))
+        return _ScaleAndShift(node, scale, shift, rank, self._is_depthwise(node, rank, dtype, view))
 
     def _is_depthwise(self, node: gs.Node, rank: int, dtype: np.dtype[Any], view: View) -> bool:
         if self._form == "auto":
@@ -96,7 +96,7 @@ class _Lower(Rewrite[_Site]):
             return True
         return False
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _ScaleAndShift, edit: Edit) -> None:
         node, name = site.node, site.node.inputs[1].name
         x, result = node.inputs[0], node.outputs[0]
         edit.remove(node)

@@ -50,7 +50,7 @@ class LowerConvTranspose(RewritePass):
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the one rewrite of this pass."""
-        return (_Lower(self.most),)
+        return (_LowerToPhases(self.most),)
 
 
 @dataclass(frozen=True)
@@ -92,18 +92,18 @@ def phase_weights(weight: Array, group: int, vertical: Array, horizontal: Array)
 
 
 @dataclass(frozen=True)
-class _Site:
+class _StridedTransposed:
     layer: Layer
     stride: int
     axes: tuple[Phases, Phases]
 
 
 @dataclass(frozen=True)
-class _Lower(Rewrite[_Site]):
+class _LowerToPhases(Rewrite[_StridedTransposed]):
     ops = frozenset({"ConvTranspose"})
     most: float
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _StridedTransposed | None:
         layer = read_layer(node, view)
         need(layer.weight.ndim == 4, "only two spatial dimensions have DepthToSpace")
         need(layer.weight.size > 0, "its weight is empty")
@@ -124,9 +124,9 @@ class _Lower(Rewrite[_Site]):
         need(all(min(axis.pads) >= 0 for axis in axes), "its pads cut off whole inputs")
         times = vertical.taps.size * horizontal.taps.size / (kernel[0] * kernel[1])
         need(times <= self.most, f"it would take {times:.2f} times the products")
-        return _Site(layer, int(strides[0]), axes)
+        return _StridedTransposed(layer, int(strides[0]), axes)
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _StridedTransposed, edit: Edit) -> None:
         layer, stride = site.layer, site.stride
         node, (vertical, horizontal) = layer.node, site.axes
         weight = phase_weights(layer.weight, layer.group, vertical.taps, horizontal.taps)

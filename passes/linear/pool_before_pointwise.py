@@ -41,16 +41,16 @@ class PoolBeforePointwise(RewritePass):
 
 
 @dataclass(frozen=True)
-class _Site:
+class _PooledPointwise:
     pool: gs.Node
     conv: gs.Node
     type: TensorType | None  # of the pooled input
 
 
-class _Swap(Rewrite[_Site]):
+class _Swap(Rewrite[_PooledPointwise]):
     ops = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _PooledPointwise | None:
         conv = view.producer(node.inputs[0])
         if conv is None or conv.op != "Conv" or not is_standard(conv):
             return None
@@ -75,9 +75,9 @@ class _Swap(Rewrite[_Site]):
             inputs * fraction <= int(outputs or 0),
             "pooling all channels before Conv would move more than its result",
         )
-        return _Site(node, conv, _pooled(view.type(conv.inputs[0]), after))
+        return _PooledPointwise(node, conv, _pooled(view.type(conv.inputs[0]), after))
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _PooledPointwise, edit: Edit) -> None:
         pool, conv = site.pool, site.conv
         edit.remove(pool)
         edit.remove(conv)

@@ -36,20 +36,20 @@ class SplitBatchnorm(RewritePass):
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the one rewrite of this pass."""
-        return (_Split(),)
+        return (_SplitOverConcat(),)
 
 
 @dataclass(frozen=True)
-class _Site:
+class _NormalizedConcat:
     branches: tuple[tuple[Layer, Kernel], ...]
     concat: gs.Node
     chain: tuple[gs.Node, ...]  # the affine nodes, the first at the Concat
 
 
-class _Split(Rewrite[_Site]):
+class _SplitOverConcat(Rewrite[_NormalizedConcat]):
     ops = frozenset({"Concat"})
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _NormalizedConcat | None:
         reader = view.only_reader(node.outputs[0])
         first = None if reader is None else read_affine(reader, view)
         if first is None:
@@ -77,9 +77,9 @@ class _Split(Rewrite[_Site]):
             need_storable(kernel, layer.weight.dtype)
             branches.append((layer, kernel))
             start = part.stop
-        return _Site(tuple(branches), node, tuple(affine.node for affine in chain))
+        return _NormalizedConcat(tuple(branches), node, tuple(affine.node for affine in chain))
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _NormalizedConcat, edit: Edit) -> None:
         result = site.chain[-1].outputs[0]
         for node in reversed(site.chain):
             edit.remove(node)

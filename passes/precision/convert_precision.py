@@ -39,7 +39,7 @@ from ..opset.convert_opset import ensure_opset
 from ..quantize.reading.operators import LINEAR
 from .convert import Converter
 from .groups import AGNOSTIC
-from .plan import Limits, Plan, make_plan
+from .plan import Limits, NarrowingPlan, make_plan
 from .reach import find_too_large
 from .weights import narrow_weights, remark_lost
 
@@ -95,7 +95,7 @@ class ConvertPrecision(Pass):
             self._convert(graph, context, plan)
             self._remark(plan, context, on_cpu)
 
-    def _plan(self, graph: gs.Graph, context: Context, limits: Limits) -> Plan:
+    def _plan(self, graph: gs.Graph, context: Context, limits: Limits) -> NarrowingPlan:
         view = make_view(graph, context.edit(), context)
         plan = make_plan(view, graph.opset, limits)
         if self.to == "float16":
@@ -111,7 +111,7 @@ class ConvertPrecision(Pass):
                 plan = make_plan(view, opset, limits)
         return plan
 
-    def _convert(self, graph: gs.Graph, context: Context, plan: Plan) -> None:
+    def _convert(self, graph: gs.Graph, context: Context, plan: NarrowingPlan) -> None:
         edit = context.edit()
         view = make_view(graph, edit, context)
         others = [n for n in graph.nodes if is_standard(n) and n.op in AGNOSTIC]
@@ -125,7 +125,7 @@ class ConvertPrecision(Pass):
             converter.read_narrow(node)
         edit.commit()
 
-    def _remark(self, plan: Plan, context: Context, on_cpu: bool) -> None:
+    def _remark(self, plan: NarrowingPlan, context: Context, on_cpu: bool) -> None:
         size = sum(array.nbytes for array in plan.constants.values())
         context.remark(
             f"{len(plan.nodes)} nodes became {self.to}, with {2 * size / 1e6:.1f} MB of constants "

@@ -42,7 +42,7 @@ class Limits:
 
 
 @dataclass
-class Plan:
+class NarrowingPlan:
     """The nodes of one scope that become narrow, and the others with the reason.
 
     `constants`: by the id of the float32 constant; `lost`: how many of their values become 0.
@@ -54,9 +54,9 @@ class Plan:
     lost: int = 0
 
 
-def make_plan(view: View, opset: int, limits: Limits) -> Plan:
+def make_plan(view: View, opset: int, limits: Limits) -> NarrowingPlan:
     """Return what becomes narrow in the scope of `view`, its operators taken as of `opset`."""
-    plan = Plan()
+    plan = NarrowingPlan()
     sizes = _sizes(view)
     for node in view.scope.nodes:
         if is_standard(node) and node.op in AGNOSTIC:
@@ -83,7 +83,7 @@ def make_plan(view: View, opset: int, limits: Limits) -> Plan:
     return plan
 
 
-def _keep(plan: Plan, chosen: Sequence[bool], reason: str) -> None:
+def _keep(plan: NarrowingPlan, chosen: Sequence[bool], reason: str) -> None:
     for (node, _), kept in zip(plan.nodes, chosen, strict=True):
         if not kept:
             plan.declined.append((node, reason))
@@ -103,7 +103,9 @@ def _check(node: gs.Node, slots: Slots, view: View, limits: Limits, sizes: Colle
         need(not reach, f"'{tensor.name}' reaches {reach:.3g} on the feeds, too near to infinity")
 
 
-def _narrow_constants(node: gs.Node, slots: Slots, view: View, limits: Limits, plan: Plan) -> None:
+def _narrow_constants(
+    node: gs.Node, slots: Slots, view: View, limits: Limits, plan: NarrowingPlan
+) -> None:
     for position in slots.inputs:
         tensor = node.inputs[position]
         if not view.is_constant(tensor):

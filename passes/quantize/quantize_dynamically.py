@@ -66,7 +66,7 @@ class QuantizeDynamically(RewritePass):
 
 
 @dataclass(frozen=True)
-class _Site:
+class _DynamicProduct:
     node: gs.Node
     weight: Array  # [K, N], alpha multiplied in
     bias: gs.Tensor | None
@@ -74,13 +74,13 @@ class _Site:
     type: TensorType | None
 
 
-class _Dynamic(Rewrite[_Site]):
+class _Dynamic(Rewrite[_DynamicProduct]):
     ops = frozenset({"Gemm", "MatMul", "Conv"})
 
     def __init__(self, options: QuantizeDynamically) -> None:
         self._options = options
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _DynamicProduct | None:
         if not is_standard(node):
             return None
         need(node.op != "Conv", "convolutions on integers need ranges: `quantize` calibrates them")
@@ -102,7 +102,7 @@ class _Dynamic(Rewrite[_Site]):
         biased = node.op == "Gemm" and len(node.inputs) > 2 and bool(node.inputs[2].name)
         if attrs.get("transB", 0):
             weight = weight.T
-        return _Site(
+        return _DynamicProduct(
             node,
             weight * np.float32(attrs.get("alpha", 1.0)),
             node.inputs[2] if biased else None,
@@ -110,7 +110,7 @@ class _Dynamic(Rewrite[_Site]):
             view.type(node.outputs[0]),
         )
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _DynamicProduct, edit: Edit) -> None:
         node, x, y = site.node, site.node.inputs[0], site.node.outputs[0]
         name = node.inputs[1].name
         grid = fit_grid(
@@ -143,7 +143,7 @@ class _Dynamic(Rewrite[_Site]):
         edit.node("Mul", [cast, both], [product], at=node)
         edit.node("Add", [product, self._bias(site, edit)], [y], at=node)
 
-    def _bias(self, site: _Site, edit: Edit) -> gs.Tensor:
+    def _bias(self, site: _DynamicProduct, edit: Edit) -> gs.Tensor:
         bias = site.bias
         assert bias is not None
         if site.beta == 1.0:

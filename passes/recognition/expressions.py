@@ -187,7 +187,7 @@ def need_private(inner: Iterable[gs.Node], root: gs.Node, view: View) -> tuple[g
 
 
 @dataclass(frozen=True)
-class Affine:
+class ScalarAffine:
     """scale * source + shift, and the `nodes` that compute it."""
 
     source: gs.Tensor
@@ -196,12 +196,12 @@ class Affine:
     nodes: tuple[gs.Node, ...] = ()
 
 
-def affine_steps(tensor: gs.Tensor, view: View) -> Iterator[Affine]:
+def affine_steps(tensor: gs.Tensor, view: View) -> Iterator[ScalarAffine]:
     """Yield what `tensor` is in terms of itself, its operand, that one's operand and so on.
 
     Only scalars are added and multiplied on the way, and nothing else reads what lies between.
     """
-    found = Affine(tensor)
+    found = ScalarAffine(tensor)
     for _ in range(_DEEPEST):
         yield found
         node = view.producer(found.source)
@@ -213,12 +213,12 @@ def affine_steps(tensor: gs.Tensor, view: View) -> Iterator[Affine]:
         if step is None:
             return
         x, scale, shift = step
-        found = Affine(
+        found = ScalarAffine(
             x, found.scale * scale, found.scale * shift + found.shift, (*found.nodes, node)
         )
 
 
-def affine(tensor: gs.Tensor, view: View) -> Affine:
+def affine(tensor: gs.Tensor, view: View) -> ScalarAffine:
     """Return the longest of `affine_steps`."""
     *_, last = affine_steps(tensor, view)
     return last

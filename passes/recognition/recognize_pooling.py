@@ -46,15 +46,15 @@ class RecognizePooling(RewritePass):
 
 
 @dataclass(frozen=True)
-class _Site:
+class _GlobalPooling:
     nodes: tuple[gs.Node, ...]  # the one that gives the result first
     op: str
     source: gs.Tensor
     pooled: TensorType | None = None  # set where the reduced axes are dropped afterwards
 
 
-class _Write(Rewrite[_Site]):
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+class _Write(Rewrite[_GlobalPooling]):
+    def rewrite(self, site: _GlobalPooling, edit: Edit) -> None:
         root = site.nodes[0]
         result = root.outputs[0]
         for node in site.nodes:
@@ -70,7 +70,7 @@ class _Write(Rewrite[_Site]):
 class _Reduced(_Write):
     ops = frozenset({"ReduceMean"})
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _GlobalPooling | None:
         found = read_reduction(node, view)
         if found is None:
             return None
@@ -85,11 +85,11 @@ class _Reduced(_Write):
             return None
         op = "GlobalAveragePool"
         if found.keepdims:
-            return _Site(nodes, op, found.source)
+            return _GlobalPooling(nodes, op, found.source)
         shape = need(view.shape(found.source), "the shape of its input is not known")
         dtype = need(view.dtype(found.source), "the type of its input is not known")
         pooled = (*shape[:2], *[1] * (found.rank - 2))
-        return _Site(nodes, op, found.source, TensorType(dtype, pooled))
+        return _GlobalPooling(nodes, op, found.source, TensorType(dtype, pooled))
 
 
 def _reduced_below(outer: Reduction, node: gs.Node, below: gs.Node, view: View) -> Reduction | None:
@@ -122,7 +122,7 @@ def _reduced_below(outer: Reduction, node: gs.Node, below: gs.Node, view: View) 
 class _Window(_Write):
     ops = frozenset({"AveragePool", "MaxPool"})
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _GlobalPooling | None:
         if not is_standard(node) or not _is_pooled_type(node.inputs[0], view):
             return None
         shape = view.shape(node.inputs[0])
@@ -136,7 +136,7 @@ class _Window(_Write):
         # A second window would start beyond the input whatever the strides are.
         need(len(node.outputs) == 1, "its indices are asked for")
         need(all(step == 1 for step in window.dilations), "its window is dilated")
-        return _Site((node,), f"Global{node.op}", node.inputs[0])
+        return _GlobalPooling((node,), f"Global{node.op}", node.inputs[0])
 
 
 def _is_pooled_type(x: gs.Tensor, view: View) -> bool:

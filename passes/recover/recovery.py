@@ -21,7 +21,7 @@ from .parts import constants, part_of, write_values
 from .training.checkpoint import Journal, digest
 from .training.end_to_end import train_end_to_end
 from .training.interrupt import Interrupts
-from .training.judge import Judge, Teacher, Verdict
+from .training.judge import StudentEvaluator, Teacher, Verdict
 from .training.losses import Objective, activations
 from .training.recipe import Recipe
 from .training.samples import Array, Samples
@@ -85,7 +85,7 @@ class Recovery:
             )
             with closing(Teacher(theirs, samples, samples.held_out)) as teacher:
                 labels = self._labels(samples, teacher)
-                judge = Judge(samples, teacher, self._objective, labels)
+                judge = StudentEvaluator(samples, teacher, self._objective, labels)
                 before = judge.of_graph(self._widened())
                 journal = self._journal(samples, workers)
                 session = Session(

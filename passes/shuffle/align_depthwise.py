@@ -46,7 +46,7 @@ class AlignDepthwise(RewritePass):
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the one rewrite of this pass."""
-        return (_Align(self.multiple, self.fewest),)
+        return (_WidenDepthwise(self.multiple, self.fewest),)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class _Align(Rewrite[tuple[_Part, ...]]):
+class _WidenDepthwise(Rewrite[tuple[_Part, ...]]):
     ops = frozenset({"Conv"})
     multiple: int
     fewest: int

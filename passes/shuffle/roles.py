@@ -32,7 +32,7 @@ _BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "PRelu", "
 
 
 @dataclass(frozen=True)
-class Role:
+class ChannelRole:
     """How a node treats channels: `data` are its inputs that carry them.
 
     `weights_in` and `weights_out` are the constants to permute, as (input, axis), where the order
@@ -46,7 +46,7 @@ class Role:
     grows: bool  # its result may be larger than its input: move channels before it
 
 
-def role_of(node: gs.Node, view: View) -> Role | None:
+def role_of(node: gs.Node, view: View) -> ChannelRole | None:
     """Return the role of `node`, or None where it wants its channels in their own order."""
     reader = _READERS.get(node.op)
     if reader is None or not is_standard(node):
@@ -77,16 +77,16 @@ def _is_used(tensor: gs.Tensor, view: View) -> bool:
 
 def _channelwise(
     *weights: tuple[int, int], data: tuple[int, ...] = (0,), grows: bool = False
-) -> Role:
-    return Role(data, (), tuple(weights), is_linear=False, grows=grows)
+) -> ChannelRole:
+    return ChannelRole(data, (), tuple(weights), is_linear=False, grows=grows)
 
 
-def _unary(node: gs.Node, view: View) -> Role | None:
+def _unary(node: gs.Node, view: View) -> ChannelRole | None:
     # Bounds and the like are scalars.
     return _channelwise()
 
 
-def _convolution(node: gs.Node, view: View) -> Role | None:
+def _convolution(node: gs.Node, view: View) -> ChannelRole | None:
     weight = view.constant(node.inputs[1])
     channels, outputs = channels_of(node.inputs[0], view), channels_of(node.outputs[0], view)
     bias = node.inputs[2] if len(node.inputs) > 2 and not node.inputs[2].is_empty() else None
@@ -99,13 +99,15 @@ def _convolution(node: gs.Node, view: View) -> Role | None:
     group = node.attrs.get("group", 1)
     if group == 1:
         rows, columns = (1, 0) if transposed else (0, 1)
-        return Role((0,), ((1, columns),), ((1, rows), *rest), is_linear=True, grows=transposed)
+        return ChannelRole(
+            (0,), ((1, columns),), ((1, rows), *rest), is_linear=True, grows=transposed
+        )
     if group == channels == outputs:
         return _channelwise((1, 0), *rest, grows=transposed)
     return None
 
 
-def _normalization(node: gs.Node, view: View) -> Role | None:
+def _normalization(node: gs.Node, view: View) -> ChannelRole | None:
     if view.opset < 7 or node.attrs.get("training_mode", 0) or node.attrs.get("spatial", 1) != 1:
         return None
     parameters = range(1, len(node.inputs))
@@ -113,7 +115,7 @@ def _normalization(node: gs.Node, view: View) -> Role | None:
     return _channelwise(*((i, 0) for i in parameters)) if held else None
 
 
-def _pad(node: gs.Node, view: View) -> Role | None:
+def _pad(node: gs.Node, view: View) -> ChannelRole | None:
     pads: Any = node.attrs.get("pads")
     if view.opset >= 11:
         pads = view.constant(node.inputs[1])
@@ -123,7 +125,7 @@ def _pad(node: gs.Node, view: View) -> Role | None:
     return _channelwise(grows=True) if not pads[1] and not pads[1 + rank] else None
 
 
-def _elementwise(node: gs.Node, view: View) -> Role | None:
+def _elementwise(node: gs.Node, view: View) -> ChannelRole | None:
     shape = view.shape(node.outputs[0])
     if shape is None or view.opset < 7:
         return None

@@ -52,7 +52,7 @@ def read_items(text: str, group: str | None = None) -> list[Item]:
 
     `group` is the name that is followed by items in parentheses, where there is one.
     """
-    return _Reader(text, group).items()
+    return _ItemReader(text, group).items()
 
 
 def fail(text: str, word: Word, message: str) -> PipelineError:
@@ -62,7 +62,7 @@ def fail(text: str, word: Word, message: str) -> PipelineError:
     return PipelineError(f"{message}\n  {line}\n  {carets}")
 
 
-class _Reader:
+class _ItemReader:
     def __init__(self, text: str, group: str | None) -> None:
         self._text = text
         self._group_name = group

@@ -23,7 +23,7 @@ _LOWEST, _HIGHEST = -3.4028234663852886e38, 3.4028234663852886e38
 
 
 @dataclass(frozen=True)
-class Step:
+class BodyStep:
     """One node of the body: `x` goes in, `y` comes out; numbers are float32 constants."""
 
     op: str
@@ -37,13 +37,13 @@ class Activation:
     """An activation: its suffix, body, the first node's attributes, and inputs beside x."""
 
     suffix: str
-    steps: tuple[Step, ...]
+    steps: tuple[BodyStep, ...]
     defaults: tuple[tuple[str, Any], ...] = ()
     operands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundActivation:
     """An activation in a graph: `tail` are its nodes, `first` the one with its attributes."""
 
     activation: Activation
@@ -70,7 +70,7 @@ _HARD = (("alpha", 0.2), ("beta", 0.5))
 
 
 def _unary(op: str, *defaults: tuple[str, Any], operands: tuple[str, ...] = ()) -> Activation:
-    return Activation(op, (Step(op, ("x", *operands), "y"),), defaults, operands)
+    return Activation(op, (BodyStep(op, ("x", *operands), "y"),), defaults, operands)
 
 
 _PLAIN = {
@@ -90,7 +90,7 @@ _PLAIN = {
         _unary("Swish", ("alpha", 1.0)),
         Activation(
             "GatedHardSigmoid",
-            (Step("HardSigmoid", ("x",), "gate"), Step("Mul", ("x", "gate"), "y")),
+            (BodyStep("HardSigmoid", ("x",), "gate"), BodyStep("Mul", ("x", "gate"), "y")),
             _HARD,
         ),
     )
@@ -118,7 +118,7 @@ def _is_function(name: str, opset: int) -> bool:
     return until is None or opset < until
 
 
-def _steps(function: gs.Function) -> tuple[Step, ...]:
+def _steps(function: gs.Function) -> tuple[BodyStep, ...]:
     """Return the body of a local function of one tensor as steps."""
     ends = {function.inputs[0].name: "x", function.outputs[0].name: "y"}
 
@@ -128,7 +128,7 @@ def _steps(function: gs.Function) -> tuple[Step, ...]:
         return ends.get(str(tensor.name), str(tensor.name))
 
     return tuple(
-        Step(
+        BodyStep(
             node.op,
             tuple(name(tensor) for tensor in node.inputs),
             str(name(node.outputs[0])),
@@ -138,7 +138,7 @@ def _steps(function: gs.Function) -> tuple[Step, ...]:
     )
 
 
-def find_activation(node: gs.Node, view: View) -> Found | None:
+def find_activation(node: gs.Node, view: View) -> FoundActivation | None:
     """Return the activation whose result `node` gives; its operator is in `ACTIVATION_OPS`.
 
     Declines x * f(x) where something else reads f(x).
@@ -151,10 +151,10 @@ def find_activation(node: gs.Node, view: View) -> Found | None:
     activation = activation_by_suffix(node.op, view.opset)
     if activation is None:
         return None
-    return Found(activation, node.inputs[0], (node,), node)
+    return FoundActivation(activation, node.inputs[0], (node,), node)
 
 
-def _find_gated(node: gs.Node, view: View) -> Found | None:
+def _find_gated(node: gs.Node, view: View) -> FoundActivation | None:
     for position in (0, 1):
         gate = view.producer(node.inputs[position])
         x = node.inputs[1 - position]
@@ -163,5 +163,7 @@ def _find_gated(node: gs.Node, view: View) -> Found | None:
         if gate.inputs[0] is x:
             need(view.read_only_by(gate.outputs[0], node), "the gate has other readers")
             activation = activation_by_suffix(_GATES[gate.op], view.opset)
-            return None if activation is None else Found(activation, x, (gate, node), gate)
+            return (
+                None if activation is None else FoundActivation(activation, x, (gate, node), gate)
+            )
     return None

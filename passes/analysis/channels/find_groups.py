@@ -16,13 +16,13 @@ from .analysis import ChannelAnalysis
 from .analyze import analyze_channels
 from .cells import Array
 from .findings import SlicedConstant
-from .group import Carrier, Group, Slot
+from .group import Carrier, ChannelGroup, Slot
 
 _UNEVEN = "its channels are spread unevenly over the groups of a convolution"
 _COMPUTED = "a weight that makes or reads it is not stored as a constant"
 
 
-def find_channel_groups(graph: gs.Graph, context: Context | None = None) -> list[Group]:
+def find_channel_groups(graph: gs.Graph, context: Context | None = None) -> list[ChannelGroup]:
     """Return the groups of channels of `graph`, in the order in which layers make them.
 
     The graph is left alone. Its operators have to be plain: channels do not pass what is fused.
@@ -31,7 +31,7 @@ def find_channel_groups(graph: gs.Graph, context: Context | None = None) -> list
     return groups_of(analysis)
 
 
-def groups_of(analysis: ChannelAnalysis) -> list[Group]:
+def groups_of(analysis: ChannelAnalysis) -> list[ChannelGroup]:
     """Return the groups of an analyzed graph; linear in all channels of all slots."""
     roots = analysis.cells.roots()
     members = _Members(analysis, roots)
@@ -49,7 +49,9 @@ def groups_of(analysis: ChannelAnalysis) -> list[Group]:
         if reason is None and number in members.computed:
             reason = _COMPUTED
         found.append(
-            Group(len(cells), own, tuple(carriers[number]), reason, tuple(balance[number]), cells)
+            ChannelGroup(
+                len(cells), own, tuple(carriers[number]), reason, tuple(balance[number]), cells
+            )
         )
     return found
 

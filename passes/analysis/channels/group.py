@@ -76,7 +76,7 @@ class Carrier:
 
 
 @dataclass(frozen=True)
-class Group:
+class ChannelGroup:
     """Interchangeable channels: what makes, carries and reads them, and whether any can go.
 
     `reason` says why none can; None where they can. `balance` holds arrays [channels] of block
@@ -115,7 +115,7 @@ class Group:
         return _describe(self)
 
 
-def _describe(group: Group) -> str:
+def _describe(group: ChannelGroup) -> str:
     """Return a few lines on a group: its size, and what makes, carries and reads it."""
     plural = "channel" if group.channels == 1 else "channels"
     lines = [f"{group.name}: {group.channels} {plural}"]

@@ -23,7 +23,7 @@ Shape = tuple[Size | None, ...]  # None: no product of sizes
 
 
 @dataclass(frozen=True)
-class Held:
+class ShapeElements:
     """The elements of a tensor of rank 0 or 1; None for one that is no product of sizes."""
 
     elements: Shape
@@ -35,7 +35,7 @@ class ShapeArithmetic:
 
     def __init__(self) -> None:
         self._atoms = Atoms()
-        self._held: dict[int, tuple[gs.Tensor, Held | None]] = {}
+        self._held: dict[int, tuple[gs.Tensor, ShapeElements | None]] = {}
         self._shapes: dict[int, tuple[gs.Tensor, Shape | None]] = {}
 
     def shape(self, tensor: gs.Tensor, view: View, depth: int = 0) -> Shape | None:
@@ -116,7 +116,7 @@ class ShapeArithmetic:
             asked[rest] = None if whole is None or others is None else whole.over(others)
         return tuple(asked)
 
-    def held(self, tensor: gs.Tensor, view: View, depth: int = 0) -> Held | None:
+    def held(self, tensor: gs.Tensor, view: View, depth: int = 0) -> ShapeElements | None:
         """Return the elements of an integer tensor of rank 0 or 1, or None."""
         if id(tensor) in self._held:
             return self._held[id(tensor)][1]
@@ -132,20 +132,20 @@ class ShapeArithmetic:
         self._held[id(tensor)] = (tensor, found)
         return found
 
-    def _computed(self, node: gs.Node, view: View, depth: int) -> Held | None:
+    def _computed(self, node: gs.Node, view: View, depth: int) -> ShapeElements | None:
         if node.op in ("Shape", "Size"):
             sizes = self.shape(node.inputs[0], view, depth)
             if sizes is None or len(sizes) > _MOST_ELEMENTS:
                 return None
             if node.op == "Size":
-                return Held((_product(sizes),), 0)
-            return Held(sizes[node.attrs.get("start", 0) : node.attrs.get("end")], 1)
+                return ShapeElements((_product(sizes),), 0)
+            return ShapeElements(sizes[node.attrs.get("start", 0) : node.attrs.get("end")], 1)
         if node.op == "Concat":
             parts = [self.held(tensor, view, depth) for tensor in node.inputs]
             if any(part is None or part.rank != 1 for part in parts):
                 return None
             joined = tuple(e for part in parts if part is not None for e in part.elements)
-            return Held(joined, 1) if len(joined) <= _MOST_ELEMENTS else None
+            return ShapeElements(joined, 1) if len(joined) <= _MOST_ELEMENTS else None
         x = self.held(node.inputs[0], view, depth)
         if x is None:
             return None
@@ -156,7 +156,7 @@ class ShapeArithmetic:
                 return _combined(node.op, x, self.held(node.inputs[1], view, depth))
             case "ReduceProd":
                 keeps = bool(node.attrs.get("keepdims", 1))
-                return Held((_product(x.elements),), 1 if keeps else 0) if x.rank else None
+                return ShapeElements((_product(x.elements),), 1 if keeps else 0) if x.rank else None
             case "Gather":
                 return _gathered(x, node, view)
             case "Slice":
@@ -181,16 +181,16 @@ def _product(sizes: Sequence[Size | None]) -> Size | None:
     return product(known) if len(known) == len(sizes) else None
 
 
-def _constant(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Held | None:
+def _constant(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> ShapeElements | None:
     if values.ndim > 1 or values.size > _MOST_ELEMENTS or values.dtype.kind not in "iuf":
         return None
     whole = [float(v).is_integer() for v in values.reshape(-1)]
     if not all(whole):
         return None
-    return Held(tuple(Size(int(v)) for v in values.reshape(-1)), values.ndim)
+    return ShapeElements(tuple(Size(int(v)) for v in values.reshape(-1)), values.ndim)
 
 
-def _combined(op: str, x: Held, y: Held | None) -> Held | None:
+def _combined(op: str, x: ShapeElements, y: ShapeElements | None) -> ShapeElements | None:
     if y is None or not x.elements or not y.elements:
         return None
     count = max(len(x.elements), len(y.elements))
@@ -203,20 +203,20 @@ def _combined(op: str, x: Held, y: Held | None) -> Held | None:
             both.append(None)
         else:
             both.append(a * b if op == "Mul" else a.over(b))
-    return Held(tuple(both), max(x.rank, y.rank))
+    return ShapeElements(tuple(both), max(x.rank, y.rank))
 
 
-def _gathered(x: Held, node: gs.Node, view: View) -> Held | None:
+def _gathered(x: ShapeElements, node: gs.Node, view: View) -> ShapeElements | None:
     index = view.constant(node.inputs[1])
     if index is None or index.ndim > 1 or x.rank != 1:
         return None
     picks = [int(i) for i in index.reshape(-1)]
     if not all(-len(x.elements) <= i < len(x.elements) for i in picks):
         return None
-    return Held(tuple(x.elements[i] for i in picks), index.ndim)
+    return ShapeElements(tuple(x.elements[i] for i in picks), index.ndim)
 
 
-def _sliced(x: Held, node: gs.Node, view: View) -> Held | None:
+def _sliced(x: ShapeElements, node: gs.Node, view: View) -> ShapeElements | None:
     if view.opset < 10:
         given = [node.attrs.get("starts"), node.attrs.get("ends"), None]
     else:
@@ -231,15 +231,15 @@ def _sliced(x: Held, node: gs.Node, view: View) -> Held | None:
     step = 1 if steps is None else int(steps[0])
     if step != 1:
         return None
-    return Held(x.elements[int(starts[0]) : int(ends[0])], 1)
+    return ShapeElements(x.elements[int(starts[0]) : int(ends[0])], 1)
 
 
-def _regrouped(x: Held, node: gs.Node, view: View) -> Held | None:
+def _regrouped(x: ShapeElements, node: gs.Node, view: View) -> ShapeElements | None:
     """Squeeze, Unsqueeze or Reshape between a number and a list of one."""
     rank = view.rank(node.outputs[0])
     if rank is None or rank > 1 or (rank == 0 and len(x.elements) != 1):
         return None
-    return Held(x.elements, rank)
+    return ShapeElements(x.elements, rank)
 
 
 def _axes(node: gs.Node, view: View) -> list[int] | None:

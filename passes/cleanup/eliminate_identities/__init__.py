@@ -37,13 +37,13 @@ class EliminateIdentities(RewritePass):
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the rewrites for whole operators, zero biases and empty parts."""
-        return (_Remove(), _DropZeroBias(), _DropEmptyParts())
+        return (_RemoveIdentity(), _DropZeroBias(), _DropEmptyParts())
 
 
 _RULES = {**identity_movement.RULES, **identity_windows.RULES}
 
 
-class _Remove(Bypass):
+class _RemoveIdentity(Bypass):
     ops = frozenset({*_RULES, *identity_arithmetic.OPS})
 
     def returned(self, node: gs.Node, view: View) -> gs.Tensor | None:

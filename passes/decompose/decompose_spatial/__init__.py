@@ -16,10 +16,10 @@ import numpy as np
 
 from ....ir.core.decline import need
 from ....ir.ops.linear.layer import Layer
-from ..chain import Chain, Factor
-from ..decomposition import Fitted
-from ..gain import Gains
-from ..quadratic import Array, Problem
+from ..chain import Factor, FactorChain
+from ..decomposition import FittedFactors
+from ..gain import ChainCosts
+from ..quadratic import Array, FactorProblem
 from ..ranked import Ranked
 from .separable import recombined, separable
 
@@ -41,11 +41,13 @@ class DecomposeSpatial(Ranked):
         need(min(layer.weight.shape[2:]) > 1, "its window is one wide")
         return True
 
-    def cheapest(self, layer: Layer, gains: Gains) -> tuple[Factor, ...]:
+    def cheapest(self, layer: Layer, gains: ChainCosts) -> tuple[Factor, ...]:
         """Return factors of the least rank."""
         return _open(layer, self.least_rank(*self._costs(layer, gains)))
 
-    def fit(self, layer: Layer, problems: Sequence[Problem], gains: Gains) -> Fitted:
+    def fit(
+        self, layer: Layer, problems: Sequence[FactorProblem], gains: ChainCosts
+    ) -> FittedFactors:
         """Solve for all ranks that save anything, and choose one."""
         (problem,) = problems
         each, before, full = self._costs(layer, gains)
@@ -60,12 +62,12 @@ class DecomposeSpatial(Ranked):
         rows = recombined(vertical, horizontal)
         value = float(solved.curve[rank]) * problem.form.energy
         form = f"{height}x1 and 1x{width} of rank {rank}"
-        return Fitted(_factors(layer, vertical, horizontal), (rows,), (value,), form)
+        return FittedFactors(_factors(layer, vertical, horizontal), (rows,), (value,), form)
 
-    def _costs(self, layer: Layer, gains: Gains) -> tuple[int, int, int]:
+    def _costs(self, layer: Layer, gains: ChainCosts) -> tuple[int, int, int]:
         outputs, channels, height, width = layer.weight.shape
         full = int(min(channels * height, outputs * width))
-        return gains.macs(layer, Chain(_open(layer, 1))), gains.macs(layer), full
+        return gains.macs(layer, FactorChain(_open(layer, 1))), gains.macs(layer), full
 
 
 def _open(layer: Layer, rank: int) -> tuple[Factor, ...]:

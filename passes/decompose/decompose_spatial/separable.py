@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..low_rank import balanced, low_rank
-from ..quadratic import Array, Problem, Quadratic
+from ..quadratic import Array, FactorProblem, Quadratic
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Separable:
         return v.reshape(rank, -1, height), u.reshape(-1, width, rank).swapaxes(1, 2)
 
 
-def separable(problem: Problem, most: int) -> Separable:
+def separable(problem: FactorProblem, most: int) -> Separable:
     """Solve `problem`, whose weight is [M, C, a, b], for ranks up to `most`."""
     outputs, channels, height, width = problem.weight.shape
     matrix = problem.weight.transpose(0, 3, 1, 2).reshape(outputs * width, channels * height)
@@ -58,7 +58,7 @@ def recombined(vertical: Array, horizontal: Array) -> Array:
     return np.asarray(dense.reshape(len(horizontal), -1))
 
 
-def _vertical(matrix: Array, problem: Problem, most: int) -> Array:
+def _vertical(matrix: Array, problem: FactorProblem, most: int) -> Array:
     """Return vertical kernels [most, C a], the most important first; `matrix` is [(o b), (i a)]."""
     moment = problem.form.moment
     if moment is None:

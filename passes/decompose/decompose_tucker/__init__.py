@@ -16,10 +16,10 @@ import numpy as np
 
 from ....ir.core.decline import need
 from ....ir.ops.linear.layer import Layer
-from ..chain import Chain, Factor, pointwise, windowed
-from ..decomposition import Fitted
-from ..gain import Gains
-from ..quadratic import Array, Problem
+from ..chain import Factor, FactorChain, pointwise, windowed
+from ..decomposition import FittedFactors
+from ..gain import ChainCosts
+from ..quadratic import Array, FactorProblem
 from ..ranked import Ranked, rounded_up, step_of
 from ..vbmf import vbmf_rank
 from .tucker import Tucker, recombined
@@ -45,13 +45,15 @@ class DecomposeTucker(Ranked):
         need(layer.group == 1, "it is a grouped convolution")
         return True
 
-    def cheapest(self, layer: Layer, gains: Gains) -> tuple[Factor, ...]:
+    def cheapest(self, layer: Layer, gains: ChainCosts) -> tuple[Factor, ...]:
         """Return factors of the least ranks."""
         if self.rank or self.ratio is not None:
             return _open(layer, *self._fixed(layer, gains))
         return _open(layer, *next(_alike(layer)))
 
-    def fit(self, layer: Layer, problems: Sequence[Problem], gains: Gains) -> Fitted:
+    def fit(
+        self, layer: Layer, problems: Sequence[FactorProblem], gains: ChainCosts
+    ) -> FittedFactors:
         """Choose ranks, and solve for them."""
         (problem,) = problems
         solver = Tucker(problem)
@@ -62,14 +64,14 @@ class DecomposeTucker(Ranked):
         else:
             inner, outer = _by_vbmf(problem)
         need(
-            gains.macs(layer, Chain(_open(layer, inner, outer))) < gains.macs(layer),
+            gains.macs(layer, FactorChain(_open(layer, inner, outer))) < gains.macs(layer),
             f"ranks {inner} and {outer}, of inputs and outputs, save nothing",
         )
         *factors, value = solver.factors(inner, outer)
         form = f"a core of ranks {inner} and {outer} between 1x1"
-        return Fitted(_factors(layer, *factors), (recombined(*factors),), (value,), form)
+        return FittedFactors(_factors(layer, *factors), (recombined(*factors),), (value,), form)
 
-    def _fixed(self, layer: Layer, gains: Gains) -> tuple[int, int]:
+    def _fixed(self, layer: Layer, gains: ChainCosts) -> tuple[int, int]:
         """Return the ranks that `rank` or `ratio` say."""
         if self.rank:
             return min(self.rank, layer.inputs), min(self.rank, layer.outputs)
@@ -77,14 +79,16 @@ class DecomposeTucker(Ranked):
         most = self.ratio * gains.macs(layer)
         fitting = None
         for pair in _alike(layer):
-            if gains.macs(layer, Chain(_open(layer, *pair))) > most:
+            if gains.macs(layer, FactorChain(_open(layer, *pair))) > most:
                 break
             fitting = pair
         return need(
             fitting, f"the lowest ranks take more than {self.ratio} of its multiply-accumulates"
         )
 
-    def _under(self, most: float, layer: Layer, solver: Tucker, gains: Gains) -> tuple[int, int]:
+    def _under(
+        self, most: float, layer: Layer, solver: Tucker, gains: ChainCosts
+    ) -> tuple[int, int]:
         """Return the ranks of fewest multiply-accumulates with an error of `most` at most."""
         best, least = None, gains.macs(layer)
         pairs = list(_alike(layer))
@@ -97,7 +101,7 @@ class DecomposeTucker(Ranked):
                 continue
             step = step_of(layer.outputs)
             outer = min(rounded_up(max(int(enough[0]), 1), step), layer.outputs)
-            macs = gains.macs(layer, Chain(_open(layer, inner, outer)))
+            macs = gains.macs(layer, FactorChain(_open(layer, inner, outer)))
             if macs < least:
                 best, least = (inner, outer), macs
         return need(best, f"no ranks that save anything keep its error under max-error {most}")
@@ -113,7 +117,7 @@ def _alike(layer: Layer) -> Iterator[tuple[int, int]]:
         yield min(inner, layer.inputs), min(outer, layer.outputs)
 
 
-def _by_vbmf(problem: Problem) -> tuple[int, int]:
+def _by_vbmf(problem: FactorProblem) -> tuple[int, int]:
     """Return the ranks of both unfoldings of the weight that are not noise."""
     outputs, channels = problem.weight.shape[:2]
     inward = problem.weight.swapaxes(0, 1).reshape(channels, -1)

@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from ..low_rank import balanced, low_rank
-from ..quadratic import Array, Problem, Quadratic, of_weight, undo
+from ..quadratic import Array, FactorProblem, Quadratic, of_weight, undo
 
 _TURNS = 3
 
@@ -23,7 +23,7 @@ _TURNS = 3
 class Tucker:
     """Solves a problem whose weight is [M, C, k...] for any pair of ranks."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: FactorProblem) -> None:
         self._problem = problem
         self._factor = _channel_factor(problem)
         outputs, channels, *self._taps = problem.weight.shape
@@ -82,7 +82,7 @@ def recombined(spread: Array, core: Array, out: Array) -> Array:
     return np.asarray(dense.reshape(len(out), -1))
 
 
-def _channel_factor(problem: Problem) -> Array | None:
+def _channel_factor(problem: FactorProblem) -> Array | None:
     """Return L of the channels' moment, the mean over taps."""
     moment = problem.form.moment
     if moment is None:

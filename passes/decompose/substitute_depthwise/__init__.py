@@ -18,10 +18,10 @@ import numpy as np
 from ....ir.core.decline import need
 from ....ir.core.errors import PassError
 from ....ir.ops.linear.layer import Layer
-from ..chain import Chain, Factor, pointwise, windowed
-from ..decomposition import Decomposition, Fitted
-from ..gain import Gains
-from ..quadratic import Array, Problem, relative_error
+from ..chain import Factor, FactorChain, pointwise, windowed
+from ..decomposition import Decomposition, FittedFactors
+from ..gain import ChainCosts
+from ..quadratic import Array, FactorProblem, relative_error
 from .decouple import fit_decoupled, recombined
 
 
@@ -59,11 +59,13 @@ class SubstituteDepthwise(Decomposition):
         need(layer.weight.shape[1] > 1, "it has one input channel a group: depthwise already")
         return True
 
-    def cheapest(self, layer: Layer, gains: Gains) -> tuple[Factor, ...]:
+    def cheapest(self, layer: Layer, gains: ChainCosts) -> tuple[Factor, ...]:
         """Return factors with the fewest terms."""
         return self._open(layer, self.terms or 1)
 
-    def fit(self, layer: Layer, problems: Sequence[Problem], gains: Gains) -> Fitted:
+    def fit(
+        self, layer: Layer, problems: Sequence[FactorProblem], gains: ChainCosts
+    ) -> FittedFactors:
         """Fit with one term, and with more until the error is small enough."""
         taps = math.prod(layer.weight.shape[2:])
         first = self.terms or 1
@@ -71,14 +73,14 @@ class SubstituteDepthwise(Decomposition):
         before, error = gains.macs(layer), math.inf
         last = max(first, 0 if self.terms else min(self.most_terms, taps))
         for terms in range(first, last + 1):
-            if gains.macs(layer, Chain(self._open(layer, terms))) >= before:
+            if gains.macs(layer, FactorChain(self._open(layer, terms))) >= before:
                 break
             solved = [fit_decoupled(problem, terms) for problem in problems]
             rows = tuple(recombined(d, p) for d, p, _ in solved)
             values = tuple(value for _, _, value in solved)
             error = relative_error(problems, rows, values)
             if self.max_error is None or error <= self.max_error or self.terms:
-                return Fitted(self._factors(layer, solved), rows, values, _form(terms))
+                return FittedFactors(self._factors(layer, solved), rows, values, _form(terms))
         limit = self.max_error
         return need(None, f"with {_form(terms)} its error is {error:.2g}, above max-error {limit}")
 

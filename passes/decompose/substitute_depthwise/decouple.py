@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..quadratic import Array, Problem, Quadratic
+from ..quadratic import Array, FactorProblem, Quadratic
 
 _TURNS = 3
 
@@ -32,7 +32,7 @@ def decouple(weight: Array, terms: int) -> tuple[Array, Array]:
 
 
 def fit_decoupled(
-    problem: Problem, terms: int, *, turns: int = _TURNS
+    problem: FactorProblem, terms: int, *, turns: int = _TURNS
 ) -> tuple[Array, Array, float]:
     """Return D [C, terms, k...] and P [M, C, terms], and the form of `problem` there."""
     kernels, points = decouple(problem.weight, terms)
@@ -69,7 +69,7 @@ def _through(form: Quadratic, kernels: Array) -> Quadratic:
     return Quadratic(moment, cross, form.energy)
 
 
-def _refit_kernels(problem: Problem, kernels: Array, points: Array) -> Array:
+def _refit_kernels(problem: FactorProblem, kernels: Array, points: Array) -> Array:
     """Return D [C, T, taps] refitted to P [M, C, T], one channel after the other.
 
     Of channel i it solves  Q_ii D_i H_ii = P_i' T_i - sum over j != i of Q_ij D_j H_ji,  Q = P' P.

@@ -25,7 +25,7 @@ from ....ir.core.variables import FUSED_DOMAIN, is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.functions import ensure_function
 from ....ir.graph.view import View
-from ....ir.ops.fused.activations import Activation, Found
+from ....ir.ops.fused.activations import Activation, FoundActivation
 from ....ir.ops.fused.operators import Body
 from ....ir.ops.linear.kernel import Kernel, to_matrix
 from ....ir.ops.linear.layer import Layer, need_storable, read_layer, stored
@@ -50,20 +50,20 @@ class FuseSqueezeExcite(RewritePass):
 
 
 @dataclass(frozen=True)
-class _Site:
+class _SqueezeExcite:
     root: gs.Node
     removed: tuple[gs.Node, ...]  # from the Mul up to the pooling
     x: gs.Tensor
-    activation: Found
-    gate: Found
+    activation: FoundActivation
+    gate: FoundActivation
     weights: tuple[gs.Tensor, ...]  # of convolutions; of linear layers, `layers` instead
     layers: tuple[tuple[Layer, Kernel], ...]
 
 
-class _FuseBlock(Rewrite[_Site]):
+class _FuseBlock(Rewrite[_SqueezeExcite]):
     ops = frozenset({"Mul"})
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _SqueezeExcite | None:
         if not is_standard(node):
             return None
         for position in (0, 1):
@@ -73,7 +73,7 @@ class _FuseBlock(Rewrite[_Site]):
                 return _site(node, x, *path, view)
         return None
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _SqueezeExcite, edit: Edit) -> None:
         activation, gate = site.activation.activation, site.gate.activation
         function = _function(activation, gate, bool(site.layers), edit.graph.opset)
         ensure_function(edit.graph, function)
@@ -100,13 +100,13 @@ class _FuseBlock(Rewrite[_Site]):
 def _site(
     root: gs.Node,
     x: gs.Tensor,
-    gate: Found,
+    gate: FoundActivation,
     second: Stage,
-    activation: Found,
+    activation: FoundActivation,
     first: Stage,
     others: tuple[gs.Node, ...],
     view: View,
-) -> _Site:
+) -> _SqueezeExcite:
     removed = (root, *gate.tail, *second.nodes, *activation.tail, *first.nodes, *others)
     inside = {id(node) for node in removed}
     for node in removed[1:]:
@@ -132,7 +132,7 @@ def _site(
         kept = pool.op == "GlobalAveragePool" or pool.attrs.get("keepdims", 1) == 1
         need(len(others) == 1 and kept, "a Reshape stands between its convolutions")
         weights = (*_pointwise(first.nodes[0], view), *_pointwise(second.nodes[0], view))
-        return _Site(root, removed, x, activation, gate, weights, ())
+        return _SqueezeExcite(root, removed, x, activation, gate, weights, ())
     need(rank == 4, "its linear layers read no image")
     known = pool.op == "GlobalAveragePool" or view.dtype(x) != np.float64
     need(known, "ONNX Runtime has no GlobalAveragePool of float64")
@@ -148,7 +148,7 @@ def _site(
         scale is not None and len(scale) == 4 and scale[1:] == (layers[1][0].outputs, 1, 1),
         "its gate is not one value a channel",
     )
-    return _Site(root, removed, x, activation, gate, (), layers)
+    return _SqueezeExcite(root, removed, x, activation, gate, (), layers)
 
 
 def _scale_shape(root: gs.Node, x: gs.Tensor, view: View) -> tuple[int | str | None, ...] | None:

@@ -8,7 +8,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import FUSED_DOMAIN, is_standard
 from ....ir.graph.view import View
-from ....ir.ops.fused.activations import ACTIVATION_OPS, Found, find_activation
+from ....ir.ops.fused.activations import ACTIVATION_OPS, FoundActivation, find_activation
 
 _RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 
@@ -26,7 +26,7 @@ class Stage:
         return bool(self.nodes[-1].op == "Conv")
 
 
-Path = tuple[Found, Stage, Found, Stage, tuple[gs.Node, ...]]
+Path = tuple[FoundActivation, Stage, FoundActivation, Stage, tuple[gs.Node, ...]]
 
 
 def read_path(x: gs.Tensor, scale: gs.Tensor, view: View) -> Path | None:
@@ -59,7 +59,7 @@ def _skip_reshapes(tensor: gs.Tensor, view: View, passed: list[gs.Node]) -> gs.T
     return tensor
 
 
-def _activation_below(tensor: gs.Tensor, view: View) -> Found | None:
+def _activation_below(tensor: gs.Tensor, view: View) -> FoundActivation | None:
     producer = view.producer(tensor)
     if producer is None or producer.op not in ACTIVATION_OPS:
         return None

@@ -29,7 +29,7 @@ from ...engine.contract import Pass
 from ...engine.rewrite import drive, make_view
 from .agnostic import ports_of
 from .minimum_cut import cheapest, total
-from .region import Member, Region, grow
+from .region import LayoutRegion, RegionNode, grow
 from .relayout import relayout
 from .transposes import MergeTransposes, ReshapeInstead
 
@@ -117,7 +117,7 @@ class _Scope:
         return self._ports[id(node)]
 
 
-def _choice(region: Region) -> set[int]:
+def _choice(region: LayoutRegion) -> set[int]:
     """Return which members should work in the other layout: none, where that gains nothing."""
     payments = region.payments()
     _, largest = cheapest(len(region.members), payments)
@@ -128,7 +128,7 @@ def _choice(region: Region) -> set[int]:
     return behind if behind and total(payments, behind) == as_it_is else set()
 
 
-def _behind_cancelled(region: Region, ones: set[int]) -> set[int]:
+def _behind_cancelled(region: LayoutRegion, ones: set[int]) -> set[int]:
     """Return those of `ones` that read, in the other layout, what is there already.
 
     They let Transposes move behind them at no cost. Since nothing new is put before them, this
@@ -150,7 +150,7 @@ def _behind_cancelled(region: Region, ones: set[int]) -> set[int]:
     return left if cancels else set()
 
 
-def _reads_what_is_there(member: Member, region: Region, ones: set[int]) -> bool:
+def _reads_what_is_there(member: RegionNode, region: LayoutRegion, ones: set[int]) -> bool:
     view = region.view
     for position, tensor in enumerate(member.node.inputs):
         if view.is_constant(tensor):
@@ -168,7 +168,7 @@ def _reads_what_is_there(member: Member, region: Region, ones: set[int]) -> bool
     return True
 
 
-def _is_worth(region: Region, value: gs.Tensor) -> bool:
+def _is_worth(region: LayoutRegion, value: gs.Tensor) -> bool:
     """Say whether `value` is the Transpose of what element-wise work can be folded into."""
     source = None if region.view.is_constant(value) else region.source(value)
     if source is None or not is_identity(source[1]):

@@ -36,7 +36,7 @@ ScopeOf = Callable[[gs.Node], gs.Graph | None]
 
 
 @dataclass
-class Member:
+class RegionNode:
     """A node of the region: the order of its axes in the other layout, and what changes then."""
 
     node: gs.Node
@@ -46,17 +46,17 @@ class Member:
 
 
 @dataclass
-class Region:
+class LayoutRegion:
     """Nodes that could work in another layout, and the values between and around them."""
 
     view: View
     scope_of: ScopeOf
-    members: list[Member] = field(default_factory=list)
+    members: list[RegionNode] = field(default_factory=list)
     number: dict[int, int] = field(default_factory=dict)  # id of a node -> its place in members
     order: dict[int, Order] = field(default_factory=dict)  # id of a value -> its order
     values: list[gs.Tensor] = field(default_factory=list)
 
-    def member_at(self, node: gs.Node | None) -> Member | None:
+    def member_at(self, node: gs.Node | None) -> RegionNode | None:
         """Return `node` as a member, if it is one."""
         place = None if node is None else self.number.get(id(node))
         return None if place is None else self.members[place]
@@ -88,7 +88,7 @@ class Region:
         """Say whether `reader` can read either layout: a Transpose, or a Shape."""
         return reader.op in ("Transpose", "Shape") and is_standard(reader) and self.inside(reader)
 
-    def reads_as_data(self, reader: Member, value: gs.Tensor) -> bool:
+    def reads_as_data(self, reader: RegionNode, value: gs.Tensor) -> bool:
         """Say whether `reader` reads `value` only where its layout matters."""
         return all(
             position in reader.ports.inputs
@@ -118,7 +118,7 @@ class Region:
             found += self._value_payments(value)
         return found
 
-    def _own_payments(self, number: int, member: Member) -> list[Payment]:
+    def _own_payments(self, number: int, member: RegionNode) -> list[Payment]:
         found: list[Payment] = []
         ports = member.ports
         size = self._size(member.node.outputs[0]) * _BYTE
@@ -133,7 +133,7 @@ class Region:
                 found.append(Payment(self._price_of_loose(operand, member), (number, ZERO)))
         return found
 
-    def _price_of_loose(self, operand: gs.Tensor, member: Member) -> int:
+    def _price_of_loose(self, operand: gs.Tensor, member: RegionNode) -> int:
         shape = self.view.shape(operand)
         if shape is None or not shape:
             return 0
@@ -173,9 +173,11 @@ class Region:
         ]
 
 
-def grow(seed: gs.Tensor, order: Order, view: View, ports_of: PortsOf, scope_of: ScopeOf) -> Region:
+def grow(
+    seed: gs.Tensor, order: Order, view: View, ports_of: PortsOf, scope_of: ScopeOf
+) -> LayoutRegion:
     """Return the region around `seed`: all that a change of its layout can reach."""
-    region = Region(view, scope_of)
+    region = LayoutRegion(view, scope_of)
     region.order[id(seed)] = order
     region.values.append(seed)
     queue = deque([seed])
@@ -202,7 +204,7 @@ def grow(seed: gs.Tensor, order: Order, view: View, ports_of: PortsOf, scope_of:
     return region
 
 
-def _data_of(member: Member, view: View) -> list[tuple[gs.Tensor, tuple[int, ...]]]:
+def _data_of(member: RegionNode, view: View) -> list[tuple[gs.Tensor, tuple[int, ...]]]:
     node, ports = member.node, member.ports
     return [
         *((node.inputs[i], axes) for i, axes in ports.inputs.items() if _varies(node, i, view)),
@@ -214,7 +216,9 @@ def _varies(node: gs.Node, position: int, view: View) -> bool:
     return not view.is_constant(node.inputs[position])
 
 
-def _admitted(region: Region, node: gs.Node, value: gs.Tensor, ports_of: PortsOf) -> Member | None:
+def _admitted(
+    region: LayoutRegion, node: gs.Node, value: gs.Tensor, ports_of: PortsOf
+) -> RegionNode | None:
     """Return `node` as a member, if it can follow `value` and agrees with the values known."""
     ports = ports_of(node)
     if ports is None:
@@ -229,7 +233,7 @@ def _admitted(region: Region, node: gs.Node, value: gs.Tensor, ports_of: PortsOf
     change = None if order is None else ports.rebuild(order)
     if order is None or change is None:
         return None
-    member = Member(node, ports, order, change)
+    member = RegionNode(node, ports, order, change)
     for tensor, axes in _data_of(member, region.view):
         if region.order.get(id(tensor), own := induced(order, axes)) != own:
             return None

@@ -18,7 +18,7 @@ from ....ir.ops.axes.permutation import (
     perm_of,
     permuted,
 )
-from .region import Member, Region
+from .region import LayoutRegion, RegionNode
 
 
 @dataclass
@@ -34,13 +34,13 @@ class _Result:
     other: gs.Tensor = field(init=False)
 
 
-def relayout(region: Region, ones: set[int], edit: Edit) -> None:
+def relayout(region: LayoutRegion, ones: set[int], edit: Edit) -> None:
     """Make the members `ones` of `region` work in the other layout."""
     _Relayout(region, ones, edit).run()
 
 
 class _Relayout:
-    def __init__(self, region: Region, ones: set[int], edit: Edit) -> None:
+    def __init__(self, region: LayoutRegion, ones: set[int], edit: Edit) -> None:
         self._region, self._edit, self._view = region, edit, region.view
         self._ones = ones
         self._moved = [region.members[number] for number in sorted(ones)]
@@ -76,7 +76,7 @@ class _Relayout:
             ):
                 edit.remove(node)
 
-    def _results(self, member: Member) -> list[_Result]:
+    def _results(self, member: RegionNode) -> list[_Result]:
         region = self._region
         found: list[_Result] = []
         for position in member.ports.outputs:
@@ -116,7 +116,7 @@ class _Relayout:
             self._alias[id(result)] = other
             self._edit.replace(result, other)
 
-    def _write(self, member: Member) -> None:
+    def _write(self, member: RegionNode) -> None:
         node, change = member.node, member.change
         inputs = list(node.inputs)
         for position, tensor in enumerate(node.inputs):
@@ -161,7 +161,7 @@ class _Relayout:
         found = self._other[id(tensor)]
         return self._alias.get(id(found), found)
 
-    def _loose(self, tensor: gs.Tensor, member: Member) -> gs.Tensor:
+    def _loose(self, tensor: gs.Tensor, member: RegionNode) -> gs.Tensor:
         """Return the other layout of an operand that broadcasting aligns with the last axes."""
         rank = member.ports.rank
         if self._view.is_constant(tensor):

@@ -30,7 +30,7 @@ from .relayout import write_shape
 
 
 @dataclass(frozen=True)
-class _Site:
+class _MergedTranspose:
     node: gs.Node
     source: gs.Tensor
     perm: Order
@@ -39,14 +39,14 @@ class _Site:
     like: TensorType | None
 
 
-class MergeTransposes(Rewrite[_Site]):
+class MergeTransposes(Rewrite[_MergedTranspose]):
     """Merge a Transpose with the one before it; leave one out that moves nothing, or that only
     Shape operators read.
     """
 
     ops = frozenset({"Transpose"})
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _MergedTranspose | None:
         """Return what `node` can be replaced by."""
         perm = perm_of(node, view)
         if perm is None:
@@ -58,17 +58,23 @@ class MergeTransposes(Rewrite[_Site]):
             merged = after(first, perm)
             alone = view.read_only_by(source, node)
             like = view.type(result)
-            return _Site(node, inner.inputs[0], merged, inner if alone else None, (), like)
+            return _MergedTranspose(
+                node, inner.inputs[0], merged, inner if alone else None, (), like
+            )
         if is_identity(perm):
-            return None if view.is_output(result) else _Site(node, source, perm, None, (), None)
+            return (
+                None
+                if view.is_output(result)
+                else _MergedTranspose(node, source, perm, None, (), None)
+            )
         readers = view.readers(result)
         shapes = tuple(r for r in readers if r.op == "Shape" and is_standard(r))
         same_scope = all(view.producer(r.outputs[0]) is r for r in shapes)
         if shapes and len(shapes) == len(readers) and same_scope and not view.is_output(result):
-            return _Site(node, source, perm, None, shapes, None)
+            return _MergedTranspose(node, source, perm, None, shapes, None)
         return None
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _MergedTranspose, edit: Edit) -> None:
         """Replace the node."""
         result = site.node.outputs[0]
         edit.remove(site.node)

@@ -26,7 +26,7 @@ from ...engine.context import Context
 from ...engine.rewrite import Rewrite, RewritePass
 from .cancel import CancelAround
 from .computed_sizes import ConstantExpand, ConstantResize
-from .forms import Form, form_of, write_form
+from .forms import ReshapeForm, form_of, write_form
 
 _RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 
@@ -62,20 +62,20 @@ class SimplifyReshapes(RewritePass):
 
 
 @dataclass(frozen=True)
-class _Site:
+class _MergedReshape:
     node: gs.Node
     source: gs.Tensor
-    form: Form
+    form: ReshapeForm
     merged: gs.Node | None = None  # the reshape before, which may have no readers left
 
 
-class _Simplify(Rewrite[_Site]):
+class _Simplify(Rewrite[_MergedReshape]):
     ops = _RESHAPES
 
     def __init__(self, sizes: ShapeArithmetic) -> None:
         self._sizes = sizes
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _MergedReshape | None:
         if not is_standard(node) or (node.op == "Reshape" and view.opset < 5):
             return None
         result = self._sizes.reshaped(node, view)
@@ -88,7 +88,7 @@ class _Simplify(Rewrite[_Site]):
         if inner is not None and is_reshape(inner):
             form = form_of(self._sizes, inner.inputs[0], result, view)
             if form is not None:
-                return _Site(node, inner.inputs[0], form, inner)
+                return _MergedReshape(node, inner.inputs[0], form, inner)
         asked = view.constant(node.inputs[1]) if node.op == "Reshape" else None
         form = form_of(self._sizes, x, result, view, asked)
         if node.op == "Reshape":
@@ -102,9 +102,9 @@ class _Simplify(Rewrite[_Site]):
             return None
         if form.op is None and view.is_output(node.outputs[0]):
             return None  # eliminate-identities knows which of the two names must stay
-        return _Site(node, x, form)
+        return _MergedReshape(node, x, form)
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _MergedReshape, edit: Edit) -> None:
         node, result = site.node, site.node.outputs[0]
         edit.remove(node)
         write_form(site.form, site.source, result, node, edit)

@@ -18,7 +18,7 @@ from ....ir.graph.view import View
 from ....ir.ops.axes.ports import Array, axes_of
 from ...analysis.sizes.shape_arithmetic import ShapeArithmetic, is_reshape
 from ...engine.rewrite import Rewrite
-from .forms import Form, form_of, write_form
+from .forms import ReshapeForm, form_of, write_form
 
 _UNARY = frozenset(
     {"Abs", "Cast", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity"}
@@ -43,7 +43,7 @@ class _Around:
     between: tuple[_Step, ...]  # the last first
     first: gs.Node
     types: tuple[TensorType | None, ...]
-    form: Form
+    form: ReshapeForm
 
 
 class CancelAround(Rewrite[_Around]):
@@ -79,7 +79,7 @@ class CancelAround(Rewrite[_Around]):
             return None
         if any(step.constant is not None and step.constant.ndim for step in between):
             # Such an operand may have widened what one size is to follow from.
-            form = Form(None) if tuple(sizes) == tuple(result) else None
+            form = ReshapeForm(None) if tuple(sizes) == tuple(result) else None
         else:
             form = form_of(self._sizes, inner.inputs[0], result, view)
         if form is None or (form.op is None and view.is_output(node.outputs[0])):

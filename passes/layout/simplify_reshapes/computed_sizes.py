@@ -20,12 +20,12 @@ from ...engine.rewrite import Rewrite
 
 
 @dataclass(frozen=True)
-class _Site:
+class _KnownSizes:
     node: gs.Node
     values: tuple[float, ...]
 
 
-class ConstantExpand(Rewrite[_Site]):
+class ConstantExpand(Rewrite[_KnownSizes]):
     """Make the shape of an Expand constant: one stands for any size that the input has."""
 
     ops = frozenset({"Expand"})
@@ -33,7 +33,7 @@ class ConstantExpand(Rewrite[_Site]):
     def __init__(self, sizes: ShapeArithmetic) -> None:
         self._sizes = sizes
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _KnownSizes | None:
         """Return the constant shape."""
         if not is_standard(node) or view.is_constant(node.inputs[1]):
             return None
@@ -47,15 +47,15 @@ class ConstantExpand(Rewrite[_Site]):
             kept = size is not None and axis >= 0 and size == sizes[axis]
             number = 1 if kept else size.number if size is not None else None
             found.append(need(number, "its shape has a size that its input has not"))
-        return _Site(node, tuple(found))
+        return _KnownSizes(node, tuple(found))
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _KnownSizes, edit: Edit) -> None:
         """Give the node a constant shape."""
         shape = edit.constant(np.array(site.values, np.int64), f"{site.node.outputs[0].name}_shape")
         edit.set_input(site.node, 1, shape)
 
 
-class ConstantResize(Rewrite[_Site]):
+class ConstantResize(Rewrite[_KnownSizes]):
     """Make computed sizes of a Resize constant scales, where these are whole numbers."""
 
     ops = frozenset({"Resize"})
@@ -63,7 +63,7 @@ class ConstantResize(Rewrite[_Site]):
     def __init__(self, sizes: ShapeArithmetic) -> None:
         self._sizes = sizes
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _KnownSizes | None:
         """Return the scales."""
         if not is_standard(node) or len(node.inputs) < 4 or view.is_constant(node.inputs[3]):
             return None
@@ -80,9 +80,9 @@ class ConstantResize(Rewrite[_Site]):
             ratio = None if size is None or old is None else size.over(old)
             number = None if ratio is None else ratio.number
             found.append(need(number, "its sizes are no multiples of its input's"))
-        return _Site(node, tuple(found))
+        return _KnownSizes(node, tuple(found))
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _KnownSizes, edit: Edit) -> None:
         """Put a Resize by scales in its place; their type is float32 always."""
         node = site.node
         edit.remove(node)

@@ -18,7 +18,7 @@ Sizes = Sequence[Size | None]
 
 
 @dataclass(frozen=True)
-class Form:
+class ReshapeForm:
     """How to get the result from a tensor: a Flatten, a Reshape to `target`, or nothing."""
 
     op: str | None
@@ -31,22 +31,24 @@ def form_of(
     result: Sizes,
     view: View,
     asked: np.ndarray[Any, Any] | None = None,
-) -> Form | None:
+) -> ReshapeForm | None:
     """Return how to give `source` the sizes `result`, the constant target `asked` being it."""
     sizes = arithmetic.shape(source, view)
     if sizes is None:
         return None
     if None not in sizes and same_sizes(sizes, result):
-        return Form(None)
+        return ReshapeForm(None)
     if _is_flat(sizes, result):
-        return Form("Flatten")
+        return ReshapeForm("Flatten")
     if view.opset < 5:
         return None
     target = _target(sizes, result, asked)
-    return None if target is None else Form("Reshape", target)
+    return None if target is None else ReshapeForm("Reshape", target)
 
 
-def write_form(form: Form, source: gs.Tensor, result: gs.Tensor, at: gs.Node, edit: Edit) -> None:
+def write_form(
+    form: ReshapeForm, source: gs.Tensor, result: gs.Tensor, at: gs.Node, edit: Edit
+) -> None:
     """Give `result`, whose producer `at` was removed, from `source`."""
     if form.op is None and id(result) not in edit.uses.pinned:
         edit.replace(result, source)

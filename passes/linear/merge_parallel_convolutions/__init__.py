@@ -48,16 +48,16 @@ class MergeParallelConvolutions(RewritePass):
 
 
 @dataclass(frozen=True)
-class _Site:
+class _SumOfBranches:
     sums: tuple[gs.Node, ...]  # the last one first
     merged: tuple[tuple[Merged, Kernel], ...]
     others: tuple[gs.Tensor, ...]
 
 
-class _MergeSum(Rewrite[_Site]):
+class _MergeSum(Rewrite[_SumOfBranches]):
     ops = _SUMS
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _SumOfBranches | None:
         above = view.only_reader(node.outputs[0])
         if view.opset < 7 or (above is not None and _is_sum(above)):
             return None  # Add broadcast by attribute; or the sum above takes this one in
@@ -83,7 +83,7 @@ class _MergeSum(Rewrite[_Site]):
         others = [leaf for leaf in leaves if id(leaf) not in taken]
         return _with_constants(tuple(sums), merged, others, view)
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _SumOfBranches, edit: Edit) -> None:
         last = site.sums[0]
         for node in site.sums:
             edit.remove(node)
@@ -124,7 +124,7 @@ def _flattened(root: gs.Node, view: View) -> tuple[list[gs.Node], list[gs.Tensor
 
 
 @dataclass
-class _Group:
+class _BranchesOfSource:
     """What a sum adds up that is linear in one tensor."""
 
     layers: list[gs.Node]
@@ -157,14 +157,14 @@ class _Group:
         return merge(branches, [None] * rank if shape is None else shape[len(shape) - rank :])
 
 
-def _by_source(leaves: Sequence[gs.Tensor], view: View) -> list[_Group]:
+def _by_source(leaves: Sequence[gs.Tensor], view: View) -> list[_BranchesOfSource]:
     """Return the groups of at least two branches, one of them a layer, on one tensor each."""
-    groups: dict[int, _Group] = {}
+    groups: dict[int, _BranchesOfSource] = {}
     rest: list[gs.Tensor] = []
     for leaf in leaves:
         node = view.producer(leaf)
         if node is not None and node.op in _LAYERS and is_standard(node):
-            groups.setdefault(id(node.inputs[0]), _Group([], [])).layers.append(node)
+            groups.setdefault(id(node.inputs[0]), _BranchesOfSource([], [])).layers.append(node)
         else:
             rest.append(leaf)
     for leaf in rest:
@@ -176,7 +176,7 @@ def _by_source(leaves: Sequence[gs.Tensor], view: View) -> list[_Group]:
 
 def _with_constants(
     sums: tuple[gs.Node, ...], merged: list[Merged], others: list[gs.Tensor], view: View
-) -> _Site:
+) -> _SumOfBranches:
     """Add to the first of `merged` the constants by channel among `others`."""
     layer, kernel = merged[0].layer, merged[0].kernel()
     rank = layer.weight.ndim if layer.is_spatial else layer.rank
@@ -193,4 +193,4 @@ def _with_constants(
     kernels = [kernel, *(part.kernel() for part in merged[1:])]
     for part, summed in zip(merged, kernels, strict=True):
         need_storable(summed, part.layer.weight.dtype)
-    return _Site(sums, tuple(zip(merged, kernels, strict=True)), tuple(kept))
+    return _SumOfBranches(sums, tuple(zip(merged, kernels, strict=True)), tuple(kept))

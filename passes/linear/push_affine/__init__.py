@@ -22,7 +22,7 @@ from ....ir.ops.linear.affine import AFFINE_OPS, Affine, composed, read_affine, 
 from ....ir.ops.linear.layer import LINEAR_OPS, read_layer
 from ...engine.rewrite import Rewrite, RewritePass
 from ..fold_after import site_after
-from .absorb import Site, plan, write
+from .absorb import AbsorbedAffine, plan, write
 from .sinks import leads_to_linear, read_sink, same_axis
 
 _MOST_READERS = 16
@@ -49,12 +49,12 @@ class PushAffine(RewritePass):
 
 
 @dataclass(frozen=True)
-class _PushIntoReaders(Rewrite[Site]):
+class _PushIntoReaders(Rewrite[AbsorbedAffine]):
     map_limit: int
 
     ops = AFFINE_OPS
 
-    def match(self, node: gs.Node, view: View) -> Site | None:
+    def match(self, node: gs.Node, view: View) -> AbsorbedAffine | None:
         result = node.outputs[0]
         readers = view.readers(result)
         if len(readers) > _MOST_READERS or not any(leads_to_linear(r, view) for r in readers):
@@ -82,7 +82,7 @@ class _PushIntoReaders(Rewrite[Site]):
         column = (channels, *[1] * (rank - 1 - axis))
         return plan(chain, total, sinks, places, column, self.map_limit, view)
 
-    def rewrite(self, site: Site, edit: Edit) -> None:
+    def rewrite(self, site: AbsorbedAffine, edit: Edit) -> None:
         write(site, edit)
 
 

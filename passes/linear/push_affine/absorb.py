@@ -24,7 +24,7 @@ from ....ir.ops.linear.affine import Affine, Composition
 from ....ir.ops.linear.kernel import Array, Kernel
 from ....ir.ops.linear.layer import need_storable, stored, write_layer
 from .border import Seen, constant_image, is_uniform, seen_taps, sees_every_tap
-from .sinks import Place, Sink
+from .sinks import ChannelPlace, LinearReader
 
 # Bytes moved, in elements a sample. An element-wise operator reads and writes each. The Add of a
 # map is fused with the convolution, which then reads the map beside its input. (ONNX Runtime 1.31
@@ -38,14 +38,14 @@ _WITH_MAP = 1
 class Absorbed:
     """A sink with its new weights, and the map [1, M, ...] to add to its result, if any."""
 
-    sink: Sink
+    sink: LinearReader
     kernel: Kernel
     border: Array | None
     type: TensorType | None
 
 
 @dataclass(frozen=True)
-class Site:
+class AbsorbedAffine:
     """A chain of affine nodes, the layers that take it in, and what is still to be added."""
 
     chain: tuple[Affine, ...]
@@ -58,20 +58,20 @@ class Site:
 class Reading:
     """A sink, where its input has the channels, and which taps see the image (None: all)."""
 
-    sink: Sink
-    place: Place
+    sink: LinearReader
+    place: ChannelPlace
     seen: Seen | None
 
 
 def plan(
     chain: Sequence[Affine],
     total: Composition,
-    sinks: Sequence[Sink],
-    places: Sequence[Place],
+    sinks: Sequence[LinearReader],
+    places: Sequence[ChannelPlace],
     column: tuple[int, ...],
     map_limit: int,
     view: View,
-) -> Site:
+) -> AbsorbedAffine:
     """Return the cheapest way to take in `total`, the map of `chain`; or decline.
 
     `column` is the shape in which values by channel broadcast against the tensor.
@@ -96,15 +96,15 @@ def plan(
     need(min(cost, rest) <= before, "a scale of zero keeps the shift from moving before it")
     if cost <= rest:
         absorbed = [_absorb(reading, total, view) for reading in readings]
-        return Site(tuple(chain), tuple(absorbed), None, kind)
+        return AbsorbedAffine(tuple(chain), tuple(absorbed), None, kind)
     alone = replace(total, shift=np.zeros_like(total.shift))
     absorbed = [_absorb(Reading(*pair, None), alone, view) for pair in pairs]
     shift = stored((total.shift / total.scale).reshape(column), dtype)
     need(np.isfinite(shift).all(), "the shift before its scale is not finite")
-    return Site(tuple(chain), tuple(absorbed), shift, kind)
+    return AbsorbedAffine(tuple(chain), tuple(absorbed), shift, kind)
 
 
-def write(site: Site, edit: Edit) -> None:
+def write(site: AbsorbedAffine, edit: Edit) -> None:
     """Make the change that `plan` found."""
     first, last = site.chain[0], site.chain[-1]
     source = first.source
@@ -134,7 +134,7 @@ def _write_layer(absorbed: Absorbed, source: gs.Tensor, edit: Edit) -> None:
     edit.node("Add", [before, border], [result], at=layer.node)
 
 
-def _reading(sink: Sink, place: Place, view: View) -> Reading:
+def _reading(sink: LinearReader, place: ChannelPlace, view: View) -> Reading:
     layer = sink.layer
     if not layer.is_spatial or sees_every_tap(layer.node, layer.weight.shape[2:]):
         return Reading(sink, place, None)

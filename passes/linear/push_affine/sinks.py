@@ -34,7 +34,7 @@ _LONGEST_PATH = 6
 
 
 @dataclass(frozen=True)
-class Sink:
+class LinearReader:
     """A layer, and the nodes between the tensor and it, each the sole reader of the one before."""
 
     path: tuple[gs.Node, ...]
@@ -47,7 +47,7 @@ class Sink:
 
 
 @dataclass(frozen=True)
-class Place:
+class ChannelPlace:
     """Where the tensor's channels are in a layer's input: each stands for `repeat` in a row."""
 
     channels: int
@@ -71,7 +71,7 @@ def leads_to_linear(node: gs.Node, view: View) -> bool:
     return node.op in LINEAR_OPS and is_standard(node)
 
 
-def read_sink(node: gs.Node, tensor: gs.Tensor, view: View) -> Sink:
+def read_sink(node: gs.Node, tensor: gs.Tensor, view: View) -> LinearReader:
     """Read the layer that `node`, a reader of `tensor`, is or leads to; or decline."""
     problem = f"{node.op} reads it and cannot take it in"
     path: list[gs.Node] = []
@@ -83,10 +83,12 @@ def read_sink(node: gs.Node, tensor: gs.Tensor, view: View) -> Sink:
     need(node.op in LINEAR_OPS and is_standard(node), problem)
     need(node.inputs[0] is tensor, f"it is the weight or the bias of {node.op}")
     need(not node.attrs.get("transA", 0), "Gemm reads it transposed")
-    return Sink(tuple(path), _with_bias(node, view))
+    return LinearReader(tuple(path), _with_bias(node, view))
 
 
-def place_channels(sink: Sink, tensor: gs.Tensor, axis: int, view: View) -> Place | None:
+def place_channels(
+    sink: LinearReader, tensor: gs.Tensor, axis: int, view: View
+) -> ChannelPlace | None:
     """Follow the channels on `axis` (from 0) of `tensor` into the layer, or return None."""
     repeat, needs_positive = 1, False
     for node in sink.path:
@@ -110,7 +112,7 @@ def place_channels(sink: Sink, tensor: gs.Tensor, axis: int, view: View) -> Plac
         return None
     if repeat < 1 or layer.inputs % repeat:
         return None
-    return Place(layer.inputs // repeat, repeat, needs_positive)
+    return ChannelPlace(layer.inputs // repeat, repeat, needs_positive)
 
 
 def _moved(node: gs.Node, axis: int, rank: int, view: View) -> int | None:
@@ -154,8 +156,8 @@ def _with_bias(node: gs.Node, view: View) -> Layer:
 
 
 def same_axis(
-    sinks: Sequence[Sink], tensor: gs.Tensor, rank: int, view: View
-) -> tuple[int, list[Place]] | None:
+    sinks: Sequence[LinearReader], tensor: gs.Tensor, rank: int, view: View
+) -> tuple[int, list[ChannelPlace]] | None:
     """Return the one axis of `tensor` that every sink reads as channels, and its places there."""
     for axis in dict.fromkeys((1, rank - 1)):
         places = [place_channels(sink, tensor, axis, view) for sink in sinks]

@@ -27,7 +27,7 @@ from ....ir.ops.linear.kernel import Array, Kernel
 from ....ir.ops.linear.layer import LINEAR_OPS, Layer, need_storable, read_layer, write_layer
 from ...engine.context import Context
 from ...engine.rewrite import Rewrite, RewritePass
-from .region import Region, Sink, read_region
+from .region import ChannelRegion, MixingLayer, read_region
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class RemoveConstantChannels(RewritePass):
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the one rewrite of this pass."""
-        return (_Remove(),)
+        return (_RemoveChannels(),)
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Look for regions of channels only where some layer has a row or column of zeros."""
@@ -51,19 +51,19 @@ class RemoveConstantChannels(RewritePass):
 
 
 @dataclass(frozen=True)
-class _Site:
+class _RemovableChannels:
     layer: Layer
-    region: Region
+    region: ChannelRegion
     kept: Array  # channels that stay
-    sinks: tuple[tuple[Sink, Kernel], ...]  # with the new kernels
+    sinks: tuple[tuple[MixingLayer, Kernel], ...]  # with the new kernels
     cuts: tuple[dict[int, int], ...]  # of each node between: axis of channels by constant input
     types: dict[int, TensorType]
 
 
-class _Remove(Rewrite[_Site]):
+class _RemoveChannels(Rewrite[_RemovableChannels]):
     ops = LINEAR_OPS
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _RemovableChannels | None:
         try:
             layer = read_layer(node, view)
         except DeclinedError:
@@ -98,9 +98,9 @@ class _Remove(Rewrite[_Site]):
             need_storable(kernel, sink.layer.weight.dtype)
         kept = np.flatnonzero(~removed)
         cuts = tuple(_cuts(inner, layer.outputs, view) for inner in region.nodes)
-        return _Site(layer, region, kept, sinks, cuts, _types(region, len(kept), view))
+        return _RemovableChannels(layer, region, kept, sinks, cuts, _types(region, len(kept), view))
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _RemovableChannels, edit: Edit) -> None:
         region, layer = site.region, site.layer
         new = {
             key: edit.variable(f"{channels.tensor.name}_kept", site.types.get(key))
@@ -163,7 +163,7 @@ def _constants(layer: Layer) -> Array:
     return np.where(silent, beta * bias, np.nan)
 
 
-def _without(sink: Sink, removed: Array) -> Kernel:
+def _without(sink: MixingLayer, removed: Array) -> Kernel:
     """Return the kernel that reads the channels left, what the others gave put into its bias."""
     width = sink.source.width
     known = np.where(removed & ~sink.unread, sink.source.values, 0.0)
@@ -190,7 +190,7 @@ def _cuts(node: gs.Node, channels: int, view: View) -> dict[int, int]:
     }
 
 
-def _types(region: Region, kept: int, view: View) -> dict[int, TensorType]:
+def _types(region: ChannelRegion, kept: int, view: View) -> dict[int, TensorType]:
     found = {}
     for key, channels in region.channels.items():
         kind = view.type(channels.tensor)

@@ -42,7 +42,7 @@ class Channels:
 
 
 @dataclass(frozen=True)
-class Sink:
+class MixingLayer:
     """A layer that mixes the channels, and for each whether taking it out leaves no trace."""
 
     layer: Layer
@@ -53,12 +53,12 @@ class Sink:
 
 
 @dataclass
-class Region:
+class ChannelRegion:
     """The tensors, the nodes between in order, and the layers at the end."""
 
     channels: dict[int, Channels] = field(default_factory=dict)
     nodes: list[gs.Node] = field(default_factory=list)
-    sinks: list[Sink] = field(default_factory=list)
+    sinks: list[MixingLayer] = field(default_factory=list)
 
     @property
     def removable(self) -> Array:
@@ -67,9 +67,9 @@ class Region:
         return every
 
 
-def read_region(start: gs.Tensor, values: Array, view: View) -> Region:
+def read_region(start: gs.Tensor, values: Array, view: View) -> ChannelRegion:
     """Follow the channels of `start`; decline where something needs all of them as they are."""
-    region = Region()
+    region = ChannelRegion()
     waiting: dict[int, gs.Node] = {}
     done: set[int] = set()
     pending = deque([Channels(start, values)])
@@ -106,7 +106,7 @@ def _joins(node: gs.Node, view: View) -> bool:
     return node.op in ("Add", "Mul") and not any(view.is_constant(t) for t in node.inputs)
 
 
-def _through(node: gs.Node, x: Channels, region: Region, view: View) -> Channels | None:
+def _through(node: gs.Node, x: Channels, region: ChannelRegion, view: View) -> Channels | None:
     """Return what `node` makes of each channel; None where it is a layer that mixes them."""
     result, values = node.outputs[0], x.values
     if _joins(node, view):
@@ -181,7 +181,7 @@ def _flattened(node: gs.Node, view: View) -> int:
     return math.prod(sizes)
 
 
-def _sink(node: gs.Node, x: Channels, view: View) -> Sink:
+def _sink(node: gs.Node, x: Channels, view: View) -> MixingLayer:
     if node.op == "MatMul":
         added = view.only_reader(node.outputs[0])
         if added is not None and added.op == "Add" and is_standard(added):
@@ -198,4 +198,4 @@ def _sink(node: gs.Node, x: Channels, view: View) -> Sink:
         not layer.is_spatial or not read_window(layer.node, view).is_padded
     )
     known = x.values if plain else _where_zero(x.values)
-    return Sink(layer, kernel, x, unread | ~np.isnan(known), unread)
+    return MixingLayer(layer, kernel, x, unread | ~np.isnan(known), unread)

@@ -18,8 +18,8 @@ import onnx_graphsurgeon as gs
 from ....ir.core.variables import dense_values, is_standard
 from ....ir.graph.view import View
 from ...analysis.channels.findings import Role
-from ...analysis.channels.group import Group, Slot
-from .held import Held, read_held
+from ...analysis.channels.group import ChannelGroup, Slot
+from .held import PrunableWeight, read_held
 from .units import Values
 
 Array = np.ndarray[Any, Any]
@@ -37,7 +37,7 @@ class ChannelUnits:
     `norms`: by the id of a node that makes or carries channels, the BatchNormalization behind it.
     """
 
-    group: Group
+    group: ChannelGroup
     gone: Array
     norms: Mapping[int, gs.Node]
 
@@ -123,7 +123,7 @@ def _first(slot: Slot) -> Array:
     return slot.rows(_values(slot))[:, 0].astype(np.float64)
 
 
-def channel_units(group: Group, view: View) -> ChannelUnits:
+def channel_units(group: ChannelGroup, view: View) -> ChannelUnits:
     """Return the channels of `group` as they stand: gone are those that nothing reads any more."""
     judged = group.readers or group.of_role("makes", "carries")
     gone = np.ones(group.channels, bool)
@@ -142,7 +142,7 @@ def channel_units(group: Group, view: View) -> ChannelUnits:
     return ChannelUnits(group, gone, norms)
 
 
-def cells_of_balance(group: Group) -> Array:
+def cells_of_balance(group: ChannelGroup) -> Array:
     """Return for each channel the number of the cell of which one goes whenever one goes of any."""
     if not group.balance:
         return np.zeros(group.channels, np.int64)
@@ -175,9 +175,9 @@ def unit_of(channels: int, cells: int, multiple: int | None) -> int:
 
 def masks_of(
     rows: Sequence[ChannelUnits], gone: Sequence[Array], view: View
-) -> list[tuple[Held, Array]]:
+) -> list[tuple[PrunableWeight, Array]]:
     """Return the masks, one for each weight, under which the channels `gone` of rows are out."""
-    found: dict[tuple[int, int], tuple[Held, Array]] = {}
+    found: dict[tuple[int, int], tuple[PrunableWeight, Array]] = {}
     for row, out in zip(rows, gone, strict=True):
         fresh = np.flatnonzero(out & ~row.gone)
         if not len(fresh):

@@ -28,7 +28,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Held:
+class PrunableWeight:
     """A constant float that `node` reads at `position`, perhaps below a mask.
 
     `tensor` is what the node reads, `weight` the constant itself. `mask` has the shape of the
@@ -53,7 +53,7 @@ class Held:
         return np.ones(self.values.shape, bool) if self.mask is None else self.mask
 
 
-def read_held(node: gs.Node, position: int, view: View) -> Held | None:
+def read_held(node: gs.Node, position: int, view: View) -> PrunableWeight | None:
     """Read what `node` holds at an input; None where that is no float that is constant."""
     tensor = node.inputs[position]
     weight, values, mask, product = tensor, view.constant(tensor), None, None
@@ -70,7 +70,7 @@ def read_held(node: gs.Node, position: int, view: View) -> Held | None:
     if not dtypes.is_float(values.dtype):
         return None
     assert isinstance(weight, gs.Constant)
-    return Held(node, position, tensor, weight, values, mask, product)
+    return PrunableWeight(node, position, tensor, weight, values, mask, product)
 
 
 def lift_constants(graph: gs.Graph, edit: Edit) -> None:
@@ -105,16 +105,16 @@ def compact(mask: Array) -> Array:
     return mask
 
 
-def write_masks(edit: Edit, wanted: Sequence[tuple[Held, Array]]) -> None:
+def write_masks(edit: Edit, wanted: Sequence[tuple[PrunableWeight, Array]]) -> None:
     """Put masks, True where a weight stays, below what is held; one edit for each that is new.
 
     What is masked already stays so. Stops where the limit of edits is used up.
     """
-    by_tensor: dict[int, list[tuple[Held, Array]]] = {}
+    by_tensor: dict[int, list[tuple[PrunableWeight, Array]]] = {}
     for held, mask in wanted:
         by_tensor.setdefault(id(held.tensor), []).append((held, mask & held.stays()))
     for pairs in by_tensor.values():
-        alike: dict[bytes, list[tuple[Held, Array]]] = {}
+        alike: dict[bytes, list[tuple[PrunableWeight, Array]]] = {}
         for held, mask in pairs:
             alike.setdefault(np.packbits(mask).tobytes(), []).append((held, mask))
         first = True
@@ -128,7 +128,7 @@ def write_masks(edit: Edit, wanted: Sequence[tuple[Held, Array]]) -> None:
             first = False
 
 
-def _write(edit: Edit, group: Sequence[Held], mask: Array, *, own: bool) -> None:
+def _write(edit: Edit, group: Sequence[PrunableWeight], mask: Array, *, own: bool) -> None:
     """Put one mask below `group`, which reads one tensor; `own`: none was put below it yet."""
     first = group[0]
     values = compact(mask).astype(first.values.dtype)
@@ -146,7 +146,7 @@ def _write(edit: Edit, group: Sequence[Held], mask: Array, *, own: bool) -> None
         edit.set_input(each.node, each.position, product)
 
 
-def _replace_mask(edit: Edit, held: Held, values: Array) -> None:
+def _replace_mask(edit: Edit, held: PrunableWeight, values: Array) -> None:
     node = held.product
     assert node is not None
     masked = read_masked(node)

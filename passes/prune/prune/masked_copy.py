@@ -10,10 +10,10 @@ from ....ir.graph.clone import clone
 from ....ir.graph.edit import Edit
 from ...engine.context import Context
 from ...engine.rewrite import make_view
-from .held import Array, Held, read_held, write_masks
+from .held import Array, PrunableWeight, read_held, write_masks
 
 
-def masked_copy(graph: gs.Graph, wanted: Sequence[tuple[Held, Array]]) -> gs.Graph:
+def masked_copy(graph: gs.Graph, wanted: Sequence[tuple[PrunableWeight, Array]]) -> gs.Graph:
     """Return `graph` with the masks `wanted`: itself where there is nothing to write."""
     if all(bool((mask == held.stays()).all()) for held, mask in wanted):
         return graph

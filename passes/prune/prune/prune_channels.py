@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
 from ...analysis.channels.find_groups import find_channel_groups
-from ...analysis.channels.group import Group
+from ...analysis.channels.group import ChannelGroup
 from ...engine.context import Context
 from ...engine.rewrite import make_view
 from .budget import Budget, Count, Spending, costs_of
@@ -43,7 +43,7 @@ def prune_channels(
 
 
 def _rows(
-    groups: Sequence[Group],
+    groups: Sequence[ChannelGroup],
     graph: gs.Graph,
     view: View,
     context: Context,

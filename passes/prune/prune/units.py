@@ -30,7 +30,7 @@ from ....ir.ops.linear.kernel import (
 )
 from ....ir.ops.linear.layer import LINEAR_OPS
 from ...engine.context import Context
-from .held import Held, read_held
+from .held import PrunableWeight, read_held
 
 Array = np.ndarray[Any, Any]
 Values = Mapping[str, Array]
@@ -67,7 +67,7 @@ class WeightUnits:
     `size`: weights in one unit. `gone`: [units], those that are masked wholly already.
     """
 
-    held: tuple[Held, ...]
+    held: tuple[PrunableWeight, ...]
     size: int
     gone: Array
 
@@ -140,13 +140,13 @@ def from_blocks(node: gs.Node, blocks: Array, shape: tuple[int, ...]) -> Array:
 
 def read_weights(
     graph: gs.Graph, view: View, context: Context, exclude: frozenset[str]
-) -> list[tuple[Held, ...]]:
+) -> list[tuple[PrunableWeight, ...]]:
     """Return the weights of all linear layers, each with all who hold it, in order.
 
     Layers whose weights are not constant floats are declined; `exclude` has the keys of nodes
     whose weights stay as they are.
     """
-    found: dict[int, list[Held]] = {}
+    found: dict[int, list[PrunableWeight]] = {}
     kept: set[int] = set()
     for node in graph.nodes:
         if node.op not in LINEAR_OPS or not is_standard(node):
@@ -171,12 +171,12 @@ def _why_not(node: gs.Node, view: View) -> str:
     return f"the weight of {node.op} is not constant"
 
 
-def single_weights(held: tuple[Held, ...]) -> WeightUnits:
+def single_weights(held: tuple[PrunableWeight, ...]) -> WeightUnits:
     """Return the weights of a layer as units of their own."""
     return WeightUnits(held, 1, np.asarray(~held[0].stays().reshape(-1)))
 
 
-def kernels(held: tuple[Held, ...]) -> WeightUnits | None:
+def kernels(held: tuple[PrunableWeight, ...]) -> WeightUnits | None:
     """Return the kernels of a convolution as units, or None for a layer of single taps."""
     first = held[0]
     taps = math.prod(first.values.shape[2:]) if first.node.op.startswith("Conv") else 1

@@ -23,7 +23,7 @@ from ...engine.context import Context
 from ...engine.contract import Pass
 from ...engine.node_names import check_node_names
 from .measure import choose_multiple
-from .plan import Plan
+from .plan import ShrinkPlan
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ShrinkChannels(Pass):
         multiple = self.multiple
         while True:
             edit = context.edit()
-            plan = Plan(graph, context, edit, self.exclude)
+            plan = ShrinkPlan(graph, context, edit, self.exclude)
             plan.explain()
             if not plan.removable(multiple or 1):
                 return

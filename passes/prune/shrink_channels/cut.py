@@ -16,7 +16,7 @@ from ...analysis.channels.cells import Array
 from ...analysis.channels.findings import ChannelLayer, ChannelShuffle, SlicedConstant
 from ...analysis.channels.labels import varying
 from .keep import Keep
-from .sizes import SIZES, Change
+from .sizes import SIZES, SizeChange
 from .values import Fold
 from .weights import blocks_of, cut_blocks, is_absent_bias, weight_of
 
@@ -115,7 +115,7 @@ class Cut:
                 cuts.setdefault(sliced.position, {})[sliced.axis] = np.flatnonzero(left)
         for position, axes in cuts.items():
             inputs[position] = self._sliced(node.inputs[position], axes)
-        change = SIZES[node.op](node, view, self.keep) if node.op in SIZES else Change()
+        change = SIZES[node.op](node, view, self.keep) if node.op in SIZES else SizeChange()
         self._edit.remove(node)
         if change.nodes is not None:
             change.nodes(inputs[0], outputs[0], self._edit)

@@ -14,7 +14,7 @@ from ....ir.run.feeds import random_feeds
 from ...analysis.cost import cost
 from ...engine.context import Context
 from ...engine.stopwatch import Stopwatch, find_stopwatch
-from .plan import Plan
+from .plan import ShrinkPlan
 
 MULTIPLES = (1, 8, 16)
 _SECONDS = 1.0
@@ -74,7 +74,7 @@ def _variants(graph: gs.Graph, context: Context, exclude: Collection[str]) -> di
         copy = clone(graph)
         inner = context.on(copy).quietly()
         edit = inner.edit()
-        plan = Plan(copy, inner, edit, exclude)
+        plan = ShrinkPlan(copy, inner, edit, exclude)
         count = plan.removable(multiple)
         if count and count not in counts:
             counts.add(count)

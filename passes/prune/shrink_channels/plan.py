@@ -19,7 +19,7 @@ from .values import Fold, Values
 _PADDED = "its constant channels reach a layer that sees padding beside them"
 
 
-class Plan:
+class ShrinkPlan:
     """The channels of `graph` and which of them have an effect; layers in `exclude` keep theirs."""
 
     def __init__(

@@ -33,9 +33,9 @@ from ...engine.contract import Pass
 from ...engine.rewrite import make_view
 from ..grids.formats import Format
 from .apply import rescaled, write
-from .flow import Flow, read_flow
-from .groups import Member, Problem, split
-from .noise import Steps, noise_of
+from .flow import ScalableChannels, read_flow
+from .groups import ScaledLayer, ScaleProblem, split
+from .noise import NoiseFormats, noise_of
 from .solve import solve
 from .statistics import see
 
@@ -109,8 +109,10 @@ class EqualizeRanges(Pass):
                 current[id(part.layer.node)] = write(edit, part)
         edit.commit()
 
-    def _problems(self, graph: gs.Graph, flow: Flow, context: Context) -> list[Problem]:
-        steps = Steps(
+    def _problems(
+        self, graph: gs.Graph, flow: ScalableChannels, context: Context
+    ) -> list[ScaleProblem]:
+        steps = NoiseFormats(
             Format(self.weight_bits, signed=True, narrow=True),
             Format(self.activation_bits, signed=False),
             self.per_channel,
@@ -129,7 +131,7 @@ class EqualizeRanges(Pass):
         free = np.append(~flow.cells.fixed(), False)
         outside = np.append(roots, len(roots))
         members = [
-            Member(
+            ScaledLayer(
                 r,
                 noise_of(r, seen[r.read.tensor.name], steps) if r in measured else None,
                 outside[r.read.cells],
@@ -140,7 +142,7 @@ class EqualizeRanges(Pass):
         return split(members, free, most, coupled=not self.per_channel)
 
 
-def _decline_fixed(flow: Flow, context: Context) -> None:
+def _decline_fixed(flow: ScalableChannels, context: Context) -> None:
     for reached in flow.layers:
         if not flow.is_open(reached.result):
             reason = flow.cells.reason(int(reached.result.cells[0]))

@@ -71,7 +71,7 @@ class Bound:
 
 
 @dataclass
-class Flow:
+class ScalableChannels:
     """What `read_flow` found, layers in the order in which they run."""
 
     cells: Cells = field(default_factory=Cells)
@@ -90,9 +90,9 @@ class Flow:
         return [bound for bound in self.bounds if not bound.is_homogeneous]
 
 
-def read_flow(graph: gs.Graph, view: View, uses: Uses) -> Flow:
+def read_flow(graph: gs.Graph, view: View, uses: Uses) -> ScalableChannels:
     """Follow the channels of every layer at the top level of `graph`, in one walk."""
-    flow = Flow()
+    flow = ScalableChannels()
     carried: dict[int, Carried] = {}
     biases: set[int] = set()
     for node in graph.nodes:
@@ -109,7 +109,7 @@ def read_flow(graph: gs.Graph, view: View, uses: Uses) -> Flow:
 
 
 def _through(
-    node: gs.Node, carried: dict[int, Carried], flow: Flow, view: View, biases: set[int]
+    node: gs.Node, carried: dict[int, Carried], flow: ScalableChannels, view: View, biases: set[int]
 ) -> list[Carried]:
     inputs = {i: carried[id(t)] for i, t in enumerate(node.inputs) if id(t) in carried}
     reason = f"its channels go through {node.op}, which does not pass a scale on"
@@ -136,7 +136,7 @@ def _through(
 
 
 def _clip(
-    node: gs.Node, source: Carried, flow: Flow, view: View, outputs: list[Carried]
+    node: gs.Node, source: Carried, flow: ScalableChannels, view: View, outputs: list[Carried]
 ) -> list[Carried] | None:
     found = clip_bounds(node, view)
     if found is None or not found[0] <= 0 <= found[1]:
@@ -146,7 +146,9 @@ def _clip(
     return outputs
 
 
-def _layer(node: gs.Node, inputs: dict[int, Carried], flow: Flow, view: View) -> Reached:
+def _layer(
+    node: gs.Node, inputs: dict[int, Carried], flow: ScalableChannels, view: View
+) -> Reached:
     layer = read_with_bias(node, view)
     need(not node.attrs.get("transA", 0), "its input is transposed")
     need(view.fan_out(node.inputs[1]) == 1, "its weight is shared")

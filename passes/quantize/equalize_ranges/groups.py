@@ -10,11 +10,11 @@ import numpy as np
 from .cells import Array, Cells
 from .flow import Reached
 from .noise import Noise
-from .solve import Group, Site
+from .solve import LayerNoise, ScaleGroup
 
 
 @dataclass(frozen=True)
-class Member:
+class ScaledLayer:
     """A layer with its noise, and the cells it reads and makes, united ones under one number."""
 
     reached: Reached
@@ -24,15 +24,17 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Problem:
+class ScaleProblem:
     """A group of cells and every layer that has to change with them."""
 
-    group: Group
+    group: ScaleGroup
     cells: Array
-    layers: tuple[Member, ...]
+    layers: tuple[ScaledLayer, ...]
 
 
-def split(members: Sequence[Member], free: Array, most: Array, *, coupled: bool) -> list[Problem]:
+def split(
+    members: Sequence[ScaledLayer], free: Array, most: Array, *, coupled: bool
+) -> list[ScaleProblem]:
     """Return the groups of free cells; with `coupled`, the layers that make them count too."""
     tie = Cells()
     tie.fresh(len(free))
@@ -41,8 +43,8 @@ def split(members: Sequence[Member], free: Array, most: Array, *, coupled: bool)
         if len(own) and member.noise is not None:
             tie.unite(own[1:], np.full(len(own) - 1, own[0]))
     roots = tie.roots()
-    readers: dict[int, list[Member]] = {}
-    makers: dict[int, list[Member]] = {}
+    readers: dict[int, list[ScaledLayer]] = {}
+    makers: dict[int, list[ScaledLayer]] = {}
     cells: dict[int, Array] = {}
     for member in members:
         for found, own in ((readers, member.before), (makers, member.after)):
@@ -61,16 +63,18 @@ def split(members: Sequence[Member], free: Array, most: Array, *, coupled: bool)
 
 
 def _problem(
-    own: Array, reading: list[Member], making: list[Member], most: Array, coupled: bool
-) -> Problem:
+    own: Array, reading: list[ScaledLayer], making: list[ScaledLayer], most: Array, coupled: bool
+) -> ScaleProblem:
     taking_part = [*reading, *(making if coupled else ())]
     every = np.unique(np.concatenate([own, *(c for m in taking_part for c in (m.before, m.after))]))
     sites = {
-        id(m): Site(m.noise, np.searchsorted(every, m.before), np.searchsorted(every, m.after))
+        id(m): LayerNoise(
+            m.noise, np.searchsorted(every, m.before), np.searchsorted(every, m.after)
+        )
         for m in taking_part
         if m.noise is not None
     }
-    group = Group(
+    group = ScaleGroup(
         every,
         np.isin(every, own),
         most[every],
@@ -78,4 +82,4 @@ def _problem(
         tuple(sites[id(m)] for m in making if coupled and id(m) in sites),
     )
     layers = tuple({id(m): m for m in (*making, *reading)}.values())
-    return Problem(group, own, layers)
+    return ScaleProblem(group, own, layers)

@@ -22,11 +22,11 @@ import numpy as np
 from ..grids.formats import Format
 from .cells import Array
 from .flow import Reached
-from .statistics import Seen
+from .statistics import ChannelRanges
 
 
 @dataclass(frozen=True)
-class Steps:
+class NoiseFormats:
     """How finely weights and activations will be quantized, and whether each row has its grid."""
 
     weights: Format
@@ -38,7 +38,7 @@ class Steps:
 class Noise:
     """The noise of one layer, of the scales of its input [C] and output channels [M]."""
 
-    steps: Steps
+    steps: NoiseFormats
     low: Array  # [C]
     high: Array  # [C]
     power: Array  # [C]
@@ -93,7 +93,7 @@ class Noise:
         return self.magnitude / before.reshape(len(self.magnitude), 1, -1)
 
 
-def noise_of(reached: Reached, seen: Seen, steps: Steps) -> Noise:
+def noise_of(reached: Reached, seen: ChannelRanges, steps: NoiseFormats) -> Noise:
     """Return the noise of a layer whose input was `seen`."""
     weight = reached.layer.kernel().weight
     taps = weight.reshape(*weight.shape[:3], -1)

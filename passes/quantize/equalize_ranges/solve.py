@@ -31,7 +31,7 @@ _LEAST_SHARE = 2.0**-16
 
 
 @dataclass(frozen=True)
-class Site:
+class LayerNoise:
     """The noise of one layer, and the places in its group of the cells it reads and makes."""
 
     noise: Noise
@@ -44,7 +44,7 @@ class Site:
 
 
 @dataclass(frozen=True)
-class Group:
+class ScaleGroup:
     """Cells that share a tensor, the layers that read them, and those that make them.
 
     `makers` is empty where each row of weights has its own grid: their noise never changes then.
@@ -53,8 +53,8 @@ class Group:
     cells: Array  # all that the layers read or make
     free: Array  # which of them are the group's own
     most: Array  # largest scale of each
-    readers: tuple[Site, ...]
-    makers: tuple[Site, ...]
+    readers: tuple[LayerNoise, ...]
+    makers: tuple[LayerNoise, ...]
 
     def noise(self, scale: Array) -> float:
         """Return the noise that the scales of `cells` have a part in."""
@@ -62,7 +62,7 @@ class Group:
         return sum(site(scale) for site in (*self.readers, *both))
 
 
-def solve(groups: Sequence[Group], count: int) -> Array:
+def solve(groups: Sequence[ScaleGroup], count: int) -> Array:
     """Return the scale of each of `count` cells; 1 where nothing is gained."""
     scale = np.ones(count)
     begun = [False] * len(groups)
@@ -85,7 +85,7 @@ def solve(groups: Sequence[Group], count: int) -> Array:
     return scale
 
 
-def _better(group: Group, scale: Array, gain: float) -> Array | None:
+def _better(group: ScaleGroup, scale: Array, gain: float) -> Array | None:
     least = group.noise(scale) * (1 - gain)
     best = None
     for factor in _factors(group, scale):
@@ -96,7 +96,7 @@ def _better(group: Group, scale: Array, gain: float) -> Array | None:
     return best
 
 
-def _factors(group: Group, scale: Array) -> Iterator[Array]:
+def _factors(group: ScaleGroup, scale: Array) -> Iterator[Array]:
     reach, read, rows = np.zeros((3, len(scale)))
     for site in group.readers:
         before, after = scale[site.before], scale[site.after]

@@ -14,7 +14,7 @@ from .cells import Array, Carried
 
 
 @dataclass
-class Seen:
+class ChannelRanges:
     """Least and largest value (0 included) and sum of squares of each channel, float64 [C]."""
 
     low: Array
@@ -43,10 +43,10 @@ def see(
     tensors: Sequence[Carried],
     feeds: Feeds,
     progress: Callable[[float], None],
-) -> dict[str, Seen]:
+) -> dict[str, ChannelRanges]:
     """Run `graph` over `feeds` and return what the channels of `tensors` were, by tensor name."""
     axes = {carried.tensor.name: carried.axis for carried in tensors}
-    seen = {c.tensor.name: Seen(*np.zeros((3, len(c.cells)))) for c in tensors}
+    seen = {c.tensor.name: ChannelRanges(*np.zeros((3, len(c.cells)))) for c in tensors}
     for found in stream(graph, list(axes), feeds, progress):
         for name, axis in axes.items():
             seen[name].add(found[name], axis)

@@ -49,11 +49,11 @@ class AlignChannels(RewritePass):
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the one rewrite of this pass."""
-        return (_Align(self.multiple, self.fewest),)
+        return (_AlignConv(self.multiple, self.fewest),)
 
 
 @dataclass(frozen=True)
-class _Site:
+class _UnalignedConv:
     node: gs.Node
     bound: gs.Node | None  # the Relu or Clip behind it
     inputs: int  # channels to add
@@ -63,12 +63,12 @@ class _Site:
 
 
 @dataclass(frozen=True)
-class _Align(Rewrite[_Site]):
+class _AlignConv(Rewrite[_UnalignedConv]):
     ops = frozenset({"Conv"})
     multiple: int
     fewest: int
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _UnalignedConv | None:
         weight = view.constant(node.inputs[1])
         if weight is None or weight.ndim < 3 or node.attrs.get("group", 1) != 1:
             return None
@@ -87,9 +87,9 @@ class _Align(Rewrite[_Site]):
         positions = math.prod(s for s in made[2:] if isinstance(s, int))
         known = all(isinstance(s, int) for s in made[2:])
         need(not known or positions >= self.fewest, f"it makes only {positions} positions")
-        return _Site(node, _bound(node, view), inputs, outputs, weight, bias)
+        return _UnalignedConv(node, _bound(node, view), inputs, outputs, weight, bias)
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _UnalignedConv, edit: Edit) -> None:
         node = site.node
         rest = [(0, 0)] * (site.weight.ndim - 2)
         x: gs.Tensor = node.inputs[0]
@@ -119,7 +119,7 @@ class _Align(Rewrite[_Site]):
             edit.node("Slice", [result, *limits], [chain[-1].outputs[0]], at=node)
 
 
-def _pad(x: gs.Tensor, site: _Site, edit: Edit) -> gs.Variable:
+def _pad(x: gs.Tensor, site: _UnalignedConv, edit: Edit) -> gs.Variable:
     pads = np.zeros((2, site.weight.ndim), np.int64)
     pads[1, 1] = site.inputs
     constant = edit.constant(pads.reshape(-1), f"{x.name}_pads")

@@ -40,7 +40,7 @@ class DepthToSpaceChannelsLast(RewritePass):
 
 
 @dataclass(frozen=True)
-class _Site:
+class _DepthToSpaceSizes:
     node: gs.Node
     batch: int | str | None
     channels: int
@@ -50,10 +50,10 @@ class _Site:
     dtype: np.dtype[Any]
 
 
-class _Spell(Rewrite[_Site]):
+class _Spell(Rewrite[_DepthToSpaceSizes]):
     ops = frozenset({"DepthToSpace"})
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _DepthToSpaceSizes | None:
         mode = node.attrs.get("mode", "DCR")
         need(mode in ("DCR", b"DCR"), "its channels are not the inner part of the blocks (CRD)")
         known = need(view.type(node.inputs[0]), "its input has no known type")
@@ -61,9 +61,9 @@ class _Spell(Rewrite[_Site]):
         batch, channels, height, width = shape
         sizes = (channels, height, width)
         need(all(isinstance(s, int) for s in sizes), "its sizes are not known")
-        return _Site(node, batch, *sizes, int(node.attrs["blocksize"]), known.dtype)  # type: ignore[arg-type]
+        return _DepthToSpaceSizes(node, batch, *sizes, int(node.attrs["blocksize"]), known.dtype)  # type: ignore[arg-type]
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _DepthToSpaceSizes, edit: Edit) -> None:
         node, block = site.node, site.block
         n, c, h, w = site.batch, site.channels, site.height, site.width
         inner = c // block**2

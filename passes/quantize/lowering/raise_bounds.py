@@ -44,16 +44,16 @@ class RaiseBounds(RewritePass):
 
 
 @dataclass(frozen=True)
-class _Site:
+class _BoundBelowMove:
     bound: gs.Node
     mover: gs.Node
     types: tuple[TensorType | None, ...]  # of what is moved
 
 
-class _Raise(Rewrite[_Site]):
+class _Raise(Rewrite[_BoundBelowMove]):
     ops = BOUNDING
 
-    def match(self, node: gs.Node, view: View) -> _Site | None:
+    def match(self, node: gs.Node, view: View) -> _BoundBelowMove | None:
         mover = view.producer(node.inputs[0])
         if mover is None or not _moves(mover):
             return None
@@ -62,9 +62,9 @@ class _Raise(Rewrite[_Site]):
             need(clip_bounds(node, view) is not None, "its bounds are no constants")
         for tensor in _moved(mover):
             _need_maker(tensor, mover, view)
-        return _Site(node, mover, tuple(view.type(tensor) for tensor in _moved(mover)))
+        return _BoundBelowMove(node, mover, tuple(view.type(tensor) for tensor in _moved(mover)))
 
-    def rewrite(self, site: _Site, edit: Edit) -> None:
+    def rewrite(self, site: _BoundBelowMove, edit: Edit) -> None:
         bound, mover = site.bound, site.mover
         inputs = list(mover.inputs)
         edit.remove(bound)

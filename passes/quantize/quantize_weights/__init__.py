@@ -45,7 +45,7 @@ from ...fusion.inline_fused_operators import inline_fused_operators
 from ...opset.convert_opset import ensure_opset
 from ..grids.blocks import Blocks, Search
 from ..grids.formats import Format
-from ..reading.weight_sites import LINEAR, LinearOp, Weight, find_weights
+from ..reading.weight_sites import LINEAR, LinearOp, LinearWeight, find_weights
 from .integer_weights import Spelling, write_weight
 
 # A part of the integers' bytes beyond which scales are stored in 16 bits.
@@ -104,7 +104,7 @@ class QuantizeWeights(Pass):
         """Quantize what is worth it, after raising the opset where the integers need it."""
         inline_fused_operators(graph, context)
         edit = context.edit()
-        weights: list[tuple[Weight, Spelling]] = []
+        weights: list[tuple[LinearWeight, Spelling]] = []
         for scope in scopes(graph):
             view = make_view(scope, edit, context)
             found, declined = find_weights(view, self.operators, self.exclude)
@@ -129,7 +129,7 @@ class QuantizeWeights(Pass):
         edit.commit()
         self._remark(weights, context)
 
-    def _spell(self, weight: Weight, graph: gs.Graph, context: Context) -> Spelling:
+    def _spell(self, weight: LinearWeight, graph: gs.Graph, context: Context) -> Spelling:
         role, view = weight.role, weight.view
         half = weight.values.dtype == np.float16
         size = self.block_size
@@ -171,13 +171,13 @@ class QuantizeWeights(Pass):
     def _needs_newer(self, spelling: Spelling) -> bool:
         return self.bits < 8 or (spelling.form == "dequantize" and spelling.blocks.size is not None)
 
-    def _saves(self, weight: Weight, spelling: Spelling) -> bool:
+    def _saves(self, weight: LinearWeight, spelling: Spelling) -> bool:
         values = weight.values
         integers = dtypes.byte_size(values.size, self.integers.dtype)
         scales = spelling.blocks.count(spelling.shape(weight)) * spelling.scale_bytes
         return integers + scales + _NODES < values.nbytes
 
-    def _remark(self, weights: list[tuple[Weight, Spelling]], context: Context) -> None:
+    def _remark(self, weights: list[tuple[LinearWeight, Spelling]], context: Context) -> None:
         before = sum(weight.values.nbytes for weight, _ in weights)
         matrices = sum(s.form == "dequantize" and w.role.is_matrix for w, s in weights)
         context.remark(
@@ -191,7 +191,7 @@ class QuantizeWeights(Pass):
             )
 
 
-def _fuses_otherwise(weight: Weight) -> bool:
+def _fuses_otherwise(weight: LinearWeight) -> bool:
     """Say whether ONNX Runtime joins a product with what reads it, before it looks for integers."""
     for node in weight.nodes:
         for reader in weight.view.readers(node.outputs[0]):
@@ -202,7 +202,7 @@ def _fuses_otherwise(weight: Weight) -> bool:
     return False
 
 
-def _rows(weight: Weight) -> int:
+def _rows(weight: LinearWeight) -> int:
     """Return how many rows are multiplied with the matrix, a size that is not known taken as 1."""
     shapes = [weight.view.shape(node.inputs[0]) for node in weight.nodes]
     sizes = [[d for d in shape[:-1] if isinstance(d, int)] for shape in shapes if shape]

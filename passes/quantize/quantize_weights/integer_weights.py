@@ -17,7 +17,7 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ..grids.blocks import BlockGrid, Blocks, Search, fit_grid
 from ..grids.formats import Format
-from ..reading.weight_sites import Array, Weight
+from ..reading.weight_sites import Array, LinearWeight
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class Spelling:
         """Bytes of a scale and its zero point."""
         return np.dtype(self.scale_type).itemsize + int(not self.symmetric)
 
-    def shape(self, weight: Weight) -> tuple[int, ...]:
+    def shape(self, weight: LinearWeight) -> tuple[int, ...]:
         """Return the shape in which `weight` is stored."""
         flipped = self.oriented and weight.role.transposed
         return tuple(weight.values.shape[::-1] if flipped else weight.values.shape)
 
 
-def write_weight(edit: Edit, weight: Weight, spelling: Spelling) -> None:
+def write_weight(edit: Edit, weight: LinearWeight, spelling: Spelling) -> None:
     """Replace `weight` by integers, and let its nodes read what they stand for."""
     role, values = weight.role, weight.values
     if spelling.oriented:

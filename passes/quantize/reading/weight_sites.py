@@ -22,7 +22,7 @@ _MOST_STEPS = 4
 
 
 @dataclass(frozen=True)
-class Role:
+class WeightRole:
     """How a node uses its weight: the axis of its channels, and the axis it sums over.
 
     `is_matrix`: input times weight of rank 2, and at most a bias added; as [K, N] once `transposed`
@@ -37,36 +37,36 @@ class Role:
 
 
 @dataclass
-class Weight:
+class LinearWeight:
     """A constant and the nodes of one scope that read it as their weight, all in one role."""
 
     tensor: gs.Tensor
     values: Array
-    role: Role
+    role: WeightRole
     view: View
     nodes: list[gs.Node] = field(default_factory=list)
 
 
-def role_of(node: gs.Node, weight: Array) -> Role:
+def role_of(node: gs.Node, weight: Array) -> WeightRole:
     """Return how the linear operator `node` uses `weight`, its second input."""
     if node.op == "Conv":
-        return Role(0, 1)
+        return WeightRole(0, 1)
     if node.op == "ConvTranspose":  # [C, M/group, k...]: in groups, rows tell channels apart
-        return Role(1 if node.attrs.get("group", 1) == 1 else 0, 0)
+        return WeightRole(1 if node.attrs.get("group", 1) == 1 else 0, 0)
     if node.op == "MatMul":
-        return Role(max(weight.ndim - 1, 0), max(weight.ndim - 2, 0), weight.ndim == 2)
+        return WeightRole(max(weight.ndim - 1, 0), max(weight.ndim - 2, 0), weight.ndim == 2)
     transposed = bool(node.attrs.get("transB", 0))
     alpha, beta = float(node.attrs.get("alpha", 1.0)), float(node.attrs.get("beta", 1.0))
     biased = len(node.inputs) > 2 and bool(node.inputs[2].name)
     plain = not node.attrs.get("transA", 0) and (beta == 1.0 or not biased)
-    return Role(int(not transposed), int(transposed), plain, transposed, alpha)
+    return WeightRole(int(not transposed), int(transposed), plain, transposed, alpha)
 
 
 def find_weights(
     view: View, operators: Sequence[str], exclude: Sequence[str]
-) -> tuple[list[Weight], list[tuple[gs.Node, str]]]:
+) -> tuple[list[LinearWeight], list[tuple[gs.Node, str]]]:
     """Return the weights in the scope of `view`, and the nodes left alone with the reasons."""
-    found: dict[int, Weight] = {}
+    found: dict[int, LinearWeight] = {}
     refused: dict[int, str] = {}
     seen: list[tuple[gs.Node, gs.Tensor]] = []
     declined: list[tuple[gs.Node, str]] = []
@@ -82,7 +82,7 @@ def find_weights(
         except DeclinedError as reason:
             declined.append((node, str(reason)))
             continue
-        weight = found.setdefault(id(tensor), Weight(tensor, values, role, view))
+        weight = found.setdefault(id(tensor), LinearWeight(tensor, values, role, view))
         if weight.role != role:
             refused[id(tensor)] = "its weight is shared by operators that use it differently"
         weight.nodes.append(node)
@@ -120,5 +120,5 @@ def _is_integers(tensor: gs.Tensor, view: View) -> bool:
     return stored is not None and "int" in stored.dtype.name
 
 
-def _reads_twice(weight: Weight) -> bool:
+def _reads_twice(weight: LinearWeight) -> bool:
     return any(sum(t is weight.tensor for t in node.inputs) > 1 for node in weight.nodes)

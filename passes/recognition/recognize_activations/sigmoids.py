@@ -13,7 +13,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.decline import need
 from ....ir.graph.view import View
 from ..expressions import (
-    Affine,
+    ScalarAffine,
     affine,
     affine_steps,
     is_near,
@@ -38,7 +38,7 @@ class RecognizeHardSigmoid(Recognition):
 
     def match(self, node: gs.Node, view: View) -> Operator | None:
         """Return the HardSigmoid with the alpha and beta that the constants give."""
-        outer = Affine(node.outputs[0])
+        outer = ScalarAffine(node.outputs[0])
         clip: gs.Node | None = node
         if node.op != "Clip":
             outer = affine(node.outputs[0], view)

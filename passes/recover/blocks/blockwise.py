@@ -29,7 +29,7 @@ from ..training.fit import Lesson, fit, mean_over
 from ..training.samples import Store
 from ..training.session import Session
 from ..training.trainable import Trainable, to_tensors
-from .closed_form import Bench, Seen
+from .closed_form import Bench, TeacherOutputs
 from .cuts import Block
 
 # Below this part of the target's variance there is nothing to bring back but rounding.
@@ -103,7 +103,7 @@ class _Pupil:
         self._frozen = (weights | makers) - own | defaults
         self._bench = Bench(self._part, shared, self._frozen, session.context)
         self._given, self._wanted = Store(), Store()
-        self._seen: list[list[Seen]] = []
+        self._seen: list[list[TeacherOutputs]] = []
         self._spread: dict[str, float] = {}
 
     def __enter__(self) -> _Pupil:

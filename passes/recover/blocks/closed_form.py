@@ -59,7 +59,7 @@ class Solvable:
 
 
 @dataclass
-class Seen:
+class TeacherOutputs:
     """What the teacher's layer gives for one feed at chosen positions, [G, M, P]."""
 
     shape: tuple[int, ...]
@@ -115,7 +115,7 @@ class Bench:
         )
         return Solvable(layer, weight, held[0].name if held else None, mask)
 
-    def look(self, results: Arrays, feeds: int, seed: Sequence[int]) -> list[Seen]:
+    def look(self, results: Arrays, feeds: int, seed: Sequence[int]) -> list[TeacherOutputs]:
         """Return what the teacher's `results` are at drawn positions, one a layer."""
         seen = []
         for number, each in enumerate(self.layers):
@@ -123,13 +123,15 @@ class Bench:
             shape = position_shape(each.layer, result)
             generator = np.random.default_rng([*seed, number])
             chosen = draw_positions(shape, share(each.layer, _POSITIONS, feeds), generator)
-            seen.append(Seen(result.shape, chosen, results_at(each.layer, result, chosen)))
+            seen.append(
+                TeacherOutputs(result.shape, chosen, results_at(each.layer, result, chosen))
+            )
         return seen
 
     def solve(
         self,
         feeds: Callable[[], Iterator[Arrays]],
-        seen: Sequence[Sequence[Seen]],
+        seen: Sequence[Sequence[TeacherOutputs]],
         error: Callable[[gs.Graph], float],
     ) -> Values:
         """Return constants by name for which the block's `error` is smallest.
@@ -156,7 +158,9 @@ class Bench:
                 self._put(each, before)
         return found
 
-    def _moments(self, each: Solvable, feeds: Iterator[Arrays], seen: Sequence[Seen]) -> Moments:
+    def _moments(
+        self, each: Solvable, feeds: Iterator[Arrays], seen: Sequence[TeacherOutputs]
+    ) -> Moments:
         moments = Moments(centred=each.bias is not None)
         tap = Tap(self.graph, [each.layer.source.name])
         for feed, one in zip(feeds, seen, strict=True):

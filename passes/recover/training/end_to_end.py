@@ -17,7 +17,7 @@ from .augment import apply_maps, check_images, draw_maps
 from .batchnorm import reestimate
 from .checkpoint import pack, unpack
 from .fit import Lesson, fit
-from .judge import Judge, Teacher
+from .judge import StudentEvaluator, Teacher
 from .samples import Array
 from .session import Session
 from .trainable import Trainable, to_tensors
@@ -52,7 +52,7 @@ def _trained(session: Session, progress: Callable[[float, str], None]) -> tuple[
     live = bool(session.augment or len(names) > len(objective.outputs))
     index = samples.held_out if live else np.arange(samples.trained + len(samples.held_out))
     with closing(Teacher(theirs, samples, index)) as teacher:
-        judge = Judge(samples, teacher, objective, session.labels)
+        judge = StudentEvaluator(samples, teacher, objective, session.labels)
         asked = _LiveTeacher(theirs, session, example) if live else teacher.at
         lesson = _Lesson(session, trainable, asked)
         lesson.find_unused()
@@ -118,7 +118,7 @@ class _Lesson:
         index = np.arange(self._session.samples.unit)
         self._trainable.free_unused(lambda: self.loss(self._trainable, index, 0, 0))
 
-    def verdict_of(self, judge: Judge) -> Callable[[Any], tuple[float, str]]:
+    def verdict_of(self, judge: StudentEvaluator) -> Callable[[Any], tuple[float, str]]:
         """Return what `fit` asks on the held-out samples."""
 
         def ask(call: Callable[[Any], Any]) -> tuple[float, str]:
@@ -127,7 +127,7 @@ class _Lesson:
 
         return ask
 
-    def reestimate(self, judge: Judge) -> None:
+    def reestimate(self, judge: StudentEvaluator) -> None:
         """Estimate the statistics of normalizations anew; keep them where the loss falls."""
         session, module = self._session, self._trainable.module
         module.to(self._device)

@@ -56,7 +56,7 @@ class Teacher:
         self.store.__exit__()
 
 
-class Judge:
+class StudentEvaluator:
     """Asks students on the held-out samples, against what the teacher gave for them."""
 
     def __init__(

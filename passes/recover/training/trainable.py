@@ -17,7 +17,7 @@ from ....ir.core.variables import dense_values
 from ....ir.graph.clone import clone
 from ....ir.graph.types import infer_types
 from ....ir.torch.from_fx import from_fx
-from ....ir.torch.source import KEY, Source
+from ....ir.torch.source import KEY, SourceGraph
 from ....ir.torch.to_fx import to_fx
 from ..parts import Array, Values, constants, same_bits
 
@@ -97,9 +97,9 @@ class Trainable:
                 parameter.requires_grad_(False)
             parameter.grad = None
 
-    def _source(self) -> Source:
+    def _source(self) -> SourceGraph:
         source = self.module.meta[KEY]
-        assert isinstance(source, Source)
+        assert isinstance(source, SourceGraph)
         return source
 
     def _takes_any_batch(self, module: Any, samples: Mapping[str, Array], unit: int) -> bool:

@@ -34,7 +34,7 @@ from ...engine.contract import Pass
 from ...engine.rewrite import make_view
 from ..roles import permute
 from ..routes import Route, read_route
-from .flow import Flow, read_flow
+from .flow import ChannelFlow, read_flow
 from .moves import Cost, Moves
 from .orders import Orders, Request, solve
 
@@ -106,11 +106,11 @@ def _routes(view: View, context: Context) -> dict[int, Route]:
     return routes
 
 
-def _region(flow: Flow, route: Route) -> int:
+def _region(flow: ChannelFlow, route: Route) -> int:
     return flow.region(int(flow.sources[id(route.outputs[0])].roots[0]))
 
 
-def _costs_now(flow: Flow) -> dict[int, Cost]:
+def _costs_now(flow: ChannelFlow) -> dict[int, Cost]:
     costs: dict[int, Cost] = defaultdict(Cost)
     for route in flow.routes:
         root = int(flow.sources[id(route.outputs[0])].roots[0])
@@ -119,7 +119,7 @@ def _costs_now(flow: Flow) -> dict[int, Cost]:
     return costs
 
 
-def _apply(flow: Flow, orders: Orders, moves: Moves, edit: Edit, context: Context) -> None:
+def _apply(flow: ChannelFlow, orders: Orders, moves: Moves, edit: Edit, context: Context) -> None:
     """Change one region after the other, each one edit."""
     requests: dict[int, list[Request]] = defaultdict(list)
     for request in orders.requests:

@@ -15,33 +15,33 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.disjoint_sets import DisjointSets
 from ....ir.graph.view import View
-from ..roles import Array, Role, role_of
+from ..roles import Array, ChannelRole, role_of
 from ..routes import Route, channels_of
 
 
 @dataclass(frozen=True)
-class Source:
-    """Root (an index into `Flow.roots`) and channel of every channel of a tensor."""
+class ChannelSource:
+    """Root (an index into `ChannelFlow.roots`) and channel of every channel of a tensor."""
 
     roots: Array
     channels: Array
 
 
 @dataclass
-class Flow:
+class ChannelFlow:
     """The channels of one scope. `readers[t]` are the computing readers of tensor t, by id."""
 
     view: View
     roots: list[gs.Tensor] = field(default_factory=list)
-    sources: dict[int, Source] = field(default_factory=dict)
+    sources: dict[int, ChannelSource] = field(default_factory=dict)
     tensors: list[gs.Tensor] = field(default_factory=list)  # with channels, producers first
     nodes: list[gs.Node] = field(default_factory=list)  # that compute and are needed, in order
-    roles: dict[int, Role | None] = field(default_factory=dict)
+    roles: dict[int, ChannelRole | None] = field(default_factory=dict)
     routes: list[Route] = field(default_factory=list)
     reads: Counter[int] = field(default_factory=Counter)  # by id of the tensor, where needed
     _regions: DisjointSets = field(default_factory=DisjointSets)  # of roots
 
-    def source(self, tensor: gs.Tensor) -> Source | None:
+    def source(self, tensor: gs.Tensor) -> ChannelSource | None:
         """Return where the channels of `tensor` come from; a tensor not moved is a root."""
         found = self.sources.get(id(tensor))
         if found is None:
@@ -49,7 +49,7 @@ class Flow:
             if channels is None:
                 return None
             root = len(self.roots)
-            found = Source(np.full(channels, root), np.arange(channels))
+            found = ChannelSource(np.full(channels, root), np.arange(channels))
             self.roots.append(tensor)
             self._regions.add(1)
             self.sources[id(tensor)] = found
@@ -81,9 +81,9 @@ class Flow:
             self._regions.unite(first, other)
 
 
-def read_flow(view: View, routes: dict[int, Route]) -> Flow:
+def read_flow(view: View, routes: dict[int, Route]) -> ChannelFlow:
     """Read the scope of `view`; `routes` are its movers of channels, by id of their last node."""
-    flow = Flow(view)
+    flow = ChannelFlow(view)
     needed = _needed(view, routes)
     for node in view.scope.nodes:
         if id(node) not in needed:
@@ -112,7 +112,7 @@ def read_flow(view: View, routes: dict[int, Route]) -> Flow:
         channels = np.concatenate([source.channels for source in held_sources])
         for tensor, (places, picks) in zip(route.outputs, route.tables, strict=True):
             at = starts[places] + picks
-            flow.sources[id(tensor)] = Source(roots[at], channels[at])
+            flow.sources[id(tensor)] = ChannelSource(roots[at], channels[at])
             flow.tensors.append(tensor)
     return flow
 

@@ -11,14 +11,14 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..roles import Array
-from .flow import Flow, inner_readers
+from .flow import ChannelFlow, inner_readers
 
 _NONE = -1
 
 Demands = dict[int, tuple[gs.Tensor, list[tuple[gs.Node | None, int]]]]
 
 
-def fixed_demands(flow: Flow) -> Demands:
+def fixed_demands(flow: ChannelFlow) -> Demands:
     """Return the readers that want a tensor's channels in their own order, by tensor."""
     demands: Demands = {}
 
@@ -44,7 +44,7 @@ def fixed_demands(flow: Flow) -> Demands:
 Keys = dict[int, tuple[Array, Array]]
 
 
-def keys_of(flow: Flow, demands: Demands) -> Keys:
+def keys_of(flow: ChannelFlow, demands: Demands) -> Keys:
     """Return key and rank of the channels of every tensor that is needed somewhere.
 
     Sorting by key, then rank, puts together what one reader needs, in the order it wants.

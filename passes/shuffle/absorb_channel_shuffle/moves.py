@@ -17,7 +17,7 @@ import onnx_graphsurgeon as gs
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ..roles import Array
-from .flow import Flow
+from .flow import ChannelFlow
 from .orders import Orders
 
 # More pieces than this are gathered: the table of a Concat costs more than its copies.
@@ -68,7 +68,7 @@ class Moves:
     _made: dict[object, gs.Tensor] = field(default_factory=dict)
 
     @property
-    def flow(self) -> Flow:
+    def flow(self) -> ChannelFlow:
         """The channels that are moved."""
         return self.orders.flow
 

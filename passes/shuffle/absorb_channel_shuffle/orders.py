@@ -14,7 +14,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..roles import Array
-from .flow import Flow
+from .flow import ChannelFlow
 from .keys import Keys, fixed_demands, keys_of
 
 
@@ -36,7 +36,7 @@ class Request:
 class Orders:
     """The solution: slots `starts[r]` to `starts[r + 1]` are the channels of root r as they lie."""
 
-    flow: Flow
+    flow: ChannelFlow
     starts: Array
     place: Array  # by starts[root] + channel: where that channel lies in the root
     requests: list[Request] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Orders:
         return root if exact else None
 
 
-def solve(flow: Flow) -> Orders:
+def solve(flow: ChannelFlow) -> Orders:
     """Choose orders and collect requests; `Orders.requests` follow the nodes."""
     counts = [flow.channels(root) for root in range(len(flow.roots))]
     starts = np.cumsum([0, *counts])
@@ -109,7 +109,7 @@ def _ask(
     orders.requests.append(Request(node, position, tensor, order, slots))
 
 
-def _note_movable(node: gs.Node, flow: Flow, movable: dict[int, list[int]]) -> None:
+def _note_movable(node: gs.Node, flow: ChannelFlow, movable: dict[int, list[int]]) -> None:
     """Note the roots whose order may still change with that of the result, by id of the result.
 
     They are a linear operator's and those of the channelwise operators that it alone feeds.

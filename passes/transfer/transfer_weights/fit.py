@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedWeight:
     """Values in the form the target is stored in; `is_part`: not all of the source, or the target.
 
     `note`: what was done on the way.
@@ -30,7 +30,7 @@ class Fitted:
     note: str
 
 
-def fit(target: Parameter, source: Parameter, part: bool) -> Fitted:
+def fit(target: Parameter, source: Parameter, part: bool) -> FittedWeight:
     """Return the values of `source` as `target` holds them; declines where they do not fit.
 
     `part`: where the shapes differ, the leading part that fits is taken.
@@ -58,7 +58,7 @@ def fit(target: Parameter, source: Parameter, part: bool) -> Fitted:
     if source.values.dtype != target.values.dtype:
         notes.append(f"from {dtypes.type_name(source.values.dtype)}")
     values = _converted(values, held.dtype)
-    return Fitted(
+    return FittedWeight(
         np.ascontiguousarray(values.T if target.turned else values), is_part, ", ".join(notes)
     )
 

@@ -17,7 +17,7 @@ from planish.passes.decompose.decompose_tucker import tucker
 from planish.passes.decompose.decompose_tucker.tucker import Tucker, tucker2
 from planish.passes.decompose.low_rank import low_rank, svd_factors
 from planish.passes.decompose.quadratic import (
-    Problem,
+    FactorProblem,
     Quadratic,
     of_weight,
     problems_of,
@@ -257,7 +257,7 @@ def test_separable_kernels_are_the_best_where_rows_and_columns_do_not_interact()
     roots = np.linalg.cholesky(down), np.linalg.cholesky(across)
     white = np.einsum("oxb,xy,bc->ocy", rows.reshape(10, 18, 3), *roots).reshape(30, 18)
     values = np.linalg.svd(white, compute_uv=False) ** 2
-    curve = separable(Problem(weight, form), 18).curve
+    curve = separable(FactorProblem(weight, form), 18).curve
     tails = values.sum() - np.concatenate([[0.0], np.cumsum(values)])
     np.testing.assert_allclose(curve, tails / values.sum(), atol=1e-9)
 

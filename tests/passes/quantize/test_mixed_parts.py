@@ -14,7 +14,7 @@ from planish.ir.run.reference import Reference
 from planish.passes.engine.context import Context
 from planish.passes.engine.rewrite import make_view
 from planish.passes.quantize.quantize.mixed.bounds import samples_to_show, shown_at_least
-from planish.passes.quantize.quantize.mixed.gains import Gains
+from planish.passes.quantize.quantize.mixed.gains import IntegerGains
 from planish.passes.quantize.quantize.mixed.margins import Margins
 from planish.passes.quantize.quantize.mixed.order import Borders, order_to_float
 from planish.passes.quantize.quantize.mixed.search import fewest_floats
@@ -78,7 +78,7 @@ def chain(count):
 
 def borders_of(gains, crossing):
     units, view, names = chain(len(gains))
-    found = Gains(
+    found = IntegerGains(
         {f"c{i}": gain for i, gain in enumerate(gains)}, dict.fromkeys(names, float(crossing))
     )
     return Borders(units, view, found), found
@@ -105,7 +105,7 @@ def test_the_noisiest_per_second_goes_first_and_draws_its_neighbours_along():
     noise = {"c0": 1.0, "c1": 1.5, "c2": 9.0, "c3": 1.6, "c4": 1.0}
     # Beside the float layer the border only moves; c4 between it and the output then frees two.
     assert order_to_float(noise, gains, borders) == ["c2", "c3", "c4", "c1", "c0"]
-    free = Gains(gains.layers | {"c4": -5.0}, gains.crossings)
+    free = IntegerGains(gains.layers | {"c4": -5.0}, gains.crossings)
     assert order_to_float(noise, free, borders_of([1, 1, 1, 1, -5], 0.5)[0])[0] == "c4"
 
 

@@ -33,7 +33,7 @@ _ACTIVATIONS = frozenset(
 _FARTHEST = 8
 
 
-class Activation(Criterion):
+class MeanActivation(Criterion):
     """Mean absolute activity over the feeds."""
 
     name: ClassVar[str] = "activation"

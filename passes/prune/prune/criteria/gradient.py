@@ -20,7 +20,7 @@ import onnx_graphsurgeon as gs
 
 from .....ir.core.errors import FeedError, PassError
 from .....ir.run.feeds import check_feeds
-from .....ir.torch.source import KEY, Source
+from .....ir.torch.source import KEY, SourceGraph
 from .....ir.torch.to_fx import to_fx
 from ..units import Units
 from .criterion import Array, Criterion, State
@@ -80,7 +80,7 @@ def derivatives(state: State) -> Iterator[tuple[dict[str, Array], dict[str, Arra
 
     module = to_fx(state.graph)
     source = module.meta[KEY]
-    assert isinstance(source, Source)
+    assert isinstance(source, SourceGraph)
     loss = make_loss(state)
     feeds = state.context.labelled if state.labels else state.context.feeds
     inputs = [t.name for t in state.graph.inputs if isinstance(t, gs.Variable)]

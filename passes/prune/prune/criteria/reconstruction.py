@@ -26,7 +26,7 @@ from .....ir.core.variables import node_key
 from .....ir.graph.clone import clone
 from .....ir.graph.view import View
 from .....ir.ops.linear.layer import Layer, read_layer
-from ....analysis.channels.group import Group
+from ....analysis.channels.group import ChannelGroup
 from ....analysis.observe.patches import share
 from ....analysis.observe.stages import moment_bytes
 from ....analysis.observe.tap import stream
@@ -67,7 +67,7 @@ class Reconstruction(Criterion):
 
 
 def reconstruction_scores(
-    groups: Sequence[Group], graph: gs.Graph, feeds: Feeds, context: Context
+    groups: Sequence[ChannelGroup], graph: gs.Graph, feeds: Feeds, context: Context
 ) -> list[Array]:
     """Return the score [channels] of each channel of `groups`; infinite for the last to go.
 
@@ -87,7 +87,7 @@ def reconstruction_scores(
     return found
 
 
-def _scores(group: Group, measured: Mapping[str, Measured]) -> Array:
+def _scores(group: ChannelGroup, measured: Mapping[str, Measured]) -> Array:
     scores = np.full(group.channels, np.inf)
     if any(slot.layer not in measured for slot in group.readers):
         return scores
@@ -100,7 +100,7 @@ def _scores(group: Group, measured: Mapping[str, Measured]) -> Array:
 
 
 def _layers(
-    groups: Sequence[Group], graph: gs.Graph, context: Context
+    groups: Sequence[ChannelGroup], graph: gs.Graph, context: Context
 ) -> dict[str, tuple[Layer, View]]:
     """Return the layers of `graph` that read channels of `groups`, by what options call them."""
     own = context.on(graph)
@@ -115,10 +115,10 @@ def _layers(
 
 
 def _batches(
-    groups: Sequence[Group], layers: Mapping[str, tuple[Layer, View]]
-) -> Iterator[list[Group]]:
+    groups: Sequence[ChannelGroup], layers: Mapping[str, tuple[Layer, View]]
+) -> Iterator[list[ChannelGroup]]:
     """Yield `groups` in runs the moments of whose readers fit into memory together."""
-    run: list[Group] = []
+    run: list[ChannelGroup] = []
     held: set[str] = set()
     for group in groups:
         own = {slot.layer for slot in group.readers} & layers.keys()

@@ -31,7 +31,7 @@ _SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Gains:
+class IntegerGains:
     """Seconds that layers save on integers, by `node_key`, and that borders cost, by tensor name.
 
     `measured`: whether a runtime was asked, or operations were counted.
@@ -42,7 +42,7 @@ class Gains:
     measured: bool = False
 
 
-def estimate_gains(graph: gs.Graph, view: View, layers: Sequence[Unit]) -> Gains:
+def estimate_gains(graph: gs.Graph, view: View, layers: Sequence[Unit]) -> IntegerGains:
     """Return the gains that operation counts foretell: the same on every machine."""
     counted = zip(graph.nodes, cost(graph).nodes, strict=True)
     macs = {id(node): found.macs or 0 for node, found in counted}
@@ -52,17 +52,17 @@ def estimate_gains(graph: gs.Graph, view: View, layers: Sequence[Unit]) -> Gains
         + _PER_VALUE * sum(sizes[t.name] for t in (*unit.inputs, *unit.outputs))
         for unit in layers
     }
-    return Gains(gains, {name: _PER_CROSSING * size for name, size in sizes.items()})
+    return IntegerGains(gains, {name: _PER_CROSSING * size for name, size in sizes.items()})
 
 
 def measure_gains(
     variants: Variants,
     layers: Sequence[Unit],
-    estimated: Gains,
+    estimated: IntegerGains,
     profiler: Profiler,
     feed: Mapping[str, np.ndarray[Any, Any]],
     target: str,
-) -> Gains:
+) -> IntegerGains:
     """Return the gains of `layers` that the runtime's profiles of both graphs show."""
     chosen = frozenset(node_key(unit.node) for unit in layers)
     built = variants.build(chosen)
@@ -84,12 +84,12 @@ def measure_gains(
             if node.op == "QuantizeLinear" and node.name in fast
         )
     )
-    return Gains(
+    return IntegerGains(
         gains, {t: per_crossing * seconds for t, seconds in estimated.crossings.items()}, True
     )
 
 
-def _crossing_of(node: gs.Node, estimated: Gains) -> float:
+def _crossing_of(node: gs.Node, estimated: IntegerGains) -> float:
     return estimated.crossings.get(node.inputs[0].name, 0.0)
 
 

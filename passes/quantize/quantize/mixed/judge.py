@@ -21,7 +21,7 @@ from .margins import Margins
 _KEPT = 1 << 26
 
 
-class Judge:
+class ChoiceEvaluator:
     """Compares choices over `variants` with the float graph on `feeds`, in constant memory.
 
     Choices run as users run them: ONNX Runtime with its optimizations on computes on integers.

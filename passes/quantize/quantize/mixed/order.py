@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 from .....ir.core.variables import node_key
 from .....ir.graph.view import View
 from ...reading.operators import MOVEMENT, Unit
-from .gains import Gains
+from .gains import IntegerGains
 
 # Losses below this part of the whole time are noise, and as good as none.
 _LEAST_LOSS = 1e-3
@@ -27,7 +27,7 @@ _LEAST_NOISE = 0.05
 class Borders:
     """The layers at each tensor, and which tensors float and integer layers share."""
 
-    def __init__(self, layers: Sequence[Unit], view: View, gains: Gains) -> None:
+    def __init__(self, layers: Sequence[Unit], view: View, gains: IntegerGains) -> None:
         self._gains = gains
         self.tensors: dict[str, tuple[str, ...]] = {}
         self._at: dict[str, list[str]] = defaultdict(list)
@@ -58,7 +58,7 @@ class Borders:
         return lost
 
 
-def order_to_float(noise: Mapping[str, float], gains: Gains, borders: Borders) -> list[str]:
+def order_to_float(noise: Mapping[str, float], gains: IntegerGains, borders: Borders) -> list[str]:
     """Return all layers, most noise removed per second lost first."""
     floor = _LEAST_LOSS * sum(abs(seconds) for seconds in gains.layers.values()) or 1.0
     floats: set[str] = set()
@@ -84,7 +84,7 @@ def order_to_float(noise: Mapping[str, float], gains: Gains, borders: Borders) -
 
 
 def affordable(
-    noise: Mapping[str, float], gains: Gains, borders: Borders, share: float
+    noise: Mapping[str, float], gains: IntegerGains, borders: Borders, share: float
 ) -> frozenset[str]:
     """Return the layers that go back to float for at most `share` of the time all of them save.
 

@@ -24,8 +24,8 @@ from ....engine.stopwatch import Profiler
 from ...reading.operators import Unit
 from ..variants import Variants
 from .bounds import Accuracy, Bounds, samples_to_show, shown_at_least
-from .gains import Gains, estimate_gains, measure_gains
-from .judge import Judge
+from .gains import IntegerGains, estimate_gains, measure_gains
+from .judge import ChoiceEvaluator
 from .order import Borders, affordable, order_to_float
 from .search import fewest_floats
 
@@ -57,7 +57,7 @@ class MixedPrecision:
         """
         layers = [u for u in units if not u.is_follower and node_key(u.node) in chosen]
         keys = frozenset(node_key(unit.node) for unit in layers)
-        judge = Judge(self.variants, self.feeds)
+        judge = ChoiceEvaluator(self.variants, self.feeds)
         everything = judge.measure(keys)
         if self.bounds.hold(everything):
             self._tell(everything, 0, len(layers))
@@ -93,7 +93,7 @@ class MixedPrecision:
         """
         layers = [u for u in units if not u.is_follower and node_key(u.node) in chosen]
         keys = frozenset(node_key(unit.node) for unit in layers)
-        judge = Judge(self.variants, self.feeds)
+        judge = ChoiceEvaluator(self.variants, self.feeds)
         noise = self._noise(judge, layers)
         gains = self._gains(layers)
         borders = Borders(layers, self.view, gains)
@@ -114,7 +114,7 @@ class MixedPrecision:
         )
         return chosen - floats
 
-    def _noise(self, judge: Judge, layers: Sequence[Unit]) -> dict[str, float]:
+    def _noise(self, judge: ChoiceEvaluator, layers: Sequence[Unit]) -> dict[str, float]:
         """Return the noise power that each layer alone adds, over the first feeds."""
         least, most = _RANKING_FEEDS
         count = max(least, min(most, _RANKING_RUNS // len(layers)))
@@ -125,7 +125,7 @@ class MixedPrecision:
             self.context.progress((index + 1) / len(layers))
         return found
 
-    def _gains(self, layers: Sequence[Unit]) -> Gains:
+    def _gains(self, layers: Sequence[Unit]) -> IntegerGains:
         estimated = estimate_gains(self.variants.graph, self.view, layers)
         if self.profiler is None:
             return estimated

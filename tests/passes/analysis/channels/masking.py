@@ -9,12 +9,12 @@ import onnx_graphsurgeon as gs
 
 from planish.ir.core.build import make_constant
 from planish.passes.analysis.channels.find_groups import find_channel_groups
-from planish.passes.analysis.channels.group import Group, Slot
+from planish.passes.analysis.channels.group import ChannelGroup, Slot
 
 Array = np.ndarray[Any, Any]
 
 
-def drawn_channels(group: Group, generator: np.random.Generator) -> Array:
+def drawn_channels(group: ChannelGroup, generator: np.random.Generator) -> Array:
     """Return 30 to 60 % of the channels of a group, as many of each block that must be even."""
     share = generator.uniform(0.3, 0.6)
     if not group.balance:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from planish.passes.analysis.channels.find_groups import find_channel_groups
-from planish.passes.analysis.channels.group import Group
+from planish.passes.analysis.channels.group import ChannelGroup
 
 from tests.helpers import Array, graph_of
 
@@ -15,17 +15,17 @@ def normal(*shape: int) -> Array:
     return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
 
 
-def groups(text: str, **weights: Array) -> list[Group]:
+def groups(text: str, **weights: Array) -> list[ChannelGroup]:
     return find_channel_groups(graph_of(text, weights))
 
 
-def by_name(found: list[Group], maker: str) -> list[Group]:
+def by_name(found: list[ChannelGroup], maker: str) -> list[ChannelGroup]:
     """Return the groups of which the constant `maker` makes channels, first channel first."""
     own = [g for g in found if any(s.constant.name == maker for s in g.makers)]
     return sorted(own, key=lambda g: min(s.index.min() for s in g.makers))
 
 
-def roles(group: Group) -> dict[str, set[str]]:
+def roles(group: ChannelGroup) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for slot in group.slots:
         found.setdefault(slot.role, set()).add(slot.constant.name)
