@@ -22,7 +22,7 @@ _MOST_TOUCHED = 8
 
 
 class Edit:
-    """A batch of changes to `graph` and its subgraphs, applied by `commit`.
+    """A batch of changes to `graph` and its subgraphs, applied by `commit` or on leaving `with`.
 
     `limit` stops counting (and, through `begin`, changing) after so many edits; `planish bisect`
     uses it to find the first edit that breaks a result. `uses` is an index of the same graph that
@@ -33,6 +33,7 @@ class Edit:
         self.graph = graph
         self.uses = uses or Uses(graph)
         self.count = 0
+        self.changed = False  # ever, counted or not
         self.touched: list[gs.Node] = []
         self._limit = limit
         self._open = False
@@ -42,9 +43,23 @@ class Edit:
         self._before: dict[int, list[gs.Node]] = {}
         self._types = Types()
 
+    def __enter__(self) -> Edit:
+        """Return the batch itself."""
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Commit, unless an error passes through."""
+        if kind is None:
+            self.commit()
+
+    @property
+    def left(self) -> int | None:
+        """How many edits may still be made; None for any number."""
+        return None if self._limit is None else self._limit - self.count
+
     def begin(self) -> bool:
         """Start one edit; False where the limit is used up and nothing may change any more."""
-        if self._limit is not None and self.count >= self._limit:
+        if self.left is not None and self.left <= 0:
             return False
         self._open = True
         return True
@@ -212,7 +227,7 @@ class Edit:
             pending.extend((made, False) for made in reversed(self._before.get(id(current), ())))
 
     def _change(self, node: gs.Node | None) -> None:
-        self._dirty = True
+        self._dirty = self.changed = True
         if self._open:
             self._open = False
             self.count += 1

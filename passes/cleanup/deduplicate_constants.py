@@ -39,14 +39,13 @@ class DeduplicateConstants(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Group all constants by ever more of their content, then merge the groups."""
-        edit = context.edit()
-        names: Counter[str] = Counter()
-        groups = [_constants(graph, edit, names)]
-        for refine in (_kind, _sample, _digest):
-            groups = [part for group in groups for part in _split(group, refine)]
-        for group in groups:
-            _merge(group, graph, edit, names)
-        edit.commit()
+        with context.editing() as edit:
+            names: Counter[str] = Counter()
+            groups = [_constants(graph, edit, names)]
+            for refine in (_kind, _sample, _digest):
+                groups = [part for group in groups for part in _split(group, refine)]
+            for group in groups:
+                _merge(group, graph, edit, names)
 
 
 @dataclass

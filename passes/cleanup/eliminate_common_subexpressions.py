@@ -19,7 +19,6 @@ from ...ir.graph.view import View
 from ...ir.ops.purity import is_pure
 from ..engine.context import Context
 from ..engine.contract import Pass
-from ..engine.rewrite import make_view
 
 # Small constants count as equal by value; telling large ones apart would read all weights.
 _BY_VALUE = 4096
@@ -37,23 +36,22 @@ class EliminateCommonSubexpressions(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Walk every scope in topological order with a table of what was computed already."""
-        edit = context.edit()
-        for scope in scopes(graph):
-            view = make_view(scope, edit, context)
-            first: dict[tuple[Any, ...], gs.Node] = {}
-            for node in scope.nodes:
-                if not _may_merge(node, scope.opset):
-                    continue
-                earlier = first.setdefault(_key(node, view), node)
-                if earlier is node:
-                    continue
-                if any(view.is_output(tensor) for tensor in node.outputs):
-                    context.decline(node, "its result is a graph output, whose name must stay")
-                elif edit.begin():
-                    for old, new in zip(node.outputs, earlier.outputs, strict=True):
-                        edit.replace(old, new)
-                    edit.remove(node)
-        edit.commit()
+        with context.editing() as edit:
+            for scope in scopes(graph):
+                view = context.view(scope)
+                first: dict[tuple[Any, ...], gs.Node] = {}
+                for node in scope.nodes:
+                    if not _may_merge(node, scope.opset):
+                        continue
+                    earlier = first.setdefault(_key(node, view), node)
+                    if earlier is node:
+                        continue
+                    if any(view.is_output(tensor) for tensor in node.outputs):
+                        context.decline(node, "its result is a graph output, whose name must stay")
+                    elif edit.begin():
+                        for old, new in zip(node.outputs, earlier.outputs, strict=True):
+                            edit.replace(old, new)
+                        edit.remove(node)
 
 
 def _may_merge(node: gs.Node, opset: int) -> bool:

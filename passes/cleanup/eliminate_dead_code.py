@@ -28,21 +28,20 @@ class EliminateDeadCode(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Walk every scope backwards, inner scopes before the ones they capture from."""
-        edit = context.edit()
         known = _without_effects(graph)
-        for scope in reversed(list(scopes(graph))):
-            for node in reversed(scope.nodes):
-                if any(
-                    id(tensor) in edit.uses.pinned or edit.uses.reads(tensor)
-                    for tensor in node.outputs
-                ):
-                    continue
-                unknown = _unknown_domain(node, known)
-                if unknown is not None:
-                    context.decline(node, f"operators of domain '{unknown}' may have effects")
-                elif edit.begin():
-                    edit.remove(node)
-        edit.commit()
+        with context.editing() as edit:
+            for scope in reversed(list(scopes(graph))):
+                for node in reversed(scope.nodes):
+                    if any(
+                        id(tensor) in edit.uses.pinned or edit.uses.reads(tensor)
+                        for tensor in node.outputs
+                    ):
+                        continue
+                    unknown = _unknown_domain(node, known)
+                    if unknown is not None:
+                        context.decline(node, f"operators of domain '{unknown}' may have effects")
+                    elif edit.begin():
+                        edit.remove(node)
 
 
 def _without_effects(graph: gs.Graph) -> set[tuple[str | None, str]]:

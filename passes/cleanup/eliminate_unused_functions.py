@@ -31,21 +31,20 @@ class EliminateUnusedFunctions(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Follow the calls from the graph, then count what is of each domain."""
-        edit = context.edit()
-        used = _called(graph)
-        for function in list(graph.functions):
-            if _key(function.domain, function.name) not in used and edit.begin():
-                edit.remove_function(function)
-        kept = list(graph.functions)
-        inside = {id(f): {domain for domain, _ in _calls(f)} for f in kept}
-        needed = {domain for domain, _ in _calls(graph)}
-        needed.update(*inside.values(), (_key(f.domain, f.name)[0] for f in kept))
-        for owner, domains in ((graph, needed), *((f, inside[id(f)]) for f in kept)):
-            for entry in list(owner.import_domains or ()):
-                unused = entry.domain not in domains and entry.domain not in STANDARD_DOMAINS
-                if unused and edit.begin():
-                    edit.remove_import(owner, entry.domain)
-        edit.commit()
+        with context.editing() as edit:
+            used = _called(graph)
+            for function in list(graph.functions):
+                if _key(function.domain, function.name) not in used and edit.begin():
+                    edit.remove_function(function)
+            kept = list(graph.functions)
+            inside = {id(f): {domain for domain, _ in _calls(f)} for f in kept}
+            needed = {domain for domain, _ in _calls(graph)}
+            needed.update(*inside.values(), (_key(f.domain, f.name)[0] for f in kept))
+            for owner, domains in ((graph, needed), *((f, inside[id(f)]) for f in kept)):
+                for entry in list(owner.import_domains or ()):
+                    unused = entry.domain not in domains and entry.domain not in STANDARD_DOMAINS
+                    if unused and edit.begin():
+                        edit.remove_import(owner, entry.domain)
 
 
 def _key(domain: str | None, name: str) -> Key:

@@ -30,7 +30,6 @@ from ..analysis.constants.evaluation import byte_size, infer_alone, may_fold, st
 from ..analysis.constants.static_values import is_static, static_value
 from ..engine.context import Context
 from ..engine.contract import Pass
-from ..engine.rewrite import make_view
 
 Array = np.ndarray[Any, Any]
 
@@ -62,16 +61,14 @@ class FoldConstants(Pass):
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Fold every scope of `graph`, outer ones first."""
         while True:
-            edit = context.edit()
-            for scope in scopes(graph):
-                if any(may_fold(node, scope.opset) for node in scope.nodes):
-                    _Folder(scope, edit, context, self.size_limit).fold()
-            edit.commit()
+            with context.editing() as edit:
+                for scope in scopes(graph):
+                    if any(may_fold(node, scope.opset) for node in scope.nodes):
+                        _Folder(scope, edit, context, self.size_limit).fold()
             # A folded shape may have made those static that these ask for.
             asked = any(n.op in _ASKS_TYPES for scope in scopes(graph) for n in scope.nodes)
             if not edit.count or not asked:
                 return
-            context.types = None
 
 
 class _Folder:
@@ -82,7 +79,7 @@ class _Folder:
         self._edit = edit
         self._context = context
         self._limit = limit
-        self._view: View = make_view(scope, edit, context)
+        self._view: View = context.view(scope)
         self._order = {id(node): i for i, node in enumerate(scope.nodes)}
         self._refused: set[int] = set()
         for node in _deciders(scope, self._view):

@@ -21,13 +21,12 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core.variables import is_standard
 from ...ir.graph.clone import clone
-from ...ir.graph.edit import Edit
-from ...ir.graph.types import Types, infer_types
+from ...ir.graph.types import Types
 from ...ir.graph.uses import scopes
 from ..analysis.constants.evaluation import constant_values
+from ..engine.analyses import Analyses
 from ..engine.context import Context
 from ..engine.contract import Pass
-from ..engine.rewrite import make_view
 from .inlining import Inliner
 
 # Where not all conditions together are safe, so many are tried one by one.
@@ -48,13 +47,11 @@ class InlineConstantBranches(Pass):
         """Inline, infer types again and look at the Ifs that are left, until none is decided."""
         refused: dict[int, gs.Tensor] = {}
         while True:
-            edit = context.edit()
-            groups = _decided(graph, edit, context, refused)
-            safe = _safe(graph, groups, context, refused)
-            _apply(graph, safe, edit, context)
-            if not edit.count:
+            before = context.edits
+            groups = _decided(graph, context, refused)
+            _apply(graph, _safe(graph, groups, context, refused), context)
+            if context.edits == before:
                 return
-            context.types = None
 
 
 @dataclass(frozen=True)
@@ -74,9 +71,7 @@ class _IfsOfCondition:
     places: tuple[_Place, ...]
 
 
-def _decided(
-    graph: gs.Graph, edit: Edit, context: Context, refused: Iterable[int]
-) -> list[_IfsOfCondition]:
+def _decided(graph: gs.Graph, context: Context, refused: Iterable[int]) -> list[_IfsOfCondition]:
     """Return the Ifs whose condition is known, by condition."""
     places: dict[int, list[_Place]] = {}
     conditions: dict[int, gs.Tensor] = {}
@@ -84,7 +79,7 @@ def _decided(
         found = [i for i, n in enumerate(scope.nodes) if n.op == "If" and is_standard(n)]
         if not found:
             continue
-        view = make_view(scope, edit, context)
+        view = context.view(scope)
         known = constant_values((scope.nodes[i].inputs[0] for i in found), view)
         for position in found:
             node = scope.nodes[position]
@@ -122,26 +117,24 @@ def _safe(
 def _problem(graph: gs.Graph, groups: Sequence[_IfsOfCondition]) -> str | None:
     """Inline in a copy of `graph`; return what inference says against it, or None."""
     copy = clone(graph)
-    context = Context(copy, types=Types())  # no type is asked for
-    _apply(copy, groups, context.edit(), context)
-    return infer_types(copy).problem
+    context = Context(copy, known=Analyses(copy, Types()))  # no type is asked for
+    _apply(copy, groups, context)
+    return context.infer().problem
 
 
-def _apply(
-    graph: gs.Graph, groups: Sequence[_IfsOfCondition], edit: Edit, context: Context
-) -> None:
+def _apply(graph: gs.Graph, groups: Sequence[_IfsOfCondition], context: Context) -> None:
     """Put the branches of `groups` in the place of their Ifs, outer scopes first."""
     every = list(scopes(graph))
     places = [place for group in groups for place in group.places]
-    for place in sorted(places, key=lambda place: (place.scope, place.node)):
-        scope = every[place.scope]
-        node = scope.nodes[place.node]
-        # One inside a branch that was inlined is a copy now: it has its turn in the next round.
-        if edit.uses.scope(node) is None or not edit.begin():
-            continue
-        targets = list(node.outputs)
-        edit.remove(node)
-        inliner = Inliner(node, edit, make_view(scope, edit, context))
-        inliner.deliver(inliner.copy(node.attrs[place.branch], (), targets), targets)
-        context.accept(node)
-    edit.commit()
+    with context.editing() as edit:
+        for place in sorted(places, key=lambda place: (place.scope, place.node)):
+            scope = every[place.scope]
+            node = scope.nodes[place.node]
+            # One inside a branch that was inlined is a copy now: its turn is in the next round.
+            if edit.uses.scope(node) is None or not edit.begin():
+                continue
+            targets = list(node.outputs)
+            edit.remove(node)
+            inliner = Inliner(node, edit, context.view(scope))
+            inliner.deliver(inliner.copy(node.attrs[place.branch], (), targets), targets)
+            context.accept(node)

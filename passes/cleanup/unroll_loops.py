@@ -24,7 +24,6 @@ from ...ir.ops.purity import draws
 from ..analysis.constants.evaluation import constant_values
 from ..engine.context import Context
 from ..engine.contract import Pass
-from ..engine.rewrite import make_view
 from .inlining import Inliner, Tensors
 
 
@@ -44,22 +43,27 @@ class UnrollLoops(Pass):
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Unroll, infer types again and look at the Loops that are left, until none is known."""
         while True:
-            edit = context.edit()
             left = False
-            for level in reversed(_levels(graph)):
-                for scope in level:
-                    view = make_view(scope, edit, context)
-                    for node in scope.nodes:
-                        if node.op == "Loop" and is_standard(node):
-                            left |= not self._unroll(node, view, edit, context)
-                edit.commit()  # an outer body must hold what its inner Loops have become
+            with context.editing() as edit:
+                for level in reversed(_levels(graph)):
+                    for scope in level:
+                        left |= self._run_scope(scope, edit, context)
+                    edit.commit()  # an outer body must hold what its inner Loops have become
             if not edit.count or not left:
                 return
-            context.types = None
+
+    def _run_scope(self, scope: gs.Graph, edit: Edit, context: Context) -> bool:
+        """Unroll the Loops of `scope`, and say whether one is left."""
+        view = context.view(scope)
+        left = False
+        for node in scope.nodes:
+            if node.op == "Loop" and is_standard(node):
+                left |= not self._unroll(node, view, edit, context)
+        return left
 
     def _unroll(self, node: gs.Node, view: View, edit: Edit, context: Context) -> bool:
         try:
-            site = _match(node, view, make_view(node.attrs["body"], edit, context), self.limit)
+            site = _match(node, view, context.view(node.attrs["body"]), self.limit)
         except DeclinedError as reason:
             context.decline(node, str(reason))
             return False

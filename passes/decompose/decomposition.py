@@ -19,6 +19,7 @@ from ...ir.core.decline import DeclinedError, need
 from ...ir.core.errors import PassError
 from ...ir.core.variables import is_standard, node_key
 from ...ir.graph.clone import clone
+from ...ir.graph.edit import Edit
 from ...ir.graph.uses import scopes
 from ...ir.graph.view import View
 from ...ir.ops.linear.layer import LINEAR_OPS, Layer, read_with_bias
@@ -28,7 +29,6 @@ from ..analysis.observe.sequence import fit_in_sequence, has_bias
 from ..engine.context import Context
 from ..engine.contract import Pass
 from ..engine.node_names import check_node_names
-from ..engine.rewrite import make_view
 from ..fusion.inline_fused_operators import inline_fused_operators
 from .chain import Factor, FactorChain, holds_role, need_storable, own_bias, role_of, write_chain
 from .gain import ChainCosts, in_units
@@ -114,13 +114,12 @@ class DecompositionRun:
         self._item = item
         self._graph = graph
         self._context = context
-        self._edit = context.edit()
         self._gains = ChainCosts(graph, context, measure=item.measure)
 
     def replace(self) -> None:
         """Fit and replace what can be; remark on each layer and on the whole."""
         item, context = self._item, self._context
-        layers = self._layers(make_view(self._graph, self._edit, context))
+        layers = self._layers(context.view())
         if not layers:
             return
         before = clone(self._graph)
@@ -128,28 +127,26 @@ class DecompositionRun:
             context.remark(
                 "no feeds were given, so weights are approximated, not what they give on data"
             )
-            for layer in layers:
-                if not self._change(layer, None):
-                    break
-            self._edit.commit()
+            count = self._replace_by_weights(layers)
         else:
-            fit_in_sequence(
-                self._graph,
-                layers,
-                context.feeds,
-                self._change,
-                self._edit,
-                context,
-                positions=item.positions,
+            count = fit_in_sequence(
+                self._graph, layers, context.feeds, self._change, context, positions=item.positions
             )
-        if self._edit.count:
-            self._sum_up(before, len(layers))
+        if count:
+            self._sum_up(before, count, len(layers))
 
-    def _sum_up(self, graph: gs.Graph, looked_at: int) -> None:
+    def _replace_by_weights(self, layers: Sequence[Layer]) -> int:
+        with self._context.editing() as edit:
+            for layer in layers:
+                if not self._change(layer, None, edit):
+                    break
+        return edit.count
+
+    def _sum_up(self, graph: gs.Graph, count: int, looked_at: int) -> None:
         before, after = self._gains.total(graph), self._gains.total(self._graph)
         speed = self._gains.speed(graph, self._graph)
         self._context.remark(
-            f"{self._edit.count} of {looked_at} layers replaced: MACs {in_units(before.macs)} -> "
+            f"{count} of {looked_at} layers replaced: MACs {in_units(before.macs)} -> "
             f"{in_units(after.macs)}, parameters {in_units(before.parameters)} -> "
             f"{in_units(after.parameters)}{self._gains.inputs()}"
             + ("" if speed is None else f", {speed:.2f} times as fast on {self._context.target}")
@@ -194,7 +191,7 @@ class DecompositionRun:
         need(bool(np.isfinite(layer.weight).all()), "its weights are not finite")
         return layer
 
-    def _change(self, layer: Layer, moments: Moments | None) -> bool:
+    def _change(self, layer: Layer, moments: Moments | None, edit: Edit) -> bool:
         problems = problems_of(layer.kernel(), moments, has_bias=has_bias(layer))
         if not self._item.takes_blocks:
             problems = [problem.without_blocks() for problem in problems]
@@ -209,9 +206,9 @@ class DecompositionRun:
         except DeclinedError as reason:
             self._context.decline(layer.node, str(reason))
             return True
-        if not self._edit.begin():
+        if not edit.begin():
             return False
-        write_chain(self._edit, layer, chain)
+        write_chain(edit, layer, chain)
         kind = "output variance" if moments is not None else "weights"
         self._context.remark(
             f"'{node_key(layer.node)}' as {fitted.form}: {gain}, error {error:.2g} of its {kind}"

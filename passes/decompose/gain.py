@@ -170,9 +170,8 @@ class ChainCosts:
         )
         if chain is not None:
             added = nodes[1] if layer.added is not None else None
-            edit = Edit(made)
-            write_chain(edit, Layer(**{**vars(layer), "node": nodes[0], "added": added}), chain)
-            edit.commit()
+            with Edit(made) as edit:
+                write_chain(edit, Layer(**{**vars(layer), "node": nodes[0], "added": added}), chain)
         return made
 
 

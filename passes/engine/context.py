@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir.core.errors import PassError
 from ...ir.core.variables import label
 from ...ir.graph.edit import Edit
-from ...ir.graph.types import Types, infer_types
+from ...ir.graph.types import TensorType, Types
 from ...ir.graph.uses import Uses
+from ...ir.graph.view import View
+from .analyses import Analyses
 
 Feeds = Iterable[Mapping[str, np.ndarray[Any, Any]]]
 
@@ -43,32 +47,77 @@ class Context:
 
     graph: gs.Graph
     feeds: Feeds | None = None
+    _: KW_ONLY
     target: str = "cpu"
     seed: int = 0
     limit: int | None = None
     progress: Report = lambda fraction, note="": None
-    types: Types | None = None
-    uses: Uses | None = None
     original: gs.Graph | None = None
     labelled: Feeds | None = None
+    known: Analyses | None = None  # those of `graph` by default
     _edits: list[Edit] = field(default_factory=list)
+    _open: list[Edit] = field(default_factory=list)
     _declined: dict[int, Decline] = field(default_factory=dict)
     _seen: list[gs.Node] = field(default_factory=list)
     _remarks: list[str] = field(default_factory=list)
 
-    def edit(self) -> Edit:
-        """Open a batch of changes to the graph; every change a pass makes goes through one."""
+    def __post_init__(self) -> None:
+        if self.known is None:
+            self.known = Analyses(self.graph)
+
+    @property
+    def analyses(self) -> Analyses:
+        """What is known of the graph as it is."""
+        assert self.known is not None
+        return self.known
+
+    @contextmanager
+    def editing(self) -> Iterator[Edit]:
+        """Open a batch of changes to the graph; every change a pass makes goes through one.
+
+            with context.editing() as edit:
+                if edit.begin():
+                    edit.remove(node)
+
+        On leaving, the changes are written into the graph, and types are inferred anew when they
+        are next asked for. An error passes through, and nothing more is written. Batches follow one
+        another; PassError where one is open already.
+        """
+        if self._open:
+            raise PassError("a batch of changes is open already; hand its `edit` on")
         left = None if self.limit is None else self.limit - self.edits
-        opened = Edit(self.graph, left, self.uses)
-        self.uses = opened.uses
-        self._edits.append(opened)
-        return opened
+        known = self.analyses
+        _ = known.types  # of the graph as it is, not of one that is half changed
+        edit = Edit(self.graph, left, known.uses)
+        self._edits.append(edit)
+        self._open.append(edit)
+        try:
+            with edit:
+                yield edit
+        finally:
+            self._open.pop()
+        if edit.changed:
+            known.forget_types()
+
+    def view(self, scope: gs.Graph | None = None) -> View:
+        """Return the view of `scope`, the graph itself by default, that sees an open batch too."""
+        return View(self.graph if scope is None else scope, self.uses, self._type)
+
+    def _type(self, tensor: gs.Tensor) -> TensorType | None:
+        return self.type_of_new(tensor) or self.infer().of(tensor)
+
+    def type_of_new(self, tensor: gs.Tensor) -> TensorType | None:
+        """Return the type given to a variable that the open batch created."""
+        return self._open[-1].type_of_new(tensor) if self._open else None
+
+    @property
+    def uses(self) -> Uses:
+        """The index of who makes and reads each tensor, an open batch included."""
+        return self.analyses.uses
 
     def infer(self) -> Types:
-        """Return the inferred types of the graph as it was before this pass's own edits."""
-        if self.types is None:
-            self.types = infer_types(self.graph)
-        return self.types
+        """Return the inferred types of the graph as it was when the last batch was written."""
+        return self.analyses.types
 
     def decline(self, node: gs.Node, reason: str) -> None:
         """Record why `node` was left alone; the last reason a node was given counts."""
@@ -77,7 +126,7 @@ class Context:
 
     def on(self, graph: gs.Graph) -> Context:
         """Return a context over another graph, whose edits do not count; it reports to this one."""
-        return replace(self, graph=graph, limit=None, types=None, uses=None, _edits=[])
+        return replace(self, graph=graph, limit=None, known=Analyses(graph), _edits=[], _open=[])
 
     def quietly(self) -> Context:
         """Return a context for a step of this pass: edits count here, declines are not shown."""

@@ -36,7 +36,7 @@ class Pass(ABC):
 
     @abstractmethod
     def run(self, graph: gs.Graph, context: Context) -> gs.Graph | None:
-        """Transform `graph` in place, through `context.edit()`; or return another graph."""
+        """Transform `graph` in place, through `context.editing()`; or return another graph."""
 
     @classmethod
     def summary(cls) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -13,7 +13,6 @@ import onnx_graphsurgeon as gs
 from ...ir.core.decline import DeclinedError
 from ...ir.core.variables import FUSED_DOMAIN, is_standard
 from ...ir.graph.edit import Edit
-from ...ir.graph.types import TensorType
 from ...ir.graph.uses import scopes
 from ...ir.graph.view import View
 from .context import Context
@@ -65,56 +64,69 @@ def drive(graph: gs.Graph, rewrites: Sequence[Rewrite[Any]], context: Context) -
     for rewrite in rewrites:
         for op in rewrite.ops:
             by_op.setdefault(op, []).append(rewrite)
-    queue: deque[gs.Node] = deque(
-        node for scope in scopes(graph) for node in scope.nodes if node.op in by_op
-    )
-    if not queue:
+    nodes = [node for scope in scopes(graph) for node in scope.nodes if node.op in by_op]
+    if not nodes:
         return
-    edit = context.edit()
-    views: dict[int, View] = {}
-    declined: list[gs.Node] = []
-    queued = {id(node) for node in queue}
-    total, done, within_limit = len(queue), 0, True
-    while queue and within_limit:
-        node = queue.popleft()
-        queued.discard(id(node))
-        done += 1
-        if done % _PROGRESS_EVERY == 0:
-            context.progress(min(done / total, 1.0))
-        scope = edit.uses.scope(node)
+    with context.editing() as edit:
+        _Driver(by_op, edit, context).run(nodes)
+
+
+class _Driver:
+    """The worklist of one run of rewrites, by operator, over a graph."""
+
+    def __init__(
+        self, by_op: Mapping[str, Sequence[Rewrite[Any]]], edit: Edit, context: Context
+    ) -> None:
+        self._by_op = by_op
+        self._edit = edit
+        self._context = context
+        self._views: dict[int, View] = {}
+        self._declined: list[gs.Node] = []
+
+    def run(self, nodes: Sequence[gs.Node]) -> None:
+        """Look at `nodes`, and again at what edits touch, until none matches or no edit is left."""
+        edit, queue = self._edit, deque(nodes)
+        queued = {id(node) for node in queue}
+        total, done, within_limit = len(queue), 0, True
+        while queue and within_limit:
+            node = queue.popleft()
+            queued.discard(id(node))
+            done += 1
+            if done % _PROGRESS_EVERY == 0:
+                self._context.progress(min(done / total, 1.0))
+            within_limit = self._visit(node)
+            for touched in edit.touched:
+                if touched.op in self._by_op and id(touched) not in queued:
+                    queue.append(touched)
+                    queued.add(id(touched))
+            edit.touched.clear()
+        for node in self._declined:
+            if edit.uses.scope(node) is None:
+                self._context.accept(node)  # another site took it in
+
+    def _visit(self, node: gs.Node) -> bool:
+        """Apply the first rewrite that matches at `node`; False where no edit is left for it."""
+        scope = self._edit.uses.scope(node)
         if scope is None or not (is_standard(node) or node.domain == FUSED_DOMAIN):
-            continue
-        if id(scope) not in views:
-            views[id(scope)] = make_view(scope, edit, context)
-        for rewrite in by_op.get(node.op, ()):
+            return True
+        view = self._view(scope)
+        for rewrite in self._by_op.get(node.op, ()):
             try:
-                site = rewrite.match(node, views[id(scope)])
+                site = rewrite.match(node, view)
             except DeclinedError as reason:
-                context.decline(node, str(reason))
-                declined.append(node)
+                self._context.decline(node, str(reason))
+                self._declined.append(node)
                 continue
             if site is None:
                 continue
-            within_limit = edit.begin()
-            if within_limit:
-                rewrite.rewrite(site, edit)
-                context.accept(node)
+            if not self._edit.begin():
+                return False
+            rewrite.rewrite(site, self._edit)
+            self._context.accept(node)
             break
-        for touched in edit.touched:
-            if touched.op in by_op and id(touched) not in queued:
-                queue.append(touched)
-                queued.add(id(touched))
-        edit.touched.clear()
-    for node in declined:
-        if edit.uses.scope(node) is None:
-            context.accept(node)  # another site took it in
-    edit.commit()
+        return True
 
-
-def make_view(scope: gs.Graph, edit: Edit, context: Context) -> View:
-    """Return the view of `scope` that sees the changes made through `edit`."""
-
-    def type_of(tensor: gs.Tensor) -> TensorType | None:
-        return edit.type_of_new(tensor) or context.infer().of(tensor)
-
-    return View(scope, edit.uses, type_of)
+    def _view(self, scope: gs.Graph) -> View:
+        if id(scope) not in self._views:
+            self._views[id(scope)] = self._context.view(scope)
+        return self._views[id(scope)]

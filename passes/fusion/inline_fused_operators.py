@@ -36,7 +36,7 @@ class InlineFusedOperators(Pass):
 
 
 def inline_fused_operators(graph: gs.Graph, context: Context) -> None:
-    """Inline the fused operators of `graph`; what `context` knew of its types is forgotten."""
+    """Inline the fused operators of `graph`, which is that of `context`."""
     bodies = {f.name: f for f in graph.functions if f.domain == FUSED_DOMAIN}
     calls = [
         node
@@ -44,22 +44,19 @@ def inline_fused_operators(graph: gs.Graph, context: Context) -> None:
         for node in scope.nodes
         if node.domain == FUSED_DOMAIN and node.op in bodies
     ]
-    edit = context.edit()
-    left = len(calls)
-    for node in calls:
-        if not edit.begin():
-            break
-        _inline(node, bodies[node.op], edit)
-        left -= 1
-    if bodies and not left:
-        for function in bodies.values():
-            if edit.begin():
-                edit.remove_function(function)
-        if any(e.domain == FUSED_DOMAIN for e in graph.import_domains or ()) and edit.begin():
-            edit.remove_import(graph, FUSED_DOMAIN)
-    edit.commit()
-    if edit.count:
-        context.types = None
+    with context.editing() as edit:
+        left = len(calls)
+        for node in calls:
+            if not edit.begin():
+                break
+            _inline(node, bodies[node.op], edit)
+            left -= 1
+        if bodies and not left:
+            for function in bodies.values():
+                if edit.begin():
+                    edit.remove_function(function)
+            if any(e.domain == FUSED_DOMAIN for e in graph.import_domains or ()) and edit.begin():
+                edit.remove_import(graph, FUSED_DOMAIN)
 
 
 def _inline(node: gs.Node, function: gs.Function, edit: Edit) -> None:

@@ -24,7 +24,6 @@ from ...ir.core.variables import STANDARD_DOMAINS, is_standard
 from ...ir.graph.uses import scopes
 from ..engine.context import Context
 from ..engine.contract import Pass
-from ..engine.rewrite import make_view
 from .adapters import LEAST_TARGET, OLDEST, Change, adapt, changes, finish
 
 
@@ -54,17 +53,15 @@ class ConvertOpset(Pass):
 def ensure_opset(graph: gs.Graph, context: Context, version: int) -> bool:
     """Raise `graph` to opset `version` as one edit, and say whether it is there now.
 
-    Where it cannot be, nothing changes and the nodes in the way are declined with the reason. What
-    `context` knew of types is forgotten, so views made before must be made again.
+    Where it cannot be, nothing changes and the nodes in the way are declined with the reason.
     """
     before = graph.opset
     if before >= version:
         return True
-    edit = context.edit()
     planned: list[tuple[gs.Node, Change]] = []
     possible = _functions_allow(graph, context, version)
     for scope in scopes(graph):
-        view = make_view(scope, edit, context)
+        view = context.view(scope)
         for node in filter(is_standard, scope.nodes):
             try:
                 if before < OLDEST:
@@ -76,13 +73,14 @@ def ensure_opset(graph: gs.Graph, context: Context, version: int) -> bool:
                 continue
             if change is not None:
                 planned.append((node, change))
-    if not possible or not edit.begin():
+    if not possible:
         return False
-    for _, change in planned:
-        finish(change(edit), version)
-    edit.raise_opset(version)
-    edit.commit()
-    context.types = None
+    with context.editing() as edit:
+        if not edit.begin():
+            return False
+        for _, change in planned:
+            finish(change(edit), version)
+        edit.raise_opset(version)
     context.remark(f"the model's opset was raised from {before} to {version}")
     return True
 

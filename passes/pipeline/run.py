@@ -16,10 +16,11 @@ from ...ir.core import dtypes
 from ...ir.core.errors import FeedError, PassError, PlanishError, VerificationError
 from ...ir.files.save import save
 from ...ir.graph.clone import clone
-from ...ir.graph.types import Types, infer_types
-from ...ir.graph.uses import Uses, scopes
+from ...ir.graph.types import Types
+from ...ir.graph.uses import scopes
 from ...ir.graph.wellformed import check
 from ...ir.run.extra_feeds import Without
+from ..engine.analyses import Analyses
 from ..engine.context import Context, Feeds
 from ..engine.contract import Pass
 from ..engine.fingerprint import count_changes, fingerprint
@@ -70,9 +71,8 @@ class Run:
         self.interface: list[tuple[Any, ...]] = []
         # A copy for the reproducer, good until the next pass that edits.
         self.before: gs.Graph | None = None
-        self.types: Types | None = None
+        self.analyses = Analyses(self.graph)
         self.nodes: int | None = None
-        self.uses: Uses | None = None
 
     def result(self) -> Result:
         """Run all passes, verify, and return the graph with what is known of it."""
@@ -127,18 +127,17 @@ class Run:
         item = self.passes[index]
         made = sum(record.edits for record in self.records)
         # Inferred before the pass, since it may change the graph before it asks.
-        known = self.types = self.types or infer_types(self.graph)
+        known = self.analyses.types
         context = Context(
             self.graph,
             self.feeds,
-            self.target,
-            self.seed,
-            None if self.limit is None else max(self.limit - made, 0),
-            lambda fraction, note="": self.tell(index, "run", fraction, note),
-            self.types,
-            self.uses,
-            self.original,
-            self.labelled,
+            target=self.target,
+            seed=self.seed,
+            limit=None if self.limit is None else max(self.limit - made, 0),
+            progress=lambda fraction, note="": self.tell(index, "run", fraction, note),
+            original=self.original,
+            labelled=self.labelled,
+            known=self.analyses,
         )
         if not item.keeps_outputs:
             self.verify_end()
@@ -160,8 +159,8 @@ class Run:
                 self.nodes = count_nodes(self.graph)
             if marks is not None and not edits:
                 edits = count_changes(marks, fingerprint(self.graph))
-            self.types = known if not edits else None
-            self.uses = context.uses if marks is None else None
+            if marks is not None:  # it may have changed what no index saw
+                self.analyses = Analyses(self.graph, None if edits else known)
             if edits or marks is not None:
                 check(self.graph, sort=marks is not None)
                 self.check_interface()
@@ -219,9 +218,9 @@ class Run:
         """Raise where types and shapes inferred before this pass and do not any more."""
         if before.problem is not None:
             return
-        self.types = infer_types(self.graph)
-        if self.types.problem is not None:
-            raise PassError(f"types and shapes do not infer any more: {self.types.problem}")
+        problem = self.analyses.types.problem
+        if problem is not None:
+            raise PassError(f"types and shapes do not infer any more: {problem}")
 
     def start_over(self, index: int, before: gs.Graph | None) -> None:
         """Take the present graph for the original: pass `index` changed the outputs by intent."""
@@ -320,5 +319,5 @@ def _protect_weights(graph: gs.Graph) -> None:
 
 
 def _is_counted(item: Pass) -> bool:
-    """Say whether the pass is planish's own, which edits only through `context.edit()`."""
+    """Say whether the pass is planish's own, which edits only through `context.editing()`."""
     return type(item).__module__.startswith((__package__ or "planish").rpartition(".")[0])

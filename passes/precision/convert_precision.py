@@ -33,7 +33,6 @@ from ...ir.core.variables import is_standard
 from ..engine.context import Context
 from ..engine.contract import Pass
 from ..engine.node_names import check_node_names
-from ..engine.rewrite import make_view
 from ..fusion.inline_fused_operators import inline_fused_operators
 from ..opset.convert_opset import ensure_opset
 from ..quantize.reading.operators import LINEAR
@@ -96,7 +95,7 @@ class ConvertPrecision(Pass):
             self._remark(plan, context, on_cpu)
 
     def _plan(self, graph: gs.Graph, context: Context, limits: Limits) -> NarrowingPlan:
-        view = make_view(graph, context.edit(), context)
+        view = context.view()
         plan = make_plan(view, graph.opset, limits)
         if self.to == "float16":
             return plan
@@ -107,23 +106,22 @@ class ConvertPrecision(Pass):
             gain = len(wider.nodes) - len(plan.nodes)
             if gain > 0 and ensure_opset(graph, context, opset):
                 context.remark(f"opset {opset} has bfloat16 for {gain} nodes more")
-                view = make_view(graph, context.edit(), context)
+                view = context.view()
                 plan = make_plan(view, opset, limits)
         return plan
 
     def _convert(self, graph: gs.Graph, context: Context, plan: NarrowingPlan) -> None:
-        edit = context.edit()
-        view = make_view(graph, edit, context)
+        view = context.view()
         others = [n for n in graph.nodes if is_standard(n) and n.op in AGNOSTIC]
-        converter = Converter(edit, view, dtypes.numpy_dtype(_TYPES[self.to]), plan.constants)
-        for done, (node, slots) in enumerate(plan.nodes):
-            context.progress(done / len(plan.nodes))
-            if not edit.begin():
-                break
-            converter.convert(node, slots)
-        for node in others:
-            converter.read_narrow(node)
-        edit.commit()
+        with context.editing() as edit:
+            converter = Converter(edit, view, dtypes.numpy_dtype(_TYPES[self.to]), plan.constants)
+            for done, (node, slots) in enumerate(plan.nodes):
+                context.progress(done / len(plan.nodes))
+                if not edit.begin():
+                    break
+                converter.convert(node, slots)
+            for node in others:
+                converter.read_narrow(node)
 
     def _remark(self, plan: NarrowingPlan, context: Context, on_cpu: bool) -> None:
         size = sum(array.nbytes for array in plan.constants.values())

@@ -10,7 +10,6 @@ import onnx_graphsurgeon as gs
 
 from ..analysis.observe.tap import Tap
 from ..engine.context import Context
-from ..engine.rewrite import make_view
 from .narrow import largest
 
 _MOST_FEEDS = 64
@@ -24,7 +23,7 @@ def find_too_large(graph: gs.Graph, context: Context, dtype: np.dtype[Any]) -> d
     At most 64 feeds are looked at; infinity, which every float has, does not count.
     """
     assert context.feeds is not None
-    view = make_view(graph, context.edit(), context)
+    view = context.view()
     made = [t for node in graph.nodes for t in node.outputs if t.name]
     tensors = {t.name: t for t in (*graph.inputs, *made) if view.dtype(t) == np.float32}
     tap = Tap(graph, list(tensors))

@@ -18,7 +18,6 @@ from ...ir.graph.types import TensorType
 from ...ir.graph.uses import scopes
 from ...ir.graph.view import View
 from ..engine.context import Context
-from ..engine.rewrite import make_view
 from .groups import CAST
 from .narrow import check_range, lost, narrow_values
 from .plan import Limits
@@ -29,28 +28,27 @@ _NEED_CONSTANTS = frozenset({"DequantizeLinear", "QuantizeLinear"})
 
 def narrow_weights(graph: gs.Graph, context: Context, limits: Limits) -> None:
     """Store the constants of `graph` and its bodies narrow, each with one Cast to float32."""
-    edit = context.edit()
     gone = count = size = 0
-    for scope in scopes(graph):
-        view = make_view(scope, edit, context)
-        for tensor, readers in list(_constants(view)):
-            values = view.constant(tensor)
-            assert values is not None
-            narrowed = narrow_values(values, limits.dtype)
-            try:
-                for node in readers:
-                    need(node_key(node) not in limits.exclude, "it is excluded")
-                    for position, read in enumerate(node.inputs):
-                        if read is tensor:
-                            check_range(node, position, values, narrowed)
-            except DeclinedError as reason:
-                context.decline(node, str(reason))
-                continue
-            if not edit.begin():
-                break
-            _widen(edit, tensor, narrowed, readers)
-            gone, count, size = gone + lost(values, narrowed), count + 1, size + narrowed.nbytes
-    edit.commit()
+    with context.editing() as edit:
+        for scope in scopes(graph):
+            view = context.view(scope)
+            for tensor, readers in list(_constants(view)):
+                values = view.constant(tensor)
+                assert values is not None
+                narrowed = narrow_values(values, limits.dtype)
+                try:
+                    for node in readers:
+                        need(node_key(node) not in limits.exclude, "it is excluded")
+                        for position, read in enumerate(node.inputs):
+                            if read is tensor:
+                                check_range(node, position, values, narrowed)
+                except DeclinedError as reason:
+                    context.decline(node, str(reason))
+                    continue
+                if not edit.begin():
+                    break
+                _widen(edit, tensor, narrowed, readers)
+                gone, count, size = gone + lost(values, narrowed), count + 1, size + narrowed.nbytes
     if count:
         context.remark(
             f"{count} constants of {2 * size / 1e6:.1f} MB take {size / 1e6:.1f} MB as "

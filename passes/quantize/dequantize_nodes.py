@@ -22,7 +22,6 @@ from ...ir.graph.view import View
 from ..engine.context import Context
 from ..engine.contract import Pass
 from ..engine.node_names import check_node_names
-from ..engine.rewrite import make_view
 from .reading.dropped_bounds import insert_bounds
 from .reading.match_float import Match, match_float
 from .reading.pairs import Pair, Pairs, is_dequantizer, is_movement, is_quantizer, stored_weight
@@ -55,19 +54,18 @@ def take_back(graph: gs.Graph, context: Context, names: Collection[str], origina
 
     `original`: what the float model says of weights and bounds, as far as it is known.
     """
-    edit = context.edit()
-    view = make_view(graph, edit, context)
+    view = context.view()
     pairs = Pairs(view)
     wanted = frozenset(names)
     chosen = [node for node in graph.nodes if node_key(node) in wanted]
     chosen = [node for node in chosen if not is_quantizer(node) and not is_dequantizer(node)]
     needed, freed = _kept_on_integers(pairs, chosen)
     around = {id(p.quantizer): p for node in (*chosen, *freed) for p in pairs.around(node)}
-    for pair in around.values():
-        _release(pair, pairs, needed, edit, original)
-    for node in chosen:
-        _restore_weights(node, view, edit, original)
-    edit.commit()
+    with context.editing() as edit:
+        for pair in around.values():
+            _release(pair, pairs, needed, edit, original)
+        for node in chosen:
+            _restore_weights(node, view, edit, original)
 
 
 def _kept_on_integers(pairs: Pairs, chosen: Collection[gs.Node]) -> tuple[set[int], list[gs.Node]]:

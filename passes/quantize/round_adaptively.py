@@ -22,7 +22,6 @@ from ..analysis.observe.moments import Moments
 from ..analysis.observe.sequence import has_bias
 from ..engine.context import Context
 from ..engine.contract import Pass
-from ..engine.rewrite import make_view
 from ..fusion.inline_fused_operators import inline_fused_operators
 from .rounding.layers import grid_limit, layers_to_round
 from .rounding.reconstruct import reconstruct
@@ -55,10 +54,7 @@ class RoundAdaptively(Pass):
         """Round the layers of `graph` in order."""
         qmax = grid_limit(self.name, self.bits)
         inline_fused_operators(graph, context)
-        edit = context.edit()
-        layers = layers_to_round(
-            graph, make_view(graph, edit, context), context, qmax, self.exclude
-        )
+        layers = layers_to_round(graph, context.view(), context, qmax, self.exclude)
         if not layers:
             return
 
@@ -76,7 +72,6 @@ class RoundAdaptively(Pass):
             layers,
             calibration_feeds(graph, context),
             solve,
-            edit,
             context,
             positions=self.positions,
             sequential=self.sequential,

@@ -11,10 +11,10 @@ import onnx_graphsurgeon as gs
 from ...ir.core.build import make_constant
 from ...ir.core.variables import dense_values
 from ...ir.graph.clone import Copier
-from ...ir.graph.edit import Edit
 from ...ir.graph.types import Types
 from ...ir.graph.uses import scopes
 from ..analysis.observe.tap import nodes_reaching
+from ..engine.context import Context
 
 Array = np.ndarray[Any, Any]
 Values = dict[str, Array]
@@ -89,31 +89,32 @@ def set_values(part: gs.Graph, values: Mapping[str, Array]) -> None:
             node.attrs = {"value": make_constant(node.outputs[0].name, held)}
 
 
-def write_values(graph: gs.Graph, edit: Edit, values: Mapping[str, Array]) -> None:
+def write_values(context: Context, values: Mapping[str, Array]) -> None:
     """Replace the constants called like `values` by fresh ones of the same name, one edit each.
 
     A value equal to the present one, bit by bit, makes no edit.
     """
+    graph = context.graph
     present: dict[str, gs.Tensor] = dict(constants(graph))
     makers = {
         node.outputs[0].name: node for node in graph.nodes if node.op == "Constant" and node.outputs
     }
-    for name, array in values.items():
-        maker = makers.get(name)
-        old = maker.outputs[0] if maker is not None else present.get(name)
-        if old is None:
-            continue
-        held = dense_values(old)
-        if held is not None and same_bits(held, array):
-            continue
-        if not edit.begin():
-            break
-        made = edit.constant(np.ascontiguousarray(array), name)
-        edit.replace(old, made)
-        if maker is not None:
-            edit.remove(maker)
-        edit.take_name(made, old)
-    edit.commit()
+    with context.editing() as edit:
+        for name, array in values.items():
+            maker = makers.get(name)
+            old = maker.outputs[0] if maker is not None else present.get(name)
+            if old is None:
+                continue
+            held = dense_values(old)
+            if held is not None and same_bits(held, array):
+                continue
+            if not edit.begin():
+                break
+            made = edit.constant(np.ascontiguousarray(array), name)
+            edit.replace(old, made)
+            if maker is not None:
+                edit.remove(maker)
+            edit.take_name(made, old)
 
 
 def same_bits(a: Array, b: Array) -> bool:

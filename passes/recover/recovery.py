@@ -91,7 +91,6 @@ class Recovery:
                 session = Session(
                     self._graph,
                     self._teacher,
-                    context.edit(),
                     context,
                     samples,
                     labels,
@@ -114,7 +113,7 @@ class Recovery:
                         f"loss {before.loss:.4g} would have become {after.loss:.4g}; all weights "
                         "were put back, give more samples or a lower learning-rate"
                     )
-                    write_values(self._graph, session.edit, before_weights)
+                    write_values(context, before_weights)
                     after = before
                 elif journal.resumed:
                     context.remark(f"went on from the checkpoint '{options.checkpoint}'")

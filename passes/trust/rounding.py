@@ -108,20 +108,19 @@ def _results_moved(graph: gs.Graph, seed: int) -> gs.Graph:
     generator = np.random.default_rng(seed)
     copy = clone(graph)
     types = infer_types(copy)
-    edit = Edit(copy)
-    for node in list(copy.nodes):
-        if node.op not in _ROUND or not is_standard(node):
-            continue
-        result = node.outputs[0]
-        found = types.of(result)
-        size = found.shape[-1] if found is not None and found.shape else None
-        if found is None or not isinstance(size, int) or found.dtype.name not in _SIGNIFICAND:
-            continue
-        unit = 2.0 ** -_SIGNIFICAND[found.dtype.name]
-        change = (1 + unit * generator.choice((-1.0, 1.0), size)).astype(found.dtype)
-        moved = edit.variable(f"{result.name}_moved", found)
-        edit.replace(result, moved)
-        factor = edit.constant(change, f"{result.name}_change")
-        edit.node("Mul", [result, factor], [moved], at=node)
-    edit.commit()
+    with Edit(copy) as edit:
+        for node in list(copy.nodes):
+            if node.op not in _ROUND or not is_standard(node):
+                continue
+            result = node.outputs[0]
+            found = types.of(result)
+            size = found.shape[-1] if found is not None and found.shape else None
+            if found is None or not isinstance(size, int) or found.dtype.name not in _SIGNIFICAND:
+                continue
+            unit = 2.0 ** -_SIGNIFICAND[found.dtype.name]
+            change = (1 + unit * generator.choice((-1.0, 1.0), size)).astype(found.dtype)
+            moved = edit.variable(f"{result.name}_moved", found)
+            edit.replace(result, moved)
+            factor = edit.constant(change, f"{result.name}_change")
+            edit.node("Mul", [result, factor], [moved], at=node)
     return copy

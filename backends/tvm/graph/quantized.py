@@ -83,18 +83,17 @@ def fold_integers(graph: gs.Graph) -> tuple[gs.Graph, dict[int, Integers]]:
     if not any(map(is_quantizer, graph.nodes)):
         return graph, {}
     graph = clone(graph)
-    edit = Edit(graph)
-    found: dict[int, Integers] = {}
-    for node in list(graph.nodes):
-        integers = _integers(node) if node.op == "DequantizeLinear" else None
-        if integers is None or id(node.outputs[0]) in edit.uses.pinned:
-            continue
-        real = integers.values.astype(np.float32) * integers.scale
-        folded = edit.constant(real, node.outputs[0].name)
-        edit.replace(node.outputs[0], folded)
-        edit.remove(node)
-        found[id(folded)] = integers
-    edit.commit()
+    with Edit(graph) as edit:
+        found: dict[int, Integers] = {}
+        for node in list(graph.nodes):
+            integers = _integers(node) if node.op == "DequantizeLinear" else None
+            if integers is None or id(node.outputs[0]) in edit.uses.pinned:
+                continue
+            real = integers.values.astype(np.float32) * integers.scale
+            folded = edit.constant(real, node.outputs[0].name)
+            edit.replace(node.outputs[0], folded)
+            edit.remove(node)
+            found[id(folded)] = integers
     return graph, found
 
 

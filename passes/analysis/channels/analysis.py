@@ -11,7 +11,6 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import label
-from ....ir.graph.edit import Edit
 from ....ir.graph.uses import scopes
 from ....ir.graph.view import View
 from ....ir.ops.masks import Masked
@@ -31,9 +30,7 @@ class ChannelAnalysis:
     differ has size one. What no rule knows is one fixed cell.
     """
 
-    def __init__(
-        self, context: Context, edit: Edit, rule_of: Callable[[gs.Node], Rule | None]
-    ) -> None:
+    def __init__(self, context: Context, rule_of: Callable[[gs.Node], Rule | None]) -> None:
         self.cells = Cells()
         self.labels: dict[int, Array] = {}
         self.sliced: list[SlicedConstant] = []
@@ -41,10 +38,10 @@ class ChannelAnalysis:
         self.shuffles: list[ChannelShuffle] = []
         self.nodes: list[tuple[gs.Node, View]] = []
         self.view: View
-        self._edit = edit
+        self._graph_uses = context.uses
         self._opaque: dict[str, int] = {}
         self._tied: dict[tuple[int, int, int], Array] = {}
-        self.facts = Facts(context, edit)
+        self.facts = Facts(context)
         self._rule_of = rule_of
         for scope in scopes(context.graph):
             self._label(scope, self.facts.view(scope))
@@ -139,7 +136,7 @@ class ChannelAnalysis:
         for node in scope.nodes:
             for tensor in node.outputs:
                 if id(tensor) in self.labels and any(
-                    self._edit.uses.scope(reader) is not scope for reader in view.readers(tensor)
+                    self._graph_uses.scope(reader) is not scope for reader in view.readers(tensor)
                 ):
                     self.fix(tensor, "a subgraph reads it")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import FUSED_DOMAIN, is_standard
-from ....ir.graph.edit import Edit
 from ...engine.context import Context
 from .analysis import ChannelAnalysis, Rule
 from .rules import elementwise, growth, linear, movement, windows
@@ -20,9 +19,9 @@ _RULES: dict[str, Rule] = {
 }
 
 
-def analyze_channels(context: Context, edit: Edit | None = None) -> ChannelAnalysis:
+def analyze_channels(context: Context) -> ChannelAnalysis:
     """Return the labels of all tensors of the graph of `context`, and what is sliced along them."""
-    return ChannelAnalysis(context, context.edit() if edit is None else edit, _rule_of)
+    return ChannelAnalysis(context, _rule_of)
 
 
 def _rule_of(node: gs.Node) -> Rule | None:

@@ -11,7 +11,6 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.build import make_constant, make_node
 from ....ir.core.variables import is_standard
-from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType, Types, infer_types
 from ....ir.graph.uses import scopes
 from ....ir.graph.view import View
@@ -26,15 +25,14 @@ _MOST_ROUNDS = 4
 class Facts:
     """Constants, computed constants and masked weights of a graph, and the types of its tensors."""
 
-    def __init__(self, context: Context, edit: Edit) -> None:
+    def __init__(self, context: Context) -> None:
         self.masked: dict[int, Masked] = {}
         self._computed: dict[int, Array] = {}
         self._graph = context.graph
-        self._edit = edit
         self._types: Types | None = None
         self._context = context
         self._scopes = list(scopes(context.graph))
-        self._views = {id(scope): View(scope, edit.uses, self._type) for scope in self._scopes}
+        self._views = {id(scope): View(scope, context.uses, self._type) for scope in self._scopes}
         for scope in self._scopes:
             view = self.view(scope)
             for node in scope.nodes:
@@ -53,7 +51,10 @@ class Facts:
     def is_constant(self, tensor: gs.Tensor) -> bool:
         """Say whether `tensor` holds the same whatever the graph is fed."""
         return (
-            (isinstance(tensor, gs.Constant) and id(tensor) not in self._edit.uses.interface_inputs)
+            (
+                isinstance(tensor, gs.Constant)
+                and id(tensor) not in self._context.uses.interface_inputs
+            )
             or id(tensor) in self.masked
             or id(tensor) in self._computed
         )
@@ -67,7 +68,7 @@ class Facts:
         return self._views[id(self._graph)].constant(tensor)
 
     def _type(self, tensor: gs.Tensor) -> TensorType | None:
-        made = self._edit.type_of_new(tensor)
+        made = self._context.type_of_new(tensor)
         types = self._context.infer() if self._types is None else self._types
         return made or types.of(tensor)
 

@@ -25,7 +25,7 @@ from .patches import draw_positions, patches_at, position_shape, results_at, sha
 from .stages import parts_of, stages_of, within_memory
 from .walk import Walk
 
-Change = Callable[[Layer, Moments], bool]
+Change = Callable[[Layer, Moments, Edit], bool]
 
 
 def fit_in_sequence(
@@ -33,19 +33,19 @@ def fit_in_sequence(
     layers: Sequence[Layer],
     feeds: Feeds,
     change: Change,
-    edit: Edit,
     context: Context,
     *,
     positions: int,
     sequential: bool = True,
     second: bool = True,
-) -> None:
+) -> int:
     """Call `change` for each of `layers` with its moments, in the order of `stages_of`.
 
-    `change` writes through `edit`, keeps the names of the layer's input and result, and returns
-    whether to go on. About `positions` of each layer's output positions are looked at, in all feeds
-    together, drawn with the context's seed. Where not `sequential`, layers see what the float
-    network gives; without `second`, moments hold means alone.
+    Returns the number of edits. `change` writes through the batch that it is given, keeps the names
+    of the layer's input and result, and returns whether to go on. About `positions` of each layer's
+    output positions are looked at, in all feeds together, drawn with the context's seed. Where not
+    `sequential`, layers see what the float network gives; without `second`, moments hold means
+    alone.
     """
     original = clone(graph)
     wide = [node_key(layer.node) for layer in layers if second and parts_of(layer) > 1]
@@ -58,6 +58,7 @@ def fit_in_sequence(
     with (
         Walk(original, feeds) as floats,
         Walk(graph if sequential else original, feeds) as actual,
+        context.editing() as edit,
     ):
         for number, run in enumerate(runs):
 
@@ -69,10 +70,10 @@ def fit_in_sequence(
             for layer, found in zip(run, moments, strict=True):
                 if found.count == 0:
                     context.decline(layer.node, "no sample gives it anything to read")
-                elif not change(layer, found):
-                    edit.commit()
-                    return
-            edit.commit()
+                elif not change(layer, found, edit):
+                    return edit.count
+            edit.commit()  # what the next stage is measured on
+    return edit.count
 
 
 def has_bias(layer: Layer) -> bool:

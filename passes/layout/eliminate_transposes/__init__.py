@@ -26,7 +26,7 @@ from ....ir.ops.axes.permutation import Order, inverse, is_identity, perm_of
 from ....ir.ops.axes.ports import Ports
 from ...engine.context import Context
 from ...engine.contract import Pass
-from ...engine.rewrite import drive, make_view
+from ...engine.rewrite import drive
 from .agnostic import ports_of
 from .minimum_cut import cheapest, total
 from .region import LayoutRegion, RegionNode, grow
@@ -56,22 +56,14 @@ class EliminateTransposes(Pass):
         if not transposes:
             return
         for _ in range(transposes + 2):  # each round but the last lowers the bytes or their place
-            before = context.edits
             drive(graph, (MergeTransposes(),), context)
-            if context.edits > before:
-                context.types = None
-            edit = context.edit()
-            for scope in list(scopes(graph)):
-                if any(node.op == "Transpose" for node in scope.nodes):
-                    _Scope(scope, edit, context).decide()
-            edit.commit()
+            with context.editing() as edit:
+                for scope in list(scopes(graph)):
+                    if any(node.op == "Transpose" for node in scope.nodes):
+                        _Scope(scope, edit, context).decide()
             if not edit.count:
                 break
-            context.types = None
-        before = context.edits
         drive(graph, (ReshapeInstead(),), context)
-        if context.edits > before:
-            context.types = None
 
 
 class _Scope:
@@ -79,7 +71,7 @@ class _Scope:
 
     def __init__(self, scope: gs.Graph, edit: Edit, context: Context) -> None:
         self._scope, self._edit, self._context = scope, edit, context
-        self._view: View = make_view(scope, edit, context)
+        self._view: View = context.view(scope)
         self._ports: dict[int, Ports | None] = {}
         self._seen: set[tuple[int, Order]] = set()
 

@@ -47,8 +47,6 @@ class SimplifyReshapes(RewritePass):
         while context.edits > edits:
             edits = context.edits
             super().run(graph, context)
-            if context.edits > edits:
-                context.types = None
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the rewrites, which share what they know of sizes."""

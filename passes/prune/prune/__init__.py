@@ -66,9 +66,8 @@ class Prune(PruneOptions, Pass):
         check_node_names(graph, "exclude", self.exclude)
         criterion = CRITERIA[self.criterion]()
         self._check_feeds(criterion, context)
-        edit = context.edit()
-        lift_constants(graph, edit)
-        edit.commit()
+        with context.editing() as edit:
+            lift_constants(graph, edit)
         if self.granularity == "channel":
             prune_channels(graph, context, self, criterion)
         else:

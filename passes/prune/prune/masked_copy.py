@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.clone import clone
-from ....ir.graph.edit import Edit
 from ...engine.context import Context
-from ...engine.rewrite import make_view
 from .held import Array, PrunableWeight, read_held, write_masks
 
 
@@ -18,14 +16,14 @@ def masked_copy(graph: gs.Graph, wanted: Sequence[tuple[PrunableWeight, Array]])
     if all(bool((mask == held.stays()).all()) for held, mask in wanted):
         return graph
     copy = clone(graph)
-    edit = Edit(copy)
-    view = make_view(copy, edit, Context(copy))
+    context = Context(copy)
+    view = context.view()
     twins = {id(node): twin for node, twin in zip(graph.nodes, copy.nodes, strict=True)}
     own = []
     for held, mask in wanted:
         found = read_held(twins[id(held.node)], held.position, view)
         assert found is not None
         own.append((found, mask))
-    write_masks(edit, own)
-    edit.commit()
+    with context.editing() as edit:
+        write_masks(edit, own)
     return copy

@@ -11,7 +11,6 @@ from ....ir.graph.view import View
 from ...analysis.channels.find_groups import find_channel_groups
 from ...analysis.channels.group import ChannelGroup
 from ...engine.context import Context
-from ...engine.rewrite import make_view
 from .budget import Budget, Count, Spending, costs_of
 from .channels import ChannelUnits, cells_of_balance, channel_units, is_even, masks_of
 from .choose_channels import Rules, choose_alike, choose_globally, counts_alike
@@ -28,8 +27,7 @@ def prune_channels(
 ) -> None:
     """Mask channels of the groups of `graph`."""
     groups = find_channel_groups(graph, context)
-    edit = context.edit()
-    view = make_view(graph, edit, context)
+    view = context.view()
     rows = _rows(groups, graph, view, context, options, criterion)
     if not rows:
         context.remark("there is nothing to prune: no layer has channels that can go")
@@ -38,8 +36,8 @@ def prune_channels(
     job = _Job(graph, view, context, options, criterion, rows, costs)
     gone = job.run()
     _tell(job, gone)
-    write_masks(edit, masks_of(rows, gone, view))
-    edit.commit()
+    with context.editing() as edit:
+        write_masks(edit, masks_of(rows, gone, view))
 
 
 def _rows(

@@ -12,7 +12,6 @@ from ....ir.core.errors import PassError
 from ....ir.graph.view import View
 from ...analysis.cost import cost
 from ...engine.context import Context
-from ...engine.rewrite import make_view
 from .choose import choose, lamp, n_of_m
 from .criteria.criterion import Array, Criterion, State
 from .held import write_masks
@@ -27,8 +26,7 @@ def prune_weights(
     graph: gs.Graph, context: Context, options: PruneOptions, criterion: Criterion
 ) -> None:
     """Mask weights of the layers of `graph`."""
-    edit = context.edit()
-    view = make_view(graph, edit, context)
+    view = context.view()
     rows = _rows(graph, view, context, options)
     if not rows:
         context.remark("there is nothing to prune: no layer has weights that can go")
@@ -43,8 +41,8 @@ def prune_weights(
     wanted = [
         (held, row.mask(out)) for row, out in zip(rows, gone, strict=True) for held in row.held
     ]
-    write_masks(edit, wanted)
-    edit.commit()
+    with context.editing() as edit:
+        write_masks(edit, wanted)
 
 
 def _rows(

@@ -52,8 +52,7 @@ class ShrinkChannels(Pass):
         check_node_names(graph, "exclude", self.exclude)
         multiple = self.multiple
         while True:
-            edit = context.edit()
-            plan = ShrinkPlan(graph, context, edit, self.exclude)
+            plan = ShrinkPlan(graph, context, self.exclude)
             plan.explain()
             if not plan.removable(multiple or 1):
                 return
@@ -62,9 +61,8 @@ class ShrinkChannels(Pass):
                 if chosen is None:
                     return
                 multiple = chosen
-            plan.cut(multiple, None if context.limit is None else context.limit - context.edits)
-            edit.commit()
+            with context.editing() as edit:
+                plan.cut(edit, multiple, edit.left)
+            # A grouped convolution that is left with one channel a group ties fewer together.
             if not edit.count:
                 return
-            # A grouped convolution that is left with one channel a group ties fewer together.
-            context.types = None

@@ -73,13 +73,12 @@ def _variants(graph: gs.Graph, context: Context, exclude: Collection[str]) -> di
     for multiple in MULTIPLES:
         copy = clone(graph)
         inner = context.on(copy).quietly()
-        edit = inner.edit()
-        plan = ShrinkPlan(copy, inner, edit, exclude)
+        plan = ShrinkPlan(copy, inner, exclude)
         count = plan.removable(multiple)
         if count and count not in counts:
             counts.add(count)
-            plan.cut(multiple)
-            edit.commit()
+            with inner.editing() as edit:
+                plan.cut(edit, multiple)
             found[multiple] = copy
     return found
 

@@ -22,12 +22,9 @@ _PADDED = "its constant channels reach a layer that sees padding beside them"
 class ShrinkPlan:
     """The channels of `graph` and which of them have an effect; layers in `exclude` keep theirs."""
 
-    def __init__(
-        self, graph: gs.Graph, context: Context, edit: Edit, exclude: Collection[str] = ()
-    ) -> None:
+    def __init__(self, graph: gs.Graph, context: Context, exclude: Collection[str] = ()) -> None:
         self._context = context
-        self._edit = edit
-        self._analysis = analyze_channels(context, edit)
+        self._analysis = analyze_channels(context)
         for layer in self._analysis.layers:
             if node_key(layer.node) in exclude:
                 self._analysis.cells.fix(layer.made, "it is excluded")
@@ -39,7 +36,7 @@ class ShrinkPlan:
         keep = self._keep(multiple)
         return int((~keep.stays[np.unique(keep.roots)]).sum())
 
-    def cut(self, multiple: int, most: int | None = None) -> None:
+    def cut(self, edit: Edit, multiple: int, most: int | None = None) -> None:
         """Remove them; with `most` only those of so many nodes, the first ones that make any."""
         keep = self._keep(multiple)
         nodes, of_cell = self._makers(keep)
@@ -48,7 +45,7 @@ class ShrinkPlan:
             keep = Keep(self._analysis, self._folds, multiple, later.tolist())
             nodes, _ = self._makers(keep)
         if nodes:
-            Cut(self._analysis, keep, self._folds, self._edit, nodes).run()
+            Cut(self._analysis, keep, self._folds, edit, nodes).run()
 
     def explain(self) -> None:
         """Decline the layers that make channels of known value which have to stay, with why."""

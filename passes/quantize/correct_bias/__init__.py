@@ -19,7 +19,6 @@ from typing import ClassVar, Literal
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ....ir.ops.linear.kernel import Kernel
 from ....ir.ops.linear.layer import Layer, write_layer
@@ -28,7 +27,6 @@ from ...analysis.observe.moments import Moments
 from ...analysis.observe.sequence import has_bias
 from ...engine.context import Context
 from ...engine.contract import Pass
-from ...engine.rewrite import make_view
 from ...fusion.inline_fused_operators import inline_fused_operators
 from ..rounding.layers import grid_limit, layers_to_round
 from ..rounding.reconstruct import best_bias, snap
@@ -68,8 +66,7 @@ class CorrectBias(Pass):
         """Round and correct the layers of `graph` in order."""
         qmax = grid_limit(self.name, self.bits)
         inline_fused_operators(graph, context)
-        edit = context.edit()
-        view = make_view(graph, edit, context)
+        view = context.view()
         layers = []
         for layer in layers_to_round(graph, view, context, qmax, self.exclude):
             if has_bias(layer):
@@ -79,7 +76,7 @@ class CorrectBias(Pass):
         if not layers:
             return
         if self.mode == "analytic":
-            self._from_moments(layers, view, edit, context, qmax)
+            self._from_moments(layers, view, context, qmax)
             return
 
         def solve(layer: Layer, moments: Moments) -> Kernel:
@@ -92,7 +89,6 @@ class CorrectBias(Pass):
             layers,
             calibration_feeds(graph, context),
             solve,
-            edit,
             context,
             positions=self.positions,
             second=False,
@@ -103,23 +99,21 @@ class CorrectBias(Pass):
         found = snap(rows, qmax, per_channel=self.per_channel)
         return replace(kernel, weight=found.reshape(kernel.weight.shape))
 
-    def _from_moments(
-        self, layers: list[Layer], view: View, edit: Edit, context: Context, qmax: int
-    ) -> None:
+    def _from_moments(self, layers: list[Layer], view: View, context: Context, qmax: int) -> None:
         inputs = Normal(np.array([self.input_mean]), np.array([self.input_variance]))
         known = channel_moments(view, inputs)
-        for layer in layers:
-            moments = known.get(id(layer.source))
-            kernel = layer.kernel()
-            if moments is None or len(moments.mean) != kernel.inputs:
-                context.decline(
-                    layer.node, "the means of what it reads do not follow from the graph"
-                )
-                continue
-            if not edit.begin():
-                break
-            found = self._rounded(kernel, qmax)
-            error = Kernel(found.weight - kernel.weight, None).of_constant(moments.mean)
-            corrected = replace(found, bias=kernel.full_bias() - error)
-            write_layer(edit, layer, corrected, like=view.type(layer.node.outputs[0]))
-        edit.commit()
+        with context.editing() as edit:
+            for layer in layers:
+                moments = known.get(id(layer.source))
+                kernel = layer.kernel()
+                if moments is None or len(moments.mean) != kernel.inputs:
+                    context.decline(
+                        layer.node, "the means of what it reads do not follow from the graph"
+                    )
+                    continue
+                if not edit.begin():
+                    break
+                found = self._rounded(kernel, qmax)
+                error = Kernel(found.weight - kernel.weight, None).of_constant(moments.mean)
+                corrected = replace(found, bias=kernel.full_bias() - error)
+                write_layer(edit, layer, corrected, like=view.type(layer.node.outputs[0]))

@@ -30,7 +30,6 @@ import onnx_graphsurgeon as gs
 from ...analysis.observe.feeds import calibration_feeds
 from ...engine.context import Context
 from ...engine.contract import Pass
-from ...engine.rewrite import make_view
 from ..grids.formats import Format
 from .apply import rescaled, write
 from .flow import ScalableChannels, read_flow
@@ -69,8 +68,7 @@ class EqualizeRanges(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Measure the channels between the layers of `graph`, choose scales, and move them."""
-        edit = context.edit()
-        flow = read_flow(graph, make_view(graph, edit, context), edit.uses)
+        flow = read_flow(graph, context.view(), context.uses)
         for node, reason in flow.declined:
             context.decline(node, reason)
         if not self.headroom or context.feeds is None:
@@ -88,26 +86,28 @@ class EqualizeRanges(Pass):
         _decline_fixed(flow, context)
         scales = solve([problem.group for problem in problems], len(flow.cells) + 1)
         current = {id(reached.layer.node): reached.layer for reached in flow.layers}
-        for problem in problems:
-            first = problem.layers[-1].reached.layer.node
-            own = scales[problem.cells]
-            if (own == 1).all():
-                context.decline(first, "scaling its input would lower the noise by less than 5 %")
-                continue
-            kept = np.ones(len(scales))
-            kept[problem.cells] = own
-            found = [
-                rescaled(current[id(m.reached.layer.node)], kept[m.before], kept[m.after])
-                for m in problem.layers
-            ]
-            if not all(part.is_finite for part in found):
-                context.decline(first, "the scaled weights are not finite in their type")
-                continue
-            if not edit.begin():
-                break
-            for part in found:
-                current[id(part.layer.node)] = write(edit, part)
-        edit.commit()
+        with context.editing() as edit:
+            for problem in problems:
+                first = problem.layers[-1].reached.layer.node
+                own = scales[problem.cells]
+                if (own == 1).all():
+                    context.decline(
+                        first, "scaling its input would lower the noise by less than 5 %"
+                    )
+                    continue
+                kept = np.ones(len(scales))
+                kept[problem.cells] = own
+                found = [
+                    rescaled(current[id(m.reached.layer.node)], kept[m.before], kept[m.after])
+                    for m in problem.layers
+                ]
+                if not all(part.is_finite for part in found):
+                    context.decline(first, "the scaled weights are not finite in their type")
+                    continue
+                if not edit.begin():
+                    break
+                for part in found:
+                    current[id(part.layer.node)] = write(edit, part)
 
     def _problems(
         self, graph: gs.Graph, flow: ScalableChannels, context: Context

@@ -25,9 +25,4 @@ LOWERINGS: tuple[Pass, ...] = (
 def lower_for_integers(graph: gs.Graph, context: Context) -> None:
     """Rewrite `graph` in place; what is declined on the way is of no interest to a user."""
     for step in LOWERINGS:
-        before = context.edits
-        inner = context.quietly()
-        step.run(graph, inner)
-        context.uses = inner.uses
-        if context.edits != before:
-            context.types = None
+        step.run(graph, context.quietly())

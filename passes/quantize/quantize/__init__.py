@@ -21,7 +21,6 @@ from ...analysis.observe.feeds import calibration_feeds
 from ...engine.context import Context
 from ...engine.contract import Pass
 from ...engine.node_names import check_node_names
-from ...engine.rewrite import make_view
 from ...fusion.inline_fused_operators import inline_fused_operators
 from ...opset.convert_opset import ensure_opset
 from ..calibration.calibrate import Method, calibrate
@@ -158,7 +157,7 @@ class Quantize(Pass):
                 )
 
     def _units(self, graph: gs.Graph, context: Context) -> list[Unit]:
-        view = make_view(graph, context.edit(), context)
+        view = context.view()
         return [
             unit
             for unit in read_units(graph, view, context, self.exclude)

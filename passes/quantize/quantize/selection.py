@@ -11,7 +11,6 @@ import numpy as np
 
 from ....ir.graph.view import View
 from ...engine.context import Context, Feeds
-from ...engine.rewrite import make_view
 from ...engine.stopwatch import find_profiler, find_stopwatch
 from ..reading.operators import Unit
 from .choose_by_latency import Chooser, is_worthwhile, kinds_of
@@ -86,5 +85,4 @@ class Selection:
         )
 
     def _view(self) -> View:
-        graph = self.variants.graph
-        return make_view(graph, self.context.edit(), self.context)
+        return self.context.view()

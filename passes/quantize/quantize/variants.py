@@ -12,7 +12,6 @@ from ....ir.core.variables import node_key
 from ....ir.graph.clone import clone
 from ....ir.graph.view import View
 from ...engine.context import Context
-from ...engine.rewrite import make_view
 from ..calibration.observers import Range
 from ..grids.formats import Format
 from ..grids.grid import Grid, grid_of_range
@@ -88,18 +87,17 @@ def insert_pairs(
 
     `ranges` by tensor name: at least those of the tensors that the chosen need.
     """
-    edit = context.edit()
-    view = make_view(graph, edit, context)
-    units = [
-        unit
-        for unit in read_units(graph, view, context, left_out)
-        if unit.is_follower or node_key(unit.node) in chosen
-    ]
-    placement = place(units)
-    grids = _grids(placement, ranges, scheme, view)
-    Inserter(edit, view, scheme).insert(placement, grids)
-    fence_float_layers(graph, edit, view)
-    edit.commit()
+    with context.editing() as edit:
+        view = context.view()
+        units = [
+            unit
+            for unit in read_units(graph, view, context, left_out)
+            if unit.is_follower or node_key(unit.node) in chosen
+        ]
+        placement = place(units)
+        grids = _grids(placement, ranges, scheme, view)
+        Inserter(edit, view, scheme).insert(placement, grids)
+        fence_float_layers(graph, edit, view)
     return placement
 
 

@@ -40,7 +40,6 @@ from ....ir.core import dtypes
 from ....ir.graph.uses import scopes
 from ...engine.context import Context
 from ...engine.contract import Pass
-from ...engine.rewrite import make_view
 from ...fusion.inline_fused_operators import inline_fused_operators
 from ...opset.convert_opset import ensure_opset
 from ..grids.blocks import Blocks, Search
@@ -103,10 +102,9 @@ class QuantizeWeights(Pass):
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Quantize what is worth it, after raising the opset where the integers need it."""
         inline_fused_operators(graph, context)
-        edit = context.edit()
         weights: list[tuple[LinearWeight, Spelling]] = []
         for scope in scopes(graph):
-            view = make_view(scope, edit, context)
+            view = context.view(scope)
             found, declined = find_weights(view, self.operators, self.exclude)
             for node, reason in declined:
                 context.decline(node, reason)
@@ -120,13 +118,12 @@ class QuantizeWeights(Pass):
         newer = any(self._needs_newer(spelling) for _, spelling in weights)
         if not weights or (newer and not ensure_opset(graph, context, _OPSET_OF_INT4)):
             return
-        edit = context.edit()
-        for done, (weight, spelling) in enumerate(weights):
-            context.progress(done / len(weights))
-            if not edit.begin():
-                break
-            write_weight(edit, weight, spelling)
-        edit.commit()
+        with context.editing() as edit:
+            for done, (weight, spelling) in enumerate(weights):
+                context.progress(done / len(weights))
+                if not edit.begin():
+                    break
+                write_weight(edit, weight, spelling)
         self._remark(weights, context)
 
     def _spell(self, weight: LinearWeight, graph: gs.Graph, context: Context) -> Spelling:

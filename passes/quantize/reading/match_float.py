@@ -18,7 +18,6 @@ from ....ir.core.variables import node_key
 from ....ir.graph.view import View
 from ...analysis.value_range import clip_bounds
 from ...engine.context import Context
-from ...engine.rewrite import make_view
 from .operators import BOUNDING, LINEAR, bounds
 from .pairs import Pairs, StoredWeight, is_dequantizer, is_quantizer, stored_weight
 
@@ -56,8 +55,7 @@ def match_float(graph: gs.Graph, original: gs.Graph) -> Match:
 
 def view_of(graph: gs.Graph) -> View:
     """Return a view of the top level of `graph`."""
-    context = Context(graph)
-    return make_view(graph, context.edit(), context)
+    return Context(graph).view()
 
 
 class _Matcher:

@@ -24,7 +24,6 @@ def round_in_sequence(
     layers: Sequence[Layer],
     feeds: Feeds,
     solve: Solve,
-    edit: Edit,
     context: Context,
     *,
     positions: int,
@@ -33,7 +32,7 @@ def round_in_sequence(
 ) -> None:
     """Replace each of `layers` by what `solve` makes of it and its moments."""
 
-    def change(layer: Layer, moments: Moments) -> bool:
+    def change(layer: Layer, moments: Moments, edit: Edit) -> bool:
         kernel = solve(layer, moments)
         if not edit.begin():
             return False
@@ -45,7 +44,6 @@ def round_in_sequence(
         layers,
         feeds,
         change,
-        edit,
         context,
         positions=positions,
         sequential=sequential,

@@ -74,7 +74,7 @@ def train_blocks(
                     values, found = session.workers.agreed(pupil.learn(stage, tell))
                 done = {"values": pack(values), "learned": list(_fields(found))}
                 session.journal.finish(stage, done)
-            write_values(session.graph, session.edit, unpack(done["values"]))
+            write_values(session.context, unpack(done["values"]))
             learned.append(Learned(*done["learned"]))
     return learned
 

@@ -38,7 +38,6 @@ from ...analysis.observe.patches import (
 )
 from ...analysis.observe.tap import Arrays, Tap
 from ...engine.context import Context
-from ...engine.rewrite import make_view
 from ..parts import Array, Values, set_values
 
 _POSITIONS = 16384
@@ -81,7 +80,7 @@ class Bench:
         lift_weights(self.graph)
         self._masked = _multiply_masks(self.graph)
         inner = context.on(self.graph).quietly()
-        view = make_view(self.graph, inner.edit(), inner)
+        view = inner.view()
         self.layers: list[Solvable] = []
         for node in self.graph.nodes:
             if node.op not in LINEAR_OPS:

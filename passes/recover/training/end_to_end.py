@@ -35,7 +35,7 @@ def train_end_to_end(session: Session, progress: Callable[[float, str], None]) -
         session.journal.finish(_STAGE, {"values": pack(values), "problem": problem})
     else:
         values, problem = unpack(done["values"]), str(done["problem"])
-    write_values(session.graph, session.edit, values)
+    write_values(session.context, values)
     return problem
 
 

@@ -8,7 +8,6 @@ from typing import Literal
 
 import onnx_graphsurgeon as gs
 
-from ....ir.graph.edit import Edit
 from ...engine.context import Context
 from .augment import Augmentation
 from .checkpoint import Journal
@@ -23,11 +22,10 @@ BatchNormMode = Literal["reestimate", "train", "keep"]
 
 @dataclass(frozen=True)
 class Session:
-    """Student (`graph`, changed through `edit`), teacher, samples, and how to train."""
+    """Student (`graph`, that of `context`), teacher, samples, and how to train."""
 
     graph: gs.Graph
     teacher: gs.Graph
-    edit: Edit
     context: Context
     samples: Samples
     labels: Array | None

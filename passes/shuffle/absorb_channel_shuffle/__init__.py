@@ -31,7 +31,6 @@ from ....ir.graph.view import View
 from ...analysis.sizes.shape_arithmetic import ShapeArithmetic
 from ...engine.context import Context
 from ...engine.contract import Pass
-from ...engine.rewrite import make_view
 from ..roles import permute
 from ..routes import Route, read_route
 from .flow import ChannelFlow, read_flow
@@ -55,13 +54,12 @@ class AbsorbChannelShuffle(Pass):
                 node.op in ("Transpose", "Gather", "Split", "Slice") for node in scope.nodes
             ):
                 continue
-            edit = context.edit()
             before = -1
             # A Gather that is left may stand before what the next solution finds free to move.
-            while edit.count > before:
-                before = edit.count
-                _run_scope(make_view(scope, edit, context), edit, context)
-                edit.commit()
+            while context.edits > before:
+                before = context.edits
+                with context.editing() as edit:
+                    _run_scope(context.view(scope), edit, context)
 
 
 def _run_scope(view: View, edit: Edit, context: Context) -> None:

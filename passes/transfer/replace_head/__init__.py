@@ -24,7 +24,6 @@ from ....ir.graph.view import View
 from ....ir.ops.linear.layer import Layer, stored
 from ...engine.context import Context
 from ...engine.contract import Pass
-from ...engine.rewrite import make_view
 from ...fusion.inline_fused_operators import inline_fused_operators
 from .head import Head, follow, last_layer
 
@@ -57,8 +56,7 @@ class ReplaceHead(Pass):
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Find the head, draw its weights, and declare the shapes that follow."""
         inline_fused_operators(graph, context)
-        edit = context.edit()
-        view = make_view(graph, edit, context)
+        view = context.view()
         layer = self._find(graph, view)
         fresh = self._draw(layer, context.seed)
         if _stands(fresh, layer):
@@ -67,10 +65,10 @@ class ReplaceHead(Pass):
             head = follow(layer, view)
         except DeclinedError as reason:
             raise PassError(f"the head cannot be replaced: {reason}") from reason
-        if not edit.begin():
-            return
-        self._replace(head, fresh, edit)
-        edit.commit()
+        with context.editing() as edit:
+            if not edit.begin():
+                return
+            self._replace(head, fresh, edit)
         _declare_shapes(head, graph)
         context.remark(
             f"{label(layer.node)} had {layer.outputs} outputs and has {self.classes}, untrained"

@@ -79,24 +79,23 @@ class TransferWeights(Pass):
         targets = self._chosen(read_parameters(graph))
         sources = self._named(read_parameters(source))
         pairing = pair(graph, source, targets, sources, self.by)
-        edit = context.edit()
         rows: list[Row] = []
         used: set[int] = set()
-        for each in targets:
-            row = Row(each.name, "left", each.size, each.values.size)
-            try:
-                need(not each.obstacle, each.obstacle)
-                found = need(pairing.sources.get(each.name), pairing.reasons.get(each.name, ""))
-                row = replace(row, source=found.name)
-                fitted = fit(each, found, self.slice)
-            except DeclinedError as reason:
-                rows.append(replace(row, note=str(reason)))
-                continue
-            used.add(id(found.tensor))
-            status: Status = "sliced" if fitted.is_part else "taken"
-            rows.append(replace(row, status=status, note=fitted.note))
-            _write(each, fitted.values, edit)
-        edit.commit()
+        with context.editing() as edit:
+            for each in targets:
+                row = Row(each.name, "left", each.size, each.values.size)
+                try:
+                    need(not each.obstacle, each.obstacle)
+                    found = need(pairing.sources.get(each.name), pairing.reasons.get(each.name, ""))
+                    row = replace(row, source=found.name)
+                    fitted = fit(each, found, self.slice)
+                except DeclinedError as reason:
+                    rows.append(replace(row, note=str(reason)))
+                    continue
+                used.add(id(found.tensor))
+                status: Status = "sliced" if fitted.is_part else "taken"
+                rows.append(replace(row, status=status, note=fitted.note))
+                _write(each, fitted.values, edit)
         if not used:
             raise PassError(_nothing_taken(rows, sources))
         rows += [

@@ -429,10 +429,9 @@ def test_image_of_a_constant_transposed_convolution(kernel, stride, dilation, pa
 
 def _view(graph):
     from planish.passes.engine.context import Context
-    from planish.passes.engine.rewrite import make_view
 
     context = Context(graph)
-    return make_view(graph, context.edit(), context)
+    return context.view()
 
 
 @given(case=networks(patterns=STEPS))

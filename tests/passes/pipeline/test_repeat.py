@@ -27,13 +27,12 @@ class RemoveOne(Pass):
     name: ClassVar[str] = "remove-one"
 
     def run(self, graph, context):
-        edit = context.edit()
-        for node in graph.nodes:
-            if node.op == "Identity" and edit.begin():
-                edit.replace(node.outputs[0], node.inputs[0])
-                edit.remove(node)
-                break
-        edit.commit()
+        with context.editing() as edit:
+            for node in graph.nodes:
+                if node.op == "Identity" and edit.begin():
+                    edit.replace(node.outputs[0], node.inputs[0])
+                    edit.remove(node)
+                    break
         for node in graph.nodes:
             context.decline(node, f"{sum(n.op == 'Identity' for n in graph.nodes)} are left")
 
@@ -45,10 +44,9 @@ class RenameNothing(Pass):
     name: ClassVar[str] = "tick"
 
     def run(self, graph, context):
-        edit = context.edit()
-        if len(graph.nodes) > 2 and edit.begin():
-            edit.set_input(graph.nodes[0], 0, graph.nodes[0].inputs[0])
-        edit.commit()
+        with context.editing() as edit:
+            if len(graph.nodes) > 2 and edit.begin():
+                edit.set_input(graph.nodes[0], 0, graph.nodes[0].inputs[0])
 
 
 def test_each_pass_runs_again_after_edits_of_another():

@@ -10,14 +10,13 @@ from planish.ir.core.variables import dense_values
 from planish.ir.ops.masks import read_masked
 from planish.passes.analysis.channels.find_groups import find_channel_groups
 from planish.passes.engine.context import Context
-from planish.passes.engine.rewrite import make_view
 from planish.passes.prune.prune.channels import ChannelUnits, channel_units
 
 
 def units_of(graph: gs.Graph) -> dict[str, ChannelUnits]:
     """Return the groups of channels that can shrink, by the name of what makes them."""
     context = Context(graph)
-    view = make_view(graph, context.edit(), context)
+    view = context.view()
     return {
         group.name: channel_units(group, view)
         for group in find_channel_groups(graph)

@@ -11,7 +11,6 @@ import planish
 from planish.ir.core.errors import FeedError, PassError
 from planish.passes.analysis.channels.find_groups import find_channel_groups
 from planish.passes.engine.context import Context
-from planish.passes.engine.rewrite import make_view
 from planish.passes.prune.prune import Prune
 from planish.passes.prune.prune.channels import channel_units
 from planish.passes.prune.prune.criteria.criterion import State
@@ -91,7 +90,7 @@ def state_of(graph, feeds, **kwargs):
 def weight_scores(name, model, feeds, **kwargs):
     graph = planish.load(model)
     state, context = state_of(graph, feeds, **kwargs)
-    view = make_view(graph, context.edit(), context)
+    view = context.view()
     rows = [single_weights(h) for h in read_weights(graph, view, context, frozenset())]
     scores = CRITERIA[name]().scores(rows, state)
     return {row.name: s for row, s in zip(rows, scores, strict=True)}
@@ -101,7 +100,7 @@ def channel_scores(name, model, feeds, **kwargs):
     """Return the scores of the channels that w and that v make."""
     graph = planish.load(model)
     state, context = state_of(graph, feeds, **kwargs)
-    view = make_view(graph, context.edit(), context)
+    view = context.view()
     rows = [channel_units(g, view) for g in find_channel_groups(graph) if g.reason is None]
     scores = CRITERIA[name]().scores(rows, state)
     return {row.group.makers[0].constant.name: s for row, s in zip(rows, scores, strict=True)}
@@ -192,7 +191,7 @@ def test_without_labels_the_squared_gradients_approach_the_fisher_information(mo
     many = [{"x": x}] * 600
     graph = planish.load(model)
     state, context = state_of(graph, many)
-    view = make_view(graph, context.edit(), context)
+    view = context.view()
     rows = [single_weights(h) for h in read_weights(graph, view, context, frozenset())]
     found = CRITERIA["gradient"]().scores(rows, state)[-1]
     # E |dL/dw| over classes drawn from the softmax, all classes gone through.
@@ -371,7 +370,7 @@ def test_an_unused_layer_has_no_gradient(feeds):
     )
     data = [{"x": normal(3, 2), "t": np.array([0, 1, 1])}]
     state, context = state_of(graph, data, labels="t")
-    view = make_view(graph, context.edit(), context)
+    view = context.view()
     rows = [single_weights(h) for h in read_weights(graph, view, context, frozenset())]
     found = CRITERIA["gradient"]().scores(rows, state)
     assert (found[0] == 0).all()

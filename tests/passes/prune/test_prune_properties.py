@@ -10,7 +10,6 @@ import planish
 from planish.ir.ops.masks import read_masked
 from planish.passes.analysis.channels.find_groups import find_channel_groups
 from planish.passes.engine.context import Context
-from planish.passes.engine.rewrite import make_view
 from planish.passes.prune.prune.channels import channel_units
 from planish.passes.prune.prune.choose_channels import Rules, next_count
 from planish.passes.prune.prune.units import read_weights
@@ -47,7 +46,7 @@ def error_of(before, after, graph, feeds):
 
 def layers_of(graph):
     context = Context(graph)
-    view = make_view(graph, context.edit(), context)
+    view = context.view()
     return [held[0] for held in read_weights(graph, view, context, frozenset())]
 
 
@@ -132,7 +131,7 @@ def test_nothing_depends_on_channels_that_are_out(case, amount, scope, of, multi
     assert pipeline.run(result.graph, [feeds], verify="off").edits == 0
     assert error_of(result.graph, with_garbage(result.graph), result.graph, feeds) <= 1e-5
     context = Context(result.graph)
-    view = make_view(result.graph, context.edit(), context)
+    view = context.view(result.graph)
     rows = [channel_units(g, view) for g in find_channel_groups(result.graph) if not g.reason]
     for row in rows:
         for balance in row.group.balance:

@@ -12,7 +12,6 @@ import planish
 from planish.ir.core.errors import FeedError
 from planish.ir.run.reference import Reference
 from planish.passes.engine.context import Context
-from planish.passes.engine.rewrite import make_view
 from planish.passes.quantize.quantize.mixed.bounds import samples_to_show, shown_at_least
 from planish.passes.quantize.quantize.mixed.gains import IntegerGains
 from planish.passes.quantize.quantize.mixed.margins import Margins
@@ -72,7 +71,7 @@ def chain(count):
     head = "float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y"
     graph = graph_of(f"g ({head}) {{ {body} }}", weights)
     context = Context(graph)
-    view = make_view(graph, context.edit(), context)
+    view = context.view()
     return read_units(graph, view, context), view, names
 
 

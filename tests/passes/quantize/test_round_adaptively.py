@@ -17,7 +17,6 @@ from planish.ir.graph.clone import clone
 from planish.ir.ops.linear.layer import write_layer
 from planish.passes.analysis.observe import stages, walk
 from planish.passes.engine.context import Context
-from planish.passes.engine.rewrite import make_view
 from planish.passes.quantize.grids.grid import lattice_steps
 from planish.passes.quantize.rounding import layers as rounding_layers
 from planish.passes.quantize.rounding.reconstruct import snap
@@ -436,15 +435,14 @@ def _rounded_to_nearest(graph, feeds):
     """Return a copy of `graph` with every layer that the pass rounds rounded to nearest instead."""
     copy = clone(graph)
     context = Context(copy, feeds)
-    edit = context.edit()
-    layers = rounding_layers.layers_to_round(copy, make_view(copy, edit, context), context, 127, ())
-    for layer in layers:
-        kernel = layer.kernel()
-        rows = kernel.weight.reshape(*kernel.weight.shape[:2], -1)
-        assert edit.begin()
-        rounded = replace(kernel, weight=snap(rows, 127).reshape(kernel.weight.shape))
-        write_layer(edit, layer, rounded, like=context.infer().of(layer.node.outputs[0]))
-    edit.commit()
+    with context.editing() as edit:
+        layers = rounding_layers.layers_to_round(copy, context.view(), context, 127, ())
+        for layer in layers:
+            kernel = layer.kernel()
+            rows = kernel.weight.reshape(*kernel.weight.shape[:2], -1)
+            assert edit.begin()
+            rounded = replace(kernel, weight=snap(rows, 127).reshape(kernel.weight.shape))
+            write_layer(edit, layer, rounded, like=context.infer().of(layer.node.outputs[0]))
     return copy
 
 

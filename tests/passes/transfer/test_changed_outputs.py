@@ -33,13 +33,12 @@ class Scaled(Pass):
 
     def run(self, graph, context):
         """Replace the weight."""
-        edit = context.edit()
-        for node in graph.nodes:
-            for place, tensor in enumerate(node.inputs):
-                if tensor.name == "u" and edit.begin():
-                    values = (tensor.values * np.float64(self.by)).astype(np.float32)
-                    edit.set_input(node, place, edit.constant(values, "scaled"))
-        edit.commit()
+        with context.editing() as edit:
+            for node in graph.nodes:
+                for place, tensor in enumerate(node.inputs):
+                    if tensor.name == "u" and edit.begin():
+                        values = (tensor.values * np.float64(self.by)).astype(np.float32)
+                        edit.set_input(node, place, edit.constant(values, "scaled"))
 
 
 class Honest(Scaled):

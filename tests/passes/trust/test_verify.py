@@ -35,20 +35,19 @@ class Wrong(Pass):
 
     def run(self, graph, context):
         """Scale one constant or set one attribute of each node of the operator."""
-        edit = context.edit()
-        for node in list(graph.nodes):
-            if node.op != self.op or not edit.begin():
-                continue
-            inputs, attrs = list(node.inputs), dict(node.attrs)
-            if self.attribute:
-                attrs[self.attribute] = type(attrs[self.attribute])(self.value)
-            else:
-                values = inputs[self.position].values
-                scaled = (values * np.float64(self.scale)).astype(values.dtype)
-                inputs[self.position] = edit.constant(scaled, "scaled")
-            edit.remove(node)
-            edit.node(node.op, inputs, node.outputs, attrs, at=node)
-        edit.commit()
+        with context.editing() as edit:
+            for node in list(graph.nodes):
+                if node.op != self.op or not edit.begin():
+                    continue
+                inputs, attrs = list(node.inputs), dict(node.attrs)
+                if self.attribute:
+                    attrs[self.attribute] = type(attrs[self.attribute])(self.value)
+                else:
+                    values = inputs[self.position].values
+                    scaled = (values * np.float64(self.scale)).astype(values.dtype)
+                    inputs[self.position] = edit.constant(scaled, "scaled")
+                edit.remove(node)
+                edit.node(node.op, inputs, node.outputs, attrs, at=node)
 
 
 class RoughlyWrong(Wrong):

@@ -18,7 +18,6 @@ import onnx_graphsurgeon as gs
 from .....ir.core.variables import is_standard
 from .....ir.graph.view import View
 from ....analysis.observe.tap import stream
-from ....engine.rewrite import make_view
 from ..channels import ChannelUnits
 from ..units import Units
 from .criterion import Array, Criterion, State
@@ -77,7 +76,7 @@ def activity_of(node: gs.Node, view: View) -> gs.Tensor:
 
 def _means(rows: Sequence[Units], state: State, measure: Callable[[Array], Array]) -> list[Array]:
     context = state.context.on(state.graph)
-    view = make_view(state.graph, context.edit(), context)
+    view = context.view()
     nodes = {node.outputs[0].name: node for node in state.graph.nodes if node.outputs}
     places: list[list[tuple[str, int, Array]]] = []
     for row in rows:

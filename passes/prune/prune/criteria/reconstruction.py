@@ -31,7 +31,6 @@ from ....analysis.observe.patches import share
 from ....analysis.observe.stages import moment_bytes
 from ....analysis.observe.tap import stream
 from ....engine.context import Context, Feeds
-from ....engine.rewrite import make_view
 from ...apply_masks import ApplyMasks
 from ..channels import ChannelUnits
 from ..units import Units
@@ -104,7 +103,7 @@ def _layers(
 ) -> dict[str, tuple[Layer, View]]:
     """Return the layers of `graph` that read channels of `groups`, by what options call them."""
     own = context.on(graph)
-    view = make_view(graph, own.edit(), own)
+    view = own.view()
     keys = {slot.layer for group in groups for slot in group.readers}
     found = {}
     for node in graph.nodes:

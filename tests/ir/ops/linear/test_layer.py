@@ -9,6 +9,7 @@ import pytest
 
 import planish
 from planish.ir.core.decline import DeclinedError
+from planish.ir.graph.edit import Edit
 from planish.ir.ops.linear.kernel import Kernel
 from planish.ir.ops.linear.layer import (
     channel_vector,
@@ -19,7 +20,6 @@ from planish.ir.ops.linear.layer import (
     write_layer,
 )
 from planish.passes.engine.context import Context
-from planish.passes.engine.rewrite import make_view
 
 from tests.helpers import Array, assert_same_function, model_of, ops
 
@@ -62,8 +62,7 @@ def _model(body, kind, opset=20):
 def _opened(model):
     graph = planish.load(model)
     context = Context(graph)
-    edit = context.edit()
-    return graph, edit, make_view(graph, edit, context)
+    return graph, Edit(graph, uses=context.uses), context.view()
 
 
 def _feeds(kind):
