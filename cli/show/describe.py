@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...passes.pipeline.describe import OptionDescription, PassDescription, PresetDescription
+from ...passes.pipeline.examples import Example
 from .console import out, print_plain
 from .plain import plain_table
 
@@ -20,6 +21,8 @@ def show_pass(found: PassDescription) -> None:
     if found.declines:
         reasons = (f"- {reason}" for reason in found.declines)
         _show_block("It leaves a site alone where:", "\n".join(reasons))
+    if found.example:
+        _show_example(found.example)
 
 
 def show_preset(found: PresetDescription) -> None:
@@ -35,6 +38,15 @@ def _show_options(options: tuple[OptionDescription, ...]) -> None:
         table.add_row(option.name, option.type, option.default or "(must be given)", option.text)
     out.print()
     out.print(table)
+
+
+def _show_example(example: Example) -> None:
+    _show_block("An example:", example.caption)
+    sections = {"pipeline": example.pipeline, "feeds": example.feeds, "before": example.before}
+    sections |= {f"file {name}": text for name, text in example.files.items()}
+    for title, text in (sections | {"after": example.after}).items():
+        if text:
+            _show_block(f"{title}:", _indented(text))
 
 
 def _show_block(title: str, text: str) -> None:

@@ -104,3 +104,14 @@ def test_the_shell_is_told(words, wanted):
         env={**os.environ, **given, "_PLANISH_COMPLETE": "complete_bash"},
     )
     assert done.stdout.split() == [wanted], done.stderr
+
+
+def test_an_example_is_shown(call):
+    code, shown, _ = call("passes", "correct-bias")
+    assert code == 0
+    example = shown[shown.index("An example:") :]
+    for title in ("pipeline:", "feeds:", "before:", "after:"):
+        assert f"\n{title}\n" in example
+    assert "    correct-bias{bits=4}\n" in example
+    assert '    {"x": [[1, 2], [1, 4]]}\n' in example
+    assert "       float[1] w_bias = {1.5}\n" in example

@@ -196,7 +196,7 @@ def test_bad_options_of_compile_are_refused(call, model, out, arguments, words):
         ["optimize", "m.onnx", "-o", "o.onnx", "--verify", "always"],
         ["bench", "m.onnx", "--rounds", "0"],
         ["bench", "m.onnx", "--threads", "two"],
-        ["passes", "extra"],
+        ["passes", "exact", "extra"],
     ],
 )
 def test_misspelt_commands_and_options_exit_with_2(call, arguments):

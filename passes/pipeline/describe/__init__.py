@@ -13,6 +13,7 @@ from ....ir.core.errors import PipelineError
 from ....ir.core.nearest import nearest
 from ...engine.contract import Pass
 from ...engine.rewrite import RewritePass
+from ..examples import Example, read_example
 from ..pipeline import Pipeline
 from ..presets import PRESETS, SUMMARIES
 from ..registry import all_passes
@@ -34,6 +35,7 @@ class PassDescription:
     - `text`: paragraphs on how, why and when, in Markdown.
     - `options`: in the order of the fields.
     - `declines`: reasons for which it leaves a site alone, `...` for what depends on the site.
+    - `example`: a small graph before and after; None for passes of other distributions.
     """
 
     name: str
@@ -43,6 +45,7 @@ class PassDescription:
     text: str
     options: tuple[OptionDescription, ...]
     declines: tuple[str, ...]
+    example: Example | None
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ def describe(name: str) -> PassDescription | PresetDescription:
         text="\n\n".join(text for text in texts if text),
         options=options_of(found),
         declines=reasons_of(found),
+        example=read_example(name),
     )
 
 
