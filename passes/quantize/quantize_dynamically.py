@@ -16,7 +16,7 @@ Source: ONNX operators DynamicQuantizeLinear (opset 11) and MatMulInteger (opset
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -29,10 +29,11 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
 from ...ir.graph.view import View
 from ..engine.context import Context
-from ..engine.rewrite import Rewrite, RewritePass
+from ..engine.rewrite import Rewrite, RewritePass, drive
 from ..fusion.inline_fused_operators import inline_fused_operators
 from .grids.blocks import Blocks, fit_grid
 from .grids.formats import Format
+from .instruction_set import SAFE_BITS, saturates, seven_bits
 
 Array = np.ndarray[Any, Any]
 _FLOAT = int(onnx.TensorProto.FLOAT)
@@ -42,7 +43,8 @@ _FLOAT = int(onnx.TensorProto.FLOAT)
 class QuantizeDynamically(RewritePass):
     """Compute Gemm and MatMul of constant weights in integers, quantizing inputs as they come.
 
-    - `bits`: of the weights; 7 keeps the products of CPUs without VNNI from saturating.
+    - `bits`: of the weights; without it 8, or 7 where the target's products saturate, as those of
+      CPUs without VNNI do.
     - `least`: weights of fewer values stay float: there, quantizing costs more than the product.
     - `operators`: operators to look at.
     - `exclude`: names of nodes to leave alone.
@@ -50,7 +52,7 @@ class QuantizeDynamically(RewritePass):
 
     name: ClassVar[str] = "quantize-dynamically"
     exact: ClassVar[bool] = False
-    bits: Literal[7, 8] = 8
+    bits: Literal[7, 8] | None = None
     least: int = 1 << 16
     operators: tuple[Literal["Gemm", "MatMul"], ...] = ("Gemm", "MatMul")
     exclude: tuple[str, ...] = ()
@@ -62,7 +64,11 @@ class QuantizeDynamically(RewritePass):
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Open fused operators, then quantize."""
         inline_fused_operators(graph, context)
-        super().run(graph, context)
+        reduced = self.bits is None and saturates(context.target)
+        before = context.edits
+        drive(graph, [_Dynamic(replace(self, bits=SAFE_BITS) if reduced else self)], context)
+        if reduced and context.edits > before:
+            context.remark(seven_bits("bits=8"))
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ class _Dynamic(Rewrite[_DynamicProduct]):
         node, x, y = site.node, site.node.inputs[0], site.node.outputs[0]
         name = node.inputs[1].name
         grid = fit_grid(
-            site.weight, Format(self._options.bits, True, True), Blocks(1), search="max"
+            site.weight, Format(self._options.bits or 8, True, True), Blocks(1), search="max"
         )
         integers = edit.constant(grid.quantize(site.weight), f"{name}_quantized")
         scales = edit.constant(grid.scale, f"{name}_scale")

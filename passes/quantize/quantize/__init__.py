@@ -25,15 +25,14 @@ from ...fusion.inline_fused_operators import inline_fused_operators
 from ...opset.convert_opset import ensure_opset
 from ..calibration.calibrate import Method, calibrate
 from ..grids.scheme import Scheme, read_format
+from ..instruction_set import SAFE_BITS, saturates, seven_bits
 from ..lowering.lower import lower_for_integers
 from ..reading.operators import QUANTIZABLE, Unit
-from .instruction_set import saturates
 from .mixed.bounds import Bounds
 from .mixed.precision import excluded
 from .selection import Selection
 from .variants import Variants, insert_pairs, read_units, tensors_of
 
-_SAFE_BITS = 7
 _INTEGER_OPERATORS = frozenset({"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"})
 
 
@@ -86,7 +85,7 @@ class Quantize(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Read the units, calibrate their tensors, choose by latency, insert the pairs."""
-        scheme = self._scheme(context)
+        scheme = self._scheme()
         bounds = Bounds(self.min_top1_agreement, self.min_sqnr)
         if not 0 <= self.give_back < 1:
             raise PassError(f"give-back is {self.give_back}; give a part of 1, such as 0.05")
@@ -110,6 +109,7 @@ class Quantize(Pass):
             context.remark("there is nothing to quantize")
             return
         feeds = calibration_feeds(graph, context)
+        scheme = self._without_saturation(scheme, context)
         ranges = calibrate(
             graph,
             [tensor.name for tensor in tensors_of(units)],
@@ -130,22 +130,21 @@ class Quantize(Pass):
                 return  # the ranges are those of the graph lowered wholly
         insert_pairs(original, outer, chosen, ranges, scheme, self.exclude)
 
-    def _scheme(self, context: Context) -> Scheme:
-        weights = read_format(self.weights, "weights", 8, narrow=True)
-        scheme = Scheme(
-            weights,
+    def _scheme(self) -> Scheme:
+        return Scheme(
+            read_format(self.weights, "weights", 8, narrow=True),
             read_format(self.activations, "activations", 16),
             self.per_channel,
             self.symmetric,
         )
+
+    def _without_saturation(self, scheme: Scheme, context: Context) -> Scheme:
+        """Return `scheme` with weights of 7 bits where asked for, or where the target needs it."""
         reduce = self.reduce_range
-        if reduce is None and weights.bits > _SAFE_BITS and saturates(context.target):
+        if reduce is None and scheme.weights.bits > SAFE_BITS and saturates(context.target):
             reduce = True
-            context.remark(
-                "this CPU has no dot product of 8-bit integers, and its products saturate in 16 "
-                "bits; weights have 7 bits (reduce-range=false keeps 8)"
-            )
-        return scheme.with_weight_bits(_SAFE_BITS) if reduce else scheme
+            context.remark(seven_bits("reduce-range=false"))
+        return scheme.with_weight_bits(SAFE_BITS) if reduce else scheme
 
     def _check_names(self, graph: gs.Graph) -> None:
         check_node_names(graph, "exclude", self.exclude)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, reject, settings
 
 import planish
 from planish.ir.core.errors import FeedError, PassError
-from planish.passes.quantize.quantize.instruction_set import saturates
+from planish.passes.quantize.instruction_set import saturates
 
 from tests.helpers import graph_of, ops, reasons, run_ort, run_pass
 from tests.strategies import networks

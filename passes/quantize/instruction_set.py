@@ -9,8 +9,10 @@ Source: Intel 64 and IA-32 Architectures Software Developer's Manual, VPMADDUBSW
 
 from __future__ import annotations
 
-from ....ir.core.cpu import has_dot_product, is_x86
-from ....ir.core.option_text.items import Word, read_items
+from ...ir.core.cpu import has_dot_product, is_x86
+from ...ir.core.option_text.items import Word, read_items
+
+SAFE_BITS = 7  # of weights
 
 # Dot products into 32 bits: VNNI and AMX on x86; NEON's SDOT and plain NEON widen as well.
 _EXACT = ("vnni", "amx", "neon", "sve", "dotprod")
@@ -31,3 +33,11 @@ def saturates(target: str) -> bool:
     if isa:
         return isa.startswith(_SATURATING) and not any(name in isa for name in _EXACT)
     return is_x86() and not has_dot_product()
+
+
+def seven_bits(option: str) -> str:
+    """Return what to tell where weights got 7 bits for the target's sake; `option` keeps 8."""
+    return (
+        "this CPU has no dot product of 8-bit integers, and its products saturate in 16 bits; "
+        f"weights have 7 bits ({option} keeps 8)"
+    )
