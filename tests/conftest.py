@@ -1,6 +1,11 @@
 """Settings that all tests share."""
 
+import os
 import signal
+
+# One thread for PyTorch and BLAS, set before they load: tests run side by side, threads that wait
+# for each other spin, and sums stay in one order.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from hypothesis import settings
 

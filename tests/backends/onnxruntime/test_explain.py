@@ -67,6 +67,7 @@ def by_onnxruntime(graph, folder, form=QuantFormat.QDQ):
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         per_channel=True,
+        reduce_range=True,  # or products saturate on CPUs without a dot product of bytes
     )
     return planish.load(folder / "int8.onnx")
 

@@ -14,6 +14,7 @@ from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES
 
+from .instructions import assembly_of, make_runnable
 from tests.helpers import Array, model_of, relative_error, run_ort
 
 pytest.importorskip("tvm")
@@ -93,13 +94,21 @@ def test_a_network() -> None:
     check(NETWORK, network_weights(), {"x": normal(3, 6, 9, 8)}, 10)
 
 
-@pytest.mark.parametrize("isa", ["avx2", "avx512", "avx512-vnni"])
-def test_machines_without_the_instruction_widen(isa) -> None:
+@pytest.mark.parametrize("isa", sorted(MACHINES))
+def test_every_machine_computes_it_with_the_instruction_or_without(isa, monkeypatch) -> None:
     graph = halved(NETWORK, network_weights())
     feeds = {"x": normal(3, 6, 9, 8)}
     expected = run_ort(model_of(NETWORK, network_weights()), feeds)["y"]
-    found = planish.lower(graph, backend="tvm", target=f"cpu{{isa={isa}}}", threads=1)(feeds)["y"]
-    assert relative_error(expected, found) < 10 * UNIT
+    target = make_runnable(isa, monkeypatch)
+    found = planish.lower(graph, backend="tvm", target=target, threads=1)(feeds)["y"]
+    assert UNIT / 64 < relative_error(expected, found) < 10 * UNIT
+
+
+@pytest.mark.parametrize(("isa", "has"), [("avx512-vnni", False), ("avx512-bf16", True)])
+def test_the_instruction_is_used_where_there_is_one(isa, has) -> None:
+    text = "g (float[N, 32, 5, 5] x) => (float[] y) { y = Conv (x, w) }"
+    graph = halved(text, {"w": normal(16, 32, 3, 3)})
+    assert ("vdpbf16ps" in assembly_of(graph, isa)) == has
 
 
 def test_results_are_stored_in_two_bytes_and_rounded_to_nearest_even() -> None:

@@ -19,9 +19,10 @@ from planish.backends.tvm.kernels.convolution import Convolution
 from planish.backends.tvm.kernels.dot import ByteDot
 from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
-from planish.backends.tvm.spec.machine import MACHINES
+from planish.backends.tvm.spec.machine import MACHINES, host_isa
 from planish.ir.core.errors import BackendError
 
+from .instructions import assembly_of, make_runnable
 from tests.helpers import Array, model_of, run_ort
 
 pytest.importorskip("tvm")
@@ -350,22 +351,33 @@ def test_what_follows(name, dtype) -> None:
     check(model, feeds, {"y": step})
 
 
-@pytest.mark.parametrize("isa", ["avx2", "avx512", "avx512-vnni"])
+@pytest.mark.parametrize("isa", sorted(MACHINES))
 @pytest.mark.parametrize("case", [CONVOLUTIONS[1], CONVOLUTIONS[3], CONVOLUTIONS[5]], ids=str)
-def test_every_machine_that_runs_here(isa, case) -> None:
+def test_every_machine(isa, case, monkeypatch) -> None:
     model, feeds, step = conv_net(**case)
     expected = run_ort(model, feeds)["y"]
     graph = planish.load(model)
-    found = planish.lower(graph, backend="tvm", target=f"cpu{{isa={isa}}}", threads=1)(feeds)["y"]
+    target = make_runnable(isa, monkeypatch)
+    found = planish.lower(graph, backend="tvm", target=target, threads=1)(feeds)["y"]
     off = np.abs(found - expected) / step
     assert off.max() < 1.01
     assert (off > 0.01).mean() <= MOST_DIFFERENT
 
 
+@pytest.mark.parametrize(
+    ("isa", "has"), [("avx512", False), ("avx512-vnni", True), ("avx512-bf16", True)]
+)
+def test_the_instruction_is_used_where_there_is_one(isa, has) -> None:
+    model, _, _ = conv_net(**CONVOLUTIONS[0])
+    assert ("vpdpbusd" in assembly_of(planish.load(model), isa)) == has
+
+
 def test_code_is_generated_for_a_machine_that_is_not_here() -> None:
     model, _, _ = conv_net(**CONVOLUTIONS[1])
-    compiled = planish.lower(planish.load(model), backend="tvm", target="cpu{isa=neon}", threads=1)
-    with pytest.raises(BackendError, match="isa 'neon'"):
+    other = "avx2" if host_isa() == "neon" else "neon"
+    target = f"cpu{{isa={other}}}"
+    compiled = planish.lower(planish.load(model), backend="tvm", target=target, threads=1)
+    with pytest.raises(BackendError, match=f"isa '{other}'"):
         compiled({})
 
 
@@ -453,7 +465,8 @@ def images(count: int = 8) -> dict[str, Array]:
 
 @pytest.fixture(scope="module")
 def quantized_network() -> gs.Graph:
-    pipeline = planish.Pipeline.parse("int8")
+    # All layers, whatever is faster here.
+    pipeline = planish.Pipeline.parse("exact,quantize{measure=false}")
     return pipeline.run(planish.load(network()), feeds=[images()], verify="off").graph
 
 

@@ -189,7 +189,7 @@ def test_a_loss_of_ones_own() -> None:
         (mine,), (theirs,) = student.values(), teacher.values()
         return (mine - theirs).abs().mean()
 
-    found = recover(with_noise(whole), whole, feeds(600), mode="end-to-end", epochs=4, loss=loss)
+    found = recover(with_noise(whole), whole, feeds(600), mode="end-to-end", epochs=8, loss=loss)
     assert accuracy(found) >= accuracy(whole) - 0.08
     assert set(called) == {None}
 

@@ -1,0 +1,81 @@
+"""Code for any instruction set, run here: as it is where the CPU has it, else on what it has.
+
+Vectors of another length are cut by LLVM, and dot products become plain arithmetic; layouts, packed
+weights and loop nests stay those of the instruction set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import onnx_graphsurgeon as gs
+import pytest
+
+from planish.backends.tvm.compile.toolchain import CpuToolchain
+from planish.backends.tvm.graph.prepare import prepare
+from planish.backends.tvm.kernels.dot import ByteDot, HalfDot
+from planish.backends.tvm.kernels.settings import Settings
+from planish.backends.tvm.program.lowering import lower_graph
+from planish.backends.tvm.spec.machine import MACHINES, host_isa, runs_here
+
+
+def make_runnable(isa: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the target for `isa`, whose code runs here until the test ends."""
+    if not runs_here(isa):
+        host = MACHINES[host_isa()]
+        emulated = replace(MACHINES[isa], mcpu=host.mcpu, mattr=host.mattr, triple=host.triple)
+        monkeypatch.setitem(MACHINES, isa, emulated)
+        monkeypatch.setattr(CpuToolchain, "runs_here", lambda _: True)
+        monkeypatch.setattr(ByteDot, "add", _add_bytes)
+        monkeypatch.setattr(HalfDot, "add", _add_halves)
+    return f"cpu{{isa={isa}}}"
+
+
+def assembly_of(graph: gs.Graph, isa: str) -> str:
+    """Return the machine code of `graph` for `isa`, whatever the CPU here has."""
+    toolchain = CpuToolchain(MACHINES[isa], 1)
+    lowered = lower_graph(toolchain.emitter(prepare(graph), Settings()))
+    (code,) = toolchain.build(lowered.module).library.mod.imports
+    return str(code.inspect_source("s"))
+
+
+def _add_bytes(
+    self: ByteDot, total: Any, value: Any, w: Any, place: Sequence[Any], lanes: int
+) -> None:
+    """VPDPBUSD: four unsigned bytes by four signed ones, added up in 32 bits."""
+    from tvm import tirx
+
+    def products(weight: Any) -> Any:
+        x = [(value >> 8 * i) & 255 for i in range(4)]
+        signed = [weight << (24 - 8 * i) >> 24 for i in range(4)]
+        return sum((a * b for a, b in zip(x, signed, strict=True)), tirx.const(0, "int32"))
+
+    _add(total, products, w, place, lanes)
+
+
+def _add_halves(
+    self: HalfDot, total: Any, value: Any, w: Any, place: Sequence[Any], lanes: int
+) -> None:
+    """VDPBF16PS: two bfloat16 by two, each the upper half of a float32."""
+    from tvm import tirx
+
+    def halves(pair: Any) -> list[Any]:
+        upper = tirx.const(-65536, "int32")
+        return [tirx.reinterpret("float32", bits) for bits in (pair << 16, pair & upper)]
+
+    def products(weight: Any) -> Any:
+        return sum(
+            (a * b for a, b in zip(halves(value), halves(weight), strict=True)),
+            tirx.const(0, "float32"),
+        )
+
+    _add(total, products, w, place, lanes)
+
+
+def _add(total: Any, products: Any, w: Any, place: Sequence[Any], lanes: int) -> None:
+    from tvm.tirx.script.builder import ir
+
+    with ir.vectorized(0, lanes) as lane:
+        ir.buffer_store(total, total[lane] + products(w[(*place, lane)]), [lane])
