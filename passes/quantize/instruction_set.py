@@ -9,10 +9,12 @@ Source: Intel 64 and IA-32 Architectures Software Developer's Manual, VPMADDUBSW
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...ir.core.cpu import has_dot_product, is_x86
 from ...ir.core.option_text.items import Word, read_items
 
-SAFE_BITS = 7  # of weights
+SAFE_BITS: Final = 7  # of weights
 
 # Dot products into 32 bits: VNNI and AMX on x86; NEON's SDOT and plain NEON widen as well.
 _EXACT = ("vnni", "amx", "neon", "sve", "dotprod")
