@@ -34,6 +34,7 @@ def problems() -> list[str]:
 def _turned(text: str) -> str:
     def turn(link: re.Match[str]) -> str:
         target, anchor = link.group(1), link.group(2) or ""
-        return f"]({PAGES.get(target, target.removeprefix('docs/'))}{anchor})"
+        inside = PAGES.get(target, target.removeprefix("docs/"))
+        return f"]({inside}{'index.md' if inside.endswith('/') else ''}{anchor})"
 
     return _LINK.sub(turn, text)
