@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from planish.passes.pipeline.describe import OptionDescription, PassDescription, describe
+from planish.passes.pipeline.examples import Example
 from planish.passes.pipeline.presets import PRESETS
 from planish.passes.pipeline.registry import all_passes
 
@@ -90,11 +91,13 @@ def _item(name: str, options: str, end: str) -> str:
 def _page(found: PassDescription, group: str) -> Page:
     parts = [f"# {found.name}", f"**{_kind(found)}** - {plain(found.summary)}."]
     if found.equation:
-        parts.append(f"```text\n{_narrow(found.equation)}\n```")
+        parts.append(_code(_narrow(found.equation)))
     parts.append(found.text.replace("<", "&lt;"))
     presets = [f"[`{name}`](presets.md#{name})" for name in PRESETS if _is_in(found.name, name)]
     if presets:
         parts.append(f"In presets: {', '.join(presets)}.")
+    if found.example is not None:
+        parts += ["## An example", _example(found.example)]
     if found.options:
         parts += ["## Options", _options(found.options)]
     if found.declines:
@@ -105,13 +108,27 @@ def _page(found: PassDescription, group: str) -> Page:
 def _narrow(equation: str) -> str:
     """Return an equation with what is far to its right in a line of its own, where it is wide."""
     lines = equation.splitlines()
-    if max(map(len, lines)) <= 72:
+    if max(map(len, lines)) <= 70:
         return equation
-    return "\n".join(re.sub(r"(\S) {4,}(?=\S)", r"\1\n", line, count=1) for line in lines)
+    return "\n".join(re.sub(r"(\S) {3,}(?=\S)", r"\1\n", line, count=1) for line in lines)
 
 
 def _is_in(name: str, preset: str) -> bool:
     return bool(re.search(rf"(?<![\w-]){name}(?![\w-])", PRESETS[preset]))
+
+
+def _example(example: Example) -> str:
+    parts = [plain(example.caption), f"With the pipeline `{example.pipeline}`, this"]
+    parts.append(_code(example.before))
+    for name, text in example.files.items():
+        parts += [f"beside the file `{name}`", _code(text)]
+    if example.feeds:
+        parts += ["on the feeds", _code(example.feeds)]
+    return "\n\n".join([*parts, "becomes", _code(example.after)])
+
+
+def _code(text: str) -> str:
+    return f"```text\n{text}\n```"
 
 
 def _options(options: tuple[OptionDescription, ...]) -> str:

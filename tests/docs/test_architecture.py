@@ -16,13 +16,13 @@ FLOORS = ("cli", "backends", "passes", "ir")
 def _picture():
     """Return the rows of rooms of each floor, as drawn from the top down."""
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    drawn = text.partition("```text\n")[2].partition("```")[0]
+    drawn = text.partition("```text\n")[2].partition("```")[0].replace("|\n" + " " * 12, "| ")
     rows, floor = {}, ""
     for line in drawn.splitlines():
-        if line.strip():
-            floor = line[:12].strip().removesuffix("/") or floor
-            rooms = re.match(r"\S+(?: \| \S+)*", line[12:])[0]
-            rows.setdefault(floor, []).append(set(rooms.split(" | ")))
+        floor = line[:12].strip().removesuffix("/") or floor
+        rooms = re.match(r"\S+(?: \| \S+)*", line[12:])
+        if rooms:
+            rows.setdefault(floor, []).append(set(rooms[0].split(" | ")))
     return rows
 
 
