@@ -3,7 +3,8 @@
     y = W x + b  ~  A (B x) + b,        A [M, R], B [R, K]
 
 Gemm, MatMul and 1x1 convolutions. On feeds A B minimises E |W x - A B x|^2, not |W - A B|^2: the
-singular vectors are those of W times the root of the inputs' second moment (`low_rank`).
+singular vectors are those of W times the root of the inputs' second moment (Eckart and Young,
+1936).
 """
 
 from __future__ import annotations

@@ -20,6 +20,10 @@ from .context import Context
 class Pass(ABC):
     """A named transformation of a graph; its options are the fields of the dataclass.
 
+    What people are told of it is read from its docstrings: the module's opens with the law the pass
+    rests on, that of the class with a summary in one sentence, and lists the options, each as
+    "- `an-option`: what it means.".
+
     `exact` passes compute the same function up to floating-point rounding, which verification
     holds them to; the error of others is measured and reported. Where a pass does not even keep
     what the outputs mean (`keeps_outputs`), such as their number of classes, nothing is compared

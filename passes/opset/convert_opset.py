@@ -3,8 +3,8 @@
     f(x; opset a) = f'(x; opset b)        b > a, f' the later spelling of the same function
 
 Nodes whose operator keeps its form stay as they are, names and metadata included; the others are
-written anew (`opset_adapters`). All or nothing: one node that cannot be written keeps the model at
-the opset it has. Weights are not touched, so models of any size convert at once.
+written anew. All or nothing: one node that cannot be written keeps the model at the opset it has.
+Weights are not touched, so models of any size convert at once.
 
 `onnx.version_converter` does this on the file's own form; it copies the weights several times, so
 a model over 2 GB is out of its reach, and drops node metadata.

@@ -4,8 +4,13 @@ moments.
     min over s, Q, c of  E |W x + b - (s Q x^ + c)|^2          Q integers, x^ the rounded network's
 
 Rounding every weight to its nearest integer adds the same error variance whatever the data; but
-inputs are correlated, and errors that cancel over the inputs that occur cost nothing. See
-`rounding/reconstruct` for the method and its sources.
+inputs are correlated, and errors that cancel over the inputs that occur cost nothing. The best bias
+is known in closed form; with it the rest is one quadratic form a row, for which integers are
+searched, coordinate by coordinate, over several steps s.
+
+Sources: Nagel et al., "Up or Down? Adaptive Rounding for Post-Training Quantization" (2020), the
+objective; Hubara et al., "Accurate Post Training Quantization With Small Calibration Sets" (2021);
+Frantar et al., "GPTQ" (2022).
 """
 
 from __future__ import annotations

@@ -5,10 +5,9 @@
 W are the weights of the present graph, the student; the graph before compression is the teacher,
 whose outputs are the soft labels.
 
-`blocks`: each block whose computation was changed regresses its original's output (`blockwise`),
-from the closed-form solution of its layers where there is one (`closed_form`): minutes.
-`end-to-end`: the whole network (`end_to_end`). Only weights change; masks are held, since a masked
-weight's gradient is zero.
+`blocks`: each block whose computation was changed regresses its original's output, from the
+closed-form solution of its layers where there is one: minutes. `end-to-end`: the whole network.
+Only weights change; masks are held, since a masked weight's gradient is zero.
 
 Sources: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015); Li et al., "BRECQ"
 (2021).

@@ -1,8 +1,7 @@
 """Remove operators that return their input.
 
-f(x) = x        for Identity; data movement that moves nothing (`identity_movement`); windows of one
-                element (`identity_windows`); arithmetic with a neutral operand, or on values that
-                are in range already (`identity_arithmetic`)
+f(x) = x        for Identity; data movement that moves nothing; windows of one element; arithmetic
+                with a neutral operand, or on values that are in range already
 W x + 0 = W x   for the bias of Conv, ConvTranspose and Gemm
 Concat(x, e) = x   where e has no elements
 """

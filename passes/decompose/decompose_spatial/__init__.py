@@ -3,7 +3,11 @@
     W[o, i, a, b]  ~  sum over r of  U[o, r, b] V[r, i, a],        r = 0 .. R - 1
 
 The first keeps stride, dilation and padding along the height, the second along the width; between
-them stand R channels. See `separable` for how they are found.
+them stand R channels. Of weights alone the best is a truncated SVD; on feeds, one in coordinates in
+which the inputs are about white.
+
+Sources: Jaderberg et al., "Speeding up Convolutional Neural Networks with Low Rank Expansions"
+(2014); Tai et al., "Convolutional neural networks with low-rank regularization" (2015).
 """
 
 from __future__ import annotations

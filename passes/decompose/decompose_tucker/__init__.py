@@ -2,7 +2,12 @@
 
     W[o, i, :]  ~  sum over r, s of  A[o, r] G[r, s, :] B[s, i]
 
-The core keeps the window, with S input and R output channels. See `tucker` for how they are found.
+The core keeps the window, with S input and R output channels. Of weights alone they start from the
+SVDs along the channels and are improved in turns; on feeds likewise, in coordinates in which the
+channels are about white.
+
+Source: Kim et al., "Compression of Deep Convolutional Neural Networks for Fast and Low Power Mobile
+Applications" (2016).
 """
 
 from __future__ import annotations

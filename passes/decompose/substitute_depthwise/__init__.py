@@ -3,7 +3,10 @@
     W[o, i, :]  ~  sum over t of  P[o, i, t] D[i, t, :],        t = 0 .. terms - 1
 
 A K x K convolution becomes a depthwise one and a 1x1 one that adds the bias, or the sum of `terms`
-such pairs; see `decouple` for how they are found.
+such pairs. Of weights alone the best is the truncated SVD of each input channel's windows; on feeds
+the two are solved for in turns.
+
+Source: Guo et al., "Network Decoupling: From Regular to Depthwise Separable Convolutions" (2018).
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@ transpose(transpose(x, p), q) = transpose(x, p q)        nothing where p q is th
 f(transpose(x, p), ...) = transpose(f'(x, ...), p)       f' = f with its axes renamed
 
 The second equation holds for operators that know no layout: element-wise ones, reductions, Concat,
-Split, Slice, Pad, Softmax, ... (`agnostic`). Between the operators that demand one (convolutions,
-pooling, Reshape) they form regions; which nodes of a region should change their layout is decided
-at once, by a minimum cut over the bytes transposed (`region`, `minimum_cut`). So the bytes
-transposed never grow, and a network exported with channels last, a Transpose before and after each
-convolution, keeps at most one at its input and one at each output.
+Split, Slice, Pad, Softmax, ... Between the operators that demand one (convolutions, pooling,
+Reshape) they form regions; which nodes of a region should change their layout is decided at once,
+by a minimum cut over the bytes transposed. So the bytes transposed never grow, and a network
+exported with channels last, a Transpose before and after each convolution, keeps at most one at its
+input and one at each output.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ reshape(x, shape arithmetic) = reshape(x, constant)  0 for a size kept in place,
 
 Exporters compute the target of a Reshape from sizes of x (Shape, Gather, Unsqueeze, Concat) even
 where all but the batch is known. That arithmetic is evaluated with names for the sizes that are
-not (`shape_arithmetic`), and the result spelled as a constant.
+not, and the result spelled as a constant.
 """
 
 from __future__ import annotations

@@ -2,8 +2,10 @@
 
     f(x; W)  ->  f(x; W * M)        M[i] = 0 where score(i) is among the lowest, else 1
 
-`criteria/` gives the scores, `units` and `channels` what goes as one, `choose` and
-`choose_channels` how many, and `held` writes the masks.
+A criterion gives the scores, of single weights or of what goes as one: the taps of a kernel, N of M
+neighbours, or a channel with all that is united with it. Over all layers together, or in each, the
+lowest are masked until the amount is reached. The product with the mask is an ordinary Mul of two
+constants, so that the weights below it are kept.
 """
 
 from __future__ import annotations
@@ -47,8 +49,8 @@ class Prune(PruneOptions, Pass):
     - `multiple`: what the number of channels left is a multiple of; `none`: a power of two up to 16
       that fits the width.
     - `least`: the part of each layer that stays; `none`: a tenth of the channels, one weight.
-    - `labels`: the entry of the feeds with class indices that the loss of gradient and taylor
-      takes; `none`: the distillation loss of `criteria/losses`.
+    - `labels`: the entry of the feeds with class indices, for the loss of gradient and taylor;
+      `none`: targets are drawn from what the original graph gives.
     - `loss`: another loss, `loss(outputs, feed)`, from Python only; it is handed the entry of
       `labels` too.
     """

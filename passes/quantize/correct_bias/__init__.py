@@ -5,7 +5,7 @@
 Rounding errors of few weights, as a depthwise convolution has, do not average out: they shift a
 channel's mean, and every sample by the same amount. Empirically, x^ is what the layer reads on the
 feeds once those before it are rounded and corrected; analytically, without feeds, E[x] is carried
-from the graph's input through the layers (`rounding/channel_means`) and x^ taken as x.
+from the graph's input through the layers and x^ taken as x.
 
 Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction"
 (2019), section 4.2 and appendix D.

@@ -4,9 +4,9 @@
 
 What to gain depends on the grids. Where each row of weights has its own, scaling the rows of W1
 costs and gains nothing: what counts is that every channel between fills the range of their tensor
-and that no column of W2 dwarfs the others (`equalization.noise`). With one grid for all rows the
-rows of W1 count too, as in Nagel et al., "Data-Free Quantization Through Weight Equalization and
-Bias Correction" (ICCV 2019), section 4.1.
+and that no column of W2 dwarfs the others. With one grid for all rows the rows of W1 count too, as
+in Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (ICCV
+2019), section 4.1.
 
 A Clip at 6 does not pass a scale on. Its channels stay as they are, and the function is the same
 for every input. Measured on EfficientNet-Lite0 (int8 weights with a grid for each row, uint8

@@ -2,8 +2,10 @@
 
 q = clip(round(x / scale) + zero_point, qmin, qmax)      x ~ scale * (q - zero_point)
 
-`grid.py` gives the numbers, `calibration` the ranges, `placement.py` the tensors, `insert.py` the
-pairs, and `choose_by_latency.py` what is worth it.
+Each pair of QuantizeLinear and DequantizeLinear puts a tensor on a grid of integers: weights on one
+of their own values, activations on one of the range that they have on the feeds. Runtimes make one
+operator on integers of a float operator between such pairs. What is faster in float on the target
+stays so.
 """
 
 from __future__ import annotations
