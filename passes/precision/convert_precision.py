@@ -35,7 +35,7 @@ from ..engine.contract import Pass
 from ..engine.node_names import check_node_names
 from ..fusion.inline_fused_operators import inline_fused_operators
 from ..opset.convert_opset import ensure_opset
-from ..quantize.reading.operators import LINEAR
+from ..quantize.qdq.units import LINEAR
 from .convert import Converter
 from .groups import AGNOSTIC
 from .plan import Limits, NarrowingPlan, make_plan

@@ -22,9 +22,12 @@ from ...ir.graph.view import View
 from ..engine.context import Context
 from ..engine.contract import Pass
 from ..engine.node_names import check_node_names
-from .reading.dropped_bounds import insert_bounds
-from .reading.match_float import Match, match_float
-from .reading.pairs import Pair, Pairs, is_dequantizer, is_movement, is_quantizer, stored_weight
+from .qdq.dropped_bounds import insert_bounds
+from .qdq.match_float import Match, match_float
+from .qdq.nodes import is_dequantizer, is_quantizer
+from .qdq.pairs import Pair, Pairs
+from .qdq.units import is_movement
+from .qdq.weights import stored_weight
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import node_key
-from ....passes.quantize.reading.match_float import view_of
-from ....passes.quantize.reading.pairs import Pairs
+from ....passes.quantize.qdq.match_float import view_of
+from ....passes.quantize.qdq.pairs import Pairs
 from .report import LayerReport, Quality, Suggestion
 
 # An exclusion counts as a gain from here on, and as free below this part of the time.

@@ -19,8 +19,8 @@ from ....ir.run.feeds import random_feeds
 from ....passes.engine.context import Context, Feeds
 from ....passes.fusion.inline_fused_operators import inline_fused_operators
 from ....passes.quantize.dequantize_nodes import take_back
-from ....passes.quantize.reading.match_float import Match, match_float
-from ....passes.quantize.reading.pairs import is_dequantizer, is_quantizer
+from ....passes.quantize.qdq.match_float import Match, match_float
+from ....passes.quantize.qdq.nodes import is_dequantizer, is_quantizer
 from ...timing.bench import Subject, bench
 from ..backend import OnnxRuntime
 from .advice import candidates, choose

@@ -9,8 +9,9 @@ from typing import cast
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import node_key
-from ....passes.quantize.reading.match_float import view_of
-from ....passes.quantize.reading.pairs import Pairs, is_dequantizer, is_quantizer
+from ....passes.quantize.qdq.match_float import view_of
+from ....passes.quantize.qdq.nodes import is_dequantizer, is_quantizer
+from ....passes.quantize.qdq.pairs import Pairs
 from .executed import Executed, Execution, precision_of
 from .report import Conversion, LayerReport, Precision, Quality
 

@@ -25,9 +25,11 @@ from ....ir.core.target import Target
 from ....ir.core.variables import node_key
 from ....ir.graph.clone import clone
 from ....passes.engine.context import Feeds
-from ....passes.quantize.reading.dropped_bounds import bounds_of
-from ....passes.quantize.reading.match_float import Match, view_of
-from ....passes.quantize.reading.pairs import Pairs, is_dequantizer, is_quantizer, stored_weight
+from ....passes.quantize.qdq.dropped_bounds import bounds_of
+from ....passes.quantize.qdq.match_float import Match, view_of
+from ....passes.quantize.qdq.nodes import is_dequantizer, is_quantizer
+from ....passes.quantize.qdq.pairs import Pairs
+from ....passes.quantize.qdq.weights import stored_weight
 from ..backend import OnnxRuntime
 
 MEASURES = ("local", "weights", "rounding", "cumulative")

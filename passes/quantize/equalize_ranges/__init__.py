@@ -31,12 +31,12 @@ from ...analysis.observe.feeds import calibration_feeds
 from ...engine.context import Context
 from ...engine.contract import Pass
 from ..grids.formats import Format
-from .apply import rescaled, write
-from .flow import ScalableChannels, read_flow
-from .groups import ScaledLayer, ScaleProblem, split
+from .channel_ranges import observe_channels
 from .noise import NoiseFormats, noise_of
+from .problems import ScaledLayer, ScaleProblem, scale_problems
+from .rescale import rescaled, write
+from .scalable_channels import ScalableChannels, read_scalable_channels
 from .solve import solve
-from .statistics import see
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class EqualizeRanges(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Measure the channels between the layers of `graph`, choose scales, and move them."""
-        flow = read_flow(graph, context.view(), context.uses)
+        flow = read_scalable_channels(graph, context.view(), context.uses)
         for node, reason in flow.declined:
             context.decline(node, reason)
         if not self.headroom or context.feeds is None:
@@ -120,7 +120,7 @@ class EqualizeRanges(Pass):
         measured = [r for r in flow.layers if not self.per_channel or flow.is_open(r.source)]
         bounds = [b for b in flow.open_bounds() if flow.is_open(b.source)]
         wanted = [*(r.read for r in measured), *(b.source for b in bounds)]
-        seen = see(graph, wanted, calibration_feeds(graph, context), context.progress)
+        seen = observe_channels(graph, wanted, calibration_feeds(graph, context), context.progress)
         roots = flow.cells.roots()
         most = np.full(len(roots) + 1, np.inf)
         for bound in bounds:
@@ -139,7 +139,7 @@ class EqualizeRanges(Pass):
             )
             for r in flow.layers
         ]
-        return split(members, free, most, coupled=not self.per_channel)
+        return scale_problems(members, free, most, coupled=not self.per_channel)
 
 
 def _decline_fixed(flow: ScalableChannels, context: Context) -> None:

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...analysis.channels.cells import Array
 from ..grids.formats import Format
-from .cells import Array
-from .flow import Reached
-from .statistics import ChannelRanges
+from .channel_ranges import ChannelRanges
+from .scalable_channels import ScalableLayer
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Noise:
         return self.magnitude / before.reshape(len(self.magnitude), 1, -1)
 
 
-def noise_of(reached: Reached, seen: ChannelRanges, steps: NoiseFormats) -> Noise:
+def noise_of(reached: ScalableLayer, seen: ChannelRanges, steps: NoiseFormats) -> Noise:
     """Return the noise of a layer whose input was `seen`."""
     weight = reached.layer.kernel().weight
     taps = weight.reshape(*weight.shape[:3], -1)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .cells import Array
+from ...analysis.channels.cells import Array
 from .noise import Noise
 
 # A group is scaled at all only for such a gain, and further for the lesser one: what remains at the

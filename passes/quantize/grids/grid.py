@@ -32,7 +32,7 @@ _ON_GRID = 1e-4
 
 
 @dataclass(frozen=True)
-class Grid:
+class QuantizationGrid:
     """`scale` (float32, positive) and `zero_point` (integers in int64) of a tensor.
 
     Both have rank 0, or rank 1 with one entry for each index of `axis`.
@@ -78,7 +78,7 @@ def grid_of_range(
     *,
     symmetric: bool = False,
     axis: int | None = None,
-) -> Grid:
+) -> QuantizationGrid:
     """Return the grid whose integers span [`minimum`, `maximum`], widened to contain 0.
 
     `minimum`, `maximum`: scalars, or one entry for each index of `axis`. `symmetric`: the range
@@ -97,10 +97,10 @@ def grid_of_range(
     scale = np.asarray(np.where(empty, 1.0, scale), np.float32)
     if not symmetric:
         zero = np.clip(np.rint(qmin - low / scale), qmin, qmax).astype(np.int64)
-    return Grid(scale, zero, form, axis)
+    return QuantizationGrid(scale, zero, form, axis)
 
 
-def grid_of_weights(weights: Array, form: Format, axis: int | None) -> Grid:
+def grid_of_weights(weights: Array, form: Format, axis: int | None) -> QuantizationGrid:
     """Return the symmetric grid of `weights`, one scale for each index of `axis` (None: one).
 
     Of an unsigned format the zero point is its middle.
@@ -118,7 +118,7 @@ def grid_of_weights(weights: Array, form: Format, axis: int | None) -> Grid:
         # Any scale does for zeros; a small one keeps the digits of the bias, which is stored at it.
         scale[empty] = scale[~empty].min()
     shape = () if axis is None else scale.shape
-    return Grid(scale.reshape(shape), grid.zero_point.reshape(shape), form, axis)
+    return QuantizationGrid(scale.reshape(shape), grid.zero_point.reshape(shape), form, axis)
 
 
 def lattice_steps(rows: Array, qmax: int) -> Array:

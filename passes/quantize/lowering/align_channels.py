@@ -27,7 +27,7 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ...engine.rewrite import Rewrite, RewritePass
-from ..reading.operators import BOUNDING
+from ..qdq.units import BOUNDING
 
 Array = np.ndarray[Any, Any]
 

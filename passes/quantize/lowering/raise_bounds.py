@@ -22,7 +22,7 @@ from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ...analysis.value_range import clip_bounds
 from ...engine.rewrite import Rewrite, RewritePass
-from ..reading.operators import ARITHMETIC, BOUNDING, LINEAR
+from ..qdq.units import ARITHMETIC, BOUNDING, LINEAR
 
 # Each result is one of the inputs' elements, and which one does not depend on their values.
 _MOVING = frozenset(

@@ -25,15 +25,17 @@ from ...engine.contract import Pass
 from ...engine.node_names import check_node_names
 from ...fusion.inline_fused_operators import inline_fused_operators
 from ...opset.convert_opset import ensure_opset
-from ..calibration.calibrate import Method, calibrate
-from ..grids.scheme import Scheme, read_format
+from .calibration.calibrate import Method, calibrate
+from .scheme import Scheme, read_format
 from ..instruction_set import SAFE_BITS, saturates, seven_bits
 from ..lowering.lower import lower_for_integers
-from ..reading.operators import QUANTIZABLE, Unit
-from .mixed.bounds import Bounds
-from .mixed.precision import excluded
+from ..qdq.units import QUANTIZABLE, Unit
+from .mixed_precision.bounds import Bounds
+from .insert_pairs import insert_pairs
+from .mixed_precision.choose import excluded
 from .selection import Selection
-from .variants import Variants, insert_pairs, read_units, tensors_of
+from .units import read_units, tensors_of
+from .variants import Variants
 
 _INTEGER_OPERATORS = frozenset({"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"})
 

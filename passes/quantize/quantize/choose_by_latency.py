@@ -15,7 +15,7 @@ import numpy as np
 from ....ir.core.variables import node_key
 from ....ir.graph.view import View
 from ...engine.stopwatch import Stopwatch
-from ..reading.operators import Unit
+from ..qdq.units import Unit
 from .variants import Variants
 
 # A kind goes back to float for a gain of at least this part of the time: below is noise, and floats
@@ -26,7 +26,7 @@ _SECONDS = 1.5
 _LEAST_GAIN = 0.02
 
 
-class Chooser:
+class LatencyChooser:
     """Measures choices over `variants` on a target and keeps the fastest."""
 
     def __init__(

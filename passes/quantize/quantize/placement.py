@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from ....ir.core.disjoint_sets import DisjointSets
-from ..reading.operators import Unit
+from ..qdq.units import Unit
 
 
 @dataclass(frozen=True)

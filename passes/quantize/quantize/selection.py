@@ -12,10 +12,10 @@ import numpy as np
 from ....ir.graph.view import View
 from ...engine.context import Context, Feeds
 from ...engine.stopwatch import find_profiler, find_stopwatch
-from ..reading.operators import Unit
-from .choose_by_latency import Chooser, is_worthwhile, kinds_of
-from .mixed.bounds import Bounds
-from .mixed.precision import MixedPrecision
+from ..qdq.units import Unit
+from .choose_by_latency import LatencyChooser, is_worthwhile, kinds_of
+from .mixed_precision.bounds import Bounds
+from .mixed_precision.choose import MixedPrecision
 from .variants import Variants
 
 
@@ -65,7 +65,7 @@ class Selection:
         )
         return False
 
-    def _chooser(self) -> Chooser | None:
+    def _chooser(self) -> LatencyChooser | None:
         if not self.measured:
             return None
         target = self.context.target
@@ -76,7 +76,7 @@ class Selection:
                 self.context.remark(text)
             return None
         feed: Mapping[str, np.ndarray[Any, Any]] = next(iter(itertools.islice(self.feeds, 1)))
-        return Chooser(self.variants, stopwatch, feed, target, self.context.seed)
+        return LatencyChooser(self.variants, stopwatch, feed, target, self.context.seed)
 
     def _mixed(self, bounds: Bounds) -> MixedPrecision:
         profiler = find_profiler(self.context.target) if self.measured else None

@@ -44,8 +44,8 @@ from ...fusion.inline_fused_operators import inline_fused_operators
 from ...opset.convert_opset import ensure_opset
 from ..grids.blocks import Blocks, Search
 from ..grids.formats import Format
-from ..reading.weight_sites import LINEAR, LinearOp, LinearWeight, find_weights
 from .integer_weights import Spelling, write_weight
+from .linear_weights import LINEAR, LinearOp, LinearWeight, find_weights
 
 # A part of the integers' bytes beyond which scales are stored in 16 bits.
 _MOST_FOR_SCALES = 0.005

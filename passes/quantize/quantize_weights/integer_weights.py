@@ -17,7 +17,7 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ..grids.blocks import BlockGrid, Blocks, Search, fit_grid
 from ..grids.formats import Format
-from ..reading.weight_sites import Array, LinearWeight
+from .linear_weights import Array, LinearWeight
 
 
 @dataclass(frozen=True)

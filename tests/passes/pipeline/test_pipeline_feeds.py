@@ -12,7 +12,7 @@ from planish.ir.core.errors import FeedError
 from planish.passes.engine.context import Context
 from planish.passes.engine.contract import Pass
 from planish.passes.pipeline.pipeline import Pipeline
-from planish.passes.quantize.calibration.calibrate import calibrate
+from planish.passes.quantize.quantize.calibration.calibrate import calibrate
 from planish.passes.trust.bisect import bisect
 
 from tests.helpers import graph_of

@@ -1,0 +1,1 @@
+"""Quantized graphs in QDQ form: pairs, what can stand between them, what was there before."""

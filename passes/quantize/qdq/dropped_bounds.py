@@ -1,0 +1,77 @@
+"""The Relu or Clip that quantizing made unnecessary, put back where the pair behind it goes.
+
+    clip(round(x / s) + z, qmin, qmax) = qmin  for x <= 0,  where z = qmin
+
+A grid that starts at 0 bounds by itself, so quantizers drop the Relu; without the grid it is
+missing.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.graph.edit import Edit
+from ....ir.graph.view import View
+from .match_float import Bounds, Match
+from .pairs import Pair
+from .units import LINEAR
+from .weights import limits_of
+
+# A grid that ends here, within half a step, ends at the bound of a Relu6.
+_SIX = 6.0
+_BOUNDED = LINEAR | {"Add"}
+
+
+def insert_bounds(pair: Pair, view: View, edit: Edit, original: Match) -> None:
+    """Bound the source of `pair` as its grid does, or as `original` says."""
+    low, high = bounds_of(pair, view, original)
+    producer = view.producer(pair.source)
+    if producer is None or (math.isinf(low) and math.isinf(high)) or not edit.begin():
+        return
+    shown = view.is_output(pair.source)
+    if shown:
+        return  # others see it without bounds, and so did the quantized model
+    free = edit.variable(f"{pair.source.name}_unbounded", view.type(pair.source))
+    bounded, readers = pair.source, view.readers(pair.source)
+    edit.rename_output(producer, bounded, free)
+    if low == 0 and math.isinf(high):
+        edit.node("Relu", [free], [bounded], at=producer)
+    elif view.opset < 11:
+        attrs = {k: v for k, v in (("min", low), ("max", high)) if math.isfinite(v)}
+        edit.node("Clip", [free], [bounded], attrs, at=producer)
+    else:
+        ends = [
+            edit.constant(np.array(end, np.float32), f"{bounded.name}_{name}")
+            if math.isfinite(end)
+            else gs.Variable.empty()
+            for name, end in (("min", low), ("max", high))
+        ]
+        edit.node("Clip", [free, *ends], [bounded], at=producer)
+    for reader in readers:
+        for position, tensor in enumerate(reader.inputs):
+            if tensor is free:
+                edit.set_input(reader, position, bounded)
+
+
+def bounds_of(pair: Pair, view: View, original: Match) -> Bounds:
+    """Return the bounds that the source of `pair` needs without it; infinities for none."""
+    free = (-math.inf, math.inf)
+    producer = view.producer(pair.source)
+    if producer is None or producer.op not in _BOUNDED:
+        return free
+    known = original.bounds.get(pair.source.name)
+    if known is not None:
+        return known
+    scale, *rest = (view.constant(t) for t in pair.quantizer.inputs[1:3])
+    zero = rest[0] if rest else np.zeros((), np.uint8)
+    if scale is None or zero is None or scale.size != 1:
+        return free
+    least, most = limits_of(zero.dtype)
+    if int(zero.reshape(())) != least:
+        return free
+    step = float(scale.reshape(()))
+    end = step * (most - least)
+    return 0.0, _SIX if abs(end - _SIX) < step / 2 else math.inf

@@ -1,0 +1,181 @@
+"""What the float model says of a quantized one: its tensors, weights, and bounds that were dropped.
+
+Nodes and tensors are matched by name: `X_quantized` and `X_dequantized` of planish, names of ONNX
+Runtime's `quantize_static` and of NNCF, which all keep that of the float tensor; what has other
+names is matched by what it reads.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.core.variables import node_key
+from ....ir.graph.view import View
+from ...analysis.value_range import clip_bounds
+from ...engine.context import Context
+from .nodes import is_dequantizer, is_quantizer
+from .pairs import Pairs
+from .units import BOUNDING, LINEAR, bounds
+from .weights import StoredWeight, stored_weight
+
+Array = np.ndarray[Any, Any]
+Bounds = tuple[float, float]
+
+_SUFFIX = re.compile(
+    r"(_QuantizeLinear_Input|_QuantizeLinear|_DequantizeLinear_Output|_DequantizeLinear"
+    r"|_quantized|_dequantized|_float|_unbounded|/duplicated|_output_\d+_quantized)$"
+)
+_CLOSE_DB = 10.0
+_MOST = 0.9
+_UNIFORM = 0.05
+
+
+@dataclass
+class Match:
+    """`tensors`: float tensor of each tensor that an operator of the quantized graph makes.
+
+    `weights`: float weights by node (see `node_key`) and input position. `bounds`: what the float
+    model bounds a tensor to, infinities for no bound. `foreign`: nodes whose weights are not the
+    float ones rounded: folded, equalized or trained on since.
+    """
+
+    tensors: dict[str, str] = field(default_factory=dict)
+    weights: dict[tuple[str, int], Array] = field(default_factory=dict)
+    bounds: dict[str, Bounds] = field(default_factory=dict)
+    foreign: set[str] = field(default_factory=set)
+
+
+def match_float(graph: gs.Graph, original: gs.Graph) -> Match:
+    """Match `graph`, with pairs, and `original`, without."""
+    return _Matcher(view_of(graph), view_of(original)).run()
+
+
+def view_of(graph: gs.Graph) -> View:
+    """Return a view of the top level of `graph`."""
+    return Context(graph).view()
+
+
+class _Matcher:
+    def __init__(self, view: View, original: View) -> None:
+        self._view = view
+        self._original = original
+        self._pairs = Pairs(view)
+        self._made: dict[str, gs.Tensor] = {
+            tensor.name: tensor
+            for node in original.scope.nodes
+            for tensor in node.outputs
+            if tensor.name
+        }
+        self._inputs = {t.name: t for t in original.scope.inputs if not isinstance(t, gs.Constant)}
+        self._by_name = {node_key(node): node for node in original.scope.nodes}
+        self._found = Match()
+
+    def run(self) -> Match:
+        for node in self._view.scope.nodes:
+            if is_quantizer(node) or is_dequantizer(node):
+                continue
+            twin = self._twin(node)
+            for tensor in node.outputs:
+                named = self._named(tensor)
+                if named is not None:
+                    self._learn(tensor, named)
+            if twin is None:
+                continue
+            if node.outputs and node.outputs[0].name not in self._found.tensors:
+                result = twin.outputs[0]
+                reader = self._original.only_reader(result)
+                bounded = reader is not None and reader.op in BOUNDING
+                if bounded and self._pairs.behind(node.outputs[0]):
+                    result = reader.outputs[0]  # type: ignore[union-attr]
+                self._learn(node.outputs[0], result)
+            self._take_weights(node, twin)
+        return self._found
+
+    def _named(self, tensor: gs.Tensor) -> gs.Tensor | None:
+        names = [tensor.name]
+        names += [d.outputs[0].name for p in self._pairs.behind(tensor) for d in p.dequantizers]
+        for name in [*names, *map(_stripped, names)]:
+            found = self._made.get(name)
+            if found is not None:
+                return found
+        return None
+
+    def _learn(self, tensor: gs.Tensor, found: gs.Tensor) -> None:
+        self._found.tensors[tensor.name] = found.name
+        producer = self._original.producer(found)
+        bound = (-np.inf, np.inf)
+        if producer is not None and producer.op in BOUNDING:
+            if producer.op == "Clip" and clip_bounds(producer, self._original) is None:
+                return
+            bound = bounds(producer, self._original)
+        self._found.bounds[tensor.name] = bound
+
+    def _twin(self, node: gs.Node) -> gs.Node | None:
+        """Return the node of the float model that `node` was."""
+        for tensor in node.outputs[:1]:
+            named = self._named(tensor)
+            twin = None if named is None else self._original.producer(named)
+            if twin is not None and twin.op in BOUNDING and node.op not in BOUNDING:
+                twin = self._original.producer(twin.inputs[0])
+            if twin is not None and twin.op == node.op:
+                return twin
+        twin = self._by_name.get(node_key(node)) or self._by_name.get(_unquantized(node))
+        if twin is not None and twin.op == node.op:
+            return twin
+        return self._by_structure(node)
+
+    def _by_structure(self, node: gs.Node) -> gs.Node | None:
+        if not node.inputs:
+            return None
+        pair = self._pairs.before(node.inputs[0])
+        read = node.inputs[0] if pair is None else pair.source
+        source = self._made.get(self._found.tensors.get(read.name, "")) or self._inputs.get(
+            read.name
+        )
+        if source is None or self._original.fan_out(source) > 8:
+            return None
+        same = [n for n in self._original.readers(source) if n.op == node.op]
+        return same[0] if len(same) == 1 else None
+
+    def _take_weights(self, node: gs.Node, twin: gs.Node) -> None:
+        for position, tensor in enumerate(node.inputs[: len(twin.inputs)]):
+            stored = stored_weight(tensor, self._view) if tensor.name else None
+            values = self._original.constant(twin.inputs[position])
+            if stored is None or values is None or values.shape != stored.values.shape:
+                continue
+            if position == 1 and node.op in LINEAR and not is_rounding_of(stored, values):
+                self._found.foreign.add(node_key(node))
+                return
+            self._found.weights[node_key(node), position] = values
+
+
+def is_rounding_of(stored: StoredWeight, values: Array) -> bool:
+    """Say whether `stored` can be what quantizing `values` gave, well or badly.
+
+    Badly: too coarse or clipped, which the same grid shows on `values`; or with one factor on all.
+    A factor of its own for each channel, as folding and equalization leave it, is another weight.
+    """
+    w, d = values.astype(np.float64), stored.values.astype(np.float64)
+    noise, signal = float(((d - w) ** 2).sum()), float((w**2).sum())
+    if noise * 10 ** (_CLOSE_DB / 10) <= signal:
+        return True
+    off = np.abs(stored.rounded(w) - d) > 1.01 * stored.step
+    if off.mean() <= 1 - _MOST:
+        return True
+    large = np.abs(w) > 0.5 * np.abs(w).mean()
+    ratio = d[large] / w[large]
+    middle = float(np.median(ratio))
+    return middle > 0 and bool(np.mean(np.abs(ratio / middle - 1) < _UNIFORM) > _MOST / 1.5)
+
+
+def _stripped(name: str) -> str:
+    return _SUFFIX.sub("", name)
+
+
+def _unquantized(node: gs.Node) -> str:
+    return node_key(node).removesuffix("_quant")

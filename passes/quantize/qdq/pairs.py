@@ -1,0 +1,133 @@
+"""Quantized graphs as they are found: pairs on tensors, and the operators between them.
+
+    x -> QuantizeLinear -> q -> DequantizeLinear -> x'        a pair on the tensor x
+    w_q -> DequantizeLinear -> w,  or  w -> QuantizeLinear -> DequantizeLinear -> w'     weights
+
+Whoever inserted them: the node names and tensor names of the tools differ, the structure does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.graph.view import View
+from .nodes import is_dequantizer, is_quantizer
+from .units import BOUNDING
+from .weights import stored_weight
+
+Array = np.ndarray[Any, Any]
+
+# Their integer kernels may give the sums as floats at once.
+_FLOAT_RESULT = frozenset({"Gemm", "MatMul"})
+# All of their inputs carry data; of other operators the first does.
+_OPERANDS = frozenset({"Add", "Sub", "Mul", "Div", "Concat", "Where", "Min", "Max", "Sum"})
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A QuantizeLinear with the DequantizeLinears that alone read it."""
+
+    quantizer: gs.Node
+    dequantizers: tuple[gs.Node, ...]
+
+    @property
+    def source(self) -> gs.Tensor:
+        """The tensor that is quantized, at this moment."""
+        found: gs.Tensor = self.quantizer.inputs[0]
+        return found
+
+
+class Pairs:
+    """The pairs on the activations of one scope, and the operators that need them."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.all: list[Pair] = []
+        self._by_source: dict[int, list[Pair]] = {}
+        self._by_result: dict[int, Pair] = {}
+        for node in view.scope.nodes:
+            if is_quantizer(node) and not view.is_constant(node.inputs[0]):
+                self._add(node)
+        self._units = {id(node) for node in view.scope.nodes if self._is_unit(node)}
+
+    def behind(self, tensor: gs.Tensor) -> list[Pair]:
+        """Return the pairs on `tensor`."""
+        return self._by_source.get(id(tensor), [])
+
+    def before(self, tensor: gs.Tensor) -> Pair | None:
+        """Return the pair that `tensor` comes out of."""
+        return self._by_result.get(id(tensor))
+
+    def is_unit(self, node: gs.Node) -> bool:
+        """Say whether pairs stand on all sides of `node`, so that a runtime may use integers."""
+        return id(node) in self._units
+
+    def producer(self, pair: Pair) -> gs.Node | None:
+        """Return the operator whose result `pair` quantizes, past a Relu or Clip it saturates."""
+        node = self.view.producer(pair.source)
+        if node is None or node.op not in BOUNDING:
+            return node
+        first = self.view.producer(node.inputs[0])
+        if first is not None and self.is_unit(first) and self.result(first) is pair.source:
+            return first
+        return node
+
+    def readers(self, pair: Pair) -> list[gs.Node]:
+        """Return the operators that read what `pair` dequantizes, each once."""
+        found = {
+            id(node): node for d in pair.dequantizers for node in self.view.readers(d.outputs[0])
+        }
+        return list(found.values())
+
+    def around(self, node: gs.Node) -> Iterator[Pair]:
+        """Yield the pairs that `node` reads from, and those on its results."""
+        for tensor in node.inputs:
+            pair = self.before(tensor)
+            if pair is not None:
+                yield pair
+        for tensor in node.outputs:
+            yield from self.behind(tensor)
+        yield from self.behind(self.result(node))
+
+    def result(self, node: gs.Node) -> gs.Tensor:
+        """Return the first result of `node`, past the Relu or Clip that alone reads it."""
+        result = node.outputs[0]
+        reader = self.view.only_reader(result)
+        if reader is not None and reader.op in BOUNDING and reader.inputs[0] is result:
+            return reader.outputs[0]
+        return result
+
+    def _add(self, node: gs.Node) -> None:
+        readers = self.view.readers(node.outputs[0])
+        if not readers or not all(map(is_dequantizer, readers)):
+            return
+        if self.view.is_output(node.outputs[0]):
+            return
+        pair = Pair(node, tuple(readers))
+        self.all.append(pair)
+        self._by_source.setdefault(id(pair.source), []).append(pair)
+        self._by_result.update((id(d.outputs[0]), pair) for d in readers)
+
+    def _is_unit(self, node: gs.Node) -> bool:
+        if is_quantizer(node) or is_dequantizer(node) or not node.inputs:
+            return False
+        data = node.inputs if node.op in _OPERANDS else node.inputs[:1]
+        if not any(self.before(tensor) for tensor in data):
+            return False
+        if not all(self.before(t) or stored_weight(t, self.view) is not None for t in data):
+            return False
+        if node.op in _FLOAT_RESULT:
+            return True
+        results = [t for t in (*node.outputs[1:], self.result(node)) if t.name]
+        return all(
+            self._only_quantized(t) or self._only_quantized(node.outputs[0]) for t in results
+        )
+
+    def _only_quantized(self, tensor: gs.Tensor) -> bool:
+        readers = self.view.readers(tensor)
+        return bool(readers) and not self.view.is_output(tensor) and all(map(is_quantizer, readers))

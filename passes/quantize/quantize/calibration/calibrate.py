@@ -1,0 +1,91 @@
+"""The ranges of a graph's tensors over feeds, each seen once, in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
+
+import onnx_graphsurgeon as gs
+
+from .....ir.core.errors import PipelineError
+from ....analysis.observe.tap import stream
+from ....engine.context import Feeds
+from ...grids.formats import UINT8, Format
+from .entropy import entropy_range
+from .histogram import Histogram
+from .mse import mse_range
+from .observers import MinMax, MovingAverage, Observer, Range
+from .percentile import percentile_range
+
+Method = Literal["min-max", "moving-average", "percentile", "entropy", "mse"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+
+def calibrate(
+    graph: gs.Graph,
+    names: Sequence[str],
+    feeds: Feeds,
+    *,
+    method: Method = "min-max",
+    form: Format = UINT8,
+    symmetric: bool = False,
+    momentum: float = 0.99,
+    percentile: float = 99.99,
+    bins: int = 4096,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> dict[str, Range]:
+    """Return the range of each of the tensors `names` of `graph`, its inputs among them.
+
+    `form`, `symmetric`: the grid that the range is for. `momentum`: of the moving average.
+    `percentile`: the part that lies below the upper end, and above the lower one. `bins`: most bins
+    of a histogram, of 8 bytes each, one histogram a tensor; percentile, entropy and mse take them.
+    Memory does not grow with the feeds, and their order matters to the moving average alone.
+
+    Raises FeedError naming tensor and sample for NaN or infinity, or where there are no feeds;
+    PipelineError for an option out of its range.
+    """
+    observers = {
+        name: make_observer(
+            method,
+            form,
+            symmetric=symmetric,
+            momentum=momentum,
+            percentile=percentile,
+            bins=bins,
+        )
+        for name in names
+    }
+    for found in stream(graph, names, feeds, progress):
+        for name, observer in observers.items():
+            observer.update(found[name])
+    return {name: observer.range() for name, observer in observers.items()}
+
+
+def make_observer(
+    method: Method = "min-max",
+    form: Format = UINT8,
+    *,
+    symmetric: bool = False,
+    momentum: float = 0.99,
+    percentile: float = 99.99,
+    bins: int = 4096,
+) -> Observer:
+    """Return a fresh observer; the options are those of `calibrate`."""
+    choices: dict[str, Callable[[], Observer]] = {
+        "min-max": MinMax,
+        "moving-average": lambda: MovingAverage(momentum),
+        "percentile": lambda: Histogram(
+            bins, lambda found: percentile_range(found, percentile, symmetric)
+        ),
+        "entropy": lambda: Histogram(bins, lambda found: entropy_range(found, form, symmetric)),
+        "mse": lambda: Histogram(bins, lambda found: mse_range(found, form, symmetric)),
+    }
+    if method not in choices:
+        raise PipelineError(f"calibration method '{method}' is none of {', '.join(METHODS)}")
+    if not 0 <= momentum <= 1:
+        raise PipelineError(f"momentum {momentum:g} is not between 0 and 1")
+    if not 50 <= percentile <= 100:
+        raise PipelineError(f"percentile {percentile:g} is not between 50 and 100")
+    if bins < 2:
+        raise PipelineError(f"{bins} bins cannot tell values apart; give 2 or more, such as 4096")
+    return choices[method]()

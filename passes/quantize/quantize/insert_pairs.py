@@ -1,0 +1,75 @@
+"""Pairs for one choice of what runs on integers, on grids from calibrated ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import onnx_graphsurgeon as gs
+
+from ....ir.core.variables import node_key
+from ....ir.graph.view import View
+from ...engine.context import Context
+from ..grids.formats import Format
+from ..grids.grid import QuantizationGrid, grid_of_range
+from ..qdq.nodes import dequantizer, quantizer
+from .calibration.observers import Range
+from .inserter import Inserter
+from .placement import Placement, place
+from .requantization_barrier import insert_requantization_barriers
+from .scheme import Scheme
+from .units import read_units
+
+
+def insert_pairs(
+    graph: gs.Graph,
+    context: Context,
+    chosen: Collection[str],
+    ranges: Mapping[str, Range],
+    scheme: Scheme,
+    left_out: Collection[str] = (),
+) -> Placement:
+    """Insert pairs so that the nodes called `chosen` run on integers, and movements between them.
+
+    `ranges` by tensor name: at least those of the tensors that the chosen need.
+    """
+    with context.editing() as edit:
+        view = context.view()
+        units = [
+            unit
+            for unit in read_units(graph, view, context, left_out)
+            if unit.is_follower or node_key(unit.node) in chosen
+        ]
+        placement = place(units)
+        grids = _grids(placement, ranges, scheme, view)
+        Inserter(edit, view, scheme).insert(placement, grids)
+        insert_requantization_barriers(graph, edit, view)
+    return placement
+
+
+def _grids(
+    placement: Placement, ranges: Mapping[str, Range], scheme: Scheme, view: View
+) -> dict[int, QuantizationGrid]:
+    """Return the grid of each tensor by id, one object for each group."""
+    found: dict[int, QuantizationGrid] = {}
+    for group in placement.groups:
+        grid = next((g for t in group if (g := _grid_there(t, view)) is not None), None)
+        if grid is None:
+            known = [ranges[t.name] for t in group]
+            low, high = min(r.minimum for r in known), max(r.maximum for r in known)
+            grid = grid_of_range(low, high, scheme.activations, symmetric=scheme.symmetric)
+        found.update((id(tensor), grid) for tensor in group)
+    return found
+
+
+def _grid_there(tensor: gs.Tensor, view: View) -> QuantizationGrid | None:
+    """Return the grid of a tensor that is quantized already, with one scale; otherwise None."""
+    node = dequantizer(tensor, view) or quantizer(tensor, view)
+    if node is None:
+        return None
+    scale = view.constant(node.inputs[1])
+    zero = view.constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    if scale is None or scale.size != 1 or zero is None:
+        return None
+    bits = 8 * zero.dtype.itemsize
+    form = Format(bits, zero.dtype.kind == "i")
+    return QuantizationGrid(scale.reshape(()), zero.reshape(()).astype("int64"), form)

@@ -1,0 +1,198 @@
+"""QuantizeLinear / DequantizeLinear pairs put into a graph.
+
+    y = Conv(DQ(Q(x)), DQ(w_q), DQ(b_q))      b_q in int32, at scale s_x * s_w
+
+A runtime that knows the pattern computes it on integers; any other computes the same in float.
+Source: ONNX operators QuantizeLinear and DequantizeLinear; Jacob et al. (CVPR 2018), section 2.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.graph.edit import Edit
+from ....ir.graph.types import TensorType
+from ....ir.graph.view import View
+from ..grids.formats import Format
+from ..grids.grid import QuantizationGrid, grid_of_weights
+from ..qdq.nodes import dequantizer, quantizer
+from ..qdq.units import BOUNDING, Unit, bounds, weight_axis
+from ..qdq.weights import weight_scale, weight_values
+from .placement import Placement
+from .scheme import Scheme
+
+Array = np.ndarray[Any, Any]
+
+# Biases stay this far inside int32, so that sums of products find room beside them.
+_MOST_BIAS = 2.0**30
+_LARGE = float(np.finfo(np.float32).max)
+_INT32 = Format(32, signed=True)
+
+
+class Inserter:
+    """Puts the pairs of one placement into a graph, through `edit`."""
+
+    def __init__(self, edit: Edit, view: View, scheme: Scheme) -> None:
+        self._edit = edit
+        self._view = view
+        self._scheme = scheme
+        self._stored: dict[tuple[int, bytes], tuple[gs.Constant, ...]] = {}
+
+    def insert(self, placement: Placement, grids: Mapping[int, QuantizationGrid]) -> None:
+        """Quantize weights and tensors; `grids` by id of the tensor, one object for each group."""
+        for unit in placement.units:
+            if unit.is_linear:
+                self._quantize_weights(unit.node, grids[id(unit.inputs[0])].scale)
+            if unit.node.op == "AveragePool" and "dilations" in unit.node.attrs:
+                self._without_dilations(unit.node)
+            if unit.bounded is not None and self._is_implied(unit.bounded, grids):
+                self._drop_bound(unit)
+        shared: dict[int, tuple[gs.Constant, ...]] = {}
+        for tensor in placement.tensors:
+            if not self._is_quantized(tensor) and self._edit.begin():
+                grid = grids[id(tensor)]
+                if id(grid) not in shared:
+                    shared[id(grid)] = self._parameters(grid, tensor.name)
+                self._pair(tensor, shared[id(grid)])
+        for unit in placement.units:
+            if unit.node.op in BOUNDING and self._is_implied(unit.node, grids):
+                self._bypass(unit.node)
+
+    def _is_quantized(self, tensor: gs.Tensor) -> bool:
+        view = self._view
+        return dequantizer(tensor, view) is not None or quantizer(tensor, view) is not None
+
+    def _parameters(self, grid: QuantizationGrid, name: str) -> tuple[gs.Constant, ...]:
+        scale = self._edit.constant(grid.scale, f"{name}_scale")
+        if grid.format == _INT32:
+            return (scale,)  # int32 has no zero point (ONNX operator DequantizeLinear)
+        zero = grid.zero_point.astype(grid.format.dtype)
+        return scale, self._edit.constant(zero, f"{name}_zero_point")
+
+    def _pair(self, tensor: gs.Tensor, parameters: tuple[gs.Constant, ...]) -> None:
+        edit, view = self._edit, self._view
+        found = view.type(tensor)
+        kind = None if found is None else TensorType(parameters[1].dtype, found.shape)
+        producer, readers = view.producer(tensor), view.readers(tensor)
+        quantized = edit.variable(f"{tensor.name}_quantized", kind)
+        if view.is_output(tensor):
+            # The name is the graph's, so what computes it gives its result another one.
+            assert producer is not None
+            source: gs.Tensor = edit.variable(f"{tensor.name}_float", found)
+            edit.rename_output(producer, tensor, source)
+            result = tensor
+        else:
+            source, result = tensor, edit.variable(f"{tensor.name}_dequantized", found)
+        at = producer if producer is not None else self._first_here(readers)
+        for reader in readers:
+            for position, read in enumerate(reader.inputs):
+                if read is source or read is tensor:
+                    edit.set_input(reader, position, result)
+        edit.node("QuantizeLinear", [source, *parameters], [quantized], at=at)
+        edit.node("DequantizeLinear", [quantized, *parameters], [result], at=at)
+
+    def _first_here(self, readers: Sequence[gs.Node]) -> gs.Node:
+        """Return the first reader of a graph input that stands in the graph, not in a subgraph."""
+        scope = self._edit.uses.scope
+        return next(node for node in readers if scope(node) is self._view.scope)
+
+    def _without_dilations(self, node: gs.Node) -> None:
+        """Leave ones out: ONNX Runtime copies them to its integer pool, and then refuses them."""
+        if self._edit.begin():
+            attrs = {key: value for key, value in node.attrs.items() if key != "dilations"}
+            inputs, outputs = list(node.inputs), list(node.outputs)
+            self._edit.remove(node)
+            self._edit.node(node.op, inputs, outputs, attrs, at=node)
+
+    def _is_implied(self, node: gs.Node, grids: Mapping[int, QuantizationGrid]) -> bool:
+        """Say whether the grid of what a Relu or Clip gives ends where its bounds are."""
+        grid = grids.get(id(node.outputs[0]))
+        if grid is None:
+            return False
+        low, high = bounds(node, self._view)
+        ends = grid.quantize(np.array([max(low, -_LARGE), min(high, _LARGE)]))
+        return int(ends[0]) == grid.format.qmin and int(ends[1]) == grid.format.qmax
+
+    def _drop_bound(self, unit: Unit) -> None:
+        """Remove the Relu or Clip behind the unit, whose own result takes its name."""
+        assert unit.bounded is not None
+        if self._edit.begin():
+            result = unit.bounded.outputs[0]
+            self._edit.remove(unit.bounded)
+            self._edit.rename_output(unit.node, unit.node.outputs[0], result)
+
+    def _bypass(self, node: gs.Node) -> None:
+        """Let the QuantizeLinear behind a Relu or Clip read what that reads."""
+        reader = self._view.only_reader(node.outputs[0])
+        if reader is not None and reader.op == "QuantizeLinear" and self._edit.begin():
+            self._edit.set_input(reader, 0, node.inputs[0])
+            self._edit.remove(node)
+
+    def _quantize_weights(self, node: gs.Node, input_scale: Array) -> None:
+        view = self._view
+        weight = weight_values(node.inputs[1], view)
+        assert weight is not None
+        bias = view.constant(node.inputs[2]) if len(node.inputs) > 2 else None
+        scale = weight_scale(node.inputs[1], view)
+        if scale is None:
+            if not self._edit.begin():
+                return
+            axis = weight_axis(node, weight.ndim) if self._scheme.per_channel else None
+            grid = grid_of_weights(weight, self._scheme.weights, axis)
+            if bias is not None:
+                grid = _roomy(grid, bias, float(input_scale))
+            scale = grid.scale
+            self._dequantized(node, 1, node.inputs[1].name, weight, grid)
+        if bias is not None and self._edit.begin():
+            full, grid = _bias_grid(bias, np.float64(input_scale) * scale.astype(np.float64))
+            self._dequantized(node, 2, node.inputs[2].name, full, grid)
+
+    def _dequantized(
+        self, node: gs.Node, position: int, name: str, values: Array, grid: QuantizationGrid
+    ) -> None:
+        edit = self._edit
+        key = (id(node.inputs[position]), grid.scale.tobytes())
+        if key not in self._stored:
+            integers = grid.quantize(values)
+            self._stored[key] = (
+                edit.constant(integers, f"{name}_quantized"),
+                *self._parameters(grid, name),
+            )
+        result = edit.variable(
+            f"{name}_dequantized", TensorType(np.dtype(np.float32), values.shape)
+        )
+        attrs = {} if grid.axis is None else {"axis": grid.axis}
+        edit.node("DequantizeLinear", self._stored[key], [result], attrs, at=node)
+        edit.set_input(node, position, result)
+
+
+def _bias_grid(bias: Array, scale: Array) -> tuple[Array, QuantizationGrid]:
+    """Return the bias at full length, and its grid at `scale` = s_x * s_w.
+
+    A ConvTranspose has one scale for the same channel of all groups; a bias of one value stands for
+    all channels.
+    """
+    size = max(bias.size, scale.size)
+    full = np.broadcast_to(bias.reshape(-1), (size,))
+    if scale.ndim:
+        scale = np.tile(scale, size // scale.size)
+    zero = np.zeros(scale.shape, np.int64)
+    return full, QuantizationGrid(scale.astype(np.float32), zero, _INT32, 0 if scale.ndim else None)
+
+
+def _roomy(grid: QuantizationGrid, bias: Array, input_scale: float) -> QuantizationGrid:
+    """Return `grid` with scales at which `bias` fits into int32."""
+    magnitude = np.abs(bias.astype(np.float64)).reshape(-1)
+    if grid.axis is None or magnitude.size % grid.scale.size:
+        least = magnitude.max(initial=0.0)
+    else:
+        least = magnitude.reshape(-1, grid.scale.size).max(axis=0)
+    least = np.asarray(least / (input_scale * _MOST_BIAS))
+    if bool(np.all(grid.scale >= least)):
+        return grid
+    return replace(grid, scale=np.maximum(grid.scale, least.astype(np.float32)))

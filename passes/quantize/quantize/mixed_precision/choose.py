@@ -1,0 +1,178 @@
+"""Which layers run on integers, so that the error stays within bounds and the time is least.
+
+    least time   such that   agreement >= min-top1-agreement,  SQNR >= min-sqnr
+
+Each layer's noise is what it alone on integers adds to the outputs; its gain is what the runtime's
+profile says. Layers go back to float by noise removed per second lost until the bounds hold on all
+feeds, run on integers as users run them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from .....ir.core.variables import node_key
+from .....ir.graph.view import View
+from ....engine.context import Context, Feeds
+from ....engine.stopwatch import Profiler
+from ...qdq.units import Unit
+from ..variants import Variants
+from .bounds import Accuracy, Bounds, samples_to_show, shown_at_least
+from .evaluator import ChoiceEvaluator
+from .gains import IntegerGains, estimate_gains, measure_gains
+from .order import Borders, affordable, order_to_float
+from .search import fewest_floats
+
+# Layers are ranked on so many runs in all, and on so many feeds a layer.
+_RANKING_RUNS = 512
+_RANKING_FEEDS = (2, 8)
+# Layers are given back to float where that leaves at most this part of the noise: 0.3 dB less.
+_WORTHWHILE = 10**-0.03
+
+
+@dataclass(frozen=True)
+class MixedPrecision:
+    """A search within `bounds` over `variants`, judged on `feeds`.
+
+    `profiler`: what measures gains on `context.target`; None: they are estimated.
+    """
+
+    variants: Variants
+    bounds: Bounds
+    feeds: Feeds
+    context: Context
+    view: View
+    profiler: Profiler | None
+
+    def choose(self, units: Sequence[Unit], chosen: frozenset[str]) -> frozenset[str]:
+        """Return those of `chosen` that can stay on integers, empty where none can.
+
+        Declines the others and remarks on what was reached.
+        """
+        layers = [u for u in units if not u.is_follower and node_key(u.node) in chosen]
+        keys = frozenset(node_key(unit.node) for unit in layers)
+        evaluator = ChoiceEvaluator(self.variants, self.feeds)
+        everything = evaluator.measure(keys)
+        if self.bounds.hold(everything):
+            self._tell(everything, 0, len(layers))
+            return chosen
+        noise = self._noise(evaluator, layers)
+        gains = self._gains(layers)
+        borders = Borders(layers, self.view, gains)
+        order = order_to_float(noise, gains, borders)
+        losses = {key: borders.loss(key, set()) for key in order}
+        floats = fewest_floats(
+            order, losses, lambda f: f != keys and self.bounds.hold(evaluator.measure(keys - f))
+        )
+        if floats == keys:
+            best = evaluator.measure(keys - frozenset(order[:-1]))
+            self.context.remark(
+                f"the graph stays float: {self.bounds} is not reached, not even with one layer on "
+                f"integers ({best})"
+            )
+            return frozenset()
+        found = evaluator.measure(keys - floats)
+        for unit in layers:
+            if node_key(unit.node) in floats:
+                self._decline(unit.node, noise, losses, found, gains.measured)
+        self._tell(found, len(floats), len(layers))
+        return chosen - floats
+
+    def give_back(
+        self, units: Sequence[Unit], chosen: frozenset[str], share: float
+    ) -> frozenset[str]:
+        """Return `chosen` without the layers whose noise is largest for the time they save.
+
+        At most `share` of all the time saved goes back for them; none where that helps little.
+        """
+        layers = [u for u in units if not u.is_follower and node_key(u.node) in chosen]
+        keys = frozenset(node_key(unit.node) for unit in layers)
+        evaluator = ChoiceEvaluator(self.variants, self.feeds)
+        noise = self._noise(evaluator, layers)
+        gains = self._gains(layers)
+        borders = Borders(layers, self.view, gains)
+        floats = affordable(noise, gains, borders, share)
+        if not floats or floats == keys:
+            return chosen
+        before, after = evaluator.measure(keys), evaluator.measure(keys - floats)
+        if not before.noise or after.noise > _WORTHWHILE * before.noise:
+            return chosen
+        losses = {key: borders.loss(key, set()) for key in floats}
+        for unit in layers:
+            if node_key(unit.node) in floats:
+                self._decline(unit.node, noise, losses, after, gains.measured)
+        self.context.remark(
+            f"{len(floats)} of {len(layers)} layers stay float, for up to {100 * share:g} % of the "
+            f"time saved: SQNR {before.sqnr_db:.1f} -> {after.sqnr_db:.1f} dB on {after.samples} "
+            f"samples ({', '.join(sorted(floats))})"
+        )
+        return chosen - floats
+
+    def _noise(self, evaluator: ChoiceEvaluator, layers: Sequence[Unit]) -> dict[str, float]:
+        """Return the noise power that each layer alone adds, over the first feeds."""
+        least, most = _RANKING_FEEDS
+        count = max(least, min(most, _RANKING_RUNS // len(layers)))
+        found = {}
+        for index, unit in enumerate(layers):
+            key = node_key(unit.node)
+            found[key] = evaluator.measure({key}, count).noise
+            self.context.progress((index + 1) / len(layers))
+        return found
+
+    def _gains(self, layers: Sequence[Unit]) -> IntegerGains:
+        estimated = estimate_gains(self.variants.graph, self.view, layers)
+        if self.profiler is None:
+            return estimated
+        feed: Mapping[str, np.ndarray[Any, Any]] = next(iter(self.feeds))
+        return measure_gains(
+            self.variants, layers, estimated, self.profiler, feed, self.context.target
+        )
+
+    def _decline(
+        self,
+        node: gs.Node,
+        noise: Mapping[str, float],
+        losses: Mapping[str, float],
+        found: Accuracy,
+        measured: bool,
+    ) -> None:
+        key = node_key(node)
+        worse = 10 * math.log10(1 + noise[key] / found.noise) if found.noise else math.inf
+        saved = losses[key] * 1000
+        time = f"save {saved:.3f} ms" if saved > 0 else "save no time"
+        if not measured:
+            time += " by its number of operations"
+        self.context.decline(node, f"stays float: integers would cost {worse:.1f} dB and {time}")
+
+    def _tell(self, found: Accuracy, floats: int, layers: int) -> None:
+        remark = self.context.remark
+        stay = "stays" if floats == 1 else "stay"
+        which = f"{floats} of {layers} layers {stay}" if floats else "no layer has to stay"
+        remark(f"{which} float for {self.bounds}: {found} on {found.samples} samples")
+        least = self.bounds.top1_agreement
+        if least is None or found.agreement is None:
+            return
+        shown = shown_at_least(found.agreement, found.samples)
+        if shown < least:
+            needed = f"; {samples_to_show(least)}, all agreeing, would show {100 * least:g} %"
+            remark(
+                f"{found.samples} samples show an agreement of {100 * shown:.1f} % on others like "
+                f"them, with 95 % confidence{needed if least < 1 else ''}"
+            )
+
+
+def excluded(units: Sequence[Unit], chosen: Collection[str]) -> tuple[str, ...]:
+    """Return the nodes to exclude so that exactly `chosen` of `units` run on integers."""
+    return tuple(
+        node_key(node)
+        for unit in units
+        if not unit.is_follower and node_key(unit.node) not in chosen
+        for node in (unit.node, unit.bounded)
+        if node is not None
+    )

@@ -1,1 +1,0 @@
-"""Quantized graphs as they are found, of any tool."""
