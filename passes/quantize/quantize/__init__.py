@@ -25,14 +25,14 @@ from ...engine.contract import Pass
 from ...engine.node_names import check_node_names
 from ...fusion.inline_fused_operators import inline_fused_operators
 from ...opset.convert_opset import ensure_opset
-from .calibration.calibrate import Method, calibrate
-from .scheme import Scheme, read_format
 from ..instruction_set import SAFE_BITS, saturates, seven_bits
 from ..lowering.lower import lower_for_integers
 from ..qdq.units import QUANTIZABLE, Unit
-from .mixed_precision.bounds import Bounds
+from .calibration.calibrate import Method, calibrate
 from .insert_pairs import insert_pairs
+from .mixed_precision.bounds import Bounds
 from .mixed_precision.choose import excluded
+from .scheme import Scheme, read_format
 from .selection import Selection
 from .units import read_units, tensors_of
 from .variants import Variants
