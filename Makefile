@@ -34,7 +34,7 @@ bench: $(STAMP)
 	$(RUN) -m benchmarks.backends
 
 docs: $(STAMP)
-	$(RUN) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .
