@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from ...passes.engine.contract import Pass
 from ...passes.pipeline.describe import OptionDescription, PassDescription, PresetDescription
 from ...passes.pipeline.examples import Example
+from ...passes.pipeline.pipeline import Pipeline
+from ...passes.pipeline.presets import REPEAT
+from ...passes.pipeline.repeat import Repeat
 from .console import out, print_plain
 from .plain import plain_table
 
@@ -29,7 +33,18 @@ def show_preset(found: PresetDescription) -> None:
     """Print what a preset is for and which passes it stands for."""
     print_plain(f"{found.name} (preset)")
     print_plain(f"{found.summary}.")
-    _show_block("It stands for:", found.pipeline.replace(",", ",\n").replace("(", "(\n"))
+    _show_block("It stands for:", _indented(",\n".join(map(_spread, _steps(found)))))
+
+
+def _steps(found: PresetDescription) -> tuple[Pass | Repeat, ...]:
+    return Pipeline.parse(found.pipeline).passes
+
+
+def _spread(step: Pass | Repeat) -> str:
+    """Write a pass in a line of its own, and a group with one for each of its passes."""
+    if not isinstance(step, Repeat):
+        return str(step)
+    return f"{REPEAT}(\n" + _indented(",\n".join(map(str, step.passes))) + "\n)"
 
 
 def _show_options(options: tuple[OptionDescription, ...]) -> None:

@@ -38,10 +38,10 @@ def test_a_preset_is_expanded(call):
     code, shown, err = call("passes", "cleanup")
     assert (code, err) == (0, "")
     assert shown.splitlines()[0] == "cleanup (preset)"
-    steps = [line.strip().rstrip(",") for line in shown.splitlines()]
-    assert "repeat(" in steps
-    assert "eliminate-dead-code" in steps
-    assert "eliminate-unused-functions" in steps
+    body = shown[shown.index("    repeat(") :]
+    assert planish.Pipeline.parse(body) == planish.Pipeline.parse("cleanup")
+    assert "\n        eliminate-dead-code,\n" in body
+    assert body.endswith("\n    ),\n    eliminate-unused-functions\n")
 
 
 def test_an_unknown_name_is_refused_with_the_nearest(call):
