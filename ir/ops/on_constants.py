@@ -8,7 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..graph.view import View
-from .traits import Integers, function_of, traits_of
+from .traits import function_of, traits_of
 
 Array = np.ndarray[Any, Any]
 
@@ -23,7 +23,7 @@ def constant_result(node: gs.Node, values: Array, view: View) -> Array | None:
     if not traits.unary or not traits.continuous:
         return None
     dtype = view.dtype(node.inputs[0])
-    if traits.integers == Integers.WRAP and dtype is not None and dtype.kind in "iu":
+    if traits.integers.may_overflow and dtype is not None and dtype.kind in "iu":
         return None
     if traits.op == "Clip":
         bounds = _bounds(node, view)

@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
 from ...ir.graph.view import View
-from ...ir.ops.traits import NOTHING, Integers, Traits, traits_of
+from ...ir.ops.traits import NOTHING, Traits, traits_of
 
 Range = tuple[float, float]
 
@@ -89,7 +89,7 @@ def _traits_of(node: gs.Node | None, tensor: gs.Tensor, view: View) -> Traits:
     if node is None:
         return NOTHING
     traits = traits_of(node, view.opset)
-    if traits.integers == Integers.WRAP and not dtypes.is_float(view.dtype(tensor)):
+    if traits.integers.may_overflow and not dtypes.is_float(view.dtype(tensor)):
         return NOTHING
     if tensor is not node.outputs[0] and traits.moved_outputs is not None:
         return NOTHING  # the indices of a MaxPool

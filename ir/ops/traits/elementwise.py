@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from onnx import TensorProto
+
 from .lines import Attributes, Known, Line, line
 from .model import Homogeneous, Integers, Kind, Monotone, Movement
 
@@ -34,7 +36,7 @@ def _bend(attributes: Attributes, opset: int) -> Known:
     if alpha < 0:
         return {}
     up = _STRICTLY_UP if alpha > 0 else _UP
-    return {**up, **_SIGN, "low": -alpha, "ends": (-alpha, _INF)}
+    return {**up, **_SIGN, "negative_zero": True, "low": -alpha, "ends": (-alpha, _INF)}
 
 
 def _celu(attributes: Attributes, opset: int) -> Known:
@@ -57,8 +59,8 @@ def _leaky(attributes: Attributes, opset: int) -> Known:
     if alpha < 0:
         return {}
     if alpha == 0:
-        return {**_UP, **_SIGN}
-    return {**_STRICTLY_UP, **_SIGN, "ends": (-_INF, _INF)}
+        return {**_UP, **_SIGN, "negative_zero": True}
+    return {**_STRICTLY_UP, **_SIGN, "negative_zero": True, "ends": (-_INF, _INF)}
 
 
 def _hard_sigmoid(attributes: Attributes, opset: int) -> Known:
@@ -100,6 +102,19 @@ def _from_8(attributes: Attributes, opset: int) -> Known:
     return {} if opset >= 8 else {"keeps_shape": True, "keeps_batch": True}
 
 
+def _cast(attributes: Attributes, opset: int) -> Known:
+    """The attribute `to` is a type, once by name; those that hold all integers at least nearly."""
+    wide = ("FLOAT", "DOUBLE", "BFLOAT16", "BOOL")
+    to = attributes("to")
+    named = to if isinstance(to, str) else TensorProto.DataType.Name(to) if to else ""
+    return {"integers": Integers.EXACT if named in wide else Integers.WRAP}
+
+
+def _shift(attributes: Attributes, opset: int) -> Known:
+    """To the right nothing leaves the range."""
+    return {"integers": Integers.EXACT if attributes("direction") == "RIGHT" else Integers.WRAP}
+
+
 def _identity(attributes: Attributes, opset: int) -> Known:
     return {"pure": True}
 
@@ -120,7 +135,12 @@ _STEP: Known = {
     "idempotent": True,
 }
 _GATE: Known = {**_SIGN, **_SIGNED_ZERO}
-_RECTIFIER: Known = {**_ZERO, "continuous": True, "gives_back": Kind.NOT_NEGATIVE}
+_RECTIFIER: Known = {
+    **_ZERO,
+    "continuous": True,
+    "gives_back": Kind.NOT_NEGATIVE,
+    "keeps_nonnegative": True,
+}
 
 FUNCTIONS: dict[str, Line] = {
     "Abs": _unary(
@@ -153,7 +173,7 @@ FUNCTIONS: dict[str, Line] = {
         involution=True,
         monotone=Monotone.STRICTLY_DECREASING,
     ),
-    "Cast": line(None, _UNARY, zero=True, integers=Integers.WRAP),
+    "Cast": line(_cast, _UNARY, zero=True),
     "CastLike": line(None, _UNARY, zero=True, integers=Integers.WRAP),
     "Ceil": _unary(_STEP, ends=(-_INF, _INF)),
     "Celu": line(_celu, _UNARY, _RECTIFIER),
@@ -161,7 +181,7 @@ FUNCTIONS: dict[str, Line] = {
     "Cos": _unary(ends=(_NAN, _NAN), low=-1.0, high=1.0),
     "Cosh": _unary(_NOT_NEGATIVE, ends=(_INF, _INF), low=1.0),
     "Dropout": line(_dropout, _UNARY, _SIGN, zero=True, trains=True),
-    "Elu": line(_bend, _UNARY, _RECTIFIER, negative_zero=True),
+    "Elu": line(_bend, _UNARY, _RECTIFIER),
     "Erf": _unary(_REAL, ends=(-1.0, 1.0), low=-1.0, high=1.0),
     "Exp": _unary(_STRICTLY_UP, _NOT_NEGATIVE, ends=(0.0, _INF)),
     "Floor": _unary(_STEP, ends=(-_INF, _INF)),
@@ -191,9 +211,7 @@ FUNCTIONS: dict[str, Line] = {
     ),
     "IsInf": line(None, _UNARY, exact=True, low=0.0, high=1.0, zero=True),
     "IsNaN": line(None, _UNARY, exact=True, low=0.0, high=1.0, zero=True),
-    "LeakyRelu": line(
-        _leaky, _UNARY, _RECTIFIER, negative_zero=True, homogeneous=Homogeneous.POSITIVE
-    ),
+    "LeakyRelu": line(_leaky, _UNARY, _RECTIFIER, homogeneous=Homogeneous.POSITIVE),
     "Log": _unary(_STRICTLY_UP, ends=(_NAN, _INF)),
     "Mish": _unary(_GATE, ends=(_NAN, _INF), low=-0.309),
     "Neg": _unary(
@@ -237,10 +255,10 @@ FUNCTIONS: dict[str, Line] = {
     "Sin": _unary(_SIGNED_ZERO, ends=(_NAN, _NAN), low=-1.0, high=1.0),
     "Sinh": _unary(_REAL, ends=(-_INF, _INF)),
     "Softplus": _unary(_STRICTLY_UP, _NOT_NEGATIVE, ends=(0.0, _INF)),
-    "Softsign": _unary(_REAL, ends=(_NAN, _NAN), low=-1.0, high=1.0),
+    "Softsign": _unary(_REAL, ends=(_NAN, _NAN)),  # in ONNX Runtime a little above 1
     "Sqrt": _unary(_STRICTLY_UP, _NOT_NEGATIVE, _SIGNED_ZERO, ends=(_NAN, _INF)),
     "StringConcat": line(None, _MANY, operands=2),
-    "Swish": line(_swish, _UNARY, _GATE),
+    "Swish": line(_swish, _UNARY, _GATE, continuous=True),
     "Tan": _unary(_SIGNED_ZERO, ends=(_NAN, _NAN)),
     "Tanh": _unary(_REAL, ends=(-1.0, 1.0), low=-1.0, high=1.0),
     "ThresholdedRelu": line(_thresholded, _UNARY, zero=True, exact=True),
@@ -272,7 +290,7 @@ _AVERAGE: Known = {
 ARITHMETIC: dict[str, Line] = {
     "Add": line(_from_7, _AVERAGE, _WRAP, operands=2, neutral=0),
     "And": line(_from_7, _LOGICAL, _SYMMETRIC, zero=True, neutral=1),
-    "BitShift": line(None, _LOGICAL, _WRAP, zero=True, neutral=0),
+    "BitShift": line(_shift, _LOGICAL, zero=True, neutral=0),
     "BitwiseAnd": line(None, _LOGICAL, _SYMMETRIC, zero=True, integers=Integers.EXACT),
     "BitwiseOr": line(None, _LOGICAL, _SYMMETRIC, zero=True, neutral=0, integers=Integers.EXACT),
     "BitwiseXor": line(None, _LOGICAL, _SYMMETRIC, zero=True, neutral=0, integers=Integers.EXACT),
@@ -298,12 +316,13 @@ ARITHMETIC: dict[str, Line] = {
         data=(0,),
         homogeneous=Homogeneous.POSITIVE,
         gives_back=Kind.NOT_NEGATIVE,
+        keeps_nonnegative=True,
         keeps_shape=True,
     ),
-    "Pow": line(_from_7, _TWO, _WRAP, keeps_nonnegative=True, neutral=1),
+    "Pow": line(_from_7, _TWO, integers=Integers.OVERFLOW, keeps_nonnegative=True, neutral=1),
     "Sub": line(_from_7, _TWO, _WRAP, neutral=0, zero=True, nan=True, homogeneous=Homogeneous.ANY),
     "Sum": line(_from_8, _AVERAGE),
-    "SwiGLU": line(None, _TWO),
+    "SwiGLU": line(None, _TWO, keeps_shape=True, keeps_batch=True),
     "Where": line(
         None,
         _MANY,
@@ -315,7 +334,7 @@ ARITHMETIC: dict[str, Line] = {
         movement=Movement.TAKE,
         homogeneous=Homogeneous.ANY,
         zero=True,
-        negative_zero=True,
+        nan=True,
     ),
     "Xor": line(_from_7, _LOGICAL, _SYMMETRIC, zero=True, neutral=0),
 }

@@ -14,6 +14,7 @@ _POSITIVE: Known = {"homogeneous": Homogeneous.POSITIVE}
 _ANY: Known = {"homogeneous": Homogeneous.ANY}
 _ZERO: Known = {"zero": True, "nan": True}
 _WRAP: Known = {"integers": Integers.WRAP}
+_OVERFLOW: Known = {"integers": Integers.OVERFLOW}
 _MEAN: Known = {**_UP, **_SIGN, **_ANY, **_ZERO}
 _LARGEST: Known = {
     **_UP,
@@ -39,14 +40,14 @@ _BATCH: Known = {"keeps_batch": True}
 
 LAYERS: dict[str, Line] = {
     "CausalConvWithState": line(None, _BATCH, weighted=_CONV),
-    "Conv": line(None, _BATCH, weighted=_CONV),
+    "Conv": line(None, _BATCH, weighted=_CONV, nan=True),
     "ConvInteger": line(
         None, _BATCH, _WRAP, weighted=Weighted(bias=-1, grouped=True, quantized=True)
     ),
-    "ConvTranspose": line(None, _BATCH, weighted=_TRANSPOSED),
+    "ConvTranspose": line(None, _BATCH, weighted=_TRANSPOSED, nan=True),
     "DeformConv": line(None, _BATCH, weighted=Weighted(bias=3, grouped=True)),
-    "Gemm": line(_gemm, _WRAP),
-    "MatMul": line(None, _WRAP, weighted=_MATRIX),
+    "Gemm": line(_gemm, _OVERFLOW, nan=True),
+    "MatMul": line(None, _WRAP, weighted=_MATRIX, nan=True),
     "MatMulInteger": line(
         None, _WRAP, weighted=Weighted(bias=-1, outputs=-1, inputs=-2, quantized=True)
     ),
@@ -78,18 +79,20 @@ _REDUCES: Known = {"reduction": True}
 _INF = math.inf
 
 REDUCTIONS: dict[str, Line] = {
-    "ReduceL1": line(None, _REDUCES, _POSITIVE, _NOT_NEGATIVE, _ZERO, _WRAP, of_nothing=0.0),
-    "ReduceL2": line(None, _REDUCES, _POSITIVE, _NOT_NEGATIVE, _ZERO, _WRAP, of_nothing=0.0),
-    "ReduceLogSum": line(None, _REDUCES, _WRAP, nan=True, of_nothing=-_INF),
-    "ReduceLogSumExp": line(None, _REDUCES, _UP, _WRAP, nan=True, of_nothing=-_INF),
+    "ReduceL1": line(None, _REDUCES, _POSITIVE, _NOT_NEGATIVE, _ZERO, _OVERFLOW, of_nothing=0.0),
+    "ReduceL2": line(None, _REDUCES, _POSITIVE, _NOT_NEGATIVE, _ZERO, _OVERFLOW, of_nothing=0.0),
+    "ReduceLogSum": line(None, _REDUCES, _OVERFLOW, nan=True, of_nothing=-_INF),
+    "ReduceLogSumExp": line(
+        None, _REDUCES, _UP, _OVERFLOW, keeps_nonnegative=True, nan=True, of_nothing=-_INF
+    ),
     "ReduceMax": line(None, _REDUCES, _LARGEST, of_nothing=-_INF),
-    "ReduceMean": line(None, _REDUCES, _MEAN, _WRAP),
+    "ReduceMean": line(None, _REDUCES, _MEAN, integers=Integers.EXACT),
     "ReduceMin": line(None, _REDUCES, _LARGEST, of_nothing=_INF),
     "ReduceProd": line(
-        None, _REDUCES, _WRAP, keeps_nonnegative=True, zero=True, nan=True, of_nothing=1.0
+        None, _REDUCES, _OVERFLOW, keeps_nonnegative=True, zero=True, nan=True, of_nothing=1.0
     ),
-    "ReduceSum": line(None, _REDUCES, _MEAN, _WRAP, of_nothing=0.0),
-    "ReduceSumSquare": line(None, _REDUCES, _NOT_NEGATIVE, _ZERO, _WRAP, of_nothing=0.0),
+    "ReduceSum": line(None, _REDUCES, _MEAN, _OVERFLOW, of_nothing=0.0),
+    "ReduceSumSquare": line(None, _REDUCES, _NOT_NEGATIVE, _ZERO, _OVERFLOW, of_nothing=0.0),
 }
 
 _INDEX: Known = {"arg_reduction": True, "low": 0.0, "integral": True, "integers": Integers.EXACT}
@@ -99,8 +102,8 @@ _RUNNING: Known = {"cumulative": True, "keeps_shape": True, "nan": True, "zero":
 ALONG_AXES: dict[str, Line] = {
     "ArgMax": line(None, _INDEX),
     "ArgMin": line(None, _INDEX),
-    "CumProd": line(None, _RUNNING, _WRAP, keeps_nonnegative=True, zero=False, nan=False),
-    "CumSum": line(None, _RUNNING, _UP, _SIGN, _ANY, _WRAP, nan=False),
+    "CumProd": line(None, _RUNNING, _WRAP, keeps_nonnegative=True, zero=False),
+    "CumSum": line(None, _RUNNING, _UP, _SIGN, _ANY, _WRAP),
     "Hardmax": line(None, _SOFTMAX, exact=True, integral=True, low=0.0, high=1.0),
     "LogSoftmax": line(None, _SOFTMAX, nan=True, high=0.0),
     "Softmax": line(None, _SOFTMAX, keeps_nonnegative=True, nan=True, low=0.0, high=1.0),

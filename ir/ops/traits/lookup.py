@@ -110,9 +110,10 @@ def _known(op: str, opset: int) -> Traits | None:
     schema = schemas.schema_of(op, opset)
     if schema is None:
         return None
-    return Traits(
-        **_stated(op, schema) | dict(_TABLE.get(op, _UNLISTED).known) | _typed(op, schema)
-    )
+    found = Traits(**_stated(op, schema) | dict(_TABLE.get(op, _UNLISTED).known))
+    if schemas.takes_integers(schema, found.data):
+        return found
+    return replace(found, integers=Integers.NONE)  # those came with a later version
 
 
 def _stated(op: str, schema: Any) -> Known:
@@ -125,8 +126,3 @@ def _stated(op: str, schema: Any) -> Known:
         "windowed": "kernel_shape" in schema.attributes,
         "layer": op if op in layers.LAYERS else "",
     }
-
-
-def _typed(op: str, schema: Any) -> Known:
-    """Return what a version that takes no integers changes."""
-    return {} if schemas.takes_integers(schema) else {"integers": Integers.NONE}

@@ -58,10 +58,16 @@ class Homogeneous(IntEnum):
 class Integers(Enum):
     """What integer inputs do that would leave the range of the result's type."""
 
-    NONE = "the operator takes no integers"
+    NONE = "the operator takes no integers, or nothing is known of what it makes of them"
     EXACT = "no result leaves the range"
     WRAP = "the result wraps around"
     SATURATE = "the result stays at the end of the range"
+    OVERFLOW = "runtimes differ in what becomes of the result"
+
+    @property
+    def may_overflow(self) -> bool:
+        """Say whether a result may not be that of exact arithmetic."""
+        return self in (Integers.WRAP, Integers.SATURATE, Integers.OVERFLOW)
 
 
 class Kind(Enum):

@@ -39,16 +39,19 @@ def _pad(attributes: Attributes, opset: int) -> Known:
 
 def _scatter(attributes: Attributes, opset: int) -> Known:
     """Elements of the updates stand in for those of the data, unless they are combined."""
-    if (attributes("reduction") or "none") == "none":
+    reduction = attributes("reduction") or "none"
+    if reduction == "none":
         return {}
+    largest = reduction in ("max", "min")
     return {
         "movement": Movement.NONE,
-        "exact": False,
-        "integers": Integers.WRAP,
+        "exact": largest,
+        "integers": Integers.EXACT if largest else Integers.WRAP,
         "homogeneous": Homogeneous.UNKNOWN,
         "monotone": Monotone.UNKNOWN,
         "keeps_nonpositive": False,
         "negative_zero": False,
+        "nan": False,
     }
 
 

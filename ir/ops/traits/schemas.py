@@ -10,11 +10,8 @@ import onnx
 _INTEGERS = frozenset(
     f"tensor({sign}int{bits})" for sign in ("", "u") for bits in (2, 4, 8, 16, 32, 64)
 )
-_FLOATS = frozenset(f"tensor({name})" for name in ("float16", "float", "double", "bfloat16"))
 _GRAPH = onnx.defs.OpSchema.AttrType.GRAPH
 _DETERMINISTIC = onnx.defs.OpSchema.NodeDeterminism.Deterministic
-_VARIADIC = onnx.defs.OpSchema.FormalParameterOption.Variadic
-_OPTIONAL = onnx.defs.OpSchema.FormalParameterOption.Optional
 
 
 @functools.lru_cache(maxsize=4096)
@@ -73,26 +70,7 @@ def gives_tensors(schema: Any) -> bool:
     return all(kind.startswith("tensor(") for output in schema.outputs for kind in output.types)
 
 
-def takes(schema: Any, kinds: frozenset[str]) -> bool:
-    """Say whether the first input may be a tensor of one of `kinds`."""
-    return bool(schema.inputs) and not kinds.isdisjoint(schema.inputs[0].types)
-
-
-def takes_integers(schema: Any) -> bool:
-    """Say whether the first input may hold integers."""
-    return takes(schema, _INTEGERS)
-
-
-def takes_floats(schema: Any) -> bool:
-    """Say whether the first input may hold floating-point numbers."""
-    return takes(schema, _FLOATS)
-
-
-def is_variadic(schema: Any) -> bool:
-    """Say whether the last input stands for any number of inputs."""
-    return bool(schema.inputs) and schema.inputs[-1].option == _VARIADIC
-
-
-def optional_inputs(schema: Any) -> frozenset[int]:
-    """Return the positions of the inputs that may be left out."""
-    return frozenset(i for i, port in enumerate(schema.inputs) if port.option == _OPTIONAL)
+def takes_integers(schema: Any, positions: tuple[int, ...] | None) -> bool:
+    """Say whether an input at `positions` (None: any) may hold integers."""
+    ports = schema.inputs if positions is None else [schema.inputs[i] for i in positions]
+    return any(not _INTEGERS.isdisjoint(port.types) for port in ports)
