@@ -17,7 +17,8 @@ from pages import Page, plain, table
 _INTRO = """# The command `planish`
 
 Also `python -m planish`. Tables and reports go to standard output, progress and errors to standard
-error. A refusal is one message and leaves no file behind.
+error. A refusal is one message and leaves no file behind. `planish --version` says which version
+this is; `planish --install-completion` makes the shell complete commands, passes and their options.
 
 | exit code | means |
 |---|---|
