@@ -19,6 +19,7 @@ import onnx_graphsurgeon as gs
 from ...ir.core.decline import need
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
+from ...ir.ops.build import build_split
 from ..engine.rewrite import Rewrite, RewritePass
 
 
@@ -49,7 +50,6 @@ class _SplitSequence(Rewrite[_SplitSite]):
     ops = frozenset({"SplitToSequence"})
 
     def match(self, node: gs.Node, view: View) -> _SplitSite | None:
-        need(view.opset >= 13, "Split takes its sizes as an input only from opset 13 on")
         axis = node.attrs.get("axis", 0)
         shape = need(view.shape(node.inputs[0]), "the rank of its input is unknown")
         total = shape[axis]
@@ -79,10 +79,7 @@ class _SplitSequence(Rewrite[_SplitSite]):
         edit.remove(site.node)
         name = site.node.outputs[0].name
         parts = [outputs.get(i) or edit.variable(name) for i in range(len(site.sizes))]
-        sizes = edit.constant(np.array(site.sizes, np.int64), f"{name}_sizes")
-        made = edit.node(
-            "Split", [site.node.inputs[0], sizes], parts, {"axis": site.axis}, at=site.node
-        )
+        made = build_split(edit, site.node.inputs[0], parts, site.axis, site.sizes, at=site.node)
         for reader, tensor in twins:
             edit.node("Identity", [tensor], [reader.outputs[0]], at=made)
 

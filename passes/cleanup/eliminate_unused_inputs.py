@@ -25,6 +25,7 @@ from ...ir.core.decline import need
 from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
+from ...ir.ops.opsets import needs_input
 from ..analysis.value_range import limits
 from ..engine.rewrite import Rewrite, RewritePass
 
@@ -136,8 +137,8 @@ def _zeros(node: gs.Node, view: View, *indices: int) -> Iterator[int]:
 
 
 def _resize(node: gs.Node, view: View) -> Iterator[int]:
-    if view.opset < 13:
-        return  # roi and scales were not optional then
+    if needs_input(node.op, 1, view.opset):
+        return
     if node.attrs.get("coordinate_transformation_mode") != "tf_crop_and_resize":
         yield 1
     scales = _values(node, 2, view)

@@ -20,6 +20,7 @@ from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.uses import scopes
 from ...ir.graph.view import View
+from ...ir.ops.build import build_unsqueeze
 from ...ir.ops.purity import draws
 from ..analysis.constants.evaluation import constant_values
 from ..engine.context import Context
@@ -161,7 +162,7 @@ def _rewrite(site: _CountedLoop, view: View, edit: Edit) -> None:
         return
     for scan, result in zip(scans, results[count:], strict=True):
         if result.name:
-            _stack(scan, result, node, view, edit)
+            _stack(scan, result, node, edit)
 
 
 def _targets(results: Tensors, total: int) -> Tensors:
@@ -174,15 +175,12 @@ def _port_shape(tensor: gs.Tensor) -> tuple[int, ...]:
     return (1,) * len(tensor.shape or ())
 
 
-def _stack(scan: Tensors, result: gs.Tensor, at: gs.Node, view: View, edit: Edit) -> None:
+def _stack(scan: Tensors, result: gs.Tensor, at: gs.Node, edit: Edit) -> None:
     """Add Concat(Unsqueeze(s_0), ...) along a new first axis."""
-    axes, attrs = [], {"axes": [0]}
-    if view.opset >= 13:
-        axes, attrs = [edit.constant(np.array([0], np.int64), f"{result.name}_axis")], {}
     parts: Tensors = [edit.variable(tensor.name) for tensor in scan]
     if len(scan) == 1:
         parts = [result]
     for tensor, part in zip(scan, parts, strict=True):
-        edit.node("Unsqueeze", [tensor, *axes], [part], attrs, at=at)
+        build_unsqueeze(edit, tensor, part, [0], at=at)
     if len(scan) > 1:
         edit.node("Concat", parts, [result], {"axis": 0}, at=at)

@@ -30,12 +30,14 @@ from ...ir.core.decline import need
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
 from ...ir.graph.view import View
+from ...ir.ops.build import build_slice
 from ...ir.ops.linear.layer import Layer, read_layer, stored
+from ...ir.ops.opsets import has_attribute
+from ...ir.ops.slices import TO_THE_END
 from ...ir.ops.windows.attributes import window_attributes
 from ..engine.rewrite import Rewrite, RewritePass
 
 Array = np.ndarray[Any, Any]
-_END = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ class _LowerToPhases(Rewrite[_StridedTransposed]):
         need(all(d == 1 for d in window.dilations), "it is dilated")
         strides = window.strides
         need(strides[0] == strides[1], "its strides differ, and the blocks of DepthToSpace do not")
-        need(layer.group == 1 or view.opset >= 11, "DepthToSpace keeps groups from opset 11 on")
+        keeps_groups = has_attribute("DepthToSpace", "mode", view.opset)
+        need(layer.group == 1 or keeps_groups, "DepthToSpace keeps groups from opset 11 on")
         kernel = window.kernel
         pads = list(zip(window.begins, window.ends, strict=True))
         vertical, horizontal = (
@@ -157,21 +160,12 @@ class _LowerToPhases(Rewrite[_StridedTransposed]):
             blocks["mode"] = "CRD"
         edit.node("DepthToSpace", [made], [whole], blocks, at=node)
         if cut:
-            _slice(whole, result, site.axes, edit, node)
-
-
-def _slice(
-    whole: gs.Tensor, result: gs.Tensor, axes: tuple[Phases, Phases], edit: Edit, at: gs.Node
-) -> None:
-    starts = [axis.crop[0] for axis in axes]
-    ends = [-axis.crop[1] if axis.crop[1] else _END for axis in axes]
-    if edit.graph.opset < 10:
-        attrs = {"starts": starts, "ends": ends, "axes": [2, 3]}
-        edit.node("Slice", [whole], [result], attrs, at=at)
-        return
-    parts = (("starts", starts), ("ends", ends), ("axes", [2, 3]))
-    constants = [edit.constant(np.array(v, np.int64), f"{result.name}_{k}") for k, v in parts]
-    edit.node("Slice", [whole, *constants], [result], at=at)
+            ends = [-axis.crop[1] if axis.crop[1] else TO_THE_END for axis in site.axes]
+            bounds = {
+                place: (axis.crop[0], end, 1)
+                for place, (axis, end) in enumerate(zip(site.axes, ends, strict=True), start=2)
+            }
+            build_slice(edit, whole, result, bounds, at=node)
 
 
 def _named(node: gs.Node, position: int) -> str:

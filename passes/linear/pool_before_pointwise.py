@@ -20,6 +20,7 @@ from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import Shape, TensorType
 from ...ir.graph.view import View
+from ...ir.ops.axes.reductions import read_reduction
 from ...ir.ops.windows.attributes import averages_pads, pool_window, read_window
 from ..engine.rewrite import Rewrite, RewritePass
 
@@ -54,8 +55,7 @@ class _Swap(Rewrite[_PooledPointwise]):
         conv = view.producer(node.inputs[0])
         if conv is None or conv.op != "Conv" or not is_standard(conv):
             return None
-        rank = view.rank(conv.inputs[0])
-        if not read_window(conv, view).is_pointwise or not _averages_positions(node, rank, view):
+        if not read_window(conv, view).is_pointwise or not _averages_positions(node, view):
             return None
         need(view.read_only_by(conv.outputs[0], node), "the result of Conv has other readers")
         has_bias = len(conv.inputs) > 2 and not conv.inputs[2].is_empty()
@@ -86,16 +86,11 @@ class _Swap(Rewrite[_PooledPointwise]):
         edit.node("Conv", [pooled, *conv.inputs[1:]], pool.outputs, conv.attrs, at=pool)
 
 
-def _averages_positions(node: gs.Node, rank: int | None, view: View) -> bool:
+def _averages_positions(node: gs.Node, view: View) -> bool:
     if node.op != "ReduceMean":
         return True
-    if rank is None or not node.attrs.get("keepdims", 1):
-        return False
-    axes = node.attrs.get("axes")
-    if axes is None and len(node.inputs) > 1 and not node.inputs[1].is_empty():
-        constant = view.constant(node.inputs[1])
-        axes = None if constant is None else constant.reshape(-1).tolist()
-    return axes is not None and sorted(int(a) % rank for a in axes) == list(range(2, rank))
+    found = read_reduction(node, view)
+    return found is not None and found.is_spatial and found.keepdims
 
 
 def _kept(node: gs.Node, before: Shape | None, after: Shape | None) -> float | None:

@@ -13,6 +13,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...graph.view import View
+from ..opsets import aligns
+from ..parameters import spell
 from .permutation import Order
 
 Array = np.ndarray[Any, Any]
@@ -81,11 +83,12 @@ def alike(node: gs.Node, rank: int, rebuild: Rebuild, *inputs: int, **more: Any)
 
 
 def elementwise(node: gs.Node, view: View, operands: int) -> Ports | None:
-    """Return the ports of an operator that broadcasts its first `operands` inputs (opset 7 on)."""
+    """Return the ports of an operator that aligns its first `operands` inputs (opset 7 on)."""
     tensors = node.inputs[:operands]
     rank = view.rank(node.outputs[0])
     ranks = [view.rank(tensor) for tensor in tensors]
-    if rank is None or None in ranks or (len(tensors) > 1 and view.opset < 7):
+    aligned = len(tensors) == 1 or aligns(node.op, view.opset)
+    if rank is None or None in ranks or not aligned:
         return None
     full = [i for i, r in enumerate(ranks) if r == rank]
     loose = tuple(i for i, r in enumerate(ranks) if r != rank)
@@ -97,38 +100,10 @@ def int64(values: Sequence[int]) -> Array:
     return np.array(values, np.int64)
 
 
-def normal_axes(axes: Any, rank: int) -> list[int] | None:
-    """Return axes counted from the front, or None where one lies outside."""
-    found = [int(axis) + (rank if axis < 0 else 0) for axis in np.ravel(axes)]
-    return found if all(0 <= axis < rank for axis in found) else None
-
-
-def axes_of(node: gs.Node, view: View, position: int, rank: int) -> tuple[list[int] | None, bool]:
-    """Return the axes of `node`, by attribute or constant input, and whether they are known.
-
-    None with True: it names no axes.
-    """
-    named = node.attrs.get("axes")
-    if isinstance(named, list):
-        found = normal_axes(named, rank)
-        return found, found is not None
-    if len(node.inputs) <= position or node.inputs[position].is_empty():
-        return None, True
-    values = view.constant(node.inputs[position])
-    if values is None:
-        return None, False
-    if not values.size:
-        return None, True
-    found = normal_axes(values, rank)
-    return found, found is not None
-
-
-def renamed_axes(node: gs.Node, axes: list[int], order: Order, position: int) -> Change:
+def renamed_axes(node: gs.Node, axes: list[int], order: Order, view: View) -> Change:
     """Return the change that names the same axes after the permutation, in the same order."""
     place = [order.index(axis) for axis in axes]
-    if "axes" in node.attrs:
-        return Change(attrs={"axes": place})
-    return Change(constants={position: int64(place)})
+    return Change(*spell(node.op, view.opset, {"axes": place}))
 
 
 def renamed_axis(axis: int, order: Order) -> Change:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from ...graph.view import View
-
-# Axes became an input with opset 18, but of ReduceSum with 13.
-_AXES_AS_INPUT = 18
+from ..parameters import ValuesOf
+from .named import axes_of
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """The reduced axes, ascending, of a tensor of `rank` dimensions."""
+    """The reduced axes, ascending, of a tensor of `rank` dimensions; none where it reduces none."""
 
     source: gs.Tensor
     axes: tuple[int, ...]
@@ -26,22 +25,28 @@ class Reduction:
         """Say whether all axes but batch and channels are reduced, and there are some."""
         return self.rank >= 3 and self.axes == tuple(range(2, self.rank))
 
+    def axis_after(self, axis: int) -> int | None:
+        """Return where `axis` of the source is in the result, None where it is reduced."""
+        if axis in self.axes:
+            return None
+        return axis if self.keepdims else axis - sum(reduced < axis for reduced in self.axes)
 
-def read_reduction(node: gs.Node, view: View) -> Reduction | None:
-    """Return what a ReduceMean, ReduceMax or the like reduces, or None where that is not known."""
+
+def read_reduction(
+    node: gs.Node, view: View, values_of: ValuesOf | None = None
+) -> Reduction | None:
+    """Return what a ReduceMean, ReduceMax or the like reduces, or None where that is not known.
+
+    Without axes that is all of them, or none where `noop_with_empty_axes` says so.
+    """
     x = node.inputs[0]
     rank = view.rank(x)
     if rank is None:
         return None
-    given = node.attrs.get("axes")
-    if view.opset >= _AXES_AS_INPUT and len(node.inputs) > 1 and not node.inputs[1].is_empty():
-        values = view.constant(node.inputs[1])
-        if values is None:
-            return None
-        given = values.reshape(-1).tolist()
-    if not isinstance(given, list) or not given:
-        if node.attrs.get("noop_with_empty_axes", 0):
-            return None
-        given = list(range(rank))
-    axes = tuple(sorted({int(axis) % rank for axis in given}))
-    return Reduction(x, axes, rank, bool(node.attrs.get("keepdims", 1)))
+    named, known = axes_of(node, view, rank, values_of)
+    if not known:
+        return None
+    if named is None:
+        named = [] if node.attrs.get("noop_with_empty_axes", 0) else list(range(rank))
+    keepdims = bool(node.attrs.get("keepdims", 1))
+    return Reduction(x, tuple(sorted(set(named))), rank, keepdims)

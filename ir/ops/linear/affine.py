@@ -20,6 +20,8 @@ from ...core import dtypes
 from ...core.decline import DeclinedError, need
 from ...core.variables import is_standard
 from ...graph.view import View
+from ..opsets import aligns
+from ..training import need_inference
 from .layer import channel_vector
 
 Array = np.ndarray[Any, Any]
@@ -120,8 +122,8 @@ def read_affine(node: gs.Node, view: View) -> Affine | None:
         return _read_batchnorm(node, view)
     if node.op == "Neg":
         return Affine(node, node.inputs[0], np.array(-1.0), np.array(0.0))
-    if view.opset < 7:
-        return None  # broadcasting was an attribute then
+    if not aligns(node.op, view.opset):
+        return None
     for position in (1, 0):
         values = view.constant(node.inputs[position])
         if values is None or view.is_constant(node.inputs[1 - position]):
@@ -187,13 +189,7 @@ def composed(chain: Sequence[Affine], rank: int | None, axis: int, channels: int
 
 
 def _read_batchnorm(node: gs.Node, view: View) -> Affine:
-    need(not node.attrs.get("training_mode", 0), "it is in training mode")
-    need(view.opset >= 7 or node.attrs.get("is_test", 0) != 0, "it is in training mode")
-    need(node.attrs.get("spatial", 1) == 1, "its statistics are per element (spatial=0)")
-    asked = [t for t in node.outputs[1:] if not t.is_empty()]
-    need(view.opset >= 14 or not asked, "more outputs than one put it in training mode")
-    used = [t for t in asked if view.readers(t) or view.is_output(t)]
-    need(not used, "its running statistics are read")
+    need_inference(node, view)
     names = ("scale", "bias", "mean", "var")
     gain, bias, mean, var = (
         np.asarray(need(view.constant(tensor), f"its {name} is not constant"), np.float64)

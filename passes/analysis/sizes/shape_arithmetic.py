@@ -14,6 +14,8 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
+from ....ir.ops.parameters import read_parameter
+from ....ir.ops.slices import read_slice
 from .polynomials import ONE, Atoms, Size, product
 
 _MOST_ELEMENTS = 64
@@ -85,8 +87,8 @@ class ShapeArithmetic:
             axis = node.attrs.get("axis", 1)
             axis += rank if axis < 0 else 0
             return _product(sizes[:axis]), _product(sizes[axis:])
-        axes = _axes(node, view)
-        if axes is None:
+        axes = read_parameter(node, "axes", view).ints()
+        if axes is None or (node.op == "Squeeze" and not axes):
             return None
         if node.op == "Squeeze":
             gone = {axis % rank for axis in axes} if rank else set()
@@ -99,7 +101,11 @@ class ShapeArithmetic:
     def _target(
         self, node: gs.Node, sizes: Sequence[Size | None] | None, view: View, depth: int
     ) -> Shape | None:
-        held = self.held(node.inputs[1], view, depth) if len(node.inputs) == 2 else None
+        target = read_parameter(node, "shape", view)
+        if target.values is not None:
+            held = _constant(target.values)
+        else:
+            held = None if target.position is None else self.held(node.inputs[1], view, depth)
         if held is None or held.rank != 1:
             return None
         asked: list[Size | None] = list(held.elements)
@@ -217,21 +223,11 @@ def _gathered(x: ShapeElements, node: gs.Node, view: View) -> ShapeElements | No
 
 
 def _sliced(x: ShapeElements, node: gs.Node, view: View) -> ShapeElements | None:
-    if view.opset < 10:
-        given = [node.attrs.get("starts"), node.attrs.get("ends"), None]
-    else:
-        values = [view.constant(tensor) for tensor in node.inputs[1:3]]
-        steps = view.constant(node.inputs[4]) if len(node.inputs) > 4 else np.array([1])
-        given = [*values, steps]
-        if steps is None:
-            return None
-    starts, ends, steps = given
-    if x.rank != 1 or starts is None or ends is None or len(starts) != 1 or len(ends) != 1:
+    cut = read_slice(node, view)
+    part = None if cut is None else cut.get(0)
+    if x.rank != 1 or part is None or part.step != 1:
         return None
-    step = 1 if steps is None else int(steps[0])
-    if step != 1:
-        return None
-    return ShapeElements(x.elements[int(starts[0]) : int(ends[0])], 1)
+    return ShapeElements(x.elements[part], 1)
 
 
 def _regrouped(x: ShapeElements, node: gs.Node, view: View) -> ShapeElements | None:
@@ -240,11 +236,3 @@ def _regrouped(x: ShapeElements, node: gs.Node, view: View) -> ShapeElements | N
     if rank is None or rank > 1 or (rank == 0 and len(x.elements) != 1):
         return None
     return ShapeElements(x.elements, rank)
-
-
-def _axes(node: gs.Node, view: View) -> list[int] | None:
-    named = node.attrs.get("axes")
-    if isinstance(named, list):
-        return named
-    values = view.constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    return None if values is None else [int(v) for v in values.reshape(-1)]

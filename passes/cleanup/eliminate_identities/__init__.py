@@ -17,6 +17,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
+from ....ir.ops.build import needs_bias
 from ...engine.rewrite import Rewrite, RewritePass
 from ..bypass import Bypass
 from . import arithmetic as identity_arithmetic
@@ -66,8 +67,8 @@ class _DropZeroBias(Rewrite[gs.Node]):
     def match(self, node: gs.Node, view: View) -> gs.Node | None:
         if not is_standard(node) or len(node.inputs) < 3 or node.inputs[2].is_empty():
             return None
-        if node.op == "Gemm" and view.opset < 11:
-            return None  # the bias was not optional then
+        if needs_bias(node.op, view.opset):
+            return None
         bias = view.constant(node.inputs[2])
         return None if bias is None or bias.any() else node
 

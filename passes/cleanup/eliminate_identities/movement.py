@@ -15,12 +15,11 @@ import onnx_graphsurgeon as gs
 from ....ir.core.decline import need
 from ....ir.graph.types import Dim
 from ....ir.graph.view import View
-from ..bypass import optional_values
+from ....ir.ops.parameters import need_parameter, read_parameter
+from ....ir.ops.slices import read_slice, takes_all
+from ....ir.ops.training import need_inference
 
 Rule = Callable[[gs.Node, View], bool]
-
-# Ends from here on mean "to the end" (ONNX operator Slice: INT_MAX for a size that is unknown).
-_TO_THE_END = 2**31 - 1
 
 
 def _transpose(node: gs.Node, view: View) -> bool:
@@ -35,7 +34,7 @@ def _reshape(node: gs.Node, view: View) -> bool:
     if view.same_shape(node.inputs[0], node.outputs[0]):
         return True
     shape = view.shape(node.inputs[0])
-    target = view.constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    target = read_parameter(node, "shape", view).values
     if shape is None or target is None or len(target) != len(shape):
         return False
     copied = 0 if not node.attrs.get("allowzero", 0) else None
@@ -63,62 +62,36 @@ def keeps_shape(shape: Sequence[Dim], other: Sequence[Dim]) -> bool:
 
 
 def _slice(node: gs.Node, view: View) -> bool:
-    steps = optional_values(node, 4, view)
+    steps = need_parameter(node, "steps", view)
     if steps is not None and not np.all(steps == 1):
         return False
     if view.same_shape(node.inputs[0], node.outputs[0]):
         return True
     shape = view.shape(node.inputs[0])
-    starts, ends = _slice_operand(node, 1, view), _slice_operand(node, 2, view)
-    if shape is None or starts is None or ends is None:
+    bounds = read_slice(node, view)
+    if shape is None or bounds is None:
         return False
-    if view.opset < 10:
-        axes = _slice_operand(node, 3, view)
-    else:
-        listed = optional_values(node, 3, view)
-        axes = None if listed is None else listed.tolist()
-    return all(
-        _takes_all(shape[axis], start, end)
-        for axis, start, end in zip(axes or range(len(starts)), starts, ends, strict=True)
-    )
-
-
-def _slice_operand(node: gs.Node, index: int, view: View) -> list[int] | None:
-    if view.opset < 10:
-        found = node.attrs.get(("starts", "ends", "axes")[index - 1])
-        return found if isinstance(found, list) else None
-    values = view.constant(node.inputs[index])
-    return None if values is None else values.tolist()
-
-
-def _takes_all(size: Dim, start: int, end: int) -> bool:
-    if isinstance(size, int):
-        return (start == 0 or start <= -size) and end >= size
-    return start in (0, -(2**63)) and end >= _TO_THE_END
+    return all(takes_all(part, shape[axis]) for axis, part in bounds.items())
 
 
 def _pad(node: gs.Node, view: View) -> bool:
-    pads = node.attrs.get("pads") or optional_values(node, 1, view)
+    pads = need_parameter(node, "pads", view)
     return pads is not None and not np.any(pads)
 
 
 def _tile(node: gs.Node, view: View) -> bool:
-    repeats = view.constant(node.inputs[1])
-    return view.opset >= 6 and repeats is not None and bool(np.all(repeats == 1))
+    repeats = read_parameter(node, "repeats", view).values
+    return repeats is not None and bool(np.all(repeats == 1))
 
 
 def _unsqueeze(node: gs.Node, view: View) -> bool:
-    if view.opset < 13:
-        return False
-    axes = optional_values(node, 1, view)
+    axes = need_parameter(node, "axes", view)
     return axes is not None and not axes.size
 
 
 def _squeeze(node: gs.Node, view: View) -> bool:
     """Without axes it takes every size of one, and some runtimes read an empty list likewise."""
-    if node.attrs.get("axes"):
-        return False
-    axes = optional_values(node, 1, view)
+    axes = need_parameter(node, "axes", view)
     shape = view.shape(node.inputs[0])
     listed = axes is not None and axes.size > 0
     return not listed and shape is not None and all(isinstance(d, int) and d != 1 for d in shape)
@@ -152,10 +125,7 @@ def _dropout(node: gs.Node, view: View) -> bool:
     if len(node.outputs) > 1:
         mask = node.outputs[1]
         need(not view.readers(mask) and not view.is_output(mask), "its mask is read")
-    if view.opset < 7:
-        return bool(need(node.attrs.get("is_test", 0) != 0, "it is in training mode"))
-    mode = optional_values(node, 2, view, "its training mode")
-    need(mode is None or not mode.any(), "it is in training mode")
+    need_inference(node, view)
     return True
 
 

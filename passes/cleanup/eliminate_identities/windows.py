@@ -12,8 +12,9 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.decline import need
 from ....ir.graph.view import View
+from ....ir.ops.axes.reductions import read_reduction
+from ....ir.ops.parameters import Array, need_parameter, read_parameter
 from ....ir.ops.windows.attributes import pool_window
-from ..bypass import optional_values
 from .movement import Rule
 
 # At scale one these shift positions all the same: into a region, and by half a pixel.
@@ -23,25 +24,20 @@ _SHIFTING = frozenset({"tf_crop_and_resize", "tf_half_pixel_for_nn"})
 def _resize(node: gs.Node, view: View) -> bool:
     if node.attrs.get("coordinate_transformation_mode", "half_pixel") in _SHIFTING:
         return False
-    if view.opset < 9:
-        scales = node.attrs.get("scales")
-        return isinstance(scales, list) and all(scale == 1 for scale in scales)
-    position = 2 if view.opset >= 11 else 1
-    if len(node.inputs) > position + 1 and node.inputs[position + 1].name:
-        return _own_sizes(node, view)
-    if len(node.inputs) <= position:
-        return False
-    values = view.constant(node.inputs[position])
-    return values is not None and values.size > 0 and bool(np.all(values == 1))
+    sizes = read_parameter(node, "sizes", view)
+    if sizes.given:
+        return _own_sizes(node, sizes.values, view)
+    scales = read_parameter(node, "scales", view).values
+    return scales is not None and scales.size > 0 and bool(np.all(scales == 1))
 
 
-def _own_sizes(node: gs.Node, view: View) -> bool:
+def _own_sizes(node: gs.Node, sizes: Array | None, view: View) -> bool:
     """Say whether the sizes that a Resize is given are those that its input has."""
     if node.attrs.get("keep_aspect_ratio_policy", "stretch") != "stretch":
         return False
     if view.same_shape(node.inputs[0], node.outputs[0]):
         return True
-    sizes, shape = view.constant(node.inputs[3]), view.shape(node.inputs[0])
+    shape = view.shape(node.inputs[0])
     if sizes is None or shape is None:
         return False
     axes = node.attrs.get("axes") or range(len(shape))
@@ -63,18 +59,11 @@ def _global_pool(node: gs.Node, view: View) -> bool:
 
 
 def _reduce(node: gs.Node, view: View) -> bool:
-    if node.attrs.get("keepdims", 1) != 1:
+    if not node.attrs.get("keepdims", 1):
         return False
-    axes = node.attrs.get("axes")
-    if not isinstance(axes, list):
-        values = optional_values(node, 1, view, "its list of axes")
-        axes = [] if values is None else [int(axis) for axis in values]
-    if not axes and node.attrs.get("noop_with_empty_axes", 0):
-        return True
-    shape = view.shape(node.inputs[0])
-    if shape is None:
-        return False
-    return all(shape[axis] == 1 for axis in axes or range(len(shape)))
+    need_parameter(node, "axes", view)
+    shape, found = view.shape(node.inputs[0]), read_reduction(node, view)
+    return shape is not None and found is not None and all(shape[axis] == 1 for axis in found.axes)
 
 
 RULES: dict[str, Rule] = {

@@ -25,10 +25,13 @@ from ....ir.core.variables import FUSED_DOMAIN, is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.functions import ensure_function
 from ....ir.graph.view import View
+from ....ir.ops.axes.reductions import read_reduction
+from ....ir.ops.build import needs_bias
 from ....ir.ops.fused.activations import Activation, FoundActivation
 from ....ir.ops.fused.operators import Body
 from ....ir.ops.linear.kernel import Kernel, to_matrix
 from ....ir.ops.linear.layer import Layer, need_storable, read_layer, stored
+from ....ir.ops.parameters import spell
 from ....ir.ops.windows.attributes import read_window
 from ...engine.rewrite import Rewrite, RewritePass
 from ..explicit_bias import explicit_bias
@@ -88,7 +91,7 @@ class _FuseBlock(Rewrite[_SqueezeExcite]):
             weights.append(edit.constant(stored(to_matrix(kernel, transposed=True), dtype), name))
             weights.append(
                 gs.Variable.empty()
-                if kernel.bias is None and edit.graph.opset >= 11
+                if kernel.bias is None and not needs_bias("Gemm", edit.graph.opset)
                 else edit.constant(stored(kernel.full_bias(), dtype), f"{name}_bias")
             )
         attrs = site.activation.attrs("activation_") | site.gate.attrs("gate_")
@@ -124,9 +127,7 @@ def _site(
     rank = len(shape)
     need(rank >= 3, "its input has no spatial axes")
     pool = others[-1]
-    need(
-        pool.op != "ReduceMean" or _is_spatial_mean(pool, rank, view), "its mean is over other axes"
-    )
+    need(pool.op != "ReduceMean" or _is_spatial_mean(pool, view), "its mean is over other axes")
     if first.is_conv:
         # A Reshape between 1x1 convolutions could mix channels with positions.
         kept = pool.op == "GlobalAveragePool" or pool.attrs.get("keepdims", 1) == 1
@@ -155,14 +156,10 @@ def _scale_shape(root: gs.Node, x: gs.Tensor, view: View) -> tuple[int | str | N
     return view.shape(root.inputs[1] if root.inputs[0] is x else root.inputs[0])
 
 
-def _is_spatial_mean(node: gs.Node, rank: int, view: View) -> bool:
-    """Say whether a ReduceMean is over all axes but the first two (axes an input from 18 on)."""
-    axes = node.attrs.get("axes")
-    if axes is None and len(node.inputs) > 1 and not node.inputs[1].is_empty():
-        axes = view.constant(node.inputs[1])
-    if axes is None:
-        return False
-    return sorted(int(axis) % rank for axis in np.ravel(axes)) == list(range(2, rank))
+def _is_spatial_mean(node: gs.Node, view: View) -> bool:
+    """Say whether a ReduceMean is over all axes but the first two."""
+    found = read_reduction(node, view)
+    return found is not None and found.is_spatial
 
 
 def _pointwise(node: gs.Node, view: View) -> tuple[gs.Tensor, gs.Tensor]:
@@ -195,10 +192,10 @@ def _function(activation: Activation, gate: Activation, matrix: bool, opset: int
     body.activate(activation, "reduced", "activated", "activation_")
     body.step(op, ["activated", "W2", "B2"], "expanded", attrs=attrs)
     body.activate(gate, "expanded", opened, "gate_")
-    if matrix and opset >= 13:
-        body.step("Unsqueeze", [opened, body.constant("axes", np.array([2, 3]))], scale)
-    elif matrix:
-        body.step("Unsqueeze", [opened], scale, attrs={"axes": [2, 3]})
+    if matrix:
+        stated, constants = spell("Unsqueeze", opset, {"axes": [2, 3]})
+        axes = [body.constant("axes", values) for values in constants.values()]
+        body.step("Unsqueeze", [opened, *axes], scale, attrs=stated)
     body.step("Mul", ["X", scale], "Y")
     name = f"SqueezeExcite{'Gemm' if matrix else ''}{activation.suffix}{gate.suffix}"
     return body.function(name, ["X", "W1", "B1", "W2", "B2"], "Y", opset)

@@ -8,8 +8,10 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
+from ....ir.ops.axes.named import joins_axes, normal_axes, softmax_axes
 from ....ir.ops.axes.permutation import Order
-from ....ir.ops.axes.ports import Change, Ports, alike, elementwise, normal_axes, renamed_axis
+from ....ir.ops.axes.ports import Change, Ports, alike, elementwise, renamed_axis
+from ....ir.ops.opsets import has_attribute
 from .flattened import flattened
 from .ranks import arg_reduced, gathered, reduced, squeezed, unsqueezed
 from .regrouped import regrouped
@@ -138,7 +140,7 @@ def _quantized(node: gs.Node, view: View) -> Ports | None:
     if scale == 0:
         return elementwise(node, view, 1)
     axis = normal_axes([node.attrs.get("axis", 1)], rank)
-    if axis is None or view.opset < 13:
+    if axis is None or not has_attribute(node.op, "axis", view.opset):
         return None
     return alike(node, rank, lambda order: renamed_axis(axis[0], order))
 
@@ -160,18 +162,18 @@ def _along_axis(default: int | None) -> Reader:
 
 def _softmax(node: gs.Node, view: View) -> Ports | None:
     rank = view.rank(node.inputs[0])
-    named = node.attrs.get("axis", -1 if view.opset >= 13 else 1)
-    axis = None if rank is None else normal_axes([named], rank)
-    if rank is None or axis is None:
+    axes = None if rank is None else softmax_axes(node, rank, view.opset)
+    if rank is None or axes is None:
         return None
+    joined = joins_axes(view.opset)
 
     def rebuild(order: Order) -> Change | None:
-        # Before opset 13 all axes from `axis` on were one: the same only for the last.
-        if view.opset < 13 and not axis[0] == order[-1] == rank - 1:
+        # Where all axes from `axis` on are one, it is the same only for the last.
+        if joined and not axes[0] == order[-1] == rank - 1:
             return None
-        return renamed_axis(axis[0], order)
+        return renamed_axis(axes[0], order)
 
-    return alike(node, rank, rebuild, wants_last=axis[0])
+    return alike(node, rank, rebuild, wants_last=axes[0])
 
 
 def _reshape(node: gs.Node, view: View) -> Ports | None:

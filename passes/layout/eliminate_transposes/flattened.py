@@ -15,6 +15,7 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.axes.permutation import Order, moves_only_ones
 from ....ir.ops.axes.ports import Change, Ports
+from ....ir.ops.parameters import read_parameter
 
 _MOST_READERS = 4
 
@@ -56,7 +57,7 @@ def _is_flatten(node: gs.Node, view: View, rows: int) -> bool:
     if node.op == "Flatten":
         rank = view.rank(node.inputs[0])
         return node.attrs.get("axis", 1) in (1, 1 - (rank or 0))
-    target = view.constant(node.inputs[1]) if view.opset >= 5 else None
+    target = read_parameter(node, "shape", view).values
     if target is None or target.size != 2:
         return False
     batch = view.shape(node.inputs[0])

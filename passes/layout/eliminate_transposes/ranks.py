@@ -5,8 +5,10 @@ from __future__ import annotations
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
+from ....ir.ops.axes.named import axes_of, normal_axes
 from ....ir.ops.axes.permutation import Order
-from ....ir.ops.axes.ports import Change, Ports, axes_of, normal_axes, renamed_axes, renamed_axis
+from ....ir.ops.axes.ports import Change, Ports, renamed_axes, renamed_axis
+from ....ir.ops.axes.reductions import read_reduction
 
 
 def gathered(node: gs.Node, view: View) -> Ports | None:
@@ -36,18 +38,17 @@ def reduced(node: gs.Node, view: View) -> Ports | None:
     rank = view.rank(node.inputs[0])
     if rank is None:
         return None
-    named, known = axes_of(node, view, 1, rank)
-    if not known:
+    named, known = axes_of(node, view, rank)
+    found = read_reduction(node, view)
+    if not known or found is None or not found.axes:
         return None
     every = tuple(range(rank))
+    left = tuple(axis for axis in every if found.axis_after(axis) is not None)
+    left = every if found.keepdims else left
     if named is None:
-        if node.attrs.get("noop_with_empty_axes", 0):
-            return None
-        left = every if node.attrs.get("keepdims", 1) else ()
         return Ports(rank, {0: every}, {0: left}, lambda order: Change())
     axes = named
-    left = every if node.attrs.get("keepdims", 1) else tuple(a for a in every if a not in axes)
-    return Ports(rank, {0: every}, {0: left}, lambda o: _sorted_axes(node, axes, o))
+    return Ports(rank, {0: every}, {0: left}, lambda o: _sorted_axes(node, axes, o, view))
 
 
 def squeezed(node: gs.Node, view: View) -> Ports | None:
@@ -55,7 +56,7 @@ def squeezed(node: gs.Node, view: View) -> Ports | None:
     shape = view.shape(node.inputs[0])
     if shape is None:
         return None
-    axes, known = axes_of(node, view, 1, len(shape))
+    axes, known = axes_of(node, view, len(shape))
     if axes is None or not known:
         return None  # without axes, the rank of its result is known only at run time
     every = tuple(range(len(shape)))
@@ -64,7 +65,7 @@ def squeezed(node: gs.Node, view: View) -> Ports | None:
         len(every),
         {0: every},
         {0: left},
-        lambda order: _sorted_axes(node, axes, order),
+        lambda order: _sorted_axes(node, axes, order, view),
         free=frozenset(axes),
     )
 
@@ -74,7 +75,7 @@ def unsqueezed(node: gs.Node, view: View) -> Ports | None:
     rank = view.rank(node.outputs[0])
     if rank is None:
         return None
-    axes, known = axes_of(node, view, 1, rank)
+    axes, known = axes_of(node, view, rank)
     if axes is None or not known:
         return None
     every = tuple(range(rank))
@@ -83,10 +84,10 @@ def unsqueezed(node: gs.Node, view: View) -> Ports | None:
         rank,
         {0: left},
         {0: every},
-        lambda order: _sorted_axes(node, axes, order),
+        lambda order: _sorted_axes(node, axes, order, view),
         free=frozenset(axes),
     )
 
 
-def _sorted_axes(node: gs.Node, axes: list[int], order: Order) -> Change:
-    return renamed_axes(node, sorted(axes, key=order.index), order, 1)
+def _sorted_axes(node: gs.Node, axes: list[int], order: Order, view: View) -> Change:
+    return renamed_axes(node, sorted(axes, key=order.index), order, view)

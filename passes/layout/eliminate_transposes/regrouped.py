@@ -17,6 +17,7 @@ from ....ir.graph.types import Dim, Shape
 from ....ir.graph.view import View
 from ....ir.ops.axes.permutation import Order, induced
 from ....ir.ops.axes.ports import Array, Axes, Change, Ports, int64
+from ....ir.ops.parameters import read_parameter, spell
 
 Runs = list[list[int]]
 
@@ -24,7 +25,7 @@ Runs = list[list[int]]
 def regrouped(node: gs.Node, view: View) -> Ports | None:
     """Return the ports of a Reshape to a constant target, if its shapes have common factors."""
     shape, result = view.shape(node.inputs[0]), view.shape(node.outputs[0])
-    if shape is None or result is None or view.opset < 5 or not view.is_constant(node.inputs[1]):
+    if shape is None or result is None or read_parameter(node, "shape", view).values is None:
         return None
     atoms = _Atoms(shape, result)
     if not atoms.found():
@@ -39,7 +40,9 @@ def regrouped(node: gs.Node, view: View) -> Ports | None:
         before = [atom for atom in order if atom in source]
         after = [atom for atom in order if atom in target]
         asked = target_of(sizes, before, after)
-        return None if asked is None else Change(constants={1: asked})
+        if asked is None:
+            return None
+        return Change(*spell("Reshape", view.opset, {"shape": asked}))
 
     free = frozenset(atom for atom in range(atoms.count) if atom not in shared)
     return Ports(atoms.count, {0: source}, {0: target}, rebuild, free=free)

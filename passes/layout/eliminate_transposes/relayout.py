@@ -18,6 +18,7 @@ from ....ir.ops.axes.permutation import (
     perm_of,
     permuted,
 )
+from ....ir.ops.build import build_unsqueeze
 from .region import LayoutRegion, RegionNode
 
 
@@ -174,12 +175,8 @@ class _Relayout:
         made = self._edit.variable(
             f"{tensor.name}_aligned", self._typed(tensor, (1,) * (rank - len(shape)) + shape)
         )
-        front = list(range(rank - len(shape)))
-        if self._view.opset < 13:
-            self._edit.node("Unsqueeze", [tensor], [made], {"axes": front}, at=member.node)
-        else:
-            axes = self._edit.constant(np.array(front, np.int64), f"{tensor.name}_axes")
-            self._edit.node("Unsqueeze", [tensor, axes], [made], at=member.node)
+        front = range(rank - len(shape))
+        build_unsqueeze(self._edit, tensor, made, front, at=member.node)
         return self.transpose(made, member.order, None, at=member.node)
 
     def _constant(self, tensor: gs.Tensor, order: Order, rank: int) -> gs.Tensor:

@@ -24,6 +24,7 @@ from ....ir.ops.axes.permutation import (
     permuted,
 )
 from ....ir.ops.axes.ports import Array
+from ....ir.ops.build import build_reshape
 from ...engine.rewrite import Rewrite
 from .regrouped import target_of
 from .relayout import write_shape
@@ -102,7 +103,7 @@ class ReshapeInstead(Rewrite[tuple[gs.Node, Array]]):
         """Return the shape to ask for, with at most one unknown size."""
         perm = perm_of(node, view)
         shape = view.shape(node.inputs[0])
-        if perm is None or shape is None or view.opset < 5 or is_identity(perm):
+        if perm is None or shape is None or is_identity(perm):
             return None
         if not moves_only_ones(shape, perm):
             return None
@@ -113,5 +114,4 @@ class ReshapeInstead(Rewrite[tuple[gs.Node, Array]]):
         """Replace the node."""
         node, target = site
         edit.remove(node)
-        shape = edit.constant(target, f"{node.outputs[0].name}_shape")
-        edit.node("Reshape", [node.inputs[0], shape], list(node.outputs), at=node)
+        build_reshape(edit, node.inputs[0], node.outputs[0], target, at=node)

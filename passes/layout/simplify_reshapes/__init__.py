@@ -21,6 +21,7 @@ from ....ir.core.decline import need
 from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
+from ....ir.ops.parameters import read_parameter
 from ...analysis.sizes.shape_arithmetic import ShapeArithmetic, is_reshape
 from ...engine.context import Context
 from ...engine.rewrite import Rewrite, RewritePass
@@ -74,12 +75,15 @@ class _Simplify(Rewrite[_MergedReshape]):
         self._sizes = sizes
 
     def match(self, node: gs.Node, view: View) -> _MergedReshape | None:
-        if not is_standard(node) or (node.op == "Reshape" and view.opset < 5):
+        if not is_standard(node):
             return None
+        asked = read_parameter(node, "shape", view).values if node.op == "Reshape" else None
         result = self._sizes.reshaped(node, view)
         if result is None:
-            known = node.op != "Reshape" or view.is_constant(node.inputs[1])
-            need(known, "its target is not known to be made of sizes")
+            need(
+                node.op != "Reshape" or asked is not None,
+                "its target is not known to be made of sizes",
+            )
             return None
         x = node.inputs[0]
         inner = view.producer(x)
@@ -87,7 +91,6 @@ class _Simplify(Rewrite[_MergedReshape]):
             form = form_of(self._sizes, inner.inputs[0], result, view)
             if form is not None:
                 return _MergedReshape(node, inner.inputs[0], form, inner)
-        asked = view.constant(node.inputs[1]) if node.op == "Reshape" else None
         form = form_of(self._sizes, x, result, view, asked)
         if node.op == "Reshape":
             computed = asked is None

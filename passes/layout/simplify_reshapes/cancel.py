@@ -15,7 +15,9 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
-from ....ir.ops.axes.ports import Array, axes_of
+from ....ir.ops.axes.named import axes_of
+from ....ir.ops.axes.ports import Array
+from ....ir.ops.opsets import aligns
 from ...analysis.sizes.shape_arithmetic import ShapeArithmetic, is_reshape
 from ...engine.rewrite import Rewrite
 from .forms import ReshapeForm, form_of, write_form
@@ -109,7 +111,7 @@ class CancelAround(Rewrite[_Around]):
 def _step(node: gs.Node, last: gs.Node, view: View) -> _Step | None:
     if node.op in _UNARY:
         return _Step(node, 0, None)
-    if node.op not in _BINARY or len(node.inputs) != 2 or view.opset < 7:
+    if node.op not in _BINARY or len(node.inputs) != 2 or not aligns(node.op, view.opset):
         return None
     data = 1 if view.is_constant(node.inputs[0]) else 0
     values = view.constant(node.inputs[1 - data])
@@ -118,7 +120,7 @@ def _step(node: gs.Node, last: gs.Node, view: View) -> _Step | None:
         return None
     if values.size == 1:
         return _Step(node, data, values.reshape(()))
-    axes, known = axes_of(last, view, 1, result) if last.op == "Unsqueeze" else (None, False)
+    axes, known = axes_of(last, view, result) if last.op == "Unsqueeze" else (None, False)
     if axes is None or not known:
         return None
     aligned = values.reshape((1,) * (rank - values.ndim) + values.shape)

@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
+from ....ir.ops.build import build_reshape
 from ...analysis.sizes.polynomials import Size, product, same_sizes
 from ...analysis.sizes.shape_arithmetic import ShapeArithmetic
 
@@ -40,8 +41,6 @@ def form_of(
         return ReshapeForm(None)
     if _is_flat(sizes, result):
         return ReshapeForm("Flatten")
-    if view.opset < 5:
-        return None
     target = _target(sizes, result, asked)
     return None if target is None else ReshapeForm("Reshape", target)
 
@@ -57,8 +56,7 @@ def write_form(
     elif form.op == "Flatten":
         edit.node("Flatten", [source], [result], {"axis": 1}, at=at)
     else:
-        shape = edit.constant(np.array(form.target, np.int64), f"{result.name}_shape")
-        edit.node("Reshape", [source, shape], [result], at=at)
+        build_reshape(edit, source, result, form.target, at=at)
 
 
 def _is_flat(sizes: Sizes, result: Sizes) -> bool:

@@ -29,13 +29,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.decline import DeclinedError, need
 from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
+from ....ir.ops.build import build_split
 from ...engine.context import Context
 from ...engine.rewrite import Rewrite, RewritePass, drive
 from .siblings import (
@@ -215,14 +215,7 @@ class _MergeAndSplit(Rewrite[Stacked]):
         results = [sibling.result for sibling in site.siblings]
         at = site.first.nodes[0]
         merged = site.write(edit)
-        inputs: list[gs.Tensor] = [merged]
-        attrs: dict[str, Any] = {"axis": site.first.layer.axis}
-        sizes = site.sizes
-        if edit.graph.opset < 13:
-            attrs["split"] = sizes
-        else:
-            inputs.append(edit.constant(np.array(sizes, np.int64), f"{merged.name}_sizes"))
-        edit.node("Split", inputs, results, attrs, at=at)
+        build_split(edit, merged, results, site.first.layer.axis, site.sizes, at=at)
 
 
 def _shown(node: gs.Node, activated: bool, view: View) -> gs.Tensor:

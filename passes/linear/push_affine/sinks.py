@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -17,6 +16,8 @@ import onnx_graphsurgeon as gs
 from ....ir.core.decline import DeclinedError, need
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
+from ....ir.ops.axes.permutation import perm_of
+from ....ir.ops.axes.reductions import read_reduction
 from ....ir.ops.linear.kernel import Array
 from ....ir.ops.linear.layer import LINEAR_OPS, Layer, read_layer
 from ....ir.ops.windows.attributes import averages_pads
@@ -101,7 +102,7 @@ def place_channels(
                 return None
             repeat = math.prod(inner)
             continue
-        moved = _moved(node, axis, len(shape), view)
+        moved = _moved(node, axis, view)
         if moved is None:
             return None
         axis = moved
@@ -115,26 +116,15 @@ def place_channels(
     return ChannelPlace(layer.inputs // repeat, repeat, needs_positive)
 
 
-def _moved(node: gs.Node, axis: int, rank: int, view: View) -> int | None:
+def _moved(node: gs.Node, axis: int, view: View) -> int | None:
     """Return the axis of the channels behind `node`, which keeps them apart; None where not."""
-    attrs = node.attrs
     match node.op:
         case "Transpose":
-            perm: Any = attrs.get("perm")
-            order = list(perm) if isinstance(perm, list) else list(range(rank))[::-1]
-            return order.index(axis)
+            order = perm_of(node, view)
+            return None if order is None else order.index(axis)
         case "ReduceMean":
-            axes = attrs.get("axes")
-            if axes is None and len(node.inputs) > 1 and not node.inputs[1].is_empty():
-                values = view.constant(node.inputs[1])
-                axes = None if values is None else values.tolist()
-            if not axes:
-                return None
-            reduced = {a % rank for a in axes}
-            if axis in reduced or 0 in reduced:
-                return None
-            kept = bool(attrs.get("keepdims", 1))
-            return axis if kept else axis - sum(a < axis for a in reduced)
+            found = read_reduction(node, view)
+            return None if found is None or 0 in found.axes else found.axis_after(axis)
         case "AveragePool":
             if averages_pads(node):
                 return None

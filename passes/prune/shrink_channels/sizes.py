@@ -14,10 +14,12 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
-from ....ir.ops.axes.ports import normal_axes
+from ....ir.ops.axes.named import axes_of, normal_axes
+from ....ir.ops.build import Bounds, build_slice, slice_parameters
+from ....ir.ops.parameters import input_of, read_parameter, spell
+from ....ir.ops.slices import read_slice
 from ....ir.ops.windows.pad import read_padding
 from ...analysis.channels.cells import Array
-from ...analysis.channels.rules.movement import read_slice
 from .keep import Keep
 
 
@@ -36,14 +38,14 @@ class SizeChange:
 
 def _target(node: gs.Node, view: View, keep: Keep) -> SizeChange:
     """Reshape: the sizes of the result."""
-    target = keep.analysis.values(node.inputs[1])
+    target = read_parameter(node, "shape", view, keep.analysis.values).values
     kept = keep.indices(node.outputs[0])
     if target is None or not kept:
         return SizeChange()
     sizes = np.array(target)
     for axis, index in kept.items():
         sizes[axis] = len(index)
-    return SizeChange(constants={1: sizes})
+    return SizeChange(*spell("Reshape", view.opset, {"shape": sizes}))
 
 
 def _expand(node: gs.Node, view: View, keep: Keep) -> SizeChange:
@@ -63,12 +65,10 @@ def _expand(node: gs.Node, view: View, keep: Keep) -> SizeChange:
 def _squeeze(node: gs.Node, view: View, keep: Keep) -> SizeChange:
     """Without axes it would take a channel axis that is left with one."""
     shape = view.shape(node.inputs[0])
-    if node.attrs.get("axes") or (len(node.inputs) > 1 and node.inputs[1].name) or shape is None:
+    if shape is None or read_parameter(node, "axes", view).given:
         return SizeChange()
     axes = [axis for axis, size in enumerate(shape) if size == 1]
-    if view.opset < 13:
-        return SizeChange(attrs={"axes": axes})
-    return SizeChange(constants={1: np.array(axes, np.int64)})
+    return SizeChange(*spell("Squeeze", view.opset, {"axes": axes}))
 
 
 def _split(node: gs.Node, view: View, keep: Keep) -> SizeChange:
@@ -84,16 +84,15 @@ def _split(node: gs.Node, view: View, keep: Keep) -> SizeChange:
         own = keep.indices(tensor).get(axis)
         size = None if shape is None else shape[axis]
         sizes.append(len(own) if own is not None else int(size or 0))
-    if view.opset < 13:
-        return SizeChange(attrs={"split": sizes})
-    return SizeChange(attrs={"num_outputs": None}, constants={1: np.array(sizes, np.int64)})
+    attrs, constants = spell("Split", view.opset, {"split": sizes})
+    return SizeChange({**attrs, "num_outputs": None}, constants)
 
 
 def _slice(node: gs.Node, view: View, keep: Keep) -> SizeChange:
     """A window of what is left; where that is none, the elements by their places."""
     labels = keep.analysis.of(node.inputs[0])
     kept = keep.indices(node.inputs[0])
-    window = None if labels is None else read_slice(node, labels.ndim, keep.analysis)
+    window = read_slice(node, view, keep.analysis.values)
     if labels is None or window is None:
         return SizeChange()
     bounds: dict[int, tuple[int, int, int]] = {}
@@ -110,33 +109,25 @@ def _slice(node: gs.Node, view: View, keep: Keep) -> SizeChange:
             bounds[axis] = (int(places[0]), int(places[-1]) + 1, 1)
         else:
             gathers[axis] = places
-    columns = [np.array(column, np.int64) for column in zip(*bounds.values(), strict=True)]
-    axes = np.array(list(bounds), np.int64)
     if gathers:
-        return SizeChange(nodes=_gathers(node, view, axes, columns, gathers))
-    if view.opset < 10:
-        starts, ends = (column.tolist() for column in columns[:2])
-        return SizeChange(attrs={"starts": starts, "ends": ends, "axes": axes.tolist()})
-    given = (columns[0], columns[1], axes, columns[2])
-    return SizeChange(constants={place + 1: values for place, values in enumerate(given)})
+        return SizeChange(nodes=_gathers(node, bounds, gathers))
+    attrs, constants = spell("Slice", view.opset, slice_parameters(bounds))
+    steps = input_of("Slice", "steps", view.opset)
+    return SizeChange(attrs, constants, () if steps is None or steps in constants else (steps,))
 
 
 def _gathers(
-    node: gs.Node, view: View, axes: Array, columns: list[Array], gathers: dict[int, Array]
+    node: gs.Node, bounds: Bounds, gathers: dict[int, Array]
 ) -> Callable[[gs.Tensor, gs.Tensor, Edit], None]:
     def write(source: gs.Tensor, result: gs.Tensor, edit: Edit) -> None:
-        steps: list[tuple[str, dict[str, Any], list[Array]]] = []
-        if len(axes) and view.opset < 10:
-            starts, ends = (column.tolist() for column in columns[:2])
-            steps.append(("Slice", {"starts": starts, "ends": ends, "axes": axes.tolist()}, []))
-        elif len(axes):
-            steps.append(("Slice", {}, [columns[0], columns[1], axes, columns[2]]))
-        steps += [("Gather", {"axis": axis}, [index]) for axis, index in gathers.items()]
-        for number, (op, attrs, constants) in enumerate(steps):
-            last = number == len(steps) - 1
-            made = result if last else edit.variable(f"{result.name}_part")
-            inputs = [edit.constant(values, f"{result.name}_places") for values in constants]
-            edit.node(op, [source, *inputs], [made], attrs, at=node)
+        if bounds:
+            part = edit.variable(f"{result.name}_part")
+            build_slice(edit, source, part, bounds, at=node)
+            source = part
+        for number, (axis, index) in enumerate(gathers.items(), start=1):
+            made = result if number == len(gathers) else edit.variable(f"{result.name}_part")
+            places = edit.constant(index, f"{result.name}_places")
+            edit.node("Gather", [source, places], [made], {"axis": axis}, at=node)
             source = made
 
     return write
@@ -171,24 +162,22 @@ def _pad(node: gs.Node, view: View, keep: Keep) -> SizeChange:
         ends[axis] = int((index >= size - ends[axis]).sum())
         begins[axis] = int((index < begins[axis]).sum())
     pads = [*begins, *ends]
-    if view.opset < 11:
-        return SizeChange(attrs={"pads": pads})
-    return SizeChange(constants={1: np.array(pads, np.int64)}, dropped=(3,))
+    return SizeChange(*spell("Pad", view.opset, {"pads": pads}), dropped=(3,))
 
 
 def _resize(node: gs.Node, view: View, keep: Keep) -> SizeChange:
     kept = keep.indices(node.outputs[0])
-    sizes = node.inputs[3] if len(node.inputs) > 3 else None
     rank = view.rank(node.inputs[0])
-    values = None if sizes is None or not sizes.name else keep.analysis.values(sizes)
+    values = read_parameter(node, "sizes", view, keep.analysis.values).values
     if values is None or rank is None or not kept:
         return SizeChange()
     changed = np.array(values)
-    axes = normal_axes(node.attrs.get("axes", range(rank)), rank) or []
+    named, _ = axes_of(node, view, rank)
+    axes = list(range(rank)) if named is None else named
     for axis, index in kept.items():
         if axis in axes:
             changed[axes.index(axis)] = len(index)
-    return SizeChange(constants={3: changed})
+    return SizeChange(*spell("Resize", view.opset, {"sizes": changed}))
 
 
 SIZES: dict[str, Callable[[gs.Node, View, Keep], SizeChange]] = {

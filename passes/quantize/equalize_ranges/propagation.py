@@ -15,7 +15,8 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.decline import DeclinedError
 from ....ir.graph.view import View
-from ....ir.ops.axes.ports import axes_of, normal_axes
+from ....ir.ops.axes.named import normal_axes
+from ....ir.ops.axes.reductions import read_reduction
 from ....ir.ops.windows.pad import read_padding
 from ...analysis.channels.cells import Cells
 from .channel_tensor import ChannelTensor
@@ -61,16 +62,9 @@ def _resize(node: gs.Node, inputs: Inputs, cells: Cells, view: View) -> Outputs:
 
 
 def _reduce(node: gs.Node, inputs: Inputs, cells: Cells, view: View) -> Outputs:
-    rank = view.rank(node.inputs[0])
-    if set(inputs) != {0} or rank is None:
-        return None
-    axes, known = axes_of(node, view, 1, rank)
-    axis = inputs[0].axis
-    if not known or axes is None or axis in axes:
-        return None
-    if not node.attrs.get("keepdims", 1):
-        axis -= sum(reduced < axis for reduced in axes)
-    return [ChannelTensor(node.outputs[0], inputs[0].cells, axis)]
+    found = read_reduction(node, view)
+    axis = None if found is None or set(inputs) != {0} else found.axis_after(inputs[0].axis)
+    return None if axis is None else [ChannelTensor(node.outputs[0], inputs[0].cells, axis)]
 
 
 def _transpose(node: gs.Node, inputs: Inputs, cells: Cells, view: View) -> Outputs:

@@ -88,7 +88,7 @@ def _normalized(
 
 def _means(node: gs.Node, view: View) -> Reduction | None:
     found = read_reduction(node, view)
-    return found if found is not None and found.keepdims else None
+    return found if found is not None and found.keepdims and found.axes else None
 
 
 def _squared(tensor: gs.Tensor, subtract: gs.Node, view: View) -> Nodes | None:

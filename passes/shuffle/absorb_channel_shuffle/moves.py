@@ -16,6 +16,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
+from ....ir.ops.build import build_slice, build_split
 from ..roles import Array
 from .flow import ChannelFlow
 from .orders import Orders
@@ -192,13 +193,8 @@ class Moves:
         made = self._made[key] = result or self._variable(portion.root, len(portion.at), edit)
         if run is None:
             self._gather(source, portion.at, made, edit, at)
-        elif edit.graph.opset < 10:
-            attrs = {"axes": [1], "starts": [run[1]], "ends": [run[2]]}
-            edit.node("Slice", [source], [made], attrs, at=at)
         else:
-            given = [("starts", run[1]), ("ends", run[2]), ("axes", 1)]
-            bounds = [edit.constant(np.array([v]), f"{made.name}_{name}") for name, v in given]
-            edit.node("Slice", [source, *bounds], [made], at=at)
+            build_slice(edit, source, made, {1: (run[1], run[2], 1)}, at=at)
         return made
 
     def _cut(self, root: int, lengths: list[int], edit: Edit, at: gs.Node) -> None:
@@ -208,11 +204,7 @@ class Moves:
             made, np.cumsum([0, *lengths]), np.cumsum(lengths), strict=False
         ):
             self._made[root, int(first), int(after)] = piece
-        if edit.graph.opset < 13:
-            edit.node("Split", [source], made, {"axis": 1, "split": lengths}, at=at)
-            return
-        sizes = edit.constant(np.array(lengths, np.int64), f"{source.name}_pieces")
-        edit.node("Split", [source, sizes], made, {"axis": 1}, at=at)
+        build_split(edit, source, made, 1, lengths, at=at)
 
     def _gather(
         self, source: gs.Tensor, indices: Array, made: gs.Tensor, edit: Edit, at: gs.Node

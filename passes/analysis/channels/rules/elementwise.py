@@ -6,6 +6,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from .....ir.core.variables import label
+from .....ir.ops.opsets import aligns
+from .....ir.ops.training import drops_at_random
 from ..analysis import ChannelAnalysis, Rule
 from ..cells import Array
 from ..findings import Role
@@ -34,12 +36,9 @@ def _unary(node: gs.Node, analysis: ChannelAnalysis) -> None:
 
 
 def _dropout(node: gs.Node, analysis: ChannelAnalysis) -> None:
-    training = node.inputs[2] if len(node.inputs) > 2 else None
-    if training is not None and training.name:
-        values = analysis.values(training)
-        if values is None or bool(values):
-            analysis.block(node, f"{label(node)} drops it at random")
-            return
+    if drops_at_random(node, analysis.view, analysis.values):
+        analysis.block(node, f"{label(node)} drops it at random")
+        return
     _unary(node, analysis)
 
 
@@ -52,7 +51,8 @@ def _broadcast(node: gs.Node, analysis: ChannelAnalysis) -> None:
     view = analysis.view
     result = view.shape(node.outputs[0])
     operands = list(analysis.data(node))
-    if view.opset < 7 or result is None or any(view.shape(t) is None for t in operands):
+    known = aligns(node.op, view.opset) and all(view.shape(t) is not None for t in operands)
+    if result is None or not known:
         analysis.block(node, f"it is not known how {label(node)} broadcasts it")
         return
     total = np.zeros((1,) * len(result), np.int64)

@@ -7,6 +7,7 @@ import onnx_graphsurgeon as gs
 
 from .....ir.core.decline import DeclinedError
 from .....ir.core.variables import label
+from .....ir.ops.parameters import read_parameter
 from .....ir.ops.windows.pad import read_padding
 from ..analysis import ChannelAnalysis, Rule
 from ..cells import Array
@@ -71,12 +72,12 @@ def _expand(node: gs.Node, analysis: ChannelAnalysis) -> None:
 
 def _tile(node: gs.Node, analysis: ChannelAnalysis) -> None:
     labels = analysis.of(node.inputs[0])
-    repeats = analysis.values(node.inputs[1])
+    repeats = read_parameter(node, "repeats", analysis.view, analysis.values).values
     if labels is None:
         return
     if not varying(labels):
         analysis.put(node.outputs[0], labels)
-    elif repeats is None or analysis.view.opset < 6:
+    elif repeats is None:
         analysis.block(node, f"{label(node)} repeats it")
     else:
         counts = [int(r) if labels.shape[a] > 1 else 1 for a, r in enumerate(repeats)]

@@ -9,7 +9,8 @@ import onnx_graphsurgeon as gs
 
 from .....ir.core.variables import label
 from .....ir.graph.types import Dim
-from .....ir.ops.axes.ports import normal_axes
+from .....ir.ops.axes.named import normal_axes
+from .....ir.ops.slices import read_slice
 from ..analysis import ChannelAnalysis, Rule
 from ..cells import Array
 from ..labels import reshape, unite_pairs, varying
@@ -149,35 +150,11 @@ def _split(node: gs.Node, analysis: ChannelAnalysis) -> None:
         analysis.put(tensor, part)
 
 
-def read_slice(node: gs.Node, rank: int, analysis: ChannelAnalysis) -> dict[int, slice] | None:
-    """Return the slice by axis, or None where it is not constant."""
-    if analysis.view.opset < 10:
-        starts, ends = node.attrs.get("starts"), node.attrs.get("ends")
-        axes, steps = node.attrs.get("axes"), None
-    else:
-        found = [analysis.values(t) if t.name else None for t in node.inputs[1:]]
-        given = [t for t in node.inputs[1:] if t.name]
-        if sum(values is not None for values in found) < len(given):
-            return None
-        starts, ends, axes, steps = (*found, None, None)[:4]
-    if starts is None or ends is None:
-        return None
-    starts, ends = np.ravel(starts).tolist(), np.ravel(ends).tolist()
-    named = normal_axes(range(len(starts)) if axes is None else axes, rank)
-    if named is None:
-        return None
-    strides = [1] * len(starts) if steps is None else np.ravel(steps).tolist()
-    return {
-        axis: slice(start, None if stride < 0 and end < -(1 << 30) else end, stride)
-        for axis, start, end, stride in zip(named, starts, ends, strides, strict=True)
-    }
-
-
 def _slice(node: gs.Node, analysis: ChannelAnalysis) -> None:
     labels = analysis.of(node.inputs[0])
     if labels is None:
         return
-    cut = read_slice(node, labels.ndim, analysis)
+    cut = read_slice(node, analysis.view, analysis.values)
     if cut is None and varying(labels):
         analysis.block(node, f"the bounds of {label(node)} are not constant")
         return
@@ -232,7 +209,7 @@ def _picked(reader: gs.Node, axes: list[int], analysis: ChannelAnalysis) -> set[
         if indices is not None and indices.size:
             return set(positions[indices.ravel()].tolist())
     if reader.op == "Slice":
-        cut = read_slice(reader, 1, analysis)
+        cut = read_slice(reader, analysis.view, analysis.values)
         if cut is not None:
             return set(positions[cut.get(0, slice(None))].tolist())
     return set(axes)

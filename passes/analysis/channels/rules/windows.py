@@ -8,7 +8,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from .....ir.core.variables import label
-from .....ir.ops.axes.ports import axes_of, normal_axes
+from .....ir.ops.axes.named import normal_axes, softmax_axes
+from .....ir.ops.axes.reductions import read_reduction
+from .....ir.ops.parameters import input_of
 from ..analysis import ChannelAnalysis, Rule
 from ..labels import varying
 
@@ -44,27 +46,12 @@ def _reduce(node: gs.Node, analysis: ChannelAnalysis) -> None:
     labels = analysis.of(node.inputs[0])
     if labels is None:
         return
-    values = (
-        analysis.values(node.inputs[1]) if len(node.inputs) > 1 and node.inputs[1].name else None
-    )
-    if values is not None:
-        axes, known = normal_axes(values, labels.ndim), True
-        axes = axes if values.size else None
-    else:
-        axes, known = axes_of(node, analysis.view, 1, labels.ndim)
-    if not known:
+    found = read_reduction(node, analysis.view, analysis.values)
+    if found is None:
         analysis.block(node, f"the axes of {label(node)} are not constant")
-        return
-    if axes is None:
-        if node.attrs.get("noop_with_empty_axes", 0):
-            analysis.put(node.outputs[0], labels)
-            return
-        axes = list(range(labels.ndim))
-    if over_axes(node, axes, "reduces over", analysis):
-        return
-    if not node.attrs.get("keepdims", 1):
-        labels = np.squeeze(labels, tuple(axes))
-    analysis.put(node.outputs[0], labels)
+    elif not over_axes(node, found.axes, "reduces over", analysis):
+        left = labels if found.keepdims else np.squeeze(labels, found.axes)
+        analysis.put(node.outputs[0], left)
 
 
 def _along_axis(node: gs.Node, analysis: ChannelAnalysis) -> None:
@@ -72,11 +59,8 @@ def _along_axis(node: gs.Node, analysis: ChannelAnalysis) -> None:
     labels = analysis.of(node.inputs[0])
     if labels is None:
         return
-    modern = analysis.view.opset >= 13
-    found = normal_axes(node.attrs.get("axis", -1 if modern else 1), labels.ndim)
+    found = softmax_axes(node, labels.ndim, analysis.view.opset)
     axes = list(range(labels.ndim)) if found is None else found
-    if not modern and found is not None:
-        axes = list(range(found[0], labels.ndim))
     if not over_axes(node, axes, "runs over", analysis):
         analysis.put(node.outputs[0], labels)
 
@@ -117,8 +101,9 @@ def _resize(node: gs.Node, analysis: ChannelAnalysis) -> None:
     """Positions only: along axes on which cells differ, the size has to stay."""
     labels = analysis.of(node.inputs[0])
     before, after = analysis.view.shape(node.inputs[0]), analysis.view.shape(node.outputs[0])
-    first = {"Upsample": 1}.get(node.op, 2 if analysis.view.opset >= 11 else 1)
-    sizes = [t for t in node.inputs[first:] if t.name]
+    asked = (input_of(node.op, name, analysis.view.opset) for name in ("scales", "sizes"))
+    places = [place for place in asked if place is not None and place < len(node.inputs)]
+    sizes = [node.inputs[place] for place in places if node.inputs[place].name]
     if labels is None or before is None or after is None:
         return
     if any(before[axis] != after[axis] for axis in varying(labels)):

@@ -1,0 +1,75 @@
+"""What a Slice takes, in every opset's spelling.
+
+    y = x[..., start : end : step, ...]      as Python slices, for constant bounds
+
+ONNX counts starts and ends as Python does, but has no way to leave one out: an end far beyond the
+axis, or far before its begin for a negative step, is "to the end". A start before the begin is the
+begin for a negative step too, where Python takes nothing (ONNX operator Slice).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx_graphsurgeon as gs
+
+from ..graph.types import Dim
+from ..graph.view import View
+from .axes.named import normal_axes
+from .parameters import ValuesOf, read_parameter
+
+# Ends from here on mean "to the end", whatever the size (INT_MAX for a size that is unknown).
+FARTHEST = (1 << 31) - 1
+TO_THE_END = (1 << 63) - 1
+
+
+def read_slice(
+    node: gs.Node, view: View, values_of: ValuesOf | None = None
+) -> Mapping[int, slice] | None:
+    """Return the slice of each axis that `node` names, None where bounds or axes are not known.
+
+    Without axes it means the first as many as it has starts. One that takes an axis backwards to
+    its begin stops at None. For `values_of` see `read_parameter`.
+    """
+    shape = view.shape(node.inputs[0])
+    found = [
+        read_parameter(node, name, view, values_of) for name in ("starts", "ends", "axes", "steps")
+    ]
+    if shape is None or not all(parameter.known for parameter in found):
+        return None
+    starts, ends, axes, steps = (parameter.ints() for parameter in found)
+    if starts is None or ends is None:
+        return None
+    named = normal_axes(range(len(starts)) if axes is None else axes, len(shape))
+    steps = [1] * len(starts) if steps is None else steps
+    if named is None or not len(named) == len(starts) == len(ends) == len(steps):
+        return None
+    bounds = zip(named, starts, ends, steps, strict=True)
+    parts = {axis: _part(start, end, step, shape[axis]) for axis, start, end, step in bounds}
+    known = {axis: part for axis, part in parts.items() if part is not None}
+    return known if len(known) == len(parts) else None
+
+
+def _part(start: int, end: int, step: int, size: Dim) -> slice | None:
+    """Return the slice of an axis of `size`, None where it depends on a size that is not known.
+
+    Also where it goes backwards to INT_MAX, which ONNX Runtime takes for the begin.
+    """
+    if step > 0:
+        return slice(start, end, step)
+    if end >= FARTHEST:
+        return None
+    if start < -1:
+        if not isinstance(size, int):
+            return None
+        start = max(start + size, 0)
+    return slice(start, None if end < -FARTHEST else end, step)
+
+
+def takes_all(part: slice, size: Dim) -> bool:
+    """Say whether a slice takes an axis of this size as it is; an unknown size may be any."""
+    if part.step != 1:
+        return False
+    if isinstance(size, int):
+        return len(range(*part.indices(size))) == size
+    return bool((part.start == 0 or part.start < -FARTHEST) and part.stop >= FARTHEST)

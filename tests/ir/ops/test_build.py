@@ -1,0 +1,232 @@
+"""Operators written for every opset: read back, and run on ONNX Runtime, they do what was asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_graphsurgeon as gs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import planish
+from planish.ir.core.decline import DeclinedError
+from planish.ir.graph.edit import Edit
+from planish.ir.graph.types import infer_types
+from planish.ir.graph.uses import Uses
+from planish.ir.graph.view import View
+from planish.ir.ops.build import (
+    build,
+    build_clip,
+    build_reshape,
+    build_slice,
+    build_split,
+    build_unsqueeze,
+    needs_bias,
+)
+from planish.ir.ops.parameters import need_parameter, read_parameter, spell
+from planish.ir.ops.slices import TO_THE_END, read_slice, takes_all
+
+from tests.helpers import model_of, run_ort
+
+OPSETS = (7, 9, 10, 11, 13, 18, 22)
+X = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5) - 50
+
+
+def view_of(graph):
+    return View(graph, Uses(graph), infer_types(graph).of)
+
+
+def written(opset, write, outputs=1):
+    """Return the graph in which `write(edit, x, results, at)` stands for an Identity of x."""
+    names = ["y", *(f"y{i}" for i in range(1, outputs))]
+    shown = ", ".join(f"float[] {name}" for name in names)
+    body = " ".join(f"{name} = Identity(x)" for name in names)
+    model = model_of(
+        f'<ir_version: 8, opset_import: ["" : {opset}]>\n'
+        f"g (float[2, 3, 4, 5] x) => ({shown}) {{ {body} }}"
+    )
+    graph = planish.load(model)
+    edit = Edit(graph)
+    for node in list(graph.nodes):
+        edit.remove(node)
+    write(edit, graph.inputs[0], list(graph.outputs), node)
+    edit.commit()
+    return graph
+
+
+def results(graph):
+    return list(run_ort(planish.to_model(graph), {"x": X}).values())
+
+
+def _slice(edit, x, ys, at):
+    build_slice(edit, x, ys[0], {1: (1, TO_THE_END, 1), 3: (-4, -1, 1)}, at=at)
+
+
+def _split(edit, x, ys, at):
+    build_split(edit, x, ys, 2, [1, 3], at=at)
+
+
+def _unsqueeze(edit, x, ys, at):
+    build_unsqueeze(edit, x, ys[0], [0, 3], at=at)
+
+
+def _reshape(edit, x, ys, at):
+    build_reshape(edit, x, ys[0], [0, -1, 10], at=at)
+
+
+def _clip(edit, x, ys, at):
+    build_clip(edit, x, ys[0], -3.5, 7.25, np.float32, at=at)
+
+
+def _above(edit, x, ys, at):
+    build_clip(edit, x, ys[0], None, 7.25, np.float32, at=at)
+
+
+def _squeeze(edit, x, ys, at):
+    wide = edit.variable("wide")
+    build_unsqueeze(edit, x, wide, [2], at=at)
+    build(edit, "Squeeze", [wide], ys, {"axes": [2]}, at=at)
+
+
+def _mean(edit, x, ys, at):
+    build(edit, "ReduceMean", [x], ys, {"axes": [2, 3]}, {"keepdims": 0}, at=at)
+
+
+def _sum(edit, x, ys, at):
+    build(edit, "ReduceSum", [x], ys, {"axes": [1]}, {"keepdims": 1}, at=at)
+
+
+def _pad(edit, x, ys, at):
+    parameters = {"pads": [0, 1, 0, 0, 0, 0, 2, 0], "value": np.float32(1.5)}
+    build(edit, "Pad", [x], ys, parameters, {"mode": "constant"}, at=at)
+
+
+WRITTEN = {
+    "Slice": (_slice, [X[:, 1:, :, 1:4]]),
+    "Split": (_split, [X[:, :, :1], X[:, :, 1:]]),
+    "Unsqueeze": (_unsqueeze, [X.reshape(1, 2, 3, 1, 4, 5)]),
+    "Squeeze": (_squeeze, [X]),
+    "Reshape": (_reshape, [X.reshape(2, 6, 10)]),
+    "Clip": (_clip, [X.clip(-3.5, 7.25)]),
+    "Clip from above": (_above, [np.minimum(X, np.float32(7.25))]),
+    "ReduceMean": (_mean, [X.mean((2, 3))]),
+    "ReduceSum": (_sum, [X.sum(1, keepdims=True)]),
+    "Pad": (_pad, [np.pad(X, ((0, 0), (1, 0), (0, 2), (0, 0)), constant_values=1.5)]),
+}
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("kind", WRITTEN)
+def test_every_opset_computes_what_was_asked(kind, opset):
+    write, expected = WRITTEN[kind]
+    found = results(written(opset, write, len(expected)))
+    for array, wanted in zip(found, expected, strict=True):
+        assert np.allclose(array, wanted, rtol=1e-6, atol=0)
+        assert array.shape == wanted.shape
+
+
+# Operator, attribute's name, values, and since when it is an input.
+MOVED = [
+    ("Slice", "starts", [1, 0], 10),
+    ("Slice", "axes", [1, 2], 10),
+    ("Split", "split", [1, 2], 13),
+    ("Squeeze", "axes", [1], 13),
+    ("Unsqueeze", "axes", [0], 13),
+    ("ReduceSum", "axes", [2], 13),
+    ("ReduceMean", "axes", [2], 18),
+    ("Pad", "pads", [0, 1, 2, 3], 11),
+    ("Pad", "value", np.float32(2.5), 11),
+    ("Clip", "max", np.float32(2.5), 11),
+    ("Reshape", "shape", [2, -1], 5),
+    ("TopK", "k", [3], 10),
+    ("Upsample", "scales", np.array([1, 2], np.float32), 9),
+]
+
+
+@pytest.mark.parametrize(("op", "name", "values", "since"), MOVED)
+def test_a_parameter_is_found_where_the_opset_has_it(op, name, values, since):
+    for opset in {since - 1, since, since + 1, 22} - {21 if op == "Upsample" else 0}:
+        attrs, constants = spell(op, opset, {name: values})
+        assert bool(constants) == (opset >= since)
+        assert bool(attrs) == (opset < since)
+        node = gs.Node(op, attrs=attrs, inputs=[gs.Variable("x")], outputs=[gs.Variable("y")])
+        for position, array in constants.items():
+            node.inputs += [gs.Variable.empty() for _ in range(position - len(node.inputs))]
+            node.inputs.append(gs.Constant(name, array))
+        view = view_of(gs.Graph([node], [node.inputs[0]], list(node.outputs), opset=opset))
+        found = read_parameter(node, name, view)
+        assert (found.given, found.position is None) == (True, opset < since)
+        assert np.array_equal(found.values, values)
+        assert found.known
+
+
+def test_a_parameter_that_is_absent_empty_or_computed():
+    node = gs.Node(
+        "ReduceSum", inputs=[gs.Variable("x", np.float32, [2, 3])], outputs=[gs.Variable("y")]
+    )
+    graph = gs.Graph([node], [node.inputs[0]], list(node.outputs), opset=13)
+    absent = read_parameter(node, "axes", view_of(graph))
+    assert (absent.given, absent.known, absent.values, absent.ints()) == (False, True, None, None)
+    node.inputs.append(gs.Variable.empty())
+    assert not read_parameter(node, "axes", view_of(graph)).given
+    node.inputs[1] = gs.Variable("axes", np.int64, [1])
+    computed = read_parameter(node, "axes", view_of(graph))
+    assert (computed.given, computed.known) == (True, False)
+    with pytest.raises(DeclinedError, match="its axes are not constant"):
+        need_parameter(node, "axes", view_of(graph))
+    taken = read_parameter(node, "axes", view_of(graph), lambda tensor: np.array([1]))
+    assert taken.ints() == [1]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_slices_are_those_of_python(data):
+    opset = data.draw(st.sampled_from([9, 10, 13]))
+    axes = data.draw(st.lists(st.integers(0, 3), min_size=2, max_size=2, unique=True))
+    far = [-(2**63), -(2**31), -9, -2, -1, 0, 1, 3, 9, TO_THE_END]
+    low, high = ([data.draw(st.sampled_from(far)) for _ in axes] for _ in range(2))
+    asked = {"starts": low, "ends": high, "axes": [axes[0], axes[1] - 4]}
+    if opset > 9:
+        asked["steps"] = [data.draw(st.sampled_from([1, 2, -1, -2])) for _ in axes]
+    graph = written(
+        opset, lambda edit, x, ys, at: build(edit, "Slice", [x], ys, asked, at=at) and None
+    )
+    cut = read_slice(graph.nodes[0], view_of(graph))
+    steps = asked.get("steps", [1, 1])
+    if any(step < 0 and end == TO_THE_END for step, end in zip(steps, high, strict=True)):
+        assert cut is None  # ONNX Runtime takes it for the begin, Python for nothing
+        return
+    assert cut is not None
+    assert set(cut) == set(axes)
+    expected = X[tuple(cut.get(axis, slice(None)) for axis in range(4))]
+    (found,) = results(graph)
+    assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("part", "size", "whole"),
+    [
+        ((0, 4, 1), 4, True),
+        ((-4, 9, 1), 4, True),
+        ((-9, 4, 1), 4, True),
+        ((0, 3, 1), 4, False),
+        ((1, 4, 1), 4, False),
+        ((0, -1, 1), 4, False),
+        ((0, 4, 2), 4, False),
+        ((0, TO_THE_END, 1), "N", True),
+        ((0, 2**31 - 1, 1), None, True),
+        ((-(2**63), TO_THE_END, 1), None, True),
+        ((0, 4, 1), "N", False),
+        ((-4, TO_THE_END, 1), "N", False),
+        ((0, -1, 1), None, False),
+    ],
+)
+def test_slices_that_take_all_of_an_axis(part, size, whole):
+    assert takes_all(slice(*part), size) == whole
+
+
+def test_which_gemm_needs_a_bias():
+    needed = {opset: needs_bias("Gemm", opset) for opset in (7, 9, 10, 11, 13, 22)}
+    assert [opset for opset, needs in needed.items() if needs] == [7, 9, 10]
+    assert not needs_bias("Conv", 7)
+    assert not needs_bias("MatMul", 7)
