@@ -15,7 +15,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Without:
+class FeedsWithout:
     """`feeds`, each without the entries `names`; every loop reads them anew.
 
     Raises FeedError in the loop, naming the sample, where an entry is missing.

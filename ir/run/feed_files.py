@@ -18,7 +18,7 @@ import onnx_graphsurgeon as gs
 
 from ..core import dtypes
 from ..core.errors import FeedError
-from .extra_feeds import Without
+from .extra_feeds import FeedsWithout
 from .feeds import Feed, batch_size, check_feeds, is_size
 from .npz import NpzArray, member_of, read_rows
 
@@ -97,7 +97,7 @@ def _npz_feeds(path: Path, graph: gs.Graph, batch: int | None, extra: Collection
     feeds = NpzFeeds(
         path, members, total, _batch(graph, batch, total, f"feeds '{path}' hold", "samples")
     )
-    for first in Without(feeds, extra):
+    for first in FeedsWithout(feeds, extra):
         try:
             check_feeds(first, graph)
         except FeedError as error:

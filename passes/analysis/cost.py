@@ -63,7 +63,7 @@ def cost(graph: gs.Graph, sizes: Mapping[str, int] | None = None) -> GraphCost:
     if any(_is_dynamic(tensor) for tensor in graph.inputs):
         graph = _with_sizes(graph, sizes or {})
         types = infer_types(graph)
-    counter = _Counter(types)
+    counter = _CostCounter(types)
     nodes = tuple(
         counter.node(node, None if output is None else output.shape)
         for node, output in zip(graph.nodes, shown, strict=True)
@@ -95,7 +95,7 @@ def _with_sizes(graph: gs.Graph, sizes: Mapping[str, int]) -> gs.Graph:
     return copy
 
 
-class _Counter:
+class _CostCounter:
     def __init__(self, types: Types) -> None:
         self._types = types
         self._counted: set[int] = set()

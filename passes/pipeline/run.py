@@ -19,7 +19,7 @@ from ...ir.graph.clone import clone
 from ...ir.graph.types import Types
 from ...ir.graph.uses import scopes
 from ...ir.graph.wellformed import check
-from ...ir.run.extra_feeds import Without
+from ...ir.run.extra_feeds import FeedsWithout
 from ..engine.analyses import Analyses
 from ..engine.context import Context, Feeds
 from ..engine.contract import Pass
@@ -53,7 +53,7 @@ class Run:
         _protect_weights(self.graph)
         extra = sorted({name for item in self.passes for name in item.extra_feeds()})
         self.labelled = feeds
-        self.feeds = Without(feeds, extra) if extra and feeds is not None else feeds
+        self.feeds = FeedsWithout(feeds, extra) if extra and feeds is not None else feeds
         self.verify = verify
         self.target = target
         self.seed = seed

@@ -38,8 +38,8 @@ from ..opset.convert_opset import ensure_opset
 from ..quantize.qdq.units import LINEAR
 from .convert import Converter
 from .groups import AGNOSTIC
+from .overflow_check import find_overflowing
 from .plan import Limits, NarrowingPlan, make_plan
-from .reach import find_too_large
 from .weights import narrow_weights, remark_lost
 
 KEPT = (
@@ -86,7 +86,7 @@ class ConvertPrecision(Pass):
             narrow_weights(graph, context, limits)
             return
         if self.to == "float16" and context.feeds is not None:
-            limits = replace(limits, too_large=find_too_large(graph, context, dtype))
+            limits = replace(limits, too_large=find_overflowing(graph, context, dtype))
         plan = self._plan(graph, context, limits)
         for node, reason in plan.declined:
             context.decline(node, reason)

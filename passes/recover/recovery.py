@@ -14,20 +14,21 @@ from ...ir.core import dtypes
 from ...ir.core.errors import PassError
 from ...ir.graph.types import infer_types
 from ..engine.context import Context, Feeds
-from .blocks.blockwise import Learned, train_blocks
+from .blocks.block_training import TrainedBlock, train_blocks
 from .blocks.cuts import find_blocks, shared_tensors
 from .options import RecoverOptions
-from .parts import constants, part_of, write_values
+from .subgraph import part_of
 from .training.checkpoint import Journal, digest
 from .training.end_to_end import train_end_to_end
+from .training.evaluator import Evaluation, StudentEvaluator, Teacher
 from .training.interrupt import Interrupts
-from .training.judge import StudentEvaluator, Teacher, Verdict
 from .training.losses import Objective, activations
 from .training.recipe import Recipe
 from .training.samples import Array, Samples
 from .training.session import Session
 from .training.trainable import to_tensors
 from .training.workers import Workers
+from .weights import constants, write_values
 
 _RATES: dict[str, float] = {"adam": 1e-3, "adamw": 1e-3, "sgd": 1e-2, "rmsprop": 1e-4}
 _EPOCHS = 10
@@ -81,12 +82,12 @@ class Recovery:
         ):
             workers = Workers()
             theirs = part_of(
-                self._teacher, samples.inputs, self._judged(), infer_types(self._teacher)
+                self._teacher, samples.inputs, self._evaluated(), infer_types(self._teacher)
             )
             with closing(Teacher(theirs, samples, samples.held_out)) as teacher:
                 labels = self._labels(samples, teacher)
-                judge = StudentEvaluator(samples, teacher, self._objective, labels)
-                before = judge.of_graph(self._widened())
+                evaluator = StudentEvaluator(samples, teacher, self._objective, labels)
+                before = evaluator.of_graph(self._widened())
                 journal = self._journal(samples, workers)
                 session = Session(
                     self._graph,
@@ -107,7 +108,7 @@ class Recovery:
                 except KeyboardInterrupt:
                     journal.say_how_to_go_on()
                     raise
-                after = judge.of_graph(self._widened())
+                after = evaluator.of_graph(self._widened())
                 if not workers.agreed(after.loss <= before.loss):
                     context.remark(
                         f"loss {before.loss:.4g} would have become {after.loss:.4g}; all weights "
@@ -145,7 +146,7 @@ class Recovery:
             if problem:
                 self._context.remark(problem)
 
-    def _tell(self, learned: list[Learned]) -> None:
+    def _tell(self, learned: list[TrainedBlock]) -> None:
         for found in learned:
             if found.problem:
                 self._context.remark(f"block {found.name}: {found.problem}")
@@ -170,13 +171,13 @@ class Recovery:
             self._context.seed,
         )
 
-    def _judged(self) -> list[str]:
+    def _evaluated(self) -> list[str]:
         weighed = self._objective.features if self._options.features else ()
         return [*self._objective.outputs, *weighed]
 
     def _widened(self) -> gs.Graph:
         inputs = [t.name for t in self._graph.inputs if not isinstance(t, gs.Constant)]
-        return part_of(self._graph, inputs, self._judged(), infer_types(self._graph))
+        return part_of(self._graph, inputs, self._evaluated(), infer_types(self._graph))
 
     def _labels(self, samples: Samples, teacher: Teacher) -> Array | None:
         name = self._options.labels
@@ -208,7 +209,9 @@ class Recovery:
         return Journal(options.checkpoint, identity, workers)
 
 
-def _summary(before: Verdict, after: Verdict, held: int, samples: Samples, seconds: float) -> str:
+def _summary(
+    before: Evaluation, after: Evaluation, held: int, samples: Samples, seconds: float
+) -> str:
     parts = []
     for what, was, now in (
         ("agreement", before.agreement, after.agreement),

@@ -24,10 +24,10 @@ from ....passes.quantize.qdq.nodes import is_dequantizer, is_quantizer
 from ...timing.bench import Subject, bench
 from ..backend import OnnxRuntime
 from .advice import candidates, choose
+from .error_probe import measure_errors
 from .executed import execute
 from .layers import layers_of, remarks_of
 from .report import Int8Report, Quality
-from .witness import measure_errors
 
 _DRAWN = 4
 _SECONDS = 1.0

@@ -22,8 +22,8 @@ from ....ir.ops.linear.layer import Layer
 from ...engine.context import Context, Feeds
 from .moments import Moments
 from .patches import draw_positions, patches_at, position_shape, results_at, share
+from .staged_capture import StagedCapture
 from .stages import parts_of, stages_of, within_memory
-from .walk import Walk
 
 Change = Callable[[Layer, Moments, Edit], bool]
 
@@ -56,8 +56,8 @@ def fit_in_sequence(
         )
     runs = list(stages_of(graph, layers) if sequential else within_memory(layers))
     with (
-        Walk(original, feeds) as floats,
-        Walk(graph if sequential else original, feeds) as actual,
+        StagedCapture(original, feeds) as floats,
+        StagedCapture(graph if sequential else original, feeds) as actual,
         context.editing() as edit,
     ):
         for number, run in enumerate(runs):
@@ -82,8 +82,8 @@ def has_bias(layer: Layer) -> bool:
 
 
 def _measure(
-    floats: Walk,
-    actual: Walk,
+    floats: StagedCapture,
+    actual: StagedCapture,
     layers: Sequence[Layer],
     positions: int,
     seed: Sequence[int],

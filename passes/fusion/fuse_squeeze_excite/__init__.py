@@ -35,7 +35,7 @@ from ....ir.ops.parameters import spell
 from ....ir.ops.windows.attributes import read_window
 from ...engine.rewrite import Rewrite, RewritePass
 from ..explicit_bias import explicit_bias
-from .walk import Stage, read_path
+from .path import Stage, read_path
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from ....ir.ops.linear.layer import LINEAR_OPS, read_layer
 from ...engine.rewrite import Rewrite, RewritePass
 from ..fold_after import site_after
 from .absorb import AbsorbedAffine, plan, write
-from .sinks import leads_to_linear, read_sink, same_axis
+from .linear_readers import leads_to_linear, read_linear_reader, same_axis
 
 _MOST_READERS = 16
 
@@ -67,7 +67,7 @@ class _PushIntoReaders(Rewrite[AbsorbedAffine]):
             all(view.producer(r.outputs[0]) is r for r in readers if r.outputs),
             "a subgraph reads its result",
         )
-        sinks = [read_sink(reader, result, view) for reader in readers]
+        sinks = [read_linear_reader(reader, result, view) for reader in readers]
         rank = view.rank(result) or next((s.layer.rank for s in sinks if not s.path), None)
         rank = need(rank, "the rank of its input is not known")
         axis, places = need(

@@ -24,7 +24,7 @@ from ....ir.ops.linear.affine import Affine, Composition
 from ....ir.ops.linear.kernel import Array, Kernel
 from ....ir.ops.linear.layer import need_storable, stored, write_layer
 from .border import Seen, constant_image, is_uniform, seen_taps, sees_every_tap
-from .sinks import ChannelPlace, LinearReader
+from .linear_readers import ChannelPlace, LinearReader
 
 # Bytes moved, in elements a sample. An element-wise operator reads and writes each. The Add of a
 # map is fused with the convolution, which then reads the map beside its input. (ONNX Runtime 1.31

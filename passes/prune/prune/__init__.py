@@ -22,7 +22,7 @@ from ...engine.node_names import check_node_names
 from ...fusion.inline_fused_operators import inline_fused_operators
 from .criteria.criterion import Criterion
 from .criteria.table import CRITERIA
-from .held import lift_constants
+from .masked_weights import lift_constants
 from .options import PruneOptions
 from .prune_channels import prune_channels
 from .prune_weights import prune_weights

@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 
 from ...analysis.channels.group import Slot
 from ...analysis.cost import cost
-from .channels import ChannelUnits
+from .channel_units import ChannelUnits
 
 _ROLES = ("makes", "reads", "carries")
 

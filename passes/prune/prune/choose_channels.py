@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .budget import Spending
-from .channels import Array, ChannelUnits, cells_of_balance, unit_of
+from .channel_units import Array, ChannelUnits, cells_of_balance, unit_of
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,20 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.clone import clone
 from ...engine.context import Context
-from .held import Array, PrunableWeight, read_held, write_masks
+from .masked_weights import Array, PrunableWeight, read_weight, write_masks
 
 
 def masked_copy(graph: gs.Graph, wanted: Sequence[tuple[PrunableWeight, Array]]) -> gs.Graph:
     """Return `graph` with the masks `wanted`: itself where there is nothing to write."""
-    if all(bool((mask == held.stays()).all()) for held, mask in wanted):
+    if all(bool((mask == prunable.stays()).all()) for prunable, mask in wanted):
         return graph
     copy = clone(graph)
     context = Context(copy)
     view = context.view()
     twins = {id(node): twin for node, twin in zip(graph.nodes, copy.nodes, strict=True)}
     own = []
-    for held, mask in wanted:
-        found = read_held(twins[id(held.node)], held.position, view)
+    for prunable, mask in wanted:
+        found = read_weight(twins[id(prunable.node)], prunable.position, view)
         assert found is not None
         own.append((found, mask))
     with context.editing() as edit:

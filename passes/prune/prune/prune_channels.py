@@ -12,11 +12,11 @@ from ...analysis.channels.find_groups import find_channel_groups
 from ...analysis.channels.group import ChannelGroup
 from ...engine.context import Context
 from .budget import Budget, Count, Spending, costs_of
-from .channels import ChannelUnits, cells_of_balance, channel_units, is_even, masks_of
+from .channel_units import ChannelUnits, cells_of_balance, channel_units, is_even, masks_of
 from .choose_channels import Rules, choose_alike, choose_globally, counts_alike
-from .criteria.criterion import Array, Criterion, State
-from .held import write_masks
+from .criteria.criterion import Array, Criterion, ScoringContext
 from .masked_copy import masked_copy
+from .masked_weights import write_masks
 from .options import PruneOptions, amounts
 
 _LEAST = 0.1
@@ -33,7 +33,7 @@ def prune_channels(
         context.remark("there is nothing to prune: no layer has channels that can go")
         return
     costs = {} if options.of in (None, "channels") else costs_of(graph, str(options.of), rows)
-    job = _Job(graph, view, context, options, criterion, rows, costs)
+    job = _ChannelPruning(graph, view, context, options, criterion, rows, costs)
     gone = job.run()
     _tell(job, gone)
     with context.editing() as edit:
@@ -79,7 +79,7 @@ def _is_balanced(row: ChannelUnits) -> bool:
     return bool((counts == counts[0]).all())
 
 
-class _Job:
+class _ChannelPruning:
     """One call of `prune`: what goes, step after step."""
 
     def __init__(
@@ -123,7 +123,7 @@ class _Job:
     def _scores(self, gone: Sequence[Array]) -> list[Array]:
         wanted = masks_of(self.rows, gone, self.view)
         copy = masked_copy(self.graph, wanted)
-        state = State(copy, self.context, self.options.loss, self.options.labels)
+        state = ScoringContext(copy, self.context, self.options.loss, self.options.labels)
         return self.criterion.scores(self.rows, state)
 
     def _globally(self, amount: float, gone: list[Array]) -> list[Array]:
@@ -163,7 +163,7 @@ def _mean(scores: Array) -> float:
     return float(finite.mean() or 1.0) if len(finite) else 1.0
 
 
-def _tell(job: _Job, gone: Sequence[Array]) -> None:
+def _tell(job: _ChannelPruning, gone: Sequence[Array]) -> None:
     """Remark on how many channels of each group are left, and what that leaves to compute."""
     changed = [
         f"{row.name} {int((~row.gone).sum())}->{int((~out).sum())}"

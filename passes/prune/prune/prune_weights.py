@@ -13,9 +13,9 @@ from ....ir.graph.view import View
 from ...analysis.cost import cost
 from ...engine.context import Context
 from .choose import choose, lamp, n_of_m
-from .criteria.criterion import Array, Criterion, State
-from .held import write_masks
+from .criteria.criterion import Array, Criterion, ScoringContext
 from .masked_copy import masked_copy
+from .masked_weights import write_masks
 from .options import PruneOptions, amounts, read_ratio
 from .units import WeightUnits, kernels, read_weights, single_weights, to_blocks
 
@@ -34,12 +34,16 @@ def prune_weights(
     before = [row.gone for row in rows]
     ratio = read_ratio(options.granularity)
     if ratio is not None:
-        gone = _n_of_m(rows, criterion, State(graph, context, options.loss, options.labels), *ratio)
+        gone = _n_of_m(
+            rows, criterion, ScoringContext(graph, context, options.loss, options.labels), *ratio
+        )
     else:
         gone = _by_amount(graph, rows, context, options, criterion)
     _tell(graph, rows, before, gone, context)
     wanted = [
-        (held, row.mask(out)) for row, out in zip(rows, gone, strict=True) for held in row.held
+        (prunable, row.mask(out))
+        for row, out in zip(rows, gone, strict=True)
+        for prunable in row.uses
     ]
     with context.editing() as edit:
         write_masks(edit, wanted)
@@ -50,28 +54,30 @@ def _rows(
 ) -> list[WeightUnits]:
     ratio = read_ratio(options.granularity)
     rows = []
-    for held in read_weights(graph, view, context, frozenset(options.exclude)):
+    for prunable in read_weights(graph, view, context, frozenset(options.exclude)):
         if options.granularity == "kernel":
-            row = kernels(held)
+            row = kernels(prunable)
             if row is None:
-                context.decline(held[0].node, _ONE_TAP)
+                context.decline(prunable[0].node, _ONE_TAP)
                 continue
             rows.append(row)
             continue
         if ratio is not None:
-            inputs = to_blocks(held[0].node, held[0].values).shape[2]
+            inputs = to_blocks(prunable[0].node, prunable[0].values).shape[2]
             if inputs % ratio[1]:
-                context.decline(held[0].node, f"its {inputs} inputs are no multiple of {ratio[1]}")
+                context.decline(
+                    prunable[0].node, f"its {inputs} inputs are no multiple of {ratio[1]}"
+                )
                 continue
-        rows.append(single_weights(held))
+        rows.append(single_weights(prunable))
     return rows
 
 
 def _n_of_m(
-    rows: Sequence[WeightUnits], criterion: Criterion, state: State, stay: int, of: int
+    rows: Sequence[WeightUnits], criterion: Criterion, state: ScoringContext, stay: int, of: int
 ) -> list[Array]:
     """Return what is gone, scored only where something has to go."""
-    gone = [row.blocks(row.gone.reshape(row.held[0].values.shape)) != 0 for row in rows]
+    gone = [row.blocks(row.gone.reshape(row.uses[0].values.shape)) != 0 for row in rows]
     blank = [np.zeros(g.shape) for g in gone]
     full = [
         bool((n_of_m(zero, g, stay, of) == g).all()) for zero, g in zip(blank, gone, strict=True)
@@ -81,7 +87,7 @@ def _n_of_m(
     scores = criterion.scores(rows, state)
     found = []
     for row, score, out in zip(rows, scores, gone, strict=True):
-        blocks = row.blocks(score.reshape(row.held[0].values.shape))
+        blocks = row.blocks(score.reshape(row.uses[0].values.shape))
         chosen = n_of_m(blocks, out, stay, of)
         found.append(~row.mask_of_blocks(~chosen).reshape(-1))
     return found
@@ -110,8 +116,8 @@ def _by_amount(
         if all(2 * (c - m) < min(sizes) for c, m in zip(counts, masked, strict=True)):
             continue  # what is asked for is gone already
         now = [row.without(out) for row, out in zip(rows, gone, strict=True)]
-        wanted = [(held, row.mask(row.gone)) for row in now for held in row.held]
-        state = State(masked_copy(graph, wanted), context, options.loss, options.labels)
+        wanted = [(prunable, row.mask(row.gone)) for row in now for prunable in row.uses]
+        state = ScoringContext(masked_copy(graph, wanted), context, options.loss, options.labels)
         scores = criterion.scores(now, state)
         if not criterion.comparable and options.scope == "global":
             scores = [lamp(s, out) for s, out in zip(scores, gone, strict=True)]
@@ -137,7 +143,7 @@ def _tell(
     lines, left, whole, weights, total = [], 0.0, sum(macs.values()), 0, 0
     for row, was, out in zip(rows, before, gone, strict=True):
         part = float(out.mean())
-        own = sum(macs.get(id(held.node), 0) for held in row.held)
+        own = sum(macs.get(id(prunable.node), 0) for prunable in row.uses)
         left -= own * part
         weights += int(out.sum()) * row.size
         total += len(out) * row.size

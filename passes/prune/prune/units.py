@@ -30,7 +30,7 @@ from ....ir.ops.linear.kernel import (
 )
 from ....ir.ops.linear.layer import LINEAR_OPS
 from ...engine.context import Context
-from .held import PrunableWeight, read_held
+from .masked_weights import PrunableWeight, read_weight
 
 Array = np.ndarray[Any, Any]
 Values = Mapping[str, Array]
@@ -67,18 +67,18 @@ class WeightUnits:
     `size`: weights in one unit. `gone`: [units], those that are masked wholly already.
     """
 
-    held: tuple[PrunableWeight, ...]
+    uses: tuple[PrunableWeight, ...]
     size: int
     gone: Array
 
     @property
     def name(self) -> str:
         """The name of the weight."""
-        return self.held[0].name
+        return self.uses[0].name
 
     def weights(self) -> dict[str, Array]:
         """Return the weight."""
-        return {self.name: self.held[0].values}
+        return {self.name: self.uses[0].values}
 
     def pooled(self, values: Values, *, scaled: int = 0) -> Array:
         """Return the sums over each unit; no factor counts within one layer."""
@@ -95,18 +95,18 @@ class WeightUnits:
 
     def blocks(self, values: Array) -> Array:
         """Return [groups, outputs, inputs, taps] of what has the weight's shape."""
-        found = to_blocks(self.held[0].node, values)
+        found = to_blocks(self.uses[0].node, values)
         return found.reshape(*found.shape[:3], -1)
 
     def mask(self, gone: Array) -> Array:
         """Return the mask, as the weight, in which the units `gone` [units] are taken out."""
         if self.size == 1:
-            return np.logical_not(gone).reshape(self.held[0].values.shape)
+            return np.logical_not(gone).reshape(self.uses[0].values.shape)
         return self.mask_of_blocks(np.repeat(~gone, self.size))
 
     def mask_of_blocks(self, blocks: Array) -> Array:
         """Return as the weight what is given in the form of `blocks`, flat or not."""
-        return from_blocks(self.held[0].node, blocks, self.held[0].values.shape)
+        return from_blocks(self.uses[0].node, blocks, self.uses[0].values.shape)
 
     def without(self, gone: Array) -> WeightUnits:
         """Return the units when `gone` are masked too."""
@@ -151,16 +151,16 @@ def read_weights(
     for node in graph.nodes:
         if node.op not in LINEAR_OPS or not is_standard(node):
             continue
-        held = read_held(node, 1, view)
-        if held is None:
+        prunable = read_weight(node, 1, view)
+        if prunable is None:
             context.decline(node, _why_not(node, view))
             continue
-        if node.op in ("Gemm", "MatMul") and held.values.ndim != 2:
+        if node.op in ("Gemm", "MatMul") and prunable.values.ndim != 2:
             context.decline(node, f"the weight of {node.op} is no matrix")
             continue
-        found.setdefault(id(held.weight), []).append(held)
+        found.setdefault(id(prunable.weight), []).append(prunable)
         if node_key(node) in exclude:
-            kept.add(id(held.weight))
+            kept.add(id(prunable.weight))
     return [tuple(each) for weight, each in found.items() if weight not in kept]
 
 
@@ -171,16 +171,16 @@ def _why_not(node: gs.Node, view: View) -> str:
     return f"the weight of {node.op} is not constant"
 
 
-def single_weights(held: tuple[PrunableWeight, ...]) -> WeightUnits:
+def single_weights(prunable: tuple[PrunableWeight, ...]) -> WeightUnits:
     """Return the weights of a layer as units of their own."""
-    return WeightUnits(held, 1, np.asarray(~held[0].stays().reshape(-1)))
+    return WeightUnits(prunable, 1, np.asarray(~prunable[0].stays().reshape(-1)))
 
 
-def kernels(held: tuple[PrunableWeight, ...]) -> WeightUnits | None:
+def kernels(prunable: tuple[PrunableWeight, ...]) -> WeightUnits | None:
     """Return the kernels of a convolution as units, or None for a layer of single taps."""
-    first = held[0]
+    first = prunable[0]
     taps = math.prod(first.values.shape[2:]) if first.node.op.startswith("Conv") else 1
     if taps == 1:
         return None
     stays = to_blocks(first.node, first.stays()).reshape(-1, taps)
-    return WeightUnits(held, taps, np.array(~stays.any(axis=1)))
+    return WeightUnits(prunable, taps, np.array(~stays.any(axis=1)))

@@ -15,13 +15,13 @@ from ...analysis.channels.analysis import ChannelAnalysis
 from ...analysis.channels.cells import Array
 from ...analysis.channels.findings import ChannelLayer, ChannelShuffle, SlicedConstant
 from ...analysis.channels.labels import varying
-from .keep import Keep
+from .kept_channels import KeptChannels
+from .known_values import LayerFold
 from .sizes import SIZES, SizeChange
-from .values import Fold
 from .weights import blocks_of, cut_blocks, is_absent_bias, weight_of
 
 
-class Cut:
+class ChannelCut:
     """Everything that changes where the channels outside `keep` are taken out.
 
     One edit is counted for each of the nodes `counted`.
@@ -30,8 +30,8 @@ class Cut:
     def __init__(
         self,
         analysis: ChannelAnalysis,
-        keep: Keep,
-        folds: list[Fold],
+        keep: KeptChannels,
+        folds: list[LayerFold],
         edit: Edit,
         counted: list[gs.Node],
     ) -> None:
@@ -154,7 +154,7 @@ class Cut:
 
     def _layer(
         self,
-        fold: Fold,
+        fold: LayerFold,
         inputs: list[gs.Tensor],
         outputs: list[gs.Tensor],
         attrs: dict[str, Any],
@@ -183,7 +183,7 @@ class Cut:
             return
         self._edit.node(node.op, inputs, outputs, attrs, at=node)
 
-    def _shift(self, fold: Fold, read: Array, made: Array) -> Array | None:
+    def _shift(self, fold: LayerFold, read: Array, made: Array) -> Array | None:
         """Return what inputs that are gone gave to the outputs left, [M'], where it is anything."""
         if read.all() or not fold.known[~read].any():
             return None

@@ -12,9 +12,9 @@ from ....ir.graph.edit import Edit
 from ...analysis.channels.analyze import analyze_channels
 from ...analysis.channels.cells import Array
 from ...engine.context import Context
-from .cut import Cut
-from .keep import Keep
-from .values import Fold, Values
+from .cut import ChannelCut
+from .kept_channels import KeptChannels
+from .known_values import KnownValues, LayerFold
 
 _PADDED = "its constant channels reach a layer that sees padding beside them"
 
@@ -28,8 +28,8 @@ class ShrinkPlan:
         for layer in self._analysis.layers:
             if node_key(layer.node) in exclude:
                 self._analysis.cells.fix(layer.made, "it is excluded")
-        self._folds: list[Fold] = Values(self._analysis, graph).folds
-        self._kept: dict[int, Keep] = {}
+        self._folds: list[LayerFold] = KnownValues(self._analysis, graph).folds
+        self._kept: dict[int, KeptChannels] = {}
 
     def removable(self, multiple: int) -> int:
         """Count the channels that go where those left are rounded up to `multiple`."""
@@ -42,10 +42,10 @@ class ShrinkPlan:
         nodes, of_cell = self._makers(keep)
         if most is not None and most < len(nodes):
             later = np.flatnonzero((of_cell >= most) & ~keep.stays)
-            keep = Keep(self._analysis, self._folds, multiple, later.tolist())
+            keep = KeptChannels(self._analysis, self._folds, multiple, later.tolist())
             nodes, _ = self._makers(keep)
         if nodes:
-            Cut(self._analysis, keep, self._folds, edit, nodes).run()
+            ChannelCut(self._analysis, keep, self._folds, edit, nodes).run()
 
     def explain(self) -> None:
         """Decline the layers that make channels of known value which have to stay, with why."""
@@ -63,12 +63,12 @@ class ShrinkPlan:
             reason = self._analysis.cells.reason(int(held[0]))
             self._context.decline(fold.layer.node, reason or _PADDED)
 
-    def _keep(self, multiple: int) -> Keep:
+    def _keep(self, multiple: int) -> KeptChannels:
         if multiple not in self._kept:
-            self._kept[multiple] = Keep(self._analysis, self._folds, multiple)
+            self._kept[multiple] = KeptChannels(self._analysis, self._folds, multiple)
         return self._kept[multiple]
 
-    def _makers(self, keep: Keep) -> tuple[list[gs.Node], Array]:
+    def _makers(self, keep: KeptChannels) -> tuple[list[gs.Node], Array]:
         """Return the nodes that first make what goes, and by cell which of them does."""
         number = np.full(len(keep.roots), -1)
         nodes: list[gs.Node] = []

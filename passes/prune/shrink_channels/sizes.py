@@ -20,7 +20,7 @@ from ....ir.ops.parameters import input_of, read_parameter, spell
 from ....ir.ops.slices import read_slice
 from ....ir.ops.windows.pad import read_padding
 from ...analysis.channels.cells import Array
-from .keep import Keep
+from .kept_channels import KeptChannels
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class SizeChange:
     nodes: Callable[[gs.Tensor, gs.Tensor, Edit], None] | None = None
 
 
-def _target(node: gs.Node, view: View, keep: Keep) -> SizeChange:
+def _target(node: gs.Node, view: View, keep: KeptChannels) -> SizeChange:
     """Reshape: the sizes of the result."""
     target = read_parameter(node, "shape", view, keep.analysis.values).values
     kept = keep.indices(node.outputs[0])
@@ -48,7 +48,7 @@ def _target(node: gs.Node, view: View, keep: Keep) -> SizeChange:
     return SizeChange(*spell("Reshape", view.opset, {"shape": sizes}))
 
 
-def _expand(node: gs.Node, view: View, keep: Keep) -> SizeChange:
+def _expand(node: gs.Node, view: View, keep: KeptChannels) -> SizeChange:
     target = keep.analysis.values(node.inputs[1])
     rank = view.rank(node.outputs[0])
     kept = keep.indices(node.outputs[0])
@@ -62,7 +62,7 @@ def _expand(node: gs.Node, view: View, keep: Keep) -> SizeChange:
     return SizeChange(constants={1: sizes})
 
 
-def _squeeze(node: gs.Node, view: View, keep: Keep) -> SizeChange:
+def _squeeze(node: gs.Node, view: View, keep: KeptChannels) -> SizeChange:
     """Without axes it would take a channel axis that is left with one."""
     shape = view.shape(node.inputs[0])
     if shape is None or read_parameter(node, "axes", view).given:
@@ -71,7 +71,7 @@ def _squeeze(node: gs.Node, view: View, keep: Keep) -> SizeChange:
     return SizeChange(*spell("Squeeze", view.opset, {"axes": axes}))
 
 
-def _split(node: gs.Node, view: View, keep: Keep) -> SizeChange:
+def _split(node: gs.Node, view: View, keep: KeptChannels) -> SizeChange:
     rank = view.rank(node.inputs[0])
     found = None if rank is None else normal_axes(node.attrs.get("axis", 0), rank)
     kept = keep.indices(node.inputs[0])
@@ -88,7 +88,7 @@ def _split(node: gs.Node, view: View, keep: Keep) -> SizeChange:
     return SizeChange({**attrs, "num_outputs": None}, constants)
 
 
-def _slice(node: gs.Node, view: View, keep: Keep) -> SizeChange:
+def _slice(node: gs.Node, view: View, keep: KeptChannels) -> SizeChange:
     """A window of what is left; where that is none, the elements by their places."""
     labels = keep.analysis.of(node.inputs[0])
     kept = keep.indices(node.inputs[0])
@@ -133,7 +133,7 @@ def _gathers(
     return write
 
 
-def _gather(node: gs.Node, view: View, keep: Keep) -> SizeChange:
+def _gather(node: gs.Node, view: View, keep: KeptChannels) -> SizeChange:
     labels = keep.analysis.of(node.inputs[0])
     indices = keep.analysis.values(node.inputs[1])
     found = None if labels is None else normal_axes(node.attrs.get("axis", 0), labels.ndim)
@@ -149,7 +149,7 @@ def _gather(node: gs.Node, view: View, keep: Keep) -> SizeChange:
     return SizeChange(constants={1: places.astype(indices.dtype)})
 
 
-def _pad(node: gs.Node, view: View, keep: Keep) -> SizeChange:
+def _pad(node: gs.Node, view: View, keep: KeptChannels) -> SizeChange:
     after = keep.indices(node.outputs[0])
     if node.attrs.get("mode", "constant") != "constant" or not after:
         return SizeChange()
@@ -165,7 +165,7 @@ def _pad(node: gs.Node, view: View, keep: Keep) -> SizeChange:
     return SizeChange(*spell("Pad", view.opset, {"pads": pads}), dropped=(3,))
 
 
-def _resize(node: gs.Node, view: View, keep: Keep) -> SizeChange:
+def _resize(node: gs.Node, view: View, keep: KeptChannels) -> SizeChange:
     kept = keep.indices(node.outputs[0])
     rank = view.rank(node.inputs[0])
     values = read_parameter(node, "sizes", view, keep.analysis.values).values
@@ -180,7 +180,7 @@ def _resize(node: gs.Node, view: View, keep: Keep) -> SizeChange:
     return SizeChange(*spell("Resize", view.opset, {"sizes": changed}))
 
 
-SIZES: dict[str, Callable[[gs.Node, View, Keep], SizeChange]] = {
+SIZES: dict[str, Callable[[gs.Node, View, KeptChannels], SizeChange]] = {
     "Reshape": _target,
     "Expand": _expand,
     "Squeeze": _squeeze,

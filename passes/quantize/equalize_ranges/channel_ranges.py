@@ -9,7 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...analysis.channels.cells import Array
-from ...analysis.observe.tap import stream
+from ...analysis.observe.capture import stream_tensors
 from ...engine.context import Feeds
 from .channel_tensor import ChannelTensor
 
@@ -48,7 +48,7 @@ def observe_channels(
     """Run `graph` over `feeds` and return what the channels of `tensors` were, by tensor name."""
     axes = {carried.tensor.name: carried.axis for carried in tensors}
     seen = {c.tensor.name: ChannelRanges(*np.zeros((3, len(c.cells)))) for c in tensors}
-    for found in stream(graph, list(axes), feeds, progress):
+    for found in stream_tensors(graph, list(axes), feeds, progress):
         for name, axis in axes.items():
             seen[name].add(found[name], axis)
     return seen

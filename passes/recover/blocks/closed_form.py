@@ -28,6 +28,7 @@ from ....ir.ops.linear.kernel import Kernel, to_conv, to_conv_transpose, to_matr
 from ....ir.ops.linear.layer import LINEAR_OPS, Layer, read_with_bias, stored
 from ....ir.ops.masks import Masked, read_masked
 from ....ir.torch.source import lift_weights
+from ...analysis.observe.capture import Arrays, TensorCapture
 from ...analysis.observe.moments import Moments
 from ...analysis.observe.patches import (
     draw_positions,
@@ -36,9 +37,8 @@ from ...analysis.observe.patches import (
     results_at,
     share,
 )
-from ...analysis.observe.tap import Arrays, Tap
 from ...engine.context import Context
-from ..parts import Array, Values, set_values
+from ..weights import Array, Values, set_values
 
 _POSITIONS = 16384
 _COLUMNS = 2048
@@ -48,7 +48,7 @@ _COST = 1e11
 
 
 @dataclass(frozen=True)
-class Solvable:
+class SolvableLayer:
     """A layer of a block and the constants that its solution goes to; `mask` as stored, or None."""
 
     layer: Layer
@@ -66,7 +66,7 @@ class TeacherOutputs:
     outputs: Array
 
 
-class Bench:
+class LayerSolver:
     """A block with its masks multiplied in, and the layers in it that can be solved.
 
     Those are the layers whose result the teacher has too (`shared`) and whose constants nobody else
@@ -81,7 +81,7 @@ class Bench:
         self._masked = _multiply_masks(self.graph)
         inner = context.on(self.graph).quietly()
         view = inner.view()
-        self.layers: list[Solvable] = []
+        self.layers: list[SolvableLayer] = []
         for node in self.graph.nodes:
             if node.op not in LINEAR_OPS:
                 continue
@@ -93,7 +93,7 @@ class Bench:
             if found is not None and layer.result.name in shared:
                 self.layers.append(found)
 
-    def _solvable(self, layer: Layer, frozen: Set[str]) -> Solvable | None:
+    def _solvable(self, layer: Layer, frozen: Set[str]) -> SolvableLayer | None:
         attrs = layer.node.attrs
         if attrs.get("alpha", 1.0) != 1 or attrs.get("beta", 1.0) != 1:
             return None
@@ -112,7 +112,7 @@ class Bench:
             if masked is None
             else np.broadcast_to(np.asarray(dense_values(masked.mask)), layer.weight.shape)
         )
-        return Solvable(layer, weight, held[0].name if held else None, mask)
+        return SolvableLayer(layer, weight, held[0].name if held else None, mask)
 
     def look(self, results: Arrays, feeds: int, seed: Sequence[int]) -> list[TeacherOutputs]:
         """Return what the teacher's `results` are at drawn positions, one a layer."""
@@ -158,26 +158,26 @@ class Bench:
         return found
 
     def _moments(
-        self, each: Solvable, feeds: Iterator[Arrays], seen: Sequence[TeacherOutputs]
+        self, each: SolvableLayer, feeds: Iterator[Arrays], seen: Sequence[TeacherOutputs]
     ) -> Moments:
         moments = Moments(centred=each.bias is not None)
-        tap = Tap(self.graph, [each.layer.source.name])
+        capture = TensorCapture(self.graph, [each.layer.source.name])
         for feed, one in zip(feeds, seen, strict=True):
-            source = tap(feed)[each.layer.source.name]
+            source = capture(feed)[each.layer.source.name]
             shape = np.broadcast_to(np.float32(0), one.shape)  # patches ask for sizes alone
             if one.chosen.size:
                 patches = patches_at(each.layer, source, shape, one.chosen)
                 moments.add(patches.astype(np.float32), one.outputs.astype(np.float32))
         return moments
 
-    def _values(self, each: Solvable) -> Values:
+    def _values(self, each: SolvableLayer) -> Values:
         """Return the present weight, below its mask, and bias, as stored."""
         names = {each.weight: self._weight(each)}
         if each.bias is not None:
             names[each.bias] = self._constant(each.bias)
         return names
 
-    def _weight(self, each: Solvable) -> Array:
+    def _weight(self, each: SolvableLayer) -> Array:
         masked = self._masked.get(each.layer.node.inputs[1].name)
         held = dense_values(each.layer.node.inputs[1] if masked is None else masked.weight)
         assert held is not None
@@ -192,7 +192,7 @@ class Bench:
     def _adder(self, name: str) -> gs.Tensor:
         return next(t for node in self.graph.nodes for t in node.inputs if t.name == name)
 
-    def _put(self, each: Solvable, values: Values) -> None:
+    def _put(self, each: SolvableLayer, values: Values) -> None:
         masked = self._masked.get(each.layer.node.inputs[1].name)
         if masked is not None:
             masked.weight._values = values[each.weight]
@@ -218,7 +218,7 @@ def _multiply_masks(graph: gs.Graph) -> dict[str, Masked]:
     return found
 
 
-def _solved(each: Solvable, moments: Moments) -> Kernel | None:
+def _solved(each: SolvableLayer, moments: Moments) -> Kernel | None:
     """Return the kernel that the moments call for, None where its rows would take too long."""
     kernel = each.layer.kernel()
     rows = kernel.weight.reshape(*kernel.weight.shape[:2], -1)
@@ -267,7 +267,7 @@ def _as_kernel(layer: Layer, values: Array) -> Kernel:
     return replace(layer, weight=values, bias=None).kernel()
 
 
-def _constants(each: Solvable, kernel: Kernel, before: Values) -> Values:
+def _constants(each: SolvableLayer, kernel: Kernel, before: Values) -> Values:
     """Return the constants of a solution, as stored; what a mask covers keeps its value."""
     match each.layer.op:
         case "Conv":

@@ -17,10 +17,10 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
 from ....ir.core.variables import dense_values
+from ....ir.graph.backward_slice import backward_slice
 from ....ir.graph.order import reads
 from ....ir.graph.types import Types, infer_types
 from ....ir.ops.linear.layer import LINEAR_OPS
-from ...analysis.observe.tap import nodes_reaching
 
 # Linear layers of a block: with fewer, errors add up at its border before they can cancel; with
 # more, it is no longer quick.
@@ -64,9 +64,9 @@ def find_blocks(student: gs.Graph, teacher: gs.Graph, shared: frozenset[str]) ->
         wanted = tuple(n for n in made if n in live or n in outputs)
         if wanted:
             given = frozenset(before)
-            run = tuple(nodes_reaching(student, wanted, given))
+            run = tuple(backward_slice(student, wanted, given))
             read = {tensor.name for node in run for tensor in reads(node)}
-            there = nodes_reaching(teacher, wanted, given)
+            there = backward_slice(teacher, wanted, given)
             changed = _marks(student, run) != _marks(teacher, there)
             inputs = tuple(name for name in dict.fromkeys((*before, *entries)) if name in read)
             blocks.append(Block(inputs, wanted, run, changed))

@@ -18,7 +18,7 @@ from ....ir.core.atomic import replacing
 from ....ir.core.errors import PassError
 from ....ir.core.variables import dense_values
 from ....ir.proto.to_proto import to_proto
-from ..parts import Values
+from ..weights import Values
 from .workers import Workers
 
 _VERSION = 1

@@ -12,12 +12,13 @@ import onnx_graphsurgeon as gs
 from ....ir.core.errors import ConversionError, PassError
 from ....ir.graph.types import infer_types
 from ....ir.run.reference import Reference
-from ..parts import Values, part_of, write_values
+from ..subgraph import part_of
+from ..weights import Values, write_values
 from .augment import apply_maps, check_images, draw_maps
 from .batchnorm import reestimate
 from .checkpoint import pack, unpack
-from .fit import Lesson, fit
-from .judge import StudentEvaluator, Teacher
+from .evaluator import StudentEvaluator, Teacher
+from .fit import TrainingTask, fit
 from .samples import Array
 from .session import Session
 from .trainable import Trainable, to_tensors
@@ -52,20 +53,20 @@ def _trained(session: Session, progress: Callable[[float, str], None]) -> tuple[
     live = bool(session.augment or len(names) > len(objective.outputs))
     index = samples.held_out if live else np.arange(samples.trained + len(samples.held_out))
     with closing(Teacher(theirs, samples, index)) as teacher:
-        judge = StudentEvaluator(samples, teacher, objective, session.labels)
+        evaluator = StudentEvaluator(samples, teacher, objective, session.labels)
         asked = _LiveTeacher(theirs, session, example) if live else teacher.at
-        lesson = _Lesson(session, trainable, asked)
-        lesson.find_unused()
+        student = _StudentTraining(session, trainable, asked)
+        student.find_unused()
         if not trainable.trains:
             raise PassError("the graph has no weight that its outputs depend on: nothing to train")
         state = session.journal.state(_STAGE)
-        verdict = lesson.verdict_of(judge)
+        evaluation = student.evaluation_of(evaluator)
         if session.batchnorm == "reestimate" and state is None:
-            lesson.reestimate(judge)
+            student.reestimate(evaluator)
         outcome = fit(
             trainable,
-            Lesson(
-                "the graph", samples.trained, lesson.loss, verdict, session.batchnorm == "train"
+            TrainingTask(
+                "the graph", samples.trained, student.loss, evaluation, session.batchnorm == "train"
             ),
             session.recipe,
             session.workers,
@@ -76,11 +77,11 @@ def _trained(session: Session, progress: Callable[[float, str], None]) -> tuple[
             progress=progress,
         )
         if session.batchnorm == "reestimate":
-            lesson.reestimate(judge)
+            student.reestimate(evaluator)
     return trainable.values(), outcome.problem
 
 
-class _Lesson:
+class _StudentTraining:
     """Minibatches for student and teacher."""
 
     def __init__(
@@ -118,20 +119,20 @@ class _Lesson:
         index = np.arange(self._session.samples.unit)
         self._trainable.free_unused(lambda: self.loss(self._trainable, index, 0, 0))
 
-    def verdict_of(self, judge: StudentEvaluator) -> Callable[[Any], tuple[float, str]]:
+    def evaluation_of(self, evaluator: StudentEvaluator) -> Callable[[Any], tuple[float, str]]:
         """Return what `fit` asks on the held-out samples."""
 
         def ask(call: Callable[[Any], Any]) -> tuple[float, str]:
-            found = judge.verdict(lambda arrays: call(to_tensors(arrays, self._device)))
+            found = evaluator.evaluate(lambda arrays: call(to_tensors(arrays, self._device)))
             return found.loss, str(found)
 
         return ask
 
-    def reestimate(self, judge: StudentEvaluator) -> None:
+    def reestimate(self, evaluator: StudentEvaluator) -> None:
         """Estimate the statistics of normalizations anew; keep them where the loss falls."""
         session, module = self._session, self._trainable.module
         module.to(self._device)
-        ask = self.verdict_of(judge)
+        ask = self.evaluation_of(evaluator)
         before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
         was = ask(self._trainable)[0]
         size = self._trainable.unit or min(session.recipe.batch, session.samples.trained)

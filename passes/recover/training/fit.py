@@ -1,4 +1,4 @@
-"""The training loop: minibatches, a judge, the best weights kept, a state to go on from."""
+"""The training loop: minibatches, evaluations, the best weights kept, a state to go on from."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from .recipe import Recipe
 from .trainable import Trainable
 from .workers import Workers
 
-_JUDGED = 20  # times at most that the judge is asked on the way
+_EVALUATIONS = 20  # at most, on the way
 
 Call = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingTask:
     """What a module is trained for.
 
     `samples`: how many there are to train on. `loss(call, index, step, place)`: of the minibatch
     whose samples have the indices `index` and are number `place` and on of the whole batch, with
-    `call` from inputs to outputs. `judge(call)`: a loss on samples not trained on, and a word.
+    `call` from inputs to outputs. `evaluate(call)`: a loss on samples not trained on, and a word.
     `train_batchnorm`: normalizations use and gather the statistics of the minibatch.
     """
 
     name: str
     samples: int
     loss: Callable[[Call, Any, int, int], Any]
-    judge: Callable[[Call], tuple[float, str]]
+    evaluate: Callable[[Call], tuple[float, str]]
     train_batchnorm: bool = False
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The judge's losses before training and of the weights kept, and why it stopped early."""
+    """The losses evaluated before training and of the weights kept, and why it stopped early."""
 
     before: float
     after: float
@@ -50,7 +50,7 @@ class Outcome:
 
 def fit(
     trainable: Trainable,
-    lesson: Lesson,
+    task: TrainingTask,
     recipe: Recipe,
     workers: Workers,
     interrupts: Interrupts,
@@ -60,27 +60,27 @@ def fit(
     keep_on_the_way: bool = False,
     progress: Callable[[float, str], None] = lambda fraction, note: None,
 ) -> Outcome:
-    """Train; leave the module with the weights that the judge found best, at worst the first.
+    """Train; leave the module with the weights that were evaluated best, at worst the first.
 
-    `keep` is given a state that `state` goes on from: when interrupted, and whenever the judge was
-    asked where `keep_on_the_way`. Raises PassError where the loss is not finite from the start.
+    `keep` is given a state that `state` goes on from: when interrupted, and after each evaluation
+    where `keep_on_the_way`. Raises PassError where the loss is not finite from the start.
     """
     import torch
 
     module = trainable.module
     with workers.prepared(module) as wrapped, torch.random.fork_rng():
-        run = _Run(trainable, lesson, recipe, workers, wrapped)
+        run = _TrainingRun(trainable, task, recipe, workers, wrapped)
         if state is not None:
             run.restore(state)
-        elif not run.judge():
+        elif not run.evaluate():
             raise PassError(
-                f"{lesson.name}: the loss is {run.before} before any step; check weights and feeds "
+                f"{task.name}: the loss is {run.before} before any step; check weights and feeds "
                 "for NaN and infinity"
             )
         try:
             while True:
-                if run.judged < run.step and run.is_due():
-                    run.judge()
+                if run.evaluated < run.step and run.is_due():
+                    run.evaluate()
                     if keep_on_the_way:
                         keep(run.state())
                 if run.step >= run.total or run.problem:
@@ -97,22 +97,27 @@ def fit(
     return Outcome(run.before, run.best_loss, run.problem)
 
 
-class _Run:
+class _TrainingRun:
     """A training run between two steps."""
 
     def __init__(
-        self, trainable: Trainable, lesson: Lesson, recipe: Recipe, workers: Workers, wrapped: Any
+        self,
+        trainable: Trainable,
+        task: TrainingTask,
+        recipe: Recipe,
+        workers: Workers,
+        wrapped: Any,
     ) -> None:
-        self.trainable, self.lesson = trainable, lesson
+        self.trainable, self.task = trainable, task
         self.recipe, self.workers = recipe, workers
         self._wrapped = wrapped
         self._module = trainable.module
-        self.total = recipe.total(lesson.samples)
-        self._every = max(recipe.steps_of_epoch(lesson.samples), math.ceil(self.total / _JUDGED))
+        self.total = recipe.total(task.samples)
+        self._every = max(recipe.steps_of_epoch(task.samples), math.ceil(self.total / _EVALUATIONS))
         parameters = [p for p in self._module.parameters() if p.requires_grad]
         self._optimizer = recipe.make_optimizer(parameters)
         self._schedule = recipe.make_schedule(self._optimizer, max(self.total, 1))
-        self.step, self.judged = 0, -1
+        self.step, self.evaluated = 0, -1
         self.whole = True
         self.before = self.best_loss = math.inf
         self._best: dict[str, Any] = {}
@@ -120,20 +125,20 @@ class _Run:
         self.problem = ""
 
     def is_due(self) -> bool:
-        """Say whether the judge is to be asked at this step."""
+        """Say whether to evaluate at this step."""
         return self.step % self._every == 0 or self.step == self.total
 
-    def judge(self) -> bool:
-        """Ask the judge, and keep the best weights. False: the loss is not finite."""
+    def evaluate(self) -> bool:
+        """Evaluate, and keep the best weights. False: the loss is not finite."""
         import torch
 
         with torch.no_grad():
-            verdict = self.lesson.judge(lambda arrays: self.trainable(arrays))
+            evaluation = self.task.evaluate(lambda arrays: self.trainable(arrays))
         # Processes must not disagree on what is best, by rounding.
-        loss, self._word = self.workers.agreed(verdict)
-        if self.judged < 0:
+        loss, self._word = self.workers.agreed(evaluation)
+        if self.evaluated < 0:
             self.before = loss
-        self.judged = self.step
+        self.evaluated = self.step
         if loss < self.best_loss:
             self.best_loss, self._best = loss, _copied(self._module.state_dict())
         return math.isfinite(loss)
@@ -142,10 +147,8 @@ class _Run:
         """Make one step."""
         import torch
 
-        recipe, workers, lesson = self.recipe, self.workers, self.lesson
-        index = recipe.batch_at(
-            self.step, lesson.samples, workers.count * (self.trainable.unit or 1)
-        )
+        recipe, workers, task = self.recipe, self.workers, self.task
+        index = recipe.batch_at(self.step, task.samples, workers.count * (self.trainable.unit or 1))
         share = len(index) // workers.count
         place = workers.rank * share
         index = index[place : place + share]
@@ -154,10 +157,10 @@ class _Run:
         self._optimizer.zero_grad(set_to_none=True)
         size = self.trainable.unit or len(index)
         total = torch.zeros((), device=workers.device)
-        with training_batchnorm(self._module, lesson.train_batchnorm):
+        with training_batchnorm(self._module, task.train_batchnorm):
             for start in range(0, len(index), size):
                 part = index[start : start + size]
-                loss = lesson.loss(self._call, part, self.step, place + start)
+                loss = task.loss(self._call, part, self.step, place + start)
                 loss = loss * (len(part) / len(index))
                 total = total + workers.mean(loss.detach())
                 if not torch.isfinite(total):
@@ -192,7 +195,7 @@ class _Run:
         """Return all that the run depends on."""
         return {
             "step": self.step,
-            "judged": self.judged,
+            "judged": self.evaluated,
             "before": self.before,
             "best_loss": self.best_loss,
             "best": self._best,
@@ -204,7 +207,7 @@ class _Run:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a state."""
-        self.step, self.judged = state["step"], state["judged"]
+        self.step, self.evaluated = state["step"], state["judged"]
         self.before, self.best_loss = state["before"], state["best_loss"]
         self._best, self._word = state["best"], state["word"]
         self._module.load_state_dict(state["model"], strict=True)

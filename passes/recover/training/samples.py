@@ -27,7 +27,7 @@ _CHUNK_BYTES = 1 << 22
 _CHUNK = 32
 
 
-class Store:
+class SampleStore:
     """Arrays by name that grow along their first axis, in files without a name.
 
     To be used in a `with` statement, whose end gives the disk back.
@@ -39,7 +39,7 @@ class Store:
         self._counts: dict[str, int] = {}
         self._views: dict[str, Array] = {}
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> SampleStore:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -103,7 +103,7 @@ class Samples:
 
     def __init__(self, graph: gs.Graph, feeds: Feeds, extra: Sequence[str], seed: int) -> None:
         self.inputs = [t.name for t in graph.inputs if not isinstance(t, gs.Constant)]
-        self.store = Store()
+        self.store = SampleStore()
         fixed = batch_size(graph)
         try:
             for index, feed in enumerate(feeds):

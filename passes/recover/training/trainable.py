@@ -19,7 +19,7 @@ from ....ir.graph.types import infer_types
 from ....ir.torch.from_fx import from_fx
 from ....ir.torch.source import KEY, SourceGraph
 from ....ir.torch.to_fx import to_fx
-from ..parts import Array, Values, constants, same_bits
+from ..weights import Array, Values, constants, same_bits
 
 if TYPE_CHECKING:
     import torch

@@ -34,13 +34,13 @@ class Places:
             if each.values.size == 1:
                 continue  # a bound, or another number of an activation
             layers.setdefault(id(each.reader), []).append(each.kind)
-        walk = _Walk(graph, layers, self._numbers)
+        walk = _ValueNumbering(graph, layers, self._numbers)
         places = [(walk.place(each), each) for each in parameters if walk.has(each.reader)]
         times = Counter(place for place, _ in places)
         return {place: each for place, each in places if times[place] == 1}
 
 
-class _Walk:
+class _ValueNumbering:
     def __init__(
         self, graph: gs.Graph, layers: dict[int, list[str]], numbers: dict[Hashable, int]
     ) -> None:

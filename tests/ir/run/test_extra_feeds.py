@@ -9,7 +9,7 @@ import pytest
 
 import planish
 from planish.ir.core.errors import FeedError
-from planish.ir.run.extra_feeds import Without
+from planish.ir.run.extra_feeds import FeedsWithout
 from planish.passes.engine.contract import Pass
 
 from tests.helpers import conv_batchnorm
@@ -36,7 +36,7 @@ class Reads(Pass):
 
 
 def test_entries_are_left_out_as_often_as_they_are_read():
-    feeds = Without(FEEDS, ["digit"])
+    feeds = FeedsWithout(FEEDS, ["digit"])
     assert operator.length_hint(feeds) == 2
     for _ in range(2):
         found = list(feeds)
@@ -46,7 +46,7 @@ def test_entries_are_left_out_as_often_as_they_are_read():
 
 def test_a_missing_entry_is_named_with_its_batch():
     with pytest.raises(FeedError, match=r"batch 1 of the feeds has no entry 'digit'.* it has x"):
-        list(Without([FEEDS[0], {"x": X}], ["digit"]))
+        list(FeedsWithout([FEEDS[0], {"x": X}], ["digit"]))
 
 
 def test_only_the_pass_that_asks_sees_labels():

@@ -10,7 +10,7 @@ from planish.ir.core.variables import dense_values
 from planish.ir.ops.masks import read_masked
 from planish.passes.analysis.channels.find_groups import find_channel_groups
 from planish.passes.engine.context import Context
-from planish.passes.prune.prune.channels import ChannelUnits, channel_units
+from planish.passes.prune.prune.channel_units import ChannelUnits, channel_units
 
 
 def units_of(graph: gs.Graph) -> dict[str, ChannelUnits]:

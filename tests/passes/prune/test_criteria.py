@@ -12,8 +12,8 @@ from planish.ir.core.errors import FeedError, PassError
 from planish.passes.analysis.channels.find_groups import find_channel_groups
 from planish.passes.engine.context import Context
 from planish.passes.prune.prune import Prune
-from planish.passes.prune.prune.channels import channel_units
-from planish.passes.prune.prune.criteria.criterion import State
+from planish.passes.prune.prune.channel_units import channel_units
+from planish.passes.prune.prune.criteria.criterion import ScoringContext
 from planish.passes.prune.prune.criteria.table import CRITERIA
 from planish.passes.prune.prune.units import read_weights, single_weights
 
@@ -84,7 +84,7 @@ def bare(feeds):
 
 def state_of(graph, feeds, **kwargs):
     context = Context(graph, feeds=bare(feeds), labelled=feeds, original=graph)
-    return State(graph, context, **kwargs), context
+    return ScoringContext(graph, context, **kwargs), context
 
 
 def weight_scores(name, model, feeds, **kwargs):

@@ -9,7 +9,7 @@ import planish
 from planish.ir.core.variables import dense_values, node_key
 from planish.ir.ops.masks import read_masked
 from planish.passes.analysis.cost import cost
-from planish.passes.prune.prune.channels import unit_of
+from planish.passes.prune.prune.channel_units import unit_of
 
 from tests.helpers import graph_of, model_using, reasons, relative_error, run_ort, run_pass
 from tests.passes.prune.noise import units_of, with_garbage

@@ -10,7 +10,7 @@ import planish
 from planish.ir.ops.masks import read_masked
 from planish.passes.analysis.channels.find_groups import find_channel_groups
 from planish.passes.engine.context import Context
-from planish.passes.prune.prune.channels import channel_units
+from planish.passes.prune.prune.channel_units import channel_units
 from planish.passes.prune.prune.choose_channels import Rules, next_count
 from planish.passes.prune.prune.units import read_weights
 from planish.passes.trust.rounding import measure_rounding
@@ -47,7 +47,7 @@ def error_of(before, after, graph, feeds):
 def layers_of(graph):
     context = Context(graph)
     view = context.view()
-    return [held[0] for held in read_weights(graph, view, context, frozenset())]
+    return [prunable[0] for prunable in read_weights(graph, view, context, frozenset())]
 
 
 @given(
@@ -63,18 +63,18 @@ def test_the_amount_is_exact_and_masks_bake_exactly(case, amount, scope, criteri
     text = f"prune{{amount={amount},scope={scope},criterion={criterion},steps={steps}}}"
     pipeline = planish.Pipeline.parse(text)
     before = layers_of(graph)
-    whole = sum(held.values.size for held in before)
+    whole = sum(prunable.values.size for prunable in before)
     if amount and before and round(amount * whole) >= whole:
         return  # refused: of so few weights that leaves none
     after = pipeline.run(graph, verify="off").graph
-    found = {held.name: held for held in layers_of(after)}
-    assert set(found) == {held.name for held in before}
-    gone = {n: int((~held.stays()).sum()) for n, held in found.items()}
-    was = {held.name: int((~held.stays()).sum()) for held in before}
-    free = {n: held.values.size - 1 for n, held in found.items()}  # one of each stays
+    found = {prunable.name: prunable for prunable in layers_of(after)}
+    assert set(found) == {prunable.name for prunable in before}
+    gone = {n: int((~prunable.stays()).sum()) for n, prunable in found.items()}
+    was = {prunable.name: int((~prunable.stays()).sum()) for prunable in before}
+    free = {n: prunable.values.size - 1 for n, prunable in found.items()}  # one of each stays
     if scope == "layer":
-        for name, held in found.items():
-            wanted = min(round(amount * held.values.size), free[name])
+        for name, prunable in found.items():
+            wanted = min(round(amount * prunable.values.size), free[name])
             assert gone[name] == max(wanted, was[name])
     elif before:
         wanted = min(round(amount * whole), sum(max(free[n], was[n]) for n in free))
@@ -93,17 +93,17 @@ def test_at_most_n_of_m_stay(case, of):
     graph = planish.load(case.model)
     pipeline = planish.Pipeline.parse(f"prune{{granularity=1:{of}}}")
     result = pipeline.run(graph, verify="off")
-    for held in layers_of(result.graph):
-        stays = held.stays()
-        match held.node.op:
+    for prunable in layers_of(result.graph):
+        stays = prunable.stays()
+        match prunable.node.op:
             case "Conv":
                 inputs_last = np.moveaxis(stays, 1, -1)
             case "ConvTranspose":
-                group = held.node.attrs.get("group", 1)
+                group = prunable.node.attrs.get("group", 1)
                 split = stays.reshape(group, -1, *stays.shape[1:])
                 inputs_last = np.moveaxis(split, 1, -1)
             case _:
-                inputs_last = stays if held.node.attrs.get("transB", 0) else stays.T
+                inputs_last = stays if prunable.node.attrs.get("transB", 0) else stays.T
         if inputs_last.shape[-1] % of == 0:
             assert inputs_last.reshape(-1, of).sum(axis=1).max() <= 1
     assert pipeline.run(result.graph, verify="off").edits == 0

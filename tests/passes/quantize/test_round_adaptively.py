@@ -15,7 +15,8 @@ import planish
 from planish.ir.core.errors import FeedError, PlanishError
 from planish.ir.graph.clone import clone
 from planish.ir.ops.linear.layer import write_layer
-from planish.passes.analysis.observe import stages, walk
+from planish.passes.analysis.observe import staged_capture as walk
+from planish.passes.analysis.observe import stages
 from planish.passes.engine.context import Context
 from planish.passes.quantize.grids.grid import lattice_steps
 from planish.passes.quantize.rounding import layers as rounding_layers
@@ -367,7 +368,7 @@ def test_a_full_disk_costs_time_alone(monkeypatch):
     def full(kept, arrays):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(walk._Kept, "write", full)
+    monkeypatch.setattr(walk._LiveTensors, "write", full)
     failed = _weights_of(_run(graph, "round-adaptively", _feeds()).graph)
     for one, other, last in zip(usual, bounded, failed, strict=True):
         assert np.array_equal(one, other)

@@ -15,7 +15,7 @@ import planish
 from planish.ir.core.errors import FeedError
 from planish.ir.graph.clone import clone
 from planish.passes.engine.context import Context
-from planish.passes.recover.blocks.closed_form import Bench
+from planish.passes.recover.blocks.closed_form import LayerSolver
 from planish.passes.recover.blocks.cuts import find_blocks, same, shared_tensors
 from planish.passes.recover.training.augment import apply_maps, draw_maps
 from planish.passes.recover.training.batchnorm import reestimate, training_batchnorm
@@ -136,7 +136,7 @@ def _solved(
     whole: gs.Graph, student: gs.Graph, samples: Array, result: str = "y"
 ) -> tuple[dict[str, Array], float, float]:
     context = Context(student)
-    bench = Bench(student, frozenset({result}), frozenset(), context)
+    bench = LayerSolver(student, frozenset({result}), frozenset(), context)
     assert len(bench.layers) == 1
     given = [{"x": samples[i : i + 8]} for i in range(0, len(samples), 8)]
     run = planish.ir.run.reference.Reference(whole)

@@ -17,10 +17,10 @@ import onnx_graphsurgeon as gs
 
 from .....ir.core.variables import is_standard
 from .....ir.graph.view import View
-from ....analysis.observe.tap import stream
-from ..channels import ChannelUnits
+from ....analysis.observe.capture import stream_tensors
+from ..channel_units import ChannelUnits
 from ..units import Units
-from .criterion import Array, Criterion, State
+from .criterion import Array, Criterion, ScoringContext
 
 _ON_THE_WAY = frozenset({"Add", "BatchNormalization", "Div", "Identity", "Mul", "Sub"})
 _ACTIVATIONS = frozenset(
@@ -39,7 +39,7 @@ class MeanActivation(Criterion):
     needs_feeds: ClassVar[bool] = True
     channels_only: ClassVar[bool] = True
 
-    def scores(self, rows: Sequence[Units], state: State) -> list[Array]:
+    def scores(self, rows: Sequence[Units], state: ScoringContext) -> list[Array]:
         """Return mean |a| of each channel."""
         return _means(rows, state, np.abs)
 
@@ -52,7 +52,7 @@ class Apoz(Criterion):
     channels_only: ClassVar[bool] = True
     comparable: ClassVar[bool] = True
 
-    def scores(self, rows: Sequence[Units], state: State) -> list[Array]:
+    def scores(self, rows: Sequence[Units], state: ScoringContext) -> list[Array]:
         """Return 1 - the percentage of zeros, as a part of one."""
         return _means(rows, state, lambda a: a != 0)
 
@@ -74,7 +74,9 @@ def activity_of(node: gs.Node, view: View) -> gs.Tensor:
     return tensor
 
 
-def _means(rows: Sequence[Units], state: State, measure: Callable[[Array], Array]) -> list[Array]:
+def _means(
+    rows: Sequence[Units], state: ScoringContext, measure: Callable[[Array], Array]
+) -> list[Array]:
     context = state.context.on(state.graph)
     view = context.view()
     nodes = {node.outputs[0].name: node for node in state.graph.nodes if node.outputs}
@@ -92,7 +94,7 @@ def _means(rows: Sequence[Units], state: State, measure: Callable[[Array], Array
     counts = dict.fromkeys(wanted, 0)
     feeds = state.context.feeds or ()
     names = list(dict.fromkeys(name for name, _ in wanted))
-    for arrays in stream(state.graph, names, feeds, state.context.progress):
+    for arrays in stream_tensors(state.graph, names, feeds, state.context.progress):
         for name, axis in wanted:
             lines = np.moveaxis(arrays[name], axis, 0).reshape(arrays[name].shape[axis], -1)
             found = measure(lines).sum(axis=1, dtype=np.float64)

@@ -11,9 +11,9 @@ from typing import ClassVar
 import numpy as np
 
 from .....ir.graph.view import View
-from ..channels import ChannelUnits
+from ..channel_units import ChannelUnits
 from ..units import Units
-from .criterion import Array, Criterion, State
+from .criterion import Array, Criterion, ScoringContext
 
 
 class BnScale(Criterion):
@@ -28,7 +28,7 @@ class BnScale(Criterion):
             return None
         return "no BatchNormalization follows; prune before fold-batchnorm"
 
-    def scores(self, rows: Sequence[Units], state: State) -> list[Array]:
+    def scores(self, rows: Sequence[Units], state: ScoringContext) -> list[Array]:
         """Return |scale| of each channel."""
         found = []
         for row in rows:

@@ -19,7 +19,7 @@ Loss = Callable[[Any, Any], Any]
 
 
 @dataclass(frozen=True)
-class State:
+class ScoringContext:
     """The graph as it is masked so far, and what scores may look at beside it.
 
     `context` has feeds, seed and the original graph. `loss(outputs, feed)`: of tensors by output
@@ -49,5 +49,5 @@ class Criterion(ABC):
         return None
 
     @abstractmethod
-    def scores(self, rows: Sequence[Units], state: State) -> list[Array]:
+    def scores(self, rows: Sequence[Units], state: ScoringContext) -> list[Array]:
         """Return the scores of each row's units, none negative."""

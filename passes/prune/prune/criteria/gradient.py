@@ -23,7 +23,7 @@ from .....ir.run.feeds import check_feeds
 from .....ir.torch.source import KEY, SourceGraph
 from .....ir.torch.to_fx import to_fx
 from ..units import Units
-from .criterion import Array, Criterion, State
+from .criterion import Array, Criterion, ScoringContext
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +38,7 @@ class Gradient(Criterion):
     name: ClassVar[str] = "gradient"
     needs_feeds: ClassVar[bool] = True
 
-    def scores(self, rows: Sequence[Units], state: State) -> list[Array]:
+    def scores(self, rows: Sequence[Units], state: ScoringContext) -> list[Array]:
         """Return mean over the feeds of sum |dL/dw|."""
         total = [np.zeros(len(row.gone)) for row in rows]
         count = 0
@@ -57,7 +57,7 @@ class Taylor(Criterion):
     needs_feeds: ClassVar[bool] = True
     comparable: ClassVar[bool] = True  # all are changes of one loss
 
-    def scores(self, rows: Sequence[Units], state: State) -> list[Array]:
+    def scores(self, rows: Sequence[Units], state: ScoringContext) -> list[Array]:
         """Return mean over the feeds of |sum w dL/dw|."""
         total = [np.zeros(len(row.gone)) for row in rows]
         count = 0
@@ -69,7 +69,7 @@ class Taylor(Criterion):
         return [sums / count for sums in total]
 
 
-def derivatives(state: State) -> Iterator[tuple[dict[str, Array], dict[str, Array]]]:
+def derivatives(state: ScoringContext) -> Iterator[tuple[dict[str, Array], dict[str, Array]]]:
     """Yield for each feed the weights of the graph and the loss's gradients by them, by name.
 
     Masked weights are zero in both.

@@ -25,7 +25,7 @@ import numpy as np
 
 from .....ir.core.errors import FeedError, PassError
 from .....ir.run.reference import Reference
-from .criterion import Array, State
+from .criterion import Array, ScoringContext
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,7 @@ Outputs = Mapping[str, Any]
 Taken = Callable[[Outputs, Mapping[str, Array]], Any]
 
 
-def make_loss(state: State) -> Taken:
+def make_loss(state: ScoringContext) -> Taken:
     """Return the loss of outputs (tensors by name) on one feed: given, by labels, or by itself."""
     if state.loss is not None:
         return state.loss
@@ -75,7 +75,7 @@ def _labelled(labels: str, probabilities: set[str]) -> Taken:
     return loss
 
 
-def _drawn(state: State, probabilities: set[str]) -> Taken:
+def _drawn(state: ScoringContext, probabilities: set[str]) -> Taken:
     import torch
     from torch.nn import functional
 

@@ -18,7 +18,7 @@ import numpy as np
 from .....ir.core.variables import dense_values
 from .....ir.ops.masks import read_masked
 from ..units import Units
-from .criterion import Array, Criterion, State
+from .criterion import Array, Criterion, ScoringContext
 
 
 class L1(Criterion):
@@ -26,7 +26,7 @@ class L1(Criterion):
 
     name: ClassVar[str] = "l1"
 
-    def scores(self, rows: Sequence[Units], state: State) -> list[Array]:
+    def scores(self, rows: Sequence[Units], state: ScoringContext) -> list[Array]:
         """Return sum |w| for each unit."""
         masks = _masks(state)
         return [
@@ -40,7 +40,7 @@ class L2(Criterion):
 
     name: ClassVar[str] = "l2"
 
-    def scores(self, rows: Sequence[Units], state: State) -> list[Array]:
+    def scores(self, rows: Sequence[Units], state: ScoringContext) -> list[Array]:
         """Return sqrt(sum w^2) for each unit."""
         masks = _masks(state)
         return [
@@ -55,13 +55,13 @@ class Random(Criterion):
     name: ClassVar[str] = "random"
     comparable: ClassVar[bool] = True
 
-    def scores(self, rows: Sequence[Units], state: State) -> list[Array]:
+    def scores(self, rows: Sequence[Units], state: ScoringContext) -> list[Array]:
         """Return numbers that do not depend on what is masked."""
         generator = np.random.default_rng(state.context.seed)
         return [generator.random(len(row.gone)) for row in rows]
 
 
-def _masks(state: State) -> dict[str, Array]:
+def _masks(state: ScoringContext) -> dict[str, Array]:
     """Return the masks of the graph so far, by the names of the weights."""
     masked = filter(None, map(read_masked, state.graph.nodes))
     held = {each.weight.name: dense_values(each.mask) for each in masked}

@@ -27,14 +27,14 @@ from .....ir.graph.clone import clone
 from .....ir.graph.view import View
 from .....ir.ops.linear.layer import Layer, read_layer
 from ....analysis.channels.group import ChannelGroup
+from ....analysis.observe.capture import stream_tensors
 from ....analysis.observe.patches import share
 from ....analysis.observe.stages import moment_bytes
-from ....analysis.observe.tap import stream
 from ....engine.context import Context, Feeds
 from ...apply_masks import ApplyMasks
-from ..channels import ChannelUnits
+from ..channel_units import ChannelUnits
 from ..units import Units
-from .criterion import Array, Criterion, State
+from .criterion import Array, Criterion, ScoringContext
 from .elimination import eliminate
 from .measured import Measured
 
@@ -58,7 +58,7 @@ class Reconstruction(Criterion):
         assert isinstance(row, ChannelUnits)
         return None if row.group.readers else "no layer with weights reads its channels"
 
-    def scores(self, rows: Sequence[Units], state: State) -> list[Array]:
+    def scores(self, rows: Sequence[Units], state: ScoringContext) -> list[Array]:
         """Return the error of each channel that goes after those with lower scores."""
         groups = [row.group for row in rows if isinstance(row, ChannelUnits)]
         feeds = state.context.feeds or ()
@@ -135,6 +135,6 @@ def _measure(layers: Sequence[Measured], graph: gs.Graph, feeds: Feeds, context:
     names = list(dict.fromkeys(name for each in layers for name in each.names))
     samples = operator.length_hint(feeds) or sum(1 for _ in feeds)
     generator = np.random.default_rng(context.seed)
-    for arrays in stream(graph, names, feeds, context.progress):
+    for arrays in stream_tensors(graph, names, feeds, context.progress):
         for each in layers:
             each.add(arrays, share(each.layer, _POSITIONS, samples), generator)

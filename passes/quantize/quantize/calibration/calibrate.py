@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import onnx_graphsurgeon as gs
 
 from .....ir.core.errors import PipelineError
-from ....analysis.observe.tap import stream
+from ....analysis.observe.capture import stream_tensors
 from ....engine.context import Feeds
 from ...grids.formats import UINT8, Format
 from .entropy import entropy_range
@@ -55,7 +55,7 @@ def calibrate(
         )
         for name in names
     }
-    for found in stream(graph, names, feeds, progress):
+    for found in stream_tensors(graph, names, feeds, progress):
         for name, observer in observers.items():
             observer.update(found[name])
     return {name: observer.range() for name, observer in observers.items()}

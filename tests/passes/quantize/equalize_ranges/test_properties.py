@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 import planish
-from planish.passes.analysis.observe.tap import Tap
+from planish.passes.analysis.observe.capture import TensorCapture
 from planish.passes.trust.rounding import measure_rounding
 
 from tests.helpers import Array, relative_error, run_ort
@@ -37,7 +37,7 @@ def _predicted(graph: gs.Graph, feed: dict[str, Array], options: str) -> float:
         for node in graph.nodes
         if node.op in ("Conv", "Gemm", "MatMul") and isinstance(node.inputs[1], gs.Constant)
     ]
-    sources = Tap(graph, [node.inputs[0].name for node in layers])(feed)
+    sources = TensorCapture(graph, [node.inputs[0].name for node in layers])(feed)
     total = 0.0
     for node in layers:
         x = sources[node.inputs[0].name].astype(np.float64)

@@ -53,8 +53,8 @@ class PrunableWeight:
         return np.ones(self.values.shape, bool) if self.mask is None else self.mask
 
 
-def read_held(node: gs.Node, position: int, view: View) -> PrunableWeight | None:
-    """Read what `node` holds at an input; None where that is no float that is constant."""
+def read_weight(node: gs.Node, position: int, view: View) -> PrunableWeight | None:
+    """Read the weight at an input of `node`; None where that is no float that is constant."""
     tensor = node.inputs[position]
     weight, values, mask, product = tensor, view.constant(tensor), None, None
     if values is None:
@@ -106,17 +106,17 @@ def compact(mask: Array) -> Array:
 
 
 def write_masks(edit: Edit, wanted: Sequence[tuple[PrunableWeight, Array]]) -> None:
-    """Put masks, True where a weight stays, below what is held; one edit for each that is new.
+    """Put masks, True where a weight stays, below weights; one edit for each that is new.
 
     What is masked already stays so. Stops where the limit of edits is used up.
     """
     by_tensor: dict[int, list[tuple[PrunableWeight, Array]]] = {}
-    for held, mask in wanted:
-        by_tensor.setdefault(id(held.tensor), []).append((held, mask & held.stays()))
+    for prunable, mask in wanted:
+        by_tensor.setdefault(id(prunable.tensor), []).append((prunable, mask & prunable.stays()))
     for pairs in by_tensor.values():
         alike: dict[bytes, list[tuple[PrunableWeight, Array]]] = {}
-        for held, mask in pairs:
-            alike.setdefault(np.packbits(mask).tobytes(), []).append((held, mask))
+        for prunable, mask in pairs:
+            alike.setdefault(np.packbits(mask).tobytes(), []).append((prunable, mask))
         first = True
         for group in alike.values():
             mask = group[0][1]
@@ -124,7 +124,7 @@ def write_masks(edit: Edit, wanted: Sequence[tuple[PrunableWeight, Array]]) -> N
                 continue
             if not edit.begin():
                 return
-            _write(edit, [held for held, _ in group], mask, own=first)
+            _write(edit, [prunable for prunable, _ in group], mask, own=first)
             first = False
 
 
@@ -138,21 +138,21 @@ def _write(edit: Edit, group: Sequence[PrunableWeight], mask: Array, *, own: boo
     weight = first.weight
     if not own or first.product is not None:
         weight = edit.constant(first.values, first.name)
-    held = edit.constant(values, mask_name(weight.name))
+    stored = edit.constant(values, mask_name(weight.name))
     like = TensorType(first.values.dtype, first.values.shape)
     product = edit.variable(f"{weight.name}_masked", like)
-    edit.node("Mul", [weight, held], [product], at=first.node)
+    edit.node("Mul", [weight, stored], [product], at=first.node)
     for each in group:
         edit.set_input(each.node, each.position, product)
 
 
-def _replace_mask(edit: Edit, held: PrunableWeight, values: Array) -> None:
-    node = held.product
+def _replace_mask(edit: Edit, prunable: PrunableWeight, values: Array) -> None:
+    node = prunable.product
     assert node is not None
     masked = read_masked(node)
     assert masked is not None
     old = masked.mask
-    made = edit.constant(values, mask_name(held.name))
+    made = edit.constant(values, mask_name(prunable.name))
     edit.set_input(node, next(i for i, t in enumerate(node.inputs) if t is old), made)
     if not edit.uses.reads(old) and id(old) not in edit.uses.pinned:
         edit.take_name(made, old)

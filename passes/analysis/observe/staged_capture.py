@@ -1,10 +1,10 @@
-"""A walk over a graph for its inner tensors, stage by stage, that does not start over each time.
+"""Inner tensors of a graph captured stage by stage, without starting over each time.
 
 After a stage, the tensors that later nodes read from what has been run are written to a temporary
 file, sample by sample; the next stage goes on from there. A network of n stages so costs about one
 run of the samples, not n / 2, and memory holds one sample. Where the file would grow too large for
 the disk, a stage starts at the last one kept, the graph's inputs at worst. The file has no name on
-the disk, and is gone when the walk is closed, or the process ends in any way.
+the disk, and is gone when the capture is closed, or the process ends in any way.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.errors import FeedError
+from ....ir.graph.backward_slice import backward_slice, names_read
 from ....ir.graph.clone import clone
 from ....ir.run.reference import Reference
 from ...engine.context import Feeds
-from .tap import Arrays, check_finite, names_read, nodes_reaching
+from .capture import Arrays, check_finite
 
-# What one file may take; a walk has two while it goes on from one and writes the next.
+# What one file may take; a capture has two while it goes on from one and writes the next.
 _MOST_DISK = 2**30
 _PART_OF_FREE = 8
 
 
 @dataclass
-class _Kept:
+class _LiveTensors:
     """Tensors of every sample in a file: what nodes not yet run read of those that were."""
 
     names: frozenset[str]
@@ -68,7 +69,7 @@ class _Kept:
         return found
 
 
-class Walk:
+class StagedCapture:
     """Stages of `graph` over `feeds`, each stage later than the one before.
 
     The graph may change between stages, but for the nodes that earlier stages ran. To be used in a
@@ -78,12 +79,12 @@ class Walk:
     def __init__(self, graph: gs.Graph, feeds: Feeds) -> None:
         self._graph = graph
         self._feeds = feeds
-        self._kept = _Kept(frozenset(), frozenset())
+        self._kept = _LiveTensors(frozenset(), frozenset())
         self.samples = operator.length_hint(feeds) or sum(1 for _ in feeds)
         free = shutil.disk_usage(tempfile.gettempdir()).free
         self._most = min(_MOST_DISK, free // _PART_OF_FREE)
 
-    def __enter__(self) -> Walk:
+    def __enter__(self) -> StagedCapture:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -97,7 +98,7 @@ class Walk:
         Raises FeedError naming tensor and sample where one holds NaN or infinity.
         """
         kept = self._kept
-        nodes = nodes_reaching(self._graph, names, kept.names)
+        nodes = backward_slice(self._graph, names, kept.names)
         ahead = self._ahead(nodes, kept)
         made = {tensor.name for node in nodes for tensor in node.outputs}
         run: Reference | None = None
@@ -125,7 +126,7 @@ class Walk:
         finally:
             (kept if self._kept is ahead else ahead).close()
 
-    def _keep(self, ahead: _Kept, arrays: Arrays) -> None:
+    def _keep(self, ahead: _LiveTensors, arrays: Arrays) -> None:
         try:
             ahead.write(arrays)
         except OSError:  # the disk is full
@@ -135,14 +136,14 @@ class Walk:
         if ahead.size * max(self.samples, samples) / samples > self._most:
             ahead.close()
 
-    def _ahead(self, nodes: Sequence[gs.Node], kept: _Kept) -> _Kept:
+    def _ahead(self, nodes: Sequence[gs.Node], kept: _LiveTensors) -> _LiveTensors:
         inputs = {tensor.name for tensor in self._graph.inputs}
         made = kept.made | {t.name for node in nodes for t in node.outputs if t.name}
         later: set[str] = set()
         for node in self._graph.nodes:
             if not any(tensor.name in made for tensor in node.outputs):
                 later |= names_read(node)
-        return _Kept(frozenset((later & made) - inputs), frozenset(made))
+        return _LiveTensors(frozenset((later & made) - inputs), frozenset(made))
 
 
 def _part(

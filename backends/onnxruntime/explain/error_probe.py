@@ -37,7 +37,7 @@ _FLOAT = "planish-float/"
 
 
 @dataclass
-class Witness:
+class ErrorProbe:
     """A graph whose outputs are sums of squares, by node and measure: signal and noise."""
 
     graph: gs.Graph
@@ -45,7 +45,7 @@ class Witness:
 
     def tensor(self, like: str) -> gs.Variable:
         """Return a fresh tensor."""
-        return make_variable(f"planish-witness/{like}", np.float32)
+        return make_variable(f"planish-probe/{like}", np.float32)
 
     def add(self, op: str, inputs: list[gs.Tensor], attrs: dict[str, Any] | None = None) -> Any:
         """Add a node and return its result."""
@@ -77,15 +77,15 @@ def measure_errors(
 
     `graph` has pairs and `original` none; `match` leads from the one to the other.
     """
-    witness = _build(graph, original, match)
-    if not witness.sums:
+    probe = _build(graph, original, match)
+    if not probe.sums:
         return {}
-    run = OnnxRuntime().lower(witness.graph, Target("cpu"), threads, optimization="basic")
-    totals = {key: np.zeros(2) for key in witness.sums}
+    run = OnnxRuntime().lower(probe.graph, Target("cpu"), threads, optimization="basic")
+    totals = {key: np.zeros(2) for key in probe.sums}
     count = operator.length_hint(feeds)  # 0 where it is not known
     for done, feed in enumerate(feeds):
         found = run(feed)
-        for key, names in witness.sums.items():
+        for key, names in probe.sums.items():
             totals[key] += [float(found[name]) for name in names]
         progress((done + 1) / max(count, done + 1))
     result: dict[str, dict[str, float]] = {}
@@ -103,7 +103,7 @@ def decibels(signal: float, noise: float) -> float:
     return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
 
 
-def _build(graph: gs.Graph, original: gs.Graph, match: Match) -> Witness:
+def _build(graph: gs.Graph, original: gs.Graph, match: Match) -> ErrorProbe:
     copy, floats = clone(graph), clone(original)
     floats_made = _join(copy, floats)
     view = view_of(graph)
@@ -111,7 +111,7 @@ def _build(graph: gs.Graph, original: gs.Graph, match: Match) -> Witness:
     mine = {t.name: t for node in copy.nodes for t in node.outputs if t.name}
     mine.update((t.name, t) for t in copy.inputs)
     copy.outputs = []
-    witness = Witness(copy)
+    probe = ErrorProbe(copy)
     for node, twin_of in zip(graph.nodes, list(copy.nodes), strict=False):
         if is_quantizer(node) or is_dequantizer(node) or not node.outputs:
             continue
@@ -125,23 +125,23 @@ def _build(graph: gs.Graph, original: gs.Graph, match: Match) -> Witness:
         after = mine[shown.name]
         low, high = bounds_of(behind[0], view, match) if behind else (-math.inf, math.inf)
         if behind and pairs.is_unit(node) and behind[0].source is result:
-            before = _bounded(witness, mine[result.name], low, high)
-            witness.compare(key, "rounding", before, after)
+            before = _bounded(probe, mine[result.name], low, high)
+            probe.compare(key, "rounding", before, after)
         stored = {
             i: s for i, t in enumerate(node.inputs) if (s := stored_weight(t, view)) is not None
         }
         values = {i: match.weights.get((key, i), s.original) for i, s in stored.items()}
         if 1 in stored and values.get(1) is not None and key not in match.foreign:
-            _compare_twin(witness, twin_of, values, key, mine, result, after, (low, high))
+            _compare_twin(probe, twin_of, values, key, mine, result, after, (low, high))
         target = match.tensors.get(node.outputs[0].name)
         other = match.tensors.get(result.name, target)
         if other is not None and other in floats_made and key not in match.foreign:
-            witness.compare(key, "cumulative", floats_made[other], after)
-    return witness
+            probe.compare(key, "cumulative", floats_made[other], after)
+    return probe
 
 
 def _compare_twin(
-    witness: Witness,
+    probe: ErrorProbe,
     node: gs.Node,
     values: Mapping[int, Any],
     key: str,
@@ -156,22 +156,22 @@ def _compare_twin(
         else make_constant(f"planish-weight/{key}/{i}", np.asarray(values[i]))
         for i, t in enumerate(node.inputs)
     ]
-    twin = witness.add(node.op, inputs, dict(node.attrs))
+    twin = probe.add(node.op, inputs, dict(node.attrs))
     own = mine[node.outputs[0].name]
-    witness.compare(key, "weights", twin, own)
+    probe.compare(key, "weights", twin, own)
     if result.name != node.outputs[0].name:  # a Relu or Clip of the model stands between
         reader = own.outputs[0]
-        twin = witness.add(reader.op, [twin, *reader.inputs[1:]], dict(reader.attrs))
-    witness.compare(key, "local", _bounded(witness, twin, *bounds), after)
+        twin = probe.add(reader.op, [twin, *reader.inputs[1:]], dict(reader.attrs))
+    probe.compare(key, "local", _bounded(probe, twin, *bounds), after)
 
 
-def _bounded(witness: Witness, tensor: gs.Tensor, low: float, high: float) -> gs.Tensor:
+def _bounded(probe: ErrorProbe, tensor: gs.Tensor, low: float, high: float) -> gs.Tensor:
     if math.isinf(low) and math.isinf(high):
         return tensor
     ends = [make_constant(f"planish-bound/{v}", np.array(v, np.float32)) for v in (low, high)]
     for end, name in zip(ends, ("low", "high"), strict=True):
-        end.name += f"/{name}/{len(witness.graph.nodes)}"
-    return witness.add("Min", [witness.add("Max", [tensor, ends[0]]), ends[1]])
+        end.name += f"/{name}/{len(probe.graph.nodes)}"
+    return probe.add("Min", [probe.add("Max", [tensor, ends[0]]), ends[1]])
 
 
 def _join(graph: gs.Graph, floats: gs.Graph) -> dict[str, gs.Tensor]:

@@ -72,7 +72,7 @@ def leads_to_linear(node: gs.Node, view: View) -> bool:
     return node.op in LINEAR_OPS and is_standard(node)
 
 
-def read_sink(node: gs.Node, tensor: gs.Tensor, view: View) -> LinearReader:
+def read_linear_reader(node: gs.Node, tensor: gs.Tensor, view: View) -> LinearReader:
     """Read the layer that `node`, a reader of `tensor`, is or leads to; or decline."""
     problem = f"{node.op} reads it and cannot take it in"
     path: list[gs.Node] = []

@@ -20,16 +20,17 @@ import onnx_graphsurgeon as gs
 from ....ir.core.errors import ConversionError
 from ....ir.graph.types import Types, infer_types
 from ....ir.run.reference import Reference
-from ...analysis.observe.tap import Arrays
-from ...analysis.observe.walk import Walk
-from ..parts import Array, Values, constants, part_of, read_once, set_values, write_values
+from ...analysis.observe.capture import Arrays
+from ...analysis.observe.staged_capture import StagedCapture
+from ..subgraph import part_of, read_once
 from ..training.batchnorm import reestimate
 from ..training.checkpoint import pack, unpack
-from ..training.fit import Lesson, fit, mean_over
-from ..training.samples import Store
+from ..training.fit import TrainingTask, fit, mean_over
+from ..training.samples import SampleStore
 from ..training.session import Session
 from ..training.trainable import Trainable, to_tensors
-from .closed_form import Bench, TeacherOutputs
+from ..weights import Array, Values, constants, set_values, write_values
+from .closed_form import LayerSolver, TeacherOutputs
 from .cuts import Block
 
 # Below this part of the target's variance there is nothing to bring back but rounding.
@@ -37,7 +38,7 @@ _NOTHING = 1e-9
 
 
 @dataclass(frozen=True)
-class Learned:
+class TrainedBlock:
     """What became of a block: its error over its target's variance, and why it stopped early."""
 
     name: str
@@ -51,14 +52,14 @@ def train_blocks(
     blocks: Sequence[Block],
     shared: frozenset[str],
     progress: Callable[[float, str], None],
-) -> list[Learned]:
+) -> list[TrainedBlock]:
     """Train the changed ones of `blocks` in order, and write their weights back."""
     changed = [block for block in blocks if block.changed]
     types = infer_types(session.graph)
     learned = []
     with (
-        Walk(session.teacher, session.samples.feeds()) as theirs,
-        Walk(session.graph, session.samples.feeds()) as mine,
+        StagedCapture(session.teacher, session.samples.feeds()) as theirs,
+        StagedCapture(session.graph, session.samples.feeds()) as mine,
     ):
         for number, block in enumerate(changed):
             stage = f"block {number + 1}"
@@ -69,21 +70,21 @@ def train_blocks(
                     place = f"block {number + 1} of {len(changed)}"
                     progress((number + fraction) / len(changed), f"{place}, {note}")
 
-                with _Pupil(session, block, shared, types, number) as pupil:
-                    pupil.collect(theirs, mine)
-                    values, found = session.workers.agreed(pupil.learn(stage, tell))
+                with _StudentBlock(session, block, shared, types, number) as student:
+                    student.collect(theirs, mine)
+                    values, found = session.workers.agreed(student.learn(stage, tell))
                 done = {"values": pack(values), "learned": list(_fields(found))}
                 session.journal.finish(stage, done)
             write_values(session.context, unpack(done["values"]))
-            learned.append(Learned(*done["learned"]))
+            learned.append(TrainedBlock(*done["learned"]))
     return learned
 
 
-def _fields(found: Learned) -> tuple[Any, ...]:
+def _fields(found: TrainedBlock) -> tuple[Any, ...]:
     return found.name, found.before, found.after, found.problem
 
 
-class _Pupil:
+class _StudentBlock:
     """One block while it learns."""
 
     def __init__(
@@ -101,22 +102,22 @@ class _Pupil:
         own = read_once(session.graph, weights | makers, block.nodes)
         defaults = {t.name for t in session.graph.inputs if isinstance(t, gs.Constant)}
         self._frozen = (weights | makers) - own | defaults
-        self._bench = Bench(self._part, shared, self._frozen, session.context)
-        self._given, self._wanted = Store(), Store()
+        self._solver = LayerSolver(self._part, shared, self._frozen, session.context)
+        self._given, self._wanted = SampleStore(), SampleStore()
         self._seen: list[list[TeacherOutputs]] = []
         self._spread: dict[str, float] = {}
 
-    def __enter__(self) -> _Pupil:
+    def __enter__(self) -> _StudentBlock:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._given.__exit__()
         self._wanted.__exit__()
 
-    def collect(self, theirs: Walk, mine: Walk) -> None:
+    def collect(self, theirs: StagedCapture, mine: StagedCapture) -> None:
         """Keep what the block reads and should give, of every sample."""
         session, block = self._session, self._block
-        results = [each.layer.result.name for each in self._bench.layers]
+        results = [each.layer.result.name for each in self._solver.layers]
         sums = {name: np.zeros(3) for name in block.outputs}
         chunks = session.samples.chunks()
         names = list(dict.fromkeys([*block.outputs, *results]))
@@ -133,24 +134,26 @@ class _Pupil:
                     sums[name] += values.size, values.sum(), np.square(values).sum()
                 if chunks[place][-1] < session.samples.trained:
                     seed = [session.recipe.seed, 4, self._number, place]
-                    self._seen.append(self._bench.look(wanted, len(chunks), seed))
+                    self._seen.append(self._solver.look(wanted, len(chunks), seed))
         for name, (count, total, squares) in sums.items():
             mean = total / max(count, 1)
             self._spread[name] = max(squares / max(count, 1) - mean**2, 1e-12)
 
-    def learn(self, stage: str, progress: Callable[[float, str], None]) -> tuple[Values, Learned]:
+    def learn(
+        self, stage: str, progress: Callable[[float, str], None]
+    ) -> tuple[Values, TrainedBlock]:
         """Return the constants that are better than before, and what was reached."""
         session, name = self._session, self._block.name
         before = self._error_of(self._part)
         if before <= _NOTHING:
-            return {}, Learned(name, before, before)
-        values = self._bench.solve(self._feeds, self._seen, self._error_of)
+            return {}, TrainedBlock(name, before, before)
+        values = self._solver.solve(self._feeds, self._seen, self._error_of)
         set_values(self._part, values)
         example = self._given.take(self._block.inputs, np.arange(session.samples.unit))
         try:
             trainable = Trainable(self._part, example, self._frozen, session.samples.fixed)
         except ConversionError as error:
-            return values, Learned(name, before, self._error_of(self._part), str(error))
+            return values, TrainedBlock(name, before, self._error_of(self._part), str(error))
         index = np.arange(session.samples.unit)
         trainable.module.to(session.workers.device)
         trainable.free_unused(lambda: self._loss(trainable, index))
@@ -158,14 +161,19 @@ class _Pupil:
         if session.batchnorm == "reestimate" and state is None:
             self._reestimate(trainable)
         if not trainable.trains:
-            return values | trainable.values(), Learned(name, before, self._judge(trainable))
+            return values | trainable.values(), TrainedBlock(
+                name, before, self._evaluate(trainable)
+            )
         outcome = fit(
             trainable,
-            Lesson(
+            TrainingTask(
                 f"block {name}",
                 session.samples.trained,
                 lambda call, index, step, place: self._loss(call, index),
-                lambda call: ((error := self._judge(call)), f"error {before:.3g} -> {error:.3g}"),
+                lambda call: (
+                    (error := self._evaluate(call)),
+                    f"error {before:.3g} -> {error:.3g}",
+                ),
                 session.batchnorm == "train",
             ),
             replace(session.recipe, seed=session.recipe.seed + 7919 * (self._number + 1)),
@@ -177,7 +185,9 @@ class _Pupil:
         )
         if session.batchnorm == "reestimate":
             self._reestimate(trainable)
-        return values | trainable.values(), Learned(name, before, outcome.after, outcome.problem)
+        return values | trainable.values(), TrainedBlock(
+            name, before, outcome.after, outcome.problem
+        )
 
     def _loss(self, call: Callable[[Any], Any], index: Array) -> Any:
         device = self._session.workers.device
@@ -189,7 +199,7 @@ class _Pupil:
         ]
         return sum(parts) / len(parts)
 
-    def _judge(self, call: Callable[[Any], Any]) -> float:
+    def _evaluate(self, call: Callable[[Any], Any]) -> float:
         """Return the error of a module on the held-out samples."""
         import torch
 
@@ -226,7 +236,7 @@ class _Pupil:
         device = self._session.workers.device
         module.to(device)
         before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-        was = self._judge(trainable)
+        was = self._evaluate(trainable)
         size = trainable.unit or min(self._session.recipe.batch, samples.trained)
 
         def passes() -> None:
@@ -234,5 +244,5 @@ class _Pupil:
                 index = np.arange(start, start + size)
                 trainable(to_tensors(self._given.take(self._block.inputs, index), device))
 
-        if reestimate(module, passes) and not self._judge(trainable) < was:
+        if reestimate(module, passes) and not self._evaluate(trainable) < was:
             module.load_state_dict(before)

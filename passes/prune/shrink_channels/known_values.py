@@ -36,7 +36,7 @@ _KEEPS_ZERO = frozenset(
 
 
 @dataclass(frozen=True)
-class Fold:
+class LayerFold:
     """A layer, which of its inputs it needs for which output, and what the others give.
 
     `needs` is [group, M/group, C/group]: whether output m changes with input c. `known` [C] are the
@@ -52,7 +52,7 @@ class Fold:
         return contribution(self.layer, weight, np.where(inputs, self.known, 0.0))
 
 
-class Values:
+class KnownValues:
     """The known values of the channels of every tensor, and of each layer what it needs."""
 
     def __init__(self, analysis: ChannelAnalysis, graph: gs.Graph) -> None:
@@ -60,7 +60,7 @@ class Values:
         self._graph = graph
         self._roots = analysis.cells.roots()
         self._known: dict[int, Array] = {}
-        self.folds: list[Fold] = []
+        self.folds: list[LayerFold] = []
         layers = {id(layer.node): layer for layer in analysis.layers}
         for node, view in analysis.nodes:
             if id(node) in layers:
@@ -103,7 +103,7 @@ class Values:
             values = np.zeros_like(values)
         elif values.any():
             needs &= np.isnan(known)
-        self.folds.append(Fold(layer, needs, values))
+        self.folds.append(LayerFold(layer, needs, values))
         varies = needs.any(axis=2).reshape(-1)
         if bias is None or varies.all():
             return

@@ -11,12 +11,12 @@ import onnx_graphsurgeon as gs
 
 from ....ir.run.reference import Reference
 from .losses import Objective
-from .samples import Array, Arrays, Samples, Store
+from .samples import Array, Arrays, Samples, SampleStore
 from .trainable import to_tensors
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Evaluation:
     """Loss, top-1 agreement with the teacher and accuracy by labels; None where there is none."""
 
     loss: float
@@ -36,7 +36,7 @@ class Teacher:
     """The tensors that the teacher gives for the samples at `index`, run once and kept."""
 
     def __init__(self, graph: gs.Graph, samples: Samples, index: Array) -> None:
-        self.store = Store()
+        self.store = SampleStore()
         self._first = int(index[0])
         run = Reference(graph, optimized=True)
         self._names = [tensor.name for tensor in graph.outputs]
@@ -65,13 +65,13 @@ class StudentEvaluator:
         self._samples, self._teacher = samples, teacher
         self._objective, self._labels = objective, labels
 
-    def of_graph(self, graph: gs.Graph) -> Verdict:
-        """Return the verdict on a graph."""
+    def of_graph(self, graph: gs.Graph) -> Evaluation:
+        """Return the evaluation of a graph."""
         run = Reference(graph, optimized=True)
-        return self.verdict(lambda inputs: to_tensors(run(inputs)))
+        return self.evaluate(lambda inputs: to_tensors(run(inputs)))
 
-    def verdict(self, call: Callable[[Arrays], Any]) -> Verdict:
-        """Return the verdict on what computes the outputs, tensors by name, from input arrays."""
+    def evaluate(self, call: Callable[[Arrays], Any]) -> Evaluation:
+        """Return the evaluation of `call`, from input arrays to output tensors by name."""
         import torch
 
         losses, sizes = [], []
@@ -92,7 +92,7 @@ class StudentEvaluator:
                 agreed.append(hits[0].cpu().numpy())
                 if hits[1] is not None:
                     right.append(hits[1].cpu().numpy())
-        return Verdict(
+        return Evaluation(
             float(np.average(losses, weights=sizes)),
             float(np.concatenate(agreed).mean()) if agreed else None,
             float(np.concatenate(right).mean()) if right else None,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
-from ....ir.core.build import subgraphs_of
 from ....ir.core.errors import FeedError
+from ....ir.graph.backward_slice import backward_slice
 from ....ir.graph.clone import clone
 from ....ir.run.reference import Reference
 from ...engine.context import Feeds
@@ -19,7 +19,7 @@ from ...engine.context import Feeds
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
-class Tap:
+class TensorCapture:
     """A copy of `graph` whose outputs are the tensors called `names`, which its top level makes.
 
     Names of graph inputs are allowed too; weights are shared with `graph`. Raises ExecutionError
@@ -33,35 +33,13 @@ class Tap:
         self._passed = [name for name in names if name in inputs]
         wanted = [made[name] for name in dict.fromkeys(names) if name not in inputs]
         copy.outputs = wanted
-        copy.nodes = nodes_reaching(copy, [tensor.name for tensor in wanted])
+        copy.nodes = backward_slice(copy, [tensor.name for tensor in wanted])
         self._run = Reference(copy, optimized=True, threads=threads) if wanted else None
 
     def __call__(self, feed: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
-        """Return the tapped tensors for one feed, by name."""
+        """Return the captured tensors for one feed, by name."""
         found = {} if self._run is None else self._run(feed)
         return found | {name: feed[name] for name in self._passed}
-
-
-def nodes_reaching(
-    graph: gs.Graph, wanted: Iterable[str], given: Set[str] = frozenset()
-) -> list[gs.Node]:
-    """Return the top-level nodes, in order, that make the tensors `wanted` from those `given`."""
-    needed = set(wanted) - given
-    kept = []
-    for node in reversed(graph.nodes):
-        if any(tensor.name in needed for tensor in node.outputs):
-            kept.append(node)
-            needed.update(names_read(node) - given)
-    return kept[::-1]
-
-
-def names_read(node: gs.Node) -> set[str]:
-    """Return the names of the tensors that `node` reads, its bodies included."""
-    names = {tensor.name for tensor in node.inputs}
-    for body in subgraphs_of(node):
-        names.update(tensor.name for tensor in body.outputs)
-        names.update(*map(names_read, body.nodes))
-    return names - {""}
 
 
 def check_finite(arrays: Mapping[str, np.ndarray[Any, Any]], sample: int) -> None:
@@ -85,7 +63,7 @@ def _is_finite(array: np.ndarray[Any, Any]) -> bool:
     return bool(np.isfinite(array).all())
 
 
-def stream(
+def stream_tensors(
     graph: gs.Graph,
     names: Sequence[str],
     feeds: Feeds,
@@ -96,11 +74,11 @@ def stream(
     Raises FeedError naming tensor and sample where one holds NaN or infinity, or where there are no
     feeds at all.
     """
-    tap = Tap(graph, names)
+    capture = TensorCapture(graph, names)
     total = operator.length_hint(feeds)  # 0 where it is not known
     index = -1
     for index, feed in enumerate(feeds):
-        found = tap(feed)
+        found = capture(feed)
         check_finite({**feed, **found}, index)
         yield found
         if total:

@@ -19,7 +19,7 @@ from ....ir.core.variables import dense_values, is_standard
 from ....ir.graph.view import View
 from ...analysis.channels.findings import Role
 from ...analysis.channels.group import ChannelGroup, Slot
-from .held import PrunableWeight, read_held
+from .masked_weights import PrunableWeight, read_weight
 from .units import Values
 
 Array = np.ndarray[Any, Any]
@@ -183,10 +183,10 @@ def masks_of(
         if not len(fresh):
             continue
         for slot in row.group.of_role(*_MADE, "reads"):
-            held = read_held(slot.node, slot.position, view)
-            if held is None:
+            prunable = read_weight(slot.node, slot.position, view)
+            if prunable is None:
                 continue  # a bias that is computed: nothing reads what it adds to
             key = (id(slot.node), slot.position)
-            mask = found[key][1] if key in found else held.stays()
-            found[key] = (held, mask & ~slot.where(fresh))
+            mask = found[key][1] if key in found else prunable.stays()
+            found[key] = (prunable, mask & ~slot.where(fresh))
     return list(found.values())

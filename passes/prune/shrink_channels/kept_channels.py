@@ -17,10 +17,10 @@ from ...analysis.channels.analysis import ChannelAnalysis
 from ...analysis.channels.cells import Array
 from ...analysis.channels.findings import ChannelLayer
 from ...analysis.channels.labels import varying
-from .values import Fold
+from .known_values import LayerFold
 
 
-class Keep:
+class KeptChannels:
     """The cells that stay, by the number of the one that stands for them: `stays`.
 
     `multiple` rounds the channels left of every layer up, as far as it has channels; `also` are
@@ -30,7 +30,7 @@ class Keep:
     def __init__(
         self,
         analysis: ChannelAnalysis,
-        folds: list[Fold],
+        folds: list[LayerFold],
         multiple: int = 1,
         also: Collection[int] = (),
     ) -> None:
@@ -74,7 +74,7 @@ class Keep:
                 found[axis] = np.flatnonzero(along)
         return found
 
-    def _spread(self, folds: list[Fold]) -> None:
+    def _spread(self, folds: list[LayerFold]) -> None:
         """Keep what is needed for what stays."""
         makers: dict[int, list[tuple[int, int]]] = {}
         for number, fold in enumerate(folds):
