@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from planish import __main__ as command
+
 from tests.cli.common import X, assert_refused
 from tests.helpers import conv_batchnorm, model_of
 
@@ -282,18 +284,21 @@ def test_a_folder_for_dumps_that_cannot_be_made(call, model, out):
 def test_ctrl_c_leaves_nothing_behind(tmp_path, out):
     generator = np.random.default_rng(0)
     lines, weights = [], {}
-    for i in range(60):
+    for i in range(20):
         lines.append(f"c{i} = Conv <pads=[1,1,1,1]> (y{i}, w{i})")
         lines.append(f"y{i + 1} = Relu(c{i})")
         weights[f"w{i}"] = 0.03 * generator.standard_normal((128, 128, 3, 3)).astype(np.float32)
-    text = "g (float[1, 128, 112, 112] y0) => (float[1, 128, 112, 112] y60) {" + "\n".join(lines)
+    text = "g (float[1, 128, 56, 56] y0) => (float[1, 128, 56, 56] y20) {" + "\n".join(lines)
     source = tmp_path / "large.onnx"
     source.write_bytes(model_of(text + "}", weights).SerializeToString())
+    dump = tmp_path / "dump"  # shows when the passes run; verifying takes long then
     child = subprocess.Popen(
-        [COMMAND, "optimize", str(source), "-o", str(out), "--verify", "each"],
+        [COMMAND, "optimize", str(source), "-o", str(out), "-p", "fuse-conv-activation,exact",
+         "--verify", "each", "--dump", str(dump)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    time.sleep(2.5)
+    while child.poll() is None and not list(dump.glob("*")):
+        time.sleep(0.05)
     assert child.poll() is None
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
@@ -301,6 +306,21 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path, out):
     assert "interrupted" in err
     assert "Traceback" not in err
     assert list(out.parent.iterdir()) == []
+
+
+def test_ctrl_c_while_starting_is_no_traceback(monkeypatch, capsys):
+    def interrupt(name, *_):
+        if name.startswith("planish.cli"):
+            raise KeyboardInterrupt
+
+    for name in [name for name in sys.modules if name.startswith("planish.cli")]:
+        monkeypatch.delitem(sys.modules, name)
+    finder = type("Finder", (), {"find_spec": staticmethod(interrupt)})
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    with pytest.raises(SystemExit) as caught:
+        command.main()
+    assert caught.value.code == 130
+    assert capsys.readouterr().err.startswith("interrupted")
 
 
 def test_ctrl_c_while_writing_leaves_nothing_behind(call, model, out, monkeypatch):
