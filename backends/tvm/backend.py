@@ -13,7 +13,7 @@ from ..contract.backend import Backend
 from .compiled import TvmModule
 from .cuda.spec.gpu import arch_here, gpu_of
 from .kernels.settings import Settings
-from .profile.layers import Layers
+from .profile.layers import LayerCalls
 from .runtime import artifact
 from .runtime.header import header_of
 from .runtime.imports import without_torch
@@ -129,7 +129,7 @@ def _compiled(graph: gs.Graph, lowered: Lowered, toolchain: Toolchain) -> TvmMod
         header,
         Runner(header, built, constants, threads) if toolchain.runs_here() else None,
         lambda file: artifact.write(file, header, built, constants),
-        layers=Layers(lowered.calls, watchable) if toolchain.target == "cpu" else None,
+        layers=LayerCalls(lowered.calls, watchable) if toolchain.target == "cpu" else None,
     )
 
 

@@ -13,7 +13,7 @@ from ...ir.core.atomic import replacing
 from ...ir.core.errors import BackendError, SaveError
 from ..contract.backend import Arrays, Compiled
 from ..contract.layer_times import LayerTimes, usual_seconds
-from .profile.layers import Layers
+from .profile.layers import LayerCalls
 from .runtime.feed_check import check_feeds
 from .runtime.header import Header
 from .runtime.runner import NO_GPU, Runner
@@ -39,7 +39,7 @@ class TvmModule(Compiled):
         runner: Runner | None,
         write: Write,
         *,
-        layers: Layers | None = None,
+        layers: LayerCalls | None = None,
         source: Path | None = None,
     ) -> None:
         self._header = header

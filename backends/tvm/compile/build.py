@@ -6,14 +6,14 @@ from typing import Any
 
 from ..runtime.built import Built
 from ..runtime.threads import use_threads
-from ..spec.machine import Machine
+from ..spec.machine import CpuMachine
 from .fusion import fused
 from .generic import schedule_generic
 from .shape_order import relax_pipeline
 from .straight_line import arena_of, join_calls, register_pipeline
 
 
-def build(module: Any, machine: Machine, threads: int, *, single_call: bool = True) -> Built:
+def build(module: Any, machine: CpuMachine, threads: int, *, single_call: bool = True) -> Built:
     """Compile `module`: what has no schedule is given one, and all kernels become one call.
 
     Without `single_call` they stay calls of their own, which can be watched one by one.
@@ -34,7 +34,7 @@ def build(module: Any, machine: Machine, threads: int, *, single_call: bool = Tr
     return Built(library, arena_of(module))
 
 
-def scheduled(module: Any, machine: Machine, threads: int) -> Any:
+def scheduled(module: Any, machine: CpuMachine, threads: int) -> Any:
     """Return `module` as calls of kernels that all have a schedule; TVM fuses its own operators."""
     import tvm
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..spec.machine import Machine
+from ..spec.machine import CpuMachine
 
 
-def compile_kernel(kernel: Any, machine: Machine, threads: int) -> Any:
+def compile_kernel(kernel: Any, machine: CpuMachine, threads: int) -> Any:
     """Return `kernel`, a TIR function, as a module whose function is called `main`."""
     import tvm
 

@@ -12,7 +12,7 @@ from ..kernels.settings import Settings
 from ..program.emit_graph import BlockedEmitter
 from ..program.lowering import GraphEmitter
 from ..runtime.built import Built
-from ..spec.machine import Machine, runs_here
+from ..spec.machine import CpuMachine, runs_here
 from .build import build
 
 
@@ -46,7 +46,7 @@ class CpuToolchain(Toolchain):
 
     target = "cpu"
 
-    def __init__(self, machine: Machine, threads: int | None) -> None:
+    def __init__(self, machine: CpuMachine, threads: int | None) -> None:
         self.machine = machine
         self.threads: int = threads or len(core_numbers())
         self.isa = machine.isa

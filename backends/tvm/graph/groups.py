@@ -28,7 +28,7 @@ REAL = (np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16))
 
 
 @dataclass
-class Group:
+class FusionGroup:
     """An operator and the element-wise nodes that its kernel goes on with, in order."""
 
     anchor: gs.Node
@@ -42,18 +42,18 @@ class Group:
 
 def group_nodes(
     nodes: Sequence[gs.Node], view: View, can_lead: Callable[[gs.Node], bool]
-) -> list[Group]:
+) -> list[FusionGroup]:
     """Return groups that cover `nodes`, in an order in which they can run.
 
     `can_lead` says which operators have a kernel that others can follow.
     """
     position = {id(node): index for index, node in enumerate(nodes)}
     taken: set[int] = set()
-    placed: list[tuple[int, Group]] = []
+    placed: list[tuple[int, FusionGroup]] = []
     for index, node in enumerate(nodes):
         if id(node) in taken:
             continue
-        group = Group(node)
+        group = FusionGroup(node)
         if can_lead(node):
             group.followers = _followers(node, view, position, taken)
             taken.update(map(id, group.followers))

@@ -24,7 +24,7 @@ from .halos import Halos
 
 
 @dataclass
-class Join:
+class ConcatBuffer:
     """A buffer of `total` blocks; part i starts at block `firsts[i]` and has `counts[i]` of them.
 
     `expr` is the buffer after the last write so far; `filled` are the parts that are written.
@@ -40,10 +40,10 @@ class Join:
 
 
 @dataclass(frozen=True)
-class Place:
+class ConcatPlacement:
     """Part `index` of `join`."""
 
-    join: Join
+    join: ConcatBuffer
     index: int
 
     @property
@@ -53,23 +53,23 @@ class Place:
 
 
 @dataclass
-class Joins:
+class ConcatPlan:
     """The joins of a graph: by concatenation, and the places of the tensors that are parts."""
 
-    of_node: dict[int, Join] = field(default_factory=dict)
-    places: dict[int, Place] = field(default_factory=dict)
+    of_node: dict[int, ConcatBuffer] = field(default_factory=dict)
+    places: dict[int, ConcatPlacement] = field(default_factory=dict)
 
 
 def plan_joins(
     nodes: Sequence[gs.Node], view: View, lanes: int, halos: Halos, can: Callable[[gs.Node], bool]
-) -> Joins:
+) -> ConcatPlan:
     """Return where the inputs of every concatenation that `can` be emitted are to lie.
 
     The number of images must be known. A part whose readers want a wider border than the join has
     is not placed.
     """
-    found = Joins()
-    longest: dict[int, Join] = {}
+    found = ConcatPlan()
+    longest: dict[int, ConcatBuffer] = {}
     for node in reversed(nodes):
         if node.op != "Concat" or not can(node):
             continue
@@ -86,12 +86,12 @@ def plan_joins(
             longest[parts[0]] = known
             for index, tensor in enumerate(node.inputs):
                 if covers(known.halo, halos.get(id(tensor), no_halo(len(shape) - 2))):
-                    found.places.setdefault(id(tensor), Place(known, index))
+                    found.places.setdefault(id(tensor), ConcatPlacement(known, index))
         found.of_node[id(node)] = known
     return found
 
 
-def _join(node: gs.Node, view: View, lanes: int, halo: Halo) -> Join:
+def _join(node: gs.Node, view: View, lanes: int, halo: Halo) -> ConcatBuffer:
     counts = []
     for tensor in node.inputs:
         shape = view.shape(tensor)
@@ -99,4 +99,4 @@ def _join(node: gs.Node, view: View, lanes: int, halo: Halo) -> Join:
         assert isinstance(shape[1], int)
         counts.append(math.ceil(shape[1] / lanes))
     firsts = [0, *itertools.accumulate(counts[:-1])]
-    return Join([id(tensor) for tensor in node.inputs], firsts, counts, sum(counts), halo)
+    return ConcatBuffer([id(tensor) for tensor in node.inputs], firsts, counts, sum(counts), halo)

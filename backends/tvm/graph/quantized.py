@@ -24,7 +24,7 @@ _BLOCKWISE = ("block_size", "output_dtype", "precision")
 
 
 @dataclass(frozen=True)
-class Grid:
+class TensorQuantization:
     """One scale and zero point for a whole tensor of bytes, `dtype` uint8 or int8."""
 
     scale: float
@@ -44,7 +44,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Integers:
+class IntegerConstant:
     """What a constant was before its DequantizeLinear: `values` less the zero point, int32.
 
     `scale` broadcasts to the shape of `values`.
@@ -59,7 +59,7 @@ def is_quantizer(node: gs.Node) -> bool:
     return node.op in ("QuantizeLinear", "DequantizeLinear") and is_standard(node)
 
 
-def grid_of(node: gs.Node, view: View) -> Grid | None:
+def grid_of(node: gs.Node, view: View) -> TensorQuantization | None:
     """Return the constant grid of a QuantizeLinear or DequantizeLinear of bytes, or None."""
     if any(node.attrs.get(name, 0) for name in _BLOCKWISE):
         return None
@@ -72,10 +72,10 @@ def grid_of(node: gs.Node, view: View) -> Grid | None:
         return None
     if scale.size != 1 or zero.size != 1 or not float(scale.reshape(())) > 0:
         return None
-    return Grid(float(scale.reshape(())), int(zero.reshape(())), str(dtype))
+    return TensorQuantization(float(scale.reshape(())), int(zero.reshape(())), str(dtype))
 
 
-def fold_integers(graph: gs.Graph) -> tuple[gs.Graph, dict[int, Integers]]:
+def fold_integers(graph: gs.Graph) -> tuple[gs.Graph, dict[int, IntegerConstant]]:
     """Return `graph` with every dequantized constant folded, and the integers by id of the result.
 
     `graph` itself is left as it is.
@@ -84,7 +84,7 @@ def fold_integers(graph: gs.Graph) -> tuple[gs.Graph, dict[int, Integers]]:
         return graph, {}
     graph = clone(graph)
     with Edit(graph) as edit:
-        found: dict[int, Integers] = {}
+        found: dict[int, IntegerConstant] = {}
         for node in list(graph.nodes):
             integers = _integers(node) if node.op == "DequantizeLinear" else None
             if integers is None or id(node.outputs[0]) in edit.uses.pinned:
@@ -97,7 +97,7 @@ def fold_integers(graph: gs.Graph) -> tuple[gs.Graph, dict[int, Integers]]:
     return graph, found
 
 
-def _integers(node: gs.Node) -> Integers | None:
+def _integers(node: gs.Node) -> IntegerConstant | None:
     if not is_standard(node) or any(node.attrs.get(name, 0) for name in _BLOCKWISE):
         return None
     given = [tensor for tensor in node.inputs if not tensor.is_empty()]
@@ -116,4 +116,4 @@ def _integers(node: gs.Node) -> Integers | None:
         shape[int(node.attrs.get("axis", 1))] = scale.size
     if len(parts) > 2 and parts[2] is not None:
         centred = centred - parts[2].astype(np.int32).reshape(shape)
-    return Integers(centred, scale.reshape(shape))
+    return IntegerConstant(centred, scale.reshape(shape))

@@ -18,7 +18,7 @@ _READ, _SECOND_CACHE, _DATA = 0, 2, 1  # the arguments of LLVM's prefetch
 
 
 @dataclass(frozen=True)
-class Ahead:
+class Prefetch:
     """The weights `w` of `blocks` output blocks from `first` on, asked for in `turns` equal turns.
 
     `turn` is the number of this one.

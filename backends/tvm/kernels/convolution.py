@@ -13,20 +13,20 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..spec.chain import Chain
-from ..spec.layout import Form
-from ..spec.machine import Machine
+from ..spec.chain import ElementwiseChain
+from ..spec.layout import BufferSpec
+from ..spec.machine import CpuMachine
 from .dot import FLOAT_DOT, Dot
 from .elements import FLOAT
-from .epilogue import Finish
+from .epilogue import Epilogue
 from .frame import can_flatten, flat, function, operand, operands, weights
 from .halo import zero_halo
 from .padding import padded
-from .prepared import Prepared, accumulate_prepared
-from .tile_sizes import Tile, Work, choose
-from .tiles import Sizes, Sum, accumulate
+from .prepared import Prologue, accumulate_prepared
+from .tile_sizes import RegisterTile, TileProblem, choose
+from .tiles import Sizes, TiledSum, accumulate
 
-NO_LEAD = Chain()
+NO_LEAD = ElementwiseChain()
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,16 @@ class Convolution:
     g-th share of all blocks. `lead` is what happens to x first; `prepared` has that loop nest.
     """
 
-    x: Form
-    y: Form
+    x: BufferSpec
+    y: BufferSpec
     kernel: Sizes
     strides: Sizes
     dilations: Sizes
     pads: tuple[tuple[int, int], ...]
     group: int
-    chain: Chain
+    chain: ElementwiseChain
     batch: int | None
-    lead: Chain = NO_LEAD
+    lead: ElementwiseChain = NO_LEAD
     dot: Dot = FLOAT_DOT
 
     @property
@@ -80,7 +80,7 @@ class Convolution:
         )
 
 
-def convolution(conv: Convolution, machine: Machine, tile: Tile | None = None) -> Any:
+def convolution(conv: Convolution, machine: CpuMachine, tile: RegisterTile | None = None) -> Any:
     """Return the function (x, operands of the lead, w, [starts of sums,] of the chain, y)."""
     flattened = conv.is_flat
     with function("convolution", conv.batch) as frame:
@@ -92,11 +92,11 @@ def convolution(conv: Convolution, machine: Machine, tile: Tile | None = None) -
         start = None
         if dot.total != FLOAT:
             start = weights("S", (len(conv.y.blocks), lanes), dot.total)
-        finish = Finish.declare(frame, conv.chain, conv.y, flattened)
+        finish = Epilogue.declare(frame, conv.chain, conv.y, flattened)
         frame.ready()
         conv = replace(conv, x=x.form, y=finish.y.form)
         zero_halo(frame, finish.y)
-        total = Sum(
+        total = TiledSum(
             conv.group,
             conv.x.blocks[: len(conv.x.blocks) // conv.group],
             len(conv.y.blocks) // conv.group,
@@ -109,7 +109,7 @@ def convolution(conv: Convolution, machine: Machine, tile: Tile | None = None) -
         )
         tile = tile or choose_tile(conv, machine)
         if conv.lead.steps:
-            prepared = Prepared(conv.lead, x, lead)
+            prepared = Prologue(conv.lead, x, lead)
             accumulate_prepared(total, frame, prepared, w, finish, tile, machine.l1)
         else:
             with padded(frame, conv.pads, x) as (images, source):
@@ -117,16 +117,16 @@ def convolution(conv: Convolution, machine: Machine, tile: Tile | None = None) -
     return frame.func
 
 
-def choose_tile(conv: Convolution, machine: Machine) -> Tile:
+def choose_tile(conv: Convolution, machine: CpuMachine) -> RegisterTile:
     """Return the register tile for `conv`."""
     return choose(machine, **vars(work_of(conv)))
 
 
-def work_of(conv: Convolution) -> Work:
+def work_of(conv: Convolution) -> TileProblem:
     """Return what the cost of a tile of `conv` depends on."""
     _, rows, columns = flat(conv.y).spatial if conv.is_flat else conv.y.spatial
     each = math.ceil(conv.x.channels // conv.group / conv.dot.width)
-    return Work(
+    return TileProblem(
         rows,
         columns,
         len(conv.y.blocks) // conv.group,

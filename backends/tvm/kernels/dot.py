@@ -22,9 +22,9 @@ import ml_dtypes
 import numpy as np
 
 from ..spec.layout import Array
-from ..spec.machine import Machine
+from ..spec.machine import CpuMachine
 from .elements import FLOAT, HALF
-from .padding import Source
+from .padding import PaddedInput
 
 _VPDPBUSD = "llvm.x86.avx512.vpdpbusd.512"
 _VDPBF16PS = "planish_vdpbf16ps"
@@ -52,7 +52,7 @@ class Dot:
     total: str = FLOAT
     weights: str = FLOAT
 
-    def value(self, source: Source, n: Any, block: Any, at: list[Any], step: Any) -> Any:
+    def value(self, source: PaddedInput, n: Any, block: Any, at: list[Any], step: Any) -> Any:
         """Return the channels of step `step` as one number."""
         return source.load(n, block, at, step)
 
@@ -77,7 +77,7 @@ class ByteDot(Dot):
     weights: str = "int32"
     signed: bool = False
 
-    def value(self, source: Source, n: Any, block: Any, at: list[Any], step: Any) -> Any:
+    def value(self, source: PaddedInput, n: Any, block: Any, at: list[Any], step: Any) -> Any:
         """Return four neighbouring channels as one number."""
         from tvm import tirx
 
@@ -112,7 +112,7 @@ class HalfDot(Dot):
     width: int = 2
     weights: str = "int32"
 
-    def value(self, source: Source, n: Any, block: Any, at: list[Any], step: Any) -> Any:
+    def value(self, source: PaddedInput, n: Any, block: Any, at: list[Any], step: Any) -> Any:
         """Return two neighbouring channels as one number."""
         from tvm import tirx
 
@@ -143,7 +143,7 @@ class HalfDot(Dot):
 FLOAT_DOT = Dot()
 
 
-def dot_of(machine: Machine, dtype: str) -> Dot | None:
+def dot_of(machine: CpuMachine, dtype: str) -> Dot | None:
     """Return the products that `machine` has an instruction for where x holds `dtype`."""
     if dtype == HALF:
         return HalfDot() if machine.isa == "avx512-bf16" else None

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ..spec.layout import Form
+from ..spec.layout import BufferSpec
 
 FLOAT = "float32"
 HALF = "bfloat16"
 
 
-def real(stored: Any, form: Form) -> Any:
+def real(stored: Any, form: BufferSpec) -> Any:
     """Return the number that what is stored in a buffer of `form` stands for."""
     number = converted(stored, number_type(form) if form.scale is None else "int32")
     if form.scale is None:
@@ -32,7 +32,7 @@ def converted(value: Any, dtype: str) -> Any:
     return tirx.Cast(dtype, value if HALF in types else tirx.Cast("int32", value))
 
 
-def number_type(form: Form) -> str:
+def number_type(form: BufferSpec) -> str:
     """Return the type of what `Operand.load` gives."""
     return FLOAT if form.scale is not None or form.dtype == HALF else form.dtype
 

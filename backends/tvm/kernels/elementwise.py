@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..spec.chain import Chain
-from ..spec.layout import Form
-from .epilogue import Finish
+from ..spec.chain import ElementwiseChain
+from ..spec.layout import BufferSpec
+from .epilogue import Epilogue
 from .frame import can_flatten, function, operand
 from .halo import zero_halo
 from .loops import loops, parallel
@@ -21,10 +21,10 @@ from .loops import loops, parallel
 class Elementwise:
     """Parts that stand one after the other on the channel axis, each enlarged by whole factors."""
 
-    parts: tuple[Form, ...]
+    parts: tuple[BufferSpec, ...]
     scales: tuple[tuple[int, int, int], ...]
-    y: Form
-    chain: Chain
+    y: BufferSpec
+    chain: ElementwiseChain
     batch: int | None
 
 
@@ -40,7 +40,7 @@ def elementwise(op: Elementwise) -> Any:
     )
     with function("elementwise", op.batch) as frame:
         parts = [operand(frame, f"X{i}", form, flattened) for i, form in enumerate(op.parts)]
-        finish = Finish.declare(frame, op.chain, op.y, flattened)
+        finish = Epilogue.declare(frame, op.chain, op.y, flattened)
         frame.ready()
         zero_halo(frame, finish.y)
         depth, height, width = finish.y.form.spatial

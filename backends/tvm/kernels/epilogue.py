@@ -6,22 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..spec.chain import Chain
-from ..spec.layout import Form
+from ..spec.chain import ElementwiseChain
+from ..spec.layout import BufferSpec
 from .elements import FLOAT, converted
 from .frame import Frame, Operand, operand, operands
 
 
 @dataclass
-class Finish:
+class Epilogue:
     """Applies a kernel's chain to its result and stores it."""
 
-    chain: Chain
+    chain: ElementwiseChain
     y: Operand
     extras: list[Operand] = field(default_factory=list)
 
     @classmethod
-    def declare(cls, frame: Frame, chain: Chain, y: Form, flattened: bool = False) -> Finish:
+    def declare(
+        cls, frame: Frame, chain: ElementwiseChain, y: BufferSpec, flattened: bool = False
+    ) -> Epilogue:
         """Declare the parameters of `chain`, then the output, which comes last.
 
         Before it comes the number of its first block, where the form does not say it.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..spec.layout import Form
+from ..spec.layout import BufferSpec
 from .elements import FLOAT, converted, real
 
 
@@ -41,7 +41,7 @@ class Operand:
     """A parameter of the function, seen through its form."""
 
     buffer: Any
-    form: Form
+    form: BufferSpec
     declared: tuple[Any, ...]
 
     def load(self, n: Any, block: Any, at: Sequence[Any], lane: Any) -> Any:
@@ -77,7 +77,7 @@ def function(name: str, batch: int | None) -> Iterator[Frame]:
         frame.func = builder.get()
 
 
-def operand(frame: Frame, name: str, form: Form, flattened: bool = False) -> Operand:
+def operand(frame: Frame, name: str, form: BufferSpec, flattened: bool = False) -> Operand:
     """Declare a parameter; `flattened`: its positions are counted along one axis."""
     from tvm.tirx.script.builder import ir as T
 
@@ -89,7 +89,7 @@ def operand(frame: Frame, name: str, form: Form, flattened: bool = False) -> Ope
 
 
 def operands(
-    frame: Frame, name: str, forms: Sequence[Form], flattened: bool = False
+    frame: Frame, name: str, forms: Sequence[BufferSpec], flattened: bool = False
 ) -> list[Operand]:
     """Declare the operands of a chain."""
     return [operand(frame, f"{name}{i}", form, flattened) for i, form in enumerate(forms)]
@@ -102,12 +102,12 @@ def weights(name: str, shape: Sequence[int], dtype: str = FLOAT) -> Any:
     return T.arg(name, T.buffer(tuple(shape), dtype))
 
 
-def flat(form: Form) -> Form:
+def flat(form: BufferSpec) -> BufferSpec:
     """Return the form with all positions on the last axis; the form has no halo."""
     size = math.prod(form.spatial)
     return replace(form, spatial=(1, 1, size), halo=((0, 0),) * 3)
 
 
-def can_flatten(forms: Sequence[Form]) -> bool:
+def can_flatten(forms: Sequence[BufferSpec]) -> bool:
     """Say whether positions of these forms can be counted along one axis: no halos between."""
     return all(not any(map(any, form.halo)) for form in forms)

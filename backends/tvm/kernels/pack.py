@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..spec.chain import Chain
-from ..spec.layout import Form
-from .epilogue import Finish
+from ..spec.chain import ElementwiseChain
+from ..spec.layout import BufferSpec
+from .epilogue import Epilogue
 from .frame import function, operand
 from .halo import zero_halo
 from .loops import loops, parallel
@@ -22,9 +22,9 @@ from .loops import loops, parallel
 class Pack:
     """From `x`, not blocked, to `y`, whose blocks hold the channels in order."""
 
-    x: Form
-    y: Form
-    chain: Chain
+    x: BufferSpec
+    y: BufferSpec
+    chain: ElementwiseChain
     batch: int | None
 
 
@@ -34,7 +34,7 @@ def pack(op: Pack) -> Any:
 
     with function("pack", op.batch) as frame:
         x = operand(frame, "X", op.x)
-        finish = Finish.declare(frame, op.chain, op.y)
+        finish = Epilogue.declare(frame, op.chain, op.y)
         frame.ready()
         zero_halo(frame, finish.y)
         depth, height, width = op.y.spatial

@@ -16,7 +16,7 @@ Pads = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True)
-class Source:
+class PaddedInput:
     """The input, read at positions counted from the first padded one."""
 
     operand: Operand
@@ -43,7 +43,7 @@ class Source:
 
 
 @contextlib.contextmanager
-def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, Source]]:
+def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, PaddedInput]]:
     """Give the number of images to loop over, and the input with its padding around it.
 
     Where the halo covers the padding it is read in place, all images in one loop. Else each image
@@ -56,7 +56,7 @@ def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, Source]]
     (first, _), (second, _), (third, _) = pads
     befores = (first, second, third)
     if covers(form.halo, tuple(pads)):
-        yield frame.batch, Source(x, befores)
+        yield frame.batch, PaddedInput(x, befores)
         return
     sizes = [s + a + b for s, (a, b) in zip(form.spatial, pads, strict=True)]
     outer = len(form.blocks) if form.lanes else form.channels
@@ -81,4 +81,4 @@ def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, Source]]
                 kept = tirx.if_then_else(tirx.all(*inside), value, zero)
                 index = [c, z, y, column, lane] if form.lanes else [c, z, y, column]
                 T.buffer_store(scratch, converted(kept, form.dtype), index)
-        yield 1, Source(x, (0, 0, 0), scratch, n)
+        yield 1, PaddedInput(x, (0, 0, 0), scratch, n)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..spec.machine import Machine
+from ..spec.machine import CpuMachine
 from .frame import function, weights
 from .registers import registers
 
@@ -28,7 +28,7 @@ class Peak:
     lanes: int
 
     @classmethod
-    def of(cls, machine: Machine, threads: int, steps: int) -> Peak:
+    def of(cls, machine: CpuMachine, threads: int, steps: int) -> Peak:
         """Return the one that fills the registers of `machine`."""
         return cls(threads, steps, machine.registers - _SPARE, machine.lanes)
 

@@ -14,26 +14,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..spec.chain import Chain
-from .epilogue import Finish
+from ..spec.chain import ElementwiseChain
+from .epilogue import Epilogue
 from .frame import Frame, Operand
 from .loops import loops, parallel
-from .padding import Source
-from .tile_sizes import Tile
-from .tiles import Sum, add_tile, start_of_tile
+from .padding import PaddedInput
+from .tile_sizes import RegisterTile
+from .tiles import TiledSum, add_tile, start_of_tile
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Prologue:
     """The input, the chain it goes through, and the chain's operands."""
 
-    lead: Chain
+    lead: ElementwiseChain
     x: Operand
     extras: Sequence[Operand]
 
 
 def accumulate_prepared(
-    op: Sum, frame: Frame, given: Prepared, w: Any, finish: Finish, tile: Tile, cache: int
+    op: TiledSum,
+    frame: Frame,
+    given: Prologue,
+    w: Any,
+    finish: Epilogue,
+    tile: RegisterTile,
+    cache: int,
 ) -> None:
     """Emit the sums of `op`, positions on at most two axes, run by run in parallel.
 
@@ -60,7 +66,7 @@ def accumulate_prepared(
             found = given.lead.apply(values[0], lambda i: values[i + 1])
             T.buffer_store(scratch, found, [block, 0, row, column, lane])
         # A tile's results go to the image; what it reads is counted from where the run starts.
-        source = Source(given.x, (0, y0, x0), scratch)
+        source = PaddedInput(given.x, (0, y0, x0), scratch)
         with loops(*tiles) as (b, r, c):
             start = (0, y0 + start_of_tile(r, tile.rows, rows),
                      x0 + start_of_tile(c, tile.columns, columns))  # fmt: skip
@@ -69,7 +75,7 @@ def accumulate_prepared(
 
 
 def run_sizes(
-    positions: tuple[int, int], tile: Tile, position_bytes: int, cache: int
+    positions: tuple[int, int], tile: RegisterTile, position_bytes: int, cache: int
 ) -> tuple[int, int]:
     """Return how many rows and columns are prepared at once: rows are whole if there are any."""
     height, width = positions

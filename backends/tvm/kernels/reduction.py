@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..spec.chain import Chain
-from ..spec.layout import Form
+from ..spec.chain import ElementwiseChain
+from ..spec.layout import BufferSpec
 from .elements import constant, least, number_type
-from .epilogue import Finish
+from .epilogue import Epilogue
 from .frame import function, operand
 from .loops import loops, parallel
 from .registers import registers
@@ -24,17 +24,17 @@ _AT_ONCE = 8  # sums in flight, so that an addition need not wait for the one be
 
 
 @dataclass(frozen=True)
-class Reduction:
+class GlobalPooling:
     """Over all positions of `x`; `y` has one position."""
 
     kind: Literal["mean", "max"]
-    x: Form
-    y: Form
-    chain: Chain
+    x: BufferSpec
+    y: BufferSpec
+    chain: ElementwiseChain
     batch: int | None
 
 
-def reduction(op: Reduction) -> Any:
+def reduction(op: GlobalPooling) -> Any:
     """Return the function (x, operands of the chain..., y)."""
     from tvm.tirx.script.builder import ir as T
 
@@ -46,7 +46,7 @@ def reduction(op: Reduction) -> Any:
     combine = combination(op.kind)
     with function("global_" + op.kind, op.batch) as frame:
         x = operand(frame, "X", op.x)
-        finish = Finish.declare(frame, op.chain, op.y)
+        finish = Epilogue.declare(frame, op.chain, op.y)
         frame.ready()
         with parallel([frame.batch, len(op.y.blocks)]) as (n, block):
             totals = registers(at_once, lanes, dtype)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..spec.layout import Form, Layout
+from ..spec.layout import BufferSpec, Layout
 from .frame import function, operand
 from .halo import zero_halo
 from .loops import loops, parallel
@@ -25,8 +25,8 @@ _TILE = 16
 class Repack:
     """From `x` to `y`; one of the two may be without blocks."""
 
-    x: Form
-    y: Form
+    x: BufferSpec
+    y: BufferSpec
     batch: int | None
 
     @property

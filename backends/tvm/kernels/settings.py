@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .convolution import Convolution
-from .tile_sizes import Tile
+from .tile_sizes import RegisterTile
 from .windows import Windows
 
 
@@ -25,5 +25,5 @@ class Settings:
 
     winograd: bool = True
     threads: int = 1
-    tile_of: Callable[[Convolution], Tile | None] = not_measured
+    tile_of: Callable[[Convolution], RegisterTile | None] = not_measured
     columns_of: Callable[[Windows], int | None] = not_measured

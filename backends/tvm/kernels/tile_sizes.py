@@ -16,7 +16,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..spec.machine import Machine
+from ..spec.machine import CpuMachine
 
 _LATENCY = 4  # cycles until a multiply-add's result can be added to
 # What a load adds to a step, in cycles, though it could be hidden: other threads share the ports.
@@ -26,7 +26,7 @@ _TILE_CYCLES = 20  # addresses, first loads and stores of a tile, a vector store
 
 
 @dataclass(frozen=True)
-class Tile:
+class RegisterTile:
     """Register tile of a convolution, and whether output blocks or positions vary slower."""
 
     rows: int
@@ -36,7 +36,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Work:
+class TileProblem:
     """`rows` x `columns` of one group's `blocks`, and what a tile's cost depends on besides.
 
     `steps`: multiply-adds for one element of the result. `input_bytes`: of one image's group.
@@ -48,7 +48,7 @@ class Work:
     steps: int
     input_bytes: int
 
-    def fits(self, tile: Tile, machine: Machine) -> bool:
+    def fits(self, tile: RegisterTile, machine: CpuMachine) -> bool:
         """Say whether `tile` lies within the result and its sums and weights in registers."""
         return (
             1 <= tile.rows <= self.rows
@@ -59,11 +59,11 @@ class Work:
 
 
 def choose(
-    machine: Machine, rows: int, columns: int, blocks: int, steps: int, input_bytes: int
-) -> Tile:
-    """Return the tile with the fewest cycles; the arguments are those of `Work`."""
+    machine: CpuMachine, rows: int, columns: int, blocks: int, steps: int, input_bytes: int
+) -> RegisterTile:
+    """Return the tile with the fewest cycles; the arguments are those of `TileProblem`."""
     best, least = None, math.inf
-    for tile, cycles in costs(machine, Work(rows, columns, blocks, steps, input_bytes)):
+    for tile, cycles in costs(machine, TileProblem(rows, columns, blocks, steps, input_bytes)):
         # On a tie, the wider tile: fewer, longer runs through memory.
         if best is None or cycles < least * 0.999:
             best, least = tile, cycles
@@ -71,7 +71,7 @@ def choose(
     return best
 
 
-def costs(machine: Machine, work: Work) -> Iterator[tuple[Tile, float]]:
+def costs(machine: CpuMachine, work: TileProblem) -> Iterator[tuple[RegisterTile, float]]:
     """Yield every tile that leaves two registers free, narrow ones first, with its cycles."""
     weight_bytes = work.blocks * work.steps * machine.lanes * 4
     # Large weights are asked for ahead, block by block, which wants blocks to vary slower.
@@ -86,4 +86,4 @@ def costs(machine: Machine, work: Work) -> Iterator[tuple[Tile, float]]:
         step = max(accumulators / 2, _LATENCY) + r * c * _LOAD + b * weight_load
         tiles = math.ceil(work.rows / r) * math.ceil(work.columns / c) * math.ceil(work.blocks / b)
         cycles = tiles * (work.steps * step + _TILE_CYCLES + accumulators)
-        yield Tile(r, c, b, positions_first), cycles
+        yield RegisterTile(r, c, b, positions_first), cycles

@@ -14,21 +14,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .ahead import Ahead
+from .ahead import Prefetch
 from .dot import FLOAT_DOT, Dot
 from .elements import constant
-from .epilogue import Finish
+from .epilogue import Epilogue
 from .loops import affine, loops, parallel, ravel
-from .padding import Source
+from .padding import PaddedInput
 from .registers import each, registers
-from .tile_sizes import Tile
+from .tile_sizes import RegisterTile
 
 Sizes = tuple[int, int, int]
 _POSITIONS = ("depth", "rows", "columns")
 
 
 @dataclass(frozen=True)
-class Sum:
+class TiledSum:
     """What is summed: `positions` results along each axis, and where each one reads and goes.
 
     `x_blocks`: channels in each input block of one group. `y_blocks`: output blocks of one group.
@@ -50,12 +50,12 @@ class Sum:
 
 
 def accumulate(
-    op: Sum,
+    op: TiledSum,
     images: Any,
-    source: Source,
+    source: PaddedInput,
     w: Any,
-    finish: Finish,
-    tile: Tile,
+    finish: Epilogue,
+    tile: RegisterTile,
     start: Any = None,
 ) -> None:
     """Emit the sums of `op` over all `images`, tile by tile in parallel, and their stores.
@@ -85,13 +85,14 @@ def accumulate(
         turns = math.prod(tiles[name] for name in _POSITIONS)
         if not tile.positions_first and tiles["blocks"] > 1 < turns:
             turn = ravel([at[name] for name in _POSITIONS], [tiles[n] for n in _POSITIONS[1:]])
-            ahead = Ahead(w, block0 + tile.blocks, tile.blocks, turn, turns)
+            ahead = Prefetch(w, block0 + tile.blocks, tile.blocks, turn, turns)
         add_tile(op, n, (z, y0, x0), (group_block, block0), source, w, finish, tile, start, ahead)
 
 
 def add_tile(
-    op: Sum, n: Any, corner: Sequence[Any], blocks: tuple[Any, Any], source: Source, w: Any,
-    finish: Finish, tile: Tile, start: Any = None, ahead: Ahead | None = None,
+    op: TiledSum, n: Any, corner: Sequence[Any], blocks: tuple[Any, Any], source: PaddedInput,
+    w: Any,
+    finish: Epilogue, tile: RegisterTile, start: Any = None, ahead: Prefetch | None = None,
 ) -> None:  # fmt: skip
     """Emit the sums of one tile, whose first position is `corner`, and their stores.
 

@@ -14,15 +14,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..spec.chain import Chain
-from ..spec.layout import Form
-from ..spec.machine import Machine
-from .epilogue import Finish
+from ..spec.chain import ElementwiseChain
+from ..spec.layout import BufferSpec
+from ..spec.machine import CpuMachine
+from .epilogue import Epilogue
 from .frame import function, operand, weights
 from .halo import zero_halo
 from .padding import padded
 from .tile_sizes import choose
-from .tiles import Sizes, Sum, accumulate
+from .tiles import Sizes, TiledSum, accumulate
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class Axis:
 class Transposed:
     """A transposed convolution over three spatial axes; `befores` are the pads before each."""
 
-    x: Form
-    y: Form
+    x: BufferSpec
+    y: BufferSpec
     kernel: Sizes
     strides: Sizes
     dilations: Sizes
     befores: Sizes
     group: int
-    chain: Chain
+    chain: ElementwiseChain
     batch: int | None
 
     def axes(self, axis: int) -> list[Axis]:
@@ -88,7 +88,7 @@ class Transposed:
         return (len(self.y.blocks), blocks, *taps, lanes, self.y.lanes)
 
 
-def transposed(op: Transposed, machine: Machine) -> Any:
+def transposed(op: Transposed, machine: CpuMachine) -> Any:
     """Return the function (x, weights of each phase..., operands of the chain..., y)."""
     phases = list(op.phases())
     pads = []
@@ -102,13 +102,13 @@ def transposed(op: Transposed, machine: Machine) -> Any:
     with function("transposed", op.batch) as frame:
         x = operand(frame, "X", op.x)
         ws = [weights(f"W{i}", op.weight_shape(phase)) for i, phase in enumerate(phases)]
-        finish = Finish.declare(frame, op.chain, op.y)
+        finish = Epilogue.declare(frame, op.chain, op.y)
         frame.ready()
         zero_halo(frame, finish.y)
         with padded(frame, pads, x) as (images, source):
             for phase, w in zip(phases, ws, strict=True):
                 taps = tuple(len(axis.taps) for axis in phase)
-                total = Sum(
+                total = TiledSum(
                     op.group,
                     op.x.blocks[: len(op.x.blocks) // op.group] if all(taps) else (),
                     len(op.y.blocks) // op.group,

@@ -13,15 +13,15 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..spec.chain import Chain
-from ..spec.layout import Form
-from ..spec.machine import Machine
+from ..spec.chain import ElementwiseChain
+from ..spec.layout import BufferSpec
+from ..spec.machine import CpuMachine
 from .elements import FLOAT, constant, least, number_type
-from .epilogue import Finish
+from .epilogue import Epilogue
 from .frame import function, operand, weights
 from .halo import zero_halo
 from .loops import affine, loops, parallel
-from .padding import Source, padded
+from .padding import PaddedInput, padded
 from .reduction import combination
 from .registers import registers
 from .tiles import Sizes, start_of_tile
@@ -35,13 +35,13 @@ class Windows:
     """An operator on windows over three spatial axes. An average counts what lies inside only."""
 
     kind: Kind
-    x: Form
-    y: Form
+    x: BufferSpec
+    y: BufferSpec
     kernel: Sizes
     strides: Sizes
     dilations: Sizes
     pads: tuple[tuple[int, int], ...]
-    chain: Chain
+    chain: ElementwiseChain
     batch: int | None
 
     @property
@@ -56,7 +56,7 @@ class Windows:
         return math.prod(self.y.spatial) * self.y.channels * taps
 
 
-def windows(op: Windows, machine: Machine, columns: int | None = None) -> Any:
+def windows(op: Windows, machine: CpuMachine, columns: int | None = None) -> Any:
     """Return the function (x, [w,] operands of the chain..., y); `columns` None: the model's."""
     from tvm.tirx.script.builder import ir as T
 
@@ -69,7 +69,7 @@ def windows(op: Windows, machine: Machine, columns: int | None = None) -> Any:
     with function(op.kind, op.batch) as frame:
         x = operand(frame, "X", op.x)
         w = weights("W", op.weight_shape) if op.kind == "depthwise" else None
-        finish = Finish.declare(frame, op.chain, op.y)
+        finish = Epilogue.declare(frame, op.chain, op.y)
         frame.ready()
         zero_halo(frame, finish.y)
         # Only a sum of products reads zeros outside; the others say themselves what is outside.
@@ -103,19 +103,19 @@ def windows(op: Windows, machine: Machine, columns: int | None = None) -> Any:
     return frame.func
 
 
-def choose_columns(op: Windows, machine: Machine) -> int:
+def choose_columns(op: Windows, machine: CpuMachine) -> int:
     """Return how many positions to combine at once: registers for them, and few tiles."""
     width = op.y.spatial[2]
     most = min(width, machine.registers // 2 - 2)
     return min(range(1, most + 1), key=lambda c: (math.ceil(width / c) * (c + 2), -c))
 
 
-def most_columns(op: Windows, machine: Machine) -> int:
+def most_columns(op: Windows, machine: CpuMachine) -> int:
     """Return how many positions have a register each, with two left for what is read."""
     return min(op.y.spatial[2], machine.registers - 2)
 
 
-def _tap(op: Windows, source: Source, n: Any, block: Any, place: list[Any], lane: Any) -> Any:
+def _tap(op: Windows, source: PaddedInput, n: Any, block: Any, place: list[Any], lane: Any) -> Any:
     """Return one element of the window; `place` counts from the first padded position."""
     from tvm import tirx
 

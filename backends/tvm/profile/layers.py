@@ -14,17 +14,17 @@ import numpy as np
 from ....ir.core.errors import BackendError
 from ...contract.layer_times import LayerTime
 from ..runtime.runner import Runner
-from ..spec.calls import Call
+from ..spec.calls import KernelCall
 
 # The virtual machine's own functions: memory, shapes, checks of inputs.
 _RUNTIME = "vm."
 
 
 @dataclass(frozen=True)
-class Layers:
+class LayerCalls:
     """The calls of a network, and how to get what makes them one by one, to be watched."""
 
-    calls: Sequence[Call]
+    calls: Sequence[KernelCall]
     watchable: Callable[[], Runner]
 
 
@@ -38,7 +38,7 @@ class _Event:
 
 
 def time_layers(
-    machine: Any, run: Callable[[], object], calls: Sequence[Call], rounds: int
+    machine: Any, run: Callable[[], object], calls: Sequence[KernelCall], rounds: int
 ) -> tuple[list[LayerTime], float]:
     """Return the layers of `run`, which runs `machine`, and the seconds of what is between them.
 
@@ -73,7 +73,7 @@ def time_layers(
     return layers, rest
 
 
-def _layer(call: Call, seconds: float, images: int) -> LayerTime:
+def _layer(call: KernelCall, seconds: float, images: int) -> LayerTime:
     op = call.op
     count = getattr(op, "multiply_adds", 0) * images
     dtype = getattr(getattr(op, "x", None), "dtype", "float32")
@@ -110,7 +110,7 @@ def _watched(machine: Any, run: Callable[[], object], rounds: int) -> list[list[
     return found
 
 
-def _matched(names: Sequence[str], calls: Sequence[Call]) -> dict[int, int]:
+def _matched(names: Sequence[str], calls: Sequence[KernelCall]) -> dict[int, int]:
     """Return which of `calls` each event is: of one kernel, the events come as the calls do."""
     waiting: dict[str, deque[int]] = defaultdict(deque)
     for index, call in enumerate(calls):
@@ -119,7 +119,9 @@ def _matched(names: Sequence[str], calls: Sequence[Call]) -> dict[int, int]:
     return {place: waiting[name].popleft() for place, name in enumerate(names) if waiting.get(name)}
 
 
-def _imported(of_event: dict[int, int], count: int, calls: Sequence[Call]) -> list[tuple[str, ...]]:
+def _imported(
+    of_event: dict[int, int], count: int, calls: Sequence[KernelCall]
+) -> list[tuple[str, ...]]:
     """Return for each event which nodes the importer took between the kernels around it."""
     afters = list(
         itertools.accumulate((of_event.get(at, len(calls)) for at in reversed(range(count))), min)

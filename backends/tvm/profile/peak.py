@@ -9,13 +9,13 @@ import numpy as np
 from ..compile.kernel import compile_kernel
 from ..kernels.elements import FLOAT
 from ..kernels.peak import Peak, peak
-from ..spec.machine import Machine
+from ..spec.machine import CpuMachine
 
 _STEPS = 20_000  # a millisecond or less
 _SECONDS = 0.3
 
 
-def measure_peaks(machine: Machine, threads: int) -> dict[str, float]:
+def measure_peaks(machine: CpuMachine, threads: int) -> dict[str, float]:
     """Return the operations a second, two for a multiply-add, by the type that is multiplied.
 
     The pool of this thread has to have so many threads. The shortest run counts.

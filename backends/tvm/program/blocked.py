@@ -16,14 +16,14 @@ import onnx_graphsurgeon as gs
 from ....ir.graph.types import Shape
 from ....ir.graph.view import View
 from ..graph.halos import Halos
-from ..graph.joins import Joins, Place
-from ..graph.quantized import Integers
+from ..graph.joins import ConcatPlacement, ConcatPlan
+from ..graph.quantized import IntegerConstant
 from ..kernels.repack import Repack, repack, table, table_of
 from ..kernels.settings import Settings
-from ..spec.calls import Call
-from ..spec.layout import Form, Halo, Layout, no_halo, plain_form
-from ..spec.machine import Machine
-from .emit_lead import Lead
+from ..spec.calls import KernelCall
+from ..spec.layout import BufferSpec, Halo, Layout, no_halo, plain_form
+from ..spec.machine import CpuMachine
+from .emit_lead import DeferredPrologue
 from .program import Program
 from .value import Value, batch_of, shape_of
 
@@ -36,19 +36,21 @@ class BlockedProgram(Program):
     def __init__(
         self,
         view: View,
-        machine: Machine,
+        machine: CpuMachine,
         settings: Settings,
         *,
         halos: Halos,
-        joins: Joins,
-        integers: dict[int, Integers],
+        joins: ConcatPlan,
+        integers: dict[int, IntegerConstant],
     ) -> None:
         super().__init__(view)
         self.machine = machine
         self.settings = settings
         self.integers = integers
         self.joins = joins
-        self.leads: dict[int, Lead] = {}  # tensors that their only reader makes for itself
+        self.leads: dict[
+            int, DeferredPrologue
+        ] = {}  # tensors that their only reader makes for itself
         self.nodes: tuple[str, ...] = ()  # those that are being emitted, by name
         self._halos = halos
         self._values: dict[int, list[Value]] = {}
@@ -122,7 +124,7 @@ class BlockedProgram(Program):
         self.define(tensor, found)
         return found
 
-    def _unblocked(self, value: Value, x: Form, dtype: str) -> Any:
+    def _unblocked(self, value: Value, x: BufferSpec, dtype: str) -> Any:
         """Return what is seen through `x` as ONNX has it, elements of `dtype`."""
         from tvm import relax
 
@@ -199,9 +201,9 @@ class BlockedProgram(Program):
         op: Any,
         make: Callable[[Any], Any],
         args: Sequence[Any],
-        y: Form,
+        y: BufferSpec,
         batch: Any,
-        place: Place | None = None,
+        place: ConcatPlacement | None = None,
     ) -> Any:
         """Emit a call of the kernel `make(op)`, made once for equal `op`, and return its result.
 
@@ -214,7 +216,7 @@ class BlockedProgram(Program):
             function = make(op).with_attr("global_symbol", unique)
             self._kernels[op] = self.builder.add_func(function, unique)
         nodes = () if isinstance(op, Repack) else self.nodes
-        self.calls.append(Call(str(self._kernels[op].name_hint), nodes, op))
+        self.calls.append(KernelCall(str(self._kernels[op].name_hint), nodes, op))
         kind = relax.TensorType(list(y.shape(batch)), y.dtype)
         if place is None:
             return self.builder.emit(relax.call_tir(self._kernels[op], list(args), kind))

@@ -7,19 +7,26 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..graph.groups import Group
+from ..graph.groups import FusionGroup
 from ..graph.quantized import grid_of, is_quantizer
-from ..spec.chain import Chain, Earlier, Extra, Number, Source, Step
-from ..spec.layout import Array, Form, Layout, no_halo
+from ..spec.chain import (
+    ChainInput,
+    ChainStep,
+    ConstantInput,
+    ElementwiseChain,
+    OperandInput,
+    StepInput,
+)
+from ..spec.layout import Array, BufferSpec, Layout, no_halo
 from .blocked import BlockedProgram
 from .value import batch_of
 
 
-class Epilogue:
+class EpilogueBuilder:
     """A chain under construction and the expressions of its operands, in one layout."""
 
     def __init__(self, program: BlockedProgram, layout: Layout, images: Any) -> None:
-        self.chain = Chain()
+        self.chain = ElementwiseChain()
         self.args: list[Any] = []
         self._program = program
         self._view = program.view
@@ -30,9 +37,9 @@ class Epilogue:
         """Append y * scale + shift; both [C]."""
         for op, values in (("Mul", scale), ("Add", shift)):
             if values is not None:
-                self._append(op, (Earlier(len(self.chain.steps) - 1), self._packed(values)))
+                self._append(op, (StepInput(len(self.chain.steps) - 1), self._packed(values)))
 
-    def follow(self, group: Group, result: gs.Tensor) -> None:
+    def follow(self, group: FusionGroup, result: gs.Tensor) -> None:
         """Append the followers of `group`; the chain so far gives `result`."""
         steps = {id(result): len(self.chain.steps) - 1}
         rank = len(self._program.inferred_shape(result))
@@ -48,11 +55,11 @@ class Epilogue:
 
     def _inputs(
         self, node: gs.Node, steps: dict[int, int], rank: int
-    ) -> tuple[tuple[Source, ...], tuple[tuple[str, Any], ...]]:
+    ) -> tuple[tuple[ChainInput, ...], tuple[tuple[str, Any], ...]]:
         if is_quantizer(node):
             grid = grid_of(node, self._view)
             assert grid is not None
-            return (Earlier(steps[id(node.inputs[0])]),), grid.attrs
+            return (StepInput(steps[id(node.inputs[0])]),), grid.attrs
         attrs = {k: v for k, v in node.attrs.items() if isinstance(v, float | int)}
         if node.op == "Clip":
             bounds = dict(zip(("min", "max"), node.inputs[1:], strict=False))
@@ -60,37 +67,39 @@ class Epilogue:
                 values = None if tensor.is_empty() else self._view.constant(tensor)
                 if values is not None:
                     attrs[name] = float(values.reshape(-1)[0])
-            return (Earlier(steps[id(node.inputs[0])]),), tuple(sorted(attrs.items()))
-        inputs: list[Source] = []
+            return (StepInput(steps[id(node.inputs[0])]),), tuple(sorted(attrs.items()))
+        inputs: list[ChainInput] = []
         for tensor in node.inputs:
             if id(tensor) in steps:
-                inputs.append(Earlier(steps[id(tensor)]))
+                inputs.append(StepInput(steps[id(tensor)]))
             else:
                 inputs.append(self._operand(tensor, rank))
         return tuple(inputs), tuple(sorted(attrs.items()))
 
     def _append(
-        self, op: str, inputs: tuple[Source, ...], attrs: tuple[tuple[str, Any], ...] = ()
+        self, op: str, inputs: tuple[ChainInput, ...], attrs: tuple[tuple[str, Any], ...] = ()
     ) -> None:
-        self.chain = Chain((*self.chain.steps, Step(op, inputs, attrs)), self.chain.extras)
+        self.chain = ElementwiseChain(
+            (*self.chain.steps, ChainStep(op, inputs, attrs)), self.chain.extras
+        )
 
-    def _extra(self, expr: Any, form: Form) -> Extra:
+    def _extra(self, expr: Any, form: BufferSpec) -> OperandInput:
         self.args.append(expr)
-        self.chain = Chain(self.chain.steps, (*self.chain.extras, form))
-        return Extra(len(self.args) - 1)
+        self.chain = ElementwiseChain(self.chain.steps, (*self.chain.extras, form))
+        return OperandInput(len(self.args) - 1)
 
-    def _operand(self, tensor: gs.Tensor, rank: int) -> Source:
+    def _operand(self, tensor: gs.Tensor, rank: int) -> ChainInput:
         values = self._view.constant(tensor)
         if values is not None:
             if values.size == 1:
-                return Number(float(values.reshape(-1)[0]))
+                return ConstantInput(float(values.reshape(-1)[0]))
             aligned = values.reshape(*[1] * (rank - values.ndim), *values.shape)
             return self._packed(aligned[0])
         value = self._program.repacked(tensor, self._layout)
         single = batch_of(value.shape[0]) == 1 and batch_of(self._images) != 1
         return self._extra(value.expr, value.form(single=single))
 
-    def _packed(self, values: Array) -> Extra:
+    def _packed(self, values: Array) -> OperandInput:
         """Add a constant [C, ...] as an operand that is the same for every image."""
         spatial = values.shape[1:]
         layout = self._layout.with_halo(no_halo(len(spatial)))
@@ -98,7 +107,7 @@ class Epilogue:
         return self._extra(self._program.parameter(packed), layout.form(spatial, single=True))
 
 
-def layout_of_operands(program: BlockedProgram, group: Group, shape: Any) -> Layout | None:
+def layout_of_operands(program: BlockedProgram, group: FusionGroup, shape: Any) -> Layout | None:
     """Return the layout of another branch that the group's followers read, if there is one."""
     inside = {id(group.anchor.outputs[0]), *(id(node.outputs[0]) for node in group.followers)}
     for node in group.followers:

@@ -8,15 +8,15 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
 from ....ir.ops.windows.attributes import averages_pads, pool_window
-from ..graph.groups import REAL, Group, can_be_operand, is_scalar_operator
+from ..graph.groups import REAL, FusionGroup, can_be_operand, is_scalar_operator
 from ..graph.spatial import is_known, read_window
 from ..kernels.elementwise import Elementwise, elementwise
-from ..kernels.reduction import Reduction, reduction
+from ..kernels.reduction import GlobalPooling, reduction
 from ..kernels.windows import Kind
 from ..spec.layout import Layout, no_halo
 from .blocked import BlockedProgram
 from .emit_join import join_parts
-from .emit_result import Result
+from .emit_result import KernelResult
 from .emit_windows import emit_windows
 
 
@@ -35,18 +35,18 @@ def can_emit_pool(node: gs.Node, view: View) -> bool:
     return not averages_pads(node)
 
 
-def emit_pool(program: BlockedProgram, group: Group) -> None:
+def emit_pool(program: BlockedProgram, group: FusionGroup) -> None:
     """Emit MaxPool, AveragePool and their global forms."""
     node = group.anchor
     x = program.blocked(node.inputs[0])
     assert x.layout is not None
-    y = Result(program, group, x.layout, x.shape[0])
+    y = KernelResult(program, group, x.layout, x.shape[0])
     raw = "Max" in node.op and y.keeps(x)
     if not raw:
         y.follow()
     if node.op.startswith("Global"):
         kind: Literal["max", "mean"] = "max" if node.op == "GlobalMaxPool" else "mean"
-        whole = Reduction(kind, x.form(raw=raw), y.form, y.end.chain, y.batch)
+        whole = GlobalPooling(kind, x.form(raw=raw), y.form, y.end.chain, y.batch)
         y.emit("global_pool", whole, reduction, [x.expr])
         return
     pooling: Kind = "max" if node.op == "MaxPool" else "average"
@@ -79,7 +79,7 @@ def _main(node: gs.Node, view: View) -> gs.Tensor | None:
     return None
 
 
-def emit_scalar(program: BlockedProgram, group: Group) -> bool:
+def emit_scalar(program: BlockedProgram, group: FusionGroup) -> bool:
     """Emit an element-wise group in the blocked layout; False where no input is in one."""
     node = group.anchor
     operands = [t for t in node.inputs if not t.is_empty() and not program.view.is_constant(t)]
@@ -90,7 +90,7 @@ def emit_scalar(program: BlockedProgram, group: Group) -> bool:
         return False
     x = program.blocked(main)
     assert x.layout is not None
-    y = Result(program, group, x.layout, x.shape[0])
+    y = KernelResult(program, group, x.layout, x.shape[0])
     y.end.lead(node, main, len(shape))
     y.follow()
     y.emit_elementwise(x)
@@ -111,7 +111,7 @@ def can_emit_concat(node: gs.Node, view: View) -> bool:
     )
 
 
-def emit_concat(program: BlockedProgram, group: Group) -> None:
+def emit_concat(program: BlockedProgram, group: FusionGroup) -> None:
     """Emit a concatenation: the blocks of all inputs one after the other, none of them split."""
     node = group.anchor
     parts = [program.blocked(tensor) for tensor in node.inputs]
@@ -125,7 +125,7 @@ def emit_concat(program: BlockedProgram, group: Group) -> None:
         blocks += [tuple(start + c for c in held) for held in part.layout.blocks]
         start += part.layout.channels
     joined = Layout(program.machine.lanes, tuple(blocks), no_halo(len(parts[0].spatial)))
-    y = Result(program, group, joined, parts[0].shape[0])
+    y = KernelResult(program, group, joined, parts[0].shape[0])
     raw = y.keeps(*parts)
     if not raw:
         y.follow()
@@ -160,12 +160,12 @@ def can_emit_resize(node: gs.Node, view: View) -> bool:
     )
 
 
-def emit_resize(program: BlockedProgram, group: Group) -> None:
+def emit_resize(program: BlockedProgram, group: FusionGroup) -> None:
     """Emit an enlargement by repetition."""
     node = group.anchor
     x = program.blocked(node.inputs[0])
     assert x.layout is not None
-    y = Result(program, group, x.layout, x.shape[0])
+    y = KernelResult(program, group, x.layout, x.shape[0])
     raw = y.keeps(x)
     if not raw:
         y.follow()

@@ -10,14 +10,14 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import is_standard, node_key
 from ....ir.graph.view import View
-from ..graph.groups import Group, group_nodes
+from ..graph.groups import FusionGroup, group_nodes
 from ..graph.halos import wanted_halos
 from ..graph.joins import plan_joins
 from ..graph.prepare import typed_view
 from ..graph.quantized import fold_integers
 from ..kernels.settings import Settings
-from ..spec.calls import Call
-from ..spec.machine import Machine
+from ..spec.calls import KernelCall
+from ..spec.machine import CpuMachine
 from ..spec.scalars import SCALARS
 from .blocked import BlockedProgram
 from .emit_channels import (
@@ -40,7 +40,7 @@ from .lowering import GraphEmitter
 _POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
 
 Can = Callable[[gs.Node, View], bool]
-Emit = Callable[[BlockedProgram, Group], Any]
+Emit = Callable[[BlockedProgram, FusionGroup], Any]
 KERNELS: dict[str, tuple[Can, Emit]] = {
     **dict.fromkeys(SCALARS, (can_emit_scalar, emit_scalar)),
     "QuantizeLinear": (can_emit_quantize, emit_quantize),
@@ -65,7 +65,9 @@ _VIEWS = frozenset(
 class BlockedEmitter(GraphEmitter[BlockedProgram]):
     """Writes a prepared graph for a CPU: what has a kernel, with what follows it, in blocks."""
 
-    def __init__(self, graph: gs.Graph, machine: Machine, settings: Settings | None = None) -> None:
+    def __init__(
+        self, graph: gs.Graph, machine: CpuMachine, settings: Settings | None = None
+    ) -> None:
         graph, integers = fold_integers(graph)
         view = typed_view(graph)
         halos = wanted_halos(graph, view, lambda node: _can(node, view))
@@ -86,7 +88,7 @@ class BlockedEmitter(GraphEmitter[BlockedProgram]):
             _emit(self.program, group, protos)
 
 
-def _emit(program: BlockedProgram, group: Group, protos: dict[int, onnx.NodeProto]) -> None:
+def _emit(program: BlockedProgram, group: FusionGroup, protos: dict[int, onnx.NodeProto]) -> None:
     node, view = group.anchor, program.view
     program.nodes = tuple(node_key(each) for each in (node, *group.followers))
     if is_standard(node) and node.op in _VIEWS and view_of_blocks(program, node):
@@ -96,7 +98,7 @@ def _emit(program: BlockedProgram, group: Group, protos: dict[int, onnx.NodeProt
     for each in (node, *group.followers):
         tensors = moved_bytes(program, each) or program
         emit_onnx(tensors, each, protos[id(each)], view.opset)
-        program.calls.append(Call("", (node_key(each),)))
+        program.calls.append(KernelCall("", (node_key(each),)))
 
 
 def _can(node: gs.Node, view: View) -> bool:

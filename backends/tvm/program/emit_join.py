@@ -7,15 +7,17 @@ from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
-from ..graph.joins import Join, Place
+from ..graph.joins import ConcatBuffer, ConcatPlacement
 from ..kernels.elementwise import Elementwise, elementwise
-from ..spec.chain import Chain
+from ..spec.chain import ElementwiseChain
 from ..spec.layout import Layout
 from .blocked import BlockedProgram
 from .value import Value, batch_of
 
 
-def join_parts(program: BlockedProgram, node: gs.Node, join: Join, parts: Sequence[Value]) -> bool:
+def join_parts(
+    program: BlockedProgram, node: gs.Node, join: ConcatBuffer, parts: Sequence[Value]
+) -> bool:
     """Define the result of `node` as blocks of `join`; False where a part's blocks do not fit.
 
     Parts that lie elsewhere are copied first.
@@ -25,7 +27,7 @@ def join_parts(program: BlockedProgram, node: gs.Node, join: Join, parts: Sequen
         return False
     for index, part in enumerate(parts):
         if index not in join.filled:
-            _copy(program, part, Place(join, index))
+            _copy(program, part, ConcatPlacement(join, index))
     blocks: list[tuple[int, ...]] = []
     start = 0
     for layout in layouts:
@@ -37,10 +39,10 @@ def join_parts(program: BlockedProgram, node: gs.Node, join: Join, parts: Sequen
     return True
 
 
-def _copy(program: BlockedProgram, part: Value, place: Place) -> None:
+def _copy(program: BlockedProgram, part: Value, place: ConcatPlacement) -> None:
     assert part.layout is not None
     x = part.form()
     layout = replace(part.layout, halo=place.join.halo, total=place.join.total)
     y = replace(layout.form(part.spatial), first=None)
-    op = Elementwise((x,), ((1, 1, 1),), y, Chain(), batch_of(part.shape[0]))
+    op = Elementwise((x,), ((1, 1, 1),), y, ElementwiseChain(), batch_of(part.shape[0]))
     program.call("copy", op, elementwise, [part.expr], y, part.shape[0], place)

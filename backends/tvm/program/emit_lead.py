@@ -13,20 +13,20 @@ import onnx_graphsurgeon as gs
 from ....ir.graph.view import View
 from ..graph.linear_layer import linear_layer
 from ..graph.spatial import is_known, read_window
-from ..spec.chain import Chain
+from ..spec.chain import ElementwiseChain
 from .value import Value
 
 
 @dataclass(frozen=True)
-class Lead:
+class DeferredPrologue:
     """A tensor that is not stored: `chain` of `x`, with the chain's operands."""
 
     x: Value
-    chain: Chain
+    chain: ElementwiseChain
     args: tuple[Any, ...]
 
 
-def can_wait(tensor: gs.Tensor, x: Value, chain: Chain, view: View) -> bool:
+def can_wait(tensor: gs.Tensor, x: Value, chain: ElementwiseChain, view: View) -> bool:
     """Say whether `chain` of `x`, which is `tensor`, can be left to the operator that reads it.
 
     One convolution of one position reads it, and the chain has the same operands everywhere: what

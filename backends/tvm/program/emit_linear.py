@@ -7,7 +7,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
 from ....ir.ops.linear.layer import Layer
-from ..graph.groups import REAL, Group
+from ..graph.groups import REAL, FusionGroup
 from ..graph.linear_layer import linear_layer
 from ..graph.spatial import Window, is_known, read_transposed, read_window
 from ..kernels.convolution import NO_LEAD, Convolution, convolution
@@ -19,7 +19,7 @@ from ..spec.layout import Array, Layout, no_halo
 from .blocked import BlockedProgram
 from .emit_chain import layout_of_operands
 from .emit_products import products_of
-from .emit_result import Result
+from .emit_result import KernelResult
 from .emit_windows import emit_windows
 from .value import Value
 
@@ -41,7 +41,7 @@ def can_emit_linear(node: gs.Node, view: View) -> bool:
     return view.rank(node.inputs[0]) == 2 and is_known(view, node.inputs[0], node.outputs[0])
 
 
-def emit_linear(program: BlockedProgram, group: Group) -> None:
+def emit_linear(program: BlockedProgram, group: FusionGroup) -> None:
     """Emit the group of a linear operator."""
     node = group.anchor
     layer = linear_layer(node, program.view)
@@ -60,7 +60,7 @@ def emit_linear(program: BlockedProgram, group: Group) -> None:
 
 def _dense(
     program: BlockedProgram,
-    group: Group,
+    group: FusionGroup,
     window: Window,
     layer: Layer,
 ) -> None:
@@ -70,7 +70,7 @@ def _dense(
     x = _input(program, source, parts) if lead is None else lead.x
     products = products_of(program, layer, x)
     weight = products.weight
-    y = Result(program, group, _layout(program, group, weight), x.shape[0])
+    y = KernelResult(program, group, _layout(program, group, weight), x.shape[0])
     y.end.scale_and_shift(products.scale, products.bias)
     y.follow()
     conv = Convolution(
@@ -100,7 +100,7 @@ def _dense(
     y.emit("convolution", conv, lambda op: convolution(op, machine, tile), args)
 
 
-def _layout(program: BlockedProgram, group: Group, weight: Array) -> Layout:
+def _layout(program: BlockedProgram, group: FusionGroup, weight: Array) -> Layout:
     """Return the order of a dense result's channels: as another branch that it meets has them."""
     node = group.anchor
     shape = program.inferred_shape(node.outputs[0])
@@ -111,11 +111,13 @@ def _layout(program: BlockedProgram, group: Group, weight: Array) -> Layout:
     return Layout.grouped(parts * each, parts, program.machine.lanes, no_halo(len(shape) - 2))
 
 
-def _transposed(program: BlockedProgram, group: Group, weight: Array, bias: Array | None) -> None:
+def _transposed(
+    program: BlockedProgram, group: FusionGroup, weight: Array, bias: Array | None
+) -> None:
     node = group.anchor
     parts = len(weight)
     x = _input(program, node.inputs[0], parts)
-    y = Result(program, group, _layout(program, group, weight), x.shape[0])
+    y = KernelResult(program, group, _layout(program, group, weight), x.shape[0])
     y.end.scale_and_shift(None, bias)
     y.follow()
     window, befores = read_transposed(node, program.view)
@@ -178,7 +180,7 @@ def _input(program: BlockedProgram, source: gs.Tensor, parts: int) -> Value:
 
 def _depthwise(
     program: BlockedProgram,
-    group: Group,
+    group: FusionGroup,
     window: Window,
     weight: Array,
     bias: Array | None,
@@ -186,7 +188,7 @@ def _depthwise(
     """Emit a convolution of each channel alone; of one position, it is scale and shift."""
     x = program.blocked(group.anchor.inputs[0])
     assert x.layout is not None
-    y = Result(program, group, x.layout, x.shape[0])
+    y = KernelResult(program, group, x.layout, x.shape[0])
     pointwise = window.is_pointwise
     y.end.scale_and_shift(weight.reshape(-1) if pointwise else None, bias)
     y.follow()

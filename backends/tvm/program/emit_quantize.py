@@ -5,14 +5,14 @@ from __future__ import annotations
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
-from ..graph.groups import Group
+from ..graph.groups import FusionGroup
 from ..graph.quantized import grid_of
 from ..graph.spatial import is_known
 from ..kernels.pack import Pack, pack
 from ..spec.layout import Layout, no_halo
 from .blocked import BlockedProgram
 from .emit_channels import emit_scalar
-from .emit_result import Result
+from .emit_result import KernelResult
 
 # Bytes of so many channels are one number of a dot product.
 _FEW_CHANNELS = 4
@@ -23,7 +23,7 @@ def can_emit_quantize(node: gs.Node, view: View) -> bool:
     return is_known(view, node.outputs[0]) and grid_of(node, view) is not None
 
 
-def emit_quantize(program: BlockedProgram, group: Group) -> None:
+def emit_quantize(program: BlockedProgram, group: FusionGroup) -> None:
     """Emit QuantizeLinear of a tensor in any layout."""
     source = group.anchor.inputs[0]
     if emit_scalar(program, group):
@@ -31,6 +31,6 @@ def emit_quantize(program: BlockedProgram, group: Group) -> None:
     x = program.plain_value(source)
     channels, rank = int(x.shape[1]), len(x.shape) - 2
     lanes = _FEW_CHANNELS if channels <= _FEW_CHANNELS else program.machine.lanes
-    y = Result(program, group, Layout.plain(channels, lanes, no_halo(rank)), x.shape[0])
+    y = KernelResult(program, group, Layout.plain(channels, lanes, no_halo(rank)), x.shape[0])
     y.end.lead(group.anchor, source, len(x.shape))
     y.emit("pack", Pack(x.form(), y.form, y.end.chain, y.batch), pack, [x.expr])

@@ -6,24 +6,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..graph.groups import Group
+from ..graph.groups import FusionGroup
 from ..graph.quantized import grid_of
 from ..graph.spatial import spatial_sizes
 from ..kernels.elementwise import Elementwise, elementwise
-from ..spec.layout import Form, Layout
+from ..spec.layout import BufferSpec, Layout
 from .blocked import BlockedProgram
-from .emit_chain import Epilogue
-from .emit_lead import Lead, can_wait
+from .emit_chain import EpilogueBuilder
+from .emit_lead import DeferredPrologue, can_wait
 from .value import Value, batch_of
 
 
-class Result:
+class KernelResult:
     """The last value of `group`, its channels in the order of `layout`, for `images` images.
 
     `end` is the chain that the kernel applies; `follow` appends the group's followers to it.
     """
 
-    def __init__(self, program: BlockedProgram, group: Group, layout: Layout, images: Any) -> None:
+    def __init__(
+        self, program: BlockedProgram, group: FusionGroup, layout: Layout, images: Any
+    ) -> None:
         self._program = program
         self._group = group
         self._images = images
@@ -42,10 +44,10 @@ class Result:
         grid = grid_of(last, program.view) if last.op == "QuantizeLinear" else None
         self._grid = grid
         self._stored = (str(program.view.dtype(group.result)), 0 if grid is None else grid.zero)
-        self.end = Epilogue(program, self.layout, images)
+        self.end = EpilogueBuilder(program, self.layout, images)
 
     @property
-    def form(self) -> Form:
+    def form(self) -> BufferSpec:
         """What kernels see of it: kernels are told at run time which range of a join they write."""
         form = self._value(None).form()
         return form if self.place is None else replace(form, first=None)
@@ -71,7 +73,7 @@ class Result:
         """Leave the chain over `x` to the one convolution that reads its result, or call it."""
         program, chain, tensor = self._program, self.end.chain, self._group.result
         if can_wait(tensor, x, chain, program.view):
-            program.leads[id(tensor)] = Lead(x, chain, tuple(self.end.args))
+            program.leads[id(tensor)] = DeferredPrologue(x, chain, tuple(self.end.args))
             return
         op = Elementwise((x.form(),), ((1, 1, 1),), self.form, chain, self.batch)
         self.emit("elementwise", op, elementwise, [x.expr])

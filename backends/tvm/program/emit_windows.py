@@ -6,13 +6,18 @@ from typing import Any
 
 from ..graph.spatial import Window
 from ..kernels.windows import Kind, Windows, windows
-from ..spec.layout import Form
+from ..spec.layout import BufferSpec
 from .blocked import BlockedProgram
-from .emit_result import Result
+from .emit_result import KernelResult
 
 
 def emit_windows(
-    program: BlockedProgram, kind: Kind, window: Window, x: Form, y: Result, args: list[Any]
+    program: BlockedProgram,
+    kind: Kind,
+    window: Window,
+    x: BufferSpec,
+    y: KernelResult,
+    args: list[Any],
 ) -> None:
     """Emit `kind` over `window` of `x`; `args`: the expression of x, and weights if any."""
     op = Windows(

@@ -19,7 +19,7 @@ from ....ir.core import dtypes
 from ....ir.core.errors import BackendError
 from ....ir.core.variables import dense_values
 from ....ir.proto.to_proto import to_proto
-from ..spec.calls import Call
+from ..spec.calls import KernelCall
 from ..spec.layout import Array
 from .program import Program
 
@@ -36,7 +36,7 @@ class Lowered:
     module: Any
     constants: list[Array]
     kernels: dict[Any, str]
-    calls: list[Call]
+    calls: list[KernelCall]
 
 
 class GraphEmitter(ABC, Generic[P]):

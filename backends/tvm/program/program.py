@@ -14,7 +14,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
-from ..spec.calls import Call
+from ..spec.calls import KernelCall
 from ..spec.layout import Array
 
 # Constants up to this size are part of the program, where the compiler can compute with them.
@@ -46,7 +46,7 @@ class Program(ABC):
         self.builder: Any = relax.BlockBuilder()
         self.constants: list[Array] = []
         self.parameters: list[Any] = []
-        self.calls: list[Call] = []
+        self.calls: list[KernelCall] = []
         self._shared: dict[Hashable, Any] = {}
         self._alive: list[gs.Tensor] = []  # tensors are known by their id
 

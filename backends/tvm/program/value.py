@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..graph.quantized import Grid
-from ..spec.layout import Form, Layout, plain_form
+from ..graph.quantized import TensorQuantization
+from ..spec.layout import BufferSpec, Layout, plain_form
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Value:
     zero: int = 0
     scale: float | None = None
 
-    def form(self, *, single: bool = False, raw: bool = False) -> Form:
+    def form(self, *, single: bool = False, raw: bool = False) -> BufferSpec:
         """Return what kernels see of it; `raw`: its numbers as they are stored."""
         if self.layout is None:
             form = plain_form(int(self.shape[1]), [int(s) for s in self.shape[2:]], self.dtype)
@@ -35,9 +35,9 @@ class Value:
         return replace(form, zero=self.zero, scale=None if raw else self.scale)
 
     @property
-    def grid(self) -> Grid | None:
+    def grid(self) -> TensorQuantization | None:
         """The grid that a float32 tensor is held on."""
-        return None if self.scale is None else Grid(self.scale, self.zero, self.dtype)
+        return None if self.scale is None else TensorQuantization(self.scale, self.zero, self.dtype)
 
     @property
     def is_plain(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Call:
+class KernelCall:
     """A call in the order of lowering: of the kernel of `op`, named `kernel`, for some `nodes`.
 
     `kernel` "": nodes that TVM's importer took; how many functions they become is TVM's affair.

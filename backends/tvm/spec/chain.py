@@ -11,49 +11,49 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .layout import Form
+from .layout import BufferSpec
 from .scalars import SCALARS
 
 
 @dataclass(frozen=True)
-class Number:
+class ConstantInput:
     """A constant."""
 
     value: float
 
 
 @dataclass(frozen=True)
-class Extra:
+class OperandInput:
     """An operand of the kernel, counted among the chain's operands."""
 
     position: int
 
 
 @dataclass(frozen=True)
-class Earlier:
+class StepInput:
     """The result of a step, -1 for the value the chain starts from."""
 
     step: int
 
 
-Source = Number | Extra | Earlier
+ChainInput = ConstantInput | OperandInput | StepInput
 
 
 @dataclass(frozen=True)
-class Step:
+class ChainStep:
     """One operator with its inputs and attributes."""
 
     op: str
-    inputs: tuple[Source, ...]
+    inputs: tuple[ChainInput, ...]
     attrs: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
-class Chain:
+class ElementwiseChain:
     """Steps over a value and over `extras`, operands in the blocked layout."""
 
-    steps: tuple[Step, ...] = ()
-    extras: tuple[Form, ...] = ()
+    steps: tuple[ChainStep, ...] = ()
+    extras: tuple[BufferSpec, ...] = ()
 
     def apply(self, value: Any, extra: Callable[[int], Any]) -> Any:
         """Return the expression of the last step; `extra` gives the element of an operand."""
@@ -61,13 +61,13 @@ class Chain:
 
         values = [value]
 
-        def of(source: Source) -> Any:
+        def of(source: ChainInput) -> Any:
             match source:
-                case Number(number):
+                case ConstantInput(number):
                     return tirx.const(number, "float32")
-                case Extra(position):
+                case OperandInput(position):
                     return extra(position)
-                case Earlier(step):
+                case StepInput(step):
                     return values[step + 1]
 
         for step in self.steps:
@@ -75,6 +75,6 @@ class Chain:
             values.append(SCALARS[step.op](inputs, dict(step.attrs)))
         return values[-1]
 
-    def then(self, step: Step, *forms: Form) -> Chain:
+    def then(self, step: ChainStep, *forms: BufferSpec) -> ElementwiseChain:
         """Return the chain with one more step, and its new operands."""
-        return Chain((*self.steps, step), (*self.extras, *forms))
+        return ElementwiseChain((*self.steps, step), (*self.extras, *forms))

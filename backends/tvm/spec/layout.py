@@ -24,7 +24,7 @@ Halo = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class Form:
+class BufferSpec:
     """What a kernel must know of one operand: how to find an element in its buffer.
 
     `lanes` 0: not blocked, buffer [n, channels, *spatial]. `blocks`: channels held by each block.
@@ -115,10 +115,12 @@ class Layout:
         """Number of channels."""
         return sum(map(len, self.blocks))
 
-    def form(self, spatial: Sequence[int], *, single: bool = False, dtype: str = "float32") -> Form:
+    def form(
+        self, spatial: Sequence[int], *, single: bool = False, dtype: str = "float32"
+    ) -> BufferSpec:
         """Return what kernels see of a tensor with these spatial sizes."""
         missing = 3 - len(spatial)
-        return Form(
+        return BufferSpec(
             self.lanes,
             tuple(map(len, self.blocks)),
             self.first,
@@ -154,11 +156,11 @@ class Layout:
         return replace(self, halo=halo, first=0, total=len(self.blocks))
 
 
-def plain_form(channels: int, spatial: Sequence[int], dtype: str = "float32") -> Form:
+def plain_form(channels: int, spatial: Sequence[int], dtype: str = "float32") -> BufferSpec:
     """Return the form of a tensor that is not blocked: one block of all channels."""
     missing = 3 - len(spatial)
     sizes = (*[1] * missing, *spatial)
-    return Form(0, (channels,), 0, 1, sizes, ((0, 0),) * 3, len(spatial), dtype=dtype)
+    return BufferSpec(0, (channels,), 0, 1, sizes, ((0, 0),) * 3, len(spatial), dtype=dtype)
 
 
 def no_halo(rank: int) -> Halo:

@@ -16,7 +16,7 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
 @dataclass(frozen=True)
-class Machine:
+class CpuMachine:
     """A CPU: `lanes` float32 in a vector, `registers` vectors, cache sizes in bytes.
 
     `mcpu`, `mattr` and `triple` are what LLVM is told; without `triple` it is the machine here.
@@ -49,11 +49,11 @@ class Machine:
 # The oldest cores with each instruction set, so that others' code has nothing that one lacks. LLVM
 # keeps to 256-bit vectors on these cores unless told otherwise.
 MACHINES = {
-    "avx2": Machine("avx2", 8, 16, "haswell", l2=256 << 10),
-    "avx512": Machine("avx512", 16, 32, "skylake-avx512", ("-prefer-256-bit",)),
-    "avx512-vnni": Machine("avx512-vnni", 16, 32, "cascadelake", ("-prefer-256-bit",)),
-    "avx512-bf16": Machine("avx512-bf16", 16, 32, "cooperlake", ("-prefer-256-bit",)),
-    "neon": Machine("neon", 4, 32, "neoverse-n1", triple="aarch64-linux-gnu"),
+    "avx2": CpuMachine("avx2", 8, 16, "haswell", l2=256 << 10),
+    "avx512": CpuMachine("avx512", 16, 32, "skylake-avx512", ("-prefer-256-bit",)),
+    "avx512-vnni": CpuMachine("avx512-vnni", 16, 32, "cascadelake", ("-prefer-256-bit",)),
+    "avx512-bf16": CpuMachine("avx512-bf16", 16, 32, "cooperlake", ("-prefer-256-bit",)),
+    "neon": CpuMachine("neon", 4, 32, "neoverse-n1", triple="aarch64-linux-gnu"),
 }
 
 
@@ -67,7 +67,7 @@ FLAGS = {
 }
 
 
-def machine_of(target: Target) -> Machine:
+def machine_of(target: Target) -> CpuMachine:
     """Return the machine that `target` names, or this one with its caches; raises BackendError."""
     given = target.known_options(TARGET_OPTIONS)
     isa = given.get("isa") or host_isa()

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Generic, TypeVar
 
-from ..spec.machine import Machine
+from ..spec.machine import CpuMachine
 
 Op = TypeVar("Op")
 Candidate = TypeVar("Candidate")
@@ -27,15 +27,15 @@ class Choice(ABC, Generic[Op, Candidate]):
         """Say whether the operator `op` has this choice."""
 
     @abstractmethod
-    def ranked(self, op: Op, machine: Machine) -> list[Candidate]:
+    def ranked(self, op: Op, machine: CpuMachine) -> list[Candidate]:
         """Return candidates in the order of the cost model, first what it would take itself."""
 
     @abstractmethod
-    def neighbours(self, op: Op, candidate: Candidate, machine: Machine) -> list[Candidate]:
+    def neighbours(self, op: Op, candidate: Candidate, machine: CpuMachine) -> list[Candidate]:
         """Return the candidates one step away from this one, whatever the cost model says."""
 
     @abstractmethod
-    def kernel(self, op: Op, candidate: Candidate, machine: Machine) -> Any:
+    def kernel(self, op: Op, candidate: Candidate, machine: CpuMachine) -> Any:
         """Return the kernel of `op` as a TIR function: operands in, the last one written."""
 
     @abstractmethod
@@ -43,7 +43,7 @@ class Choice(ABC, Generic[Op, Candidate]):
         """Return what stands for `candidate` in a file."""
 
     @abstractmethod
-    def from_json(self, value: Any, op: Op, machine: Machine) -> Candidate:
+    def from_json(self, value: Any, op: Op, machine: CpuMachine) -> Candidate:
         """Return the candidate that `value` stands for; raises ValueError where it is none of `op`.
 
         A file may have been changed by anyone, so that nothing in it is trusted.
@@ -51,7 +51,7 @@ class Choice(ABC, Generic[Op, Candidate]):
 
 
 def candidates(
-    choice: Choice[Op, Candidate], op: Op, machine: Machine, count: int, seed: int
+    choice: Choice[Op, Candidate], op: Op, machine: CpuMachine, count: int, seed: int
 ) -> list[Candidate]:
     """Return up to `count` candidates, the same ones for the same `seed`.
 

@@ -12,14 +12,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..spec.machine import Machine
+from ..spec.machine import CpuMachine
 from .cache import Key
 
 # Everything that decides what code an operator's description becomes.
 _SOURCES = ("kernels/*.py", "kernels/winograd/*.py", "spec/*.py")
 
 
-def key_of(choice: str, op: Any, machine: Machine, threads: int, device: str) -> Key:
+def key_of(choice: str, op: Any, machine: CpuMachine, threads: int, device: str) -> Key:
     """Return the key of `choice` for the operator `op` on so many `threads` of `device`."""
     import tvm
 

@@ -14,18 +14,18 @@ from typing import Any
 from ....ir.core.errors import BackendError
 from ..compile.kernel import compile_kernel
 from ..runtime.threads import use_threads
-from ..spec.machine import Machine
+from ..spec.machine import CpuMachine
 from .choice import Choice
-from .timing import Stand, line_of
+from .timing import TimingBench, line_of
 
 _SECONDS = 60.0  # for one candidate, to be built and run once
-_stand: Stand | None = None  # of the process that measures
+_stand: TimingBench | None = None  # of the process that measures
 
 
-class Local:
+class LocalMeasurer:
     """A measurer of this machine's kernels on so many `threads`; to be closed after use."""
 
-    def __init__(self, machine: Machine, threads: int, seed: int) -> None:
+    def __init__(self, machine: CpuMachine, threads: int, seed: int) -> None:
         from tvm.support.popen_pool import PopenWorker
 
         for package in ("cloudpickle", "psutil"):
@@ -105,16 +105,18 @@ def _begin(threads: int) -> None:
     use_threads(threads)
 
 
-def _forget(machine: Machine, threads: int, seed: int) -> None:
+def _forget(machine: CpuMachine, threads: int, seed: int) -> None:
     import tvm
 
     global _stand
-    _stand = Stand(
+    _stand = TimingBench(
         lambda kernel: compile_kernel(kernel, machine, threads), tvm.cpu(), machine, seed
     )
 
 
-def _hold(index: int, choice: Choice[Any, Any], op: Any, candidate: Any, machine: Machine) -> bool:
+def _hold(
+    index: int, choice: Choice[Any, Any], op: Any, candidate: Any, machine: CpuMachine
+) -> bool:
     assert _stand is not None
     _stand.hold(index, choice.kernel(op, candidate, machine))
     return True

@@ -20,9 +20,9 @@ from typing import Any
 from ....ir.core.errors import BackendError
 from ..compile.kernel import compile_kernel
 from ..runtime.linker import link
-from ..spec.machine import Machine
+from ..spec.machine import CpuMachine
 from .choice import Choice
-from .timing import Stand, line_of
+from .timing import TimingBench, line_of
 
 _WAIT = 10  # seconds for the tracker to answer, and to give a device
 _SESSION = 120  # seconds for all candidates of one operator
@@ -55,13 +55,13 @@ class Address:
         return f"{host}:{self.port}/{self.key}"
 
 
-class Remote:
+class RemoteMeasurer:
     """A measurer of kernels on a device at `address`, on so many of its `threads`.
 
     Raises BackendError where the tracker or the device is not there, or stops answering.
     """
 
-    def __init__(self, address: Address, machine: Machine, threads: int, seed: int) -> None:
+    def __init__(self, address: Address, machine: CpuMachine, threads: int, seed: int) -> None:
         self._address = address
         self._machine = machine
         self._threads = threads
@@ -76,7 +76,7 @@ class Remote:
     ) -> list[float | None]:
         """Return the seconds of the kernel of each candidate, None where it does not run."""
         session = self._session()
-        stand = Stand(
+        stand = TimingBench(
             lambda kernel: self._sent(session, kernel), session.cpu(0), self._machine, self._seed
         )
         try:

@@ -7,12 +7,12 @@ from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
 from ..kernels.convolution import Convolution, choose_tile, convolution, work_of
-from ..kernels.tile_sizes import Tile, costs
-from ..spec.machine import Machine
+from ..kernels.tile_sizes import RegisterTile, costs
+from ..spec.machine import CpuMachine
 from .choice import Choice
 
 
-class Tiles(Choice[Convolution, Tile]):
+class TileChoice(Choice[Convolution, RegisterTile]):
     """The tile of a convolution."""
 
     name: ClassVar[str] = "tile"
@@ -21,13 +21,15 @@ class Tiles(Choice[Convolution, Tile]):
         """Say whether `op` is a direct convolution."""
         return isinstance(op, Convolution)
 
-    def ranked(self, op: Convolution, machine: Machine) -> list[Tile]:
+    def ranked(self, op: Convolution, machine: CpuMachine) -> list[RegisterTile]:
         """Return tiles by the cycles that the model expects, each in both orders of its loops."""
         found = sorted(costs(machine, work_of(op)), key=lambda item: item[1])
         both = ((tile, _turned(tile)) for tile, _ in found)
         return list(dict.fromkeys([choose_tile(op, machine), *itertools.chain(*both)]))
 
-    def neighbours(self, op: Convolution, candidate: Tile, machine: Machine) -> list[Tile]:
+    def neighbours(
+        self, op: Convolution, candidate: RegisterTile, machine: CpuMachine
+    ) -> list[RegisterTile]:
         """Return tiles with one size more or less by one, and the other order of the loops."""
         work = work_of(op)
         steps = [
@@ -37,18 +39,18 @@ class Tiles(Choice[Convolution, Tile]):
         ]
         return [tile for tile in (*steps, _turned(candidate)) if work.fits(tile, machine)]
 
-    def kernel(self, op: Convolution, candidate: Tile, machine: Machine) -> Any:
+    def kernel(self, op: Convolution, candidate: RegisterTile, machine: CpuMachine) -> Any:
         """Return the convolution with this tile."""
         return convolution(op, machine, candidate)
 
-    def to_json(self, candidate: Tile) -> Any:
+    def to_json(self, candidate: RegisterTile) -> Any:
         """Return the fields of the tile."""
         return asdict(candidate)
 
-    def from_json(self, value: Any, op: Convolution, machine: Machine) -> Tile:
+    def from_json(self, value: Any, op: Convolution, machine: CpuMachine) -> RegisterTile:
         """Return the tile with these fields; raises ValueError where it does not fit `op`."""
         try:
-            tile = Tile(**value)
+            tile = RegisterTile(**value)
         except TypeError as error:
             raise ValueError(f"{value!r} is no tile") from error
         sizes = (tile.rows, tile.columns, tile.blocks)
@@ -59,5 +61,5 @@ class Tiles(Choice[Convolution, Tile]):
         return tile
 
 
-def _turned(tile: Tile) -> Tile:
+def _turned(tile: RegisterTile) -> RegisterTile:
     return replace(tile, positions_first=not tile.positions_first)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..spec.machine import Machine
+from ..spec.machine import CpuMachine
 
 # Runs in one turn of a kernel; the caches are emptied before each.
 _RUNS = 4
@@ -32,11 +32,11 @@ def operands(kernel: Any, device: Any, seed: int) -> list[Any]:
     return found
 
 
-class Stand:
+class TimingBench:
     """Kernels that stand ready on a device, `load` having made modules of them."""
 
     def __init__(
-        self, load: Callable[[Any], Any], device: Any, machine: Machine, seed: int
+        self, load: Callable[[Any], Any], device: Any, machine: CpuMachine, seed: int
     ) -> None:
         self._load = load
         self._device = device

@@ -11,15 +11,15 @@ from typing import Any, Protocol
 from ....ir.core.cpu import cpu_name
 from ....ir.core.errors import BackendError
 from ..kernels.settings import Settings
-from ..spec.machine import Machine, runs_here
+from ..spec.machine import CpuMachine, runs_here
 from .cache import Cache, Entry, Key, default_path
 from .choice import Choice, candidates
-from .columns import Columns
+from .columns import ColumnChoice
 from .key import key_of
 from .options import Tuning
-from .tiles import Tiles
+from .tiles import TileChoice
 
-CHOICES: tuple[Choice[Any, Any], ...] = (Tiles(), Columns())
+CHOICES: tuple[Choice[Any, Any], ...] = (TileChoice(), ColumnChoice())
 
 _ROUNDS = 10
 # What is measured differs by so much for no reason: the cost model's choice stays.
@@ -41,7 +41,7 @@ class Measurer(Protocol):
 
 
 @dataclass
-class Found:
+class TunedChoices:
     """The candidates that were chosen, by kind of choice and operator."""
 
     chosen: dict[tuple[str, Any], Any] = field(default_factory=dict)
@@ -52,11 +52,13 @@ class Found:
 
     def settings(self, base: Settings) -> Settings:
         """Return `base` with kernels made as chosen."""
-        return replace(base, tile_of=self.of(Tiles.name), columns_of=self.of(Columns.name))
+        return replace(
+            base, tile_of=self.of(TileChoice.name), columns_of=self.of(ColumnChoice.name)
+        )
 
 
 @dataclass(frozen=True)
-class Job:
+class TuningTask:
     """A choice to be made for one operator."""
 
     choice: Choice[Any, Any]
@@ -64,7 +66,7 @@ class Job:
     key: Key
 
 
-def tune(ops: Iterable[Any], machine: Machine, threads: int, tuning: Tuning) -> Found:
+def tune(ops: Iterable[Any], machine: CpuMachine, threads: int, tuning: Tuning) -> TunedChoices:
     """Return the best candidates for `ops`, from the cache where it knows them.
 
     What is measured is written at once, so that an interruption loses one operator. Raises
@@ -74,7 +76,7 @@ def tune(ops: Iterable[Any], machine: Machine, threads: int, tuning: Tuning) -> 
     assert trials is not None
     cache = Cache(tuning.tune_cache or default_path())
     device = _device(machine, tuning)
-    found = Found()
+    found = TunedChoices()
     jobs = _jobs(ops, machine, threads, device)
     waiting = [job for job in jobs if not _recall(cache, job, machine, trials, found)]
     if not waiting or not trials:
@@ -90,16 +92,18 @@ def tune(ops: Iterable[Any], machine: Machine, threads: int, tuning: Tuning) -> 
     return found
 
 
-def _jobs(ops: Iterable[Any], machine: Machine, threads: int, device: str) -> list[Job]:
+def _jobs(ops: Iterable[Any], machine: CpuMachine, threads: int, device: str) -> list[TuningTask]:
     return [
-        Job(choice, op, key_of(choice.name, op, machine, threads, device))
+        TuningTask(choice, op, key_of(choice.name, op, machine, threads, device))
         for op in ops
         for choice in CHOICES
         if choice.covers(op)
     ]
 
 
-def _recall(cache: Cache, job: Job, machine: Machine, trials: int, found: Found) -> bool:
+def _recall(
+    cache: Cache, job: TuningTask, machine: CpuMachine, trials: int, found: TunedChoices
+) -> bool:
     """Take what the cache knows; say whether it is from as many trials."""
     entry = cache.get(job.key)
     if entry is None or entry.trials < trials:
@@ -113,7 +117,7 @@ def _recall(cache: Cache, job: Job, machine: Machine, trials: int, found: Found)
 
 
 def _measure(
-    measurer: Measurer, job: Job, machine: Machine, trials: int, seed: int
+    measurer: Measurer, job: TuningTask, machine: CpuMachine, trials: int, seed: int
 ) -> Entry | None:
     options = candidates(job.choice, job.op, machine, trials, seed)
     times = measurer.measure(job.choice, job.op, options, _ROUNDS)
@@ -137,7 +141,7 @@ def _measure(
     return Entry(job.choice.to_json(options[best]), seconds, trials)
 
 
-def _device(machine: Machine, tuning: Tuning) -> str:
+def _device(machine: CpuMachine, tuning: Tuning) -> str:
     """Return the name of what is measured on; raises BackendError where there is nothing."""
     if tuning.tune_remote is not None:
         from .remote import Address
@@ -151,11 +155,11 @@ def _device(machine: Machine, tuning: Tuning) -> str:
     return cpu_name()
 
 
-def _measurer(machine: Machine, threads: int, tuning: Tuning) -> Any:
+def _measurer(machine: CpuMachine, threads: int, tuning: Tuning) -> Any:
     if tuning.tune_remote is not None:
-        from .remote import Address, Remote
+        from .remote import Address, RemoteMeasurer
 
-        return Remote(Address.parse(tuning.tune_remote), machine, threads, tuning.tune_seed)
-    from .local import Local
+        return RemoteMeasurer(Address.parse(tuning.tune_remote), machine, threads, tuning.tune_seed)
+    from .local import LocalMeasurer
 
-    return Local(machine, threads, tuning.tune_seed)
+    return LocalMeasurer(machine, threads, tuning.tune_seed)

@@ -10,7 +10,7 @@ from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.kernels.convolution import Convolution
 from planish.backends.tvm.kernels.elementwise import Elementwise
 from planish.backends.tvm.kernels.prepared import run_sizes
-from planish.backends.tvm.kernels.tile_sizes import Tile
+from planish.backends.tvm.kernels.tile_sizes import RegisterTile
 from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES
@@ -165,11 +165,11 @@ def test_input_that_exceeds_the_cache_is_prepared_in_runs() -> None:
 @pytest.mark.parametrize(
     ("positions", "tile", "each", "expected"),
     [
-        ((1, 196), Tile(1, 14, 2, True), 1024, (1, 28)),
-        ((1, 30), Tile(1, 14, 2, True), 1024, (1, 28)),
-        ((1, 9), Tile(1, 9, 2, True), 1 << 20, (1, 9)),
-        ((56, 56), Tile(1, 14, 2, True), 1024, (1, 56)),
-        ((7, 7), Tile(2, 7, 2, True), 1024, (4, 7)),
+        ((1, 196), RegisterTile(1, 14, 2, True), 1024, (1, 28)),
+        ((1, 30), RegisterTile(1, 14, 2, True), 1024, (1, 28)),
+        ((1, 9), RegisterTile(1, 9, 2, True), 1 << 20, (1, 9)),
+        ((56, 56), RegisterTile(1, 14, 2, True), 1024, (1, 56)),
+        ((7, 7), RegisterTile(2, 7, 2, True), 1024, (4, 7)),
     ],
 )
 def test_runs_are_whole_tiles_that_fit(positions, tile, each, expected) -> None:

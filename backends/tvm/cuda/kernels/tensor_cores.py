@@ -22,7 +22,7 @@ WARP = 32
 
 
 @dataclass(frozen=True)
-class Tile:
+class ThreadBlockTile:
     """Rows, columns and depth of what one block of threads holds, and warps along the first two."""
 
     rows: int
@@ -38,16 +38,16 @@ class Tile:
 
 # From most reuse to most blocks.
 TILES = (
-    Tile(128, 128, 32, (2, 4)),
-    Tile(128, 64, 32, (4, 2)),
-    Tile(64, 64, 32, (2, 2)),
-    Tile(32, 32, 64, (1, 2)),
+    ThreadBlockTile(128, 128, 32, (2, 4)),
+    ThreadBlockTile(128, 64, 32, (4, 2)),
+    ThreadBlockTile(64, 64, 32, (2, 2)),
+    ThreadBlockTile(32, 32, 64, (1, 2)),
 )
 # Blocks that keep a GPU busy: about one for each of its processors.
 _ENOUGH_BLOCKS = 96
 
 
-def choose_tile(rows: int | None, columns: int) -> Tile:
+def choose_tile(rows: int | None, columns: int) -> ThreadBlockTile:
     """Return the largest tile of which the result has enough; `rows` None: not known."""
     for tile in TILES:
         blocks = math.ceil((rows or 1 << 14) / tile.rows) * math.ceil(columns / tile.columns)
@@ -56,7 +56,7 @@ def choose_tile(rows: int | None, columns: int) -> Tile:
     return TILES[-1]
 
 
-def schedule_product(function: Any, tile: Tile | None = None) -> Any:
+def schedule_product(function: Any, tile: ThreadBlockTile | None = None) -> Any:
     """Return `function` scheduled, or None where it holds no half-precision product."""
     from tvm import s_tir
     from tvm.s_tir.dlight.gpu import matmul
@@ -106,7 +106,7 @@ def _as_matrices(schedule: Any, block: Any) -> Any:
 class _Product:
     """The steps of one schedule."""
 
-    def __init__(self, schedule: Any, tile: Tile, helpers: Any) -> None:
+    def __init__(self, schedule: Any, tile: ThreadBlockTile, helpers: Any) -> None:
         self.schedule = schedule
         self.tile = tile
         self.helpers = helpers

@@ -17,12 +17,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from ...spec.layout import covers
-from ...spec.machine import Machine
+from ...spec.machine import CpuMachine
 from ..convolution import Convolution
 from ..dot import FLOAT_DOT
 from ..tiles import Sizes
 from .convolution import Winograd
-from .steps import Plan
+from .steps import WinogradPlan
 
 # Results along an axis that are tried for each number of taps; 36 points fill the registers.
 _RESULTS = {1: (1,), 3: (2, 4), 5: (2,)}
@@ -36,7 +36,7 @@ _WORTH = 0.95  # of the direct kernel's cycles: less is within what the model kn
 
 
 @lru_cache(maxsize=1024)
-def choose_winograd(conv: Convolution, machine: Machine, threads: int) -> Winograd | None:
+def choose_winograd(conv: Convolution, machine: CpuMachine, threads: int) -> Winograd | None:
     """Return the fastest form of `conv`, or None where that is the direct one."""
     best, least = None, _WORTH * _direct_cycles(conv, threads)
     for results in _candidates(conv):
@@ -62,8 +62,8 @@ def _candidates(conv: Convolution) -> Iterator[Sizes]:
 
 
 def plan_for(
-    conv: Convolution, results: Sizes, machine: Machine, threads: int
-) -> tuple[Plan | None, float]:
+    conv: Convolution, results: Sizes, machine: CpuMachine, threads: int
+) -> tuple[WinogradPlan | None, float]:
     """Return the fastest plan for tiles of `results`, and its cycles on each of `threads`."""
     points = _points(conv, results)
     tiles = math.prod(-(-y // m) for y, m in zip(conv.y.spatial, results, strict=True))
@@ -77,7 +77,7 @@ def plan_for(
         rounds = -(-work // threads)
         for together, held in _register_tiles(size, share, machine):
             depth = max(1, machine.l2 // 6 // (points * held * machine.lanes**2 * 4))
-            plan = Plan(size, -(-blocks // share), together, held, depth)
+            plan = WinogradPlan(size, -(-blocks // share), together, held, depth)
             if _bytes(conv, points, plan, machine) > machine.l2 * 3 // 4:
                 continue
             cycles = rounds * _cycles(conv, points, plan, share)
@@ -92,7 +92,7 @@ def _direct_cycles(conv: Convolution, threads: int) -> float:
     return (conv.batch or 1) * vectors * taps / 2 * _DIRECT / threads
 
 
-def _cycles(conv: Convolution, points: int, plan: Plan, share: int) -> float:
+def _cycles(conv: Convolution, points: int, plan: WinogradPlan, share: int) -> float:
     """Return the cycles of one group of tiles and share of the output blocks."""
     channels, ins = conv.x.channels // conv.group, len(conv.x.blocks) // conv.group
     sums = plan.together * plan.blocks
@@ -107,7 +107,7 @@ def _cycles(conv: Convolution, points: int, plan: Plan, share: int) -> float:
     )
 
 
-def _register_tiles(tiles: int, blocks: int, machine: Machine) -> Iterator[tuple[int, int]]:
+def _register_tiles(tiles: int, blocks: int, machine: CpuMachine) -> Iterator[tuple[int, int]]:
     for held in range(1, min(blocks, 4) + 1):
         most = min(tiles, (machine.registers - 2 - held) // held)
         # Among equally many steps the shortest one repeats the fewest tiles.
@@ -115,7 +115,7 @@ def _register_tiles(tiles: int, blocks: int, machine: Machine) -> Iterator[tuple
                     {-(-tiles // most) + extra for extra in range(3)}}  # fmt: skip
 
 
-def _bytes(conv: Convolution, points: int, plan: Plan, machine: Machine) -> int:
+def _bytes(conv: Convolution, points: int, plan: WinogradPlan, machine: CpuMachine) -> int:
     ins = len(conv.x.blocks) // conv.group
     ready = min(plan.depth, ins) * machine.lanes * plan.blocks
     return points * machine.lanes * 4 * (plan.steps * plan.together * (ins + plan.blocks) + ready)

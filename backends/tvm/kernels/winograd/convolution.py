@@ -20,16 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from ...spec.chain import Chain
-from ...spec.layout import Array, Form
+from ...spec.chain import ElementwiseChain
+from ...spec.layout import Array, BufferSpec
 from ..convolution import Convolution
-from ..epilogue import Finish
+from ..epilogue import Epilogue
 from ..frame import function, operand, weights
 from ..halo import zero_halo
 from ..loops import parallel
 from ..padding import padded
 from ..tiles import Sizes, start_of_tile
-from .steps import Plan, Steps, tiles_of
+from .steps import WinogradPlan, WinogradSteps, tiles_of
 from .transforms import Transform
 
 
@@ -42,15 +42,15 @@ class Winograd:
 
     conv: Convolution
     results: Sizes
-    plan: Plan
+    plan: WinogradPlan
 
     @property
-    def x(self) -> Form:
+    def x(self) -> BufferSpec:
         """The input."""
         return self.conv.x
 
     @property
-    def y(self) -> Form:
+    def y(self) -> BufferSpec:
         """The result."""
         return self.conv.y
 
@@ -71,7 +71,7 @@ class Winograd:
         return False
 
     @property
-    def chain(self) -> Chain:
+    def chain(self) -> ElementwiseChain:
         """What follows the sum."""
         return self.conv.chain
 
@@ -88,11 +88,11 @@ def winograd(op: Winograd) -> Any:
     with function("winograd", conv.batch) as frame:
         x = operand(frame, "X", conv.x)
         w = weights("W", op.weight_shape)
-        finish = Finish.declare(frame, conv.chain, conv.y)
+        finish = Epilogue.declare(frame, conv.chain, conv.y)
         frame.ready()
         zero_halo(frame, finish.y)
         with padded(frame, conv.pads, x) as (images, source):
-            steps = Steps(conv, along, plan, images, source, w, finish)
+            steps = WinogradSteps(conv, along, plan, images, source, w, finish)
             blocks = len(conv.y.blocks) // conv.group
             share = -(-blocks // plan.splits)
             # Tiles are counted through all images; the last group ends with them.

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..convolution import Convolution
-from ..epilogue import Finish
+from ..epilogue import Epilogue
 from ..loops import loops, unravel
-from ..padding import Source
+from ..padding import PaddedInput
 from ..registers import each, registers
 from ..tiles import runs, start_of_tile
 from .scratch import Planes
@@ -26,7 +26,7 @@ from .transforms import Transform, on_axes
 
 
 @dataclass(frozen=True)
-class Plan:
+class WinogradPlan:
     """How the work is cut: `tiles` at once, and the output blocks in `splits` shares.
 
     `together` tiles of `blocks` output blocks are summed in registers, over `depth` input blocks
@@ -46,16 +46,16 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Steps:
+class WinogradSteps:
     """Emits the steps of `conv`, transformed as `along` each axis, in `images` of `source`."""
 
     conv: Convolution
     along: tuple[Transform, ...]
-    plan: Plan
+    plan: WinogradPlan
     images: Any
-    source: Source
+    source: PaddedInput
     w: Any
-    finish: Finish
+    finish: Epilogue
 
     def emit(self, group: Any, first: Any, begin: Any, share: int) -> None:
         """Emit all steps for the tiles from `first` on and `share` output blocks from `begin` on.

@@ -8,10 +8,10 @@ import re
 import pytest
 
 from planish.backends.tvm.compile.kernel import compile_kernel
-from planish.backends.tvm.kernels.ahead import Ahead
+from planish.backends.tvm.kernels.ahead import Prefetch
 from planish.backends.tvm.kernels.convolution import Convolution, convolution
-from planish.backends.tvm.kernels.tile_sizes import Tile
-from planish.backends.tvm.spec.chain import Chain
+from planish.backends.tvm.kernels.tile_sizes import RegisterTile
+from planish.backends.tvm.spec.chain import ElementwiseChain
 from planish.backends.tvm.spec.layout import Layout, no_halo
 from planish.backends.tvm.spec.machine import MACHINES
 
@@ -26,14 +26,17 @@ def pointwise(channels: int, results: int) -> Convolution:
         Layout.plain(count, HERE.lanes, no_halo(2)).form((6, 6)) for count in (channels, results)
     )
     ones = (1, 1, 1)
-    return Convolution(x, y, ones, ones, ones, ((0, 0),) * 3, 1, Chain(), 1)
+    return Convolution(x, y, ones, ones, ones, ((0, 0),) * 3, 1, ElementwiseChain(), 1)
 
 
-def assembly(conv: Convolution, tile: Tile) -> str:
+def assembly(conv: Convolution, tile: RegisterTile) -> str:
     return compile_kernel(convolution(conv, HERE, tile), HERE, 1).inspect_source("asm")
 
 
-@pytest.mark.parametrize("tile", [Tile(1, 6, 2, False), Tile(1, 14, 2, True), Tile(1, 28, 1, True)])
+@pytest.mark.parametrize(
+    "tile",
+    [RegisterTile(1, 6, 2, False), RegisterTile(1, 14, 2, True), RegisterTile(1, 28, 1, True)],
+)
 def test_sums_are_not_allocated(tile) -> None:
     code = assembly(pointwise(32, 64), tile)
     assert "vfmadd" in code
@@ -43,10 +46,14 @@ def test_sums_are_not_allocated(tile) -> None:
 @pytest.mark.parametrize(
     ("results", "tile", "asked"),
     [
-        (64, Tile(1, 6, 2, False), True),
-        (64, Tile(1, 6, 2, True), False),  # all weights are read for every tile of positions
-        (32, Tile(1, 6, 2, False), False),  # no further blocks
-        (64, Tile(1, 28, 1, False), True),
+        (64, RegisterTile(1, 6, 2, False), True),
+        (
+            64,
+            RegisterTile(1, 6, 2, True),
+            False,
+        ),  # all weights are read for every tile of positions
+        (32, RegisterTile(1, 6, 2, False), False),  # no further blocks
+        (64, RegisterTile(1, 28, 1, False), True),
     ],
 )
 def test_weights_of_the_next_blocks_are_asked_for(results, tile, asked) -> None:
@@ -79,7 +86,7 @@ def asked_lines(shape, blocks, turn, step) -> list[int]:
     with IRBuilder() as builder, script.prim_func(s_tir=True):
         script.func_name("f")
         w = script.arg("W", script.buffer(shape, "float32"))
-        Ahead(w, 3, blocks, *turn).fetch(*step)
+        Prefetch(w, 3, blocks, *turn).fetch(*step)
     found = re.findall(r"address_of\(W\[(.*?)\]\)", builder.get().script())
     places = [[int(index) for index in one.split(",")] for one in found]
     assert all(place[:-1] == [3, 0, 0, 0, 0, 0] and place[-1] % 16 == 0 for place in places)

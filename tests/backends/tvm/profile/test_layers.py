@@ -9,7 +9,7 @@ import planish
 from planish.backends.contract.layer_times import LayerTime, LayerTimes
 from planish.backends.tvm.kernels.transposed import Transposed
 from planish.backends.tvm.profile.layers import time_layers
-from planish.backends.tvm.spec.calls import Call
+from planish.backends.tvm.spec.calls import KernelCall
 from planish.ir.core.errors import BackendError
 from planish.passes.analysis.cost import cost
 
@@ -138,11 +138,11 @@ class Counted:
 
 def test_calls_are_matched_in_order() -> None:
     calls = [
-        Call("k", ("a",), Counted()),
-        Call("", ("b",)),
-        Call("", ("c",)),
-        Call("k", ("d",), Counted()),
-        Call("", ("e",)),
+        KernelCall("k", ("a",), Counted()),
+        KernelCall("", ("b",)),
+        KernelCall("", ("c",)),
+        KernelCall("k", ("d",), Counted()),
+        KernelCall("", ("e",)),
     ]
     run = ["vm.alloc", "k", "f1", "vm.alloc", "f2", "k", "f3"]
     machine = Scripted(run, run, run)
@@ -159,7 +159,7 @@ def test_calls_are_matched_in_order() -> None:
 def test_runs_that_differ_are_refused() -> None:
     machine = Scripted(["k"], ["k"], ["k", "k"])
     with pytest.raises(BackendError, match="same kernels every time"):
-        time_layers(machine, machine, [Call("k")], 2)
+        time_layers(machine, machine, [KernelCall("k")], 2)
 
 
 def test_the_positions_of_a_transposed_convolution_are_counted_once(compiled) -> None:

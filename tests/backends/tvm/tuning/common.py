@@ -7,7 +7,7 @@ pytest.importorskip("tvm")
 
 from planish.backends.tvm.kernels.convolution import Convolution
 from planish.backends.tvm.kernels.windows import Windows
-from planish.backends.tvm.spec.chain import Chain
+from planish.backends.tvm.spec.chain import ElementwiseChain
 from planish.backends.tvm.spec.layout import Layout
 from planish.backends.tvm.spec.machine import MACHINES, host_isa
 
@@ -37,10 +37,12 @@ def form(channels: int, size: int):
 def conv(size: int = 12, channels: int = 32):
     pads = ((0, 0), (1, 1), (1, 1))
     x = form(channels, size)
-    return Convolution(x, x, (1, 3, 3), (1, 1, 1), (1, 1, 1), pads, 1, Chain(), None)
+    return Convolution(x, x, (1, 3, 3), (1, 1, 1), (1, 1, 1), pads, 1, ElementwiseChain(), None)
 
 
 def depthwise(size: int = 12, channels: int = 32):
     pads = ((0, 0), (1, 1), (1, 1))
     x = form(channels, size)
-    return Windows("depthwise", x, x, (1, 3, 3), (1, 1, 1), (1, 1, 1), pads, Chain(), None)
+    return Windows(
+        "depthwise", x, x, (1, 3, 3), (1, 1, 1), (1, 1, 1), pads, ElementwiseChain(), None
+    )

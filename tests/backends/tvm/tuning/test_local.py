@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from planish.backends.tvm.tuning import local
-from planish.backends.tvm.tuning.local import Local
+from planish.backends.tvm.tuning.local import LocalMeasurer
 from planish.ir.core.errors import BackendError
 
 from tests.backends.tvm.tuning.common import MACHINE, conv
@@ -46,7 +46,7 @@ def risky(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def measurer():
-    found = Local(MACHINE, 1, 0)
+    found = LocalMeasurer(MACHINE, 1, 0)
     yield found
     found.close()
 
@@ -77,4 +77,4 @@ def test_a_slow_tile_takes_longer(risky, measurer) -> None:
 def test_a_missing_package_is_named(monkeypatch) -> None:
     monkeypatch.setattr(local.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BackendError, match=r"needs cloudpickle.*planish\[tvm\]"):
-        Local(MACHINE, 1, 0)
+        LocalMeasurer(MACHINE, 1, 0)

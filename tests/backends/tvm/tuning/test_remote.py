@@ -15,8 +15,8 @@ from planish.backends.tvm.runtime import linker
 from planish.backends.tvm.tuning import remote
 from planish.backends.tvm.tuning.key import key_of
 from planish.backends.tvm.tuning.options import Tuning
-from planish.backends.tvm.tuning.remote import Address, Remote
-from planish.backends.tvm.tuning.tiles import Tiles
+from planish.backends.tvm.tuning.remote import Address, RemoteMeasurer
+from planish.backends.tvm.tuning.tiles import TileChoice
 from planish.backends.tvm.tuning.tune import tune
 from planish.ir.core.errors import BackendError
 
@@ -98,9 +98,9 @@ def test_what_a_device_measured_is_kept_for_its_key(tracker, server, tmp_path) -
 
 
 def test_a_device_measures_every_candidate(tracker, server) -> None:
-    measurer = Remote(Address("127.0.0.1", tracker.port, "board"), MACHINE, 1, 0)
-    tiles = Tiles().ranked(conv(), MACHINE)[:3]
-    times = measurer.measure(Tiles(), conv(), tiles, 2)
+    measurer = RemoteMeasurer(Address("127.0.0.1", tracker.port, "board"), MACHINE, 1, 0)
+    tiles = TileChoice().ranked(conv(), MACHINE)[:3]
+    times = measurer.measure(TileChoice(), conv(), tiles, 2)
     measurer.close()
     assert len(times) == 3
     assert all(time is not None and 0 < time < 1 for time in times)
@@ -161,7 +161,7 @@ def test_a_device_that_fails_is_named(tracker, server, monkeypatch) -> None:
     def broken(*_):
         raise RuntimeError("the cable is out")
 
-    monkeypatch.setattr(remote.Stand, "times", broken)
+    monkeypatch.setattr(remote.TimingBench, "times", broken)
     message = refused(f"127.0.0.1:{tracker.port}/board")
     assert "device 'board'" in message
     assert f"127.0.0.1:{tracker.port}" in message

@@ -12,22 +12,22 @@ import planish
 from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.kernels.convolution import Convolution, choose_tile
 from planish.backends.tvm.kernels.settings import Settings
-from planish.backends.tvm.kernels.tile_sizes import Tile
+from planish.backends.tvm.kernels.tile_sizes import RegisterTile
 from planish.backends.tvm.kernels.windows import Windows, choose_columns
 from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.tuning import tune as tune_module
 from planish.backends.tvm.tuning.choice import candidates
-from planish.backends.tvm.tuning.columns import Columns
+from planish.backends.tvm.tuning.columns import ColumnChoice
 from planish.backends.tvm.tuning.key import key_of
 from planish.backends.tvm.tuning.options import Tuning
-from planish.backends.tvm.tuning.tiles import Tiles
+from planish.backends.tvm.tuning.tiles import TileChoice
 from planish.ir.core.errors import BackendError
 
 from tests.backends.tvm.tuning.common import MACHINE, conv, depthwise, network
 from tests.helpers import relative_error, run_ort
 
-CASES = [(Tiles(), conv()), (Columns(), depthwise())]
+CASES = [(TileChoice(), conv()), (ColumnChoice(), depthwise())]
 
 
 class Fake:
@@ -77,24 +77,24 @@ def test_candidates_are_distinct_and_the_models_own_comes_first(choice, op, coun
 
 
 def test_a_seed_gives_the_same_candidates_and_another_gives_others() -> None:
-    draws = [candidates(Tiles(), conv(), MACHINE, 16, seed) for seed in (0, 0, 1)]
+    draws = [candidates(TileChoice(), conv(), MACHINE, 16, seed) for seed in (0, 0, 1)]
     assert draws[0] == draws[1] != draws[2]
 
 
 @pytest.mark.parametrize(
     ("choice", "op", "value"),
     [
-        (Tiles(), conv(), {"rows": 13, "columns": 1, "blocks": 1, "positions_first": True}),
-        (Tiles(), conv(), {"rows": 0, "columns": 1, "blocks": 1, "positions_first": True}),
-        (Tiles(), conv(), {"rows": 6, "columns": 12, "blocks": 2, "positions_first": True}),
-        (Tiles(), conv(), {"rows": 1.0, "columns": 1, "blocks": 1, "positions_first": True}),
-        (Tiles(), conv(), {"rows": 1, "columns": 1, "blocks": 1, "positions_first": 7}),
-        (Tiles(), conv(), {"rows": 1}),
-        (Tiles(), conv(), 5),
-        (Columns(), depthwise(), 0),
-        (Columns(), depthwise(), 13),
-        (Columns(), depthwise(), True),
-        (Columns(), depthwise(), "2"),
+        (TileChoice(), conv(), {"rows": 13, "columns": 1, "blocks": 1, "positions_first": True}),
+        (TileChoice(), conv(), {"rows": 0, "columns": 1, "blocks": 1, "positions_first": True}),
+        (TileChoice(), conv(), {"rows": 6, "columns": 12, "blocks": 2, "positions_first": True}),
+        (TileChoice(), conv(), {"rows": 1.0, "columns": 1, "blocks": 1, "positions_first": True}),
+        (TileChoice(), conv(), {"rows": 1, "columns": 1, "blocks": 1, "positions_first": 7}),
+        (TileChoice(), conv(), {"rows": 1}),
+        (TileChoice(), conv(), 5),
+        (ColumnChoice(), depthwise(), 0),
+        (ColumnChoice(), depthwise(), 13),
+        (ColumnChoice(), depthwise(), True),
+        (ColumnChoice(), depthwise(), "2"),
     ],
 )
 def test_what_does_not_fit_the_operator_is_no_candidate(choice, op, value) -> None:
@@ -251,7 +251,7 @@ def test_chosen_candidates_are_the_kernels(measured, tmp_path) -> None:
 
 def test_what_was_chosen_is_what_is_made() -> None:
     graph = prepare(planish.load(network()))
-    chosen = Settings(tile_of=lambda _: Tile(1, 2, 1, False), columns_of=lambda _: 5)
+    chosen = Settings(tile_of=lambda _: RegisterTile(1, 2, 1, False), columns_of=lambda _: 5)
     plain, tuned = (
         lower_graph(BlockedEmitter(graph, MACHINE, settings)) for settings in (Settings(), chosen)
     )
