@@ -9,8 +9,9 @@ from ..runtime.threads import use_threads
 from ..spec.machine import CpuMachine
 from .fusion import fused
 from .generic import schedule_generic
+from .pointer_kernels import register_pipeline
 from .shape_order import relax_pipeline
-from .straight_line import arena_of, join_calls, register_pipeline
+from .single_call import arena_of, merge_calls
 
 
 def build(module: Any, machine: CpuMachine, threads: int, *, single_call: bool = True) -> Built:
@@ -23,7 +24,7 @@ def build(module: Any, machine: CpuMachine, threads: int, *, single_call: bool =
     target = tvm.target.Target(machine.llvm(threads))
     module = scheduled(module, machine, threads)
     if single_call:
-        module = join_calls(module)
+        module = merge_calls(module)
     with target, tvm.transform.PassContext(opt_level=3):
         library = tvm.compile(
             module,

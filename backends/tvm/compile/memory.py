@@ -1,4 +1,4 @@
-"""Where the tensors of a straight-line program lie in one piece of memory.
+"""Where the tensors of a single-call program lie in one piece of memory.
 
 A tensor occupies its place from the step that writes it to the last one that reads it. Steps are
 gone through in order; a tensor gets the smallest gap that holds it, or the end.

@@ -19,7 +19,7 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.types import Shape
 from ....ir.graph.view import View
 from ..spec.scalars import SCALARS
-from .quantized import grid_of, is_quantizer
+from .quantized import is_quantizer, quantization_of
 
 _LONGEST = 12
 _PARAMETERIZED = ("Clip", "DequantizeLinear", "QuantizeLinear")
@@ -41,11 +41,11 @@ class FusionGroup:
 
 
 def group_nodes(
-    nodes: Sequence[gs.Node], view: View, can_lead: Callable[[gs.Node], bool]
+    nodes: Sequence[gs.Node], view: View, can_anchor: Callable[[gs.Node], bool]
 ) -> list[FusionGroup]:
     """Return groups that cover `nodes`, in an order in which they can run.
 
-    `can_lead` says which operators have a kernel that others can follow.
+    `can_anchor` says which operators have a kernel that others can follow.
     """
     position = {id(node): index for index, node in enumerate(nodes)}
     taken: set[int] = set()
@@ -54,7 +54,7 @@ def group_nodes(
         if id(node) in taken:
             continue
         group = FusionGroup(node)
-        if can_lead(node):
+        if can_anchor(node):
             group.followers = _followers(node, view, position, taken)
             taken.update(map(id, group.followers))
         last = position[id(group.followers[-1])] if group.followers else index
@@ -124,7 +124,7 @@ def is_scalar_operator(node: gs.Node, view: View) -> bool:
     if node.op not in SCALARS or not is_standard(node) or len(node.outputs) != 1:
         return False
     if is_quantizer(node):
-        return grid_of(node, view) is not None
+        return quantization_of(node, view) is not None
     if view.dtype(node.outputs[0]) not in REAL:
         return False
     if view.dtype(node.inputs[0]) not in REAL:

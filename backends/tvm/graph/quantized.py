@@ -59,7 +59,7 @@ def is_quantizer(node: gs.Node) -> bool:
     return node.op in ("QuantizeLinear", "DequantizeLinear") and is_standard(node)
 
 
-def grid_of(node: gs.Node, view: View) -> TensorQuantization | None:
+def quantization_of(node: gs.Node, view: View) -> TensorQuantization | None:
     """Return the constant grid of a QuantizeLinear or DequantizeLinear of bytes, or None."""
     if any(node.attrs.get(name, 0) for name in _BLOCKWISE):
         return None

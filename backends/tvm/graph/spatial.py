@@ -16,7 +16,7 @@ _ONES = (1, 1, 1)
 
 
 @dataclass(frozen=True)
-class Window:
+class SpatialWindow:
     """A window over three axes; `pads` are those before and after each, resolved."""
 
     kernel: Sizes
@@ -25,7 +25,7 @@ class Window:
     pads: tuple[tuple[int, int], ...]
 
     @classmethod
-    def none(cls) -> Window:
+    def none(cls) -> SpatialWindow:
         """Return the window of an operator without positions."""
         return cls(_ONES, _ONES, _ONES, ((0, 0),) * 3)
 
@@ -35,7 +35,7 @@ class Window:
         return self.kernel == self.strides == _ONES and not any(map(any, self.pads))
 
 
-def read_window(node: gs.Node, view: View) -> Window:
+def read_window(node: gs.Node, view: View) -> SpatialWindow:
     """Read the window of a Conv or pooling node whose input and output sizes are known.
 
     Pads after the input are what the last window needs: with `ceil_mode` that may be more than the
@@ -49,17 +49,17 @@ def read_window(node: gs.Node, view: View) -> Window:
         reach = (y[axis] - 1) * found.strides[axis] + found.reaches[axis]
         pads.append((before, max(0, reach - x[axis] - before)))
     missing = [(0, 0)] * (3 - found.rank)
-    return Window(
+    return SpatialWindow(
         _three(found.kernel), _three(found.strides), _three(found.dilations), (*missing, *pads)
     )
 
 
-def read_transposed(node: gs.Node, view: View) -> tuple[Window, Sizes]:
+def read_transposed(node: gs.Node, view: View) -> tuple[SpatialWindow, Sizes]:
     """Read the window of a ConvTranspose and its pads before each axis."""
     found = window_of(node, view)
     befores, _ = found.pads(_sizes(view, node.inputs[0]))
     kernel, strides, dilations = map(_three, (found.kernel, found.strides, found.dilations))
-    return Window(kernel, strides, dilations, ((0, 0),) * 3), _three(befores, missing=0)
+    return SpatialWindow(kernel, strides, dilations, ((0, 0),) * 3), _three(befores, missing=0)
 
 
 def is_known(view: View, *tensors: gs.Tensor) -> bool:

@@ -1,6 +1,6 @@
 """Direct convolution: the sum over taps and input channels stays in registers.
 
-    y[n, o, p] = chain(sum over c, k of x[n, c, p * stride + k * dilation - pad] * w[o, c, k])
+    y[n, o, p] = epilogue(sum over c, k of x[n, c, p * stride + k * dilation - pad] * w[o, c, k])
 
 One loop nest serves 1-D to 3-D, strided, dilated and grouped convolutions, the first layer, whose
 input is not blocked, 1x1 (positions on one axis) and Gemm (no positions at all). `tiles` has the
@@ -21,20 +21,20 @@ from .elements import FLOAT
 from .epilogue import Epilogue
 from .frame import can_flatten, flat, function, operand, operands, weights
 from .halo import zero_halo
-from .padding import padded
-from .prepared import Prologue, accumulate_prepared
+from .padding import PaddedInput, padded
+from .prologue import Prologue, accumulate_with_prologue
 from .tile_sizes import RegisterTile, TileProblem, choose
-from .tiles import Sizes, TiledSum, accumulate
+from .tiles import Sizes, TiledSum, TileOperands, accumulate
 
-NO_LEAD = ElementwiseChain()
+NO_PROLOGUE = ElementwiseChain()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Convolution:
     """A convolution over three spatial axes. `pads`: before and after, for each axis.
 
     `batch` None: the number of images is known at run time. The input blocks of group g are the
-    g-th share of all blocks. `lead` is what happens to x first; `prepared` has that loop nest.
+    g-th share of all blocks. `prologue` is what happens to x first, `epilogue` to the sums last.
     """
 
     x: BufferSpec
@@ -44,9 +44,9 @@ class Convolution:
     dilations: Sizes
     pads: tuple[tuple[int, int], ...]
     group: int
-    chain: ElementwiseChain
+    epilogue: ElementwiseChain
     batch: int | None
-    lead: ElementwiseChain = NO_LEAD
+    prologue: ElementwiseChain = NO_PROLOGUE
     dot: Dot = FLOAT_DOT
 
     @property
@@ -70,59 +70,66 @@ class Convolution:
     @property
     def is_flat(self) -> bool:
         """Say whether positions can be counted along one axis."""
-        forms = [self.x, self.y, *self.chain.extras]
-        whole = all(e.spatial in (self.y.spatial, (1, 1, 1)) for e in self.chain.extras)
+        specs = [self.x, self.y, *self.epilogue.operands]
+        whole = all(e.spatial in (self.y.spatial, (1, 1, 1)) for e in self.epilogue.operands)
         return (
             self.kernel == self.strides == (1, 1, 1)
             and not any(map(any, self.pads))
-            and can_flatten(forms)
+            and can_flatten(specs)
             and whole
         )
 
 
 def convolution(conv: Convolution, machine: CpuMachine, tile: RegisterTile | None = None) -> Any:
-    """Return the function (x, operands of the lead, w, [starts of sums,] of the chain, y)."""
+    """Return the function (x, of the prologue, w, [starts of sums,] of the epilogue, y)."""
     flattened = conv.is_flat
     with function("convolution", conv.batch) as frame:
         x = operand(frame, "X", conv.x, flattened)
-        lead = operands(frame, "L", conv.lead.extras, flattened)
+        before = operands(frame, "L", conv.prologue.operands, flattened)
         dot = conv.dot
         *outer, channels, lanes = conv.weight_shape
         w = weights("W", (*outer, channels // dot.width, lanes), dot.weights)
         start = None
         if dot.total != FLOAT:
             start = weights("S", (len(conv.y.blocks), lanes), dot.total)
-        finish = Epilogue.declare(frame, conv.chain, conv.y, flattened)
-        frame.ready()
-        conv = replace(conv, x=x.form, y=finish.y.form)
-        zero_halo(frame, finish.y)
-        total = TiledSum(
-            conv.group,
-            conv.x.blocks[: len(conv.x.blocks) // conv.group],
-            len(conv.y.blocks) // conv.group,
-            conv.y.lanes,
-            conv.y.spatial,  # type: ignore[arg-type]
-            conv.kernel,
-            conv.strides,
-            conv.dilations,
-            dot=dot,
-        )
+        epilogue = Epilogue.declare(frame, conv.epilogue, conv.y, flattened)
+        frame.begin()
+        conv = replace(conv, x=x.spec, y=epilogue.y.spec)
+        zero_halo(frame, epilogue.y)
+        total = sum_of(conv)
         tile = tile or choose_tile(conv, machine)
-        if conv.lead.steps:
-            prepared = Prologue(conv.lead, x, lead)
-            accumulate_prepared(total, frame, prepared, w, finish, tile, machine.l1)
+        if conv.prologue.steps:
+            given = TileOperands(PaddedInput(x, (0, 0, 0)), w, epilogue)
+            prologue = Prologue(conv.prologue, before)
+            accumulate_with_prologue(total, frame.batch, prologue, given, tile, machine.l1)
         else:
             with padded(frame, conv.pads, x) as (images, source):
-                accumulate(total, images, source, w, finish, tile, start)
+                accumulate(total, images, TileOperands(source, w, epilogue, start), tile)
     return frame.func
+
+
+def sum_of(conv: Convolution) -> TiledSum:
+    """Return the sums of `conv`."""
+    depth, height, width = conv.y.spatial
+    return TiledSum(
+        group=conv.group,
+        x_blocks=conv.x.blocks[: len(conv.x.blocks) // conv.group],
+        y_blocks=len(conv.y.blocks) // conv.group,
+        lanes=conv.y.lanes,
+        positions=(depth, height, width),
+        kernel=conv.kernel,
+        strides=conv.strides,
+        dilations=conv.dilations,
+        dot=conv.dot,
+    )
 
 
 def choose_tile(conv: Convolution, machine: CpuMachine) -> RegisterTile:
     """Return the register tile for `conv`."""
-    return choose(machine, **vars(work_of(conv)))
+    return choose(machine, problem_of(conv))
 
 
-def work_of(conv: Convolution) -> TileProblem:
+def problem_of(conv: Convolution) -> TileProblem:
     """Return what the cost of a tile of `conv` depends on."""
     _, rows, columns = flat(conv.y).spatial if conv.is_flat else conv.y.spatial
     each = math.ceil(conv.x.channels // conv.group / conv.dot.width)

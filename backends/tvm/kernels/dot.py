@@ -25,6 +25,7 @@ from ..spec.layout import Array
 from ..spec.machine import CpuMachine
 from .elements import FLOAT, HALF
 from .padding import PaddedInput
+from .registers import Register
 
 _VPDPBUSD = "llvm.x86.avx512.vpdpbusd.512"
 _VDPBF16PS = "planish_vdpbf16ps"
@@ -56,12 +57,9 @@ class Dot:
         """Return the channels of step `step` as one number."""
         return source.load(n, block, at, step)
 
-    def add(self, total: Any, value: Any, w: Any, place: Sequence[Any], lanes: int) -> None:
-        """Emit the addition of products to `lanes` sums, the weights from `place` on."""
-        from tvm.tirx.script.builder import ir as T
-
-        with T.vectorized(0, lanes) as lane:
-            T.buffer_store(total, total[lane] + value * w[(*place, lane)], [lane])
+    def add(self, total: Register, value: Any, w: Any, place: Sequence[Any]) -> None:
+        """Emit the addition of products to all sums of `total`, the weights from `place` on."""
+        total.set(lambda lane: total[lane] + value * w[(*place, lane)])
 
     def interleaved(self, weights: Array) -> Array:
         """Return weights [..., C lanes, M lanes] as [..., steps, M lanes], one number a step."""
@@ -85,11 +83,12 @@ class ByteDot(Dot):
         number = tirx.reinterpret(self.total, four)
         return number ^ tirx.const(_TOP_BITS, self.total) if self.signed else number
 
-    def add(self, total: Any, value: Any, w: Any, place: Sequence[Any], lanes: int) -> None:
+    def add(self, total: Register, value: Any, w: Any, place: Sequence[Any]) -> None:
         """Emit one instruction for all sums."""
         from tvm import tirx
         from tvm.tirx.script.builder import ir as T
 
+        lanes = total.lanes
         at = tirx.Ramp(0, 1, lanes)
         sums = tirx.call_llvm_pure_intrin(
             f"int32x{lanes}",
@@ -98,7 +97,7 @@ class ByteDot(Dot):
             tirx.reinterpret(f"uint8x{lanes * self.width}", tirx.Broadcast(value, lanes)),
             tirx.reinterpret(f"int8x{lanes * self.width}", w[(*place, at)]),
         )
-        T.buffer_store(total, sums, [at])
+        T.buffer_store(total.buffer, sums, [at])
 
     def interleaved(self, weights: Array) -> Array:
         """Return the weights of four neighbouring channels side by side, as one int32."""
@@ -119,11 +118,12 @@ class HalfDot(Dot):
         two = source.stored(n, block, at, tirx.Ramp(step * self.width, 1, self.width))
         return tirx.reinterpret(self.weights, two)
 
-    def add(self, total: Any, value: Any, w: Any, place: Sequence[Any], lanes: int) -> None:
+    def add(self, total: Register, value: Any, w: Any, place: Sequence[Any]) -> None:
         """Emit one instruction for all sums."""
         from tvm import tirx
         from tvm.tirx.script.builder import ir as T
 
+        lanes = total.lanes
         at = tirx.Ramp(0, 1, lanes)
         sums = tirx.call_pure_extern(
             f"{FLOAT}x{lanes}",
@@ -133,7 +133,7 @@ class HalfDot(Dot):
             w[(*place, at)],
         )
         with T.attr(tirx.const(0, "int32"), "pragma_import_llvm", _WRAPPER):
-            T.buffer_store(total, sums, [at])
+            T.buffer_store(total.buffer, sums, [at])
 
     def interleaved(self, weights: Array) -> Array:
         """Return the weights of two neighbouring channels side by side, as one int32."""

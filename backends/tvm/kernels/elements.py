@@ -13,12 +13,12 @@ FLOAT = "float32"
 HALF = "bfloat16"
 
 
-def real(stored: Any, form: BufferSpec) -> Any:
-    """Return the number that what is stored in a buffer of `form` stands for."""
-    number = converted(stored, number_type(form) if form.scale is None else "int32")
-    if form.scale is None:
+def real(stored: Any, spec: BufferSpec) -> Any:
+    """Return the number that what is stored in a buffer of `spec` stands for."""
+    number = converted(stored, number_type(spec) if spec.scale is None else "int32")
+    if spec.scale is None:
         return number
-    return converted(number - form.zero, FLOAT) * constant(form.scale)
+    return converted(number - spec.zero, FLOAT) * constant(spec.scale)
 
 
 def converted(value: Any, dtype: str) -> Any:
@@ -32,9 +32,9 @@ def converted(value: Any, dtype: str) -> Any:
     return tirx.Cast(dtype, value if HALF in types else tirx.Cast("int32", value))
 
 
-def number_type(form: BufferSpec) -> str:
+def number_type(spec: BufferSpec) -> str:
     """Return the type of what `Operand.load` gives."""
-    return FLOAT if form.scale is not None or form.dtype == HALF else form.dtype
+    return FLOAT if spec.scale is not None or spec.dtype == HALF else spec.dtype
 
 
 def least(dtype: str) -> Any:

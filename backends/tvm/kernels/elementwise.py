@@ -1,6 +1,6 @@
 """Element-wise operators, concatenation and enlargement: one read, one write an element.
 
-y[n, c, p] = chain(x_i[n, c - c_i, floor(p / scale_i)])      for the part i that c falls in
+y[n, c, p] = epilogue(x_i[n, c - c_i, floor(p / scale_i)])      for the part i that c falls in
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ class Elementwise:
     parts: tuple[BufferSpec, ...]
     scales: tuple[tuple[int, int, int], ...]
     y: BufferSpec
-    chain: ElementwiseChain
+    epilogue: ElementwiseChain
     batch: int | None
 
 
 def elementwise(op: Elementwise) -> Any:
-    """Return the function (parts..., operands of the chain..., y)."""
+    """Return the function (parts..., operands of the epilogue..., y)."""
     from tvm.tirx.script.builder import ir as T
 
-    forms = [*op.parts, op.y, *op.chain.extras]
+    specs = [*op.parts, op.y, *op.epilogue.operands]
     flattened = (
-        can_flatten(forms)
+        can_flatten(specs)
         and all(scale == (1, 1, 1) for scale in op.scales)
-        and all(form.spatial in (op.y.spatial, (1, 1, 1)) for form in forms)
+        and all(spec.spatial in (op.y.spatial, (1, 1, 1)) for spec in specs)
     )
     with function("elementwise", op.batch) as frame:
-        parts = [operand(frame, f"X{i}", form, flattened) for i, form in enumerate(op.parts)]
-        finish = Epilogue.declare(frame, op.chain, op.y, flattened)
-        frame.ready()
-        zero_halo(frame, finish.y)
-        depth, height, width = finish.y.form.spatial
+        parts = [operand(frame, f"X{i}", spec, flattened) for i, spec in enumerate(op.parts)]
+        epilogue = Epilogue.declare(frame, op.epilogue, op.y, flattened)
+        frame.begin()
+        zero_halo(frame, epilogue.y)
+        depth, height, width = epilogue.y.spec.spatial
         first = 0
         for part, scale in zip(parts, op.scales, strict=True):
-            count = len(part.form.blocks)
+            count = len(part.spec.blocks)
             with (
                 parallel([frame.batch, count, depth, height]) as (n, block, z, row),
                 loops(width) as (column,),
@@ -54,7 +54,7 @@ def elementwise(op: Elementwise) -> Any:
             ):
                 place = _shrunk((z, row, column), scale)
                 value = part.load(n, block, place, lane)
-                finish.store(value, n, block + first, (z, row, column), lane)
+                epilogue.store(value, n, block + first, (z, row, column), lane)
             first += count
     return frame.func
 

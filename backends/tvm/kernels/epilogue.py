@@ -1,4 +1,4 @@
-"""The end of every kernel: a chain over its result, and the store."""
+"""The epilogue of every kernel: element-wise operators over its result, and the store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Epilogue:
 
     chain: ElementwiseChain
     y: Operand
-    extras: list[Operand] = field(default_factory=list)
+    operands: list[Operand] = field(default_factory=list)
 
     @classmethod
     def declare(
@@ -30,14 +30,14 @@ class Epilogue:
         """
         from tvm.tirx.script.builder import ir as T
 
-        extras = operands(frame, "E", chain.extras, flattened)
+        declared = operands(frame, "E", chain.operands, flattened)
         if y.first is None:
             y = replace(y, first=T.arg("first", T.int64()))
-        return cls(chain, operand(frame, "Y", y, flattened), extras)
+        return cls(chain, operand(frame, "Y", y, flattened), declared)
 
     def store(self, value: Any, n: Any, block: Any, at: Sequence[Any], lane: Any) -> None:
         """Emit the chain over `value` and the store of what it gives."""
         if self.chain.steps:
             value = converted(value, FLOAT)
-        found = self.chain.apply(value, lambda i: self.extras[i].load(n, block, at, lane))
+        found = self.chain.apply(value, lambda i: self.operands[i].load(n, block, at, lane))
         self.y.store(found, n, block, at, lane)

@@ -24,16 +24,16 @@ class Frame:
     operands: list[Operand] = field(default_factory=list)
     body: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
-    def ready(self) -> None:
+    def begin(self) -> None:
         """End the parameters: every operand is seen with three spatial axes from here on."""
         from tvm.tirx.script.builder import ir as T
 
         # Relax's passes look for a block at the top of every function.
         self.body.enter_context(T.sblock("root"))
         for one in self.operands:
-            wanted = one.form.shape3(self.batch)
+            wanted = one.spec.shape3(self.batch)
             if one.declared != wanted:
-                one.buffer = T.decl_buffer(wanted, one.form.dtype, data=one.buffer.data)
+                one.buffer = T.decl_buffer(wanted, one.spec.dtype, data=one.buffer.data)
 
 
 @dataclass
@@ -41,23 +41,23 @@ class Operand:
     """A parameter of the function, seen through its form."""
 
     buffer: Any
-    form: BufferSpec
+    spec: BufferSpec
     declared: tuple[Any, ...]
 
     def load(self, n: Any, block: Any, at: Sequence[Any], lane: Any) -> Any:
         """Return the element of image `n`, channel (`block`, `lane`) at the position `at`."""
-        return real(self.stored(n, block, at, lane), self.form)
+        return real(self.stored(n, block, at, lane), self.spec)
 
     def stored(self, n: Any, block: Any, at: Sequence[Any], lane: Any) -> Any:
         """Return what is stored for that element; `lane` may be a row of them."""
-        return self.buffer[tuple(self.form.index(n, block, at, lane))]
+        return self.buffer[tuple(self.spec.index(n, block, at, lane))]
 
     def store(self, value: Any, n: Any, block: Any, at: Sequence[Any], lane: Any) -> None:
         """Emit a store to that element, in its type."""
         from tvm.tirx.script.builder import ir as T
 
-        value = converted(value, self.form.dtype)
-        T.buffer_store(self.buffer, value, self.form.index(n, block, at, lane))
+        value = converted(value, self.spec.dtype)
+        T.buffer_store(self.buffer, value, self.spec.index(n, block, at, lane))
 
 
 @contextlib.contextmanager
@@ -77,22 +77,22 @@ def function(name: str, batch: int | None) -> Iterator[Frame]:
         frame.func = builder.get()
 
 
-def operand(frame: Frame, name: str, form: BufferSpec, flattened: bool = False) -> Operand:
+def operand(frame: Frame, name: str, spec: BufferSpec, flattened: bool = False) -> Operand:
     """Declare a parameter; `flattened`: its positions are counted along one axis."""
     from tvm.tirx.script.builder import ir as T
 
-    shape = form.shape(frame.batch)
-    buffer = T.arg(name, T.buffer(shape, form.dtype))
-    found = Operand(buffer, flat(form) if flattened else form, shape)
+    shape = spec.shape(frame.batch)
+    buffer = T.arg(name, T.buffer(shape, spec.dtype))
+    found = Operand(buffer, flat(spec) if flattened else spec, shape)
     frame.operands.append(found)
     return found
 
 
 def operands(
-    frame: Frame, name: str, forms: Sequence[BufferSpec], flattened: bool = False
+    frame: Frame, name: str, specs: Sequence[BufferSpec], flattened: bool = False
 ) -> list[Operand]:
     """Declare the operands of a chain."""
-    return [operand(frame, f"{name}{i}", form, flattened) for i, form in enumerate(forms)]
+    return [operand(frame, f"{name}{i}", spec, flattened) for i, spec in enumerate(specs)]
 
 
 def weights(name: str, shape: Sequence[int], dtype: str = FLOAT) -> Any:
@@ -102,12 +102,12 @@ def weights(name: str, shape: Sequence[int], dtype: str = FLOAT) -> Any:
     return T.arg(name, T.buffer(tuple(shape), dtype))
 
 
-def flat(form: BufferSpec) -> BufferSpec:
+def flat(spec: BufferSpec) -> BufferSpec:
     """Return the form with all positions on the last axis; the form has no halo."""
-    size = math.prod(form.spatial)
-    return replace(form, spatial=(1, 1, size), halo=((0, 0),) * 3)
+    size = math.prod(spec.spatial)
+    return replace(spec, spatial=(1, 1, size), halo=((0, 0),) * 3)
 
 
-def can_flatten(forms: Sequence[BufferSpec]) -> bool:
+def can_flatten(specs: Sequence[BufferSpec]) -> bool:
     """Say whether positions of these forms can be counted along one axis: no halos between."""
-    return all(not any(map(any, form.halo)) for form in forms)
+    return all(not any(map(any, spec.halo)) for spec in specs)

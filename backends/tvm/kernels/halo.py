@@ -11,20 +11,20 @@ def zero_halo(frame: Frame, y: Operand) -> None:
     """Emit stores of what stands for zero to the border of every block that `y` covers."""
     from tvm.tirx.script.builder import ir as T
 
-    form = y.form
-    if not any(map(any, form.halo)):
+    spec = y.spec
+    if not any(map(any, spec.halo)):
         return
-    zero = constant(form.zero, form.dtype)
-    kind = "serial" if form.dtype == HALF else "vectorized"  # TVM has no vector of constants then
-    count = len(form.blocks)
-    lows = [low for low, _ in form.halo]
+    zero = constant(spec.zero, spec.dtype)
+    kind = "serial" if spec.dtype == HALF else "vectorized"  # TVM has no vector of constants then
+    count = len(spec.blocks)
+    lows = [low for low, _ in spec.halo]
     with parallel([frame.batch, count]) as (n, block):
         for axis in range(3):
-            low, high = form.halo[axis]
-            starts = [(0, low), (low + form.spatial[axis], high)]
+            low, high = spec.halo[axis]
+            starts = [(0, low), (low + spec.spatial[axis], high)]
             # Corners belong to the first axis that is outside.
             extents = [
-                form.spatial[other] if other < axis else form.padded[other] for other in range(3)
+                spec.spatial[other] if other < axis else spec.padded[other] for other in range(3)
             ]
             base = [lows[other] if other < axis else 0 for other in range(3)]
             for start, width in starts:
@@ -34,6 +34,6 @@ def zero_halo(frame: Frame, y: Operand) -> None:
                 sizes[axis] = width
                 origin = [*base]
                 origin[axis] = start
-                with loops(*sizes) as at, loops(form.lanes, kind=kind) as (lane,):
+                with loops(*sizes) as at, loops(spec.lanes, kind=kind) as (lane,):
                     place = [o + a for o, a in zip(origin, at, strict=True)]
-                    T.buffer_store(y.buffer, zero, [n, block + form.first, *place, lane])
+                    T.buffer_store(y.buffer, zero, [n, block + spec.first, *place, lane])

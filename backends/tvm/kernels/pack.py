@@ -1,6 +1,6 @@
-"""A tensor from ONNX's own layout to blocks, with a chain on the way.
+"""A tensor from ONNX's own layout to blocks, with an epilogue on the way.
 
-    y[n, b, p, lane] = chain(x[n, b * lanes + lane, p])
+    y[n, b, p, lane] = epilogue(x[n, b * lanes + lane, p])
 
 Lanes are unrolled inside the loop over positions, so that their stores make whole vectors.
 """
@@ -24,19 +24,19 @@ class Pack:
 
     x: BufferSpec
     y: BufferSpec
-    chain: ElementwiseChain
+    epilogue: ElementwiseChain
     batch: int | None
 
 
 def pack(op: Pack) -> Any:
-    """Return the function (x, operands of the chain..., y)."""
+    """Return the function (x, operands of the epilogue..., y)."""
     from tvm import tirx
 
     with function("pack", op.batch) as frame:
         x = operand(frame, "X", op.x)
-        finish = Epilogue.declare(frame, op.chain, op.y)
-        frame.ready()
-        zero_halo(frame, finish.y)
+        epilogue = Epilogue.declare(frame, op.epilogue, op.y)
+        frame.begin()
+        zero_halo(frame, epilogue.y)
         depth, height, width = op.y.spatial
         count = len(op.y.blocks)
         with (
@@ -47,5 +47,5 @@ def pack(op: Pack) -> Any:
                 # Lanes that hold no channel repeat the last one.
                 channel = tirx.min(block * op.y.lanes + lane, op.x.channels - 1)
                 value = x.load(n, 0, (z, row, column), channel)
-                finish.store(value, n, block, (z, row, column), lane)
+                epilogue.store(value, n, block, (z, row, column), lane)
     return frame.func

@@ -30,13 +30,13 @@ class PaddedInput:
 
     def load(self, n: Any, block: Any, at: list[Any], lane: Any) -> Any:
         """Return one number of the input."""
-        return real(self.stored(n, block, at, lane), self.operand.form)
+        return real(self.stored(n, block, at, lane), self.operand.spec)
 
     def stored(self, n: Any, block: Any, at: list[Any], lane: Any) -> Any:
         """Return what is stored for one number, or, where `lane` is a row, for several."""
         place = [position - shift for position, shift in zip(at, self.shift, strict=True)]
         if self.scratch is not None:
-            if self.operand.form.lanes:
+            if self.operand.spec.lanes:
                 return self.scratch[(block, *place, lane)]
             return self.scratch[(lane, *place)]
         return self.operand.stored(n, block, place, lane)
@@ -52,33 +52,33 @@ def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, PaddedIn
     from tvm import tirx
     from tvm.tirx.script.builder import ir as T
 
-    form = x.form
+    spec = x.spec
     (first, _), (second, _), (third, _) = pads
     befores = (first, second, third)
-    if covers(form.halo, tuple(pads)):
+    if covers(spec.halo, tuple(pads)):
         yield frame.batch, PaddedInput(x, befores)
         return
-    sizes = [s + a + b for s, (a, b) in zip(form.spatial, pads, strict=True)]
-    outer = len(form.blocks) if form.lanes else form.channels
-    inner = form.lanes or 1
-    shape = (outer, *sizes, form.lanes) if form.lanes else (outer, *sizes)
+    sizes = [s + a + b for s, (a, b) in zip(spec.spatial, pads, strict=True)]
+    outer = len(spec.blocks) if spec.lanes else spec.channels
+    inner = spec.lanes or 1
+    shape = (outer, *sizes, spec.lanes) if spec.lanes else (outer, *sizes)
     # TVM has no choice between two bfloat16.
-    wide = FLOAT if form.dtype == HALF else form.dtype
-    zero = constant(form.zero, wide)
+    wide = FLOAT if spec.dtype == HALF else spec.dtype
+    zero = constant(spec.zero, wide)
     with loops(frame.batch) as (n,):
-        scratch = T.alloc_buffer(shape, form.dtype)
+        scratch = T.alloc_buffer(shape, spec.dtype)
         with parallel([outer, *sizes[:2]]) as (c, z, y), loops(sizes[2]) as (column,):
             place = [p - low for p, low in zip((z, y, column), befores, strict=True)]
             inside = [
                 test
-                for p, size, around in zip(place, form.spatial, pads, strict=True)
+                for p, size, around in zip(place, spec.spatial, pads, strict=True)
                 if any(around)
                 for test in (p >= 0, p < size)
             ]
             with loops(inner, kind="vectorized") as (lane,):
-                block, channel = (c, lane) if form.lanes else (0, c)
+                block, channel = (c, lane) if spec.lanes else (0, c)
                 value = converted(x.stored(n, block, place, channel), wide)
                 kept = tirx.if_then_else(tirx.all(*inside), value, zero)
-                index = [c, z, y, column, lane] if form.lanes else [c, z, y, column]
-                T.buffer_store(scratch, converted(kept, form.dtype), index)
+                index = [c, z, y, column, lane] if spec.lanes else [c, z, y, column]
+                T.buffer_store(scratch, converted(kept, spec.dtype), index)
         yield 1, PaddedInput(x, (0, 0, 0), scratch, n)

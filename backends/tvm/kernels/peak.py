@@ -45,17 +45,14 @@ def peak(op: Peak) -> Any:
     with function("peak", 1) as frame:
         given = weights("A", (2, op.lanes))
         y = weights("Y", (op.threads, op.sums, op.lanes))
-        frame.ready()
+        frame.begin()
         with T.parallel(0, op.threads) as thread:
             held = registers(op.sums, op.lanes)
             for i, total in enumerate(held):
-                with T.vectorized(0, op.lanes) as lane:
-                    T.buffer_store(total, y[thread, i, lane], [lane])
+                total.set(lambda lane: y[thread, i, lane])
             with T.serial(0, op.steps):
                 for total in held:
-                    with T.vectorized(0, op.lanes) as lane:
-                        value = total[lane] * given[0, lane] + given[1, lane]
-                        T.buffer_store(total, value, [lane])
+                    total.set(lambda lane: total[lane] * given[0, lane] + given[1, lane])
             for i, total in enumerate(held):
                 with T.vectorized(0, op.lanes) as lane:
                     T.buffer_store(y, total[lane], [thread, i, lane])

@@ -9,17 +9,37 @@ unrolled as the nest is written, for a register has no computed number.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .elements import FLOAT
 
 
-def registers(count: int, lanes: int, dtype: str = FLOAT) -> list[Any]:
-    """Return buffers of `lanes` numbers each, undefined at first."""
+@dataclass(frozen=True)
+class Register:
+    """A vector of `lanes` numbers in a buffer of its own, undefined at first."""
+
+    buffer: Any
+    lanes: int
+
+    def __getitem__(self, lane: Any) -> Any:
+        """Return the number in `lane`, or several where that is a row of lanes."""
+        return self.buffer[lane]
+
+    def set(self, value: Callable[[Any], Any]) -> None:
+        """Emit a store of `value(lane)` to all lanes at once."""
+        from tvm.tirx.script.builder import ir as T
+
+        with T.vectorized(0, self.lanes) as lane:
+            T.buffer_store(self.buffer, value(lane), [lane])
+
+
+def registers(count: int, lanes: int, dtype: str = FLOAT) -> list[Register]:
+    """Return registers of `lanes` numbers each."""
     from tvm.tirx.script.builder import ir as T
 
-    return [T.alloc_buffer((lanes,), dtype) for _ in range(count)]
+    return [Register(T.alloc_buffer((lanes,), dtype), lanes) for _ in range(count)]
 
 
 def each(sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:

@@ -63,7 +63,7 @@ def repack(op: Repack) -> Any:
         x = operand(frame, "X", op.x)
         places = T.arg("T", T.buffer((op.slots, 2), "int32"))
         y = operand(frame, "Y", op.y)
-        frame.ready()
+        frame.begin()
         zero_halo(frame, y)
         depth, height, width = op.y.spatial
         lanes = op.y.lanes or math.gcd(_TILE, op.slots)

@@ -58,12 +58,10 @@ class TileProblem:
         )
 
 
-def choose(
-    machine: CpuMachine, rows: int, columns: int, blocks: int, steps: int, input_bytes: int
-) -> RegisterTile:
-    """Return the tile with the fewest cycles; the arguments are those of `TileProblem`."""
+def choose(machine: CpuMachine, problem: TileProblem) -> RegisterTile:
+    """Return the tile with the fewest cycles."""
     best, least = None, math.inf
-    for tile, cycles in costs(machine, TileProblem(rows, columns, blocks, steps, input_bytes)):
+    for tile, cycles in costs(machine, problem):
         # On a tie, the wider tile: fewer, longer runs through memory.
         if best is None or cycles < least * 0.999:
             best, least = tile, cycles
@@ -71,19 +69,23 @@ def choose(
     return best
 
 
-def costs(machine: CpuMachine, work: TileProblem) -> Iterator[tuple[RegisterTile, float]]:
+def costs(machine: CpuMachine, problem: TileProblem) -> Iterator[tuple[RegisterTile, float]]:
     """Yield every tile that leaves two registers free, narrow ones first, with its cycles."""
-    weight_bytes = work.blocks * work.steps * machine.lanes * 4
-    # Large weights are asked for ahead, block by block, which wants blocks to vary slower.
-    positions_first = weight_bytes <= machine.l2 // 8 and work.input_bytes > machine.l2 // 4
+    weight_bytes = problem.blocks * problem.steps * machine.lanes * 4
+    # Large weights are prefetched block by block, which wants blocks to vary slower.
+    positions_first = weight_bytes <= machine.l2 // 8 and problem.input_bytes > machine.l2 // 4
     budget = machine.registers - 2
     for r, c, b in itertools.product(range(1, 9), range(1, 33), range(1, 9)):
-        if r > work.rows or c > work.columns or b > work.blocks or r * c * b + b > budget:
+        if r > problem.rows or c > problem.columns or b > problem.blocks or r * c * b + b > budget:
             continue
         accumulators = r * c * b
-        share = b * work.steps * machine.lanes * 4
+        share = b * problem.steps * machine.lanes * 4
         weight_load = _L2_LOAD if share > machine.l1 // 2 else _LOAD
         step = max(accumulators / 2, _LATENCY) + r * c * _LOAD + b * weight_load
-        tiles = math.ceil(work.rows / r) * math.ceil(work.columns / c) * math.ceil(work.blocks / b)
-        cycles = tiles * (work.steps * step + _TILE_CYCLES + accumulators)
+        tiles = (
+            math.ceil(problem.rows / r)
+            * math.ceil(problem.columns / c)
+            * math.ceil(problem.blocks / b)
+        )
+        cycles = tiles * (problem.steps * step + _TILE_CYCLES + accumulators)
         yield RegisterTile(r, c, b, positions_first), cycles

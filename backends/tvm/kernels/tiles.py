@@ -14,20 +14,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .ahead import Prefetch
 from .dot import FLOAT_DOT, Dot
 from .elements import constant
 from .epilogue import Epilogue
 from .loops import affine, loops, parallel, ravel
 from .padding import PaddedInput
-from .registers import each, registers
+from .prefetch import Prefetch
+from .registers import Register, each, registers
 from .tile_sizes import RegisterTile
 
 Sizes = tuple[int, int, int]
 _POSITIONS = ("depth", "rows", "columns")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TiledSum:
     """What is summed: `positions` results along each axis, and where each one reads and goes.
 
@@ -49,19 +49,31 @@ class TiledSum:
     dot: Dot = FLOAT_DOT
 
 
-def accumulate(
-    op: TiledSum,
-    images: Any,
-    source: PaddedInput,
-    w: Any,
-    finish: Epilogue,
-    tile: RegisterTile,
-    start: Any = None,
-) -> None:
-    """Emit the sums of `op` over all `images`, tile by tile in parallel, and their stores.
+@dataclass(frozen=True)
+class TileOperands:
+    """What tiles read, `x` and the weights `w`, and the `epilogue` that stores their results.
 
     The sums of an output block begin with `start` [M blocks, M lanes], or with zero.
     """
+
+    x: PaddedInput
+    w: Any
+    epilogue: Epilogue
+    start: Any = None
+
+
+@dataclass(frozen=True)
+class TileOrigin:
+    """Where a tile begins: its image, its first position, and the first block on either side."""
+
+    image: Any
+    position: tuple[Any, Any, Any]
+    x_block: Any
+    y_block: Any
+
+
+def accumulate(op: TiledSum, images: Any, operands: TileOperands, tile: RegisterTile) -> None:
+    """Emit the sums of `op` over all `images`, tile by tile in parallel, and their stores."""
     depth, height, width = op.positions
     tiles = {
         "group": op.group,
@@ -75,61 +87,58 @@ def accumulate(
         order = ["group", "blocks", *_POSITIONS]
     with parallel([images, *(tiles[name] for name in order)]) as (image, *places):
         at = dict(zip(order, places, strict=True))
-        n = source.image(image)
-        block0 = at["group"] * op.y_blocks + start_of_tile(at["blocks"], tile.blocks, op.y_blocks)
-        z = at["depth"]
+        n = operands.x.image(image)
+        y_block = at["group"] * op.y_blocks + start_of_tile(at["blocks"], tile.blocks, op.y_blocks)
         y0 = start_of_tile(at["rows"], tile.rows, height)
         x0 = start_of_tile(at["columns"], tile.columns, width)
-        group_block = at["group"] * len(op.x_blocks)
-        ahead = None
+        origin = TileOrigin(n, (at["depth"], y0, x0), at["group"] * len(op.x_blocks), y_block)
+        prefetch = None
         turns = math.prod(tiles[name] for name in _POSITIONS)
         if not tile.positions_first and tiles["blocks"] > 1 < turns:
             turn = ravel([at[name] for name in _POSITIONS], [tiles[n] for n in _POSITIONS[1:]])
-            ahead = Prefetch(w, block0 + tile.blocks, tile.blocks, turn, turns)
-        add_tile(op, n, (z, y0, x0), (group_block, block0), source, w, finish, tile, start, ahead)
+            prefetch = Prefetch(operands.w, y_block + tile.blocks, tile.blocks, turn, turns)
+        add_tile(op, tile, operands, origin, prefetch)
 
 
 def add_tile(
-    op: TiledSum, n: Any, corner: Sequence[Any], blocks: tuple[Any, Any], source: PaddedInput,
-    w: Any,
-    finish: Epilogue, tile: RegisterTile, start: Any = None, ahead: Prefetch | None = None,
-) -> None:  # fmt: skip
-    """Emit the sums of one tile, whose first position is `corner`, and their stores.
-
-    `blocks`: the first one read and the first one written. `ahead`: weights to ask for meanwhile.
-    """
+    op: TiledSum,
+    tile: RegisterTile,
+    operands: TileOperands,
+    origin: TileOrigin,
+    prefetch: Prefetch | None = None,
+) -> None:
+    """Emit the sums of the tile at `origin`, their stores, and the prefetch of further weights."""
     from tvm.tirx.script.builder import ir as T
 
-    z, y0, x0 = corner
-    group_block, block0 = blocks
-    dot, lanes = op.dot, op.lanes
+    z, y0, x0 = origin.position
+    dot, start, block0 = op.dot, operands.start, origin.y_block
+    zero = constant(0, dot.total)
     places = list(each((tile.rows, tile.columns)))
-    totals = [registers(tile.blocks, lanes, dot.total) for _ in places]
+    totals = [registers(tile.blocks, op.lanes, dot.total) for _ in places]
     for (_, b), total in _numbered(totals):
-        with T.vectorized(0, lanes) as lane:
-            value = constant(0, dot.total) if start is None else start[block0 + b, lane]
-            T.buffer_store(total, value, [lane])
+        total.set(lambda lane: zero if start is None else start[block0 + b, lane])
     whole = len(op.x_blocks) * math.prod(op.kernel)
     for first, count, filled in runs(op.x_blocks):
         steps = math.ceil(filled / dot.width)
         with loops(count, *op.kernel) as (block, *taps):
-            if ahead is not None:
-                ahead.fetch(ravel((first + block, *taps), op.kernel), whole)
+            if prefetch is not None:
+                prefetch.emit(ravel((first + block, *taps), op.kernel), whole)
             reached = affine(taps, op.dilations, op.origin)
             with loops(steps) as (step,):
                 for (r, c), held in zip(places, totals, strict=True):
                     place = affine((z, y0 + r, x0 + c), op.strides, reached)
-                    value = dot.value(source, n, group_block + first + block, place, step)
+                    x_block = origin.x_block + first + block
+                    value = dot.value(operands.x, origin.image, x_block, place, step)
                     for b, total in enumerate(held):
-                        dot.add(total, value, w, (block0 + b, first + block, *taps, step), lanes)
+                        dot.add(total, value, operands.w, (block0 + b, first + block, *taps, step))
     for (i, b), total in _numbered(totals):
         r, c = places[i]
         goes = affine((z, y0 + r, x0 + c), op.out_stride, op.out_offset)
-        with T.vectorized(0, lanes) as lane:
-            finish.store(total[lane], n, block0 + b, goes, lane)
+        with T.vectorized(0, op.lanes) as lane:
+            operands.epilogue.store(total[lane], origin.image, block0 + b, goes, lane)
 
 
-def _numbered(totals: Sequence[Sequence[Any]]) -> Iterator[tuple[tuple[int, int], Any]]:
+def _numbered(totals: Sequence[Sequence[Register]]) -> Iterator[tuple[tuple[int, int], Register]]:
     """Yield (position, block) of each register of a tile, and the register."""
     for i, held in enumerate(totals):
         for b, total in enumerate(held):

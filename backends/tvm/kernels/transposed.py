@@ -1,6 +1,6 @@
 """Transposed convolution: for each remainder of a position by the stride, a direct convolution.
 
-    y[o, j * stride + r] = chain(sum over c, k in K_r of x[c, j + offset_k] * w[c, o, k])
+    y[o, j * stride + r] = epilogue(sum over c, k in K_r of x[c, j + offset_k] * w[c, o, k])
     offset_k = (r + pad - k * dilation) / stride
 
 K_r are the taps whose offset is whole. No result is added to twice, no zero is multiplied.
@@ -21,8 +21,8 @@ from .epilogue import Epilogue
 from .frame import function, operand, weights
 from .halo import zero_halo
 from .padding import padded
-from .tile_sizes import choose
-from .tiles import Sizes, TiledSum, accumulate
+from .tile_sizes import TileProblem, choose
+from .tiles import Sizes, TiledSum, TileOperands, accumulate
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Axis:
     positions: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Transposed:
     """A transposed convolution over three spatial axes; `befores` are the pads before each."""
 
@@ -50,7 +50,7 @@ class Transposed:
     dilations: Sizes
     befores: Sizes
     group: int
-    chain: ElementwiseChain
+    epilogue: ElementwiseChain
     batch: int | None
 
     def axes(self, axis: int) -> list[Axis]:
@@ -89,7 +89,7 @@ class Transposed:
 
 
 def transposed(op: Transposed, machine: CpuMachine) -> Any:
-    """Return the function (x, weights of each phase..., operands of the chain..., y)."""
+    """Return the function (x, weights of each phase..., operands of the epilogue..., y)."""
     phases = list(op.phases())
     pads = []
     for axis in range(3):
@@ -102,29 +102,30 @@ def transposed(op: Transposed, machine: CpuMachine) -> Any:
     with function("transposed", op.batch) as frame:
         x = operand(frame, "X", op.x)
         ws = [weights(f"W{i}", op.weight_shape(phase)) for i, phase in enumerate(phases)]
-        finish = Epilogue.declare(frame, op.chain, op.y)
-        frame.ready()
-        zero_halo(frame, finish.y)
+        epilogue = Epilogue.declare(frame, op.epilogue, op.y)
+        frame.begin()
+        zero_halo(frame, epilogue.y)
         with padded(frame, pads, x) as (images, source):
             for phase, w in zip(phases, ws, strict=True):
                 taps = tuple(len(axis.taps) for axis in phase)
                 total = TiledSum(
-                    op.group,
-                    op.x.blocks[: len(op.x.blocks) // op.group] if all(taps) else (),
-                    len(op.y.blocks) // op.group,
-                    op.y.lanes,
-                    _three(axis.positions for axis in phase),
-                    _three(taps),
-                    (1, 1, 1),
-                    _three(axis.dilation for axis in phase),
-                    _three(a.offset + low for a, (low, _) in zip(phase, pads, strict=True)),
-                    op.strides,
-                    _three(axis.remainder for axis in phase),
+                    group=op.group,
+                    x_blocks=op.x.blocks[: len(op.x.blocks) // op.group] if all(taps) else (),
+                    y_blocks=len(op.y.blocks) // op.group,
+                    lanes=op.y.lanes,
+                    positions=_three(axis.positions for axis in phase),
+                    kernel=_three(taps),
+                    strides=(1, 1, 1),
+                    dilations=_three(axis.dilation for axis in phase),
+                    origin=_three(a.offset + low for a, (low, _) in zip(phase, pads, strict=True)),
+                    out_stride=op.strides,
+                    out_offset=_three(axis.remainder for axis in phase),
                 )
                 _, rows, columns = total.positions
                 steps = each * math.prod(taps)
-                tile = choose(machine, rows, columns, total.y_blocks, steps, size)
-                accumulate(total, images, source, w, finish, tile)
+                problem = TileProblem(rows, columns, total.y_blocks, steps, size)
+                operands = TileOperands(source, w, epilogue)
+                accumulate(total, images, operands, choose(machine, problem))
     return frame.func
 
 

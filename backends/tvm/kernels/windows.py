@@ -1,7 +1,8 @@
 """What combines the positions of a window, channel by channel: depthwise convolution and pooling.
 
-    y[n, c, p] = chain(sum over k of x[n, c, p * stride + k * dilation - pad] * w[c, k])
-    y[n, c, p] = chain(max over k of x[...]),   chain(sum over k of x[...] / how many there are)
+    y[n, c, p] = epilogue(sum over k of x[n, c, p * stride + k * dilation - pad] * w[c, k])
+    y[n, c, p] = epilogue(max over k of x[...]),
+    epilogue(sum over k of x[...] / how many there are)
 
 A lane holds one channel, so every operation is on whole vectors. Maxima clamp positions outside to
 the nearest inside, which stands in the same window as long as the window is not dilated.
@@ -19,10 +20,10 @@ from ..spec.machine import CpuMachine
 from .elements import FLOAT, constant, least, number_type
 from .epilogue import Epilogue
 from .frame import function, operand, weights
+from .global_pooling import combination
 from .halo import zero_halo
 from .loops import affine, loops, parallel
 from .padding import PaddedInput, padded
-from .reduction import combination
 from .registers import registers
 from .tiles import Sizes, start_of_tile
 
@@ -30,7 +31,7 @@ Kind = Literal["depthwise", "max", "average"]
 _UNROLLED_TAPS = 9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Windows:
     """An operator on windows over three spatial axes. An average counts what lies inside only."""
 
@@ -41,7 +42,7 @@ class Windows:
     strides: Sizes
     dilations: Sizes
     pads: tuple[tuple[int, int], ...]
-    chain: ElementwiseChain
+    epilogue: ElementwiseChain
     batch: int | None
 
     @property
@@ -57,7 +58,7 @@ class Windows:
 
 
 def windows(op: Windows, machine: CpuMachine, columns: int | None = None) -> Any:
-    """Return the function (x, [w,] operands of the chain..., y); `columns` None: the model's."""
+    """Return the function (x, [w,] operands of the epilogue..., y); `columns` None: the model's."""
     from tvm.tirx.script.builder import ir as T
 
     lanes = op.y.lanes
@@ -69,9 +70,9 @@ def windows(op: Windows, machine: CpuMachine, columns: int | None = None) -> Any
     with function(op.kind, op.batch) as frame:
         x = operand(frame, "X", op.x)
         w = weights("W", op.weight_shape) if op.kind == "depthwise" else None
-        finish = Epilogue.declare(frame, op.chain, op.y)
-        frame.ready()
-        zero_halo(frame, finish.y)
+        epilogue = Epilogue.declare(frame, op.epilogue, op.y)
+        frame.begin()
+        zero_halo(frame, epilogue.y)
         # Only a sum of products reads zeros outside; the others say themselves what is outside.
         pads = op.pads if op.kind == "depthwise" else ((0, 0),) * 3
         with padded(frame, pads, x) as (images, source):
@@ -81,25 +82,27 @@ def windows(op: Windows, machine: CpuMachine, columns: int | None = None) -> Any
                 x0 = start_of_tile(tile, columns, width)
                 totals = registers(columns, lanes, dtype)
                 for total in totals:
-                    with T.vectorized(0, lanes) as lane:
-                        T.buffer_store(total, start, [lane])
+                    total.set(lambda _: start)
                 few = math.prod(op.kernel) <= _UNROLLED_TAPS
                 with loops(*op.kernel, kind="unroll" if few else "serial") as taps:
                     reached = [k * dilation for k, dilation in zip(taps, op.dilations, strict=True)]
                     for c, total in enumerate(totals):
                         place = affine((z, row, x0 + c), op.strides, reached)
-                        with T.vectorized(0, lanes) as lane:
-                            value = _tap(op, source, n, block, place, lane)
+
+                        def combined(lane: Any) -> Any:
+                            value = _tap(op, source, (n, block), place, lane)
                             if w is not None:
                                 value = value * w[(block, *taps, lane)]
-                            T.buffer_store(total, combine(total[lane], value), [lane])
+                            return combine(total[lane], value)
+
+                        total.set(combined)
                 for c, total in enumerate(totals):
                     at = (z, row, x0 + c)
                     with T.vectorized(0, lanes) as lane:
                         value = total[lane]
                         if op.kind == "average":
                             value = value * _share(op, at)
-                        finish.store(value, n, block, at, lane)
+                        epilogue.store(value, n, block, at, lane)
     return frame.func
 
 
@@ -115,12 +118,17 @@ def most_columns(op: Windows, machine: CpuMachine) -> int:
     return min(op.y.spatial[2], machine.registers - 2)
 
 
-def _tap(op: Windows, source: PaddedInput, n: Any, block: Any, place: list[Any], lane: Any) -> Any:
-    """Return one element of the window; `place` counts from the first padded position."""
+def _tap(
+    op: Windows, source: PaddedInput, plane: tuple[Any, Any], place: list[Any], lane: Any
+) -> Any:
+    """Return one element of the window; `place` counts from the first padded position.
+
+    `plane`: the image and the block of channels.
+    """
     from tvm import tirx
 
     if op.kind == "depthwise":
-        return source.load(n, block, place, lane)
+        return source.load(*plane, place, lane)
     tests = []
     inside = []
     for position, size, (low, _), outside in zip(
@@ -131,7 +139,7 @@ def _tap(op: Windows, source: PaddedInput, n: Any, block: Any, place: list[Any],
             tests += [at >= 0, at < size]
             at = tirx.max(0, tirx.min(at, size - 1))
         inside.append(at)
-    value = source.load(n, block, inside, lane)
+    value = source.load(*plane, inside, lane)
     if op.kind == "max" or not tests:
         return value
     return tirx.if_then_else(tirx.all(*tests), value, constant(0.0))

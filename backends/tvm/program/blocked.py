@@ -7,7 +7,7 @@ once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,19 +15,36 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.types import Shape
 from ....ir.graph.view import View
+from ..graph.concat import ConcatBuffer, ConcatPlacement, ConcatPlan
 from ..graph.halos import Halos
-from ..graph.joins import ConcatPlacement, ConcatPlan
 from ..graph.quantized import IntegerConstant
 from ..kernels.repack import Repack, repack, table, table_of
 from ..kernels.settings import Settings
 from ..spec.calls import KernelCall
-from ..spec.layout import BufferSpec, Halo, Layout, no_halo, plain_form
+from ..spec.layout import BufferSpec, Halo, Layout, no_halo, plain_spec
 from ..spec.machine import CpuMachine
-from .emit_lead import DeferredPrologue
 from .program import Program
+from .prologue import DeferredPrologue
 from .value import Value, batch_of, shape_of
 
 Accept = Callable[[Layout], bool]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel to be called: `make(op)` gives its loop nest, and its name begins with `name`."""
+
+    name: str
+    op: Any
+    make: Callable[[Any], Any]
+
+
+@dataclass
+class WrittenBuffer:
+    """The buffer of a concatenation after the last write so far, and the parts that are in it."""
+
+    expr: Any = None
+    parts: set[int] = field(default_factory=set)
 
 
 class BlockedProgram(Program):
@@ -40,21 +57,20 @@ class BlockedProgram(Program):
         settings: Settings,
         *,
         halos: Halos,
-        joins: ConcatPlan,
+        concats: ConcatPlan,
         integers: dict[int, IntegerConstant],
     ) -> None:
         super().__init__(view)
         self.machine = machine
         self.settings = settings
         self.integers = integers
-        self.joins = joins
-        self.leads: dict[
-            int, DeferredPrologue
-        ] = {}  # tensors that their only reader makes for itself
+        self.concats = concats
+        self.prologues: dict[int, DeferredPrologue] = {}  # by id of the tensor, read once
         self.nodes: tuple[str, ...] = ()  # those that are being emitted, by name
         self._halos = halos
         self._values: dict[int, list[Value]] = {}
         self._kernels: dict[Any, Any] = {}
+        self._written: dict[int, WrittenBuffer] = {}
 
     def define(self, tensor: gs.Tensor, value: Value) -> None:
         """Record that `value` holds `tensor`."""
@@ -63,7 +79,9 @@ class BlockedProgram(Program):
 
     def define_plain(self, tensor: gs.Tensor, expr: Any) -> None:
         """Record that `expr`, in ONNX's own layout, holds `tensor`."""
-        self.define(tensor, Value(expr, None, shape_of(expr), dtype=str(expr.ty.dtype)))
+        self.define(
+            tensor, Value(expr=expr, layout=None, shape=shape_of(expr), dtype=str(expr.ty.dtype))
+        )
 
     def held(self, tensor: gs.Tensor) -> list[Value]:
         """Return the forms in which `tensor` is held."""
@@ -94,15 +112,17 @@ class BlockedProgram(Program):
             values = np.asarray(tensor.values)
             found = self.constant(values)
             kind = str(values.dtype)
-            self.define(tensor, Value(found, None, tuple(values.shape), dtype=kind))
+            self.define(
+                tensor, Value(expr=found, layout=None, shape=tuple(values.shape), dtype=kind)
+            )
             return found
         value = self.held(tensor)[0]
         dtype = value.dtype if value.scale is None else "float32"
         if value.layout is None:
             expr = self._dequantized(value)
         else:
-            expr = self._unblocked(value, value.form(), dtype)
-        self.define(tensor, Value(expr, None, value.shape, dtype=dtype))
+            expr = self._unblocked(value, value.spec(), dtype)
+        self.define(tensor, Value(expr=expr, layout=None, shape=value.shape, dtype=dtype))
         return expr
 
     def plain_value(self, tensor: gs.Tensor) -> Value:
@@ -119,7 +139,7 @@ class BlockedProgram(Program):
         if not quantized:
             return None
         value = quantized[0]
-        expr = self._unblocked(value, value.form(raw=True), value.dtype)
+        expr = self._unblocked(value, value.spec(raw=True), value.dtype)
         found = replace(value, expr=expr, layout=None, spatial=())
         self.define(tensor, found)
         return found
@@ -130,10 +150,10 @@ class BlockedProgram(Program):
 
         layout = value.layout
         assert layout is not None
-        y = plain_form(x.channels, x.spatial[3 - x.rank :], dtype)
+        y = plain_spec(x.channels, x.spatial[3 - x.rank :], dtype)
         places = self.parameter(table(layout, None, x.channels), ("table", layout, None))
         op = Repack(x, y, batch_of(value.shape[0]))
-        expr = self.call("repack", op, repack, [value.expr, places], y, value.shape[0])
+        expr = self.call(Kernel("repack", op, repack), [value.expr, places], y, value.shape[0])
         if y.rank == len(value.shape) - 2:
             return expr
         return self.builder.emit(relax.op.reshape(expr, list(value.shape)))
@@ -167,25 +187,25 @@ class BlockedProgram(Program):
             self.plain(tensor)
             held = self.held(tensor)
         value = held[0]
-        y = replace(layout.form(self._spatial(tensor), dtype=value.dtype), zero=value.zero)
-        op = Repack(value.form(raw=True), y, batch_of(value.shape[0]))
+        y = replace(layout.spec(self._spatial(tensor), dtype=value.dtype), zero=value.zero)
+        op = Repack(value.spec(raw=True), y, batch_of(value.shape[0]))
         entries = table(value.layout, layout, layout.channels)
         places = self.parameter(entries, ("table", value.layout, layout))
-        expr = self.call("repack", op, repack, [value.expr, places], y, value.shape[0])
+        expr = self.call(Kernel("repack", op, repack), [value.expr, places], y, value.shape[0])
         found = replace(value, expr=expr, layout=layout, spatial=y.spatial[3 - y.rank :])
         self.define(tensor, found)
         return found
 
-    def taken(self, value: Value, channels: Sequence[int], halo: Halo) -> Value:
+    def gathered(self, value: Value, channels: Sequence[int], halo: Halo) -> Value:
         """Return a blocked tensor of some `channels` of a blocked `value`, in that order."""
         assert value.layout is not None
         layout = Layout.plain(len(channels), self.machine.lanes, halo)
-        y = replace(layout.form(value.spatial, dtype=value.dtype), zero=value.zero)
+        y = replace(layout.spec(value.spatial, dtype=value.dtype), zero=value.zero)
         places = value.layout.positions()[list(channels)]
         entries = table_of(places, layout)
-        op = Repack(value.form(raw=True), y, batch_of(value.shape[0]))
-        held = self.parameter(entries, ("taken", value.layout, tuple(channels)))
-        expr = self.call("repack", op, repack, [value.expr, held], y, value.shape[0])
+        op = Repack(value.spec(raw=True), y, batch_of(value.shape[0]))
+        held = self.parameter(entries, ("gathered", value.layout, tuple(channels)))
+        expr = self.call(Kernel("repack", op, repack), [value.expr, held], y, value.shape[0])
         shape = (value.shape[0], len(channels), *value.shape[2:])
         return replace(value, expr=expr, layout=layout, shape=shape)
 
@@ -197,38 +217,44 @@ class BlockedProgram(Program):
 
     def call(
         self,
-        name: str,
-        op: Any,
-        make: Callable[[Any], Any],
+        kernel: Kernel,
         args: Sequence[Any],
         y: BufferSpec,
         batch: Any,
-        place: ConcatPlacement | None = None,
+        placement: ConcatPlacement | None = None,
     ) -> Any:
-        """Emit a call of the kernel `make(op)`, made once for equal `op`, and return its result.
+        """Emit a call of `kernel`, made once for equal operators, and return its result.
 
-        With a `place` it writes its range of a join's buffer, which the first part makes.
+        With a `placement` it writes its range of a buffer, which the first part makes.
         """
         from tvm import relax, tirx
 
-        if op not in self._kernels:
-            unique = f"{name}_{len(self._kernels)}"
-            function = make(op).with_attr("global_symbol", unique)
-            self._kernels[op] = self.builder.add_func(function, unique)
-        nodes = () if isinstance(op, Repack) else self.nodes
-        self.calls.append(KernelCall(str(self._kernels[op].name_hint), nodes, op))
+        function = self._function(kernel)
+        nodes = () if isinstance(kernel.op, Repack) else self.nodes
+        self.calls.append(KernelCall(str(function.name_hint), nodes, kernel.op))
         kind = relax.TensorType(list(y.shape(batch)), y.dtype)
-        if place is None:
-            return self.builder.emit(relax.call_tir(self._kernels[op], list(args), kind))
-        join = place.join
-        given = [*args, tirx.IntImm("int64", place.first)]
-        if join.expr is None:
-            call = relax.call_tir(self._kernels[op], given, kind)
+        if placement is None:
+            return self.builder.emit(relax.call_tir(function, list(args), kind))
+        buffer = self.written(placement.buffer)
+        given = [*args, tirx.IntImm("int64", placement.first)]
+        if buffer.expr is None:
+            call = relax.call_tir(function, given, kind)
         else:
-            call = relax.call_tir_inplace(self._kernels[op], [*given, join.expr], len(given), kind)
-        join.expr = self.builder.emit(call)
-        join.filled.add(place.index)
-        return join.expr
+            call = relax.call_tir_inplace(function, [*given, buffer.expr], len(given), kind)
+        buffer.expr = self.builder.emit(call)
+        buffer.parts.add(placement.index)
+        return buffer.expr
+
+    def written(self, buffer: ConcatBuffer) -> WrittenBuffer:
+        """Return how much of `buffer` is written so far."""
+        return self._written.setdefault(id(buffer), WrittenBuffer())
+
+    def _function(self, kernel: Kernel) -> Any:
+        if kernel.op not in self._kernels:
+            unique = f"{kernel.name}_{len(self._kernels)}"
+            function = kernel.make(kernel.op).with_attr("global_symbol", unique)
+            self._kernels[kernel.op] = self.builder.add_func(function, unique)
+        return self._kernels[kernel.op]
 
     @property
     def kernels(self) -> dict[Any, str]:

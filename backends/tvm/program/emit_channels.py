@@ -1,4 +1,4 @@
-"""Operators that keep channels apart: element-wise, pooling, joins, enlargement."""
+"""Operators that keep channels apart: element-wise, pooling, concatenation, enlargement."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ....ir.ops.windows.attributes import averages_pads, pool_window
 from ..graph.groups import REAL, FusionGroup, can_be_operand, is_scalar_operator
 from ..graph.spatial import is_known, read_window
 from ..kernels.elementwise import Elementwise, elementwise
-from ..kernels.reduction import GlobalPooling, reduction
+from ..kernels.global_pooling import GlobalPooling, global_pooling
 from ..kernels.windows import Kind
 from ..spec.layout import Layout, no_halo
 from .blocked import BlockedProgram
-from .emit_join import join_parts
-from .emit_result import KernelResult
+from .emit_concat import emit_placed_concat
 from .emit_windows import emit_windows
+from .kernel_result import KernelResult
 
 
 def can_emit_pool(node: gs.Node, view: View) -> bool:
@@ -46,11 +46,11 @@ def emit_pool(program: BlockedProgram, group: FusionGroup) -> None:
         y.follow()
     if node.op.startswith("Global"):
         kind: Literal["max", "mean"] = "max" if node.op == "GlobalMaxPool" else "mean"
-        whole = GlobalPooling(kind, x.form(raw=raw), y.form, y.end.chain, y.batch)
-        y.emit("global_pool", whole, reduction, [x.expr])
+        whole = GlobalPooling(kind, x.spec(raw=raw), y.spec, y.epilogue.chain, y.batch)
+        y.emit("global_pool", whole, global_pooling, [x.expr])
         return
     pooling: Kind = "max" if node.op == "MaxPool" else "average"
-    emit_windows(program, pooling, read_window(node, program.view), x.form(raw=raw), y, [x.expr])
+    emit_windows(program, pooling, read_window(node, program.view), x.spec(raw=raw), y, [x.expr])
 
 
 def can_emit_scalar(node: gs.Node, view: View) -> bool:
@@ -91,7 +91,7 @@ def emit_scalar(program: BlockedProgram, group: FusionGroup) -> bool:
     x = program.blocked(main)
     assert x.layout is not None
     y = KernelResult(program, group, x.layout, x.shape[0])
-    y.end.lead(node, main, len(shape))
+    y.epilogue.begin(node, main, len(shape))
     y.follow()
     y.emit_elementwise(x)
     return True
@@ -115,8 +115,9 @@ def emit_concat(program: BlockedProgram, group: FusionGroup) -> None:
     """Emit a concatenation: the blocks of all inputs one after the other, none of them split."""
     node = group.anchor
     parts = [program.blocked(tensor) for tensor in node.inputs]
-    join = program.joins.of_node.get(id(node))
-    if join is not None and not group.followers and join_parts(program, node, join, parts):
+    buffer = program.concats.buffers.get(id(node))
+    alone = not group.followers
+    if buffer is not None and alone and emit_placed_concat(program, node, buffer, parts):
         return
     blocks: list[tuple[int, ...]] = []
     start = 0
@@ -129,8 +130,8 @@ def emit_concat(program: BlockedProgram, group: FusionGroup) -> None:
     raw = y.keeps(*parts)
     if not raw:
         y.follow()
-    forms = tuple(part.form(raw=raw) for part in parts)
-    op = Elementwise(forms, ((1, 1, 1),) * len(parts), y.form, y.end.chain, y.batch)
+    specs = tuple(part.spec(raw=raw) for part in parts)
+    op = Elementwise(specs, ((1, 1, 1),) * len(parts), y.spec, y.epilogue.chain, y.batch)
     y.emit("concat", op, elementwise, [part.expr for part in parts])
 
 
@@ -169,7 +170,7 @@ def emit_resize(program: BlockedProgram, group: FusionGroup) -> None:
     raw = y.keeps(x)
     if not raw:
         y.follow()
-    here = x.form(raw=raw)
-    first, second, third = (b // a for a, b in zip(here.spatial, y.form.spatial, strict=True))
-    op = Elementwise((here,), ((first, second, third),), y.form, y.end.chain, y.batch)
+    here = x.spec(raw=raw)
+    first, second, third = (b // a for a, b in zip(here.spatial, y.spec.spatial, strict=True))
+    op = Elementwise((here,), ((first, second, third),), y.spec, y.epilogue.chain, y.batch)
     y.emit("resize", op, elementwise, [x.expr])

@@ -10,9 +10,9 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import is_standard, node_key
 from ....ir.graph.view import View
+from ..graph.concat import plan_concats
 from ..graph.groups import FusionGroup, group_nodes
 from ..graph.halos import wanted_halos
-from ..graph.joins import plan_joins
 from ..graph.prepare import typed_view
 from ..graph.quantized import fold_integers
 from ..kernels.settings import Settings
@@ -76,7 +76,7 @@ class BlockedEmitter(GraphEmitter[BlockedProgram]):
             machine,
             settings or Settings(),
             halos=halos,
-            joins=plan_joins(graph.nodes, view, machine.lanes, halos, lambda n: _can(n, view)),
+            concats=plan_concats(graph.nodes, view, machine.lanes, halos, lambda n: _can(n, view)),
             integers=integers,
         )
         super().__init__(graph, program)
@@ -84,7 +84,7 @@ class BlockedEmitter(GraphEmitter[BlockedProgram]):
     def emit_nodes(self) -> None:
         """Emit all groups of nodes."""
         view, protos = self.program.view, self.protos()
-        for group in group_nodes(self.graph.nodes, view, lambda node: _can_lead(node, view)):
+        for group in group_nodes(self.graph.nodes, view, lambda node: _can_anchor(node, view)):
             _emit(self.program, group, protos)
 
 
@@ -105,6 +105,6 @@ def _can(node: gs.Node, view: View) -> bool:
     return is_standard(node) and node.op in KERNELS and KERNELS[node.op][0](node, view)
 
 
-def _can_lead(node: gs.Node, view: View) -> bool:
+def _can_anchor(node: gs.Node, view: View) -> bool:
     """Say whether others can follow `node`; what reads dequantized bytes does that itself."""
     return node.op != "DequantizeLinear" and _can(node, view)

@@ -9,18 +9,18 @@ from ....ir.graph.view import View
 from ....ir.ops.linear.layer import Layer
 from ..graph.groups import REAL, FusionGroup
 from ..graph.linear_layer import linear_layer
-from ..graph.spatial import Window, is_known, read_transposed, read_window
-from ..kernels.convolution import NO_LEAD, Convolution, convolution
+from ..graph.spatial import SpatialWindow, is_known, read_transposed, read_window
+from ..kernels.convolution import NO_PROLOGUE, Convolution, convolution
 from ..kernels.transposed import Transposed, transposed
 from ..kernels.winograd.choice import choose_winograd
 from ..kernels.winograd.convolution import pack as pack_winograd
 from ..kernels.winograd.convolution import winograd
 from ..spec.layout import Array, Layout, no_halo
 from .blocked import BlockedProgram
-from .emit_chain import layout_of_operands
 from .emit_products import products_of
-from .emit_result import KernelResult
 from .emit_windows import emit_windows
+from .epilogue import layout_of_operands
+from .kernel_result import KernelResult
 from .value import Value
 
 # A first layer's few channels are read where they are; blocks would be mostly empty.
@@ -49,7 +49,7 @@ def emit_linear(program: BlockedProgram, group: FusionGroup) -> None:
     kernel = layer.kernel()
     weight = kernel.weight.astype(np.float32)  # [group, M/group, C/group, k...]
     bias = None if kernel.bias is None else kernel.bias.astype(np.float32)
-    window = read_window(node, program.view) if node.op == "Conv" else Window.none()
+    window = read_window(node, program.view) if node.op == "Conv" else SpatialWindow.none()
     if node.op == "ConvTranspose":
         _transposed(program, group, weight, bias)
     elif layer.group == layer.inputs == layer.outputs:
@@ -61,30 +61,30 @@ def emit_linear(program: BlockedProgram, group: FusionGroup) -> None:
 def _dense(
     program: BlockedProgram,
     group: FusionGroup,
-    window: Window,
+    window: SpatialWindow,
     layer: Layer,
 ) -> None:
     parts = layer.group
     source = group.anchor.inputs[0]
-    lead = program.leads.pop(id(source), None)
-    x = _input(program, source, parts) if lead is None else lead.x
+    prologue = program.prologues.pop(id(source), None)
+    x = _input(program, source, parts) if prologue is None else prologue.x
     products = products_of(program, layer, x)
     weight = products.weight
     y = KernelResult(program, group, _layout(program, group, weight), x.shape[0])
-    y.end.scale_and_shift(products.scale, products.bias)
+    y.epilogue.scale_and_shift(products.scale, products.bias)
     y.follow()
     conv = Convolution(
-        x.form(),
-        y.form,
-        window.kernel,
-        window.strides,
-        window.dilations,
-        window.pads,
-        parts,
-        y.end.chain,
-        y.batch,
-        NO_LEAD if lead is None else lead.chain,
-        products.dot,
+        x=x.spec(),
+        y=y.spec,
+        kernel=window.kernel,
+        strides=window.strides,
+        dilations=window.dilations,
+        pads=window.pads,
+        group=parts,
+        epilogue=y.epilogue.chain,
+        batch=y.batch,
+        prologue=NO_PROLOGUE if prologue is None else prologue.chain,
+        dot=products.dot,
     )
     packed = pack_dense(weight, x.layout, y.layout, conv.weight_shape)
     settings, machine = program.settings, program.machine
@@ -93,7 +93,7 @@ def _dense(
         y.emit("winograd", short, winograd, [x.expr, program.parameter(pack_winograd(packed))])
         return
     held = program.parameter(products.dot.interleaved(packed))
-    args = [x.expr, *([] if lead is None else lead.args), held]
+    args = [x.expr, *([] if prologue is None else prologue.args), held]
     if products.start is not None:
         args.append(program.parameter(y.layout.pack(products.start)))
     tile = settings.tile_of(conv)
@@ -118,19 +118,19 @@ def _transposed(
     parts = len(weight)
     x = _input(program, node.inputs[0], parts)
     y = KernelResult(program, group, _layout(program, group, weight), x.shape[0])
-    y.end.scale_and_shift(None, bias)
+    y.epilogue.scale_and_shift(None, bias)
     y.follow()
     window, befores = read_transposed(node, program.view)
     op = Transposed(
-        x.form(),
-        y.form,
-        window.kernel,
-        window.strides,
-        window.dilations,
-        befores,
-        parts,
-        y.end.chain,
-        y.batch,
+        x=x.spec(),
+        y=y.spec,
+        kernel=window.kernel,
+        strides=window.strides,
+        dilations=window.dilations,
+        befores=befores,
+        group=parts,
+        epilogue=y.epilogue.chain,
+        batch=y.batch,
     )
     deep = weight.reshape(*weight.shape[:3], *window.kernel)
     packed = []
@@ -181,7 +181,7 @@ def _input(program: BlockedProgram, source: gs.Tensor, parts: int) -> Value:
 def _depthwise(
     program: BlockedProgram,
     group: FusionGroup,
-    window: Window,
+    window: SpatialWindow,
     weight: Array,
     bias: Array | None,
 ) -> None:
@@ -190,10 +190,10 @@ def _depthwise(
     assert x.layout is not None
     y = KernelResult(program, group, x.layout, x.shape[0])
     pointwise = window.is_pointwise
-    y.end.scale_and_shift(weight.reshape(-1) if pointwise else None, bias)
+    y.epilogue.scale_and_shift(weight.reshape(-1) if pointwise else None, bias)
     y.follow()
     if pointwise:
         y.emit_elementwise(x)
         return
     packed = program.parameter(y.layout.pack(weight.reshape(len(weight), *window.kernel)))
-    emit_windows(program, "depthwise", window, x.form(), y, [x.expr, packed])
+    emit_windows(program, "depthwise", window, x.spec(), y, [x.expr, packed])

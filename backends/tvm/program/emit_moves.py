@@ -62,5 +62,5 @@ def moved_bytes(program: BlockedProgram, node: gs.Node) -> MovedBytes | None:
         return None
     found = {id(tensor): program.plain_bytes(tensor) for tensor in data}
     values = {key: value for key, value in found.items() if value is not None}
-    same = len({value.grid for value in values.values()}) == 1
+    same = len({value.quantization for value in values.values()}) == 1
     return MovedBytes(program, values) if same else None

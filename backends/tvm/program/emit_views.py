@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..graph.quantized import grid_of
+from ..graph.quantized import quantization_of
 from ..spec.layout import Layout
 from .blocked import BlockedProgram
 from .value import Value
@@ -44,22 +44,22 @@ def view_of_blocks(program: BlockedProgram, node: gs.Node) -> bool:
 
 def _dequantized(program: BlockedProgram, node: gs.Node) -> bool:
     """Define a dequantized tensor as the bytes that stand for it."""
-    grid = grid_of(node, program.view)
+    found = quantization_of(node, program.view)
     result = node.outputs[0]
-    if grid is None:
+    if found is None:
         return False
     for value in program.held(node.inputs[0]) or [program.plain_value(node.inputs[0])]:
         # A halo holds the zero of its producer.
-        if value.layout is None or value.zero == grid.zero or not any(map(any, value.layout.halo)):
-            program.define(result, replace(value, zero=grid.zero, scale=grid.scale))
+        if value.layout is None or value.zero == found.zero or not any(map(any, value.layout.halo)):
+            program.define(result, replace(value, zero=found.zero, scale=found.scale))
     return bool(program.held(result))
 
 
 def _quantized(program: BlockedProgram, node: gs.Node) -> bool:
     """Define what is held on the grid of a QuantizeLinear already as its result."""
-    grid = grid_of(node, program.view)
+    quantization = quantization_of(node, program.view)
     for value in program.held(node.inputs[0]):
-        if grid is not None and grid == value.grid:
+        if quantization is not None and quantization == value.quantization:
             program.define(node.outputs[0], replace(value, scale=None))
     return bool(program.held(node.outputs[0]))
 
@@ -99,7 +99,7 @@ def _split_inside_blocks(
     """Define every part of a split as a copy: its channels share blocks with another's."""
     for tensor, (start, end) in zip(node.outputs, itertools.pairwise(starts), strict=True):
         halo = program.halo(tensor, len(value.spatial))
-        program.define(tensor, program.taken(value, range(start, end), halo))
+        program.define(tensor, program.gathered(value, range(start, end), halo))
     return True
 
 

@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..graph.spatial import Window
+from ..graph.spatial import SpatialWindow
 from ..kernels.windows import Kind, Windows, windows
 from ..spec.layout import BufferSpec
 from .blocked import BlockedProgram
-from .emit_result import KernelResult
+from .kernel_result import KernelResult
 
 
 def emit_windows(
     program: BlockedProgram,
     kind: Kind,
-    window: Window,
+    window: SpatialWindow,
     x: BufferSpec,
     y: KernelResult,
     args: list[Any],
 ) -> None:
     """Emit `kind` over `window` of `x`; `args`: the expression of x, and weights if any."""
     op = Windows(
-        kind,
-        x,
-        y.form,
-        window.kernel,
-        window.strides,
-        window.dilations,
-        window.pads,
-        y.end.chain,
-        y.batch,
+        kind=kind,
+        x=x,
+        y=y.spec,
+        kernel=window.kernel,
+        strides=window.strides,
+        dilations=window.dilations,
+        pads=window.pads,
+        epilogue=y.epilogue.chain,
+        batch=y.batch,
     )
     columns = program.settings.columns_of(op)
     y.emit(kind, op, lambda op: windows(op, program.machine, columns), args)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..graph.quantized import TensorQuantization
-from ..spec.layout import BufferSpec, Layout, plain_form
+from ..spec.layout import BufferSpec, Layout, plain_spec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Value:
     """A tensor in memory: an expression, its layout (None: as in ONNX), sizes and element type.
 
@@ -26,16 +26,16 @@ class Value:
     zero: int = 0
     scale: float | None = None
 
-    def form(self, *, single: bool = False, raw: bool = False) -> BufferSpec:
+    def spec(self, *, single: bool = False, raw: bool = False) -> BufferSpec:
         """Return what kernels see of it; `raw`: its numbers as they are stored."""
         if self.layout is None:
-            form = plain_form(int(self.shape[1]), [int(s) for s in self.shape[2:]], self.dtype)
+            spec = plain_spec(int(self.shape[1]), [int(s) for s in self.shape[2:]], self.dtype)
         else:
-            form = self.layout.form(self.spatial, single=single, dtype=self.dtype)
-        return replace(form, zero=self.zero, scale=None if raw else self.scale)
+            spec = self.layout.spec(self.spatial, single=single, dtype=self.dtype)
+        return replace(spec, zero=self.zero, scale=None if raw else self.scale)
 
     @property
-    def grid(self) -> TensorQuantization | None:
+    def quantization(self) -> TensorQuantization | None:
         """The grid that a float32 tensor is held on."""
         return None if self.scale is None else TensorQuantization(self.scale, self.zero, self.dtype)
 

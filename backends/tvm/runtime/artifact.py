@@ -32,6 +32,7 @@ from .runner import NO_GPU, Runner
 Array = np.ndarray[Any, Any]
 
 _MAGIC = b"planish-tvm-1\n"
+_SAID = ("target", "isa", "architecture", "tvm", "arena")
 
 
 class ArtifactError(Exception):
@@ -109,13 +110,11 @@ def _read(
     (length,) = struct.unpack("<Q", data[len(_MAGIC) : start])
     try:
         found = json.loads(data[start : start + length])
-        tensors = {
-            key: [Tensor(**entry) for entry in found.pop(key)] for key in ("inputs", "outputs")
-        }
-        size, more, listing = (found.pop(key) for key in ("code", "device", "constants"))
-        target, isa, architecture = found["target"], found["isa"], found["architecture"]
-        sides = tensors["inputs"], tensors["outputs"]
-        head = Header(target, isa, architecture, found["tvm"], *sides, found["arena"])
+        inputs, outputs = (
+            [Tensor(**entry) for entry in found[key]] for key in ("inputs", "outputs")
+        )
+        size, more, listing = (found[key] for key in ("code", "device", "constants"))
+        head = Header(**{key: found[key] for key in _SAID}, inputs=inputs, outputs=outputs)
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"'{path}' is damaged: its header cannot be read") from error
     begin = start + length

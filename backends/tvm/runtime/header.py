@@ -18,7 +18,7 @@ class Tensor:
     shape: list[int | str | None] | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Header:
     """What an artifact was made for: `isa` is an instruction set, or a GPU's architecture.
 
@@ -39,13 +39,13 @@ def header_of(graph: Any, *, target: str, isa: str, architecture: str, arena: in
     import tvm
 
     return Header(
-        target,
-        isa,
-        architecture,
-        tvm.__version__,
-        [_described(t) for t in graph.inputs],
-        [_described(t) for t in graph.outputs],
-        arena,
+        target=target,
+        isa=isa,
+        architecture=architecture,
+        tvm=tvm.__version__,
+        inputs=[_described(t) for t in graph.inputs],
+        outputs=[_described(t) for t in graph.outputs],
+        arena=arena,
     )
 
 

@@ -50,13 +50,13 @@ class ChainStep:
 
 @dataclass(frozen=True)
 class ElementwiseChain:
-    """Steps over a value and over `extras`, operands in the blocked layout."""
+    """Steps over a value and over `operands` in the blocked layout."""
 
     steps: tuple[ChainStep, ...] = ()
-    extras: tuple[BufferSpec, ...] = ()
+    operands: tuple[BufferSpec, ...] = ()
 
-    def apply(self, value: Any, extra: Callable[[int], Any]) -> Any:
-        """Return the expression of the last step; `extra` gives the element of an operand."""
+    def apply(self, value: Any, operand: Callable[[int], Any]) -> Any:
+        """Return the expression of the last step; `operand` gives the element of one."""
         from tvm import tirx
 
         values = [value]
@@ -66,7 +66,7 @@ class ElementwiseChain:
                 case ConstantInput(number):
                     return tirx.const(number, "float32")
                 case OperandInput(position):
-                    return extra(position)
+                    return operand(position)
                 case StepInput(step):
                     return values[step + 1]
 
@@ -75,6 +75,6 @@ class ElementwiseChain:
             values.append(SCALARS[step.op](inputs, dict(step.attrs)))
         return values[-1]
 
-    def then(self, step: ChainStep, *forms: BufferSpec) -> ElementwiseChain:
+    def then(self, step: ChainStep, *specs: BufferSpec) -> ElementwiseChain:
         """Return the chain with one more step, and its new operands."""
-        return ElementwiseChain((*self.steps, step), (*self.extras, *forms))
+        return ElementwiseChain((*self.steps, step), (*self.operands, *specs))

@@ -23,7 +23,7 @@ Array = np.ndarray[Any, Any]
 Halo = tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BufferSpec:
     """What a kernel must know of one operand: how to find an element in its buffer.
 
@@ -115,21 +115,21 @@ class Layout:
         """Number of channels."""
         return sum(map(len, self.blocks))
 
-    def form(
+    def spec(
         self, spatial: Sequence[int], *, single: bool = False, dtype: str = "float32"
     ) -> BufferSpec:
         """Return what kernels see of a tensor with these spatial sizes."""
         missing = 3 - len(spatial)
         return BufferSpec(
-            self.lanes,
-            tuple(map(len, self.blocks)),
-            self.first,
-            self.total,
-            (*[1] * missing, *spatial),
-            (*[(0, 0)] * missing, *self.halo),
-            len(spatial),
-            single,
-            dtype,
+            lanes=self.lanes,
+            blocks=tuple(map(len, self.blocks)),
+            first=self.first,
+            total=self.total,
+            spatial=(*[1] * missing, *spatial),
+            halo=(*[(0, 0)] * missing, *self.halo),
+            rank=len(spatial),
+            single=single,
+            dtype=dtype,
         )
 
     def positions(self) -> Array:
@@ -156,11 +156,18 @@ class Layout:
         return replace(self, halo=halo, first=0, total=len(self.blocks))
 
 
-def plain_form(channels: int, spatial: Sequence[int], dtype: str = "float32") -> BufferSpec:
+def plain_spec(channels: int, spatial: Sequence[int], dtype: str = "float32") -> BufferSpec:
     """Return the form of a tensor that is not blocked: one block of all channels."""
-    missing = 3 - len(spatial)
-    sizes = (*[1] * missing, *spatial)
-    return BufferSpec(0, (channels,), 0, 1, sizes, ((0, 0),) * 3, len(spatial), dtype=dtype)
+    return BufferSpec(
+        lanes=0,
+        blocks=(channels,),
+        first=0,
+        total=1,
+        spatial=(*[1] * (3 - len(spatial)), *spatial),
+        halo=((0, 0),) * 3,
+        rank=len(spatial),
+        dtype=dtype,
+    )
 
 
 def no_halo(rank: int) -> Halo:

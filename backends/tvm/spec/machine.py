@@ -15,7 +15,7 @@ TARGET_OPTIONS = ("isa", "threads")
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CpuMachine:
     """A CPU: `lanes` float32 in a vector, `registers` vectors, cache sizes in bytes.
 
@@ -46,14 +46,23 @@ class CpuMachine:
         return found
 
 
-# The oldest cores with each instruction set, so that others' code has nothing that one lacks. LLVM
-# keeps to 256-bit vectors on these cores unless told otherwise.
+def _avx512(isa: str, mcpu: str) -> CpuMachine:
+    # LLVM keeps to 256-bit vectors on these cores unless told otherwise.
+    return CpuMachine(isa=isa, lanes=16, registers=32, mcpu=mcpu, mattr=("-prefer-256-bit",))
+
+
+# The oldest cores with each instruction set, so that others' code has nothing that one lacks.
 MACHINES = {
-    "avx2": CpuMachine("avx2", 8, 16, "haswell", l2=256 << 10),
-    "avx512": CpuMachine("avx512", 16, 32, "skylake-avx512", ("-prefer-256-bit",)),
-    "avx512-vnni": CpuMachine("avx512-vnni", 16, 32, "cascadelake", ("-prefer-256-bit",)),
-    "avx512-bf16": CpuMachine("avx512-bf16", 16, 32, "cooperlake", ("-prefer-256-bit",)),
-    "neon": CpuMachine("neon", 4, 32, "neoverse-n1", triple="aarch64-linux-gnu"),
+    found.isa: found
+    for found in (
+        CpuMachine(isa="avx2", lanes=8, registers=16, mcpu="haswell", l2=256 << 10),
+        _avx512("avx512", "skylake-avx512"),
+        _avx512("avx512-vnni", "cascadelake"),
+        _avx512("avx512-bf16", "cooperlake"),
+        CpuMachine(
+            isa="neon", lanes=4, registers=32, mcpu="neoverse-n1", triple="aarch64-linux-gnu"
+        ),
+    )
 }
 
 

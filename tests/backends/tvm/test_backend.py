@@ -133,7 +133,9 @@ def test_a_loaded_network_refuses_wrong_feeds(saved, feeds, message) -> None:
 def test_sizes_of_one_name_are_equal() -> None:
     shapes = [["N", 3], ["N", 4]]
     inputs = [Tensor(name, "float32", shapes[i]) for i, name in enumerate("ab")]
-    header = Header("cpu", "avx2", "x86_64", "0", inputs, [])
+    header = Header(
+        target="cpu", isa="avx2", architecture="x86_64", tvm="0", inputs=inputs, outputs=[]
+    )
     check_feeds({"a": np.zeros((2, 3), "f"), "b": np.zeros((2, 4), "f")}, header)
     with pytest.raises(planish.PlanishError, match="'b' has shape 5 x 4, but the input has 2 x 4"):
         check_feeds({"a": np.zeros((2, 3), "f"), "b": np.zeros((5, 4), "f")}, header)

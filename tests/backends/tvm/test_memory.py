@@ -9,7 +9,7 @@ import planish
 from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.kernels.convolution import Convolution
 from planish.backends.tvm.kernels.elementwise import Elementwise
-from planish.backends.tvm.kernels.prepared import run_sizes
+from planish.backends.tvm.kernels.prologue import run_sizes
 from planish.backends.tvm.kernels.tile_sizes import RegisterTile
 from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
@@ -76,7 +76,7 @@ def test_a_concatenation_that_grows_copies_nothing(isa) -> None:
 
 
 def test_a_join_holds_where_kernels_are_called_one_by_one(monkeypatch) -> None:
-    monkeypatch.setattr("planish.backends.tvm.compile.build.join_calls", lambda module: module)
+    monkeypatch.setattr("planish.backends.tvm.compile.build.merge_calls", lambda module: module)
     assert not [name for name in kernels(GROWING).values() if name.startswith(("concat", "copy"))]
 
 
@@ -112,11 +112,11 @@ def test_a_part_with_a_wider_border_than_its_join_is_copied() -> None:
     assert len([name for name in names if name.startswith("copy")]) == 1
 
 
-def leads(found) -> list[list[str]]:
+def prologues(found) -> list[list[str]]:
     return [
-        [step.op for step in op.lead.steps]
+        [step.op for step in op.prologue.steps]
         for op in found
-        if isinstance(op, Convolution) and op.lead.steps
+        if isinstance(op, Convolution) and op.prologue.steps
     ]
 
 
@@ -138,7 +138,7 @@ GATE = """
 )
 def test_what_one_1x1_convolution_reads_is_not_stored(batch, body, steps) -> None:
     found = kernels(body, batch, outputs="float[] g, " if "g =" in body else "")
-    assert leads(found) == [steps]
+    assert prologues(found) == [steps]
     assert not [op for op in found if isinstance(op, Elementwise)]
 
 
@@ -154,12 +154,12 @@ def test_what_one_1x1_convolution_reads_is_not_stored(batch, body, steps) -> Non
 )
 def test_what_others_read_or_a_window_reads_is_stored(body, outputs) -> None:
     named = ", ".join(f"float[] {name}" for name in ["g", *outputs])
-    assert leads(kernels(body, outputs=named + ", ")) == []
+    assert prologues(kernels(body, outputs=named + ", ")) == []
 
 
 def test_input_that_exceeds_the_cache_is_prepared_in_runs() -> None:
     body = "b = Conv (a, wide) t = Tanh (b) g = GlobalMaxPool (b) y = Conv (t, deep)"
-    assert leads(kernels(body, outputs="float[] g, ")) == [["Tanh"]]
+    assert prologues(kernels(body, outputs="float[] g, ")) == [["Tanh"]]
 
 
 @pytest.mark.parametrize(

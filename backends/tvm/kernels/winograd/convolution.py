@@ -7,7 +7,7 @@ weights are several times as large as the weights. So a thread takes a group of 
 steps while they stay in its cache, and transforms the weights on the way, which costs as many
 cycles as reading them transformed would: first the inputs of all channels; then, a few output
 blocks at a time, weights and products, for each point one small matrix product; then the sums, and
-the chain that follows them, straight to where they belong.
+the epilogue that follows them, straight to where they belong.
 
 Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016.
 """
@@ -71,9 +71,9 @@ class Winograd:
         return False
 
     @property
-    def chain(self) -> ElementwiseChain:
+    def epilogue(self) -> ElementwiseChain:
         """What follows the sum."""
-        return self.conv.chain
+        return self.conv.epilogue
 
 
 def pack(weights: Array) -> Array:
@@ -82,17 +82,19 @@ def pack(weights: Array) -> Array:
 
 
 def winograd(op: Winograd) -> Any:
-    """Return the function (x, w, operands of the chain..., y)."""
+    """Return the function (x, w, operands of the epilogue..., y)."""
     conv, plan = op.conv, op.plan
     along = tuple(Transform(m, r) for m, r in zip(op.results, conv.kernel, strict=True))
     with function("winograd", conv.batch) as frame:
         x = operand(frame, "X", conv.x)
         w = weights("W", op.weight_shape)
-        finish = Epilogue.declare(frame, conv.chain, conv.y)
-        frame.ready()
-        zero_halo(frame, finish.y)
+        epilogue = Epilogue.declare(frame, conv.epilogue, conv.y)
+        frame.begin()
+        zero_halo(frame, epilogue.y)
         with padded(frame, conv.pads, x) as (images, source):
-            steps = WinogradSteps(conv, along, plan, images, source, w, finish)
+            steps = WinogradSteps(
+                conv=conv, along=along, plan=plan, images=images, x=source, w=w, epilogue=epilogue
+            )
             blocks = len(conv.y.blocks) // conv.group
             share = -(-blocks // plan.splits)
             # Tiles are counted through all images; the last group ends with them.

@@ -1,7 +1,7 @@
 """The steps of a Winograd convolution over one group of tiles: inputs, weights, products, results.
 
-    held[point, c, tile] = B^T x B      ready[point, c, m] = G w G^T
-    sums[point, m, tile] = sum over c of ready * held      y[m, tile] = chain(A^T sums A)
+    inputs[point, c, tile] = B^T x B        weights[point, c, m] = G w G^T
+    sums[point, m, tile] = sum over c of weights * inputs   y[m, tile] = epilogue(A^T sums A)
 
 The last tile along an axis stands flush with the end, so that it reads nothing beyond the padding,
 and stores only what its neighbour does not.
@@ -46,43 +46,68 @@ class WinogradPlan:
 
 
 @dataclass(frozen=True)
+class Scratch:
+    """What one thread holds of its tiles: transformed inputs and weights, and sums of products."""
+
+    inputs: Planes
+    weights: Planes
+    sums: Planes
+
+
+@dataclass(frozen=True)
+class Piece:
+    """`blocks` input blocks from `start` on, of `filled` channels each, that are summed at once."""
+
+    start: Any
+    blocks: Any
+    filled: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class WinogradSteps:
-    """Emits the steps of `conv`, transformed as `along` each axis, in `images` of `source`."""
+    """Emits the steps of `conv`, transformed as `along` each axis, in `images` of `x`."""
 
     conv: Convolution
     along: tuple[Transform, ...]
     plan: WinogradPlan
     images: Any
-    source: PaddedInput
+    x: PaddedInput
     w: Any
-    finish: Epilogue
+    epilogue: Epilogue
 
     def emit(self, group: Any, first: Any, begin: Any, share: int) -> None:
         """Emit all steps for the tiles from `first` on and `share` output blocks from `begin` on.
 
         Both blocks are counted in their `group` of channels.
         """
-        conv, plan, points = self.conv, self.plan, self._points
+        conv, plan = self.conv, self.plan
         group, first, begin = _bound(group), _bound(first), _bound(begin)
         ins = len(conv.x.blocks) // conv.group
         parts = [(*run, min(plan.depth, run[1])) for run in runs(conv.x.blocks[:ins])]
-        deepest = max(depth for *_, depth in parts)
-        held = Planes.alloc(ins * plan.steps, points, plan.together, conv.x.lanes)
-        ready = Planes.alloc(deepest, points, conv.x.lanes * plan.blocks, conv.y.lanes)
-        sums = Planes.alloc(plan.steps, points, plan.together * plan.blocks, conv.y.lanes)
-        self._inputs(held, group * ins, first, ins)
+        scratch = self._scratch(ins, max(depth for *_, depth in parts))
+        self._inputs(scratch.inputs, group * ins, first, ins)
         origin = group * (len(conv.y.blocks) // conv.group) + begin
         with loops(-(-share // plan.blocks)) as (index,):
-            block0 = origin + start_of_tile(index, plan.blocks, share)
-            sums.zero()
+            y_block = origin + start_of_tile(index, plan.blocks, share)
+            scratch.sums.zero()
             for start, count, filled, depth in parts:
-                with loops(-(-count // depth)) as (piece,):
-                    at, blocks = start + piece * depth, _rest(piece, depth, count)
-                    self._weights(ready, block0, at, blocks, filled)
-                    self._products(held, ready, sums, at, blocks, filled)
-            self._results(sums, first, block0)
+                with loops(-(-count // depth)) as (number,):
+                    piece = Piece(start + number * depth, _rest(number, depth, count), filled)
+                    self._weights(scratch.weights, y_block, piece)
+                    self._products(scratch, piece)
+            self._results(scratch.sums, first, y_block)
 
-    def _inputs(self, held: Planes, block0: Any, first: Any, count: int) -> None:
+    def _scratch(self, ins: int, deepest: int) -> Scratch:
+        """Allocate for `ins` input blocks, `deepest` of which are summed at a time."""
+        plan, points, lanes = self.plan, self._points, self.conv.y.lanes
+        inputs, x_lanes = ins * plan.steps, self.conv.x.lanes
+        return Scratch(
+            Planes.alloc(inputs, points, plan.together, x_lanes),
+            Planes.alloc(deepest, points, x_lanes * plan.blocks, lanes),
+            Planes.alloc(plan.steps, points, plan.together * plan.blocks, lanes),
+        )
+
+    def _inputs(self, inputs: Planes, x_block: Any, first: Any, count: int) -> None:
         from tvm import tirx
         from tvm.tirx.script.builder import ir as T
 
@@ -95,50 +120,52 @@ class WinogradSteps:
             n, _, origin = self._place(first + (tirx.min(tile, plan.tiles - 1) if spare else tile))
             with T.vectorized(0, self.conv.x.lanes) as lane:
                 values = [
-                    T.bind(self.source.load(n, block0 + block, _moved(origin, at), lane))
+                    T.bind(self.x.load(n, x_block + block, _moved(origin, at), lane))
                     for at in each(sizes)
                 ]
                 for point, value in enumerate(on_axes(steps, sizes, values, T.bind)):
-                    held.store(value, block * plan.steps + step, point, t, lane)
+                    inputs.store(value, block * plan.steps + step, point, t, lane)
 
-    def _weights(self, ready: Planes, block0: Any, start: Any, blocks: Any, filled: int) -> None:
+    def _weights(self, weights: Planes, y_block: Any, piece: Piece) -> None:
         from tvm.tirx.script.builder import ir as T
 
         steps, taps = [t.weights for t in self.along], self.conv.kernel
         with (
-            loops(self.plan.blocks, blocks, filled) as (b, block, channel),
+            loops(self.plan.blocks, piece.blocks, piece.filled) as (b, block, channel),
             T.vectorized(0, self.conv.y.lanes) as lane,
         ):
             values = [
-                T.bind(self.w[(block0 + b, start + block, channel, *tap, lane)])
+                T.bind(self.w[(y_block + b, piece.start + block, channel, *tap, lane)])
                 for tap in each(taps)
             ]
             for point, value in enumerate(on_axes(steps, taps, values, T.bind)):
-                ready.store(value, block, point, channel * self.plan.blocks + b, lane)
+                weights.store(value, block, point, channel * self.plan.blocks + b, lane)
 
-    def _products(
-        self, held: Planes, ready: Planes, sums: Planes, start: Any, blocks: Any, filled: int
-    ) -> None:
+    def _products(self, scratch: Scratch, piece: Piece) -> None:
         from tvm.tirx.script.builder import ir as T
 
-        plan, lanes = self.plan, self.conv.y.lanes
+        plan, sums = self.plan, scratch.sums
         places = list(each((plan.together, plan.blocks)))
         with loops(self._points, plan.steps) as (point, step):
-            totals = registers(len(places), lanes)
+            totals = registers(len(places), self.conv.y.lanes)
             for place, total in enumerate(totals):
-                with T.vectorized(0, lanes) as lane:
-                    T.buffer_store(total, sums.load(step, point, place, lane), [lane])
-            with loops(blocks, filled) as (block, channel):
+                total.set(lambda lane: sums.load(step, point, place, lane))
+            with loops(piece.blocks, piece.filled) as (block, channel):
                 for (t, b), total in zip(places, totals, strict=True):
-                    value = held.load((start + block) * plan.steps + step, point, t, channel)
-                    with T.vectorized(0, lanes) as lane:
-                        weight = ready.load(block, point, channel * plan.blocks + b, lane)
-                        T.buffer_store(total, total[lane] + value * weight, [lane])
+                    at = (piece.start + block) * plan.steps + step
+                    value = scratch.inputs.load(at, point, t, channel)
+
+                    def added(lane: Any) -> Any:
+                        place = channel * plan.blocks + b
+                        weight = scratch.weights.load(block, point, place, lane)
+                        return total[lane] + value * weight
+
+                    total.set(added)
             for place, total in enumerate(totals):
-                with T.vectorized(0, lanes) as lane:
+                with T.vectorized(0, total.lanes) as lane:
                     sums.store(total[lane], step, point, place, lane)
 
-    def _results(self, sums: Planes, first: Any, block0: Any) -> None:
+    def _results(self, sums: Planes, first: Any, y_block: Any) -> None:
         from tvm import tirx
         from tvm.tirx.script.builder import ir as T
 
@@ -155,10 +182,10 @@ class WinogradSteps:
                     for point in range(self._points)
                 ]
                 for i, value in enumerate(on_axes(steps, sizes, values, T.bind)):
-                    T.buffer_store(found[i], value, [lane])
+                    T.buffer_store(found[i].buffer, value, [lane])
             for i, at in enumerate(each(results)):
                 with _where(at, skipped), T.vectorized(0, lanes) as lane:
-                    self.finish.store(found[i][lane], n, block0 + b, _moved(origin, at), lane)
+                    self.epilogue.store(found[i][lane], n, y_block + b, _moved(origin, at), lane)
 
     @property
     def _points(self) -> int:
@@ -177,7 +204,7 @@ class WinogradSteps:
             whole = size % transform.results == 0
             skipped.append(0 if whole else _bound(p * transform.results - start))
             starts.append(start)
-        return _bound(self.source.image(n)), skipped, starts
+        return _bound(self.x.image(n)), skipped, starts
 
 
 def tiles_of(conv: Convolution, along: Sequence[Transform]) -> list[int]:

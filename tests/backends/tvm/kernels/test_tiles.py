@@ -8,8 +8,8 @@ import re
 import pytest
 
 from planish.backends.tvm.compile.kernel import compile_kernel
-from planish.backends.tvm.kernels.ahead import Prefetch
 from planish.backends.tvm.kernels.convolution import Convolution, convolution
+from planish.backends.tvm.kernels.prefetch import Prefetch
 from planish.backends.tvm.kernels.tile_sizes import RegisterTile
 from planish.backends.tvm.spec.chain import ElementwiseChain
 from planish.backends.tvm.spec.layout import Layout, no_halo
@@ -23,10 +23,20 @@ HERE = MACHINES["avx512"]
 def pointwise(channels: int, results: int) -> Convolution:
     """A 1x1 convolution of 6 x 6 positions."""
     x, y = (
-        Layout.plain(count, HERE.lanes, no_halo(2)).form((6, 6)) for count in (channels, results)
+        Layout.plain(count, HERE.lanes, no_halo(2)).spec((6, 6)) for count in (channels, results)
     )
     ones = (1, 1, 1)
-    return Convolution(x, y, ones, ones, ones, ((0, 0),) * 3, 1, ElementwiseChain(), 1)
+    return Convolution(
+        x=x,
+        y=y,
+        kernel=ones,
+        strides=ones,
+        dilations=ones,
+        pads=((0, 0),) * 3,
+        group=1,
+        epilogue=ElementwiseChain(),
+        batch=1,
+    )
 
 
 def assembly(conv: Convolution, tile: RegisterTile) -> str:
@@ -86,7 +96,7 @@ def asked_lines(shape, blocks, turn, step) -> list[int]:
     with IRBuilder() as builder, script.prim_func(s_tir=True):
         script.func_name("f")
         w = script.arg("W", script.buffer(shape, "float32"))
-        Prefetch(w, 3, blocks, *turn).fetch(*step)
+        Prefetch(w, 3, blocks, *turn).emit(*step)
     found = re.findall(r"address_of\(W\[(.*?)\]\)", builder.get().script())
     places = [[int(index) for index in one.split(",")] for one in found]
     assert all(place[:-1] == [3, 0, 0, 0, 0, 0] and place[-1] % 16 == 0 for place in places)

@@ -256,7 +256,7 @@ def test_large_layers_are_chosen(isa) -> None:
     ids=["stride", "dilation", "one tap", "seven taps", "few channels", "flat", "late", "3-D"],
 )
 def test_what_would_not_gain_is_direct(model) -> None:
-    assert [type(op) for op in kernels_of(model) if hasattr(op, "chain")] == [Convolution]
+    assert [type(op) for op in kernels_of(model) if hasattr(op, "epilogue")] == [Convolution]
 
 
 def test_the_option_switches_it_off() -> None:

@@ -30,19 +30,22 @@ def network(batch: str = "N"):
     return model_of(text, {name: draw(shape).astype(np.float32) for name, shape in shapes.items()})
 
 
-def form(channels: int, size: int):
-    return Layout.plain(channels, MACHINE.lanes, ((1, 1), (1, 1))).form((size, size))
+def spec(channels: int, size: int):
+    return Layout.plain(channels, MACHINE.lanes, ((1, 1), (1, 1))).spec((size, size))
+
+
+def same_size(size: int, channels: int):
+    """Return the fields of a 3 x 3 window over a tensor as large as its result."""
+    x = spec(channels, size)
+    ones = (1, 1, 1)
+    pads = ((0, 0), (1, 1), (1, 1))
+    window = {"kernel": (1, 3, 3), "strides": ones, "dilations": ones, "pads": pads}
+    return {"x": x, "y": x, **window, "epilogue": ElementwiseChain(), "batch": None}
 
 
 def conv(size: int = 12, channels: int = 32):
-    pads = ((0, 0), (1, 1), (1, 1))
-    x = form(channels, size)
-    return Convolution(x, x, (1, 3, 3), (1, 1, 1), (1, 1, 1), pads, 1, ElementwiseChain(), None)
+    return Convolution(**same_size(size, channels), group=1)
 
 
 def depthwise(size: int = 12, channels: int = 32):
-    pads = ((0, 0), (1, 1), (1, 1))
-    x = form(channels, size)
-    return Windows(
-        "depthwise", x, x, (1, 3, 3), (1, 1, 1), (1, 1, 1), pads, ElementwiseChain(), None
-    )
+    return Windows(**same_size(size, channels), kind="depthwise")

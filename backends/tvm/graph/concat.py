@@ -2,9 +2,9 @@
 
     y = Concat(a, b, c)     a, b and c are ranges of y's blocks, and their producers write there
 
-A row of concatenations that grows (each joins what the one before it joined, and more: DenseNet)
-is one buffer of the last one's size. A tensor has one place; where it is wanted twice, or where it
-lies as something else made it, the concatenation copies it to its range.
+A row of concatenations that grows (each has the parts of the one before it, and more: DenseNet)
+is one buffer of the last one's size. A tensor has one placement; where it is wanted twice, or where
+it lies as something else made it, the concatenation copies it to its range.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -23,11 +22,11 @@ from ..spec.layout import Halo, covers, no_halo
 from .halos import Halos
 
 
-@dataclass
+@dataclass(frozen=True)
 class ConcatBuffer:
     """A buffer of `total` blocks; part i starts at block `firsts[i]` and has `counts[i]` of them.
 
-    `expr` is the buffer after the last write so far; `filled` are the parts that are written.
+    `parts` are the tensors, by id.
     """
 
     parts: list[int]
@@ -35,37 +34,40 @@ class ConcatBuffer:
     counts: list[int]
     total: int
     halo: Halo
-    expr: Any = None
-    filled: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
 class ConcatPlacement:
-    """Part `index` of `join`."""
+    """Part `index` of `buffer`."""
 
-    join: ConcatBuffer
+    buffer: ConcatBuffer
     index: int
 
     @property
     def first(self) -> int:
         """The first block."""
-        return self.join.firsts[self.index]
+        return self.buffer.firsts[self.index]
+
+    @property
+    def count(self) -> int:
+        """The number of blocks."""
+        return self.buffer.counts[self.index]
 
 
 @dataclass
 class ConcatPlan:
-    """The joins of a graph: by concatenation, and the places of the tensors that are parts."""
+    """The buffers of concatenations, and the placements of the tensors that are parts, by id."""
 
-    of_node: dict[int, ConcatBuffer] = field(default_factory=dict)
-    places: dict[int, ConcatPlacement] = field(default_factory=dict)
+    buffers: dict[int, ConcatBuffer] = field(default_factory=dict)
+    placements: dict[int, ConcatPlacement] = field(default_factory=dict)
 
 
-def plan_joins(
+def plan_concats(
     nodes: Sequence[gs.Node], view: View, lanes: int, halos: Halos, can: Callable[[gs.Node], bool]
 ) -> ConcatPlan:
     """Return where the inputs of every concatenation that `can` be emitted are to lie.
 
-    The number of images must be known. A part whose readers want a wider border than the join has
+    The number of images must be known. A part whose readers want a wider border than the buffer has
     is not placed.
     """
     found = ConcatPlan()
@@ -82,16 +84,16 @@ def plan_joins(
         known = longest.get(parts[0])
         halo = halos.get(id(node.outputs[0]), no_halo(len(shape) - 2))
         if known is None or known.parts[: len(parts)] != parts or not covers(known.halo, halo):
-            known = _join(node, view, lanes, halo)
+            known = _buffer(node, view, lanes, halo)
             longest[parts[0]] = known
             for index, tensor in enumerate(node.inputs):
                 if covers(known.halo, halos.get(id(tensor), no_halo(len(shape) - 2))):
-                    found.places.setdefault(id(tensor), ConcatPlacement(known, index))
-        found.of_node[id(node)] = known
+                    found.placements.setdefault(id(tensor), ConcatPlacement(known, index))
+        found.buffers[id(node)] = known
     return found
 
 
-def _join(node: gs.Node, view: View, lanes: int, halo: Halo) -> ConcatBuffer:
+def _buffer(node: gs.Node, view: View, lanes: int, halo: Halo) -> ConcatBuffer:
     counts = []
     for tensor in node.inputs:
         shape = view.shape(tensor)

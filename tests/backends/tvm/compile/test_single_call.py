@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import planish
 from planish.backends.tvm.compile.build import scheduled
 from planish.backends.tvm.compile.memory import Lifetime, plan
-from planish.backends.tvm.compile.straight_line import join_calls
+from planish.backends.tvm.compile.single_call import merge_calls
 from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
@@ -83,12 +83,12 @@ def calls(module) -> list[str]:
 def test_a_program_of_known_sizes_is_one_call() -> None:
     module = lowered("2")
     assert len(calls(module)) > 4
-    assert calls(join_calls(module)) == ["network"]
+    assert calls(merge_calls(module)) == ["network"]
 
 
 def test_a_program_of_unknown_sizes_is_left_alone() -> None:
     module = lowered("N")
-    assert join_calls(module) is module
+    assert merge_calls(module) is module
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -1,6 +1,6 @@
 """Mean and maximum over all positions of an image: global pooling.
 
-y[n, c] = chain(sum over p of x[n, c, p] / positions),   chain(max over p of x[n, c, p])
+y[n, c] = epilogue(sum over p of x[n, c, p] / positions),   epilogue(max over p of x[n, c, p])
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class GlobalPooling:
     kind: Literal["mean", "max"]
     x: BufferSpec
     y: BufferSpec
-    chain: ElementwiseChain
+    epilogue: ElementwiseChain
     batch: int | None
 
 
-def reduction(op: GlobalPooling) -> Any:
-    """Return the function (x, operands of the chain..., y)."""
+def global_pooling(op: GlobalPooling) -> Any:
+    """Return the function (x, operands of the epilogue..., y)."""
     from tvm.tirx.script.builder import ir as T
 
     lanes = op.y.lanes
@@ -46,23 +46,21 @@ def reduction(op: GlobalPooling) -> Any:
     combine = combination(op.kind)
     with function("global_" + op.kind, op.batch) as frame:
         x = operand(frame, "X", op.x)
-        finish = Epilogue.declare(frame, op.chain, op.y)
-        frame.ready()
+        epilogue = Epilogue.declare(frame, op.epilogue, op.y)
+        frame.begin()
         with parallel([frame.batch, len(op.y.blocks)]) as (n, block):
             totals = registers(at_once, lanes, dtype)
             for total in totals:
-                with T.vectorized(0, lanes) as lane:
-                    T.buffer_store(total, start, [lane])
+                total.set(lambda _: start)
             with loops(depth, height, width // at_once) as (z, row, column):
                 for a, total in enumerate(totals):
-                    with T.vectorized(0, lanes) as lane:
-                        value = x.load(n, block, (z, row, column * at_once + a), lane)
-                        T.buffer_store(total, combine(total[lane], value), [lane])
+                    at = (z, row, column * at_once + a)
+                    total.set(lambda lane: combine(total[lane], x.load(n, block, at, lane)))
             with T.vectorized(0, lanes) as lane:
                 value = functools.reduce(combine, [total[lane] for total in totals])
                 if op.kind == "mean":
                     value = value * constant(1.0 / math.prod(op.x.spatial))
-                finish.store(value, n, block, (0, 0, 0), lane)
+                epilogue.store(value, n, block, (0, 0, 0), lane)
     return frame.func
 
 

@@ -1,83 +1,83 @@
-"""A 1x1 convolution of what a chain makes of its input, without storing that.
+"""A prologue: a 1x1 convolution applies a chain to its input as it reads it, and stores none of it.
 
-    y[n, o, p] = chain(sum over c of lead(x[n, c, p]) * w[o, c])
+    y[n, o, p] = epilogue(sum over c of prologue(x[n, c, p]) * w[o, c])
 
-A run of positions that fits in the first cache is prepared for all channels, once, and all output
-blocks read it there: a normalization before its convolution (DenseNet), a gate on its channels
-(squeeze and excite).
+A run of positions that fits in the first cache goes through the chain for all channels, once, and
+all output blocks read it there: a normalization before its convolution (DenseNet), a gate on its
+channels (squeeze and excite).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..spec.chain import ElementwiseChain
-from .epilogue import Epilogue
-from .frame import Frame, Operand
+from .frame import Operand
 from .loops import loops, parallel
 from .padding import PaddedInput
 from .tile_sizes import RegisterTile
-from .tiles import TiledSum, add_tile, start_of_tile
+from .tiles import TiledSum, TileOperands, TileOrigin, add_tile, start_of_tile
 
 
 @dataclass(frozen=True)
 class Prologue:
-    """The input, the chain it goes through, and the chain's operands."""
+    """What an input goes through before it is summed: a chain and the chain's operands."""
 
-    lead: ElementwiseChain
-    x: Operand
-    extras: Sequence[Operand]
+    chain: ElementwiseChain
+    operands: Sequence[Operand]
+
+    def load(self, x: Operand, n: Any, block: Any, at: Sequence[Any], lane: Any) -> Any:
+        """Return what the chain makes of an element of `x`."""
+        values = [one.load(n, block, at, lane) for one in (x, *self.operands)]
+        return self.chain.apply(values[0], lambda i: values[i + 1])
 
 
-def accumulate_prepared(
+def accumulate_with_prologue(
     op: TiledSum,
-    frame: Frame,
-    given: Prologue,
-    w: Any,
-    finish: Epilogue,
+    images: Any,
+    prologue: Prologue,
+    operands: TileOperands,
     tile: RegisterTile,
     cache: int,
 ) -> None:
     """Emit the sums of `op`, positions on at most two axes, run by run in parallel.
 
-    `cache`: bytes that the prepared input of a run may have, unless one tile needs more.
+    `cache`: bytes that the input of a run may have, unless one tile needs more.
     """
     from tvm.tirx.script.builder import ir as T
 
-    form = given.x.form
-    blocks, lanes = len(form.blocks), form.lanes
+    x = operands.x.operand
+    blocks, lanes = len(x.spec.blocks), x.spec.lanes
     _, height, width = op.positions
     rows, columns = run_sizes((height, width), tile, blocks * lanes * 4, cache)
     tiles = [
         math.ceil(whole / part)
         for whole, part in ((op.y_blocks, tile.blocks), (rows, tile.rows), (columns, tile.columns))
     ]
-    runs = [frame.batch, math.ceil(height / rows), math.ceil(width / columns)]
+    runs = [images, math.ceil(height / rows), math.ceil(width / columns)]
     with parallel(runs) as (n, row_run, column_run):
         y0 = start_of_tile(row_run, rows, height)
         x0 = start_of_tile(column_run, columns, width)
-        scratch = T.alloc_buffer((blocks, 1, rows, columns, lanes), form.dtype)
+        scratch = T.alloc_buffer((blocks, 1, rows, columns, lanes), x.spec.dtype)
         with loops(blocks, rows, columns) as (block, row, column), T.vectorized(0, lanes) as lane:
-            at = (0, y0 + row, x0 + column)
-            values = [one.load(n, block, at, lane) for one in (given.x, *given.extras)]
-            found = given.lead.apply(values[0], lambda i: values[i + 1])
+            found = prologue.load(x, n, block, (0, y0 + row, x0 + column), lane)
             T.buffer_store(scratch, found, [block, 0, row, column, lane])
         # A tile's results go to the image; what it reads is counted from where the run starts.
-        source = PaddedInput(given.x, (0, y0, x0), scratch)
+        run = replace(operands, x=PaddedInput(x, (0, y0, x0), scratch))
         with loops(*tiles) as (b, r, c):
             start = (0, y0 + start_of_tile(r, tile.rows, rows),
                      x0 + start_of_tile(c, tile.columns, columns))  # fmt: skip
-            block0 = start_of_tile(b, tile.blocks, op.y_blocks)
-            add_tile(op, n, start, (0, block0), source, w, finish, tile)
+            y_block = start_of_tile(b, tile.blocks, op.y_blocks)
+            add_tile(op, tile, run, TileOrigin(n, start, 0, y_block))
 
 
 def run_sizes(
     positions: tuple[int, int], tile: RegisterTile, position_bytes: int, cache: int
 ) -> tuple[int, int]:
-    """Return how many rows and columns are prepared at once: rows are whole if there are any."""
+    """Return how many rows and columns make a run: rows are whole if there are any."""
     height, width = positions
     if height == 1:
         return 1, _run(width, tile.columns, position_bytes, cache)

@@ -1,4 +1,4 @@
-"""A program of kernels in a row as one function, so that a run is one call.
+"""Single-call programs: kernels in a row as one function, so that a run is one call.
 
     main(x) = { a = call_tir(f, x); b = call_tir(g, (a, w)); return b }
     becomes   network(x, w, arena, b) { f(x, &arena[0]); g(&arena[0], w, b) }
@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 
 from .memory import Lifetime, plan
+from .pointer_kernels import of_pointers
 
-_CPU = 1  # DLPack's number
 _ARENA = "arena"
-_MARK = "planish.pointers"  # a kernel that only `network` calls
 
 
 @dataclass(eq=False)
@@ -47,7 +46,7 @@ class _Tensor:
 
 
 @dataclass
-class _Line:
+class _CallSequence:
     """A `main` as it is read: tensors it is given and reads, its calls, and what they write."""
 
     given: dict[Any, _Tensor] = field(default_factory=dict)
@@ -76,7 +75,7 @@ class _Line:
         return found
 
 
-def join_calls(module: Any) -> Any:
+def merge_calls(module: Any) -> Any:
     """Return `module` with all calls of `main` in one function, `network`.
 
     Where `main` does more than call kernels on tensors of known sizes, `module` is returned as it
@@ -85,17 +84,17 @@ def join_calls(module: Any) -> Any:
     from tvm import relax
 
     main = module["main"]
-    line = _read(main)
-    if line is None or not line.calls:
+    sequence = _read(main)
+    if sequence is None or not sequence.calls:
         return module
-    fields = [line.held.get(field, [None])[0] for field in main.body.body.fields]
-    outputs = [t for t in line.written if any(t is field for field in fields)]
-    kernels, network, size = _network(module, line, outputs)
+    fields = [sequence.held.get(field, [None])[0] for field in main.body.body.fields]
+    outputs = [t for t in sequence.written if any(t is field for field in fields)]
+    kernels, network, size = _network(module, sequence, outputs)
     builder = relax.BlockBuilder(kernels)
     callee = builder.add_func(network, "network")
     arena = relax.Var(_ARENA, relax.TensorType([size], "uint8"))
     with builder.function("main", [*main.params, arena], attrs=dict(main.attrs)):
-        given = relax.Tuple([*line.given, arena])
+        given = relax.Tuple([*sequence.given, arena])
         made = builder.emit(relax.call_tir(callee, given, [tensor.kind for tensor in outputs]))
         found = made if len(outputs) > 1 else relax.Tuple([made])
         places = {id(tensor): i for i, tensor in enumerate(outputs)}
@@ -113,30 +112,30 @@ def arena_of(module: Any) -> int:
     return int(last.ty.shape[0]) if last.name == _ARENA else 0
 
 
-def _read(main: Any) -> _Line | None:
+def _read(main: Any) -> _CallSequence | None:
     """Return what `main` does, or None where it is more than calls on tensors of known sizes."""
     from tvm import relax
 
-    line = _Line()
+    sequence = _CallSequence()
     if not isinstance(main.body.body, relax.Tuple) or not all(map(_is_known, main.params)):
         return None
     for block in main.body.blocks:
         for binding in block.bindings:
-            if not _take(line, binding):
+            if not _take(sequence, binding):
                 return None
-    return line
+    return sequence
 
 
-def _take(line: _Line, binding: Any) -> bool:
-    """Add one binding to `line`; False where it is none of those that a line has."""
+def _take(sequence: _CallSequence, binding: Any) -> bool:
+    """Add one binding to `sequence`; False where it is none of those that a sequence has."""
     from tvm import relax
 
     value = getattr(binding, "value", None)
-    if isinstance(value, relax.TupleGetItem) and value.tuple_value in line.held:
-        line.held[binding.var] = [line.held[value.tuple_value][value.index]]
+    if isinstance(value, relax.TupleGetItem) and value.tuple_value in sequence.held:
+        sequence.held[binding.var] = [sequence.held[value.tuple_value][value.index]]
         return True
-    if isinstance(value, relax.Var) and value in line.held:
-        line.held[binding.var] = line.held[value]
+    if isinstance(value, relax.Var) and value in sequence.held:
+        sequence.held[binding.var] = sequence.held[value]
         return True
     if not isinstance(value, relax.Call) or not _is_known(value) or len(value.args) != 2:
         return False
@@ -144,15 +143,15 @@ def _take(line: _Line, binding: Any) -> bool:
     if name not in ("relax.call_tir", "relax.call_tir_inplace"):
         return False
     kernel, given = value.args
-    operands: list[Any] = [operand for expr in given.fields for operand in line.read(expr)]
+    operands: list[Any] = [operand for expr in given.fields for operand in sequence.read(expr)]
     kinds = [value.ty] if isinstance(value.ty, relax.TensorType) else list(value.ty.fields)
     if name == "relax.call_tir":
-        found = line.write(kinds)
-        line.calls.append((kernel, [*operands, *found]))
+        found = sequence.write(kinds)
+        sequence.calls.append((kernel, [*operands, *found]))
     else:
         found = [operands[int(index)] for index in value.attrs.inplace_indices]
-        line.calls.append((kernel, operands))
-    line.held[binding.var] = found
+        sequence.calls.append((kernel, operands))
+    sequence.held[binding.var] = found
     return True
 
 
@@ -169,7 +168,9 @@ def _is_known(expr: Any) -> bool:
     )
 
 
-def _network(module: Any, line: _Line, outputs: Sequence[_Tensor]) -> tuple[Any, Any, int]:
+def _network(
+    module: Any, sequence: _CallSequence, outputs: Sequence[_Tensor]
+) -> tuple[Any, Any, int]:
     """Return a module of the kernels, `network`, which calls them, and the arena's size."""
     import tvm
     from tvm import ir
@@ -177,20 +178,20 @@ def _network(module: Any, line: _Line, outputs: Sequence[_Tensor]) -> tuple[Any,
     from tvm.tirx.script.builder import ir as script
 
     kernels = tvm.IRModule()
-    for kernel in dict.fromkeys(kernel for kernel, _ in line.calls):
-        kernels[kernel.name_hint] = _of_pointers(module[kernel])
-    inner = [tensor for tensor in line.written if not any(tensor is one for one in outputs)]
+    for kernel in dict.fromkeys(kernel for kernel, _ in sequence.calls):
+        kernels[kernel.name_hint] = of_pointers(module[kernel])
+    inner = [tensor for tensor in sequence.written if not any(tensor is one for one in outputs)]
     offsets, size = plan([tensor.lifetime for tensor in inner])
     status = ir.PrimType("int32")
     with IRBuilder() as builder, script.prim_func(s_tir=True):
         script.func_name("network")
         script.func_attr({"tirx.is_scheduled": True})
-        _declare("x", list(line.given.values()))
+        _declare("x", list(sequence.given.values()))
         arena = script.arg(_ARENA, script.buffer((max(1, size),), "uint8"))
         _declare("y", outputs)
         for tensor, offset in zip(inner, offsets, strict=True):
             tensor.address = script.handle_add_byte_offset(arena.data, offset)
-        for kernel, operands in line.calls:
+        for kernel, operands in sequence.calls:
             name = kernel.name_hint
             given = [o.address if isinstance(o, _Tensor) else o for o in operands]
             call = ir.Call(kernels.get_global_var(name), given, ret_ty=status)
@@ -206,59 +207,3 @@ def _declare(name: str, tensors: Sequence[_Tensor]) -> None:
     for index, tensor in enumerate(tensors):
         buffer = script.buffer(tensor.shape, str(tensor.kind.dtype))
         tensor.address = script.arg(f"{name}{index}", buffer).data
-
-
-def _of_pointers(kernel: Any) -> Any:
-    """Return a private function of pointers that does what `kernel` does, and returns 0."""
-    from tvm import ir, tirx
-
-    pointers, declared = [], []
-    for parameter in kernel.params:
-        if not isinstance(parameter.ty, tirx.BufferType):
-            pointers.append(parameter)
-            continue
-        element = ir.PrimType(str(parameter.ty.dtype))
-        pointers.append(tirx.Var(f"{parameter.name}_data", ir.PointerType(element, "global")))
-        declared.append(tirx.DeclBuffer(parameter, data=pointers[-1]))
-    # It returns 0 at its end without being told. After a return statement, what the kernel
-    # allocates would never be freed.
-    body = tirx.SeqStmt([*declared, kernel.body])
-    found = tirx.PrimFunc(pointers, body, ir.PrimType("int32"), kernel.attrs)
-    return found.with_attr(_MARK, True)
-
-
-def register_pipeline() -> str:
-    """Give TVM the passes that kernels of pointers need, and return the name it knows them by."""
-    import tvm
-    from tvm.tirx import compilation_pipeline as known
-
-    def pipeline() -> tuple[Any, Any, Any]:
-        usual, *finish = known.get_tir_pipeline("s_tir")
-        before, after = (tvm.transform.module_pass(f, opt_level=0) for f in (_hidden, _on_cpu))
-        return (tvm.transform.Sequential([before, usual, after]), *finish)
-
-    known.PIPELINE_MAP["planish"] = pipeline
-    return "planish"
-
-
-def _hidden(module: Any, _: Any) -> Any:
-    """Make the kernels of `network` private again: Relax's build gave every function a name."""
-    for name, function in _marked(module):
-        module[name] = function.without_attr("global_symbol")
-    return module
-
-
-def _on_cpu(module: Any, _: Any) -> Any:
-    """Say where the kernels of `network` allocate; TVM says it for public functions alone."""
-    from tvm import tirx
-
-    for name, function in _marked(module):
-        body = function.body
-        for key, value in (("device_id", 0), ("device_type", _CPU)):
-            body = tirx.AttrStmt("default", key, tirx.const(value, "int32"), body)
-        module[name] = function.with_body(body)
-    return module
-
-
-def _marked(module: Any) -> list[tuple[Any, Any]]:
-    return [(name, f) for name, f in module.functions_items() if f.attrs and _MARK in f.attrs]

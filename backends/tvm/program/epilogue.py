@@ -1,4 +1,4 @@
-"""The chain that a group's followers make, with their operands packed for the kernel's layout."""
+"""The epilogue that a group's followers make, its operands packed for the kernel's layout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..graph.groups import FusionGroup
-from ..graph.quantized import grid_of, is_quantizer
+from ..graph.quantized import is_quantizer, quantization_of
 from ..spec.chain import (
     ChainInput,
     ChainStep,
@@ -23,7 +23,7 @@ from .value import batch_of
 
 
 class EpilogueBuilder:
-    """A chain under construction and the expressions of its operands, in one layout."""
+    """An epilogue under construction: a chain and its operands, all in one layout."""
 
     def __init__(self, program: BlockedProgram, layout: Layout, images: Any) -> None:
         self.chain = ElementwiseChain()
@@ -48,7 +48,7 @@ class EpilogueBuilder:
             self._append(node.op, inputs, attrs)
             steps[id(node.outputs[0])] = len(self.chain.steps) - 1
 
-    def lead(self, node: gs.Node, main: gs.Tensor, rank: int) -> None:
+    def begin(self, node: gs.Node, main: gs.Tensor, rank: int) -> None:
         """Append the element-wise `node` itself, which starts from `main`."""
         inputs, attrs = self._inputs(node, {id(main): -1}, rank)
         self._append(node.op, inputs, attrs)
@@ -57,9 +57,9 @@ class EpilogueBuilder:
         self, node: gs.Node, steps: dict[int, int], rank: int
     ) -> tuple[tuple[ChainInput, ...], tuple[tuple[str, Any], ...]]:
         if is_quantizer(node):
-            grid = grid_of(node, self._view)
-            assert grid is not None
-            return (StepInput(steps[id(node.inputs[0])]),), grid.attrs
+            quantization = quantization_of(node, self._view)
+            assert quantization is not None
+            return (StepInput(steps[id(node.inputs[0])]),), quantization.attrs
         attrs = {k: v for k, v in node.attrs.items() if isinstance(v, float | int)}
         if node.op == "Clip":
             bounds = dict(zip(("min", "max"), node.inputs[1:], strict=False))
@@ -79,13 +79,12 @@ class EpilogueBuilder:
     def _append(
         self, op: str, inputs: tuple[ChainInput, ...], attrs: tuple[tuple[str, Any], ...] = ()
     ) -> None:
-        self.chain = ElementwiseChain(
-            (*self.chain.steps, ChainStep(op, inputs, attrs)), self.chain.extras
-        )
+        step = ChainStep(op, inputs, attrs)
+        self.chain = ElementwiseChain((*self.chain.steps, step), self.chain.operands)
 
-    def _extra(self, expr: Any, form: BufferSpec) -> OperandInput:
+    def _add_operand(self, expr: Any, spec: BufferSpec) -> OperandInput:
         self.args.append(expr)
-        self.chain = ElementwiseChain(self.chain.steps, (*self.chain.extras, form))
+        self.chain = ElementwiseChain(self.chain.steps, (*self.chain.operands, spec))
         return OperandInput(len(self.args) - 1)
 
     def _operand(self, tensor: gs.Tensor, rank: int) -> ChainInput:
@@ -97,14 +96,14 @@ class EpilogueBuilder:
             return self._packed(aligned[0])
         value = self._program.repacked(tensor, self._layout)
         single = batch_of(value.shape[0]) == 1 and batch_of(self._images) != 1
-        return self._extra(value.expr, value.form(single=single))
+        return self._add_operand(value.expr, value.spec(single=single))
 
     def _packed(self, values: Array) -> OperandInput:
         """Add a constant [C, ...] as an operand that is the same for every image."""
         spatial = values.shape[1:]
         layout = self._layout.with_halo(no_halo(len(spatial)))
         packed = layout.pack(np.asarray(values, np.float32))[None]
-        return self._extra(self._program.parameter(packed), layout.form(spatial, single=True))
+        return self._add_operand(self._program.parameter(packed), layout.spec(spatial, single=True))
 
 
 def layout_of_operands(program: BlockedProgram, group: FusionGroup, shape: Any) -> Layout | None:

@@ -1,4 +1,4 @@
-"""Asking for weights before their turn comes.
+"""Prefetching weights before their turn comes.
 
 Between two runs of a network its weights leave the caches nearest to the core, and the third one,
 or the memory, gives a fraction of the bytes a cycle that a tile of sums takes in. Every tile of
@@ -30,7 +30,7 @@ class Prefetch:
     turn: Any
     turns: int
 
-    def fetch(self, step: Any, steps: int) -> None:
+    def emit(self, step: Any, steps: int) -> None:
         """Emit what step number `step` of the `steps` of a turn asks for."""
         from tvm import tirx
         from tvm.tirx.script.builder import ir as T

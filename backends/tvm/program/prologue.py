@@ -1,4 +1,4 @@
-"""Element-wise operators that a 1x1 convolution applies to its input as it reads it.
+"""Prologues: element-wise operators that a 1x1 convolution applies to its input as it reads it.
 
 y = Conv(Relu(x * s + t))      x * s + t is never stored where the convolution alone reads it
 """
@@ -26,18 +26,18 @@ class DeferredPrologue:
     args: tuple[Any, ...]
 
 
-def can_wait(tensor: gs.Tensor, x: Value, chain: ElementwiseChain, view: View) -> bool:
+def can_defer(tensor: gs.Tensor, x: Value, chain: ElementwiseChain, view: View) -> bool:
     """Say whether `chain` of `x`, which is `tensor`, can be left to the operator that reads it.
 
     One convolution of one position reads it, and the chain has the same operands everywhere: what
-    a reader prepares for itself must not cost more reading than it saves.
+    a reader computes for itself must not cost more reading than it saves.
     """
     if x.dtype != "float32" or view.is_output(tensor):
         return False
-    if any(extra.spatial != (1, 1, 1) for extra in chain.extras):
+    if any(operand.spatial != (1, 1, 1) for operand in chain.operands):
         return False
-    form = x.form()
-    if any(map(any, form.halo)) or form.spatial[0] > 1 or form.spatial == (1, 1, 1):
+    spec = x.spec()
+    if any(map(any, spec.halo)) or spec.spatial[0] > 1 or spec.spatial == (1, 1, 1):
         return False
     readers = list(view.readers(tensor))
     return len(readers) == 1 and _is_pointwise(readers[0], tensor, view)

@@ -1,0 +1,64 @@
+"""Kernels as private functions of pointers, and the passes that such functions need in TVM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_CPU = 1  # DLPack's number
+_MARK = "planish.pointers"  # a kernel that only `network` calls
+
+
+def of_pointers(kernel: Any) -> Any:
+    """Return a private function of pointers that does what `kernel` does, and returns 0."""
+    from tvm import ir, tirx
+
+    pointers, declared = [], []
+    for parameter in kernel.params:
+        if not isinstance(parameter.ty, tirx.BufferType):
+            pointers.append(parameter)
+            continue
+        element = ir.PrimType(str(parameter.ty.dtype))
+        pointers.append(tirx.Var(f"{parameter.name}_data", ir.PointerType(element, "global")))
+        declared.append(tirx.DeclBuffer(parameter, data=pointers[-1]))
+    # It returns 0 at its end without being told. After a return statement, what the kernel
+    # allocates would never be freed.
+    body = tirx.SeqStmt([*declared, kernel.body])
+    found = tirx.PrimFunc(pointers, body, ir.PrimType("int32"), kernel.attrs)
+    return found.with_attr(_MARK, True)
+
+
+def register_pipeline() -> str:
+    """Give TVM the passes that kernels of pointers need, and return the name it knows them by."""
+    import tvm
+    from tvm.tirx import compilation_pipeline as known
+
+    def pipeline() -> tuple[Any, Any, Any]:
+        usual, *finish = known.get_tir_pipeline("s_tir")
+        before, after = (tvm.transform.module_pass(f, opt_level=0) for f in (_hidden, _on_cpu))
+        return (tvm.transform.Sequential([before, usual, after]), *finish)
+
+    known.PIPELINE_MAP["planish"] = pipeline
+    return "planish"
+
+
+def _hidden(module: Any, _: Any) -> Any:
+    """Make the kernels of `network` private again: Relax's build gave every function a name."""
+    for name, function in _marked(module):
+        module[name] = function.without_attr("global_symbol")
+    return module
+
+
+def _on_cpu(module: Any, _: Any) -> Any:
+    """Say where the kernels of `network` allocate; TVM says it for public functions alone."""
+    from tvm import tirx
+
+    for name, function in _marked(module):
+        body = function.body
+        for key, value in (("device_id", 0), ("device_type", _CPU)):
+            body = tirx.AttrStmt("default", key, tirx.const(value, "int32"), body)
+        module[name] = function.with_body(body)
+    return module
+
+
+def _marked(module: Any) -> list[tuple[Any, Any]]:
+    return [(name, f) for name, f in module.functions_items() if f.attrs and _MARK in f.attrs]
