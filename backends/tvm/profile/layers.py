@@ -78,7 +78,7 @@ def _layer(call: KernelCall, seconds: float, images: int) -> LayerTime:
     count = getattr(op, "multiply_adds", 0) * images
     dtype = getattr(getattr(op, "x", None), "dtype", "float32")
     direct = getattr(op, "is_direct", True)
-    return LayerTime(call.kernel, call.nodes, seconds, count, dtype, direct)
+    return LayerTime(call.kernel, call.nodes, seconds, count, dtype=dtype, direct=direct)
 
 
 def _watched(machine: Any, run: Callable[[], object], rounds: int) -> list[list[_Event]]:

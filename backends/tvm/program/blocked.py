@@ -68,13 +68,13 @@ class BlockedProgram(Program):
         self.prologues: dict[int, DeferredPrologue] = {}  # by id of the tensor, read once
         self.nodes: tuple[str, ...] = ()  # those that are being emitted, by name
         self._halos = halos
-        self._values: dict[int, list[Value]] = {}
+        self._held: dict[int, list[Value]] = {}
         self._kernels: dict[Any, Any] = {}
         self._written: dict[int, WrittenBuffer] = {}
 
     def define(self, tensor: gs.Tensor, value: Value) -> None:
         """Record that `value` holds `tensor`."""
-        self._values.setdefault(id(tensor), []).append(value)
+        self._held.setdefault(id(tensor), []).append(value)
         self._alive.append(tensor)
 
     def define_plain(self, tensor: gs.Tensor, expr: Any) -> None:
@@ -83,13 +83,13 @@ class BlockedProgram(Program):
             tensor, Value(expr=expr, layout=None, shape=shape_of(expr), dtype=str(expr.ty.dtype))
         )
 
-    def held(self, tensor: gs.Tensor) -> list[Value]:
+    def values(self, tensor: gs.Tensor) -> list[Value]:
         """Return the forms in which `tensor` is held."""
-        return self._values.get(id(tensor), [])
+        return self._held.get(id(tensor), [])
 
     def shape(self, tensor: gs.Tensor) -> tuple[Any, ...]:
         """Return the sizes of `tensor`: numbers, and expressions where they are not known yet."""
-        values = self.held(tensor)
+        values = self.values(tensor)
         return values[0].shape if values else tuple(tensor.shape)
 
     def inferred_shape(self, tensor: gs.Tensor) -> Shape:
@@ -105,7 +105,7 @@ class BlockedProgram(Program):
 
     def plain(self, tensor: gs.Tensor) -> Any:
         """Return the expression of `tensor` in ONNX's own layout."""
-        for value in self.held(tensor):
+        for value in self.values(tensor):
             if value.is_plain:
                 return value.expr
         if isinstance(tensor, gs.Constant):
@@ -116,7 +116,7 @@ class BlockedProgram(Program):
                 tensor, Value(expr=found, layout=None, shape=tuple(values.shape), dtype=kind)
             )
             return found
-        value = self.held(tensor)[0]
+        value = self.values(tensor)[0]
         dtype = value.dtype if value.scale is None else "float32"
         if value.layout is None:
             expr = self._dequantized(value)
@@ -128,11 +128,11 @@ class BlockedProgram(Program):
     def plain_value(self, tensor: gs.Tensor) -> Value:
         """Return `tensor` in ONNX's own layout."""
         self.plain(tensor)
-        return next(value for value in self.held(tensor) if value.is_plain)
+        return next(value for value in self.values(tensor) if value.is_plain)
 
     def plain_bytes(self, tensor: gs.Tensor) -> Value | None:
         """Return the bytes that stand for `tensor`, in ONNX's own order, if it is held in bytes."""
-        quantized = [value for value in self.held(tensor) if value.scale is not None]
+        quantized = [value for value in self.values(tensor) if value.scale is not None]
         for value in quantized:
             if value.layout is None:
                 return value
@@ -169,7 +169,7 @@ class BlockedProgram(Program):
 
     def blocked(self, tensor: gs.Tensor, accept: Accept | None = None) -> Value:
         """Return `tensor` in a blocked layout that `accept` takes, or in the ordinary one."""
-        for value in self.held(tensor):
+        for value in self.values(tensor):
             if value.layout is not None and (accept is None or accept(value.layout)):
                 return value
         shape = self.shape(tensor)
@@ -179,13 +179,13 @@ class BlockedProgram(Program):
 
     def repacked(self, tensor: gs.Tensor, layout: Layout) -> Value:
         """Return `tensor` in exactly the channel order and halo of `layout`."""
-        for value in self.held(tensor):
+        for value in self.values(tensor):
             if value.layout is not None and value.layout.same_channels(layout):
                 return value
-        held = self.held(tensor)
+        held = self.values(tensor)
         if not held:
             self.plain(tensor)
-            held = self.held(tensor)
+            held = self.values(tensor)
         value = held[0]
         y = replace(layout.spec(self._spatial(tensor), dtype=value.dtype), zero=value.zero)
         op = Repack(value.spec(raw=True), y, batch_of(value.shape[0]))
@@ -210,7 +210,7 @@ class BlockedProgram(Program):
         return replace(value, expr=expr, layout=layout, shape=shape)
 
     def _spatial(self, tensor: gs.Tensor) -> tuple[int, ...]:
-        for value in self.held(tensor):
+        for value in self.values(tensor):
             if value.layout is not None:
                 return value.spatial
         return tuple(int(size) for size in self.shape(tensor)[2:])

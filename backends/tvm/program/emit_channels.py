@@ -85,7 +85,7 @@ def emit_scalar(program: BlockedProgram, group: FusionGroup) -> bool:
     operands = [t for t in node.inputs if not t.is_empty() and not program.view.is_constant(t)]
     shape = program.inferred_shape(node.outputs[0])
     candidates = [t for t in operands if program.view.shape(t) == shape]
-    main = next((t for t in candidates if any(v.layout for v in program.held(t))), None)
+    main = next((t for t in candidates if any(v.layout for v in program.values(t))), None)
     if main is None:
         return False
     x = program.blocked(main)

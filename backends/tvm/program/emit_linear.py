@@ -163,7 +163,7 @@ def pack_dense(weight: Array, x: Layout | None, y: Layout, shape: tuple[int, ...
 
 def _input(program: BlockedProgram, source: gs.Tensor, parts: int) -> Value:
     """Return the input in a layout in which every group of channels starts a block."""
-    held = program.held(source)
+    held = program.values(source)
     channels = int(program.shape(source)[1])
     if parts == 1:
         # Bytes are multiplied four channels at a time, which only blocks hold side by side.
@@ -171,7 +171,7 @@ def _input(program: BlockedProgram, source: gs.Tensor, parts: int) -> Value:
         few = channels <= _FEW_CHANNELS or len(program.shape(source)) == 2
         if not blocked and few:
             program.plain(source)
-            return program.held(source)[0]
+            return program.values(source)[0]
         return program.blocked(source)
     rank = len(program.shape(source)) - 2
     aligned = Layout.grouped(channels, parts, program.machine.lanes, program.halo(source, rank))

@@ -58,7 +58,7 @@ def moved_bytes(program: BlockedProgram, node: gs.Node) -> MovedBytes | None:
     if node.op not in _MOVES:
         return None
     data = node.inputs if node.op == "Concat" else node.inputs[:1]
-    if not all(any(v.scale is not None for v in program.held(tensor)) for tensor in data):
+    if not all(any(v.scale is not None for v in program.values(tensor)) for tensor in data):
         return None
     found = {id(tensor): program.plain_bytes(tensor) for tensor in data}
     values = {key: value for key, value in found.items() if value is not None}

@@ -25,7 +25,7 @@ def view_of_blocks(program: BlockedProgram, node: gs.Node) -> bool:
         return _dequantized(program, node)
     if node.op == "QuantizeLinear":
         return _quantized(program, node)
-    value = next((v for v in program.held(source) if v.layout is not None), None)
+    value = next((v for v in program.values(source) if v.layout is not None), None)
     if value is None or value.layout is None:
         return False
     if node.op == "Split":
@@ -48,20 +48,20 @@ def _dequantized(program: BlockedProgram, node: gs.Node) -> bool:
     result = node.outputs[0]
     if found is None:
         return False
-    for value in program.held(node.inputs[0]) or [program.plain_value(node.inputs[0])]:
+    for value in program.values(node.inputs[0]) or [program.plain_value(node.inputs[0])]:
         # A halo holds the zero of its producer.
         if value.layout is None or value.zero == found.zero or not any(map(any, value.layout.halo)):
             program.define(result, replace(value, zero=found.zero, scale=found.scale))
-    return bool(program.held(result))
+    return bool(program.values(result))
 
 
 def _quantized(program: BlockedProgram, node: gs.Node) -> bool:
     """Define what is held on the grid of a QuantizeLinear already as its result."""
     quantization = quantization_of(node, program.view)
-    for value in program.held(node.inputs[0]):
+    for value in program.values(node.inputs[0]):
         if quantization is not None and quantization == value.quantization:
             program.define(node.outputs[0], replace(value, scale=None))
-    return bool(program.held(node.outputs[0]))
+    return bool(program.values(node.outputs[0]))
 
 
 def _split(program: BlockedProgram, node: gs.Node, value: Value, layout: Layout) -> bool:

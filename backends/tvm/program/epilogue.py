@@ -113,7 +113,7 @@ def layout_of_operands(program: BlockedProgram, group: FusionGroup, shape: Any) 
         for tensor in node.inputs:
             if id(tensor) in inside or program.view.is_constant(tensor):
                 continue
-            for value in program.held(tensor):
+            for value in program.values(tensor):
                 if value.layout is not None and value.layout.channels == shape[1]:
                     return value.layout
     return None

@@ -23,13 +23,12 @@ from typing import IO, Any
 import numpy as np
 
 from ....ir.core.cpu import cpu_flags
+from ..spec.layout import Array
 from ..spec.machine import ALIGNMENT, FLAGS
 from .built import Built
 from .header import Header, Tensor, host_architecture
 from .imports import without_torch
 from .runner import NO_GPU, Runner
-
-Array = np.ndarray[Any, Any]
 
 _MAGIC = b"planish-tvm-1\n"
 _SAID = ("target", "isa", "architecture", "tvm", "arena")

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from ....ir.core.cpu import core_numbers
+from ..spec.layout import Array
 from ..spec.machine import ALIGNMENT
 from .built import Built
 from .header import Header
 from .threads import use_threads
-
-Array = np.ndarray[Any, Any]
 
 _LARGE_PAGE = 2 << 20
 

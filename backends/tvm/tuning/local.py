@@ -19,7 +19,7 @@ from .choice import Choice
 from .timing import TimingBench, line_of
 
 _SECONDS = 60.0  # for one candidate, to be built and run once
-_stand: TimingBench | None = None  # of the process that measures
+_bench: TimingBench | None = None  # of the process that measures
 
 
 class LocalMeasurer:
@@ -68,7 +68,7 @@ class LocalMeasurer:
         self._asked(_forget, self._machine, self._threads, self._seed)
         for index in sorted(indices):
             arguments = (index, choice, op, candidates[index], self._machine)
-            if not self._asked(_hold, *arguments, seconds=_SECONDS):
+            if not self._asked(_add, *arguments, seconds=_SECONDS):
                 broken.add(index)
                 if not self._worker.is_alive():
                     break
@@ -108,20 +108,20 @@ def _begin(threads: int) -> None:
 def _forget(machine: CpuMachine, threads: int, seed: int) -> None:
     import tvm
 
-    global _stand
-    _stand = TimingBench(
+    global _bench
+    _bench = TimingBench(
         lambda kernel: compile_kernel(kernel, machine, threads), tvm.cpu(), machine, seed
     )
 
 
-def _hold(
+def _add(
     index: int, choice: Choice[Any, Any], op: Any, candidate: Any, machine: CpuMachine
 ) -> bool:
-    assert _stand is not None
-    _stand.hold(index, choice.kernel(op, candidate, machine))
+    assert _bench is not None
+    _bench.add(index, choice.kernel(op, candidate, machine))
     return True
 
 
 def _times(rounds: int) -> dict[int, float]:
-    assert _stand is not None
-    return _stand.times(rounds)
+    assert _bench is not None
+    return _bench.times(rounds)

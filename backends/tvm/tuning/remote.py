@@ -76,15 +76,15 @@ class RemoteMeasurer:
     ) -> list[float | None]:
         """Return the seconds of the kernel of each candidate, None where it does not run."""
         session = self._session()
-        stand = TimingBench(
+        bench = TimingBench(
             lambda kernel: self._sent(session, kernel), session.cpu(0), self._machine, self._seed
         )
         try:
             session.get_function("runtime.config_threadpool")(_BIG_CORES, self._threads)
             for index, candidate in enumerate(candidates):
                 kernel = choice.kernel(op, candidate, self._machine)
-                stand.hold(index, kernel)
-            times = stand.times(rounds)
+                bench.add(index, kernel)
+            times = bench.times(rounds)
         except BackendError:
             raise
         except Exception as error:  # the session ends with the first thing that fails in it

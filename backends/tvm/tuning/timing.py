@@ -33,7 +33,7 @@ def operands(kernel: Any, device: Any, seed: int) -> list[Any]:
 
 
 class TimingBench:
-    """Kernels that stand ready on a device, `load` having made modules of them."""
+    """A timing bench: kernels that are ready on a device, `load` having made modules of them."""
 
     def __init__(
         self, load: Callable[[Any], Any], device: Any, machine: CpuMachine, seed: int
@@ -45,7 +45,7 @@ class TimingBench:
         self._ready: dict[int, Callable[[], list[float]]] = {}
         self._operands: dict[str, list[Any]] = {}
 
-    def hold(self, index: int, kernel: Any) -> None:
+    def add(self, index: int, kernel: Any) -> None:
         """Make `kernel` ready and run it once."""
         module = self._load(kernel)
         signature = str([(buffer.shape, buffer.dtype) for buffer in kernel.params])

@@ -13,90 +13,85 @@ Source: Chetlur et al., cuDNN: Efficient Primitives for Deep Learning, 2014 (imp
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 SUM = "float32"
 
 
-def convolution(
-    x: Any,
-    w: Any,
-    bias: Any,
-    out: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads: Sequence[tuple[int, int]],
-) -> Any:
+@dataclass(frozen=True)
+class WindowSizes:
+    """Windows over positions: `out`, the sizes of the result, and `pads` before and after x."""
+
+    out: Sequence[int]
+    strides: Sequence[int]
+    dilations: Sequence[int]
+    pads: Sequence[tuple[int, int]]
+
+    def place(self, at: Sequence[Any], taps: Sequence[Any]) -> list[Any]:
+        """Return the position of the padded input that a tap of the result at `at` reads."""
+        return [
+            a * stride + k * dilation
+            for a, stride, k, dilation in zip(at, self.strides, taps, self.dilations, strict=True)
+        ]
+
+
+def convolution(x: Any, w: Any, bias: Any, window: WindowSizes) -> Any:
     """Return the convolution of `x` [N, spatial, C] with `w` [group, O, kernel, C/group].
 
-    `bias`: [group * O], or None. `out`: the spatial sizes of the result.
+    `bias`: [group * O], or None.
     """
     from tvm import te
 
     groups, outs, *kernel, ins = (int(size) for size in w.shape)
-    source = padded(x, pads)
+    source = padded(x, window.pads)
     axes = _reduced(kernel, ins)
     *taps, c = axes
 
     def product(n: Any, *at: Any) -> Any:
         *p, g, o = at if groups > 1 else (*at[:-1], 0, at[-1])
-        place = [a * s + k * d for a, s, k, d in zip(p, strides, taps, dilations, strict=True)]
+        place = window.place(p, taps)
         left = source[(n, *place, g * ins + c)]
         right = w[(g, o, *taps, c)]
         return te.sum(left.astype(SUM) * right.astype(SUM), axis=axes)
 
     sizes = (groups, outs) if groups > 1 else (outs,)
-    total = te.compute((x.shape[0], *out, *sizes), product, name="product")
+    total = te.compute((x.shape[0], *window.out, *sizes), product, name="product")
     return finished(total, bias, str(x.dtype), groups, outs)
 
 
-def depthwise(
-    x: Any,
-    w: Any,
-    bias: Any,
-    out: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads: Sequence[tuple[int, int]],
-) -> Any:
+def depthwise(x: Any, w: Any, bias: Any, window: WindowSizes) -> Any:
     """Return the convolution of each channel of `x` alone with `w` [kernel, C * multiplier]."""
     from tvm import te
 
     *kernel, outs = (int(size) for size in w.shape)
     multiplier = outs // int(x.shape[-1])
-    source = padded(x, pads)
+    source = padded(x, window.pads)
     *taps, _ = _reduced(kernel, 1)
 
-    def window(n: Any, *at: Any) -> Any:
+    def combined(n: Any, *at: Any) -> Any:
         *p, o = at
-        place = [a * s + k * d for a, s, k, d in zip(p, strides, taps, dilations, strict=True)]
+        place = window.place(p, taps)
         left = source[(n, *place, o // multiplier)]
         return te.sum(left.astype(SUM) * w[(*taps, o)].astype(SUM), axis=taps)
 
-    total = te.compute((x.shape[0], *out, outs), window, name="window")
+    total = te.compute((x.shape[0], *window.out, outs), combined, name="window")
     return finished(total, bias, str(x.dtype), 1, outs)
 
 
-def max_pool(
-    x: Any,
-    kernel: Sequence[int],
-    out: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    pads: Sequence[tuple[int, int]],
-) -> Any:
+def max_pool(x: Any, kernel: Sequence[int], window: WindowSizes) -> Any:
     """Return the largest of each window of `x` [N, spatial, C]; a pad is smaller than anything."""
     from tvm import te, tirx
 
-    source = padded(x, pads, tirx.min_value(str(x.dtype)))
+    source = padded(x, window.pads, tirx.min_value(str(x.dtype)))
     *taps, _ = _reduced(kernel, 1)
 
-    def window(n: Any, *at: Any) -> Any:
+    def combined(n: Any, *at: Any) -> Any:
         *p, c = at
-        place = [a * s + k * d for a, s, k, d in zip(p, strides, taps, dilations, strict=True)]
+        place = window.place(p, taps)
         return te.max(source[(n, *place, c)], axis=taps)
 
-    return te.compute((x.shape[0], *out, x.shape[-1]), window, name="window")
+    return te.compute((x.shape[0], *window.out, x.shape[-1]), combined, name="window")
 
 
 def finished(total: Any, bias: Any, dtype: str, groups: int, outs: int) -> Any:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import onnx_graphsurgeon as gs
 
 from .....ir.graph.view import View
-from ...graph.spatial import is_known, read_window, spatial_sizes
+from ...graph.spatial import is_known, read_window
 from ...program.value import shape_of
 from ..kernels import compute
 from .channels_last import ChannelsLastProgram
-from .emit_linear import emit_kernel
+from .emit_kernel import emit_kernel, window_sizes
 
 
 def can_emit_pool(node: gs.Node, view: View) -> bool:
@@ -32,10 +34,9 @@ def emit_pool(program: ChannelsLastProgram, node: gs.Node) -> None:
         mean = relax.op.mean(x, axis=list(range(1, rank + 1)), keepdims=True)
         program.define_last(node.outputs[0], program.builder.emit(mean))
         return
-    window = read_window(node, program.view)
-    sizes = window.strides[-rank:], window.dilations[-rank:], window.pads[-rank:]
-    given = window.kernel[-rank:], spatial_sizes(shape)
-    expr = emit_kernel(program, compute.max_pool, "max_pool", x, *given, *sizes)
+    kernel = read_window(node, program.view).kernel[-rank:]
+    make = partial(compute.max_pool, window=window_sizes(node, program.view))
+    expr = emit_kernel(program, make, "max_pool", x, kernel)
     program.define_last(node.outputs[0], expr)
 
 
