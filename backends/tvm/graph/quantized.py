@@ -1,4 +1,4 @@
-"""Integers in a graph: grids of QuantizeLinear and DequantizeLinear, and weights stored on them.
+"""Integers in a graph: quantization parameters of whole tensors, and weights stored as integers.
 
     x = (q - zero_point) * scale        q = saturate(round(x / scale) + zero_point), halves to even
 
@@ -60,7 +60,7 @@ def is_quantizer(node: gs.Node) -> bool:
 
 
 def quantization_of(node: gs.Node, view: View) -> TensorQuantization | None:
-    """Return the constant grid of a QuantizeLinear or DequantizeLinear of bytes, or None."""
+    """Return the constant parameters of a QuantizeLinear or DequantizeLinear of bytes, or None."""
     if any(node.attrs.get(name, 0) for name in _BLOCKWISE):
         return None
     bytes_ = node.outputs[0] if node.op == "QuantizeLinear" else node.inputs[0]

@@ -26,7 +26,7 @@ class Epilogue:
     ) -> Epilogue:
         """Declare the parameters of `chain`, then the output, which comes last.
 
-        Before it comes the number of its first block, where the form does not say it.
+        Before it comes the number of its first block, where `y` does not say it.
         """
         from tvm.tirx.script.builder import ir as T
 

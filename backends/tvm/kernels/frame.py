@@ -38,7 +38,7 @@ class Frame:
 
 @dataclass
 class Operand:
-    """A parameter of the function, seen through its form."""
+    """A parameter of the function, seen through its spec."""
 
     buffer: Any
     spec: BufferSpec
@@ -103,11 +103,11 @@ def weights(name: str, shape: Sequence[int], dtype: str = FLOAT) -> Any:
 
 
 def flat(spec: BufferSpec) -> BufferSpec:
-    """Return the form with all positions on the last axis; the form has no halo."""
+    """Return `spec` with all positions on the last axis; it has no halo."""
     size = math.prod(spec.spatial)
     return replace(spec, spatial=(1, 1, size), halo=((0, 0),) * 3)
 
 
 def can_flatten(specs: Sequence[BufferSpec]) -> bool:
-    """Say whether positions of these forms can be counted along one axis: no halos between."""
+    """Say whether positions of these tensors can be counted along one axis: no halos between."""
     return all(not any(map(any, spec.halo)) for spec in specs)

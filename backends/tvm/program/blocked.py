@@ -84,7 +84,7 @@ class BlockedProgram(Program):
         )
 
     def values(self, tensor: gs.Tensor) -> list[Value]:
-        """Return the forms in which `tensor` is held."""
+        """Return what holds `tensor`, in any layout."""
         return self._held.get(id(tensor), [])
 
     def shape(self, tensor: gs.Tensor) -> tuple[Any, ...]:

@@ -98,7 +98,7 @@ def emit_scalar(program: BlockedProgram, group: FusionGroup) -> bool:
 
 
 def can_emit_concat(node: gs.Node, view: View) -> bool:
-    """Say whether `node` joins float32 channels of known number."""
+    """Say whether `node` concatenates channels of known number."""
     rank = view.rank(node.outputs[0])
     axis = int(node.attrs.get("axis", 1))
     return (

@@ -1,4 +1,4 @@
-"""Operators that TVM imports and that move elements: bytes on one grid are moved as they are."""
+"""Operators that TVM imports and that move elements: bytes with one scale are moved as they are."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MOVES = frozenset(
 class MovedBytes:
     """What the converter of a node that moves elements sees: the bytes that stand for them.
 
-    `moved` are the values by id of the tensor, all on one grid; the results are bytes on it too.
+    `moved` are the values by id of the tensor, quantized alike; so are the results.
     """
 
     def __init__(self, program: BlockedProgram, moved: dict[int, Value]) -> None:

@@ -70,7 +70,7 @@ def _of_bytes(program: BlockedProgram, layer: Layer, x: Value) -> Products | Non
     bias = layer.kernel().bias
     if bias is not None:
         whole = np.rint(bias / scale)
-        # An integer bias on the grid of the products belongs to their sum.
+        # An integer bias with the scale of the products belongs to their sum.
         if _is_on(whole * scale, bias) and np.abs(whole + start).max() + most <= _MOST:
             start, bias = start + whole.astype(np.int64), None
     return Products(

@@ -1,4 +1,4 @@
-"""QuantizeLinear on its own: behind what is no kernel of ours, or read in more than one form."""
+"""QuantizeLinear on its own: behind what is no kernel of ours, or read in more than one layout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FEW_CHANNELS = 4
 
 
 def can_emit_quantize(node: gs.Node, view: View) -> bool:
-    """Say whether `node` quantizes a tensor with channels of known number to bytes on one grid."""
+    """Say whether `node` quantizes channels of known number to bytes with one scale."""
     return is_known(view, node.outputs[0]) and quantization_of(node, view) is not None
 
 

@@ -18,7 +18,7 @@ def view_of_blocks(program: BlockedProgram, node: gs.Node) -> bool:
     """Define the outputs of `node` as views of its input's blocks, where they are; say if so.
 
     Split between blocks, Gather that permutes channels, Flatten of one position, DequantizeLinear
-    and QuantizeLinear on the same grid move nothing.
+    and QuantizeLinear by the same parameters move nothing.
     """
     source = node.inputs[0]
     if node.op == "DequantizeLinear":
@@ -56,7 +56,7 @@ def _dequantized(program: BlockedProgram, node: gs.Node) -> bool:
 
 
 def _quantized(program: BlockedProgram, node: gs.Node) -> bool:
-    """Define what is held on the grid of a QuantizeLinear already as its result."""
+    """Define what is quantized so already as the result of a QuantizeLinear."""
     quantization = quantization_of(node, program.view)
     for value in program.values(node.inputs[0]):
         if quantization is not None and quantization == value.quantization:

@@ -65,7 +65,7 @@ class KernelResult:
         self.epilogue.follow(self._group, self._group.anchor.outputs[0])
 
     def keeps(self, *values: Value) -> bool:
-        """Say whether the followers put elements of `values` on the grid that they come from.
+        """Say whether the followers quantize elements of `values` by the parameters they come with.
 
         Then bytes are moved or compared as they are, and `follow` is not called.
         """

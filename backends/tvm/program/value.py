@@ -36,7 +36,7 @@ class Value:
 
     @property
     def quantization(self) -> TensorQuantization | None:
-        """The grid that a float32 tensor is held on."""
+        """The parameters that a float32 tensor is quantized by."""
         return None if self.scale is None else TensorQuantization(self.scale, self.zero, self.dtype)
 
     @property

@@ -157,7 +157,7 @@ class Layout:
 
 
 def plain_spec(channels: int, spatial: Sequence[int], dtype: str = "float32") -> BufferSpec:
-    """Return the form of a tensor that is not blocked: one block of all channels."""
+    """Return what kernels see of a tensor that is not blocked: one block of all channels."""
     return BufferSpec(
         lanes=0,
         blocks=(channels,),

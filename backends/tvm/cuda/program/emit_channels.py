@@ -1,4 +1,4 @@
-"""Pooling, joins of channels, and views of them, channels last."""
+"""Pooling, concatenation of channels, and views of them, channels last."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def emit_pool(program: ChannelsLastProgram, node: gs.Node) -> None:
 
 
 def can_emit_concat(node: gs.Node, view: View) -> bool:
-    """Say whether `node` joins channels of images."""
+    """Say whether `node` concatenates channels of images."""
     rank = view.rank(node.outputs[0])
     axis = int(node.attrs.get("axis", 1))
     return rank is not None and rank >= 3 and axis in (1, 1 - rank)
