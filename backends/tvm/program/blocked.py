@@ -31,7 +31,7 @@ Accept = Callable[[Layout], bool]
 
 
 @dataclass(frozen=True)
-class Kernel:
+class KernelMaker:
     """A kernel to be called: `make(op)` gives its loop nest, and its name begins with `name`."""
 
     name: str
@@ -153,7 +153,7 @@ class BlockedProgram(Program):
         y = plain_spec(x.channels, x.spatial[3 - x.rank :], dtype)
         places = self.parameter(table(layout, None, x.channels), ("table", layout, None))
         op = Repack(x, y, batch_of(value.shape[0]))
-        expr = self.call(Kernel("repack", op, repack), [value.expr, places], y, value.shape[0])
+        expr = self.call(KernelMaker("repack", op, repack), [value.expr, places], y, value.shape[0])
         if y.rank == len(value.shape) - 2:
             return expr
         return self.builder.emit(relax.op.reshape(expr, list(value.shape)))
@@ -191,7 +191,7 @@ class BlockedProgram(Program):
         op = Repack(value.spec(raw=True), y, batch_of(value.shape[0]))
         entries = table(value.layout, layout, layout.channels)
         places = self.parameter(entries, ("table", value.layout, layout))
-        expr = self.call(Kernel("repack", op, repack), [value.expr, places], y, value.shape[0])
+        expr = self.call(KernelMaker("repack", op, repack), [value.expr, places], y, value.shape[0])
         found = replace(value, expr=expr, layout=layout, spatial=y.spatial[3 - y.rank :])
         self.define(tensor, found)
         return found
@@ -205,7 +205,7 @@ class BlockedProgram(Program):
         entries = table_of(places, layout)
         op = Repack(value.spec(raw=True), y, batch_of(value.shape[0]))
         held = self.parameter(entries, ("gathered", value.layout, tuple(channels)))
-        expr = self.call(Kernel("repack", op, repack), [value.expr, held], y, value.shape[0])
+        expr = self.call(KernelMaker("repack", op, repack), [value.expr, held], y, value.shape[0])
         shape = (value.shape[0], len(channels), *value.shape[2:])
         return replace(value, expr=expr, layout=layout, shape=shape)
 
@@ -217,7 +217,7 @@ class BlockedProgram(Program):
 
     def call(
         self,
-        kernel: Kernel,
+        kernel: KernelMaker,
         args: Sequence[Any],
         y: BufferSpec,
         batch: Any,
@@ -249,7 +249,7 @@ class BlockedProgram(Program):
         """Return how much of `buffer` is written so far."""
         return self._written.setdefault(id(buffer), WrittenBuffer())
 
-    def _function(self, kernel: Kernel) -> Any:
+    def _function(self, kernel: KernelMaker) -> Any:
         if kernel.op not in self._kernels:
             unique = f"{kernel.name}_{len(self._kernels)}"
             function = kernel.make(kernel.op).with_attr("global_symbol", unique)

@@ -11,7 +11,7 @@ from ..graph.concat import ConcatBuffer, ConcatPlacement
 from ..kernels.elementwise import Elementwise, elementwise
 from ..spec.chain import ElementwiseChain
 from ..spec.layout import Layout
-from .blocked import BlockedProgram, Kernel
+from .blocked import BlockedProgram, KernelMaker
 from .value import Value, batch_of
 
 
@@ -47,5 +47,5 @@ def _copy(program: BlockedProgram, part: Value, placement: ConcatPlacement) -> N
     layout = replace(part.layout, halo=placement.buffer.halo, total=placement.buffer.total)
     y = replace(layout.spec(part.spatial), first=None)
     op = Elementwise((x,), ((1, 1, 1),), y, ElementwiseChain(), batch_of(part.shape[0]))
-    kernel = Kernel("copy", op, elementwise)
+    kernel = KernelMaker("copy", op, elementwise)
     program.call(kernel, [part.expr], y, part.shape[0], placement)

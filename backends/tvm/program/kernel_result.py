@@ -11,7 +11,7 @@ from ..graph.quantized import quantization_of
 from ..graph.spatial import spatial_sizes
 from ..kernels.elementwise import Elementwise, elementwise
 from ..spec.layout import BufferSpec, Layout
-from .blocked import BlockedProgram, Kernel
+from .blocked import BlockedProgram, KernelMaker
 from .epilogue import EpilogueBuilder
 from .prologue import DeferredPrologue, can_defer
 from .value import Value, batch_of
@@ -85,7 +85,7 @@ class KernelResult:
         """Call the kernel `make(op)` on `args` and the chain's operands; it writes the result."""
         program, spec = self._program, self.spec
         given = [*args, *self.epilogue.args]
-        expr = program.call(Kernel(name, op, make), given, spec, self._images, self.placement)
+        expr = program.call(KernelMaker(name, op, make), given, spec, self._images, self.placement)
         program.define(self._group.result, self._value(expr))
 
     def _value(self, expr: Any) -> Value:

@@ -15,10 +15,10 @@ from tests.backends.tvm.tuning.common import MACHINE, conv
 # A module of its own, for the other process has to import the choice by name.
 MODULE = '''
 import os, time
-from planish.backends.tvm.kernels.tile_sizes import Tile
-from planish.backends.tvm.tuning.tiles import Tiles
+from planish.backends.tvm.kernels.tile_sizes import RegisterTile
+from planish.backends.tvm.tuning.tiles import TileChoice
 
-class Risky(Tiles):
+class Risky(TileChoice):
     """Some candidates crash, hang, or raise, where their kernel is made."""
 
     def kernel(self, op, candidate, machine):
@@ -28,7 +28,7 @@ class Risky(Tiles):
             time.sleep(600)
         if candidate == "raise":
             raise ValueError("there is no such kernel")
-        return super().kernel(op, Tile(1, candidate, 1, True), machine)
+        return super().kernel(op, RegisterTile(1, candidate, 1, True), machine)
 '''
 
 
