@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from .context import Decline
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PassRecord:
     """One pass of one run; in later rounds of a `repeat` group, only where it edited.
 
@@ -32,7 +32,7 @@ class PassRecord:
     remarks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Progress:
     """One step of a run, for progress bars: pass `index` of `total` is at `fraction` of `stage`.
 
@@ -47,7 +47,7 @@ class Progress:
     note: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """The graph a pipeline made, a record a pass, and how far the numbers were checked.
 

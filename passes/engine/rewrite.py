@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 import onnx_graphsurgeon as gs
 
 from ...ir.core.decline import DeclinedError
-from ...ir.core.variables import FUSED_DOMAIN, is_standard
+from ...ir.core.errors import PassError
+from ...ir.core.variables import FUSED_DOMAIN, is_standard, label
 from ...ir.graph.edit import Edit
 from ...ir.graph.uses import scopes
 from ...ir.graph.view import View
@@ -38,7 +39,7 @@ class Rewrite(ABC, Generic[Site]):
 
     @abstractmethod
     def rewrite(self, site: Site, edit: Edit) -> None:
-        """Replace what `match` found."""
+        """Replace what `match` found, by changes through `edit` alone."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +122,19 @@ class _Driver:
                 continue
             if not self._edit.begin():
                 return False
-            rewrite.rewrite(site, self._edit)
-            self._context.accept(node)
+            self._rewrite(rewrite, site, node)
             break
         return True
+
+    def _rewrite(self, rewrite: Rewrite[Any], site: Any, node: gs.Node) -> None:
+        made = self._edit.count
+        rewrite.rewrite(site, self._edit)
+        if self._edit.count == made:  # by hand, it would be neither counted nor checked
+            raise PassError(
+                f"{type(rewrite).__name__} matched {label(node)} and changed nothing; make every "
+                "change through `edit`"
+            )
+        self._context.accept(node)
 
     def _view(self, scope: gs.Graph) -> View:
         if id(scope) not in self._views:

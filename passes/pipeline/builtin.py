@@ -1,126 +1,94 @@
-"""The passes that come with planish."""
+"""The passes that come with planish, by name: to add one is to add its line here.
+
+A class is imported when its pass is first asked for, so that a run waits for its own passes alone.
+"""
 
 from __future__ import annotations
 
-from ..cleanup.deduplicate_constants import DeduplicateConstants
-from ..cleanup.eliminate_casts import EliminateCasts
-from ..cleanup.eliminate_common_subexpressions import EliminateCommonSubexpressions
-from ..cleanup.eliminate_dead_code import EliminateDeadCode
-from ..cleanup.eliminate_identities import EliminateIdentities
-from ..cleanup.eliminate_quantize_pairs import EliminateQuantizePairs
-from ..cleanup.eliminate_sequences import EliminateSequences
-from ..cleanup.eliminate_unused_functions import EliminateUnusedFunctions
-from ..cleanup.eliminate_unused_inputs import EliminateUnusedInputs
-from ..cleanup.fold_constants import FoldConstants
-from ..cleanup.inline_constant_branches import InlineConstantBranches
-from ..cleanup.unroll_loops import UnrollLoops
-from ..decompose.decompose_spatial import DecomposeSpatial
-from ..decompose.decompose_svd import DecomposeSvd
-from ..decompose.decompose_tucker import DecomposeTucker
-from ..decompose.substitute_depthwise import SubstituteDepthwise
-from ..engine.contract import Pass
-from ..fusion.fuse_conv_activation import FuseConvActivation
-from ..fusion.fuse_conv_pool import FuseConvPool
-from ..fusion.fuse_matmul_bias import FuseMatmulBias
-from ..fusion.fuse_squeeze_excite import FuseSqueezeExcite
-from ..fusion.inline_fused_operators import InlineFusedOperators
-from ..layout.eliminate_transposes import EliminateTransposes
-from ..layout.simplify_reshapes import SimplifyReshapes
-from ..linear.compose_linear import ComposeLinear
-from ..linear.fold_affine import FoldAffine
-from ..linear.fold_batchnorm import FoldBatchnorm
-from ..linear.fold_pad import FoldPad
-from ..linear.lower_batchnorm import LowerBatchnorm
-from ..linear.lower_conv_transpose import LowerConvTranspose
-from ..linear.merge_parallel_convolutions import MergeParallelConvolutions
-from ..linear.merge_sibling_convolutions import MergeSiblingConvolutions
-from ..linear.pool_before_pointwise import PoolBeforePointwise
-from ..linear.push_affine import PushAffine
-from ..linear.remove_constant_channels import RemoveConstantChannels
-from ..linear.split_batchnorm import SplitBatchnorm
-from ..opset.convert_opset import ConvertOpset
-from ..precision.convert_precision import ConvertPrecision
-from ..prune.apply_masks import ApplyMasks
-from ..prune.prune import Prune
-from ..prune.shrink_channels import ShrinkChannels
-from ..quantize.correct_bias import CorrectBias
-from ..quantize.dequantize_nodes import DequantizeNodes
-from ..quantize.equalize_ranges import EqualizeRanges
-from ..quantize.lowering.align_channels import AlignChannels
-from ..quantize.lowering.depth_to_space_channels_last import DepthToSpaceChannelsLast
-from ..quantize.lowering.raise_bounds import RaiseBounds
-from ..quantize.quantize import Quantize
-from ..quantize.quantize_dynamically import QuantizeDynamically
-from ..quantize.quantize_weights import QuantizeWeights
-from ..quantize.round_adaptively import RoundAdaptively
-from ..recognition.recognize_activations import RecognizeActivations
-from ..recognition.recognize_depth_to_space import RecognizeDepthToSpace
-from ..recognition.recognize_normalizations import RecognizeNormalizations
-from ..recognition.recognize_pooling import RecognizePooling
-from ..recover.recover import Recover
-from ..shuffle.absorb_channel_shuffle import AbsorbChannelShuffle
-from ..shuffle.align_depthwise import AlignDepthwise
-from ..transfer.replace_head import ReplaceHead
-from ..transfer.transfer_weights import TransferWeights
+import importlib
 
-PASSES: tuple[type[Pass], ...] = (
-    AbsorbChannelShuffle,
-    AlignChannels,
-    AlignDepthwise,
-    ApplyMasks,
-    ComposeLinear,
-    ConvertOpset,
-    ConvertPrecision,
-    CorrectBias,
-    DecomposeSpatial,
-    DecomposeSvd,
-    DecomposeTucker,
-    DeduplicateConstants,
-    DepthToSpaceChannelsLast,
-    DequantizeNodes,
-    EliminateCasts,
-    EliminateCommonSubexpressions,
-    EliminateDeadCode,
-    EliminateIdentities,
-    EliminateQuantizePairs,
-    EliminateSequences,
-    EliminateTransposes,
-    EliminateUnusedFunctions,
-    EliminateUnusedInputs,
-    EqualizeRanges,
-    FoldAffine,
-    FoldBatchnorm,
-    FoldConstants,
-    FoldPad,
-    FuseConvActivation,
-    FuseConvPool,
-    FuseMatmulBias,
-    FuseSqueezeExcite,
-    InlineConstantBranches,
-    InlineFusedOperators,
-    LowerBatchnorm,
-    LowerConvTranspose,
-    MergeParallelConvolutions,
-    MergeSiblingConvolutions,
-    PoolBeforePointwise,
-    Prune,
-    PushAffine,
-    Quantize,
-    QuantizeDynamically,
-    QuantizeWeights,
-    RaiseBounds,
-    RecognizeActivations,
-    RecognizeDepthToSpace,
-    RecognizeNormalizations,
-    RecognizePooling,
-    Recover,
-    RemoveConstantChannels,
-    ReplaceHead,
-    RoundAdaptively,
-    ShrinkChannels,
-    SimplifyReshapes,
-    SplitBatchnorm,
-    SubstituteDepthwise,
-    TransferWeights,
-    UnrollLoops,
-)
+from ..engine.contract import Pass
+
+_PACKAGE = __name__.rpartition(".pipeline.")[0]
+
+# The name of a pass, and its module in `passes`; the class is called like the pass.
+BUILTIN: dict[str, str] = {
+    "absorb-channel-shuffle": "shuffle.absorb_channel_shuffle",
+    "align-channels": "quantize.lowering.align_channels",
+    "align-depthwise": "shuffle.align_depthwise",
+    "apply-masks": "prune.apply_masks",
+    "compose-linear": "linear.compose_linear",
+    "convert-opset": "opset.convert_opset",
+    "convert-precision": "precision.convert_precision",
+    "correct-bias": "quantize.correct_bias",
+    "decompose-spatial": "decompose.decompose_spatial",
+    "decompose-svd": "decompose.decompose_svd",
+    "decompose-tucker": "decompose.decompose_tucker",
+    "deduplicate-constants": "cleanup.deduplicate_constants",
+    "depth-to-space-channels-last": "quantize.lowering.depth_to_space_channels_last",
+    "dequantize-nodes": "quantize.dequantize_nodes",
+    "eliminate-casts": "cleanup.eliminate_casts",
+    "eliminate-common-subexpressions": "cleanup.eliminate_common_subexpressions",
+    "eliminate-dead-code": "cleanup.eliminate_dead_code",
+    "eliminate-identities": "cleanup.eliminate_identities",
+    "eliminate-quantize-pairs": "cleanup.eliminate_quantize_pairs",
+    "eliminate-sequences": "cleanup.eliminate_sequences",
+    "eliminate-transposes": "layout.eliminate_transposes",
+    "eliminate-unused-functions": "cleanup.eliminate_unused_functions",
+    "eliminate-unused-inputs": "cleanup.eliminate_unused_inputs",
+    "equalize-ranges": "quantize.equalize_ranges",
+    "fold-affine": "linear.fold_affine",
+    "fold-batchnorm": "linear.fold_batchnorm",
+    "fold-constants": "cleanup.fold_constants",
+    "fold-pad": "linear.fold_pad",
+    "fuse-conv-activation": "fusion.fuse_conv_activation",
+    "fuse-conv-pool": "fusion.fuse_conv_pool",
+    "fuse-matmul-bias": "fusion.fuse_matmul_bias",
+    "fuse-squeeze-excite": "fusion.fuse_squeeze_excite",
+    "inline-constant-branches": "cleanup.inline_constant_branches",
+    "inline-fused-operators": "fusion.inline_fused_operators",
+    "lower-batchnorm": "linear.lower_batchnorm",
+    "lower-conv-transpose": "linear.lower_conv_transpose",
+    "merge-parallel-convolutions": "linear.merge_parallel_convolutions",
+    "merge-sibling-convolutions": "linear.merge_sibling_convolutions",
+    "pool-before-pointwise": "linear.pool_before_pointwise",
+    "prune": "prune.prune",
+    "push-affine": "linear.push_affine",
+    "quantize": "quantize.quantize",
+    "quantize-dynamically": "quantize.quantize_dynamically",
+    "quantize-weights": "quantize.quantize_weights",
+    "raise-bounds": "quantize.lowering.raise_bounds",
+    "recognize-activations": "recognition.recognize_activations",
+    "recognize-depth-to-space": "recognition.recognize_depth_to_space",
+    "recognize-normalizations": "recognition.recognize_normalizations",
+    "recognize-pooling": "recognition.recognize_pooling",
+    "recover": "recover.recover",
+    "remove-constant-channels": "linear.remove_constant_channels",
+    "replace-head": "transfer.replace_head",
+    "round-adaptively": "quantize.round_adaptively",
+    "shrink-channels": "prune.shrink_channels",
+    "simplify-reshapes": "layout.simplify_reshapes",
+    "split-batchnorm": "linear.split_batchnorm",
+    "substitute-depthwise": "decompose.substitute_depthwise",
+    "transfer-weights": "transfer.transfer_weights",
+    "unroll-loops": "cleanup.unroll_loops",
+}
+
+
+def load_builtin(name: str) -> type[Pass]:
+    """Return the class of the pass called `name`, which is in the table."""
+    module = importlib.import_module(f"{_PACKAGE}.{BUILTIN[name]}")
+    found: type[Pass] = getattr(module, class_name(name))
+    return found
+
+
+def is_builtin(kind: type[Pass]) -> bool:
+    """Say whether `kind` is the class of a pass that comes with planish."""
+    name = getattr(kind, "name", "")
+    place = f"{_PACKAGE}.{BUILTIN.get(name)}", class_name(name)
+    return place == (kind.__module__, kind.__qualname__)
+
+
+def class_name(name: str) -> str:
+    """Return what the class of the pass called `name` is called: FoldPad of `fold-pad`."""
+    return "".join(word.capitalize() for word in name.split("-"))

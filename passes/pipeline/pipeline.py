@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import onnx_graphsurgeon as gs
 
@@ -20,11 +19,10 @@ from ..engine.context import Feeds
 from ..engine.contract import Pass
 from ..engine.records import Progress, Result
 from .presets import PRESETS, REPEAT
-from .registry import all_passes
+from .registry import find_pass, pass_names
 from .repeat import Repeat
-from .run import Run
-
-Verify = Literal["each", "end", "off"]
+from .run.options import RunOptions, Verify
+from .run.run import Run
 
 
 @dataclass(frozen=True)
@@ -87,15 +85,19 @@ class Pipeline:
         if isinstance(feeds, Mapping):
             raise FeedError("feeds are a sequence of dicts, one a batch; write feeds=[...]")
         with paused_gc(), replayable(feeds) as data:
-            run = Run(self.passes, graph, data, verify, target, seed, progress)
-            run.dump = None if dump is None else Path(dump)
-            run.reproducer = None if reproducer is None else Path(reproducer)
-            run.limit = limit
-            return run.result()
+            options = RunOptions(
+                verify=verify,
+                target=target,
+                seed=seed,
+                limit=limit,
+                dump=None if dump is None else Path(dump),
+                reproducer=None if reproducer is None else Path(reproducer),
+                progress=progress or (lambda event: None),
+            )
+            return Run(self.passes, graph, data, options).result()
 
 
 def _bound(items: list[Item], text: str) -> tuple[Pass | Repeat, ...]:
-    known = all_passes()
     passes: list[Pass | Repeat] = []
     for item in items:
         name = item.name.text
@@ -110,9 +112,14 @@ def _bound(items: list[Item], text: str) -> tuple[Pass | Repeat, ...]:
             if item.options:
                 raise fail(text, item.options[0][0], f"preset '{name}' takes no options")
             passes.extend(Pipeline.parse(PRESETS[name]).passes)
-        elif name in known:
-            passes.append(bind(known[name], item, text))
         else:
-            hint = nearest(name, [*known, *PRESETS])
-            raise fail(text, item.name, f"unknown pass '{name}'{hint}")
+            passes.append(bind(_pass_called(name, item, text), item, text))
     return tuple(passes)
+
+
+def _pass_called(name: str, item: Item, text: str) -> type[Pass]:
+    found = find_pass(name)
+    if found is None:
+        hint = nearest(name, [*pass_names(), *PRESETS])
+        raise fail(text, item.name, f"unknown pass '{name}'{hint}")
+    return found

@@ -7,24 +7,18 @@ import importlib.metadata
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import field, make_dataclass
 from typing import Any, TypeVar
-
-import onnx_graphsurgeon as gs
 
 from ...ir.core.errors import PassError, PipelineError
 from ...ir.core.nearest import nearest
-from ..engine.context import Context
 from ..engine.contract import Pass
+from .builtin import BUILTIN, is_builtin, load_builtin
+from .from_function import pass_from_function, source_of
 from .presets import PRESETS, REPEAT
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _ENTRY_POINTS = "planish.passes"
-# Where a pass made from a function keeps it, and the names its options cannot have.
-_SOURCE = "_planish_source"
-_TAKEN = frozenset(
-    {"name", "exact", "keeps_outputs", "run", "summary", "extra_feeds", "self", "graph", "context"}
-)
+# Those that were registered or asked for; the others of the table follow when they are.
 _registered: dict[str, type[Pass]] = {}
 
 PassType = type[Pass]
@@ -42,7 +36,6 @@ def register_pass(item: C | None = None, /, *, name: str | None = None, exact: b
     """
     if item is None:
         return functools.partial(register_pass, name=name, exact=exact)
-    _load_builtin()
     if isinstance(item, type) and issubclass(item, Pass):
         if name is not None or exact:
             raise PassError(
@@ -52,7 +45,7 @@ def register_pass(item: C | None = None, /, *, name: str | None = None, exact: b
         _add(item)
     elif callable(item) and not isinstance(item, type):
         own = getattr(item, "__name__", type(item).__name__)
-        _add(_from_function(item, name or own.replace("_", "-"), exact))
+        _add(pass_from_function(item, name or own.replace("_", "-"), exact))
     else:
         raise PassError(f"{item!r} is neither a Pass subclass nor a function of a graph")
     return item
@@ -69,39 +62,49 @@ def _add(made: PassType) -> None:
         raise PassError(f"'{name}' is the name of a preset; choose another name for the pass")
     if name == REPEAT:
         raise PassError(f"'{name}' is the word for a group of passes; choose another name")
-    existing = _registered.get(name)
-    if existing is not None and existing is not made and not _is_same(existing, made):
+    if not _may_have(made, name):
         raise PassError(f"a pass named '{name}' is registered already; choose another name")
     _registered[name] = made
 
 
-def _is_same(a: PassType, b: PassType) -> bool:
-    """Say whether both were made from one function, registered twice."""
-    source = a.__dict__.get(_SOURCE)
-    return source is not None and source is b.__dict__.get(_SOURCE) and a.exact == b.exact
+def _may_have(made: PassType, name: str) -> bool:
+    """Say whether the name is free, or belongs to `made`, registered twice."""
+    if name in BUILTIN:
+        return is_builtin(made)
+    other = _registered.get(name)
+    if other is None or other is made:
+        return True
+    source = source_of(made)
+    return source is not made and source is source_of(other) and made.exact == other.exact
+
+
+def find_pass(name: str) -> PassType | None:
+    """Return the pass called `name`, or None; others are not imported for it."""
+    if name not in _registered:
+        if name in BUILTIN:
+            _registered[name] = load_builtin(name)
+        else:
+            _load_entry_points()
+    return _registered.get(name)
 
 
 def get_pass(name: str) -> PassType:
     """Return the pass called `name`; raises PipelineError with the nearest known name."""
-    passes = all_passes()
-    if name not in passes:
-        raise PipelineError(f"unknown pass '{name}'{nearest(name, passes)}")
-    return passes[name]
+    found = find_pass(name)
+    if found is None:
+        raise PipelineError(f"unknown pass '{name}'{nearest(name, pass_names())}")
+    return found
+
+
+def pass_names() -> list[str]:
+    """Return the names of all known passes, in order."""
+    _load_entry_points()
+    return sorted(BUILTIN.keys() | _registered.keys())
 
 
 def all_passes() -> dict[str, PassType]:
     """Return every known pass by name, in order of name."""
-    _load_builtin()
-    _load_entry_points()
-    return dict(sorted(_registered.items()))
-
-
-@functools.cache
-def _load_builtin() -> None:
-    from . import builtin
-
-    for item in builtin.PASSES:
-        _add(item)
+    return {name: get_pass(name) for name in pass_names()}
 
 
 @functools.cache
@@ -110,48 +113,10 @@ def _load_entry_points() -> None:
         try:
             item = entry.load()
             # Loading the module may have registered it: `@register_pass` on the entry itself.
-            if all(made.__dict__.get(_SOURCE, made) is not item for made in _registered.values()):
+            if all(source_of(made) is not item for made in _registered.values()):
                 register_pass(item)
         except Exception as error:  # another distribution's code may fail in any way
             raise PassError(
                 f"entry point '{entry.name}' = '{entry.value}' of group {_ENTRY_POINTS} cannot be "
                 f"loaded: {error}; fix or uninstall that package"
             ) from error
-
-
-def _from_function(function: Callable[..., Any], name: str, exact: bool) -> PassType:
-    try:
-        parameters = list(inspect.signature(function, eval_str=True).parameters.values())
-    except (NameError, TypeError, ValueError) as error:
-        raise PassError(f"the parameters of pass '{name}' cannot be read: {error}") from error
-    if not parameters:
-        raise PassError(f"pass '{name}' takes no parameter; its first one is the graph")
-    options = []
-    for parameter in parameters[1:]:
-        if parameter.name in _TAKEN:
-            raise PassError(f"pass '{name}' cannot have an option '{parameter.name}'; rename it")
-        if parameter.annotation is parameter.empty or parameter.default is parameter.empty:
-            raise PassError(
-                f"option '{parameter.name}' of pass '{name}' needs an annotation and a default"
-            )
-        options.append((parameter.name, parameter.annotation, field(default=parameter.default)))
-
-    def run(self: Pass, graph: gs.Graph, context: Context) -> gs.Graph | None:
-        found = function(graph, **{name: getattr(self, name) for name, *_ in options})
-        return found if isinstance(found, gs.Graph) else None
-
-    namespace = {
-        "name": name,
-        "exact": exact,
-        "run": run,
-        "__doc__": function.__doc__,
-        _SOURCE: function,
-    }
-    own = getattr(function, "__name__", "")
-    kind = own if own.isidentifier() else "Registered"
-    try:
-        made = make_dataclass(kind, options, bases=(Pass,), namespace=namespace, frozen=True)
-    except (TypeError, ValueError) as error:
-        raise PassError(f"the options of pass '{name}' cannot be used: {error}") from error
-    made.__module__ = function.__module__  # since Python 3.12 make_dataclass says who called it
-    return made

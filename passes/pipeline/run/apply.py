@@ -1,0 +1,58 @@
+"""Running one pass and counting its edits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_graphsurgeon as gs
+
+from ...engine.context import Context
+from ...engine.contract import Pass
+from ...engine.fingerprint import count_changes, fingerprint
+from ...engine.rewrite import RewritePass
+from ..builtin import is_builtin
+from .state import GraphState
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What a pass did: the number of its edits, and whether some may have been made by hand."""
+
+    edits: int
+    by_hand: bool
+
+
+def apply_pass(item: Pass, state: GraphState, context: Context) -> Applied:
+    """Run `item` over the graph of `state`.
+
+    Its edits are those it made through `context.editing()`, whoever wrote it. Where it made none,
+    they are what has changed in the graph: a GraphSurgeon script edits by hand.
+    """
+    if not may_edit_by_hand(type(item)):
+        found = item.run(state.graph, context)
+        if found is not None:
+            state.take(found)
+        elif context.edits:
+            state.forget_size()
+        return Applied(context.edits, by_hand=False)
+    if context.limit == 0:  # a script knows no limit: it is run as a whole or not at all
+        return Applied(0, by_hand=False)
+    return _watched(item, state, context)
+
+
+def may_edit_by_hand(kind: type[Pass]) -> bool:
+    """Say whether a pass of class `kind` may change a graph otherwise than through its context.
+
+    The driver of a `RewritePass` does not, and the passes that come with planish do not.
+    """
+    return kind.run is not RewritePass.run and not is_builtin(kind)
+
+
+def _watched(item: Pass, state: GraphState, context: Context) -> Applied:
+    marks, types = fingerprint(state.graph), state.analyses.types
+    found = item.run(state.graph, context)
+    graph: gs.Graph = state.graph if found is None else found
+    edits = context.edits or count_changes(marks, fingerprint(graph))
+    # What was made by hand no index has seen.
+    state.take(graph, types if found is None and not edits else None)
+    return Applied(edits, by_hand=True)

@@ -1,0 +1,25 @@
+"""What a run of a pipeline is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ...engine.records import Progress
+
+Verify = Literal["each", "end", "off"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options of `Pipeline.run`, which says what each of them means."""
+
+    verify: Verify = "end"
+    target: str = "cpu"
+    seed: int = 0
+    limit: int | None = None
+    dump: Path | None = None
+    reproducer: Path | None = None
+    progress: Callable[[Progress], None] = lambda event: None

@@ -1,0 +1,80 @@
+"""What a run tells: progress while it lasts, a record a pass, and the graphs that it dumps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import onnx_graphsurgeon as gs
+
+from ....ir.files.save import save
+from ...engine.contract import Pass
+from ...engine.records import PassRecord, Progress
+from .options import RunOptions
+
+
+class Recorder:
+    """Records of the run of `passes`, in order; a later round of a pass counts where it edited.
+
+    `edited`: the passes that edited, in order and each time anew, with the place of their record.
+    """
+
+    def __init__(self, passes: Sequence[Pass], options: RunOptions) -> None:
+        self.passes = passes
+        self.records: list[PassRecord] = []
+        self.edited: list[tuple[Pass, int]] = []
+        self.dumped: list[Path] = []
+        self._options = options
+        self._latest: dict[int, int] = {}  # the last record of each pass
+
+    @property
+    def edits(self) -> int:
+        """Number of edits so far."""
+        return sum(record.edits for record in self.records)
+
+    def place(self, index: int) -> str:
+        """Return the place of pass `index` in words."""
+        return f"pass {index + 1} of {len(self.passes)}, '{self.passes[index].name}'"
+
+    def tell(self, index: int, stage: str, fraction: float, note: str = "") -> None:
+        """Report progress."""
+        name = self.passes[index].name if self.passes else ""
+        event = Progress(
+            index=index,
+            total=len(self.passes),
+            name=name,
+            stage=stage,
+            fraction=fraction,
+            note=note,
+        )
+        self._options.progress(event)
+
+    def add(self, index: int, record: PassRecord) -> None:
+        """Add the record of one run of pass `index`.
+
+        What a pass declined before is what it declines now, or nothing where it edited again.
+        """
+        if index in self._latest:
+            earlier = self.records[self._latest[index]]
+            declined = () if record.edits else record.declined
+            self.records[self._latest[index]] = replace(earlier, declined=declined)
+        if record.edits or record.round == 1:
+            self._latest[index] = len(self.records)
+            self.records.append(record)
+        if record.edits:
+            self.edited.append((self.passes[index], self._latest[index]))
+
+    def set_error(self, place: int, error: float) -> None:
+        """Write what was measured into the record at `place`."""
+        self.records[place] = replace(self.records[place], error=error)
+
+    def dump(self, index: int, graph: gs.Graph) -> None:
+        """Save `graph`, as pass `index` has left it, where dumps were asked for."""
+        folder = self._options.dump
+        if folder is None:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{len(self.records) + 1:02d}-{self.passes[index].name}.onnx"
+        save(graph, path)
+        self.dumped.append(path)

@@ -1,0 +1,49 @@
+"""The graph that a run works on, and what is known of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.graph.clone import clone
+from ....ir.graph.types import Types
+from ....ir.graph.uses import scopes
+from ...engine.analyses import Analyses
+
+
+class GraphState:
+    """A copy of `original`, as the passes so far have left it, with its analyses."""
+
+    def __init__(self, original: gs.Graph) -> None:
+        self.graph = clone(original)
+        self.analyses = Analyses(self.graph)
+        self._nodes: int | None = None
+        _protect_weights(self.graph)
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes the graph and its subgraphs have."""
+        if self._nodes is None:
+            self._nodes = sum(len(scope.nodes) for scope in scopes(self.graph))
+        return self._nodes
+
+    def forget_size(self) -> None:
+        """Count the nodes again when their number is next asked for."""
+        self._nodes = None
+
+    def take(self, graph: gs.Graph, types: Types | None = None) -> None:
+        """Go on with `graph`, changed by hand or another one; `types` where they are known."""
+        self.graph = graph
+        self.analyses = Analyses(graph, types)
+        self._nodes = None
+
+
+def _protect_weights(graph: gs.Graph) -> None:
+    """Make the weights, which the untouched graph shares, read-only in this copy of it."""
+    for scope in scopes(graph):
+        for node in scope.nodes:
+            for tensor in node.inputs:
+                held = tensor._values if isinstance(tensor, gs.Constant) else None
+                if isinstance(held, np.ndarray) and held.flags.writeable:
+                    tensor._values = held.view()
+                    tensor._values.flags.writeable = False

@@ -1,0 +1,94 @@
+"""Outputs after passes against those before them, as often as a run is asked to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...engine.context import Feeds
+from ...trust.verify import Verifier
+from .options import RunOptions
+from .recorder import Recorder
+
+
+class Verification:
+    """Compares with `original`, or with the graph after the last pass that changed it by intent.
+
+    Raises FeedError where the feeds do not fit.
+    """
+
+    def __init__(
+        self, original: gs.Graph, feeds: Feeds | None, options: RunOptions, recorder: Recorder
+    ) -> None:
+        self.original = original
+        self._mode = options.verify
+        self._recorder = recorder
+        self._since = 0  # how many of the edited passes precede `original`
+        self._verifier: Verifier | None = None
+        if options.verify != "off":
+            recorder.tell(0, "verify", 0.0)
+            self._verifier = Verifier(original, feeds, options.seed)
+
+    @property
+    def feeds(self) -> Sequence[Mapping[str, np.ndarray[Any, Any]]]:
+        """What the graphs are compared on."""
+        return [] if self._verifier is None else self._verifier.feeds
+
+    @property
+    def note(self) -> str:
+        """Why nothing was checked, or why the check says little."""
+        return "" if self._verifier is None else self._verifier.remark
+
+    def check_each(self, index: int, graph: gs.Graph) -> float | None:
+        """With `verify="each"`, return the error of `graph` against the one before pass `index`.
+
+        Raises VerificationError where it is too large.
+        """
+        verifier = self._active() if self._mode == "each" else None
+        if verifier is None:
+            return None
+        self._recorder.tell(index, "verify", 0.0)
+        exact = self._recorder.passes[index].exact
+        return verifier.check(graph, exact, self._recorder.place(index))
+
+    def check_end(self, graph: gs.Graph) -> None:
+        """With `verify="end"`, record the error of `graph` against the untouched one.
+
+        Raises VerificationError where it is too large.
+        """
+        verifier = self._active() if self._mode == "end" else None
+        edited = self._recorder.edited[self._since :]
+        if verifier is None or not edited:
+            return
+        self._recorder.tell(len(self._recorder.passes) - 1, "verify", 0.0)
+        exact = all(item.exact for item, _ in edited)
+        names = ", ".join(dict.fromkeys(item.name for item, _ in edited))
+        error = verifier.check_end(graph, exact, f"the pipeline ({names})")
+        self._recorder.set_error(edited[-1][1], error)
+
+    def start_over(self, index: int, original: gs.Graph) -> None:
+        """Compare with `original` from here on: pass `index` changed the outputs by intent.
+
+        Raises VerificationError where it does not run.
+        """
+        self.original = original
+        self._since = len(self._recorder.edited) + 1
+        verifier = self._active()
+        if verifier is not None:
+            self._recorder.tell(index, "verify", 0.0)
+            verifier.start_over(original, self._recorder.place(index))
+
+    def outcome(self) -> tuple[bool, float | None]:
+        """Say whether something was verified, and the tolerance that exact passes were held to."""
+        edited = [item for item, _ in self._recorder.edited]
+        held = [item for item in edited if item.keeps_outputs]
+        verifier = self._active()
+        if verifier is None or (edited and not held):
+            return False, None
+        return True, verifier.tolerance if all(item.exact for item in held) else None
+
+    def _active(self) -> Verifier | None:
+        return self._verifier if self._verifier is not None and self._verifier.active else None

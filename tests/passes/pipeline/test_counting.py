@@ -1,0 +1,207 @@
+"""What counts as an edit: through the context, by hand, and both in one pass or pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+
+from planish import Pipeline, bisect
+from planish.ir.core.errors import PassError
+from planish.passes.engine.contract import Pass
+from planish.passes.engine.rewrite import Rewrite, RewritePass
+from planish.passes.pipeline.builtin import BUILTIN, load_builtin
+from planish.passes.pipeline.run import apply
+
+from tests.helpers import graph_of, ops
+
+# Two pairs of Negs that cancel, and a Relu twice in a row.
+CHAIN = """g (float[2, 3] x) => (float[2, 3] y) {
+    a = Neg(x)  b = Neg(a)  c = Neg(b)  d = Neg(c)  e = Relu(d)  y = Relu(e) }"""
+
+
+class NegNeg(Rewrite):
+    ops: ClassVar[frozenset[str]] = frozenset({"Neg"})
+
+    def match(self, node, view):
+        inner = view.producer(node.inputs[0])
+        return (inner, node) if inner is not None and inner.op == "Neg" else None
+
+    def rewrite(self, site, edit):
+        inner, node = site
+        edit.replace(node.outputs[0], inner.inputs[0])
+        edit.remove(node)
+        edit.remove(inner)
+
+
+@dataclass(frozen=True)
+class ByRewrites(RewritePass):
+    """Cancel pairs of Neg."""
+
+    name: ClassVar[str] = "by-rewrites"
+
+    def rewrites(self):
+        return (NegNeg(),)
+
+
+@dataclass(frozen=True)
+class ThroughContext(Pass):
+    """Cancel pairs of Neg, in a batch of its own."""
+
+    name: ClassVar[str] = "through-context"
+
+    def run(self, graph, context):
+        with context.editing() as edit:
+            view = context.view()
+            for node in list(graph.nodes):
+                found = NegNeg().match(node, view) if edit.uses.scope(node) is graph else None
+                if found and edit.begin():
+                    NegNeg().rewrite(found, edit)
+
+
+@dataclass(frozen=True)
+class ByHand(Pass):
+    """Merge the two Relus, as a GraphSurgeon script does."""
+
+    name: ClassVar[str] = "by-hand"
+
+    def run(self, graph, context):
+        relus = [node for node in graph.nodes if node.op == "Relu"]
+        if len(relus) == 2:
+            relus[0].outputs = relus[1].outputs
+            relus[1].outputs = []
+            graph.cleanup()
+
+
+@dataclass(frozen=True)
+class Both(Pass):
+    """Cancel pairs of Neg through the context, then merge the Relus by hand."""
+
+    name: ClassVar[str] = "both"
+
+    def run(self, graph, context):
+        ThroughContext().run(graph, context)
+        ByHand().run(graph, context)
+
+
+@dataclass(frozen=True)
+class RewritesAndMore(ByRewrites):
+    """Cancel pairs of Neg by rewrites, then merge the Relus by hand."""
+
+    name: ClassVar[str] = "rewrites-and-more"
+
+    def run(self, graph, context):
+        super().run(graph, context)
+        ByHand().run(graph, context)
+
+
+@dataclass(frozen=True)
+class Another(Pass):
+    """Return another graph."""
+
+    name: ClassVar[str] = "another"
+    exact: ClassVar[bool] = False
+
+    def run(self, graph, context):
+        copy = graph.copy()
+        copy.nodes[-1].op = "Identity"
+        return copy
+
+
+def _run(*passes, verify="each", **options):
+    return Pipeline(passes).run(graph_of(CHAIN), verify=verify, **options)
+
+
+@pytest.mark.parametrize("item", [ByRewrites(), ThroughContext()])
+def test_edits_through_the_context_are_counted_as_those_of_built_in_passes(item):
+    result = _run(item)
+    assert result.records[0].edits == 2
+    assert ops(result.graph) == ["Relu", "Relu"]
+    assert result.error == 0
+    assert Pipeline((item,)).run(result.graph).edits == 0
+
+
+def test_a_rewrite_pass_is_not_watched_whoever_wrote_it(monkeypatch):
+    monkeypatch.setattr(apply, "fingerprint", None)
+    assert _run(ByRewrites()).edits == 2
+    assert not apply.may_edit_by_hand(ByRewrites)
+    assert apply.may_edit_by_hand(RewritesAndMore)
+    assert apply.may_edit_by_hand(ThroughContext)
+    assert not any(apply.may_edit_by_hand(load_builtin(name)) for name in BUILTIN)
+
+
+def test_edits_by_hand_are_counted_by_what_has_changed():
+    result = _run(ByHand())
+    assert result.records[0].edits == 1  # the Relu whose output is another now
+    assert ops(result.graph) == ["Neg"] * 4 + ["Relu"]
+
+
+@pytest.mark.parametrize("item", [Both(), RewritesAndMore()])
+def test_a_pass_that_does_both_is_counted_by_the_context_and_checked(item):
+    result = _run(item)
+    assert (result.records[0].edits, result.records[0].nodes_after) == (2, 1)
+    assert result.verified
+    assert result.error == 0
+
+
+def test_a_pass_that_does_both_with_nothing_for_the_context_is_counted_by_hand():
+    result = _run(ByRewrites(), Both())
+    assert [record.edits for record in result.records] == [2, 1]
+
+
+def test_passes_after_edits_by_hand_see_the_graph_as_it_is():
+    result = _run(ByHand(), ByRewrites(), Another(), *Pipeline.parse("cleanup").passes)
+    assert [record.edits for record in result.records[:3]] == [1, 2, 1]
+    assert ops(result.graph) == ["Identity"]
+
+
+@pytest.mark.parametrize("limit", range(6))
+def test_a_limit_holds_for_rewrites_and_takes_scripts_as_a_whole(limit):
+    result = _run(ByRewrites(), ByHand(), limit=limit)
+    assert [record.edits for record in result.records] == [min(limit, 2), int(limit > 2)]
+
+
+class Wrong(NegNeg):
+    """The second pair is replaced by its inner Neg."""
+
+    def rewrite(self, site, edit):
+        inner, node = site
+        wrong = node.outputs[0].name == "d"
+        edit.replace(node.outputs[0], inner.outputs[0] if wrong else inner.inputs[0])
+        edit.remove(node)
+
+
+class WrongRewrites(ByRewrites):
+    """Cancel one pair of Neg wrongly."""
+
+    name: ClassVar[str] = "wrong-rewrites"
+
+    def rewrites(self):
+        return (Wrong(),)
+
+
+def test_bisect_finds_the_edit_of_a_rewrite_pass_from_elsewhere():
+    found = bisect(Pipeline((ByHand(), WrongRewrites())), graph_of(CHAIN))
+    assert (found.pass_name, found.edit, found.edit_in_pass) == ("wrong-rewrites", 3, 2)
+
+
+class HandsOn(NegNeg):
+    """Change the graph past `edit`."""
+
+    def rewrite(self, site, edit):
+        site[0].op = site[1].op = "Identity"
+
+
+class HandsOnRewrites(ByRewrites):
+    """Cancel pairs of Neg past `edit`."""
+
+    name: ClassVar[str] = "hands-on-rewrites"
+
+    def rewrites(self):
+        return (HandsOn(),)
+
+
+def test_a_rewrite_past_its_edit_is_refused():
+    with pytest.raises(PassError, match=r"HandsOn matched .* make every change through `edit`"):
+        _run(HandsOnRewrites())
