@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .passes.transfer.transfer_weights import transfer_weights
     from .passes.trust.bisect import bisect
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Backend",

@@ -125,7 +125,7 @@ def run_one(folder: str, tool: str, method: str, source: str, samples: str) -> N
 
 def main(samples: list[int]) -> None:
     """Print one line for each tool, method and source of samples."""
-    from planish.cli.show.tables import listing_table
+    from planish.cli.show.plain import listing_table
 
     columns = ["tool", "method", "samples from", *(f"{count} samples" for count in samples)]
     lines: list[tuple[str, ...]] = []

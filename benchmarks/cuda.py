@@ -18,7 +18,7 @@ from rich.console import Console
 
 import planish
 from planish.backends.tvm.cuda.spec.gpu import arch_here
-from planish.cli.show.tables import listing_table
+from planish.cli.show.plain import listing_table
 
 ROUNDS = 50
 

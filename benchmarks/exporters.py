@@ -22,7 +22,7 @@ from rich.console import Console
 
 import planish
 from planish.backends.timing.bench import Subject, bench
-from planish.cli.show.tables import listing_table
+from planish.cli.show.plain import listing_table
 
 from examples import models
 

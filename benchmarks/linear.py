@@ -23,7 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 
 import planish
-from planish.cli.show.tables import listing_table
+from planish.cli.show.plain import listing_table
 
 CHANNELS, REPEATS = 8, 3
 LENGTHS = (3000, 9000, 30000)

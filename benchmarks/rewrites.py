@@ -28,7 +28,7 @@ import planish
 from benchmarks.patterns import Pattern
 from benchmarks.patterns.subjects import PATTERNS
 from benchmarks.peers import PEERS, Optimizer, by_planish
-from planish.cli.show.tables import listing_table
+from planish.cli.show.plain import listing_table
 
 TOLERANCE = 1e-4
 Outputs = Mapping[str, np.ndarray[Any, Any]]

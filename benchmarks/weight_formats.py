@@ -25,7 +25,7 @@ import onnxruntime as ort
 from rich.console import Console
 
 import planish
-from planish.cli.show.tables import listing_table
+from planish.cli.show.plain import listing_table
 from planish.ir.core import dtypes
 
 Array = np.ndarray[Any, Any]

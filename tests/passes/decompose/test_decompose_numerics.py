@@ -11,8 +11,7 @@ import torch
 from planish.ir.core.decline import DeclinedError
 from planish.ir.ops.linear.kernel import Kernel
 from planish.passes.analysis.observe.moments import Moments
-from planish.passes.decompose.decompose_spatial import separable as spatial
-from planish.passes.decompose.decompose_spatial.separable import separable
+from planish.passes.decompose.decompose_spatial.separable import recombined, separable
 from planish.passes.decompose.decompose_tucker import tucker
 from planish.passes.decompose.decompose_tucker.tucker import Tucker, tucker2
 from planish.passes.decompose.low_rank import low_rank, svd_factors
@@ -81,7 +80,7 @@ def _low_rank(problem, rank):
 
 
 def _separable(problem, rank):
-    return spatial.recombined(*separable(problem, 18).factors(rank))
+    return recombined(*separable(problem, 18).factors(rank))
 
 
 def _tucker(problem, rank):
@@ -293,7 +292,7 @@ def test_factors_are_the_convolutions_they_stand_for():
     v, u = separable(of_weight(weight), 5).factors(5)
     middle = conv(x, v[..., None], stride=(2, 1), padding=(1, 0))
     across = {"stride": (1, 1), "padding": (0, 2), "dilation": (1, 2)}
-    same(conv(middle, u[:, :, None], **across), spatial.recombined(v, u))
+    same(conv(middle, u[:, :, None], **across), recombined(v, u))
 
     spread, core, out = tucker2(weight, 4, 5)
     middle = conv(conv(x, spread[..., None, None]), core, **expected)

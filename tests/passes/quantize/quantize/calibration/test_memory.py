@@ -15,7 +15,7 @@ import re, sys
 import numpy as np
 import planish
 from planish.passes.quantize.quantize.calibration.calibrate import calibrate
-from planish.ir.replay import replayable
+from planish.ir.run.replay import replayable
 
 method, source, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 graph = planish.load(sys.argv[4])
