@@ -85,7 +85,7 @@ class Labelled:
             yield {self.name: self.images[part], "digit": self.labels[part]}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Variant:
     """One compressed network and what it costs; latency of one image in milliseconds."""
 
@@ -144,7 +144,17 @@ def _measure(
         (scores,) = compiled[label]({name: data.unseen}).values()
         right = float(np.mean(scores.argmax(1) == data.answers))
         macs = cost(graph).macs
-        found.append(Variant(label, graph, macs, _zeros(graph), right, timing.median_ms, seconds))
+        found.append(
+            Variant(
+                label=label,
+                graph=graph,
+                macs=macs,
+                zeros=_zeros(graph),
+                accuracy=right,
+                milliseconds=timing.median_ms,
+                seconds=seconds,
+            )
+        )
     return found
 
 

@@ -1,6 +1,7 @@
-"""What the import contract cannot see: circles between files, wherever the import stands."""
+"""What the import contract cannot see: circles between files, and the names in them."""
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,3 +80,62 @@ def test_no_modules_import_each_other() -> None:
         in arrows["planish.ir.graph.edit"] | arrows["planish.passes.engine.rewrite"]
     )
     assert _circles(arrows) == []
+
+
+# Rooms whose names are still being gone through.
+_OPEN = ("planish.backends.tvm", "planish.cli", "planish.passes.engine", "planish.passes.pipeline")
+
+
+def _classes() -> Iterator[tuple[str, ast.ClassDef]]:
+    for name, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                yield name, node
+
+
+def test_class_names_are_unique() -> None:
+    """A name that is searched for leads to one class."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for module, node in _classes():
+        places[node.name].append(module)
+    assert {
+        name: found
+        for name, found in places.items()
+        if len(found) > 1 and not any(place.startswith(_OPEN) for place in found)
+    } == {}
+
+
+def _dataclass_call(node: ast.ClassDef) -> str | None:
+    found = [ast.unparse(each) for each in node.decorator_list]
+    return next((each for each in found if each.startswith("dataclass")), None)
+
+
+def _fields(node: ast.ClassDef) -> int:
+    return sum(
+        isinstance(each, ast.AnnAssign) and "ClassVar" not in ast.unparse(each.annotation)
+        for each in node.body
+    )
+
+
+def test_dataclasses_over_five_fields_are_keyword_only() -> None:
+    found = [
+        f"{module}.{node.name}"
+        for module, node in _classes()
+        if (call := _dataclass_call(node)) is not None
+        and _fields(node) > 5
+        and "kw_only=True" not in call
+        and not module.startswith(_OPEN)
+    ]
+    assert found == []
+
+
+def test_no_call_passes_ten_values_by_position() -> None:
+    found = [
+        f"{module}:{node.lineno}"
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and sum(not isinstance(each, ast.Starred) for each in node.args) >= 10
+        and not module.startswith(_OPEN)
+    ]
+    assert found == []

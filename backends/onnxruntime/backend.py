@@ -135,7 +135,9 @@ class OnnxRuntimeSession(Compiled):
             for name in (node.name, *(tensor.name for tensor in node.outputs))
         }
         layers = tuple(
-            LayerTime(name, (name,), seconds, counted.get(name, 0))
+            LayerTime(
+                kernel=name, nodes=(name,), seconds=seconds, multiply_adds=counted.get(name, 0)
+            )
             for name, seconds in found.items()
         )
         peak = measure_machine(options.intra_op_num_threads or None, bandwidth=1.0).peak

@@ -30,7 +30,7 @@ class Subject:
     batch: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Timing:
     """Latency of one subject, in milliseconds a run.
 
@@ -94,11 +94,11 @@ def bench(
 
 def _timing(subject: Subject, found: np.ndarray[Any, Any], first: np.ndarray[Any, Any]) -> Timing:
     return Timing(
-        subject.label,
-        subject.batch,
-        float(np.median(found)) / 1e6,
-        float(np.percentile(found, 90)) / 1e6,
-        float(found.min()) / 1e6,
-        float(np.median(found / first)),
-        len(found),
+        label=subject.label,
+        batch=subject.batch,
+        median_ms=float(np.median(found)) / 1e6,
+        p90_ms=float(np.percentile(found, 90)) / 1e6,
+        min_ms=float(found.min()) / 1e6,
+        ratio=float(np.median(found / first)),
+        rounds=len(found),
     )

@@ -42,7 +42,7 @@ class Scenario(StrEnum):
     offline = "Offline"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadResult:
     """What LoadGen found: whether the run is valid, and its figures.
 
@@ -245,10 +245,10 @@ def _read(path: Path, scenario: Scenario) -> LoadResult:
     rate = found["result_samples_per_second" if offline else "result_qps_with_loadgen_overhead"]
     count = found["effective_samples_per_query"] if offline else found["result_query_count"]
     return LoadResult(
-        scenario.value,
-        found["result_validity"] == "VALID",
-        tuple(reasons),
-        int(count),
-        None if offline else float(found["result_90.00_percentile_latency_ns"]) / 1e6,
-        float(rate),
+        scenario=scenario.value,
+        valid=found["result_validity"] == "VALID",
+        reasons=tuple(reasons),
+        samples=int(count),
+        p90_ms=None if offline else float(found["result_90.00_percentile_latency_ns"]) / 1e6,
+        samples_per_second=float(rate),
     )

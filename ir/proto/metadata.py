@@ -14,7 +14,7 @@ import onnx_graphsurgeon as gs
 _ATTRIBUTE = "planish_metadata"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelMetadata:
     """Model-level facts that survive every pass (ONNX IR specification, "Models")."""
 

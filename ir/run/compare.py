@@ -17,7 +17,7 @@ from .reference import Reference
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OutputComparison:
     """Distance of one output `b` from `a`, over all feeds.
 
@@ -172,12 +172,12 @@ class Accumulator:
             norm = math.sqrt(self._signal * self._other)
             cosine = self._dot / norm if norm else 0.0
         return OutputComparison(
-            self._name,
-            self._max_abs,
-            relative,
-            sqnr,
-            cosine,
-            self._agree / self._positions if self._ranked else None,
+            name=self._name,
+            max_abs=self._max_abs,
+            max_rel=relative,
+            sqnr_db=sqnr,
+            cosine=cosine,
+            top1_agreement=self._agree / self._positions if self._ranked else None,
         )
 
 

@@ -106,7 +106,7 @@ def _npz_feeds(path: Path, graph: gs.Graph, batch: int | None, extra: Collection
     return feeds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageFeeds:
     """The images `files` as batches of the input `name`, `dtype`[N, 3, height, width]."""
 
@@ -168,7 +168,14 @@ def _image_feeds(
     size = _batch(graph, batch, len(files), f"folder '{folder}' holds", "images")
     dtype = dtypes.numpy_dtype(inputs[0].dtype)
     return ImageFeeds(
-        tuple(files), inputs[0].name, dtype, height, width, tuple(mean), tuple(std), size
+        files=tuple(files),
+        name=inputs[0].name,
+        dtype=dtype,
+        height=height,
+        width=width,
+        mean=tuple(mean),
+        std=tuple(std),
+        batch=size,
     )
 
 

@@ -22,11 +22,11 @@ from .tensors import torch_dtype
 from .values import Literal, MaskedWeight, QuantizedWeight, Traced, Value, Weight
 
 Result = Any  # a Value or fx.Node, or a list of such with None for what is not computed
-Handler = Callable[["Call"], Result]
+Handler = Callable[["OperatorCall"], Result]
 
 
-@dataclass(frozen=True)
-class Call:
+@dataclass(frozen=True, kw_only=True)
+class OperatorCall:
     """A node with its attributes resolved and its inputs as values (None where absent)."""
 
     node: gs.Node

@@ -15,7 +15,7 @@ from ..core.variables import dense_values, is_standard, label
 from ..graph.types import infer_types
 from . import names
 from .builder import Builder
-from .call import Call, name_of
+from .call import OperatorCall, name_of
 from .operators import COUNTED, HANDLERS
 from .source import KEY, SourceGraph, lift_weights
 from .values import Literal, QuantizedWeight, Traced, Value, Weight
@@ -78,7 +78,15 @@ class _GraphConverter:
             if function is not None:
                 self._call(node, function, inputs, attributes, name)
                 continue
-            call = Call(node, attributes, inputs, opset, self.builder, self._types, name)
+            call = OperatorCall(
+                node=node,
+                attributes=attributes,
+                inputs=inputs,
+                opset=opset,
+                builder=self.builder,
+                types=self._types,
+                name=name,
+            )
             found = self._convert(call)
             results = found if isinstance(found, list | tuple) else (found,)
             for tensor, result in zip(node.outputs, results, strict=False):
@@ -94,7 +102,15 @@ class _GraphConverter:
     def output(self, tensor: gs.Tensor) -> fx.Node:
         """Return an output of the graph as a tensor."""
         reader = gs.Node("Identity", inputs=[], outputs=[])
-        call = Call(reader, {}, (), 0, self.builder, self._types, "output")
+        call = OperatorCall(
+            node=reader,
+            attributes={},
+            inputs=(),
+            opset=0,
+            builder=self.builder,
+            types=self._types,
+            name="output",
+        )
         value = self._value(tensor)
         if value is None:
             raise ConversionError(f"graph output '{tensor.name}' has no producer")
@@ -113,7 +129,7 @@ class _GraphConverter:
             return made
         raise ConversionError(f"tensor '{tensor.name}' has no producer in its graph")
 
-    def _convert(self, call: Call) -> Any:
+    def _convert(self, call: OperatorCall) -> Any:
         if not is_standard(call.node):
             call.refuse(
                 f"{call.node.domain}.{call.op} is no operator of the ONNX standard and the model "
@@ -169,7 +185,7 @@ def _resolve(node: gs.Node, given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _computes_numbers(call: Call) -> bool:
+def _computes_numbers(call: OperatorCall) -> bool:
     """Say whether a node works on sizes and indices alone, so that no tensor is needed."""
     values = [value for value in call.inputs if value is not None]
     if any(isinstance(value, QuantizedWeight) for value in values):

@@ -34,7 +34,7 @@ class MaskedWeight:
     mask: gs.Constant
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class QuantizedWeight:
     """Integers and the scale they are dequantized with; becomes a float parameter and its grid."""
 

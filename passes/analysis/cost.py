@@ -21,7 +21,7 @@ from ...ir.run.feeds import dynamic_size, is_size
 _SQUEEZE_EXCITE = "SqueezeExcite"  # how the names of its fused operators begin
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NodeCost:
     """Cost of one node at one size of its dynamic dimensions.
 
@@ -39,7 +39,7 @@ class NodeCost:
     bytes_moved: int | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GraphCost:
     """Cost of a graph; totals leave out nodes whose shapes are unknown, counted in `unknown`."""
 
@@ -69,12 +69,12 @@ def cost(graph: gs.Graph, sizes: Mapping[str, int] | None = None) -> GraphCost:
         for node, output in zip(graph.nodes, shown, strict=True)
     )
     return GraphCost(
-        nodes,
-        sum(n.macs or 0 for n in nodes),
-        sum(n.parameters for n in nodes),
-        counter.weight_bytes,
-        sum(n.bytes_moved or 0 for n in nodes),
-        sum(n.macs is None or n.bytes_moved is None for n in nodes),
+        nodes=nodes,
+        macs=sum(n.macs or 0 for n in nodes),
+        parameters=sum(n.parameters for n in nodes),
+        weight_bytes=counter.weight_bytes,
+        bytes_moved=sum(n.bytes_moved or 0 for n in nodes),
+        unknown=sum(n.macs is None or n.bytes_moved is None for n in nodes),
     )
 
 
@@ -115,12 +115,12 @@ class _CostCounter:
         moved = None if None in sizes else sum(size for size in sizes if size is not None)
         has_body = bool(subgraphs_of(node))
         return NodeCost(
-            label(node),
-            node.op,
-            shape,
-            None if has_body else self._macs(node),
-            parameters,
-            None if has_body else moved,
+            node=label(node),
+            op=node.op,
+            output_shape=shape,
+            macs=None if has_body else self._macs(node),
+            parameters=parameters,
+            bytes_moved=None if has_body else moved,
         )
 
     def _macs(self, node: gs.Node) -> int | None:

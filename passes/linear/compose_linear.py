@@ -49,7 +49,7 @@ class ComposeLinear(RewritePass):
         return (_Compose(),)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Composition:
     first: Layer
     second: Layer
@@ -75,7 +75,14 @@ class _Compose(Rewrite[_Composition]):
         _need_less(first, second, keeps, group, view)
         kernel = compose(second.kernel(), first.kernel(), group)
         need_storable(kernel, keeps.weight.dtype)
-        return _Composition(first, second, keeps, kernel, attrs, view.type(second.result))
+        return _Composition(
+            first=first,
+            second=second,
+            keeps=keeps,
+            kernel=kernel,
+            attrs=attrs,
+            type=view.type(second.result),
+        )
 
     def rewrite(self, site: _Composition, edit: Edit) -> None:
         result = site.second.result

@@ -78,7 +78,13 @@ class ConvertPrecision(Pass):
         check_node_names(graph, "exclude", self.exclude)
         dtype = dtypes.numpy_dtype(_TYPES[self.to])
         on_cpu = context.target.partition("{")[0] == "cpu"
-        limits = Limits(dtype, self.to, self.exclude, self.keep, () if on_cpu else LINEAR)
+        limits = Limits(
+            dtype=dtype,
+            kind=self.to,
+            exclude=self.exclude,
+            keep=self.keep,
+            faster=() if on_cpu else LINEAR,
+        )
         compute = self.compute
         if compute == "auto":
             compute = "float32" if on_cpu and self.to == "bfloat16" else "half"

@@ -26,7 +26,7 @@ _BORDER = "it would need more Casts than it has as float32"
 _QUANTIZERS = frozenset({"DynamicQuantizeLinear", "QuantizeLinear"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Limits:
     """What is converted to, and what stays float32: nodes, operators, tensors too large (by id).
 

@@ -59,13 +59,13 @@ class Recovery:
         self._blocks = find_blocks(graph, teacher, self._shared)
         inner = [n for b in self._blocks for n in b.outputs if n in self._shared]
         self._objective = Objective(
-            tuple(outputs),
-            activations(teacher, outputs),
-            tuple(dict.fromkeys(n for n in inner if n not in outputs)),
-            options.distill,
-            options.temperature,
-            options.features,
-            options.loss,
+            outputs=tuple(outputs),
+            activations=activations(teacher, outputs),
+            features=tuple(dict.fromkeys(n for n in inner if n not in outputs)),
+            distill=options.distill,
+            temperature=options.temperature,
+            feature_weight=options.features,
+            loss=options.loss,
         )
 
     def run(self, feeds: Feeds) -> None:
@@ -90,18 +90,18 @@ class Recovery:
                 before = evaluator.of_graph(self._widened())
                 journal = self._journal(samples, workers)
                 session = Session(
-                    self._graph,
-                    self._teacher,
-                    context,
-                    samples,
-                    labels,
-                    self._objective,
-                    self._recipe(samples.trained),
-                    options.augment,
-                    options.batchnorm,
-                    workers,
-                    interrupts,
-                    journal,
+                    graph=self._graph,
+                    teacher=self._teacher,
+                    context=context,
+                    samples=samples,
+                    labels=labels,
+                    objective=self._objective,
+                    recipe=self._recipe(samples.trained),
+                    augment=options.augment,
+                    batchnorm=options.batchnorm,
+                    workers=workers,
+                    interrupts=interrupts,
+                    journal=journal,
                 )
                 try:
                     self._train(session)
@@ -160,15 +160,15 @@ class Recovery:
         if rate is None:
             rate = _RATES[options.optimizer]
         return Recipe(
-            options.optimizer,
-            options.schedule,
-            rate,
-            options.weight_decay,
-            options.momentum,
-            options.batch or max(1, min(_BATCH, trained // _BATCHES)),
-            options.epochs or _EPOCHS,
-            options.steps,
-            self._context.seed,
+            optimizer=options.optimizer,
+            schedule=options.schedule,
+            learning_rate=rate,
+            weight_decay=options.weight_decay,
+            momentum=options.momentum,
+            batch=options.batch or max(1, min(_BATCH, trained // _BATCHES)),
+            epochs=options.epochs or _EPOCHS,
+            steps=options.steps,
+            seed=self._context.seed,
         )
 
     def _evaluated(self) -> list[str]:

@@ -90,7 +90,11 @@ def choose(
         top1 = None
         if with_it.top1_agreement is not None and before.top1_agreement is not None:
             top1 = with_it.top1_agreement - before.top1_agreement
-        alone.append(Suggestion(names, why, gain, top1, with_it.ms - now.ms))
+        alone.append(
+            Suggestion(
+                nodes=names, why=why, gain_db=gain, gain_top1=top1, cost_ms=with_it.ms - now.ms
+            )
+        )
         progress((done + 1) / (2 * len(tried)))
     worth = [s for s in alone if _pays(s.gain_db, s.cost_ms, before)]
     worth.sort(key=lambda s: -_worth(s, before))
@@ -107,7 +111,14 @@ def choose(
             applied.append(place)
         progress(0.5 + (place + 1) / (2 * len(worth)))
     marked = [
-        Suggestion(s.nodes, s.why, s.gain_db, s.gain_top1, s.cost_ms, place in applied)
+        Suggestion(
+            nodes=s.nodes,
+            why=s.why,
+            gain_db=s.gain_db,
+            gain_top1=s.gain_top1,
+            cost_ms=s.cost_ms,
+            applied=place in applied,
+        )
         for place, s in enumerate(worth)
     ]
     return marked, current

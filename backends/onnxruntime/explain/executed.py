@@ -36,7 +36,7 @@ _SECONDS = 2.0
 _FEWEST, _MOST = 5, 60
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Executed:
     """One node of the optimized graph. `index`: the node of the model it leads back to.
 
@@ -118,7 +118,9 @@ def _read(optimized: onnx.GraphProto, graph: gs.Graph) -> Execution:
         # An inserted node may be named after the one that it was made for.
         if index is not None and op in _CONVERTERS and graph.nodes[index].op != op:
             index = None
-        nodes.append(Executed(op, index, tuple(node.input), tuple(node.output)))
+        nodes.append(
+            Executed(op=op, index=index, inputs=tuple(node.input), outputs=tuple(node.output))
+        )
     return Execution(
         nodes,
         frozenset(value.name for value in optimized.input),

@@ -133,17 +133,17 @@ class _Session:
             progress=lambda done: progress(0.4 + 0.6 * done, "trying exclusions"),
         )
         return Int8Report(
-            layers,
-            tuple(found),
-            original,
-            before,
-            after,
-            self._made,
-            self._drawn,
-            tuple(layer.node for layer in layers if self._is_unmatched(layer.node)),
-            tuple(sorted(self._match.foreign)),
-            tuple(remarks_of(layers, execution, before, original)),
-            f"ONNX Runtime {ort.__version__}",
+            layers=layers,
+            suggestions=tuple(found),
+            original=original,
+            before=before,
+            after=after,
+            float_made=self._made,
+            drawn_feeds=self._drawn,
+            unmatched=tuple(layer.node for layer in layers if self._is_unmatched(layer.node)),
+            foreign=tuple(sorted(self._match.foreign)),
+            remarks=tuple(remarks_of(layers, execution, before, original)),
+            runtime=f"ONNX Runtime {ort.__version__}",
         )
 
     def _is_unmatched(self, name: str) -> bool:

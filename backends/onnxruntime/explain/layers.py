@@ -55,18 +55,18 @@ def layers_of(
         measured = errors.get(node_key(node), {})
         found.append(
             LayerReport(
-                node_key(node),
-                str(node.op),
-                precision,
-                sum(n.ms for n in done),
-                tuple(fused[index]),
-                node_key(nodes[into[index]]) if index in into else None,
-                tuple(beside[index]),
-                _why_float(node, pairs) if precision == "float32" else None,
-                measured.get("local", measured.get("rounding")),
-                measured.get("weights"),
-                measured.get("rounding"),
-                measured.get("cumulative"),
+                node=node_key(node),
+                op=str(node.op),
+                precision=precision,
+                ms=sum(n.ms for n in done),
+                fused=tuple(fused[index]),
+                fused_into=node_key(nodes[into[index]]) if index in into else None,
+                conversions=tuple(beside[index]),
+                why_float=_why_float(node, pairs) if precision == "float32" else None,
+                local=measured.get("local", measured.get("rounding")),
+                weights=measured.get("weights"),
+                rounding=measured.get("rounding"),
+                cumulative=measured.get("cumulative"),
             )
         )
     return tuple(found)

@@ -22,7 +22,7 @@ class Conversion:
     ms: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerReport:
     """One node of the model, in graph order.
 
@@ -64,7 +64,7 @@ class Quality:
     top1_agreement: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Suggestion:
     """Nodes to take back to float, what was measured with them there, and why they were tried.
 
@@ -80,7 +80,7 @@ class Suggestion:
     applied: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Int8Report:
     """All of it. `float_made`: no original was given, so the float model is the integer one with
     its pairs removed and its weights dequantized, and errors of weights are unknown. `unmatched`:

@@ -66,9 +66,13 @@ def time_layers(
         elif nodes == shown:  # another function for them
             last = layers.pop()
             both = f"{last.kernel}, {event.name}"
-            layers.append(LayerTime(both, nodes, last.seconds + seconds, 0))
+            layers.append(
+                LayerTime(kernel=both, nodes=nodes, seconds=last.seconds + seconds, multiply_adds=0)
+            )
         else:
-            layers.append(LayerTime(event.name, nodes, seconds, 0))
+            layers.append(
+                LayerTime(kernel=event.name, nodes=nodes, seconds=seconds, multiply_adds=0)
+            )
         shown = nodes
     return layers, rest
 
@@ -78,7 +82,14 @@ def _layer(call: KernelCall, seconds: float, images: int) -> LayerTime:
     count = getattr(op, "multiply_adds", 0) * images
     dtype = getattr(getattr(op, "x", None), "dtype", "float32")
     direct = getattr(op, "is_direct", True)
-    return LayerTime(call.kernel, call.nodes, seconds, count, dtype=dtype, direct=direct)
+    return LayerTime(
+        kernel=call.kernel,
+        nodes=call.nodes,
+        seconds=seconds,
+        multiply_adds=count,
+        dtype=dtype,
+        direct=direct,
+    )
 
 
 def _watched(machine: Any, run: Callable[[], object], rounds: int) -> list[list[_Event]]:

@@ -37,7 +37,7 @@ class Change:
 Rebuild = Callable[[Order], Change | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ports:
     """The tensors of a node that a permutation of its `rank` axes permutes.
 
@@ -79,7 +79,13 @@ def alike(node: gs.Node, rank: int, rebuild: Rebuild, *inputs: int, **more: Any)
     """Return ports of one rank throughout: the given inputs (default: the first), all outputs."""
     axes = tuple(range(rank))
     outputs = {i: axes for i, tensor in enumerate(node.outputs) if not tensor.is_empty()}
-    return Ports(rank, dict.fromkeys(inputs or (0,), axes), outputs, rebuild, **more)
+    return Ports(
+        rank=rank,
+        inputs=dict.fromkeys(inputs or (0,), axes),
+        outputs=outputs,
+        rebuild=rebuild,
+        **more,
+    )
 
 
 def elementwise(node: gs.Node, view: View, operands: int) -> Ports | None:

@@ -32,7 +32,7 @@ from .kernel import (
 LINEAR_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Layer:
     """A linear operator with constant weight and bias, and where it stands.
 
@@ -131,7 +131,15 @@ def read_layer(node: gs.Node, view: View) -> Layer:
             f"the bias of {linear.op} has shape {None if bias is None else list(bias.shape)}, not "
             f"[{outputs}]",
         )
-        return Layer(linear, None, weight, bias, outputs, inputs, weight.ndim)
+        return Layer(
+            node=linear,
+            added=None,
+            weight=weight,
+            bias=bias,
+            outputs=outputs,
+            inputs=inputs,
+            rank=weight.ndim,
+        )
     need(weight.ndim == 2, f"the weight of {linear.op} is no matrix")
     if linear.op == "Gemm":
         need(view.opset >= 7, "Gemm broadcasts its bias only from opset 7 on")
@@ -148,7 +156,15 @@ def read_layer(node: gs.Node, view: View) -> Layer:
     if bias is not None:
         need(bias.ndim <= (rank or 1), f"the bias of {linear.op} has more axes than its result")
         bias = np.broadcast_to(bias.reshape(-1), (outputs,))
-    return Layer(linear, added, weight, bias, outputs, inputs, rank)
+    return Layer(
+        node=linear,
+        added=added,
+        weight=weight,
+        bias=bias,
+        outputs=outputs,
+        inputs=inputs,
+        rank=rank,
+    )
 
 
 def read_with_bias(node: gs.Node, view: View) -> Layer:

@@ -15,6 +15,7 @@ def resize(
     x: Tensor,
     scales: Numbers | None,
     target: Numbers | None,
+    *,
     mode: str,
     coordinates: str,
     nearest: str,

@@ -7,72 +7,72 @@ import functools
 import numpy as np
 
 from ...core import dtypes
-from ..call import Call, Handler, Result
+from ..call import Handler, OperatorCall, Result
 from ..functions import numbers
 
 
-def _elementwise(call: Call) -> Result:
+def _elementwise(call: OperatorCall) -> Result:
     operands = [call.numbers(position) for position in range(len(call.inputs))]
     return call.count(numbers.apply, call.op, *operands)
 
 
-def _identity(call: Call) -> Result:
+def _identity(call: OperatorCall) -> Result:
     return call.value(0)
 
 
-def _gather(call: Call) -> Result:
+def _gather(call: OperatorCall) -> Result:
     return call.count(numbers.gather, call.numbers(0), call.numbers(1), call.attribute("axis", 0))
 
 
-def _concat(call: Call) -> Result:
+def _concat(call: OperatorCall) -> Result:
     parts = [call.numbers(position) for position in range(len(call.inputs))]
     return call.count(numbers.concat, parts, call.attribute("axis", 0))
 
 
-def _reshape(call: Call) -> Result:
+def _reshape(call: OperatorCall) -> Result:
     return call.count(numbers.reshape, call.numbers(0), call.numbers(1))
 
 
-def _squeeze(call: Call) -> Result:
+def _squeeze(call: OperatorCall) -> Result:
     return call.count(numbers.squeeze, call.numbers(0), call.optional_numbers(1, "axes"))
 
 
-def _unsqueeze(call: Call) -> Result:
+def _unsqueeze(call: OperatorCall) -> Result:
     return call.count(numbers.unsqueeze, call.numbers(0), call.optional_numbers(1, "axes"))
 
 
-def _transpose(call: Call) -> Result:
+def _transpose(call: OperatorCall) -> Result:
     return call.count(numbers.transpose, call.numbers(0), call.attribute("perm"))
 
 
-def _expand(call: Call) -> Result:
+def _expand(call: OperatorCall) -> Result:
     return call.count(numbers.expand, call.numbers(0), call.numbers(1))
 
 
-def _fill(call: Call) -> Result:
+def _fill(call: OperatorCall) -> Result:
     value = call.attribute("value")
     held = np.zeros(1, np.float32) if value is None else np.asarray(getattr(value, "values", value))
     return call.count(numbers.fill, call.numbers(0), held.reshape(-1)[0].item())
 
 
-def _slice(call: Call) -> Result:
+def _slice(call: OperatorCall) -> Result:
     starts = call.optional_numbers(1, "starts")
     ends = call.optional_numbers(2, "ends")
     axes = call.optional_numbers(3, "axes")
     return call.count(numbers.crop, call.numbers(0), starts, ends, axes, call.optional_numbers(4))
 
 
-def _range(call: Call) -> Result:
+def _range(call: OperatorCall) -> Result:
     return call.count(numbers.arange, *(call.numbers(position) for position in range(3)))
 
 
-def _cast(call: Call) -> Result:
+def _cast(call: OperatorCall) -> Result:
     kind = dtypes.numpy_dtype(call.attribute("to")).kind
     letter = {"i": "i", "u": "i", "b": "b"}.get(kind, "f")
     return call.count(numbers.cast, call.numbers(0), letter)
 
 
-def _reduce(fold: str, call: Call) -> Result:
+def _reduce(fold: str, call: OperatorCall) -> Result:
     keepdims = bool(call.attribute("keepdims", 1))
     axes = call.optional_numbers(1, "axes")
     if axes == () and call.attribute("noop_with_empty_axes", 0):

@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 
 from ...core import dtypes
-from ..call import Call, Handler, Result
+from ..call import Handler, OperatorCall, Result
 from ..functions import elementwise
 from ..tensors import torch_dtype
 from ..values import Literal, Traced
@@ -20,15 +20,15 @@ from ..values import Literal, Traced
 _SIXTH = float(np.float32(1 / 6))
 
 
-def _unary(target: Callable[..., Any], call: Call) -> Result:
+def _unary(target: Callable[..., Any], call: OperatorCall) -> Result:
     return call.function(target, call.tensor(0))
 
 
-def _binary(target: Callable[..., Any], call: Call) -> Result:
+def _binary(target: Callable[..., Any], call: OperatorCall) -> Result:
     return call.function(target, *call.operands())
 
 
-def _many(target: Callable[..., Any], call: Call) -> Result:
+def _many(target: Callable[..., Any], call: OperatorCall) -> Result:
     """Sum, Min and Max of any number of operands, which broadcast."""
     operands = call.tensors()
     result = operands[0]
@@ -37,30 +37,30 @@ def _many(target: Callable[..., Any], call: Call) -> Result:
     return result
 
 
-def _mean(call: Call) -> Result:
+def _mean(call: OperatorCall) -> Result:
     total = _many(torch.add, call)
     return call.function(torch.div, total, len(call.inputs))
 
 
-def _mod(call: Call) -> Result:
+def _mod(call: OperatorCall) -> Result:
     return call.function(
         torch.fmod if call.attribute("fmod", 0) else torch.remainder, *call.operands()
     )
 
 
-def _where(call: Call) -> Result:
+def _where(call: OperatorCall) -> Result:
     return call.function(torch.where, call.tensor(0), call.tensor(1), call.tensor(2))
 
 
-def _pow(call: Call) -> Result:
+def _pow(call: OperatorCall) -> Result:
     return call.function(elementwise.power, *call.operands())
 
 
-def _identity(call: Call) -> Result:
+def _identity(call: OperatorCall) -> Result:
     return call.value(0)
 
 
-def _dropout(call: Call) -> Result:
+def _dropout(call: OperatorCall) -> Result:
     if call.has(2) and (call.static(2) is None or bool(call.static(2))):
         call.refuse("it drops elements in inference too (training_mode)", "leave that input out")
     ratio = call.static(1) if call.has(1) else np.asarray(call.attribute("ratio", 0.5))
@@ -69,18 +69,18 @@ def _dropout(call: Call) -> Result:
     return call.module(nn.Dropout(float(ratio)), call.tensor(0))
 
 
-def _cast(call: Call) -> Result:
+def _cast(call: OperatorCall) -> Result:
     return _cast_to(call, dtypes.numpy_dtype(call.attribute("to")))
 
 
-def _cast_like(call: Call) -> Result:
+def _cast_like(call: OperatorCall) -> Result:
     known = call.dtype(call.node.inputs[1])
     if known is not None:
         return _cast_to(call, known)
     return call.function(elementwise.cast_like, call.tensor(0), call.tensor(1))
 
 
-def _cast_to(call: Call, dtype: np.dtype[Any]) -> Result:
+def _cast_to(call: OperatorCall, dtype: np.dtype[Any]) -> Result:
     value = call.value(0)
     if isinstance(value, Literal) and value.array.dtype.kind in "fiub" and dtype.kind in "fiub":
         return Literal(value.array.astype(dtype))
@@ -92,7 +92,7 @@ def _cast_to(call: Call, dtype: np.dtype[Any]) -> Result:
     return call.builder.method("to", call.tensor(0), kind)
 
 
-def _constant(call: Call) -> Result:
+def _constant(call: OperatorCall) -> Result:
     given = [name for name in _CONSTANTS if name in call.attributes]
     if not given:
         call.refuse("its value is sparse or a string", "store it as a dense number")
@@ -109,7 +109,7 @@ _CONSTANTS: dict[str, Any] = {
 }
 
 
-def _clip(call: Call) -> Result:
+def _clip(call: OperatorCall) -> Result:
     low, high = (_bound(call, position, name) for position, name in ((1, "min"), (2, "max")))
     x = call.tensor(0)
     if isinstance(low, fx.Node) or isinstance(high, fx.Node):
@@ -123,7 +123,7 @@ def _clip(call: Call) -> Result:
     return x if low is None and high is None else call.function(torch.clamp, x, low, high)
 
 
-def _bound(call: Call, position: int, attribute: str) -> Any:
+def _bound(call: OperatorCall, position: int, attribute: str) -> Any:
     if attribute in call.attributes:
         return call.attributes[attribute]
     if not call.has(position):
@@ -133,11 +133,13 @@ def _bound(call: Call, position: int, attribute: str) -> Any:
     return held.item() if held is not None and held.size == 1 else call.tensor(position)
 
 
-def _prelu(call: Call) -> Result:
+def _prelu(call: OperatorCall) -> Result:
     return call.function(elementwise.prelu, call.tensor(0), call.tensor(1))
 
 
-def _activation(make: Callable[[Call], nn.Module | None], target: Any, call: Call) -> Result:
+def _activation(
+    make: Callable[[OperatorCall], nn.Module | None], target: Any, call: OperatorCall
+) -> Result:
     module = make(call)
     if module is not None:
         return call.module(module, call.tensor(0))
@@ -148,23 +150,23 @@ def _activation(make: Callable[[Call], nn.Module | None], target: Any, call: Cal
 _PARAMETERS = frozenset({"alpha", "beta", "gamma", "lambd", "bias"})
 
 
-def _is(call: Call, **defaults: float) -> bool:
+def _is(call: OperatorCall, **defaults: float) -> bool:
     return all(
         abs(call.attribute(name, value) - value) <= 1e-6 * abs(value)
         for name, value in defaults.items()
     )
 
 
-def _hard_sigmoid(call: Call) -> nn.Module | None:
+def _hard_sigmoid(call: OperatorCall) -> nn.Module | None:
     sixth = abs(call.attribute("alpha", 0.2) - _SIXTH) < 1e-7
     return nn.Hardsigmoid() if sixth and call.attribute("beta", 0.5) == 0.5 else None
 
 
-def _selu(call: Call) -> nn.Module | None:
+def _selu(call: OperatorCall) -> nn.Module | None:
     return nn.SELU() if _is(call, alpha=1.6732632, gamma=1.0507010) else None
 
 
-def _gelu(call: Call) -> nn.Module:
+def _gelu(call: OperatorCall) -> nn.Module:
     kind = call.attribute("approximate", "none")
     return nn.GELU(kind.decode() if isinstance(kind, bytes) else kind)
 

@@ -7,11 +7,11 @@ import functools
 import torch
 from torch import fx
 
-from ..call import Call, Handler, Result
+from ..call import Handler, OperatorCall, Result
 from ..functions import indexing
 
 
-def _gather(call: Call) -> Result:
+def _gather(call: OperatorCall) -> Result:
     axis = call.attribute("axis", 0)
     indices = call.numbers(1) if call.static(1) is not None else None
     if isinstance(indices, int):
@@ -19,17 +19,17 @@ def _gather(call: Call) -> Result:
     return call.function(indexing.gather, call.tensor(0), call.tensor(1), axis)
 
 
-def _gather_elements(call: Call) -> Result:
+def _gather_elements(call: OperatorCall) -> Result:
     axis = call.attribute("axis", 0)
     return call.function(indexing.gather_elements, call.tensor(0), call.tensor(1), axis)
 
 
-def _gather_nd(call: Call) -> Result:
+def _gather_nd(call: OperatorCall) -> Result:
     batch = call.attribute("batch_dims", 0)
     return call.function(indexing.gather_nd, call.tensor(0), call.tensor(1), batch)
 
 
-def _scatter_elements(call: Call) -> Result:
+def _scatter_elements(call: OperatorCall) -> Result:
     return call.function(
         indexing.scatter_elements,
         *call.tensors(),
@@ -38,7 +38,7 @@ def _scatter_elements(call: Call) -> Result:
     )
 
 
-def _scatter_nd(call: Call) -> Result:
+def _scatter_nd(call: OperatorCall) -> Result:
     if call.attribute("reduction", "none") not in ("none", "add"):
         call.refuse(
             f"its reduction is {call.attribute('reduction')}", "PyTorch has none but addition"
@@ -46,7 +46,7 @@ def _scatter_nd(call: Call) -> Result:
     return call.function(indexing.scatter_nd, *call.tensors(), call.attribute("reduction", "none"))
 
 
-def _top_k(call: Call) -> Result:
+def _top_k(call: OperatorCall) -> Result:
     count = call.fixed(1, "k")
     if count is None:
         call.refuse("its k is missing", "check the model with onnx.checker")
@@ -61,7 +61,7 @@ def _top_k(call: Call) -> Result:
     return [call.function(indexing.item, made, index) for index in (0, 1)]
 
 
-def _extremum(largest: bool, call: Call) -> fx.Node:
+def _extremum(largest: bool, call: OperatorCall) -> fx.Node:
     return call.function(
         indexing.extremum,
         call.tensor(0),

@@ -11,7 +11,7 @@ from torch import nn
 from ...core.variables import dense_values
 from .. import names
 from ..builder import Builder
-from ..call import Call
+from ..call import OperatorCall
 from ..masked import hold
 from ..tensors import to_tensor
 from ..values import Literal, MaskedWeight, Value, Weight
@@ -25,7 +25,7 @@ def absent(value: Value | None) -> bool:
 
 
 def layer(
-    call: Call,
+    call: OperatorCall,
     weight: Value,
     bias: Value | None,
     key: Hashable,
@@ -79,7 +79,7 @@ def layer(
 
 
 def _path(
-    call: Call, weight: gs.Constant, bias: gs.Constant | None, transposed: bool
+    call: OperatorCall, weight: gs.Constant, bias: gs.Constant | None, transposed: bool
 ) -> str | None:
     if call.builder.realized(weight) is not None:
         return None
@@ -94,7 +94,7 @@ def _path(
     return None if names.is_nested_path(weight.name) else call.builder.free(owner)
 
 
-def module_name(call: Call) -> str:
+def module_name(call: OperatorCall) -> str:
     """Return a name for the module of a node whose weights have no names of their own."""
     return names.identifier(call.node.name or "", call.op.lower())
 

@@ -9,7 +9,7 @@ from torch import fx, nn
 from torch.nn import functional
 
 from ...ops.windows.attributes import WindowAttributes
-from ..call import Call, Handler, Result
+from ..call import Handler, OperatorCall, Result
 from ..functions import linear, windows
 from ..quantizers import realize_bias, realize_weight
 from ..values import QuantizedWeight, Value
@@ -21,7 +21,7 @@ _TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose
 _FUNCTIONS = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
 
-def _shape(call: Call) -> tuple[int, ...]:
+def _shape(call: OperatorCall) -> tuple[int, ...]:
     """Return the shape of the weight; the sizes of its channels are 0 where unknown."""
     value = call.value(1)
     if isinstance(value, HELD):
@@ -36,14 +36,14 @@ def _shape(call: Call) -> tuple[int, ...]:
     return tuple(int(d) for d in known.shape)  # type: ignore[arg-type]
 
 
-def _window(call: Call) -> tuple[tuple[int, ...], WindowAttributes]:
+def _window(call: OperatorCall) -> tuple[tuple[int, ...], WindowAttributes]:
     shape = _shape(call)
     if not 1 <= len(shape) - 2 <= 3:
         call.refuse(f"it has {len(shape) - 2} spatial dimensions", "PyTorch has one to three")
     return shape, read_window(call, shape[2:])
 
 
-def _operands(call: Call) -> tuple[Any, Any]:
+def _operands(call: OperatorCall) -> tuple[Any, Any]:
     """Return weight and bias as tensors; quantized ones come from float parameters."""
     weight, bias = call.value(1), call.inputs[2] if call.has(2) else None
     if absent(bias):
@@ -61,11 +61,11 @@ def _operands(call: Call) -> tuple[Any, Any]:
     return (call.tensor(1) if made is None else made.node), shift
 
 
-def _bias(call: Call) -> Value | None:
+def _bias(call: OperatorCall) -> Value | None:
     return call.inputs[2] if call.has(2) else None
 
 
-def _conv(call: Call) -> Result:
+def _conv(call: OperatorCall) -> Result:
     shape, window = _window(call)
     group, rank = call.attribute("group", 1), window.rank
     x = call.tensor(0)
@@ -92,7 +92,7 @@ def _conv(call: Call) -> Result:
     )
 
 
-def _conv_transpose(call: Call) -> Result:
+def _conv_transpose(call: OperatorCall) -> Result:
     shape, window = _window(call)
     group, rank = call.attribute("group", 1), window.rank
     more = window.output_padding
@@ -118,12 +118,22 @@ def _conv_transpose(call: Call) -> Result:
             return call.builder.graph.call_module(path, (x,))
     weight, bias = _operands(call)
     return call.function(
-        windows.conv_transpose, x, weight, bias, window.strides, window.dilations, group, more,
-        begin, end, window.output_shape, window.upper,
-    )  # fmt: skip
+        windows.conv_transpose,
+        x,
+        weight,
+        bias,
+        strides=window.strides,
+        dilations=window.dilations,
+        group=group,
+        output_padding=more,
+        begin=begin,
+        end=end,
+        output_shape=window.output_shape,
+        upper=window.upper,
+    )
 
 
-def _gemm(call: Call) -> Result:
+def _gemm(call: OperatorCall) -> Result:
     alpha, beta = call.attribute("alpha", 1.0), call.attribute("beta", 1.0)
     flip_a, flip_b = bool(call.attribute("transA", 0)), bool(call.attribute("transB", 0))
     weight, bias = call.value(1), _bias(call)
@@ -135,7 +145,7 @@ def _gemm(call: Call) -> Result:
     return call.function(linear.gemm, call.tensor(0), matrix, shift, alpha, beta, flip_a, flip_b)
 
 
-def _linear(call: Call, weight: Value, bias: Value | None, flipped: bool) -> str | None:
+def _linear(call: OperatorCall, weight: Value, bias: Value | None, flipped: bool) -> str | None:
     """Return the path of an nn.Linear, whose weight is output features by input features."""
     if not isinstance(weight, HELD) or len(weight.constant.shape) != 2:
         return None
@@ -149,14 +159,14 @@ def _linear(call: Call, weight: Value, bias: Value | None, flipped: bool) -> str
     return layer(call, weight, bias, flipped, make, transposed=not flipped)
 
 
-def _matmul(call: Call) -> Result:
+def _matmul(call: OperatorCall) -> Result:
     path = _linear(call, call.value(1), None, False)
     if path is not None:
         return call.builder.graph.call_module(path, (call.tensor(0),))
     return call.function(torch.matmul, call.tensor(0), call.tensor(1))
 
 
-def _einsum(call: Call) -> fx.Node:
+def _einsum(call: OperatorCall) -> fx.Node:
     equation = call.attribute("equation")
     text = equation.decode() if isinstance(equation, bytes) else equation
     return call.function(torch.einsum, text, *call.tensors())

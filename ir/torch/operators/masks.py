@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ...ops.masks import read_masked
-from ..call import Call, Handler, Result
+from ..call import Handler, OperatorCall, Result
 from ..values import MaskedWeight, Weight
 from .elementwise import OPERATORS as ELEMENTWISE
 
 
-def _mul(call: Call) -> Result:
+def _mul(call: OperatorCall) -> Result:
     if all(isinstance(value, Weight) for value in call.inputs):
         found = read_masked(call.node)
         if found is not None:

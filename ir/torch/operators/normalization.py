@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from .. import names
-from ..call import Call, Handler, Result
+from ..call import Handler, OperatorCall, Result
 from ..functions import normalization
 from ..modules import BatchNorm
 from ..values import Value, Weight
@@ -18,7 +18,7 @@ _BATCH_NORM = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.Ba
 _FIELDS = ("weight", "bias", "running_mean", "running_var")
 
 
-def _batch_norm(call: Call) -> Result:
+def _batch_norm(call: OperatorCall) -> Result:
     if call.attribute("training_mode", 0):
         call.refuse(
             "it normalizes with the batch's statistics in inference (training_mode)",
@@ -36,7 +36,7 @@ def _batch_norm(call: Call) -> Result:
     return call.function(normalization.batch_norm, *call.tensors(), call.attribute("epsilon", 1e-5))
 
 
-def _batch_norm_module(call: Call) -> str | None:
+def _batch_norm_module(call: OperatorCall) -> str | None:
     builder = call.builder
     values = [call.value(position) for position in range(1, 5)]
     held = [value.constant for value in values if isinstance(value, Weight)]
@@ -73,7 +73,7 @@ def _batch_norm_module(call: Call) -> str | None:
     return path
 
 
-def _unnamed(call: Call, values: list[Value]) -> bool:
+def _unnamed(call: OperatorCall, values: list[Value]) -> bool:
     """Say whether scale and shift lie outside the module that has the statistics."""
     mean = call.node.inputs[3].name
     owner = names.owner_of(mean, "running_mean")
@@ -83,7 +83,7 @@ def _unnamed(call: Call, values: list[Value]) -> bool:
     )
 
 
-def _place(call: Call, constants: list[gs.Constant], fields: tuple[str, ...]) -> str | None:
+def _place(call: OperatorCall, constants: list[gs.Constant], fields: tuple[str, ...]) -> str | None:
     builder = call.builder
     if any(builder.realized(constant) is not None for constant in constants[-2:]):
         return None
@@ -98,7 +98,7 @@ def _place(call: Call, constants: list[gs.Constant], fields: tuple[str, ...]) ->
     return owner
 
 
-def _layer_norm(call: Call) -> Result:
+def _layer_norm(call: OperatorCall) -> Result:
     axis, epsilon = call.attribute("axis", -1), call.attribute("epsilon", 1e-5)
     weight, bias = call.value(1), call.inputs[2] if call.has(2) else None
     if isinstance(weight, Weight):
@@ -117,7 +117,7 @@ def _layer_norm(call: Call) -> Result:
     )
 
 
-def _instance_norm(call: Call) -> Result:
+def _instance_norm(call: OperatorCall) -> Result:
     return call.function(
         functional.instance_norm,
         call.tensor(0),
@@ -127,7 +127,7 @@ def _instance_norm(call: Call) -> Result:
     )
 
 
-def _group_norm(call: Call) -> Result:
+def _group_norm(call: OperatorCall) -> Result:
     return call.function(
         normalization.group_norm,
         *call.tensors(),
@@ -136,7 +136,7 @@ def _group_norm(call: Call) -> Result:
     )
 
 
-def _rms_norm(call: Call) -> Result:
+def _rms_norm(call: OperatorCall) -> Result:
     return call.function(
         normalization.rms_norm,
         *call.tensors(),
@@ -145,7 +145,7 @@ def _rms_norm(call: Call) -> Result:
     )
 
 
-def _local_response(call: Call) -> Result:
+def _local_response(call: OperatorCall) -> Result:
     return call.function(
         normalization.local_response,
         call.tensor(0),
@@ -156,13 +156,13 @@ def _local_response(call: Call) -> Result:
     )
 
 
-def _lp(call: Call) -> Result:
+def _lp(call: OperatorCall) -> Result:
     return call.function(
         normalization.lp, call.tensor(0), call.attribute("axis", -1), call.attribute("p", 2)
     )
 
 
-def _mean_variance(call: Call) -> Result:
+def _mean_variance(call: OperatorCall) -> Result:
     axes = tuple(call.attribute("axes") or (0, 2, 3))
     return call.function(normalization.mean_variance, call.tensor(0), axes)
 

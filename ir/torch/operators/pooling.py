@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from ...ops.windows.attributes import WindowAttributes
-from ..call import Call, Handler, Result
+from ..call import Handler, OperatorCall, Result
 from ..functions import windows
 from .windows import padded, read_window, symmetric_pads
 
@@ -18,7 +18,7 @@ _GLOBAL_AVERAGE = {3: nn.AdaptiveAvgPool1d, 4: nn.AdaptiveAvgPool2d, 5: nn.Adapt
 _GLOBAL_MAX = {3: nn.AdaptiveMaxPool1d, 4: nn.AdaptiveMaxPool2d, 5: nn.AdaptiveMaxPool3d}
 
 
-def _window(call: Call) -> WindowAttributes:
+def _window(call: OperatorCall) -> WindowAttributes:
     window = read_window(call, tuple(call.attribute("kernel_shape")))
     if not 1 <= window.rank <= 3:
         call.refuse(f"it has {window.rank} spatial dimensions", "PyTorch pools one to three")
@@ -33,7 +33,7 @@ def _torch_pads(window: WindowAttributes) -> tuple[int, ...] | None:
     return pads
 
 
-def _max_pool(call: Call) -> Result:
+def _max_pool(call: OperatorCall) -> Result:
     window, x = _window(call), call.tensor(0)
     pads = _torch_pads(window)
     if pads is not None:
@@ -51,7 +51,7 @@ def _max_pool(call: Call) -> Result:
     return call.function(windows.max_pool, x, *sizes, window.ceil)
 
 
-def _average_pool(call: Call) -> Result:
+def _average_pool(call: OperatorCall) -> Result:
     window, x = _window(call), call.tensor(0)
     pads = _torch_pads(window)
     if pads is not None and set(window.dilations) == {1}:
@@ -66,15 +66,15 @@ def _average_pool(call: Call) -> Result:
         window.kernel,
         window.strides,
         window.dilations,
-        begin,
-        end,
-        window.ceil,
-        window.counts_pads,
-        window.upper,
+        begin=begin,
+        end=end,
+        ceil=window.ceil,
+        counts_pads=window.counts_pads,
+        upper=window.upper,
     )
 
 
-def _lp_pool(call: Call) -> Result:
+def _lp_pool(call: OperatorCall) -> Result:
     window = _window(call)
     if window.ceil:
         call.refuse("LpPool with ceil_mode", "set ceil_mode to 0 and pad more")
@@ -83,14 +83,14 @@ def _lp_pool(call: Call) -> Result:
     return call.function(windows.lp_pool, x, order, window.kernel, window.strides, window.dilations)
 
 
-def _global(modules: dict[int, Any], target: Any, call: Call) -> Result:
+def _global(modules: dict[int, Any], target: Any, call: OperatorCall) -> Result:
     module = modules.get(call.rank(0) or 0)
     if module is not None:
         return call.module(module(1), call.tensor(0))
     return call.function(target, call.tensor(0))
 
 
-def _global_lp(call: Call) -> Result:
+def _global_lp(call: OperatorCall) -> Result:
     return call.function(windows.global_lp, call.tensor(0), call.attribute("p", 2))
 
 

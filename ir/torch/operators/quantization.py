@@ -14,7 +14,7 @@ import numpy as np
 from ...core import dtypes
 from ...core.variables import dense_values
 from .. import fake_quantize, names
-from ..call import Call, Handler, Result
+from ..call import Handler, OperatorCall, Result
 from ..quantizers import QuantizationParameters, add_quantizer, integer_bounds
 from ..tensors import to_tensor, torch_dtype
 from ..values import QuantizedWeight, Quantizer, Traced, Weight
@@ -22,7 +22,7 @@ from ..values import QuantizedWeight, Quantizer, Traced, Weight
 Array = np.ndarray[Any, Any]
 
 
-def _quantize(call: Call) -> Result:
+def _quantize(call: OperatorCall) -> Result:
     scale = call.static(1)
     zero = call.static(2) if call.has(2) else None
     if scale is None or (call.has(2) and zero is None):
@@ -58,7 +58,7 @@ def _quantize(call: Call) -> Result:
     return Traced(node, quantizer=Quantizer(path, module), integers=True)
 
 
-def _dequantize(call: Call) -> Result:
+def _dequantize(call: OperatorCall) -> Result:
     value, scale = call.value(0), call.static(1)
     zero = call.static(2) if call.has(2) else None
     axis, block = call.attribute("axis", 1), call.attribute("block_size", 0)
@@ -74,7 +74,14 @@ def _dequantize(call: Call) -> Result:
             rank = len(value.constant.shape)
             name = names.unquantized(value.constant.name)
             axis = axis % rank if rank else 0
-            return QuantizedWeight(value.constant, given.constant, zero, axis, block, name)
+            return QuantizedWeight(
+                integers=value.constant,
+                scale=given.constant,
+                zero_point=zero,
+                axis=axis,
+                block=block,
+                name=name,
+            )
     shift = call.tensor(2) if call.has(2) else None
     return call.function(
         fake_quantize.dequantize, call.tensor(0), call.tensor(1), shift, axis, block
@@ -82,7 +89,7 @@ def _dequantize(call: Call) -> Result:
 
 
 def _same_grid(
-    call: Call, value: Traced, scale: Array, zero: Array | None, axis: int, block: int
+    call: OperatorCall, value: Traced, scale: Array, zero: Array | None, axis: int, block: int
 ) -> Traced | None:
     """Return a quantized value as its real one, where the scales are those it was made with."""
     quantizer = value.quantizer
@@ -106,7 +113,7 @@ def _same_grid(
     return Traced(value.node, quantizer=quantizer)
 
 
-def _output_type(call: Call, zero: Array | None) -> np.dtype[Any]:
+def _output_type(call: OperatorCall, zero: Array | None) -> np.dtype[Any]:
     if zero is not None:
         kind = zero.dtype
     else:
@@ -117,7 +124,7 @@ def _output_type(call: Call, zero: Array | None) -> np.dtype[Any]:
     return np.dtype(kind)
 
 
-def _rank(call: Call, position: int) -> int:
+def _rank(call: OperatorCall, position: int) -> int:
     rank = call.rank(position)
     if rank is None:
         call.refuse("its axis counts from the end of an unknown rank", "give it from the front")

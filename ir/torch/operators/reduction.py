@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import fx, nn
 
-from ..call import Call, Handler, Result
+from ..call import Handler, OperatorCall, Result
 from ..functions import reduction
 
 
-def _reduce(target: Callable[..., Any], call: Call) -> Result:
+def _reduce(target: Callable[..., Any], call: OperatorCall) -> Result:
     axes = call.fixed(1, "axes")
     keepdims = bool(call.attribute("keepdims", 1))
     if not axes:
@@ -22,7 +22,7 @@ def _reduce(target: Callable[..., Any], call: Call) -> Result:
     return call.function(target, call.tensor(0), axes, keepdims)
 
 
-def _softmax(log: bool, call: Call) -> fx.Node:
+def _softmax(log: bool, call: OperatorCall) -> fx.Node:
     module: Any = nn.LogSoftmax if log else nn.Softmax
     if call.opset >= 13:
         return call.module(module(call.attribute("axis", -1)), call.tensor(0))
@@ -32,13 +32,13 @@ def _softmax(log: bool, call: Call) -> fx.Node:
     return call.function(reduction.flat_softmax, call.tensor(0), axis, log)
 
 
-def _hardmax(call: Call) -> fx.Node:
+def _hardmax(call: OperatorCall) -> fx.Node:
     if call.opset < 13:
         call.refuse("before opset 13 it flattens", "convert the model to opset 13")
     return call.function(reduction.hardmax, call.tensor(0), call.attribute("axis", -1))
 
 
-def _cumulative_sum(call: Call) -> Result:
+def _cumulative_sum(call: OperatorCall) -> Result:
     axis = call.fixed(1)
     if axis is None:
         call.refuse("its axis is missing", "check the model with onnx.checker")

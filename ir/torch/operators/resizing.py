@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 from torch import fx, nn
 
-from ..call import Call, Handler, Result
+from ..call import Handler, OperatorCall, Result
 from ..functions import resize
 
 _LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}
 
 
-def _text(call: Call, name: str, default: str) -> str:
+def _text(call: OperatorCall, name: str, default: str) -> str:
     value = call.attribute(name, default)
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _resize(call: Call) -> Result:
+def _resize(call: OperatorCall) -> Result:
     old = call.opset < 11
     scales = _given(call, 1 if old else 2)
     sizes = None if old else _given(call, 3)
@@ -35,19 +35,19 @@ def _resize(call: Call) -> Result:
     return _emit(call, scales, sizes, coordinates, nearest)
 
 
-def _upsample(call: Call) -> Result:
+def _upsample(call: OperatorCall) -> Result:
     scales = call.optional_numbers(1, "scales")
     return _emit(call, scales, None, "asymmetric", "floor")
 
 
-def _given(call: Call, position: int) -> Any:
+def _given(call: OperatorCall, position: int) -> Any:
     held = call.static(position)
     if not call.has(position) or (held is not None and not held.size):
         return None
     return call.numbers(position)
 
 
-def _emit(call: Call, scales: Any, sizes: Any, coordinates: str, nearest: str) -> fx.Node:
+def _emit(call: OperatorCall, scales: Any, sizes: Any, coordinates: str, nearest: str) -> fx.Node:
     mode, x = _text(call, "mode", "nearest"), call.tensor(0)
     axes = call.attribute("axes")
     factor = None if axes is not None else _whole_factor(scales)
@@ -64,12 +64,12 @@ def _emit(call: Call, scales: Any, sizes: Any, coordinates: str, nearest: str) -
         x,
         scales,
         sizes,
-        mode,
-        coordinates,
-        nearest,
-        call.attribute("cubic_coeff_a", -0.75),
-        bool(call.attribute("exclude_outside", 0)),
-        None if axes is None else tuple(axes),
+        mode=mode,
+        coordinates=coordinates,
+        nearest=nearest,
+        cubic=call.attribute("cubic_coeff_a", -0.75),
+        exclude_outside=bool(call.attribute("exclude_outside", 0)),
+        axes=None if axes is None else tuple(axes),
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from torch import fx
 
 from ...ops.windows.attributes import WindowAttributes, window_attributes
-from ..call import Call
+from ..call import OperatorCall
 from ..functions import windows
 
 Ends = tuple[int, ...]
 
 
-def read_window(call: Call, kernel: tuple[int, ...]) -> WindowAttributes:
+def read_window(call: OperatorCall, kernel: tuple[int, ...]) -> WindowAttributes:
     """Return the window of a node whose kernel has the spatial shape `kernel`."""
     return window_attributes(call.op, call.attributes, kernel)
 
@@ -22,7 +22,7 @@ def symmetric_pads(window: WindowAttributes) -> Ends | None:
     return found[0] if found is not None and found[0] == found[1] else None
 
 
-def padded(call: Call, window: WindowAttributes, x: fx.Node, value: float = 0.0) -> fx.Node:
+def padded(call: OperatorCall, window: WindowAttributes, x: fx.Node, value: float = 0.0) -> fx.Node:
     """Return `x` padded explicitly for a window that is not transposed."""
     found = window.fixed_pads()
     if found is not None:

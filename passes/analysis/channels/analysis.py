@@ -84,7 +84,11 @@ class ChannelAnalysis:
         blocks: int = 1,
     ) -> None:
         """Record a constant input sliced along `axis`; one that several nodes read ties them."""
-        self.sliced.append(SlicedConstant(node, position, axis, role, cells, blocks))
+        self.sliced.append(
+            SlicedConstant(
+                node=node, position=position, axis=axis, role=role, cells=cells, blocks=blocks
+            )
+        )
         tensor = node.inputs[position]
         masked = self.masked(tensor)
         shared = tensor if masked is None else masked.weight

@@ -50,7 +50,12 @@ def groups_of(analysis: ChannelAnalysis) -> list[ChannelGroup]:
             reason = _COMPUTED
         found.append(
             ChannelGroup(
-                len(cells), own, tuple(carriers[number]), reason, tuple(balance[number]), cells
+                channels=len(cells),
+                slots=own,
+                carriers=tuple(carriers[number]),
+                reason=reason,
+                balance=tuple(balance[number]),
+                cells=cells,
             )
         )
     return found
@@ -115,14 +120,14 @@ class _Members:
                 if constant is not None:
                     found[number].append(
                         Slot(
-                            each.node,
-                            each.position,
-                            constant,
-                            mask,
-                            each.axis,
-                            each.role,
-                            index,
-                            each.blocks,
+                            node=each.node,
+                            position=each.position,
+                            constant=constant,
+                            mask=mask,
+                            axis=each.axis,
+                            role=each.role,
+                            index=index,
+                            blocks=each.blocks,
                         )
                     )
                 elif each.role in ("makes", "reads", "carries"):

@@ -13,7 +13,7 @@ from .cells import Array
 Role = Literal["makes", "bias", "reads", "carries", "scales", "shifts", "follows"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SlicedConstant:
     """A constant that `node` reads at `position`, whose index i along `axis` is of `cells[i]`.
 
@@ -29,7 +29,7 @@ class SlicedConstant:
     blocks: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ChannelLayer:
     """A linear operator: cells [C] read and [M] made, in `group` groups of as many of either.
 

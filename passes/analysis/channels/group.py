@@ -13,7 +13,7 @@ from .cells import Array
 from .findings import Role
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Slot:
     """Where the channels of a group stand in one constant.
 
@@ -75,7 +75,7 @@ class Carrier:
     index: Array  # [channels, k]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ChannelGroup:
     """Interchangeable channels: what makes, carries and reads them, and whether any can go.
 

@@ -52,7 +52,7 @@ class FuseSqueezeExcite(RewritePass):
         return (_FuseBlock(),)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _SqueezeExcite:
     root: gs.Node
     removed: tuple[gs.Node, ...]  # from the Mul up to the pooling
@@ -133,7 +133,15 @@ def _site(
         kept = pool.op == "GlobalAveragePool" or pool.attrs.get("keepdims", 1) == 1
         need(len(others) == 1 and kept, "a Reshape stands between its convolutions")
         weights = (*_pointwise(first.nodes[0], view), *_pointwise(second.nodes[0], view))
-        return _SqueezeExcite(root, removed, x, activation, gate, weights, ())
+        return _SqueezeExcite(
+            root=root,
+            removed=removed,
+            x=x,
+            activation=activation,
+            gate=gate,
+            weights=weights,
+            layers=(),
+        )
     need(rank == 4, "its linear layers read no image")
     known = pool.op == "GlobalAveragePool" or view.dtype(x) != np.float64
     need(known, "ONNX Runtime has no GlobalAveragePool of float64")
@@ -149,7 +157,9 @@ def _site(
         scale is not None and len(scale) == 4 and scale[1:] == (layers[1][0].outputs, 1, 1),
         "its gate is not one value a channel",
     )
-    return _SqueezeExcite(root, removed, x, activation, gate, (), layers)
+    return _SqueezeExcite(
+        root=root, removed=removed, x=x, activation=activation, gate=gate, weights=(), layers=layers
+    )
 
 
 def _scale_shape(root: gs.Node, x: gs.Tensor, view: View) -> tuple[int | str | None, ...] | None:

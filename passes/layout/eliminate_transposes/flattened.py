@@ -42,7 +42,9 @@ def flattened(node: gs.Node, view: View) -> Ports | None:
         now = np.arange(rows).reshape(sizes).transpose(moved).reshape(-1)
         return Change(weights=tuple((r, 1, int(r.attrs.get("transB", 0)), now) for r in layers))
 
-    return Ports(len(shape), {0: tuple(range(len(shape)))}, {0: ()}, rebuild)
+    return Ports(
+        rank=len(shape), inputs={0: tuple(range(len(shape)))}, outputs={0: ()}, rebuild=rebuild
+    )
 
 
 def _layers(flat: gs.Tensor, rows: int, view: View) -> list[gs.Node]:

@@ -19,7 +19,12 @@ def gathered(node: gs.Node, view: View) -> Ports | None:
         return None
     axes = tuple(range(rank))
     left = axes if indices == 1 else axes[: axis[0]] + axes[axis[0] + 1 :]
-    return Ports(rank, {0: axes}, {0: left}, lambda order: renamed_axis(axis[0], order))
+    return Ports(
+        rank=rank,
+        inputs={0: axes},
+        outputs={0: left},
+        rebuild=lambda order: renamed_axis(axis[0], order),
+    )
 
 
 def arg_reduced(node: gs.Node, view: View) -> Ports | None:
@@ -30,7 +35,12 @@ def arg_reduced(node: gs.Node, view: View) -> Ports | None:
         return None
     axes = tuple(range(rank))
     left = axes if node.attrs.get("keepdims", 1) else axes[: axis[0]] + axes[axis[0] + 1 :]
-    return Ports(rank, {0: axes}, {0: left}, lambda order: renamed_axis(axis[0], order))
+    return Ports(
+        rank=rank,
+        inputs={0: axes},
+        outputs={0: left},
+        rebuild=lambda order: renamed_axis(axis[0], order),
+    )
 
 
 def reduced(node: gs.Node, view: View) -> Ports | None:
@@ -46,9 +56,16 @@ def reduced(node: gs.Node, view: View) -> Ports | None:
     left = tuple(axis for axis in every if found.axis_after(axis) is not None)
     left = every if found.keepdims else left
     if named is None:
-        return Ports(rank, {0: every}, {0: left}, lambda order: Change())
+        return Ports(
+            rank=rank, inputs={0: every}, outputs={0: left}, rebuild=lambda order: Change()
+        )
     axes = named
-    return Ports(rank, {0: every}, {0: left}, lambda o: _sorted_axes(node, axes, o, view))
+    return Ports(
+        rank=rank,
+        inputs={0: every},
+        outputs={0: left},
+        rebuild=lambda o: _sorted_axes(node, axes, o, view),
+    )
 
 
 def squeezed(node: gs.Node, view: View) -> Ports | None:
@@ -62,10 +79,10 @@ def squeezed(node: gs.Node, view: View) -> Ports | None:
     every = tuple(range(len(shape)))
     left = tuple(a for a in every if a not in axes)
     return Ports(
-        len(every),
-        {0: every},
-        {0: left},
-        lambda order: _sorted_axes(node, axes, order, view),
+        rank=len(every),
+        inputs={0: every},
+        outputs={0: left},
+        rebuild=lambda order: _sorted_axes(node, axes, order, view),
         free=frozenset(axes),
     )
 
@@ -81,10 +98,10 @@ def unsqueezed(node: gs.Node, view: View) -> Ports | None:
     every = tuple(range(rank))
     left = tuple(a for a in every if a not in axes)
     return Ports(
-        rank,
-        {0: left},
-        {0: every},
-        lambda order: _sorted_axes(node, axes, order, view),
+        rank=rank,
+        inputs={0: left},
+        outputs={0: every},
+        rebuild=lambda order: _sorted_axes(node, axes, order, view),
         free=frozenset(axes),
     )
 

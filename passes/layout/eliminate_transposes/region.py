@@ -45,7 +45,7 @@ class RegionNode:
     change: Change
 
 
-@dataclass
+@dataclass(kw_only=True)
 class LayoutRegion:
     """Nodes that could work in another layout, and the values between and around them."""
 
@@ -177,7 +177,7 @@ def grow(
     seed: gs.Tensor, order: Order, view: View, ports_of: PortsOf, scope_of: ScopeOf
 ) -> LayoutRegion:
     """Return the region around `seed`: all that a change of its layout can reach."""
-    region = LayoutRegion(view, scope_of)
+    region = LayoutRegion(view=view, scope_of=scope_of)
     region.order[id(seed)] = order
     region.values.append(seed)
     queue = deque([seed])

@@ -45,7 +45,9 @@ def regrouped(node: gs.Node, view: View) -> Ports | None:
         return Change(*spell("Reshape", view.opset, {"shape": asked}))
 
     free = frozenset(atom for atom in range(atoms.count) if atom not in shared)
-    return Ports(atoms.count, {0: source}, {0: target}, rebuild, free=free)
+    return Ports(
+        rank=atoms.count, inputs={0: source}, outputs={0: target}, rebuild=rebuild, free=free
+    )
 
 
 @dataclass

@@ -22,7 +22,7 @@ from ....ir.ops.build import build_unsqueeze
 from .region import LayoutRegion, RegionNode
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Result:
     """A value that a moved node gives, who reads it, and its other layout."""
 
@@ -92,7 +92,16 @@ class _Relayout:
             still_read = self._view.is_output(value) or any(
                 self._reads_as_it_was(r, value) for r in readers if r not in neutral
             )
-            found.append(_Result(value, order, member.node, exits, neutral, still_read))
+            found.append(
+                _Result(
+                    value=value,
+                    order=order,
+                    node=member.node,
+                    exits=exits,
+                    neutral=neutral,
+                    still_read=still_read,
+                )
+            )
         return found
 
     def _reads_as_it_was(self, reader: gs.Node, value: gs.Tensor) -> bool:

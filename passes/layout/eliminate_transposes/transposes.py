@@ -30,7 +30,7 @@ from .regrouped import target_of
 from .relayout import write_shape
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _MergedTranspose:
     node: gs.Node
     source: gs.Tensor
@@ -60,19 +60,28 @@ class MergeTransposes(Rewrite[_MergedTranspose]):
             alone = view.read_only_by(source, node)
             like = view.type(result)
             return _MergedTranspose(
-                node, inner.inputs[0], merged, inner if alone else None, (), like
+                node=node,
+                source=inner.inputs[0],
+                perm=merged,
+                inner=inner if alone else None,
+                shapes=(),
+                like=like,
             )
         if is_identity(perm):
             return (
                 None
                 if view.is_output(result)
-                else _MergedTranspose(node, source, perm, None, (), None)
+                else _MergedTranspose(
+                    node=node, source=source, perm=perm, inner=None, shapes=(), like=None
+                )
             )
         readers = view.readers(result)
         shapes = tuple(r for r in readers if r.op == "Shape" and is_standard(r))
         same_scope = all(view.producer(r.outputs[0]) is r for r in shapes)
         if shapes and len(shapes) == len(readers) and same_scope and not view.is_output(result):
-            return _MergedTranspose(node, source, perm, None, shapes, None)
+            return _MergedTranspose(
+                node=node, source=source, perm=perm, inner=None, shapes=shapes, like=None
+            )
         return None
 
     def rewrite(self, site: _MergedTranspose, edit: Edit) -> None:

@@ -50,7 +50,7 @@ class RemoveConstantChannels(RewritePass):
             super().run(graph, context)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _RemovableChannels:
     layer: Layer
     region: ChannelRegion
@@ -98,7 +98,14 @@ class _RemoveChannels(Rewrite[_RemovableChannels]):
             need_storable(kernel, sink.layer.weight.dtype)
         kept = np.flatnonzero(~removed)
         cuts = tuple(_cuts(inner, layer.outputs, view) for inner in region.nodes)
-        return _RemovableChannels(layer, region, kept, sinks, cuts, _types(region, len(kept), view))
+        return _RemovableChannels(
+            layer=layer,
+            region=region,
+            kept=kept,
+            sinks=sinks,
+            cuts=cuts,
+            types=_types(region, len(kept), view),
+        )
 
     def rewrite(self, site: _RemovableChannels, edit: Edit) -> None:
         region, layer = site.region, site.layer

@@ -27,7 +27,7 @@ from ....ir.ops.masks import mask_name, read_masked
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PrunableWeight:
     """A constant float that `node` reads at `position`, perhaps below a mask.
 
@@ -70,7 +70,15 @@ def read_weight(node: gs.Node, position: int, view: View) -> PrunableWeight | No
     if not dtypes.is_float(values.dtype):
         return None
     assert isinstance(weight, gs.Constant)
-    return PrunableWeight(node, position, tensor, weight, values, mask, product)
+    return PrunableWeight(
+        node=node,
+        position=position,
+        tensor=tensor,
+        weight=weight,
+        values=values,
+        mask=mask,
+        product=product,
+    )
 
 
 def lift_constants(graph: gs.Graph, edit: Edit) -> None:

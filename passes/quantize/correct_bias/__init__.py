@@ -34,7 +34,7 @@ from ..rounding.sequence import round_in_sequence
 from .channel_means import Normal, channel_moments
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CorrectBias(Pass):
     """Round weights to the nearest integer grid, and let biases take back the mean error.
 

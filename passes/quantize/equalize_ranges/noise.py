@@ -34,7 +34,7 @@ class NoiseFormats:
     per_channel: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Noise:
     """The noise of one layer, of the scales of its input [C] and output channels [M]."""
 
@@ -106,13 +106,13 @@ def noise_of(reached: ScalableLayer, seen: ChannelRanges, steps: NoiseFormats) -
     weighing = _over(np.full(signal.shape, 1 / count), signal)
     gain = (squares * weighing[:, :, None]).sum(axis=1).reshape(-1)
     return Noise(
-        steps,
-        seen.low,
-        seen.high,
-        seen.power,
-        magnitude.astype(np.float32),
-        gain,
-        weighing.reshape(-1) * size,
+        steps=steps,
+        low=seen.low,
+        high=seen.high,
+        power=seen.power,
+        magnitude=magnitude.astype(np.float32),
+        gain=gain,
+        rows=weighing.reshape(-1) * size,
     )
 
 

@@ -52,7 +52,7 @@ class AlignChannels(RewritePass):
         return (_AlignConv(self.multiple, self.fewest),)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _UnalignedConv:
     node: gs.Node
     bound: gs.Node | None  # the Relu or Clip behind it
@@ -87,7 +87,14 @@ class _AlignConv(Rewrite[_UnalignedConv]):
         positions = math.prod(s for s in made[2:] if isinstance(s, int))
         known = all(isinstance(s, int) for s in made[2:])
         need(not known or positions >= self.fewest, f"it makes only {positions} positions")
-        return _UnalignedConv(node, _bound(node, view), inputs, outputs, weight, bias)
+        return _UnalignedConv(
+            node=node,
+            bound=_bound(node, view),
+            inputs=inputs,
+            outputs=outputs,
+            weight=weight,
+            bias=bias,
+        )
 
     def rewrite(self, site: _UnalignedConv, edit: Edit) -> None:
         node = site.node

@@ -39,7 +39,7 @@ class DepthToSpaceChannelsLast(RewritePass):
         return (_Spell(),)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _DepthToSpaceSizes:
     node: gs.Node
     batch: int | str | None
@@ -58,10 +58,19 @@ class _Spell(Rewrite[_DepthToSpaceSizes]):
         need(mode in ("DCR", b"DCR"), "its channels are not the inner part of the blocks (CRD)")
         known = need(view.type(node.inputs[0]), "its input has no known type")
         shape = need(known.shape, "its input has no known shape")
-        batch, channels, height, width = shape
-        sizes = (channels, height, width)
-        need(all(isinstance(s, int) for s in sizes), "its sizes are not known")
-        return _DepthToSpaceSizes(node, batch, *sizes, int(node.attrs["blocksize"]), known.dtype)  # type: ignore[arg-type]
+        batch, *sizes = shape
+        counts = [size for size in sizes if isinstance(size, int)]
+        need(len(counts) == len(sizes), "its sizes are not known")
+        channels, height, width = counts
+        return _DepthToSpaceSizes(
+            node=node,
+            batch=batch,
+            channels=channels,
+            height=height,
+            width=width,
+            block=int(node.attrs["blocksize"]),
+            dtype=known.dtype,
+        )
 
     def rewrite(self, site: _DepthToSpaceSizes, edit: Edit) -> None:
         node, block = site.node, site.block

@@ -40,7 +40,7 @@ from .variants import Variants
 _INTEGER_OPERATORS = frozenset({"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Quantize(Pass):
     """Quantize weights and activations: integer operators between quantize/dequantize pairs.
 

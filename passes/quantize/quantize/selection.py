@@ -81,7 +81,12 @@ class Selection:
     def _mixed(self, bounds: Bounds) -> MixedPrecision:
         profiler = find_profiler(self.context.target) if self.measured else None
         return MixedPrecision(
-            self.variants, bounds, self.feeds, self.context, self._view(), profiler
+            variants=self.variants,
+            bounds=bounds,
+            feeds=self.feeds,
+            context=self.context,
+            view=self._view(),
+            profiler=profiler,
         )
 
     def _view(self) -> View:

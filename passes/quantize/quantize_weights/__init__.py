@@ -58,7 +58,7 @@ _LEAST_FUSED = 1 << 17
 _MOST_ROWS = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class QuantizeWeights(Pass):
     """Store constant weights of Conv, ConvTranspose, Gemm and MatMul as integers with scales.
 
@@ -157,7 +157,15 @@ class QuantizeWeights(Pass):
         if self.scale == "auto" and self.bits == 8:
             search = "max"
         scale_type = np.float16 if half else self._scale_type(blocks, shape)
-        return Spelling(form, self.integers, blocks, self.symmetric, search, scale_type, oriented)
+        return Spelling(
+            form=form,
+            integers=self.integers,
+            blocks=blocks,
+            symmetric=self.symmetric,
+            search=search,
+            scale_type=scale_type,
+            oriented=oriented,
+        )
 
     def _scale_type(self, blocks: Blocks, shape: tuple[int, ...]) -> type[np.floating]:
         if self.scales != "auto":

@@ -20,7 +20,7 @@ from ..grids.formats import Format
 from .linear_weights import Array, LinearWeight
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Spelling:
     """How one weight is stored: integers, who shares a scale, and the nodes that multiply out.
 
@@ -60,7 +60,7 @@ def write_weight(edit: Edit, weight: LinearWeight, spelling: Spelling) -> None:
         scale_type=spelling.scale_type,
     )
     q = grid.quantize(values)
-    writer = _Writer(edit, weight.nodes[0], weight.tensor.name, weight.values.dtype)
+    writer = _WeightWriter(edit, weight.nodes[0], weight.tensor.name, weight.values.dtype)
     if spelling.form == "dequantize":
         made = writer.dequantize(q, grid)
     else:
@@ -79,7 +79,7 @@ def write_weight(edit: Edit, weight: LinearWeight, spelling: Spelling) -> None:
 
 
 @dataclass(frozen=True)
-class _Writer:
+class _WeightWriter:
     """Adds the nodes before `at`; `name` is that of the weight, `dtype` its type."""
 
     edit: Edit

@@ -29,7 +29,7 @@ Loss = Callable[[dict[str, Any], dict[str, Any], Any], Any]
 _TINY = 1e-12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Objective:
     """The loss of a student's tensors against its teacher's, both by name.
 

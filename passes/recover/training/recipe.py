@@ -18,7 +18,7 @@ ScheduleName = Literal["constant", "cosine", "step", "onecycle"]
 _DROPS = 3  # the step schedule divides the rate by ten after each third
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a module trains: for `steps`, or so many `epochs` where that is None."""
 

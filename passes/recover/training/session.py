@@ -20,7 +20,7 @@ from .workers import Workers
 BatchNormMode = Literal["reestimate", "train", "keep"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Session:
     """Student (`graph`, that of `context`), teacher, samples, and how to train."""
 

@@ -27,7 +27,7 @@ class ChannelSource:
     channels: Array
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ChannelFlow:
     """The channels of one scope. `readers[t]` are the computing readers of tensor t, by id."""
 
@@ -83,7 +83,7 @@ class ChannelFlow:
 
 def read_flow(view: View, routes: dict[int, Route]) -> ChannelFlow:
     """Read the scope of `view`; `routes` are its movers of channels, by id of their last node."""
-    flow = ChannelFlow(view)
+    flow = ChannelFlow(view=view)
     needed = _needed(view, routes)
     for node in view.scope.nodes:
         if id(node) not in needed:

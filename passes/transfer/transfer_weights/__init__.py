@@ -28,7 +28,7 @@ from ...engine.contract import Pass
 from ...fusion.inline_fused_operators import inline_fused_operators
 from .fit import fit
 from .pairing import By, pair, read_rename, renamed
-from .parameters import Parameter, read_parameters
+from .parameters import NamedWeight, read_parameters
 from .report import Row, Status, TransferReport
 
 Array = np.ndarray[Any, Any]
@@ -36,7 +36,7 @@ _MOST_NEAREST = 3
 _MOST_NAMES = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TransferWeights(Pass):
     """Take weights from another model by name and shape, and tell what was taken and what was left.
 
@@ -83,7 +83,7 @@ class TransferWeights(Pass):
         used: set[int] = set()
         with context.editing() as edit:
             for each in targets:
-                row = Row(each.name, "left", each.size, each.values.size)
+                row = Row(name=each.name, status="left", size=each.size, values=each.values.size)
                 try:
                     need(not each.obstacle, each.obstacle)
                     found = need(pairing.sources.get(each.name), pairing.reasons.get(each.name, ""))
@@ -99,13 +99,19 @@ class TransferWeights(Pass):
         if not used:
             raise PassError(_nothing_taken(rows, sources))
         rows += [
-            Row(each.name, "unused", each.size, each.values.size, note=each.obstacle)
+            Row(
+                name=each.name,
+                status="unused",
+                size=each.size,
+                values=each.values.size,
+                note=each.obstacle,
+            )
             for each in sources.values()
             if id(each.tensor) not in used
         ]
         return TransferReport(tuple(rows))
 
-    def _chosen(self, targets: Sequence[Parameter]) -> list[Parameter]:
+    def _chosen(self, targets: Sequence[NamedWeight]) -> list[NamedWeight]:
         names = [each.name for each in targets]
         for option, patterns in (("only", self.only), ("exclude", self.exclude)):
             for pattern in patterns:
@@ -121,7 +127,7 @@ class TransferWeights(Pass):
             and not any(fnmatch.fnmatchcase(each.name, p) for p in self.exclude)
         ]
 
-    def _named(self, sources: Sequence[Parameter]) -> dict[str, Parameter]:
+    def _named(self, sources: Sequence[NamedWeight]) -> dict[str, NamedWeight]:
         """Return the weights of the source by the names that they go under here."""
         prefixes = read_rename(self.rename)
         for old, new in prefixes:
@@ -131,7 +137,7 @@ class TransferWeights(Pass):
                     f"rename has '{old}={new}', but no weight of the source starts with '{old}'; "
                     f"the first are {', '.join(names)}"
                 )
-        found: dict[str, Parameter] = {}
+        found: dict[str, NamedWeight] = {}
         for each in sources:
             name = renamed(each.name, prefixes)
             if name in found:
@@ -158,13 +164,20 @@ def transfer_weights(
     Options as of the pass `TransferWeights`; neither graph is touched. `str(report)` is a table.
     Raises PassError where nothing can be taken.
     """
-    item = TransferWeights("", slice, tuple(rename), tuple(only), tuple(exclude), by)
+    item = TransferWeights(
+        source="",
+        slice=slice,
+        rename=tuple(rename),
+        only=tuple(only),
+        exclude=tuple(exclude),
+        by=by,
+    )
     graph = clone(target)
     report = item.transfer(graph, clone(source), Context(graph))
     return graph, report
 
 
-def _write(target: Parameter, values: Array, edit: Edit) -> None:
+def _write(target: NamedWeight, values: Array, edit: Edit) -> None:
     """Let every reader of the weight read `values`, under its name, unless it has them already."""
     if np.array_equal(values, target.values, equal_nan=True) or not edit.begin():
         return
@@ -177,7 +190,7 @@ def _write(target: Parameter, values: Array, edit: Edit) -> None:
     edit.take_name(made, tensor)
 
 
-def _nothing_taken(rows: Sequence[Row], sources: Mapping[str, Parameter]) -> str:
+def _nothing_taken(rows: Sequence[Row], sources: Mapping[str, NamedWeight]) -> str:
     hints = [
         f"'{row.name}'{nearest(row.name, sources)}"
         if row.note.endswith("name")

@@ -13,7 +13,7 @@ import numpy as np
 from ....ir.core import dtypes
 from ....ir.core.decline import need
 from ....ir.ops.linear.layer import stored
-from .parameters import Parameter
+from .parameters import NamedWeight
 
 Array = np.ndarray[Any, Any]
 
@@ -30,7 +30,7 @@ class FittedWeight:
     note: str
 
 
-def fit(target: Parameter, source: Parameter, part: bool) -> FittedWeight:
+def fit(target: NamedWeight, source: NamedWeight, part: bool) -> FittedWeight:
     """Return the values of `source` as `target` holds them; declines where they do not fit.
 
     `part`: where the shapes differ, the leading part that fits is taken.

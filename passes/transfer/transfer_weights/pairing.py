@@ -9,7 +9,7 @@ from typing import Literal
 import onnx_graphsurgeon as gs
 
 from ....ir.core.errors import PassError
-from .parameters import Parameter
+from .parameters import NamedWeight
 from .places import Places
 
 By = Literal["name", "place"]
@@ -19,7 +19,7 @@ By = Literal["name", "place"]
 class Pairing:
     """The source of each target weight, by the name of the latter, or why there is none."""
 
-    sources: Mapping[str, Parameter]
+    sources: Mapping[str, NamedWeight]
     reasons: Mapping[str, str]
 
 
@@ -48,8 +48,8 @@ def renamed(name: str, prefixes: Sequence[tuple[str, str]]) -> str:
 def pair(
     target: gs.Graph,
     source: gs.Graph,
-    targets: Sequence[Parameter],
-    sources: Mapping[str, Parameter],
+    targets: Sequence[NamedWeight],
+    sources: Mapping[str, NamedWeight],
     by: By,
 ) -> Pairing:
     """Find the source of each of `targets`; `sources` are by the name that they go under.
@@ -58,7 +58,7 @@ def pair(
     the same shapes, in common: then one exporter wrote both of one network.
     """
     made_up = _made_up(targets) == _made_up(sources.values())
-    pairs: dict[str, Parameter] = {}
+    pairs: dict[str, NamedWeight] = {}
     reasons: dict[str, str] = {}
     for each in targets:
         found = sources.get(each.name)
@@ -78,9 +78,9 @@ def pair(
 def _pair_places(
     target: gs.Graph,
     source: gs.Graph,
-    targets: Sequence[Parameter],
-    sources: Sequence[Parameter],
-    pairs: dict[str, Parameter],
+    targets: Sequence[NamedWeight],
+    sources: Sequence[NamedWeight],
+    pairs: dict[str, NamedWeight],
     reasons: dict[str, str],
 ) -> None:
     places = Places()
@@ -103,5 +103,5 @@ def _pair_places(
             del reasons[each.name]
 
 
-def _made_up(parameters: Iterable[Parameter]) -> set[tuple[str, str]]:
+def _made_up(parameters: Iterable[NamedWeight]) -> set[tuple[str, str]]:
     return {(each.name, each.size) for each in parameters if not each.is_named}

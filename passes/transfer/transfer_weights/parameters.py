@@ -32,8 +32,8 @@ _MADE_UP = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Parameter:
+@dataclass(frozen=True, kw_only=True)
+class NamedWeight:
     """A constant that is a weight: its tensor, a Constant or what a Constant node gives.
 
     `kind`: what it is to its first reader, such as "weight of Conv". `turned`: a matrix stored
@@ -67,10 +67,10 @@ class Parameter:
         return self.values.T if self.turned else self.values
 
 
-def read_parameters(graph: gs.Graph) -> list[Parameter]:
+def read_parameters(graph: gs.Graph) -> list[NamedWeight]:
     """Return the weights of `graph` and its bodies, in the order in which nodes read them."""
     uses = Uses(graph)
-    found: dict[int, Parameter] = {}
+    found: dict[int, NamedWeight] = {}
     for scope in scopes(graph):
         for node in scope.nodes:
             for place, tensor in enumerate(node.inputs):
@@ -83,14 +83,21 @@ def read_parameters(graph: gs.Graph) -> list[Parameter]:
 
 def _parameter(
     tensor: gs.Tensor, node: gs.Node, place: int, uses: Uses, graph: gs.Graph
-) -> Parameter | None:
+) -> NamedWeight | None:
     values = _values(tensor, uses, graph)
     if values is None:
         return None
     if values.dtype.kind in "iu" or dtypes.bits(values.dtype) < 8:
         if node.op not in _INTEGER_READERS or place not in (0, 1, 3) or values.size <= 1:
             return None
-        return Parameter(tensor, values, node, f"weight of {node.op}", False, "stored as integers")
+        return NamedWeight(
+            tensor=tensor,
+            values=values,
+            reader=node,
+            kind=f"weight of {node.op}",
+            turned=False,
+            obstacle="stored as integers",
+        )
     if not dtypes.is_float(values.dtype) or node.op in _QUANTIZERS:
         return None
     if values.size <= 1 and not is_path(tensor.name):
@@ -104,7 +111,9 @@ def _parameter(
         obstacle = "a graph output"
     elif id(tensor) in uses.interface_inputs:
         obstacle = "a graph input, which a caller may set"
-    return Parameter(tensor, values, reader, kind, turned, obstacle)
+    return NamedWeight(
+        tensor=tensor, values=values, reader=reader, kind=kind, turned=turned, obstacle=obstacle
+    )
 
 
 def _values(tensor: gs.Tensor, uses: Uses, graph: gs.Graph) -> Array | None:

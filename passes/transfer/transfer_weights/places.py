@@ -15,7 +15,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
 from ....ir.graph.types import Types, infer_types
-from .parameters import Parameter
+from .parameters import NamedWeight
 
 _COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "Sum", "Mean"})
 Place = tuple[int, str, int]
@@ -27,7 +27,7 @@ class Places:
     def __init__(self) -> None:
         self._numbers: dict[Hashable, int] = {}
 
-    def of(self, graph: gs.Graph, parameters: Sequence[Parameter]) -> dict[Place, Parameter]:
+    def of(self, graph: gs.Graph, parameters: Sequence[NamedWeight]) -> dict[Place, NamedWeight]:
         """Return the parameters of the main graph whose place no other one shares."""
         layers: dict[int, list[str]] = {}
         for each in parameters:
@@ -62,7 +62,7 @@ class _ValueNumbering:
     def has(self, node: gs.Node) -> bool:
         return id(node) in self._nodes
 
-    def place(self, parameter: Parameter) -> Place:
+    def place(self, parameter: NamedWeight) -> Place:
         node = parameter.reader
         before = self._number(("data", *(self._before[id(t)] for t in self._data(node))))
         return before, parameter.kind, self._ahead(node)

@@ -11,7 +11,7 @@ _EXAMPLES = 4
 _MOST_LINES = 6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One weight: of the target, or of the source where nothing took it (`unused`).
 

@@ -15,8 +15,11 @@ MACHINE = Machine(peak=1e9, bandwidth=1e8)  # 10 FLOP/B at the ridge
 
 
 def cost_of(*nodes):
-    made = tuple(NodeCost(f"n{i}", "Op", None, m, 0, b) for i, (m, b) in enumerate(nodes))
-    return GraphCost(made, 0, 0, 0, 0, 0)
+    made = tuple(
+        NodeCost(node=f"n{i}", op="Op", output_shape=None, macs=m, parameters=0, bytes_moved=b)
+        for i, (m, b) in enumerate(nodes)
+    )
+    return GraphCost(nodes=made, macs=0, parameters=0, weight_bytes=0, bytes_moved=0, unknown=0)
 
 
 @pytest.mark.parametrize(

@@ -242,7 +242,7 @@ def test_the_distillation_loss_by_hand() -> None:
 
 def _objective(activation: str = "", **options: Any) -> Objective:
     given: dict[str, Any] = {"distill": 1.0, "temperature": 2.0, "feature_weight": 0.0} | options
-    return Objective(("y",), {"y": activation}, ("f",), **given)
+    return Objective(outputs=("y",), activations={"y": activation}, features=("f",), **given)
 
 
 def test_probabilities_and_scores_have_one_loss() -> None:
@@ -454,7 +454,17 @@ def test_a_batch_size_is_freed_where_the_graph_allows_it(capfd: pytest.CaptureFi
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "step", "onecycle"])
 def test_every_optimizer_goes_with_every_schedule(optimizer: Any, schedule: Any) -> None:
-    recipe = Recipe(optimizer, schedule, 0.1, 0.01, 0.9, 4, 3, None, 0)
+    recipe = Recipe(
+        optimizer=optimizer,
+        schedule=schedule,
+        learning_rate=0.1,
+        weight_decay=0.01,
+        momentum=0.9,
+        batch=4,
+        epochs=3,
+        steps=None,
+        seed=0,
+    )
     parameter = nn.Parameter(torch.ones(2))
     made = recipe.make_optimizer([parameter])
     assert type(made).__name__.lower() == optimizer

@@ -65,7 +65,17 @@ def test_the_gradient_of_two_is_that_of_one() -> None:
     """Shares of one minibatch: their mean loss is that of the whole."""
     from planish.passes.recover.training.recipe import Recipe
 
-    recipe = Recipe("adam", "cosine", 1e-3, 0.0, 0.9, 10, 2, None, 0)
+    recipe = Recipe(
+        optimizer="adam",
+        schedule="cosine",
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        momentum=0.9,
+        batch=10,
+        epochs=2,
+        steps=None,
+        seed=0,
+    )
     whole = recipe.batch_at(3, 35, 1)
     even = recipe.batch_at(3, 35, 4)
     assert len(whole) == 10

@@ -150,10 +150,31 @@ def test_from_an_optimized_trace_into_the_file_of_the_older_exporter():
 def test_the_table_has_a_line_a_weight():
     report = TransferReport(
         (
-            Row("conv.weight", "taken", "8x3", 24, "net.conv.weight", "from float16"),
-            Row("fc.weight", "sliced", "5x8", 40, "fc.weight", "the leading 5x8 of 9x8"),
-            Row("fc.bias", "left", "5", 5, "", "the source has no weight of this name"),
-            Row("old.weight", "unused", "2", 2),
+            Row(
+                name="conv.weight",
+                status="taken",
+                size="8x3",
+                values=24,
+                source="net.conv.weight",
+                note="from float16",
+            ),
+            Row(
+                name="fc.weight",
+                status="sliced",
+                size="5x8",
+                values=40,
+                source="fc.weight",
+                note="the leading 5x8 of 9x8",
+            ),
+            Row(
+                name="fc.bias",
+                status="left",
+                size="5",
+                values=5,
+                source="",
+                note="the source has no weight of this name",
+            ),
+            Row(name="old.weight", status="unused", size="2", values=2),
         )
     )
     assert str(report).splitlines() == [
@@ -163,7 +184,10 @@ def test_the_table_has_a_line_a_weight():
         "left    fc.bias      5    the source has no weight of this name",
         "unused  old.weight   2",
     ]
-    many = tuple(Row(f"w{i}", "left", "1", 1, "", f"reason {i // 5}") for i in range(50))
+    many = tuple(
+        Row(name=f"w{i}", status="left", size="1", values=1, source="", note=f"reason {i // 5}")
+        for i in range(50)
+    )
     assert TransferReport(many).remarks()[1:] == [
         *(
             f"left: {', '.join(f'w{5 * n + i} [1]' for i in range(4))} and 1 more (reason {n})"

@@ -51,7 +51,17 @@ def _conv(node: gs.Node, analysis: ChannelAnalysis) -> None:
         analysis.slice(node, 1, reads_at, "reads", read, group if straight else 1)
     _bias(node, 2, made, analysis)
     depthwise = is_depthwise(node, weight)
-    analysis.layers.append(ChannelLayer(node, analysis.view, 1, group, read, made, depthwise))
+    analysis.layers.append(
+        ChannelLayer(
+            node=node,
+            view=analysis.view,
+            axis=1,
+            group=group,
+            read=read,
+            made=made,
+            depthwise=depthwise,
+        )
+    )
     analysis.put(node.outputs[0], made.reshape(1, -1, *[1] * (weight.ndim - 2)))
 
 
@@ -107,7 +117,9 @@ def _matrix(
     made = analysis.cells.fresh(weight.shape[makes_at])
     analysis.slice(node, 1, makes_at, "makes", made)
     analysis.slice(node, 1, 1 - makes_at, "reads", read)
-    analysis.layers.append(ChannelLayer(node, analysis.view, axis, 1, read, made))
+    analysis.layers.append(
+        ChannelLayer(node=node, view=analysis.view, axis=axis, group=1, read=read, made=made)
+    )
     analysis.put(node.outputs[0], made.reshape(*[1] * (labels.ndim - 1), -1))
 
 

@@ -24,7 +24,7 @@ _PIECE = 65536
 _SINGLE = range(-100, 20)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Distribution:
     """Counts of values by interval, in units of `width`.
 
@@ -61,7 +61,14 @@ class Distribution:
         # Where values have both signs, the smallest magnitude is known by its bin alone.
         begin = float(np.flatnonzero(counts)[0]) if counts.any() else 0.0
         least = max(self.minimum, -self.maximum, begin)
-        return Distribution(self.width, 0, counts, self.zeros, least, largest)
+        return Distribution(
+            width=self.width,
+            first=0,
+            counts=counts,
+            zeros=self.zeros,
+            minimum=least,
+            maximum=largest,
+        )
 
     def range(self, low: float, high: float) -> Range:
         """Return a range given in units of `width` as values."""
@@ -104,7 +111,14 @@ class Histogram:
         used = math.floor(max(maximum, 0.0)) - self._first + 1
         counts = self._counts[:used].astype(np.float64)
         counts[-self._first] -= self._zeros
-        return Distribution(width, self._first, counts, self._zeros, minimum, maximum)
+        return Distribution(
+            width=width,
+            first=self._first,
+            counts=counts,
+            zeros=self._zeros,
+            minimum=minimum,
+            maximum=maximum,
+        )
 
     def _widen(self) -> None:
         low, high = min(self._extremes.minimum, 0.0), max(self._extremes.maximum, 0.0)

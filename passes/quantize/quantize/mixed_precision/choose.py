@@ -36,7 +36,7 @@ _RANKING_FEEDS = (2, 8)
 _WORTHWHILE = 10**-0.03
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MixedPrecision:
     """A search within `bounds` over `variants`, judged on `feeds`.
 

@@ -103,9 +103,9 @@ def test_the_network_runs_on_as_before(compiled, feeds, times) -> None:
 
 
 def test_rates_and_shares() -> None:
-    layer = LayerTime("k", ("a",), 0.5, 1000)
-    other = LayerTime("m", (), 0.25, 0)
-    foreign = LayerTime("i", (), 0.25, 1000, "uint8")
+    layer = LayerTime(kernel="k", nodes=("a",), seconds=0.5, multiply_adds=1000)
+    other = LayerTime(kernel="m", nodes=(), seconds=0.25, multiply_adds=0)
+    foreign = LayerTime(kernel="i", nodes=(), seconds=0.25, multiply_adds=1000, dtype="uint8")
     times = LayerTimes((layer, other, foreign), {"float32": 8000.0}, 0.125, 1.0)
     assert layer.rate == 4000
     assert other.rate is None
