@@ -18,7 +18,7 @@ FLOORS = ("ir", "passes", "backends", "cli")
 
 def sources() -> list[BuildSource]:
     """Return every module of the package."""
-    paths = [*ROOT.glob("__*__.py"), *(p for floor in FLOORS for p in (ROOT / floor).rglob("*.py"))]
+    paths = [*ROOT.glob("_*.py"), *(p for floor in FLOORS for p in (ROOT / floor).rglob("*.py"))]
     found = []
     for path in sorted(paths):
         parts = ("planish", *path.relative_to(ROOT).with_suffix("").parts)

@@ -10,7 +10,7 @@ import typer
 
 from ..ir.core.errors import PlanishError
 from ..ir.files.load import load
-from ..passes.analysis.channels.find_groups import find_channel_groups
+from ..passes.analysis.channels.find_groups import channel_groups
 from ..passes.analysis.cost import GraphCost, cost
 from ..passes.analysis.roofline import Machine, Roofline, measure_machine, roofline
 from .feeds import assignment
@@ -68,7 +68,7 @@ def inspect(
 
 
 def _show_groups(graph: gs.Graph) -> None:
-    for group in find_channel_groups(graph):
+    for group in channel_groups(graph):
         out.print(f"{group}\n", highlight=False, markup=False, soft_wrap=True)
 
 

@@ -28,6 +28,10 @@ class Report(Protocol):
         """Report progress."""
 
 
+def report_nothing(fraction: float, note: str = "") -> None:
+    """Report no progress."""
+
+
 @dataclass(frozen=True)
 class Decline:
     """One site a pass looked at and left alone: the node and the reason."""
@@ -51,7 +55,7 @@ class Context:
     target: str = "cpu"
     seed: int = 0
     limit: int | None = None
-    progress: Report = lambda fraction, note="": None
+    progress: Report = report_nothing
     original: gs.Graph | None = None
     labelled: Feeds | None = None
     known: Analyses | None = None  # those of `graph` by default

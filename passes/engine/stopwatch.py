@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # this is all that `import planish` runs
+    import numpy as np
     import onnx_graphsurgeon as gs
 
 

@@ -22,7 +22,7 @@ _UNEVEN = "its channels are spread unevenly over the groups of a convolution"
 _COMPUTED = "a weight that makes or reads it is not stored as a constant"
 
 
-def find_channel_groups(graph: gs.Graph, context: Context | None = None) -> list[ChannelGroup]:
+def channel_groups(graph: gs.Graph, context: Context | None = None) -> list[ChannelGroup]:
     """Return the groups of channels of `graph`, in the order in which layers make them.
 
     The graph is left alone. Its operators have to be plain: channels do not pass what is fused.

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
-from ...analysis.channels.find_groups import find_channel_groups
+from ...analysis.channels.find_groups import channel_groups
 from ...analysis.channels.group import ChannelGroup
 from ...engine.context import Context
 from .budget import Budget, Count, Spending, costs_of
@@ -26,7 +26,7 @@ def prune_channels(
     graph: gs.Graph, context: Context, options: PruneOptions, criterion: Criterion
 ) -> None:
     """Mask channels of the groups of `graph`."""
-    groups = find_channel_groups(graph, context)
+    groups = channel_groups(graph, context)
     view = context.view()
     rows = _rows(groups, graph, view, context, options, criterion)
     if not rows:

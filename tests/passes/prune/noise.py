@@ -8,7 +8,7 @@ import onnx_graphsurgeon as gs
 import planish
 from planish.ir.core.variables import dense_values
 from planish.ir.ops.masks import read_masked
-from planish.passes.analysis.channels.find_groups import find_channel_groups
+from planish.passes.analysis.channels.find_groups import channel_groups
 from planish.passes.engine.context import Context
 from planish.passes.prune.prune.channel_units import ChannelUnits, channel_units
 
@@ -19,7 +19,7 @@ def units_of(graph: gs.Graph) -> dict[str, ChannelUnits]:
     view = context.view()
     return {
         group.name: channel_units(group, view)
-        for group in find_channel_groups(graph)
+        for group in channel_groups(graph)
         if group.reason is None
     }
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 import planish
 from planish.ir.core.errors import FeedError, PassError
-from planish.passes.analysis.channels.find_groups import find_channel_groups
+from planish.passes.analysis.channels.find_groups import channel_groups
 from planish.passes.engine.context import Context
 from planish.passes.prune.prune import Prune
 from planish.passes.prune.prune.channel_units import channel_units
@@ -101,7 +101,7 @@ def channel_scores(name, model, feeds, **kwargs):
     graph = planish.load(model)
     state, context = state_of(graph, feeds, **kwargs)
     view = context.view()
-    rows = [channel_units(g, view) for g in find_channel_groups(graph) if g.reason is None]
+    rows = [channel_units(g, view) for g in channel_groups(graph) if g.reason is None]
     scores = CRITERIA[name]().scores(rows, state)
     return {row.group.makers[0].constant.name: s for row, s in zip(rows, scores, strict=True)}
 

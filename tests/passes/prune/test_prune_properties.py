@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import planish
 from planish.ir.ops.masks import read_masked
-from planish.passes.analysis.channels.find_groups import find_channel_groups
+from planish.passes.analysis.channels.find_groups import channel_groups
 from planish.passes.engine.context import Context
 from planish.passes.prune.prune.channel_units import channel_units
 from planish.passes.prune.prune.choose_channels import Rules, next_count
@@ -132,7 +132,7 @@ def test_nothing_depends_on_channels_that_are_out(case, amount, scope, of, multi
     assert error_of(result.graph, with_garbage(result.graph), result.graph, feeds) <= 1e-5
     context = Context(result.graph)
     view = context.view(result.graph)
-    rows = [channel_units(g, view) for g in find_channel_groups(result.graph) if not g.reason]
+    rows = [channel_units(g, view) for g in channel_groups(result.graph) if not g.reason]
     for row in rows:
         for balance in row.group.balance:
             counts = np.bincount(balance[row.gone], minlength=int(balance.max()) + 1)

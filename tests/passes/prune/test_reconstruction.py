@@ -5,7 +5,7 @@ import pytest
 
 import planish
 from planish.ir.core.errors import FeedError
-from planish.passes.analysis.channels.find_groups import find_channel_groups
+from planish.passes.analysis.channels.find_groups import channel_groups
 from planish.passes.engine.context import Context
 from planish.passes.prune.prune.criteria import elimination
 from planish.passes.prune.prune.criteria.reconstruction import reconstruction_scores
@@ -29,7 +29,7 @@ CHAIN = """g (float[N, 3, 6, 6] x) => (float[N, 4, 6, 6] y) {
 
 
 def scores_of(graph, data, seed=0):
-    groups = [g for g in find_channel_groups(graph) if g.reason is None]
+    groups = [g for g in channel_groups(graph) if g.reason is None]
     return reconstruction_scores(groups, graph, data, Context(graph, data, seed=seed)), groups
 
 

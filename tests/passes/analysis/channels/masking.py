@@ -8,7 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from planish.ir.core.build import make_constant
-from planish.passes.analysis.channels.find_groups import find_channel_groups
+from planish.passes.analysis.channels.find_groups import channel_groups
 from planish.passes.analysis.channels.group import ChannelGroup, Slot
 
 Array = np.ndarray[Any, Any]
@@ -41,7 +41,7 @@ def silence(graph: gs.Graph, seed: int, *, rows: bool = True) -> dict[str, tuple
         values = new.setdefault(id(constant), np.array(constant.values))
         values[slot.where(channels)] = 0
 
-    for group in find_channel_groups(graph):
+    for group in channel_groups(graph):
         uneven = group.reason is not None and "unevenly" in group.reason
         if (group.reason is not None and not uneven) or group.channels == 1:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from planish.passes.analysis.channels.find_groups import find_channel_groups
+from planish.passes.analysis.channels.find_groups import channel_groups
 from planish.passes.analysis.channels.group import ChannelGroup
 
 from tests.helpers import Array, graph_of
@@ -16,7 +16,7 @@ def normal(*shape: int) -> Array:
 
 
 def groups(text: str, **weights: Array) -> list[ChannelGroup]:
-    return find_channel_groups(graph_of(text, weights))
+    return channel_groups(graph_of(text, weights))
 
 
 def by_name(found: list[ChannelGroup], maker: str) -> list[ChannelGroup]:
@@ -267,7 +267,7 @@ def test_operators_across_channels_hold_them(body, reason):
     for number, node in enumerate(graph.nodes):
         node.name = f"n{number}"
     expected = reason or "'n1' (Odd) reads it, of which nothing is known"
-    assert find_channel_groups(graph)[0].reason == expected
+    assert channel_groups(graph)[0].reason == expected
 
 
 def test_a_group_reads_as_text():

@@ -1,0 +1,76 @@
+"""The public names of planish, each from where it stands: the one list of them.
+
+Type checkers and the documentation read this module as any other. At run time nobody imports it:
+`planish` looks a name up in its text, and imports what that line says when the name is first used.
+"""
+
+from .backends.contract.backend import Backend as Backend
+from .backends.contract.backend import Compiled as Compiled
+from .backends.contract.layer_times import LayerTime as LayerTime
+from .backends.contract.layer_times import LayerTimes as LayerTimes
+from .backends.contract.registry import load_compiled as load_compiled
+from .backends.contract.registry import lower as lower
+from .backends.contract.registry import register_backend as register_backend
+from .backends.onnxruntime.explain.explain import explain_int8 as explain_int8
+from .backends.timing.bench import Subject as Subject
+from .backends.timing.bench import Timing as Timing
+from .backends.timing.bench import bench as bench
+from .ir.core.decline import DeclinedError as DeclinedError
+from .ir.core.decline import need as need
+from .ir.core.errors import BackendError as BackendError
+from .ir.core.errors import ConversionError as ConversionError
+from .ir.core.errors import ExecutionError as ExecutionError
+from .ir.core.errors import FeedError as FeedError
+from .ir.core.errors import GraphError as GraphError
+from .ir.core.errors import LoadError as LoadError
+from .ir.core.errors import PassError as PassError
+from .ir.core.errors import PipelineError as PipelineError
+from .ir.core.errors import PlanishError as PlanishError
+from .ir.core.errors import SaveError as SaveError
+from .ir.core.errors import TraceError as TraceError
+from .ir.core.errors import VerificationError as VerificationError
+from .ir.core.target import Target as Target
+from .ir.core.variables import is_standard as is_standard
+from .ir.core.variables import node_key as node_key
+from .ir.files.load import load as load
+from .ir.files.save import save as save
+from .ir.files.save import to_model as to_model
+from .ir.graph.clone import clone as clone
+from .ir.graph.edit import Edit as Edit
+from .ir.graph.types import TensorType as TensorType
+from .ir.graph.types import Types as Types
+from .ir.graph.types import infer_types as infer_types
+from .ir.graph.uses import scopes as scopes
+from .ir.graph.view import View as View
+from .ir.ops.linear.kernel import Kernel as Kernel
+from .ir.ops.linear.layer import Layer as Layer
+from .ir.ops.linear.layer import read_layer as read_layer
+from .ir.ops.linear.layer import write_layer as write_layer
+from .ir.ops.traits.lookup import traits_of as traits_of
+from .ir.ops.traits.model import Traits as Traits
+from .ir.ops.windows.attributes import WindowAttributes as WindowAttributes
+from .ir.ops.windows.attributes import read_window as read_window
+from .ir.run.compare import Comparison as Comparison
+from .ir.run.compare import compare as compare
+from .ir.run.feed_files import load_feeds as load_feeds
+from .ir.run.feeds import random_feeds as random_feeds
+from .ir.torch.from_fx import from_fx as from_fx
+from .ir.torch.to_fx import to_fx as to_fx
+from .ir.torch.trace import trace as trace
+from .passes.analysis.channels.find_groups import channel_groups as channel_groups
+from .passes.analysis.cost import GraphCost as GraphCost
+from .passes.analysis.cost import cost as cost
+from .passes.engine.context import Context as Context
+from .passes.engine.context import Decline as Decline
+from .passes.engine.contract import Pass as Pass
+from .passes.engine.records import PassRecord as PassRecord
+from .passes.engine.records import Progress as Progress
+from .passes.engine.records import Result as Result
+from .passes.engine.rewrite import Rewrite as Rewrite
+from .passes.engine.rewrite import RewritePass as RewritePass
+from .passes.pipeline.pipeline import Pipeline as Pipeline
+from .passes.pipeline.registry import register_pass as register_pass
+from .passes.recover.recover import recover as recover
+from .passes.transfer.transfer_weights import transfer_weights as transfer_weights
+from .passes.trust.bisect import Culprit as Culprit
+from .passes.trust.bisect import bisect as bisect

@@ -1,0 +1,1 @@
+"""A pass and a backend for planish, in a package of their own."""
