@@ -1,7 +1,7 @@
-"""mypy --strict over the package `planish`, whatever the checkout's folder is called.
+"""mypy --strict over the package `planish` and the template plug-in, which sees public names alone.
 
-The repository root is the package, so mypy cannot find it by name: every module is handed over with
-the name it is imported by.
+The repository root is the package, whatever the checkout's folder is called, so mypy cannot find it
+by name: every module is handed over with the name it is imported by.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from mypy.modulefinder import BuildSource
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = ("ir", "passes", "backends", "cli")
+PLUGIN = ROOT / "examples" / "plugin" / "src"
 
 
 def sources() -> list[BuildSource]:
-    """Return every module of the package."""
+    """Return every module of both."""
     paths = [*ROOT.glob("_*.py"), *(p for floor in FLOORS for p in (ROOT / floor).rglob("*.py"))]
-    found = []
-    for path in sorted(paths):
-        parts = ("planish", *path.relative_to(ROOT).with_suffix("").parts)
-        name = ".".join(parts).removesuffix(".__init__")
-        found.append(BuildSource(str(path), name, None))
-    return found
+    own = [_source(path, "planish", *path.relative_to(ROOT).parts) for path in sorted(paths)]
+    return own + [_source(p, *p.relative_to(PLUGIN).parts) for p in sorted(PLUGIN.rglob("*.py"))]
+
+
+def _source(path: Path, *parts: str) -> BuildSource:
+    name = ".".join(parts).removesuffix(".py").removesuffix(".__init__")
+    return BuildSource(str(path), name, None)
 
 
 if __name__ == "__main__":
