@@ -8,6 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..graph.view import View
+from .clips import clip_bounds
 from .traits import function_of, traits_of
 
 Array = np.ndarray[Any, Any]
@@ -26,7 +27,7 @@ def constant_result(node: gs.Node, values: Array, view: View) -> Array | None:
     if traits.integers.may_overflow and dtype is not None and dtype.kind in "iu":
         return None
     if traits.op == "Clip":
-        bounds = _bounds(node, view)
+        bounds = clip_bounds(node, view)
         if bounds is None:
             return None
         result = np.minimum(np.maximum(values, bounds[0]), bounds[1])
@@ -36,17 +37,3 @@ def constant_result(node: gs.Node, values: Array, view: View) -> Array | None:
             return None
         result = function(values)
     return np.where(np.isfinite(result), result, np.nan)
-
-
-def _bounds(node: gs.Node, view: View) -> tuple[float, float] | None:
-    if view.opset < 11:
-        return node.attrs.get("min", -np.inf), node.attrs.get("max", np.inf)
-    found = [-np.inf, np.inf]
-    for position, tensor in enumerate(node.inputs[1:3]):
-        if tensor.is_empty():
-            continue
-        bound = view.constant(tensor)
-        if bound is None or bound.size != 1:
-            return None
-        found[position] = float(bound.reshape(()))
-    return found[0], found[1]

@@ -4,53 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-import ml_dtypes
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
 from ...ir.graph.view import View
+from ...ir.ops.clips import Range, clip_bounds, limits
 from ...ir.ops.traits import NOTHING, Traits, traits_of
-
-Range = tuple[float, float]
 
 _ALL: Range = (-math.inf, math.inf)
 _FARTHEST = 8
 _MOST_PRODUCERS = 16
-
-
-def clip_bounds(node: gs.Node, view: View) -> Range | None:
-    """Return the bounds of a Clip, or None where they are not known.
-
-    An absent bound is the lowest or largest finite number, so that infinity is clipped too;
-    integers have nothing beyond theirs (ONNX operator Clip).
-    """
-    dtype = view.dtype(node.inputs[0])
-    if dtype is None or not (dtype.kind in "iu" or dtypes.is_float(dtype)):
-        return None
-    bounds: list[float] = []
-    for index, (name, limit) in enumerate(zip(("min", "max"), limits(dtype), strict=True), start=1):
-        values = view.constant(node.inputs[index]) if _is_given(node, index) else None
-        if _is_given(node, index) and (values is None or values.size != 1):
-            return None
-        found = limit if values is None else float(values.item())
-        bounds.append(float(node.attrs.get(name, found)))
-    return bounds[0], bounds[1]
-
-
-def _is_given(node: gs.Node, index: int) -> bool:
-    return len(node.inputs) > index and not node.inputs[index].is_empty()
-
-
-def limits(dtype: np.dtype[Any]) -> Range:
-    """Return the lowest and the largest finite value of an integer or float type."""
-    if dtype.kind in "iu":
-        integers = np.iinfo(dtype)
-        return integers.min, integers.max
-    largest = float(ml_dtypes.finfo(dtype).max)
-    return -largest, largest
 
 
 def value_range(tensor: gs.Tensor, view: View) -> Range:

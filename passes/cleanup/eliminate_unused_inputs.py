@@ -25,8 +25,8 @@ from ...ir.core.decline import need
 from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
+from ...ir.ops.clips import limits
 from ...ir.ops.opsets import needs_input
-from ..analysis.value_range import limits
 from ..engine.rewrite import Rewrite, RewritePass
 
 _OPTIONAL = onnx.defs.OpSchema.FormalParameterOption.Optional

@@ -18,6 +18,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core.decline import need
 from ...ir.graph.edit import Edit
+from ...ir.ops.build import needs_bias
 from ...ir.ops.linear.kernel import Array
 from ...ir.ops.linear.layer import LINEAR_OPS, Layer, stored
 
@@ -139,7 +140,7 @@ def _write_branch(
         values = edit.constant(stored(weight, dtype), f"{weight_name}_factor_{factor.role}")
         inputs = [tensor, values]
         added = bias if place == last else None
-        if added is None and layer.op == "Gemm" and edit.graph.opset < 11:
+        if added is None and needs_bias(layer.op, edit.graph.opset):
             added = np.zeros(len(factor.weight))
         out = result if place == last else edit.variable(f"{result.name}_{factor.role}")
         if added is not None:

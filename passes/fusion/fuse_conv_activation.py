@@ -22,6 +22,7 @@ from ...ir.graph.functions import ensure_function
 from ...ir.graph.view import View
 from ...ir.ops.fused.activations import ACTIVATION_OPS, FoundActivation, find_activation
 from ...ir.ops.fused.operators import GEMM, GEMM_DEFAULTS, LINEARS, Fused, fused_function
+from ...ir.ops.opsets import aligns
 from ...ir.ops.windows.attributes import explicit_window
 from ..engine.context import Context
 from ..engine.rewrite import Rewrite, RewritePass, drive
@@ -123,7 +124,7 @@ def _site(
         removed.append(add)
     kind = LINEARS[linear.op]
     if kind is GEMM:
-        need(view.opset >= 7, "Gemm broadcasts its bias only from opset 7 on")
+        need(aligns("Gemm", view.opset), "Gemm broadcasts its bias only from opset 7 on")
         attrs = {**GEMM_DEFAULTS, **linear.attrs}
     else:
         attrs = explicit_window(linear, view)

@@ -18,6 +18,7 @@ from ...ir.core.decline import need
 from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
+from ...ir.ops.opsets import aligns
 from ..engine.rewrite import Rewrite, RewritePass
 
 
@@ -70,7 +71,7 @@ class _FuseBias(Rewrite[_BiasedMatMul]):
 
 
 def _check(matmul: gs.Node, add: gs.Node, bias: gs.Tensor, view: View) -> None:
-    need(view.opset >= 7, "Gemm broadcasts its bias only from opset 7 on")
+    need(aligns("Gemm", view.opset), "Gemm broadcasts its bias only from opset 7 on")
     need(view.read_only_by(matmul.outputs[0], add), "the result of MatMul has other readers")
     need(
         all(view.rank(tensor) == 2 for tensor in matmul.inputs),

@@ -22,6 +22,8 @@ from ...ir.core.decline import need
 from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
+from ...ir.ops.opsets import has_attribute
+from ...ir.ops.parameters import spell
 from ...ir.ops.windows.attributes import explicit_window, pool_window
 from ...ir.ops.windows.pad import Padding, read_padding
 from ..analysis.value_range import is_nonnegative
@@ -48,7 +50,7 @@ class FoldPad(RewritePass):
 class _PadReader:
     node: gs.Node
     attrs: dict[str, Any]
-    pads: tuple[int, ...] | None = None  # of a Pad, whose pads are an input from opset 11 on
+    pads: tuple[int, ...] | None = None  # of a Pad
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,16 @@ class _FoldPad(Rewrite[_FoldablePad]):
         pad = site.padding.node
         edit.remove(pad)
         for reader in site.readers:
-            inputs = [pad.inputs[0], *reader.node.inputs[1:]]
-            if reader.pads is not None:
-                pads = edit.constant(np.array(reader.pads, np.int64), f"{pad.name or 'Pad'}_pads")
-                inputs = [pad.inputs[0], pads, *reader.node.inputs[2:3]]
-            edit.remove(reader.node)
-            edit.node(reader.node.op, inputs, reader.node.outputs, reader.attrs, at=reader.node)
+            node, x = reader.node, pad.inputs[0]
+            edit.remove(node)
+            if reader.pads is None:
+                inputs = [x, *node.inputs[1:]]
+                edit.node(node.op, inputs, node.outputs, reader.attrs, at=node)
+            else:
+                attrs, constants = spell("Pad", edit.graph.opset, {"pads": reader.pads})
+                pads = [edit.constant(v, f"{pad.name or 'Pad'}_pads") for v in constants.values()]
+                inputs = [x, *pads, *node.inputs[2:3]]  # the value that it pads with stays
+                edit.node("Pad", inputs, node.outputs, {**reader.attrs, **attrs}, at=node)
 
 
 def _absorbed(padding: Padding, reader: gs.Node, view: View) -> _PadReader:
@@ -120,7 +126,8 @@ def _need_pool(
     need(fits, f"a window of {reader.op} would read nothing but padding")
     if reader.op == "AveragePool":
         need(padding.value == 0, f"it pads with {padding.value:g}, and AveragePool with 0")
-        need(view.opset >= 7, "AveragePool counts no padding before opset 7")
+        counts = has_attribute("AveragePool", "count_include_pad", view.opset)
+        need(counts, "AveragePool counts no padding before opset 7")
         need(pool.counts_pads or not any(window["pads"]), "AveragePool leaves its own padding out")
         return
     need(all(d == 1 for d in window["dilations"]), "MaxPool is dilated and may skip the input")
@@ -144,7 +151,4 @@ def _merged(padding: Padding, reader: gs.Node, view: View) -> _PadReader:
     need(not outer.crops, "the Pad after it takes elements away")
     begins = tuple(a + b for a, b in zip(padding.begins, outer.begins, strict=True))
     ends = tuple(a + b for a, b in zip(padding.ends, outer.ends, strict=True))
-    if view.opset >= 11:
-        return _PadReader(reader, dict(reader.attrs), (*begins, *ends))
-    attrs = {**reader.attrs, "pads": [*begins, *ends]}
-    return _PadReader(reader, attrs)
+    return _PadReader(reader, dict(reader.attrs), (*begins, *ends))

@@ -27,6 +27,7 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
 from ...ir.ops.linear.affine import Array, Composition, read_affine
 from ...ir.ops.linear.layer import stored
+from ...ir.ops.opsets import aligns
 from ..analysis.cost import linear_operator
 from ..engine.rewrite import Rewrite, RewritePass
 
@@ -76,7 +77,7 @@ class _LowerToAffine(Rewrite[_ScaleAndShift]):
         found = read_affine(node, view)
         if found is None:
             return None
-        need(view.opset >= 7, "Mul and Add broadcast only from opset 7 on")
+        need(aligns("Mul", view.opset), "Mul and Add broadcast only from opset 7 on")
         x = node.inputs[0]
         dtype = need(view.dtype(x), "the type of its input is unknown")
         rank = need(view.rank(x), "the rank of its input is unknown")

@@ -28,6 +28,7 @@ from ...ir.core.variables import is_standard, node_key
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
 from ...ir.graph.view import View
+from ...ir.ops.opsets import has_operator
 from ..engine.context import Context
 from ..engine.rewrite import Rewrite, RewritePass, drive
 from ..fusion.inline_fused_operators import inline_fused_operators
@@ -93,7 +94,8 @@ class _Dynamic(Rewrite[_DynamicProduct]):
         options = self._options
         need(node.op in options.operators, f"operators does not name {node.op}")
         need(node_key(node) not in options.exclude, "it is excluded")
-        need(view.opset >= 11, f"opset {view.opset} has no DynamicQuantizeLinear; it came with 11")
+        known = has_operator("DynamicQuantizeLinear", view.opset)
+        need(known, f"opset {view.opset} has no DynamicQuantizeLinear; it came with 11")
         weight = need(view.constant(node.inputs[1]), "its weight is not constant")
         need(weight.ndim == 2, "its weight is no matrix")
         need(weight.dtype == np.float32, f"its weight is {weight.dtype.name}, not float32")

@@ -19,6 +19,7 @@ import onnx_graphsurgeon as gs
 from ...ir.core.decline import need
 from ...ir.graph.types import Shape
 from ...ir.graph.view import View
+from ...ir.ops.opsets import has_attribute
 from ..engine.rewrite import Rewrite, RewritePass
 from .expressions import need_private, producer_of
 from .replacement import Operator, Recognition
@@ -64,13 +65,10 @@ class _Shuffle(Recognition):
             return None
         dtype = view.dtype(first.inputs[0])
         need(dtype is not None and dtype.kind == "f", f"ONNX Runtime has {op} of floats alone")
-        if op == "DepthToSpace":
-            need(
-                mode == "DCR" or view.opset >= 11, "DepthToSpace has its CRD mode from opset 11 on"
-            )
         attrs: dict[str, Any] = {"blocksize": block}
-        if op == "DepthToSpace" and view.opset >= 11:
+        if has_attribute(op, "mode", view.opset) and op == "DepthToSpace":
             attrs["mode"] = mode
+        need(mode != "CRD" or "mode" in attrs, "DepthToSpace has its CRD mode from opset 11 on")
         nodes = need_private((transpose, first), node, view)
         return Operator(op, (first.inputs[0],), nodes, attrs)
 

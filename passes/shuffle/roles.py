@@ -14,9 +14,13 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import DeclinedError
 from ...ir.core.variables import dense_values, is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
+from ...ir.ops.opsets import aligns
+from ...ir.ops.parameters import read_parameter
+from ...ir.ops.training import need_inference
 from .routes import channels_of
 
 Array = np.ndarray[Any, Any]
@@ -108,7 +112,9 @@ def _convolution(node: gs.Node, view: View) -> ChannelRole | None:
 
 
 def _normalization(node: gs.Node, view: View) -> ChannelRole | None:
-    if view.opset < 7 or node.attrs.get("training_mode", 0) or node.attrs.get("spatial", 1) != 1:
+    try:
+        need_inference(node, view)
+    except DeclinedError:
         return None
     parameters = range(1, len(node.inputs))
     held = all(view.is_constant(node.inputs[i]) for i in parameters)
@@ -116,18 +122,16 @@ def _normalization(node: gs.Node, view: View) -> ChannelRole | None:
 
 
 def _pad(node: gs.Node, view: View) -> ChannelRole | None:
-    pads: Any = node.attrs.get("pads")
-    if view.opset >= 11:
-        pads = view.constant(node.inputs[1])
-    rank = view.rank(node.inputs[0])
-    if pads is None or rank is None or len(node.inputs) > 3 or len(pads) != 2 * rank:
+    rank, pads = view.rank(node.inputs[0]), read_parameter(node, "pads", view).values
+    filled = read_parameter(node, "axes", view).given
+    if pads is None or rank is None or filled or len(pads) != 2 * rank:
         return None
     return _channelwise(grows=True) if not pads[1] and not pads[1 + rank] else None
 
 
 def _elementwise(node: gs.Node, view: View) -> ChannelRole | None:
     shape = view.shape(node.outputs[0])
-    if shape is None or view.opset < 7:
+    if shape is None or not aligns(node.op, view.opset):
         return None
     rank, channels = len(shape), shape[1]
     data: list[int] = []

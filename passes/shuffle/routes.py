@@ -21,6 +21,8 @@ import onnx_graphsurgeon as gs
 from ...ir.core.decline import need
 from ...ir.core.variables import is_standard
 from ...ir.graph.view import View
+from ...ir.ops.parameters import read_parameter
+from ...ir.ops.slices import read_slice
 from ..analysis.sizes.polynomials import Size
 from ..analysis.sizes.shape_arithmetic import ShapeArithmetic
 
@@ -86,7 +88,7 @@ def read_route(node: gs.Node, view: View, sizes: ShapeArithmetic) -> Route | Non
         case "Split":
             picks = _split(node, counts[0], view)
         case "Slice":
-            picks = _slice(node, counts[0], rank, view)
+            picks = _slice(node, counts[0], view)
         case _:
             picks = _gather(node, counts[0], view)
     if picks is None:
@@ -96,11 +98,10 @@ def read_route(node: gs.Node, view: View, sizes: ShapeArithmetic) -> Route | Non
 
 
 def _split(node: gs.Node, channels: int, view: View) -> list[Array] | None:
-    lengths: Any = node.attrs.get("split")
-    if len(node.inputs) > 1 and not node.inputs[1].is_empty():
-        lengths = view.constant(node.inputs[1])
-        if lengths is None:
-            return None
+    sizes = read_parameter(node, "split", view)
+    if not sizes.known:
+        return None
+    lengths = sizes.ints()
     if lengths is None:
         parts = len(node.outputs)
         each = -(-channels // parts)
@@ -111,18 +112,11 @@ def _split(node: gs.Node, channels: int, view: View) -> list[Array] | None:
     return np.split(np.arange(channels), np.cumsum(lengths)[:-1])
 
 
-def _slice(node: gs.Node, channels: int, rank: int, view: View) -> list[Array] | None:
-    given: list[Any] = [node.attrs.get(name) for name in ("starts", "ends", "axes")]
-    if view.opset >= 10:
-        given = [view.constant(tensor) for tensor in node.inputs[1:]]
-        if any(values is None for values in given):
-            return None
-    starts, ends, axes, steps = (*given, None, None)[:4]
-    if axes is None or len(axes) != 1 or axes[0] % rank != 1:
+def _slice(node: gs.Node, channels: int, view: View) -> list[Array] | None:
+    cut = read_slice(node, view)
+    if cut is None or list(cut) != [1]:
         return None
-    step = 1 if steps is None else int(steps[0])
-    # A bound far beyond the axis (INT_MIN from the end) is no Python slice bound to be afraid of.
-    pick = np.arange(channels)[slice(int(starts[0]), int(ends[0]), step)]
+    pick = np.arange(channels)[cut[1]]
     return [pick] if len(pick) else None
 
 

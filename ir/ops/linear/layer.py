@@ -18,6 +18,8 @@ from ...core.variables import is_standard
 from ...graph.edit import Edit
 from ...graph.types import TensorType
 from ...graph.view import View
+from ..build import needs_bias
+from ..opsets import aligns
 from .kernel import (
     Array,
     Kernel,
@@ -142,7 +144,7 @@ def read_layer(node: gs.Node, view: View) -> Layer:
         )
     need(weight.ndim == 2, f"the weight of {linear.op} is no matrix")
     if linear.op == "Gemm":
-        need(view.opset >= 7, "Gemm broadcasts its bias only from opset 7 on")
+        need(aligns("Gemm", view.opset), "Gemm broadcasts its bias only from opset 7 on")
         bias = _bias_of(linear, view)
     else:
         bias = None if added is None else _added(added, linear, view)
@@ -219,7 +221,7 @@ def write_layer(
         op = "Gemm"
     inputs = [source, edit.constant(stored(weight, dtype), f"{name}_folded")]
     if kernel.bias is None:
-        if op == "Gemm" and edit.graph.opset < 11:
+        if needs_bias(op, edit.graph.opset):
             inputs.append(edit.constant(np.zeros(kernel.outputs, dtype), f"{name}_bias"))
         edit.node(op, inputs, [result], new, at=layer.node)
         return

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...core.decline import need
 from ...graph.view import View
-
-ValuesOf = Callable[[gs.Tensor], np.ndarray[Any, Any] | None]
+from ..axes.named import normal_axes
+from ..parameters import ValuesOf, need_parameter
 
 
 @dataclass(frozen=True)
@@ -44,29 +42,24 @@ class Padding:
 
 
 def read_padding(node: gs.Node, view: View, values_of: ValuesOf | None = None) -> Padding:
-    """Read a Pad: attributes up to opset 10, inputs from 11 on, some axes only from 18 on.
+    """Read a Pad in every opset's spelling, of all axes or of some.
 
     `values_of` says what a tensor holds, where more is known than the view's constants. Declines
     another mode than constant, and what is not known here.
     """
-    values_of = values_of or view.constant
     mode = node.attrs.get("mode", "constant")
     need(mode == "constant", f"its mode is {mode}")
-    if view.opset < 11:
-        pads = [int(p) for p in node.attrs.get("pads") or node.attrs.get("paddings") or ()]
-        return _split(node, pads, float(node.attrs.get("value", 0.0)))
-    values = need(values_of(node.inputs[1]), "its pads are not constant")
-    pads = [int(p) for p in values.reshape(-1)]
-    fill = 0.0
-    if len(node.inputs) > 2 and not node.inputs[2].is_empty():
-        constant = need(values_of(node.inputs[2]), "its value is not constant")
-        need(constant.dtype.kind != "O", "its value is no number")
-        fill = float(np.asarray(constant).reshape(()))
-    if len(node.inputs) > 3 and not node.inputs[3].is_empty():
-        axes = need(values_of(node.inputs[3]), "its axes are not constant")
+    given, value, named = (
+        need_parameter(node, name, view, values_of) for name in ("pads", "value", "axes")
+    )
+    pads = [] if given is None else [int(p) for p in given.reshape(-1)]
+    need(value is None or value.dtype.kind != "O", "its value is no number")
+    fill = 0.0 if value is None else float(np.asarray(value).reshape(()))
+    if named is not None:
         rank = need(view.rank(node.inputs[0]), "the rank of its input is unknown")
+        axes = need(normal_axes(named, rank), "its axes lie outside")
         full = [0] * 2 * rank
-        for position, axis in enumerate(int(a) % rank for a in axes):
+        for position, axis in enumerate(axes):
             full[axis] = pads[position]
             full[axis + rank] = pads[position + len(axes)]
         pads = full

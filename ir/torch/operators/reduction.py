@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import fx, nn
 
+from ...ops.axes.named import joins_axes
+from ...ops.traits import default
 from ..call import Handler, OperatorCall, Result
 from ..functions import reduction
 
@@ -24,16 +26,16 @@ def _reduce(target: Callable[..., Any], call: OperatorCall) -> Result:
 
 def _softmax(log: bool, call: OperatorCall) -> fx.Node:
     module: Any = nn.LogSoftmax if log else nn.Softmax
-    if call.opset >= 13:
-        return call.module(module(call.attribute("axis", -1)), call.tensor(0))
-    axis, rank = call.attribute("axis", 1), call.rank(0)
+    axis, rank = call.attribute("axis", default(call.op, "axis", call.opset)), call.rank(0)
+    if not joins_axes(call.opset):
+        return call.module(module(axis), call.tensor(0))
     if rank is not None and axis % rank == rank - 1:
         return call.module(module(-1), call.tensor(0))
     return call.function(reduction.flat_softmax, call.tensor(0), axis, log)
 
 
 def _hardmax(call: OperatorCall) -> fx.Node:
-    if call.opset < 13:
+    if joins_axes(call.opset):
         call.refuse("before opset 13 it flattens", "convert the model to opset 13")
     return call.function(reduction.hardmax, call.tensor(0), call.attribute("axis", -1))
 

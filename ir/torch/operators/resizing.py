@@ -7,25 +7,26 @@ from typing import Any
 import numpy as np
 from torch import fx, nn
 
+from ...ops.parameters import input_of
+from ...ops.traits import default
 from ..call import Handler, OperatorCall, Result
 from ..functions import resize
 
 _LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}
 
 
-def _text(call: OperatorCall, name: str, default: str) -> str:
-    value = call.attribute(name, default)
-    return value.decode() if isinstance(value, bytes) else value
+def _text(call: OperatorCall, name: str, otherwise: str) -> str:
+    """Return an attribute or its default; `otherwise` where the opset does not have it."""
+    value = call.attribute(name, default(call.op, name, call.opset))
+    text = value.decode() if isinstance(value, bytes) else value
+    return otherwise if text is None else str(text)
 
 
 def _resize(call: OperatorCall) -> Result:
-    old = call.opset < 11
-    scales = _given(call, 1 if old else 2)
-    sizes = None if old else _given(call, 3)
-    coordinates = _text(
-        call, "coordinate_transformation_mode", "asymmetric" if old else "half_pixel"
-    )
-    nearest = _text(call, "nearest_mode", "floor" if old else "round_prefer_floor")
+    scales, sizes = (_given(call, input_of("Resize", n, call.opset)) for n in ("scales", "sizes"))
+    # The first Resize had none of these attributes, and coordinates as Upsample has them.
+    coordinates = _text(call, "coordinate_transformation_mode", "asymmetric")
+    nearest = _text(call, "nearest_mode", "floor")
     if coordinates == "tf_crop_and_resize":
         call.refuse("it crops (tf_crop_and_resize)", "use Slice and a plain Resize")
     if call.attribute("antialias", 0):
@@ -40,7 +41,9 @@ def _upsample(call: OperatorCall) -> Result:
     return _emit(call, scales, None, "asymmetric", "floor")
 
 
-def _given(call: OperatorCall, position: int) -> Any:
+def _given(call: OperatorCall, position: int | None) -> Any:
+    if position is None:
+        return None
     held = call.static(position)
     if not call.has(position) or (held is not None and not held.size):
         return None

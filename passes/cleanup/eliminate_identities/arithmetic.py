@@ -13,8 +13,9 @@ import onnx_graphsurgeon as gs
 from ....ir.core import dtypes
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
+from ....ir.ops.clips import clip_bounds
 from ....ir.ops.traits import Kind, Traits, operators_with, traits_of
-from ...analysis.value_range import clip_bounds, is_nonnegative, value_range
+from ...analysis.value_range import is_nonnegative, value_range
 from .movement import Rule, keeps_shape
 
 _OTHERS = frozenset({"Cast", "CastLike", "Clip", "Where"})

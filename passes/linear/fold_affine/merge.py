@@ -19,6 +19,7 @@ from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.linear.affine import AFFINE_OPS, Affine, Array, Composition, is_chained, try_affine
 from ....ir.ops.linear.layer import channel_vector, stored
+from ....ir.ops.opsets import has_attribute
 from ...engine.rewrite import Rewrite
 
 
@@ -111,9 +112,10 @@ def _shaped(affine: Affine, view: View) -> tuple[Array, Array, tuple[Array, Arra
     if not affine.is_batchnorm:
         return affine.scale, affine.shift, None
     rank = view.rank(affine.source)
-    if rank is None or view.opset < 9 or affine.typical is None:
+    if rank is None or has_attribute("BatchNormalization", "spatial", view.opset):
         return None
     column = (-1, *[1] * (rank - 2))
+    assert affine.typical is not None
     center, spread = (part.reshape(column) for part in affine.typical)
     return affine.scale.reshape(column), affine.shift.reshape(column), (center, spread)
 

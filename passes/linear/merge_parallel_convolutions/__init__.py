@@ -24,6 +24,7 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ....ir.ops.linear.kernel import Kernel
 from ....ir.ops.linear.layer import channel_vector, need_storable, write_layer
+from ....ir.ops.opsets import aligns
 from ...engine.rewrite import Rewrite, RewritePass
 from .branches import Branch, Merged, channelwise_branch, layer_branch, merge, steps_from
 
@@ -59,7 +60,7 @@ class _MergeSum(Rewrite[_SumOfBranches]):
 
     def match(self, node: gs.Node, view: View) -> _SumOfBranches | None:
         above = view.only_reader(node.outputs[0])
-        if view.opset < 7 or (above is not None and _is_sum(above)):
+        if not aligns("Add", view.opset) or (above is not None and _is_sum(above)):
             return None  # Add broadcast by attribute; or the sum above takes this one in
         sums, leaves = _flattened(node, view)
         groups = _by_source(leaves, view)

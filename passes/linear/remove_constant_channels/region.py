@@ -22,6 +22,7 @@ from ....ir.ops.linear.affine import ELEMENTWISE_OPS, read_affine
 from ....ir.ops.linear.kernel import Array, Kernel
 from ....ir.ops.linear.layer import LINEAR_OPS, Layer, read_layer
 from ....ir.ops.on_constants import constant_result
+from ....ir.ops.opsets import aligns
 from ....ir.ops.windows.attributes import averages_pads, read_window
 
 _POOLS = frozenset({"MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"})
@@ -110,7 +111,7 @@ def _through(node: gs.Node, x: Channels, region: ChannelRegion, view: View) -> C
     """Return what `node` makes of each channel; None where it is a layer that mixes them."""
     result, values = node.outputs[0], x.values
     if _joins(node, view):
-        need(view.opset >= 7, "operators broadcast by attribute before opset 7")
+        need(aligns(node.op, view.opset), "operators broadcast by attribute before opset 7")
         a, b = (region.channels[id(tensor)] for tensor in node.inputs)
         ranks = [view.rank(channels.tensor) for channels in (a, b)]
         aligned = a.width == b.width and ranks[0] == ranks[1] is not None

@@ -26,9 +26,9 @@ import onnx_graphsurgeon as gs
 from ....ir.core.decline import DeclinedError
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
+from ....ir.ops.clips import clip_bounds
 from ....ir.ops.linear.kernel import Kernel
 from ....ir.ops.linear.layer import LINEAR_OPS, read_layer
-from ...analysis.value_range import clip_bounds
 
 Array = np.ndarray[Any, Any]
 

@@ -15,9 +15,10 @@ from ....ir.core.decline import DeclinedError, need
 from ....ir.core.variables import is_standard
 from ....ir.graph.uses import Uses
 from ....ir.graph.view import View
+from ....ir.ops.clips import clip_bounds
 from ....ir.ops.linear.layer import LINEAR_OPS, Layer, read_with_bias
+from ....ir.ops.opsets import aligns
 from ...analysis.channels.cells import Array, Cells
-from ...analysis.value_range import clip_bounds
 from ..grids.grid import lattice_steps
 from .channel_tensor import ChannelTensor
 from .propagation import RULES
@@ -129,7 +130,7 @@ def _through(
             if reached.layer.added is not None:
                 biases.add(id(reached.layer.added))
             return [reached.result]
-    elif is_standard(node) and inputs and node.op in RULES and view.opset >= 7:
+    elif is_standard(node) and inputs and node.op in RULES and aligns(node.op, view.opset):
         outputs = RULES[node.op](node, inputs, flow.cells, view)
         if outputs is not None and node.op == "Clip":
             outputs = _clip(node, inputs[0], flow, view, outputs)

@@ -26,6 +26,8 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
+from ....ir.ops.build import build, build_slice
+from ....ir.ops.opsets import takes_type
 from ...engine.rewrite import Rewrite, RewritePass
 from ..qdq.units import BOUNDING
 
@@ -77,7 +79,8 @@ class _AlignConv(Rewrite[_UnalignedConv]):
             inputs = 0  # ONNX Runtime has no Pad of integers: it would take a detour to floats
         if not inputs and not outputs:
             return None
-        need(view.opset >= 11, "Pad and Slice take types other than float from opset 11 on")
+        takes_bytes = takes_type("Pad", np.uint8, view.opset)
+        need(takes_bytes, "Pad and Slice take types other than float from opset 11 on")
         need(weight.dtype == np.float32, f"its weight is {weight.dtype}")
         bias = None
         if len(node.inputs) > 2 and node.inputs[2].name:
@@ -120,18 +123,15 @@ class _AlignConv(Rewrite[_UnalignedConv]):
             edit.node(part.op, inputs, [result], dict(part.attrs), at=part)
             inputs = [result, *(site.bound.inputs[1:] if site.bound is not None else ())]
         if site.outputs:
-            parts = (("starts", 0), ("ends", len(site.weight)), ("axes", 1))
-            name = chain[-1].outputs[0].name
-            limits = [edit.constant(np.array([v], np.int64), f"{name}_{k}") for k, v in parts]
-            edit.node("Slice", [result, *limits], [chain[-1].outputs[0]], at=node)
+            kept = {1: (0, len(site.weight), 1)}
+            build_slice(edit, result, chain[-1].outputs[0], kept, at=node)
 
 
 def _pad(x: gs.Tensor, site: _UnalignedConv, edit: Edit) -> gs.Variable:
     pads = np.zeros((2, site.weight.ndim), np.int64)
     pads[1, 1] = site.inputs
-    constant = edit.constant(pads.reshape(-1), f"{x.name}_pads")
     padded = edit.variable(f"{x.name}_aligned", TensorType(site.weight.dtype, None))
-    edit.node("Pad", [x, constant], [padded], at=site.node)
+    build(edit, "Pad", [x], [padded], {"pads": pads.reshape(-1)}, at=site.node)
     return padded
 
 

@@ -20,7 +20,7 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
-from ...analysis.value_range import clip_bounds
+from ....ir.ops.clips import clip_bounds
 from ...engine.rewrite import Rewrite, RewritePass
 from ..qdq.units import ARITHMETIC, BOUNDING, LINEAR
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
+from ....ir.ops.build import build_clip
 from .match_float import Bounds, Match
 from .pairs import Pair
 from .units import LINEAR
@@ -39,17 +39,9 @@ def insert_bounds(pair: Pair, view: View, edit: Edit, original: Match) -> None:
     edit.rename_output(producer, bounded, free)
     if low == 0 and math.isinf(high):
         edit.node("Relu", [free], [bounded], at=producer)
-    elif view.opset < 11:
-        attrs = {k: v for k, v in (("min", low), ("max", high)) if math.isfinite(v)}
-        edit.node("Clip", [free], [bounded], attrs, at=producer)
     else:
-        ends = [
-            edit.constant(np.array(end, np.float32), f"{bounded.name}_{name}")
-            if math.isfinite(end)
-            else gs.Variable.empty()
-            for name, end in (("min", low), ("max", high))
-        ]
-        edit.node("Clip", [free, *ends], [bounded], at=producer)
+        least, most = (end if math.isfinite(end) else None for end in (low, high))
+        build_clip(edit, free, bounded, least, most, np.float32, at=producer)
     for reader in readers:
         for position, tensor in enumerate(reader.inputs):
             if tensor is free:

@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import node_key
 from ....ir.graph.view import View
-from ...analysis.value_range import clip_bounds
+from ....ir.ops.clips import clip_bounds
 from ...engine.context import Context
 from .nodes import is_dequantizer, is_quantizer
 from .pairs import Pairs

@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.decline import need
 from ....ir.core.variables import STANDARD_DOMAINS, is_standard
 from ....ir.graph.view import View
-from ...analysis.value_range import clip_bounds
+from ....ir.ops.clips import clip_bounds
 from .weights import weight_values
 
 LINEAR = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})

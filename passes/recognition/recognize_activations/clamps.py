@@ -20,6 +20,10 @@ from ....ir.core import dtypes
 from ....ir.core.decline import need
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
+from ....ir.ops.build import clip_parameters
+from ....ir.ops.clips import clip_bounds
+from ....ir.ops.opsets import broadcasts
+from ....ir.ops.parameters import spell
 from ..expressions import scalar
 from ..replacement import Array, Operator, Recognition
 
@@ -45,7 +49,7 @@ def read_clamp(node: gs.Node, view: View) -> Clamp | None:
             return Clamp(x, 0.0, _INFINITY)
         case "Clip":
             return _read_clip(node, view)
-        case "Max" | "Min" if len(node.inputs) == 2 and view.opset >= 8:
+        case "Max" | "Min" if len(node.inputs) == 2 and broadcasts(node.op, view.opset):
             for source, bound in (node.inputs, reversed(node.inputs)):
                 value = scalar(bound, source, view)
                 if value is not None:
@@ -55,21 +59,10 @@ def read_clamp(node: gs.Node, view: View) -> Clamp | None:
 
 
 def _read_clip(node: gs.Node, view: View) -> Clamp | None:
-    x = node.inputs[0]
-    dtype = view.dtype(x)
-    if dtype is None or not dtypes.is_float(dtype):
+    bounds = clip_bounds(node, view) if dtypes.is_float(view.dtype(node.inputs[0])) else None
+    if bounds is None or bounds[0] > bounds[1]:
         return None
-    largest = float(ml_dtypes.finfo(dtype).max)
-    bounds = [-largest, largest]
-    for index, name in enumerate(("min", "max")):
-        if view.opset < 11:
-            bounds[index] = float(node.attrs.get(name, bounds[index]))
-        elif len(node.inputs) > index + 1 and not node.inputs[index + 1].is_empty():
-            values = view.constant(node.inputs[index + 1])
-            if values is None or values.size != 1:
-                return None
-            bounds[index] = float(values.reshape(()))
-    return Clamp(x, *bounds) if bounds[0] <= bounds[1] else None
+    return Clamp(node.inputs[0], *bounds)
 
 
 class RecognizeClamp(Recognition):
@@ -120,11 +113,9 @@ def _clamp(
         "ONNX Runtime has Clip of float64 from opset 12 on",
     )
     largest = float(ml_dtypes.finfo(dtype).max)
-    given = {"min": low if low > -largest else None, "max": high if high < largest else None}
-    if view.opset < 11:
-        attrs = {name: bound for name, bound in given.items() if bound is not None}
-        return Operator("Clip", (x,), nodes, attrs)
-    bounds = [None if bound is None else value(bound) for bound in given.values()]
-    while bounds and bounds[-1] is None:
-        bounds.pop()
-    return Operator("Clip", (x, *bounds), nodes)
+    parameters = clip_parameters(
+        low if low > -largest else None, high if high < largest else None, dtype
+    )
+    attrs, constants = spell("Clip", view.opset, parameters)
+    bounds = [constants.get(place) for place in range(1, max(constants, default=0) + 1)]
+    return Operator("Clip", (x, *bounds), nodes, attrs)

@@ -19,15 +19,16 @@ from ....ir.core import dtypes
 from ....ir.core.decline import need
 from ....ir.graph.view import View
 from ....ir.ops.fused.bodies import CUBIC, SQRT_2_OVER_PI, activation_function, needs_float32
+from ....ir.ops.opsets import has_operator
 from ..expressions import Polynomial, need_private, polynomial, producer_of, tolerance_of
 from ..replacement import Operator, Recognition
 from .clamps import read_clamp
 
-# The operator of the standard, its opset and attributes, in place of a function.
+# The operator of the standard and its attributes, in place of a function.
 _STANDARD = {
-    "HardSwish": ("HardSwish", 14, {}),
-    "Gelu": ("Gelu", 20, {"approximate": "none"}),
-    "GeluTanh": ("Gelu", 20, {"approximate": "tanh"}),
+    "HardSwish": ("HardSwish", {}),
+    "Gelu": ("Gelu", {"approximate": "none"}),
+    "GeluTanh": ("Gelu", {"approximate": "tanh"}),
 }
 Inner = tuple[gs.Node, ...]
 
@@ -101,10 +102,10 @@ def activation(name: str, x: gs.Tensor, nodes: tuple[gs.Node, ...], view: View) 
     if name != "Silu":
         need(dtype is not None, "the type of its input is not known")
         need(dtype != np.float64, f"ONNX Runtime has no {name} of float64")
-    if name in _STANDARD and view.opset >= _STANDARD[name][1]:
-        op, _, attrs = _STANDARD[name]
+    op, attrs = _STANDARD.get(name, ("", {}))
+    if has_operator(op, view.opset):
         return Operator(op, (x,), nodes, dict(attrs))
-    if name == "Mish" and view.opset >= 18 and dtype != np.float32:
+    if name == "Mish" and has_operator("Mish", view.opset) and dtype != np.float32:
         return Operator("Mish", (x,), nodes)
     need(
         dtype == np.float32 or not needs_float32(name),

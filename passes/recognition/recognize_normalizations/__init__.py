@@ -22,6 +22,7 @@ from ....ir.core.decline import need
 from ....ir.graph.types import Shape
 from ....ir.graph.view import View
 from ....ir.ops.fused.bodies import layer_normalization_function
+from ....ir.ops.opsets import has_operator
 from ...engine.rewrite import Rewrite, RewritePass
 from ..expressions import need_private
 from ..replacement import Array, Operator, Recognition
@@ -80,7 +81,7 @@ def _layer(node: gs.Node, found: Normalized, shape: Shape, view: View) -> Operat
     scale, bias, nodes = _scale_and_bias(node, sizes, len(shape), view)
     removed = need_private((*found.nodes, *nodes[1:], node), nodes[0], view)
     inputs = (found.source, scale, bias)
-    if view.opset >= 17:
+    if has_operator("LayerNormalization", view.opset):
         attrs = {"axis": found.axes[0] - len(shape), "epsilon": found.epsilon}
         return Operator("LayerNormalization", inputs, removed, attrs)
     epsilon = np.array(found.epsilon, scale.dtype)

@@ -1,0 +1,47 @@
+"""The bounds of a Clip: attributes up to opset 10, inputs since.
+
+    y = min(max(x, low), high)
+
+An absent bound is the lowest or largest finite number, so that infinity is clipped too; integers
+have nothing beyond theirs (ONNX operator Clip).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ..core import dtypes
+from ..graph.view import View
+from .parameters import ValuesOf, read_parameter
+
+Range = tuple[float, float]
+
+
+def limits(dtype: np.dtype[Any]) -> Range:
+    """Return the lowest and the largest finite value of an integer or float type."""
+    if dtype.kind in "iu":
+        integers = np.iinfo(dtype)
+        return integers.min, integers.max
+    largest = float(ml_dtypes.finfo(dtype).max)
+    return -largest, largest
+
+
+def clip_bounds(node: gs.Node, view: View, values_of: ValuesOf | None = None) -> Range | None:
+    """Return the bounds of a Clip, or None where they, or the type of its input, are not known.
+
+    For `values_of` see `read_parameter`.
+    """
+    dtype = view.dtype(node.inputs[0])
+    if dtype is None or not (dtype.kind in "iu" or dtypes.is_float(dtype)):
+        return None
+    bounds: list[float] = []
+    for name, limit in zip(("min", "max"), limits(dtype), strict=True):
+        found = read_parameter(node, name, view, values_of)
+        if found.given and (found.values is None or found.values.size != 1):
+            return None
+        bounds.append(limit if found.values is None else float(found.values.item()))
+    return bounds[0], bounds[1]
