@@ -13,6 +13,8 @@ from ...ir.core.build import subgraphs_of
 from ...ir.core.variables import FUSED_DOMAIN, is_standard, label
 from ...ir.graph.clone import clone
 from ...ir.graph.types import Shape, Types, infer_types
+from ...ir.ops.traits import NEWEST, traits_of
+from ...ir.ops.traits.groups import LAYERS
 from ...ir.ops.windows.attributes import window_attributes
 from ...ir.ops.windows.sizes import outputs_of
 from ...ir.proto.to_proto import stored_bytes
@@ -174,10 +176,5 @@ def _before_pooling(node: gs.Node, sizes: tuple[int, ...]) -> list[int]:
 
 def linear_operator(node: gs.Node) -> str | None:
     """Return the linear operator `node` is, or is a fused operator of; None for any other node."""
-    if is_standard(node):
-        return node.op if node.op in ("Conv", "ConvTranspose", "Gemm", "MatMul") else None
-    if node.domain == FUSED_DOMAIN:
-        return next(
-            (op for op in ("ConvTranspose", "Conv", "Gemm") if node.op.startswith(op)), None
-        )
-    return None
+    layer = traits_of(node, NEWEST).layer
+    return layer if layer in LAYERS else None

@@ -20,6 +20,7 @@ import onnx_graphsurgeon as gs
 from ...ir.core.decline import need
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
+from ...ir.ops.traits.groups import REDUCTIONS
 
 Change = Callable[[Edit], gs.Node]
 Adapter = Callable[[gs.Node, View], Change]
@@ -285,10 +286,6 @@ def finish(made: gs.Node, target: int) -> None:
 
 _EVEN = "planish_even"
 _FIRST_RESIZE = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-_REDUCTIONS = (
-    *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean"),
-    *("ReduceMin", "ReduceProd", "ReduceSumSquare"),
-)
 _ADAPTERS: dict[tuple[str, int], Adapter] = {
     ("BatchNormalization", 9): _batchnorm,
     ("BatchNormalization", 14): _batchnorm,
@@ -312,7 +309,7 @@ _ADAPTERS: dict[tuple[str, int], Adapter] = {
     ("Unsqueeze", 13): _as_inputs("axes"),
     ("Upsample", 9): _upsample,
     ("Upsample", 10): _upsample,
-    **{(op, 18): _as_inputs("axes") for op in _REDUCTIONS},
+    **{(op, 18): _as_inputs("axes") for op in REDUCTIONS - {"ReduceSum"}},
 }
 # Of these the first adapter writes a form that the later changes leave alone.
 _FIRST_SUFFICES = frozenset({"BatchNormalization", "Resize", "Split", "Upsample"})

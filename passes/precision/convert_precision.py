@@ -30,12 +30,12 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
 from ...ir.core.variables import is_standard
+from ...ir.ops.traits.groups import LAYERS
 from ..engine.context import Context
 from ..engine.contract import Pass
 from ..engine.node_names import check_node_names
 from ..fusion.inline_fused_operators import inline_fused_operators
 from ..opset.convert_opset import ensure_opset
-from ..quantize.qdq.units import LINEAR
 from .convert import Converter
 from .groups import AGNOSTIC
 from .overflow_check import find_overflowing
@@ -83,7 +83,7 @@ class ConvertPrecision(Pass):
             kind=self.to,
             exclude=self.exclude,
             keep=self.keep,
-            faster=() if on_cpu else LINEAR,
+            faster=() if on_cpu else LAYERS,
         )
         compute = self.compute
         if compute == "auto":

@@ -18,41 +18,15 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
 from ...ir.core.errors import ExecutionError
-from ...ir.core.variables import dense_values, is_standard
+from ...ir.core.variables import dense_values
 from ...ir.graph.clone import clone
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import infer_types
 from ...ir.graph.uses import scopes
+from ...ir.ops.traits import traits_of
 from ...ir.run.compare import compare_outputs
 from ...ir.run.reference import Arrays, Reference
 from ..analysis.cost import linear_operator
-
-# Operators whose results are rounded; others move or select values.
-_ROUND = frozenset(
-    {
-        "Add",
-        "BatchNormalization",
-        "Conv",
-        "ConvTranspose",
-        "Div",
-        "Erf",
-        "Exp",
-        "Gemm",
-        "LayerNormalization",
-        "Log",
-        "MatMul",
-        "Mul",
-        "Pow",
-        "Reciprocal",
-        "ReduceMean",
-        "ReduceSum",
-        "Sigmoid",
-        "Softmax",
-        "Sqrt",
-        "Sub",
-        "Tanh",
-    }
-)
 
 # Significand bits of the stored types: one unit in the last place is 2 ** -bits, relative.
 _SIGNIFICAND = {"float64": 52, "float32": 23, "float16": 10, "bfloat16": 7}
@@ -110,7 +84,7 @@ def _results_moved(graph: gs.Graph, seed: int) -> gs.Graph:
     types = infer_types(copy)
     with Edit(copy) as edit:
         for node in list(copy.nodes):
-            if node.op not in _ROUND or not is_standard(node):
+            if not _rounds(node, copy.opset):
                 continue
             result = node.outputs[0]
             found = types.of(result)
@@ -124,3 +98,9 @@ def _results_moved(graph: gs.Graph, seed: int) -> gs.Graph:
             factor = edit.constant(change, f"{result.name}_change")
             edit.node("Mul", [result, factor], [moved], at=node)
     return copy
+
+
+def _rounds(node: gs.Node, opset: int) -> bool:
+    """Say whether `node` computes new values; others move or select, or give what was written."""
+    traits = traits_of(node, opset)
+    return traits.pure and not traits.exact and not traits.constant

@@ -17,10 +17,11 @@ from .model import (
     Traits,
     Weighted,
 )
-from .recognized import attribute
+from .recognized import NEWEST, attribute
 from .schemas import default, schema_of
 
 __all__ = [
+    "NEWEST",
     "NOTHING",
     "Homogeneous",
     "Integers",

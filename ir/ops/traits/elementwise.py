@@ -203,6 +203,7 @@ FUNCTIONS: dict[str, Line] = {
         _EXACT,
         movement=Movement.RESHAPE,
         homogeneous=Homogeneous.ANY,
+        keeps_uniform=True,
         gives_back=Kind.NOT_NEGATIVE,
         idempotent=True,
         involution=True,
@@ -275,6 +276,8 @@ _LARGEST: Known = {
     **_ZERO,
     **_EXACT,
     **_SYMMETRIC,
+    "keeps_single": True,
+    "keeps_uniform": True,
     "movement": Movement.SELECT,
     "homogeneous": Homogeneous.POSITIVE,
 }
@@ -284,11 +287,12 @@ _AVERAGE: Known = {
     **_SIGN,
     **_ZERO,
     **_SYMMETRIC,
+    "keeps_single": True,
     "homogeneous": Homogeneous.ANY,
 }
 
 ARITHMETIC: dict[str, Line] = {
-    "Add": line(_from_7, _AVERAGE, _WRAP, operands=2, neutral=0),
+    "Add": line(_from_7, _AVERAGE, _WRAP, operands=2, keeps_single=False, neutral=0),
     "And": line(_from_7, _LOGICAL, _SYMMETRIC, zero=True, neutral=1),
     "BitShift": line(_shift, _LOGICAL, zero=True, neutral=0),
     "BitwiseAnd": line(None, _LOGICAL, _SYMMETRIC, zero=True, integers=Integers.EXACT),
@@ -301,7 +305,7 @@ ARITHMETIC: dict[str, Line] = {
     "Less": line(_from_7, _COMPARES, zero=True, integers=Integers.EXACT),
     "LessOrEqual": line(None, _COMPARES, integers=Integers.EXACT),
     "Max": line(_from_8, _LARGEST),
-    "Mean": line(_from_8, _AVERAGE),
+    "Mean": line(_from_8, _AVERAGE, keeps_uniform=True),
     "Min": line(_from_8, _LARGEST),
     "Mod": line(None, _TWO, _SIGN, nan=True, integers=Integers.EXACT),
     "Mul": line(
@@ -333,6 +337,7 @@ ARITHMETIC: dict[str, Line] = {
         data=(1, 2),
         movement=Movement.TAKE,
         homogeneous=Homogeneous.ANY,
+        keeps_uniform=True,
         zero=True,
         nan=True,
     ),

@@ -15,11 +15,14 @@ _ANY: Known = {"homogeneous": Homogeneous.ANY}
 _ZERO: Known = {"zero": True, "nan": True}
 _WRAP: Known = {"integers": Integers.WRAP}
 _OVERFLOW: Known = {"integers": Integers.OVERFLOW}
-_MEAN: Known = {**_UP, **_SIGN, **_ANY, **_ZERO}
+_SINGLE: Known = {"keeps_single": True}
+_MEAN: Known = {**_UP, **_SIGN, **_ANY, **_ZERO, **_SINGLE, "keeps_uniform": True}
 _LARGEST: Known = {
     **_UP,
     **_SIGN,
     **_POSITIVE,
+    **_SINGLE,
+    "keeps_uniform": True,
     "zero": True,
     "exact": True,
     "integers": Integers.EXACT,
@@ -39,13 +42,13 @@ _MATRIX = Weighted(bias=-1, outputs=-1, inputs=-2)
 _BATCH: Known = {"keeps_batch": True}
 
 LAYERS: dict[str, Line] = {
-    "CausalConvWithState": line(None, _BATCH, weighted=_CONV),
+    "CausalConvWithState": line(None, _BATCH, weighted=Weighted(grouped=True, steered=True)),
     "Conv": line(None, _BATCH, weighted=_CONV, nan=True),
     "ConvInteger": line(
         None, _BATCH, _WRAP, weighted=Weighted(bias=-1, grouped=True, quantized=True)
     ),
     "ConvTranspose": line(None, _BATCH, weighted=_TRANSPOSED, nan=True),
-    "DeformConv": line(None, _BATCH, weighted=Weighted(bias=3, grouped=True)),
+    "DeformConv": line(None, _BATCH, weighted=Weighted(bias=3, grouped=True, steered=True)),
     "Gemm": line(_gemm, _OVERFLOW, nan=True),
     "MatMul": line(None, _WRAP, weighted=_MATRIX, nan=True),
     "MatMulInteger": line(
@@ -66,8 +69,14 @@ LAYERS: dict[str, Line] = {
 
 _POOL: Known = {"pooling": True, "keeps_batch": True}
 
+
+def _padded(attributes: Attributes, opset: int) -> Known:
+    """Zeros that pads put there may count."""
+    return {"keeps_uniform": not attributes("count_include_pad")}
+
+
 POOLING: dict[str, Line] = {
-    "AveragePool": line(None, _POOL, _MEAN),
+    "AveragePool": line(_padded, _POOL, _MEAN),
     "GlobalAveragePool": line(None, _POOL, _MEAN),
     "GlobalLpPool": line(None, _POOL, _POSITIVE, _NOT_NEGATIVE, _ZERO),
     "GlobalMaxPool": line(None, _POOL, _LARGEST),
@@ -89,9 +98,16 @@ REDUCTIONS: dict[str, Line] = {
     "ReduceMean": line(None, _REDUCES, _MEAN, integers=Integers.EXACT),
     "ReduceMin": line(None, _REDUCES, _LARGEST, of_nothing=_INF),
     "ReduceProd": line(
-        None, _REDUCES, _OVERFLOW, keeps_nonnegative=True, zero=True, nan=True, of_nothing=1.0
+        None,
+        _REDUCES,
+        _SINGLE,
+        _OVERFLOW,
+        keeps_nonnegative=True,
+        zero=True,
+        nan=True,
+        of_nothing=1.0,
     ),
-    "ReduceSum": line(None, _REDUCES, _MEAN, _OVERFLOW, of_nothing=0.0),
+    "ReduceSum": line(None, _REDUCES, _MEAN, _OVERFLOW, of_nothing=0.0, keeps_uniform=False),
     "ReduceSumSquare": line(None, _REDUCES, _NOT_NEGATIVE, _ZERO, _OVERFLOW, of_nothing=0.0),
 }
 

@@ -86,7 +86,7 @@ class Weighted:
     `inputs` are the axes of the weight for output and input channels (negative ones count from the
     end). Where `grouped`, the attribute `group` divides the channels: Conv stores `inputs` of one
     group, ConvTranspose `outputs` of one group. `quantized`: products of integers, with scales and
-    zero points beside them.
+    zero points beside them. `steered`: what meets which weight, other inputs decide as well.
     """
 
     data: int = 0
@@ -96,6 +96,12 @@ class Weighted:
     inputs: int = 1
     grouped: bool = False
     quantized: bool = False
+    steered: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Say whether weight and data alone, both of the same type, decide the product."""
+        return not self.quantized and not self.steered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +151,8 @@ class Traits:
     `continuous`: small changes of its data make small changes of the result, poles aside.
     `integral`: all elements are integers (or infinite, or NaN).
     `gives_back`: data of that kind it gives back as it is.
+    `keeps_single`: of one element (in a window, along the axes, of one operand) it gives that one.
+    `keeps_uniform`: data of one number everywhere gives that number everywhere.
     `idempotent`: f(f(x)) = f(x); `involution`: f(f(x)) = x.
     `neutral`: as its last operand that number gives back the first, zeros of either sign alike; as
     its first too where it is `commutative`. None where there is no such number.
@@ -202,6 +210,8 @@ class Traits:
     continuous: bool = False
     integral: bool = False
     gives_back: Kind = Kind.NONE
+    keeps_single: bool = False
+    keeps_uniform: bool = False
     idempotent: bool = False
     involution: bool = False
     neutral: int | None = None

@@ -12,6 +12,7 @@ _MOVES: Known = {
     "homogeneous": Homogeneous.ANY,
     "keeps_nonnegative": True,
     "keeps_nonpositive": True,
+    "keeps_uniform": True,
     "exact": True,
     "integers": Integers.EXACT,
     "zero": True,
@@ -19,7 +20,7 @@ _MOVES: Known = {
     "nan": True,
 }
 # Zeros that are put between: no larger tensor follows from larger data alone.
-_FILLS: Known = {**_MOVES, "fills": True, "negative_zero": False}
+_FILLS: Known = {**_MOVES, "fills": True, "negative_zero": False, "keeps_uniform": False}
 
 
 def _kind(movement: Movement, **more: Any) -> Line:
@@ -32,6 +33,7 @@ def _pad(attributes: Attributes, opset: int) -> Known:
         return {}
     return dict.fromkeys(("keeps_nonnegative", "keeps_nonpositive", "zero"), False) | {
         "fills": True,
+        "keeps_uniform": False,
         "homogeneous": Homogeneous.UNKNOWN,
         "negative_zero": False,
     }
@@ -45,6 +47,7 @@ def _scatter(attributes: Attributes, opset: int) -> Known:
     largest = reduction in ("max", "min")
     return {
         "movement": Movement.NONE,
+        "keeps_uniform": largest,
         "exact": largest,
         "integers": Integers.EXACT if largest else Integers.WRAP,
         "homogeneous": Homogeneous.UNKNOWN,
@@ -63,7 +66,7 @@ def _resample(attributes: Attributes, opset: int) -> Known:
     mode = attributes("mode")
     if mode == "nearest":
         return {**_MOVES, "movement": Movement.TAKE}
-    linear: Known = {"homogeneous": Homogeneous.ANY, "zero": True, "resampling": True}
+    linear: Known = {"homogeneous": Homogeneous.ANY, "zero": True, "keeps_uniform": True}
     if mode in ("linear", "bilinear"):
         signs = {"keeps_nonnegative": True, "keeps_nonpositive": True}
         return {**linear, **signs, "monotone": Monotone.INCREASING}
@@ -81,6 +84,7 @@ MOVEMENT: dict[str, Line] = {
     "GatherElements": _kind(Movement.TAKE),
     "GatherND": _kind(Movement.TAKE),
     "MaxUnpool": line(None, _FILLS, movement=Movement.TAKE, keeps_batch=True),
+    "OneHot": _kind(Movement.TAKE, data=(2,), keeps_uniform=True),
     "Pad": line(_pad, _MOVES, movement=Movement.TAKE),
     "Reshape": _kind(Movement.RESHAPE),
     "Resize": line(_resample, resampling=True),

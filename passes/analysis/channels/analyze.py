@@ -5,12 +5,10 @@ from __future__ import annotations
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import FUSED_DOMAIN, is_standard
+from ....ir.ops.traits.groups import UNARY
 from ...engine.context import Context
 from .analysis import ChannelAnalysis, Rule
 from .rules import elementwise, growth, linear, movement, windows
-
-# Local functions of the domain `planish` that work on each element.
-FUSED_ACTIVATIONS = frozenset({"Gelu", "GeluTanh", "HardSwish", "Mish", "Silu"})
 
 _RULES: dict[str, Rule] = {
     name: rule
@@ -25,6 +23,5 @@ def analyze_channels(context: Context) -> ChannelAnalysis:
 
 
 def _rule_of(node: gs.Node) -> Rule | None:
-    if node.domain == FUSED_DOMAIN and node.op in FUSED_ACTIVATIONS:
-        return _RULES["Relu"]
-    return _RULES.get(node.op) if is_standard(node) else None
+    recognized = node.domain == FUSED_DOMAIN and node.op in UNARY
+    return _RULES.get(node.op) if is_standard(node) or recognized else None

@@ -14,19 +14,10 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
-from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
+from ....ir.ops.traits import traits_of
 
-_KEEP_SHAPE = frozenset(
-    {"Abs", "BatchNormalization", "Cast", "Clip", "Dropout", "Elu", "Erf", "Exp", "Gelu"}
-    | {"HardSigmoid", "HardSwish", "Identity", "InstanceNormalization", "LRN", "LeakyRelu"}
-    | {"LogSoftmax", "Mish", "Neg", "Relu", "Selu", "Sigmoid", "Softmax", "Softplus", "Sqrt"}
-    | {"Tanh"}
-)
 _GENERATED = "unk__"  # how the names begin that ONNX's inference makes up
-_KEEP_BATCH = frozenset(
-    {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
-)
 
 
 @dataclass(frozen=True)
@@ -108,8 +99,8 @@ class Atoms:
 def _origin(tensor: gs.Tensor, axis: int, view: View) -> gs.Tensor | None:
     """Return the tensor whose size along `axis` is that of `tensor`, if there is one."""
     node = view.producer(tensor)
-    if node is None or not is_standard(node) or node.outputs[0] is not tensor:
+    if node is None or node.outputs[0] is not tensor:
         return None
-    if node.op in _KEEP_SHAPE or (axis == 0 and node.op in _KEEP_BATCH):
-        return node.inputs[0]
-    return None
+    traits = traits_of(node, view.opset)
+    keeps = traits.keeps_shape or (axis == 0 and traits.keeps_batch)
+    return node.inputs[0] if keeps else None

@@ -16,6 +16,8 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.parameters import read_parameter
 from ....ir.ops.slices import read_slice
+from ....ir.ops.traits import Kind, operators_with, traits_of
+from ....ir.ops.traits.groups import RESHAPES
 from .polynomials import ONE, Atoms, Size, product
 
 _MOST_ELEMENTS = 64
@@ -64,16 +66,17 @@ class ShapeArithmetic:
         """Return the sizes of the result of `node` as they follow from those of its operands."""
         if is_reshape(node):
             return self.reshaped(node, view, depth)
-        if node.op not in ("Transpose", "Add", "Sub", "Mul", "Div"):
-            return None
-        first, last = (self.shape(node.inputs[i], view, depth) for i in (0, -1))
-        if first is None or last is None or len(first) != len(last):
-            return None
         if node.op == "Transpose":
-            return tuple(first[i] for i in node.attrs.get("perm") or range(len(first))[::-1])
-        pairs = zip(first, last, strict=True)
-        sizes = tuple(a if b in (a, ONE) else b if a == ONE else None for a, b in pairs)
-        return None if None in sizes else sizes
+            sizes = self.shape(node.inputs[0], view, depth)
+            perm = node.attrs.get("perm")
+            return (
+                None if sizes is None else tuple(sizes[i] for i in perm or range(len(sizes))[::-1])
+            )
+        traits = traits_of(node, view.opset)
+        if not traits.broadcasts:
+            return None
+        operands = [node.inputs[i] for i in traits.operands_of(len(node.inputs))]
+        return _broadcast([self.shape(tensor, view, depth) for tensor in operands])
 
     def reshaped(self, node: gs.Node, view: View, depth: int = 0) -> Shape | None:
         """Return the sizes of the result of a Reshape, Flatten, Squeeze or Unsqueeze."""
@@ -155,9 +158,9 @@ class ShapeArithmetic:
         x = self.held(node.inputs[0], view, depth)
         if x is None:
             return None
+        if node.op in _AS_THEY_ARE:
+            return x
         match node.op:
-            case "Cast" | "Identity" | "Floor" | "Ceil" | "Round":
-                return x
             case "Mul" | "Div":
                 return _combined(node.op, x, self.held(node.inputs[1], view, depth))
             case "ReduceProd":
@@ -171,15 +174,31 @@ class ShapeArithmetic:
                 return _regrouped(x, node, view)
 
 
-_OPERATORS = frozenset(
-    {"Shape", "Size", "Concat", "Cast", "Identity", "Floor", "Ceil", "Round", "Mul", "Div"}
-    | {"ReduceProd", "Gather", "Slice", "Squeeze", "Unsqueeze", "Reshape"}
+# Sizes are integers, and no type that holds sizes is too small for them.
+_AS_THEY_ARE = operators_with(lambda t: t.gives_back == Kind.INTEGRAL) | {"Cast", "Identity"}
+# What `_computed` evaluates: of all that takes integers, what exporters compute sizes with.
+_OPERATORS = (
+    _AS_THEY_ARE
+    | RESHAPES
+    | {"Shape", "Size", "Concat", "Mul", "Div", "ReduceProd", "Gather", "Slice"}
 )
 
 
 def is_reshape(node: gs.Node) -> bool:
     """Say whether `node` gives the elements of its first input, in order, another shape."""
-    return node.op in ("Reshape", "Flatten", "Squeeze", "Unsqueeze") and is_standard(node)
+    return node.op in RESHAPES and is_standard(node)
+
+
+def _broadcast(shapes: Sequence[Shape | None]) -> Shape | None:
+    """Return the sizes of what operands of one rank are broadcast to, where all are sure."""
+    known = [shape for shape in shapes if shape is not None]
+    if len(known) < len(shapes) or len({len(shape) for shape in known}) != 1:
+        return None
+    result = known[0]
+    for shape in known[1:]:
+        pairs = zip(result, shape, strict=True)
+        result = tuple(a if b in (a, ONE) else b if a == ONE else None for a, b in pairs)
+    return None if None in result else result
 
 
 def _product(sizes: Sequence[Size | None]) -> Size | None:

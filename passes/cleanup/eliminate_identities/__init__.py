@@ -18,6 +18,7 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ....ir.ops.build import needs_bias
+from ....ir.ops.traits.groups import BIASED_LAYERS
 from ...engine.rewrite import Rewrite, RewritePass
 from ..bypass import Bypass
 from . import arithmetic as identity_arithmetic
@@ -62,7 +63,7 @@ class _DropZeroBias(Rewrite[gs.Node]):
     where there is no empty third input, and a network of 3x3 convolutions is twice as fast then.
     """
 
-    ops = frozenset({"Conv", "ConvTranspose", "Gemm"})
+    ops = BIASED_LAYERS
 
     def match(self, node: gs.Node, view: View) -> gs.Node | None:
         if not is_standard(node) or len(node.inputs) < 3 or node.inputs[2].is_empty():

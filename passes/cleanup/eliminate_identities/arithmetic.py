@@ -22,7 +22,7 @@ _OTHERS = frozenset({"Cast", "CastLike", "Clip", "Where"})
 OPS = _OTHERS | operators_with(
     lambda traits: (
         traits.neutral is not None
-        or (traits.elementwise and traits.operands is None)
+        or (traits.elementwise and traits.keeps_single)
         or traits.gives_back != Kind.NONE
         or traits.idempotent
         or traits.involution
@@ -43,7 +43,7 @@ def returned_operand(node: gs.Node, view: View) -> gs.Tensor | None:
     alike = inner is not None and inner.op == node.op and is_standard(inner)
     if inner is not None and alike and traits.involution:
         return inner.inputs[0]
-    single = traits.elementwise and traits.operands is None and len(node.inputs) == 1
+    single = traits.elementwise and traits.keeps_single and len(node.inputs) == 1
     rule = _RULES.get(node.op)
     returns = (
         (rule is not None and rule(node, view))

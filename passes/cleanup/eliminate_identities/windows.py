@@ -7,6 +7,8 @@ over axes of size one that stay
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx_graphsurgeon as gs
 
@@ -14,6 +16,7 @@ from ....ir.core.decline import need
 from ....ir.graph.view import View
 from ....ir.ops.axes.reductions import read_reduction
 from ....ir.ops.parameters import Array, need_parameter, read_parameter
+from ....ir.ops.traits import Traits, operators_with
 from ....ir.ops.windows.attributes import pool_window
 from .movement import Rule
 
@@ -66,12 +69,14 @@ def _reduce(node: gs.Node, view: View) -> bool:
     return shape is not None and found is not None and all(shape[axis] == 1 for axis in found.axes)
 
 
+def _singles(has: Callable[[Traits], bool]) -> frozenset[str]:
+    return operators_with(lambda t: t.keeps_single and has(t))
+
+
 RULES: dict[str, Rule] = {
     "Resize": _resize,
     "Upsample": _resize,
-    "AveragePool": _pool,
-    "MaxPool": _pool,
-    "GlobalAveragePool": _global_pool,
-    "GlobalMaxPool": _global_pool,
-    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd"), _reduce),
+    **dict.fromkeys(_singles(lambda t: t.pooling and t.windowed), _pool),
+    **dict.fromkeys(_singles(lambda t: t.pooling and not t.windowed), _global_pool),
+    **dict.fromkeys(_singles(lambda t: t.reduction), _reduce),
 }

@@ -24,6 +24,8 @@ from ....ir.graph.uses import scopes
 from ....ir.graph.view import View
 from ....ir.ops.axes.permutation import Order, inverse, is_identity, perm_of
 from ....ir.ops.axes.ports import Ports
+from ....ir.ops.traits import operators_with
+from ....ir.ops.traits.groups import LAYERS, POOLS
 from ...engine.context import Context
 from ...engine.contract import Pass
 from ...engine.rewrite import drive
@@ -34,9 +36,7 @@ from .relayout import relayout
 from .transposes import MergeTransposes, ReshapeInstead
 
 # Element-wise work after these can be folded into them, once no Transpose stands between.
-_WORTH_REACHING = frozenset(
-    {"Conv", "ConvTranspose", "BatchNormalization", "MaxPool", "AveragePool", "GlobalAveragePool"}
-)
+_WORTH_REACHING = (LAYERS & operators_with(lambda t: t.windowed)) | POOLS | {"BatchNormalization"}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The operators that work in any layout, and how: a table from operator to ports."""
+"""The operators that work in any layout, and how: element-wise ones, and a table of others."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from ....ir.ops.axes.named import joins_axes, normal_axes, softmax_axes
 from ....ir.ops.axes.permutation import Order
 from ....ir.ops.axes.ports import Change, Ports, alike, elementwise, renamed_axis
 from ....ir.ops.opsets import has_attribute
+from ....ir.ops.traits import traits_of
+from ....ir.ops.traits.groups import REDUCTIONS, SOFTMAXES
 from .flattened import flattened
 from .ranks import arg_reduced, gathered, reduced, squeezed, unsqueezed
 from .regrouped import regrouped
@@ -19,111 +21,14 @@ from .sized import expanded, padded, resized, sliced, tiled, upsampled
 
 Reader = Callable[[gs.Node, View], Ports | None]
 
-_UNARY = [
-    "Abs",
-    "Acos",
-    "Acosh",
-    "Asin",
-    "Asinh",
-    "Atan",
-    "Atanh",
-    "BitwiseNot",
-    "Cast",
-    "CastLike",
-    "Ceil",
-    "Celu",
-    "Clip",
-    "Cos",
-    "Cosh",
-    "Dropout",
-    "Elu",
-    "Erf",
-    "Exp",
-    "Floor",
-    "Gelu",
-    "HardSigmoid",
-    "HardSwish",
-    "Identity",
-    "IsInf",
-    "IsNaN",
-    "LeakyRelu",
-    "Log",
-    "Mish",
-    "Neg",
-    "Not",
-    "Reciprocal",
-    "Relu",
-    "Round",
-    "Selu",
-    "Shrink",
-    "Sigmoid",
-    "Sign",
-    "Sin",
-    "Sinh",
-    "Softplus",
-    "Softsign",
-    "Sqrt",
-    "Swish",
-    "Tan",
-    "Tanh",
-    "ThresholdedRelu",
-]
-_BINARY = [
-    "Add",
-    "And",
-    "BitShift",
-    "BitwiseAnd",
-    "BitwiseOr",
-    "BitwiseXor",
-    "Div",
-    "Equal",
-    "Greater",
-    "GreaterOrEqual",
-    "Less",
-    "LessOrEqual",
-    "Mod",
-    "Mul",
-    "Or",
-    "PRelu",
-    "Pow",
-    "Sub",
-    "Xor",
-]
-_VARIADIC = ("Max", "Mean", "Min", "Sum")
-_REDUCTIONS = [
-    "ReduceL1",
-    "ReduceL2",
-    "ReduceLogSum",
-    "ReduceLogSumExp",
-    "ReduceMax",
-    "ReduceMean",
-    "ReduceMin",
-    "ReduceProd",
-    "ReduceSum",
-    "ReduceSumSquare",
-]
-
 
 def ports_of(node: gs.Node, view: View) -> Ports | None:
     """Return the ports of `node`, or None where it demands the layout it has."""
+    traits = traits_of(node, view.opset)
+    if traits.elementwise:
+        return elementwise(node, view, len(traits.operands_of(len(node.inputs))))
     reader = _READERS.get(node.op)
     return None if reader is None or not is_standard(node) else reader(node, view)
-
-
-def _unary(node: gs.Node, view: View) -> Ports | None:
-    return elementwise(node, view, 1)
-
-
-def _binary(node: gs.Node, view: View) -> Ports | None:
-    return elementwise(node, view, 2)
-
-
-def _variadic(node: gs.Node, view: View) -> Ports | None:
-    return elementwise(node, view, len(node.inputs))
-
-
-def _where(node: gs.Node, view: View) -> Ports | None:
-    return elementwise(node, view, 3)
 
 
 def _batchnorm(node: gs.Node, view: View) -> Ports | None:
@@ -181,16 +86,12 @@ def _reshape(node: gs.Node, view: View) -> Ports | None:
 
 
 _READERS: dict[str, Reader] = {
-    **dict.fromkeys(_UNARY, _unary),
-    **dict.fromkeys(_BINARY, _binary),
-    **dict.fromkeys(_VARIADIC, _variadic),
-    **dict.fromkeys(_REDUCTIONS, reduced),
-    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _softmax),
+    **dict.fromkeys(REDUCTIONS, reduced),
+    **dict.fromkeys(SOFTMAXES, _softmax),
     **dict.fromkeys(("ArgMax", "ArgMin"), arg_reduced),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _quantized),
     "Reshape": _reshape,
     "Flatten": flattened,
-    "Where": _where,
     "BatchNormalization": _batchnorm,
     "Concat": _along_axis(None),
     "Split": _along_axis(0),

@@ -142,7 +142,8 @@ class _Relayout:
             name = inputs[position].name or f"{node.outputs[0].name}_axes"
             inputs[position] = self._edit.constant(values, f"{name}_permuted")
         outputs = [self._other.get(id(t), t) if t.name else t for t in node.outputs]
-        self._edit.node(node.op, inputs, outputs, {**node.attrs, **change.attrs}, at=node)
+        attrs = {**node.attrs, **change.attrs}
+        self._edit.node(node.op, inputs, outputs, attrs, at=node, domain=node.domain)
         for reader, position, axis, rows in change.weights:
             weight = self._view.constant(reader.inputs[position])
             assert weight is not None

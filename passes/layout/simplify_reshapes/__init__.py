@@ -22,14 +22,13 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ....ir.ops.parameters import read_parameter
+from ....ir.ops.traits.groups import RESHAPES
 from ...analysis.sizes.shape_arithmetic import ShapeArithmetic, is_reshape
 from ...engine.context import Context
 from ...engine.rewrite import Rewrite, RewritePass
 from .cancel import CancelAround
 from .computed_sizes import ConstantExpand, ConstantResize
 from .forms import ReshapeForm, form_of, write_form
-
-_RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class _MergedReshape:
 
 
 class _Simplify(Rewrite[_MergedReshape]):
-    ops = _RESHAPES
+    ops = RESHAPES
 
     def __init__(self, sizes: ShapeArithmetic) -> None:
         self._sizes = sizes

@@ -17,16 +17,13 @@ from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.axes.named import axes_of
 from ....ir.ops.axes.ports import Array
-from ....ir.ops.opsets import aligns
+from ....ir.ops.opsets import broadcasts
+from ....ir.ops.traits import traits_of
+from ....ir.ops.traits.groups import RESHAPES
 from ...analysis.sizes.shape_arithmetic import ShapeArithmetic, is_reshape
 from ...engine.rewrite import Rewrite
 from .forms import ReshapeForm, form_of, write_form
 
-_UNARY = frozenset(
-    {"Abs", "Cast", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "Identity"}
-    | {"LeakyRelu", "Log", "Mish", "Neg", "Relu", "Selu", "Sigmoid", "Softplus", "Sqrt", "Tanh"}
-)
-_BINARY = frozenset({"Add", "Div", "Max", "Min", "Mul", "Pow", "Sub"})
 _MOST_BETWEEN = 8
 
 
@@ -51,7 +48,7 @@ class _Around:
 class CancelAround(Rewrite[_Around]):
     """Merge two reshapes around element-wise operators that nothing else reads."""
 
-    ops = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
+    ops = RESHAPES
 
     def __init__(self, sizes: ShapeArithmetic) -> None:
         self._sizes = sizes
@@ -64,7 +61,7 @@ class CancelAround(Rewrite[_Around]):
         reader, value = node, node.inputs[0]
         for _ in range(_MOST_BETWEEN + 1):
             inner = view.producer(value)
-            if inner is None or not is_standard(inner) or not view.read_only_by(value, reader):
+            if inner is None or not view.read_only_by(value, reader):
                 return None
             if is_reshape(inner):
                 break
@@ -103,21 +100,27 @@ class CancelAround(Rewrite[_Around]):
             if step.constant is not None:
                 name = inputs[1 - step.data].name
                 inputs[1 - step.data] = edit.constant(step.constant, f"{name}_reshaped")
-            edit.node(step.node.op, inputs, [y], dict(step.node.attrs), at=step.node)
+            op, attrs, domain = step.node.op, dict(step.node.attrs), step.node.domain
+            edit.node(op, inputs, [y], attrs, at=step.node, domain=domain)
             x = y
         write_form(site.form, x, site.last.outputs[0], site.last, edit)
 
 
 def _step(node: gs.Node, last: gs.Node, view: View) -> _Step | None:
-    if node.op in _UNARY:
+    traits = traits_of(node, view.opset)
+    if not traits.elementwise or not traits.pure:
+        return None
+    if traits.operands == 1:
         return _Step(node, 0, None)
-    if node.op not in _BINARY or len(node.inputs) != 2 or not aligns(node.op, view.opset):
+    if len(node.inputs) != 2 or not broadcasts(node.op, view.opset):
         return None
     data = 1 if view.is_constant(node.inputs[0]) else 0
     values = view.constant(node.inputs[1 - data])
     rank, result = view.rank(node.inputs[data]), view.rank(last.outputs[0])
     if values is None or rank is None or result is None or values.ndim > rank:
         return None
+    if data not in traits.data_of(2):
+        return None  # a slope, which PRelu broadcasts one way only
     if values.size == 1:
         return _Step(node, data, values.reshape(()))
     axes, known = axes_of(last, view, result) if last.op == "Unsqueeze" else (None, False)

@@ -16,10 +16,10 @@ from ....ir.core.decline import DeclinedError
 from ....ir.core.errors import ExecutionError, PlanishError
 from ....ir.graph.view import View
 from ....ir.ops.on_constants import constant_result
+from ....ir.ops.traits.groups import BROADCASTING, UNARY
 from ....ir.ops.windows.pad import read_padding
 from ....ir.run.reference import evaluate
 from ...analysis.channels.analysis import ChannelAnalysis
-from ...analysis.channels.analyze import FUSED_ACTIVATIONS
 from ...analysis.channels.cells import Array
 from ...analysis.channels.findings import ChannelLayer
 from ...analysis.channels.rules import elementwise, growth, movement
@@ -132,7 +132,7 @@ class KnownValues:
             self._move(node, view)
         elif node.op in elementwise.NORMALIZATIONS and values is not None:
             self._put(node.outputs[0], self._normalized(node, values))
-        elif node.op in elementwise.BROADCAST | elementwise.UNARY | FUSED_ACTIVATIONS:
+        elif node.op in BROADCASTING | UNARY - {"Dropout"}:
             self._put(node.outputs[0], self._elementwise(node, view))
         elif values is None:
             return

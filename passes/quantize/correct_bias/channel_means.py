@@ -24,11 +24,11 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.decline import DeclinedError
-from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.clips import clip_bounds
 from ....ir.ops.linear.kernel import Kernel
 from ....ir.ops.linear.layer import LINEAR_OPS, read_layer
+from ....ir.ops.traits import Homogeneous, function_of, operators_with, traits_of
 
 Array = np.ndarray[Any, Any]
 
@@ -58,19 +58,11 @@ class Normal:
         return Normal(mean.reshape(-1) + kernel.full_bias(), spread.reshape(-1))
 
 
-def _sigmoid(x: Array) -> Array:
-    return np.asarray(0.5 + 0.5 * np.tanh(x / 2))
-
-
-_FUNCTIONS: dict[str, Callable[[Array], Array]] = {
-    "Relu": lambda x: np.maximum(x, 0.0),
-    "Sigmoid": _sigmoid,
-    "Tanh": np.tanh,
-    "HardSwish": lambda x: x * np.clip(x / 6 + 0.5, 0.0, 1.0),
-    "Softplus": lambda x: np.logaddexp(x, 0.0),
+# These keep the distribution of each channel: a mean is near what it is of, at least its own mean.
+_KEEP = operators_with(lambda t: t.pooling and t.homogeneous == Homogeneous.ANY) | {
+    "Identity",
+    "Dropout",
 }
-# These keep the distribution of each channel.
-_KEEP = frozenset({"Identity", "Dropout", "Flatten", "GlobalAveragePool", "AveragePool"})
 
 
 def channel_moments(view: View, inputs: Normal) -> dict[int, Normal]:
@@ -85,7 +77,7 @@ def channel_moments(view: View, inputs: Normal) -> dict[int, Normal]:
             parts = (np.full(shape[1], part.item()) for part in (inputs.mean, inputs.variance))
             found[id(tensor)] = Normal(*parts)
     for node in view.scope.nodes:
-        if is_standard(node) and node.outputs:
+        if traits_of(node, view.opset).known and node.outputs:
             moments = _moments_of(node, view, found)
             if moments is not None and np.isfinite(moments.mean).all():
                 found[id(node.outputs[0])] = moments
@@ -146,17 +138,9 @@ def _sum(node: gs.Node, view: View, parts: list[Normal | None]) -> Normal | None
 
 
 def _function(node: gs.Node, view: View) -> Callable[[Array], Array] | None:
-    match node.op:
-        case "Clip":
-            bounds = clip_bounds(node, view)
-            if bounds is None or math.isnan(sum(bounds)):
-                return None
-            return lambda x: np.minimum(np.maximum(x, bounds[0]), bounds[1])
-        case "LeakyRelu":
-            alpha = float(node.attrs.get("alpha", 0.01))
-            return lambda x: np.where(x < 0, alpha * x, x)
-        case "HardSigmoid":
-            slope, offset = node.attrs.get("alpha", 0.2), node.attrs.get("beta", 0.5)
-            return lambda x: np.clip(slope * x + offset, 0.0, 1.0)
-        case op:
-            return _FUNCTIONS.get(op)
+    if node.op != "Clip":
+        return function_of(node, view.opset)
+    bounds = clip_bounds(node, view)
+    if bounds is None or math.isnan(sum(bounds)):
+        return None
+    return lambda x: np.minimum(np.maximum(x, bounds[0]), bounds[1])

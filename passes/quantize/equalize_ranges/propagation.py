@@ -17,6 +17,8 @@ from ....ir.core.decline import DeclinedError
 from ....ir.graph.view import View
 from ....ir.ops.axes.named import normal_axes
 from ....ir.ops.axes.reductions import read_reduction
+from ....ir.ops.traits import Homogeneous, Traits, operators_with
+from ....ir.ops.traits.groups import RESHAPES
 from ....ir.ops.windows.pad import read_padding
 from ...analysis.channels.cells import Cells
 from .channel_tensor import ChannelTensor
@@ -158,12 +160,17 @@ def _gated(node: gs.Node, inputs: Inputs, cells: Cells, view: View) -> Outputs:
     return [ChannelTensor(node.outputs[0], x.cells, x.axis)]
 
 
+def _homogeneous(has: Callable[[Traits], bool]) -> frozenset[str]:
+    return operators_with(lambda t: t.homogeneous >= Homogeneous.POSITIVE and has(t))
+
+
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(("Relu", "LeakyRelu", "PRelu", "Clip", "Identity"), _alone),
-    **dict.fromkeys(("MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"), _pool),
-    **dict.fromkeys(("ReduceMean", "ReduceMax", "ReduceMin", "ReduceSum"), _reduce),
-    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
-    **dict.fromkeys(("Add", "Sub", "Sum", "Mean", "Max", "Min"), _joined),
+    **dict.fromkeys(_homogeneous(lambda t: t.elementwise and t.data == (0,)), _alone),
+    "Clip": _alone,  # whose bounds are scaled too
+    **dict.fromkeys(_homogeneous(lambda t: t.pooling), _pool),
+    **dict.fromkeys(_homogeneous(lambda t: t.reduction), _reduce),
+    **dict.fromkeys(RESHAPES, _reshape),
+    **dict.fromkeys(_homogeneous(lambda t: t.broadcasts and t.data is None), _joined),
     **dict.fromkeys(("Mul", "Div"), _gated),
     "Pad": _pad,
     "Resize": _resize,

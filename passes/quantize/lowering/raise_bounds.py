@@ -21,15 +21,12 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.clips import clip_bounds
+from ....ir.ops.traits import traits_of
+from ....ir.ops.traits.groups import LAYERS
 from ...engine.rewrite import Rewrite, RewritePass
-from ..qdq.units import ARITHMETIC, BOUNDING, LINEAR
+from ..qdq.units import ARITHMETIC, BOUNDING
 
-# Each result is one of the inputs' elements, and which one does not depend on their values.
-_MOVING = frozenset(
-    {"DepthToSpace", "Flatten", "Gather", "Identity", "Reshape", "Slice", "SpaceToDepth"}
-    | {"Squeeze", "Transpose", "Unsqueeze"}
-)
-_MAKING = LINEAR | ARITHMETIC
+_MAKING = LAYERS | ARITHMETIC
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class _Raise(Rewrite[_BoundBelowMove]):
 
     def match(self, node: gs.Node, view: View) -> _BoundBelowMove | None:
         mover = view.producer(node.inputs[0])
-        if mover is None or not _moves(mover):
+        if mover is None or not _moves(mover, view):
             return None
         need(view.read_only_by(mover.outputs[0], node), f"the result of {mover.op} is read as well")
         if node.op == "Clip":
@@ -77,8 +74,11 @@ class _Raise(Rewrite[_BoundBelowMove]):
         edit.node(mover.op, inputs, [bound.outputs[0]], dict(mover.attrs), at=mover)
 
 
-def _moves(node: gs.Node) -> bool:
-    return is_standard(node) and (node.op in _MOVING or node.op == "Concat")
+def _moves(node: gs.Node, view: View) -> bool:
+    """Say whether the one result has elements of the data, whatever their values: all of them."""
+    traits = traits_of(node, view.opset)
+    single = traits.data == (0,) and traits.moved_outputs == 1
+    return is_standard(node) and ((traits.moves and single) or node.op == "Concat")
 
 
 def _moved(node: gs.Node) -> list[gs.Tensor]:
@@ -92,7 +92,9 @@ def _need_maker(tensor: gs.Tensor, reader: gs.Node, view: View) -> None:
         maker = need(view.producer(tensor), f"{reader.op} moves what no operator made")
         if is_standard(maker) and maker.op in _MAKING | BOUNDING:
             return
-        need(_moves(maker), f"{reader.op} moves what {maker.op} made, which does not saturate")
+        need(
+            _moves(maker, view), f"{reader.op} moves what {maker.op} made, which does not saturate"
+        )
         if maker.op == "Concat":
             return
         tensor, reader = maker.inputs[0], maker

@@ -15,14 +15,14 @@ import numpy as np
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ....ir.ops.build import build_clip
+from ....ir.ops.traits.groups import LAYERS
 from .match_float import Bounds, Match
 from .pairs import Pair
-from .units import LINEAR
 from .weights import limits_of
 
 # A grid that ends here, within half a step, ends at the bound of a Relu6.
 _SIX = 6.0
-_BOUNDED = LINEAR | {"Add"}
+_BOUNDED = LAYERS | {"Add"}
 
 
 def insert_bounds(pair: Pair, view: View, edit: Edit, original: Match) -> None:

@@ -17,10 +17,11 @@ import onnx_graphsurgeon as gs
 from ....ir.core.variables import node_key
 from ....ir.graph.view import View
 from ....ir.ops.clips import clip_bounds
+from ....ir.ops.traits.groups import LAYERS
 from ...engine.context import Context
 from .nodes import is_dequantizer, is_quantizer
 from .pairs import Pairs
-from .units import BOUNDING, LINEAR, bounds
+from .units import BOUNDING, bounds
 from .weights import StoredWeight, stored_weight
 
 Array = np.ndarray[Any, Any]
@@ -148,7 +149,7 @@ class _Matcher:
             values = self._original.constant(twin.inputs[position])
             if stored is None or values is None or values.shape != stored.values.shape:
                 continue
-            if position == 1 and node.op in LINEAR and not is_rounding_of(stored, values):
+            if position == 1 and node.op in LAYERS and not is_rounding_of(stored, values):
                 self._found.foreign.add(node_key(node))
                 return
             self._found.weights[node_key(node), position] = values

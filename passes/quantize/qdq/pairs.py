@@ -16,6 +16,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
+from ....ir.ops.traits import traits_of
 from .nodes import is_dequantizer, is_quantizer
 from .units import BOUNDING
 from .weights import stored_weight
@@ -24,8 +25,6 @@ Array = np.ndarray[Any, Any]
 
 # Their integer kernels may give the sums as floats at once.
 _FLOAT_RESULT = frozenset({"Gemm", "MatMul"})
-# All of their inputs carry data; of other operators the first does.
-_OPERANDS = frozenset({"Add", "Sub", "Mul", "Div", "Concat", "Where", "Min", "Max", "Sum"})
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,8 @@ class Pairs:
     def _is_unit(self, node: gs.Node) -> bool:
         if is_quantizer(node) or is_dequantizer(node) or not node.inputs:
             return False
-        data = node.inputs if node.op in _OPERANDS else node.inputs[:1]
+        places = traits_of(node, self.view.opset).data_of(len(node.inputs))
+        data = [node.inputs[place] for place in places]
         if not any(self.before(tensor) for tensor in data):
             return False
         if not all(self.before(t) or stored_weight(t, self.view) is not None for t in data):

@@ -17,36 +17,20 @@ from ....ir.core.decline import need
 from ....ir.core.variables import STANDARD_DOMAINS, is_standard
 from ....ir.graph.view import View
 from ....ir.ops.clips import clip_bounds
+from ....ir.ops.traits import Movement, operators_with, traits_of
+from ....ir.ops.traits.groups import LAYERS
 from .weights import weight_values
 
-LINEAR = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-# Of these ONNX Runtime, OpenVINO and TensorRT have integer kernels.
+# Of these ONNX Runtime, OpenVINO and TensorRT have integer kernels: a list of theirs, no trait.
 ARITHMETIC = frozenset({"Add", "Mul", "AveragePool", "GlobalAveragePool", "Sigmoid", "LeakyRelu"})
 BOUNDING = frozenset({"Relu", "Clip"})
-MOVEMENT = frozenset(
-    {
-        "Concat",
-        "DepthToSpace",
-        "Expand",
-        "Flatten",
-        "Gather",
-        "GlobalMaxPool",
-        "Identity",
-        "MaxPool",
-        "Pad",
-        "Reshape",
-        "Resize",
-        "Slice",
-        "SpaceToDepth",
-        "Split",
-        "Squeeze",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-    }
-)
-QUANTIZABLE = LINEAR | ARITHMETIC | BOUNDING | MOVEMENT
-_ALL_INPUTS = frozenset({"Add", "Mul", "Concat"})
+# Which element goes where its value decides in a pool alone; Pad stands here for what it checks.
+MOVEMENT = operators_with(
+    lambda t: (
+        t.selects and (t.data == (0,) or t.permutes) and (t.movement <= Movement.TAKE or t.pooling)
+    )
+) | {"Pad"}
+QUANTIZABLE = LAYERS | ARITHMETIC | BOUNDING | MOVEMENT
 
 
 @dataclass(frozen=True)
@@ -75,7 +59,7 @@ class Unit:
     @property
     def is_linear(self) -> bool:
         """Say whether it has weights."""
-        return self.node.op in LINEAR
+        return self.node.op in LAYERS
 
     @property
     def is_bounded(self) -> bool:
@@ -87,8 +71,8 @@ def read_unit(node: gs.Node, view: View) -> Unit | None:
     """Return the unit at `node`; None for no candidate; declines where it cannot be one."""
     if node.op not in QUANTIZABLE or not is_standard(node):
         return None
-    count = len(node.inputs) if node.op in _ALL_INPUTS else 1
-    inputs = tuple(node.inputs[:count])
+    places = traits_of(node, view.opset).data_of(len(node.inputs))
+    inputs = tuple(node.inputs[place] for place in places)
     dtype = view.dtype(inputs[0])
     if dtype is not None and dtype.kind in "iub":
         return None  # shape arithmetic
@@ -97,7 +81,7 @@ def read_unit(node: gs.Node, view: View) -> Unit | None:
     check = _CHECKS.get(node.op)
     if check is not None:
         check(node, view)
-    bounded = _bounding_reader(node, view) if node.op in LINEAR | ARITHMETIC else None
+    bounded = _bounding_reader(node, view) if node.op in LAYERS | ARITHMETIC else None
     outputs = tuple(t for t in (bounded or node).outputs if t.name)
     if node.op in ARITHMETIC | BOUNDING:
         need(not any(map(view.is_output, outputs)), "it makes a graph output, which stays float")
@@ -200,7 +184,7 @@ def _check_pad(node: gs.Node, view: View) -> None:
 
 
 _CHECKS: dict[str, Callable[[gs.Node, View], None]] = {
-    **dict.fromkeys(LINEAR, _check_linear),
+    **dict.fromkeys(LAYERS, _check_linear),
     "Add": _check_operands,
     "Mul": _check_operands,
     "Concat": _check_operands,
@@ -210,6 +194,7 @@ _CHECKS: dict[str, Callable[[gs.Node, View], None]] = {
     "AveragePool": _check_average_pool,
     "MaxPool": _check_max_pool,
     "Resize": _check_resize,
+    "Upsample": _check_resize,
     "Pad": _check_pad,
 }
 

@@ -19,6 +19,7 @@ from ....ir.core.errors import PassError
 from ....ir.core.nearest import nearest
 from ....ir.core.variables import node_key
 from ....ir.graph.clone import clone
+from ....ir.ops.traits.groups import INTEGER_LAYERS
 from ...analysis.observe.feeds import calibration_feeds
 from ...engine.context import Context
 from ...engine.contract import Pass
@@ -37,7 +38,7 @@ from .selection import Selection
 from .units import read_units, tensors_of
 from .variants import Variants
 
-_INTEGER_OPERATORS = frozenset({"QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"})
+_INTEGER_OPERATORS = INTEGER_LAYERS | {"QuantizeLinear"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,40 +13,13 @@ from ....ir.core.decline import DeclinedError, need
 from ....ir.core.variables import is_standard, label
 from ....ir.graph.view import View
 from ....ir.ops.linear.layer import Layer, read_layer
+from ....ir.ops.traits import traits_of
+from ....ir.ops.traits.groups import LAYERS, POOLS, REDUCTIONS, RESHAPES, SOFTMAXES, UNARY
 
-_LINEAR = frozenset({"Conv", "Gemm", "MatMul"})
+# Classes come out of these; a ConvTranspose as the last layer is left to whoever knows its images.
+_LINEAR = LAYERS - {"ConvTranspose"}
 # Operators that leave the classes on one axis; whether they do is read from their shapes.
-_BEHIND = frozenset(
-    {
-        "AveragePool",
-        "Cast",
-        "Clip",
-        "Dropout",
-        "Exp",
-        "Flatten",
-        "GlobalAveragePool",
-        "GlobalMaxPool",
-        "HardSigmoid",
-        "Hardmax",
-        "Identity",
-        "Log",
-        "LogSoftmax",
-        "MaxPool",
-        "Neg",
-        "ReduceMax",
-        "ReduceMean",
-        "ReduceSum",
-        "Relu",
-        "Reshape",
-        "Sigmoid",
-        "Softmax",
-        "Squeeze",
-        "Tanh",
-        "Transpose",
-        "Unsqueeze",
-    }
-)
-_WITH_NUMBER = frozenset({"Add", "Div", "Mul", "Sub"})
+_BEHIND = UNARY | POOLS | REDUCTIONS | SOFTMAXES | RESHAPES | {"Transpose"}
 _MOST_BEHIND = 64
 
 
@@ -109,11 +82,10 @@ def last_layer(output: gs.Tensor, view: View) -> Layer:
 
 def _data(node: gs.Node, view: View) -> gs.Tensor | None:
     """Return what `node` reads and hands on, or None where it is no operator to stand behind."""
-    if not is_standard(node):
-        return None
-    if node.op in _BEHIND:
+    traits = traits_of(node, view.opset)
+    if traits.known and node.op in _BEHIND:
         return node.inputs[0]
-    if node.op in _WITH_NUMBER:
+    if traits.broadcasts and len(node.inputs) == 2:
         for data, other in (node.inputs, node.inputs[::-1]):
             number = view.constant(other)
             if number is not None and number.size == 1 and number.ndim <= (view.rank(data) or 0):

@@ -13,13 +13,14 @@ from ....ir.core import dtypes
 from ....ir.core.variables import dense_values, is_standard
 from ....ir.graph.uses import Uses, scopes
 from ....ir.ops.masks import is_mask, read_masked
+from ....ir.ops.traits import operators_with
+from ....ir.ops.traits.groups import INTEGER_LAYERS
 from ....ir.torch.names import is_path
 
 Array = np.ndarray[Any, Any]
 
-_INTEGER_READERS = frozenset(
-    {"DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
-)
+_INTEGER_READERS = INTEGER_LAYERS | {"DequantizeLinear"}
+_NORMALIZATIONS = operators_with(lambda traits: traits.normalization)
 _QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 # PyTorch's exporter computes sizes that it knows.
 _MEASURING = frozenset({"Shape", "Size"})
@@ -160,7 +161,7 @@ def _kind(node: gs.Node, place: int) -> tuple[str, bool]:
             return "bias of Linear", False
         case (("Conv" | "ConvTranspose"), (1 | 2)):
             return f"{'weight' if place == 1 else 'bias'} of {node.op}", False
-        case (("BatchNormalization" | "InstanceNormalization" | "LayerNormalization"), _):
+        case (_, _) if node.op in _NORMALIZATIONS:
             slots = ("input", "scale", "bias", "mean", "variance")
             return f"{slots[min(place, 4)]} of {node.op}", False
         case (("Add" | "Mul"), _):

@@ -15,9 +15,10 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
 from ....ir.graph.types import Types, infer_types
+from ....ir.ops.traits import operators_with
 from .parameters import NamedWeight
 
-_COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "Sum", "Mean"})
+_COMMUTATIVE = operators_with(lambda traits: traits.commutative)
 Place = tuple[int, str, int]
 
 

@@ -8,21 +8,13 @@ import onnx_graphsurgeon as gs
 from .....ir.core.variables import label
 from .....ir.ops.opsets import aligns
 from .....ir.ops.training import drops_at_random
+from .....ir.ops.traits.groups import BROADCASTING, UNARY
 from ..analysis import ChannelAnalysis, Rule
 from ..cells import Array
 from ..findings import Role
 from ..labels import project, unite_pairs
 
-UNARY = frozenset(
-    """Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cast Ceil Celu Clip Cos Cosh Elu Erf Exp
-    Floor Gelu HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal
-    Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh
-    ThresholdedRelu""".split()  # noqa: SIM905
-)
-BROADCAST = frozenset(
-    """Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or PRelu Pow
-    Sub Sum Where Xor""".split()  # noqa: SIM905
-)
+# What a constant operand does to the channels of the other, to those who prune them.
 _ROLES: dict[str, Role] = {"Add": "shifts", "Sub": "shifts", "Mul": "scales", "Div": "scales"}
 NORMALIZATIONS = frozenset({"BatchNormalization", "InstanceNormalization"})
 
@@ -125,7 +117,7 @@ def _normalization(node: gs.Node, analysis: ChannelAnalysis) -> None:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(UNARY, _unary),
-    **dict.fromkeys(BROADCAST, _broadcast),
+    **dict.fromkeys(BROADCASTING, _broadcast),
     **dict.fromkeys(NORMALIZATIONS, _normalization),
     "Dropout": _dropout,
     "CastLike": _cast_like,

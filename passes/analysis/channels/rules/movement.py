@@ -11,6 +11,7 @@ from .....ir.core.variables import label
 from .....ir.graph.types import Dim
 from .....ir.ops.axes.named import normal_axes
 from .....ir.ops.slices import read_slice
+from .....ir.ops.traits.groups import RESHAPES
 from ..analysis import ChannelAnalysis, Rule
 from ..cells import Array
 from ..labels import reshape, unite_pairs, varying
@@ -216,7 +217,7 @@ def _picked(reader: gs.Node, axes: list[int], analysis: ChannelAnalysis) -> set[
 
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
+    **dict.fromkeys(RESHAPES, _reshape),
     "Transpose": _transpose,
     "Concat": _concat,
     "Split": _split,

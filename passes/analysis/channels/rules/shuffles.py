@@ -9,12 +9,13 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from .....ir.ops.traits.groups import RESHAPES
 from ..analysis import ChannelAnalysis
 from ..cells import Array, Cells
 from ..findings import ChannelShuffle
 from ..labels import reshape, varying
 
-_STEPS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity"})
+_STEPS = RESHAPES | {"Transpose", "Identity"}
 _MOST_STEPS = 8
 
 

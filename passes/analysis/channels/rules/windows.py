@@ -11,16 +11,9 @@ from .....ir.core.variables import label
 from .....ir.ops.axes.named import normal_axes, softmax_axes
 from .....ir.ops.axes.reductions import read_reduction
 from .....ir.ops.parameters import input_of
+from .....ir.ops.traits.groups import POOLS, REDUCTIONS, SOFTMAXES
 from ..analysis import ChannelAnalysis, Rule
 from ..labels import varying
-
-_REDUCTIONS = frozenset(
-    """ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd
-    ReduceSum ReduceSumSquare""".split()  # noqa: SIM905
-)
-POOLS = frozenset(
-    {"AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool"}
-)
 
 
 def _pool(node: gs.Node, analysis: ChannelAnalysis) -> None:
@@ -116,8 +109,8 @@ def _resize(node: gs.Node, analysis: ChannelAnalysis) -> None:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(POOLS, _pool),
-    **dict.fromkeys(_REDUCTIONS, _reduce),
-    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _along_axis),
+    **dict.fromkeys(REDUCTIONS, _reduce),
+    **dict.fromkeys(SOFTMAXES, _along_axis),
     **dict.fromkeys(("LayerNormalization", "RMSNormalization"), _layer_normalization),
     **dict.fromkeys(("ArgMax", "ArgMin"), _arg),
     **dict.fromkeys(("LRN", "GroupNormalization"), _all_channels),

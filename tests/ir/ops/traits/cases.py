@@ -649,5 +649,6 @@ _FORMS: dict[str, Any] = {
     "Unsqueeze": _unsqueeze,
     "Upsample": _resample,
     "Where": _one({}, RNG.integers(0, 2, (2, 3, 4)).astype(bool), floats(2, 3, 4), floats(2, 3, 4)),
+    "OneHot": _one({}, ints(2, 0, -1, 2), ints(3), floats(2)),
     "PRelu": _one({}, floats(2, 3, 4), floats(3, 1)),
 }

@@ -11,7 +11,7 @@ import math
 import warnings
 import zlib
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -485,6 +485,29 @@ def gives_back(case: Case, t: Traits) -> None:
         assert np.array_equal(case.of(*data), data[0])
 
 
+def keeps_single(case: Case, t: Traits) -> None:
+    x = np.array([1.7, -0.3], F)
+    if t.elementwise:
+        assert same(case.run((x,)), x)
+        return
+    x = x.reshape(2, 1, 1) if t.reduction else x.reshape(1, 2, 1, 1)
+    if t.windowed:
+        attrs = {"kernel_shape": [1, 1]}
+    elif "axes" in case.attrs or len(case.inputs) > 1:
+        attrs = case.attrs
+    else:
+        x, attrs = x[:1], case.attrs
+    single = replace(case, attrs=attrs)
+    result = single.of(x)
+    assert same(result.reshape(-1), x.reshape(-1))
+
+
+def keeps_uniform(case: Case, t: Traits) -> None:
+    for value in (2.5, -0.75):
+        result = case.of(*(np.full_like(case.inputs[i], value) for i in case.data))
+        assert_near(result, np.full_like(result, value))
+
+
 def idempotent(case: Case, t: Traits) -> None:
     for data in (sample(case), extremes(case)):
         once = case.of(*data)
@@ -724,6 +747,8 @@ _STATED = {
     "continuous": continuous,
     "integral": integral,
     "gives_back": gives_back,
+    "keeps_single": keeps_single,
+    "keeps_uniform": keeps_uniform,
     "idempotent": idempotent,
     "involution": involution,
     "neutral": neutral,
