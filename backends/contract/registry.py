@@ -23,7 +23,10 @@ _registered: dict[str, type[Backend]] = {}
 
 
 def register_backend(item: type[Backend]) -> type[Backend]:
-    """Register a `Backend` subclass under its `name`; usable as a decorator."""
+    """Register a `Backend` subclass under its `name`; usable as a decorator. Returns `item`.
+
+    Raises BackendError where it is no such class, or its name belongs to another backend.
+    """
     if not (isinstance(item, type) and issubclass(item, Backend)):
         raise BackendError(f"{item!r} is no Backend subclass")
     if item.name in _BUILTIN:
@@ -75,7 +78,10 @@ def load_compiled(
     target: str = "cpu",
     threads: int | None = None,
 ) -> Compiled:
-    """Read what `Compiled.save` of the same backend wrote, without lowering again."""
+    """Read what `Compiled.save` of the same backend wrote, without lowering again.
+
+    `target` and `threads` as for `lower`. Raises BackendError naming the file.
+    """
     parsed = Target.parse(target)
     return get_backend(backend).load(path, parsed, _threads(threads, parsed))
 

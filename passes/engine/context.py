@@ -42,11 +42,17 @@ class Decline:
 
 @dataclass
 class Context:
-    """Feeds, target, seed and progress of one pass over one graph, and the count of its edits.
+    """What a pass is given beside the graph, and what it tells: edits, declines, remarks.
 
-    `limit` is the number of edits the pass may still make (None: any number). `original` is the
-    graph that the pipeline was given, as it was: the teacher of what compression has changed.
-    `labelled` are the feeds with the entries that a pass asked for by `Pass.extra_feeds`.
+    - `graph`: the graph that the pass works on.
+    - `feeds`: samples, a dict of arrays by input name for each batch; None where none were given.
+    - `target`, `seed`: as `Pipeline.run` was given them.
+    - `limit`: the number of edits the pass may still make; None for any number.
+    - `progress`: takes the fraction that is done, from 0 to 1, and a word on how it goes.
+    - `original`: the graph that the pipeline was given, as it was: the teacher of what compression
+      has changed.
+    - `labelled`: the feeds with the entries that a pass asked for by `Pass.extra_feeds`.
+    - `known`: what is known of the graph already.
     """
 
     graph: gs.Graph

@@ -40,7 +40,11 @@ class Pass(ABC):
 
     @abstractmethod
     def run(self, graph: gs.Graph, context: Context) -> gs.Graph | None:
-        """Transform `graph` in place, through `context.editing()`; or return another graph."""
+        """Transform `graph` in place, through `context.editing()`; or return another graph.
+
+        Raises PassError where the graph or an option does not allow what was asked for, FeedError
+        where the feeds do not.
+        """
 
     @classmethod
     def summary(cls) -> str:

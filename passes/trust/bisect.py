@@ -58,24 +58,29 @@ def bisect(
     PassError where the original graph cannot be run and there is nothing to compare with.
     """
     with replayable(feeds) as kept:
-        return _search(pipeline, graph, kept, seed, progress)
+        whole = pipeline.run(graph, kept, verify="off", seed=seed)
+        found = _search(_Trial(pipeline, graph, kept, seed), whole.edits, progress)
+    return None if found is None else _locate(whole, *found)
 
 
-def _search(
-    pipeline: Runs,
-    graph: gs.Graph,
-    feeds: Feeds | None,
-    seed: int,
-    progress: Callable[[int, int], None],
-) -> Culprit | None:
-    whole = pipeline.run(graph, feeds, verify="off", seed=seed)
-    low, high = 0, whole.edits
+@dataclass(frozen=True)
+class _Trial:
+    pipeline: Runs
+    graph: gs.Graph
+    feeds: Feeds | None
+    seed: int
 
-    def broken(limit: int) -> str | None:
+    def problem(self, limit: int) -> str | None:
+        """Run with so many edits; return what verification says against them, or None."""
         try:
             with tempfile.TemporaryDirectory(prefix="planish-bisect-") as folder:
-                result = pipeline.run(
-                    graph, feeds, verify="end", seed=seed, limit=limit, reproducer=folder
+                result = self.pipeline.run(
+                    self.graph,
+                    self.feeds,
+                    verify="end",
+                    seed=self.seed,
+                    limit=limit,
+                    reproducer=folder,
                 )
         except VerificationError as error:
             return str(error).partition(";")[0]
@@ -83,18 +88,24 @@ def _search(
             raise PassError(f"cannot bisect: {result.note}")
         return None
 
-    message = broken(high)
+
+def _search(
+    trial: _Trial, edits: int, progress: Callable[[int, int], None]
+) -> tuple[int, str] | None:
+    """Return the first edit that breaks the result, and how, or None where all of them do not."""
+    low, high = 0, edits
+    message = trial.problem(high)
     if message is None:
         return None
     while high - low > 1:
         progress(low, high)
         middle = (low + high) // 2
-        found = broken(middle)
-        if found is None:
+        problem = trial.problem(middle)
+        if problem is None:
             low = middle
         else:
-            high, message = middle, found
-    return _locate(whole, high, message)
+            high, message = middle, problem
+    return high, message
 
 
 def _locate(whole: Result, edit: int, message: str) -> Culprit:

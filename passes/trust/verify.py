@@ -47,12 +47,7 @@ class Verifier:
         self.feeds: list[Mapping[str, np.ndarray[Any, Any]]] = []
         self._first: list[Arrays] = []
         try:
-            if feeds is None:
-                self.feeds = list(random_feeds(graph, seed=seed))
-            else:
-                self.feeds = list(itertools.islice(feeds, _MOST_FEEDS))
-                if not self.feeds:
-                    raise FeedError("the feeds are empty; give at least one sample")
+            self.feeds = _few(feeds) if feeds is not None else list(random_feeds(graph, seed=seed))
             self._first = self._run(graph)
             if self._random and not any(self._first):
                 self.note = "nothing was verified: random operators feed every output"
@@ -148,6 +143,13 @@ class Verifier:
             {name: array for name, array in run(feed).items() if name not in self._random}
             for feed in self.feeds
         ]
+
+
+def _few(feeds: Feeds) -> list[Mapping[str, np.ndarray[Any, Any]]]:
+    found = list(itertools.islice(feeds, _MOST_FEEDS))
+    if not found:
+        raise FeedError("the feeds are empty; give at least one sample")
+    return found
 
 
 def _has_halves(graph: gs.Graph) -> bool:

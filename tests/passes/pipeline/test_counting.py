@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pytest
 
+import planish
 from planish import Pipeline, bisect
 from planish.ir.core.errors import PassError
 from planish.passes.engine.contract import Pass
@@ -14,7 +15,7 @@ from planish.passes.engine.rewrite import Rewrite, RewritePass
 from planish.passes.pipeline.builtin import BUILTIN, load_builtin
 from planish.passes.pipeline.run import apply
 
-from tests.helpers import graph_of, ops
+from tests.helpers import conv_batchnorm, graph_of, ops
 
 # Two pairs of Negs that cancel, and a Relu twice in a row.
 CHAIN = """g (float[2, 3] x) => (float[2, 3] y) {
@@ -205,3 +206,22 @@ class HandsOnRewrites(ByRewrites):
 def test_a_rewrite_past_its_edit_is_refused():
     with pytest.raises(PassError, match=r"HandsOn matched .* make every change through `edit`"):
         _run(HandsOnRewrites())
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        "exact",
+        "simplify,prune{amount=0.5,granularity=channel},shrink-channels{measure=false}",
+        "simplify,quantize{measure=false},inline-fused-operators",
+        "convert-opset{to=21},convert-precision,quantize-weights",
+    ],
+)
+def test_built_in_passes_edit_through_the_context_alone(pipeline, monkeypatch):
+    """So it makes no difference whether they are watched."""
+    graph = planish.load(conv_batchnorm(bias=True))
+    trusted = Pipeline.parse(pipeline).run(graph, verify="off")
+    monkeypatch.setattr(apply, "may_edit_by_hand", lambda kind: True)
+    watched = Pipeline.parse(pipeline).run(graph, verify="off")
+    assert [r.edits for r in watched.records] == [r.edits for r in trusted.records]
+    assert trusted.edits
