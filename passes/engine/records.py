@@ -14,10 +14,16 @@ from .context import Decline
 class PassRecord:
     """One pass of one run; in later rounds of a `repeat` group, only where it edited.
 
-    `seconds`: time in the pass, without verification. `error`: largest difference of any output
-    from before the pass (`verify="each"`) or, on the last pass that edited, from the untouched
-    graph (`verify="end"`), relative to the output's range; None where nothing was measured.
-    `remarks`: what the pass found or decided that its edits do not show.
+    - `name`, `text`: the pass, and how a pipeline writes it with its options.
+    - `edits`: how many changes it made.
+    - `seconds`: time in the pass, without verification.
+    - `nodes_before`, `nodes_after`: of the graph and its subgraphs.
+    - `error`: largest difference of any output from before the pass (`verify="each"`) or, on the
+      last pass that edited, from the untouched graph (`verify="end"`), relative to the output's
+      range; None where nothing was measured.
+    - `declined`: the sites that it looked at and left alone, each with the reason.
+    - `round`: of a `repeat` group, counted from 1.
+    - `remarks`: what the pass found or decided that its edits do not show.
     """
 
     name: str

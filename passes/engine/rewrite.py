@@ -28,7 +28,8 @@ class Rewrite(ABC, Generic[Site]):
     """One local match-and-replace, rooted at a node whose operator is in `ops`.
 
     `match` is pure: it asks `view`, declines through `need`, and returns None for a node that is no
-    candidate at all. `rewrite` makes the change it was promised and cannot refuse.
+    candidate at all. `rewrite` makes the change it was promised and cannot refuse. `Site` is
+    whatever `match` found and `rewrite` needs.
     """
 
     ops: ClassVar[frozenset[str]]
