@@ -1,0 +1,148 @@
+"""Store and compute in 16-bit floats what float32 is not needed for.
+
+    y = f(x, w)  ->  y = Cast_32(f(Cast_16(x), w'))       w' = round(w), half the bytes
+
+                 digits   largest    smallest normal
+    float16        11     65504      6.1e-5             relative error 4.9e-4
+    bfloat16        8     3.4e38     1.2e-38            relative error 3.9e-3
+
+Inputs and outputs of the graph keep their types. `compute=half` makes whole regions narrow, with
+one Cast a tensor where they end; `compute=float32` narrows constants only, with a Cast after each,
+which runtimes compute once, when they load the model: as small, as exact as rounded weights can be,
+and the speed of float32.
+
+What runtimes make of it: ONNX Runtime's CPU kernels for float16 are few. It computes in float32 and
+leaves the inner Casts out, so convolutions and Gemm take as long as in float32 (0.9 to 1.06
+measured, weights widened at loading), lone operators 1.2 and Softmax 1.8 times as long. Of bfloat16
+it knows the Cast alone: `auto` is `float32` for bfloat16 on the CPU, `half` otherwise.
+
+Source: "Mixed Precision Training" (Micikevicius et al., 2018), for what is kept in float32: sums
+over many elements, and powers, whose results leave the range of float16.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import onnx
+import onnx_graphsurgeon as gs
+
+from ....ir.core import dtypes
+from ....ir.core.variables import is_standard
+from ....ir.ops.traits.groups import LAYERS
+from ...engine.context import Context
+from ...engine.contract import Pass
+from ...engine.node_names import check_node_names
+from ...fusion.inline_fused_operators import inline_fused_operators
+from ...opset.convert_opset import ensure_opset
+from .converter import Converter
+from .groups import AGNOSTIC
+from .overflow_check import find_overflowing
+from .plan import Limits, NarrowingPlan, make_plan
+from .weights import narrow_weights, remark_lost
+
+KEPT = (
+    *("CumSum", "Exp", "LogSoftmax", "Pow", "ReduceL1", "ReduceL2", "ReduceLogSum"),
+    *("ReduceLogSumExp", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Softmax"),
+)
+_TYPES = {"bfloat16": int(onnx.TensorProto.BFLOAT16), "float16": int(onnx.TensorProto.FLOAT16)}
+# The opsets at which many operators took bfloat16: arithmetic, and convolutions.
+_OPSETS_OF_BFLOAT16 = (13, 22)
+
+
+@dataclass(frozen=True)
+class ConvertPrecision(Pass):
+    """Make float32 constants, and what is computed with them, float16 or bfloat16.
+
+    With feeds, nodes whose values come near the largest float16 on them stay float32 too. Bodies of
+    If, Loop and Scan, local functions, and operators between quantizers stay float32.
+
+    - `to`: the type that constants get.
+    - `compute`: `half` makes whole regions narrow; `float32` narrows constants only, with a Cast
+      after each; `auto` is `float32` for bfloat16 on the CPU and `half` otherwise.
+    - `exclude`: names of nodes that stay float32.
+    - `keep`: operators that stay float32.
+    """
+
+    name: ClassVar[str] = "convert-precision"
+    exact: ClassVar[bool] = False
+    to: Literal["float16", "bfloat16"] = "float16"
+    compute: Literal["auto", "half", "float32"] = "auto"
+    exclude: tuple[str, ...] = ()
+    keep: tuple[str, ...] = KEPT
+
+    def run(self, graph: gs.Graph, context: Context) -> None:
+        """Convert the top level of `graph`, after raising the opset where more converts then."""
+        inline_fused_operators(graph, context)
+        check_node_names(graph, "exclude", self.exclude)
+        dtype = dtypes.numpy_dtype(_TYPES[self.to])
+        on_cpu = context.target.partition("{")[0] == "cpu"
+        limits = Limits(
+            dtype=dtype,
+            kind=self.to,
+            exclude=self.exclude,
+            keep=self.keep,
+            faster=() if on_cpu else LAYERS,
+        )
+        compute = self.compute
+        if compute == "auto":
+            compute = "float32" if on_cpu and self.to == "bfloat16" else "half"
+        if compute == "float32":
+            narrow_weights(graph, context, limits)
+            return
+        if self.to == "float16" and context.feeds is not None:
+            limits = replace(limits, too_large=find_overflowing(graph, context, dtype))
+        plan = self._plan(graph, context, limits)
+        for node, reason in plan.declined:
+            context.decline(node, reason)
+        if plan.nodes:
+            self._convert(graph, context, plan)
+            self._remark(plan, context, on_cpu)
+
+    def _plan(self, graph: gs.Graph, context: Context, limits: Limits) -> NarrowingPlan:
+        view = context.view()
+        plan = make_plan(view, graph.opset, limits)
+        if self.to == "float16":
+            return plan
+        for opset in _OPSETS_OF_BFLOAT16:
+            if opset <= graph.opset:
+                continue
+            wider = make_plan(view, opset, limits)
+            gain = len(wider.nodes) - len(plan.nodes)
+            if gain > 0 and ensure_opset(graph, context, opset):
+                context.remark(f"opset {opset} has bfloat16 for {gain} nodes more")
+                view = context.view()
+                plan = make_plan(view, opset, limits)
+        return plan
+
+    def _convert(self, graph: gs.Graph, context: Context, plan: NarrowingPlan) -> None:
+        view = context.view()
+        others = [n for n in graph.nodes if is_standard(n) and n.op in AGNOSTIC]
+        with context.editing() as edit:
+            converter = Converter(edit, view, dtypes.numpy_dtype(_TYPES[self.to]), plan.constants)
+            for done, (node, slots) in enumerate(plan.nodes):
+                context.progress(done / len(plan.nodes))
+                if not edit.begin():
+                    break
+                converter.convert(node, slots)
+            for node in others:
+                converter.read_narrow(node)
+
+    def _remark(self, plan: NarrowingPlan, context: Context, on_cpu: bool) -> None:
+        size = sum(array.nbytes for array in plan.constants.values())
+        context.remark(
+            f"{len(plan.nodes)} nodes became {self.to}, with {2 * size / 1e6:.1f} MB of constants "
+            f"that take {size / 1e6:.1f} MB now"
+        )
+        remark_lost(plan.lost, self.to, context)
+        if on_cpu and self.to == "float16":
+            context.remark(
+                "ONNX Runtime computes most of these in float32 on a CPU: the file is smaller, the "
+                "speed the same at best; compute=float32 is as small, without Casts at the borders"
+            )
+        elif on_cpu:
+            context.remark(
+                "ONNX Runtime has no bfloat16 kernels for a CPU and does not load this graph there;"
+                " compute=float32 runs"
+            )

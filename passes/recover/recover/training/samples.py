@@ -1,0 +1,197 @@
+"""Samples of feeds, one by one, however they were batched; on the disk, in a random order.
+
+The last eighth, `held_out`, is never trained on: it judges. Sample i of everything that is kept of
+the samples (inputs, features, targets) stands at index i, so that minibatches are drawn by index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from .....ir.core.errors import FeedError
+from .....ir.run.feeds import batch_size, check_feeds
+from ....engine.context import Feeds
+
+Array = np.ndarray[Any, Any]
+Arrays = dict[str, Array]
+
+_HELD_OUT = 8  # one of so many samples
+_CHUNK_BYTES = 1 << 22
+_CHUNK = 32
+
+
+class SampleStore:
+    """Arrays by name that grow along their first axis, in files without a name.
+
+    To be used in a `with` statement, whose end gives the disk back.
+    """
+
+    def __init__(self) -> None:
+        self._files: dict[str, IO[bytes]] = {}
+        self._kinds: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+        self._counts: dict[str, int] = {}
+        self._views: dict[str, Array] = {}
+
+    def __enter__(self) -> SampleStore:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._views.clear()
+        for file in self._files.values():
+            file.close()
+
+    def append(self, arrays: Mapping[str, Array]) -> None:
+        """Add samples. Raises FeedError where they are not all of one shape and type."""
+        for name, array in arrays.items():
+            if name not in self._files:
+                file = tempfile.TemporaryFile(prefix="planish-samples-")  # noqa: SIM115
+                self._files[name] = file
+                self._kinds[name] = (array.dtype, array.shape[1:])
+                self._counts[name] = 0
+            dtype, shape = self._kinds[name]
+            if (array.dtype, array.shape[1:]) != (dtype, shape):
+                raise FeedError(
+                    f"'{name}' has samples of shape {list(shape)} ({dtype.name}) and "
+                    f"{list(array.shape[1:])} ({array.dtype.name}); training needs one shape, "
+                    "resize or crop them"
+                )
+            try:
+                self._files[name].write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            except OSError as error:
+                raise FeedError(
+                    f"'{name}' does not fit into '{tempfile.gettempdir()}': {error}; give fewer "
+                    "samples, or set TMPDIR"
+                ) from error
+            self._counts[name] += len(array)
+            self._views.pop(name, None)
+
+    def __getitem__(self, name: str) -> Array:
+        """Return all samples of an array, mapped from the disk."""
+        if name not in self._views:
+            dtype, shape = self._kinds[name]
+            whole = (self._counts[name], *shape)
+            self._files[name].flush()
+            if math.prod(whole):
+                self._views[name] = np.memmap(self._files[name], dtype, "r", shape=whole)
+            else:
+                self._views[name] = np.empty(whole, dtype)
+        return self._views[name]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the arrays."""
+        return tuple(self._files)
+
+    def take(self, names: Sequence[str], index: Array | slice) -> Arrays:
+        """Return the samples at `index`, in memory."""
+        return {name: np.array(self[name][index]) for name in names}
+
+
+class Samples:
+    """The samples of feeds for a graph: `order[:trained]` to train on, the rest to judge by.
+
+    `unit`: the batch size that the graph is fixed to, 1 where it is dynamic; `order` keeps whole
+    units. Raises FeedError where feeds do not fit the graph or have no batch axis.
+    """
+
+    def __init__(self, graph: gs.Graph, feeds: Feeds, extra: Sequence[str], seed: int) -> None:
+        self.inputs = [t.name for t in graph.inputs if not isinstance(t, gs.Constant)]
+        self.store = SampleStore()
+        fixed = batch_size(graph)
+        try:
+            for index, feed in enumerate(feeds):
+                self._add(graph, index, feed, extra)
+        except BaseException:
+            self.close()
+            raise
+        names = self.store.names
+        self.count = len(self.store[names[0]]) if names else 0
+        if not self.count:
+            raise FeedError("there are no feeds to learn from; give at least one sample")
+        self.fixed = fixed
+        self.unit = fixed or 1
+        units = self.count // self.unit
+        held = max(1, units // _HELD_OUT) if units > 1 else 0
+        shuffled = np.random.default_rng([seed, 1]).permutation(units)
+        offsets = shuffled[:, None] * self.unit + np.arange(self.unit)
+        self.order = offsets.reshape(-1)
+        self.trained = (units - held) * self.unit
+        size = sum(self.store[name][:1].nbytes for name in self.inputs)
+        self.chunk = fixed or max(1, min(_CHUNK, _CHUNK_BYTES // max(size, 1)))
+
+    def _add(
+        self, graph: gs.Graph, index: int, feed: Mapping[str, Array], extra: Sequence[str]
+    ) -> None:
+        given = {name: array for name, array in feed.items() if name not in extra}
+        check_feeds(given, graph)
+        sizes = {name: array.shape[0] if array.ndim else None for name, array in feed.items()}
+        if len(set(sizes.values())) != 1 or None in sizes.values():
+            shown = ", ".join(f"'{n}' {list(np.shape(a))}" for n, a in feed.items())
+            raise FeedError(
+                f"batch {index} of the feeds has no common first axis: {shown}; training takes "
+                "samples apart, which must lie along the first axis of every input"
+            )
+        self.store.append(feed)
+
+    def __enter__(self) -> Samples:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the disk back."""
+        self.store.__exit__()
+
+    @property
+    def held_out(self) -> Array:
+        """Indices of the samples that judge; those trained on where there are no others."""
+        held = np.arange(self.trained, self.count // self.unit * self.unit)
+        return held if len(held) else np.arange(self.trained)
+
+    def at(self, index: Array, names: Sequence[str] | None = None) -> Arrays:
+        """Return inputs (or the entries `names`) of the samples at `index`."""
+        return self.store.take(self.inputs if names is None else names, self.order[index])
+
+    def chunks(self) -> list[Array]:
+        """Return the indices of all samples in runs that the graph takes; none mixes the parts."""
+        return [*self._runs(0, self.trained), *self._runs(self.trained, len(self.order))]
+
+    def runs(self, index: Array) -> Iterator[Array]:
+        """Yield consecutive parts of `index` of a size that the graph takes."""
+        for start in range(0, len(index), self.chunk):
+            yield index[start : start + self.chunk]
+
+    def _runs(self, start: int, end: int) -> list[Array]:
+        return list(self.runs(np.arange(start, end)))
+
+    def digest(self) -> str:
+        """Return a hash of all samples."""
+        found = hashlib.sha256()
+        for name in sorted(self.store.names):
+            found.update(f"{name} {self.store[name].dtype} {self.store[name].shape}".encode())
+            found.update(self.store[name].reshape(-1).view(np.uint8).data)
+        return found.hexdigest()
+
+    def feeds(self) -> _ChunkFeeds:
+        """Return the samples in order as feeds, one a chunk."""
+        return _ChunkFeeds(self)
+
+
+class _ChunkFeeds:
+    def __init__(self, samples: Samples) -> None:
+        self._samples = samples
+
+    def __iter__(self) -> Iterator[Arrays]:
+        for index in self._samples.chunks():
+            yield self._samples.at(index)
+
+    def __len__(self) -> int:
+        return len(self._samples.chunks())

@@ -1,0 +1,38 @@
+"""What all stages of one run of `recover` work with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import onnx_graphsurgeon as gs
+
+from ....engine.context import Context
+from .augment import Augmentation
+from .checkpoint import Journal
+from .interrupt import Interrupts
+from .losses import Objective
+from .recipe import Recipe
+from .samples import Array, Samples
+from .workers import Workers
+
+BatchNormMode = Literal["reestimate", "train", "keep"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """Student (`graph`, that of `context`), teacher, samples, and how to train."""
+
+    graph: gs.Graph
+    teacher: gs.Graph
+    context: Context
+    samples: Samples
+    labels: Array | None
+    objective: Objective
+    recipe: Recipe
+    augment: Sequence[Augmentation]
+    batchnorm: BatchNormMode
+    workers: Workers
+    interrupts: Interrupts
+    journal: Journal

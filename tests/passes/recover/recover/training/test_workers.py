@@ -1,0 +1,119 @@
+"""Two processes train one network: equal weights, better than before, one writer."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import planish
+from planish.ir.core.errors import PassError
+from planish.passes.recover.recover.training import workers as module
+from planish.passes.recover.recover.training.workers import Workers
+
+from tests.passes.recover.recover.small import accuracy, feeds, teacher, weights, with_noise
+
+pytest.importorskip("accelerate")
+
+_SCRIPT = """
+import os, sys
+sys.path.insert(0, {root!r})
+import planish
+from planish.passes.recover.recover import recover
+from tests.passes.recover.recover.small import feeds
+whole, broken = planish.load("whole.onnx"), planish.load("broken.onnx")
+options = {{"mode": "both", "steps": 40, "checkpoint": "state"}}
+remarks = []
+found = recover(broken, whole, feeds(), remark=remarks.append, **options)
+planish.save(found, f"out{{os.environ['RANK']}}.onnx")
+print(remarks)
+"""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_two_processes_end_with_equal_weights(tmp_path: Path) -> None:
+    whole = teacher()
+    broken = with_noise(whole)
+    planish.save(whole, tmp_path / "whole.onnx")
+    planish.save(broken, tmp_path / "broken.onnx")
+    (tmp_path / "run.py").write_text(_SCRIPT.format(root=str(Path(__file__).parents[5])))
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
+    done = subprocess.run(
+        [sys.executable, *launch, str(_free_port()), "run.py"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, second = (planish.load(tmp_path / f"out{rank}.onnx") for rank in (0, 1))
+    mine, theirs = weights(first), weights(second)
+    assert all(mine[name].tobytes() == theirs[name].tobytes() for name in mine)
+    assert accuracy(first) >= accuracy(whole) - 0.05
+    assert (tmp_path / "state").exists()
+
+
+def test_the_gradient_of_two_is_that_of_one() -> None:
+    """Shares of one minibatch: their mean loss is that of the whole."""
+    from planish.passes.recover.recover.training.recipe import Recipe
+
+    recipe = Recipe(
+        optimizer="adam",
+        schedule="cosine",
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        momentum=0.9,
+        batch=10,
+        epochs=2,
+        steps=None,
+        seed=0,
+    )
+    whole = recipe.batch_at(3, 35, 1)
+    even = recipe.batch_at(3, 35, 4)
+    assert len(whole) == 10
+    assert len(even) == 12
+    np.testing.assert_array_equal(even[:5], whole[:5])
+    seen = np.concatenate([recipe.batch_at(step, 35, 1) for step in range(4)])
+    assert set(seen) == set(range(35))
+
+
+def test_several_processes_without_accelerate_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(PassError, match=r"pip install planish\[train\]"):
+        Workers()
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    alone = Workers()
+    assert (alone.rank, alone.count, alone.is_main) == (0, 1, True)
+    assert module.Workers is Workers
+
+
+def test_the_command_line_under_torchrun_writes_and_shows_once(tmp_path: Path) -> None:
+    whole = teacher()
+    planish.save(whole, tmp_path / "whole.onnx")
+    planish.save(with_noise(whole), tmp_path / "broken.onnx")
+    batches = feeds()
+    arrays = {name: np.concatenate([feed[name] for feed in batches]) for name in batches[0]}
+    np.savez(tmp_path / "feeds.npz", **arrays)
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
+    command = ["-m", "planish", "optimize", "broken.onnx", "-o", "out.onnx", "--verify", "off"]
+    options = ["-p", "recover{teacher=whole.onnx,steps=20}", "--feeds", "feeds.npz"]
+    done = subprocess.run(
+        [sys.executable, *launch, str(_free_port()), *command, *options],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("edits") == 1
+    assert accuracy(planish.load(tmp_path / "out.onnx")) >= accuracy(whole) - 0.05
+    assert not list(tmp_path.glob("*.tmp*"))
