@@ -1,4 +1,4 @@
-"""A Relax program whose tensors lie in blocks of channels: layouts, repacking, calls of kernels.
+"""A Relax program whose tensors lie in blocks of channels: what holds them, and repacking.
 
 Every tensor may be held in several layouts; one that is asked for and not there yet is repacked,
 once.
@@ -7,7 +7,7 @@ once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,40 +15,22 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.types import Shape
 from ....ir.graph.view import View
-from ..graph.concat import ConcatBuffer, ConcatPlacement, ConcatPlan
+from ..graph.concat import ConcatPlan
 from ..graph.halos import Halos
 from ..graph.quantized import IntegerConstant
 from ..kernels.repack import Repack, repack, table, table_of
 from ..kernels.settings import Settings
-from ..spec.calls import KernelCall
 from ..spec.layout import BufferSpec, Halo, Layout, no_halo, plain_spec
 from ..spec.machine import CpuMachine
-from .program import Program
+from .kernel_program import KernelMaker, KernelProgram
 from .prologue import DeferredPrologue
 from .value import Value, batch_of, shape_of
 
 Accept = Callable[[Layout], bool]
 
 
-@dataclass(frozen=True)
-class KernelMaker:
-    """A kernel to be called: `make(op)` gives its loop nest, and its name begins with `name`."""
-
-    name: str
-    op: Any
-    make: Callable[[Any], Any]
-
-
-@dataclass
-class WrittenBuffer:
-    """The buffer of a concatenation after the last write so far, and the parts that are in it."""
-
-    expr: Any = None
-    parts: set[int] = field(default_factory=set)
-
-
-class BlockedProgram(Program):
-    """The main function, its constants, and the kernels it calls."""
+class BlockedProgram(KernelProgram):
+    """A program that holds every tensor in the layouts that were asked for."""
 
     def __init__(
         self,
@@ -66,11 +48,8 @@ class BlockedProgram(Program):
         self.integers = integers
         self.concats = concats
         self.prologues: dict[int, DeferredPrologue] = {}  # by id of the tensor, read once
-        self.nodes: tuple[str, ...] = ()  # those that are being emitted, by name
         self._halos = halos
         self._held: dict[int, list[Value]] = {}
-        self._kernels: dict[Any, Any] = {}
-        self._written: dict[int, WrittenBuffer] = {}
 
     def define(self, tensor: gs.Tensor, value: Value) -> None:
         """Record that `value` holds `tensor`."""
@@ -214,49 +193,3 @@ class BlockedProgram(Program):
             if value.layout is not None:
                 return value.spatial
         return tuple(int(size) for size in self.shape(tensor)[2:])
-
-    def call(
-        self,
-        kernel: KernelMaker,
-        args: Sequence[Any],
-        y: BufferSpec,
-        batch: Any,
-        placement: ConcatPlacement | None = None,
-    ) -> Any:
-        """Emit a call of `kernel`, made once for equal operators, and return its result.
-
-        With a `placement` it writes its range of a buffer, which the first part makes.
-        """
-        from tvm import relax, tirx
-
-        function = self._function(kernel)
-        nodes = () if isinstance(kernel.op, Repack) else self.nodes
-        self.calls.append(KernelCall(str(function.name_hint), nodes, kernel.op))
-        kind = relax.TensorType(list(y.shape(batch)), y.dtype)
-        if placement is None:
-            return self.builder.emit(relax.call_tir(function, list(args), kind))
-        buffer = self.written(placement.buffer)
-        given = [*args, tirx.IntImm("int64", placement.first)]
-        if buffer.expr is None:
-            call = relax.call_tir(function, given, kind)
-        else:
-            call = relax.call_tir_inplace(function, [*given, buffer.expr], len(given), kind)
-        buffer.expr = self.builder.emit(call)
-        buffer.parts.add(placement.index)
-        return buffer.expr
-
-    def written(self, buffer: ConcatBuffer) -> WrittenBuffer:
-        """Return how much of `buffer` is written so far."""
-        return self._written.setdefault(id(buffer), WrittenBuffer())
-
-    def _function(self, kernel: KernelMaker) -> Any:
-        if kernel.op not in self._kernels:
-            unique = f"{kernel.name}_{len(self._kernels)}"
-            function = kernel.make(kernel.op).with_attr("global_symbol", unique)
-            self._kernels[kernel.op] = self.builder.add_func(function, unique)
-        return self._kernels[kernel.op]
-
-    @property
-    def kernels(self) -> dict[Any, str]:
-        """The kernels made so far: what each computes, and its name."""
-        return {op: str(found.name_hint) for op, found in self._kernels.items()}

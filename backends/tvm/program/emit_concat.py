@@ -11,7 +11,8 @@ from ..graph.concat import ConcatBuffer, ConcatPlacement
 from ..kernels.elementwise import Elementwise, elementwise
 from ..spec.chain import ElementwiseChain
 from ..spec.layout import Layout
-from .blocked import BlockedProgram, KernelMaker
+from .blocked import BlockedProgram
+from .kernel_program import KernelMaker
 from .value import Value, batch_of
 
 

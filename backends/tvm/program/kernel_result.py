@@ -11,8 +11,9 @@ from ..graph.quantized import quantization_of
 from ..graph.spatial import spatial_sizes
 from ..kernels.elementwise import Elementwise, elementwise
 from ..spec.layout import BufferSpec, Layout
-from .blocked import BlockedProgram, KernelMaker
+from .blocked import BlockedProgram
 from .epilogue import EpilogueBuilder
+from .kernel_program import KernelMaker
 from .prologue import DeferredPrologue, can_defer
 from .value import Value, batch_of
 
