@@ -52,7 +52,7 @@ def write(file: IO[bytes], head: Header, built: Built, constants: list[Array]) -
     file.write(_MAGIC + struct.pack("<Q", len(described)) + described + code + built.device)
     for values in constants:
         file.write(b"\0" * (-file.tell() % ALIGNMENT))
-        file.write(np.ascontiguousarray(values).data)
+        file.write(np.ascontiguousarray(values).view(np.uint8).data)
 
 
 def load(path: str | Path, threads: int | None = None) -> Runner:

@@ -51,7 +51,7 @@ class Runner:
         else:
             arena = [np.empty(header.arena, np.uint8)] if header.arena else []
             lasting = _in_large_pages([*constants, *arena])
-            self._packed = [tvm.runtime.from_dlpack(values) for values in lasting]
+            self._packed = [_tensor(values) for values in lasting]
 
     def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run once: name -> array in, name -> array out. Concurrent calls wait for each other."""
@@ -71,12 +71,26 @@ class Runner:
         if self.header.target == "cuda":
             return self._runtime.tensor(values, self._device)
         # DLPack of numpy takes no read-only arrays.
-        if values.ctypes.data % ALIGNMENT == 0 and values.flags.writeable:
+        aligned = values.ctypes.data % ALIGNMENT == 0
+        if aligned and values.flags.writeable and _has_dlpack(values):
             return self._runtime.from_dlpack(values)
         kept = self._copies.get(name)
         if kept is None or tuple(kept.shape) != values.shape or kept.dtype != str(values.dtype):
             kept = self._copies[name] = self._runtime.empty(values.shape, str(values.dtype))
         return kept.copyfrom(values)
+
+
+def _has_dlpack(values: Array) -> bool:
+    """Say whether numpy lends the memory of `values`: not that of bfloat16, no type of its own."""
+    return values.dtype.kind != "V"
+
+
+def _tensor(values: Array) -> Any:
+    """Return `values` for TVM where they are, or a copy."""
+    import tvm
+
+    make = tvm.runtime.from_dlpack if _has_dlpack(values) else tvm.runtime.tensor
+    return make(values)
 
 
 def _in_large_pages(constants: list[Array]) -> list[Array]:

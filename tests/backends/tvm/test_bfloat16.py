@@ -133,3 +133,13 @@ def test_pairs_of_channels_are_multiplied_at_once() -> None:
     assert {type(op.dot) for op in dense if op.x.lanes} == {HalfDot}
     assert {op.y.dtype for op in found if getattr(op, "y", None)} == {"bfloat16", "float32"}
     assert [op.y.channels for op in found if op.y.dtype == "float32"] == [10, 10]
+
+
+def test_constants_are_saved_and_loaded(tmp_path) -> None:
+    text = "g (float[N, 128, 3, 2] x) => (float[] y) { y = Mul(x, s) }"
+    weights, feeds = {"s": normal(128, 1, 1)}, {"x": normal(2, 128, 3, 2)}
+    check(text, weights, feeds, 3)
+    compiled = planish.lower(halved(text, weights), backend="tvm", threads=1)
+    compiled.save(tmp_path / "network")
+    loaded = planish.load_compiled(tmp_path / "network", backend="tvm", threads=1)
+    assert np.array_equal(loaded(feeds)["y"], compiled(feeds)["y"])
