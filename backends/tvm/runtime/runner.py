@@ -82,7 +82,7 @@ class Runner:
 
 def _has_dlpack(values: Array) -> bool:
     """Say whether numpy lends the memory of `values`: not that of bfloat16, no type of its own."""
-    return values.dtype.kind != "V"
+    return bool(values.dtype.kind != "V")
 
 
 def _tensor(values: Array) -> Any:
