@@ -16,6 +16,7 @@ import pytest
 from planish.backends.tvm.compile.toolchain import CpuToolchain
 from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.kernels.dot import ByteDot, HalfDot
+from planish.backends.tvm.kernels.registers import Register
 from planish.backends.tvm.kernels.settings import Settings
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES, host_isa, runs_here
@@ -41,9 +42,7 @@ def assembly_of(graph: gs.Graph, isa: str) -> str:
     return str(code.inspect_source("s"))
 
 
-def _add_bytes(
-    self: ByteDot, total: Any, value: Any, w: Any, place: Sequence[Any], lanes: int
-) -> None:
+def _add_bytes(self: ByteDot, total: Register, value: Any, w: Any, place: Sequence[Any]) -> None:
     """VPDPBUSD: four unsigned bytes by four signed ones, added up in 32 bits."""
     from tvm import tirx
 
@@ -52,12 +51,10 @@ def _add_bytes(
         signed = [weight << (24 - 8 * i) >> 24 for i in range(4)]
         return sum((a * b for a, b in zip(x, signed, strict=True)), tirx.const(0, "int32"))
 
-    _add(total, products, w, place, lanes)
+    total.set(lambda lane: total[lane] + products(w[(*place, lane)]))
 
 
-def _add_halves(
-    self: HalfDot, total: Any, value: Any, w: Any, place: Sequence[Any], lanes: int
-) -> None:
+def _add_halves(self: HalfDot, total: Register, value: Any, w: Any, place: Sequence[Any]) -> None:
     """VDPBF16PS: two bfloat16 by two, each the upper half of a float32."""
     from tvm import tirx
 
@@ -71,11 +68,4 @@ def _add_halves(
             tirx.const(0, "float32"),
         )
 
-    _add(total, products, w, place, lanes)
-
-
-def _add(total: Any, products: Any, w: Any, place: Sequence[Any], lanes: int) -> None:
-    from tvm.tirx.script.builder import ir
-
-    with ir.vectorized(0, lanes) as lane:
-        ir.buffer_store(total, total[lane] + products(w[(*place, lane)]), [lane])
+    total.set(lambda lane: total[lane] + products(w[(*place, lane)]))
