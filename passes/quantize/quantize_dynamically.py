@@ -82,7 +82,7 @@ class _DynamicProduct:
 
 
 class _Dynamic(Rewrite[_DynamicProduct]):
-    ops = frozenset({"Gemm", "MatMul", "Conv"})
+    ops = frozenset({"Gemm", "MatMul", "Conv"})  # of Conv, to say why it is left alone
 
     def __init__(self, options: QuantizeDynamically) -> None:
         self._options = options

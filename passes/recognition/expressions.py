@@ -225,25 +225,33 @@ def affine(tensor: gs.Tensor, view: View) -> ScalarAffine:
 
 
 def _scalar_step(node: gs.Node, view: View) -> tuple[gs.Tensor, float, float] | None:
+    """Return operand, scale and shift of what adds to or multiplies one operand."""
     if node.op == "Neg":
         return node.inputs[0], -1.0, 0.0
-    if node.op not in ("Add", "Sub", "Mul", "Div"):
+    if len(node.inputs) != 2:
         return None
     a, b = node.inputs
-    value = scalar(b, a, view)
-    if value is not None:
-        match node.op:
-            case "Add":
-                return a, 1.0, value
-            case "Sub":
-                return a, 1.0, -value
-            case "Mul":
-                return a, value, 0.0
-            case _:
-                return (a, 1 / value, 0.0) if value else None
-    value = scalar(a, b, view)
-    if value is None or node.op == "Div":
-        return None
-    if node.op == "Mul":
-        return b, value, 0.0
-    return b, 1.0 if node.op == "Add" else -1.0, value
+    right, left = scalar(b, a, view), scalar(a, b, view)
+    if right is not None:
+        return _by_constant(node.op, a, right)
+    match node.op:
+        case "Add" if left is not None:
+            return b, 1.0, left
+        case "Sub" if left is not None:
+            return b, -1.0, left
+        case "Mul" if left is not None:
+            return b, left, 0.0
+    return None
+
+
+def _by_constant(op: str, x: gs.Tensor, value: float) -> tuple[gs.Tensor, float, float] | None:
+    match op:
+        case "Add":
+            return x, 1.0, value
+        case "Sub":
+            return x, 1.0, -value
+        case "Mul":
+            return x, value, 0.0
+        case "Div" if value:
+            return x, 1 / value, 0.0
+    return None

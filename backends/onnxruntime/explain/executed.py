@@ -28,6 +28,7 @@ from ....ir.run.session import make_session, output_types, run_session
 
 _TAG = re.compile(r"planish-(\d+)-")
 _KERNEL = "_kernel_time"
+# What ONNX Runtime inserts between layers, operators of its own among it.
 _CONVERTERS = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "Transpose", "ReorderInput", "ReorderOutput", "Cast"}
 )

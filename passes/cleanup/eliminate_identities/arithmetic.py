@@ -18,8 +18,7 @@ from ....ir.ops.traits import Kind, Traits, operators_with, traits_of
 from ...analysis.value_range import is_nonnegative, value_range
 from .movement import Rule, keeps_shape
 
-_OTHERS = frozenset({"Cast", "CastLike", "Clip", "Where"})
-OPS = _OTHERS | operators_with(
+_BY_TRAIT = operators_with(
     lambda traits: (
         traits.neutral is not None
         or (traits.elementwise and traits.keeps_single)
@@ -108,3 +107,4 @@ def _clip(node: gs.Node, view: View) -> bool:
 
 
 _RULES: dict[str, Rule] = {"Cast": _cast, "CastLike": _cast_like, "Clip": _clip}
+OPS = _BY_TRAIT | _RULES.keys() | {"Where"}

@@ -20,6 +20,7 @@ from ....ir.graph.view import View
 from ..qdq.nodes import dequantizer
 from ..qdq.units import BOUNDING
 
+# What ONNX Runtime quantizes by itself: an observation, no trait.
 _REQUANTIZED = frozenset({"Conv", "ConvTranspose", "Gemm"})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -14,8 +14,9 @@ from ....ir.core.variables import is_standard, node_key
 from ....ir.graph.view import View
 
 Array = np.ndarray[Any, Any]
+# The type of an option, which lists its values; that they are the layers is held by a test.
 LinearOp = Literal["Conv", "ConvTranspose", "Gemm", "MatMul"]
-LINEAR: tuple[LinearOp, ...] = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+LINEAR: tuple[LinearOp, ...] = get_args(LinearOp)
 # Nodes by which integers become real numbers again.
 _RETURN = frozenset({"Cast", "DequantizeLinear", "Mul", "Reshape", "Sub"})
 _MOST_STEPS = 4

@@ -68,7 +68,7 @@ def _read_clip(node: gs.Node, view: View) -> Clamp | None:
 class RecognizeClamp(Recognition):
     """Write Relu for Max with zero, and one Relu or Clip for two clamps in a row."""
 
-    ops = frozenset({"Relu", "Clip", "Max", "Min"})
+    ops = frozenset({"Relu", "Clip", "Max", "Min"})  # the spellings that `read_clamp` knows
 
     def match(self, node: gs.Node, view: View) -> Operator | None:
         """Return the Relu, Clip, Max or Min that says the same in one node."""

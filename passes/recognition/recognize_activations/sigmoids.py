@@ -34,7 +34,7 @@ _SOFTPLUS_IS_LINEAR = 15.0
 class RecognizeHardSigmoid(Recognition):
     """Write HardSigmoid for a clamp of a x + b, scaled to reach from 0 to 1."""
 
-    ops = frozenset({"Clip", "Mul", "Div"})
+    ops = frozenset({"Clip", "Mul", "Div"})  # the last node: a clamp, or what scales it
 
     def match(self, node: gs.Node, view: View) -> Operator | None:
         """Return the HardSigmoid with the alpha and beta that the constants give."""
