@@ -69,7 +69,9 @@ def bench(
     With --scenario, MLPerf's LoadGen asks for samples instead, one model after the other.
     """
     names = backend or ["onnxruntime"]
-    options = LoadOptions(seconds, min_queries, log_dir, feeds, mean, std)
+    options = LoadOptions(
+        seconds=seconds, min_queries=min_queries, log_dir=log_dir, feeds=feeds, mean=mean, std=std
+    )
     models_of = partial(lowered, backends=names, target=target, threads=threads, compiled=compiled)
     setting = {"threads": threads, "target": target}
     if scenario is not None and per_layer:

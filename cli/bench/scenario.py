@@ -24,7 +24,7 @@ _DRAWN = 16  # random samples; more would only take memory
 _SECONDS, _QUERIES = 10.0, 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadOptions:
     """The options of `planish bench` that only LoadGen reads."""
 
