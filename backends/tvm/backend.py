@@ -87,17 +87,17 @@ class Tvm(Backend):
 
 def _toolchain(target: Target, threads: int | None) -> Toolchain:
     if target.kind == "cuda":
-        from .cuda.compile.toolchain import GpuToolchain
+        from .cuda.compile.gpu import GpuToolchain
 
         return GpuToolchain(gpu_of(target))
-    from .compile.toolchain import CpuToolchain
+    from .compile.cpu import CpuToolchain
 
     return CpuToolchain(machine_of(target), threads)
 
 
 def _lowered(graph: gs.Graph, toolchain: Toolchain, settings: Settings, tuning: Tuning) -> Lowered:
     """Return the program of a prepared `graph`, with the kernels that measure best if asked."""
-    from .compile.toolchain import CpuToolchain
+    from .compile.cpu import CpuToolchain
     from .program.lowering import lower_graph
 
     lowered = lower_graph(toolchain.emitter(graph, settings))

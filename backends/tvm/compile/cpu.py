@@ -1,0 +1,40 @@
+"""The way from a graph to code for a CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx_graphsurgeon as gs
+
+from ....ir.core.cpu import core_numbers
+from ..kernels.settings import Settings
+from ..program.emit_graph import BlockedEmitter
+from ..program.lowering import GraphEmitter
+from ..runtime.built import Built
+from ..spec.machine import CpuMachine, runs_here
+from .build import build
+from .toolchain import Toolchain
+
+
+class CpuToolchain(Toolchain):
+    """Code for `machine`, cut for so many `threads`."""
+
+    target = "cpu"
+
+    def __init__(self, machine: CpuMachine, threads: int | None) -> None:
+        self.machine = machine
+        self.threads: int = threads or len(core_numbers())
+        self.isa = machine.isa
+        self.architecture = machine.architecture
+
+    def emitter(self, graph: gs.Graph, settings: Settings) -> GraphEmitter[Any]:
+        """Return what writes `graph` in the blocked layout."""
+        return BlockedEmitter(graph, self.machine, settings)
+
+    def build(self, module: Any, *, single_call: bool = True) -> Built:
+        """Compile `module`, as one call or as calls of its kernels."""
+        return build(module, self.machine, self.threads, single_call=single_call)
+
+    def runs_here(self) -> bool:
+        """Say whether this machine has the instruction set."""
+        return runs_here(self.isa)
