@@ -14,6 +14,14 @@ STANDARD_DOMAINS = frozenset({None, "", "ai.onnx"})
 FUSED_DOMAIN = "planish"
 
 
+class EmptyList(list[Any]):
+    """An empty list attribute; `kind` says what it would hold (`AttributeProto.INTS`, ...)."""
+
+    def __init__(self, kind: int) -> None:
+        super().__init__()
+        self.kind = kind
+
+
 def set_exotic_type(tensor: gs.Variable, proto: onnx.TypeProto) -> None:
     """Keep the type of a value that is not a tensor (sequence, optional, map) with its variable."""
     kept = onnx.TypeProto()

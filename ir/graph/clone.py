@@ -7,8 +7,17 @@ from typing import Any
 import onnx_graphsurgeon as gs
 
 from ..core.build import make_constant, make_node, make_variable
-from ..core.variables import exotic_type, set_exotic_type
-from ..proto.metadata import model_metadata, node_metadata, set_model_metadata, set_node_metadata
+from ..core.variables import EmptyList, exotic_type, set_exotic_type
+from ..proto.metadata import (
+    model_metadata,
+    node_metadata,
+    quantization_of,
+    set_model_metadata,
+    set_node_metadata,
+    set_quantization,
+    set_tensor_metadata,
+    tensor_metadata,
+)
 
 
 def clone(graph: gs.Graph) -> gs.Graph:
@@ -55,6 +64,8 @@ class Copier:
         found = self._copies.get(id(original))
         if found is None:
             found = self._copies[id(original)] = _copy_tensor(original)
+            annotation = quantization_of(original)
+            set_quantization(found, tuple((key, self.tensor(t)) for key, t in annotation))
         return found
 
     def nodes(self, scope: gs.Graph) -> list[gs.Node]:
@@ -94,15 +105,20 @@ class Copier:
         """Return the copy of an attribute: of the graph or list it holds, else itself."""
         if isinstance(attribute, gs.Graph):
             return self.graph(attribute)
+        if isinstance(attribute, EmptyList) and not attribute:
+            return EmptyList(attribute.kind)
         return list(attribute) if isinstance(attribute, list) else attribute
 
 
 def _copy_tensor(original: gs.Tensor) -> gs.Tensor:
     if isinstance(original, gs.Constant):
-        return make_constant(original.name, original._values)
+        constant = make_constant(original.name, original._values)
+        set_tensor_metadata(constant, tensor_metadata(original))
+        return constant
     shape = None if original.shape is None else list(original.shape)
     copy = make_variable(original.name, original.dtype, shape, original.type)
     exotic = exotic_type(original)
     if exotic is not None:
         set_exotic_type(copy, exotic)
+    set_tensor_metadata(copy, tensor_metadata(original))
     return copy

@@ -117,7 +117,10 @@ class Edit:
         source = at if copy_of is None else copy_of
         name = self._fresh(source.name or op, self.uses.node_names)
         made = make_node(op, name, dict(attrs or {}), inputs, outputs, domain, link=False)
-        set_node_metadata(made, node_metadata(source))
+        metadata = node_metadata(source)
+        if metadata is not None and copy_of is None:
+            metadata = metadata.inherited()
+        set_node_metadata(made, metadata)
         self._before.setdefault(id(at), []).append(made)
         self.uses.add(made, scope)
         self._change(made)

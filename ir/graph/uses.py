@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import onnx_graphsurgeon as gs
 
 from ..core.build import subgraphs_of
+from ..proto.metadata import quantization_of
 
 
 class Uses:
@@ -115,6 +116,7 @@ class Uses:
     def _hold(self, tensor: gs.Tensor) -> None:
         self._tensors[id(tensor)] = tensor
         self.tensor_names.add(tensor.name)
+        self.tensor_names.update(parameter.name for _, parameter in quantization_of(tensor))
 
     def _index(self, graph: gs.Graph) -> None:
         for tensor in graph.inputs:

@@ -7,10 +7,12 @@ producer. This one keeps the first four, holds weights as read-only arrays and r
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, MutableMapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Any
 
 import onnx
@@ -21,13 +23,49 @@ from onnx_graphsurgeon.util.misc import convert_from_onnx_attr_type
 
 from ..core.build import make_constant, make_node, make_variable
 from ..core.errors import LoadError
-from .metadata import ModelMetadata, NodeMetadata, properties, set_model_metadata, set_node_metadata
+from ..core.variables import STANDARD_DOMAINS, EmptyList
+from .metadata import (
+    ModelMetadata,
+    NodeMetadata,
+    properties,
+    set_model_metadata,
+    set_node_metadata,
+    set_quantization,
+    set_tensor_metadata,
+    tensor_metadata,
+)
 from .tensor_data import TensorData
-from .values import copy_attribute, require_text, text_or_proto, variable
+from .values import (
+    copy_attribute,
+    data_metadata,
+    require_text,
+    text_or_proto,
+    value_metadata,
+    variable,
+)
 
 # Below this version every initializer had to be listed as an input, and none could be overridden.
 _FIRST_IR_WITH_DEFAULTS = 4
 _Scope = MutableMapping[str, gs.Tensor]
+# The field that holds the value of an attribute, by its kind; a list has no element where it is
+# empty. IR version 1 left the kind out.
+_FIELDS = {
+    AttributeProto.FLOATS: "floats",
+    AttributeProto.INTS: "ints",
+    AttributeProto.STRINGS: "strings",
+    AttributeProto.TENSORS: "tensors",
+    AttributeProto.GRAPHS: "graphs",
+    AttributeProto.SPARSE_TENSORS: "sparse_tensors",
+    AttributeProto.TYPE_PROTOS: "type_protos",
+    AttributeProto.FLOAT: "f",
+    AttributeProto.INT: "i",
+    AttributeProto.STRING: "s",
+    AttributeProto.TENSOR: "t",
+    AttributeProto.GRAPH: "g",
+    AttributeProto.SPARSE_TENSOR: "sparse_tensor",
+    AttributeProto.TYPE_PROTO: "tp",
+}
+_LISTS = frozenset(list(_FIELDS)[:7])
 
 
 def from_proto(model: onnx.ModelProto, data: TensorData) -> gs.Graph:
@@ -37,6 +75,11 @@ def from_proto(model: onnx.ModelProto, data: TensorData) -> gs.Graph:
     value: it stays in `graph.inputs`, as a `Constant`, and passes do not treat it as constant.
     """
     require_text("the model", _texts_of_model(model))
+    if model.training_info:
+        raise LoadError(
+            "the model holds training information, whose bindings passes could not keep right; "
+            "remove it (`del model.training_info[:]`) and load again"
+        )
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), None)
     domains = [_copy_opset(entry) for entry in model.opset_import]
     importer = _Importer(opset, domains, data)
@@ -54,6 +97,7 @@ def from_proto(model: onnx.ModelProto, data: TensorData) -> gs.Graph:
             doc_string=model.doc_string,
             properties=properties(model),
             graph_properties=properties(model.graph),
+            configurations=tuple(entry.SerializeToString() for entry in model.configuration),
         ),
     )
     return graph
@@ -75,18 +119,20 @@ class _Importer:
         for info in proto.input:
             if info.name not in local:
                 local[info.name] = variable(info)
-                inputs.append(local[info.name])
-            elif defaults:
-                inputs.append(local[info.name])
+            elif not defaults:
+                continue
+            inputs.append(local[info.name])
+            _describe(local[info.name], info)
         # Outputs first: what a graph promises holds, whatever is noted about its inner values.
         for info in proto.output:
             if info.name not in local:
                 local[info.name] = variable(info)
+            _describe(local[info.name], info, output=True)
         for info in proto.value_info:
-            if info.name not in local and info.name not in outer:
-                local[info.name] = variable(info)
+            self._inner_value(info, local, outer, constants)
         nodes = self._nodes(proto.node, local, outer, where, constants)
         require_text(where, (proto.name, proto.doc_string, *_texts(properties(proto)), *local))
+        _annotate(proto, local, outer)
         outputs = [local[info.name] for info in proto.output]
         graph = self._make(nodes, inputs, outputs, proto.name, proto.doc_string)
         if proto.metadata_props:
@@ -100,6 +146,16 @@ class _Importer:
                 )
         return graph
 
+    @staticmethod
+    def _inner_value(
+        info: onnx.ValueInfoProto, local: _Scope, outer: _Scope, constants: AbstractSet[str]
+    ) -> None:
+        if info.name in constants:
+            _describe(local[info.name], info, listed=True)
+        elif info.name not in local and info.name not in outer:
+            local[info.name] = variable(info)
+            _describe(local[info.name], info)
+
     def _constants(self, proto: onnx.GraphProto, where: str) -> dict[str, gs.Tensor]:
         found: dict[str, gs.Tensor] = {}
 
@@ -112,14 +168,24 @@ class _Importer:
             found[name] = constant
 
         for tensor in proto.initializer:
-            declare(tensor.name, make_constant(tensor.name, self._data.values(tensor)))
+            declare(tensor.name, self._constant(tensor))
         for sparse in proto.sparse_initializer:
             name = sparse.values.name
             declare(name, gs.Constant(name, SparseValues(self._data.sparse(sparse))))
         return found
 
+    def _constant(self, tensor: TensorProto) -> gs.Constant:
+        made = make_constant(tensor.name, self._data.values(tensor))
+        if tensor.doc_string or tensor.metadata_props:
+            known = tensor_metadata(made)
+            set_tensor_metadata(made, replace(known, data=data_metadata(tensor)))
+        return made
+
     def function(self, proto: onnx.FunctionProto) -> gs.Function:
         local: dict[str, gs.Tensor] = {name: gs.Variable(name) for name in proto.input}
+        for info in proto.value_info:
+            local[info.name] = variable(info)
+            _describe(local[info.name], info)
         where = f"function '{proto.domain}.{proto.name}'"
         nodes = self._nodes(proto.node, local, {}, where)
         require_text(where, (proto.name, proto.domain, proto.doc_string, proto.overload, *local))
@@ -143,7 +209,8 @@ class _Importer:
             attrs=attributes,
         )
         if proto.overload or proto.metadata_props:
-            set_node_metadata(function, NodeMetadata("", properties(proto), proto.overload))
+            made = NodeMetadata(properties=properties(proto), overload=proto.overload)
+            set_node_metadata(function, made)
         return function
 
     def _make(
@@ -214,19 +281,39 @@ class _Importer:
             inputs.append(tensor)
         texts = (proto.op_type, proto.name, proto.domain, proto.doc_string, proto.overload)
         require_text(f"{_label(proto)} in {where}", (*texts, *_texts(properties(proto))))
+        empty = [a for a in proto.attribute if _is_empty(a) and self._leaves_out(proto, a.name)]
+        absent = {a.name for a in empty}
         node = make_node(
             proto.op_type,
             proto.name,
-            {a.name: self._attribute(a, local, outer) for a in proto.attribute},
+            {
+                a.name: self._attribute(a, local, outer)
+                for a in proto.attribute
+                if a.name not in absent
+            },
             inputs,
             [local[name] if name else make_variable("") for name in proto.output],
             proto.domain or None,
         )
-        if proto.doc_string or proto.metadata_props or proto.overload:
-            set_node_metadata(
-                node, NodeMetadata(proto.doc_string, properties(proto), proto.overload)
-            )
+        docs = tuple((a.name, a.doc_string) for a in proto.attribute if a.doc_string)
+        require_text(f"{_label(proto)} in {where}", _texts(docs))
+        metadata = NodeMetadata(
+            doc_string=proto.doc_string,
+            properties=properties(proto),
+            overload=proto.overload,
+            attribute_docs=docs,
+            empty=tuple((a.name, int(a.type)) for a in empty),
+            devices=tuple(entry.SerializeToString() for entry in proto.device_configurations),
+        )
+        if metadata != _NO_METADATA:
+            set_node_metadata(node, metadata)
         return node
+
+    def _leaves_out(self, proto: onnx.NodeProto, name: str) -> bool:
+        """Say whether `proto` means by an empty list what it would without the attribute."""
+        if proto.domain not in STANDARD_DOMAINS or proto.op_type == "Constant":
+            return False
+        return self._opset is not None and _is_optional_list(proto.op_type, self._opset, name)
 
     def _attribute(
         self,
@@ -240,31 +327,88 @@ class _Importer:
             return gs.Node.AttributeRef(
                 proto.ref_attr_name, convert_from_onnx_attr_type(proto.type)
             )
-        match proto.type:
+        kind = _kind(proto)
+        if _is_empty(proto):
+            return EmptyList(kind)
+        match kind:
             case AttributeProto.FLOAT:
                 return proto.f
             case AttributeProto.INT:
                 return proto.i
             case AttributeProto.STRING:
                 return text_or_proto(proto.s, proto)
-            case AttributeProto.FLOATS if proto.floats:
+            case AttributeProto.FLOATS:
                 return list(proto.floats)
-            case AttributeProto.INTS if proto.ints:
+            case AttributeProto.INTS:
                 return list(proto.ints)
-            case AttributeProto.STRINGS if proto.strings:
+            case AttributeProto.STRINGS:
                 texts = [text_or_proto(item, proto) for item in proto.strings]
                 return proto if proto in texts else texts
             case AttributeProto.TENSOR:
-                return gs.Constant(proto.t.name, self._data.values(proto.t))
+                return self._constant(proto.t)
             case AttributeProto.GRAPH:
                 return self.graph(proto.g, ChainMap(local, outer))
         copy = copy_attribute(proto)
-        if proto.type == AttributeProto.SPARSE_TENSOR:
+        if kind == AttributeProto.SPARSE_TENSOR:
             copy.sparse_tensor.CopyFrom(self._data.sparse(proto.sparse_tensor))
         for tensor in copy.tensors:
             if tensor.data_location == TensorProto.EXTERNAL:
                 self._data.inline(tensor)
         return copy
+
+
+_NO_METADATA = NodeMetadata()
+
+
+def _kind(proto: AttributeProto) -> int:
+    """Return the kind of an attribute; where it is not stated, that of the value it holds."""
+    if proto.type != AttributeProto.UNDEFINED:
+        return int(proto.type)
+    present = {field.name for field, _ in proto.ListFields()}
+    return next((kind for kind, name in _FIELDS.items() if name in present), 0)
+
+
+def _is_empty(proto: AttributeProto) -> bool:
+    """Say whether `proto` is a list without elements; a reference to an attribute is none."""
+    if proto.type not in _LISTS or proto.ref_attr_name:
+        return False
+    return not getattr(proto, _FIELDS[proto.type])
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_optional_list(op: str, opset: int, name: str) -> bool:
+    """Say whether an attribute may be left out, and stands for no list of its own then.
+
+    Where it may, the kernels of ONNX Runtime read an empty list as none: axes of a reduction or of
+    Squeeze, pads, strides and dilations, activations of a recurrent layer.
+    """
+    if not onnx.defs.has(op, opset, ""):
+        return False
+    declared = onnx.defs.get_schema(op, opset, "").attributes.get(name)
+    if declared is None or declared.required:
+        return False
+    return bool(declared.default_value.type == AttributeProto.UNDEFINED)
+
+
+def _describe(
+    tensor: gs.Tensor, info: onnx.ValueInfoProto, *, output: bool = False, listed: bool = False
+) -> None:
+    """Keep with `tensor` what a file says of it beside its type."""
+    found = replace(value_metadata(info), listed=listed)
+    known = tensor_metadata(tensor)
+    said = replace(known, output=found) if output else replace(known, value=found)
+    set_tensor_metadata(tensor, said)
+
+
+def _annotate(proto: onnx.GraphProto, local: _Scope, outer: _Scope) -> None:
+    """Keep with each tensor the quantization parameters that the graph notes for it."""
+    known = ChainMap(local, outer)
+    for annotation in proto.quantization_annotation:
+        entries = [(e.key, e.value) for e in annotation.quant_parameter_tensor_names]
+        require_text("a quantization annotation", (annotation.tensor_name, *_texts(entries)))
+        found = tuple((key, known[name]) for key, name in entries if name in known)
+        if annotation.tensor_name in local:
+            set_quantization(local[annotation.tensor_name], found)
 
 
 def _texts_of_model(model: onnx.ModelProto) -> Iterator[str]:

@@ -8,7 +8,7 @@ proto without a copy.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import onnx
@@ -20,12 +20,22 @@ from onnx_graphsurgeon.util.misc import convert_to_onnx_attr_type
 from ..core import dtypes
 from ..core.build import subgraphs_of
 from ..core.errors import GraphError
-from ..core.variables import FUSED_DOMAIN, dense_values, exotic_type, label
-from .metadata import model_metadata, node_metadata
+from ..core.variables import FUSED_DOMAIN, EmptyList, dense_values, exotic_type, label
+from .metadata import (
+    NodeMetadata,
+    Pairs,
+    ValueMetadata,
+    model_metadata,
+    node_metadata,
+    quantization_of,
+    tensor_metadata,
+)
 
 # Local functions and float8 came with this IR version (ONNX 1.10).
 _FIRST_IR_WITH_FUNCTIONS = 8
 PROTOBUF_LIMIT = 2**31 - 1
+
+_NO_METADATA = ValueMetadata()
 
 Keep = Callable[[gs.Constant], bool]
 
@@ -52,6 +62,8 @@ def to_proto(
     exporter.model_graph(graph, model.graph)
     _add_properties(model.graph, metadata.graph_properties)
     _add_properties(model, metadata.properties)
+    for entry in metadata.configurations:
+        model.configuration.add().ParseFromString(entry)
     model.functions.extend(exporter.function(function) for function in graph.functions)
     model.opset_import.extend(opset_imports(graph))
     model.ir_version = ir_version(graph)
@@ -76,15 +88,37 @@ def ir_version(graph: gs.Graph) -> int:
     return max(own, _FIRST_IR_WITH_FUNCTIONS) if fused else int(own)
 
 
-def value_info(tensor: gs.Tensor) -> onnx.ValueInfoProto:
-    """Return name and type of `tensor`, as far as they are known."""
+def value_info(tensor: gs.Tensor, *, output: bool = False) -> onnx.ValueInfoProto:
+    """Return name, type and metadata of `tensor`, as far as they are known.
+
+    `output`: the metadata that it has as an output of its graph, if that is another entry.
+    """
     info = onnx.ValueInfoProto(name=tensor.name)
+    _add_type(tensor, info)
+    metadata = tensor_metadata(tensor)
+    _add_metadata(metadata.output if output else metadata.value, info)
+    return info
+
+
+def _add_metadata(metadata: ValueMetadata, info: onnx.ValueInfoProto) -> None:
+    if metadata.doc_string:
+        info.doc_string = metadata.doc_string
+    _add_properties(info, metadata.properties)
+    if metadata.denotation:
+        info.type.denotation = metadata.denotation
+    dims = info.type.tensor_type.shape.dim if metadata.axes else ()
+    for axis, text in metadata.axes:
+        if axis < len(dims):
+            dims[axis].denotation = text
+
+
+def _add_type(tensor: gs.Tensor, info: onnx.ValueInfoProto) -> None:
     exotic = exotic_type(tensor)
     if exotic is not None:
         info.type.CopyFrom(exotic)
-        return info
+        return
     if tensor.dtype is None:
-        return info
+        return
     kind = info.type.tensor_type
     kind.elem_type = dtypes.elem_type(tensor.dtype)
     if tensor.shape is not None:
@@ -95,7 +129,14 @@ def value_info(tensor: gs.Tensor) -> onnx.ValueInfoProto:
                 dim.dim_param = size
             elif size is not None and size >= 0:
                 dim.dim_value = int(size)
-    return info
+
+
+def _is_described(tensor: gs.Tensor) -> bool:
+    """Say whether there is anything to write about an inner value."""
+    if not tensor.name:
+        return False
+    known = tensor.dtype is not None or exotic_type(tensor) is not None
+    return known or tensor_metadata(tensor).value != _NO_METADATA
 
 
 class _Exporter:
@@ -103,6 +144,7 @@ class _Exporter:
         self._opset = opset
         self._leave_out = leave_out
         self._homes: dict[int, list[gs.Constant]] = {}
+        self._written: set[int] = set()  # tensors of the scopes so far, where one is annotated
         self.left_out: list[gs.Constant] = []
 
     def model_graph(self, graph: gs.Graph, proto: onnx.GraphProto) -> None:
@@ -118,13 +160,30 @@ class _Exporter:
         for node in graph.nodes:
             self.node(node, proto.node.add())
             for tensor in node.outputs:
-                known = tensor.name and (tensor.dtype is not None or exotic_type(tensor))
-                if known and id(tensor) not in outputs:
+                if id(tensor) not in outputs and _is_described(tensor):
                     proto.value_info.append(value_info(tensor))
         proto.input.extend(value_info(t) for t in graph.inputs)
-        proto.output.extend(value_info(t) for t in graph.outputs)
-        for constant in self._homes.get(id(graph), ()):
+        proto.output.extend(value_info(t, output=True) for t in graph.outputs)
+        constants = self._homes.get(id(graph), ())
+        for constant in constants:
             self._constant(constant, proto, nested)
+            if tensor_metadata(constant).value.listed:
+                proto.value_info.append(value_info(constant))
+        self._annotations(graph, constants, proto)
+
+    def _annotations(
+        self, graph: gs.Graph, constants: Sequence[gs.Constant], proto: onnx.GraphProto
+    ) -> None:
+        """Write the quantization annotations whose tensors are still there."""
+        made = (t for node in graph.nodes for t in node.outputs if t.name)
+        tensors = {id(t): t for t in (*graph.inputs, *made, *constants)}
+        self._written.update(tensors)
+        for tensor in tensors.values():
+            there = [(k, t) for k, t in quantization_of(tensor) if id(t) in self._written]
+            if there:
+                annotation = proto.quantization_annotation.add(tensor_name=tensor.name)
+                for key, parameter in there:
+                    annotation.quant_parameter_tensor_names.add(key=key, value=parameter.name)
 
     def function(self, function: gs.Function) -> onnx.FunctionProto:
         proto = onnx.FunctionProto(
@@ -134,6 +193,8 @@ class _Exporter:
         proto.output.extend(t.name for t in function.outputs)
         # A function has no initializers: its own constants become Constant nodes at its top, those
         # of its subgraphs stay where they are.
+        tensors = (*function.inputs, *(t for node in function.nodes for t in node.outputs))
+        proto.value_info.extend(value_info(t) for t in tensors if _is_described(t))
         homes = _constants_by_scope(function)
         own = homes.pop(id(function), [])
         self._homes.update(homes)
@@ -167,9 +228,28 @@ class _Exporter:
             self.attribute(name, value, proto.attribute.add(), node)
         metadata = node_metadata(node)
         if metadata is not None:
+            self._node_metadata(node, metadata, proto)
+
+    def _node_metadata(self, node: gs.Node, metadata: NodeMetadata, proto: onnx.NodeProto) -> None:
+        if metadata.doc_string:
             proto.doc_string = metadata.doc_string
+        if metadata.overload:
             proto.overload = metadata.overload
-            _add_properties(proto, metadata.properties)
+        _add_properties(proto, metadata.properties)
+        for entry in metadata.devices:
+            proto.device_configurations.add().ParseFromString(entry)
+        for name, kind in metadata.empty:
+            if name not in node.attrs and self._has_attribute(node, name):
+                proto.attribute.add(name=name, type=kind)
+        docs = dict(metadata.attribute_docs)
+        for attribute in proto.attribute:
+            if attribute.name in docs:
+                attribute.doc_string = docs[attribute.name]
+
+    def _has_attribute(self, node: gs.Node, name: str) -> bool:
+        """Say whether the operator still has the attribute at this opset."""
+        known = onnx.defs.has(node.op, self._opset, "")
+        return known and name in onnx.defs.get_schema(node.op, self._opset, "").attributes
 
     def attribute(self, name: str, value: Any, proto: AttributeProto, node: gs.Node | None) -> None:
         proto.name = name
@@ -193,7 +273,7 @@ class _Exporter:
             proto.ref_attr_name = value.name
         else:
             try:
-                kind = self._empty_kind(node, name) if _is_empty_list(value) else None
+                kind = self._empty_kind(node, name, value) if _is_empty_list(value) else None
                 made = onnx.helper.make_attribute(name, _plain(value), attr_type=kind)
             except (TypeError, ValueError) as error:
                 where = "a function's default" if node is None else f"node {label(node)}"
@@ -202,8 +282,10 @@ class _Exporter:
                 ) from error
             proto.CopyFrom(made)
 
-    def _empty_kind(self, node: gs.Node | None, name: str) -> int:
-        """Return the declared kind of an empty list attribute; ONNX cannot tell it otherwise."""
+    def _empty_kind(self, node: gs.Node | None, name: str, value: Any) -> int:
+        """Return the kind of an empty list attribute: its own, or what the operator declares."""
+        if isinstance(value, EmptyList):
+            return value.kind
         if node is not None and onnx.defs.has(node.op, node.domain or ""):
             declared = onnx.defs.get_schema(node.op, self._opset, node.domain or "").attributes
             if name in declared:
@@ -221,6 +303,7 @@ class _Exporter:
                 data_location=TensorProto.EXTERNAL,
             )
             placeholder.external_data.add(key="location", value="left-out")
+            _add_data_metadata(constant, placeholder)
             self.left_out.append(constant)
         else:
             proto.initializer.add().CopyFrom(tensor_proto(constant))
@@ -232,13 +315,23 @@ def tensor_proto(constant: gs.Constant) -> TensorProto:
     if values is None:
         raise GraphError(f"constant '{constant.name}' holds {type(constant._values).__name__}")
     if values.dtype.kind in "fiub" and values.dtype.itemsize * values.size < PROTOBUF_LIMIT:
-        return TensorProto(
+        made = TensorProto(
             name=constant.name,
             data_type=dtypes.elem_type(values.dtype),
             dims=values.shape,
             raw_data=values.tobytes(),
         )
-    return onnx.numpy_helper.from_array(values, constant.name)
+    else:
+        made = onnx.numpy_helper.from_array(values, constant.name)
+    _add_data_metadata(constant, made)
+    return made
+
+
+def _add_data_metadata(constant: gs.Constant, proto: TensorProto) -> None:
+    metadata = tensor_metadata(constant).data
+    if metadata.doc_string:
+        proto.doc_string = metadata.doc_string
+    _add_properties(proto, metadata.properties)
 
 
 def stored_bytes(constant: gs.Constant) -> int:
@@ -253,6 +346,12 @@ def _constants_by_scope(graph: gs.Graph) -> dict[int, list[gs.Constant]]:
     """
     homes: dict[int, tuple[gs.Constant, tuple[gs.Graph, ...]]] = {}
 
+    def annotated(tensors: Iterable[gs.Tensor], path: tuple[gs.Graph, ...]) -> None:
+        for tensor in tensors:
+            for _, parameter in quantization_of(tensor):
+                if isinstance(parameter, gs.Constant):
+                    homes.setdefault(id(parameter), (parameter, path))
+
     def visit(scope: gs.Graph, path: tuple[gs.Graph, ...]) -> None:
         for tensor in (*scope.inputs, *scope.outputs):
             if isinstance(tensor, gs.Constant):
@@ -265,6 +364,8 @@ def _constants_by_scope(graph: gs.Graph) -> dict[int, list[gs.Constant]]:
                     homes[id(tensor)] = (tensor, shared)
             for subgraph in subgraphs_of(node):
                 visit(subgraph, (*path, subgraph))
+        made = (t for node in scope.nodes for t in (*node.outputs, *node.inputs))
+        annotated((*scope.inputs, *made), path)
 
     visit(graph, (graph,))
     found: dict[int, list[gs.Constant]] = {}
@@ -287,6 +388,6 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _add_properties(proto: Any, pairs: tuple[tuple[str, str], ...]) -> None:
+def _add_properties(proto: Any, pairs: Pairs) -> None:
     for key, value in pairs:
         proto.metadata_props.add(key=key, value=value)

@@ -13,6 +13,7 @@ from ..core import dtypes
 from ..core.build import make_variable
 from ..core.errors import LoadError
 from ..core.variables import set_exotic_type
+from .metadata import DataMetadata, ValueMetadata, properties
 
 
 def variable(info: onnx.ValueInfoProto) -> gs.Variable:
@@ -40,6 +41,28 @@ def _dimension(dim: Any) -> int | str | None:
         return int(dim.dim_value)
     require_text("a dimension", (dim.dim_param,))
     return dim.dim_param or None
+
+
+def value_metadata(info: onnx.ValueInfoProto) -> ValueMetadata:
+    """Return what a file says of a value beside its name and type."""
+    axes = info.type.tensor_type.shape.dim if info.type.HasField("tensor_type") else ()
+    found = ValueMetadata(
+        doc_string=info.doc_string,
+        properties=properties(info),
+        denotation=info.type.denotation,
+        axes=tuple((axis, dim.denotation) for axis, dim in enumerate(axes) if dim.denotation),
+    )
+    texts = (found.doc_string, found.denotation, *(text for _, text in found.axes))
+    require_text(f"value '{info.name}'", (*texts, *(t for pair in found.properties for t in pair)))
+    return found
+
+
+def data_metadata(tensor: TensorProto) -> DataMetadata:
+    """Return what a file says of a tensor beside its name and values."""
+    found = DataMetadata(tensor.doc_string, properties(tensor))
+    texts = (found.doc_string, *(text for pair in found.properties for text in pair))
+    require_text(f"tensor '{tensor.name}'", texts)
+    return found
 
 
 def require_text(where: str, texts: Iterable[str]) -> None:

@@ -59,7 +59,7 @@ def perm_of(node: gs.Node | None, view: View) -> Order | None:
     if node is None or node.op != "Transpose" or not is_standard(node):
         return None
     perm = node.attrs.get("perm")
-    if isinstance(perm, list):
+    if perm:
         return tuple(perm)
-    rank = view.rank(node.inputs[0])  # absent, or an empty list, which is held as AttributeProto
+    rank = view.rank(node.inputs[0])
     return None if rank is None else tuple(reversed(range(rank)))

@@ -58,22 +58,17 @@ def static_value_of_constant(node: gs.Node) -> Array | None:
             case "value":
                 return dense_values(value) if isinstance(value, gs.Tensor) else None
             case "value_float" | "value_floats":
-                return np.array(_list(value), np.float32)
+                return np.array(value, np.float32)
             case "value_int" | "value_ints":
-                return np.array(_list(value), np.int64)
+                return np.array(value, np.int64)
             case "value_string" | "value_strings" if not _is_bytes(value):
-                return np.array(_list(value), dtype=object)
+                return np.array(value, dtype=object)
     return None
 
 
 def _is_bytes(value: Any) -> bool:
     """Say whether a string attribute is no UTF-8 text; such a one is held as an AttributeProto."""
-    return isinstance(value, onnx.AttributeProto) and bool(value.s or value.strings)
-
-
-def _list(value: Any) -> Any:
-    """Return an attribute's numbers; an empty list is held as an AttributeProto."""
-    return [] if isinstance(value, onnx.AttributeProto) else value
+    return isinstance(value, onnx.AttributeProto)
 
 
 def _shape_slice(node: gs.Node) -> slice:

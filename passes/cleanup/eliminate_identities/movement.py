@@ -24,9 +24,9 @@ Rule = Callable[[gs.Node, View], bool]
 
 def _transpose(node: gs.Node, view: View) -> bool:
     perm = node.attrs.get("perm")
-    if isinstance(perm, list):
-        return perm == list(range(len(perm)))
-    rank = view.rank(node.inputs[0])  # absent, or an empty list, which is held as an AttributeProto
+    if perm:
+        return list(perm) == list(range(len(perm)))
+    rank = view.rank(node.inputs[0])
     return rank is not None and rank < 2
 
 
