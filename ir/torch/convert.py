@@ -1,4 +1,4 @@
-"""The walk over a graph that makes its module."""
+"""Conversion of a graph into a module, node by node."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _NO_ARITHMETIC = frozenset({"uint16", "uint32", "uint64", "string"})
 def convert(graph: gs.Graph, *, learn_scales: bool) -> fx.GraphModule:
     """Return the module of `graph`, in evaluation mode; `graph` is kept and must not change."""
     lift_weights(graph)
-    walk = _GraphConverter(graph, learn_scales)
-    builder = walk.builder
+    converter = _GraphConverter(graph, learn_scales)
+    builder = converter.builder
     for tensor in graph.inputs:
         if isinstance(tensor, gs.Constant):
             continue  # an input with a default, which is what gets trained
@@ -41,9 +41,9 @@ def convert(graph: gs.Graph, *, learn_scales: bool) -> fx.GraphModule:
             )
         node = builder.graph.placeholder(names.identifier(tensor.name, "x"))
         builder.anchor = builder.anchor or node
-        walk.values[id(tensor)] = Traced(node)
-    walk.scope(graph, graph.opset, {}, "")
-    found = [walk.output(tensor) for tensor in graph.outputs]
+        converter.values[id(tensor)] = Traced(node)
+    converter.scope(graph, graph.opset, {}, "")
+    found = [converter.output(tensor) for tensor in graph.outputs]
     builder.graph.output(found[0] if len(found) == 1 else tuple(found))
     builder.graph.lint()
     module = fx.GraphModule(builder.root, builder.graph, class_name="GraphModule")
@@ -69,7 +69,7 @@ class _GraphConverter:
         self._calls: list[gs.Function] = []
 
     def scope(self, scope: gs.Graph, opset: int, given: Mapping[str, Any], prefix: str) -> None:
-        """Walk the nodes of a graph, or of a function called with the attributes `given`."""
+        """Convert the nodes of a graph, or of a function called with the attributes `given`."""
         for node in scope.nodes:
             inputs = tuple(self._value(tensor) for tensor in node.inputs)
             attributes = _resolve(node, given)

@@ -1,4 +1,4 @@
-"""Layers of `torch.nn` whose weights are held by masks.
+"""Layers of `torch.nn` with masks on their weights.
 
     y = f(x; W * M, b * m)        dL/dW = M * dL/d(W * M): zero wherever the mask is
 
@@ -19,11 +19,11 @@ from torch.nn import functional
 class _Masked(nn.Module):  # type: ignore[misc]
     """Adds to a layer the product of its parameters and their masks."""
 
-    def held(self) -> tuple[Tensor, Tensor | None]:
+    def masked_parameters(self) -> tuple[Tensor, Tensor | None]:
         """Return weight and bias with the masks applied."""
-        return self._held("weight"), self._held("bias")
+        return self._masked("weight"), self._masked("bias")
 
-    def _held(self, name: str) -> Tensor | None:
+    def _masked(self, name: str) -> Tensor | None:
         found = getattr(self, name)
         mask = getattr(self, f"{name}_mask", None)
         return found if mask is None or found is None else torch.mul(found, mask)
@@ -34,7 +34,7 @@ class MaskedLinear(_Masked, nn.Linear):  # type: ignore[misc]
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer to [..., K]."""
-        return functional.linear(input, *self.held())
+        return functional.linear(input, *self.masked_parameters())
 
 
 class MaskedConv1d(_Masked, nn.Conv1d):  # type: ignore[misc]
@@ -42,7 +42,7 @@ class MaskedConv1d(_Masked, nn.Conv1d):  # type: ignore[misc]
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer to [N, C, L]."""
-        return self._conv_forward(input, *self.held())
+        return self._conv_forward(input, *self.masked_parameters())
 
 
 class MaskedConv2d(_Masked, nn.Conv2d):  # type: ignore[misc]
@@ -50,7 +50,7 @@ class MaskedConv2d(_Masked, nn.Conv2d):  # type: ignore[misc]
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer to [N, C, H, W]."""
-        return self._conv_forward(input, *self.held())
+        return self._conv_forward(input, *self.masked_parameters())
 
 
 class MaskedConv3d(_Masked, nn.Conv3d):  # type: ignore[misc]
@@ -58,13 +58,13 @@ class MaskedConv3d(_Masked, nn.Conv3d):  # type: ignore[misc]
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer to [N, C, D, H, W]."""
-        return self._conv_forward(input, *self.held())
+        return self._conv_forward(input, *self.masked_parameters())
 
 
 class _MaskedTransposed(_Masked):
     def _scatter(self, function: Callable[..., Tensor], input: Tensor) -> Tensor:
         return function(
-            input, *self.held(), self.stride, self.padding, self.output_padding, self.groups,
+            input, *self.masked_parameters(), self.stride, self.padding, self.output_padding, self.groups,
             self.dilation,
         )  # fmt: skip
 
@@ -104,7 +104,7 @@ _KINDS: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-def hold(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
+def mask_layer(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
     """Make `module`, a layer of `torch.nn`, its masked kind; `masks` by the parameter's name.
 
     The class is changed in place, as PyTorch's own parametrizations do it.

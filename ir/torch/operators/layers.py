@@ -12,7 +12,7 @@ from ...core.variables import dense_values
 from .. import names
 from ..builder import Builder
 from ..call import OperatorCall
-from ..masked import hold
+from ..masked import mask_layer
 from ..tensors import to_tensor
 from ..values import Literal, MaskedWeight, Value, Weight
 
@@ -67,7 +67,7 @@ def layer(
         module.bias = nn.Parameter(builder.tensor_of(shift))
     kind = {"weight": "transposed" if transposed else "plain", "bias": "plain"}
     tensors = {name: builder.tensor_of(mask) for name, mask in masks.items()}
-    hold(module, {n: m.T if kind[n] == "transposed" else m for n, m in tensors.items()})
+    mask_layer(module, {n: m.T if kind[n] == "transposed" else m for n, m in tensors.items()})
     builder.place(path, module)
     for name, mask in masks.items():
         builder.bind(mask, f"{path}.{name}_mask", kind[name])

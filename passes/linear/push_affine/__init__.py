@@ -67,11 +67,13 @@ class _PushIntoReaders(Rewrite[AbsorbedAffine]):
             all(view.producer(r.outputs[0]) is r for r in readers if r.outputs),
             "a subgraph reads its result",
         )
-        sinks = [read_linear_reader(reader, result, view) for reader in readers]
-        rank = view.rank(result) or next((s.layer.rank for s in sinks if not s.path), None)
+        layers = [read_linear_reader(reader, result, view) for reader in readers]
+        rank = view.rank(result) or next(
+            (each.layer.rank for each in layers if not each.path), None
+        )
         rank = need(rank, "the rank of its input is not known")
         axis, places = need(
-            same_axis(sinks, result, rank, view), "its channels are not what the layers sum over"
+            same_axis(layers, result, rank, view), "its channels are not what the layers sum over"
         )
         channels = places[0].channels
         chain = _chain_up(last, rank, axis, channels, view)
@@ -80,7 +82,7 @@ class _PushIntoReaders(Rewrite[AbsorbedAffine]):
         if any(place.needs_positive for place in places):
             need((total.scale > 0).all(), "MaxPool reads it, and a scale is not positive")
         column = (channels, *[1] * (rank - 1 - axis))
-        return plan(chain, total, sinks, places, column, self.map_limit, view)
+        return plan(chain, total, layers, places, column, self.map_limit, view)
 
     def rewrite(self, site: AbsorbedAffine, edit: Edit) -> None:
         write(site, edit)

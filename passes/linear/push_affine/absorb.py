@@ -36,9 +36,9 @@ _WITH_MAP = 1
 
 @dataclass(frozen=True)
 class Absorbed:
-    """A sink with its new weights, and the map [1, M, ...] to add to its result, if any."""
+    """A reader with its new weights, and the map [1, M, ...] to add to its result, if any."""
 
-    sink: LinearReader
+    reader: LinearReader
     kernel: Kernel
     border: Array | None
     type: TensorType | None
@@ -56,9 +56,9 @@ class AbsorbedAffine:
 
 @dataclass(frozen=True)
 class Reading:
-    """A sink, where its input has the channels, and which taps see the image (None: all)."""
+    """A reader, where its input has the channels, and which taps see the image (None: all)."""
 
-    sink: LinearReader
+    reader: LinearReader
     place: ChannelPlace
     seen: Seen | None
 
@@ -66,7 +66,7 @@ class Reading:
 def plan(
     chain: Sequence[Affine],
     total: Composition,
-    sinks: Sequence[LinearReader],
+    readers: Sequence[LinearReader],
     places: Sequence[ChannelPlace],
     column: tuple[int, ...],
     map_limit: int,
@@ -76,10 +76,10 @@ def plan(
 
     `column` is the shape in which values by channel broadcast against the tensor.
     """
-    dtype = sinks[0].layer.weight.dtype
+    dtype = readers[0].layer.weight.dtype
     kind = view.type(chain[-1].result)
     before = float(_ELEMENTWISE * len(chain))
-    pairs = list(zip(sinks, places, strict=True))
+    pairs = list(zip(readers, places, strict=True))
     readings = [Reading(*pair, None) for pair in pairs]
     cost = 0.0
     if total.shift.any():
@@ -119,7 +119,7 @@ def write(site: AbsorbedAffine, edit: Edit) -> None:
 
 
 def _write_layer(absorbed: Absorbed, source: gs.Tensor, edit: Edit) -> None:
-    layer, path = absorbed.sink.layer, absorbed.sink.path
+    layer, path = absorbed.reader.layer, absorbed.reader.path
     if path:
         if path[0].inputs[0] is not source:
             edit.set_input(path[0], 0, source)
@@ -134,17 +134,17 @@ def _write_layer(absorbed: Absorbed, source: gs.Tensor, edit: Edit) -> None:
     edit.node("Add", [before, border], [result], at=layer.node)
 
 
-def _reading(sink: LinearReader, place: ChannelPlace, view: View) -> Reading:
-    layer = sink.layer
+def _reading(reader: LinearReader, place: ChannelPlace, view: View) -> Reading:
+    layer = reader.layer
     if not layer.is_spatial or sees_every_tap(layer.node, layer.weight.shape[2:]):
-        return Reading(sink, place, None)
+        return Reading(reader, place, None)
     shape = need(view.shape(layer.source), "the spatial size of a padded layer is not known")
-    return Reading(sink, place, seen_taps(layer.node, shape[2:], view))
+    return Reading(reader, place, seen_taps(layer.node, shape[2:], view))
 
 
 def _cost(reading: Reading, map_limit: int, kind: TensorType | None) -> float:
     """Return what adding W * t to the result costs, in elements for one of the tensor's."""
-    layer = reading.sink.layer
+    layer = reading.reader.layer
     if reading.seen is None:
         free = layer.op != "MatMul" or layer.rank == 2 or layer.added is not None
         return 0.0 if free else _ELEMENTWISE * layer.outputs / layer.inputs
@@ -159,7 +159,7 @@ def _cost(reading: Reading, map_limit: int, kind: TensorType | None) -> float:
 
 
 def _absorb(reading: Reading, total: Composition, view: View) -> Absorbed:
-    layer, place = reading.sink.layer, reading.place
+    layer, place = reading.reader.layer, reading.place
     kernel, dtype = layer.kernel(), layer.weight.dtype
     shift = place.spread(total.shift)
     scaled = kernel.after_scale(place.spread(total.scale))
@@ -178,4 +178,4 @@ def _absorb(reading: Reading, total: Composition, view: View) -> Absorbed:
                 "the map along the border is not finite",
             )
     need_storable(scaled, dtype)
-    return Absorbed(reading.sink, scaled, border, view.type(layer.result))
+    return Absorbed(reading.reader, scaled, border, view.type(layer.result))

@@ -88,11 +88,11 @@ def read_linear_reader(node: gs.Node, tensor: gs.Tensor, view: View) -> LinearRe
 
 
 def place_channels(
-    sink: LinearReader, tensor: gs.Tensor, axis: int, view: View
+    reader: LinearReader, tensor: gs.Tensor, axis: int, view: View
 ) -> ChannelPlace | None:
     """Follow the channels on `axis` (from 0) of `tensor` into the layer, or return None."""
     repeat, needs_positive = 1, False
-    for node in sink.path:
+    for node in reader.path:
         shape = view.shape(node.inputs[0])
         if shape is None or repeat > 1:
             return None
@@ -107,7 +107,7 @@ def place_channels(
             return None
         axis = moved
         needs_positive |= node.op in ("MaxPool", "GlobalMaxPool")
-    layer = sink.layer
+    layer = reader.layer
     last = 1 if layer.is_spatial else (layer.rank or 0) - 1
     if axis != last or (layer.is_spatial and repeat > 1):
         return None
@@ -146,12 +146,12 @@ def _with_bias(node: gs.Node, view: View) -> Layer:
 
 
 def same_axis(
-    sinks: Sequence[LinearReader], tensor: gs.Tensor, rank: int, view: View
+    readers: Sequence[LinearReader], tensor: gs.Tensor, rank: int, view: View
 ) -> tuple[int, list[ChannelPlace]] | None:
-    """Return the one axis of `tensor` that every sink reads as channels, and its places there."""
+    """Return the one axis of `tensor` that every reader reads as channels, and its places there."""
     for axis in dict.fromkeys((1, rank - 1)):
-        places = [place_channels(sink, tensor, axis, view) for sink in sinks]
+        places = [place_channels(reader, tensor, axis, view) for reader in readers]
         found = [place for place in places if place is not None]
-        if len(found) == len(sinks) and len({place.channels for place in found}) == 1:
+        if len(found) == len(readers) and len({place.channels for place in found}) == 1:
             return axis, found
     return None

@@ -55,7 +55,7 @@ class _RemovableChannels:
     layer: Layer
     region: ChannelRegion
     kept: Array  # channels that stay
-    sinks: tuple[tuple[MixingLayer, Kernel], ...]  # with the new kernels
+    readers: tuple[tuple[MixingLayer, Kernel], ...]  # with the new kernels
     cuts: tuple[dict[int, int], ...]  # of each node between: axis of channels by constant input
     types: dict[int, TensorType]
 
@@ -81,7 +81,7 @@ class _RemoveChannels(Rewrite[_RemovableChannels]):
             if varies:
                 return None  # only what is known to be constant is worth a reason
             raise
-        if not region.sinks:
+        if not region.readers:
             return None
         removed = region.removable
         if removed.all():
@@ -93,16 +93,16 @@ class _RemoveChannels(Rewrite[_RemovableChannels]):
             not _fill_vectors(layer.outputs, int(removed.sum())),
             f"{layer.outputs} channels fill vectors, and those left would take as many",
         )
-        sinks = tuple((sink, _without(sink, removed)) for sink in region.sinks)
-        for sink, kernel in sinks:
-            need_storable(kernel, sink.layer.weight.dtype)
+        readers = tuple((reader, _without(reader, removed)) for reader in region.readers)
+        for reader, kernel in readers:
+            need_storable(kernel, reader.layer.weight.dtype)
         kept = np.flatnonzero(~removed)
         cuts = tuple(_cuts(inner, layer.outputs, view) for inner in region.nodes)
         return _RemovableChannels(
             layer=layer,
             region=region,
             kept=kept,
-            sinks=sinks,
+            readers=readers,
             cuts=cuts,
             types=_types(region, len(kept), view),
         )
@@ -115,8 +115,8 @@ class _RemoveChannels(Rewrite[_RemovableChannels]):
         }
         for node in region.nodes:
             edit.remove(node)
-        for sink, kernel in site.sinks:
-            write_layer(edit, sink.layer, kernel, source=new[id(sink.source.tensor)])
+        for reader, kernel in site.readers:
+            write_layer(edit, reader.layer, kernel, source=new[id(reader.source.tensor)])
         kernel = layer.kernel().take_outputs(site.kept)
         write_layer(edit, layer, kernel, result=new[id(layer.result)])
         for node, cuts in zip(region.nodes, site.cuts, strict=True):
@@ -170,12 +170,12 @@ def _constants(layer: Layer) -> Array:
     return np.where(silent, beta * bias, np.nan)
 
 
-def _without(sink: MixingLayer, removed: Array) -> Kernel:
+def _without(reader: MixingLayer, removed: Array) -> Kernel:
     """Return the kernel that reads the channels left, what the others gave put into its bias."""
-    width = sink.source.width
-    known = np.where(removed & ~sink.unread, sink.source.values, 0.0)
-    given = sink.kernel.of_constant(np.repeat(known, width))
-    kernel = sink.kernel.take_inputs(np.flatnonzero(np.repeat(~removed, width)))
+    width = reader.source.width
+    known = np.where(removed & ~reader.unread, reader.source.values, 0.0)
+    given = reader.kernel.of_constant(np.repeat(known, width))
+    kernel = reader.kernel.take_inputs(np.flatnonzero(np.repeat(~removed, width)))
     return replace(kernel, bias=kernel.full_bias() + given) if given.any() else kernel
 
 

@@ -59,12 +59,12 @@ class ChannelRegion:
 
     channels: dict[int, Channels] = field(default_factory=dict)
     nodes: list[gs.Node] = field(default_factory=list)
-    sinks: list[MixingLayer] = field(default_factory=list)
+    readers: list[MixingLayer] = field(default_factory=list)
 
     @property
     def removable(self) -> Array:
         """Say for each channel whether every layer at the end can do without it."""
-        every: Array = np.all([sink.removable for sink in self.sinks], axis=0)
+        every: Array = np.all([reader.removable for reader in self.readers], axis=0)
         return every
 
 
@@ -93,7 +93,7 @@ def read_region(start: gs.Tensor, values: Array, view: View) -> ChannelRegion:
             done.add(id(reader))
             after = _through(reader, current, region, view)
             if after is None:
-                region.sinks.append(_sink(reader, current, view))
+                region.readers.append(_mixing_layer(reader, current, view))
             else:
                 region.nodes.append(reader)
                 pending.append(after)
@@ -182,7 +182,7 @@ def _flattened(node: gs.Node, view: View) -> int:
     return math.prod(sizes)
 
 
-def _sink(node: gs.Node, x: Channels, view: View) -> MixingLayer:
+def _mixing_layer(node: gs.Node, x: Channels, view: View) -> MixingLayer:
     if node.op == "MatMul":
         added = view.only_reader(node.outputs[0])
         if added is not None and added.op == "Add" and is_standard(added):

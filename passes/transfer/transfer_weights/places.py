@@ -35,8 +35,10 @@ class Places:
             if each.values.size == 1:
                 continue  # a bound, or another number of an activation
             layers.setdefault(id(each.reader), []).append(each.kind)
-        walk = _ValueNumbering(graph, layers, self._numbers)
-        places = [(walk.place(each), each) for each in parameters if walk.has(each.reader)]
+        numbering = _ValueNumbering(graph, layers, self._numbers)
+        places = [
+            (numbering.place(each), each) for each in parameters if numbering.has(each.reader)
+        ]
         times = Counter(place for place, _ in places)
         return {place: each for place, each in places if times[place] == 1}
 
