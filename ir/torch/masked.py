@@ -64,9 +64,14 @@ class MaskedConv3d(_Masked, nn.Conv3d):  # type: ignore[misc]
 class _MaskedTransposed(_Masked):
     def _scatter(self, function: Callable[..., Tensor], input: Tensor) -> Tensor:
         return function(
-            input, *self.masked_parameters(), self.stride, self.padding, self.output_padding, self.groups,
+            input,
+            *self.masked_parameters(),
+            self.stride,
+            self.padding,
+            self.output_padding,
+            self.groups,
             self.dilation,
-        )  # fmt: skip
+        )
 
 
 class MaskedConvTranspose1d(_MaskedTransposed, nn.ConvTranspose1d):  # type: ignore[misc]
