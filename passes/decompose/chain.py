@@ -20,7 +20,9 @@ from ...ir.core.decline import need
 from ...ir.graph.edit import Edit
 from ...ir.ops.build import needs_bias
 from ...ir.ops.linear.kernel import Array
-from ...ir.ops.linear.layer import LINEAR_OPS, Layer, stored
+from ...ir.ops.linear.layer import Layer, stored
+from ...ir.ops.linear.operators import is_transposed, reads_transposed
+from ...ir.ops.traits.groups import LAYERS
 
 _SUFFIX = re.compile(r"_factor_([a-z]+)(_\d+)?$")
 
@@ -127,13 +129,13 @@ def _write_branch(
     edit: Edit, layer: Layer, factors: Sequence[Factor], bias: Array | None, result: gs.Tensor
 ) -> None:
     dtype, weight_name = layer.weight.dtype, layer.node.inputs[1].name
-    transposed = bool(layer.node.attrs.get("transB", 0))
+    transposed = is_transposed(layer.node)
     tensor, last = layer.source, len(factors) - 1
     for place, factor in enumerate(factors):
         attrs, weight = dict(factor.attrs), factor.weight
         if layer.op == "Gemm":
             attrs |= {"transB": 1} if transposed else {}
-            if place == 0 and layer.node.attrs.get("transA", 0):
+            if place == 0 and reads_transposed(layer.node):
                 attrs["transA"] = 1
         if not layer.is_spatial and not transposed:
             weight = weight.T
@@ -157,7 +159,7 @@ def _write_branch(
 
 def role_of(node: gs.Node) -> str | None:
     """Return the role that `node` has in a chain, by the name of its weight; None for none."""
-    if node.op not in LINEAR_OPS or len(node.inputs) < 2:
+    if node.op not in LAYERS or len(node.inputs) < 2:
         return None
     found = _SUFFIX.search(node.inputs[1].name)
     return found.group(1) if found and isinstance(node.inputs[1], gs.Constant) else None

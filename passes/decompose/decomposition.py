@@ -22,8 +22,9 @@ from ...ir.graph.clone import clone
 from ...ir.graph.edit import Edit
 from ...ir.graph.uses import scopes
 from ...ir.graph.view import View
-from ...ir.ops.linear.layer import LINEAR_OPS, Layer, read_with_bias
+from ...ir.ops.linear.layer import Layer, read_with_bias
 from ...ir.ops.masks import read_masked
+from ...ir.ops.traits.groups import LAYERS
 from ..analysis.observe.moments import Moments
 from ..analysis.observe.sequence import fit_in_sequence, has_bias
 from ..engine.context import Context
@@ -160,7 +161,7 @@ class DecompositionRun:
         found = []
         for scope in scopes(self._graph):
             for node in scope.nodes:
-                if node.op not in LINEAR_OPS or not is_standard(node):
+                if node.op not in LAYERS or not is_standard(node):
                     continue
                 try:
                     need(scope is self._graph, "it stands in the body of an If, Loop or Scan")

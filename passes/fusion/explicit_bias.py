@@ -16,6 +16,7 @@ import onnx_graphsurgeon as gs
 from ...ir.core import dtypes
 from ...ir.graph.edit import Edit
 from ...ir.ops.fused.operators import Fused
+from ...ir.ops.linear.operators import CONV_OPS
 
 
 def with_bias(
@@ -23,7 +24,7 @@ def with_bias(
 ) -> list[gs.Tensor]:
     """Return the inputs (x, weight, bias, ...) of a fused operator, an empty bias made explicit."""
     x, weight, bias, *rest = inputs
-    if fused.linear.op in ("Conv", "ConvTranspose"):
+    if fused.linear.op in CONV_OPS:
         bias = explicit_bias(edit, fused.linear.op, weight, bias, int(attrs["group"]))
     return [x, weight, bias, *rest]
 

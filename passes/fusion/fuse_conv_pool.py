@@ -19,11 +19,12 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.functions import ensure_function
 from ...ir.graph.view import View
 from ...ir.ops.fused.operators import LINEARS, Fused, fused_function, pool_of, read_fused
+from ...ir.ops.linear.operators import CONV_OPS
 from ...ir.ops.windows.attributes import explicit_pool, explicit_window
 from ..engine.rewrite import Rewrite, RewritePass
 from .explicit_bias import with_bias
 
-_LINEAR = frozenset({"Conv", "ConvTranspose"})
+_LINEAR = CONV_OPS
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,9 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
 from ...ir.graph.view import View
 from ...ir.ops.linear.kernel import Kernel, compose
-from ...ir.ops.linear.layer import (
-    LINEAR_OPS,
-    Layer,
-    need_storable,
-    read_layer,
-    read_with_bias,
-    write_layer,
-)
+from ...ir.ops.linear.layer import Layer, need_storable, read_layer, read_with_bias, write_layer
+from ...ir.ops.linear.operators import reads_transposed
+from ...ir.ops.traits.groups import LAYERS
 from ...ir.ops.windows.attributes import explicit_window, read_window
 from ..engine.rewrite import Rewrite, RewritePass
 
@@ -60,7 +55,7 @@ class _Composition:
 
 
 class _Compose(Rewrite[_Composition]):
-    ops = LINEAR_OPS
+    ops = LAYERS
 
     def match(self, node: gs.Node, view: View) -> _Composition | None:
         below = view.producer(node.inputs[0])
@@ -102,7 +97,7 @@ class _Compose(Rewrite[_Composition]):
 def _may_be_linear(node: gs.Node, view: View) -> bool:
     """Take a quick look that reads no constants."""
     if node.op != "Add":
-        return node.op in LINEAR_OPS
+        return node.op in LAYERS
     below = [view.producer(tensor) for tensor in node.inputs]
     return any(map(view.is_constant, node.inputs)) and any(n and n.op == "MatMul" for n in below)
 
@@ -111,7 +106,7 @@ def _window(first: Layer, second: Layer, view: View) -> tuple[Layer, dict[str, A
     """Return the layer whose operator and window the composed one has, and its attributes."""
     attrs = dict(first.node.attrs)
     if not first.is_spatial:
-        need(not second.node.attrs.get("transA", 0), "the second transposes its input")
+        need(not reads_transposed(second.node), "the second transposes its input")
         return first, attrs
     if _is_point(second, view):
         strides = read_window(second.node, view).strides

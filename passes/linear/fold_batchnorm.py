@@ -16,7 +16,8 @@ from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
 from ...ir.ops.linear.affine import read_affine, try_affine
-from ...ir.ops.linear.layer import LINEAR_OPS, read_layer
+from ...ir.ops.linear.layer import read_layer
+from ...ir.ops.traits.groups import LAYERS
 from ..engine.rewrite import Rewrite, RewritePass
 from .fold_after import AfterSite, fold_after, site_after
 
@@ -55,7 +56,7 @@ class _FoldIntoProducer(Rewrite[AfterSite]):
                 break
             chain.append(between)
         need(
-            linear.op in LINEAR_OPS and is_standard(linear),
+            linear.op in LAYERS and is_standard(linear),
             f"its input comes from {linear.op}, which is not a linear operator to fold into",
         )
         return site_after(read_layer(linear, view), chain[::-1], view)

@@ -18,6 +18,7 @@ from ...ir.core.decline import DeclinedError
 from ...ir.core.variables import dense_values, is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
+from ...ir.ops.linear.operators import bias_of, group_of, input_axis, is_absent_bias, output_axis
 from ...ir.ops.opsets import aligns
 from ...ir.ops.parameters import read_parameter
 from ...ir.ops.training import need_inference
@@ -93,19 +94,19 @@ def _unary(node: gs.Node, view: View) -> ChannelRole | None:
 def _convolution(node: gs.Node, view: View) -> ChannelRole | None:
     weight = view.constant(node.inputs[1])
     channels, outputs = channels_of(node.inputs[0], view), channels_of(node.outputs[0], view)
-    bias = node.inputs[2] if len(node.inputs) > 2 and not node.inputs[2].is_empty() else None
-    if weight is None or (bias is not None and view.shape(bias) != (outputs,)):
+    bias = bias_of(node)
+    values = None if bias is None else view.constant(bias)
+    if weight is None or (bias is not None and values is None):
         return None
-    if bias is not None and not view.is_constant(bias):
+    if values is not None and is_absent_bias(node, values):
+        bias = None
+    elif values is not None and values.shape != (outputs,):
         return None
     rest = () if bias is None else ((2, 0),)
-    transposed = node.op == "ConvTranspose"
-    group = node.attrs.get("group", 1)
+    transposed, group = node.op == "ConvTranspose", group_of(node)
     if group == 1:
-        rows, columns = (1, 0) if transposed else (0, 1)
-        return ChannelRole(
-            (0,), ((1, columns),), ((1, rows), *rest), is_linear=True, grows=transposed
-        )
+        into, out = (1, input_axis(node)), (1, output_axis(node))
+        return ChannelRole((0,), (into,), (out, *rest), is_linear=True, grows=transposed)
     if group == channels == outputs:
         return _channelwise((1, 0), *rest, grows=transposed)
     return None

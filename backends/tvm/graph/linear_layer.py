@@ -8,13 +8,13 @@ from ....ir.core.decline import DeclinedError
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.linear.layer import Layer, read_layer
+from ....ir.ops.linear.operators import reads_transposed
+from ....ir.ops.traits.groups import LAYERS
 
 
 def linear_layer(node: gs.Node, view: View) -> Layer | None:
     """Return a Conv, ConvTranspose, Gemm or MatMul as a layer with constant weights, or None."""
-    if node.op not in ("Conv", "ConvTranspose", "Gemm", "MatMul") or not is_standard(node):
-        return None
-    if node.op == "Gemm" and node.attrs.get("transA", 0):
+    if node.op not in LAYERS or not is_standard(node) or reads_transposed(node):
         return None
     try:
         return read_layer(node, view)

@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import is_standard, node_key
 from ....ir.graph.view import View
+from ....ir.ops.traits.groups import LAYERS
 from ..graph.concat import plan_concats
 from ..graph.groups import FusionGroup, group_nodes
 from ..graph.halos import wanted_halos
@@ -44,7 +45,7 @@ Emit = Callable[[BlockedProgram, FusionGroup], Any]
 KERNELS: dict[str, tuple[Can, Emit]] = {
     **dict.fromkeys(SCALARS, (can_emit_scalar, emit_scalar)),
     "QuantizeLinear": (can_emit_quantize, emit_quantize),
-    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "MatMul"), (can_emit_linear, emit_linear)),
+    **dict.fromkeys(LAYERS, (can_emit_linear, emit_linear)),
     **dict.fromkeys(_POOLS, (can_emit_pool, emit_pool)),
     "Concat": (can_emit_concat, emit_concat),
     "Resize": (can_emit_resize, emit_resize),

@@ -144,8 +144,12 @@ def compose(second: Kernel, first: Kernel, group: int) -> Kernel:
 
 def from_conv(weight: Array, bias: Array | None, group: int) -> Kernel:
     """Read a Conv: weight [M, C/group, k...], bias [M] or None."""
-    weight = np.asarray(weight, np.float64)
-    return Kernel(weight.reshape(group, -1, *weight.shape[1:]), _vector(bias))
+    return kernel_of(conv_blocks(weight, group), bias)
+
+
+def conv_blocks(weight: Array, group: int) -> Array:
+    """Return the weight [M, C/group, k...] of a Conv as [group, M/group, C/group, k...]."""
+    return weight.reshape(group, -1, *weight.shape[1:])
 
 
 def to_conv(kernel: Kernel) -> Array:
@@ -155,9 +159,12 @@ def to_conv(kernel: Kernel) -> Array:
 
 def from_conv_transpose(weight: Array, bias: Array | None, group: int) -> Kernel:
     """Read a ConvTranspose: weight [C, M/group, k...], bias [M] or None."""
-    weight = np.asarray(weight, np.float64)
-    blocks = weight.reshape(group, -1, *weight.shape[1:])
-    return Kernel(blocks.swapaxes(1, 2), _vector(bias))
+    return kernel_of(conv_transpose_blocks(weight, group), bias)
+
+
+def conv_transpose_blocks(weight: Array, group: int) -> Array:
+    """Return the weight [C, M/group, k...] of a ConvTranspose in the form of `conv_blocks`."""
+    return weight.reshape(group, -1, *weight.shape[1:]).swapaxes(1, 2)
 
 
 def to_conv_transpose(kernel: Kernel) -> Array:
@@ -168,14 +175,23 @@ def to_conv_transpose(kernel: Kernel) -> Array:
 
 def from_matrix(weight: Array, bias: Array | None, *, transposed: bool = False) -> Kernel:
     """Read x @ weight + bias: weight [K, N], or [N, K] if `transposed`; bias [N] or None."""
-    weight = np.asarray(weight, np.float64)
-    return Kernel((weight if transposed else weight.T)[None], _vector(bias))
+    return kernel_of(matrix_blocks(weight, transposed=transposed), bias)
+
+
+def matrix_blocks(weight: Array, *, transposed: bool = False) -> Array:
+    """Return the matrix [K, N], or [N, K] if `transposed`, as [1, N, K]."""
+    return (weight if transposed else weight.T)[None]
 
 
 def to_matrix(kernel: Kernel, *, transposed: bool = False) -> Array:
     """Return the matrix [K, N], or [N, K] if `transposed`."""
     matrix: Array = kernel.weight[0]
     return matrix if transposed else matrix.T
+
+
+def kernel_of(blocks: Array, bias: Array | None) -> Kernel:
+    """Return the kernel of weights [group, M/group, C/group, k...] and a bias of M values."""
+    return Kernel(np.asarray(blocks, np.float64), _vector(bias))
 
 
 def _vector(bias: Array | None) -> Array | None:

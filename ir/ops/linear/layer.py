@@ -20,18 +20,18 @@ from ...graph.types import TensorType
 from ...graph.view import View
 from ..build import needs_bias
 from ..opsets import aligns
-from .kernel import (
-    Array,
-    Kernel,
-    from_conv,
-    from_conv_transpose,
-    from_matrix,
-    to_conv,
-    to_conv_transpose,
-    to_matrix,
+from ..traits.groups import LAYERS
+from .kernel import Array, Kernel, kernel_of
+from .operators import (
+    CONV_OPS,
+    bias_of,
+    from_blocks,
+    group_of,
+    input_channels,
+    output_axis,
+    output_channels,
+    to_blocks,
 )
-
-LINEAR_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Layer:
     @property
     def group(self) -> int:
         """Number of groups."""
-        return int(self.node.attrs.get("group", 1))
+        return group_of(self.node)
 
     @property
     def nodes(self) -> tuple[gs.Node, ...]:
@@ -78,29 +78,30 @@ class Layer:
     @property
     def axis(self) -> int:
         """Axis of its channels, in input and result."""
-        return 1 if self.op in ("Conv", "ConvTranspose") else -1
+        return 1 if self.is_spatial else -1
 
     @property
     def is_spatial(self) -> bool:
         """Say whether it is a convolution, transposed or not."""
-        return self.op in ("Conv", "ConvTranspose")
+        return self.op in CONV_OPS
 
     def kernel(self) -> Kernel:
         """Return weight and bias in float64, in the one form that all operators share."""
-        match self.op:
-            case "Conv":
-                return from_conv(self.weight, self.bias, self.group)
-            case "ConvTranspose":
-                return from_conv_transpose(self.weight, self.bias, self.group)
-            case "Gemm":
-                attrs = self.node.attrs
-                kernel = from_matrix(
-                    self.weight, self.bias, transposed=bool(attrs.get("transB", 0))
-                )
-                bias = None if kernel.bias is None else kernel.bias * attrs.get("beta", 1.0)
-                return Kernel(kernel.weight * attrs.get("alpha", 1.0), bias)
-            case _:
-                return from_matrix(self.weight, self.bias)
+        kernel = kernel_of(to_blocks(self.node, self.weight), self.bias)
+        if self.op != "Gemm":
+            return kernel
+        attrs = self.node.attrs
+        bias = None if kernel.bias is None else kernel.bias * attrs.get("beta", 1.0)
+        return Kernel(kernel.weight * attrs.get("alpha", 1.0), bias)
+
+    @property
+    def output_axis(self) -> int:
+        """Axis of the output channels in the weight, for ConvTranspose those of a group."""
+        return output_axis(self.node)
+
+    def stored(self, kernel: Kernel) -> Array:
+        """Return the weights of `kernel` in the weight's form and type; see `stored`."""
+        return stored(from_blocks(self.node, kernel.weight), self.weight.dtype)
 
 
 def read_layer(node: gs.Node, view: View) -> Layer:
@@ -114,20 +115,16 @@ def read_layer(node: gs.Node, view: View) -> Layer:
         linear = _matmul_below(node, view)
         added = node
     need(
-        linear.op in LINEAR_OPS and is_standard(linear),
+        linear.op in LAYERS and is_standard(linear),
         f"{linear.op} is not a linear operator to fold into",
     )
     weight = need(view.constant(linear.inputs[1]), f"the weight of {linear.op} is not constant")
     need(dtypes.is_float(weight.dtype), f"the weight of {linear.op} is not a float")
-    attrs = linear.attrs
-    if linear.op in ("Conv", "ConvTranspose"):
-        group = attrs.get("group", 1)
-        sizes = (len(weight), weight.shape[1] * group)
-        outputs, inputs = sizes if linear.op == "Conv" else sizes[::-1]
+    if linear.op in CONV_OPS:
+        inputs, outputs = (f(linear, weight.shape) for f in (input_channels, output_channels))
         bias = _bias_of(linear, view)
-        # PyTorch's exporter spells a missing Conv3d bias as zeros of shape [M, N].
         if bias is not None and not bias.any():
-            bias = None
+            bias = None  # also `is_absent_bias`
         need(
             bias is None or bias.shape == (outputs,),
             f"the bias of {linear.op} has shape {None if bias is None else list(bias.shape)}, not "
@@ -143,13 +140,12 @@ def read_layer(node: gs.Node, view: View) -> Layer:
             rank=weight.ndim,
         )
     need(weight.ndim == 2, f"the weight of {linear.op} is no matrix")
+    inputs, outputs = (f(linear, weight.shape) for f in (input_channels, output_channels))
     if linear.op == "Gemm":
         need(aligns("Gemm", view.opset), "Gemm broadcasts its bias only from opset 7 on")
         bias = _bias_of(linear, view)
     else:
         bias = None if added is None else _added(added, linear, view)
-    transposed = bool(attrs.get("transB", 0))
-    inputs, outputs = weight.shape[::-1] if transposed else weight.shape
     need(
         bias is None or bias.size == 1 or bias.size == outputs == bias.shape[-1],
         f"the bias of {linear.op} differs from row to row",
@@ -206,20 +202,13 @@ def write_layer(
     dtype = layer.weight.dtype
     name = layer.node.inputs[1].name
     op = layer.op
-    match op:
-        case "Conv":
-            weight = to_conv(kernel)
-        case "ConvTranspose":
-            weight = to_conv_transpose(kernel)
-        case _:
-            weight = to_matrix(kernel, transposed=bool(new.get("transB", 0)))
     if "group" in new or kernel.group != 1:
         new["group"] = kernel.group
     new.pop("alpha", None)
     new.pop("beta", None)
     if op == "MatMul" and kernel.bias is not None and layer.rank == 2:
         op = "Gemm"
-    inputs = [source, edit.constant(stored(weight, dtype), f"{name}_folded")]
+    inputs = [source, edit.constant(layer.stored(kernel), f"{name}_folded")]
     if kernel.bias is None:
         if needs_bias(op, edit.graph.opset):
             inputs.append(edit.constant(np.zeros(kernel.outputs, dtype), f"{name}_bias"))
@@ -289,6 +278,7 @@ def _added(add: gs.Node, linear: gs.Node, view: View) -> Array | None:
 
 
 def _bias_of(linear: gs.Node, view: View) -> Array | None:
-    if len(linear.inputs) < 3 or linear.inputs[2].is_empty():
+    bias = bias_of(linear)
+    if bias is None:
         return None
-    return need(view.constant(linear.inputs[2]), f"the bias of {linear.op} is not constant")
+    return need(view.constant(bias), f"the bias of {linear.op} is not constant")

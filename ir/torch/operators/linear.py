@@ -8,6 +8,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
+from ...ops.linear.operators import is_absent_bias
 from ...ops.windows.attributes import WindowAttributes
 from ..call import Handler, OperatorCall, Result
 from ..functions import linear, windows
@@ -45,7 +46,7 @@ def _window(call: OperatorCall) -> tuple[tuple[int, ...], WindowAttributes]:
 
 def _operands(call: OperatorCall) -> tuple[Any, Any]:
     """Return weight and bias as tensors; quantized ones come from float parameters."""
-    weight, bias = call.value(1), call.inputs[2] if call.has(2) else None
+    weight, bias = call.value(1), _bias(call)
     if absent(bias):
         bias = None
     made = (
@@ -62,7 +63,9 @@ def _operands(call: OperatorCall) -> tuple[Any, Any]:
 
 
 def _bias(call: OperatorCall) -> Value | None:
-    return call.inputs[2] if call.has(2) else None
+    if not call.has(2) or is_absent_bias(call.node, call.static(2)):
+        return None
+    return call.inputs[2]
 
 
 def _conv(call: OperatorCall) -> Result:

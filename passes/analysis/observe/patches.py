@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ....ir.ops.linear.layer import Layer
+from ....ir.ops.linear.operators import reads_transposed
 from ....ir.ops.windows.attributes import window_attributes
 
 Array = np.ndarray[Any, Any]
@@ -58,7 +59,7 @@ def results_at(layer: Layer, result: Array, positions: Array) -> Array:
 def patches_at(layer: Layer, source: Array, result: Array, positions: Array) -> Array:
     """Return the inputs [G, K, P] that `layer` reads from `source` for flat `positions`."""
     if not layer.is_spatial:
-        if layer.node.attrs.get("transA", 0):
+        if reads_transposed(layer.node):
             source = source.T
         return np.ascontiguousarray(source.reshape(-1, source.shape[-1])[positions].T)[None]
     batch, *outer = np.unravel_index(positions, position_shape(layer, result))

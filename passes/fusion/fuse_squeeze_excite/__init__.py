@@ -31,6 +31,7 @@ from ....ir.ops.fused.activations import Activation, FoundActivation
 from ....ir.ops.fused.operators import Body
 from ....ir.ops.linear.kernel import Kernel, to_matrix
 from ....ir.ops.linear.layer import Layer, need_storable, read_layer, stored
+from ....ir.ops.linear.operators import reads_transposed
 from ....ir.ops.parameters import spell
 from ....ir.ops.windows.attributes import read_window
 from ...engine.rewrite import Rewrite, RewritePass
@@ -183,7 +184,7 @@ def _pointwise(node: gs.Node, view: View) -> tuple[gs.Tensor, gs.Tensor]:
 
 def _matrix(stage: Stage, view: View) -> tuple[Layer, Kernel]:
     layer = read_layer(stage.nodes[0], view)
-    need(not layer.node.attrs.get("transA", 0), "its Gemm transposes its input")
+    need(not reads_transposed(layer.node), "its Gemm transposes its input")
     kernel = layer.kernel()
     need_storable(kernel, layer.weight.dtype)
     return layer, kernel

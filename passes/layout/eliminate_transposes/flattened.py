@@ -15,6 +15,7 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.axes.permutation import Order, moves_only_ones
 from ....ir.ops.axes.ports import Change, Ports
+from ....ir.ops.linear.operators import MATRIX_OPS, input_axis, reads_transposed
 from ....ir.ops.parameters import read_parameter
 
 _MOST_READERS = 4
@@ -40,7 +41,7 @@ def flattened(node: gs.Node, view: View) -> Ports | None:
             return Change()
         moved = [axis - 1 for axis in order[1:]]
         now = np.arange(rows).reshape(sizes).transpose(moved).reshape(-1)
-        return Change(weights=tuple((r, 1, int(r.attrs.get("transB", 0)), now) for r in layers))
+        return Change(weights=tuple((r, 1, input_axis(r), now) for r in layers))
 
     return Ports(
         rank=len(shape), inputs={0: tuple(range(len(shape)))}, outputs={0: ()}, rebuild=rebuild
@@ -70,11 +71,11 @@ def _is_flatten(node: gs.Node, view: View, rows: int) -> bool:
 
 def _is_layer(reader: gs.Node, x: gs.Tensor, rows: int, view: View) -> bool:
     inside = view.producer(reader.outputs[0]) is not None  # not in a body inside this graph
-    if not inside or reader.op not in ("Gemm", "MatMul") or not is_standard(reader):
+    if not inside or reader.op not in MATRIX_OPS or not is_standard(reader):
         return False
-    if reader.attrs.get("transA", 0) or [t is x for t in reader.inputs].index(True) != 0:
+    if reads_transposed(reader) or [t is x for t in reader.inputs].index(True) != 0:
         return False
     weight = view.constant(reader.inputs[1])
     if weight is None or weight.ndim != 2 or any(t is x for t in reader.inputs[1:]):
         return False
-    return bool(weight.shape[1 if reader.attrs.get("transB", 0) else 0] == rows)
+    return bool(weight.shape[input_axis(reader)] == rows)

@@ -16,7 +16,8 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ....ir.ops.linear.affine import AFFINE_OPS, Affine, affine_below, is_chained, read_affine
-from ....ir.ops.linear.layer import LINEAR_OPS, Layer, read_layer
+from ....ir.ops.linear.layer import Layer, read_layer
+from ....ir.ops.traits.groups import LAYERS
 from ...engine.rewrite import Rewrite, RewritePass
 from ..fold_after import AfterSite, fold_after, site_after
 from .merge import MergeAffine
@@ -70,7 +71,7 @@ def linear_before(node: gs.Node, view: View) -> gs.Node | None:
     """Return the linear operator that gives an operand of the affine operator `node`, or None."""
     for tensor in node.inputs[:2]:
         producer = view.producer(tensor)
-        if producer is not None and producer.op in LINEAR_OPS and is_standard(producer):
+        if producer is not None and producer.op in LAYERS and is_standard(producer):
             return producer
     return None
 

@@ -25,11 +25,12 @@ from ....ir.graph.view import View
 from ....ir.ops.linear.kernel import Kernel
 from ....ir.ops.linear.layer import channel_vector, need_storable, write_layer
 from ....ir.ops.opsets import aligns
+from ....ir.ops.traits.groups import LAYERS
 from ...engine.rewrite import Rewrite, RewritePass
 from .branches import Branch, Merged, channelwise_branch, layer_branch, merge, steps_from
 
 _SUMS = frozenset({"Add", "Sum"})
-_LAYERS = frozenset({"Conv", "Gemm", "MatMul", "ConvTranspose"})
+_LAYERS = LAYERS
 
 
 @dataclass(frozen=True)

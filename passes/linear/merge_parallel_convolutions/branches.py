@@ -17,6 +17,7 @@ from ....ir.graph.view import View
 from ....ir.ops.linear.affine import AFFINE_OPS, read_affine
 from ....ir.ops.linear.kernel import Array, Kernel, add_taps, depthwise
 from ....ir.ops.linear.layer import Layer, read_layer
+from ....ir.ops.linear.operators import reads_transposed
 from ....ir.ops.windows.attributes import explicit_window, pool_window
 from ....ir.ops.windows.taps import Window, cover, place
 
@@ -71,7 +72,7 @@ def layer_branch(node: gs.Node, view: View) -> Branch:
     if layer.op == "Conv":
         return Branch((node,), Window.of(explicit_window(node, view)), layer)
     need(layer.op != "ConvTranspose", "a ConvTranspose has no window that others could share")
-    need(not node.attrs.get("transA", 0), "its Gemm transposes the input")
+    need(not reads_transposed(node), "its Gemm transposes the input")
     return Branch((node,), None, layer)
 
 

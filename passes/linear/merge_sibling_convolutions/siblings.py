@@ -16,10 +16,13 @@ from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.linear.kernel import Kernel
 from ....ir.ops.linear.layer import Layer, need_storable, read_layer, write_layer
+from ....ir.ops.linear.operators import reads_transposed
+from ....ir.ops.traits.groups import LAYERS
 from ....ir.ops.windows.attributes import explicit_window
 from ....ir.ops.windows.taps import Window
 
-SIBLING_OPS = frozenset({"Conv", "Gemm", "MatMul"})
+# Sums of transposed convolutions overlap, and no runtime has a better one for more channels.
+SIBLING_OPS = LAYERS - {"ConvTranspose"}
 # Activations element by element that have no constants of their own, or one for all channels.
 _ACTIVATIONS = frozenset(
     {
@@ -143,7 +146,7 @@ def read_sibling(tensor: gs.Tensor, view: View) -> Sibling:
     layer = read_layer(node, view)
     need(layer.op != "ConvTranspose", "ConvTranspose is not merged with its siblings")
     need(layer.group == 1, f"its convolution has {layer.group} groups")
-    need(not layer.node.attrs.get("transA", 0), "its Gemm transposes the input")
+    need(not reads_transposed(layer.node), "its Gemm transposes the input")
     window = Window.of(explicit_window(layer.node, view)) if layer.op == "Conv" else None
     return Sibling(layer, activation, window)
 

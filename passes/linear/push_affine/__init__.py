@@ -19,7 +19,8 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ....ir.ops.linear.affine import AFFINE_OPS, Affine, composed, read_affine, try_affine
-from ....ir.ops.linear.layer import LINEAR_OPS, read_layer
+from ....ir.ops.linear.layer import read_layer
+from ....ir.ops.traits.groups import LAYERS
 from ...engine.rewrite import Rewrite, RewritePass
 from ..fold_after import site_after
 from .absorb import AbsorbedAffine, plan, write
@@ -126,7 +127,7 @@ def _fits(affine: Affine, rank: int, axis: int, channels: int, view: View) -> bo
 def _folds_up(chain: Sequence[Affine], view: View) -> bool:
     """Say whether the linear operator before `chain` can take it in, which costs nothing."""
     linear = view.producer(chain[0].source)
-    if linear is None or linear.op not in LINEAR_OPS or not is_standard(linear):
+    if linear is None or linear.op not in LAYERS or not is_standard(linear):
         return False
     try:
         site_after(read_layer(linear, view), chain, view)

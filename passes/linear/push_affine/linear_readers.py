@@ -19,7 +19,9 @@ from ....ir.graph.view import View
 from ....ir.ops.axes.permutation import perm_of
 from ....ir.ops.axes.reductions import read_reduction
 from ....ir.ops.linear.kernel import Array
-from ....ir.ops.linear.layer import LINEAR_OPS, Layer, read_layer
+from ....ir.ops.linear.layer import Layer, read_layer
+from ....ir.ops.linear.operators import reads_transposed
+from ....ir.ops.traits.groups import LAYERS
 from ....ir.ops.windows.attributes import averages_pads
 
 _REORDERING = frozenset({"Flatten", "Reshape", "Squeeze"})
@@ -69,7 +71,7 @@ def leads_to_linear(node: gs.Node, view: View) -> bool:
         if reader is None:
             return False
         node = reader
-    return node.op in LINEAR_OPS and is_standard(node)
+    return node.op in LAYERS and is_standard(node)
 
 
 def read_linear_reader(node: gs.Node, tensor: gs.Tensor, view: View) -> LinearReader:
@@ -81,9 +83,9 @@ def read_linear_reader(node: gs.Node, tensor: gs.Tensor, view: View) -> LinearRe
         path.append(node)
         tensor = node.outputs[0]
         node = need(view.only_reader(tensor), f"the result of {node.op} has other readers")
-    need(node.op in LINEAR_OPS and is_standard(node), problem)
+    need(node.op in LAYERS and is_standard(node), problem)
     need(node.inputs[0] is tensor, f"it is the weight or the bias of {node.op}")
-    need(not node.attrs.get("transA", 0), "Gemm reads it transposed")
+    need(not reads_transposed(node), "Gemm reads it transposed")
     return LinearReader(tuple(path), _with_bias(node, view))
 
 

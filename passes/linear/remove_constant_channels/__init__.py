@@ -24,7 +24,8 @@ from ....ir.graph.uses import scopes
 from ....ir.graph.view import View
 from ....ir.ops.linear.affine import ELEMENTWISE_OPS
 from ....ir.ops.linear.kernel import Array, Kernel
-from ....ir.ops.linear.layer import LINEAR_OPS, Layer, need_storable, read_layer, write_layer
+from ....ir.ops.linear.layer import Layer, need_storable, read_layer, write_layer
+from ....ir.ops.traits.groups import LAYERS
 from ...engine.context import Context
 from ...engine.rewrite import Rewrite, RewritePass
 from .region import ChannelRegion, MixingLayer, read_region
@@ -61,7 +62,7 @@ class _RemovableChannels:
 
 
 class _RemoveChannels(Rewrite[_RemovableChannels]):
-    ops = LINEAR_OPS
+    ops = LAYERS
 
     def match(self, node: gs.Node, view: View) -> _RemovableChannels | None:
         try:
@@ -140,7 +141,7 @@ def _fill_vectors(channels: int, removed: int) -> bool:
 
 
 def _has_silent_channels(node: gs.Node) -> bool:
-    constant = node.op in LINEAR_OPS and len(node.inputs) > 1
+    constant = node.op in LAYERS and len(node.inputs) > 1
     weight = dense_values(node.inputs[1]) if constant else None
     if weight is None or weight.ndim < 2:
         return False
@@ -160,9 +161,7 @@ def _silent(weight: Array, axis: int) -> Array:
 
 def _constants(layer: Layer) -> Array:
     """Return the value [M] of each output that has no weights but zeros, and NaN for the others."""
-    transposed = layer.op == "Gemm" and bool(layer.node.attrs.get("transB", 0))
-    axis = 0 if layer.op == "Conv" or transposed else 1
-    silent = _silent(layer.weight, axis)
+    silent = _silent(layer.weight, layer.output_axis)
     if layer.op == "ConvTranspose":
         silent = np.resize(silent, layer.outputs) & (layer.group == 1)
     bias = np.zeros(layer.outputs) if layer.bias is None else layer.bias.astype(np.float64)

@@ -20,9 +20,11 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.linear.affine import ELEMENTWISE_OPS, read_affine
 from ....ir.ops.linear.kernel import Array, Kernel
-from ....ir.ops.linear.layer import LINEAR_OPS, Layer, read_layer
+from ....ir.ops.linear.layer import Layer, read_layer
+from ....ir.ops.linear.operators import reads_transposed
 from ....ir.ops.on_constants import constant_result
 from ....ir.ops.opsets import aligns
+from ....ir.ops.traits.groups import LAYERS
 from ....ir.ops.windows.attributes import averages_pads, read_window
 
 _POOLS = frozenset({"MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"})
@@ -118,12 +120,12 @@ def _through(node: gs.Node, x: Channels, region: ChannelRegion, view: View) -> C
         need(aligned, f"{node.op} mixes its channels with others")
         joined = a.values + b.values if node.op == "Add" else a.values * b.values
         return Channels(result, joined, x.width)
-    if node.op in LINEAR_OPS:
+    if node.op in LAYERS:
         alone = node.inputs[0] is x.tensor and all(t is not x.tensor for t in node.inputs[1:])
         need(alone, f"its channels are the weight of {node.op}")
     if node.op == "Conv" and node.attrs.get("group", 1) != 1:
         return Channels(result, _depthwise(node, values, view))
-    if node.op in LINEAR_OPS:
+    if node.op in LAYERS:
         return None
     if node.op == "Flatten" or node.op == "Reshape":
         return Channels(result, values, x.width * _flattened(node, view))
@@ -189,7 +191,7 @@ def _mixing_layer(node: gs.Node, x: Channels, view: View) -> MixingLayer:
             node = added if any(view.is_constant(t) for t in added.inputs) else node
     layer = read_layer(node, view)
     need(layer.group == 1, "its channels are read by a grouped convolution")
-    need(not layer.node.attrs.get("transA", 0), "Gemm transposes its input")
+    need(not reads_transposed(layer.node), "Gemm transposes its input")
     need(layer.is_spatial or view.rank(x.tensor) == 2, f"{layer.op} reads no matrix")
     need(layer.inputs == len(x.values) * x.width, f"{layer.op} reads other channels")
     kernel = layer.kernel()

@@ -21,8 +21,8 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
-from ....ir.ops.linear.layer import LINEAR_OPS
 from ....ir.ops.masks import mask_name, read_masked
+from ....ir.ops.traits.groups import LAYERS
 
 Array = np.ndarray[Any, Any]
 
@@ -87,7 +87,7 @@ def lift_constants(graph: gs.Graph, edit: Edit) -> None:
     Some exporters write weights so.
     """
     for node in list(graph.nodes):
-        if node.op not in LINEAR_OPS or not is_standard(node):
+        if node.op not in LAYERS or not is_standard(node):
             continue
         for tensor in node.inputs[1:]:
             made_by = edit.uses.producer(tensor)

@@ -19,16 +19,10 @@ import onnx_graphsurgeon as gs
 from ....ir.core import dtypes
 from ....ir.core.variables import is_standard, node_key
 from ....ir.graph.view import View
-from ....ir.ops.linear.kernel import (
-    Kernel,
-    from_conv,
-    from_conv_transpose,
-    from_matrix,
-    to_conv,
-    to_conv_transpose,
-    to_matrix,
-)
-from ....ir.ops.linear.layer import LINEAR_OPS
+from ....ir.ops.linear.operators import MATRIX_OPS
+from ....ir.ops.linear.operators import from_blocks as stored_weight
+from ....ir.ops.linear.operators import to_blocks as stored_blocks
+from ....ir.ops.traits.groups import LAYERS
 from ...engine.context import Context
 from .masked_weights import PrunableWeight, read_weight
 
@@ -115,27 +109,13 @@ class WeightUnits:
 
 def to_blocks(node: gs.Node, values: Array) -> Array:
     """Return a weight of `node` as [groups, outputs, inputs, taps...], float64."""
-    match node.op:
-        case "Conv":
-            return from_conv(values, None, node.attrs.get("group", 1)).weight
-        case "ConvTranspose":
-            return from_conv_transpose(values, None, node.attrs.get("group", 1)).weight
-        case _:
-            transposed = bool(node.attrs.get("transB", 0))
-            return from_matrix(values, None, transposed=transposed).weight
+    return stored_blocks(node, np.asarray(values, np.float64))
 
 
 def from_blocks(node: gs.Node, blocks: Array, shape: tuple[int, ...]) -> Array:
     """Return what `to_blocks` gave (of any shape with as many elements), as stored in `shape`."""
-    inner = to_blocks(node, np.zeros(shape, bool)).shape
-    kernel = Kernel(blocks.reshape(inner), None)
-    match node.op:
-        case "Conv":
-            return to_conv(kernel)
-        case "ConvTranspose":
-            return to_conv_transpose(kernel)
-        case _:
-            return to_matrix(kernel, transposed=bool(node.attrs.get("transB", 0)))
+    inner = stored_blocks(node, np.zeros(shape, bool)).shape
+    return stored_weight(node, blocks.reshape(inner))
 
 
 def read_weights(
@@ -149,13 +129,13 @@ def read_weights(
     found: dict[int, list[PrunableWeight]] = {}
     kept: set[int] = set()
     for node in graph.nodes:
-        if node.op not in LINEAR_OPS or not is_standard(node):
+        if node.op not in LAYERS or not is_standard(node):
             continue
         prunable = read_weight(node, 1, view)
         if prunable is None:
             context.decline(node, _why_not(node, view))
             continue
-        if node.op in ("Gemm", "MatMul") and prunable.values.ndim != 2:
+        if node.op in MATRIX_OPS and prunable.values.ndim != 2:
             context.decline(node, f"the weight of {node.op} is no matrix")
             continue
         found.setdefault(id(prunable.weight), []).append(prunable)

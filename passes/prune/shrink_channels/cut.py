@@ -11,6 +11,7 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.linear.layer import stored
+from ....ir.ops.linear.operators import bias_of, from_blocks, is_absent_bias, to_blocks
 from ...analysis.channels.analysis import ChannelAnalysis
 from ...analysis.channels.cells import Array
 from ...analysis.channels.findings import ChannelLayer, ChannelShuffle, SlicedConstant
@@ -18,7 +19,7 @@ from ...analysis.channels.labels import varying
 from .kept_channels import KeptChannels
 from .known_values import LayerFold
 from .sizes import SIZES, SizeChange
-from .weights import blocks_of, cut_blocks, is_absent_bias, weight_of
+from .weights import cut_blocks
 
 
 class ChannelCut:
@@ -222,14 +223,15 @@ class ChannelCut:
         return product
 
     def _cut(self, layer: ChannelLayer, values: Array, read: Array, made: Array) -> Array:
-        return weight_of(layer, cut_blocks(layer, blocks_of(layer, values), read, made))
+        blocks = cut_blocks(layer, to_blocks(layer.node, values), read, made)
+        return np.ascontiguousarray(from_blocks(layer.node, blocks))
 
     def _bias(self, layer: ChannelLayer, made: Array, shift: Array | None) -> gs.Tensor | None:
         """Return the bias for fewer outputs, or None where there is none."""
         node = layer.node
-        old = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2].name else None
+        old = bias_of(node)
         values = None if old is None else self.analysis.values(old)
-        if is_absent_bias(layer, values):
+        if is_absent_bias(node, values):
             values = None
         elif old is not None and values is None:
             return old

@@ -15,6 +15,7 @@ from ....ir.core.build import make_constant, make_node, make_variable
 from ....ir.core.decline import DeclinedError
 from ....ir.core.errors import ExecutionError, PlanishError
 from ....ir.graph.view import View
+from ....ir.ops.linear.operators import bias_of, is_absent_bias, to_blocks
 from ....ir.ops.on_constants import constant_result
 from ....ir.ops.traits.groups import BROADCASTING, UNARY
 from ....ir.ops.windows.pad import read_padding
@@ -23,7 +24,7 @@ from ...analysis.channels.analysis import ChannelAnalysis
 from ...analysis.channels.cells import Array
 from ...analysis.channels.findings import ChannelLayer
 from ...analysis.channels.rules import elementwise, growth, movement
-from .weights import blocks_of, is_absent_bias, sees_border
+from .weights import sees_border
 
 _MOVES = (movement.RULES.keys() | growth.RULES.keys()) - {"Shape"}
 # What these make of the same value everywhere is that value; of zero, zero.
@@ -92,7 +93,7 @@ class KnownValues:
     def _layer(self, layer: ChannelLayer) -> None:
         weight = self._analysis.values(layer.node.inputs[1])
         assert weight is not None
-        blocks = blocks_of(layer, weight)
+        blocks = to_blocks(layer.node, weight)
         used = (blocks != 0).any(axis=tuple(range(3, blocks.ndim)))
         known = self._along(layer).reshape(layer.group, 1, -1)
         bias = self._bias(layer)
@@ -116,10 +117,9 @@ class KnownValues:
         """Return the bias [M] that a layer adds, or None where it is not one a channel."""
         node = layer.node
         outputs = len(layer.made)
-        if len(node.inputs) < 3 or not node.inputs[2].name:
-            return np.zeros(outputs)
-        bias = self._analysis.values(node.inputs[2])
-        if is_absent_bias(layer, bias):
+        given = bias_of(node)
+        bias = None if given is None else self._analysis.values(given)
+        if given is None or is_absent_bias(node, bias):
             return np.zeros(outputs)
         beta = node.attrs.get("beta", 1.0) if node.op == "Gemm" else 1.0
         if bias is None or beta == 0 or (bias.size > 1 and bias.size != bias.shape[-1]):
@@ -280,7 +280,7 @@ def contribution(layer: ChannelLayer, weight: Array, values: Array) -> Array:
 
     Only the weights of what is not zero are read.
     """
-    blocks = blocks_of(layer, weight)
+    blocks = to_blocks(layer.node, weight)
     columns = values.reshape(layer.group, 1, -1)
     if layer.group == 1:
         some = np.flatnonzero(values)

@@ -27,8 +27,9 @@ from ....ir.core.decline import DeclinedError
 from ....ir.graph.view import View
 from ....ir.ops.clips import clip_bounds
 from ....ir.ops.linear.kernel import Kernel
-from ....ir.ops.linear.layer import LINEAR_OPS, read_layer
+from ....ir.ops.linear.layer import read_layer
 from ....ir.ops.traits import Homogeneous, function_of, operators_with, traits_of
+from ....ir.ops.traits.groups import LAYERS
 
 Array = np.ndarray[Any, Any]
 
@@ -101,7 +102,7 @@ def _moments_of(node: gs.Node, view: View, found: dict[int, Normal]) -> Normal |
         return _sum(node, view, parts)
     if first is None:
         return None
-    if node.op in LINEAR_OPS:
+    if node.op in LAYERS:
         try:
             kernel = read_layer(node, view).kernel()
         except DeclinedError:

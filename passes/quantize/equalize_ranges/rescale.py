@@ -8,15 +8,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.edit import Edit
-from ....ir.ops.linear.kernel import (
-    from_conv,
-    from_conv_transpose,
-    from_matrix,
-    to_conv,
-    to_conv_transpose,
-    to_matrix,
-)
+from ....ir.ops.linear.kernel import kernel_of
 from ....ir.ops.linear.layer import Layer, stored
+from ....ir.ops.linear.operators import to_blocks
 from ...analysis.channels.cells import Array
 
 
@@ -44,26 +38,12 @@ def rescaled(layer: Layer, before: Array, after: Array) -> Rescaled:
     W' = after * W / before, b' = after * b; float64 inside.
     """
     bias = None if layer.bias is None else layer.bias.astype(np.float64)
-    transposed = bool(layer.node.attrs.get("transB", 0))
-    match layer.op:
-        case "Conv":
-            kernel = from_conv(layer.weight, bias, layer.group)
-        case "ConvTranspose":
-            kernel = from_conv_transpose(layer.weight, bias, layer.group)
-        case _:
-            kernel = from_matrix(layer.weight, bias, transposed=transposed)
+    kernel = kernel_of(to_blocks(layer.node, layer.weight), bias)
     kernel = kernel.then_affine(after, None).after_scale(1 / before)
-    match layer.op:
-        case "Conv":
-            weight = to_conv(kernel)
-        case "ConvTranspose":
-            weight = to_conv_transpose(kernel)
-        case _:
-            weight = to_matrix(kernel, transposed=transposed)
     dtype = layer.weight.dtype
     return Rescaled(
         layer,
-        stored(weight, dtype),
+        layer.stored(kernel),
         None if kernel.bias is None else stored(kernel.bias, dtype),
     )
 

@@ -16,8 +16,10 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.uses import Uses
 from ....ir.graph.view import View
 from ....ir.ops.clips import clip_bounds
-from ....ir.ops.linear.layer import LINEAR_OPS, Layer, read_with_bias
+from ....ir.ops.linear.layer import Layer, read_with_bias
+from ....ir.ops.linear.operators import reads_transposed
 from ....ir.ops.opsets import aligns
+from ....ir.ops.traits.groups import LAYERS
 from ...analysis.channels.cells import Array, Cells
 from ..grids.grid import lattice_steps
 from .channel_tensor import ChannelTensor
@@ -119,7 +121,7 @@ def _through(
 ) -> list[ChannelTensor]:
     inputs = {i: carried[id(t)] for i, t in enumerate(node.inputs) if id(t) in carried}
     reason = f"its channels go through {node.op}, which does not pass a scale on"
-    if is_standard(node) and node.op in LINEAR_OPS:
+    if is_standard(node) and node.op in LAYERS:
         try:
             reached = _layer(node, inputs, flow, view)
         except DeclinedError as error:
@@ -160,7 +162,7 @@ def _layer(
     node: gs.Node, inputs: dict[int, ChannelTensor], flow: ScalableChannels, view: View
 ) -> ScalableLayer:
     layer = read_with_bias(node, view)
-    need(not node.attrs.get("transA", 0), "its input is transposed")
+    need(not reads_transposed(node), "its input is transposed")
     need(view.fan_out(node.inputs[1]) == 1, "its weight is shared")
     need(layer.weight.size > 0, "it has no weights")
     need(np.isfinite(layer.weight).all(), "its weights are not finite")

@@ -27,6 +27,7 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.build import build, build_slice
+from ....ir.ops.linear.operators import bias_of, is_absent_bias
 from ....ir.ops.opsets import takes_type
 from ...engine.rewrite import Rewrite, RewritePass
 from ..qdq.units import BOUNDING
@@ -82,9 +83,10 @@ class _AlignConv(Rewrite[_UnalignedConv]):
         takes_bytes = takes_type("Pad", np.uint8, view.opset)
         need(takes_bytes, "Pad and Slice take types other than float from opset 11 on")
         need(weight.dtype == np.float32, f"its weight is {weight.dtype}")
-        bias = None
-        if len(node.inputs) > 2 and node.inputs[2].name:
-            bias = need(view.constant(node.inputs[2]), "its bias is not constant")
+        given, bias = bias_of(node), None
+        if given is not None:
+            bias = need(view.constant(given), "its bias is not constant")
+            bias = None if is_absent_bias(node, bias) else bias
         made = need(view.shape(node.outputs[0]), "the shape of its result is unknown")
         # A size that is not known is taken for a large one.
         positions = math.prod(s for s in made[2:] if isinstance(s, int))

@@ -17,6 +17,7 @@ from ....ir.core.decline import need
 from ....ir.core.variables import STANDARD_DOMAINS, is_standard
 from ....ir.graph.view import View
 from ....ir.ops.clips import clip_bounds
+from ....ir.ops.linear.operators import bias_of, is_absent_bias, output_channels, reads_transposed
 from ....ir.ops.traits import Movement, operators_with, traits_of
 from ....ir.ops.traits.groups import LAYERS
 from .weights import weight_values
@@ -97,19 +98,6 @@ def bounds(node: gs.Node, view: View) -> tuple[float, float]:
     return found
 
 
-def weight_axis(node: gs.Node, rank: int) -> int | None:
-    """Return the axis of the output channels in the weight of a linear operator."""
-    match node.op:
-        case "Conv":
-            return 0
-        case "ConvTranspose":
-            return 1
-        case "Gemm":
-            return 0 if node.attrs.get("transB", 0) else 1
-        case _:
-            return 1 if rank == 2 else None
-
-
 def _bounding_reader(node: gs.Node, view: View) -> gs.Node | None:
     reader = view.only_reader(node.outputs[0])
     if reader is None or reader.op not in BOUNDING or not is_standard(reader):
@@ -126,20 +114,16 @@ def _check_linear(node: gs.Node, view: View) -> None:
     weight = need(weight_values(node.inputs[1], view), "its weight is no constant")
     need(weight.dtype == "float32", f"its weight is {weight.dtype}, and only float32 is quantized")
     need(weight.size > 0, "its weight is empty")
-    if len(node.inputs) > 2 and node.inputs[2].name:
-        bias = need(weight_values(node.inputs[2], view), "its bias is no constant")
-        channels = _channels(node, weight.shape)
-        need(bias.size in (1, channels), "its bias differs from row to row")
+    given = bias_of(node)
+    if given is not None:
+        bias = need(weight_values(given, view), "its bias is no constant")
+        channels = output_channels(node, weight.shape)
+        fits = bias.size in (1, channels) or is_absent_bias(node, bias)
+        need(fits, "its bias differs from row to row")
     if node.op == "Gemm":
         scaled = node.attrs.get("alpha", 1.0) != 1.0 or node.attrs.get("beta", 1.0) != 1.0
         need(not scaled, "alpha or beta of the Gemm is not 1; fold them into the weights first")
-        need(not node.attrs.get("transA", 0), "the Gemm transposes its input")
-
-
-def _channels(node: gs.Node, shape: tuple[int, ...]) -> int:
-    axis = weight_axis(node, len(shape))
-    assert axis is not None
-    return shape[axis] * (int(node.attrs.get("group", 1)) if node.op == "ConvTranspose" else 1)
+        need(not reads_transposed(node), "the Gemm transposes its input")
 
 
 def _check_operands(node: gs.Node, view: View) -> None:

@@ -18,10 +18,11 @@ import onnx_graphsurgeon as gs
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
+from ....ir.ops.linear.operators import bias_of, is_absent_bias, output_axis
 from ..grids.formats import Format
 from ..grids.grid import QuantizationGrid, grid_of_weights
 from ..qdq.nodes import dequantizer, quantizer
-from ..qdq.units import BOUNDING, Unit, bounds, weight_axis
+from ..qdq.units import BOUNDING, Unit, bounds
 from ..qdq.weights import weight_scale, weight_values
 from .placement import Placement
 from .scheme import Scheme
@@ -137,12 +138,16 @@ class Inserter:
         view = self._view
         weight = weight_values(node.inputs[1], view)
         assert weight is not None
-        bias = view.constant(node.inputs[2]) if len(node.inputs) > 2 else None
+        given = bias_of(node)
+        bias = None if given is None else view.constant(given)
+        bias = None if is_absent_bias(node, bias) else bias
         scale = weight_scale(node.inputs[1], view)
         if scale is None:
             if not self._edit.begin():
                 return
-            axis = weight_axis(node, weight.ndim) if self._scheme.per_channel else None
+            # A stack of matrices has none that is one of channels alone.
+            apart = self._scheme.per_channel and (node.op != "MatMul" or weight.ndim == 2)
+            axis = output_axis(node) if apart else None
             grid = grid_of_weights(weight, self._scheme.weights, axis)
             if bias is not None:
                 grid = _roomy(grid, bias, float(input_scale))

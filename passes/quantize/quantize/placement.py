@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from ....ir.core.disjoint_sets import DisjointSets
+from ....ir.ops.linear.operators import MATRIX_OPS
 from ..qdq.units import Unit
 
 
@@ -75,7 +76,7 @@ def place(units: Sequence[Unit]) -> Placement:
 
 def has_float_result(unit: Unit) -> bool:
     """Say whether the unit may give floats, as its integer kernel can from the sums at once."""
-    return unit.node.op in ("Gemm", "MatMul") and unit.bounded is None
+    return unit.node.op in MATRIX_OPS and unit.bounded is None
 
 
 def _made_of_integers(units: Sequence[Unit], needed: Mapping[int, gs.Tensor]) -> set[int]:

@@ -12,6 +12,16 @@ import onnx_graphsurgeon as gs
 from ....ir.core.decline import DeclinedError, need
 from ....ir.core.variables import is_standard, node_key
 from ....ir.graph.view import View
+from ....ir.ops.linear.operators import (
+    CONV_OPS,
+    bias_of,
+    group_of,
+    input_axis,
+    is_transposed,
+    output_axis,
+    reads_transposed,
+)
+from ....ir.ops.traits.groups import LAYERS
 
 Array = np.ndarray[Any, Any]
 # The type of an option, which lists its values; that they are the layers is held by a test.
@@ -50,16 +60,15 @@ class LinearWeight:
 
 def role_of(node: gs.Node, weight: Array) -> WeightRole:
     """Return how the linear operator `node` uses `weight`, its second input."""
-    if node.op == "Conv":
-        return WeightRole(0, 1)
-    if node.op == "ConvTranspose":  # [C, M/group, k...]: in groups, rows tell channels apart
-        return WeightRole(1 if node.attrs.get("group", 1) == 1 else 0, 0)
+    if node.op == "ConvTranspose" and group_of(node) > 1:  # rows tell channels apart
+        return WeightRole(0, 0)
+    if node.op in CONV_OPS:
+        return WeightRole(output_axis(node), input_axis(node))
     if node.op == "MatMul":
         return WeightRole(max(weight.ndim - 1, 0), max(weight.ndim - 2, 0), weight.ndim == 2)
-    transposed = bool(node.attrs.get("transB", 0))
+    transposed = is_transposed(node)
     alpha, beta = float(node.attrs.get("alpha", 1.0)), float(node.attrs.get("beta", 1.0))
-    biased = len(node.inputs) > 2 and bool(node.inputs[2].name)
-    plain = not node.attrs.get("transA", 0) and (beta == 1.0 or not biased)
+    plain = not reads_transposed(node) and (beta == 1.0 or bias_of(node) is None)
     return WeightRole(int(not transposed), int(transposed), plain, transposed, alpha)
 
 
@@ -72,7 +81,7 @@ def find_weights(
     seen: list[tuple[gs.Node, gs.Tensor]] = []
     declined: list[tuple[gs.Node, str]] = []
     for node in view.scope.nodes:
-        if not is_standard(node) or node.op not in LINEAR:
+        if not is_standard(node) or node.op not in LAYERS:
             continue
         tensor = node.inputs[1]
         try:

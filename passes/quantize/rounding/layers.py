@@ -13,7 +13,8 @@ from ....ir.core.errors import PassError
 from ....ir.core.variables import is_standard, node_key
 from ....ir.graph.uses import scopes
 from ....ir.graph.view import View
-from ....ir.ops.linear.layer import LINEAR_OPS, Layer, read_with_bias
+from ....ir.ops.linear.layer import Layer, read_with_bias
+from ....ir.ops.traits.groups import LAYERS
 from ...engine.context import Context
 from ..grids.formats import Format
 from ..grids.grid import lattice_steps
@@ -35,7 +36,7 @@ def layers_to_round(
     found = []
     for scope in scopes(graph):
         for node in scope.nodes:
-            if node.op not in LINEAR_OPS or not is_standard(node):
+            if node.op not in LAYERS or not is_standard(node):
                 continue
             try:
                 need(

@@ -128,9 +128,7 @@ class ReplaceHead(Pass):
     def _draw(self, layer: Layer, seed: int) -> tuple[Array, Array | None]:
         """Return weight and bias, in the form and the type of the layer's."""
         shape = list(layer.weight.shape)
-        transposed = layer.op == "Gemm" and bool(layer.node.attrs.get("transB", 0))
-        place = 0 if layer.op == "Conv" or transposed else 1
-        shape[place] = self.classes
+        shape[layer.output_axis] = self.classes
         deviation = 1 / np.sqrt(layer.weight.size / layer.outputs)
         values = np.random.default_rng(seed).normal(0, deviation, shape)
         has_bias = layer.added is not None or (

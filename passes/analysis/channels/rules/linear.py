@@ -10,6 +10,17 @@ from __future__ import annotations
 import onnx_graphsurgeon as gs
 
 from .....ir.core.variables import label
+from .....ir.ops.linear.operators import (
+    CONV_OPS,
+    bias_of,
+    group_of,
+    input_axis,
+    input_channels,
+    is_absent_bias,
+    output_axis,
+    output_channels,
+    reads_transposed,
+)
 from ..analysis import ChannelAnalysis, Rule
 from ..cells import Array
 from ..findings import ChannelLayer
@@ -18,7 +29,7 @@ from ..labels import varying
 
 def is_depthwise(node: gs.Node, weight: Array) -> bool:
     """Say whether each of several groups of a convolution reads one channel and makes one."""
-    group = int(node.attrs.get("group", 1))
+    group = group_of(node)
     return group > 1 and len(weight) == group and weight.shape[1] == 1
 
 
@@ -33,12 +44,9 @@ def _conv(node: gs.Node, analysis: ChannelAnalysis) -> None:
     weight = _weight(node, analysis)
     if weight is None:
         return
-    group = int(node.attrs.get("group", 1))
+    group = group_of(node)
     straight = node.op == "Conv"
-    inputs = weight.shape[1] * group if straight else len(weight)
-    outputs = len(weight) if straight else weight.shape[1] * group
-    reads_at, makes_at = (1, 0) if straight else (0, 1)
-    read = analysis.channels(node.inputs[0], 1, inputs)
+    read = analysis.channels(node.inputs[0], 1, input_channels(node, weight.shape))
     if read is None:
         analysis.block(node, f"{label(node)} reads it with a weight of another rank")
         return
@@ -46,10 +54,10 @@ def _conv(node: gs.Node, analysis: ChannelAnalysis) -> None:
         made = read
         analysis.slice(node, 1, 0, "carries", read)
     else:
-        made = analysis.cells.fresh(outputs)
-        analysis.slice(node, 1, makes_at, "makes", made, 1 if straight else group)
-        analysis.slice(node, 1, reads_at, "reads", read, group if straight else 1)
-    _bias(node, 2, made, analysis)
+        made = analysis.cells.fresh(output_channels(node, weight.shape))
+        analysis.slice(node, 1, output_axis(node), "makes", made, 1 if straight else group)
+        analysis.slice(node, 1, input_axis(node), "reads", read, group if straight else 1)
+    _bias(node, made, analysis)
     depthwise = is_depthwise(node, weight)
     analysis.layers.append(
         ChannelLayer(
@@ -65,30 +73,32 @@ def _conv(node: gs.Node, analysis: ChannelAnalysis) -> None:
     analysis.put(node.outputs[0], made.reshape(1, -1, *[1] * (weight.ndim - 2)))
 
 
-def _bias(node: gs.Node, position: int, made: Array, analysis: ChannelAnalysis) -> None:
-    if len(node.inputs) <= position or not node.inputs[position].name:
+def _bias(node: gs.Node, made: Array, analysis: ChannelAnalysis) -> None:
+    given = bias_of(node)
+    if given is None:
         return
-    bias = analysis.values(node.inputs[position])
+    bias = analysis.values(given)
     if bias is None:
-        analysis.fix(node.inputs[position], f"{label(node)} reads it as a bias")
+        analysis.fix(given, f"{label(node)} reads it as a bias")
         analysis.cells.fix(made, f"the bias of {label(node)} is not constant")
-    elif node.op != "Gemm" and bias.ndim != 1:
-        if bias.any():
-            analysis.cells.fix(made, f"the bias of {label(node)} is no vector")
+    elif is_absent_bias(node, bias):
+        return
+    elif node.op in CONV_OPS and bias.ndim != 1:
+        analysis.cells.fix(made, f"the bias of {label(node)} is no vector")
     elif bias.size > 1 and bias.shape[-1] == len(made):
-        analysis.slice(node, position, bias.ndim - 1, "bias", made)
+        analysis.slice(node, 2, bias.ndim - 1, "bias", made)
 
 
 def _gemm(node: gs.Node, analysis: ChannelAnalysis) -> None:
     weight = _weight(node, analysis)
     if weight is None:
         return
-    makes_at = 0 if node.attrs.get("transB", 0) else 1
-    axis = 0 if node.attrs.get("transA", 0) else 1
+    makes_at = output_axis(node)
+    axis = 0 if reads_transposed(node) else 1
     _matrix(node, weight, makes_at, axis, analysis)
     made = analysis.of(node.outputs[0])
     if made is not None:
-        _bias(node, 2, made.reshape(-1), analysis)
+        _bias(node, made.reshape(-1), analysis)
 
 
 def _matmul(node: gs.Node, analysis: ChannelAnalysis) -> None:

@@ -17,6 +17,7 @@ import onnx_graphsurgeon as gs
 
 from .....ir.core.variables import is_standard
 from .....ir.graph.view import View
+from .....ir.ops.linear.operators import CONV_OPS
 from ....analysis.observe.capture import stream_tensors
 from ..channel_units import ChannelUnits
 from ..units import Units
@@ -87,7 +88,7 @@ def _means(
         for slot in row.group.of_role("makes", "carries"):
             # The graph may be a masked copy: its nodes are found by what they give.
             node = nodes[slot.node.outputs[0].name]
-            axis = 1 if node.op in ("Conv", "ConvTranspose") else -1
+            axis = 1 if node.op in CONV_OPS else -1
             places[-1].append((activity_of(node, view).name, axis, slot.index))
     wanted = dict.fromkeys((name, axis) for each in places for name, axis, _ in each)
     sums: dict[tuple[str, int], Array] = {}

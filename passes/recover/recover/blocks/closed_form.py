@@ -24,9 +24,11 @@ from .....ir.core.build import make_constant
 from .....ir.core.decline import DeclinedError
 from .....ir.core.variables import dense_values
 from .....ir.graph.clone import clone
-from .....ir.ops.linear.kernel import Kernel, to_conv, to_conv_transpose, to_matrix
-from .....ir.ops.linear.layer import LINEAR_OPS, Layer, read_with_bias, stored
+from .....ir.ops.linear.kernel import Kernel
+from .....ir.ops.linear.layer import Layer, read_with_bias, stored
+from .....ir.ops.linear.operators import from_blocks
 from .....ir.ops.masks import Masked, read_masked
+from .....ir.ops.traits.groups import LAYERS
 from .....ir.torch.source import lift_weights
 from ....analysis.observe.capture import Arrays, TensorCapture
 from ....analysis.observe.moments import Moments
@@ -83,7 +85,7 @@ class LayerSolver:
         view = inner.view()
         self.layers: list[SolvableLayer] = []
         for node in self.graph.nodes:
-            if node.op not in LINEAR_OPS:
+            if node.op not in LAYERS:
                 continue
             try:
                 layer = read_with_bias(node, view)
@@ -269,14 +271,7 @@ def _as_kernel(layer: Layer, values: Array) -> Kernel:
 
 def _constants(each: SolvableLayer, kernel: Kernel, before: Values) -> Values:
     """Return the constants of a solution, as stored; what a mask covers keeps its value."""
-    match each.layer.op:
-        case "Conv":
-            weight = to_conv(kernel)
-        case "ConvTranspose":
-            weight = to_conv_transpose(kernel)
-        case _:
-            flipped = bool(each.layer.node.attrs.get("transB", 0))
-            weight = to_matrix(kernel, transposed=flipped)
+    weight = from_blocks(each.layer.node, kernel.weight)
     old = before[each.weight]
     weight = stored(weight, old.dtype).reshape(old.shape)
     if each.mask is not None:

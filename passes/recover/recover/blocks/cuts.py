@@ -20,7 +20,7 @@ from .....ir.core.variables import dense_values
 from .....ir.graph.backward_slice import backward_slice
 from .....ir.graph.order import reads
 from .....ir.graph.types import Types, infer_types
-from .....ir.ops.linear.layer import LINEAR_OPS
+from .....ir.ops.traits.groups import LAYERS
 
 # Linear layers of a block: with fewer, errors add up at its border before they can cancel; with
 # more, it is no longer quick.
@@ -168,7 +168,7 @@ def _chosen(
     """
     layers = [0]
     for node in nodes:
-        layers.append(layers[-1] + (node.op in LINEAR_OPS))
+        layers.append(layers[-1] + (node.op in LAYERS))
     chosen: list[tuple[int, tuple[str, ...]]] = []
     waiting: list[tuple[int, tuple[str, ...]]] = []
     start = 0
