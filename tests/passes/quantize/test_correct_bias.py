@@ -96,3 +96,34 @@ def test_unknown_means_and_absent_biases_decline():
     result = run_pass(graph_of(text, weights), "correct-bias", verify="off")
     assert result.edits == 0
     assert reasons(result) == {"it adds no bias that could be corrected"}
+
+
+@pytest.mark.parametrize(
+    "activation",
+    ["Celu", "Elu", "Erf", "Gelu", "HardSwish", "Mish", "Selu", "Softplus", "Softsign", "Swish"],
+)
+def test_analytic_knows_what_activations_do(activation):
+    """The mean behind an activation is that of many samples of what stands before it."""
+    generator = np.random.default_rng(6)
+    weights = {
+        "w": generator.standard_normal((5, 4, 1, 1)).astype(np.float32),
+        "scale": np.array([1, 2, 0.5, 1.5], np.float32),
+        "shift": np.array([1, -1, 0, 2], np.float32),
+        "mean": np.zeros(4, np.float32),
+        "var": np.ones(4, np.float32),
+    }
+    text = f"""<ir_version: 11, opset_import: ["" : 24]>
+        g (float[N, 4, 5, 5] x) => (float[] y) {{
+            n = BatchNormalization (x, scale, shift, mean, var)
+            a = {activation} (n)
+            y = Conv (a, w)
+        }}"""
+    found = run_pass(graph_of(text, weights), "correct-bias{mode=analytic,bits=4}", verify="off")
+    assert found.edits == 1
+    rounded = found.graph.nodes[-1].inputs[1].values
+    drawn = generator.standard_normal((400, 4, 5, 5)).astype(np.float32)
+    statistics = {name: values for name, values in weights.items() if name != "w"}
+    model = model_of(text.replace("y = Conv (a, w)", "y = Identity (a)"), statistics)
+    means = run_ort(model, {"x": drawn})["y"].astype(np.float64).mean((0, 2, 3))
+    expected = -(rounded - weights["w"])[..., 0, 0] @ means
+    assert np.allclose(found.graph.nodes[-1].inputs[2].values, expected, atol=0.05)

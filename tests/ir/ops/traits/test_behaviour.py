@@ -111,7 +111,8 @@ def differs(a: Array, b: Array) -> set[int]:
 def elementwise(case: Case, t: Traits) -> None:
     """An element decides its own result alone; operands broadcast as numpy's do."""
     positions = t.operands_of(len(case.inputs))
-    assert len(positions) > 0
+    assert len(positions) == (t.operands or len(case.inputs))
+    assert all(case.inputs[i].size > 1 for i in positions)
     shape = np.broadcast_shapes(*(case.inputs[i].shape for i in positions))
     full = {i: np.broadcast_to(case.inputs[i], shape).copy() for i in positions}
 
@@ -168,6 +169,7 @@ def movement(case: Case, t: Traits) -> None:
     if case.inputs[case.data[0]].dtype == bool:
         pytest.fail("a case of numbers is needed")
     outputs = case.run_all(case.with_data(*numbered))
+    assert t.moved_outputs == 1 or len(outputs) > 1
     outputs = outputs if t.moved_outputs is None else outputs[: t.moved_outputs]
     found = np.concatenate([y.reshape(-1) for y in outputs]).astype(np.int64)
     filled = (found < 1) | (found > sum(sizes))

@@ -173,6 +173,14 @@ def test_stays(body):
         ("c = Relu(a) d = MaxPool <kernel_shape = [2, 2]> (c) b = Relu(d)", ["Relu", "MaxPool"]),
         ("c = Relu(a) d = GlobalAveragePool(c) b = Relu(d)", ["Relu", "GlobalAveragePool"]),
         ("c = Relu(a) d = Transpose <perm = [0, 1, 3, 2]> (c) b = Elu(d)", ["Relu", "Transpose"]),
+        ("c = Relu(a) d = Transpose <perm = [0, 1, 3, 2]> (c) b = Celu(d)", ["Relu", "Transpose"]),
+        ("c = Relu(a) d = Mish(c) b = Relu(d)", ["Relu", "Mish"]),
+        ("c = Relu(a) d = Gelu(c) b = Abs(d)", ["Relu", "Gelu"]),
+        ("c = Relu(a) b = PRelu(c, f6)", ["Relu"]),
+        ("c = Cos(a) d = Abs(c) q = Mul(d, d) b = Relu(q)", ["Cos", "Abs", "Mul"]),
+        ("c = Erf(a) b = Clip(c, fm1, f6)", ["Erf"]),
+        ("c = HardSigmoid(a) d = Softplus(c) b = Relu(d)", ["HardSigmoid", "Softplus"]),
+        ("c = Sign(a) b = Floor(c)", ["Sign"]),
         ("c = Ceil(a) b = Round(c)", ["Ceil"]),
         ("c = Cos(a) d = Neg(c) b = Neg(d)", ["Cos"]),
     ],
@@ -226,6 +234,46 @@ def test_integers():
     assert ops(result.graph) == ["Abs", "Clip"]
     feeds = {"x": np.array([[-7, 2, 0], [2**62, -(2**62), 4]])}
     assert_same_function(model, result.graph, feeds)
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        ("a = Neg(x) b = Abs(a) y = Relu(b)", None),  # the least integer stays below zero
+        ("a = Relu(x) b = Add(a, a) y = Relu(b)", None),
+        ("a = Relu(x) b = Mul(a, a) y = Relu(b)", None),
+        ("a = Relu(x) b = ReduceSum <keepdims = 1> (a) y = Relu(b)", None),
+        ("a = Relu(x) b = Min(a, x) c = Relu(b) y = Neg(c)", None),
+        ("a = Relu(x) b = Max(a, a) c = Relu(b) y = Neg(c)", ["Relu", "Max", "Neg"]),
+        ("a = Relu(x) b = Transpose(a) c = Relu(b) y = Neg(c)", ["Relu", "Transpose", "Neg"]),
+        ("a = Abs(x) b = Abs(a) y = Neg(b)", ["Abs", "Neg"]),
+        ("a = Sign(x) b = Sign(a) y = Neg(b)", ["Sign", "Neg"]),
+        ("a = BitwiseNot(x) b = BitwiseNot(a) y = Neg(b)", ["Neg"]),
+        ("a = BitwiseOr(x, none) y = Neg(a)", ["Neg"]),
+        ("a = BitwiseXor(none, x) y = Neg(a)", ["Neg"]),
+        ("a = BitwiseXor(x, x) y = Neg(a)", None),
+    ],
+)
+def test_integers_wrap_around(body, kept):
+    used = {"none": np.zeros((1, 3), np.int32)} if "none" in body else {}
+    model = model_of(f"g (int32[2, 3] x) => (int32[A, B] y) {{ {body} }}", used)
+    graph = planish.load(model)
+    result = run_pass(graph, f"{PASS},eliminate-dead-code", verify="off")
+    assert ops(result.graph) == (ops(graph) if kept is None else kept)
+    least = np.iinfo(np.int32).min
+    for values in ([[least, -7, 0], [2**30, 2**31 - 1, 4]], [[2**30, 2**16, 3], [1, 2, 2**15]]):
+        assert_same_function(model, result.graph, {"x": np.array(values, np.int32)})
+
+
+def test_bits_that_do_not_move():
+    model = model_of(
+        'g (uint8[4] x) => (uint8[4] y) { a = BitShift <direction = "LEFT"> (x, none) '
+        "y = BitwiseNot(a) }",
+        {"none": np.zeros(1, np.uint8)},
+    )
+    result = run_pass(planish.load(model), PASS, verify="off")
+    assert ops(result.graph) == ["BitwiseNot"]
+    assert_same_function(model, result.graph, {"x": np.array([1, 2, 200, 255], np.uint8)})
 
 
 def test_squeeze_of_nothing():

@@ -115,6 +115,37 @@ class TestRaiseBounds:
         model = network(body, self.WEIGHTS)
         rewritten(model, "raise-bounds", ["Conv", "Conv", "Clip", "Clip", "Concat"])
 
+    @pytest.mark.parametrize(
+        "move",
+        [
+            'm = Resize <mode = "nearest"> (c, , scales)',
+            "m = Tile(c, repeats)",
+            "m = Expand(c, target)",
+            "m = Slice(c, first, last)",
+        ],
+    )
+    def test_through_what_takes_elements_or_repeats_them(self, move):
+        sizes = {
+            "scales": np.array([1, 1, 2, 2], np.float32),
+            "repeats": np.array([1, 1, 1, 2]),
+            "target": np.array([1, 1, 1, 1]),
+            "first": np.array([0, 2]),
+            "last": np.array([1, 6]),
+        }
+        model = network(f"c = Conv(x, w) {move} y = Relu(m)", self.WEIGHTS | sizes)
+        rewritten(model, "raise-bounds", ["Conv", "Relu", move.split()[2].split("(")[0]])
+
+    @pytest.mark.parametrize(
+        "move", ['m = Resize <mode = "linear"> (c, , scales)', "m = Pad(c, pads)"]
+    )
+    def test_not_through_what_makes_values(self, move):
+        weights = self.WEIGHTS | {
+            "scales": np.array([1, 1, 2, 2], np.float32),
+            "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1]),
+        }
+        model = network(f"c = Conv(x, w) {move} y = Relu(m)", weights)
+        assert_left_alone(model, "raise-bounds", "")
+
     def test_one_tensor_twice_in_a_concat_stays(self):
         model = network("c = Conv(x, w) j = Concat<axis=1>(c, c) y = Relu(j)", self.WEIGHTS)
         assert_left_alone(model, "raise-bounds", "an input of Concat is read by others too")

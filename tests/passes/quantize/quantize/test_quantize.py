@@ -1,5 +1,7 @@
 """Where pairs go, what shares a grid, and what stays float."""
 
+import re
+
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
@@ -146,6 +148,46 @@ def test_movements_share_one_grid():
         if node.op == "QuantizeLinear" and node.inputs[0].name in "rput"
     }
     assert len(shared) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "opset"),
+    [
+        ("o = GatherElements<axis=1>(c, turned)", 20),
+        ("o = GatherND(c, both)", 20),
+        ("o = Compress<axis=1>(c, every)", 20),
+        ("o = ReverseSequence<time_axis=1, batch_axis=0>(c, lengths)", 20),
+        ('o = Upsample<mode="nearest">(c, scales)', 9),
+    ],
+)
+def test_whatever_moves_shares_one_grid(body, opset):
+    known = WEIGHTS | {
+        "turned": np.arange(2 * 8 * 36).reshape(2, 8, 6, 6) % 8,
+        "both": np.array([[0], [1]]),
+        "every": np.ones(8, bool),
+        "lengths": np.array([8, 3]),
+    }
+    used = {k: v for k, v in known.items() if k in (*re.findall(r"\w+", body), *"wbv")}
+    graph = graph_of(
+        f'<ir_version: 8, opset_import: ["" : {opset}]>\n'
+        f"g (float[2, 3, 8, 8] x) => (float[] y) {{ c = Conv(x, w, b) {body} y = Conv(o, v) }}",
+        used,
+    )
+    result = run_pass(graph, QUANTIZE, feeds=FEEDS, target="cpu")
+    grids = {name: grid_of(result.graph, name) for name in pairs(result.graph)}
+    assert {"x", "c", "o"} <= set(grids)
+    assert grids["c"] == grids["o"] != grids["x"]
+
+
+def test_an_interpolation_makes_new_values():
+    graph = graph_of(
+        '<ir_version: 8, opset_import: ["" : 9]>\n'
+        "g (float[2, 3, 8, 8] x) => (float[] y) "
+        '{ c = Conv(x, w, b) m = Upsample<mode="linear">(c, scales) y = Conv(m, v) }',
+        {k: WEIGHTS[k] for k in ("w", "b", "v", "scales")},
+    )
+    result = run_pass(graph, QUANTIZE, feeds=FEEDS, target="cpu")
+    assert "it interpolates, which makes new values" in reasons(result)
 
 
 def test_what_moves_behind_the_last_integer_stays_float():
