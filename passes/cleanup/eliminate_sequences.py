@@ -39,17 +39,17 @@ class EliminateSequences(RewritePass):
 
 
 @dataclass(frozen=True)
-class _SplitSite:
+class _KnownSplit:
     node: gs.Node
     axis: int
     sizes: tuple[int, ...]
     readers: tuple[tuple[gs.Node, int], ...]
 
 
-class _SplitSequence(Rewrite[_SplitSite]):
+class _SplitSequence(Rewrite[_KnownSplit]):
     ops = frozenset({"SplitToSequence"})
 
-    def match(self, node: gs.Node, view: View) -> _SplitSite | None:
+    def match(self, node: gs.Node, view: View) -> _KnownSplit | None:
         axis = node.attrs.get("axis", 0)
         shape = need(view.shape(node.inputs[0]), "the rank of its input is unknown")
         total = shape[axis]
@@ -66,9 +66,9 @@ class _SplitSequence(Rewrite[_SplitSite]):
             index = int(position)
             need(-len(sizes) <= index < len(sizes), f"position {index} is outside the sequence")
             readers.append((reader, index % len(sizes)))
-        return _SplitSite(node, axis, sizes, tuple(readers)) if readers else None
+        return _KnownSplit(node, axis, sizes, tuple(readers)) if readers else None
 
-    def rewrite(self, site: _SplitSite, edit: Edit) -> None:
+    def rewrite(self, site: _KnownSplit, edit: Edit) -> None:
         outputs: dict[int, gs.Tensor] = {}
         twins = []
         for reader, index in site.readers:

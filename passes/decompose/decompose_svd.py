@@ -19,15 +19,15 @@ import numpy as np
 from ...ir.core.decline import need
 from ...ir.ops.linear.layer import Layer
 from .chain import Factor, FactorChain, pointwise, windowed
+from .costs import ChainCosts
 from .decomposition import FittedFactors
-from .gain import ChainCosts
 from .low_rank import low_rank
 from .quadratic import Array, FactorProblem
-from .ranked import Ranked
+from .ranked import RankedDecomposition
 
 
 @dataclass(frozen=True)
-class DecomposeSvd(Ranked):
+class DecomposeSvd(RankedDecomposition):
     """Replace Gemm, MatMul and 1x1 convolutions by two of lower rank."""
 
     name: ClassVar[str] = "decompose-svd"

@@ -26,13 +26,13 @@ from ...ir.ops.linear.layer import Layer, read_with_bias
 from ...ir.ops.masks import read_masked
 from ...ir.ops.traits.groups import LAYERS
 from ..analysis.observe.moments import Moments
-from ..analysis.observe.sequence import fit_in_sequence, has_bias
+from ..analysis.observe.sequential_fitting import fit_in_sequence, has_bias
 from ..engine.context import Context
 from ..engine.contract import Pass
 from ..engine.node_names import check_node_names
 from ..fusion.inline_fused_operators import inline_fused_operators
 from .chain import Factor, FactorChain, holds_role, need_storable, own_bias, role_of, write_chain
-from .gain import ChainCosts, in_units
+from .costs import ChainCosts, in_units
 from .quadratic import Array, FactorProblem, problems_of, relative_error, scales_of
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .quadratic import Array, Quadratic, undo
+from .quadratic import Array, QuadraticForm, undo
 
 
 @dataclass(frozen=True)
-class LowRank:
+class LowRankFactors:
     """Factors of every rank: `curve` [n + 1] is the form's value in parts of its energy at each."""
 
     curve: Array
@@ -31,19 +31,19 @@ class LowRank:
         return balanced(a, b)
 
 
-def low_rank(form: Quadratic) -> LowRank:
+def low_rank(form: QuadraticForm) -> LowRankFactors:
     """Solve `form` for every rank."""
     factor = form.factor()
     explained = form.explained(factor)
     left, energies = _directions(explained)
     curve = form.relative(form.energy - np.concatenate([[0.0], np.cumsum(energies)]))
-    return LowRank(curve, left, left.T @ explained, factor)
+    return LowRankFactors(curve, left, left.T @ explained, factor)
 
 
 def svd_factors(weight: Array, rank: int, moment: Array | None = None) -> tuple[Array, Array]:
     """Return A [M, rank] and B [rank, K] that minimise |(W - A B) X|; W [M, K], X X' = `moment`."""
     cross = weight if moment is None else weight @ moment
-    form = Quadratic(moment, cross, float(np.vdot(cross, weight)))
+    form = QuadraticForm(moment, cross, float(np.vdot(cross, weight)))
     return low_rank(form).factors(rank)
 
 

@@ -34,7 +34,7 @@ _LEAST_VARIANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class Quadratic:
+class QuadraticForm:
     """tr(V H V') - 2 tr(V T') + energy for V [M, K].
 
     `moment`: H [K, K]; None is the identity; [P, K', K'] are blocks on its diagonal, as `Moments`
@@ -54,7 +54,7 @@ class Quadratic:
         """Return `value` in parts of the energy, 0 of none."""
         return np.maximum(value, 0) / self.energy if self.energy > 0 else np.zeros_like(value)
 
-    def through(self, first: Array, inner: int = 1) -> Quadratic:
+    def through(self, first: Array, inner: int = 1) -> QuadraticForm:
         """Return the form of a layer that reads z = F x^; H must not be blocks.
 
         `first` is [Z, K / inner] and works on the outer part of K alone: F is its Kronecker product
@@ -67,7 +67,7 @@ class Quadratic:
         else:
             half = (first @ self.moment.reshape(outer, -1)).reshape(size, outer, inner)
             moment = (first @ half).reshape(size, size)
-        return Quadratic(moment, cross.reshape(-1, size), self.energy)
+        return QuadraticForm(moment, cross.reshape(-1, size), self.energy)
 
     def factor(self) -> Array | None:
         """Return the lower triangle L of H = L L', None for the identity; H may be singular."""
@@ -105,7 +105,7 @@ class FactorProblem:
     """
 
     weight: Array
-    form: Quadratic
+    form: QuadraticForm
     ridge: float = 0.0
     mean_input: Array | None = None
     mean_output: Array | None = None
@@ -130,7 +130,7 @@ class FactorProblem:
     def error(self, rows: Array, value: float) -> tuple[float, float]:
         """Return E |y - V x^ - c|^2 and var y, without the ridge; V = `rows` [M, K].
 
-        `value` is that of the form, which solvers get at less than `Quadratic.value` takes.
+        `value` is that of the form, which solvers get at less than `QuadraticForm.value` takes.
         """
         value -= self.ridge * float(np.sum((rows - self.rows) ** 2))
         energy = self.form.energy - self.ridge * float(np.sum(self.rows**2))
@@ -160,7 +160,7 @@ def relative_error(
 def of_weight(weight: Array) -> FactorProblem:
     """Return the problem of weights [M, C, k...] without data."""
     rows = weight.reshape(len(weight), -1)
-    return FactorProblem(weight, Quadratic(None, rows, float(np.sum(rows**2))))
+    return FactorProblem(weight, QuadraticForm(None, rows, float(np.sum(rows**2))))
 
 
 def scales_of(moments: Moments) -> Array:
@@ -203,7 +203,7 @@ def problems_of(kernel: Kernel, moments: Moments | None, *, has_bias: bool) -> l
         means = (
             (moments.mean_input[g], moments.mean_output[g] / scale) if has_bias else (None, None)
         )
-        found.append(FactorProblem(weight, Quadratic(blocks, target, total), ridge, *means))
+        found.append(FactorProblem(weight, QuadraticForm(blocks, target, total), ridge, *means))
     return found
 
 

@@ -18,7 +18,7 @@ from .vbmf import vbmf_rank
 
 
 @dataclass(frozen=True)
-class Ranked(Decomposition):
+class RankedDecomposition(Decomposition):
     """A decomposition with a rank.
 
     Where none of `rank`, `ratio` and `max-error` is given, the rank is what variational Bayes takes

@@ -26,7 +26,7 @@ _MOST_READERS = 8
 
 
 @dataclass(frozen=True)
-class AfterSite:
+class AffineAfterLayer:
     """A layer, the affine nodes after it in order, twins of the first, and the folded kernel."""
 
     layer: Layer
@@ -36,7 +36,7 @@ class AfterSite:
     type: TensorType | None
 
 
-def site_after(layer: Layer, chain: Sequence[Affine], view: View) -> AfterSite:
+def site_after(layer: Layer, chain: Sequence[Affine], view: View) -> AffineAfterLayer:
     """Return how `layer` takes in `chain`, whose first node reads it; or decline."""
     first = chain[0]
     for affine in chain:
@@ -56,10 +56,10 @@ def site_after(layer: Layer, chain: Sequence[Affine], view: View) -> AfterSite:
     kernel = layer.kernel().then_affine(total.scale, total.shift if total.shift.any() else None)
     need_storable(kernel, layer.weight.dtype)
     nodes = tuple(affine.node for affine in chain)
-    return AfterSite(layer, nodes, twins, kernel, view.type(nodes[-1].outputs[0]))
+    return AffineAfterLayer(layer, nodes, twins, kernel, view.type(nodes[-1].outputs[0]))
 
 
-def fold_after(site: AfterSite, edit: Edit) -> None:
+def fold_after(site: AffineAfterLayer, edit: Edit) -> None:
     """Make the change that `site_after` found."""
     results = [site.chain[-1].outputs[0], *(twin.outputs[0] for twin in site.twins)]
     for node in (*reversed(site.chain), *site.twins):

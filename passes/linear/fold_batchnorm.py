@@ -19,7 +19,7 @@ from ...ir.ops.linear.affine import read_affine, try_affine
 from ...ir.ops.linear.layer import read_layer
 from ...ir.ops.traits.groups import LAYERS
 from ..engine.rewrite import Rewrite, RewritePass
-from .fold_after import AfterSite, fold_after, site_after
+from .fold_after import AffineAfterLayer, fold_after, site_after
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class FoldBatchnorm(RewritePass):
         return (_FoldIntoProducer(),)
 
 
-class _FoldIntoProducer(Rewrite[AfterSite]):
+class _FoldIntoProducer(Rewrite[AffineAfterLayer]):
     ops = frozenset({"BatchNormalization"})
 
-    def match(self, node: gs.Node, view: View) -> AfterSite | None:
+    def match(self, node: gs.Node, view: View) -> AffineAfterLayer | None:
         affine = read_affine(node, view)
         if affine is None:
             return None
@@ -61,5 +61,5 @@ class _FoldIntoProducer(Rewrite[AfterSite]):
         )
         return site_after(read_layer(linear, view), chain[::-1], view)
 
-    def rewrite(self, site: AfterSite, edit: Edit) -> None:
+    def rewrite(self, site: AffineAfterLayer, edit: Edit) -> None:
         fold_after(site, edit)

@@ -23,7 +23,7 @@ from ..engine.context import Context
 from ..engine.contract import Pass
 from ..engine.node_names import check_node_names
 from .qdq.dropped_bounds import insert_bounds
-from .qdq.match_float import Match, match_float
+from .qdq.match_float import FloatMatch, match_float
 from .qdq.nodes import is_dequantizer, is_quantizer
 from .qdq.pairs import Pair, Pairs
 from .qdq.units import is_movement
@@ -48,11 +48,13 @@ class DequantizeNodes(Pass):
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Find the nodes and take them back."""
         check_node_names(graph, "nodes", self.nodes)
-        found = match_float(graph, load(self.float_model)) if self.float_model else Match()
+        found = match_float(graph, load(self.float_model)) if self.float_model else FloatMatch()
         take_back(graph, context, self.nodes, found)
 
 
-def take_back(graph: gs.Graph, context: Context, names: Collection[str], original: Match) -> None:
+def take_back(
+    graph: gs.Graph, context: Context, names: Collection[str], original: FloatMatch
+) -> None:
     """Take the nodes called `names` (see `node_key`) back to float.
 
     `original`: what the float model says of weights and bounds, as far as it is known.
@@ -105,7 +107,7 @@ def _reached(
 
 
 def _release(
-    pair: Pair, pairs: Pairs, needed: Collection[int], edit: Edit, original: Match
+    pair: Pair, pairs: Pairs, needed: Collection[int], edit: Edit, original: FloatMatch
 ) -> None:
     """Let what no longer needs `pair` read its source, and remove it where nothing is left."""
     view = pairs.view
@@ -140,7 +142,7 @@ def _show(node: gs.Node, pair: Pair, view: View, edit: Edit) -> None:
     edit.rename_output(producer, pair.source, node.outputs[0])
 
 
-def _restore_weights(node: gs.Node, view: View, edit: Edit, original: Match) -> None:
+def _restore_weights(node: gs.Node, view: View, edit: Edit, original: FloatMatch) -> None:
     for position, tensor in enumerate(node.inputs):
         found = stored_weight(tensor, view) if tensor.name else None
         if found is None or not edit.begin():

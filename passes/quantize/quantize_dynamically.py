@@ -33,7 +33,7 @@ from ..engine.context import Context
 from ..engine.rewrite import Rewrite, RewritePass, drive
 from ..fusion.inline_fused_operators import inline_fused_operators
 from .grids.blocks import Blocks, fit_grid
-from .grids.formats import Format
+from .grids.formats import IntegerFormat
 from .instruction_set import SAFE_BITS, saturates, seven_bits
 
 Array = np.ndarray[Any, Any]
@@ -122,7 +122,7 @@ class _Dynamic(Rewrite[_DynamicProduct]):
         node, x, y = site.node, site.node.inputs[0], site.node.outputs[0]
         name = node.inputs[1].name
         grid = fit_grid(
-            site.weight, Format(self._options.bits or 8, True, True), Blocks(1), search="max"
+            site.weight, IntegerFormat(self._options.bits or 8, True, True), Blocks(1), search="max"
         )
         integers = edit.constant(grid.quantize(site.weight), f"{name}_quantized")
         scales = edit.constant(grid.scale, f"{name}_scale")

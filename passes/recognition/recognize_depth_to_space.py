@@ -22,7 +22,7 @@ from ...ir.graph.view import View
 from ...ir.ops.opsets import has_attribute
 from ..engine.rewrite import Rewrite, RewritePass
 from .expressions import need_private, producer_of
-from .replacement import Operator, Recognition
+from .replacement import Recognition, RecognizedOperator
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class RecognizeDepthToSpace(RewritePass):
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the one rewrite of this pass."""
-        return (_Shuffle(),)
+        return (_BlockShuffle(),)
 
 
-class _Shuffle(Recognition):
+class _BlockShuffle(Recognition):
     ops = frozenset({"Reshape"})
 
-    def match(self, node: gs.Node, view: View) -> Operator | None:
+    def match(self, node: gs.Node, view: View) -> RecognizedOperator | None:
         transpose = producer_of(node.inputs[0], view, "Transpose")
         if transpose is None:
             return None
@@ -70,7 +70,7 @@ class _Shuffle(Recognition):
             attrs["mode"] = mode
         need(mode != "CRD" or "mode" in attrs, "DepthToSpace has its CRD mode from opset 11 on")
         nodes = need_private((transpose, first), node, view)
-        return Operator(op, (first.inputs[0],), nodes, attrs)
+        return RecognizedOperator(op, (first.inputs[0],), nodes, attrs)
 
 
 # By permutation: the operator and where channels stand among the blocks.

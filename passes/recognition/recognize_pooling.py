@@ -42,7 +42,7 @@ class RecognizePooling(RewritePass):
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the rewrites for reductions and for windows."""
-        return (_Reduced(), _Window())
+        return (_ReducedMean(), _GlobalWindow())
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class _Write(Rewrite[_GlobalPooling]):
         edit.node("Flatten", [pooled], [result], {"axis": 1}, at=root)
 
 
-class _Reduced(_Write):
+class _ReducedMean(_Write):
     ops = frozenset({"ReduceMean"})
 
     def match(self, node: gs.Node, view: View) -> _GlobalPooling | None:
@@ -119,7 +119,7 @@ def _reduced_below(outer: Reduction, node: gs.Node, below: gs.Node, view: View) 
     return Reduction(x, tuple(range(2, len(before))), len(before), False)
 
 
-class _Window(_Write):
+class _GlobalWindow(_Write):
     ops = frozenset({"AveragePool", "MaxPool"})
 
     def match(self, node: gs.Node, view: View) -> _GlobalPooling | None:

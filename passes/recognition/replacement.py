@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Operator:
+class RecognizedOperator:
     """The operator to write, and the `nodes` it stands for, the one that gives the result first.
 
     Inputs are tensors of the graph, fresh constants, or None for an absent one. With `function`,
@@ -31,10 +31,10 @@ class Operator:
     function: gs.Function | None = None
 
 
-class Recognition(Rewrite[Operator]):
+class Recognition(Rewrite[RecognizedOperator]):
     """A rewrite that puts one operator in the place of several nodes."""
 
-    def rewrite(self, site: Operator, edit: Edit) -> None:
+    def rewrite(self, site: RecognizedOperator, edit: Edit) -> None:
         """Replace the nodes by the operator; the name of the result stays."""
         root = site.nodes[0]
         if site.function is not None:

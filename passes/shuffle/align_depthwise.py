@@ -50,7 +50,7 @@ class AlignDepthwise(RewritePass):
 
 
 @dataclass(frozen=True)
-class _Part:
+class _WidenedNode:
     """A node of the chain: its constants with twins, by position, and the type of its result."""
 
     node: gs.Node
@@ -59,12 +59,12 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class _WidenDepthwise(Rewrite[tuple[_Part, ...]]):
+class _WidenDepthwise(Rewrite[tuple[_WidenedNode, ...]]):
     ops = frozenset({"Conv"})
     multiple: int
     fewest: int
 
-    def match(self, node: gs.Node, view: View) -> tuple[_Part, ...] | None:
+    def match(self, node: gs.Node, view: View) -> tuple[_WidenedNode, ...] | None:
         channels = node.attrs.get("group", 1)
         more = -channels % self.multiple
         if channels < self.fewest or not 0 < more <= channels:
@@ -79,16 +79,16 @@ class _WidenDepthwise(Rewrite[tuple[_Part, ...]]):
         while not _is_end(after[-1], view):
             after.append(_after(after[-1], view))
         inner = (*before[::-1], node, *after[:-1])
-        made = [_Part(n, _widened(n, more, view), _wider(n, more, view)) for n in inner]
+        made = [_WidenedNode(n, _widened(n, more, view), _wider(n, more, view)) for n in inner]
         end = role_of(after[-1], view)
         columns = _twinned(after[-1], () if end is None else end.weights_in, more, view)
         for position, axis in () if end is None else end.weights_in:
             halved = np.moveaxis(columns[position], axis, 0)
             halved[:more] /= 2
             halved[-more:] /= 2
-        return (*made, _Part(after[-1], columns, None))
+        return (*made, _WidenedNode(after[-1], columns, None))
 
-    def rewrite(self, site: tuple[_Part, ...], edit: Edit) -> None:
+    def rewrite(self, site: tuple[_WidenedNode, ...], edit: Edit) -> None:
         x = site[0].node.inputs[0]
         for part in site:
             edit.remove(part.node)

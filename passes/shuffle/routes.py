@@ -23,17 +23,17 @@ from ...ir.core.variables import is_standard
 from ...ir.graph.view import View
 from ...ir.ops.parameters import read_parameter
 from ...ir.ops.slices import read_slice
-from ..analysis.sizes.polynomials import Size
 from ..analysis.sizes.shape_arithmetic import ShapeArithmetic
+from ..analysis.sizes.symbolic import SymbolicSize
 
 Array = np.ndarray[Any, Any]
-Sizes = Sequence[Size | None]
+Sizes = Sequence[SymbolicSize | None]
 
 MOVING_OPS = frozenset({"Concat", "Split", "Slice", "Gather", "Reshape"})
 
 
 @dataclass(frozen=True)
-class Route:
+class ChannelRoute:
     """A mover of channels: `tables[o]` gives, for output o, input and channel of each channel.
 
     `nodes` are those it stands for, the one that gives the outputs last; `copied` counts the
@@ -64,7 +64,7 @@ def channels_of(tensor: gs.Tensor, view: View) -> int | None:
     return shape[1] or None
 
 
-def read_route(node: gs.Node, view: View, sizes: ShapeArithmetic) -> Route | None:
+def read_route(node: gs.Node, view: View, sizes: ShapeArithmetic) -> ChannelRoute | None:
     """Return the route at `node`, or None; declines what only looks like a channel shuffle."""
     if node.op not in MOVING_OPS or not is_standard(node):
         return None
@@ -84,7 +84,7 @@ def read_route(node: gs.Node, view: View, sizes: ShapeArithmetic) -> Route | Non
                 return None
             places = [np.full(count, i) for i, count in enumerate(known)]
             table = (np.concatenate(places), np.concatenate([np.arange(c) for c in known]))
-            return Route((node,), tuple(node.inputs), (table,), sum(known))
+            return ChannelRoute((node,), tuple(node.inputs), (table,), sum(known))
         case "Split":
             picks = _split(node, counts[0], view)
         case "Slice":
@@ -94,7 +94,7 @@ def read_route(node: gs.Node, view: View, sizes: ShapeArithmetic) -> Route | Non
     if picks is None:
         return None
     tables = tuple((np.zeros(len(pick), np.int64), pick) for pick in picks)
-    return Route((node,), (node.inputs[0],), tables, sum(map(len, picks)))
+    return ChannelRoute((node,), (node.inputs[0],), tables, sum(map(len, picks)))
 
 
 def _split(node: gs.Node, channels: int, view: View) -> list[Array] | None:
@@ -128,7 +128,7 @@ def _gather(node: gs.Node, channels: int, view: View) -> list[Array] | None:
     return [pick] if pick.min() >= 0 and pick.max() < channels else None
 
 
-def _shuffle(node: gs.Node, view: View, sizes: ShapeArithmetic) -> Route | None:
+def _shuffle(node: gs.Node, view: View, sizes: ShapeArithmetic) -> ChannelRoute | None:
     transpose = view.producer(node.inputs[0])
     if transpose is None or transpose.op != "Transpose" or not is_standard(transpose):
         return None
@@ -158,13 +158,13 @@ def _shuffle(node: gs.Node, view: View, sizes: ShapeArithmetic) -> Route | None:
     order = np.arange(channels).reshape(factors)
     pick = order.transpose([p - 1 for p in perm[1 : 1 + len(factors)]]).ravel()
     table = (np.zeros(channels, np.int64), pick)
-    return Route((first, transpose, node), (x,), (table,), channels)
+    return ChannelRoute((first, transpose, node), (x,), (table,), channels)
 
 
 def _factors(before: Sizes, apart: Sizes) -> list[int] | None:
     """Return f1, ..., fk where [N, C, S...] became [N, f1, ..., fk, S...], S perhaps as one."""
     spatial = before[2:]
-    whole = math.prod((s for s in spatial if s is not None), start=Size(1))
+    whole = math.prod((s for s in spatial if s is not None), start=SymbolicSize(1))
     for tail in (list(spatial), [None if None in spatial else whole]):
         split = apart[1 : len(apart) - len(tail)]
         numbers = [None if size is None else size.number for size in split]

@@ -26,7 +26,7 @@ from ....ir.core.variables import node_key
 from ....ir.graph.clone import clone
 from ....passes.engine.context import Feeds
 from ....passes.quantize.qdq.dropped_bounds import bounds_of
-from ....passes.quantize.qdq.match_float import Match, view_of
+from ....passes.quantize.qdq.match_float import FloatMatch, view_of
 from ....passes.quantize.qdq.nodes import is_dequantizer, is_quantizer
 from ....passes.quantize.qdq.pairs import Pairs
 from ....passes.quantize.qdq.weights import stored_weight
@@ -67,7 +67,7 @@ class ErrorProbe:
 def measure_errors(
     graph: gs.Graph,
     original: gs.Graph,
-    match: Match,
+    match: FloatMatch,
     feeds: Feeds,
     threads: int | None,
     *,
@@ -103,7 +103,7 @@ def decibels(signal: float, noise: float) -> float:
     return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
 
 
-def _build(graph: gs.Graph, original: gs.Graph, match: Match) -> ErrorProbe:
+def _build(graph: gs.Graph, original: gs.Graph, match: FloatMatch) -> ErrorProbe:
     copy, floats = clone(graph), clone(original)
     floats_made = _join(copy, floats)
     view = view_of(graph)

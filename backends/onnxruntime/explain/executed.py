@@ -38,7 +38,7 @@ _FEWEST, _MOST = 5, 60
 
 
 @dataclass(kw_only=True)
-class Executed:
+class ExecutedNode:
     """One node of the optimized graph. `index`: the node of the model it leads back to.
 
     `ms`: median of its time; `types`: element types of inputs and outputs, as executed.
@@ -63,7 +63,7 @@ class Executed:
 class Execution:
     """The executed nodes in order, and the names that the model and the weights own."""
 
-    nodes: list[Executed] = field(default_factory=list)
+    nodes: list[ExecutedNode] = field(default_factory=list)
     inputs: frozenset[str] = frozenset()
     outputs: frozenset[str] = frozenset()
     constants: frozenset[str] = frozenset()
@@ -120,7 +120,7 @@ def _read(optimized: onnx.GraphProto, graph: gs.Graph) -> Execution:
         if index is not None and op in _CONVERTERS and graph.nodes[index].op != op:
             index = None
         nodes.append(
-            Executed(op=op, index=index, inputs=tuple(node.input), outputs=tuple(node.output))
+            ExecutedNode(op=op, index=index, inputs=tuple(node.input), outputs=tuple(node.output))
         )
     return Execution(
         nodes,
@@ -155,15 +155,15 @@ def _place(found: Execution) -> None:
     A DequantizeLinear belongs to the one that reads it. Chains of conversions are walked once.
     """
     producer = {name: node for node in found.nodes for name in node.outputs if name}
-    reader: dict[str, Executed] = {}
+    reader: dict[str, ExecutedNode] = {}
     for node in found.nodes:
         for name in node.inputs:
             reader.setdefault(name, node)
 
-    def behind(node: Executed) -> Executed | None:
+    def behind(node: ExecutedNode) -> ExecutedNode | None:
         return next((reader[name] for name in node.outputs if name in reader), None)
 
-    def before(node: Executed) -> Executed | None:
+    def before(node: ExecutedNode) -> ExecutedNode | None:
         return producer.get(node.inputs[0])
 
     for node in found.nodes:
@@ -179,7 +179,7 @@ def _place(found: Execution) -> None:
                 break
 
 
-def precision_of(node: Executed) -> str:
+def precision_of(node: ExecutedNode) -> str:
     """Return the precision in which `node` computes: that of its first input and its result."""
     takes = next(iter(node.input_types), "")
     gives = next(iter(node.output_types), "")

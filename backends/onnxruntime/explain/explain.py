@@ -19,7 +19,7 @@ from ....ir.run.feeds import random_feeds
 from ....passes.engine.context import Context, Feeds
 from ....passes.fusion.inline_fused_operators import inline_fused_operators
 from ....passes.quantize.dequantize_nodes import take_back
-from ....passes.quantize.qdq.match_float import Match, match_float
+from ....passes.quantize.qdq.match_float import FloatMatch, match_float
 from ....passes.quantize.qdq.nodes import is_dequantizer, is_quantizer
 from ...timing.bench import Subject, bench
 from ..backend import OnnxRuntime
@@ -65,7 +65,7 @@ def apply_exclusions(
 ) -> gs.Graph:
     """Return a copy of `graph` with the nodes called `names` back in float."""
     copy = inlined(graph)
-    match = Match() if float_graph is None else match_float(copy, inlined(float_graph))
+    match = FloatMatch() if float_graph is None else match_float(copy, inlined(float_graph))
     take_back(copy, Context(copy), names, match)
     return copy
 
@@ -99,9 +99,9 @@ class _Session:
         self._feeds = random_feeds(graph, samples=_DRAWN, seed=seed) if feeds is None else feeds
         self._first = next(iter(itertools.islice(self._feeds, 1)))
         if float_graph is None:
-            self._match = Match()
+            self._match = FloatMatch()
             self._float = clone(self.graph)
-            take_back(self._float, Context(self._float), _names(self.graph), Match())
+            take_back(self._float, Context(self._float), _names(self.graph), FloatMatch())
             self._match = match_float(self.graph, self._float)
             self._match.weights.clear()
         else:

@@ -12,7 +12,7 @@ from ....ir.core.variables import node_key
 from ....passes.quantize.qdq.match_float import view_of
 from ....passes.quantize.qdq.nodes import is_dequantizer, is_quantizer
 from ....passes.quantize.qdq.pairs import Pairs
-from .executed import Executed, Execution, precision_of
+from .executed import ExecutedNode, Execution, precision_of
 from .report import Conversion, LayerReport, Precision, Quality
 
 # Runs of float operators that another one takes in leave no name of their own behind.
@@ -27,7 +27,7 @@ def layers_of(
     pairs = Pairs(view)
     nodes = list(graph.nodes)
     place = {id(node): index for index, node in enumerate(nodes)}
-    ran: dict[int, list[Executed]] = defaultdict(list)
+    ran: dict[int, list[ExecutedNode]] = defaultdict(list)
     beside: dict[int, list[Conversion]] = defaultdict(list)
     for made in execution.nodes:
         index = made.index
@@ -72,11 +72,11 @@ def layers_of(
     return tuple(found)
 
 
-def _is_conversion(node: gs.Node, made: Executed) -> bool:
+def _is_conversion(node: gs.Node, made: ExecutedNode) -> bool:
     return is_quantizer(node) or is_dequantizer(node) or (made.converts and made.op != node.op)
 
 
-def _conversion(made: Executed, execution: Execution) -> Conversion:
+def _conversion(made: ExecutedNode, execution: Execution) -> Conversion:
     if made.op in ("QuantizeLinear", "DequantizeLinear"):
         if made.inputs[0] in execution.constants:
             return Conversion(made.op, "weights", made.ms)

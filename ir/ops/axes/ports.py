@@ -22,7 +22,7 @@ Axes = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Change:
+class LayoutChange:
     """What an operator needs to work on permuted tensors, where it differs from what it has.
 
     `weights` are constants of the readers of its result, to be permuted along one axis: (reader,
@@ -34,7 +34,7 @@ class Change:
     weights: tuple[tuple[gs.Node, int, int, Array], ...] = ()
 
 
-Rebuild = Callable[[Order], Change | None]
+Rebuild = Callable[[Order], LayoutChange | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +70,9 @@ class Ports:
         return tuple(found)
 
 
-def unchanged(order: Order) -> Change:
+def unchanged(order: Order) -> LayoutChange:
     """Rebuild an operator that knows nothing of axes."""
-    return Change()
+    return LayoutChange()
 
 
 def alike(node: gs.Node, rank: int, rebuild: Rebuild, *inputs: int, **more: Any) -> Ports:
@@ -106,12 +106,12 @@ def int64(values: Sequence[int]) -> Array:
     return np.array(values, np.int64)
 
 
-def renamed_axes(node: gs.Node, axes: list[int], order: Order, view: View) -> Change:
+def renamed_axes(node: gs.Node, axes: list[int], order: Order, view: View) -> LayoutChange:
     """Return the change that names the same axes after the permutation, in the same order."""
     place = [order.index(axis) for axis in axes]
-    return Change(*spell(node.op, view.opset, {"axes": place}))
+    return LayoutChange(*spell(node.op, view.opset, {"axes": place}))
 
 
-def renamed_axis(axis: int, order: Order) -> Change:
+def renamed_axis(axis: int, order: Order) -> LayoutChange:
     """Return the change that names the same axis after the permutation."""
-    return Change(attrs={"axis": order.index(axis)})
+    return LayoutChange(attrs={"axis": order.index(axis)})

@@ -16,7 +16,7 @@ from .analysis import ChannelAnalysis
 from .analyze import analyze_channels
 from .cells import Array
 from .findings import SlicedConstant
-from .group import Carrier, ChannelGroup, Slot
+from .group import ChannelCarrier, ChannelGroup, ChannelSlice
 
 _UNEVEN = "its channels are spread unevenly over the groups of a convolution"
 _COMPUTED = "a weight that makes or reads it is not stored as a constant"
@@ -111,15 +111,15 @@ class _Members:
                     found.append((number, index))
         return found
 
-    def slots(self) -> list[list[Slot]]:
+    def slots(self) -> list[list[ChannelSlice]]:
         """Return the slots of each group."""
-        found: list[list[Slot]] = [[] for _ in self.cells]
+        found: list[list[ChannelSlice]] = [[] for _ in self.cells]
         for each in self._analysis.sliced:
             constant, mask = self._stored(each)
             for number, index in self.places(each.cells):
                 if constant is not None:
                     found[number].append(
-                        Slot(
+                        ChannelSlice(
                             node=each.node,
                             position=each.position,
                             constant=constant,
@@ -143,9 +143,9 @@ class _Members:
             return tensor, None
         return None, None
 
-    def carriers(self) -> list[list[Carrier]]:
+    def carriers(self) -> list[list[ChannelCarrier]]:
         """Return the tensors of each group in which its channels stand along one axis."""
-        found: list[list[Carrier]] = [[] for _ in self.cells]
+        found: list[list[ChannelCarrier]] = [[] for _ in self.cells]
         for node, _ in self._analysis.nodes:
             for tensor in node.outputs:
                 labels = self._analysis.of(tensor)
@@ -155,7 +155,7 @@ class _Members:
                 if labels.size == 1:
                     axis = min(1, labels.ndim - 1)
                 for number, index in self.places(labels.reshape(-1)):
-                    found[number].append(Carrier(tensor, axis, index))
+                    found[number].append(ChannelCarrier(tensor, axis, index))
         return found
 
     def balance(self) -> tuple[list[list[Array]], set[int]]:

@@ -14,7 +14,7 @@ from .findings import Role
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slot:
+class ChannelSlice:
     """Where the channels of a group stand in one constant.
 
     `role` is what the constant is to them:
@@ -67,7 +67,7 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Carrier:
+class ChannelCarrier:
     """A tensor of the graph in which the channels stand: channel c at `index[c]` along `axis`."""
 
     tensor: gs.Tensor
@@ -85,23 +85,23 @@ class ChannelGroup:
     """
 
     channels: int
-    slots: tuple[Slot, ...]
-    carriers: tuple[Carrier, ...]
+    slots: tuple[ChannelSlice, ...]
+    carriers: tuple[ChannelCarrier, ...]
     reason: str | None = None
     balance: tuple[Array, ...] = ()
     cells: Array = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
 
-    def of_role(self, *roles: Role) -> tuple[Slot, ...]:
+    def of_role(self, *roles: Role) -> tuple[ChannelSlice, ...]:
         """Return the slots with one of `roles`."""
         return tuple(slot for slot in self.slots if slot.role in roles)
 
     @property
-    def makers(self) -> tuple[Slot, ...]:
+    def makers(self) -> tuple[ChannelSlice, ...]:
         """The weights of the layers that compute the channels."""
         return self.of_role("makes")
 
     @property
-    def readers(self) -> tuple[Slot, ...]:
+    def readers(self) -> tuple[ChannelSlice, ...]:
         """The weights of the layers that sum over the channels."""
         return self.of_role("reads")
 
@@ -140,7 +140,7 @@ def _describe(group: ChannelGroup) -> str:
     return "\n".join(lines)
 
 
-def _slot_text(slot: Slot) -> str:
+def _slot_text(slot: ChannelSlice) -> str:
     masked = ", masked" if slot.mask is not None else ""
     where = f"{slot.constant.name}{list(slot.constant.shape)} axis {slot.axis}"
     return f"{slot.layer} ({slot.node.op}: {where}, {_places(slot.index)}{masked})"

@@ -18,12 +18,12 @@ from ....ir.ops.parameters import read_parameter
 from ....ir.ops.slices import read_slice
 from ....ir.ops.traits import Kind, operators_with, traits_of
 from ....ir.ops.traits.groups import RESHAPES
-from .polynomials import ONE, Atoms, Size, product
+from .symbolic import ONE, SymbolicDims, SymbolicSize, product
 
 _MOST_ELEMENTS = 64
 _DEEPEST = 64
 
-Shape = tuple[Size | None, ...]  # None: no product of sizes
+Shape = tuple[SymbolicSize | None, ...]  # None: no product of sizes
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ShapeArithmetic:
     """Evaluates tensors and shapes of one graph; what it found once it remembers."""
 
     def __init__(self) -> None:
-        self._atoms = Atoms()
+        self._atoms = SymbolicDims()
         self._held: dict[int, tuple[gs.Tensor, ShapeElements | None]] = {}
         self._shapes: dict[int, tuple[gs.Tensor, Shape | None]] = {}
 
@@ -102,7 +102,7 @@ class ShapeArithmetic:
         return tuple(ONE if axis in new else next(left) for axis in range(rank))
 
     def _target(
-        self, node: gs.Node, sizes: Sequence[Size | None] | None, view: View, depth: int
+        self, node: gs.Node, sizes: Sequence[SymbolicSize | None] | None, view: View, depth: int
     ) -> Shape | None:
         target = read_parameter(node, "shape", view)
         if target.values is not None:
@@ -111,7 +111,7 @@ class ShapeArithmetic:
             held = None if target.position is None else self.held(node.inputs[1], view, depth)
         if held is None or held.rank != 1:
             return None
-        asked: list[Size | None] = list(held.elements)
+        asked: list[SymbolicSize | None] = list(held.elements)
         rest: int | None = None
         for place, size in enumerate(asked):
             number = None if size is None else size.number
@@ -201,7 +201,7 @@ def _broadcast(shapes: Sequence[Shape | None]) -> Shape | None:
     return None if None in result else result
 
 
-def _product(sizes: Sequence[Size | None]) -> Size | None:
+def _product(sizes: Sequence[SymbolicSize | None]) -> SymbolicSize | None:
     known = [size for size in sizes if size is not None]
     return product(known) if len(known) == len(sizes) else None
 
@@ -212,7 +212,7 @@ def _constant(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Shap
     whole = [float(v).is_integer() for v in values.reshape(-1)]
     if not all(whole):
         return None
-    return ShapeElements(tuple(Size(int(v)) for v in values.reshape(-1)), values.ndim)
+    return ShapeElements(tuple(SymbolicSize(int(v)) for v in values.reshape(-1)), values.ndim)
 
 
 def _combined(op: str, x: ShapeElements, y: ShapeElements | None) -> ShapeElements | None:
@@ -222,7 +222,7 @@ def _combined(op: str, x: ShapeElements, y: ShapeElements | None) -> ShapeElemen
     left, right = (held.elements * (count // len(held.elements)) for held in (x, y))
     if len(left) != len(right):
         return None
-    both: list[Size | None] = []
+    both: list[SymbolicSize | None] = []
     for a, b in zip(left, right, strict=True):
         if a is None or b is None:
             both.append(None)

@@ -21,15 +21,15 @@ import numpy as np
 from ....ir.core.decline import need
 from ....ir.ops.linear.layer import Layer
 from ..chain import Factor, FactorChain
+from ..costs import ChainCosts
 from ..decomposition import FittedFactors
-from ..gain import ChainCosts
 from ..quadratic import Array, FactorProblem
-from ..ranked import Ranked
+from ..ranked import RankedDecomposition
 from .separable import recombined, separable
 
 
 @dataclass(frozen=True)
-class DecomposeSpatial(Ranked):
+class DecomposeSpatial(RankedDecomposition):
     """Replace K x K convolutions by K x 1 and 1 x K with few channels in between."""
 
     name: ClassVar[str] = "decompose-spatial"

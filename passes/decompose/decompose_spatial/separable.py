@@ -16,16 +16,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..low_rank import balanced, low_rank
-from ..quadratic import Array, FactorProblem, Quadratic
+from ..quadratic import Array, FactorProblem, QuadraticForm
 
 
 @dataclass(frozen=True)
-class Separable:
+class SeparableKernels:
     """Separable kernels of ranks 1 to n; `curve` [n + 1] is the form's value at each, in parts."""
 
     curve: Array
     _vertical: Array  # [n, C a]
-    _form: Quadratic  # of the horizontal kernels [M, n b]
+    _form: QuadraticForm  # of the horizontal kernels [M, n b]
     _size: tuple[int, int]  # a, b
 
     def factors(self, rank: int) -> tuple[Array, Array]:
@@ -34,13 +34,13 @@ class Separable:
         inner = rank * width
         moment = self._form.moment
         assert moment is not None
-        form = Quadratic(moment[:inner, :inner], self._form.cross[:, :inner], self._form.energy)
+        form = QuadraticForm(moment[:inner, :inner], self._form.cross[:, :inner], self._form.energy)
         across = form.least_squares().reshape(-1, rank, width)
         u, v = balanced(across.swapaxes(1, 2).reshape(-1, rank), self._vertical[:rank])
         return v.reshape(rank, -1, height), u.reshape(-1, width, rank).swapaxes(1, 2)
 
 
-def separable(problem: FactorProblem, most: int) -> Separable:
+def separable(problem: FactorProblem, most: int) -> SeparableKernels:
     """Solve `problem`, whose weight is [M, C, a, b], for ranks up to `most`."""
     outputs, channels, height, width = problem.weight.shape
     matrix = problem.weight.transpose(0, 3, 1, 2).reshape(outputs * width, channels * height)
@@ -49,7 +49,7 @@ def separable(problem: FactorProblem, most: int) -> Separable:
     # Columns of b in a row belong to one r: a prefix of them is what a lower rank explains.
     energies = np.sum(form.explained(form.factor()) ** 2, axis=0).reshape(-1, width).sum(axis=1)
     curve = form.relative(form.energy - np.concatenate([[0.0], np.cumsum(energies)]))
-    return Separable(curve, vertical, form, (height, width))
+    return SeparableKernels(curve, vertical, form, (height, width))
 
 
 def recombined(vertical: Array, horizontal: Array) -> Array:
@@ -68,12 +68,12 @@ def _vertical(matrix: Array, problem: FactorProblem, most: int) -> Array:
     down = np.einsum("xbyb->xy", split) / width
     across = np.einsum("xbxc->bc", split)
     across = across * (width / np.trace(across))
-    lower = Quadratic(across, across, 0.0).factor()
+    lower = QuadraticForm(across, across, 0.0).factor()
     assert lower is not None
     mixed = (lower.T @ matrix.reshape(outputs, width, -1)).reshape(matrix.shape)
     return low_rank(_plain(down, mixed)).factors(most)[1]
 
 
-def _plain(moment: Array | None, matrix: Array) -> Quadratic:
+def _plain(moment: Array | None, matrix: Array) -> QuadraticForm:
     cross = matrix if moment is None else matrix @ moment
-    return Quadratic(moment, cross, float(np.vdot(cross, matrix)))
+    return QuadraticForm(moment, cross, float(np.vdot(cross, matrix)))

@@ -22,18 +22,18 @@ import numpy as np
 from ....ir.core.decline import need
 from ....ir.ops.linear.layer import Layer
 from ..chain import Factor, FactorChain, pointwise, windowed
+from ..costs import ChainCosts
 from ..decomposition import FittedFactors
-from ..gain import ChainCosts
 from ..quadratic import Array, FactorProblem
-from ..ranked import Ranked, rounded_up, step_of
+from ..ranked import RankedDecomposition, rounded_up, step_of
 from ..vbmf import vbmf_rank
-from .tucker import Tucker, recombined
+from .tucker import TuckerSolver, recombined
 
 _TRIED = 8
 
 
 @dataclass(frozen=True)
-class DecomposeTucker(Ranked):
+class DecomposeTucker(RankedDecomposition):
     """Replace convolutions by 1x1, a core of few channels with the window, and 1x1.
 
     - `rank`: channels in and out of the core alike; 0 leaves both to the other options.
@@ -61,7 +61,7 @@ class DecomposeTucker(Ranked):
     ) -> FittedFactors:
         """Choose ranks, and solve for them."""
         (problem,) = problems
-        solver = Tucker(problem)
+        solver = TuckerSolver(problem)
         if self.rank or self.ratio is not None:
             inner, outer = self._fixed(layer, gains)
         elif self.max_error is not None:
@@ -92,7 +92,7 @@ class DecomposeTucker(Ranked):
         )
 
     def _under(
-        self, most: float, layer: Layer, solver: Tucker, gains: ChainCosts
+        self, most: float, layer: Layer, solver: TuckerSolver, gains: ChainCosts
     ) -> tuple[int, int]:
         """Return the ranks of fewest multiply-accumulates with an error of `most` at most."""
         best, least = None, gains.macs(layer)

@@ -15,12 +15,12 @@ import math
 import numpy as np
 
 from ..low_rank import balanced, low_rank
-from ..quadratic import Array, FactorProblem, Quadratic, of_weight, undo
+from ..quadratic import Array, FactorProblem, QuadraticForm, of_weight, undo
 
 _TURNS = 3
 
 
-class Tucker:
+class TuckerSolver:
     """Solves a problem whose weight is [M, C, k...] for any pair of ranks."""
 
     def __init__(self, problem: FactorProblem) -> None:
@@ -66,13 +66,13 @@ class Tucker:
         spread = undo(axes, self._factor)
         return np.asarray(spread / np.linalg.norm(spread, axis=1, keepdims=True))
 
-    def _through(self, axes: Array) -> Quadratic:
+    def _through(self, axes: Array) -> QuadraticForm:
         return self._problem.form.through(self._spread(axes), math.prod(self._taps))
 
 
 def tucker2(weight: Array, inner: int, outer: int) -> tuple[Array, Array, Array]:
     """Return B [inner, C], G [outer, inner, k...], A [M, outer] nearest to `weight`."""
-    return Tucker(of_weight(weight)).factors(inner, outer)[:3]
+    return TuckerSolver(of_weight(weight)).factors(inner, outer)[:3]
 
 
 def recombined(spread: Array, core: Array, out: Array) -> Array:
@@ -90,7 +90,7 @@ def _channel_factor(problem: FactorProblem) -> Array | None:
     channels = problem.weight.shape[1]
     taps = moment.shape[0] // channels
     mean = np.einsum("ckdk->cd", moment.reshape(channels, taps, channels, taps)) / taps
-    return Quadratic(mean, mean, 0.0).factor()
+    return QuadraticForm(mean, mean, 0.0).factor()
 
 
 def _principal(rows: Array) -> Array:

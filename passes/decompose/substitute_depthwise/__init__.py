@@ -22,8 +22,8 @@ from ....ir.core.decline import need
 from ....ir.core.errors import PassError
 from ....ir.ops.linear.layer import Layer
 from ..chain import Factor, FactorChain, pointwise, windowed
+from ..costs import ChainCosts
 from ..decomposition import Decomposition, FittedFactors
-from ..gain import ChainCosts
 from ..quadratic import Array, FactorProblem, relative_error
 from .decouple import fit_decoupled, recombined
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..quadratic import Array, FactorProblem, Quadratic
+from ..quadratic import Array, FactorProblem, QuadraticForm
 
 _TURNS = 3
 
@@ -56,7 +56,7 @@ def recombined(kernels: Array, points: Array) -> Array:
     return np.asarray(dense.reshape(len(points), -1))
 
 
-def _through(form: Quadratic, kernels: Array) -> Quadratic:
+def _through(form: QuadraticForm, kernels: Array) -> QuadraticForm:
     """Return the form of the pointwise layer that reads what D [C, terms, taps] gives."""
     channels, terms, taps = kernels.shape
     size = channels * terms
@@ -66,7 +66,7 @@ def _through(form: Quadratic, kernels: Array) -> Quadratic:
     moment = (half.swapaxes(0, 1) @ back).swapaxes(0, 1).reshape(size, size)
     target = form.cross.reshape(-1, channels, taps).swapaxes(0, 1)
     cross = (target @ back).swapaxes(0, 1).reshape(-1, size)
-    return Quadratic(moment, cross, form.energy)
+    return QuadraticForm(moment, cross, form.energy)
 
 
 def _refit_kernels(problem: FactorProblem, kernels: Array, points: Array) -> Array:

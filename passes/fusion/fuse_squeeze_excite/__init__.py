@@ -36,7 +36,7 @@ from ....ir.ops.parameters import spell
 from ....ir.ops.windows.attributes import read_window
 from ...engine.rewrite import Rewrite, RewritePass
 from ..explicit_bias import explicit_bias
-from .path import Stage, read_path
+from .path import LinearStage, read_path
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ def _site(
     root: gs.Node,
     x: gs.Tensor,
     gate: FoundActivation,
-    second: Stage,
+    second: LinearStage,
     activation: FoundActivation,
-    first: Stage,
+    first: LinearStage,
     others: tuple[gs.Node, ...],
     view: View,
 ) -> _SqueezeExcite:
@@ -182,7 +182,7 @@ def _pointwise(node: gs.Node, view: View) -> tuple[gs.Tensor, gs.Tensor]:
     return node.inputs[1], bias
 
 
-def _matrix(stage: Stage, view: View) -> tuple[Layer, Kernel]:
+def _matrix(stage: LinearStage, view: View) -> tuple[Layer, Kernel]:
     layer = read_layer(stage.nodes[0], view)
     need(not reads_transposed(layer.node), "its Gemm transposes its input")
     kernel = layer.kernel()

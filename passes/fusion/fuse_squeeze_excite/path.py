@@ -14,7 +14,7 @@ _RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 
 
 @dataclass(frozen=True)
-class Stage:
+class LinearStage:
     """A linear operator of the block: its nodes, the last first, and what it reads."""
 
     nodes: tuple[gs.Node, ...]
@@ -26,7 +26,7 @@ class Stage:
         return bool(self.nodes[-1].op == "Conv")
 
 
-Path = tuple[FoundActivation, Stage, FoundActivation, Stage, tuple[gs.Node, ...]]
+Path = tuple[FoundActivation, LinearStage, FoundActivation, LinearStage, tuple[gs.Node, ...]]
 
 
 def read_path(x: gs.Tensor, scale: gs.Tensor, view: View) -> Path | None:
@@ -67,16 +67,16 @@ def _activation_below(tensor: gs.Tensor, view: View) -> FoundActivation | None:
     return find_activation(producer, view) if known else None
 
 
-def _linear_below(tensor: gs.Tensor, view: View) -> Stage | None:
+def _linear_below(tensor: gs.Tensor, view: View) -> LinearStage | None:
     producer = view.producer(tensor)
     if producer is None or not is_standard(producer):
         return None
     if producer.op in ("Conv", "Gemm", "MatMul"):
-        return Stage((producer,), producer.inputs[0])
+        return LinearStage((producer,), producer.inputs[0])
     if producer.op != "Add":
         return None
     for operand in producer.inputs:
         below = view.producer(operand)
         if below is not None and below.op == "MatMul" and is_standard(below):
-            return Stage((producer, below), below.inputs[0])
+            return LinearStage((producer, below), below.inputs[0])
     return None

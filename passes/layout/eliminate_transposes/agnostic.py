@@ -10,7 +10,7 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.axes.named import joins_axes, normal_axes, softmax_axes
 from ....ir.ops.axes.permutation import Order
-from ....ir.ops.axes.ports import Change, Ports, alike, elementwise, renamed_axis
+from ....ir.ops.axes.ports import LayoutChange, Ports, alike, elementwise, renamed_axis
 from ....ir.ops.opsets import has_attribute
 from ....ir.ops.traits import traits_of
 from ....ir.ops.traits.groups import REDUCTIONS, SOFTMAXES
@@ -35,7 +35,7 @@ def _batchnorm(node: gs.Node, view: View) -> Ports | None:
     rank = view.rank(node.inputs[0])
     if rank is None or rank < 2 or len(node.outputs) > 1:
         return None
-    return alike(node, rank, lambda order: Change() if order[1] == 1 else None)
+    return alike(node, rank, lambda order: LayoutChange() if order[1] == 1 else None)
 
 
 def _quantized(node: gs.Node, view: View) -> Ports | None:
@@ -72,7 +72,7 @@ def _softmax(node: gs.Node, view: View) -> Ports | None:
         return None
     joined = joins_axes(view.opset)
 
-    def rebuild(order: Order) -> Change | None:
+    def rebuild(order: Order) -> LayoutChange | None:
         # Where all axes from `axis` on are one, it is the same only for the last.
         if joined and not axes[0] == order[-1] == rank - 1:
             return None

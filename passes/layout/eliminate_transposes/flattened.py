@@ -14,7 +14,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.axes.permutation import Order, moves_only_ones
-from ....ir.ops.axes.ports import Change, Ports
+from ....ir.ops.axes.ports import LayoutChange, Ports
 from ....ir.ops.linear.operators import MATRIX_OPS, input_axis, reads_transposed
 from ....ir.ops.parameters import read_parameter
 
@@ -34,14 +34,14 @@ def flattened(node: gs.Node, view: View) -> Ports | None:
     if not layers and sum(size != 1 for size in sizes) > 1:
         return None
 
-    def rebuild(order: Order) -> Change | None:
+    def rebuild(order: Order) -> LayoutChange | None:
         if order[0] != 0:
             return None
         if moves_only_ones(shape, order):
-            return Change()
+            return LayoutChange()
         moved = [axis - 1 for axis in order[1:]]
         now = np.arange(rows).reshape(sizes).transpose(moved).reshape(-1)
-        return Change(weights=tuple((r, 1, input_axis(r), now) for r in layers))
+        return LayoutChange(weights=tuple((r, 1, input_axis(r), now) for r in layers))
 
     return Ports(
         rank=len(shape), inputs={0: tuple(range(len(shape)))}, outputs={0: ()}, rebuild=rebuild

@@ -18,14 +18,14 @@ _FOREVER = 1 << 200
 
 
 @dataclass(frozen=True)
-class Payment:
+class CutCost:
     """`price` is paid where `members` (numbers of nodes, ONE, ZERO) have different labels."""
 
     price: int
     members: tuple[int, ...]
 
 
-def total(payments: Iterable[Payment], ones: set[int]) -> int:
+def total(payments: Iterable[CutCost], ones: set[int]) -> int:
     """Return what the labelling pays in which the nodes `ones` have label 1."""
     paid = 0
     for payment in payments:
@@ -34,7 +34,7 @@ def total(payments: Iterable[Payment], ones: set[int]) -> int:
     return paid
 
 
-def cheapest(nodes: int, payments: Sequence[Payment]) -> tuple[set[int], set[int]]:
+def cheapest(nodes: int, payments: Sequence[CutCost]) -> tuple[set[int], set[int]]:
     """Return the smallest and the largest set of nodes with label 1 that is cheapest."""
     flow = _Flow(nodes + 2)
     source, sink = nodes, nodes + 1

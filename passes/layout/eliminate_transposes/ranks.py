@@ -7,7 +7,7 @@ import onnx_graphsurgeon as gs
 from ....ir.graph.view import View
 from ....ir.ops.axes.named import axes_of, normal_axes
 from ....ir.ops.axes.permutation import Order
-from ....ir.ops.axes.ports import Change, Ports, renamed_axes, renamed_axis
+from ....ir.ops.axes.ports import LayoutChange, Ports, renamed_axes, renamed_axis
 from ....ir.ops.axes.reductions import read_reduction
 
 
@@ -57,7 +57,7 @@ def reduced(node: gs.Node, view: View) -> Ports | None:
     left = every if found.keepdims else left
     if named is None:
         return Ports(
-            rank=rank, inputs={0: every}, outputs={0: left}, rebuild=lambda order: Change()
+            rank=rank, inputs={0: every}, outputs={0: left}, rebuild=lambda order: LayoutChange()
         )
     axes = named
     return Ports(
@@ -106,5 +106,5 @@ def unsqueezed(node: gs.Node, view: View) -> Ports | None:
     )
 
 
-def _sorted_axes(node: gs.Node, axes: list[int], order: Order, view: View) -> Change:
+def _sorted_axes(node: gs.Node, axes: list[int], order: Order, view: View) -> LayoutChange:
     return renamed_axes(node, sorted(axes, key=order.index), order, view)

@@ -20,8 +20,8 @@ from ....ir.core import dtypes
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.axes.permutation import Order, after, induced, is_identity, moves_only_ones, perm_of
-from ....ir.ops.axes.ports import Change, Ports
-from .minimum_cut import ONE, ZERO, Payment
+from ....ir.ops.axes.ports import LayoutChange, Ports
+from .minimum_cut import ONE, ZERO, CutCost
 
 NOMINAL = 32
 # Bytes count first, then the number of Transposes.
@@ -42,7 +42,7 @@ class RegionNode:
     node: gs.Node
     ports: Ports
     order: Order
-    change: Change
+    change: LayoutChange
 
 
 @dataclass(kw_only=True)
@@ -109,28 +109,28 @@ class LayoutRegion:
         sizes = (dim if isinstance(dim, int) else NOMINAL for dim in found.shape)
         return dtypes.byte_size(math.prod(sizes), found.dtype)
 
-    def payments(self) -> list[Payment]:
+    def payments(self) -> list[CutCost]:
         """Return what the labels of the members decide."""
-        found: list[Payment] = []
+        found: list[CutCost] = []
         for number, member in enumerate(self.members):
             found += self._own_payments(number, member)
         for value in self.values:
             found += self._value_payments(value)
         return found
 
-    def _own_payments(self, number: int, member: RegionNode) -> list[Payment]:
-        found: list[Payment] = []
+    def _own_payments(self, number: int, member: RegionNode) -> list[CutCost]:
+        found: list[CutCost] = []
         ports = member.ports
         size = self._size(member.node.outputs[0]) * _BYTE
         for last, label in ((ports.rank - 1, ONE), (member.order[-1], ZERO)):
             if ports.wants_last not in (None, last):
-                found.append(Payment(_COPIES * size, (number, label)))
+                found.append(CutCost(_COPIES * size, (number, label)))
             if last in ports.repeated:
-                found.append(Payment(_BY_ELEMENT * size, (number, label)))
+                found.append(CutCost(_BY_ELEMENT * size, (number, label)))
         for position in ports.loose:
             operand = member.node.inputs[position]
             if not self.view.is_constant(operand):
-                found.append(Payment(self._price_of_loose(operand, member), (number, ZERO)))
+                found.append(CutCost(self._price_of_loose(operand, member), (number, ZERO)))
         return found
 
     def _price_of_loose(self, operand: gs.Tensor, member: RegionNode) -> int:
@@ -142,7 +142,7 @@ class LayoutRegion:
             return 1
         return self._size(operand) * _BYTE + 1
 
-    def _value_payments(self, value: gs.Tensor) -> list[Payment]:
+    def _value_payments(self, value: gs.Tensor) -> list[CutCost]:
         order = self.order[id(value)]
         parties: list[int] = []
         fixed: list[int] = []
@@ -161,15 +161,15 @@ class LayoutRegion:
         price = self.price(value, order)
         own = None if producer is None else self.number.get(id(producer))
         if own is not None:
-            return [Payment(price, (own, *parties, *fixed))]
+            return [CutCost(price, (own, *parties, *fixed))]
         source = self.source(value)
         if source is None:
-            return [Payment(price, (ZERO, *parties, *fixed))]
+            return [CutCost(price, (ZERO, *parties, *fixed))]
         if is_identity(source[1]):
-            return [Payment(price, (ONE, *parties, *fixed))]
+            return [CutCost(price, (ONE, *parties, *fixed))]
         return [
-            Payment(price, (ONE, *parties, *fixed)),
-            Payment(self.price(source[0], source[1]), (ZERO, *parties, *fixed)),
+            CutCost(price, (ONE, *parties, *fixed)),
+            CutCost(self.price(source[0], source[1]), (ZERO, *parties, *fixed)),
         ]
 
 

@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 from ....ir.graph.types import Dim, Shape
 from ....ir.graph.view import View
 from ....ir.ops.axes.permutation import Order, induced
-from ....ir.ops.axes.ports import Array, Axes, Change, Ports, int64
+from ....ir.ops.axes.ports import Array, Axes, LayoutChange, Ports, int64
 from ....ir.ops.parameters import read_parameter, spell
 
 Runs = list[list[int]]
@@ -27,13 +27,13 @@ def regrouped(node: gs.Node, view: View) -> Ports | None:
     shape, result = view.shape(node.inputs[0]), view.shape(node.outputs[0])
     if shape is None or result is None or read_parameter(node, "shape", view).values is None:
         return None
-    atoms = _Atoms(shape, result)
+    atoms = _CommonFactors(shape, result)
     if not atoms.found():
         return None
     source, target = _leading(atoms.source), _leading(atoms.target)
     shared = set(source) & set(target)
 
-    def rebuild(order: Order) -> Change | None:
+    def rebuild(order: Order) -> LayoutChange | None:
         if not (_stay_together(atoms.source, order) and _stay_together(atoms.target, order)):
             return None
         sizes = [result[axis] for axis in induced(order, target)]
@@ -42,7 +42,7 @@ def regrouped(node: gs.Node, view: View) -> Ports | None:
         asked = target_of(sizes, before, after)
         if asked is None:
             return None
-        return Change(*spell("Reshape", view.opset, {"shape": asked}))
+        return LayoutChange(*spell("Reshape", view.opset, {"shape": asked}))
 
     free = frozenset(atom for atom in range(atoms.count) if atom not in shared)
     return Ports(
@@ -51,7 +51,7 @@ def regrouped(node: gs.Node, view: View) -> Ports | None:
 
 
 @dataclass
-class _Atoms:
+class _CommonFactors:
     """The common factors of two shapes, numbered from the front, and the axes as runs of them."""
 
     shape: Shape

@@ -9,7 +9,7 @@ from ....ir.graph.types import Shape
 from ....ir.graph.view import View
 from ....ir.ops.axes.named import axes_of
 from ....ir.ops.axes.permutation import Order
-from ....ir.ops.axes.ports import Array, Change, Ports, alike, renamed_axes
+from ....ir.ops.axes.ports import Array, LayoutChange, Ports, alike, renamed_axes
 from ....ir.ops.parameters import read_parameter, spell
 
 
@@ -53,8 +53,8 @@ def padded(node: gs.Node, view: View) -> Ports | None:
         return None
     given = pads
 
-    def rebuild(order: Order) -> Change:
-        return Change(*spell("Pad", view.opset, {"pads": _both_ends(given, order)}))
+    def rebuild(order: Order) -> LayoutChange:
+        return LayoutChange(*spell("Pad", view.opset, {"pads": _both_ends(given, order)}))
 
     return alike(node, rank, rebuild)
 
@@ -84,12 +84,12 @@ def resized(node: gs.Node, view: View) -> Ports | None:
     scales = name == "scales"
     moved = [a for a, v in zip(axes, given, strict=True) if v != (1 if scales else shape[a])]
 
-    def rebuild(order: Order) -> Change | None:
+    def rebuild(order: Order) -> LayoutChange | None:
         if any(order.index(axis) < 2 and order[axis] != axis for axis in moved):
             return None
         if named is not None:
             return renamed_axes(node, axes, order, view)
-        return Change(*spell(node.op, view.opset, {name: given[list(order)]}))
+        return LayoutChange(*spell(node.op, view.opset, {name: given[list(order)]}))
 
     return alike(node, len(shape), rebuild)
 
@@ -102,10 +102,10 @@ def upsampled(node: gs.Node, view: View) -> Ports | None:
         return None
     scales = values
 
-    def rebuild(order: Order) -> Change | None:
+    def rebuild(order: Order) -> LayoutChange | None:
         if any(scales[axis] != 1 for axis in order[:2]):
             return None
-        return Change(*spell("Upsample", view.opset, {"scales": scales[list(order)]}))
+        return LayoutChange(*spell("Upsample", view.opset, {"scales": scales[list(order)]}))
 
     return alike(node, rank, rebuild)
 
@@ -130,8 +130,8 @@ def _repeated(node: gs.Node, name: str, view: View, unrepeated: Shape | None) ->
     full = np.concatenate([np.ones(rank - len(values), np.int64), values])
     repeated = frozenset(a for a in range(rank) if full[a] not in (1, unrepeated[a]))
 
-    def rebuild(order: Order) -> Change:
-        return Change(*spell(node.op, view.opset, {name: full[list(order)]}))
+    def rebuild(order: Order) -> LayoutChange:
+        return LayoutChange(*spell(node.op, view.opset, {name: full[list(order)]}))
 
     return alike(node, rank, rebuild, repeated=repeated)
 

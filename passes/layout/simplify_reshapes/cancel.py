@@ -37,7 +37,7 @@ class _Step:
 
 
 @dataclass(frozen=True)
-class _Around:
+class _ReshapesAround:
     last: gs.Node
     between: tuple[_Step, ...]  # the last first
     first: gs.Node
@@ -45,7 +45,7 @@ class _Around:
     form: ReshapeForm
 
 
-class CancelAround(Rewrite[_Around]):
+class CancelAround(Rewrite[_ReshapesAround]):
     """Merge two reshapes around element-wise operators that nothing else reads."""
 
     ops = RESHAPES
@@ -53,7 +53,7 @@ class CancelAround(Rewrite[_Around]):
     def __init__(self, sizes: ShapeArithmetic) -> None:
         self._sizes = sizes
 
-    def match(self, node: gs.Node, view: View) -> _Around | None:
+    def match(self, node: gs.Node, view: View) -> _ReshapesAround | None:
         """Return what lies between `node` and a reshape before it, and what both are together."""
         if not is_standard(node):
             return None
@@ -86,9 +86,9 @@ class CancelAround(Rewrite[_Around]):
         types = [view.type(step.node.outputs[0]) for step in between]
         shape = view.shape(inner.inputs[0])
         like = tuple(None if t is None else TensorType(t.dtype, shape) for t in types)
-        return _Around(node, tuple(between), inner, like, form)
+        return _ReshapesAround(node, tuple(between), inner, like, form)
 
-    def rewrite(self, site: _Around, edit: Edit) -> None:
+    def rewrite(self, site: _ReshapesAround, edit: Edit) -> None:
         """Let the operators between work on the shape around."""
         for node in (site.last, *(step.node for step in site.between), site.first):
             edit.remove(node)

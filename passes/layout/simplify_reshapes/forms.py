@@ -12,10 +12,10 @@ import onnx_graphsurgeon as gs
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ....ir.ops.build import build_reshape
-from ...analysis.sizes.polynomials import Size, product, same_sizes
 from ...analysis.sizes.shape_arithmetic import ShapeArithmetic
+from ...analysis.sizes.symbolic import SymbolicSize, product, same_sizes
 
-Sizes = Sequence[Size | None]
+Sizes = Sequence[SymbolicSize | None]
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,6 @@ def _target(
             target.append(0)
         else:
             target.append(-1)
-    if target.count(-1) > 1 or (asked is None and any(s == Size(0) for s in result)):
+    if target.count(-1) > 1 or (asked is None and any(s == SymbolicSize(0) for s in result)):
         return None
     return tuple(target)

@@ -19,7 +19,7 @@ from ....ir.ops.linear.affine import AFFINE_OPS, Affine, affine_below, is_chaine
 from ....ir.ops.linear.layer import Layer, read_layer
 from ....ir.ops.traits.groups import LAYERS
 from ...engine.rewrite import Rewrite, RewritePass
-from ..fold_after import AfterSite, fold_after, site_after
+from ..fold_after import AffineAfterLayer, fold_after, site_after
 from .merge import MergeAffine
 
 
@@ -39,12 +39,12 @@ class FoldAffine(RewritePass):
         return (FoldIntoLinear(), MergeAffine())
 
 
-class FoldIntoLinear(Rewrite[AfterSite]):
+class FoldIntoLinear(Rewrite[AffineAfterLayer]):
     """Fold the whole chain that begins at a node into the linear operator that it reads."""
 
     ops = AFFINE_OPS
 
-    def match(self, node: gs.Node, view: View) -> AfterSite | None:
+    def match(self, node: gs.Node, view: View) -> AffineAfterLayer | None:
         """Return the operator and the chain."""
         if node.op == "BatchNormalization" and not is_chained(node, view):
             return None  # fold-batchnorm takes it
@@ -62,7 +62,7 @@ class FoldIntoLinear(Rewrite[AfterSite]):
             return None
         return site_after(layer, chain, view)
 
-    def rewrite(self, site: AfterSite, edit: Edit) -> None:
+    def rewrite(self, site: AffineAfterLayer, edit: Edit) -> None:
         """Write the operator anew, with other weights."""
         fold_after(site, edit)
 

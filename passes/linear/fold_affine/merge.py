@@ -24,7 +24,7 @@ from ...engine.rewrite import Rewrite
 
 
 @dataclass(frozen=True)
-class MergeSite:
+class AffineChain:
     """A chain of affine nodes, and the fewer operators that replace it."""
 
     chain: tuple[Affine, ...]
@@ -32,12 +32,12 @@ class MergeSite:
     type: TensorType | None
 
 
-class MergeAffine(Rewrite[MergeSite]):
+class MergeAffine(Rewrite[AffineChain]):
     """Merge the chain of affine nodes that begins at a node, where that leaves fewer."""
 
     ops = AFFINE_OPS
 
-    def match(self, node: gs.Node, view: View) -> MergeSite | None:
+    def match(self, node: gs.Node, view: View) -> AffineChain | None:
         """Return the chain and what replaces it."""
         if not is_chained(node, view):
             return None
@@ -64,9 +64,9 @@ class MergeAffine(Rewrite[MergeSite]):
         )
         last = chain[-1].result
         need(kept or not view.is_output(last), "it joins its input to a graph output")
-        return MergeSite(tuple(chain), kept, kind)
+        return AffineChain(tuple(chain), kept, kind)
 
-    def rewrite(self, site: MergeSite, edit: Edit) -> None:
+    def rewrite(self, site: AffineChain, edit: Edit) -> None:
         """Put the new operators in the place of the last of the chain."""
         last, source = site.chain[-1], site.chain[0].source
         hint = last.result.name

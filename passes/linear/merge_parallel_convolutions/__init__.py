@@ -27,7 +27,14 @@ from ....ir.ops.linear.layer import channel_vector, need_storable, write_layer
 from ....ir.ops.opsets import aligns
 from ....ir.ops.traits.groups import LAYERS
 from ...engine.rewrite import Rewrite, RewritePass
-from .branches import Branch, Merged, channelwise_branch, layer_branch, merge, steps_from
+from .branches import (
+    MergedBranches,
+    ParallelBranch,
+    channelwise_branch,
+    layer_branch,
+    merge,
+    steps_from,
+)
 
 _SUMS = frozenset({"Add", "Sum"})
 _LAYERS = LAYERS
@@ -52,7 +59,7 @@ class MergeParallelConvolutions(RewritePass):
 @dataclass(frozen=True)
 class _SumOfBranches:
     sums: tuple[gs.Node, ...]  # the last one first
-    merged: tuple[tuple[Merged, Kernel], ...]
+    merged: tuple[tuple[MergedBranches, Kernel], ...]
     others: tuple[gs.Tensor, ...]
 
 
@@ -68,7 +75,7 @@ class _MergeSum(Rewrite[_SumOfBranches]):
         if not groups:
             return None
         refusal: DeclinedError | None = None
-        merged: list[Merged] = []
+        merged: list[MergedBranches] = []
         for group in groups:
             try:
                 merged += group.merged(view)
@@ -132,9 +139,9 @@ class _BranchesOfSource:
     layers: list[gs.Node]
     maps: list[tuple[gs.Node, ...]]
 
-    def merged(self, view: View) -> list[Merged]:
+    def merged(self, view: View) -> list[MergedBranches]:
         """Return the branches put together; declines where no two can be."""
-        branches: list[Branch] = []
+        branches: list[ParallelBranch] = []
         refusal: DeclinedError | None = None
         for node in self.layers:
             try:
@@ -177,7 +184,7 @@ def _by_source(leaves: Sequence[gs.Tensor], view: View) -> list[_BranchesOfSourc
 
 
 def _with_constants(
-    sums: tuple[gs.Node, ...], merged: list[Merged], others: list[gs.Tensor], view: View
+    sums: tuple[gs.Node, ...], merged: list[MergedBranches], others: list[gs.Tensor], view: View
 ) -> _SumOfBranches:
     """Add to the first of `merged` the constants by channel among `others`."""
     layer, kernel = merged[0].layer, merged[0].kernel()

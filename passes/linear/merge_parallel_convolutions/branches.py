@@ -27,7 +27,7 @@ _LONGEST_CHAIN = 4
 
 
 @dataclass(frozen=True)
-class Branch:
+class ParallelBranch:
     """One addend that is linear in the source: a layer of its own, or a map channel by channel.
 
     `window` is None for Gemm and MatMul. The kernel of a map by channel is kept, that of a layer is
@@ -66,17 +66,19 @@ def work(layer: Layer, window: Window | None, group: int) -> int:
     return layer.inputs * layer.outputs * taps // group
 
 
-def layer_branch(node: gs.Node, view: View) -> Branch:
+def layer_branch(node: gs.Node, view: View) -> ParallelBranch:
     """Read the layer at `node` as a branch; declines where it cannot be one."""
     layer = read_layer(node, view)
     if layer.op == "Conv":
-        return Branch((node,), Window.of(explicit_window(node, view)), layer)
+        return ParallelBranch((node,), Window.of(explicit_window(node, view)), layer)
     need(layer.op != "ConvTranspose", "a ConvTranspose has no window that others could share")
     need(not reads_transposed(node), "its Gemm transposes the input")
-    return Branch((node,), None, layer)
+    return ParallelBranch((node,), None, layer)
 
 
-def channelwise_branch(steps: Sequence[gs.Node], like: Branch, view: View) -> Branch:
+def channelwise_branch(
+    steps: Sequence[gs.Node], like: ParallelBranch, view: View
+) -> ParallelBranch:
     """Read `steps` (see `steps_from`) as a branch beside `like`; declines where they cannot be."""
     layer = like.layer
     assert layer is not None
@@ -97,7 +99,7 @@ def channelwise_branch(steps: Sequence[gs.Node], like: Branch, view: View) -> Br
         factors = affine.on_channels(rank, layer.axis, channels)
         scale, shift = need(factors, f"the branch's {node.op} is no map by channel")
         kernel = kernel.then_affine(scale, shift if shift.any() else None)
-    return Branch(tuple(steps[::-1]), window, None, kernel)
+    return ParallelBranch(tuple(steps[::-1]), window, None, kernel)
 
 
 def steps_from(
@@ -142,10 +144,10 @@ def _pool(node: gs.Node, channels: int, view: View) -> tuple[Window, Kernel]:
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergedBranches:
     """Branches that one operator computes: the layer it takes the place of, and its kernel."""
 
-    branches: tuple[Branch, ...]
+    branches: tuple[ParallelBranch, ...]
     layer: Layer
     window: Window | None
     group: int
@@ -177,19 +179,19 @@ class Merged:
         return {**kept, **self.window.attrs, "group": self.group}
 
 
-def merge(branches: Sequence[Branch], sizes: Sequence[Dim]) -> list[Merged]:
+def merge(branches: Sequence[ParallelBranch], sizes: Sequence[Dim]) -> list[MergedBranches]:
     """Put branches together where that multiplies no more than they do apart.
 
     The branch that covers most is merged with every other that fits under it; what is left is tried
     again. `sizes` are the spatial sizes of the source. Declines where no two fit.
     """
     left = sorted(branches, key=lambda branch: -branch.work)
-    found: list[Merged] = []
+    found: list[MergedBranches] = []
     refusal: DeclinedError | None = None
     while left and left[0].layer is not None:
         first, *others = left
         assert first.layer is not None
-        merged = Merged((first,), first.layer, first.window, first.group)
+        merged = MergedBranches((first,), first.layer, first.window, first.group)
         left = []
         for branch in others:
             try:
@@ -204,7 +206,7 @@ def merge(branches: Sequence[Branch], sizes: Sequence[Dim]) -> list[Merged]:
     return found
 
 
-def _joined(merged: Merged, branch: Branch, sizes: Sequence[Dim]) -> Merged:
+def _joined(merged: MergedBranches, branch: ParallelBranch, sizes: Sequence[Dim]) -> MergedBranches:
     layer, other = merged.layer, branch.layer
     if other is not None:
         need(
@@ -222,4 +224,4 @@ def _joined(merged: Merged, branch: Branch, sizes: Sequence[Dim]) -> Merged:
         together <= apart,
         f"one kernel would multiply {together} times at each position, the branches {apart} times",
     )
-    return Merged((*merged.branches, branch), layer, window, group)
+    return MergedBranches((*merged.branches, branch), layer, window, group)

@@ -40,8 +40,8 @@ from ...engine.context import Context
 from ...engine.rewrite import Rewrite, RewritePass, drive
 from .siblings import (
     SIBLING_OPS,
-    Sibling,
-    Stacked,
+    SiblingLayer,
+    StackedSiblings,
     is_activation,
     linear_source,
     read_sibling,
@@ -78,16 +78,16 @@ class MergeSiblingConvolutions(RewritePass):
 
 
 @dataclass(frozen=True)
-class _ConcatSite:
+class _SiblingConcat:
     concat: gs.Node
-    parts: tuple[gs.Tensor | Stacked, ...]
+    parts: tuple[gs.Tensor | StackedSiblings, ...]
 
 
-class _MergeIntoConcat(Rewrite[_ConcatSite]):
+class _MergeIntoConcat(Rewrite[_SiblingConcat]):
     ops = frozenset({"Concat"})
 
-    def match(self, node: gs.Node, view: View) -> _ConcatSite | None:
-        parts: list[gs.Tensor | Stacked] = []
+    def match(self, node: gs.Node, view: View) -> _SiblingConcat | None:
+        parts: list[gs.Tensor | StackedSiblings] = []
         refusal: DeclinedError | None = None
         for source, tensors in _runs(node, view):
             if source is None or len(tensors) == 1:
@@ -98,18 +98,20 @@ class _MergeIntoConcat(Rewrite[_ConcatSite]):
             except DeclinedError as reason:
                 refusal = refusal or reason
                 parts += tensors
-        if any(isinstance(part, Stacked) for part in parts):
-            return _ConcatSite(node, tuple(parts))
+        if any(isinstance(part, StackedSiblings) for part in parts):
+            return _SiblingConcat(node, tuple(parts))
         if refusal is not None:
             raise refusal
         return None
 
-    def rewrite(self, site: _ConcatSite, edit: Edit) -> None:
+    def rewrite(self, site: _SiblingConcat, edit: Edit) -> None:
         result = site.concat.outputs[0]
         edit.remove(site.concat)
         alone = len(site.parts) == 1
         inputs = [
-            part.write(edit, result if alone else None) if isinstance(part, Stacked) else part
+            part.write(edit, result if alone else None)
+            if isinstance(part, StackedSiblings)
+            else part
             for part in site.parts
         ]
         if not alone:
@@ -130,11 +132,11 @@ def _runs(concat: gs.Node, view: View) -> list[tuple[gs.Tensor | None, list[gs.T
 
 def _stacked(
     tensors: Sequence[gs.Tensor], concat: gs.Node, view: View
-) -> list[gs.Tensor | Stacked]:
+) -> list[gs.Tensor | StackedSiblings]:
     """Merge neighbours among `tensors`; declines where no two can be."""
-    groups: list[list[Sibling]] = []
+    groups: list[list[SiblingLayer]] = []
     refusal = DeclinedError("its neighbours read one tensor, but not in the same way")
-    parts: list[gs.Tensor | list[Sibling]] = []
+    parts: list[gs.Tensor | list[SiblingLayer]] = []
     for tensor in tensors:
         try:
             sibling = read_sibling(tensor, view)
@@ -163,20 +165,20 @@ def _stacked(
     ]
 
 
-def _need_channel_axis(concat: gs.Node, sibling: Sibling, view: View) -> None:
+def _need_channel_axis(concat: gs.Node, sibling: SiblingLayer, view: View) -> None:
     axis, channels = concat.attrs["axis"], sibling.layer.axis
     if axis != channels:
         rank = need(view.rank(sibling.result), "its rank is not known")
         need(axis % rank == channels % rank, "the Concat does not join channels")
 
 
-class _MergeAndSplit(Rewrite[Stacked]):
+class _MergeAndSplit(Rewrite[StackedSiblings]):
     ops = SIBLING_OPS
 
     def __init__(self, only_measured: bool) -> None:
         self._only_measured = only_measured
 
-    def match(self, node: gs.Node, view: View) -> Stacked | None:
+    def match(self, node: gs.Node, view: View) -> StackedSiblings | None:
         if view.fan_out(node.inputs[0]) > _MOST_READERS:
             return None  # listing them for each of them would be quadratic
         beside = [
@@ -192,7 +194,7 @@ class _MergeAndSplit(Rewrite[Stacked]):
             return None
         refusal: DeclinedError | None = None
         for activated in (True, False):
-            siblings: list[Sibling] = []
+            siblings: list[SiblingLayer] = []
             for reader in beside:
                 try:
                     siblings.append(read_sibling(_shown(reader, activated, view), view))
@@ -211,7 +213,7 @@ class _MergeAndSplit(Rewrite[Stacked]):
             raise refusal
         return None
 
-    def rewrite(self, site: Stacked, edit: Edit) -> None:
+    def rewrite(self, site: StackedSiblings, edit: Edit) -> None:
         results = [sibling.result for sibling in site.siblings]
         at = site.first.nodes[0]
         merged = site.write(edit)
@@ -234,7 +236,7 @@ def _shown(node: gs.Node, activated: bool, view: View) -> gs.Tensor:
     return tensor
 
 
-def _fills_blocks_badly(siblings: Sequence[Sibling]) -> bool:
+def _fills_blocks_badly(siblings: Sequence[SiblingLayer]) -> bool:
     sizes = [sibling.layer.outputs for sibling in siblings]
     apart = sum(-(-size // _BLOCK) for size in sizes)
     together = -(-sum(sizes) // _BLOCK)

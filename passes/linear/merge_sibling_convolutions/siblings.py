@@ -33,7 +33,7 @@ _ACTIVATIONS = frozenset(
 
 
 @dataclass(frozen=True)
-class Sibling:
+class SiblingLayer:
     """A layer, the activation that alone reads it (or None), and how it reads its input."""
 
     layer: Layer
@@ -50,7 +50,7 @@ class Sibling:
         """Its nodes, the last first."""
         return (*([] if self.activation is None else [self.activation]), *self.layer.nodes)
 
-    def like(self, other: Sibling, view: View) -> bool:
+    def like(self, other: SiblingLayer, view: View) -> bool:
         """Say whether both read one tensor alike and end in the same activation."""
         return (
             self.layer.source is other.layer.source
@@ -61,15 +61,15 @@ class Sibling:
 
 
 @dataclass(frozen=True)
-class Stacked:
+class StackedSiblings:
     """Siblings and the kernel that gives all of their outputs, in order."""
 
-    siblings: tuple[Sibling, ...]
+    siblings: tuple[SiblingLayer, ...]
     kernel: Kernel
     type: TensorType | None  # of the first sibling's result, but for its channels
 
     @property
-    def first(self) -> Sibling:
+    def first(self) -> SiblingLayer:
         """The sibling whose place and attributes the merged operator takes."""
         return self.siblings[0]
 
@@ -100,7 +100,7 @@ class Stacked:
         return result
 
 
-def stack(siblings: Sequence[Sibling], view: View) -> Stacked:
+def stack(siblings: Sequence[SiblingLayer], view: View) -> StackedSiblings:
     """Return `siblings` as one layer; declines where its weights cannot be stored."""
     kernels = [sibling.layer.kernel() for sibling in siblings]
     weight = np.concatenate([kernel.weight for kernel in kernels], axis=1)
@@ -114,7 +114,7 @@ def stack(siblings: Sequence[Sibling], view: View) -> Stacked:
         shape = list(found.shape)
         shape[first.layer.axis] = kernel.outputs
         found = TensorType(found.dtype, tuple(shape))
-    return Stacked(tuple(siblings), kernel, found)
+    return StackedSiblings(tuple(siblings), kernel, found)
 
 
 def is_activation(node: gs.Node, tensor: gs.Tensor) -> bool:
@@ -135,7 +135,7 @@ def linear_source(tensor: gs.Tensor, view: View) -> gs.Tensor | None:
     return node.inputs[0] if node and node.op in SIBLING_OPS and is_standard(node) else None
 
 
-def read_sibling(tensor: gs.Tensor, view: View) -> Sibling:
+def read_sibling(tensor: gs.Tensor, view: View) -> SiblingLayer:
     """Read the layer that gives `tensor`, directly or through an activation; or decline."""
     node = need(view.producer(tensor), "it is no result of a linear operator")
     activation = None
@@ -148,7 +148,7 @@ def read_sibling(tensor: gs.Tensor, view: View) -> Sibling:
     need(layer.group == 1, f"its convolution has {layer.group} groups")
     need(not reads_transposed(layer.node), "its Gemm transposes the input")
     window = Window.of(explicit_window(layer.node, view)) if layer.op == "Conv" else None
-    return Sibling(layer, activation, window)
+    return SiblingLayer(layer, activation, window)
 
 
 def _same_activation(a: gs.Node | None, b: gs.Node | None, view: View) -> bool:

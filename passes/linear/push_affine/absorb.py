@@ -35,7 +35,7 @@ _WITH_MAP = 1
 
 
 @dataclass(frozen=True)
-class Absorbed:
+class AbsorbingLayer:
     """A reader with its new weights, and the map [1, M, ...] to add to its result, if any."""
 
     reader: LinearReader
@@ -49,13 +49,13 @@ class AbsorbedAffine:
     """A chain of affine nodes, the layers that take it in, and what is still to be added."""
 
     chain: tuple[Affine, ...]
-    absorbed: tuple[Absorbed, ...]
+    absorbed: tuple[AbsorbingLayer, ...]
     shift: Array | None
     type: TensorType | None
 
 
 @dataclass(frozen=True)
-class Reading:
+class LocatedReader:
     """A reader, where its input has the channels, and which taps see the image (None: all)."""
 
     reader: LinearReader
@@ -80,7 +80,7 @@ def plan(
     kind = view.type(chain[-1].result)
     before = float(_ELEMENTWISE * len(chain))
     pairs = list(zip(readers, places, strict=True))
-    readings = [Reading(*pair, None) for pair in pairs]
+    readings = [LocatedReader(*pair, None) for pair in pairs]
     cost = 0.0
     if total.shift.any():
         try:
@@ -98,7 +98,7 @@ def plan(
         absorbed = [_absorb(reading, total, view) for reading in readings]
         return AbsorbedAffine(tuple(chain), tuple(absorbed), None, kind)
     alone = replace(total, shift=np.zeros_like(total.shift))
-    absorbed = [_absorb(Reading(*pair, None), alone, view) for pair in pairs]
+    absorbed = [_absorb(LocatedReader(*pair, None), alone, view) for pair in pairs]
     shift = stored((total.shift / total.scale).reshape(column), dtype)
     need(np.isfinite(shift).all(), "the shift before its scale is not finite")
     return AbsorbedAffine(tuple(chain), tuple(absorbed), shift, kind)
@@ -118,7 +118,7 @@ def write(site: AbsorbedAffine, edit: Edit) -> None:
         _write_layer(absorbed, source, edit)
 
 
-def _write_layer(absorbed: Absorbed, source: gs.Tensor, edit: Edit) -> None:
+def _write_layer(absorbed: AbsorbingLayer, source: gs.Tensor, edit: Edit) -> None:
     layer, path = absorbed.reader.layer, absorbed.reader.path
     if path:
         if path[0].inputs[0] is not source:
@@ -134,15 +134,15 @@ def _write_layer(absorbed: Absorbed, source: gs.Tensor, edit: Edit) -> None:
     edit.node("Add", [before, border], [result], at=layer.node)
 
 
-def _reading(reader: LinearReader, place: ChannelPlace, view: View) -> Reading:
+def _reading(reader: LinearReader, place: ChannelPlace, view: View) -> LocatedReader:
     layer = reader.layer
     if not layer.is_spatial or sees_every_tap(layer.node, layer.weight.shape[2:]):
-        return Reading(reader, place, None)
+        return LocatedReader(reader, place, None)
     shape = need(view.shape(layer.source), "the spatial size of a padded layer is not known")
-    return Reading(reader, place, seen_taps(layer.node, shape[2:], view))
+    return LocatedReader(reader, place, seen_taps(layer.node, shape[2:], view))
 
 
-def _cost(reading: Reading, map_limit: int, kind: TensorType | None) -> float:
+def _cost(reading: LocatedReader, map_limit: int, kind: TensorType | None) -> float:
     """Return what adding W * t to the result costs, in elements for one of the tensor's."""
     layer = reading.reader.layer
     if reading.seen is None:
@@ -158,7 +158,7 @@ def _cost(reading: Reading, map_limit: int, kind: TensorType | None) -> float:
     return _WITH_MAP * size / math.prod(sizes)
 
 
-def _absorb(reading: Reading, total: Composition, view: View) -> Absorbed:
+def _absorb(reading: LocatedReader, total: Composition, view: View) -> AbsorbingLayer:
     layer, place = reading.reader.layer, reading.place
     kernel, dtype = layer.kernel(), layer.weight.dtype
     shift = place.spread(total.shift)
@@ -178,4 +178,4 @@ def _absorb(reading: Reading, total: Composition, view: View) -> Absorbed:
                 "the map along the border is not finite",
             )
     need_storable(scaled, dtype)
-    return Absorbed(reading.reader, scaled, border, view.type(layer.result))
+    return AbsorbingLayer(reading.reader, scaled, border, view.type(layer.result))

@@ -36,10 +36,10 @@ from ...engine.contract import Pass
 from ...engine.node_names import check_node_names
 from ...fusion.inline_fused_operators import inline_fused_operators
 from ...opset.convert_opset import ensure_opset
-from .converter import Converter
+from .converter import PrecisionConverter
 from .groups import AGNOSTIC
 from .overflow_check import find_overflowing
-from .plan import Limits, NarrowingPlan, make_plan
+from .plan import NarrowingLimits, NarrowingPlan, make_plan
 from .weights import narrow_weights, remark_lost
 
 KEPT = (
@@ -78,7 +78,7 @@ class ConvertPrecision(Pass):
         check_node_names(graph, "exclude", self.exclude)
         dtype = dtypes.numpy_dtype(_TYPES[self.to])
         on_cpu = context.target.partition("{")[0] == "cpu"
-        limits = Limits(
+        limits = NarrowingLimits(
             dtype=dtype,
             kind=self.to,
             exclude=self.exclude,
@@ -100,7 +100,7 @@ class ConvertPrecision(Pass):
             self._convert(graph, context, plan)
             self._remark(plan, context, on_cpu)
 
-    def _plan(self, graph: gs.Graph, context: Context, limits: Limits) -> NarrowingPlan:
+    def _plan(self, graph: gs.Graph, context: Context, limits: NarrowingLimits) -> NarrowingPlan:
         view = context.view()
         plan = make_plan(view, graph.opset, limits)
         if self.to == "float16":
@@ -120,7 +120,9 @@ class ConvertPrecision(Pass):
         view = context.view()
         others = [n for n in graph.nodes if is_standard(n) and n.op in AGNOSTIC]
         with context.editing() as edit:
-            converter = Converter(edit, view, dtypes.numpy_dtype(_TYPES[self.to]), plan.constants)
+            converter = PrecisionConverter(
+                edit, view, dtypes.numpy_dtype(_TYPES[self.to]), plan.constants
+            )
             for done, (node, slots) in enumerate(plan.nodes):
                 context.progress(done / len(plan.nodes))
                 if not edit.begin():

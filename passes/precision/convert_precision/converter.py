@@ -24,7 +24,7 @@ from .slots import Slots
 _FLOAT32: np.dtype[Any] = np.dtype(np.float32)
 
 
-class Converter:
+class PrecisionConverter:
     """Makes nodes of the scope of `view` narrow, in their order; `constants` by id."""
 
     def __init__(

@@ -27,7 +27,7 @@ _QUANTIZERS = frozenset({"DynamicQuantizeLinear", "QuantizeLinear"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class NarrowingLimits:
     """What is converted to, and what stays float32: nodes, operators, tensors too large (by id).
 
     `faster`: operators for whose speed nodes are converted that hold no constants.
@@ -54,7 +54,7 @@ class NarrowingPlan:
     lost: int = 0
 
 
-def make_plan(view: View, opset: int, limits: Limits) -> NarrowingPlan:
+def make_plan(view: View, opset: int, limits: NarrowingLimits) -> NarrowingPlan:
     """Return what becomes narrow in the scope of `view`, its operators taken as of `opset`."""
     plan = NarrowingPlan()
     sizes = _sizes(view)
@@ -90,7 +90,9 @@ def _keep(plan: NarrowingPlan, chosen: Sequence[bool], reason: str) -> None:
     plan.nodes = [entry for entry, kept in zip(plan.nodes, chosen, strict=True) if kept]
 
 
-def _check(node: gs.Node, slots: Slots, view: View, limits: Limits, sizes: Collection[int]) -> None:
+def _check(
+    node: gs.Node, slots: Slots, view: View, limits: NarrowingLimits, sizes: Collection[int]
+) -> None:
     need(node_key(node) not in limits.exclude, "it is excluded")
     need(node.op not in limits.keep, f"keep names {node.op}")
     need(not _on_integers(node, view), "it runs on integers, whose scales are float32")
@@ -104,7 +106,7 @@ def _check(node: gs.Node, slots: Slots, view: View, limits: Limits, sizes: Colle
 
 
 def _narrow_constants(
-    node: gs.Node, slots: Slots, view: View, limits: Limits, plan: NarrowingPlan
+    node: gs.Node, slots: Slots, view: View, limits: NarrowingLimits, plan: NarrowingPlan
 ) -> None:
     for position in slots.inputs:
         tensor = node.inputs[position]

@@ -20,13 +20,13 @@ from ....ir.graph.view import View
 from ...engine.context import Context
 from .groups import CAST
 from .narrow import check_range, lost, narrow_values
-from .plan import Limits
+from .plan import NarrowingLimits
 
 # Runtimes look for constants here when they build integer kernels.
 _NEED_CONSTANTS = frozenset({"DequantizeLinear", "QuantizeLinear"})
 
 
-def narrow_weights(graph: gs.Graph, context: Context, limits: Limits) -> None:
+def narrow_weights(graph: gs.Graph, context: Context, limits: NarrowingLimits) -> None:
     """Store the constants of `graph` and its bodies narrow, each with one Cast to float32."""
     gone = count = size = 0
     with context.editing() as edit:

@@ -18,7 +18,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.variables import dense_values, is_standard
 from ....ir.graph.view import View
 from ...analysis.channels.findings import Role
-from ...analysis.channels.group import ChannelGroup, Slot
+from ...analysis.channels.group import ChannelGroup, ChannelSlice
 from .masked_weights import PrunableWeight, read_weight
 from .units import Values
 
@@ -47,7 +47,7 @@ class ChannelUnits:
         return self.group.name
 
     @property
-    def made(self) -> tuple[Slot, ...]:
+    def made(self) -> tuple[ChannelSlice, ...]:
         """The weights and biases that make or carry the channels."""
         return self.group.of_role(*_MADE)
 
@@ -93,16 +93,16 @@ class ChannelUnits:
         """Return the units when `gone` are masked too."""
         return replace(self, gone=self.gone | gone)
 
-    def _of_norm(self, norm: gs.Node, position: int) -> Slot | None:
+    def _of_norm(self, norm: gs.Node, position: int) -> ChannelSlice | None:
         return self._norm_slots.get((id(norm), position))
 
     @cached_property
-    def _norm_slots(self) -> dict[tuple[int, int], Slot]:
+    def _norm_slots(self) -> dict[tuple[int, int], ChannelSlice]:
         norms = {id(norm) for norm in self.norms.values()}
         slots = self.group.slots
         return {(id(s.node), s.position): s for s in slots if id(s.node) in norms}
 
-    def _factor(self, slot: Slot) -> Array:
+    def _factor(self, slot: ChannelSlice) -> Array:
         """Return what a normalization scales each channel of `slot` by, [channels]."""
         norm = self.norms.get(id(slot.node))
         scale = None if norm is None else self._of_norm(norm, 1)
@@ -113,13 +113,13 @@ class ChannelUnits:
         return np.asarray(np.abs(_first(scale)) / deviation)
 
 
-def _values(slot: Slot) -> Array:
+def _values(slot: ChannelSlice) -> Array:
     found = dense_values(slot.constant)
     assert found is not None
     return found
 
 
-def _first(slot: Slot) -> Array:
+def _first(slot: ChannelSlice) -> Array:
     return slot.rows(_values(slot))[:, 0].astype(np.float64)
 
 

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .budget import Spending
 from .channel_units import Array, ChannelUnits, cells_of_balance, unit_of
+from .cost_models import CostModel
 
 
 @dataclass(frozen=True)
-class Rules:
+class ChannelLimits:
     """How far groups may shrink: see the options `multiple` and `least` of `prune`."""
 
     multiple: int | None
     least: float
 
 
-def floor_of(row: ChannelUnits, rules: Rules) -> int:
+def floor_of(row: ChannelUnits, rules: ChannelLimits) -> int:
     """Return how many channels of a row stay at least; all of them where steps are larger."""
     cells = int(cells_of_balance(row.group).max()) + 1
     unit = unit_of(row.group.channels, cells, rules.multiple)
@@ -32,7 +32,7 @@ def floor_of(row: ChannelUnits, rules: Rules) -> int:
     return min(floor, row.group.channels)
 
 
-def next_count(row: ChannelUnits, left: int, rules: Rules) -> int:
+def next_count(row: ChannelUnits, left: int, rules: ChannelLimits) -> int:
     """Return how many channels of a row are left after one more step; as many where none is."""
     cells = int(cells_of_balance(row.group).max()) + 1
     unit = unit_of(row.group.channels, cells, rules.multiple)
@@ -54,9 +54,9 @@ def take_lowest(row: ChannelUnits, scores: Array, gone: Array, count: int) -> Ar
 def choose_globally(
     rows: Sequence[ChannelUnits],
     scores: Sequence[Array],
-    budget: Spending,
+    budget: CostModel,
     target: float,
-    rules: Rules,
+    rules: ChannelLimits,
     *,
     nearest: bool,
     by_cost: bool,
@@ -117,7 +117,7 @@ def choose_alike(
 
 
 def counts_alike(
-    rows: Sequence[ChannelUnits], budget: Spending | None, amount: float, rules: Rules
+    rows: Sequence[ChannelUnits], budget: CostModel | None, amount: float, rules: ChannelLimits
 ) -> list[int]:
     """Return how many channels are left of each row when all lose the same part of them.
 
@@ -137,7 +137,9 @@ def counts_alike(
     return [_nearest_count(row, 1 - high, rules) for row in rows]
 
 
-def _cost_at(rows: Sequence[ChannelUnits], budget: Spending, part: float, rules: Rules) -> float:
+def _cost_at(
+    rows: Sequence[ChannelUnits], budget: CostModel, part: float, rules: ChannelLimits
+) -> float:
     taken = [row.group.channels - _nearest_count(row, 1 - part, rules) for row in rows]
     for number, count in enumerate(taken):
         budget.take(number, count)
@@ -147,7 +149,7 @@ def _cost_at(rows: Sequence[ChannelUnits], budget: Spending, part: float, rules:
     return found
 
 
-def _nearest_count(row: ChannelUnits, part: float, rules: Rules) -> int:
+def _nearest_count(row: ChannelUnits, part: float, rules: ChannelLimits) -> int:
     """Return the number of channels nearest to `part` of a row that steps reach."""
     wanted = part * row.group.channels
     left = row.group.channels
@@ -158,6 +160,6 @@ def _nearest_count(row: ChannelUnits, part: float, rules: Rules) -> int:
         left = after
 
 
-def _slack(budget: Spending) -> float:
+def _slack(budget: CostModel) -> float:
     """Return how much rounding may leave of a cost."""
     return 1e-9 * budget.whole

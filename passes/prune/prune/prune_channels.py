@@ -11,9 +11,9 @@ from ....ir.graph.view import View
 from ...analysis.channels.find_groups import channel_groups
 from ...analysis.channels.group import ChannelGroup
 from ...engine.context import Context
-from .budget import Budget, Count, Spending, costs_of
 from .channel_units import ChannelUnits, cells_of_balance, channel_units, is_even, masks_of
-from .choose_channels import Rules, choose_alike, choose_globally, counts_alike
+from .choose_channels import ChannelLimits, choose_alike, choose_globally, counts_alike
+from .cost_models import ChannelCount, CostModel, LayerCosts, costs_of
 from .criteria.criterion import Array, Criterion, ScoringContext
 from .masked_copy import masked_copy
 from .masked_weights import write_masks
@@ -100,7 +100,7 @@ class _ChannelPruning:
         self.rows = rows
         self.costs = costs
         least = _LEAST if options.least is None else options.least
-        self.rules = Rules(options.multiple, least)
+        self.rules = ChannelLimits(options.multiple, least)
 
     def run(self) -> list[Array]:
         """Return which channels of each row are gone in the end."""
@@ -112,10 +112,10 @@ class _ChannelPruning:
                 gone = self._globally(amount, gone)
         return gone
 
-    def spending(self, gone: Sequence[Array]) -> Spending:
+    def spending(self, gone: Sequence[Array]) -> CostModel:
         """Return what channels cost when those `gone` are."""
         count = not self.costs
-        found: Spending = Count(self.rows) if count else Budget(self.costs, self.rows)
+        found: CostModel = ChannelCount(self.rows) if count else LayerCosts(self.costs, self.rows)
         for number, out in enumerate(gone):
             found.take(number, int(out.sum()))
         return found
@@ -175,7 +175,7 @@ def _tell(job: _ChannelPruning, gone: Sequence[Array]) -> None:
         return
     channels = sum(len(out) for out in gone)
     out_of_use = sum(int(out.sum()) for out in gone)
-    macs = Budget(costs_of(job.graph, "macs", job.rows), job.rows)
+    macs = LayerCosts(costs_of(job.graph, "macs", job.rows), job.rows)
     for number, out in enumerate(gone):
         macs.take(number, int(out.sum()))
     job.context.remark(

@@ -30,7 +30,7 @@ import onnx_graphsurgeon as gs
 from ...analysis.observe.feeds import calibration_feeds
 from ...engine.context import Context
 from ...engine.contract import Pass
-from ..grids.formats import Format
+from ..grids.formats import IntegerFormat
 from .channel_ranges import observe_channels
 from .noise import NoiseFormats, noise_of
 from .problems import ScaledLayer, ScaleProblem, scale_problems
@@ -113,8 +113,8 @@ class EqualizeRanges(Pass):
         self, graph: gs.Graph, flow: ScalableChannels, context: Context
     ) -> list[ScaleProblem]:
         steps = NoiseFormats(
-            Format(self.weight_bits, signed=True, narrow=True),
-            Format(self.activation_bits, signed=False),
+            IntegerFormat(self.weight_bits, signed=True, narrow=True),
+            IntegerFormat(self.activation_bits, signed=False),
             self.per_channel,
         )
         measured = [r for r in flow.layers if not self.per_channel or flow.is_open(r.source)]

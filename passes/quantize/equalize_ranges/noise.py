@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...analysis.channels.cells import Array
-from ..grids.formats import Format
+from ..grids.formats import IntegerFormat
 from .channel_ranges import ChannelRanges
 from .scalable_channels import ScalableLayer
 
@@ -29,8 +29,8 @@ from .scalable_channels import ScalableLayer
 class NoiseFormats:
     """How finely weights and activations will be quantized, and whether each row has its grid."""
 
-    weights: Format
-    activations: Format
+    weights: IntegerFormat
+    activations: IntegerFormat
     per_channel: bool
 
 

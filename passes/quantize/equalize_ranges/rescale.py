@@ -15,7 +15,7 @@ from ...analysis.channels.cells import Array
 
 
 @dataclass(frozen=True)
-class Rescaled:
+class RescaledLayer:
     """A layer and its weight and bias after scaling, in the types and layouts they are stored in.
 
     Attributes, alpha and beta of Gemm among them, stay.
@@ -32,7 +32,7 @@ class Rescaled:
         return all(bool(np.isfinite(part).all()) for part in parts)
 
 
-def rescaled(layer: Layer, before: Array, after: Array) -> Rescaled:
+def rescaled(layer: Layer, before: Array, after: Array) -> RescaledLayer:
     """Return `layer` for an input scaled by `before` [C] and a result to be scaled by `after` [M].
 
     W' = after * W / before, b' = after * b; float64 inside.
@@ -41,14 +41,14 @@ def rescaled(layer: Layer, before: Array, after: Array) -> Rescaled:
     kernel = kernel_of(to_blocks(layer.node, layer.weight), bias)
     kernel = kernel.then_affine(after, None).after_scale(1 / before)
     dtype = layer.weight.dtype
-    return Rescaled(
+    return RescaledLayer(
         layer,
         layer.stored(kernel),
         None if kernel.bias is None else stored(kernel.bias, dtype),
     )
 
 
-def write(edit: Edit, found: Rescaled) -> Layer:
+def write(edit: Edit, found: RescaledLayer) -> Layer:
     """Give the layer its scaled weight and bias, and return it as it is then."""
     layer = found.layer
     _give(edit, layer.node, 1, found.weight)

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .formats import Format
+from .formats import IntegerFormat
 from .grid import grid_of_range, lattice_steps
 
 Array = np.ndarray[Any, Any]
@@ -82,7 +82,7 @@ class BlockGrid:
 
     scale: Array
     zero_point: Array
-    format: Format
+    format: IntegerFormat
     blocks: Blocks
 
     def quantize(self, x: Array) -> Array:
@@ -104,7 +104,7 @@ class BlockGrid:
 
 def fit_grid(
     weights: Array,
-    form: Format,
+    form: IntegerFormat,
     blocks: Blocks,
     *,
     symmetric: bool = True,
@@ -141,7 +141,9 @@ def fit_grid(
     return BlockGrid(blocks.parameters(stored, shape), blocks.parameters(zero, shape), form, blocks)
 
 
-def _fit(rows: Array, form: Format, symmetric: bool, search: Search) -> tuple[Array, Array, Array]:
+def _fit(
+    rows: Array, form: IntegerFormat, symmetric: bool, search: Search
+) -> tuple[Array, Array, Array]:
     """Return step, zero point, and whether the row lies on its grid already, for each of `rows`."""
     low, high = rows.min(axis=1, initial=0.0), rows.max(axis=1, initial=0.0)
     grid = grid_of_range(low, high, form, symmetric=symmetric)
@@ -158,7 +160,7 @@ def _fit(rows: Array, form: Format, symmetric: bool, search: Search) -> tuple[Ar
     return scale, zero, kept
 
 
-def _least_squares(rows: Array, scale: Array, zero: Array, form: Format) -> Array:
+def _least_squares(rows: Array, scale: Array, zero: Array, form: IntegerFormat) -> Array:
     """Return the steps of least squared error near `scale`, never worse than `scale`."""
     best, least = scale.copy(), _error(rows, scale, zero, form)
     for factor in _FACTORS[1:]:
@@ -172,18 +174,18 @@ def _least_squares(rows: Array, scale: Array, zero: Array, form: Format) -> Arra
 
 
 def _better(
-    rows: Array, tried: Array, zero: Array, form: Format, best: Array, least: Array
+    rows: Array, tried: Array, zero: Array, form: IntegerFormat, best: Array, least: Array
 ) -> tuple[Array, Array]:
     error = _error(rows, tried, zero, form)
     return np.where(error < least, tried, best), np.minimum(error, least)
 
 
-def _error(rows: Array, scale: Array, zero: Array, form: Format) -> Array:
+def _error(rows: Array, scale: Array, zero: Array, form: IntegerFormat) -> Array:
     difference = rows - scale[:, None] * _centred(rows, scale, zero, form)
     return np.asarray((difference * difference).sum(axis=1))
 
 
-def _centred(rows: Array, scale: Array, zero: Array, form: Format) -> Array:
+def _centred(rows: Array, scale: Array, zero: Array, form: IntegerFormat) -> Array:
     """Return q - z: the integers of `rows`, counted from the zero point."""
     low, high = form.qmin - zero[:, None], form.qmax - zero[:, None]
     return np.asarray(np.clip(np.rint(rows / scale[:, None]), low, high))

@@ -20,7 +20,7 @@ _STORED = {
 
 
 @dataclass(frozen=True)
-class Format:
+class IntegerFormat:
     """Integers of `bits` bits, `signed` or not.
 
     `narrow` leaves out the lowest signed value, so that the range is symmetric: -127 to 127. A
@@ -53,7 +53,7 @@ class Format:
         return f"{'' if self.signed else 'u'}int{self.bits}"
 
 
-UINT8 = Format(8, signed=False)
-INT8 = Format(8, signed=True)
+UINT8 = IntegerFormat(8, signed=False)
+INT8 = IntegerFormat(8, signed=True)
 # Weights: symmetric, so that the zero point is 0 and products need no correction for it.
-WEIGHT8 = Format(8, signed=True, narrow=True)
+WEIGHT8 = IntegerFormat(8, signed=True, narrow=True)

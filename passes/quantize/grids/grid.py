@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .formats import Format
+from .formats import IntegerFormat
 
 Array = np.ndarray[Any, Any]
 
@@ -40,7 +40,7 @@ class QuantizationGrid:
 
     scale: Array
     zero_point: Array
-    format: Format
+    format: IntegerFormat
     axis: int | None = None
 
     def quantize(self, x: Array) -> Array:
@@ -74,7 +74,7 @@ class QuantizationGrid:
 def grid_of_range(
     minimum: Array | float,
     maximum: Array | float,
-    form: Format,
+    form: IntegerFormat,
     *,
     symmetric: bool = False,
     axis: int | None = None,
@@ -100,7 +100,7 @@ def grid_of_range(
     return QuantizationGrid(scale, zero, form, axis)
 
 
-def grid_of_weights(weights: Array, form: Format, axis: int | None) -> QuantizationGrid:
+def grid_of_weights(weights: Array, form: IntegerFormat, axis: int | None) -> QuantizationGrid:
     """Return the symmetric grid of `weights`, one scale for each index of `axis` (None: one).
 
     Of an unsigned format the zero point is its middle.

@@ -16,7 +16,7 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ....ir.ops.build import build_clip
 from ....ir.ops.traits.groups import LAYERS
-from .match_float import Bounds, Match
+from .match_float import Bounds, FloatMatch
 from .pairs import Pair
 from .weights import limits_of
 
@@ -25,7 +25,7 @@ _SIX = 6.0
 _BOUNDED = LAYERS | {"Add"}
 
 
-def insert_bounds(pair: Pair, view: View, edit: Edit, original: Match) -> None:
+def insert_bounds(pair: Pair, view: View, edit: Edit, original: FloatMatch) -> None:
     """Bound the source of `pair` as its grid does, or as `original` says."""
     low, high = bounds_of(pair, view, original)
     producer = view.producer(pair.source)
@@ -48,7 +48,7 @@ def insert_bounds(pair: Pair, view: View, edit: Edit, original: Match) -> None:
                 edit.set_input(reader, position, bounded)
 
 
-def bounds_of(pair: Pair, view: View, original: Match) -> Bounds:
+def bounds_of(pair: Pair, view: View, original: FloatMatch) -> Bounds:
     """Return the bounds that the source of `pair` needs without it; infinities for none."""
     free = (-math.inf, math.inf)
     producer = view.producer(pair.source)

@@ -37,7 +37,7 @@ _UNIFORM = 0.05
 
 
 @dataclass
-class Match:
+class FloatMatch:
     """`tensors`: float tensor of each tensor that an operator of the quantized graph makes.
 
     `weights`: float weights by node (see `node_key`) and input position. `bounds`: what the float
@@ -51,7 +51,7 @@ class Match:
     foreign: set[str] = field(default_factory=set)
 
 
-def match_float(graph: gs.Graph, original: gs.Graph) -> Match:
+def match_float(graph: gs.Graph, original: gs.Graph) -> FloatMatch:
     """Match `graph`, with pairs, and `original`, without."""
     return _Matcher(view_of(graph), view_of(original)).run()
 
@@ -74,9 +74,9 @@ class _Matcher:
         }
         self._inputs = {t.name: t for t in original.scope.inputs if not isinstance(t, gs.Constant)}
         self._by_name = {node_key(node): node for node in original.scope.nodes}
-        self._found = Match()
+        self._found = FloatMatch()
 
-    def run(self) -> Match:
+    def run(self) -> FloatMatch:
         for node in self._view.scope.nodes:
             if is_quantizer(node) or is_dequantizer(node):
                 continue

@@ -31,12 +31,12 @@ from ..lowering.lower import lower_for_integers
 from ..qdq.units import QUANTIZABLE, Unit
 from .calibration.calibrate import Method, calibrate
 from .insert_pairs import insert_pairs
-from .mixed_precision.bounds import Bounds
+from .mixed_precision.bounds import AccuracyBounds
 from .mixed_precision.choose import excluded
-from .scheme import Scheme, read_format
-from .selection import Selection
+from .scheme import QuantizationScheme, read_format
+from .selection import UnitSelection
 from .units import read_units, tensors_of
-from .variants import Variants
+from .variants import QuantizedVariants
 
 _INTEGER_OPERATORS = INTEGER_LAYERS | {"QuantizeLinear"}
 
@@ -91,7 +91,7 @@ class Quantize(Pass):
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Read the units, calibrate their tensors, choose by latency, insert the pairs."""
         scheme = self._scheme()
-        bounds = Bounds(self.min_top1_agreement, self.min_sqnr)
+        bounds = AccuracyBounds(self.min_top1_agreement, self.min_sqnr)
         if not 0 <= self.give_back < 1:
             raise PassError(f"give-back is {self.give_back}; give a part of 1, such as 0.05")
         self._check_names(graph)
@@ -125,8 +125,8 @@ class Quantize(Pass):
             percentile=self.percentile,
             progress=context.progress,
         )
-        variants = Variants(graph, ranges, scheme, self.exclude, original)
-        chosen = self._select(Selection(variants, units, feeds, context, self.measure), bounds)
+        variants = QuantizedVariants(graph, ranges, scheme, self.exclude, original)
+        chosen = self._select(UnitSelection(variants, units, feeds, context, self.measure), bounds)
         if not chosen:
             return
         if self.lower:
@@ -135,15 +135,17 @@ class Quantize(Pass):
                 return  # the ranges are those of the graph lowered wholly
         insert_pairs(original, outer, chosen, ranges, scheme, self.exclude)
 
-    def _scheme(self) -> Scheme:
-        return Scheme(
+    def _scheme(self) -> QuantizationScheme:
+        return QuantizationScheme(
             read_format(self.weights, "weights", 8, narrow=True),
             read_format(self.activations, "activations", 16),
             self.per_channel,
             self.symmetric,
         )
 
-    def _without_saturation(self, scheme: Scheme, context: Context) -> Scheme:
+    def _without_saturation(
+        self, scheme: QuantizationScheme, context: Context
+    ) -> QuantizationScheme:
         """Return `scheme` with weights of 7 bits where asked for, or where the target needs it."""
         reduce = self.reduce_range
         if reduce is None and scheme.weights.bits > SAFE_BITS and saturates(context.target):
@@ -168,7 +170,7 @@ class Quantize(Pass):
             if unit.is_follower or not self.operators or unit.node.op in self.operators
         ]
 
-    def _select(self, selection: Selection, bounds: Bounds) -> frozenset[str]:
+    def _select(self, selection: UnitSelection, bounds: AccuracyBounds) -> frozenset[str]:
         """Return the nodes that run on integers; remark on how to get them without measuring."""
         units = selection.units
         everything = frozenset(node_key(unit.node) for unit in units)

@@ -16,7 +16,7 @@ from ....ir.core.variables import node_key
 from ....ir.graph.view import View
 from ...engine.stopwatch import Stopwatch
 from ..qdq.units import Unit
-from .variants import Variants
+from .variants import QuantizedVariants
 
 # A kind goes back to float for a gain of at least this part of the time: below is noise, and floats
 # take four times the space.
@@ -31,7 +31,7 @@ class LatencyChooser:
 
     def __init__(
         self,
-        variants: Variants,
+        variants: QuantizedVariants,
         stopwatch: Stopwatch,
         feed: Mapping[str, np.ndarray[Any, Any]],
         target: str,

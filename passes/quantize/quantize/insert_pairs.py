@@ -9,14 +9,14 @@ import onnx_graphsurgeon as gs
 from ....ir.core.variables import node_key
 from ....ir.graph.view import View
 from ...engine.context import Context
-from ..grids.formats import Format
+from ..grids.formats import IntegerFormat
 from ..grids.grid import QuantizationGrid, grid_of_range
 from ..qdq.nodes import dequantizer, quantizer
 from .calibration.observers import Range
-from .inserter import Inserter
+from .inserter import PairInserter
 from .placement import Placement, place
 from .requantization_barrier import insert_requantization_barriers
-from .scheme import Scheme
+from .scheme import QuantizationScheme
 from .units import read_units
 
 
@@ -25,7 +25,7 @@ def insert_pairs(
     context: Context,
     chosen: Collection[str],
     ranges: Mapping[str, Range],
-    scheme: Scheme,
+    scheme: QuantizationScheme,
     left_out: Collection[str] = (),
 ) -> Placement:
     """Insert pairs so that the nodes called `chosen` run on integers, and movements between them.
@@ -41,13 +41,13 @@ def insert_pairs(
         ]
         placement = place(units)
         grids = _grids(placement, ranges, scheme, view)
-        Inserter(edit, view, scheme).insert(placement, grids)
+        PairInserter(edit, view, scheme).insert(placement, grids)
         insert_requantization_barriers(graph, edit, view)
     return placement
 
 
 def _grids(
-    placement: Placement, ranges: Mapping[str, Range], scheme: Scheme, view: View
+    placement: Placement, ranges: Mapping[str, Range], scheme: QuantizationScheme, view: View
 ) -> dict[int, QuantizationGrid]:
     """Return the grid of each tensor by id, one object for each group."""
     found: dict[int, QuantizationGrid] = {}
@@ -71,5 +71,5 @@ def _grid_there(tensor: gs.Tensor, view: View) -> QuantizationGrid | None:
     if scale is None or scale.size != 1 or zero is None:
         return None
     bits = 8 * zero.dtype.itemsize
-    form = Format(bits, zero.dtype.kind == "i")
+    form = IntegerFormat(bits, zero.dtype.kind == "i")
     return QuantizationGrid(scale.reshape(()), zero.reshape(()).astype("int64"), form)

@@ -19,26 +19,26 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.linear.operators import bias_of, is_absent_bias, output_axis
-from ..grids.formats import Format
+from ..grids.formats import IntegerFormat
 from ..grids.grid import QuantizationGrid, grid_of_weights
 from ..qdq.nodes import dequantizer, quantizer
 from ..qdq.units import BOUNDING, Unit, bounds
 from ..qdq.weights import weight_scale, weight_values
 from .placement import Placement
-from .scheme import Scheme
+from .scheme import QuantizationScheme
 
 Array = np.ndarray[Any, Any]
 
 # Biases stay this far inside int32, so that sums of products find room beside them.
 _MOST_BIAS = 2.0**30
 _LARGE = float(np.finfo(np.float32).max)
-_INT32 = Format(32, signed=True)
+_INT32 = IntegerFormat(32, signed=True)
 
 
-class Inserter:
+class PairInserter:
     """Puts the pairs of one placement into a graph, through `edit`."""
 
-    def __init__(self, edit: Edit, view: View, scheme: Scheme) -> None:
+    def __init__(self, edit: Edit, view: View, scheme: QuantizationScheme) -> None:
         self._edit = edit
         self._view = view
         self._scheme = scheme

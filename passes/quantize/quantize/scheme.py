@@ -6,17 +6,17 @@ import re
 from dataclasses import dataclass, replace
 
 from ....ir.core.errors import PassError
-from ..grids.formats import Format
+from ..grids.formats import IntegerFormat
 
 _NAME = re.compile(r"(u?)int(\d+)")
 
 
 @dataclass(frozen=True)
-class Scheme:
+class QuantizationScheme:
     """Formats of weights and activations. `symmetric`: zero points in the middle of the range."""
 
-    weights: Format
-    activations: Format
+    weights: IntegerFormat
+    activations: IntegerFormat
     per_channel: bool = True
     symmetric: bool = False
 
@@ -26,12 +26,12 @@ class Scheme:
         widths = {self.weights.dtype.name, self.activations.dtype.name}
         return 13 if widths <= {"int8", "uint8"} else 21
 
-    def with_weight_bits(self, bits: int) -> Scheme:
+    def with_weight_bits(self, bits: int) -> QuantizationScheme:
         """Return the scheme with weights of at most `bits` bits."""
         return replace(self, weights=replace(self.weights, bits=min(bits, self.weights.bits)))
 
 
-def read_format(text: str, option: str, most: int, *, narrow: bool = False) -> Format:
+def read_format(text: str, option: str, most: int, *, narrow: bool = False) -> IntegerFormat:
     """Return the format called `text`, such as `int8` or `uint4`, of 2 to `most` bits.
 
     Raises PassError naming `option`.
@@ -41,4 +41,4 @@ def read_format(text: str, option: str, most: int, *, narrow: bool = False) -> F
     if not found or not (2 <= bits <= 8 or bits == 16) or bits > most:
         raise PassError(f"{option} is '{text}'; give int2 to int{most} or uint2 to uint{most}")
     signed = not found[1]
-    return Format(bits, signed, narrow=narrow and signed)
+    return IntegerFormat(bits, signed, narrow=narrow and signed)

@@ -14,19 +14,19 @@ from ...engine.context import Context, Feeds
 from ...engine.stopwatch import find_profiler, find_stopwatch
 from ..qdq.units import Unit
 from .choose_by_latency import LatencyChooser, is_worthwhile, kinds_of
-from .mixed_precision.bounds import Bounds
+from .mixed_precision.bounds import AccuracyBounds
 from .mixed_precision.choose import MixedPrecision
-from .variants import Variants
+from .variants import QuantizedVariants
 
 
 @dataclass(frozen=True)
-class Selection:
+class UnitSelection:
     """The steps that leave nodes of a choice in float; each returns what is left, and remarks.
 
     `measured`: ask the target for times; otherwise count operations.
     """
 
-    variants: Variants
+    variants: QuantizedVariants
     units: Sequence[Unit]
     feeds: Feeds
     context: Context
@@ -42,13 +42,13 @@ class Selection:
             self.context.remark(f"{kind} stays float, which is faster on {self.context.target}")
         return found
 
-    def within(self, chosen: frozenset[str], bounds: Bounds) -> frozenset[str]:
+    def within(self, chosen: frozenset[str], bounds: AccuracyBounds) -> frozenset[str]:
         """Leave out what it takes to keep `bounds`; everything where they cannot be kept."""
         return self._mixed(bounds).choose(self.units, chosen)
 
     def give_back(self, chosen: frozenset[str], share: float) -> frozenset[str]:
         """Leave out the most sensitive layers, for at most `share` of the time that is saved."""
-        return self._mixed(Bounds()).give_back(self.units, chosen, share)
+        return self._mixed(AccuracyBounds()).give_back(self.units, chosen, share)
 
     def is_faster(self, chosen: frozenset[str]) -> bool:
         """Say whether `chosen` on integers beats the float graph, as far as that is measured."""
@@ -78,7 +78,7 @@ class Selection:
         feed: Mapping[str, np.ndarray[Any, Any]] = next(iter(itertools.islice(self.feeds, 1)))
         return LatencyChooser(self.variants, stopwatch, feed, target, self.context.seed)
 
-    def _mixed(self, bounds: Bounds) -> MixedPrecision:
+    def _mixed(self, bounds: AccuracyBounds) -> MixedPrecision:
         profiler = find_profiler(self.context.target) if self.measured else None
         return MixedPrecision(
             variants=self.variants,

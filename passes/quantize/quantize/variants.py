@@ -11,11 +11,11 @@ from ....ir.graph.clone import clone
 from ...engine.context import Context
 from .calibration.observers import Range
 from .insert_pairs import insert_pairs
-from .scheme import Scheme
+from .scheme import QuantizationScheme
 
 
 @dataclass(frozen=True)
-class Variants:
+class QuantizedVariants:
     """A float graph, the ranges of the tensors that any choice needs, and the number formats.
 
     A choice is a collection of nodes, as `node_key` calls them; the movements between the chosen
@@ -25,7 +25,7 @@ class Variants:
 
     graph: gs.Graph
     ranges: Mapping[str, Range]
-    scheme: Scheme
+    scheme: QuantizationScheme
     left_out: Collection[str] = ()
     original: gs.Graph | None = None
 

@@ -44,8 +44,8 @@ from ...engine.contract import Pass
 from ...fusion.inline_fused_operators import inline_fused_operators
 from ...opset.convert_opset import ensure_opset
 from ..grids.blocks import Blocks, Search
-from ..grids.formats import Format
-from .integer_weights import Spelling, write_weight
+from ..grids.formats import IntegerFormat
+from .integer_weights import WeightStorage, write_weight
 from .linear_weights import LINEAR, LinearOp, LinearWeight, find_weights
 
 # A part of the integers' bytes beyond which scales are stored in 16 bits.
@@ -96,15 +96,15 @@ class QuantizeWeights(Pass):
             raise ValueError(f"block-size is {self.block_size}; give 2 or more, or none")
 
     @property
-    def integers(self) -> Format:
+    def integers(self) -> IntegerFormat:
         """The integers that weights become; 8 bits leave out -128, so that signs are equal."""
         narrow = self.bits == 8 and self.signed and self.symmetric
-        return Format(self.bits, self.signed, narrow)
+        return IntegerFormat(self.bits, self.signed, narrow)
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Quantize what is worth it, after raising the opset where the integers need it."""
         inline_fused_operators(graph, context)
-        weights: list[tuple[LinearWeight, Spelling]] = []
+        weights: list[tuple[LinearWeight, WeightStorage]] = []
         for scope in scopes(graph):
             view = context.view(scope)
             found, declined = find_weights(view, self.operators, self.exclude)
@@ -128,7 +128,7 @@ class QuantizeWeights(Pass):
                 write_weight(edit, weight, spelling)
         self._remark(weights, context)
 
-    def _spell(self, weight: LinearWeight, graph: gs.Graph, context: Context) -> Spelling:
+    def _spell(self, weight: LinearWeight, graph: gs.Graph, context: Context) -> WeightStorage:
         role, view = weight.role, weight.view
         half = weight.values.dtype == np.float16
         size = self.block_size
@@ -162,7 +162,7 @@ class QuantizeWeights(Pass):
         if self.scale == "auto" and self.bits == 8:
             search = "max"
         scale_type = np.float16 if half else self._scale_type(blocks, shape)
-        return Spelling(
+        return WeightStorage(
             form=form,
             integers=self.integers,
             blocks=blocks,
@@ -178,16 +178,16 @@ class QuantizeWeights(Pass):
         integers = dtypes.byte_size(math.prod(shape), self.integers.dtype)
         return np.float16 if 4 * blocks.count(shape) > _MOST_FOR_SCALES * integers else np.float32
 
-    def _needs_newer(self, spelling: Spelling) -> bool:
+    def _needs_newer(self, spelling: WeightStorage) -> bool:
         return self.bits < 8 or (spelling.form == "dequantize" and spelling.blocks.size is not None)
 
-    def _saves(self, weight: LinearWeight, spelling: Spelling) -> bool:
+    def _saves(self, weight: LinearWeight, spelling: WeightStorage) -> bool:
         values = weight.values
         integers = dtypes.byte_size(values.size, self.integers.dtype)
         scales = spelling.blocks.count(spelling.shape(weight)) * spelling.scale_bytes
         return integers + scales + _NODES < values.nbytes
 
-    def _remark(self, weights: list[tuple[LinearWeight, Spelling]], context: Context) -> None:
+    def _remark(self, weights: list[tuple[LinearWeight, WeightStorage]], context: Context) -> None:
         before = sum(weight.values.nbytes for weight, _ in weights)
         matrices = sum(s.form == "dequantize" and w.role.is_matrix for w, s in weights)
         context.remark(

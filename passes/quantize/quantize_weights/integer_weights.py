@@ -16,19 +16,19 @@ from ....ir.core import dtypes
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ..grids.blocks import BlockGrid, Blocks, Search, fit_grid
-from ..grids.formats import Format
+from ..grids.formats import IntegerFormat
 from .linear_weights import Array, LinearWeight
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spelling:
+class WeightStorage:
     """How one weight is stored: integers, who shares a scale, and the nodes that multiply out.
 
     `oriented`: a matrix lies as [K, N], with Gemm's alpha multiplied in, which runtimes fuse.
     """
 
     form: Literal["dequantize", "arithmetic"]
-    integers: Format
+    integers: IntegerFormat
     blocks: Blocks
     symmetric: bool
     search: Search
@@ -46,7 +46,7 @@ class Spelling:
         return tuple(weight.values.shape[::-1] if flipped else weight.values.shape)
 
 
-def write_weight(edit: Edit, weight: LinearWeight, spelling: Spelling) -> None:
+def write_weight(edit: Edit, weight: LinearWeight, spelling: WeightStorage) -> None:
     """Replace `weight` by integers, and let its nodes read what they stand for."""
     role, values = weight.role, weight.values
     if spelling.oriented:

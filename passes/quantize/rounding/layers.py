@@ -16,7 +16,7 @@ from ....ir.graph.view import View
 from ....ir.ops.linear.layer import Layer, read_with_bias
 from ....ir.ops.traits.groups import LAYERS
 from ...engine.context import Context
-from ..grids.formats import Format
+from ..grids.formats import IntegerFormat
 from ..grids.grid import lattice_steps
 
 Array = np.ndarray[Any, Any]
@@ -26,7 +26,7 @@ def grid_limit(name: str, bits: int) -> int:
     """Return the largest integer of weights of `bits` bits, an option of the pass called `name`."""
     if not 2 <= bits <= 8:
         raise PassError(f"{name} rounds to 2 to 8 bits, not {bits}")
-    return Format(bits, signed=True, narrow=True).qmax
+    return IntegerFormat(bits, signed=True, narrow=True).qmax
 
 
 def layers_to_round(

@@ -37,7 +37,7 @@ _REFITS = 1
 
 
 @dataclass(frozen=True)
-class Rounded:
+class RoundedLayer:
     """A layer on the integer grid, and E |error|^2 of its outputs [M]: its own and of nearest.
 
     Both errors are with the best bias, and without what no rounding can change.
@@ -68,7 +68,7 @@ def reconstruct(
     per_channel: bool = True,
     has_bias: bool = True,
     ridge: float = _RIDGE,
-) -> Rounded:
+) -> RoundedLayer:
     """Return the rounded layer; never worse on `moments`, in any row, than rounding to nearest."""
     rows = kernel.weight.reshape(*kernel.weight.shape[:2], -1)
     parts = moments.parts
@@ -80,7 +80,7 @@ def reconstruct(
     strength = np.where(strength > 0, strength, 1.0)[:, None, None]
     a = plain + strength * np.eye(size)
     base = np.repeat(_largest(rows, per_channel) / qmax, parts, axis=0)
-    problem = _Problem(a, plain_cross + strength * weight, qmax, parts)
+    problem = _RoundingProblem(a, plain_cross + strength * weight, qmax, parts)
     scale, whole = _search(problem, base, per_channel)
     found = on_grid(whole, scale)
     usual = on_grid(nearest(weight, base, qmax), base)
@@ -97,7 +97,7 @@ def reconstruct(
     rounded = Kernel(found.reshape(kernel.weight.shape), kernel.bias)
     if has_bias:
         rounded = replace(rounded, bias=best_bias(rounded, moments))
-    return Rounded(rounded, error.reshape(-1), usual_error.reshape(-1))
+    return RoundedLayer(rounded, error.reshape(-1), usual_error.reshape(-1))
 
 
 def best_bias(rounded: Kernel, moments: Moments) -> Array:
@@ -108,7 +108,7 @@ def best_bias(rounded: Kernel, moments: Moments) -> Array:
 
 
 @dataclass(frozen=True)
-class _Problem:
+class _RoundingProblem:
     """A [G, K, K] and t [G, K, M]; `parts` groups in a row share each row's step."""
 
     a: Array
@@ -117,7 +117,7 @@ class _Problem:
     parts: int
 
 
-def _search(problem: _Problem, base: Array, per_channel: bool) -> tuple[Array, Array]:
+def _search(problem: _RoundingProblem, base: Array, per_channel: bool) -> tuple[Array, Array]:
     a, t, qmax = problem.a, problem.t, problem.qmax
     groups, size, rows = t.shape
     factors = _factors(groups * rows * size**2, qmax)
@@ -142,7 +142,7 @@ def _search(problem: _Problem, base: Array, per_channel: bool) -> tuple[Array, A
     return scale, whole
 
 
-def _refit(problem: _Problem, scale: Array, whole: Array) -> tuple[Array, Array]:
+def _refit(problem: _RoundingProblem, scale: Array, whole: Array) -> tuple[Array, Array]:
     """Fit the step to the integers, q' t / q' A q, and these to the step, where that is better."""
     a, t, parts = problem.a, problem.t, problem.parts
     exact = whole.astype(np.float64)

@@ -25,7 +25,7 @@ from ....ir.ops.clips import clip_bounds
 from ....ir.ops.opsets import broadcasts
 from ....ir.ops.parameters import spell
 from ..expressions import scalar
-from ..replacement import Array, Operator, Recognition
+from ..replacement import Array, Recognition, RecognizedOperator
 
 _INFINITY = float("inf")
 
@@ -70,7 +70,7 @@ class RecognizeClamp(Recognition):
 
     ops = frozenset({"Relu", "Clip", "Max", "Min"})  # the spellings that `read_clamp` knows
 
-    def match(self, node: gs.Node, view: View) -> Operator | None:
+    def match(self, node: gs.Node, view: View) -> RecognizedOperator | None:
         """Return the Relu, Clip, Max or Min that says the same in one node."""
         outer = read_clamp(node, view)
         if outer is None:
@@ -82,7 +82,7 @@ class RecognizeClamp(Recognition):
             return None
         if inner is None or below is None:
             is_relu = node.op == "Max" and outer.low == 0
-            return Operator("Relu", (outer.source,), (node,)) if is_relu else None
+            return RecognizedOperator("Relu", (outer.source,), (node,)) if is_relu else None
         need(
             view.read_only_by(outer.source, node),
             f"the result of {below.op} inside it is read elsewhere too",
@@ -98,16 +98,16 @@ def _clamp(
     dtype: np.dtype[Any],
     nodes: tuple[gs.Node, ...],
     view: View,
-) -> Operator:
+) -> RecognizedOperator:
     def value(bound: float) -> Array:
         return np.array(bound, dtype)
 
     if low == 0 and high == _INFINITY:
-        return Operator("Relu", (x,), nodes)
+        return RecognizedOperator("Relu", (x,), nodes)
     if high == _INFINITY:
-        return Operator("Max", (x, value(low)), nodes)
+        return RecognizedOperator("Max", (x, value(low)), nodes)
     if low == -_INFINITY:
-        return Operator("Min", (x, value(high)), nodes)
+        return RecognizedOperator("Min", (x, value(high)), nodes)
     need(
         view.opset >= 12 or dtypes.bits(dtype) <= 32,
         "ONNX Runtime has Clip of float64 from opset 12 on",
@@ -118,4 +118,4 @@ def _clamp(
     )
     attrs, constants = spell("Clip", view.opset, parameters)
     bounds = [constants.get(place) for place in range(1, max(constants, default=0) + 1)]
-    return Operator("Clip", (x, *bounds), nodes, attrs)
+    return RecognizedOperator("Clip", (x, *bounds), nodes, attrs)

@@ -21,7 +21,7 @@ from ....ir.graph.view import View
 from ....ir.ops.fused.bodies import CUBIC, SQRT_2_OVER_PI, activation_function, needs_float32
 from ....ir.ops.opsets import has_operator
 from ..expressions import Polynomial, need_private, polynomial, producer_of, tolerance_of
-from ..replacement import Operator, Recognition
+from ..replacement import Recognition, RecognizedOperator
 from .clamps import read_clamp
 
 # The operator of the standard and its attributes, in place of a function.
@@ -38,7 +38,7 @@ class RecognizeGate(Recognition):
 
     ops = frozenset({"Mul", "Div"})
 
-    def match(self, node: gs.Node, view: View) -> Operator | None:
+    def match(self, node: gs.Node, view: View) -> RecognizedOperator | None:
         """Return the activation that the product is."""
         product = polynomial(node.outputs[0], view)
         if len(product.atoms) != 2:
@@ -58,7 +58,7 @@ class RecognizeOperator(Recognition):
 
     ops = frozenset({"Mish", "Swish"})
 
-    def match(self, node: gs.Node, view: View) -> Operator | None:
+    def match(self, node: gs.Node, view: View) -> RecognizedOperator | None:
         """Return the call of planish.Mish, or of planish.Silu for Swish with alpha 1."""
         x = node.inputs[0]
         if node.domain == "planish" or view.dtype(x) != np.float32:
@@ -73,7 +73,7 @@ class RecognizeDividedSilu(Recognition):
 
     ops = frozenset({"Div"})
 
-    def match(self, node: gs.Node, view: View) -> Operator | None:
+    def match(self, node: gs.Node, view: View) -> RecognizedOperator | None:
         """Return the Silu of the dividend."""
         x = node.inputs[0]
         divisor = polynomial(node.inputs[1], view)
@@ -93,7 +93,9 @@ class RecognizeDividedSilu(Recognition):
         return activation("Silu", x, nodes, view)
 
 
-def activation(name: str, x: gs.Tensor, nodes: tuple[gs.Node, ...], view: View) -> Operator:
+def activation(
+    name: str, x: gs.Tensor, nodes: tuple[gs.Node, ...], view: View
+) -> RecognizedOperator:
     """Return the operator for activation `name` of `x`: the standard's, or a local function.
 
     Functions that hold constants are for float32: the constants of a body have one type.
@@ -104,14 +106,14 @@ def activation(name: str, x: gs.Tensor, nodes: tuple[gs.Node, ...], view: View) 
         need(dtype != np.float64, f"ONNX Runtime has no {name} of float64")
     op, attrs = _STANDARD.get(name, ("", {}))
     if has_operator(op, view.opset):
-        return Operator(op, (x,), nodes, dict(attrs))
+        return RecognizedOperator(op, (x,), nodes, dict(attrs))
     if name == "Mish" and has_operator("Mish", view.opset) and dtype != np.float32:
-        return Operator("Mish", (x,), nodes)
+        return RecognizedOperator("Mish", (x,), nodes)
     need(
         dtype == np.float32 or not needs_float32(name),
         f"{name} of {dtypes.type_name(dtype)} has no operator in opset {view.opset}",
     )
-    return Operator(name, (x,), nodes, function=activation_function(name, view.opset))
+    return RecognizedOperator(name, (x,), nodes, function=activation_function(name, view.opset))
 
 
 Found = tuple[str, Inner]

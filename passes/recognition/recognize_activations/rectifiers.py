@@ -13,7 +13,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.decline import need
 from ....ir.graph.view import View
 from ..expressions import Polynomial, need_kernel, need_private, polynomial, producer_of
-from ..replacement import Operator, Recognition
+from ..replacement import Recognition, RecognizedOperator
 from .clamps import read_clamp
 
 
@@ -22,7 +22,7 @@ class RecognizeLeakyMaximum(Recognition):
 
     ops = frozenset({"Max"})
 
-    def match(self, node: gs.Node, view: View) -> Operator | None:
+    def match(self, node: gs.Node, view: View) -> RecognizedOperator | None:
         """Return the LeakyRelu with the factor as alpha."""
         if len(node.inputs) != 2:
             return None
@@ -34,7 +34,7 @@ class RecognizeLeakyMaximum(Recognition):
             if product.is_near((slope, x), tolerance=0.0) and 0 < slope <= 1:
                 need_kernel("LeakyRelu", x, view)
                 nodes = need_private(product.nodes, node, view)
-                return Operator("LeakyRelu", (x,), nodes, {"alpha": slope})
+                return RecognizedOperator("LeakyRelu", (x,), nodes, {"alpha": slope})
         return None
 
 
@@ -43,7 +43,7 @@ class RecognizeRectifiedSum(Recognition):
 
     ops = frozenset({"Add", "Sub"})
 
-    def match(self, node: gs.Node, view: View) -> Operator | None:
+    def match(self, node: gs.Node, view: View) -> RecognizedOperator | None:
         """Return the rectifier with the slope of the negative part."""
         for position in (0, 1):
             positive = producer_of(node.inputs[position], view, "Relu")
@@ -55,7 +55,9 @@ class RecognizeRectifiedSum(Recognition):
                 return found
         return None
 
-    def _match(self, node: gs.Node, positive: gs.Node, x: gs.Tensor, view: View) -> Operator | None:
+    def _match(
+        self, node: gs.Node, positive: gs.Node, x: gs.Tensor, view: View
+    ) -> RecognizedOperator | None:
         total = polynomial(node.outputs[0], view)
         kept = total.coefficient(positive.outputs[0])
         if len(total.terms) != 2 or kept != 1:
@@ -70,8 +72,8 @@ class RecognizeRectifiedSum(Recognition):
                 need_kernel("LeakyRelu" if isinstance(found, float) else "PRelu", x, view)
                 nodes = need_private((*total.nodes, positive, *inner), node, view)
                 if isinstance(found, float):
-                    return Operator("LeakyRelu", (x,), nodes, {"alpha": found})
-                return Operator("PRelu", (x, found), nodes)
+                    return RecognizedOperator("LeakyRelu", (x,), nodes, {"alpha": found})
+                return RecognizedOperator("PRelu", (x, found), nodes)
         return None
 
 

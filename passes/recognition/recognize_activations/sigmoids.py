@@ -24,7 +24,7 @@ from ..expressions import (
     scalar,
     tolerance_of,
 )
-from ..replacement import Operator, Recognition
+from ..replacement import Recognition, RecognizedOperator
 from .clamps import read_clamp
 
 # From here on softplus(x) - x = log(1 + exp(-x)) is less than half a unit in float32's last place.
@@ -36,7 +36,7 @@ class RecognizeHardSigmoid(Recognition):
 
     ops = frozenset({"Clip", "Mul", "Div"})  # the last node: a clamp, or what scales it
 
-    def match(self, node: gs.Node, view: View) -> Operator | None:
+    def match(self, node: gs.Node, view: View) -> RecognizedOperator | None:
         """Return the HardSigmoid with the alpha and beta that the constants give."""
         outer = ScalarAffine(node.outputs[0])
         clip: gs.Node | None = node
@@ -55,7 +55,7 @@ class RecognizeHardSigmoid(Recognition):
         need_kernel("HardSigmoid", x, view)
         nodes = need_private((*outer.nodes, clip, *inner.nodes), node, view)
         attrs = {"alpha": inner.scale * outer.scale, "beta": inner.shift * outer.scale}
-        return Operator("HardSigmoid", (x,), nodes, attrs)
+        return RecognizedOperator("HardSigmoid", (x,), nodes, attrs)
 
 
 class RecognizeSigmoid(Recognition):
@@ -63,7 +63,7 @@ class RecognizeSigmoid(Recognition):
 
     ops = frozenset({"Reciprocal", "Div"})
 
-    def match(self, node: gs.Node, view: View) -> Operator | None:
+    def match(self, node: gs.Node, view: View) -> RecognizedOperator | None:
         """Return the Sigmoid of what is negated below the exponential."""
         divisor = node.inputs[-1]
         if node.op == "Div" and scalar(node.inputs[0], divisor, view) != 1:
@@ -78,7 +78,9 @@ class RecognizeSigmoid(Recognition):
         for step in affine_steps(exponential.inputs[0], view):
             if step.scale == -1 and step.shift == 0:
                 inner = (*total.nodes, exponential, *step.nodes)
-                return Operator("Sigmoid", (step.source,), need_private(inner, node, view))
+                return RecognizedOperator(
+                    "Sigmoid", (step.source,), need_private(inner, node, view)
+                )
         return None
 
 
@@ -87,7 +89,7 @@ class RecognizeSoftsign(Recognition):
 
     ops = frozenset({"Div"})
 
-    def match(self, node: gs.Node, view: View) -> Operator | None:
+    def match(self, node: gs.Node, view: View) -> RecognizedOperator | None:
         """Return the Softsign of the dividend."""
         x = node.inputs[0]
         total = polynomial(node.inputs[1], view)
@@ -98,7 +100,7 @@ class RecognizeSoftsign(Recognition):
                     return None
                 need_kernel("Softsign", x, view)
                 nodes = need_private((*total.nodes, absolute), node, view)
-                return Operator("Softsign", (x,), nodes)
+                return RecognizedOperator("Softsign", (x,), nodes)
         return None
 
 
@@ -107,7 +109,7 @@ class RecognizeSoftplus(Recognition):
 
     ops = frozenset({"Where"})
 
-    def match(self, node: gs.Node, view: View) -> Operator | None:
+    def match(self, node: gs.Node, view: View) -> RecognizedOperator | None:
         """Return the Softplus of which a part is replaced by its asymptote."""
         condition, x, curve = node.inputs
         above = producer_of(condition, view, "Greater")
@@ -121,4 +123,4 @@ class RecognizeSoftplus(Recognition):
             threshold is not None and threshold >= _SOFTPLUS_IS_LINEAR,
             f"below {_SOFTPLUS_IS_LINEAR:g} Softplus is not its input yet",
         )
-        return Operator("Softplus", (x,), need_private((above, softplus), node, view))
+        return RecognizedOperator("Softplus", (x,), need_private((above, softplus), node, view))

@@ -25,7 +25,7 @@ from ....ir.ops.fused.bodies import layer_normalization_function
 from ....ir.ops.opsets import has_operator
 from ...engine.rewrite import Rewrite, RewritePass
 from ..expressions import need_private
-from ..replacement import Array, Operator, Recognition
+from ..replacement import Array, Recognition, RecognizedOperator
 from .deviations import Normalized, read_normalized
 
 
@@ -46,7 +46,7 @@ class RecognizeNormalizations(RewritePass):
 class _Normalization(Recognition):
     ops = frozenset({"Div", "Mul"})
 
-    def match(self, node: gs.Node, view: View) -> Operator | None:
+    def match(self, node: gs.Node, view: View) -> RecognizedOperator | None:
         found = read_normalized(node, view)
         if found is None:
             return None
@@ -74,7 +74,7 @@ def _is_grouped(found: Normalized, view: View) -> bool:
     return source is not None and source.op == "Reshape"
 
 
-def _layer(node: gs.Node, found: Normalized, shape: Shape, view: View) -> Operator | None:
+def _layer(node: gs.Node, found: Normalized, shape: Shape, view: View) -> RecognizedOperator | None:
     sizes = _static(shape[found.axes[0] :])
     if sizes is None:
         return None
@@ -83,10 +83,10 @@ def _layer(node: gs.Node, found: Normalized, shape: Shape, view: View) -> Operat
     inputs = (found.source, scale, bias)
     if has_operator("LayerNormalization", view.opset):
         attrs = {"axis": found.axes[0] - len(shape), "epsilon": found.epsilon}
-        return Operator("LayerNormalization", inputs, removed, attrs)
+        return RecognizedOperator("LayerNormalization", inputs, removed, attrs)
     epsilon = np.array(found.epsilon, scale.dtype)
     axes = [axis - len(shape) for axis in found.axes]
-    return Operator(
+    return RecognizedOperator(
         "LayerNormalization",
         (*inputs, epsilon),
         removed,
@@ -95,7 +95,9 @@ def _layer(node: gs.Node, found: Normalized, shape: Shape, view: View) -> Operat
     )
 
 
-def _instance(node: gs.Node, found: Normalized, shape: Shape, view: View) -> Operator | None:
+def _instance(
+    node: gs.Node, found: Normalized, shape: Shape, view: View
+) -> RecognizedOperator | None:
     channels = _static(shape[1:2])
     if channels is None:
         return None
@@ -103,7 +105,7 @@ def _instance(node: gs.Node, found: Normalized, shape: Shape, view: View) -> Ope
     scale, bias, nodes = _scale_and_bias(node, per_channel, len(shape), view)
     removed = need_private((*found.nodes, *nodes[1:], node), nodes[0], view)
     inputs = (found.source, scale.reshape(-1), bias.reshape(-1))
-    return Operator("InstanceNormalization", inputs, removed, {"epsilon": found.epsilon})
+    return RecognizedOperator("InstanceNormalization", inputs, removed, {"epsilon": found.epsilon})
 
 
 def _static(sizes: Shape) -> tuple[int, ...] | None:

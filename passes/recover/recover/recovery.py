@@ -22,10 +22,10 @@ from .training.checkpoint import Journal, digest
 from .training.end_to_end import train_end_to_end
 from .training.evaluator import Evaluation, StudentEvaluator, Teacher
 from .training.interrupt import Interrupts
-from .training.losses import Objective, activations
-from .training.recipe import Recipe
+from .training.losses import DistillationObjective, activations
+from .training.recipe import TrainingRecipe
 from .training.samples import Array, Samples
-from .training.session import Session
+from .training.session import TrainingSession
 from .training.trainable import to_tensors
 from .training.workers import Workers
 from .weights import constants, write_values
@@ -58,7 +58,7 @@ class Recovery:
         self._shared = shared_tensors(graph, teacher)
         self._blocks = find_blocks(graph, teacher, self._shared)
         inner = [n for b in self._blocks for n in b.outputs if n in self._shared]
-        self._objective = Objective(
+        self._objective = DistillationObjective(
             outputs=tuple(outputs),
             activations=activations(teacher, outputs),
             features=tuple(dict.fromkeys(n for n in inner if n not in outputs)),
@@ -89,7 +89,7 @@ class Recovery:
                 evaluator = StudentEvaluator(samples, teacher, self._objective, labels)
                 before = evaluator.of_graph(self._widened())
                 journal = self._journal(samples, workers)
-                session = Session(
+                session = TrainingSession(
                     graph=self._graph,
                     teacher=self._teacher,
                     context=context,
@@ -121,7 +121,7 @@ class Recovery:
         held = len(samples.held_out)
         context.remark(_summary(before, after, held, samples, time.perf_counter() - started))
 
-    def _train(self, session: Session) -> None:
+    def _train(self, session: TrainingSession) -> None:
         mode, progress = self._options.mode, self._context.progress
         changed = [block for block in self._blocks if block.changed]
         if mode != "end-to-end" and len(self._blocks) == 1:
@@ -154,12 +154,12 @@ class Recovery:
         if idle:
             self._context.remark(f"no better than before: {', '.join(idle)}")
 
-    def _recipe(self, trained: int) -> Recipe:
+    def _recipe(self, trained: int) -> TrainingRecipe:
         options = self._options
         rate = options.learning_rate
         if rate is None:
             rate = _RATES[options.optimizer]
-        return Recipe(
+        return TrainingRecipe(
             optimizer=options.optimizer,
             schedule=options.schedule,
             learning_rate=rate,

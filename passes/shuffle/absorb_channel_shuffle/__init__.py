@@ -32,10 +32,10 @@ from ...analysis.sizes.shape_arithmetic import ShapeArithmetic
 from ...engine.context import Context
 from ...engine.contract import Pass
 from ..roles import permute
-from ..routes import Route, read_route
+from ..routes import ChannelRoute, read_route
 from .flow import ChannelFlow, read_flow
-from .moves import Cost, Moves
-from .orders import Orders, Request, solve
+from .moves import MoveCost, Moves
+from .orders import OrderRequest, Orders, solve
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _run_scope(view: View, edit: Edit, context: Context) -> None:
         kept = {
             region
             for region, cost in before.items()
-            if not after.get(region, Cost()).better_than(cost)
+            if not after.get(region, MoveCost()).better_than(cost)
         }
         if not kept:
             _apply(flow, orders, moves, edit, context)
@@ -88,9 +88,9 @@ def _run_scope(view: View, edit: Edit, context: Context) -> None:
                     )
 
 
-def _routes(view: View, context: Context) -> dict[int, Route]:
+def _routes(view: View, context: Context) -> dict[int, ChannelRoute]:
     sizes = ShapeArithmetic()
-    routes: dict[int, Route] = {}
+    routes: dict[int, ChannelRoute] = {}
     for node in view.scope.nodes:
         if node.op in ("Add", "Mul"):
             sizes.shape(node.outputs[0], view)  # learns what is common to the sizes of both
@@ -104,12 +104,12 @@ def _routes(view: View, context: Context) -> dict[int, Route]:
     return routes
 
 
-def _region(flow: ChannelFlow, route: Route) -> int:
+def _region(flow: ChannelFlow, route: ChannelRoute) -> int:
     return flow.region(int(flow.sources[id(route.outputs[0])].roots[0]))
 
 
-def _costs_now(flow: ChannelFlow) -> dict[int, Cost]:
-    costs: dict[int, Cost] = defaultdict(Cost)
+def _costs_now(flow: ChannelFlow) -> dict[int, MoveCost]:
+    costs: dict[int, MoveCost] = defaultdict(MoveCost)
     for route in flow.routes:
         root = int(flow.sources[id(route.outputs[0])].roots[0])
         copied = flow.weight(root) * route.copied
@@ -119,7 +119,7 @@ def _costs_now(flow: ChannelFlow) -> dict[int, Cost]:
 
 def _apply(flow: ChannelFlow, orders: Orders, moves: Moves, edit: Edit, context: Context) -> None:
     """Change one region after the other, each one edit."""
-    requests: dict[int, list[Request]] = defaultdict(list)
+    requests: dict[int, list[OrderRequest]] = defaultdict(list)
     for request in orders.requests:
         root = int(flow.sources[id(request.tensor)].roots[0])
         requests[flow.region(root)].append(request)
@@ -128,7 +128,7 @@ def _apply(flow: ChannelFlow, orders: Orders, moves: Moves, edit: Edit, context:
         if flow.roles[id(node)] is not None:
             root = int(flow.sources[id(node.outputs[0])].roots[0])
             makers[flow.region(root)].append(node)
-    routes: dict[int, list[Route]] = defaultdict(list)
+    routes: dict[int, list[ChannelRoute]] = defaultdict(list)
     for route in flow.routes:
         routes[_region(flow, route)].append(route)
     for region, moved in routes.items():
@@ -152,7 +152,7 @@ def _permute_outputs(node: gs.Node, orders: Orders, edit: Edit) -> None:
         permute(node, role.weights_out, order, edit)
 
 
-def _give(request: Request, moves: Moves, edit: Edit) -> None:
+def _give(request: OrderRequest, moves: Moves, edit: Edit) -> None:
     """Let the reader, or the graph output, of a request have the channels it asks for."""
     flow = moves.flow
     tensor = request.tensor

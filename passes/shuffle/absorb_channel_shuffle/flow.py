@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.disjoint_sets import DisjointSets
 from ....ir.graph.view import View
 from ..roles import Array, ChannelRole, role_of
-from ..routes import Route, channels_of
+from ..routes import ChannelRoute, channels_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ChannelFlow:
     tensors: list[gs.Tensor] = field(default_factory=list)  # with channels, producers first
     nodes: list[gs.Node] = field(default_factory=list)  # that compute and are needed, in order
     roles: dict[int, ChannelRole | None] = field(default_factory=dict)
-    routes: list[Route] = field(default_factory=list)
+    routes: list[ChannelRoute] = field(default_factory=list)
     reads: Counter[int] = field(default_factory=Counter)  # by id of the tensor, where needed
     _regions: DisjointSets = field(default_factory=DisjointSets)  # of roots
 
@@ -81,7 +81,7 @@ class ChannelFlow:
             self._regions.unite(first, other)
 
 
-def read_flow(view: View, routes: dict[int, Route]) -> ChannelFlow:
+def read_flow(view: View, routes: dict[int, ChannelRoute]) -> ChannelFlow:
     """Read the scope of `view`; `routes` are its movers of channels, by id of their last node."""
     flow = ChannelFlow(view=view)
     needed = _needed(view, routes)
@@ -126,7 +126,7 @@ def inner_readers(tensor: gs.Tensor, view: View) -> list[gs.Node]:
     ]
 
 
-def _needed(view: View, routes: dict[int, Route]) -> set[int]:
+def _needed(view: View, routes: dict[int, ChannelRoute]) -> set[int]:
     """Return the nodes that outputs depend on where a route reads nothing but its data.
 
     What only computes the target of a route's Reshape is not among them.

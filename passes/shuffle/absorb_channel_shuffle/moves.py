@@ -28,7 +28,7 @@ Run = tuple[int, int, int]  # root, first channel, channel after the last
 
 
 @dataclass(frozen=True)
-class Portion:
+class RootPortion:
     """Channels of one root, `at` their places in it."""
 
     root: int
@@ -42,7 +42,7 @@ class Portion:
 
 
 @dataclass
-class Cost:
+class MoveCost:
     """Elements copied, and nodes."""
 
     copied: int = 0
@@ -53,7 +53,7 @@ class Cost:
         self.copied += copied
         self.nodes += nodes
 
-    def better_than(self, other: Cost) -> bool:
+    def better_than(self, other: MoveCost) -> bool:
         """Say whether nothing is worse and something better."""
         mine, its = (self.copied, self.nodes), (other.copied, other.nodes)
         return self.copied <= other.copied and mine < its
@@ -64,7 +64,7 @@ class Moves:
     """The arrangements that the requests of a solution need, by the bytes of their slots."""
 
     orders: Orders
-    portions: dict[bytes, list[Portion]] = field(default_factory=dict)
+    portions: dict[bytes, list[RootPortion]] = field(default_factory=dict)
     _runs: dict[int, set[Run]] = field(default_factory=lambda: defaultdict(set))
     _made: dict[object, gs.Tensor] = field(default_factory=dict)
 
@@ -90,7 +90,7 @@ class Moves:
             roots = np.searchsorted(self.orders.starts, slots, side="right") - 1
             cuts = np.flatnonzero(np.diff(roots)) + 1
             found = [
-                Portion(int(part[0]), piece - self.orders.starts[part[0]])
+                RootPortion(int(part[0]), piece - self.orders.starts[part[0]])
                 for part, piece in zip(np.split(roots, cuts), np.split(slots, cuts), strict=True)
             ]
             self.portions[slots.tobytes()] = found
@@ -98,9 +98,9 @@ class Moves:
                 if len(found) <= _MOST_PIECES and run is not None and not self.is_whole(run):
                     self._runs[run[0]].add(run)
 
-    def costs(self) -> dict[int, Cost]:
+    def costs(self) -> dict[int, MoveCost]:
         """Return what the moves of each region cost."""
-        costs: dict[int, Cost] = defaultdict(Cost)
+        costs: dict[int, MoveCost] = defaultdict(MoveCost)
         gathered: set[tuple[int, bytes]] = set()
         for found in self.portions.values():
             weight = self.flow.weight(found[0].root)
@@ -155,7 +155,7 @@ class Moves:
         return self._made.get(root, self.flow.roots[root])
 
     def _arranged(
-        self, found: list[Portion], edit: Edit, at: gs.Node, result: gs.Tensor | None
+        self, found: list[RootPortion], edit: Edit, at: gs.Node, result: gs.Tensor | None
     ) -> gs.Tensor:
         if len(found) == 1:
             return self._piece(found[0], edit, at, result)
@@ -177,7 +177,7 @@ class Moves:
         return made
 
     def _piece(
-        self, portion: Portion, edit: Edit, at: gs.Node, result: gs.Tensor | None
+        self, portion: RootPortion, edit: Edit, at: gs.Node, result: gs.Tensor | None
     ) -> gs.Tensor:
         run = portion.run()
         if self.is_whole(run):

@@ -19,7 +19,7 @@ from .keys import Keys, fixed_demands, keys_of
 
 
 @dataclass(frozen=True)
-class Request:
+class OrderRequest:
     """Input `position` of `node` is to be `tensor` with its channels in `order`.
 
     `slots` says the same in places of roots. A graph output has no node.
@@ -39,7 +39,7 @@ class Orders:
     flow: ChannelFlow
     starts: Array
     place: Array  # by starts[root] + channel: where that channel lies in the root
-    requests: list[Request] = field(default_factory=list)
+    requests: list[OrderRequest] = field(default_factory=list)
 
     def slots(self, tensor: gs.Tensor) -> Array:
         """Return the slots of the channels of `tensor`, in their own order."""
@@ -106,7 +106,7 @@ def _ask(
     orders: Orders, node: gs.Node | None, position: int, tensor: gs.Tensor, order: Array
 ) -> None:
     slots = orders.slots(tensor)[order]
-    orders.requests.append(Request(node, position, tensor, order, slots))
+    orders.requests.append(OrderRequest(node, position, tensor, order, slots))
 
 
 def _note_movable(node: gs.Node, flow: ChannelFlow, movable: dict[int, list[int]]) -> None:

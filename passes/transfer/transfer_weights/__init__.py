@@ -29,7 +29,7 @@ from ...fusion.inline_fused_operators import inline_fused_operators
 from .fit import fit
 from .pairing import By, pair, read_rename, renamed
 from .parameters import NamedWeight, read_parameters
-from .report import Row, Status, TransferReport
+from .report import Status, TransferReport, TransferRow
 
 Array = np.ndarray[Any, Any]
 _MOST_NEAREST = 3
@@ -79,11 +79,13 @@ class TransferWeights(Pass):
         targets = self._chosen(read_parameters(graph))
         sources = self._named(read_parameters(source))
         pairing = pair(graph, source, targets, sources, self.by)
-        rows: list[Row] = []
+        rows: list[TransferRow] = []
         used: set[int] = set()
         with context.editing() as edit:
             for each in targets:
-                row = Row(name=each.name, status="left", size=each.size, values=each.values.size)
+                row = TransferRow(
+                    name=each.name, status="left", size=each.size, values=each.values.size
+                )
                 try:
                     need(not each.obstacle, each.obstacle)
                     found = need(pairing.sources.get(each.name), pairing.reasons.get(each.name, ""))
@@ -99,7 +101,7 @@ class TransferWeights(Pass):
         if not used:
             raise PassError(_nothing_taken(rows, sources))
         rows += [
-            Row(
+            TransferRow(
                 name=each.name,
                 status="unused",
                 size=each.size,
@@ -190,7 +192,7 @@ def _write(target: NamedWeight, values: Array, edit: Edit) -> None:
     edit.take_name(made, tensor)
 
 
-def _nothing_taken(rows: Sequence[Row], sources: Mapping[str, NamedWeight]) -> str:
+def _nothing_taken(rows: Sequence[TransferRow], sources: Mapping[str, NamedWeight]) -> str:
     hints = [
         f"'{row.name}'{nearest(row.name, sources)}"
         if row.note.endswith("name")

@@ -12,7 +12,7 @@ _MOST_LINES = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TransferRow:
     """One weight: of the target, or of the source where nothing took it (`unused`).
 
     `size`: its shape in words. `source`: the name of the weight it was taken from. `note`: the
@@ -31,9 +31,9 @@ class Row:
 class TransferReport:
     """What became of every weight of the target, and which of the source nobody took."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[TransferRow, ...]
 
-    def of(self, status: Status) -> tuple[Row, ...]:
+    def of(self, status: Status) -> tuple[TransferRow, ...]:
         """Return the rows of one kind."""
         return tuple(row for row in self.rows if row.status == status)
 
@@ -71,12 +71,12 @@ class TransferReport:
         return "\n".join([self.summary, *lines])
 
 
-def _origin(row: Row) -> str:
+def _origin(row: TransferRow) -> str:
     source = f"from {row.source}" if row.source and row.source != row.name else ""
     return ", ".join(filter(None, (source, row.note)))
 
 
-def _grouped(word: str, rows: Sequence[Row]) -> list[str]:
+def _grouped(word: str, rows: Sequence[TransferRow]) -> list[str]:
     """Return a line for each note, with the weights that have it."""
     groups: dict[str, list[str]] = {}
     for row in rows:

@@ -13,11 +13,11 @@ from planish.ir.ops.linear.kernel import Kernel
 from planish.passes.analysis.observe.moments import Moments
 from planish.passes.decompose.decompose_spatial.separable import recombined, separable
 from planish.passes.decompose.decompose_tucker import tucker
-from planish.passes.decompose.decompose_tucker.tucker import Tucker, tucker2
+from planish.passes.decompose.decompose_tucker.tucker import TuckerSolver, tucker2
 from planish.passes.decompose.low_rank import low_rank, svd_factors
 from planish.passes.decompose.quadratic import (
     FactorProblem,
-    Quadratic,
+    QuadraticForm,
     of_weight,
     problems_of,
     relative_error,
@@ -84,7 +84,7 @@ def _separable(problem, rank):
 
 
 def _tucker(problem, rank):
-    return tucker.recombined(*Tucker(problem).factors(min(rank, 6), rank)[:3])
+    return tucker.recombined(*TuckerSolver(problem).factors(min(rank, 6), rank)[:3])
 
 
 KINDS = {
@@ -151,7 +151,7 @@ def test_weights_of_known_rank_are_found_exactly(kind):
     x, y = _data(weight)
     for problem in (of_weight(weight), _problem(weight, x, y)):
         found = (
-            tucker.recombined(*Tucker(problem).factors(2, 2)[:3])
+            tucker.recombined(*TuckerSolver(problem).factors(2, 2)[:3])
             if kind == "tucker"
             else KINDS[kind][0](problem, 2)
         )
@@ -202,7 +202,7 @@ def test_solvers_know_the_value_they_reached(with_data):
     for terms in (1, 3):
         d, p, value = fit_decoupled(problem, terms)
         assert value == pytest.approx(problem.form.value(depthwise.recombined(d, p)), rel=1e-9)
-    *factors, value = Tucker(problem).factors(3, 5)
+    *factors, value = TuckerSolver(problem).factors(3, 5)
     assert value == pytest.approx(problem.form.value(tucker.recombined(*factors)), rel=1e-9)
 
 
@@ -218,7 +218,7 @@ def test_curves_hold_the_value_at_each_rank(kind, with_data):
         elif kind == "spatial":
             rows, curve = _separable(problem, rank), separable(problem, 18).curve
         else:
-            rows, curve = _tucker(problem, rank), Tucker(problem).curve(min(rank, 6))
+            rows, curve = _tucker(problem, rank), TuckerSolver(problem).curve(min(rank, 6))
         found = form.relative(form.value(rows))
         if kind == "tucker":  # the ranks are chosen before the channels are improved
             assert found <= curve[rank] + 1e-9
@@ -252,7 +252,7 @@ def test_separable_kernels_are_the_best_where_rows_and_columns_do_not_interact()
     down, across = np.cov(_normal(18, 40, seed=4)), skew @ skew.T
     moment = np.kron(down, across)
     rows = weight.reshape(10, -1)
-    form = Quadratic(moment, rows @ moment, float(np.vdot(rows @ moment, rows)))
+    form = QuadraticForm(moment, rows @ moment, float(np.vdot(rows @ moment, rows)))
     roots = np.linalg.cholesky(down), np.linalg.cholesky(across)
     white = np.einsum("oxb,xy,bc->ocy", rows.reshape(10, 18, 3), *roots).reshape(30, 18)
     values = np.linalg.svd(white, compute_uv=False) ** 2
@@ -342,7 +342,7 @@ def test_a_form_through_a_layer_is_that_of_what_it_gives():
     weight, first, second = _normal(5, 8), _normal(4, 8, seed=1), _normal(5, 4, seed=2)
     for moment in (None, _normal(8, 8, seed=3) @ _normal(8, 8, seed=3).T):
         cross = weight if moment is None else weight @ moment
-        form = Quadratic(moment, cross, float(np.vdot(cross, weight)))
+        form = QuadraticForm(moment, cross, float(np.vdot(cross, weight)))
         assert form.through(first).value(second) == pytest.approx(form.value(second @ first))
         inner = form.through(first[:3, :4], 2)
         dense = form.through(np.kron(first[:3, :4], np.eye(2)))

@@ -29,7 +29,7 @@ _RIDGE = 1e-4
 
 
 @dataclass
-class Reader:
+class ReadingLayer:
     """A linear layer that reads the channels in question, and what it needs to be solved.
 
     `weight`: [M, C, b], the b columns of each of C channels, its rows scaled by the root of what
@@ -72,7 +72,7 @@ def shrinkage(moment: Array, samples: int) -> float:
     return min(1.0, ((1 - 2 / p) * squared + p**2) / over) if over > 0 else 1.0
 
 
-def reader_of(weight: Array, inverse: Array, columns: Array) -> Reader:
+def reader_of(weight: Array, inverse: Array, columns: Array) -> ReadingLayer:
     """Return the reader with `weight` [M, K] for the channels at `columns` [C, b].
 
     `inverse` [K, K] is that of the moment of all it reads: channels that are not asked about stay,
@@ -80,17 +80,17 @@ def reader_of(weight: Array, inverse: Array, columns: Array) -> Reader:
     """
     flat = columns.reshape(-1)
     part = inverse[np.ix_(flat, flat)].reshape(*columns.shape, *columns.shape)
-    return Reader(weight[:, flat].reshape(len(weight), *columns.shape), part)
+    return ReadingLayer(weight[:, flat].reshape(len(weight), *columns.shape), part)
 
 
-def lone_reader(costs: Array) -> Reader:
+def lone_reader(costs: Array) -> ReadingLayer:
     """Return a reader whose channels cannot make up for one another: each has its cost [C]."""
     count = len(costs)
     inverse = np.eye(count).reshape(count, 1, count, 1)
-    return Reader(np.sqrt(costs)[None, :, None], inverse)
+    return ReadingLayer(np.sqrt(costs)[None, :, None], inverse)
 
 
-def eliminate(readers: Sequence[Reader], channels: int, most: int) -> tuple[Array, Array]:
+def eliminate(readers: Sequence[ReadingLayer], channels: int, most: int) -> tuple[Array, Array]:
     """Return the channels in the order in which they go, [most], and what each costs, [most].
 
     The costs are summed over readers. The readers are used up.
@@ -115,7 +115,7 @@ def eliminate(readers: Sequence[Reader], channels: int, most: int) -> tuple[Arra
     return np.concatenate(order), np.concatenate(costs)
 
 
-def _scores(reader: Reader) -> Array:
+def _scores(reader: ReadingLayer) -> Array:
     """Return what taking out each channel alone costs."""
     own = np.einsum("cbcd->cbd", reader.inverse)
     weight = reader.weight.transpose(1, 0, 2)  # [C, M, b]
@@ -123,7 +123,7 @@ def _scores(reader: Reader) -> Array:
     return np.asarray(np.einsum("cmb,cbm->c", weight, solved))
 
 
-def _remove(reader: Reader, chosen: Array, stays: Array) -> None:
+def _remove(reader: ReadingLayer, chosen: Array, stays: Array) -> None:
     """Take `chosen` out, what they gave given to those that stay."""
     b = reader.weight.shape[2]
     taps = np.arange(b)

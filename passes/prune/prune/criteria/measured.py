@@ -12,11 +12,11 @@ import onnx_graphsurgeon as gs
 
 from .....ir.graph.view import View
 from .....ir.ops.linear.layer import Layer
-from ....analysis.channels.group import Slot
+from ....analysis.channels.group import ChannelSlice
 from ....analysis.observe.moments import Moments, join_columns
 from ....analysis.observe.patches import draw_positions, patches_at, position_shape, results_at
 from ....analysis.observe.stages import parts_of
-from .elimination import Reader, inverse_of, lone_reader, reader_of
+from .elimination import ReadingLayer, inverse_of, lone_reader, reader_of
 
 Array = np.ndarray[Any, Any]
 
@@ -28,7 +28,7 @@ _LEAST_VARIANCE = 1e-2
 
 
 @dataclass
-class _Spread:
+class _ChannelVariance:
     """Variance of each channel of a tensor, streamed over the positions of all feeds."""
 
     count: int = 0
@@ -46,14 +46,14 @@ class _Spread:
         return np.asarray(np.maximum(self.squares / self.count - mean**2, 0))
 
 
-class Measured:
+class MeasuredLayer:
     """A layer that reads channels, the moments of what it reads, and where its branch ends."""
 
     def __init__(self, layer: Layer, view: View) -> None:
         self.layer = layer
         self.branch, self.sum = _end_of_branch(layer, view)
         self.moments = Moments(parts=parts_of(layer))
-        self._part, self._whole = _Spread(), _Spread()
+        self._part, self._whole = _ChannelVariance(), _ChannelVariance()
 
     @property
     def names(self) -> list[str]:
@@ -73,7 +73,7 @@ class Measured:
             self._part.add(arrays[self.branch.name], axis)
             self._whole.add(arrays[self.sum.name], axis)
 
-    def reader(self, slot: Slot) -> Reader:
+    def reader(self, slot: ChannelSlice) -> ReadingLayer:
         """Return the reader of the channels at `slot`, the groups of a convolution side by side."""
         weight = self._flat_weight() * np.sqrt(self._prices)[:, None]
         taps = weight.shape[1] // self.layer.inputs

@@ -36,7 +36,7 @@ from ..channel_units import ChannelUnits
 from ..units import Units
 from .criterion import Array, Criterion, ScoringContext
 from .elimination import eliminate
-from .measured import Measured
+from .measured import MeasuredLayer
 
 # Positions of each layer's output that are looked at, in all feeds together.
 _POSITIONS = 16384
@@ -80,13 +80,13 @@ def reconstruction_scores(
     found = []
     for batch in _batches(groups, layers):
         keys = dict.fromkeys(slot.layer for group in batch for slot in group.readers)
-        measured = {key: Measured(*layers[key]) for key in keys if key in layers}
+        measured = {key: MeasuredLayer(*layers[key]) for key in keys if key in layers}
         _measure(list(measured.values()), copy, feeds, context)
         found += [_scores(group, measured) for group in batch]
     return found
 
 
-def _scores(group: ChannelGroup, measured: Mapping[str, Measured]) -> Array:
+def _scores(group: ChannelGroup, measured: Mapping[str, MeasuredLayer]) -> Array:
     scores = np.full(group.channels, np.inf)
     if any(slot.layer not in measured for slot in group.readers):
         return scores
@@ -131,7 +131,9 @@ def _batches(
         yield run
 
 
-def _measure(layers: Sequence[Measured], graph: gs.Graph, feeds: Feeds, context: Context) -> None:
+def _measure(
+    layers: Sequence[MeasuredLayer], graph: gs.Graph, feeds: Feeds, context: Context
+) -> None:
     names = list(dict.fromkeys(name for each in layers for name in each.names))
     samples = operator.length_hint(feeds) or sum(1 for _ in feeds)
     generator = np.random.default_rng(context.seed)

@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from .....ir.core.errors import PipelineError
 from ....analysis.observe.capture import stream_tensors
 from ....engine.context import Feeds
-from ...grids.formats import UINT8, Format
+from ...grids.formats import UINT8, IntegerFormat
 from .entropy import entropy_range
 from .histogram import Histogram
 from .mse import mse_range
@@ -27,7 +27,7 @@ def calibrate(
     feeds: Feeds,
     *,
     method: Method = "min-max",
-    form: Format = UINT8,
+    form: IntegerFormat = UINT8,
     symmetric: bool = False,
     momentum: float = 0.99,
     percentile: float = 99.99,
@@ -63,7 +63,7 @@ def calibrate(
 
 def make_observer(
     method: Method = "min-max",
-    form: Format = UINT8,
+    form: IntegerFormat = UINT8,
     *,
     symmetric: bool = False,
     momentum: float = 0.99,

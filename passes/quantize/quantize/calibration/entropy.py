@@ -21,14 +21,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...grids.formats import Format
+from ...grids.formats import IntegerFormat
 from ...grids.grid import grid_of_range
 from .histogram import Distribution
 from .observers import Array, Range
 from .range_search import cheapest_range
 
 
-def entropy_range(found: Distribution, form: Format, symmetric: bool) -> Range:
+def entropy_range(found: Distribution, form: IntegerFormat, symmetric: bool) -> Range:
     """Return the range of the least relative entropy, symmetric about 0 or not."""
     low, high = found.span(symmetric)
     levels = form.qmax - form.qmin
@@ -41,7 +41,7 @@ def entropy_range(found: Distribution, form: Format, symmetric: bool) -> Range:
 class _RelativeEntropy:
     """KL(P || Q) of ranges; lows [n], highs [n] -> costs [n]."""
 
-    def __init__(self, found: Distribution, form: Format, symmetric: bool) -> None:
+    def __init__(self, found: Distribution, form: IntegerFormat, symmetric: bool) -> None:
         edges = found.edges
         filled = np.flatnonzero(found.counts)
         self._middles = (edges[filled] + edges[filled + 1]) / 2

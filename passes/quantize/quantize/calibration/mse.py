@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...grids.formats import Format
+from ...grids.formats import IntegerFormat
 from ...grids.grid import grid_of_range
 from .histogram import Distribution
 from .observers import Array, Range
@@ -26,7 +26,7 @@ from .range_search import cheapest_range
 _LEAST = 2.0**-8
 
 
-def mse_range(found: Distribution, form: Format, symmetric: bool) -> Range:
+def mse_range(found: Distribution, form: IntegerFormat, symmetric: bool) -> Range:
     """Return the range of the least mean squared error, symmetric about 0 or not."""
     low, high = found.span(symmetric)
     if form.qmax - form.qmin >= len(found.counts):
@@ -54,7 +54,7 @@ class _SquaredError:
         self._count, self._sum = counts.sum(), (counts * middles).sum()
         self._squares = (counts * (middles**2 + lengths**2 / 12)).sum()
 
-    def __call__(self, lows: Array, highs: Array, form: Format, symmetric: bool) -> Array:
+    def __call__(self, lows: Array, highs: Array, form: IntegerFormat, symmetric: bool) -> Array:
         """Return the sums for each range; lows, highs: [n]."""
         grid = grid_of_range(lows, highs, form, symmetric=symmetric)
         scale, zero = grid.scale.astype(np.float64), grid.zero_point

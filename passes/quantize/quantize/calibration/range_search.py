@@ -30,7 +30,7 @@ def cheapest_range(
     No end is moved below `least` of where it was; `symmetric` keeps them opposite. Of equal costs
     the widest range is taken.
     """
-    search = _Search(cost, np.array([low, high]), min(least, 1.0))
+    search = _RangeSearch(cost, np.array([low, high]), min(least, 1.0))
     if symmetric:
         search.along(np.array([True, True]))
     elif low == 0 or high == 0:
@@ -45,7 +45,7 @@ def cheapest_range(
     return float(search.best[0] * low), float(search.best[1] * high)
 
 
-class _Search:
+class _RangeSearch:
     """The best shares of the two ends so far, and their cost."""
 
     def __init__(self, cost: Cost, ends: Array, least: float) -> None:

@@ -37,7 +37,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class AccuracyBounds:
     """The least top-1 agreement (0 to 1) and signal-to-noise ratio (dB) asked for; None: any."""
 
     top1_agreement: float | None = None

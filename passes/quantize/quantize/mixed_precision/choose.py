@@ -22,11 +22,11 @@ from .....ir.graph.view import View
 from ....engine.context import Context, Feeds
 from ....engine.stopwatch import Profiler
 from ...qdq.units import Unit
-from ..variants import Variants
-from .bounds import Accuracy, Bounds, samples_to_show, shown_at_least
+from ..variants import QuantizedVariants
+from .bounds import Accuracy, AccuracyBounds, samples_to_show, shown_at_least
 from .evaluator import ChoiceEvaluator
 from .gains import IntegerGains, estimate_gains, measure_gains
-from .order import Borders, affordable, order_to_float
+from .order import PrecisionBorders, affordable, order_to_float
 from .search import fewest_floats
 
 # Layers are ranked on so many runs in all, and on so many feeds a layer.
@@ -43,8 +43,8 @@ class MixedPrecision:
     `profiler`: what measures gains on `context.target`; None: they are estimated.
     """
 
-    variants: Variants
-    bounds: Bounds
+    variants: QuantizedVariants
+    bounds: AccuracyBounds
     feeds: Feeds
     context: Context
     view: View
@@ -64,7 +64,7 @@ class MixedPrecision:
             return chosen
         noise = self._noise(evaluator, layers)
         gains = self._gains(layers)
-        borders = Borders(layers, self.view, gains)
+        borders = PrecisionBorders(layers, self.view, gains)
         order = order_to_float(noise, gains, borders)
         losses = {key: borders.loss(key, set()) for key in order}
         floats = fewest_floats(
@@ -96,7 +96,7 @@ class MixedPrecision:
         evaluator = ChoiceEvaluator(self.variants, self.feeds)
         noise = self._noise(evaluator, layers)
         gains = self._gains(layers)
-        borders = Borders(layers, self.view, gains)
+        borders = PrecisionBorders(layers, self.view, gains)
         floats = affordable(noise, gains, borders, share)
         if not floats or floats == keys:
             return chosen

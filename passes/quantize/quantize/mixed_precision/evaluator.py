@@ -13,7 +13,7 @@ from .....ir.core.errors import FeedError
 from .....ir.run.compare import Accumulator
 from .....ir.run.reference import Arrays, Reference
 from ....engine.context import Feeds
-from ..variants import Variants
+from ..variants import QuantizedVariants
 from .bounds import Accuracy
 from .margins import Margins
 
@@ -28,7 +28,7 @@ class ChoiceEvaluator:
     """
 
     def __init__(
-        self, variants: Variants, feeds: Feeds, progress: Callable[[], None] = lambda: None
+        self, variants: QuantizedVariants, feeds: Feeds, progress: Callable[[], None] = lambda: None
     ) -> None:
         self._variants = variants
         self._feeds = feeds

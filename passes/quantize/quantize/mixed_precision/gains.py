@@ -20,7 +20,7 @@ from .....ir.graph.view import View
 from ....analysis.cost import cost
 from ....engine.stopwatch import Profiler
 from ...qdq.units import Unit
-from ..variants import Variants
+from ..variants import QuantizedVariants
 
 # Seconds that integers save for a multiply-accumulate and for a value moved, and that a value takes
 # across the border, quantized and laid out anew: what a core with VNNI was seen to need.
@@ -56,7 +56,7 @@ def estimate_gains(graph: gs.Graph, view: View, layers: Sequence[Unit]) -> Integ
 
 
 def measure_gains(
-    variants: Variants,
+    variants: QuantizedVariants,
     layers: Sequence[Unit],
     estimated: IntegerGains,
     profiler: Profiler,

@@ -24,7 +24,7 @@ _LEAST_LOSS = 1e-3
 _LEAST_NOISE = 0.05
 
 
-class Borders:
+class PrecisionBorders:
     """The layers at each tensor, and which tensors float and integer layers share."""
 
     def __init__(self, layers: Sequence[Unit], view: View, gains: IntegerGains) -> None:
@@ -58,7 +58,9 @@ class Borders:
         return lost
 
 
-def order_to_float(noise: Mapping[str, float], gains: IntegerGains, borders: Borders) -> list[str]:
+def order_to_float(
+    noise: Mapping[str, float], gains: IntegerGains, borders: PrecisionBorders
+) -> list[str]:
     """Return all layers, most noise removed per second lost first."""
     floor = _LEAST_LOSS * sum(abs(seconds) for seconds in gains.layers.values()) or 1.0
     floats: set[str] = set()
@@ -84,7 +86,7 @@ def order_to_float(noise: Mapping[str, float], gains: IntegerGains, borders: Bor
 
 
 def affordable(
-    noise: Mapping[str, float], gains: IntegerGains, borders: Borders, share: float
+    noise: Mapping[str, float], gains: IntegerGains, borders: PrecisionBorders, share: float
 ) -> frozenset[str]:
     """Return the layers that go back to float for at most `share` of the time all of them save.
 
@@ -114,7 +116,7 @@ def affordable(
     return frozenset(floats)
 
 
-def _loss(group: Sequence[str], floats: set[str], borders: Borders) -> float:
+def _loss(group: Sequence[str], floats: set[str], borders: PrecisionBorders) -> float:
     """Return the seconds lost when all of `group` go back to float after `floats`."""
     gone, lost = set(floats), 0.0
     for key in group:

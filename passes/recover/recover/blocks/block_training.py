@@ -27,7 +27,7 @@ from ..training.batchnorm import reestimate
 from ..training.checkpoint import pack, unpack
 from ..training.fit import TrainingTask, fit, mean_over
 from ..training.samples import SampleStore
-from ..training.session import Session
+from ..training.session import TrainingSession
 from ..training.trainable import Trainable, to_tensors
 from ..weights import Array, Values, constants, set_values, write_values
 from .closed_form import LayerSolver, TeacherOutputs
@@ -48,7 +48,7 @@ class TrainedBlock:
 
 
 def train_blocks(
-    session: Session,
+    session: TrainingSession,
     blocks: Sequence[Block],
     shared: frozenset[str],
     progress: Callable[[float, str], None],
@@ -89,7 +89,7 @@ class _StudentBlock:
 
     def __init__(
         self,
-        session: Session,
+        session: TrainingSession,
         block: Block,
         shared: frozenset[str],
         types: Types,

@@ -20,13 +20,13 @@ from .checkpoint import pack, unpack
 from .evaluator import StudentEvaluator, Teacher
 from .fit import TrainingTask, fit
 from .samples import Array
-from .session import Session
+from .session import TrainingSession
 from .trainable import Trainable, to_tensors
 
 _STAGE = "end-to-end"
 
 
-def train_end_to_end(session: Session, progress: Callable[[float, str], None]) -> str:
+def train_end_to_end(session: TrainingSession, progress: Callable[[float, str], None]) -> str:
     """Train the graph of `session` and write its weights back; return why it stopped early."""
     problem: str
     done = session.journal.result(_STAGE)
@@ -40,7 +40,9 @@ def train_end_to_end(session: Session, progress: Callable[[float, str], None]) -
     return problem
 
 
-def _trained(session: Session, progress: Callable[[float, str], None]) -> tuple[Values, str]:
+def _trained(
+    session: TrainingSession, progress: Callable[[float, str], None]
+) -> tuple[Values, str]:
     samples, objective = session.samples, session.objective
     names = [*objective.outputs, *(objective.features if objective.feature_weight else ())]
     part = part_of(session.graph, samples.inputs, names, infer_types(session.graph))
@@ -85,7 +87,7 @@ class _StudentTraining:
     """Minibatches for student and teacher."""
 
     def __init__(
-        self, session: Session, trainable: Trainable, teacher: Callable[[Any], Any]
+        self, session: TrainingSession, trainable: Trainable, teacher: Callable[[Any], Any]
     ) -> None:
         self._session, self._trainable, self._teacher = session, trainable, teacher
         self._device = session.workers.device
@@ -149,7 +151,7 @@ class _StudentTraining:
 class _LiveTeacher:
     """The teacher's tensors for inputs that no file has: varied images, or too many features."""
 
-    def __init__(self, graph: gs.Graph, session: Session, example: Any) -> None:
+    def __init__(self, graph: gs.Graph, session: TrainingSession, example: Any) -> None:
         self._unit = session.samples.fixed
         self._run: Reference | None = None
         try:

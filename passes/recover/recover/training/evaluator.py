@@ -10,7 +10,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from .....ir.run.reference import Reference
-from .losses import Objective
+from .losses import DistillationObjective
 from .samples import Array, Arrays, Samples, SampleStore
 from .trainable import to_tensors
 
@@ -60,7 +60,11 @@ class StudentEvaluator:
     """Asks students on the held-out samples, against what the teacher gave for them."""
 
     def __init__(
-        self, samples: Samples, teacher: Teacher, objective: Objective, labels: Array | None
+        self,
+        samples: Samples,
+        teacher: Teacher,
+        objective: DistillationObjective,
+        labels: Array | None,
     ) -> None:
         self._samples, self._teacher = samples, teacher
         self._objective, self._labels = objective, labels

@@ -13,7 +13,7 @@ import numpy as np
 from .....ir.core.errors import PassError
 from .batchnorm import training_batchnorm
 from .interrupt import Interrupts
-from .recipe import Recipe
+from .recipe import TrainingRecipe
 from .trainable import Trainable
 from .workers import Workers
 
@@ -40,7 +40,7 @@ class TrainingTask:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """The losses evaluated before training and of the weights kept, and why it stopped early."""
 
     before: float
@@ -51,7 +51,7 @@ class Outcome:
 def fit(
     trainable: Trainable,
     task: TrainingTask,
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     workers: Workers,
     interrupts: Interrupts,
     *,
@@ -59,7 +59,7 @@ def fit(
     keep: Callable[[Any], None] = lambda state: None,
     keep_on_the_way: bool = False,
     progress: Callable[[float, str], None] = lambda fraction, note: None,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train; leave the module with the weights that were evaluated best, at worst the first.
 
     `keep` is given a state that `state` goes on from: when interrupted, and after each evaluation
@@ -94,7 +94,7 @@ def fit(
             raise
         run.take_best()
     module.to("cpu")
-    return Outcome(run.before, run.best_loss, run.problem)
+    return TrainingOutcome(run.before, run.best_loss, run.problem)
 
 
 class _TrainingRun:
@@ -104,7 +104,7 @@ class _TrainingRun:
         self,
         trainable: Trainable,
         task: TrainingTask,
-        recipe: Recipe,
+        recipe: TrainingRecipe,
         workers: Workers,
         wrapped: Any,
     ) -> None:

@@ -30,7 +30,7 @@ _TINY = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Objective:
+class DistillationObjective:
     """The loss of a student's tensors against its teacher's, both by name.
 
     `outputs`: the graph's float outputs; `activations`: the operator that makes each. `features`:

@@ -19,7 +19,7 @@ _DROPS = 3  # the step schedule divides the rate by ten after each third
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class TrainingRecipe:
     """How a module trains: for `steps`, or so many `epochs` where that is None."""
 
     optimizer: OptimizerName

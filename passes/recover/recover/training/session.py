@@ -12,8 +12,8 @@ from ....engine.context import Context
 from .augment import Augmentation
 from .checkpoint import Journal
 from .interrupt import Interrupts
-from .losses import Objective
-from .recipe import Recipe
+from .losses import DistillationObjective
+from .recipe import TrainingRecipe
 from .samples import Array, Samples
 from .workers import Workers
 
@@ -21,7 +21,7 @@ BatchNormMode = Literal["reestimate", "train", "keep"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Session:
+class TrainingSession:
     """Student (`graph`, that of `context`), teacher, samples, and how to train."""
 
     graph: gs.Graph
@@ -29,8 +29,8 @@ class Session:
     context: Context
     samples: Samples
     labels: Array | None
-    objective: Objective
-    recipe: Recipe
+    objective: DistillationObjective
+    recipe: TrainingRecipe
     augment: Sequence[Augmentation]
     batchnorm: BatchNormMode
     workers: Workers

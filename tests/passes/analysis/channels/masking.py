@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 
 from planish.ir.core.build import make_constant
 from planish.passes.analysis.channels.find_groups import channel_groups
-from planish.passes.analysis.channels.group import ChannelGroup, Slot
+from planish.passes.analysis.channels.group import ChannelGroup, ChannelSlice
 
 Array = np.ndarray[Any, Any]
 
@@ -35,7 +35,7 @@ def silence(graph: gs.Graph, seed: int, *, rows: bool = True) -> dict[str, tuple
     held: dict[int, gs.Constant] = {}
     counts = {}
 
-    def zero(slot: Slot, channels: Array) -> None:
+    def zero(slot: ChannelSlice, channels: Array) -> None:
         constant = slot.constant
         held[id(constant)] = constant
         values = new.setdefault(id(constant), np.array(constant.values))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from planish.passes.layout.eliminate_transposes.minimum_cut import (
     ONE,
     ZERO,
-    Payment,
+    CutCost,
     cheapest,
     total,
 )
@@ -18,7 +18,7 @@ from planish.passes.layout.eliminate_transposes.minimum_cut import (
 COUNT = 6
 _PAYMENTS = st.lists(
     st.builds(
-        Payment,
+        CutCost,
         st.integers(0, 9),
         st.lists(st.integers(ZERO, COUNT - 1), min_size=1, max_size=4).map(tuple),
     ),
@@ -43,6 +43,6 @@ def test_cheapest_of_all_labels(payments):
 
 
 def test_price_is_paid_where_labels_differ():
-    payments = [Payment(3, (ONE, 0)), Payment(2, (0, 1)), Payment(7, (1, ZERO))]
+    payments = [CutCost(3, (ONE, 0)), CutCost(2, (0, 1)), CutCost(7, (1, ZERO))]
     assert [total(payments, ones) for ones in (set(), {0}, {1}, {0, 1})] == [3, 2, 12, 7]
     assert cheapest(2, payments) == ({0}, {0})

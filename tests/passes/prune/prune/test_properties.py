@@ -11,7 +11,7 @@ from planish.ir.ops.masks import read_masked
 from planish.passes.analysis.channels.find_groups import channel_groups
 from planish.passes.engine.context import Context
 from planish.passes.prune.prune.channel_units import channel_units
-from planish.passes.prune.prune.choose_channels import Rules, next_count
+from planish.passes.prune.prune.choose_channels import ChannelLimits, next_count
 from planish.passes.prune.prune.units import read_weights
 from planish.passes.trust.rounding import measure_rounding
 
@@ -139,7 +139,7 @@ def test_nothing_depends_on_channels_that_are_out(case, amount, scope, of, multi
             if result.edits:
                 assert (counts == counts[0]).all()
     if of == "channels" and scope == "global" and not result.records[0].declined and rows:
-        rules = Rules(multiple, 0)
+        rules = ChannelLimits(multiple, 0)
         whole = sum(row.group.channels for row in rows)
         gone = sum(int(row.gone.sum()) for row in rows)
         left = [int((~row.gone).sum()) for row in rows]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from planish.passes.quantize.grids.blocks import Blocks, fit_grid
-from planish.passes.quantize.grids.formats import Format
+from planish.passes.quantize.grids.formats import IntegerFormat
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=4, min_side=1, max_side=7)
 WEIGHTS = hnp.arrays(
@@ -30,7 +30,7 @@ def _cases(draw):
     axis = draw(st.integers(0, weights.ndim - 1))
     blocks = Blocks(axis, draw(st.sampled_from((None, 2, 3, 16))))
     bits, signed = draw(st.sampled_from((2, 3, 4, 8))), draw(st.booleans())
-    return weights, blocks, Format(bits, signed), draw(st.booleans())
+    return weights, blocks, IntegerFormat(bits, signed), draw(st.booleans())
 
 
 @given(case=_cases())
@@ -81,7 +81,7 @@ def test_scales_have_the_shape_that_the_operator_wants(case):
 def test_a_scale_belongs_to_its_own_block():
     weights = np.ones((3, 5, 2), np.float32)
     weights[1, 4, 0] = 40
-    grid = fit_grid(weights, Format(4, signed=True), Blocks(1, 2), search="max")
+    grid = fit_grid(weights, IntegerFormat(4, signed=True), Blocks(1, 2), search="max")
     assert grid.scale.shape == (3, 3, 2)
     wide = np.argwhere(grid.scale > 1)
     assert wide.tolist() == [[1, 2, 0]]
@@ -92,7 +92,7 @@ def test_least_squares_beats_max_where_a_few_weights_are_large():
     generator = np.random.default_rng(0)
     weights = generator.standard_normal((16, 8192)).astype(np.float32)
     for bits, gain in ((4, 1.8), (3, 2.5), (2, 4.0)):
-        form = Format(bits, signed=True)
+        form = IntegerFormat(bits, signed=True)
         least, most = (
             _error(weights, fit_grid(weights, form, Blocks(0), search=search))
             for search in ("mse", "max")
@@ -100,7 +100,9 @@ def test_least_squares_beats_max_where_a_few_weights_are_large():
         assert most / least > gain
     # Of a normal variable, Max (1960) computes 20.2 dB for the best 16 uniform levels, 9.3 for 4.
     signal = float((weights.astype(np.float64) ** 2).sum())
-    found = 10 * np.log10(signal / _error(weights, fit_grid(weights, Format(4, True), Blocks(0))))
+    found = 10 * np.log10(
+        signal / _error(weights, fit_grid(weights, IntegerFormat(4, True), Blocks(0)))
+    )
     assert 19.0 < found < 20.3
 
 
@@ -114,7 +116,7 @@ def test_what_lies_on_a_grid_stays(bits, signed, search, symmetric):
     whole = generator.integers(-most, most + 1, (6, 40))
     whole[:, 0] = most
     weights = (whole * generator.uniform(0.01, 3, (6, 1))).astype(np.float32)
-    form = Format(bits, signed)
+    form = IntegerFormat(bits, signed)
     for scale_type in (np.float32, np.float16):
         grid = fit_grid(
             weights, form, Blocks(0), symmetric=symmetric, search=search, scale_type=scale_type
@@ -125,7 +127,7 @@ def test_what_lies_on_a_grid_stays(bits, signed, search, symmetric):
 def test_half_scales_cut_nothing_off_and_widen_where_they_must():
     generator = np.random.default_rng(1)
     weights = generator.standard_normal((8, 64)).astype(np.float32)
-    form = Format(4, signed=True)
+    form = IntegerFormat(4, signed=True)
     grid = fit_grid(weights, form, Blocks(0), search="max", scale_type=np.float16)
     assert grid.scale.dtype == np.float16
     assert (grid.scale.astype(np.float64) * form.qmax >= np.abs(weights).max(axis=1)).all()
@@ -135,6 +137,6 @@ def test_half_scales_cut_nothing_off_and_widen_where_they_must():
 
 
 def test_zero_weights_have_a_grid():
-    grid = fit_grid(np.zeros((2, 3), np.float32), Format(4, signed=False), Blocks(0, 2))
+    grid = fit_grid(np.zeros((2, 3), np.float32), IntegerFormat(4, signed=False), Blocks(0, 2))
     assert (grid.scale == 1).all() or (grid.scale > 0).all()
     assert not grid.dequantize(grid.quantize(np.zeros((2, 3), np.float32))).any()

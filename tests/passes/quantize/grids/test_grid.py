@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
-from planish.passes.quantize.grids.formats import INT8, UINT8, WEIGHT8, Format
+from planish.passes.quantize.grids.formats import INT8, UINT8, WEIGHT8, IntegerFormat
 from planish.passes.quantize.grids.grid import grid_of_range, grid_of_weights, lattice_steps
 
-FORMATS = [Format(bits, signed) for bits in (2, 3, 4, 8, 16) for signed in (True, False)]
+FORMATS = [IntegerFormat(bits, signed) for bits in (2, 3, 4, 8, 16) for signed in (True, False)]
 BOUND = st.floats(-1e6, 1e6, width=32).filter(lambda x: x == 0 or abs(x) > 1e-20)
 SETTINGS = settings(deadline=None, derandomize=True, max_examples=200)
 RNG = np.random.default_rng(11)
@@ -151,7 +151,7 @@ def test_a_channel_without_range_stays_zero_at_the_least_scale():
 @settings(SETTINGS, max_examples=50)
 def test_weights_on_a_grid_keep_it(bits, seed, exponent):
     generator = np.random.default_rng(seed)
-    form = Format(bits, True, narrow=True)
+    form = IntegerFormat(bits, True, narrow=True)
     most = form.qmax
     integers = generator.integers(-most, most + 1, (6, 9))
     integers[:, 0] = generator.integers(most // 2 + 1, most + 1, 6)  # not always the largest

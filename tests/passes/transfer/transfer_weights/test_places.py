@@ -12,7 +12,7 @@ import pytest
 import planish
 from planish.ir.core.errors import PassError, PipelineError
 from planish.passes.transfer.transfer_weights import transfer_weights
-from planish.passes.transfer.transfer_weights.report import Row, TransferReport
+from planish.passes.transfer.transfer_weights.report import TransferReport, TransferRow
 
 from tests.helpers import model_using, relative_error, run_ort
 
@@ -150,7 +150,7 @@ def test_from_an_optimized_trace_into_the_file_of_the_older_exporter():
 def test_the_table_has_a_line_a_weight():
     report = TransferReport(
         (
-            Row(
+            TransferRow(
                 name="conv.weight",
                 status="taken",
                 size="8x3",
@@ -158,7 +158,7 @@ def test_the_table_has_a_line_a_weight():
                 source="net.conv.weight",
                 note="from float16",
             ),
-            Row(
+            TransferRow(
                 name="fc.weight",
                 status="sliced",
                 size="5x8",
@@ -166,7 +166,7 @@ def test_the_table_has_a_line_a_weight():
                 source="fc.weight",
                 note="the leading 5x8 of 9x8",
             ),
-            Row(
+            TransferRow(
                 name="fc.bias",
                 status="left",
                 size="5",
@@ -174,7 +174,7 @@ def test_the_table_has_a_line_a_weight():
                 source="",
                 note="the source has no weight of this name",
             ),
-            Row(name="old.weight", status="unused", size="2", values=2),
+            TransferRow(name="old.weight", status="unused", size="2", values=2),
         )
     )
     assert str(report).splitlines() == [
@@ -185,7 +185,9 @@ def test_the_table_has_a_line_a_weight():
         "unused  old.weight   2",
     ]
     many = tuple(
-        Row(name=f"w{i}", status="left", size="1", values=1, source="", note=f"reason {i // 5}")
+        TransferRow(
+            name=f"w{i}", status="left", size="1", values=1, source="", note=f"reason {i // 5}"
+        )
         for i in range(50)
     )
     assert TransferReport(many).remarks()[1:] == [

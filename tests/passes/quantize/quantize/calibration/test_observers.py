@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.special import rel_entr
 
 from planish.ir.core.errors import PipelineError
-from planish.passes.quantize.grids.formats import INT8, UINT8, Format
+from planish.passes.quantize.grids.formats import INT8, UINT8, IntegerFormat
 from planish.passes.quantize.grids.grid import grid_of_range
 from planish.passes.quantize.quantize.calibration.calibrate import METHODS, make_observer
 from planish.passes.quantize.quantize.calibration.entropy import _RelativeEntropy
@@ -19,7 +19,7 @@ from planish.passes.quantize.quantize.calibration.observers import Range
 FLOATS = st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False)
 ARRAYS = hnp.arrays(np.float32, st.integers(1, 50), elements=FLOATS)
 UNORDERED = [method for method in METHODS if method != "moving-average"]
-UINT4 = Format(4, signed=False)
+UINT4 = IntegerFormat(4, signed=False)
 
 
 def observed(*pieces, **options):
@@ -253,7 +253,7 @@ def test_entropy_does_not_pay_for_zeros():
 @given(
     ARRAYS,
     st.sampled_from(METHODS),
-    st.sampled_from([UINT8, INT8, UINT4, Format(16, signed=True)]),
+    st.sampled_from([UINT8, INT8, UINT4, IntegerFormat(16, signed=True)]),
     st.booleans(),
 )
 @example(np.array([1e-30, 1e30], np.float32), "mse", UINT8, False)

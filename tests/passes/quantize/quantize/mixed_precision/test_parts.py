@@ -15,7 +15,7 @@ from planish.passes.engine.context import Context
 from planish.passes.quantize.quantize.mixed_precision.bounds import samples_to_show, shown_at_least
 from planish.passes.quantize.quantize.mixed_precision.gains import IntegerGains
 from planish.passes.quantize.quantize.mixed_precision.margins import Margins
-from planish.passes.quantize.quantize.mixed_precision.order import Borders, order_to_float
+from planish.passes.quantize.quantize.mixed_precision.order import PrecisionBorders, order_to_float
 from planish.passes.quantize.quantize.mixed_precision.search import fewest_floats
 from planish.passes.quantize.quantize.units import read_units
 
@@ -80,7 +80,7 @@ def borders_of(gains, crossing):
     found = IntegerGains(
         {f"c{i}": gain for i, gain in enumerate(gains)}, dict.fromkeys(names, float(crossing))
     )
-    return Borders(units, view, found), found
+    return PrecisionBorders(units, view, found), found
 
 
 def test_losses_are_what_the_borders_of_the_whole_say():

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from planish.passes.recover.recover.training.losses import (
-    Objective,
+    DistillationObjective,
     normalized_error,
     soft_cross_entropy,
 )
@@ -32,9 +32,11 @@ def test_the_distillation_loss_by_hand() -> None:
     assert float(found) == pytest.approx(9 * (p * np.log(p / q)).sum(1).mean(), rel=1e-9)
 
 
-def _objective(activation: str = "", **options: Any) -> Objective:
+def _objective(activation: str = "", **options: Any) -> DistillationObjective:
     given: dict[str, Any] = {"distill": 1.0, "temperature": 2.0, "feature_weight": 0.0} | options
-    return Objective(outputs=("y",), activations={"y": activation}, features=("f",), **given)
+    return DistillationObjective(
+        outputs=("y",), activations={"y": activation}, features=("f",), **given
+    )
 
 
 def test_probabilities_and_scores_have_one_loss() -> None:

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from planish.passes.recover.recover.training.recipe import Recipe
+from planish.passes.recover.recover.training.recipe import TrainingRecipe
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "step", "onecycle"])
 def test_every_optimizer_goes_with_every_schedule(optimizer: Any, schedule: Any) -> None:
-    recipe = Recipe(
+    recipe = TrainingRecipe(
         optimizer=optimizer,
         schedule=schedule,
         learning_rate=0.1,

@@ -63,9 +63,9 @@ def test_two_processes_end_with_equal_weights(tmp_path: Path) -> None:
 
 def test_the_gradient_of_two_is_that_of_one() -> None:
     """Shares of one minibatch: their mean loss is that of the whole."""
-    from planish.passes.recover.recover.training.recipe import Recipe
+    from planish.passes.recover.recover.training.recipe import TrainingRecipe
 
-    recipe = Recipe(
+    recipe = TrainingRecipe(
         optimizer="adam",
         schedule="cosine",
         learning_rate=1e-3,

@@ -14,14 +14,14 @@ from typing import Protocol
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...analysis.channels.group import Slot
+from ...analysis.channels.group import ChannelSlice
 from ...analysis.cost import cost
 from .channel_units import ChannelUnits
 
 _ROLES = ("makes", "reads", "carries")
 
 
-class Spending(Protocol):
+class CostModel(Protocol):
     """What channels of rows cost, while they go."""
 
     whole: float
@@ -36,7 +36,7 @@ class Spending(Protocol):
         """Return the cost of what is left."""
 
 
-class Count:
+class ChannelCount:
     """The number of channels itself."""
 
     def __init__(self, rows: Sequence[ChannelUnits]) -> None:
@@ -56,7 +56,7 @@ class Count:
         return self._left
 
 
-class Budget:
+class LayerCosts:
     """The cost of a graph while channels of `rows` go. `each`: the cost of nodes, by id."""
 
     def __init__(self, each: Mapping[int, float], rows: Sequence[ChannelUnits]) -> None:
@@ -106,7 +106,7 @@ class Budget:
         return found
 
 
-def _places(slot: Slot) -> int:
+def _places(slot: ChannelSlice) -> int:
     return int(slot.blocks * np.asarray(slot.constant.shape)[slot.axis])
 
 

@@ -21,22 +21,22 @@ _GENERATED = "unk__"  # how the names begin that ONNX's inference makes up
 
 
 @dataclass(frozen=True)
-class Size:
+class SymbolicSize:
     """The number `factor` times the product of `atoms` (sorted, with repetition)."""
 
     factor: int
     atoms: tuple[str, ...] = ()
 
-    def __mul__(self, other: Size) -> Size:
+    def __mul__(self, other: SymbolicSize) -> SymbolicSize:
         """Return the product."""
-        return Size(self.factor * other.factor, tuple(sorted(self.atoms + other.atoms)))
+        return SymbolicSize(self.factor * other.factor, tuple(sorted(self.atoms + other.atoms)))
 
-    def over(self, other: Size) -> Size | None:
+    def over(self, other: SymbolicSize) -> SymbolicSize | None:
         """Return the quotient where it is a size without remainder whatever the atoms are."""
         left, taken = Counter(self.atoms), Counter(other.atoms)
         if not other.factor or self.factor % other.factor or taken - left:
             return None
-        return Size(self.factor // other.factor, tuple(sorted((left - taken).elements())))
+        return SymbolicSize(self.factor // other.factor, tuple(sorted((left - taken).elements())))
 
     @property
     def number(self) -> int | None:
@@ -44,15 +44,15 @@ class Size:
         return None if self.atoms else self.factor
 
 
-ONE = Size(1)
+ONE = SymbolicSize(1)
 
 
-def product(sizes: Iterable[Size]) -> Size:
+def product(sizes: Iterable[SymbolicSize]) -> SymbolicSize:
     """Return the product of `sizes`."""
     return math.prod(sizes, start=ONE)
 
 
-def same_sizes(sizes: Sequence[Size | None], others: Sequence[Size | None]) -> bool:
+def same_sizes(sizes: Sequence[SymbolicSize | None], others: Sequence[SymbolicSize | None]) -> bool:
     """Say whether two shapes of the same elements are equal; one size follows from the rest."""
     if len(sizes) != len(others):
         return False
@@ -60,21 +60,21 @@ def same_sizes(sizes: Sequence[Size | None], others: Sequence[Size | None]) -> b
     return not any(unequal) or (sum(unequal) == 1 and (None in sizes or None in others))
 
 
-class Atoms:
+class SymbolicDims:
     """Names for dimensions, the same for those that are known to be equal."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int], Size] = {}
-        self._named: dict[str, Size] = {}
+        self._known: dict[tuple[int, int], SymbolicSize] = {}
+        self._named: dict[str, SymbolicSize] = {}
         self._alive: list[gs.Tensor] = []  # so that the ids of tensors stay taken
 
-    def learn(self, name: str, size: Size) -> None:
+    def learn(self, name: str, size: SymbolicSize) -> None:
         """Let a dimension that inference could only name be `size` wherever the name stands."""
         told = all(not atom.startswith(f"name {_GENERATED}") for atom in size.atoms)
         if name.startswith(_GENERATED) and told:
             self._named.setdefault(name, size)
 
-    def of(self, tensor: gs.Tensor, axis: int, view: View) -> Size:
+    def of(self, tensor: gs.Tensor, axis: int, view: View) -> SymbolicSize:
         """Return the size of `tensor`, of known rank, along `axis`; amortized constant time."""
         passed: list[tuple[int, int]] = []
         while (id(tensor), axis) not in self._known:
@@ -85,7 +85,7 @@ class Atoms:
             origin = None if dim is not None else _origin(tensor, axis, view)
             if origin is None:
                 atom = f"name {dim}" if dim is not None else f"size {axis} of {id(tensor)}"
-                found = Size(dim) if isinstance(dim, int) else Size(1, (atom,))
+                found = SymbolicSize(dim) if isinstance(dim, int) else SymbolicSize(1, (atom,))
                 if isinstance(dim, str):
                     found = self._named.get(dim, found)
                 self._known[id(tensor), axis] = found

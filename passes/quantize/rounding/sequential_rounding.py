@@ -13,7 +13,7 @@ from ....ir.graph.edit import Edit
 from ....ir.ops.linear.kernel import Kernel
 from ....ir.ops.linear.layer import Layer, write_layer
 from ...analysis.observe.moments import Moments
-from ...analysis.observe.sequence import fit_in_sequence
+from ...analysis.observe.sequential_fitting import fit_in_sequence
 from ...engine.context import Context, Feeds
 
 Solve = Callable[[Layer, Moments], Kernel]
