@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ENTRY_POINTS = "planish.backends"
 # Imported when asked for: one works where another's packages are missing or slow to import.
 _BUILTIN = {"onnxruntime": ("onnxruntime.backend", "OnnxRuntime"), "tvm": ("tvm.backend", "Tvm")}
-_registered: dict[str, type[Backend]] = {}
+REGISTERED: dict[str, type[Backend]] = {}
 
 
 def register_backend(item: type[Backend]) -> type[Backend]:
@@ -31,24 +31,24 @@ def register_backend(item: type[Backend]) -> type[Backend]:
         raise BackendError(f"{item!r} is no Backend subclass")
     if item.name in _BUILTIN:
         _load_builtin(item.name)
-    existing = _registered.get(item.name)
+    existing = REGISTERED.get(item.name)
     if existing is not None and existing is not item:
         raise BackendError(f"a backend named '{item.name}' is registered already")
-    _registered[item.name] = item
+    REGISTERED[item.name] = item
     return item
 
 
 def all_backends() -> dict[str, type[Backend]]:
     """Return every known backend by name, in order of name."""
     _load()
-    return dict(sorted(_registered.items()))
+    return dict(sorted(REGISTERED.items()))
 
 
 def get_backend(name: str) -> Backend:
     """Return the backend called `name`; raises BackendError with the nearest known name."""
     if name in _BUILTIN:
         _load_builtin(name)
-        return _registered[name]()
+        return REGISTERED[name]()
     backends = all_backends()
     if name not in backends:
         raise BackendError(f"unknown backend '{name}'{nearest(name, backends)}")
@@ -91,10 +91,10 @@ def _threads(asked: int | None, target: Target) -> int | None:
 
 
 def _load_builtin(name: str) -> None:
-    if name not in _registered:
+    if name not in REGISTERED:
         module, item = _BUILTIN[name]
         found = importlib.import_module(f"...{module}", __name__)
-        _registered[name] = getattr(found, item)
+        REGISTERED[name] = getattr(found, item)
 
 
 @functools.cache

@@ -46,8 +46,8 @@ class Profiler(Protocol):
         """
 
 
-_STOPWATCHES: dict[str, Stopwatch] = {}
-_PROFILERS: dict[str, Profiler] = {}
+STOPWATCHES: dict[str, Stopwatch] = {}
+PROFILERS: dict[str, Profiler] = {}
 _WAITING: list[Callable[[], object]] = []
 
 
@@ -63,21 +63,21 @@ def _load() -> None:
 
 def register_stopwatch(kind: str, stopwatch: Stopwatch) -> None:
     """Let `stopwatch` time targets of `kind`, such as `cpu`."""
-    _STOPWATCHES[kind] = stopwatch
+    STOPWATCHES[kind] = stopwatch
 
 
 def find_stopwatch(target: str) -> Stopwatch | None:
     """Return what times `target` (`cpu`, `cpu{threads=2}`), None where no backend can."""
     _load()
-    return _STOPWATCHES.get(target.partition("{")[0])
+    return STOPWATCHES.get(target.partition("{")[0])
 
 
 def register_profiler(kind: str, profiler: Profiler) -> None:
     """Let `profiler` take apart runs on targets of `kind`, such as `cpu`."""
-    _PROFILERS[kind] = profiler
+    PROFILERS[kind] = profiler
 
 
 def find_profiler(target: str) -> Profiler | None:
     """Return what takes apart runs on `target`, None where no backend can."""
     _load()
-    return _PROFILERS.get(target.partition("{")[0])
+    return PROFILERS.get(target.partition("{")[0])

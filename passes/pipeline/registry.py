@@ -19,7 +19,7 @@ from .presets import PRESETS, REPEAT
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _ENTRY_POINTS = "planish.passes"
 # Those that were registered or asked for; the others of the table follow when they are.
-_registered: dict[str, type[Pass]] = {}
+REGISTERED: dict[str, type[Pass]] = {}
 
 PassType = type[Pass]
 C = TypeVar("C", bound=PassType | Callable[..., Any])
@@ -64,14 +64,14 @@ def _add(made: PassType) -> None:
         raise PassError(f"'{name}' is the word for a group of passes; choose another name")
     if not _may_have(made, name):
         raise PassError(f"a pass named '{name}' is registered already; choose another name")
-    _registered[name] = made
+    REGISTERED[name] = made
 
 
 def _may_have(made: PassType, name: str) -> bool:
     """Say whether the name is free, or belongs to `made`, registered twice."""
     if name in BUILTIN:
         return is_builtin(made)
-    other = _registered.get(name)
+    other = REGISTERED.get(name)
     if other is None or other is made:
         return True
     source = source_of(made)
@@ -80,12 +80,12 @@ def _may_have(made: PassType, name: str) -> bool:
 
 def find_pass(name: str) -> PassType | None:
     """Return the pass called `name`, or None; others are not imported for it."""
-    if name not in _registered:
+    if name not in REGISTERED:
         if name in BUILTIN:
-            _registered[name] = load_builtin(name)
+            REGISTERED[name] = load_builtin(name)
         else:
             _load_entry_points()
-    return _registered.get(name)
+    return REGISTERED.get(name)
 
 
 def get_pass(name: str) -> PassType:
@@ -99,7 +99,7 @@ def get_pass(name: str) -> PassType:
 def pass_names() -> list[str]:
     """Return the names of all known passes, in order."""
     _load_entry_points()
-    return sorted(BUILTIN.keys() | _registered.keys())
+    return sorted(BUILTIN.keys() | REGISTERED.keys())
 
 
 def all_passes() -> dict[str, PassType]:
@@ -113,7 +113,7 @@ def _load_entry_points() -> None:
         try:
             item = entry.load()
             # Loading the module may have registered it: `@register_pass` on the entry itself.
-            if all(source_of(made) is not item for made in _registered.values()):
+            if all(source_of(made) is not item for made in REGISTERED.values()):
                 register_pass(item)
         except Exception as error:  # another distribution's code may fail in any way
             raise PassError(

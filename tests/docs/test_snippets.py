@@ -58,7 +58,7 @@ def network() -> onnx.ModelProto:
 def registries():
     """Forget what the blocks of a page registered."""
     passes.all_passes(), backends.all_backends()
-    registered = [passes._registered, backends._registered]
+    registered = [passes.REGISTERED, backends.REGISTERED]
     before = [dict(known) for known in registered]
     yield
     for known, kept in zip(registered, before, strict=True):

@@ -15,7 +15,7 @@ from tests.helpers import graph_of
 @pytest.fixture(autouse=True)
 def private_registry(monkeypatch):
     registry.all_backends()
-    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    monkeypatch.setattr(registry, "REGISTERED", dict(registry.REGISTERED))
 
 
 class Doubling(planish.Backend):

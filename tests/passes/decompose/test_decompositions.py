@@ -328,7 +328,7 @@ def toy(monkeypatch):
                 assert set(feed) == {t.name for t in graph.inputs}
             return [times[len(graph.nodes)] for graph in graphs]
 
-        monkeypatch.setitem(stopwatch._STOPWATCHES, "toy", time)
+        monkeypatch.setitem(stopwatch.STOPWATCHES, "toy", time)
 
     return set_times
 
@@ -356,7 +356,7 @@ def test_a_measured_choice_is_told_as_options(monkeypatch):
         slow = graphs[0].nodes[0].inputs[1].shape[0] == 10  # the second layer
         return [1.0, 1.0 if slow else 0.5]
 
-    monkeypatch.setitem(stopwatch._STOPWATCHES, "toy", time)
+    monkeypatch.setitem(stopwatch.STOPWATCHES, "toy", time)
     options = {"terms": 2, "max-error": "none"}
     text = ",".join(f"{key}={value}" for key, value in options.items())
     result = _run(model, f"substitute-depthwise{{{text}}}", feeds, target="toy")
@@ -537,7 +537,7 @@ def test_a_gain_has_to_show_twice(monkeypatch):
     def time(graphs, feed, target, *, seconds, seed):
         return next(times)
 
-    monkeypatch.setitem(stopwatch._STOPWATCHES, "toy", time)
+    monkeypatch.setitem(stopwatch.STOPWATCHES, "toy", time)
     model = _conv("substitute-depthwise", (3, 3), "")
     graph = planish.load(model)
     pipeline = planish.Pipeline.parse("substitute-depthwise{terms=1,max-error=none}")

@@ -11,7 +11,7 @@ from planish.ir.core.decline import need
 from planish.ir.core.errors import PipelineError
 from planish.passes.pipeline.describe import describe
 from planish.passes.pipeline.presets import PRESETS
-from planish.passes.pipeline.registry import _registered, all_passes
+from planish.passes.pipeline.registry import REGISTERED, all_passes
 
 BUILT_IN = [name for name, kind in all_passes().items() if kind.__module__.startswith("planish.")]
 
@@ -125,7 +125,7 @@ class Own(planish.Pass):
 
 
 def test_a_pass_of_another_distribution(monkeypatch):
-    monkeypatch.setitem(_registered, "own-of-test", Own)
+    monkeypatch.setitem(REGISTERED, "own-of-test", Own)
     found = describe("own-of-test")
     assert found.summary == "Do nothing, and say so"
     assert found.equation == ""  # this module opens with none
@@ -143,7 +143,7 @@ def test_a_pass_made_of_a_function(monkeypatch):
     def shout(graph, loud: bool = True):
         """Rename every node in capitals."""
 
-    monkeypatch.setattr("planish.passes.pipeline.registry._registered", {**_registered})
+    monkeypatch.setattr("planish.passes.pipeline.registry.REGISTERED", {**REGISTERED})
     planish.register_pass(shout)
     found = describe("shout")
     assert found.summary == "Rename every node in capitals"

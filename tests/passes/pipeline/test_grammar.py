@@ -61,7 +61,7 @@ def _registered():
         register_pass(item)
     yield
     for item in (Grammar, Demanding):
-        del registry._registered[item.name]
+        del registry.REGISTERED[item.name]
 
 
 tricky = st.sampled_from(

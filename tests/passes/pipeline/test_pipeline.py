@@ -29,14 +29,14 @@ def _bytes(graph):
 def script():
     """Register a function as a pass for one test."""
     registry.all_passes()
-    before = dict(registry._registered)
+    before = dict(registry.REGISTERED)
 
     def add(function, **options):
         register_pass(function, name="script", **options)
 
     yield add
-    registry._registered.clear()
-    registry._registered.update(before)
+    registry.REGISTERED.clear()
+    registry.REGISTERED.update(before)
 
 
 @pytest.mark.parametrize("verify", ["each", "end", "off"])

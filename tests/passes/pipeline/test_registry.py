@@ -24,8 +24,8 @@ from tests.helpers import graph_of, ops
 def _clean():
     before = dict(registry.all_passes())
     yield
-    registry._registered.clear()
-    registry._registered.update(before)
+    registry.REGISTERED.clear()
+    registry.REGISTERED.update(before)
     registry._load_entry_points.cache_clear()
     registry._load_entry_points()
 

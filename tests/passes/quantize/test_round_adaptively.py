@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +14,6 @@ import planish
 from planish.ir.core.errors import FeedError, PlanishError
 from planish.ir.graph.clone import clone
 from planish.ir.ops.linear.layer import write_layer
-from planish.passes.analysis.observe import staged_capture as walk
 from planish.passes.analysis.observe import stages
 from planish.passes.engine.context import Context
 from planish.passes.quantize.grids.grid import lattice_steps
@@ -60,6 +58,10 @@ def _on_grid(graph, qmax):
         if node.op == "Conv":
             rows = node.inputs[1].values.reshape(len(node.inputs[1].values), -1)
             assert not np.isnan(lattice_steps(rows, qmax)).any()
+
+
+def _weights_of(graph):
+    return [node.inputs[1].values for node in graph.nodes if node.op == "Conv"]
 
 
 @pytest.mark.parametrize("bits", [8, 4])
@@ -339,74 +341,6 @@ def test_a_layer_of_too_many_columns_is_rounded_in_blocks(monkeypatch):
     usual = _run(planish.load(model), "correct-bias{bits=4}", _feeds()).graph
     own = _error(model, result.graph, _feeds(seed=2))
     assert own < 0.8 * _error(model, usual, _feeds(seed=2))
-
-
-def _weights_of(graph):
-    return [node.inputs[1].values for node in graph.nodes if node.op == "Conv"]
-
-
-def test_a_stage_goes_on_from_the_one_before(monkeypatch):
-    part, run = walk._part, []
-
-    def remember(graph, nodes, known, wanted):
-        run.extend(nodes)
-        return part(graph, nodes, known, wanted)
-
-    monkeypatch.setattr(walk, "_part", remember)
-    _run(graph_of(TEXT, _weights()), "round-adaptively", _feeds())
-    assert len(run) == len({id(node) for node in run})
-    assert len(run) == 5 + 4  # the last layer's rounded self gives nothing that is looked at
-
-
-def test_a_full_disk_costs_time_alone(monkeypatch):
-    graph = graph_of(TEXT, _weights())
-    usual = _weights_of(_run(graph, "round-adaptively", _feeds()).graph)
-    monkeypatch.setattr(walk, "_MOST_DISK", 0)
-    bounded = _weights_of(_run(graph, "round-adaptively", _feeds()).graph)
-    monkeypatch.undo()
-
-    def full(kept, arrays):
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(walk._LiveTensors, "write", full)
-    failed = _weights_of(_run(graph, "round-adaptively", _feeds()).graph)
-    for one, other, last in zip(usual, bounded, failed, strict=True):
-        assert np.array_equal(one, other)
-        assert np.array_equal(one, last)
-
-
-class _Interrupted(list):
-    """Feeds whose reader is interrupted after some samples."""
-
-    left = 10
-
-    def __iter__(self):
-        for feed in super().__iter__():
-            self.left -= 1
-            if not self.left:
-                raise KeyboardInterrupt
-            yield feed
-
-
-def test_an_interrupt_leaves_no_file_behind(monkeypatch, tmp_path):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    opened = []
-    open_file = tempfile.TemporaryFile
-
-    def remember(*args, **kwargs):
-        opened.append(open_file(*args, **kwargs))
-        return opened[-1]
-
-    monkeypatch.setattr(walk.tempfile, "TemporaryFile", remember)
-    with pytest.raises(KeyboardInterrupt):
-        _run(graph_of(TEXT, _weights()), "round-adaptively", _Interrupted(_feeds()))
-    assert any(file.closed for file in opened)
-    assert [file for file in opened if not file.closed] == []
-    assert list(tmp_path.iterdir()) == []
-    opened.clear()
-    _run(graph_of(TEXT, _weights()), "round-adaptively", _feeds())
-    assert len(opened) > 2
-    assert [file for file in opened if not file.closed] == []
 
 
 @given(case=networks())

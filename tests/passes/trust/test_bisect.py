@@ -86,7 +86,7 @@ def test_the_first_of_two_culprits():
 
 def test_a_wrong_script_is_found_as_a_whole():
     registry.all_passes()
-    before = dict(registry._registered)
+    before = dict(registry.REGISTERED)
     try:
 
         @register_pass(name="wrong-script", exact=True)
@@ -98,8 +98,8 @@ def test_a_wrong_script_is_found_as_a_whole():
         pipeline = Pipeline.parse("eliminate-identities,wrong-script")
         found = bisect(pipeline, _graph())
     finally:
-        registry._registered.clear()
-        registry._registered.update(before)
+        registry.REGISTERED.clear()
+        registry.REGISTERED.update(before)
     assert (found.edit, found.edit_in_pass, found.pass_name) == (3, 1, "wrong-script")
 
 

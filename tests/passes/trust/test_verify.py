@@ -63,7 +63,7 @@ def _registered():
         register_pass(item)
     yield
     for item in (Wrong, RoughlyWrong):
-        del registry._registered[item.name]
+        del registry.REGISTERED[item.name]
 
 
 NETWORK = "eliminate-dead-code,wrong-by-a-little{%s}"

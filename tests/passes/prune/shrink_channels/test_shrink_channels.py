@@ -657,7 +657,7 @@ class Watch:
     ],
 )
 def test_what_is_fastest_is_taken(monkeypatch, seconds, left, remark):
-    monkeypatch.setitem(stopwatch._STOPWATCHES, "fake", Watch(seconds))
+    monkeypatch.setitem(stopwatch.STOPWATCHES, "fake", Watch(seconds))
     graph = graph_of(
         """g (float[1, 3, 64, 64] x) => (float[] y) {
             a = Conv(x, w1)

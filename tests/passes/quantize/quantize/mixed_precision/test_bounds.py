@@ -211,8 +211,8 @@ def timed(monkeypatch):
         full = 0.5 if is_integer(graph) else 1.0
         return {node.name: full for node in graph.nodes if node.op in ("Conv", "Gemm")}
 
-    monkeypatch.setitem(stopwatch._STOPWATCHES, "fake", seconds)
-    monkeypatch.setitem(stopwatch._PROFILERS, "fake", parts)
+    monkeypatch.setitem(stopwatch.STOPWATCHES, "fake", seconds)
+    monkeypatch.setitem(stopwatch.PROFILERS, "fake", parts)
     return "fake"
 
 
@@ -235,7 +235,7 @@ def test_what_is_within_bounds_but_not_faster_stays_float(timed, monkeypatch):
         # As fast as float as soon as one layer is float.
         return [1.0 if len(floats_of(graph)) == 0 else 2.0 for graph in graphs]
 
-    monkeypatch.setitem(stopwatch._STOPWATCHES, "fake", seconds)
+    monkeypatch.setitem(stopwatch.STOPWATCHES, "fake", seconds)
     graph, everything = mixed("per-channel=true")
     before, _ = sqnr(graph, everything.graph)
     result = planish.Pipeline.parse(f"quantize{{min-sqnr={before + 6}}}").run(
