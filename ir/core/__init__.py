@@ -1,1 +1,1 @@
-"""Ground floor: errors, element types, names, targets; nothing here knows a graph."""
+"""Ground floor: errors, element types, names, targets; nothing here knows a whole graph."""

@@ -1,4 +1,4 @@
-"""Fast construction of GraphSurgeon objects, and a pause for the garbage collector.
+"""Fast construction of GraphSurgeon objects.
 
 GraphSurgeon's constructors keep producer and reader lists in step one element at a time, through
 `__setattr__` hooks; on graphs of ten thousand nodes that is most of the time of loading and
@@ -7,15 +7,11 @@ copying. These make the same objects.
 
 from __future__ import annotations
 
-import contextlib
-import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.util.misc import SynchronizedList
-
-_NONE: list[gs.Graph] = []
 
 
 def make_variable(
@@ -73,27 +69,6 @@ def make_node(
         for tensor in outputs:
             list.append(tensor.inputs, made)
     return made
-
-
-def subgraphs_of(node: gs.Node) -> list[gs.Graph]:
-    """Return the graphs in the attributes of `node`: the bodies of If, Loop and Scan."""
-    found = _NONE
-    for value in node.attrs.values():
-        if isinstance(value, gs.Graph):
-            found = [*found, value]
-    return found
-
-
-@contextlib.contextmanager
-def paused_gc() -> Iterator[None]:
-    """Pause the garbage collector: building a graph makes no garbage but triggers many scans."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _linked_list(parent: Any, field: str) -> SynchronizedList:

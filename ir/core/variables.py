@@ -14,6 +14,9 @@ STANDARD_DOMAINS = frozenset({None, "", "ai.onnx"})
 FUSED_DOMAIN = "planish"
 
 
+_NONE: list[gs.Graph] = []
+
+
 class EmptyList(list[Any]):
     """An empty list attribute; `kind` says what it would hold (`AttributeProto.INTS`, ...)."""
 
@@ -62,3 +65,12 @@ def label(node: gs.Node) -> str:
 def node_key(node: gs.Node) -> str:
     """Return what options call `node`: its name, or that of its first output where it has none."""
     return str(node.name or next((t.name for t in node.outputs if t.name), ""))
+
+
+def subgraphs_of(node: gs.Node) -> list[gs.Graph]:
+    """Return the graphs in the attributes of `node`: the bodies of If, Loop and Scan."""
+    found = _NONE
+    for value in node.attrs.values():
+        if isinstance(value, gs.Graph):
+            found = [*found, value]
+    return found

@@ -9,8 +9,8 @@ import onnx
 import onnx_graphsurgeon as gs
 from google.protobuf.message import DecodeError
 
-from ..core.build import paused_gc
 from ..core.errors import LoadError, PlanishError
+from ..core.garbage_collection import paused_gc
 from ..graph.wellformed import check
 from ..proto.from_proto import from_proto
 from ..proto.tensor_data import TensorData

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Set
 
 import onnx_graphsurgeon as gs
 
-from ..core.build import subgraphs_of
+from ..core.variables import subgraphs_of
 
 
 def backward_slice(

@@ -6,9 +6,8 @@ import heapq
 
 import onnx_graphsurgeon as gs
 
-from ..core.build import subgraphs_of
 from ..core.errors import GraphError
-from ..core.variables import label
+from ..core.variables import label, subgraphs_of
 
 _SHOWN = 6  # nodes of a cycle that an error names
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import onnx_graphsurgeon as gs
 
-from ..core.build import subgraphs_of
+from ..core.variables import subgraphs_of
 from ..proto.metadata import quantization_of
 
 

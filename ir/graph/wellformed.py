@@ -7,9 +7,8 @@ from collections.abc import Iterable
 
 import onnx_graphsurgeon as gs
 
-from ..core.build import subgraphs_of
 from ..core.errors import GraphError
-from ..core.variables import label
+from ..core.variables import label, subgraphs_of
 from .order import sort
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..core.build import subgraphs_of
-from ..core.variables import dense_values, is_standard
+from ..core.variables import dense_values, is_standard, subgraphs_of
 from ..graph.order import reads
 from .traits import operators_with, traits_of
 

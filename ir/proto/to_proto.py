@@ -18,9 +18,8 @@ from onnx_graphsurgeon.ir.tensor import SparseValues
 from onnx_graphsurgeon.util.misc import convert_to_onnx_attr_type
 
 from ..core import dtypes
-from ..core.build import subgraphs_of
 from ..core.errors import GraphError
-from ..core.variables import FUSED_DOMAIN, EmptyList, dense_values, exotic_type, label
+from ..core.variables import FUSED_DOMAIN, EmptyList, dense_values, exotic_type, label, subgraphs_of
 from .metadata import (
     NodeMetadata,
     Pairs,

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
-from ...ir.core.build import subgraphs_of
-from ...ir.core.variables import FUSED_DOMAIN, is_standard, label
+from ...ir.core.variables import FUSED_DOMAIN, is_standard, label, subgraphs_of
 from ...ir.graph.clone import clone
 from ...ir.graph.types import Shape, Types, infer_types
 from ...ir.ops.linear.operators import reads_transposed

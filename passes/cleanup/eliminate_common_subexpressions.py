@@ -12,8 +12,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from ...ir.core.build import subgraphs_of
-from ...ir.core.variables import FUSED_DOMAIN, dense_values, is_standard
+from ...ir.core.variables import FUSED_DOMAIN, dense_values, is_standard, subgraphs_of
 from ...ir.graph.uses import scopes
 from ...ir.graph.view import View
 from ...ir.ops.purity import is_pure

@@ -10,8 +10,7 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ...ir.core.build import subgraphs_of
-from ...ir.core.variables import is_standard
+from ...ir.core.variables import is_standard, subgraphs_of
 from ...ir.graph.uses import scopes
 from ..engine.context import Context
 from ..engine.contract import Pass

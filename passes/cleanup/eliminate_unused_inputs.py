@@ -20,9 +20,9 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
-from ...ir.core.build import make_variable, subgraphs_of
+from ...ir.core.build import make_variable
 from ...ir.core.decline import need
-from ...ir.core.variables import is_standard
+from ...ir.core.variables import is_standard, subgraphs_of
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
 from ...ir.ops.clips import limits

@@ -19,9 +19,8 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.core.build import subgraphs_of
 from ...ir.core.errors import ExecutionError
-from ...ir.core.variables import is_standard
+from ...ir.core.variables import is_standard, subgraphs_of
 from ...ir.graph.edit import Edit
 from ...ir.graph.uses import scopes
 from ...ir.graph.view import View

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.core.build import make_variable, subgraphs_of
-from ...ir.core.variables import exotic_type, set_exotic_type
+from ...ir.core.build import make_variable
+from ...ir.core.variables import exotic_type, set_exotic_type, subgraphs_of
 from ...ir.graph.clone import Copier
 from ...ir.graph.edit import Edit
 from ...ir.graph.uses import scopes

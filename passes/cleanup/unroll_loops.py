@@ -14,9 +14,9 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.core.build import make_variable, subgraphs_of
+from ...ir.core.build import make_variable
 from ...ir.core.decline import DeclinedError, need
-from ...ir.core.variables import is_standard
+from ...ir.core.variables import is_standard, subgraphs_of
 from ...ir.graph.edit import Edit
 from ...ir.graph.uses import scopes
 from ...ir.graph.view import View

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import onnx_graphsurgeon as gs
 
-from ...ir.core.build import paused_gc
 from ...ir.core.errors import FeedError, PipelineError
+from ...ir.core.garbage_collection import paused_gc
 from ...ir.core.nearest import nearest
 from ...ir.core.option_text.items import Item, fail, read_items
 from ...ir.core.option_text.options import bind

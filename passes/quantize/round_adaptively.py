@@ -22,12 +22,12 @@ import onnx_graphsurgeon as gs
 
 from ...ir.ops.linear.kernel import Kernel
 from ...ir.ops.linear.layer import Layer
-from ..analysis.observe.feeds import calibration_feeds
 from ..analysis.observe.moments import Moments
 from ..analysis.observe.sequential_fitting import has_bias
 from ..engine.context import Context
 from ..engine.contract import Pass
 from ..fusion.inline_fused_operators import inline_fused_operators
+from .calibration_feeds import calibration_feeds
 from .rounding.layers import grid_limit, layers_to_round
 from .rounding.reconstruct import reconstruct
 from .rounding.sequential_rounding import round_in_sequence

@@ -14,9 +14,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
-from ....ir.core.build import make_constant, make_node, make_variable, subgraphs_of
+from ....ir.core.build import make_constant, make_node, make_variable
 from ....ir.core.errors import ExecutionError
-from ....ir.core.variables import is_standard
+from ....ir.core.variables import is_standard, subgraphs_of
 from ....ir.graph.types import TensorType, infer_types
 from ....ir.graph.view import View
 from ....ir.ops.purity import is_pure

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import onnx_graphsurgeon as gs
 
-from ....ir.core.build import subgraphs_of
+from ....ir.core.variables import subgraphs_of
 from ....ir.ops.linear.layer import Layer
 
 # What the moments of the layers that are looked at in one run may take.

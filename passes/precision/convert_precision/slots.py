@@ -17,9 +17,8 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from ....ir.core.build import subgraphs_of
 from ....ir.core.decline import need
-from ....ir.core.variables import is_standard
+from ....ir.core.variables import is_standard, subgraphs_of
 from ....ir.graph.view import View
 
 # Coordinates: eleven digits tell 2048 positions apart, and pixels lie between them.

@@ -27,9 +27,9 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...analysis.observe.feeds import calibration_feeds
 from ...engine.context import Context
 from ...engine.contract import Pass
+from ..calibration_feeds import calibration_feeds
 from ..grids.formats import IntegerFormat
 from .channel_ranges import observe_channels
 from .noise import NoiseFormats, noise_of

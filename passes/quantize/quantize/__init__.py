@@ -20,12 +20,12 @@ from ....ir.core.nearest import nearest
 from ....ir.core.variables import node_key
 from ....ir.graph.clone import clone
 from ....ir.ops.traits.groups import INTEGER_LAYERS
-from ...analysis.observe.feeds import calibration_feeds
 from ...engine.context import Context
 from ...engine.contract import Pass
 from ...engine.node_names import check_node_names
 from ...fusion.inline_fused_operators import inline_fused_operators
 from ...opset.convert_opset import ensure_opset
+from ..calibration_feeds import calibration_feeds
 from ..instruction_set import SAFE_BITS, saturates, seven_bits
 from ..lowering.lower import lower_for_integers
 from ..qdq.units import QUANTIZABLE, Unit

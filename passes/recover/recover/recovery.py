@@ -20,11 +20,12 @@ from .options import RecoverOptions
 from .subgraph import part_of
 from .training.checkpoint import Journal, digest
 from .training.end_to_end import train_end_to_end
-from .training.evaluator import Evaluation, StudentEvaluator, Teacher
+from .training.evaluator import Evaluation, RecordedTeacher, StudentEvaluator
 from .training.interrupt import Interrupts
 from .training.losses import DistillationObjective, activations
 from .training.recipe import TrainingRecipe
-from .training.samples import Array, Samples
+from .training.sample_store import Array
+from .training.samples import Samples
 from .training.session import TrainingSession
 from .training.trainable import to_tensors
 from .training.workers import Workers
@@ -84,7 +85,7 @@ class Recovery:
             theirs = part_of(
                 self._teacher, samples.inputs, self._evaluated(), infer_types(self._teacher)
             )
-            with closing(Teacher(theirs, samples, samples.held_out)) as teacher:
+            with closing(RecordedTeacher(theirs, samples, samples.held_out)) as teacher:
                 labels = self._labels(samples, teacher)
                 evaluator = StudentEvaluator(samples, teacher, self._objective, labels)
                 before = evaluator.of_graph(self._widened())
@@ -179,7 +180,7 @@ class Recovery:
         inputs = [t.name for t in self._graph.inputs if not isinstance(t, gs.Constant)]
         return part_of(self._graph, inputs, self._evaluated(), infer_types(self._graph))
 
-    def _labels(self, samples: Samples, teacher: Teacher) -> Array | None:
+    def _labels(self, samples: Samples, teacher: RecordedTeacher) -> Array | None:
         name = self._options.labels
         if name is None:
             return None

@@ -26,7 +26,7 @@ from ..subgraph import part_of, read_once
 from ..training.batchnorm import reestimate
 from ..training.checkpoint import pack, unpack
 from ..training.fit import TrainingTask, fit, mean_over
-from ..training.samples import SampleStore
+from ..training.sample_store import SampleStore
 from ..training.session import TrainingSession
 from ..training.trainable import Trainable, to_tensors
 from ..weights import Array, Values, constants, set_values, write_values

@@ -17,9 +17,9 @@ from ..weights import Values, write_values
 from .augment import apply_maps, check_images, draw_maps
 from .batchnorm import reestimate
 from .checkpoint import pack, unpack
-from .evaluator import StudentEvaluator, Teacher
+from .evaluator import RecordedTeacher, StudentEvaluator
 from .fit import TrainingTask, fit
-from .samples import Array
+from .sample_store import Array
 from .session import TrainingSession
 from .trainable import Trainable, to_tensors
 
@@ -54,7 +54,7 @@ def _trained(
     trainable = Trainable(part, example, frozenset(), unit)
     live = bool(session.augment or len(names) > len(objective.outputs))
     index = samples.held_out if live else np.arange(samples.trained + len(samples.held_out))
-    with closing(Teacher(theirs, samples, index)) as teacher:
+    with closing(RecordedTeacher(theirs, samples, index)) as teacher:
         evaluator = StudentEvaluator(samples, teacher, objective, session.labels)
         asked = _LiveTeacher(theirs, session, example) if live else teacher.at
         student = _StudentTraining(session, trainable, asked)

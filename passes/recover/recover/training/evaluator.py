@@ -11,7 +11,8 @@ import onnx_graphsurgeon as gs
 
 from .....ir.run.reference import Reference
 from .losses import DistillationObjective
-from .samples import Array, Arrays, Samples, SampleStore
+from .sample_store import Array, Arrays, SampleStore
+from .samples import Samples
 from .trainable import to_tensors
 
 
@@ -32,7 +33,7 @@ class Evaluation:
         return ", ".join(parts)
 
 
-class Teacher:
+class RecordedTeacher:
     """The tensors that the teacher gives for the samples at `index`, run once and kept."""
 
     def __init__(self, graph: gs.Graph, samples: Samples, index: Array) -> None:
@@ -62,7 +63,7 @@ class StudentEvaluator:
     def __init__(
         self,
         samples: Samples,
-        teacher: Teacher,
+        teacher: RecordedTeacher,
         objective: DistillationObjective,
         labels: Array | None,
     ) -> None:

@@ -14,7 +14,8 @@ from .checkpoint import Journal
 from .interrupt import Interrupts
 from .losses import DistillationObjective
 from .recipe import TrainingRecipe
-from .samples import Array, Samples
+from .sample_store import Array
+from .samples import Samples
 from .workers import Workers
 
 BatchNormMode = Literal["reestimate", "train", "keep"]

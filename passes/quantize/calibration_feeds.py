@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
-from ....ir.run.feeds import random_feeds
-from ...engine.context import Context, Feeds
+from ...ir.run.feeds import random_feeds
+from ..engine.context import Context, Feeds
 
 _DRAWN = 8
 
