@@ -12,8 +12,8 @@ from ..core import dtypes
 from ..core.atomic import replacing
 from ..core.errors import SaveError
 from ..core.variables import dense_values
-from ..graph.functions import inline_fused
-from ..proto.to_proto import PROTOBUF_LIMIT, stored_bytes, tensor_proto, to_proto
+from ..graph.inline import inline_fused
+from ..proto.to_proto import PROTOBUF_LIMIT, stored_bytes, to_proto
 
 _ALIGNMENT = 4096  # so that a reader may map each tensor by itself
 _INLINE = 1024
@@ -31,16 +31,7 @@ def to_model(graph: gs.Graph, *, portable: bool = False) -> onnx.ModelProto:
             f"the weights take {total} bytes, over the 2 GB that one proto may hold; save the "
             "graph to a file instead"
         )
-    if not portable:
-        return to_proto(graph)[0]
-    # The inliner copies the model several times, so the weights join it afterwards.
-    model, weights = to_proto(graph, leave_out=lambda c: stored_bytes(c) > _INLINE)
-    model = inline_fused(model)
-    by_name = {constant.name: constant for constant in weights}
-    for proto in model.graph.initializer:
-        if proto.name in by_name:
-            proto.CopyFrom(tensor_proto(by_name[proto.name]))
-    return model
+    return to_proto(inline_fused(graph) if portable else graph)[0]
 
 
 def save(
@@ -76,9 +67,8 @@ def save(
 
 
 def _save_external(graph: gs.Graph, path: Path, portable: bool) -> None:
+    graph = inline_fused(graph) if portable else graph
     model, weights = to_proto(graph, leave_out=lambda c: stored_bytes(c) > _INLINE and _plain(c))
-    if portable:
-        model = inline_fused(model)
     data = path.with_name(path.name + ".data")
     placeholders = {t.name: t for t in model.graph.initializer if t.external_data}
     with replacing(path) as file, replacing(data) as beside:

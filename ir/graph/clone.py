@@ -75,7 +75,7 @@ class Copier:
             copy = make_node(
                 node.op,
                 node.name,
-                {name: self.attribute(attribute) for name, attribute in node.attrs.items()},
+                self.attributes(node),
                 [self.tensor(t) for t in node.inputs],
                 [self.tensor(t) for t in node.outputs],
                 node.domain,
@@ -100,6 +100,10 @@ class Copier:
         )
         set_model_metadata(made, model_metadata(original))
         return made
+
+    def attributes(self, node: gs.Node) -> dict[str, Any]:
+        """Return copies of the attributes of a node."""
+        return {name: self.attribute(value) for name, value in node.attrs.items()}
 
     def attribute(self, attribute: Any) -> Any:
         """Return the copy of an attribute: of the graph or list it holds, else itself."""

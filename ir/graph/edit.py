@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -119,12 +120,22 @@ class Edit:
         made = make_node(op, name, dict(attrs or {}), inputs, outputs, domain, link=False)
         metadata = node_metadata(source)
         if metadata is not None and copy_of is None:
-            metadata = metadata.inherited()
+            same = (source.op, source.domain) == (op, domain)
+            parts = metadata.parts if same else ()
+            metadata = replace(metadata.inherited(), parts=parts)
         set_node_metadata(made, metadata)
         self._before.setdefault(id(at), []).append(made)
         self.uses.add(made, scope)
         self._change(made)
         return made
+
+    def rename(self, node: gs.Node, name: str) -> None:
+        """Give `node`, which this batch added, a name like `name` that no other node has.
+
+        An empty one leaves it without.
+        """
+        self.uses.node_names.discard(node.name)
+        node.name = self._fresh(name, self.uses.node_names) if name else ""
 
     def _scope_of(self, at: gs.Node) -> gs.Graph:
         scope = self.uses.scope(at)

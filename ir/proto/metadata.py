@@ -7,7 +7,7 @@ node or the tensor that they are about, and go where it goes. All are optional.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import onnx
@@ -15,6 +15,8 @@ import onnx_graphsurgeon as gs
 
 Pairs = tuple[tuple[str, str], ...]
 
+# The property of a node that says of which fused operator it was a part.
+MARK = "planish.function"
 _ATTRIBUTE = "planish_metadata"
 _QUANTIZATION = "planish_quantization"
 
@@ -40,7 +42,7 @@ class NodeMetadata:
 
     `empty` are the attributes of list kind that the file spells out and gives no element, which
     says what leaving them out says; `attribute_docs` and `devices` are of the node's attributes and
-    device configurations, the latter serialized.
+    device configurations, the latter serialized. `parts` are the nodes that a call stands for.
     """
 
     doc_string: str = ""
@@ -49,10 +51,12 @@ class NodeMetadata:
     attribute_docs: Pairs = ()
     empty: tuple[tuple[str, int], ...] = ()
     devices: tuple[bytes, ...] = ()
+    parts: tuple[Part, ...] = ()
 
     def inherited(self) -> NodeMetadata:
         """Return what holds for another operator in the node's place."""
-        return replace(self, overload="", attribute_docs=(), empty=(), devices=())
+        said = tuple(pair for pair in self.properties if pair[0] != MARK)
+        return NodeMetadata(doc_string=self.doc_string, properties=said)
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,21 @@ class TensorMetadata:
     value: ValueMetadata = field(default_factory=ValueMetadata)
     output: ValueMetadata = field(default_factory=ValueMetadata)
     data: DataMetadata = field(default_factory=DataMetadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A node that became part of a call: its operator, name and facts, and those of its result.
+
+    `arity` is the number of its inputs, without absent ones at the end.
+    """
+
+    op: str
+    name: str
+    arity: int
+    metadata: NodeMetadata | None
+    result: str
+    tensor: TensorMetadata
 
 
 _NOTHING = TensorMetadata()

@@ -18,6 +18,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core.variables import dense_values, is_standard
 from ...ir.graph.edit import Edit
+from ...ir.graph.parts import is_restored
 from ...ir.graph.uses import scopes
 from ..analysis.constants.static_values import static_value_of_constant
 from ..engine.context import Context
@@ -126,7 +127,7 @@ def _merge(group: list[_Entry], graph: gs.Graph, edit: Edit, names: Counter[str]
     for entry in group:
         if entry.tensor is kept:
             continue
-        if not edit.begin():
+        if not is_restored(entry.tensor) and not edit.begin():
             return
         if kept is None:
             kept = edit.constant(entry.values, entry.tensor.name)

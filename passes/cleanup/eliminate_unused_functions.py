@@ -12,6 +12,7 @@ from typing import ClassVar
 import onnx_graphsurgeon as gs
 
 from ...ir.core.variables import STANDARD_DOMAINS
+from ...ir.graph.parts import is_restored
 from ...ir.graph.uses import scopes
 from ..engine.context import Context
 from ..engine.contract import Pass
@@ -34,7 +35,10 @@ class EliminateUnusedFunctions(Pass):
         with context.editing() as edit:
             used = _called(graph)
             for function in list(graph.functions):
-                if _key(function.domain, function.name) not in used and edit.begin():
+                if _key(function.domain, function.name) in used:
+                    continue
+                # One that came with what a portable file spells out is no edit when it goes.
+                if is_restored(function) or edit.begin():
                     edit.remove_function(function)
             kept = list(graph.functions)
             inside = {id(f): {domain for domain, _ in _calls(f)} for f in kept}

@@ -161,6 +161,11 @@ class Context:
         return sum(edit.count for edit in self._edits)
 
     @property
+    def changed(self) -> bool:
+        """Whether anything was changed, counted as an edit or not."""
+        return any(edit.changed for edit in self._edits)
+
+    @property
     def declined(self) -> tuple[Decline, ...]:
         """The sites left alone, in the order in which they were looked at."""
         return tuple(self._declined.values())

@@ -42,6 +42,13 @@ class Rewrite(ABC, Generic[Site]):
     def rewrite(self, site: Site, edit: Edit) -> None:
         """Replace what `match` found, by changes through `edit` alone."""
 
+    def restores(self, site: Site) -> bool:
+        """Say whether the rewrite only puts a fused operator back that a portable file spells out.
+
+        That is no edit: written out, the graph is what it was.
+        """
+        return False
+
 
 @dataclass(frozen=True)
 class RewritePass(Pass):
@@ -121,16 +128,18 @@ class _Driver:
                 continue
             if site is None:
                 continue
-            if not self._edit.begin():
+            if not rewrite.restores(site) and not self._edit.begin():
                 return False
             self._rewrite(rewrite, site, node)
             break
         return True
 
     def _rewrite(self, rewrite: Rewrite[Any], site: Any, node: gs.Node) -> None:
-        made = self._edit.count
+        made, restored = self._edit.count, rewrite.restores(site)
         rewrite.rewrite(site, self._edit)
-        if self._edit.count == made:  # by hand, it would be neither counted nor checked
+        if (
+            self._edit.count == made and not restored
+        ):  # by hand, it would be neither counted nor checked
             raise PassError(
                 f"{type(rewrite).__name__} matched {label(node)} and changed nothing; make every "
                 "change through `edit`"

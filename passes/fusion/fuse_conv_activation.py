@@ -16,9 +16,10 @@ from typing import Any, ClassVar
 import onnx_graphsurgeon as gs
 
 from ...ir.core.decline import need
-from ...ir.core.variables import FUSED_DOMAIN, is_standard
+from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
-from ...ir.graph.functions import ensure_function
+from ...ir.graph.functions import call_function
+from ...ir.graph.parts import is_written_out
 from ...ir.graph.view import View
 from ...ir.ops.fused.activations import ACTIVATION_OPS, FoundActivation, find_activation
 from ...ir.ops.fused.operators import GEMM, GEMM_DEFAULTS, LINEARS, Fused, fused_function
@@ -60,17 +61,20 @@ class _ConvWithActivation:
 class _FuseIntoConv(Rewrite[_ConvWithActivation]):
     def rewrite(self, site: _ConvWithActivation, edit: Edit) -> None:
         last = site.removed[-1]
-        ensure_function(edit.graph, fused_function(site.fused, edit.graph.opset))
         for node in site.removed:
             edit.remove(node)
-        edit.node(
-            site.fused.name,
-            with_bias(edit, site.fused, site.inputs, site.attrs),
-            [last.outputs[0]],
+        call_function(
+            edit,
+            fused_function(site.fused, edit.graph.opset),
+            with_bias(edit, site.fused, site.inputs, site.attrs, restored=self.restores(site)),
+            last.outputs[0],
             site.attrs,
+            of=site.removed,
             at=last,
-            domain=FUSED_DOMAIN,
         )
+
+    def restores(self, site: _ConvWithActivation) -> bool:
+        return all(map(is_written_out, site.removed))
 
 
 class _FuseActivation(_FuseIntoConv):

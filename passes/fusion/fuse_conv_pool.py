@@ -16,7 +16,8 @@ import onnx_graphsurgeon as gs
 from ...ir.core.decline import need
 from ...ir.core.variables import FUSED_DOMAIN, is_standard
 from ...ir.graph.edit import Edit
-from ...ir.graph.functions import ensure_function
+from ...ir.graph.functions import call_function
+from ...ir.graph.parts import is_written_out
 from ...ir.graph.view import View
 from ...ir.ops.fused.operators import LINEARS, Fused, fused_function, pool_of, read_fused
 from ...ir.ops.linear.operators import CONV_OPS
@@ -88,8 +89,12 @@ class _FusePool(Rewrite[_PooledConv]):
 
     def rewrite(self, site: _PooledConv, edit: Edit) -> None:
         result = site.pool.outputs[0]
-        ensure_function(edit.graph, fused_function(site.fused, edit.graph.opset))
         edit.remove(site.pool)
         edit.remove(site.linear)
-        inputs = with_bias(edit, site.fused, site.inputs, site.attrs)
-        edit.node(site.fused.name, inputs, [result], site.attrs, at=site.pool, domain=FUSED_DOMAIN)
+        restored = self.restores(site)
+        inputs = with_bias(edit, site.fused, site.inputs, site.attrs, restored=restored)
+        function, of = fused_function(site.fused, edit.graph.opset), (site.linear, site.pool)
+        call_function(edit, function, inputs, result, site.attrs, of=of, at=site.pool)
+
+    def restores(self, site: _PooledConv) -> bool:
+        return is_written_out(site.linear) and is_written_out(site.pool)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.core.variables import FUSED_DOMAIN
 from ...ir.graph.edit import Edit
-from ...ir.graph.functions import ensure_function
+from ...ir.graph.functions import call_function
+from ...ir.graph.parts import is_written_out
 from ..engine.rewrite import Rewrite
 
 Array = np.ndarray[Any, Any]
@@ -30,6 +30,11 @@ class RecognizedOperator:
     attrs: dict[str, Any] = field(default_factory=dict)
     function: gs.Function | None = None
 
+    @property
+    def is_no_longer(self) -> bool:
+        """Whether it takes no more nodes than it stands for, its function written out."""
+        return self.function is None or len(self.function.nodes) <= len(self.nodes)
+
 
 class Recognition(Rewrite[RecognizedOperator]):
     """A rewrite that puts one operator in the place of several nodes."""
@@ -37,18 +42,18 @@ class Recognition(Rewrite[RecognizedOperator]):
     def rewrite(self, site: RecognizedOperator, edit: Edit) -> None:
         """Replace the nodes by the operator; the name of the result stays."""
         root = site.nodes[0]
-        if site.function is not None:
-            ensure_function(edit.graph, site.function)
+        result = root.outputs[0]
         for node in site.nodes:
             edit.remove(node)
-        edit.node(
-            site.op,
-            [_operand(given, index, root, edit) for index, given in enumerate(site.inputs)],
-            [root.outputs[0]],
-            site.attrs,
-            at=root,
-            domain=FUSED_DOMAIN if site.function is not None else None,
-        )
+        inputs = [_operand(given, index, root, edit) for index, given in enumerate(site.inputs)]
+        if site.function is None:
+            edit.node(site.op, inputs, [result], site.attrs, at=root)
+        else:
+            call_function(edit, site.function, inputs, result, site.attrs, of=site.nodes, at=root)
+
+    def restores(self, site: RecognizedOperator) -> bool:
+        """Say whether the file that was loaded spells a call of the function out."""
+        return site.function is not None and all(map(is_written_out, site.nodes))
 
 
 def _operand(given: gs.Tensor | Array | None, index: int, root: gs.Node, edit: Edit) -> gs.Tensor:

@@ -59,6 +59,7 @@ _BODIES: dict[str, tuple[_Line, ...]] = {
         ("Mul", ("e", 0.5), "Y"),
     ),
 }
+ACTIVATIONS = frozenset(_BODIES)
 _ATTRIBUTES = {"HardSigmoid": {"alpha": 1 / 6, "beta": 0.5}}
 
 

@@ -21,9 +21,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.decline import need
-from ....ir.core.variables import FUSED_DOMAIN, is_standard
+from ....ir.core.variables import dense_values, is_standard
 from ....ir.graph.edit import Edit
-from ....ir.graph.functions import ensure_function
+from ....ir.graph.functions import call_function
+from ....ir.graph.parts import is_written_out
 from ....ir.graph.view import View
 from ....ir.ops.axes.reductions import read_reduction
 from ....ir.ops.build import needs_bias
@@ -80,25 +81,40 @@ class _FuseBlock(Rewrite[_SqueezeExcite]):
     def rewrite(self, site: _SqueezeExcite, edit: Edit) -> None:
         activation, gate = site.activation.activation, site.gate.activation
         function = _function(activation, gate, bool(site.layers), edit.graph.opset)
-        ensure_function(edit.graph, function)
         for node in site.removed:
             edit.remove(node)
         weights = list(site.weights)
         for place in range(0, len(weights), 2):
             weight, bias = weights[place : place + 2]
-            weights[place + 1] = explicit_bias(edit, "Conv", weight, bias, 1)
+            weights[place + 1] = explicit_bias(
+                edit, "Conv", weight, bias, 1, restored=self.restores(site)
+            )
         for layer, kernel in site.layers:
-            name, dtype = layer.node.inputs[1].name, layer.weight.dtype
-            weights.append(edit.constant(stored(to_matrix(kernel, transposed=True), dtype), name))
+            held = [*layer.node.inputs[1:], gs.Variable.empty()]
+            name, dtype = held[0].name, layer.weight.dtype
+            matrix = stored(to_matrix(kernel, transposed=True), dtype)
+            weights.append(_constant(edit, matrix, name, held[0]))
             weights.append(
                 gs.Variable.empty()
                 if kernel.bias is None and not needs_bias("Gemm", edit.graph.opset)
-                else edit.constant(stored(kernel.full_bias(), dtype), f"{name}_bias")
+                else _constant(edit, stored(kernel.full_bias(), dtype), f"{name}_bias", held[1])
             )
         attrs = site.activation.attrs("activation_") | site.gate.attrs("gate_")
         result = site.root.outputs[0]
         inputs = [site.x, *weights]
-        edit.node(function.name, inputs, [result], attrs, at=site.root, domain=FUSED_DOMAIN)
+        call_function(edit, function, inputs, result, attrs, of=site.removed, at=site.root)
+
+    def restores(self, site: _SqueezeExcite) -> bool:
+        return all(map(is_written_out, site.removed))
+
+
+def _constant(edit: Edit, values: np.ndarray[Any, Any], name: str, held: gs.Tensor) -> gs.Tensor:
+    """Return `held` where it is the constant wanted already, else a fresh one."""
+    known = dense_values(held)
+    same = known is not None and (known.dtype, known.shape) == (values.dtype, values.shape)
+    if same and known is not None and known.tobytes() == values.tobytes():
+        return held
+    return edit.constant(values, name)
 
 
 def _site(

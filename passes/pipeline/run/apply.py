@@ -32,7 +32,7 @@ def apply_pass(item: Pass, state: GraphState, context: Context) -> Applied:
         found = item.run(state.graph, context)
         if found is not None:
             state.take(found)
-        elif context.edits:
+        elif context.changed:
             state.forget_size()
         return Applied(context.edits, by_hand=False)
     if context.limit == 0:  # a script knows no limit: it is run as a whole or not at all

@@ -8,6 +8,7 @@ import onnx_graphsurgeon as gs
 from ....ir.graph.clone import clone
 from ....ir.graph.types import Types
 from ....ir.graph.uses import scopes
+from ....ir.ops.fused.own import separate_foreign
 from ...engine.analyses import Analyses
 
 
@@ -16,6 +17,7 @@ class GraphState:
 
     def __init__(self, original: gs.Graph) -> None:
         self.graph = clone(original)
+        separate_foreign(self.graph)
         self.analyses = Analyses(self.graph)
         self._nodes: int | None = None
         _protect_weights(self.graph)

@@ -66,7 +66,9 @@ class _Normalization(Recognition):
             candidates.insert(0 if len(shape) > 3 or _is_grouped(found, view) else 1, _instance)
         sites = [site for make in candidates if (site := make(node, found, shape, view))]
         need(bool(sites), "its channels or normalized sizes are not static")
-        return max(sites, key=lambda site: len(site.nodes))  # the first of those that take most in
+        short = [site for site in sites if site.is_no_longer]
+        need(bool(short), "written out as a function for this opset, it takes more nodes")
+        return max(short, key=lambda site: len(site.nodes))  # the first of those that take most in
 
 
 def _is_grouped(found: Normalized, view: View) -> bool:

@@ -284,15 +284,17 @@ def test_does_not_touch_other_domains():
     assert ops(result.graph) == ["Conv", "Relu"]
 
 
-def test_another_function_of_the_same_name_is_refused():
+def test_another_function_of_the_same_name_gets_another_name():
     text = """<ir_version: 10, opset_import: ["" : 20, "planish" : 1]>
         g (float[2, 4, 7, 6] x) => (float[2, 4, 7, 6] y) {
             c = Conv <pads = [1, 1, 1, 1]> (x, w, b) a = Relu (c) y = planish.ConvRelu (a)
         }
         <domain: "planish", opset_import: ["" : 20]>
         ConvRelu (X) => (Y) { Y = Neg (X) }"""
-    with pytest.raises(planish.PlanishError, match=r"'planish.ConvRelu' of its own"):
-        planish.Pipeline.parse("fuse-conv-activation").run(graph_of(text, WEIGHTS))
+    model = model_of(text, WEIGHTS)
+    result = run_pass(planish.load(model), "fuse-conv-activation")
+    assert ops(result.graph) == ["ConvRelu", "ConvRelu_1"]
+    assert_same_function(model, result.graph, {"x": normal(2, 4, 7, 6)}, 1e-6)
 
 
 def test_editing_a_result_leaves_other_graphs_alone():
