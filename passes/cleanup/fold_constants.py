@@ -25,7 +25,7 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.uses import scopes
 from ...ir.graph.view import View
 from ...ir.run.reference import evaluate
-from ..analysis.constants.evaluation import byte_size, infer_alone, may_fold, stand_in
+from ..analysis.constants.evaluation import byte_size, evaluable_form, infer_alone, may_fold
 from ..analysis.constants.static_values import is_static, static_value
 from ..engine.context import Context
 from ..engine.contract import Pass
@@ -188,7 +188,9 @@ class _Folder:
             return []  # nobody reads any of it: dead code
         try:
             values = evaluate(
-                self._scope, [stand_in(node, self._view) for node in group], self._typed(wanted)
+                self._scope,
+                [evaluable_form(node, self._view) for node in group],
+                self._typed(wanted),
             )
         except ExecutionError as error:
             if len(group) == 1:
@@ -205,7 +207,7 @@ class _Folder:
         return readers
 
     def _evaluate_alone(self, node: gs.Node) -> list[gs.Node]:
-        inputs = stand_in(node, self._view).inputs
+        inputs = evaluable_form(node, self._view).inputs
         if all(t.is_empty() or self._view.is_constant(t) for t in inputs):
             return self._evaluate([node])
         return []

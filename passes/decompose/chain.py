@@ -165,7 +165,7 @@ def role_of(node: gs.Node) -> str | None:
     return found.group(1) if found and isinstance(node.inputs[1], gs.Constant) else None
 
 
-def holds_role(graph: gs.Graph, roles: Iterable[str]) -> bool:
+def has_role(graph: gs.Graph, roles: Iterable[str]) -> bool:
     """Say whether a node of `graph` has one of `roles`."""
     wanted = frozenset(roles)
     return any(role_of(node) in wanted for node in graph.nodes)

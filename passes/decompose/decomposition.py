@@ -31,7 +31,7 @@ from ..engine.context import Context
 from ..engine.contract import Pass
 from ..engine.node_names import check_node_names
 from ..fusion.inline_fused_operators import inline_fused_operators
-from .chain import Factor, FactorChain, holds_role, need_storable, own_bias, role_of, write_chain
+from .chain import Factor, FactorChain, has_role, need_storable, own_bias, role_of, write_chain
 from .costs import ChainCosts, in_units
 from .quadratic import Array, FactorProblem, problems_of, relative_error, scales_of
 
@@ -97,7 +97,7 @@ class Decomposition(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Replace the layers of `graph` in order."""
-        if not self.extend and holds_role(graph, self.roles):
+        if not self.extend and has_role(graph, self.roles):
             context.remark(
                 f"the graph holds factors of {self.name} already and was left alone; extend=true "
                 "looks at its other layers"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .quadratic import Array, QuadraticForm, undo
+from .quadratic import Array, QuadraticForm, times_inverse_factor
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class LowRankFactors:
 
     def factors(self, rank: int) -> tuple[Array, Array]:
         """Return A [M, rank] and B [rank, K], of alike norms."""
-        a, b = self._left[:, :rank], undo(self._right[:rank], self._factor)
+        a, b = self._left[:, :rank], times_inverse_factor(self._right[:rank], self._factor)
         return balanced(a, b)
 
 

@@ -88,10 +88,10 @@ class QuadraticForm:
     def least_squares(self) -> Array:
         """Return the V [M, K] of the least value."""
         factor = self.factor()
-        return undo(self.explained(factor), factor)
+        return times_inverse_factor(self.explained(factor), factor)
 
 
-def undo(rows: Array, factor: Array | None) -> Array:
+def times_inverse_factor(rows: Array, factor: Array | None) -> Array:
     """Return `rows` [R, K] times L^-1."""
     return rows if factor is None else _divide(rows, factor, transposed=False)
 

@@ -49,10 +49,10 @@ class DequantizeNodes(Pass):
         """Find the nodes and take them back."""
         check_node_names(graph, "nodes", self.nodes)
         found = match_float(graph, load(self.float_model)) if self.float_model else FloatMatch()
-        take_back(graph, context, self.nodes, found)
+        restore_to_float(graph, context, self.nodes, found)
 
 
-def take_back(
+def restore_to_float(
     graph: gs.Graph, context: Context, names: Collection[str], original: FloatMatch
 ) -> None:
     """Take the nodes called `names` (see `node_key`) back to float.

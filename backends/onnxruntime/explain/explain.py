@@ -18,7 +18,7 @@ from ....ir.run.compare import compare_outputs
 from ....ir.run.feeds import random_feeds
 from ....passes.engine.context import Context, Feeds
 from ....passes.fusion.inline_fused_operators import inline_fused_operators
-from ....passes.quantize.dequantize_nodes import take_back
+from ....passes.quantize.dequantize_nodes import restore_to_float
 from ....passes.quantize.qdq.match_float import FloatMatch, match_float
 from ....passes.quantize.qdq.nodes import is_dequantizer, is_quantizer
 from ...timing.bench import Subject, bench
@@ -66,7 +66,7 @@ def apply_exclusions(
     """Return a copy of `graph` with the nodes called `names` back in float."""
     copy = inlined(graph)
     match = FloatMatch() if float_graph is None else match_float(copy, inlined(float_graph))
-    take_back(copy, Context(copy), names, match)
+    restore_to_float(copy, Context(copy), names, match)
     return copy
 
 
@@ -101,7 +101,7 @@ class _Session:
         if float_graph is None:
             self._match = FloatMatch()
             self._float = clone(self.graph)
-            take_back(self._float, Context(self._float), _names(self.graph), FloatMatch())
+            restore_to_float(self._float, Context(self._float), _names(self.graph), FloatMatch())
             self._match = match_float(self.graph, self._float)
             self._match.weights.clear()
         else:
@@ -156,7 +156,7 @@ class _Session:
             copy = self.graph
             if names:
                 copy = clone(self.graph)
-                take_back(copy, Context(copy), names, self._match)
+                restore_to_float(copy, Context(copy), names, self._match)
             variants.append(copy)
         return self._measure_with(variants)
 

@@ -17,7 +17,7 @@ from ...graph.view import View
 Order = tuple[int, ...]
 
 
-def after(first: Order, second: Order) -> Order:
+def then(first: Order, second: Order) -> Order:
     """Return the one permutation that does `first` and then `second`."""
     return tuple(first[axis] for axis in second)
 

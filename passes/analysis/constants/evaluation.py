@@ -41,7 +41,7 @@ def may_fold(node: gs.Node, opset: int) -> bool:
     )
 
 
-def stand_in(node: gs.Node, view: View) -> gs.Node:
+def evaluable_form(node: gs.Node, view: View) -> gs.Node:
     """Return what to evaluate for `node`: itself, or a Cast for a CastLike."""
     if node.op != "CastLike":
         return node
@@ -148,7 +148,7 @@ class _Cone:
 
     def _ready(self, node: gs.Node) -> gs.Node:
         """Return `node` with the values that need no evaluation in place of their producers."""
-        node = stand_in(node, self._view)
+        node = evaluable_form(node, self._view)
         inputs = [self._values.get(id(t), t) for t in node.inputs]
         outputs = list(node.outputs)
         return make_node(node.op, node.name, node.attrs, inputs, outputs, node.domain, link=False)

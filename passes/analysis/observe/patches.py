@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 _LEAST = 4096
 
 
-def share(layer: Layer, most: int, feeds: int) -> int:
+def positions_per_feed(layer: Layer, most: int, feeds: int) -> int:
     """Return the positions of `layer` to look at in each of `feeds`: of all, `most` at most.
 
     Fewer for a layer of few weights, whose moments a small part of them settles.

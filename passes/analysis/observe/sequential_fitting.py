@@ -21,7 +21,7 @@ from ....ir.graph.edit import Edit
 from ....ir.ops.linear.layer import Layer
 from ...engine.context import Context, Feeds
 from .moments import Moments
-from .patches import draw_positions, patches_at, position_shape, results_at, share
+from .patches import draw_positions, patches_at, position_shape, positions_per_feed, results_at
 from .staged_capture import StagedCapture
 from .stages import parts_of, stages_of, within_memory
 
@@ -101,7 +101,7 @@ def _measure(
         for given, wanted in zip(sources, results, strict=True):
             for layer, found in zip(layers, moments, strict=True):
                 result, source = wanted[layer.result.name], given[layer.source.name]
-                most = share(layer, positions, floats.samples)
+                most = positions_per_feed(layer, positions, floats.samples)
                 chosen = draw_positions(position_shape(layer, result), most, generator)
                 if chosen.size:
                     outputs = results_at(layer, result, chosen)

@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from ..low_rank import balanced, low_rank
-from ..quadratic import Array, FactorProblem, QuadraticForm, of_weight, undo
+from ..quadratic import Array, FactorProblem, QuadraticForm, of_weight, times_inverse_factor
 
 _TURNS = 3
 
@@ -63,7 +63,7 @@ class TuckerSolver:
         return axes
 
     def _spread(self, axes: Array) -> Array:
-        spread = undo(axes, self._factor)
+        spread = times_inverse_factor(axes, self._factor)
         return np.asarray(spread / np.linalg.norm(spread, axis=1, keepdims=True))
 
     def _through(self, axes: Array) -> QuadraticForm:

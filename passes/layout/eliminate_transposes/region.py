@@ -19,7 +19,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core import dtypes
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
-from ....ir.ops.axes.permutation import Order, after, induced, is_identity, moves_only_ones, perm_of
+from ....ir.ops.axes.permutation import Order, induced, is_identity, moves_only_ones, perm_of, then
 from ....ir.ops.axes.ports import LayoutChange, Ports
 from .minimum_cut import ONE, ZERO, CutCost
 
@@ -70,7 +70,7 @@ class LayoutRegion:
         perm = perm_of(node, self.view)
         if node is None or perm is None or not is_identity(self.order.get(id(node.inputs[0]), ())):
             return None  # what is itself a value of the region is accounted for as one
-        return node.inputs[0], after(perm, self.order[id(value)])
+        return node.inputs[0], then(perm, self.order[id(value)])
 
     def exits(self, value: gs.Tensor) -> list[gs.Node]:
         """Return the Transposes whose result is `value` in the other layout."""

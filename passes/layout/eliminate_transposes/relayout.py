@@ -11,12 +11,12 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.ops.axes.permutation import (
     Order,
-    after,
     induced,
     inverse,
     is_identity,
     perm_of,
     permuted,
+    then,
 )
 from ....ir.ops.build import build_unsqueeze
 from .region import LayoutRegion, RegionNode
@@ -210,7 +210,7 @@ class _Relayout:
         if perm is None:
             write_shape(result.other, back, reader, edit)
         else:
-            self.transpose(result.other, after(back, perm), reader.outputs[0], at=reader)
+            self.transpose(result.other, then(back, perm), reader.outputs[0], at=reader)
 
     def transpose(
         self, tensor: gs.Tensor, perm: Order, result: gs.Tensor | None, *, at: gs.Node

@@ -17,11 +17,11 @@ from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.axes.permutation import (
     Order,
-    after,
     is_identity,
     moves_only_ones,
     perm_of,
     permuted,
+    then,
 )
 from ....ir.ops.axes.ports import Array
 from ....ir.ops.build import build_reshape
@@ -56,7 +56,7 @@ class MergeTransposes(Rewrite[_MergedTranspose]):
         inner = view.producer(source)
         first = perm_of(inner, view)
         if inner is not None and first is not None:
-            merged = after(first, perm)
+            merged = then(first, perm)
             alone = view.read_only_by(source, node)
             like = view.type(result)
             return _MergedTranspose(

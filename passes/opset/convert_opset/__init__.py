@@ -24,7 +24,7 @@ from ....ir.core.variables import STANDARD_DOMAINS, is_standard
 from ....ir.graph.uses import scopes
 from ...engine.context import Context
 from ...engine.contract import Pass
-from .adapters import LEAST_TARGET, OLDEST, Change, adapt, changes, finish
+from .adapters import LEAST_TARGET, OLDEST, Change, adapt, changes, complete_node
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def ensure_opset(graph: gs.Graph, context: Context, version: int) -> bool:
         if not edit.begin():
             return False
         for _, change in planned:
-            finish(change(edit), version)
+            complete_node(change(edit), version)
         edit.raise_opset(version)
     context.remark(f"the model's opset was raised from {before} to {version}")
     return True

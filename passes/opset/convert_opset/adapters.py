@@ -278,7 +278,7 @@ def _scatter(node: gs.Node, view: View) -> Change:
     return _rewritten(node, lambda edit: list(node.inputs), dict(node.attrs), "ScatterElements")
 
 
-def finish(made: gs.Node, target: int) -> None:
+def complete_node(made: gs.Node, target: int) -> None:
     """Complete a node that was just made, and whose form depends on the opset it is for."""
     if made.attrs.pop(_EVEN, None) is not None and target >= 18:
         made.attrs["num_outputs"] = len(made.outputs)

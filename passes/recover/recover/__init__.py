@@ -27,7 +27,7 @@ from ....ir.run.replay import replayable
 from ...engine.context import Context, Feeds
 from ...engine.contract import Pass
 from ...fusion.inline_fused_operators import inline_fused_operators
-from .blocks.cuts import same
+from .blocks.cuts import same_computation
 from .options import RecoverOptions
 from .recovery import Recovery
 from .teacher import teacher_of
@@ -74,7 +74,7 @@ class Recover(RecoverOptions, Pass):
         teacher = teacher_of(self.teacher, graph, context)
         inline_fused_operators(graph, context)
         learns_more = self.mode != "blocks" and (self.labels is not None or self.loss is not None)
-        if not learns_more and same(graph, teacher):
+        if not learns_more and same_computation(graph, teacher):
             context.remark("the graph computes what its teacher does; there is nothing to recover")
             return
         Recovery(self, graph, teacher, context).run(feeds)

@@ -25,7 +25,7 @@ from ....ir.ops.linear.layer import Layer, stored
 from ...engine.context import Context
 from ...engine.contract import Pass
 from ...fusion.inline_fused_operators import inline_fused_operators
-from .head import Head, follow, last_layer
+from .head import Head, last_layer, read_head
 
 Array = np.ndarray[Any, Any]
 
@@ -62,7 +62,7 @@ class ReplaceHead(Pass):
         if _stands(fresh, layer):
             return
         try:
-            head = follow(layer, view)
+            head = read_head(layer, view)
         except DeclinedError as reason:
             raise PassError(f"the head cannot be replaced: {reason}") from reason
         with context.editing() as edit:

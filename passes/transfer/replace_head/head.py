@@ -35,7 +35,7 @@ class Head:
     results: tuple[gs.Tensor, ...]  # whose shapes change
 
 
-def follow(layer: Layer, view: View) -> Head:
+def read_head(layer: Layer, view: View) -> Head:
     """Follow the outputs of `layer` to the ends of the graph; declines where they get mixed."""
     need(layer.group == 1, f"the last layer, {label(layer.node)}, is a grouped convolution")
     targets: list[tuple[gs.Node, int]] = []

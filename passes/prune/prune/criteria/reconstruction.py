@@ -28,7 +28,7 @@ from .....ir.graph.view import View
 from .....ir.ops.linear.layer import Layer, read_layer
 from ....analysis.channels.group import ChannelGroup
 from ....analysis.observe.capture import stream_tensors
-from ....analysis.observe.patches import share
+from ....analysis.observe.patches import positions_per_feed
 from ....analysis.observe.stages import moment_bytes
 from ....engine.context import Context, Feeds
 from ...apply_masks import ApplyMasks
@@ -139,4 +139,4 @@ def _measure(
     generator = np.random.default_rng(context.seed)
     for arrays in stream_tensors(graph, names, feeds, context.progress):
         for each in layers:
-            each.add(arrays, share(each.layer, _POSITIONS, samples), generator)
+            each.add(arrays, positions_per_feed(each.layer, _POSITIONS, samples), generator)

@@ -36,8 +36,8 @@ from ....analysis.observe.patches import (
     draw_positions,
     patches_at,
     position_shape,
+    positions_per_feed,
     results_at,
-    share,
 )
 from ....engine.context import Context
 from ..weights import Array, Values, set_values
@@ -123,7 +123,9 @@ class LayerSolver:
             result = results[each.layer.result.name]
             shape = position_shape(each.layer, result)
             generator = np.random.default_rng([*seed, number])
-            chosen = draw_positions(shape, share(each.layer, _POSITIONS, feeds), generator)
+            chosen = draw_positions(
+                shape, positions_per_feed(each.layer, _POSITIONS, feeds), generator
+            )
             seen.append(
                 TeacherOutputs(result.shape, chosen, results_at(each.layer, result, chosen))
             )

@@ -89,7 +89,7 @@ def shared_tensors(student: gs.Graph, teacher: gs.Graph) -> frozenset[str]:
     )
 
 
-def same(student: gs.Graph, teacher: gs.Graph) -> bool:
+def same_computation(student: gs.Graph, teacher: gs.Graph) -> bool:
     """Say whether both graphs have the same nodes with the same constants."""
     return _marks(student, student.nodes) == _marks(teacher, teacher.nodes)
 

@@ -20,8 +20,8 @@ from planish.passes.analysis.observe.patches import (
     draw_positions,
     patches_at,
     position_shape,
+    positions_per_feed,
     results_at,
-    share,
 )
 from planish.passes.quantize.correct_bias.channel_means import Normal
 from planish.passes.quantize.grids.grid import lattice_steps
@@ -243,10 +243,10 @@ def test_positions_are_shared_out_over_the_feeds():
     )
     view = View(graph, Uses(graph), infer_types(graph).of)
     few, many = (read_layer(node, view) for node in graph.nodes)
-    assert share(many, 100, 8) == 13
-    assert share(many, 10**6, 10) >= 8 * 54 / 10
-    assert share(few, 10**6, 10) <= share(many, 10**6, 10)
-    assert share(few, 10**6, 10**6) == 1
+    assert positions_per_feed(many, 100, 8) == 13
+    assert positions_per_feed(many, 10**6, 10) >= 8 * 54 / 10
+    assert positions_per_feed(few, 10**6, 10) <= positions_per_feed(many, 10**6, 10)
+    assert positions_per_feed(few, 10**6, 10**6) == 1
 
 
 LAYERS = {
