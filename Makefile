@@ -18,10 +18,10 @@ demo: $(STAMP)
 	$(RUN) examples/demo.py
 
 test: $(STAMP)
-	$(RUN) -m pytest -n 2 --dist worksteal
+	$(RUN) -m pytest -n 2 --dist worksteal --durations 20
 
 test-slow: $(STAMP)
-	$(RUN) -m pytest -m "slow or not slow" -n 2 --dist worksteal
+	$(RUN) -m pytest -m "slow or not slow" -n 2 --dist worksteal --durations 20
 
 bench: $(STAMP)
 	$(RUN) -m benchmarks.rewrites

@@ -1,13 +1,18 @@
 """Settings that all tests share."""
 
 import os
+import shutil
 import signal
+import tempfile
 
 # One thread for PyTorch and BLAS, set before they load: tests run side by side, threads that wait
 # for each other spin, and sums stay in one order.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytest
 from hypothesis import settings
+
+from .shared import FOLDER
 
 # The same examples in every run: a failure is there to be looked at again.
 settings.register_profile("planish", derandomize=True, deadline=None)
@@ -17,3 +22,15 @@ settings.load_profile("planish")
 # some tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder that all processes of this run share."""
+    if not hasattr(config, "workerinput"):
+        os.environ[FOLDER] = tempfile.mkdtemp(prefix="planish-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove it, after the last process has ended."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(FOLDER), ignore_errors=True)

@@ -7,40 +7,32 @@ import torch
 
 import planish
 
-from examples import models
 from tests.helpers import relative_error, run_ort
-
-WIDTH, SIZE = 0.25, 64
-
-
-_NAMES = [
-    pytest.param(name, marks=pytest.mark.slow) if name == "densenet121" else name
-    for name in models.NAMES
-]
+from tests.networks import networks
 
 
-@pytest.fixture(scope="module", params=_NAMES)
+@pytest.fixture(scope="module", params=networks())
 def traced(request):
-    """Return a module, its input by batch size, and its graph with a dynamic batch."""
-    module = models.build(request.param, width=WIDTH, size=SIZE)
-    inputs = {n: models.example_inputs(request.param, batch=n, size=SIZE)[0] for n in (1, 2, 3)}
-    batch = torch.export.Dim("batch", min=1, max=64)
-    graph = planish.trace(module, (inputs[2],), dynamic_shapes=({0: batch},))
-    return module, inputs, graph
+    """Return a module, its input by batch size, and its network."""
+    network = request.param
+    return network.module(), {n: network.inputs(n) for n in (1, 3)}, network
+
+
+def test_tracing_keeps_every_normalization(traced):
+    module, _, network = traced
+    count = sum("BatchNorm" in type(part).__name__ for part in module.modules())
+    nodes = network.traced().nodes
+    assert sum(node.op == "BatchNormalization" for node in nodes) == count
 
 
 @pytest.mark.parametrize("batch", [1, 3, None])
 def test_exact_keeps_the_network(traced, batch):
-    module, inputs, graph = traced
-    copy = planish.load(planish.to_model(graph))
-    if batch is not None:
-        copy.inputs[0].shape[0] = batch
-        for output in copy.outputs:
-            output.shape = None
-    name = copy.inputs[0].name
+    module, inputs, network = traced
+    graph = network.traced(batch)
+    name = graph.inputs[0].name
     sizes = (1, 3) if batch is None else (batch,)
     feeds = [{name: inputs[n].numpy()} for n in sizes]
-    result = planish.Pipeline.parse("exact").run(copy, feeds, verify="each")
+    result = planish.Pipeline.parse("exact").run(graph, feeds, verify="each")
     # The exporter gives Conv3d a bias of shape [M, N], which no runtime accepts before.
     assert result.verified or "bias must be a 1D" in result.note
     assert result.edits > 0

@@ -14,41 +14,31 @@ import planish
 
 from examples import models
 from tests.helpers import relative_error, run_ort
+from tests.networks import networks
 
-WIDTH, SIZE = 0.125, 64
-
-
-# These take long, and their patterns are in the other networks and the unit tests.
+# Their patterns are in the other networks and the unit tests.
 _LONG = (
     "densenet121", "efficientnet_b0", "googlenet", "repvgg_a0", "resnet50", "resnet50_preact",
 )  # fmt: skip
-_NAMES = [
-    pytest.param(name, marks=pytest.mark.slow) if name in _LONG else name for name in models.NAMES
-]
+# Exported for one batch size too: layers of one, two and three dimensions, and transposed ones.
+_STATIC = ("audio_cnn", "dcgan", "resnet18", "video_cnn")
 
 
-@pytest.fixture(scope="module", params=_NAMES)
-def network(request):
-    module = models.build(request.param, width=WIDTH, size=SIZE)
-    inputs = models.example_inputs(request.param, batch=2, size=SIZE)
-    return request.param, module, inputs
-
-
-def check(name, module, inputs, path):
+def check(network, inputs, path, folder):
     graph = planish.load(path)
-    feeds = {t.name: x.numpy() for t, x in zip(graph.inputs, inputs, strict=True)}
+    feeds = {graph.inputs[0].name: inputs.numpy()}
     result = planish.Pipeline.parse("exact").run(graph, [feeds], verify="each")
     # The dynamo exporter gives Conv3d a bias of shape [M, N], which no runtime accepts before.
-    assert result.verified or (name == "video_cnn" and "bias must be a 1D" in result.note)
+    assert result.verified or (network.name == "video_cnn" and "bias must be a 1D" in result.note)
     assert not [node for node in result.graph.nodes if node.op == "BatchNormalization"]
     assert planish.Pipeline.parse("exact").run(result.graph, verify="off").edits == 0
     with torch.no_grad():
-        expected = module(*inputs)
+        expected = network.module()(inputs)
     expected = expected if isinstance(expected, tuple) else (expected,)
     found = run_ort(planish.to_model(result.graph, portable=True), feeds)
     for want, got in zip(expected, found.values(), strict=True):
         assert relative_error(want.numpy(), got) < 1e-4
-    before, after = (runtime_nodes(g, path.with_suffix(".ort.onnx")) for g in (graph, result.graph))
+    before, after = (runtime_nodes(g, folder / "runtime.onnx") for g in (graph, result.graph))
     assert before is None or kernels(after) <= kernels(before)
     return graph
 
@@ -71,31 +61,38 @@ def runtime_nodes(graph, path):
     return Counter(node.op_type for node in onnx.load(path).graph.node)
 
 
-def test_dynamo(network, tmp_path):
-    name, module, inputs = network
+@pytest.mark.parametrize("network", networks())
+def test_dynamo_optimized(network, tmp_path):
+    check(network, network.inputs(3), network.dynamo_optimized(), tmp_path)
+
+
+@pytest.mark.parametrize("network", networks(slow=set(models.NAMES) - set(_STATIC)))
+def test_dynamo_for_one_batch_size(network, tmp_path):
+    module, inputs = network.module(), network.inputs(2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.export.export(module, inputs)
-        for optimize in (False, True):
-            path = tmp_path / f"{optimize}.onnx"
-            torch.onnx.export(program, (), dynamo=True, optimize=optimize, verbose=False).save(path)
-            graph = check(name, module, inputs, path)
-            if not optimize:
-                count = sum("BatchNorm" in type(part).__name__ for part in module.modules())
-                assert sum(n.op == "BatchNormalization" for n in graph.nodes) == count
+        program = torch.onnx.export(module, (inputs,), dynamo=True, optimize=False, verbose=False)
+        program.save(tmp_path / "model.onnx")
+        graph = check(network, inputs, tmp_path / "model.onnx", tmp_path)
+        count = sum("BatchNorm" in type(part).__name__ for part in module.modules())
+        assert sum(n.op == "BatchNormalization" for n in graph.nodes) == count
+        program.optimize()
+        program.save(tmp_path / "optimized.onnx")
+    check(network, inputs, tmp_path / "optimized.onnx", tmp_path)
 
 
+@pytest.mark.parametrize("network", networks(slow=_LONG))
 @pytest.mark.parametrize("folding", [False, True])
 def test_torchscript_with_dynamic_batch(network, tmp_path, folding):
-    name, module, inputs = network
+    module, inputs = network.module(), network.inputs(2)
     path = tmp_path / "model.onnx"
-    outputs = 3 if name == "detector" else 1
+    outputs = 3 if network.name == "detector" else 1
     labels = ["x", *[f"y{i}" for i in range(outputs)]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module,
-            inputs,
+            (inputs,),
             path,
             dynamo=False,
             training=torch.onnx.TrainingMode.PRESERVE,
@@ -107,8 +104,7 @@ def test_torchscript_with_dynamic_batch(network, tmp_path, folding):
     model = onnx.load(path)
     kept = sum(node.op_type == "BatchNormalization" for node in model.graph.node)
     assert kept >= sum("BatchNorm" in type(part).__name__ for part in module.modules())
-    triple = tuple(torch.cat([x, x[:1]]) for x in inputs)
-    graph = check(name, module, triple, path)
+    graph = check(network, network.inputs(3), path, tmp_path)
     assert graph.inputs[0].shape[0] == "batch"
 
 

@@ -11,12 +11,11 @@ from planish.passes.trust.rounding import measure_rounding
 
 from examples import models
 from tests.helpers import relative_error
+from tests.networks import Network
 
 pytest.importorskip("tvm")
 
 TOLERANCE = 1e-4
-WIDTH, SIZE = 0.5, 64
-_WIDTHS = {"shufflenet_v1": 1.0}  # narrower, its groups have a channel or two
 # One batch of these is in the suite; all of them together compile for minutes.
 _QUICK = {
     ("detector", 1), ("video_cnn", 1), ("dcgan", 8), ("audio_cnn", "N"),
@@ -26,17 +25,18 @@ _QUICK = {
 def _cases():
     for name in models.NAMES:
         for batch in (1, 8, "N"):
-            slow = (name, batch) not in _QUICK
-            yield pytest.param(name, batch, marks=pytest.mark.slow if slow else ())
+            if (name, batch) in _QUICK:
+                yield pytest.param(Network(name), batch)
+            else:
+                yield pytest.param(Network(name, whole=True), batch, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("name", "batch"), _cases())
-def test_an_example_network(name, batch) -> None:
-    module = models.build(name, width=_WIDTHS.get(name, WIDTH), size=SIZE)
+@pytest.mark.parametrize(("network", "batch"), _cases(), ids=str)
+def test_an_example_network(network, batch) -> None:
+    module = network.module()
     sizes = [1, 3] if batch == "N" else [batch]
-    inputs = models.example_inputs(name, batch=max(sizes), size=SIZE)[0]
-    shapes = ({0: torch.export.Dim("batch", min=1, max=64)},) if batch == "N" else None
-    graph = planish.trace(module, (inputs,), dynamic_shapes=shapes)
+    inputs = network.inputs(max(sizes))
+    graph = network.traced(None if batch == "N" else batch)
     compiled = planish.lower(graph, backend="tvm", threads=2)
     for size in sizes:
         feeds = {graph.inputs[0].name: inputs[:size].numpy()}

@@ -10,50 +10,56 @@ import torch
 
 import planish
 
-from examples import models
 from tests.helpers import relative_error, run_ort
+from tests.networks import SIZE, Network
 
 PIPELINE = (
     "fold-constants,eliminate-dead-code,eliminate-sequences,eliminate-identities,"
     "eliminate-common-subexpressions,fold-batchnorm,absorb-channel-shuffle"
 )
-SIZE = 64
-# Every unit but the first has a grouped convolution on both sides of its shuffle.
-GATHERS = {"shufflenet_v1": 15, "shufflenet_v2": 0}
 
 
-def _export(name, exporter, path):
-    module = models.build(name, width=0.25, size=SIZE)
-    inputs = models.example_inputs(name, batch=2, size=SIZE)
-    batch = torch.export.Dim("batch")
+def _gathers(network):
+    """Every unit but the first has a grouped convolution on both sides of its shuffle."""
+    return len(network.module().units) - 1 if network.name == "shufflenet_v1" else 0
+
+
+def _export(network, exporter, path):
+    module, inputs = network.module(), (network.inputs(2),)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         match exporter:
             case "trace":
-                return planish.trace(module, inputs), module
+                return planish.trace(module, inputs)
             case "trace, dynamic batch":
-                return planish.trace(module, inputs, dynamic_shapes=({0: batch},)), module
+                return network.traced()
+            case "dynamo":
+                return planish.load(network.dynamo_optimized())
             case "torchscript" | "torchscript, dynamic":
                 axes = {0: "batch"} if exporter == "torchscript" else {0: "n", 2: "h", 3: "w"}
                 torch.onnx.export(module, inputs, path, dynamo=False, input_names=["x"],
                                   output_names=["y"], dynamic_axes={"x": axes})  # fmt: skip
-            case _:
-                program = torch.export.export(module, inputs, dynamic_shapes=({0: batch},))
-                torch.onnx.export(program, (), dynamo=True, optimize=True, verbose=False).save(path)
-    return planish.load(path), module
+    return planish.load(path)
 
 
-@pytest.mark.parametrize("name", GATHERS)
-@pytest.mark.parametrize(
-    "exporter",
-    ["trace", "trace, dynamic batch", "dynamo", "torchscript", "torchscript, dynamic"],
-)
-def test_shuffles_dissolve(name, exporter, tmp_path):
-    graph, module = _export(name, exporter, tmp_path / "model.onnx")
+def _cases():
+    """Tracing for one batch size is neither shared nor quick: the smaller network has it."""
+    kinds = ["trace", "trace, dynamic batch", "dynamo", "torchscript", "torchscript, dynamic"]
+    for whole in (False, True):
+        for name in ("shufflenet_v1", "shufflenet_v2"):
+            for kind in kinds:
+                slow = whole or (name, kind) == ("shufflenet_v2", "trace")
+                marks = pytest.mark.slow if slow else ()
+                yield pytest.param(Network(name, whole), kind, marks=marks)
+
+
+@pytest.mark.parametrize(("network", "exporter"), _cases(), ids=str)
+def test_shuffles_dissolve(network, exporter, tmp_path):
+    graph, module = _export(network, exporter, tmp_path / "model.onnx"), network.module()
     result = planish.Pipeline.parse(PIPELINE).run(graph, verify="off")
     kinds = Counter(node.op for node in result.graph.nodes)
     assert not {"Transpose", "Reshape", "Slice"} & kinds.keys()
-    assert kinds["Gather"] == GATHERS[name]
+    assert kinds["Gather"] == _gathers(network)
     again = planish.Pipeline.parse(PIPELINE).run(result.graph, verify="off")
     assert again.edits == 0
     sizes = [(2, SIZE, SIZE)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -11,31 +13,25 @@ from planish.passes.analysis.cost import cost
 
 from examples import models
 from tests.helpers import relative_error, run_ort
+from tests.networks import SIZE, Network, networks
 from tests.passes.analysis.channels.masking import silence
 
-WIDTH, SIZE = 0.25, 64
-# Narrower, its grouped convolutions have groups of a single channel or two; with a dynamic batch
-# the targets of its shuffles are computed until simplify-reshapes has run.
-_WIDTHS = {"shufflenet_v1": 1.0}
-_FIXED_BATCH = ("shufflenet_v1",)
 # Channels that shuffles and groups hold evenly leave less to remove.
 _LEFT = {"shufflenet_v1": 0.95, "shufflenet_v2": 0.8}
-# Long to trace, and of structures that others have too.
+# Of structures that others have too.
 _LONG = {
     "densenet121", "efficientnet_b0", "googlenet", "repvgg_a0", "resnet50", "resnet50_preact",
     "vgg16",
 }  # fmt: skip
-_NAMES = [
-    pytest.param(name, marks=pytest.mark.slow) if name in _LONG else name for name in models.NAMES
-]
 
 
-@pytest.mark.parametrize("name", _NAMES)
-def test_shrunk_network_computes_what_the_masked_one_does(name):
-    module = models.build(name, width=_WIDTHS.get(name, WIDTH), size=SIZE)
-    inputs = models.example_inputs(name, batch=2, size=SIZE)[0]
-    shapes = None if name in _FIXED_BATCH else ({0: torch.export.Dim("batch", min=1, max=64)},)
-    traced = planish.trace(module, (inputs,), dynamic_shapes=shapes)
+@pytest.mark.parametrize("network", networks(slow=_LONG))
+def test_shrunk_network_computes_what_the_masked_one_does(network, tmp_path):
+    name, inputs = network.name, network.inputs(2)
+    if name == "shufflenet_v1":
+        traced = _shufflenet_v1(inputs, tmp_path / "model.onnx")
+    else:
+        traced = network.traced()
     steps = "repeat(fold-constants,eliminate-sequences,eliminate-identities,fold-batchnorm)"
     cleaned = planish.Pipeline.parse(steps).run(traced, verify="off").graph
     feeds = {traced.inputs[0].name: inputs.numpy()}
@@ -58,6 +54,20 @@ def test_shrunk_network_computes_what_the_masked_one_does(name):
             assert cost(result.graph).macs < _LEFT.get(name, 0.7) * cost(graph).macs
 
 
+def _shufflenet_v1(inputs, path):
+    """Return it at its own width: narrower, its groups have a channel or two.
+
+    Of a batch that is given: else the targets of its shuffles are computed until simplify-reshapes
+    has run.
+    """
+    module = models.build("shufflenet_v1", size=SIZE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, (inputs,), path, dynamo=False, do_constant_folding=False,
+                          training=torch.onnx.TrainingMode.PRESERVE)  # fmt: skip
+    return planish.load(path)
+
+
 def _run(graph, feeds):
     """Return the outputs, or None where the exporter's bias of a Conv3d is refused."""
     try:
@@ -70,9 +80,7 @@ def _run(graph, feeds):
 
 def test_masks_differ_from_network_to_network():
     """The masks drawn leave something and take something."""
-    graph = planish.trace(
-        models.build("resnet18", width=0.25, size=32), (torch.zeros(1, 3, 32, 32),)
-    )
+    graph = Network("resnet18").traced()
     counts = silence(graph, seed=0)
     assert all(0 < gone < total for gone, total in counts.values())
     assert np.mean([gone / total for gone, total in counts.values()]) > 0.3

@@ -7,15 +7,15 @@ from collections import Counter
 import numpy as np
 import onnxruntime as ort
 import pytest
-import torch
 
 import planish
 
-from examples import models
 from tests.helpers import graph_of, ops, run_pass
+from tests.networks import Network, networks
 
 PIPELINE = "exact,quantize{measure=false}"
 PLAIN = [
+    "densenet121",
     "efficientnet_b0",
     "googlenet",
     "mobilenet_v2",
@@ -27,12 +27,9 @@ PLAIN = [
 FLOAT = {"Conv", "FusedConv", "ConvTranspose", "Gemm", "MatMul", "Relu", "Clip", "Sigmoid", "Mul"}
 
 
-def executed(name, tmp_path, *, dynamic=False):
+def executed(network, tmp_path, *, dynamic=False):
     """Return how often each operator stands in the session of a small network."""
-    module = models.build(name, width=0.25, size=64)
-    inputs = models.example_inputs(name, batch=2 if dynamic else 1, size=64)
-    shapes = ({0: torch.export.Dim("batch", min=1, max=64)},) if dynamic else None
-    graph = planish.trace(module, inputs, dynamic_shapes=shapes)
+    graph = network.traced(None if dynamic else 1)
     feeds = planish.random_feeds(graph, samples=2)
     result = planish.Pipeline.parse(PIPELINE).run(graph, feeds, verify="off")
     options = ort.SessionOptions()
@@ -43,16 +40,16 @@ def executed(name, tmp_path, *, dynamic=False):
     return Counter(ops(planish.load(tmp_path / "executed.onnx")))
 
 
-@pytest.mark.parametrize(
-    ("name", "dynamic"),
-    [
-        *((name, False) for name in PLAIN),
-        ("resnet18", True),
-        pytest.param("densenet121", False, marks=pytest.mark.slow),
-    ],
-)
-def test_a_plain_network_is_one_integer_region(name, dynamic, tmp_path):
-    found = executed(name, tmp_path, dynamic=dynamic)
+@pytest.mark.parametrize("network", networks(names=PLAIN))
+def test_a_plain_network_is_one_integer_region(network, tmp_path):
+    check(executed(network, tmp_path))
+
+
+def test_so_is_one_for_any_batch(tmp_path):
+    check(executed(Network("resnet18"), tmp_path, dynamic=True))
+
+
+def check(found):
     assert not FLOAT & set(found)
     assert found["QuantizeLinear"] == 1
     assert found["DequantizeLinear"] == 0  # the classifier gives floats at once
@@ -62,7 +59,7 @@ def test_a_plain_network_is_one_integer_region(name, dynamic, tmp_path):
 
 @pytest.mark.parametrize(("name", "ends"), [("dcgan", 1), ("unet", 1)])
 def test_transposed_convolutions_are_in_the_region(name, ends, tmp_path):
-    found = executed(name, tmp_path)
+    found = executed(Network(name), tmp_path)
     assert not FLOAT & set(found)
     assert found["QuantizeLinear"] == found["DequantizeLinear"] == ends
     assert found["DepthToSpace"] == 0
