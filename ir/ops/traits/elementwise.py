@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from onnx import TensorProto
 
-from .lines import Attributes, Known, Line, line
+from .lines import Known, Line, line, refined_by
 from .model import Homogeneous, Integers, Kind, Monotone, Movement
 
 _UNARY: Known = {"elementwise": True, "operands": 1, "keeps_shape": True, "keeps_batch": True}
@@ -31,21 +32,21 @@ def _unary(*parts: Known, ends: tuple[float, float] | None = None, **more: objec
 
 # A bend at zero (Elu and the like) is monotone, and keeps signs, where the slope below is not
 # negative; what it gives for minus infinity is minus the slope.
-def _bend(attributes: Attributes, opset: int) -> Known:
-    alpha = attributes("alpha")
+@refined_by("alpha")
+def _bend(opset: int, alpha: Any) -> Known:
     if alpha < 0:
         return {}
     up = _STRICTLY_UP if alpha > 0 else _UP
     return {**up, **_SIGN, "negative_zero": True, "low": -alpha, "ends": (-alpha, _INF)}
 
 
-def _celu(attributes: Attributes, opset: int) -> Known:
-    alpha = attributes("alpha")
+@refined_by("alpha")
+def _celu(opset: int, alpha: Any) -> Known:
     return {**_STRICTLY_UP, **_SIGN, "low": -alpha, "ends": (-alpha, _INF)} if alpha > 0 else {}
 
 
-def _selu(attributes: Attributes, opset: int) -> Known:
-    alpha, gamma = attributes("alpha"), attributes("gamma")
+@refined_by("alpha", "gamma")
+def _selu(opset: int, alpha: Any, gamma: Any) -> Known:
     if not (alpha >= 0 and gamma > 0):
         return {}
     up = _STRICTLY_UP if alpha > 0 else _UP
@@ -54,8 +55,8 @@ def _selu(attributes: Attributes, opset: int) -> Known:
     return {**up, **_SIGN, "low": low, "ends": (-alpha * gamma, _INF)}
 
 
-def _leaky(attributes: Attributes, opset: int) -> Known:
-    alpha = attributes("alpha")
+@refined_by("alpha")
+def _leaky(opset: int, alpha: Any) -> Known:
     if alpha < 0:
         return {}
     if alpha == 0:
@@ -63,65 +64,70 @@ def _leaky(attributes: Attributes, opset: int) -> Known:
     return {**_STRICTLY_UP, **_SIGN, "negative_zero": True, "ends": (-_INF, _INF)}
 
 
-def _hard_sigmoid(attributes: Attributes, opset: int) -> Known:
-    alpha, beta = attributes("alpha"), attributes("beta")
+@refined_by("alpha", "beta")
+def _hard_sigmoid(opset: int, alpha: Any, beta: Any) -> Known:
     zero = {"zero": beta <= 0}
     if alpha > 0:
         return {**_UP, "ends": (0.0, 1.0), **zero}
     return zero
 
 
-def _shrink(attributes: Attributes, opset: int) -> Known:
-    lambd, bias = attributes("lambd"), attributes("bias")
+@refined_by("lambd", "bias")
+def _shrink(opset: int, lambd: Any, bias: Any) -> Known:
     if lambd < 0:
         return {}
     rises = {**_UP, **_SIGN} if bias <= lambd else {}
     return {"zero": True, "ends": (-_INF, _INF), **rises}
 
 
-def _swish(attributes: Attributes, opset: int) -> Known:
-    alpha = attributes("alpha")
+@refined_by("alpha")
+def _swish(opset: int, alpha: Any) -> Known:
     # The least of x sigmoid(x) is -0.27846454.
     return {"low": -0.2785 / alpha} if alpha > 0 else {}
 
 
-def _thresholded(attributes: Attributes, opset: int) -> Known:
-    alpha = attributes("alpha")
+@refined_by("alpha")
+def _thresholded(opset: int, alpha: Any) -> Known:
     if alpha < 0:
         return {"low": alpha}
     return {**_UP, **_SIGN, "low": 0.0, "ends": (0.0, _INF)}
 
 
-def _from_7(attributes: Attributes, opset: int) -> Known:
+@refined_by()
+def _from_7(opset: int) -> Known:
     """Before opset 7, attributes said how the second operand is broadcast."""
     return {} if opset >= 7 else {"elementwise": False, "operands": 0}
 
 
-def _from_8(attributes: Attributes, opset: int) -> Known:
+@refined_by()
+def _from_8(opset: int) -> Known:
     """Before opset 8, operands had one shape."""
     return {} if opset >= 8 else {"keeps_shape": True, "keeps_batch": True}
 
 
-def _cast(attributes: Attributes, opset: int) -> Known:
+@refined_by("to")
+def _cast(opset: int, to: Any) -> Known:
     """The attribute `to` is a type, once by name; those that hold all integers at least nearly."""
     wide = ("FLOAT", "DOUBLE", "BFLOAT16", "BOOL")
-    to = attributes("to")
     named = to if isinstance(to, str) else TensorProto.DataType.Name(to) if to else ""
     return {"integers": Integers.EXACT if named in wide else Integers.WRAP}
 
 
-def _shift(attributes: Attributes, opset: int) -> Known:
+@refined_by("direction")
+def _shift(opset: int, direction: Any) -> Known:
     """To the right nothing leaves the range."""
-    return {"integers": Integers.EXACT if attributes("direction") == "RIGHT" else Integers.WRAP}
+    return {"integers": Integers.EXACT if direction == "RIGHT" else Integers.WRAP}
 
 
-def _identity(attributes: Attributes, opset: int) -> Known:
+@refined_by()
+def _identity(opset: int) -> Known:
     return {"pure": True}
 
 
-def _dropout(attributes: Attributes, opset: int) -> Known:
+@refined_by("is_test")
+def _dropout(opset: int, is_test: Any) -> Known:
     """In training, given by attribute or input, it drops at random and scales the rest."""
-    return {"trains": not (opset < 7 and attributes("is_test"))}
+    return {"trains": not (opset < 7 and is_test)}
 
 
 _REAL: Known = {**_STRICTLY_UP, **_SIGN, **_SIGNED_ZERO}

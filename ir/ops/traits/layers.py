@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from .lines import Attributes, Known, Line, line
+from .lines import Known, Line, line, refined_by
 from .model import Homogeneous, Integers, Monotone, Movement, Weighted
 
 _UP: Known = {"monotone": Monotone.INCREASING}
@@ -30,9 +31,10 @@ _LARGEST: Known = {
 }
 
 
-def _gemm(attributes: Attributes, opset: int) -> Known:
+@refined_by("transB")
+def _gemm(opset: int, transposed: Any) -> Known:
     """The attribute transB says how the weight is stored."""
-    outputs, inputs = (-2, -1) if attributes("transB") else (-1, -2)
+    outputs, inputs = (-2, -1) if transposed else (-1, -2)
     return {"weighted": Weighted(outputs=outputs, inputs=inputs)}
 
 
@@ -70,9 +72,10 @@ LAYERS: dict[str, Line] = {
 _POOL: Known = {"pooling": True, "keeps_batch": True}
 
 
-def _padded(attributes: Attributes, opset: int) -> Known:
+@refined_by("count_include_pad")
+def _padded(opset: int, count_include_pad: Any) -> Known:
     """Zeros that pads put there may count."""
-    return {"keeps_uniform": not attributes("count_include_pad")}
+    return {"keeps_uniform": not count_include_pad}
 
 
 POOLING: dict[str, Line] = {
@@ -128,11 +131,12 @@ ALONG_AXES: dict[str, Line] = {
 _NORMALIZES: Known = {"normalization": True, "keeps_shape": True}
 
 
-def _batchnorm(attributes: Attributes, opset: int) -> Known:
+@refined_by("training_mode", "is_test")
+def _batchnorm(opset: int, training_mode: Any, is_test: Any) -> Known:
     """In training it normalizes by its batch; an attribute says so from opset 14 on."""
     if opset >= 14:
-        return {"trains": bool(attributes("training_mode")), "keeps_batch": True}
-    return {"trains": opset < 7 and not attributes("is_test")}
+        return {"trains": bool(training_mode), "keeps_batch": True}
+    return {"trains": opset < 7 and not is_test}
 
 
 NORMALIZATIONS: dict[str, Line] = {

@@ -45,11 +45,7 @@ def traits_of(node_or_op: gs.Node | str, opset: int) -> Traits:
         return _of_function(str(node.op))
     if not is_standard(node):
         return NOTHING
-    op = str(node.op)
-    line = _TABLE.get(op, _UNLISTED)
-    if line.refine is None or not node.attrs:
-        return _of_operator(op, opset)
-    return _refined(op, opset, node.attrs)
+    return _of_attributes(str(node.op), opset, node.attrs)
 
 
 def operators_with(has: Callable[[Traits], bool]) -> frozenset[str]:
@@ -68,14 +64,14 @@ def _versions(op: str) -> tuple[Traits, ...]:
 
 @functools.lru_cache(maxsize=4096)
 def _of_operator(op: str, opset: int) -> Traits:
-    return _refined(op, opset, {})
+    return _of_attributes(op, opset, {})
 
 
 @functools.lru_cache(maxsize=1024)
 def _of_function(name: str) -> Traits:
     if name in RECOGNIZED:
         op, attributes = RECOGNIZED[name]
-        return _refined(op, NEWEST, attributes)
+        return _of_attributes(op, NEWEST, attributes)
     for layer in ("ConvTranspose", "Conv", "Gemm"):
         if name.startswith(layer):
             return _of_fused(layer, name.removeprefix(layer).removeprefix("Add"))
@@ -91,17 +87,26 @@ def _of_fused(layer: str, rest: str) -> Traits:
     low, high = activation.low, activation.high
     if pool and not _of_operator(pool, NEWEST).selects:  # a mean, up to rounding
         low, high = (0.0 if low >= 0 else -math.inf), (0.0 if high <= 0 else math.inf)
-    return replace(known, weighted=None, low=low, high=high, integers=Integers.NONE)
+    unknown: Known = {"weighted": None, "data": None, "nan": False, "integers": Integers.NONE}
+    return replace(known, low=low, high=high, **unknown)
 
 
-def _refined(op: str, opset: int, attributes: Mapping[str, Any]) -> Traits:
+def _of_attributes(op: str, opset: int, attributes: Mapping[str, Any]) -> Traits:
+    refine = _TABLE.get(op, _UNLISTED).refine
+    names = () if refine is None else refine.attributes
+    values = tuple(value_of(op, attributes, name, opset) for name in names)
+    if any(isinstance(value, gs.Node.AttributeRef) for value in values):
+        return _stated_alone(op, opset)  # whoever calls the function decides
+    return _refined(op, opset, values)
+
+
+@functools.lru_cache(maxsize=4096)
+def _refined(op: str, opset: int, values: tuple[Any, ...]) -> Traits:
     known = _known(op, opset)
     refine = _TABLE.get(op, _UNLISTED).refine
     if known is None:
         return NOTHING
-    if refine is None:
-        return known
-    return replace(known, **refine(lambda name: value_of(op, attributes, name, opset), opset))
+    return known if refine is None else replace(known, **refine(opset, values))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -114,6 +119,11 @@ def _known(op: str, opset: int) -> Traits | None:
     if schemas.takes_integers(schema, found.data):
         return found
     return replace(found, integers=Integers.NONE)  # those came with a later version
+
+
+def _stated_alone(op: str, opset: int) -> Traits:
+    schema = schemas.schema_of(op, opset)
+    return NOTHING if schema is None else replace(NOTHING, **_stated(op, schema))
 
 
 def _stated(op: str, schema: Any) -> Known:

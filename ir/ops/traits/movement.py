@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .lines import Attributes, Known, Line, line
+from .lines import Known, Line, line, refined_by
 from .model import Homogeneous, Integers, Monotone, Movement
 
 _MOVES: Known = {
@@ -27,9 +27,10 @@ def _kind(movement: Movement, **more: Any) -> Line:
     return line(None, _MOVES, movement=movement, **more)
 
 
-def _pad(attributes: Attributes, opset: int) -> Known:
+@refined_by("mode")
+def _pad(opset: int, mode: Any) -> Known:
     """A constant, of any value, stands around; the other modes repeat elements."""
-    if attributes("mode") != "constant":
+    if mode != "constant":
         return {}
     return dict.fromkeys(("keeps_nonnegative", "keeps_nonpositive", "zero"), False) | {
         "fills": True,
@@ -39,9 +40,10 @@ def _pad(attributes: Attributes, opset: int) -> Known:
     }
 
 
-def _scatter(attributes: Attributes, opset: int) -> Known:
+@refined_by("reduction")
+def _scatter(opset: int, reduction: Any) -> Known:
     """Elements of the updates stand in for those of the data, unless they are combined."""
-    reduction = attributes("reduction") or "none"
+    reduction = reduction or "none"
     if reduction == "none":
         return {}
     largest = reduction in ("max", "min")
@@ -58,12 +60,12 @@ def _scatter(attributes: Attributes, opset: int) -> Known:
     }
 
 
-def _resample(attributes: Attributes, opset: int) -> Known:
+@refined_by("coordinate_transformation_mode", "mode")
+def _resample(opset: int, coordinate_transformation_mode: Any, mode: Any) -> Known:
     """The nearest neighbour moves; linear modes weigh neighbours, cubic ones partly below zero."""
-    cropped = attributes("coordinate_transformation_mode") == "tf_crop_and_resize"
+    cropped = coordinate_transformation_mode == "tf_crop_and_resize"
     if cropped:
         return {}  # what lies outside is a value of its own
-    mode = attributes("mode")
     if mode == "nearest":
         return {**_MOVES, "movement": Movement.TAKE}
     linear: Known = {"homogeneous": Homogeneous.ANY, "zero": True, "keeps_uniform": True}

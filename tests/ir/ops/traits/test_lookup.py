@@ -82,3 +82,17 @@ def test_defaults_are_those_of_the_schema():
     assert attribute(gs.Node("Elu"), "alpha", 13) == 1.0
     assert attribute(gs.Node("GeluTanh", domain=FUSED_DOMAIN), "approximate", 13) == "tanh"
     assert attribute(gs.Node("Elu", domain="com.example"), "alpha", 13) is None
+
+
+def test_what_a_function_is_called_with_is_not_known_inside_it():
+    reference = gs.Node.AttributeRef("slope", float)
+    inside = traits_of(gs.Node("LeakyRelu", attrs={"alpha": reference}), 16)
+    assert inside.known
+    assert inside.pure
+    assert not inside.unary
+
+
+def test_a_fused_operator_does_not_promise_what_its_layer_does():
+    fused = traits_of(gs.Node("ConvAddMaxPool", domain=FUSED_DOMAIN), 9)
+    assert (fused.weighted, fused.nan, fused.data) == (None, False, None)
+    assert fused.windowed
