@@ -12,7 +12,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PLACES = ("benchmarks", "examples", "tests", "docs")
 # In text, since scripts stand in strings, and snippets in pages.
-IMPORT = re.compile(r"^\s*(?:>>> )?from (planish[\w.]*) import (\([^)]*\)|[^\n(\\]+)", re.MULTILINE)
+IMPORT = re.compile(
+    r"^\s*(?:>>> )?from (planish(?:\.\w+)*) import (\([^)]*\)|[^\n(\\]+)", re.MULTILINE
+)
 
 
 def _imports() -> dict[tuple[str, str], str]:
