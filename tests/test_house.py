@@ -121,3 +121,9 @@ def test_no_call_passes_ten_values_by_position() -> None:
         and sum(not isinstance(each, ast.Starred) for each in node.args) >= 10
     ]
     assert found == []
+
+
+def test_tests_lie_in_the_rooms_of_the_package() -> None:
+    folders = {path.parent for floor in FLOORS for path in (ROOT / "tests" / floor).rglob("*.py")}
+    wanted = [str(path.relative_to(ROOT / "tests")) for path in sorted(folders)]
+    assert [folder for folder in wanted if not (ROOT / folder).is_dir()] == []

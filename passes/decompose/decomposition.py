@@ -1,6 +1,6 @@
 """What all decompositions share: layers are read, fitted in order, judged and replaced.
 
-    a layer of the graph  ->  problems (`quadratic`)  ->  a chain (`chain`)  ->  worth it? (`gain`)
+    a layer of the graph  ->  problems (`quadratic`)  ->  a chain (`chain`)  ->  worth it? (`costs`)
 
 A layer is fitted to what the layers replaced before it give (`observe/sequence`).
 """
@@ -40,7 +40,7 @@ from .quadratic import Array, FactorProblem, problems_of, relative_error, scales
 class FittedFactors:
     """Factors for a layer, the rows [M, K] that they amount to in each group, and what they are.
 
-    `values` are those of the groups' forms (`Quadratic.value`).
+    `values` are those of the groups' forms (`QuadraticForm.value`).
     """
 
     factors: tuple[Factor, ...]

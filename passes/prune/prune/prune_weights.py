@@ -12,7 +12,7 @@ from ....ir.core.errors import PassError
 from ....ir.graph.view import View
 from ...analysis.cost import cost
 from ...engine.context import Context
-from .choose import choose, lamp, n_of_m
+from .choose_weights import choose, lamp, n_of_m
 from .criteria.criterion import Array, Criterion, ScoringContext
 from .masked_copy import masked_copy
 from .masked_weights import write_masks
