@@ -26,6 +26,7 @@ from .ir.core.errors import LoadError as LoadError
 from .ir.core.errors import PassError as PassError
 from .ir.core.errors import PipelineError as PipelineError
 from .ir.core.errors import PlanishError as PlanishError
+from .ir.core.errors import RefusedError as RefusedError
 from .ir.core.errors import SaveError as SaveError
 from .ir.core.errors import TraceError as TraceError
 from .ir.core.errors import VerificationError as VerificationError

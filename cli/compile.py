@@ -25,6 +25,7 @@ from .options import (
     tuning_options,
 )
 from .show.console import err, print_plain
+from .show.failures import failure_lines
 from .show.numbers import scaled
 from .show.progress import pass_progress, progress_bar
 from .show.records import verification_line
@@ -57,3 +58,5 @@ def compile(
     print_plain(verification_line(result))
     size = scaled(bytes_on_disk(output), "B")
     print_plain(f"{output}: {size}")
+    for line in failure_lines(result.failures):
+        print_plain(line)

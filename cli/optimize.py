@@ -24,6 +24,7 @@ from .options import (
     StdOption,
 )
 from .show.console import err, out, print_plain
+from .show.failures import failure_lines
 from .show.numbers import scaled
 from .show.progress import pass_progress
 from .show.records import declined_table, records_table, remark_lines, verification_line
@@ -56,6 +57,10 @@ def optimize(
     reproducer: Annotated[
         Path | None, typer.Option(help="The folder for the reproducer of a failure.")
     ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Fail where a pass fails, instead of rolling it back."),
+    ] = False,
     shape: ShapeOption = None,
     mean: MeanOption = "0",
     std: StdOption = "1",
@@ -76,6 +81,7 @@ def optimize(
             progress=progress if shows else None,
             dump=dump if shows else None,
             reproducer=reproducer,
+            strict=strict or None,
         )
     if not shows:
         return
@@ -92,6 +98,8 @@ def optimize(
     print_plain(verification_line(result))
     sizes = [scaled(size, "B") for size in (before, bytes_on_disk(output))]
     print_plain(f"{model}: {sizes[0]} -> {output}: {sizes[1]}")
+    for line in failure_lines(result.failures):
+        print_plain(line)
 
 
 def _is_main_process() -> bool:

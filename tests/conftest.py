@@ -9,6 +9,9 @@ import tempfile
 # for each other spin, and sums stay in one order.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# What goes wrong in a pass fails a test, instead of being rolled back.
+os.environ.setdefault("PLANISH_STRICT", "1")
+
 import pytest
 from hypothesis import settings
 

@@ -47,9 +47,18 @@ class PassError(PlanishError):
     """A pass failed or left a graph that is not well-formed."""
 
 
+class RefusedError(PassError):
+    """What was asked of a pass cannot be done: its options, or this graph, do not allow it."""
+
+
 class VerificationError(PassError):
     """A pass changed the numbers by more than it may."""
 
 
 class BackendError(PlanishError):
     """A backend or target is unknown, unavailable here, or refused the graph."""
+
+
+def in_words(error: BaseException) -> str:
+    """Return what `error` says: of one that is not of this family, with the name of its type."""
+    return str(error) if isinstance(error, PlanishError) else f"{type(error).__name__}: {error}"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from ..core.build import make_constant, make_node, make_variable
+from ..core.build import make_constant, make_node, make_variable, subgraphs_of
 from ..core.errors import PassError
 from ..core.variables import STANDARD_DOMAINS, label
 from ..proto.metadata import node_metadata, set_node_metadata
+from .journal import Journal
 from .order import sort
 from .types import TensorType, Types
 from .uses import Uses, scopes
@@ -43,6 +45,7 @@ class Edit:
         self._removed: dict[int, tuple[gs.Node, gs.Graph]] = {}
         self._before: dict[int, list[gs.Node]] = {}
         self._types = Types()
+        self._journal: Journal | None = None
 
     def __enter__(self) -> Edit:
         """Return the batch itself."""
@@ -65,6 +68,23 @@ class Edit:
         self._open = True
         return True
 
+    def savepoint(self) -> None:
+        """Remember changes from here on, in place of those remembered before, for `rollback`."""
+        self._journal = Journal()
+        self._journal.add(partial(self._restore, self.count, self._dirty, len(self.touched)))
+
+    def rollback(self) -> bool:
+        """Take back every change since the last `savepoint`; False where that cannot be done.
+
+        Nodes that hold subgraphs cannot be put back. Names that were taken stay taken.
+        """
+        journal, self._journal = self._journal, None
+        return journal is not None and journal.undo()
+
+    def _restore(self, count: int, dirty: bool, touched: int) -> None:
+        self.count, self._dirty, self._open = count, dirty, False
+        del self.touched[touched:]
+
     def constant(self, values: np.ndarray[Any, Any], name: str) -> gs.Constant:
         """Return a fresh constant; existing ones are never overwritten. `name` is a hint."""
         values = np.asarray(values)
@@ -75,8 +95,15 @@ class Edit:
 
     def take_name(self, made: gs.Tensor, tensor: gs.Tensor) -> None:
         """Give `made` the name of `tensor`, which nothing reads or shows any more."""
-        self.uses.tensor_names.discard(made.name)
+        freed, was = made.name, tensor.name
+        self.uses.tensor_names.discard(freed)
+        made.name, tensor.name = was, freed
+        if self._journal is not None:
+            self._journal.add(partial(self._return_name, made, tensor))
+
+    def _return_name(self, made: gs.Tensor, tensor: gs.Tensor) -> None:
         made.name, tensor.name = tensor.name, made.name
+        self.uses.tensor_names.add(made.name)
 
     def variable(self, name: str, like: TensorType | None = None) -> gs.Variable:
         """Return a fresh variable of the type `like`. `name` is a hint."""
@@ -126,6 +153,8 @@ class Edit:
         set_node_metadata(made, metadata)
         self._before.setdefault(id(at), []).append(made)
         self.uses.add(made, scope)
+        if self._journal is not None:
+            self._journal.add(partial(self._unmake, made, at))
         self._change(made)
         return made
 
@@ -134,8 +163,20 @@ class Edit:
 
         An empty one leaves it without.
         """
+        if self._journal is not None:
+            self._journal.add(partial(self._name, node, node.name))
+        self._name(node, self._fresh(name, self.uses.node_names) if name else "")
+
+    def _name(self, node: gs.Node, name: str) -> None:
         self.uses.node_names.discard(node.name)
-        node.name = self._fresh(name, self.uses.node_names) if name else ""
+        node.name = name
+        if name:
+            self.uses.node_names.add(name)
+
+    def _unmake(self, made: gs.Node, at: gs.Node) -> None:
+        self._before[id(at)].pop()
+        self.uses.discard(made)
+        self.uses.node_names.discard(made.name)
 
     def _scope_of(self, at: gs.Node) -> gs.Graph:
         scope = self.uses.scope(at)
@@ -157,15 +198,26 @@ class Edit:
         self._touch_around(node)
         self.uses.discard(node)
         self.uses.node_names.discard(node.name)
+        if self._journal is not None:
+            self._journal.add(partial(self._put_back, node, scope), whole=not _nests(node))
         self._change(None)
+
+    def _put_back(self, node: gs.Node, scope: gs.Graph) -> None:
+        del self._removed[id(node)]
+        self.uses.add(node, scope)
 
     def set_input(self, node: gs.Node, position: int, tensor: gs.Tensor) -> None:
         """Make `node` read `tensor` at input `position`."""
         old = node.inputs[position]
-        self.uses.unlink(old, node)
+        self._read(node, position, tensor)
+        if self._journal is not None:
+            self._journal.add(partial(self._read, node, position, old))
+        self._change(node)
+
+    def _read(self, node: gs.Node, position: int, tensor: gs.Tensor) -> None:
+        self.uses.unlink(node.inputs[position], node)
         list.__setitem__(node.inputs, position, tensor)
         self.uses.link(tensor, node)
-        self._change(node)
 
     def replace(self, old: gs.Tensor, new: gs.Tensor) -> None:
         """Make every reader of `old`, in any scope, read `new`; graph outputs stay as they are."""
@@ -180,21 +232,27 @@ class Edit:
         scope = self.uses.scope(node)
         if scope is None:
             raise PassError(f"node {label(node)} was removed and cannot produce '{new.name}'")
-        self.uses.discard(node)
-        list.__setitem__(node.outputs, position, new)
-        self.uses.add(node, scope)
+        self._produce(node, scope, position, new)
+        if self._journal is not None:
+            back = partial(self._produce, node, scope, position, old)
+            self._journal.add(back, whole=not _nests(node))
         self._change(node)
         self.replace(old, new)
+
+    def _produce(self, node: gs.Node, scope: gs.Graph, position: int, tensor: gs.Tensor) -> None:
+        self.uses.discard(node)
+        list.__setitem__(node.outputs, position, tensor)
+        self.uses.add(node, scope)
 
     def remove_function(self, function: gs.Function) -> None:
         """Remove a local function, which nothing calls."""
         self.graph.functions = [f for f in self.graph.functions if f is not function]
-        self._change(None)
+        self._change_for_good()
 
     def remove_import(self, owner: gs.Graph | gs.Function, domain: str) -> None:
         """Remove the import of an operator domain that no node of `owner` is of."""
         owner.import_domains = [e for e in owner.import_domains if e.domain != domain]
-        self._change(None)
+        self._change_for_good()
 
     def raise_opset(self, version: int) -> None:
         """Declare the standard opset `version` in every scope and local function.
@@ -210,7 +268,7 @@ class Edit:
                 scope.opset, scope.import_domains = version, list(imports)
         least = onnx.helper.find_min_ir_version_for(list(self.graph.import_domains), True)
         self.graph.ir_version = max(self.graph.ir_version or least, least)
-        self._change(None)
+        self._change_for_good()
 
     def commit(self) -> None:
         """Write the changes into the graph: nodes placed, removed and sorted."""
@@ -225,6 +283,7 @@ class Edit:
             self._removed.clear()
             self._before.clear()
         self._dirty = False
+        self._journal = None
         self.uses.relink()
         for scope in scopes(self.graph):
             sort(scope)
@@ -249,6 +308,12 @@ class Edit:
             self.touched.append(node)
             self._touch_around(node)
 
+    def _change_for_good(self) -> None:
+        """Count a change of the whole graph, which only `clone` can take back."""
+        if self._journal is not None:
+            self._journal.close()
+        self._change(None)
+
     def _touch_around(self, node: gs.Node) -> None:
         """Queue the neighbours, whose own patterns may have become possible."""
         for tensor in node.inputs:
@@ -266,3 +331,7 @@ class Edit:
             name = f"{hint}_{self._suffix[hint]}"
         taken.add(name)
         return name
+
+
+def _nests(node: gs.Node) -> bool:
+    return bool(subgraphs_of(node))

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core.decline import DeclinedError, need
-from ...ir.core.errors import PassError
+from ...ir.core.errors import RefusedError
 from ...ir.core.variables import is_standard, node_key
 from ...ir.graph.clone import clone
 from ...ir.graph.edit import Edit
@@ -89,11 +89,11 @@ class Decomposition(Pass):
         """Return the factors chosen for `layer`, or decline."""
 
     def __post_init__(self) -> None:
-        """Check the options; raises PassError naming one that makes no sense."""
+        """Check the options; raises RefusedError naming one that makes no sense."""
         if self.max_error is not None and not self.max_error > 0:
-            raise PassError(f"max-error is {self.max_error}; give a part above 0, such as 0.05")
+            raise RefusedError(f"max-error is {self.max_error}; give a part above 0, such as 0.05")
         if self.positions < 1:
-            raise PassError(f"positions is {self.positions}; give at least 1")
+            raise RefusedError(f"positions is {self.positions}; give at least 1")
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Replace the layers of `graph` in order."""

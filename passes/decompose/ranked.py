@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...ir.core.decline import need
-from ...ir.core.errors import PassError
+from ...ir.core.errors import RefusedError
 from .decomposition import Decomposition
 from .quadratic import Array
 from .vbmf import vbmf_rank
@@ -37,11 +37,11 @@ class RankedDecomposition(Decomposition):
         """Check the options, rank and ratio among them."""
         super().__post_init__()
         if self.rank < 0:
-            raise PassError(f"rank is {self.rank}; give 1 or more, or 0 to have it chosen")
+            raise RefusedError(f"rank is {self.rank}; give 1 or more, or 0 to have it chosen")
         if self.ratio is not None and not 0 < self.ratio < 1:
-            raise PassError(f"ratio is {self.ratio}; give a part of 1, such as 0.5")
+            raise RefusedError(f"ratio is {self.ratio}; give a part of 1, such as 0.5")
         if self.rank and self.ratio is not None:
-            raise PassError("rank and ratio exclude each other; give one of them")
+            raise RefusedError("rank and ratio exclude each other; give one of them")
 
     def least_rank(self, each: int, before: int, full: int) -> int:
         """Return a rank than which none chosen is lower, as far as that is known without fitting.

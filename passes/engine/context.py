@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.core.errors import PassError
+from ...ir.core.errors import PassError, in_words
 from ...ir.core.variables import label
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType, Types
@@ -40,6 +41,15 @@ class Decline:
     reason: str
 
 
+@dataclass(frozen=True)
+class SiteFailure:
+    """One site whose rewrite raised, and which was left as it was: the node, what, and where."""
+
+    node: str
+    error: str
+    trace: str
+
+
 @dataclass
 class Context:
     """What a pass is given beside the graph, and what it tells: edits, declines, remarks.
@@ -53,6 +63,7 @@ class Context:
       has changed.
     - `labelled`: the feeds with the entries that a pass asked for by `Pass.extra_feeds`.
     - `known`: what is known of the graph already.
+    - `strict`: whether an exception at one site ends the pass, instead of leaving that site alone.
     """
 
     graph: gs.Graph
@@ -65,11 +76,13 @@ class Context:
     original: gs.Graph | None = None
     labelled: Feeds | None = None
     known: Analyses | None = None  # those of `graph` by default
+    strict: bool = True
     _edits: list[Edit] = field(default_factory=list)
     _open: list[Edit] = field(default_factory=list)
     _declined: dict[int, Decline] = field(default_factory=dict)
     _seen: list[gs.Node] = field(default_factory=list)
     _remarks: list[str] = field(default_factory=list)
+    _failed: list[SiteFailure] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.known is None:
@@ -149,6 +162,16 @@ class Context:
     def remark(self, text: str) -> None:
         """Tell the user what the pass found or decided that its edits do not show."""
         self._remarks.append(text)
+
+    def fail(self, node: gs.Node, error: Exception) -> None:
+        """Record that a rewrite raised at `node`, which was left as it was."""
+        trace = "".join(traceback.format_exception(error))
+        self._failed.append(SiteFailure(label(node), in_words(error), trace))
+
+    @property
+    def failed(self) -> tuple[SiteFailure, ...]:
+        """The sites at which a rewrite raised, in order."""
+        return tuple(self._failed)
 
     @property
     def remarks(self) -> tuple[str, ...]:

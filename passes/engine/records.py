@@ -7,12 +7,50 @@ from pathlib import Path
 
 import onnx_graphsurgeon as gs
 
+from ... import __version__
 from .context import Decline
+
+_ISSUES = "https://github.com/planish/planish/issues"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What went wrong in a pass, and was rolled back.
+
+    - `pass_name`, `place`: the pass, and where it stood in the run, in words.
+    - `node`: the site that was left as it was; None where the whole pass was rolled back.
+    - `error`: what was raised, or what verification found.
+    - `reproducer`, `command`: the folder with what is needed to see it again, and the command
+      that shows it.
+    """
+
+    pass_name: str
+    place: str
+    node: str | None
+    error: str
+    reproducer: Path | None = None
+    command: str = ""
+
+    def __str__(self) -> str:
+        """Say in one line what was rolled back, and why."""
+        if self.node is None:
+            return f"{self.place}, was rolled back: {self.error}"
+        return f"{self.place}, left {self.node} as it was: {self.error}"
+
+    @property
+    def report(self) -> str:
+        """The line to report it with."""
+        at = "" if self.node is None else f" at {self.node}"
+        where = "" if self.reproducer is None else f", with the folder {self.reproducer}"
+        return (
+            f"report at {_ISSUES}{where}: planish {__version__}, pass '{self.pass_name}'{at}: "
+            f"{self.error.splitlines()[0] if self.error else ''}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PassRecord:
-    """One pass of one run; in later rounds of a `repeat` group, only where it edited.
+    """One pass of one run; in later rounds of a `repeat` group, only where it edited or failed.
 
     - `name`, `text`: the pass, and how a pipeline writes it with its options.
     - `edits`: how many changes it made.
@@ -24,6 +62,7 @@ class PassRecord:
     - `declined`: the sites that it looked at and left alone, each with the reason.
     - `round`: of a `repeat` group, counted from 1.
     - `remarks`: what the pass found or decided that its edits do not show.
+    - `failures`: sites that were rolled back, or the pass as a whole, which then has no edits.
     """
 
     name: str
@@ -36,6 +75,7 @@ class PassRecord:
     declined: tuple[Decline, ...] = ()
     round: int = 1
     remarks: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +114,11 @@ class Result:
     def edits(self) -> int:
         """Number of edits of all passes together."""
         return sum(record.edits for record in self.records)
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """What went wrong in the passes and was rolled back, in order."""
+        return tuple(failure for record in self.records for failure in record.failures)
 
     @property
     def error(self) -> float | None:

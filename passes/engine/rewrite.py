@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import onnx_graphsurgeon as gs
 
 from ...ir.core.decline import DeclinedError
-from ...ir.core.errors import PassError
+from ...ir.core.errors import FeedError, PassError, PipelineError, RefusedError
 from ...ir.core.variables import FUSED_DOMAIN, is_standard, label
 from ...ir.graph.edit import Edit
 from ...ir.graph.uses import scopes
@@ -22,6 +22,9 @@ from .contract import Pass
 Site = TypeVar("Site")
 
 _PROGRESS_EVERY = 256
+
+# What the person who runs a pass is to know of, whatever becomes of the site.
+NOT_OF_A_SITE = (FeedError, PipelineError, RefusedError, MemoryError)
 
 
 class Rewrite(ABC, Generic[Site]):
@@ -67,7 +70,8 @@ def drive(graph: gs.Graph, rewrites: Sequence[Rewrite[Any]], context: Context) -
     """Apply `rewrites` to `graph` and its subgraphs until no node matches any of them.
 
     Each node is looked at once, and again whenever an edit touched it or a neighbour. Operators of
-    unknown domains are never offered to a rewrite.
+    unknown domains are never offered to a rewrite. Unless `context.strict`, an exception in `match`
+    or `rewrite` leaves that site as it was, and the context is told.
     """
     by_op: dict[str, list[Rewrite[Any]]] = {}
     for rewrite in rewrites:
@@ -78,6 +82,10 @@ def drive(graph: gs.Graph, rewrites: Sequence[Rewrite[Any]], context: Context) -
         return
     with context.editing() as edit:
         _Driver(by_op, edit, context).run(nodes)
+
+
+class _UncountedError(PassError):
+    """A rewrite made no edit."""
 
 
 class _Driver:
@@ -91,6 +99,8 @@ class _Driver:
         self._context = context
         self._views: dict[int, View] = {}
         self._declined: list[gs.Node] = []
+        self._failed: set[tuple[int, int]] = set()  # rewrites and nodes
+        self._failing: list[gs.Node] = []
 
     def run(self, nodes: Sequence[gs.Node]) -> None:
         """Look at `nodes`, and again at what edits touch, until none matches or no edit is left."""
@@ -120,27 +130,61 @@ class _Driver:
             return True
         view = self._view(scope)
         for rewrite in self._by_op.get(node.op, ()):
-            try:
-                site = rewrite.match(node, view)
-            except DeclinedError as reason:
-                self._context.decline(node, str(reason))
-                self._declined.append(node)
+            if (id(rewrite), id(node)) in self._failed:
                 continue
+            site = self._match(rewrite, node, view)
             if site is None:
                 continue
             if not rewrite.restores(site) and not self._edit.begin():
                 return False
-            self._rewrite(rewrite, site, node)
-            break
+            if self._rewrite(rewrite, site, node):
+                break
         return True
 
-    def _rewrite(self, rewrite: Rewrite[Any], site: Any, node: gs.Node) -> None:
+    def _match(self, rewrite: Rewrite[Any], node: gs.Node, view: View) -> Any:
+        try:
+            return rewrite.match(node, view)
+        except DeclinedError as reason:
+            self._context.decline(node, str(reason))
+            self._declined.append(node)
+        except NOT_OF_A_SITE:
+            raise
+        except Exception as error:
+            if self._context.strict:
+                raise
+            self._leave(rewrite, node, error)
+        return None
+
+    def _leave(self, rewrite: Rewrite[Any], node: gs.Node, error: Exception) -> None:
+        """Go on without `rewrite` at `node`."""
+        self._failed.add((id(rewrite), id(node)))
+        self._failing.append(node)  # held, so that its id stays taken
+        self._context.fail(node, error)
+
+    def _rewrite(self, rewrite: Rewrite[Any], site: Any, node: gs.Node) -> bool:
+        """Make one edit; False where it raised and was taken back."""
+        if self._context.strict:
+            self._change(rewrite, site, node)
+            return True
+        self._edit.savepoint()
+        try:
+            self._change(rewrite, site, node)
+        except NOT_OF_A_SITE:
+            raise
+        except Exception as error:
+            # What was done past `edit` only a copy of the whole graph can take back.
+            if isinstance(error, _UncountedError) or not self._edit.rollback():
+                raise
+            self._leave(rewrite, node, error)
+            return False
+        return True
+
+    def _change(self, rewrite: Rewrite[Any], site: Any, node: gs.Node) -> None:
         made, restored = self._edit.count, rewrite.restores(site)
         rewrite.rewrite(site, self._edit)
-        if (
-            self._edit.count == made and not restored
-        ):  # by hand, it would be neither counted nor checked
-            raise PassError(
+        # By hand, it would be neither counted nor checked.
+        if self._edit.count == made and not restored:
+            raise _UncountedError(
                 f"{type(rewrite).__name__} matched {label(node)} and changed nothing; make every "
                 "change through `edit`"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from .presets import PRESETS, REPEAT
 from .registry import find_pass, pass_names
 from .repeat import Repeat
 from .run.options import RunOptions, Verify
-from .run.run import Run
+from .run.run import run_passes
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Pipeline:
         dump: Path | str | None = None,
         reproducer: Path | str | None = None,
         limit: int | None = None,
+        strict: bool | None = None,
     ) -> Result:
         """Run the passes in order over a copy of `graph`, which is left untouched.
 
@@ -77,8 +79,16 @@ class Pipeline:
         that changed it. `reproducer`: the folder a failure's reproducer goes to, a temporary one by
         default. `limit`: make only that many edits in all.
 
-        Raises PassError or VerificationError, naming the pass, its position and the worst output;
-        FeedError where given feeds do not fit the graph.
+        What goes wrong in a pass does not lose the run: the site where a rewrite raises is left as
+        it was; a pass that raises otherwise, leaves a malformed graph or breaks verification is
+        rolled back (with `verify="end"` it is searched for first); and `Result.failures` says so.
+        `strict` makes an error of it: PassError or VerificationError, naming the pass, its position
+        and the worst output. By default a run is not strict, unless the environment variable
+        PLANISH_STRICT is 1.
+
+        Raises FeedError where given feeds do not fit the graph, RefusedError where an option or the
+        graph does not allow what was asked of a pass; with `limit`, VerificationError where
+        verification at the end does not hold.
         """
         if verify not in ("each", "end", "off"):
             raise PipelineError(f"verify='{verify}' is none of 'each', 'end' and 'off'")
@@ -93,8 +103,13 @@ class Pipeline:
                 dump=None if dump is None else Path(dump),
                 reproducer=None if reproducer is None else Path(reproducer),
                 progress=progress or (lambda event: None),
+                strict=_strict_by_default() if strict is None else strict,
             )
-            return Run(self.passes, graph, data, options).result()
+            return run_passes(self.passes, graph, data, options)
+
+
+def _strict_by_default() -> bool:
+    return os.environ.get("PLANISH_STRICT", "0") not in ("", "0")
 
 
 def _bound(items: list[Item], text: str) -> tuple[Pass | Repeat, ...]:

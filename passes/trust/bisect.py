@@ -28,6 +28,7 @@ class Runs(Protocol):
         seed: int = 0,
         reproducer: Path | str | None = None,
         limit: int | None = None,
+        strict: bool | None = None,
     ) -> Result:
         """Run the passes over a copy of `graph`; see `Pipeline.run`."""
 
@@ -58,7 +59,7 @@ def bisect(
     PassError where the original graph cannot be run and there is nothing to compare with.
     """
     with replayable(feeds) as kept:
-        whole = pipeline.run(graph, kept, verify="off", seed=seed)
+        whole = pipeline.run(graph, kept, verify="off", seed=seed, strict=False)
         found = _search(_Trial(pipeline, graph, kept, seed), whole.edits, progress)
     return None if found is None else _locate(whole, *found)
 
@@ -81,6 +82,7 @@ class _Trial:
                     seed=self.seed,
                     limit=limit,
                     reproducer=folder,
+                    strict=False,
                 )
         except VerificationError as error:
             return str(error).partition(";")[0]

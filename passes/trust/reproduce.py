@@ -20,8 +20,9 @@ def write_reproducer(
     graph: gs.Graph,
     pipeline: str,
     feeds: Sequence[Mapping[str, np.ndarray[Any, Any]]],
+    trace: str = "",
 ) -> Path:
-    """Write `before.onnx`, `pipeline.txt` and `feeds.npz` and return their folder.
+    """Write `before.onnx`, `pipeline.txt`, `feeds.npz` and `trace`; return their folder.
 
     `folder` defaults to a new one in the system's place for temporary files. The feeds are joined
     along their first axis where that is possible, else the first one alone is written.
@@ -31,6 +32,8 @@ def write_reproducer(
     folder.mkdir(parents=True, exist_ok=True)
     save(graph, folder / "before.onnx")
     (folder / "pipeline.txt").write_text(pipeline + "\n", encoding="utf-8")
+    if trace:
+        (folder / "error.txt").write_text(trace, encoding="utf-8")
     (folder / "feeds.npz").unlink(missing_ok=True)
     if feeds:
         _write_arrays(folder / "feeds.npz", _joined(feeds))
@@ -43,7 +46,7 @@ def command(folder: Path) -> str:
     words += ["-p", (folder / "pipeline.txt").read_text(encoding="utf-8").strip()]
     if (folder / "feeds.npz").exists():
         words += ["--feeds", str(folder / "feeds.npz")]
-    return shlex.join([*words, "--verify", "each"])
+    return shlex.join([*words, "--verify", "each", "--strict"])
 
 
 def _joined(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -106,15 +106,17 @@ class Verifier:
 
         Raises VerificationError where the graph does not run any more.
         """
-        self._original = graph
-        self._random = random_outputs(graph)
-        self._first = self._last = self._outputs_after(graph, what)
+        random = random_outputs(graph)
+        self._first = self._last = self._outputs_after(graph, what, random)
+        self._original, self._random = graph, random
         self._rounding = None
         self._intended = what
 
-    def _outputs_after(self, graph: gs.Graph, what: str) -> list[Arrays]:
+    def _outputs_after(
+        self, graph: gs.Graph, what: str, random: Collection[str] | None = None
+    ) -> list[Arrays]:
         try:
-            return self._run(graph)
+            return self._run(graph, random)
         except ExecutionError as error:
             raise VerificationError(
                 f"after {what} the graph does not run any more: {error}"
@@ -137,10 +139,10 @@ class Verifier:
                 )
         return worst.max_rel
 
-    def _run(self, graph: gs.Graph) -> list[Arrays]:
-        run = Reference(graph)
+    def _run(self, graph: gs.Graph, random: Collection[str] | None = None) -> list[Arrays]:
+        run, left_out = Reference(graph), self._random if random is None else random
         return [
-            {name: array for name, array in run(feed).items() if name not in self._random}
+            {name: array for name, array in run(feed).items() if name not in left_out}
             for feed in self.feeds
         ]
 

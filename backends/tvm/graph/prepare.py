@@ -21,7 +21,7 @@ _PIPELINE = "simplify,inline-fused-operators"
 def prepare(graph: gs.Graph, *, optimize: bool = True) -> gs.Graph:
     """Return `graph` as standard operators only, simplified by planish's exact passes."""
     if optimize:
-        graph = Pipeline.parse(_PIPELINE).run(graph, verify="off").graph
+        graph = Pipeline.parse(_PIPELINE).run(graph, verify="off", strict=True).graph
     if graph.functions:
         graph = load(onnx.inliner.inline_local_functions(to_model(graph)))
     return graph

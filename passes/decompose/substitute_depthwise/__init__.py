@@ -19,7 +19,7 @@ from typing import ClassVar
 import numpy as np
 
 from ....ir.core.decline import need
-from ....ir.core.errors import PassError
+from ....ir.core.errors import RefusedError
 from ....ir.ops.linear.layer import Layer
 from ..chain import Factor, FactorChain, pointwise, windowed
 from ..costs import ChainCosts
@@ -50,9 +50,9 @@ class SubstituteDepthwise(Decomposition):
         """Check the options, the numbers of terms among them."""
         super().__post_init__()
         if self.terms < 0:
-            raise PassError(f"terms is {self.terms}; give 1 or more, or 0 to have it chosen")
+            raise RefusedError(f"terms is {self.terms}; give 1 or more, or 0 to have it chosen")
         if self.most_terms < 1:
-            raise PassError(f"most-terms is {self.most_terms}; give 1 or more")
+            raise RefusedError(f"most-terms is {self.most_terms}; give 1 or more")
 
     def admit(self, layer: Layer) -> bool:
         """Take convolutions with a window and more than one input channel a group."""

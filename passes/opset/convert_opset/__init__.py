@@ -19,7 +19,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ....ir.core.decline import DeclinedError
-from ....ir.core.errors import PassError
+from ....ir.core.errors import RefusedError
 from ....ir.core.variables import STANDARD_DOMAINS, is_standard
 from ....ir.graph.uses import scopes
 from ...engine.context import Context
@@ -44,7 +44,7 @@ class ConvertOpset(Pass):
         """Raise the opset of `graph`."""
         newest = onnx.defs.onnx_opset_version()
         if not LEAST_TARGET <= self.to <= newest:
-            raise PassError(
+            raise RefusedError(
                 f"to={self.to} is no opset to convert to; give {LEAST_TARGET} to {newest}"
             )
         ensure_opset(graph, context, self.to)

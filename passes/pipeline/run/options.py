@@ -23,3 +23,5 @@ class RunOptions:
     dump: Path | None = None
     reproducer: Path | None = None
     progress: Callable[[Progress], None] = lambda event: None
+    strict: bool = False
+    hunt: bool = False  # compare with the untouched graph after every pass

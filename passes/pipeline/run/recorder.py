@@ -15,7 +15,7 @@ from .options import RunOptions
 
 
 class Recorder:
-    """Records of the run of `passes`, in order; a later round of a pass counts where it edited.
+    """Records of the run of `passes`, in order; a later round counts where it edited or failed.
 
     `edited`: the passes that edited, in order and each time anew, with the place of their record.
     """
@@ -59,7 +59,7 @@ class Recorder:
             earlier = self.records[self._latest[index]]
             declined = () if record.edits else record.declined
             self.records[self._latest[index]] = replace(earlier, declined=declined)
-        if record.edits or record.round == 1:
+        if record.edits or record.round == 1 or record.failures:
             self._latest[index] = len(self.records)
             self.records.append(record)
         if record.edits:
@@ -68,6 +68,12 @@ class Recorder:
     def set_error(self, place: int, error: float) -> None:
         """Write what was measured into the record at `place`."""
         self.records[place] = replace(self.records[place], error=error)
+
+    def discard_dumps(self) -> None:
+        """Delete the graphs that were dumped."""
+        for path in self.dumped:
+            path.unlink(missing_ok=True)
+        self.dumped.clear()
 
     def dump(self, index: int, graph: gs.Graph) -> None:
         """Save `graph`, as pass `index` has left it, where dumps were asked for."""

@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.errors import PassError, VerificationError
 from ....ir.graph.clone import clone
 from ...engine.contract import Pass
+from ...engine.records import Failure
 from ...trust.reproduce import command, write_reproducer
 
 
@@ -24,6 +25,7 @@ class Reproducers:
         self._folder = folder
         self._feeds = feeds
         self._before: gs.Graph | None = None
+        self._written = 0
 
     def keep(self, graph: gs.Graph) -> None:
         """Keep a copy of `graph`, unless the one that is kept is still right."""
@@ -34,19 +36,44 @@ class Reproducers:
         """Drop the copy: a pass has edited."""
         self._before = None
 
+    def give(self) -> gs.Graph:
+        """Return the copy that was kept, to go on with, and forget it."""
+        assert self._before is not None, "nothing was kept"
+        kept, self._before = self._before, None
+        return kept
+
+    def failure(self, item: Pass, place: str, error: str, trace: str) -> Failure:
+        """Return the failure of `item` as a whole, with a reproducer of it."""
+        assert self._before is not None, "nothing was kept"
+        folder = self._write(self._before, str(item), trace)
+        return Failure(
+            pass_name=item.name,
+            place=place,
+            node=None,
+            error=error,
+            reproducer=folder,
+            command=command(folder),
+        )
+
     def of_pass(self, kind: type[PassError], item: Pass, place: str, message: str) -> PassError:
         """Return the error of `item`, with a reproducer where the graph before it is kept."""
         text = message if message.startswith("after ") else f"{place}: {message}"
         if self._before is None:
             return kind(f"{text}; run again with verify='each' for a reproducer")
-        return kind(f"{text}; reproduce with\n  {self._write(self._before, str(item))}")
+        how = command(self._write(self._before, str(item)))
+        return kind(f"{text}; reproduce with\n  {how}")
 
     def of_pipeline(self, graph: gs.Graph, items: Sequence[object], message: str) -> PassError:
         """Return the error of a run of `items` over `graph`, with a reproducer."""
-        how = self._write(graph, ",".join(map(str, items)))
+        how = command(self._write(graph, ",".join(map(str, items))))
         return VerificationError(
             f"{message}; find the pass and edit with `planish bisect`, or run\n  {how}"
         )
 
-    def _write(self, graph: gs.Graph, pipeline: str) -> str:
-        return command(write_reproducer(self._folder, graph, pipeline, self._feeds))
+    def _write(self, graph: gs.Graph, pipeline: str, trace: str = "") -> Path:
+        """Write a reproducer; each one after the first gets a folder beside the one asked for."""
+        folder = self._folder
+        self._written += 1
+        if folder is not None and self._written > 1:
+            folder = folder.with_name(f"{folder.name}-{self._written}")
+        return write_reproducer(folder, graph, pipeline, self._feeds, trace)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
-from ....ir.core.errors import FeedError, PassError, PlanishError, VerificationError
+from ....ir.core.errors import PassError, VerificationError
 from ....ir.graph.clone import clone
 from ....ir.graph.types import Types
 from ....ir.graph.wellformed import check
 from ....ir.run.extra_feeds import FeedsWithout
 from ...engine.context import Context, Feeds
 from ...engine.contract import Pass
-from ...engine.records import PassRecord, Result
+from ...engine.records import Failure, PassRecord, Result
 from ..repeat import Repeat
 from .apply import Applied, apply_pass
+from .failures import EndFailed, PassFailed, failed
 from .interface import check_interface, read_interface
 from .options import RunOptions
 from .recorder import Recorder
@@ -26,6 +28,28 @@ from .verification import Verification
 
 # Passes that undo one another would never end; two or three rounds is what networks take.
 _MOST_ROUNDS = 20
+
+
+def run_passes(
+    items: Sequence[Pass | Repeat], original: gs.Graph, feeds: Feeds | None, options: RunOptions
+) -> Result:
+    """Run `items` over a copy of `original`, which is left untouched.
+
+    Where verification at the end does not hold, they run once more, compared with the untouched
+    graph after each pass that edited, and the passes that break it are rolled back. With a limit of
+    edits, which is how the first wrong one is searched, and in a strict run it is an error.
+    """
+    run = Run(items, original, feeds, options)
+    try:
+        return run.result()
+    except EndFailed as found:
+        if options.strict or options.hunt or options.limit is not None:
+            raise found.error from found
+        run.discard_dumps()
+    try:
+        return Run(items, original, feeds, replace(options, hunt=True)).result()
+    except EndFailed as found:
+        raise found.error from found
 
 
 class Run:
@@ -52,6 +76,8 @@ class Run:
         self._reproducers = Reproducers(options.reproducer, self._verification.feeds)
         self._item_of = [at for at, item in enumerate(items) for _ in _members(item)]
         self._since = 0  # the first item that ran on the graph which outputs are held to
+        self._left_out: set[int] = set()  # passes that were rolled back as a whole
+        self._told: set[tuple[int, str | None, str]] = set()  # failures that records have
 
     def result(self) -> Result:
         """Run all passes, verify, and return the graph with what is known of it."""
@@ -70,47 +96,92 @@ class Run:
             dumped=tuple(self._recorder.dumped),
         )
 
+    def discard_dumps(self) -> None:
+        """Delete the graphs that were dumped: the passes run once more."""
+        self._recorder.discard_dumps()
+
     def _settle(self, first: int, item: Pass | Repeat) -> None:
         """Run a pass, or the passes of a group until each has seen the edits of the others."""
         stale = [True] * len(_members(item))
         for round_ in range(1, _MOST_ROUNDS + 1 if isinstance(item, Repeat) else 2):
             for place in range(len(stale)):
-                if not stale[place]:
+                if not stale[place] or first + place in self._left_out:
                     continue
                 record = self._step(first + place, round_)
                 self._recorder.add(first + place, record)
                 stale[place] = False
                 if record.edits:
                     stale = [other != place for other in range(len(stale))]
-            if not any(stale):
+            if not any(old for at, old in enumerate(stale) if first + at not in self._left_out):
                 break
 
     def _step(self, index: int, round_: int) -> PassRecord:
-        """Run one pass and check what it left."""
+        """Run one pass and check what it left; roll back what failed, unless strict."""
         item = self._passes[index]
         if not item.keeps_outputs:
             self._verify_end()
-        if self._options.verify == "each":
+        if self._options.verify == "each" or not self._options.strict:
             self._reproducers.keep(self._state.graph)
         context, nodes = self._context(index), self._state.nodes
-        self._recorder.tell(index, "run", 0.0)
-        started = time.perf_counter()
-        edits = self._apply(index, context)
-        seconds = time.perf_counter() - started
-        error = self._after_edits(index) if edits else None
-        self._recorder.tell(index, "done", 1.0)
-        return PassRecord(
+        record = PassRecord(
             name=item.name,
             text=str(item),
-            edits=edits,
-            seconds=seconds,
+            edits=0,
+            seconds=0.0,
             nodes_before=nodes,
-            nodes_after=self._state.nodes,
-            error=error,
-            declined=context.declined,
+            nodes_after=nodes,
             round=round_,
-            remarks=context.remarks,
         )
+        self._recorder.tell(index, "run", 0.0)
+        started = time.perf_counter()
+        try:
+            edits = self._apply(index, context)
+            seconds = time.perf_counter() - started
+            failures = self._sites(index, context)
+            error = self._after_edits(index) if edits else None
+        except PassFailed as failure:
+            place = self._recorder.place(index)
+            if self._options.strict:
+                raise self._reproducers.of_pass(
+                    failure.kind, item, place, failure.message
+                ) from failure.__cause__
+            record = replace(record, seconds=time.perf_counter() - started)
+            record = replace(record, failures=self._roll_back(index, failure))
+        else:
+            record = replace(
+                record,
+                edits=edits,
+                seconds=seconds,
+                nodes_after=self._state.nodes,
+                error=error,
+                declined=context.declined,
+                remarks=context.remarks,
+                failures=failures,
+            )
+        self._recorder.tell(index, "done", 1.0)
+        return record
+
+    def _sites(self, index: int, context: Context) -> tuple[Failure, ...]:
+        """Return the sites of pass `index` that were left as they were, those not told before."""
+        fresh = [
+            site for site in context.failed if (index, site.node, site.error) not in self._told
+        ]
+        if not fresh:
+            return ()
+        self._told.update((index, site.node, site.error) for site in fresh)
+        made = self._reproducers.failure(
+            self._passes[index], self._recorder.place(index), fresh[0].error, fresh[0].trace
+        )
+        return tuple(replace(made, node=site.node, error=site.error) for site in fresh)
+
+    def _roll_back(self, index: int, failure: PassFailed) -> tuple[Failure, ...]:
+        """Go on with the graph from before pass `index`, and without that pass."""
+        self._left_out.add(index)
+        made = self._reproducers.failure(
+            self._passes[index], self._recorder.place(index), failure.message, failure.trace
+        )
+        self._state.take(self._reproducers.give())
+        return (made,)
 
     def _context(self, index: int) -> Context:
         limit = self._options.limit
@@ -124,6 +195,7 @@ class Run:
             original=self._verification.original,
             labelled=self._labelled,
             known=self._state.analyses,
+            strict=self._options.strict,
         )
 
     def _apply(self, index: int, context: Context) -> int:
@@ -132,18 +204,14 @@ class Run:
             # Inferred before the pass, since it may change the graph before it asks.
             types = self._state.analyses.types
             applied = apply_pass(self._passes[index], self._state, context)
-            self._check(applied, types)
-        except FeedError as error:  # the data is to blame, not the pass
-            raise FeedError(f"{self._recorder.place(index)}: {error}") from error
-        except PlanishError as error:
-            raise self._failed(PassError, index, str(error)) from error
+            self._check(applied, types, bool(context.failed))
         except Exception as error:  # a pass is anybody's code
-            raise self._failed(PassError, index, f"{type(error).__name__}: {error}") from error
+            raise failed(error, self._recorder.place(index)) from error
         return applied.edits
 
-    def _check(self, applied: Applied, before: Types) -> None:
+    def _check(self, applied: Applied, before: Types, failed_at_sites: bool) -> None:
         """Raise PassError where the graph is not well-formed, or not what it must stay."""
-        if applied.edits or applied.by_hand:
+        if applied.edits or applied.by_hand or failed_at_sites:
             check(self._state.graph, sort=applied.by_hand)
             check_interface(self._interface, self._state.graph)
         if applied.edits and before.problem is None:
@@ -158,10 +226,10 @@ class Run:
             if self._passes[index].keeps_outputs:
                 error = self._verification.check_each(index, self._state.graph)
             else:
-                self._since = self._item_after(index)
                 self._verification.start_over(index, clone(self._state.graph))
-        except VerificationError as failure:
-            raise self._failed(VerificationError, index, str(failure)) from failure
+                self._since = self._item_after(index)
+        except VerificationError as error:
+            raise failed(error, self._recorder.place(index)) from error
         self._reproducers.forget()
         self._recorder.dump(index, self._state.graph)
         return error
@@ -175,13 +243,14 @@ class Run:
         try:
             self._verification.check_end(self._state.graph)
         except VerificationError as error:
-            raise self._reproducers.of_pipeline(
-                self._verification.original, self._items[self._since :], str(error)
-            ) from error
+            raise EndFailed(self._end_error(str(error))) from error
 
-    def _failed(self, kind: type[PassError], index: int, message: str) -> PassError:
-        place = self._recorder.place(index)
-        return self._reproducers.of_pass(kind, self._passes[index], place, message)
+    def _end_error(self, message: str) -> PassError:
+        if not (self._options.strict or self._options.hunt or self._options.limit is not None):
+            return VerificationError(message)  # the passes run once more
+        return self._reproducers.of_pipeline(
+            self._verification.original, self._items[self._since :], message
+        )
 
 
 def _members(item: Pass | Repeat) -> tuple[Pass, ...]:

@@ -25,6 +25,7 @@ class Verification:
     ) -> None:
         self.original = original
         self._mode = options.verify
+        self._hunt = options.hunt
         self._recorder = recorder
         self._since = 0  # how many of the edited passes precede `original`
         self._verifier: Verifier | None = None
@@ -45,13 +46,18 @@ class Verification:
     def check_each(self, index: int, graph: gs.Graph) -> float | None:
         """With `verify="each"`, return the error of `graph` against the one before pass `index`.
 
-        Raises VerificationError where it is too large.
+        In a hunt for what breaks the end, compare with the untouched graph instead, and return
+        None. Raises VerificationError where the error is too large.
         """
-        verifier = self._active() if self._mode == "each" else None
+        verifier = self._active() if self._mode == "each" or self._hunt else None
         if verifier is None:
             return None
         self._recorder.tell(index, "verify", 0.0)
         exact = self._recorder.passes[index].exact
+        if self._hunt:
+            exact = exact and all(item.exact for item, _ in self._recorder.edited[self._since :])
+            verifier.check_end(graph, exact, self._recorder.place(index))
+            return None
         return verifier.check(graph, exact, self._recorder.place(index))
 
     def check_end(self, graph: gs.Graph) -> None:
@@ -74,12 +80,12 @@ class Verification:
 
         Raises VerificationError where it does not run.
         """
-        self.original = original
-        self._since = len(self._recorder.edited) + 1
         verifier = self._active()
         if verifier is not None:
             self._recorder.tell(index, "verify", 0.0)
             verifier.start_over(original, self._recorder.place(index))
+        self.original = original
+        self._since = len(self._recorder.edited) + 1
 
     def outcome(self) -> tuple[bool, float | None]:
         """Say whether something was verified, and the tolerance that exact passes were held to."""

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from ....ir.core.errors import PassError
+from ....ir.core.errors import RefusedError
 from ....ir.core.nearest import nearest
 from .criteria.criterion import Loss
 from .criteria.table import CRITERIA
@@ -39,7 +39,7 @@ class PruneOptions:
     loss: Loss | None = None
 
     def __post_init__(self) -> None:
-        """Check the options; raises PassError naming one that does not fit."""
+        """Check the options; raises RefusedError naming one that does not fit."""
         ratio = read_ratio(self.granularity)
         check_criterion(self.criterion, self.granularity)
         check_amount(self.amount, ratio, self.granularity)
@@ -50,18 +50,18 @@ class PruneOptions:
 
 
 def read_ratio(granularity: str) -> Ratio:
-    """Return (N, M) of `N:M`, or None for the name of a granularity; raises PassError."""
+    """Return (N, M) of `N:M`, or None for the name of a granularity; raises RefusedError."""
     if granularity in GRANULARITIES:
         return None
     found = _RATIO.fullmatch(granularity)
     if found is None:
-        raise PassError(
+        raise RefusedError(
             f"granularity is '{granularity}'{nearest(granularity, GRANULARITIES)}; or N:M, such as "
             "2:4: of 4 input channels in a row 2 weights stay"
         )
     stay, of = int(found[1]), int(found[2])
     if not 0 < stay < of:
-        raise PassError(
+        raise RefusedError(
             f"granularity is {granularity}, so that {stay} of {of} weights stay; give 0 < N < M, "
             "such as 2:4"
         )
@@ -69,66 +69,66 @@ def read_ratio(granularity: str) -> Ratio:
 
 
 def check_criterion(criterion: str, granularity: str) -> None:
-    """Raise PassError for an unknown criterion, or one that scores only channels."""
+    """Raise RefusedError for an unknown criterion, or one that scores only channels."""
     if criterion not in CRITERIA:
-        raise PassError(f"criterion is '{criterion}'{nearest(criterion, CRITERIA)}")
+        raise RefusedError(f"criterion is '{criterion}'{nearest(criterion, CRITERIA)}")
     if CRITERIA[criterion].channels_only and granularity != "channel":
         others = [name for name, kind in CRITERIA.items() if not kind.channels_only]
-        raise PassError(
+        raise RefusedError(
             f"criterion {criterion} scores whole channels, and granularity is {granularity}; give "
             f"granularity=channel, or one of the criteria {', '.join(others)}"
         )
 
 
 def check_amount(amount: float | None, ratio: Ratio, granularity: str) -> None:
-    """Raise PassError where `amount` is no part that leaves something."""
+    """Raise RefusedError where `amount` is no part that leaves something."""
     if amount is None:
         return
     if ratio is not None:
-        raise PassError(f"granularity {granularity} says how much is pruned; leave amount out")
+        raise RefusedError(f"granularity {granularity} says how much is pruned; leave amount out")
     if math.isnan(amount) or not 0 <= amount < 1:
         why = "; pruning everything leaves no network" if amount >= 1 else ""
-        raise PassError(f"amount is {amount}; give a part in [0, 1), such as 0.5{why}")
+        raise RefusedError(f"amount is {amount}; give a part in [0, 1), such as 0.5{why}")
 
 
 def check_steps(steps: int, step: int | None, ratio: Ratio, granularity: str) -> None:
-    """Raise PassError where there is no such step."""
+    """Raise RefusedError where there is no such step."""
     if steps < 1:
-        raise PassError(f"steps is {steps}; give 1 or more")
+        raise RefusedError(f"steps is {steps}; give 1 or more")
     if step is not None and not 1 <= step <= steps:
-        raise PassError(f"step is {step}, and steps is {steps}; give one from 1 to {steps}")
+        raise RefusedError(f"step is {step}, and steps is {steps}; give one from 1 to {steps}")
     if steps > 1 and ratio is not None:
-        raise PassError(f"granularity {granularity} is pruned at once; leave steps out")
+        raise RefusedError(f"granularity {granularity} is pruned at once; leave steps out")
 
 
 def check_unit(of: str | None, granularity: str) -> None:
-    """Raise PassError where an amount of `of` says nothing for the granularity."""
+    """Raise RefusedError where an amount of `of` says nothing for the granularity."""
     if of not in (None, "weights", "channels", "macs"):
-        raise PassError(f"of is '{of}'{nearest(str(of), ('weights', 'channels', 'macs'))}")
+        raise RefusedError(f"of is '{of}'{nearest(str(of), ('weights', 'channels', 'macs'))}")
     if granularity != "channel" and of not in (None, "weights"):
-        raise PassError(
+        raise RefusedError(
             f"of is {of}, and granularity is {granularity}; give an amount of {of} with "
             "granularity=channel"
         )
 
 
 def check_multiple(multiple: int | None, granularity: str) -> None:
-    """Raise PassError where `multiple` says nothing."""
+    """Raise RefusedError where `multiple` says nothing."""
     if multiple is None:
         return
     if multiple < 1:
-        raise PassError(f"multiple is {multiple}; give 1 or more")
+        raise RefusedError(f"multiple is {multiple}; give 1 or more")
     if granularity != "channel":
-        raise PassError(
+        raise RefusedError(
             f"multiple is {multiple}, and granularity is {granularity}; it rounds numbers of "
             "channels, with granularity=channel"
         )
 
 
 def check_least(least: float | None) -> None:
-    """Raise PassError where `least` is no part of one."""
+    """Raise RefusedError where `least` is no part of one."""
     if least is not None and not 0 <= least <= 1:
-        raise PassError(f"least is {least}; give a part in [0, 1], such as 0.1")
+        raise RefusedError(f"least is {least}; give a part in [0, 1], such as 0.1")
 
 
 def amounts(options: PruneOptions) -> list[float]:

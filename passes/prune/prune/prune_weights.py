@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ....ir.core.errors import PassError
+from ....ir.core.errors import RefusedError
 from ....ir.graph.view import View
 from ...analysis.cost import cost
 from ...engine.context import Context
@@ -110,7 +110,9 @@ def _by_amount(
     for amount in amounts(options):
         whole = sum(totals)
         if amount > 0 and round(amount * whole) >= whole:
-            raise PassError(f"amount is {amount}, which of {whole} weights leaves none; give less")
+            raise RefusedError(
+                f"amount is {amount}, which of {whole} weights leaves none; give less"
+            )
         counts = [round(amount * sum(totals[n] for n in part)) for part in parts]
         masked = [sum(int(gone[n].sum()) * sizes[n] for n in part) for part in parts]
         if all(2 * (c - m) < min(sizes) for c, m in zip(counts, masked, strict=True)):

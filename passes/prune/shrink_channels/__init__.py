@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ....ir.core.errors import PassError
+from ....ir.core.errors import RefusedError
 from ...engine.context import Context
 from ...engine.contract import Pass
 from ...engine.node_names import check_node_names
@@ -45,7 +45,7 @@ class ShrinkChannels(Pass):
     def __post_init__(self) -> None:
         """Refuse a multiple that is none."""
         if self.multiple < 0:
-            raise PassError(f"multiple is {self.multiple}; give 0 (chosen by measuring) or more")
+            raise RefusedError(f"multiple is {self.multiple}; give 0 (chosen by measuring) or more")
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Cut what has no effect out of the whole graph, until nothing is left to cut."""

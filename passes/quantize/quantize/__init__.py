@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ....ir.core.errors import PassError
+from ....ir.core.errors import RefusedError
 from ....ir.core.nearest import nearest
 from ....ir.core.variables import node_key
 from ....ir.graph.clone import clone
@@ -93,7 +93,7 @@ class Quantize(Pass):
         scheme = self._scheme()
         bounds = AccuracyBounds(self.min_top1_agreement, self.min_sqnr)
         if not 0 <= self.give_back < 1:
-            raise PassError(f"give-back is {self.give_back}; give a part of 1, such as 0.05")
+            raise RefusedError(f"give-back is {self.give_back}; give a part of 1, such as 0.05")
         self._check_names(graph)
         if not self.extend and any(node.op in _INTEGER_OPERATORS for node in graph.nodes):
             context.remark(
@@ -157,7 +157,7 @@ class Quantize(Pass):
         check_node_names(graph, "exclude", self.exclude)
         for op in self.operators:
             if op not in QUANTIZABLE:
-                raise PassError(
+                raise RefusedError(
                     f"operators names '{op}', which is not quantized"
                     f"{nearest(op, sorted(QUANTIZABLE))}"
                 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from ....ir.core.errors import PassError
+from ....ir.core.errors import RefusedError
 from ..grids.formats import IntegerFormat
 
 _NAME = re.compile(r"(u?)int(\d+)")
@@ -34,11 +34,11 @@ class QuantizationScheme:
 def read_format(text: str, option: str, most: int, *, narrow: bool = False) -> IntegerFormat:
     """Return the format called `text`, such as `int8` or `uint4`, of 2 to `most` bits.
 
-    Raises PassError naming `option`.
+    Raises RefusedError naming `option`.
     """
     found = _NAME.fullmatch(text)
     bits = int(found[2]) if found else 0
     if not found or not (2 <= bits <= 8 or bits == 16) or bits > most:
-        raise PassError(f"{option} is '{text}'; give int2 to int{most} or uint2 to uint{most}")
+        raise RefusedError(f"{option} is '{text}'; give int2 to int{most} or uint2 to uint{most}")
     signed = not found[1]
     return IntegerFormat(bits, signed, narrow=narrow and signed)

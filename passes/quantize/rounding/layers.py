@@ -9,7 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.decline import DeclinedError, need
-from ....ir.core.errors import PassError
+from ....ir.core.errors import RefusedError
 from ....ir.core.variables import is_standard, node_key
 from ....ir.graph.uses import scopes
 from ....ir.graph.view import View
@@ -25,7 +25,7 @@ Array = np.ndarray[Any, Any]
 def grid_limit(name: str, bits: int) -> int:
     """Return the largest integer of weights of `bits` bits, an option of the pass called `name`."""
     if not 2 <= bits <= 8:
-        raise PassError(f"{name} rounds to 2 to 8 bits, not {bits}")
+        raise RefusedError(f"{name} rounds to 2 to 8 bits, not {bits}")
     return IntegerFormat(bits, signed=True, narrow=True).qmax
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ....ir.core.errors import PassError
+from ....ir.core.errors import RefusedError
 from ....ir.core.nearest import nearest
 from .training.augment import Augmentation
 from .training.losses import Loss
@@ -45,7 +45,7 @@ class RecoverOptions:
 
 
 def _check_options(options: RecoverOptions) -> None:
-    """Raise PassError naming an option that is out of range, with what is allowed."""
+    """Raise RefusedError naming an option that is out of range, with what is allowed."""
     names = {
         "mode": ("blocks", "end-to-end", "both"),
         "optimizer": get_args(OptimizerName),
@@ -55,13 +55,13 @@ def _check_options(options: RecoverOptions) -> None:
     for name, allowed in names.items():
         value = getattr(options, name)
         if value not in allowed:
-            raise PassError(
+            raise RefusedError(
                 f"{name} is '{value}'{nearest(str(value), allowed)}; give one of "
                 f"{', '.join(allowed)}"
             )
     for kind in options.augment:
         if kind not in get_args(Augmentation):
-            raise PassError(
+            raise RefusedError(
                 f"augment names '{kind}'{nearest(kind, get_args(Augmentation))}; give any of "
                 f"{', '.join(get_args(Augmentation))}"
             )
@@ -69,23 +69,25 @@ def _check_options(options: RecoverOptions) -> None:
     for name, low in least.items():
         value = getattr(options, name)
         if not low <= value < float("inf"):
-            raise PassError(f"{_option(name)} is {value}; give a number from {low} on")
+            raise RefusedError(f"{_option(name)} is {value}; give a number from {low} on")
     for name in ("temperature", "learning_rate"):
         value = getattr(options, name)
         if value is not None and not 0 < value < float("inf"):
-            raise PassError(f"{_option(name)} is {value}; give a number above 0")
+            raise RefusedError(f"{_option(name)} is {value}; give a number above 0")
     if not 0 <= options.momentum < 1:
-        raise PassError(f"momentum is {options.momentum}; give a number from 0 to below 1")
+        raise RefusedError(f"momentum is {options.momentum}; give a number from 0 to below 1")
     for name in ("epochs", "steps", "batch"):
         value = getattr(options, name)
         if value is not None and value < 1:
-            raise PassError(f"{name} is {value}; give a whole number from 1 on")
+            raise RefusedError(f"{name} is {value}; give a whole number from 1 on")
     if options.epochs is not None and options.steps is not None:
-        raise PassError(
+        raise RefusedError(
             f"epochs is {options.epochs} and steps is {options.steps}; give one of them"
         )
     if not (options.distill or options.features or options.labels or options.loss):
-        raise PassError("distill and features are 0 and there are no labels: nothing to learn from")
+        raise RefusedError(
+            "distill and features are 0 and there are no labels: nothing to learn from"
+        )
 
 
 def _option(name: str) -> str:

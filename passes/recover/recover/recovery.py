@@ -11,7 +11,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
-from ....ir.core.errors import PassError
+from ....ir.core.errors import RefusedError
 from ....ir.graph.types import infer_types
 from ...engine.context import Context, Feeds
 from .blocks.block_training import TrainedBlock, train_blocks
@@ -52,7 +52,7 @@ class Recovery:
             if (known := types.of(t)) is not None and dtypes.is_float(known.dtype)
         ]
         if not outputs:
-            raise PassError(
+            raise RefusedError(
                 "no output of the graph is known to hold floats, so there is nothing to learn from "
                 "its teacher; make the model put out scores instead of classes"
             )
@@ -232,4 +232,6 @@ def _summary(
 def _check_folder(path: str) -> None:
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder) or os.path.isdir(path):
-        raise PassError(f"checkpoint '{path}' is no file in an existing folder; name one that is")
+        raise RefusedError(
+            f"checkpoint '{path}' is no file in an existing folder; name one that is"
+        )

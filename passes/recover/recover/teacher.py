@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
-from ....ir.core.errors import PassError
+from ....ir.core.errors import RefusedError
 from ....ir.files.load import load
 from ....ir.graph.clone import clone
 from ...engine.context import Context
@@ -15,14 +15,14 @@ from ...fusion.inline_fused_operators import inline_fused_operators
 def teacher_of(path: str | None, graph: gs.Graph, context: Context) -> gs.Graph:
     """Return the teacher at `path`, or the original of `context`, with plain operators.
 
-    Raises PassError where it does not take and give what the student `graph` does.
+    Raises RefusedError where it does not take and give what the student `graph` does.
     """
     if path is not None:
         found = load(path)
     elif context.original is not None:
         found = clone(context.original)
     else:
-        raise PassError("there is no graph from before compression; name one with teacher=path")
+        raise RefusedError("there is no graph from before compression; name one with teacher=path")
     inline_fused_operators(found, context.on(found))
     for kind, mine, theirs in (
         ("inputs", graph.inputs, found.inputs),
@@ -31,7 +31,7 @@ def teacher_of(path: str | None, graph: gs.Graph, context: Context) -> gs.Graph:
         ours = [_port(t) for t in mine if not isinstance(t, gs.Constant)]
         others = [_port(t) for t in theirs if not isinstance(t, gs.Constant)]
         if [p[:2] for p in ours] != [p[:2] for p in others]:
-            raise PassError(
+            raise RefusedError(
                 f"the teacher's {kind} are {_show(others)}, the student's {_show(ours)}; a teacher "
                 "must take and give what its student does"
             )

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.decline import DeclinedError
-from ....ir.core.errors import PassError
+from ....ir.core.errors import RefusedError
 from ....ir.core.nearest import nearest
 from ....ir.core.variables import label
 from ....ir.graph.edit import Edit
@@ -51,7 +51,7 @@ class ReplaceHead(Pass):
     def __post_init__(self) -> None:
         """Check the number of classes."""
         if self.classes < 1:
-            raise PassError(f"classes is {self.classes}; give the number of outputs, 1 or more")
+            raise RefusedError(f"classes is {self.classes}; give the number of outputs, 1 or more")
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Find the head, draw its weights, and declare the shapes that follow."""
@@ -64,7 +64,7 @@ class ReplaceHead(Pass):
         try:
             head = read_head(layer, view)
         except DeclinedError as reason:
-            raise PassError(f"the head cannot be replaced: {reason}") from reason
+            raise RefusedError(f"the head cannot be replaced: {reason}") from reason
         with context.editing() as edit:
             if not edit.begin():
                 return
@@ -87,10 +87,10 @@ class ReplaceHead(Pass):
             layers.setdefault(id(layer.node), layer)
             named.setdefault(id(layer.node), []).append(f"'{tensor.name}'")
         if not layers:
-            raise PassError(f"there is no head to replace: {'; '.join(dict.fromkeys(reasons))}")
+            raise RefusedError(f"there is no head to replace: {'; '.join(dict.fromkeys(reasons))}")
         if len(layers) > 1:
             outputs = " and ".join(", ".join(names) for names in named.values())
-            raise PassError(
+            raise RefusedError(
                 f"the outputs {outputs} have a last layer each; name one by the option 'output'"
             )
         (found,) = layers.values()
@@ -102,7 +102,9 @@ class ReplaceHead(Pass):
         found = [tensor for tensor in graph.outputs if tensor.name == self.output]
         if not found:
             names = [tensor.name for tensor in graph.outputs]
-            raise PassError(f"the graph has no output '{self.output}'{nearest(self.output, names)}")
+            raise RefusedError(
+                f"the graph has no output '{self.output}'{nearest(self.output, names)}"
+            )
         return found
 
     def _replace(self, head: Head, fresh: tuple[Array, Array | None], edit: Edit) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.decline import DeclinedError, need
-from ....ir.core.errors import PassError
+from ....ir.core.errors import RefusedError
 from ....ir.core.nearest import nearest
 from ....ir.files.load import load
 from ....ir.graph.clone import clone
@@ -99,7 +99,7 @@ class TransferWeights(Pass):
                 rows.append(replace(row, status=status, note=fitted.note))
                 _write(each, fitted.values, edit)
         if not used:
-            raise PassError(_nothing_taken(rows, sources))
+            raise RefusedError(_nothing_taken(rows, sources))
         rows += [
             TransferRow(
                 name=each.name,
@@ -118,7 +118,7 @@ class TransferWeights(Pass):
         for option, patterns in (("only", self.only), ("exclude", self.exclude)):
             for pattern in patterns:
                 if not fnmatch.filter(names, pattern):
-                    raise PassError(
+                    raise RefusedError(
                         f"{option} has '{pattern}', which no weight of the graph is called"
                         f"{nearest(pattern, names[:_MOST_NAMES])}"
                     )
@@ -135,7 +135,7 @@ class TransferWeights(Pass):
         for old, new in prefixes:
             if not any(each.name.startswith(old) for each in sources):
                 names = [each.name for each in sources[:_MOST_NAMES]]
-                raise PassError(
+                raise RefusedError(
                     f"rename has '{old}={new}', but no weight of the source starts with '{old}'; "
                     f"the first are {', '.join(names)}"
                 )
@@ -143,7 +143,7 @@ class TransferWeights(Pass):
         for each in sources:
             name = renamed(each.name, prefixes)
             if name in found:
-                raise PassError(
+                raise RefusedError(
                     f"rename gives '{found[name].name}' and '{each.name}' of the source the same "
                     f"name, '{name}'"
                 )
@@ -164,7 +164,7 @@ def transfer_weights(
     """Return a copy of `target` with the weights of `source`, and what became of each.
 
     Options as of the pass `TransferWeights`; neither graph is touched. `str(report)` is a table.
-    Raises PassError where nothing can be taken.
+    Raises RefusedError where nothing can be taken.
     """
     item = TransferWeights(
         source="",

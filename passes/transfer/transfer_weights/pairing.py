@@ -8,7 +8,7 @@ from typing import Literal
 
 import onnx_graphsurgeon as gs
 
-from ....ir.core.errors import PassError
+from ....ir.core.errors import RefusedError
 from .parameters import NamedWeight
 from .places import Places
 
@@ -29,7 +29,7 @@ def read_rename(rename: Sequence[str]) -> list[tuple[str, str]]:
     for text in rename:
         old, sign, new = text.partition("=")
         if not sign or (not old and not new):
-            raise PassError(
+            raise RefusedError(
                 f"rename has '{text}'; give prefixes as from=to, such as 'backbone.=' or "
                 "'model.=net.'"
             )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from .....ir.core.errors import FeedError, PassError
+from .....ir.core.errors import FeedError, RefusedError
 from .....ir.run.feeds import check_feeds
 from .....ir.torch.source import KEY, SourceGraph
 from .....ir.torch.to_fx import to_fx
@@ -97,7 +97,7 @@ def derivatives(state: ScoringContext) -> Iterator[tuple[dict[str, Array], dict[
             found = found if isinstance(found, tuple) else (found,)
             value = loss(dict(zip(outputs, found, strict=True)), feed)
             if not getattr(value, "requires_grad", False):
-                raise PassError(
+                raise RefusedError(
                     "the loss does not depend on any weight, so that it scores none; give one "
                     "that is computed from the outputs"
                 )

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .....ir.core.errors import FeedError, PassError
+from .....ir.core.errors import FeedError, RefusedError
 from .....ir.run.reference import Reference
 from .criterion import Array, ScoringContext
 
@@ -67,7 +67,7 @@ def _labelled(labels: str, probabilities: set[str]) -> Taken:
                     )
                 logits = _logits(scores, name in probabilities)
                 return functional.cross_entropy(logits, torch.from_numpy(target.astype(np.int64)))
-        raise PassError(
+        raise RefusedError(
             f"no output has the scores of {len(target)} samples, as '{labels}' has labels; give "
             "the loss as a function: Prune(loss=...)"
         )
@@ -90,7 +90,7 @@ def _drawn(state: ScoringContext, probabilities: set[str]) -> Taken:
             if not found.is_floating_point() or not found.requires_grad:
                 continue
             if name not in told or told[name].shape != tuple(found.shape):
-                raise PassError(
+                raise RefusedError(
                     f"output '{name}' is not what the original graph gives, so that it cannot "
                     "teach; give labels, or prune in a run of its own"
                 )

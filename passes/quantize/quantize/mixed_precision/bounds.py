@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .....ir.core.errors import PassError
+from .....ir.core.errors import RefusedError
 
 _CONFIDENCE = 1.645  # of 95 %, one-sided, in standard deviations
 
@@ -46,11 +46,11 @@ class AccuracyBounds:
     def __post_init__(self) -> None:
         least = self.top1_agreement
         if least is not None and not 0 < least <= 1:
-            raise PassError(
+            raise RefusedError(
                 f"min-top1-agreement is {least}; give a share above 0 and up to 1, such as 0.99"
             )
         if self.sqnr is not None and not math.isfinite(self.sqnr):
-            raise PassError(f"min-sqnr is {self.sqnr}; give dB, such as 25")
+            raise RefusedError(f"min-sqnr is {self.sqnr}; give dB, such as 25")
 
     def __bool__(self) -> bool:
         """Say whether anything is asked for."""
@@ -64,14 +64,14 @@ class AccuracyBounds:
     def hold(self, found: Accuracy) -> bool:
         """Say whether `found` keeps them: agreement as counted and as expected.
 
-        Raises PassError where agreement is asked of outputs without classes.
+        Raises RefusedError where agreement is asked of outputs without classes.
         """
         if self.sqnr is not None and not found.sqnr_db >= self.sqnr:
             return False
         if self.top1_agreement is None:
             return True
         if found.agreement is None or found.expected is None:
-            raise PassError(
+            raise RefusedError(
                 "min-top1-agreement needs an output of floats with classes along axis 1 (rank 2 or "
                 "more), which the graph does not have; use min-sqnr"
             )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .....ir.core.errors import PassError
+from .....ir.core.errors import RefusedError
 
 if TYPE_CHECKING:
     import torch
@@ -66,10 +66,10 @@ def apply_maps(images: torch.Tensor, maps: np.ndarray[Any, Any]) -> torch.Tensor
 
 
 def check_images(arrays: Any) -> None:
-    """Raise PassError where an input is no batch of images."""
+    """Raise RefusedError where an input is no batch of images."""
     for name, array in arrays.items():
         if array.ndim != 4 or array.dtype.kind != "f":
-            raise PassError(
+            raise RefusedError(
                 f"augment takes float images [N, C, H, W], but input '{name}' is "
                 f"{array.dtype.name} {list(array.shape)}; leave augment out, and put varied "
                 "samples into the feeds"

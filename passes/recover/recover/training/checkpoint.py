@@ -15,7 +15,7 @@ from typing import Any
 import onnx_graphsurgeon as gs
 
 from .....ir.core.atomic import replacing
-from .....ir.core.errors import PassError
+from .....ir.core.errors import RefusedError
 from .....ir.core.variables import dense_values
 from .....ir.proto.to_proto import to_proto
 from ..weights import Values
@@ -28,8 +28,8 @@ _LARGE = 1 << 10
 class Journal:
     """Stages of a run by name: their results, and the state of the one that is not done yet.
 
-    Without a `path` it remembers nothing. Raises PassError where the file at `path` is of another
-    run, saying what differs, or no checkpoint at all.
+    Without a `path` it remembers nothing. Raises RefusedError where the file at `path` is of
+    another run, saying what differs, or no checkpoint at all.
     """
 
     def __init__(self, path: str | None, identity: Mapping[str, str], workers: Workers) -> None:
@@ -84,7 +84,7 @@ class Journal:
             with replacing(self._path) as file:
                 torch.save(content, file)
         except OSError as error:
-            raise PassError(
+            raise RefusedError(
                 f"cannot write checkpoint '{self._path}': {error.strerror or error}; check the "
                 "path, its permissions and the free space"
             ) from error
@@ -98,12 +98,12 @@ class Journal:
             found = torch.load(self._path, map_location="cpu", weights_only=True)
             version = found["version"]
         except Exception as error:  # the file may be anything
-            raise PassError(
+            raise RefusedError(
                 f"'{self._path}' is no checkpoint that can be read ({_first_line(error)}); delete "
                 "it, or name another file"
             ) from error
         if version != _VERSION:
-            raise PassError(
+            raise RefusedError(
                 f"checkpoint '{self._path}' has version {version}, this planish writes {_VERSION}; "
                 "delete it, or name another file"
             )
@@ -114,7 +114,7 @@ class Journal:
             if theirs.get(key) != self._identity.get(key)
         ]
         if differing:
-            raise PassError(
+            raise RefusedError(
                 f"checkpoint '{self._path}' is of another run: {', '.join(differing)}; run with "
                 "what it was made with, delete it, or name another file"
             )

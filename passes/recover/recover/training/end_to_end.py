@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from .....ir.core.errors import ConversionError, PassError
+from .....ir.core.errors import ConversionError, RefusedError
 from .....ir.graph.types import infer_types
 from .....ir.run.reference import Reference
 from ..subgraph import part_of
@@ -60,7 +60,9 @@ def _trained(
         student = _StudentTraining(session, trainable, asked)
         student.find_unused()
         if not trainable.trains:
-            raise PassError("the graph has no weight that its outputs depend on: nothing to train")
+            raise RefusedError(
+                "the graph has no weight that its outputs depend on: nothing to train"
+            )
         state = session.journal.state(_STAGE)
         evaluation = student.evaluation_of(evaluator)
         if session.batchnorm == "reestimate" and state is None:

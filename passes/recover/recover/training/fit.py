@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .....ir.core.errors import PassError
+from .....ir.core.errors import RefusedError
 from .batchnorm import training_batchnorm
 from .interrupt import Interrupts
 from .recipe import TrainingRecipe
@@ -63,7 +63,7 @@ def fit(
     """Train; leave the module with the weights that were evaluated best, at worst the first.
 
     `keep` is given a state that `state` goes on from: when interrupted, and after each evaluation
-    where `keep_on_the_way`. Raises PassError where the loss is not finite from the start.
+    where `keep_on_the_way`. Raises RefusedError where the loss is not finite from the start.
     """
     import torch
 
@@ -73,7 +73,7 @@ def fit(
         if state is not None:
             run.restore(state)
         elif not run.evaluate():
-            raise PassError(
+            raise RefusedError(
                 f"{task.name}: the loss is {run.before} before any step; check weights and feeds "
                 "for NaN and infinity"
             )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from .....ir.core.errors import FeedError, PassError
+from .....ir.core.errors import FeedError, RefusedError
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +95,7 @@ class DistillationObjective:
             scores = self.scores(name, student[name])
             if scores is not None:
                 return functional.cross_entropy(scores, labels)
-        raise PassError(
+        raise RefusedError(
             "labels were given, but no output of the graph has class scores [N, C]; leave labels "
             "out, or give a loss of your own from Python"
         )

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from .....ir.core.errors import PassError
+from .....ir.core.errors import RefusedError
 
 
 class Workers:
@@ -26,7 +26,7 @@ class Workers:
             from accelerate import Accelerator
         except ImportError as error:
             if launched > 1:
-                raise PassError(
+                raise RefusedError(
                     f"{launched} processes were launched, and training together needs accelerate; "
                     "install it with: pip install planish[train]"
                 ) from error

@@ -1,0 +1,57 @@
+"""What a pass failed with: the cause of an error of the run, or of a roll-back."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+
+from ....ir.core.errors import (
+    BackendError,
+    ConversionError,
+    FeedError,
+    LoadError,
+    PassError,
+    PipelineError,
+    PlanishError,
+    RefusedError,
+    VerificationError,
+    in_words,
+)
+
+# What was given to the run is to blame: data, files, options, packages that are not installed.
+_OF_THE_PERSON = (RefusedError, ConversionError, LoadError, BackendError)
+
+
+@dataclass
+class PassFailed(Exception):  # noqa: N818  (never leaves the run)
+    """A pass raised, left a graph that is not well-formed, or broke verification."""
+
+    kind: type[PassError]
+    message: str
+    trace: str
+
+
+@dataclass
+class EndFailed(Exception):  # noqa: N818
+    """Verification at the end found the outputs wrong, and no pass is known to blame."""
+
+    error: PassError
+
+
+def failed(error: Exception, place: str) -> PassFailed:
+    """Return what `error`, raised in the pass at `place`, means for a run that can go on.
+
+    Raises what a run never goes on from: what was given to it is to blame, or memory ran out.
+    """
+    if isinstance(error, MemoryError):
+        raise error
+    if isinstance(error, FeedError):
+        raise FeedError(f"{place}: {error}") from error
+    if isinstance(error, PipelineError):
+        raise PipelineError(f"{place}: {error}") from error
+    if isinstance(error, _OF_THE_PERSON):
+        raise RefusedError(f"{place}: {error}") from error
+    kind = VerificationError if isinstance(error, VerificationError) else PassError
+    trace = "".join(traceback.format_exception(error))
+    own = isinstance(error, PlanishError)
+    return PassFailed(kind, str(error) if own else in_words(error), trace)
