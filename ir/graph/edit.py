@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from ..core.build import make_constant, make_node, make_variable, subgraphs_of
+from ..core.build import make_constant, make_node, make_variable
 from ..core.errors import PassError
-from ..core.variables import STANDARD_DOMAINS, label
+from ..core.variables import STANDARD_DOMAINS, label, subgraphs_of
 from ..proto.metadata import node_metadata, set_node_metadata
 from .journal import Journal
 from .order import sort
