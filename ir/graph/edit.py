@@ -165,7 +165,8 @@ class Edit:
         """
         if self._journal is not None:
             self._journal.add(partial(self._name, node, node.name))
-        self._name(node, self._fresh(name, self.uses.node_names) if name else "")
+        self.uses.node_names.discard(node.name)
+        node.name = self._fresh(name, self.uses.node_names) if name else ""
 
     def _name(self, node: gs.Node, name: str) -> None:
         self.uses.node_names.discard(node.name)

@@ -138,6 +138,8 @@ class Run:
             edits = self._apply(index, context)
             seconds = time.perf_counter() - started
             failures = self._sites(index, context)
+            if context.changed and not edits:  # what counts as no edit, such as a function put back
+                self._reproducers.forget()
             error = self._after_edits(index) if edits else None
         except PassFailed as failure:
             place = self._recorder.place(index)
