@@ -7,7 +7,6 @@ from pathlib import Path
 
 import onnx_graphsurgeon as gs
 
-from ... import __version__
 from .context import Decline
 
 _ISSUES = "https://github.com/planish/planish/issues"
@@ -43,7 +42,7 @@ class Failure:
         at = "" if self.node is None else f" at {self.node}"
         where = "" if self.reproducer is None else f", with the folder {self.reproducer}"
         return (
-            f"report at {_ISSUES}{where}: planish {__version__}, pass '{self.pass_name}'{at}: "
+            f"report at {_ISSUES}{where}: pass '{self.pass_name}'{at}: "
             f"{self.error.splitlines()[0] if self.error else ''}"
         )
 
