@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 import planish
+from planish.ir.graph.uses import scopes
 from planish.passes.cleanup import fold_constants
 
 from tests.helpers import assert_same_function, graph_of, model_of, ops, reasons, run_pass
@@ -318,3 +319,53 @@ def test_types_and_special_values(dtype):
     found = next(n for n in result.graph.nodes if n.op == "Constant").attrs["value"].values
     assert found.dtype == dtype
     assert found.tobytes() == np.concatenate([values, values]).tobytes()  # bits, so signed zero too
+
+
+FILLED = "c{0} = ConstantOfShape <value = float[1] {{{0}}}> (sizes) h{1} = Mul (h{0}, c{0})"
+SCALED = "c{0} = Mul (w, k{0}) h{1} = Mul (h{0}, c{0})"
+BRANCH = """h{1} = If (t) <
+    then_branch = p{0} () => (float[256, 256] u{0}) {{
+        c{0} = ConstantOfShape <value = float[1] {{{0}}}> (sizes) u{0} = Mul (h{0}, c{0}) }},
+    else_branch = q{0} () => (float[256, 256] v{0}) {{ v{0} = Neg (h{0}) }}>"""
+
+
+def many(step, count=12):
+    """Return a model whose constants are `count` times 256 KiB once everything is folded."""
+    steps = " ".join(step.format(at, at + 1) for at in range(count))
+    text = f"""g (float[256, 256] h0, bool t) => (float[256, 256] y) {{
+        {steps}
+        tt = Transpose (v) z = Mul (h{count}, tt) two = Add (one, one) y = Mul (z, two) }}"""
+    weights = {f"k{at}": np.float32(at) for at in range(count) if "k{0}" in step}
+    weights |= {"w": np.random.default_rng(0).standard_normal((256, 256)).astype(np.float32)}
+    weights |= {"v": weights["w"] + 1, "one": np.float32(1), "sizes": np.array([256, 256])}
+    return model_of(text, weights)
+
+
+@pytest.mark.parametrize("step", [FILLED, SCALED, BRANCH], ids=["filled", "scaled", "branches"])
+def test_the_whole_model_grows_by_no_more_than_is_allowed(step):
+    model = many(step)
+    graph = planish.load(model)
+    result = run_pass(graph, PASS)
+    after = planish.to_model(result.graph)
+    assert after.ByteSize() <= model.ByteSize() + (1 << 20)
+    found = {node.op for scope in scopes(result.graph) for node in scope.nodes}
+    assert not {"Transpose", "Add"} & found  # what takes no more stays folded
+    assert run_pass(result.graph, PASS).edits == 0
+    allowed = run_pass(graph, f"{PASS}{{growth=20}}").graph
+    found = [node.op for scope in scopes(allowed) for node in scope.nodes]
+    assert found.count("Mul") == 14
+    assert "ConstantOfShape" not in found
+    x = np.random.default_rng(1).standard_normal((256, 256)).astype(np.float32)
+    for t in (True, False):
+        feeds = {"h0": x, "t": np.array(t)}
+        assert_same_function(model, result.graph, feeds, 1e-6)
+        assert_same_function(model, allowed, feeds, 1e-6)
+
+
+def test_what_is_as_large_as_the_weights_may_be_folded():
+    """Four times 256 KiB are the whole of what a small model may grow by."""
+    few = many(FILLED, 4)
+    assert "ConstantOfShape" not in ops(run_pass(planish.load(few), PASS).graph)
+    more = run_pass(planish.load(many(FILLED, 5)), PASS)
+    assert ops(more.graph).count("ConstantOfShape") == 5
+    assert "are allowed" in more.records[0].declined[0].reason

@@ -11,24 +11,25 @@ Values are computed on the reference runtime, many operators in one session.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections import ChainMap, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.core.errors import ExecutionError
-from ...ir.core.variables import is_standard, subgraphs_of
-from ...ir.graph.edit import Edit
-from ...ir.graph.uses import scopes
-from ...ir.graph.view import View
-from ...ir.run.reference import evaluate
-from ..analysis.constants.evaluation import byte_size, evaluable_form, infer_alone, may_fold
-from ..analysis.constants.static_values import is_static, static_value
-from ..engine.context import Context
-from ..engine.contract import Pass
+from ....ir.core.errors import ExecutionError
+from ....ir.core.variables import dense_values, is_standard, subgraphs_of
+from ....ir.graph.edit import Edit
+from ....ir.graph.uses import scopes
+from ....ir.graph.view import View
+from ....ir.run.reference import evaluate
+from ...analysis.constants.evaluation import byte_size, evaluable_form, infer_alone, may_fold
+from ...analysis.constants.static_values import is_static, static_value
+from ...engine.context import Context
+from ...engine.contract import Pass
+from .growth import constant_bytes, growing
 
 Array = np.ndarray[Any, Any]
 
@@ -52,22 +53,68 @@ class FoldConstants(Pass):
 
     - `size-limit`: bytes that a result larger than its inputs may have, so that a folded Expand or
       ConstantOfShape cannot blow the file up.
+    - `growth`: by how much all results together may make the model larger, as a multiple of what
+      its constants take, and at least `size-limit` bytes. Where it would be more, nothing is folded
+      that makes it larger, so that another run folds no more either.
     """
 
     name: ClassVar[str] = "fold-constants"
     size_limit: int = 1 << 20
+    growth: float = 1.0
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Fold every scope of `graph`, outer ones first."""
         while True:
             with context.editing() as edit:
-                for scope in scopes(graph):
-                    if any(may_fold(node, scope.opset) for node in scope.nodes):
-                        _Folder(scope, edit, context, self.size_limit).fold()
+                self._fold(graph, edit, context)
             # A folded shape may have made those static that these ask for.
             asked = any(n.op in _ASKS_TYPES for scope in scopes(graph) for n in scope.nodes)
             if not edit.count or not asked:
                 return
+
+    def _fold(self, graph: gs.Graph, edit: Edit, context: Context) -> None:
+        """Fold in all scopes at once, so that what the results take is known for the model."""
+        folders = {
+            id(scope): _Folder(scope, edit, context, self.size_limit)
+            for scope in scopes(graph)
+            if any(may_fold(node, scope.opset) for node in scope.nodes)
+        }
+
+        def look_at(nodes: Iterable[gs.Node]) -> None:
+            for node in nodes:
+                folder = folders.get(id(edit.uses.scope(node)))
+                if folder is not None:
+                    folder.queue.append(node)
+
+        while True:
+            for folder in folders.values():
+                folder.gather(look_at)
+            if not any(folder.group for folder in folders.values()):
+                return
+            self._keep_small(graph, folders.values(), edit)
+            for folder in folders.values():
+                look_at(folder.evaluate())
+
+    def _keep_small(self, graph: gs.Graph, folders: Iterable[_Folder], edit: Edit) -> None:
+        """Leave out what would make the model too large."""
+        sizes = ChainMap(*(folder.sizes for folder in folders))
+        nodes = [node for folder in folders for node in folder.group]
+        parts = growing(nodes, lambda t: _bytes_of(t, sizes), edit.uses)
+        total = sum(part.growth for part in parts)
+        if total <= self.size_limit:
+            return
+        allowed = max(self.size_limit, int(self.growth * constant_bytes(graph)))
+        if total <= allowed:
+            return
+        reason = f"folding would make the model larger by {total} bytes, and {allowed} are allowed"
+        left_out = {id(node) for part in parts for node in part.nodes}
+        for folder in folders:
+            folder.leave_out(left_out, reason)
+
+
+def _bytes_of(tensor: gs.Tensor, computed: Mapping[int, int]) -> int | None:
+    values = dense_values(tensor)
+    return values.nbytes if values is not None else computed.get(id(tensor))
 
 
 class _Folder:
@@ -83,21 +130,13 @@ class _Folder:
         self._refused: set[int] = set()
         for node in _deciders(scope, self._view):
             self._refuse(node, _DECIDES)
-        # Tensors that the group under way will compute, with their size in bytes.
-        self._virtual: dict[int, int] = {}
+        self.queue = deque(scope.nodes)
+        self.group: list[gs.Node] = []  # what can be computed now
+        self.sizes: dict[int, int] = {}  # of the tensors that the group will compute, in bytes
 
-    def fold(self) -> None:
-        """Fold until nothing in the scope can be folded any more."""
-        queue = deque(self._scope.nodes)
-        while queue:
-            group = self._gather(queue)
-            if not group:
-                return
-            queue.extend(self._evaluate(group))
-
-    def _gather(self, queue: deque[gs.Node]) -> list[gs.Node]:
-        """Return the nodes that can be computed together; static ones are replaced at once."""
-        group: list[gs.Node] = []
+    def gather(self, look_at: Callable[[Iterable[gs.Node]], None]) -> None:
+        """Take the nodes that can be computed together; static ones are replaced at once."""
+        queue, group = self.queue, self.group
         taken: set[int] = set()
         while queue:
             node = queue.popleft()
@@ -110,13 +149,31 @@ class _Folder:
                 continue
             value = self._static_value(node)
             if value is not None:
-                queue.extend(self._materialize(node.outputs[0], value, node))
+                look_at(self._materialize(node.outputs[0], value, node))
             elif self._is_ready(node):
                 group.append(node)
                 taken.add(id(node))
                 for tensor in node.outputs:
                     queue.extend(self._view.readers(tensor))
-        return sorted(group, key=lambda node: self._order.get(id(node), 0))
+        group.sort(key=lambda node: self._order.get(id(node), 0))
+
+    def leave_out(self, nodes: Set[int], reason: str) -> None:
+        """Fold none of `nodes`, given by id, now or later, and nothing that needs them now."""
+        kept: list[gs.Node] = []
+        missing: set[int] = set()
+        for node in self.group:
+            if id(node) in nodes:
+                self._refuse(node, reason)
+            elif not any(id(tensor) in missing for tensor in node.inputs):
+                kept.append(node)
+                continue
+            missing.update(id(tensor) for tensor in node.outputs)
+        self.group = kept
+
+    def evaluate(self) -> list[gs.Node]:
+        """Compute the group; return who reads its results."""
+        group, self.group = self.group, []
+        return self._evaluate(group) if group else []
 
     def _static_value(self, node: gs.Node) -> Array | None:
         """Return what `node` computes where that needs no evaluation."""
@@ -152,7 +209,7 @@ class _Folder:
                     f"its result of {size} bytes outgrows its inputs of {total} bytes and "
                     f"size-limit={self._limit}",
                 )
-            self._virtual[id(tensor)] = size
+            self.sizes[id(tensor)] = size
         return True
 
     def _refuse(self, node: gs.Node, reason: str) -> bool:
@@ -162,7 +219,7 @@ class _Folder:
 
     def _bytes_of_input(self, tensor: gs.Tensor) -> int | None:
         values = self._view.constant(tensor)
-        return values.nbytes if values is not None else self._virtual.get(id(tensor))
+        return values.nbytes if values is not None else self.sizes.get(id(tensor))
 
     def _bytes_of_output(self, node: gs.Node, tensor: gs.Tensor, real: bool) -> int | None:
         found = self._view.type(tensor)
@@ -183,7 +240,7 @@ class _Folder:
                 or any(id(reader) not in inside for reader in self._view.readers(tensor))
             )
         ]
-        self._virtual.clear()
+        self.sizes.clear()
         if not wanted:
             return []  # nobody reads any of it: dead code
         try:
