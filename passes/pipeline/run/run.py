@@ -122,7 +122,7 @@ class Run:
             self._verify_end()
         if self._options.verify == "each" or not self._options.strict:
             self._reproducers.keep(self._state.graph)
-        context, nodes = self._context(index), self._state.nodes
+        nodes = self._state.nodes
         record = PassRecord(
             name=item.name,
             text=str(item),
@@ -135,33 +135,41 @@ class Run:
         self._recorder.tell(index, "run", 0.0)
         started = time.perf_counter()
         try:
-            edits = self._apply(index, context)
-            seconds = time.perf_counter() - started
-            failures = self._sites(index, context)
-            if context.changed and not edits:  # what counts as no edit, such as a function put back
-                self._reproducers.forget()
-            error = self._after_edits(index) if edits else None
+            record = self._try(index, record)
         except PassFailed as failure:
-            place = self._recorder.place(index)
-            if self._options.strict:
-                raise self._reproducers.of_pass(
-                    failure.kind, item, place, failure.message
-                ) from failure.__cause__
-            record = replace(record, seconds=time.perf_counter() - started)
-            record = replace(record, failures=self._roll_back(index, failure))
-        else:
-            record = replace(
-                record,
-                edits=edits,
-                seconds=seconds,
-                nodes_after=self._state.nodes,
-                error=error,
-                declined=context.declined,
-                remarks=context.remarks,
-                failures=failures,
-            )
+            seconds = time.perf_counter() - started
+            record = replace(record, seconds=seconds, failures=self._give_up(index, failure))
         self._recorder.tell(index, "done", 1.0)
         return record
+
+    def _try(self, index: int, record: PassRecord) -> PassRecord:
+        """Run pass `index` and complete its record; raises PassFailed."""
+        context = self._context(index)
+        started = time.perf_counter()
+        edits = self._apply(index, context)
+        seconds = time.perf_counter() - started
+        failures = self._sites(index, context)
+        if context.changed and not edits:  # what counts as no edit, such as a function put back
+            self._reproducers.forget()
+        error = self._after_edits(index) if edits else None
+        return replace(
+            record,
+            edits=edits,
+            seconds=seconds,
+            nodes_after=self._state.nodes,
+            error=error,
+            declined=context.declined,
+            remarks=context.remarks,
+            failures=failures,
+        )
+
+    def _give_up(self, index: int, failure: PassFailed) -> tuple[Failure, ...]:
+        """Roll pass `index` back and return what the record says of it; strict, raise its error."""
+        if self._options.strict:
+            item, place = self._passes[index], self._recorder.place(index)
+            error = self._reproducers.of_pass(failure.kind, item, place, failure.message)
+            raise error from failure.__cause__
+        return self._roll_back(index, failure)
 
     def _sites(self, index: int, context: Context) -> tuple[Failure, ...]:
         """Return the sites of pass `index` that were left as they were, those not told before."""
