@@ -18,7 +18,7 @@ from .blocks.block_training import TrainedBlock, train_blocks
 from .blocks.cuts import find_blocks, shared_tensors
 from .options import RecoverOptions
 from .subgraph import part_of
-from .training.checkpoint import Journal, digest
+from .training.checkpoint import TrainingJournal, digest
 from .training.end_to_end import train_end_to_end
 from .training.evaluator import Evaluation, RecordedTeacher, StudentEvaluator
 from .training.interrupt import Interrupts
@@ -190,7 +190,7 @@ class Recovery:
         assert isinstance(found, np.ndarray)
         return found
 
-    def _journal(self, samples: Samples, workers: Workers) -> Journal:
+    def _journal(self, samples: Samples, workers: Workers) -> TrainingJournal:
         options = self._options
         identity: dict[str, str] = {}
         if options.checkpoint is not None and workers.is_main:
@@ -207,7 +207,7 @@ class Recovery:
                     value = getattr(options, f.name)
                     shown = getattr(value, "__qualname__", None) or repr(value)
                     identity[f.name.replace("_", "-")] = shown
-        return Journal(options.checkpoint, identity, workers)
+        return TrainingJournal(options.checkpoint, identity, workers)
 
 
 def _summary(

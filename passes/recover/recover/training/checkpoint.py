@@ -25,7 +25,7 @@ _VERSION = 1
 _LARGE = 1 << 10
 
 
-class Journal:
+class TrainingJournal:
     """Stages of a run by name: their results, and the state of the one that is not done yet.
 
     Without a `path` it remembers nothing. Raises RefusedError where the file at `path` is of

@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 
 from ....engine.context import Context
 from .augment import Augmentation
-from .checkpoint import Journal
+from .checkpoint import TrainingJournal
 from .interrupt import Interrupts
 from .losses import DistillationObjective
 from .recipe import TrainingRecipe
@@ -36,4 +36,4 @@ class TrainingSession:
     batchnorm: BatchNormMode
     workers: Workers
     interrupts: Interrupts
-    journal: Journal
+    journal: TrainingJournal
