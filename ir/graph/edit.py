@@ -255,6 +255,15 @@ class Edit:
         owner.import_domains = [e for e in owner.import_domains if e.domain != domain]
         self._change_for_good()
 
+    def add_import(self, entry: onnx.OperatorSetIdProto) -> None:
+        """Import an operator domain in every scope, unless it is imported already."""
+        if any(known.domain == entry.domain for known in self.graph.import_domains or ()):
+            return
+        imports = [*(self.graph.import_domains or ()), entry]
+        for scope in scopes(self.graph):
+            scope.import_domains = imports
+        self._change(None)
+
     def raise_opset(self, version: int) -> None:
         """Declare the standard opset `version` in every scope and local function.
 

@@ -68,7 +68,9 @@ class CallInliner:
         for inner, part in zip(function.nodes, parts, strict=True):
             held = _held(inner)
             if held is not None and copier.is_inner(inner.outputs[0]):
-                copier.stand_in(inner.outputs[0], self.constant(held, _named(call, held.name)))
+                copier.stand_in(
+                    inner.outputs[0], self.constant(held, _named(call, inner.outputs[0].name))
+                )
                 continue
             inputs = [copier.tensor(t) for t in inner.inputs]
             while inputs and _may_leave_out(inputs, part):

@@ -46,6 +46,7 @@ BUILTIN: dict[str, str] = {
     "fuse-matmul-bias": "fusion.fuse_matmul_bias",
     "fuse-squeeze-excite": "fusion.fuse_squeeze_excite",
     "inline-constant-branches": "cleanup.inline_constant_branches",
+    "inline-functions": "cleanup.inline_functions",
     "inline-fused-operators": "fusion.inline_fused_operators",
     "lower-batchnorm": "linear.lower_batchnorm",
     "lower-conv-transpose": "linear.lower_conv_transpose",

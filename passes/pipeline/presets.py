@@ -5,9 +5,11 @@ from __future__ import annotations
 # The word before a group of passes that runs until none of them edits.
 REPEAT = "repeat"
 
-# Constants first: exporters hide weights behind shape arithmetic that later passes must see
-# through. What creates constants goes before what compares them.
+# Functions first: nothing sees through a call. Then constants: exporters hide weights behind shape
+# arithmetic that later passes must see through. What creates constants goes before what compares
+# them.
 _CLEANUP = (
+    "inline-functions",
     "fold-constants",
     "inline-constant-branches",
     "unroll-loops",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
+from ...core.variables import FUSED_DOMAIN
 from ...graph.functions import fused_functions, rename_function
 from ...graph.meaning import same_meaning
 from .bodies import ACTIVATIONS, activation_function, layer_normalization_function
@@ -22,6 +23,17 @@ def own_function(name: str, opset: int) -> gs.Function | None:
         return layer_normalization_function(opset)
     fused = read_fused(name, opset)
     return None if fused is None else fused_function(fused, opset)
+
+
+def is_own(function: gs.Function) -> bool:
+    """Say whether `function` is a fused operator or a recognized one, by domain and name.
+
+    `separate_foreign` sees to it that the name can be relied on.
+    """
+    if function.domain != FUSED_DOMAIN:
+        return False
+    name = str(function.name)
+    return name.startswith("SqueezeExcite") or own_function(name, int(function.opset)) is not None
 
 
 def separate_foreign(graph: gs.Graph) -> None:
