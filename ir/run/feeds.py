@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from ..core.errors import FeedError
 Feed = dict[str, np.ndarray[Any, Any]]
 
 _DYNAMIC_BATCH = 2
+# Elements of all inputs together: 1 GiB of float32. Who gives shapes may have eight times as many.
+_MOST_ELEMENTS = 1 << 28
 
 
 def check_feeds(feed: Mapping[str, np.ndarray[Any, Any]], graph: gs.Graph) -> None:
@@ -57,7 +60,8 @@ def random_feeds(
 
     Floats are standard normal, integers 0 or 1 (valid as indices into any axis of two), strings
     "a". A dynamic first axis becomes 2, other dynamic axes a size convolutions accept; `shapes`
-    overrides them by input name. Raises FeedError for an input that cannot be drawn.
+    overrides them by input name. Where that would be over 2^28 elements in all, dynamic axes become
+    1. Raises FeedError for an input that cannot be drawn, or is too large even so.
     """
     generator = np.random.default_rng(seed)
     sizes: dict[str, int] = {}
@@ -83,9 +87,7 @@ def random_feeds(
             for size, dim in zip(fixed[tensor.name], declared or (), strict=False):
                 if isinstance(dim, str):
                     sizes.setdefault(dim, size)
-    for tensor in graph.inputs:
-        if tensor.name not in fixed and not isinstance(tensor, gs.Constant):
-            fixed[tensor.name] = _concrete(tensor, sizes)
+    fixed = _all_shapes(graph, fixed, sizes, samples)
     return [
         {
             t.name: _draw(generator, t, fixed[t.name])
@@ -94,6 +96,28 @@ def random_feeds(
         }
         for _ in range(samples)
     ]
+
+
+def _all_shapes(
+    graph: gs.Graph,
+    given: Mapping[str, tuple[int, ...]],
+    sizes: Mapping[str, int],
+    samples: int,
+) -> dict[str, tuple[int, ...]]:
+    """Return a shape for each input; raises FeedError where they do not fit in memory."""
+    drawn = [t for t in graph.inputs if t.name not in given and not isinstance(t, gs.Constant)]
+    most = _MOST_ELEMENTS if drawn else 8 * _MOST_ELEMENTS
+    shapes: dict[str, tuple[int, ...]] = {}
+    for least in (False, True):
+        known = dict(sizes)
+        shapes = {**given, **{t.name: _concrete(t, known, least=least) for t in drawn}}
+        if samples * sum(math.prod(shape) for shape in shapes.values()) <= most:
+            return shapes
+    name, shape = max(shapes.items(), key=lambda item: math.prod(item[1]))
+    raise FeedError(
+        f"graph input '{name}' of shape {_shape(shape)} makes the inputs larger than the {most} "
+        "elements that are drawn; give feeds, or a smaller shape"
+    )
 
 
 def batch_size(graph: gs.Graph) -> int | None:
@@ -106,7 +130,9 @@ def batch_size(graph: gs.Graph) -> int | None:
     return sizes.pop() if len(sizes) == 1 else None
 
 
-def _concrete(tensor: gs.Variable, sizes: dict[str, int]) -> tuple[int, ...]:
+def _concrete(
+    tensor: gs.Variable, sizes: dict[str, int], *, least: bool = False
+) -> tuple[int, ...]:
     if tensor.shape is None:
         raise FeedError(
             f"graph input '{tensor.name}' has no declared rank, so no input can be drawn; give "
@@ -118,7 +144,7 @@ def _concrete(tensor: gs.Variable, sizes: dict[str, int]) -> tuple[int, ...]:
         if is_size(dim):
             shape.append(int(dim))
             continue
-        default = dynamic_size(axis, rank)
+        default = 1 if least else dynamic_size(axis, rank)
         named = isinstance(dim, str) and dim != "?"
         shape.append(sizes.setdefault(dim, default) if named else default)
     return tuple(shape)

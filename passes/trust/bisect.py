@@ -56,7 +56,8 @@ def bisect(
 
     Edits are numbered in the order in which the passes make them. Takes about log2(edits) runs;
     `progress` is told the interval that is left. Raises FeedError where the feeds do not fit, and
-    PassError where the original graph cannot be run and there is nothing to compare with.
+    PassError where the original graph cannot be run, or comparing shows nothing: its outputs are
+    NaN, constant or what rounding leaves for these feeds.
     """
     with replayable(feeds) as kept:
         whole = pipeline.run(graph, kept, verify="off", seed=seed, strict=False)
@@ -71,8 +72,11 @@ class _Trial:
     feeds: Feeds | None
     seed: int
 
-    def problem(self, limit: int) -> str | None:
-        """Run with so many edits; return what verification says against them, or None."""
+    def problem(self, limit: int, *, must_tell: bool = False) -> str | None:
+        """Run with so many edits; return what verification says against them, or None.
+
+        Raises PassError where it `must_tell` something of every output, and does not.
+        """
         try:
             with tempfile.TemporaryDirectory(prefix="planish-bisect-") as folder:
                 result = self.pipeline.run(
@@ -86,7 +90,7 @@ class _Trial:
                 )
         except VerificationError as error:
             return str(error).partition(";")[0]
-        if not result.verified:
+        if must_tell and not result.verified:
             raise PassError(f"cannot bisect: {result.note}")
         return None
 
@@ -96,7 +100,7 @@ def _search(
 ) -> tuple[int, str] | None:
     """Return the first edit that breaks the result, and how, or None where all of them do not."""
     low, high = 0, edits
-    message = trial.problem(high)
+    message = trial.problem(high, must_tell=True)
     if message is None:
         return None
     while high - low > 1:

@@ -1,16 +1,19 @@
 """How far a network's own rounding moves its outputs: the yardstick of verification.
 
-Three measurements on the untouched graph, the largest counts. The reference runtime with its own
-optimizations on, against off. Every weight w replaced by w * (1 + d), |d| up to one unit in the
-last place, which is what storing a folded weight does to it. And the result of every operator that
-rounds replaced by y * (1 + d), d plus or minus one unit, which is what another order of summation
-or another spelling of a function does (Higham, "Accuracy and Stability of Numerical Algorithms",
-2002, section 2.2: the standard model of floating-point arithmetic).
+All measurements are of the untouched graph on the reference runtime, whose own optimizations are
+off, so that no yardstick comes from a run that may itself be wrong; the largest counts. Every
+weight w is replaced by w * (1 + d), |d| up to one unit in the last place, which is what storing a
+folded weight does to it. The result of every operator that rounds is replaced by y * (1 + d), d
+plus or minus one unit, which is what another order of summation or another spelling of a function
+does (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 2.2: the standard
+model of floating-point arithmetic). And an output that is a sum is moved by one unit of the largest
+of its operands, however small it is itself where they cancel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,38 +30,120 @@ from ...ir.ops.traits import traits_of
 from ...ir.run.compare import compare_outputs
 from ...ir.run.reference import Arrays, Reference
 from ..analysis.cost import linear_operator
+from .float64 import in_float64, run_in_float64
+from .operands import summed_operands
+
+Feed = Mapping[str, np.ndarray[Any, Any]]
 
 # Significand bits of the stored types: one unit in the last place is 2 ** -bits, relative.
 _SIGNIFICAND = {"float64": 52, "float32": 23, "float16": 10, "bfloat16": 7}
+_DRAWS = 2
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What rounding does to each output, by name.
+
+    `moved`: the largest change of a float output, relative to its range. `flipped`: the largest
+    number of elements of another output, such as an index, that changed.
+    """
+
+    moved: dict[str, float] = field(default_factory=dict)
+    flipped: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def largest(self) -> float:
+        """The largest change of any float output."""
+        return max(self.moved.values(), default=0.0)
 
 
 def measure_rounding(
-    graph: gs.Graph,
-    feeds: Sequence[Mapping[str, np.ndarray[Any, Any]]],
-    outputs: Sequence[Arrays],
-    seed: int,
+    graph: gs.Graph, feeds: Sequence[Feed], outputs: Sequence[Arrays], seed: int
 ) -> float:
-    """Return the largest change of any output, relative to its range; 0 where nothing would run.
+    """Return the largest change of any float output, relative to its range; 0 without any.
 
-    `outputs` are what the reference runtime gave for `feeds` without optimizations.
+    `outputs` are what the reference runtime gave for `feeds`.
     """
-    found = [0.0]
-    variants = (
-        (graph, True),
-        (_weights_moved(graph, seed), False),
-        (_results_moved(graph, seed), False),
-    )
-    for changed, optimized in variants:
+    return rounding_of(graph, feeds, outputs, seed).largest
+
+
+def rounding_of(
+    graph: gs.Graph, feeds: Sequence[Feed], outputs: Sequence[Arrays], seed: int
+) -> Rounding:
+    """Return what rounding does to each of `outputs`; see `measure_rounding`."""
+    found = Rounding({name: _own(array) for name, array in outputs[0].items() if _is_float(array)})
+    for variant in _variants(graph, seed):
         try:
-            run = Reference(changed, optimized=optimized)
-            found.append(compare_outputs(outputs, [run(feed) for feed in feeds]).max_rel)
+            run = Reference(variant)
+            moved = [run(feed) for feed in feeds]
         except ExecutionError:
             continue
-    return max(value for value in found if np.isfinite(value))
+        _take_in(found, outputs, moved)
+    for name, ratio in summed_operands(graph, feeds, outputs).items():
+        found.moved[name] = max(found.moved.get(name, 0.0), _own(outputs[0][name]) * ratio)
+    return found
 
 
-def _weights_moved(graph: gs.Graph, seed: int) -> gs.Graph:
-    generator = np.random.default_rng(seed)
+def _own(array: np.ndarray[Any, Any]) -> float:
+    """Return what storing an output in its type does to it."""
+    return 2.0 ** -_SIGNIFICAND.get(array.dtype.name, 23)
+
+
+def _is_float(array: np.ndarray[Any, Any]) -> bool:
+    return array.dtype.kind not in "iubOUS"
+
+
+def rounding_in_float64(
+    graph: gs.Graph, feeds: Sequence[Feed], outputs: Sequence[Arrays], seed: int, bits: int
+) -> dict[str, float] | None:
+    """Return what units of 2 ** -`bits` do to each of `outputs`, computed in float64.
+
+    Nothing else rounds there: not the order of a sum, nor what cancels. None where nothing runs.
+    """
+    found = Rounding()
+    wide = in_float64(graph)
+    for variant in _variants(wide, seed, bits):
+        moved = run_in_float64(variant, feeds)
+        if moved is None:
+            return None
+        _take_in(found, outputs, moved)
+    return found.moved
+
+
+def _variants(graph: gs.Graph, seed: int, bits: int | None = None) -> Iterator[gs.Graph]:
+    for draw in range(_DRAWS):
+        generator = np.random.default_rng((seed, draw))
+        yield _weights_moved(graph, generator, bits)
+        yield _results_moved(graph, generator, bits)
+
+
+def _unit(dtype: np.dtype[Any], bits: int | None) -> float:
+    return 2.0 ** -(_SIGNIFICAND[dtype.name] if bits is None else bits)
+
+
+def _take_in(found: Rounding, before: Sequence[Arrays], after: Sequence[Arrays]) -> None:
+    after = [
+        {name: moved[name] for name in kept} for kept, moved in zip(before, after, strict=True)
+    ]
+    for output in compare_outputs(before, after).outputs:
+        arrays = [(a[output.name], b[output.name]) for a, b in zip(before, after, strict=True)]
+        if _is_float(arrays[0][0]):
+            if np.isfinite(output.max_rel):
+                moved = found.moved.get(output.name, 0.0)
+                found.moved[output.name] = max(moved, output.max_rel)
+        else:
+            count = sum(differing(a, b) for a, b in arrays)
+            found.flipped[output.name] = max(found.flipped.get(output.name, 0), count)
+
+
+def differing(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> int:
+    """Return how many elements differ: all, where the shapes or types do."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return max(a.size, b.size, 1)
+    return int(np.count_nonzero(a != b))
+
+
+def _weights_moved(graph: gs.Graph, generator: np.random.Generator, bits: int | None) -> gs.Graph:
     copy = clone(graph)
     weights: dict[int, gs.Constant] = {}
     for scope in scopes(copy):
@@ -70,16 +155,15 @@ def _weights_moved(graph: gs.Graph, seed: int) -> gs.Graph:
     for tensor in weights.values():
         values = dense_values(tensor)
         if values is not None and values.dtype.name in _SIGNIFICAND:
-            unit = 2.0 ** -_SIGNIFICAND[values.dtype.name]
+            unit = _unit(values.dtype, bits)
             # Rounding back makes about half of the weights move by one unit.
             change = 1 + unit * generator.uniform(-1, 1, values.shape)
             tensor._values = (values.astype(np.float64) * change).astype(values.dtype)
     return copy
 
 
-def _results_moved(graph: gs.Graph, seed: int) -> gs.Graph:
+def _results_moved(graph: gs.Graph, generator: np.random.Generator, bits: int | None) -> gs.Graph:
     """Return a copy with a product by 1 + d, d along the last axis, behind what rounds."""
-    generator = np.random.default_rng(seed)
     copy = clone(graph)
     types = infer_types(copy)
     with Edit(copy) as edit:
@@ -91,7 +175,7 @@ def _results_moved(graph: gs.Graph, seed: int) -> gs.Graph:
             size = found.shape[-1] if found is not None and found.shape else None
             if found is None or not isinstance(size, int) or found.dtype.name not in _SIGNIFICAND:
                 continue
-            unit = 2.0 ** -_SIGNIFICAND[found.dtype.name]
+            unit = _unit(found.dtype, bits)
             change = (1 + unit * generator.choice((-1.0, 1.0), size)).astype(found.dtype)
             moved = edit.variable(f"{result.name}_moved", found)
             edit.replace(result, moved)

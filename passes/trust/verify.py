@@ -13,18 +13,13 @@ from ...ir.core import dtypes
 from ...ir.core.errors import ExecutionError, FeedError, VerificationError
 from ...ir.graph.uses import scopes
 from ...ir.ops.purity import random_outputs
-from ...ir.run.compare import Comparison, compare_outputs
+from ...ir.run.compare import compare_outputs
 from ...ir.run.feeds import random_feeds
 from ...ir.run.reference import Arrays, Reference
 from ..engine.context import Feeds
-from .rounding import measure_rounding
+from .judge import Judge
+from .telling import untelling
 
-FLOAT_TOLERANCE = 1e-5
-HALF_TOLERANCE = 1e-3
-# A network that amplifies its own rounding is granted this many times what rounding alone does.
-_ROUNDING_FACTOR = 10.0
-# Beyond this part of the range, a tolerance lets mistakes through.
-_TELLING = 1e-2
 _MOST_FEEDS = 8
 
 
@@ -39,16 +34,14 @@ class Verifier:
     def __init__(self, graph: gs.Graph, feeds: Feeds | None, seed: int) -> None:
         self.note = ""
         self._intended = ""
-        self._original = graph
         self._seed = seed
-        self._tolerance = HALF_TOLERANCE if _has_halves(graph) else FLOAT_TOLERANCE
-        self._rounding: float | None = None
         self._random = random_outputs(graph)
         self.feeds: list[Mapping[str, np.ndarray[Any, Any]]] = []
         self._first: list[Arrays] = []
+        self._untelling: dict[str, str] = {}
         try:
             self.feeds = _few(feeds) if feeds is not None else list(random_feeds(graph, seed=seed))
-            self._first = self._run(graph)
+            self._first = self._run_original(graph)
             if self._random and not any(self._first):
                 self.note = "nothing was verified: random operators feed every output"
         except ExecutionError as error:
@@ -58,11 +51,17 @@ class Verifier:
                 raise
             self.note = f"nothing was verified: {error}"
         self._last = self._first
+        self._judge = self._judge_of(graph)
 
     @property
     def active(self) -> bool:
         """Whether there is something to compare with."""
         return not self.note
+
+    @property
+    def telling(self) -> bool:
+        """Whether what was compared says something of every output."""
+        return self.active and not self._untelling and not self._judge.undecided
 
     @property
     def remark(self) -> str:
@@ -72,34 +71,31 @@ class Verifier:
                 f"the outputs have changed by intent in {self._intended}; nothing was compared "
                 "across it"
             )
-        if self.active and self.tolerance > _TELLING:
-            return (
-                f"rounding alone moves the outputs by {self._rounding or 0:.1g} of their range for "
-                "these inputs, so this says little; give feeds with real samples"
-            )
-        return self.note
+        if not self.active:
+            return self.note
+        shown = [f"nothing was shown: output '{n}' {why}" for n, why in self._untelling.items()]
+        return "; ".join([*self._judge.undecided.values(), *shown])
 
     @property
     def tolerance(self) -> float:
         """Largest relative error an exact pass may cause, as far as it had to be found out."""
-        return max(self._tolerance, _ROUNDING_FACTOR * (self._rounding or 0.0))
+        return self._judge.tolerance
 
     def check(self, graph: gs.Graph, exact: bool, what: str) -> float:
         """Return the error of `graph` against the graph checked before; see `check_end`."""
         outputs = self._outputs_after(graph, what)
-        error = self._judge(compare_outputs(self._last, outputs), exact, what)
+        error = self._compare(self._last, outputs, graph, what if exact else "")
         self._last = outputs
         return error
 
     def check_end(self, graph: gs.Graph, exact: bool, what: str) -> float:
         """Return the largest error of any output of `graph` against the untouched graph.
 
-        Relative to the output's range. Raises VerificationError where `exact` and the error is over
-        the tolerance, or where the graph does not run any more.
+        Relative to the output's range. Raises VerificationError where `exact` and an output differs
+        by more than it may, or where the graph does not run any more.
         """
-        return self._judge(
-            compare_outputs(self._first, self._outputs_after(graph, what)), exact, what
-        )
+        outputs = self._outputs_after(graph, what)
+        return self._compare(self._first, outputs, graph, what if exact else "")
 
     def start_over(self, graph: gs.Graph, what: str) -> None:
         """Compare with `graph` from here on: `what` has changed the outputs by intent.
@@ -108,43 +104,43 @@ class Verifier:
         """
         random = random_outputs(graph)
         self._first = self._last = self._outputs_after(graph, what, random)
-        self._original, self._random = graph, random
-        self._rounding = None
+        self._random = random
+        self._judge = self._judge_of(graph)
+        self._untelling = {}
         self._intended = what
+
+    def _judge_of(self, graph: gs.Graph) -> Judge:
+        return Judge(graph, self.feeds, self._first, seed=self._seed, halves=_has_halves(graph))
 
     def _outputs_after(
         self, graph: gs.Graph, what: str, random: Collection[str] | None = None
     ) -> list[Arrays]:
+        left_out = self._random if random is None else random
         try:
-            return self._run(graph, random)
+            run = Reference(graph)
+            return [_without(run(feed), left_out) for feed in self.feeds]
         except ExecutionError as error:
             raise VerificationError(
                 f"after {what} the graph does not run any more: {error}"
             ) from error
 
-    def _judge(self, found: Comparison, exact: bool, what: str) -> float:
-        if not found.outputs:
-            return 0.0
-        worst = found.worst
-        if exact and worst.max_rel > self._tolerance:
-            if self._rounding is None:
-                self._rounding = measure_rounding(
-                    self._original, self.feeds, self._first, self._seed
-                )
-            if worst.max_rel > self.tolerance:
-                raise VerificationError(
-                    f"after {what} output '{worst.name}' differs by {worst.max_rel:.3g} of its "
-                    f"range (largest difference {worst.max_abs:.3g}); at most {self.tolerance:.3g} "
-                    "is allowed"
-                )
-        return worst.max_rel
+    def _compare(
+        self, before: list[Arrays], after: list[Arrays], graph: gs.Graph, exact_pass: str
+    ) -> float:
+        found = compare_outputs(before, after)
+        if exact_pass:
+            self._judge.judge(before, after, graph, exact_pass)
+        return found.max_rel if found.outputs else 0.0
 
-    def _run(self, graph: gs.Graph, random: Collection[str] | None = None) -> list[Arrays]:
-        run, left_out = Reference(graph), self._random if random is None else random
-        return [
-            {name: array for name, array in run(feed).items() if name not in left_out}
-            for feed in self.feeds
-        ]
+    def _run_original(self, graph: gs.Graph) -> list[Arrays]:
+        run = Reference(graph)
+        outputs = [_without(run(feed), self._random) for feed in self.feeds]
+        self._untelling = untelling(graph, self.feeds, outputs, run, self._seed)
+        return outputs
+
+
+def _without(outputs: Arrays, names: Collection[str]) -> Arrays:
+    return {name: array for name, array in outputs.items() if name not in names}
 
 
 def _few(feeds: Feeds) -> list[Mapping[str, np.ndarray[Any, Any]]]:

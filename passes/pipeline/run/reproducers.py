@@ -50,7 +50,7 @@ class Reproducers:
             pass_name=item.name,
             place=place,
             node=None,
-            error=error,
+            error=error.removeprefix(f"after {place} "),
             reproducer=folder,
             command=command(folder),
         )

@@ -94,6 +94,8 @@ class Verification:
         verifier = self._active()
         if verifier is None or (edited and not held):
             return False, None
+        if not verifier.telling:
+            return False, None
         return True, verifier.tolerance if all(item.exact for item in held) else None
 
     def _active(self) -> Verifier | None:

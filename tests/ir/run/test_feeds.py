@@ -172,3 +172,24 @@ def test_folders_that_do_not_fit(tmp_path):
         planish.load_feeds(tmp_path, graph_of(GRAPH))
     with pytest.raises(FeedError, match=r"1 images.*batch size 2"):
         planish.load_feeds(tmp_path, graph_of(FIXED))
+
+
+@pytest.mark.parametrize("shape", ["1000000, 1000000", "9223372036854775807, 2", "N, 2000000000"])
+def test_what_does_not_fit_in_memory_is_refused(shape):
+    graph = graph_of(f"g (float[{shape}] x) => (float[{shape}] y) {{ y = Neg(x) }}")
+    with pytest.raises(FeedError, match="makes the inputs larger than the 268435456 elements"):
+        planish.random_feeds(graph)
+    result = planish.Pipeline.parse("eliminate-identities").run(graph)
+    assert not result.verified
+    assert "give feeds, or a smaller shape" in result.note
+
+
+def test_dynamic_axes_give_way_to_large_ones():
+    graph = graph_of("g (float[N, 300, H, 9000, 60] x) => (float[] y) { y = Neg(x) }")
+    assert planish.random_feeds(graph)[0]["x"].shape == (1, 300, 1, 9000, 60)
+
+
+def test_given_shapes_are_bounded_too():
+    graph = graph_of("g (float[N, M] x) => (float[N, M] y) { y = Neg(x) }")
+    with pytest.raises(FeedError, match=r"'x' of shape \[100000, 100000\]"):
+        planish.random_feeds(graph, shapes={"x": (100000, 100000)})

@@ -1,0 +1,173 @@
+"""Whether outputs that differ may differ: rounding, or a mistake.
+
+Integers, booleans and text are to be equal. A float output may move by the plain tolerance, or by
+ten times what the network's own rounding does to it, up to a cap above which a mistake would hide.
+Beyond a hundredth of the way, float64 has the last word, where both graphs can be run in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...ir.core.errors import VerificationError
+from ...ir.run.compare import OutputComparison, compare_outputs
+from ...ir.run.reference import Arrays
+from .float64 import run_in_float64
+from .rounding import Rounding, differing, rounding_in_float64, rounding_of
+
+# A network that amplifies its own rounding is granted this many times what rounding alone does.
+_ROUNDING_FACTOR = 10.0
+# No tolerance is larger: beyond these parts of the range, mistakes would pass.
+_CAP, _CAP_OF_HALVES = 1e-2, 3e-2
+# Over so many times the plain tolerance, float64 is asked whether it is rounding at all.
+_ASKED_FROM = 100.0
+
+
+class Judge:
+    """Knows the untouched graph, what it gave, and, where it had to find out, its rounding."""
+
+    def __init__(
+        self,
+        graph: gs.Graph,
+        feeds: Sequence[Mapping[str, np.ndarray[Any, Any]]],
+        outputs: Sequence[Arrays],
+        *,
+        seed: int,
+        halves: bool,
+    ) -> None:
+        self._graph, self._feeds, self._outputs = graph, feeds, outputs
+        self._seed = seed
+        self._bits = 10 if halves else 23
+        self._plain = 1e-3 if halves else 1e-5
+        self._cap = _CAP_OF_HALVES if halves else _CAP
+        self._granted = self._plain
+        self._rounding: Rounding | None = None
+        self._wide: tuple[list[Arrays], dict[str, float]] | None = None
+        self._wide_asked = False
+        self.undecided: dict[str, str] = {}
+
+    @property
+    def tolerance(self) -> float:
+        """Largest relative error that was granted, or would be without a look at rounding."""
+        return self._granted
+
+    def judge(
+        self, before: Sequence[Arrays], after: Sequence[Arrays], graph: gs.Graph, what: str
+    ) -> None:
+        """Raise VerificationError where `graph` gives `after`, and may not.
+
+        `before` is what a graph that was right gave. Differences that may be rounding or a mistake
+        are written into `undecided`, by output.
+        """
+        for found in compare_outputs(before, after).outputs:
+            if before[0][found.name].dtype.kind in "iubOUS":
+                self._judge_exact(found, before, after, what)
+            elif not found.max_rel <= self._plain:
+                self._judge_float(found, after, graph, what)
+
+    def _judge_exact(
+        self,
+        found: OutputComparison,
+        before: Sequence[Arrays],
+        after: Sequence[Arrays],
+        what: str,
+    ) -> None:
+        name = found.name
+        count = sum(differing(a[name], b[name]) for a, b in zip(before, after, strict=True))
+        if not count:
+            return
+        flipped = self._measured().flipped.get(name, 0)
+        size = sum(arrays[name].size for arrays in before)
+        if count > _ROUNDING_FACTOR * flipped:
+            raise VerificationError(
+                f"after {what} output '{name}' differs by up to {found.max_abs:.3g}, at {count} of "
+                f"{size} elements; integers, booleans and text must be equal"
+            )
+        self.undecided[name] = (
+            f"output '{name}' differs at {count} of {size} elements, and rounding alone changes "
+            f"{flipped} of them: values lie on the border between two results; give feeds with "
+            "real samples, or make the scores before the last rounding an output"
+        )
+
+    def _judge_float(
+        self, found: OutputComparison, after: Sequence[Arrays], graph: gs.Graph, what: str
+    ) -> None:
+        name, error = found.name, found.max_rel
+        moved = self._measured().moved.get(name, 0.0)
+        allowed = max(self._plain, _ROUNDING_FACTOR * moved)
+        granted = min(allowed, self._cap)
+        if error <= min(granted, _ASKED_FROM * self._plain):
+            self._granted = max(self._granted, granted)
+            return
+        right = self._in_float64(name, after, graph, allowed) if math.isfinite(error) else None
+        if right is not False and error <= (self._cap if right else granted):
+            self._granted = max(self._granted, self._cap if right else granted)
+        elif right is not False and (right or error <= allowed):
+            self.undecided[name] = self._amplified(name, error, moved)
+        else:
+            raise VerificationError(
+                f"after {what} output '{name}' differs by {error:.3g} of its range (largest "
+                f"difference {found.max_abs:.3g}); at most {granted:.3g} is allowed"
+            )
+
+    def _amplified(self, name: str, error: float, moved: float) -> str:
+        times = moved * 2.0**self._bits
+        return (
+            f"this network amplifies rounding by {times:.1e} for these inputs: rounding alone "
+            f"moves output '{name}' by {moved:.1g} of its range, and it differs by {error:.1g}, "
+            f"where more than {self._cap:.0e} says nothing; give feeds with real samples, on which "
+            "the output is more than what rounding leaves"
+        )
+
+    def _measured(self) -> Rounding:
+        if self._rounding is None:
+            self._rounding = rounding_of(self._graph, self._feeds, self._outputs, self._seed)
+        return self._rounding
+
+    def _in_float64(
+        self, name: str, after: Sequence[Arrays], graph: gs.Graph, allowed: float
+    ) -> bool | None:
+        """Say whether `graph` computes the same in float64; None where that cannot be told.
+
+        It cannot where float64 is farther from what the runtime gave than rounding goes: then the
+        evaluator means something else by an operator.
+        """
+        original = self._original_in_float64()
+        wide = None if original is None else run_in_float64(graph, self._feeds)
+        if original is None or wide is None:
+            return None
+        first, moved = original
+        if (
+            _distance(first, self._outputs, name) > allowed
+            or _distance(wide, after, name) > allowed
+        ):
+            return None
+        return _distance(first, wide, name) <= max(
+            self._plain, _ROUNDING_FACTOR * moved.get(name, 0.0)
+        )
+
+    def _original_in_float64(self) -> tuple[list[Arrays], dict[str, float]] | None:
+        """Return the outputs of the untouched graph, and what units of its own types do to them."""
+        if not self._wide_asked:
+            self._wide_asked = True
+            outputs = run_in_float64(self._graph, self._feeds)
+            if outputs is not None:
+                moved = rounding_in_float64(
+                    self._graph, self._feeds, outputs, self._seed, self._bits
+                )
+                self._wide = None if moved is None else (outputs, moved)
+        return self._wide
+
+
+def _distance(a: Sequence[Arrays], b: Sequence[Arrays], name: str) -> float:
+    """Return the largest difference of an output over its range in `a`."""
+    pairs = [
+        ({name: x[name].astype(np.float64)}, {name: y[name].astype(np.float64)})
+        for x, y in zip(a, b, strict=True)
+    ]
+    return compare_outputs([x for x, _ in pairs], [y for _, y in pairs]).max_rel

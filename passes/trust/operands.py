@@ -1,0 +1,85 @@
+"""Sums whose operands cancel: how large the operands of an output are beside the output."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...ir.core import dtypes
+from ...ir.core.errors import ExecutionError
+from ...ir.graph.clone import clone
+from ...ir.graph.types import infer_types
+from ...ir.ops.traits import Homogeneous, Movement, traits_of
+from ...ir.run.reference import Arrays, Reference
+
+
+def summed_operands(
+    graph: gs.Graph,
+    feeds: Sequence[Mapping[str, np.ndarray[Any, Any]]],
+    outputs: Sequence[Arrays],
+) -> dict[str, float]:
+    """Return, for each output that is a sum, its largest operand over its own largest element.
+
+    Outputs that are moved sums count as well; those of other operators are left out, and so is
+    what cannot be run.
+    """
+    copy = clone(graph)
+    operands = {t.name: _operands(t, copy.opset) for t in copy.outputs if t.name in outputs[0]}
+    wanted = {t.name: t for found in operands.values() for t in found}
+    sizes = _sizes(copy, list(wanted.values()), feeds)
+    found = {}
+    for name, tensors in operands.items():
+        largest = max((sizes.get(tensor.name, 0.0) for tensor in tensors), default=0.0)
+        own = max(_largest(arrays[name]) for arrays in outputs)
+        if largest and own:
+            found[name] = largest / own
+    return found
+
+
+def _operands(output: gs.Tensor, opset: int) -> list[gs.Tensor]:
+    """Return the tensors that are summed into `output`, seen through what only moves elements."""
+    tensor = output
+    while tensor.inputs:
+        node = tensor.inputs[0]
+        traits = traits_of(node, opset)
+        if traits.movement is Movement.NONE:
+            sums = traits.homogeneous is not Homogeneous.UNKNOWN and not traits.exact
+            return [t for t in node.inputs if t.name] if sums else []
+        tensor = node.inputs[0]
+    return []
+
+
+def _sizes(
+    copy: gs.Graph, tensors: Sequence[gs.Tensor], feeds: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
+    types, shown = infer_types(copy), []
+    sizes: dict[str, float] = {}
+    for tensor in tensors:
+        found = types.of(tensor)
+        if isinstance(tensor, gs.Constant):
+            sizes[tensor.name] = _largest(np.asarray(tensor.values))
+        elif found is not None and dtypes.is_float(found.dtype):
+            tensor.dtype, tensor.shape = found.dtype, None
+            shown.append(tensor)
+    inputs = {id(t) for t in copy.inputs}
+    copy.outputs = [t for t in shown if id(t) not in inputs]
+    for feed in feeds:
+        arrays = dict(feed)
+        with contextlib.suppress(ExecutionError):
+            arrays.update(Reference(copy)(feed) if copy.outputs else {})
+        for tensor in shown:
+            if tensor.name in arrays:
+                size = _largest(arrays[tensor.name])
+                sizes[tensor.name] = max(sizes.get(tensor.name, 0.0), size)
+    return sizes
+
+
+def _largest(array: np.ndarray[Any, Any]) -> float:
+    if array.dtype.kind in "OUSb":
+        return 0.0
+    values = np.abs(array.astype(np.float64))
+    return float(values[np.isfinite(values)].max(initial=0.0))

@@ -1,0 +1,151 @@
+"""What may differ: nothing of integers; rounding of floats, up to a cap; float64 decides."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from planish.ir.core.errors import VerificationError
+from planish.passes.trust.rounding import measure_rounding, rounding_of
+
+from tests.helpers import graph_of, model_of, run_ort
+from tests.passes.trust.changed import become
+
+GENERATOR = np.random.default_rng(5)
+X = {"x": GENERATOR.standard_normal((4, 16)).astype(np.float32)}
+
+
+@pytest.mark.parametrize("verify", ["each", "end"])
+@pytest.mark.parametrize(
+    ("kind", "right", "wrong"),
+    [
+        # One of 64 elements, by one of a range of 1e9: no relative tolerance sees it.
+        ("int32", "y = Add(x, big)", "a = Add(x, big) y = Add(a, last)"),
+        ("int64", "y = Add(x, big)", "a = Add(x, big) y = Add(a, last)"),
+        ("uint8", "y = Add(x, one)", "a = Add(x, one) y = Add(a, last)"),
+    ],
+)
+def test_integers_are_exact(kind, right, wrong, verify):
+    last = np.zeros(16, kind)
+    last[-1] = 1
+    weights = {"last": last, "one": np.array(1, kind)}
+    if kind != "uint8":
+        weights["big"] = np.array(10**9, kind)
+    before = f"g ({kind}[4, 16] x) => ({kind}[4, 16] y) {{ {right} }}"
+    after = f"g ({kind}[4, 16] x) => ({kind}[4, 16] y) {{ {wrong} }}"
+    assert become(before, before, weights, verify=verify).verified
+    with pytest.raises(VerificationError, match=r"'y' differs by up to 1, at 4 of 64 elements"):
+        become(before, after, weights, verify=verify)
+
+
+def test_booleans_are_exact():
+    text = "g (float[4, 16] x) => (bool[4, 16] y) {{ y = Greater(x, {}) }}"
+    weights = {"a": np.float32(0), "b": np.float32(np.sort(X["x"], None)[40])}
+    with pytest.raises(VerificationError, match="must be equal"):
+        become(text.format("a"), text.format("b"), weights, [X])
+
+
+def test_wrong_sizes_are_not_excused_by_the_runtimes_optimizer():
+    """The kind of a ceil_mode whose size the runtime's own optimizer gets wrong."""
+    head = "g (float[1, 3, 5, 5] x) => (int64[4] y) {"
+    pool = "MaxPool <ceil_mode = 1, kernel_shape = [2, 2], pads = [1,1,1,1], strides = [2,2]>"
+    before = f"{head} a = {pool} (x) y = Shape(a) }}"
+    image = np.zeros((1, 3, 5, 5), np.float32)
+    wrong = run_ort(model_of(before), {"x": image})["y"] + [0, 0, 1, 1]
+    with pytest.raises(VerificationError, match="integers, booleans and text must be equal"):
+        become(before, f"{head} y = Identity(wrong) }}", {"wrong": wrong})
+
+
+def test_an_index_that_rounding_decides_is_undecided_and_never_verified():
+    """Which is larger, x or (x + c) - c, nobody knows."""
+    before = """g (float[64, 1] x) => (int64[64] y) {
+        p = Add(x, c) r = Sub(p, c) s = Concat <axis = 1> (x, r)
+        y = ArgMax <axis = 1, keepdims = 0> (s) }"""
+    after = before.replace("Add(x, c)", "Sub(x, c)").replace("Sub(p, c)", "Add(p, c)")
+    column = {"x": X["x"].reshape(64, 1)}
+    result = become(before, after, {"c": np.float32(2**10)}, [column])
+    assert not result.verified
+    assert "rounding alone changes" in result.note
+
+
+CANCELS = """g (float[2, 3, 64, 64] x) => (float[2, 3, 1, 1] y) {{
+    c = InstanceNormalization (x, s, {})
+    y = {} }}"""
+BIAS = {"s": np.ones(3, np.float32), "b": np.full(3, 1e-4, np.float32)}
+
+
+@pytest.mark.parametrize("verify", ["each", "end"])
+def test_cancellation_is_no_mistake(verify):
+    """The output is the bias, 1e-4, which the mean of elements of size 4 leaves."""
+    image = {"x": GENERATOR.standard_normal((2, 3, 64, 64)).astype(np.float32)}
+    before = CANCELS.format("b", "ReduceMean <keepdims = 1> (c, axes)")
+    after = CANCELS.format("b", "GlobalAveragePool(c)")
+    weights = {**BIAS, "axes": np.array([2, 3])}
+    a = run_ort(model_of(before, weights), image)["y"]
+    b = run_ort(model_of(after, weights), image)["y"]
+    assert np.abs(a - b).max() > 1e-5 * np.abs(a).max()  # what used to be an error
+    assert become(before, after, weights, [image], verify).verified
+
+
+def test_a_mistake_where_it_cancels_is_one_in_float64():
+    image = {"x": GENERATOR.standard_normal((2, 3, 64, 64)).astype(np.float32)}
+    before = CANCELS.format("b", "GlobalAveragePool(c)")
+    after = CANCELS.format("wrong", "GlobalAveragePool(c)")
+    weights = {**BIAS, "wrong": np.full(3, 1.005e-4, np.float32)}
+    with pytest.raises(VerificationError, match=r"output 'y' differs by 0\.00[45]"):
+        become(before, after, weights, [image])
+
+
+def test_no_tolerance_is_over_the_cap():
+    """(x + 2^10) - 2^10: rounding is 1e-5 of what is left; (x + 2^20) - 2^20: a part of it."""
+    text = "g (float[4, 16] x) => (float[4, 16] y) {{ a = {}(x, c) y = {}(a, c) }}"
+    for size, verified in ((2**10, True), (2**20, False)):
+        result = become(
+            text.format("Add", "Sub"),
+            text.format("Sub", "Add"),
+            {"c": np.float32(size)},
+            [X],
+        )
+        assert result.verified is verified
+        assert result.tolerance is None or result.tolerance <= 1e-2
+        assert verified or "this network amplifies rounding by" in result.note
+
+
+@pytest.mark.parametrize("part", [0.02, 0.3])
+def test_no_cap_excuses_what_rounding_does_not_explain(part):
+    text = "g (float[4, 16] x) => (float[4, 16] y) {{ m = Mul(x, {}) y = Tanh(m) }}"
+    weights = {"a": np.float32(1), "b": np.float32(1 + part)}
+    with pytest.raises(VerificationError, match="at most 1e-05 is allowed"):
+        become(text.format("a"), text.format("b"), weights, [X])
+
+
+def test_each_output_has_a_yardstick_of_its_own():
+    """Beside an output that amplifies rounding, a small mistake in another is one."""
+    before = """g (float[4, 16] x) => (float[4, 16] y, float[4, 16] z) {
+        a = Add(x, c) y = Sub(a, c) z = Mul(x, one) }"""
+    after = before.replace("Mul(x, one)", "Mul(x, more)")
+    weights = {"c": np.float32(1e6), "one": np.float32(1), "more": np.float32(1.001)}
+    rounding = rounding_of(
+        graph_of(before, weights), [X], [run_ort(model_of(before, weights), X)], 0
+    )
+    assert rounding.moved["y"] > 1e-2
+    assert rounding.moved["z"] < 1e-6
+    with pytest.raises(VerificationError, match=r"output 'z' differs by 0\.001"):
+        become(before, after, weights, [X])
+
+
+def test_the_yardstick_asks_no_optimizer(monkeypatch):
+    from planish.passes.trust import rounding
+
+    asked = []
+
+    class Recorded(rounding.Reference):
+        def __init__(self, *args, **kwargs):
+            asked.append(kwargs)
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(rounding, "Reference", Recorded)
+    text = "g (float[4, 16] x) => (float[4, 16] y) { y = Sigmoid(x) }"
+    assert 0 < measure_rounding(graph_of(text), [X], [run_ort(model_of(text), X)], 0) < 1e-6
+    assert asked
+    assert not any(kwargs.get("optimized") for kwargs in asked)
