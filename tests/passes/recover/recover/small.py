@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from planish.ir.graph.clone import clone
 from planish.ir.run.reference import Reference
 
 from tests.helpers import graph_of
+from tests.shared import shared
 
 Array = np.ndarray[Any, Any]
 
@@ -45,7 +47,6 @@ def data() -> tuple[Array, Array]:
     return images, bunch.target[order].astype(np.int64)
 
 
-@functools.cache
 def _trained() -> nn.Module:
     torch.manual_seed(0)
     channels = 12
@@ -75,15 +76,22 @@ def _trained() -> nn.Module:
 
 
 @functools.cache
-def _teacher(batch: int | None) -> gs.Graph:
-    example = torch.zeros(batch or 2, 1, 8, 8)
-    shapes = None if batch else ({0: torch.export.Dim("N")},)
-    return planish.trace(_trained(), (example,), dynamic_shapes=shapes)
+def _teacher() -> gs.Graph:
+    def make(folder: Path) -> None:
+        shapes = ({0: torch.export.Dim("N")},)
+        traced = planish.trace(_trained(), (torch.zeros(2, 1, 8, 8),), dynamic_shapes=shapes)
+        planish.save(traced, folder / "teacher.onnx")
+
+    return planish.load(shared("recover's teacher", make) / "teacher.onnx")
 
 
 def teacher(batch: int | None = None) -> gs.Graph:
     """Return the trained graph, BatchNormalization present; `batch` samples or any number."""
-    return clone(_teacher(batch))
+    graph = clone(_teacher())
+    if batch is not None:
+        for tensor in (*graph.inputs, *graph.outputs):
+            tensor.shape[0] = batch
+    return graph
 
 
 def feeds(samples: int = TRAINED, batch: int = 100, **labels: str) -> list[dict[str, Array]]:

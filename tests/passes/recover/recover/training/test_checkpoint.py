@@ -167,7 +167,7 @@ def test_ctrl_c_at_the_command_line(tmp_path: Path) -> None:
     whole = teacher()
     planish.save(whole, tmp_path / "whole.onnx")
     planish.save(with_noise(whole), tmp_path / "broken.onnx")
-    images = np.concatenate([next(iter(feed.values())) for feed in feeds()])
+    images = np.concatenate([next(iter(feed.values())) for feed in feeds(200)])
     np.savez(tmp_path / "data.npz", **{whole.inputs[0].name: images})
     options = f"mode=end-to-end,epochs=500,teacher={tmp_path}/whole.onnx"
     pipeline = f"recover{{{options},checkpoint={tmp_path}/state}}"

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx_graphsurgeon as gs
 import pytest
 
 import planish
@@ -21,16 +22,16 @@ from tests.passes.recover.recover.small import accuracy, feeds, teacher, weights
 pytest.importorskip("accelerate")
 
 _SCRIPT = """
-import os, sys
-sys.path.insert(0, {root!r})
+import os
+import numpy as np
 import planish
 from planish.passes.recover.recover import recover
-from tests.passes.recover.recover.small import feeds
 whole, broken = planish.load("whole.onnx"), planish.load("broken.onnx")
-options = {{"mode": "both", "steps": 40, "checkpoint": "state"}}
+feeds = [dict(np.load("feeds.npz"))]
+options = {"mode": "both", "steps": 20, "checkpoint": "state"}
 remarks = []
-found = recover(broken, whole, feeds(), remark=remarks.append, **options)
-planish.save(found, f"out{{os.environ['RANK']}}.onnx")
+found = recover(broken, whole, feeds, remark=remarks.append, **options)
+planish.save(found, f"out{os.environ['RANK']}.onnx")
 print(remarks)
 """
 
@@ -41,19 +42,35 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_two_processes_end_with_equal_weights(tmp_path: Path) -> None:
+def _files(folder: Path) -> gs.Graph:
+    """Write a teacher, what noise made of it, and feeds; return the teacher."""
     whole = teacher()
-    broken = with_noise(whole)
-    planish.save(whole, tmp_path / "whole.onnx")
-    planish.save(broken, tmp_path / "broken.onnx")
-    (tmp_path / "run.py").write_text(_SCRIPT.format(root=str(Path(__file__).parents[5])))
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
-    done = subprocess.run(
-        [sys.executable, *launch, str(_free_port()), "run.py"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=300,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
+    planish.save(whole, folder / "whole.onnx")
+    planish.save(with_noise(whole), folder / "broken.onnx")
+    batches = feeds(600)
+    arrays = {name: np.concatenate([feed[name] for feed in batches]) for name in batches[0]}
+    np.savez(folder / "feeds.npz", **arrays)
+    return whole
+
+
+def test_two_processes_end_with_equal_weights(tmp_path: Path) -> None:
+    whole = _files(tmp_path)
+    (tmp_path / "run.py").write_text(_SCRIPT)
+    # What torchrun sets, without a process of its own.
+    environment = os.environ | {
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": "2",
+        "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "run.py"], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+            env=environment | {"RANK": rank, "LOCAL_RANK": rank},
+        )
+        for rank in ("0", "1")
+    ]  # fmt: skip
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors[-2000:]
     first, second = (planish.load(tmp_path / f"out{rank}.onnx") for rank in (0, 1))
     mine, theirs = weights(first), weights(second)
     assert all(mine[name].tobytes() == theirs[name].tobytes() for name in mine)
@@ -99,15 +116,10 @@ def test_several_processes_without_accelerate_are_refused(
 
 
 def test_the_command_line_under_torchrun_writes_and_shows_once(tmp_path: Path) -> None:
-    whole = teacher()
-    planish.save(whole, tmp_path / "whole.onnx")
-    planish.save(with_noise(whole), tmp_path / "broken.onnx")
-    batches = feeds()
-    arrays = {name: np.concatenate([feed[name] for feed in batches]) for name in batches[0]}
-    np.savez(tmp_path / "feeds.npz", **arrays)
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
+    whole = _files(tmp_path)
     command = ["-m", "planish", "optimize", "broken.onnx", "-o", "out.onnx", "--verify", "off"]
     options = ["-p", "recover{teacher=whole.onnx,steps=20}", "--feeds", "feeds.npz"]
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
     done = subprocess.run(
         [sys.executable, *launch, str(_free_port()), *command, *options],
         cwd=tmp_path, capture_output=True, text=True, timeout=300,
