@@ -4,7 +4,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow bench docs lint format install clean
+FILES := ir/ops/linear/kernel.py
+
+.PHONY: demo test test-slow coverage mutants bench docs lint format install clean
 
 install: $(STAMP)
 
@@ -22,6 +24,14 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(RUN) -m pytest -m "slow or not slow" -n 2 --dist worksteal --durations 20
+
+# In htmlcov/ and, in short, here. Tests are twice as slow.
+coverage: $(STAMP)
+	$(RUN) -m pytest -n 2 --dist worksteal --cov --cov-report=html --cov-report=term:skip-covered
+
+# make mutants FILES="ir/ops/masks.py ir/ops/slices.py"
+mutants: $(STAMP)
+	$(RUN) .ci/mutants.py $(FILES)
 
 bench: $(STAMP)
 	$(RUN) -m benchmarks.rewrites
@@ -47,4 +57,4 @@ format: $(STAMP)
 	$(RUN) -m ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants .coverage* htmlcov
