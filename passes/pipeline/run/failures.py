@@ -31,6 +31,10 @@ class PassFailed(Exception):  # noqa: N818  (never leaves the run)
     trace: str
 
 
+class CopyNeeded(Exception):  # noqa: N818
+    """Something has failed, and no copy of the graph before it was kept to roll back to."""
+
+
 @dataclass
 class EndFailed(Exception):  # noqa: N818
     """Verification at the end found the outputs wrong, and no pass is known to blame."""

@@ -24,4 +24,5 @@ class RunOptions:
     reproducer: Path | None = None
     progress: Callable[[Progress], None] = lambda event: None
     strict: bool = False
+    copies: bool = False  # keep the graph before each pass, which a roll-back goes to
     hunt: bool = False  # compare with the untouched graph after every pass

@@ -14,6 +14,7 @@ from ....ir.graph.clone import clone
 from ...engine.contract import Pass
 from ...engine.records import Failure
 from ...trust.reproduce import command, write_reproducer
+from .failures import CopyNeeded
 
 
 class Reproducers:
@@ -43,8 +44,12 @@ class Reproducers:
         return kept
 
     def failure(self, item: Pass, place: str, error: str, trace: str) -> Failure:
-        """Return the failure of `item` as a whole, with a reproducer of it."""
-        assert self._before is not None, "nothing was kept"
+        """Return the failure of `item` as a whole, with a reproducer of it.
+
+        Raises CopyNeeded where the graph before it was not kept.
+        """
+        if self._before is None:
+            raise CopyNeeded
         folder = self._write(self._before, str(item), trace)
         return Failure(
             pass_name=item.name,

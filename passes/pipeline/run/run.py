@@ -18,7 +18,7 @@ from ...engine.contract import Pass
 from ...engine.records import Failure, PassRecord, Result
 from ..repeat import Repeat
 from .apply import Applied, apply_pass
-from .failures import EndFailed, PassFailed, failed
+from .failures import CopyNeeded, EndFailed, PassFailed, failed
 from .interface import check_interface, read_interface
 from .options import RunOptions
 from .recorder import Recorder
@@ -35,21 +35,25 @@ def run_passes(
 ) -> Result:
     """Run `items` over a copy of `original`, which is left untouched.
 
-    Where verification at the end does not hold, they run once more, compared with the untouched
-    graph after each pass that edited, and the passes that break it are rolled back. With a limit of
-    edits, which is how the first wrong one is searched, and in a strict run it is an error.
+    Exact passes are quick, and seldom fail: they run without copies to roll back to, and once more
+    with them where one is needed. Where verification at the end does not hold, passes run once
+    more, compared with the untouched graph after each that edited, and those that break it are
+    rolled back. With a limit of edits, which is how the first wrong one is searched, and in a
+    strict run it is an error.
     """
+    if not (options.strict or all(each.exact for item in items for each in _members(item))):
+        options = replace(options, copies=True)
     run = Run(items, original, feeds, options)
     try:
         return run.result()
+    except CopyNeeded:
+        again = replace(options, copies=True)
     except EndFailed as found:
         if options.strict or options.hunt or options.limit is not None:
             raise found.error from found
-        run.discard_dumps()
-    try:
-        return Run(items, original, feeds, replace(options, hunt=True)).result()
-    except EndFailed as found:
-        raise found.error from found
+        again = replace(options, copies=True, hunt=True)
+    run.discard_dumps()
+    return run_passes(items, original, feeds, again)
 
 
 class Run:
@@ -120,7 +124,7 @@ class Run:
         item = self._passes[index]
         if not item.keeps_outputs:
             self._verify_end()
-        if self._options.verify == "each" or not self._options.strict:
+        if self._options.verify == "each" or self._options.copies:
             self._reproducers.keep(self._state.graph)
         nodes = self._state.nodes
         record = PassRecord(

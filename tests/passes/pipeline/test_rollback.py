@@ -23,6 +23,7 @@ from planish.ir.graph.wellformed import check
 from planish.passes.engine.rewrite import Rewrite
 from planish.passes.pipeline import registry
 from planish.passes.pipeline.repeat import Repeat
+from planish.passes.pipeline.run.reproducers import Reproducers
 
 from tests.helpers import graph_of, ops, run_ort
 
@@ -306,6 +307,21 @@ def test_a_change_past_the_edit_rolls_the_pass_back(tmp_path):
 def test_what_the_person_is_to_know_stays_an_error(tmp_path, text, kind, strict):
     with pytest.raises(kind):
         _run(text, tmp_path, strict=strict)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"), [("eliminate-identities", 0), ("eliminate-identities,whole", 2)]
+)
+def test_exact_passes_run_without_copies_until_one_fails(tmp_path, monkeypatch, text, kept):
+    copies = []
+    real = Reproducers.keep
+    monkeypatch.setattr(
+        Reproducers, "keep", lambda held, graph: (copies.append(graph), real(held, graph))
+    )
+    result = _run(text, tmp_path, verify="end")
+    assert (len(copies), len(result.failures)) == (kept, kept // 2)
+    assert result.verified
+    assert "Identity" not in ops(result.graph)
 
 
 @pytest.mark.parametrize("bad", [Spell(), Whole(), Whole("wrong")])
