@@ -7,6 +7,8 @@ Tables and reports go to standard output, progress and errors to standard error.
 from __future__ import annotations
 
 import sys
+import tempfile
+import traceback
 import warnings
 from typing import Annotated, Any, NoReturn
 
@@ -90,9 +92,24 @@ def main() -> None:
         _refuse(f"cannot use{where}: {error.strerror or error}; check the path and its permissions")
     except MemoryError as error:
         _refuse(f"out of memory: {error or 'no details'}; use a smaller batch or shape")
+    except Exception as error:  # a mistake of planish: still one message, and what is needed
+        _refuse(_as_a_bug(error))
     except (_InterruptedError, KeyboardInterrupt):
         err.print("interrupted; no half-written file is left")
         sys.exit(130)
+
+
+def _as_a_bug(error: Exception) -> str:
+    """Return a message for what no module foresaw, and put the traceback where it can be sent."""
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", prefix="planish-", suffix=".txt", delete=False
+    ) as file:
+        traceback.print_exception(error, file=file)
+    what = " ".join(str(error).split()) or "no details"
+    return (
+        f"{type(error).__name__}: {what}; this is a bug in planish: report it at "
+        f"https://github.com/planish/planish/issues with the model and '{file.name}'"
+    )
 
 
 def _refuse(message: str) -> NoReturn:

@@ -15,8 +15,8 @@ from ..core.errors import FeedError
 Feed = dict[str, np.ndarray[Any, Any]]
 
 _DYNAMIC_BATCH = 2
-# Elements of all inputs together: 1 GiB of float32. Who gives shapes may have eight times as many.
-_MOST_ELEMENTS = 1 << 28
+# Elements of all inputs together, 256 MiB of float32; eight times as many where shapes are given.
+_MOST_ELEMENTS = 1 << 26
 
 
 def check_feeds(feed: Mapping[str, np.ndarray[Any, Any]], graph: gs.Graph) -> None:
@@ -60,7 +60,7 @@ def random_feeds(
 
     Floats are standard normal, integers 0 or 1 (valid as indices into any axis of two), strings
     "a". A dynamic first axis becomes 2, other dynamic axes a size convolutions accept; `shapes`
-    overrides them by input name. Where that would be over 2^28 elements in all, dynamic axes become
+    overrides them by input name. Where that would be over 2^26 elements in all, dynamic axes become
     1. Raises FeedError for an input that cannot be drawn, or is too large even so.
     """
     generator = np.random.default_rng(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
 from ...ir.core.errors import ExecutionError, FeedError, VerificationError
+from ...ir.graph.types import infer_types
 from ...ir.graph.uses import scopes
 from ...ir.ops.purity import random_outputs
 from ...ir.run.compare import compare_outputs
@@ -21,6 +23,8 @@ from .judge import Judge
 from .telling import untelling
 
 _MOST_FEEDS = 8
+# Of one tensor; 8 GiB of float32.
+_MOST_ELEMENTS = 1 << 31
 
 
 class Verifier:
@@ -133,10 +137,24 @@ class Verifier:
         return found.max_rel if found.outputs else 0.0
 
     def _run_original(self, graph: gs.Graph) -> list[Arrays]:
+        _refuse_large(graph)
         run = Reference(graph)
         outputs = [_without(run(feed), self._random) for feed in self.feeds]
         self._untelling = untelling(graph, self.feeds, outputs, run, self._seed)
         return outputs
+
+
+def _refuse_large(graph: gs.Graph) -> None:
+    """Raise ExecutionError where a tensor is known not to fit in memory, before it is tried."""
+    types = infer_types(graph)
+    for node in graph.nodes:
+        for tensor in node.outputs:
+            found = types.of(tensor)
+            sizes = [] if found is None else [s for s in found.shape or () if isinstance(s, int)]
+            if math.prod(sizes) > _MOST_ELEMENTS:
+                raise ExecutionError(
+                    f"tensor '{tensor.name}' of shape {sizes} does not fit in memory"
+                )
 
 
 def _without(outputs: Arrays, names: Collection[str]) -> Arrays:

@@ -332,3 +332,21 @@ def test_ctrl_c_while_writing_leaves_nothing_behind(call, model, out, monkeypatc
     assert code == 130
     assert err.startswith("interrupted")
     assert list(out.parent.iterdir()) == []
+
+
+def test_what_no_module_foresaw_is_one_message(call, model, out, monkeypatch):
+    import importlib
+    import pathlib
+    import re
+
+    module = importlib.import_module("planish.cli.optimize")
+
+    def broken(path):
+        raise TypeError("'NoneType' object is not iterable")
+
+    monkeypatch.setattr(module, "load", broken)
+    result = call("optimize", model, "-o", out)
+    assert_refused(result, "TypeError: 'NoneType' object is not iterable", "report it at https")
+    (path,) = re.findall(r"model and '([^']*)'", result[2])
+    assert "in broken" in pathlib.Path(path).read_text()
+    pathlib.Path(path).unlink()

@@ -297,3 +297,15 @@ def test_what_rounding_alone_leaves_is_not_verified():
     assert result.tolerance is None
     assert "this network amplifies rounding by" in result.note
     assert "give feeds with real samples" in result.note
+
+
+def test_a_tensor_that_does_not_fit_in_memory_is_not_tried():
+    """360 GB: whether the runtime refuses or the system ends the process is not found out."""
+    graph = graph_of(
+        "g (float[1, 1] x) => (float[] y) { i = Identity(x) y = Expand(i, s) }",
+        {"s": np.array([300000, 300000])},
+    )
+    result = Pipeline.parse("eliminate-identities").run(graph)
+    assert result.edits == 1
+    assert not result.verified
+    assert "tensor 'y' of shape [300000, 300000] does not fit in memory" in result.note
