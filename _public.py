@@ -64,6 +64,7 @@ from .passes.analysis.cost import cost as cost
 from .passes.engine.context import Context as Context
 from .passes.engine.context import Decline as Decline
 from .passes.engine.contract import Pass as Pass
+from .passes.engine.records import Failure as Failure
 from .passes.engine.records import PassRecord as PassRecord
 from .passes.engine.records import Progress as Progress
 from .passes.engine.records import Result as Result

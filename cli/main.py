@@ -92,11 +92,11 @@ def main() -> None:
         _refuse(f"cannot use{where}: {error.strerror or error}; check the path and its permissions")
     except MemoryError as error:
         _refuse(f"out of memory: {error or 'no details'}; use a smaller batch or shape")
-    except Exception as error:  # a mistake of planish: still one message, and what is needed
-        _refuse(_as_a_bug(error))
     except (_InterruptedError, KeyboardInterrupt):
         err.print("interrupted; no half-written file is left")
         sys.exit(130)
+    except Exception as error:  # a mistake of planish: still one message, and what is needed
+        _refuse(_as_a_bug(error))
 
 
 def _as_a_bug(error: Exception) -> str:
