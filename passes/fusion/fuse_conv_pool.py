@@ -21,6 +21,7 @@ from ...ir.graph.parts import is_written_out
 from ...ir.graph.view import View
 from ...ir.ops.fused.operators import LINEARS, Fused, fused_function, pool_of, read_fused
 from ...ir.ops.linear.operators import CONV_OPS
+from ...ir.ops.traits.groups import MEAN_AND_MAX_POOLS
 from ...ir.ops.windows.attributes import explicit_pool, explicit_window
 from ..engine.rewrite import Rewrite, RewritePass
 from .explicit_bias import with_bias
@@ -53,7 +54,7 @@ class _PooledConv:
 
 
 class _FusePool(Rewrite[_PooledConv]):
-    ops = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
+    ops = MEAN_AND_MAX_POOLS
 
     def match(self, node: gs.Node, view: View) -> _PooledConv | None:
         pool = pool_of(node.op, view.opset) if is_standard(node) else None

@@ -24,12 +24,16 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
 from ...ir.ops.opsets import has_attribute
 from ...ir.ops.parameters import spell
+from ...ir.ops.traits import operators_with
+from ...ir.ops.traits.groups import MEAN_AND_MAX_POOLS
 from ...ir.ops.windows.attributes import explicit_window, pool_window
 from ...ir.ops.windows.pad import Padding, read_padding
 from ..analysis.value_range import is_nonnegative
 from ..engine.rewrite import Rewrite, RewritePass
 
-_ABSORBING = frozenset({"Conv", "AveragePool", "MaxPool", "Pad"})
+# Of pools with windows; the norm of an LpPool has no pads of its own to add to.
+_POOLS = MEAN_AND_MAX_POOLS & operators_with(lambda traits: traits.windowed)
+_ABSORBING = _POOLS | {"Conv", "Pad"}
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,9 @@ from ..engine.rewrite import Rewrite, RewritePass
 
 Form = Literal["auto", "mul-add", "depthwise"]
 
-# These keep ONNX Runtime's blocks of channels; convolutions and pools make them.
+# These keep ONNX Runtime's blocks of channels, a list of its own.
 _BLOCKED = frozenset({"Concat", "Add", "Sum", "Relu", "Sigmoid", "Tanh", "Clip", "Mul"})
+# These make them.
 _BLOCKING = frozenset({"Conv", "MaxPool", "AveragePool"})
 _MOST_STEPS = 8
 

@@ -21,6 +21,7 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.types import Shape, TensorType
 from ...ir.graph.view import View
 from ...ir.ops.axes.reductions import read_reduction
+from ...ir.ops.traits.groups import MEAN_POOLS
 from ...ir.ops.windows.attributes import averages_pads, pool_window, read_window
 from ..engine.rewrite import Rewrite, RewritePass
 
@@ -49,7 +50,7 @@ class _PooledPointwise:
 
 
 class _Swap(Rewrite[_PooledPointwise]):
-    ops = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
+    ops = MEAN_POOLS | {"ReduceMean"}
 
     def match(self, node: gs.Node, view: View) -> _PooledPointwise | None:
         conv = view.producer(node.inputs[0])

@@ -22,18 +22,11 @@ from ...ir.ops.linear.operators import bias_of, group_of, input_axis, is_absent_
 from ...ir.ops.opsets import aligns
 from ...ir.ops.parameters import read_parameter
 from ...ir.ops.training import need_inference
+from ...ir.ops.traits.groups import BROADCASTING, POOLS, UNARY
 from .routes import channels_of
 
 Array = np.ndarray[Any, Any]
 Weights = tuple[tuple[int, int], ...]
-
-_UNARY = frozenset({
-    "Abs", "AveragePool", "Cast", "Ceil", "Celu", "Clip", "Elu", "Erf", "Exp", "Floor", "Gelu",
-    "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Identity",
-    "LeakyRelu", "Log", "LpPool", "MaxPool", "Mish", "Neg", "Reciprocal", "Relu", "Round", "Selu",
-    "Sigmoid", "Sign", "Softplus", "Softsign", "Sqrt", "Tanh", "ThresholdedRelu",
-})  # fmt: skip
-_BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "PRelu", "Sum", "Mean"})
 
 
 @dataclass(frozen=True)
@@ -63,7 +56,7 @@ def role_of(node: gs.Node, view: View) -> ChannelRole | None:
     known = all(channels_of(node.inputs[i], view) is not None for i in role.data) if role else False
     if role is None or not known:
         return None
-    return role if role.is_linear or node.op in _BINARY or before == after else None
+    return role if role.is_linear or node.op in BROADCASTING or before == after else None
 
 
 def permute(node: gs.Node, weights: Weights, order: Array, edit: Edit) -> None:
@@ -159,8 +152,8 @@ def _elementwise(node: gs.Node, view: View) -> ChannelRole | None:
 
 
 _READERS = {
-    **dict.fromkeys(_UNARY, _unary),
-    **dict.fromkeys(_BINARY, _elementwise),
+    **dict.fromkeys(UNARY | POOLS, _unary),
+    **dict.fromkeys(BROADCASTING, _elementwise),
     "Conv": _convolution,
     "ConvTranspose": _convolution,
     "BatchNormalization": _normalization,

@@ -11,7 +11,7 @@ Concat, Split, Slice and Gather along axis 1, and the channel shuffle of Shuffle
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +28,6 @@ from ..analysis.sizes.symbolic import SymbolicSize
 
 Array = np.ndarray[Any, Any]
 Sizes = Sequence[SymbolicSize | None]
-
-MOVING_OPS = frozenset({"Concat", "Split", "Slice", "Gather", "Reshape"})
 
 
 @dataclass(frozen=True)
@@ -66,35 +64,39 @@ def channels_of(tensor: gs.Tensor, view: View) -> int | None:
 
 def read_route(node: gs.Node, view: View, sizes: ShapeArithmetic) -> ChannelRoute | None:
     """Return the route at `node`, or None; declines what only looks like a channel shuffle."""
-    if node.op not in MOVING_OPS or not is_standard(node):
+    if not is_standard(node):
         return None
     if node.op == "Reshape":
         return _shuffle(node, view, sizes)
-    rank = view.rank(node.inputs[0])
-    axis = node.attrs.get("axis", None if node.op == "Concat" else 0)
-    if rank is None or axis is None or (node.op != "Slice" and axis % rank != 1):
+    if node.op == "Concat":
+        return _concat(node, view)
+    picked = _PICKED.get(node.op)
+    if picked is None:
         return None
-    counts = [channels_of(tensor, view) for tensor in node.inputs]
-    if counts[0] is None:
+    rank, channels = view.rank(node.inputs[0]), channels_of(node.inputs[0], view)
+    if rank is None or channels is None:
         return None
-    match node.op:
-        case "Concat":
-            known = [count for count in counts if count is not None]
-            if len(known) < len(counts):
-                return None
-            places = [np.full(count, i) for i, count in enumerate(known)]
-            table = (np.concatenate(places), np.concatenate([np.arange(c) for c in known]))
-            return ChannelRoute((node,), tuple(node.inputs), (table,), sum(known))
-        case "Split":
-            picks = _split(node, counts[0], view)
-        case "Slice":
-            picks = _slice(node, counts[0], view)
-        case _:
-            picks = _gather(node, counts[0], view)
+    if node.op != "Slice" and node.attrs.get("axis", 0) % rank != 1:
+        return None
+    picks = picked(node, channels, view)
     if picks is None:
         return None
     tables = tuple((np.zeros(len(pick), np.int64), pick) for pick in picks)
     return ChannelRoute((node,), (node.inputs[0],), tables, sum(map(len, picks)))
+
+
+def _concat(node: gs.Node, view: View) -> ChannelRoute | None:
+    rank = view.rank(node.inputs[0])
+    axis = node.attrs.get("axis")
+    if rank is None or axis is None or axis % rank != 1:
+        return None
+    counts = [channels_of(tensor, view) for tensor in node.inputs]
+    known = [count for count in counts if count is not None]
+    if len(known) < len(counts):
+        return None
+    places = [np.full(count, i) for i, count in enumerate(known)]
+    table = (np.concatenate(places), np.concatenate([np.arange(c) for c in known]))
+    return ChannelRoute((node,), tuple(node.inputs), (table,), sum(known))
 
 
 def _split(node: gs.Node, channels: int, view: View) -> list[Array] | None:
@@ -126,6 +128,14 @@ def _gather(node: gs.Node, channels: int, view: View) -> list[Array] | None:
         return None
     pick = np.where(indices < 0, indices + channels, indices).astype(np.int64)
     return [pick] if pick.min() >= 0 and pick.max() < channels else None
+
+
+_PICKED: dict[str, Callable[[gs.Node, int, View], list[Array] | None]] = {
+    "Split": _split,
+    "Slice": _slice,
+    "Gather": _gather,
+}
+PICKING_OPS = frozenset(_PICKED)
 
 
 def _shuffle(node: gs.Node, view: View, sizes: ShapeArithmetic) -> ChannelRoute | None:

@@ -18,11 +18,11 @@ import onnx_graphsurgeon as gs
 from ....ir.core.variables import is_standard
 from ....ir.graph.types import Shape
 from ....ir.graph.view import View
+from ....ir.ops.traits import NEWEST, traits_of
 from ..spec.scalars import SCALARS
 from .quantized import is_quantizer, quantization_of
 
 _LONGEST = 12
-_PARAMETERIZED = ("Clip", "DequantizeLinear", "QuantizeLinear")
 # Kernels compute in float32 and store either.
 REAL = (np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16))
 
@@ -104,16 +104,17 @@ def _is_visible(value: gs.Tensor, inside: set[int], view: View) -> bool:
 def _can_follow(node: gs.Node, values: dict[int, gs.Tensor], shape: Shape, view: View) -> bool:
     if not is_scalar_operator(node, view) or view.shape(node.outputs[0]) != shape:
         return False
-    if node.op in _PARAMETERIZED and id(node.inputs[0]) not in values:
-        return False
-    others = [t for t in operands(node) if id(t) not in values]
+    given = operands(node)
+    others = [t for t in given if id(t) not in values]
+    if len(others) == len(given):
+        return False  # it reads one of these as a parameter
     return all(can_be_operand(tensor, shape, view) for tensor in others)
 
 
 def operands(node: gs.Node) -> list[gs.Tensor]:
     """Return the tensors that an element-wise `node` combines, without its parameters."""
-    given = node.inputs[:1] if node.op in _PARAMETERIZED else node.inputs
-    return [tensor for tensor in given if not tensor.is_empty()]
+    given = traits_of(node, NEWEST).data_of(len(node.inputs))
+    return [node.inputs[place] for place in given if not node.inputs[place].is_empty()]
 
 
 def is_scalar_operator(node: gs.Node, view: View) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import is_standard, node_key
 from ....ir.graph.view import View
-from ....ir.ops.traits.groups import LAYERS
+from ....ir.ops.traits.groups import LAYERS, MEAN_AND_MAX_POOLS, RESHAPES
 from ..graph.concat import plan_concats
 from ..graph.groups import FusionGroup, group_nodes
 from ..graph.halos import wanted_halos
@@ -38,29 +38,26 @@ from .emit_quantize import can_emit_quantize, emit_quantize
 from .emit_views import view_of_blocks
 from .lowering import GraphEmitter
 
-_POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
-
 Can = Callable[[gs.Node, View], bool]
 Emit = Callable[[BlockedProgram, FusionGroup], Any]
-KERNELS: dict[str, tuple[Can, Emit]] = {
-    **dict.fromkeys(SCALARS, (can_emit_scalar, emit_scalar)),
-    "QuantizeLinear": (can_emit_quantize, emit_quantize),
-    **dict.fromkeys(LAYERS, (can_emit_linear, emit_linear)),
-    **dict.fromkeys(_POOLS, (can_emit_pool, emit_pool)),
-    "Concat": (can_emit_concat, emit_concat),
-    "Resize": (can_emit_resize, emit_resize),
+
+
+class KernelEmitter(NamedTuple):
+    """Whether a node can be emitted as a kernel of ours, and how."""
+
+    can: Can
+    emit: Emit
+
+
+KERNELS: dict[str, KernelEmitter] = {
+    **dict.fromkeys(SCALARS, KernelEmitter(can_emit_scalar, emit_scalar)),
+    "QuantizeLinear": KernelEmitter(can_emit_quantize, emit_quantize),
+    **dict.fromkeys(LAYERS, KernelEmitter(can_emit_linear, emit_linear)),
+    **dict.fromkeys(MEAN_AND_MAX_POOLS, KernelEmitter(can_emit_pool, emit_pool)),
+    "Concat": KernelEmitter(can_emit_concat, emit_concat),
+    "Resize": KernelEmitter(can_emit_resize, emit_resize),
 }
-_VIEWS = frozenset(
-    {
-        "DequantizeLinear",
-        "Flatten",
-        "Gather",
-        "QuantizeLinear",
-        "Reshape",
-        "Split",
-        "Squeeze",
-    }
-)
+_VIEWS = RESHAPES | {"Gather", "Split"} | {"DequantizeLinear", "QuantizeLinear"}
 
 
 class BlockedEmitter(GraphEmitter[BlockedProgram]):
@@ -94,7 +91,7 @@ def _emit(program: BlockedProgram, group: FusionGroup, protos: dict[int, onnx.No
     program.nodes = tuple(node_key(each) for each in (node, *group.followers))
     if is_standard(node) and node.op in _VIEWS and view_of_blocks(program, node):
         return
-    if _can(node, view) and KERNELS[node.op][1](program, group) is not False:
+    if _can(node, view) and KERNELS[node.op].emit(program, group) is not False:
         return
     for each in (node, *group.followers):
         tensors = moved_bytes(program, each) or program
@@ -103,7 +100,7 @@ def _emit(program: BlockedProgram, group: FusionGroup, protos: dict[int, onnx.No
 
 
 def _can(node: gs.Node, view: View) -> bool:
-    return is_standard(node) and node.op in KERNELS and KERNELS[node.op][0](node, view)
+    return is_standard(node) and node.op in KERNELS and KERNELS[node.op].can(node, view)
 
 
 def _can_anchor(node: gs.Node, view: View) -> bool:

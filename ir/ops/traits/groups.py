@@ -25,5 +25,8 @@ INTEGER_LAYERS = operators_with(
     lambda traits: traits.weighted is not None and traits.weighted.quantized
 )
 POOLS = operators_with(lambda traits: traits.pooling)
+# Those that give a mean or the largest element, of windows or of all positions.
+MEAN_AND_MAX_POOLS = operators_with(lambda traits: traits.pooling and traits.monotone.increases)
+MEAN_POOLS = MEAN_AND_MAX_POOLS - operators_with(lambda traits: traits.selects)
 REDUCTIONS = operators_with(lambda traits: traits.reduction)
 SOFTMAXES = operators_with(lambda traits: traits.softmax)

@@ -9,8 +9,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.variables import FUSED_DOMAIN, is_standard
 from ....ir.graph.view import View
 from ....ir.ops.fused.activations import ACTIVATION_OPS, FoundActivation, find_activation
-
-_RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
+from ....ir.ops.traits.groups import LAYERS, RESHAPES
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def _skip_reshapes(tensor: gs.Tensor, view: View, passed: list[gs.Node]) -> gs.T
     """Return what `tensor` is but for its shape, through at most two nodes."""
     for _ in range(2):
         producer = view.producer(tensor)
-        if producer is None or producer.op not in _RESHAPES or not is_standard(producer):
+        if producer is None or producer.op not in RESHAPES or not is_standard(producer):
             break
         passed.append(producer)
         tensor = producer.inputs[0]
@@ -71,7 +70,7 @@ def _linear_below(tensor: gs.Tensor, view: View) -> LinearStage | None:
     producer = view.producer(tensor)
     if producer is None or not is_standard(producer):
         return None
-    if producer.op in ("Conv", "Gemm", "MatMul"):
+    if producer.op in LAYERS - {"ConvTranspose"}:
         return LinearStage((producer,), producer.inputs[0])
     if producer.op != "Add":
         return None

@@ -17,19 +17,15 @@ from ....ir.graph.view import View
 from ....ir.ops.linear.kernel import Kernel
 from ....ir.ops.linear.layer import Layer, need_storable, read_layer, write_layer
 from ....ir.ops.linear.operators import reads_transposed
+from ....ir.ops.traits import operators_with
 from ....ir.ops.traits.groups import LAYERS
 from ....ir.ops.windows.attributes import explicit_window
 from ....ir.ops.windows.taps import Window
 
 # Sums of transposed convolutions overlap, and no runtime has a better one for more channels.
 SIBLING_OPS = LAYERS - {"ConvTranspose"}
-# Activations element by element that have no constants of their own, or one for all channels.
-_ACTIVATIONS = frozenset(
-    {
-        *("Relu", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Clip", "Elu"),
-        *("Selu", "Celu", "Softplus", "Softsign", "Mish", "Gelu"),
-    }
-)
+# Functions of one number that keep its type; bounds and slopes are the same for all channels.
+_ACTIVATIONS = operators_with(lambda traits: traits.unary and traits.continuous) - {"Identity"}
 
 
 @dataclass(frozen=True)

@@ -21,18 +21,11 @@ from ....ir.ops.axes.reductions import read_reduction
 from ....ir.ops.linear.kernel import Array
 from ....ir.ops.linear.layer import Layer, read_layer
 from ....ir.ops.linear.operators import reads_transposed
-from ....ir.ops.traits.groups import LAYERS
+from ....ir.ops.traits.groups import LAYERS, MEAN_AND_MAX_POOLS, MEAN_POOLS, RESHAPES
 from ....ir.ops.windows.attributes import averages_pads
 
-_REORDERING = frozenset({"Flatten", "Reshape", "Squeeze"})
-_KEEPING = _REORDERING | {
-    "AveragePool",
-    "GlobalAveragePool",
-    "GlobalMaxPool",
-    "MaxPool",
-    "ReduceMean",
-    "Transpose",
-}
+_REORDERING = RESHAPES - {"Unsqueeze"}
+_KEEPING = _REORDERING | MEAN_AND_MAX_POOLS | {"ReduceMean", "Transpose"}
 _LONGEST_PATH = 6
 
 
@@ -108,7 +101,7 @@ def place_channels(
         if moved is None:
             return None
         axis = moved
-        needs_positive |= node.op in ("MaxPool", "GlobalMaxPool")
+        needs_positive |= node.op in MEAN_AND_MAX_POOLS - MEAN_POOLS
     layer = reader.layer
     last = 1 if layer.is_spatial else (layer.rank or 0) - 1
     if axis != last or (layer.is_spatial and repeat > 1):

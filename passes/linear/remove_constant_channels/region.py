@@ -24,10 +24,9 @@ from ....ir.ops.linear.layer import Layer, read_layer
 from ....ir.ops.linear.operators import reads_transposed
 from ....ir.ops.on_constants import constant_result
 from ....ir.ops.opsets import aligns
-from ....ir.ops.traits.groups import LAYERS
+from ....ir.ops.traits.groups import LAYERS, MEAN_AND_MAX_POOLS
 from ....ir.ops.windows.attributes import averages_pads, read_window
 
-_POOLS = frozenset({"MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"})
 _MOST_READERS = 16
 _MOST_NODES = 64
 
@@ -136,7 +135,7 @@ def _through(node: gs.Node, x: Channels, region: ChannelRegion, view: View) -> C
         pair = affine.on_channels(rank, 1, len(values))
         scale, shift = need(pair, f"the constant of {node.op} is not one value per channel")
         return Channels(result, scale * values + shift)
-    if node.op in _POOLS:
+    if node.op in MEAN_AND_MAX_POOLS:
         need(
             not any(view.readers(t) or view.is_output(t) for t in node.outputs[1:]),
             "the indices of MaxPool count all channels",

@@ -42,6 +42,7 @@ from .overflow_check import find_overflowing
 from .plan import NarrowingLimits, NarrowingPlan, make_plan
 from .weights import narrow_weights, remark_lost
 
+# Sums and exponents leave the range of float16 first: a default that people may change.
 KEPT = (
     *("CumSum", "Exp", "LogSoftmax", "Pow", "ReduceL1", "ReduceL2", "ReduceLogSum"),
     *("ReduceLogSumExp", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Softmax"),

@@ -23,6 +23,7 @@ from ....ir.graph.view import View
 
 # Coordinates: eleven digits tell 2048 positions apart, and pixels lie between them.
 _COORDINATES = frozenset({("GridSample", 1), ("Resize", 1), ("Resize", 2), ("Upsample", 1)})
+# These compute in coordinates alone.
 _OF_COORDINATES = frozenset({"AffineGrid", "MaxRoiPool", "NonMaxSuppression", "RoiAlign"})
 # The type of the result is that of the scale, where no attribute says otherwise.
 _SAME_VARIABLE = {("DequantizeLinear", "T3"): "T2"}

@@ -17,7 +17,8 @@ from ....ir.core.errors import ExecutionError, PlanishError
 from ....ir.graph.view import View
 from ....ir.ops.linear.operators import bias_of, is_absent_bias, to_blocks
 from ....ir.ops.on_constants import constant_result
-from ....ir.ops.traits.groups import BROADCASTING, UNARY
+from ....ir.ops.traits import operators_with
+from ....ir.ops.traits.groups import BROADCASTING, POOLS, REDUCTIONS, UNARY
 from ....ir.ops.windows.pad import read_padding
 from ....ir.run.reference import evaluate
 from ...analysis.channels.analysis import ChannelAnalysis
@@ -27,13 +28,11 @@ from ...analysis.channels.rules import elementwise, growth, movement
 from .weights import sees_border
 
 _MOVES = (movement.RULES.keys() | growth.RULES.keys()) - {"Shape"}
-# What these make of the same value everywhere is that value; of zero, zero.
-_KEEPS = frozenset(
-    {"MaxPool", "GlobalMaxPool", "GlobalAveragePool", "ReduceMean", "ReduceMax", "ReduceMin"}
-)
-_KEEPS_ZERO = frozenset(
-    {"AveragePool", "LpPool", "GlobalLpPool", "ReduceSum", "ReduceL1", "ReduceL2"}
-)
+_POOLED = POOLS | REDUCTIONS
+# What these make of the same value everywhere is that value; of zero, zero. A mean of windows may
+# count pads.
+_KEEPS = (_POOLED & operators_with(lambda t: t.selects)) | {"GlobalAveragePool", "ReduceMean"}
+_KEEPS_ZERO = (_POOLED & operators_with(lambda t: t.zero)) - _KEEPS
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,13 @@ from ...analysis.sizes.shape_arithmetic import ShapeArithmetic
 from ...engine.context import Context
 from ...engine.contract import Pass
 from ..roles import permute
-from ..routes import ChannelRoute, read_route
+from ..routes import PICKING_OPS, ChannelRoute, read_route
 from .flow import ChannelFlow, read_flow
 from .moves import MoveCost, Moves
 from .orders import OrderRequest, Orders, solve
+
+# What is left of a shuffle; nothing is to be won where there is none.
+_LEFT = PICKING_OPS | {"Transpose"}
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,7 @@ class AbsorbChannelShuffle(Pass):
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Solve each scope until no region gets better."""
         for scope in list(scopes(graph)):
-            if not any(
-                node.op in ("Transpose", "Gather", "Split", "Slice") for node in scope.nodes
-            ):
+            if not any(node.op in _LEFT for node in scope.nodes):
                 continue
             before = -1
             # A Gather that is left may stand before what the next solution finds free to move.

@@ -8,12 +8,14 @@ neighbouring ones, at any stride and any size of image; and nothing is transpose
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import onnx
 import onnx_graphsurgeon as gs
 
 from .....ir.core.variables import is_standard
 from .....ir.graph.view import View
+from .....ir.ops.traits.groups import LAYERS
 from ...graph.prepare import typed_view
 from ...program.emit_onnx import emit_onnx
 from ...program.lowering import GraphEmitter
@@ -31,11 +33,20 @@ from .emit_linear import can_emit_linear, emit_linear
 
 Can = Callable[[gs.Node, View], bool]
 Emit = Callable[[ChannelsLastProgram, gs.Node], None]
-OPERATORS: dict[str, tuple[Can, Emit]] = {
-    **dict.fromkeys(("Conv", "Gemm", "MatMul"), (can_emit_linear, emit_linear)),
-    **dict.fromkeys(("MaxPool", "GlobalAveragePool"), (can_emit_pool, emit_pool)),
-    "Concat": (can_emit_concat, emit_concat),
-    "Flatten": (can_emit_flatten, emit_flatten),
+
+
+class OperatorEmitter(NamedTuple):
+    """Whether a node can be emitted in the layout of channels last, and how."""
+
+    can: Can
+    emit: Emit
+
+
+OPERATORS: dict[str, OperatorEmitter] = {
+    **dict.fromkeys(LAYERS - {"ConvTranspose"}, OperatorEmitter(can_emit_linear, emit_linear)),
+    **dict.fromkeys(("MaxPool", "GlobalAveragePool"), OperatorEmitter(can_emit_pool, emit_pool)),
+    "Concat": OperatorEmitter(can_emit_concat, emit_concat),
+    "Flatten": OperatorEmitter(can_emit_flatten, emit_flatten),
 }
 
 

@@ -17,19 +17,19 @@ import onnx_graphsurgeon as gs
 
 from .....ir.core.variables import is_standard
 from .....ir.graph.view import View
+from .....ir.ops.linear.affine import AFFINE_OPS
 from .....ir.ops.linear.operators import CONV_OPS
+from .....ir.ops.traits import Homogeneous, operators_with
 from ....analysis.observe.capture import stream_tensors
 from ..channel_units import ChannelUnits
 from ..units import Units
 from .criterion import Array, Criterion, ScoringContext
 
-_ON_THE_WAY = frozenset({"Add", "BatchNormalization", "Div", "Identity", "Mul", "Sub"})
-_ACTIVATIONS = frozenset(
-    {
-        "Celu", "Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish", "PRelu",
-        "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Swish", "Tanh", "ThresholdedRelu",
-    }
-)  # fmt: skip
+# What keeps the channels as they are but for their sizes.
+_ON_THE_WAY = AFFINE_OPS | {"Identity"}
+_ACTIVATIONS = operators_with(
+    lambda t: t.unary and t.continuous and t.homogeneous != Homogeneous.ANY
+) | {"PRelu", "ThresholdedRelu"}
 _FARTHEST = 8
 
 
