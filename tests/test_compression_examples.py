@@ -18,7 +18,8 @@ def digits(monkeypatch):
 
 
 def variant(module, label, accuracy, milliseconds):
-    return module.Variant(label, None, 0, 0.0, accuracy, milliseconds, 0.0)
+    costs = {"macs": 0, "zeros": 0.0, "milliseconds": milliseconds, "seconds": 0.0}
+    return module.Variant(label=label, graph=None, accuracy=accuracy, **costs)
 
 
 def test_every_pipeline_of_the_examples_is_one(digits, monkeypatch):

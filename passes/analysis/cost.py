@@ -12,7 +12,6 @@ from ...ir.core import dtypes
 from ...ir.core.variables import FUSED_DOMAIN, is_standard, label, subgraphs_of
 from ...ir.graph.clone import clone
 from ...ir.graph.types import Shape, Types, infer_types
-from ...ir.ops.linear.operators import reads_transposed
 from ...ir.ops.traits import NEWEST, traits_of
 from ...ir.ops.traits.groups import LAYERS
 from ...ir.ops.windows.attributes import window_attributes
@@ -143,7 +142,7 @@ class _CostCounter:
         if op == "ConvTranspose":
             return math.prod(x) * math.prod(w[1:])
         if op == "Gemm":
-            return math.prod(y) * x[0 if reads_transposed(node) else -1]
+            return math.prod(y) * x[0 if node.attrs.get("transA", 0) else -1]  # fused ones too
         return math.prod(y) * x[-1]
 
     def _macs_of_squeeze_excite(self, node: gs.Node) -> int | None:
