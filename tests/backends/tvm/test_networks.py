@@ -57,6 +57,7 @@ def test_a_convolution_of_every_kind(channels, outputs, group, attributes, size)
         }}""",
         {"w": normal(outputs, channels // group, *kernel), "b": normal(outputs)},
         {"x": normal(2, channels, *size)},
+        winograd=False,
     )
 
 

@@ -73,6 +73,19 @@ inline void launch(uint3 grid, uint3 block, bool backwards, std::function<void()
       }
   }
 }
+
+// The same for a kernel without barriers, whose threads need no stacks of their own.
+inline void launch_apart(uint3 grid, uint3 block, bool backwards, std::function<void()> kernel) {
+  const unsigned count = block.x * block.y * block.z;
+  for (unsigned b = 0; b < grid.x * grid.y * grid.z; ++b) {
+    blockIdx = {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y};
+    for (unsigned i = 0; i < count; ++i) {
+      const unsigned t = backwards ? count - 1 - i : i;
+      threadIdx = {t % block.x, t / block.x % block.y, t / block.x / block.y};
+      kernel();
+    }
+  }
+}
 }  // namespace emulator
 
 inline void __syncthreads() { emulator::of_block.wait(emulator::threads_in_block); }

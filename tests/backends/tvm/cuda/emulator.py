@@ -20,6 +20,7 @@ from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.program.lowering import lower_graph
 
 Array = np.ndarray[Any, Any]
+_MEETS = re.compile("__sync|__shfl|wmma")  # what threads of a block wait for each other in
 _AXES = {"x": 0, "y": 1, "z": 2}
 
 
@@ -113,11 +114,13 @@ def _compiled(source: str, folder: Path) -> Any:
     (folder / "mma.h").touch()
     launchers = []
     for name, parameters in re.findall(r"(\w+)_kernel\(([^)]*)\);", source):
+        body = source.split(f"{name}_kernel(")[-1].split('extern "C"')[0]
+        launch = "launch" if _MEETS.search(body) else "launch_apart"
         kinds = [p.rsplit(" ", 1)[0].replace("__restrict__", "") for p in parameters.split(",")]
         given = ", ".join(f"({kind}) p[{i}]" for i, kind in enumerate(kinds))
         launchers.append(
-            f'extern "C" void run_{name}(void** p, unsigned* s, int backwards) {{ emulator::launch('
-            f"{{s[0], s[1], s[2]}}, {{s[3], s[4], s[5]}}, backwards, "
+            f'extern "C" void run_{name}(void** p, unsigned* s, int backwards) {{ '
+            f"emulator::{launch}({{s[0], s[1], s[2]}}, {{s[3], s[4], s[5]}}, backwards, "
             f"[=] {{ {name}_kernel({given}); }}); }}"
         )
     header = Path(__file__).with_name("emulator.h").read_text()

@@ -61,14 +61,14 @@ def device_function(source: str, part: str) -> str:
         ),
         (
             "float",
-            12,
-            """c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1], group = 12> (x, w, b)
+            4,
+            """c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1], group = 4> (x, w, b)
             r = Clip(c, low, high)
             p = MaxPool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]> (r)
             q = Conv <kernel_shape = [1, 1]> (p, v)
             j = Concat <axis = 1> (p, q)
             m = GlobalAveragePool(j) f = Flatten(m) y = Gemm <transB = 1> (f, n)""",
-            {"w": (12, 1, 3, 3), "b": (12,), "v": (8, 12, 1, 1), "n": (5, 20),
+            {"w": (4, 1, 3, 3), "b": (4,), "v": (8, 4, 1, 1), "n": (5, 12),
              "low": (), "high": ()},
         ),
         (
