@@ -24,13 +24,15 @@ _SETTINGS = settings(
 )
 
 
-def _check(case: Case, pipeline: str, expected: Mapping[str, Array] | None = None) -> None:
+def _check(
+    case: Case, pipeline: str, expected: Mapping[str, Array] | None = None
+) -> planish.Result:
     graph = planish.load(case.model)
     steps = planish.Pipeline.parse(pipeline)
     result = steps.run(graph, verify="off")
     if not result.edits:
         assert planish.to_model(result.graph) == planish.to_model(graph)
-        return
+        return result
     expected = run_ort(case.model, case.feeds) if expected is None else expected
     judged = _judged(case, expected, pipeline)
     tolerance = 1e-5
@@ -55,6 +57,7 @@ def _check(case: Case, pipeline: str, expected: Mapping[str, Array] | None = Non
     assert [(t.name, t.dtype) for t in result.graph.outputs] == [
         (t.name, t.dtype) for t in graph.outputs
     ]
+    return result
 
 
 def _judged(case: Case, expected: Mapping[str, Array], pipeline: str) -> dict[str, Array]:
