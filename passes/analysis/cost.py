@@ -12,8 +12,7 @@ from ...ir.core import dtypes
 from ...ir.core.variables import FUSED_DOMAIN, is_standard, label, subgraphs_of
 from ...ir.graph.clone import clone
 from ...ir.graph.types import Shape, Types, infer_types
-from ...ir.ops.traits import NEWEST, traits_of
-from ...ir.ops.traits.groups import LAYERS
+from ...ir.ops.linear.operators import linear_operator, reads_transposed
 from ...ir.ops.windows.attributes import window_attributes
 from ...ir.ops.windows.sizes import outputs_of
 from ...ir.proto.to_proto import stored_bytes
@@ -142,7 +141,7 @@ class _CostCounter:
         if op == "ConvTranspose":
             return math.prod(x) * math.prod(w[1:])
         if op == "Gemm":
-            return math.prod(y) * x[0 if node.attrs.get("transA", 0) else -1]  # fused ones too
+            return math.prod(y) * x[0 if reads_transposed(node) else -1]
         return math.prod(y) * x[-1]
 
     def _macs_of_squeeze_excite(self, node: gs.Node) -> int | None:
@@ -171,9 +170,3 @@ def _before_pooling(node: gs.Node, sizes: tuple[int, ...]) -> list[int]:
     window = window_attributes("Conv", node.attrs, node.attrs["kernel_shape"])
     axes = zip(sizes, window.reaches, window.strides, window.begins, window.ends, strict=True)
     return [outputs_of(*axis) for axis in axes]
-
-
-def linear_operator(node: gs.Node) -> str | None:
-    """Return the linear operator `node` is, or is a fused operator of; None for any other node."""
-    layer = traits_of(node, NEWEST).layer
-    return layer if layer in LAYERS else None

@@ -27,8 +27,8 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
 from ...ir.ops.linear.affine import Array, Composition, read_affine
 from ...ir.ops.linear.layer import stored
+from ...ir.ops.linear.operators import linear_operator
 from ...ir.ops.opsets import aligns
-from ..analysis.cost import linear_operator
 from ..engine.rewrite import Rewrite, RewritePass
 
 Form = Literal["auto", "mul-add", "depthwise"]

@@ -26,10 +26,10 @@ from ...ir.graph.clone import clone
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import infer_types
 from ...ir.graph.uses import scopes
+from ...ir.ops.linear.operators import linear_operator
 from ...ir.ops.traits import traits_of
 from ...ir.run.compare import compare_outputs
 from ...ir.run.reference import Arrays, Reference
-from ..analysis.cost import linear_operator
 from .float64 import in_float64, run_in_float64
 from .operands import summed_operands
 

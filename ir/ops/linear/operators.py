@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
-from ..traits import operators_with
+from ..traits import NEWEST, operators_with, traits_of
 from ..traits.groups import LAYERS
 from .kernel import (
     Array,
@@ -27,6 +27,12 @@ CONV_OPS = LAYERS & operators_with(lambda traits: traits.windowed)
 MATRIX_OPS = LAYERS - CONV_OPS
 
 
+def linear_operator(node: gs.Node) -> str | None:
+    """Return the linear operator `node` is, or is a fused operator of; None for any other node."""
+    layer = traits_of(node, NEWEST).layer
+    return layer if layer in LAYERS else None
+
+
 def group_of(node: gs.Node) -> int:
     """Return the number of groups of a linear operator."""
     return int(node.attrs.get("group", 1)) if node.op in CONV_OPS else 1
@@ -38,8 +44,8 @@ def is_transposed(node: gs.Node) -> bool:
 
 
 def reads_transposed(node: gs.Node) -> bool:
-    """Say whether `node` is a Gemm that transposes its input, so that rows are its channels."""
-    return node.op == "Gemm" and bool(node.attrs.get("transA", 0))
+    """Say whether `node` is a Gemm, fused or not, whose input is transposed: rows are channels."""
+    return linear_operator(node) == "Gemm" and bool(node.attrs.get("transA", 0))
 
 
 def output_axis(node: gs.Node) -> int:
