@@ -59,12 +59,23 @@ def is_half(dtype: Any) -> bool:
     return dtype is not None and elem_type(dtype) in _HALVES
 
 
+def is_integer(dtype: Any) -> bool:
+    """Say whether `dtype` is an integer type, of four or two bits included."""
+    return dtype is not None and "int" in type_name(dtype)
+
+
 def bits(dtype: Any) -> int:
     """Return the storage bits of one element (4 for int4, 2 for int2; strings count as 64)."""
     kind = elem_type(dtype)
     if kind in _BITS:
         return _BITS[kind]
     return numpy_dtype(kind).itemsize * 8
+
+
+def integer_limits(dtype: Any) -> tuple[int, int]:
+    """Return the least and the largest value of an integer type."""
+    signed, size = not type_name(dtype).startswith("uint"), bits(dtype)
+    return (-(2 ** (size - 1)), 2 ** (size - 1) - 1) if signed else (0, 2**size - 1)
 
 
 def byte_size(count: int, dtype: Any) -> int:

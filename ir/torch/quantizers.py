@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import fx
 
 from ..core import dtypes
 from ..core.variables import dense_values
+from ..ops.quantization.parameters import ConstantParameters
 from . import fake_quantize, names
 from .builder import Builder
 from .fake_quantize import FakeQuantize
@@ -20,20 +20,6 @@ from .tensors import to_tensor
 from .values import QuantizedWeight, Quantizer, Traced, Value
 
 Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class QuantizationParameters:
-    """Scale and zero point (none: 0) as the graph has them, lowest and highest integer, and where.
-
-    One entry of `scale` is for all values, for an index of `axis`, or for `block` of them along it.
-    """
-
-    scale: Array
-    zero_point: Array | None
-    bounds: tuple[int, int]
-    axis: int
-    block: int
 
 
 def integers(builder: Builder, value: Traced) -> fx.Node:
@@ -60,7 +46,7 @@ def realize_weight(builder: Builder, node: gs.Node, value: QuantizedWeight) -> T
     bounds = _used_bounds(held, value.zero_point)
     quantizer = add_quantizer(
         builder, node, f"{path}_quantizer", value.scale,
-        QuantizationParameters(scale, value.zero_point, bounds, value.axis, value.block),
+        ConstantParameters(scale, value.zero_point, value.axis, value.block), bounds,
         batched=False,
     )  # fmt: skip
     builder.bind(value.integers, path, "integers", quantizer=quantizer)
@@ -128,11 +114,15 @@ def add_quantizer(
     node: gs.Node,
     name: str,
     constant: gs.Constant | None,
-    parameters: QuantizationParameters,
+    parameters: ConstantParameters,
+    bounds: tuple[int, int],
     *,
     batched: bool,
 ) -> str:
-    """Place a fake-quantizer whose scale is that of the graph, shared where it is shared there."""
+    """Place a fake-quantizer whose scale is that of the graph, shared where it is shared there.
+
+    `bounds`: the lowest and the highest integer.
+    """
     scale, zero = parameters.scale, parameters.zero_point
     axis, block = parameters.axis, parameters.block
     shared = None if constant is None else builder.realized(constant)
@@ -153,7 +143,7 @@ def add_quantizer(
         FakeQuantize(
             tensor,
             shift.reshape(()) if shift.numel() == 1 and not block else shift,
-            *parameters.bounds,
+            *bounds,
             axis=axis,
             block=block,
             learn=learn,
@@ -165,19 +155,13 @@ def add_quantizer(
     return path
 
 
-def integer_bounds(kind: np.dtype[Any]) -> tuple[int, int]:
-    """Return the lowest and the highest integer of a type."""
-    bits, signed = dtypes.bits(kind), not kind.name.startswith("uint")
-    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-
-
 def _used_bounds(held: Array, zero: Array | None) -> tuple[int, int]:
     """Return the range that integer weights keep to.
 
     Without a zero point it is that of the fewest bits that hold them: 3-bit weights stored in a
     wider type stay 3-bit weights, and a range that leaves the lowest value out goes on doing so.
     """
-    low, high = integer_bounds(held.dtype)
+    low, high = dtypes.integer_limits(held.dtype)
     if low == 0 or held.dtype.itemsize > 2 or (zero is not None and zero.astype(np.int64).any()):
         return low, high
     whole = held.astype(np.int64)

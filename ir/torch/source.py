@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 
 from ..core.build import make_constant
 from ..graph.uses import Uses
+from ..ops.quantization.nodes import quantizes_or_back
 
 KEY = "planish"
 
@@ -58,7 +59,7 @@ def lift_weights(graph: gs.Graph) -> None:
             kept.append(node)
             continue
         readers = uses.readers(out)
-        quantizes = any(r.op in ("QuantizeLinear", "DequantizeLinear") for r in readers)
+        quantizes = any(map(quantizes_or_back, readers))
         if not quantizes and (from_torch or held.size <= 1 or held.dtype.kind != "f"):
             kept.append(node)
             continue

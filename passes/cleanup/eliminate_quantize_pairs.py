@@ -21,13 +21,13 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
 from ...ir.core.decline import need
-from ...ir.core.variables import is_standard
 from ...ir.graph.view import View
+from ...ir.ops.quantization.nodes import QUANTIZE, dequantizer
+from ...ir.ops.quantization.parameters import ConstantParameters, read_quantization
 from ..engine.rewrite import Rewrite, RewritePass
-from .bypass import Bypass, optional_values
+from .bypass import Bypass
 
 Array = np.ndarray[Any, Any]
-_ATTRIBUTES = frozenset({"axis", "saturate", "block_size", "output_dtype"})
 
 
 @dataclass(frozen=True)
@@ -45,40 +45,37 @@ class EliminateQuantizePairs(RewritePass):
 
 
 class _RemovePair(Bypass):
-    ops = frozenset({"QuantizeLinear"})
+    ops = frozenset({QUANTIZE})
 
     def returned(self, node: gs.Node, view: View) -> gs.Tensor | None:
-        first = view.producer(node.inputs[0])
-        if first is None or first.op != "DequantizeLinear" or not is_standard(first):
+        first = dequantizer(node.inputs[0], view)
+        if first is None:
             return None
         q = first.inputs[0]
         dtype = need(view.dtype(q), "the type of what was dequantized is unknown")
         need(dtype == view.dtype(node.outputs[0]), "it quantizes to another type")
         bounds = need(_bounds(dtype), f"{dtype} has no fixed step between its values")
-        known = node.attrs.keys() | first.attrs.keys() <= _ATTRIBUTES
-        need(known, "it has attributes of a later opset")
-        scale = need(_values(node, 1, view), "it has no scale")
-        other = need(_values(first, 1, view), "what it quantizes has no scale")
-        need(_equal(scale, other), "the scales differ")
-        if scale.ndim:
-            axes = node.attrs.get("axis", 1), first.attrs.get("axis", 1)
-            need(_same_axis(*axes, view.rank(q)), "they quantize along different axes")
-            blocks = node.attrs.get("block_size", 0), first.attrs.get("block_size", 0)
-            need(blocks[0] == blocks[1], "their blocks differ")
-        zeros = (_zero_point(n, dtype, scale, view) for n in (node, first))
+        here, there = (_constants(n, view) for n in (node, first))
+        need(_equal(here.scale, there.scale), "the scales differ")
+        if here.scale.ndim:
+            same = _same_axis(here.axis, there.axis, view.rank(q))
+            need(same, "they quantize along different axes")
+            need(here.block == there.block, "their blocks differ")
+        zeros = (_zero_point(known, dtype) for known in (here, there))
         need(_equal(*zeros), "the zero points differ")
-        _check_rounding(scale, bounds)
+        _check_rounding(here.scale, bounds)
         return q
 
 
-def _values(node: gs.Node, index: int, view: View) -> Array | None:
-    what = ("scale", "zero point")[index - 1]
-    return optional_values(node, index, view, f"the {what} of {node.op}")
+def _constants(node: gs.Node, view: View) -> ConstantParameters:
+    stated = read_quantization(node)
+    need(not (stated.precision or stated.unread), "it has attributes of a later opset")
+    need(view.constant(stated.scale), f"the scale of {node.op} is not constant")
+    return need(stated.constants(view.constant), f"the zero point of {node.op} is not constant")
 
 
-def _zero_point(node: gs.Node, dtype: np.dtype[Any], scale: Array, view: View) -> Array:
-    found = _values(node, 2, view)
-    return np.zeros(scale.shape, dtype) if found is None else found
+def _zero_point(known: ConstantParameters, dtype: np.dtype[Any]) -> Array:
+    return np.zeros(known.scale.shape, dtype) if known.zero_point is None else known.zero_point
 
 
 def _equal(a: Array, b: Array) -> bool:

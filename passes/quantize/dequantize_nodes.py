@@ -19,15 +19,16 @@ from ...ir.core.variables import node_key
 from ...ir.files.load import load
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
+from ...ir.ops.quantization.nodes import quantizes_or_back
+from ...ir.ops.quantization.pairs import Pair
+from ...ir.ops.quantization.weights import stored_weight
 from ..engine.context import Context
 from ..engine.contract import Pass
 from ..engine.node_names import check_node_names
 from .qdq.dropped_bounds import insert_bounds
 from .qdq.match_float import FloatMatch, match_float
-from .qdq.nodes import is_dequantizer, is_quantizer
-from .qdq.pairs import Pair, Pairs
+from .qdq.pairs import Pairs
 from .qdq.units import is_movement
-from .qdq.weights import stored_weight
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def restore_to_float(
     pairs = Pairs(view)
     wanted = frozenset(names)
     chosen = [node for node in graph.nodes if node_key(node) in wanted]
-    chosen = [node for node in chosen if not is_quantizer(node) and not is_dequantizer(node)]
+    chosen = [node for node in chosen if not quantizes_or_back(node)]
     needed, freed = _kept_on_integers(pairs, chosen)
     around = {id(p.quantizer): p for node in (*chosen, *freed) for p in pairs.around(node)}
     with context.editing() as edit:

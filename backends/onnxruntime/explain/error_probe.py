@@ -24,12 +24,12 @@ from ....ir.core.build import make_constant, make_node, make_variable
 from ....ir.core.target import Target
 from ....ir.core.variables import node_key
 from ....ir.graph.clone import clone
+from ....ir.ops.quantization.nodes import quantizes_or_back
+from ....ir.ops.quantization.weights import stored_weight
 from ....passes.engine.context import Feeds
 from ....passes.quantize.qdq.dropped_bounds import bounds_of
 from ....passes.quantize.qdq.match_float import FloatMatch, view_of
-from ....passes.quantize.qdq.nodes import is_dequantizer, is_quantizer
 from ....passes.quantize.qdq.pairs import Pairs
-from ....passes.quantize.qdq.weights import stored_weight
 from ..backend import OnnxRuntime
 
 MEASURES = ("local", "weights", "rounding", "cumulative")
@@ -113,7 +113,7 @@ def _build(graph: gs.Graph, original: gs.Graph, match: FloatMatch) -> ErrorProbe
     copy.outputs = []
     probe = ErrorProbe(copy)
     for node, twin_of in zip(graph.nodes, list(copy.nodes), strict=False):
-        if is_quantizer(node) or is_dequantizer(node) or not node.outputs:
+        if quantizes_or_back(node) or not node.outputs:
             continue
         key, result = node_key(node), pairs.result(node)
         behind = pairs.behind(result) or pairs.behind(node.outputs[0])

@@ -14,13 +14,13 @@ from ....ir.core.errors import GraphError
 from ....ir.core.target import Target
 from ....ir.core.variables import label, node_key
 from ....ir.graph.clone import clone
+from ....ir.ops.quantization.nodes import quantizes_or_back
 from ....ir.run.compare import compare_outputs
 from ....ir.run.feeds import random_feeds
 from ....passes.engine.context import Context, Feeds
 from ....passes.fusion.inline_fused_operators import inline_fused_operators
 from ....passes.quantize.dequantize_nodes import restore_to_float
 from ....passes.quantize.qdq.match_float import FloatMatch, match_float
-from ....passes.quantize.qdq.nodes import is_dequantizer, is_quantizer
 from ...timing.bench import Subject, bench
 from ..backend import OnnxRuntime
 from .advice import candidates, choose
@@ -182,7 +182,7 @@ def _outputs(
 
 
 def _names(graph: gs.Graph) -> list[str]:
-    return [node_key(n) for n in graph.nodes if not is_quantizer(n) and not is_dequantizer(n)]
+    return [node_key(n) for n in graph.nodes if not quantizes_or_back(n)]
 
 
 def _need_quantized(graph: gs.Graph) -> None:
@@ -193,7 +193,7 @@ def _need_quantized(graph: gs.Graph) -> None:
             "QuantizeLinear/DequantizeLinear pairs can be explained; quantize with "
             "quant_format=QuantFormat.QDQ, or with `planish optimize -p quantize`"
         )
-    if any(map(is_quantizer, graph.nodes)) or any(map(is_dequantizer, graph.nodes)):
+    if any(map(quantizes_or_back, graph.nodes)):
         return
     name = graph.name or "the model"
     raise GraphError(

@@ -9,8 +9,8 @@ from typing import cast
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import node_key
+from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE, is_quantizer, quantizes_or_back
 from ....passes.quantize.qdq.match_float import view_of
-from ....passes.quantize.qdq.nodes import is_dequantizer, is_quantizer
 from ....passes.quantize.qdq.pairs import Pairs
 from .executed import ExecutedNode, Execution, precision_of
 from .report import Conversion, LayerReport, Precision, Quality
@@ -38,7 +38,7 @@ def layers_of(
     into: dict[int, int] = {}
     fused: dict[int, list[str]] = defaultdict(list)
     for index, node in enumerate(nodes):
-        if index in ran or is_quantizer(node) or is_dequantizer(node):
+        if index in ran or quantizes_or_back(node):
             continue
         source = _source(node, pairs)
         at = None if source is None else place.get(id(source))
@@ -47,7 +47,7 @@ def layers_of(
             fused[into[index]].append(node_key(node))
     found = []
     for index, node in enumerate(nodes):
-        if is_quantizer(node) or is_dequantizer(node):
+        if quantizes_or_back(node):
             continue
         done = ran[index]
         main = max(done, key=lambda n: n.ms, default=None)
@@ -73,11 +73,11 @@ def layers_of(
 
 
 def _is_conversion(node: gs.Node, made: ExecutedNode) -> bool:
-    return is_quantizer(node) or is_dequantizer(node) or (made.converts and made.op != node.op)
+    return quantizes_or_back(node) or (made.converts and made.op != node.op)
 
 
 def _conversion(made: ExecutedNode, execution: Execution) -> Conversion:
-    if made.op in ("QuantizeLinear", "DequantizeLinear"):
+    if made.op in (QUANTIZE, DEQUANTIZE):
         if made.inputs[0] in execution.constants:
             return Conversion(made.op, "weights", made.ms)
         if made.inputs[0] in execution.inputs or made.outputs[0] in execution.outputs:

@@ -18,9 +18,10 @@ import onnx_graphsurgeon as gs
 from ....ir.core.variables import is_standard
 from ....ir.graph.types import Shape
 from ....ir.graph.view import View
+from ....ir.ops.quantization.nodes import is_dequantizer, quantizes_or_back
 from ....ir.ops.traits import NEWEST, traits_of
 from ..spec.scalars import SCALARS
-from .quantized import is_quantizer, quantization_of
+from .quantized import quantization_of
 
 _LONGEST = 12
 # Kernels compute in float32 and store either.
@@ -91,7 +92,7 @@ def _followers(
         inside.add(id(node))
         values[id(node.outputs[0])] = node.outputs[0]
         visible = [value for value in values.values() if _is_visible(value, inside, view)]
-        stored = node.op != "DequantizeLinear"  # its bytes are stored instead
+        stored = not is_dequantizer(node)  # its bytes are stored instead
         if stored and len(visible) == 1 and visible[0] is node.outputs[0]:
             longest = len(members)
     return members[:longest]
@@ -124,7 +125,7 @@ def is_scalar_operator(node: gs.Node, view: View) -> bool:
     """
     if node.op not in SCALARS or not is_standard(node) or len(node.outputs) != 1:
         return False
-    if is_quantizer(node):
+    if quantizes_or_back(node):
         return quantization_of(node, view) is not None
     if view.dtype(node.outputs[0]) not in REAL:
         return False

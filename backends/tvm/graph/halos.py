@@ -7,6 +7,7 @@ from collections.abc import Callable
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
+from ....ir.ops.quantization.nodes import is_dequantizer
 from ..spec.layout import Halo
 from .spatial import read_window
 
@@ -27,7 +28,7 @@ def wanted_halos(graph: gs.Graph, view: View, can: Callable[[gs.Node], bool]) ->
         pads = read_window(node, view).pads[3 - rank :]
         _widen(found, source, pads)
     for node in graph.nodes:
-        if node.op == "DequantizeLinear" and id(node.outputs[0]) in found:
+        if is_dequantizer(node) and id(node.outputs[0]) in found:
             _widen(found, node.inputs[0], found[id(node.outputs[0])])
     return found
 

@@ -17,10 +17,11 @@ from ....ir.core.variables import dense_values, is_standard
 from ....ir.graph.clone import clone
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
+from ....ir.ops.quantization.nodes import is_dequantizer, is_quantizer
+from ....ir.ops.quantization.parameters import read_quantization
 from ..spec.layout import Array
 
 _BYTES = (np.dtype(np.uint8), np.dtype(np.int8))
-_BLOCKWISE = ("block_size", "output_dtype", "precision")
 
 
 @dataclass(frozen=True)
@@ -54,25 +55,19 @@ class IntegerConstant:
     scale: Array
 
 
-def is_quantizer(node: gs.Node) -> bool:
-    """Say whether `node` is a QuantizeLinear or DequantizeLinear."""
-    return node.op in ("QuantizeLinear", "DequantizeLinear") and is_standard(node)
-
-
 def quantization_of(node: gs.Node, view: View) -> TensorQuantization | None:
     """Return the constant parameters of a QuantizeLinear or DequantizeLinear of bytes, or None."""
-    if any(node.attrs.get(name, 0) for name in _BLOCKWISE):
+    stated = read_quantization(node)
+    known = stated.constants(view.constant) if stated.is_plain else None
+    ends = (node.inputs[0], node.outputs[0])
+    real, bytes_ = ends if is_quantizer(node) else reversed(ends)
+    dtype = view.dtype(bytes_)
+    if dtype not in _BYTES or view.dtype(real) != np.float32:
         return None
-    bytes_ = node.outputs[0] if node.op == "QuantizeLinear" else node.inputs[0]
-    real = node.inputs[0] if node.op == "QuantizeLinear" else node.outputs[0]
-    dtype, scale = view.dtype(bytes_), view.constant(node.inputs[1])
-    given = len(node.inputs) > 2 and not node.inputs[2].is_empty()
-    zero = view.constant(node.inputs[2]) if given else np.zeros(1)
-    if dtype not in _BYTES or view.dtype(real) != np.float32 or scale is None or zero is None:
+    if known is None or not known.is_per_tensor or not float(known.scale.reshape(())) > 0:
         return None
-    if scale.size != 1 or zero.size != 1 or not float(scale.reshape(())) > 0:
-        return None
-    return TensorQuantization(float(scale.reshape(())), int(zero.reshape(())), str(dtype))
+    zero = 0 if known.zero_point is None else int(known.zero_point.reshape(()))
+    return TensorQuantization(float(known.scale.reshape(())), zero, str(dtype))
 
 
 def fold_integers(graph: gs.Graph) -> tuple[gs.Graph, dict[int, IntegerConstant]]:
@@ -80,13 +75,13 @@ def fold_integers(graph: gs.Graph) -> tuple[gs.Graph, dict[int, IntegerConstant]
 
     `graph` itself is left as it is.
     """
-    if not any(map(is_quantizer, graph.nodes)):
+    if not any(map(is_dequantizer, graph.nodes)):
         return graph, {}
     graph = clone(graph)
     with Edit(graph) as edit:
         found: dict[int, IntegerConstant] = {}
         for node in list(graph.nodes):
-            integers = _integers(node) if node.op == "DequantizeLinear" else None
+            integers = _integers(node) if is_dequantizer(node) else None
             if integers is None or id(node.outputs[0]) in edit.uses.pinned:
                 continue
             real = integers.values.astype(np.float32) * integers.scale
@@ -98,22 +93,13 @@ def fold_integers(graph: gs.Graph) -> tuple[gs.Graph, dict[int, IntegerConstant]
 
 
 def _integers(node: gs.Node) -> IntegerConstant | None:
-    if not is_standard(node) or any(node.attrs.get(name, 0) for name in _BLOCKWISE):
+    stated, values = read_quantization(node), dense_values(node.inputs[0])
+    if values is None or not is_standard(node) or not stated.is_plain:
         return None
-    given = [tensor for tensor in node.inputs if not tensor.is_empty()]
-    parts = [dense_values(tensor) for tensor in given]
-    values, scale = parts[0], parts[1]
-    if (
-        values is None
-        or scale is None
-        or scale.dtype != np.float32
-        or any(p is None for p in parts)
-    ):
+    known = stated.constants(dense_values)
+    parts = None if known is None else known.broadcast(values.shape)
+    if known is None or parts is None or known.scale.dtype != np.float32:
         return None
-    centred = values.astype(np.int32)
-    shape = [1] * values.ndim
-    if scale.ndim and values.ndim:
-        shape[int(node.attrs.get("axis", 1))] = scale.size
-    if len(parts) > 2 and parts[2] is not None:
-        centred = centred - parts[2].astype(np.int32).reshape(shape)
-    return IntegerConstant(centred, scale.reshape(shape))
+    scale, zero = parts
+    centred = values.astype(np.int32) - zero.astype(np.int32)
+    return IntegerConstant(centred, scale.astype(np.float32))

@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import is_standard, node_key
 from ....ir.graph.view import View
+from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE, is_dequantizer
 from ....ir.ops.traits.groups import LAYERS, MEAN_AND_MAX_POOLS, RESHAPES
 from ..graph.concat import plan_concats
 from ..graph.groups import FusionGroup, group_nodes
@@ -51,13 +52,13 @@ class KernelEmitter(NamedTuple):
 
 KERNELS: dict[str, KernelEmitter] = {
     **dict.fromkeys(SCALARS, KernelEmitter(can_emit_scalar, emit_scalar)),
-    "QuantizeLinear": KernelEmitter(can_emit_quantize, emit_quantize),
+    QUANTIZE: KernelEmitter(can_emit_quantize, emit_quantize),
     **dict.fromkeys(LAYERS, KernelEmitter(can_emit_linear, emit_linear)),
     **dict.fromkeys(MEAN_AND_MAX_POOLS, KernelEmitter(can_emit_pool, emit_pool)),
     "Concat": KernelEmitter(can_emit_concat, emit_concat),
     "Resize": KernelEmitter(can_emit_resize, emit_resize),
 }
-_VIEWS = RESHAPES | {"Gather", "Split"} | {"DequantizeLinear", "QuantizeLinear"}
+_VIEWS = RESHAPES | {"Gather", "Split", DEQUANTIZE, QUANTIZE}
 
 
 class BlockedEmitter(GraphEmitter[BlockedProgram]):
@@ -105,4 +106,4 @@ def _can(node: gs.Node, view: View) -> bool:
 
 def _can_anchor(node: gs.Node, view: View) -> bool:
     """Say whether others can follow `node`; what reads dequantized bytes does that itself."""
-    return node.op != "DequantizeLinear" and _can(node, view)
+    return not is_dequantizer(node) and _can(node, view)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.ops.quantization.nodes import is_dequantizer, is_quantizer
 from ..graph.quantized import quantization_of
 from ..spec.layout import Layout
 from .blocked import BlockedProgram
@@ -21,9 +22,9 @@ def view_of_blocks(program: BlockedProgram, node: gs.Node) -> bool:
     and QuantizeLinear by the same parameters move nothing.
     """
     source = node.inputs[0]
-    if node.op == "DequantizeLinear":
+    if is_dequantizer(node):
         return _dequantized(program, node)
-    if node.op == "QuantizeLinear":
+    if is_quantizer(node):
         return _quantized(program, node)
     value = next((v for v in program.values(source) if v.layout is not None), None)
     if value is None or value.layout is None:

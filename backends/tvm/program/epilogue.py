@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.ops.quantization.nodes import quantizes_or_back
 from ..graph.groups import FusionGroup
-from ..graph.quantized import is_quantizer, quantization_of
+from ..graph.quantized import quantization_of
 from ..spec.chain import (
     ChainInput,
     ChainStep,
@@ -56,7 +57,7 @@ class EpilogueBuilder:
     def _inputs(
         self, node: gs.Node, steps: dict[int, int], rank: int
     ) -> tuple[tuple[ChainInput, ...], tuple[tuple[str, Any], ...]]:
-        if is_quantizer(node):
+        if quantizes_or_back(node):
             quantization = quantization_of(node, self._view)
             assert quantization is not None
             return (StepInput(steps[id(node.inputs[0])]),), quantization.attrs

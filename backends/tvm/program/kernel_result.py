@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ....ir.ops.quantization.nodes import is_quantizer
 from ..graph.groups import FusionGroup
 from ..graph.quantized import quantization_of
 from ..graph.spatial import spatial_sizes
@@ -42,7 +43,7 @@ class KernelResult:
             whole = placement.buffer
             self.layout = replace(layout, halo=whole.halo, first=placement.first, total=whole.total)
         last = group.followers[-1] if group.followers else group.anchor
-        quantization = quantization_of(last, program.view) if last.op == "QuantizeLinear" else None
+        quantization = quantization_of(last, program.view) if is_quantizer(last) else None
         self._quantization = quantization
         self._stored = (
             str(program.view.dtype(group.result)),

@@ -7,15 +7,18 @@ realize them (`quantizers`).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ...core import dtypes
 from ...core.variables import dense_values
+from ...ops.quantization.nodes import DEQUANTIZE, QUANTIZE
+from ...ops.quantization.parameters import ConstantParameters, read_quantization
 from .. import fake_quantize, names
 from ..call import Handler, OperatorCall, Result
-from ..quantizers import QuantizationParameters, add_quantizer, integer_bounds
+from ..quantizers import add_quantizer
 from ..tensors import to_tensor, torch_dtype
 from ..values import QuantizedWeight, Quantizer, Traced, Weight
 
@@ -30,27 +33,27 @@ def _quantize(call: OperatorCall) -> Result:
             "its scale or zero point is computed (dynamic quantization)",
             "train the float model and quantize it afterwards",
         )
-    kind = _output_type(call, zero)
+    stated = read_quantization(call.node, call.attributes)
+    known = ConstantParameters(scale, zero, stated.axis, stated.block, stated.output_type)
+    kind = _integer_type(call, known)
     value, given = call.value(1), call.node.inputs[0].name
     constant = value.constant if isinstance(value, Weight) else None
-    axis, block = call.attribute("axis", 1), call.attribute("block_size", 0)
     x = call.tensor(0)
-    if scale.size > 1 and axis < 0:
-        axis += _rank(call, 0)
+    if scale.size > 1 and known.axis < 0:
+        known = replace(known, axis=known.axis + _rank(call, 0))
     key = (
-        "QuantizeLinear",
+        QUANTIZE,
         id(constant) if constant is not None else scale.tobytes(),
         None if zero is None else zero.tobytes(),
         kind,
-        axis if scale.ndim else 0,
-        block,
+        known.axis if scale.ndim else 0,
+        known.block,
     )
-    bounds = integer_bounds(kind)
     path = call.builder.modules.get(key)
     if path is None:
         path = call.builder.modules[key] = add_quantizer(
             call.builder, call.node, f"{names.identifier(given, 'x')}_quantizer", constant,
-            QuantizationParameters(scale, zero, bounds, axis, block),
+            known, dtypes.integer_limits(kind),
             batched=not isinstance(call.value(0), Weight),
         )  # fmt: skip
     module = call.builder.root.get_submodule(path)
@@ -61,7 +64,8 @@ def _quantize(call: OperatorCall) -> Result:
 def _dequantize(call: OperatorCall) -> Result:
     value, scale = call.value(0), call.static(1)
     zero = call.static(2) if call.has(2) else None
-    axis, block = call.attribute("axis", 1), call.attribute("block_size", 0)
+    stated = read_quantization(call.node, call.attributes)
+    axis, block = stated.axis, stated.block
     known = scale is not None and (zero is not None or not call.has(2))
     if isinstance(value, Traced) and value.integers and known and scale is not None:
         found = _same_grid(call, value, scale, zero, axis, block)
@@ -113,15 +117,11 @@ def _same_grid(
     return Traced(value.node, quantizer=quantizer)
 
 
-def _output_type(call: OperatorCall, zero: Array | None) -> np.dtype[Any]:
-    if zero is not None:
-        kind = zero.dtype
-    else:
-        given = call.attribute("output_dtype", 0)
-        kind = dtypes.numpy_dtype(given) if given else np.dtype(np.uint8)
+def _integer_type(call: OperatorCall, known: ConstantParameters) -> np.dtype[Any]:
+    kind = known.integer_type
     if torch_dtype(kind) is None or torch_dtype(kind).is_floating_point:  # type: ignore[union-attr]
         call.refuse(f"it quantizes to {kind}", "quantize to integers")
-    return np.dtype(kind)
+    return kind
 
 
 def _rank(call: OperatorCall, position: int) -> int:
@@ -131,4 +131,4 @@ def _rank(call: OperatorCall, position: int) -> int:
     return rank
 
 
-OPERATORS: dict[str, Handler] = {"DequantizeLinear": _dequantize, "QuantizeLinear": _quantize}
+OPERATORS: dict[str, Handler] = {DEQUANTIZE: _dequantize, QUANTIZE: _quantize}

@@ -20,22 +20,24 @@ from ....ir.core.variables import is_standard, subgraphs_of
 from ....ir.graph.types import TensorType, infer_types
 from ....ir.graph.view import View
 from ....ir.ops.purity import is_pure
+from ....ir.ops.quantization.nodes import quantizes_or_back
 from ....ir.run.reference import evaluate
 from .static_values import is_static, static_value
 
 Array = np.ndarray[Any, Any]
 
-# Folding these would undo a quantized model's point: weights stay int8 in the file.
-_KEPT = frozenset({"QuantizeLinear", "DequantizeLinear"})
 # No intermediate of a condition or a trip count is larger; what is, is left to the runtime.
 _MOST_BYTES = 1 << 20
 
 
 def may_fold(node: gs.Node, opset: int) -> bool:
-    """Say whether `node` always computes the same from the same inputs, and may be computed."""
+    """Say whether `node` always computes the same from the same inputs, and may be computed.
+
+    Folding quantizers would undo a quantized model's point: weights stay int8 in the file.
+    """
     return (
         is_standard(node)
-        and node.op not in _KEPT
+        and not quantizes_or_back(node)
         and is_pure(node.op, opset)
         and not subgraphs_of(node)
     )

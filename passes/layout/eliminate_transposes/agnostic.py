@@ -12,6 +12,8 @@ from ....ir.ops.axes.named import joins_axes, normal_axes, softmax_axes
 from ....ir.ops.axes.permutation import Order
 from ....ir.ops.axes.ports import LayoutChange, Ports, alike, elementwise, renamed_axis
 from ....ir.ops.opsets import has_attribute
+from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE
+from ....ir.ops.quantization.parameters import read_quantization
 from ....ir.ops.traits import traits_of
 from ....ir.ops.traits.groups import REDUCTIONS, SOFTMAXES
 from .flattened import flattened
@@ -39,12 +41,13 @@ def _batchnorm(node: gs.Node, view: View) -> Ports | None:
 
 
 def _quantized(node: gs.Node, view: View) -> Ports | None:
-    rank, scale = view.rank(node.inputs[0]), view.rank(node.inputs[1])
-    if rank is None or scale is None or scale > 1 or node.attrs.get("block_size", 0):
+    stated = read_quantization(node)
+    rank, scale = view.rank(node.inputs[0]), view.rank(stated.scale)
+    if rank is None or scale is None or scale > 1 or stated.block or stated.unread:
         return None
     if scale == 0:
         return elementwise(node, view, 1)
-    axis = normal_axes([node.attrs.get("axis", 1)], rank)
+    axis = normal_axes([stated.axis], rank)
     if axis is None or not has_attribute(node.op, "axis", view.opset):
         return None
     return alike(node, rank, lambda order: renamed_axis(axis[0], order))
@@ -89,7 +92,7 @@ _READERS: dict[str, Reader] = {
     **dict.fromkeys(REDUCTIONS, reduced),
     **dict.fromkeys(SOFTMAXES, _softmax),
     **dict.fromkeys(("ArgMax", "ArgMin"), arg_reduced),
-    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _quantized),
+    **dict.fromkeys((QUANTIZE, DEQUANTIZE), _quantized),
     "Reshape": _reshape,
     "Flatten": flattened,
     "BatchNormalization": _batchnorm,

@@ -16,6 +16,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.decline import DeclinedError, need
 from ....ir.core.variables import is_standard, node_key
 from ....ir.graph.view import View
+from ....ir.ops.quantization.nodes import is_dequantizer, is_quantizer
 from .borders import settle_borders
 from .groups import AGNOSTIC, groups_worth
 from .narrow import Array, check_range, lost, narrow_values
@@ -23,7 +24,6 @@ from .slots import Slots, find_slots
 
 _SMALL = "Casts around it would take more space than it saves"
 _BORDER = "it would need more Casts than it has as float32"
-_QUANTIZERS = frozenset({"DynamicQuantizeLinear", "QuantizeLinear"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +120,9 @@ def _narrow_constants(
 
 def _on_integers(node: gs.Node, view: View) -> bool:
     """Say whether runtimes compute `node` on integers, with the (de)quantizers around it."""
-    if node.op in _QUANTIZERS:
+    if _gives_integers(node):
         return True
-    if node.op == "DequantizeLinear":
+    if is_dequantizer(node):
         stored = view.constant(node.inputs[0])
         if stored is None or stored.dtype == np.int32:  # activations; biases, with tiny scales
             return True
@@ -130,14 +130,17 @@ def _on_integers(node: gs.Node, view: View) -> bool:
     return _beside_integers(node, view)
 
 
+def _gives_integers(node: gs.Node) -> bool:
+    return is_quantizer(node) or node.op == "DynamicQuantizeLinear"
+
+
 def _beside_integers(node: gs.Node, view: View) -> bool:
     producers = (view.producer(tensor) for tensor in node.inputs)
     if any(
-        p is not None and p.op == "DequantizeLinear" and not view.is_constant(p.inputs[0])
-        for p in producers
+        p is not None and is_dequantizer(p) and not view.is_constant(p.inputs[0]) for p in producers
     ):
         return True
-    return any(reader.op in _QUANTIZERS for t in node.outputs for reader in view.readers(t))
+    return any(_gives_integers(reader) for t in node.outputs for reader in view.readers(t))
 
 
 def _sizes(view: View) -> set[int]:

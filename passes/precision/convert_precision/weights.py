@@ -17,13 +17,11 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.uses import scopes
 from ....ir.graph.view import View
+from ....ir.ops.quantization.nodes import quantizes_or_back
 from ...engine.context import Context
 from .groups import CAST
 from .narrow import check_range, lost, narrow_values
 from .plan import NarrowingLimits
-
-# Runtimes look for constants here when they build integer kernels.
-_NEED_CONSTANTS = frozenset({"DequantizeLinear", "QuantizeLinear"})
 
 
 def narrow_weights(graph: gs.Graph, context: Context, limits: NarrowingLimits) -> None:
@@ -74,7 +72,8 @@ def _constants(view: View) -> Iterator[tuple[gs.Tensor, list[gs.Node]]]:
         values = view.constant(tensor)
         if values is None or values.dtype != np.float32 or values.nbytes <= 2 * CAST:
             continue
-        if any(n.op in _NEED_CONSTANTS or not is_standard(n) for n in readers):
+        # Runtimes look for constants beside quantizers when they build integer kernels.
+        if any(quantizes_or_back(n) or not is_standard(n) for n in readers):
             continue
         if len(readers) == view.fan_out(tensor) and not view.is_output(tensor):
             yield tensor, readers

@@ -12,13 +12,13 @@ import math
 
 import numpy as np
 
+from ....ir.core import dtypes
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ....ir.ops.build import build_clip
+from ....ir.ops.quantization.pairs import Pair
 from ....ir.ops.traits.groups import LAYERS
 from .match_float import Bounds, FloatMatch
-from .pairs import Pair
-from .weights import limits_of
 
 # A grid that ends here, within half a step, ends at the bound of a Relu6.
 _SIX = 6.0
@@ -54,16 +54,16 @@ def bounds_of(pair: Pair, view: View, original: FloatMatch) -> Bounds:
     producer = view.producer(pair.source)
     if producer is None or producer.op not in _BOUNDED:
         return free
-    known = original.bounds.get(pair.source.name)
-    if known is not None:
-        return known
-    scale, *rest = (view.constant(t) for t in pair.quantizer.inputs[1:3])
-    zero = rest[0] if rest else np.zeros((), np.uint8)
-    if scale is None or zero is None or scale.size != 1:
+    stated = original.bounds.get(pair.source.name)
+    if stated is not None:
+        return stated
+    known = pair.constants(view)
+    if known is None or not known.is_per_tensor or not dtypes.is_integer(known.integer_type):
         return free
-    least, most = limits_of(zero.dtype)
-    if int(zero.reshape(())) != least:
+    least, most = dtypes.integer_limits(known.integer_type)
+    zero = 0 if known.zero_point is None else int(known.zero_point.reshape(()))
+    if zero != least:
         return free
-    step = float(scale.reshape(()))
+    step = float(known.scale.reshape(()))
     end = step * (most - least)
     return 0.0, _SIX if abs(end - _SIX) < step / 2 else math.inf

@@ -17,12 +17,12 @@ import onnx_graphsurgeon as gs
 from ....ir.core.variables import node_key
 from ....ir.graph.view import View
 from ....ir.ops.clips import clip_bounds
+from ....ir.ops.quantization.nodes import quantizes_or_back
+from ....ir.ops.quantization.weights import StoredWeight, stored_weight
 from ....ir.ops.traits.groups import LAYERS
 from ...engine.context import Context
-from .nodes import is_dequantizer, is_quantizer
 from .pairs import Pairs
 from .units import BOUNDING, bounds
-from .weights import StoredWeight, stored_weight
 
 Array = np.ndarray[Any, Any]
 Bounds = tuple[float, float]
@@ -78,7 +78,7 @@ class _Matcher:
 
     def run(self) -> FloatMatch:
         for node in self._view.scope.nodes:
-            if is_quantizer(node) or is_dequantizer(node):
+            if quantizes_or_back(node):
                 continue
             twin = self._twin(node)
             for tensor in node.outputs:

@@ -1,44 +1,20 @@
-"""Quantized graphs as they are found: pairs on tensors, and the operators between them.
-
-    x -> QuantizeLinear -> q -> DequantizeLinear -> x'        a pair on the tensor x
-    w_q -> DequantizeLinear -> w,  or  w -> QuantizeLinear -> DequantizeLinear -> w'     weights
-
-Whoever inserted them: the node names and tensor names of the tools differ, the structure does not.
-"""
+"""The operators between the pairs of a quantized graph, which a runtime may compute on integers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
+from ....ir.ops.quantization.nodes import is_quantizer, quantizes_or_back
+from ....ir.ops.quantization.pairs import Pair, find_pairs
+from ....ir.ops.quantization.weights import stored_weight
 from ....ir.ops.traits import traits_of
-from .nodes import is_dequantizer, is_quantizer
 from .units import BOUNDING
-from .weights import stored_weight
-
-Array = np.ndarray[Any, Any]
 
 # Their integer kernels may give the sums as floats at once.
 _FLOAT_RESULT = frozenset({"Gemm", "MatMul"})
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A QuantizeLinear with the DequantizeLinears that alone read it."""
-
-    quantizer: gs.Node
-    dequantizers: tuple[gs.Node, ...]
-
-    @property
-    def source(self) -> gs.Tensor:
-        """The tensor that is quantized, at this moment."""
-        found: gs.Tensor = self.quantizer.inputs[0]
-        return found
 
 
 class Pairs:
@@ -46,12 +22,12 @@ class Pairs:
 
     def __init__(self, view: View) -> None:
         self.view = view
-        self.all: list[Pair] = []
+        self.all = list(find_pairs(view))
         self._by_source: dict[int, list[Pair]] = {}
         self._by_result: dict[int, Pair] = {}
-        for node in view.scope.nodes:
-            if is_quantizer(node) and not view.is_constant(node.inputs[0]):
-                self._add(node)
+        for pair in self.all:
+            self._by_source.setdefault(id(pair.source), []).append(pair)
+            self._by_result.update((id(d.outputs[0]), pair) for d in pair.dequantizers)
         self._units = {id(node) for node in view.scope.nodes if self._is_unit(node)}
 
     def behind(self, tensor: gs.Tensor) -> list[Pair]:
@@ -101,19 +77,8 @@ class Pairs:
             return reader.outputs[0]
         return result
 
-    def _add(self, node: gs.Node) -> None:
-        readers = self.view.readers(node.outputs[0])
-        if not readers or not all(map(is_dequantizer, readers)):
-            return
-        if self.view.is_output(node.outputs[0]):
-            return
-        pair = Pair(node, tuple(readers))
-        self.all.append(pair)
-        self._by_source.setdefault(id(pair.source), []).append(pair)
-        self._by_result.update((id(d.outputs[0]), pair) for d in readers)
-
     def _is_unit(self, node: gs.Node) -> bool:
-        if is_quantizer(node) or is_dequantizer(node) or not node.inputs:
+        if quantizes_or_back(node) or not node.inputs:
             return False
         places = traits_of(node, self.view.opset).data_of(len(node.inputs))
         data = [node.inputs[place] for place in places]

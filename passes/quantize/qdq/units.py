@@ -18,9 +18,9 @@ from ....ir.core.variables import STANDARD_DOMAINS, is_standard
 from ....ir.graph.view import View
 from ....ir.ops.clips import clip_bounds
 from ....ir.ops.linear.operators import bias_of, is_absent_bias, output_channels, reads_transposed
+from ....ir.ops.quantization.weights import weight_values
 from ....ir.ops.traits import Movement, operators_with, traits_of
 from ....ir.ops.traits.groups import LAYERS
-from .weights import weight_values
 
 # Of these ONNX Runtime, OpenVINO and TensorRT have integer kernels: a list of theirs, no trait.
 ARITHMETIC = frozenset({"Add", "Mul", "AveragePool", "GlobalAveragePool", "Sigmoid", "LeakyRelu"})

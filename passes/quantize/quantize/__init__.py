@@ -19,6 +19,7 @@ from ....ir.core.errors import RefusedError
 from ....ir.core.nearest import nearest
 from ....ir.core.variables import node_key
 from ....ir.graph.clone import clone
+from ....ir.ops.quantization.nodes import QUANTIZE
 from ....ir.ops.traits.groups import INTEGER_LAYERS
 from ...engine.context import Context
 from ...engine.contract import Pass
@@ -38,7 +39,7 @@ from .selection import UnitSelection
 from .units import read_units, tensors_of
 from .variants import QuantizedVariants
 
-_INTEGER_OPERATORS = INTEGER_LAYERS | {"QuantizeLinear"}
+_INTEGER_OPERATORS = INTEGER_LAYERS | {QUANTIZE}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,11 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import node_key
 from ....ir.graph.view import View
+from ....ir.ops.quantization.nodes import dequantizer, quantizer
+from ....ir.ops.quantization.parameters import read_quantization
 from ...engine.context import Context
 from ..grids.formats import IntegerFormat
 from ..grids.grid import QuantizationGrid, grid_of_range
-from ..qdq.nodes import dequantizer, quantizer
 from .calibration.observers import Range
 from .inserter import PairInserter
 from .placement import Placement, place
@@ -66,10 +67,9 @@ def _grid_there(tensor: gs.Tensor, view: View) -> QuantizationGrid | None:
     node = dequantizer(tensor, view) or quantizer(tensor, view)
     if node is None:
         return None
-    scale = view.constant(node.inputs[1])
-    zero = view.constant(node.inputs[2]) if len(node.inputs) > 2 else None
-    if scale is None or scale.size != 1 or zero is None:
+    known = read_quantization(node).constants(view.constant)
+    if known is None or not known.is_per_tensor or known.zero_point is None:
         return None
-    bits = 8 * zero.dtype.itemsize
-    form = IntegerFormat(bits, zero.dtype.kind == "i")
-    return QuantizationGrid(scale.reshape(()), zero.reshape(()).astype("int64"), form)
+    zero = known.zero_point
+    form = IntegerFormat(8 * zero.dtype.itemsize, zero.dtype.kind == "i")
+    return QuantizationGrid(known.scale.reshape(()), zero.reshape(()).astype("int64"), form)

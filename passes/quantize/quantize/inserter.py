@@ -19,11 +19,11 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.linear.operators import bias_of, is_absent_bias, output_axis
+from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE, dequantizer, quantizer
+from ....ir.ops.quantization.weights import weight_scale, weight_values
 from ..grids.formats import IntegerFormat
 from ..grids.grid import QuantizationGrid, grid_of_weights
-from ..qdq.nodes import dequantizer, quantizer
 from ..qdq.units import BOUNDING, Unit, bounds
-from ..qdq.weights import weight_scale, weight_values
 from .placement import Placement
 from .scheme import QuantizationScheme
 
@@ -94,8 +94,8 @@ class PairInserter:
             for position, read in enumerate(reader.inputs):
                 if read is source or read is tensor:
                     edit.set_input(reader, position, result)
-        edit.node("QuantizeLinear", [source, *parameters], [quantized], at=at)
-        edit.node("DequantizeLinear", [quantized, *parameters], [result], at=at)
+        edit.node(QUANTIZE, [source, *parameters], [quantized], at=at)
+        edit.node(DEQUANTIZE, [quantized, *parameters], [result], at=at)
 
     def _first_here(self, readers: Sequence[gs.Node]) -> gs.Node:
         """Return the first reader of a graph input that stands in the graph, not in a subgraph."""
@@ -129,8 +129,8 @@ class PairInserter:
 
     def _bypass(self, node: gs.Node) -> None:
         """Let the QuantizeLinear behind a Relu or Clip read what that reads."""
-        reader = self._view.only_reader(node.outputs[0])
-        if reader is not None and reader.op == "QuantizeLinear" and self._edit.begin():
+        reader = quantizer(node.outputs[0], self._view)
+        if reader is not None and self._edit.begin():
             self._edit.set_input(reader, 0, node.inputs[0])
             self._edit.remove(node)
 
@@ -172,7 +172,7 @@ class PairInserter:
             f"{name}_dequantized", TensorType(np.dtype(np.float32), values.shape)
         )
         attrs = {} if grid.axis is None else {"axis": grid.axis}
-        edit.node("DequantizeLinear", self._stored[key], [result], attrs, at=node)
+        edit.node(DEQUANTIZE, self._stored[key], [result], attrs, at=node)
         edit.set_input(node, position, result)
 
 

@@ -17,7 +17,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
-from ..qdq.nodes import dequantizer
+from ....ir.ops.quantization.nodes import dequantizer, quantizer
 from ..qdq.units import BOUNDING
 
 # What ONNX Runtime quantizes by itself: an observation, no trait.
@@ -39,7 +39,8 @@ def _is_between_integers(node: gs.Node, view: View) -> bool:
         return False
     if dequantizer(node.inputs[0], view) is None:
         return False
-    reader = view.only_reader(node.outputs[0])
+    result = node.outputs[0]
+    reader = view.only_reader(result)
     if reader is not None and reader.op in BOUNDING:
-        reader = view.only_reader(reader.outputs[0])
-    return reader is not None and reader.op == "QuantizeLinear"
+        result = reader.outputs[0]
+    return quantizer(result, view) is not None

@@ -39,6 +39,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core import dtypes
 from ....ir.graph.uses import scopes
 from ....ir.ops.opsets import has_attribute, takes_type
+from ....ir.ops.quantization.nodes import DEQUANTIZE
 from ...engine.context import Context
 from ...engine.contract import Pass
 from ...fusion.inline_fused_operators import inline_fused_operators
@@ -53,7 +54,6 @@ _MOST_FOR_SCALES = 0.005
 # Bytes that the nodes around an integer weight take in a file.
 _NODES = 400
 _OPSET_OF_INT4 = 21
-_DEQUANTIZE = "DequantizeLinear"
 # Where MatMulNBits takes no longer than the float product: measured on two threads.
 _FUSED_BLOCKS = (16, 32, 64, 128, 256)
 _LEAST_FUSED = 1 << 17
@@ -145,15 +145,15 @@ class QuantizeWeights(Pass):
         shape = weight.values.shape[::-1] if oriented and role.transposed else weight.values.shape
         if size == "auto":
             size = (256 if self.bits < 8 else 128) if oriented else None
-            if self.bits == 8 and not has_attribute(_DEQUANTIZE, "block_size", graph.opset):
+            if self.bits == 8 and not has_attribute(DEQUANTIZE, "block_size", graph.opset):
                 size = None  # no reason to raise the opset
         if size is not None and (
             shape[sums] < size or (form == "arithmetic" and shape[sums] % size)
         ):
             size = None
         # Older opsets have it for a whole tensor, or with scales of float32 alone.
-        per_channel = has_attribute(_DEQUANTIZE, "axis", graph.opset)
-        takes_scales = takes_type(_DEQUANTIZE, weight.values.dtype, graph.opset, 1)
+        per_channel = has_attribute(DEQUANTIZE, "axis", graph.opset)
+        takes_scales = takes_type(DEQUANTIZE, weight.values.dtype, graph.opset, 1)
         if self.bits == 8 and size is None and not (per_channel and takes_scales):
             form = "arithmetic"
             oriented, channels, shape = False, role.channels, weight.values.shape

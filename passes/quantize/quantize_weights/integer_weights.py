@@ -15,6 +15,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core import dtypes
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
+from ....ir.ops.quantization.nodes import DEQUANTIZE
 from ..grids.blocks import BlockGrid, Blocks, Search, fit_grid
 from ..grids.formats import IntegerFormat
 from .linear_weights import Array, LinearWeight
@@ -98,7 +99,7 @@ class _WeightWriter:
         attrs = {"axis": grid.blocks.axis}
         if grid.blocks.size is not None:
             attrs["block_size"] = grid.blocks.size
-        return self._node("DequantizeLinear", inputs, q.shape, attrs)
+        return self._node(DEQUANTIZE, inputs, q.shape, attrs)
 
     def arithmetic(self, q: Array, grid: BlockGrid) -> gs.Tensor:
         """Return Mul(Sub(Cast(q), Cast(z)), s), one operator for each that is needed."""

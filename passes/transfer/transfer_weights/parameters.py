@@ -13,15 +13,15 @@ from ....ir.core import dtypes
 from ....ir.core.variables import dense_values, is_standard
 from ....ir.graph.uses import Uses, scopes
 from ....ir.ops.masks import is_mask, read_masked
+from ....ir.ops.quantization.nodes import DEQUANTIZE, quantizes_or_back
 from ....ir.ops.traits import operators_with
 from ....ir.ops.traits.groups import INTEGER_LAYERS
 from ....ir.torch.names import is_path
 
 Array = np.ndarray[Any, Any]
 
-_INTEGER_READERS = INTEGER_LAYERS | {"DequantizeLinear"}
+_INTEGER_READERS = INTEGER_LAYERS | {DEQUANTIZE}
 _NORMALIZATIONS = operators_with(lambda traits: traits.normalization)
-_QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 # PyTorch's exporter computes sizes that it knows.
 _MEASURING = frozenset({"Shape", "Size"})
 # What hands a weight on to the operator it is for.
@@ -99,7 +99,7 @@ def _parameter(
             turned=False,
             obstacle="stored as integers",
         )
-    if not dtypes.is_float(values.dtype) or node.op in _QUANTIZERS:
+    if not dtypes.is_float(values.dtype) or quantizes_or_back(node):
         return None
     if values.size <= 1 and not is_path(tensor.name):
         return None

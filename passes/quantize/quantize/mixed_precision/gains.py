@@ -17,6 +17,7 @@ import onnx_graphsurgeon as gs
 
 from .....ir.core.variables import node_key
 from .....ir.graph.view import View
+from .....ir.ops.quantization.nodes import is_quantizer
 from ....analysis.cost import cost
 from ....engine.stopwatch import Profiler
 from ...qdq.units import Unit
@@ -81,7 +82,7 @@ def measure_gains(
         *_sums(
             (fast[node.name], _crossing_of(node, estimated))
             for node in built.nodes
-            if node.op == "QuantizeLinear" and node.name in fast
+            if is_quantizer(node) and node.name in fast
         )
     )
     return IntegerGains(

@@ -1,0 +1,1 @@
+"""QuantizeLinear and DequantizeLinear: nodes, their parameters, pairs, and stored weights."""
