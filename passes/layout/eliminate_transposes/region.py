@@ -88,6 +88,12 @@ class LayoutRegion:
         """Say whether `reader` can read either layout: a Transpose, or a Shape."""
         return reader.op in ("Transpose", "Shape") and is_standard(reader) and self.inside(reader)
 
+    def _is_wanted(self, transpose: gs.Node) -> bool:
+        """Say whether more than the shape of its result is read: else the Transpose is to go."""
+        result = transpose.outputs[0]
+        readers = self.view.readers(result)
+        return self.view.is_output(result) or not all(map(self.is_neutral, readers))
+
     def reads_as_data(self, reader: RegionNode, value: gs.Tensor) -> bool:
         """Say whether `reader` reads `value` only where its layout matters."""
         return all(
@@ -148,7 +154,7 @@ class LayoutRegion:
         fixed: list[int] = []
         if self.view.is_output(value):
             fixed.append(ZERO)
-        if self.exits(value):
+        if any(map(self._is_wanted, self.exits(value))):
             fixed.append(ONE)
         for reader in self.view.readers(value):
             member = self.member_at(reader)
