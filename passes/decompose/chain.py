@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ...ir.core.decline import need
 from ...ir.graph.edit import Edit
 from ...ir.ops.build import needs_bias
 from ...ir.ops.linear.kernel import Array
-from ...ir.ops.linear.layer import Layer, stored
+from ...ir.ops.linear.layer import Layer
 from ...ir.ops.linear.operators import is_transposed, reads_transposed
+from ...ir.ops.linear.storing import need_kept, stored
 from ...ir.ops.traits.groups import LAYERS
 
 _SUFFIX = re.compile(r"_factor_([a-z]+)(_\d+)?$")
@@ -101,10 +101,10 @@ def need_storable(chain: FactorChain, layer: Layer) -> None:
     """Decline where a weight is not finite in the type of the layer's own."""
     arrays = [factor.weight for factor in chain.factors]
     arrays += [] if chain.bias is None else [chain.bias]
-    need(
-        all(bool(np.isfinite(stored(a, layer.weight.dtype)).all()) for a in arrays),
-        f"its factors are not finite in {layer.weight.dtype.name}",
-    )
+    dtype = layer.weight.dtype
+    for values in arrays:
+        size = np.abs(values).max(initial=0.0)
+        need_kept(values, dtype, size, f"its factors are not finite in {dtype.name}")
 
 
 def write_chain(edit: Edit, layer: Layer, chain: FactorChain) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core.decline import need
@@ -21,9 +22,11 @@ from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
 from ...ir.graph.view import View
+from ...ir.ops.linear.conditioning import need_conditioned
 from ...ir.ops.linear.kernel import Kernel, compose
-from ...ir.ops.linear.layer import Layer, need_storable, read_layer, read_with_bias, write_layer
+from ...ir.ops.linear.layer import Layer, read_layer, read_with_bias, write_layer
 from ...ir.ops.linear.operators import reads_transposed
+from ...ir.ops.linear.storing import need_storable
 from ...ir.ops.traits.groups import LAYERS
 from ...ir.ops.windows.attributes import explicit_window, read_window
 from ..engine.rewrite import Rewrite, RewritePass
@@ -68,7 +71,7 @@ class _Compose(Rewrite[_Composition]):
         keeps, attrs = _window(first, second, view)
         group = math.gcd(first.group, second.group)
         _need_less(first, second, keeps, group, view)
-        kernel = compose(second.kernel(), first.kernel(), group)
+        kernel = _composed(first, second, group)
         need_storable(kernel, keeps.weight.dtype)
         return _Composition(
             first=first,
@@ -92,6 +95,16 @@ class _Compose(Rewrite[_Composition]):
             attrs=site.attrs,
             like=site.type,
         )
+
+
+def _composed(first: Layer, second: Layer, group: int) -> Kernel:
+    """Return the kernel of both; declines where the bias between them is too large to be moved."""
+    before, after = first.kernel(), second.kernel()
+    kernel = compose(after, before, group)
+    if before.bias is not None:
+        size = np.maximum(np.abs(kernel.full_bias()), 1.0)
+        need_conditioned(after.largest_of(before.bias), size, first.weight.dtype)
+    return kernel
 
 
 def _may_be_linear(node: gs.Node, view: View) -> bool:

@@ -20,7 +20,8 @@ from ...ir.graph.types import TensorType
 from ...ir.graph.view import View
 from ...ir.ops.linear.affine import Affine, composed, try_affine
 from ...ir.ops.linear.kernel import Kernel
-from ...ir.ops.linear.layer import Layer, need_storable, write_layer
+from ...ir.ops.linear.layer import Layer, write_layer
+from ...ir.ops.linear.storing import need_storable
 
 _MOST_READERS = 8
 
@@ -52,8 +53,10 @@ def site_after(layer: Layer, chain: Sequence[Affine], view: View) -> AffineAfter
     twins = _twins(layer, first, view)
     if twins:
         chain = chain[:1]
-    total = composed(chain, layer.rank, layer.axis, layer.outputs)
-    kernel = layer.kernel().then_affine(total.scale, total.shift if total.shift.any() else None)
+    place, kernel = (layer.rank, layer.axis, layer.outputs), layer.kernel()
+    composed(chain, *place, kernel.bias).need_conditioned(layer.weight.dtype)
+    total = composed(chain, *place)
+    kernel = kernel.then_affine(total.scale, total.shift if total.shift.any() else None)
     need_storable(kernel, layer.weight.dtype)
     nodes = tuple(affine.node for affine in chain)
     return AffineAfterLayer(layer, nodes, twins, kernel, view.type(nodes[-1].outputs[0]))

@@ -26,8 +26,8 @@ from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
 from ...ir.ops.linear.affine import Array, Composition, read_affine
-from ...ir.ops.linear.layer import stored
 from ...ir.ops.linear.operators import linear_operator
+from ...ir.ops.linear.storing import need_kept, stored
 from ...ir.ops.opsets import aligns
 from ..engine.rewrite import Rewrite, RewritePass
 
@@ -84,10 +84,12 @@ class _LowerToAffine(Rewrite[_ScaleAndShift]):
         rank = need(view.rank(x), "the rank of its input is unknown")
         need(rank >= 2, "its input has no axis of channels")
         if dtypes.is_half(dtype):
-            Composition(found.scale, found.shift, found.typical).need_conditioned(dtype)
+            total = Composition.of(np.zeros_like(found.shift))
+            total.then(found.scale, found.shift, found.typical).need_movable(dtype)
+        reason = "its scale is not finite (variance + epsilon near zero?)"
+        need_kept(found.scale, dtype, what=reason)
+        need_kept(found.shift, dtype, np.abs(found.scale), reason)
         scale, shift = stored(found.scale, dtype), stored(found.shift, dtype)
-        finite = bool(np.isfinite(scale).all() and np.isfinite(shift).all())
-        need(finite, "its scale is not finite (variance + epsilon near zero?)")
         return _ScaleAndShift(node, scale, shift, rank, self._is_depthwise(node, rank, dtype, view))
 
     def _is_depthwise(self, node: gs.Node, rank: int, dtype: np.dtype[Any], view: View) -> bool:

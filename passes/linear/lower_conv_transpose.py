@@ -31,7 +31,8 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
 from ...ir.graph.view import View
 from ...ir.ops.build import build_slice
-from ...ir.ops.linear.layer import Layer, read_layer, stored
+from ...ir.ops.linear.layer import Layer, read_layer
+from ...ir.ops.linear.storing import stored
 from ...ir.ops.opsets import has_attribute
 from ...ir.ops.slices import TO_THE_END
 from ...ir.ops.windows.attributes import window_attributes

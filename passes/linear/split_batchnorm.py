@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core.decline import DeclinedError, need
@@ -20,7 +21,8 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
 from ...ir.ops.linear.affine import affine_below, composed, read_affine
 from ...ir.ops.linear.kernel import Kernel
-from ...ir.ops.linear.layer import Layer, need_storable, read_layer, write_layer
+from ...ir.ops.linear.layer import Layer, read_layer, write_layer
+from ...ir.ops.linear.storing import need_storable
 from ..engine.rewrite import Rewrite, RewritePass
 
 
@@ -64,18 +66,21 @@ class _SplitOverConcat(Rewrite[_NormalizedConcat]):
             first.on_channels(rank, axis, channels),
             "its constant is not one value per channel of the Concat before it",
         )
+        kernels = [layer.kernel() for layer in layers]
+        bias = np.concatenate([kernel.full_bias() for kernel in kernels])
+        composed(chain, rank, axis, channels, bias).need_conditioned(layers[0].weight.dtype)
         total = composed(chain, rank, axis, channels)
         branches, start = [], 0
-        for layer in layers:
+        for layer, kernel in zip(layers, kernels, strict=True):
             part = slice(start, start + layer.outputs)
             shift = total.shift[part] if total.shift[part].any() else None
             need(
                 shift is None or _takes_bias(layer, rank),
                 "MatMul in a branch of the Concat before it would need an Add for its bias",
             )
-            kernel = layer.kernel().then_affine(total.scale[part], shift)
-            need_storable(kernel, layer.weight.dtype)
-            branches.append((layer, kernel))
+            folded = kernel.then_affine(total.scale[part], shift)
+            need_storable(folded, layer.weight.dtype)
+            branches.append((layer, folded))
             start = part.stop
         return _NormalizedConcat(tuple(branches), node, tuple(affine.node for affine in chain))
 

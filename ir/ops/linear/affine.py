@@ -22,6 +22,7 @@ from ...core.variables import is_standard
 from ...graph.view import View
 from ..opsets import aligns
 from ..training import need_inference
+from .conditioning import need_conditioned, need_in_range
 from .layer import channel_vector
 
 Array = np.ndarray[Any, Any]
@@ -31,9 +32,6 @@ AFFINE_OPS = ELEMENTWISE_OPS | {"BatchNormalization"}
 
 # No channel vector is longer; larger constants are maps, and not worth reading.
 _MOST_VALUES = 1 << 16
-# A sum loses this factor of the type's precision: of 2**-24 (float32) and 2**-11 (float16).
-_MOST_OFFSET = 64.0
-_MOST_OFFSET_HALF = 4.0
 
 
 @dataclass(frozen=True)
@@ -73,17 +71,27 @@ class Affine:
         return None if scale is None or shift is None else (scale, shift)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Composition:
-    """The map scale * x + shift of a chain, and center and spread of what it gives.
+    """The map scale * x + shift of a chain, and what its steps are like on the way.
 
-    Without a BatchNormalization in the chain these are taken to be of order one, as what networks
-    compute with is.
+    `typical` are center and spread of what it gives. Without a BatchNormalization in the chain
+    these are taken to be those of x of order one, as what networks compute with is. `passed` is how
+    much of the result a shift on the way was, `low` and `high` are the least and largest scale.
     """
 
     scale: Array
     shift: Array
     typical: tuple[Array, Array] | None = None
+    passed: Array
+    low: Array
+    high: Array
+
+    @classmethod
+    def of(cls, shift: Array) -> Composition:
+        """Return the map x + shift, of an x that `shift` is added to before anything is seen."""
+        one = np.ones_like(shift)
+        return cls(scale=one, shift=shift, passed=np.zeros_like(shift), low=one, high=one)
 
     def then(self, scale: Array, shift: Array, typical: tuple[Array, Array] | None) -> Composition:
         """Return the map of scale * y + shift for what this one gives, y."""
@@ -91,24 +99,34 @@ class Composition:
             if typical is None and self.typical is not None:
                 center, spread = self.typical
                 typical = scale * center + shift, np.abs(scale) * spread
-            return Composition(scale * self.scale, scale * self.shift + shift, typical)
+            total, size = scale * self.scale, np.abs(scale * self.scale)
+            return Composition(
+                scale=total,
+                shift=scale * self.shift + shift,
+                typical=typical,
+                passed=np.maximum(self.passed, np.abs(self.shift)) * np.abs(scale),
+                low=np.minimum(self.low, size),
+                high=np.maximum(self.high, size),
+            )
 
     def need_conditioned(self, dtype: Any) -> None:
+        """Decline where what it takes on the way, not only its result, decides what it gives."""
+        size = np.maximum(np.abs(self.shift), np.abs(self.scale))
+        for part in self.typical or ():
+            size = np.maximum(size, np.abs(part))
+        need_conditioned(self.passed, size, dtype)
+        need_in_range(self.low, self.high, self.scale, dtype)
+
+    def need_movable(self, dtype: Any) -> None:
         """Decline where moving the shift behind a sum over scale * x would cost too many digits.
 
         Both terms then are |shift| in size where what they add up to is `typical`.
         """
-        if np.dtype(dtype) == np.float64:
-            return
-        size = 1.0
+        size: Array | float = 1.0
         if self.typical is not None:
-            size = max(float(np.abs(part).max(initial=0.0)) for part in self.typical)
-        most = _MOST_OFFSET_HALF if dtypes.is_half(dtype) else _MOST_OFFSET
-        largest = float(np.abs(self.shift).max(initial=0.0))
-        need(
-            largest <= most * size,
-            "its shift is so large beside what it gives that rounding would show",
-        )
+            size = np.maximum(*map(np.abs, self.typical))
+        reason = "its shift is so large beside what it gives that rounding would show"
+        need_conditioned(self.shift, size, dtype, reason)
 
 
 def read_affine(node: gs.Node, view: View) -> Affine | None:
@@ -177,9 +195,18 @@ def affine_below(
         chain.append(after)
 
 
-def composed(chain: Sequence[Affine], rank: int | None, axis: int, channels: int) -> Composition:
-    """Return the map of a chain whose nodes all have one [channels], first node first."""
-    total = Composition(np.ones(channels), np.zeros(channels))
+def composed(
+    chain: Sequence[Affine],
+    rank: int | None,
+    axis: int,
+    channels: int,
+    bias: Array | None = None,
+) -> Composition:
+    """Return the map of a chain whose nodes all have one [channels], first node first.
+
+    `bias` [channels] is part of what the chain reads, added just before; it is part of the shift.
+    """
+    total = Composition.of(np.zeros(channels) if bias is None else bias)
     for affine in chain:
         found = affine.on_channels(rank, axis, channels)
         if found is None:

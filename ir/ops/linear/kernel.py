@@ -77,6 +77,11 @@ class Kernel:
         blocks = values.reshape(self.group, -1, 1)
         return np.asarray((taps @ blocks).reshape(self.outputs))
 
+    def largest_of(self, values: Array) -> Array:
+        """Return how large what it makes of each of `values` [C] is at most, [C]."""
+        size = np.abs(self.weight).max(axis=(1, *range(3, self.weight.ndim)), initial=0.0)
+        return np.asarray(size.reshape(-1) * np.abs(values))
+
     def take_outputs(self, order: Array) -> Kernel:
         """Return the kernel whose output i is this one's output `order[i]`, for group 1."""
         _one_group(self)

@@ -32,6 +32,7 @@ from .operators import (
     output_channels,
     to_blocks,
 )
+from .storing import stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,21 +222,6 @@ def write_layer(
         edit.node("Add", [product, bias], [result], at=layer.node)
         return
     edit.node(op, [*inputs, bias], [result], new, at=layer.node)
-
-
-def stored(values: Array, dtype: np.dtype[Any]) -> Array:
-    """Return `values` in the weights' type; what does not fit becomes infinite."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.ascontiguousarray(values.astype(dtype))
-
-
-def need_storable(kernel: Kernel, dtype: np.dtype[Any]) -> None:
-    """Decline where weight or bias are not finite in the type they are to be stored in."""
-    parts = [kernel.weight] if kernel.bias is None else [kernel.weight, kernel.bias]
-    need(
-        all(bool(np.isfinite(stored(part, dtype)).all()) for part in parts),
-        "the folded weights are not finite (variance + epsilon near zero?)",
-    )
 
 
 def channel_vector(values: Array, rank: int | None, axis: int, channels: int) -> Array | None:

@@ -31,8 +31,9 @@ from ....ir.ops.build import needs_bias
 from ....ir.ops.fused.activations import Activation, FoundActivation
 from ....ir.ops.fused.operators import Body
 from ....ir.ops.linear.kernel import Kernel, to_matrix
-from ....ir.ops.linear.layer import Layer, need_storable, read_layer, stored
+from ....ir.ops.linear.layer import Layer, read_layer
 from ....ir.ops.linear.operators import reads_transposed
+from ....ir.ops.linear.storing import need_storable, stored
 from ....ir.ops.parameters import spell
 from ....ir.ops.windows.attributes import read_window
 from ...engine.rewrite import Rewrite, RewritePass

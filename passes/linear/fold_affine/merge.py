@@ -18,7 +18,8 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.linear.affine import AFFINE_OPS, Affine, Array, Composition, is_chained, try_affine
-from ....ir.ops.linear.layer import channel_vector, stored
+from ....ir.ops.linear.layer import channel_vector
+from ....ir.ops.linear.storing import need_kept, stored
 from ....ir.ops.opsets import has_attribute
 from ...engine.rewrite import Rewrite
 
@@ -55,12 +56,12 @@ class MergeAffine(Rewrite[AffineChain]):
         if steps is None or len(steps) >= len(chain):
             return None
         total.need_conditioned(kind.dtype)
+        total.need_movable(kind.dtype)
+        reason = "the merged constants are not finite"
+        need_kept(total.scale, kind.dtype, what=reason)
+        need_kept(total.shift, kind.dtype, np.abs(total.scale), reason)
         kept = tuple(
             (op, tuple(stored(c, kind.dtype) for c in constants)) for op, *constants in steps
-        )
-        need(
-            all(bool(np.isfinite(c).all()) for _, constants in kept for c in constants),
-            "the merged constants are not finite",
         )
         last = chain[-1].result
         need(kept or not view.is_output(last), "it joins its input to a graph output")
@@ -86,7 +87,7 @@ class MergeAffine(Rewrite[AffineChain]):
 def _chain(first: Affine, view: View) -> tuple[list[Affine], Composition]:
     """Return the chain from `first` on whose constants broadcast to no more than the largest."""
     chain: list[Affine] = []
-    total = Composition(np.array(1.0), np.array(0.0))
+    total = Composition.of(np.array(0.0))
     largest = 1
     after: Affine | None = first
     while after is not None:

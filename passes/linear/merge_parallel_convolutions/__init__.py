@@ -22,8 +22,10 @@ from ....ir.core.decline import DeclinedError, need
 from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
-from ....ir.ops.linear.kernel import Kernel
-from ....ir.ops.linear.layer import channel_vector, need_storable, write_layer
+from ....ir.ops.linear.conditioning import need_conditioned
+from ....ir.ops.linear.kernel import Array, Kernel
+from ....ir.ops.linear.layer import channel_vector, write_layer
+from ....ir.ops.linear.storing import need_storable
 from ....ir.ops.opsets import aligns
 from ....ir.ops.traits.groups import LAYERS
 from ...engine.rewrite import Rewrite, RewritePass
@@ -189,7 +191,7 @@ def _with_constants(
     """Add to the first of `merged` the constants by channel among `others`."""
     layer, kernel = merged[0].layer, merged[0].kernel()
     rank = layer.weight.ndim if layer.is_spatial else layer.rank
-    kept = []
+    kept, shifts = [], []
     for tensor in others:
         values = view.constant(tensor)
         shift = None
@@ -198,8 +200,17 @@ def _with_constants(
         if shift is None:
             kept.append(tensor)
         else:
+            shifts.append(shift)
             kernel = kernel.then_affine(np.ones(layer.outputs), shift)
     kernels = [kernel, *(part.kernel() for part in merged[1:])]
     for part, summed in zip(merged, kernels, strict=True):
+        terms = [*part.biases(), *(shifts if part is merged[0] else ())]
+        _need_conditioned(terms, summed, part.layer.weight.dtype)
         need_storable(summed, part.layer.weight.dtype)
     return _SumOfBranches(sums, tuple(zip(merged, kernels, strict=True)), tuple(kept))
+
+
+def _need_conditioned(terms: Sequence[Array], summed: Kernel, dtype: Any) -> None:
+    """Decline where biases and constants cancel that are too large to: rounding of a sum shows."""
+    if len(terms) > 1:
+        need_conditioned(np.stack(terms), np.maximum(np.abs(summed.full_bias()), 1.0), dtype)

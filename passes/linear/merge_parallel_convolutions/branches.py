@@ -14,7 +14,7 @@ from ....ir.core.decline import DeclinedError, need
 from ....ir.core.variables import is_standard
 from ....ir.graph.types import Dim
 from ....ir.graph.view import View
-from ....ir.ops.linear.affine import AFFINE_OPS, read_affine
+from ....ir.ops.linear.affine import AFFINE_OPS, Composition, read_affine
 from ....ir.ops.linear.kernel import Array, Kernel, add_taps, depthwise
 from ....ir.ops.linear.layer import Layer, read_layer
 from ....ir.ops.linear.operators import reads_transposed
@@ -90,6 +90,7 @@ def channelwise_branch(
     window = None if like.window is None else Window.point(len(like.window.kernel))
     rank = layer.rank if window is None else layer.weight.ndim
     kernel = depthwise(np.ones(channels), () if window is None else window.kernel)
+    total = Composition.of(np.zeros(channels))
     for node in steps:
         if node.op == "AveragePool":
             need(window is not None and node is steps[0], "a pool of a scaled input")
@@ -99,6 +100,8 @@ def channelwise_branch(
         factors = affine.on_channels(rank, layer.axis, channels)
         scale, shift = need(factors, f"the branch's {node.op} is no map by channel")
         kernel = kernel.then_affine(scale, shift if shift.any() else None)
+        total = total.then(scale, shift, affine.typical)
+    total.need_conditioned(layer.weight.dtype)
     return ParallelBranch(tuple(steps[::-1]), window, None, kernel)
 
 
@@ -168,6 +171,11 @@ class MergedBranches:
             if kernel.bias is not None:
                 bias = kernel.bias if bias is None else bias + kernel.bias
         return Kernel(total, bias)
+
+    def biases(self) -> list[Array]:
+        """Return the bias [M] of each branch that has one."""
+        kernels = (branch.kernel() for branch in self.branches)
+        return [kernel.bias for kernel in kernels if kernel.bias is not None]
 
     @property
     def attrs(self) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.linear.kernel import Kernel
-from ....ir.ops.linear.layer import Layer, need_storable, read_layer, write_layer
+from ....ir.ops.linear.layer import Layer, read_layer, write_layer
 from ....ir.ops.linear.operators import reads_transposed
+from ....ir.ops.linear.storing import need_storable
 from ....ir.ops.traits import operators_with
 from ....ir.ops.traits.groups import LAYERS
 from ....ir.ops.windows.attributes import explicit_window

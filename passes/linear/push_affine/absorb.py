@@ -22,7 +22,8 @@ from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.linear.affine import Affine, Composition
 from ....ir.ops.linear.kernel import Array, Kernel
-from ....ir.ops.linear.layer import need_storable, stored, write_layer
+from ....ir.ops.linear.layer import write_layer
+from ....ir.ops.linear.storing import need_kept, need_storable, stored
 from .border import Seen, constant_image, is_uniform, seen_taps, sees_every_tap
 from .linear_readers import ChannelPlace, LinearReader
 
@@ -77,6 +78,7 @@ def plan(
     `column` is the shape in which values by channel broadcast against the tensor.
     """
     dtype = readers[0].layer.weight.dtype
+    total.need_conditioned(dtype)
     kind = view.type(chain[-1].result)
     before = float(_ELEMENTWISE * len(chain))
     pairs = list(zip(readers, places, strict=True))
@@ -87,7 +89,7 @@ def plan(
             readings = [_reading(*pair, view) for pair in pairs]
             cost = sum(_cost(reading, map_limit, kind) for reading in readings)
             need(cost <= before, "moving it would cost more than it saves")
-            total.need_conditioned(dtype)
+            total.need_movable(dtype)
         except DeclinedError:
             cost = math.inf
             if len(chain) < 2:
@@ -99,9 +101,9 @@ def plan(
         return AbsorbedAffine(tuple(chain), tuple(absorbed), None, kind)
     alone = replace(total, shift=np.zeros_like(total.shift))
     absorbed = [_absorb(LocatedReader(*pair, None), alone, view) for pair in pairs]
-    shift = stored((total.shift / total.scale).reshape(column), dtype)
-    need(np.isfinite(shift).all(), "the shift before its scale is not finite")
-    return AbsorbedAffine(tuple(chain), tuple(absorbed), shift, kind)
+    shift = (total.shift / total.scale).reshape(column)
+    need_kept(shift, dtype, 1.0, "the shift before its scale is not finite")
+    return AbsorbedAffine(tuple(chain), tuple(absorbed), stored(shift, dtype), kind)
 
 
 def write(site: AbsorbedAffine, edit: Edit) -> None:
@@ -169,13 +171,12 @@ def _absorb(reading: LocatedReader, total: Composition, view: View) -> Absorbing
             scaled = replace(scaled, bias=kernel.full_bias() + kernel.of_constant(shift))
         else:
             image = constant_image(kernel, shift, reading.seen)
-            border = None if is_uniform(reading.seen) else stored(image[None], dtype)
-            if border is None:
+            if is_uniform(reading.seen):
                 bias = kernel.full_bias() + image.reshape(kernel.outputs, -1)[:, 0]
                 scaled = replace(scaled, bias=bias)
-            need(
-                border is None or np.isfinite(border).all(),
-                "the map along the border is not finite",
-            )
+            else:
+                size = np.abs(image).max(initial=0.0)
+                need_kept(image, dtype, size, "the map along the border is not finite")
+                border = stored(image[None], dtype)
     need_storable(scaled, dtype)
     return AbsorbingLayer(reading.reader, scaled, border, view.type(layer.result))

@@ -23,8 +23,10 @@ from ....ir.graph.types import TensorType
 from ....ir.graph.uses import scopes
 from ....ir.graph.view import View
 from ....ir.ops.linear.affine import ELEMENTWISE_OPS
+from ....ir.ops.linear.conditioning import need_conditioned
 from ....ir.ops.linear.kernel import Array, Kernel
-from ....ir.ops.linear.layer import Layer, need_storable, read_layer, write_layer
+from ....ir.ops.linear.layer import Layer, read_layer, write_layer
+from ....ir.ops.linear.storing import need_storable
 from ....ir.ops.traits.groups import LAYERS
 from ...engine.context import Context
 from ...engine.rewrite import Rewrite, RewritePass
@@ -175,7 +177,12 @@ def _without(reader: MixingLayer, removed: Array) -> Kernel:
     known = np.where(removed & ~reader.unread, reader.source.values, 0.0)
     given = reader.kernel.of_constant(np.repeat(known, width))
     kernel = reader.kernel.take_inputs(np.flatnonzero(np.repeat(~removed, width)))
-    return replace(kernel, bias=kernel.full_bias() + given) if given.any() else kernel
+    if not given.any():
+        return kernel
+    bias = kernel.full_bias() + given
+    terms = reader.kernel.largest_of(np.repeat(known, width))
+    need_conditioned(terms, np.maximum(np.abs(bias), 1.0), reader.layer.weight.dtype)
+    return replace(kernel, bias=bias)
 
 
 def _cuts(node: gs.Node, channels: int, view: View) -> dict[int, int]:

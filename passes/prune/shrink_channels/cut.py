@@ -10,8 +10,8 @@ import onnx_graphsurgeon as gs
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
-from ....ir.ops.linear.layer import stored
 from ....ir.ops.linear.operators import bias_of, from_blocks, is_absent_bias, to_blocks
+from ....ir.ops.linear.storing import stored
 from ...analysis.channels.analysis import ChannelAnalysis
 from ...analysis.channels.cells import Array
 from ...analysis.channels.findings import ChannelLayer, ChannelShuffle, SlicedConstant

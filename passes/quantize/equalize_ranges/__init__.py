@@ -101,8 +101,8 @@ class EqualizeRanges(Pass):
                     rescaled(current[id(m.reached.layer.node)], kept[m.before], kept[m.after])
                     for m in problem.layers
                 ]
-                if not all(part.is_finite for part in found):
-                    context.decline(first, "the scaled weights are not finite in their type")
+                if not all(part.is_kept for part in found):
+                    context.decline(first, "its type cannot hold the scaled weights")
                     continue
                 if not edit.begin():
                     break

@@ -9,8 +9,9 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.edit import Edit
 from ....ir.ops.linear.kernel import kernel_of
-from ....ir.ops.linear.layer import Layer, stored
+from ....ir.ops.linear.layer import Layer
 from ....ir.ops.linear.operators import to_blocks
+from ....ir.ops.linear.storing import is_storable, stored
 from ...analysis.channels.cells import Array
 
 
@@ -24,12 +25,7 @@ class RescaledLayer:
     layer: Layer
     weight: Array
     bias: Array | None
-
-    @property
-    def is_finite(self) -> bool:
-        """Say whether its type holds every value."""
-        parts = [self.weight] if self.bias is None else [self.weight, self.bias]
-        return all(bool(np.isfinite(part).all()) for part in parts)
+    is_kept: bool  # whether storing them does no more than round
 
 
 def rescaled(layer: Layer, before: Array, after: Array) -> RescaledLayer:
@@ -45,6 +41,7 @@ def rescaled(layer: Layer, before: Array, after: Array) -> RescaledLayer:
         layer,
         layer.stored(kernel),
         None if kernel.bias is None else stored(kernel.bias, dtype),
+        is_storable(kernel, dtype),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ....ir.core import dtypes
 from ....ir.core.decline import need
-from ....ir.ops.linear.layer import stored
+from ....ir.ops.linear.storing import stored
 from .parameters import NamedWeight
 
 Array = np.ndarray[Any, Any]

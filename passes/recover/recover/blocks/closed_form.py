@@ -25,8 +25,9 @@ from .....ir.core.decline import DeclinedError
 from .....ir.core.variables import dense_values
 from .....ir.graph.clone import clone
 from .....ir.ops.linear.kernel import Kernel
-from .....ir.ops.linear.layer import Layer, read_with_bias, stored
+from .....ir.ops.linear.layer import Layer, read_with_bias
 from .....ir.ops.linear.operators import from_blocks
+from .....ir.ops.linear.storing import stored
 from .....ir.ops.masks import Masked, read_masked
 from .....ir.ops.traits.groups import LAYERS
 from .....ir.torch.source import lift_weights

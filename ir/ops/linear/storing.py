@@ -1,0 +1,72 @@
+"""Weights computed in float64, stored in the type that the weights had.
+
+Rounding moves a value by half a unit in its last place, which is what is granted. What type float16
+and its like cannot hold so well, since it lies below the smallest normal number, is a subnormal of
+few digits or zero, and beyond the largest an infinity: such weights are not to be written.
+
+A weight is judged by the largest one of its row, those that are summed to one output, and of its
+column, those that multiply one input: beside that its own last digits count for nothing. One
+beyond 2^-48 of the largest of all is nothing in any sum; trained networks have channels as dead.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from ...core.decline import DeclinedError, need
+from .kernel import Array, Kernel
+
+_NOTHING = 2.0**-48
+_NOT_FINITE = "the folded weights are not finite (variance + epsilon near zero?)"
+
+
+def stored(values: Array, dtype: np.dtype[Any]) -> Array:
+    """Return `values` in the weights' type; what does not fit becomes infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.ascontiguousarray(values.astype(dtype))
+
+
+def is_storable(kernel: Kernel, dtype: np.dtype[Any]) -> bool:
+    """Say whether weight and bias lose no more than rounding in the type they are stored in."""
+    try:
+        need_storable(kernel, dtype)
+    except DeclinedError:
+        return False
+    return True
+
+
+def need_storable(kernel: Kernel, dtype: np.dtype[Any]) -> None:
+    """Decline where weight or bias lose more than rounding in the type they are to be stored in."""
+    size = np.abs(kernel.weight)
+    taps = tuple(range(3, size.ndim))
+    rows = size.max(axis=(2, *taps), initial=0, keepdims=True)
+    columns = size.max(axis=(1, *taps), initial=0, keepdims=True)
+    need_kept(kernel.weight, dtype, np.minimum(rows, columns))
+    if kernel.bias is not None:
+        need_kept(kernel.bias, dtype, rows.reshape(-1))
+
+
+def need_kept(
+    values: Array, dtype: np.dtype[Any], beside: Array | float = 0.0, what: str = _NOT_FINITE
+) -> None:
+    """Decline where float64 `values` lose more in `dtype` than rounding, of them or of `beside`.
+
+    `beside` broadcasts against them: how large what is added to them is. `what` is the reason
+    where they are not finite.
+    """
+    kept = stored(values, dtype).astype(np.float64)
+    need(np.isfinite(kept).all(), what)
+    limits = ml_dtypes.finfo(dtype)
+    size = np.abs(values)
+    small = (size > 0) & (size < float(limits.smallest_normal))
+    if not small.any():
+        return
+    scale = np.maximum(np.maximum(size, beside), _NOTHING * size.max())
+    lost = np.abs(kept - values) > float(limits.eps) * scale
+    need(
+        not (lost & small).any(),
+        f"the folded weights are so small that {np.dtype(dtype).name} would lose their digits",
+    )

@@ -1,0 +1,87 @@
+"""Which sums and products may be computed beforehand: against numpy's own rounding."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from planish.ir.core.decline import DeclinedError
+from planish.ir.ops.linear.affine import Composition
+from planish.ir.ops.linear.conditioning import need_conditioned, need_in_range
+
+# What verification grants of the range, or a unit in the last place where that is more.
+TYPES = {np.float16: 1e-3, ml_dtypes.bfloat16: 8e-3, np.float32: 1e-5, np.float64: 1e-5}
+
+
+def declines(question, *given):
+    try:
+        question(*given)
+    except DeclinedError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("dtype", "granted"), TYPES.items(), ids=str)
+def test_what_is_granted_is_what_rounding_leaves_of_a_sum(dtype, granted):
+    x = np.random.default_rng(0).uniform(-1, 1, 1000).astype(dtype)
+    for power in range(-2, min(60, int(ml_dtypes.finfo(dtype).maxexp) - 1)):
+        c = np.array(2.0**power, dtype)
+        lost = np.abs(((x + c) - c).astype(np.float64) - x.astype(np.float64)).max()
+        if not declines(need_conditioned, 2.0**power, 1.0, dtype):
+            assert lost <= granted
+    assert not declines(need_conditioned, 1.0, 1.0, dtype)
+    assert declines(need_conditioned, 1.5 * 2.0 ** np.finfo(np.float64).nmant, 1.0, dtype)
+
+
+@pytest.mark.parametrize("dtype", TYPES, ids=lambda t: t.__name__)
+def test_factors_that_leave_the_range_are_not_merged(dtype):
+    largest, least = (float(getattr(ml_dtypes.finfo(dtype), n)) for n in ("max", "smallest_normal"))
+    one = np.array(1.0)
+    for factor in (largest / 2, least / 2):
+        size = np.array(factor)
+        assert declines(need_in_range, np.minimum(size, 1), np.maximum(size, 1), one, dtype)
+    # Where the whole product is as large, nothing is passed through.
+    assert not declines(need_in_range, one, np.array(largest / 2), np.array(largest / 2), dtype)
+    assert not declines(need_in_range, np.array(0.0), one, np.array(0.0), dtype)
+
+
+def chain(*steps, bias=0.0):
+    total = Composition.of(np.array(bias))
+    for scale, shift in steps:
+        total = total.then(np.array(scale), np.array(shift), None)
+    return total
+
+
+TRICK = 1.5 * 2**23
+
+DECIDED = {
+    "(x + c) - c": chain((1.0, TRICK), (1.0, -TRICK)),
+    "(x - c) + c": chain((1.0, -TRICK), (1.0, TRICK)),
+    "c - (c - x)": chain((-1.0, TRICK), (-1.0, TRICK)),
+    "the first is the bias of a layer": chain((1.0, -TRICK), bias=TRICK),
+    "three steps": chain((1.0, TRICK), (1.0, -TRICK / 2), (1.0, -TRICK / 2)),
+    "scaled on the way": chain((0.5, TRICK), (2.0, -2 * TRICK)),
+    "scaled before and after": chain((255.0, 0.0), (1.0, TRICK), (1.0, -TRICK), (1 / 255, 0.0)),
+    "(x * c) / c": chain((1e30, 0.0), (1e-30, 0.0)),
+    "(x / c) * c": chain((1e-30, 0.0), (1e30, 0.0)),
+    "in two steps each": chain((1e15, 0.0), (1e15, 0.0), (1e-15, 0.0), (1e-15, 0.0)),
+}
+FREE = {
+    "one step": chain((1.0, TRICK)),
+    "sums that stay large": chain((1.0, TRICK), (1.0, TRICK)),
+    "normalization of pixels": chain((1 / 255, 0.0), (1.0, -0.485), (1 / 0.229, 0.0)),
+    "from [0, 255] to [-1, 1]": chain((1.0, -127.5), (1 / 127.5, 0.0)),
+    "a large factor that stays": chain((1e20, 0.0), (1e10, 0.0)),
+    "a shift that is scaled away": chain((1.0, 1e4), (1e-4, 0.0), (1e4, 0.0), (1.0, 0.5)),
+}
+
+
+@pytest.mark.parametrize("total", DECIDED.values(), ids=DECIDED)
+def test_a_chain_whose_steps_decide(total):
+    assert declines(total.need_conditioned, np.float32)
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_a_chain_whose_result_decides(name):
+    assert not declines(FREE[name].need_conditioned, np.float32)
