@@ -267,7 +267,8 @@ class Edit:
     def raise_opset(self, version: int) -> None:
         """Declare the standard opset `version` in every scope and local function.
 
-        The IR version is raised where that opset needs it. Nodes must have the form of it already.
+        The IR version is raised where that opset needs it. Nodes must have the form that it wants,
+        or be given it next.
         """
         for owner in (self.graph, *self.graph.functions):
             imports = [

@@ -89,6 +89,33 @@ def build_reshape(
     return build(edit, "Reshape", [x], [y], {"shape": np.asarray(target, np.int64)}, at=at)
 
 
+def build_resize(
+    edit: Edit,
+    x: gs.Tensor,
+    y: gs.Tensor,
+    *,
+    scales: gs.Tensor | None = None,
+    sizes: gs.Tensor | None = None,
+    roi: gs.Tensor | None = None,
+    attrs: Attributes,
+    at: gs.Node,
+) -> gs.Node:
+    """Add a Resize of `x` to `sizes`, or by `scales`; `roi` is for one mode of coordinates.
+
+    Where an opset does not let a tensor before the last be absent (11 and 12), it is empty.
+    """
+    opset = edit.graph.opset
+    named = {"roi": roi, "scales": scales, "sizes": sizes}
+    given = {input_of("Resize", name, opset): t for name, t in named.items() if t is not None}
+    inputs = [x]
+    for position in range(1, max(filter(None, given), default=0) + 1):
+        tensor = given.get(position)
+        if tensor is None and needs_input("Resize", position, opset):
+            tensor = edit.constant(np.zeros(0, np.float32), f"{y.name}_none")
+        inputs.append(gs.Variable.empty() if tensor is None else tensor)
+    return edit.node("Resize", inputs, [y], dict(attrs), at=at)
+
+
 def build_clip(
     edit: Edit,
     x: gs.Tensor,

@@ -23,6 +23,12 @@ def has_operator(op: str, opset: int) -> bool:
     return schema_of(op, opset) is not None
 
 
+def version_of(op: str, opset: int) -> int:
+    """Return the opset that brought the version of `op` which `opset` has; 0 where it has none."""
+    schema = schema_of(op, opset)
+    return 0 if schema is None else int(schema.since_version)
+
+
 @functools.lru_cache(maxsize=4096)
 def has_attribute(op: str, name: str, opset: int) -> bool:
     """Say whether operator `op` has attribute `name` at `opset`."""

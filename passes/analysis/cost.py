@@ -9,16 +9,17 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
-from ...ir.core.variables import FUSED_DOMAIN, is_standard, label, subgraphs_of
+from ...ir.core.variables import is_standard, label, subgraphs_of
 from ...ir.graph.clone import clone
 from ...ir.graph.types import Shape, Types, infer_types
+from ...ir.ops.fused.operators import fused_parts
+from ...ir.ops.fused.squeeze_excite import is_squeeze_excite, weights_of
 from ...ir.ops.linear.operators import linear_operator, reads_transposed
+from ...ir.ops.traits.recognized import NEWEST
 from ...ir.ops.windows.attributes import window_attributes
 from ...ir.ops.windows.sizes import outputs_of
 from ...ir.proto.to_proto import stored_bytes
 from ...ir.run.feeds import dynamic_size, is_size
-
-_SQUEEZE_EXCITE = "SqueezeExcite"  # how the names of its fused operators begin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +125,7 @@ class _CostCounter:
         )
 
     def _macs(self, node: gs.Node) -> int | None:
-        if node.domain == FUSED_DOMAIN and node.op.startswith(_SQUEEZE_EXCITE):
+        if is_squeeze_excite(node):
             return self._macs_of_squeeze_excite(node)
         op = linear_operator(node)
         if op is None:
@@ -135,7 +136,8 @@ class _CostCounter:
         if x is None or w is None or y is None or not x or not w:
             return None
         if op == "Conv":
-            if node.domain == FUSED_DOMAIN and node.op.endswith("Pool"):
+            fused = fused_parts(node, NEWEST)
+            if fused is not None and fused.pool is not None:
                 y = (x[0], w[0], *_before_pooling(node, x[2:]))
             return math.prod(y) * math.prod(w[1:])
         if op == "ConvTranspose":
@@ -146,7 +148,7 @@ class _CostCounter:
 
     def _macs_of_squeeze_excite(self, node: gs.Node) -> int | None:
         """Return the MACs of its two layers: each weight meets one value a sample."""
-        x, first, second = (self._shape(node.inputs[i]) for i in (0, 1, 3))
+        x, first, second = (self._shape(t) for t in (node.inputs[0], *weights_of(node)))
         if not x or first is None or second is None:
             return None
         return x[0] * (math.prod(first) + math.prod(second))

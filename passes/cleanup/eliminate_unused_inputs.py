@@ -27,6 +27,7 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
 from ...ir.ops.clips import limits
 from ...ir.ops.opsets import needs_input
+from ...ir.ops.traits.schemas import operators, opsets_of, schema_of
 from ..engine.rewrite import Rewrite, RewritePass
 
 _OPTIONAL = onnx.defs.OpSchema.FormalParameterOption.Optional
@@ -58,10 +59,10 @@ class _UsedPorts:
 class _LeaveOut(Rewrite[_UsedPorts]):
     # Of later opsets' operators too; whether one exists in the model's opset is asked there.
     ops = frozenset(
-        schema.name
-        for schema in onnx.defs.get_all_schemas_with_history()
-        if schema.domain == ""
-        and schema.name != "BatchNormalization"
+        op
+        for op in operators() - {"BatchNormalization"}
+        for schema in (schema_of(op, opset) for opset in opsets_of(op))
+        if schema is not None
         and any(port.option == _OPTIONAL for port in (*schema.inputs, *schema.outputs))
     )
 
@@ -105,9 +106,9 @@ class _Ports:
 
 @functools.lru_cache(maxsize=1024)
 def _ports(op: str, opset: int) -> _Ports | None:
-    if not onnx.defs.has(op, max_inclusive_version=opset):
+    schema = schema_of(op, opset)
+    if schema is None:
         return None
-    schema = onnx.defs.get_schema(op, opset)
     optional = (i for i, port in enumerate(schema.outputs) if port.option == _OPTIONAL)
     return _Ports(schema.min_input, max(schema.min_output, 1), frozenset(optional))
 

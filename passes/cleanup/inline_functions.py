@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import onnx
 import onnx_graphsurgeon as gs
 
 from ...ir.core.decline import DeclinedError, need
@@ -21,6 +20,7 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.inline import CallInliner
 from ...ir.graph.uses import scopes
 from ...ir.ops.fused.own import is_own
+from ...ir.ops.opsets import version_of
 from ...ir.proto.metadata import node_metadata
 from ..engine.context import Context
 from ..engine.contract import Pass
@@ -95,7 +95,8 @@ class _Judge:
         need(size <= self._limit, f"it would become {size} nodes, over limit={self._limit}")
         for node in _nodes(function):
             if is_standard(node):
-                same = _since(node, function.opset) == _since(node, self._graph.opset)
+                opsets = (int(function.opset), int(self._graph.opset))
+                same = len({version_of(str(node.op), opset) for opset in opsets}) == 1
                 need(same, f"{node.op} in it is of another version than the model's")
         imported = {e.domain: e.version for e in self._graph.import_domains or ()}
         for entry in function.import_domains or ():
@@ -142,8 +143,3 @@ def _calls(graph: gs.Graph) -> Iterator[gs.Node]:
 
 def _nodes(owner: gs.Graph) -> Iterator[gs.Node]:
     return (node for scope in scopes(owner) for node in scope.nodes)
-
-
-def _since(node: gs.Node, opset: int) -> int:
-    known = onnx.defs.has(node.op, int(opset), "")
-    return int(onnx.defs.get_schema(node.op, int(opset), "").since_version) if known else 0

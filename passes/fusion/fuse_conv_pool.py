@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 import onnx_graphsurgeon as gs
 
 from ...ir.core.decline import need
-from ...ir.core.variables import FUSED_DOMAIN, is_standard
+from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.functions import call_function
 from ...ir.graph.parts import is_written_out
 from ...ir.graph.view import View
-from ...ir.ops.fused.operators import LINEARS, Fused, fused_function, pool_of, read_fused
+from ...ir.ops.fused.operators import LINEARS, Fused, fused_function, fused_parts, pool_of
 from ...ir.ops.linear.operators import CONV_OPS
 from ...ir.ops.traits.groups import MEAN_AND_MAX_POOLS
 from ...ir.ops.windows.attributes import explicit_pool, explicit_window
@@ -64,7 +64,7 @@ class _FusePool(Rewrite[_PooledConv]):
         if is_standard(linear) and linear.op in _LINEAR:
             fused = Fused(LINEARS[linear.op])
         else:
-            known = read_fused(linear.op, view.opset) if linear.domain == FUSED_DOMAIN else None
+            known = fused_parts(linear, view.opset)
             if known is None or known.pool is not None or known.linear.op not in _LINEAR:
                 return None
             fused = known

@@ -17,9 +17,9 @@ import onnx_graphsurgeon as gs
 from ...core.decline import need
 from ...core.variables import FUSED_DOMAIN, is_standard
 from ...graph.view import View
-from .bodies import activation_function
-
-_LOWEST, _HIGHEST = -3.4028234663852886e38, 3.4028234663852886e38
+from ..opsets import has_operator
+from ..traits.schemas import first_default, schema_of
+from .bodies import ACTIVATIONS, activation_function
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,10 @@ class BodyStep:
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation: its suffix, body, the first node's attributes, and inputs beside x."""
+    """An activation: its suffix, body, the first node's attributes, and inputs beside x.
+
+    The attributes have the defaults of the opset, which a fused operator writes out.
+    """
 
     suffix: str
     steps: tuple[BodyStep, ...]
@@ -66,56 +69,47 @@ class FoundActivation:
         }
 
 
-_HARD = (("alpha", 0.2), ("beta", 0.5))
-
-
-def _unary(op: str, *defaults: tuple[str, Any], operands: tuple[str, ...] = ()) -> Activation:
-    return Activation(op, (BodyStep(op, ("x", *operands), "y"),), defaults, operands)
-
-
-_PLAIN = {
-    found.suffix: found
-    for found in (
-        _unary("Relu"),
-        _unary("LeakyRelu", ("alpha", 0.01)),
-        _unary("Sigmoid"),
-        _unary("Tanh"),
-        _unary("HardSigmoid", *_HARD),
-        _unary("Elu", ("alpha", 1.0)),
-        _unary("Selu", ("alpha", 1.6732631921768188), ("gamma", 1.0507010221481323)),
-        _unary("Softplus"),
-        _unary("PRelu", operands=("slope",)),
-        _unary("HardSwish"),
-        _unary("Gelu", ("approximate", "none")),
-        _unary("Swish", ("alpha", 1.0)),
-        Activation(
-            "GatedHardSigmoid",
-            (BodyStep("HardSigmoid", ("x",), "gate"), BodyStep("Mul", ("x", "gate"), "y")),
-            _HARD,
-        ),
-    )
-}
-_GATES = {"Sigmoid": "Silu", "HardSigmoid": "GatedHardSigmoid"}
-# Local functions of the domain `planish`, up to the opset that brought an ONNX operator.
-_FUNCTIONS = {"Silu": None, "Mish": None, "GeluTanh": None, "HardSwish": 14, "Gelu": 20}
-ACTIVATION_OPS = frozenset(_PLAIN) - {"GatedHardSigmoid"} | frozenset(_FUNCTIONS) | {"Clip", "Mul"}
+# Standard operators, with the inputs and attributes that they have at an opset.
+_OPERATORS = frozenset(
+    {
+        *("Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu"),
+        *("Selu", "Sigmoid", "Softplus", "Swish", "Tanh"),
+    }
+)
+_GATED = "GatedHardSigmoid"
+_GATES = {"Sigmoid": "Silu", "HardSigmoid": _GATED}
+ACTIVATION_OPS = _OPERATORS | ACTIVATIONS | {"Mul"}
 
 
 @functools.lru_cache(maxsize=512)
 def activation_by_suffix(suffix: str, opset: int) -> Activation | None:
     """Return the activation called `suffix` with its body at `opset`."""
-    if suffix == "Clip":
-        if opset >= 11:
-            return _unary("Clip", operands=("min", "max"))
-        return _unary("Clip", ("max", _HIGHEST), ("min", _LOWEST))
     if _is_function(suffix, opset):
         return Activation(suffix, _steps(activation_function(suffix, opset)))
-    return _PLAIN.get(suffix)
+    if suffix == _GATED:
+        gated = (BodyStep("HardSigmoid", ("x",), "gate"), BodyStep("Mul", ("x", "gate"), "y"))
+        return Activation(suffix, gated, _defaults("HardSigmoid", opset))
+    schema = schema_of(suffix, opset)
+    if schema is None or suffix not in _OPERATORS:
+        return None
+    operands = tuple(port.name for port in schema.inputs[1:])
+    step = BodyStep(suffix, ("x", *operands), "y")
+    return Activation(suffix, (step,), _defaults(suffix, opset), operands)
 
 
 def _is_function(name: str, opset: int) -> bool:
-    until = _FUNCTIONS.get(name, 0)
-    return until is None or opset < until
+    """Say whether it is a local function: up to the opset that brought an operator of the name.
+
+    Mish stays one: its body is faster than the operator (`bodies`).
+    """
+    return name in ACTIVATIONS and (name == "Mish" or not has_operator(name, opset))
+
+
+def _defaults(op: str, opset: int) -> tuple[tuple[str, Any], ...]:
+    schema = schema_of(op, opset)
+    names = () if schema is None else sorted(schema.attributes)
+    found = ((name, first_default(op, name, opset)) for name in names)
+    return tuple((name, value) for name, value in found if value is not None)
 
 
 def _steps(function: gs.Function) -> tuple[BodyStep, ...]:

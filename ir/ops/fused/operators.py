@@ -22,6 +22,9 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ...core.variables import FUSED_DOMAIN
+from ..opsets import has_attribute
+from ..traits.recognized import FUSED_POOLS, NEWEST, read_name
+from ..traits.schemas import default
 from .activations import Activation, activation_by_suffix
 
 
@@ -53,7 +56,11 @@ GEMM = Linear(
     ("A", "B", "C"),
     (("alpha", float), ("beta", float), ("transA", int), ("transB", int)),
 )
-GEMM_DEFAULTS = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
+GEMM_DEFAULTS = {name: default("Gemm", name, NEWEST) for name, _ in GEMM.attributes}
+_POOL = (
+    *((name, list[int]) for name in ("kernel_shape", "pads", "strides")),
+    *(("ceil_mode", int), ("dilations", list[int]), ("count_include_pad", int)),
+)
 LINEARS = {linear.op: linear for linear in (CONV, CONV_TRANSPOSE, GEMM)}
 
 
@@ -78,44 +85,28 @@ class Fused:
 
 
 def pool_of(op: str, opset: int) -> Pool | None:
-    """Return the pooling that ONNX operator `op` is at `opset`, with the attributes it has there.
-
-    `ceil_mode` came with opset 10, dilations with 10 (MaxPool) and 19 (AveragePool).
-    """
-    if op in ("GlobalAveragePool", "GlobalMaxPool"):
-        return Pool(op, ())
-    if op not in ("MaxPool", "AveragePool"):
+    """Return the pooling that operator `op` is at `opset`, with the attributes it has there."""
+    if op not in FUSED_POOLS:
         return None
-    attributes: list[tuple[str, type]] = [
-        (name, list[int]) for name in ("kernel_shape", "pads", "strides")
-    ]
-    if opset >= 10:
-        attributes.append(("ceil_mode", int))
-    if opset >= (10 if op == "MaxPool" else 19):
-        attributes.append(("dilations", list[int]))
-    if op == "AveragePool" and opset >= 7:
-        attributes.append(("count_include_pad", int))
-    return Pool(op, tuple(attributes))
+    there = [(name, kind) for name, kind in _POOL if has_attribute(op, name, opset)]
+    return Pool(op, tuple(there))
 
 
 @functools.lru_cache(maxsize=512)
 def read_fused(name: str, opset: int) -> Fused | None:
     """Return the parts of the fused operator called `name`; None where no pass makes such a one."""
-    for op in ("ConvTranspose", "Conv", "Gemm"):
-        if name.startswith(op):
-            rest = name.removeprefix(op)
-            residual = rest.startswith("Add")
-            rest = rest.removeprefix("Add") if residual else rest
-            pool = None
-            for pooling in ("GlobalAveragePool", "GlobalMaxPool", "AveragePool", "MaxPool"):
-                if rest.endswith(pooling):
-                    pool, rest = pool_of(pooling, opset), rest.removesuffix(pooling)
-                    break
-            activation = activation_by_suffix(rest, opset) if rest else None
-            if rest and activation is None:
-                return None
-            return Fused(LINEARS[op], residual, activation, pool)
-    return None
+    parts = read_name(name)
+    if parts is None:
+        return None
+    activation = activation_by_suffix(parts.activation, opset) if parts.activation else None
+    if parts.activation and activation is None:
+        return None
+    return Fused(LINEARS[parts.layer], parts.residual, activation, pool_of(parts.pool, opset))
+
+
+def fused_parts(node: gs.Node, opset: int) -> Fused | None:
+    """Return the parts of a node that calls a fused operator with a layer, None for others."""
+    return read_fused(str(node.op), opset) if node.domain == FUSED_DOMAIN else None
 
 
 class Body:

@@ -13,6 +13,7 @@ from ...graph.functions import fused_functions, rename_function
 from ...graph.meaning import same_meaning
 from .bodies import ACTIVATIONS, activation_function, layer_normalization_function
 from .operators import fused_function, read_fused
+from .squeeze_excite import is_squeeze_excite
 
 
 def own_function(name: str, opset: int) -> gs.Function | None:
@@ -33,7 +34,7 @@ def is_own(function: gs.Function) -> bool:
     if function.domain != FUSED_DOMAIN:
         return False
     name = str(function.name)
-    return name.startswith("SqueezeExcite") or own_function(name, int(function.opset)) is not None
+    return is_squeeze_excite(function) or own_function(name, int(function.opset)) is not None
 
 
 def separate_foreign(graph: gs.Graph) -> None:

@@ -14,7 +14,7 @@ from ...core.variables import FUSED_DOMAIN, is_standard
 from . import elementwise, layers, movement, schemas
 from .lines import Known, Line
 from .model import NOTHING, Integers, Traits
-from .recognized import NEWEST, RECOGNIZED, value_of
+from .recognized import NEWEST, RECOGNIZED, FusedName, read_name, value_of
 
 _TABLE: dict[str, Line] = {
     **elementwise.FUNCTIONS,
@@ -72,20 +72,16 @@ def _of_function(name: str) -> Traits:
     if name in RECOGNIZED:
         op, attributes = RECOGNIZED[name]
         return _of_attributes(op, NEWEST, attributes)
-    for layer in ("ConvTranspose", "Conv", "Gemm"):
-        if name.startswith(layer):
-            return _of_fused(layer, name.removeprefix(layer).removeprefix("Add"))
-    return NOTHING
+    parts = read_name(name)
+    return NOTHING if parts is None else _of_fused(parts)
 
 
-def _of_fused(layer: str, rest: str) -> Traits:
-    """Return what is known of a layer with the activation and the pooling that `rest` names."""
-    known = _of_operator(layer, NEWEST)
-    pool = max((op for op in layers.POOLING if rest.endswith(op)), key=len, default="")
-    name = rest.removesuffix(pool)
+def _of_fused(parts: FusedName) -> Traits:
+    """Return what is known of a layer with the activation and the pooling behind it."""
+    known, name = _of_operator(parts.layer, NEWEST), parts.activation
     activation = _of_function(name) if name in RECOGNIZED else _of_operator(name, NEWEST)
     low, high = activation.low, activation.high
-    if pool and not _of_operator(pool, NEWEST).selects:  # a mean, up to rounding
+    if parts.pool and not _of_operator(parts.pool, NEWEST).selects:  # a mean, up to rounding
         low, high = (0.0 if low >= 0 else -math.inf), (0.0 if high <= 0 else math.inf)
     unknown: Known = {"weighted": None, "data": None, "nan": False, "integers": Integers.NONE}
     return replace(known, low=low, high=high, **unknown)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import onnx_graphsurgeon as gs
@@ -11,6 +13,7 @@ from ...core.variables import FUSED_DOMAIN, is_standard
 from . import schemas
 
 NEWEST = 1 << 30  # an opset that has every operator
+FUSED_POOLS = ("AveragePool", "GlobalAveragePool", "GlobalMaxPool", "MaxPool")
 RECOGNIZED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "Gelu": ("Gelu", {"approximate": "none"}),
     "GeluTanh": ("Gelu", {"approximate": "tanh"}),
@@ -19,6 +22,31 @@ RECOGNIZED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "Mish": ("Mish", {}),
     "Silu": ("Swish", {"alpha": 1.0}),
 }
+
+
+@dataclass(frozen=True)
+class FusedName:
+    """What the name of a fused operator of the domain `planish` lists: ONNX operators, in order.
+
+    The `activation` is a suffix of its own where it is a function; "" where there is none.
+    """
+
+    layer: str
+    residual: bool
+    activation: str
+    pool: str
+
+
+@functools.lru_cache(maxsize=1024)
+def read_name(name: str) -> FusedName | None:
+    """Return the parts of a name such as ConvAddSiluMaxPool, None where it begins with no layer."""
+    layer = next((op for op in ("ConvTranspose", "Conv", "Gemm") if name.startswith(op)), "")
+    if not layer:
+        return None
+    rest = name.removeprefix(layer)
+    pool = max((op for op in FUSED_POOLS if rest.endswith(op)), key=len, default="")
+    activation = rest.removeprefix("Add").removesuffix(pool)
+    return FusedName(layer, rest.startswith("Add"), activation, pool)
 
 
 def spelled(node: gs.Node) -> tuple[str, Mapping[str, Any]] | None:

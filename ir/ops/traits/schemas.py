@@ -55,6 +55,13 @@ def default(op: str, name: str, opset: int) -> Any:
     return held.decode() if isinstance(held, bytes) else held
 
 
+def first_default(op: str, name: str, opset: int) -> Any:
+    """Return the default of an attribute, that of a later opset where this one leaves it open."""
+    later = (version for version in opsets_of(op) if version > opset)
+    found = (default(op, name, version) for version in (opset, *later))
+    return next((value for value in found if value is not None), None)
+
+
 def is_deterministic(schema: Any) -> bool:
     """Say whether the schema states that equal inputs give equal outputs."""
     return bool(schema.node_determinism == _DETERMINISTIC)

@@ -12,7 +12,6 @@ Flatten and the Reshape around them are two more kernels.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -28,13 +27,12 @@ from ....ir.graph.parts import is_written_out
 from ....ir.graph.view import View
 from ....ir.ops.axes.reductions import read_reduction
 from ....ir.ops.build import needs_bias
-from ....ir.ops.fused.activations import Activation, FoundActivation
-from ....ir.ops.fused.operators import Body
+from ....ir.ops.fused.activations import FoundActivation
+from ....ir.ops.fused.squeeze_excite import squeeze_excite_function
 from ....ir.ops.linear.kernel import Kernel, to_matrix
 from ....ir.ops.linear.layer import Layer, read_layer
 from ....ir.ops.linear.operators import reads_transposed
 from ....ir.ops.linear.storing import need_storable, stored
-from ....ir.ops.parameters import spell
 from ....ir.ops.windows.attributes import read_window
 from ...engine.rewrite import Rewrite, RewritePass
 from ..explicit_bias import explicit_bias
@@ -81,7 +79,9 @@ class _FuseBlock(Rewrite[_SqueezeExcite]):
 
     def rewrite(self, site: _SqueezeExcite, edit: Edit) -> None:
         activation, gate = site.activation.activation, site.gate.activation
-        function = _function(activation, gate, bool(site.layers), edit.graph.opset)
+        function = squeeze_excite_function(
+            activation, gate, edit.graph.opset, matrix=bool(site.layers)
+        )
         for node in site.removed:
             edit.remove(node)
         weights = list(site.weights)
@@ -205,25 +205,3 @@ def _matrix(stage: LinearStage, view: View) -> tuple[Layer, Kernel]:
     kernel = layer.kernel()
     need_storable(kernel, layer.weight.dtype)
     return layer, kernel
-
-
-@functools.lru_cache(maxsize=256)
-def _function(activation: Activation, gate: Activation, matrix: bool, opset: int) -> gs.Function:
-    """Return the local function: inputs X, W1, B1, W2, B2."""
-    body = Body()
-    body.step("GlobalAveragePool", ["X"], "pooled")
-    squeezed, opened, scale = ("flat", "gated", "scale") if matrix else ("pooled", "scale", "scale")
-    op, attrs = ("Gemm", {"transB": 1}) if matrix else ("Conv", {})
-    if matrix:
-        body.step("Flatten", ["pooled"], squeezed, attrs={"axis": 1})
-    body.step(op, [squeezed, "W1", "B1"], "reduced", attrs=attrs)
-    body.activate(activation, "reduced", "activated", "activation_")
-    body.step(op, ["activated", "W2", "B2"], "expanded", attrs=attrs)
-    body.activate(gate, "expanded", opened, "gate_")
-    if matrix:
-        stated, constants = spell("Unsqueeze", opset, {"axes": [2, 3]})
-        axes = [body.constant("axes", values) for values in constants.values()]
-        body.step("Unsqueeze", [opened, *axes], scale, attrs=stated)
-    body.step("Mul", ["X", scale], "Y")
-    name = f"SqueezeExcite{'Gemm' if matrix else ''}{activation.suffix}{gate.suffix}"
-    return body.function(name, ["X", "W1", "B1", "W2", "B2"], "Y", opset)

@@ -15,6 +15,8 @@ from ....ir.core.decline import need
 from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
+from ....ir.ops.build import build_resize
+from ....ir.ops.parameters import read_parameter
 from ...analysis.sizes.shape_arithmetic import ShapeArithmetic
 from ...engine.rewrite import Rewrite
 
@@ -65,13 +67,16 @@ class ConstantResize(Rewrite[_KnownSizes]):
 
     def match(self, node: gs.Node, view: View) -> _KnownSizes | None:
         """Return the scales."""
-        if not is_standard(node) or len(node.inputs) < 4 or view.is_constant(node.inputs[3]):
+        if not is_standard(node):
+            return None
+        given = read_parameter(node, "sizes", view)
+        if given.position is None or not given.given or given.known:
             return None
         if {"axes", "keep_aspect_ratio_policy"} & node.attrs.keys():
             return None
         if node.attrs.get("coordinate_transformation_mode") == "tf_crop_and_resize":
             return None
-        held = self._sizes.held(node.inputs[3], view)
+        held = self._sizes.held(node.inputs[given.position], view)
         sizes = self._sizes.shape(node.inputs[0], view)
         if held is None or sizes is None or len(held.elements) != len(sizes):
             return None
@@ -87,5 +92,7 @@ class ConstantResize(Rewrite[_KnownSizes]):
         node = site.node
         edit.remove(node)
         scales = edit.constant(np.array(site.values, np.float32), f"{node.outputs[0].name}_scales")
-        inputs = [*node.inputs[:2], scales]
-        edit.node("Resize", inputs, list(node.outputs), dict(node.attrs), at=node)
+        roi = node.inputs[1] if node.inputs[1].name else None
+        build_resize(
+            edit, node.inputs[0], node.outputs[0], scales=scales, roi=roi, attrs=node.attrs, at=node
+        )

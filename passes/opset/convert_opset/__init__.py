@@ -24,7 +24,7 @@ from ....ir.core.variables import STANDARD_DOMAINS, is_standard
 from ....ir.graph.uses import scopes
 from ...engine.context import Context
 from ...engine.contract import Pass
-from .adapters import LEAST_TARGET, OLDEST, Change, adapt, changes, complete_node
+from .adapters import LEAST_TARGET, OLDEST, Change, adapt, changes
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ def ensure_opset(graph: gs.Graph, context: Context, version: int) -> bool:
     with context.editing() as edit:
         if not edit.begin():
             return False
+        edit.raise_opset(version)  # which decides the forms that nodes are built in
         for _, change in planned:
-            complete_node(change(edit), version)
-        edit.raise_opset(version)
+            change(edit)
     context.remark(f"the model's opset was raised from {before} to {version}")
     return True
 

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
 
 from ....ir.core.decline import need
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
+from ....ir.ops.build import build, build_resize, clip_parameters, even_split
+from ....ir.ops.parameters import input_of, need_parameter, read_parameter
 from ....ir.ops.traits.groups import REDUCTIONS
+from ....ir.ops.traits.recognized import attribute
+from ....ir.ops.traits.schemas import opsets_of, schema_of
 
 Change = Callable[[Edit], gs.Node]
 Adapter = Callable[[gs.Node, View], Change]
@@ -75,20 +78,11 @@ def adapt(node: gs.Node, view: View, target: int) -> Change | None:
 @functools.cache
 def _history(op: str) -> tuple[tuple[int, bool], ...]:
     """Return each version of `op` after the first, and whether it differs in more than types."""
-    known = sorted(_schemas().get(op, ()), key=lambda schema: schema.since_version)
+    known = list(filter(None, (schema_of(op, version) for version in opsets_of(op))))
     return tuple(
         (after.since_version, after.deprecated or _form(before) != _form(after))
         for before, after in itertools.pairwise(known)
     )
-
-
-@functools.cache
-def _schemas() -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
-    for schema in onnx.defs.get_all_schemas_with_history():
-        if schema.domain == "":
-            found.setdefault(schema.name, []).append(schema)
-    return found
 
 
 def _form(schema: Any) -> tuple[Any, ...]:
@@ -101,18 +95,34 @@ def _form(schema: Any) -> tuple[Any, ...]:
     return attributes, schema.min_input, len(schema.inputs), len(schema.outputs)
 
 
+def _outputs(node: gs.Node) -> list[gs.Tensor]:
+    outputs = list(node.outputs)
+    while not outputs[-1].name:
+        outputs.pop()
+    return outputs
+
+
 def _rewritten(
-    node: gs.Node, inputs: Callable[[Edit], list[gs.Tensor]], attrs: dict[str, Any], op: str = ""
+    node: gs.Node, inputs: Sequence[gs.Tensor], attrs: dict[str, Any], op: str = ""
 ) -> Change:
+    given = list(inputs)
+    while given and not given[-1].name:
+        given.pop()
+
     def change(edit: Edit) -> gs.Node:
-        made = inputs(edit)
-        while made and not made[-1].name:
-            made.pop()
-        outputs = list(node.outputs)
-        while not outputs[-1].name:
-            outputs.pop()
         edit.remove(node)
-        return edit.node(op or node.op, made, outputs, attrs, at=node)
+        return edit.node(op or node.op, given, _outputs(node), attrs, at=node)
+
+    return change
+
+
+def _respelled(node: gs.Node, parameters: Mapping[str, Any]) -> Change:
+    """Return the change that states `parameters` where the later opset has them."""
+    attrs = {name: value for name, value in node.attrs.items() if name not in parameters}
+
+    def change(edit: Edit) -> gs.Node:
+        edit.remove(node)
+        return build(edit, node.op, [node.inputs[0]], _outputs(node), parameters, attrs, at=node)
 
     return change
 
@@ -121,21 +131,10 @@ def _as_inputs(*names: str) -> Adapter:
     """Return the adapter that turns the integer attributes `names` into inputs after the first."""
 
     def adapter(node: gs.Node, view: View) -> Change:
-        attrs = dict(node.attrs)
-        values = [attrs.pop(name, None) for name in names]
-        need(not any(isinstance(v, gs.Node.AttributeRef) for v in values), "it is a parameter")
-
-        def inputs(edit: Edit) -> list[gs.Tensor]:
-            made: list[gs.Tensor] = [node.inputs[0]]
-            for name, value in zip(names, values, strict=True):
-                made.append(
-                    gs.Variable.empty()
-                    if value is None
-                    else edit.constant(np.atleast_1d(np.asarray(value, np.int64)), name)
-                )
-            return made
-
-        return _rewritten(node, inputs, attrs)
+        values = {name: need_parameter(node, name, view) for name in names}
+        return _respelled(
+            node, {k: None if v is None else np.atleast_1d(v) for k, v in values.items()}
+        )
 
     return adapter
 
@@ -143,31 +142,14 @@ def _as_inputs(*names: str) -> Adapter:
 def _bounds(node: gs.Node, view: View) -> Change:
     """Clip before opset 11: bounds from attributes to inputs, of the type of what is clipped."""
     dtype = need(view.dtype(node.inputs[0]), "the type of what it clips is unknown")
-    low, high = node.attrs.get("min"), node.attrs.get("max")
-
-    def inputs(edit: Edit) -> list[gs.Tensor]:
-        return [node.inputs[0]] + [
-            gs.Variable.empty() if v is None else edit.constant(np.asarray(v, dtype), name)
-            for name, v in (("min", low), ("max", high))
-        ]
-
-    return _rewritten(node, inputs, {})
+    return _respelled(node, clip_parameters(node.attrs.get("min"), node.attrs.get("max"), dtype))
 
 
 def _padding(node: gs.Node, view: View) -> Change:
     """Pad before opset 11: pads and value from attributes to inputs."""
     dtype = need(view.dtype(node.inputs[0]), "the type of what it pads is unknown")
-    attrs = dict(node.attrs)
-    pads, value = attrs.pop("pads"), attrs.pop("value", 0.0)
-
-    def inputs(edit: Edit) -> list[gs.Tensor]:
-        return [
-            node.inputs[0],
-            edit.constant(np.asarray(pads, np.int64), "pads"),
-            edit.constant(np.asarray(value, dtype), "value"),
-        ]
-
-    return _rewritten(node, inputs, attrs)
+    value = np.asarray(node.attrs.get("value", 0.0), dtype)
+    return _respelled(node, {"pads": need_parameter(node, "pads", view), "value": value})
 
 
 def _dropout(node: gs.Node, view: View) -> Change:
@@ -175,15 +157,15 @@ def _dropout(node: gs.Node, view: View) -> Change:
     mask = node.outputs[1] if len(node.outputs) > 1 else None
     unread = mask is None or not mask.name or not (view.fan_out(mask) or view.is_output(mask))
     need(unread, "its mask is read, which was of another type in older opsets")
-    return _rewritten(node, lambda edit: [node.inputs[0]], {})
+    return _rewritten(node, node.inputs[:1], {})
 
 
 def _softmax(node: gs.Node, view: View) -> Change:
     """Softmax before opset 13 normalizes over `axis` and all axes after it, together."""
-    axis = int(node.attrs.get("axis", 1))
+    axis = int(attribute(node, "axis", view.opset))
     rank = view.rank(node.inputs[0])
     if axis == -1 or (rank is not None and axis % rank == rank - 1):
-        return _rewritten(node, lambda edit: [node.inputs[0]], {**node.attrs, "axis": -1})
+        return _rewritten(node, node.inputs[:1], {**node.attrs, "axis": -1})
     need(view.opset >= 9 or axis >= 0, "Flatten takes no negative axis before opset 9")
 
     def change(edit: Edit) -> gs.Node:
@@ -200,51 +182,56 @@ def _softmax(node: gs.Node, view: View) -> Change:
 
 def _split(node: gs.Node, view: View) -> Change:
     """Split: sizes become an input at opset 13, and what splits evenly says so from 18 on."""
-    attrs = dict(node.attrs)
-    sizes = attrs.pop("split", None)
-    given = len(node.inputs) > 1 and node.inputs[1].name
+    if read_parameter(node, "split", view).given:
+        if input_of("Split", "split", view.opset) is None:
+            return _respelled(node, {"split": need_parameter(node, "split", view)})
+        return _rewritten(node, node.inputs, dict(node.attrs))
 
-    def inputs(edit: Edit) -> list[gs.Tensor]:
-        if sizes is None:
-            return list(node.inputs)
-        return [node.inputs[0], edit.constant(np.asarray(sizes, np.int64), "split")]
+    def change(edit: Edit) -> gs.Node:
+        attrs = {**node.attrs, **even_split(len(_outputs(node)), edit.graph.opset)}
+        return _rewritten(node, node.inputs, attrs)(edit)
 
-    return _rewritten(node, inputs, attrs if sizes is not None or given else {**attrs, _EVEN: 0})
+    return change
 
 
 def _upsample(node: gs.Node, view: View) -> Change:
     """Upsample is Resize with the coordinates of the first Resize."""
-    attrs = dict(node.attrs)
-    scales = attrs.pop("scales", None)
+    attrs = {**node.attrs, **_FIRST_RESIZE}
+    held = attrs.pop("scales", None)
 
-    def inputs(edit: Edit) -> list[gs.Tensor]:
-        given = (
+    def change(edit: Edit) -> gs.Node:
+        y = node.outputs[0]
+        scales = (
             node.inputs[1]
-            if scales is None
-            else edit.constant(np.asarray(scales, np.float32), "scales")
+            if held is None
+            else edit.constant(np.asarray(held, np.float32), f"{y.name}_scales")
         )
-        return [node.inputs[0], gs.Variable.empty(), given]
+        edit.remove(node)
+        return build_resize(edit, node.inputs[0], y, scales=scales, attrs=attrs, at=node)
 
-    return _rewritten(node, inputs, {**attrs, **_FIRST_RESIZE}, "Resize")
+    return change
 
 
 def _resize_10(node: gs.Node, view: View) -> Change:
     """Resize of opset 10: nobody wrote down which pixel is nearest where it shrinks."""
-    if node.attrs.get("mode", "nearest") == "nearest":
-        scales = need(view.constant(node.inputs[1]), "its scales are not constant")
+    x, given = node.inputs
+    if attribute(node, "mode", view.opset) == "nearest":
+        scales = need(view.constant(given), "its scales are not constant")
         need(
             (scales >= 1).all(), "which pixel is nearest when shrinking was not defined in opset 10"
         )
-    return _rewritten(
-        node,
-        lambda edit: [node.inputs[0], gs.Variable.empty(), node.inputs[1]],
-        {**node.attrs, **_FIRST_RESIZE},
-    )
+    attrs = {**node.attrs, **_FIRST_RESIZE}
+
+    def change(edit: Edit) -> gs.Node:
+        edit.remove(node)
+        return build_resize(edit, x, node.outputs[0], scales=given, attrs=attrs, at=node)
+
+    return change
 
 
 def _resize_11(node: gs.Node, view: View) -> Change:
     """Resize of opset 11: an empty tensor stood for an absent input, and one mode is gone."""
-    mode = node.attrs.get("coordinate_transformation_mode", "half_pixel")
+    mode = attribute(node, "coordinate_transformation_mode", view.opset)
     need(mode != "tf_half_pixel_for_nn", f"Resize has no mode {mode} any more")
     sized = len(node.inputs) > 3 and bool(node.inputs[3].name)
     crops = mode == "tf_crop_and_resize"
@@ -252,39 +239,32 @@ def _resize_11(node: gs.Node, view: View) -> Change:
     inputs = [
         t if keep else gs.Variable.empty() for t, keep in zip(node.inputs, kept, strict=False)
     ]
-    return _rewritten(node, lambda edit: list(inputs), dict(node.attrs))
+    return _rewritten(node, inputs, dict(node.attrs))
 
 
 def _roi_align(node: gs.Node, view: View) -> Change:
     mode = {"coordinate_transformation_mode": "output_half_pixel"}
-    return _rewritten(node, lambda edit: list(node.inputs), {**mode, **node.attrs})
+    return _rewritten(node, node.inputs, {**mode, **node.attrs})
 
 
 def _grid_sample(node: gs.Node, view: View) -> Change:
     names = {"bilinear": "linear", "bicubic": "cubic"}
-    mode = node.attrs.get("mode", "bilinear")
+    mode = attribute(node, "mode", view.opset)
     attrs = {**node.attrs, "mode": names.get(mode, mode)}
-    return _rewritten(node, lambda edit: list(node.inputs), attrs)
+    return _rewritten(node, node.inputs, attrs)
 
 
 def _batchnorm(node: gs.Node, view: View) -> Change:
     attrs = dict(node.attrs)
     need(attrs.pop("spatial", 1), "it has statistics for every pixel, which later opsets lack")
     need(not any(t.name for t in node.outputs[1:]), "it updates its statistics")
-    return _rewritten(node, lambda edit: list(node.inputs), attrs)
+    return _rewritten(node, node.inputs, attrs)
 
 
 def _scatter(node: gs.Node, view: View) -> Change:
-    return _rewritten(node, lambda edit: list(node.inputs), dict(node.attrs), "ScatterElements")
+    return _rewritten(node, node.inputs, dict(node.attrs), "ScatterElements")
 
 
-def complete_node(made: gs.Node, target: int) -> None:
-    """Complete a node that was just made, and whose form depends on the opset it is for."""
-    if made.attrs.pop(_EVEN, None) is not None and target >= 18:
-        made.attrs["num_outputs"] = len(made.outputs)
-
-
-_EVEN = "planish_even"
 _FIRST_RESIZE = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 _ADAPTERS: dict[tuple[str, int], Adapter] = {
     ("BatchNormalization", 9): _batchnorm,

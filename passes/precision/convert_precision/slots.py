@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
 
 from ....ir.core.decline import need
 from ....ir.core.variables import is_standard, subgraphs_of
 from ....ir.graph.view import View
+from ....ir.ops.traits.schemas import schema_of
 
 # Coordinates: eleven digits tell 2048 positions apart, and pixels lie between them.
 _COORDINATES = frozenset({("GridSample", 1), ("Resize", 1), ("Resize", 2), ("Upsample", 1)})
@@ -89,9 +89,9 @@ def _allows(variable: str, signature: _Signature, narrow: str) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def _signature(op: str, opset: int) -> _Signature | None:
-    if not onnx.defs.has(op, max_inclusive_version=opset):
+    schema = schema_of(op, opset)
+    if schema is None:
         return None
-    schema: Any = onnx.defs.get_schema(op, opset)
 
     def kinds(formals: Any) -> tuple[str, ...]:
         return tuple(_SAME_VARIABLE.get((op, f.type_str), f.type_str) for f in formals)

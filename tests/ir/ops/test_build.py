@@ -18,6 +18,7 @@ from planish.ir.ops.build import (
     build,
     build_clip,
     build_reshape,
+    build_resize,
     build_slice,
     build_split,
     build_unsqueeze,
@@ -123,6 +124,28 @@ def test_every_opset_computes_what_was_asked(kind, opset):
     for array, wanted in zip(found, expected, strict=True):
         assert np.allclose(array, wanted, rtol=1e-6, atol=0)
         assert array.shape == wanted.shape
+
+
+@pytest.mark.parametrize("opset", [10, 11, 12, 13, 22])
+@pytest.mark.parametrize("by", ["scales", "sizes"])
+def test_every_opset_resizes(by, opset):
+    given = {"scales": np.float32([1, 1, 2, 3]), "sizes": np.array([2, 3, 8, 15])}
+    if opset == 10 and by == "sizes":
+        return  # it has no such input
+
+    def write(edit, x, ys, at):
+        values = {by: edit.constant(given[by], by)}
+        build_resize(edit, x, ys[0], **values, attrs={"mode": "nearest"}, at=at)
+
+    graph = written(opset, write)
+    resize = next(node for node in graph.nodes if node.op == "Resize")
+    absent = [t for t in resize.inputs[1:-1] if t.name]
+    assert [t.values.size for t in absent] == [0] * (len(resize.inputs) - 2) * (opset in (11, 12))
+    view = view_of(graph)
+    for name in ("scales", "sizes"):
+        values = read_parameter(resize, name, view).values
+        assert (values is not None and values.size > 0) == (name == by)
+    np.testing.assert_array_equal(results(graph)[0], X.repeat(2, axis=2).repeat(3, axis=3))
 
 
 # Operator, attribute's name, values, and since when it is an input.
