@@ -6,7 +6,10 @@ STAMP := $(VENV)/.installed
 
 FILES := ir/ops/linear/kernel.py
 
-.PHONY: demo test test-slow coverage mutants bench docs lint format install clean
+COUNT := 5000
+SEED := 0
+
+.PHONY: demo test test-slow sweep coverage mutants bench docs lint format install clean
 
 install: $(STAMP)
 
@@ -24,6 +27,10 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(RUN) -m pytest -m "slow or not slow" -n 2 --dist worksteal --durations 20
+
+# `exact` on random graphs of each kind: make sweep COUNT=500 SEED=20000
+sweep: $(STAMP)
+	OMP_NUM_THREADS=1 $(RUN) -m tests.sweep --count $(COUNT) --seed $(SEED)
 
 # In htmlcov/ and, in short, here. Tests are twice as slow.
 coverage: $(STAMP)

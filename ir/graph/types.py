@@ -83,22 +83,43 @@ def infer_types(graph: gs.Graph) -> Types:
     )
     _forget_types(model.graph)
     _forget_placeholders(model.graph)
-    # Inference would write every element of a Range out as a dimension.
-    propagate = not any(_is_long_range(node) for scope in scopes(graph) for node in scope.nodes)
-    problem = None
-    try:
-        inferred = onnx.shape_inference.infer_shapes(
-            model, check_type=False, strict_mode=True, data_prop=propagate
-        )
-    except Exception as error:  # the binding raises several unrelated classes
-        problem = " ".join(str(error).split())
-        try:
-            inferred = onnx.shape_inference.infer_shapes(model, data_prop=propagate)
-        except Exception:
-            inferred = model
+    propagate = not (_has_long_range(graph) or _repeats_names(graph))
+    problem, inferred = _inferred(model, propagate)
+    if problem is not None and propagate:
+        # Sums of sizes that overflow and nobody reads are no problem of the graph.
+        plain, without = _inferred(model, False)
+        if plain is None:
+            problem, inferred = None, without
     types = Types(problem=problem)
     _collect(graph, inferred.graph, types)
     return types
+
+
+def _inferred(model: onnx.ModelProto, propagate: bool) -> tuple[str | None, onnx.ModelProto]:
+    """Return what inference complains of, and the model with the types it found."""
+    infer = onnx.shape_inference.infer_shapes
+    try:
+        return None, infer(model, check_type=False, strict_mode=True, data_prop=propagate)
+    except Exception as error:  # the binding raises several unrelated classes
+        problem = " ".join(str(error).split())
+    try:
+        return problem, infer(model, data_prop=propagate)
+    except Exception:
+        return problem, model
+
+
+def _has_long_range(graph: gs.Graph) -> bool:
+    """Say whether inference would write many elements of a Range out as dimensions."""
+    return any(_is_long_range(node) for scope in scopes(graph) for node in scope.nodes)
+
+
+def _repeats_names(graph: gs.Graph) -> bool:
+    """Say whether two subgraphs use one name: inference keeps values by name, for all of them."""
+    found = list(scopes(graph))
+    if len(found) < 3:
+        return False
+    names = [t.name for scope in found for node in scope.nodes for t in node.outputs if t.name]
+    return len(set(names)) < len(names)
 
 
 def _is_long_range(node: gs.Node) -> bool:

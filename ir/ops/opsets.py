@@ -63,6 +63,16 @@ def takes_type(op: str, dtype: Any, opset: int, position: int = 0) -> bool:
 
 
 @functools.lru_cache(maxsize=1024)
+def of_one_type(op: str, position: int, opset: int) -> tuple[int, ...]:
+    """Return the inputs of `op` whose element type has to be that of the input at `position`."""
+    schema = schema_of(op, opset)
+    ports = [] if schema is None else schema.inputs
+    if position >= len(ports):
+        return ()
+    return tuple(i for i, p in enumerate(ports) if p.type_str == ports[position].type_str)
+
+
+@functools.lru_cache(maxsize=1024)
 def aligns(op: str, opset: int) -> bool:
     """Say whether operands of `op` are aligned from their last axes on, as numpy's are.
 

@@ -13,8 +13,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...graph.view import View
-from ..opsets import aligns
-from ..parameters import spell
+from ..opsets import aligns, of_one_type
+from ..parameters import input_of, spell
 from .permutation import Order
 
 Array = np.ndarray[Any, Any]
@@ -59,7 +59,12 @@ class Ports:
     repeated: frozenset[int] = frozenset()
 
     def whole(self, axes: Axes, order: Order) -> Order | None:
-        """Return the order of all axes that permutes a tensor with `axes` by `order`."""
+        """Return the order of all axes that permutes a tensor with `axes` by `order`.
+
+        None where there is none, as for a tensor that keeps its layout and has no `axes` here.
+        """
+        if len(axes) != len(order):
+            return None
         found = [axes[place] for place in order]
         for axis in range(self.rank):
             if axis in axes:
@@ -108,7 +113,13 @@ def int64(values: Sequence[int]) -> Array:
 
 def renamed_axes(node: gs.Node, axes: list[int], order: Order, view: View) -> LayoutChange:
     """Return the change that names the same axes after the permutation, in the same order."""
-    place = [order.index(axis) for axis in axes]
+    place = int64([order.index(axis) for axis in axes])
+    position = input_of(node.op, "axes", view.opset)
+    if position is not None:
+        # A Slice has its axes in the type of its starts, which may be int32.
+        others = of_one_type(node.op, position, view.opset)
+        held = (view.dtype(node.inputs[i]) for i in others if i < len(node.inputs))
+        place = place.astype(next(filter(None, held), place.dtype))
     return LayoutChange(*spell(node.op, view.opset, {"axes": place}))
 
 

@@ -121,6 +121,7 @@ def read_layer(node: gs.Node, view: View) -> Layer:
     )
     weight = need(view.constant(linear.inputs[1]), f"the weight of {linear.op} is not constant")
     need(dtypes.is_float(weight.dtype), f"the weight of {linear.op} is not a float")
+    need(weight.size > 0, f"the weight of {linear.op} has no elements")
     if linear.op in CONV_OPS:
         inputs, outputs = (f(linear, weight.shape) for f in (input_channels, output_channels))
         bias = _bias_of(linear, view)

@@ -26,7 +26,7 @@ _NOT_FINITE = "the folded weights are not finite (variance + epsilon near zero?)
 def stored(values: Array, dtype: np.dtype[Any]) -> Array:
     """Return `values` in the weights' type; what does not fit becomes infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.ascontiguousarray(values.astype(dtype))
+        return np.asarray(values.astype(dtype), order="C")  # which keeps rank 0
 
 
 def is_storable(kernel: Kernel, dtype: np.dtype[Any]) -> bool:

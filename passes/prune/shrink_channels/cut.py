@@ -148,7 +148,7 @@ class ChannelCut:
         return self._constants[key]
 
     def _constant(self, values: Array, old: gs.Tensor) -> gs.Tensor:
-        made = self._edit.constant(np.ascontiguousarray(values), f"{old.name}_kept")
+        made = self._edit.constant(np.asarray(values, order="C"), f"{old.name}_kept")
         if isinstance(old, gs.Constant):
             self._renamed.append((made, old))
         return made

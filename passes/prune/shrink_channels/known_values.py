@@ -221,7 +221,7 @@ class KnownValues:
                 return None
             else:
                 held = values if values.dtype == dtype else np.nan_to_num(values).astype(dtype)
-                made.append(make_constant(tensor.name, np.ascontiguousarray(held)))
+                made.append(make_constant(tensor.name, np.asarray(held, order="C")))
         result = make_variable(node.outputs[0].name, view.dtype(node.outputs[0]))
         alone = make_node(node.op, node.name, node.attrs, made, [result], node.domain, link=False)
         try:

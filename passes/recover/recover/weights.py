@@ -60,7 +60,7 @@ def write_values(context: Context, values: Mapping[str, Array]) -> None:
                 continue
             if not edit.begin():
                 break
-            made = edit.constant(np.ascontiguousarray(array), name)
+            made = edit.constant(np.asarray(array, order="C"), name)
             edit.replace(old, made)
             if maker is not None:
                 edit.remove(maker)

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 
 import planish
 
-from tests.helpers import assert_same_function, graph_of, model_of, ops, reasons, run_pass
+from tests.helpers import (
+    assert_left_alone,
+    assert_same_function,
+    graph_of,
+    model_of,
+    ops,
+    reasons,
+    run_pass,
+)
 from tests.passes.test_properties import _SETTINGS, _check
 from tests.strategies import networks
 from tests.strategies.affine import STEPS
@@ -393,3 +401,23 @@ def test_a_normalization_of_a_channel_spread_to_many_stays():
     result = run_pass(planish.load(given_model), "fold-affine")
     assert ops(result.graph) == ["Mul", "BatchNormalization"]
     assert_same_function(given_model, result.graph, {"x": normal(2, 1, 4, 4)}, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_chain_on_a_single_number(dtype):
+    kind = {"float64": "double", "float32": "float"}.get(np.dtype(dtype).name, "float16")
+    model = model_of(
+        f"g ({kind} x) => ({kind}[] y) {{ a = Mul(c, x) y = Mul(a, d) }}",
+        {"c": np.array(0.3, dtype), "d": np.array(2, dtype)},
+    )
+    result = run_pass(graph := planish.load(model), PASS)
+    assert len(ops(result.graph)) < len(ops(graph))
+    assert_same_function(model, result.graph, {"x": np.array(0.7, dtype)}, 1e-3)
+
+
+def test_a_convolution_without_channels_stays():
+    model = model_of(
+        "g (float[2, 0, 3, 3] x) => (float[] y) { c = Conv(x, w) y = Mul(c, s) }",
+        {"w": normal(4, 0, 1, 1), "s": normal(4, 1, 1)},
+    )
+    assert_left_alone(model, PASS, "the weight of Conv has no elements")

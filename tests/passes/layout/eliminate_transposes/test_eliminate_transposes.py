@@ -44,6 +44,9 @@ WEIGHTS = {
     "s0": ints(1, 1),
     "e0": ints(4, 5),
     "steps": ints(2, 1),
+    "short0": np.array([1, 1], np.int32),
+    "short1": np.array([4, 5], np.int32),
+    "short2": np.array([1, 2], np.int32),
     "reps": ints(1, 2, 1, 1),
     "tall": ints(1, 5, 1, 1),
     "scales": np.array([1, 2, 2, 1], np.float32),
@@ -97,6 +100,8 @@ CANCELS = {
     "Pad of axes": "b = Pad <mode = \"reflect\"> (a, pads2, , neg)",
     "Slice": "b = Slice(a, s0, e0, hw, steps)",
     "Slice without axes": "b = Slice(a, s0, e0)",
+    "Slice in int32": "b = Slice(a, short0, short1, short2)",
+    "Slice without axes in int32": "b = Slice(a, short0, short1)",
     "ReduceMean": "b = ReduceMean(a, hw)",
     "ReduceMax of channels": "t = ReduceMax(a, neg) b = Mul(a, t)",
     "ReduceSum of all": "t = ReduceSum(a) b = Mul(a, t)",
@@ -222,6 +227,16 @@ def test_default_permutation_is_reversed():
     assert ops(result.graph) == ["Relu"]
     assert [t.name for t in result.graph.outputs] == ["y"]
     assert_same_function(model, result.graph, {"x": normal(2, 3, 4)}, 0)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 1), (2, 1, 2, 1), (4, 1, 1, 3), (1, 1, 1)])
+def test_matrix_of_a_flatten_is_transposed(shape):
+    flatten = model_of(
+        f"g (float{list(shape)} x) => (float[] y) {{"
+        "f = Flatten <axis = 1> (x) y = Transpose <perm = [1, 0]> (f) }"
+    )
+    result = run_pass(planish.load(flatten), PASS)
+    assert_same_function(flatten, result.graph, {"x": normal(*shape)}, 0)
 
 
 def test_other_readers_of_a_cancelled_transpose_keep_it():

@@ -1,0 +1,1 @@
+"""Long sweeps over random graphs: `python -m tests.sweep`."""

@@ -1,0 +1,132 @@
+"""What must hold of the preset `exact` on one random graph."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+import planish
+
+from .judge import Judge
+from tests.strategies.random_graphs import Drawn
+from tests.strategies.random_graphs.builder import info
+from tests.strategies.random_graphs.evaluate import run_session, session_of
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What does not hold: one word for its kind, a sentence, and the position of the feed."""
+
+    kind: str
+    text: str
+    feed: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """The fault, if any, the edits, and the outputs of which rounding leaves nothing to tell."""
+
+    fault: Fault | None
+    edits: int = 0
+    undecided: int = 0
+
+
+def check(drawn: Drawn, *, pipeline: str = "exact", verify: str = "off") -> Report:
+    """Run `pipeline` and say what does not hold."""
+    steps = planish.Pipeline.parse(pipeline)
+    try:
+        graph = planish.load(drawn.model)
+        result = steps.run(graph, verify=verify, strict=True)
+        own, portable = (planish.to_model(result.graph, portable=p) for p in (False, True))
+    except Exception as error:
+        return Report(Fault("raises", _told(error)))
+    models = [own] if own == portable else [own, portable]
+    judge = Judge(drawn.model)
+    fault = (
+        _structure(drawn.model, models)
+        or _values(drawn, models, judge)
+        or _again(steps, result, models)
+    )
+    return Report(fault, result.edits, len(judge.undecided))
+
+
+def _structure(before: onnx.ModelProto, models: list[onnx.ModelProto]) -> Fault | None:
+    told = _sized_by_others(before)
+    for model in models:
+        if _checked(before) is None and (problem := _checked(model)) is not None:
+            return Fault("malformed", problem)
+        for field in ("input", "output"):
+            wanted, found = (_ends(m, field, told) for m in (before, model))
+            if wanted != found:
+                return Fault("interface", f"{field}s changed")
+    return None
+
+
+def _sized_by_others(model: onnx.ModelProto) -> set[str]:
+    """Return the names of inputs and constants: as outputs they have the sizes of these."""
+    nodes = (node for node in model.graph.node if node.op_type == "Constant")
+    names = {name for node in nodes for name in node.output}
+    return names | {t.name for t in (*model.graph.initializer, *model.graph.input)}
+
+
+def _ends(model: onnx.ModelProto, field: str, told: set[str]) -> list[onnx.ValueInfoProto]:
+    """Return inputs or outputs, but for initializers listed as of IR version 3: no inputs."""
+    if field == "output":
+        return [info(v.name, None) if v.name in told else v for v in model.graph.output]
+    old = {t.name for t in model.graph.initializer} if model.ir_version < 4 else ()
+    return [value for value in model.graph.input if value.name not in old]
+
+
+def _checked(model: onnx.ModelProto) -> str | None:
+    try:
+        onnx.checker.check_model(model)
+    except Exception as error:
+        return str(error)
+    return None
+
+
+def _values(drawn: Drawn, models: list[onnx.ModelProto], judge: Judge) -> Fault | None:
+    for model in models:
+        try:
+            session = session_of(model)
+        except Exception as error:
+            return Fault("refused", _told(error))
+        for position, (feed, outputs) in enumerate(zip(drawn.feeds, drawn.outputs, strict=True)):
+            try:
+                found = run_session(session, feed)
+            except Exception as error:
+                return Fault("refused", _told(error), position)
+            fault = judge.differs(feed, outputs, found, model)
+            if fault:
+                return Fault(*fault, position)
+    return None
+
+
+def _again(steps: planish.Pipeline, result: planish.Result, models: list) -> Fault | None:
+    for graph in [result.graph, *([planish.load(models[1])] if len(models) > 1 else [])]:
+        again = steps.run(graph, verify="off", strict=True)
+        if again.edits:
+            names = [record.name for record in again.records if record.edits]
+            return Fault("again", f"a second run edits in {', '.join(names)}")
+    return None
+
+
+def _told(error: Exception) -> str:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    text = " ".join(str(error).split())[:400]
+    return f"{type(error).__name__}: {text} ({where.filename.rpartition('/')[2]}:{where.lineno})"
+
+
+def saved(model: onnx.ModelProto, pipeline: str = "exact") -> bytes:
+    """Return the bytes of what `pipeline` makes of `model`."""
+    graph = planish.Pipeline.parse(pipeline).run(planish.load(model), verify="off").graph
+    return planish.to_model(graph).SerializeToString(deterministic=True)
+
+
+Feeds = Mapping[str, Array]

@@ -1,0 +1,152 @@
+"""Whether two results of ONNX Runtime, before and after, are the same but for rounding.
+
+Integers, booleans and shapes are equal. Floats lie within 1e-5 of the range of their output, with
+16-bit floats in the model within their own rounding; beyond that, within ten times what rounding
+every result of the untouched model does to that output, up to a cap; and far beyond, both models
+agree in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+
+import planish
+from planish.passes.trust.float64 import run_in_float64
+from planish.passes.trust.rounding import Rounding, rounding_of
+
+from tests.strategies.random_graphs.evaluate import run_session, session_of
+
+Array = np.ndarray[Any, Any]
+
+_CAP = 1e-2
+
+
+def tolerance_of(model: onnx.ModelProto) -> float:
+    """Return the part of an output's range that the narrowest float type of `model` rounds away."""
+    text = onnx.printer.to_text(model)
+    if "bfloat16" in text or "to: int = 16" in text:
+        return 2e-2
+    return 2e-3 if "float16" in text or "to: int = 10" in text else 1e-5
+
+
+class Judge:
+    """Knows the untouched model and, once it had to ask, its rounding."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._model = model
+        self._tolerance = tolerance_of(model)
+        self.undecided: list[str] = []
+
+    def differs(
+        self,
+        feed: Mapping[str, Array],
+        before: Mapping[str, Array],
+        after: Mapping[str, Array],
+        result: onnx.ModelProto,
+    ) -> tuple[str, str] | None:
+        """Return the kind of the first difference that is a fault, and what it is."""
+        if list(before) != list(after):
+            return "interface", f"outputs are {list(after)}, not {list(before)}"
+        for name, wanted in before.items():
+            found = after[name]
+            if (wanted.dtype, wanted.shape) != (found.dtype, found.shape):
+                kind = "type" if wanted.dtype != found.dtype else "shape"
+                told = f"{found.dtype}{found.shape}, not {wanted.dtype}{wanted.shape}"
+                return kind, f"output {name} is {told}"
+        judged = self._judged(feed, before)
+        for name in before:
+            fault = self._output(name, feed, before, after, judged[name], result)
+            if fault:
+                return fault
+        return None
+
+    def _judged(self, feed: Mapping[str, Array], before: Mapping[str, Array]) -> dict[str, Array]:
+        """Return which elements count: all, but for those that depend on what overflows.
+
+        Weights multiplied beforehand give infinity or no number elsewhere than one after the other.
+        """
+        judged = {name: np.ones(array.shape, bool) for name, array in before.items()}
+        wild = {name: _wild(array) for name, array in feed.items()}
+        if not any(mask.any() for mask in wild.values()):
+            return judged
+        session = session_of(self._model)
+        for large in (-1e3, 1e3):
+            tame = {
+                name: np.where(wild[name], array.dtype.type(large), array) if wild[name].any()
+                else array
+                for name, array in feed.items()
+            }  # fmt: skip
+            for name, array in run_session(session, tame).items():
+                same = array.shape == before[name].shape
+                judged[name] &= (array == before[name]) if same else False
+        return judged
+
+    def _output(
+        self,
+        name: str,
+        feed: Mapping[str, Array],
+        before: Mapping[str, Array],
+        after: Mapping[str, Array],
+        judged: Array,
+        result: onnx.ModelProto,
+    ) -> tuple[str, str] | None:
+        wanted, found = before[name][judged], after[name][judged]
+        if wanted.dtype.kind in "iub":
+            count = int(np.count_nonzero(wanted != found))
+            if not count:
+                return None
+            if count <= 10 * self._rounding(feed, before).flipped.get(name, 0):
+                self.undecided.append(name)
+                return None
+            return "integers", f"output {name} differs at {count} of {wanted.size}"
+        error = relative_error(wanted, found)
+        if error <= self._tolerance:
+            return None
+        moved = self._rounding(feed, before).moved.get(name, 0.0)
+        told = f"output {name} differs by {error:.2g} of its range, rounding by {moved:.2g}"
+        if error > 10 * moved:
+            return "floats", told
+        if error > 100 * self._tolerance and self._wrong_in_float64(name, feed, result):
+            return "floats", told + ", and in float64 as well"
+        if error > _CAP:
+            self.undecided.append(name)
+        return None
+
+    def _rounding(self, feed: Mapping[str, Array], before: Mapping[str, Array]) -> Rounding:
+        return rounding_of(planish.load(self._model), [feed], [dict(before)], seed=0)
+
+    def _wrong_in_float64(
+        self, name: str, feed: Mapping[str, Array], result: onnx.ModelProto
+    ) -> bool:
+        """Say whether both differ in float64 too, beyond what it leaves of zeros that cancel."""
+        wide = [run_in_float64(planish.load(m), [feed]) for m in (self._model, result)]
+        if wide[0] is None or wide[1] is None:
+            return False
+        wanted, found = wide[0][0][name], wide[1][0][name]
+        if np.abs(wanted).max(initial=0) < 1e-9:
+            return bool(np.abs(found).max(initial=0) > 1e-6)
+        return relative_error(wanted, found) > self._tolerance
+
+
+def relative_error(wanted: Array, found: Array) -> float:
+    """Return the largest difference over the range of `wanted`; infinite where one is no number."""
+    if not wanted.size:
+        return 0.0
+    a, b = wanted.astype(np.float64), found.astype(np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    if np.any(~same & ~(np.isfinite(a) & np.isfinite(b))):
+        return np.inf
+    difference = np.abs(np.where(same, 0, a) - np.where(same, 0, b)).max()
+    scale = np.abs(a[np.isfinite(a)]).max(initial=0)
+    return float(difference / scale) if scale else float(np.inf if difference else 0)
+
+
+def _wild(array: Array) -> Array:
+    if array.dtype.kind in "iub":
+        return np.zeros(array.shape, bool)
+    with np.errstate(invalid="ignore"):
+        return ~(np.abs(array.astype(np.float64)) < 1e5)
