@@ -80,6 +80,7 @@ def infer_types(graph: gs.Graph) -> Types:
             (v := dense_values(c)) is not None
             and v.size > (_READ_BY_INFERENCE if v.dtype.kind in "iu" else _FEW)
         ),
+        bare=True,
     )
     _forget_types(model.graph)
     _forget_placeholders(model.graph)

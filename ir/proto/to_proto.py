@@ -40,16 +40,17 @@ Keep = Callable[[gs.Constant], bool]
 
 
 def to_proto(
-    graph: gs.Graph, *, leave_out: Keep | None = None
+    graph: gs.Graph, *, leave_out: Keep | None = None, bare: bool = False
 ) -> tuple[onnx.ModelProto, list[gs.Constant]]:
     """Return the model of `graph` and the constants that were left out of it.
 
     A constant of the main graph for which `leave_out` is true becomes an initializer with
     `data_location` EXTERNAL and no data; constants inside subgraphs always go inside. The IR
-    version is raised where local functions need it. Raises GraphError for a value that ONNX
-    cannot express.
+    version is raised where local functions need it. `bare` leaves out what nobody computes with:
+    documentation, properties, annotations, and the types of inner values. Raises GraphError for a
+    value that ONNX cannot express.
     """
-    exporter = _Exporter(graph.opset, leave_out)
+    exporter = _Exporter(graph.opset, leave_out, bare)
     metadata = model_metadata(graph)
     model = onnx.ModelProto(
         producer_name=graph.producer_name or "",
@@ -139,15 +140,16 @@ def _is_described(tensor: gs.Tensor) -> bool:
 
 
 class _Exporter:
-    def __init__(self, opset: int, leave_out: Keep | None) -> None:
+    def __init__(self, opset: int, leave_out: Keep | None, bare: bool) -> None:
         self._opset = opset
         self._leave_out = leave_out
+        self._bare = bare
         self._homes: dict[int, list[gs.Constant]] = {}
         self._written: set[int] = set()  # tensors of the scopes so far, where one is annotated
         self.left_out: list[gs.Constant] = []
 
     def model_graph(self, graph: gs.Graph, proto: onnx.GraphProto) -> None:
-        self._homes = _constants_by_scope(graph)
+        self._homes = _constants_by_scope(graph, annotated=not self._bare)
         self.graph(graph, proto, nested=False)
 
     def graph(self, graph: gs.Graph, proto: onnx.GraphProto, nested: bool = True) -> None:
@@ -155,20 +157,21 @@ class _Exporter:
         proto.doc_string = graph.doc_string or ""
         if nested:
             _add_properties(proto, model_metadata(graph).graph_properties)
-        outputs = {id(t) for t in graph.outputs}
         for node in graph.nodes:
             self.node(node, proto.node.add())
-            for tensor in node.outputs:
-                if id(tensor) not in outputs and _is_described(tensor):
-                    proto.value_info.append(value_info(tensor))
+        if not self._bare:
+            outputs = {id(t) for t in graph.outputs}
+            made = (t for node in graph.nodes for t in node.outputs if id(t) not in outputs)
+            proto.value_info.extend(value_info(t) for t in made if _is_described(t))
         proto.input.extend(value_info(t) for t in graph.inputs)
         proto.output.extend(value_info(t, output=True) for t in graph.outputs)
         constants = self._homes.get(id(graph), ())
         for constant in constants:
             self._constant(constant, proto, nested)
-            if tensor_metadata(constant).value.listed:
+            if not self._bare and tensor_metadata(constant).value.listed:
                 proto.value_info.append(value_info(constant))
-        self._annotations(graph, constants, proto)
+        if not self._bare:
+            self._annotations(graph, constants, proto)
 
     def _annotations(
         self, graph: gs.Graph, constants: Sequence[gs.Constant], proto: onnx.GraphProto
@@ -194,7 +197,7 @@ class _Exporter:
         # of its subgraphs stay where they are.
         tensors = (*function.inputs, *(t for node in function.nodes for t in node.outputs))
         proto.value_info.extend(value_info(t) for t in tensors if _is_described(t))
-        homes = _constants_by_scope(function)
+        homes = _constants_by_scope(function, annotated=not self._bare)
         own = homes.pop(id(function), [])
         self._homes.update(homes)
         for constant in own:
@@ -227,19 +230,21 @@ class _Exporter:
             self.attribute(name, value, proto.attribute.add(), node)
         metadata = node_metadata(node)
         if metadata is not None:
-            self._node_metadata(node, metadata, proto)
+            if metadata.overload:
+                proto.overload = metadata.overload
+            for attribute, kind in metadata.empty:
+                if attribute not in node.attrs and self._has_attribute(node, attribute):
+                    proto.attribute.add(name=attribute, type=kind)
+            if not self._bare:
+                self._describe(metadata, proto)
 
-    def _node_metadata(self, node: gs.Node, metadata: NodeMetadata, proto: onnx.NodeProto) -> None:
+    @staticmethod
+    def _describe(metadata: NodeMetadata, proto: onnx.NodeProto) -> None:
         if metadata.doc_string:
             proto.doc_string = metadata.doc_string
-        if metadata.overload:
-            proto.overload = metadata.overload
         _add_properties(proto, metadata.properties)
         for entry in metadata.devices:
             proto.device_configurations.add().ParseFromString(entry)
-        for name, kind in metadata.empty:
-            if name not in node.attrs and self._has_attribute(node, name):
-                proto.attribute.add(name=name, type=kind)
         docs = dict(metadata.attribute_docs)
         for attribute in proto.attribute:
             if attribute.name in docs:
@@ -338,14 +343,15 @@ def stored_bytes(constant: gs.Constant) -> int:
     return dtypes.byte_size(math.prod(constant.shape), constant.dtype)
 
 
-def _constants_by_scope(graph: gs.Graph) -> dict[int, list[gs.Constant]]:
+def _constants_by_scope(graph: gs.Graph, *, annotated: bool) -> dict[int, list[gs.Constant]]:
     """Return the constants of `graph` and its subgraphs, by id of the graph that declares them.
 
-    A constant belongs to the innermost graph that encloses all of its readers.
+    A constant belongs to the innermost graph that encloses all of its readers. `annotated`: those
+    that quantization annotations alone name are among them.
     """
     homes: dict[int, tuple[gs.Constant, tuple[gs.Graph, ...]]] = {}
 
-    def annotated(tensors: Iterable[gs.Tensor], path: tuple[gs.Graph, ...]) -> None:
+    def add_annotations(tensors: Iterable[gs.Tensor], path: tuple[gs.Graph, ...]) -> None:
         for tensor in tensors:
             for _, parameter in quantization_of(tensor):
                 if isinstance(parameter, gs.Constant):
@@ -363,8 +369,9 @@ def _constants_by_scope(graph: gs.Graph) -> dict[int, list[gs.Constant]]:
                     homes[id(tensor)] = (tensor, shared)
             for subgraph in subgraphs_of(node):
                 visit(subgraph, (*path, subgraph))
-        made = (t for node in scope.nodes for t in (*node.outputs, *node.inputs))
-        annotated((*scope.inputs, *made), path)
+        if annotated:
+            made = (t for node in scope.nodes for t in (*node.outputs, *node.inputs))
+            add_annotations((*scope.inputs, *made), path)
 
     visit(graph, (graph,))
     found: dict[int, list[gs.Constant]] = {}

@@ -1,9 +1,12 @@
 """Functions compared by what they compute."""
 
+import numpy as np
 import onnx
+import onnx_graphsurgeon as gs
 import pytest
 
 import planish
+from planish.ir.graph.clone import clone_function
 from planish.ir.graph.functions import ensure_function
 from planish.ir.graph.meaning import same_meaning
 from planish.ir.ops.fused.own import own_function
@@ -93,3 +96,78 @@ def test_another_body_under_the_name_gets_a_fresh_one():
     assert ensure_function(graph, function(BODY.replace("Relu", "Abs"))) == "F_2"
     assert ensure_function(graph, function()) == "F"
     assert [f.name for f in graph.functions] == ["F", "F_1", "F_2"]
+
+
+def _exchange(made):
+    node = made.nodes[-1]
+    node.inputs[0], node.inputs[1] = node.inputs[1], node.inputs[0]
+
+
+def _other_output(made):
+    made.outputs[0] = made.nodes[0].outputs[0]
+
+
+def _other_constant(made):
+    held = made.nodes[1].inputs[1]
+    made.nodes[1].inputs[1] = gs.Constant(held.name, np.array(-2, np.float32))
+
+
+def _other_attribute(made):
+    made.nodes[0].attrs["alpha"] = -0.0
+
+
+def _other_operator(made):
+    made.nodes[1].op = "Div"
+
+
+def _other_domain(made):
+    made.nodes[0].domain = "com.example"
+
+
+def _no_reference(made):
+    made.nodes[0].attrs["alpha"] = gs.Node.AttributeRef("beta", float)
+
+
+def _read_twice(made):
+    made.nodes[-1].inputs[1] = made.nodes[-1].inputs[0]
+
+
+def _absent(made):
+    made.nodes[-1].inputs[1] = gs.Variable.empty()
+
+
+CHANGES = (
+    *(_exchange, _other_output, _other_constant, _other_attribute, _other_operator),
+    *(_other_domain, _no_reference, _read_twice, _absent),
+)
+
+
+def template():
+    x, e, m, y = (gs.Variable(name) for name in "xemy")
+    k = gs.Constant("k", np.array(2, np.float32))
+    return gs.Function(
+        "F",
+        "planish",
+        nodes=[
+            gs.Node("Elu", attrs={"alpha": 0.0}, inputs=[x], outputs=[e]),
+            gs.Node("Mul", inputs=[x, k], outputs=[m]),
+            gs.Node("Sub", inputs=[e, m], outputs=[y]),
+        ],
+        inputs=[x],
+        outputs=[y],
+        opset=17,
+    )
+
+
+def test_a_copy_means_the_same():
+    whole = template()
+    assert same_meaning(whole, clone_function(whole))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_copy_that_was_changed_does_not(change):
+    whole = template()
+    made = clone_function(whole)
+    change(made)
+    assert not same_meaning(whole, made)
+    assert not same_meaning(made, whole)
