@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..runtime.built import Built
-from ..runtime.threads import use_threads
+from ..runtime.threads import run_on
 from ..spec.machine import CpuMachine
 from .fusion import fused
 from .generic import schedule_generic
@@ -39,6 +39,8 @@ def scheduled(module: Any, machine: CpuMachine, threads: int) -> Any:
     """Return `module` as calls of kernels that all have a schedule; TVM fuses its own operators."""
     import tvm
 
-    use_threads(threads)  # constants are folded by running
-    with tvm.target.Target(machine.llvm(threads)), tvm.transform.PassContext(opt_level=3):
-        return schedule_generic(fused(module))
+    def schedule() -> Any:
+        with tvm.target.Target(machine.llvm(threads)), tvm.transform.PassContext(opt_level=3):
+            return schedule_generic(fused(module))
+
+    return run_on(1, schedule)  # constants are folded by running

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import mmap
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from ..spec.layout import Array
 from ..spec.machine import ALIGNMENT
 from .built import Built
 from .header import Header
-from .threads import use_threads
+from .threads import Turn, run_on
 
 _LARGE_PAGE = 2 << 20
 
@@ -42,9 +41,8 @@ class Runner:
         self.machine = relax.VirtualMachine(built.library, self._device)
         self._runtime = tvm.runtime
         self._copies: dict[str, Any] = {}
-        self._running = threading.Lock()  # the virtual machine and the copies serve one run
+        self._running = Turn()  # the virtual machine and the copies serve one run
         self.threads = threads or len(core_numbers())
-        use_threads(self.threads)
         self._main = self.machine["main"]
         if header.target == "cuda":
             self._packed = [tvm.runtime.tensor(values, self._device) for values in constants]
@@ -59,8 +57,7 @@ class Runner:
         results = [tensor.name for tensor in self.header.outputs]
         with self._running:
             given = [self._lent(name, np.ascontiguousarray(feeds[name])) for name in names]
-            use_threads(self.threads)
-            found = self._main(*given, *self._packed)
+            found = run_on(self.threads, lambda: self._main(*given, *self._packed))
             return {name: found[i].numpy() for i, name in enumerate(results)}
 
     def _lent(self, name: str, values: Array) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ....ir.core.errors import BackendError
 from ..compile.kernel import compile_kernel
-from ..runtime.threads import use_threads
+from ..runtime.threads import use_pool
 from ..spec.machine import CpuMachine
 from .choice import Choice
 from .timing import TimingBench, line_of
@@ -102,7 +102,7 @@ def _paths() -> Iterator[None]:
 def _begin(threads: int) -> None:
     # Ctrl-C is for the process that asked; it ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    use_threads(threads)
+    use_pool(threads)
 
 
 def _forget(machine: CpuMachine, threads: int, seed: int) -> None:

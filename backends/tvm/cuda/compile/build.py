@@ -20,7 +20,7 @@ from .....ir.core.errors import BackendError
 from ...compile.fusion import fused
 from ...compile.shape_order import relax_pipeline
 from ...runtime.built import Built
-from ...runtime.threads import use_threads
+from ...runtime.threads import run_on
 from ..kernels.schedule import schedule_all
 from ..spec.gpu import Gpu
 from .compiler import compile_cuda
@@ -47,9 +47,12 @@ def scheduled(module: Any, gpu: Gpu) -> Any:
     import tvm
     from tvm import relax
 
-    use_threads(1)  # constants are folded by running
-    with tvm.target.Target(gpu.describe(), host={"kind": "llvm"}), tvm.transform.PassContext(3):
-        return schedule_all(fused(module, relax.backend.DispatchSortScan()), gpu)
+    def schedule() -> Any:
+        target = tvm.target.Target(gpu.describe(), host={"kind": "llvm"})
+        with target, tvm.transform.PassContext(3):
+            return schedule_all(fused(module, relax.backend.DispatchSortScan()), gpu)
+
+    return run_on(1, schedule)  # constants are folded by running
 
 
 def kernels_of(module: Any, gpu: Gpu) -> tuple[Any, str]:
