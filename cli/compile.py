@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,13 +10,20 @@ import typer
 from ..backends.contract.registry import lower
 from ..ir.files.load import load
 from ..ir.files.save import bytes_on_disk
+from ..ir.run.extra_feeds import FeedsWithout
+from ..ir.run.replay import replayable
 from ..passes.pipeline.pipeline import Pipeline
 from .completion import complete_backend
+from .feeds import feeds_of
 from .options import (
+    FeedsOption,
+    MeanOption,
     ModelFile,
     OutOption,
     PipelineOption,
     SeedOption,
+    ShapeOption,
+    StdOption,
     ThreadsOption,
     TuneCacheOption,
     TuneRemoteOption,
@@ -44,18 +52,48 @@ def compile(
     tune_cache: TuneCacheOption = None,
     tune_remote: TuneRemoteOption = None,
     winograd: WinogradOption = None,
+    verify: Annotated[
+        bool, typer.Option(help="Compare the passes' and the lowered network's outputs.")
+    ] = True,
+    reproducer: Annotated[
+        Path | None, typer.Option(help="The folder for the reproducer of a failure.")
+    ] = None,
+    feeds: FeedsOption = None,
+    shape: ShapeOption = None,
+    mean: MeanOption = "0",
+    std: StdOption = "1",
     seed: SeedOption = 0,
 ) -> None:
-    """Optimize a model, lower it for a target and save what the backend loads."""
+    """Optimize a model, lower it for a target, compare the two and save what the backend loads.
+
+    What is saved may be native code: load such files only of people whose programs you would run.
+    """
     steps = Pipeline.parse(pipeline)
     graph = load(model)
-    with pass_progress(err) as progress:
-        result = steps.run(graph, target=target, seed=seed, progress=progress)
-    with progress_bar(err, "lowering") as update:
-        options = tuning_options(tune_trials, tune_cache, tune_remote, seed, update)
-        options |= given_options(winograd=winograd)
-        lower(result.graph, backend, target, threads, **options).save(output)
-    print_plain(verification_line(result))
+    extra = steps.extra_feeds()
+    data = feeds_of(graph, feeds, shape, mean, std, seed, extra)
+    with replayable(data) as kept:
+        with pass_progress(err) as progress:
+            result = steps.run(
+                graph, kept, "end" if verify else "off", target=target, seed=seed, progress=progress
+            )
+        with progress_bar(err, "lowering") as update:
+            options = tuning_options(tune_trials, tune_cache, tune_remote, seed, update)
+            options |= given_options(winograd=winograd)
+            compiled = lower(
+                result.graph,
+                backend,
+                target,
+                threads,
+                verify=verify,
+                feeds=FeedsWithout(kept, extra) if kept is not None and extra else kept,
+                seed=seed,
+                reproducer=reproducer,
+                **options,
+            )
+            compiled.save(output)
+    print_plain(f"passes: {verification_line(result)}")
+    print_plain(f"lowered: {compiled.verdict or 'not verified (--no-verify)'}")
     size = scaled(bytes_on_disk(output), "B")
     print_plain(f"{output}: {size}")
     for line in failure_lines(result.failures):

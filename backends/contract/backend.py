@@ -20,7 +20,12 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 class Compiled(ABC):
-    """A graph made ready to run: a dict of arrays in, a dict of arrays out."""
+    """A graph made ready to run: a dict of arrays in, a dict of arrays out.
+
+    `verdict`: what comparing it with its graph has found, empty where it was not compared.
+    """
+
+    verdict: str = ""
 
     @abstractmethod
     def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:

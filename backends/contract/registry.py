@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.metadata
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from .backend import Backend, Compiled
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
+
+    from ...passes.engine.context import Feeds
 
 _ENTRY_POINTS = "planish.backends"
 # Imported when asked for: one works where another's packages are missing or slow to import.
@@ -60,16 +63,46 @@ def lower(
     backend: str = "onnxruntime",
     target: str = "cpu",
     threads: int | None = None,
+    *,
+    verify: bool = False,
+    feeds: Feeds | None = None,
+    seed: int = 0,
+    reproducer: Path | str | None = None,
     **options: Any,
 ) -> Compiled:
     """Lower `graph`, which is left untouched, to something callable.
 
-    `target`: `cpu`, `cuda`, `cpu{threads=2}`, ...; `threads` overrides the target's. The rest are
-    options of the backend. Raises BackendError where backend, target or option is unknown or not
-    available on this machine.
+    `target`: `cpu`, `cuda`, `cpu{threads=2}`, ...; `threads` overrides the target's. `verify`:
+    compare the outputs with those of the graph on the reference runtime, on `feeds` or on inputs
+    drawn with `seed`; `Compiled.verdict` says what was found. The rest are options of the backend.
+
+    Raises BackendError where backend, target or option is unknown or not available on this machine,
+    and VerificationError where outputs differ by more than rounding; it names the first node that
+    is wrong and a reproducer, which is written to the folder `reproducer`.
     """
     parsed = Target.parse(target)
-    return get_backend(backend).lower(graph, parsed, _threads(threads, parsed), **options)
+    chosen, count = get_backend(backend), _threads(threads, parsed)
+
+    def lowered(part: gs.Graph) -> Compiled:
+        return chosen.lower(part, parsed, count, **options)
+
+    found = lowered(graph)
+    if verify:
+        from .verified import verify_lowered
+
+        command = f"--target {shlex.quote(target)}" + (f" --threads {threads}" if threads else "")
+        folder = None if reproducer is None else Path(reproducer)
+        verify_lowered(
+            found,
+            graph,
+            lowered,
+            name=backend,
+            command=command,
+            feeds=feeds,
+            seed=seed,
+            reproducer=folder,
+        )
+    return found
 
 
 def load_compiled(

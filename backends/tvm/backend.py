@@ -68,12 +68,11 @@ class Tvm(Backend):
         with without_torch():
             _check(target, threads)
         try:
-            runner = artifact.load(path, threads)
+            runner, data = artifact.load(path, threads)
         except artifact.ArtifactError as error:
             raise BackendError(str(error)) from error
-        source = Path(path)
         return TvmModule(
-            runner.header, runner, lambda file: file.write(source.read_bytes()), source=source
+            runner.header, runner, lambda file, _: artifact.copy(file, data), source=Path(path)
         )
 
     def targets(self) -> list[str]:
@@ -128,7 +127,7 @@ def _compiled(graph: gs.Graph, lowered: Lowered, toolchain: Toolchain) -> TvmMod
     return TvmModule(
         header,
         Runner(header, built, constants, threads) if toolchain.runs_here() else None,
-        lambda file: artifact.write(file, header, built, constants),
+        lambda file, header: artifact.write(file, header, built, constants),
         layers=LayerCalls(lowered.calls, watchable) if toolchain.target == "cpu" else None,
     )
 

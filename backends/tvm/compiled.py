@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
 
-Write = Callable[[IO[bytes]], object]
+Write = Callable[[IO[bytes], Header], object]
 
 
 class TvmModule(Compiled):
     """A compiled graph, which says of itself what `header` does.
 
-    `runner` runs it, where that can be done here; `write` writes its artifact. `layers`: what is
-    known of single kernels. `source`: the artifact that it was loaded from.
+    `runner` runs it, where that can be done here; `write` writes an artifact with a header.
+    `layers`: what is known of single kernels. `source`: the artifact that it was loaded from.
     """
 
     def __init__(
@@ -47,6 +48,15 @@ class TvmModule(Compiled):
         self._write = write
         self._layers = layers
         self._source = source
+
+    @property
+    def verdict(self) -> str:
+        """What comparing with the model has found; an artifact carries it."""
+        return self._header.verdict
+
+    @verdict.setter
+    def verdict(self, found: str) -> None:
+        self._header = replace(self._header, verdict=found)
 
     def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError."""
@@ -90,9 +100,12 @@ class TvmModule(Compiled):
         path = Path(path)
         try:
             with replacing(path) as file:
-                self._write(file)
+                self._write(file, self._header)
         except OSError as error:
-            raise SaveError(f"cannot write '{path}': {error.strerror or error}") from error
+            raise SaveError(
+                f"cannot write '{error.filename or path}': {error.strerror or error}; nothing was "
+                "left behind"
+            ) from error
 
     def _runs(self) -> Runner:
         if self._runner is not None:

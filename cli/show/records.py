@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from ...passes.engine.records import PassRecord, Result
+from ...passes.trust.verdict import verdict_line
 from .plain import plain_table
 
 
@@ -54,12 +55,6 @@ def remark_lines(records: Sequence[PassRecord]) -> list[str]:
 
 def verification_line(result: Result) -> str:
     """Say in one line what verification found."""
-    remark = f"; {result.note}" if result.note else ""
-    if result.verified and result.tolerance is None:
-        error = result.error or 0.0
-        return f"measured: largest error {error:.1e} of the output's range{remark}"
-    if result.verified:
-        error = result.error or 0.0
-        allowed = f"{result.tolerance:.1e} allowed"
-        return f"verified: largest error {error:.1e} of the output's range, {allowed}{remark}"
-    return f"NOT verified: {result.note}" if result.note else "not verified (--verify off)"
+    if not (result.verified or result.note):
+        return "not verified (--verify off)"
+    return verdict_line(result.verified, result.error, result.tolerance, result.note)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from ...ir.run.reference import Arrays, Reference
 from ..engine.context import Feeds
 from .judge import Judge
 from .telling import untelling
+
+Run = Callable[[Mapping[str, np.ndarray[Any, Any]]], Arrays]
 
 _MOST_FEEDS = 8
 # Of one tensor; 8 GiB of float32.
@@ -101,6 +103,19 @@ class Verifier:
         outputs = self._outputs_after(graph, what)
         return self._compare(self._first, outputs, graph, what if exact else "")
 
+    def check_run(self, run: Run, graph: gs.Graph, what: str) -> float:
+        """Return the largest error of what `run`, which is to compute `graph`, gives for a feed.
+
+        Raises VerificationError as `check_end`, of an exact step called `what`.
+        """
+        try:
+            outputs = [_without(run(feed), self._random) for feed in self.feeds]
+        except ExecutionError as error:
+            raise VerificationError(f"after {what} the network does not run: {error}") from error
+        for wanted, found in zip(self._first, outputs, strict=True):
+            _check_kind(wanted, found, what)
+        return self._compare(self._first, outputs, graph, what)
+
     def start_over(self, graph: gs.Graph, what: str) -> None:
         """Compare with `graph` from here on: `what` has changed the outputs by intent.
 
@@ -155,6 +170,18 @@ def _refuse_large(graph: gs.Graph) -> None:
                 raise ExecutionError(
                     f"tensor '{tensor.name}' of shape {sizes} does not fit in memory"
                 )
+
+
+def _check_kind(wanted: Arrays, found: Arrays, what: str) -> None:
+    """Raise VerificationError where an output is missing, or of another type or shape."""
+    for name, array in wanted.items():
+        other = found.get(name)
+        if other is None or (other.dtype, other.shape) != (array.dtype, array.shape):
+            given = "is missing" if other is None else f"is {other.dtype}{list(other.shape)}"
+            raise VerificationError(
+                f"after {what} output '{name}' {given}, and it should be "
+                f"{array.dtype}{list(array.shape)}"
+            )
 
 
 def _without(outputs: Arrays, names: Collection[str]) -> Arrays:

@@ -89,7 +89,8 @@ def test_winograd_can_be_switched_off(call, tmp_path):
     onnx.save(model_of(text, {"w": weight}), model)
     for name, switch in (("usual", []), ("direct", ["--no-winograd"]), ("on", ["--winograd"])):
         assert call("compile", model, "-o", tmp_path / name, *TVM, *switch)[0] == 0
-    lowered = planish.lower(planish.load(model), backend="tvm", threads=1, winograd=False)
+    options = {"backend": "tvm", "threads": 1, "verify": True}
+    lowered = planish.lower(planish.load(model), winograd=False, **options)
     lowered.save(tmp_path / "wanted")
     files = {name: (tmp_path / name).read_bytes() for name in ("usual", "direct", "on", "wanted")}
     assert files["direct"] == files["wanted"] != files["usual"] == files["on"]

@@ -1,133 +1,180 @@
 """A compiled network as one file; to load it takes numpy and TVM's runtime only.
 
-    magic | length of header | header (JSON) | library (ELF) | GPU kernels | weights, aligned
+    seal | length of header | header (JSON) | library (ELF) | GPU kernels | weights, aligned
 
-The weights are mapped, so a file loads as fast as its library, and processes share them. As a
-program, `python -m planish.backends.tvm.runtime.artifact FILE` runs the network once on zeros.
+The weights are mapped, so a file loads as fast as its library, and processes share them. It holds
+native code: loading one is running a program, so load those of people you trust. As a program,
+`python -m planish.backends.tvm.runtime.artifact FILE` runs the network once on zeros.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import mmap
 import os
 import platform
 import struct
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
 from ....ir.core.cpu import cpu_flags
 from ..spec.layout import Array
-from ..spec.machine import ALIGNMENT, FLAGS
+from ..spec.machine import ALIGNMENT, FLAGS, MACHINES
 from .built import Built
-from .header import Header, Tensor, host_architecture
+from .header import Contents, Header, from_json, host_architecture, to_json
 from .imports import without_torch
 from .runner import NO_GPU, Runner
+from .sealed import START, ArtifactError, SealedWriter, open_sealed, write_sealed
 
-_MAGIC = b"planish-tvm-1\n"
-_SAID = ("target", "isa", "architecture", "tvm", "arena")
+__all__ = ["ArtifactError", "Loaded", "copy", "load", "write"]
 
-
-class ArtifactError(Exception):
-    """A file that is no artifact, or one for another machine or version."""
+_EMPTY = np.empty(0, np.uint8)
+_LENGTH = struct.Struct("<Q")
 
 
 def write(file: IO[bytes], head: Header, built: Built, constants: list[Array]) -> None:
-    """Write an artifact to `file`; raises BackendError where its library cannot be linked."""
-    from .linker import link
+    """Write an artifact to `file`, which is empty.
 
-    with tempfile.TemporaryDirectory(prefix="planish-") as folder:
-        path = Path(folder) / "network.so"
-        link(built.library, path, head.architecture)
-        code = path.read_bytes()
-    listing = [{"dtype": str(c.dtype), "shape": list(c.shape)} for c in constants]
-    sizes = {"code": len(code), "device": len(built.device), "constants": listing}
-    described = json.dumps({**asdict(head), **sizes}).encode()
-    file.write(_MAGIC + struct.pack("<Q", len(described)) + described + code + built.device)
-    for values in constants:
-        file.write(b"\0" * (-file.tell() % ALIGNMENT))
-        file.write(np.ascontiguousarray(values).view(np.uint8).data)
+    Raises BackendError where its library cannot be linked, OSError where something is full.
+    """
+    from .linker import linked
+
+    code = linked(built.library, head.architecture)
+
+    def fill(writer: SealedWriter) -> None:
+        described = to_json(head, len(code), len(built.device), constants)
+        writer.write(_LENGTH.pack(len(described)) + described)
+        writer.write(code)
+        writer.write(built.device)
+        for values in constants:
+            writer.write(bytes(-writer.at % ALIGNMENT))
+            writer.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+
+    write_sealed(file, fill)
 
 
-def load(path: str | Path, threads: int | None = None) -> Runner:
-    """Return the network in `path`. Raises ArtifactError naming the file and what is wrong."""
+class Loaded(NamedTuple):
+    """A network, and the bytes of its artifact."""
+
+    runner: Runner
+    data: mmap.mmap
+
+
+def load(path: str | Path, threads: int | None = None) -> Loaded:
+    """Return the network in `path`. Raises ArtifactError naming the file and what is wrong.
+
+    Nothing of the file is run, and no memory taken that it asks for, before all of it is checked.
+    """
     with without_torch():
         import tvm
 
+    data = open_sealed(path)
+    head, contents, at = _read(path, data)
+    _check_machine(path, head, tvm.__version__)
+    middle, end = at + contents.code, at + contents.code + contents.device
+    constants = _constants(data, contents, end)
+    built = Built(_library(path, data[at:middle]), head.arena, data[middle:end])
+    return Loaded(Runner(head, built, constants, threads), data)
+
+
+def copy(file: IO[bytes], data: mmap.mmap) -> None:
+    """Write an artifact that was loaded from `data`, whatever lies under its name by now."""
+    with memoryview(data) as whole:
+        file.write(whole)
+
+
+def _read(path: str | Path, data: mmap.mmap) -> tuple[Header, Contents, int]:
+    """Return the header, what lies behind it, and where; they take up the file, byte for byte."""
+    begin = START + _LENGTH.size
     try:
-        with open(path, "rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"cannot read '{path}': {error}") from error
-    head, code, device, listing, at = _read(path, data)
-    if head.tvm != tvm.__version__:
+        (length,) = _LENGTH.unpack(data[START:begin])
+        at = begin + length
+        head, contents = from_json(data[begin:at])
+    except (struct.error, ValueError, OverflowError) as error:
         raise ArtifactError(
-            f"'{path}' was compiled with TVM {head.tvm} and this is {tvm.__version__}; lower the "
-            "model again"
+            f"'{path}' is damaged: its header cannot be read; lower the model again"
+        ) from error
+    end = at + contents.code + contents.device
+    for part in contents.constants:
+        end += -end % ALIGNMENT + part.size
+    if end != len(data):
+        raise ArtifactError(
+            f"'{path}' is damaged: it has {len(data)} bytes and its header speaks of {end}; lower "
+            "the model again"
+        )
+    return head, contents, at
+
+
+def _check_machine(path: str | Path, head: Header, version: str) -> None:
+    """Raise ArtifactError where the network was made for another TVM, machine or GPU."""
+    if head.tvm != version:
+        raise ArtifactError(
+            f"'{path}' was compiled with TVM {head.tvm} and this is {version}; lower the model "
+            "again"
         )
     if head.architecture != host_architecture():
         raise ArtifactError(
             f"'{path}' is code for {head.architecture} and this machine is {platform.machine()}; "
             "lower the model again for it"
         )
+    _check_memory(path, head.arena)
     if head.target == "cuda":
         _check_gpu(path, head.isa)
     else:
         _check_isa(path, head.isa)
-    constants = []
-    for entry in listing:
-        at += -at % ALIGNMENT
-        if at + _bytes(entry) > len(data):
-            raise ArtifactError(f"'{path}' is cut short: it has {len(data)} bytes; lower it again")
-        dtype = np.dtype(entry["dtype"])
-        size = _bytes(entry)
-        values = np.frombuffer(data, dtype, size // dtype.itemsize, at)
-        constants.append(values.reshape(entry["shape"]))
-        at += size
-    handle, name = tempfile.mkstemp(prefix="planish-", suffix=".so")
-    try:
-        with os.fdopen(handle, "wb") as temporary:
-            temporary.write(code)
-        library = tvm.runtime.load_module(name)
-    finally:
-        os.unlink(name)
-    return Runner(head, Built(library, head.arena, device), constants, threads)
 
 
-def _read(
-    path: str | Path, data: mmap.mmap
-) -> tuple[Header, bytes, bytes, list[dict[str, Any]], int]:
-    start = len(_MAGIC) + 8
-    if data[: len(_MAGIC)] != _MAGIC or len(data) < start:
-        raise ArtifactError(f"'{path}' is no network compiled by planish's TVM backend")
-    (length,) = struct.unpack("<Q", data[len(_MAGIC) : start])
+def _check_memory(path: str | Path, arena: int) -> None:
     try:
-        found = json.loads(data[start : start + length])
-        inputs, outputs = (
-            [Tensor(**entry) for entry in found[key]] for key in ("inputs", "outputs")
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # a system that does not tell
+        return
+    if arena > memory:
+        raise ArtifactError(
+            f"'{path}' works in {arena} bytes of memory and this machine has {memory}; lower the "
+            "model for smaller inputs"
         )
-        size, more, listing = (found[key] for key in ("code", "device", "constants"))
-        head = Header(**{key: found[key] for key in _SAID}, inputs=inputs, outputs=outputs)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"'{path}' is damaged: its header cannot be read") from error
-    begin = start + length
-    middle, end = begin + size, begin + size + more
-    if end > len(data):
-        raise ArtifactError(f"'{path}' is cut short: it has {len(data)} bytes; lower it again")
-    return head, data[begin:middle], data[middle:end], listing, end
 
 
-def _bytes(entry: dict[str, Any]) -> int:
-    return int(math.prod(entry["shape"]) * np.dtype(entry["dtype"]).itemsize)
+def _constants(data: mmap.mmap, contents: Contents, at: int) -> list[Array]:
+    found = []
+    for part in contents.constants:
+        at += -at % ALIGNMENT
+        values = np.frombuffer(data, np.uint8, part.size, at) if part.size else _EMPTY
+        found.append(values.view(part.dtype).reshape(part.shape))
+        at += part.size
+    return found
+
+
+def _library(path: str | Path, code: bytes) -> Any:
+    """Return the library of machine code, which TVM loads from a file only."""
+    import tvm
+
+    try:
+        handle, name = tempfile.mkstemp(prefix="planish-", suffix=".so")
+        try:
+            with os.fdopen(handle, "wb") as temporary:
+                temporary.write(code)
+            return tvm.runtime.load_module(name)
+        finally:
+            os.unlink(name)
+    except (OSError, RuntimeError) as error:
+        raise ArtifactError(
+            f"the library in '{path}' cannot be loaded: {error}; check that "
+            f"'{tempfile.gettempdir()}' has space and may hold programs, or set TMPDIR to a folder "
+            "that has and may"
+        ) from error
 
 
 def _check_isa(path: str | Path, isa: str) -> None:
+    if isa not in MACHINES:
+        raise ArtifactError(
+            f"'{path}' is code for isa '{isa}', which this planish does not know; lower the model "
+            "again"
+        )
     missing = sorted(FLAGS.get(isa, set()) - cpu_flags())
     if missing:
         raise ArtifactError(
@@ -152,7 +199,7 @@ def _check_gpu(path: str | Path, arch: str) -> None:
 
 
 if __name__ == "__main__":
-    network = load(sys.argv[1])
+    network = load(sys.argv[1]).runner
     sizes = {t.name: [d if isinstance(d, int) else 1 for d in t.shape or []] for t in
              network.header.inputs}  # fmt: skip
     zeros = {t.name: np.zeros(sizes[t.name], t.dtype) for t in network.header.inputs}

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
 import platform
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+
+_TEXTS = ("target", "isa", "architecture", "tvm", "verdict")
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,8 @@ class Tensor:
 class Header:
     """What an artifact was made for: `isa` is an instruction set, or a GPU's architecture.
 
-    `arena`: bytes of memory that a run works in, if it is to be given them.
+    `arena`: bytes of memory that a run works in, if it is to be given them. `verdict`: what
+    comparing the network with its model has found, empty where they were not compared.
     """
 
     target: str
@@ -32,6 +38,29 @@ class Header:
     inputs: list[Tensor]
     outputs: list[Tensor]
     arena: int = 0
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A constant in an artifact."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What lies behind a header: bytes of the library and of GPU kernels, and the constants."""
+
+    code: int
+    device: int
+    constants: tuple[Part, ...]
 
 
 def header_of(graph: Any, *, target: str, isa: str, architecture: str, arena: int = 0) -> Header:
@@ -54,7 +83,63 @@ def host_architecture() -> str:
     return platform.machine().lower().replace("amd64", "x86_64")
 
 
+def to_json(head: Header, code: int, device: int, constants: Sequence[Any]) -> bytes:
+    """Return a header, and what lies behind it, as text."""
+    listing = [{"dtype": str(c.dtype), "shape": list(c.shape)} for c in constants]
+    sizes = {"code": code, "device": device, "constants": listing}
+    return json.dumps({**asdict(head), **sizes}).encode()
+
+
+def from_json(text: bytes) -> tuple[Header, Contents]:
+    """Return what `to_json` was given. Raises ValueError where that is not what `text` says."""
+    try:
+        found = json.loads(text)
+        head = Header(
+            **{key: _text(found[key]) for key in _TEXTS},
+            inputs=[_tensor(entry) for entry in found["inputs"]],
+            outputs=[_tensor(entry) for entry in found["outputs"]],
+            arena=_size(found["arena"]),
+        )
+        parts = tuple(_part(entry) for entry in found["constants"])
+        device = _size(found["device"])
+        if (head.target == "cuda") != bool(device):
+            raise ValueError(f"{device} bytes of GPU kernels for target '{head.target}'")
+        return head, Contents(_size(found["code"]), device, parts)
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"no header of a network: {error}") from error
+
+
 def _described(tensor: Any) -> Tensor:
     shape = tensor.shape
     sizes = None if shape is None else [d if isinstance(d, int | str) else None for d in shape]
     return Tensor(tensor.name, str(np.dtype(tensor.dtype)), sizes)
+
+
+def _text(found: Any) -> str:
+    if not isinstance(found, str):
+        raise ValueError(f"{found!r} is no text")
+    return found
+
+
+def _size(found: Any) -> int:
+    if type(found) is not int or found < 0:
+        raise ValueError(f"{found!r} is no size")
+    return found
+
+
+def _tensor(found: Any) -> Tensor:
+    shape = found["shape"]
+    if shape is not None:
+        shape = [size if size is None or isinstance(size, str) else _size(size) for size in shape]
+    return Tensor(_text(found["name"]), str(_dtype(found["dtype"])), shape)
+
+
+def _part(found: Any) -> Part:
+    return Part(_dtype(found["dtype"]), tuple(_size(size) for size in found["shape"]))
+
+
+def _dtype(found: Any) -> np.dtype[Any]:
+    dtype = np.dtype(_text(found))
+    if dtype.hasobject or dtype.names or dtype.subdtype or not dtype.itemsize:
+        raise ValueError(f"{found!r} is no type of numbers")
+    return dtype

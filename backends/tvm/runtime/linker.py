@@ -2,34 +2,65 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ....ir.core.errors import BackendError
 
+_OBJECTS = ("lib0.o", "devc.o")  # what TVM calls them
 _COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")
 _LINKERS = ("ld.lld", "ld")  # kernels call nothing that the process which loads them lacks
 
 
-def link(library: Any, path: str | Path, architecture: str) -> None:
-    """Write `library`, code for `architecture`, to the shared library `path`.
+def linked(library: Any, architecture: str) -> bytes:
+    """Return `library`, code for `architecture`, as a shared library.
+
+    Raises as `link`, and OSError where there is no place for temporary files.
+    """
+    with tempfile.TemporaryDirectory(prefix="planish-") as folder:
+        path = Path(folder) / "network.so"
+        link(library, path, architecture)
+        return path.read_bytes()
+
+
+def link(library: Any, path: Path, architecture: str) -> None:
+    """Write `library`, code for `architecture`, to the shared library `path`, in a folder for it.
 
     Raises BackendError naming the tool where there is none for it or it fails.
     """
     tool, run = _tool(architecture)
-    try:
-        library.export_library(str(path), fcompile=run)
-    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-        text = getattr(error, "stderr", None) or str(error)
-        raise BackendError(
-            f"'{tool}' cannot link code for {architecture}: {' '.join(text.split())[-300:]}; name "
-            "another compiler in CXX"
-        ) from error
+    folder = str(path.parent)
+    with _in_memory(folder):
+        try:
+            library.export_library(str(path), fcompile=run, workspace_dir=folder)
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+            text = getattr(error, "stderr", None) or str(error)
+            raise BackendError(
+                f"'{tool}' cannot link code for {architecture} in '{folder}': "
+                f"{' '.join(text.split())[-300:]}; give the folder more space or set TMPDIR to "
+                "another, or name another compiler in CXX"
+            ) from error
+
+
+@contextlib.contextmanager
+def _in_memory(folder: str) -> Iterator[None]:
+    """Let the object files that LLVM writes in `folder` lie in memory, where the system can.
+
+    LLVM ends the process where a disk is full. The linker, a process of its own, only fails.
+    """
+    with contextlib.ExitStack() as files:
+        if hasattr(os, "memfd_create"):
+            for name in _OBJECTS:
+                file = files.enter_context(open(os.memfd_create(name), "wb", closefd=True))
+                os.symlink(f"/proc/{os.getpid()}/fd/{file.fileno()}", Path(folder) / name)
+        yield
 
 
 def _tool(architecture: str) -> tuple[str, Callable[..., None]]:

@@ -142,33 +142,6 @@ def test_sizes_of_one_name_are_equal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        (b"planish-tvm-1", b"something-els", "is no network compiled by planish's TVM backend"),
-        (b'"isa"', b'"ism"', "damaged"),
-        (b'"tvm": "0', b'"tvm": "9', "was compiled with TVM 9"),
-        (b'"x86_64"', b'"x86_65"', "is code for x86_65"),
-    ],
-)
-def test_what_is_no_artifact_for_here_is_refused(saved, tmp_path, old, new, message) -> None:
-    data = saved.read_bytes()
-    assert old in data
-    path = tmp_path / "changed.planish"
-    path.write_bytes(data.replace(old, new, 1))
-    with pytest.raises(BackendError, match=message) as caught:
-        planish.load_compiled(path, backend="tvm")
-    assert str(path) in str(caught.value)
-
-
-@pytest.mark.parametrize("size", [0, 5, 40, 4000])
-def test_a_cut_file_is_refused(saved, tmp_path, size) -> None:
-    path = tmp_path / "cut.planish"
-    path.write_bytes(saved.read_bytes()[:size])
-    with pytest.raises(BackendError, match=r"cut\.planish"):
-        planish.load_compiled(path, backend="tvm")
-
-
-@pytest.mark.parametrize(
     ("target", "message"),
     [
         ("cpux", "has no target 'cpux'.*cpu"),
