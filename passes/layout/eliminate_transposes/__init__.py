@@ -6,7 +6,7 @@ f(transpose(x, p), ...) = transpose(f'(x, ...), p)       f' = f with its axes re
 The second equation holds for operators that know no layout: element-wise ones, reductions, Concat,
 Split, Slice, Pad, Softmax, ... Between the operators that demand one (convolutions, pooling,
 Reshape) they form regions; which nodes of a region should change their layout is decided at once,
-by a minimum cut over the bytes transposed. So the bytes transposed never grow, and a network
+by minimum cuts. Neither the bytes transposed nor the number of Transposes ever grows, and a network
 exported with channels last, a Transpose before and after each convolution, keeps at most one at its
 input and one at each output.
 """
@@ -30,7 +30,7 @@ from ...engine.context import Context
 from ...engine.contract import Pass
 from ...engine.rewrite import drive
 from .agnostic import ports_of
-from .minimum_cut import cheapest, total
+from .cost import labellings, paid
 from .region import LayoutRegion, RegionNode, grow
 from .relayout import relayout
 from .transposes import MergeTransposes, ReshapeInstead
@@ -55,7 +55,7 @@ class EliminateTransposes(Pass):
         transposes = sum(n.op == "Transpose" for scope in scopes(graph) for n in scope.nodes)
         if not transposes:
             return
-        for _ in range(transposes + 2):  # each round but the last lowers the bytes or their place
+        for _ in range(transposes + 2):  # each round but the last lowers the cost or its place
             drive(graph, (MergeTransposes(),), context)
             with context.editing() as edit:
                 for scope in list(scopes(graph)):
@@ -97,7 +97,7 @@ class _Scope:
             return
         ones = _choice(region)
         if not ones:
-            self._context.decline(node, "moving it would transpose as many bytes or more elsewhere")
+            self._context.decline(node, "moving it takes as many Transposes and bytes, or more")
         elif self._edit.begin():
             relayout(region, ones, self._edit)
             self._context.accept(node)
@@ -112,12 +112,16 @@ class _Scope:
 def _choice(region: LayoutRegion) -> set[int]:
     """Return which members should work in the other layout: none, where that gains nothing."""
     payments = region.payments()
-    _, largest = cheapest(len(region.members), payments)
-    as_it_is = total(payments, set())
-    if total(payments, largest) < as_it_is:
-        return largest
-    behind = _behind_cancelled(region, largest)
-    return behind if behind and total(payments, behind) == as_it_is else set()
+    today = paid(payments, set())
+    found = list(labellings(len(region.members), payments))
+    for ones in found:
+        if paid(payments, ones).better(today):
+            return ones
+    for ones in found:
+        behind = _behind_cancelled(region, ones)
+        if behind and paid(payments, behind) == today:
+            return behind
+    return set()
 
 
 def _behind_cancelled(region: LayoutRegion, ones: set[int]) -> set[int]:

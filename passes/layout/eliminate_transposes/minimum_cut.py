@@ -25,13 +25,14 @@ class CutCost:
     members: tuple[int, ...]
 
 
+def splits(members: Iterable[int], ones: set[int]) -> bool:
+    """Say whether `members` have both labels where the nodes `ones` have label 1."""
+    return len({member == ONE or member in ones for member in members}) == 2
+
+
 def total(payments: Iterable[CutCost], ones: set[int]) -> int:
     """Return what the labelling pays in which the nodes `ones` have label 1."""
-    paid = 0
-    for payment in payments:
-        labels = {member == ONE or member in ones for member in payment.members}
-        paid += payment.price if len(labels) == 2 else 0
-    return paid
+    return sum(payment.price for payment in payments if splits(payment.members, ones))
 
 
 def cheapest(nodes: int, payments: Sequence[CutCost]) -> tuple[set[int], set[int]]:

@@ -2,9 +2,10 @@
 
 Every value v of the region has an order: in the other layout it is transpose(v, order[v]). Each
 node of the region works in the layout it has (label 0) or in the other (label 1). A value that is
-needed in a layout it does not come in costs one Transpose, in bytes; the cheapest labels are a
-minimum cut. Unknown sizes count as `NOMINAL`, wherever they stand: a price that depended on the
-order of the axes would make the same Transpose cheaper on its other side, again and again.
+needed in a layout it does not come in costs one Transpose and the bytes it moves; the cheapest
+labels are a minimum cut. Unknown sizes count as `NOMINAL`, wherever they stand: a price that
+depended on the order of the axes would make the same Transpose cheaper on its other side, again and
+again.
 """
 
 from __future__ import annotations
@@ -19,13 +20,21 @@ import onnx_graphsurgeon as gs
 from ....ir.core import dtypes
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
-from ....ir.ops.axes.permutation import Order, induced, is_identity, moves_only_ones, perm_of, then
+from ....ir.ops.axes.permutation import (
+    Order,
+    induced,
+    inverse,
+    is_identity,
+    moves_only_ones,
+    perm_of,
+    permuted,
+    then,
+)
 from ....ir.ops.axes.ports import LayoutChange, Ports
-from .minimum_cut import ONE, ZERO, CutCost
+from .cost import Cost, Payment
+from .minimum_cut import ONE, ZERO
 
 NOMINAL = 32
-# Bytes count first, then the number of Transposes.
-_BYTE = 1 << 24
 # Softmax over another axis than the last is done between two Transposes inside the kernel.
 _COPIES = 2
 # On ONNX Runtime, Tile along the last axis takes 32 times as long as a Transpose of as many bytes.
@@ -102,11 +111,10 @@ class LayoutRegion:
             if tensor is value
         )
 
-    def price(self, value: gs.Tensor, order: Order) -> int:
-        """Return what a Transpose costs; next to nothing where only axes of size one move."""
-        if moves_only_ones(self.view.shape(value), order):
-            return 1
-        return self._size(value) * _BYTE + 1
+    def price(self, value: gs.Tensor, order: Order) -> Cost:
+        """Return what a Transpose costs: no bytes where only axes of size one move."""
+        moved = 0 if moves_only_ones(self.view.shape(value), order) else self._size(value)
+        return Cost(moved, 1)
 
     def _size(self, value: gs.Tensor) -> int:
         found = self.view.type(value)
@@ -115,40 +123,39 @@ class LayoutRegion:
         sizes = (dim if isinstance(dim, int) else NOMINAL for dim in found.shape)
         return dtypes.byte_size(math.prod(sizes), found.dtype)
 
-    def payments(self) -> list[CutCost]:
+    def payments(self) -> list[Payment]:
         """Return what the labels of the members decide."""
-        found: list[CutCost] = []
+        found: list[Payment] = []
         for number, member in enumerate(self.members):
             found += self._own_payments(number, member)
         for value in self.values:
             found += self._value_payments(value)
         return found
 
-    def _own_payments(self, number: int, member: RegionNode) -> list[CutCost]:
-        found: list[CutCost] = []
+    def _own_payments(self, number: int, member: RegionNode) -> list[Payment]:
+        found: list[Payment] = []
         ports = member.ports
-        size = self._size(member.node.outputs[0]) * _BYTE
+        size = self._size(member.node.outputs[0])
         for last, label in ((ports.rank - 1, ONE), (member.order[-1], ZERO)):
             if ports.wants_last not in (None, last):
-                found.append(CutCost(_COPIES * size, (number, label)))
+                found.append(Payment(Cost(_COPIES * size, 0), (number, label)))
             if last in ports.repeated:
-                found.append(CutCost(_BY_ELEMENT * size, (number, label)))
+                found.append(Payment(Cost(_BY_ELEMENT * size, 0), (number, label)))
         for position in ports.loose:
             operand = member.node.inputs[position]
             if not self.view.is_constant(operand):
-                found.append(CutCost(self._price_of_loose(operand, member), (number, ZERO)))
+                found.append(Payment(self._price_of_loose(operand, member), (number, ZERO)))
         return found
 
-    def _price_of_loose(self, operand: gs.Tensor, member: RegionNode) -> int:
+    def _price_of_loose(self, operand: gs.Tensor, member: RegionNode) -> Cost:
         shape = self.view.shape(operand)
         if shape is None or not shape:
-            return 0
+            return Cost(0, 0)
         aligned = (1,) * (member.ports.rank - len(shape)) + shape
-        if moves_only_ones(aligned, member.order):
-            return 1
-        return self._size(operand) * _BYTE + 1
+        moved = 0 if moves_only_ones(aligned, member.order) else self._size(operand)
+        return Cost(moved, 1)
 
-    def _value_payments(self, value: gs.Tensor) -> list[CutCost]:
+    def _value_payments(self, value: gs.Tensor) -> list[Payment]:
         order = self.order[id(value)]
         parties: list[int] = []
         fixed: list[int] = []
@@ -167,16 +174,36 @@ class LayoutRegion:
         price = self.price(value, order)
         own = None if producer is None else self.number.get(id(producer))
         if own is not None:
-            return [CutCost(price, (own, *parties, *fixed))]
+            return [Payment(price, (own, *parties, *fixed)), *self._neutral_payments(value, own)]
         source = self.source(value)
         if source is None:
-            return [CutCost(price, (ZERO, *parties, *fixed))]
+            return [Payment(price, (ZERO, *parties, *fixed))]
         if is_identity(source[1]):
-            return [CutCost(price, (ONE, *parties, *fixed))]
+            return [Payment(price, (ONE, *parties, *fixed))]
+        today = then(source[1], inverse(order))  # what the Transpose that is there does
         return [
-            CutCost(price, (ONE, *parties, *fixed)),
-            CutCost(self.price(source[0], source[1]), (ZERO, *parties, *fixed)),
+            Payment(self.price(source[0], today), (ONE, *parties, *fixed)),
+            Payment(self.price(*source), (ZERO, *parties, *fixed)),
         ]
+
+    def _neutral_payments(self, value: gs.Tensor, own: int) -> list[Payment]:
+        """Return what Transposes that read a member's result cost from either layout of it."""
+        order = self.order[id(value)]
+        found: list[Payment] = []
+        for reader in self.view.readers(value):
+            perm = perm_of(reader, self.view)
+            if perm is None or perm == order or not self.inside(reader):
+                continue
+            moved = then(inverse(order), perm)
+            today, other = self.price(value, perm), self._moved_price(value, order, moved)
+            found += [Payment(today, (own, ONE)), Payment(other, (own, ZERO))]
+        return found
+
+    def _moved_price(self, value: gs.Tensor, order: Order, perm: Order) -> Cost:
+        """Return what transposing the other layout of `value` costs."""
+        shape = self.view.shape(value)
+        alone = moves_only_ones(None if shape is None else permuted(shape, order), perm)
+        return Cost(0 if alone else self._size(value), 1)
 
 
 def grow(
