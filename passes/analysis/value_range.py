@@ -11,6 +11,7 @@ from ...ir.core import dtypes
 from ...ir.graph.view import View
 from ...ir.ops.clips import Range, clip_bounds, limits
 from ...ir.ops.traits import NOTHING, Traits, traits_of
+from ...ir.ops.windows.seen import sees_input
 
 _ALL: Range = (-math.inf, math.inf)
 _FARTHEST = 8
@@ -48,7 +49,8 @@ def is_nonnegative(tensor: gs.Tensor, view: View) -> bool:
 def _traits_of(node: gs.Node | None, tensor: gs.Tensor, view: View) -> Traits:
     """Return what is known of the producer that says something about the values of `tensor`.
 
-    That is nothing of integers that may have wrapped around, and of further outputs.
+    That is nothing of integers that may have wrapped around, of further outputs, and of what may
+    be infinite for a window without an element.
     """
     if node is None:
         return NOTHING
@@ -57,6 +59,8 @@ def _traits_of(node: gs.Node | None, tensor: gs.Tensor, view: View) -> Traits:
         return NOTHING
     if tensor is not node.outputs[0] and traits.moved_outputs is not None:
         return NOTHING  # the indices of a MaxPool
+    if traits.of_nothing is not None and math.isinf(traits.of_nothing):
+        return traits if sees_input(node, view) else NOTHING
     return traits
 
 

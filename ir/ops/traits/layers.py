@@ -84,7 +84,7 @@ POOLING: dict[str, Line] = {
     "GlobalLpPool": line(None, _POOL, _POSITIVE, _NOT_NEGATIVE, _ZERO),
     "GlobalMaxPool": line(None, _POOL, _LARGEST),
     "LpPool": line(None, _POOL, _POSITIVE, _NOT_NEGATIVE, _ZERO),
-    "MaxPool": line(None, _POOL, _LARGEST),
+    "MaxPool": line(None, _POOL, _LARGEST, of_nothing=-math.inf),
 }
 
 _REDUCES: Known = {"reduction": True}

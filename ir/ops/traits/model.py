@@ -160,8 +160,10 @@ class Traits:
     `nan`: a NaN in the data makes every element NaN that depends on it.
     `ends`: the results for data of minus and plus infinity, of an element-wise operator of one
     operand; None where unknown.
-    `of_nothing`: what it gives for a reduction, window or sum of no elements; None where that is an
-    error or differs. Everything else gives an empty result for empty data.
+    `of_nothing`: what it gives for a reduction, window or sum of no elements, with the largest and
+    lowest number for infinities where a type has none, and in pools; None where that is an error or
+    differs. Everything else gives an empty result for empty data. What is said of values does not
+    hold for it: whether there are elements, `windows.seen` says.
 
     Shape:
     `keeps_shape`: the result has the shape of the first input.

@@ -23,6 +23,7 @@ from ....ir.ops.linear.layer import Layer, read_layer
 from ....ir.ops.linear.operators import reads_transposed
 from ....ir.ops.traits.groups import LAYERS, MEAN_AND_MAX_POOLS, MEAN_POOLS, RESHAPES
 from ....ir.ops.windows.attributes import averages_pads
+from ....ir.ops.windows.seen import sees_input
 
 _REORDERING = RESHAPES - {"Unsqueeze"}
 _KEEPING = _REORDERING | MEAN_AND_MAX_POOLS | {"ReduceMean", "Transpose"}
@@ -121,10 +122,11 @@ def _moved(node: gs.Node, axis: int, view: View) -> int | None:
             found = read_reduction(node, view)
             return None if found is None or 0 in found.axes else found.axis_after(axis)
         case "AveragePool":
-            if averages_pads(node):
+            if averages_pads(node) or not sees_input(node, view):
                 return None
         case "MaxPool":
-            if any(view.readers(t) or view.is_output(t) for t in node.outputs[1:]):
+            read = any(view.readers(t) or view.is_output(t) for t in node.outputs[1:])
+            if read or not sees_input(node, view):
                 return None
     return axis if axis == 1 else None
 

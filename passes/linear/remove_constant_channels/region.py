@@ -26,6 +26,7 @@ from ....ir.ops.on_constants import constant_result
 from ....ir.ops.opsets import aligns
 from ....ir.ops.traits.groups import LAYERS, MEAN_AND_MAX_POOLS
 from ....ir.ops.windows.attributes import averages_pads, read_window
+from ....ir.ops.windows.seen import sees_input
 
 _MOST_READERS = 16
 _MOST_NODES = 64
@@ -140,6 +141,7 @@ def _through(node: gs.Node, x: Channels, region: ChannelRegion, view: View) -> C
             not any(view.readers(t) or view.is_output(t) for t in node.outputs[1:]),
             "the indices of MaxPool count all channels",
         )
+        need(sees_input(node, view), f"a window of {node.op} may hold no element")
         return Channels(result, _where_zero(values) if averages_pads(node) else values)
     found = constant_result(node, values, view)
     after = need(found, f"its channels are read by {node.op}, which needs all of them")

@@ -20,6 +20,7 @@ from ....ir.ops.on_constants import constant_result
 from ....ir.ops.traits import operators_with
 from ....ir.ops.traits.groups import BROADCASTING, POOLS, REDUCTIONS, UNARY
 from ....ir.ops.windows.pad import read_padding
+from ....ir.ops.windows.seen import sees_input
 from ....ir.run.reference import evaluate
 from ...analysis.channels.analysis import ChannelAnalysis
 from ...analysis.channels.cells import Array
@@ -133,7 +134,7 @@ class KnownValues:
             self._put(node.outputs[0], self._normalized(node, values))
         elif node.op in BROADCASTING | UNARY - {"Dropout"}:
             self._put(node.outputs[0], self._elementwise(node, view))
-        elif values is None:
+        elif values is None or (node.op in POOLS and not sees_input(node, view)):
             return
         elif node.op == "Dropout":
             self._put(node.outputs[0], values)
