@@ -23,24 +23,37 @@ Monomial = tuple[int, ...]  # ids of its factors, sorted; () is the constant ter
 _MOST_TERMS, _MOST_FACTORS, _DEEPEST = 4, 4, 7
 # Decimals are typed into source code with six digits at least: 0.166667, 0.707107, 1.414214.
 _TYPED = 3e-6
+# No activation is spelled with constants that cancel; of these a few would only cost rounding.
+_MOST_PASSED = 8.0
+_MOST_EXPONENT = 32
 
 
 @dataclass(frozen=True)
 class Polynomial:
     """A sum of products of tensors (`atoms`, by id) and the `nodes` that compute it.
 
-    None of the nodes is read from outside the expression, except the last.
+    None of the nodes is read from outside the expression, except the last. `passed` is the largest
+    coefficient that another was added to on the way.
     """
 
     terms: dict[Monomial, float]
     atoms: dict[int, gs.Tensor]
     nodes: tuple[gs.Node, ...] = ()
+    passed: float = 0.0
+
+    @property
+    def largest(self) -> float:
+        """The largest coefficient."""
+        return max(map(abs, self.terms.values()), default=0.0)
 
     def is_near(self, *expected: tuple[Any, ...], tolerance: float) -> bool:
         """Say whether it is the sum of `expected`, up to the rounding of typed constants.
 
-        Each term is a coefficient and the tensors that it multiplies.
+        Each term is a coefficient and the tensors that it multiplies. It is not where constants
+        have cancelled that are so large that rounding shows.
         """
+        if is_decided(self.passed, self.largest):
+            return False
         wanted = {_monomial(factors): value for value, *factors in expected}
         return self.terms.keys() == wanted.keys() and all(
             is_near(self.terms[key], value, tolerance) for key, value in wanted.items()
@@ -49,6 +62,11 @@ class Polynomial:
     def coefficient(self, *factors: gs.Tensor) -> float:
         """Return the coefficient of the product of `factors`; 0 where there is no such term."""
         return self.terms.get(_monomial(factors), 0.0)
+
+
+def is_decided(passed: float, size: float) -> bool:
+    """Say whether shifts up to `passed` that cancel to `size` round what they are added to."""
+    return passed > _MOST_PASSED * size
 
 
 def is_near(value: float, expected: float, tolerance: float = _TYPED) -> bool:
@@ -77,6 +95,13 @@ def scalar(tensor: gs.Tensor, other: gs.Tensor, view: View) -> float | None:
             return None
     found = float(values.reshape(()))
     return found if math.isfinite(found) else None
+
+
+def _number(tensor: gs.Tensor, other: gs.Tensor, view: View) -> float | None:
+    """Return what `scalar` does, but for factors that on the way could leave the range."""
+    value = scalar(tensor, other, view)
+    usual = value is not None and (not value or abs(math.log2(abs(value))) <= _MOST_EXPONENT)
+    return value if usual else None
 
 
 def polynomial(tensor: gs.Tensor, view: View, stop: gs.Tensor | None = None) -> Polynomial:
@@ -108,7 +133,7 @@ def _operation(node: gs.Node, view: View, stop: gs.Tensor | None, depth: int) ->
     def operand(position: int) -> Polynomial:
         tensor = node.inputs[position]
         if len(node.inputs) == 2:
-            value = scalar(tensor, node.inputs[1 - position], view)
+            value = _number(tensor, node.inputs[1 - position], view)
             if value is not None:
                 return Polynomial({(): value}, {})
         return _expand(tensor, view, stop, depth)
@@ -123,7 +148,7 @@ def _operation(node: gs.Node, view: View, stop: gs.Tensor | None, depth: int) ->
         case "Mul":
             return _product(operand(0), operand(1), node)
         case "Div":
-            divisor = scalar(node.inputs[1], node.inputs[0], view)
+            divisor = _number(node.inputs[1], node.inputs[0], view)
             if divisor:
                 return _product(operand(0), Polynomial({(): 1 / divisor}, {}), node)
         case "Pow":
@@ -136,10 +161,12 @@ def _operation(node: gs.Node, view: View, stop: gs.Tensor | None, depth: int) ->
 
 
 def _sum(a: Polynomial, b: Polynomial, sign: float, node: gs.Node) -> Polynomial:
-    terms = dict(a.terms)
+    terms, passed = dict(a.terms), max(a.passed, b.passed)
     for key, value in b.terms.items():
+        if key in terms:
+            passed = max(passed, abs(terms[key]), abs(value))
         terms[key] = terms.get(key, 0.0) + sign * value
-    return Polynomial(terms, a.atoms | b.atoms, (*a.nodes, *b.nodes, node))
+    return Polynomial(terms, a.atoms | b.atoms, (*a.nodes, *b.nodes, node), passed)
 
 
 def _product(a: Polynomial, b: Polynomial, node: gs.Node | None = None) -> Polynomial:
@@ -149,7 +176,9 @@ def _product(a: Polynomial, b: Polynomial, node: gs.Node | None = None) -> Polyn
             key = tuple(sorted((*left, *right)))
             terms[key] = terms.get(key, 0.0) + x * y
     nodes = a.nodes if a is b or not b.nodes else (*a.nodes, *b.nodes)
-    return Polynomial(terms, a.atoms | b.atoms, nodes if node is None else (*nodes, node))
+    nodes = nodes if node is None else (*nodes, node)
+    passed = max(a.passed * b.largest, b.passed * a.largest)
+    return Polynomial(terms, a.atoms | b.atoms, nodes, passed)
 
 
 def _monomial(factors: Iterable[gs.Tensor]) -> Monomial:
@@ -188,12 +217,16 @@ def need_private(inner: Iterable[gs.Node], root: gs.Node, view: View) -> tuple[g
 
 @dataclass(frozen=True)
 class ScalarAffine:
-    """scale * source + shift, and the `nodes` that compute it."""
+    """scale * source + shift, and the `nodes` that compute it.
+
+    `passed` is the largest shift on the way, as it stands in the result.
+    """
 
     source: gs.Tensor
     scale: float = 1.0
     shift: float = 0.0
     nodes: tuple[gs.Node, ...] = ()
+    passed: float = 0.0
 
 
 def affine_steps(tensor: gs.Tensor, view: View) -> Iterator[ScalarAffine]:
@@ -213,9 +246,16 @@ def affine_steps(tensor: gs.Tensor, view: View) -> Iterator[ScalarAffine]:
         if step is None:
             return
         x, scale, shift = step
+        added = found.scale * shift
         found = ScalarAffine(
-            x, found.scale * scale, found.scale * shift + found.shift, (*found.nodes, node)
+            x,
+            found.scale * scale,
+            added + found.shift,
+            (*found.nodes, node),
+            max(found.passed, abs(added)),
         )
+        if is_decided(max(found.passed, abs(found.shift)), max(abs(found.scale), 1.0)):
+            return
 
 
 def affine(tensor: gs.Tensor, view: View) -> ScalarAffine:
@@ -231,7 +271,7 @@ def _scalar_step(node: gs.Node, view: View) -> tuple[gs.Tensor, float, float] | 
     if len(node.inputs) != 2:
         return None
     a, b = node.inputs
-    right, left = scalar(b, a, view), scalar(a, b, view)
+    right, left = _number(b, a, view), _number(a, b, view)
     if right is not None:
         return _by_constant(node.op, a, right)
     match node.op:

@@ -97,6 +97,36 @@ def test_a_rounding_that_is_spelled_out_stays(spelling, dtype):
     assert steps.run(result.graph, verify="off").edits == 0
 
 
+ACTIVATIONS = {
+    "HardSigmoid": "a = Add(x, c) b = Sub(a, c) d = Div(b, ten) e = Add(d, h) y = Clip(e, o, i)",
+    "HardSwish": "a = Add(x, c) b = Sub(a, less) d = Div(b, six) e = Clip(d, o, i) y = Mul(x, e)",
+    "Sigmoid": "a = Sub(c, x) b = Sub(a, c) e = Exp(b) s = Add(e, i) y = Reciprocal(s)",
+    "Silu": "a = Add(x, c) b = Sub(a, c) s = Sigmoid(b) y = Mul(x, s)",
+    "Silu by division": ("a = Sub(c, x) b = Sub(a, c) e = Exp(b) s = Add(e, i) y = Div(x, s)"),
+    "Gelu": "a = Add(x, c) b = Sub(a, c) r = Mul(b, root) e = Erf(r) p = Add(e, i) q = Mul(x, p)"
+    " y = Mul(q, h)",
+    "LeakyRelu": "p = Mul(x, large) q = Mul(p, small) y = Max(x, q)",
+    "a sum of rectifiers": (
+        "r = Relu(x) n = Neg(x) a = Add(n, c) b = Sub(a, c) s = Relu(b) p = Mul(s, h) y = Sub(r, p)"
+    ),
+}
+
+
+@pytest.mark.parametrize("spelling", ACTIVATIONS.values(), ids=ACTIVATIONS)
+def test_an_activation_of_a_rounded_number_is_not_that_of_the_number(spelling):
+    numbers = {"six": 6, "h": 0.5, "o": 0, "i": 1, "root": 0.5**0.5, "large": 1e38, "small": 1e-39}
+    numbers["less"] = values(np.float32)["c"] - 3
+    model = model_of(
+        f"g (float[64] x) => (float[] y) {{ {spelling} }}",
+        values(np.float32) | {name: np.float32(value) for name, value in numbers.items()},
+    )
+    x = np.random.default_rng(0).uniform(-9, 9, 64).astype(np.float32)
+    expected = run_ort(model, {"x": x})["y"]
+    result = planish.Pipeline.parse("exact").run(planish.load(model), verify="off")
+    found = run_ort(planish.to_model(result.graph, portable=True), {"x": x})["y"]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
 RANGES = {
     "(x * c) / c": "a = Mul(x, big) y = Div(a, big)",
     "(x / c) * c": "a = Div(x, big) y = Mul(a, big)",

@@ -130,7 +130,7 @@ class Composition:
 
 
 def read_affine(node: gs.Node, view: View) -> Affine | None:
-    """Read `node` as a map scale * x + shift, or return None where it is none at all.
+    """Read `node` as a map scale * x + shift of floats, or return None where it is none at all.
 
     Declines for a BatchNormalization whose parameters are not constant, or that trains.
     """
@@ -139,6 +139,9 @@ def read_affine(node: gs.Node, view: View) -> Affine | None:
     if node.op == "BatchNormalization":
         return _read_batchnorm(node, view)
     if node.op == "Neg":
+        dtype = view.dtype(node.inputs[0])
+        if dtype is not None and not dtypes.is_float(dtype):
+            return None
         return Affine(node, node.inputs[0], np.array(-1.0), np.array(0.0))
     if not aligns(node.op, view.opset):
         return None

@@ -14,7 +14,7 @@ from ....ir.core import dtypes
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.clips import clip_bounds
-from ....ir.ops.traits import Kind, Traits, operators_with, traits_of
+from ....ir.ops.traits import Integers, Kind, Traits, operators_with, traits_of
 from ...analysis.value_range import is_nonnegative, value_range
 from .movement import Rule, keeps_shape
 
@@ -67,6 +67,8 @@ def _non_neutral(node: gs.Node, traits: Traits, view: View) -> gs.Tensor | None:
     """Return the operand that is left of x + 0, 0 + x, x - 0, x * 1, 1 * x or x / 1."""
     if not traits.elementwise:
         return None  # before opset 7 broadcasting was an attribute
+    if traits.integers is Integers.OVERFLOW and not dtypes.is_float(view.dtype(node.inputs[0])):
+        return None  # large integers to the power of one are rounded by runtimes that use floats
     for kept, other in ((0, 1), (1, 0)) if traits.commutative else ((0, 1),):
         values = view.constant(node.inputs[other])
         if values is None or values.dtype.kind == "O" or not np.all(values == traits.neutral):

@@ -137,7 +137,9 @@ def _hard(product: Polynomial, x: gs.Tensor, gate: gs.Node, view: View) -> Found
             return None
         slope, shift, low, high = 1.0, 0.0, clamp.low, clamp.high
     found = Polynomial(
-        {key: scale * slope * value for key, value in inner.terms.items()}, inner.atoms
+        {key: scale * slope * value for key, value in inner.terms.items()},
+        inner.atoms,
+        passed=abs(scale * slope) * inner.passed,
     )
     found.terms[()] = found.terms.get((), 0.0) + scale * shift
     holds = (
