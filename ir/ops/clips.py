@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 
 from ..core import dtypes
 from ..graph.view import View
-from .parameters import ValuesOf, read_parameter
+from .parameters import Array, ValuesOf, read_parameter
 
 Range = tuple[float, float]
 
@@ -28,6 +28,12 @@ def limits(dtype: np.dtype[Any]) -> Range:
         return integers.min, integers.max
     largest = float(ml_dtypes.finfo(dtype).max)
     return -largest, largest
+
+
+def _number(values: Array) -> float:
+    """Return one value, an integer as it is: beyond 2^53 a float would be another one."""
+    value = values.item()
+    return int(value) if isinstance(value, int) else float(value)
 
 
 def clip_bounds(node: gs.Node, view: View, values_of: ValuesOf | None = None) -> Range | None:
@@ -43,5 +49,5 @@ def clip_bounds(node: gs.Node, view: View, values_of: ValuesOf | None = None) ->
         found = read_parameter(node, name, view, values_of)
         if found.given and (found.values is None or found.values.size != 1):
             return None
-        bounds.append(limit if found.values is None else float(found.values.item()))
+        bounds.append(limit if found.values is None else _number(found.values))
     return bounds[0], bounds[1]
