@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from ..backends.contract.registry import lower
+from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.load import load
-from ..ir.files.save import bytes_on_disk
 from ..ir.run.extra_feeds import FeedsWithout
 from ..ir.run.replay import replayable
 from ..passes.pipeline.pipeline import Pipeline

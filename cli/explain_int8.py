@@ -14,8 +14,9 @@ from ..backends.onnxruntime.explain.explain import apply_exclusions
 from ..backends.onnxruntime.explain.explain import explain_int8 as explain
 from ..backends.onnxruntime.explain.report import Int8Report
 from ..ir.core.errors import GraphError, SaveError
+from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.load import load
-from ..ir.files.save import bytes_on_disk, save
+from ..ir.files.save import save
 from .feeds import feeds_of
 from .options import (
     FeedsOption,

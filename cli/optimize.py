@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
+from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.load import load
-from ..ir.files.save import bytes_on_disk, save
+from ..ir.files.save import save
 from ..passes.pipeline.pipeline import Pipeline
 from .feeds import feeds_of
 from .options import (

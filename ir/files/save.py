@@ -14,10 +14,9 @@ from ..core.errors import SaveError
 from ..core.variables import dense_values
 from ..graph.inline import inline_fused
 from ..proto.to_proto import PROTOBUF_LIMIT, stored_bytes, to_proto
+from .data_file import DataFile
 
-_ALIGNMENT = 4096  # so that a reader may map each tensor by itself
 _INLINE = 1024
-_CHUNK = 1 << 24
 
 
 def to_model(graph: gs.Graph, *, portable: bool = False) -> onnx.ModelProto:
@@ -45,8 +44,10 @@ def save(
 
     `portable=True` inlines the fused operators of the `planish` domain, for runtimes that read no
     local functions. Weights go into `<path>.data` beside the model where they would exceed 2 GB
-    (`external=None`), always (True) or never (False). The same graph gives the same bytes. Raises
-    SaveError, leaving nothing behind and an existing file untouched.
+    (`external=None`), always (True) or never (False). Where other weights lie there, which the
+    model that is replaced still reads, the name has a digest in it: whenever the process ends, the
+    model at `path` is the old one with its weights, or the new one with its own. The same graph
+    gives the same bytes. Raises SaveError, leaving nothing behind and an existing file untouched.
     """
     path = Path(path)
     if path.is_dir():
@@ -69,25 +70,26 @@ def save(
 def _save_external(graph: gs.Graph, path: Path, portable: bool) -> None:
     graph = inline_fused(graph) if portable else graph
     model, weights = to_proto(graph, leave_out=lambda c: stored_bytes(c) > _INLINE and _plain(c))
-    data = path.with_name(path.name + ".data")
     placeholders = {t.name: t for t in model.graph.initializer if t.external_data}
-    with replacing(path) as file, replacing(data) as beside:
+    data = DataFile(path)
+    with replacing(path) as file, replacing(data.usual, lambda: data.place) as beside:
+        writer = data.writer(beside)
         for constant in weights:
-            offset = -(-beside.tell() // _ALIGNMENT) * _ALIGNMENT
-            beside.seek(offset)
             values = dense_values(constant)
             assert values is not None
-            raw = values.reshape(-1).view("u1").data
-            for start in range(0, len(raw), _CHUNK):
-                beside.write(raw[start : start + _CHUNK])
-            proto = placeholders[constant.name]
-            del proto.external_data[:]
-            for key, value in (("location", data.name), ("offset", offset), ("length", len(raw))):
-                proto.external_data.add(key=key, value=str(value))
+            offset, length = writer.append(values)
+            place = (("offset", offset), ("length", length))
+            del placeholders[constant.name].external_data[:]
+            for key, value in (("location", ""), *place):
+                placeholders[constant.name].external_data.add(key=key, value=str(value))
+        data.choose(writer)
+        for constant in weights:
+            placeholders[constant.name].external_data[0].value = data.place.name
         file.write(_serialized(model))
         # A full disk must show before the data file takes its place.
         file.flush()
         os.fsync(file.fileno())
+    data.remove_others()
 
 
 def _serialized(model: onnx.ModelProto) -> bytes:
@@ -113,10 +115,3 @@ def _constants(graph: gs.Graph) -> list[gs.Constant]:
             if isinstance(tensor, gs.Constant):
                 found[id(tensor)] = tensor
     return list(found.values())
-
-
-def bytes_on_disk(path: str | os.PathLike[str]) -> int:
-    """Return the size of a model file and of the data file beside it, in bytes."""
-    path = Path(path)
-    data = path.with_name(path.name + ".data")
-    return path.stat().st_size + (data.stat().st_size if data.exists() else 0)

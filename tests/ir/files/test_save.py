@@ -14,6 +14,7 @@ from onnx import numpy_helper
 import planish
 from planish.ir.core.errors import SaveError
 from planish.ir.files import save as save_module
+from planish.ir.files.data_file import bytes_on_disk
 
 from tests.helpers import conv_batchnorm, graph_of, run_ort
 
@@ -166,3 +167,63 @@ def test_weights_over_2_gb_do_not_fit_one_proto():
     graph.nodes[0].inputs[1]._values = large
     with pytest.raises(SaveError, match="over the 2 GB"):
         planish.to_model(graph)
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+import planish
+from planish.ir.files import data_file
+
+point, path, after = int(sys.argv[1]), sys.argv[2], np.load(sys.argv[3])
+graph = planish.load(path)
+graph.nodes[0].inputs[1].values = after
+done = 0
+
+def dying(function):
+    def step(*arguments):
+        global done
+        if done == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+        done += 1
+        return function(*arguments)
+    return step
+
+os.replace = dying(os.replace)
+data_file.Path.unlink = dying(data_file.Path.unlink)
+planish.save(graph, path, external=True)
+"""
+
+
+@pytest.mark.parametrize("point", [0, 1, 2])
+def test_a_process_killed_between_two_files_leaves_a_model_with_its_own_weights(tmp_path, point):
+    """The data under their new name, the model, the old data: killed before each of the three."""
+    text = "g (float[400] x) => (float[400] y) { y = Add(x, w) }"
+    before, after = np.zeros(400, np.float32), np.ones(400, np.float32)
+    path = tmp_path / "m.onnx"
+    planish.save(graph_of(text, {"w": before}), path, external=True)
+    np.save(tmp_path / "after.npy", after)
+    command = [sys.executable, "-c", KILLED, str(point), str(path), str(tmp_path / "after.npy")]
+    assert subprocess.run(command, check=False).returncode == -9
+    found = planish.load(path).nodes[0].inputs[1].values
+    np.testing.assert_array_equal(found, after if point == 2 else before)
+    assert len([n for n in names(tmp_path) if n.endswith(".data")]) == (1 if point == 0 else 2)
+    planish.save(graph_of(text, {"w": after}), path, external=True)
+    np.testing.assert_array_equal(planish.load(path).nodes[0].inputs[1].values, after)
+    assert len([n for n in names(tmp_path) if n.endswith(".data")]) == 1
+
+
+def test_the_same_weights_keep_their_file(tmp_path):
+    text = "g (float[400] x) => (float[400] y) { y = Add(x, w) }"
+    path = tmp_path / "m.onnx"
+    graphs = [graph_of(text, {"w": np.full(400, value, np.float32)}) for value in (0, 1)]
+    planish.save(graphs[0], path, external=True)
+    assert names(tmp_path) == ["m.onnx", "m.onnx.data"]
+    planish.save(graphs[1], path, external=True)
+    found, model = names(tmp_path), path.read_bytes()
+    assert len(found) == 2
+    assert found[1] != "m.onnx.data"
+    planish.save(graphs[1], path, external=True)
+    assert names(tmp_path) == found
+    assert path.read_bytes() == model
+    assert bytes_on_disk(path) == sum(file.stat().st_size for file in tmp_path.iterdir())
