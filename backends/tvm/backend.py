@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from .compile.toolchain import Toolchain
     from .program.lowering import Lowered
+    from .runtime.built import Built
 
 _OPTIONS = ("optimize", "winograd", *TUNING)
 
@@ -60,8 +61,8 @@ class Tvm(Backend):
         tuning = _tuning(options, target)
         toolchain = _toolchain(target, threads)
         settings = Settings(winograd=winograd, threads=toolchain.threads or 1)
-        lowered = _lowered(prepare(graph, optimize=optimize), toolchain, settings, tuning)
-        return _compiled(graph, lowered, toolchain)
+        lowered, built = _built(prepare(graph, optimize=optimize), toolchain, settings, tuning)
+        return _compiled(graph, lowered, built, toolchain)
 
     def load(self, path: str | Path, target: Target, threads: int | None) -> TvmModule:
         """Return the module that `TvmModule.save` wrote to `path`."""
@@ -94,23 +95,49 @@ def _toolchain(target: Target, threads: int | None) -> Toolchain:
     return CpuToolchain(machine_of(target), threads)
 
 
-def _lowered(graph: gs.Graph, toolchain: Toolchain, settings: Settings, tuning: Tuning) -> Lowered:
+def _built(
+    graph: gs.Graph, toolchain: Toolchain, settings: Settings, tuning: Tuning
+) -> tuple[Lowered, Built]:
+    """Return the program of a prepared `graph`, and its code; raises BackendError.
+
+    Nodes that TVM does not compile are left to ONNX Runtime.
+    """
+    from .compile.blame import uncompiled
+    from .compile.toolchain import UncompiledError
+
+    lowered = _lowered(graph, toolchain, settings, tuning)
+    try:
+        return lowered, toolchain.build(lowered.module)
+    except UncompiledError:
+        elsewhere = uncompiled(graph, toolchain, settings)
+        if not elsewhere:
+            raise
+    lowered = _lowered(graph, toolchain, settings, tuning, elsewhere)
+    return lowered, toolchain.build(lowered.module)
+
+
+def _lowered(
+    graph: gs.Graph,
+    toolchain: Toolchain,
+    settings: Settings,
+    tuning: Tuning,
+    elsewhere: frozenset[str] = frozenset(),
+) -> Lowered:
     """Return the program of a prepared `graph`, with the kernels that measure best if asked."""
     from .compile.cpu import CpuToolchain
     from .program.lowering import lower_graph
 
-    lowered = lower_graph(toolchain.emitter(graph, settings))
+    lowered = lower_graph(toolchain.emitter(graph, settings, elsewhere))
     if tuning.tune_trials is None or not isinstance(toolchain, CpuToolchain):
         return lowered
     from .tuning.tune import tune
 
     found = tune(lowered.kernels, toolchain.machine, toolchain.threads, tuning)
-    return lower_graph(toolchain.emitter(graph, found.settings(settings)))
+    return lower_graph(toolchain.emitter(graph, found.settings(settings), elsewhere))
 
 
-def _compiled(graph: gs.Graph, lowered: Lowered, toolchain: Toolchain) -> TvmModule:
-    """Return the program of `graph` as code, and what runs it where that is possible here."""
-    built = toolchain.build(lowered.module)
+def _compiled(graph: gs.Graph, lowered: Lowered, built: Built, toolchain: Toolchain) -> TvmModule:
+    """Return what runs `built`, the code of `graph`, where that is possible here."""
     header = header_of(
         graph,
         target=toolchain.target,

@@ -27,11 +27,13 @@ class CpuToolchain(Toolchain):
         self.isa = machine.isa
         self.architecture = machine.architecture
 
-    def emitter(self, graph: gs.Graph, settings: Settings) -> GraphEmitter[Any]:
+    def emitter(
+        self, graph: gs.Graph, settings: Settings, elsewhere: frozenset[str] = frozenset()
+    ) -> GraphEmitter[Any]:
         """Return what writes `graph` in the blocked layout."""
-        return BlockedEmitter(graph, self.machine, settings)
+        return BlockedEmitter(graph, self.machine, settings, elsewhere)
 
-    def build(self, module: Any, *, single_call: bool = True) -> Built:
+    def _build(self, module: Any, single_call: bool) -> Built:
         """Compile `module`, as one call or as calls of its kernels."""
         return build(module, self.machine, self.threads, single_call=single_call)
 

@@ -12,6 +12,7 @@ def fused(module: Any, *first: Any) -> Any:
 
     return tvm.transform.Sequential(
         [
+            passes.DeadCodeElimination(),  # what a converter began and was not taken
             *first,
             passes.LegalizeOps(),
             passes.AnnotateTIROpPattern(),

@@ -7,6 +7,10 @@ TVM's virtual machine prepares each call while it runs: it makes a tensor, packs
 kernel checks them. Where all sizes are known, so are all addresses: kernels become private
 functions of pointers, and intermediate tensors have places in one arena. It is the last parameter
 of the new `main`: new memory for every run would cost a fault of the system for every page.
+
+TVM tells LLVM that no two buffers of a kernel overlap. Between kernels that is not so: a place of
+the arena is another tensor's later. `keep_order` holds each kernel's loads and stores apart from
+the next one's, also where LLVM puts both into one function.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from .memory import Lifetime, plan
+from .order import keep_order
 from .pointer_kernels import of_pointers
 
 _ARENA = "arena"
@@ -108,8 +113,8 @@ def merge_calls(module: Any) -> Any:
 
 def arena_of(module: Any) -> int:
     """Return the bytes of the arena that `main` is given after all else, 0 where it has none."""
-    last = module["main"].params[-1]
-    return int(last.ty.shape[0]) if last.name == _ARENA else 0
+    last = list(module["main"].params)[-1:]
+    return int(last[0].ty.shape[0]) if last and last[0].name == _ARENA else 0
 
 
 def _read(main: Any) -> _CallSequence | None:
@@ -191,7 +196,9 @@ def _network(
         _declare("y", outputs)
         for tensor, offset in zip(inner, offsets, strict=True):
             tensor.address = script.handle_add_byte_offset(arena.data, offset)
-        for kernel, operands in sequence.calls:
+        for index, (kernel, operands) in enumerate(sequence.calls):
+            if index:
+                keep_order()
             name = kernel.name_hint
             given = [o.address if isinstance(o, _Tensor) else o for o in operands]
             call = ir.Call(kernels.get_global_var(name), given, ret_ty=status)

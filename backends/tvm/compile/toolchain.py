@@ -7,9 +7,14 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
+from ....ir.core.errors import BackendError
 from ..kernels.settings import Settings
 from ..program.lowering import GraphEmitter
 from ..runtime.built import Built
+
+
+class UncompiledError(BackendError):
+    """TVM did not compile a program that was written for it."""
 
 
 class Toolchain(ABC):
@@ -25,12 +30,30 @@ class Toolchain(ABC):
     threads: int | None = None
 
     @abstractmethod
-    def emitter(self, graph: gs.Graph, settings: Settings) -> GraphEmitter[Any]:
-        """Return what writes a prepared `graph` as a program."""
+    def emitter(
+        self, graph: gs.Graph, settings: Settings, elsewhere: frozenset[str] = frozenset()
+    ) -> GraphEmitter[Any]:
+        """Return what writes a prepared `graph` as a program.
+
+        `elsewhere`: results of nodes that ONNX Runtime is to run.
+        """
+
+    def build(self, module: Any, *, single_call: bool = True) -> Built:
+        """Compile a program; without `single_call` each kernel can be watched, on CPUs.
+
+        Raises BackendError, of the kind UncompiledError where TVM fails.
+        """
+        try:
+            return self._build(module, single_call)
+        except BackendError:
+            raise
+        except Exception as error:  # TVM fails in any way
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise UncompiledError(f"backend 'tvm' cannot compile this network: {reason}") from error
 
     @abstractmethod
-    def build(self, module: Any, *, single_call: bool = True) -> Built:
-        """Compile a program; without `single_call` each kernel can be watched, on CPUs."""
+    def _build(self, module: Any, single_call: bool) -> Built:
+        """Compile a program; raises what TVM does."""
 
     @abstractmethod
     def runs_here(self) -> bool:

@@ -39,5 +39,7 @@ class Epilogue:
         """Emit the chain over `value` and the store of what it gives."""
         if self.chain.steps:
             value = converted(value, FLOAT)
-        found = self.chain.apply(value, lambda i: self.operands[i].load(n, block, at, lane))
+        found = self.chain.apply(
+            value, lambda i: self.operands[i].load_broadcast(n, block, at, lane)
+        )
         self.y.store(found, n, block, at, lane)

@@ -48,6 +48,10 @@ class Operand:
         """Return the element of image `n`, channel (`block`, `lane`) at the position `at`."""
         return real(self.stored(n, block, at, lane), self.spec)
 
+    def load_broadcast(self, n: Any, block: Any, at: Sequence[Any], lane: Any) -> Any:
+        """Return the element at `at` in a larger tensor: here, axes of size 1 have one position."""
+        return self.load(n, block, self.spec.broadcast(at), lane)
+
     def stored(self, n: Any, block: Any, at: Sequence[Any], lane: Any) -> Any:
         """Return what is stored for that element; `lane` may be a row of them."""
         return self.buffer[tuple(self.spec.index(n, block, at, lane))]

@@ -31,8 +31,8 @@ class Prologue:
 
     def load(self, x: Operand, n: Any, block: Any, at: Sequence[Any], lane: Any) -> Any:
         """Return what the chain makes of an element of `x`."""
-        values = [one.load(n, block, at, lane) for one in (x, *self.operands)]
-        return self.chain.apply(values[0], lambda i: values[i + 1])
+        values = [one.load_broadcast(n, block, at, lane) for one in self.operands]
+        return self.chain.apply(x.load(n, block, at, lane), lambda i: values[i])
 
 
 def accumulate_with_prologue(

@@ -24,7 +24,7 @@ from ..spec.layout import BufferSpec, Halo, Layout, no_halo, plain_spec
 from ..spec.machine import CpuMachine
 from .kernel_program import KernelMaker, KernelProgram
 from .prologue import DeferredPrologue
-from .value import Value, batch_of, shape_of
+from .value import Value, batch_of, dtype_of, shape_of
 
 Accept = Callable[[Layout], bool]
 
@@ -41,8 +41,9 @@ class BlockedProgram(KernelProgram):
         halos: Halos,
         concats: ConcatPlan,
         integers: dict[int, IntegerConstant],
+        elsewhere: frozenset[str] = frozenset(),
     ) -> None:
-        super().__init__(view)
+        super().__init__(view, elsewhere)
         self.machine = machine
         self.settings = settings
         self.integers = integers
@@ -58,9 +59,9 @@ class BlockedProgram(KernelProgram):
 
     def define_plain(self, tensor: gs.Tensor, expr: Any) -> None:
         """Record that `expr`, in ONNX's own layout, holds `tensor`."""
-        self.define(
-            tensor, Value(expr=expr, layout=None, shape=shape_of(expr), dtype=str(expr.ty.dtype))
-        )
+        shape = shape_of(expr)
+        assert shape is not None
+        self.define(tensor, Value(expr=expr, layout=None, shape=shape, dtype=dtype_of(expr)))
 
     def values(self, tensor: gs.Tensor) -> list[Value]:
         """Return what holds `tensor`, in any layout."""

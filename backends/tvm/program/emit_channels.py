@@ -1,4 +1,4 @@
-"""Operators that keep channels apart: element-wise, pooling, concatenation, enlargement."""
+"""Operators that keep channels apart: element-wise, pooling, concatenation."""
 
 from __future__ import annotations
 
@@ -114,7 +114,9 @@ def can_emit_concat(node: gs.Node, view: View) -> bool:
 def emit_concat(program: BlockedProgram, group: FusionGroup) -> None:
     """Emit a concatenation: the blocks of all inputs one after the other, none of them split."""
     node = group.anchor
-    parts = [program.blocked(tensor) for tensor in node.inputs]
+    lanes = program.machine.lanes
+    # Quantized inputs of few channels come in narrower blocks.
+    parts = [program.blocked(t, lambda layout: layout.lanes == lanes) for t in node.inputs]
     buffer = program.concats.buffers.get(id(node))
     alone = not group.followers
     if buffer is not None and alone and emit_placed_concat(program, node, buffer, parts):
@@ -125,7 +127,7 @@ def emit_concat(program: BlockedProgram, group: FusionGroup) -> None:
         assert part.layout is not None
         blocks += [tuple(start + c for c in held) for held in part.layout.blocks]
         start += part.layout.channels
-    joined = Layout(program.machine.lanes, tuple(blocks), no_halo(len(parts[0].spatial)))
+    joined = Layout(lanes, tuple(blocks), no_halo(len(parts[0].spatial)))
     y = KernelResult(program, group, joined, parts[0].shape[0])
     raw = y.keeps(*parts)
     if not raw:
@@ -133,44 +135,3 @@ def emit_concat(program: BlockedProgram, group: FusionGroup) -> None:
     specs = tuple(part.spec(raw=raw) for part in parts)
     op = Elementwise(specs, ((1, 1, 1),) * len(parts), y.spec, y.epilogue.chain, y.batch)
     y.emit("concat", op, elementwise, [part.expr for part in parts])
-
-
-def can_emit_resize(node: gs.Node, view: View) -> bool:
-    """Say whether `node` repeats every position a whole number of times."""
-    if not is_known(view, node.inputs[0], node.outputs[0]) or node.op != "Resize":
-        return False
-    x, y = view.shape(node.inputs[0]), view.shape(node.outputs[0])
-    assert x is not None
-    assert y is not None
-    attrs = node.attrs
-    modes = (
-        attrs.get("coordinate_transformation_mode", "half_pixel"),
-        attrs.get("nearest_mode", "round_prefer_floor"),
-    )
-    whole = all(b % a == 0 for a, b in zip(x[2:], y[2:], strict=True))  # type: ignore[operator]
-    return (
-        view.dtype(node.inputs[0]) in REAL
-        and attrs.get("mode", "nearest") == "nearest"
-        and (
-            modes == ("asymmetric", "floor")
-            or (modes[0].endswith("half_pixel") and modes[1].startswith("round"))
-        )
-        and x[:2] == y[:2]
-        and whole
-        and len(x) >= 3
-    )
-
-
-def emit_resize(program: BlockedProgram, group: FusionGroup) -> None:
-    """Emit an enlargement by repetition."""
-    node = group.anchor
-    x = program.blocked(node.inputs[0])
-    assert x.layout is not None
-    y = KernelResult(program, group, x.layout, x.shape[0])
-    raw = y.keeps(x)
-    if not raw:
-        y.follow()
-    here = x.spec(raw=raw)
-    first, second, third = (b // a for a, b in zip(here.spatial, y.spec.spatial, strict=True))
-    op = Elementwise((here,), ((first, second, third),), y.spec, y.epilogue.chain, y.batch)
-    y.emit("resize", op, elementwise, [x.expr])

@@ -18,26 +18,24 @@ from ..graph.halos import wanted_halos
 from ..graph.prepare import typed_view
 from ..graph.quantized import fold_integers
 from ..kernels.settings import Settings
-from ..spec.calls import KernelCall
 from ..spec.machine import CpuMachine
 from ..spec.scalars import SCALARS
 from .blocked import BlockedProgram
 from .emit_channels import (
     can_emit_concat,
     can_emit_pool,
-    can_emit_resize,
     can_emit_scalar,
     emit_concat,
     emit_pool,
-    emit_resize,
     emit_scalar,
 )
 from .emit_linear import can_emit_linear, emit_linear
 from .emit_moves import moved_bytes
 from .emit_onnx import emit_onnx
 from .emit_quantize import can_emit_quantize, emit_quantize
+from .emit_resize import can_emit_resize, emit_resize
 from .emit_views import view_of_blocks
-from .lowering import GraphEmitter
+from .lowering import GraphEmitter, named
 
 Can = Callable[[gs.Node, View], bool]
 Emit = Callable[[BlockedProgram, FusionGroup], Any]
@@ -56,7 +54,7 @@ KERNELS: dict[str, KernelEmitter] = {
     **dict.fromkeys(LAYERS, KernelEmitter(can_emit_linear, emit_linear)),
     **dict.fromkeys(MEAN_AND_MAX_POOLS, KernelEmitter(can_emit_pool, emit_pool)),
     "Concat": KernelEmitter(can_emit_concat, emit_concat),
-    "Resize": KernelEmitter(can_emit_resize, emit_resize),
+    **dict.fromkeys(("Resize", "Upsample"), KernelEmitter(can_emit_resize, emit_resize)),
 }
 _VIEWS = RESHAPES | {"Gather", "Split", DEQUANTIZE, QUANTIZE}
 
@@ -65,7 +63,11 @@ class BlockedEmitter(GraphEmitter[BlockedProgram]):
     """Writes a prepared graph for a CPU: what has a kernel, with what follows it, in blocks."""
 
     def __init__(
-        self, graph: gs.Graph, machine: CpuMachine, settings: Settings | None = None
+        self,
+        graph: gs.Graph,
+        machine: CpuMachine,
+        settings: Settings | None = None,
+        elsewhere: frozenset[str] = frozenset(),
     ) -> None:
         graph, integers = fold_integers(graph)
         view = typed_view(graph)
@@ -77,6 +79,7 @@ class BlockedEmitter(GraphEmitter[BlockedProgram]):
             halos=halos,
             concats=plan_concats(graph.nodes, view, machine.lanes, halos, lambda n: _can(n, view)),
             integers=integers,
+            elsewhere=elsewhere,
         )
         super().__init__(graph, program)
 
@@ -84,20 +87,21 @@ class BlockedEmitter(GraphEmitter[BlockedProgram]):
         """Emit all groups of nodes."""
         view, protos = self.program.view, self.protos()
         for group in group_nodes(self.graph.nodes, view, lambda node: _can_anchor(node, view)):
-            _emit(self.program, group, protos)
+            with named(group.anchor):
+                _emit(self.program, group, protos)
 
 
 def _emit(program: BlockedProgram, group: FusionGroup, protos: dict[int, onnx.NodeProto]) -> None:
     node, view = group.anchor, program.view
-    program.nodes = tuple(node_key(each) for each in (node, *group.followers))
-    if is_standard(node) and node.op in _VIEWS and view_of_blocks(program, node):
-        return
-    if _can(node, view) and KERNELS[node.op].emit(program, group) is not False:
-        return
-    for each in (node, *group.followers):
-        tensors = moved_bytes(program, each) or program
-        emit_onnx(tensors, each, protos[id(each)], view.opset)
-        program.calls.append(KernelCall("", (node_key(each),)))
+    nodes = (node, *group.followers)
+    program.nodes = tuple(map(node_key, nodes))
+    if not any(map(program.is_elsewhere, nodes)):
+        if is_standard(node) and node.op in _VIEWS and view_of_blocks(program, node):
+            return
+        if _can(node, view) and KERNELS[node.op].emit(program, group) is not False:
+            return
+    for each in nodes:
+        emit_onnx(program, each, protos[id(each)], moved_bytes(program, each))
 
 
 def _can(node: gs.Node, view: View) -> bool:

@@ -50,7 +50,9 @@ class MovedBytes:
     def define_plain(self, tensor: gs.Tensor, expr: Any) -> None:
         """Record that the bytes `expr` stand for `tensor`."""
         like = next(iter(self._moved.values()))
-        self._program.define(tensor, replace(like, expr=expr, shape=shape_of(expr)))
+        shape = shape_of(expr)
+        assert shape is not None
+        self._program.define(tensor, replace(like, expr=expr, shape=shape))
 
 
 def moved_bytes(program: BlockedProgram, node: gs.Node) -> MovedBytes | None:

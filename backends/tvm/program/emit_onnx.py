@@ -1,4 +1,8 @@
-"""Operators without a kernel of ours, through the converters of TVM's ONNX importer."""
+"""Operators without a kernel of ours: through TVM's ONNX importer, or run by ONNX Runtime.
+
+A converter of TVM's is taken where it is known to give what ONNX says (`imported`), and where its
+result has the type and the sizes that were inferred. Else the operator is ONNX Runtime's.
+"""
 
 from __future__ import annotations
 
@@ -7,49 +11,100 @@ from typing import Any
 import onnx
 import onnx_graphsurgeon as gs
 
-from ....ir.core.errors import BackendError
-from ....ir.core.variables import label
-from .program import PlainTensors
+from ....ir.core.variables import node_key
+from ....ir.graph.view import View
+from ..spec.calls import KernelCall
+from .emit_onnxruntime import emit_onnxruntime
+from .imported import is_right
+from .program import PlainTensors, Program
+from .value import dtype_of, shape_of
 
 
-def emit_onnx(tensors: PlainTensors, node: gs.Node, proto: onnx.NodeProto, opset: int) -> None:
-    """Emit `node`; raises BackendError with its name and operator where TVM has no equal."""
+class _UnconvertedError(Exception):
+    """TVM has no converter that can be trusted with a node, and why."""
+
+
+def emit_onnx(
+    program: Program, node: gs.Node, proto: onnx.NodeProto, tensors: PlainTensors | None = None
+) -> None:
+    """Emit `node`, which a converter sees through `tensors`; raises BackendError naming it."""
+    seen = tensors or program
+    try:
+        if program.is_elsewhere(node):
+            raise _UnconvertedError(f"TVM does not compile {node.op} here")
+        results = _converted(program.view, seen, node, proto)
+        _check(program.view, node, results, typed=tensors is None)
+    except _UnconvertedError as error:
+        emit_onnxruntime(program, node, proto, str(error))
+        return
+    for tensor, expr in zip(node.outputs, results, strict=True):
+        if not tensor.is_empty():
+            seen.define_plain(tensor, expr)
+    program.calls.append(KernelCall("", (node_key(node),)))
+
+
+def _converted(
+    view: View, tensors: PlainTensors, node: gs.Node, proto: onnx.NodeProto
+) -> list[Any]:
     from tvm.relax.frontend.onnx import onnx_frontend as frontend
 
     if proto.domain not in ("", "ai.onnx"):
-        raise BackendError(
-            f"backend 'tvm' cannot run {label(node)}: operators of domain '{proto.domain}' are "
-            "unknown to it; write it with standard operators"
-        )
+        raise _UnconvertedError(f"operators of domain '{proto.domain}' are unknown to it")
+    if not is_right(node, view):
+        raise _UnconvertedError(f"it has no kernel for {node.op} here")
     importer = frontend.ONNXGraphImporter({}, {})
     importer.bb = tensors.builder
-    importer.opset = opset
+    importer.opset = view.opset
     inputs = frontend.onnx_input()
     for tensor in node.inputs:
         inputs.append(None if tensor.is_empty() else tensors.plain(tensor))
     try:
         attrs = importer._parse_attr(proto.attribute)
         attrs["tvm_custom"] = {"name": node.name, "num_outputs": len(node.outputs)}
-        found = importer._convert_operator(node.op, inputs, attrs, opset)
-        results = _results(tensors.builder, found, len(node.outputs))
+        found = importer._convert_operator(node.op, inputs, attrs, view.opset)
+        return _results(tensors.builder, found, len(node.outputs))
     except Exception as error:  # converters fail in any way
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise BackendError(
-            f"backend 'tvm' cannot run {label(node)}: TVM does not convert {node.op} here: {reason}"
-        ) from error
-    for tensor, expr in zip(node.outputs, results, strict=False):
-        if not tensor.is_empty():
-            tensors.define_plain(tensor, expr)
+        raise _UnconvertedError(f"TVM does not convert {node.op} here: {reason}") from error
 
 
 def _results(builder: Any, found: Any, count: int) -> list[Any]:
-    from tvm import relax
+    from tvm import ir, relax
 
     emit = builder.emit
     found = builder.normalize(found) if isinstance(found, relax.Expr) else found
     if isinstance(found, relax.Tuple):
-        return [emit(field) for field in found.fields][:count]
-    if isinstance(found.ty, relax.TupleType):
+        results = [emit(field) for field in found.fields]
+    elif isinstance(found.ty, relax.TupleType):
         whole = emit(found)
-        return [emit(relax.TupleGetItem(whole, i)) for i in range(len(found.ty.fields))][:count]
-    return [emit(found)]
+        results = [emit(relax.TupleGetItem(whole, i)) for i in range(len(found.ty.fields))]
+    elif isinstance(found, relax.ShapeExpr) or ir.is_prim_expr(found):
+        results = [found]  # a size that converters compute with
+    else:
+        results = [emit(found)]
+    if len(results) < count:
+        raise ValueError(f"it gives {len(results)} results of {count}")
+    return results[:count]
+
+
+def _check(view: View, node: gs.Node, results: list[Any], *, typed: bool) -> None:
+    """Compare what was emitted with what was inferred; `typed`: element types as well."""
+    for tensor, expr in zip(node.outputs, results, strict=True):
+        if tensor.is_empty():
+            continue
+        found, inferred = shape_of(expr), view.shape(tensor)
+        if found is None:
+            raise _UnconvertedError(f"TVM does not know the rank of '{tensor.name}'")
+        if inferred is not None and not _agree(found, inferred):
+            sizes = " x ".join(map(str, found))
+            raise _UnconvertedError(f"TVM gives '{tensor.name}' the shape {sizes}")
+        dtype = view.dtype(tensor)
+        if typed and dtype is not None and dtype_of(expr) != str(dtype):
+            raise _UnconvertedError(f"TVM makes '{tensor.name}' {dtype_of(expr)}")
+
+
+def _agree(found: Any, inferred: Any) -> bool:
+    return len(found) == len(inferred) and all(
+        a == b or not isinstance(a, int) or not isinstance(b, int)
+        for a, b in zip(found, inferred, strict=True)
+    )

@@ -72,7 +72,7 @@ def _split(program: BlockedProgram, node: gs.Node, value: Value, layout: Layout)
     sizes = []
     for tensor in node.outputs:
         shape = program.view.shape(tensor)
-        if shape is None or not isinstance(shape[1], int):
+        if shape is None or not isinstance(shape[1], int) or not shape[1]:
             return False
         sizes.append(shape[1])
     starts = np.cumsum([0, *sizes])

@@ -34,8 +34,8 @@ class WrittenBuffer:
 class KernelProgram(Program):
     """A program and the kernels it calls; `nodes`, by name, are those that are being emitted."""
 
-    def __init__(self, view: View) -> None:
-        super().__init__(view)
+    def __init__(self, view: View, elsewhere: frozenset[str] = frozenset()) -> None:
+        super().__init__(view, elsewhere)
         self.nodes: tuple[str, ...] = ()
         self._kernels: dict[Any, Any] = {}
         self._written: dict[int, WrittenBuffer] = {}

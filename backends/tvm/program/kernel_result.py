@@ -34,7 +34,8 @@ class KernelResult:
         self._shape = program.inferred_shape(group.result)
         self.spatial = spatial_sizes(self._shape)
         placement = program.concats.placements.get(id(group.result))
-        if placement is not None and placement.count != len(layout.blocks):
+        fits = layout.lanes == program.machine.lanes
+        if placement is not None and not (fits and placement.count == len(layout.blocks)):
             placement = None
         self.placement = placement
         if placement is None:

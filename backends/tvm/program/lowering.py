@@ -7,7 +7,9 @@ kernel of ours in the layout of its device; TVM's importer serves the rest one o
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -17,7 +19,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
 from ....ir.core.errors import BackendError
-from ....ir.core.variables import dense_values
+from ....ir.core.variables import dense_values, label
 from ....ir.proto.to_proto import to_proto
 from ..spec.calls import KernelCall
 from ..spec.layout import Array
@@ -59,18 +61,30 @@ class GraphEmitter(ABC, Generic[P]):
         return {id(node): proto for node, proto in pairs}
 
 
+@contextlib.contextmanager
+def named(node: gs.Node) -> Iterator[None]:
+    """Make a BackendError that names `node` of whatever TVM raises where it is emitted."""
+    try:
+        yield
+    except BackendError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BackendError(f"backend 'tvm' cannot run {label(node)}: {reason}") from error
+
+
 def lower_graph(emitter: GraphEmitter[Any]) -> Lowered:
     """Return the Relax program that `emitter` writes of its graph, which is a prepared one."""
     from tvm import relax
 
     graph, program = emitter.graph, emitter.program
-    inputs = input_variables(graph)
+    inputs = _input_variables(graph, program)
     with program.builder.function("main"):
         with program.builder.dataflow():
             for tensor, variable in zip(graph.inputs, inputs, strict=True):
                 program.define_plain(tensor, variable)
             emitter.emit_nodes()
-            outputs = [program.builder.emit_output(program.plain(t)) for t in graph.outputs]
+            outputs = [program.builder.emit_output(program.tensor(t)) for t in graph.outputs]
         parameters = [*inputs, *program.parameters]
         program.builder.emit_func_output(relax.Tuple(outputs), parameters)
     module = program.builder.get()
@@ -79,14 +93,13 @@ def lower_graph(emitter: GraphEmitter[Any]) -> Lowered:
     return Lowered(module, program.constants, program.kernels, program.calls)
 
 
-def input_variables(graph: gs.Graph) -> list[Any]:
+def _input_variables(graph: gs.Graph, program: Program) -> list[Any]:
     """Return a Relax variable for each input, equal names of sizes being equal variables.
 
     Raises BackendError for an input whose rank or element type is not known.
     """
-    from tvm import relax, tirx
+    from tvm import relax
 
-    sizes: dict[str, Any] = {}
     found = []
     for index, tensor in enumerate(graph.inputs):
         dtype = dtypes.numpy_dtype(tensor.dtype)
@@ -95,14 +108,6 @@ def input_variables(graph: gs.Graph) -> list[Any]:
                 f"backend 'tvm' needs to know rank and element type of input '{tensor.name}'; "
                 "declare its shape, unknown sizes as names"
             )
-        shape = []
-        for axis, size in enumerate(tensor.shape):
-            if isinstance(size, int) and size >= 0:
-                shape.append(size)
-                continue
-            name = size if isinstance(size, str) and size not in ("", "?") else f"{index}_{axis}"
-            if name not in sizes:
-                sizes[name] = tirx.Var(f"s{len(sizes)}", "int64")
-            shape.append(sizes[name])
-        found.append(relax.Var(f"x{index}", relax.TensorType(shape, str(np.dtype(dtype)))))
+        kind = relax.TensorType(program.sizes(tensor.shape), str(np.dtype(dtype)))
+        found.append(relax.Var(f"x{index}", kind))
     return found

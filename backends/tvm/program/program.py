@@ -7,7 +7,7 @@ them and an artifact can map them from its file.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ import onnx_graphsurgeon as gs
 from ....ir.graph.view import View
 from ..spec.calls import KernelCall
 from ..spec.layout import Array
+from .value import as_tensor
 
 # Constants up to this size are part of the program, where the compiler can compute with them.
 _SMALL = 64
@@ -36,18 +37,21 @@ class PlainTensors(Protocol):
 class Program(ABC):
     """The main function of the graph of `view`, its constants, and what holds its tensors.
 
-    `calls`: which kernels are called for which nodes, as far as that is known.
+    `calls`: which kernels are called for which nodes, as far as that is known. `elsewhere`: the
+    first results of nodes that TVM does not compile, and ONNX Runtime is to run.
     """
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, elsewhere: frozenset[str] = frozenset()) -> None:
         from tvm import relax
 
         self.view = view
+        self.elsewhere = elsewhere
         self.builder: Any = relax.BlockBuilder()
         self.constants: list[Array] = []
         self.parameters: list[Any] = []
         self.calls: list[KernelCall] = []
         self._shared: dict[Hashable, Any] = {}
+        self._sizes: dict[str, Any] = {}
         self._alive: list[gs.Tensor] = []  # tensors are known by their id
 
     @abstractmethod
@@ -57,6 +61,30 @@ class Program(ABC):
     @abstractmethod
     def define_plain(self, tensor: gs.Tensor, expr: Any) -> None:
         """Record that `expr`, in ONNX's own layout, holds `tensor`."""
+
+    def tensor(self, tensor: gs.Tensor) -> Any:
+        """Return `plain(tensor)` as a tensor, also where it is held as sizes."""
+        return as_tensor(self.builder, self.plain(tensor))
+
+    def is_elsewhere(self, node: gs.Node) -> bool:
+        """Say whether `node` is for ONNX Runtime to run, whatever kernels there are."""
+        return any(tensor.name in self.elsewhere for tensor in node.outputs)
+
+    def sizes(self, shape: Sequence[Any]) -> list[Any]:
+        """Return `shape` as Relax has it: equal names are equal variables, no name is a new one."""
+        from tvm import tirx
+
+        found = []
+        for size in shape:
+            if isinstance(size, int) and size >= 0:
+                found.append(size)
+                continue
+            known = isinstance(size, str) and size not in ("", "?")
+            name = size if known else f" {len(self._sizes)}"
+            if name not in self._sizes:
+                self._sizes[name] = tirx.Var(f"s{len(self._sizes)}", "int64")
+            found.append(self._sizes[name])
+        return found
 
     @property
     def kernels(self) -> dict[Any, str]:
@@ -84,4 +112,5 @@ class Program(ABC):
 
         if values.size > _SMALL:
             return self.parameter(values)
-        return relax.const(np.asarray(values, order="C"))
+        # Without being told, TVM makes int32 of int64 and float32 of float64.
+        return relax.const(np.asarray(values, order="C"), str(values.dtype))

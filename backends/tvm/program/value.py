@@ -45,9 +45,39 @@ class Value:
         return self.layout is None and self.scale is None
 
 
-def shape_of(expr: Any) -> tuple[Any, ...]:
-    """Return the sizes of an expression, numbers where they are known."""
-    return tuple(size_of(dim) for dim in expr.ty.shape)
+def shape_of(expr: Any) -> tuple[Any, ...] | None:
+    """Return the sizes of an expression, numbers where they are known; None without a rank.
+
+    Converters hold some integers as sizes, which are no tensors: a row of them, or a single one.
+    """
+    from tvm import relax
+
+    kind = expr.ty
+    if isinstance(kind, relax.ShapeType):
+        return None if kind.ndim < 0 else (int(kind.ndim),)
+    if not isinstance(kind, relax.TensorType):
+        return ()
+    if isinstance(kind.shape, relax.ShapeExpr):
+        return tuple(size_of(dim) for dim in kind.shape)
+    return None
+
+
+def dtype_of(expr: Any) -> str:
+    """Return the element type of an expression; sizes are int64."""
+    from tvm import relax
+
+    return str(expr.ty.dtype) if isinstance(expr.ty, relax.TensorType) else "int64"
+
+
+def as_tensor(builder: Any, expr: Any) -> Any:
+    """Return `expr` as a tensor, which sizes are made into."""
+    from tvm import relax
+
+    if isinstance(expr.ty, relax.ShapeType):
+        return builder.emit(relax.op.shape_to_tensor(expr))
+    if not isinstance(expr.ty, relax.TensorType):
+        return builder.emit(relax.op.full(relax.ShapeExpr([]), expr, "int64"))
+    return expr
 
 
 def size_of(dim: Any) -> Any:

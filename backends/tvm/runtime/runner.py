@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from ....ir.core.cpu import core_numbers
+from ....ir.core.errors import ExecutionError
 from ..spec.layout import Array
 from ..spec.machine import ALIGNMENT
 from .built import Built
 from .header import Header
+from .onnx_node import register
 from .threads import Turn, run_on
 
 _LARGE_PAGE = 2 << 20
@@ -33,6 +35,7 @@ class Runner:
         import tvm
         from tvm import relax
 
+        register()
         self.header = header
         self.constants = constants
         self._device = tvm.cuda() if header.target == "cuda" else tvm.cpu()
@@ -56,9 +59,20 @@ class Runner:
         names = [tensor.name for tensor in self.header.inputs]
         results = [tensor.name for tensor in self.header.outputs]
         with self._running:
-            given = [self._lent(name, np.ascontiguousarray(feeds[name])) for name in names]
-            found = run_on(self.threads, lambda: self._main(*given, *self._packed))
+            # numpy's ascontiguousarray would make one axis of none.
+            given = [self._lent(name, np.require(feeds[name], None, "C")) for name in names]
+            found = run_on(self.threads, lambda: self._called(given))
             return {name: found[i].numpy() for i, name in enumerate(results)}
+
+    def _called(self, given: list[Any]) -> Any:
+        """Return the results; raises ExecutionError where a run fails."""
+        try:
+            return self._main(*given, *self._packed)
+        except ExecutionError:  # of a node that ONNX Runtime runs
+            raise
+        except Exception as error:  # TVM's own, or Python's by the name that TVM raised it under
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise ExecutionError(f"the compiled network could not run: {reason}") from error
 
     def _lent(self, name: str, values: Array) -> Any:
         """Return `values` for the time of a run: where they are if aligned, else a copy.
@@ -69,7 +83,7 @@ class Runner:
             return self._runtime.tensor(values, self._device)
         # DLPack of numpy takes no read-only arrays.
         aligned = values.ctypes.data % ALIGNMENT == 0
-        if aligned and values.flags.writeable and _has_dlpack(values):
+        if aligned and values.size and values.flags.writeable and _has_dlpack(values):
             return self._runtime.from_dlpack(values)
         kept = self._copies.get(name)
         if kept is None or tuple(kept.shape) != values.shape or kept.dtype != str(values.dtype):

@@ -128,6 +128,11 @@ def use_pool(threads: int) -> None:
         _here.threads = threads
 
 
+def threads_here() -> int:
+    """Return how many threads what this thread calls may use."""
+    return getattr(_here, "threads", None) or 1
+
+
 def _use_no_pool() -> None:
     """Let what this thread calls run in itself: to TVM it has one core, so that no pool is made."""
     if getattr(_here, "threads", None) is None:

@@ -51,6 +51,12 @@ class BufferSpec:
         """Number of channels."""
         return sum(self.blocks)
 
+    def broadcast(self, at: Sequence[Any]) -> list[Any]:
+        """Return where a position of a larger tensor is found here: axes of size 1 have one."""
+        return [
+            0 if size == 1 else position for size, position in zip(self.spatial, at, strict=True)
+        ]
+
     @property
     def padded(self) -> tuple[int, ...]:
         """The three spatial sizes with the halo."""
@@ -72,11 +78,8 @@ class BufferSpec:
         return (n, self.channels, *self.padded)
 
     def index(self, n: Any, block: Any, at: Sequence[Any], lane: Any) -> list[Any]:
-        """Return the indices of an element of the three-axis buffer; size-1 axes broadcast."""
-        place = [
-            (0 if size == 1 else position) + low
-            for size, position, (low, _) in zip(self.spatial, at, self.halo, strict=True)
-        ]
+        """Return the indices of an element of the three-axis buffer, or of its halo."""
+        place = [position + low for position, (low, _) in zip(at, self.halo, strict=True)]
         image = 0 if self.single else n
         if self.lanes:
             here = block if isinstance(self.first, int) and self.first == 0 else block + self.first

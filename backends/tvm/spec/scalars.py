@@ -16,6 +16,7 @@ import numpy as np
 
 Expr = Any
 Attrs = Mapping[str, Any]
+_LAST = float(np.finfo(np.float32).max)
 Scalar = Callable[[list[Expr], Attrs], Expr]
 
 
@@ -74,18 +75,9 @@ def relu(x: Expr) -> Expr:
 
 
 def _clip(inputs: list[Expr], attrs: Attrs) -> Expr:
-    x, *bounds = inputs
-    low = bounds[0] if bounds else None
-    high = bounds[1] if len(bounds) > 1 else None
-    low = low if low is not None else _attr_const(attrs, "min")
-    high = high if high is not None else _attr_const(attrs, "max")
-    if low is not None:
-        x = _max(low, x)
-    return x if high is None else _min(high, x)
-
-
-def _attr_const(attrs: Attrs, name: str) -> Expr | None:
-    return _const(float(attrs[name])) if name in attrs else None
+    """Clip; an absent bound is the last finite number, as in ONNX Runtime."""
+    low, high = (float(attrs.get(name, end)) for name, end in (("min", -_LAST), ("max", _LAST)))
+    return _min(_const(high), _max(_const(low), inputs[0]))
 
 
 def _hard_sigmoid(inputs: list[Expr], attrs: Attrs) -> Expr:

@@ -26,11 +26,13 @@ class GpuToolchain(Toolchain):
         self.isa = gpu.arch
         self.architecture = host_architecture()
 
-    def emitter(self, graph: gs.Graph, settings: Settings) -> GraphEmitter[Any]:
+    def emitter(
+        self, graph: gs.Graph, settings: Settings, elsewhere: frozenset[str] = frozenset()
+    ) -> GraphEmitter[Any]:
         """Return what writes `graph` channels last; `settings` are those of CPUs."""
-        return ChannelsLastEmitter(graph)
+        return ChannelsLastEmitter(graph, elsewhere)
 
-    def build(self, module: Any, *, single_call: bool = True) -> Built:
+    def _build(self, module: Any, single_call: bool) -> Built:
         """Compile `module`, every kernel a call; raises BackendError without a compiler."""
         return build(module, self.gpu)
 

@@ -22,8 +22,8 @@ from ...program.value import shape_of
 class ChannelsLastProgram(Program):
     """The main function, its constants, and what holds each tensor of the graph."""
 
-    def __init__(self, view: View) -> None:
-        super().__init__(view)
+    def __init__(self, view: View, elsewhere: frozenset[str] = frozenset()) -> None:
+        super().__init__(view, elsewhere)
         self._first: dict[int, Any] = {}
         self._last: dict[int, Any] = {}
 
@@ -34,7 +34,7 @@ class ChannelsLastProgram(Program):
 
     def define_last(self, tensor: gs.Tensor, expr: Any) -> None:
         """Record that `expr`, channels last, holds `tensor`."""
-        if len(shape_of(expr)) < 3:
+        if len(shape_of(expr) or ()) < 3:
             self._first[id(tensor)] = expr
         self._last[id(tensor)] = expr
         self._alive.append(tensor)
@@ -50,7 +50,7 @@ class ChannelsLastProgram(Program):
                 expr = self.constant(np.asarray(tensor.values))
             else:
                 held = self._last[id(tensor)]
-                rank = len(shape_of(held))
+                rank = len(shape_of(held) or ())
                 expr = self._permuted(held, [0, rank - 1, *range(1, rank - 1)])
             self.define_plain(tensor, expr)
         return self._first[id(tensor)]
@@ -59,7 +59,7 @@ class ChannelsLastProgram(Program):
         """Return the expression of `tensor`, channels last."""
         if id(tensor) not in self._last:
             first = self.plain(tensor)
-            rank = len(shape_of(first))
+            rank = len(shape_of(first) or ())
             moved = [0, *range(2, rank), 1]
             self.define_last(tensor, self._permuted(first, moved) if rank > 2 else first)
         return self._last[id(tensor)]
@@ -74,7 +74,7 @@ class ChannelsLastProgram(Program):
             return self.constant(np.moveaxis(values, 1, -1))
         from tvm import relax
 
-        shape = shape_of(self.plain(tensor)) if not self.is_last(tensor) else ()
+        shape = () if self.is_last(tensor) else shape_of(self.plain(tensor))
         if not shape or len(shape) == rank:
             return self.last(tensor)
         whole = relax.op.reshape(self.plain(tensor), [*[1] * (rank - len(shape)), *shape])

@@ -69,5 +69,6 @@ def emit_flatten(program: ChannelsLastProgram, node: gs.Node) -> None:
 
     x = program.last(node.inputs[0])
     shape = shape_of(x)
+    assert shape is not None
     flat = relax.op.reshape(x, [shape[0], shape[-1]])
     program.define_last(node.outputs[0], program.builder.emit(flat))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
@@ -47,7 +48,7 @@ def emit_elementwise(program: ChannelsLastProgram, node: gs.Node, proto: onnx.No
         operands = [None if t.is_empty() else program.operand(t, rank) for t in node.inputs]
         program.define_last(node.outputs[0], program.builder.emit(own(operands, node.attrs)))
         return
-    emit_onnx(_LastTensors(program, rank), node, proto, program.view.opset)
+    emit_onnx(program, node, proto, _LastTensors(program, rank))
 
 
 class _LastTensors:
@@ -80,9 +81,10 @@ def _relu(operands: list[Any], attrs: dict[str, Any]) -> Any:
 def _clip(operands: list[Any], attrs: dict[str, Any]) -> Any:
     x, *bounds = operands
     given = [*bounds, None, None][:2]
-    for index, name in enumerate(("min", "max")):
-        if given[index] is None and name in attrs:
-            given[index] = _like(x, attrs[name])
+    ends = ml_dtypes.finfo(str(x.ty.dtype))  # an absent bound is the last finite number
+    for index, (name, end) in enumerate((("min", ends.min), ("max", ends.max))):
+        if given[index] is None:
+            given[index] = _like(x, attrs.get(name, end))
     return _clipped(x, *given)
 
 

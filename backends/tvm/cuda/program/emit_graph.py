@@ -18,7 +18,7 @@ from .....ir.graph.view import View
 from .....ir.ops.traits.groups import LAYERS
 from ...graph.prepare import typed_view
 from ...program.emit_onnx import emit_onnx
-from ...program.lowering import GraphEmitter
+from ...program.lowering import GraphEmitter, named
 from .channels_last import ChannelsLastProgram
 from .emit_channels import (
     can_emit_concat,
@@ -53,17 +53,21 @@ OPERATORS: dict[str, OperatorEmitter] = {
 class ChannelsLastEmitter(GraphEmitter[ChannelsLastProgram]):
     """Writes a prepared graph for a GPU, each node on its own: TVM joins kernels later."""
 
-    def __init__(self, graph: gs.Graph) -> None:
-        super().__init__(graph, ChannelsLastProgram(typed_view(graph)))
+    def __init__(self, graph: gs.Graph, elsewhere: frozenset[str] = frozenset()) -> None:
+        super().__init__(graph, ChannelsLastProgram(typed_view(graph), elsewhere))
 
     def emit_nodes(self) -> None:
         """Emit all nodes."""
         protos = self.protos()
         for node in self.graph.nodes:
-            _emit(self.program, node, protos[id(node)])
+            with named(node):
+                _emit(self.program, node, protos[id(node)])
 
 
 def _emit(program: ChannelsLastProgram, node: gs.Node, proto: onnx.NodeProto) -> None:
+    if program.is_elsewhere(node):
+        emit_onnx(program, node, proto)
+        return
     if is_standard(node) and node.op in OPERATORS:
         can, emit = OPERATORS[node.op]
         if can(node, program.view):
@@ -72,4 +76,4 @@ def _emit(program: ChannelsLastProgram, node: gs.Node, proto: onnx.NodeProto) ->
     if is_standard(node) and can_emit_elementwise(program, node):
         emit_elementwise(program, node, proto)
         return
-    emit_onnx(program, node, proto, program.view.opset)
+    emit_onnx(program, node, proto)

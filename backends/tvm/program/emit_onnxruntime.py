@@ -1,0 +1,153 @@
+"""Operators that a program leaves to ONNX Runtime: a call with a model of the one node.
+
+    y = planish.onnxruntime(model of the node, x...)
+
+What has neither a kernel of ours nor a converter of TVM's that is known to be right is run so: slow
+is better than wrong. A network with such a call is no single call.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from ....ir.core import dtypes
+from ....ir.core.errors import BackendError
+from ....ir.core.variables import label, node_key
+from ....ir.graph.types import Dim
+from ....ir.proto.to_proto import opset_imports
+from ..runtime.onnx_node import NAME, packed, session_of
+from ..spec.calls import KernelCall
+from .program import Program
+from .value import dtype_of, shape_of
+
+# Parameters of few elements are part of the model: some operators want them constant.
+_PART_OF_MODEL = 64
+_IR_VERSION = 10
+
+
+def emit_onnxruntime(program: Program, node: gs.Node, proto: onnx.NodeProto, why: str) -> None:
+    """Emit a call for `node`; raises BackendError with `why` where ONNX Runtime has no kernel."""
+    from tvm import ir, relax
+
+    given, constants = _operands(program, node)
+    exprs = [program.tensor(tensor) for tensor in given]
+    model = _model(program, node, proto, list(zip(given, exprs, strict=True)), constants)
+    kinds = _kinds(program, node, model, why)
+    types = [relax.TensorType(ndim=len(shape), dtype=dtype) for dtype, shape in kinds]
+    whole = types[0] if len(types) == 1 else relax.TupleType(types)
+    call = relax.op.call_pure_packed(NAME, ir.StringImm(packed(model)), *exprs, ty_args=whole)
+    found = program.builder.emit(call)
+    for index, (tensor, (dtype, shape)) in enumerate(zip(_results(node), kinds, strict=True)):
+        one = found if len(kinds) == 1 else program.builder.emit(relax.TupleGetItem(found, index))
+        sizes = program.sizes(shape)
+        program.define_plain(
+            tensor, program.builder.match_cast(one, relax.TensorType(sizes, dtype))
+        )
+    program.calls.append(KernelCall(NAME, (node_key(node),)))
+
+
+def _operands(program: Program, node: gs.Node) -> tuple[list[gs.Tensor], list[gs.Constant]]:
+    """Return the inputs that the call is given, each once, and those that are in its model."""
+    given: list[gs.Tensor] = []
+    constants: list[gs.Constant] = []
+    seen: set[str] = set()
+    for tensor in node.inputs:
+        if tensor.is_empty() or tensor.name in seen:
+            continue
+        seen.add(tensor.name)
+        values = program.view.constant(tensor)
+        if values is not None and values.size <= _PART_OF_MODEL:
+            constants.append(tensor)
+        else:
+            given.append(tensor)
+    return given, constants
+
+
+def _model(
+    program: Program,
+    node: gs.Node,
+    proto: onnx.NodeProto,
+    given: list[tuple[gs.Tensor, Any]],
+    constants: list[gs.Constant],
+) -> bytes:
+    inputs = [
+        onnx.helper.make_tensor_value_info(
+            tensor.name,
+            dtypes.elem_type(_numpy_type(expr)),
+            [size if isinstance(size, int) else None for size in shape_of(expr) or ()],
+        )
+        for tensor, expr in given
+    ]
+    outputs = [onnx.helper.make_empty_tensor_value_info(tensor.name) for tensor in _results(node)]
+    held = [
+        onnx.numpy_helper.from_array(np.asarray(program.view.constant(c)), c.name)
+        for c in constants
+    ]
+    graph = onnx.helper.make_graph([proto], "node", inputs, outputs, held)
+    model = onnx.helper.make_model(graph, ir_version=_IR_VERSION)
+    del model.opset_import[:]
+    model.opset_import.extend(opset_imports(program.view.scope))
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _kinds(
+    program: Program, node: gs.Node, model: bytes, why: str
+) -> list[tuple[str, tuple[Dim, ...]]]:
+    """Return element type and sizes of every result: as inferred, else as ONNX Runtime says."""
+    try:
+        outputs = session_of(model).get_outputs()
+    except ImportError as error:
+        raise _refused(node, f"{why}, and ONNX Runtime, which could, is not installed") from error
+    except Exception as error:  # ONNX Runtime's own have no common base
+        reason = " ".join(str(error).split())[:200]
+        raise _refused(node, f"{why}; nor does ONNX Runtime run it: {reason}") from error
+    found = []
+    for tensor, output in zip(_results(node), outputs, strict=True):
+        # ONNX Runtime says [] both of a scalar and of what it knows no rank of.
+        declared = program.view.shape(tensor) or output.shape or _told_rank(program, node)
+        dtype = _TYPES.get(output.type)
+        if dtype is None or (declared is None and program.view.shape(tensor) is None):
+            raise _refused(node, f"{why}; the rank or type of '{tensor.name}' is not known")
+        found.append((dtype, tuple(declared or ())))
+    return found
+
+
+def _told_rank(program: Program, node: gs.Node) -> list[None] | None:
+    """Return unknown sizes, as many as an input that holds sizes has; None where none does."""
+    place = {"ConstantOfShape": 0, "Reshape": 1}.get(node.op)
+    if place is None:
+        return None
+    (length,) = shape_of(program.plain(node.inputs[place])) or (None,)
+    return [None] * length if isinstance(length, int) else None
+
+
+def _refused(node: gs.Node, reason: str) -> BackendError:
+    return BackendError(f"backend 'tvm' cannot run {label(node)}: {reason}")
+
+
+def _results(node: gs.Node) -> list[gs.Tensor]:
+    return [tensor for tensor in node.outputs if not tensor.is_empty()]
+
+
+def _numpy_type(expr: Any) -> np.dtype[Any]:
+    name = dtype_of(expr)
+    return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
+
+
+_TYPES = {
+    f"tensor({kind})": name
+    for kind, name in {
+        "float": "float32",
+        "double": "float64",
+        "float16": "float16",
+        "bool": "bool",
+        **{
+            f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+        },
+    }.items()
+}

@@ -1,0 +1,305 @@
+"""What breaks at the edges: sizes of 1 and 0, types, joins, indices and shapes at run time."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+import planish
+from planish.ir.core.errors import BackendError, ExecutionError
+
+from tests.helpers import Array, graph_of, model_of, relative_error, run_ort
+
+pytest.importorskip("tvm")
+
+
+def normal(*shape: int, seed: int = 0) -> Array:
+    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
+
+
+def check(
+    model: onnx.ModelProto, feeds: dict[str, Array], threads: int = 1, optimize: bool = True
+) -> None:
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=threads, optimize=optimize)
+    expected, found = run_ort(model, feeds), compiled(feeds)
+    assert expected.keys() == found.keys()
+    for name, values in expected.items():
+        if values.dtype.kind in "iub":
+            assert found[name].dtype == values.dtype, name
+            assert np.array_equal(found[name], values), name
+        else:
+            assert relative_error(values, found[name]) <= 1e-4, name
+
+
+@pytest.mark.parametrize("size", [(1,), (1, 1), (7, 1), (2, 1, 1)], ids=str)
+def test_a_pad_beside_an_axis_of_one_position_is_zero(size) -> None:
+    rank = len(size)
+    ones, threes = [1] * rank, [3] * rank
+    pads = f"pads = {[1] * (2 * rank)}"
+    quantized = "q = QuantizeLinear(x, step, zero) d = DequantizeLinear(q, step, zero)"
+    check(
+        model_of(
+            f"""g (float[2, 16, {", ".join(map(str, size))}] x) => (
+                float[] a, float[] b, float[] c, float[] e, float[] f, float[] h, float[] i
+            ) {{
+                a = Conv <kernel_shape = {threes}, {pads}> (x, w)
+                b = Conv <kernel_shape = {threes}, {pads}, group = 16> (x, v)
+                c = Conv <kernel_shape = {ones}, {pads}> (x, u)
+                e = ConvTranspose <kernel_shape = {threes}> (x, t)
+                f = AveragePool <kernel_shape = {threes}, {pads}> (x)
+                r = Relu(x)
+                s = Conv <kernel_shape = {threes}, {pads}> (r, w)
+                h = Add(s, x)
+                {quantized}
+                i = Conv <kernel_shape = {threes}, {pads}> (d, w)
+            }}""",
+            {
+                "w": normal(16, 16, *threes),
+                "v": normal(16, 1, *threes),
+                "u": normal(8, 16, *ones),
+                "t": normal(16, 5, *threes),
+                "step": np.float32(0.05),
+                "zero": np.uint8(120),
+            },
+        ),
+        {"x": normal(2, 16, *size)},
+    )
+
+
+def test_winograd_pads_an_axis_of_one_position_with_zeros() -> None:
+    check(
+        model_of(
+            """g (float[1, 32, 40, 1] x) => (float[] y) {
+                a = Relu(x)
+                y = Conv <kernel_shape = [3, 3], pads = [1, 2, 1, 2]> (a, w)
+            }""",
+            {"w": normal(32, 32, 3, 3)},
+        ),
+        {"x": normal(1, 32, 40, 1)},
+    )
+
+
+def test_constants_keep_their_type() -> None:
+    check(
+        model_of(
+            """g (float[3, 4] x, int64[3] i, double[2] z) => (
+                float[] a, float[] b, int64[] c, float[] e, double[] f, int64[] k, int64[] m
+            ) {
+                a = Slice(x, one, last, zero, one)
+                b = Slice(x, far, first, zero, back)
+                c = Add(i, k)
+                e = GatherND(x, places)
+                f = Mul(z, half)
+                m = Max(i, k)
+            }""",
+            {
+                "one": np.array([1]),
+                "zero": np.array([0]),
+                "last": np.array([2**63 - 1]),
+                "far": np.array([1 << 62]),
+                "first": np.array([-(2**63)]),
+                "back": np.array([-1]),
+                "k": np.array([5, 1 << 40, -7]),
+                "places": np.array([[0, 1], [2, -1]]),
+                "half": np.array([0.1, 1e300]),
+            },
+        ),
+        {"x": normal(3, 4), "i": np.array([1, 2, 1 << 41]), "z": np.array([3.0, 1e-300])},
+        optimize=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("steps", "shape"),
+    [
+        ("a = GlobalMaxPool(x) b = Sigmoid(a) c = Cos(b) y = Mul(c, a)", (1, 5, 15, 4)),
+        ("a = LogSoftmax(x) b = Cos(a) c = Sub(b, a) y = LogSoftmax(c)", (2, 7, 9)),
+        ("a = ReduceLogSumExp(x) b = Erf(a) y = Sub(b, a)", (3, 11)),
+        (
+            "a = LayerNormalization(x, scale) b = Sin(a) c = LayerNormalization(b, scale) "
+            "y = Sub(c, a)",
+            (2, 5, 9),
+        ),
+    ],
+)
+def test_memory_that_is_used_again_is_written_and_read_in_order(steps, shape) -> None:
+    weights = {"scale": normal(9)} if "scale" in steps else {}
+    sizes = ", ".join(map(str, shape))
+    model = model_of(f"g (float[{sizes}] x) => (float[] y) {{ {steps} }}", weights)
+    check(model, {"x": normal(*shape)})
+
+
+@pytest.mark.parametrize("other", ["int8", "uint8", "float", "input", "same"])
+def test_quantized_tensors_are_joined_as_the_numbers_they_stand_for(other) -> None:
+    second = {
+        "int8": "r = QuantizeLinear(x, fine, low) b = DequantizeLinear(r, fine, low)",
+        "uint8": "r = QuantizeLinear(x, step, high) b = DequantizeLinear(r, step, high)",
+        "float": "b = Relu(x)",
+        "input": "b = Identity(w)",
+        "same": "b = Identity(a)",
+    }[other]
+    values = {
+        "step": np.float32(0.0157),
+        "fine": np.float32(0.01),
+        "low": np.int8(0),
+        "high": np.uint8(128),
+    }
+    names = {name for name in values if name in second} | {"step", "low"}
+    check(
+        model_of(
+            f"""g (float[1, 3, 4, 5] x, float[1, 3, 4, 5] w) => (
+                float[] y, float[] z, float[] k, float[] q8
+            ) {{
+                q = QuantizeLinear(x, step, low)
+                a = DequantizeLinear(q, step, low)
+                {second}
+                y = Concat <axis = 1> (a, b)
+                z = Concat <axis = 3> (b, a)
+                s = Add(a, b)
+                k = Relu(s)
+                c = Concat <axis = 1> (b, x, a)
+                t = QuantizeLinear(c, step, low)
+                q8 = DequantizeLinear(t, step, low)
+            }}""",
+            {name: values[name] for name in names},
+        ),
+        {"x": normal(1, 3, 4, 5), "w": normal(1, 3, 4, 5, seed=1)},
+    )
+
+
+RESIZED = [
+    ("x, , scales", "mode = 'linear', coordinate_transformation_mode = 'pytorch_half_pixel'", 1.5),
+    ("x, , scales", "mode = 'linear', coordinate_transformation_mode = 'half_pixel'", 0.5),
+    ("x, , , sizes", "mode = 'linear', coordinate_transformation_mode = 'align_corners'", 2.4),
+    ("x, , scales", "mode = 'linear', antialias = 1", 0.4),
+    ("x, , scales", "mode = 'cubic', exclude_outside = 1", 2.0),
+    ("x, , sizes", "mode = 'cubic', antialias = 1", 0.3),
+    ("x, , scales", "mode = 'nearest', nearest_mode = 'ceil'", 2.3),
+    ("x, , scales", "nearest_mode = 'floor', coordinate_transformation_mode = 'asymmetric'", 2.3),
+    ("x, , sizes", "coordinate_transformation_mode = 'half_pixel_symmetric'", 1.7),
+    ("x, box, scales", "coordinate_transformation_mode = 'tf_crop_and_resize', mode = 'linear', "
+     "extrapolation_value = 3.0", 1.5),
+    ("x, , sizes", "keep_aspect_ratio_policy = 'not_larger', axes = [2, 3], mode = 'linear'", 1.4),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("inputs", "attributes", "factor"), RESIZED)
+def test_resize_is_what_onnx_says(inputs, attributes, factor) -> None:
+    attributes = attributes.replace("'", '"')
+    inputs = inputs if inputs.endswith("scales") else inputs.replace(" sizes", " , sizes", 1)
+    inputs = inputs.replace(", , , , ", ", , , ")
+    sizes = [(6, 15), (1, 8)]
+    for height, width in sizes:
+        wide = [round(height * factor) or 1, round(width * factor)]
+        weights = {
+            "scales": np.array([1, 1, factor, factor] if height > 1 else [1, 1, 1, factor], "f4"),
+            "sizes": np.array(wide if "axes" in attributes else [2, 5, *wide], np.int64),
+            "box": np.array([0, 0, 0.1, -0.2, 1, 1, 0.9, 1.3], np.float32),
+        }
+        used = {name: values for name, values in weights.items() if name in inputs}
+        model = model_of(
+            f"""g (float[2, 5, {height}, {width}] x) => (float[] y) {{
+                r = Resize <{attributes}> ({inputs})
+                y = Relu(r)
+            }}""",
+            used,
+        )
+        check(model, {"x": normal(2, 5, height, width)})
+
+
+def test_indices_at_run_time_are_checked() -> None:
+    model = model_of(
+        """g (float[3, 4] x, int64[2] i, int64[1, 4] j) => (float[] y, float[] z) {
+            y = Gather(x, i)
+            z = GatherElements(x, j)
+        }"""
+    )
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=1)
+    feeds = {"x": normal(3, 4), "i": np.array([-1, -3]), "j": np.array([[0, 2, -1, 1]])}
+    for name, values in run_ort(model, feeds).items():
+        assert np.array_equal(compiled(feeds)[name], values)
+    for outside in (3, -4, 1 << 40):
+        with pytest.raises(ExecutionError, match="Gather"):
+            compiled({**feeds, "i": np.array([0, outside])})
+
+
+def test_scalars_and_empty_tensors_are_fed_and_returned() -> None:
+    model = model_of(
+        """g (float x, float[2, M, 3] e) => (float[] y, float[] z, float[] s) {
+            y = Add(x, x)
+            z = Concat <axis = 0> (e, e)
+            s = ReduceSum <keepdims = 0> (e)
+        }"""
+    )
+    feeds = {"x": np.array(3, np.float32), "e": np.zeros((2, 0, 3), np.float32)}
+    check(model, feeds)
+    check(model, {**feeds, "e": normal(2, 4, 3)})
+
+
+NODES = {
+    "ScatterND": "y = ScatterND(x, place, row)",
+    "Split with an empty part": "y, z = Split <axis = 1> (x, parts)",
+    "Slice of nothing": "y = Slice(x, two, one, zero, two)",
+    "ConstantOfShape": "y = ConstantOfShape(i)",
+    "no inputs": "y = RandomlessRange(zero)",
+    "Shape of any size": "y = Shape(n)",
+    "weights that are inputs": "y = MatMul(x, w)",
+    "MaxPool with indices": "y, z = MaxPool <kernel_shape = [2]> (v)",
+    "Col2Im": "y = Col2Im(columns, size, block)",
+    "NonZero": "y = NonZero(n)",
+}
+
+
+@pytest.mark.parametrize("kind", NODES)
+def test_what_tvm_has_no_kernel_for_runs_all_the_same(kind) -> None:
+    step = NODES[kind].replace("RandomlessRange(zero)", "Shape(row)")
+    constants = {
+        "place": np.array([[1]]),
+        "row": normal(1, 4),
+        "parts": np.array([0, 4]),
+        "two": np.array([2]),
+        "one": np.array([1]),
+        "zero": np.array([0]),
+        "size": np.array([5, 5]),
+        "block": np.array([1, 5]),
+    }
+    kinds = {
+        "x": ("float[3, 4]", normal(3, 4)),
+        "w": ("float[4, 2]", normal(4, 2)),
+        "n": ("float[N, 2]", normal(3, 2)),
+        "v": ("float[1, 4, 6]", normal(1, 4, 6)),
+        "i": ("int64[1]", np.array([3])),
+        "columns": ("float[1, 5, 5]", normal(1, 5, 5)),
+    }
+    read = [name.strip() for name in step.split("(")[1].rstrip(")").split(",")]
+    first = "int64" if step.startswith(("y = Shape", "y = NonZero")) else "float"
+    second = ", int64[] z" if "MaxPool" in step else ", float[] z" if " z " in step else ""
+    model = model_of(
+        f"g ({', '.join(f'{kinds[n][0]} {n}' for n in read if n in kinds)}) => "
+        f"({first}[] y{second}) {{ {step} }}",
+        {name: values for name, values in constants.items() if name in read},
+    )
+    check(model, {name: kinds[name][1] for name in read if name in kinds}, optimize=False)
+
+
+def test_a_bound_that_is_absent_is_the_last_finite_number() -> None:
+    model = model_of(
+        """g (float[1, 1, 2, 4] x) => (float[] a, float[] b, float[] c, float[] e) {
+            a = Clip(x, one)
+            b = Clip(x, , one)
+            c = Clip(x)
+            f = Flatten(x)
+            e = Clip(f, , one)
+        }""",
+        {"one": np.float32(1)},
+    )
+    ends = [np.nan, np.inf, -np.inf, 0.0, -0.0, 2, -2, 1e38]
+    check(model, {"x": np.array(ends, np.float32).reshape(1, 1, 2, 4)}, optimize=False)
+
+
+def test_what_nothing_runs_is_refused_by_name() -> None:
+    graph = graph_of("g (float[2] x) => (float[] y) { y = Frobnicate(x) }")
+    graph.nodes[0].domain = "unheard.of"
+    with pytest.raises(BackendError, match=r"Frobnicate.*'y'.*unheard\.of"):
+        planish.lower(graph, backend="tvm", optimize=False)
