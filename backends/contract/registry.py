@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.metadata
 import shlex
 from pathlib import Path
@@ -20,8 +19,15 @@ if TYPE_CHECKING:
     from ...passes.engine.context import Feeds
 
 _ENTRY_POINTS = "planish.backends"
-# Imported when asked for: one works where another's packages are missing or slow to import.
-_BUILTIN = {"onnxruntime": ("onnxruntime.backend", "OnnxRuntime"), "tvm": ("tvm.backend", "Tvm")}
+# As entry points spell them, and imported when asked for: one works where another's packages are
+# missing or slow to import.
+_BUILTIN = {
+    name: importlib.metadata.EntryPoint(name, value, _ENTRY_POINTS)
+    for name, value in (
+        ("onnxruntime", "planish.backends.onnxruntime.backend:OnnxRuntime"),
+        ("tvm", "planish.backends.tvm.backend:Tvm"),
+    )
+}
 REGISTERED: dict[str, type[Backend]] = {}
 
 
@@ -125,9 +131,7 @@ def _threads(asked: int | None, target: Target) -> int | None:
 
 def _load_builtin(name: str) -> None:
     if name not in REGISTERED:
-        module, item = _BUILTIN[name]
-        found = importlib.import_module(f"...{module}", __name__)
-        REGISTERED[name] = getattr(found, item)
+        REGISTERED[name] = _BUILTIN[name].load()
 
 
 @functools.cache

@@ -13,7 +13,8 @@ from ..core.atomic import replacing
 from ..core.errors import SaveError
 from ..core.variables import dense_values
 from ..graph.inline import inline_fused
-from ..proto.to_proto import PROTOBUF_LIMIT, stored_bytes, to_proto
+from ..proto.to_proto import to_proto
+from ..proto.write_values import PROTOBUF_LIMIT, stored_bytes
 from .data_file import DataFile
 
 _INLINE = 1024

@@ -7,10 +7,8 @@ producer. This one keeps the first four, holds weights as read-only arrays and r
 
 from __future__ import annotations
 
-import functools
-import itertools
 from collections import ChainMap
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
@@ -19,53 +17,30 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto, TensorProto
 from onnx_graphsurgeon.ir.tensor import SparseValues
-from onnx_graphsurgeon.util.misc import convert_from_onnx_attr_type
 
 from ..core.build import make_constant, make_node, make_variable
 from ..core.errors import LoadError
-from ..core.variables import STANDARD_DOMAINS, EmptyList
+from ..core.variables import STANDARD_DOMAINS
+from .descriptions import Scope, annotate, describe, texts_of
 from .metadata import (
     ModelMetadata,
     NodeMetadata,
     properties,
     set_model_metadata,
     set_node_metadata,
-    set_quantization,
     set_tensor_metadata,
     tensor_metadata,
 )
+from .read_attribute import is_empty, is_optional_list, read_attribute
 from .tensor_data import TensorData
 from .values import (
-    copy_attribute,
     data_metadata,
     require_text,
-    text_or_proto,
-    value_metadata,
     variable,
 )
 
 # Below this version every initializer had to be listed as an input, and none could be overridden.
 _FIRST_IR_WITH_DEFAULTS = 4
-_Scope = MutableMapping[str, gs.Tensor]
-# The field that holds the value of an attribute, by its kind; a list has no element where it is
-# empty. IR version 1 left the kind out.
-_FIELDS = {
-    AttributeProto.FLOATS: "floats",
-    AttributeProto.INTS: "ints",
-    AttributeProto.STRINGS: "strings",
-    AttributeProto.TENSORS: "tensors",
-    AttributeProto.GRAPHS: "graphs",
-    AttributeProto.SPARSE_TENSORS: "sparse_tensors",
-    AttributeProto.TYPE_PROTOS: "type_protos",
-    AttributeProto.FLOAT: "f",
-    AttributeProto.INT: "i",
-    AttributeProto.STRING: "s",
-    AttributeProto.TENSOR: "t",
-    AttributeProto.GRAPH: "g",
-    AttributeProto.SPARSE_TENSOR: "sparse_tensor",
-    AttributeProto.TYPE_PROTO: "tp",
-}
-_LISTS = frozenset(list(_FIELDS)[:7])
 
 
 def from_proto(model: onnx.ModelProto, data: TensorData) -> gs.Graph:
@@ -111,7 +86,7 @@ class _Importer:
         self._domains = domains
         self._data = data
 
-    def graph(self, proto: onnx.GraphProto, outer: _Scope, defaults: bool = True) -> gs.Graph:
+    def graph(self, proto: onnx.GraphProto, outer: Scope, defaults: bool = True) -> gs.Graph:
         where = f"graph '{proto.name}'"
         local = self._constants(proto, where)
         constants = set(local)
@@ -122,17 +97,17 @@ class _Importer:
             elif not defaults:
                 continue
             inputs.append(local[info.name])
-            _describe(local[info.name], info)
+            describe(local[info.name], info)
         # Outputs first: what a graph promises holds, whatever is noted about its inner values.
         for info in proto.output:
             if info.name not in local:
                 local[info.name] = variable(info)
-            _describe(local[info.name], info, output=True)
+            describe(local[info.name], info, output=True)
         for info in proto.value_info:
             self._inner_value(info, local, outer, constants)
         nodes = self._nodes(proto.node, local, outer, where, constants)
-        require_text(where, (proto.name, proto.doc_string, *_texts(properties(proto)), *local))
-        _annotate(proto, local, outer)
+        require_text(where, (proto.name, proto.doc_string, *texts_of(properties(proto)), *local))
+        annotate(proto, local, outer)
         outputs = [local[info.name] for info in proto.output]
         graph = self._make(nodes, inputs, outputs, proto.name, proto.doc_string)
         if proto.metadata_props:
@@ -148,13 +123,13 @@ class _Importer:
 
     @staticmethod
     def _inner_value(
-        info: onnx.ValueInfoProto, local: _Scope, outer: _Scope, constants: AbstractSet[str]
+        info: onnx.ValueInfoProto, local: Scope, outer: Scope, constants: AbstractSet[str]
     ) -> None:
         if info.name in constants:
-            _describe(local[info.name], info, listed=True)
+            describe(local[info.name], info, listed=True)
         elif info.name not in local and info.name not in outer:
             local[info.name] = variable(info)
-            _describe(local[info.name], info)
+            describe(local[info.name], info)
 
     def _constants(self, proto: onnx.GraphProto, where: str) -> dict[str, gs.Tensor]:
         found: dict[str, gs.Tensor] = {}
@@ -185,7 +160,7 @@ class _Importer:
         local: dict[str, gs.Tensor] = {name: gs.Variable(name) for name in proto.input}
         for info in proto.value_info:
             local[info.name] = variable(info)
-            _describe(local[info.name], info)
+            describe(local[info.name], info)
         where = f"function '{proto.domain}.{proto.name}'"
         nodes = self._nodes(proto.node, local, {}, where)
         require_text(where, (proto.name, proto.domain, proto.doc_string, proto.overload, *local))
@@ -235,7 +210,7 @@ class _Importer:
         self,
         protos: Any,
         local: dict[str, gs.Tensor],
-        outer: _Scope,
+        outer: Scope,
         where: str,
         constants: AbstractSet[str] = frozenset(),
     ) -> list[gs.Node]:
@@ -263,7 +238,7 @@ class _Importer:
         self,
         proto: onnx.NodeProto,
         local: dict[str, gs.Tensor],
-        outer: _Scope,
+        outer: Scope,
         where: str,
     ) -> gs.Node:
         inputs = []
@@ -280,8 +255,8 @@ class _Importer:
                 tensor = make_variable("")
             inputs.append(tensor)
         texts = (proto.op_type, proto.name, proto.domain, proto.doc_string, proto.overload)
-        require_text(f"{_label(proto)} in {where}", (*texts, *_texts(properties(proto))))
-        empty = [a for a in proto.attribute if _is_empty(a) and self._leaves_out(proto, a.name)]
+        require_text(f"{_label(proto)} in {where}", (*texts, *texts_of(properties(proto))))
+        empty = [a for a in proto.attribute if is_empty(a) and self._leaves_out(proto, a.name)]
         absent = {a.name for a in empty}
         node = make_node(
             proto.op_type,
@@ -296,7 +271,7 @@ class _Importer:
             proto.domain or None,
         )
         docs = tuple((a.name, a.doc_string) for a in proto.attribute if a.doc_string)
-        require_text(f"{_label(proto)} in {where}", _texts(docs))
+        require_text(f"{_label(proto)} in {where}", texts_of(docs))
         metadata = NodeMetadata(
             doc_string=proto.doc_string,
             properties=properties(proto),
@@ -313,112 +288,22 @@ class _Importer:
         """Say whether `proto` means by an empty list what it would without the attribute."""
         if proto.domain not in STANDARD_DOMAINS or proto.op_type == "Constant":
             return False
-        return self._opset is not None and _is_optional_list(proto.op_type, self._opset, name)
+        return self._opset is not None and is_optional_list(proto.op_type, self._opset, name)
 
-    def _attribute(
-        self,
-        proto: AttributeProto,
-        local: dict[str, gs.Tensor],
-        outer: _Scope,
-    ) -> Any:
-        """Return the Python value; a kind GraphSurgeon has no value for stays an AttributeProto."""
-        require_text("an attribute", (proto.name, proto.ref_attr_name))
-        if proto.ref_attr_name:
-            return gs.Node.AttributeRef(
-                proto.ref_attr_name, convert_from_onnx_attr_type(proto.type)
-            )
-        kind = _kind(proto)
-        if _is_empty(proto):
-            return EmptyList(kind)
-        match kind:
-            case AttributeProto.FLOAT:
-                return proto.f
-            case AttributeProto.INT:
-                return proto.i
-            case AttributeProto.STRING:
-                return text_or_proto(proto.s, proto)
-            case AttributeProto.FLOATS:
-                return list(proto.floats)
-            case AttributeProto.INTS:
-                return list(proto.ints)
-            case AttributeProto.STRINGS:
-                texts = [text_or_proto(item, proto) for item in proto.strings]
-                return proto if proto in texts else texts
-            case AttributeProto.TENSOR:
-                return self._constant(proto.t)
-            case AttributeProto.GRAPH:
-                return self.graph(proto.g, ChainMap(local, outer))
-        copy = copy_attribute(proto)
-        if kind == AttributeProto.SPARSE_TENSOR:
-            copy.sparse_tensor.CopyFrom(self._data.sparse(proto.sparse_tensor))
-        for tensor in copy.tensors:
-            if tensor.data_location == TensorProto.EXTERNAL:
-                self._data.inline(tensor)
-        return copy
+    def _attribute(self, proto: AttributeProto, local: Scope, outer: Scope) -> Any:
+        def graph(body: onnx.GraphProto) -> gs.Graph:
+            return self.graph(body, ChainMap(local, outer))
+
+        return read_attribute(proto, self._data, self._constant, graph)
 
 
 _NO_METADATA = NodeMetadata()
 
 
-def _kind(proto: AttributeProto) -> int:
-    """Return the kind of an attribute; where it is not stated, that of the value it holds."""
-    if proto.type != AttributeProto.UNDEFINED:
-        return int(proto.type)
-    present = {field.name for field, _ in proto.ListFields()}
-    return next((kind for kind, name in _FIELDS.items() if name in present), 0)
-
-
-def _is_empty(proto: AttributeProto) -> bool:
-    """Say whether `proto` is a list without elements; a reference to an attribute is none."""
-    if proto.type not in _LISTS or proto.ref_attr_name:
-        return False
-    return not getattr(proto, _FIELDS[proto.type])
-
-
-@functools.lru_cache(maxsize=1024)
-def _is_optional_list(op: str, opset: int, name: str) -> bool:
-    """Say whether an attribute may be left out, and stands for no list of its own then.
-
-    Where it may, the kernels of ONNX Runtime read an empty list as none: axes of a reduction or of
-    Squeeze, pads, strides and dilations, activations of a recurrent layer.
-    """
-    if not onnx.defs.has(op, opset, ""):
-        return False
-    declared = onnx.defs.get_schema(op, opset, "").attributes.get(name)
-    if declared is None or declared.required:
-        return False
-    return bool(declared.default_value.type == AttributeProto.UNDEFINED)
-
-
-def _describe(
-    tensor: gs.Tensor, info: onnx.ValueInfoProto, *, output: bool = False, listed: bool = False
-) -> None:
-    """Keep with `tensor` what a file says of it beside its type."""
-    found = replace(value_metadata(info), listed=listed)
-    known = tensor_metadata(tensor)
-    said = replace(known, output=found) if output else replace(known, value=found)
-    set_tensor_metadata(tensor, said)
-
-
-def _annotate(proto: onnx.GraphProto, local: _Scope, outer: _Scope) -> None:
-    """Keep with each tensor the quantization parameters that the graph notes for it."""
-    known = ChainMap(local, outer)
-    for annotation in proto.quantization_annotation:
-        entries = [(e.key, e.value) for e in annotation.quant_parameter_tensor_names]
-        require_text("a quantization annotation", (annotation.tensor_name, *_texts(entries)))
-        found = tuple((key, known[name]) for key, name in entries if name in known)
-        if annotation.tensor_name in local:
-            set_quantization(local[annotation.tensor_name], found)
-
-
 def _texts_of_model(model: onnx.ModelProto) -> Iterator[str]:
     yield from (model.producer_name, model.producer_version, model.domain, model.doc_string)
     yield from (entry.domain for entry in model.opset_import)
-    yield from _texts(properties(model))
-
-
-def _texts(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
-    return itertools.chain.from_iterable(pairs)
+    yield from texts_of(properties(model))
 
 
 def _copy_opset(entry: onnx.OperatorSetIdProto) -> onnx.OperatorSetIdProto:

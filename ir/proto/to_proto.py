@@ -7,34 +7,29 @@ proto without a copy.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import onnx
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto, TensorProto
 from onnx_graphsurgeon.ir.tensor import SparseValues
-from onnx_graphsurgeon.util.misc import convert_to_onnx_attr_type
 
 from ..core import dtypes
-from ..core.errors import GraphError
-from ..core.variables import FUSED_DOMAIN, EmptyList, dense_values, exotic_type, label, subgraphs_of
+from ..core.variables import FUSED_DOMAIN
+from .homes import constants_by_scope
 from .metadata import (
     NodeMetadata,
-    Pairs,
-    ValueMetadata,
     model_metadata,
     node_metadata,
     quantization_of,
     tensor_metadata,
 )
+from .write_attribute import write_attribute
+from .write_values import add_data_metadata, add_properties, is_described, tensor_proto, value_info
 
 # Local functions and float8 came with this IR version (ONNX 1.10).
 _FIRST_IR_WITH_FUNCTIONS = 8
-PROTOBUF_LIMIT = 2**31 - 1
-
-_NO_METADATA = ValueMetadata()
 
 Keep = Callable[[gs.Constant], bool]
 
@@ -60,8 +55,8 @@ def to_proto(
         doc_string=metadata.doc_string,
     )
     exporter.model_graph(graph, model.graph)
-    _add_properties(model.graph, metadata.graph_properties)
-    _add_properties(model, metadata.properties)
+    add_properties(model.graph, metadata.graph_properties)
+    add_properties(model, metadata.properties)
     for entry in metadata.configurations:
         model.configuration.add().ParseFromString(entry)
     model.functions.extend(exporter.function(function) for function in graph.functions)
@@ -88,57 +83,6 @@ def ir_version(graph: gs.Graph) -> int:
     return max(own, _FIRST_IR_WITH_FUNCTIONS) if fused else int(own)
 
 
-def value_info(tensor: gs.Tensor, *, output: bool = False) -> onnx.ValueInfoProto:
-    """Return name, type and metadata of `tensor`, as far as they are known.
-
-    `output`: the metadata that it has as an output of its graph, if that is another entry.
-    """
-    info = onnx.ValueInfoProto(name=tensor.name)
-    _add_type(tensor, info)
-    metadata = tensor_metadata(tensor)
-    _add_metadata(metadata.output if output else metadata.value, info)
-    return info
-
-
-def _add_metadata(metadata: ValueMetadata, info: onnx.ValueInfoProto) -> None:
-    if metadata.doc_string:
-        info.doc_string = metadata.doc_string
-    _add_properties(info, metadata.properties)
-    if metadata.denotation:
-        info.type.denotation = metadata.denotation
-    dims = info.type.tensor_type.shape.dim if metadata.axes else ()
-    for axis, text in metadata.axes:
-        if axis < len(dims):
-            dims[axis].denotation = text
-
-
-def _add_type(tensor: gs.Tensor, info: onnx.ValueInfoProto) -> None:
-    exotic = exotic_type(tensor)
-    if exotic is not None:
-        info.type.CopyFrom(exotic)
-        return
-    if tensor.dtype is None:
-        return
-    kind = info.type.tensor_type
-    kind.elem_type = dtypes.elem_type(tensor.dtype)
-    if tensor.shape is not None:
-        kind.shape.SetInParent()
-        for size in tensor.shape:
-            dim = kind.shape.dim.add()
-            if isinstance(size, str):
-                dim.dim_param = size
-            elif size is not None and size >= 0:
-                dim.dim_value = int(size)
-
-
-def _is_described(tensor: gs.Tensor) -> bool:
-    """Say whether there is anything to write about an inner value."""
-    if not tensor.name:
-        return False
-    known = tensor.dtype is not None or exotic_type(tensor) is not None
-    return known or tensor_metadata(tensor).value != _NO_METADATA
-
-
 class _Exporter:
     def __init__(self, opset: int, leave_out: Keep | None, bare: bool) -> None:
         self._opset = opset
@@ -149,20 +93,20 @@ class _Exporter:
         self.left_out: list[gs.Constant] = []
 
     def model_graph(self, graph: gs.Graph, proto: onnx.GraphProto) -> None:
-        self._homes = _constants_by_scope(graph, annotated=not self._bare)
+        self._homes = constants_by_scope(graph, annotated=not self._bare)
         self.graph(graph, proto, nested=False)
 
     def graph(self, graph: gs.Graph, proto: onnx.GraphProto, nested: bool = True) -> None:
         proto.name = graph.name or "graph"
         proto.doc_string = graph.doc_string or ""
         if nested:
-            _add_properties(proto, model_metadata(graph).graph_properties)
+            add_properties(proto, model_metadata(graph).graph_properties)
         for node in graph.nodes:
             self.node(node, proto.node.add())
         if not self._bare:
             outputs = {id(t) for t in graph.outputs}
             made = (t for node in graph.nodes for t in node.outputs if id(t) not in outputs)
-            proto.value_info.extend(value_info(t) for t in made if _is_described(t))
+            proto.value_info.extend(value_info(t) for t in made if is_described(t))
         proto.input.extend(value_info(t) for t in graph.inputs)
         proto.output.extend(value_info(t, output=True) for t in graph.outputs)
         constants = self._homes.get(id(graph), ())
@@ -196,8 +140,8 @@ class _Exporter:
         # A function has no initializers: its own constants become Constant nodes at its top, those
         # of its subgraphs stay where they are.
         tensors = (*function.inputs, *(t for node in function.nodes for t in node.outputs))
-        proto.value_info.extend(value_info(t) for t in tensors if _is_described(t))
-        homes = _constants_by_scope(function, annotated=not self._bare)
+        proto.value_info.extend(value_info(t) for t in tensors if is_described(t))
+        homes = constants_by_scope(function, annotated=not self._bare)
         own = homes.pop(id(function), [])
         self._homes.update(homes)
         for constant in own:
@@ -210,12 +154,12 @@ class _Exporter:
             if default is None:
                 proto.attribute.append(name)
             else:
-                self.attribute(name, default, proto.attribute_proto.add(), None)
+                self._attribute(name, default, proto.attribute_proto.add(), None)
         proto.opset_import.extend(opset_imports(function))
         metadata = node_metadata(function)
         if metadata is not None:
             proto.overload = metadata.overload
-            _add_properties(proto, metadata.properties)
+            add_properties(proto, metadata.properties)
         return proto
 
     def node(self, node: gs.Node, proto: onnx.NodeProto) -> None:
@@ -227,7 +171,7 @@ class _Exporter:
         proto.input.extend([tensor.name for tensor in node.inputs])
         proto.output.extend([tensor.name for tensor in node.outputs])
         for name, value in node.attrs.items():
-            self.attribute(name, value, proto.attribute.add(), node)
+            self._attribute(name, value, proto.attribute.add(), node)
         metadata = node_metadata(node)
         if metadata is not None:
             if metadata.overload:
@@ -242,7 +186,7 @@ class _Exporter:
     def _describe(metadata: NodeMetadata, proto: onnx.NodeProto) -> None:
         if metadata.doc_string:
             proto.doc_string = metadata.doc_string
-        _add_properties(proto, metadata.properties)
+        add_properties(proto, metadata.properties)
         for entry in metadata.devices:
             proto.device_configurations.add().ParseFromString(entry)
         docs = dict(metadata.attribute_docs)
@@ -255,46 +199,10 @@ class _Exporter:
         known = onnx.defs.has(node.op, self._opset, "")
         return known and name in onnx.defs.get_schema(node.op, self._opset, "").attributes
 
-    def attribute(self, name: str, value: Any, proto: AttributeProto, node: gs.Node | None) -> None:
-        proto.name = name
-        if type(value) is int:
-            proto.type, proto.i = AttributeProto.INT, value
-        elif type(value) is float:
-            proto.type, proto.f = AttributeProto.FLOAT, value
-        elif type(value) is list and value and all(type(item) is int for item in value):
-            proto.type = AttributeProto.INTS
-            proto.ints.extend(value)
-        elif isinstance(value, AttributeProto):
-            proto.CopyFrom(value)
-        elif isinstance(value, gs.Graph):
-            proto.type = AttributeProto.GRAPH
-            self.graph(value, proto.g)
-        elif isinstance(value, gs.Tensor):
-            proto.type = AttributeProto.TENSOR
-            proto.t.CopyFrom(tensor_proto(value))
-        elif isinstance(value, gs.Node.AttributeRef):
-            proto.type = convert_to_onnx_attr_type(value.type)
-            proto.ref_attr_name = value.name
-        else:
-            try:
-                kind = self._empty_kind(node, name, value) if _is_empty_list(value) else None
-                made = onnx.helper.make_attribute(name, _plain(value), attr_type=kind)
-            except (TypeError, ValueError) as error:
-                where = "a function's default" if node is None else f"node {label(node)}"
-                raise GraphError(
-                    f"attribute '{name}' of {where} is {value!r}, which ONNX cannot hold: {error}"
-                ) from error
-            proto.CopyFrom(made)
-
-    def _empty_kind(self, node: gs.Node | None, name: str, value: Any) -> int:
-        """Return the kind of an empty list attribute: its own, or what the operator declares."""
-        if isinstance(value, EmptyList):
-            return value.kind
-        if node is not None and onnx.defs.has(node.op, node.domain or ""):
-            declared = onnx.defs.get_schema(node.op, self._opset, node.domain or "").attributes
-            if name in declared:
-                return int(declared[name].type.value)
-        return int(AttributeProto.INTS)
+    def _attribute(
+        self, name: str, value: Any, proto: AttributeProto, node: gs.Node | None
+    ) -> None:
+        write_attribute(name, value, proto, node, self._opset, self.graph)
 
     def _constant(self, constant: gs.Constant, proto: onnx.GraphProto, nested: bool) -> None:
         if isinstance(constant._values, SparseValues):
@@ -307,93 +215,7 @@ class _Exporter:
                 data_location=TensorProto.EXTERNAL,
             )
             placeholder.external_data.add(key="location", value="left-out")
-            _add_data_metadata(constant, placeholder)
+            add_data_metadata(constant, placeholder)
             self.left_out.append(constant)
         else:
             proto.initializer.add().CopyFrom(tensor_proto(constant))
-
-
-def tensor_proto(constant: gs.Constant) -> TensorProto:
-    """Return the values of a dense `constant` as a proto; strings and sub-byte types included."""
-    values = dense_values(constant)
-    if values is None:
-        raise GraphError(f"constant '{constant.name}' holds {type(constant._values).__name__}")
-    if values.dtype.kind in "fiub" and values.dtype.itemsize * values.size < PROTOBUF_LIMIT:
-        made = TensorProto(
-            name=constant.name,
-            data_type=dtypes.elem_type(values.dtype),
-            dims=values.shape,
-            raw_data=values.tobytes(),
-        )
-    else:
-        made = onnx.numpy_helper.from_array(values, constant.name)
-    _add_data_metadata(constant, made)
-    return made
-
-
-def _add_data_metadata(constant: gs.Constant, proto: TensorProto) -> None:
-    metadata = tensor_metadata(constant).data
-    if metadata.doc_string:
-        proto.doc_string = metadata.doc_string
-    _add_properties(proto, metadata.properties)
-
-
-def stored_bytes(constant: gs.Constant) -> int:
-    """Return how many bytes the values of `constant` take in a file."""
-    return dtypes.byte_size(math.prod(constant.shape), constant.dtype)
-
-
-def _constants_by_scope(graph: gs.Graph, *, annotated: bool) -> dict[int, list[gs.Constant]]:
-    """Return the constants of `graph` and its subgraphs, by id of the graph that declares them.
-
-    A constant belongs to the innermost graph that encloses all of its readers. `annotated`: those
-    that quantization annotations alone name are among them.
-    """
-    homes: dict[int, tuple[gs.Constant, tuple[gs.Graph, ...]]] = {}
-
-    def add_annotations(tensors: Iterable[gs.Tensor], path: tuple[gs.Graph, ...]) -> None:
-        for tensor in tensors:
-            for _, parameter in quantization_of(tensor):
-                if isinstance(parameter, gs.Constant):
-                    homes.setdefault(id(parameter), (parameter, path))
-
-    def visit(scope: gs.Graph, path: tuple[gs.Graph, ...]) -> None:
-        for tensor in (*scope.inputs, *scope.outputs):
-            if isinstance(tensor, gs.Constant):
-                homes.setdefault(id(tensor), (tensor, path))
-        for node in scope.nodes:
-            for tensor in node.inputs:
-                if isinstance(tensor, gs.Constant):
-                    _, known = homes.get(id(tensor), (tensor, path))
-                    shared = path if known is path else _common(known, path)
-                    homes[id(tensor)] = (tensor, shared)
-            for subgraph in subgraphs_of(node):
-                visit(subgraph, (*path, subgraph))
-        if annotated:
-            made = (t for node in scope.nodes for t in (*node.outputs, *node.inputs))
-            add_annotations((*scope.inputs, *made), path)
-
-    visit(graph, (graph,))
-    found: dict[int, list[gs.Constant]] = {}
-    for constant, path in homes.values():
-        found.setdefault(id(path[-1]), []).append(constant)
-    return found
-
-
-def _common(a: tuple[gs.Graph, ...], b: tuple[gs.Graph, ...]) -> tuple[gs.Graph, ...]:
-    shared = [x for x, y in zip(a, b, strict=False) if x is y]
-    return tuple(shared)
-
-
-def _is_empty_list(value: Any) -> bool:
-    return isinstance(value, list | tuple) and not value
-
-
-def _plain(value: Any) -> Any:
-    """Return numpy scalars and arrays, which scripts like to set, as plain Python values."""
-    return value.tolist() if hasattr(value, "tolist") else value
-
-
-def _add_properties(proto: Any, pairs: Pairs) -> None:
-    for key, value in pairs:
-        proto.metadata_props.add(key=key, value=value)

@@ -15,7 +15,8 @@ import onnxruntime as ort
 from ..core import dtypes
 from ..core.errors import ExecutionError
 from ..core.variables import dense_values
-from ..proto.to_proto import PROTOBUF_LIMIT, stored_bytes, to_proto
+from ..proto.to_proto import to_proto
+from ..proto.write_values import PROTOBUF_LIMIT, stored_bytes
 
 # Weights from this size on are handed over as they lie in memory; smaller ones, which shape
 # inference may want to read, travel inside the model.

@@ -15,10 +15,11 @@ from ...ir.graph.types import Shape, Types, infer_types
 from ...ir.ops.fused.operators import fused_parts
 from ...ir.ops.fused.squeeze_excite import is_squeeze_excite, weights_of
 from ...ir.ops.linear.operators import linear_operator, reads_transposed
+from ...ir.ops.traits.groups import READ_NO_VALUES
 from ...ir.ops.traits.recognized import NEWEST
 from ...ir.ops.windows.attributes import window_attributes
 from ...ir.ops.windows.sizes import outputs_of
-from ...ir.proto.to_proto import stored_bytes
+from ...ir.proto.write_values import stored_bytes
 from ...ir.run.feeds import dynamic_size, is_size
 
 
@@ -104,8 +105,8 @@ class _CostCounter:
 
     def node(self, node: gs.Node, shape: Shape | None) -> NodeCost:
         parameters = 0
-        # Shape and Size look at no value of their input, nor do they own it.
-        read = () if node.op in ("Shape", "Size") and is_standard(node) else node.inputs
+        # What looks at no value of its input does not own it either.
+        read = () if node.op in READ_NO_VALUES and is_standard(node) else node.inputs
         for tensor in read:
             if isinstance(tensor, gs.Constant) and id(tensor) not in self._counted:
                 self._counted.add(id(tensor))

@@ -29,6 +29,7 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
 from ...ir.graph.view import View
 from ...ir.ops.opsets import has_operator
+from ...ir.ops.traits.groups import LAYERS
 from ..engine.context import Context
 from ..engine.rewrite import Rewrite, RewritePass, drive
 from ..fusion.inline_fused_operators import inline_fused_operators
@@ -82,7 +83,7 @@ class _DynamicProduct:
 
 
 class _Dynamic(Rewrite[_DynamicProduct]):
-    ops = frozenset({"Gemm", "MatMul", "Conv"})  # of Conv, to say why it is left alone
+    ops = LAYERS - {"ConvTranspose"}  # of Conv, to say why it is left alone
 
     def __init__(self, options: QuantizeDynamically) -> None:
         self._options = options

@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from .blocked import BlockedProgram
 from .value import Value, shape_of
 
-# Operators whose results are elements of their inputs.
+# Of those whose results are elements of their inputs, what TVM's converters take bytes for.
 _MOVES = frozenset(
     {
         "Concat",

@@ -30,3 +30,5 @@ MEAN_AND_MAX_POOLS = operators_with(lambda traits: traits.pooling and traits.mon
 MEAN_POOLS = MEAN_AND_MAX_POOLS - operators_with(lambda traits: traits.selects)
 REDUCTIONS = operators_with(lambda traits: traits.reduction)
 SOFTMAXES = operators_with(lambda traits: traits.softmax)
+# Those that look at the shape of their input and at none of its values.
+READ_NO_VALUES = operators_with(lambda traits: traits.constant) - {"Constant", "ConstantOfShape"}

@@ -6,22 +6,16 @@ import math
 from typing import Any
 
 from .lines import Known, Line, line, refined_by
-from .model import Homogeneous, Integers, Monotone, Movement, Weighted
+from .model import Integers, Movement, Weighted
+from .parts import ANY, NOT_NEGATIVE, POSITIVE, SIGN, UP, WRAP, ZERO
 
-_UP: Known = {"monotone": Monotone.INCREASING}
-_SIGN: Known = {"keeps_nonnegative": True, "keeps_nonpositive": True}
-_NOT_NEGATIVE: Known = {"keeps_nonnegative": True, "low": 0.0}
-_POSITIVE: Known = {"homogeneous": Homogeneous.POSITIVE}
-_ANY: Known = {"homogeneous": Homogeneous.ANY}
-_ZERO: Known = {"zero": True, "nan": True}
-_WRAP: Known = {"integers": Integers.WRAP}
 _OVERFLOW: Known = {"integers": Integers.OVERFLOW}
 _SINGLE: Known = {"keeps_single": True}
-_MEAN: Known = {**_UP, **_SIGN, **_ANY, **_ZERO, **_SINGLE, "keeps_uniform": True}
+_MEAN: Known = {**UP, **SIGN, **ANY, **ZERO, **_SINGLE, "keeps_uniform": True}
 _LARGEST: Known = {
-    **_UP,
-    **_SIGN,
-    **_POSITIVE,
+    **UP,
+    **SIGN,
+    **POSITIVE,
     **_SINGLE,
     "keeps_uniform": True,
     "zero": True,
@@ -47,14 +41,14 @@ LAYERS: dict[str, Line] = {
     "CausalConvWithState": line(None, _BATCH, weighted=Weighted(grouped=True, steered=True)),
     "Conv": line(None, _BATCH, weighted=_CONV, nan=True),
     "ConvInteger": line(
-        None, _BATCH, _WRAP, weighted=Weighted(bias=-1, grouped=True, quantized=True)
+        None, _BATCH, WRAP, weighted=Weighted(bias=-1, grouped=True, quantized=True)
     ),
     "ConvTranspose": line(None, _BATCH, weighted=_TRANSPOSED, nan=True),
     "DeformConv": line(None, _BATCH, weighted=Weighted(bias=3, grouped=True, steered=True)),
     "Gemm": line(_gemm, _OVERFLOW, nan=True),
-    "MatMul": line(None, _WRAP, weighted=_MATRIX, nan=True),
+    "MatMul": line(None, WRAP, weighted=_MATRIX, nan=True),
     "MatMulInteger": line(
-        None, _WRAP, weighted=Weighted(bias=-1, outputs=-1, inputs=-2, quantized=True)
+        None, WRAP, weighted=Weighted(bias=-1, outputs=-1, inputs=-2, quantized=True)
     ),
     "QLinearConv": line(
         None,
@@ -81,9 +75,9 @@ def _padded(opset: int, count_include_pad: Any) -> Known:
 POOLING: dict[str, Line] = {
     "AveragePool": line(_padded, _POOL, _MEAN),
     "GlobalAveragePool": line(None, _POOL, _MEAN),
-    "GlobalLpPool": line(None, _POOL, _POSITIVE, _NOT_NEGATIVE, _ZERO),
+    "GlobalLpPool": line(None, _POOL, POSITIVE, NOT_NEGATIVE, ZERO),
     "GlobalMaxPool": line(None, _POOL, _LARGEST),
-    "LpPool": line(None, _POOL, _POSITIVE, _NOT_NEGATIVE, _ZERO),
+    "LpPool": line(None, _POOL, POSITIVE, NOT_NEGATIVE, ZERO),
     "MaxPool": line(None, _POOL, _LARGEST, of_nothing=-math.inf),
 }
 
@@ -91,11 +85,11 @@ _REDUCES: Known = {"reduction": True}
 _INF = math.inf
 
 REDUCTIONS: dict[str, Line] = {
-    "ReduceL1": line(None, _REDUCES, _POSITIVE, _NOT_NEGATIVE, _ZERO, _OVERFLOW, of_nothing=0.0),
-    "ReduceL2": line(None, _REDUCES, _POSITIVE, _NOT_NEGATIVE, _ZERO, _OVERFLOW, of_nothing=0.0),
+    "ReduceL1": line(None, _REDUCES, POSITIVE, NOT_NEGATIVE, ZERO, _OVERFLOW, of_nothing=0.0),
+    "ReduceL2": line(None, _REDUCES, POSITIVE, NOT_NEGATIVE, ZERO, _OVERFLOW, of_nothing=0.0),
     "ReduceLogSum": line(None, _REDUCES, _OVERFLOW, nan=True, of_nothing=-_INF),
     "ReduceLogSumExp": line(
-        None, _REDUCES, _UP, _OVERFLOW, keeps_nonnegative=True, nan=True, of_nothing=-_INF
+        None, _REDUCES, UP, _OVERFLOW, keeps_nonnegative=True, nan=True, of_nothing=-_INF
     ),
     "ReduceMax": line(None, _REDUCES, _LARGEST, of_nothing=-_INF),
     "ReduceMean": line(None, _REDUCES, _MEAN, integers=Integers.EXACT),
@@ -111,7 +105,7 @@ REDUCTIONS: dict[str, Line] = {
         of_nothing=1.0,
     ),
     "ReduceSum": line(None, _REDUCES, _MEAN, _OVERFLOW, of_nothing=0.0, keeps_uniform=False),
-    "ReduceSumSquare": line(None, _REDUCES, _NOT_NEGATIVE, _ZERO, _OVERFLOW, of_nothing=0.0),
+    "ReduceSumSquare": line(None, _REDUCES, NOT_NEGATIVE, ZERO, _OVERFLOW, of_nothing=0.0),
 }
 
 _INDEX: Known = {"arg_reduction": True, "low": 0.0, "integral": True, "integers": Integers.EXACT}
@@ -121,8 +115,8 @@ _RUNNING: Known = {"cumulative": True, "keeps_shape": True, "nan": True, "zero":
 ALONG_AXES: dict[str, Line] = {
     "ArgMax": line(None, _INDEX),
     "ArgMin": line(None, _INDEX),
-    "CumProd": line(None, _RUNNING, _WRAP, keeps_nonnegative=True, zero=False),
-    "CumSum": line(None, _RUNNING, _UP, _SIGN, _ANY, _WRAP),
+    "CumProd": line(None, _RUNNING, WRAP, keeps_nonnegative=True, zero=False),
+    "CumSum": line(None, _RUNNING, UP, SIGN, ANY, WRAP),
     "Hardmax": line(None, _SOFTMAX, exact=True, integral=True, low=0.0, high=1.0),
     "LogSoftmax": line(None, _SOFTMAX, nan=True, high=0.0),
     "Softmax": line(None, _SOFTMAX, keeps_nonnegative=True, nan=True, low=0.0, high=1.0),
@@ -143,9 +137,9 @@ NORMALIZATIONS: dict[str, Line] = {
     "BatchNormalization": line(_batchnorm, _NORMALIZES, nan=True),
     "GroupNormalization": line(None, _NORMALIZES, _BATCH, nan=True),
     "InstanceNormalization": line(None, _NORMALIZES, _BATCH, nan=True),
-    "LRN": line(None, _NORMALIZES, _BATCH, _SIGN, zero=True),
+    "LRN": line(None, _NORMALIZES, _BATCH, SIGN, zero=True),
     "LayerNormalization": line(None, _NORMALIZES, nan=True),
-    "LpNormalization": line(None, _NORMALIZES, _SIGN, nan=True),
+    "LpNormalization": line(None, _NORMALIZES, SIGN, nan=True),
     "MeanVarianceNormalization": line(None, _NORMALIZES, nan=True),
     "RMSNormalization": line(None, _NORMALIZES, nan=True),
 }

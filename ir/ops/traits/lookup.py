@@ -11,14 +11,14 @@ from typing import Any
 import onnx_graphsurgeon as gs
 
 from ...core.variables import FUSED_DOMAIN, is_standard
-from . import elementwise, layers, movement, schemas
+from . import arithmetic, layers, movement, schemas, unary
 from .lines import Known, Line
 from .model import NOTHING, Integers, Traits
 from .recognized import NEWEST, RECOGNIZED, FusedName, read_name, value_of
 
 _TABLE: dict[str, Line] = {
-    **elementwise.FUNCTIONS,
-    **elementwise.ARITHMETIC,
+    **unary.FUNCTIONS,
+    **arithmetic.ARITHMETIC,
     **movement.MOVEMENT,
     **movement.CONSTANTS,
     **layers.LAYERS,

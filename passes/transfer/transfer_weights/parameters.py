@@ -15,15 +15,13 @@ from ....ir.graph.uses import Uses, scopes
 from ....ir.ops.masks import is_mask, read_masked
 from ....ir.ops.quantization.nodes import DEQUANTIZE, quantizes_or_back
 from ....ir.ops.traits import operators_with
-from ....ir.ops.traits.groups import INTEGER_LAYERS
+from ....ir.ops.traits.groups import INTEGER_LAYERS, READ_NO_VALUES
 from ....ir.torch.names import is_path
 
 Array = np.ndarray[Any, Any]
 
 _INTEGER_READERS = INTEGER_LAYERS | {DEQUANTIZE}
 _NORMALIZATIONS = operators_with(lambda traits: traits.normalization)
-# PyTorch's exporter computes sizes that it knows.
-_MEASURING = frozenset({"Shape", "Size"})
 # What hands a weight on to the operator it is for.
 _IN_BETWEEN = frozenset({"Cast", "Identity"})
 _MOST_IN_BETWEEN = 4
@@ -75,7 +73,7 @@ def read_parameters(graph: gs.Graph) -> list[NamedWeight]:
     for scope in scopes(graph):
         for node in scope.nodes:
             for place, tensor in enumerate(node.inputs):
-                if id(tensor) not in found and node.op not in _MEASURING:
+                if id(tensor) not in found and node.op not in READ_NO_VALUES:
                     made = _parameter(tensor, node, place, uses, graph)
                     if made is not None:
                         found[id(tensor)] = made

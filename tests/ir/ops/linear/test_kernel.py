@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from planish.ir.ops.linear.kernel import (
     from_conv,
     from_conv_transpose,
     from_matrix,
+    matrix_blocks,
     to_conv,
     to_conv_transpose,
     to_matrix,
@@ -87,6 +89,8 @@ def test_a_transposed_convolution_survives_the_round_trip(group, outs, ins):
     assert (kernel.group, kernel.outputs, kernel.inputs) == (group, group * outs, 6)
     assert kernel.bias is None
     np.testing.assert_array_equal(to_conv_transpose(kernel), weight)
+    bias = G.standard_normal(group * outs)
+    np.testing.assert_array_equal(from_conv_transpose(weight, bias, group).bias, bias)
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -98,6 +102,23 @@ def test_a_matrix_survives_the_round_trip(transposed):
     assert kernel.bias.shape == (4,)
     np.testing.assert_array_equal(to_matrix(kernel, transposed=transposed), weight)
     np.testing.assert_array_equal(to_matrix(kernel), weight.T if transposed else weight)
+
+
+def test_a_matrix_is_inputs_by_outputs_unless_transposed():
+    weight = G.standard_normal((6, 4))
+    assert from_matrix(weight, None).outputs == 4
+    np.testing.assert_array_equal(matrix_blocks(weight), weight.T[None])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_all_of_it_is_float64(dtype):
+    weight, bias = np.ones((4, 6), dtype), np.ones((1, 4), dtype)
+    kernel = from_matrix(weight, bias, transposed=True)
+    assert (kernel.weight.dtype, kernel.bias.dtype) == (np.float64, np.float64)
+    third = dtype(1) / dtype(3)
+    assert (depthwise(np.array([third]), (1,)).weight == np.float64(third)).all()
+    squared = depthwise(np.full(1, 60000, dtype), (1,)).then_affine(np.full(1, 60000, dtype), None)
+    assert np.isfinite(squared.weight).all()
 
 
 @pytest.mark.parametrize("op", RUNS)
@@ -137,9 +158,28 @@ def test_outputs_and_inputs_in_another_order(op):
     np.testing.assert_allclose(
         RUNS[op](kernel.take_outputs(order)), RUNS[op](kernel)[:, order], atol=1e-12
     )
+    assert kernel.take_outputs(order).bias is not None
+    assert replace(kernel, bias=None).take_outputs(order).bias is None
     order = np.array([5, 1, 0, 2, 4, 3])
     found = RUNS[op](kernel.take_inputs(order), X[:, order])
     np.testing.assert_allclose(found, RUNS[op](kernel), atol=1e-12)
+
+
+def test_taps_are_placed_on_every_axis():
+    with pytest.raises(ValueError, match="argument 2"):
+        add_taps(np.zeros((1, 2, 2, 5, 5)), _kernel(1, 2, 2, 3, 3), (0,))
+
+
+@pytest.mark.parametrize(("group", "outs", "ins"), GROUPS)
+def test_the_largest_product_of_each_input(group, outs, ins):
+    kernel, values = _kernel(group, outs, ins, 3, 2), G.standard_normal(6)
+    expected = np.zeros(6)
+    for channel in range(6):
+        x = np.zeros((1, 6, 5, 4))
+        x[0, channel, 2, 2] = values[channel]
+        y = _conv(replace(kernel, bias=None), x, pads=[2, 1, 2, 1])
+        expected[channel] = np.abs(y).max()
+    np.testing.assert_allclose(kernel.largest_of(values), expected, rtol=1e-14)
 
 
 def test_channels_of_groups_cannot_be_taken_apart():

@@ -1,4 +1,4 @@
-"""The table, element-wise operators: functions of one number, arithmetic, comparisons."""
+"""The table, functions of one number: activations, roots, trigonometry, casts."""
 
 from __future__ import annotations
 
@@ -9,17 +9,10 @@ from onnx import TensorProto
 
 from .lines import Known, Line, line, refined_by
 from .model import Homogeneous, Integers, Kind, Monotone, Movement
+from .parts import EXACT, NOT_NEGATIVE, SIGN, STRICTLY_UP, UP, ZERO
 
 _UNARY: Known = {"elementwise": True, "operands": 1, "keeps_shape": True, "keeps_batch": True}
-_MANY: Known = {"elementwise": True, "operands": None, "data": None}
-_UP: Known = {"monotone": Monotone.INCREASING}
-_STRICTLY_UP: Known = {"monotone": Monotone.STRICTLY_INCREASING}
-_SIGN: Known = {"keeps_nonnegative": True, "keeps_nonpositive": True}
-_NOT_NEGATIVE: Known = {"keeps_nonnegative": True, "low": 0.0}
-_ZERO: Known = {"zero": True, "nan": True}
-_SIGNED_ZERO: Known = {**_ZERO, "negative_zero": True}
-_EXACT: Known = {"exact": True, "integers": Integers.EXACT}
-_WRAP: Known = {"integers": Integers.WRAP}
+_SIGNED_ZERO: Known = {**ZERO, "negative_zero": True}
 # What type float32 rounds pi to lies beyond pi.
 _QUARTER, _HALF = 1.5708, 3.1416
 _INF, _NAN = math.inf, math.nan
@@ -36,23 +29,23 @@ def _unary(*parts: Known, ends: tuple[float, float] | None = None, **more: objec
 def _bend(opset: int, alpha: Any) -> Known:
     if alpha < 0:
         return {}
-    up = _STRICTLY_UP if alpha > 0 else _UP
-    return {**up, **_SIGN, "negative_zero": True, "low": -alpha, "ends": (-alpha, _INF)}
+    up = STRICTLY_UP if alpha > 0 else UP
+    return {**up, **SIGN, "negative_zero": True, "low": -alpha, "ends": (-alpha, _INF)}
 
 
 @refined_by("alpha")
 def _celu(opset: int, alpha: Any) -> Known:
-    return {**_STRICTLY_UP, **_SIGN, "low": -alpha, "ends": (-alpha, _INF)} if alpha > 0 else {}
+    return {**STRICTLY_UP, **SIGN, "low": -alpha, "ends": (-alpha, _INF)} if alpha > 0 else {}
 
 
 @refined_by("alpha", "gamma")
 def _selu(opset: int, alpha: Any, gamma: Any) -> Known:
     if not (alpha >= 0 and gamma > 0):
         return {}
-    up = _STRICTLY_UP if alpha > 0 else _UP
+    up = STRICTLY_UP if alpha > 0 else UP
     # Their product, rounded up: that of two float32 numbers may round away from it.
     low = -alpha * gamma * (1 + 1e-6)
-    return {**up, **_SIGN, "low": low, "ends": (-alpha * gamma, _INF)}
+    return {**up, **SIGN, "low": low, "ends": (-alpha * gamma, _INF)}
 
 
 @refined_by("alpha")
@@ -60,15 +53,15 @@ def _leaky(opset: int, alpha: Any) -> Known:
     if alpha < 0:
         return {}
     if alpha == 0:
-        return {**_UP, **_SIGN, "negative_zero": True}
-    return {**_STRICTLY_UP, **_SIGN, "negative_zero": True, "ends": (-_INF, _INF)}
+        return {**UP, **SIGN, "negative_zero": True}
+    return {**STRICTLY_UP, **SIGN, "negative_zero": True, "ends": (-_INF, _INF)}
 
 
 @refined_by("alpha", "beta")
 def _hard_sigmoid(opset: int, alpha: Any, beta: Any) -> Known:
     zero = {"zero": beta <= 0}
     if alpha > 0:
-        return {**_UP, "ends": (0.0, 1.0), **zero}
+        return {**UP, "ends": (0.0, 1.0), **zero}
     return zero
 
 
@@ -76,7 +69,7 @@ def _hard_sigmoid(opset: int, alpha: Any, beta: Any) -> Known:
 def _shrink(opset: int, lambd: Any, bias: Any) -> Known:
     if lambd < 0:
         return {}
-    rises = {**_UP, **_SIGN} if bias <= lambd else {}
+    rises = {**UP, **SIGN} if bias <= lambd else {}
     return {"zero": True, "ends": (-_INF, _INF), **rises}
 
 
@@ -90,19 +83,7 @@ def _swish(opset: int, alpha: Any) -> Known:
 def _thresholded(opset: int, alpha: Any) -> Known:
     if alpha < 0:
         return {"low": alpha}
-    return {**_UP, **_SIGN, "low": 0.0, "ends": (0.0, _INF)}
-
-
-@refined_by()
-def _from_7(opset: int) -> Known:
-    """Before opset 7, attributes said how the second operand is broadcast."""
-    return {} if opset >= 7 else {"elementwise": False, "operands": 0}
-
-
-@refined_by()
-def _from_8(opset: int) -> Known:
-    """Before opset 8, operands had one shape."""
-    return {} if opset >= 8 else {"keeps_shape": True, "keeps_batch": True}
+    return {**UP, **SIGN, "low": 0.0, "ends": (0.0, _INF)}
 
 
 @refined_by("to")
@@ -111,12 +92,6 @@ def _cast(opset: int, to: Any) -> Known:
     wide = ("FLOAT", "DOUBLE", "BFLOAT16", "BOOL")
     named = to if isinstance(to, str) else TensorProto.DataType.Name(to) if to else ""
     return {"integers": Integers.EXACT if named in wide else Integers.WRAP}
-
-
-@refined_by("direction")
-def _shift(opset: int, direction: Any) -> Known:
-    """To the right nothing leaves the range."""
-    return {"integers": Integers.EXACT if direction == "RIGHT" else Integers.WRAP}
 
 
 @refined_by()
@@ -130,19 +105,19 @@ def _dropout(opset: int, is_test: Any) -> Known:
     return {"trains": not (opset < 7 and is_test)}
 
 
-_REAL: Known = {**_STRICTLY_UP, **_SIGN, **_SIGNED_ZERO}
+_REAL: Known = {**STRICTLY_UP, **SIGN, **_SIGNED_ZERO}
 _JUMPS: Known = {"exact": True, "integral": True, "continuous": False}
 _STEP: Known = {
-    **_UP,
-    **_SIGN,
+    **UP,
+    **SIGN,
     **_SIGNED_ZERO,
     **_JUMPS,
     "gives_back": Kind.INTEGRAL,
     "idempotent": True,
 }
-_GATE: Known = {**_SIGN, **_SIGNED_ZERO}
+_GATE: Known = {**SIGN, **_SIGNED_ZERO}
 _RECTIFIER: Known = {
-    **_ZERO,
+    **ZERO,
     "continuous": True,
     "gives_back": Kind.NOT_NEGATIVE,
     "keeps_nonnegative": True,
@@ -150,8 +125,8 @@ _RECTIFIER: Known = {
 
 FUNCTIONS: dict[str, Line] = {
     "Abs": _unary(
-        _NOT_NEGATIVE,
-        _ZERO,
+        NOT_NEGATIVE,
+        ZERO,
         ends=(_INF, _INF),
         homogeneous=Homogeneous.POSITIVE,
         gives_back=Kind.NOT_NEGATIVE,
@@ -165,7 +140,7 @@ FUNCTIONS: dict[str, Line] = {
         low=0.0,
         high=_HALF,
     ),
-    "Acosh": _unary(_STRICTLY_UP, _NOT_NEGATIVE, ends=(_NAN, _INF)),
+    "Acosh": _unary(STRICTLY_UP, NOT_NEGATIVE, ends=(_NAN, _INF)),
     "Asin": _unary(_REAL, ends=(_NAN, _NAN), low=-_QUARTER, high=_QUARTER),
     "Asinh": _unary(_REAL, ends=(-_INF, _INF)),
     "Atan": _unary(_REAL, ends=(-math.pi / 2, math.pi / 2), low=-_QUARTER, high=_QUARTER),
@@ -174,7 +149,7 @@ FUNCTIONS: dict[str, Line] = {
     "BitwiseNot": line(
         None,
         _UNARY,
-        _EXACT,
+        EXACT,
         logical=True,
         involution=True,
         monotone=Monotone.STRICTLY_DECREASING,
@@ -183,13 +158,13 @@ FUNCTIONS: dict[str, Line] = {
     "CastLike": line(None, _UNARY, zero=True, integers=Integers.WRAP),
     "Ceil": _unary(_STEP, ends=(-_INF, _INF)),
     "Celu": line(_celu, _UNARY, _RECTIFIER),
-    "Clip": line(None, _UNARY, _UP, _EXACT, nan=True, continuous=True),
+    "Clip": line(None, _UNARY, UP, EXACT, nan=True, continuous=True),
     "Cos": _unary(ends=(_NAN, _NAN), low=-1.0, high=1.0),
-    "Cosh": _unary(_NOT_NEGATIVE, ends=(_INF, _INF), low=1.0),
-    "Dropout": line(_dropout, _UNARY, _SIGN, zero=True, trains=True),
+    "Cosh": _unary(NOT_NEGATIVE, ends=(_INF, _INF), low=1.0),
+    "Dropout": line(_dropout, _UNARY, SIGN, zero=True, trains=True),
     "Elu": line(_bend, _UNARY, _RECTIFIER),
     "Erf": _unary(_REAL, ends=(-1.0, 1.0), low=-1.0, high=1.0),
-    "Exp": _unary(_STRICTLY_UP, _NOT_NEGATIVE, ends=(0.0, _INF)),
+    "Exp": _unary(STRICTLY_UP, NOT_NEGATIVE, ends=(0.0, _INF)),
     "Floor": _unary(_STEP, ends=(-_INF, _INF)),
     "Gelu": _unary(_GATE, ends=(_NAN, _INF), low=-0.171),
     "HardSigmoid": line(
@@ -206,7 +181,7 @@ FUNCTIONS: dict[str, Line] = {
         _identity,
         _UNARY,
         _REAL,
-        _EXACT,
+        EXACT,
         movement=Movement.RESHAPE,
         homogeneous=Homogeneous.ANY,
         keeps_uniform=True,
@@ -219,11 +194,11 @@ FUNCTIONS: dict[str, Line] = {
     "IsInf": line(None, _UNARY, exact=True, low=0.0, high=1.0, zero=True),
     "IsNaN": line(None, _UNARY, exact=True, low=0.0, high=1.0, zero=True),
     "LeakyRelu": line(_leaky, _UNARY, _RECTIFIER, homogeneous=Homogeneous.POSITIVE),
-    "Log": _unary(_STRICTLY_UP, ends=(_NAN, _INF)),
+    "Log": _unary(STRICTLY_UP, ends=(_NAN, _INF)),
     "Mish": _unary(_GATE, ends=(_NAN, _INF), low=-0.309),
     "Neg": _unary(
         {"monotone": Monotone.STRICTLY_DECREASING},
-        _ZERO,
+        ZERO,
         ends=(_INF, -_INF),
         homogeneous=Homogeneous.ANY,
         exact=True,
@@ -231,27 +206,27 @@ FUNCTIONS: dict[str, Line] = {
         integers=Integers.WRAP,
     ),
     "Not": line(None, _UNARY, exact=True, logical=True, involution=True),
-    "Reciprocal": _unary(_SIGN, ends=(-0.0, 0.0)),
+    "Reciprocal": _unary(SIGN, ends=(-0.0, 0.0)),
     "RegexFullMatch": line(None, _UNARY),
     "Relu": _unary(
-        _UP,
-        _NOT_NEGATIVE,
+        UP,
+        NOT_NEGATIVE,
         _RECTIFIER,
-        _EXACT,
+        EXACT,
         ends=(0.0, _INF),
         keeps_nonpositive=True,
         idempotent=True,
         homogeneous=Homogeneous.POSITIVE,
     ),
     "Round": _unary(_STEP, ends=(-_INF, _INF)),
-    "Selu": line(_selu, _UNARY, _ZERO, continuous=True),
+    "Selu": line(_selu, _UNARY, ZERO, continuous=True),
     "Shrink": line(_shrink, _UNARY, integers=Integers.WRAP),
-    "Sigmoid": _unary(_STRICTLY_UP, ends=(0.0, 1.0), keeps_nonnegative=True, low=0.0, high=1.0),
+    "Sigmoid": _unary(STRICTLY_UP, ends=(0.0, 1.0), keeps_nonnegative=True, low=0.0, high=1.0),
     "Sign": _unary(
-        _UP,
-        _SIGN,
-        _ZERO,
-        _EXACT,
+        UP,
+        SIGN,
+        ZERO,
+        EXACT,
         ends=(-1.0, 1.0),
         low=-1.0,
         high=1.0,
@@ -261,91 +236,11 @@ FUNCTIONS: dict[str, Line] = {
     ),
     "Sin": _unary(_SIGNED_ZERO, ends=(_NAN, _NAN), low=-1.0, high=1.0),
     "Sinh": _unary(_REAL, ends=(-_INF, _INF)),
-    "Softplus": _unary(_STRICTLY_UP, _NOT_NEGATIVE, ends=(0.0, _INF)),
+    "Softplus": _unary(STRICTLY_UP, NOT_NEGATIVE, ends=(0.0, _INF)),
     "Softsign": _unary(_REAL, ends=(_NAN, _NAN)),  # in ONNX Runtime a little above 1
-    "Sqrt": _unary(_STRICTLY_UP, _NOT_NEGATIVE, _SIGNED_ZERO, ends=(_NAN, _INF)),
-    "StringConcat": line(None, _MANY, operands=2),
+    "Sqrt": _unary(STRICTLY_UP, NOT_NEGATIVE, _SIGNED_ZERO, ends=(_NAN, _INF)),
     "Swish": line(_swish, _UNARY, _GATE, continuous=True),
     "Tan": _unary(_SIGNED_ZERO, ends=(_NAN, _NAN)),
     "Tanh": _unary(_REAL, ends=(-1.0, 1.0), low=-1.0, high=1.0),
     "ThresholdedRelu": line(_thresholded, _UNARY, zero=True, exact=True),
-}
-
-_TWO: Known = {**_MANY, "operands": 2}
-_COMPARES: Known = {**_TWO, "comparison": True, "exact": True, "low": 0.0, "high": 1.0}
-_LOGICAL: Known = {**_TWO, "logical": True, "exact": True}
-_SYMMETRIC: Known = {"commutative": True}
-_LARGEST: Known = {
-    **_MANY,
-    **_UP,
-    **_SIGN,
-    **_ZERO,
-    **_EXACT,
-    **_SYMMETRIC,
-    "keeps_single": True,
-    "keeps_uniform": True,
-    "movement": Movement.SELECT,
-    "homogeneous": Homogeneous.POSITIVE,
-}
-_AVERAGE: Known = {
-    **_MANY,
-    **_STRICTLY_UP,
-    **_SIGN,
-    **_ZERO,
-    **_SYMMETRIC,
-    "keeps_single": True,
-    "homogeneous": Homogeneous.ANY,
-}
-
-ARITHMETIC: dict[str, Line] = {
-    "Add": line(_from_7, _AVERAGE, _WRAP, operands=2, keeps_single=False, neutral=0),
-    "And": line(_from_7, _LOGICAL, _SYMMETRIC, zero=True, neutral=1),
-    "BitShift": line(_shift, _LOGICAL, zero=True, neutral=0),
-    "BitwiseAnd": line(None, _LOGICAL, _SYMMETRIC, zero=True, integers=Integers.EXACT),
-    "BitwiseOr": line(None, _LOGICAL, _SYMMETRIC, zero=True, neutral=0, integers=Integers.EXACT),
-    "BitwiseXor": line(None, _LOGICAL, _SYMMETRIC, zero=True, neutral=0, integers=Integers.EXACT),
-    "Div": line(_from_7, _TWO, _WRAP, nan=True, keeps_nonnegative=True, neutral=1),
-    "Equal": line(_from_7, _COMPARES, _SYMMETRIC, integers=Integers.EXACT),
-    "Greater": line(_from_7, _COMPARES, zero=True, integers=Integers.EXACT),
-    "GreaterOrEqual": line(None, _COMPARES, integers=Integers.EXACT),
-    "Less": line(_from_7, _COMPARES, zero=True, integers=Integers.EXACT),
-    "LessOrEqual": line(None, _COMPARES, integers=Integers.EXACT),
-    "Max": line(_from_8, _LARGEST),
-    "Mean": line(_from_8, _AVERAGE, keeps_uniform=True),
-    "Min": line(_from_8, _LARGEST),
-    "Mod": line(None, _TWO, _SIGN, nan=True, integers=Integers.EXACT),
-    "Mul": line(
-        _from_7, _TWO, _SYMMETRIC, _WRAP, keeps_nonnegative=True, zero=True, nan=True, neutral=1
-    ),
-    "Or": line(_from_7, _LOGICAL, _SYMMETRIC, zero=True, neutral=0),
-    "PRelu": line(
-        _from_7,
-        _TWO,
-        _ZERO,
-        _WRAP,
-        data=(0,),
-        homogeneous=Homogeneous.POSITIVE,
-        gives_back=Kind.NOT_NEGATIVE,
-        keeps_nonnegative=True,
-        keeps_shape=True,
-    ),
-    "Pow": line(_from_7, _TWO, integers=Integers.OVERFLOW, keeps_nonnegative=True, neutral=1),
-    "Sub": line(_from_7, _TWO, _WRAP, neutral=0, zero=True, nan=True, homogeneous=Homogeneous.ANY),
-    "Sum": line(_from_8, _AVERAGE),
-    "SwiGLU": line(None, _TWO, keeps_shape=True, keeps_batch=True),
-    "Where": line(
-        None,
-        _MANY,
-        _UP,
-        _SIGN,
-        _EXACT,
-        operands=3,
-        data=(1, 2),
-        movement=Movement.TAKE,
-        homogeneous=Homogeneous.ANY,
-        keeps_uniform=True,
-        zero=True,
-        nan=True,
-    ),
-    "Xor": line(_from_7, _LOGICAL, _SYMMETRIC, zero=True, neutral=0),
 }
