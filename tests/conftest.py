@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 import tempfile
 
 # One thread for PyTorch and BLAS, set before they load: tests run side by side, threads that wait
@@ -13,13 +14,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("PLANISH_STRICT", "1")
 
 import pytest
-from hypothesis import settings
 
 from .shared import FOLDER
 
-# The same examples in every run: a failure is there to be looked at again.
-settings.register_profile("planish", derandomize=True, deadline=None)
-settings.load_profile("planish")
+# Bytecode is kept, also where the environment says not to, as images of containers do: else each
+# process that tests start compiles planish anew, and pytest each test file in each run.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A shell that runs the tests in the background has them, and what they start, ignore Ctrl-C, which
 # some tests send.
@@ -28,7 +29,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the folder that all processes of this run share."""
+    """Give Hypothesis its settings; make the folder that all processes of this run share."""
+    from hypothesis import settings  # pytest compiles it too, so not before bytecode is kept
+
+    # The same examples in every run: a failure is there to be looked at again.
+    settings.register_profile("planish", derandomize=True, deadline=None)
+    settings.load_profile("planish")
     if not hasattr(config, "workerinput"):
         os.environ[FOLDER] = tempfile.mkdtemp(prefix="planish-tests-")
 

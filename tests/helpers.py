@@ -84,6 +84,7 @@ def run_ort(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, Arr
     """Run a model on ONNX Runtime with its optimizations off, without planish in between."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
+    options.intra_op_num_threads = 1  # threads that wait for work spin, longer than tests compute
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]

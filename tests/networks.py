@@ -41,11 +41,8 @@ class Network:
         return f"{self.name} whole" if self.whole else self.name
 
     def module(self) -> nn.Module:
-        """Return the network, in evaluation mode."""
-        module = models.build(self.name, width=WIDTH, size=SIZE)
-        if not self.whole and _shorten(module):
-            models.randomize_batchnorm(module, 0, [self.inputs(64)])
-        return module
+        """Return the network, in evaluation mode; all who ask share it."""
+        return _module(self)
 
     def inputs(self, batch: int, seed: int = 0) -> torch.Tensor:
         """Return a batch of inputs."""
@@ -78,6 +75,20 @@ def networks(*, names: Iterable[str] = models.NAMES, slow: Iterable[str] = ()) -
 
 def _whole(name: str) -> Network:
     return Network(name, whole=True)
+
+
+@functools.cache
+def _module(network: Network) -> nn.Module:
+    def make(folder: Path) -> None:
+        module = models.build(network.name, width=WIDTH, size=SIZE)
+        if not network.whole and _shorten(module):
+            models.randomize_batchnorm(module, 0, [network.inputs(64)])
+        torch.save(module, folder / "module.pt")
+
+    loaded: nn.Module = torch.load(
+        shared(("module", network), make) / "module.pt", weights_only=False
+    )
+    return loaded
 
 
 @functools.cache

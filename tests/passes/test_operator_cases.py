@@ -19,6 +19,7 @@ _KNOWN = {("1.23", "1.31"): (1884, 1334)}
 def _run(model: onnx.ModelProto, inputs: list[Any]) -> list[Any]:
     options = ort.SessionOptions()
     options.log_severity_level = 4
+    options.intra_op_num_threads = 1  # those that wait for work spin
     session = ort.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

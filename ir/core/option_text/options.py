@@ -7,6 +7,7 @@ Names are kebab-case. The type of a value is that of the field it sets; what `sh
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 import types
@@ -26,7 +27,7 @@ D = TypeVar("D")
 
 def bind(cls: type[D], item: Item, text: str) -> D:
     """Return an instance of the dataclass `cls` with the options of `item`, converted by type."""
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     known = [f for f in dataclasses.fields(cls) if f.init]  # type: ignore[arg-type]
     fields = {f.name.replace("_", "-"): f for f in known}
     values: dict[str, Any] = {}
@@ -51,6 +52,11 @@ def bind(cls: type[D], item: Item, text: str) -> D:
         return cls(**values)
     except (PlanishError, TypeError, ValueError) as error:  # a dataclass may check its fields
         raise fail(text, item.name, str(error)) from error
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def show_options(instance: Any) -> str:

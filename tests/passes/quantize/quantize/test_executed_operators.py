@@ -34,6 +34,7 @@ def executed(network, tmp_path, *, dynamic=False):
     result = planish.Pipeline.parse(PIPELINE).run(graph, feeds, verify="off")
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1
     options.optimized_model_filepath = str(tmp_path / "executed.onnx")
     model = planish.to_model(result.graph).SerializeToString()
     ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
