@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from planish.ir.core.errors import VerificationError
+from planish.passes.trust.float64 import run_in_float64
 from planish.passes.trust.rounding import measure_rounding, rounding_of
 
-from tests.helpers import graph_of, model_of, run_ort
+from tests.helpers import graph_of, model_of, relative_error, run_ort
 from tests.passes.trust.changed import become
 
 GENERATOR = np.random.default_rng(5)
@@ -109,6 +110,36 @@ def test_no_tolerance_is_over_the_cap():
         assert result.verified is verified
         assert result.tolerance is None or result.tolerance <= 1e-2
         assert verified or "this network amplifies rounding by" in result.note
+
+
+def test_no_tolerance_is_over_the_cap_where_float64_cannot_tell():
+    """Of an operator of another domain there is no form in float64: rounding alone is known."""
+    text = """<ir_version: 10, opset_import: ["" : 20, "com.microsoft" : 1]>
+        g (float[4, 16] x) => (float[4, 16] y) {{
+        a = {}(x, c) b = {}(a, c) y = com.microsoft.QuickGelu(b) }}"""
+    weights = {"c": np.float32(2**20)}
+    before, after = text.format("Add", "Sub"), text.format("Sub", "Add")
+    assert run_in_float64(graph_of(before, weights), [X]) is None
+    first, second = (run_ort(model_of(t, weights), X)["y"] for t in (before, after))
+    moved = rounding_of(graph_of(before, weights), [X], [{"y": first}], 0).moved["y"]
+    # More than the cap, and no more than rounding explains.
+    assert 1e-2 < relative_error(first, second) <= 10 * moved
+    result = become(before, after, weights, [X])
+    assert not result.verified
+    assert "this network amplifies rounding by" in result.note
+
+
+def test_the_operands_of_a_sum_are_a_yardstick():
+    """Nothing but the order of one sum differs: no weight and no operator before it rounds."""
+    head = "g (float[64] a, float[64] b, float[64] c) => (float[64] y)"
+    before, after = f"{head} {{ y = Sum (a, b, c) }}", f"{head} {{ y = Sum (b, c, a) }}"
+    a, b = np.random.default_rng(3).uniform(1e3, 1e4, (2, 64)).astype(np.float32)
+    feed = {"a": a, "b": b, "c": (8 - a.astype(np.float64) - b).astype(np.float32)}
+    first, second = (run_ort(model_of(text), feed)["y"] for text in (before, after))
+    assert relative_error(first, second) > 1e-5
+    moved = rounding_of(graph_of(before), [feed], [{"y": first}], 0).moved["y"]
+    assert relative_error(first, second) <= 10 * moved
+    assert become(before, after, feeds=[feed]).verified
 
 
 @pytest.mark.parametrize("part", [0.02, 0.3])
