@@ -58,6 +58,9 @@ def optimize(
     reproducer: Annotated[
         Path | None, typer.Option(help="The folder for the reproducer of a failure.")
     ] = None,
+    signed_zeros: Annotated[
+        bool, typer.Option("--signed-zeros", help="Tell 0.0 and -0.0 apart, as 1 / x does.")
+    ] = False,
     strict: Annotated[
         bool,
         typer.Option("--strict", help="Fail where a pass fails, instead of rolling it back."),
@@ -82,6 +85,7 @@ def optimize(
             progress=progress if shows else None,
             dump=dump if shows else None,
             reproducer=reproducer,
+            signed_zeros=signed_zeros,
             strict=strict or None,
         )
     if not shows:

@@ -20,11 +20,15 @@ class View:
     """Constant-time answers about one graph (or subgraph: `scope`) while a pass runs over it.
 
     Producers and readers are those of the same scope: a rewrite never reaches across the border of
-    an If, Loop or Scan body, where moving work would change how often it is done.
+    an If, Loop or Scan body, where moving work would change how often it is done. `signed_zeros`
+    says whether 0.0 and -0.0 are to be told apart: a rule that confuses them asks.
     """
 
-    def __init__(self, scope: gs.Graph, uses: Uses, type_of: TypeOf) -> None:
+    def __init__(
+        self, scope: gs.Graph, uses: Uses, type_of: TypeOf, *, signed_zeros: bool = False
+    ) -> None:
         self.scope = scope
+        self.signed_zeros = signed_zeros
         self.opset: int = scope.opset
         self._uses = uses
         self.type = type_of

@@ -29,7 +29,12 @@ def value_range(tensor: gs.Tensor, view: View) -> Range:
 
 
 def is_nonnegative(tensor: gs.Tensor, view: View) -> bool:
-    """Say whether no element of `tensor` can be negative, as far as a few producers show."""
+    """Say whether no element of `tensor` can be negative, as far as a few producers show.
+
+    Where zeros have signs that is not known: -0.0 is what a range that begins at zero has too.
+    """
+    if view.signed_zeros and dtypes.is_float(view.dtype(tensor)):
+        return False
     pending, looked_at = [tensor], 0
     while pending:
         current = pending.pop()

@@ -63,6 +63,7 @@ class Context:
       has changed.
     - `labelled`: the feeds with the entries that a pass asked for by `Pass.extra_feeds`.
     - `known`: what is known of the graph already.
+    - `signed_zeros`: whether 0.0 and -0.0 are to be told apart.
     - `strict`: whether an exception at one site ends the pass, instead of leaving that site alone.
     """
 
@@ -76,6 +77,7 @@ class Context:
     original: gs.Graph | None = None
     labelled: Feeds | None = None
     known: Analyses | None = None  # those of `graph` by default
+    signed_zeros: bool = False
     strict: bool = True
     _edits: list[Edit] = field(default_factory=list)
     _open: list[Edit] = field(default_factory=list)
@@ -124,7 +126,8 @@ class Context:
 
     def view(self, scope: gs.Graph | None = None) -> View:
         """Return the view of `scope`, the graph itself by default, that sees an open batch too."""
-        return View(self.graph if scope is None else scope, self.uses, self._type)
+        seen = self.graph if scope is None else scope
+        return View(seen, self.uses, self._type, signed_zeros=self.signed_zeros)
 
     def _type(self, tensor: gs.Tensor) -> TensorType | None:
         return self.type_of_new(tensor) or self.infer().of(tensor)

@@ -25,7 +25,7 @@ from ...ir.core.decline import need
 from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
-from ...ir.ops.linear.affine import Array, Composition, read_affine
+from ...ir.ops.linear.affine import Array, Composition, need_zeros_kept, read_affine
 from ...ir.ops.linear.operators import linear_operator
 from ...ir.ops.linear.storing import need_kept, stored
 from ...ir.ops.opsets import aligns
@@ -78,6 +78,7 @@ class _LowerToAffine(Rewrite[_ScaleAndShift]):
         found = read_affine(node, view)
         if found is None:
             return None
+        need_zeros_kept((found,), view)
         need(aligns("Mul", view.opset), "Mul and Add broadcast only from opset 7 on")
         x = node.inputs[0]
         dtype = need(view.dtype(x), "the type of its input is unknown")

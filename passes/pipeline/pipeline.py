@@ -65,6 +65,7 @@ class Pipeline:
         dump: Path | str | None = None,
         reproducer: Path | str | None = None,
         limit: int | None = None,
+        signed_zeros: bool = False,
         strict: bool | None = None,
     ) -> Result:
         """Run the passes in order over a copy of `graph`, which is left untouched.
@@ -78,6 +79,9 @@ class Pipeline:
         rounding is larger, ten times that). `dump`: a folder that gets the graph after each pass
         that changed it. `reproducer`: the folder a failure's reproducer goes to, a temporary one by
         default. `limit`: make only that many edits in all.
+
+        `signed_zeros`: tell 0.0 and -0.0 apart, which 1 / x does. By default their sign counts for
+        nothing, as under `nsz` of LLVM: x + 0.0 is x, of which 0.0 is made where x is -0.0.
 
         What goes wrong in a pass does not lose the run: the site where a rewrite raises is left as
         it was; a pass that raises otherwise, leaves a malformed graph or breaks verification is
@@ -103,6 +107,7 @@ class Pipeline:
                 dump=None if dump is None else Path(dump),
                 reproducer=None if reproducer is None else Path(reproducer),
                 progress=progress or (lambda event: None),
+                signed_zeros=signed_zeros,
                 strict=_strict_by_default() if strict is None else strict,
             )
             return run_passes(self.passes, graph, data, options)

@@ -8,7 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 from tests.cli.common import X, assert_refused
-from tests.helpers import conv_batchnorm, run_ort
+from tests.helpers import conv_batchnorm, model_of, run_ort
 
 
 def test_optimize_writes_a_model_that_runs_as_before(call, model, out):
@@ -133,3 +133,16 @@ def test_inspect_shows_groups_of_channels(call, model):
     assert "8 channels" in first
     assert "its output is a graph output" in shown
     assert_refused(call("inspect", model, "--groups", "--json"), "leave --json out")
+
+
+@pytest.mark.parametrize(
+    ("options", "left"), [((), ["Reciprocal"]), (("--signed-zeros",), ["Add", "Reciprocal"])]
+)
+def test_optimize_tells_zeros_apart_where_asked(call, tmp_path, out, options, left):
+    model = model_of(
+        "g (float[6] x) => (float[6] y) { a = Add(x, z) y = Reciprocal(a) }", {"z": np.float32(0)}
+    )
+    onnx.save(model, tmp_path / "zeros.onnx")
+    code, _, err = call("optimize", tmp_path / "zeros.onnx", "-o", out, *options)
+    assert code == 0, err
+    assert [node.op_type for node in onnx.load(out).graph.node] == left

@@ -58,6 +58,11 @@ class Affine:
         """Say whether it is a BatchNormalization."""
         return bool(self.node.op == "BatchNormalization")
 
+    @property
+    def adds(self) -> bool:
+        """Say whether it adds something, be it zero."""
+        return self.is_batchnorm or self.node.op in ("Add", "Sub")
+
     def on_channels(self, rank: int | None, axis: int, channels: int) -> tuple[Array, Array] | None:
         """Return (scale, shift), both [channels], of a source of this rank; None where it has none.
 
@@ -216,6 +221,16 @@ def composed(
             raise ValueError(f"{affine.node.op} does not map {channels} channels")
         total = total.then(*found, affine.typical)
     return total
+
+
+def need_zeros_kept(chain: Sequence[Affine], view: View) -> None:
+    """Decline, where zeros have signs, a chain that adds: what it makes of zeros would change.
+
+    Not asked where a layer takes the chain in: which zero its sum gives follows the order of
+    summation, which nothing promises.
+    """
+    adds = any(affine.adds for affine in chain)
+    need(not (view.signed_zeros and adds), "a sum of zeros would have another sign")
 
 
 def _read_batchnorm(node: gs.Node, view: View) -> Affine:

@@ -14,6 +14,7 @@ from ....ir.core import dtypes
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.clips import clip_bounds
+from ....ir.ops.parameters import Array
 from ....ir.ops.traits import Integers, Kind, Traits, operators_with, traits_of
 from ...analysis.value_range import is_nonnegative, value_range
 from .movement import Rule, keeps_shape
@@ -73,10 +74,20 @@ def _non_neutral(node: gs.Node, traits: Traits, view: View) -> gs.Tensor | None:
         values = view.constant(node.inputs[other])
         if values is None or values.dtype.kind == "O" or not np.all(values == traits.neutral):
             continue
+        if view.signed_zeros and _turns_zero(traits, values):
+            continue
         shape = view.shape(node.inputs[kept])
         if shape is not None and keeps_shape(shape, values.shape):
             return node.inputs[kept]
     return None
+
+
+def _turns_zero(traits: Traits, values: Array) -> bool:
+    """Say whether a zero that is added or subtracted makes 0.0 of -0.0: -0.0 + 0.0, -0.0 - -0.0."""
+    if traits.neutral != 0 or not dtypes.is_float(values.dtype):
+        return False
+    negative = np.signbit(values.astype(np.float64))
+    return not negative.all() if traits.commutative else bool(negative.any())
 
 
 def _chosen(node: gs.Node, view: View) -> gs.Tensor | None:
@@ -105,6 +116,8 @@ def _cast_like(node: gs.Node, view: View) -> bool:
 def _clip(node: gs.Node, view: View) -> bool:
     bounds = clip_bounds(node, view)
     low, high = value_range(node.inputs[0], view)
+    if view.signed_zeros and 0 in (low, high) and dtypes.is_float(view.dtype(node.inputs[0])):
+        return False  # -0.0 is in range too, and what is made of it depends on the runtime
     return bounds is not None and bounds[0] <= low and high <= bounds[1]
 
 

@@ -17,7 +17,15 @@ from ....ir.core.decline import need
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
-from ....ir.ops.linear.affine import AFFINE_OPS, Affine, Array, Composition, is_chained, try_affine
+from ....ir.ops.linear.affine import (
+    AFFINE_OPS,
+    Affine,
+    Array,
+    Composition,
+    is_chained,
+    need_zeros_kept,
+    try_affine,
+)
 from ....ir.ops.linear.layer import channel_vector
 from ....ir.ops.linear.storing import need_kept, stored
 from ....ir.ops.opsets import has_attribute
@@ -55,6 +63,7 @@ class MergeAffine(Rewrite[AffineChain]):
         steps = _steps(chain, total, view)
         if steps is None or len(steps) >= len(chain):
             return None
+        need_zeros_kept(chain, view)
         total.need_conditioned(kind.dtype)
         total.need_movable(kind.dtype)
         reason = "the merged constants are not finite"

@@ -23,6 +23,7 @@ class RunOptions:
     dump: Path | None = None
     reproducer: Path | None = None
     progress: Callable[[Progress], None] = lambda event: None
+    signed_zeros: bool = False
     strict: bool = False
     copies: bool = False  # keep the graph before each pass, which a roll-back goes to
     hunt: bool = False  # compare with the untouched graph after every pass

@@ -209,6 +209,7 @@ class Run:
             original=self._verification.original,
             labelled=self._labelled,
             known=self._state.analyses,
+            signed_zeros=self._options.signed_zeros,
             strict=self._options.strict,
         )
 

@@ -81,12 +81,14 @@ class RecognizeClamp(Recognition):
         if dtype is None or not dtypes.is_float(dtype):
             return None
         if inner is None or below is None:
-            is_relu = node.op == "Max" and outer.low == 0
+            is_relu = node.op == "Max" and outer.low == 0 and not view.signed_zeros
             return RecognizedOperator("Relu", (outer.source,), (node,)) if is_relu else None
         need(
             view.read_only_by(outer.source, node),
             f"the result of {below.op} inside it is read elsewhere too",
         )
+        zero = 0 in (inner.low, inner.high, outer.low, outer.high)
+        need(not (view.signed_zeros and zero), "which zero a bound of zero leaves is not known")
         low, high = (min(max(v, outer.low), outer.high) for v in (inner.low, inner.high))
         return _clamp(inner.source, low, high, dtype, (node, below), view)
 
