@@ -40,13 +40,13 @@ from .ir.graph.clone import clone as clone
 from .ir.graph.edit import Edit as Edit
 from .ir.graph.types import TensorType as TensorType
 from .ir.graph.types import Types as Types
-from .ir.graph.types import infer_types as infer_types
 from .ir.graph.uses import scopes as scopes
 from .ir.graph.view import View as View
 from .ir.ops.linear.kernel import Kernel as Kernel
 from .ir.ops.linear.layer import Layer as Layer
 from .ir.ops.linear.layer import read_layer as read_layer
 from .ir.ops.linear.layer import write_layer as write_layer
+from .ir.ops.shapes.infer import infer_types as infer_types
 from .ir.ops.traits.lookup import traits_of as traits_of
 from .ir.ops.traits.model import Traits as Traits
 from .ir.ops.windows.attributes import WindowAttributes as WindowAttributes

@@ -10,6 +10,7 @@ begin for a negative step too, where Python takes nothing (ONNX operator Slice).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
@@ -23,6 +24,58 @@ FARTHEST = (1 << 31) - 1
 TO_THE_END = (1 << 63) - 1
 
 
+@dataclass(frozen=True)
+class AxisBounds:
+    """What a Slice names for one axis, as it is written."""
+
+    axis: int
+    start: int
+    end: int
+    step: int
+
+    def taken(self, size: Dim) -> Dim:
+        """Return how many elements of an axis of `size` it takes, None where that is not known.
+
+        As ONNX Runtime counts them: of an end that is INT_MAX no axis is left out, backwards too.
+        """
+        if not isinstance(size, int):
+            whole = self.step == 1 and self.start == 0 and self.end >= FARTHEST
+            return size if whole else None
+        if not size:
+            return 0
+        low, high = (-1, size) if self.step < 0 else (0, size)
+        start = self.start + size if self.start < 0 else self.start
+        start = min(max(start, 0), size - 1 if self.step < 0 else size)
+        end = self.end + size if self.end < 0 else self.end
+        end = min(max(end, low), high)
+        if self.end in (FARTHEST, TO_THE_END):
+            end = low if self.step < 0 else high
+        return max(0, -((start - end) // self.step))
+
+
+def read_bounds(
+    node: gs.Node, view: View, values_of: ValuesOf | None = None
+) -> tuple[AxisBounds, ...] | None:
+    """Return the bounds of each axis that `node` names, None where they are not known.
+
+    Without axes it means the first as many as it has starts. For `values_of` see `read_parameter`.
+    """
+    rank = view.rank(node.inputs[0])
+    found = [
+        read_parameter(node, name, view, values_of) for name in ("starts", "ends", "axes", "steps")
+    ]
+    if rank is None or not all(parameter.known for parameter in found):
+        return None
+    starts, ends, axes, steps = (parameter.ints() for parameter in found)
+    if starts is None or ends is None:
+        return None
+    named = normal_axes(range(len(starts)) if axes is None else axes, rank)
+    steps = [1] * len(starts) if steps is None else steps
+    if named is None or not len(named) == len(starts) == len(ends) == len(steps) or 0 in steps:
+        return None
+    return tuple(map(AxisBounds, named, starts, ends, steps))
+
+
 def read_slice(
     node: gs.Node, view: View, values_of: ValuesOf | None = None
 ) -> Mapping[int, slice] | None:
@@ -31,30 +84,20 @@ def read_slice(
     Without axes it means the first as many as it has starts. One that takes an axis backwards to
     its begin stops at None. For `values_of` see `read_parameter`.
     """
-    shape = view.shape(node.inputs[0])
-    found = [
-        read_parameter(node, name, view, values_of) for name in ("starts", "ends", "axes", "steps")
-    ]
-    if shape is None or not all(parameter.known for parameter in found):
+    shape, bounds = view.shape(node.inputs[0]), read_bounds(node, view, values_of)
+    if shape is None or bounds is None:
         return None
-    starts, ends, axes, steps = (parameter.ints() for parameter in found)
-    if starts is None or ends is None:
-        return None
-    named = normal_axes(range(len(starts)) if axes is None else axes, len(shape))
-    steps = [1] * len(starts) if steps is None else steps
-    if named is None or not len(named) == len(starts) == len(ends) == len(steps):
-        return None
-    bounds = zip(named, starts, ends, steps, strict=True)
-    parts = {axis: _part(start, end, step, shape[axis]) for axis, start, end, step in bounds}
+    parts = {each.axis: _part(each, shape[each.axis]) for each in bounds}
     known = {axis: part for axis, part in parts.items() if part is not None}
     return known if len(known) == len(parts) else None
 
 
-def _part(start: int, end: int, step: int, size: Dim) -> slice | None:
+def _part(bounds: AxisBounds, size: Dim) -> slice | None:
     """Return the slice of an axis of `size`, None where it depends on a size that is not known.
 
     Also where it goes backwards to INT_MAX, which ONNX Runtime takes for the begin.
     """
+    start, end, step = bounds.start, bounds.end, bounds.step
     if step > 0:
         return slice(start, end, step)
     if end >= FARTHEST:

@@ -12,7 +12,7 @@ from torch import fx
 from ..core import dtypes
 from ..core.errors import ConversionError
 from ..core.variables import dense_values, is_standard, label
-from ..graph.types import infer_types
+from ..ops.shapes.infer import infer_types
 from . import names
 from .builder import Builder
 from .call import OperatorCall, name_of

@@ -11,10 +11,11 @@ import onnx_graphsurgeon as gs
 from ...ir.core import dtypes
 from ...ir.core.variables import is_standard, label, subgraphs_of
 from ...ir.graph.clone import clone
-from ...ir.graph.types import Shape, Types, infer_types
+from ...ir.graph.types import Shape, Types
 from ...ir.ops.fused.operators import fused_parts
 from ...ir.ops.fused.squeeze_excite import is_squeeze_excite, weights_of
 from ...ir.ops.linear.operators import linear_operator, reads_transposed
+from ...ir.ops.shapes.infer import infer_types
 from ...ir.ops.traits.groups import READ_NO_VALUES
 from ...ir.ops.traits.recognized import NEWEST
 from ...ir.ops.windows.attributes import window_attributes

@@ -20,7 +20,7 @@ from ...ir.core.variables import dense_values, is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.parts import is_restored
 from ...ir.graph.uses import scopes
-from ..analysis.constants.static_values import static_value_of_constant
+from ...ir.ops.constant_nodes import value_of_constant_node
 from ..engine.context import Context
 from ..engine.contract import Pass
 
@@ -76,7 +76,7 @@ def _constants(graph: gs.Graph, edit: Edit, names: Counter[str]) -> list[_Entry]
                 count(tensor)
             if node.op == "Constant" and is_standard(node):
                 tensor = node.outputs[0]
-                values = static_value_of_constant(node)
+                values = value_of_constant_node(node)
                 if values is not None and id(tensor) not in uses.pinned and uses.reads(tensor):
                     found[id(tensor)] = _Entry(tensor, values, node)
             for tensor in node.inputs:

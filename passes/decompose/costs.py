@@ -17,8 +17,9 @@ from ...ir.core.errors import FeedError, PlanishError
 from ...ir.core.variables import node_key
 from ...ir.graph.clone import Copier, clone
 from ...ir.graph.edit import Edit
-from ...ir.graph.types import TensorType, Types, infer_types
+from ...ir.graph.types import TensorType, Types
 from ...ir.ops.linear.layer import Layer
+from ...ir.ops.shapes.infer import infer_types
 from ...ir.run.feeds import is_size, random_feeds
 from ..analysis.cost import GraphCost, cost
 from ..engine.context import Context

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
-from ...ir.graph.types import Types, infer_types
+from ...ir.graph.types import Types
 from ...ir.graph.uses import Uses
+from ...ir.ops.shapes.infer import infer_types
 
 
 class Analyses:

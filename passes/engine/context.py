@@ -130,7 +130,7 @@ class Context:
         return View(seen, self.uses, self._type, signed_zeros=self.signed_zeros)
 
     def _type(self, tensor: gs.Tensor) -> TensorType | None:
-        return self.type_of_new(tensor) or self.infer().of(tensor)
+        return self.type_of_new(tensor) or self.infer().agreed(tensor)
 
     def type_of_new(self, tensor: gs.Tensor) -> TensorType | None:
         """Return the type given to a variable that the open batch created."""

@@ -13,7 +13,7 @@ import onnx_graphsurgeon as gs
 from ...ir.core.variables import exotic_type
 from ...ir.graph.backward_slice import names_read
 from ...ir.graph.clone import clone
-from ...ir.graph.types import infer_types
+from ...ir.ops.shapes.infer import infer_types
 
 
 def first_wrong(

@@ -20,8 +20,9 @@ from ...ir.core.errors import ExecutionError, PlanishError
 from ...ir.core.variables import dense_values, is_standard
 from ...ir.files.save import to_model
 from ...ir.graph.inline import inline_fused
-from ...ir.graph.types import Types, infer_types
+from ...ir.graph.types import Types
 from ...ir.graph.uses import scopes
+from ...ir.ops.shapes.infer import infer_types
 from ...ir.ops.traits import schema_of
 from ...ir.run.reference import Arrays, Reference
 from ..analysis.cost import cost

@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 from ...ir.core import dtypes
 from ...ir.core.errors import ExecutionError
 from ...ir.graph.clone import clone
-from ...ir.graph.types import infer_types
+from ...ir.ops.shapes.infer import infer_types
 from ...ir.ops.traits import Homogeneous, Movement, traits_of
 from ...ir.run.reference import Arrays, Reference
 

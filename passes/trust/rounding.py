@@ -24,9 +24,9 @@ from ...ir.core.errors import ExecutionError
 from ...ir.core.variables import dense_values
 from ...ir.graph.clone import clone
 from ...ir.graph.edit import Edit
-from ...ir.graph.types import infer_types
 from ...ir.graph.uses import scopes
 from ...ir.ops.linear.operators import linear_operator
+from ...ir.ops.shapes.infer import infer_types
 from ...ir.ops.traits import traits_of
 from ...ir.run.compare import compare_outputs
 from ...ir.run.reference import Arrays, Reference

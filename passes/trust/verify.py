@@ -12,9 +12,9 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
 from ...ir.core.errors import ExecutionError, FeedError, VerificationError
-from ...ir.graph.types import infer_types
 from ...ir.graph.uses import scopes
 from ...ir.ops.purity import random_outputs
+from ...ir.ops.shapes.infer import infer_types
 from ...ir.run.compare import compare_outputs
 from ...ir.run.feeds import random_feeds
 from ...ir.run.reference import Arrays, Reference

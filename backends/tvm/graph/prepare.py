@@ -9,9 +9,9 @@ from ....ir.core.errors import BackendError
 from ....ir.core.variables import label
 from ....ir.files.load import load
 from ....ir.files.save import to_model
-from ....ir.graph.types import infer_types
 from ....ir.graph.uses import Uses
 from ....ir.graph.view import View
+from ....ir.ops.shapes.infer import infer_types
 from ....passes.pipeline.pipeline import Pipeline
 
 # Fused operators would only be opened again, and their nodes have no names of their own.

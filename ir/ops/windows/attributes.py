@@ -9,8 +9,18 @@ from typing import Any, Literal, cast
 import onnx_graphsurgeon as gs
 
 from ...core.decline import need
+from ...graph.types import Dim
 from ...graph.view import View
-from .sizes import Larger, reach_of, same_pads, transposed_pads
+from ..traits.groups import POOLS
+from .sizes import (
+    Larger,
+    outputs_of,
+    pool_same_pads,
+    reach_of,
+    same_pads,
+    transposed_outputs,
+    transposed_pads,
+)
 from .taps import Window
 
 Sizes = tuple[int, ...]
@@ -34,6 +44,7 @@ class WindowAttributes:
     ceil: bool
     counts_pads: bool  # count_include_pad
     transposed: bool
+    pools: bool
     output_padding: Sizes
     output_shape: Sizes | None
 
@@ -86,6 +97,32 @@ class WindowAttributes:
         found = [self._automatic(axis, size, larger) for axis, size in enumerate(sizes)]
         return tuple(begin for begin, _ in found), tuple(end for _, end in found)
 
+    def outputs(self, sizes: Sequence[Dim]) -> tuple[Dim, ...]:
+        """Return the spatial sizes of the result for an input of `sizes`.
+
+        As ONNX Runtime counts them; None where the size is not known, or the window does not fit.
+        """
+        return tuple(self._outputs(axis, size) for axis, size in enumerate(sizes))
+
+    def _outputs(self, axis: int, size: Dim) -> int | None:
+        if self.transposed and self.output_shape is not None:
+            return self.output_shape[axis]
+        if not isinstance(size, int):
+            return None
+        reach, stride = self.reaches[axis], self.strides[axis]
+        begin, end = self.begins[axis], self.ends[axis]
+        if self.is_automatic:
+            begin, end = self._automatic(axis, size, max)
+        if self.transposed:
+            extra = self.output_padding[axis]
+            count = transposed_outputs(size, reach, stride, begin, end, extra=extra)
+        else:
+            count = outputs_of(size, reach, stride, begin, end, ceil=self.ceil)
+            # Of a window that is larger than its input, as C++ divides.
+            short = self.pools and -stride < size + begin + end - reach < 0
+            count = 1 if short and not self.ceil else count
+        return None if count < 0 else int(count)
+
     def fixed_pads(self) -> tuple[Sizes, Sizes] | None:
         """Return the pads where they are the same for every size of the input, else None."""
         if not self.is_automatic or (self.is_same and not self.transposed and self._steps_by_one()):
@@ -97,6 +134,9 @@ class WindowAttributes:
 
     def _automatic(self, axis: int, size: Any, larger: Larger) -> tuple[Any, Any]:
         reach, stride = self.reaches[axis], self.strides[axis]
+        if self.pools:
+            kernel = self.kernel[axis]
+            return pool_same_pads(size, kernel, stride, upper=self.upper, larger=larger)
         if not self.transposed:
             return same_pads(size, reach, stride, upper=self.upper, larger=larger)
         return transposed_pads(
@@ -133,6 +173,7 @@ def window_attributes(op: str, attrs: Mapping[str, Any], kernel: Sequence[int]) 
         ceil=bool(attrs.get("ceil_mode", 0)),
         counts_pads=bool(attrs.get("count_include_pad", 0)),
         transposed=transposed,
+        pools=op in POOLS,
         output_padding=_ints(attrs, "output_padding") or zeros,
         output_shape=output_shape,
     )

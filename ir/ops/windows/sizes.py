@@ -36,6 +36,20 @@ def same_pads(
     return halves(larger((outputs - 1) * stride + reach - size, 0), upper=upper)
 
 
+def pool_same_pads(
+    size: Any, kernel: int, stride: int, *, upper: bool, larger: Larger = max
+) -> tuple[Any, Any]:
+    """Return the pads of a pooling by SAME as ONNX Runtime has them.
+
+    It leaves dilations out of them, so that those of a dilated window are too small, and they may
+    be below zero where a stride is larger than the kernel (`pool_attributes.h`).
+    """
+    total = (-(-size // stride) - 1) * stride + kernel - size
+    split = total if upper else total + 1
+    begin = larger(split, 0) // 2 - larger(-split, 0) // 2  # towards zero, as C++ divides
+    return begin, total - begin
+
+
 def transposed_pads(
     size: Any,
     reach: int,

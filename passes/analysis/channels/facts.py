@@ -11,10 +11,11 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.build import make_constant, make_node
 from ....ir.core.variables import is_standard
-from ....ir.graph.types import TensorType, Types, infer_types
+from ....ir.graph.types import TensorType, Types
 from ....ir.graph.uses import scopes
 from ....ir.graph.view import View
 from ....ir.ops.masks import Masked, read_masked
+from ....ir.ops.shapes.infer import infer_types
 from ...engine.context import Context
 from ..constants.evaluation import constant_values
 from .cells import Array

@@ -17,10 +17,11 @@ from ....ir.core import dtypes
 from ....ir.core.build import make_constant, make_node, make_variable
 from ....ir.core.errors import ExecutionError
 from ....ir.core.variables import is_standard, subgraphs_of
-from ....ir.graph.types import TensorType, infer_types
+from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.purity import is_pure
 from ....ir.ops.quantization.nodes import quantizes_or_back
+from ....ir.ops.shapes.infer import infer_types
 from ....ir.run.reference import evaluate
 from .static_values import is_static, static_value
 

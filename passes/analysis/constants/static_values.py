@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
 
-from ....ir.core.variables import dense_values, is_standard
+from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
+from ....ir.ops.constant_nodes import value_of_constant_node
 
 Array = np.ndarray[Any, Any]
 
@@ -24,7 +24,7 @@ def static_value(node: gs.Node, view: View) -> Array | None:
     """Return what the standard operator `node` computes, or None where that needs evaluation."""
     match node.op:
         case "Constant":
-            return static_value_of_constant(node)
+            return value_of_constant_node(node)
         case "Shape":
             return _shape_value(node, view.shape(node.inputs[0]))
         case "Size":
@@ -49,26 +49,6 @@ def _gathered_sizes(node: gs.Node, view: View) -> Array | None:
     if not is_static(picked):
         return None
     return np.array(picked, np.int64).reshape(indices.shape)
-
-
-def static_value_of_constant(node: gs.Node) -> Array | None:
-    """Return the value of a Constant node, or None for a sparse one and for bytes."""
-    for name, value in node.attrs.items():
-        match name:
-            case "value":
-                return dense_values(value) if isinstance(value, gs.Tensor) else None
-            case "value_float" | "value_floats":
-                return np.array(value, np.float32)
-            case "value_int" | "value_ints":
-                return np.array(value, np.int64)
-            case "value_string" | "value_strings" if not _is_bytes(value):
-                return np.array(value, dtype=object)
-    return None
-
-
-def _is_bytes(value: Any) -> bool:
-    """Say whether a string attribute is no UTF-8 text; such a one is held as an AttributeProto."""
-    return isinstance(value, onnx.AttributeProto)
 
 
 def _shape_slice(node: gs.Node) -> slice:

@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
 from ....ir.core.errors import RefusedError
-from ....ir.graph.types import infer_types
+from ....ir.ops.shapes.infer import infer_types
 from ...engine.context import Context, Feeds
 from .blocks.block_training import TrainedBlock, train_blocks
 from .blocks.cuts import find_blocks, shared_tensors

@@ -19,10 +19,10 @@ from ....ir.core.errors import RefusedError
 from ....ir.core.nearest import nearest
 from ....ir.core.variables import label
 from ....ir.graph.edit import Edit
-from ....ir.graph.types import infer_types
 from ....ir.graph.view import View
 from ....ir.ops.linear.layer import Layer
 from ....ir.ops.linear.storing import stored
+from ....ir.ops.shapes.infer import infer_types
 from ...engine.context import Context
 from ...engine.contract import Pass
 from ...fusion.inline_fused_operators import inline_fused_operators

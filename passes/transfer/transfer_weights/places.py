@@ -14,7 +14,8 @@ from collections.abc import Hashable, Sequence
 import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
-from ....ir.graph.types import Types, infer_types
+from ....ir.graph.types import Types
+from ....ir.ops.shapes.infer import infer_types
 from ....ir.ops.traits import operators_with
 from .parameters import NamedWeight
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 import planish
 from planish.ir.core.decline import DeclinedError
 from planish.ir.graph.edit import Edit
-from planish.ir.graph.types import infer_types
 from planish.ir.graph.uses import Uses
 from planish.ir.graph.view import View
 from planish.ir.ops.build import (
@@ -25,6 +24,7 @@ from planish.ir.ops.build import (
     needs_bias,
 )
 from planish.ir.ops.parameters import need_parameter, read_parameter, spell
+from planish.ir.ops.shapes.infer import infer_types
 from planish.ir.ops.slices import TO_THE_END, read_slice, takes_all
 
 from tests.helpers import model_of, run_ort

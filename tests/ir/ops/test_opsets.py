@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from planish.ir.core.decline import DeclinedError
-from planish.ir.graph.types import infer_types
 from planish.ir.graph.uses import Uses
 from planish.ir.graph.view import View
 from planish.ir.ops.axes.named import softmax_axes
@@ -22,6 +21,7 @@ from planish.ir.ops.opsets import (
     needs_input,
     takes_type,
 )
+from planish.ir.ops.shapes.infer import infer_types
 from planish.ir.ops.training import drops_at_random, need_inference
 
 from tests.helpers import graph_of, model_of, run_ort

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import planish
-from planish.ir.graph.types import infer_types
+from planish.ir.ops.shapes.infer import infer_types
 
 from tests.passes.test_properties import _check
 from tests.strategies import networks

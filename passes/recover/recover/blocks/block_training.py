@@ -18,7 +18,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from .....ir.core.errors import ConversionError
-from .....ir.graph.types import Types, infer_types
+from .....ir.graph.types import Types
+from .....ir.ops.shapes.infer import infer_types
 from .....ir.run.reference import Reference
 from ....analysis.observe.capture import Arrays
 from ....analysis.observe.staged_capture import StagedCapture

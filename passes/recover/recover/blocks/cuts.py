@@ -19,7 +19,8 @@ from .....ir.core import dtypes
 from .....ir.core.variables import dense_values
 from .....ir.graph.backward_slice import backward_slice
 from .....ir.graph.order import reads
-from .....ir.graph.types import Types, infer_types
+from .....ir.graph.types import Types
+from .....ir.ops.shapes.infer import infer_types
 from .....ir.ops.traits.groups import LAYERS
 
 # Linear layers of a block: with fewer, errors add up at its border before they can cancel; with

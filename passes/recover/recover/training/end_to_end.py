@@ -10,7 +10,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from .....ir.core.errors import ConversionError, RefusedError
-from .....ir.graph.types import infer_types
+from .....ir.ops.shapes.infer import infer_types
 from .....ir.run.reference import Reference
 from ..subgraph import part_of
 from ..weights import Values, write_values

@@ -15,7 +15,7 @@ from .....ir.core.build import make_constant
 from .....ir.core.errors import ConversionError
 from .....ir.core.variables import dense_values
 from .....ir.graph.clone import clone
-from .....ir.graph.types import infer_types
+from .....ir.ops.shapes.infer import infer_types
 from .....ir.torch.from_fx import from_fx
 from .....ir.torch.source import KEY, SourceGraph
 from .....ir.torch.to_fx import to_fx

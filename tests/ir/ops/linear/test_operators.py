@@ -7,7 +7,6 @@ import onnx_graphsurgeon as gs
 import pytest
 
 import planish
-from planish.ir.graph.types import infer_types
 from planish.ir.graph.uses import Uses
 from planish.ir.graph.view import View
 from planish.ir.ops.linear.layer import read_layer
@@ -20,6 +19,7 @@ from planish.ir.ops.linear.operators import (
     output_channels,
     to_blocks,
 )
+from planish.ir.ops.shapes.infer import infer_types
 
 from tests.helpers import Array, model_of, run_ort
 

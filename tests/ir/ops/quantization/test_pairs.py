@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from planish.ir.graph.types import infer_types
 from planish.ir.graph.uses import Uses
 from planish.ir.graph.view import View
 from planish.ir.ops.quantization.nodes import dequantizer, quantizer
 from planish.ir.ops.quantization.pairs import find_pairs
 from planish.ir.ops.quantization.weights import stored_weight, weight_scale, weight_values
+from planish.ir.ops.shapes.infer import infer_types
 
 from tests.helpers import graph_of
 

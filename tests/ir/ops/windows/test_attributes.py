@@ -9,9 +9,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from planish.ir.graph.types import infer_types
 from planish.ir.graph.uses import Uses
 from planish.ir.graph.view import View
+from planish.ir.ops.shapes.infer import infer_types
 from planish.ir.ops.windows.attributes import (
     averages_pads,
     explicit_pool,

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import planish
-from planish.ir.graph.types import infer_types
 from planish.ir.graph.uses import Uses
 from planish.ir.graph.view import View
+from planish.ir.ops.shapes.infer import infer_types
 from planish.ir.ops.windows.seen import sees_input
 
 from tests.helpers import graph_of, model_of, run_ort

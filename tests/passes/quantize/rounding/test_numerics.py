@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planish import to_model
-from planish.ir.graph.types import infer_types
 from planish.ir.graph.uses import Uses
 from planish.ir.graph.view import View
 from planish.ir.ops.linear.kernel import Kernel
 from planish.ir.ops.linear.layer import read_layer
+from planish.ir.ops.shapes.infer import infer_types
 from planish.passes.analysis.observe.moments import Moments
 from planish.passes.analysis.observe.patches import (
     draw_positions,

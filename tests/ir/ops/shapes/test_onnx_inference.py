@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import planish
-from planish.ir.graph.types import infer_types
 from planish.ir.graph.uses import scopes
+from planish.ir.ops.shapes.infer import infer_types
 
 from tests.helpers import model_of
 

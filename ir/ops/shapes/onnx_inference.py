@@ -1,0 +1,149 @@
+"""ONNX's own shape inference over a graph, with some nodes hidden from it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import onnx
+import onnx_graphsurgeon as gs
+
+from ...core import dtypes
+from ...core.variables import dense_values
+from ...graph.types import TensorType, Types
+from ...graph.uses import scopes
+from ...proto.to_proto import to_proto
+
+# Shape arithmetic reads constants of a few elements; larger ones only cost time here.
+_READ_BY_INFERENCE = 1024
+_FEW = 8
+# Inference takes the results of nodes of a domain that it does not know as they are declared.
+_HIDDEN = "planish.hidden"
+
+Declared = Mapping[int, Sequence[TensorType]]
+
+
+def infer_by_onnx(graph: gs.Graph, hidden: Declared) -> Types:
+    """Return what ONNX's inference says of `graph` and its subgraphs, from the inputs' types alone.
+
+    `hidden`: nodes, by id, that it is not to look at, and the types of their results.
+    """
+    model, _ = to_proto(
+        graph,
+        leave_out=lambda c: (
+            (v := dense_values(c)) is not None
+            and v.size > (_READ_BY_INFERENCE if v.dtype.kind in "iu" else _FEW)
+        ),
+        bare=True,
+    )
+    _forget_types(model.graph)
+    _forget_placeholders(model.graph)
+    if hidden:
+        model.opset_import.add(domain=_HIDDEN, version=1)
+        _hide(graph, model.graph, hidden)
+    propagate = not (_has_long_range(graph) or _repeats_names(graph))
+    problem, inferred = _inferred(model, propagate)
+    if problem is not None and propagate:
+        # Sums of sizes that overflow and nobody reads are no problem of the graph.
+        plain, without = _inferred(model, False)
+        if plain is None:
+            problem, inferred = None, without
+    types = Types(problem=problem)
+    _collect(graph, inferred.graph, types)
+    return types
+
+
+def _hide(graph: gs.Graph, proto: onnx.GraphProto, hidden: Declared) -> None:
+    outputs = {output.name: output for output in proto.output}
+    for node, written in zip(graph.nodes, proto.node, strict=True):
+        if id(node) in hidden:
+            written.domain = _HIDDEN
+            for tensor, declared in zip(node.outputs, hidden[id(node)], strict=False):
+                if tensor.name in outputs:
+                    outputs[tensor.name].type.CopyFrom(_type_of(declared))
+                elif tensor.name:
+                    proto.value_info.add(name=tensor.name).type.CopyFrom(_type_of(declared))
+        for name, value in node.attrs.items():
+            if isinstance(value, gs.Graph):
+                _hide(value, next(a.g for a in written.attribute if a.name == name), hidden)
+
+
+def _type_of(declared: TensorType) -> onnx.TypeProto:
+    kind = dtypes.elem_type(declared.dtype)
+    return onnx.helper.make_tensor_type_proto(kind, declared.shape)
+
+
+def _inferred(model: onnx.ModelProto, propagate: bool) -> tuple[str | None, onnx.ModelProto]:
+    """Return what inference complains of, and the model with the types it found."""
+    infer = onnx.shape_inference.infer_shapes
+    try:
+        return None, infer(model, check_type=False, strict_mode=True, data_prop=propagate)
+    except Exception as error:  # the binding raises several unrelated classes
+        problem = " ".join(str(error).split())
+    try:
+        return problem, infer(model, data_prop=propagate)
+    except Exception:
+        return problem, model
+
+
+def _has_long_range(graph: gs.Graph) -> bool:
+    """Say whether inference would write many elements of a Range out as dimensions."""
+    return any(_is_long_range(node) for scope in scopes(graph) for node in scope.nodes)
+
+
+def _repeats_names(graph: gs.Graph) -> bool:
+    """Say whether two subgraphs use one name: inference keeps values by name, for all of them."""
+    found = list(scopes(graph))
+    if len(found) < 3:
+        return False
+    names = [t.name for scope in found for node in scope.nodes for t in node.outputs if t.name]
+    return len(set(names)) < len(names)
+
+
+def _is_long_range(node: gs.Node) -> bool:
+    if node.op != "Range" or len(node.inputs) != 3:
+        return False
+    held = [dense_values(tensor) for tensor in node.inputs]
+    bounds = [float(v.flat[0]) for v in held if v is not None and v.size and v.dtype.kind in "fiu"]
+    if len(bounds) < 3 or bounds[2] == 0:
+        return False
+    return not (bounds[1] - bounds[0]) / bounds[2] <= _READ_BY_INFERENCE
+
+
+def _forget_types(proto: onnx.GraphProto) -> None:
+    del proto.value_info[:]
+    for output in proto.output:
+        # Without its shape the output's type is still needed: strict inference compares it.
+        if output.type.WhichOneof("value") == "tensor_type":
+            output.type.tensor_type.ClearField("shape")
+    for node in proto.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                _forget_types(attribute.g)
+
+
+def _forget_placeholders(proto: onnx.GraphProto) -> None:
+    """Forget -1 and "?", which some exporters write for every unknown size of an input.
+
+    The first is no size to compute with, and two of the second need not be equal.
+    """
+    for tensor in proto.input:
+        for dim in tensor.type.tensor_type.shape.dim:
+            if dim.dim_value < 0 or dim.dim_param == "?":
+                dim.Clear()
+
+
+def _collect(graph: gs.Graph, proto: onnx.GraphProto, types: Types) -> None:
+    infos = {
+        info.name: info for info in itertools.chain(proto.value_info, proto.output, proto.input)
+    }
+    made = (tensor for node in graph.nodes for tensor in node.outputs)
+    for tensor in itertools.chain(graph.inputs, made):
+        info = infos.get(tensor.name)
+        if info is not None:
+            types.learn(tensor, info)
+    for position, node in enumerate(graph.nodes):
+        for name, value in node.attrs.items():
+            if isinstance(value, gs.Graph):
+                attributes = proto.node[position].attribute
+                _collect(value, next(a.g for a in attributes if a.name == name), types)

@@ -1,0 +1,205 @@
+"""Shapes that ONNX's inference and ONNX Runtime see differently: the latter's.
+
+Inference lets a window of `ceil_mode` start in the pad at the end, multiplies sizes and scales in
+another precision, forgets the output padding of a padded ConvTranspose, takes the ends of a Slice
+backwards for others, and leaves an empty list of axes alone where runtimes squeeze all. What a
+kernel writes is what counts. (onnx 1.23, ONNX Runtime 1.32.)
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ...core.variables import dense_values, is_standard
+from ...graph.types import Shape
+from ...graph.view import View
+from ..axes.named import normal_axes
+from ..constant_nodes import value_of_constant_node
+from ..parameters import Array, input_of, read_parameter
+from ..resizing import resized_shape
+from ..slices import read_bounds
+from ..traits.groups import POOLS
+from ..windows.attributes import window_attributes
+
+# Inference steps through a list of sizes in an `int`, which overflows, and reads out of bounds.
+_LARGEST_STEP = 1 << 30
+
+
+@dataclass(frozen=True)
+class RuntimeShape:
+    """The shape of all results of a node; None where even the rank is not known."""
+
+    shape: Shape | None
+
+
+def is_doubted(node: gs.Node, opset: int) -> bool:
+    """Say whether inference may get the shape of the result of a standard `node` wrong."""
+    doubt = _DOUBTS.get(node.op)
+    return doubt is not None and doubt(node, opset)
+
+
+def runtime_shape(node: gs.Node, view: View) -> RuntimeShape | None:
+    """Return the shape of the results of a doubted node; None where inference is to be believed."""
+    return _SHAPES[node.op](node, view)
+
+
+def crashes_inference(node: gs.Node, view: View) -> bool:
+    """Say whether inference must not see `node`."""
+    if node.op != "Slice":
+        return False
+    steps = read_parameter(node, "steps", view, _values_of(view)).ints()
+    return any(abs(step) > _LARGEST_STEP for step in steps or ())
+
+
+def _values_of(view: View) -> Callable[[gs.Tensor], Array | None]:
+    """Return what gives the values of constants, those of Constant nodes too."""
+
+    def values(tensor: gs.Tensor) -> Array | None:
+        held = view.constant(tensor)
+        node = view.producer(tensor) if held is None else None
+        if node is None or node.op != "Constant" or not is_standard(node):
+            return held
+        return value_of_constant_node(node)
+
+    return values
+
+
+def _rounds_up(node: gs.Node, opset: int) -> bool:
+    """Inference counts a window that starts in the pad, and pads SAME by the dilated kernel."""
+    dilated = any(size != 1 for size in node.attrs.get("dilations") or ())
+    return bool(node.attrs.get("ceil_mode", 0)) or (_is_same(node) and dilated)
+
+
+def _pads_by_size(node: gs.Node, opset: int) -> bool:
+    """Inference leaves `output_padding` out of what SAME pads, and `output_shape` lacks axes."""
+    return _is_same(node) or "output_shape" in node.attrs
+
+
+def _is_same(node: gs.Node) -> bool:
+    auto = node.attrs.get("auto_pad", "")
+    return "SAME" in (auto.decode() if isinstance(auto, bytes) else str(auto))
+
+
+def _windowed(node: gs.Node, view: View) -> RuntimeShape | None:
+    x = view.shape(node.inputs[0])
+    kernel, channels = node.attrs.get("kernel_shape"), None if x is None else x[1:2]
+    if node.op == "ConvTranspose":
+        weight = view.shape(node.inputs[1])
+        if weight is None or not all(isinstance(size, int) for size in weight[1:]):
+            return None
+        kernel, channels = weight[2:], (weight[1] * node.attrs.get("group", 1),)
+    if x is None or channels is None or not kernel or len(kernel) != len(x) - 2:
+        return None
+    window = window_attributes(node.op, node.attrs, kernel)
+    return RuntimeShape((x[0], *channels, *window.outputs(x[2:])))
+
+
+def _has_scales(node: gs.Node, opset: int) -> bool:
+    """Inference multiplies scales in another precision, and keeps another ratio of sizes."""
+    return True
+
+
+def _resized(node: gs.Node, view: View) -> RuntimeShape | None:
+    found = resized_shape(node, view, _values_of(view))
+    return None if found is None else RuntimeShape(found)
+
+
+def _has_steps(node: gs.Node, opset: int) -> bool:
+    """Inference takes an end that is INT_MAX for what it is, backwards too."""
+    position = input_of(node.op, "steps", opset)
+    if position is None or position >= len(node.inputs) or not node.inputs[position].name:
+        return False
+    values = dense_values(node.inputs[position])
+    return values is None or bool(np.any(values != 1))
+
+
+def _sliced(node: gs.Node, view: View) -> RuntimeShape | None:
+    x = view.shape(node.inputs[0])
+    if x is None:
+        return None
+    bounds = read_bounds(node, view, _values_of(view))
+    if bounds is None:
+        return None
+    found = list(x)
+    for each in bounds:
+        found[each.axis] = each.taken(found[each.axis])
+    return RuntimeShape(tuple(found))
+
+
+def _counts_floats(node: gs.Node, opset: int) -> bool:
+    """Inference divides in another precision."""
+    held = [dense_values(tensor) for tensor in node.inputs]
+    return any(values is None or values.dtype.kind == "f" for values in held)
+
+
+def _range(node: gs.Node, view: View) -> RuntimeShape | None:
+    found = [_values_of(view)(tensor) for tensor in node.inputs]
+    known = [v.reshape(-1)[0] for v in found if v is not None and v.size and v.dtype.kind == "f"]
+    if len(known) < 3:
+        return None
+    start, limit, delta = map(float, known)
+    count = (limit - start) / delta if delta else math.nan
+    return RuntimeShape((max(math.ceil(count), 0) if math.isfinite(count) else None,))
+
+
+def _names_odd_axes(node: gs.Node, opset: int) -> bool:
+    """Inference squeezes nothing where the list of axes is empty, and wants it sorted."""
+    if input_of(node.op, "axes", opset) is None:
+        axes = node.attrs.get("axes")  # an empty list is not kept among the attributes
+    elif len(node.inputs) < 2 or not node.inputs[1].name:
+        return False
+    else:
+        values = dense_values(node.inputs[1])
+        axes = None if values is None else values.tolist()
+    return not axes or any(a >= b for a, b in itertools.pairwise(axes))
+
+
+def _squeezed(node: gs.Node, view: View) -> RuntimeShape | None:
+    axes = read_parameter(node, "axes", view, _values_of(view))
+    x = view.shape(node.inputs[0])
+    if x is None or not axes.known:
+        return None
+    if axes.values is not None and axes.values.size:
+        gone = normal_axes(axes.values, len(x))
+        if gone is None:
+            return None
+        return RuntimeShape(tuple(size for axis, size in enumerate(x) if axis not in gone))
+    known = all(isinstance(size, int) for size in x)
+    return RuntimeShape(tuple(size for size in x if size != 1) if known else None)
+
+
+def _always(node: gs.Node, opset: int) -> bool:
+    """Inference gives the indices of a scalar no row."""
+    return True
+
+
+def _nonzero(node: gs.Node, view: View) -> RuntimeShape | None:
+    return RuntimeShape((1, None)) if view.rank(node.inputs[0]) == 0 else None
+
+
+_DOUBTS: dict[str, Callable[[gs.Node, int], bool]] = {
+    **dict.fromkeys(POOLS, _rounds_up),
+    "ConvTranspose": _pads_by_size,
+    "Resize": _has_scales,
+    "Upsample": _has_scales,
+    "Slice": _has_steps,
+    "Range": _counts_floats,
+    "Squeeze": _names_odd_axes,
+    "NonZero": _always,
+}
+_SHAPES: dict[str, Callable[[gs.Node, View], RuntimeShape | None]] = {
+    **dict.fromkeys(POOLS, _windowed),
+    "ConvTranspose": _windowed,
+    "Resize": _resized,
+    "Upsample": _resized,
+    "Slice": _sliced,
+    "Range": _range,
+    "Squeeze": _squeezed,
+    "NonZero": _nonzero,
+}

@@ -1,0 +1,212 @@
+"""Inferred shapes against those of what ONNX Runtime computes, and what passes may build on."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+import planish
+from planish.ir.ops.shapes.infer import infer_types
+
+from tests.helpers import graph_of, model_of, run_ort
+from tests.strategies.sizes import OPERATORS, sized_models
+
+
+def shapes_of(model):
+    """Return what is inferred for each result of `model`, by name."""
+    graph = planish.load(model)
+    types = infer_types(graph)
+    made = {t.name: types.of(t) for node in graph.nodes for t in node.outputs}
+    made |= {t.name: types.of(t) for t in graph.outputs}
+    return {name: None if found is None else found.shape for name, found in made.items()}
+
+
+def run(model, feeds):
+    """Run a drawn model; not every one is valid."""
+    try:
+        return run_ort(model, feeds)
+    except Exception:
+        assume(False)
+
+
+def assert_right(inferred, computed):
+    for name, values in computed.items():
+        shape = inferred.get(name)
+        if shape is None:
+            continue
+        assert len(shape) == values.ndim, (shape, values.shape)
+        pairs = list(zip(shape, values.shape, strict=True))
+        assert all(a == b for a, b in pairs if isinstance(a, int)), (shape, values.shape)
+
+
+@pytest.mark.parametrize("op", OPERATORS)
+def test_sizes_are_those_of_the_runtime(op):
+    @settings(max_examples=40, suppress_health_check=[HealthCheck.filter_too_much])
+    @given(sized_models((op,)))
+    def check(case):
+        computed = run(case.model, case.feeds)
+        assert_right(shapes_of(case.model), computed)
+
+    check()
+
+
+WINDOWED = ("MaxPool", "AveragePool", "LpPool", "ConvTranspose", "Resize", "Upsample")
+
+
+@pytest.mark.parametrize("op", WINDOWED)
+def test_sizes_that_parameters_tell_are_known(op):
+    @settings(max_examples=40, suppress_health_check=[HealthCheck.filter_too_much])
+    @given(sized_models((op,)))
+    def check(case):
+        sizes = [d.dim_value for t in case.model.graph.input for d in t.type.tensor_type.shape.dim]
+        assume(all(sizes))  # none of them has a name
+        text = case.model.SerializeToString()
+        assume(b"tf_crop" not in text and b"keep_aspect" not in text)
+        computed = run(case.model, case.feeds)
+        inferred = shapes_of(case.model)
+        assert {name: inferred[name] for name in computed} == {
+            name: values.shape for name, values in computed.items()
+        }
+
+    check()
+
+
+CEIL_POOL = """
+g (float[1, 2, 5, 5] x, float[1, 2, 3, 3] z) => (float[] y) {
+    a = MaxPool <kernel_shape = [2, 2], pads = [1, 1, 1, 1], strides = [2, 2], ceil_mode = 1> (x)
+    b = Relu (a)
+    y = Add (b, z)
+}
+"""
+
+
+def test_inference_goes_on_from_the_right_sizes():
+    # The window that ONNX's inference counts as the fourth starts in the pad.
+    shapes = shapes_of(model_of(CEIL_POOL.replace("y = Add (b, z)", "y = Abs (b)")))
+    assert shapes["a"] == shapes["b"] == shapes["y"] == (1, 2, 3, 3)
+
+
+@pytest.mark.parametrize("declared", [(1, 2, 3, 3), (1, 2, 4, 4), (7, 7, 7)])
+def test_declared_types_are_not_believed(declared):
+    model = model_of(CEIL_POOL.replace("y = Add (b, z)", "y = Abs (b)"))
+    for name in "ab":
+        info = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, declared)
+        model.graph.value_info.append(info)
+    del model.graph.output[:]
+    model.graph.output.append(onnx.helper.make_tensor_value_info("y", 1, declared))
+    shapes = shapes_of(model)
+    assert shapes["a"] == shapes["b"] == shapes["y"] == (1, 2, 3, 3)
+
+
+def test_several_wrong_sizes_in_a_row_settle():
+    pool = "MaxPool <kernel_shape = [2], pads = [1, 1], strides = [2], ceil_mode = 1>"
+    steps = "".join(f"x{i + 1} = {pool} (x{i}) " for i in range(12))
+    size = 4097
+    model = model_of(f"g (float[1, 1, {size}] x0) => (float[] x12) {{ {steps} }}")
+    computed = run_ort(model, {"x0": np.zeros((1, 1, size), np.float32)})
+    assert shapes_of(model)["x12"] in (None, computed["x12"].shape)
+    assert_right(shapes_of(model), computed)
+
+
+FUNCTION = """
+<ir_version: 10, opset_import: ["" : 20, "mine" : 1]>
+g (float[1, 2, 5, 5] x) => (float[] y) {
+    a = mine.Outer <ceil = 1> (x)
+    y = Relu (a)
+}
+<domain: "mine", opset_import: ["" : 20, "mine" : 1]>
+Outer <ceil> (x) => (y) {
+    y = mine.Pool <ceil: int = @ceil> (x)
+}
+<domain: "mine", opset_import: ["" : 20]>
+Pool <ceil> (x) => (y) {
+    z = MaxPool <kernel_shape = [2, 2], pads = [1, 1, 1, 1], strides = [2, 2],
+        ceil_mode: int = @ceil> (x)
+    y = Abs (z)
+}
+"""
+
+
+@pytest.mark.parametrize(("ceil", "side"), [(1, 3), (0, 3)])
+def test_sizes_inside_functions(ceil, side):
+    model = model_of(FUNCTION.replace("<ceil = 1>", f"<ceil = {ceil}>"))
+    x = {"x": np.zeros((1, 2, 5, 5), np.float32)}
+    assert shapes_of(model)["y"] == run_ort(model, x)["y"].shape == (1, 2, side, side)
+
+
+def test_sizes_inside_branches():
+    model = model_of("""
+    g (float[1, 2, 5, 5] x, bool c) => (float[] y) {
+        y = If (c) <
+            then_branch = t () => (float[] p) {
+                p = MaxPool <kernel_shape = [2, 2], pads = [1, 1, 1, 1], strides = [2, 2],
+                    ceil_mode = 1> (x)
+            },
+            else_branch = e () => (float[] q) { q = AveragePool <kernel_shape = [3, 3]> (x) }
+        >
+    }
+    """)
+    assert shapes_of(model)["y"] == (1, 2, 3, 3)
+
+
+@pytest.mark.parametrize("step", [2**31 - 1, -(2**31), 2**63 - 1, -(2**63)])
+def test_steps_beyond_any_size_do_not_crash(step):
+    # ONNX's inference, which steps through lists of sizes, reads out of bounds.
+    model = model_of(
+        "g (float[5] x) => (float[] y) { y = Slice (x, starts, ends, axes, steps) }",
+        {
+            name: np.array([v])
+            for name, v in (("starts", 3), ("ends", 5), ("axes", 0), ("steps", step))
+        },
+    )
+    computed = run_ort(model, {"x": np.arange(5, dtype=np.float32)})
+    assert shapes_of(model)["y"] == computed["y"].shape
+
+
+def test_reversed_sizes_are_not_taken_for_others():
+    # Of a Slice backwards ONNX's inference also has the elements wrong, where they are sizes.
+    bounds = {"s": 1, "e": 2**63 - 1, "a": 0, "m": -1}
+    model = model_of(
+        """g (float[5, 2, a, b] x) => (float[] y) {
+            s0 = Shape (x)
+            s1 = Slice (s0, s, e, a, m)
+            y = ConstantOfShape (s1)
+        }""",
+        {name: np.array([value]) for name, value in bounds.items()},
+    )
+    computed = run_ort(model, {"x": np.zeros((5, 2, 4, 1), np.float32)})
+    assert computed["y"].shape == (2, 5)
+    assert_right(shapes_of(model), computed)
+
+
+def test_what_others_infer_wrong_is_not_built_on():
+    graph = graph_of(CEIL_POOL)
+    types = infer_types(graph)
+    pooled = graph.nodes[0].outputs[0]
+    assert types.of(pooled).shape == (1, 2, 3, 3)
+    assert types.agreed(pooled).shape == (1, 2, None, None)
+    assert types.agreed(graph.inputs[0]).shape == (1, 2, 5, 5)
+
+
+@given(st.sampled_from(["Relu", "Sigmoid"]))
+@settings(max_examples=2)
+def test_no_function_is_made_where_the_runtime_would_refuse_it(activation):
+    # ONNX Runtime infers the inside of functions strictly: a sum of the right sizes is refused.
+    model = model_of(
+        f"""
+        g (float[1, 2, 5, 5] x, float[1, 2, 3, 3] z) => (float[] y) {{
+            a = MaxPool <kernel_shape = [2, 2], pads = [1, 1, 1, 1], strides = [2, 2],
+                ceil_mode = 1> (x)
+            b = Conv (a, w)
+            c = Add (b, z)
+            y = {activation} (c)
+        }}
+        """,
+        {"w": np.ones((2, 2, 1, 1), np.float32)},
+    )
+    graph = planish.load(model)
+    result = planish.Pipeline.parse("exact").run(graph, strict=True)
+    assert not any(record.failures for record in result.records)
