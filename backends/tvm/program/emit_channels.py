@@ -28,8 +28,11 @@ def can_emit_pool(node: gs.Node, view: View) -> bool:
         return False
     if node.op.startswith("Global"):
         return True
-    if any(d != 1 for d in pool_window(node).dilations):
+    window = pool_window(node)
+    if any(d != 1 for d in window.dilations):
         return False
+    if window.is_same and any(s > k for s, k in zip(window.strides, window.kernel, strict=True)):
+        return False  # its pads may be below zero
     if node.op == "MaxPool":
         return not node.attrs.get("storage_order", 0)
     return not averages_pads(node)

@@ -43,14 +43,14 @@ def called(node: gs.Node) -> tuple[str, str]:
     return str(node.domain or ""), str(node.op)
 
 
-def written_out(call: gs.Node, function: gs.Function, view: View) -> gs.Graph:
-    """Return a graph of its own of what `call` computes, with inputs of the types they have."""
+def written_out(call: gs.Node, function: gs.Function, owner: gs.Graph, view: View) -> gs.Graph:
+    """Return a graph of what `call` computes, with inputs of the types they have in `owner`."""
     graph = gs.Graph(opset=function.opset, import_domains=list(function.import_domains or ()))
     known = {tensor.name: _stand_in(tensor, view) for tensor in call.inputs}
     inputs = [known[tensor.name] for tensor in call.inputs]
     outputs = [make_variable(tensor.name) for tensor in call.outputs]
     node = make_node(call.op, call.name, dict(call.attrs), inputs, outputs, call.domain)
-    graph.nodes = [node]
+    graph.nodes, graph.functions = [node], list(owner.functions)
     graph.inputs = [t for t in known.values() if isinstance(t, gs.Variable) and t.name]
     graph.outputs = [t for t in outputs if t.name]
     with Edit(graph) as edit:

@@ -19,7 +19,7 @@ from ...core.variables import is_standard
 from ...graph.types import Dim, Shape, TensorType, Types
 from ...graph.uses import Uses, scopes
 from ...graph.view import View
-from .calls import Functions, called, doubted_functions, written_out
+from .calls import called, doubted_functions, written_out
 from .onnx_inference import infer_by_onnx
 from .runtime_shapes import crashes_inference, is_doubted, runtime_shape
 
@@ -27,7 +27,7 @@ from .runtime_shapes import crashes_inference, is_doubted, runtime_shape
 _MOST_ROUNDS = 8
 _GENERATED = "unk__"  # how the names begin that inference makes up
 
-Results = tuple[TensorType, ...]
+Results = tuple[TensorType | None, ...]
 
 
 def infer_types(graph: gs.Graph) -> Types:
@@ -36,8 +36,8 @@ def infer_types(graph: gs.Graph) -> Types:
     The graph itself, and the types it declares, are left alone. An inconsistent graph yields what
     could be inferred, with the complaint in `problem`.
     """
-    doubted = _doubted(graph, doubted_functions(graph) if graph.functions else {})
-    return _infer_corrected(graph, doubted) if doubted else infer_by_onnx(graph, {})
+    doubted = _doubted(graph)
+    return _Correction(graph, doubted).run() if doubted else infer_by_onnx(graph, {})
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class _Doubted:
     function: gs.Function | None = None
 
 
-def _doubted(graph: gs.Graph, functions: Functions) -> list[_Doubted]:
+def _doubted(graph: gs.Graph) -> list[_Doubted]:
+    functions = doubted_functions(graph) if graph.functions else {}
     found: list[_Doubted] = []
     for scope in scopes(graph):
         for node in scope.nodes:
@@ -60,52 +61,71 @@ def _doubted(graph: gs.Graph, functions: Functions) -> list[_Doubted]:
     return found
 
 
-def _infer_corrected(graph: gs.Graph, doubted: Sequence[_Doubted]) -> Types:
-    """Infer, and again with what was wrong declared, until nothing more is."""
-    uses = Uses(graph)
-    hidden: Mapping[int, Results] = {id(each.node): () for each in doubted if _crashes(each, uses)}
-    never_seen = set(hidden)
-    types = plain = infer_by_onnx(graph, hidden)
-    for rounds in range(_MOST_ROUNDS):
+class _Correction:
+    """Infers, and again with what was wrong declared, until nothing more is."""
+
+    def __init__(self, graph: gs.Graph, doubted: Sequence[_Doubted]) -> None:
+        self._graph = graph
+        self._doubted = doubted
+        self._uses = Uses(graph)
+        self._never_seen = {id(each.node) for each in doubted if self._crashes(each)}
+
+    def run(self) -> Types:
+        """Return the types, and what inference says by itself where that is something else."""
+        hidden: Mapping[int, Results] = dict.fromkeys(self._never_seen, ())
+        types = plain = infer_by_onnx(self._graph, hidden)
+        for rounds in range(_MOST_ROUNDS):
+            wrong = self._wrong(types, hidden)
+            if rounds == _MOST_ROUNDS - 1:  # what has not settled by then is not known
+                wrong = {k: r if hidden.get(k) == r else _unknown(r) for k, r in wrong.items()}
+            if wrong == hidden:
+                break
+            hidden, types = wrong, infer_by_onnx(self._graph, wrong)
+        return types if types is plain else replace(types, plain=plain)
+
+    def _crashes(self, each: _Doubted) -> bool:
+        view = View(each.scope, self._uses, lambda tensor: None)
+        if each.function is None:
+            return crashes_inference(each.node, view)
+        body = written_out(each.node, each.function, self._graph, view)
+        return bool(_Correction(body, _doubted(body))._never_seen)
+
+    def _wrong(self, types: Types, hidden: Mapping[int, Results]) -> Mapping[int, Results]:
+        """Return the types of the results that inference has wrong, by node."""
         found: dict[int, Results] = {}
-        for each in doubted:
+        for each in self._doubted:
             key = id(each.node)
-            right = _results(each, graph, View(each.scope, uses, types.of))
-            if right is None:
-                right = () if key in never_seen else None
-            if right is None or (key not in hidden and _agree(right, each.node, types)):
-                continue
-            # What has not settled by then is not known.
-            settled = rounds < _MOST_ROUNDS - 1 or hidden.get(key) == right
-            found[key] = right if settled else tuple(replace(t, shape=None) for t in right)
-        if found == hidden:
-            break
-        hidden = found
-        types = infer_by_onnx(graph, hidden)
-    return types if types is plain else replace(types, plain=plain)
+            right = self._results(each, View(each.scope, self._uses, types.of))
+            if right is None and key in self._never_seen:
+                found[key] = ()
+            elif right is not None and (key in hidden or not _agree(right, each.node, types)):
+                found[key] = right
+        return found
+
+    def _results(self, each: _Doubted, view: View) -> Results | None:
+        """Return the types of the results of a node, None where inference is to be believed."""
+        if each.function is not None:
+            return self._of_call(each.node, each.function, view)
+        right = runtime_shape(each.node, view)
+        if right is None:
+            return None
+        dtypes = [view.dtype(tensor) for tensor in each.node.outputs]
+        dtypes[0] = dtypes[0] or view.dtype(each.node.inputs[0])
+        return tuple(None if t is None else _declared(TensorType(t, right.shape)) for t in dtypes)
+
+    def _of_call(self, call: gs.Node, function: gs.Function, view: View) -> Results | None:
+        body = written_out(call, function, self._graph, view)
+        doubted = _doubted(body)
+        if not doubted:
+            return None
+        types = _Correction(body, doubted).run()
+        known = {tensor.name: types.of(tensor) for tensor in body.outputs}
+        found = [known.get(tensor.name) for tensor in call.outputs]
+        return tuple(None if each is None else _declared(each) for each in found)
 
 
-def _crashes(each: _Doubted, uses: Uses) -> bool:
-    if each.function is not None:
-        return True
-    return crashes_inference(each.node, View(each.scope, uses, lambda tensor: None))
-
-
-def _results(each: _Doubted, graph: gs.Graph, view: View) -> Results | None:
-    """Return the types of the results of a node, None where inference is to be believed."""
-    node = each.node
-    if each.function is not None:
-        body = written_out(node, each.function, view)
-        body.functions = list(graph.functions)
-        types = infer_types(body)
-        known = [types.of(tensor) for tensor in body.outputs]
-        return tuple(map(_declared, (t for t in known if t is not None)))
-    right = runtime_shape(node, view)
-    if right is None:
-        return None
-    dtypes = [view.dtype(tensor) for tensor in node.outputs]
-    dtypes[0] = dtypes[0] or view.dtype(node.inputs[0])
-    return tuple(_declared(TensorType(t, right.shape)) for t in dtypes if t is not None)
+def _unknown(results: Results) -> Results:
+    return tuple(None if each is None else replace(each, shape=None) for each in results)
 
 
 def _declared(found: TensorType) -> TensorType:
@@ -122,6 +142,8 @@ def _agree(right: Results, node: gs.Node, types: Types) -> bool:
     """Say whether inference found as much."""
     for tensor, wanted in zip(node.outputs, right, strict=False):
         found = types.of(tensor)
+        if wanted is None:
+            continue
         if found is None or found.dtype != wanted.dtype:
             return False
         if not _same_shape(wanted.shape, found.shape):

@@ -20,7 +20,7 @@ _FEW = 8
 # Inference takes the results of nodes of a domain that it does not know as they are declared.
 _HIDDEN = "planish.hidden"
 
-Declared = Mapping[int, Sequence[TensorType]]
+Declared = Mapping[int, Sequence[TensorType | None]]
 
 
 def infer_by_onnx(graph: gs.Graph, hidden: Declared) -> Types:
@@ -59,6 +59,8 @@ def _hide(graph: gs.Graph, proto: onnx.GraphProto, hidden: Declared) -> None:
         if id(node) in hidden:
             written.domain = _HIDDEN
             for tensor, declared in zip(node.outputs, hidden[id(node)], strict=False):
+                if declared is None:
+                    continue
                 if tensor.name in outputs:
                     outputs[tensor.name].type.CopyFrom(_type_of(declared))
                 elif tensor.name:

@@ -39,7 +39,10 @@ class RuntimeShape:
 
 
 def is_doubted(node: gs.Node, opset: int) -> bool:
-    """Say whether inference may get the shape of the result of a standard `node` wrong."""
+    """Say whether inference may get the shape of the result of a standard `node` wrong.
+
+    In a function's body, where an attribute is what a call gives, it may.
+    """
     doubt = _DOUBTS.get(node.op)
     return doubt is not None and doubt(node, opset)
 
@@ -72,8 +75,11 @@ def _values_of(view: View) -> Callable[[gs.Tensor], Array | None]:
 
 def _rounds_up(node: gs.Node, opset: int) -> bool:
     """Inference counts a window that starts in the pad, and pads SAME by the dilated kernel."""
-    dilated = any(size != 1 for size in node.attrs.get("dilations") or ())
-    return bool(node.attrs.get("ceil_mode", 0)) or (_is_same(node) and dilated)
+    if node.attrs.get("ceil_mode", 0):
+        return True
+    dilations = node.attrs.get("dilations") or ()
+    bound = isinstance(dilations, gs.Node.AttributeRef)
+    return (bound or any(size != 1 for size in dilations)) and _is_same(node)
 
 
 def _pads_by_size(node: gs.Node, opset: int) -> bool:
@@ -83,6 +89,8 @@ def _pads_by_size(node: gs.Node, opset: int) -> bool:
 
 def _is_same(node: gs.Node) -> bool:
     auto = node.attrs.get("auto_pad", "")
+    if isinstance(auto, gs.Node.AttributeRef):
+        return True
     return "SAME" in (auto.decode() if isinstance(auto, bytes) else str(auto))
 
 

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...ops.windows.sizes import outputs_of, reach_of, same_pads, transposed_pads
+from ...ops.windows.sizes import (
+    outputs_of,
+    pool_same_pads,
+    reach_of,
+    same_pads,
+    transposed_pads,
+)
 
 _CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _TRANSPOSED = {
@@ -36,6 +42,15 @@ def pad_same(
         same_pads(size, reach_of(k, d), s, upper=upper, larger=torch.sym_max)
         for size, k, s, d in axes
     ]
+    return pad(x, [begin for begin, _ in pads], [end for _, end in pads], value)
+
+
+def pad_same_pool(
+    x: Tensor, kernel: Ints, strides: Ints, upper: bool, value: float = 0.0
+) -> Tensor:
+    """Pad as auto_pad of a pooling, for which no dilation counts and negative pads crop."""
+    axes = zip(x.shape[2:], kernel, strides, strict=True)
+    pads = [pool_same_pads(size, k, s, upper=upper, larger=torch.sym_max) for size, k, s in axes]
     return pad(x, [begin for begin, _ in pads], [end for _, end in pads], value)
 
 
@@ -113,8 +128,8 @@ def average_pool(
     flat = x.reshape(-1, 1, *sides)
     ones = torch.ones((1, 1, *sides), dtype=x.dtype, device=x.device)
     if begin is None or end is None:
-        flat = pad_same(flat, kernel, strides, dilations, upper)
-        ones = pad_same(ones, kernel, strides, dilations, upper, float(counts_pads))
+        flat = pad_same_pool(flat, kernel, strides, upper)
+        ones = pad_same_pool(ones, kernel, strides, upper, float(counts_pads))
         begin = (0,) * rank
     else:
         flat = pad(flat, begin, end)

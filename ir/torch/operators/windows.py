@@ -27,6 +27,9 @@ def padded(call: OperatorCall, window: WindowAttributes, x: fx.Node, value: floa
     found = window.fixed_pads()
     if found is not None:
         return call.function(windows.pad, x, *found, value)
+    if window.pools:
+        kernel, strides = window.kernel, window.strides
+        return call.function(windows.pad_same_pool, x, kernel, strides, window.upper, value)
     return call.function(
         windows.pad_same, x, window.kernel, window.strides, window.dilations, window.upper, value
     )

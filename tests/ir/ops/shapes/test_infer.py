@@ -166,6 +166,23 @@ def test_steps_beyond_any_size_do_not_crash(step):
     assert shapes_of(model)["y"] == computed["y"].shape
 
 
+def test_steps_beyond_any_size_in_a_function():
+    model = model_of(
+        """
+        <ir_version: 10, opset_import: ["" : 20, "mine" : 1]>
+        g (float[5] x, int64[1] ends) => (float[] y) <int64[1] step = {2147483647}> {
+            y = mine.Every (x, ends, step)
+        }
+        <domain: "mine", opset_import: ["" : 20]>
+        Every (x, ends, step) => (y) {
+            starts = Constant <value = int64[1] {1}> ()
+            y = Slice (x, starts, ends, starts, step)
+        }
+        """
+    )
+    assert shapes_of(model)["y"] in (None, (None,))
+
+
 def test_reversed_sizes_are_not_taken_for_others():
     # Of a Slice backwards ONNX's inference also has the elements wrong, where they are sizes.
     bounds = {"s": 1, "e": 2**63 - 1, "a": 0, "m": -1}

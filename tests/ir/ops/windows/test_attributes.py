@@ -9,12 +9,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
+from planish.ir.core.decline import DeclinedError
 from planish.ir.graph.uses import Uses
 from planish.ir.graph.view import View
 from planish.ir.ops.shapes.infer import infer_types
 from planish.ir.ops.windows.attributes import (
     averages_pads,
     explicit_pool,
+    explicit_window,
     pool_window,
     window_attributes,
 )
@@ -48,7 +50,7 @@ def _run(op, attrs, size, kernel, opset=20):
     stride=st.integers(1, 4),
 )
 def test_explicit_pads_are_those_of_auto_pad(op, auto, size, kernel, stride):
-    # Where most of a stride is skipped, pools of ONNX Runtime refuse, and its Conv starts late.
+    # Where most of a stride is skipped, pads are below zero, which no attribute can say.
     assume(kernel >= stride - 2 * (op == "Conv"))
     attrs = {"auto_pad": auto, "strides": [stride]}
     window = window_attributes(op, attrs, [kernel])
@@ -58,6 +60,58 @@ def test_explicit_pads_are_those_of_auto_pad(op, auto, size, kernel, stride):
     assert np.array_equal(explicit, expected)
     assert expected.shape[2] == outputs_of(size, kernel, stride, begin, end)
     assert window.is_padded or begin == end == 0
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    auto=st.sampled_from(SAME),
+    size=st.integers(1, 12),
+    kernel=st.integers(1, 3),
+    stride=st.integers(1, 6),
+    dilation=st.integers(1, 3),
+)
+def test_pads_of_pools_of_same_size_are_the_runtimes(auto, size, kernel, stride, dilation):
+    """They leave dilations out, and begin inside where the stride is larger than the kernel."""
+    attrs = {"auto_pad": auto, "strides": [stride], "dilations": [dilation]}
+    window = window_attributes("AveragePool", attrs, [kernel])
+    (begin,), (end,) = window.pads([size])
+    assume(window.outputs([size])[0])  # what is smaller than a dilated window is refused
+    expected = _run("AveragePool", attrs, size, kernel)
+    x = np.arange(1, size + 1, dtype=np.float32)
+    padded = np.pad(x, [max(begin, 0), max(end, 0)], constant_values=np.nan)[max(-begin, 0) :]
+    padded = padded[: len(padded) + min(end, 0)]
+    found = [padded[o * stride :: dilation][:kernel] for o in range(expected.shape[2])]
+    assert expected.shape[2] == window.outputs([size])[0]
+    inside = [taps[~np.isnan(taps)] for taps in found]
+    means = [taps.mean() if taps.size else 0.0 for taps in inside]  # of none the runtime gives 0
+    assert np.allclose(expected.reshape(-1), means)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    op=st.sampled_from(["Conv", "AveragePool"]),
+    auto=st.sampled_from(SAME),
+    size=st.integers(1, 12),
+    kernel=st.integers(1, 2),
+    stride=st.integers(1, 6),
+)
+def test_explicit_attributes_compute_the_same_or_are_declined(op, auto, size, kernel, stride):
+    weight = "float[1, 1, {0}] w, " if op == "Conv" else ""
+    graph = graph_of(
+        f"g ({weight.format(kernel)}float[1, 1, {size}] x) => (float[] y) {{ y = {op} "
+        f'<auto_pad = "{auto}", strides = [{stride}], kernel_shape = [{kernel}]> '
+        f"(x{', w' if op == 'Conv' else ''}) }}"
+    )
+    view = View(graph, Uses(graph), infer_types(graph).of)
+    names = frozenset({"pads", "strides"})
+    try:
+        found = explicit_window(graph.nodes[0], view)
+    except DeclinedError:
+        assume(stride <= kernel)
+        raise
+    attrs = {name: found[name] for name in names}
+    expected = _run(op, {"auto_pad": auto, "strides": [stride]}, size, kernel)
+    assert np.array_equal(_run(op, attrs, size, kernel), expected)
 
 
 @settings(max_examples=80, deadline=None)
