@@ -1,8 +1,7 @@
 """The example networks as test subjects, each exported once a run for all tests.
 
 PyTorch's exporter takes seconds a network, longer than everything that is then tested of it. So
-networks are shortened: of blocks in a row that are alike, the first stays, since the others export
-to the same nodes. `make test-slow` has the whole networks.
+networks are short: they have few of each kind of block. `make test-slow` has the whole networks.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import onnx_graphsurgeon as gs
 import pytest
 import torch
+from onnxscript import TracedOnnxFunction
 from torch import nn
 
 import planish
@@ -27,7 +27,9 @@ from examples import models
 
 WIDTH, SIZE = 0.25, 64
 BATCH = torch.export.Dim("batch", min=1, max=64)
-_WHOLE_ONLY = frozenset({"densenet121"})  # no two of its layers are alike
+
+# Each export asks for the signatures of 500 functions, which are compiled anew each time.
+TracedOnnxFunction.function_ir = property(functools.cache(TracedOnnxFunction.function_ir.fget))
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,10 @@ class Network:
         return _exported(self)
 
 
-def networks(*, names: Iterable[str] = models.NAMES, slow: Iterable[str] = ()) -> list[Any]:
-    """Return parameters: the networks shortened, and, marked slow, whole; `slow`: only whole."""
-    never = {*slow, *_WHOLE_ONLY}
+def networks(*, names: Iterable[str] = models.NAMES, slow: Collection[str] = ()) -> list[Any]:
+    """Return parameters: the networks short, and, marked slow, whole; `slow`: only whole."""
     whole = [pytest.param(n, marks=pytest.mark.slow, id=str(n)) for n in map(_whole, names)]
-    return [*(pytest.param(Network(n), id=n) for n in names if n not in never), *whole]
+    return [*(pytest.param(Network(n), id=n) for n in names if n not in slow), *whole]
 
 
 def _whole(name: str) -> Network:
@@ -80,9 +81,7 @@ def _whole(name: str) -> Network:
 @functools.cache
 def _module(network: Network) -> nn.Module:
     def make(folder: Path) -> None:
-        module = models.build(network.name, width=WIDTH, size=SIZE)
-        if not network.whole and _shorten(module):
-            models.randomize_batchnorm(module, 0, [network.inputs(64)])
+        module = models.build(network.name, width=WIDTH, size=SIZE, short=not network.whole)
         torch.save(module, folder / "module.pt")
 
     loaded: nn.Module = torch.load(
@@ -122,19 +121,3 @@ def _exports() -> Iterator[list[Any]]:
             yield made
     finally:
         torch.onnx.export = export
-
-
-def _shorten(module: nn.Module) -> int:
-    """Drop blocks like the one before them, in place; return how many."""
-    gone = 0
-    for part in module.modules():
-        if isinstance(part, nn.Sequential):
-            for index in range(len(part) - 1, 0, -1):
-                if _alike(part[index - 1], part[index]):
-                    del part[index]
-                    gone += 1
-    return gone
-
-
-def _alike(a: nn.Module, b: nn.Module) -> bool:
-    return any(a.children()) and repr(a) == repr(b)

@@ -18,6 +18,7 @@ from .mobilenet_v2 import mobilenet_v2
 from .repvgg import repvgg_a0
 from .resnet import resnet18, resnet50
 from .resnet_preact import resnet50_preact
+from .short import SHORT
 from .shufflenet_v1 import shufflenet_v1
 from .shufflenet_v2 import shufflenet_v2
 from .statistics import initialize_weights, randomize_batchnorm
@@ -71,19 +72,27 @@ _ENTRIES = {
 NAMES: tuple[str, ...] = tuple(_ENTRIES)
 
 
-def build(name: str, *, seed: int = 0, width: float = 1.0, size: int | None = None) -> nn.Module:
+def build(
+    name: str,
+    *,
+    seed: int = 0,
+    width: float = 1.0,
+    size: int | None = None,
+    short: bool = False,
+) -> nn.Module:
     """Build a network in evaluation mode, with seeded weights and batch normalization.
 
     ``width`` scales the channel counts. ``size`` is the input height and width to expect:
-    the statistics suit it best, and VGG-16 accepts no other. The global random state is left
-    as it was.
+    the statistics suit it best, and VGG-16 accepts no other. ``short`` leaves out most of what
+    repeats a block before it, where there is such. The global random state is left as it was.
     """
     entry = _entry(name)
     if width <= 0.0:
         raise ValueError(f"width must be positive: {width}")
     sample = entry.resized(size)
     with torch.random.fork_rng(devices=[]):
-        module = entry.factory(width, sample[-1]) if entry.sized else entry.factory(width)
+        factory = SHORT.get(name, entry.factory) if short else entry.factory
+        module = factory(width, sample[-1]) if entry.sized else factory(width)
     module.eval()
     initialize_weights(module, seed)
     batch = max(8, min(64, _CALIBRATION_VALUES // math.prod(sample)))

@@ -68,15 +68,21 @@ def _head(inputs: int, predictions: int) -> nn.Sequential:
 class Detector(nn.Module):
     """Backbone, top-down pyramid and three heads: N x 3 x H x W to three prediction maps."""
 
-    def __init__(self, width: float = 1.0, classes: int = 20, anchors: int = 3) -> None:
+    def __init__(
+        self,
+        width: float = 1.0,
+        classes: int = 20,
+        anchors: int = 3,
+        depths: tuple[int, int, int, int] = (1, 2, 2, 1),
+    ) -> None:
         """Create the network with channel counts scaled by ``width``."""
         super().__init__()
         stem, c2, c3, c4, c5 = (scaled(count, width) for count in (32, 64, 128, 256, 512))
         predictions = anchors * (5 + classes)
-        self.stem = nn.Sequential(_conv_bn_leaky(3, stem, 3, 2), _stage(stem, c2, 1))
-        self.stage3 = _stage(c2, c3, 2)
-        self.stage4 = _stage(c3, c4, 2)
-        self.stage5 = _stage(c4, c5, 1)
+        self.stem = nn.Sequential(_conv_bn_leaky(3, stem, 3, 2), _stage(stem, c2, depths[0]))
+        self.stage3 = _stage(c2, c3, depths[1])
+        self.stage4 = _stage(c3, c4, depths[2])
+        self.stage5 = _stage(c4, c5, depths[3])
         self.neck4 = TopDown(c5, c4, c4)
         self.neck3 = TopDown(c4, c3, c3)
         self.head3 = _head(c3, predictions)

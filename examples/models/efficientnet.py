@@ -8,10 +8,10 @@ Input: N x 3 x 224 x 224 (any size from 32 up). Output: N x 1000 logits.
 
 from torch import Tensor, nn
 
-from ._scaling import scaled
+from ._scaling import Stages, scaled
 
 # Expansion factor, kernel, first stride, output channels, repeats (table 1 of the paper).
-_STAGES = (
+STAGES: Stages = (
     (1, 3, 1, 16, 1),
     (6, 3, 2, 24, 2),
     (6, 5, 2, 40, 2),
@@ -80,12 +80,12 @@ class MBConv(nn.Module):
 class EfficientNet(nn.Module):
     """MBConv classifier: N x 3 x H x W to N x classes."""
 
-    def __init__(self, width: float = 1.0, classes: int = 1000) -> None:
+    def __init__(self, width: float = 1.0, classes: int = 1000, stages: Stages = STAGES) -> None:
         """Create the network with channel counts scaled by ``width``."""
         super().__init__()
         channels = scaled(32, width)
         layers: list[nn.Module] = [_conv_bn_silu(3, channels, 3, 2)]
-        for expansion, kernel, first_stride, planes, repeats in _STAGES:
+        for expansion, kernel, first_stride, planes, repeats in stages:
             outputs = scaled(planes, width)
             for position in range(repeats):
                 stride = first_stride if position == 0 else 1

@@ -9,21 +9,23 @@ parameters, the "5x5" branch uses a 3x3 kernel; the paper's 5x5 would give 7.0 m
 Input: N x 3 x 224 x 224 (any size from 32 up). Output: N x 1000 logits.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from ._scaling import scaled
+from ._scaling import Stages, scaled
 
 # 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection (table 1 of the paper).
-_STAGE3 = ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64))
-_STAGE4 = (
+STAGE3 = ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64))
+STAGE4 = (
     (192, 96, 208, 16, 48, 64),
     (160, 112, 224, 24, 64, 64),
     (128, 128, 256, 24, 64, 64),
     (112, 144, 288, 32, 64, 64),
     (256, 160, 320, 32, 128, 128),
 )
-_STAGE5 = ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128))
+STAGE5 = ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128))
 
 
 def _conv_bn_relu(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -63,7 +65,12 @@ class Inception(nn.Module):
 class GoogLeNet(nn.Module):
     """Inception classifier: N x 3 x H x W to N x classes."""
 
-    def __init__(self, width: float = 1.0, classes: int = 1000) -> None:
+    def __init__(
+        self,
+        width: float = 1.0,
+        classes: int = 1000,
+        stages: Sequence[Stages] = (STAGE3, STAGE4, STAGE5),
+    ) -> None:
         """Create the network with channel counts scaled by ``width``."""
         super().__init__()
         stem, second = scaled(64, width), scaled(192, width)
@@ -74,7 +81,7 @@ class GoogLeNet(nn.Module):
             _conv_bn_relu(stem, second, 3),
         ]
         channels = second
-        for stage in (_STAGE3, _STAGE4, _STAGE5):
+        for stage in stages:
             layers.append(nn.MaxPool2d(3, stride=2, ceil_mode=True))
             for planes in stage:
                 block = Inception(channels, tuple(scaled(count, width) for count in planes))

@@ -8,10 +8,10 @@ Input: N x 3 x 224 x 224 (any size from 32 up). Output: N x 1000 logits.
 
 from torch import Tensor, nn
 
-from ._scaling import scaled
+from ._scaling import Stages, scaled
 
 # Expansion factor, output channels, repeats, first stride (table 2 of the paper).
-_STAGES = (
+STAGES: Stages = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
     (6, 32, 3, 2),
@@ -59,12 +59,12 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """Inverted-residual classifier: N x 3 x H x W to N x classes."""
 
-    def __init__(self, width: float = 1.0, classes: int = 1000) -> None:
+    def __init__(self, width: float = 1.0, classes: int = 1000, stages: Stages = STAGES) -> None:
         """Create the network with channel counts scaled by ``width``."""
         super().__init__()
         channels = scaled(32, width)
         layers: list[nn.Module] = [_conv_bn_relu6(3, channels, 3, 2)]
-        for expansion, planes, repeats, first_stride in _STAGES:
+        for expansion, planes, repeats, first_stride in stages:
             outputs = scaled(planes, width)
             for position in range(repeats):
                 stride = first_stride if position == 0 else 1

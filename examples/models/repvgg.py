@@ -8,10 +8,10 @@ Input: N x 3 x 224 x 224 (any size from 32 up). Output: N x 1000 logits.
 
 from torch import Tensor, nn
 
-from ._scaling import scaled
+from ._scaling import Stages, scaled
 
 # Channels and depth of each stage of A0 (the width multipliers 0.75 and 2.5 applied).
-_STAGES = ((48, 1), (48, 2), (96, 4), (192, 14), (1280, 1))
+STAGES: Stages = ((48, 1), (48, 2), (96, 4), (192, 14), (1280, 1))
 
 
 class RepVGGBlock(nn.Module):
@@ -44,12 +44,12 @@ class RepVGGBlock(nn.Module):
 class RepVGG(nn.Module):
     """Multi-branch VGG-style classifier: N x 3 x H x W to N x classes."""
 
-    def __init__(self, width: float = 1.0, classes: int = 1000) -> None:
+    def __init__(self, width: float = 1.0, classes: int = 1000, stages: Stages = STAGES) -> None:
         """Create the network with channel counts scaled by ``width``."""
         super().__init__()
         blocks: list[nn.Module] = []
         channels = 3
-        for planes, depth in _STAGES:
+        for planes, depth in stages:
             outputs = scaled(planes, width)
             for position in range(depth):
                 blocks.append(RepVGGBlock(channels, outputs, 2 if position == 0 else 1))

@@ -9,11 +9,11 @@ Input: N x 3 x 224 x 224 (any size from 32 up). Output: N x 1000 logits.
 import torch
 from torch import Tensor, nn
 
-from ._scaling import scaled
+from ._scaling import Stages, scaled
 from .shufflenet_v2 import channel_shuffle
 
 _GROUPS = 3
-_STAGES = ((240, 4), (480, 8), (960, 4))
+STAGES: Stages = ((240, 4), (480, 8), (960, 4))
 # A quarter of a unit's channels must fall into equal groups.
 _DIVISOR = 8 * _GROUPS
 
@@ -54,7 +54,7 @@ class ShuffleUnit(nn.Module):
 class ShuffleNetV1(nn.Module):
     """Classifier of grouped and shuffled channels: N x 3 x H x W to N x classes."""
 
-    def __init__(self, width: float = 1.0, classes: int = 1000) -> None:
+    def __init__(self, width: float = 1.0, classes: int = 1000, stages: Stages = STAGES) -> None:
         """Create the network with channel counts scaled by ``width``."""
         super().__init__()
         channels = scaled(24, width, _DIVISOR // 2)
@@ -65,7 +65,7 @@ class ShuffleNetV1(nn.Module):
             nn.MaxPool2d(3, stride=2, padding=1),
         )
         units: list[nn.Module] = []
-        for planes, repeats in _STAGES:
+        for planes, repeats in stages:
             outputs = scaled(planes, width, _DIVISOR)
             # The first unit's input has too few channels to be grouped.
             units.append(ShuffleUnit(channels, outputs, 2, _GROUPS if units else 1))

@@ -9,9 +9,9 @@ Input: N x 3 x 224 x 224 (any size from 32 up). Output: N x 1000 logits.
 import torch
 from torch import Tensor, nn
 
-from ._scaling import scaled
+from ._scaling import Stages, scaled
 
-_STAGES = ((116, 4), (232, 8), (464, 4))
+STAGES: Stages = ((116, 4), (232, 8), (464, 4))
 
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
@@ -74,7 +74,7 @@ class DownsamplingUnit(nn.Module):
 class ShuffleNetV2(nn.Module):
     """Channel-shuffling classifier: N x 3 x H x W to N x classes."""
 
-    def __init__(self, width: float = 1.0, classes: int = 1000) -> None:
+    def __init__(self, width: float = 1.0, classes: int = 1000, stages: Stages = STAGES) -> None:
         """Create the network with channel counts scaled by ``width``."""
         super().__init__()
         channels = scaled(24, width)
@@ -85,7 +85,7 @@ class ShuffleNetV2(nn.Module):
             nn.MaxPool2d(3, stride=2, padding=1),
         )
         units: list[nn.Module] = []
-        for planes, repeats in _STAGES:
+        for planes, repeats in stages:
             outputs = scaled(planes, width)
             units.append(DownsamplingUnit(channels, outputs))
             units.extend(BasicUnit(outputs) for _ in range(repeats - 1))

@@ -7,12 +7,14 @@ normalization, and so are the transposed convolutions that upsample.
 Input: N x 3 x 128 x 128 (any multiple of 16). Output: N x 2 x H x W logits.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from ._scaling import scaled
 
-_CHANNELS = (64, 128, 256, 512, 1024)
+CHANNELS = (64, 128, 256, 512, 1024)
 
 
 def _double_conv(inputs: int, outputs: int) -> nn.Sequential:
@@ -47,10 +49,12 @@ class UpBlock(nn.Module):
 class UNet(nn.Module):
     """Encoder-decoder with skip connections: N x 3 x H x W to N x classes x H x W."""
 
-    def __init__(self, width: float = 1.0, classes: int = 2) -> None:
+    def __init__(
+        self, width: float = 1.0, classes: int = 2, counts: Sequence[int] = CHANNELS
+    ) -> None:
         """Create the network with channel counts scaled by ``width``."""
         super().__init__()
-        channels = [scaled(count, width) for count in _CHANNELS]
+        channels = [scaled(count, width) for count in counts]
         self.encoders = nn.ModuleList(
             _double_conv(inputs, outputs)
             for inputs, outputs in zip([3, *channels[:-1]], channels, strict=True)

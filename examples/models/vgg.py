@@ -9,20 +9,26 @@ with no adaptive pooling, so the input size is fixed when the network is built.
 
 from torch import Tensor, nn
 
-from ._scaling import scaled
+from ._scaling import Stages, scaled
 
-_STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+STAGES: Stages = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
 class VGG(nn.Module):
     """Plain convolutional classifier: N x 3 x size x size to N x classes."""
 
-    def __init__(self, width: float = 1.0, size: int = 224, classes: int = 1000) -> None:
+    def __init__(
+        self,
+        width: float = 1.0,
+        size: int = 224,
+        classes: int = 1000,
+        stages: Stages = STAGES,
+    ) -> None:
         """Create the network for one input size, which must be a multiple of 32."""
         super().__init__()
         layers: list[nn.Module] = []
         channels = 3
-        for planes, repeats in _STAGES:
+        for planes, repeats in stages:
             outputs = scaled(planes, width)
             for _ in range(repeats):
                 # The bias is redundant before batch normalization; published weights keep it.
@@ -32,7 +38,7 @@ class VGG(nn.Module):
                 channels = outputs
             layers.append(nn.MaxPool2d(2, stride=2))
         self.features = nn.Sequential(*layers)
-        side, hidden = size // 32, scaled(4096, width)
+        side, hidden = size // 2 ** len(stages), scaled(4096, width)
         self.classifier = nn.Sequential(
             nn.Linear(channels * side * side, hidden),
             nn.ReLU(inplace=True),
