@@ -48,6 +48,12 @@ class _Model:
         values = (*(self.normal(channels) for _ in range(3)), var)
         return self.add("BatchNormalization", [x, *map(self.constant, values)], epsilon=1e-5)
 
+    def scaling(self, x: str) -> str:
+        """Add a normalization whose mean and shift are zero."""
+        none = np.zeros(_CHANNELS, np.float32)
+        values = (self.normal(_CHANNELS), none, none, none + 2)
+        return self.add("BatchNormalization", [x, *map(self.constant, values)], epsilon=1e-5)
+
     def pad(self, x: str, value: float = 0.0) -> str:
         pads = self.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
         return self.add("Pad", [x, pads, self.constant(np.array(value, np.float32))])
@@ -103,10 +109,10 @@ def concat_batchnorm(batch: int | str = 1) -> onnx.ModelProto:
 
 
 def lone_batchnorm() -> onnx.ModelProto:
-    """BatchNormalization between two activations: nothing is there to take it in."""
+    """BatchNormalization between two activations that only scales: nothing takes it in."""
     model = _Model()
     active = model.add("Relu", ["x"])
-    return model.done(model.add("Relu", [model.batchnorm(active)]))
+    return model.done(model.add("Relu", [model.scaling(active)]))
 
 
 def shared_batchnorm() -> onnx.ModelProto:
@@ -179,7 +185,7 @@ PATTERNS: tuple[Pattern, ...] = (
     Pattern("Relu -> Pad -> MaxPool", pad_into_max_pool, _without("Pad")),
     Pattern("Concat -> BN", concat_batchnorm, _one_scale_and_shift),
     Pattern("Concat -> BN, dynamic batch", lambda: concat_batchnorm("N"), _one_scale_and_shift),
-    Pattern("BN that nothing takes in", lone_batchnorm, _one_scale_and_shift),
+    Pattern("BN that only scales", lone_batchnorm, _one_scale_and_shift),
     Pattern("BN of a shared sum", shared_batchnorm, _shared),
     Pattern("Conv 1x1 -> AveragePool", transition, _averages_first),
     Pattern("Conv 1x1 -> AveragePool, dynamic batch", lambda: transition("N"), _averages_first),

@@ -1,4 +1,4 @@
-"""A normalization that is left becomes Mul and Add, or a depthwise convolution between others."""
+"""A normalization that is left becomes a depthwise convolution between others, a Mul or an Add."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from tests.strategies import networks
 from tests.strategies.channels import STEPS
 
 PASS = "lower-batchnorm"
+MUL_ADD = f"{PASS}{{form=mul-add}}"
+STAYS = "nothing takes it in, and as one operator it is faster than as two"
 
 
 def statistics(channels=6, dtype=np.float32):
@@ -54,7 +56,7 @@ BETWEEN = f"c = Conv(x, w) a = Relu(c) n = {NORM}(a, s, b, m, v) r = Relu(n) y =
 @pytest.mark.parametrize("kind", ["float[2, 6, 5, 4]", "float[N, 6, H, W]"])
 def test_mul_and_add(kind, opset):
     before = model(BARE, kind, opset)
-    result = run_pass(planish.load(before), PASS)
+    result = run_pass(planish.load(before), MUL_ADD)
     assert ops(result.graph) == ["Relu", "Mul", "Add"]
     assert_same_function(before, result.graph, feeds(2, 6, 5, 4))
 
@@ -62,9 +64,16 @@ def test_mul_and_add(kind, opset):
 @pytest.mark.parametrize("shape", [(4, 6), (2, 6, 5), (2, 6, 3, 2, 4)])
 def test_every_rank(shape):
     before = model(BARE, f"float{list(shape)}")
-    result = run_pass(planish.load(before), PASS)
+    result = run_pass(planish.load(before), MUL_ADD)
     assert ops(result.graph) == ["Relu", "Mul", "Add"]
     assert_same_function(before, result.graph, feeds(*shape))
+
+
+@pytest.mark.parametrize("kind", ["float[2, 6, 5, 4]", "float[N, 6, H, W]", "float[4, 6]"])
+def test_stays_where_it_is_faster(kind):
+    result = run_pass(planish.load(model(BARE, kind)), PASS)
+    assert result.edits == 0
+    assert reasons(result) == {STAYS}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +96,7 @@ def test_depthwise_between_convolutions(body):
 
 def test_the_form_can_be_asked_for():
     graph = planish.load(model(BETWEEN))
-    form = run_pass(graph, f"{PASS}{{form=mul-add}}").graph
+    form = run_pass(graph, MUL_ADD).graph
     assert ops(form) == ["Conv", "Relu", "Mul", "Add", "Relu", "Add"]
     before = model(BARE)
     form = run_pass(planish.load(before), f"{PASS}{{form=depthwise}}").graph
@@ -96,11 +105,11 @@ def test_the_form_can_be_asked_for():
 
 
 def test_scale_or_shift_alone():
-    one = {"s": np.full(6, 0.5), "b": np.ones(6), "m": np.ones(6), "v": np.full(6, 0.24)}
+    one = {"s": np.full(6, 0.5), "b": np.ones(6), "m": np.zeros(6), "v": np.full(6, 0.25)}
     weights = {key: values.astype(np.float32) for key, values in one.items()}
-    before = model(BARE, weights=weights)  # epsilon is 0.01: half over half
+    before = model(BARE.replace("0.01", "0.0"), weights=weights)  # half over half
     result = run_pass(planish.load(before), PASS)
-    assert ops(result.graph) in (["Relu", "Add"], ["Relu", "Mul", "Add"])  # sqrt(0.25) rounds
+    assert ops(result.graph) == ["Relu", "Add"]
     assert_same_function(before, result.graph, feeds(2, 6, 5, 4))
     weights = {**statistics(), "b": np.zeros(6, np.float32), "m": np.zeros(6, np.float32)}
     before = model(BARE, weights=weights)
@@ -111,7 +120,7 @@ def test_scale_or_shift_alone():
 
 def test_double():
     before = model(BARE, "double[2, 6, 5, 4]", weights=statistics(dtype=np.float64))
-    result = run_pass(planish.load(before), PASS)
+    result = run_pass(planish.load(before), MUL_ADD)
     assert ops(result.graph) == ["Relu", "Mul", "Add"]
     assert_same_function(before, result.graph, feeds(2, 6, 5, 4, dtype=np.float64), 1e-12)
 
@@ -154,5 +163,6 @@ def test_half_precision_with_a_large_mean_stays():
 @given(case=networks(patterns=STEPS))
 @settings(deadline=None, derandomize=True, max_examples=40, suppress_health_check=list(HealthCheck))
 def test_keeps_the_function(case):
-    result = _check(case, PASS)
+    _check(case, PASS)
+    result = _check(case, MUL_ADD)
     assert all(node.op != "BatchNormalization" for node in result.graph.nodes)
