@@ -2,11 +2,12 @@
 
     Conv_p(Pad_q(x)) = Conv_(p+q)(x)                  where q adds zeros
     AveragePool_p(Pad_q(x)) = AveragePool_(p+q)(x)    where q adds zeros and the mean counts pads
-    MaxPool_p(Pad_q(x)) = MaxPool_(p+q)(x)            where q adds -inf, or zeros and x >= 0
+    MaxPool_p(Pad_q(x)) = MaxPool_(p+q)(x)            where q adds v, and no x is less than v
     Pad_p(Pad_q(x)) = Pad_(p+q)(x)                    where both add the same value
 
-A window that reads x at all has its maximum there, so zeros beside values that are not negative
-count for nothing, as the -inf that MaxPool itself pads with does.
+A window that reads x at all has its maximum there, so what is no more than any x counts for
+nothing, as the -inf that MaxPool itself pads with does: zeros after a Relu, the lowest float after
+whatever cannot give -inf.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core.decline import need
@@ -28,7 +28,7 @@ from ...ir.ops.traits import operators_with
 from ...ir.ops.traits.groups import MEAN_AND_MAX_POOLS
 from ...ir.ops.windows.attributes import explicit_window, pool_window
 from ...ir.ops.windows.pad import Padding, read_padding
-from ..analysis.value_range import is_nonnegative
+from ..analysis.value_range import is_nonnegative, value_range
 from ..engine.rewrite import Rewrite, RewritePass
 
 # Of pools with windows; the norm of an LpPool has no pads of its own to add to.
@@ -140,13 +140,16 @@ def _need_pool(
         not any(view.readers(t) or view.is_output(t) for t in indices),
         "the indices of MaxPool count the padding",
     )
-    if padding.value == -np.inf:
-        return
-    need(padding.value == 0, f"it pads with {padding.value:g}, and MaxPool with -inf")
+    least = "negative" if padding.value == 0 else "less"
     need(
-        is_nonnegative(padding.node.inputs[0], view),
-        "it pads MaxPool with 0 and its input may be negative",
+        padding.value <= _low(padding.node.inputs[0], view),
+        f"it pads MaxPool with {padding.value:g} and its input may be {least}",
     )
+
+
+def _low(x: gs.Tensor, view: View) -> float:
+    """Return a bound that no element of `x` is below, as far as its producers show."""
+    return 0.0 if is_nonnegative(x, view) else value_range(x, view)[0]
 
 
 def _merged(padding: Padding, reader: gs.Node, view: View) -> _PadReader:

@@ -45,6 +45,7 @@ WEIGHTS = {
     "z": np.float32(0),
     "one": np.float32(1),
     "ninf": INF,
+    "minus": np.float32(-0.25),
     "low": np.float32(np.finfo(np.float32).min),
     "zz": np.zeros(1, np.float32),
 }
@@ -85,6 +86,12 @@ FIRES = {
     "MaxPool far after Sigmoid": (
         f"s = Sigmoid(x) r = Add(s, s) v = MaxPool <kernel_shape = [1, 1]> (r) a = Pad(v, p) "
         f"y = {MAX}> (a)", {"pads": [1, 2, 0, 1]}),
+    "MaxPool of the lowest number": (
+        f"r = Relu(x) a = Pad(r, p, low) y = {MAX}> (a)", {"pads": [1, 2, 0, 1]}),
+    "MaxPool of no more than the least": (
+        f"r = Clip(x, minus, one) a = Pad(r, p, minus) y = {MAX}> (a)", {"pads": [1, 2, 0, 1]}),
+    "MaxPool of less than the least": (
+        f"r = Tanh(x) a = Pad(r, p, low) y = {MAX}> (a)", {"pads": [1, 2, 0, 1]}),
     "MaxPool after Clip": (f"r = Clip(x, z, one) a = Pad(r, p) y = {MAX}> (a)",
                            {"pads": [1, 2, 0, 1]}),
 }  # fmt: skip
@@ -173,7 +180,11 @@ STAYS = {
         f"r = Clip(x, ninf) a = Pad(r, p) y = {MAX}> (a)",
         "it pads MaxPool with 0 and its input may be negative"),
     "the lowest number": (
-        f"a = Pad(x, p, low) y = {MAX}> (a)", "it pads with -3.40282e+38, and MaxPool with -inf"),
+        f"a = Pad(x, p, low) y = {MAX}> (a)",
+        "it pads MaxPool with -3.40282e+38 and its input may be less"),
+    "more than the least": (
+        f"r = Clip(x, minus, one) a = Pad(r, p, one) y = {MAX}> (a)",
+        "it pads MaxPool with 1 and its input may be less"),
     "channels": ("a = Pad(x, pc) y = Conv(a, deep)", "it pads batch or channels"),
     "a crop": ("a = Pad(x, crop) y = Conv(a, w)", "a pad is negative, so it takes elements away"),
     "reflection": ("a = Pad <mode = \"reflect\"> (x, p) y = Conv(a, w)", "its mode is reflect"),
