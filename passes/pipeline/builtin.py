@@ -52,6 +52,7 @@ BUILTIN: dict[str, str] = {
     "lower-conv-transpose": "linear.lower_conv_transpose",
     "merge-parallel-convolutions": "linear.merge_parallel_convolutions",
     "merge-sibling-convolutions": "linear.merge_sibling_convolutions",
+    "merge-slices": "cleanup.merge_slices",
     "pool-before-pointwise": "linear.pool_before_pointwise",
     "prune": "prune.prune",
     "push-affine": "linear.push_affine",

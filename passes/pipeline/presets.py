@@ -18,6 +18,7 @@ _CLEANUP = (
     "eliminate-casts",
     "eliminate-quantize-pairs",
     "eliminate-identities",
+    "merge-slices",
     "eliminate-unused-inputs",
     "eliminate-common-subexpressions",
     "deduplicate-constants",
