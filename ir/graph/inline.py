@@ -12,10 +12,7 @@ from ..core.build import make_variable
 from ..core.variables import (
     FUSED_DOMAIN,
     dense_values,
-    exotic_type,
     is_standard,
-    set_exotic_type,
-    subgraphs_of,
 )
 from ..proto.metadata import (
     Part,
@@ -24,7 +21,8 @@ from ..proto.metadata import (
     set_tensor_metadata,
     tensor_metadata,
 )
-from .clone import Copier, clone
+from .bodies import BodyCopier, copy_constant, deliver
+from .clone import clone
 from .edit import Edit
 from .functions import fused_functions
 from .parts import mark, match_parts
@@ -116,13 +114,11 @@ class CallInliner:
         table: dict[Any, gs.Constant] = self._shared if small else self._owned
         key = _content(values) if values is not None and small else id(original)
         if key not in table:
-            made = self._edit.constant(np.zeros(0, np.float32), name)
-            made._values = original._values  # dense or sparse, and never copied
-            table[key] = made
+            table[key] = copy_constant(self._edit, original, name)
         return table[key]
 
 
-class _Body(Copier):
+class _Body(BodyCopier):
     """Copies what the body of one call declares, under names of the call."""
 
     def __init__(
@@ -133,10 +129,9 @@ class _Body(Copier):
         constant: Callable[[gs.Constant, str], gs.Constant],
         parts: list[Part | None],
     ) -> None:
-        super().__init__()
+        super().__init__(function.nodes, edit)
         self._call = call
         self._function = function
-        self._edit = edit
         self._constant = constant
         absent = len(function.inputs) - len(call.inputs)
         given = [*call.inputs, *(make_variable("") for _ in range(absent))]
@@ -153,9 +148,6 @@ class _Body(Copier):
             for node, part in zip(function.nodes, parts, strict=True)
             if part is not None
         }
-        inner = [g for node in function.nodes for g in subgraphs_of(node)]
-        nested = [scope for graph in inner for scope in scopes(graph)]
-        self._ports = {id(t) for scope in nested for t in (*scope.inputs, *scope.outputs)}
 
     def is_inner(self, formal: gs.Tensor) -> bool:
         """Say whether nothing stands for a tensor of the body yet."""
@@ -171,19 +163,14 @@ class _Body(Copier):
         if id(original) not in self._copies:
             name = _named(self._call, original.name)
             constant = isinstance(original, gs.Constant)
-            made = self._constant(original, name) if constant else self._variable(original, name)
+            made = self._constant(original, name) if constant else self._inner(original, name)
             self._copies[id(original)] = made
         return self._copies[id(original)]
 
-    def _variable(self, original: gs.Tensor, name: str) -> gs.Variable:
+    def _inner(self, original: gs.Tensor, name: str) -> gs.Variable:
         part = self._parts.get(id(original))
-        made = self._edit.variable(part.result if part and part.result else name)
+        made = self.variable(original, part.result if part and part.result else name)
         set_tensor_metadata(made, part.tensor if part else tensor_metadata(original))
-        if id(original) in self._ports:  # runtimes read the declared types of these
-            made.dtype, made.shape = original.dtype, original.shape
-        exotic = exotic_type(original)
-        if exotic is not None:
-            set_exotic_type(made, exotic)
         return made
 
     def attributes(self, node: gs.Node) -> dict[str, Any]:
@@ -200,11 +187,7 @@ class _Body(Copier):
     def deliver(self) -> None:
         """Make an output that no node of the body gives, or gives twice, be found at the call."""
         for formal, actual in self._undelivered:
-            value = self.tensor(formal)
-            if id(actual) in self._edit.uses.pinned:
-                self._edit.node("Identity", [value], [actual], at=self._call)
-            else:
-                self._edit.replace(actual, value)
+            deliver(self._edit, self.tensor(formal), actual, self._call)
 
 
 def inline_fused(graph: gs.Graph) -> gs.Graph:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core.build import make_variable
-from ...ir.core.variables import exotic_type, set_exotic_type, subgraphs_of
-from ...ir.graph.clone import Copier
+from ...ir.core.variables import subgraphs_of
+from ...ir.graph.bodies import BodyCopier, copy_constant, deliver
 from ...ir.graph.edit import Edit
 from ...ir.graph.uses import scopes
 from ...ir.graph.view import View
@@ -42,7 +41,7 @@ class Inliner:
         for output, target in zip(body.outputs, targets or (), strict=targets is not None):
             if target.name and id(output) in computed:
                 given.setdefault(id(output), target)
-        copier = _BodyCopier(body, given, self._constants, self._edit, self._view)
+        copier = _Copier(body, given, self._constants, self._edit, self._view)
         for node in body.nodes:
             made = self._edit.node(
                 node.op,
@@ -61,15 +60,11 @@ class Inliner:
     def deliver(self, values: Tensors, targets: Tensors) -> None:
         """Make every reader of `targets`, which have no producer, find `values` there."""
         for value, target in zip(values, targets, strict=True):
-            if not target.name or value is target:
-                continue
-            if self._view.is_output(target):
-                self._edit.node("Identity", [value], [target], at=self._at)
-            else:
-                self._edit.replace(target, value)
+            if target.name and value is not target:
+                deliver(self._edit, value, target, self._at)
 
 
-class _BodyCopier(Copier):
+class _Copier(BodyCopier):
     """Copies what a body declares under fresh names, and leaves what it captures as it is."""
 
     def __init__(
@@ -80,15 +75,12 @@ class _BodyCopier(Copier):
         edit: Edit,
         view: View,
     ) -> None:
-        super().__init__()
+        super().__init__(body.nodes, edit)
         self._copies.update(given)
         self._constants = constants
-        self._edit = edit
         self._view = view
-        nested = [scope for node in body.nodes for g in subgraphs_of(node) for scope in scopes(g)]
-        self._ports = {id(t) for scope in nested for t in (*scope.inputs, *scope.outputs)}
-        made = (t for scope in (body, *nested) for node in scope.nodes for t in node.outputs)
-        self._own = {id(t) for scope in nested for t in scope.inputs} | {id(t) for t in made}
+        made = (t for scope in (body, *self.nested) for node in scope.nodes for t in node.outputs)
+        self._own = {id(t) for scope in self.nested for t in scope.inputs} | {id(t) for t in made}
 
     def tensor(self, original: gs.Tensor) -> gs.Tensor:
         if not original.name:
@@ -97,9 +89,13 @@ class _BodyCopier(Copier):
         if found is not None:
             return found
         if isinstance(original, gs.Constant) and self._is_unread(original):
-            found = self._constants[id(original)] = self._constant(original)
+            found = self._constants[id(original)] = copy_constant(
+                self._edit, original, original.name
+            )
         elif id(original) in self._own:
-            found = self._copies[id(original)] = self._variable(original)
+            found = self._copies[id(original)] = self.variable(
+                original, original.name, self._view.type(original)
+            )
         else:
             found = original
         return found
@@ -109,17 +105,3 @@ class _BodyCopier(Copier):
         uses = self._edit.uses
         shown = id(constant) in uses.interface_inputs or id(constant) in uses.pinned
         return not shown and not uses.reads(constant)
-
-    def _constant(self, original: gs.Constant) -> gs.Constant:
-        copy = self._edit.constant(np.zeros(0, np.float32), original.name)
-        copy._values = original._values  # dense, sparse or lazy, and never copied
-        return copy
-
-    def _variable(self, original: gs.Tensor) -> gs.Variable:
-        copy = self._edit.variable(original.name, like=self._view.type(original))
-        if id(original) in self._ports:  # runtimes read the declared types of these
-            copy.dtype, copy.shape = original.dtype, original.shape
-        exotic = exotic_type(original)
-        if exotic is not None:
-            set_exotic_type(copy, exotic)
-        return copy
