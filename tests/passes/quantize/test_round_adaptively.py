@@ -21,36 +21,16 @@ from planish.passes.quantize.rounding import layers as rounding_layers
 from planish.passes.quantize.rounding.reconstruct import snap
 
 from tests.helpers import graph_of, model_of, ops, reasons, relative_error, run_ort, run_pass
+from tests.passes.quantize.rounding.small_network import TEXT
+from tests.passes.quantize.rounding.small_network import feeds_of as _feeds
+from tests.passes.quantize.rounding.small_network import run as _run
+from tests.passes.quantize.rounding.small_network import weights as _weights
 from tests.strategies import networks
-
-TEXT = """g (float[N, 3, 9, 9] x) => (float[N, 4, 7, 7] y) {
-    a = Conv <pads = [1, 1, 1, 1]> (x, w)
-    r = Relu (a)
-    d = Conv <group = 8, pads = [1, 1, 1, 1]> (r, v, c)
-    s = Relu (d)
-    y = Conv (s, u)
-}"""
-
-
-def _weights():
-    generator = np.random.default_rng(0)
-    shapes = {"w": (8, 3, 3, 3), "v": (8, 1, 3, 3), "c": (8,), "u": (4, 8, 3, 3)}
-    return {k: generator.standard_normal(s).astype(np.float32) for k, s in shapes.items()}
-
-
-def _feeds(count=6, seed=1):
-    generator = np.random.default_rng(seed)
-    smooth = np.cumsum(generator.standard_normal((count, 2, 3, 9, 9)), axis=3)
-    return [{"x": sample.astype(np.float32)} for sample in smooth]
 
 
 def _error(model, graph, feeds):
     pairs = [(run_ort(model, f)["y"], run_ort(planish.to_model(graph), f)["y"]) for f in feeds]
     return sum(float(((a - b) ** 2).sum()) for a, b in pairs)
-
-
-def _run(graph, pipeline, feeds):
-    return run_pass(graph, pipeline, feeds=feeds, verify="off")
 
 
 def _on_grid(graph, qmax):

@@ -180,6 +180,8 @@ def test_the_largest_product_of_each_input(group, outs, ins):
         y = _conv(replace(kernel, bias=None), x, pads=[2, 1, 2, 1])
         expected[channel] = np.abs(y).max()
     np.testing.assert_allclose(kernel.largest_of(values), expected, rtol=1e-14)
+    nothing = Kernel(np.zeros((group, 0, ins, 3, 2)), None)
+    np.testing.assert_array_equal(nothing.largest_of(values), np.zeros(6))
 
 
 def test_channels_of_groups_cannot_be_taken_apart():
