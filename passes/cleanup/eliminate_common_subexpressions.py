@@ -5,6 +5,7 @@ f(x; a) = g(y; b)   where f = g, x = y and a = b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ...ir.core.variables import FUSED_DOMAIN, dense_values, is_standard, subgraphs_of
+from ...ir.graph.edit import Edit
 from ...ir.graph.uses import scopes
 from ...ir.graph.view import View
 from ...ir.ops.purity import is_pure
@@ -27,8 +29,9 @@ _BY_VALUE = 4096
 class EliminateCommonSubexpressions(Pass):
     """Merge nodes with the same operator, attributes and inputs into the first of them.
 
-    Random operators, operators with subgraphs and those of unknown domains are left alone, and so
-    is a duplicate whose result is a graph output, since that name must stay.
+    Random operators, operators with subgraphs and those of unknown domains are left alone. Where
+    the results of both are graph outputs, whose names must stay, the second of two fused operators
+    becomes an Identity, and other operators stay.
     """
 
     name: ClassVar[str] = "eliminate-common-subexpressions"
@@ -45,12 +48,44 @@ class EliminateCommonSubexpressions(Pass):
                     earlier = first.setdefault(_key(node, view), node)
                     if earlier is node:
                         continue
-                    if any(view.is_output(tensor) for tensor in node.outputs):
+                    merge = _merge_of(earlier, node, view)
+                    if merge is None:
                         context.decline(node, "its result is a graph output, whose name must stay")
                     elif edit.begin():
-                        for old, new in zip(node.outputs, earlier.outputs, strict=True):
-                            edit.replace(old, new)
-                        edit.remove(node)
+                        merge(earlier, node, edit)
+
+
+Merge = Callable[[gs.Node, gs.Node, Edit], None]
+
+
+def _merge_of(earlier: gs.Node, node: gs.Node, view: View) -> Merge | None:
+    """Return how `node` is left out, which computes what `earlier` does; None where it stays."""
+    if not any(map(view.is_output, node.outputs)):
+        return _replace
+    if len(node.outputs) > 1:
+        return None
+    if not view.is_output(earlier.outputs[0]):
+        return _take_name
+    # Written out, their bodies would have parts in common.
+    return _copy if node.domain == FUSED_DOMAIN else None
+
+
+def _replace(earlier: gs.Node, node: gs.Node, edit: Edit) -> None:
+    for old, new in zip(node.outputs, earlier.outputs, strict=True):
+        edit.replace(old, new)
+    edit.remove(node)
+
+
+def _take_name(earlier: gs.Node, node: gs.Node, edit: Edit) -> None:
+    result = node.outputs[0]
+    edit.remove(node)
+    edit.rename_output(earlier, earlier.outputs[0], result)
+
+
+def _copy(earlier: gs.Node, node: gs.Node, edit: Edit) -> None:
+    result = node.outputs[0]
+    edit.remove(node)
+    edit.node("Identity", [earlier.outputs[0]], [result], at=node)
 
 
 def _may_merge(node: gs.Node, opset: int) -> bool:

@@ -22,6 +22,8 @@ from .contract import Pass
 Site = TypeVar("Site")
 
 _PROGRESS_EVERY = 256
+# Rewrites that undo one another would never end.
+_MOST_SWEEPS = 16
 
 # What the person who runs a pass is to know of, whatever becomes of the site.
 NOT_OF_A_SITE = (FeedError, PipelineError, RefusedError, MemoryError)
@@ -69,38 +71,64 @@ class RewritePass(Pass):
 def drive(graph: gs.Graph, rewrites: Sequence[Rewrite[Any]], context: Context) -> None:
     """Apply `rewrites` to `graph` and its subgraphs until no node matches any of them.
 
-    Each node is looked at once, and again whenever an edit touched it or a neighbour. Operators of
-    unknown domains are never offered to a rewrite. Unless `context.strict`, an exception in `match`
-    or `rewrite` leaves that site as it was, and the context is told.
+    Each node is looked at once, and again whenever an edit touched it or a neighbour. After edits
+    all are looked at once more: a match may ask for what lies further away, and for types, which
+    are those from before. Operators of unknown domains are never offered to a rewrite. Unless
+    `context.strict`, an exception in `match` or `rewrite` leaves that site as it was, and the
+    context is told.
     """
     by_op: dict[str, list[Rewrite[Any]]] = {}
     for rewrite in rewrites:
         for op in rewrite.ops:
             by_op.setdefault(op, []).append(rewrite)
-    nodes = [node for scope in scopes(graph) for node in scope.nodes if node.op in by_op]
-    if not nodes:
-        return
-    with context.editing() as edit:
-        _Driver(by_op, edit, context).run(nodes)
+    failed = _FailedSites()
+    for _ in range(_MOST_SWEEPS):
+        nodes = [node for scope in scopes(graph) for node in scope.nodes if node.op in by_op]
+        if not nodes:
+            return
+        with context.editing() as edit:
+            _Driver(by_op, edit, context, failed).run(nodes)
+        if not edit.count or context.limit == context.edits:
+            return
 
 
 class _UncountedError(PassError):
     """A rewrite made no edit."""
 
 
+class _FailedSites:
+    """Where rewrites raised: they are not tried there again."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[int, int]] = set()  # rewrites and nodes
+        self._held: list[gs.Node] = []  # so that their ids stay taken
+
+    def add(self, rewrite: Rewrite[Any], node: gs.Node) -> None:
+        """Leave `node` to other rewrites."""
+        self._known.add((id(rewrite), id(node)))
+        self._held.append(node)
+
+    def has(self, rewrite: Rewrite[Any], node: gs.Node) -> bool:
+        """Say whether `rewrite` raised at `node`."""
+        return (id(rewrite), id(node)) in self._known
+
+
 class _Driver:
     """The worklist of one run of rewrites, by operator, over a graph."""
 
     def __init__(
-        self, by_op: Mapping[str, Sequence[Rewrite[Any]]], edit: Edit, context: Context
+        self,
+        by_op: Mapping[str, Sequence[Rewrite[Any]]],
+        edit: Edit,
+        context: Context,
+        failed: _FailedSites,
     ) -> None:
         self._by_op = by_op
         self._edit = edit
         self._context = context
         self._views: dict[int, View] = {}
         self._declined: list[gs.Node] = []
-        self._failed: set[tuple[int, int]] = set()  # rewrites and nodes
-        self._failing: list[gs.Node] = []
+        self._failed = failed
 
     def run(self, nodes: Sequence[gs.Node]) -> None:
         """Look at `nodes`, and again at what edits touch, until none matches or no edit is left."""
@@ -130,7 +158,7 @@ class _Driver:
             return True
         view = self._view(scope)
         for rewrite in self._by_op.get(node.op, ()):
-            if (id(rewrite), id(node)) in self._failed:
+            if self._failed.has(rewrite, node):
                 continue
             site = self._match(rewrite, node, view)
             if site is None:
@@ -157,8 +185,7 @@ class _Driver:
 
     def _leave(self, rewrite: Rewrite[Any], node: gs.Node, error: Exception) -> None:
         """Go on without `rewrite` at `node`."""
-        self._failed.add((id(rewrite), id(node)))
-        self._failing.append(node)  # held, so that its id stays taken
+        self._failed.add(rewrite, node)
         self._context.fail(node, error)
 
     def _rewrite(self, rewrite: Rewrite[Any], site: Any, node: gs.Node) -> bool:

@@ -101,6 +101,29 @@ def test_exact_keeps_the_function_at_length(case):
     _check(case, "exact")
 
 
+def _check_written(case: Case) -> None:
+    """Check that what is written is a fixed point: loaded and optimized again, nothing is left."""
+    steps = planish.Pipeline.parse("exact")
+    result = steps.run(planish.load(case.model), verify="off")
+    for portable in (False, True):
+        written = planish.load(planish.to_model(result.graph, portable=portable))
+        again = steps.run(written, verify="off")
+        assert {record.name: record.edits for record in again.records if record.edits} == {}
+
+
+@given(case=networks(most_steps=14))
+@settings(_SETTINGS, max_examples=50)
+def test_what_is_written_is_a_fixed_point(case):
+    _check_written(case)
+
+
+@pytest.mark.slow
+@given(case=networks(most_steps=30))
+@settings(_SETTINGS, max_examples=3000)
+def test_what_is_written_is_a_fixed_point_at_length(case):
+    _check_written(case)
+
+
 @given(case=networks())
 @settings(_SETTINGS, max_examples=25)
 def test_saved_bytes_are_the_same_twice(case):

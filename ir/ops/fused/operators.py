@@ -194,7 +194,8 @@ def fused_function(fused: Fused, opset: int) -> gs.Function:
     body.step(linear.op, linear.inputs, x, linear.attributes)
     if fused.residual:
         summed = result(1, "sum")
-        body.step("Add", [x, "Z"], summed)
+        # Written out again, the second operand is the one that is fused (`fuse-conv-activation`).
+        body.step("Add", ["Z", x], summed)
         inputs.append("Z")
         x = summed
     if activation is not None:

@@ -108,6 +108,25 @@ def test_graph_outputs_keep_their_names():
     assert reasons(result) == {"its result is a graph output, whose name must stay"}
 
 
+def test_a_duplicate_that_is_an_output_gives_its_name():
+    model = model_of(f"g ({F} x) => ({F} y, {F} z) {{ b = Abs(x) y = Abs(x) z = Neg(b) }}")
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == ["Abs", "Neg"]
+    assert_same_function(model, result.graph, {"x": X}, 0)
+
+
+def test_of_two_fused_operators_that_are_outputs_one_copies():
+    """Written out, each would have a Sigmoid of its own, which a second run would merge."""
+    body = "a = Sigmoid(x) y = Mul(x, a) b = Sigmoid(x) c = Mul(x, b) z = Relu(c) w = Mul(b, x)"
+    model = model_of(f"g ({F} x) => ({F} y, {F} w) {{ {body} }}")
+    steps = planish.Pipeline.parse("recognize-activations,eliminate-common-subexpressions")
+    result = steps.run(planish.load(model), verify="off")
+    assert ops(result.graph).count("Silu") == 1
+    written = planish.to_model(result.graph, portable=True)
+    assert_same_function(model, result.graph, {"x": X}, 0)
+    assert steps.run(planish.load(written), verify="off").edits == 0
+
+
 def test_an_output_may_serve_the_readers_of_its_duplicate():
     model = model_of(f"g ({F} x) => ({F} y, {F} z) {{ y = Abs(x) b = Abs(x) z = Neg(b) }}")
     result = run_pass(planish.load(model), PASS)

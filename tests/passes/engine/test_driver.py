@@ -199,3 +199,31 @@ def test_progress_never_goes_back():
     assert seen == sorted(seen)
     assert 0 < seen[0] < 0.5
     assert seen[-1] <= 1
+
+
+class _DropWithoutCeil(Rewrite):
+    """Remove every Ceil, and a Neg where no Ceil follows, however far away."""
+
+    ops: ClassVar[frozenset[str]] = frozenset({"Neg", "Ceil"})
+
+    def match(self, node, view):
+        reader = node
+        while node.op == "Neg" and reader is not None:
+            if reader.op == "Ceil":
+                return None
+            reader = view.only_reader(reader.outputs[0])
+        return node
+
+    def rewrite(self, site, edit):
+        edit.replace(site.outputs[0], site.inputs[0])
+        edit.remove(site)
+
+
+def test_what_an_edit_far_away_makes_possible_is_found_in_the_same_run():
+    graph = graph_of(
+        """g (float[2] x) => (float[2] y) {
+            a = Neg(x) b = Abs(a) c = Abs(b) d = Ceil(c) y = Relu(d) }"""
+    )
+    assert _drive(graph, _DropWithoutCeil()).edits == 2
+    assert ops(graph) == ["Abs", "Abs", "Relu"]
+    assert _drive(graph, _DropWithoutCeil()).edits == 0
