@@ -10,19 +10,20 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.errors import PassError, VerificationError
 from ....ir.graph.clone import clone
-from ....ir.graph.types import Types
 from ....ir.graph.wellformed import check
 from ....ir.run.extra_feeds import FeedsWithout
 from ...engine.context import Context, Feeds
 from ...engine.contract import Pass
-from ...engine.records import Failure, PassRecord, Result
+from ...engine.records import PassRecord, Result
 from ..repeat import Repeat
-from .apply import Applied, apply_pass
+from .apply import apply_pass
+from .checks import check_left
 from .failures import CopyNeeded, EndFailed, PassFailed, failed
-from .interface import check_interface, read_interface
+from .interface import read_interface
 from .options import RunOptions
 from .recorder import Recorder
 from .reproducers import Reproducers
+from .rollback import Rollback
 from .state import GraphState
 from .verification import Verification
 
@@ -80,8 +81,9 @@ class Run:
         self._reproducers = Reproducers(options.reproducer, self._verification.feeds)
         self._item_of = [at for at, item in enumerate(items) for _ in _members(item)]
         self._since = 0  # the first item that ran on the graph which outputs are held to
-        self._left_out: set[int] = set()  # passes that were rolled back as a whole
-        self._told: set[tuple[int, str | None, str]] = set()  # failures that records have
+        self._rollback = Rollback(
+            self._passes, options, self._state, self._recorder, self._reproducers
+        )
 
     def result(self) -> Result:
         """Run all passes, verify, and return the graph with what is known of it."""
@@ -106,17 +108,17 @@ class Run:
 
     def _settle(self, first: int, item: Pass | Repeat) -> None:
         """Run a pass, or the passes of a group until each has seen the edits of the others."""
-        stale = [True] * len(_members(item))
+        stale, left_out = [True] * len(_members(item)), self._rollback.left_out
         for round_ in range(1, _MOST_ROUNDS + 1 if isinstance(item, Repeat) else 2):
             for place in range(len(stale)):
-                if not stale[place] or first + place in self._left_out:
+                if not stale[place] or first + place in left_out:
                     continue
                 record = self._step(first + place, round_)
                 self._recorder.add(first + place, record)
                 stale[place] = False
                 if record.edits:
                     stale = [other != place for other in range(len(stale))]
-            if not any(old for at, old in enumerate(stale) if first + at not in self._left_out):
+            if not any(old for at, old in enumerate(stale) if first + at not in left_out):
                 break
 
     def _step(self, index: int, round_: int) -> PassRecord:
@@ -142,7 +144,9 @@ class Run:
             record = self._try(index, record)
         except PassFailed as failure:
             seconds = time.perf_counter() - started
-            record = replace(record, seconds=seconds, failures=self._give_up(index, failure))
+            record = replace(
+                record, seconds=seconds, failures=self._rollback.give_up(index, failure)
+            )
         self._recorder.tell(index, "done", 1.0)
         return record
 
@@ -152,7 +156,7 @@ class Run:
         started = time.perf_counter()
         edits = self._apply(index, context)
         seconds = time.perf_counter() - started
-        failures = self._sites(index, context)
+        failures = self._rollback.sites(index, context)
         if context.changed and not edits:  # what counts as no edit, such as a function put back
             self._reproducers.forget()
         error = self._after_edits(index) if edits else None
@@ -166,36 +170,6 @@ class Run:
             remarks=context.remarks,
             failures=failures,
         )
-
-    def _give_up(self, index: int, failure: PassFailed) -> tuple[Failure, ...]:
-        """Roll pass `index` back and return what the record says of it; strict, raise its error."""
-        if self._options.strict:
-            item, place = self._passes[index], self._recorder.place(index)
-            error = self._reproducers.of_pass(failure.kind, item, place, failure.message)
-            raise error from failure.__cause__
-        return self._roll_back(index, failure)
-
-    def _sites(self, index: int, context: Context) -> tuple[Failure, ...]:
-        """Return the sites of pass `index` that were left as they were, those not told before."""
-        fresh = [
-            site for site in context.failed if (index, site.node, site.error) not in self._told
-        ]
-        if not fresh:
-            return ()
-        self._told.update((index, site.node, site.error) for site in fresh)
-        made = self._reproducers.failure(
-            self._passes[index], self._recorder.place(index), fresh[0].error, fresh[0].trace
-        )
-        return tuple(replace(made, node=site.node, error=site.error) for site in fresh)
-
-    def _roll_back(self, index: int, failure: PassFailed) -> tuple[Failure, ...]:
-        """Go on with the graph from before pass `index`, and without that pass."""
-        self._left_out.add(index)
-        made = self._reproducers.failure(
-            self._passes[index], self._recorder.place(index), failure.message, failure.trace
-        )
-        self._state.take(self._reproducers.give())
-        return (made,)
 
     def _context(self, index: int) -> Context:
         limit = self._options.limit
@@ -219,20 +193,10 @@ class Run:
             # Inferred before the pass, since it may change the graph before it asks.
             types = self._state.analyses.types
             applied = apply_pass(self._passes[index], self._state, context)
-            self._check(applied, types, bool(context.failed))
+            check_left(self._state, self._interface, applied, types, bool(context.failed))
         except Exception as error:  # a pass is anybody's code
             raise failed(error, self._recorder.place(index)) from error
         return applied.edits
-
-    def _check(self, applied: Applied, before: Types, failed_at_sites: bool) -> None:
-        """Raise PassError where the graph is not well-formed, or not what it must stay."""
-        if applied.edits or applied.by_hand or failed_at_sites:
-            check(self._state.graph, sort=applied.by_hand)
-            check_interface(self._interface, self._state.graph)
-        if applied.edits and before.problem is None:
-            problem = self._state.analyses.types.problem
-            if problem is not None:
-                raise PassError(f"types and shapes do not infer any more: {problem}")
 
     def _after_edits(self, index: int) -> float | None:
         """Verify what pass `index` has left, and dump it; return the error that was measured."""
