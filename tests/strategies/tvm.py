@@ -88,7 +88,7 @@ class Draft:
     ) -> list[str] | None:
         """Add a node; None where ONNX Runtime refuses it or its result is large."""
         names = [f"t{len(self.nodes)}_{index}" for index in range(outputs)]
-        attrs = {key: value for key, value in attrs.items() if value is not None}
+        attrs = {key: value for key, value in attrs.items() if value not in (None, [])}
         node = helper.make_node(op, list(inputs), names, name=f"n{len(self.nodes)}", **attrs)
         if domain:
             node.domain = domain

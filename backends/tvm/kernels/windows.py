@@ -33,7 +33,10 @@ _UNROLLED_TAPS = 9
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """An operator on windows over three spatial axes. An average counts what lies inside only."""
+    """An operator on windows over three spatial axes.
+
+    An average counts what lies inside only, or with `counts_pads` the whole window.
+    """
 
     kind: Kind
     x: BufferSpec
@@ -44,6 +47,7 @@ class Windows:
     pads: tuple[tuple[int, int], ...]
     epilogue: ElementwiseChain
     batch: int | None
+    counts_pads: bool = False
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -146,10 +150,10 @@ def _tap(
 
 
 def _share(op: Windows, at: tuple[Any, Any, Any]) -> Any:
-    """Return one over the number of positions of the window at `at` that lie inside."""
+    """Return one over the number of positions of the window at `at` that count."""
     from tvm import tirx
 
-    if not any(outside_axes(op)):
+    if op.counts_pads or not any(outside_axes(op)):
         return constant(1.0 / math.prod(op.kernel))
     count: Any = 1
     for position, stride, kernel, size, (low, _), outside in zip(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -31,6 +31,8 @@ Accept = Callable[[Layout], bool]
 
 class BlockedProgram(KernelProgram):
     """A program that holds every tensor in the layouts that were asked for."""
+
+    has_host_kernels: ClassVar[bool] = True
 
     def __init__(
         self,

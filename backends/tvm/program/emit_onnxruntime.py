@@ -1,9 +1,10 @@
 """Operators that a program leaves to ONNX Runtime: a call with a model of the one node.
 
-    y = planish.onnxruntime(model of the node, x...)
+    y = planish.onnxruntime(model of the node, x...)            sizes are not known, or on a GPU
+    planish.onnxruntime.into(model of the node, x..., y...)     a kernel that calls it
 
 What has neither a kernel of ours nor a converter of TVM's that is known to be right is run so: slow
-is better than wrong. A network with such a call is no single call.
+is better than wrong.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ....ir.core.errors import BackendError
 from ....ir.core.variables import label, node_key
 from ....ir.graph.types import Dim
 from ....ir.proto.to_proto import opset_imports
-from ..runtime.onnx_node import NAME, packed, session_of
+from ..runtime.onnx_node import INTO, NAME, packed, session_of
 from ..spec.calls import KernelCall
 from .program import Program
 from .value import dtype_of, shape_of
@@ -32,23 +33,88 @@ _IR_VERSION = 10
 
 def emit_onnxruntime(program: Program, node: gs.Node, proto: onnx.NodeProto, why: str) -> None:
     """Emit a call for `node`; raises BackendError with `why` where ONNX Runtime has no kernel."""
-    from tvm import ir, relax
+    from tvm import relax
 
     given, constants = _operands(program, node)
     exprs = [program.tensor(tensor) for tensor in given]
     model = _model(program, node, proto, list(zip(given, exprs, strict=True)), constants)
     kinds = _kinds(program, node, model, why)
-    types = [relax.TensorType(ndim=len(shape), dtype=dtype) for dtype, shape in kinds]
-    whole = types[0] if len(types) == 1 else relax.TupleType(types)
-    call = relax.op.call_pure_packed(NAME, ir.StringImm(packed(model)), *exprs, ty_args=whole)
-    found = program.builder.emit(call)
-    for index, (tensor, (dtype, shape)) in enumerate(zip(_results(node), kinds, strict=True)):
-        one = found if len(kinds) == 1 else program.builder.emit(relax.TupleGetItem(found, index))
-        sizes = program.sizes(shape)
-        program.define_plain(
-            tensor, program.builder.match_cast(one, relax.TensorType(sizes, dtype))
-        )
+    types = [relax.TensorType(program.sizes(shape), dtype) for dtype, shape in kinds]
+    in_place = program.has_host_kernels and all(map(_is_known, (*(e.ty for e in exprs), *types)))
+    make = _kernel_call if in_place else _packed_call
+    found = make(program, node, packed(model), exprs, types)
+    for tensor, expr in zip(_results(node), found, strict=True):
+        program.define_plain(tensor, expr)
+
+
+def _is_known(kind: Any) -> bool:
+    """Say whether all sizes are known, and none is 0."""
+    from tvm import relax, tirx
+
+    return isinstance(kind.shape, relax.ShapeExpr) and all(
+        isinstance(size, tirx.IntImm) and int(size) for size in kind.shape
+    )
+
+
+def _packed_call(
+    program: Program, node: gs.Node, model: str, exprs: list[Any], types: list[Any]
+) -> list[Any]:
+    """Emit a call that gives tensors, whose sizes are then compared with those expected."""
+    from tvm import ir, relax
+
+    ranks = [relax.TensorType(ndim=kind.ndim, dtype=kind.dtype) for kind in types]
+    whole = ranks[0] if len(ranks) == 1 else relax.TupleType(ranks)
+    call = relax.op.call_pure_packed(NAME, ir.StringImm(model), *exprs, ty_args=whole)
     program.calls.append(KernelCall(NAME, (node_key(node),)))
+    found = program.builder.emit(call)
+    parts = [found]
+    if len(types) > 1:
+        parts = [program.builder.emit(relax.TupleGetItem(found, i)) for i in range(len(types))]
+    return [program.builder.match_cast(part, kind) for part, kind in zip(parts, types, strict=True)]
+
+
+def _kernel_call(
+    program: Program, node: gs.Node, model: str, exprs: list[Any], types: list[Any]
+) -> list[Any]:
+    """Emit a call of a kernel, as all others are: it writes to memory that is there."""
+    from tvm import relax
+
+    name = f"onnxruntime_{len(program.calls)}"
+    function = _kernel(model, [expr.ty for expr in exprs], types).with_attr("global_symbol", name)
+    callee = program.builder.add_func(function, name)
+    program.calls.append(KernelCall(str(callee.name_hint), (node_key(node),)))
+    found = program.builder.emit(
+        relax.call_tir(callee, exprs, types[0] if len(types) == 1 else types)
+    )
+    if len(types) == 1:
+        return [found]
+    return [program.builder.emit(relax.TupleGetItem(found, i)) for i in range(len(types))]
+
+
+def _kernel(model: str, inputs: list[Any], outputs: list[Any]) -> Any:
+    from tvm import ir, tirx
+    from tvm.script.ir_builder import IRBuilder
+    from tvm.tirx.script.builder import ir as script
+
+    def whole(buffer: Any) -> Any:
+        return tirx.BufferRegion(buffer, [ir.Range(0, size) for size in buffer.shape])
+
+    with IRBuilder() as builder:
+        with script.prim_func(s_tir=True):
+            script.func_name("onnxruntime")
+            script.func_attr({"tirx.noalias": True, "tirx.is_scheduled": True, "op_pattern": 8})
+            given, made = (
+                [
+                    script.arg(f"{name}{index}", script.buffer(list(kind.shape), str(kind.dtype)))
+                    for index, kind in enumerate(kinds)
+                ]
+                for name, kinds in (("X", inputs), ("Y", outputs))
+            )
+            with script.sblock("root"):
+                script.reads([whole(buffer) for buffer in given])
+                script.writes([whole(buffer) for buffer in made])
+                script.evaluate(tirx.call_packed(INTO, model, *given, *made))
+        return builder.get()
 
 
 def _operands(program: Program, node: gs.Node) -> tuple[list[gs.Tensor], list[gs.Constant]]:

@@ -18,8 +18,13 @@ def emit_windows(
     x: BufferSpec,
     y: KernelResult,
     args: list[Any],
+    *,
+    counts_pads: bool = False,
 ) -> None:
-    """Emit `kind` over `window` of `x`; `args`: the expression of x, and weights if any."""
+    """Emit `kind` over `window` of `x`; `args`: the expression of x, and weights if any.
+
+    `counts_pads`: a mean is over all of the window.
+    """
     op = Windows(
         kind=kind,
         x=x,
@@ -30,6 +35,7 @@ def emit_windows(
         pads=window.pads,
         epilogue=y.epilogue.chain,
         batch=y.batch,
+        counts_pads=counts_pads,
     )
     columns = program.settings.columns_of(op)
     y.emit(kind, op, lambda op: windows(op, program.machine, columns), args)

@@ -1,7 +1,7 @@
 """Which converters of TVM's ONNX importer give what ONNX says, as far as that is known.
 
-A list of what a search with random graphs found wrong. Sizes and types of every result are compared
-with what is inferred besides, so this is about values.
+Those that a search with random graphs found right, some under a condition on attributes or inputs.
+Sizes and types of every result are compared with what is inferred besides, so this is about values.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
+from ....ir.ops.axes.named import normal_axes
 from ....ir.ops.parameters import read_parameter
 from ....ir.ops.slices import read_slice
 
@@ -25,18 +26,12 @@ def is_right(node: gs.Node, view: View) -> bool:
     """
     if any(0 in (view.shape(tensor) or ()) for tensor in (*node.inputs, *node.outputs)):
         return False
-    known = _CONDITIONS.get(node.op)
-    if known is None:
-        known = _reduces_something if node.op.startswith("Reduce") else _always
-    return known(node, view)
+    known = _RIGHT.get(node.op)
+    return known is not None and known(node, view)
 
 
 def _always(node: gs.Node, view: View) -> bool:
     return True
-
-
-def _never(node: gs.Node, view: View) -> bool:
-    return False
 
 
 def _has_constant_bounds(node: gs.Node, view: View) -> bool:
@@ -50,11 +45,49 @@ def _has_constant_indices(node: gs.Node, view: View) -> bool:
 
 
 def _reduces_something(node: gs.Node, view: View) -> bool:
-    """Say whether axes are constant, and none of them does not mean that nothing is reduced."""
+    """Say whether axes are constant, and what they reduce has a size that is known.
+
+    TVM leaves the result of no elements undefined, and takes no axes for all of them.
+    """
+    shape = view.shape(node.inputs[0])
     axes = read_parameter(node, "axes", view)
-    if not axes.known:
+    if shape is None or not axes.known:
         return False
-    return bool(axes.ints()) or not node.attrs.get("noop_with_empty_axes", 0)
+    named = normal_axes(axes.ints() or range(len(shape)), len(shape))
+    if not axes.ints() and node.attrs.get("noop_with_empty_axes", 0):
+        return False
+    return named is not None and all(isinstance(shape[axis], int) for axis in named)
+
+
+def _has_known_axis(node: gs.Node, view: View) -> bool:
+    """Say whether the axis that the node works along has a size that is known."""
+    shape = view.shape(node.inputs[0])
+    default = {"ArgMax": 0, "ArgMin": 0}.get(node.op, -1)
+    axis = int(node.attrs.get("axis", default))
+    return shape is not None and -len(shape) <= axis < len(shape) and isinstance(shape[axis], int)
+
+
+def _has_known_depth(node: gs.Node, view: View) -> bool:
+    """Say whether a product sums over an axis of a size that is known."""
+    left, right = (view.shape(tensor) for tensor in node.inputs[:2])
+    if left is None or right is None or not left or not right:
+        return False
+    depth = left[0] if node.attrs.get("transA", 0) else left[-1]
+    return isinstance(depth, int)
+
+
+def _pads_as_told(node: gs.Node, view: View) -> bool:
+    """Say whether a window's pads are written down: SAME is not the same for TVM."""
+    return not str(node.attrs.get("auto_pad", "")).startswith("SAME")
+
+
+def _is_inference(node: gs.Node, view: View) -> bool:
+    return not node.attrs.get("training_mode", 0) and len(node.outputs) == 1
+
+
+def _has_one_result(node: gs.Node, view: View) -> bool:
+    """Say whether nothing but the first result is asked for; the others are placeholders."""
+    return len(node.outputs) == 1
 
 
 def _of_integers(node: gs.Node, view: View) -> bool:
@@ -68,16 +101,46 @@ def _has_bounds(node: gs.Node, view: View) -> bool:
     return all(parameter.given for parameter in found) or view.dtype(node.inputs[0]) != np.float32
 
 
-_CONDITIONS: dict[str, Right] = {
+def _has_odd_size(node: gs.Node, view: View) -> bool:
+    return bool(int(node.attrs["size"]) % 2)
+
+
+_RIGHT: dict[str, Right] = {
+    **dict.fromkeys(
+        ("Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max",
+         "Mean", "Min", "Mul", "Or", "PRelu", "Pow", "Sub", "Sum", "Where", "Xor"),
+        _always,
+    ),
+    **dict.fromkeys(
+        ("Abs", "Asinh", "Atan", "Cast", "Ceil", "Cos", "Elu", "Erf", "Exp", "Floor", "Gelu",
+         "HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN", "LeakyRelu", "Log", "Mish",
+         "Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin",
+         "Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu"),
+        _always,
+    ),
+    **dict.fromkeys(
+        ("Concat", "ConstantOfShape", "DepthToSpace", "Expand", "Flatten", "Pad", "Range",
+         "Reshape", "Shape", "Size", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose",
+         "Trilu", "Unsqueeze"),
+        _always,
+    ),
+    **dict.fromkeys(("DequantizeLinear", "QuantizeLinear"), _always),
+    **dict.fromkeys(("Gather", "GatherElements", "GatherND"), _has_constant_indices),
+    **dict.fromkeys(
+        [f"Reduce{name}" for name in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min",
+                                      "Prod", "Sum", "SumSquare")],
+        _reduces_something,
+    ),
+    **dict.fromkeys(("ArgMax", "ArgMin", "LogSoftmax", "Softmax", "TopK"), _has_known_axis),
+    **dict.fromkeys(("Gemm", "MatMul"), _has_known_depth),
+    "BatchNormalization": _is_inference,
     "Clip": _has_bounds,
-    "Gather": _has_constant_indices,
-    "GatherElements": _has_constant_indices,
-    "GatherND": _has_constant_indices,
+    "Conv": _pads_as_told,
+    "CumSum": _always,
+    "GroupNormalization": _always,
+    "InstanceNormalization": _always,
+    "LRN": _has_odd_size,
+    "LayerNormalization": _has_one_result,
     "Mod": _of_integers,
-    "Resize": _never,
-    "Scatter": _never,
-    "ScatterElements": _never,
-    "ScatterND": _never,
     "Slice": _has_constant_bounds,
-    "Upsample": _never,
-}
+}  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -39,7 +39,10 @@ class Program(ABC):
 
     `calls`: which kernels are called for which nodes, as far as that is known. `elsewhere`: the
     first results of nodes that TVM does not compile, and ONNX Runtime is to run.
+    `has_host_kernels`: kernels run where Python does, and may call it.
     """
+
+    has_host_kernels: ClassVar[bool] = False
 
     def __init__(self, view: View, elsewhere: frozenset[str] = frozenset()) -> None:
         from tvm import relax

@@ -15,7 +15,7 @@ from ..spec.layout import Array
 from ..spec.machine import ALIGNMENT
 from .built import Built
 from .header import Header
-from .onnx_node import register
+from .onnx_node import register, take_error
 from .threads import Turn, run_on
 
 _LARGE_PAGE = 2 << 20
@@ -66,13 +66,13 @@ class Runner:
 
     def _called(self, given: list[Any]) -> Any:
         """Return the results; raises ExecutionError where a run fails."""
+        take_error()
         try:
             return self._main(*given, *self._packed)
-        except ExecutionError:  # of a node that ONNX Runtime runs
-            raise
         except Exception as error:  # TVM's own, or Python's by the name that TVM raised it under
             reason = " ".join(str(error).split())[:300] or type(error).__name__
-            raise ExecutionError(f"the compiled network could not run: {reason}") from error
+            text = f"the compiled network could not run: {reason}"
+            raise take_error() or ExecutionError(text) from error
 
     def _lent(self, name: str, values: Array) -> Any:
         """Return `values` for the time of a run: where they are if aligned, else a copy.
