@@ -11,10 +11,12 @@ from collections.abc import Callable
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError
 from ....ir.graph.view import View
 from ....ir.ops.axes.named import normal_axes
 from ....ir.ops.parameters import read_parameter
-from ....ir.ops.slices import read_slice
+from ....ir.ops.slices import read_slice, takes_all
+from ....ir.ops.windows.pad import read_padding
 
 Right = Callable[[gs.Node, View], bool]
 
@@ -35,8 +37,26 @@ def _always(node: gs.Node, view: View) -> bool:
 
 
 def _has_constant_bounds(node: gs.Node, view: View) -> bool:
-    """Say whether bounds are constant, and mean the same to Python, TVM and ONNX Runtime."""
-    return read_slice(node, view) is not None
+    """Say whether bounds are constant, and mean the same to Python, TVM and ONNX Runtime.
+
+    Of an axis of unknown size TVM takes less than nothing where the end comes before the start.
+    """
+    parts = read_slice(node, view)
+    shape = view.shape(node.inputs[0])
+    if parts is None or shape is None:
+        return False
+    return all(isinstance(shape[at], int) or takes_all(p, shape[at]) for at, p in parts.items())
+
+
+def _pads_alone(node: gs.Node, view: View) -> bool:
+    """Say whether nothing is cropped or mirrored, or all sizes are known."""
+    shape = view.shape(node.inputs[0])
+    if shape is not None and all(isinstance(size, int) for size in shape):
+        return True
+    try:
+        return not read_padding(node, view).crops
+    except DeclinedError:
+        return False
 
 
 def _has_constant_indices(node: gs.Node, view: View) -> bool:
@@ -119,7 +139,7 @@ _RIGHT: dict[str, Right] = {
         _always,
     ),
     **dict.fromkeys(
-        ("Concat", "ConstantOfShape", "DepthToSpace", "Expand", "Flatten", "Pad", "Range",
+        ("Concat", "ConstantOfShape", "DepthToSpace", "Expand", "Flatten", "Range",
          "Reshape", "Shape", "Size", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose",
          "Trilu", "Unsqueeze"),
         _always,
@@ -142,5 +162,6 @@ _RIGHT: dict[str, Right] = {
     "LRN": _has_odd_size,
     "LayerNormalization": _has_one_result,
     "Mod": _of_integers,
+    "Pad": _pads_alone,
     "Slice": _has_constant_bounds,
 }  # fmt: skip

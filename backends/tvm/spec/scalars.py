@@ -123,15 +123,36 @@ def _tir(name: str) -> Callable[[Expr], Expr]:
     return run
 
 
+def _quotient(x: Expr, divisor: float, clipped: Callable[[Expr], Expr]) -> Expr:
+    """Return x / divisor, rounded once as a division is and `clipped`, in products and sums.
+
+    The product with the reciprocal alone is a rounding off, and what lies halfway between two whole
+    numbers would go to the wrong one. Source: Markstein, Computation of Elementary Functions on the
+    IBM RISC System/6000 Processor, IBM Journal of Research and Development 1990 (theorem 7.2).
+    """
+    inverse = _const(float(np.float32(1) / np.float32(divisor)))
+    near = clipped(x * inverse)
+    rest = _fused(_const(0.0) - near, _const(divisor), x)
+    return clipped(_fused(rest, inverse, near))
+
+
+def _fused(a: Expr, b: Expr, c: Expr) -> Expr:
+    """Return a * b + c, rounded once."""
+    from tvm import tirx
+
+    return tirx.call_llvm_pure_intrin("float32", "llvm.fma", a, b, c)
+
+
 def _quantize(inputs: list[Expr], attrs: Attrs) -> Expr:
     """Return the quantized number, still a float32: whole and in range."""
     from tvm import tirx
 
-    scaled = inputs[0] * _const(float(np.float32(1) / np.float32(attrs["scale"])))
+    scale = np.float32(attrs["scale"])
     zero = attrs["zero"]
     low, high = _const(attrs["low"] - zero), _const(attrs["high"] - zero)
+    scaled = _quotient(inputs[0], float(scale), lambda x: _min(high, _max(low, x)))
     # tirx.nearbyint does the same, but one lane at a time.
-    whole = tirx.call_llvm_pure_intrin("float32", "llvm.roundeven", _min(high, _max(low, scaled)))
+    whole = tirx.call_llvm_pure_intrin("float32", "llvm.roundeven", scaled)
     return whole + _const(zero)
 
 

@@ -38,6 +38,7 @@ def infer_by_onnx(graph: gs.Graph, hidden: Declared) -> Types:
     )
     _forget_types(model.graph)
     _forget_placeholders(model.graph)
+    _declare_passed_inputs(model.graph)
     if hidden:
         model.opset_import.add(domain=_HIDDEN, version=1)
         _hide(graph, model.graph, hidden)
@@ -133,6 +134,14 @@ def _forget_placeholders(proto: onnx.GraphProto) -> None:
         for dim in tensor.type.tensor_type.shape.dim:
             if dim.dim_value < 0 or dim.dim_param == "?":
                 dim.Clear()
+
+
+def _declare_passed_inputs(proto: onnx.GraphProto) -> None:
+    """Give inputs that are outputs as well one type: inference would take that of the output."""
+    given = {tensor.name: tensor.type for tensor in proto.input}
+    for output in proto.output:
+        if output.name in given:
+            output.type.CopyFrom(given[output.name])
 
 
 def _collect(graph: gs.Graph, proto: onnx.GraphProto, types: Types) -> None:

@@ -303,3 +303,46 @@ def test_what_nothing_runs_is_refused_by_name() -> None:
     graph.nodes[0].domain = "unheard.of"
     with pytest.raises(BackendError, match=r"Frobnicate.*'y'.*unheard\.of"):
         planish.lower(graph, backend="tvm", optimize=False)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_nothing_is_taken_of_an_axis_that_turns_out_short(batch) -> None:
+    model = model_of(
+        """g (float[N, 6] x) => (float[] y, float[] z, float[] s) {
+            y = Slice(x, one, minus, zero)
+            z = Slice(x, two, far, zero)
+            s = ReduceMax <keepdims = 0> (x, zero)
+        }""",
+        {
+            "zero": np.array([0]),
+            "one": np.array([1]),
+            "two": np.array([2]),
+            "minus": np.array([-1]),
+            "far": np.array([2**63 - 1]),
+        },
+    )
+    check(model, {"x": normal(batch, 6)})
+
+
+def test_numbers_halfway_between_two_are_quantized_to_the_even_one() -> None:
+    scales = {"a": 0.02, "b": 1 / 3, "c": 3e-5}
+    outputs = ", ".join(f"uint8[] {name}" for name in scales)
+    body = " ".join(f"{name} = QuantizeLinear(x, s{name}, zero)" for name in scales)
+    model = model_of(
+        f"g (float[3, 16, 20, 10] x) => ({outputs}) {{ {body} }}",
+        {"zero": np.uint8(100), **{f"s{name}": np.float32(v) for name, v in scales.items()}},
+    )
+    halves = np.random.default_rng(0).integers(-300, 300, (16, 20, 10)) * np.float32(0.5)
+    x = np.stack([halves * np.float32(scale) for scale in scales.values()]).astype(np.float32)
+    x.flat[:5] = [np.inf, -np.inf, 3e38, -3e38, 1e-42]
+    check(model, {"x": x})
+
+
+def test_an_input_that_is_an_output_keeps_its_sizes() -> None:
+    model = model_of(
+        """g (float[1, 17, 4, 2] x) => (float[] y, float[] z, float[] x) {
+            y, z = Split <axis = -3> (x, parts)
+        }""",
+        {"parts": np.array([0, 17])},
+    )
+    check(model, {"x": normal(1, 17, 4, 2)})
