@@ -93,8 +93,8 @@ def _results(model: str, tensors: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
 
 
 def _failure(text: str) -> ExecutionError:
-    _failed.error = ExecutionError(text)
-    return _failed.error
+    error = _failed.error = ExecutionError(text)
+    return error
 
 
 @functools.lru_cache(maxsize=256)
