@@ -35,6 +35,7 @@ from ...ir.core.decline import need
 from ...ir.core.variables import is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
+from ...ir.ops.fused.activations import ACTIVATION_OPS, find_activation
 from ...ir.ops.linear.affine import Array, Composition, need_zeros_kept, read_affine
 from ...ir.ops.linear.operators import linear_operator
 from ...ir.ops.linear.storing import need_kept, stored
@@ -138,6 +139,15 @@ class _LowerToAffine(Rewrite[_ScaleAndShift]):
             edit.node("Add", [x, shift], [result], at=node)
 
 
+def _activates_conv(node: gs.Node, view: View) -> bool:
+    """Say whether `node` is an activation that a convolution takes in, as it may have already."""
+    if node.op == "Mul" or node.op not in ACTIVATION_OPS:
+        return False
+    found = find_activation(node, view)
+    producer = None if found is None else view.producer(found.x)
+    return producer is not None and linear_operator(producer) == "Conv"
+
+
 def _is_blocked(tensor: gs.Tensor, view: View) -> bool:
     """Say whether `tensor` comes from a convolution or pool, as far as a few producers show."""
     for _ in range(_MOST_STEPS):
@@ -145,6 +155,8 @@ def _is_blocked(tensor: gs.Tensor, view: View) -> bool:
         if node is None:
             return False
         if linear_operator(node) == "Conv" or (is_standard(node) and node.op in _BLOCKING):
+            return True
+        if _activates_conv(node, view):
             return True
         if not is_standard(node) or node.op not in _BLOCKED:
             return False

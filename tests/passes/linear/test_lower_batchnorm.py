@@ -166,3 +166,13 @@ def test_keeps_the_function(case):
     _check(case, PASS)
     result = _check(case, MUL_ADD)
     assert all(node.op != "BatchNormalization" for node in result.graph.nodes)
+
+
+def test_an_activation_that_a_convolution_takes_in_is_seen_before_and_after():
+    """Fusing it later must not be what makes a second run lower the normalization."""
+    body = f"c = Conv(x, w) a = LeakyRelu(c) n = {NORM}(a, s, b, m, v) y = Softsign(n)"
+    before = model(body, weights={**statistics(), "w": np.ones((6, 6, 1, 1), np.float32)})
+    steps = planish.Pipeline.parse(f"{PASS},fuse-conv-activation")
+    first = steps.run(planish.load(before), verify="off")
+    assert ops(first.graph) == ["ConvLeakyRelu", "Conv", "Softsign"]
+    assert steps.run(first.graph, verify="off").edits == 0
