@@ -87,7 +87,9 @@ def _added(net: Network, branches: list[str]) -> str:
         at = net.draw(st.integers(0, len(branches) - 2))
         pair = branches[at : at + 2]
         known = [net.shapes[name] for name in pair if name in net.shapes]
-        branches[at : at + 2] = [net.add("Add", pair, known[0] if known else shape)]
+        branches[at : at + 2] = [
+            net.add(net.pick("Add", "Add", "Sub"), pair, known[0] if known else shape)
+        ]
     return branches[0]
 
 

@@ -30,12 +30,13 @@ _LONGEST_CHAIN = 4
 class ParallelBranch:
     """One addend that is linear in the source: a layer of its own, or a map channel by channel.
 
-    `window` is None for Gemm and MatMul. The kernel of a map by channel is kept, that of a layer is
-    read when it is needed.
+    `window` is None for Gemm and MatMul; what is `negative` is subtracted. The kernel of a map by
+    channel is kept, that of a layer is read when it is needed.
     """
 
     nodes: tuple[gs.Node, ...]
     window: Window | None
+    negative: bool
     layer: Layer | None = None
     channelwise: Kernel | None = None
 
@@ -53,11 +54,10 @@ class ParallelBranch:
         return 0 if self.layer is None else work(self.layer, self.window, self.group)
 
     def kernel(self) -> Kernel:
-        """Return weight and bias in float64."""
-        if self.layer is not None:
-            return self.layer.kernel()
-        assert self.channelwise is not None
-        return self.channelwise
+        """Return weight and bias in float64, with the sign that the branch has in the sum."""
+        kernel = self.channelwise if self.layer is None else self.layer.kernel()
+        assert kernel is not None
+        return kernel.then_affine(np.full(kernel.outputs, -1.0), None) if self.negative else kernel
 
 
 def work(layer: Layer, window: Window | None, group: int) -> int:
@@ -66,18 +66,18 @@ def work(layer: Layer, window: Window | None, group: int) -> int:
     return layer.inputs * layer.outputs * taps // group
 
 
-def layer_branch(node: gs.Node, view: View) -> ParallelBranch:
+def layer_branch(node: gs.Node, view: View, *, negative: bool) -> ParallelBranch:
     """Read the layer at `node` as a branch; declines where it cannot be one."""
     layer = read_layer(node, view)
     if layer.op == "Conv":
-        return ParallelBranch((node,), Window.of(explicit_window(node, view)), layer)
+        return ParallelBranch((node,), Window.of(explicit_window(node, view)), negative, layer)
     need(layer.op != "ConvTranspose", "a ConvTranspose has no window that others could share")
     need(not reads_transposed(node), "its Gemm transposes the input")
-    return ParallelBranch((node,), None, layer)
+    return ParallelBranch((node,), None, negative, layer)
 
 
 def channelwise_branch(
-    steps: Sequence[gs.Node], like: ParallelBranch, view: View
+    steps: Sequence[gs.Node], like: ParallelBranch, view: View, *, negative: bool
 ) -> ParallelBranch:
     """Read `steps` (see `steps_from`) as a branch beside `like`; declines where they cannot be."""
     layer = like.layer
@@ -102,7 +102,7 @@ def channelwise_branch(
         kernel = kernel.then_affine(scale, shift if shift.any() else None)
         total = total.then(scale, shift, affine.typical)
     total.need_conditioned(layer.weight.dtype)
-    return ParallelBranch(tuple(steps[::-1]), window, None, kernel)
+    return ParallelBranch(tuple(steps[::-1]), window, negative, None, kernel)
 
 
 def steps_from(

@@ -63,6 +63,16 @@ FIRES = {
         f"i = {BN.format('x')} {C3} q = Add(i, c) {C1} y = Add(e, q)",
         ["Conv"],
     ),
+    "a difference": (f"{C3} {C1} y = Sub(c, e)", ["Conv"]),
+    "a difference, the smaller first": (f"{C3} {C1} y = Sub(e, c)", ["Conv"]),
+    "a difference from the identity": (f"{C3} y = Sub(x, c)", ["Conv"]),
+    "the identity taken away": (f"{C3} y = Sub(c, x)", ["Conv"]),
+    "RepMixer": (f"{C3} {C1} i = {BN.format('x')} q = Add(c, e) y = Sub(q, i)", ["Conv"]),
+    "a difference of differences": (
+        f"{C3} {C1} l = Sub(x, c) q = Sub(cs, e) y = Sub(l, q)", ["Conv"]),
+    "what is left is subtracted": (
+        f"{C3} {C1} r = Relu(x) h = Sin(x) q = Sub(c, r) p = Sub(e, h) y = Add(q, p)",
+        ["Relu", "Sin", "Conv", "Sub", "Sub"]),
     "RepVGG with Sum": (f"{C3} {C1} i = {BN.format('x')} y = Sum(i, c, e)", ["Conv"]),
     "identity": (f"{C3} y = Add(x, c)", ["Conv"]),
     "identity twice": (f"{C3} q = Add(x, c) y = Add(q, x)", ["Conv"]),
@@ -172,6 +182,15 @@ def test_fires(body, left, kind):
     model = _model(body, kind)
     result = run_pass(planish.load(model), PASS)
     assert sorted(ops(result.graph)) == sorted(left)
+    assert_same_function(model, result.graph, _feeds())
+
+
+def test_a_rep_mixer_is_one_convolution():
+    """x + scale * (mixer(x) - norm(x)), as FastViT trains it."""
+    mixed = f"{C3} {C1} j = {BN.format('x')} q = Sum(c, e, j)"
+    model = _model(f"{mixed} i = {BN.format('x')} d = Sub(q, i) r = Mul(d, cs) y = Add(x, r)")
+    result = run_pass(planish.load(model), f"repeat({PASS},fold-affine)")
+    assert ops(result.graph) == ["Conv"]
     assert_same_function(model, result.graph, _feeds())
 
 
