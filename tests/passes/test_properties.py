@@ -65,7 +65,8 @@ def _judged(case: Case, expected: Mapping[str, Array], pipeline: str) -> dict[st
 
     Weights multiplied or added beforehand give inf where the network had inf - inf, and a MaxPool
     of ONNX Runtime gives the lowest number for NaN where no MaxPool at all gives NaN. So a preset,
-    and the pass that adds weights up, is held to what does not depend on such a value: what stays with large ones in its place.
+    and the pass that adds weights up, is held to what does not depend on such a value: what stays
+    with large ones in its place.
     """
     judged = {name: np.ones(array.shape, bool) for name, array in expected.items()}
     adds = pipeline in PRESETS or pipeline == "merge-parallel-convolutions"
