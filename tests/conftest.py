@@ -1,5 +1,6 @@
 """Settings that all tests share."""
 
+import gc
 import os
 import shutil
 import signal
@@ -22,6 +23,9 @@ from .shared import FOLDER
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# What is imported stays: no need to look for garbage in it.
+gc.disable()
+
 # A shell that runs the tests in the background has them, and what they start, ignore Ctrl-C, which
 # some tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -37,6 +41,13 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("planish")
     if not hasattr(config, "workerinput"):
         os.environ[FOLDER] = tempfile.mkdtemp(prefix="planish-tests-")
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from here on, in what is made from here on."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
