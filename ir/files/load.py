@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from ..core.errors import LoadError, PlanishError
 from ..core.garbage_collection import paused_gc
+from ..graph.signatures import check_signatures
 from ..graph.wellformed import check
 from ..proto.from_proto import from_proto
 from ..proto.tensor_data import TensorData
@@ -69,6 +70,7 @@ def _import(model: onnx.ModelProto, folder: Path | None, where: str) -> gs.Graph
         with paused_gc():
             graph = from_proto(model, TensorData(folder))
             check(graph, sort=True)
+            check_signatures(graph)
     except PlanishError as error:
         raise LoadError(f"{where}: {error}") from error
     except Exception as error:  # a corrupt file can break the reading of any field

@@ -135,6 +135,10 @@ class _Importer:
         found: dict[str, gs.Tensor] = {}
 
         def declare(name: str, constant: gs.Constant) -> None:
+            if not name:
+                raise LoadError(
+                    f"{where} has an initializer without a name; export the model again"
+                )
             if name in found:
                 raise LoadError(
                     f"{where} has two initializers named '{name}'; every tensor has one value, "

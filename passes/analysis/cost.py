@@ -15,7 +15,7 @@ from ...ir.graph.types import Shape, Types
 from ...ir.ops.fused.operators import fused_parts
 from ...ir.ops.fused.squeeze_excite import is_squeeze_excite, weights_of
 from ...ir.ops.linear.operators import linear_operator, reads_transposed
-from ...ir.ops.shapes.infer import infer_types
+from ...ir.ops.shapes.infer import inconsistency_told, infer_types
 from ...ir.ops.traits.groups import READ_NO_VALUES
 from ...ir.ops.traits.recognized import NEWEST
 from ...ir.ops.windows.attributes import window_attributes
@@ -61,10 +61,15 @@ def cost(graph: gs.Graph, sizes: Mapping[str, int] | None = None) -> GraphCost:
     first axis, elsewhere as `random_feeds` draws them. Sizes that depend on data, and bodies of If,
     Loop and Scan, count as unknown.
     """
+    with inconsistency_told(graph):
+        return _cost(graph, sizes or {})
+
+
+def _cost(graph: gs.Graph, sizes: Mapping[str, int]) -> GraphCost:
     types = infer_types(graph)
     shown = [types.of(node.outputs[0]) if node.outputs else None for node in graph.nodes]
     if any(_is_dynamic(tensor) for tensor in graph.inputs):
-        graph = _with_sizes(graph, sizes or {})
+        graph = _with_sizes(graph, sizes)
         types = infer_types(graph)
     counter = _CostCounter(types)
     nodes = tuple(

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
@@ -41,6 +42,14 @@ def write_two_producers(path):
 
 def write_ghost(path):
     write_nodes(path, [helper.make_node("Add", ["x", "ghost"], ["y"], "p")], "y")
+
+
+def write_no_weight(path):
+    write_nodes(path, [helper.make_node("Conv", ["x"], ["y"], "p")], "y")
+
+
+def write_no_axis(path):
+    write_nodes(path, [helper.make_node("Concat", ["x"], ["y"], "p")], "y")
 
 
 def write_nodes(path, nodes, output):
@@ -88,6 +97,9 @@ BAD = {
     "inner-parent": (external("sub/../../x"), ["'w'", "refused"]),
     "link": (external("link"), ["'w'", "symbolic link", "refused"]),
     "short": (external("short", bytes(7)), ["'w'", "7 bytes"]),
+    "no-graph": (lambda p: p.write_bytes(onnx.ModelProto(ir_version=8).SerializeToString()), []),
+    "no-weight": (write_no_weight, ["'p' (Conv)", "has 1 inputs"]),
+    "no-axis": (write_no_axis, ["'p' (Concat)", "lacks attribute 'axis'"]),
     "cyclic": (write_cyclic, ["cycle of 2 nodes", "'p' (Add)", "'q' (Relu)"]),
     "two-producers": (write_two_producers, ["'y'", "two nodes"]),
     "ghost": (write_ghost, ["'ghost'", "'p' (Add)"]),
@@ -101,7 +113,9 @@ def test_a_bad_model_is_refused_and_nothing_is_written(call, tmp_path, out, kind
     prepare(bad)
     assert_refused(call("optimize", bad, "-o", out), "bad.onnx", *words)
     assert_refused(call("compile", bad, "-o", out), "bad.onnx", *words)
-    assert_refused(call("inspect", bad), "bad.onnx", *words)
+    for name in ("inspect", "bisect", "explain-int8", "bench"):
+        assert_refused(call(name, bad), "bad.onnx", *words)
+    assert_refused(call("compare", bad, bad), "bad.onnx", *words)
     assert list(out.parent.iterdir()) == []
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import dense_values
+from ....ir.ops.shapes.infer import inconsistency_told
 from ...engine.context import Context
 from .analysis import ChannelAnalysis
 from .analyze import analyze_channels
@@ -27,8 +28,9 @@ def channel_groups(graph: gs.Graph, context: Context | None = None) -> list[Chan
 
     The graph is left alone. Its operators have to be plain: channels do not pass what is fused.
     """
-    analysis = analyze_channels(Context(graph) if context is None else context)
-    return groups_of(analysis)
+    with inconsistency_told(graph):
+        analysis = analyze_channels(Context(graph) if context is None else context)
+        return groups_of(analysis)
 
 
 def groups_of(analysis: ChannelAnalysis) -> list[ChannelGroup]:

@@ -63,7 +63,7 @@ class _CommonFactors:
     def found(self) -> bool:
         """Cut the shapes; a size that is not known must stand for itself on both sides."""
         i = j = unnamed = 0
-        left: list[Dim] = [*self.shape[:1], *self.result[:1]]
+        left: list[Dim] = [*(self.shape or (1,))[:1], *(self.result or (1,))[:1]]
         self.source, self.target = [[] for _ in self.shape], [[] for _ in self.result]
         while i < len(self.shape) or j < len(self.result):
             a: Dim = left[0] if i < len(self.shape) else 1

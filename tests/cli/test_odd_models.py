@@ -1,0 +1,93 @@
+"""Every command on models with something wrong: done, or one sentence and nothing written."""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+import onnx
+import pytest
+
+from tests.helpers import model_of
+from tests.strategies.damage import DAMAGES
+from tests.strategies.random_graphs import KINDS, graph
+
+NETWORK = """<ir_version: 10, opset_import: ["" : 20, "local" : 1]>
+g (float[N, 4, 6, 6] x, bool c) => (float[] y, float[] z) <int64[2] flat = {0, -1}> {
+    t = Transpose <perm = [0, 2, 3, 1]> (x)
+    u = Transpose <perm = [0, 3, 1, 2]> (t)
+    h = Conv <pads = [1, 1, 1, 1]> (u, w)
+    n = BatchNormalization (h, s, s, s, s)
+    r = local.Act (n)
+    y = If (c) <
+        then_branch = a () => (float[] p) { p = Neg(r) },
+        else_branch = b () => (float[] q) <float[1] k = {2.0}> { q = Mul(r, k) }>
+    f = Reshape(y, flat)
+    z = Gemm(f, d)
+}
+<domain: "local", opset_import: ["" : 20]> Act (X) => (Y) { Y = Relu(X) }"""
+GENERATOR = np.random.default_rng(0)
+WEIGHTS = {
+    "w": GENERATOR.standard_normal((4, 4, 3, 3)).astype(np.float32),
+    "s": np.full(4, 0.5, np.float32),
+    "d": GENERATOR.standard_normal((144, 2)).astype(np.float32),
+}
+ROOF = ("--peak-gflops", "10", "--bandwidth-gbs", "10")
+
+
+def commands(model, out):
+    return [
+        ("inspect", model, *ROOF),
+        ("inspect", model, "--groups"),
+        ("optimize", model, "-o", out),
+    ]
+
+
+def assert_done_or_refused(call, words, out):
+    code, shown, err = call(*words)
+    assert code in (0, 1, 2)
+    assert "Traceback" not in shown + err
+    assert "bug in planish" not in err
+    if code == 2:
+        assert err.startswith("error: ")
+        assert list(out.parent.iterdir()) == []
+    for made in out.parent.iterdir():
+        made.unlink()
+
+
+@pytest.fixture(autouse=True)
+def _not_strict(monkeypatch):
+    monkeypatch.delenv("PLANISH_STRICT", raising=False)
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged(call, tmp_path, out, name):
+    path = tmp_path / "odd.onnx"
+    for seed in range(2):
+        model = model_of(NETWORK, WEIGHTS)
+        DAMAGES[name](model, Random(f"{name} {seed}"))
+        path.write_bytes(model.SerializeToString())
+        for words in commands(path, out)[seed:]:
+            assert_done_or_refused(call, words, out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_random_graphs(call, tmp_path, out, kind):
+    path, good = tmp_path / "odd.onnx", tmp_path / "good.onnx"
+    for seed in range(100):
+        rng = Random(f"damaged {kind} {seed}")
+        drawn = graph(kind, rng)
+        if drawn is None or not drawn.model.graph.initializer:
+            continue
+        onnx.save(drawn.model, good)
+        model = onnx.ModelProto.FromString(good.read_bytes())
+        DAMAGES[rng.choice(list(DAMAGES))](model, rng)
+        path.write_bytes(model.SerializeToString())
+        for words in (
+            *commands(path, out),
+            ("compare", good, path),
+            ("compile", path, "-o", out),
+            ("bisect", path, "-p", "cleanup"),
+        ):
+            assert_done_or_refused(call, words, out)
