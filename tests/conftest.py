@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from typing import Any
 
 # One thread for PyTorch and BLAS, set before they load: tests run side by side, threads that wait
 # for each other spin, and sums stay in one order.
@@ -48,6 +49,20 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture
+def brief_bench(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what chooses by latency measure for a twentieth of its time."""
+    from planish.backends.onnxruntime import stopwatch
+    from planish.backends.onnxruntime.explain import explain
+
+    for module in (stopwatch, explain):
+
+        def brief(*args: Any, seconds: float, bench: Any = module.bench, **options: Any) -> Any:
+            return bench(*args, seconds=seconds / 20, **options)
+
+        monkeypatch.setattr(module, "bench", brief)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

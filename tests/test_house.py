@@ -1,6 +1,7 @@
 """What the import contract cannot see: circles between files, and the names in them."""
 
 import ast
+import functools
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,13 +20,17 @@ def _modules() -> dict[str, Path]:
 
 
 MODULES = _modules()
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+
+
+@functools.cache
+def _tree(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text(encoding="utf-8"))
 
 
 def _imports(name: str) -> Iterator[str]:
     """Yield the modules of the package that a module names, in functions and for types as well."""
     package = name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(TREES[name]):
+    for node in ast.walk(_tree(name)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -83,8 +88,8 @@ def test_no_modules_import_each_other() -> None:
 
 
 def _classes() -> Iterator[tuple[str, ast.ClassDef]]:
-    for name, tree in TREES.items():
-        for node in ast.walk(tree):
+    for name in MODULES:
+        for node in ast.walk(_tree(name)):
             if isinstance(node, ast.ClassDef):
                 yield name, node
 
@@ -115,8 +120,8 @@ def test_dataclasses_over_five_fields_are_keyword_only() -> None:
 def test_no_call_passes_ten_values_by_position() -> None:
     found = [
         f"{module}:{node.lineno}"
-        for module, tree in TREES.items()
-        for node in ast.walk(tree)
+        for module in MODULES
+        for node in ast.walk(_tree(module))
         if isinstance(node, ast.Call)
         and sum(not isinstance(each, ast.Starred) for each in node.args) >= 10
     ]

@@ -10,6 +10,8 @@ import planish
 from tests.backends.onnxruntime.test_explain import FEEDS, network, quantized, with_scale
 from tests.cli.common import assert_refused
 
+pytestmark = pytest.mark.usefixtures("brief_bench")
+
 
 @pytest.fixture
 def files(tmp_path):

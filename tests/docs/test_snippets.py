@@ -19,6 +19,8 @@ from planish.passes.pipeline import registry as passes
 from tests.docs.snippets import MODULE, ROOT, blocks, run
 from tests.helpers import model_of
 
+pytestmark = pytest.mark.usefixtures("brief_bench")
+
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",

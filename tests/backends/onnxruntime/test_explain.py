@@ -11,6 +11,8 @@ from planish.ir.core.errors import GraphError
 
 from tests.helpers import graph_of
 
+pytestmark = pytest.mark.usefixtures("brief_bench")
+
 R = np.random.default_rng(5)
 
 

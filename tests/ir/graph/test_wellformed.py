@@ -81,11 +81,11 @@ def test_an_undeclared_domain():
         check(graph)
 
 
-def test_a_chain_of_50_000_nodes():
-    tensors = [gs.Variable(f"t{i}") for i in range(50_001)]
-    nodes = [gs.Node("Relu", f"n{i}", {}, [tensors[i]], [tensors[i + 1]]) for i in range(50_000)]
+def test_a_chain_of_10_000_nodes():
+    tensors = [gs.Variable(f"t{i}") for i in range(10_001)]
+    nodes = [gs.Node("Relu", f"n{i}", {}, [tensors[i]], [tensors[i + 1]]) for i in range(10_000)]
     graph = gs.Graph(nodes, [tensors[0]], [tensors[-1]])
     check(graph, sort=True)
-    graph.nodes[40_000].inputs = [gs.Variable("ghost")]
-    with pytest.raises(GraphError, match=r"'n40000' \(Relu\) reads tensor 'ghost'"):
+    graph.nodes[8_000].inputs = [gs.Variable("ghost")]
+    with pytest.raises(GraphError, match=r"'n8000' \(Relu\) reads tensor 'ghost'"):
         check(graph, sort=True)

@@ -183,10 +183,10 @@ def test_size_limit():
 
 
 def test_doubling_stops_at_the_limit_for_good():
-    body = " ".join(f"t{i + 1} = Concat <axis = 0> (t{i}, t{i})" for i in range(20))
+    body = " ".join(f"t{i + 1} = Concat <axis = 0> (t{i}, t{i})" for i in range(14))
     graph = graph_of(
         f"""g (float[4] x) => (float[4] y) {{
-            {body} m = ReduceMean <keepdims = 0> (t20) y = Add(x, m)
+            {body} m = ReduceMean <keepdims = 0> (t14) y = Add(x, m)
         }}""",
         {"t0": np.ones(4, np.float32)},
     )

@@ -203,11 +203,12 @@ def test_the_number_of_classes_is_needed(text):
 
 
 @pytest.mark.parametrize("name", ["resnet18", pytest.param("mobilenet_v2", marks=pytest.mark.slow)])
-def test_example_networks_get_a_new_head_and_train(name):
+@pytest.mark.parametrize("short", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_example_networks_get_a_new_head_and_train(name, short):
     torch = pytest.importorskip("torch")
     from examples import models
 
-    source = models.build(name, width=0.25, size=32)
+    source = models.build(name, width=0.25, size=32, short=short)
     graph = planish.trace(source, models.example_inputs(name, batch=2, size=32))
     fresh = run_pass(graph, "replace-head{classes=5}").graph
     module = planish.to_fx(fresh)

@@ -133,7 +133,9 @@ def test_from_an_optimized_trace_into_the_file_of_the_older_exporter():
     from examples import models
 
     x = models.example_inputs("mobilenet_v2", batch=2, size=32)
-    one, two = (models.build("mobilenet_v2", width=0.25, size=32, seed=s) for s in (0, 1))
+    one, two = (
+        models.build("mobilenet_v2", width=0.25, size=32, seed=s, short=True) for s in (0, 1)
+    )
     data = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
