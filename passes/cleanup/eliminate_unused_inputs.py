@@ -26,6 +26,7 @@ from ...ir.core.variables import is_standard, subgraphs_of
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
 from ...ir.ops.clips import limits
+from ...ir.ops.fills import fill_of
 from ...ir.ops.opsets import needs_input
 from ...ir.ops.traits.schemas import operators, opsets_of, schema_of
 from ..engine.rewrite import Rewrite, RewritePass
@@ -132,8 +133,8 @@ def _values(node: gs.Node, index: int, view: View) -> np.ndarray[Any, Any] | Non
 
 def _zeros(node: gs.Node, view: View, *indices: int) -> Iterator[int]:
     for index in indices:
-        values = _values(node, index, view)
-        if values is not None and values.dtype.kind != "O" and not values.any():
+        fill = fill_of(node.inputs[index], view) if _given(node, index) else None
+        if fill is not None and not fill.any():
             yield index
 
 

@@ -191,6 +191,33 @@ def test_recurrent(op, zero):
     assert_same_function(model, result.graph, {"x": x})
 
 
+@pytest.mark.parametrize("value", [0.0, 0.5])
+def test_a_state_of_computed_size(value):
+    """What exporters give an LSTM to begin with under a dynamic batch."""
+    g = np.random.default_rng(0)
+    weights = {
+        "w": g.standard_normal((1, 16, 3)).astype(np.float32),
+        "r": g.standard_normal((1, 16, 4)).astype(np.float32),
+        "batch": np.array(1),
+        "one": np.array([1]),
+        "four": np.array([4]),
+        "zero": np.array([0]),
+    }
+    model = model_of(
+        f"""<ir_version: 8, opset_import: ["" : 17]>
+        g (float[T, N, 3] x) => (float[A, B, C, D] y) {{
+            s = Shape(x) n = Gather(s, batch) m = Unsqueeze(n, zero)
+            k = Concat <axis = 0> (one, m, four)
+            h = ConstantOfShape <value = float[1] {{{value}}}> (k)
+            y = LSTM <hidden_size = 4> (x, w, r, , , h, h) }}""",
+        weights,
+    )
+    result = run_pass(planish.load(model), f"{PASS},eliminate-dead-code")
+    assert len(result.graph.nodes) == (6 if value else 1)
+    x = g.standard_normal((5, 2, 3)).astype(np.float32)
+    assert_same_function(model, result.graph, {"x": x})
+
+
 def test_batchnorm_in_training_keeps_its_outputs():
     """Before opset 14 the number of outputs said whether it trains."""
     names = "scale, b, mean, var"
