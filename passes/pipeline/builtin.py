@@ -48,6 +48,7 @@ BUILTIN: dict[str, str] = {
     "inline-constant-branches": "cleanup.inline_constant_branches",
     "inline-functions": "cleanup.inline_functions",
     "inline-fused-operators": "fusion.inline_fused_operators",
+    "lift-affine": "linear.lift_affine",
     "lower-batchnorm": "linear.lower_batchnorm",
     "lower-conv-transpose": "linear.lower_conv_transpose",
     "merge-parallel-convolutions": "linear.merge_parallel_convolutions",

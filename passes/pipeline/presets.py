@@ -54,6 +54,10 @@ _LINEAR = (
     "lower-batchnorm",
 )
 
+# A scale lifted into the queries of attention gives them another range than keys and values have,
+# which come from the same layer: 8 bits would have to hold both.
+_LIFTING = ("lift-affine",)
+
 # Once, at the end: what changes operators for the runtime's sake alone, and fused operators, which
 # are closed to the passes above. Larger patterns go first, and pooling extends what the activations
 # made.
@@ -88,12 +92,12 @@ def _repeat(*passes: str) -> str:
 
 
 PRESETS: dict[str, str] = {
-    "exact": ",".join([_repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR), *_FUSION]),
+    "exact": ",".join([_repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR, *_LIFTING), *_FUSION]),
     "int8": ",".join([_repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR), *_INT8]),
     # What approximate passes start from: fused operators are closed to them.
     "simplify": ",".join(
         [
-            _repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR),
+            _repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR, *_LIFTING),
             "eliminate-dead-code",
             "deduplicate-constants",
             "eliminate-unused-functions",
