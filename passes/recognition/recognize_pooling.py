@@ -83,6 +83,8 @@ class _ReducedMean(_Write):
         # Of three axes the last is as often that of features, and no runtime keeps it in blocks.
         if not found.is_spatial or found.rank < 4 or not _is_pooled_type(found.source, view):
             return None
+        empty = 0 in (view.shape(found.source) or ())
+        need(not empty, "its input has no elements, of which pooling has no mean")
         op = "GlobalAveragePool"
         if found.keepdims:
             return _GlobalPooling(nodes, op, found.source)

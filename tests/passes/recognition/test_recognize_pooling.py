@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 import planish
 
-from tests.helpers import assert_same_function, model_of, ops, reasons, run_pass
+from tests.helpers import assert_left_alone, assert_same_function, model_of, ops, reasons, run_pass
 from tests.passes.test_properties import _SETTINGS, _check
 from tests.strategies import networks
 from tests.strategies.recognition import pooling
@@ -162,3 +162,12 @@ def test_float64_stays(body):
     assert result.edits == 0
     x = np.linspace(-1, 1, 120).reshape(2, 3, 4, 5)
     assert_same_function(given_model, result.graph, {"x": x}, 0)
+
+
+def test_the_mean_of_no_elements_stays():
+    model = model_of(
+        "g (float[2, 4, 3, 0] x) => (float[] y) { y = ReduceMean <keepdims = 1> (x, a) }",
+        {"a": np.array([2, 3])},
+    )
+    reason = "its input has no elements, of which pooling has no mean"
+    assert_left_alone(model, "recognize-pooling", reason)

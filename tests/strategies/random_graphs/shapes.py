@@ -236,8 +236,12 @@ def reshape(b: Builder) -> str | None:
         other = b.tensor(lambda a: _sizes(a) and a.ndim == 1)
         parts = [other] if other else [whole]
     target = b.one("Concat", *parts, axis=0) if len(parts) > 1 or b.chance(0.3) else parts[0]
-    attrs = {"allowzero": 1} if b.opset >= 14 and b.chance(0.15) else {}
-    return b.one("Reshape", x, target, **attrs) if target else None
+    if target is None:
+        return None
+    # With allowzero, a target may not have both.
+    free = not {0, -1} <= set(b.arrays[target].tolist())
+    attrs = {"allowzero": 1} if b.opset >= 14 and free and b.chance(0.15) else {}
+    return b.one("Reshape", x, target, **attrs)
 
 
 def split_sizes(b: Builder) -> str | None:
