@@ -116,7 +116,9 @@ class Uses:
     def _hold(self, tensor: gs.Tensor) -> None:
         self._tensors[id(tensor)] = tensor
         self.tensor_names.add(tensor.name)
-        self.tensor_names.update(parameter.name for _, parameter in quantization_of(tensor))
+        parameters = quantization_of(tensor)
+        if parameters:
+            self.tensor_names.update(parameter.name for _, parameter in parameters)
 
     def _index(self, graph: gs.Graph) -> None:
         for tensor in graph.inputs:

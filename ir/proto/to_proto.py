@@ -8,7 +8,6 @@ proto without a copy.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import onnx
 import onnx_graphsurgeon as gs
@@ -154,7 +153,8 @@ class _Exporter:
             if default is None:
                 proto.attribute.append(name)
             else:
-                self._attribute(name, default, proto.attribute_proto.add(), None)
+                made = proto.attribute_proto.add()
+                write_attribute(name, default, made, None, self._opset, self.graph)
         proto.opset_import.extend(opset_imports(function))
         metadata = node_metadata(function)
         if metadata is not None:
@@ -171,7 +171,7 @@ class _Exporter:
         proto.input.extend([tensor.name for tensor in node.inputs])
         proto.output.extend([tensor.name for tensor in node.outputs])
         for name, value in node.attrs.items():
-            self._attribute(name, value, proto.attribute.add(), node)
+            write_attribute(name, value, proto.attribute.add(), node, self._opset, self.graph)
         metadata = node_metadata(node)
         if metadata is not None:
             if metadata.overload:
@@ -199,11 +199,6 @@ class _Exporter:
         known = onnx.defs.has(node.op, self._opset, "")
         return known and name in onnx.defs.get_schema(node.op, self._opset, "").attributes
 
-    def _attribute(
-        self, name: str, value: Any, proto: AttributeProto, node: gs.Node | None
-    ) -> None:
-        write_attribute(name, value, proto, node, self._opset, self.graph)
-
     def _constant(self, constant: gs.Constant, proto: onnx.GraphProto, nested: bool) -> None:
         if isinstance(constant._values, SparseValues):
             proto.sparse_initializer.add().CopyFrom(constant._values.tensor)
@@ -215,7 +210,8 @@ class _Exporter:
                 data_location=TensorProto.EXTERNAL,
             )
             placeholder.external_data.add(key="location", value="left-out")
-            add_data_metadata(constant, placeholder)
+            if not self._bare:
+                add_data_metadata(constant, placeholder)
             self.left_out.append(constant)
         else:
             proto.initializer.add().CopyFrom(tensor_proto(constant))

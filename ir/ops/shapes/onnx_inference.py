@@ -36,13 +36,14 @@ def infer_by_onnx(graph: gs.Graph, hidden: Declared) -> Types:
         ),
         bare=True,
     )
-    _forget_types(model.graph)
+    held = list(scopes(graph))
+    _forget_types(model.graph, nested=len(held) > 1)
     _forget_placeholders(model.graph)
     _declare_passed_inputs(model.graph)
     if hidden:
         model.opset_import.add(domain=_HIDDEN, version=1)
         _hide(graph, model.graph, hidden)
-    propagate = not (_has_long_range(graph) or _repeats_names(graph))
+    propagate = not (_has_long_range(held) or _repeats_names(held))
     problem, inferred = _inferred(model, propagate)
     if problem is not None and propagate:
         # Sums of sizes that overflow and nobody reads are no problem of the graph.
@@ -89,22 +90,21 @@ def _inferred(model: onnx.ModelProto, propagate: bool) -> tuple[str | None, onnx
         return problem, model
 
 
-def _has_long_range(graph: gs.Graph) -> bool:
+def _has_long_range(held: Sequence[gs.Graph]) -> bool:
     """Say whether inference would write many elements of a Range out as dimensions."""
-    return any(_is_long_range(node) for scope in scopes(graph) for node in scope.nodes)
+    return any(node.op == "Range" and _is_long(node) for scope in held for node in scope.nodes)
 
 
-def _repeats_names(graph: gs.Graph) -> bool:
+def _repeats_names(held: Sequence[gs.Graph]) -> bool:
     """Say whether two subgraphs use one name: inference keeps values by name, for all of them."""
-    found = list(scopes(graph))
-    if len(found) < 3:
+    if len(held) < 3:
         return False
-    names = [t.name for scope in found for node in scope.nodes for t in node.outputs if t.name]
+    names = [t.name for scope in held for node in scope.nodes for t in node.outputs if t.name]
     return len(set(names)) < len(names)
 
 
-def _is_long_range(node: gs.Node) -> bool:
-    if node.op != "Range" or len(node.inputs) != 3:
+def _is_long(node: gs.Node) -> bool:
+    if len(node.inputs) != 3:
         return False
     held = [dense_values(tensor) for tensor in node.inputs]
     bounds = [float(v.flat[0]) for v in held if v is not None and v.size and v.dtype.kind in "fiu"]
@@ -113,16 +113,16 @@ def _is_long_range(node: gs.Node) -> bool:
     return not (bounds[1] - bounds[0]) / bounds[2] <= _READ_BY_INFERENCE
 
 
-def _forget_types(proto: onnx.GraphProto) -> None:
+def _forget_types(proto: onnx.GraphProto, *, nested: bool) -> None:
     del proto.value_info[:]
     for output in proto.output:
         # Without its shape the output's type is still needed: strict inference compares it.
         if output.type.WhichOneof("value") == "tensor_type":
             output.type.tensor_type.ClearField("shape")
-    for node in proto.node:
+    for node in proto.node if nested else ():
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
-                _forget_types(attribute.g)
+                _forget_types(attribute.g, nested=True)
 
 
 def _forget_placeholders(proto: onnx.GraphProto) -> None:
