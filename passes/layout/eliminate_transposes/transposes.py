@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import need
 from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
@@ -117,7 +118,11 @@ class ReshapeInstead(Rewrite[tuple[gs.Node, Array]]):
         if not moves_only_ones(shape, perm):
             return None
         target = target_of(permuted(shape, perm), range(len(perm)), perm)
-        return None if target is None else (node, target)
+        if target is None:
+            return None
+        # What is left of no elements, where another size is copied, may be any size.
+        need(not {0, -1} <= set(target.tolist()), "two of its sizes are known only when it runs")
+        return node, target
 
     def rewrite(self, site: tuple[gs.Node, Array], edit: Edit) -> None:
         """Replace the node."""

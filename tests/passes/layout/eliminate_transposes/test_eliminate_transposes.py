@@ -471,3 +471,16 @@ def test_values_that_are_shown_are_paid_for():
             b = Transpose <perm = [0, 3, 1, 2]> (a) y = MaxPool <kernel_shape = [1, 1]> (b) }"""
     )
     assert run_pass(planish.load(model), PASS).edits == 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "left"), [("N, 1, M", "Transpose"), ("N, 1, 3", "Reshape"), ("2, 1, M", "Reshape")]
+)
+def test_a_reshape_in_its_place_takes_no_rows_too(shape, left):
+    swapped = model_of(
+        f"g (float[{shape}] x) => (float[] y) {{ y = Transpose <perm = [0, 2, 1]> (x) }}"
+    )
+    result = run_pass(planish.load(swapped), PASS)
+    assert ops(result.graph) == [left]
+    x = np.zeros([int(size) if size.isdigit() else 0 for size in shape.split(", ")], np.float32)
+    assert_same_function(swapped, result.graph, {"x": x}, 0)
