@@ -140,10 +140,11 @@ def _kept(group: list[_Entry], graph: gs.Graph, names: Counter[str]) -> gs.Tenso
     """Return the member that all scopes of the group can read under its name, or None.
 
     One of the main graph is visible everywhere, unless an inner scope has a name like it; one of a
-    subgraph is where all others are read in that subgraph too.
+    subgraph is where all others are read in that subgraph too. What a fused operator was given back
+    goes before what the model has: that is no edit.
     """
     everywhere = {key for entry in group for key in entry.scopes}
-    for entry in group:
+    for entry in sorted(group, key=lambda entry: is_restored(entry.tensor)):
         visible = id(graph) in entry.scopes or len(everywhere) == 1
         if entry.node is None and visible and names[entry.tensor.name] == 1:
             return entry.tensor

@@ -147,3 +147,23 @@ def test_costs_are_those_of_the_parts():
         bias = node.inputs[2].values
         explicit_bias = 0 if bias.any() else bias.size
         assert planish.cost(fused).parameters == planish.cost(graph).parameters + explicit_bias
+
+
+def test_zeros_of_a_bias_that_the_model_has_elsewhere_are_no_edit_when_loaded_again():
+    """The bias that fusing writes, and the mean of a normalization, are the same constant."""
+    model = model_of(
+        """g (float[2, 2, 6, 4] x) => (float[2, 3, 1, 1] p, float[2, 3, 1, 1] y) {
+            c = ConvTranspose(x, w) p = GlobalAveragePool(c)
+            n = BatchNormalization(p, s, b, zeros, v) y = Softsign(n) }""",
+        {
+            "w": np.ones((2, 3, 2, 3), np.float32),
+            "s": np.full(3, 0.3, np.float32),
+            "b": np.full(3, 0.2, np.float32),
+            "zeros": np.zeros(3, np.float32),
+            "v": np.full(3, 0.7, np.float32),
+        },
+    )
+    steps = planish.Pipeline.parse("fuse-conv-pool,deduplicate-constants")
+    first = steps.run(planish.load(model), verify="off")
+    written = planish.to_model(first.graph, portable=True)
+    assert steps.run(planish.load(written), verify="off").edits == 0
