@@ -42,7 +42,7 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Part:
+class StoredConstant:
     """A constant in an artifact."""
 
     dtype: np.dtype[Any]
@@ -60,7 +60,7 @@ class Contents:
 
     code: int
     device: int
-    constants: tuple[Part, ...]
+    constants: tuple[StoredConstant, ...]
 
 
 def header_of(graph: Any, *, target: str, isa: str, architecture: str, arena: int = 0) -> Header:
@@ -134,8 +134,8 @@ def _tensor(found: Any) -> Tensor:
     return Tensor(_text(found["name"]), str(_dtype(found["dtype"])), shape)
 
 
-def _part(found: Any) -> Part:
-    return Part(_dtype(found["dtype"]), tuple(_size(size) for size in found["shape"]))
+def _part(found: Any) -> StoredConstant:
+    return StoredConstant(_dtype(found["dtype"]), tuple(_size(size) for size in found["shape"]))
 
 
 def _dtype(found: Any) -> np.dtype[Any]:
