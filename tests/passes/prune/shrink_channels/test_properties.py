@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 import planish
@@ -39,7 +40,7 @@ def _check(case: Case, text: str) -> planish.Result:
 
 
 @given(case=networks(patterns=STEPS))
-@settings(_SETTINGS, max_examples=150)
+@settings(_SETTINGS, max_examples=60)
 def test_shrinking_keeps_the_function(case):
     _check(case, "shrink-channels{measure=false}")
 
@@ -48,3 +49,10 @@ def test_shrinking_keeps_the_function(case):
 @settings(_SETTINGS, max_examples=40)
 def test_rounded_up_channels_keep_the_function(case):
     _check(case, "shrink-channels{multiple=4,measure=false}")
+
+
+@pytest.mark.slow
+@given(case=networks(patterns=STEPS, most_steps=20))
+@settings(_SETTINGS, max_examples=1000)
+def test_shrinking_keeps_the_function_at_length(case):
+    _check(case, "shrink-channels{measure=false}")

@@ -21,18 +21,22 @@ from tests.passes.recover.recover.small import accuracy, feeds, teacher, weights
 
 pytest.importorskip("accelerate")
 
-_SCRIPT = """
-import os
+_COMMAND = ["optimize", "broken.onnx", "-o", "out.onnx", "--verify", "off", "--feeds", "feeds.npz"]
+_COMMAND += ["-p", "recover{teacher=whole.onnx,steps=20}"]
+_SCRIPT = f"""
+import os, sys
 import numpy as np
 import planish
+from planish.cli.main import main
 from planish.passes.recover.recover import recover
 whole, broken = planish.load("whole.onnx"), planish.load("broken.onnx")
 feeds = [dict(np.load("feeds.npz"))]
-options = {"mode": "both", "steps": 20, "checkpoint": "state"}
+options = {{"mode": "both", "steps": 20, "checkpoint": "state"}}
 remarks = []
 found = recover(broken, whole, feeds, remark=remarks.append, **options)
-planish.save(found, f"out{os.environ['RANK']}.onnx")
-print(remarks)
+planish.save(found, "out" + os.environ["RANK"] + ".onnx")
+sys.argv = {["planish", *_COMMAND]}
+main()
 """
 
 
@@ -53,7 +57,9 @@ def _files(folder: Path) -> gs.Graph:
     return whole
 
 
-def test_two_processes_end_with_equal_weights(tmp_path: Path) -> None:
+def test_two_processes_end_with_equal_weights_and_the_command_line_writes_and_shows_once(
+    tmp_path: Path,
+) -> None:
     whole = _files(tmp_path)
     (tmp_path / "run.py").write_text(_SCRIPT)
     # What torchrun sets, without a process of its own.
@@ -63,19 +69,29 @@ def test_two_processes_end_with_equal_weights(tmp_path: Path) -> None:
     }  # fmt: skip
     processes = [
         subprocess.Popen(
-            [sys.executable, "run.py"], cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+            [sys.executable, "run.py"], cwd=tmp_path, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=environment | {"RANK": rank, "LOCAL_RANK": rank},
         )
         for rank in ("0", "1")
     ]  # fmt: skip
+    shown = ""
     for process in processes:
-        _, errors = process.communicate(timeout=300)
+        output, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors[-2000:]
+        shown += output
     first, second = (planish.load(tmp_path / f"out{rank}.onnx") for rank in (0, 1))
     mine, theirs = weights(first), weights(second)
     assert all(mine[name].tobytes() == theirs[name].tobytes() for name in mine)
     assert accuracy(first) >= accuracy(whole) - 0.05
     assert (tmp_path / "state").exists()
+    _check_written_once(tmp_path, shown, whole)
+
+
+def _check_written_once(folder: Path, shown: str, whole: gs.Graph) -> None:
+    assert shown.count("edits") == 1
+    assert accuracy(planish.load(folder / "out.onnx")) >= accuracy(whole) - 0.05
+    assert not list(folder.glob("*.tmp*"))
 
 
 def test_the_gradient_of_two_is_that_of_one() -> None:
@@ -115,17 +131,14 @@ def test_several_processes_without_accelerate_are_refused(
     assert module.Workers is Workers
 
 
+@pytest.mark.slow
 def test_the_command_line_under_torchrun_writes_and_shows_once(tmp_path: Path) -> None:
     whole = _files(tmp_path)
-    command = ["-m", "planish", "optimize", "broken.onnx", "-o", "out.onnx", "--verify", "off"]
-    options = ["-p", "recover{teacher=whole.onnx,steps=20}", "--feeds", "feeds.npz"]
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
     done = subprocess.run(
-        [sys.executable, *launch, str(_free_port()), *command, *options],
+        [sys.executable, *launch, str(_free_port()), "-m", "planish", *_COMMAND],
         cwd=tmp_path, capture_output=True, text=True, timeout=300,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("edits") == 1
-    assert accuracy(planish.load(tmp_path / "out.onnx")) >= accuracy(whole) - 0.05
-    assert not list(tmp_path.glob("*.tmp*"))
+    _check_written_once(tmp_path, done.stdout, whole)
