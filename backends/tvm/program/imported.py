@@ -125,6 +125,7 @@ def _has_odd_size(node: gs.Node, view: View) -> bool:
     return bool(int(node.attrs["size"]) % 2)
 
 
+# What TVM's own converters were seen to compute right: a list of theirs, no trait.
 _RIGHT: dict[str, Right] = {
     **dict.fromkeys(
         ("Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max",

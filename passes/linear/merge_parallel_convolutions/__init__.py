@@ -38,6 +38,7 @@ from .branches import (
     steps_from,
 )
 
+# The sums that `_MergeSum` reads the terms and signs of; a mean of them is none.
 _SUMS = frozenset({"Add", "Sum", "Sub"})
 _LAYERS = LAYERS
 
