@@ -8,6 +8,7 @@ have nothing beyond theirs (ONNX operator Clip).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import ml_dtypes
@@ -39,7 +40,8 @@ def _number(values: Array) -> float:
 def clip_bounds(node: gs.Node, view: View, values_of: ValuesOf | None = None) -> Range | None:
     """Return the bounds of a Clip, or None where they, or the type of its input, are not known.
 
-    For `values_of` see `read_parameter`.
+    None also where one is no number, which bounds nothing and joins with no other. For `values_of`
+    see `read_parameter`.
     """
     dtype = view.dtype(node.inputs[0])
     if dtype is None or not (dtype.kind in "iu" or dtypes.is_float(dtype)):
@@ -50,4 +52,4 @@ def clip_bounds(node: gs.Node, view: View, values_of: ValuesOf | None = None) ->
         if found.given and (found.values is None or found.values.size != 1):
             return None
         bounds.append(limit if found.values is None else _number(found.values))
-    return bounds[0], bounds[1]
+    return None if any(math.isnan(bound) for bound in bounds) else (bounds[0], bounds[1])

@@ -158,8 +158,10 @@ def _outputs(b: Builder) -> list[str]:
 def _feeds(b: Builder, ends: _Ends, overridable: Sequence[str]) -> list[dict[str, Array]]:
     """Return the feed that the values come from, one of other sizes, one of other values."""
     feeds = [dict(b.inputs)]
-    if ends.sizes and not b.fragile:
-        least = 1 if any(node.op_type in _NOT_EMPTY for node in b.nodes) else 0
+    joined = any(node.op_type in _NOT_EMPTY for node in b.nodes)
+    empty = any(array.size == 0 for array in b.arrays.values())
+    if ends.sizes and not b.fragile and not (joined and empty):
+        least = 1 if joined else 0
         sizes = {symbol: b.pick(least, 1, 2, 3, 5, size) for symbol, size in ends.sizes.items()}
         feeds.append(_feed(b, ends, sizes, values.ordinary))
     if not b.fragile:
