@@ -122,3 +122,14 @@ def test_a_pass_that_breaks_a_graph_is_found(monkeypatch):
     feed = {"x": np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2)}
     outputs = run_session(session_of(model), feed)
     assert check(Drawn(model=model, feeds=[feed], outputs=[outputs])).fault.kind == "floats"
+
+
+def test_signs_of_zeros_are_no_fault():
+    drawn = _drawn(
+        "g (float[3, 4] x) => (y) {"
+        "a = Constant <value_float = -2.0> () z = Constant <value_float = 0.0> () "
+        "b = Abs(x) c = Mul(b, a) d = Mul(c, z) y = Reciprocal(d) }",
+        x=X,
+    )
+    report = check(drawn)
+    assert report.fault is None
