@@ -21,7 +21,7 @@ from ....ir.core.errors import BackendError
 from ....ir.core.variables import label, node_key
 from ....ir.graph.types import Dim
 from ....ir.proto.to_proto import opset_imports
-from ..runtime.onnx_node import INTO, NAME, packed, session_of
+from ..runtime.onnx_node import INTO, NAME, packed, register, session_of
 from ..spec.calls import KernelCall
 from .program import Program
 from .value import dtype_of, shape_of
@@ -35,6 +35,7 @@ def emit_onnxruntime(program: Program, node: gs.Node, proto: onnx.NodeProto, why
     """Emit a call for `node`; raises BackendError with `why` where ONNX Runtime has no kernel."""
     from tvm import relax
 
+    register()  # what depends on constants alone is computed by calling it
     given, constants = _operands(program, node)
     exprs = [program.tensor(tensor) for tensor in given]
     model = _model(program, node, proto, list(zip(given, exprs, strict=True)), constants)

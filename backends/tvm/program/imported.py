@@ -140,7 +140,7 @@ _RIGHT: dict[str, Right] = {
         _always,
     ),
     **dict.fromkeys(
-        ("Concat", "ConstantOfShape", "DepthToSpace", "Expand", "Flatten", "Range",
+        ("Concat", "Constant", "ConstantOfShape", "DepthToSpace", "Expand", "Flatten", "Range",
          "Reshape", "Shape", "Size", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose",
          "Trilu", "Unsqueeze"),
         _always,

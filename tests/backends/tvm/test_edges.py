@@ -286,9 +286,10 @@ def test_what_tvm_has_no_kernel_for_runs_all_the_same(kind) -> None:
 def test_a_bound_that_is_absent_is_the_last_finite_number() -> None:
     model = model_of(
         """g (float[1, 1, 2, 4] x) => (float[] a, float[] b, float[] c, float[] e) {
-            a = Clip(x, one)
-            b = Clip(x, , one)
-            c = Clip(x)
+            m = MaxPool <kernel_shape = [1, 1]> (x)
+            a = Clip(m, one)
+            b = Clip(m, , one)
+            c = Clip(m)
             f = Flatten(x)
             e = Clip(f, , one)
         }""",
@@ -303,6 +304,19 @@ def test_what_nothing_runs_is_refused_by_name() -> None:
     graph.nodes[0].domain = "unheard.of"
     with pytest.raises(BackendError, match=r"Frobnicate.*'y'.*unheard\.of"):
         planish.lower(graph, backend="tvm", optimize=False)
+
+
+def test_what_onnx_runtime_makes_of_constants_is_a_constant() -> None:
+    model = model_of(
+        """g (float[3, 3] x) => (float[] y) {
+            places = Constant <value = int64[2, 1] {0, 2}> ()
+            rows = ConstantOfShape <value = float[1] {2.5}> (wide)
+            none = ScatterND(ones, places, rows)
+            y = Add(x, none)
+        }""",
+        {"wide": np.array([2, 3]), "ones": np.ones((3, 3), np.float32)},
+    )
+    check(model, {"x": normal(3, 3)}, optimize=False)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
@@ -346,3 +360,19 @@ def test_an_input_that_is_an_output_keeps_its_sizes() -> None:
         {"parts": np.array([0, 17])},
     )
     check(model, {"x": normal(1, 17, 4, 2)})
+
+
+def test_a_converter_with_another_shape_is_not_believed(monkeypatch) -> None:
+    from planish.backends.tvm.program import emit_onnx
+
+    monkeypatch.setattr(emit_onnx, "is_right", lambda node, view: True)
+    model = model_of(
+        "g (float[3, 5] x) => (float[] y) { y = Slice(x, last, far, zero, back) }",
+        {
+            "last": np.array([-1]),
+            "far": np.array([2**63 - 1]),  # for ONNX Runtime the begin, going backwards
+            "zero": np.array([0]),
+            "back": np.array([-1]),
+        },
+    )
+    check(model, {"x": normal(3, 5)}, optimize=False)
