@@ -196,9 +196,11 @@ def _network(
         _declare("y", outputs)
         for tensor, offset in zip(inner, offsets, strict=True):
             tensor.address = script.handle_add_byte_offset(arena.data, offset)
+        # What no later call reads needs no order.
+        shared = [arena.data, *(tensor.address for tensor in outputs if tensor.last > tensor.first)]
         for index, (kernel, operands) in enumerate(sequence.calls):
-            if index:
-                keep_order()
+            for pointer in shared if index else ():
+                keep_order(pointer)
             name = kernel.name_hint
             given = [o.address if isinstance(o, _Tensor) else o for o in operands]
             call = ir.Call(kernels.get_global_var(name), given, ret_ty=status)

@@ -121,12 +121,26 @@ def test_constants_keep_their_type() -> None:
             "y = Sub(c, a)",
             (2, 5, 9),
         ),
+        (  # a store that is overwritten later is dead, if nothing reads it in between
+            "p = GlobalAveragePool(x) q = QuantizeLinear(x, step, low) "
+            "a = DequantizeLinear(q, step, low) r = QuantizeLinear(x, step, high) "
+            "b = DequantizeLinear(r, step, high) y = Concat <axis = 0> (a, b)",
+            (1, 1, 1, 1, 2),
+        ),
+        ("p = GlobalMaxPool(x) b = Sigmoid(p) c = Cos(b) y = Mul(c, p)", (1, 5, 15, 4)),
     ],
 )
 def test_memory_that_is_used_again_is_written_and_read_in_order(steps, shape) -> None:
-    weights = {"scale": normal(9)} if "scale" in steps else {}
+    values = {
+        "scale": normal(9),
+        "step": np.float32(0.02),
+        "low": np.int8(3),
+        "high": np.uint8(128),
+    }
+    weights = {name: held for name, held in values.items() if name in steps}
     sizes = ", ".join(map(str, shape))
-    model = model_of(f"g (float[{sizes}] x) => (float[] y) {{ {steps} }}", weights)
+    second = ", float[] p" if "p =" in steps else ""
+    model = model_of(f"g (float[{sizes}] x) => (float[] y{second}) {{ {steps} }}", weights)
     check(model, {"x": normal(*shape)})
 
 
