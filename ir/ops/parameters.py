@@ -22,6 +22,15 @@ ValuesOf = Callable[[gs.Tensor], Array | None]
 
 # What became an input of another name.
 _INPUT_NAMES = {("Pad", "value"): "constant_value", ("TopK", "k"): "K"}
+# The parameters that are lists of sizes, and so computed by exporters.
+LISTS_OF_SIZES = {
+    "ConstantOfShape": "input",
+    "Expand": "shape",
+    "Reshape": "shape",
+    "Resize": "sizes",
+    "Slice": "ends",
+    "Tile": "repeats",
+}
 _OLD_NAMES = {("Pad", "pads"): "paddings"}  # in opset 1
 
 

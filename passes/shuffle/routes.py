@@ -24,7 +24,7 @@ from ...ir.graph.view import View
 from ...ir.ops.parameters import read_parameter
 from ...ir.ops.slices import read_slice
 from ..analysis.sizes.shape_arithmetic import ShapeArithmetic
-from ..analysis.sizes.symbolic import SymbolicSize
+from ..analysis.sizes.symbolic import ONE, SymbolicSize
 
 Array = np.ndarray[Any, Any]
 Sizes = Sequence[SymbolicSize | None]
@@ -174,7 +174,7 @@ def _shuffle(node: gs.Node, view: View, sizes: ShapeArithmetic) -> ChannelRoute 
 def _factors(before: Sizes, apart: Sizes) -> list[int] | None:
     """Return f1, ..., fk where [N, C, S...] became [N, f1, ..., fk, S...], S perhaps as one."""
     spatial = before[2:]
-    whole = math.prod((s for s in spatial if s is not None), start=SymbolicSize(1))
+    whole = math.prod((s for s in spatial if s is not None), start=ONE)
     for tail in (list(spatial), [None if None in spatial else whole]):
         split = apart[1 : len(apart) - len(tail)]
         numbers = [None if size is None else size.number for size in split]

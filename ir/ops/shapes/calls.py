@@ -45,7 +45,8 @@ def called(node: gs.Node) -> tuple[str, str]:
 
 def written_out(call: gs.Node, function: gs.Function, owner: gs.Graph, view: View) -> gs.Graph:
     """Return a graph of what `call` computes, with inputs of the types they have in `owner`."""
-    graph = gs.Graph(opset=function.opset, import_domains=list(function.import_domains or ()))
+    imports = list(function.import_domains or ())
+    graph = gs.Graph(opset=function.opset, import_domains=imports, ir_version=owner.ir_version)
     known = {tensor.name: _stand_in(tensor, view) for tensor in call.inputs}
     inputs = [known[tensor.name] for tensor in call.inputs]
     outputs = [make_variable(tensor.name) for tensor in call.outputs]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 import onnx_graphsurgeon as gs
@@ -159,19 +160,23 @@ def _without_generated(size: Dim) -> Dim:
 
 def _agree(right: Results, node: gs.Node, types: Types) -> bool:
     """Say whether inference found as much."""
+    given = [types.of(tensor) for tensor in node.inputs if tensor.name]
+    names = {size for found in given if found is not None for size in found.shape or ()}
     for tensor, wanted in zip(node.outputs, right, strict=False):
         found = types.of(tensor)
         if wanted is None:
             continue
         if found is None or found.dtype != wanted.dtype:
             return False
-        if not _same_shape(wanted.shape, found.shape):
+        if not _same_shape(wanted.shape, found.shape, names):
             return False
     return True
 
 
-def _same_shape(right: Shape | None, inferred: Shape | None) -> bool:
+def _same_shape(right: Shape | None, inferred: Shape | None, names: AbstractSet[Dim]) -> bool:
     if right is None or inferred is None or len(right) != len(inferred):
         return right is inferred
-    pairs = zip(right, inferred, strict=True)
-    return all(a == b or not (isinstance(a, int) or isinstance(b, int)) for a, b in pairs)
+    return all(
+        a == b or not (isinstance(a, int) or isinstance(b, int) or b in names)
+        for a, b in zip(right, inferred, strict=True)
+    )

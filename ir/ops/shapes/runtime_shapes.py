@@ -119,7 +119,12 @@ def _resized(node: gs.Node, view: View) -> RuntimeShape | None:
 
 
 def _has_steps(node: gs.Node, opset: int) -> bool:
-    """Inference takes an end that is INT_MAX for what it is, backwards too."""
+    """Inference takes an end that is INT_MAX for what it is, backwards too.
+
+    That of opset 10 gives a part of an axis whose size has a name that name.
+    """
+    if opset == 10:
+        return True
     position = input_of(node.op, "steps", opset)
     if position is None or position >= len(node.inputs) or not node.inputs[position].name:
         return False

@@ -23,7 +23,8 @@ from ....ir.ops.purity import is_pure
 from ....ir.ops.quantization.nodes import quantizes_or_back
 from ....ir.ops.shapes.infer import infer_types
 from ....ir.run.reference import evaluate
-from .static_values import is_static, static_value
+from ..sizes.shape_arithmetic import ShapeArithmetic
+from .static_values import is_static, static_value, value_of_sizes
 
 Array = np.ndarray[Any, Any]
 
@@ -55,7 +56,8 @@ def evaluable_form(node: gs.Node, view: View) -> gs.Node:
 
 def infer_alone(scope: gs.Graph, node: gs.Node, tensor: gs.Tensor) -> TensorType | None:
     """Infer the type of one output from the values of the node's inputs, all constants."""
-    alone = gs.Graph(opset=scope.opset, import_domains=scope.import_domains)
+    # Older versions want initializers among the inputs.
+    alone = gs.Graph(opset=scope.opset, import_domains=scope.import_domains, ir_version=8)
     outputs = [gs.Variable(t.name) for t in node.outputs]
     inputs = list(node.inputs)
     alone.nodes = [
@@ -100,6 +102,7 @@ class _Cone:
 
     def __init__(self, view: View) -> None:
         self._view = view
+        self._sizes = ShapeArithmetic()
         self._nodes: list[gs.Node] = []
         self._decided: dict[int, bool] = {}
         self._values: dict[int, gs.Constant] = {}
@@ -117,6 +120,8 @@ class _Cone:
                 self._decided[id(current)] = False
                 continue
             value = static_value(node, self._view)
+            if value is None:
+                value = value_of_sizes(node, self._view, self._sizes)
             if value is not None:
                 self._values[id(current)] = make_constant(current.name, value)
                 self._decided[id(current)] = True

@@ -1,7 +1,8 @@
 """Values that follow from attributes or shapes alone, without evaluating anything.
 
 Constant = its attribute;   Shape(x) = [d1, ..., dn];   Size(x) = d1 * ... * dn
-Gather(Shape(x), i) = d_i   where that one size is static, whatever the others are
+Gather(Shape(x), i) = d_i   where that one size is static, whatever the others are; and whatever
+                            else is computed from sizes (`ShapeArithmetic`)
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.constant_nodes import value_of_constant_node
+from ..sizes.shape_arithmetic import ShapeArithmetic
 
 Array = np.ndarray[Any, Any]
 
 
 def static_value(node: gs.Node, view: View) -> Array | None:
-    """Return what the standard operator `node` computes, or None where that needs evaluation."""
+    """Return what the standard operator `node` computes, or None where that needs its inputs."""
     match node.op:
         case "Constant":
             return value_of_constant_node(node)
@@ -31,24 +32,14 @@ def static_value(node: gs.Node, view: View) -> Array | None:
             shape = view.shape(node.inputs[0])
             if shape is not None and is_static(shape):
                 return np.array(math.prod(d for d in shape if isinstance(d, int)), np.int64)
-        case "Gather":
-            return _gathered_sizes(node, view)
     return None
 
 
-def _gathered_sizes(node: gs.Node, view: View) -> Array | None:
-    source = view.producer(node.inputs[0])
-    indices = view.constant(node.inputs[1])
-    if source is None or source.op != "Shape" or not is_standard(source) or indices is None:
+def value_of_sizes(node: gs.Node, view: View, sizes: ShapeArithmetic) -> Array | None:
+    """Return what the standard operator `node` computes from sizes that are static."""
+    if len(node.outputs) != 1 or all(view.is_constant(t) for t in node.inputs if t.name):
         return None
-    shape = view.shape(source.inputs[0])
-    if shape is None:
-        return None
-    sizes = shape[_shape_slice(source)]
-    picked = [sizes[i] if -len(sizes) <= i < len(sizes) else None for i in indices.flat]
-    if not is_static(picked):
-        return None
-    return np.array(picked, np.int64).reshape(indices.shape)
+    return sizes.numbers(node.outputs[0], view)
 
 
 def _shape_slice(node: gs.Node) -> slice:

@@ -15,7 +15,8 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ....ir.run.reference import evaluate
 from ...analysis.constants.evaluation import byte_size, evaluable_form, infer_alone, may_fold
-from ...analysis.constants.static_values import is_static, static_value
+from ...analysis.constants.static_values import is_static, static_value, value_of_sizes
+from ...analysis.sizes.shape_arithmetic import ShapeArithmetic
 from ...engine.context import Context
 
 Array = np.ndarray[Any, Any]
@@ -37,6 +38,7 @@ class Folder:
         self._context = context
         self._limit = limit
         self._view: View = context.view(scope)
+        self._shapes = ShapeArithmetic()
         self._order = {id(node): i for i, node in enumerate(scope.nodes)}
         self._refused: set[int] = set()
         for node in _deciders(scope, self._view):
@@ -59,13 +61,16 @@ class Folder:
             ):
                 continue
             value = self._static_value(node)
-            if value is not None:
-                look_at(self._materialize(node.outputs[0], value, node))
-            elif self._is_ready(node):
+            if value is None and self._is_ready(node):
                 group.append(node)
                 taken.add(id(node))
                 for tensor in node.outputs:
                     queue.extend(self._view.readers(tensor))
+                continue
+            if value is None and id(node) not in self._refused:
+                value = value_of_sizes(node, self._view, self._shapes)
+            if value is not None:
+                look_at(self._materialize(node.outputs[0], value, node))
         group.sort(key=lambda node: self._order.get(id(node), 0))
 
     def leave_out(self, nodes: Set[int], reason: str) -> None:

@@ -27,8 +27,9 @@ from ...analysis.sizes.shape_arithmetic import ShapeArithmetic, is_reshape
 from ...engine.context import Context
 from ...engine.rewrite import Rewrite, RewritePass
 from .cancel import CancelAround
-from .computed_sizes import ConstantExpand, ConstantResize
+from .computed_sizes import ConstantExpand, ConstantResize, ConstantSlice
 from .forms import ReshapeForm, form_of, write_form
+from .written_sizes import FewerSteps
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class SimplifyReshapes(RewritePass):
             CancelAround(sizes),
             ConstantExpand(sizes),
             ConstantResize(sizes),
+            ConstantSlice(sizes),
+            FewerSteps(sizes),
         )
 
 
@@ -86,11 +89,13 @@ class _Simplify(Rewrite[_MergedReshape]):
             return None
         x = node.inputs[0]
         inner = view.producer(x)
+        refused = self._sizes.refused(node, view)
         if inner is not None and is_reshape(inner):
-            form = form_of(self._sizes, inner.inputs[0], result, view)
+            both = refused | self._sizes.refused(inner, view)
+            form = form_of(self._sizes, inner.inputs[0], result, view, refused=both)
             if form is not None:
                 return _MergedReshape(node, inner.inputs[0], form, inner)
-        form = form_of(self._sizes, x, result, view, asked)
+        form = form_of(self._sizes, x, result, view, asked, refused)
         if node.op == "Reshape":
             computed = asked is None
             need(form is not None or not computed, "two sizes of its target are computed")

@@ -80,7 +80,8 @@ class CancelAround(Rewrite[_ReshapesAround]):
             # Such an operand may have widened what one size is to follow from.
             form = ReshapeForm(None) if tuple(sizes) == tuple(result) else None
         else:
-            form = form_of(self._sizes, inner.inputs[0], result, view)
+            refused = self._sizes.refused(node, view) | self._sizes.refused(inner, view)
+            form = form_of(self._sizes, inner.inputs[0], result, view, refused=refused)
         if form is None or (form.op is None and view.is_output(node.outputs[0])):
             return None
         types = [view.type(step.node.outputs[0]) for step in between]

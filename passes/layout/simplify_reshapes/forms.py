@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,9 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ....ir.ops.build import build_reshape
 from ...analysis.sizes.shape_arithmetic import ShapeArithmetic
-from ...analysis.sizes.symbolic import SymbolicSize, product, same_sizes
+from ...analysis.sizes.symbolic import ZERO, SymbolicSize, product, same_sizes
 
+Array = np.ndarray[Any, Any]
 Sizes = Sequence[SymbolicSize | None]
 
 
@@ -31,9 +33,13 @@ def form_of(
     source: gs.Tensor,
     result: Sizes,
     view: View,
-    asked: np.ndarray[Any, Any] | None = None,
+    asked: Array | None = None,
+    refused: AbstractSet[SymbolicSize] = frozenset(),
 ) -> ReshapeForm | None:
-    """Return how to give `source` the sizes `result`, the constant target `asked` being it."""
+    """Return how to give `source` the sizes `result`, the constant target `asked` being it.
+
+    `refused`: the sizes that may not be zero as it is.
+    """
     sizes = arithmetic.shape(source, view)
     if sizes is None:
         return None
@@ -42,7 +48,9 @@ def form_of(
     if _is_flat(sizes, result):
         return ReshapeForm("Flatten")
     target = _target(sizes, result, asked)
-    return None if target is None else ReshapeForm("Reshape", target)
+    if target is None or _may_fail(target, sizes, refused):
+        return None
+    return ReshapeForm("Reshape", target)
 
 
 def write_form(
@@ -64,27 +72,39 @@ def _is_flat(sizes: Sizes, result: Sizes) -> bool:
     if len(result) != 2 or len(sizes) < 3:
         return False
     rest = None if None in sizes[1:] else product(size for size in sizes[1:] if size is not None)
-    kept = sizes[0] is not None and result[0] == sizes[0] and sizes[0].factor != 0
-    joined = rest is not None and result[1] == rest and rest.factor != 0
+    kept = sizes[0] is not None and result[0] == sizes[0] and sizes[0] != ZERO
+    joined = rest is not None and result[1] == rest and rest != ZERO
     # Where one is certain the other is what is left.
     return (kept and (joined or result[1] is None)) or (joined and result[0] is None)
 
 
-def _target(
-    sizes: Sizes, result: Sizes, asked: np.ndarray[Any, Any] | None
-) -> tuple[int, ...] | None:
-    """Return the target of a Reshape from `sizes` to `result`; what `asked` names stays."""
+def _target(sizes: Sizes, result: Sizes, asked: Array | None) -> tuple[int, ...] | None:
+    """Return the target of a Reshape from `sizes` to `result`; what `asked` names stays.
+
+    None where there is none: 0 copies a size, and -1 does not follow beside a size of zero.
+    """
     target: list[int] = []
     for place, size in enumerate(result):
         number = None if size is None else size.number
-        if asked is not None and asked[place] != -1:
-            target.append(int(asked[place]))
-        elif number is not None:
+        copied = size is not None and place < len(sizes) and size == sizes[place]
+        given = None if asked is None else int(asked[place])
+        if given is not None and given > 0:
+            target.append(given)
+        elif number and not (copied and given == 0):
             target.append(number)
-        elif size is not None and place < len(sizes) and size == sizes[place]:
+        elif copied:
             target.append(0)
+        elif number == 0:
+            return None
         else:
             target.append(-1)
-    if target.count(-1) > 1 or (asked is None and any(s == SymbolicSize(0) for s in result)):
-        return None
-    return tuple(target)
+    return tuple(target) if target.count(-1) < 2 else None
+
+
+def _may_fail(target: Sequence[int], sizes: Sizes, refused: AbstractSet[SymbolicSize]) -> bool:
+    """Say whether `target` is refused where a size is zero that was taken before.
+
+    Beside a size of zero no other follows from how many elements there are.
+    """
+    copied = [size for size, kept in zip(sizes, target, strict=False) if kept == 0]
+    return -1 in target and any(s is None or (s.low <= 0 and s not in refused) for s in copied)

@@ -369,3 +369,30 @@ def test_what_is_as_large_as_the_weights_may_be_folded():
     more = run_pass(planish.load(many(FILLED, 5)), PASS)
     assert ops(more.graph).count("ConstantOfShape") == 5
     assert "are allowed" in more.records[0].declined[0].reason
+
+
+ARITHMETIC = {
+    "a slice of static sizes": "s = Shape(x) y = Slice(s, one, four, zero)",
+    "a slice from the end": "s = Shape(x) y = Slice(s, m1, far, zero)",
+    "one size as a float": "s = Shape(x) c = Slice(s, m1, far, zero) y = Cast <to = 1> (c)",
+    "a comparison": "s = Shape(x) t = Concat <axis = 0> (s, m1) e = Equal(t, m1) y = Not(e)",
+    "a quotient": "p = Size(x) n = Shape <end = 1> (x) y = Div(p, n)",
+    "what cancels": "s = Shape(x) a = Add(s, one) b = Sub(a, s) y = Mul(b, four)",
+    "a rest": "s = Shape(x) a = Mul(s, four) y = Mod(a, four)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", ARITHMETIC.values(), ids=ARITHMETIC)
+def test_arithmetic_whose_result_does_not_depend_on_the_batch(body):
+    kinds = {"y = Cast": "float", "y = Not": "bool"}
+    kind = next((kind for text, kind in kinds.items() if text in body), "int64")
+    values = {"zero": 0, "one": 1, "four": 4, "m1": -1, "far": 2**63 - 1}
+    source = model_of(
+        f"g (float[N, 3, 4, 5] x) => ({kind}[] y) {{ {body} }}",
+        {name: np.array([value]) for name, value in values.items() if name in body},
+    )
+    result = run_pass(planish.load(source), f"{PASS},eliminate-dead-code")
+    assert ops(result.graph) == ["Constant"]
+    for batch in (1, 3):
+        x = np.zeros((batch, 3, 4, 5), np.float32)
+        assert_same_function(source, result.graph, {"x": x}, 0)

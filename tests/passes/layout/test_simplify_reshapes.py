@@ -271,3 +271,112 @@ def test_old_opsets(opset):
         "GlobalAveragePool",
         "Relu",
     ]
+
+
+def test_minus_one_over_nothing_stays():
+    # Written as a number it would be 0, which copies a size.
+    source = model_of(
+        "g (float[0, 6, 2] x) => (float[] y) { y = Reshape(x, t) }", {"t": ints(3, 2, -1)}
+    )
+    result = run_pass(planish.load(source), PASS)
+    assert result.edits == 0
+    assert_same_function(source, result.graph, {"x": np.zeros((0, 6, 2), np.float32)}, 0)
+
+
+@pytest.mark.parametrize("batch", [0, 1, 3])
+@pytest.mark.parametrize(
+    "body",
+    [
+        # n * h rows: at run time a target of [n, h * w, 3], which no -1 beside n may stand for.
+        """s = Shape(x) n = Slice(s, zero, one, zero) h = Slice(s, two, three, zero)
+           w = Slice(s, three, four, zero) p = Mul(h, w) c = Concat <axis = 0> (n, p, three)
+           y = Reshape(x, c)""",
+        """f = Flatten(x) y = Unsqueeze(f, one)""",
+    ],
+)
+def test_a_batch_of_none_is_taken_as_before(body, batch):
+    values = {"zero": 0, "one": 1, "two": 2, "three": 3, "four": 4}
+    used = {name: ints(value) for name, value in values.items() if re.search(rf"\b{name}\b", body)}
+    source = model_of(f"g (float[N, 3, H, W] x) => (float[] y) {{ {body} }}", used)
+    result = run_pass(planish.load(source), PASS)
+    x = np.zeros((batch, 3, 2, 4), np.float32)
+    assert_same_function(source, result.graph, {"x": x}, 0)
+
+
+TOKEN = """
+g (float[N, 4, 6] x) => (float[] y) {
+    s = Shape(x) n = Gather(s, zero) u = Unsqueeze(n, axis)
+    t = Concat <axis = 0> (u, free, free)
+    ones = ConstantOfShape <value = int64[1] {1}> (three) none = Mul(ones, free)
+    e = Equal(t, none) w = Where(e, ones, t) k = Expand(token, w)
+    y = Concat <axis = 1> (k, x)
+}
+"""
+
+
+@pytest.mark.parametrize(("opset", "steps"), [(13, ["Shape", "Slice"]), (15, ["Shape"])])
+def test_a_class_token_for_each_of_the_batch(opset, steps):
+    source = model_of(
+        f'<ir_version: 8, opset_import: ["" : {opset}]> {TOKEN}',
+        {
+            "zero": np.array(0),
+            "axis": ints(0),
+            "free": ints(-1),
+            "three": ints(3),
+            "token": np.random.default_rng(2).standard_normal((1, 1, 6)).astype(np.float32),
+        },
+    )
+    result = run_pass(planish.load(source), "fold-constants,simplify-reshapes,eliminate-dead-code")
+    assert ops(result.graph) == [*steps, "Concat", "Expand", "Concat"]
+    for batch in (1, 3):
+        x = np.ones((batch, 4, 6), np.float32)
+        assert_same_function(source, result.graph, {"x": x}, 0)
+
+
+def test_sizes_of_two_tensors_are_taken_in_runs():
+    source = model_of(
+        """g (float[N, 3, H, W] x, float[N, 5, P, Q] z) => (float[] y) {
+            a = Shape(x) b = Shape(z) n = Gather(a, i0) c = Gather(a, i1) p = Gather(b, i2)
+            q = Gather(b, i3) n1 = Unsqueeze(n, ax) c1 = Unsqueeze(c, ax) p1 = Unsqueeze(p, ax)
+            q1 = Unsqueeze(q, ax) t = Concat <axis = 0> (n1, c1, p1, q1)
+            r = Resize <mode = "linear"> (x, , , t) y = Concat <axis = 1> (r, z) }""",
+        {**{f"i{k}": np.array(k) for k in range(4)}, "ax": ints(0)},
+    )
+    result = run_pass(planish.load(source), "fold-constants,simplify-reshapes,eliminate-dead-code")
+    assert sorted(ops(result.graph)) == ["Concat", "Concat", "Resize", "Shape", "Shape"]
+    rng = np.random.default_rng(4)
+    feeds = {
+        "x": rng.standard_normal((2, 3, 4, 5)).astype(np.float32),
+        "z": rng.standard_normal((2, 5, 7, 3)).astype(np.float32),
+    }
+    assert_same_function(source, result.graph, feeds, 0)
+
+
+@pytest.mark.parametrize(
+    ("end", "wanted"),
+    [("Identity(h)", 2**63 - 1), ("Sub(h, one)", -1), ("Add(h, one)", 2**63 - 1)],
+)
+def test_ends_counted_from_the_own_size(end, wanted):
+    source = model_of(
+        f"""g (float[N, 3, H, W] x) => (float[] y) {{ s = Shape(x) h = Slice(s, two, three, zero)
+            e = {end} y = Slice(x, one, e, two) }}""",
+        {"zero": ints(0), "one": ints(1), "two": ints(2), "three": ints(3)},
+    )
+    result = run_pass(planish.load(source), PASS)
+    assert ops(result.graph) == ["Slice"]
+    assert result.graph.nodes[0].inputs[2].values.tolist() == [wanted]
+    for height in (0, 1, 2, 5):
+        x = np.random.default_rng(1).standard_normal((2, 3, height, 2)).astype(np.float32)
+        assert_same_function(source, result.graph, {"x": x}, 0)
+
+
+def test_an_end_that_may_be_below_zero_stays():
+    source = model_of(
+        """g (float[N, H] x) => (float[] y) { s = Shape(x) h = Slice(s, one, two, zero)
+            e = Sub(h, four) y = Slice(x, zero, e, one) }""",
+        {"zero": ints(0), "one": ints(1), "two": ints(2), "four": ints(4)},
+    )
+    result = run_pass(planish.load(source), PASS)
+    for height in (1, 2, 3, 5):
+        x = np.ones((2, height), np.float32)
+        assert_same_function(source, result.graph, {"x": x}, 0)

@@ -40,6 +40,8 @@ def assert_right(inferred, computed):
         assert len(shape) == values.ndim, (shape, values.shape)
         pairs = list(zip(shape, values.shape, strict=True))
         assert all(a == b for a, b in pairs if isinstance(a, int)), (shape, values.shape)
+        named = [(a, b) for a, b in pairs if isinstance(a, str) and not a.startswith("unk__")]
+        assert all(a == f"size {b}" for a, b in named), (shape, values.shape)
 
 
 @pytest.mark.parametrize("op", OPERATORS)
