@@ -29,7 +29,7 @@ from ...engine.rewrite import Rewrite, RewritePass
 from .cancel import CancelAround
 from .computed_sizes import ConstantExpand, ConstantResize, ConstantSlice
 from .forms import ReshapeForm, form_of, write_form
-from .written_sizes import FewerSteps
+from .written_sizes import FewerSteps, OneList
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class SimplifyReshapes(RewritePass):
             ConstantResize(sizes),
             ConstantSlice(sizes),
             FewerSteps(sizes),
+            OneList(sizes),
         )
 
 

@@ -9,6 +9,7 @@ that have one name with sizes of a tensor whose Shape is taken anyway are taken 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,13 +40,21 @@ class _Run:
 
 @dataclass(frozen=True)
 class _WrittenAnew:
+    """A list for all readers of `root`, or for the one at `position` of `node`."""
+
     node: gs.Node
     position: int
+    root: gs.Tensor
+    shared: bool
     runs: tuple[_Run, ...]
 
 
 class FewerSteps(Rewrite[_WrittenAnew]):
-    """Write a list of sizes in the fewest steps, where nothing else reads those it has now."""
+    """Write a list of sizes in the fewest steps, where nothing else reads those it has now.
+
+    In as many steps it takes the sizes of a graph input instead of an inner tensor's, so that lists
+    which hold the same become the same nodes.
+    """
 
     ops = frozenset(LISTS_OF_SIZES)
 
@@ -57,20 +66,24 @@ class FewerSteps(Rewrite[_WrittenAnew]):
         position = input_of(node.op, LISTS_OF_SIZES[node.op], view.opset)
         if not is_standard(node) or position is None or position >= len(node.inputs):
             return None
-        held = self._sizes.held(node.inputs[position], view)
-        if (
-            held is None
-            or held.ndim != 1
-            or None in held
-            or view.producer(node.inputs[position]) is None
-        ):
+        root = node.inputs[position]
+        held = None if view.producer(root) is None else self._sizes.held(root, view)
+        if held is None or held.ndim != 1 or None in held:
             return None
-        private, sources = _steps(node.inputs[position], node, view)
-        wanted = self._with_ones(node, list(held), view)
-        runs = self._runs(wanted, sources, view)
-        if runs is None or _steps_of(runs, view.opset) >= private:
+        shared = not view.read_only_by(root, node)
+        cone = _cone(root, view)
+        inputs = [t for t in view.scope.inputs if isinstance(t, gs.Variable)]
+        wanted = list(held) if shared else self._with_ones(node, list(held), view)
+        runs = self._runs(wanted, [*inputs, *cone.asked], view)
+        if runs is None:
             return None
-        return _WrittenAnew(node, position, runs)
+        fewer = _steps_of(runs, view.opset) - cone.steps
+        outer = {id(tensor) for tensor in inputs}
+        inner = [tensor for tensor in cone.asked if id(tensor) not in outer]
+        moves = inner and cone.is_private and _are_of(runs, outer)
+        if fewer > 0 or (fewer == 0 and not moves):
+            return None
+        return _WrittenAnew(node, position, root, shared, runs)
 
     def _with_ones(
         self, node: gs.Node, wanted: list[SymbolicSize], view: View
@@ -117,13 +130,17 @@ class FewerSteps(Rewrite[_WrittenAnew]):
 
     def rewrite(self, site: _WrittenAnew, edit: Edit) -> None:
         """Write the list anew; what computed it has no reader any more."""
-        name = f"{site.node.inputs[site.position].name}_sizes"
-        parts = [_written(run, name, site.node, edit) for run in site.runs]
+        name = f"{site.root.name}_sizes"
+        at = edit.uses.producer(site.root) if site.shared else site.node
+        parts = [_written(run, name, at or site.node, edit) for run in site.runs]
         if len(parts) > 1:
             joined = edit.variable(name)
-            edit.node("Concat", parts, [joined], {"axis": 0}, at=site.node)
+            edit.node("Concat", parts, [joined], {"axis": 0}, at=at or site.node)
             parts = [joined]
-        edit.set_input(site.node, site.position, parts[0])
+        if site.shared:
+            edit.replace(site.root, parts[0])
+        else:
+            edit.set_input(site.node, site.position, parts[0])
 
 
 def _alike(sizes: Sequence[SymbolicSize | None], wanted: Sequence[SymbolicSize]) -> int:
@@ -135,28 +152,86 @@ def _alike(sizes: Sequence[SymbolicSize | None], wanted: Sequence[SymbolicSize])
     return count
 
 
-def _steps(root: gs.Tensor, reader: gs.Node, view: View) -> tuple[int, Sequence[gs.Tensor]]:
-    """Return how many nodes compute `root` for `reader` alone, and whose Shape they take."""
-    private: dict[int, gs.Node] = {id(reader): reader}
-    sources: dict[int, gs.Tensor] = {}
+@dataclass(frozen=True)
+class _SameList:
+    node: gs.Node
+    position: int
+    other: gs.Tensor
+
+
+class OneList(Rewrite[_SameList]):
+    """Let lists that hold the same sizes, however these are computed, be one."""
+
+    ops = frozenset(LISTS_OF_SIZES)
+
+    def __init__(self, sizes: ShapeArithmetic) -> None:
+        self._sizes = sizes
+        self._first: dict[tuple[int, tuple[SymbolicSize | None, ...]], gs.Tensor] = {}
+        self._order: dict[int, dict[int, int]] = {}
+
+    def match(self, node: gs.Node, view: View) -> _SameList | None:
+        """Return the list that an earlier node reads."""
+        position = input_of(node.op, LISTS_OF_SIZES[node.op], view.opset)
+        if not is_standard(node) or position is None or position >= len(node.inputs):
+            return None
+        root = node.inputs[position]
+        held = None if view.producer(root) is None else self._sizes.held(root, view)
+        if held is None or held.ndim != 1 or None in held or view.dtype(root) != np.int64:
+            return None
+        first = self._first.setdefault((id(view.scope), tuple(held)), root)
+        made = view.producer(first)
+        if first is root or made is None or not self._is_before(made, node, view):
+            return None
+        return _SameList(node, position, first)
+
+    def _is_before(self, node: gs.Node, other: gs.Node, view: View) -> bool:
+        """Say whether one stands before another in the graph as it was; not of new nodes."""
+        if id(view.scope) not in self._order:
+            places = {id(node): place for place, node in enumerate(view.scope.nodes)}
+            self._order[id(view.scope)] = places
+        places = self._order[id(view.scope)]
+        return places.get(id(node), len(places)) < places.get(id(other), -1)
+
+    def rewrite(self, site: _SameList, edit: Edit) -> None:
+        """Read the other list."""
+        edit.set_input(site.node, site.position, site.other)
+
+
+@dataclass(frozen=True)
+class _Cone:
+    """How many nodes compute a list and nothing else, whose Shape they take, and whether alone."""
+
+    steps: int
+    asked: Sequence[gs.Tensor]
+    is_private: bool
+
+
+def _cone(root: gs.Tensor, view: View) -> _Cone:
+    private: set[int] = {id(reader) for reader in view.readers(root)}
+    readers = len(private)
+    shapes: dict[int, gs.Node] = {}
     pending: list[gs.Tensor] = [root]
     seen: set[int] = set()
     while pending and len(seen) < _MOST_STEPS:
-        tensor = pending.pop()
-        node = view.producer(tensor)
+        node = view.producer(pending.pop())
         if node is None or id(node) in private:
             continue
         outside = [r for t in node.outputs for r in view.readers(t) if id(r) not in private]
         if not outside and not any(map(view.is_output, node.outputs)):
-            private[id(node)] = node
+            private.add(id(node))
         elif id(node) in seen:
             continue
         seen.add(id(node))
         if node.op == "Shape" and is_standard(node):
-            sources[id(node.inputs[0])] = node.inputs[0]
+            shapes[id(node)] = node
         else:
             pending.extend(node.inputs)
-    return len(private) - 1, list(sources.values())
+    asked = {id(node.inputs[0]): node.inputs[0] for node in shapes.values()}
+    return _Cone(len(private) - readers, list(asked.values()), shapes.keys() <= private)
+
+
+def _are_of(runs: Iterable[_Run], tensors: AbstractSet[int]) -> bool:
+    return all(run.source is None or id(run.source) in tensors for run in runs)
 
 
 def _steps_of(runs: Iterable[_Run], opset: int) -> int:

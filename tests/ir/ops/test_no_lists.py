@@ -35,7 +35,6 @@ EXCEPTIONS = {
     ("measured.py", "_PASSED"),
     ("slots.py", "_OF_COORDINATES"),
     ("elementwise.py", "_ROLES"),
-    ("shape_arithmetic.py", "_OPERATORS"),
     ("__init__.py", "_ASKS_TYPES"),
     ("folder.py", "_BOUNDED"),
     ("__init__.py", "_SUMS"),

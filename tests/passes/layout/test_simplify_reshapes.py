@@ -380,3 +380,50 @@ def test_an_end_that_may_be_below_zero_stays():
     for height in (1, 2, 3, 5):
         x = np.ones((2, height), np.float32)
         assert_same_function(source, result.graph, {"x": x}, 0)
+
+
+def test_two_tokens_share_what_says_the_batch():
+    source = model_of(
+        """g (float[N, 4, 6] x) => (float[] y) { r = Relu(x) s = Shape(r) n = Gather(s, zero)
+            u = Unsqueeze(n, axis) t = Concat <axis = 0> (u, one, one) k = Expand(token, t)
+            l = Expand(other, t) y = Concat <axis = 1> (k, l, r) }""",
+        {
+            "zero": np.array(0), "axis": ints(0), "one": ints(1),
+            "token": np.full((1, 1, 6), 2, np.float32), "other": np.ones((1, 1, 6), np.float32),
+        },
+    )  # fmt: skip
+    result = run_pass(planish.load(source), PASS)
+    assert sorted(ops(result.graph)) == ["Concat", "Concat", "Expand", "Expand", "Relu", "Shape"]
+    x = np.ones((3, 4, 6), np.float32)
+    assert_same_function(source, result.graph, {"x": x}, 0)
+
+
+def test_lists_that_hold_the_same_become_the_same_nodes():
+    source = model_of(
+        """g (float[N, 4] x) => (float[] y) { r = Relu(x) s = Shape <end = 1> (r)
+            a = Concat <axis = 0> (s, four) p = ConstantOfShape(a) q = Exp(r)
+            t = Shape <end = 1> (q) b = Concat <axis = 0> (t, four) u = ConstantOfShape(b)
+            v = Add(p, u) y = Add(v, q) }""",
+        {"four": ints(4)},
+    )
+    steps = f"repeat({PASS},eliminate-common-subexpressions)"
+    result = run_pass(planish.load(source), steps)
+    # The input has the shape itself.
+    assert [op for op in ops(result.graph) if "Shape" in op] == ["Shape", "ConstantOfShape"]
+    assert "Concat" not in ops(result.graph)
+    x = np.ones((3, 4), np.float32)
+    assert_same_function(source, result.graph, {"x": x}, 0)
+
+
+def test_lists_of_products_that_hold_the_same_are_one():
+    source = model_of(
+        """g (float[N, 4] x) => (float[] y) { r = Relu(x) s = Shape <end = 1> (r)
+            m = Mul(s, two) a = Concat <axis = 0> (m, four) p = ConstantOfShape(a) q = Exp(r)
+            t = Shape <end = 1> (q) d = Add(t, t) b = Concat <axis = 0> (d, four)
+            u = ConstantOfShape(b) y = Add(p, u) }""",
+        {"two": ints(2), "four": ints(4)},
+    )
+    result = run_pass(planish.load(source), f"{PASS},eliminate-common-subexpressions")
+    assert ops(result.graph) == ["Relu", "Shape", "Mul", "Concat", "ConstantOfShape", "Add"]
+    x = np.ones((3, 4), np.float32)
+    assert_same_function(source, result.graph, {"x": x}, 0)
