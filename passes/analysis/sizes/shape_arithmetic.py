@@ -122,6 +122,9 @@ class ShapeArithmetic:
                 found[place] = sizes[place] if known and sizes is not None else None
             elif number == -1:
                 rest, found[place] = place, None
+        pairs = () if node.attrs.get("allowzero", 0) else zip(asked, sizes or (), strict=False)
+        if rest is not None and any(_copies_where_zero(*pair) for pair in pairs):
+            return None
         if rest is not None and sizes is not None:
             whole, others = _product(sizes), _product(found[:rest] + found[rest + 1 :])
             found[rest] = None if whole is None or others is None else whole.over(others)
@@ -213,6 +216,13 @@ class _Known:
 def is_reshape(node: gs.Node) -> bool:
     """Say whether `node` gives the elements of its first input, in order, another shape."""
     return node.op in RESHAPES and is_standard(node)
+
+
+def _copies_where_zero(asked: Size, size: Size) -> bool:
+    """Say whether a size that is asked for may be zero, and then copies one that is not."""
+    if asked is None or asked.number is not None or asked.low > 0:
+        return False
+    return size is None or len(asked.terms) > 1 or not asked.atoms <= size.atoms
 
 
 def _is_small(shape: Sequence[int | str | None] | None) -> bool:

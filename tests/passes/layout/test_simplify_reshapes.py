@@ -427,3 +427,15 @@ def test_lists_of_products_that_hold_the_same_are_one():
     assert ops(result.graph) == ["Relu", "Shape", "Mul", "Concat", "ConstantOfShape", "Add"]
     x = np.ones((3, 4), np.float32)
     assert_same_function(source, result.graph, {"x": x}, 0)
+
+
+@pytest.mark.parametrize("batch", [0, 2])
+def test_a_size_that_copies_another_where_it_is_zero(batch):
+    source = model_of(
+        """g (float[N, 1, 5] x) => (float[] y) { s = Shape(x) n = Slice(s, zero, one, zero)
+            t = Concat <axis = 0> (one, m1, n) y = Reshape(x, t) }""",
+        {"zero": ints(0), "one": ints(1), "m1": ints(-1)},
+    )
+    result = run_pass(planish.load(source), PASS)
+    x = np.zeros((batch, 1, 5), np.float32)
+    assert_same_function(source, result.graph, {"x": x}, 0)
