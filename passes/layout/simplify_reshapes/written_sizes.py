@@ -198,7 +198,7 @@ class OneList(Rewrite[_SameList]):
 
 
 @dataclass(frozen=True)
-class _Cone:
+class _SizeCone:
     """How many nodes compute a list and nothing else, whose Shape they take, and whether alone."""
 
     steps: int
@@ -206,7 +206,7 @@ class _Cone:
     is_private: bool
 
 
-def _cone(root: gs.Tensor, view: View) -> _Cone:
+def _cone(root: gs.Tensor, view: View) -> _SizeCone:
     private: set[int] = {id(reader) for reader in view.readers(root)}
     readers = len(private)
     shapes: dict[int, gs.Node] = {}
@@ -227,7 +227,7 @@ def _cone(root: gs.Tensor, view: View) -> _Cone:
         else:
             pending.extend(node.inputs)
     asked = {id(node.inputs[0]): node.inputs[0] for node in shapes.values()}
-    return _Cone(len(private) - readers, list(asked.values()), shapes.keys() <= private)
+    return _SizeCone(len(private) - readers, list(asked.values()), shapes.keys() <= private)
 
 
 def _are_of(runs: Iterable[_Run], tensors: AbstractSet[int]) -> bool:

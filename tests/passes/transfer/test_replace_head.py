@@ -169,7 +169,7 @@ def test_one_of_several_heads_is_named():
         ("y = Relu (x)", "no linear layer stands before output 'y'"),
         ("c = Conv <group = 7> (e, g) y = Flatten (c)", "a grouped convolution"),
         ("h = Gemm <transB = 1> (x, w, b) y = Mul (h, seven)", "stands between output 'y' and"),
-        ("h = Gemm <transB = 1> (x, w, b) y = TopK (h, one)", "stands between output 'y' and"),
+        ("h = Gemm <transB = 1> (x, w, b) y, i = TopK (h, one)", "stands between output 'y' and"),
         ("h = Gemm <transB = 1> (x, w, b) y = Reshape (h, split)", "are not one axis of 'y'"),
         ("c = Conv (x, k, b) y = Flatten (c)", "are not one axis of 'y'"),
         ("h = Gemm <transB = 1> (x, w, b) s = Shape (x) y = Reshape (h, s)", "is computed; run"),

@@ -148,19 +148,26 @@ def test_half_precision_by_cast_alone_counts():
 
 
 def _amplifier(offset):
-    """Conv with a large bias -> BatchNormalization whose mean takes it away again."""
+    """Conv -> BatchNormalization -> Relu, rounded to a multiple of the last digit of `offset`."""
     model = conv_batchnorm(bias=True)
-    for tensor in model.graph.initializer:
-        if tensor.name in ("b", "mean"):
-            values = onnx.numpy_helper.to_array(tensor) + np.float32(offset)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    (output,) = model.graph.output
+    last = next(node for node in model.graph.node if output.name in node.output)
+    last.output[0] = "scores"
+    constant = np.array(offset, np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(constant, "offset"))
+    for op, inputs, result in (
+        ("Relu", ["scores"], "positive"),
+        ("Add", ["positive", "offset"], "large"),
+        ("Sub", ["large", "offset"], output.name),
+    ):
+        model.graph.node.append(onnx.helper.make_node(op, inputs, [result]))
     return model
 
 
 def test_a_network_that_amplifies_rounding_is_not_blamed():
     graph = planish.load(_amplifier(1e4))
     result = Pipeline.parse("fold-batchnorm").run(graph, verify="each")
-    assert ops(result.graph) == ["Conv"]
+    assert ops(result.graph) == ["Conv", "Relu", "Add", "Sub"]
     assert result.error > 1e-5  # over the plain tolerance
     assert result.tolerance > result.error
     with pytest.raises(VerificationError):
