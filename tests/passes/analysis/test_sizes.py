@@ -14,6 +14,7 @@ import planish
 from planish.ir.graph.uses import Uses
 from planish.ir.graph.view import View
 from planish.ir.ops.shapes.infer import infer_types
+from planish.passes.analysis.sizes.result_sizes import broadcast
 from planish.passes.analysis.sizes.shape_arithmetic import ShapeArithmetic
 from planish.passes.analysis.sizes.symbolic import ONE, ZERO, SymbolicSize, same_sizes
 
@@ -123,6 +124,8 @@ HELD = {
         ("s = Shape(x) p = ReduceProd(s) n = Gather(s, zero) y = Div(p, n)", [THREE * H * W]),
     "equal or not": ("s = Shape(x) e = Equal(s, m1) y = Cast <to = 7> (e)", [ZERO] * 4),
     "where none is": ("s = Shape(x) e = Equal(s, m1) y = Where(e, one, s)", [N, THREE, H, W]),
+    "equal that is not sure": (
+        "s = Shape(x) e = Equal(s, one) y = Cast <to = 7> (e)", [None, ZERO, None, None]),
     "the larger": ("s = Shape(x) y = Max(s, zero)", [N, THREE, H, W]),
     "the larger that is not sure": ("s = Shape(x) y = Max(s, one)", [None, THREE, None, None]),
     "a rest": ("s = Shape(x) d = Mul(s, two) y = Mod(d, two)", [ZERO] * 4),
@@ -212,3 +215,10 @@ def test_what_follows_from_the_number_of_elements():
     assert same_sizes([N, THREE], [N, None])
     assert not same_sizes([N, THREE], [H, None])
     assert not same_sizes([ZERO, THREE], [ZERO, None])  # any size has as many elements
+
+
+def test_a_number_is_what_names_are_broadcast_to():
+    five = SymbolicSize.of(5)
+    assert broadcast([(N, THREE), (five, ONE)]) == (five, THREE)
+    assert broadcast([(N, H), (ONE, W)]) == (N, None)
+    assert broadcast([(H,), (N, ONE)]) == (N, H)
