@@ -47,13 +47,16 @@ def by_onnxscript(model: onnx.ModelProto) -> onnx.ModelProto:
     return rewriter.rewrite(optimizer.optimize(model))
 
 
-def by_onnxruntime(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the graph that ONNX Runtime runs, before its layout for this machine's vectors."""
+def by_onnxruntime(model: onnx.ModelProto, level: str = "EXTENDED") -> onnx.ModelProto:
+    """Return the graph that ONNX Runtime runs, optimized at one of its levels.
+
+    EXTENDED: before its layout for this machine's vectors; BASIC: what depends on no machine.
+    """
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, f"ORT_ENABLE_{level}")
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "optimized.onnx")
         options.optimized_model_filepath = path

@@ -16,10 +16,8 @@ from __future__ import annotations
 import argparse
 import io
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +28,7 @@ from rich.console import Console
 
 from planish.cli.show.plain import listing_table
 
-from .peers import by_onnxsim, by_onnxslim, by_planish
+from .peers import by_onnxruntime, by_onnxsim, by_onnxslim, by_planish
 
 # A name of timm, and the size of the image.
 NETWORKS = {
@@ -54,23 +52,11 @@ Array = np.ndarray[Any, Any]
 Optimizer = Callable[[onnx.ModelProto], onnx.ModelProto]
 
 
-def by_onnxruntime_basic(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the graph after ONNX Runtime's optimizations that depend on no machine."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "optimized.onnx")
-        options.optimized_model_filepath = path
-        ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        return onnx.load(path)
-
-
 OPTIMIZERS: dict[str, Optimizer] = {
     "planish": lambda model: by_planish(model, portable=True),
     "onnxsim": by_onnxsim,
     "onnxslim": by_onnxslim,
-    "ONNX Runtime, basic": by_onnxruntime_basic,
+    "ONNX Runtime, basic": lambda model: by_onnxruntime(model, "BASIC"),
 }
 
 

@@ -57,10 +57,6 @@ class DataFile:
         self.usual = path.with_name(f"{path.name}.data")
         self.place = self.usual
 
-    def writer(self, file: IO[bytes]) -> Writer:
-        """Return what writes the weights to `file`."""
-        return Writer(file)
-
     def choose(self, written: Writer) -> None:
         """Choose the place for what was written: one that has it already, or a free one."""
         named = self._path.with_name(f"{self._path.name}.{written.digest}.data")

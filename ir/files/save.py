@@ -15,7 +15,7 @@ from ..core.variables import dense_values
 from ..graph.inline import inline_fused
 from ..proto.to_proto import to_proto
 from ..proto.write_values import PROTOBUF_LIMIT, stored_bytes
-from .data_file import DataFile
+from .data_file import DataFile, Writer
 
 _INLINE = 1024
 
@@ -74,18 +74,18 @@ def _save_external(graph: gs.Graph, path: Path, portable: bool) -> None:
     placeholders = {t.name: t for t in model.graph.initializer if t.external_data}
     data = DataFile(path)
     with replacing(path) as file, replacing(data.usual, lambda: data.place) as beside:
-        writer = data.writer(beside)
+        writer = Writer(beside)
+        places = {}
         for constant in weights:
             values = dense_values(constant)
             assert values is not None
-            offset, length = writer.append(values)
-            place = (("offset", offset), ("length", length))
-            del placeholders[constant.name].external_data[:]
-            for key, value in (("location", ""), *place):
-                placeholders[constant.name].external_data.add(key=key, value=str(value))
+            places[constant.name] = writer.append(values)
         data.choose(writer)
-        for constant in weights:
-            placeholders[constant.name].external_data[0].value = data.place.name
+        for name, (offset, length) in places.items():
+            del placeholders[name].external_data[:]
+            location = (("location", data.place.name), ("offset", offset), ("length", length))
+            for key, value in location:
+                placeholders[name].external_data.add(key=key, value=str(value))
         file.write(_serialized(model))
         # A full disk must show before the data file takes its place.
         file.flush()

@@ -13,6 +13,7 @@ import onnx_graphsurgeon as gs
 from ...ir.core.variables import exotic_type
 from ...ir.graph.backward_slice import names_read
 from ...ir.graph.clone import clone
+from ...ir.graph.types import Types
 from ...ir.ops.shapes.infer import infer_types
 
 
@@ -23,13 +24,14 @@ def first_wrong(
 
     None where no beginning, the whole included, is found to be wrong.
     """
+    types = infer_types(graph)
     low, high = 0, len(graph.nodes)
-    part = graph_of_first(graph, high)
+    part = graph_of_first(graph, high, types)
     if not high or not is_wrong(part):
         return None
     while high - low > 1:
         middle = (low + high) // 2
-        beginning = graph_of_first(graph, middle)
+        beginning = graph_of_first(graph, middle, types)
         if is_wrong(beginning):
             high, part = middle, beginning
         else:
@@ -37,9 +39,8 @@ def first_wrong(
     return graph.nodes[high - 1], part
 
 
-def graph_of_first(graph: gs.Graph, count: int) -> gs.Graph:
+def graph_of_first(graph: gs.Graph, count: int, types: Types) -> gs.Graph:
     """Return the first `count` nodes, with what the others or the outputs read as outputs."""
-    types = infer_types(graph)
     known = {t.name: types.of(t) for node in graph.nodes[:count] for t in node.outputs if t.name}
     read = {tensor.name for tensor in graph.outputs}.union(*map(names_read, graph.nodes[count:]))
     found = clone(graph)
