@@ -52,6 +52,18 @@ def graph_of(text: str, weights: Mapping[str, Array] | None = None) -> gs.Graph:
     return planish.load(model_of(text, weights))
 
 
+def sum_of_branches(count: int) -> gs.Graph:
+    """Return the sum of `count` branches |x - 0.25| after two identities; Abs are n1, n2, ..."""
+    nodes = " ".join(f"[n{i}] a{i} = Abs(s{i}) " for i in range(1, count + 1))
+    shifts = " ".join(f"s{i} = Sub(i2, c)" for i in range(1, count + 1))
+    total = ", ".join(f"a{i}" for i in range(1, count + 1))
+    return graph_of(
+        f"""g (float[64] x) => (float[64] y) {{
+            i1 = Identity(x) i2 = Identity(i1) {shifts} {nodes} y = Sum({total}) }}""",
+        {"c": np.float32(0.25)},
+    )
+
+
 def ops(graph: gs.Graph) -> list[str]:
     """Return the operators of the main graph in order."""
     return [node.op for node in graph.nodes]

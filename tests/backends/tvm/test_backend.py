@@ -19,20 +19,15 @@ from planish.backends.tvm.spec.machine import MACHINES, host_isa, runs_here
 from planish.ir.core.errors import BackendError
 
 from .instructions import make_runnable
+from tests.backends.tvm.small_network import conv_relu
 from tests.helpers import model_of, relative_error, run_ort
 
 pytest.importorskip("tvm")
 
-TEXT = """g (float[N, 3, 9, 9] x) => (float[N, 20, 9, 9] y) {
-    c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w)
-    y = Relu(c)
-}"""
-
 
 @pytest.fixture(scope="module")
 def model():
-    weight = np.random.default_rng(0).standard_normal((20, 3, 3, 3)).astype(np.float32)
-    return model_of(TEXT, {"w": weight})
+    return conv_relu()
 
 
 @pytest.fixture(scope="module")

@@ -25,21 +25,9 @@ from planish.passes.pipeline import registry
 from planish.passes.pipeline.repeat import Repeat
 from planish.passes.pipeline.run.reproducers import Reproducers
 
-from tests.helpers import graph_of, ops, run_ort
+from tests.helpers import graph_of, ops, run_ort, sum_of_branches
 
 COUNT = 7
-
-
-def _graph():
-    """Return a sum of COUNT branches |x - c| after two identities."""
-    nodes = " ".join(f"[n{i}] a{i} = Abs(s{i}) " for i in range(1, COUNT + 1))
-    shifts = " ".join(f"s{i} = Sub(i2, c)" for i in range(1, COUNT + 1))
-    total = ", ".join(f"a{i}" for i in range(1, COUNT + 1))
-    return graph_of(
-        f"""g (float[64] x) => (float[64] y) {{
-            i1 = Identity(x) i2 = Identity(i1) {shifts} {nodes} y = Sum({total}) }}""",
-        {"c": np.float32(0.25)},
-    )
 
 
 X = {"x": np.random.default_rng(3).standard_normal(64).astype(np.float32)}
@@ -140,7 +128,7 @@ def _registered():
 
 def _run(text, tmp_path, **kwargs):
     kwargs = {"verify": "each", "strict": False, "reproducer": tmp_path / "r", **kwargs}
-    return Pipeline.parse(text).run(_graph(), **kwargs)
+    return Pipeline.parse(text).run(sum_of_branches(COUNT), **kwargs)
 
 
 @pytest.mark.parametrize("verify", ["each", "end", "off"])
@@ -166,7 +154,7 @@ def test_a_bad_site_is_left_as_it_was(tmp_path, where, error, verify):
     assert "github.com" in failure.report
     assert error in failure.report
     assert result.verified is (verify != "off")
-    np.testing.assert_array_equal(_values(result.graph), _values(_graph()))
+    np.testing.assert_array_equal(_values(result.graph), _values(sum_of_branches(COUNT)))
     # Nothing of the edit is left: the node reads and makes what it did, and no name is lost.
     (left,) = (node for node in result.graph.nodes if node.op == "Abs")
     assert [t.name for t in (*left.inputs, *left.outputs)] == ["s3", "a3"]
@@ -199,7 +187,7 @@ def test_several_bad_sites_share_a_reproducer(tmp_path):
 
 
 def test_the_index_is_what_it_would_be_afresh():
-    graph = _graph()
+    graph = sum_of_branches(COUNT)
     context = planish.Context(graph, strict=False)
     Spell(where="after", sites="n2+n5").run(graph, context)
     Spell(where="amid", sites="n2+n5").run(graph, context)
@@ -236,7 +224,7 @@ def test_a_bad_pass_is_rolled_back(tmp_path, text, error, verify):
     assert "pass 2 of 3" in failure.place
     assert error in failure.error
     assert [record.edits for record in result.records] == [2, 0, COUNT]
-    np.testing.assert_array_equal(_values(result.graph), _values(_graph()))
+    np.testing.assert_array_equal(_values(result.graph), _values(sum_of_branches(COUNT)))
     assert (failure.reproducer / "before.onnx").exists()
 
 
@@ -262,7 +250,7 @@ def test_a_script_that_edits_by_hand_is_rolled_back(tmp_path):
     result = _run("by-hand,spell{where=none}", tmp_path, verify="end")
     assert result.verified
     assert [failure.error for failure in result.failures] == ["RuntimeError: too late"]
-    np.testing.assert_array_equal(_values(result.graph), _values(_graph()))
+    np.testing.assert_array_equal(_values(result.graph), _values(sum_of_branches(COUNT)))
 
 
 def test_a_change_past_the_edit_rolls_the_pass_back(tmp_path):
@@ -287,7 +275,7 @@ def test_a_change_past_the_edit_rolls_the_pass_back(tmp_path):
     register_pass(HandsOn)
     (failure,) = (result := _run("hands-on", tmp_path)).failures
     assert failure.node is None
-    assert ops(result.graph) == ops(_graph())
+    assert ops(result.graph) == ops(sum_of_branches(COUNT))
 
 
 @pytest.mark.parametrize("strict", [True, False])
@@ -328,7 +316,9 @@ def test_exact_passes_run_without_copies_until_one_fails(tmp_path, monkeypatch, 
 def test_a_group_does_not_loop_on_what_was_rolled_back(tmp_path, bad):
     tail = Pipeline.parse("eliminate-identities").passes
     pipeline = Pipeline((Repeat((bad, *tail)),))
-    result = pipeline.run(_graph(), verify="each", strict=False, reproducer=tmp_path / "r")
+    result = pipeline.run(
+        sum_of_branches(COUNT), verify="each", strict=False, reproducer=tmp_path / "r"
+    )
     assert len(result.failures) == 1
     assert max(record.round for record in result.records) == 1
     assert result.verified
@@ -338,12 +328,12 @@ def test_strict_is_the_environment_where_nobody_says(monkeypatch):
     pipeline = Pipeline((Spell(),))
     monkeypatch.setenv("PLANISH_STRICT", "1")
     with pytest.raises(PassError):
-        pipeline.run(_graph())
+        pipeline.run(sum_of_branches(COUNT))
     for value in ("0", ""):
         monkeypatch.setenv("PLANISH_STRICT", value)
-        assert len(pipeline.run(_graph()).failures) == 1
+        assert len(pipeline.run(sum_of_branches(COUNT)).failures) == 1
     monkeypatch.delenv("PLANISH_STRICT")
-    assert len(pipeline.run(_graph()).failures) == 1
+    assert len(pipeline.run(sum_of_branches(COUNT)).failures) == 1
 
 
 def test_a_node_with_a_subgraph_cannot_be_put_back_alone(tmp_path):

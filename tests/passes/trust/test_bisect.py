@@ -15,7 +15,7 @@ from planish.ir.core.errors import FeedError, PassError
 from planish.passes.engine.rewrite import Rewrite
 from planish.passes.pipeline import registry
 
-from tests.helpers import graph_of
+from tests.helpers import graph_of, sum_of_branches
 
 COUNT = 9
 
@@ -51,22 +51,10 @@ class BreaksOne(RewritePass):
         return (_Rescale(self.k),)
 
 
-def _graph():
-    """Return a sum of COUNT branches, |x + 0.5| each, after two removable identities."""
-    nodes = " ".join(f"[n{i}] a{i} = Abs(s{i}) " for i in range(1, COUNT + 1))
-    shifts = " ".join(f"s{i} = Sub(i2, c)" for i in range(1, COUNT + 1))
-    total = ", ".join(f"a{i}" for i in range(1, COUNT + 1))
-    return graph_of(
-        f"""g (float[64] x) => (float[64] y) {{
-            i1 = Identity(x) i2 = Identity(i1) {shifts} {nodes} y = Sum({total}) }}""",
-        {"c": np.float32(0.25)},
-    )
-
-
 @pytest.mark.parametrize("k", range(1, COUNT + 1))
 def test_finds_the_wrong_edit(k):
     pipeline = Pipeline((*Pipeline.parse("eliminate-identities").passes, BreaksOne(k)))
-    found = bisect(pipeline, _graph())
+    found = bisect(pipeline, sum_of_branches(COUNT))
     assert found is not None
     assert (found.edit, found.edit_in_pass) == (k + 2, k)
     assert (found.pass_name, found.pass_index) == ("breaks-one", 1)
@@ -74,13 +62,13 @@ def test_finds_the_wrong_edit(k):
 
 
 def test_none_where_all_is_well():
-    assert bisect(Pipeline((BreaksOne(0),)), _graph()) is None
-    assert bisect(Pipeline.parse("eliminate-dead-code"), _graph()) is None
+    assert bisect(Pipeline((BreaksOne(0),)), sum_of_branches(COUNT)) is None
+    assert bisect(Pipeline.parse("eliminate-dead-code"), sum_of_branches(COUNT)) is None
 
 
 def test_the_first_of_two_culprits():
     pipeline = Pipeline((BreaksOne(4), *Pipeline.parse("cleanup").passes))
-    found = bisect(pipeline, _graph())
+    found = bisect(pipeline, sum_of_branches(COUNT))
     assert (found.edit, found.pass_name, found.pass_index) == (4, "breaks-one", 0)
 
 
@@ -96,7 +84,7 @@ def test_a_wrong_script_is_found_as_a_whole():
                     node.op = "Relu"
 
         pipeline = Pipeline.parse("eliminate-identities,wrong-script")
-        found = bisect(pipeline, _graph())
+        found = bisect(pipeline, sum_of_branches(COUNT))
     finally:
         registry.REGISTERED.clear()
         registry.REGISTERED.update(before)
@@ -106,7 +94,11 @@ def test_a_wrong_script_is_found_as_a_whole():
 def test_progress_halves_and_no_folder_is_left(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     seen = []
-    bisect(Pipeline((BreaksOne(7),)), _graph(), progress=lambda low, high: seen.append((low, high)))
+    bisect(
+        Pipeline((BreaksOne(7),)),
+        sum_of_branches(COUNT),
+        progress=lambda low, high: seen.append((low, high)),
+    )
     assert seen[0] == (0, COUNT)
     assert len(seen) <= 4  # log2(9) rounded up
     assert all(low < 7 <= high for low, high in seen)
@@ -123,13 +115,13 @@ def test_passes_get_the_feeds():
             seen.append([f["x"].sum() for f in context.feeds])
 
     feeds = iter([{"x": np.ones(64, np.float32)}])
-    assert bisect(Pipeline((Look(),)), _graph(), feeds) is None
+    assert bisect(Pipeline((Look(),)), sum_of_branches(COUNT), feeds) is None
     assert seen == [[64.0]]  # the run that counts; with no edit there is nothing to compare
 
 
 def test_feeds_that_do_not_fit():
     with pytest.raises(FeedError, match=r"shape \[3\]"):
-        bisect(Pipeline((BreaksOne(1),)), _graph(), [{"x": np.ones(3, np.float32)}])
+        bisect(Pipeline((BreaksOne(1),)), sum_of_branches(COUNT), [{"x": np.ones(3, np.float32)}])
 
 
 def test_nothing_to_compare_with():

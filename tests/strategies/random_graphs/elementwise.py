@@ -223,25 +223,16 @@ def rounding_idiom(b: Builder) -> str | None:
     magic = b.constant(
         np.array({"float32": 12582912.0, "float16": 1536.0}.get(dtype.name, 2**52 * 1.5), dtype)
     )
-    match b.rng.randrange(6):
-        case 0:
-            made = b.one("Add", x, magic)
-            return b.one("Sub", made, magic) if made else None
-        case 1:
-            made = b.one("Mul", x, magic)
-            return b.one("Div", made, magic) if made else None
-        case 2:
-            made = b.one("Mul", x, x)
-            return b.one("Sqrt", made) if made else None
-        case 3:
-            made = b.one("Sub", x, x)
-            return b.one("Add", made, x) if made else None
-        case 4:
-            made = b.one("Div", x, x)
-            return b.one("Mul", made, x) if made else None
-        case _:
-            made = b.one("Reciprocal", x)
-            return b.one("Reciprocal", made) if made else None
+    there, operands, back, others = (
+        ("Add", (x, magic), "Sub", (magic,)),
+        ("Mul", (x, magic), "Div", (magic,)),
+        ("Mul", (x, x), "Sqrt", ()),
+        ("Sub", (x, x), "Add", (x,)),
+        ("Div", (x, x), "Mul", (x,)),
+        ("Reciprocal", (x,), "Reciprocal", ()),
+    )[b.rng.randrange(6)]
+    made = b.one(there, *operands)
+    return b.one(back, made, *others) if made else None
 
 
 def bfloat(b: Builder) -> str | None:

@@ -20,21 +20,16 @@ from planish.backends.tvm.runtime import artifact
 from planish.backends.tvm.spec.machine import ALIGNMENT
 from planish.ir.core.errors import BackendError, SaveError
 
-from tests.helpers import model_of
+from tests.backends.tvm.small_network import conv_relu
 
 pytest.importorskip("tvm")
 
-TEXT = """g (float[N, 3, 9, 9] x) => (float[N, 20, 9, 9] y) {
-    c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w)
-    y = Relu(c)
-}"""
 START = len(b"planish-tvm-2\n") + 32
 
 
 @pytest.fixture(scope="module")
 def model():
-    weight = np.random.default_rng(0).standard_normal((20, 3, 3, 3)).astype(np.float32)
-    return model_of(TEXT, {"w": weight})
+    return conv_relu()
 
 
 @pytest.fixture(scope="module")

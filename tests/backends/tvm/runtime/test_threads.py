@@ -12,14 +12,11 @@ import pytest
 
 import planish
 
-from tests.helpers import model_of, run_ort
+from tests.backends.tvm.small_network import conv_relu
+from tests.helpers import run_ort
 
 pytest.importorskip("tvm")
 
-TEXT = """g (float[N, 3, 9, 9] x) => (float[N, 20, 9, 9] y) {
-    c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w)
-    y = Relu(c)
-}"""
 FEEDS = {"x": np.random.default_rng(1).standard_normal((4, 3, 9, 9)).astype(np.float32)}
 # Loaded by itself, as a server would: with what compiles, other libraries' threads would count.
 SERVER = """
@@ -76,8 +73,7 @@ answer(networks[0])
 
 @pytest.fixture(scope="module")
 def model():
-    weight = np.random.default_rng(0).standard_normal((20, 3, 3, 3)).astype(np.float32)
-    return model_of(TEXT, {"w": weight})
+    return conv_relu()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="/proc is read here")
