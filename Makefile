@@ -8,6 +8,7 @@ FILES := ir/ops/linear/kernel.py
 
 COUNT := 5000
 SEED := 0
+KIND :=
 
 .PHONY: demo test test-slow sweep coverage mutants bench docs lint format install clean
 
@@ -28,9 +29,9 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(RUN) -m pytest -m "slow or not slow" -n 2 --dist worksteal --durations 20
 
-# `exact` on random graphs of each kind: make sweep COUNT=500 SEED=20000
+# `exact` on random graphs of each kind: make sweep COUNT=500 SEED=20000; TVM: KIND=tvm
 sweep: $(STAMP)
-	OMP_NUM_THREADS=1 $(RUN) -m tests.sweep --count $(COUNT) --seed $(SEED)
+	OMP_NUM_THREADS=1 $(RUN) -m tests.sweep --count $(COUNT) --seed $(SEED) $(KIND:%=--kind %)
 
 # In htmlcov/ and, in short, here. Tests are twice as slow.
 coverage: $(STAMP)

@@ -72,18 +72,17 @@ class TvmModule(Compiled):
         from .profile.peak import measure_peaks
 
         self._runs()
-        layers = self._layers
-        if layers is None:
-            raise BackendError(
-                f"{self._name()} does not say which layers its kernels are; lower the model itself "
-                "for a CPU for times of single layers"
-            )
+        layers = self._known_layers()
         self(feeds)
         whole = usual_seconds(lambda: self(feeds), rounds)
-        runner = layers.watchable()
+        runner = self.calls_apart()
         found, rest = time_layers(runner.machine, partial(runner, feeds), layers.calls, rounds)
         peaks = measure_peaks(MACHINES[self._header.isa], runner.threads)
         return LayerTimes(tuple(found), peaks, rest, whole)
+
+    def calls_apart(self) -> Runner:
+        """Return what runs the kernels as calls of their own, each of which can be watched."""
+        return self._known_layers().watchable()
 
     def interface(self) -> gs.Graph:
         """Return a graph of the inputs and outputs alone, as the header has them."""
@@ -116,6 +115,14 @@ class TvmModule(Compiled):
             f"this is code for isa '{self._header.isa}', which this machine does not have; save it "
             "and run it there"
         )
+
+    def _known_layers(self) -> LayerCalls:
+        if self._layers is None:
+            raise BackendError(
+                f"{self._name()} does not say which layers its kernels are; lower the model itself "
+                "for a CPU for times of single layers"
+            )
+        return self._layers
 
     def _name(self) -> str:
         return f"'{self._source}'" if self._source else "code for a GPU"

@@ -11,22 +11,22 @@ from onnx import numpy_helper
 
 from tests.strategies.random_graphs import KINDS, Drawn, graph
 from tests.strategies.random_graphs.evaluate import run_session, session_of
-from tests.sweep.__main__ import fault_of
 from tests.sweep.check import Fault, check
 from tests.sweep.judge import Judge
 from tests.sweep.minimize import minimized
+from tests.sweep.subjects import fault_of
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_exact(kind):
-    faults = {number: fault_of(kind, number)[1] for number in range(15)}
+    faults = {number: fault_of(kind, number)[1].fault for number in range(15)}
     assert {number: fault for number, fault in faults.items() if fault} == {}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_exact_on_many(kind):
-    faults = {number: fault_of(kind, number)[1] for number in range(1000)}
+    faults = {number: fault_of(kind, number)[1].fault for number in range(1000)}
     assert {number: fault for number, fault in faults.items() if fault} == {}
 
 

@@ -1,8 +1,9 @@
-"""Run `exact` on many random graphs: `python -m tests.sweep --count 5000 --seed 0 --out faults`.
+"""Check many random graphs: `python -m tests.sweep --count 5000 --seed 0 --out faults`.
 
-Every graph has a seed of its own, a kind and a number, that draws it again: `--kind plain --seed 17
---count 1`. A graph with a fault is made smaller and written to `--out`: NAME.onnx, NAME.npz with
-the feed, NAME.txt with the fault and the model in text.
+Of `exact`, on graphs of each kind, or with `--kind tvm` of what TVM compiles. Every graph has a
+seed of its own, a kind and a number, that draws it again: `--kind plain --seed 17 --count 1`. A
+graph with a fault is made smaller and written to `--out`: NAME.onnx, NAME.npz with the feed,
+NAME.txt with the fault and the model in text.
 """
 
 from __future__ import annotations
@@ -13,29 +14,14 @@ import multiprocessing
 import sys
 import time
 from pathlib import Path
-from random import Random
 
 import numpy as np
 import onnx
 
-from .check import Fault, check, saved
-from .minimize import minimized, verdict
-from tests.strategies.random_graphs import KINDS, Drawn, graph
-
-# One in so many graphs is optimized twice, and one is verified as a person's run is.
-_TWICE, _VERIFIED = 10, 20
-
-
-def fault_of(kind: str, number: int) -> tuple[Drawn | None, Fault | None, int, int]:
-    """Return the graph, its fault, the edits and the outputs left undecided."""
-    drawn = graph(kind, Random(f"{kind} {number}"))
-    if drawn is None:
-        return None, None, 0, 0
-    found = check(drawn, verify="off" if number % _VERIFIED else "end")
-    fault = found.fault
-    if fault is None and number % _TWICE == 0 and saved(drawn.model) != saved(drawn.model):
-        fault = Fault("bytes", "saved bytes differ between two runs")
-    return drawn, fault, found.edits, found.undecided
+from .check import Fault, Report
+from .minimize import minimized
+from .subjects import SUBJECTS, fault_of
+from tests.strategies.random_graphs import KINDS, Drawn
 
 
 def write(folder: Path, name: str, drawn: Drawn, fault: Fault) -> None:
@@ -51,23 +37,41 @@ def _numbers(kind: str, first: int, count: int, folder: Path, shared: dict) -> N
     totals = collections.Counter(shared["totals"])
     for number in range(first, first + count):
         shared["now"] = number
-        drawn, fault, edits, undecided = fault_of(kind, number)
-        totals["drawn"] += 1
-        totals["dropped"] += drawn is None
-        totals["edited"] += edits > 0
-        totals["undecided"] += undecided > 0
-        if drawn is not None and fault is not None:
-            totals[f"fault: {fault.kind}"] += 1
-            print(f"{kind} {number}: {fault.kind}: {fault.text}", flush=True)
-            write(folder, f"{fault.kind}_{kind}_{number}", minimized(drawn, fault, verdict), fault)
+        drawn, found = fault_of(kind, number)
+        _count(totals, drawn, found)
+        if found.refused:
+            print(f"{kind} {number}: refused: {found.refused}", flush=True)
+        if drawn is not None and found.fault is not None:
+            _report(kind, number, drawn, found.fault, folder)
         shared["totals"] = dict(totals)
+
+
+def _count(totals: collections.Counter, drawn: Drawn | None, found: Report) -> None:
+    totals["drawn"] += 1
+    totals["dropped"] += drawn is None
+    totals["edited"] += found.edits > 0
+    totals["undecided"] += found.undecided > 0
+    totals["refused"] += bool(found.refused)
+    if found.fault is not None:
+        totals[f"fault: {found.fault.kind}"] += 1
+
+
+def _report(kind: str, number: int, drawn: Drawn, fault: Fault, folder: Path) -> None:
+    print(f"{kind} {number}: {fault.kind}: {fault.text}", flush=True)
+    subject = SUBJECTS[kind]
+
+    def verdict(smaller: Drawn) -> Fault | None:
+        return subject.check(smaller, number).fault
+
+    small = minimized(drawn, fault, verdict, subject.tries)
+    write(folder, f"{fault.kind}_{kind}_{number}", small, fault)
 
 
 def sweep(kind: str, first: int, count: int, folder: Path) -> collections.Counter:
     """Check graphs in a process of its own, which a crash of the runtime ends alone."""
     with multiprocessing.Manager() as manager:
         shared = manager.dict(now=first, totals={})
-        start, last = first, first + count
+        start, last, ended = first, first + count, 0
         while start < last:
             child = multiprocessing.Process(
                 target=_numbers, args=(kind, start, last - start, folder, shared)
@@ -77,14 +81,14 @@ def sweep(kind: str, first: int, count: int, folder: Path) -> collections.Counte
             if child.exitcode == 0:
                 break
             print(f"{kind} {shared['now']}: the process ended with {child.exitcode}", flush=True)
-            start = shared["now"] + 1
-        return collections.Counter(shared["totals"])
+            start, ended = shared["now"] + 1, ended + 1
+        return collections.Counter(shared["totals"]) + collections.Counter({"fault: ended": ended})
 
 
 def main() -> int:
     """Read the options, sweep and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kind", choices=[*KINDS], action="append")
+    parser.add_argument("--kind", choices=[*SUBJECTS], action="append", help="all of exact's")
     parser.add_argument("--count", type=int, default=5000, help="graphs of each kind")
     parser.add_argument("--seed", type=int, default=0, help="number of the first graph")
     parser.add_argument("--out", type=Path, default=Path("sweep-faults"))

@@ -29,11 +29,15 @@ class Fault:
 
 @dataclass(frozen=True)
 class Report:
-    """The fault, if any, the edits, and the outputs of which rounding leaves nothing to tell."""
+    """The fault, if any, the edits, and the outputs of which rounding leaves nothing to tell.
+
+    `refused`: the sentence with which a backend refused the graph.
+    """
 
     fault: Fault | None
     edits: int = 0
     undecided: int = 0
+    refused: str = ""
 
 
 def check(drawn: Drawn, *, pipeline: str = "exact", verify: str = "off") -> Report:
@@ -57,7 +61,7 @@ def _check(drawn: Drawn, pipeline: str, verify: str, *, signed_zeros: bool) -> R
         result = steps.run(graph, verify=verify, strict=True, signed_zeros=signed_zeros)
         own, portable = (planish.to_model(result.graph, portable=p) for p in (False, True))
     except Exception as error:
-        return Report(Fault("raises", _told(error)))
+        return Report(Fault("raises", told(error)))
     models = [own] if own == portable else [own, portable]
     judge = Judge(drawn.model)
     fault = (
@@ -108,12 +112,12 @@ def _values(drawn: Drawn, models: list[onnx.ModelProto], judge: Judge) -> Fault 
         try:
             session = session_of(model)
         except Exception as error:
-            return Fault("refused", _told(error))
+            return Fault("refused", told(error))
         for position, (feed, outputs) in enumerate(zip(drawn.feeds, drawn.outputs, strict=True)):
             try:
                 found = run_session(session, feed)
             except Exception as error:
-                return Fault("refused", _told(error), position)
+                return Fault("refused", told(error), position)
             fault = judge.differs(feed, outputs, found, model)
             if fault:
                 return Fault(*fault, position)
@@ -134,7 +138,8 @@ def _again(
     return None
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
+    """Return what an error says, in one line, and where it was raised."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     text = " ".join(str(error).split())[:400]
     return f"{type(error).__name__}: {text} ({where.filename.rpartition('/')[2]}:{where.lineno})"

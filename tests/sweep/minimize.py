@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from .check import Fault, check
+from .check import Fault
 from tests.strategies.random_graphs import Drawn
 from tests.strategies.random_graphs.builder import info, reads
 from tests.strategies.random_graphs.evaluate import run_session, session_of
@@ -16,7 +16,12 @@ from tests.strategies.random_graphs.evaluate import run_session, session_of
 _MOST_TRIES = 400
 
 
-def minimized(drawn: Drawn, fault: Fault, verdict: Callable[[Drawn], Fault | None]) -> Drawn:
+def minimized(
+    drawn: Drawn,
+    fault: Fault,
+    verdict: Callable[[Drawn], Fault | None],
+    most_tries: int = _MOST_TRIES,
+) -> Drawn:
     """Return a smaller graph with one feed, for which `verdict` names the kind of `fault`."""
     tries = 0
     best = _only(drawn, fault.feed)
@@ -27,7 +32,7 @@ def minimized(drawn: Drawn, fault: Fault, verdict: Callable[[Drawn], Fault | Non
         progress = False
         for candidate in _smaller(best):
             tries += 1
-            if tries > _MOST_TRIES:
+            if tries > most_tries:
                 return best
             if _same(candidate, fault, verdict):
                 best, progress = candidate, True
@@ -155,8 +160,3 @@ def _copy(message):
     made = type(message)()
     made.CopyFrom(message)
     return made
-
-
-def verdict(drawn: Drawn) -> Fault | None:
-    """Return the fault of `drawn`."""
-    return check(drawn).fault

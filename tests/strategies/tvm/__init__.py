@@ -6,6 +6,6 @@ by ONNX Runtime on what its inputs hold, and dropped where that refuses it: what
 ONNX Runtime computes, and its values are at hand.
 """
 
-from .cases import compiled_cases, draw_case
+from .cases import compiled_graphs, draw_graph
 
-__all__ = ["compiled_cases", "draw_case"]
+__all__ = ["compiled_graphs", "draw_graph"]

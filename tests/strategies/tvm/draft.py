@@ -54,6 +54,12 @@ class Draft:
         self.exact.add(name)
         return name
 
+    def feed(self, name: str, values: Array) -> str:
+        """Add an input of the graph."""
+        self.inputs[name] = self.values[name] = values
+        self.exact.add(name)
+        return name
+
     def tensor(
         self, keep: Callable[[Array], bool] = lambda values: True, exact: bool = False
     ) -> Any:

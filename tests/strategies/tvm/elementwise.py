@@ -33,17 +33,15 @@ def unary(d: Draft) -> None:
     if x is None:
         return
     op = d.pick(*_SMOOTH)
-    if op in ("Sqrt", "Log", "Reciprocal", "Tan"):
+    if op in ("Sqrt", "Log", "Reciprocal"):
         made = d.add("Abs", [x])
         half = d.constant(0.5, np.float32)
         made = made and d.add("Add", [made[0], half])
         if not made:
             return
         x = made[0]
-        if op == "Tan":
-            return
-    if op == "Exp":
-        made = d.add("Clip", [x, d.constant(-4.0, np.float32), d.constant(4.0, np.float32)])
+    if op in ("Exp", "Tan"):  # of few numbers: no poles, nothing that overflows
+        made = d.add("Clip", [x, d.constant(-1.5, np.float32), d.constant(1.5, np.float32)])
         if not made:
             return
         x = made[0]
@@ -133,3 +131,19 @@ def cast(d: Draft) -> None:
     if x is not None:
         kind = d.pick(TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
         d.add("Cast", [x], to=kind, exact=True)
+
+
+def logical(d: Draft) -> None:
+    """Combine conditions, two of them compared here where there are none."""
+    x = d.tensor(lambda v: v.dtype == np.bool_)
+    if x is None:
+        number = d.tensor(lambda v: v.dtype in (np.float32, np.int64), exact=True)
+        made = number and d.add(
+            "Greater", [number, d.constant(0, d.values[number].dtype)], exact=True
+        )
+        if not made:
+            return
+        x = made[0]
+    made = d.add(d.pick("And", "Or", "Xor"), [x, partner(d, x)], exact=True)
+    if made and d.flip():
+        d.add("Not", made, exact=True)

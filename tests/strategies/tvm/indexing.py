@@ -33,10 +33,7 @@ def _indices(d: Draft, values: Array) -> str:
     """Return indices as a constant, or as an input of the graph."""
     if d.flip(0.6):
         return d.constant(values, np.int64)
-    name = f"i{len(d.inputs)}"
-    d.inputs[name] = d.values[name] = values.astype(np.int64)
-    d.exact.add(name)
-    return name
+    return d.feed(f"i{len(d.inputs)}", values.astype(np.int64))
 
 
 def scatter(d: Draft) -> None:

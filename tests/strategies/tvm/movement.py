@@ -150,10 +150,16 @@ def pad(d: Draft) -> None:
 
 
 def rearrange(d: Draft) -> None:
-    x = d.tensor(lambda v: is_float(v) and v.ndim == 4)
+    """Move blocks of positions into channels, or channels into blocks."""
+    into = d.flip()
+    at = slice(2, 4) if into else slice(1, 2)
+    size = d.pick(2, 2, 3)
+    part = size if into else size * size
+    x = d.tensor(lambda v: is_float(v) and v.ndim == 4 and not any(s % part for s in v.shape[at]))
     if x is None:
         return
-    if d.flip():
-        d.add("DepthToSpace", [x], blocksize=d.pick(2, 3), mode=d.pick("DCR", "CRD"), exact=True)
+    if into:
+        d.add("SpaceToDepth", [x], blocksize=size, exact=True)
     else:
-        d.add("SpaceToDepth", [x], blocksize=2, exact=True)
+        mode = d.pick("DCR", "CRD") if d.opset >= 11 else None
+        d.add("DepthToSpace", [x], blocksize=size, mode=mode, exact=True)

@@ -31,3 +31,15 @@ def product(d: Draft) -> None:
     extra = list(shape[:-2]) if len(shape) > 2 and d.flip(0.3) else []
     wide = [] if d.flip(0.2) else [outs]
     d.add("MatMul", [x, d.constant(d.normal(*(extra if wide else []), shape[-1], *wide))])
+
+
+def einsum(d: Draft) -> None:
+    x = d.tensor(lambda v: is_float(v) and v.ndim in (2, 3) and v.size > 0)
+    if x is None or d.opset < 12:
+        return
+    shape = d.values[x].shape
+    if len(shape) == 2:
+        d.add("Einsum", [x, d.constant(d.normal(5, shape[1]))], equation="ij,kj->ik")
+    else:
+        other = d.constant(d.normal(shape[0], 4, shape[2]))
+        d.add("Einsum", [x, other], equation=d.pick("bij,bkj->bik", "bij,bkj->ikb"))

@@ -50,3 +50,66 @@ def joined(d: Draft) -> None:
         return
     op = d.pick("Concat", "Concat", "Add", "Mul", "Max", "Sum")
     d.add(op, [first, second], axis=d.pick(0, 1) if op == "Concat" else None)
+
+
+def byte_layers(d: Draft) -> None:
+    """Add layers in a row whose inputs and weights are bytes, as a quantized network has them."""
+    x = d.tensor(lambda v: is_spatial(v) and v.ndim < 5, exact=True)
+    made = x and _pair(d, x, *_bytes(d))
+    for _ in range(d.between(1, 2)):
+        if not made or not is_spatial(d.values[made]):
+            return
+        kind = d.pick("conv", "conv", "depthwise", "pool", "add")
+        made = _BYTE_LAYERS[kind](d, made)
+        made = made and _pair(d, made, *_bytes(d))
+
+
+def _bytes(d: Draft) -> tuple[Any, float, int]:
+    dtype = d.pick(*_BYTES)
+    return dtype, d.pick(0.021, 0.053), d.pick(0, 3, -5) if dtype is np.int8 else d.pick(128, 100)
+
+
+def _byte_convolution(d: Draft, x: str, group: int = 1) -> str | None:
+    channels, rank = d.values[x].shape[1], d.values[x].ndim - 2
+    outs = channels if group > 1 else d.pick(3, 8, 17)
+    kernel = [d.pick(1, 3)] * rank
+    values = d.numbers.integers(-20, 20, (outs, channels // group, *kernel))
+    w = d.constant(values, np.int8)
+    steps = d.constant(np.full(outs, 0.031, np.float32) + d.numbers.random(outs) * 0.01, np.float32)
+    many = d.opset >= 13 and d.flip()
+    step = steps if many else d.constant(0.031, np.float32)
+    zero = d.constant(np.zeros(outs if many else ()), np.int8)
+    weight = d.add("DequantizeLinear", [w, step, zero], axis=0 if many else None, exact=True)
+    inputs = weight and [x, weight[0], *([d.constant(d.normal(outs))] if d.flip() else [])]
+    attrs = {"pads": [k // 2 for k in kernel] * 2, "strides": [d.pick(1, 1, 2)] * rank}
+    made = inputs and d.add("Conv", inputs, kernel_shape=kernel, group=group, **attrs)
+    if made and d.flip():
+        made = d.add("Relu", made)
+    return made[0] if made else None
+
+
+def _byte_depthwise(d: Draft, x: str) -> str | None:
+    return _byte_convolution(d, x, d.values[x].shape[1])
+
+
+def _byte_pool(d: Draft, x: str) -> str | None:
+    if d.flip(0.3):
+        made = d.add("GlobalAveragePool", [x])
+    else:
+        size = [2] * (d.values[x].ndim - 2)
+        made = d.add(d.pick("MaxPool", "AveragePool"), [x], kernel_shape=size, strides=size)
+    return made[0] if made else None
+
+
+def _byte_sum(d: Draft, x: str) -> str | None:
+    other = _pair(d, x, *_bytes(d))
+    made = other and d.add("Add", [x, other])
+    return made[0] if made else None
+
+
+_BYTE_LAYERS = {
+    "conv": _byte_convolution,
+    "depthwise": _byte_depthwise,
+    "pool": _byte_pool,
+    "add": _byte_sum,
+}

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from .draft import Draft, is_float
+from .draft import Draft, is_float, is_spatial
 
 
 def resize(d: Draft) -> None:
     x = d.tensor(lambda v: is_float(v) and 2 <= v.ndim <= 5 and v.size > 0)
-    if x is None:
+    if x is None or d.opset < 11:
         return
     shape = d.values[x].shape
     attrs: dict[str, Any] = {
@@ -44,3 +44,28 @@ def resize(d: Draft) -> None:
     else:
         wanted = d.constant([*shape[:first], *sizes], np.int64)
     d.add("Resize", [x, roi, roi and d.constant(np.zeros(0, np.float32)), wanted], **attrs)
+
+
+def upsample(d: Draft) -> None:
+    """Upsample, which Resize took the place of in opset 10."""
+    x = d.tensor(lambda v: is_spatial(v) and v.ndim == 4)
+    if x is None or d.opset != 9:
+        return
+    scales = d.constant([1.0, 1.0, d.pick(1.0, 1.5, 2.0), d.pick(1.0, 2.0, 3.0)], np.float32)
+    d.add("Upsample", [x, scales], mode=d.pick("nearest", "linear"))
+
+
+def sampled(d: Draft) -> None:
+    """Sample at positions that are an input, some of them outside."""
+    x = d.tensor(lambda v: is_spatial(v) and v.ndim == 4)
+    if x is None or d.opset < 17:
+        return
+    places = d.normal(d.values[x].shape[0], d.between(1, 4), d.between(1, 4), 2, scale=0.6)
+    linear = "linear" if d.opset >= 20 else "bilinear"
+    d.add(
+        "GridSample",
+        [x, d.feed(f"g{len(d.inputs)}", places)],
+        mode=linear,
+        padding_mode=d.pick("zeros", "border"),
+        align_corners=d.pick(0, 1),
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .draft import Draft
 
 
@@ -20,3 +22,16 @@ def shapes(d: Draft) -> None:
             d.add("ConstantOfShape", made, exact=True)
     elif d.values[x].ndim:
         d.add("NonZero", [x], exact=True)
+
+
+def computed_reshape(d: Draft) -> None:
+    """Reshape to sizes computed at run time, as exporters write a view of a dynamic batch."""
+    x = d.tensor(lambda v: v.ndim > 1 and v.size > 0)
+    if x is None:
+        return
+    shape = d.add("Shape", [x], exact=True)
+    at = d.constant([0], np.int64)
+    rows = shape and d.add("Gather", [shape[0], at], axis=0, exact=True)
+    wanted = rows and d.add("Concat", [rows[0], d.constant([-1], np.int64)], axis=0, exact=True)
+    if wanted:
+        d.add("Reshape", [x, wanted[0]], exact=True)

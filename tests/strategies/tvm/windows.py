@@ -84,3 +84,17 @@ def global_pooling(d: Draft) -> None:
     x = d.tensor(is_spatial)
     if x is not None:
         d.add(d.pick("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"), [x])
+
+
+def fed_convolution(d: Draft) -> None:
+    """Convolve with weights that are an input of the graph."""
+    x = d.tensor(lambda v: is_spatial(v) and v.ndim == 4)
+    if x is None:
+        return
+    channels = d.values[x].shape[1]
+    op = d.pick("Conv", "ConvTranspose")
+    outs, size = d.pick(1, 4, 9), d.pick(1, 3)
+    wide = (outs, channels) if op == "Conv" else (channels, outs)
+    w = d.feed(f"w{len(d.inputs)}", d.normal(*wide, size, size))
+    inputs = [x, w, *([d.constant(d.normal(outs))] if d.flip() else [])]
+    d.add(op, inputs, pads=[size // 2] * 4)

@@ -1,0 +1,54 @@
+"""What a sweep can be over: `exact` on four kinds of graphs, and TVM on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+
+from .check import Fault, Report, check, saved
+from .compiled import Way, check_compiled
+from tests.strategies.random_graphs import KINDS, Drawn, graph
+from tests.strategies.tvm import draw_graph
+
+# One in so many graphs is optimized twice, and one is verified as a person's run is.
+_TWICE, _VERIFIED = 10, 20
+
+
+@dataclass(frozen=True)
+class Subject:
+    """How the graph of a number is drawn and checked, and how often while it is made smaller."""
+
+    draw: Callable[[int], Drawn | None]
+    check: Callable[[Drawn, int], Report]
+    tries: int = 400
+
+
+def _exact(drawn: Drawn, number: int) -> Report:
+    found = check(drawn, verify="off" if number % _VERIFIED else "end")
+    if found.fault is None and number % _TWICE == 0 and saved(drawn.model) != saved(drawn.model):
+        fault = Fault("bytes", "saved bytes differ between two runs")
+        return Report(fault, found.edits, found.undecided)
+    return found
+
+
+def _of_kind(kind: str, number: int) -> Drawn | None:
+    return graph(kind, Random(f"{kind} {number}"))
+
+
+SUBJECTS = {
+    **{kind: Subject(partial(_of_kind, kind), _exact) for kind in KINDS},
+    "tvm": Subject(
+        lambda number: draw_graph(Random(f"tvm {number}")),
+        lambda drawn, number: check_compiled(drawn, Way.of(number)),
+        tries=60,
+    ),
+}
+
+
+def fault_of(kind: str, number: int) -> tuple[Drawn | None, Report]:
+    """Return the graph of a number, None where none came out, and what was found."""
+    subject = SUBJECTS[kind]
+    drawn = subject.draw(number)
+    return drawn, Report(None) if drawn is None else subject.check(drawn, number)
