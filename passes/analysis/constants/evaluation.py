@@ -16,12 +16,12 @@ import onnx_graphsurgeon as gs
 from ....ir.core import dtypes
 from ....ir.core.build import make_constant, make_node, make_variable
 from ....ir.core.errors import ExecutionError
-from ....ir.core.variables import is_standard, subgraphs_of
+from ....ir.core.variables import FUSED_DOMAIN, is_standard, subgraphs_of
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
-from ....ir.ops.purity import is_pure
 from ....ir.ops.quantization.nodes import quantizes_or_back
 from ....ir.ops.shapes.infer import infer_types
+from ....ir.ops.traits import traits_of
 from ....ir.run.reference import evaluate
 from ..sizes.shape_arithmetic import ShapeArithmetic
 from .static_values import is_static, static_value, value_of_sizes
@@ -38,9 +38,9 @@ def may_fold(node: gs.Node, opset: int) -> bool:
     Folding quantizers would undo a quantized model's point: weights stay int8 in the file.
     """
     return (
-        is_standard(node)
+        (is_standard(node) or node.domain == FUSED_DOMAIN)
         and not quantizes_or_back(node)
-        and is_pure(node.op, opset)
+        and traits_of(node, opset).pure
         and not subgraphs_of(node)
     )
 

@@ -170,8 +170,7 @@ def _is_worth(region: LayoutRegion, value: gs.Tensor) -> bool:
     if source is None or not is_identity(source[1]):
         return False
     producer = region.view.producer(source[0])
-    return (
-        producer is not None
-        and is_standard(producer)
-        and (producer.op in _WORTH_REACHING or ports_of(producer, region.view) is not None)
-    )
+    if producer is None:
+        return False
+    reached = is_standard(producer) and producer.op in _WORTH_REACHING
+    return reached or ports_of(producer, region.view) is not None

@@ -28,7 +28,8 @@ def flattened(node: gs.Node, view: View) -> Ports | None:
         return None
     sizes = [size for size in shape[1:] if isinstance(size, int)]
     rows = math.prod(sizes)
-    if len(sizes) != len(shape) - 1 or not _is_flatten(node, view, rows):
+    # A target of zero would copy another size in another layout.
+    if rows == 0 or len(sizes) != len(shape) - 1 or not _is_flatten(node, view, rows):
         return None
     layers = _layers(node.outputs[0], rows, view)
     if not layers and sum(size != 1 for size in sizes) > 1:
