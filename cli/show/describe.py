@@ -44,7 +44,7 @@ def _spread(step: Pass | Repeat) -> str:
     """Write a pass in a line of its own, and a group with one for each of its passes."""
     if not isinstance(step, Repeat):
         return str(step)
-    return f"{REPEAT}(\n" + _indented(",\n".join(map(str, step.passes))) + "\n)"
+    return f"{REPEAT}(\n" + _indented(",\n".join(map(_spread, step.passes))) + "\n)"
 
 
 def _show_options(options: tuple[OptionDescription, ...]) -> None:

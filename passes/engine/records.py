@@ -59,7 +59,7 @@ class PassRecord:
       last pass that edited, from the untouched graph (`verify="end"`), relative to the output's
       range; None where nothing was measured.
     - `declined`: the sites that it looked at and left alone, each with the reason.
-    - `round`: of a `repeat` group, counted from 1.
+    - `round`: how often the pass has run, this time among them.
     - `remarks`: what the pass found or decided that its edits do not show.
     - `failures`: sites that were rolled back, or the pass as a whole, which then has no edits.
     """

@@ -21,7 +21,7 @@ from ..engine.contract import Pass
 from ..engine.records import Progress, Result
 from .presets import PRESETS, REPEAT
 from .registry import find_pass, pass_names
-from .repeat import Repeat
+from .repeat import Repeat, members
 from .run.options import RunOptions, Verify
 from .run.run import run_passes
 
@@ -36,8 +36,9 @@ class Pipeline:
     def parse(cls, text: str) -> Pipeline:
         """Read `fold-constants,quantize{per-channel=true}`; presets and passes mix freely.
 
-        `repeat(a,b)` runs its passes until none of them edits. Raises PipelineError, with carets
-        under the place and the nearest known name.
+        `repeat(a,b)` runs its passes until none of them edits; a group inside it comes to its own
+        end before what stands behind it runs. Raises PipelineError, with carets under the place and
+        the nearest known name.
         """
         if not text.strip():
             raise PipelineError("the pipeline is empty; name a pass or preset, such as 'exact'")
@@ -49,8 +50,7 @@ class Pipeline:
 
     def extra_feeds(self) -> frozenset[str]:
         """Return the names of entries of the feeds, such as labels, that passes read."""
-        items = (i.passes if isinstance(i, Repeat) else (i,) for i in self.passes)
-        passes = itertools.chain.from_iterable(items)
+        passes = itertools.chain.from_iterable(map(members, self.passes))
         return frozenset(itertools.chain.from_iterable(each.extra_feeds() for each in passes))
 
     def run(
@@ -122,12 +122,7 @@ def _bound(items: list[Item], text: str) -> tuple[Pass | Repeat, ...]:
     for item in items:
         name = item.name.text
         if item.group is not None:
-            # A fixed point of the outer group is one of the inner group.
-            inner = (
-                each.passes if isinstance(each, Repeat) else (each,)
-                for each in _bound(list(item.group), text)
-            )
-            passes.append(Repeat(tuple(itertools.chain.from_iterable(inner))))
+            passes.append(Repeat(_bound(list(item.group), text)))
         elif name in PRESETS:
             if item.options:
                 raise fail(text, item.options[0][0], f"preset '{name}' takes no options")

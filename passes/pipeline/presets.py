@@ -58,7 +58,7 @@ _LINEAR = (
 # which come from the same layer: 8 bits would have to hold both.
 _LIFTING = ("lift-affine",)
 
-# Once, at the end: what changes operators for the runtime's sake alone, and fused operators, which
+# At the end: what changes operators for the runtime's sake alone, and fused operators, which
 # are closed to the passes above. Larger patterns go first, and pooling extends what the activations
 # made.
 _FUSION = (
@@ -92,7 +92,8 @@ def _repeat(*passes: str) -> str:
 
 
 PRESETS: dict[str, str] = {
-    "exact": ",".join([_repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR, *_LIFTING), *_FUSION]),
+    # Fusion may leave what the passes before it can take further: a Gemm where MatMul and Add were.
+    "exact": _repeat(_repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR, *_LIFTING), *_FUSION),
     "int8": ",".join([_repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR), *_INT8]),
     # What approximate passes start from: fused operators are closed to them.
     "simplify": ",".join(

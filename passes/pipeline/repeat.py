@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from ..engine.contract import Pass
@@ -10,10 +11,20 @@ from .presets import REPEAT
 
 @dataclass(frozen=True)
 class Repeat:
-    """Passes that run in order, again and again, until none of them edits."""
+    """Passes, and groups of them, that run in order, again and again, until none of them edits.
 
-    passes: tuple[Pass, ...]
+    A group inside comes to its own fixed point before what stands behind it runs.
+    """
+
+    passes: tuple[Pass | Repeat, ...]
 
     def __str__(self) -> str:
         """Write the group as it is read: `repeat(a,b)`."""
         return f"{REPEAT}({','.join(map(str, self.passes))})"
+
+
+def members(item: Pass | Repeat) -> tuple[Pass, ...]:
+    """Return the passes of a group and of those inside it, in order; of a pass, itself."""
+    if not isinstance(item, Repeat):
+        return (item,)
+    return tuple(itertools.chain.from_iterable(map(members, item.passes)))

@@ -39,6 +39,7 @@ def infer_by_onnx(graph: gs.Graph, hidden: Declared) -> Types:
     held = list(scopes(graph))
     _forget_types(model.graph, nested=len(held) > 1)
     _forget_placeholders(model.graph)
+    _forget_defaults(model.graph)
     _declare_passed_inputs(model.graph)
     if hidden:
         model.opset_import.add(domain=_HIDDEN, version=1)
@@ -134,6 +135,15 @@ def _forget_placeholders(proto: onnx.GraphProto) -> None:
         for dim in tensor.type.tensor_type.shape.dim:
             if dim.dim_value < 0 or dim.dim_param == "?":
                 dim.Clear()
+
+
+def _forget_defaults(proto: onnx.GraphProto) -> None:
+    """Forget the values of inputs that have a default: inference would compute with them."""
+    given = {tensor.name for tensor in proto.input}
+    kept = [tensor for tensor in proto.initializer if tensor.name not in given]
+    if len(kept) < len(proto.initializer):
+        del proto.initializer[:]
+        proto.initializer.extend(kept)
 
 
 def _declare_passed_inputs(proto: onnx.GraphProto) -> None:

@@ -30,6 +30,9 @@ from .growth import constant_bytes, growing
 
 Array = np.ndarray[Any, Any]
 
+# What these compute follows from the types of their inputs, without their values.
+_ASKS_TYPES = frozenset({"Shape", "Size", "CastLike"})
+
 
 @dataclass(frozen=True)
 class FoldConstants(Pass):
@@ -54,8 +57,9 @@ class FoldConstants(Pass):
         while True:
             with context.editing() as edit:
                 self._fold(graph, edit, context)
-            # What was folded may have made sizes known that fold more.
-            if not edit.count:
+            # A folded shape may have made those static that these ask for.
+            asked = any(n.op in _ASKS_TYPES for scope in scopes(graph) for n in scope.nodes)
+            if not edit.count or not asked:
                 return
 
     def _fold(self, graph: gs.Graph, edit: Edit, context: Context) -> None:

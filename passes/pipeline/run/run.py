@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from ....ir.run.extra_feeds import FeedsWithout
 from ...engine.context import Context, Feeds
 from ...engine.contract import Pass
 from ...engine.records import PassRecord, Result
-from ..repeat import Repeat
+from ..repeat import Repeat, members
 from .apply import apply_pass
 from .checks import check_left
 from .failures import CopyNeeded, EndFailed, PassFailed, failed
@@ -42,7 +43,7 @@ def run_passes(
     rolled back. With a limit of edits, which is how the first wrong one is searched, and in a
     strict run it is an error.
     """
-    if not (options.strict or all(each.exact for item in items for each in _members(item))):
+    if not (options.strict or all(each.exact for item in items for each in members(item))):
         options = replace(options, copies=True)
     run = Run(items, original, feeds, options)
     try:
@@ -69,7 +70,8 @@ class Run:
     ) -> None:
         self._items = items
         self._options = options
-        self._passes = [each for item in items for each in _members(item)]
+        self._passes = [each for item in items for each in members(item)]
+        self._rounds = [0] * len(self._passes)
         extra = sorted({name for item in self._passes for name in item.extra_feeds()})
         self._labelled = feeds
         self._feeds = FeedsWithout(feeds, extra) if extra and feeds is not None else feeds
@@ -79,7 +81,7 @@ class Run:
         self._recorder = Recorder(self._passes, options)
         self._verification = Verification(original, self._feeds, options, self._recorder)
         self._reproducers = Reproducers(options.reproducer, self._verification.feeds)
-        self._item_of = [at for at, item in enumerate(items) for _ in _members(item)]
+        self._item_of = [at for at, item in enumerate(items) for _ in members(item)]
         self._since = 0  # the first item that ran on the graph which outputs are held to
         self._rollback = Rollback(
             self._passes, options, self._state, self._recorder, self._reproducers
@@ -90,7 +92,7 @@ class Run:
         first = 0
         for item in self._items:
             self._settle(first, item)
-            first += len(_members(item))
+            first += len(members(item))
         self._verify_end()
         verified, tolerance = self._verification.outcome()
         return Result(
@@ -106,20 +108,33 @@ class Run:
         """Delete the graphs that were dumped: the passes run once more."""
         self._recorder.discard_dumps()
 
-    def _settle(self, first: int, item: Pass | Repeat) -> None:
-        """Run a pass, or the passes of a group until each has seen the edits of the others."""
-        stale, left_out = [True] * len(_members(item)), self._rollback.left_out
-        for round_ in range(1, _MOST_ROUNDS + 1 if isinstance(item, Repeat) else 2):
-            for place in range(len(stale)):
-                if not stale[place] or first + place in left_out:
+    def _settle(self, first: int, item: Pass | Repeat) -> bool:
+        """Run a pass, or a group until each of its items has seen the edits of the others.
+
+        `first` is the number of its first pass. Returns whether anything was edited.
+        """
+        if not isinstance(item, Repeat):
+            return self._run_once(first)
+        starts = [*itertools.accumulate((len(members(i)) for i in item.passes), initial=first)]
+        stale, edited = [True] * len(item.passes), False
+        for _ in range(_MOST_ROUNDS):
+            for place, inner in enumerate(item.passes):
+                if not stale[place]:
                     continue
-                record = self._step(first + place, round_)
-                self._recorder.add(first + place, record)
                 stale[place] = False
-                if record.edits:
-                    stale = [other != place for other in range(len(stale))]
-            if not any(old for at, old in enumerate(stale) if first + at not in left_out):
+                if self._settle(starts[place], inner):
+                    stale, edited = [other != place for other in range(len(stale))], True
+            if not any(stale):
                 break
+        return edited
+
+    def _run_once(self, index: int) -> bool:
+        if index in self._rollback.left_out:
+            return False
+        self._rounds[index] += 1
+        record = self._step(index, self._rounds[index])
+        self._recorder.add(index, record)
+        return record.edits > 0
 
     def _step(self, index: int, round_: int) -> PassRecord:
         """Run one pass and check what it left; roll back what failed, unless strict."""
@@ -230,7 +245,3 @@ class Run:
         return self._reproducers.of_pipeline(
             self._verification.original, self._items[self._since :], message
         )
-
-
-def _members(item: Pass | Repeat) -> tuple[Pass, ...]:
-    return item.passes if isinstance(item, Repeat) else (item,)

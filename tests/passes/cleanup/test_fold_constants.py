@@ -396,3 +396,16 @@ def test_arithmetic_whose_result_does_not_depend_on_the_batch(body):
     for batch in (1, 3):
         x = np.zeros((batch, 3, 4, 5), np.float32)
         assert_same_function(source, result.graph, {"x": x}, 0)
+
+
+def test_recognized_functions_of_constants_are_folded():
+    model = model_of(
+        """g (float[N] x) => (float[3] y, float[N] z) {
+            b = If(t) <then_branch = g () => (float[3] c1) { c1 = Identity(c) },
+                       else_branch = h () => (float[3] c2) { c2 = Neg(c) }>
+            s = Softplus(b) h = Tanh(s) y = Mul(b, h) z = Neg(x) }""",
+        {"t": np.array(True), "c": np.array([-1.0, 0.5, 3.0], np.float32)},
+    )
+    graph = run_pass(planish.load(model), "exact").graph
+    assert ops(graph) == ["Constant", "Neg"]
+    assert_same_function(model, graph, {"x": np.ones(2, np.float32)}, 1e-6)

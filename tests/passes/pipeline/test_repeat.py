@@ -11,7 +11,7 @@ import planish
 from planish import Pipeline
 from planish.ir.core.errors import PipelineError
 from planish.passes.engine.contract import Pass
-from planish.passes.pipeline.repeat import Repeat
+from planish.passes.pipeline.repeat import Repeat, members
 
 from tests.helpers import graph_of, ops, reasons
 
@@ -106,11 +106,48 @@ def test_text_round_trip(text):
     assert Pipeline.parse(str(pipeline)) == pipeline
 
 
-def test_groups_and_presets_inside_a_group_are_flattened():
-    inner = Pipeline.parse("repeat(repeat(fold-constants),cleanup)")
-    assert len(inner.passes) == 1
-    assert inner.passes[0].passes[0].name == "fold-constants"
-    assert all(isinstance(item, Pass) for item in inner.passes[0].passes)
+def test_groups_and_presets_stand_inside_a_group():
+    outer = Pipeline.parse("repeat(repeat(fold-constants),cleanup)")
+    assert len(outer.passes) == 1
+    first, second, last = outer.passes[0].passes
+    assert [each.name for each in first.passes] == ["fold-constants"]
+    assert isinstance(second, Repeat)  # of the preset
+    assert members(outer.passes[0]) == (*first.passes, *second.passes, last)
+    assert all(isinstance(each, Pass) for each in members(outer.passes[0]))
+
+
+def test_a_group_inside_ends_before_what_stands_behind_it_runs():
+    @dataclass(frozen=True)
+    class Last(RenameNothing):
+        name: ClassVar[str] = "last"
+
+    inner = Repeat((RemoveOne(), RenameNothing()))
+    result = Pipeline((Repeat((inner, Last())),)).run(graph_of(CHAIN))
+    shown = [(r.name, r.edits) for r in result.records]
+    # `tick` ends when two nodes are left, and `last` finds no more.
+    assert shown == [
+        ("remove-one", 1),
+        ("tick", 1),
+        ("remove-one", 1),
+        ("tick", 1),
+        ("remove-one", 1),
+        ("last", 0),
+    ]
+
+
+def test_a_group_inside_runs_again_after_edits_behind_it():
+    inner = Repeat((RenameNothing(),))
+    result = Pipeline((Repeat((inner, RemoveOne())),)).run(graph_of(CHAIN))
+    assert ops(result.graph) == ["Neg", "Neg"]
+    shown = [(r.name, r.round) for r in result.records if r.edits]
+    assert shown == [
+        ("tick", 1),
+        ("remove-one", 1),
+        ("tick", 2),
+        ("remove-one", 2),
+        ("tick", 3),
+        ("remove-one", 3),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -175,9 +175,9 @@ def _feeds(b: Builder, ends: _Ends, overridable: Sequence[str]) -> list[dict[str
 
 
 def _other(array: Array) -> Array:
-    """Return values near `array`, of its signs; what is no float may be an axis or a size."""
+    """Return values near `array`, of its signs; of sizes and axes, the same in another order."""
     if not values.is_float(array.dtype):
-        return array
+        return np.ascontiguousarray(np.flip(array))
     return np.asarray(array * array.dtype.type(1.25))
 
 

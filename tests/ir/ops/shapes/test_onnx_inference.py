@@ -9,7 +9,7 @@ import planish
 from planish.ir.graph.uses import scopes
 from planish.ir.ops.shapes.infer import infer_types
 
-from tests.helpers import model_of
+from tests.helpers import assert_same_function, model_of
 
 BRANCHES = """g (bool c) => (float[] y, float[] z) {{
     y = If (c) <
@@ -47,3 +47,19 @@ def test_sizes_that_overflow_and_nobody_reads():
     types = infer_types(graph)
     assert types.problem is None
     assert types.of(graph.outputs[0]).shape == (3,)
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["y = Reshape(x, s) z = Shape(y)", "e = Expand(o, s) y = Relu(e) z = Shape(y)"],
+)
+def test_the_default_of_an_input_is_no_constant(body):
+    """A caller may give other sizes."""
+    model = model_of(
+        f"""g (float[6] x, int64[2] s) => (float[a, b] y, int64[2] z)
+            <int64[2] s = {{2, 3}}, float[1] o = {{1.0}}> {{ {body} }}"""
+    )
+    graph = planish.Pipeline.parse("exact").run(planish.load(model), verify="off").graph
+    for sizes in ([2, 3], [3, 2], [1, 6]):
+        feeds = {"x": np.arange(6, dtype=np.float32), "s": np.array(sizes, np.int64)}
+        assert_same_function(model, graph, feeds)

@@ -484,3 +484,31 @@ def test_a_reshape_in_its_place_takes_no_rows_too(shape, left):
     assert ops(result.graph) == [left]
     x = np.zeros([int(size) if size.isdigit() else 0 for size in shape.split(", ")], np.float32)
     assert_same_function(swapped, result.graph, {"x": x}, 0)
+
+
+def test_transposes_move_behind_fused_operators_as_behind_those_they_stand_for():
+    """What is fused again after a portable file is read must find nothing to move."""
+    model = model_of(
+        """g (float[2, 4, 5, 1] x) => (float[5, 2, 1, 4] y) {
+            s = Softplus(x) t = Tanh(s) m = Mul(x, t)
+            p = Transpose <perm = [2, 0, 3, 1]> (m) y = Mul(p, one) }""",
+        {"one": np.full((1, 1, 1, 1), 0.5, np.float32)},
+    )
+    graph = run_pass(planish.load(model), "exact").graph
+    portable = planish.to_model(graph, portable=True)
+    again = planish.Pipeline.parse("exact").run(planish.load(portable), verify="off")
+    assert not again.edits
+    assert_same_function(model, graph, {"x": normal(2, 4, 5, 1)})
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 0), (1, 1, 1, 0), (2, 1, 0)], ids=str)
+def test_a_reshape_of_no_elements_asks_for_the_sizes_it_had(shape):
+    """A zero in its target copies the size in that place, which moves with the axes."""
+    perm = [0, *range(len(shape) - 1, 0, -1)]
+    model = model_of(
+        f"""g (float[{", ".join(map(str, shape))}] x) => (float[a, b] y) {{
+            t = Transpose <perm = {perm}> (x) y = Reshape(t, target) }}""",
+        {"target": ints(shape[0], -1)},
+    )
+    graph = run_pass(planish.load(model), "simplify-reshapes,eliminate-transposes").graph
+    assert_same_function(model, graph, {"x": np.zeros(shape, np.float32)})
