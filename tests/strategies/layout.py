@@ -35,8 +35,9 @@ def _channels_last(net: Network, x: str) -> str:
     shape = net.shapes[x]
     rank, channels = len(shape), shape[-1]
     kind = net.pick(
-        "bias", "scale", "Relu", "Pad", "Slice", "Concat", "gate", "residual", "Softmax", "Split"
-    )
+        "bias", "scale", "Relu", "Pad", "Slice", "Concat", "gate", "residual", "Softmax", "Split",
+        "product",
+    )  # fmt: skip
     match kind:
         case "bias":
             return net.add("Add", [x, net.weight(net.normal(channels))], shape)
@@ -70,6 +71,11 @@ def _channels_last(net: Network, x: str) -> str:
             net.nodes[-1].output.append(second)
             net.shapes[second] = (*shape[:-1], channels - 1)
             return net.add("Concat", [second, first], shape, axis=-1)
+        case "product":
+            swapped = [*range(rank - 2), rank - 1, rank - 2]
+            turned = _transpose(net, net.add("Tanh", [x], shape), swapped)
+            weights = net.add("MatMul", [x, turned], (*shape[:-1], shape[-2]))
+            return net.add("MatMul", [net.add("Softmax", [weights], net.shapes[weights]), x], shape)
         case _:
             return net.add("Relu", [x], shape)
 

@@ -26,12 +26,13 @@ class LayoutChange:
     """What an operator needs to work on permuted tensors, where it differs from what it has.
 
     `weights` are constants of the readers of its result, to be permuted along one axis: (reader,
-    input, axis, order).
+    input, axis, order). `operands` is the order in which it takes its inputs, where that changes.
     """
 
     attrs: Mapping[str, Any] = field(default_factory=dict)
     constants: Mapping[int, Array] = field(default_factory=dict)
     weights: tuple[tuple[gs.Node, int, int, Array], ...] = ()
+    operands: tuple[int, ...] | None = None
 
 
 Rebuild = Callable[[Order], LayoutChange | None]

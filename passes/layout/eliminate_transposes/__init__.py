@@ -4,11 +4,11 @@ transpose(transpose(x, p), q) = transpose(x, p q)        nothing where p q is th
 f(transpose(x, p), ...) = transpose(f'(x, ...), p)       f' = f with its axes renamed
 
 The second equation holds for operators that know no layout: element-wise ones, reductions, Concat,
-Split, Slice, Pad, Softmax, ... Between the operators that demand one (convolutions, pooling,
-Reshape) they form regions; which nodes of a region should change their layout is decided at once,
-by minimum cuts. Neither the bytes transposed nor the number of Transposes ever grows, and a network
-exported with channels last, a Transpose before and after each convolution, keeps at most one at its
-input and one at each output.
+Split, Slice, Pad, Softmax, ..., and for products: (A B)^T = B^T A^T. Between the operators that
+demand one (convolutions, pooling, Reshape) they form regions; which nodes of a region should change
+their layout is decided at once, by minimum cuts. Neither the bytes transposed nor the number of
+Transposes ever grows, and a network exported with channels last, a Transpose before and after each
+convolution, keeps at most one at its input and one at each output.
 """
 
 from __future__ import annotations

@@ -84,6 +84,24 @@ def _softmax(node: gs.Node, view: View) -> Ports | None:
     return alike(node, rank, rebuild, wants_last=axes[0])
 
 
+def _product(node: gs.Node, view: View) -> Ports | None:
+    """Read a product of two computed matrices: transposed, it is that of both, exchanged.
+
+    Constant weights stay the second operand, which is where linear layers have them.
+    """
+    ranks = {view.rank(tensor) for tensor in node.inputs}
+    rank = ranks.pop()
+    if ranks or rank is None or rank < 2 or any(map(view.is_constant, node.inputs)):
+        return None
+
+    def rebuild(order: Order) -> LayoutChange | None:
+        if order[-2:] == (rank - 2, rank - 1):
+            return LayoutChange()
+        return LayoutChange(operands=(1, 0)) if order[-2:] == (rank - 1, rank - 2) else None
+
+    return alike(node, rank, rebuild, 0, 1)
+
+
 def _reshape(node: gs.Node, view: View) -> Ports | None:
     return flattened(node, view) or regrouped(node, view)
 
@@ -96,6 +114,7 @@ _READERS: dict[str, Reader] = {
     "Reshape": _reshape,
     "Flatten": flattened,
     "BatchNormalization": _batchnorm,
+    "MatMul": _product,
     "Concat": _along_axis(None),
     "Split": _along_axis(0),
     "LpNormalization": _along_axis(-1),

@@ -141,6 +141,8 @@ class _Relayout:
             inputs += [gs.Variable.empty()] * (position + 1 - len(inputs))
             name = inputs[position].name or f"{node.outputs[0].name}_axes"
             inputs[position] = self._edit.constant(values, f"{name}_permuted")
+        if change.operands is not None:
+            inputs = [inputs[position] for position in change.operands]
         outputs = [self._other.get(id(t), t) if t.name else t for t in node.outputs]
         attrs = {**node.attrs, **change.attrs}
         self._edit.node(node.op, inputs, outputs, attrs, at=node, domain=node.domain)
