@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ...passes.engine.contract import Pass
+from ...passes.pipeline.attempt import Attempt, Item
 from ...passes.pipeline.describe import OptionDescription, PassDescription, PresetDescription
 from ...passes.pipeline.examples import Example
 from ...passes.pipeline.pipeline import Pipeline
-from ...passes.pipeline.presets import REPEAT
-from ...passes.pipeline.repeat import Repeat
+from ...passes.pipeline.presets import ATTEMPT, OTHERWISE, REPEAT
 from .console import out, print_plain
 from .plain import plain_table
 
@@ -36,15 +38,24 @@ def show_preset(found: PresetDescription) -> None:
     _show_block("It stands for:", _indented(",\n".join(map(_spread, _steps(found)))))
 
 
-def _steps(found: PresetDescription) -> tuple[Pass | Repeat, ...]:
+def _steps(found: PresetDescription) -> tuple[Item, ...]:
     return Pipeline.parse(found.pipeline).passes
 
 
-def _spread(step: Pass | Repeat) -> str:
+def _spread(step: Item) -> str:
     """Write a pass in a line of its own, and a group with one for each of its passes."""
-    if not isinstance(step, Repeat):
+    if isinstance(step, Pass):
         return str(step)
-    return f"{REPEAT}(\n" + _indented(",\n".join(map(_spread, step.passes))) + "\n)"
+    if not isinstance(step, Attempt):
+        return _group(REPEAT, map(_spread, step.passes))
+    parts = list(map(_spread, step.passes))
+    if step.otherwise:
+        parts.append(_group(OTHERWISE, map(_spread, step.otherwise)))
+    return _group(ATTEMPT, parts)
+
+
+def _group(word: str, parts: Iterable[str]) -> str:
+    return f"{word}(\n" + _indented(",\n".join(parts)) + "\n)"
 
 
 def _show_options(options: tuple[OptionDescription, ...]) -> None:

@@ -36,7 +36,8 @@ list, `planish passes NAME` what is on a pass's page.
 _PRESETS = """# Presets
 
 A preset is a name for a pipeline; it can stand wherever a pass can, beside others. `repeat(...)`
-runs its passes until none of them edits.
+runs its passes until none of them edits. Where what `attempt(..., otherwise(...))` is for does not
+come about, the graph goes back to what it was before, and what is otherwise runs.
 """
 
 

@@ -50,6 +50,14 @@ class SiteFailure:
     trace: str
 
 
+@dataclass(frozen=True)
+class GoBack:
+    """What a pass asked the run for; see `Context.go_back`."""
+
+    reason: str
+    whole: bool = True
+
+
 @dataclass
 class Context:
     """What a pass is given beside the graph, and what it tells: edits, declines, remarks.
@@ -85,6 +93,7 @@ class Context:
     _seen: list[gs.Node] = field(default_factory=list)
     _remarks: list[str] = field(default_factory=list)
     _failed: list[SiteFailure] = field(default_factory=list)
+    _gone_back: list[GoBack] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.known is None:
@@ -166,6 +175,23 @@ class Context:
         """Tell the user what the pass found or decided that its edits do not show."""
         self._remarks.append(text)
 
+    def go_back(self, reason: str, *, whole: bool = True) -> None:
+        """Have the run undo what was done for this pass, and tell `reason`.
+
+        A pass that `settles` calls it where it declines as a whole, such as where a graph stays
+        float, and returns. Its own edits are undone, and those of the passes before it that
+        prepare the graph. Within `attempt(...)`, if `whole`, the run goes back to the graph before
+        the group, and what stands in `otherwise(...)` runs. Where another pass that settles
+        follows, the preparations are kept for that one.
+        """
+        self._gone_back.append(GoBack(reason, whole))
+        self.remark(reason)
+
+    @property
+    def gone_back(self) -> GoBack | None:
+        """What the pass asked for by `go_back`, or None."""
+        return self._gone_back[0] if self._gone_back else None
+
     def fail(self, node: gs.Node, error: Exception) -> None:
         """Record that a rewrite raised at `node`, which was left as it was."""
         trace = "".join(traceback.format_exception(error))
@@ -185,6 +211,11 @@ class Context:
     def edits(self) -> int:
         """Number of edits made so far."""
         return sum(edit.count for edit in self._edits)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the pass has made all the edits that it may."""
+        return self.limit is not None and self.edits >= self.limit
 
     @property
     def changed(self) -> bool:

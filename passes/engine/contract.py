@@ -28,11 +28,17 @@ class Pass(ABC):
     holds them to; the error of others is measured and reported. Where a pass does not even keep
     what the outputs mean (`keeps_outputs`), such as their number of classes, nothing is compared
     across it. A pass holds no state between runs, and run twice makes no edit the second time.
+
+    A pass that `prepares` changes numbers for the sake of one behind it that `settles`: rounded
+    weights are for integers. Where the latter declines as a whole (`Context.go_back`), or fails,
+    the preparation is undone.
     """
 
     name: ClassVar[str]
     exact: ClassVar[bool] = True
     keeps_outputs: ClassVar[bool] = True
+    prepares: ClassVar[bool] = False
+    settles: ClassVar[bool] = False
 
     def extra_feeds(self) -> tuple[str, ...]:
         """Return the names of entries of the feeds, such as labels, that only this pass reads."""

@@ -62,6 +62,8 @@ class PassRecord:
     - `round`: how often the pass has run, this time among them.
     - `remarks`: what the pass found or decided that its edits do not show.
     - `failures`: sites that were rolled back, or the pass as a whole, which then has no edits.
+    - `undone`: why the run went back to the graph before the pass, which then has no edits; empty
+      where it did not.
     """
 
     name: str
@@ -75,6 +77,7 @@ class PassRecord:
     round: int = 1
     remarks: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
+    undone: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,36 +13,41 @@ import onnx_graphsurgeon as gs
 from ...ir.core.errors import FeedError, PipelineError
 from ...ir.core.garbage_collection import paused_gc
 from ...ir.core.nearest import nearest
-from ...ir.core.option_text.items import Item, fail, read_items
+from ...ir.core.option_text.items import Item as Written
+from ...ir.core.option_text.items import fail, read_items
 from ...ir.core.option_text.options import bind
 from ...ir.run.replay import replayable
 from ..engine.context import Feeds
 from ..engine.contract import Pass
 from ..engine.records import Progress, Result
-from .presets import PRESETS, REPEAT
+from .attempt import Attempt, Item, members
+from .presets import ATTEMPT, GROUPS, OTHERWISE, PRESETS, REPEAT
 from .registry import find_pass, pass_names
-from .repeat import Repeat, members
+from .repeat import Repeat
 from .run.options import RunOptions, Verify
 from .run.run import run_passes
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """An ordered list of passes with their options, and of groups that repeat."""
+    """An ordered list of passes with their options, and of groups of them."""
 
-    passes: tuple[Pass | Repeat, ...]
+    passes: tuple[Item, ...]
 
     @classmethod
     def parse(cls, text: str) -> Pipeline:
         """Read `fold-constants,quantize{per-channel=true}`; presets and passes mix freely.
 
         `repeat(a,b)` runs its passes until none of them edits; a group inside it comes to its own
-        end before what stands behind it runs. Raises PipelineError, with carets under the place and
+        end before what stands behind it runs. `attempt(a,b,otherwise(c))` runs a and b, and where
+        one of them finds that what they are for does not come about, such as integers that are
+        faster than floats, c on the graph as it was before them; inside another group, its passes
+        alone count. Raises PipelineError, with carets under the place and
         the nearest known name.
         """
         if not text.strip():
             raise PipelineError("the pipeline is empty; name a pass or preset, such as 'exact'")
-        return cls(_bound(read_items(text, REPEAT), text))
+        return cls(_bound(read_items(text, GROUPS), text))
 
     def __str__(self) -> str:
         """Write the pipeline as text that `parse` reads back to an equal one."""
@@ -117,12 +122,12 @@ def _strict_by_default() -> bool:
     return os.environ.get("PLANISH_STRICT", "0") not in ("", "0")
 
 
-def _bound(items: list[Item], text: str) -> tuple[Pass | Repeat, ...]:
-    passes: list[Pass | Repeat] = []
+def _bound(items: Sequence[Written], text: str) -> tuple[Item, ...]:
+    passes: list[Item] = []
     for item in items:
         name = item.name.text
         if item.group is not None:
-            passes.append(Repeat(_bound(list(item.group), text)))
+            passes.append(_group(item, item.group, text))
         elif name in PRESETS:
             if item.options:
                 raise fail(text, item.options[0][0], f"preset '{name}' takes no options")
@@ -132,7 +137,30 @@ def _bound(items: list[Item], text: str) -> tuple[Pass | Repeat, ...]:
     return tuple(passes)
 
 
-def _pass_called(name: str, item: Item, text: str) -> type[Pass]:
+def _group(item: Written, group: tuple[Written, ...], text: str) -> Item:
+    if item.name.text == OTHERWISE:
+        raise fail(
+            text, item.name, f"'{OTHERWISE}(...)' stands last in '{ATTEMPT}(...)', behind a pass"
+        )
+    if item.name.text == REPEAT:
+        return Repeat(_without_attempts(_bound(group, text)))
+    last = group[-1]
+    if last.name.text != OTHERWISE or last.group is None or len(group) == 1:
+        return Attempt(_without_attempts(_bound(group, text)))
+    return Attempt(
+        _without_attempts(_bound(group[:-1], text)), _without_attempts(_bound(last.group, text))
+    )
+
+
+def _without_attempts(items: tuple[Item, ...]) -> tuple[Pass | Repeat, ...]:
+    """Return `items` with the passes of an attempt in its place, those of `otherwise` left out."""
+    found: list[Pass | Repeat] = []
+    for item in items:
+        found.extend(item.passes if isinstance(item, Attempt) else (item,))
+    return tuple(found)
+
+
+def _pass_called(name: str, item: Written, text: str) -> type[Pass]:
     found = find_pass(name)
     if found is None:
         hint = nearest(name, [*pass_names(), *PRESETS])

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 # The word before a group of passes that runs until none of them edits.
 REPEAT = "repeat"
+# The word before a group of passes that is given up as a whole where one of them goes back, and
+# that before what runs then, which stands last in it.
+ATTEMPT = "attempt"
+OTHERWISE = "otherwise"
+GROUPS = frozenset({REPEAT, ATTEMPT, OTHERWISE})
 
 # Functions first: nothing sees through a call. Then constants: exporters hide weights behind shape
 # arithmetic that later passes must see through. What creates constants goes before what compares
@@ -91,10 +96,18 @@ def _repeat(*passes: str) -> str:
     return f"{REPEAT}({','.join(passes)})"
 
 
+# Fusion may leave what the passes before it can take further: a Gemm where MatMul and Add were.
+_EXACT = _repeat(_repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR, *_LIFTING), *_FUSION)
+
+
+def _attempt(passes: tuple[str, ...], otherwise: tuple[str, ...]) -> str:
+    return f"{ATTEMPT}({','.join(passes)},{OTHERWISE}({','.join(otherwise)}))"
+
+
 PRESETS: dict[str, str] = {
-    # Fusion may leave what the passes before it can take further: a Gemm where MatMul and Add were.
-    "exact": _repeat(_repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR, *_LIFTING), *_FUSION),
-    "int8": ",".join([_repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR), *_INT8]),
+    "exact": _EXACT,
+    # Where the graph stays float, it is what `exact` makes of it.
+    "int8": _attempt((_repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR), *_INT8), (_EXACT,)),
     # What approximate passes start from: fused operators are closed to them.
     "simplify": ",".join(
         [

@@ -14,7 +14,7 @@ from ...ir.core.nearest import nearest
 from ..engine.contract import Pass
 from .builtin import BUILTIN, is_builtin, load_builtin
 from .from_function import pass_from_function, source_of
-from .presets import PRESETS, REPEAT
+from .presets import GROUPS, PRESETS
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _ENTRY_POINTS = "planish.passes"
@@ -60,7 +60,7 @@ def _add(made: PassType) -> None:
         raise PassError(f"pass name '{name}' is not kebab-case, such as 'fold-batchnorm'")
     if name in PRESETS:
         raise PassError(f"'{name}' is the name of a preset; choose another name for the pass")
-    if name == REPEAT:
+    if name in GROUPS:
         raise PassError(f"'{name}' is the word for a group of passes; choose another name")
     if not _may_have(made, name):
         raise PassError(f"a pass named '{name}' is registered already; choose another name")

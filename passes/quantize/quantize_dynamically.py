@@ -54,6 +54,7 @@ class QuantizeDynamically(RewritePass):
 
     name: ClassVar[str] = "quantize-dynamically"
     exact: ClassVar[bool] = False
+    settles: ClassVar[bool] = True
     bits: Literal[7, 8] | None = None
     least: int = 1 << 16
     operators: tuple[Literal["Gemm", "MatMul"], ...] = ("Gemm", "MatMul")

@@ -48,6 +48,7 @@ class RoundAdaptively(Pass):
 
     name: ClassVar[str] = "round-adaptively"
     exact: ClassVar[bool] = False
+    prepares: ClassVar[bool] = True
 
     bits: int = 8
     per_channel: bool = True

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..errors import PipelineError
@@ -47,12 +48,12 @@ class Item:
     group: tuple[Item, ...] | None = None
 
 
-def read_items(text: str, group: str | None = None) -> list[Item]:
+def read_items(text: str, groups: Collection[str] = ()) -> list[Item]:
     """Split `text` into items; raises PipelineError with carets under the place.
 
-    `group` is the name that is followed by items in parentheses, where there is one.
+    `groups` are the names that are followed by items in parentheses.
     """
-    return _ItemReader(text, group).items()
+    return _ItemReader(text, groups).items()
 
 
 def fail(text: str, word: Word, message: str) -> PipelineError:
@@ -63,9 +64,9 @@ def fail(text: str, word: Word, message: str) -> PipelineError:
 
 
 class _ItemReader:
-    def __init__(self, text: str, group: str | None) -> None:
+    def __init__(self, text: str, groups: Collection[str]) -> None:
         self._text = text
-        self._group_name = group
+        self._groups = groups
         self._tokens: list[tuple[str, Word]] = []
         position = 0
         end = len(text.rstrip())
@@ -100,7 +101,7 @@ class _ItemReader:
 
     def _item(self, depth: int = 0) -> Item:
         name = self._expect("word", "a pass name")
-        if name.text == self._group_name:
+        if name.text in self._groups:
             return self._group(name, depth)
         options: list[tuple[Word, Value | None]] = []
         if self._accept("{") and not self._accept("}"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx_graphsurgeon as gs
@@ -12,6 +12,14 @@ from ....ir.files.save import save
 from ...engine.contract import Pass
 from ...engine.records import PassRecord, Progress
 from .options import RunOptions
+
+
+@dataclass(frozen=True)
+class RecorderMark:
+    """How many records there were, and how many of the passes had edited."""
+
+    records: int
+    edited: int
 
 
 class Recorder:
@@ -64,6 +72,39 @@ class Recorder:
             self.records.append(record)
         if record.edits:
             self.edited.append((self.passes[index], self._latest[index]))
+
+    def mark(self) -> RecorderMark:
+        """Return how far the records go."""
+        return RecorderMark(len(self.records), len(self.edited))
+
+    def undo(self, mark: RecorderMark, nodes: int, reason: str) -> None:
+        """Write that what passes have done since `mark` was undone; the graph has `nodes` again.
+
+        The last of them asked for it, and its record tells which.
+        """
+        *before, last = range(mark.records, len(self.records))
+        names = dict.fromkeys(self.records[at].name for at in before if self.records[at].edits)
+        for at in before:
+            self.records[at] = replace(
+                self.records[at],
+                edits=0,
+                nodes_before=nodes,
+                nodes_after=nodes,
+                error=None,
+                undone=reason if self.records[at].edits else "",
+            )
+        told = (f"undone with it: {', '.join(names)}",) if names else ()
+        own = self.records[last]
+        self.records[last] = replace(
+            own,
+            edits=0,
+            nodes_before=nodes,
+            nodes_after=nodes,
+            error=None,
+            undone=reason if own.edits else "",
+            remarks=own.remarks + told,
+        )
+        del self.edited[mark.edited :]
 
     def set_error(self, place: int, error: float) -> None:
         """Write what was measured into the record at `place`."""

@@ -13,11 +13,13 @@ from ....ir.core.errors import PassError, VerificationError
 from ....ir.graph.clone import clone
 from ....ir.graph.wellformed import check
 from ....ir.run.extra_feeds import FeedsWithout
-from ...engine.context import Context, Feeds
+from ...engine.context import Context, Feeds, GoBack
 from ...engine.contract import Pass
 from ...engine.records import PassRecord, Result
-from ..repeat import Repeat, members
+from ..attempt import Attempt, Item, members
+from ..repeat import Repeat
 from .apply import apply_pass
+from .checkpoint import Checkpoints
 from .checks import check_left
 from .failures import CopyNeeded, EndFailed, PassFailed, failed
 from .interface import read_interface
@@ -33,7 +35,7 @@ _MOST_ROUNDS = 20
 
 
 def run_passes(
-    items: Sequence[Pass | Repeat], original: gs.Graph, feeds: Feeds | None, options: RunOptions
+    items: Sequence[Item], original: gs.Graph, feeds: Feeds | None, options: RunOptions
 ) -> Result:
     """Run `items` over a copy of `original`, which is left untouched.
 
@@ -58,12 +60,16 @@ def run_passes(
     return run_passes(items, original, feeds, again)
 
 
+class WentBack(Exception):  # noqa: N818  (never leaves the run)
+    """The run is where it was before the passes of an attempt."""
+
+
 class Run:
     """One run over a copy of `original`, which is left untouched."""
 
     def __init__(
         self,
-        items: Sequence[Pass | Repeat],
+        items: Sequence[Item],
         original: gs.Graph,
         feeds: Feeds | None,
         options: RunOptions,
@@ -81,6 +87,9 @@ class Run:
         self._recorder = Recorder(self._passes, options)
         self._verification = Verification(original, self._feeds, options, self._recorder)
         self._reproducers = Reproducers(options.reproducer, self._verification.feeds)
+        self._checkpoints = Checkpoints(
+            self._passes, self._state, self._recorder, self._verification
+        )
         self._item_of = [at for at, item in enumerate(items) for _ in members(item)]
         self._since = 0  # the first item that ran on the graph which outputs are held to
         self._rollback = Rollback(
@@ -91,7 +100,10 @@ class Run:
         """Run all passes, verify, and return the graph with what is known of it."""
         first = 0
         for item in self._items:
-            self._settle(first, item)
+            if isinstance(item, Attempt):
+                self._attempt(first, item)
+            else:
+                self._settle(first, item)
             first += len(members(item))
         self._verify_end()
         verified, tolerance = self._verification.outcome()
@@ -107,6 +119,21 @@ class Run:
     def discard_dumps(self) -> None:
         """Delete the graphs that were dumped: the passes run once more."""
         self._recorder.discard_dumps()
+
+    def _attempt(self, first: int, item: Attempt) -> None:
+        """Run the passes of a group; where one goes back, what is to run otherwise."""
+        tried = sum(len(members(part)) for part in item.passes)
+        self._checkpoints.start_attempt(self._since, first + tried - 1)
+        try:
+            self._in_order(first, item.passes)
+        except WentBack:
+            self._in_order(first + tried, item.otherwise)
+        self._checkpoints.settle()
+
+    def _in_order(self, first: int, items: Sequence[Pass | Repeat]) -> None:
+        for item in items:
+            self._settle(first, item)
+            first += len(members(item))
 
     def _settle(self, first: int, item: Pass | Repeat) -> bool:
         """Run a pass, or a group until each of its items has seen the edits of the others.
@@ -129,15 +156,48 @@ class Run:
         return edited
 
     def _run_once(self, index: int) -> bool:
-        if index in self._rollback.left_out:
-            return False
-        self._rounds[index] += 1
-        record = self._step(index, self._rounds[index])
-        self._recorder.add(index, record)
-        return record.edits > 0
+        return index not in self._rollback.left_out and self._run_pass(index) > 0
 
-    def _step(self, index: int, round_: int) -> PassRecord:
-        """Run one pass and check what it left; roll back what failed, unless strict."""
+    def _run_pass(self, index: int) -> int:
+        """Run a pass and record it; return its edits. Raises WentBack within an attempt."""
+        item = self._passes[index]
+        if item.prepares or item.settles:
+            self._checkpoints.start_preparing(self._since)
+        self._rounds[index] += 1
+        record, back = self._step(index, self._rounds[index])
+        self._recorder.add(index, record)
+        if record.edits:
+            self._checkpoints.ran(index)
+        if item.settles and back is not None and self._checkpoints.is_last(index):
+            return self._go_back(index, back)
+        if item.settles and record.edits:
+            self._checkpoints.settle()
+        return record.edits
+
+    def _go_back(self, index: int, back: GoBack) -> int:
+        """Undo what prepared the graph for pass `index`, and run again what else ran since.
+
+        Raises WentBack where the attempt that it stands in is undone.
+        """
+        kept = self._checkpoints.restore_attempt(back.reason) if back.whole else None
+        whole = kept is not None
+        kept = kept or self._checkpoints.restore_unprepared(back.reason)
+        assert kept is not None, "kept before the pass"
+        self._since = kept.since
+        self._reproducers.forget()
+        if whole:
+            raise WentBack
+        again = [i for i in kept.ran if i != index and not self._passes[i].prepares]
+        self._rollback.left_out |= {i for i in kept.ran if self._passes[i].prepares}
+        self._rounds = [0 if i in again else round_ for i, round_ in enumerate(self._rounds)]
+        return sum([self._run_pass(each) for each in again])
+
+    def _step(self, index: int, round_: int) -> tuple[PassRecord, GoBack | None]:
+        """Run one pass and check what it left; roll back what failed, unless strict.
+
+        Returns with its record why the run is to go back to the graph before what prepared for it,
+        or None.
+        """
         item = self._passes[index]
         if not item.keeps_outputs:
             self._verify_end()
@@ -154,27 +214,30 @@ class Run:
             round=round_,
         )
         self._recorder.tell(index, "run", 0.0)
+        context = self._context(index)
         started = time.perf_counter()
         try:
-            record = self._try(index, record)
+            record = self._try(index, record, context)
+            back = context.gone_back
         except PassFailed as failure:
             seconds = time.perf_counter() - started
             record = replace(
                 record, seconds=seconds, failures=self._rollback.give_up(index, failure)
             )
+            back = GoBack(f"{item.name} failed")
         self._recorder.tell(index, "done", 1.0)
-        return record
+        return record, back
 
-    def _try(self, index: int, record: PassRecord) -> PassRecord:
+    def _try(self, index: int, record: PassRecord, context: Context) -> PassRecord:
         """Run pass `index` and complete its record; raises PassFailed."""
-        context = self._context(index)
         started = time.perf_counter()
         edits = self._apply(index, context)
         seconds = time.perf_counter() - started
         failures = self._rollback.sites(index, context)
         if context.changed and not edits:  # what counts as no edit, such as a function put back
             self._reproducers.forget()
-        error = self._after_edits(index) if edits else None
+        undone = context.gone_back is not None and self._checkpoints.is_last(index)
+        error = self._after_edits(index) if edits and not undone else None
         return replace(
             record,
             edits=edits,
@@ -231,7 +294,7 @@ class Run:
     def _item_after(self, index: int) -> int:
         """Return the first item that runs after pass `index`: a group may run it again."""
         at = self._item_of[index]
-        return at if isinstance(self._items[at], Repeat) else at + 1
+        return at + 1 if isinstance(self._items[at], Pass) else at
 
     def _verify_end(self) -> None:
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,15 @@ from ...engine.context import Feeds
 from ...trust.verify import Verifier
 from .options import RunOptions
 from .recorder import Recorder
+
+
+@dataclass(frozen=True)
+class VerificationMark:
+    """What outputs were compared with."""
+
+    original: gs.Graph
+    since: int
+    verifier: Verifier | None
 
 
 class Verification:
@@ -86,6 +97,14 @@ class Verification:
             verifier.start_over(original, self._recorder.place(index))
         self.original = original
         self._since = len(self._recorder.edited) + 1
+
+    def mark(self) -> VerificationMark:
+        """Return what outputs are compared with now."""
+        return VerificationMark(self.original, self._since, copy.copy(self._verifier))
+
+    def go_back(self, mark: VerificationMark) -> None:
+        """Compare with what outputs were compared with at `mark`."""
+        self.original, self._since, self._verifier = mark.original, mark.since, mark.verifier
 
     def outcome(self) -> tuple[bool, float | None]:
         """Say whether something was verified, and the tolerance that exact passes were held to."""

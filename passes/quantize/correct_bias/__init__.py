@@ -53,6 +53,7 @@ class CorrectBias(Pass):
 
     name: ClassVar[str] = "correct-bias"
     exact: ClassVar[bool] = False
+    prepares: ClassVar[bool] = True
 
     mode: Literal["empirical", "analytic"] = "empirical"
     bits: int = 8

@@ -60,6 +60,7 @@ class EqualizeRanges(Pass):
 
     name: ClassVar[str] = "equalize-ranges"
     exact: ClassVar[bool] = False
+    prepares: ClassVar[bool] = True
 
     per_channel: bool = True
     weight_bits: int = 8

@@ -72,6 +72,7 @@ class Quantize(Pass):
 
     name: ClassVar[str] = "quantize"
     exact: ClassVar[bool] = False
+    settles: ClassVar[bool] = True
 
     weights: str = "int8"
     activations: str = "uint8"
@@ -97,13 +98,16 @@ class Quantize(Pass):
             raise RefusedError(f"give-back is {self.give_back}; give a part of 1, such as 0.05")
         self._check_names(graph)
         if not self.extend and any(node.op in _INTEGER_OPERATORS for node in graph.nodes):
-            context.remark(
+            context.go_back(
                 "the graph is quantized already and was left alone; extend=true quantizes what is "
-                "still float"
+                "still float",
+                whole=False,
             )
             return
         inline_fused_operators(graph, context)
         if not ensure_opset(graph, context, scheme.opset):
+            if not context.exhausted:
+                context.go_back(f"the graph stays float: opset {scheme.opset} cannot be reached")
             return
         original, outer = graph, context
         if self.lower:  # in a copy: where integers are not worth it, the graph stays as it is
@@ -112,7 +116,7 @@ class Quantize(Pass):
             lower_for_integers(graph, context)
         units = self._units(graph, context)
         if not any(not unit.is_follower for unit in units):
-            context.remark("there is nothing to quantize")
+            context.go_back("there is nothing to quantize")
             return
         feeds = calibration_feeds(graph, context)
         scheme = self._without_saturation(scheme, context)
@@ -132,7 +136,7 @@ class Quantize(Pass):
             return
         if self.lower:
             lower_for_integers(original, outer)
-            if outer.limit is not None and outer.edits >= outer.limit:
+            if outer.exhausted:
                 return  # the ranges are those of the graph lowered wholly
         insert_pairs(original, outer, chosen, ranges, scheme, self.exclude)
 

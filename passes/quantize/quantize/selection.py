@@ -59,7 +59,7 @@ class UnitSelection:
         if is_worthwhile(gain):
             self.context.remark(f"{gain:.2f} times as fast as float on {target}")
             return True
-        self.context.remark(
+        self.context.go_back(
             f"the graph stays float: on integers it takes {1 / gain:.2f} times as long on {target} "
             "(measure=false quantizes it anyway)"
         )

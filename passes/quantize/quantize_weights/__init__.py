@@ -81,6 +81,7 @@ class QuantizeWeights(Pass):
 
     name: ClassVar[str] = "quantize-weights"
     exact: ClassVar[bool] = False
+    settles: ClassVar[bool] = True
     bits: Literal[2, 3, 4, 8] = 8
     signed: bool = True
     symmetric: bool = True

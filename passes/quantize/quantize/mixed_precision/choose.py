@@ -72,7 +72,7 @@ class MixedPrecision:
         )
         if floats == keys:
             best = evaluator.measure(keys - frozenset(order[:-1]))
-            self.context.remark(
+            self.context.go_back(
                 f"the graph stays float: {self.bounds} is not reached, not even with one layer on "
                 f"integers ({best})"
             )
