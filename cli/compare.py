@@ -7,12 +7,22 @@ from typing import Annotated
 import typer
 
 from ..ir.files.load import load
+from ..ir.metrics.choose import AUTO, MetricOptions
 from ..ir.run.compare import compare as compare_graphs
 from ..ir.run.feeds import random_feeds
 from .feeds import feeds_of
-from .options import FeedsOption, MeanOption, ModelFile, SeedOption, ShapeOption, StdOption
-from .show.comparison import comparison_table
-from .show.console import out
+from .options import (
+    ClassAxisOption,
+    FeedsOption,
+    MeanOption,
+    MetricOption,
+    ModelFile,
+    SeedOption,
+    ShapeOption,
+    StdOption,
+)
+from .show.comparison import comparison_table, metric_lines
+from .show.console import out, print_plain
 
 
 def compare(
@@ -22,6 +32,8 @@ def compare(
     tolerance: Annotated[
         float | None, typer.Option(help="Exit with 1 where max rel is larger.")
     ] = None,
+    metric: MetricOption = AUTO,
+    class_axis: ClassAxisOption = None,
     shape: ShapeOption = None,
     mean: MeanOption = "0",
     std: StdOption = "1",
@@ -31,8 +43,13 @@ def compare(
     graph_a, graph_b = load(a), load(b)
     data = feeds_of(graph_a, feeds, shape, mean, std, seed)
     found = compare_graphs(
-        graph_a, graph_b, random_feeds(graph_a, seed=seed) if data is None else data
+        graph_a,
+        graph_b,
+        random_feeds(graph_a, seed=seed) if data is None else data,
+        MetricOptions(metric, class_axis),
     )
     out.print(comparison_table(found))
+    for line in metric_lines(found):
+        print_plain(line)
     if tolerance is not None and not found.max_rel <= tolerance:
         raise typer.Exit(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,10 +16,13 @@ from ..ir.core.errors import GraphError, SaveError
 from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.load import load
 from ..ir.files.save import save
+from ..ir.metrics.choose import AUTO
 from .feeds import feeds_of
 from .options import (
+    ClassAxisOption,
     FeedsOption,
     MeanOption,
+    MetricOption,
     ModelFile,
     SeedOption,
     ShapeOption,
@@ -49,6 +51,8 @@ def explain_int8(
     top: Annotated[
         int, typer.Option(min=0, help="Layers to show, the worst first; 0: all, in order.")
     ] = 20,
+    metric: MetricOption = AUTO,
+    class_axis: ClassAxisOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     shape: ShapeOption = None,
     mean: MeanOption = "0",
@@ -64,7 +68,15 @@ def explain_int8(
     _check_output(apply, output)
     with progress_bar(err, "explaining") as update:
         report, sizes = _explain_model(
-            model, original, (feeds, shape, mean, std), output, threads, seed, update
+            model,
+            original,
+            (feeds, shape, mean, std),
+            output,
+            progress=update,
+            threads=threads,
+            seed=seed,
+            metric=metric,
+            class_axis=class_axis,
         )
     if as_json:
         print_json(_as_json(report, sizes))
@@ -77,21 +89,21 @@ def _explain_model(
     original: Path | None,
     feeds: tuple[Path | None, list[str] | None, str, str],
     output: Path | None,
-    threads: int | None,
+    *,
     seed: int,
-    progress: Callable[[float, str], None],
+    **options: Any,
 ) -> tuple[Int8Report, list[tuple[str, str]]]:
     """Explain `model`, write what the suggestions make of it to `output` where that is given.
 
     Returns the report, and the names and sizes of the files it is about. `feeds`: path, shapes,
-    mean and std as the options have them.
+    mean and std as the options have them. `options`: those of `planish.explain_int8`.
     """
     graph = load(model)
     floats = None if original is None else load(original)
     path, shape, mean, std = feeds
     data = feeds_of(graph, path, shape, mean, std, seed)
     try:
-        report = explain(graph, floats, data, threads=threads, seed=seed, progress=progress)
+        report = explain(graph, floats, data, seed=seed, **options)
     except GraphError as error:
         raise GraphError(f"{model}: {error}") from error
     sizes = [

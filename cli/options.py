@@ -54,6 +54,17 @@ WinogradOption = Annotated[
         help="TVM: convolutions of 3 and 5 taps as Winograd's, where faster (the default).",
     ),
 ]
+MetricOption = Annotated[
+    str,
+    typer.Option(
+        "--metric",
+        help="What outputs are judged by, such as sequence; auto: as the graph says.",
+    ),
+]
+ClassAxisOption = Annotated[
+    int | None,
+    typer.Option("--class-axis", help="The axis of the classes; default: as the graph says."),
+]
 MeanOption = Annotated[
     str, typer.Option("--mean", help="Subtracted from images scaled to 0..1; one value or three.")
 ]

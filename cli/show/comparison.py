@@ -1,16 +1,17 @@
-"""The table of `planish compare`."""
+"""What `planish compare` shows."""
 
 from __future__ import annotations
 
 from rich.table import Table
 
+from ...ir.metrics.result import MetricResult
 from ...ir.run.compare import Comparison
 from .plain import plain_table
 
 
 def comparison_table(comparison: Comparison) -> Table:
     """Return the table of distances, an output a row."""
-    table = plain_table("output", ">max abs", ">max rel", ">SQNR", ">cosine", ">top-1 agreement")
+    table = plain_table("output", ">max abs", ">max rel", ">SQNR", ">cosine", ">top-1", "along")
     for output in comparison.outputs:
         agreement = output.top1_agreement
         table.add_row(
@@ -20,5 +21,25 @@ def comparison_table(comparison: Comparison) -> Table:
             f"{output.sqnr_db:.1f} dB",
             f"{output.cosine:.6f}",
             "" if agreement is None else f"{100 * agreement:.1f} %",
+            "" if output.class_axis is None else f"axis {output.class_axis}",
         )
     return table
+
+
+def metric_lines(comparison: Comparison) -> list[str]:
+    """Return what each output is judged by, why, and what came of it; nothing of mere noise."""
+    pairs = zip(comparison.chosen, comparison.metrics, strict=True)
+    lines = []
+    for chosen, result in pairs:
+        if not chosen.is_sure:
+            continue
+        lines.append(f"{result}, on {result.samples} samples{_shown(result)}")
+        lines.append(f"  judged by {chosen}")
+    return lines
+
+
+def _shown(result: MetricResult) -> str:
+    if result.low is None:
+        return ""
+    low = f"{result.low:.1f} dB" if result.unit == "dB" else f"{100 * result.low:.1f} %"
+    return f"; {low} or more on others like them, with 95 % confidence"

@@ -40,16 +40,16 @@ def layers_table(report: Int8Report, top: int) -> Table:
 
 def suggestions_table(suggestions: Sequence[Suggestion]) -> Table:
     """Return the table of exclusions that were tried and pay, the best first."""
-    table = plain_table("back to float", "because", ">SQNR", ">top-1", ">time", "apply")
+    table = plain_table("back to float", "because", ">SQNR", ">metric", ">time", "apply")
     for suggestion in suggestions:
         names = ", ".join(suggestion.nodes[:3])
         more = len(suggestion.nodes) - 3
-        top1 = suggestion.gain_top1
+        gain = suggestion.gain_metric
         table.add_row(
             names + (f" and {more} more" if more > 0 else ""),
             suggestion.why,
             f"{suggestion.gain_db:+.1f} dB",
-            "" if top1 is None else f"{100 * top1:+.1f} %",
+            "" if gain is None else f"{100 * gain:+.1f} %",
             f"{suggestion.cost_ms:+.3f} ms",
             "yes" if suggestion.applied else "no",
         )
@@ -58,15 +58,14 @@ def suggestions_table(suggestions: Sequence[Suggestion]) -> Table:
 
 def quality_table(rows: Sequence[tuple[str, Quality, str]]) -> Table:
     """Return the table of whole models: name, quality, size."""
-    table = plain_table("model", ">size", ">latency", ">SQNR", ">top-1 agreement")
+    table = plain_table("model", ">size", ">latency", ">SQNR", ">metric")
     for name, quality, size in rows:
-        top1 = quality.top1_agreement
         table.add_row(
             name,
             size,
             _ms(quality.ms),
             _db(quality.sqnr_db),
-            "" if top1 is None else f"{100 * top1:.1f} %",
+            "" if quality.metric is None else quality.metric.shown(),
         )
     return table
 
@@ -74,6 +73,8 @@ def quality_table(rows: Sequence[tuple[str, Quality, str]]) -> Table:
 def notes(report: Int8Report) -> list[str]:
     """Return what must be known to read the tables."""
     found = []
+    if report.before.metric is not None:
+        found.append(f"the metric is {report.before.metric.what}")
     if report.float_made:
         found.append(
             "no --float model was given: errors are against the same weights, so what the integer "

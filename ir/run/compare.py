@@ -12,6 +12,10 @@ import onnx_graphsurgeon as gs
 
 from ..core.errors import GraphError
 from ..core.variables import exotic_type
+from ..metrics.choose import AUTOMATIC, MetricOptions, choose_metrics, see_outputs
+from ..metrics.reading import read_outputs
+from ..metrics.result import Metric, MetricResult
+from ..metrics.seen import ChosenMetric
 from .reference import Reference
 
 Array = np.ndarray[Any, Any]
@@ -23,8 +27,9 @@ class OutputComparison:
 
     `max_abs`: largest |a - b|. `max_rel`: that over the output's range, max |a|. `sqnr_db`:
     10 log10(sum a^2 / sum (a - b)^2), infinite where equal. `cosine`: cosine similarity.
-    `top1_agreement`: share of positions whose argmax over axis 1 agrees, None below rank 2 and for
-    non-floats. NaN or infinity at the same place counts as equal; anywhere else as infinitely far.
+    `top1_agreement`: share of positions whose argmax along `class_axis` agrees, None where there
+    are no classes and for non-floats. NaN or infinity at the same place counts as equal; anywhere
+    else as infinitely far.
     """
 
     name: str
@@ -33,13 +38,20 @@ class OutputComparison:
     sqnr_db: float
     cosine: float
     top1_agreement: float | None
+    class_axis: int | None = None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Distances of all outputs; the properties give the worst over them."""
+    """Distances of all outputs; the properties give the worst over them.
+
+    `metrics`: what the outputs mean, and how well that is kept; `chosen`: which metrics these are,
+    and why, in the same order.
+    """
 
     outputs: tuple[OutputComparison, ...]
+    metrics: tuple[MetricResult, ...] = ()
+    chosen: tuple[ChosenMetric, ...] = ()
 
     @property
     def worst(self) -> OutputComparison:
@@ -74,31 +86,34 @@ class Comparison:
 
 
 def compare(
-    graph_a: gs.Graph, graph_b: gs.Graph, feeds: Iterable[Mapping[str, Array]]
+    graph_a: gs.Graph,
+    graph_b: gs.Graph,
+    feeds: Iterable[Mapping[str, Array]],
+    options: MetricOptions = AUTOMATIC,
 ) -> Comparison:
     """Run both graphs on the reference runtime over `feeds` and compare their outputs.
 
     Outputs are matched by name, or by position where the names differ but their number does not.
-    Raises FeedError, ExecutionError, or GraphError where the outputs cannot be matched.
+    What they mean, and so what their classes and metrics are, is read from `graph_a` and its
+    values, or as `options` say. Raises FeedError, ExecutionError, GraphError where the outputs
+    cannot be matched, or RefusedError where the metric asked for fits none.
     """
     run_a, run_b = Reference(graph_a), Reference(graph_b)
     pairs = _pairs(_tensor_outputs(graph_a), _tensor_outputs(graph_b))
-    totals = {a: Accumulator(a) for a, _ in pairs}
-    empty = True
+    total = OutputsComparer(graph_a, options)
     for feed in feeds:
-        empty = False
         a, b = run_a(feed), run_b(feed)
-        for name_a, name_b in pairs:
-            totals[name_a].add(a[name_a], b[name_b])
-    if empty:
-        raise GraphError("there are no feeds to compare on; give at least one sample")
-    return Comparison(tuple(total.result() for total in totals.values()))
+        total.add(feed, {x: a[x] for x, _ in pairs}, {x: b[y] for x, y in pairs})
+    return total.result()
 
 
 def compare_outputs(
     a: Iterable[Mapping[str, Array]], b: Iterable[Mapping[str, Array]]
 ) -> Comparison:
-    """Compare outputs that were computed already: one mapping a feed, the same names in both."""
+    """Compare outputs that were computed already: one mapping a feed, the same names in both.
+
+    Without a graph that says otherwise, classes are taken to lie along axis 1.
+    """
     totals: dict[str, Accumulator] = {}
     for outputs_a, outputs_b in zip(a, b, strict=True):
         for name, array in outputs_a.items():
@@ -106,11 +121,54 @@ def compare_outputs(
     return Comparison(tuple(total.result() for total in totals.values()))
 
 
-class Accumulator:
-    """Distance of one output, gathered feed by feed in constant memory."""
+class OutputsComparer:
+    """Compares outputs of a candidate with those of `graph`, feed by feed, in constant memory."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, graph: gs.Graph, options: MetricOptions = AUTOMATIC) -> None:
+        self._name = graph.name
+        self._readings = read_outputs(graph)
+        self._options = options
+        self._totals: dict[str, Accumulator] = {}
+        self._chosen: tuple[ChosenMetric, ...] = ()
+        self._metrics: list[Metric] = []
+
+    def add(
+        self, feed: Mapping[str, Array], a: Mapping[str, Array], b: Mapping[str, Array]
+    ) -> None:
+        """Take in outputs `a` of the graph and `b` of the candidate, both under the former's names.
+
+        Raises RefusedError, at the first feed, where the metric asked for fits no output.
+        """
+        if not self._totals:
+            seen = see_outputs(self._readings, self._options, a, feed)
+            axes = {each.name: each.class_axis for each in seen}
+            self._totals = {name: Accumulator(name, axes.get(name)) for name in a}
+            self._chosen = choose_metrics(seen, self._options)
+            self._metrics = [each.make() for each in self._chosen]
+        for name, total in self._totals.items():
+            total.add(a[name], b[name])
+        for metric in self._metrics:
+            metric.add(a, b)
+
+    def result(self) -> Comparison:
+        """Return what was found; raises GraphError where there were no feeds."""
+        if not self._totals:
+            raise GraphError("there are no feeds to compare on; give at least one sample")
+        return Comparison(
+            tuple(total.result() for total in self._totals.values()),
+            tuple(metric.result() for metric in self._metrics),
+            self._chosen,
+        )
+
+
+class Accumulator:
+    """Distance of one output, gathered feed by feed in constant memory.
+
+    `axis`: that of the classes, None for none.
+    """
+
+    def __init__(self, name: str, axis: int | None = 1) -> None:
+        self._name, self._axis = name, axis
         self._max_abs = self._range = 0.0
         self._signal = self._noise = self._dot = self._other = 0.0
         self._agree = self._positions = 0
@@ -120,14 +178,14 @@ class Accumulator:
         """Take in one pair of arrays; a different shape or type counts as infinitely far."""
         if a.shape != b.shape or a.dtype != b.dtype:
             self._max_abs = math.inf
-            if _is_ranked(a):
-                self._count(0, a.size // a.shape[1])
+            if (axis := self._class_axis(a)) is not None:
+                self._count(0, a.size // a.shape[axis])
             return
         if a.dtype.kind in "OUS":
             self._max_abs = max(self._max_abs, 0.0 if np.array_equal(a, b) else math.inf)
             return
-        if _is_ranked(a):
-            same = np.argmax(a, 1) == np.argmax(b, 1)
+        if (axis := self._class_axis(a)) is not None:
+            same = np.argmax(a, axis) == np.argmax(b, axis)
             self._count(int(same.sum()), same.size)
         # Integers beyond 2^53 may differ by less than float64 can hold; 1 is their least distance.
         differ = (a != b) if a.dtype.kind in "iu" else None
@@ -178,14 +236,15 @@ class Accumulator:
             sqnr_db=sqnr,
             cosine=cosine,
             top1_agreement=self._agree / self._positions if self._ranked else None,
+            class_axis=self._axis if self._ranked else None,
         )
 
-
-def _is_ranked(array: Array) -> bool:
-    """Say whether argmax over axis 1 means something: floats with several classes."""
-    return bool(
-        array.dtype.kind not in "iubcOUS" and array.ndim >= 2 and array.size and array.shape[1] > 1
-    )
+    def _class_axis(self, array: Array) -> int | None:
+        """Return the axis of the classes where argmax means something: floats, several classes."""
+        axis, floats = self._axis, array.dtype.kind not in "iubcOUS"
+        if axis is None or not floats or array.ndim < 2 or not axis < array.ndim:
+            return None
+        return axis if array.size and array.shape[axis] > 1 else None
 
 
 def _tensor_outputs(graph: gs.Graph) -> list[str]:

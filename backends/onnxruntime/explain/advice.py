@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
@@ -87,12 +88,14 @@ def choose(
     for done, (names, why) in enumerate(tried):
         now, with_it = measure([(), names])
         gain = difference(with_it.sqnr_db, before.sqnr_db)
-        top1 = None
-        if with_it.top1_agreement is not None and before.top1_agreement is not None:
-            top1 = with_it.top1_agreement - before.top1_agreement
         alone.append(
             Suggestion(
-                nodes=names, why=why, gain_db=gain, gain_top1=top1, cost_ms=with_it.ms - now.ms
+                nodes=names,
+                why=why,
+                gain_db=gain,
+                gain_top1=_gain(with_it.top1_agreement, before.top1_agreement),
+                gain_metric=_gain(_value(with_it), _value(before)),
+                cost_ms=with_it.ms - now.ms,
             )
         )
         progress((done + 1) / (2 * len(tried)))
@@ -110,18 +113,16 @@ def choose(
             kept, current = both, with_it
             applied.append(place)
         progress(0.5 + (place + 1) / (2 * len(worth)))
-    marked = [
-        Suggestion(
-            nodes=s.nodes,
-            why=s.why,
-            gain_db=s.gain_db,
-            gain_top1=s.gain_top1,
-            cost_ms=s.cost_ms,
-            applied=place in applied,
-        )
-        for place, s in enumerate(worth)
-    ]
+    marked = [replace(s, applied=place in applied) for place, s in enumerate(worth)]
     return marked, current
+
+
+def _gain(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b
+
+
+def _value(quality: Quality) -> float | None:
+    return None if quality.metric is None else quality.metric.value
 
 
 def difference(a: float, b: float) -> float:

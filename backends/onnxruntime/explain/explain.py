@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,9 @@ from ....ir.core.errors import GraphError
 from ....ir.core.target import Target
 from ....ir.core.variables import label, node_key
 from ....ir.graph.clone import clone
+from ....ir.metrics.choose import AUTO, MetricOptions
 from ....ir.ops.quantization.nodes import quantizes_or_back
-from ....ir.run.compare import compare_outputs
+from ....ir.run.compare import Comparison, OutputsComparer
 from ....ir.run.feeds import random_feeds
 from ....passes.engine.context import Context, Feeds
 from ....passes.fusion.inline_fused_operators import inline_fused_operators
@@ -36,6 +37,7 @@ _SECONDS = 1.0
 _INTEGER_OPERATORS = ("QLinear", "QGemm")
 
 Progress = Callable[[float, str], None]
+Run = Callable[[Mapping[str, np.ndarray[Any, Any]]], dict[str, Any]]
 
 
 def explain_int8(
@@ -47,16 +49,20 @@ def explain_int8(
     *,
     seed: int = 0,
     most: int = 6,
+    metric: str = AUTO,
+    class_axis: int | None = None,
     progress: Progress = lambda fraction, what: None,
 ) -> Int8Report:
     """Say which layers of a quantized `graph` run slowly or badly, and what to do about it.
 
     `float_graph`: the model before quantization; without it one is made from `graph`, and errors of
     weights stay unknown. `feeds`: samples to judge on, drawn where None. `most`: how many
-    exclusions to try. Raises GraphError where the graph has no quantized layers, FeedError or
+    exclusions to try. `metric`, `class_axis`: what outputs are judged by beside SQNR, read from the
+    float model by default. Raises GraphError where the graph has no quantized layers, FeedError or
     ExecutionError where it cannot run.
     """
-    session = _Session(graph, float_graph, feeds, target, threads, seed)
+    options = MetricOptions(metric, class_axis)
+    session = _Session(graph, float_graph, feeds, target, threads, seed, options)
     return session.report(most, progress)
 
 
@@ -88,7 +94,9 @@ class _Session:
         target: str,
         threads: int | None,
         seed: int,
+        options: MetricOptions,
     ) -> None:
+        self._options = options
         self.graph = inlined(graph)
         _need_quantized(self.graph)
         self._threads = threads
@@ -170,15 +178,23 @@ class _Session:
         reference = backend.lower(self._float, self._target, self._threads)
         found = []
         for run, timing in zip(ready, times, strict=True):
-            compared = compare_outputs(_outputs(reference, self._feeds), _outputs(run, self._feeds))
-            found.append(Quality(timing.median_ms, compared.sqnr_db, compared.top1_agreement))
+            compared = self._compare(reference, run)
+            told = [
+                result
+                for result, chosen in zip(compared.metrics, compared.chosen, strict=True)
+                if chosen.is_sure and result.unit == "share"
+            ]
+            worst = max(told, key=lambda result: result.drop, default=None)
+            found.append(
+                Quality(timing.median_ms, compared.sqnr_db, compared.top1_agreement, worst)
+            )
         return found
 
-
-def _outputs(
-    run: Callable[[Mapping[str, np.ndarray[Any, Any]]], dict[str, Any]], feeds: Feeds
-) -> Iterable[dict[str, Any]]:
-    return (run(feed) for feed in feeds)
+    def _compare(self, reference: Run, run: Run) -> Comparison:
+        total = OutputsComparer(self._float, self._options)
+        for feed in self._feeds:
+            total.add(feed, reference(feed), run(feed))
+        return total.result()
 
 
 def _names(graph: gs.Graph) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ....ir.metrics.result import MetricResult
+
 Precision = Literal["int8", "float32", "int8 -> float32", "gone"]
 
 
@@ -57,19 +59,23 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class Quality:
-    """A whole model: median latency, and its outputs against those of the float model."""
+    """A whole model: median latency, and its outputs against those of the float model.
+
+    `metric`: that of the output which loses most; None where no output has another than SQNR.
+    """
 
     ms: float
     sqnr_db: float
     top1_agreement: float | None
+    metric: MetricResult | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suggestion:
     """Nodes to take back to float, what was measured with them there, and why they were tried.
 
-    `gain_db`, `gain_top1`: against the model as it is; `cost_ms`: negative where it is faster.
-    `applied`: whether `apply_exclusions` takes it.
+    `gain_db`, `gain_top1`, `gain_metric`: against the model as it is; `cost_ms`:
+    negative where it is faster. `applied`: whether `apply_exclusions` takes it.
     """
 
     nodes: tuple[str, ...]
@@ -77,6 +83,7 @@ class Suggestion:
     gain_db: float
     gain_top1: float | None
     cost_ms: float
+    gain_metric: float | None = None
     applied: bool = False
 
 

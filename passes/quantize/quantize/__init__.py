@@ -19,6 +19,7 @@ from ....ir.core.errors import RefusedError
 from ....ir.core.nearest import nearest
 from ....ir.core.variables import node_key
 from ....ir.graph.clone import clone
+from ....ir.metrics.choose import AUTO, MetricOptions
 from ....ir.ops.quantization.nodes import QUANTIZE
 from ....ir.ops.traits.groups import INTEGER_LAYERS
 from ...engine.context import Context
@@ -59,7 +60,12 @@ class Quantize(Pass):
       target is such a one.
     - `measure`: leave in float what is faster so on the target, and the whole graph where integers
       are not faster; without it, the result depends on graph and feeds alone.
-    - `min-top1-agreement`: layers stay float until the largest element of the outputs is that of
+    - `max-drop`: layers stay float until the metric of the outputs is at most so much below that
+      of the float graph (0.01: one percent; in dB, that part of the signal).
+    - `metric`: what the outputs are judged by: `classification`, `sequence`, `sqnr`; `auto` reads
+      it from the graph and the outputs.
+    - `class-axis`: the axis of the outputs that holds the classes; `none`: as the graph says.
+    - `min-top1-agreement`: layers stay float until the largest element along the classes is that of
       the float graph's for this part (0 to 1) of the feeds.
     - `min-sqnr`: layers stay float until the outputs on the feeds are that close, in dB, to the
       float graph's.
@@ -84,6 +90,9 @@ class Quantize(Pass):
     percentile: float = 99.99
     reduce_range: bool | None = None
     measure: bool = True
+    max_drop: float | None = None
+    metric: str = AUTO
+    class_axis: int | None = None
     min_top1_agreement: float | None = None
     min_sqnr: float | None = None
     give_back: float = 0.0
@@ -93,7 +102,8 @@ class Quantize(Pass):
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Read the units, calibrate their tensors, choose by latency, insert the pairs."""
         scheme = self._scheme()
-        bounds = AccuracyBounds(self.min_top1_agreement, self.min_sqnr)
+        bounds = AccuracyBounds(self.min_top1_agreement, self.min_sqnr, self.max_drop)
+        options = MetricOptions(self.metric, self.class_axis)
         if not 0 <= self.give_back < 1:
             raise RefusedError(f"give-back is {self.give_back}; give a part of 1, such as 0.05")
         self._check_names(graph)
@@ -131,7 +141,15 @@ class Quantize(Pass):
             progress=context.progress,
         )
         variants = QuantizedVariants(graph, ranges, scheme, self.exclude, original)
-        chosen = self._select(UnitSelection(variants, units, feeds, context, self.measure), bounds)
+        selection = UnitSelection(
+            variants=variants,
+            units=units,
+            feeds=feeds,
+            context=context,
+            measured=self.measure,
+            options=options,
+        )
+        chosen = self._select(selection, bounds)
         if not chosen:
             return
         if self.lower:
@@ -192,6 +210,9 @@ class Quantize(Pass):
                 self,
                 measure=False,
                 exclude=(*self.exclude, *left_out),
+                max_drop=None,
+                metric=AUTO,
+                class_axis=None,
                 min_top1_agreement=None,
                 min_sqnr=None,
                 give_back=0.0,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ....ir.graph.view import View
+from ....ir.metrics.choose import AUTOMATIC, MetricOptions
 from ...engine.context import Context, Feeds
 from ...engine.stopwatch import find_profiler, find_stopwatch
 from ..qdq.units import Unit
@@ -19,11 +20,12 @@ from .mixed_precision.choose import MixedPrecision
 from .variants import QuantizedVariants
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class UnitSelection:
     """The steps that leave nodes of a choice in float; each returns what is left, and remarks.
 
-    `measured`: ask the target for times; otherwise count operations.
+    `measured`: ask the target for times; otherwise count operations. `options`: the metric that
+    bounds speak of.
     """
 
     variants: QuantizedVariants
@@ -31,6 +33,7 @@ class UnitSelection:
     feeds: Feeds
     context: Context
     measured: bool
+    options: MetricOptions = AUTOMATIC
 
     def without_slow(self, chosen: frozenset[str]) -> frozenset[str]:
         """Leave out the kinds of operators that are faster in float."""
@@ -83,6 +86,7 @@ class UnitSelection:
         return MixedPrecision(
             variants=self.variants,
             bounds=bounds,
+            options=self.options,
             feeds=self.feeds,
             context=self.context,
             view=self._view(),

@@ -1,6 +1,7 @@
 """Which layers run on integers, so that the error stays within bounds and the time is least.
 
-    least time   such that   agreement >= min-top1-agreement,  SQNR >= min-sqnr
+    least time   such that   agreement >= min-top1-agreement,  SQNR >= min-sqnr,
+                             metric >= metric of the float graph - max-drop
 
 Each layer's noise is what it alone on integers adds to the outputs; its gain is what the runtime's
 profile says. Layers go back to float by noise removed per second lost until the bounds hold on all
@@ -19,11 +20,13 @@ import onnx_graphsurgeon as gs
 
 from .....ir.core.variables import node_key
 from .....ir.graph.view import View
+from .....ir.metrics.choose import MetricOptions
+from .....ir.metrics.confidence import samples_to_show
 from ....engine.context import Context, Feeds
 from ....engine.stopwatch import Profiler
 from ...qdq.units import Unit
 from ..variants import QuantizedVariants
-from .bounds import Accuracy, AccuracyBounds, samples_to_show, shown_at_least
+from .bounds import Accuracy, AccuracyBounds
 from .evaluator import ChoiceEvaluator
 from .gains import IntegerGains, estimate_gains, measure_gains
 from .order import PrecisionBorders, affordable, order_to_float
@@ -38,13 +41,14 @@ _WORTHWHILE = 10**-0.03
 
 @dataclass(frozen=True, kw_only=True)
 class MixedPrecision:
-    """A search within `bounds` over `variants`, judged on `feeds`.
+    """A search within `bounds` over `variants`, judged on `feeds` by the metric of `options`.
 
     `profiler`: what measures gains on `context.target`; None: they are estimated.
     """
 
     variants: QuantizedVariants
     bounds: AccuracyBounds
+    options: MetricOptions
     feeds: Feeds
     context: Context
     view: View
@@ -57,8 +61,9 @@ class MixedPrecision:
         """
         layers = [u for u in units if not u.is_follower and node_key(u.node) in chosen]
         keys = frozenset(node_key(unit.node) for unit in layers)
-        evaluator = ChoiceEvaluator(self.variants, self.feeds)
+        evaluator = ChoiceEvaluator(self.variants, self.feeds, self.options)
         everything = evaluator.measure(keys)
+        self._tell_metrics(evaluator)
         if self.bounds.hold(everything):
             self._tell(everything, 0, len(layers))
             return chosen
@@ -93,7 +98,7 @@ class MixedPrecision:
         """
         layers = [u for u in units if not u.is_follower and node_key(u.node) in chosen]
         keys = frozenset(node_key(unit.node) for unit in layers)
-        evaluator = ChoiceEvaluator(self.variants, self.feeds)
+        evaluator = ChoiceEvaluator(self.variants, self.feeds, self.options)
         noise = self._noise(evaluator, layers)
         gains = self._gains(layers)
         borders = PrecisionBorders(layers, self.view, gains)
@@ -155,16 +160,39 @@ class MixedPrecision:
         stay = "stays" if floats == 1 else "stay"
         which = f"{floats} of {layers} layers {stay}" if floats else "no layer has to stay"
         remark(f"{which} float for {self.bounds}: {found} on {found.samples} samples")
-        least = self.bounds.top1_agreement
-        if least is None or found.agreement is None:
-            return
-        shown = shown_at_least(found.agreement, found.samples)
-        if shown < least:
-            needed = f"; {samples_to_show(least)}, all agreeing, would show {100 * least:g} %"
-            remark(
-                f"{found.samples} samples show an agreement of {100 * shown:.1f} % on others like "
-                f"them, with 95 % confidence{needed if least < 1 else ''}"
-            )
+        self._tell_confidence(found)
+
+    def _tell_metrics(self, evaluator: ChoiceEvaluator) -> None:
+        """Say what each output is judged by, and why, where a bound is in terms of that."""
+        if self.bounds.max_drop is not None:
+            for chosen in evaluator.chosen:
+                self.context.remark(f"judged by {chosen}")
+
+    def _tell_confidence(self, found: Accuracy) -> None:
+        """Say what the samples show of others like them: of agreement, where it is too little."""
+        least, most = self.bounds.top1_agreement, self.bounds.max_drop
+        for result in found.top1:
+            if least is not None and result.low is not None and result.low < least:
+                self.context.remark(
+                    f"{result.samples} samples show an agreement of {100 * result.low:.1f} % on "
+                    f"others like them, with 95 % confidence{_needed(least)}"
+                )
+        for result in found.metrics:
+            drop = result.shown_drop
+            if most is not None and drop is not None:
+                more = drop > most and result.unit == "share" and result.reference == 1
+                self.context.remark(
+                    f"{result.samples} samples show a drop of at most {100 * drop:.1f} % in "
+                    f"{result.what} on others like them, with 95 % confidence"
+                    f"{_needed(1 - most) if more else ''}"
+                )
+
+
+def _needed(share: float) -> str:
+    """Say how many samples it takes to show `share`; nothing where none would."""
+    if share >= 1:
+        return ""
+    return f"; {samples_to_show(share)}, all agreeing, would show {100 * share:g} %"
 
 
 def excluded(units: Sequence[Unit], chosen: Collection[str]) -> tuple[str, ...]:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 import planish
 from planish.ir.core.errors import FeedError
+from planish.ir.metrics.confidence import samples_to_show, shown_at_least
+from planish.ir.metrics.margins import Margins
 from planish.ir.run.reference import Reference
 from planish.passes.engine.context import Context
-from planish.passes.quantize.quantize.mixed_precision.bounds import samples_to_show, shown_at_least
 from planish.passes.quantize.quantize.mixed_precision.gains import IntegerGains
-from planish.passes.quantize.quantize.mixed_precision.margins import Margins
 from planish.passes.quantize.quantize.mixed_precision.order import PrecisionBorders, order_to_float
 from planish.passes.quantize.quantize.mixed_precision.search import fewest_floats
 from planish.passes.quantize.quantize.units import read_units

@@ -33,17 +33,22 @@ class Margins:
         self._changes: list[Array] = []
         self._count = 0
 
-    def add(self, a: Array, b: Array) -> None:
-        """Take in scores `a` and their noisy version `b`, both [N, classes, ...]."""
+    def add(self, a: Array, b: Array, axis: int = 1) -> None:
+        """Take in scores `a` and their noisy version `b`, with classes along `axis`."""
         if self._count >= _OF_ALL:
             return
-        a, b = _positions(a), _positions(b)
+        a, b = _positions(a, axis), _positions(b, axis)
         first = np.argsort(-a, axis=1)[:, : _RIVALS + 1]
         scores = np.take_along_axis(a, first, 1)
         noise = np.take_along_axis(b, first, 1) - scores
         self._margins.append(scores[:, :1] - scores[:, 1:])
         self._changes.append(noise[:, :1] - noise[:, 1:])
         self._count += len(a)
+
+    @property
+    def known(self) -> bool:
+        """Say whether anything was taken in."""
+        return self._count > 0
 
     def agreement(self) -> float:
         """Return the expected share of positions whose first class stays first; 0 with NaN."""
@@ -57,7 +62,7 @@ class Margins:
         return float(np.mean(np.prod(stays, axis=1)))
 
 
-def _positions(scores: Array) -> Array:
+def _positions(scores: Array, axis: int) -> Array:
     """Return at most `_OF_ONE` rows of class scores, evenly spread over the positions."""
-    rows = np.moveaxis(scores, 1, -1).reshape(-1, scores.shape[1])
+    rows = np.moveaxis(scores, axis, -1).reshape(-1, scores.shape[axis])
     return rows[:: -(-len(rows) // _OF_ONE)].astype(np.float64)

@@ -1,0 +1,78 @@
+"""Whether the first class stays the first: top-1 agreement with the float graph, or with labels.
+
+    value = mean over samples of (share of positions with argmax b = argmax a)
+
+Scores have their classes along one axis; whatever other axes there are, are positions: pixels,
+steps. Indices of classes, as ArgMax gives them, are compared as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .margins import Margins
+from .result import Array, MetricResult, Outputs
+from .samples import SampleShares, by_sample
+
+
+@dataclass
+class Top1Agreement:
+    """Top-1 agreement of the output `output`, with classes along `axis`, None for indices.
+
+    `batch`: the axis of the samples; None where the whole output is of one. Labels, where they are
+    given, are one index a sample.
+    """
+
+    output: str
+    axis: int | None = 1
+    batch: int | None = 0
+    _shares: SampleShares = field(default_factory=SampleShares)
+    _margins: Margins = field(default_factory=Margins)
+
+    def add(self, a: Outputs, b: Outputs, labels: Array | None = None) -> None:
+        """Take in a batch; an output of another shape agrees nowhere."""
+        x, y = a[self.output], b[self.output]
+        first = self._first(x)
+        if x.shape != y.shape:
+            self._shares.add(np.zeros(len(first)))
+            return
+        second = self._first(y)
+        if labels is not None:
+            wanted = np.asarray(labels).reshape(len(first), -1)[:, :1]
+            self._shares.add(_mean(second == wanted), _mean(first == wanted))
+        else:
+            self._shares.add(_mean(first == second))
+        if self.axis is not None and x.size and x.shape[self.axis] > 1:
+            self._margins.add(x, y, self.axis)
+
+    def _first(self, array: Array) -> Array:
+        """Return the classes that come first, [samples, positions]."""
+        if self.axis is None:
+            found = by_sample(array, self.batch)
+        else:
+            moved = by_sample(np.moveaxis(array, self.axis, -1), self._batch_beside(array.ndim))
+            found = np.argmax(moved, -1)
+        return found.reshape(len(found), -1)
+
+    def _batch_beside(self, rank: int) -> int | None:
+        """Return the axis of the samples once that of the classes is the last."""
+        if self.batch is None or self.axis is None:
+            return self.batch
+        return self.batch - (self.batch > self.axis % rank)
+
+    def result(self) -> MetricResult:
+        """Return the agreement."""
+        along = "as indices in" if self.axis is None else f"along axis {self.axis} of"
+        expected = self._margins.agreement() if self._margins.known else None
+        return self._shares.result(
+            "top-1 agreement" if all(r == 1 for r in self._shares.reference) else "top-1 accuracy",
+            f"{along} output '{self.output}'",
+            expected,
+        )
+
+
+def _mean(hits: Array) -> Array:
+    found: Array = hits.mean(axis=1) if hits.shape[1] else np.ones(len(hits))
+    return found

@@ -1,0 +1,81 @@
+"""One output as it was seen: what the graph says of it, and its values for one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .reading import OutputReading
+from .result import Array, Metric
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenMetric:
+    """A metric for some outputs: its kind as the option `metric` names it, and why it was taken.
+
+    `make` gives one that has seen nothing; `is_sure`: the graph or the values say so, and it is not
+    what is left.
+    """
+
+    kind: str
+    outputs: tuple[str, ...]
+    why: str
+    make: Callable[[], Metric]
+    is_sure: bool = True
+
+    def __str__(self) -> str:
+        """Write it for people: `classification of output 'y', since ...`."""
+        names = ", ".join(f"'{name}'" for name in self.outputs)
+        return f"{self.kind} of output{'s' * (len(self.outputs) > 1)} {names}: {self.why}"
+
+
+@dataclass(frozen=True)
+class SeenOutput:
+    """An output's `reading`, its `values` for one batch of `samples` samples, None if unknown.
+
+    `class_axis`: as it was asked for or read, counted from the front; None where there is none.
+    """
+
+    reading: OutputReading
+    values: Array
+    samples: int | None = None
+    class_axis: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The output's name."""
+        return self.reading.name
+
+    @property
+    def classes(self) -> int:
+        """The number of classes, 0 where there is no axis of them."""
+        return 0 if self.class_axis is None else int(self.values.shape[self.class_axis])
+
+    @property
+    def batch(self) -> int | None:
+        """The axis of the samples, None where there is none of their number."""
+        places = [axis for axis in range(self.values.ndim) if axis != self.class_axis]
+        name, shape = self.reading.batch, self.reading.shape
+        if name is not None and shape is not None and len(shape) == self.values.ndim:
+            named = [axis for axis in places if shape[axis] == name]
+            if named:
+                return named[0]
+        fits = [axis for axis in places if self.values.shape[axis] == self.samples]
+        return fits[0] if fits else None
+
+    @property
+    def positions(self) -> list[int]:
+        """The axes beside those of classes and samples, without those of size one."""
+        taken = (self.class_axis, self.batch)
+        return [a for a, n in enumerate(self.values.shape) if a not in taken and n != 1]
+
+    def rows(self) -> Array:
+        """Return the values with classes last, [samples, ..., classes], as float64."""
+        assert self.class_axis is not None
+        moved = np.moveaxis(self.values, self.class_axis, -1).astype(np.float64)
+        batch = self.batch
+        if batch is None:
+            return moved[None]
+        return np.moveaxis(moved, batch - (batch > self.class_axis), 0)

@@ -1,0 +1,148 @@
+"""Each metric against a loop in plain Python, and what holds for all of them."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from planish.ir.metrics.classification import Top1Agreement
+from planish.ir.metrics.confidence import mean_at_least, mean_at_most
+from planish.ir.metrics.noise import SignalToNoise
+from planish.ir.metrics.sequence import StringAgreement
+
+
+def result(metric, a, b, labels=None):
+    metric.add({"y": a}, {"y": b}, labels)
+    return metric.result()
+
+
+def best(scores):
+    """The index of the largest of a list, the first of equal ones."""
+    return max(range(len(scores)), key=lambda i: (scores[i], -i))
+
+
+def read(rows, blank):
+    """Greedy CTC decoding of [steps][classes]."""
+    steps = [best(row) for row in rows]
+    return [key for key, _ in itertools.groupby(steps) if key != blank]
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_top1_agreement_counts_positions(axis):
+    a = normal(4, 5, 3, 6)
+    b = a + normal(4, 5, 3, 6, seed=1)
+    moved = [np.moveaxis(v, axis, -1).reshape(4, -1, v.shape[axis]).tolist() for v in (a, b)]
+    same = [
+        [best(p) == best(q) for p, q in zip(x, y, strict=True)] for x, y in zip(*moved, strict=True)
+    ]
+    found = result(Top1Agreement("y", axis), a, b)
+    assert found.value == pytest.approx(np.mean([sum(s) / len(s) for s in same]))
+    assert found.samples == 4
+    assert found.what == f"top-1 agreement along axis {axis} of output 'y'"
+
+
+def test_labels_judge_both_graphs():
+    a, b = np.eye(4, dtype=np.float32)[[0, 1, 2, 3]], np.eye(4, dtype=np.float32)[[0, 1, 3, 3]]
+    found = result(Top1Agreement("y"), a, b, np.array([0, 1, 2, 0]))
+    assert (found.value, found.reference, found.drop) == (0.5, 0.75, 0.25)
+    assert "accuracy" in found.name
+
+
+@pytest.mark.parametrize("layout", ["NTC", "TNC", "NCT"])
+def test_strings_are_those_of_greedy_decoding(layout):
+    scores = normal(40, 6, 4)
+    scores[..., 0] += 0.8  # the blank
+    noisy = scores + 0.3 * normal(40, 6, 4, seed=1)
+    same = [read(x, 0) == read(y, 0) for x, y in zip(scores.tolist(), noisy.tolist(), strict=True)]
+    assert 0 < sum(same) < 40
+    order = ["NTC".index(letter) for letter in layout]
+    metric = StringAgreement("y", layout.index("C"), layout.index("N"), 0)
+    found = result(metric, scores.transpose(order), noisy.transpose(order))
+    assert found.value == sum(same) / 40
+    steps = np.mean(scores.argmax(2) == noisy.argmax(2))
+    assert f"step by step {100 * steps:.1f} %" in found.details
+
+
+def test_strings_of_indices_and_of_labels():
+    ids = np.array([[0, 1, 1, 0, 1], [2, 2, 0, 0, 0]])
+    other = np.array([[1, 1, 0, 0, 1], [2, 0, 2, 0, 0]])
+    assert result(StringAgreement("y", None, 0, 0), ids, other).value == 0.5
+    wanted = np.array([[1, 1, -1], [2, 2, -1]])
+    found = result(StringAgreement("y", None, 0, 0), ids, other, wanted)
+    assert (found.value, found.reference) == (1.0, 0.5)
+    assert found.drop == 0
+
+
+def test_flips_that_leave_the_string_do_not_count():
+    ids = np.array([[0, 1, 1, 0]])
+    assert result(StringAgreement("y", None, 0, 0), ids, np.array([[1, 1, 0, 0]])).value == 1
+    assert result(Top1Agreement("y", None), ids, np.array([[1, 1, 0, 0]])).value == 0.5
+
+
+def test_sqnr_is_that_of_all_samples_and_noise_bounds_it():
+    a, b = normal(8, 5), normal(8, 5) + 0.1 * normal(8, 5, seed=1)
+    found = result(SignalToNoise("y"), a, b)
+    x, y = a.astype(float).ravel().tolist(), b.astype(float).ravel().tolist()
+    power = sum(v * v for v in x) / sum((v - w) ** 2 for v, w in zip(x, y, strict=True))
+    assert found.value == pytest.approx(10 * math.log10(power))
+    assert found.low < found.value
+    assert found.drop == pytest.approx(math.sqrt(1 / power))
+
+
+METRICS = {
+    "top1": lambda: Top1Agreement("y", 2),
+    "strings": lambda: StringAgreement("y", 2, 0, 0),
+    "sqnr": lambda: SignalToNoise("y"),
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+@given(arrays(np.float32, array_shapes(min_dims=3, max_dims=3, max_side=6), unique=True))
+def test_the_same_outputs_lose_nothing(name, a):
+    found = result(METRICS[name](), np.nan_to_num(a), np.nan_to_num(a))
+    assert found.drop == 0
+    assert found.samples == len(a)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_more_noise_is_no_better(name):
+    a, noise = normal(60, 6, 5), normal(60, 6, 5, seed=1)
+    drops = [result(METRICS[name](), a, a + s * noise).drop for s in (0, 0.05, 0.3, 3)]
+    assert drops == sorted(drops)
+    assert drops[0] == 0 < drops[-1]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_another_shape_is_lost(name):
+    a = normal(4, 6, 5)
+    found = result(METRICS[name](), a, a[:2])
+    assert found.drop >= 1
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=40))
+def test_bounds_lie_on_their_side_of_the_mean(values):
+    assert mean_at_least(values) <= np.mean(values) + 1e-12
+    assert mean_at_most(values) >= np.mean(values) - 1e-12
+
+
+@pytest.mark.parametrize(("count", "quantile"), [(3, 2.920), (5, 2.132), (12, 1.796), (31, 1.697)])
+def test_means_are_bounded_by_students_quantiles(count, quantile):
+    values = np.random.default_rng(count).random(count)
+    error = values.std(ddof=1) / math.sqrt(count)
+    assert (mean_at_most(values) - values.mean()) / error == pytest.approx(quantile, rel=3e-3)
+
+
+def test_bounds_hold_for_19_of_20_draws():
+    generator = np.random.default_rng(0)
+    draws = [generator.beta(20, 20, 12) for _ in range(2000)]
+    assert 0.93 <= np.mean([mean_at_least(draw) <= 0.5 for draw in draws]) <= 0.97
+    coins = [generator.random(40) < 0.9 for _ in range(2000)]
+    assert np.mean([mean_at_least(c.astype(float)) <= 0.9 for c in coins]) >= 0.93
