@@ -37,9 +37,9 @@ sweep: $(STAMP)
 coverage: $(STAMP)
 	$(RUN) -m pytest -n 2 --dist worksteal --cov --cov-report=html --cov-report=term:skip-covered
 
-# make mutants FILES="ir/ops/masks.py ir/ops/slices.py"
+# make mutants FILES="ir/ops/masks.py ir/ops/slices.py" TESTS=tests/ir/ops
 mutants: $(STAMP)
-	$(RUN) .ci/mutants.py $(FILES)
+	$(RUN) .ci/mutants.py $(FILES) $(if $(TESTS),--tests $(TESTS))
 
 bench: $(STAMP)
 	$(RUN) -m benchmarks.rewrites

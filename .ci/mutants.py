@@ -57,11 +57,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="+")
     parser.add_argument("--tests", nargs="*")
+    parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
     tests = given.tests or sorted({test for file in given.files for test in tests_of(file)})
     prepare(given.files, tests)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
-    subprocess.run([*_MUTMUT, "run"], cwd=FOLDER, env=environment, check=True)
+    run = [*_MUTMUT, "run", "--max-children", str(given.processes)]
+    subprocess.run(run, cwd=FOLDER, env=environment, check=True)
     listed = subprocess.run(
         [*_MUTMUT, "results"], cwd=FOLDER, env=environment, capture_output=True, text=True
     ).stdout

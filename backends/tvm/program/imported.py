@@ -6,16 +6,18 @@ Sizes and types of every result are compared with what is inferred besides, so t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.decline import DeclinedError
+from ....ir.graph.types import Shape
 from ....ir.graph.view import View
-from ....ir.ops.axes.named import normal_axes
+from ....ir.ops.axes.named import normal_axes, softmax_axes
 from ....ir.ops.parameters import read_parameter
 from ....ir.ops.slices import read_slice, takes_all
+from ....ir.ops.traits import attribute
 from ....ir.ops.windows.pad import read_padding
 
 Right = Callable[[gs.Node, View], bool]
@@ -76,15 +78,25 @@ def _reduces_something(node: gs.Node, view: View) -> bool:
     named = normal_axes(axes.ints() or range(len(shape)), len(shape))
     if not axes.ints() and node.attrs.get("noop_with_empty_axes", 0):
         return False
-    return named is not None and all(isinstance(shape[axis], int) for axis in named)
+    return _are_known(named, shape)
 
 
 def _has_known_axis(node: gs.Node, view: View) -> bool:
     """Say whether the axis that the node works along has a size that is known."""
     shape = view.shape(node.inputs[0])
-    default = {"ArgMax": 0, "ArgMin": 0}.get(node.op, -1)
-    axis = int(node.attrs.get("axis", default))
-    return shape is not None and -len(shape) <= axis < len(shape) and isinstance(shape[axis], int)
+    if shape is None:
+        return False
+    return _are_known(normal_axes(attribute(node, "axis", view.opset), len(shape)), shape)
+
+
+def _has_known_axes(node: gs.Node, view: View) -> bool:
+    """Say whether all axes over which a Softmax normalizes together have sizes that are known."""
+    shape = view.shape(node.inputs[0])
+    return shape is not None and _are_known(softmax_axes(node, len(shape), view.opset), shape)
+
+
+def _are_known(axes: Sequence[int] | None, shape: Shape) -> bool:
+    return axes is not None and all(isinstance(shape[axis], int) for axis in axes)
 
 
 def _has_known_depth(node: gs.Node, view: View) -> bool:
@@ -152,7 +164,8 @@ _RIGHT: dict[str, Right] = {
                                       "Prod", "Sum", "SumSquare")],
         _reduces_something,
     ),
-    **dict.fromkeys(("ArgMax", "ArgMin", "LogSoftmax", "Softmax", "TopK"), _has_known_axis),
+    **dict.fromkeys(("ArgMax", "ArgMin", "TopK"), _has_known_axis),
+    **dict.fromkeys(("LogSoftmax", "Softmax"), _has_known_axes),
     **dict.fromkeys(("Gemm", "MatMul"), _has_known_depth),
     "BatchNormalization": _is_inference,
     "Clip": _has_bounds,
