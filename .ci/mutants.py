@@ -61,7 +61,7 @@ def main() -> int:
     given = parser.parse_args()
     tests = given.tests or sorted({test for file in given.files for test in tests_of(file)})
     prepare(given.files, tests)
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": "", "PLANISH_MUTANTS": "1"}
     run = [*_MUTMUT, "run", "--max-children", str(given.processes)]
     subprocess.run(run, cwd=FOLDER, env=environment, check=True)
     listed = subprocess.run(

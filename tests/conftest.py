@@ -35,10 +35,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give Hypothesis its settings; make the folder that all processes of this run share."""
-    from hypothesis import settings  # pytest compiles it too, so not before bytecode is kept
+    from hypothesis import Phase, settings  # pytest compiles it: not before bytecode is kept
 
+    # A mutant is dead at the first example that fails, whether or not there is a smaller one.
+    left_out = {Phase.shrink, Phase.explain} if "PLANISH_MUTANTS" in os.environ else set()
+    phases = [phase for phase in Phase if phase not in left_out]
     # The same examples in every run: a failure is there to be looked at again.
-    settings.register_profile("planish", derandomize=True, deadline=None)
+    settings.register_profile("planish", derandomize=True, deadline=None, phases=phases)
     settings.load_profile("planish")
     if not hasattr(config, "workerinput"):
         os.environ[FOLDER] = tempfile.mkdtemp(prefix="planish-tests-")

@@ -12,6 +12,9 @@ import onnx_graphsurgeon as gs
 import onnxruntime as ort
 
 import planish
+from planish.ir.graph.uses import Uses
+from planish.ir.graph.view import View
+from planish.ir.ops.shapes.infer import infer_types
 from planish.passes.engine.records import Result
 
 Array = np.ndarray[Any, Any]
@@ -50,6 +53,11 @@ def model_using(
 def graph_of(text: str, weights: Mapping[str, Array] | None = None) -> gs.Graph:
     """Return the graph of `model_of(text, weights)`."""
     return planish.load(model_of(text, weights))
+
+
+def view_of(graph: gs.Graph) -> View:
+    """Return a view of `graph` as it is now, its types inferred."""
+    return View(graph, Uses(graph), infer_types(graph).of)
 
 
 def sum_of_branches(count: int) -> gs.Graph:

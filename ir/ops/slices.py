@@ -10,7 +10,7 @@ begin for a negative step too, where Python takes nothing (ONNX operator Slice).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_graphsurgeon as gs
 
@@ -33,24 +33,36 @@ class AxisBounds:
     end: int
     step: int
 
+    def part(self, size: Dim) -> slice | None:
+        """Return the slice of an axis of `size`, None where it depends on one that is not known.
+
+        Also where it goes backwards to INT_MAX, which ONNX Runtime takes for the begin.
+        """
+        start = self.start
+        if self.step > 0:
+            return slice(start, self.end, self.step)
+        if self._has_farthest_end:
+            return None
+        if start < -1:
+            if not isinstance(size, int):
+                return None
+            start = max(start + size, 0)
+        return slice(start, None if self.end < -FARTHEST else self.end, self.step)
+
     def taken(self, size: Dim) -> Dim:
         """Return how many elements of an axis of `size` it takes, None where that is not known.
 
         As ONNX Runtime counts them: of an end that is INT_MAX no axis is left out, backwards too.
         """
-        if not isinstance(size, int):
-            whole = self.step == 1 and self.start == 0 and self.end >= FARTHEST
-            return size if whole else None
-        if not size:
-            return 0
-        low, high = (-1, size) if self.step < 0 else (0, size)
-        start = self.start + size if self.start < 0 else self.start
-        start = min(max(start, 0), size - 1 if self.step < 0 else size)
-        end = self.end + size if self.end < 0 else self.end
-        end = min(max(end, low), high)
-        if self.end in (FARTHEST, TO_THE_END):
-            end = low if self.step < 0 else high
-        return max(0, -((start - end) // self.step))
+        to_begin = self.step < 0 and self._has_farthest_end
+        part = (replace(self, end=-TO_THE_END) if to_begin else self).part(size)
+        if part is None or not isinstance(size, int):
+            return size if part is not None and takes_all(part, size) else None
+        return len(range(*part.indices(size)))
+
+    @property
+    def _has_farthest_end(self) -> bool:
+        return self.end in (FARTHEST, TO_THE_END)
 
 
 def read_bounds(
@@ -87,26 +99,9 @@ def read_slice(
     shape, bounds = view.shape(node.inputs[0]), read_bounds(node, view, values_of)
     if shape is None or bounds is None:
         return None
-    parts = {each.axis: _part(each, shape[each.axis]) for each in bounds}
+    parts = {each.axis: each.part(shape[each.axis]) for each in bounds}
     known = {axis: part for axis, part in parts.items() if part is not None}
     return known if len(known) == len(parts) else None
-
-
-def _part(bounds: AxisBounds, size: Dim) -> slice | None:
-    """Return the slice of an axis of `size`, None where it depends on a size that is not known.
-
-    Also where it goes backwards to INT_MAX, which ONNX Runtime takes for the begin.
-    """
-    start, end, step = bounds.start, bounds.end, bounds.step
-    if step > 0:
-        return slice(start, end, step)
-    if end >= FARTHEST:
-        return None
-    if start < -1:
-        if not isinstance(size, int):
-            return None
-        start = max(start + size, 0)
-    return slice(start, None if end < -FARTHEST else end, step)
 
 
 def takes_all(part: slice, size: Dim) -> bool:

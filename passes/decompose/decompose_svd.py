@@ -18,16 +18,16 @@ import numpy as np
 
 from ...ir.core.decline import need
 from ...ir.ops.linear.layer import Layer
-from .chain import Factor, FactorChain, pointwise, windowed
+from .chain import Factor, pointwise, windowed
 from .costs import ChainCosts
 from .decomposition import FittedFactors
 from .low_rank import low_rank
 from .quadratic import Array, FactorProblem
-from .ranked import RankedDecomposition
+from .ranked import SingleRankDecomposition
 
 
 @dataclass(frozen=True)
-class DecomposeSvd(RankedDecomposition):
+class DecomposeSvd(SingleRankDecomposition):
     """Replace Gemm, MatMul and 1x1 convolutions by two of lower rank."""
 
     name: ClassVar[str] = "decompose-svd"
@@ -42,9 +42,13 @@ class DecomposeSvd(RankedDecomposition):
         need(layer.group == 1, "it is a grouped convolution")
         return True
 
-    def cheapest(self, layer: Layer, gains: ChainCosts) -> tuple[Factor, ...]:
-        """Return factors of the least rank."""
-        return _open(layer, self.least_rank(*self._costs(layer, gains)))
+    def full_rank(self, layer: Layer) -> int:
+        """Return the rank at which nothing is lost."""
+        return min(layer.inputs, layer.outputs)
+
+    def blank(self, layer: Layer, rank: int) -> tuple[Factor, ...]:
+        """Return factors of zeros."""
+        return _factors(layer, np.zeros((layer.outputs, rank)), np.zeros((rank, layer.inputs)))
 
     def fit(
         self, layer: Layer, problems: Sequence[FactorProblem], gains: ChainCosts
@@ -52,18 +56,10 @@ class DecomposeSvd(RankedDecomposition):
         """Solve for all ranks, and choose one."""
         (problem,) = problems
         solved = low_rank(problem.form)
-        rank = self.choose_rank(*self._costs(layer, gains), solved.curve, problem.rows)
+        rank = self.choose_rank(self.costs_of(layer, gains), solved.curve, problem.rows)
         a, b = solved.factors(rank)
         value = float(solved.curve[rank]) * problem.form.energy
         return FittedFactors(_factors(layer, a, b), (a @ b,), (value,), f"rank {rank}")
-
-    def _costs(self, layer: Layer, gains: ChainCosts) -> tuple[int, int, int]:
-        full = min(layer.inputs, layer.outputs)
-        return gains.macs(layer, FactorChain(_open(layer, 1))), gains.macs(layer), full
-
-
-def _open(layer: Layer, rank: int) -> tuple[Factor, ...]:
-    return _factors(layer, np.zeros((layer.outputs, rank)), np.zeros((rank, layer.inputs)))
 
 
 def _factors(layer: Layer, a: Array, b: Array) -> tuple[Factor, ...]:

@@ -6,12 +6,16 @@ small, or what variational Bayes takes for signal (`vbmf`).
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...ir.core.decline import need
 from ...ir.core.errors import RefusedError
+from ...ir.ops.linear.layer import Layer
+from .chain import Factor, FactorChain
+from .costs import ChainCosts
 from .decomposition import Decomposition
 from .quadratic import Array
 from .vbmf import vbmf_rank
@@ -43,27 +47,64 @@ class RankedDecomposition(Decomposition):
         if self.rank and self.ratio is not None:
             raise RefusedError("rank and ratio exclude each other; give one of them")
 
-    def least_rank(self, each: int, before: int, full: int) -> int:
-        """Return a rank than which none chosen is lower, as far as that is known without fitting.
 
-        `each`: multiply-accumulates of one rank; `before`: those of the layer; `full`: the rank at
-        which nothing is lost.
-        """
+@dataclass(frozen=True)
+class RankCosts:
+    """What choosing a rank goes by.
+
+    `each`: multiply-accumulates of one rank; `before`: those of the layer; `full`: the rank at
+    which nothing is lost.
+    """
+
+    each: int
+    before: int
+    full: int
+
+    @property
+    def most(self) -> int:
+        """The largest rank that saves anything, 0 where none does."""
+        return min((self.before - 1) // self.each, self.full)
+
+
+@dataclass(frozen=True)
+class SingleRankDecomposition(RankedDecomposition):
+    """A decomposition into two factors with one rank between them."""
+
+    @abstractmethod
+    def blank(self, layer: Layer, rank: int) -> tuple[Factor, ...]:
+        """Return factors of zeros: what they cost is known before they are fitted."""
+
+    @abstractmethod
+    def full_rank(self, layer: Layer) -> int:
+        """Return the rank at which nothing is lost."""
+
+    def cheapest(self, layer: Layer, gains: ChainCosts) -> tuple[Factor, ...]:
+        """Return factors of the least rank."""
+        return self.blank(layer, self.least_rank(self.costs_of(layer, gains)))
+
+    def costs_of(self, layer: Layer, gains: ChainCosts) -> RankCosts:
+        """Return what the rank of `layer` is chosen by."""
+        each = gains.macs(layer, FactorChain(self.blank(layer, 1)))
+        return RankCosts(each, gains.macs(layer), self.full_rank(layer))
+
+    def least_rank(self, costs: RankCosts) -> int:
+        """Return a rank than which none chosen is lower, as far as is known without fitting."""
+        full = costs.full
         if self.rank:
             return min(self.rank, full)
         if self.ratio is not None:
-            return self._rank_of_ratio(each, before, full)
+            return self._rank_of_ratio(self.ratio, costs)
         return min(step_of(full), full)
 
-    def choose_rank(self, each: int, before: int, full: int, curve: Array, matrix: Array) -> int:
+    def choose_rank(self, costs: RankCosts, curve: Array, matrix: Array) -> int:
         """Return the rank; `curve` [n + 1] is the relative error of each, `matrix` has the rank.
 
-        The others are those of `least_rank`; `curve` may end where nothing is saved any more.
+        `curve` may end where nothing is saved any more.
         """
-        limit = min((before - 1) // each, full)
+        limit, full = costs.most, costs.full
         need(limit >= 1, "no rank lowers its multiply-accumulates")
         if self.rank or self.ratio is not None:
-            return self.least_rank(each, before, full)
+            return self.least_rank(costs)
         limit = rounded_down(limit, step_of(full))
         if self.max_error is not None:
             return smallest_rank(curve[: limit + 1], step_of(full), self.max_error)
@@ -75,11 +116,10 @@ class RankedDecomposition(Decomposition):
         )
         return found
 
-    def _rank_of_ratio(self, each: int, before: int, full: int) -> int:
-        assert self.ratio is not None
-        most = int(self.ratio * before / each)
-        need(most >= 1, f"rank 1 takes more than {self.ratio} of its multiply-accumulates")
-        return rounded_down(min(most, full), step_of(full))
+    def _rank_of_ratio(self, ratio: float, costs: RankCosts) -> int:
+        most = int(ratio * costs.before / costs.each)
+        need(most >= 1, f"rank 1 takes more than {ratio} of its multiply-accumulates")
+        return rounded_down(min(most, costs.full), step_of(costs.full))
 
 
 def smallest_rank(curve: Array, step: int, most: float) -> int:

@@ -20,16 +20,16 @@ import numpy as np
 
 from ....ir.core.decline import need
 from ....ir.ops.linear.layer import Layer
-from ..chain import Factor, FactorChain
+from ..chain import Factor
 from ..costs import ChainCosts
 from ..decomposition import FittedFactors
 from ..quadratic import Array, FactorProblem
-from ..ranked import RankedDecomposition
+from ..ranked import SingleRankDecomposition
 from .separable import recombined, separable
 
 
 @dataclass(frozen=True)
-class DecomposeSpatial(RankedDecomposition):
+class DecomposeSpatial(SingleRankDecomposition):
     """Replace K x K convolutions by K x 1 and 1 x K with few channels in between."""
 
     name: ClassVar[str] = "decompose-spatial"
@@ -45,38 +45,33 @@ class DecomposeSpatial(RankedDecomposition):
         need(min(layer.weight.shape[2:]) > 1, "its window is one wide")
         return True
 
-    def cheapest(self, layer: Layer, gains: ChainCosts) -> tuple[Factor, ...]:
-        """Return factors of the least rank."""
-        return _open(layer, self.least_rank(*self._costs(layer, gains)))
+    def full_rank(self, layer: Layer) -> int:
+        """Return the rank at which nothing is lost."""
+        outputs, channels, height, width = layer.weight.shape
+        return int(min(channels * height, outputs * width))
+
+    def blank(self, layer: Layer, rank: int) -> tuple[Factor, ...]:
+        """Return factors of zeros."""
+        outputs, channels, height, width = layer.weight.shape
+        vertical, horizontal = np.zeros((rank, channels, height)), np.zeros((outputs, rank, width))
+        return _factors(layer, vertical, horizontal)
 
     def fit(
         self, layer: Layer, problems: Sequence[FactorProblem], gains: ChainCosts
     ) -> FittedFactors:
         """Solve for all ranks that save anything, and choose one."""
         (problem,) = problems
-        each, before, full = self._costs(layer, gains)
-        most = min((before - 1) // each, full)
-        if self.rank or self.ratio is not None:
-            most = self.least_rank(each, before, full)
-        solved = separable(problem, most)
+        costs = self.costs_of(layer, gains)
+        chosen = self.rank or self.ratio is not None
+        solved = separable(problem, self.least_rank(costs) if chosen else costs.most)
         outputs, channels, height, width = layer.weight.shape
         matrix = problem.weight.transpose(0, 3, 1, 2).reshape(outputs * width, channels * height)
-        rank = self.choose_rank(each, before, full, solved.curve, matrix)
+        rank = self.choose_rank(costs, solved.curve, matrix)
         vertical, horizontal = solved.factors(rank)
         rows = recombined(vertical, horizontal)
         value = float(solved.curve[rank]) * problem.form.energy
         form = f"{height}x1 and 1x{width} of rank {rank}"
         return FittedFactors(_factors(layer, vertical, horizontal), (rows,), (value,), form)
-
-    def _costs(self, layer: Layer, gains: ChainCosts) -> tuple[int, int, int]:
-        outputs, channels, height, width = layer.weight.shape
-        full = int(min(channels * height, outputs * width))
-        return gains.macs(layer, FactorChain(_open(layer, 1))), gains.macs(layer), full
-
-
-def _open(layer: Layer, rank: int) -> tuple[Factor, ...]:
-    outputs, channels, height, width = layer.weight.shape
-    return _factors(layer, np.zeros((rank, channels, height)), np.zeros((outputs, rank, width)))
 
 
 def _factors(layer: Layer, vertical: Array, horizontal: Array) -> tuple[Factor, ...]:

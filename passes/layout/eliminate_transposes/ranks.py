@@ -9,36 +9,32 @@ from ....ir.ops.axes.named import axes_of, normal_axes
 from ....ir.ops.axes.permutation import Order
 from ....ir.ops.axes.ports import LayoutChange, Ports, renamed_axes, renamed_axis
 from ....ir.ops.axes.reductions import read_reduction
+from ....ir.ops.traits import attribute
 
 
 def gathered(node: gs.Node, view: View) -> Ports | None:
     """Return the ports of a Gather by one index, which drops the axis, or a list of them."""
-    rank, indices = view.rank(node.inputs[0]), view.rank(node.inputs[1])
-    axis = None if rank is None else normal_axes([node.attrs.get("axis", 0)], rank)
-    if rank is None or axis is None or indices not in (0, 1):
-        return None
-    axes = tuple(range(rank))
-    left = axes if indices == 1 else axes[: axis[0]] + axes[axis[0] + 1 :]
-    return Ports(
-        rank=rank,
-        inputs={0: axes},
-        outputs={0: left},
-        rebuild=lambda order: renamed_axis(axis[0], order),
-    )
+    indices = view.rank(node.inputs[1])
+    return _along_axis(node, view, drops=indices == 0) if indices in (0, 1) else None
 
 
 def arg_reduced(node: gs.Node, view: View) -> Ports | None:
     """Return the ports of an ArgMax or ArgMin."""
+    return _along_axis(node, view, drops=not node.attrs.get("keepdims", 1))
+
+
+def _along_axis(node: gs.Node, view: View, *, drops: bool) -> Ports | None:
+    """Return the ports of an operator that works along `axis`, and may drop it."""
     rank = view.rank(node.inputs[0])
-    axis = None if rank is None else normal_axes([node.attrs.get("axis", 0)], rank)
+    named = attribute(node, "axis", view.opset)
+    axis = None if rank is None else normal_axes(named, rank)
     if rank is None or axis is None:
         return None
     axes = tuple(range(rank))
-    left = axes if node.attrs.get("keepdims", 1) else axes[: axis[0]] + axes[axis[0] + 1 :]
     return Ports(
         rank=rank,
         inputs={0: axes},
-        outputs={0: left},
+        outputs={0: axes[: axis[0]] + axes[axis[0] + 1 :] if drops else axes},
         rebuild=lambda order: renamed_axis(axis[0], order),
     )
 
@@ -69,38 +65,28 @@ def reduced(node: gs.Node, view: View) -> Ports | None:
 
 
 def squeezed(node: gs.Node, view: View) -> Ports | None:
-    """Return the ports of a Squeeze that names its axes."""
-    shape = view.shape(node.inputs[0])
-    if shape is None:
-        return None
-    axes, known = axes_of(node, view, len(shape))
-    if axes is None or not known:
-        return None  # without axes, the rank of its result is known only at run time
-    every = tuple(range(len(shape)))
-    left = tuple(a for a in every if a not in axes)
-    return Ports(
-        rank=len(every),
-        inputs={0: every},
-        outputs={0: left},
-        rebuild=lambda order: _sorted_axes(node, axes, order, view),
-        free=frozenset(axes),
-    )
+    """Return the ports of a Squeeze that names its axes; without, its rank is that of a run."""
+    return _with_or_without_ones(node, view, view.rank(node.inputs[0]), drops=True)
 
 
 def unsqueezed(node: gs.Node, view: View) -> Ports | None:
     """Return the ports of an Unsqueeze."""
-    rank = view.rank(node.outputs[0])
-    if rank is None:
-        return None
-    axes, known = axes_of(node, view, rank)
-    if axes is None or not known:
+    return _with_or_without_ones(node, view, view.rank(node.outputs[0]), drops=False)
+
+
+def _with_or_without_ones(
+    node: gs.Node, view: View, rank: int | None, *, drops: bool
+) -> Ports | None:
+    """Return the ports of an operator that drops or adds the axes, of `rank`, that it names."""
+    axes, known = (None, False) if rank is None else axes_of(node, view, rank)
+    if rank is None or axes is None or not known:
         return None
     every = tuple(range(rank))
-    left = tuple(a for a in every if a not in axes)
+    left = tuple(axis for axis in every if axis not in axes)
     return Ports(
         rank=rank,
-        inputs={0: left},
-        outputs={0: every},
+        inputs={0: every if drops else left},
+        outputs={0: left if drops else every},
         rebuild=lambda order: _sorted_axes(node, axes, order, view),
         free=frozenset(axes),
     )

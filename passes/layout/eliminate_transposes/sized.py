@@ -16,15 +16,10 @@ from ....ir.ops.parameters import read_parameter, spell
 def sliced(node: gs.Node, view: View) -> Ports | None:
     """Return the ports of a Slice; without axes, it means the first as many as it has starts."""
     rank = view.rank(node.inputs[0])
-    if rank is None:
-        return None
-    axes, known = axes_of(node, view, rank)
-    if not known:
-        return None
-    named = axes if axes is not None else _first_axes(node, view)
-    if named is None:
-        return None
-    return alike(node, rank, lambda order: renamed_axes(node, named, order, view))
+    axes, known = (None, False) if rank is None else axes_of(node, view, rank)
+    if known and axes is None:
+        axes = _first_axes(node, view)
+    return _with_renamed_axes(node, rank, axes, view)
 
 
 def _first_axes(node: gs.Node, view: View) -> list[int] | None:
@@ -40,14 +35,9 @@ def _first_axes(node: gs.Node, view: View) -> list[int] | None:
 def padded(node: gs.Node, view: View) -> Ports | None:
     """Return the ports of a Pad: pads are begins, then ends, of all axes or of those named."""
     rank = view.rank(node.inputs[0])
-    if rank is None:
-        return None
-    axes, known = axes_of(node, view, rank)
-    if not known:
-        return None
-    if axes is not None:
-        named = axes
-        return alike(node, rank, lambda order: renamed_axes(node, named, order, view))
+    axes, known = (None, False) if rank is None else axes_of(node, view, rank)
+    if rank is None or axes is not None or not known:
+        return _with_renamed_axes(node, rank, axes, view)
     pads = read_parameter(node, "pads", view).values
     if pads is None or pads.size != 2 * rank:
         return None
@@ -57,6 +47,15 @@ def padded(node: gs.Node, view: View) -> Ports | None:
         return LayoutChange(*spell("Pad", view.opset, {"pads": _both_ends(given, order)}))
 
     return alike(node, rank, rebuild)
+
+
+def _with_renamed_axes(
+    node: gs.Node, rank: int | None, axes: list[int] | None, view: View
+) -> Ports | None:
+    """Return the ports of an operator that names the `axes` it works on, where they are known."""
+    if rank is None or axes is None:
+        return None
+    return alike(node, rank, lambda order: renamed_axes(node, axes, order, view))
 
 
 def _both_ends(pads: Array, order: Order) -> Array:

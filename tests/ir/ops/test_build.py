@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 import planish
 from planish.ir.core.decline import DeclinedError
 from planish.ir.graph.edit import Edit
-from planish.ir.graph.uses import Uses
-from planish.ir.graph.view import View
 from planish.ir.ops.build import (
     build,
     build_clip,
@@ -24,17 +22,12 @@ from planish.ir.ops.build import (
     needs_bias,
 )
 from planish.ir.ops.parameters import need_parameter, read_parameter, spell
-from planish.ir.ops.shapes.infer import infer_types
 from planish.ir.ops.slices import TO_THE_END, read_slice, takes_all
 
-from tests.helpers import model_of, run_ort
+from tests.helpers import model_of, run_ort, view_of
 
 OPSETS = (7, 9, 10, 11, 13, 18, 22)
 X = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5) - 50
-
-
-def view_of(graph):
-    return View(graph, Uses(graph), infer_types(graph).of)
 
 
 def written(opset, write, outputs=1):

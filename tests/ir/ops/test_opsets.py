@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from planish.ir.core.decline import DeclinedError
-from planish.ir.graph.uses import Uses
-from planish.ir.graph.view import View
 from planish.ir.ops.axes.named import softmax_axes
 from planish.ir.ops.axes.reductions import read_reduction
 from planish.ir.ops.clips import clip_bounds
@@ -21,10 +19,9 @@ from planish.ir.ops.opsets import (
     needs_input,
     takes_type,
 )
-from planish.ir.ops.shapes.infer import infer_types
 from planish.ir.ops.training import drops_at_random, need_inference
 
-from tests.helpers import graph_of, model_of, run_ort
+from tests.helpers import graph_of, model_of, run_ort, view_of
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -32,7 +29,7 @@ LARGEST = float(np.finfo(np.float32).max)
 def opened(body, opset, weights=None, kind="float[2, 3, 4]"):
     """Return the last node of the graph and the view of it."""
     graph = graph_of(text(body, opset, kind), weights)
-    return graph.nodes[-1], View(graph, Uses(graph), infer_types(graph).of)
+    return graph.nodes[-1], view_of(graph)
 
 
 def text(body, opset, kind="float[2, 3, 4]"):

@@ -18,7 +18,7 @@ from planish.passes.analysis.sizes.result_sizes import broadcast
 from planish.passes.analysis.sizes.shape_arithmetic import ShapeArithmetic
 from planish.passes.analysis.sizes.symbolic import ONE, ZERO, SymbolicSize, same_sizes
 
-from tests.helpers import model_of, run_ort
+from tests.helpers import model_of, run_ort, view_of
 from tests.strategies.random_graphs import graph as random_graph
 
 
@@ -106,7 +106,7 @@ def evaluate(body, inputs="float[N, 3, H, W] x", opset=20, **constants):
     text = f'<ir_version: 9, opset_import: ["" : {opset}]> g ({inputs}) => (int64[] y) {{ {body} }}'
     used = {name: np.asarray(value) for name, value in constants.items()}
     graph = planish.load(model_of(text, used))
-    view = View(graph, Uses(graph), infer_types(graph).of)
+    view = view_of(graph)
     return ShapeArithmetic().held(graph.outputs[0], view)
 
 
@@ -172,7 +172,7 @@ def test_sizes_that_follow(body, wanted):
     text = f"g (float[N, 3, H, W] x) => (float[] y) {{ {body} }}"
     used = {name: values for name, values in weights.items() if name in body}
     graph = planish.load(model_of(text, used))
-    view = View(graph, Uses(graph), infer_types(graph).of)
+    view = view_of(graph)
     assert list(ShapeArithmetic().shape(graph.outputs[0], view)) == wanted
 
 

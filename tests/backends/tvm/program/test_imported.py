@@ -5,11 +5,8 @@ from __future__ import annotations
 import pytest
 
 from planish.backends.tvm.program.imported import is_right
-from planish.ir.graph.uses import Uses
-from planish.ir.graph.view import View
-from planish.ir.ops.shapes.infer import infer_types
 
-from tests.helpers import graph_of
+from tests.helpers import graph_of, view_of
 
 
 @pytest.mark.parametrize("op", ["Softmax", "LogSoftmax"])
@@ -42,4 +39,4 @@ def _is_right(call: str, opset: int, shape: str) -> bool:
         f'<ir_version: 7, opset_import: ["" : {opset}]> '
         f"g (float[{shape}] x) => ({'int64' if 'Arg' in call else 'float'}[] y) {{ y = {call} }}"
     )
-    return is_right(graph.nodes[0], View(graph, Uses(graph), infer_types(graph).of))
+    return is_right(graph.nodes[0], view_of(graph))

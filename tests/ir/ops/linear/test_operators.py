@@ -7,8 +7,6 @@ import onnx_graphsurgeon as gs
 import pytest
 
 import planish
-from planish.ir.graph.uses import Uses
-from planish.ir.graph.view import View
 from planish.ir.ops.linear.layer import read_layer
 from planish.ir.ops.linear.operators import (
     bias_of,
@@ -19,9 +17,8 @@ from planish.ir.ops.linear.operators import (
     output_channels,
     to_blocks,
 )
-from planish.ir.ops.shapes.infer import infer_types
 
-from tests.helpers import Array, model_of, run_ort
+from tests.helpers import Array, model_of, run_ort, view_of
 
 G = np.random.default_rng(7)
 
@@ -75,7 +72,7 @@ def test_blocks_are_the_weight_of_the_kernel_and_go_back(kind):
     node, weight = graph.nodes[0], KINDS[kind][1]
     blocks = to_blocks(node, weight)
     assert blocks.dtype == weight.dtype
-    layer = read_layer(node, View(graph, Uses(graph), infer_types(graph).of))
+    layer = read_layer(node, view_of(graph))
     assert np.array_equal(blocks, layer.kernel().weight)
     assert blocks.shape[0] * blocks.shape[1] == 6
     assert np.array_equal(from_blocks(node, blocks), weight)

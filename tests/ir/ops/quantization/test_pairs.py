@@ -5,14 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from planish.ir.graph.uses import Uses
-from planish.ir.graph.view import View
 from planish.ir.ops.quantization.nodes import dequantizer, quantizer
 from planish.ir.ops.quantization.pairs import find_pairs
 from planish.ir.ops.quantization.weights import stored_weight, weight_scale, weight_values
-from planish.ir.ops.shapes.infer import infer_types
 
-from tests.helpers import graph_of
+from tests.helpers import graph_of, view_of
 
 PARAMETERS = {"s": np.float32(0.5), "z": np.uint8(3)}
 WEIGHTS = {
@@ -25,13 +22,13 @@ WEIGHTS = {
 STORED = np.array([[0, -1.5, 1], [1.25, 1.5, -1.25]], np.float32)
 
 
-def view_of(body, weights, opset=21):
+def opened(body, weights, opset=21):
     graph = graph_of(
         f'<ir_version: 10, opset_import: ["" : {opset}]> '
         f"g (float[2, 3] x) => (float[2, 3] y) {{ {body} }}",
         weights,
     )
-    return View(graph, Uses(graph), infer_types(graph).of)
+    return view_of(graph)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +50,7 @@ def view_of(body, weights, opset=21):
     ids=["pair", "two-readers", "no-dequantizer", "another-reader"],
 )
 def test_pairs_are_found_by_structure(body, count):
-    view = view_of(body, PARAMETERS)
+    view = opened(body, PARAMETERS)
     found = list(find_pairs(view))
     assert [len(pair.dequantizers) for pair in found] == ([count] if count else [])
     for pair in found:
@@ -66,11 +63,11 @@ def test_pairs_are_found_by_structure(body, count):
 
 def test_constants_that_are_quantized_are_weights_and_no_pairs():
     body = "q = QuantizeLinear(w, s, z) d = DequantizeLinear(q, s, z) y = Add(x, d)"
-    assert list(find_pairs(view_of(body, PARAMETERS | {"w": WEIGHTS["w"]}))) == []
+    assert list(find_pairs(opened(body, PARAMETERS | {"w": WEIGHTS["w"]}))) == []
 
 
 def weight_of(body, *names):
-    view = view_of(f"{body} y = Add(x, d)", {name: WEIGHTS[name] for name in names})
+    view = opened(f"{body} y = Add(x, d)", {name: WEIGHTS[name] for name in names})
     return view.scope.nodes[-1].inputs[1], view
 
 
@@ -104,7 +101,7 @@ def test_blocks():
 
 
 def test_what_is_computed_is_no_weight():
-    view = view_of("q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z)", PARAMETERS)
+    view = opened("q = QuantizeLinear(x, s, z) y = DequantizeLinear(q, s, z)", PARAMETERS)
     for tensor in (*view.scope.inputs, *view.scope.outputs):
         assert stored_weight(tensor, view) is None
         assert weight_values(tensor, view) is None

@@ -10,9 +10,6 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from planish.ir.core.decline import DeclinedError
-from planish.ir.graph.uses import Uses
-from planish.ir.graph.view import View
-from planish.ir.ops.shapes.infer import infer_types
 from planish.ir.ops.windows.attributes import (
     averages_pads,
     explicit_pool,
@@ -22,7 +19,7 @@ from planish.ir.ops.windows.attributes import (
 )
 from planish.ir.ops.windows.sizes import outputs_of, reach_of, transposed_outputs
 
-from tests.helpers import graph_of, run_ort
+from tests.helpers import graph_of, run_ort, view_of
 
 SAME = ("SAME_UPPER", "SAME_LOWER")
 
@@ -102,7 +99,7 @@ def test_explicit_attributes_compute_the_same_or_are_declined(op, auto, size, ke
         f'<auto_pad = "{auto}", strides = [{stride}], kernel_shape = [{kernel}]> '
         f"(x{', w' if op == 'Conv' else ''}) }}"
     )
-    view = View(graph, Uses(graph), infer_types(graph).of)
+    view = view_of(graph)
     names = frozenset({"pads", "strides"})
     try:
         found = explicit_window(graph.nodes[0], view)
@@ -210,7 +207,7 @@ def test_a_pool_has_the_attributes_asked_for():
         "g (float[1, 2, 6, 6] x) => (float[] y) "
         '{ y = MaxPool <kernel_shape = [3, 2], strides = [2, 2], auto_pad = "SAME_UPPER"> (x) }'
     )
-    view = View(graph, Uses(graph), infer_types(graph).of)
+    view = view_of(graph)
     names = frozenset({"kernel_shape", "pads", "strides"})
     assert explicit_pool(graph.nodes[0], view, names) == {
         "kernel_shape": [3, 2], "pads": [0, 0, 1, 0], "strides": [2, 2]}  # fmt: skip

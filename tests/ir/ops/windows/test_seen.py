@@ -8,17 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import planish
-from planish.ir.graph.uses import Uses
-from planish.ir.graph.view import View
-from planish.ir.ops.shapes.infer import infer_types
 from planish.ir.ops.windows.seen import sees_input
 
-from tests.helpers import graph_of, model_of, run_ort
-
-
-def view_of(graph):
-    return View(graph, Uses(graph), infer_types(graph).of)
-
+from tests.helpers import graph_of, model_of, run_ort, view_of
 
 LOWEST = np.finfo(np.float32).min
 

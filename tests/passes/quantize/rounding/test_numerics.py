@@ -10,11 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planish import to_model
-from planish.ir.graph.uses import Uses
-from planish.ir.graph.view import View
 from planish.ir.ops.linear.kernel import Kernel
 from planish.ir.ops.linear.layer import read_layer
-from planish.ir.ops.shapes.infer import infer_types
 from planish.passes.analysis.observe.moments import Moments
 from planish.passes.analysis.observe.patches import (
     draw_positions,
@@ -34,7 +31,7 @@ from planish.passes.quantize.rounding.coordinate_descent import (
 )
 from planish.passes.quantize.rounding.reconstruct import reconstruct, snap
 
-from tests.helpers import graph_of, run_ort
+from tests.helpers import graph_of, run_ort, view_of
 
 
 def _inputs(generator, positions, groups, size):
@@ -241,7 +238,7 @@ def test_positions_are_shared_out_over_the_feeds():
         "g (float[2, 6, 7, 8] x) => (float[] y) { a = Conv <group = 6> (x, v) y = Conv (a, w) }",
         weights,
     )
-    view = View(graph, Uses(graph), infer_types(graph).of)
+    view = view_of(graph)
     few, many = (read_layer(node, view) for node in graph.nodes)
     assert positions_per_feed(many, 100, 8) == 13
     assert positions_per_feed(many, 10**6, 10) >= 8 * 54 / 10
@@ -301,7 +298,7 @@ def test_patches_of_matrices_and_signals(text, shape, rank):
 
 
 def _check_patches(graph, x):
-    view = View(graph, Uses(graph), infer_types(graph).of)
+    view = view_of(graph)
     layer = read_layer(graph.nodes[0], view)
     y = run_ort(to_model(graph), {"x": x})["y"]
     positions = draw_positions(position_shape(layer, y), 50, np.random.default_rng(0))
