@@ -27,6 +27,7 @@ from ...ir.ops.parameters import spell
 from ...ir.ops.traits import operators_with
 from ...ir.ops.traits.groups import MEAN_AND_MAX_POOLS
 from ...ir.ops.windows.attributes import explicit_window, pool_window
+from ...ir.ops.windows.elements import has_elements
 from ...ir.ops.windows.pad import Padding, read_padding
 from ..analysis.value_range import is_nonnegative, value_range
 from ..engine.rewrite import Rewrite, RewritePass
@@ -128,6 +129,11 @@ def _need_pool(
     kernel = window["kernel_shape"]
     fits = all(pad < k for pad, k in zip(pads, [*kernel, *kernel], strict=True))
     need(fits, f"a window of {reader.op} would read nothing but padding")
+    # A pool of nothing is refused, however much it is padded.
+    count = len(kernel)
+    small = all(pads[axis] + pads[count + axis] + 1 < kernel[axis] for axis in range(count))
+    x = padding.node.inputs[0]
+    need(small or has_elements(x, view), f"a window of {reader.op} may read nothing but padding")
     if reader.op == "AveragePool":
         need(padding.value == 0, f"it pads with {padding.value:g}, and AveragePool with 0")
         counts = has_attribute("AveragePool", "count_include_pad", view.opset)

@@ -40,6 +40,7 @@ from ...ir.ops.linear.affine import Array, Composition, need_zeros_kept, read_af
 from ...ir.ops.linear.operators import linear_operator
 from ...ir.ops.linear.storing import need_kept, stored
 from ...ir.ops.opsets import aligns
+from ...ir.ops.windows.elements import has_elements
 from ..engine.rewrite import Rewrite, RewritePass
 
 Form = Literal["auto", "mul-add", "depthwise"]
@@ -111,10 +112,13 @@ class _LowerToAffine(Rewrite[_ScaleAndShift]):
         return _ScaleAndShift(node, scale, shift, rank, depthwise)
 
     def _is_depthwise(self, node: gs.Node, rank: int, dtype: np.dtype[Any], view: View) -> bool:
+        x = node.inputs[0]
         if self._form == "auto":
-            return rank == 4 and dtype == np.float32 and _is_blocked(node.inputs[0], view)
+            blocked = rank == 4 and dtype == np.float32 and _is_blocked(x, view)
+            return blocked and has_elements(x, view)
         if self._form == "depthwise":
             need(rank > 2, "a convolution needs spatial axes")
+            need(has_elements(x, view), "its input may be empty, which a convolution refuses")
             return True
         return False
 

@@ -23,6 +23,7 @@ from ...ir.graph.view import View
 from ...ir.ops.axes.reductions import read_reduction
 from ...ir.ops.traits.groups import MEAN_POOLS
 from ...ir.ops.windows.attributes import averages_pads, pool_window, read_window
+from ...ir.ops.windows.elements import has_elements
 from ...ir.ops.windows.seen import sees_input
 from ..engine.rewrite import Rewrite, RewritePass
 
@@ -61,6 +62,7 @@ class _Swap(Rewrite[_PooledPointwise]):
             return None
         need(view.read_only_by(conv.outputs[0], node), "the result of Conv has other readers")
         need(node.op == "ReduceMean" or sees_input(node, view), "a window may hold no element")
+        need(has_elements(node.outputs[0], view), "the pool may leave nothing, which Conv refuses")
         has_bias = len(conv.inputs) > 2 and not conv.inputs[2].is_empty()
         need(
             not (has_bias and averages_pads(node)),

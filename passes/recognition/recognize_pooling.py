@@ -27,8 +27,11 @@ from ...ir.graph.types import TensorType
 from ...ir.graph.view import View
 from ...ir.ops.axes.reductions import Reduction, read_reduction
 from ...ir.ops.windows.attributes import pool_window
+from ...ir.ops.windows.elements import has_elements
 from ..engine.rewrite import Rewrite, RewritePass
 from .expressions import need_private, producer_of
+
+_EMPTY = "its input may have no elements, of which pooling has no mean"
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,7 @@ class _ReducedMean(_Write):
         # Of three axes the last is as often that of features, and no runtime keeps it in blocks.
         if not found.is_spatial or found.rank < 4 or not _is_pooled_type(found.source, view):
             return None
-        empty = 0 in (view.shape(found.source) or ())
-        need(not empty, "its input has no elements, of which pooling has no mean")
+        need(has_elements(found.source, view), _EMPTY)
         op = "GlobalAveragePool"
         if found.keepdims:
             return _GlobalPooling(nodes, op, found.source)

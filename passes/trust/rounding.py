@@ -21,7 +21,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
 from ...ir.core.errors import ExecutionError
-from ...ir.core.variables import dense_values
+from ...ir.core.variables import dense_values, subgraphs_of
 from ...ir.graph.clone import clone
 from ...ir.graph.edit import Edit
 from ...ir.graph.uses import scopes
@@ -163,25 +163,36 @@ def _weights_moved(graph: gs.Graph, generator: np.random.Generator, bits: int | 
 
 
 def _results_moved(graph: gs.Graph, generator: np.random.Generator, bits: int | None) -> gs.Graph:
-    """Return a copy with a product by 1 + d, d along the last axis, behind what rounds."""
+    """Return a copy with a product by 1 + d behind what rounds: d along the last axis, or one d."""
     copy = clone(graph)
     types = infer_types(copy)
+    rounding = [
+        (node, result)
+        for scope in scopes(copy)
+        for node in scope.nodes
+        for result in _rounded_results(node, scope.opset)
+    ]
     with Edit(copy) as edit:
-        for node in list(copy.nodes):
-            if not _rounds(node, copy.opset):
-                continue
-            result = node.outputs[0]
+        for node, result in rounding:
             found = types.of(result)
-            size = found.shape[-1] if found is not None and found.shape else None
-            if found is None or not isinstance(size, int) or found.dtype.name not in _SIGNIFICAND:
+            if found is None or found.dtype.name not in _SIGNIFICAND:
                 continue
-            unit = _unit(found.dtype, bits)
-            change = (1 + unit * generator.choice((-1.0, 1.0), size)).astype(found.dtype)
+            last = found.shape[-1] if found.shape else None
+            size = last if isinstance(last, int) else None
+            signs = np.asarray(generator.choice((-1.0, 1.0), size))
+            change = (1 + _unit(found.dtype, bits) * signs).astype(found.dtype)
             moved = edit.variable(f"{result.name}_moved", found)
             edit.replace(result, moved)
             factor = edit.constant(change, f"{result.name}_change")
             edit.node("Mul", [result, factor], [moved], at=node)
     return copy
+
+
+def _rounded_results(node: gs.Node, opset: int) -> list[gs.Tensor]:
+    """Return what `node` computes anew: the results of a branch or loop are those of its bodies."""
+    if subgraphs_of(node):
+        return [tensor for tensor in node.outputs if tensor.name]
+    return node.outputs[:1] if _rounds(node, opset) else []
 
 
 def _rounds(node: gs.Node, opset: int) -> bool:

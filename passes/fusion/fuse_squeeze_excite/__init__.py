@@ -34,9 +34,12 @@ from ....ir.ops.linear.layer import Layer, read_layer
 from ....ir.ops.linear.operators import reads_transposed
 from ....ir.ops.linear.storing import need_storable, stored
 from ....ir.ops.windows.attributes import read_window
+from ....ir.ops.windows.elements import has_elements
 from ...engine.rewrite import Rewrite, RewritePass
 from ..explicit_bias import explicit_bias
 from .path import LinearStage, read_path
+
+_EMPTY = "its input may have no elements, of which pooling has no mean"
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,9 @@ def _site(
     rank = len(shape)
     need(rank >= 3, "its input has no spatial axes")
     pool = others[-1]
-    need(pool.op != "ReduceMean" or _is_spatial_mean(pool, view), "its mean is over other axes")
+    if pool.op == "ReduceMean":
+        need(_is_spatial_mean(pool, view), "its mean is over other axes")
+        need(has_elements(x, view), _EMPTY)
     if first.is_conv:
         # A Reshape between 1x1 convolutions could mix channels with positions.
         kept = pool.op == "GlobalAveragePool" or pool.attrs.get("keepdims", 1) == 1
