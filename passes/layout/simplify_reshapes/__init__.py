@@ -29,6 +29,7 @@ from ...engine.rewrite import Rewrite, RewritePass
 from .cancel import CancelAround
 from .computed_sizes import ConstantExpand, ConstantResize, ConstantSlice
 from .forms import ReshapeForm, form_of, write_form
+from .sorted_axes import SortedAxes
 from .written_sizes import FewerSteps, OneList
 
 
@@ -60,6 +61,7 @@ class SimplifyReshapes(RewritePass):
             ConstantSlice(sizes),
             FewerSteps(sizes),
             OneList(sizes),
+            SortedAxes(),
         )
 
 

@@ -439,3 +439,21 @@ def test_a_size_that_copies_another_where_it_is_zero(batch):
     result = run_pass(planish.load(source), PASS)
     x = np.zeros((batch, 1, 5), np.float32)
     assert_same_function(source, result.graph, {"x": x}, 0)
+
+
+def test_axes_of_a_squeeze_are_in_order_where_inference_needs_it():
+    """ONNX Runtime infers another shape of the first, and refuses the convolution."""
+    weights = {
+        "none": np.zeros((1, 2, 1, 1, 0, 3), np.float32),
+        "w": np.ones((1, 3, 1), np.float32),
+    }
+    model = model_of(
+        """<ir_version: 8, opset_import: ["" : 10]>
+        g (float[1, 2, 1, 1, 3, 3] x) => (float[] y) {
+            c = Concat <axis = -2> (none, x) s = Squeeze <axes = [3, 2, 0]> (c)
+            y = Conv <strides = [3]> (s, w) }""",
+        weights,
+    )
+    graph = run_pass(planish.load(model), "exact", verify="end").graph
+    x = np.random.default_rng(0).standard_normal((1, 2, 1, 1, 3, 3)).astype(np.float32)
+    assert_same_function(model, graph, {"x": x})

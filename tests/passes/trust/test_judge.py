@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import planish
 from planish.ir.core.errors import VerificationError
 from planish.passes.trust.float64 import run_in_float64
 from planish.passes.trust.rounding import measure_rounding, rounding_of
@@ -180,3 +181,20 @@ def test_the_yardstick_asks_no_optimizer(monkeypatch):
     assert 0 < measure_rounding(graph_of(text), [X], [run_ort(model_of(text), X)], 0) < 1e-6
     assert asked
     assert not any(kwargs.get("optimized") for kwargs in asked)
+
+
+@pytest.mark.parametrize("size", ["4", "K"])
+@pytest.mark.parametrize("inside", [True, False], ids=["in a branch", "outside"])
+def test_rounding_in_branches_and_along_open_sizes_is_measured(inside, size):
+    """1 + tanh(x) of x near -7 cancels: a unit of the tangent is a tenth of the sum."""
+    body = "t = Tanh(x) y = Add(t, one)"
+    if inside:
+        body = """y = If(c) <then_branch = a () => (float[] p) { t = Tanh(x) p = Add(t, one) },
+            else_branch = b () => (float[] q) { q = Neg(x) }>"""
+    graph = graph_of(
+        f"g (float[N, {size}] x) => (float[] y) {{ {body} }}",
+        {"one": np.float32(1)} | ({"c": np.array(True)} if inside else {}),
+    )
+    feeds = [{"x": np.linspace(-8, -7, 8, dtype=np.float32).reshape(2, 4)}]
+    outputs = [run_ort(planish.to_model(graph), feeds[0])]
+    assert rounding_of(graph, feeds, outputs, 0).moved["y"] > 1e-3

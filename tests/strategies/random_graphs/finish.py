@@ -177,7 +177,7 @@ def _feeds(b: Builder, ends: _Ends, overridable: Sequence[str]) -> list[dict[str
 def _other(array: Array) -> Array:
     """Return values near `array`, of its signs; of sizes and axes, the same in another order."""
     if not values.is_float(array.dtype):
-        return np.ascontiguousarray(np.flip(array))
+        return np.flip(array).copy()
     return np.asarray(array * array.dtype.type(1.25))
 
 
