@@ -38,10 +38,14 @@ def map_back(node: gs.Node, tensor: gs.Tensor, view: View) -> tuple[gs.Tensor, A
 
 
 def _operand(node: gs.Node, rank: int, view: View) -> gs.Tensor | None:
-    """Return the first input with data that is not constant and has the rank of the result."""
+    """Return the first input with data that is not constant and has the rank of the result.
+
+    One that is computed, if there is any: what a network adds to its input is its own.
+    """
     positions = traits_of(node, view.opset).data_of(len(node.inputs))
     given = [node.inputs[position] for position in positions]
-    return next((t for t in given if not view.is_constant(t) and view.rank(t) == rank), None)
+    fitting = [t for t in given if not view.is_constant(t) and view.rank(t) == rank]
+    return min(fitting, key=lambda t: view.producer(t) is None, default=None)
 
 
 def _before_reduction(node: gs.Node, rank: int, view: View) -> tuple[gs.Tensor, AxisMap] | None:

@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..core.errors import RefusedError
 from ..core.nearest import nearest
+from . import recognize
+from .detection import DetectionAgreement
+from .heads import find_head
 from .reading import OutputReading
-from .recognize import classification, noise, sequence
 from .result import Outputs
 from .seen import ChosenMetric, SeenOutput
 
 _Recognizer = Callable[[SeenOutput], ChosenMetric | None]
 
 # In this order, where nothing is asked for: the first that fits.
-_AUTO: tuple[_Recognizer, ...] = (sequence, classification)
+_AUTO: tuple[_Recognizer, ...] = (
+    recognize.sequence,
+    recognize.segmentation,
+    recognize.heatmap,
+    recognize.image,
+    recognize.embedding,
+    recognize.surely_classification,
+    recognize.noise,
+)
 _ASKED: Mapping[str, _Recognizer] = {
-    "classification": classification,
-    "sequence": lambda seen: sequence(seen, asked=True),
-    "sqnr": noise,
+    "classification": recognize.classification,
+    "sequence": functools.partial(recognize.sequence, asked=True),
+    "segmentation": functools.partial(recognize.segmentation, asked=True),
+    "image": functools.partial(recognize.image, asked=True),
+    "heatmap": functools.partial(recognize.heatmap, asked=True),
+    "embedding": functools.partial(recognize.embedding, asked=True),
+    "sqnr": recognize.noise,
 }
+_DETECTION = "detection"
+# From this score on boxes count; where none reaches it, from half the highest.
+_THRESHOLD = 0.25
+
 AUTO = "auto"
-METRIC_NAMES = (AUTO, *_ASKED)
+METRIC_NAMES = (AUTO, *_ASKED, _DETECTION)
 
 
 @dataclass(frozen=True)
@@ -56,11 +75,10 @@ def see_outputs(
 
     Raises RefusedError where no output has the axis that was asked for.
     """
-    samples = _samples(feed)
     seen = [
-        SeenOutput(reading, outputs[name], samples, _axis(reading, options, outputs[name]))
+        SeenOutput(reading, outputs[name], feed, _axis(reading, options, outputs[name]))
         for name, reading in readings.items()
-        if name in outputs and (reading.is_ids or outputs[name].dtype.kind == "f")
+        if name in outputs and outputs[name].dtype.kind in "fiu"
     ]
     axis = options.class_axis
     if axis is not None and all(each.class_axis is None for each in seen):
@@ -70,13 +88,18 @@ def see_outputs(
 
 
 def choose_metrics(seen: Sequence[SeenOutput], options: MetricOptions) -> tuple[ChosenMetric, ...]:
-    """Return the metrics for the outputs `seen`, one for each that has a meaning or holds floats.
+    """Return the metrics for the outputs `seen`: each is judged by one, alone or with others.
 
-    Raises RefusedError where what was asked for fits no output.
+    What means nothing that is known is judged by SQNR. Raises RefusedError where what was asked for
+    fits no output.
     """
     if options.metric == AUTO:
-        return tuple(_first_that_fits(each) for each in seen)
-    chosen = tuple(c for each in seen if (c := _ASKED[options.metric](each)) is not None)
+        return _automatic(seen)
+    if options.metric == _DETECTION:
+        fitting = [_detection(seen, asked=True)]
+    else:
+        fitting = [_ASKED[options.metric](each) for each in seen]
+    chosen = tuple(replace(c, is_sure=True) for c in fitting if c is not None)
     if not chosen:
         shapes = ", ".join(f"'{s.name}' {list(s.values.shape)}" for s in seen) or "none"
         raise RefusedError(
@@ -86,14 +109,39 @@ def choose_metrics(seen: Sequence[SeenOutput], options: MetricOptions) -> tuple[
     return chosen
 
 
+def decisive(chosen: Sequence[ChosenMetric]) -> tuple[ChosenMetric, ...]:
+    """Return those that a bound speaks of: SQNR only where no output has a meaning."""
+    return tuple(c for c in chosen if c.is_sure) or tuple(chosen)
+
+
 def top1_metrics(seen: Sequence[SeenOutput]) -> tuple[ChosenMetric, ...]:
     """Return top-1 agreement for all outputs with classes, whatever else they are."""
-    return tuple(c for each in seen if (c := classification(each)) is not None)
+    return tuple(c for each in seen if (c := recognize.classification(each)) is not None)
 
 
-def _first_that_fits(seen: SeenOutput) -> ChosenMetric:
-    found = (recognize(seen) for recognize in _AUTO)
-    return next((c for c in found if c is not None), noise(seen))
+def _automatic(seen: Sequence[SeenOutput]) -> tuple[ChosenMetric, ...]:
+    detection = _detection(seen)
+    taken = () if detection is None else detection.outputs
+    alone = (_first_that_fits(each) for each in seen if each.name not in taken)
+    return (*(() if detection is None else (detection,)), *(c for c in alone if c is not None))
+
+
+def _first_that_fits(seen: SeenOutput) -> ChosenMetric | None:
+    found = (fits(seen) for fits in _AUTO)
+    return next((c for c in found if c is not None), None)
+
+
+def _detection(seen: Sequence[SeenOutput], *, asked: bool = False) -> ChosenMetric | None:
+    head = find_head(seen, asked=asked)
+    if head is None:
+        return None
+    boxes = head.decode({each.name: each.values for each in seen})
+    highest = max((float(b.scores.max(initial=0.0)) for b in boxes), default=0.0)
+    threshold = _THRESHOLD if highest >= _THRESHOLD else highest / 2
+    make = functools.partial(
+        DetectionAgreement, head.outputs, head.decode, threshold, head.suppress
+    )
+    return ChosenMetric(kind=_DETECTION, outputs=head.outputs, why=head.what, make=make)
 
 
 def _axis(
@@ -106,9 +154,3 @@ def _axis(
     if not -values.ndim <= asked < values.ndim:
         return None
     return asked % values.ndim
-
-
-def _samples(feed: Mapping[str, np.ndarray[Any, Any]]) -> int | None:
-    """Return the number of samples of a feed: the first axis that its arrays share."""
-    sizes = {array.shape[0] for array in feed.values() if array.ndim}
-    return sizes.pop() if len(sizes) == 1 else None

@@ -63,6 +63,43 @@ class SignalToNoise:
         )
 
 
+@dataclass
+class PeakSignalToNoise:
+    """PSNR of images or maps: the peak is the range of the float graph's values."""
+
+    output: str
+    batch: int | None = 0
+    _errors: list[float] = field(default_factory=list)
+    _low: float = math.inf
+    _high: float = -math.inf
+
+    def add(self, a: Outputs, b: Outputs, labels: Array | None = None) -> None:
+        """Take in a batch; labels say nothing here."""
+        x, y = by_sample(a[self.output], self.batch), by_sample(b[self.output], self.batch)
+        self._low = min(self._low, float(x.min(initial=math.inf)))
+        self._high = max(self._high, float(x.max(initial=-math.inf)))
+        if x.shape != y.shape:
+            self._errors.extend([math.inf] * len(x))
+            return
+        difference = x.astype(np.float64) - y.astype(np.float64)
+        squares = np.where(x == y, 0.0, np.nan_to_num(difference**2, nan=math.inf))
+        self._errors.extend(float(each.mean()) if each.size else 0.0 for each in squares)
+
+    def result(self) -> MetricResult:
+        """Return the ratio of the mean error."""
+        peak = (self._high - self._low) ** 2 if self._high > self._low else 0.0
+        worst = mean_at_most(self._errors) if np.all(np.isfinite(self._errors)) else None
+        return MetricResult(
+            name="PSNR",
+            subject=f"of output '{self.output}'",
+            value=decibels(peak, float(np.mean(self._errors))),
+            low=None if worst is None else decibels(peak, worst),
+            unit="dB",
+            reference=math.inf,
+            samples=len(self._errors),
+        )
+
+
 def decibels(signal: float, noise: float) -> float:
     """Return the ratio of two powers in dB, infinite without noise."""
     if noise <= 0:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from .reading import OutputReading
 from .result import Array, Metric
@@ -33,15 +31,21 @@ class ChosenMetric:
 
 @dataclass(frozen=True)
 class SeenOutput:
-    """An output's `reading`, its `values` for one batch of `samples` samples, None if unknown.
+    """An output's `reading`, and its `values` for one batch, `feed`.
 
     `class_axis`: as it was asked for or read, counted from the front; None where there is none.
     """
 
     reading: OutputReading
     values: Array
-    samples: int | None = None
+    feed: Mapping[str, Array] = field(default_factory=dict)
     class_axis: int | None = None
+
+    @property
+    def samples(self) -> int | None:
+        """The number of samples: the first axis that all inputs share."""
+        sizes = {array.shape[0] for array in self.feed.values() if array.ndim}
+        return sizes.pop() if len(sizes) == 1 else None
 
     @property
     def name(self) -> str:
@@ -71,11 +75,15 @@ class SeenOutput:
         taken = (self.class_axis, self.batch)
         return [a for a, n in enumerate(self.values.shape) if a not in taken and n != 1]
 
-    def rows(self) -> Array:
-        """Return the values with classes last, [samples, ..., classes], as float64."""
-        assert self.class_axis is not None
-        moved = np.moveaxis(self.values, self.class_axis, -1).astype(np.float64)
-        batch = self.batch
-        if batch is None:
-            return moved[None]
-        return np.moveaxis(moved, batch - (batch > self.class_axis), 0)
+    @property
+    def has_scores(self) -> bool:
+        """Whether there are scores of several classes, which are not in order already."""
+        floats = self.values.dtype.kind == "f" and self.values.size > 0
+        return self.classes > 1 and floats and not self.reading.is_ranked
+
+    @property
+    def names_classes(self) -> bool:
+        """Whether an operator, or who asked, says where the classes are, and not a layer alone."""
+        return self.has_scores and (
+            self.reading.class_axis != self.class_axis or "is along it" in self.reading.because
+        )

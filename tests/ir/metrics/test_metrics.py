@@ -11,7 +11,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from planish.ir.metrics.classification import Top1Agreement
 from planish.ir.metrics.confidence import mean_at_least, mean_at_most
-from planish.ir.metrics.noise import SignalToNoise
+from planish.ir.metrics.embedding import FeatureCosine
+from planish.ir.metrics.noise import PeakSignalToNoise, SignalToNoise
+from planish.ir.metrics.segmentation import MaskOverlap
 from planish.ir.metrics.sequence import StringAgreement
 
 
@@ -97,10 +99,64 @@ def test_sqnr_is_that_of_all_samples_and_noise_bounds_it():
     assert found.drop == pytest.approx(math.sqrt(1 / power))
 
 
+def test_masks_overlap_as_counted_pixel_by_pixel():
+    a, b = normal(3, 4, 5, 6), normal(3, 4, 5, 6, seed=1) * 0.7
+    b = a + b
+    both, either = [0] * 4, [0] * 4
+    for x, y in zip(a.tolist(), b.tolist(), strict=True):
+        for row, column in itertools.product(range(5), range(6)):
+            first = best([x[c][row][column] for c in range(4)])
+            second = best([y[c][row][column] for c in range(4)])
+            for c in {first, second}:
+                either[c] += 1
+                both[c] += first == second
+    wanted = sum(i / u for i, u in zip(both, either, strict=True)) / 4
+    found = result(MaskOverlap("y", 1), a, b)
+    assert found.value == pytest.approx(wanted)
+    assert found.low < found.value
+    ids = MaskOverlap("y", None)
+    assert result(ids, a.argmax(1), b.argmax(1)).value == pytest.approx(wanted)
+
+
+def test_masks_of_one_class_and_of_labels():
+    a = np.array([[[0.9, 0.2], [0.8, 0.1]]], np.float32)
+    b = np.array([[[0.9, 0.7], [0.3, 0.1]]], np.float32)
+    assert result(MaskOverlap("y", None), a, b).value == pytest.approx((1 / 3 + 1 / 3) / 2)
+    labels = np.array([[[1, 0], [1, 255]]])
+    found = result(MaskOverlap("y", None), a, b, labels)
+    assert (found.reference, found.value) == (1.0, pytest.approx((1 / 3 + 0) / 2))
+
+
+def test_psnr_is_that_of_the_mean_error():
+    a = np.random.default_rng(0).random((4, 3, 5, 5)).astype(np.float32)
+    b = a + 0.05 * normal(4, 3, 5, 5)
+    flat = [(float(x), float(y)) for x, y in zip(a.ravel(), b.ravel(), strict=True)]
+    error = sum((x - y) ** 2 for x, y in flat) / len(flat)
+    peak = max(x for x, _ in flat) - min(x for x, _ in flat)
+    found = result(PeakSignalToNoise("y"), a, b)
+    assert found.value == pytest.approx(20 * math.log10(peak) - 10 * math.log10(error))
+    assert found.low < found.value
+    assert found.drop == pytest.approx(math.sqrt(error) / peak)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_cosines_are_those_of_each_vector(axis):
+    a, b = normal(5, 4, 3), normal(5, 4, 3) + normal(5, 4, 3, seed=1)
+    cosines = []
+    for x, y in zip(np.moveaxis(a, axis, 2), np.moveaxis(b, axis, 2), strict=True):
+        for p, q in zip(x.tolist(), y.tolist(), strict=True):
+            dot = sum(v * w for v, w in zip(p, q, strict=True))
+            cosines.append(max(0.0, dot / math.hypot(*p) / math.hypot(*q)))
+    assert result(FeatureCosine("y", axis), a, b).value == pytest.approx(np.mean(cosines))
+
+
 METRICS = {
     "top1": lambda: Top1Agreement("y", 2),
     "strings": lambda: StringAgreement("y", 2, 0, 0),
     "sqnr": lambda: SignalToNoise("y"),
+    "masks": lambda: MaskOverlap("y", 2),
+    "psnr": lambda: PeakSignalToNoise("y"),
+    "cosine": lambda: FeatureCosine("y", 2),
 }
 
 

@@ -15,6 +15,7 @@ from .....ir.metrics.choose import (
     AUTOMATIC,
     MetricOptions,
     choose_metrics,
+    decisive,
     see_outputs,
     top1_metrics,
 )
@@ -102,7 +103,8 @@ class ChoiceEvaluator:
         if self._chosen is None:
             readings = read_outputs(self._variants.graph)
             seen = see_outputs(readings, self._options, outputs, feed)
-            self._chosen = choose_metrics(seen, self._options), top1_metrics(seen)
+            chosen = decisive(choose_metrics(seen, self._options))
+            self._chosen = chosen, top1_metrics(seen)
         first, second = ([each.make() for each in kind] for kind in self._chosen)
         return first, second
 

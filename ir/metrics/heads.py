@@ -1,0 +1,271 @@
+"""Heads of detectors, recognized by ranges and shapes, and the boxes that they hold.
+
+One output: (cx, cy, w, h) or corners in pixels, joined with scores in 0..1, as YOLO's raw heads
+[N, 4 + classes, boxes] and [N, boxes, 5 + classes], or with a score and a class. Several: boxes
+[N, boxes, 4] beside scores, as SSD and DETR give them; boxes, scores and classes after suppression;
+a map of scores beside maps of sizes and offsets, as CenterNet's.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .boxes import Boxes, corners_of
+from .result import Array, Outputs
+from .seen import SeenOutput
+
+_SLACK = 1e-3
+_NEARLY_ALL = 0.99
+# What is larger than this is no score and no fraction of an image's side.
+_PIXELS = 2.0
+_LIKELY = 0.5
+_SELDOM = 0.05
+
+
+@dataclass(frozen=True)
+class DetectionHead:
+    """Names of the outputs, what they are, how to decode them, and whether boxes overlap still."""
+
+    outputs: tuple[str, ...]
+    what: str
+    decode: Callable[[Outputs], list[Boxes]]
+    suppress: bool = True
+
+
+def find_head(seen: Sequence[SeenOutput], *, asked: bool = False) -> DetectionHead | None:
+    """Return the head that the outputs are, None where they are none.
+
+    `asked`: a head is known to be there, so boxes need not lie in pixels.
+    """
+    finders = (_final_head, _separate_head, _center_head)
+    found = next((h for find in finders if (h := find(seen)) is not None), None)
+    if found is not None:
+        return found
+    heads = (_raw_head(each, asked) for each in seen)
+    return next((head for head in heads if head is not None), None)
+
+
+def _raw_head(seen: SeenOutput, asked: bool) -> DetectionHead | None:
+    values = seen.values
+    if values.ndim != 3 or values.dtype.kind != "f" or not values.size:
+        return None
+    batch = seen.batch if seen.batch is not None else 0
+    rest = sorted((a for a in range(3) if a != batch), key=lambda axis: values.shape[axis])
+    for axis in rest:
+        rows = np.moveaxis(values, (batch, axis), (0, 2)).astype(np.float64)
+        if _is_raw(rows, asked):
+            objects, label = _columns(rows)
+            layout = _RawLayout(
+                output=seen.name,
+                batch=batch,
+                axis=axis,
+                corners=_is_corners(rows),
+                objects=objects,
+                label=label,
+            )
+            what = f"boxes in the first four of axis {axis}, {layout.scores} behind them"
+            return DetectionHead((seen.name,), what, layout, suppress=layout.label is None)
+    return None
+
+
+def _is_raw(rows: Array, asked: bool) -> bool:
+    """Say whether rows [N, boxes, features] are boxes with scores."""
+    if rows.shape[2] < 5 or not np.all(np.isfinite(rows)):
+        return False
+    scores = rows[..., 4:5] if _has_label(rows) else rows[..., 4:]
+    boxes = rows[..., :4]
+    return _in_unit(scores) and _are_boxes(boxes) and (asked or float(boxes.max()) > _PIXELS)
+
+
+def _has_label(rows: Array) -> bool:
+    """Say whether there is one score and then the index of a class."""
+    last = rows[..., 5:]
+    return last.shape[-1] == 1 and bool(np.all(last == np.round(last))) and last.max() > 1
+
+
+def _columns(rows: Array) -> tuple[bool, int | None]:
+    """Return whether the fifth feature says that there is an object, and the column of a class.
+
+    Scores of classes are then high where there is none, too.
+    """
+    if _has_label(rows):
+        return False, 5
+    if rows.shape[2] < 6:
+        return False, None
+    objects, best = rows[..., 4], rows[..., 5:].max(axis=2)
+    empty = objects < _SELDOM
+    return bool(empty.any() and best[empty].mean() > 4 * _SELDOM), None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RawLayout:
+    output: str
+    batch: int
+    axis: int
+    corners: bool
+    objects: bool
+    label: int | None
+
+    @property
+    def scores(self) -> str:
+        if self.label is not None:
+            return "a score and a class"
+        return "objectness and scores of classes" if self.objects else "scores of classes"
+
+    def __call__(self, outputs: Outputs) -> list[Boxes]:
+        rows = np.moveaxis(outputs[self.output], (self.batch, self.axis), (0, 2))
+        return [self._image(row.astype(np.float64)) for row in rows]
+
+    def _image(self, row: Array) -> Boxes:
+        corners = row[:, :4] if self.corners else corners_of(row[:, :4])
+        if self.label is not None:
+            return Boxes(corners, row[:, 4], np.round(row[:, self.label]))
+        classes = row[:, 5:] if self.objects else row[:, 4:]
+        scores = classes.max(axis=1) * (row[:, 4] if self.objects else 1.0)
+        return Boxes(corners, scores, classes.argmax(axis=1))
+
+
+def _separate_head(seen: Sequence[SeenOutput]) -> DetectionHead | None:
+    """Boxes [N, boxes, 4] beside scores [N, boxes, classes]."""
+    for boxes in seen:
+        shape = boxes.values.shape
+        if len(shape) != 3 or shape[2] != 4 or not _are_boxes(boxes.values):
+            continue
+        for scores in seen:
+            other = scores.values
+            if scores is boxes or other.ndim != 3 or other.dtype.kind != "f":
+                continue
+            if other.shape[:2] == shape[:2] and other.shape[2] > 1:
+                decode = functools.partial(
+                    _decode_separate,
+                    boxes.name,
+                    scores.name,
+                    _is_corners(boxes.values),
+                    _background(other),
+                    _in_unit(other),
+                )
+                what = f"boxes in '{boxes.name}', their scores in '{scores.name}'"
+                return DetectionHead((boxes.name, scores.name), what, decode)
+    return None
+
+
+def _decode_separate(
+    boxes: str, scores: str, corners: bool, background: int | None, is_unit: bool, outputs: Outputs
+) -> list[Boxes]:
+    found = []
+    for box, score in zip(outputs[boxes], outputs[scores], strict=True):
+        box, score = box.astype(np.float64), score.astype(np.float64)
+        if not is_unit:
+            score = 1 / (1 + np.exp(-np.clip(score, -50, 50)))
+        if background is not None:
+            score = score.copy()
+            score[:, background] = -1.0
+        found.append(
+            Boxes(box if corners else corners_of(box), score.max(axis=1), score.argmax(axis=1))
+        )
+    return found
+
+
+def _background(scores: Array) -> int | None:
+    """Return the class that stands for no object, where scores of a box add up to one."""
+    if not np.allclose(scores.sum(axis=2), 1, atol=_SLACK):
+        return None
+    means = scores.mean(axis=(0, 1))
+    return 0 if means[0] >= means[-1] else len(means) - 1
+
+
+def _final_head(seen: Sequence[SeenOutput]) -> DetectionHead | None:
+    """Boxes [M, 4], scores [M] and classes [M], of one image; or [N, M, 4] and [N, M] of several.
+
+    Scores are the floats in 0..1; classes, if there are any, hold whole numbers.
+    """
+    for boxes in seen:
+        shape = boxes.values.shape
+        if len(shape) not in (2, 3) or shape[-1] != 4 or not _are_boxes(boxes.values):
+            continue
+        if len(shape) == 2 and boxes.batch is not None:
+            continue  # one box a sample, or a vector of four
+        flat = [s for s in seen if s.values.shape == shape[:-1] and s.values.size]
+        scores = [s for s in flat if s.values.dtype.kind == "f" and _in_unit(s.values)]
+        if not scores:
+            continue
+        labels = [s for s in flat if s is not scores[0] and _is_whole(s.values)]
+        label = labels[0].name if labels else None
+        decode = functools.partial(
+            _decode_final, boxes.name, scores[0].name, label, _is_corners(boxes.values)
+        )
+        names = (boxes.name, scores[0].name, *([label] if label else []))
+        what = f"boxes in '{boxes.name}', their scores in '{scores[0].name}', after suppression"
+        return DetectionHead(names, what, decode, suppress=False)
+    return None
+
+
+def _decode_final(
+    boxes: str, scores: str, labels: str | None, corners: bool, outputs: Outputs
+) -> list[Boxes]:
+    box, score = outputs[boxes].astype(np.float64), outputs[scores].astype(np.float64)
+    label = np.zeros(score.shape) if labels is None else outputs[labels]
+    if score.ndim == 1:
+        box, score, label = box[None], score[None], label[None]
+    made = box if corners else corners_of(box)
+    return [Boxes(*each) for each in zip(made, score, label, strict=True)]
+
+
+def _center_head(seen: Sequence[SeenOutput]) -> DetectionHead | None:
+    """A map of scores [N, classes, H, W], beside sizes [N, 2, H, W] and perhaps offsets."""
+    maps = [s for s in seen if s.values.ndim == 4 and s.values.dtype.kind == "f"]
+    for heat in maps:
+        shape = heat.values.shape
+        pairs = [
+            s
+            for s in maps
+            if s is not heat and s.values.shape == (shape[0], 2, *shape[2:]) and s.values.size
+        ]
+        if not 1 <= len(pairs) <= 2 or not _in_unit(heat.values) or len(maps) != len(pairs) + 1:
+            continue
+        size, *offset = sorted(pairs, key=lambda s: -float(np.abs(s.values).mean()))
+        names = (heat.name, size.name, *(each.name for each in offset))
+        what = f"scores in '{heat.name}', sizes in '{size.name}'"
+        return DetectionHead(names, what, functools.partial(_decode_center, names))
+    return None
+
+
+def _decode_center(names: tuple[str, ...], outputs: Outputs) -> list[Boxes]:
+    heat, size, *offset = (outputs[name].astype(np.float64) for name in names)
+    count, classes, height, width = heat.shape
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    places = np.broadcast_to(np.stack([x, y]), (count, 2, height, width))
+    centres = places + (offset[0] if offset else 0.0)
+    boxes = np.concatenate([centres, size], axis=1).reshape(count, 4, -1).transpose(0, 2, 1)
+    flat = heat.reshape(count, classes, -1)
+    return [
+        Boxes(corners_of(box), score.max(axis=0), score.argmax(axis=0))
+        for box, score in zip(boxes, flat, strict=True)
+    ]
+
+
+def _in_unit(values: Array) -> bool:
+    """Say whether all values lie in 0..1."""
+    return bool(values.size and values.min() >= -_SLACK and values.max() <= 1 + _SLACK)
+
+
+def _is_whole(values: Array) -> bool:
+    return values.dtype.kind in "iu" or bool(np.all(values == np.round(values)))
+
+
+def _is_corners(boxes: Array) -> bool:
+    """Say whether boxes are corners: the second one right of and below the first."""
+    wide = (boxes[..., 2] >= boxes[..., 0]) & (boxes[..., 3] >= boxes[..., 1])
+    return bool(wide.mean() >= _NEARLY_ALL)
+
+
+def _are_boxes(values: Array) -> bool:
+    """Say whether values [..., 4] are boxes: corners, or centres and sizes above zero."""
+    if not values.size or values.dtype.kind != "f" or not np.all(np.isfinite(values)):
+        return False
+    sized = (values[..., 2] >= 0) & (values[..., 3] >= 0) & (values[..., :2].max(-1) >= 0)
+    return _is_corners(values) or bool(sized.mean() >= _NEARLY_ALL)
