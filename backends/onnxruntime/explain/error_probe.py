@@ -18,8 +18,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 
+from ....ir.core import dtypes
 from ....ir.core.build import make_constant, make_node, make_variable
 from ....ir.core.target import Target
 from ....ir.core.variables import node_key
@@ -34,6 +36,7 @@ from ..backend import OnnxRuntime
 
 MEASURES = ("local", "weights", "rounding", "cumulative")
 _FLOAT = "planish-float/"
+_FLOAT32 = int(onnx.TensorProto.FLOAT)
 
 
 @dataclass
@@ -135,8 +138,14 @@ def _build(graph: gs.Graph, original: gs.Graph, match: FloatMatch) -> ErrorProbe
             _compare_twin(probe, twin_of, values, key, mine, result, after, (low, high))
         target = match.tensors.get(node.outputs[0].name)
         other = match.tensors.get(result.name, target)
+        dtype = view.dtype(node.outputs[0])
+        if dtype is not None and not dtypes.is_float(dtype):
+            continue  # shape arithmetic
         if other is not None and other in floats_made and key not in match.foreign:
-            probe.compare(key, "cumulative", floats_made[other], after)
+            pair = [floats_made[other], after]
+            if dtype != np.float32:
+                pair = [probe.add("Cast", [t], {"to": _FLOAT32}) for t in pair]
+            probe.compare(key, "cumulative", *pair)
     return probe
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
 from ....ir.core.errors import FeedError
+from ....ir.core.variables import dense_values
 from ....ir.graph.backward_slice import backward_slice
 from ....ir.graph.clone import clone
 from ....ir.run.reference import Reference
@@ -22,16 +23,17 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 class TensorCapture:
     """A copy of `graph` whose outputs are the tensors called `names`, which its top level makes.
 
-    Names of graph inputs are allowed too; weights are shared with `graph`. Raises ExecutionError
-    where the runtime has no kernel.
+    Names of graph inputs, with defaults or without, and of constants that a node of the top level
+    reads are allowed too; weights are shared with `graph`. Raises ExecutionError where the runtime
+    has no kernel.
     """
 
     def __init__(self, graph: gs.Graph, names: Sequence[str], threads: int | None = None) -> None:
         copy = clone(graph)
-        inputs = {tensor.name for tensor in copy.inputs}
         made = {t.name: t for node in copy.nodes for t in node.outputs if t.name}
-        self._passed = [name for name in names if name in inputs]
-        wanted = [made[name] for name in dict.fromkeys(names) if name not in inputs]
+        self._passed = [name for name in names if name not in made]
+        self._held = held_values(copy, self._passed)
+        wanted = [made[name] for name in dict.fromkeys(names) if name in made]
         copy.outputs = wanted
         copy.nodes = backward_slice(copy, [tensor.name for tensor in wanted])
         self._run = Reference(copy, optimized=True, threads=threads) if wanted else None
@@ -39,7 +41,24 @@ class TensorCapture:
     def __call__(self, feed: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Return the captured tensors for one feed, by name."""
         found = {} if self._run is None else self._run(feed)
-        return found | {name: feed[name] for name in self._passed}
+        given = {**self._held, **feed}
+        return found | {name: given[name] for name in self._passed}
+
+
+def held_values(graph: gs.Graph, names: Collection[str]) -> Arrays:
+    """Return the values of those of `names` that are constants, which feeds may override.
+
+    They are read by nodes of the top level of `graph`, or are inputs of it with defaults.
+    """
+    wanted = set(names)
+    read = (tensor for node in graph.nodes for tensor in node.inputs)
+    found: Arrays = {}
+    for tensor in (*graph.inputs, *read):
+        if tensor.name in wanted and tensor.name not in found:
+            values = dense_values(tensor)
+            if values is not None:
+                found[tensor.name] = values
+    return found
 
 
 def check_finite(arrays: Mapping[str, np.ndarray[Any, Any]], sample: int) -> None:

@@ -25,7 +25,7 @@ from ....ir.graph.backward_slice import backward_slice, names_read
 from ....ir.graph.clone import clone
 from ....ir.run.reference import Reference
 from ...engine.context import Feeds
-from .capture import Arrays, check_finite
+from .capture import Arrays, check_finite, held_values
 
 # What one file may take; a capture has two while it goes on from one and writes the next.
 _MOST_DISK = 2**30
@@ -101,6 +101,7 @@ class StagedCapture:
         nodes = backward_slice(self._graph, names, kept.names)
         ahead = self._ahead(nodes, kept)
         made = {tensor.name for node in nodes for tensor in node.outputs}
+        held = held_values(self._graph, {*names} - made)
         run: Reference | None = None
         sample = -1
         try:
@@ -112,7 +113,7 @@ class StagedCapture:
                     wanted = sorted(({*names} | ahead.names) & made)
                     run = _part(self._graph, nodes, known, wanted)
                 given = dict(feed) | known
-                arrays = given | (run(given) if run else {})
+                arrays = held | given | (run(given) if run else {})
                 found = {name: arrays[name] for name in names}
                 check_finite(found, sample)
                 yield found

@@ -98,10 +98,10 @@ class _Matcher:
         return self._found
 
     def _named(self, tensor: gs.Tensor) -> gs.Tensor | None:
-        names = [tensor.name]
-        names += [d.outputs[0].name for p in self._pairs.behind(tensor) for d in p.dequantizers]
-        for name in [*names, *map(_stripped, names)]:
-            found = self._made.get(name)
+        # A pair first: where it took the place of a Relu, it has its name.
+        names = [d.outputs[0].name for p in self._pairs.behind(tensor) for d in p.dequantizers]
+        for name in (*names, tensor.name):
+            found = self._made.get(name) or self._made.get(_stripped(name))
             if found is not None:
                 return found
         return None

@@ -109,8 +109,22 @@ def _bounding_reader(node: gs.Node, view: View) -> gs.Node | None:
     return reader
 
 
+def is_constant_data(tensor: gs.Tensor, view: View) -> bool:
+    """Say whether `tensor` holds constants, moved about at most, whatever the feeds."""
+    pending = [tensor]
+    while pending:
+        current = pending.pop()
+        if view.is_constant(current) or not current.name:
+            continue
+        node = view.producer(current)
+        if node is None or not is_movement(node):
+            return False
+        pending += node.inputs  # sizes and indices too
+    return True
+
+
 def _check_linear(node: gs.Node, view: View) -> None:
-    need(not isinstance(node.inputs[0], gs.Constant), "its input is constant")
+    need(not is_constant_data(node.inputs[0], view), "its input is constant")
     weight = need(weight_values(node.inputs[1], view), "its weight is no constant")
     need(weight.dtype == "float32", f"its weight is {weight.dtype}, and only float32 is quantized")
     need(weight.size > 0, "its weight is empty")
@@ -128,7 +142,7 @@ def _check_linear(node: gs.Node, view: View) -> None:
 
 def _check_operands(node: gs.Node, view: View) -> None:
     for tensor in node.inputs:
-        need(not isinstance(tensor, gs.Constant), "an operand is constant, which stays float")
+        need(not is_constant_data(tensor, view), "an operand is constant, which stays float")
 
 
 def _check_bounds(node: gs.Node, view: View) -> None:
@@ -171,7 +185,6 @@ _CHECKS: dict[str, Callable[[gs.Node, View], None]] = {
     **dict.fromkeys(LAYERS, _check_linear),
     "Add": _check_operands,
     "Mul": _check_operands,
-    "Concat": _check_operands,
     "Relu": _check_bounds,
     "Clip": _check_bounds,
     "LeakyRelu": _check_slope,

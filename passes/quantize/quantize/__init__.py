@@ -156,7 +156,7 @@ class Quantize(Pass):
             lower_for_integers(original, outer)
             if outer.exhausted:
                 return  # the ranges are those of the graph lowered wholly
-        insert_pairs(original, outer, chosen, ranges, scheme, self.exclude)
+        insert_pairs(original, outer.quietly(), chosen, ranges, scheme, self.exclude)
 
     def _scheme(self) -> QuantizationScheme:
         return QuantizationScheme(

@@ -59,7 +59,7 @@ class PairInserter:
                 grid = grids[id(tensor)]
                 if id(grid) not in shared:
                     shared[id(grid)] = self._parameters(grid, tensor.name)
-                self._pair(tensor, shared[id(grid)])
+                self._pair(tensor, grid, shared[id(grid)])
         for unit in placement.units:
             if unit.node.op in BOUNDING and self._is_implied(unit.node, grids):
                 self._bypass(unit.node)
@@ -75,8 +75,14 @@ class PairInserter:
         zero = grid.zero_point.astype(grid.format.dtype)
         return scale, self._edit.constant(zero, f"{name}_zero_point")
 
-    def _pair(self, tensor: gs.Tensor, parameters: tuple[gs.Constant, ...]) -> None:
+    def _pair(
+        self, tensor: gs.Tensor, grid: QuantizationGrid, parameters: tuple[gs.Constant, ...]
+    ) -> None:
         edit, view = self._edit, self._view
+        values = view.constant(tensor)
+        if values is not None:
+            self._store(tensor, values, grid, parameters)
+            return
         found = view.type(tensor)
         kind = None if found is None else TensorType(parameters[1].dtype, found.shape)
         producer, readers = view.producer(tensor), view.readers(tensor)
@@ -96,6 +102,24 @@ class PairInserter:
                     edit.set_input(reader, position, result)
         edit.node(QUANTIZE, [source, *parameters], [quantized], at=at)
         edit.node(DEQUANTIZE, [quantized, *parameters], [result], at=at)
+
+    def _store(
+        self,
+        tensor: gs.Tensor,
+        values: Array,
+        grid: QuantizationGrid,
+        parameters: tuple[gs.Constant, ...],
+    ) -> None:
+        """Store data that is constant as integers, as weights are, for those that need them so."""
+        edit, view = self._edit, self._view
+        readers = view.readers(tensor)
+        integers = edit.constant(grid.quantize(values), f"{tensor.name}_quantized")
+        result = edit.variable(f"{tensor.name}_dequantized", view.type(tensor))
+        edit.node(DEQUANTIZE, [integers, *parameters], [result], at=self._first_here(readers))
+        for reader in readers:
+            for position, read in enumerate(reader.inputs):
+                if read is tensor:
+                    edit.set_input(reader, position, result)
 
     def _first_here(self, readers: Sequence[gs.Node]) -> gs.Node:
         """Return the first reader of a graph input that stands in the graph, not in a subgraph."""
