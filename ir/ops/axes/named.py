@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...core.variables import is_standard
 from ...graph.view import View
+from ..opsets import has_attribute
 from ..parameters import ValuesOf, read_parameter
+from ..traits import traits_of
 from ..traits.recognized import attribute
 
 
@@ -47,6 +50,19 @@ def softmax_axes(node: gs.Node, rank: int, opset: int) -> list[int] | None:
     if found is None or not joins_axes(opset):
         return found
     return list(range(found[0], rank))
+
+
+def normalizes_rows(node: gs.Node, view: View) -> bool:
+    """Say whether `node` normalizes its first input along the last axis alone."""
+    traits = traits_of(node, view.opset)
+    rank = view.rank(node.inputs[0]) if traits.softmax or traits.normalization else None
+    if not rank or not is_standard(node) or not has_attribute(node.op, "axis", view.opset):
+        return False
+    if traits.softmax:
+        return softmax_axes(node, rank, view.opset) == [rank - 1]
+    if any(t.name and view.rank(t) != 1 for t in node.inputs[1:]):
+        return False  # a scale of more axes
+    return normal_axes(attribute(node, "axis", view.opset), rank) == [rank - 1]
 
 
 def joins_axes(opset: int) -> bool:
