@@ -1,6 +1,7 @@
 """Fold per-channel Mul, Div, Add, Sub and Neg into the linear operator before them.
 
 s * (W x + b) + t = (s W) x + (s b + t)        s2 * (s1 x + t1) + t2 = (s2 s1) x + (s2 t1 + t2)
+a - (W x + b) = a + (-W x - b)
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ....ir.ops.linear.layer import Layer, read_layer
 from ....ir.ops.traits.groups import LAYERS
 from ...engine.rewrite import Rewrite, RewritePass
 from ..fold_after import AffineAfterLayer, fold_after, site_after
+from .differences import AddNegative, AddTwo
 from .merge import MergeAffine
 
 
@@ -29,14 +31,16 @@ class FoldAffine(RewritePass):
 
     Chains of any length and order, BatchNormalization among them, go into Conv, ConvTranspose,
     Gemm or MatMul in float64, with one rounding. Where no linear operator is there to take a chain
-    in, it becomes one Mul and one Add, or one BatchNormalization, if that is fewer operators.
+    in, it becomes one Mul and one Add, or one BatchNormalization, if that is fewer operators. A
+    linear operator that is subtracted from another tensor is negated and added, so that it may be
+    fused with the sum; a Sum of two is an Add.
     """
 
     name: ClassVar[str] = "fold-affine"
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
-        """Return the rewrites for chains after a linear operator, and for any others."""
-        return (FoldIntoLinear(), MergeAffine())
+        """Return the rewrites for chains after a linear operator, any others, and differences."""
+        return (AddTwo(), FoldIntoLinear(), MergeAffine(), AddNegative())
 
 
 class FoldIntoLinear(Rewrite[AffineAfterLayer]):
@@ -78,7 +82,4 @@ def linear_before(node: gs.Node, view: View) -> gs.Node | None:
 
 def _is_bias_already(layer: Layer, chain: Sequence[Affine]) -> bool:
     """Say whether `chain` is the one operator that a MatMul needs for its bias."""
-    if layer.op != "MatMul" or len(chain) > 1:
-        return False
-    op = chain[0].node.op
-    return bool(op == "Add" or (op == "Sub" and layer.rank != 2))
+    return layer.op == "MatMul" and len(chain) == 1 and chain[0].node.op == "Add"

@@ -2,6 +2,7 @@
 
     s * R(W x + b) + t    =  R((s' W) x + (s' b + t'))     R: Reshape, Transpose, Split, Gather, ...
     s * (R(W x + b) @ k)  =  R((s W) x + s b) @ k          s one number
+    s * R(u x + v) + t    =  (s u') R(x) + (s v' + t)      where no layer stands before R
 
 where s' and t' are s and t at the channel that an element comes from. So go the scale of attention,
 before or behind the product of queries and keys (Vaswani et al., "Attention Is All You Need", 2017,
@@ -28,6 +29,7 @@ from ....ir.ops.linear.kernel import Kernel
 from ....ir.ops.linear.layer import Layer, write_layer
 from ....ir.ops.linear.storing import need_storable
 from ...engine.rewrite import Rewrite, RewritePass
+from .join import JoinOverMovement
 from .trace import Array, LayerBehind, layer_behind
 
 
@@ -36,14 +38,15 @@ class LiftAffine(RewritePass):
     """Lift Mul, Div, Add, Sub, Neg and BatchNormalization over movement into the layer before.
 
     What moves must be read by nothing else, but for other channels of it, such as the keys and
-    values of attention. A lone shift behind a MatMul without a bias would need an Add there.
+    values of attention. A lone shift behind a MatMul without a bias would need an Add there. Where
+    no layer stands before what moves, maps on both sides of it become one behind it.
     """
 
     name: ClassVar[str] = "lift-affine"
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
-        """Return the one rewrite of this pass."""
-        return (_LiftIntoLayer(),)
+        """Return the rewrites, into a layer and into maps of which no layer is before."""
+        return (_LiftIntoLayer(), JoinOverMovement())
 
 
 @dataclass(frozen=True)

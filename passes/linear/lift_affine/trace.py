@@ -58,7 +58,7 @@ def layer_behind(tensor: gs.Tensor, reader: gs.Node, view: View) -> LayerBehind 
     channels = _own_channels(layer, view)
     for node, result, after in reversed(steps):
         _need_alone(node.inputs[0], node, channels, view)
-        channels = _behind(node, result, channels, view)
+        channels = behind_step(node, result, channels, view)
         if after is steps[0][2]:
             _need_alone(result, after, channels, view)
     return LayerBehind(layer, channels)
@@ -102,12 +102,32 @@ def _need_alone(tensor: gs.Tensor, reader: gs.Node, channels: Array, view: View)
 def _taken(reader: gs.Node, tensor: gs.Tensor, channels: Array, view: View) -> set[int]:
     """Return the channels of `tensor` that `reader` takes from it."""
     if reader.op in _STEPS and is_standard(reader) and reader.inputs[0] is tensor:
-        taken = [_behind(reader, t, channels, view).reshape(-1) for t in reader.outputs]
+        taken = [behind_step(reader, t, channels, view).reshape(-1) for t in reader.outputs]
         return set(np.concatenate(taken).tolist())
     return set(channels.reshape(-1).tolist())
 
 
-def _behind(node: gs.Node, result: gs.Tensor, channels: Array, view: View) -> Array:
+def steps_before(tensor: gs.Tensor, reader: gs.Node, view: View) -> list[gs.Node]:
+    """Return the operators that move what `reader` alone reads as `tensor`, the first first.
+
+    Each is all that reads what the one before gives, and gives nothing else that is read.
+    """
+    steps: list[gs.Node] = []
+    while len(steps) < _LONGEST:
+        node = view.producer(tensor)
+        if node is None or node.op not in _STEPS or not is_standard(node):
+            break
+        others = [t for t in node.outputs if t is not tensor]
+        used = any(view.readers(t) or view.is_output(t) for t in others)
+        if used or not view.read_only_by(tensor, reader):
+            break
+        steps.insert(0, node)
+        tensor, reader = node.inputs[0], node
+    return steps
+
+
+def behind_step(node: gs.Node, result: gs.Tensor, channels: Array, view: View) -> Array:
+    """Return which channels `result` of the moving operator `node` has; see the module."""
     found = _STEPS[node.op](node, result, channels, view)
     return need(found, f"its channels cannot be followed through {node.op}")
 

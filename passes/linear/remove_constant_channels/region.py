@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +29,12 @@ from ....ir.ops.traits.groups import LAYERS, MEAN_AND_MAX_POOLS
 from ....ir.ops.windows.attributes import averages_pads, read_window
 from ....ir.ops.windows.seen import sees_input
 
+# What two channels of one value each are together.
+_JOINS: dict[str, Callable[[Array, Array], Array]] = {
+    "Add": np.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+}
 _MOST_READERS = 16
 _MOST_NODES = 64
 
@@ -105,8 +112,8 @@ def read_region(start: gs.Tensor, values: Array, view: View) -> ChannelRegion:
 
 
 def _joins(node: gs.Node, view: View) -> bool:
-    """Say whether `node` adds or multiplies two tensors, neither of them constant."""
-    return node.op in ("Add", "Mul") and not any(view.is_constant(t) for t in node.inputs)
+    """Say whether `node` joins two tensors, neither of them constant, element by element."""
+    return node.op in _JOINS and not any(view.is_constant(t) for t in node.inputs)
 
 
 def _through(node: gs.Node, x: Channels, region: ChannelRegion, view: View) -> Channels | None:
@@ -118,8 +125,7 @@ def _through(node: gs.Node, x: Channels, region: ChannelRegion, view: View) -> C
         ranks = [view.rank(channels.tensor) for channels in (a, b)]
         aligned = a.width == b.width and ranks[0] == ranks[1] is not None
         need(aligned, f"{node.op} mixes its channels with others")
-        joined = a.values + b.values if node.op == "Add" else a.values * b.values
-        return Channels(result, joined, x.width)
+        return Channels(result, _JOINS[node.op](a.values, b.values), x.width)
     if node.op in LAYERS:
         alone = node.inputs[0] is x.tensor and all(t is not x.tensor for t in node.inputs[1:])
         need(alone, f"its channels are the weight of {node.op}")

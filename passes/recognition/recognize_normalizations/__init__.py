@@ -19,6 +19,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
 from ....ir.core.decline import need
+from ....ir.core.variables import is_standard
 from ....ir.graph.types import Shape
 from ....ir.graph.view import View
 from ....ir.ops.fused.bodies import layer_normalization_function
@@ -122,18 +123,35 @@ def _scale_and_bias(
     dtype = need(view.dtype(node.outputs[0]), "the type of its result is not known")
     scale, bias = np.ones(sizes, dtype), np.zeros(sizes, dtype)
     nodes: tuple[gs.Node, ...] = (node,)
-    for op in ("Mul", "Add"):
+    for ops in (("Mul", "Div"), ("Add", "Sub")):
         reader = view.only_reader(nodes[0].outputs[0])
-        if reader is None or reader.op != op or reader.domain not in (None, "", "ai.onnx"):
+        if reader is None or reader.op not in ops or not is_standard(reader):
             continue
-        other = reader.inputs[1] if reader.inputs[0] is nodes[0].outputs[0] else reader.inputs[0]
-        values = view.constant(other)
+        place = 1 if reader.inputs[0] is nodes[0].outputs[0] else 0
+        values = view.constant(reader.inputs[place])
         values = None if values is None else _broadcast(values, sizes, rank)
-        if values is None:
+        inverse = _inverse(values) if reader.op == "Div" and place == 1 else None
+        if values is None or (reader.op == "Div" and inverse is None):
             break
-        scale, bias = (values, bias) if op == "Mul" else (scale, values)
+        match reader.op:
+            case "Mul" | "Div":
+                scale = values if inverse is None else inverse
+            case "Add":
+                bias = values
+            case _:
+                scale, bias = (scale, -values) if place == 1 else (-scale, values)
         nodes = (reader, *nodes)
     return scale, bias, nodes
+
+
+def _inverse(values: Array | None) -> Array | None:
+    """Return 1 / values in their type; None where one of them is not finite, or subnormal."""
+    if values is None:
+        return None
+    with np.errstate(divide="ignore", over="ignore"):
+        found = (1 / values.astype(np.float64)).astype(values.dtype)
+    normal = np.abs(found) >= np.finfo(values.dtype).tiny
+    return found if bool((np.isfinite(found) & normal).all()) else None
 
 
 def _broadcast(values: Array, sizes: tuple[int, ...], rank: int) -> Array | None:

@@ -28,6 +28,7 @@ from ....ir.core.decline import DeclinedError
 from ....ir.graph.edit import Edit
 from ....ir.graph.uses import scopes
 from ....ir.graph.view import View
+from ....ir.ops.traits.groups import BROADCASTING
 from ...analysis.sizes.shape_arithmetic import ShapeArithmetic
 from ...engine.context import Context
 from ...engine.contract import Pass
@@ -93,7 +94,7 @@ def _routes(view: View, context: Context) -> dict[int, ChannelRoute]:
     sizes = ShapeArithmetic()
     routes: dict[int, ChannelRoute] = {}
     for node in view.scope.nodes:
-        if node.op in ("Add", "Mul"):
+        if node.op in BROADCASTING:
             sizes.shape(node.outputs[0], view)  # learns what is common to the sizes of both
         try:
             route = read_route(node, view, sizes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -127,8 +129,8 @@ def test_gemm(attributes, transposed, bias, body):
         ("y = Add(h, b)", ["MatMul", "Add"]),
         ("y = Add(b, h)", ["MatMul", "Add"]),
         ("y = Mul(h, s)", ["MatMul"]),
-        ("y = Sub(h, b)", ["MatMul", "Sub"]),
-        ("y = Sub(b, h)", ["MatMul", "Sub"]),
+        ("y = Sub(h, b)", ["MatMul", "Add"]),
+        ("y = Sub(b, h)", ["MatMul", "Add"]),
         ("i = Add(h, b) y = Mul(i, s)", ["MatMul", "Add"]),
         ("i = Mul(h, s) y = Add(i, b)", ["MatMul", "Add"]),
         ("i = Add(h, b) j = Div(i, s) k = Sub(b, j) y = Neg(k)", ["MatMul", "Add"]),
@@ -421,3 +423,91 @@ def test_a_convolution_without_channels_stays():
         {"w": normal(4, 0, 1, 1), "s": normal(4, 1, 1)},
     )
     assert_left_alone(model, PASS, "the weight of Conv has no elements")
+
+
+SUBTRACTED = {
+    "Conv": ("h = Conv(x, w, b) y = Sub(x, h)", ["Conv", "Add"]),
+    "Conv, without bias": ("h = Conv(x, w) y = Sub(x, h)", ["Conv", "Add"]),
+    "ConvTranspose": ("h = ConvTranspose(x, w, b) y = Sub(x, h)", ["ConvTranspose", "Add"]),
+    "of two": ("g = Conv(x, v) h = Conv(x, w, b) y = Sub(g, h)", ["Conv", "Conv", "Add"]),
+    "from one row": ("h = Conv(x, w, b) y = Sub(c, h)", ["Conv"]),
+    "broadcast": ("g = ReduceMax(x) h = Conv(x, w, b) y = Sub(g, h)", ["ReduceMax", "Conv", "Add"]),
+    "MatMul": ("h = MatMul(x, m) y = Sub(x, h)", ["MatMul", "Add"]),
+    "MatMul and its bias": (
+        "h = MatMul(x, m) i = Add(h, d) y = Sub(x, i)", ["MatMul", "Add", "Add"]),
+    "chain": (
+        "h = Conv(x, w, b) i = Sub(x, h) j = Conv(i, v) y = Sub(i, j)",
+        ["Conv", "Add", "Conv", "Add"]),
+}  # fmt: skip
+NOT_SUBTRACTED = {
+    "the minuend": ("h = Conv(x, w, b) y = Sub(h, x)", ["Conv", "Sub"]),
+    "read elsewhere": ("h = Conv(x, w, b) i = Sub(x, h) y = Mul(i, h)", ["Conv", "Sub", "Mul"]),
+    "from itself": ("h = Conv(x, w, b) y = Sub(h, h)", ["Conv", "Sub"]),
+    "computed weights": (
+        "u = Relu(w) k = Mul(u, x1) h = Conv(x, k) y = Sub(x, h)",
+        ["Relu", "Mul", "Conv", "Sub"]),
+}  # fmt: skip
+
+
+def difference(body, inputs="float[N, 4, 4, 4] x"):
+    values = {
+        "w": normal(4, 4, 1, 1), "v": normal(4, 4, 1, 1), "b": normal(4), "c": normal(4, 1, 1),
+        "m": normal(4, 4), "d": normal(4),
+    }  # fmt: skip
+    words = set(re.findall(r"\w+", body))
+    return model_of(
+        f'<ir_version: 8, opset_import: ["" : 17]> g ({inputs}) => (float[] y) {{ {body} }}',
+        {name: held for name, held in values.items() if name in words},
+    )
+
+
+@pytest.mark.parametrize(("body", "left"), SUBTRACTED.values(), ids=SUBTRACTED)
+def test_a_layer_that_is_subtracted_is_negated_and_added(body, left):
+    model = difference(body)
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph) == left
+    assert_same_function(model, result.graph, {"x": normal(2, 4, 4, 4)}, 1e-6)
+
+
+@pytest.mark.parametrize(("body", "left"), NOT_SUBTRACTED.values(), ids=NOT_SUBTRACTED)
+def test_a_difference_stays_one_otherwise(body, left):
+    inputs = "float[N, 4, 4, 4] x" + (", float[1] x1" if "x1" in body else "")
+    model = difference(body, inputs)
+    result = run_pass(planish.load(model), PASS)
+    assert [op for op in ops(result.graph) if op != "Relu"] == [op for op in left if op != "Relu"]
+    feeds = {"x": normal(2, 4, 4, 4)} | ({"x1": normal(1)} if "x1" in body else {})
+    assert_same_function(model, result.graph, feeds, 0)
+
+
+@pytest.mark.parametrize(
+    "body", ["h = Conv(x, w, b) s = Sub(x, h)", "h = Conv(x, w) s = Sum(x, h)"]
+)
+@pytest.mark.parametrize("order", ["as it is", "exchanged"])
+def test_differences_and_sums_of_two_are_fused_as_residuals_are(body, order):
+    if order == "exchanged" and "Sum" in body:
+        body = body.replace("Sum(x, h)", "Sum(h, x)")
+    if order == "exchanged" and "Sub" in body:
+        body = "g = Conv(x, v) r = Relu(g) h = Conv(x, w, b) s = Sub(r, h)"
+    model = difference(f"{body} y = Relu(s)")
+    result = run_pass(planish.load(model), "fold-affine,fuse-conv-activation")
+    assert "ConvAddRelu" in ops(result.graph)
+    assert_same_function(model, result.graph, {"x": normal(2, 4, 4, 4)}, 1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_sum_of_two_alone_is_an_add(count):
+    tensors = ", ".join(["x", "r", "q"][:count])
+    model = difference(f"r = Relu(x) q = Neg(x) s = Sum({tensors}) t = Relu(s) y = Sub(t, r)")
+    result = run_pass(planish.load(model), PASS)
+    assert "Sum" in ops(result.graph)
+    assert_same_function(model, result.graph, {"x": normal(2, 4, 4, 4)}, 0)
+
+
+@pytest.mark.parametrize("body", ["i = Sub(h, d)", "i = Sub(d, h)"])
+def test_what_a_matmul_is_subtracted_from_is_its_bias_to_all(body):
+    body = f"h = MatMul(x, m) {body} y = MatMul(i, n)"
+    values = {"m": normal(4, 8), "d": normal(8), "n": normal(8, 3)}
+    model = model_of(f"g (float[N, 7, 4] x) => (float[] y) {{ {body} }}", values)
+    result = run_pass(planish.load(model), "fold-affine,compose-linear")
+    assert ops(result.graph) == ["MatMul", "Add"]
+    assert_same_function(model, result.graph, {"x": normal(2, 7, 4)}, 1e-5)

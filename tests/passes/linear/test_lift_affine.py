@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -231,3 +232,85 @@ def test_random_moves(case):
     result = run_pass(planish.load(before), PASS, verify="off")
     assert_same_function(before, result.graph, given_feeds, 1e-5)
     assert run_pass(result.graph, PASS, verify="off").edits == 0
+
+
+JOINED = {
+    "shifts": ("a = Add(r, c4) t = Reshape(a, flat) y = Add(t, c41)", ["Reshape", "Add"]),
+    "the constants first": (
+        "a = Add(c4, r) t = Reshape(a, flat) y = Add(c41, t)", ["Reshape", "Add"]),
+    "a difference behind": (
+        "a = Add(r, c4) t = Reshape(a, flat) y = Sub(t, c41)", ["Reshape", "Add"]),
+    "a difference before": (
+        "a = Sub(r, c4) t = Reshape(a, flat) y = Add(t, c41)", ["Reshape", "Add"]),
+    "from a constant and back": (
+        "a = Sub(c4, r) t = Reshape(a, flat) y = Sub(c41, t)", ["Reshape", "Add"]),
+    "scales": ("a = Mul(r, c4) t = Reshape(a, flat) y = Div(t, c41)", ["Reshape", "Mul"]),
+    "Transpose": (
+        "a = Add(r, c4) t = Transpose <perm = [0, 2, 3, 1]> (a) y = Add(t, e4)",
+        ["Transpose", "Add"]),
+    "one number before": (
+        "a = Add(r, half) t = Reshape(a, flat) y = Add(t, c41)", ["Reshape", "Add"]),
+    "one number behind": (
+        "a = Add(r, c4) t = Reshape(a, flat) y = Add(t, half)", ["Reshape", "Add"]),
+    "signs that cancel": (
+        "a = Neg(r) t = Reshape(a, flat) b = Neg(t) y = Relu(b)", ["Reshape", "Relu"]),
+    "several steps": (
+        "a = Add(r, c4) s = Reshape(a, flat) t = Transpose <perm = [0, 2, 1]> (s) y = Add(t, e4)",
+        ["Reshape", "Transpose", "Add"]),
+    "several maps on each side": (
+        "a = Mul(r, c4) b = Add(a, d4) t = Reshape(b, flat) c = Mul(t, c41) y = Sub(c, half)",
+        ["Reshape", "Mul", "Add"]),
+    "some channels": (
+        "a = Add(r, c4) t = Gather <axis = 1> (a, pick) y = Add(t, c31)", ["Gather", "Add"]),
+    "a slice": ("a = Add(r, c4) t = Slice(a, one, three, one) y = Add(t, c21)", ["Slice", "Add"]),
+}  # fmt: skip
+STAY = {
+    "the first is read elsewhere":
+        "a = Add(r, c4) t = Reshape(a, flat) b = Add(t, c41) y, z = b, a",
+    "the rest of a Split is read":
+        "a = Add(r, c4) t, u = Split <axis = 1, num_outputs = 2> (a) b = Add(t, half) y, z = b, u",
+    "a bias": "p = MatMul(r, w6) a = Add(p, e6) t = Reshape(a, flat) b = Mul(t, c41) y = Relu(b)",
+    "constants that together are a map":
+        "a = Add(r, c4) t = Transpose <perm = [0, 2, 3, 1]> (a) b = Add(t, c51) y = Relu(b)",
+    "a scale and a shift": "a = Mul(r, c4) t = Reshape(a, flat) b = Add(t, c41) y = Relu(b)",
+    "a constant that widens":
+        "a = Add(r, c4) t = Reshape(a, front) b = Add(t, wide3) y = Relu(b)",
+    "a constant that widens before":
+        "q = ReduceMax(r, three) a = Add(q, c46) t = Reshape(a, flat) b = Add(t, c41) y = Relu(b)",
+}  # fmt: skip
+HELD = {
+    "c4": normal(4, 1, 1), "d4": normal(4, 1, 1), "c41": normal(4, 1), "e4": normal(4),
+    "c31": normal(3, 1, 1), "c21": normal(2, 1, 1), "c51": normal(5, 1, 1), "e6": normal(6),
+    "w6": normal(6, 6), "half": np.float32(0.5),
+    "flat": np.array([0, 4, -1]), "c46": normal(4, 1, 6),
+    "front": np.array([0, 1, 4, 30]), "wide3": normal(3, 1, 1), "pick": np.array([3, 0, 1]),
+    "one": np.array([1]), "three": np.array([3]),
+}  # fmt: skip
+
+
+def movement(body, opset=18):
+    words = set(re.findall(r"\w+", body))
+    outputs = "float[] y, float[] z" if " z" in body else "float[] y"
+    body = re.sub(r"y, z = (\w+), (\w+)", r"y = Relu(\1) z = Relu(\2)", body)
+    return model_of(
+        f"""<ir_version: 8, opset_import: ["" : {opset}]>
+        g (float[N, 4, 5, 6] x) => ({outputs}) {{ r = Relu(x) {body} }}""",
+        {name: values for name, values in HELD.items() if name in words},
+    )
+
+
+@pytest.mark.parametrize(("body", "left"), JOINED.values(), ids=JOINED)
+def test_maps_on_both_sides_of_movement_are_one_behind_it(body, left):
+    source = movement(body)
+    result = run_pass(planish.load(source), PASS)
+    assert ops(result.graph) == ["Relu", *left]
+    x = np.abs(normal(2, 4, 5, 6))
+    assert_same_function(source, result.graph, {"x": x}, 1e-6)
+
+
+@pytest.mark.parametrize("body", STAY.values(), ids=STAY)
+def test_maps_on_both_sides_of_movement_stay_where(body):
+    source = movement(body)
+    result = run_pass(planish.load(source), PASS)
+    assert ops(result.graph) == [node.op_type for node in source.graph.node]
+    assert_same_function(source, result.graph, {"x": normal(2, 4, 5, 6)}, 0)

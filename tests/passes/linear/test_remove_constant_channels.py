@@ -106,6 +106,8 @@ FIRES = {
     "SiLU": f"{C} g = Sigmoid(c) r = Mul(c, g) {U}",
     "SiLU, the gate first": f"{C} g = Sigmoid(c) r = Mul(g, c) {U}",
     "doubled": f"{C} r = Add(c, c) {U}",
+    "a difference": f"{C} g = Sigmoid(c) r = Sub(c, g) {U}",
+    "a difference the other way": f"{C} g = Sigmoid(c) r = Sub(g, c) {U}",
     "normalization": f"{C} n = BatchNormalization(c, s, t, m, v) r = Relu(n) {U}",
     "affine": f"{C} n = Mul(col, c) d = Sub(n, lone) e = Add(d, col) r = Neg(e) {U}",
     "affine of full rank": f"{C} n = Mul(whole, c) r = Add(n, whole) {U}",
@@ -227,6 +229,8 @@ STAYS = {
         "its constant channels reach a layer that sees padding beside them"),
     "a residual": (f"c = Conv(x, w, b) d = Conv(x, full) r = Add(c, d) {U}",
                    "Add mixes its channels with others"),
+    "a residual subtracted": (f"c = Conv(x, w, b) d = Conv(x, full) r = Sub(d, c) {U}",
+                              "Sub mixes its channels with others"),
     "Softmax": (f"c = Conv(x, w, b) r = Softmax <axis = 1> (c) {U}",
                 "its channels are read by Softmax, which needs all of them"),
     "ReduceMean over channels": (

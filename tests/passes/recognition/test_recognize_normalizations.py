@@ -110,6 +110,12 @@ def test_opsets(axes, opset):
         ("y = Mul(n, gamma)", (4, 5), ["LayerNormalization"]),
         ("y = Mul(n, gamma)", (), ["InstanceNormalization"]),
         ("y = Add(n, gamma)", (3, 1, 1), ["InstanceNormalization"]),
+        ("y = Sub(n, gamma)", (3, 1, 1), ["InstanceNormalization"]),
+        ("y = Sub(gamma, n)", (3, 1, 1), ["InstanceNormalization"]),
+        ("y = Div(n, gamma)", (3, 1, 1), ["InstanceNormalization"]),
+        ("y = Div(gamma, n)", (3, 1, 1), ["InstanceNormalization", "Div"]),
+        ("s = Mul(n, gamma) y = Sub(gamma, s)", (3, 1, 1), ["InstanceNormalization"]),
+        ("s = Div(n, gamma) y = Sub(s, gamma)", (4, 5), ["LayerNormalization"]),
         ("y = Mul(n, gamma)", (2, 1, 1, 1), ["InstanceNormalization", "Mul"]),
         ("y = Mul(n, gamma)", (3, 4, 5), ["InstanceNormalization", "Mul"]),
         ("s = Mul(n, gamma) y = Mul(s, n)", (3, 1, 1), ["InstanceNormalization", "Mul", "Mul"]),
@@ -118,11 +124,21 @@ def test_opsets(axes, opset):
 )
 def test_scale_and_bias(tail, sizes, found):
     weights = {} if sizes is None else {"gamma": normal(*sizes)}
+    if "Div" in tail:
+        weights["gamma"] += np.copysign(np.float32(0.5), weights["gamma"])
     kind = "float[2, 3, 4, 5]"
     given_model = model([2, 3], tail=tail, kind=kind, weights=weights)
     result = run_pass(planish.load(given_model), PIPELINE)
     assert ops(result.graph) == found
     assert_same_function(given_model, result.graph, {"x": X}, 2e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, np.inf, 3e38, 1e-39])
+def test_a_divisor_without_a_normal_inverse_stays(value):
+    weights = {"gamma": np.array(value, np.float32)}
+    given_model = model([2, 3], tail="y = Div(n, gamma)", kind="float[2, 3, 4, 5]", weights=weights)
+    result = run_pass(planish.load(given_model), PASS, verify="off")
+    assert ops(result.graph) == ["InstanceNormalization", "Div"]
 
 
 def test_group_normalization_is_instance_normalization_of_groups():

@@ -135,7 +135,7 @@ def _end_of_branch(layer: Layer, view: View) -> tuple[gs.Tensor | None, gs.Tenso
         node = view.only_reader(tensor)
         if node is None:
             return None, None
-        if node.op in ("Add", "Sum"):
+        if node.op in ("Add", "Sub", "Sum"):
             others = [t for t in node.inputs if t is not tensor]
             shapes = [view.shape(t) for t in (tensor, *others)]
             alike = len(others) == 1 and shapes[0] is not None and shapes[0] == shapes[1]
