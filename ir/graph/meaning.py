@@ -16,6 +16,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto
 
+from ..core.constant_nodes import value_of_constant_node
 from ..core.variables import dense_values, is_standard
 
 _Names = Mapping[int, str]
@@ -160,9 +161,9 @@ def _schema(op: str, opset: int) -> tuple[int, Mapping[str, str]]:
 
 
 def _constant_of(node: gs.Node) -> str | None:
-    """Return the expression of a Constant node with a tensor: that of the constant itself."""
-    held = node.attrs.get("value") if node.op == "Constant" and is_standard(node) else None
-    values = dense_values(held) if isinstance(held, gs.Tensor) else None
+    """Return the expression of a Constant node: that of the constant itself, where it is dense."""
+    is_constant = node.op == "Constant" and is_standard(node)
+    values = value_of_constant_node(node) if is_constant else None
     return None if values is None else _of_values(values)
 
 

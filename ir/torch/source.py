@@ -9,6 +9,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..core.build import make_constant
+from ..core.constant_nodes import dense_value_of_constant_node
+from ..core.variables import is_standard
 from ..graph.uses import Uses
 from ..ops.quantization.nodes import quantizes_or_back
 
@@ -53,9 +55,9 @@ def lift_weights(graph: gs.Graph) -> None:
     uses = Uses(graph)
     kept = []
     for node in graph.nodes:
-        held = np.asarray(getattr(node.attrs.get("value"), "values", 0))
-        out = node.outputs[0] if node.op == "Constant" else None
-        if out is None or id(out) in uses.pinned:
+        held = _value_of(node)
+        out = node.outputs[0] if node.outputs else None
+        if held is None or out is None or id(out) in uses.pinned:
             kept.append(node)
             continue
         readers = uses.readers(out)
@@ -69,3 +71,8 @@ def lift_weights(graph: gs.Graph) -> None:
                 if tensor is out:
                     reader.inputs[position] = constant
     graph.nodes = kept
+
+
+def _value_of(node: gs.Node) -> np.ndarray[Any, Any] | None:
+    is_constant = node.op == "Constant" and is_standard(node)
+    return dense_value_of_constant_node(node) if is_constant else None

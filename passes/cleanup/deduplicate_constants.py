@@ -16,11 +16,11 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir.core.constant_nodes import value_of_constant_node
 from ...ir.core.variables import dense_values, is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.parts import is_restored
 from ...ir.graph.uses import scopes
-from ...ir.ops.constant_nodes import value_of_constant_node
 from ..engine.context import Context
 from ..engine.contract import Pass
 

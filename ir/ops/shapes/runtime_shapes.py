@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...core.constant_nodes import value_of_constant_node
 from ...core.variables import dense_values, is_standard
 from ...graph.types import Shape
 from ...graph.view import View
 from ..axes.named import normal_axes
-from ..constant_nodes import value_of_constant_node
 from ..parameters import Array, input_of, read_parameter
 from ..resizing import resized_shape
 from ..slices import read_bounds

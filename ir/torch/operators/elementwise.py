@@ -12,6 +12,7 @@ import torch
 from torch import fx, nn
 
 from ...core import dtypes
+from ...core.constant_nodes import dense_value_of_constant_node
 from ..call import Handler, OperatorCall, Result
 from ..functions import elementwise
 from ..tensors import torch_dtype
@@ -93,20 +94,10 @@ def _cast_to(call: OperatorCall, dtype: np.dtype[Any]) -> Result:
 
 
 def _constant(call: OperatorCall) -> Result:
-    given = [name for name in _CONSTANTS if name in call.attributes]
-    if not given:
-        call.refuse("its value is sparse or a string", "store it as a dense number")
-    held = call.attributes[given[0]]
-    return Literal(np.asarray(getattr(held, "values", held), _CONSTANTS[given[0]]))
-
-
-_CONSTANTS: dict[str, Any] = {
-    "value": None,
-    "value_int": np.int64,
-    "value_ints": np.int64,
-    "value_float": np.float32,
-    "value_floats": np.float32,
-}
+    value = dense_value_of_constant_node(call.node)
+    if value is None or value.dtype.kind == "O":
+        call.refuse("its value is text", "leave out what computes on text")
+    return Literal(value)
 
 
 def _clip(call: OperatorCall) -> Result:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.constant_nodes import value_of_constant_node
 from ....ir.graph.view import View
-from ....ir.ops.constant_nodes import value_of_constant_node
 from ..sizes.shape_arithmetic import ShapeArithmetic
 
 Array = np.ndarray[Any, Any]

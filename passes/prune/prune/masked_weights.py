@@ -17,6 +17,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
+from ....ir.core.constant_nodes import dense_value_of_constant_node
 from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
@@ -93,8 +94,10 @@ def lift_constants(graph: gs.Graph, edit: Edit) -> None:
             made_by = edit.uses.producer(tensor)
             if made_by is None or made_by.op != "Constant" or id(tensor) in edit.uses.pinned:
                 continue
-            values = getattr(made_by.attrs.get("value"), "values", None)
-            if not is_standard(made_by) or edit.uses.scope(made_by) is not graph or values is None:
+            if not is_standard(made_by) or edit.uses.scope(made_by) is not graph:
+                continue
+            values = dense_value_of_constant_node(made_by)
+            if values is None:
                 continue
             if not edit.begin():
                 return

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
+from ....ir.core.constant_nodes import dense_value_of_constant_node
 from ....ir.core.variables import dense_values, is_standard
 from ....ir.graph.uses import Uses, scopes
 from ....ir.ops.masks import is_mask, read_masked
@@ -123,8 +124,8 @@ def _values(tensor: gs.Tensor, uses: Uses, graph: gs.Graph) -> Array | None:
     node = uses.producer(tensor)
     if node is None or node.op != "Constant" or graph.producer_name == "pytorch":
         return None
-    held = getattr(node.attrs.get("value"), "values", None)
-    return np.asarray(held) if held is not None and np.size(held) > 1 else None
+    held = dense_value_of_constant_node(node)
+    return held if held is not None and held.size > 1 else None
 
 
 def _reader(tensor: gs.Tensor, node: gs.Node, place: int, uses: Uses) -> tuple[gs.Node, int]:
