@@ -15,7 +15,7 @@ from .cuda.spec.gpu import arch_here, gpu_of
 from .kernels.settings import Settings
 from .profile.layers import LayerCalls
 from .runtime import artifact
-from .runtime.header import header_of
+from .runtime.header import default_values, header_of
 from .runtime.imports import without_torch
 from .runtime.runner import Runner
 from .spec.machine import machine_of
@@ -145,7 +145,7 @@ def _compiled(graph: gs.Graph, lowered: Lowered, built: Built, toolchain: Toolch
         architecture=toolchain.architecture,
         arena=built.arena,
     )
-    constants, threads = lowered.constants, toolchain.threads
+    constants, threads = [*lowered.constants, *default_values(graph)], toolchain.threads
 
     def watchable() -> Runner:
         calls = toolchain.build(lowered.module, single_call=False)

@@ -16,7 +16,7 @@ from ..contract.backend import Arrays, Compiled
 from ..contract.layer_times import LayerTimes, usual_seconds
 from .profile.layers import LayerCalls
 from .runtime.feed_check import check_feeds
-from .runtime.header import Header
+from .runtime.header import Header, Tensor
 from .runtime.runner import NO_GPU, Runner
 from .spec.machine import MACHINES
 
@@ -89,10 +89,18 @@ class TvmModule(Compiled):
         import onnx_graphsurgeon as gs
 
         sides = [
-            [gs.Variable(t.name, np.dtype(t.dtype), t.shape) for t in tensors]
+            [self._described(t) for t in tensors]
             for tensors in (self._header.inputs, self._header.outputs)
         ]
         return gs.Graph([], *sides)
+
+    def _described(self, tensor: Tensor) -> gs.Tensor:
+        import onnx_graphsurgeon as gs
+
+        default = None if self._runner is None else self._runner.defaults.get(tensor.name)
+        if default is not None:
+            return gs.Constant(tensor.name, default)
+        return gs.Variable(tensor.name, np.dtype(tensor.dtype), tensor.shape)
 
     def save(self, path: str | Path) -> None:
         """Write one file with the library and the weights, which loads without compiling."""

@@ -21,6 +21,8 @@ def check_feeds(feeds: Mapping[str, np.ndarray[Any, Any]], header: Header) -> No
     sizes: dict[str, int] = {}
     for tensor in header.inputs:
         if tensor.name not in feeds:
+            if tensor.name in header.defaults:
+                continue
             given = ", ".join(f"'{name}'" for name in feeds) or "none"
             raise FeedError(f"no feed for input '{tensor.name}'; the feeds given are {given}")
         _check(tensor, feeds[tensor.name], sizes)

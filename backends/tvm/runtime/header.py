@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ....ir.core.variables import dense_values
+
 _TEXTS = ("target", "isa", "architecture", "tvm", "verdict")
 
 
@@ -28,7 +30,8 @@ class Header:
     """What an artifact was made for: `isa` is an instruction set, or a GPU's architecture.
 
     `arena`: bytes of memory that a run works in, if it is to be given them. `verdict`: what
-    comparing the network with its model has found, empty where they were not compared.
+    comparing the network with its model has found, empty where they were not compared. `defaults`:
+    the inputs that need no feed; their values are the last of the constants, in this order.
     """
 
     target: str
@@ -39,6 +42,7 @@ class Header:
     outputs: list[Tensor]
     arena: int = 0
     verdict: str = ""
+    defaults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,15 @@ def header_of(graph: Any, *, target: str, isa: str, architecture: str, arena: in
         inputs=[_described(t) for t in graph.inputs],
         outputs=[_described(t) for t in graph.outputs],
         arena=arena,
+        defaults=tuple(t.name for t in graph.inputs if dense_values(t) is not None),
     )
+
+
+def default_values(graph: Any) -> list[np.ndarray[Any, Any]]:
+    """Return the values of the inputs of `graph` that have defaults, in order."""
+    found = map(dense_values, graph.inputs)
+    # numpy's ascontiguousarray would make one axis of none.
+    return [np.require(values, None, "C") for values in found if values is not None]
 
 
 def host_architecture() -> str:
@@ -99,8 +111,11 @@ def from_json(text: bytes) -> tuple[Header, Contents]:
             inputs=[_tensor(entry) for entry in found["inputs"]],
             outputs=[_tensor(entry) for entry in found["outputs"]],
             arena=_size(found["arena"]),
+            defaults=tuple(_text(name) for name in found.get("defaults", ())),
         )
         parts = tuple(_part(entry) for entry in found["constants"])
+        if not {*head.defaults} <= {t.name for t in head.inputs} or len(head.defaults) > len(parts):
+            raise ValueError("defaults of no inputs")
         device = _size(found["device"])
         if (head.target == "cuda") != bool(device):
             raise ValueError(f"{device} bytes of GPU kernels for target '{head.target}'")

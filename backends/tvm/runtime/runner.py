@@ -37,6 +37,9 @@ class Runner:
 
         register()
         self.header = header
+        own = len(constants) - len(header.defaults)
+        self.defaults = dict(zip(header.defaults, constants[own:], strict=True))
+        constants = constants[:own]
         self.constants = constants
         self._device = tvm.cuda() if header.target == "cuda" else tvm.cpu()
         if built.device:
@@ -60,6 +63,7 @@ class Runner:
         results = [tensor.name for tensor in self.header.outputs]
         with self._running:
             # numpy's ascontiguousarray would make one axis of none.
+            feeds = {**self.defaults, **feeds}
             given = [self._lent(name, np.require(feeds[name], None, "C")) for name in names]
             found = run_on(self.threads, lambda: self._called(given))
             return {name: found[i].numpy() for i, name in enumerate(results)}
