@@ -14,6 +14,7 @@ from .feeds import feeds_of
 from .options import (
     ClassAxisOption,
     FeedsOption,
+    LabelsOption,
     MeanOption,
     MetricOption,
     ModelFile,
@@ -34,6 +35,7 @@ def compare(
     ] = None,
     metric: MetricOption = AUTO,
     class_axis: ClassAxisOption = None,
+    labels: LabelsOption = None,
     shape: ShapeOption = None,
     mean: MeanOption = "0",
     std: StdOption = "1",
@@ -41,12 +43,13 @@ def compare(
 ) -> None:
     """Show how far the outputs of two models are apart."""
     graph_a, graph_b = load(a), load(b)
-    data = feeds_of(graph_a, feeds, shape, mean, std, seed)
+    options = MetricOptions(metric, class_axis, tuple(labels or ()))
+    data = feeds_of(graph_a, feeds, shape, mean, std, seed, options.labels)
     found = compare_graphs(
         graph_a,
         graph_b,
         random_feeds(graph_a, seed=seed) if data is None else data,
-        MetricOptions(metric, class_axis),
+        options,
     )
     out.print(comparison_table(found))
     for line in metric_lines(found):

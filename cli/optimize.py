@@ -12,17 +12,22 @@ import typer
 from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.load import load
 from ..ir.files.save import save
+from ..ir.metrics.choose import AUTO
 from ..passes.pipeline.pipeline import Pipeline
 from .feeds import feeds_of
 from .options import (
+    ClassAxisOption,
     FeedsOption,
+    LabelsOption,
     MeanOption,
+    MetricOption,
     ModelFile,
     OutOption,
     PipelineOption,
     SeedOption,
     ShapeOption,
     StdOption,
+    share,
 )
 from .show.console import err, out, print_plain
 from .show.failures import failure_lines
@@ -47,6 +52,13 @@ def optimize(
     target: Annotated[
         str, typer.Option(help="What passes that measure, or mind the CPU, work for.")
     ] = "cpu",
+    max_drop: Annotated[
+        str | None,
+        typer.Option(help="The most that the metric of the outputs may lose, `1%` or 0.01."),
+    ] = None,
+    metric: MetricOption = AUTO,
+    class_axis: ClassAxisOption = None,
+    labels: LabelsOption = None,
     verify: Annotated[Verify, typer.Option(help="Compare outputs.")] = Verify.end,
     why: Annotated[bool, typer.Option("--why", help="Show what was left alone, and why.")] = False,
     portable: Annotated[
@@ -71,7 +83,12 @@ def optimize(
     seed: SeedOption = 0,
 ) -> None:
     """Run passes over a model, verify the result and write it."""
-    steps = Pipeline.parse(pipeline)
+    steps = Pipeline.parse(pipeline).with_options(
+        max_drop=None if max_drop is None else share(max_drop, "--max-drop"),
+        metric=None if metric == AUTO else metric,
+        class_axis=class_axis,
+        labels=tuple(labels) if labels else None,
+    )
     graph = load(model)
     data = feeds_of(graph, feeds, shape, mean, std, seed, steps.extra_feeds())
     shows = _is_main_process()

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..ir.core.errors import PipelineError
 from .completion import complete_pipeline
 
 ModelFile = Annotated[Path, typer.Argument(help="An ONNX file.", show_default=False)]
@@ -58,8 +59,13 @@ MetricOption = Annotated[
     str,
     typer.Option(
         "--metric",
-        help="What outputs are judged by, such as sequence; auto: as the graph says.",
+        help="What outputs are judged by: classification, sequence, segmentation, detection, "
+        "image, heatmap, embedding, sqnr, or your own file.py:function; auto: as the graph says.",
     ),
+]
+LabelsOption = Annotated[
+    list[str] | None,
+    typer.Option("--labels", help="An entry of the feeds with what is right; repeat for several."),
 ]
 ClassAxisOption = Annotated[
     int | None,
@@ -71,6 +77,18 @@ MeanOption = Annotated[
 StdOption = Annotated[
     str, typer.Option("--std", help="Images are divided by it; one value or three.")
 ]
+
+
+def share(text: str, option: str) -> float:
+    """Return the part of 1 that `1%` or `0.01` is; raises PipelineError where it is neither."""
+    number, percent, rest = text.strip().partition("%")
+    try:
+        found = float(number) / (100 if percent else 1)
+    except ValueError:
+        rest = text
+    if rest:
+        raise PipelineError(f"{option} is '{text}'; give a percentage or a part of 1, `1%` or 0.01")
+    return found
 
 
 def given_options(**asked: Any) -> dict[str, Any]:

@@ -28,18 +28,21 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def metric_lines(comparison: Comparison) -> list[str]:
     """Return what each output is judged by, why, and what came of it; nothing of mere noise."""
-    pairs = zip(comparison.chosen, comparison.metrics, strict=True)
+    if not comparison.chosen:
+        return [_line(result) for result in comparison.metrics]
     lines = []
-    for chosen, result in pairs:
-        if not chosen.is_sure:
-            continue
-        lines.append(f"{result}, on {result.samples} samples{_shown(result)}")
-        lines.append(f"  judged by {chosen}")
+    for chosen, result in zip(comparison.chosen, comparison.metrics, strict=True):
+        if chosen.is_sure:
+            lines += [_line(result), f"  judged by {chosen}"]
     return lines
+
+
+def _line(result: MetricResult) -> str:
+    of = f", on {result.samples} samples" if result.samples else ""
+    return f"{result}{of}{_shown(result)}"
 
 
 def _shown(result: MetricResult) -> str:
     if result.low is None:
         return ""
-    low = f"{result.low:.1f} dB" if result.unit == "dB" else f"{100 * result.low:.1f} %"
-    return f"; {low} or more on others like them, with 95 % confidence"
+    return f"; {result.written(result.low)} or more on others like them, with 95 % confidence"

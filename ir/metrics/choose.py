@@ -17,6 +17,7 @@ from .heads import find_head
 from .reading import OutputReading
 from .result import Outputs
 from .seen import ChosenMetric, SeenOutput
+from .user import UserMetric, is_users, load_user_metric
 
 _Recognizer = Callable[[SeenOutput], ChosenMetric | None]
 
@@ -49,17 +50,32 @@ METRIC_NAMES = (AUTO, *_ASKED, _DETECTION)
 
 @dataclass(frozen=True)
 class MetricOptions:
-    """What is asked for: a name of `METRIC_NAMES`, and the axis of the classes (None: read it)."""
+    """What is asked for.
+
+    `metric`: a name of `METRIC_NAMES`, or a function of the user's, `file.py:function`.
+    `class_axis`: the axis of the classes; None: read it. `labels`: entries of the feeds that are no
+    inputs of the graph; the first has what is right, a user's function gets all of them.
+    """
 
     metric: str = AUTO
     class_axis: int | None = None
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.metric not in METRIC_NAMES:
+        if self.metric not in METRIC_NAMES and not is_users(self.metric):
             raise RefusedError(
                 f"metric is '{self.metric}'{nearest(self.metric, METRIC_NAMES)}; give one of "
-                f"{', '.join(METRIC_NAMES)}"
+                f"{', '.join(METRIC_NAMES)}, or a function of your own as file.py:function"
             )
+
+    @property
+    def label(self) -> str | None:
+        """The entry that has what is right, None where there is none."""
+        return self.labels[0] if self.labels else None
+
+    def users(self) -> UserMetric | None:
+        """Return the user's function, None where a metric of `METRIC_NAMES` is asked for."""
+        return load_user_metric(self.metric) if is_users(self.metric) else None
 
 
 AUTOMATIC = MetricOptions()
@@ -93,7 +109,7 @@ def choose_metrics(seen: Sequence[SeenOutput], options: MetricOptions) -> tuple[
     What means nothing that is known is judged by SQNR. Raises RefusedError where what was asked for
     fits no output.
     """
-    if options.metric == AUTO:
+    if options.metric == AUTO or is_users(options.metric):
         return _automatic(seen)
     if options.metric == _DETECTION:
         fitting = [_detection(seen, asked=True)]

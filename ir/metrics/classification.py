@@ -64,10 +64,11 @@ class Top1Agreement:
 
     def result(self) -> MetricResult:
         """Return the agreement."""
+        judged = any(r != 1 for r in self._shares.reference)
         along = "as indices in" if self.axis is None else f"along axis {self.axis} of"
-        expected = self._margins.agreement() if self._margins.known else None
+        expected = self._margins.agreement() if self._margins.known and not judged else None
         return self._shares.result(
-            "top-1 agreement" if all(r == 1 for r in self._shares.reference) else "top-1 accuracy",
+            "top-1 accuracy" if judged else "top-1 agreement",
             f"{along} output '{self.output}'",
             expected,
         )

@@ -11,7 +11,7 @@ much, and one that crosses the threshold by its rounding hardly.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
@@ -37,6 +37,7 @@ class DetectionAgreement:
     decode: Decoder
     threshold: float
     suppress: bool = True
+    _: KW_ONLY
     _shares: SampleShares = field(default_factory=SampleShares)
     _found: int = 0
     _boxes: int = 0

@@ -17,8 +17,8 @@ from .segmentation import MaskOverlap
 from .sequence import StringAgreement
 
 # In recognised lines a blank stands beside nearly every symbol; elsewhere no class at an end of the
-# range comes first so often.
-_LEAST_BLANKS = 0.2
+# range comes first so often, and so much more often than by chance.
+_LEAST_BLANKS, _TIMES_CHANCE = 0.2, 2.0
 _UNIT = 1e-3
 
 
@@ -57,7 +57,8 @@ def sequence(seen: SeenOutput, *, asked: bool = False) -> ChosenMetric | None:
         return None
     ids, classes = found
     blank, share = _blank(ids, classes)
-    if not asked and (share < _LEAST_BLANKS or len(np.unique(ids)) < 2):
+    often = share >= max(_LEAST_BLANKS, _TIMES_CHANCE / classes)
+    if not asked and not (often and len(np.unique(ids)) > 1):
         return None
     axis = None if seen.reading.is_ids else seen.class_axis
     why = (

@@ -17,10 +17,11 @@ class MetricResult:
     """How well a candidate does what the float graph does: higher is better.
 
     `name` and `subject` say what was compared: "top-1 agreement", "along axis 2 of output 'y'".
-    `value`: 0 to 1, or dB. `reference`: what the float graph itself has, 1 unless there are labels.
-    `low`: what `samples` samples show of `value` on others like them, with 95 % confidence; None
-    where they show nothing. `expected`: `value` as the margins of all samples foretell it; None
-    where there are no margins. `details`: what else was counted, for people.
+    `value`: 0 to 1, dB, or a user's own number. `reference`: what the float graph itself has, 1
+    unless there are labels. `samples`: how many it is of, 0 where that is not known. `low`: what
+    they show of `value` on others like them, with 95 % confidence; None where they show nothing.
+    `expected`: `value` as the margins of all samples foretell it; None where there are no margins.
+    `details`: what else was counted, for people.
     """
 
     name: str
@@ -29,7 +30,7 @@ class MetricResult:
     samples: int
     reference: float = 1.0
     low: float | None = None
-    unit: Literal["share", "dB"] = "share"
+    unit: Literal["share", "dB", "number"] = "share"
     expected: float | None = None
     details: tuple[str, ...] = ()
 
@@ -40,7 +41,11 @@ class MetricResult:
 
     @property
     def drop(self) -> float:
-        """What is lost, as a part of 1; in dB the error over the signal: 40 dB are 0.01."""
+        """What is lost, as a part of 1.
+
+        In dB that is the error over the signal: 40 dB are 0.01; of other numbers, which are not
+        shares, the part of the float graph's own.
+        """
         return self._drop(self.value)
 
     @property
@@ -51,23 +56,27 @@ class MetricResult:
     def _drop(self, value: float) -> float:
         if self.unit == "dB":
             return float(np.power(10.0, -value / 20))
-        return max(0.0, self.reference - value)
+        lost = max(0.0, self.reference - value)
+        return lost / abs(self.reference) if self.unit == "number" else lost
 
     def shown(self) -> str:
         """Write the value alone: `98.4 %`, `31.2 dB`, `91.0 % (float: 91.5 %)`."""
-        text = self._number(self.value)
+        text = self.written(self.value)
         if self.unit == "dB" or self.reference == 1:
             return text
-        return f"{text} (float: {self._number(self.reference)})"
+        return f"{text} (float: {self.written(self.reference)})"
 
     def __str__(self) -> str:
         """Write it for people: `top-1 agreement along axis 2 of output 'y' 98.4 %`."""
         more = list(self.details)
         if self.expected is not None:
-            more.append(f"expected of others like them {self._number(self.expected)}")
+            more.append(f"expected of others like them {self.written(self.expected)}")
         return f"{self.what} {self.shown()}" + (f" ({', '.join(more)})" if more else "")
 
-    def _number(self, value: float) -> str:
+    def written(self, value: float) -> str:
+        """Write a value of this metric with its unit."""
+        if self.unit == "number":
+            return f"{value:.4g}"
         return f"{value:.1f} dB" if self.unit == "dB" else f"{100 * value:.1f} %"
 
 

@@ -23,6 +23,11 @@ class ChosenMetric:
     make: Callable[[], Metric]
     is_sure: bool = True
 
+    @property
+    def takes_labels(self) -> bool:
+        """Whether it can be told what is right."""
+        return self.kind in ("classification", "sequence", "segmentation")
+
     def __str__(self) -> str:
         """Write it for people: `classification of output 'y', since ...`."""
         names = ", ".join(f"'{name}'" for name in self.outputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,11 @@ from ..core.errors import GraphError
 from ..core.variables import exotic_type
 from ..metrics.choose import AUTOMATIC, MetricOptions, choose_metrics, see_outputs
 from ..metrics.reading import read_outputs
-from ..metrics.result import Metric, MetricResult
+from ..metrics.result import MetricResult
 from ..metrics.seen import ChosenMetric
+from ..metrics.tally import MetricTally
 from .reference import Reference
+from .replay import replayable
 
 Array = np.ndarray[Any, Any]
 
@@ -46,7 +48,7 @@ class Comparison:
     """Distances of all outputs; the properties give the worst over them.
 
     `metrics`: what the outputs mean, and how well that is kept; `chosen`: which metrics these are,
-    and why, in the same order.
+    and why, in the same order; empty where the metric is a user's own.
     """
 
     outputs: tuple[OutputComparison, ...]
@@ -95,16 +97,26 @@ def compare(
 
     Outputs are matched by name, or by position where the names differ but their number does not.
     What they mean, and so what their classes and metrics are, is read from `graph_a` and its
-    values, or as `options` say. Raises FeedError, ExecutionError, GraphError where the outputs
-    cannot be matched, or RefusedError where the metric asked for fits none.
+    values, or as `options` say, whose labels feeds may have. Raises FeedError, ExecutionError,
+    GraphError where the outputs cannot be matched, or RefusedError where the metric asked for fits
+    none.
     """
     run_a, run_b = Reference(graph_a), Reference(graph_b)
     pairs = _pairs(_tensor_outputs(graph_a), _tensor_outputs(graph_b))
     total = OutputsComparer(graph_a, options)
-    for feed in feeds:
-        a, b = run_a(feed), run_b(feed)
-        total.add(feed, {x: a[x] for x, _ in pairs}, {x: b[y] for x, y in pairs})
-    return total.result()
+    user = options.users()
+    with replayable(feeds) as given:
+        assert given is not None
+        for feed in given:
+            inputs = {name: array for name, array in feed.items() if name not in options.labels}
+            a, b = run_a(inputs), run_b(inputs)
+            total.add(feed, {x: a[x] for x, _ in pairs}, {x: b[y] for x, y in pairs})
+        found = total.result()
+        if user is None:
+            return found
+        names = frozenset(tensor.name for tensor in graph_a.inputs)
+        own, other = (user.values(run, names, given) for run in (run_a, run_b))
+        return replace(found, metrics=(user.result(other, own),), chosen=())
 
 
 def compare_outputs(
@@ -130,7 +142,7 @@ class OutputsComparer:
         self._options = options
         self._totals: dict[str, Accumulator] = {}
         self._chosen: tuple[ChosenMetric, ...] = ()
-        self._metrics: list[Metric] = []
+        self._tally = MetricTally(())
 
     def add(
         self, feed: Mapping[str, Array], a: Mapping[str, Array], b: Mapping[str, Array]
@@ -144,11 +156,10 @@ class OutputsComparer:
             axes = {each.name: each.class_axis for each in seen}
             self._totals = {name: Accumulator(name, axes.get(name)) for name in a}
             self._chosen = choose_metrics(seen, self._options)
-            self._metrics = [each.make() for each in self._chosen]
+            self._tally = MetricTally(self._chosen, self._options.label)
         for name, total in self._totals.items():
             total.add(a[name], b[name])
-        for metric in self._metrics:
-            metric.add(a, b)
+        self._tally.add(feed, a, b)
 
     def result(self) -> Comparison:
         """Return what was found; raises GraphError where there were no feeds."""
@@ -156,7 +167,7 @@ class OutputsComparer:
             raise GraphError("there are no feeds to compare on; give at least one sample")
         return Comparison(
             tuple(total.result() for total in self._totals.values()),
-            tuple(metric.result() for metric in self._metrics),
+            self._tally.results(),
             self._chosen,
         )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import onnx_graphsurgeon as gs
 
@@ -57,6 +58,33 @@ class Pipeline:
         """Return the names of entries of the feeds, such as labels, that passes read."""
         passes = itertools.chain.from_iterable(map(members, self.passes))
         return frozenset(itertools.chain.from_iterable(each.extra_feeds() for each in passes))
+
+    def with_options(self, **options: Any) -> Pipeline:
+        """Return the pipeline with `options` set on every pass that has them; None sets nothing.
+
+        Raises PipelineError where no pass has one of them.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        taken: set[str] = set()
+
+        def changed(item: Item) -> Any:
+            if isinstance(item, Repeat):
+                return Repeat(tuple(map(changed, item.passes)))
+            if isinstance(item, Attempt):
+                parts = (tuple(map(changed, each)) for each in (item.passes, item.otherwise))
+                return Attempt(*parts)
+            own = {field.name for field in fields(item)} & given.keys()
+            taken.update(own)
+            return replace(item, **{name: given[name] for name in own}) if own else item
+
+        passes = tuple(map(changed, self.passes))
+        missing = sorted(name.replace("_", "-") for name in given.keys() - taken)
+        if missing:
+            raise PipelineError(
+                f"no pass of the pipeline takes {' or '.join(missing)}; add one that does, such as "
+                "quantize"
+            )
+        return Pipeline(passes)
 
     def run(
         self,

@@ -61,10 +61,13 @@ class Quantize(Pass):
     - `measure`: leave in float what is faster so on the target, and the whole graph where integers
       are not faster; without it, the result depends on graph and feeds alone.
     - `max-drop`: layers stay float until the metric of the outputs is at most so much below that
-      of the float graph (0.01: one percent; in dB, that part of the signal).
-    - `metric`: what the outputs are judged by: `classification`, `sequence`, `sqnr`; `auto` reads
-      it from the graph and the outputs.
+      of the graph which the pipeline was given (0.01: one percent; in dB, that part of the signal).
+    - `metric`: what the outputs are judged by: `classification`, `sequence`, `segmentation`,
+      `detection`, `image`, `heatmap`, `embedding` or `sqnr`, or a function of your own, as
+      "file.py:function"; `auto` reads it from the graph and the outputs.
     - `class-axis`: the axis of the outputs that holds the classes; `none`: as the graph says.
+    - `labels`: entries of the feeds that are no inputs, the first of them with what is right:
+      classes, strings or masks are judged by it then, and not by the float graph.
     - `min-top1-agreement`: layers stay float until the largest element along the classes is that of
       the float graph's for this part (0 to 1) of the feeds.
     - `min-sqnr`: layers stay float until the outputs on the feeds are that close, in dB, to the
@@ -93,17 +96,22 @@ class Quantize(Pass):
     max_drop: float | None = None
     metric: str = AUTO
     class_axis: int | None = None
+    labels: tuple[str, ...] = ()
     min_top1_agreement: float | None = None
     min_sqnr: float | None = None
     give_back: float = 0.0
     extend: bool = False
     lower: bool = True
 
+    def extra_feeds(self) -> tuple[str, ...]:
+        """Return the entries of the feeds that have labels."""
+        return self.labels
+
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Read the units, calibrate their tensors, choose by latency, insert the pairs."""
         scheme = self._scheme()
         bounds = AccuracyBounds(self.min_top1_agreement, self.min_sqnr, self.max_drop)
-        options = MetricOptions(self.metric, self.class_axis)
+        options = MetricOptions(self.metric, self.class_axis, self.labels)
         if not 0 <= self.give_back < 1:
             raise RefusedError(f"give-back is {self.give_back}; give a part of 1, such as 0.05")
         self._check_names(graph)
@@ -213,6 +221,7 @@ class Quantize(Pass):
                 max_drop=None,
                 metric=AUTO,
                 class_axis=None,
+                labels=(),
                 min_top1_agreement=None,
                 min_sqnr=None,
                 give_back=0.0,

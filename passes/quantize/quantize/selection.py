@@ -83,11 +83,13 @@ class UnitSelection:
 
     def _mixed(self, bounds: AccuracyBounds) -> MixedPrecision:
         profiler = find_profiler(self.context.target) if self.measured else None
+        labelled = self.context.labelled if self.options.labels else None
         return MixedPrecision(
             variants=self.variants,
             bounds=bounds,
             options=self.options,
             feeds=self.feeds,
+            judged=self.feeds if labelled is None else labelled,
             context=self.context,
             view=self._view(),
             profiler=profiler,

@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
 from ....ir.core.errors import RefusedError
+from ....ir.metrics.reading import read_outputs
 from ....ir.ops.shapes.infer import infer_types
 from ...engine.context import Context, Feeds
 from .blocks.block_training import TrainedBlock, train_blocks
@@ -67,6 +68,7 @@ class Recovery:
             temperature=options.temperature,
             feature_weight=options.features,
             loss=options.loss,
+            class_axes=_class_axes(teacher),
         )
 
     def run(self, feeds: Feeds) -> None:
@@ -215,11 +217,11 @@ def _summary(
 ) -> str:
     parts = []
     for what, was, now in (
-        ("agreement", before.agreement, after.agreement),
+        ("top-1 agreement", before.agreement, after.agreement),
         ("accuracy", before.accuracy, after.accuracy),
     ):
         if was is not None and now is not None:
-            parts.append(f"{what} {100 * was:.1f} -> {100 * now:.1f} %")
+            parts.append(f"{what} {after.of} {100 * was:.1f} -> {100 * now:.1f} %")
     parts.append(f"loss {before.loss:.4g} -> {after.loss:.4g}")
     where = (
         f"on {held} samples not trained on"
@@ -227,6 +229,16 @@ def _summary(
         else "on the only samples, which were trained on"
     )
     return f"{', '.join(parts)}, {where}; {seconds:.0f} s"
+
+
+def _class_axes(graph: gs.Graph) -> dict[str, int]:
+    """Return the axis of the classes of each output that has several."""
+    found = {}
+    for name, reading in read_outputs(graph).items():
+        axis, shape = reading.class_axis, reading.shape
+        if axis is not None and shape is not None and shape[axis] != 1:
+            found[name] = axis
+    return found
 
 
 def _check_folder(path: str) -> None:

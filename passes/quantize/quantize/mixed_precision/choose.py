@@ -41,8 +41,9 @@ _WORTHWHILE = 10**-0.03
 
 @dataclass(frozen=True, kw_only=True)
 class MixedPrecision:
-    """A search within `bounds` over `variants`, judged on `feeds` by the metric of `options`.
+    """A search within `bounds` over `variants`, judged by the metric of `options`.
 
+    `feeds`: the samples; `judged`: the same, with the labels that the options name.
     `profiler`: what measures gains on `context.target`; None: they are estimated.
     """
 
@@ -50,6 +51,7 @@ class MixedPrecision:
     bounds: AccuracyBounds
     options: MetricOptions
     feeds: Feeds
+    judged: Feeds
     context: Context
     view: View
     profiler: Profiler | None
@@ -61,7 +63,7 @@ class MixedPrecision:
         """
         layers = [u for u in units if not u.is_follower and node_key(u.node) in chosen]
         keys = frozenset(node_key(unit.node) for unit in layers)
-        evaluator = ChoiceEvaluator(self.variants, self.feeds, self.options)
+        evaluator = self._evaluator()
         everything = evaluator.measure(keys)
         self._tell_metrics(evaluator)
         if self.bounds.hold(everything):
@@ -98,7 +100,7 @@ class MixedPrecision:
         """
         layers = [u for u in units if not u.is_follower and node_key(u.node) in chosen]
         keys = frozenset(node_key(unit.node) for unit in layers)
-        evaluator = ChoiceEvaluator(self.variants, self.feeds, self.options)
+        evaluator = self._evaluator()
         noise = self._noise(evaluator, layers)
         gains = self._gains(layers)
         borders = PrecisionBorders(layers, self.view, gains)
@@ -118,6 +120,17 @@ class MixedPrecision:
             f"samples ({', '.join(sorted(floats))})"
         )
         return chosen - floats
+
+    def _evaluator(self) -> ChoiceEvaluator:
+        """Return what judges; a drop is one from the graph that the pipeline was given.
+
+        Rounded weights lose something too, before anything is quantized.
+        """
+        given = self.context.original if self.bounds.max_drop is not None else None
+        names = {tensor.name for tensor in self.variants.graph.outputs}
+        if given is not None and {tensor.name for tensor in given.outputs} != names:
+            given = None
+        return ChoiceEvaluator(self.variants, self.judged, self.options, given)
 
     def _noise(self, evaluator: ChoiceEvaluator, layers: Sequence[Unit]) -> dict[str, float]:
         """Return the noise power that each layer alone adds, over the first feeds."""

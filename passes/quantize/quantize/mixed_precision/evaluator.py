@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
 from .....ir.core import dtypes
 from .....ir.core.errors import FeedError
@@ -20,23 +21,26 @@ from .....ir.metrics.choose import (
     top1_metrics,
 )
 from .....ir.metrics.reading import read_outputs
-from .....ir.metrics.result import Metric
+from .....ir.metrics.result import MetricResult
 from .....ir.metrics.seen import ChosenMetric
+from .....ir.metrics.tally import MetricTally
 from .....ir.run.compare import Accumulator
 from .....ir.run.reference import Arrays, Reference
 from ....engine.context import Feeds
 from ..variants import QuantizedVariants
 from .bounds import Accuracy
+from .kept_outputs import KeptOutputs
 
-# Float outputs are kept up to this many bytes, and computed anew for feeds beyond.
-_KEPT = 1 << 26
+Inputs = Mapping[str, np.ndarray[Any, Any]]
 
 
 class ChoiceEvaluator:
     """Compares choices over `variants` with the float graph on `feeds`, in constant memory.
 
     Choices run as users run them: ONNX Runtime with its optimizations on computes on integers.
-    Which metrics judge is chosen once, by `options` and the float graph's outputs.
+    Which metrics judge is chosen once, by `options` and the float graph's outputs. Feeds have the
+    labels that the options name. `given`: the graph that metrics compare with, where that is not
+    the one which is quantized, whose weights may be on a grid already.
     """
 
     def __init__(
@@ -44,22 +48,26 @@ class ChoiceEvaluator:
         variants: QuantizedVariants,
         feeds: Feeds,
         options: MetricOptions = AUTOMATIC,
+        given: gs.Graph | None = None,
         progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._variants = variants
         self._feeds = feeds
         self._options = options
         self._progress = progress
-        self._float = Reference(variants.graph, optimized=True)
-        self._kept: list[Arrays] = []
-        self._bytes = 0
+        self._float = KeptOutputs(variants.graph)
+        self._judge = self._float if given is None else KeptOutputs(given)
+        self._readings = read_outputs(variants.graph if given is None else given)
+        self._inputs = frozenset(tensor.name for tensor in variants.graph.inputs)
+        self._user = options.users()
+        self._own: np.ndarray[Any, Any] | None = None
         self._found: dict[tuple[frozenset[str], int | None], Accuracy] = {}
         self._chosen: tuple[tuple[ChosenMetric, ...], tuple[ChosenMetric, ...]] | None = None
 
     @property
     def chosen(self) -> tuple[ChosenMetric, ...]:
-        """The metrics that judge, chosen when something was first measured."""
-        return () if self._chosen is None else self._chosen[0]
+        """The metrics that judge, chosen when something was first measured; none for a user's."""
+        return () if self._chosen is None or self._user is not None else self._chosen[0]
 
     def measure(self, chosen: Collection[str], most: int | None = None) -> Accuracy:
         """Return the accuracy of `chosen` on integers, on the first `most` feeds (None: all)."""
@@ -72,57 +80,54 @@ class ChoiceEvaluator:
     def _measure(self, chosen: frozenset[str], most: int | None) -> Accuracy:
         run = Reference(self._variants.build(chosen), optimized=True)
         totals: dict[str, Accumulator] = {}
-        metrics: list[Metric] = []
-        top1: list[Metric] = []
+        metrics = top1 = MetricTally(())
         samples = 0
-        for feed, expected in self._references(most):
+        for index, feed in enumerate(itertools.islice(self._feeds, most)):
+            inputs = self._inputs_of(feed)
+            expected, given = self._float.of(index, inputs), self._judge.of(index, inputs)
             if not samples:
-                metrics, top1 = self._started(expected, feed)
-            found = run(feed)
-            samples += _batch(feed)
+                metrics, top1 = self._started(given, inputs)
+            found = run(inputs)
+            samples += _batch(inputs)
             for name, a in expected.items():
                 if dtypes.is_float(a.dtype):
                     totals.setdefault(name, Accumulator(name)).add(a, found[name])
-            for metric in (*metrics, *top1):
-                metric.add(expected, found)
-        if not totals and not metrics:
+            metrics.add(feed, given, found)
+            top1.add(feed, expected, found)
+        results_of_task = metrics.results()
+        if not totals and not results_of_task:
             raise FeedError("there are no feeds, or no output to judge by")
         results = [total.result() for total in totals.values()]
         return Accuracy(
             min((r.sqnr_db for r in results), default=math.inf),
-            tuple(metric.result() for metric in metrics),
-            tuple(metric.result() for metric in top1),
+            results_of_task if most is not None else self._users(run, results_of_task),
+            top1.results(),
             float(sum(np.power(10.0, -r.sqnr_db / 10) for r in results)),
             samples,
         )
 
-    def _started(
-        self, outputs: Arrays, feed: Mapping[str, np.ndarray[Any, Any]]
-    ) -> tuple[list[Metric], list[Metric]]:
+    def _started(self, outputs: Arrays, inputs: Inputs) -> tuple[MetricTally, MetricTally]:
         """Return metrics that have seen nothing: those of the task, and top-1 agreement."""
         if self._chosen is None:
-            readings = read_outputs(self._variants.graph)
-            seen = see_outputs(readings, self._options, outputs, feed)
+            seen = see_outputs(self._readings, self._options, outputs, inputs)
             chosen = decisive(choose_metrics(seen, self._options))
             self._chosen = chosen, top1_metrics(seen)
-        first, second = ([each.make() for each in kind] for kind in self._chosen)
-        return first, second
+        task, top1 = self._chosen
+        return MetricTally(task, self._options.label), MetricTally(top1)
 
-    def _references(
-        self, most: int | None
-    ) -> Iterator[tuple[Mapping[str, np.ndarray[Any, Any]], Arrays]]:
-        """Yield feeds with what the float graph gives for them."""
-        for index, feed in enumerate(itertools.islice(self._feeds, most)):
-            if index < len(self._kept):
-                yield feed, self._kept[index]
-                continue
-            found = self._float(feed)
-            size = sum(array.nbytes for array in found.values())
-            if index == len(self._kept) and self._bytes + size <= _KEPT:
-                self._kept.append(found)
-                self._bytes += size
-            yield feed, found
+    def _users(self, run: Reference, results: tuple[MetricResult, ...]) -> tuple[MetricResult, ...]:
+        """Return what the user's own function gives, where there is one, instead of `results`."""
+        if self._user is None:
+            return results
+        if self._own is None:
+            self._own = self._user.values(self._judge.run, self._inputs, self._feeds)
+        found = self._user.values(run, self._inputs, self._feeds)
+        return (self._user.result(found, self._own),)
+
+    def _inputs_of(self, feed: Inputs) -> Inputs:
+        labels = self._options.labels
+        return {n: a for n, a in feed.items() if n not in labels} if labels else feed
 
 
-def _batch(feed: Mapping[str, np.ndarray[Any, Any]]) -> int:
+def _batch(feed: Inputs) -> int:
     return max((array.shape[0] for array in feed.values() if array.ndim), default=1)

@@ -18,16 +18,20 @@ from .trainable import to_tensors
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Loss, top-1 agreement with the teacher and accuracy by labels; None where there is none."""
+    """Loss, top-1 agreement with the teacher and accuracy by labels; None where there is none.
+
+    `of`: along which axis of which output.
+    """
 
     loss: float
     agreement: float | None
     accuracy: float | None
+    of: str = ""
 
     def __str__(self) -> str:
         parts = []
         if self.agreement is not None:
-            parts.append(f"agreement {100 * self.agreement:.1f} %")
+            parts.append(f"top-1 agreement {100 * self.agreement:.1f} %")
         if self.accuracy is not None:
             parts.append(f"accuracy {100 * self.accuracy:.1f} %")
         return ", ".join(parts)
@@ -82,6 +86,7 @@ class StudentEvaluator:
         losses, sizes = [], []
         agreed: list[Any] = []
         right: list[Any] = []
+        judged = ""
         for index in self._samples.runs(self._samples.held_out):
             found = call(self._samples.at(index))
             device = next(iter(found.values())).device
@@ -93,6 +98,7 @@ class StudentEvaluator:
                 losses.append(float(self._objective(found, wanted, labels)))
                 sizes.append(len(index))
                 hits = self._objective.hits(found, wanted, labels)
+                judged = self._objective.judged(found, wanted)
             if hits is not None:
                 agreed.append(hits[0].cpu().numpy())
                 if hits[1] is not None:
@@ -101,4 +107,5 @@ class StudentEvaluator:
             float(np.average(losses, weights=sizes)),
             float(np.concatenate(agreed).mean()) if agreed else None,
             float(np.concatenate(right).mean()) if right else None,
+            judged,
         )

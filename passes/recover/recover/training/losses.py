@@ -12,7 +12,7 @@ Sources: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015); R
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,8 +34,9 @@ class DistillationObjective:
     """The loss of a student's tensors against its teacher's, both by name.
 
     `outputs`: the graph's float outputs; `activations`: the operator that makes each. `features`:
-    the inner tensors. `loss`: taken instead of task and distillation terms, called with outputs of
-    student and teacher and with the labels or None.
+    the inner tensors. `class_axes`: where outputs with positions have their classes. `loss`: taken
+    instead of task and distillation terms, called with outputs of student and teacher and with the
+    labels or None.
     """
 
     outputs: tuple[str, ...]
@@ -45,6 +46,7 @@ class DistillationObjective:
     temperature: float
     feature_weight: float
     loss: Loss | None = None
+    class_axes: Mapping[str, int] = field(default_factory=dict)
 
     def __call__(self, student: Tensors, teacher: Tensors, labels: Any) -> Any:
         """Return the loss, a scalar."""
@@ -73,13 +75,30 @@ class DistillationObjective:
     def hits(self, student: Tensors, teacher: Tensors, labels: Any) -> tuple[Any, Any] | None:
         """Return, a sample, whether the top class is the teacher's, and whether it is the label's.
 
-        None where no output has classes; the second is None without labels.
+        None where no output has classes; the second is None without labels. Beside class scores
+        [N, C] there may be positions, which all count; labels are of samples alone.
         """
+        found = self._judging(student, teacher)
+        if found is None:
+            return None
+        name, axis = found
+        same = student[name].argmax(axis) == teacher[name].argmax(axis)
+        scores = self.scores(name, student[name]) if labels is not None else None
+        return same.reshape(-1), None if scores is None else scores.argmax(1) == labels
+
+    def judged(self, student: Tensors, teacher: Tensors) -> str:
+        """Say along which axis of which output `hits` looks, "" where it does not."""
+        found = self._judging(student, teacher)
+        return "" if found is None else f"along axis {found[1]} of output '{found[0]}'"
+
+    def _judging(self, student: Tensors, teacher: Tensors) -> tuple[str, int] | None:
+        """Return the first output with classes, and their axis."""
         for name in self.outputs:
-            mine, theirs = self.scores(name, student[name]), self.scores(name, teacher[name])
-            if mine is not None and theirs is not None:
-                top = mine.argmax(1)
-                return top == theirs.argmax(1), None if labels is None else top == labels
+            pair = (self.scores(name, each[name]) for each in (student, teacher))
+            if all(scores is not None for scores in pair):
+                return name, 1
+            if name in self.class_axes:
+                return name, self.class_axes[name]
         return None
 
     def _soft(self, name: str, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

@@ -66,6 +66,16 @@ def test_the_terms_of_the_objective() -> None:
     assert right.tolist() == (student["y"].argmax(1) == labels).tolist()
 
 
+def test_positions_agree_along_the_axis_of_the_classes() -> None:
+    a, b = (torch.tensor(normal(seed, 6, 3, 4)) for seed in (0, 1))
+    objective = _objective(class_axes={"y": 2})
+    top, right = objective.hits({"y": a}, {"y": b}, None) or (None, None)
+    assert top is not None
+    assert right is None
+    assert top.tolist() == (a.argmax(2) == b.argmax(2)).flatten().tolist()
+    assert objective.judged({"y": a}, {"y": b}) == "along axis 2 of output 'y'"
+
+
 @pytest.mark.parametrize("shape", [(6, 4, 5, 5), (6, 4, 2), (6, 1)])
 def test_other_outputs_have_a_squared_error(shape: tuple[int, ...]) -> None:
     a, b = torch.tensor(normal(0, *shape)), torch.tensor(normal(1, *shape))

@@ -1,0 +1,43 @@
+"""Chosen metrics, gathered side by side, feed by feed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..core.errors import FeedError
+from .result import Array, MetricResult, Outputs
+from .seen import ChosenMetric
+
+
+class MetricTally:
+    """The metrics `chosen`, which have seen nothing; `labels` is the entry of the feeds with them.
+
+    They go to the first metric that takes any: what others are judged by is the float graph.
+    """
+
+    def __init__(self, chosen: Sequence[ChosenMetric], labels: str | None = None) -> None:
+        self._chosen = chosen
+        self._metrics = [each.make() for each in chosen]
+        self._labels = labels
+        places = (place for place, each in enumerate(chosen) if each.takes_labels)
+        self._labelled = next(places, None) if labels is not None else None
+
+    def add(self, feed: Mapping[str, Array], a: Outputs, b: Outputs) -> None:
+        """Take in what both graphs give for `feed`; raises FeedError where labels do not fit."""
+        for place, metric in enumerate(self._metrics):
+            if place != self._labelled or self._labels is None:
+                metric.add(a, b)
+                continue
+            labels = feed[self._labels]
+            try:
+                metric.add(a, b, labels)
+            except ValueError as error:
+                shapes = ", ".join(f"'{n}' {list(a[n].shape)}" for n in self._chosen[place].outputs)
+                raise FeedError(
+                    f"labels '{self._labels}' are {list(labels.shape)}, which does not fit {shapes}"
+                    f" as {self._chosen[place].kind}"
+                ) from error
+
+    def results(self) -> tuple[MetricResult, ...]:
+        """Return what was found so far."""
+        return tuple(metric.result() for metric in self._metrics)

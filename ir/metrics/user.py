@@ -1,0 +1,109 @@
+"""A metric of the user's own: a function in a Python file.
+
+    evaluate(compiled, feeds) -> float        higher is better
+
+`compiled` is called with a dict of arrays, of which it takes the graph's inputs, and returns its
+outputs by name; `feeds` are all feeds, with labels if there are any. The function may return one
+number a sample instead of their mean; what the samples show of others is told then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import RefusedError, in_words
+from .confidence import mean_at_most
+from .result import Array, MetricResult
+
+Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+Feeds = Iterable[Mapping[str, Array]]
+
+_SEPARATOR = ".py:"
+
+
+def is_users(text: str) -> bool:
+    """Say whether `text` names a function of a file, `file.py:function`."""
+    return _SEPARATOR in text
+
+
+@dataclass(frozen=True)
+class UserMetric:
+    """The function `function`, called as `text` (`file.py:function`) names it."""
+
+    text: str
+    function: Callable[[Run, Feeds], Any]
+
+    def values(self, run: Run, inputs: Collection[str], feeds: Feeds) -> Array:
+        """Return what the function gives, as one number or one a sample.
+
+        Raises RefusedError where it raises, or gives something else.
+        """
+
+        def compiled(feed: Mapping[str, Array]) -> Mapping[str, Array]:
+            return run({name: array for name, array in feed.items() if name in inputs})
+
+        try:
+            found = np.asarray(self.function(compiled, feeds), np.float64).reshape(-1)
+        except Exception as error:  # anybody's code
+            raise RefusedError(f"metric {self.text} failed: {in_words(error)}") from error
+        if not found.size or not np.all(np.isfinite(found)):
+            raise RefusedError(
+                f"metric {self.text} gave {found.tolist()[:3]}; return a number, or one a sample"
+            )
+        return found
+
+    def result(self, candidate: Array, reference: Array) -> MetricResult:
+        """Return what `candidate` has, beside what the float graph has."""
+        value, own = float(candidate.mean()), float(reference.mean())
+        low = None
+        if len(candidate) == len(reference) > 1:
+            lost = mean_at_most(reference - candidate)
+            low = None if lost is None else own - lost
+        return MetricResult(
+            name=self.text.rpartition(":")[2],
+            subject=f"of {self.text}",
+            value=value,
+            reference=own,
+            low=low,
+            samples=len(candidate) if len(candidate) > 1 else 0,
+            unit="share" if math.fabs(own) <= 1 else "number",
+        )
+
+
+def load_user_metric(text: str) -> UserMetric:
+    """Return the function that `file.py:function` names.
+
+    Raises RefusedError where there is no such file or function, or the file cannot be run.
+    """
+    name, _, function = text.rpartition(":")
+    path = Path(name)
+    if not path.is_file():
+        raise RefusedError(f"metric is '{text}', but there is no file '{name}'")
+    spec = importlib.util.spec_from_file_location(_module_name(path), path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # anybody's code
+        raise RefusedError(f"metric '{name}' cannot be read: {in_words(error)}") from error
+    found = getattr(module, function, None)
+    if not callable(found):
+        there = [n for n in vars(module) if callable(getattr(module, n)) and n[0] != "_"]
+        raise RefusedError(
+            f"metric is '{text}', but '{name}' has no function '{function}'; it has "
+            f"{', '.join(sorted(there)) or 'none'}"
+        )
+    return UserMetric(text, found)
+
+
+def _module_name(path: Path) -> str:
+    return f"planish_metric_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
