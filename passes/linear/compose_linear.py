@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core.decline import need
@@ -102,8 +101,8 @@ def _composed(first: Layer, second: Layer, group: int) -> Kernel:
     before, after = first.kernel(), second.kernel()
     kernel = compose(after, before, group)
     if before.bias is not None:
-        size = np.maximum(np.abs(kernel.full_bias()), 1.0)
-        need_conditioned(after.largest_of(before.bias), size, first.weight.dtype)
+        left = kernel.full_bias()
+        need_conditioned(after.largest_of(before.bias), left, first.weight.dtype)
     return kernel
 
 

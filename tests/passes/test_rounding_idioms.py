@@ -11,7 +11,7 @@ import pytest
 
 import planish
 
-from tests.helpers import Array, model_of, run_ort
+from tests.helpers import Array, model_of, ops, run_ort
 
 # 1.5 * 2^n rounds to integers; 2^n / 2^k to multiples of 2^-k.
 _BITS = {np.float16: 10, np.float32: 23, np.float64: 52}
@@ -95,6 +95,45 @@ def test_a_rounding_that_is_spelled_out_stays(spelling, dtype):
     found = run_ort(planish.to_model(result.graph, portable=True), {"x": x})["y"]
     np.testing.assert_allclose(found, expected, rtol=0, atol=4 * np.finfo(dtype).eps)
     assert steps.run(result.graph, verify="off").edits == 0
+
+
+# Its scale says that what it gives is of order one.
+SMALL = {name: body for name, body in SPELLINGS.items() if name != "BatchNormalization"}
+
+
+@pytest.mark.parametrize("spelling", SMALL.values(), ids=SMALL)
+def test_constants_that_cancel_stay_as_x_may_be_small(spelling):
+    """No constant says how large x is; beside 10, a millionth is rounded to a few values."""
+    numbers = values(np.float32)
+    c = numbers["c"]
+    ten = {k: v * (10 / c) if abs(v).max() in (c, c / 2) else v for k, v in numbers.items()}
+    ten = {name: value.astype(numbers[name].dtype) for name, value in ten.items()}
+    model = model_of(f"g (float[2, 4, 3, 3] x) => (float[] y) {{ {spelling} }}", ten)
+    x = np.random.default_rng(0).uniform(-1e-6, 1e-6, (2, 4, 3, 3)).astype(np.float32)
+    expected = run_ort(model, {"x": x})["y"]
+    result = planish.Pipeline.parse("exact").run(planish.load(model), verify="off")
+    found = run_ort(planish.to_model(result.graph, portable=True), {"x": x})["y"]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+
+
+SHOWN = {
+    "an image": ("a = Div(x, large) b = Sub(a, mean) y = Div(b, std)", ["Mul", "Add"]),
+    "a shift that is left": ("a = Add(x, mean) y = Add(a, std)", ["Add"]),
+    "a normalization": (
+        "a = BatchNormalization(x, one, ten, ten, one) y = Sub(a, t)",
+        ["BatchNormalization"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "left"), SHOWN.values(), ids=SHOWN)
+def test_constants_are_merged_where_others_show_what_is_left(body, left):
+    numbers = {"large": 255, "mean": 0.45, "std": 0.22, "t": 9}
+    weights = {name: np.float32(value) for name, value in numbers.items()}
+    weights |= {"one": np.ones(4, np.float32), "ten": np.full(4, 10, np.float32)}
+    model = model_of(f"g (float[2, 4, 3, 3] x) => (float[] y) {{ {body} }}", weights)
+    graph = planish.Pipeline.parse("fold-affine").run(planish.load(model), verify="off").graph
+    assert ops(graph) == left
 
 
 ACTIVATIONS = {

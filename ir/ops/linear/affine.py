@@ -80,9 +80,9 @@ class Affine:
 class Composition:
     """The map scale * x + shift of a chain, and what its steps are like on the way.
 
-    `typical` are center and spread of what it gives. Without a BatchNormalization in the chain
-    these are taken to be those of x of order one, as what networks compute with is. `passed` is how
-    much of the result a shift on the way was, `low` and `high` are the least and largest scale.
+    `typical` are center and spread of what it gives, None without a BatchNormalization in the
+    chain: how large x is, nothing else tells. `passed` is how much of the result a shift on the way
+    was, `low` and `high` are the least and largest scale.
     """
 
     scale: Array
@@ -116,7 +116,7 @@ class Composition:
 
     def need_conditioned(self, dtype: Any) -> None:
         """Decline where what it takes on the way, not only its result, decides what it gives."""
-        size = np.maximum(np.abs(self.shift), np.abs(self.scale))
+        size = np.abs(self.shift)
         for part in self.typical or ():
             size = np.maximum(size, np.abs(part))
         need_conditioned(self.passed, size, dtype)
@@ -125,7 +125,8 @@ class Composition:
     def need_movable(self, dtype: Any) -> None:
         """Decline where moving the shift behind a sum over scale * x would cost too many digits.
 
-        Both terms then are |shift| in size where what they add up to is `typical`.
+        Both terms then are |shift| in size where what they add up to is `typical`, or of order one:
+        what shifts an image, x - mean, is to leave that, and no constant beside it tells.
         """
         size: Array | float = 1.0
         if self.typical is not None:

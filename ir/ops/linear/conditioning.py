@@ -8,6 +8,12 @@ computes something else. Every one that does asks here. A step may be larger tha
 much that the digits lost stay below what verification grants, a hundred-thousandth of the range in
 float32; a product may take a quarter of the exponents on either side. Of float16, which has few, it
 may take all below one: values of size one do not become subnormal then.
+
+How large x is decides what (x + 10) - 10 loses: nothing to speak of where x is 1, all where it is
+1e-10. So a result counts for as much as constants show: the shift that is left, and the bias and
+scale of a BatchNormalization, which say what it gives. Shifts that leave nothing stay, however
+small they are; those of images, (x / 255 - mean) / std, leave mean / std and are merged. Products
+do not depend on the size of x, within their range.
 """
 
 from __future__ import annotations

@@ -237,4 +237,4 @@ def _with_constants(
 def _need_conditioned(terms: Sequence[Array], summed: Kernel, dtype: Any) -> None:
     """Decline where biases and constants cancel that are too large to: rounding of a sum shows."""
     if len(terms) > 1:
-        need_conditioned(np.stack(terms), np.maximum(np.abs(summed.full_bias()), 1.0), dtype)
+        need_conditioned(np.stack(terms), summed.full_bias(), dtype)

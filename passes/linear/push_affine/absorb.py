@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -21,6 +22,7 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.linear.affine import Affine, Composition
+from ....ir.ops.linear.conditioning import need_conditioned
 from ....ir.ops.linear.kernel import Array, Kernel
 from ....ir.ops.linear.layer import write_layer
 from ....ir.ops.linear.storing import need_kept, need_storable, stored
@@ -168,15 +170,31 @@ def _absorb(reading: LocatedReader, total: Composition, view: View) -> Absorbing
     border = None
     if shift.any():
         if reading.seen is None:
-            scaled = replace(scaled, bias=kernel.full_bias() + kernel.of_constant(shift))
+            given = kernel.of_constant(shift)
+            scaled = replace(scaled, bias=_bias_with(given, kernel, place, total, dtype))
         else:
             image = constant_image(kernel, shift, reading.seen)
             if is_uniform(reading.seen):
-                bias = kernel.full_bias() + image.reshape(kernel.outputs, -1)[:, 0]
-                scaled = replace(scaled, bias=bias)
+                given = image.reshape(kernel.outputs, -1)[:, 0]
+                scaled = replace(scaled, bias=_bias_with(given, kernel, place, total, dtype))
             else:
                 size = np.abs(image).max(initial=0.0)
                 need_kept(image, dtype, size, "the map along the border is not finite")
                 border = stored(image[None], dtype)
     need_storable(scaled, dtype)
     return AbsorbingLayer(reading.reader, scaled, border, view.type(layer.result))
+
+
+def _bias_with(
+    given: Array, kernel: Kernel, place: ChannelPlace, total: Composition, dtype: np.dtype[Any]
+) -> Array:
+    """Return the bias with `given`, what the layer makes of the shift; declines where they cancel.
+
+    What it gives is at least as large as what it makes of what a BatchNormalization spreads.
+    """
+    bias = kernel.full_bias() + given
+    if kernel.bias is not None:
+        spread = () if total.typical is None else kernel.largest_of(place.spread(total.typical[1]))
+        left = np.concatenate([np.abs(bias), spread])
+        need_conditioned(np.stack([kernel.bias, given]), left, dtype)
+    return bias

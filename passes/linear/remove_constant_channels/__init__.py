@@ -181,7 +181,7 @@ def _without(reader: MixingLayer, removed: Array) -> Kernel:
         return kernel
     bias = kernel.full_bias() + given
     terms = reader.kernel.largest_of(np.repeat(known, width))
-    need_conditioned(terms, np.maximum(np.abs(bias), 1.0), reader.layer.weight.dtype)
+    need_conditioned(terms, bias, reader.layer.weight.dtype)
     return replace(kernel, bias=bias)
 
 

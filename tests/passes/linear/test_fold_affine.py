@@ -336,16 +336,19 @@ def test_neutral_chain_disappears():
 
 
 @pytest.mark.parametrize(
-    "body",
-    ["a = Mul(x, c) b = Div(a, c) y = Mul(b, k)", "a = Add(x, c) b = Sub(a, c) y = Mul(b, k)"],
+    ("body", "left"),
+    [
+        ("a = Mul(x, c) b = Div(a, c) y = Mul(b, k)", ["Mul"]),
+        ("a = Add(x, c) b = Sub(a, k) y = Mul(b, k)", ["Mul", "Add"]),
+    ],
 )
-def test_constants_that_widen_the_result_keep_its_shape(body):
+def test_constants_that_widen_the_result_keep_its_shape(body, left):
     model = model_of(
         f"g (float[N, 1, 5] x) => (float[] y) {{ {body} }}",
         {"c": np.full((4, 1), 2, np.float32), "k": np.array(3, np.float32)},
     )
     result = run_pass(planish.load(model), PASS)
-    assert ops(result.graph) == ["Mul"]
+    assert ops(result.graph) == left
     assert_same_function(model, result.graph, {"x": normal(2, 1, 5)}, 1e-6)
 
 
