@@ -65,7 +65,7 @@ class _Swap(Rewrite[_PooledPointwise]):
         need(has_elements(node.outputs[0], view), "the pool may leave nothing, which Conv refuses")
         has_bias = len(conv.inputs) > 2 and not conv.inputs[2].is_empty()
         need(
-            not (has_bias and averages_pads(node)),
+            not (has_bias and averages_pads(node, view)),
             "padding counts in the mean, and Conv has a bias",
         )
         before, after = view.shape(node.inputs[0]), view.shape(node.outputs[0])

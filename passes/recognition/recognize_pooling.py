@@ -26,7 +26,7 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
 from ...ir.graph.view import View
 from ...ir.ops.axes.reductions import Reduction, read_reduction
-from ...ir.ops.windows.attributes import pool_window
+from ...ir.ops.windows.attributes import read_window
 from ...ir.ops.windows.elements import has_elements
 from ..engine.rewrite import Rewrite, RewritePass
 from .expressions import need_private, producer_of
@@ -135,7 +135,7 @@ class _GlobalWindow(_Write):
             return None
         if tuple(kernel) != tuple(shape[2:]):
             return None
-        window = pool_window(node)
+        window = read_window(node, view)
         need(not window.is_padded, "its window covers all of its input, but padding too")
         # A second window would start beyond the input whatever the strides are.
         need(len(node.outputs) == 1, "its indices are asked for")

@@ -36,7 +36,7 @@ def can_emit_pool(node: gs.Node, view: View) -> bool:
     if node.op == "MaxPool":
         return not node.attrs.get("storage_order", 0)
     # What a last window that reaches beyond the pads counts differs from opset to opset.
-    return not (averages_pads(node) and pool_window(node).ceil)
+    return not (averages_pads(node, view) and pool_window(node).ceil)
 
 
 def emit_pool(program: BlockedProgram, group: FusionGroup) -> None:
@@ -55,7 +55,7 @@ def emit_pool(program: BlockedProgram, group: FusionGroup) -> None:
         return
     pooling: Kind = "max" if node.op == "MaxPool" else "average"
     window = read_window(node, program.view)
-    counts = averages_pads(node)
+    counts = averages_pads(node, program.view)
     emit_windows(program, pooling, window, x.spec(raw=raw), y, [x.expr], counts_pads=counts)
 
 

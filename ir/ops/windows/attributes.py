@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import onnx_graphsurgeon as gs
 
 from ...core.decline import need
-from ...graph.types import Dim
+from ...graph.types import Dim, Shape
 from ...graph.view import View
 from ..traits.groups import POOLS
 from .sizes import (
@@ -182,14 +182,27 @@ def window_attributes(op: str, attrs: Mapping[str, Any], kernel: Sequence[int]) 
 def read_window(node: gs.Node, view: View) -> WindowAttributes:
     """Read the window of a Conv, ConvTranspose or pooling.
 
-    Declines where the kernel is given by a weight of unknown size.
+    Where sizes are known and `auto_pad` pads nothing at these, it says so: what is written out
+    later, all explicit, must be read as before. Declines where the kernel is given by a weight of
+    unknown size.
     """
     kernel = _ints(node.attrs, "kernel_shape")
     if kernel is None:
         shape = need(view.shape(node.inputs[1]), "the rank of its weight is unknown")
         kernel = tuple(size for size in shape[2:] if isinstance(size, int))
         need(len(kernel) == len(shape) - 2, "the kernel size is not static")
-    return window_attributes(node.op, node.attrs, kernel)
+    return _at(view.shape(node.inputs[0]), window_attributes(node.op, node.attrs, kernel))
+
+
+def _at(shape: Shape | None, window: WindowAttributes) -> WindowAttributes:
+    """Return `window` without automatic pads where these are none for an input of `shape`."""
+    if not window.is_same or window.transposed or shape is None or len(shape) != window.rank + 2:
+        return window
+    sizes = [size for size in shape[2:] if isinstance(size, int)]
+    padded = len(sizes) < window.rank or any(map(any, window.pads(sizes)))
+    # Runtimes pad by less than nothing where a stride skips positions.
+    skips = any(s > r for s, r in zip(window.strides, window.reaches, strict=True))
+    return window if padded or skips else replace(window, auto_pad="NOTSET")
 
 
 def pool_window(node: gs.Node) -> WindowAttributes:
@@ -197,11 +210,11 @@ def pool_window(node: gs.Node) -> WindowAttributes:
     return window_attributes(node.op, node.attrs, node.attrs["kernel_shape"])
 
 
-def averages_pads(node: gs.Node) -> bool:
+def averages_pads(node: gs.Node, view: View) -> bool:
     """Say whether `node` is an AveragePool whose means may count zeros beside its input."""
     if node.op != "AveragePool":
         return False
-    window = pool_window(node)
+    window = read_window(node, view)
     return window.counts_pads and (window.is_padded or window.ceil)
 
 

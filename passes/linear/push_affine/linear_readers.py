@@ -122,7 +122,7 @@ def _moved(node: gs.Node, axis: int, view: View) -> int | None:
             found = read_reduction(node, view)
             return None if found is None or 0 in found.axes else found.axis_after(axis)
         case "AveragePool":
-            if averages_pads(node) or not sees_input(node, view):
+            if averages_pads(node, view) or not sees_input(node, view):
                 return None
         case "MaxPool":
             read = any(view.readers(t) or view.is_output(t) for t in node.outputs[1:])

@@ -148,7 +148,7 @@ def _through(node: gs.Node, x: Channels, region: ChannelRegion, view: View) -> C
             "the indices of MaxPool count all channels",
         )
         need(sees_input(node, view), f"a window of {node.op} may hold no element")
-        return Channels(result, _where_zero(values) if averages_pads(node) else values)
+        return Channels(result, _where_zero(values) if averages_pads(node, view) else values)
     found = constant_result(node, values, view)
     after = need(found, f"its channels are read by {node.op}, which needs all of them")
     return Channels(result, after, x.width)

@@ -171,3 +171,18 @@ def test_the_mean_of_no_elements_stays():
     )
     reason = "its input may have no elements, of which pooling has no mean"
     assert_left_alone(model, "recognize-pooling", reason)
+
+
+def test_a_window_that_sizes_leave_without_pads_is_global():
+    """A fused operator states its pads, and a portable file is read again."""
+    model = model_of(
+        """g (float[2, 2, 4, 4] x) => (float[] y) { c = Conv(x, w)
+            y = MaxPool <kernel_shape = [2, 2], strides = [2, 2], auto_pad = "SAME_LOWER"> (c) }""",
+        {"w": np.random.default_rng(0).standard_normal((2, 2, 3, 3)).astype(np.float32)},
+    )
+    graph = run_pass(planish.load(model), "exact").graph
+    assert ops(graph) == ["ConvGlobalMaxPool"]
+    portable = planish.to_model(graph, portable=True)
+    assert not planish.Pipeline.parse("exact").run(planish.load(portable), verify="off").edits
+    x = np.random.default_rng(1).standard_normal((2, 2, 4, 4)).astype(np.float32)
+    assert_same_function(model, graph, {"x": x})

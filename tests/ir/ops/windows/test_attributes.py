@@ -15,6 +15,7 @@ from planish.ir.ops.windows.attributes import (
     explicit_pool,
     explicit_window,
     pool_window,
+    read_window,
     window_attributes,
 )
 from planish.ir.ops.windows.sizes import outputs_of, reach_of, transposed_outputs
@@ -188,7 +189,33 @@ def test_means_that_count_what_lies_beside_the_input(attrs, counts):
         text = f"kernel_shape = [2, 2], count_include_pad = {included}{', ' * bool(attrs)}{attrs}"
         pool = f"y = AveragePool <{text}> (x)"
         graph = graph_of(f"g (float[1, 2, 5, 5] x) => (float[] y) {{ {pool} }}")
-        assert averages_pads(graph.nodes[0]) == (counts and bool(included))
+        view = view_of(graph)
+        assert averages_pads(graph.nodes[0], view) == (counts and bool(included))
+
+
+@pytest.mark.parametrize(
+    ("attrs", "size", "padded"),
+    [
+        ("kernel_shape = [2], strides = [2]", 4, False),
+        ("kernel_shape = [2], strides = [2]", 5, True),
+        ("kernel_shape = [2], strides = [2]", '"H"', True),
+        ("kernel_shape = [2]", 4, True),
+        ("kernel_shape = [3], strides = [3]", 9, False),
+    ],
+)
+@pytest.mark.parametrize("op", ["MaxPool", "Conv"])
+def test_automatic_pads_of_a_known_size_may_be_none(op, attrs, size, padded):
+    """Written out they are zeros, which passes then read as such."""
+    size = str(size).strip('"')
+    weight, known = ("", {}) if op == "MaxPool" else (", w", {"w": np.ones((2, 2, int(attrs[16])))})
+    for same in ("SAME_UPPER", "SAME_LOWER"):
+        graph = graph_of(
+            f"""g (float[1, 2, {size}] x) => (float[] y) {{
+                y = {op} <{attrs}, auto_pad = "{same}"> (x{weight}) }}""",
+            {name: values.astype(np.float32) for name, values in known.items()},
+        )
+        view = view_of(graph)
+        assert read_window(graph.nodes[0], view).is_padded == padded
 
 
 def test_attributes_left_out_are_the_defaults():
