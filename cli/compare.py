@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..ir.files.load import load
-from ..ir.metrics.choose import AUTO, MetricOptions
+from ..ir.metrics.choose import AUTO
 from ..ir.run.compare import compare as compare_graphs
 from ..ir.run.feeds import random_feeds
 from .feeds import feeds_of
@@ -43,13 +43,14 @@ def compare(
 ) -> None:
     """Show how far the outputs of two models are apart."""
     graph_a, graph_b = load(a), load(b)
-    options = MetricOptions(metric, class_axis, tuple(labels or ()))
-    data = feeds_of(graph_a, feeds, shape, mean, std, seed, options.labels)
+    data = feeds_of(graph_a, feeds, shape, mean, std, seed, labels or ())
     found = compare_graphs(
         graph_a,
         graph_b,
         random_feeds(graph_a, seed=seed) if data is None else data,
-        options,
+        metric=metric,
+        class_axis=class_axis,
+        labels=labels or (),
     )
     out.print(comparison_table(found))
     for line in metric_lines(found):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +22,7 @@ from .feeds import feeds_of
 from .options import (
     ClassAxisOption,
     FeedsOption,
+    LabelsOption,
     MeanOption,
     MetricOption,
     ModelFile,
@@ -53,6 +55,7 @@ def explain_int8(
     ] = 20,
     metric: MetricOption = AUTO,
     class_axis: ClassAxisOption = None,
+    labels: LabelsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     shape: ShapeOption = None,
     mean: MeanOption = "0",
@@ -77,6 +80,7 @@ def explain_int8(
             seed=seed,
             metric=metric,
             class_axis=class_axis,
+            labels=labels or (),
         )
     if as_json:
         print_json(_as_json(report, sizes))
@@ -91,6 +95,7 @@ def _explain_model(
     output: Path | None,
     *,
     seed: int,
+    labels: Sequence[str],
     **options: Any,
 ) -> tuple[Int8Report, list[tuple[str, str]]]:
     """Explain `model`, write what the suggestions make of it to `output` where that is given.
@@ -101,9 +106,9 @@ def _explain_model(
     graph = load(model)
     floats = None if original is None else load(original)
     path, shape, mean, std = feeds
-    data = feeds_of(graph, path, shape, mean, std, seed)
+    data = feeds_of(graph, path, shape, mean, std, seed, labels)
     try:
-        report = explain(graph, floats, data, seed=seed, **options)
+        report = explain(graph, floats, data, seed=seed, labels=labels, **options)
     except GraphError as error:
         raise GraphError(f"{model}: {error}") from error
     sizes = [
@@ -135,7 +140,7 @@ def _show(report: Int8Report, sizes: list[tuple[str, str]], top: int, applied: b
         print_plain(f"- {note}")
     if report.suggestions:
         out.print()
-        out.print(suggestions_table(report.suggestions))
+        out.print(suggestions_table(report))
     else:
         out.print("- no exclusion that was tried pays", highlight=False)
     out.print()

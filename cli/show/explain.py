@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from ...backends.onnxruntime.explain.report import Int8Report, LayerReport, Quality, Suggestion
+from ...backends.onnxruntime.explain.report import Int8Report, LayerReport, Quality
 from .plain import plain_table
 
 
@@ -38,10 +38,10 @@ def layers_table(report: Int8Report, top: int) -> Table:
     return table
 
 
-def suggestions_table(suggestions: Sequence[Suggestion]) -> Table:
+def suggestions_table(report: Int8Report) -> Table:
     """Return the table of exclusions that were tried and pay, the best first."""
     table = plain_table("back to float", "because", ">SQNR", ">metric", ">time", "apply")
-    for suggestion in suggestions:
+    for suggestion in report.suggestions:
         names = ", ".join(suggestion.nodes[:3])
         more = len(suggestion.nodes) - 3
         gain = suggestion.gain_metric
@@ -49,7 +49,7 @@ def suggestions_table(suggestions: Sequence[Suggestion]) -> Table:
             names + (f" and {more} more" if more > 0 else ""),
             suggestion.why,
             f"{suggestion.gain_db:+.1f} dB",
-            "" if gain is None else f"{100 * gain:+.1f} %",
+            "" if gain is None else _gained(gain, report.before),
             f"{suggestion.cost_ms:+.3f} ms",
             "yes" if suggestion.applied else "no",
         )
@@ -104,6 +104,12 @@ def _rank(layer: LayerReport) -> tuple[float, float]:
 def _beside(layer: LayerReport) -> str:
     found = [c for c in layer.conversions if c.of != "border"]
     return f"{len(found)}: {_ms(sum(c.ms for c in found))}" if found else ""
+
+
+def _gained(gain: float, quality: Quality) -> str:
+    """Write a change of the metric in its unit."""
+    text = "" if quality.metric is None else quality.metric.written(gain)
+    return text if gain < 0 else f"+{text}"
 
 
 def _ms(value: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 
 from ..core.errors import GraphError
 from ..core.variables import exotic_type
-from ..metrics.choose import AUTOMATIC, MetricOptions, choose_metrics, see_outputs
+from ..metrics.choose import AUTO, AUTOMATIC, MetricOptions, choose_metrics, see_outputs
 from ..metrics.reading import read_outputs
 from ..metrics.result import MetricResult
 from ..metrics.seen import ChosenMetric
@@ -91,16 +91,23 @@ def compare(
     graph_a: gs.Graph,
     graph_b: gs.Graph,
     feeds: Iterable[Mapping[str, Array]],
-    options: MetricOptions = AUTOMATIC,
+    *,
+    metric: str = AUTO,
+    class_axis: int | None = None,
+    labels: Sequence[str] = (),
 ) -> Comparison:
     """Run both graphs on the reference runtime over `feeds` and compare their outputs.
 
     Outputs are matched by name, or by position where the names differ but their number does not.
-    What they mean, and so what their classes and metrics are, is read from `graph_a` and its
-    values, or as `options` say, whose labels feeds may have. Raises FeedError, ExecutionError,
-    GraphError where the outputs cannot be matched, or RefusedError where the metric asked for fits
-    none.
+    What they mean is read from `graph_a` and its values; `metric` names it otherwise
+    (`classification`, `sequence`, `segmentation`, `detection`, `image`, `heatmap`, `embedding`,
+    `sqnr`, or a function of your own as `file.py:function`), and `class_axis` where their classes
+    are. `labels`: entries of the feeds that are no inputs; the first says what is right.
+
+    Raises FeedError, ExecutionError, GraphError where the outputs cannot be matched, or
+    RefusedError where the metric asked for fits none.
     """
+    options = MetricOptions(metric, class_axis, tuple(labels))
     run_a, run_b = Reference(graph_a), Reference(graph_b)
     pairs = _pairs(_tensor_outputs(graph_a), _tensor_outputs(graph_b))
     total = OutputsComparer(graph_a, options)

@@ -31,6 +31,10 @@ def test_the_table_names_the_worst_layer_first(call, files):
     assert lines[0].split()[:3] == ["layer", "operator", "executed"]
     assert lines[1].split()[:3] == ["a", "Conv", "int8"]
     assert "back to float" in shown
+    assert "the metric is top-1 agreement along axis 1 of output 'y'" in shown
+    asked = ("--metric", "embedding")
+    _, shown, _ = call("explain-int8", model, "--float", original, "--feeds", feeds, *asked)
+    assert "the metric is cosine along axis 1 of output 'y'" in shown
 
 
 def test_apply_writes_a_better_model(call, files, out):

@@ -118,7 +118,7 @@ def choose(
 
 
 def _gain(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else a - b
+    return None if a is None or b is None else difference(a, b)
 
 
 def _value(quality: Quality) -> float | None:

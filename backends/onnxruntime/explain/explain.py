@@ -15,8 +15,10 @@ from ....ir.core.target import Target
 from ....ir.core.variables import label, node_key
 from ....ir.graph.clone import clone
 from ....ir.metrics.choose import AUTO, MetricOptions
+from ....ir.metrics.result import MetricResult
 from ....ir.ops.quantization.nodes import quantizes_or_back
 from ....ir.run.compare import Comparison, OutputsComparer
+from ....ir.run.extra_feeds import FeedsWithout
 from ....ir.run.feeds import random_feeds
 from ....passes.engine.context import Context, Feeds
 from ....passes.fusion.inline_fused_operators import inline_fused_operators
@@ -51,17 +53,18 @@ def explain_int8(
     most: int = 6,
     metric: str = AUTO,
     class_axis: int | None = None,
+    labels: Sequence[str] = (),
     progress: Progress = lambda fraction, what: None,
 ) -> Int8Report:
     """Say which layers of a quantized `graph` run slowly or badly, and what to do about it.
 
     `float_graph`: the model before quantization; without it one is made from `graph`, and errors of
     weights stay unknown. `feeds`: samples to judge on, drawn where None. `most`: how many
-    exclusions to try. `metric`, `class_axis`: what outputs are judged by beside SQNR, read from the
-    float model by default. Raises GraphError where the graph has no quantized layers, FeedError or
+    exclusions to try. `metric`, `class_axis`, `labels`: what outputs are judged by beside SQNR, as
+    for `planish.compare`. Raises GraphError where the graph has no quantized layers, FeedError or
     ExecutionError where it cannot run.
     """
-    options = MetricOptions(metric, class_axis)
+    options = MetricOptions(metric, class_axis, tuple(labels))
     session = _Session(graph, float_graph, feeds, target, threads, seed, options)
     return session.report(most, progress)
 
@@ -104,7 +107,10 @@ class _Session:
         self._seed = seed
         self._drawn = feeds is None
         self._made = float_graph is None
-        self._feeds = random_feeds(graph, samples=_DRAWN, seed=seed) if feeds is None else feeds
+        self._labelled = random_feeds(graph, samples=_DRAWN, seed=seed) if feeds is None else feeds
+        self._feeds: Feeds = self._labelled
+        if options.labels:
+            self._feeds = FeedsWithout(self._labelled, options.labels)
         self._first = next(iter(itertools.islice(self._feeds, 1)))
         if float_graph is None:
             self._match = FloatMatch()
@@ -179,21 +185,34 @@ class _Session:
         found = []
         for run, timing in zip(ready, times, strict=True):
             compared = self._compare(reference, run)
-            told = [
-                result
-                for result, chosen in zip(compared.metrics, compared.chosen, strict=True)
-                if chosen.is_sure and result.unit == "share"
-            ]
-            worst = max(told, key=lambda result: result.drop, default=None)
             found.append(
-                Quality(timing.median_ms, compared.sqnr_db, compared.top1_agreement, worst)
+                Quality(
+                    timing.median_ms,
+                    compared.sqnr_db,
+                    compared.top1_agreement,
+                    self._metric(compared, reference, run),
+                )
             )
         return found
 
+    def _metric(self, compared: Comparison, reference: Run, run: Run) -> MetricResult | None:
+        """Return the user's own metric, or that of the output which loses most."""
+        user = self._options.users()
+        if user is not None:
+            names = frozenset(tensor.name for tensor in self._float.inputs)
+            own, found = (user.values(each, names, self._labelled) for each in (reference, run))
+            return user.result(found, own)
+        told = [
+            result
+            for result, chosen in zip(compared.metrics, compared.chosen, strict=True)
+            if chosen.is_sure
+        ]
+        return max(told, key=lambda result: result.drop, default=None)
+
     def _compare(self, reference: Run, run: Run) -> Comparison:
         total = OutputsComparer(self._float, self._options)
-        for feed in self._feeds:
-            total.add(feed, reference(feed), run(feed))
+        for feed, inputs in zip(self._labelled, self._feeds, strict=True):
+            total.add(feed, reference(inputs), run(inputs))
         return total.result()
 
 

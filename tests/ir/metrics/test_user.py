@@ -5,7 +5,6 @@ import pytest
 
 import planish
 from planish.ir.core.errors import FeedError, RefusedError
-from planish.ir.metrics.choose import MetricOptions
 from planish.ir.metrics.user import load_user_metric
 
 from tests.helpers import graph_of
@@ -53,9 +52,9 @@ def right(scale):
 
 @pytest.mark.parametrize("gives", ["sum(hits) / len(hits)", "hits"])
 def test_a_function_judges_both_graphs(written, gives):
-    options = MetricOptions(written(RIGHT.format(gives)), labels=("label",))
+    options = {"metric": written(RIGHT.format(gives)), "labels": ("label",)}
     a, b = (1, 1, 1, 1), (1, 1, 1, 0.6)
-    (found,) = planish.compare(graph(*a), graph(*b), feeds(), options).metrics
+    (found,) = planish.compare(graph(*a), graph(*b), feeds(), **options).metrics
     assert found.reference == 1
     assert found.value == pytest.approx(np.mean(right(b)))
     assert found.drop == pytest.approx(1 - np.mean(right(b)))
@@ -64,14 +63,14 @@ def test_a_function_judges_both_graphs(written, gives):
 
 
 def test_other_numbers_drop_in_parts_of_the_float_graphs_own(written):
-    options = MetricOptions(
-        written(
+    options = {
+        "metric": written(
             "def evaluate(run, feeds):\n    return 50 * run({'x': ONE})['y'][0, 3]\n"
             "import numpy as np\nONE = np.ones((1, 4), 'f')\n"
         )
-    )
+    }
     (found,) = planish.compare(
-        graph(1, 1, 1, 1), graph(1, 1, 1, 0.9), feeds_without(), options
+        graph(1, 1, 1, 1), graph(1, 1, 1, 0.9), feeds_without(), **options
     ).metrics
     assert (found.reference, found.value) == (50, pytest.approx(45))
     assert found.drop == pytest.approx(0.1)
@@ -82,9 +81,9 @@ def feeds_without():
 
 
 def test_feeds_that_can_be_read_once_will_do(written):
-    options = MetricOptions(written(RIGHT.format("hits")), labels=("label",))
-    once = planish.compare(graph(1, 1, 1, 1), graph(1, 1, 1, 0.6), iter(feeds()), options)
-    often = planish.compare(graph(1, 1, 1, 1), graph(1, 1, 1, 0.6), feeds(), options)
+    options = {"metric": written(RIGHT.format("hits")), "labels": ("label",)}
+    once = planish.compare(graph(1, 1, 1, 1), graph(1, 1, 1, 0.6), iter(feeds()), **options)
+    often = planish.compare(graph(1, 1, 1, 1), graph(1, 1, 1, 0.6), feeds(), **options)
     assert once.metrics == often.metrics
 
 
@@ -109,9 +108,9 @@ def test_files_without_the_function_are_refused(written, text, message):
     ],
 )
 def test_functions_that_give_no_number_are_refused(written, body, message):
-    options = MetricOptions(written(f"def evaluate(compiled, feeds):\n    {body}\n"))
+    options = {"metric": written(f"def evaluate(compiled, feeds):\n    {body}\n")}
     with pytest.raises(RefusedError, match=message):
-        planish.compare(graph(1, 1, 1, 1), graph(1, 1, 1, 1), feeds_without(), options)
+        planish.compare(graph(1, 1, 1, 1), graph(1, 1, 1, 1), feeds_without(), **options)
 
 
 def test_a_file_that_is_not_there_is_named():
@@ -120,9 +119,9 @@ def test_a_file_that_is_not_there_is_named():
 
 
 def test_labels_say_what_is_right():
-    options = MetricOptions("classification", labels=("label",))
+    options = {"metric": "classification", "labels": ("label",)}
     a, b = (1, 1, 1, 0.7), (1, 1, 1, 0.5)
-    (found,) = planish.compare(graph(*a), graph(*b), feeds(), options).metrics
+    (found,) = planish.compare(graph(*a), graph(*b), feeds(), **options).metrics
     assert found.name == "top-1 accuracy"
     assert found.reference == pytest.approx(np.mean(right(a)))
     assert found.value == pytest.approx(np.mean(right(b)))
@@ -132,9 +131,9 @@ def test_labels_say_what_is_right():
 
 
 def test_labels_that_do_not_fit_are_refused():
-    options = MetricOptions("classification", labels=("label",))
+    options = {"metric": "classification", "labels": ("label",)}
     wrong = [{"x": f["x"], "label": f["label"][:2]} for f in feeds()]
     with pytest.raises(
         FeedError, match=r"labels 'label' are \[2\], which does not fit 'y' \[3, 4\]"
     ):
-        planish.compare(graph(1, 1, 1, 1), graph(1, 1, 1, 1), wrong, options)
+        planish.compare(graph(1, 1, 1, 1), graph(1, 1, 1, 1), wrong, **options)

@@ -114,6 +114,18 @@ def test_an_axis_that_was_asked_for_is_taken():
     assert "top-1 agreement along axis 1 of output 'y'" in "\n".join(remarks(result))
 
 
+def test_a_drop_counts_what_was_lost_before():
+    """Weights that were rounded to few bits are no float graph to compare with."""
+    graph = recognizer()
+    text = "quantize-weights{bits=3},quantize{measure=false,max-drop=0.3}"
+    result = planish.Pipeline.parse(text).run(graph, FEEDS, verify="off")
+    told = "\n".join(remarks(result))
+    assert "the graph stays float: max-drop=0.3 is not reached" in told
+    (lost,) = re.findall(r"not reached.* output 'y' ([\d.]+) % \(step", told)
+    rounded = planish.Pipeline.parse("quantize-weights{bits=3}").run(graph, verify="off").graph
+    assert float(lost) <= 100 * equal(graph, rounded, "NTC") + 15 < 70
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
