@@ -15,6 +15,8 @@ from ..core.errors import LoadError
 from ..core.variables import set_exotic_type
 from .metadata import DataMetadata, ValueMetadata, properties
 
+_ELEMENT_TYPES = frozenset(TensorProto.DataType.values())
+
 
 def variable(info: onnx.ValueInfoProto) -> gs.Variable:
     """Return a GraphSurgeon variable of a value's name and type; a missing type stays unknown."""
@@ -22,7 +24,7 @@ def variable(info: onnx.ValueInfoProto) -> gs.Variable:
     kind = info.type.WhichOneof("value")
     if kind == "tensor_type":
         tensor = info.type.tensor_type
-        if tensor.elem_type not in TensorProto.DataType.values():
+        if tensor.elem_type not in _ELEMENT_TYPES:
             raise LoadError(
                 f"value '{info.name}' is of element type {tensor.elem_type}, which this version of "
                 "onnx does not know; update onnx, or export the model again"

@@ -18,7 +18,7 @@ class Analyses:
     """
 
     def __init__(self, graph: gs.Graph, types: Types | None = None) -> None:
-        self._graph = graph
+        self.graph = graph
         self._types = types
         self._uses: Uses | None = None
 
@@ -26,14 +26,14 @@ class Analyses:
     def types(self) -> Types:
         """The types of `graph`, inferred where they are not known."""
         if self._types is None:
-            self._types = infer_types(self._graph)
+            self._types = infer_types(self.graph)
         return self._types
 
     @property
     def uses(self) -> Uses:
         """The index of `graph`."""
         if self._uses is None:
-            self._uses = Uses(self._graph)
+            self._uses = Uses(self.graph)
         return self._uses
 
     def forget_types(self) -> None:

@@ -68,6 +68,11 @@ class RewritePass(Pass):
         drive(graph, self.rewrites(), context)
 
 
+def root_ops(rewrites: Sequence[Rewrite[Any]]) -> frozenset[str]:
+    """Return the operators at which one of `rewrites` is tried."""
+    return frozenset[str]().union(*(rewrite.ops for rewrite in rewrites))
+
+
 def drive(graph: gs.Graph, rewrites: Sequence[Rewrite[Any]], context: Context) -> None:
     """Apply `rewrites` to `graph` and its subgraphs until no node matches any of them.
 

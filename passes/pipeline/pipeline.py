@@ -139,7 +139,7 @@ class Pipeline:
                 limit=limit,
                 dump=None if dump is None else Path(dump),
                 reproducer=None if reproducer is None else Path(reproducer),
-                progress=progress or (lambda event: None),
+                progress=progress,
                 signed_zeros=signed_zeros,
                 strict=_strict_by_default() if strict is None else strict,
             )

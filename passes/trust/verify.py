@@ -14,10 +14,10 @@ from ...ir.core import dtypes
 from ...ir.core.errors import ExecutionError, FeedError, VerificationError
 from ...ir.graph.uses import scopes
 from ...ir.ops.purity import random_outputs
-from ...ir.ops.shapes.infer import infer_types
 from ...ir.run.compare import compare_outputs
 from ...ir.run.feeds import random_feeds
 from ...ir.run.reference import Arrays, Reference
+from ..engine.analyses import Analyses
 from ..engine.context import Feeds
 from .judge import Judge
 from .telling import untelling
@@ -27,6 +27,8 @@ Run = Callable[[Mapping[str, np.ndarray[Any, Any]]], Arrays]
 _MOST_FEEDS = 8
 # Of one tensor; 8 GiB of float32.
 _MOST_ELEMENTS = 1 << 31
+# Of weights and inputs together, up to which starting threads takes longer than computing.
+_FEW_ELEMENTS = 1 << 15
 
 
 class Verifier:
@@ -35,19 +37,23 @@ class Verifier:
     Feeds given by a person must fit, or FeedError is raised. Without feeds, inputs are drawn; where
     that or the reference runtime fails on the untouched graph, `note` says so and nothing is
     checked. At most eight feeds are used. Outputs that random operators feed are not compared.
+    `known`: what is known of `graph` already, or of a copy of it.
     """
 
-    def __init__(self, graph: gs.Graph, feeds: Feeds | None, seed: int) -> None:
+    def __init__(
+        self, graph: gs.Graph, feeds: Feeds | None, seed: int, known: Analyses | None = None
+    ) -> None:
         self.note = ""
         self._intended = ""
         self._seed = seed
         self._random = random_outputs(graph)
+        self._threads: int | None = None
         self.feeds: list[Mapping[str, np.ndarray[Any, Any]]] = []
         self._first: list[Arrays] = []
         self._untelling: dict[str, str] = {}
         try:
             self.feeds = _few(feeds) if feeds is not None else list(random_feeds(graph, seed=seed))
-            self._first = self._run_original(graph)
+            self._first = self._run_original(graph, known or Analyses(graph))
             if self._random and not any(self._first):
                 self.note = "nothing was verified: random operators feed every output"
         except ExecutionError as error:
@@ -136,7 +142,7 @@ class Verifier:
     ) -> list[Arrays]:
         left_out = self._random if random is None else random
         try:
-            run = Reference(graph)
+            run = Reference(graph, threads=self._threads)
             return [_without(run(feed), left_out) for feed in self.feeds]
         except ExecutionError as error:
             raise VerificationError(
@@ -151,18 +157,19 @@ class Verifier:
             self._judge.judge(before, after, graph, exact_pass)
         return found.max_rel if found.outputs else 0.0
 
-    def _run_original(self, graph: gs.Graph) -> list[Arrays]:
-        _refuse_large(graph)
-        run = Reference(graph)
+    def _run_original(self, graph: gs.Graph, known: Analyses) -> list[Arrays]:
+        _refuse_large(known)
+        self._threads = _threads(graph, self.feeds)
+        run = Reference(graph, threads=self._threads)
         outputs = [_without(run(feed), self._random) for feed in self.feeds]
         self._untelling = untelling(graph, self.feeds, outputs, run, self._seed)
         return outputs
 
 
-def _refuse_large(graph: gs.Graph) -> None:
+def _refuse_large(known: Analyses) -> None:
     """Raise ExecutionError where a tensor is known not to fit in memory, before it is tried."""
-    types = infer_types(graph)
-    for node in graph.nodes:
+    types = known.types
+    for node in known.graph.nodes:
         for tensor in node.outputs:
             found = types.of(tensor)
             sizes = [] if found is None else [s for s in found.shape or () if isinstance(s, int)]
@@ -170,6 +177,17 @@ def _refuse_large(graph: gs.Graph) -> None:
                 raise ExecutionError(
                     f"tensor '{tensor.name}' of shape {sizes} does not fit in memory"
                 )
+
+
+def _threads(graph: gs.Graph, feeds: Collection[Mapping[str, np.ndarray[Any, Any]]]) -> int | None:
+    """Return 1 where `graph` computes little, and None, for the runtime's own choice, elsewhere."""
+    elements = sum(np.asarray(array).size for feed in feeds for array in feed.values())
+    for scope in scopes(graph):
+        for node in scope.nodes:
+            elements += sum(math.prod(t.shape) for t in node.inputs if isinstance(t, gs.Constant))
+            if elements > _FEW_ELEMENTS:
+                return None
+    return 1
 
 
 def _check_kind(wanted: Arrays, found: Arrays, what: str) -> None:

@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 from ...engine.context import Context
 from ...engine.contract import Pass
 from ...engine.fingerprint import count_changes, fingerprint
-from ...engine.rewrite import RewritePass
+from ...engine.rewrite import RewritePass, root_ops
 from ..builtin import is_builtin
 from .state import GraphState
 
@@ -28,16 +28,25 @@ def apply_pass(item: Pass, state: GraphState, context: Context) -> Applied:
     Its edits are those it made through `context.editing()`, whoever wrote it. Where it made none,
     they are what has changed in the graph: a GraphSurgeon script edits by hand.
     """
+    if _finds_nothing(item, state):
+        return Applied(0, by_hand=False)
     if not may_edit_by_hand(type(item)):
         found = item.run(state.graph, context)
         if found is not None:
             state.take(found)
         elif context.changed:
-            state.forget_size()
+            state.forget_ops()
         return Applied(context.edits, by_hand=False)
     if context.limit == 0:  # a script knows no limit: it is run as a whole or not at all
         return Applied(0, by_hand=False)
     return _watched(item, state, context)
+
+
+def _finds_nothing(item: Pass, state: GraphState) -> bool:
+    """Say whether the graph has none of the operators at which the rewrites of `item` are tried."""
+    if not isinstance(item, RewritePass) or type(item).run is not RewritePass.run:
+        return False
+    return state.ops.keys().isdisjoint(root_ops(item.rewrites()))
 
 
 def may_edit_by_hand(kind: type[Pass]) -> bool:

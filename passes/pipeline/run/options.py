@@ -22,7 +22,7 @@ class RunOptions:
     limit: int | None = None
     dump: Path | None = None
     reproducer: Path | None = None
-    progress: Callable[[Progress], None] = lambda event: None
+    progress: Callable[[Progress], None] | None = None
     signed_zeros: bool = False
     strict: bool = False
     copies: bool = False  # keep the graph before each pass, which a roll-back goes to

@@ -46,7 +46,9 @@ class Recorder:
         return f"pass {index + 1} of {len(self.passes)}, '{self.passes[index].name}'"
 
     def tell(self, index: int, stage: str, fraction: float, note: str = "") -> None:
-        """Report progress."""
+        """Report progress, where somebody listens."""
+        if self._options.progress is None:
+            return
         name = self.passes[index].name if self.passes else ""
         event = Progress(
             index=index,
@@ -66,7 +68,8 @@ class Recorder:
         if index in self._latest:
             earlier = self.records[self._latest[index]]
             declined = () if record.edits else record.declined
-            self.records[self._latest[index]] = replace(earlier, declined=declined)
+            if declined != earlier.declined:
+                self.records[self._latest[index]] = replace(earlier, declined=declined)
         if record.edits or record.round == 1 or record.failures:
             self._latest[index] = len(self.records)
             self.records.append(record)

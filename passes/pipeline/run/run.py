@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import onnx_graphsurgeon as gs
 
@@ -85,7 +86,9 @@ class Run:
         check(self._state.graph, sort=True)
         self._interface = read_interface(self._state.graph)
         self._recorder = Recorder(self._passes, options)
-        self._verification = Verification(original, self._feeds, options, self._recorder)
+        self._verification = Verification(
+            original, self._feeds, options, self._recorder, self._state.analyses
+        )
         self._reproducers = Reproducers(options.reproducer, self._verification.feeds)
         self._checkpoints = Checkpoints(
             self._passes, self._state, self._recorder, self._verification
@@ -204,32 +207,25 @@ class Run:
         if self._options.verify == "each" or self._options.copies:
             self._reproducers.keep(self._state.graph)
         nodes = self._state.nodes
-        record = PassRecord(
-            name=item.name,
-            text=str(item),
-            edits=0,
-            seconds=0.0,
-            nodes_before=nodes,
-            nodes_after=nodes,
-            round=round_,
+        record = partial(
+            PassRecord, name=item.name, text=str(item), nodes_before=nodes, round=round_
         )
         self._recorder.tell(index, "run", 0.0)
         context = self._context(index)
         started = time.perf_counter()
         try:
-            record = self._try(index, record, context)
+            made = self._try(index, record, context)
             back = context.gone_back
         except PassFailed as failure:
             seconds = time.perf_counter() - started
-            record = replace(
-                record, seconds=seconds, failures=self._rollback.give_up(index, failure)
-            )
+            failures = self._rollback.give_up(index, failure)
+            made = record(edits=0, seconds=seconds, nodes_after=nodes, failures=failures)
             back = GoBack(f"{item.name} failed")
         self._recorder.tell(index, "done", 1.0)
-        return record, back
+        return made, back
 
-    def _try(self, index: int, record: PassRecord, context: Context) -> PassRecord:
-        """Run pass `index` and complete its record; raises PassFailed."""
+    def _try(self, index: int, record: Callable[..., PassRecord], context: Context) -> PassRecord:
+        """Run pass `index` and make its record, begun as `record`; raises PassFailed."""
         started = time.perf_counter()
         edits = self._apply(index, context)
         seconds = time.perf_counter() - started
@@ -238,8 +234,7 @@ class Run:
             self._reproducers.forget()
         undone = context.gone_back is not None and self._checkpoints.is_last(index)
         error = self._after_edits(index) if edits and not undone else None
-        return replace(
-            record,
+        return record(
             edits=edits,
             seconds=seconds,
             nodes_after=self._state.nodes,

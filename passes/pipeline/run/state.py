@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import onnx_graphsurgeon as gs
 
@@ -19,25 +21,30 @@ class GraphState:
         self.graph = clone(original)
         separate_foreign(self.graph)
         self.analyses = Analyses(self.graph)
-        self._nodes: int | None = None
+        self._ops: Counter[str] | None = None
         _protect_weights(self.graph)
+
+    @property
+    def ops(self) -> Counter[str]:
+        """The operators of the graph and its subgraphs, with the number of their nodes."""
+        if self._ops is None:
+            self._ops = Counter(node.op for scope in scopes(self.graph) for node in scope.nodes)
+        return self._ops
 
     @property
     def nodes(self) -> int:
         """How many nodes the graph and its subgraphs have."""
-        if self._nodes is None:
-            self._nodes = sum(len(scope.nodes) for scope in scopes(self.graph))
-        return self._nodes
+        return self.ops.total()
 
-    def forget_size(self) -> None:
-        """Count the nodes again when their number is next asked for."""
-        self._nodes = None
+    def forget_ops(self) -> None:
+        """Count the nodes again when they are next asked for."""
+        self._ops = None
 
     def take(self, graph: gs.Graph, types: Types | None = None) -> None:
         """Go on with `graph`, changed by hand or another one; `types` where they are known."""
         self.graph = graph
         self.analyses = Analyses(graph, types)
-        self._nodes = None
+        self._ops = None
 
 
 def _protect_weights(graph: gs.Graph) -> None:

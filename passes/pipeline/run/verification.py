@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...engine.analyses import Analyses
 from ...engine.context import Feeds
 from ...trust.verify import Verifier
 from .options import RunOptions
@@ -28,11 +29,16 @@ class VerificationMark:
 class Verification:
     """Compares with `original`, or with the graph after the last pass that changed it by intent.
 
-    Raises FeedError where the feeds do not fit.
+    Raises FeedError where the feeds do not fit. `known`: what is known of a copy of `original`.
     """
 
     def __init__(
-        self, original: gs.Graph, feeds: Feeds | None, options: RunOptions, recorder: Recorder
+        self,
+        original: gs.Graph,
+        feeds: Feeds | None,
+        options: RunOptions,
+        recorder: Recorder,
+        known: Analyses,
     ) -> None:
         self.original = original
         self._mode = options.verify
@@ -42,7 +48,7 @@ class Verification:
         self._verifier: Verifier | None = None
         if options.verify != "off":
             recorder.tell(0, "verify", 0.0)
-            self._verifier = Verifier(original, feeds, options.seed)
+            self._verifier = Verifier(original, feeds, options.seed, known)
 
     @property
     def feeds(self) -> Sequence[Mapping[str, np.ndarray[Any, Any]]]:

@@ -14,6 +14,7 @@ import pytest
 import planish
 from planish import Pipeline, register_pass
 from planish.ir.core.errors import FeedError, PassError, PipelineError
+from planish.ir.ops.shapes.infer import infer_types
 from planish.passes.pipeline import registry
 
 from tests.helpers import assert_same_function, conv_batchnorm, graph_of, model_of, ops, reasons
@@ -369,3 +370,26 @@ def test_reproducer_command_survives_a_shell(script, tmp_path):
     assert words[:2] == ["planish", "optimize"]
     assert words[words.index("-p") + 1] == str(pipeline)
     assert words[words.index("--feeds") + 1] == str(folder / "feeds.npz")
+
+
+def test_types_are_inferred_once_where_nothing_is_edited(monkeypatch):
+    inferred = []
+
+    def infer(graph):
+        inferred.append(graph)
+        return infer_types(graph)
+
+    monkeypatch.setattr("planish.passes.engine.analyses.infer_types", infer)
+    result = Pipeline.parse("simplify").run(
+        graph_of("g (float[4] x) => (float[4] y) { y = Sin(x) }")
+    )
+    assert (result.edits, result.verified, len(inferred)) == (0, True, 1)
+
+
+def test_a_rewrite_pass_is_not_run_where_no_node_is_of_its_operators(monkeypatch):
+    driven = []
+    monkeypatch.setattr("planish.passes.engine.rewrite.drive", lambda *_: driven.append("driven"))
+    for body, times in (("y = Sin(x)", 0), ("y = BatchNormalization(x, s, s, s, s)", 1)):
+        graph = graph_of(f"g (float[1, 4] x, float[4] s) => (float[1, 4] y) {{ {body} }}")
+        Pipeline.parse("fold-batchnorm").run(graph, verify="off")
+        assert len(driven) == times

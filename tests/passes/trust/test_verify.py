@@ -16,6 +16,7 @@ import planish
 from planish import Pass, Pipeline, register_pass
 from planish.cli.main import main
 from planish.ir.core.errors import PassError, VerificationError
+from planish.ir.run.reference import Reference
 from planish.passes.pipeline import registry
 
 from tests.helpers import conv_batchnorm, graph_of, model_of, ops
@@ -316,3 +317,17 @@ def test_a_tensor_that_does_not_fit_in_memory_is_not_tried():
     assert result.edits == 1
     assert not result.verified
     assert "tensor 'y' of shape [300000, 300000] does not fit in memory" in result.note
+
+
+@pytest.mark.parametrize(("channels", "threads"), [(8, {1}), (2000, {None})])
+def test_a_small_network_is_run_without_a_pool_of_threads(channels, threads, monkeypatch):
+    asked = set()
+
+    def reference(graph, *, threads=None):
+        asked.add(threads)
+        return Reference(graph, threads=threads)
+
+    monkeypatch.setattr("planish.passes.trust.verify.Reference", reference)
+    result = Pipeline.parse("fold-batchnorm").run(planish.load(conv_batchnorm(channels)))
+    assert result.verified
+    assert asked == threads
