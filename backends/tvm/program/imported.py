@@ -110,7 +110,7 @@ def _has_known_depth(node: gs.Node, view: View) -> bool:
 
 def _pads_as_told(node: gs.Node, view: View) -> bool:
     """Say whether a window's pads are written down: SAME is not the same for TVM."""
-    return not str(node.attrs.get("auto_pad", "")).startswith("SAME")
+    return not str(node.attrs.get("auto_pad", "NOTSET")).startswith("SAME")
 
 
 def _is_inference(node: gs.Node, view: View) -> bool:

@@ -88,7 +88,7 @@ def _pads_by_size(node: gs.Node, opset: int) -> bool:
 
 
 def _is_same(node: gs.Node) -> bool:
-    auto = node.attrs.get("auto_pad", "")
+    auto = node.attrs.get("auto_pad", "NOTSET")
     if isinstance(auto, gs.Node.AttributeRef):
         return True
     return "SAME" in (auto.decode() if isinstance(auto, bytes) else str(auto))
