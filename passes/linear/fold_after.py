@@ -22,6 +22,7 @@ from ...ir.ops.linear.affine import Affine, composed, try_affine
 from ...ir.ops.linear.kernel import Kernel
 from ...ir.ops.linear.layer import Layer, write_layer
 from ...ir.ops.linear.storing import need_storable
+from .shared_weights import SharedWeights
 
 _MOST_READERS = 8
 
@@ -37,9 +38,13 @@ class AffineAfterLayer:
     type: TensorType | None
 
 
-def site_after(layer: Layer, chain: Sequence[Affine], view: View) -> AffineAfterLayer:
+def site_after(
+    layer: Layer, chain: Sequence[Affine], view: View, shared: SharedWeights
+) -> AffineAfterLayer:
     """Return how `layer` takes in `chain`, whose first node reads it; or decline."""
     first = chain[0]
+    if any((affine.scale != 1).any() for affine in chain):
+        shared.need_room(layer, view)
     for affine in chain:
         need(
             affine.on_channels(layer.rank, layer.axis, layer.outputs),

@@ -20,6 +20,7 @@ from ...ir.ops.linear.layer import read_layer
 from ...ir.ops.traits.groups import LAYERS
 from ..engine.rewrite import Rewrite, RewritePass
 from .fold_after import AffineAfterLayer, fold_after, site_after
+from .shared_weights import SharedWeights
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,14 @@ class FoldBatchnorm(RewritePass):
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the one rewrite of this pass."""
-        return (_FoldIntoProducer(),)
+        return (_FoldIntoProducer(SharedWeights()),)
 
 
 class _FoldIntoProducer(Rewrite[AffineAfterLayer]):
     ops = frozenset({"BatchNormalization"})
+
+    def __init__(self, shared: SharedWeights) -> None:
+        self._shared = shared
 
     def match(self, node: gs.Node, view: View) -> AffineAfterLayer | None:
         affine = read_affine(node, view)
@@ -59,7 +63,7 @@ class _FoldIntoProducer(Rewrite[AffineAfterLayer]):
             linear.op in LAYERS and is_standard(linear),
             f"its input comes from {linear.op}, which is not a linear operator to fold into",
         )
-        return site_after(read_layer(linear, view), chain[::-1], view)
+        return site_after(read_layer(linear, view), chain[::-1], view, self._shared)
 
     def rewrite(self, site: AffineAfterLayer, edit: Edit) -> None:
         fold_after(site, edit)

@@ -22,11 +22,12 @@ import onnx_graphsurgeon as gs
 from ....ir.core.variables import dense_values
 from ....ir.graph.edit import Edit
 from ....ir.graph.uses import scopes
+from ...analysis.constants.bytes_held import constant_bytes
 from ...analysis.constants.evaluation import may_fold
 from ...engine.context import Context
 from ...engine.contract import Pass
 from .folder import Folder
-from .growth import constant_bytes, growing
+from .growth import growing
 
 Array = np.ndarray[Any, Any]
 

@@ -6,30 +6,17 @@ a constant or a result of some size are judged together, since one alone frees n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
 from ....ir.core.disjoint_sets import DisjointSets
-from ....ir.core.dtypes import byte_size
-from ....ir.graph.uses import Uses, scopes
+from ....ir.graph.uses import Uses
 
 # About what a node takes in a file: a constant of so many bytes in its place is no growth.
 _FREE = 128
 SizeOf = Callable[[gs.Tensor], int | None]
-
-
-def constant_bytes(graph: gs.Graph) -> int:
-    """Return the bytes of all constants of `graph`, those in attributes included."""
-    found: dict[int, int] = {}
-    for scope in scopes(graph):
-        for node in scope.nodes:
-            for value in (*node.inputs, *node.attrs.values()):
-                if isinstance(value, gs.Constant) and id(value) not in found:
-                    found[id(value)] = byte_size(math.prod(value.shape), value.dtype)
-    return sum(found.values())
 
 
 @dataclass(frozen=True)

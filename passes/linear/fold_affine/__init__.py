@@ -21,6 +21,7 @@ from ....ir.ops.linear.layer import Layer, read_layer
 from ....ir.ops.traits.groups import LAYERS
 from ...engine.rewrite import Rewrite, RewritePass
 from ..fold_after import AffineAfterLayer, fold_after, site_after
+from ..shared_weights import SharedWeights
 from .differences import AddNegative, AddTwo
 from .merge import MergeAffine
 
@@ -40,13 +41,17 @@ class FoldAffine(RewritePass):
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the rewrites for chains after a linear operator, any others, and differences."""
-        return (AddTwo(), FoldIntoLinear(), MergeAffine(), AddNegative())
+        shared = SharedWeights()
+        return (AddTwo(), FoldIntoLinear(shared), MergeAffine(), AddNegative(shared))
 
 
 class FoldIntoLinear(Rewrite[AffineAfterLayer]):
     """Fold the whole chain that begins at a node into the linear operator that it reads."""
 
     ops = AFFINE_OPS
+
+    def __init__(self, shared: SharedWeights) -> None:
+        self._shared = shared
 
     def match(self, node: gs.Node, view: View) -> AffineAfterLayer | None:
         """Return the operator and the chain."""
@@ -64,7 +69,7 @@ class FoldIntoLinear(Rewrite[AffineAfterLayer]):
         chain = affine_below(first, layer.rank, layer.axis, layer.outputs, view)
         if all(affine.is_batchnorm for affine in chain) or _is_bias_already(layer, chain):
             return None
-        return site_after(layer, chain, view)
+        return site_after(layer, chain, view, self._shared)
 
     def rewrite(self, site: AffineAfterLayer, edit: Edit) -> None:
         """Write the operator anew, with other weights."""

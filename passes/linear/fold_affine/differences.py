@@ -21,6 +21,7 @@ from ....ir.ops.linear.storing import need_storable
 from ....ir.ops.opsets import aligns, broadcasts
 from ....ir.ops.traits.groups import LAYERS
 from ...engine.rewrite import Rewrite
+from ..shared_weights import SharedWeights
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class AddNegative(Rewrite[SubtractedLayer]):
 
     ops = frozenset({"Sub"})
 
+    def __init__(self, shared: SharedWeights) -> None:
+        self._shared = shared
+
     def match(self, node: gs.Node, view: View) -> SubtractedLayer | None:
         """Return the layer that is subtracted from what is no constant."""
         if not is_standard(node) or not aligns(node.op, view.opset):
@@ -52,6 +56,7 @@ class AddNegative(Rewrite[SubtractedLayer]):
             view.read_only_by(layer.result, node),
             f"the result of {layer.op} has other readers than the Sub",
         )
+        self._shared.need_room(layer, view)
         kernel = layer.kernel().then_affine(np.full(layer.outputs, -1.0), None)
         need_storable(kernel, layer.weight.dtype)
         return SubtractedLayer(node, layer, kernel, view.type(layer.result))

@@ -23,6 +23,7 @@ from ....ir.ops.linear.layer import read_layer
 from ....ir.ops.traits.groups import LAYERS
 from ...engine.rewrite import Rewrite, RewritePass
 from ..fold_after import site_after
+from ..shared_weights import SharedWeights
 from .absorb import AbsorbedAffine, plan, write
 from .linear_readers import leads_to_linear, read_linear_reader, same_axis
 
@@ -46,12 +47,13 @@ class PushAffine(RewritePass):
 
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the one rewrite of this pass."""
-        return (_PushIntoReaders(self.map_limit),)
+        return (_PushIntoReaders(self.map_limit, SharedWeights()),)
 
 
 @dataclass(frozen=True)
 class _PushIntoReaders(Rewrite[AbsorbedAffine]):
     map_limit: int
+    shared: SharedWeights
 
     ops = AFFINE_OPS
 
@@ -78,7 +80,11 @@ class _PushIntoReaders(Rewrite[AbsorbedAffine]):
         )
         channels = places[0].channels
         chain = _chain_up(last, rank, axis, channels, view)
-        need(not _folds_up(chain, view), "the linear operator before it can take it in")
+        need(
+            not _folds_up(chain, view, self.shared), "the linear operator before it can take it in"
+        )
+        for each in layers:
+            self.shared.need_room(each.layer, view)
         total = composed(chain, rank, axis, channels)
         if any(place.needs_positive for place in places):
             need((total.scale > 0).all(), "MaxPool reads it, and a scale is not positive")
@@ -124,13 +130,13 @@ def _fits(affine: Affine, rank: int, axis: int, channels: int, view: View) -> bo
     return shape[axis] == channels or affine.scale.size == affine.shift.size == 1
 
 
-def _folds_up(chain: Sequence[Affine], view: View) -> bool:
+def _folds_up(chain: Sequence[Affine], view: View, shared: SharedWeights) -> bool:
     """Say whether the linear operator before `chain` can take it in, which costs nothing."""
     linear = view.producer(chain[0].source)
     if linear is None or linear.op not in LAYERS or not is_standard(linear):
         return False
     try:
-        site_after(read_layer(linear, view), chain, view)
+        site_after(read_layer(linear, view), chain, view, shared)
     except DeclinedError:
         return False
     return True
