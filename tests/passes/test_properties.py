@@ -42,8 +42,12 @@ def _check(
         assert {name: array.shape for name, array in found.items()} == {
             name: array.shape for name, array in expected.items()
         }
+        decided = {
+            name: judged[name] & ~_overflows(array, found[name], case)
+            for name, array in expected.items()
+        }
         errors = {
-            name: relative_error(*(_in_range(a[judged[name]], case) for a in (array, found[name])))
+            name: relative_error(array[decided[name]], found[name][decided[name]])
             for name, array in expected.items()
         }
         if max(errors.values()) > tolerance:
@@ -60,16 +64,16 @@ def _check(
     return result
 
 
-def _in_range(array: Array, case: Case) -> Array:
-    """Return an array with infinity for what is close to it, where infinity is fed in.
+def _overflows(expected: Array, found: Array, case: Case) -> Array:
+    """Return where one of the two has no number and the other one close to the largest there is.
 
-    A Clip without a bound makes the largest number of it, and whether that overflows, or what it is
-    multiplied by comes first, is not told by the network.
+    Where infinity is fed in, a Clip without a bound makes the largest number of it: what overflows
+    next is told by what it is multiplied by first.
     """
-    finite = all(np.isfinite(values).all() for values in case.feeds.values())
-    if finite or array.dtype != np.float32:
-        return array
-    return np.where(np.abs(array) > 1e30, np.copysign(np.float32(np.inf), array), array)
+    if all(np.isfinite(fed).all() for fed in case.feeds.values()):
+        return np.zeros(expected.shape, bool)
+    a, b = np.isfinite(expected), np.isfinite(found)
+    return (a != b) & (np.abs(np.where(a, expected, found)) > 1e30)
 
 
 def _judged(case: Case, expected: Mapping[str, Array], pipeline: str) -> dict[str, Array]:

@@ -46,6 +46,12 @@ def test_bounds_wherever_the_opset_has_them(node, opset, expected):
     assert bounds_of(node, opset, used) == expected
 
 
+@pytest.mark.parametrize("bound", ["low", "high"])
+def test_a_bound_that_is_no_number_bounds_nothing(bound):
+    weights = {"low": -1, "high": 6} | {bound: np.nan}
+    assert bounds_of("y = Clip (x, low, high)", 13, weights) is None
+
+
 def test_bounds_of_integers_are_exact():
     low, high = -(2**62) - 1, 2**62 + 1
     found = bounds_of("y = Clip (x, low, high)", 13, {"low": low, "high": high}, np.int64)

@@ -35,6 +35,9 @@ VALUES = {
         ("a = ConstantOfShape(s) y = Neg(a)", None),
         ("a = ConstantOfShape(s) y = Pad(a, p)", None),
         ("y = Identity(x)", None),
+        ("a = ConstantOfShape(s) y = Concat <axis = 0> (a, a)", None),
+        ("u, y = Split <axis = 0, num_outputs = 2> (same)", None),
+        ("y, u = Split <axis = 0, num_outputs = 2> (same)", 2.5),
     ],
 )
 def test_fill(body, expected):
@@ -45,3 +48,19 @@ def test_fill(body, expected):
     graph = planish.load(model)
     found = fill_of(graph.outputs[0], Context(graph).view())
     assert (None if found is None else found.item()) == expected
+
+
+def test_the_default_is_a_float_of_no_rank():
+    graph = planish.load(model_of("g (int64[R] s) => (float[] y) { y = ConstantOfShape(s) }"))
+    found = fill_of(graph.outputs[0], Context(graph).view())
+    assert (found.dtype, found.shape) == (np.float32, ())
+
+
+def test_text_is_no_fill():
+    graph = planish.load(
+        model_of(
+            'g (float[N] x) => (string[] y) { t = Constant <value_strings = ["a", "a"]> () '
+            "y = Identity(t) }"
+        )
+    )
+    assert fill_of(graph.outputs[0], Context(graph).view()) is None

@@ -27,9 +27,20 @@ def product(factors, weights):
 def test_weight_and_mask_are_told_apart_by_name(factors):
     _, node = product(factors, {"w": WEIGHT, "w_mask": ROWS})
     masked = read_masked(node)
-    assert (masked.weight.name, masked.mask.name) == ("w", "w_mask")
+    assert (masked.node, masked.weight.name, masked.mask.name) == (node, "w", "w_mask")
     np.testing.assert_array_equal(masked.values(), [[0, 1, 2], [0, 0, 0]])
     assert masked.values().dtype == np.float32
+
+
+def test_the_product_has_the_type_of_the_weight():
+    held = [gs.Constant("w", WEIGHT.astype(np.float16)), gs.Constant("w_mask", ROWS)]
+    held[1].values = ROWS.astype(np.float16)
+    assert read_masked(gs.Node("Mul", inputs=held)).values().dtype == np.float16
+
+
+def test_a_mask_of_a_mask_is_no_masked_weight():
+    held = [gs.Constant(name, ROWS) for name in ("a_mask", "b_mask")]
+    assert read_masked(gs.Node("Mul", inputs=held)) is None
 
 
 @pytest.mark.parametrize(
