@@ -416,6 +416,34 @@ def test_channel_shuffle(cut, expected):
     assert shapes(result)["w1"] == [4, 3, 1, 1]
 
 
+@pytest.mark.parametrize(
+    ("cut", "left"),
+    [
+        ((0, 1), [(4, 3, 1, 1), (5, 4, 1, 1)]),  # a column
+        ((0, 2, 4), [(3, 3, 1, 1), (5, 3, 1, 1)]),  # a row
+        ((0, 1, 3), [(4, 3, 1, 1), (5, 4, 1, 1)]),  # a column, and one that the grid keeps
+        ((0, 3), [(6, 3, 1, 1), (5, 6, 1, 1)]),  # every row and every column has one that stays
+        ((0, 1, 2, 4), [(2, 3, 1, 1), (5, 2, 1, 1)]),
+    ],
+)
+def test_a_grid_that_is_computed_on_keeps_its_corners(cut, left):
+    """Channels [0 2 4 | 1 3 5] of the result, as a grid of two rows between the Reshapes."""
+    weights = {
+        "w1": normal(6, 3, 1, 1),
+        "apart": np.array([2, 2, 3, 8, 8]),
+        "together": np.array([2, 6, 8, 8]),
+        "w2": zeroed(normal(5, 6, 1, 1), 1, *cut),
+    }
+    text = SHUFFLED.replace("c = Transpose", "r = Relu(b) c = Transpose").replace("(b)\n", "(r)\n")
+    result = shrink(text, **weights)
+    found = shapes(result)
+    assert [tuple(found[name]) for name in ("w1", "w2")] == left
+    feeds = {"x": normal(2, 3, 8, 8)}
+    expected = run_ort(planish.to_model(graph_of(text, weights)), feeds)["y"]
+    y = run_ort(planish.to_model(result.graph), feeds)["y"]
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("mode", ["DCR", "CRD"])
 def test_pixel_shuffle(mode):
     result = shrink(
