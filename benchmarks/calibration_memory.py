@@ -73,14 +73,16 @@ def by_quantize_static(model: Path, out: Path, method: str, source: str, samples
     """Run ONNX Runtime's static quantization."""
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, quantize_static
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class StreamedReader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self.feeds = drawn(samples) if source == "generator" else rows(source)
 
         def get_next(self) -> Sample | None:
             return next(self.feeds, None)
 
-    quantize_static(model, out, Reader(), calibrate_method=getattr(CalibrationMethod, method))
+    quantize_static(
+        model, out, StreamedReader(), calibrate_method=getattr(CalibrationMethod, method)
+    )
 
 
 def rows(path: str) -> Iterator[Sample]:

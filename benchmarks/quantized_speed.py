@@ -35,7 +35,7 @@ Feed = Mapping[str, np.ndarray[Any, Any]]
 INT8 = "exact,inline-fused-operators,align-depthwise{multiple=16},lower-conv-transpose,quantize"
 
 
-class Reader(CalibrationDataReader):  # type: ignore[misc]
+class CalibrationReader(CalibrationDataReader):  # type: ignore[misc]
     """Gives the feeds to `quantize_static` one by one."""
 
     def __init__(self, feeds: Sequence[Feed]) -> None:
@@ -53,7 +53,7 @@ def quantized_statically(model: Path, feeds: Sequence[Feed], folder: Path) -> Pa
     quantize_static(
         str(model),
         str(made),
-        Reader(feeds),
+        CalibrationReader(feeds),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         activation_type=QuantType.QUInt8,

@@ -16,7 +16,7 @@ Dim = int | str
 _AFFINE = ("BatchNormalization", "Mul", "Add", "Sub", "Div", "Neg")
 
 
-class _Model:
+class _AffineModel:
     """A model under construction, from one input x; every method adds a node."""
 
     def __init__(self, shape: tuple[Dim, ...]) -> None:
@@ -72,7 +72,7 @@ class _Model:
 
 def paddle(batch: Dim = "N") -> onnx.ModelProto:
     """Conv, Mul, Add, Mul, Add and Relu, as PaddleOCR's exports carry."""
-    m = _Model((batch, 16, 28, 28))
+    m = _AffineModel((batch, 16, 28, 28))
     x = m.conv("x", 16, 32, pads=[1, 1, 1, 1])
     for op in ("Mul", "Add", "Mul", "Add"):
         x = m.by(op, x, 32)
@@ -81,14 +81,14 @@ def paddle(batch: Dim = "N") -> onnx.ModelProto:
 
 def through_batchnorm(batch: Dim = "N") -> onnx.ModelProto:
     """Conv, Mul, Add, BatchNormalization."""
-    m = _Model((batch, 16, 28, 28))
+    m = _AffineModel((batch, 16, 28, 28))
     x = m.conv("x", 16, 32, pads=[1, 1, 1, 1])
     return m.model(m.batchnorm(m.by("Add", m.by("Mul", x, 32), 32), 32))
 
 
 def backwards(batch: Dim = "N") -> onnx.ModelProto:
     """Depthwise Conv, then c - x, x / c and -x."""
-    m = _Model((batch, 32, 28, 28))
+    m = _AffineModel((batch, 32, 28, 28))
     x = m.conv("x", 32, 32, group=32, pads=[1, 1, 1, 1])
     x = m.node("Sub", m.weight(m.normal(32, 1, 1)), x)
     return m.model(m.node("Neg", m.by("Div", x, 32)))
@@ -96,7 +96,7 @@ def backwards(batch: Dim = "N") -> onnx.ModelProto:
 
 def transposed(batch: Dim = "N") -> onnx.ModelProto:
     """ConvTranspose with two groups, BatchNormalization."""
-    m = _Model((batch, 16, 28, 28))
+    m = _AffineModel((batch, 16, 28, 28))
     weight = m.weight(m.normal(16, 8, 2, 2, scale=0.2))
     x = m.node("ConvTranspose", "x", weight, group=2, strides=[2, 2])
     return m.model(m.batchnorm(x, 16))
@@ -104,21 +104,21 @@ def transposed(batch: Dim = "N") -> onnx.ModelProto:
 
 def gemm(batch: Dim = "N") -> onnx.ModelProto:
     """Gemm, BatchNormalization."""
-    m = _Model((batch, 64))
+    m = _AffineModel((batch, 64))
     x = m.node("Gemm", "x", m.weight(m.normal(64, 32, scale=0.1)), m.weight(m.normal(32)))
     return m.model(m.batchnorm(x, 32))
 
 
 def matmul(batch: Dim = "N") -> onnx.ModelProto:
     """MatMul, Add, BatchNormalization."""
-    m = _Model((batch, 64))
+    m = _AffineModel((batch, 64))
     x = m.node("MatMul", "x", m.weight(m.normal(64, 32, scale=0.1)))
     return m.model(m.batchnorm(m.node("Add", x, m.weight(m.normal(32))), 32))
 
 
 def sequence() -> onnx.ModelProto:
     """MatMul over a sequence, its bias, a scale and a shift."""
-    m = _Model(("N", 49, 64))
+    m = _AffineModel(("N", 49, 64))
     x = m.node("MatMul", "x", m.weight(m.normal(64, 32, scale=0.1)))
     for op in ("Add", "Mul", "Sub"):
         x = m.node(op, x, m.weight(1 + m.normal(32, scale=0.3)))
@@ -127,7 +127,7 @@ def sequence() -> onnx.ModelProto:
 
 def before_conv(batch: Dim = "N", **attrs: Any) -> onnx.ModelProto:
     """BatchNormalization, Conv."""
-    m = _Model((batch, 32, 28, 28))
+    m = _AffineModel((batch, 32, 28, 28))
     return m.model(m.conv(m.batchnorm("x", 32), 32, 32, **attrs))
 
 
@@ -138,21 +138,21 @@ def before_padded_conv(batch: Dim = 1) -> onnx.ModelProto:
 
 def input_normalization(batch: Dim = "N") -> onnx.ModelProto:
     """(x - mean) / deviation and a first Conv without padding."""
-    m = _Model((batch, 3, 56, 56))
+    m = _AffineModel((batch, 3, 56, 56))
     x = m.by("Div", m.by("Sub", "x", 3), 3)
     return m.model(m.node("Relu", m.conv(x, 3, 16, strides=[2, 2])))
 
 
 def dynamic_normalization() -> onnx.ModelProto:
     """(x - mean) / deviation and a padded Conv over images of any size."""
-    m = _Model(("N", 3, "H", "W"))
+    m = _AffineModel(("N", 3, "H", "W"))
     x = m.by("Div", m.by("Sub", "x", 3), 3)
     return m.model(m.node("Relu", m.conv(x, 3, 16, strides=[2, 2], pads=[1, 1, 1, 1])))
 
 
 def before_gemm(batch: Dim = "N") -> onnx.ModelProto:
     """BatchNormalization, Flatten, Gemm."""
-    m = _Model((batch, 16, 7, 7))
+    m = _AffineModel((batch, 16, 7, 7))
     flat = m.node("Flatten", m.batchnorm("x", 16))
     weight = m.weight(m.normal(16 * 49, 10, scale=0.05))
     return m.model(m.node("Gemm", flat, weight, m.weight(m.normal(10))))
@@ -160,7 +160,7 @@ def before_gemm(batch: Dim = "N") -> onnx.ModelProto:
 
 def before_pooled_gemm(batch: Dim = "N") -> onnx.ModelProto:
     """BatchNormalization, GlobalAveragePool, Flatten, Gemm."""
-    m = _Model((batch, 32, 14, 14))
+    m = _AffineModel((batch, 32, 14, 14))
     pooled = m.node("GlobalAveragePool", m.batchnorm("x", 32))
     weight = m.weight(m.normal(32, 10, scale=0.2))
     return m.model(m.node("Gemm", m.node("Flatten", pooled), weight, m.weight(m.normal(10))))
@@ -168,21 +168,21 @@ def before_pooled_gemm(batch: Dim = "N") -> onnx.ModelProto:
 
 def two_readers(batch: Dim = "N") -> onnx.ModelProto:
     """BatchNormalization read by two Convs."""
-    m = _Model((batch, 32, 28, 28))
+    m = _AffineModel((batch, 32, 28, 28))
     x = m.batchnorm("x", 32)
     return m.model(m.conv(x, 32, 16, 1), m.conv(x, 32, 24, 1))
 
 
 def shared_conv(batch: Dim = "N") -> onnx.ModelProto:
     """A Conv read by its BatchNormalization, which a 1x1 Conv reads, and by a Relu."""
-    m = _Model((batch, 16, 28, 28))
+    m = _AffineModel((batch, 16, 28, 28))
     x = m.conv("x", 16, 32, pads=[1, 1, 1, 1])
     return m.model(m.conv(m.batchnorm(x, 32), 32, 16, 1), m.node("Relu", x))
 
 
 def long_chain(batch: Dim = "N") -> onnx.ModelProto:
     """Relu, Mul, Add, Mul, Add, Sigmoid: no linear operator to go into."""
-    m = _Model((batch, 32, 28, 28))
+    m = _AffineModel((batch, 32, 28, 28))
     x = m.node("Relu", "x")
     for op in ("Mul", "Add", "Mul", "Add"):
         x = m.by(op, x, 32)

@@ -15,7 +15,7 @@ Array = np.ndarray[Any, Any]
 _CHANNELS, _SIDE = 32, 28
 
 
-class _Model:
+class _ChannelModel:
     """A model of one input x[N, 32, 28, 28] under construction."""
 
     def __init__(self, batch: int | str = 1, seed: int = 0) -> None:
@@ -74,26 +74,28 @@ class _Model:
         return helper.make_model(graph, opset_imports=opsets, ir_version=9)
 
 
-def _square(model: _Model, size: int, outputs: int = _CHANNELS, inputs: int = _CHANNELS) -> Array:
+def _square(
+    model: _ChannelModel, size: int, outputs: int = _CHANNELS, inputs: int = _CHANNELS
+) -> Array:
     return model.normal(outputs, inputs, size, size, scale=(inputs * size * size) ** -0.5)
 
 
 def pad_into_conv(batch: int | str = 1) -> onnx.ModelProto:
     """Pad by zeros, then a 3x3 convolution, as TensorFlow's exporter spells stride 2."""
-    model = _Model(batch)
+    model = _ChannelModel(batch)
     return model.done(model.conv(model.pad("x"), _square(model, 3), strides=[2, 2]))
 
 
 def pad_into_average_pool() -> onnx.ModelProto:
     """Pad by zeros, then AveragePool over what was added too."""
-    model = _Model()
+    model = _ChannelModel()
     padded = model.pad("x")
     return model.done(model.add("AveragePool", [padded], kernel_shape=[3, 3], strides=[2, 2]))
 
 
 def pad_into_max_pool() -> onnx.ModelProto:
     """Pad by zeros after Relu, then MaxPool."""
-    model = _Model()
+    model = _ChannelModel()
     active = model.add("Relu", [model.conv("x", _square(model, 3))])
     pool = model.add("MaxPool", [model.pad(active)], kernel_shape=[3, 3], strides=[2, 2])
     return model.done(pool)
@@ -101,7 +103,7 @@ def pad_into_max_pool() -> onnx.ModelProto:
 
 def concat_batchnorm(batch: int | str = 1) -> onnx.ModelProto:
     """Two convolutions, Concat, BatchNormalization."""
-    model = _Model(batch)
+    model = _ChannelModel(batch)
     left = model.conv("x", _square(model, 1, 16), bias=False)
     right = model.conv("x", _square(model, 3, 16), pads=[1, 1, 1, 1])
     joined = model.add("Concat", [left, right], axis=1)
@@ -110,14 +112,14 @@ def concat_batchnorm(batch: int | str = 1) -> onnx.ModelProto:
 
 def lone_batchnorm() -> onnx.ModelProto:
     """BatchNormalization between two activations that only scales: nothing takes it in."""
-    model = _Model()
+    model = _ChannelModel()
     active = model.add("Relu", ["x"])
     return model.done(model.add("Relu", [model.scaling(active)]))
 
 
 def shared_batchnorm() -> onnx.ModelProto:
     """Normalization of a sum that the shortcut reads too, as in a pre-activation ResNet."""
-    model = _Model()
+    model = _ChannelModel()
     total = model.add("Add", ["x", model.conv("x", _square(model, 3), pads=[1, 1, 1, 1])])
     active = model.add("Relu", [model.batchnorm(total)])
     branch = model.conv(active, _square(model, 3), pads=[1, 1, 1, 1])
@@ -126,14 +128,14 @@ def shared_batchnorm() -> onnx.ModelProto:
 
 def transition(batch: int | str = 1) -> onnx.ModelProto:
     """Average after a 1x1 convolution, as between DenseNet's blocks."""
-    model = _Model(batch)
+    model = _ChannelModel(batch)
     mixed = model.conv(model.add("Relu", ["x"]), _square(model, 1, 16))
     return model.done(model.add("AveragePool", [mixed], kernel_shape=[2, 2], strides=[2, 2]))
 
 
 def constant_channels(batch: int | str = 1) -> onnx.ModelProto:
     """A convolution half of whose outputs have no weights, Relu, and a 1x1 convolution."""
-    model = _Model(batch)
+    model = _ChannelModel(batch)
     weight = _square(model, 3)
     weight[::2] = 0
     active = model.add("Relu", [model.conv("x", weight, pads=[1, 1, 1, 1])])
@@ -142,7 +144,7 @@ def constant_channels(batch: int | str = 1) -> onnx.ModelProto:
 
 def unread_channels() -> onnx.ModelProto:
     """A convolution half of whose outputs the next one reads with zero weights."""
-    model = _Model()
+    model = _ChannelModel()
     active = model.add("Relu", [model.conv("x", _square(model, 3))])
     weight = _square(model, 3)
     weight[:, ::2] = 0

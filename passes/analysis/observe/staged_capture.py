@@ -99,7 +99,7 @@ class StagedCapture:
         """
         kept = self._kept
         nodes = backward_slice(self._graph, names, kept.names)
-        ahead = self._ahead(nodes, kept)
+        later = self._needed_later(nodes, kept)
         made = {tensor.name for node in nodes for tensor in node.outputs}
         held = held_values(self._graph, {*names} - made)
         run: Reference | None = None
@@ -110,41 +110,41 @@ class StagedCapture:
                 if not known:
                     check_finite(feed, sample)
                 if run is None and made:
-                    wanted = sorted(({*names} | ahead.names) & made)
+                    wanted = sorted(({*names} | later.names) & made)
                     run = _part(self._graph, nodes, known, wanted)
                 given = dict(feed) | known
                 arrays = held | given | (run(given) if run else {})
                 found = {name: arrays[name] for name in names}
                 check_finite(found, sample)
                 yield found
-                if len(ahead.layout) == sample:
-                    self._keep(ahead, arrays)
+                if len(later.layout) == sample:
+                    self._keep(later, arrays)
                 progress((sample + 1) / max(self.samples, sample + 1))
             if sample < 0:
                 raise FeedError("there are no feeds to calibrate on; give at least one sample")
-            if ahead.layout:
-                self._kept = ahead
+            if later.layout:
+                self._kept = later
         finally:
-            (kept if self._kept is ahead else ahead).close()
+            (kept if self._kept is later else later).close()
 
-    def _keep(self, ahead: _LiveTensors, arrays: Arrays) -> None:
+    def _keep(self, later: _LiveTensors, arrays: Arrays) -> None:
         try:
-            ahead.write(arrays)
+            later.write(arrays)
         except OSError:  # the disk is full
-            ahead.close()
+            later.close()
             return
-        samples = len(ahead.layout)
-        if ahead.size * max(self.samples, samples) / samples > self._most:
-            ahead.close()
+        samples = len(later.layout)
+        if later.size * max(self.samples, samples) / samples > self._most:
+            later.close()
 
-    def _ahead(self, nodes: Sequence[gs.Node], kept: _LiveTensors) -> _LiveTensors:
+    def _needed_later(self, nodes: Sequence[gs.Node], kept: _LiveTensors) -> _LiveTensors:
         inputs = {tensor.name for tensor in self._graph.inputs}
         made = kept.made | {t.name for node in nodes for t in node.outputs if t.name}
-        later: set[str] = set()
+        read: set[str] = set()
         for node in self._graph.nodes:
             if not any(tensor.name in made for tensor in node.outputs):
-                later |= names_read(node)
-        return _LiveTensors(frozenset((later & made) - inputs), frozenset(made))
+                read |= names_read(node)
+        return _LiveTensors(frozenset((read & made) - inputs), frozenset(made))
 
 
 def _part(

@@ -42,10 +42,10 @@ def check_range(node: gs.Node, position: int, values: Array, narrowed: Array) ->
     beyond = np.isinf(narrowed) & np.isfinite(values)
     if beyond.any():
         side = {1: -1.0, 2: 1.0}.get(position, 0.0) if node.op == "Clip" else 0.0
-        reach = float(np.abs(values[beyond]).max())
+        largest = float(np.abs(values[beyond]).max())
         need(
             bool((values[beyond] * side > 0).all()),
-            f"its constant '{name}' reaches {reach:.3g}, beyond {kind}",
+            f"its constant '{name}' reaches {largest:.3g}, beyond {kind}",
         )
     gone = lost(values, narrowed)
     all_gone = gone and not np.count_nonzero(narrowed)

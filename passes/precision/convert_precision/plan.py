@@ -101,8 +101,10 @@ def _check(
         f"it computes with sizes, which {limits.kind} does not hold exactly",
     )
     for tensor in (*node.inputs, *node.outputs):
-        reach = limits.too_large.get(id(tensor), 0.0)
-        need(not reach, f"'{tensor.name}' reaches {reach:.3g} on the feeds, too near to infinity")
+        largest = limits.too_large.get(id(tensor), 0.0)
+        need(
+            not largest, f"'{tensor.name}' reaches {largest:.3g} on the feeds, too near to infinity"
+        )
 
 
 def _narrow_constants(

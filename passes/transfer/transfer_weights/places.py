@@ -69,7 +69,7 @@ class _ValueNumbering:
     def place(self, parameter: NamedWeight) -> Place:
         node = parameter.reader
         before = self._number(("data", *(self._before[id(t)] for t in self._data(node))))
-        return before, parameter.kind, self._ahead(node)
+        return before, parameter.kind, self._after(node)
 
     def _number(self, key: Hashable) -> int:
         return self._numbers.setdefault(key, len(self._numbers))
@@ -103,9 +103,9 @@ class _ValueNumbering:
         for place, tensor in enumerate(node.outputs):
             self._before[id(tensor)] = number if not place else self._number((number, place))
 
-    def _ahead(self, node: gs.Node) -> int:
-        ahead = [tuple(sorted(self._behind.get(id(t), ()))) for t in node.outputs if t.name]
-        return self._number(("ahead", *ahead))
+    def _after(self, node: gs.Node) -> int:
+        after = [tuple(sorted(self._behind.get(id(t), ()))) for t in node.outputs if t.name]
+        return self._number(("after", *after))
 
     def _backward(self, node: gs.Node) -> None:
         data = self._data(node)
@@ -117,4 +117,4 @@ class _ValueNumbering:
                     behind |= self._behind.get(id(result), set())
             else:
                 slot = 0 if node.op in _COMMUTATIVE else place
-                behind.add(self._number(("behind", name, slot, self._ahead(node))))
+                behind.add(self._number(("behind", name, slot, self._after(node))))

@@ -103,14 +103,14 @@ def test_the_runtime_does_not_quantize_what_stays_float():
     _, result = mixed(f"exclude=[{FRAGILE},relu_2]")
     simulated = run_ort(planish.to_model(result.graph), FEEDS[0])["y"]
     executed = optimized(result.graph, FEEDS[:1])
-    fence = next(node for node in result.graph.nodes if node.op == "LeakyRelu")
-    assert fence.attrs["alpha"] == 1
-    assert fence.inputs[0].inputs[0].name == FRAGILE
-    # Without the fence the runtime's own weights of one scale put the outputs far away.
+    barrier = next(node for node in result.graph.nodes if node.op == "LeakyRelu")
+    assert barrier.attrs["alpha"] == 1
+    assert barrier.inputs[0].inputs[0].name == FRAGILE
+    # Without the barrier the runtime's own weights of one scale put the outputs far away.
     assert np.abs(simulated - executed).max() <= 0.02 * np.abs(simulated).max()
 
 
-def test_a_layer_that_no_runtime_would_quantize_needs_no_fence():
+def test_a_layer_that_no_runtime_would_quantize_needs_no_barrier():
     _, result = mixed("exclude=[conv_0,relu_0]")
     assert "LeakyRelu" not in ops(result.graph)
 
@@ -245,7 +245,7 @@ def test_what_is_within_bounds_but_not_faster_stays_float(timed, monkeypatch):
     assert any("takes 1.00 times as long" in r for r in remarks(result))
 
 
-def test_extending_leaves_fences_and_float_layers_alone():
+def test_extending_leaves_barriers_and_float_layers_alone():
     _, result = mixed(f"exclude=[{FRAGILE},relu_2]")
     again = planish.Pipeline.parse(
         f"quantize{{measure=false,extend=true,exclude=[{FRAGILE},relu_2]}}"
