@@ -85,6 +85,11 @@ class WindowAttributes:
         """How many positions the kernel spans."""
         return tuple(reach_of(k, d) for k, d in zip(self.kernel, self.dilations, strict=True))
 
+    @property
+    def skips(self) -> bool:
+        """Say whether a stride is so long that runtimes differ in pads that are less than none."""
+        return any(s - r > 2 for s, r in zip(self.strides, self.reaches, strict=True))
+
     def pads(
         self, sizes: Sequence[Any], larger: Larger = max
     ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -200,9 +205,7 @@ def _at(shape: Shape | None, window: WindowAttributes) -> WindowAttributes:
         return window
     sizes = [size for size in shape[2:] if isinstance(size, int)]
     padded = len(sizes) < window.rank or any(map(any, window.pads(sizes)))
-    # Runtimes pad by less than nothing where a stride skips positions.
-    skips = any(s > r for s, r in zip(window.strides, window.reaches, strict=True))
-    return window if padded or skips else replace(window, auto_pad="NOTSET")
+    return window if padded or window.skips else replace(window, auto_pad="NOTSET")
 
 
 def pool_window(node: gs.Node) -> WindowAttributes:
@@ -257,11 +260,7 @@ def _explicit(window: WindowAttributes, node: gs.Node, view: View) -> dict[str, 
         sizes = [size for size in shape[2:] if isinstance(size, int)]
         need(len(sizes) == len(shape) - 2, f"auto_pad={auto} on a dynamic size")
     begins, ends = window.pads(sizes)
-    # Runtimes pad by less than nothing there, each by its own rounding.
-    skips = [
-        stride - kernel > 2 for stride, kernel in zip(window.strides, window.reaches, strict=True)
-    ]
-    late = window.is_same and any(skips)
+    late = window.is_same and window.skips
     need(not late and min((*begins, *ends), default=0) >= 0, f"auto_pad={auto} and a long stride")
     return Window(window.kernel, window.strides, window.dilations, begins, ends).attrs
 
