@@ -229,3 +229,23 @@ def test_no_function_is_made_where_the_runtime_would_refuse_it(activation):
     graph = planish.load(model)
     result = planish.Pipeline.parse("exact").run(graph, strict=True)
     assert not any(record.failures for record in result.records)
+
+
+@pytest.mark.parametrize("opset", [9, 10, 11, 13])
+def test_a_part_of_an_axis_has_not_the_name_of_the_whole(opset):
+    """Inference of opset 10 repeats it."""
+    sliced = "Slice <starts = [1], ends = [9223372036854775807], axes = [1]> (x)"
+    bounds = {"start": [1], "end": [9223372036854775807], "axis": [1]}
+    weights = {name: np.array(value, np.int64) for name, value in bounds.items()}
+    if opset >= 10:
+        sliced = "Slice(x, start, end, axis)"
+    model = model_of(
+        f"""<ir_version: 8, opset_import: ["" : {opset}]>
+        g (float[N, M] x) => (float[] y) {{ y = {sliced} }}""",
+        weights if opset >= 10 else {},
+    )
+    first, second = shapes_of(model)["y"]
+    assert first == "N"
+    assert second != "M"
+    result = planish.Pipeline.parse("exact").run(planish.load(model), verify="off")
+    assert [node.op for node in result.graph.nodes] == ["Slice"]
