@@ -38,6 +38,7 @@ class EliminateCommonSubexpressions(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Walk every scope in topological order with a table of what was computed already."""
+        known: Known = {}
         with context.editing() as edit:
             for scope in scopes(graph):
                 view = context.view(scope)
@@ -45,16 +46,20 @@ class EliminateCommonSubexpressions(Pass):
                 for node in scope.nodes:
                     if not _may_merge(node, scope.opset):
                         continue
-                    earlier = first.setdefault(_key(node, view), node)
+                    earlier = first.setdefault(_key(node, view, known), node)
                     if earlier is node:
                         continue
                     merge = _merge_of(earlier, node, view)
                     if merge is None:
                         context.decline(node, "its result is a graph output, whose name must stay")
                     elif edit.begin():
+                        was = earlier.outputs[0]
                         merge(earlier, node, edit)
+                        # Who read the one before is found by who reads the other after.
+                        known[id(earlier.outputs[0])] = known.get(id(was), id(was))
 
 
+Known = dict[int, int]  # id of a tensor -> that of the one whose place it took
 Merge = Callable[[gs.Node, gs.Node, Edit], None]
 
 
@@ -93,21 +98,21 @@ def _may_merge(node: gs.Node, opset: int) -> bool:
     return pure and not subgraphs_of(node)
 
 
-def _key(node: gs.Node, view: View) -> tuple[Any, ...]:
+def _key(node: gs.Node, view: View, known: Known) -> tuple[Any, ...]:
     return (
         node.domain or "",
         node.op,
-        tuple(_operand(tensor, view) for tensor in node.inputs),
+        tuple(_operand(tensor, view, known) for tensor in node.inputs),
         tuple(tensor.is_empty() for tensor in node.outputs),
         tuple((name, _attribute(value)) for name, value in sorted(node.attrs.items())),
     )
 
 
-def _operand(tensor: gs.Tensor, view: View) -> Any:
+def _operand(tensor: gs.Tensor, view: View, known: Known) -> Any:
     if tensor.is_empty():
         return None
     values = view.constant(tensor)
-    return id(tensor) if values is None else _content(values, tensor)
+    return known.get(id(tensor), id(tensor)) if values is None else _content(values, tensor)
 
 
 def _content(values: np.ndarray[Any, Any], tensor: gs.Tensor) -> Any:

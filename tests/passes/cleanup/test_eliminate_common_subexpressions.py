@@ -181,3 +181,14 @@ def test_nan_attributes_do_not_differ_from_themselves():
     for node in model.graph.node[:2]:
         node.attribute.append(onnx.helper.make_attribute("alpha", float("nan")))
     assert run_pass(planish.load(model), PASS).edits == 1
+
+
+def test_readers_of_one_that_takes_an_outputs_name_are_merged_with_those_of_the_other():
+    model = model_of(
+        """g (float[N] x) => (float[N] y, float[N] w) {
+            a = Abs(x) b = Neg(a) y = Abs(x) c = Neg(y) d = Neg(a) e = Exp(b) f = Exp(c)
+            g = Exp(d) s = Add(e, f) w = Add(s, g) }"""
+    )
+    graph = run_pass(planish.load(model), "eliminate-common-subexpressions").graph
+    assert ops(graph) == ["Abs", "Neg", "Exp", "Add", "Add"]
+    assert_same_function(model, graph, {"x": np.array([1, -2], np.float32)}, 0)
