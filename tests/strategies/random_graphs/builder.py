@@ -157,8 +157,13 @@ class Builder:
         return self.constant(values.ordinary(self.rng, array.dtype, shape))
 
     def operand(self, x: str) -> str:
-        """Return a constant that broadcasts with `x`: a special number, or several."""
+        """Return a constant that broadcasts with `x`: a special number, or several.
+
+        Now and then one that is there, or its values once more under another name.
+        """
         array = self.arrays[x]
+        if self.chance(0.1) and (known := self._known_operand(array)):
+            return known if self.chance(0.3) else self.constant(self.arrays[known].copy())
         if self.chance(0.45):
             number = values.special(self.rng, array.dtype, extreme=self.extreme)
             return self.constant(np.full(self.pick((), (1,), (1,) * array.ndim), number))
@@ -166,6 +171,17 @@ class Builder:
         shape = tuple(axes[self.rng.randint(0, len(axes)) :]) if self.chance(0.5) else tuple(axes)
         draw = values.extreme if self.extreme and self.chance(0.3) else values.ordinary
         return self.constant(draw(self.rng, array.dtype, shape))
+
+    def _known_operand(self, array: Array) -> str | None:
+        """Return a constant of the type of `array` that broadcasts to its shape, or None."""
+        found = [
+            name
+            for name in sorted(self.constants)
+            if self.arrays[name].dtype == array.dtype
+            and self.arrays[name].ndim <= array.ndim
+            and broadcast(self.arrays[name].shape, array.shape)
+        ]
+        return self.rng.choice(found) if found else None
 
     def axis(self, x: str) -> int:
         """Return an axis of `x`, of either sign; its rank is not 0."""
