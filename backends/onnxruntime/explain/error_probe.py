@@ -36,7 +36,7 @@ from ..backend import OnnxRuntime
 
 MEASURES = ("local", "weights", "rounding", "cumulative")
 _FLOAT = "planish-float/"
-_FLOAT32 = int(onnx.TensorProto.FLOAT)
+_FLOAT32, _FLOAT64 = int(onnx.TensorProto.FLOAT), int(onnx.TensorProto.DOUBLE)
 
 
 @dataclass
@@ -44,24 +44,32 @@ class ErrorProbe:
     """A graph whose outputs are sums of squares, by node and measure: signal and noise."""
 
     graph: gs.Graph
+    wide: bool = False  # float64 sums, for data whose squares leave the range of float32
     sums: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
 
-    def tensor(self, like: str) -> gs.Variable:
-        """Return a fresh tensor."""
-        return make_variable(f"planish-probe/{like}", np.float32)
-
-    def add(self, op: str, inputs: list[gs.Tensor], attrs: dict[str, Any] | None = None) -> Any:
+    def add(
+        self,
+        op: str,
+        inputs: list[gs.Tensor],
+        attrs: dict[str, Any] | None = None,
+        dtype: Any = np.float32,
+    ) -> Any:
         """Add a node and return its result."""
-        made = self.tensor(str(len(self.graph.nodes)))
+        made = make_variable(f"planish-probe/{len(self.graph.nodes)}", dtype)
         self.graph.nodes.append(make_node(op, "", dict(attrs or {}), inputs, [made], None))
         return made
 
     def compare(self, node: str, measure: str, signal: gs.Tensor, other: gs.Tensor) -> None:
         """Measure how far `other` is from `signal`."""
-        noise = self.add("Sub", [signal, other])
+        dtype = np.float64 if self.wide else np.float32
+        if self.wide:
+            signal, other = (
+                self.add("Cast", [t], {"to": _FLOAT64}, dtype) for t in (signal, other)
+            )
+        noise = self.add("Sub", [signal, other], None, dtype)
         found = []
         for tensor in (signal, noise):
-            total = self.add("ReduceSumSquare", [tensor], {"keepdims": 0})
+            total = self.add("ReduceSumSquare", [tensor], {"keepdims": 0}, dtype)
             self.graph.outputs.append(total)
             found.append(total.name)
         self.sums[node, measure] = (found[0], found[1])
@@ -80,7 +88,20 @@ def measure_errors(
 
     `graph` has pairs and `original` none; `match` leads from the one to the other.
     """
-    probe = _build(graph, original, match)
+    found = _sums(_build(graph, original, match), feeds, threads, progress)
+    if not all(np.isfinite(sums).all() for sums in found.values()):
+        # Squares of large data leave the range of float32.
+        found = _sums(_build(graph, original, match, wide=True), feeds, threads, progress)
+    result: dict[str, dict[str, float]] = {}
+    for (node, measure), (signal, noise) in found.items():
+        result.setdefault(node, {})[measure] = decibels(signal, noise)
+    return result
+
+
+def _sums(
+    probe: ErrorProbe, feeds: Feeds, threads: int | None, progress: Callable[[float], None]
+) -> dict[tuple[str, str], np.ndarray[Any, Any]]:
+    """Return sums of squares of signal and noise over all feeds, by node and measure."""
     if not probe.sums:
         return {}
     run = OnnxRuntime().lower(probe.graph, Target("cpu"), threads, optimization="basic")
@@ -91,10 +112,7 @@ def measure_errors(
         for key, names in probe.sums.items():
             totals[key] += [float(found[name]) for name in names]
         progress((done + 1) / max(count, done + 1))
-    result: dict[str, dict[str, float]] = {}
-    for (node, measure), (signal, noise) in totals.items():
-        result.setdefault(node, {})[measure] = decibels(signal, noise)
-    return result
+    return totals
 
 
 def decibels(signal: float, noise: float) -> float:
@@ -106,7 +124,9 @@ def decibels(signal: float, noise: float) -> float:
     return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
 
 
-def _build(graph: gs.Graph, original: gs.Graph, match: FloatMatch) -> ErrorProbe:
+def _build(
+    graph: gs.Graph, original: gs.Graph, match: FloatMatch, *, wide: bool = False
+) -> ErrorProbe:
     copy, floats = clone(graph), clone(original)
     floats_made = _join(copy, floats)
     view = view_of(graph)
@@ -114,7 +134,7 @@ def _build(graph: gs.Graph, original: gs.Graph, match: FloatMatch) -> ErrorProbe
     mine = {t.name: t for node in copy.nodes for t in node.outputs if t.name}
     mine.update((t.name, t) for t in copy.inputs)
     copy.outputs = []
-    probe = ErrorProbe(copy)
+    probe = ErrorProbe(copy, wide)
     for node, twin_of in zip(graph.nodes, list(copy.nodes), strict=False):
         if quantizes_or_back(node) or not node.outputs:
             continue

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from .squares import fits
+
 Array = np.ndarray[Any, Any]
 
 # Positions that are gathered before a product is taken: with few, adding it to the sums would cost
@@ -41,7 +43,10 @@ class Moments:
         self._waiting: list[tuple[Array, ...]] = []
 
     def add(self, inputs: Array, outputs: Array) -> None:
-        """Take in a batch of positions, any float type; sums of products are float32 or wider."""
+        """Take in a batch of positions, any float type.
+
+        Products of a batch are summed in float32, or in float64 where they would leave its range.
+        """
         self._waiting.append(tuple(np.asarray(a, np.float32) for a in (inputs, outputs)))
         self.count += inputs.shape[2]
         if sum(x.shape[2] for x, _ in self._waiting) >= _BATCH:
@@ -54,6 +59,7 @@ class Moments:
         self._waiting = []
         if not hasattr(self, "_sum_x"):
             self._start(x, y)
+        x, y = _roomy(x), _roomy(y)
         x -= self._origin_x[..., None]
         y -= self._origin_y[..., None]
         self._sum_x += x.sum(axis=2, dtype=np.float64)
@@ -68,7 +74,7 @@ class Moments:
     def _start(self, x: Array, y: Array) -> None:
         groups, k, m = len(x), x.shape[1], y.shape[1]
         centred = np.float32(self._centred)
-        self._origin_x, self._origin_y = x.mean(axis=2) * centred, y.mean(axis=2) * centred
+        self._origin_x, self._origin_y = _mean(x) * centred, _mean(y) * centred
         self._sum_x, self._sum_y = np.zeros((groups, k)), np.zeros((groups, m))
         if self._second:
             self._yy = np.zeros((groups, m))
@@ -108,6 +114,17 @@ class Moments:
         if not self._centred:
             return np.zeros(())
         return np.asarray(left[..., None] * right[:, None, :] / self.count**2)
+
+
+def _roomy(values: Array) -> Array:
+    """Return `values` in float64 where products of them are too large or too small for float32."""
+    most = max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
+    return values if fits(most) else values.astype(np.float64)
+
+
+def _mean(values: Array) -> Array:
+    """Return the mean of each row in float32, wherever it lies: sums may leave the range."""
+    return np.asarray(_roomy(values).mean(axis=2)).astype(np.float32)
 
 
 def split_columns(columns: Array, parts: int) -> Array:

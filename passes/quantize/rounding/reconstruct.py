@@ -81,7 +81,10 @@ def reconstruct(
     a = plain + strength * np.eye(size)
     base = np.repeat(_largest(rows, per_channel) / qmax, parts, axis=0)
     problem = _RoundingProblem(a, plain_cross + strength * weight, qmax, parts)
-    scale, whole = _search(problem, base, per_channel)
+    unit, length = _units(a, base, apart=per_channel and parts == 1)
+    problem = replace(problem, a=a / unit, t=problem.t / (unit * length[:, None]))
+    scale, whole = _search(problem, base / length, per_channel)
+    scale = scale * length
     found = on_grid(whole, scale)
     usual = on_grid(nearest(weight, base, qmax), base)
     error, usual_error = (
@@ -105,6 +108,22 @@ def best_bias(rounded: Kernel, moments: Moments) -> Array:
     rows = rounded.weight.reshape(*rounded.weight.shape[:2], -1)
     mean = np.einsum("gmk,gk->gm", rows, moments.mean_input)
     return np.asarray((moments.mean_output - mean).reshape(-1))
+
+
+def _units(a: Array, base: Array, *, apart: bool) -> tuple[Array, Array]:
+    """Return powers of two near the size of A [G, 1, 1] and of the steps [G, M].
+
+    What decides between integers is float32, whose range the products of large data leave. Groups
+    and rows that are to be weighed against one another have the same.
+    """
+    sizes, steps = np.trace(a, axis1=1, axis2=2) / a.shape[1], base
+    if not apart:
+        sizes, steps = np.full_like(sizes, sizes.max()), np.full_like(steps, steps.max())
+    return _power_of_two(sizes)[:, None, None], _power_of_two(steps)
+
+
+def _power_of_two(values: Array) -> Array:
+    return np.ldexp(1.0, np.frexp(values)[1])
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,8 @@ def _drawn(state: ScoringContext, probabilities: set[str]) -> Taken:
                     _logits(found, name in probabilities), drawn
                 )
                 continue
-            spread = wanted.std() if wanted.numel() > 1 else wanted.abs().sum()
+            wide = wanted.double()  # of large outputs the squares leave float32
+            spread = (wide.std() if wide.numel() > 1 else wide.abs().sum()).to(found.dtype)
             spread = spread.clamp_min(torch.finfo(found.dtype).tiny)
             noise = torch.randn(wanted.shape, generator=generator).to(found.dtype)
             total = total + 0.5 * (((found - wanted) / spread - noise) ** 2).mean()

@@ -9,6 +9,7 @@ Source: Li et al., "BRECQ: Pushing the Limit of Post-Training Quantization by Bl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from .....ir.graph.types import Types
 from .....ir.ops.shapes.infer import infer_types
 from .....ir.run.reference import Reference
 from ....analysis.observe.capture import Arrays
+from ....analysis.observe.squares import unit_of
 from ....analysis.observe.staged_capture import StagedCapture
 from ..subgraph import part_of, read_once
 from ..training.batchnorm import reestimate
@@ -107,6 +109,7 @@ class _StudentBlock:
         self._given, self._wanted = SampleStore(), SampleStore()
         self._seen: list[list[TeacherOutputs]] = []
         self._spread: dict[str, float] = {}
+        self._unit: dict[str, float] = {}
 
     def __enter__(self) -> _StudentBlock:
         return self
@@ -139,6 +142,7 @@ class _StudentBlock:
         for name, (count, total, squares) in sums.items():
             mean = total / max(count, 1)
             self._spread[name] = max(squares / max(count, 1) - mean**2, 1e-12)
+            self._unit[name] = unit_of(math.sqrt(self._spread[name]))
 
     def learn(
         self, stage: str, progress: Callable[[float, str], None]
@@ -195,7 +199,8 @@ class _StudentBlock:
         found = call(to_tensors(self._given.take(self._block.inputs, index), device))
         wanted = to_tensors(self._wanted.take(self._block.outputs, index), device)
         parts = [
-            (found[name] - wanted[name]).square().mean() / self._spread[name]
+            ((found[name] - wanted[name]) / self._unit[name]).square().mean()
+            / (self._spread[name] / self._unit[name] ** 2)
             for name in self._block.outputs
         ]
         return sum(parts) / len(parts)
@@ -219,7 +224,8 @@ class _StudentBlock:
             found = run(self._given.take(self._block.inputs, index))
             wanted = self._wanted.take(names, index)
             parts = [
-                np.square(found[n].astype(np.float32) - wanted[n]).mean() / self._spread[n]
+                np.square((found[n].astype(np.float32) - wanted[n]) / self._unit[n]).mean()
+                / (self._spread[n] / self._unit[n] ** 2)
                 for n in names
             ]
             return float(sum(parts) / len(parts)), len(index)

@@ -19,6 +19,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from .....ir.core.errors import FeedError, RefusedError
+from ....analysis.observe.squares import LEAST, MOST
 
 if TYPE_CHECKING:
     import torch
@@ -152,9 +153,26 @@ def soft_cross_entropy(
 
 
 def normalized_error(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Return mean (student - teacher)^2 over the variance of the teacher's values."""
-    spread = teacher.var(correction=0)
-    return (student - teacher).square().mean() / spread.clamp_min(_TINY)
+    """Return mean (student - teacher)^2 over the variance of the teacher's values.
+
+    Both are taken in units in which squares stay in the range of float32.
+    """
+    unit = _unit_of(teacher)
+    spread = (teacher / unit).var(correction=0)
+    return ((student - teacher) / unit).square().mean() / spread.clamp_min(_TINY)
+
+
+def _unit_of(values: torch.Tensor) -> torch.Tensor:
+    """Return a power of two near the largest of `values` where squares overflow or vanish, else 1.
+
+    A power of two moves no digit, so that a loss in another unit is the same loss.
+    """
+    import torch
+
+    most = values.detach().abs().amax() if values.numel() else values.new_zeros(())
+    near = torch.exp2(torch.floor(torch.log2(most)))
+    usual = (most > LEAST) & (most < MOST) | (most == 0) | ~torch.isfinite(most)
+    return torch.where(usual, torch.ones_like(near), near)
 
 
 def activations(graph: gs.Graph, outputs: Sequence[str]) -> dict[str, str]:
