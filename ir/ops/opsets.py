@@ -63,6 +63,16 @@ def takes_type(op: str, dtype: Any, opset: int, position: int = 0) -> bool:
 
 
 @functools.lru_cache(maxsize=1024)
+def opset_taking(op: str, dtype: Any, position: int = 0) -> int | None:
+    """Return the least opset at which the input of `op` at `position` may have type `dtype`.
+
+    None where it never may. A pass that brings a type in raises the model to it.
+    """
+    opsets = range(1, onnx.defs.onnx_opset_version() + 1)
+    return next((opset for opset in opsets if takes_type(op, dtype, opset, position)), None)
+
+
+@functools.lru_cache(maxsize=1024)
 def of_one_type(op: str, position: int, opset: int) -> tuple[int, ...]:
     """Return the inputs of `op` whose element type has to be that of the input at `position`."""
     schema = schema_of(op, opset)

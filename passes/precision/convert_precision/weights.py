@@ -17,8 +17,10 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.uses import scopes
 from ....ir.graph.view import View
+from ....ir.ops.opsets import opset_taking
 from ....ir.ops.quantization.nodes import quantizes_or_back
 from ...engine.context import Context
+from ...opset.convert_opset import ensure_opset
 from .groups import CAST
 from .narrow import check_range, lost, narrow_values
 from .plan import NarrowingLimits
@@ -26,6 +28,17 @@ from .plan import NarrowingLimits
 
 def narrow_weights(graph: gs.Graph, context: Context, limits: NarrowingLimits) -> None:
     """Store the constants of `graph` and its bodies narrow, each with one Cast to float32."""
+    needed = opset_taking("Cast", limits.dtype)
+    assert needed is not None, "a type that nothing is cast from"
+    if not any(True for scope in scopes(graph) for _ in _constants(context.view(scope))):
+        return
+    if not ensure_opset(graph, context, needed):
+        if not context.exhausted:
+            context.remark(
+                f"nothing was narrowed: {limits.kind} came with opset {needed}, and the model "
+                f"cannot leave opset {graph.opset}"
+            )
+        return
     gone = count = size = 0
     with context.editing() as edit:
         for scope in scopes(graph):

@@ -6,8 +6,11 @@ import re
 from dataclasses import dataclass, replace
 
 from ....ir.core.errors import RefusedError
+from ....ir.ops.opsets import opset_taking
+from ....ir.ops.quantization.nodes import DEQUANTIZE
 from ..grids.formats import IntegerFormat
 
+_OPSET_OF_AXES = 13
 _NAME = re.compile(r"(u?)int(\d+)")
 
 
@@ -22,9 +25,9 @@ class QuantizationScheme:
 
     @property
     def opset(self) -> int:
-        """Least opset that has it: 13 for scales along an axis, 21 for 4 and 16 bits."""
-        widths = {self.weights.dtype.name, self.activations.dtype.name}
-        return 13 if widths <= {"int8", "uint8"} else 21
+        """Least opset that has both types, and scales along an axis (13)."""
+        types = (self.weights.dtype, self.activations.dtype)
+        return max(_OPSET_OF_AXES, *(opset_taking(DEQUANTIZE, dtype) or 0 for dtype in types))
 
     def with_weight_bits(self, bits: int) -> QuantizationScheme:
         """Return the scheme with weights of at most `bits` bits."""
