@@ -24,12 +24,14 @@ class IntegerFormat:
     """Integers of `bits` bits, `signed` or not.
 
     `narrow` leaves out the lowest signed value, so that the range is symmetric: -127 to 127. A
-    width that ONNX cannot store (2, 3, 7 bits) lies in the next wider type, with its own range.
+    width that ONNX cannot store (2, 3, 7 bits) lies in the next wider type, with its own range, and
+    so does one below `stored` bits.
     """
 
     bits: int
     signed: bool
     narrow: bool = False
+    stored: int = 4
 
     @property
     def qmin(self) -> int:
@@ -44,9 +46,20 @@ class IntegerFormat:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The numpy (or ml_dtypes) type that stores it."""
-        width = next(width for width in (4, 8, 16, 32) if self.bits <= width)
+        least = max(self.bits, self.stored)
+        width = next(width for width in (4, 8, 16, 32) if least <= width)
         found: np.dtype[Any] = np.dtype(_STORED[width, self.signed])
         return found
+
+    @property
+    def ends_below(self) -> bool:
+        """Whether nothing that can be stored lies below `qmin`, so that storing saturates there."""
+        return self.qmin == int(ml_dtypes.iinfo(self.dtype).min)
+
+    @property
+    def ends_above(self) -> bool:
+        """Whether nothing that can be stored lies above `qmax`."""
+        return self.qmax == int(ml_dtypes.iinfo(self.dtype).max)
 
     def __str__(self) -> str:
         """Return the usual name: `int8`, `uint8`."""

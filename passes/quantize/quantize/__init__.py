@@ -48,7 +48,8 @@ class Quantize(Pass):
     """Quantize weights and activations: integer operators between quantize/dequantize pairs.
 
     - `weights`: their format (`int8`, `uint8`, `int4`, `uint16`, ...).
-    - `activations`: their format, likewise.
+    - `activations`: their format, likewise; below 8 bits they lie in 8, where what exceeds their
+      range on other data than the feeds is not cut off.
     - `per-channel`: one weight scale an output channel, instead of one a weight.
     - `symmetric`: activations with the zero point in the middle.
     - `operators`: only these ONNX operators; empty: all that can be.
@@ -169,7 +170,8 @@ class Quantize(Pass):
     def _scheme(self) -> QuantizationScheme:
         return QuantizationScheme(
             read_format(self.weights, "weights", 8, narrow=True),
-            read_format(self.activations, "activations", 16),
+            # Integer kernels of runtimes take activations of 8 bits and more.
+            read_format(self.activations, "activations", 16, stored=8),
             self.per_channel,
             self.symmetric,
         )

@@ -141,7 +141,10 @@ class PairInserter:
             return False
         low, high = bounds(node, self._view)
         ends = grid.quantize(np.array([max(low, -_LARGE), min(high, _LARGE)]))
-        return int(ends[0]) == grid.format.qmin and int(ends[1]) == grid.format.qmax
+        form = grid.format
+        below = np.isinf(low) or (form.ends_below and int(ends[0]) == form.qmin)
+        above = np.isinf(high) or (form.ends_above and int(ends[1]) == form.qmax)
+        return below and above
 
     def _drop_bound(self, unit: Unit) -> None:
         """Remove the Relu or Clip behind the unit, whose own result takes its name."""

@@ -34,8 +34,12 @@ class QuantizationScheme:
         return replace(self, weights=replace(self.weights, bits=min(bits, self.weights.bits)))
 
 
-def read_format(text: str, option: str, most: int, *, narrow: bool = False) -> IntegerFormat:
+def read_format(
+    text: str, option: str, most: int, *, narrow: bool = False, stored: int = 4
+) -> IntegerFormat:
     """Return the format called `text`, such as `int8` or `uint4`, of 2 to `most` bits.
+
+    It is stored in a type of `stored` bits at least.
 
     Raises RefusedError naming `option`.
     """
@@ -44,4 +48,4 @@ def read_format(text: str, option: str, most: int, *, narrow: bool = False) -> I
     if not found or not (2 <= bits <= 8 or bits == 16) or bits > most:
         raise RefusedError(f"{option} is '{text}'; give int2 to int{most} or uint2 to uint{most}")
     signed = not found[1]
-    return IntegerFormat(bits, signed, narrow=narrow and signed)
+    return IntegerFormat(bits, signed, narrow=narrow and signed, stored=stored)
