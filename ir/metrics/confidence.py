@@ -39,7 +39,7 @@ def mean_at_least(values: Sequence[float] | Array) -> float:
     if np.all((found == 0) | (found == 1)) or np.all(found == found[0]):
         return shown_at_least(mean, len(found))
     error = float(found.std(ddof=1)) / math.sqrt(len(found))
-    return max(0.0, mean - _student(len(found) - 1) * error)
+    return max(0.0, mean - student(len(found) - 1) * error)
 
 
 def mean_at_most(values: Sequence[float] | Array) -> float | None:
@@ -48,12 +48,14 @@ def mean_at_most(values: Sequence[float] | Array) -> float | None:
     if len(found) < 2:
         return None
     error = float(found.std(ddof=1)) / math.sqrt(len(found))
-    return float(found.mean()) + _student(len(found) - 1) * error
+    return float(found.mean()) + student(len(found) - 1) * error
 
 
-def _student(freedom: int) -> float:
-    """Return the 95 % quantile of Student's distribution (Cornish and Fisher, 1937)."""
-    z = _CONFIDENCE
+def student(freedom: int, z: float = _CONFIDENCE) -> float:
+    """Return the quantile of Student's distribution that is `z` of the normal one's, 95 % here.
+
+    From three degrees of `freedom` on (Cornish and Fisher, 1937); that of 95 % below.
+    """
     if freedom < 3:
         return {1: 6.314, 2: 2.920}[freedom]
     first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96

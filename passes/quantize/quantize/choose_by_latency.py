@@ -2,28 +2,34 @@
 
 Operators are taken by kind (residual additions, gates, depthwise convolutions, ...): starting from
 all of them on integers, the kind whose return to float helps most goes back, until none helps.
-What is left must then beat the float graph.
+What is left must then beat the float graph. What measuring cannot tell apart goes to the more
+accurate choice: a graph stays float, and so does a kind without weights, which would save no space.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ....ir.core.variables import node_key
 from ....ir.graph.view import View
-from ...engine.stopwatch import Stopwatch
+from ...engine.fingerprint import fingerprint
+from ...engine.stopwatch import RepeatedStopwatch
 from ..qdq.units import Unit
+from .latency_ratio import MOST, LatencyRatio, measure_ratios
 from .variants import QuantizedVariants
 
-# A kind goes back to float for a gain of at least this part of the time: below is noise, and floats
-# take four times the space.
-_WORTHWHILE = 0.05
-_SECONDS = 1.5
+# A kind with weights goes back to float for a gain of at least this part of the time: floats take
+# four times the space.
+_WORTHWHILE = 0.03
+# Of one choice in one measurement; whether a kind pays is measured less often than the whole.
+_SECONDS = 0.3
+_MOST_OF_KINDS = 8
 # Integers must be this much faster than float to be worth their error.
-_LEAST_GAIN = 0.02
+LEAST_GAIN = 0.02
+_MOST_TIME = 1 / (1 + LEAST_GAIN)
 
 
 class LatencyChooser:
@@ -32,7 +38,7 @@ class LatencyChooser:
     def __init__(
         self,
         variants: QuantizedVariants,
-        stopwatch: Stopwatch,
+        stopwatch: RepeatedStopwatch,
         feed: Mapping[str, np.ndarray[Any, Any]],
         target: str,
         seed: int,
@@ -43,55 +49,78 @@ class LatencyChooser:
         self._target = target
         self._seed = seed
 
-    def seconds(self, choices: Sequence[frozenset[str]]) -> list[float]:
-        """Return the median seconds of one run under each choice; an empty one is all float."""
+    def ratios(
+        self, choices: Sequence[frozenset[str]], border: float | None = None, most: int = MOST
+    ) -> list[LatencyRatio]:
+        """Return the time of each choice but the first over that of the first; empty: all float.
+
+        It is measured until it is known on which side of `border` they lie, or `most` times.
+        """
         variants = self._variants
         floats = variants.graph if variants.original is None else variants.original
         graphs = [variants.build(c) if c else floats for c in choices]
-        return self._stopwatch(
-            graphs,
-            self._feed,
-            self._target,
-            seconds=_SECONDS * len(choices) / 2,
-            seed=self._seed,
-        )
+        taken = 0
+
+        def measure(repeats: int) -> Sequence[Sequence[float]]:
+            nonlocal taken
+            first, taken = taken, taken + repeats
+            return self._stopwatch(
+                graphs,
+                self._feed,
+                self._target,
+                seconds=_SECONDS * len(choices),
+                seed=self._seed + first,
+                repeats=repeats,
+            )
+
+        return measure_ratios(measure, border, most)
 
     def drop_slow_kinds(
-        self, kinds: Mapping[str, frozenset[str]]
+        self, kinds: Mapping[str, frozenset[str]], weightless: Collection[str] = ()
     ) -> tuple[frozenset[str], list[str]]:
-        """Return the nodes of the kinds worth keeping, and which kinds went back to float."""
+        """Return the nodes of the kinds worth keeping, and which kinds went back to float.
+
+        `weightless`: the kinds that go back unless that is known to be slower.
+        """
         kept = dict(kinds)
         dropped: list[str] = []
         while len(kept) > 1:
             base = frozenset().union(*kept.values())
-            names = list(kept)
-            first, *others = self.seconds([base, *(base - kept[name] for name in names)])
-            best = min(range(len(names)), key=lambda i: others[i])
-            # The best of many is the luckiest of many: it has to win again, side by side.
-            candidate = base - kept[names[best]]
-            if not (_is_shorter(others[best], first) and self._wins_again(candidate, base)):
+            names = [name for name in kept if self._matters(kept[name], base)]
+            if not names:
                 break
-            dropped.append(names[best])
-            del kept[names[best]]
+            found = self.ratios([base, *(base - kept[name] for name in names)])
+            borders = {name: 1.0 if name in weightless else 1 - _WORTHWHILE for name in names}
+            pairs = zip(names, (each.ratio for each in found), strict=True)
+            tempting = {name: ratio for name, ratio in pairs if ratio <= borders[name]}
+            if not tempting:
+                break
+            # The best of many is the luckiest of many: it has to win again, side by side.
+            name = min(tempting, key=lambda each: tempting[each])
+            (again,) = self.ratios([base, base - kept[name]], borders[name], _MOST_OF_KINDS)
+            if again.low > 1 if name in weightless else again.high >= borders[name]:
+                break
+            dropped.append(name)
+            del kept[name]
         return frozenset().union(*kept.values()), dropped
 
-    def _wins_again(self, candidate: frozenset[str], base: frozenset[str]) -> bool:
-        time, first = self.seconds([candidate, base])
-        return _is_shorter(time, first)
+    def _matters(self, kind: frozenset[str], base: frozenset[str]) -> bool:
+        """Say whether `base` is another graph without `kind`: its neighbours may ask for the same.
 
-    def gain(self, chosen: frozenset[str]) -> float:
-        """Return how many times faster than the float graph `chosen` is."""
-        float_time, time = self.seconds([frozenset(), chosen])
-        return float_time / time
+        What has pairs before and behind it for their sake runs on integers by itself.
+        """
+        without, whole = (self._variants.build(each) for each in (base - kind, base))
+        return fingerprint(without) != fingerprint(whole)
+
+    def time(self, chosen: frozenset[str]) -> LatencyRatio:
+        """Return the time of `chosen` over that of the float graph."""
+        (found,) = self.ratios([frozenset(), chosen], _MOST_TIME)
+        return found
 
 
-def _is_shorter(time: float, first: float) -> bool:
-    return time <= (1 - _WORTHWHILE) * first
-
-
-def is_worthwhile(gain: float) -> bool:
-    """Say whether a gain stands out from noise."""
-    return gain >= 1 + _LEAST_GAIN
+def is_worthwhile(time: LatencyRatio) -> bool:
+    """Say whether integers are known to gain enough on floats."""
+    return time.high <= _MOST_TIME
 
 
 def kinds_of(units: Sequence[Unit], view: View) -> dict[str, frozenset[str]]:
@@ -101,6 +130,12 @@ def kinds_of(units: Sequence[Unit], view: View) -> dict[str, frozenset[str]]:
         if not unit.is_follower:
             found.setdefault(_kind(unit, view), set()).add(node_key(unit.node))
     return {kind: frozenset(names) for kind, names in found.items()}
+
+
+def weightless(units: Sequence[Unit], view: View) -> frozenset[str]:
+    """Return the kinds of which no operator has weights."""
+    kinds = {_kind(unit, view) for unit in units if not unit.is_follower}
+    return frozenset(kinds - {_kind(unit, view) for unit in units if unit.is_linear})
 
 
 def _kind(unit: Unit, view: View) -> str:

@@ -12,9 +12,15 @@ import numpy as np
 from ....ir.graph.view import View
 from ....ir.metrics.choose import AUTOMATIC, MetricOptions
 from ...engine.context import Context, Feeds
-from ...engine.stopwatch import find_profiler, find_stopwatch
+from ...engine.stopwatch import find_profiler, find_repeated_stopwatch
 from ..qdq.units import Unit
-from .choose_by_latency import LatencyChooser, is_worthwhile, kinds_of
+from .choose_by_latency import (
+    LEAST_GAIN,
+    LatencyChooser,
+    is_worthwhile,
+    kinds_of,
+    weightless,
+)
 from .mixed_precision.bounds import AccuracyBounds
 from .mixed_precision.choose import MixedPrecision
 from .variants import QuantizedVariants
@@ -40,9 +46,12 @@ class UnitSelection:
         chooser = self._chooser()
         if chooser is None:
             return chosen
-        found, dropped = chooser.drop_slow_kinds(kinds_of(self.units, self._view()))
+        view = self._view()
+        light = weightless(self.units, view)
+        found, dropped = chooser.drop_slow_kinds(kinds_of(self.units, view), light)
         for kind in dropped:
-            self.context.remark(f"{kind} stays float, which is faster on {self.context.target}")
+            why = "not slower" if kind in light else "faster"
+            self.context.remark(f"{kind} stays float, which is {why} on {self.context.target}")
         return found
 
     def within(self, chosen: frozenset[str], bounds: AccuracyBounds) -> frozenset[str]:
@@ -58,12 +67,19 @@ class UnitSelection:
         chooser = self._chooser()
         if chooser is None:
             return True
-        gain, target = chooser.gain(chosen), self.context.target
-        if is_worthwhile(gain):
-            self.context.remark(f"{gain:.2f} times as fast as float on {target}")
+        time, target = chooser.time(chosen), self.context.target
+        if is_worthwhile(time):
+            self.context.remark(
+                f"{1 / time.ratio:.2f} times as fast as float on {target} ({1 / time.high:.2f} to "
+                f"{1 / time.low:.2f} with 95 % confidence, {time.measurements} measurements)"
+            )
             return True
+        known = "" if time.low > 1 else ", which does not tell them apart"
+        if time.high < 1:
+            known = f", less than {100 * LEAST_GAIN:g} % faster for sure"
         self.context.go_back(
-            f"the graph stays float: on integers it takes {1 / gain:.2f} times as long on {target} "
+            f"the graph stays float: on integers it takes {time.ratio:.2f} times as long on "
+            f"{target}, {time.low:.2f} to {time.high:.2f} with 95 % confidence{known} "
             "(measure=false quantizes it anyway)"
         )
         return False
@@ -72,7 +88,7 @@ class UnitSelection:
         if not self.measured:
             return None
         target = self.context.target
-        stopwatch = find_stopwatch(target)
+        stopwatch = find_repeated_stopwatch(target)
         if stopwatch is None:
             text = f"latency was not measured: no backend times target '{target}'"
             if text not in self.context.remarks:
