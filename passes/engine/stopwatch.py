@@ -41,7 +41,7 @@ class RepeatedStopwatch(Protocol):
         seed: int,
         repeats: int,
     ) -> list[list[float]]:
-        """Return the median seconds of one run of each graph, `repeats` times.
+        """Return the usual seconds of one run of each graph, `repeats` times.
 
         Each time takes `seconds`, and lowers the graphs anew: in a process of its own, where a
         backend can.

@@ -42,6 +42,7 @@ def test_times_and_ratios_are_those_of_the_clock(monkeypatch):
     )
     assert (first.label, second.label) == ("a", "b")
     assert (first.median_ms, first.min_ms, first.ratio, first.rounds) == (6, 2, 1, 5)
+    assert first.p20_ms == pytest.approx(np.percentile(a, 20))
     assert first.p90_ms == pytest.approx(np.percentile(a, 90))
     # Round by round, not median over median (2 / 6): drift hits both subjects of a round.
     assert second.ratio == pytest.approx(np.median([0.5, 1, 0.25, 2, 0.5]))
