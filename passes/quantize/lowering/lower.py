@@ -13,6 +13,7 @@ from ...linear.lower_conv_transpose import LowerConvTranspose
 from .align_channels import AlignChannels
 from .depth_to_space_channels_last import DepthToSpaceChannelsLast
 from .raise_bounds import RaiseBounds
+from .split_branches import SplitBranches
 
 LOWERINGS: tuple[Pass, ...] = (
     LowerConvTranspose(),
@@ -22,7 +23,10 @@ LOWERINGS: tuple[Pass, ...] = (
 )
 
 
-def lower_for_integers(graph: gs.Graph, context: Context) -> None:
-    """Rewrite `graph` in place; what is declined on the way is of no interest to a user."""
-    for step in LOWERINGS:
+def lower_for_integers(graph: gs.Graph, context: Context, apart: tuple[str, ...] = ()) -> None:
+    """Rewrite `graph` in place; what is declined on the way is of no interest to a user.
+
+    `apart`: layers to take apart, since their branches need grids of their own.
+    """
+    for step in (SplitBranches(apart), *LOWERINGS):
         step.run(graph, context.quietly())

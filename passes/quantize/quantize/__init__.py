@@ -22,7 +22,7 @@ from ....ir.graph.clone import clone
 from ....ir.metrics.choose import AUTO, MetricOptions
 from ....ir.ops.quantization.nodes import QUANTIZE
 from ....ir.ops.traits.groups import INTEGER_LAYERS
-from ...engine.context import Context
+from ...engine.context import Context, Feeds
 from ...engine.contract import Pass
 from ...engine.node_names import check_node_names
 from ...fusion.inline_fused_operators import inline_fused_operators
@@ -31,6 +31,7 @@ from ..calibration_feeds import calibration_feeds
 from ..instruction_set import SAFE_BITS, saturates, seven_bits
 from ..lowering.lower import lower_for_integers
 from ..qdq.units import QUANTIZABLE, Unit
+from .branches import branched_layers, unlike_branches
 from .calibration.calibrate import Method, calibrate
 from .insert_pairs import insert_pairs
 from .mixed_precision.bounds import AccuracyBounds
@@ -129,15 +130,21 @@ class Quantize(Pass):
                 context.go_back(f"the graph stays float: opset {scheme.opset} cannot be reached")
             return
         original, outer = graph, context
+        feeds: Feeds | None = None
+        apart: tuple[str, ...] = ()
         if self.lower:  # in a copy: where integers are not worth it, the graph stays as it is
             graph = clone(original)
             context = outer.on(graph)
-            lower_for_integers(graph, context)
+            branched = branched_layers(graph, context.view())
+            if branched:
+                feeds = calibration_feeds(graph, context)
+                apart = unlike_branches(graph, branched, feeds)
+            lower_for_integers(graph, context, apart)
         units = self._units(graph, context)
         if not any(not unit.is_follower for unit in units):
             context.go_back("there is nothing to quantize")
             return
-        feeds = calibration_feeds(graph, context)
+        feeds = calibration_feeds(graph, context) if feeds is None else feeds
         scheme = self._without_saturation(scheme, context)
         ranges = calibrate(
             graph,
@@ -162,7 +169,7 @@ class Quantize(Pass):
         if not chosen:
             return
         if self.lower:
-            lower_for_integers(original, outer)
+            lower_for_integers(original, outer, apart)
             if outer.exhausted:
                 return  # the ranges are those of the graph lowered wholly
         insert_pairs(original, outer.quietly(), chosen, ranges, scheme, self.exclude)
