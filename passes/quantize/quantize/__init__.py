@@ -31,6 +31,7 @@ from ..calibration_feeds import calibration_feeds
 from ..instruction_set import SAFE_BITS, saturates, seven_bits
 from ..lowering.lower import lower_for_integers
 from ..qdq.units import QUANTIZABLE, Unit
+from .borders import not_worth
 from .branches import branched_layers, unlike_branches
 from .calibration.calibrate import Method, calibrate
 from .insert_pairs import insert_pairs
@@ -204,11 +205,14 @@ class Quantize(Pass):
 
     def _units(self, graph: gs.Graph, context: Context) -> list[Unit]:
         view = context.view()
-        return [
-            unit
-            for unit in read_units(graph, view, context, self.exclude)
-            if unit.is_follower or not self.operators or unit.node.op in self.operators
-        ]
+        units = read_units(graph, view, context, self.exclude)
+        if self.operators:
+            return [u for u in units if u.is_follower or u.node.op in self.operators]
+        dear = not_worth(units, view)
+        for unit in dear:
+            context.decline(unit.node, "it stands among floats: its pairs cost more than it saves")
+        left = {id(unit) for unit in dear}
+        return [unit for unit in units if id(unit) not in left]
 
     def _select(self, selection: UnitSelection, bounds: AccuracyBounds) -> frozenset[str]:
         """Return the nodes that run on integers; remark on how to get them without measuring."""

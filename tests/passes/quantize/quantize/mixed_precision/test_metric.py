@@ -117,7 +117,7 @@ def test_an_axis_that_was_asked_for_is_taken():
 def test_a_drop_counts_what_was_lost_before():
     """Weights that were rounded to few bits are no float graph to compare with."""
     graph = recognizer()
-    text = "quantize-weights{bits=3},quantize{measure=false,max-drop=0.3}"
+    text = "quantize-weights{bits=3},quantize{measure=false,max-drop=0.3,operators=[Mul]}"
     result = planish.Pipeline.parse(text).run(graph, FEEDS, verify="off")
     told = "\n".join(remarks(result))
     assert "the graph stays float: max-drop=0.3 is not reached" in told
