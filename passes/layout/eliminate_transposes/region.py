@@ -94,8 +94,9 @@ class LayoutRegion:
         return self.scope_of(node) is self.view.scope
 
     def is_neutral(self, reader: gs.Node) -> bool:
-        """Say whether `reader` can read either layout: a Transpose, or a Shape."""
-        return reader.op in ("Transpose", "Shape") and is_standard(reader) and self.inside(reader)
+        """Say whether `reader` can read either layout: a Shape, or a Transpose of known order."""
+        known = reader.op == "Shape" and is_standard(reader)
+        return (known or perm_of(reader, self.view) is not None) and self.inside(reader)
 
     def _is_wanted(self, transpose: gs.Node) -> bool:
         """Say whether more than the shape of its result is read: else the Transpose is to go."""

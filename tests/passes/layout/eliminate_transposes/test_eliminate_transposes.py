@@ -605,3 +605,15 @@ def test_attention_over_channels_first_needs_two_transposes():
     result = run_pass(planish.load(model), PASS)
     assert ops(result.graph).count("Transpose") == 2
     assert_same_function(model, result.graph, feeds, 1e-6)
+
+
+def test_a_transpose_whose_order_no_rank_tells_reads_what_it_read():
+    """Inference and runtime differ in the rank of the Squeeze: the Transpose reverses the axes."""
+    model = model_of(
+        """<ir_version: 8, opset_import: ["" : 9]>
+        g (float[N, 1, M, 3, K, 3] x) => (float[] y, int64[] z) {
+            a = ArgMin <axis = 1, keepdims = 1> (x) s = Squeeze <axes = [4, 1, 2]> (x)
+            y = Transpose(s) z = Transpose <perm = [0, 5, 1, 2, 3, 4]> (a) }"""
+    )
+    graph = run_pass(planish.load(model), PASS, strict=True).graph
+    assert_same_function(model, graph, {"x": normal(2, 1, 1, 3, 1, 3)}, 0)
