@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import onnx_graphsurgeon as gs
 
 from ...core.errors import GraphError, PlanishError
-from ...core.variables import is_standard
+from ...core.variables import is_standard, subgraphs_of
 from ...graph.types import Dim, Shape, TensorType, Types
 from ...graph.uses import Uses, scopes
 from ...graph.view import View
@@ -130,7 +130,8 @@ class _Correction:
         if right is None:
             return None
         dtypes = [view.dtype(tensor) for tensor in each.node.outputs]
-        dtypes[0] = dtypes[0] or view.dtype(each.node.inputs[0])
+        if not subgraphs_of(each.node):
+            dtypes[0] = dtypes[0] or view.dtype(each.node.inputs[0])
         return tuple(None if t is None else _declared(TensorType(t, right.shape)) for t in dtypes)
 
     def _of_call(self, call: gs.Node, function: gs.Function, view: View) -> Results | None:

@@ -2,8 +2,9 @@
 
 Inference lets a window of `ceil_mode` start in the pad at the end, multiplies sizes and scales in
 another precision, forgets the output padding of a padded ConvTranspose, takes the ends of a Slice
-backwards for others, and leaves an empty list of axes alone where runtimes squeeze all. What a
-kernel writes is what counts. (onnx 1.23, ONNX Runtime 1.32.)
+backwards for others, leaves an empty list of axes alone where runtimes squeeze all, and takes what
+one branch gives for what both do. What a kernel writes is what counts. (onnx 1.23, ONNX Runtime
+1.32.)
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...core.constant_nodes import value_of_constant_node
-from ...core.variables import dense_values, is_standard
+from ...core.variables import dense_values, is_standard, subgraphs_of
 from ...graph.types import Shape
 from ...graph.view import View
 from ..axes.named import normal_axes
@@ -187,6 +188,21 @@ def _squeezed(node: gs.Node, view: View) -> RuntimeShape | None:
     return RuntimeShape(tuple(size for size in x if size != 1) if known else None)
 
 
+def _believes_one_branch(node: gs.Node, opset: int) -> bool:
+    """Inference before opset 13 gives what one branch gives where of the other nothing is known."""
+    return opset < 13
+
+
+def _branched(node: gs.Node, view: View) -> RuntimeShape | None:
+    bodies = subgraphs_of(node)
+    shapes = [[view.shape(tensor) for tensor in body.outputs] for body in bodies]
+    alike = all(
+        of_one is not None and all(other == of_one for other in others)
+        for of_one, *others in zip(*shapes, strict=True)
+    )
+    return None if alike else RuntimeShape(None)
+
+
 def _always(node: gs.Node, opset: int) -> bool:
     """Inference gives the indices of a scalar no row."""
     return True
@@ -205,6 +221,7 @@ _DOUBTS: dict[str, Callable[[gs.Node, int], bool]] = {
     "Range": _counts_floats,
     "Squeeze": _names_odd_axes,
     "NonZero": _always,
+    "If": _believes_one_branch,
 }
 _SHAPES: dict[str, Callable[[gs.Node, View], RuntimeShape | None]] = {
     **dict.fromkeys(POOLS, _windowed),
@@ -215,4 +232,5 @@ _SHAPES: dict[str, Callable[[gs.Node, View], RuntimeShape | None]] = {
     "Range": _range,
     "Squeeze": _squeezed,
     "NonZero": _nonzero,
+    "If": _branched,
 }

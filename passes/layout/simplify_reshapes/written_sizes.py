@@ -106,7 +106,7 @@ class FewerSteps(Rewrite[_WrittenAnew]):
                 return None
             found.append(run)
             at += len(run.numbers)
-        return tuple(found)
+        return tuple(found) or (_Run(()),)  # the sizes of a scalar are a list too
 
     def _run(
         self, wanted: Sequence[SymbolicSize], sources: Sequence[gs.Tensor], view: View

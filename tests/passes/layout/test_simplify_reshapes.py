@@ -535,3 +535,21 @@ def test_reshapes_around_other_axes_stay(case):
         node.output.append("mean")
         source.graph.output.append(helper.make_tensor_value_info("mean", 1, [None] * 3))
     check_rows(source, (4, 5, 6), 2)
+
+
+@pytest.mark.parametrize(
+    "read",
+    ["y = ConstantOfShape(e)", "y = Reshape(w, e)", "y = Expand(w, e)"],
+)
+def test_a_list_of_no_sizes_is_written_as_one(read):
+    model = model_of(
+        f"g (float[N] x) => (float[] y) {{ e = Slice(one, zero, least, zero) {read} }}",
+        {
+            "zero": np.array([0], np.int64),
+            "one": np.array([1], np.int64),
+            "least": np.array([np.iinfo(np.int64).min]),
+            "w": np.array([2], np.float32),
+        },
+    )
+    graph = run_pass(planish.load(model), "simplify-reshapes").graph
+    assert_same_function(model, graph, {"x": np.ones(1, np.float32)}, 0)

@@ -249,3 +249,30 @@ def test_a_part_of_an_axis_has_not_the_name_of_the_whole(opset):
     assert second != "M"
     result = planish.Pipeline.parse("exact").run(planish.load(model), verify="off")
     assert [node.op for node in result.graph.nodes] == ["Slice"]
+
+
+@pytest.mark.parametrize("opset", [9, 11, 12, 13, 20])
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("size", ["1", "0"])
+def test_a_branch_of_unknown_shape_leaves_the_result_unknown(opset, first, size):
+    """Up to opset 12, inference gives it what the other branch gives."""
+    known = "{0} = Flatten(x)" if size == "1" else "{0} = ReduceMax <keepdims = 0> (x)"
+    bodies = [known, "{0} = Reshape(x, s)"][:: 1 if first else -1]
+    one, other = (body.format(name) for body, name in zip(bodies, "pq", strict=True))
+    model = model_of(
+        f"""<ir_version: 8, opset_import: ["" : {opset}]>
+        g (float[1, 1, 4, 1] x, bool c, int64[K] s) => (float[] y, int64[] z) {{
+            b = If(c) <then_branch = a () => (float[] p) {{ {one} }},
+                       else_branch = e () => (float[] q) {{ {other} }}>
+            y = Neg(b) z = Shape(b) }}"""
+    )
+    assert shapes_of(model)["b"] is None
+    graph = planish.Pipeline.parse("exact").run(planish.load(model), verify="off").graph
+    for condition in (True, False):
+        feeds = {
+            "x": np.zeros((1, 1, 4, 1), np.float32),
+            "c": np.array(condition),
+            "s": np.array([2, 1, 2], np.int64),
+        }
+        expected, found = run_ort(model, feeds), run_ort(planish.to_model(graph), feeds)
+        np.testing.assert_array_equal(expected["z"], found["z"])
