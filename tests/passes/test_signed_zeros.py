@@ -31,6 +31,9 @@ CONFUSED = {
     "the greater of x and 0": "a = Max(x, z)",
     "clipped twice": "b = Max(x, z) a = Min(b, six)",
     "clipped, then clipped": "b = Clip(x, n, six) a = Clip(b, z, six)",
+    "the mean of a position": "b = Reshape(x, six1) c = GlobalAveragePool(b) a = Reshape(c, six0)",
+    "the mean of one element": "b = Reshape(x, six1) c = ReduceMean(b, ax) a = Reshape(c, six0)",
+    "the sum of one element": "b = Reshape(x, six1) c = ReduceSum(b, ax) a = Reshape(c, six0)",
     "a normalization that only shifts": (
         "b = Reshape(x, six1) c = BatchNormalization(b, g, z1, z1, v) a = Reshape(c, six0)"
     ),
@@ -41,7 +44,7 @@ KEPT = {
     "x * 1": "a = Mul(x, one)",
     "--x": "b = Neg(x) a = Neg(b)",
 }
-SHAPES = {"six1": np.array([6, 1, 1, 1]), "six0": np.array([6])}
+SHAPES = {"six1": np.array([6, 1, 1, 1]), "six0": np.array([6]), "ax": np.array([1])}
 
 
 def optimized(body, **options):

@@ -122,10 +122,14 @@ def _resized(node: gs.Node, view: View) -> RuntimeShape | None:
 def _has_steps(node: gs.Node, opset: int) -> bool:
     """Inference takes an end that is INT_MAX for what it is, backwards too.
 
-    That of opset 10 gives a part of an axis whose size has a name that name.
+    That of opset 10 gives a part of an axis whose size has a name that name, and before, nothing is
+    known where axes are not in order.
     """
     if opset == 10:
         return True
+    if opset < 10:
+        axes = node.attrs.get("axes", ())
+        return not isinstance(axes, list | tuple) or list(axes) != sorted(axes)
     position = input_of(node.op, "steps", opset)
     if position is None or position >= len(node.inputs) or not node.inputs[position].name:
         return False

@@ -12,11 +12,12 @@ from collections.abc import Callable
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core import dtypes
 from ....ir.core.decline import need
 from ....ir.graph.view import View
 from ....ir.ops.axes.reductions import read_reduction
 from ....ir.ops.parameters import Array, need_parameter, read_parameter
-from ....ir.ops.traits import Traits, operators_with
+from ....ir.ops.traits import Traits, operators_with, traits_of
 from ....ir.ops.windows.attributes import pool_window
 from .movement import Rule
 
@@ -69,14 +70,25 @@ def _reduce(node: gs.Node, view: View) -> bool:
     return shape is not None and found is not None and all(shape[axis] == 1 for axis in found.axes)
 
 
-def _singles(has: Callable[[Traits], bool]) -> frozenset[str]:
-    return operators_with(lambda t: t.keeps_single and has(t))
+def _singles(has: Callable[[Traits], bool], rule: Rule) -> dict[str, Rule]:
+    """Return the rule of operators that give back a single element, where it is one."""
+
+    def of_single(node: gs.Node, view: View) -> bool:
+        return not _turns_zero(node, view) and rule(node, view)
+
+    return dict.fromkeys(operators_with(lambda t: t.keeps_single and has(t)), of_single)
+
+
+def _turns_zero(node: gs.Node, view: View) -> bool:
+    """Say whether it matters that a sum begins with 0.0: of one -0.0 it is that."""
+    floats = dtypes.is_float(view.dtype(node.inputs[0]))
+    return view.signed_zeros and floats and not traits_of(node, view.opset).selects
 
 
 RULES: dict[str, Rule] = {
     "Resize": _resize,
     "Upsample": _resize,
-    **dict.fromkeys(_singles(lambda t: t.pooling and t.windowed), _pool),
-    **dict.fromkeys(_singles(lambda t: t.pooling and not t.windowed), _global_pool),
-    **dict.fromkeys(_singles(lambda t: t.reduction), _reduce),
+    **_singles(lambda t: t.pooling and t.windowed, _pool),
+    **_singles(lambda t: t.pooling and not t.windowed, _global_pool),
+    **_singles(lambda t: t.reduction, _reduce),
 }
