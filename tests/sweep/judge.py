@@ -4,7 +4,8 @@ Integers, booleans and shapes are equal. Floats lie within 1e-5 of the range of 
 16-bit floats in the model within their own rounding; beyond that, within ten times what rounding
 every result of the untouched model does to that output, up to a cap; and far beyond, both models
 agree in float64. What was computed without a model to ask may differ as long as float64 is no
-further from it than from ONNX Runtime. Where a pool reads what is no number, floats are not judged.
+further from it than from ONNX Runtime. Where a pool reads what is no number, or minus infinity, floats are
+not judged.
 """
 
 from __future__ import annotations
@@ -72,10 +73,11 @@ class Judge:
         return None
 
     def _pools_no_number(self, feed: Mapping[str, Array]) -> bool:
-        """Say whether the largest of what is no number is asked for: what it gives nobody says.
+        """Say whether the largest of what is no number, or minus infinity, is asked for.
 
-        Of float32 in a row ONNX Runtime gives the lowest number, of float64 or of rows what is no
-        number; ONNX's reference leaves it out, and fails where nothing is left.
+        Of float32 in a row ONNX Runtime gives the lowest number for either, of float64 or of rows
+        what it was given; ONNX's reference leaves what is no number out, and fails where nothing is
+        left.
         """
         read = [n.input[0] for n in self._model.graph.node if n.op_type in _MAXIMA]
         if not read:
@@ -84,7 +86,8 @@ class Judge:
         del asked.graph.output[:]
         asked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(read))
         found = run_session(session_of(asked), feed).values()
-        return any(array.dtype.kind not in "iub" and np.isnan(array).any() for array in found)
+        floats = [array for array in found if array.dtype.kind not in "iub"]
+        return any((np.isnan(array) | np.isneginf(array)).any() for array in floats)
 
     def _judged(self, feed: Mapping[str, Array], before: Mapping[str, Array]) -> dict[str, Array]:
         """Return which elements count: all, but for those that depend on what overflows.

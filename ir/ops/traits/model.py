@@ -152,7 +152,7 @@ class Traits:
     `integral`: all elements are integers (or infinite, or NaN).
     `gives_back`: data of that kind it gives back as it is.
     `keeps_single`: of one element (in a window, along the axes, of one operand) it gives that one;
-    of one NaN a pool gives that or the lowest number, and the standard says neither.
+    of one NaN a pool gives that or the lowest number, in the runtime of one -inf too.
     `keeps_uniform`: data of one number everywhere gives that number everywhere.
     `idempotent`: f(f(x)) = f(x); `involution`: f(f(x)) = x.
     `neutral`: as its last operand that number gives back the first, zeros of either sign alike; as
