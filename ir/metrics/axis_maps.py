@@ -16,13 +16,16 @@ from ..ops.traits import attribute, traits_of
 AxisMap = tuple[int | None, ...]
 
 
-def map_back(node: gs.Node, tensor: gs.Tensor, view: View) -> tuple[gs.Tensor, AxisMap] | None:
+def map_back(
+    node: gs.Node, tensor: gs.Tensor, rank: int, view: View
+) -> tuple[gs.Tensor, AxisMap] | None:
     """Return the data of `node`, and where the axes of its result `tensor` are there.
 
-    Of several operands that of the same rank which is not constant. None where axes are not kept.
+    `rank`: that of the result, which inference may not know. Of several operands that of the same
+    rank which is not constant. None where axes are not kept.
     """
-    known, rank = traits_of(node, view.opset), view.rank(tensor)
-    if not known.known or rank is None or not node.inputs:
+    known = traits_of(node, view.opset)
+    if not known.known or not node.inputs:
         return None
     if node.op == "Transpose":
         perm = perm_of(node, view)
@@ -44,7 +47,8 @@ def _operand(node: gs.Node, rank: int, view: View) -> gs.Tensor | None:
     """
     positions = traits_of(node, view.opset).data_of(len(node.inputs))
     given = [node.inputs[position] for position in positions]
-    fitting = [t for t in given if not view.is_constant(t) and view.rank(t) == rank]
+    # What only broadcasts has a lower rank; an unknown one is taken for that of the result.
+    fitting = [t for t in given if not view.is_constant(t) and view.rank(t) in (rank, None)]
     return min(fitting, key=lambda t: view.producer(t) is None, default=None)
 
 

@@ -7,7 +7,7 @@ is the axis that the layer makes: the channels of a convolution, the last axis o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
@@ -52,12 +52,18 @@ class OutputReading:
         return None if self.shape is None else len(self.shape)
 
 
-def read_outputs(graph: gs.Graph) -> dict[str, OutputReading]:
-    """Return what `graph` says of each of its outputs that is a tensor, by name."""
+def read_outputs(
+    graph: gs.Graph, ranks: Mapping[str, int] | None = None
+) -> dict[str, OutputReading]:
+    """Return what `graph` says of each of its outputs that is a tensor, by name.
+
+    `ranks`: those of the outputs, where they are known from a run and may not be from the graph.
+    """
     view = View(graph, Uses(graph), infer_types(graph).of)
     tensors = [t for t in graph.outputs if exotic_type(t) is None]
-    batch = _batch_name(graph)
-    return {tensor.name: _Walk(view, tensor, batch).reading() for tensor in tensors}
+    batch, known = _batch_name(graph), ranks or {}
+    walks = (_Walk(view, tensor, batch, known.get(tensor.name)) for tensor in tensors)
+    return {tensor.name: walk.reading() for tensor, walk in zip(tensors, walks, strict=True)}
 
 
 def _batch_name(graph: gs.Graph) -> str | None:
@@ -71,13 +77,15 @@ def _batch_name(graph: gs.Graph) -> str | None:
 class _Walk:
     """Follows one output back."""
 
-    def __init__(self, view: View, output: gs.Tensor, batch: str | None) -> None:
+    def __init__(self, view: View, output: gs.Tensor, batch: str | None, rank: int | None) -> None:
         self._view, self._output, self._batch = view, output, batch
         dtype = output.dtype if view.dtype(output) is None else view.dtype(output)
         self._is_float = dtype is not None and dtypes.is_float(dtype)
         known = view.shape(output)
         declared = None if output.shape is None else tuple(output.shape)
         self._shape = known if known is not None else declared
+        if rank is not None and (self._shape is None or len(self._shape) != rank):
+            self._shape = (None,) * rank
         self._ending: list[str] = []
 
     def reading(self) -> OutputReading:
@@ -112,7 +120,7 @@ class _Walk:
         """Return the node that gives indices of classes, if these are such."""
         if self._is_float:
             return None
-        for tensor, _, node in self._steps():
+        for tensor, _, _, node in self._steps():
             if traits_of(node, self._view.opset).arg_reduction:
                 return node
             if node.op == "TopK":
@@ -124,46 +132,45 @@ class _Walk:
         if rank is None or rank < 2:
             return None, ""
         layer: tuple[int | None, str] = (None, "")
-        for tensor, axes, node in self._steps():
+        for tensor, tensor_rank, axes, node in self._steps():
             for other in (node, *self._view.readers(tensor)):
-                at = self._normalized(other, tensor)
+                at = self._normalized(other, tensor, tensor_rank)
                 if at is not None and at in axes:
                     return axes.index(at), f"{other.op} '{node_key(other)}' is along it"
-            made = _features_axis(node, tensor, self._view)
+            made = _features_axis(node, tensor_rank, self._view)
             if made is not None and made in axes:
                 layer = axes.index(made), f"{node.op} '{node_key(node)}' makes it"
         if layer[0] is None and rank == 2:
             return 1, "the output has two axes, and the first is the batch"
         return layer
 
-    def _steps(self) -> Iterator[tuple[gs.Tensor, AxisMap, gs.Node]]:
-        """Yield tensors from the output back, where its axes are there, and who makes them."""
+    def _steps(self) -> Iterator[tuple[gs.Tensor, int, AxisMap, gs.Node]]:
+        """Yield tensors from the output back: rank, where its axes are there, and who makes it."""
         self._ending.clear()
         tensor = self._output
-        axes: AxisMap = tuple(range(len(self._shape or ())))
+        rank = len(self._shape or ())
+        axes: AxisMap = tuple(range(rank))
         for _ in range(_MOST_STEPS):
             node = self._view.producer(tensor)
             if node is None:
                 return
             self._ending.append(str(node.op))
-            yield tensor, axes, node
-            if _features_axis(node, tensor, self._view) is not None:
+            yield tensor, rank, axes, node
+            if _features_axis(node, rank, self._view) is not None:
                 return
-            found = map_back(node, tensor, self._view)
+            found = map_back(node, tensor, rank, self._view)
             if found is None:
                 return
             tensor, moved = found
+            rank = self._view.rank(tensor) or len(moved)
             axes = tuple(None if axis is None else moved[axis] for axis in axes)
 
-    def _normalized(self, node: gs.Node, tensor: gs.Tensor) -> int | None:
+    def _normalized(self, node: gs.Node, tensor: gs.Tensor, rank: int) -> int | None:
         """Return the axis of `tensor` along which `node`, its maker or reader, weighs elements."""
         known = traits_of(node, self._view.opset)
-        rank = self._view.rank(tensor)
-        if rank is None:
-            return None
         if known.softmax:
             joined = softmax_axes(node, rank, self._view.opset)
-            shape = self._view.shape(tensor) or ()
+            shape = self._view.shape(tensor) or (None,) * rank
             wide = [axis for axis in joined or () if shape[axis] != 1]
             return wide[0] if len(wide) == 1 else None
         reads = any(tensor is each for each in node.inputs)
@@ -173,13 +180,13 @@ class _Walk:
         return None
 
 
-def _features_axis(node: gs.Node, tensor: gs.Tensor, view: View) -> int | None:
-    """Return the axis of `tensor` that holds the outputs of the linear layer `node`, if it is one.
+def _features_axis(node: gs.Node, rank: int, view: View) -> int | None:
+    """Return the axis that holds the outputs of the linear layer `node`, if it is one.
 
-    A product of two activations, as in attention, is none.
+    `rank` is that of its result. A product of two activations, as in attention, is none.
     """
-    known, rank = traits_of(node, view.opset), view.rank(tensor)
-    if not known.layer or rank is None or rank < 2:
+    known = traits_of(node, view.opset)
+    if not known.layer or rank < 2:
         return None
     if known.windowed or known.layer in ("Conv", "ConvTranspose", "Gemm"):
         return 1

@@ -144,8 +144,7 @@ class OutputsComparer:
     """Compares outputs of a candidate with those of `graph`, feed by feed, in constant memory."""
 
     def __init__(self, graph: gs.Graph, options: MetricOptions = AUTOMATIC) -> None:
-        self._name = graph.name
-        self._readings = read_outputs(graph)
+        self._graph = graph
         self._options = options
         self._totals: dict[str, Accumulator] = {}
         self._chosen: tuple[ChosenMetric, ...] = ()
@@ -159,7 +158,8 @@ class OutputsComparer:
         Raises RefusedError, at the first feed, where the metric asked for fits no output.
         """
         if not self._totals:
-            seen = see_outputs(self._readings, self._options, a, feed)
+            readings = read_outputs(self._graph, {name: array.ndim for name, array in a.items()})
+            seen = see_outputs(readings, self._options, a, feed)
             axes = {each.name: each.class_axis for each in seen}
             self._totals = {name: Accumulator(name, axes.get(name)) for name in a}
             self._chosen = choose_metrics(seen, self._options)

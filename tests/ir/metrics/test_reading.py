@@ -99,6 +99,17 @@ def test_softmax_of_old_opsets_joins_axes_of_which_one_is_wide():
     assert narrow.class_axis == 1
 
 
+def test_ranks_that_inference_does_not_know_are_those_of_a_run():
+    text = """g (float[N, 5, 12] x, int64[r] s) => (float[] y) {
+        t = Reshape(x, s) m = MatMul(t, w) a = Add(m, b) y = Softmax<axis = 2>(a) }"""
+    graph = graph_of(text, {"w": HALF["w"], "b": np.ones(7, np.float32)})
+    found = read_outputs(graph, {"y": 3})["y"]
+    assert (found.class_axis, found.rank) == (2, 3)
+    assert "Softmax" in found.because
+    logits = graph_of(text.replace("Softmax<axis = 2>", "Identity"), HALF | {"b": np.ones(7, "f")})
+    assert read_outputs(logits, {"y": 3})["y"].class_axis == 2
+
+
 def test_indices_of_classes_are_known_as_such():
     body = "i = ArgMax<axis = 1, keepdims = 0>(x) y = Cast<to = 6>(i)"
     found = reading("float[N, 5, 4, 4] x) => (int32[N, 4, 4] y", body, {})

@@ -57,7 +57,7 @@ class ChoiceEvaluator:
         self._progress = progress
         self._float = KeptOutputs(variants.graph)
         self._judge = self._float if given is None else KeptOutputs(given)
-        self._readings = read_outputs(variants.graph if given is None else given)
+        self._graph = variants.graph if given is None else given
         self._inputs = frozenset(tensor.name for tensor in variants.graph.inputs)
         self._user = options.users()
         self._own: np.ndarray[Any, Any] | None = None
@@ -109,7 +109,9 @@ class ChoiceEvaluator:
     def _started(self, outputs: Arrays, inputs: Inputs) -> tuple[MetricTally, MetricTally]:
         """Return metrics that have seen nothing: those of the task, and top-1 agreement."""
         if self._chosen is None:
-            seen = see_outputs(self._readings, self._options, outputs, inputs)
+            ranks = {name: array.ndim for name, array in outputs.items()}
+            readings = read_outputs(self._graph, ranks)
+            seen = see_outputs(readings, self._options, outputs, inputs)
             chosen = decisive(choose_metrics(seen, self._options))
             self._chosen = chosen, top1_metrics(seen)
         task, top1 = self._chosen
