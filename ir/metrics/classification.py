@@ -8,7 +8,7 @@ steps. Indices of classes, as ArgMax gives them, are compared as they are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
@@ -21,13 +21,16 @@ from .samples import SampleShares, by_sample
 class Top1Agreement:
     """Top-1 agreement of the output `output`, with classes along `axis`, None for indices.
 
-    `batch`: the axis of the samples; None where the whole output is of one. Labels, where they are
-    given, are one index a sample.
+    `best_first`: the axis along which several indices are in order; the first counts. `batch`: the
+    axis of the samples; None where the whole output is of one. Labels, where they are given, are
+    one index a sample.
     """
 
     output: str
     axis: int | None = 1
     batch: int | None = 0
+    best_first: int | None = None
+    _: KW_ONLY
     _shares: SampleShares = field(default_factory=SampleShares)
     _margins: Margins = field(default_factory=Margins)
 
@@ -50,6 +53,8 @@ class Top1Agreement:
     def _first(self, array: Array) -> Array:
         """Return the classes that come first, [samples, positions]."""
         if self.axis is None:
+            if self.best_first is not None:
+                array = np.take(array, [0], self.best_first)
             found = by_sample(array, self.batch)
         else:
             moved = by_sample(np.moveaxis(array, self.axis, -1), self._batch_beside(array.ndim))

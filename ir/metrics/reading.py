@@ -32,8 +32,9 @@ class OutputReading:
 
     `class_axis`, and `because`, what says so; None where nothing does. `ending`: the operators from
     the output back to the layer that makes its features, included. `is_ids`: it holds indices of
-    classes, which `ids_of` (ArgMax, TopK) gave. `is_ranked`: it holds the largest scores in order.
-    `batch`: the name that the batch has where it is dynamic.
+    classes, as ArgMax and TopK give them; `best_first`: the axis along which those of TopK are in
+    order. `is_ranked`: it holds the largest scores in order. `batch`: the name that the batch has
+    where it is dynamic.
     """
 
     name: str
@@ -44,6 +45,7 @@ class OutputReading:
     ending: tuple[str, ...] = ()
     is_ids: bool = False
     is_ranked: bool = False
+    best_first: int | None = None
     batch: str | None = None
 
     @property
@@ -92,7 +94,9 @@ class _Walk:
         """Return what is known of the output."""
         ids = self._ids()
         if ids is not None:
-            return self._made(because=f"{ids.op} '{node_key(ids)}' gives indices", is_ids=True)
+            node, best = ids
+            because = f"{node.op} '{node_key(node)}' gives indices"
+            return self._made(because=because, is_ids=True, best_first=best)
         axis, because = self._class_axis()
         first = self._view.producer(self._output)
         return self._made(axis, because, is_ranked=first is not None and first.op == "TopK")
@@ -103,6 +107,7 @@ class _Walk:
         because: str = "",
         is_ids: bool = False,
         is_ranked: bool = False,
+        best_first: int | None = None,
     ) -> OutputReading:
         return OutputReading(
             name=self._output.name,
@@ -113,18 +118,24 @@ class _Walk:
             ending=tuple(self._ending),
             is_ids=is_ids,
             is_ranked=is_ranked,
+            best_first=best_first,
             batch=self._batch,
         )
 
-    def _ids(self) -> gs.Node | None:
-        """Return the node that gives indices of classes, if these are such."""
+    def _ids(self) -> tuple[gs.Node, int | None] | None:
+        """Return the node that gives indices of classes, if these are such.
+
+        With the axis along which they are in order, where it gives several.
+        """
         if self._is_float:
             return None
-        for tensor, _, _, node in self._steps():
+        for tensor, rank, axes, node in self._steps():
             if traits_of(node, self._view.opset).arg_reduction:
-                return node
+                return node, None
             if node.op == "TopK":
-                return node if tensor is node.outputs[-1] else None
+                at = normal_axes(attribute(node, "axis", self._view.opset), rank)
+                best = axes.index(at[0]) if at and at[0] in axes else None
+                return (node, best) if tensor is node.outputs[-1] else None
         return None
 
     def _class_axis(self) -> tuple[int | None, str]:

@@ -31,9 +31,9 @@ def classification(seen: SeenOutput) -> ChosenMetric | None:
     else:
         return None
     axis = None if seen.reading.is_ids else seen.class_axis
-    return _chosen(
-        "classification", seen, why, functools.partial(Top1Agreement, seen.name, axis, seen.batch)
-    )
+    best = seen.reading.best_first
+    make = functools.partial(Top1Agreement, seen.name, axis, seen.batch, best)
+    return _chosen("classification", seen, why, make)
 
 
 def surely_classification(seen: SeenOutput) -> ChosenMetric | None:
@@ -153,6 +153,8 @@ def _features(seen: SeenOutput, axis: int) -> str:
 
 def _class_ids(seen: SeenOutput) -> tuple[Array, int] | None:
     """Return the classes that come first and the number of classes, where there are classes."""
+    if seen.reading.best_first is not None:
+        return None
     if seen.reading.is_ids:
         return seen.values, int(seen.values.max(initial=0)) + 1
     if not seen.has_scores:

@@ -51,6 +51,11 @@ def test_top1_agreement_counts_positions(axis):
     assert found.what == f"top-1 agreement along axis {axis} of output 'y'"
 
 
+def test_of_several_indices_the_first_counts():
+    a, b = np.array([[3, 1, 2], [0, 5, 4]]), np.array([[3, 2, 1], [5, 0, 4]])
+    assert result(Top1Agreement("y", None, best_first=1), a, b).value == 0.5
+
+
 def test_labels_judge_both_graphs():
     a, b = np.eye(4, dtype=np.float32)[[0, 1, 2, 3]], np.eye(4, dtype=np.float32)[[0, 1, 3, 3]]
     found = result(Top1Agreement("y"), a, b, np.array([0, 1, 2, 0]))

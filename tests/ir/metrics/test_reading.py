@@ -120,6 +120,7 @@ def test_indices_of_classes_are_known_as_such():
     assert values.is_ranked
     assert not values.is_ids
     assert ids.is_ids
+    assert ids.best_first == 1
     counted = reading("float[N, 5] x) => (int64[2] y", "y = Shape(x)", {})
     assert not counted.is_ids
 
