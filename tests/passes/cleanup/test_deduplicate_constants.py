@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import planish
+from planish.ir.graph.uses import scopes
 from planish.passes.cleanup import deduplicate_constants
 
 from tests.helpers import assert_same_function, model_of, ops, run_pass
@@ -17,10 +18,7 @@ SUM = "g (float[4] x) => (float[4] y) { a = Mul(x, v) b = Add(a, w) y = Sub(b, x
 
 def _constants(graph):
     found = {}
-    for scope in (
-        graph,
-        *(v for n in graph.nodes for v in n.attrs.values() if hasattr(v, "nodes")),
-    ):
+    for scope in scopes(graph):
         for node in scope.nodes:
             found |= {id(t): t for t in node.inputs if hasattr(t, "values")}
     return list(found.values())
@@ -147,3 +145,64 @@ def test_strings():
         weights = {"v": np.array(["a", "b"], object), "w": np.array(["a", other], object)}
         result = run_pass(planish.load(model_of(text, weights)), PASS, verify="off")
         assert result.edits == edits
+
+
+ROW = "{-1.0, 2.0, 0.5, 3.0}"
+AS_NODE = f"c# = Constant <value = float[4] {ROW}> ()"
+AS_LIST = "c# = Constant <value_floats = [-1.0, 2.0, 0.5, 3.0]> ()"
+# Several places, each with the same constant, as a tensor of the graph or as a Constant node.
+NESTED = {
+    "branches": """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[4] x, bool t) => (float[4] y) {{ y = If (t) <
+            then_branch = p () => (float[4] u) {first} {{ {given0} u = Min(x, c0) }},
+            else_branch = q () => (float[4] v) {second} {{ {given1} v = Max(x, c1) }}> }}""",
+    "a branch of a branch": """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[4] x, bool t) => (float[4] y) {{ {given0} k = Max(x, c0) y = If (t) <
+            then_branch = p () => (float[4] u) {{ u = If (t) <
+                then_branch = r () => (float[4] s) {second} {{ {given1} s = Min(k, c1) }},
+                else_branch = q () => (float[4] v) {{ v = Neg(k) }}> }},
+            else_branch = o () => (float[4] w) {{ w = Abs(k) }}> }}""",
+    "a loop": """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[4] x, bool t, int64 n) => (float[4] y) {{ {given0} k = Max(x, c0)
+            y = Loop (n, , k) <
+                body = b (int64 i, bool d, float[4] a) => (bool e, float[4] f) {second}
+                    {{ {given1} e = Identity(d) h = Min(a, c1) f = Sin(h) }}> }}""",
+    "functions": """<ir_version: 8, opset_import: ["" : 17, "own" : 1]>
+        g (float[4] x, bool t) => (float[4] y) {{ a = own.F(x) y = own.G(a) }}
+        <domain: "own", opset_import: ["" : 17]> F (x) => (y) {{ {given0} y = Min(x, c0) }}
+        <domain: "own", opset_import: ["" : 17, "own" : 1]>
+        G (x) => (y) {{ {given1} m = Max(x, c1) s = Sin(m) y = own.F(s) }}""",
+    "branches of a function": """<ir_version: 8, opset_import: ["" : 17, "own" : 1]>
+        g (float[4] x, bool t) => (float[4] y) {{ a = own.F(x, t) y = own.F(a, t) }}
+        <domain: "own", opset_import: ["" : 17]> F (x, t) => (y) {{ y = If (t) <
+            then_branch = p () => (float[4] u) {{ {given0} u = Min(x, c0) }},
+            else_branch = q () => (float[4] v) {{ {given1} v = Max(x, c1) }}> }}""",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("portable", [True, False])
+@pytest.mark.parametrize("place", NESTED)
+@pytest.mark.parametrize("spelled", ["tensors", "nodes", "node and list", "tensor and node"])
+def test_nested_places_hold_it_once(spelled, place, portable):
+    forms = {"tensors": "tt", "nodes": "nn", "node and list": "nl", "tensor and node": "tn"}[
+        spelled
+    ]
+    if "t" in forms and (place != "branches"):
+        pytest.skip(
+            "a function has no tensors of its own, and the text of a graph holds them apart"
+        )
+    given = [
+        {"t": "", "n": AS_NODE, "l": AS_LIST}[form].replace("#", str(i))
+        for i, form in enumerate(forms)
+    ]
+    held = [f"<float[4] c{i} = {ROW}>" if form == "t" else "" for i, form in enumerate(forms)]
+    text = NESTED[place].format(given0=given[0], given1=given[1], first=held[0], second=held[1])
+    model = model_of(text, {})
+    result = planish.Pipeline.parse("exact").run(planish.load(model), verify="each")
+    written = planish.to_model(result.graph, portable=portable)
+    assert len(_constants(planish.load(written))) == 1
+    again = planish.Pipeline.parse("exact").run(planish.load(written), verify="off")
+    assert again.edits == 0
+    for t in (True, False):
+        feeds = {"x": X, "t": np.array(t)} | ({"n": np.array(3)} if place == "a loop" else {})
+        assert_same_function(model, result.graph, feeds, 1e-6)
