@@ -13,9 +13,12 @@ import planish
 Optimizer = Callable[[onnx.ModelProto], onnx.ModelProto]
 
 
-def by_planish(model: onnx.ModelProto, *, portable: bool = True) -> onnx.ModelProto:
-    """Run the preset `exact`."""
-    result = planish.Pipeline.parse("exact").run(planish.load(model), verify="off")
+def by_planish(
+    model: onnx.ModelProto, *, portable: bool = True, opset: int | None = None
+) -> onnx.ModelProto:
+    """Run the preset `exact`, with `opset` after the model was raised to it."""
+    text = "exact" if opset is None else f"convert-opset{{to={opset}}},exact"
+    result = planish.Pipeline.parse(text).run(planish.load(model), verify="off")
     return planish.to_model(result.graph, portable=portable)
 
 

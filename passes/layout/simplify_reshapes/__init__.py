@@ -29,6 +29,7 @@ from ...engine.rewrite import Rewrite, RewritePass
 from .cancel import CancelAround
 from .computed_sizes import ConstantExpand, ConstantResize, ConstantSlice
 from .forms import ReshapeForm, form_of, write_form
+from .gathered import ReshapeForGather
 from .sorted_axes import SortedAxes
 from .written_sizes import FewerSteps, OneList
 
@@ -37,7 +38,8 @@ from .written_sizes import FewerSteps, OneList
 class SimplifyReshapes(RewritePass):
     """Merge chains of Reshape, Flatten, Squeeze and Unsqueeze, and make their targets constant.
 
-    A Reshape that keeps the first axis and joins all others becomes a Flatten; the target shapes
+    A Reshape that keeps the first axis and joins all others becomes a Flatten, a Gather of every
+    element in order a Reshape; the target shapes
     of Expand and the sizes of Resize become constant too where they follow from the input's.
     """
 
@@ -62,6 +64,7 @@ class SimplifyReshapes(RewritePass):
             FewerSteps(sizes),
             OneList(sizes),
             SortedAxes(),
+            ReshapeForGather(),
         )
 
 

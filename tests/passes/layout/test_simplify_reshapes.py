@@ -553,3 +553,30 @@ def test_a_list_of_no_sizes_is_written_as_one(read):
     )
     graph = run_pass(planish.load(model), "simplify-reshapes").graph
     assert_same_function(model, graph, {"x": np.ones(1, np.float32)}, 0)
+
+
+ORDER = np.arange(72).reshape(8, 1, 9)
+WHOLE = {
+    "the flat tensor": ("f = Reshape(r, all) g = Gather(f, i)", "2", None),
+    "an axis": ("f = Reshape(r, keep) g = Gather <axis = 1> (f, i)", "N", ORDER),
+    "the last axis": ("f = Reshape(r, keep) g = Gather <axis = -1> (f, i)", "N", ORDER),
+    "counted from the end": ("f = Reshape(r, keep) g = Gather <axis = 1> (f, i)", "N", ORDER - 72),
+    "a shift": ("f = Reshape(r, keep) g = Gather <axis = 1> (f, i)", "N", np.roll(ORDER, 1)),
+    "half of it": ("f = Reshape(r, keep) g = Gather <axis = 1> (f, i)", "N", ORDER[:4]),
+    "turned": ("f = Reshape(r, keep) g = Gather <axis = 1> (f, i)", "N", ORDER.T),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "batch", "indices"), WHOLE.values(), ids=WHOLE)
+def test_all_elements_gathered_in_order(body, batch, indices):
+    size = 144 if "all" in body else 72
+    indices = np.arange(144).reshape(2, 8, 3, 3) if size == 144 else indices
+    source = model_of(
+        f"""<ir_version: 8, opset_import: ["" : 17]> g (float[{batch}, 8, 3, 3] x) => (float[] y)
+        {{ r = Relu(x) {body} y = Tanh(g) }}""",
+        {"i": indices} | ({"all": ints(-1)} if size == 144 else {"keep": ints(0, -1)}),
+    )
+    result = run_pass(planish.load(source), PASS)
+    whole = np.array_equal(indices.reshape(-1) % size, np.arange(size))
+    assert ("Gather" in ops(result.graph)) != whole
+    assert_same_function(source, result.graph, {"x": X}, 1e-7)
