@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import onnx
+import onnx.inliner
 import onnx_graphsurgeon as gs
 
 from ....ir.core.errors import BackendError

@@ -47,7 +47,7 @@ class AxisSampling:
 
     def repeats(self, times: int) -> bool:
         """Say whether every element stands `times` times in a row."""
-        if self.taps != 1 or (self.weights != 1).any():
+        if not times or self.taps != 1 or (self.weights != 1).any():
             return False
         return bool((self.places[:, 0] == np.arange(len(self.places)) // times).all())
 

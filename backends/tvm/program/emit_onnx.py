@@ -17,6 +17,7 @@ from ..spec.calls import KernelCall
 from .emit_onnxruntime import emit_onnxruntime
 from .imported import is_right
 from .program import PlainTensors, Program
+from .required import Pairs, require, required_after, required_before
 from .value import dtype_of, shape_of
 
 
@@ -52,6 +53,7 @@ def _converted(
         raise _UnconvertedError(f"operators of domain '{proto.domain}' are unknown to it")
     if not is_right(node, view):
         raise _UnconvertedError(f"it has no kernel for {node.op} here")
+    _require(tensors, required_before(node, view, tensors))
     importer = frontend.ONNXGraphImporter({}, {})
     importer.bb = tensors.builder
     importer.opset = view.opset
@@ -62,10 +64,17 @@ def _converted(
         attrs = importer._parse_attr(proto.attribute)
         attrs["tvm_custom"] = {"name": node.name, "num_outputs": len(node.outputs)}
         found = importer._convert_operator(node.op, inputs, attrs, view.opset)
-        return _results(tensors.builder, found, len(node.outputs))
+        results = _results(tensors.builder, found, len(node.outputs))
     except Exception as error:  # converters fail in any way
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise _UnconvertedError(f"TVM does not convert {node.op} here: {reason}") from error
+    _require(tensors, required_after(node, inputs[0], results[0]))
+    return results
+
+
+def _require(tensors: PlainTensors, pairs: Pairs) -> None:
+    if not require(tensors.builder, pairs):
+        raise _UnconvertedError("its sizes do not fit")
 
 
 def _results(builder: Any, found: Any, count: int) -> list[Any]:

@@ -99,6 +99,21 @@ def _are_known(axes: Sequence[int] | None, shape: Shape) -> bool:
     return axes is not None and all(isinstance(shape[axis], int) for axis in axes)
 
 
+def _has_known_parts(node: gs.Node, view: View) -> bool:
+    """Say whether the sizes of the parts are constant, none 0, or follow from one that is known."""
+    parts = read_parameter(node, "split", view).ints()
+    if parts is not None:
+        return all(parts)
+    shape = view.shape(node.inputs[0])
+    return shape is not None and isinstance(shape[int(node.attrs.get("axis", 0))], int)
+
+
+def _has_an_open_batch_at_most(node: gs.Node, view: View) -> bool:
+    """Say whether all sizes behind the batch are known: LLVM takes minutes for others' indices."""
+    shape = view.shape(node.inputs[0])
+    return shape is not None and all(isinstance(size, int) for size in shape[1:])
+
+
 def _has_known_depth(node: gs.Node, view: View) -> bool:
     """Say whether a product sums over an axis of a size that is known."""
     left, right = (view.shape(tensor) for tensor in node.inputs[:2])
@@ -152,11 +167,11 @@ _RIGHT: dict[str, Right] = {
         _always,
     ),
     **dict.fromkeys(
-        ("Concat", "Constant", "ConstantOfShape", "DepthToSpace", "Expand", "Flatten", "Range",
-         "Reshape", "Shape", "Size", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose",
-         "Trilu", "Unsqueeze"),
+        ("Concat", "Constant", "ConstantOfShape", "Expand", "Flatten", "Range", "Reshape", "Shape",
+         "Size", "Squeeze", "Tile", "Transpose", "Trilu", "Unsqueeze"),
         _always,
     ),
+    **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), _has_an_open_batch_at_most),
     **dict.fromkeys(("DequantizeLinear", "QuantizeLinear"), _always),
     **dict.fromkeys(("Gather", "GatherElements", "GatherND"), _has_constant_indices),
     **dict.fromkeys(
@@ -178,4 +193,5 @@ _RIGHT: dict[str, Right] = {
     "Mod": _of_integers,
     "Pad": _pads_alone,
     "Slice": _has_constant_bounds,
+    "Split": _has_known_parts,
 }  # fmt: skip

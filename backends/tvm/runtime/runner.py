@@ -75,6 +75,8 @@ class Runner:
             return self._main(*given, *self._packed)
         except Exception as error:  # TVM's own, or Python's by the name that TVM raised it under
             reason = " ".join(str(error).split())[:300] or type(error).__name__
+            if "match_cast" in reason:
+                reason = f"sizes in the feeds do not fit each other or the model: {reason}"
             text = f"the compiled network could not run: {reason}"
             raise take_error() or ExecutionError(text) from error
 

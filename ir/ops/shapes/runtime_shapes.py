@@ -2,9 +2,9 @@
 
 Inference lets a window of `ceil_mode` start in the pad at the end, multiplies sizes and scales in
 another precision, forgets the output padding of a padded ConvTranspose, takes the ends of a Slice
-backwards for others, leaves an empty list of axes alone where runtimes squeeze all, and takes what
-one branch gives for what both do. What a kernel writes is what counts. (onnx 1.23, ONNX Runtime
-1.32.)
+backwards for others, leaves an empty list of axes alone where runtimes squeeze all, does not count
+axes from the end below opset 11, and takes what one branch gives for what both do. What a kernel
+writes is what counts. (onnx 1.23, ONNX Runtime 1.32.)
 """
 
 from __future__ import annotations
@@ -166,8 +166,21 @@ def _range(node: gs.Node, view: View) -> RuntimeShape | None:
     return RuntimeShape((max(math.ceil(count), 0) if math.isfinite(count) else None,))
 
 
+# Runtimes take axes from the end before ONNX had them; inference does not.
+_FIRST_NEGATIVE = 11
+
+
+def _names_last_axes(node: gs.Node, opset: int) -> bool:
+    """Inference of old opsets does not count from the end."""
+    axes = node.attrs.get("axes", ())
+    bound = isinstance(axes, gs.Node.AttributeRef)
+    return opset < _FIRST_NEGATIVE and (bound or any(axis < 0 for axis in axes))
+
+
 def _names_odd_axes(node: gs.Node, opset: int) -> bool:
     """Inference squeezes nothing where the list of axes is empty, and wants it sorted."""
+    if _names_last_axes(node, opset):
+        return True
     if input_of(node.op, "axes", opset) is None:
         axes = node.attrs.get("axes")  # an empty list is not kept among the attributes
     elif len(node.inputs) < 2 or not node.inputs[1].name:
@@ -207,6 +220,18 @@ def _branched(node: gs.Node, view: View) -> RuntimeShape | None:
     return None if alike else RuntimeShape(None)
 
 
+def _unsqueezed(node: gs.Node, view: View) -> RuntimeShape | None:
+    axes, x = node.attrs["axes"], view.shape(node.inputs[0])
+    if x is None or isinstance(axes, gs.Node.AttributeRef):
+        return None
+    rank = len(x) + len(axes)
+    ones = normal_axes(axes, rank)
+    if ones is None:
+        return None
+    rest = iter(x)
+    return RuntimeShape(tuple(1 if axis in ones else next(rest) for axis in range(rank)))
+
+
 def _always(node: gs.Node, opset: int) -> bool:
     """Inference gives the indices of a scalar no row."""
     return True
@@ -224,6 +249,7 @@ _DOUBTS: dict[str, Callable[[gs.Node, int], bool]] = {
     "Slice": _has_steps,
     "Range": _counts_floats,
     "Squeeze": _names_odd_axes,
+    "Unsqueeze": _names_last_axes,
     "NonZero": _always,
     "If": _believes_one_branch,
 }
@@ -235,6 +261,7 @@ _SHAPES: dict[str, Callable[[gs.Node, View], RuntimeShape | None]] = {
     "Slice": _sliced,
     "Range": _range,
     "Squeeze": _squeezed,
+    "Unsqueeze": _unsqueezed,
     "NonZero": _nonzero,
     "If": _branched,
 }

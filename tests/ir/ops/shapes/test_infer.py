@@ -201,6 +201,23 @@ def test_reversed_sizes_are_not_taken_for_others():
     assert_right(shapes_of(model), computed)
 
 
+@pytest.mark.parametrize(
+    ("op", "axes", "shape"),
+    [("Unsqueeze", [-2], (2, 3, 1, 5)), ("Unsqueeze", [-1, 0], (1, 2, 3, 5, 1)),
+     ("Squeeze", [-2], (2, 3, 5)), ("Squeeze", [-4], (3, 1, 5))],
+)  # fmt: skip
+def test_axes_from_the_end_mean_what_runtimes_take_them_for(op, axes, shape):
+    sizes = (2, 3, 5) if op == "Unsqueeze" else ((2, 3, 1, 5) if axes == [-2] else (1, 3, 1, 5))
+    node = onnx.helper.make_node(op, ["x"], ["y"], axes=axes)
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, sizes)
+    graph = onnx.helper.make_graph([node], "g", [x], [onnx.ValueInfoProto(name="y")])
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 9)], ir_version=8
+    )
+    computed = run_ort(model, {"x": np.zeros(sizes, np.float32)})["y"].shape
+    assert shapes_of(model)["y"] == computed == shape
+
+
 def test_what_others_infer_wrong_is_not_built_on():
     graph = graph_of(CEIL_POOL)
     types = infer_types(graph)
