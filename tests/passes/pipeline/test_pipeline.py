@@ -393,3 +393,16 @@ def test_a_rewrite_pass_is_not_run_where_no_node_is_of_its_operators(monkeypatch
         graph = graph_of(f"g (float[1, 4] x, float[4] s) => (float[1, 4] y) {{ {body} }}")
         Pipeline.parse("fold-batchnorm").run(graph, verify="off")
         assert len(driven) == times
+
+
+def test_options_are_set_on_every_pass_that_has_them():
+    pipeline = planish.Pipeline.parse("repeat(fold-constants),int8,quantize")
+    changed = pipeline.with_options(max_drop=0.01, metric=None)
+    assert str(changed).count("quantize{max-drop=0.01}") == 2
+    assert str(changed).replace("{max-drop=0.01}", "") == str(pipeline)
+    assert pipeline.with_options(metric=None) == pipeline
+
+
+def test_options_that_no_pass_has_are_refused():
+    with pytest.raises(PipelineError, match="no pass of the pipeline takes class-axis or max-drop"):
+        planish.Pipeline.parse("exact").with_options(max_drop=0.01, class_axis=2)
