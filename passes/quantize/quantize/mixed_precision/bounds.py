@@ -13,9 +13,9 @@ from .....ir.metrics.result import MetricResult
 class Accuracy:
     """How close to the float graph a choice comes, over `samples` samples.
 
-    `sqnr_db`: of the worst output. `metrics`: what the outputs are judged by, one result each or
-    for several together; `top1`: top-1 agreement of the outputs that have classes. `noise`: noise
-    power over signal power, summed over outputs.
+    `sqnr_db`: of the worst output, NaN where none holds floats. `metrics`: what the outputs are
+    judged by, one result each or for several together; `top1`: top-1 agreement of the outputs that
+    have classes. `noise`: noise power over signal power, summed over outputs.
     """
 
     sqnr_db: float
@@ -26,7 +26,7 @@ class Accuracy:
 
     def __str__(self) -> str:
         """Write it for people: `SQNR 24.1 dB, top-1 agreement along axis 1 of output 'y' 98 %`."""
-        shown = [f"SQNR {self.sqnr_db:.1f} dB"]
+        shown = [] if math.isnan(self.sqnr_db) else [f"SQNR {self.sqnr_db:.1f} dB"]
         for result in (*self.metrics, *self.top1):
             if result.name != "SQNR" and str(result) not in shown:
                 shown.append(str(result))
@@ -74,6 +74,10 @@ class AccuracyBounds:
 
         Raises RefusedError where agreement is asked of outputs without classes.
         """
+        if self.sqnr is not None and math.isnan(found.sqnr_db):
+            raise RefusedError(
+                "min-sqnr needs an output of floats, which the graph does not have; use max-drop"
+            )
         if self.sqnr is not None and not found.sqnr_db >= self.sqnr:
             return False
         return self._holds_top1(found) and self._holds_drop(found)
@@ -91,9 +95,14 @@ class AccuracyBounds:
 
     def _holds_drop(self, found: Accuracy) -> bool:
         most = self.max_drop
-        return most is None or all(
-            r.drop <= most and 1 - _foretold(r, most) <= most for r in found.metrics
-        )
+        if most is None:
+            return True
+        if not found.metrics:
+            raise RefusedError(
+                "max-drop needs an output that a metric can judge, of floats or of indices of "
+                "classes, which the graph does not have; give a function of your own as metric"
+            )
+        return all(r.drop <= most and 1 - _foretold(r, most) <= most for r in found.metrics)
 
 
 def _foretold(result: MetricResult, most: float) -> float:

@@ -95,14 +95,16 @@ class ChoiceEvaluator:
             metrics.add(feed, given, found)
             top1.add(feed, expected, found)
         results_of_task = metrics.results()
-        if not totals and not results_of_task:
+        if not totals and not results_of_task and not (samples and self._user):
             raise FeedError("there are no feeds, or no output to judge by")
         results = [total.result() for total in totals.values()]
+        # Where there are no floats, what the metrics lose stands for noise.
+        noise = [float(np.power(10.0, -r.sqnr_db / 10)) for r in results]
         return Accuracy(
-            min((r.sqnr_db for r in results), default=math.inf),
+            min((r.sqnr_db for r in results), default=math.nan),
             results_of_task if most is not None else self._users(run, results_of_task),
             top1.results(),
-            float(sum(np.power(10.0, -r.sqnr_db / 10) for r in results)),
+            sum(noise or [r.drop for r in results_of_task]),
             samples,
         )
 

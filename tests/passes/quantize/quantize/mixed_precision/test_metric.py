@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 
 import planish
-from planish.ir.core.errors import PassError
+from planish.ir.core.errors import PassError, PlanishError
 
 from tests.helpers import graph_of, run_ort, run_pass
 
@@ -139,6 +139,35 @@ def test_options_that_fit_nothing_are_refused(options, message):
         run_pass(recognizer(), f"quantize{{measure=false,{options}}}", feeds=FEEDS, verify="off")
 
 
+def test_a_drop_of_outputs_that_nothing_judges_is_refused():
+    graph = graph_of(
+        """g (float[N, 1, 8, 24] x) => (bool[N, 4, 8, 24] y) {
+            c = Conv<pads = [1, 1, 1, 1]>(x, k) d = Relu(c) y = Greater(d, half) }""",
+        {"k": normal(4, 1, 3, 3), "half": np.float32(0.5)},
+    )
+    with pytest.raises(PlanishError, match="no output to judge by"):
+        run_pass(graph, "quantize{measure=false,max-drop=0.1}", feeds=FEEDS, verify="off")
+
+
+def test_indices_of_classes_are_bounded():
+    graph = graph_of(
+        """g (float[N, 1, 8, 24] x) => (int64[N, 8, 24] y) {
+            c = Conv<pads = [1, 1, 1, 1]>(x, k) d = Relu(c) e = Conv<pads = [1, 1, 1, 1]>(d, l)
+            y = ArgMax<axis = 1, keepdims = 0>(e) }""",
+        {"k": normal(16, 1, 3, 3), "l": normal(5, 16, 3, 3, seed=1)},
+    )
+    counts = []
+    for drop in (0.5, 0.02, 0.001):
+        text = f"quantize{{measure=false,max-drop={drop}}}"
+        result = run_pass(graph, text, feeds=FEEDS, verify="off")
+        assert "mean IoU of masks of output 'y'" in "\n".join(remarks(result))
+        counts.append(sum(node.op == "QuantizeLinear" for node in result.graph.nodes))
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[-1]
+    with pytest.raises(PassError, match="min-sqnr needs an output of floats"):
+        run_pass(graph, "quantize{measure=false,min-sqnr=20}", feeds=FEEDS, verify="off")
+
+
 def test_comparing_says_what_it_compared():
     a, b = recognizer("TNC"), recognizer("TNC")
     for node in b.nodes:
@@ -152,3 +181,62 @@ def test_comparing_says_what_it_compared():
     assert strings_equal.samples == 40
     values = [[run_ort(planish.to_model(g), f)["y"].argmax(2) for f in FEEDS] for g in (a, b)]
     assert output.top1_agreement == np.mean(np.equal(*values))
+
+
+JUDGE = """
+import numpy as np
+
+def evaluate(compiled, feeds):
+    same = [compiled(feed)["y"].argmax(2) == feed["label"] for feed in feeds]
+    return [float(line.all()) for batch in same for line in batch]
+"""
+
+
+def with_labels(graph):
+    model = planish.to_model(graph)
+    return [feed | {"label": run_ort(model, feed)["y"].argmax(2)} for feed in FEEDS]
+
+
+def test_a_function_and_labels_judge(tmp_path):
+    graph = recognizer()
+    (tmp_path / "judge.py").write_text(JUDGE, encoding="utf-8")
+    text = (
+        f'quantize{{measure=false,max-drop=0.5,labels=label,metric="{tmp_path}/judge.py:evaluate"}}'
+    )
+    feeds = with_labels(graph)
+    result = planish.Pipeline.parse(text).run(graph, feeds, verify="off")
+    told = "\n".join(remarks(result))
+    assert f"evaluate of {tmp_path}/judge.py:evaluate" in told
+    (value,) = re.findall(r"evaluate of \S+ ([\d.]+) %", told)[:1]
+    rows = [optimized_rows(result.graph, feed) == feed["label"] for feed in feeds]
+    kept = np.mean([line.all() for batch in rows for line in batch])
+    assert float(value) == pytest.approx(100 * kept, abs=0.06)
+    assert kept >= 0.5
+
+
+def optimized_rows(graph, feed):
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    model = planish.to_model(graph).SerializeToString()
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": feed["x"]})[0].argmax(2)
+
+
+def test_labels_of_strings_judge():
+    """Of labels that the float graph reads wrong in half of the lines, more is not asked."""
+    graph = recognizer()
+    labelled = []
+    for place, feed in enumerate(FEEDS):
+        read = [*strings(run_ort(planish.to_model(graph), feed)["y"], "NTC")]
+        rows = np.full((2, STEPS), -1)
+        for row, text in zip(rows, read, strict=True):
+            row[: len(text)] = text
+        if place % 2:
+            rows[:, 0] = CLASSES - 1 - rows[:, 0].clip(0)
+        labelled.append(feed | {"label": rows})
+    text = "quantize{measure=false,max-drop=0.2,labels=[label]}"
+    result = planish.Pipeline.parse(text).run(graph, labelled, verify="off")
+    told = "\n".join(remarks(result))
+    (value, own) = re.findall(r"output 'y' ([\d.]+) % \(float: ([\d.]+) %\)", told)[0]
+    assert 45 <= float(own) <= 55
+    assert float(own) - 20 <= float(value) <= float(own)
