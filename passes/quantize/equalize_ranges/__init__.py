@@ -45,7 +45,8 @@ class EqualizeRanges(Pass):
 
     Channels that a graph output shows or an operator needs as they are stay as they are, and so do
     weights that are shared, overridable or on an integer grid already. A group of channels changes
-    only where the noise predicted for the layers reading it falls by 5 %.
+    only where the noise predicted for the layers reading it falls by 5 % on samples held back,
+    which takes two samples or more.
 
     Not `exact`: with `headroom` the function may change beyond the feeds, and without it values
     that are infinite or denormal are scaled with the rest.
@@ -129,12 +130,16 @@ class EqualizeRanges(Pass):
             largest = bound.largest_scales(found.low, found.high, self.headroom)
             np.minimum.at(most, roots[cells], np.maximum(largest, 1))
             flow.cells.fix(cells[largest == 0], "its bound is reached on the feeds")
+        noise = {id(r): noise_of(r, seen[r.read.tensor.name], steps) for r in measured}
+        for reached in measured:
+            if noise[id(reached)] is None and reached.source is not None:
+                flow.cells.fix(reached.source.cells, "one sample does not show what others reach")
         free = np.append(~flow.cells.fixed(), False)
         outside = np.append(roots, len(roots))
         members = [
             ScaledLayer(
                 r,
-                noise_of(r, seen[r.read.tensor.name], steps) if r in measured else None,
+                noise.get(id(r)),
                 outside[r.read.cells],
                 outside[r.result.cells],
             )

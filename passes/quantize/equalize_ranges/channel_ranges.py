@@ -1,9 +1,9 @@
-"""What channels were seen to be over the feeds: least, largest, and mean square."""
+"""What channels were seen to be over the feeds: their ends and mean square."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -12,16 +12,26 @@ from ...analysis.channels.cells import Array
 from ...analysis.observe.capture import stream_tensors
 from ...engine.context import Feeds
 from .channel_tensor import ChannelTensor
+from .extremes import Extremes
 
 
 @dataclass
 class ChannelRanges:
-    """Least and largest value (0 included) and sum of squares of each channel, float64 [C]."""
+    """Least and largest value (0 included) and sum of squares of `channels` channels, float64 [C].
 
-    low: Array
-    high: Array
-    squares: Array
+    `extremes`: the outermost values, by part of the feeds.
+    """
+
+    channels: int
     count: int = 0
+    low: Array = field(init=False)
+    high: Array = field(init=False)
+    squares: Array = field(init=False)
+    extremes: Extremes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.low, self.high, self.squares = np.zeros((3, self.channels))
+        self.extremes = Extremes(self.channels)
 
     @property
     def power(self) -> Array:
@@ -29,14 +39,16 @@ class ChannelRanges:
         return self.squares / max(self.count, 1)
 
     def add(self, values: Array, axis: int) -> None:
-        """Take in one tensor."""
-        others = tuple(i for i in range(values.ndim) if i != axis)
+        """Take in one tensor, whose samples lie along axis 0 where that is not `axis`."""
         if not values.size:
             return
-        np.minimum(self.low, values.min(axis=others), out=self.low)
-        np.maximum(self.high, values.max(axis=others), out=self.high)
-        self.squares += np.sum(np.square(values, dtype=np.float64), axis=others)
-        self.count += values.size // len(self.low)
+        for sample in np.moveaxis(values, axis, 1) if axis else [values]:
+            rows = sample.reshape(self.channels, -1)
+            np.minimum(self.low, rows.min(axis=1), out=self.low)
+            np.maximum(self.high, rows.max(axis=1), out=self.high)
+            self.squares += np.sum(np.square(rows, dtype=np.float64), axis=1)
+            self.count += rows.shape[1]
+            self.extremes.add(rows)
 
 
 def observe_channels(
@@ -47,7 +59,7 @@ def observe_channels(
 ) -> dict[str, ChannelRanges]:
     """Run `graph` over `feeds` and return what the channels of `tensors` were, by tensor name."""
     axes = {carried.tensor.name: carried.axis for carried in tensors}
-    seen = {c.tensor.name: ChannelRanges(*np.zeros((3, len(c.cells)))) for c in tensors}
+    seen = {c.tensor.name: ChannelRanges(len(c.cells)) for c in tensors}
     for found in stream_tensors(graph, list(axes), feeds, progress):
         for name, axis in axes.items():
             seen[name].add(found[name], axis)

@@ -9,7 +9,13 @@ With scale t_i on input channel i (weights W_ji / t_i), c channel ranges [l_i, h
 averaged over rows j; L and Q are the integer steps of a range. A scale on output channel j changes
 neither where each row of weights has its own grid, so that with `per_channel` every tensor is a
 problem of its own. With one grid for all rows D_j = max_k |W_k| u_k / u_j, u the output scales, and
-scaling one tensor moves the optimum of the next. Errors are taken as uniform and independent, as in
+scaling one tensor moves the optimum of the next.
+
+On the samples that showed a range, filling it always pays; on others it does where enough of them
+showed it. So the input's noise is taken once more from samples held back: of parts of the samples,
+each on the grid of the range that the others have, what that range clips included (`extremes`).
+
+Errors are taken as uniform and independent, as in
 Meller et al., "Same, Same But Different" (ICML 2019), section 3.
 """
 
@@ -22,6 +28,7 @@ import numpy as np
 from ...analysis.channels.cells import Array
 from ..grids.formats import IntegerFormat
 from .channel_ranges import ChannelRanges
+from .extremes import HeldBack
 from .scalable_channels import ScalableLayer
 
 
@@ -45,15 +52,28 @@ class Noise:
     magnitude: Array  # largest |W| over the kernel's taps, float32 [group, M/group, C/group]
     gain: Array  # mean over rows of W^2 over the row's power [C]
     rows: Array  # taps over the row's power, over the number of rows [M]
+    held_back: HeldBack
 
     def __call__(self, before: Array, after: Array) -> float:
         """Return the noise over the signal for input scales `before` and output scales `after`."""
         return self._of_input(before) + self._of_weights(before, after)
 
+    def on_others(self, before: Array, after: Array) -> float:
+        """Return the noise on samples held back.
+
+        Scales come as all samples, and as all parts of them but one, lead to them: [1 + F, C] and
+        [1 + F, M].
+        """
+        error = self.held_back.errors(before[1:], self._levels) / before[1:] ** 2
+        return self.held_back.mean(error @ self.gain) + self._of_weights(before[0], after[0])
+
+    @property
+    def _levels(self) -> int:
+        return self.steps.activations.qmax - self.steps.activations.qmin
+
     def _of_input(self, before: Array) -> float:
-        levels = self.steps.activations.qmax - self.steps.activations.qmin
         span = (before * self.high).max(initial=0) - (before * self.low).min(initial=0)
-        return float((span / levels) ** 2 / 12 * (self.gain / before**2).sum())
+        return float((span / self._levels) ** 2 / 12 * (self.gain / before**2).sum())
 
     def _of_weights(self, before: Array, after: Array) -> float:
         group, outputs, _ = self.magnitude.shape
@@ -69,9 +89,12 @@ class Noise:
         return ranges if self.steps.per_channel else ranges * after
 
     def channel_shares(self, before: Array) -> Array:
-        """Return the part of the input's range that each channel takes [C], 0 to 1."""
-        reach = before * np.maximum(self.high, -self.low)
-        return _over(reach, reach.max(initial=0))
+        """Return the part of the input's range that each channel takes, 0 to 1.
+
+        Seen by all samples, and by all parts of them but one: [1 + F, C], as `before` is.
+        """
+        reach = before * np.vstack([np.maximum(self.high, -self.low), self.held_back.reach])
+        return _over(reach, reach.max(axis=1, keepdims=True, initial=0))
 
     def column_shares(self, before: Array, after: Array) -> Array:
         """Return how far each channel's weights reach into the range of their grid [C], 0 to 1."""
@@ -93,8 +116,11 @@ class Noise:
         return self.magnitude / before.reshape(len(self.magnitude), 1, -1)
 
 
-def noise_of(reached: ScalableLayer, seen: ChannelRanges, steps: NoiseFormats) -> Noise:
-    """Return the noise of a layer whose input was `seen`."""
+def noise_of(reached: ScalableLayer, seen: ChannelRanges, steps: NoiseFormats) -> Noise | None:
+    """Return the noise of a layer whose input was `seen`; None where one sample showed it."""
+    held_back = seen.extremes.held_back()
+    if held_back is None:
+        return None
     weight = reached.layer.kernel().weight
     taps = weight.reshape(*weight.shape[:3], -1)
     group, _, inputs, size = taps.shape
@@ -113,6 +139,7 @@ def noise_of(reached: ScalableLayer, seen: ChannelRanges, steps: NoiseFormats) -
         magnitude=magnitude.astype(np.float32),
         gain=gain,
         rows=weighing.reshape(-1) * size,
+        held_back=held_back,
     )
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...analysis.channels.cells import Array
+from .extremes import PARTS
 from .noise import Noise
 
 # A group is scaled at all only for such a gain, and further for the lesser one: what remains at the
@@ -42,6 +43,10 @@ class LayerNoise:
         """Return the noise for the scales of the group's cells."""
         return self.noise(scale[self.before], scale[self.after])
 
+    def on_others(self, scale: Array) -> float:
+        """Return the noise on samples held back, for scales [1 + F, cells]."""
+        return self.noise.on_others(scale[:, self.before], scale[:, self.after])
+
 
 @dataclass(frozen=True)
 class ScaleGroup:
@@ -58,13 +63,22 @@ class ScaleGroup:
 
     def noise(self, scale: Array) -> float:
         """Return the noise that the scales of `cells` have a part in."""
+        return sum(site(scale) for site in self._sites)
+
+    def on_others(self, scale: Array) -> float:
+        """Return that noise on samples held back, for scales [1 + F, cells]."""
+        return sum(site.on_others(scale) for site in self._sites)
+
+    @property
+    def _sites(self) -> list[LayerNoise]:
         both = [m for m in self.makers if all(m.noise is not r.noise for r in self.readers)]
-        return sum(site(scale) for site in (*self.readers, *both))
+        return [*self.readers, *both]
 
 
 def solve(groups: Sequence[ScaleGroup], count: int) -> Array:
     """Return the scale of each of `count` cells; 1 where nothing is gained."""
-    scale = np.ones(count)
+    # From all samples, and from all parts of them but one.
+    scale = np.ones((1 + PARTS, count))
     begun = [False] * len(groups)
     pending = list(range(len(groups)))
     for _ in range(_MOST_SWEEPS):
@@ -72,38 +86,46 @@ def solve(groups: Sequence[ScaleGroup], count: int) -> Array:
         for index in pending:
             group = groups[index]
             found = _better(
-                group, scale[group.cells], _LEAST_NEXT if begun[index] else _LEAST_FIRST
+                group, scale[:, group.cells], _LEAST_NEXT if begun[index] else _LEAST_FIRST
             )
             if found is not None:
-                scale[group.cells] = found
+                scale[:, group.cells] = found
                 begun[index] = True
                 moved.append(index)
         if not moved:
             break
         # A group without makers does not depend on the scales of others.
         pending = [i for i in pending if groups[i].makers or i in set(moved)]
-    return scale
+    tied = any(group.makers for group in groups)
+    for judged in [groups] if tied else [[group] for group in groups]:
+        noise = sum(group.on_others(scale[:, group.cells]) for group in judged)
+        plain = sum(group.on_others(np.ones((1 + PARTS, len(group.cells)))) for group in judged)
+        if noise > (1 - _LEAST_FIRST) * plain:
+            for group in judged:
+                scale[:, group.cells[group.free]] = 1
+    return np.asarray(scale[0])
 
 
 def _better(group: ScaleGroup, scale: Array, gain: float) -> Array | None:
-    least = group.noise(scale) * (1 - gain)
+    least = group.noise(scale[0]) * (1 - gain)
     best = None
     for factor in _factors(group, scale):
         trial = np.where(group.free, np.minimum(scale * factor, group.most), scale)
-        noise = group.noise(trial)
+        noise = group.noise(trial[0])
         if noise < least:
             least, best = noise, trial
     return best
 
 
 def _factors(group: ScaleGroup, scale: Array) -> Iterator[Array]:
-    reach, read, rows = np.zeros((3, len(scale)))
+    read, rows = np.zeros((2, scale.shape[1]))
+    reach = np.zeros(scale.shape)
     for site in group.readers:
-        before, after = scale[site.before], scale[site.after]
-        np.maximum.at(reach, site.before, site.noise.channel_shares(before))
-        np.maximum.at(read, site.before, site.noise.column_shares(before, after))
+        before, after = scale[:, site.before], scale[0, site.after]
+        np.maximum.at(reach.T, site.before, site.noise.channel_shares(before).T)
+        np.maximum.at(read, site.before, site.noise.column_shares(before[0], after))
     for site in group.makers:
-        shares = site.noise.row_shares(scale[site.before], scale[site.after])
+        shares = site.noise.row_shares(scale[0, site.before], scale[0, site.after])
         np.maximum.at(rows, site.after, shares)
     known = group.free & (reach > _LEAST_SHARE) & (read > _LEAST_SHARE)
     for made in (rows, reach) if group.makers else (reach,):
