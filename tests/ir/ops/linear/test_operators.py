@@ -13,8 +13,10 @@ from planish.ir.ops.linear.operators import (
     from_blocks,
     input_channels,
     is_absent_bias,
+    linear_operator,
     output_axis,
     output_channels,
+    reads_transposed,
     to_blocks,
 )
 
@@ -118,3 +120,19 @@ def test_a_module_takes_it_for_none():
     module = planish.to_fx(planish.load(model))
     found = module(torch.from_numpy(x)).detach().numpy()
     assert np.allclose(found, run_ort(plain, {"x": x})["y"], atol=1e-5)
+
+
+def test_which_operator_a_node_is_or_is_a_fused_form_of():
+    def kind(op, domain="", **attrs):
+        node = gs.Node(op, attrs=attrs, domain=domain)
+        return linear_operator(node), reads_transposed(node)
+
+    assert kind("Conv") == ("Conv", False)
+    assert kind("MatMul") == ("MatMul", False)
+    assert kind("Gemm", transA=1) == ("Gemm", True)
+    assert kind("Gemm", transB=1) == ("Gemm", False)
+    assert kind("Conv", transA=1) == ("Conv", False)
+    assert kind("ConvAddRelu", "planish") == ("Conv", False)
+    assert kind("GemmRelu", "planish", transA=1) == ("Gemm", True)
+    assert kind("Relu") == kind("Conv", "com.example") == (None, False)
+    assert kind("Swish", "planish") == (None, False)

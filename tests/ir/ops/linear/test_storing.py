@@ -72,3 +72,30 @@ def test_values_of_which_nothing_is_known_stand_for_themselves():
         need_kept(values, np.dtype(np.float16))
     with pytest.raises(DeclinedError, match="as said"):
         need_kept(values * 1e6, np.dtype(np.float16), what="as said")
+
+
+def test_taps_belong_to_the_row_and_to_the_column():
+    """Of [1, 2, 2, k, k]: the largest weight that hides a small one may stand at another tap."""
+    for shape in ((1, 2, 2, 2), (1, 2, 2, 2, 2)):
+        values = np.full(shape, 1e-41)
+        values[..., -1] = 1e-28
+        assert is_storable(Kernel(values, None), np.dtype(np.float32))
+        values[:, 1] = 1e-41  # a whole row
+        assert not is_storable(Kernel(values, None), np.dtype(np.float32))
+
+
+def test_a_bias_has_as_many_rows_as_there_are_groups_and_outputs():
+    weight = np.array([[[1.0], [1e-30]], [[1e-30], [1.0]]])  # two groups of two
+    bias = np.array([1e-37, 0.0, 0.0, 1e-37]) / 3e3
+    assert is_storable(Kernel(weight, bias), np.dtype(np.float32))
+    assert not is_storable(Kernel(weight * 1e-9, bias[[1, 0, 3, 2]]), np.dtype(np.float32))
+
+
+def test_no_weights_are_storable():
+    for shape in ((1, 0, 3), (1, 3, 0), (1, 2, 2, 0)):
+        assert is_storable(Kernel(np.zeros(shape), None), np.dtype(np.float16))
+
+
+def test_the_type_is_named_that_would_lose_digits():
+    with pytest.raises(DeclinedError, match="float16 would lose"):
+        need_kept(np.array([1e-7]), np.dtype(np.float16))
