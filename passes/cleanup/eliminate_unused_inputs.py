@@ -134,8 +134,10 @@ def _values(node: gs.Node, index: int, view: View) -> np.ndarray[Any, Any] | Non
 def _zeros(node: gs.Node, view: View, *indices: int) -> Iterator[int]:
     for index in indices:
         fill = fill_of(node.inputs[index], view) if _given(node, index) else None
-        if fill is not None and not fill.any():
-            yield index
+        if fill is None or fill.any():
+            continue
+        if not (view.signed_zeros and np.signbit(fill.astype(np.float64)).any()):
+            yield index  # absent, it is 0.0
 
 
 def _resize(node: gs.Node, view: View) -> Iterator[int]:

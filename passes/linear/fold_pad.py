@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core.decline import need
@@ -84,6 +85,8 @@ class _FoldPad(Rewrite[_FoldablePad]):
             need(not others, f"its result is an operand of {reader.op} other than the first")
         padding = read_padding(node, view)
         need(not padding.crops, "a pad is negative, so it takes elements away")
+        negative = padding.value == 0 and bool(np.signbit(padding.value))
+        need(not (view.signed_zeros and negative), "it pads with -0.0, and windows with 0.0")
         return _FoldablePad(padding, tuple(_absorbed(padding, reader, view) for reader in readers))
 
     def rewrite(self, site: _FoldablePad, edit: Edit) -> None:

@@ -78,3 +78,21 @@ def test_what_a_bound_of_zero_makes_of_zeros_is_left_to_the_runtime():
     body = CONFUSED["clipped, then clipped"]
     assert ops(optimized(body, signed_zeros=True)[0].graph) == ["Clip", "Clip", "Reciprocal"]
     assert ops(optimized(body)[0].graph) == ["Clip", "Reciprocal"]
+
+
+LEFT_OUT = {
+    "the value of a Pad": "a = Pad(x, ends, n)",
+    "the value of a Pad before a Pad": "b = Pad(x, ends, n) a = Pad(b, ends)",
+}
+
+
+@pytest.mark.parametrize("body", LEFT_OUT.values(), ids=LEFT_OUT)
+def test_what_an_absent_input_stands_for_is_the_zero_without_sign(body):
+    weights = CONSTANTS | SHAPES | {"ends": np.array([0, 1])}
+    model = model_of(f"g (float[6] x) => (float[] y) {{ {body} y = Reciprocal(a) }}", weights)
+    pipeline = planish.Pipeline.parse("exact")
+    graph = pipeline.run(planish.load(model), verify="off", signed_zeros=True).graph
+    expected, found = (
+        run_ort(each, {"x": ZEROS})["y"] for each in (model, planish.to_model(graph))
+    )
+    np.testing.assert_array_equal(found, expected)
