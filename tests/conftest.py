@@ -48,13 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Look for garbage from here on, in what is made from here on.
-
-    Seldom: the graphs that a test makes live as long as the test, and a look at them finds nothing.
-    """
+    """Look for garbage from here on, in what is made from here on."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 10, 10)
     gc.enable()
 
 
