@@ -210,9 +210,20 @@ def test_a_dynamic_batch_takes_any_size(batch) -> None:
     assert relative_error(run_ort(model, feeds)["y"], compiled(feeds)["y"]) <= TOLERANCE
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(case=networks())
 def test_random_networks(case) -> None:
+    _check_random(case)
+
+
+@pytest.mark.slow
+@settings(max_examples=100)
+@given(case=networks())
+def test_random_networks_at_length(case) -> None:
+    _check_random(case)
+
+
+def _check_random(case) -> None:
     graph = planish.load(case.model)
     feeds = {  # what fused arithmetic makes of infinity is held in the tests of passes
         name: np.nan_to_num(values, nan=0.0, posinf=9.0, neginf=-9.0).astype(values.dtype)
