@@ -33,6 +33,7 @@ from ....passes.quantize.qdq.dropped_bounds import bounds_of
 from ....passes.quantize.qdq.match_float import FloatMatch, view_of
 from ....passes.quantize.qdq.pairs import Pairs
 from ..backend import OnnxRuntime
+from .twin import may_be_same
 
 MEASURES = ("local", "weights", "rounding", "cumulative")
 _FLOAT = "planish-float/"
@@ -129,7 +130,8 @@ def _build(
 ) -> ErrorProbe:
     copy, floats = clone(graph), clone(original)
     floats_made = _join(copy, floats)
-    view = view_of(graph)
+    view, theirs = view_of(graph), view_of(original)
+    kinds = {t.name: theirs.type(t) for node in original.nodes for t in node.outputs}
     pairs = Pairs(view)
     mine = {t.name: t for node in copy.nodes for t in node.outputs if t.name}
     mine.update((t.name, t) for t in copy.inputs)
@@ -161,6 +163,8 @@ def _build(
         dtype = view.dtype(node.outputs[0])
         if dtype is not None and not dtypes.is_float(dtype):
             continue  # shape arithmetic
+        if other is not None and not may_be_same(kinds.get(other), view.type(node.outputs[0])):
+            continue  # another network has other tensors of the same names
         if other is not None and other in floats_made and key not in match.foreign:
             pair = [floats_made[other], after]
             if dtype != np.float32:

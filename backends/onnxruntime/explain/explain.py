@@ -31,6 +31,7 @@ from .error_probe import measure_errors
 from .executed import execute
 from .layers import layers_of, remarks_of
 from .report import Int8Report, Quality
+from .twin import need_twin
 
 _DRAWN = 4
 _SECONDS = 1.0
@@ -120,6 +121,7 @@ class _Session:
             self._match.weights.clear()
         else:
             self._float = inlined(float_graph)
+            need_twin(self.graph, self._float)
             self._match = match_float(self.graph, self._float)
 
     def report(self, most: int, progress: Progress) -> Int8Report:

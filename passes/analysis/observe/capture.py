@@ -91,16 +91,19 @@ def stream_tensors(
     """Yield the tensors called `names` for each of `feeds`, one feed in memory at a time.
 
     Raises FeedError naming tensor and sample where one holds NaN or infinity, or where there are no
-    feeds at all.
+    feeds at all, or none that gives any of them a value.
     """
     capture = TensorCapture(graph, names)
     total = operator.length_hint(feeds)  # 0 where it is not known
-    index = -1
+    index, size = -1, 0
     for index, feed in enumerate(feeds):
         found = capture(feed)
         check_finite({**feed, **found}, index)
+        size += sum(array.size for array in found.values())
         yield found
         if total:
             progress((index + 1) / total)
     if index < 0:
         raise FeedError("there are no feeds to calibrate on; give at least one sample")
+    if names and not size:
+        raise FeedError("the feeds are empty: no sample holds a value; give at least one that does")

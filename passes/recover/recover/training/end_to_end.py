@@ -53,7 +53,7 @@ def _trained(
         check_images(example)
     trainable = Trainable(part, example, frozenset(), unit)
     live = bool(session.augment or len(names) > len(objective.outputs))
-    index = samples.held_out if live else np.arange(samples.trained + len(samples.held_out))
+    index = samples.held_out if live else np.arange(len(samples.order))
     with closing(RecordedTeacher(theirs, samples, index)) as teacher:
         evaluator = StudentEvaluator(samples, teacher, objective, session.labels)
         asked = _LiveTeacher(theirs, session, example) if live else teacher.at
