@@ -15,6 +15,7 @@ import onnx_graphsurgeon as gs
 from ..core.errors import TraceError
 from ..files.load import load
 from ..proto.metadata import node_metadata, set_node_metadata
+from .zero_biases import leave_out_zero_biases
 
 if TYPE_CHECKING:
     import torch
@@ -72,6 +73,7 @@ def trace(
             "torch.export.export accepts the module with these inputs"
         ) from error
     graph = load(model)
+    leave_out_zero_biases(graph)
     for node in graph.nodes:
         metadata = node_metadata(node)
         if metadata is not None:

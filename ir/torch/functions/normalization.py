@@ -12,7 +12,14 @@ from torch.nn import functional
 def batch_norm(
     x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, var: Tensor, epsilon: float
 ) -> Tensor:
-    """BatchNormalization with the given statistics."""
+    """BatchNormalization with the given statistics, which may depend on what trains.
+
+    Those of weights do, where a network standardizes them before it convolves (StdConv2d).
+    """
+    if mean.requires_grad or var.requires_grad:  # PyTorch's own takes statistics for constants
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        factor = scale * torch.rsqrt(var + epsilon)
+        return x * factor.reshape(shape) + (bias - mean * factor).reshape(shape)
     return functional.batch_norm(x, mean, var, scale, bias, False, 0.0, epsilon)
 
 

@@ -66,3 +66,36 @@ def _assert_gradients_reach_all(module, inputs):
 
 def _tuple(outputs):
     return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+class StandardizedConvolution(torch.nn.Conv2d):
+    """Weights of mean 0 and variance 1, as in ResNetV2 and NFNet: by a normalization of them."""
+
+    def forward(self, x):
+        rows = self.weight.reshape(1, self.out_channels, -1)
+        weight = torch.nn.functional.batch_norm(rows, None, None, None, None, True, 0.0, 1e-6)
+        weight = weight.reshape_as(self.weight)
+        return torch.nn.functional.conv2d(x, weight, self.bias, self.stride, self.padding)
+
+
+@pytest.mark.parametrize("pipeline", [None, "exact"])
+def test_standardized_weights_train(pipeline):
+    network = torch.nn.Sequential(
+        StandardizedConvolution(3, 6, 3), torch.nn.ReLU(), StandardizedConvolution(6, 4, 3)
+    ).eval()
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    graph = planish.trace(network, (x,))
+    if pipeline is not None:
+        graph = planish.Pipeline.parse(pipeline).run(graph).graph
+    module = planish.to_fx(graph)
+    found, expected = module(x), network(x)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    found.square().mean().backward()
+    expected.square().mean().backward()
+    trained = [p.grad for p in module.parameters() if p.dim() > 1]
+    assert all(grad is not None and grad.isfinite().all() for grad in trained)
+    if pipeline is None:
+        for own, wanted in zip(
+            trained, (network[0].weight.grad, network[2].weight.grad), strict=True
+        ):
+            torch.testing.assert_close(own, wanted, rtol=1e-3, atol=1e-4)

@@ -142,3 +142,28 @@ def test_a_failed_trace_hands_the_module_back_in_its_mode():
         planish.trace(module, torch.ones(2))  # one argument is missing
     assert module.training
     assert module.conv.training
+
+
+class Volumes(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Conv3d(2, 4, 3, padding=1, bias=False)
+        self.grouped = torch.nn.Conv3d(4, 4, 3, groups=2, bias=False)
+        self.biased = torch.nn.Conv3d(4, 3, 1)
+
+    def forward(self, x):
+        return self.biased(torch.relu(self.grouped(torch.relu(self.first(x)))))
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_convolutions_of_volumes_without_bias_run(dynamic):
+    module = Volumes().eval()
+    x = torch.randn(2, 2, 5, 6, 7, generator=torch.Generator().manual_seed(0))
+    shapes = {"x": {0: torch.export.Dim("N", min=1, max=64)}} if dynamic else None
+    graph = planish.trace(module, (x,), shapes)
+    convolutions = [node for node in graph.nodes if node.op == "Conv"]
+    assert [len(node.inputs) for node in convolutions] == [2, 2, 3]
+    assert [node.op for node in graph.nodes] == ["Conv", "Relu", "Conv", "Relu", "Conv"]
+    (found,) = run_ort(planish.to_model(graph), {graph.inputs[0].name: x.numpy()}).values()
+    with torch.no_grad():
+        np.testing.assert_allclose(found, module(x).numpy(), rtol=1e-4, atol=1e-5)
