@@ -23,7 +23,7 @@ class Top1Agreement:
 
     `best_first`: the axis along which several indices are in order; the first counts. `batch`: the
     axis of the samples; None where the whole output is of one. Labels, where they are given, are
-    one index a sample.
+    one index a sample, or one a position.
     """
 
     output: str
@@ -43,7 +43,8 @@ class Top1Agreement:
             return
         second = self._first(y)
         if labels is not None:
-            wanted = np.asarray(labels).reshape(len(first), -1)[:, :1]
+            wanted = np.asarray(labels).reshape(len(first), -1)
+            wanted = wanted if wanted.shape == first.shape else wanted[:, :1]
             self._shares.add(_mean(second == wanted), _mean(first == wanted))
         else:
             self._shares.add(_mean(first == second))

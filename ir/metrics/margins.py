@@ -38,7 +38,7 @@ class Margins:
         if self._count >= _OF_ALL:
             return
         a, b = _positions(a, axis), _positions(b, axis)
-        first = np.argsort(-a, axis=1)[:, : _RIVALS + 1]
+        first = _largest(a, _RIVALS + 1)
         scores = np.take_along_axis(a, first, 1)
         noise = np.take_along_axis(b, first, 1) - scores
         self._margins.append(scores[:, :1] - scores[:, 1:])
@@ -60,6 +60,15 @@ class Margins:
             return 0.0
         stays = 0.5 * (1 + _erf(margins / (deviation * math.sqrt(2))))
         return float(np.mean(np.prod(stays, axis=1)))
+
+
+def _largest(rows: Array, count: int) -> Array:
+    """Return where the `count` largest of each row are, the largest first."""
+    if rows.shape[1] <= count:
+        return np.argsort(-rows, axis=1)
+    some = np.argpartition(-rows, count - 1, axis=1)[:, :count]
+    order = np.argsort(-np.take_along_axis(rows, some, 1), axis=1)
+    return np.take_along_axis(some, order, 1)
 
 
 def _positions(scores: Array, axis: int) -> Array:

@@ -63,6 +63,13 @@ def test_labels_judge_both_graphs():
     assert "accuracy" in found.name
 
 
+def test_labels_of_positions_judge_each():
+    one = np.eye(3, dtype=np.float32)
+    a, b = one[[[0, 1], [2, 2]]], one[[[0, 1], [0, 2]]]
+    found = result(Top1Agreement("y", 2), a, b, np.array([[0, 1], [2, 0]]))
+    assert (found.reference, found.value) == (0.75, 0.5)
+
+
 @pytest.mark.parametrize("layout", ["NTC", "TNC", "NCT"])
 def test_strings_are_those_of_greedy_decoding(layout):
     scores = normal(40, 6, 4)
