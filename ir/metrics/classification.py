@@ -23,7 +23,7 @@ class Top1Agreement:
 
     `best_first`: the axis along which several indices are in order; the first counts. `batch`: the
     axis of the samples; None where the whole output is of one. Labels, where they are given, are
-    one index a sample, or one a position.
+    one index a sample, or one a position. `probabilities`: a Softmax gives the scores.
     """
 
     output: str
@@ -31,6 +31,7 @@ class Top1Agreement:
     batch: int | None = 0
     best_first: int | None = None
     _: KW_ONLY
+    probabilities: bool = False
     _shares: SampleShares = field(default_factory=SampleShares)
     _margins: Margins = field(default_factory=Margins)
 
@@ -49,7 +50,7 @@ class Top1Agreement:
         else:
             self._shares.add(_mean(first == second))
         if self.axis is not None and x.size and x.shape[self.axis] > 1:
-            self._margins.add(x, y, self.axis)
+            self._margins.add(x, y, self.axis, probabilities=self.probabilities)
 
     def _first(self, array: Array) -> Array:
         """Return the classes that come first, [samples, positions]."""

@@ -21,6 +21,7 @@ _RIVALS = 4
 # Positions kept of one array, and of all: segmentation has many, and neighbours say the same.
 _OF_ONE = 256
 _OF_ALL = 16384
+_TINY = 1e-30
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -33,11 +34,17 @@ class Margins:
         self._changes: list[Array] = []
         self._count = 0
 
-    def add(self, a: Array, b: Array, axis: int = 1) -> None:
-        """Take in scores `a` and their noisy version `b`, with classes along `axis`."""
+    def add(self, a: Array, b: Array, axis: int = 1, *, probabilities: bool = False) -> None:
+        """Take in scores `a` and their noisy version `b`, with classes along `axis`.
+
+        `probabilities`: a Softmax gave them. Noise lies on what went into it, which the logarithm
+        gives back, up to a number for each row, which no margin sees.
+        """
         if self._count >= _OF_ALL:
             return
         a, b = _positions(a, axis), _positions(b, axis)
+        if probabilities:
+            a, b = np.log(np.maximum(a, _TINY)), np.log(np.maximum(b, _TINY))
         first = _largest(a, _RIVALS + 1)
         scores = np.take_along_axis(a, first, 1)
         noise = np.take_along_axis(b, first, 1) - scores

@@ -32,7 +32,9 @@ def classification(seen: SeenOutput) -> ChosenMetric | None:
         return None
     axis = None if seen.reading.is_ids else seen.class_axis
     best = seen.reading.best_first
-    make = functools.partial(Top1Agreement, seen.name, axis, seen.batch, best)
+    make = functools.partial(
+        Top1Agreement, seen.name, axis, seen.batch, best, probabilities=_is_softmax(seen)
+    )
     return _chosen("classification", seen, why, make)
 
 
@@ -65,7 +67,9 @@ def sequence(seen: SeenOutput, *, asked: bool = False) -> ChosenMetric | None:
         f"{_classes(seen)}, over the steps of axis {seen.positions[0]}, of which "
         f"{100 * share:.0f} % are blank {blank}"
     )
-    make = functools.partial(StringAgreement, seen.name, axis, seen.batch, blank)
+    make = functools.partial(
+        StringAgreement, seen.name, axis, seen.batch, blank, probabilities=_is_softmax(seen)
+    )
     return _chosen("sequence", seen, why, make)
 
 
@@ -134,6 +138,10 @@ def noise(seen: SeenOutput) -> ChosenMetric | None:
         make=functools.partial(SignalToNoise, seen.name, seen.batch),
         is_sure=False,
     )
+
+
+def _is_softmax(seen: SeenOutput) -> bool:
+    return "Softmax" in seen.reading.ending and not seen.reading.is_ids
 
 
 def _features(seen: SeenOutput, axis: int) -> str:

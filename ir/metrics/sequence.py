@@ -8,7 +8,7 @@ Source: Graves et al., "Connectionist Temporal Classification" (2006), best path
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
@@ -23,17 +23,22 @@ class StringAgreement:
 
     `axis`: that of the classes, None for indices; `batch`: that of the samples; what is left are
     the steps. `blank`: the class that says nothing; None: runs count once and nothing goes. Labels
-    are rows of classes, padded with the blank or with negative numbers.
+    are rows of classes, padded with the blank or with negative numbers. `probabilities`: a Softmax
+    gives the scores.
     """
 
     output: str
     axis: int | None
     batch: int | None
     blank: int | None
+    _: KW_ONLY
+    probabilities: bool = False
     _shares: SampleShares = field(default_factory=SampleShares)
 
     def __post_init__(self) -> None:
-        self._steps = Top1Agreement(self.output, self.axis, self.batch)
+        self._steps = Top1Agreement(
+            self.output, self.axis, self.batch, probabilities=self.probabilities
+        )
 
     def add(self, a: Outputs, b: Outputs, labels: Array | None = None) -> None:
         """Take in a batch."""

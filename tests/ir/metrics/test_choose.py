@@ -146,6 +146,23 @@ def test_what_does_not_fit_is_refused():
         MetricOptions("segmentaton")
 
 
+def test_margins_of_a_softmax_are_those_of_its_scores():
+    feed, weights = {"x": normal(64, 8)}, {"w": normal(8, 5)}
+    results = []
+    for body in ("y = MatMul(x, w)", "m = MatMul(x, w) y = Softmax<axis = 1>(m)"):
+        text = f"g (float[N, 8] x) => (float[N, 5] y) {{ {body} }}"
+        (choice,) = choices(text, weights, feed)
+        metric = choice.make()
+        runs = (
+            Reference(graph_of(text, {"w": w}))
+            for w in (weights["w"], weights["w"] * 1.0 + 0.1 * normal(8, 5, seed=1))
+        )
+        metric.add(*(run(feed) for run in runs))
+        results.append(metric.result())
+    assert results[0].expected == pytest.approx(results[1].expected, rel=1e-4)
+    assert results[0].value == results[1].value < 1
+
+
 def test_noise_decides_only_where_nothing_else_does():
     text = """g (float[N, 8] x) => (float[N, 5] y, float[N] z)
               { y = MatMul(x, w) z = ReduceSum<keepdims = 0>(x, one) }"""

@@ -38,6 +38,17 @@ def test_expected_agreement_is_that_of_many_draws():
     assert two.agreement() == pytest.approx(0.5 * (1 + math.erf(2 / math.sqrt(2))))
 
 
+def test_probabilities_foretell_what_their_scores_do():
+    generator = np.random.default_rng(0)
+    scores = generator.standard_normal((300, 8)) * 3
+    noisy = scores + 0.4 * generator.standard_normal(scores.shape)
+    expected, found = Margins(), Margins()
+    expected.add(scores, noisy)
+    softmax = (np.exp(s) / np.exp(s).sum(1, keepdims=True) for s in (scores, noisy))
+    found.add(*softmax, probabilities=True)
+    assert found.agreement() == pytest.approx(expected.agreement(), rel=1e-9)
+
+
 def test_no_noise_is_full_agreement_and_positions_of_maps_count():
     maps = np.random.default_rng(1).standard_normal((2, 5, 30, 30)).astype(np.float32)
     same, other = Margins(), Margins()
