@@ -16,6 +16,7 @@ from ..passes.pipeline.pipeline import Pipeline
 from .completion import complete_backend
 from .feeds import feeds_of
 from .options import (
+    CheckKernelsOption,
     FeedsOption,
     MeanOption,
     ModelFile,
@@ -52,6 +53,7 @@ def compile(
     tune_cache: TuneCacheOption = None,
     tune_remote: TuneRemoteOption = None,
     winograd: WinogradOption = None,
+    check_kernels: CheckKernelsOption = None,
     verify: Annotated[
         bool, typer.Option(help="Compare the passes' and the lowered network's outputs.")
     ] = True,
@@ -79,7 +81,7 @@ def compile(
             )
         with progress_bar(err, "lowering") as update:
             options = tuning_options(tune_trials, tune_cache, tune_remote, seed, update)
-            options |= given_options(winograd=winograd)
+            options |= given_options(winograd=winograd, check_kernels=check_kernels)
             compiled = lower(
                 result.graph,
                 backend,
@@ -94,6 +96,8 @@ def compile(
             compiled.save(output)
     print_plain(f"passes: {verification_line(result)}")
     print_plain(f"lowered: {compiled.verdict or 'not verified (--no-verify)'}")
+    for line in compiled.remarks:
+        print_plain(line)
     size = scaled(bytes_on_disk(output), "B")
     print_plain(f"{output}: {size}")
     for line in failure_lines(result.failures):

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import onnx_graphsurgeon as gs
 import typer
 
-from ..ir.core.errors import PlanishError
+from ..backends.contract.registry import describe
+from ..ir.core.errors import LoadError, PlanishError
 from ..ir.files.load import load
 from ..passes.analysis.channels.find_groups import channel_groups
 from ..passes.analysis.cost import GraphCost, cost
@@ -43,8 +44,17 @@ def inspect(
     """Show the nodes of a model with their MACs, parameters, bytes and roofline times.
 
     The roofline time is the least that the machine needs: it is bound by computing or by memory.
+    Of what a backend saved, show what it says of itself.
     """
-    graph = load(model)
+    try:
+        graph = load(model)
+    except LoadError:
+        lines = describe(model)
+        if lines is None:
+            raise
+        for line in lines:
+            print_plain(line)
+        return None
     if groups and as_json:
         raise PlanishError("--groups is shown as text only; leave --json out")
     if groups:

@@ -71,6 +71,13 @@ ClassAxisOption = Annotated[
     int | None,
     typer.Option("--class-axis", help="The axis of the classes; default: as the graph says."),
 ]
+CheckKernelsOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--check-kernels/--no-check-kernels",
+        help="TVM: compare every new kernel with what it is to compute (the default).",
+    ),
+]
 MeanOption = Annotated[
     str, typer.Option("--mean", help="Subtracted from images scaled to 0..1; one value or three.")
 ]

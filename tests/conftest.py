@@ -45,6 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("planish")
     if not hasattr(config, "workerinput"):
         os.environ[FOLDER] = tempfile.mkdtemp(prefix="planish-tests-")
+        # Kernels are compared once a run, and nothing is left in the user's folder for caches.
+        os.environ["PLANISH_CACHE"] = os.path.join(os.environ[FOLDER], "measurements.sqlite")
 
 
 def pytest_collection_finish() -> None:

@@ -27,9 +27,21 @@ class Compiled(ABC):
 
     verdict: str = ""
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should know of how it was made and what it needs."""
+        return ()
+
     @abstractmethod
     def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Run once. Raises FeedError where a feed does not fit, ExecutionError where it fails."""
+
+    def kernels_of(self, node: str | None) -> tuple[str, ...]:
+        """Return what computes a node of that name, or where it is None the last one of all.
+
+        Empty where that is not known.
+        """
+        return ()
 
     def interface(self) -> gs.Graph | None:
         """Return a graph that has at least the inputs; None where what `save` wrote is a model."""
@@ -68,6 +80,14 @@ class Backend(ABC):
     @abstractmethod
     def load(self, path: str | Path, target: Target, threads: int | None) -> Compiled:
         """Return what `Compiled.save` wrote. Raises BackendError naming the file."""
+
+    def describe(self, path: str | Path) -> list[str] | None:
+        """Return what a file that `Compiled.save` wrote says of itself, in lines.
+
+        Nothing of it is run. None where it is no such file, or one that `planish inspect` reads as
+        a model. Raises BackendError where it is damaged.
+        """
+        return None
 
     @abstractmethod
     def targets(self) -> list[str]:

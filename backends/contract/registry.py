@@ -125,6 +125,15 @@ def load_compiled(
     return get_backend(backend).load(path, parsed, _threads(threads, parsed))
 
 
+def describe(path: str | Path) -> list[str] | None:
+    """Return what the file at `path` says of itself, None where no backend wrote it.
+
+    Raises BackendError where one did and it is damaged.
+    """
+    found = (backend().describe(path) for backend in all_backends().values())
+    return next((lines for lines in found if lines is not None), None)
+
+
 def _threads(asked: int | None, target: Target) -> int | None:
     return target.threads if asked is None else asked
 

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core.errors import BackendError, PlanishError, VerificationError
-from ...ir.core.variables import label
+from ...ir.core.variables import label, node_key
 from ...passes.engine.context import Feeds
 from ...passes.trust.blame import first_wrong
 from ...passes.trust.reproduce import write_reproducer
@@ -62,6 +62,8 @@ def verify_lowered(
         node = "no beginning of the graph is wrong by itself"
         if blame is not None:
             node = f"the first node whose result is wrong is {label(blame[0])}"
+            kernels = _kernels(compiled, lower, *blame)
+            node += f", computed by {' and '.join(kernels)}" if kernels else ""
         raise VerificationError(
             f"{problem}; {node}; reproduce with: planish compile {shlex.join(words)} {command}"
         ) from problem
@@ -80,6 +82,17 @@ def _runnable(compiled: Compiled) -> Callable[[Mapping[str, np.ndarray[Any, Any]
             raise _CannotRunError(str(error)) from error
 
     return run
+
+
+def _kernels(compiled: Compiled, lower: Lower, node: gs.Node, part: gs.Graph) -> tuple[str, ...]:
+    """Return what computes `node` in the network, else what does in `part`, which ends with it."""
+    found = compiled.kernels_of(node_key(node))
+    if found:
+        return found
+    try:
+        return lower(part).kernels_of(None)
+    except PlanishError:
+        return ()
 
 
 def _blame(

@@ -15,9 +15,10 @@ from .cuda.spec.gpu import arch_here, gpu_of
 from .kernels.settings import Settings
 from .profile.layers import LayerCalls
 from .runtime import artifact
-from .runtime.header import default_values, header_of
+from .runtime.header import default_values, header_of, lines_of
 from .runtime.imports import without_torch
 from .runtime.runner import Runner
+from .runtime.sealed import is_sealed
 from .spec.machine import machine_of
 from .tuning.options import NAMES as TUNING
 from .tuning.options import Tuning
@@ -25,11 +26,11 @@ from .tuning.options import Tuning
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
+    from .check.network import CheckedNetwork
     from .compile.toolchain import Toolchain
     from .program.lowering import Lowered
-    from .runtime.built import Built
 
-_OPTIONS = ("optimize", "winograd", *TUNING)
+_OPTIONS = ("optimize", "winograd", "check_kernels", *TUNING)
 
 
 class Tvm(Backend):
@@ -46,23 +47,35 @@ class Tvm(Backend):
         *,
         optimize: bool = True,
         winograd: bool = True,
+        check_kernels: bool = True,
         **options: Any,
     ) -> TvmModule:
         """Return `graph` compiled.
 
         `optimize`: run planish's exact passes first. `winograd`: let convolutions of 3 and 5 taps
-        run as Winograd's where that is faster; its rounding errors are a few times as large. The
-        other options are the fields of `Tuning`, `tune_trials` first of all. The same graph,
-        options and versions give the same bytes; with `tune_trials`, for the same cache.
+        run as Winograd's where that is faster; its rounding errors are a few times as large.
+        `check_kernels`: compare every kernel once, on its own, with what it is to compute, where
+        code for `target` runs here; what was found right before is not compared again. Where one is
+        wrong, a WrongKernelWarning says so, and ONNX Runtime runs its nodes. The other options are
+        the fields of `Tuning`, `tune_trials` first of all. The same graph, options and versions
+        give the same bytes; with `tune_trials`, for the same cache.
         """
+        from .check.network import build_network
         from .graph.prepare import prepare
 
         _check(target, threads)
         tuning = _tuning(options, target)
         toolchain = _toolchain(target, threads)
         settings = Settings(winograd=winograd, threads=toolchain.threads or 1)
-        lowered, built = _built(prepare(graph, optimize=optimize), toolchain, settings, tuning)
-        return _compiled(graph, lowered, built, toolchain)
+        prepared = prepare(graph, optimize=optimize)
+        found = build_network(
+            prepared,
+            lambda elsewhere: _lowered(prepared, toolchain, settings, tuning, elsewhere),
+            toolchain,
+            settings,
+            check=check_kernels,
+        )
+        return _compiled(graph, found, toolchain)
 
     def load(self, path: str | Path, target: Target, threads: int | None) -> TvmModule:
         """Return the module that `TvmModule.save` wrote to `path`."""
@@ -75,6 +88,15 @@ class Tvm(Backend):
         return TvmModule(
             runner.header, runner, lambda file, _: artifact.copy(file, data), source=Path(path)
         )
+
+    def describe(self, path: str | Path) -> list[str] | None:
+        """Return what the header of an artifact says; nothing of the artifact is run."""
+        if not is_sealed(path):
+            return None
+        try:
+            return lines_of(artifact.describe(path))
+        except artifact.ArtifactError as error:
+            raise BackendError(str(error)) from error
 
     def targets(self) -> list[str]:
         """Return the targets that code can be generated for here and run here."""
@@ -95,33 +117,12 @@ def _toolchain(target: Target, threads: int | None) -> Toolchain:
     return CpuToolchain(machine_of(target), threads)
 
 
-def _built(
-    graph: gs.Graph, toolchain: Toolchain, settings: Settings, tuning: Tuning
-) -> tuple[Lowered, Built]:
-    """Return the program of a prepared `graph`, and its code; raises BackendError.
-
-    Nodes that TVM does not compile are left to ONNX Runtime.
-    """
-    from .compile.blame import uncompiled
-    from .compile.toolchain import UncompiledError
-
-    lowered = _lowered(graph, toolchain, settings, tuning)
-    try:
-        return lowered, toolchain.build(lowered.module)
-    except UncompiledError:
-        elsewhere = uncompiled(graph, toolchain, settings)
-        if not elsewhere:
-            raise
-    lowered = _lowered(graph, toolchain, settings, tuning, elsewhere)
-    return lowered, toolchain.build(lowered.module)
-
-
 def _lowered(
     graph: gs.Graph,
     toolchain: Toolchain,
     settings: Settings,
     tuning: Tuning,
-    elsewhere: frozenset[str] = frozenset(),
+    elsewhere: frozenset[str],
 ) -> Lowered:
     """Return the program of a prepared `graph`, with the kernels that measure best if asked."""
     from .compile.cpu import CpuToolchain
@@ -136,14 +137,17 @@ def _lowered(
     return lower_graph(toolchain.emitter(graph, found.settings(settings), elsewhere))
 
 
-def _compiled(graph: gs.Graph, lowered: Lowered, built: Built, toolchain: Toolchain) -> TvmModule:
-    """Return what runs `built`, the code of `graph`, where that is possible here."""
+def _compiled(graph: gs.Graph, network: CheckedNetwork, toolchain: Toolchain) -> TvmModule:
+    """Return what runs `network`, which is `graph`, where that is possible here."""
+    lowered, built = network.lowered, network.built
     header = header_of(
         graph,
         target=toolchain.target,
         isa=toolchain.isa,
         architecture=toolchain.architecture,
         arena=built.arena,
+        kernels=network.kernels,
+        elsewhere=built.elsewhere,
     )
     constants, threads = [*lowered.constants, *default_values(graph)], toolchain.threads
 

@@ -14,9 +14,9 @@ from ...ir.core.atomic import replacing
 from ...ir.core.errors import BackendError, SaveError
 from ..contract.backend import Arrays, Compiled
 from ..contract.layer_times import LayerTimes, usual_seconds
-from .profile.layers import LayerCalls
+from .profile.layers import LayerCalls, kernels_of
 from .runtime.feed_check import check_feeds
-from .runtime.header import Header, Tensor
+from .runtime.header import Header, Tensor, remarks_of
 from .runtime.runner import NO_GPU, Runner
 from .spec.machine import MACHINES
 
@@ -58,6 +58,11 @@ class TvmModule(Compiled):
     def verdict(self, found: str) -> None:
         self._header = replace(self._header, verdict=found)
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was found of single kernels, and which nodes ONNX Runtime runs."""
+        return remarks_of(self._header)
+
     def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError."""
         runner = self._runs()
@@ -83,6 +88,10 @@ class TvmModule(Compiled):
     def calls_apart(self) -> Runner:
         """Return what runs the kernels as calls of their own, each of which can be watched."""
         return self._known_layers().watchable()
+
+    def kernels_of(self, node: str | None) -> tuple[str, ...]:
+        """Return the kernels that compute a node, and what each computes."""
+        return () if self._layers is None else kernels_of(self._layers.calls, node)
 
     def interface(self) -> gs.Graph:
         """Return a graph of the inputs and outputs alone, as the header has them."""

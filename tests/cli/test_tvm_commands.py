@@ -96,10 +96,29 @@ def test_winograd_can_be_switched_off(call, tmp_path):
     assert files["direct"] == files["wanted"] != files["usual"] == files["on"]
 
 
+def test_kernels_are_compared_unless_it_is_said(call, model, out, cache):
+    code, shown, _ = call("compile", model, "-o", out, *TVM, "--no-check-kernels")
+    assert code == 0
+    assert "kernels: not compared one by one" in shown
+    assert not os.path.exists(f"{cache}.checks")
+    code, shown, _ = call("compile", model, "-o", out, *TVM)
+    assert code == 0
+    assert "compared one by one, all right" in shown
+    assert os.path.exists(f"{cache}.checks")
+    code, shown, _ = call("inspect", out)
+    assert code == 0
+    for line in ("compiled by TVM", "input x: float32", "verified: largest", "all right"):
+        assert line in shown
+    data = out.read_bytes()
+    out.write_bytes(data[:-1])
+    assert_refused(call("inspect", out), str(out), "damaged")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["compile", "M", "-o", "O", "--no-winograd"], ["onnxruntime", "winograd"]),
+        (["compile", "M", "-o", "O", "--no-check-kernels"], ["onnxruntime", "check_kernels"]),
         (["compile", "M", "-o", "O", "--tune-trials", 2], ["onnxruntime", "tune_trials"]),
         (["compile", "M", "-o", "O", *TVM, "--tune-cache", "c"], ["tune_cache", "tune_trials"]),
         (

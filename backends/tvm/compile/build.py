@@ -9,6 +9,7 @@ from ..runtime.threads import run_on
 from ..spec.machine import CpuMachine
 from .fusion import fused
 from .generic import schedule_generic
+from .onnxruntime_calls import nodes_elsewhere
 from .pointer_kernels import register_pipeline
 from .shape_order import relax_pipeline
 from .single_call import arena_of, merge_calls
@@ -23,6 +24,7 @@ def build(module: Any, machine: CpuMachine, threads: int, *, single_call: bool =
 
     target = tvm.target.Target(machine.llvm(threads))
     module = scheduled(module, machine, threads)
+    elsewhere = nodes_elsewhere(module)
     if single_call:
         module = merge_calls(module)
     with target, tvm.transform.PassContext(opt_level=3):
@@ -32,7 +34,7 @@ def build(module: Any, machine: CpuMachine, threads: int, *, single_call: bool =
             relax_pipeline=relax_pipeline(),
             tir_pipeline=register_pipeline(),
         )
-    return Built(library, arena_of(module))
+    return Built(library, arena_of(module), elsewhere=elsewhere)
 
 
 def scheduled(module: Any, machine: CpuMachine, threads: int) -> Any:

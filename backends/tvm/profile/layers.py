@@ -28,6 +28,24 @@ class LayerCalls:
     watchable: Callable[[], Runner]
 
 
+def kernels_of(calls: Sequence[KernelCall], node: str | None) -> tuple[str, ...]:
+    """Return what `calls` have for a node of that name, where it is None for the last one of all.
+
+    A kernel of planish's own is named with what it is.
+    """
+    named = [call for call in calls if call.nodes]
+    wanted = named[-1].nodes[-1] if node is None and named else node
+    return tuple(dict.fromkeys(_described(call) for call in named if wanted in call.nodes))
+
+
+def _described(call: KernelCall) -> str:
+    if not call.kernel:
+        return "a kernel of TVM's"
+    if call.op is None:
+        return "ONNX Runtime"
+    return f"kernel '{call.kernel}' ({type(call.op).__name__})"
+
+
 @dataclass(frozen=True)
 class _Event:
     """A call as it ran: the function's name, its seconds, and the first size it was given."""

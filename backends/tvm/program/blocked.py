@@ -66,7 +66,10 @@ class BlockedProgram(KernelProgram):
         self.define(tensor, Value(expr=expr, layout=None, shape=shape, dtype=dtype_of(expr)))
 
     def values(self, tensor: gs.Tensor) -> list[Value]:
-        """Return what holds `tensor`, in any layout."""
+        """Return what holds `tensor`, in any layout; what was left to its reader is stored now."""
+        deferred = self.prologues.pop(id(tensor), None)
+        if deferred is not None:
+            deferred.store()
         return self._held.get(id(tensor), [])
 
     def shape(self, tensor: gs.Tensor) -> tuple[Any, ...]:

@@ -78,11 +78,16 @@ class KernelResult:
     def emit_elementwise(self, x: Value) -> None:
         """Leave the chain over `x` to the one convolution that reads its result, or call it."""
         program, chain, tensor = self._program, self.epilogue.chain, self._group.result
-        if can_defer(tensor, x, chain, program.view):
-            program.prologues[id(tensor)] = DeferredPrologue(x, chain, tuple(self.epilogue.args))
-            return
         op = Elementwise((x.spec(),), ((1, 1, 1),), self.spec, chain, self.batch)
-        self.emit("elementwise", op, elementwise, [x.expr])
+
+        def store() -> None:
+            self.emit("elementwise", op, elementwise, [x.expr])
+
+        if can_defer(tensor, x, chain, program.view):
+            args = tuple(self.epilogue.args)
+            program.prologues[id(tensor)] = DeferredPrologue(x, chain, args, store)
+            return
+        store()
 
     def emit(self, name: str, op: Any, make: Callable[[Any], Any], args: Sequence[Any]) -> None:
         """Call the kernel `make(op)` on `args` and the chain's operands; it writes the result."""

@@ -5,6 +5,7 @@ y = Conv(Relu(x * s + t))      x * s + t is never stored where the convolution a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +20,15 @@ from .value import Value
 
 @dataclass(frozen=True)
 class DeferredPrologue:
-    """A tensor that is not stored: `chain` of `x`, with the chain's operands."""
+    """A tensor that is not stored: `chain` of `x`, with the chain's operands.
+
+    `store` stores it all the same, for a reader that turns out not to be a kernel.
+    """
 
     x: Value
     chain: ElementwiseChain
     args: tuple[Any, ...]
+    store: Callable[[], None]
 
 
 def can_defer(tensor: gs.Tensor, x: Value, chain: ElementwiseChain, view: View) -> bool:

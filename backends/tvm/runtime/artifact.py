@@ -9,6 +9,7 @@ native code: loading one is running a program, so load those of people you trust
 
 from __future__ import annotations
 
+import importlib.util
 import mmap
 import os
 import platform
@@ -29,7 +30,7 @@ from .imports import without_torch
 from .runner import NO_GPU, Runner
 from .sealed import START, ArtifactError, SealedWriter, open_sealed, write_sealed
 
-__all__ = ["ArtifactError", "Loaded", "copy", "load", "write"]
+__all__ = ["ArtifactError", "Loaded", "copy", "describe", "load", "write"]
 
 _EMPTY = np.empty(0, np.uint8)
 _LENGTH = struct.Struct("<Q")
@@ -80,6 +81,11 @@ def load(path: str | Path, threads: int | None = None) -> Loaded:
     return Loaded(Runner(head, built, constants, threads), data)
 
 
+def describe(path: str | Path) -> Header:
+    """Return what an artifact says of itself, without loading it. Raises ArtifactError."""
+    return _read(path, open_sealed(path))[0]
+
+
 def copy(file: IO[bytes], data: mmap.mmap) -> None:
     """Write an artifact that was loaded from `data`, whatever lies under its name by now."""
     with memoryview(data) as whole:
@@ -119,6 +125,12 @@ def _check_machine(path: str | Path, head: Header, version: str) -> None:
         raise ArtifactError(
             f"'{path}' is code for {head.architecture} and this machine is {platform.machine()}; "
             "lower the model again for it"
+        )
+    if head.onnxruntime and importlib.util.find_spec("onnxruntime") is None:
+        raise ArtifactError(
+            f"'{path}' leaves {len(head.elsewhere)} of its nodes to ONNX Runtime, which is not "
+            f"installed: {', '.join(head.elsewhere[:3])}; pip install onnxruntime, of which it was "
+            f"made with {head.onnxruntime}"
         )
     _check_memory(path, head.arena)
     if head.target == "cuda":

@@ -11,10 +11,11 @@ class Built:
     """A library for the host, and what a run of it needs besides.
 
     `arena`: bytes of memory that every run is to be lent. `device`: the kernels of a GPU in TVM's
-    serialized form, `source` their CUDA source.
+    serialized form, `source` their CUDA source. `elsewhere`: nodes that ONNX Runtime runs.
     """
 
     library: Any
     arena: int = 0
     device: bytes = b""
     source: str = ""
+    elsewhere: tuple[str, ...] = ()

@@ -13,7 +13,9 @@ import numpy as np
 
 from ....ir.core.variables import dense_values
 
-_TEXTS = ("target", "isa", "architecture", "tvm", "verdict")
+_TEXTS = ("target", "isa", "architecture", "tvm", "kernels", "onnxruntime", "verdict")
+
+_SHOWN = 5  # nodes in a line
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,11 @@ class Tensor:
 class Header:
     """What an artifact was made for: `isa` is an instruction set, or a GPU's architecture.
 
-    `arena`: bytes of memory that a run works in, if it is to be given them. `verdict`: what
-    comparing the network with its model has found, empty where they were not compared. `defaults`:
-    the inputs that need no feed; their values are the last of the constants, in this order.
+    `arena`: bytes of memory that a run works in, if it is to be given them. `kernels`: what
+    comparing them one by one has found. `elsewhere`: nodes that ONNX Runtime runs, and
+    `onnxruntime` its version, empty where it is not needed. `verdict`: what comparing the network
+    with its model has found, empty where they were not compared. `defaults`: the inputs that need
+    no feed; their values are the last of the constants, in this order.
     """
 
     target: str
@@ -41,6 +45,9 @@ class Header:
     inputs: list[Tensor]
     outputs: list[Tensor]
     arena: int = 0
+    kernels: str = ""
+    elsewhere: tuple[str, ...] = ()
+    onnxruntime: str = ""
     verdict: str = ""
     defaults: tuple[str, ...] = ()
 
@@ -67,8 +74,18 @@ class Contents:
     constants: tuple[StoredConstant, ...]
 
 
-def header_of(graph: Any, *, target: str, isa: str, architecture: str, arena: int = 0) -> Header:
+def header_of(
+    graph: Any,
+    *,
+    target: str,
+    isa: str,
+    architecture: str,
+    arena: int = 0,
+    kernels: str = "",
+    elsewhere: Sequence[str] = (),
+) -> Header:
     """Return the header of `graph` compiled for a kind of target, run from `architecture`."""
+    import onnxruntime
     import tvm
 
     return Header(
@@ -79,6 +96,9 @@ def header_of(graph: Any, *, target: str, isa: str, architecture: str, arena: in
         inputs=[_described(t) for t in graph.inputs],
         outputs=[_described(t) for t in graph.outputs],
         arena=arena,
+        kernels=kernels,
+        elsewhere=tuple(elsewhere),
+        onnxruntime=onnxruntime.__version__ if elsewhere else "",
         defaults=tuple(t.name for t in graph.inputs if dense_values(t) is not None),
     )
 
@@ -88,6 +108,26 @@ def default_values(graph: Any) -> list[np.ndarray[Any, Any]]:
     found = map(dense_values, graph.inputs)
     # numpy's ascontiguousarray would make one axis of none.
     return [np.require(values, None, "C") for values in found if values is not None]
+
+
+def remarks_of(head: Header) -> tuple[str, ...]:
+    """Return what a person should know of a network: lines on its kernels and what it needs."""
+    lines = [f"kernels: {head.kernels}"] if head.kernels else []
+    if head.elsewhere:
+        shown = ", ".join(head.elsewhere[:_SHOWN])
+        more = len(head.elsewhere) - _SHOWN
+        rest = f" and {more} more" if more > 0 else ""
+        lines.append(f"needs ONNX Runtime, made with {head.onnxruntime}, which runs {shown}{rest}")
+    return tuple(lines)
+
+
+def lines_of(head: Header) -> list[str]:
+    """Return all that a header says, for people."""
+    made = f"compiled by TVM {head.tvm} for {head.target}, isa {head.isa}, from {head.architecture}"
+    sides = [("input", tensor) for tensor in head.inputs]
+    sides += [("output", tensor) for tensor in head.outputs]
+    ends = [f"{side} {t.name}: {t.dtype} {t.shape}" for side, t in sides]
+    return [made, *ends, f"lowered: {head.verdict or 'not verified'}", *remarks_of(head)]
 
 
 def host_architecture() -> str:
@@ -112,6 +152,7 @@ def from_json(text: bytes) -> tuple[Header, Contents]:
             outputs=[_tensor(entry) for entry in found["outputs"]],
             arena=_size(found["arena"]),
             defaults=tuple(_text(name) for name in found.get("defaults", ())),
+            elsewhere=tuple(_text(name) for name in _list(found["elsewhere"])),
         )
         parts = tuple(_part(entry) for entry in found["constants"])
         if not {*head.defaults} <= {t.name for t in head.inputs} or len(head.defaults) > len(parts):
@@ -133,6 +174,12 @@ def _described(tensor: Any) -> Tensor:
 def _text(found: Any) -> str:
     if not isinstance(found, str):
         raise ValueError(f"{found!r} is no text")
+    return found
+
+
+def _list(found: Any) -> list[Any]:
+    if not isinstance(found, list):
+        raise ValueError(f"{found!r} is no list")
     return found
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-MAGIC = b"planish-tvm-2\n"
+MAGIC = b"planish-tvm-3\n"
 _EARLIER = b"planish-tvm-"
 _SIZE = hashlib.sha256().digest_size
 START = len(MAGIC) + _SIZE
@@ -50,6 +50,15 @@ def write_sealed(file: IO[bytes], fill: Callable[[SealedWriter], object]) -> Non
     file.seek(len(MAGIC))
     file.write(writer.digest())
     file.seek(0, 2)
+
+
+def is_sealed(path: str | Path) -> bool:
+    """Say whether the file at `path` begins as one of any version does."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(_EARLIER)) == _EARLIER
+    except OSError:
+        return False
 
 
 def open_sealed(path: str | Path) -> mmap.mmap:

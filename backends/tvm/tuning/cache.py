@@ -57,10 +57,14 @@ class _ForeignError(Exception):
 
 
 class Cache:
-    """The measurements in the file at `path`; nothing is created before the first write."""
+    """The measurements in the file at `path`; nothing is created before the first write.
 
-    def __init__(self, path: str | Path) -> None:
+    `quiet`: nobody asked for them to be kept, and is warned where they cannot be.
+    """
+
+    def __init__(self, path: str | Path, *, quiet: bool = False) -> None:
         self.path = Path(path)
+        self._quiet = quiet
         self._memory: dict[str, Entry] = {}
         self._warned = False
 
@@ -133,7 +137,7 @@ class Cache:
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
     def _warn(self, message: str) -> None:
-        if not self._warned:
+        if not self._warned and not self._quiet:
             warnings.warn(message, stacklevel=2)
         self._warned = True
 

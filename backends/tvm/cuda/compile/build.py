@@ -18,6 +18,7 @@ from typing import Any
 
 from .....ir.core.errors import BackendError
 from ...compile.fusion import fused
+from ...compile.onnxruntime_calls import nodes_elsewhere
 from ...compile.shape_order import relax_pipeline
 from ...runtime.built import Built
 from ...runtime.threads import run_on
@@ -34,12 +35,14 @@ _PLACEHOLDER = b"planish: compiled apart"
 
 def build(module: Any, gpu: Gpu) -> Built:
     """Compile `module`; raises BackendError where there is no compiler for CUDA."""
-    library, source = _compiled(scheduled(module, gpu), gpu)
+    module = scheduled(module, gpu)
+    elsewhere = nodes_elsewhere(module)
+    library, source = _compiled(module, gpu)
     if not source:
-        return Built(library)
+        return Built(library, elsewhere=elsewhere)
     device = _device_module(library, source, compile_cuda(source, gpu))
     library.mod.imports[0].clear_imports()
-    return Built(library, device=device, source=source)
+    return Built(library, device=device, source=source, elsewhere=elsewhere)
 
 
 def scheduled(module: Any, gpu: Gpu) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 import planish
@@ -21,10 +23,11 @@ from planish.backends.tvm.spec.machine import ALIGNMENT
 from planish.ir.core.errors import BackendError, SaveError
 
 from tests.backends.tvm.small_network import conv_relu
+from tests.helpers import model_of
 
 pytest.importorskip("tvm")
 
-START = len(b"planish-tvm-2\n") + 32
+START = len(b"planish-tvm-3\n") + 32
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ def saved(model, tmp_path_factory) -> bytes:
 
 def sealed(rest: bytes) -> bytes:
     """Return an artifact of `rest` whose digest is right, as an attacker's would be."""
-    return b"planish-tvm-2\n" + hashlib.sha256(rest).digest() + rest
+    return b"planish-tvm-3\n" + hashlib.sha256(rest).digest() + rest
 
 
 def with_header(data: bytes, change) -> bytes:
@@ -83,7 +86,7 @@ def test_a_file_with_more_behind_is_refused(saved, tmp_path, monkeypatch) -> Non
 
 
 def test_what_an_earlier_version_wrote_is_refused(saved, tmp_path, monkeypatch) -> None:
-    data = saved.replace(b"planish-tvm-2", b"planish-tvm-1", 1)
+    data = saved.replace(b"planish-tvm-3", b"planish-tvm-1", 1)
     refused(data, tmp_path, "another version of planish", monkeypatch)
 
 
@@ -121,6 +124,8 @@ def cut(name: str):
         (changed(defaults=["no input"]), "damaged"),
         (changed(defaults=[3]), "damaged"),
         (changed(defaults=3), "damaged"),
+        (changed(elsewhere="Gather"), "damaged"),
+        (changed(elsewhere=[3]), "damaged"),
         *((cut(name), "damaged") for name in ("isa", "inputs", "outputs", "code", "verdict")),
         (lambda head: b"[" * 100_000, "damaged"),
         (lambda head: b"\xff\xfe", "damaged"),
@@ -130,6 +135,30 @@ def cut(name: str):
 )
 def test_a_header_is_not_believed(saved, tmp_path, monkeypatch, change, message) -> None:
     refused(with_header(saved, change), tmp_path, message, monkeypatch)
+
+
+def test_what_needs_onnxruntime_says_so(tmp_path, monkeypatch) -> None:
+    text = "g (float[4, 3] x, int64[2] at) => (float[2, 3] y) { [taken] y = Gather (x, at) }"
+    path = tmp_path / "network.planish"
+    compiled = planish.lower(planish.load(model_of(text)), backend="tvm", threads=1)
+    assert compiled.remarks[-1].endswith("which runs Gather 'taken'")
+    compiled.save(path)
+    head = artifact.describe(path)
+    assert (head.elsewhere, head.onnxruntime) == (("Gather 'taken'",), ort.__version__)
+    assert planish.load_compiled(path, backend="tvm").remarks == compiled.remarks
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else found(name)
+    )
+    message = f"1 of its nodes to ONNX Runtime.*Gather 'taken'.*made with {ort.__version__}"
+    refused(path.read_bytes(), tmp_path, message, monkeypatch)
+
+
+def test_what_does_not_need_it_does_not_ask(saved, tmp_path, monkeypatch) -> None:
+    path = tmp_path / "network.planish"
+    path.write_bytes(saved)
+    head = artifact.describe(path)
+    assert (head.elsewhere, head.onnxruntime) == ((), "")
 
 
 def test_a_length_beyond_the_file_is_refused(saved, tmp_path, monkeypatch) -> None:

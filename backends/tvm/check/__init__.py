@@ -1,0 +1,1 @@
+"""Kernels run on their own, and compared with what their descriptions mean."""

@@ -1,0 +1,157 @@
+"""Every kernel of a network, once, on its own: beside what its description means.
+
+    |kernel(x, w, ...) - ONNX operator(x, w, ...)| <= what rounding does        on random operands
+
+The very loop nest that the network calls is compiled alone, for its own sizes and borders, three
+images where their number is free. Operands are random; what must not be read is NaN, what must not
+be written is looked at. A kernel that was found right is not run again (`known`).
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..compile.cpu import CpuToolchain
+from ..program.lowering import Lowered
+from ..runtime.threads import run_on
+from ..spec.calls import KernelCall
+from ..tuning.cache import Cache, Key, default_path
+from .known import BLIND, RIGHT, found_before, keep, key_of_check
+from .meaning import has_meaning
+from .trial import Trial, draw_trial
+
+_SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedKernel:
+    """A kernel of a network: what it is called and computes, its loop nest, and its key."""
+
+    name: str
+    op: Any
+    function: Any
+    key: Key
+
+
+@dataclass(frozen=True)
+class WrongKernel:
+    """A kernel that is `fault`, and the `trial` that showed it, None where it did not run."""
+
+    kernel: CheckedKernel
+    fault: str
+    trial: Trial | None = None
+
+
+@dataclass(frozen=True)
+class KernelReport:
+    """What was found: `right` kernels, and the wrong ones.
+
+    `blind`: those of the right ones whose results are one number whatever they are given.
+    """
+
+    right: int
+    blind: int = 0
+    wrong: Sequence[WrongKernel] = ()
+
+
+def check_kernels(lowered: Lowered, toolchain: CpuToolchain) -> KernelReport:
+    """Compare every kernel of `lowered` that is not known to be right yet."""
+    cache = _cache(default_path())
+    kernels = _kernels(lowered, toolchain)
+    known = [found_before(cache, kernel.key) for kernel in kernels]
+    new = [kernel for kernel, found in zip(kernels, known, strict=True) if not found]
+    blind = known.count(BLIND)
+    wrong = []
+    functions = _compiled([kernel.function for kernel in new], toolchain) if new else []
+    for kernel, function in zip(new, functions, strict=True):
+        begin = time.perf_counter()
+        found = _tried(kernel, function, toolchain.threads)
+        if isinstance(found, WrongKernel):
+            wrong.append(found)
+            continue
+        keep(cache, kernel.key, found, time.perf_counter() - begin)
+        blind += found == BLIND
+    return KernelReport(len(kernels) - len(wrong), blind, wrong)
+
+
+def calls_of(lowered: Lowered, wrong: WrongKernel) -> list[KernelCall]:
+    """Return the calls of a kernel that was found wrong."""
+    return [call for call in lowered.calls if call.kernel == wrong.kernel.name]
+
+
+def _kernels(lowered: Lowered, toolchain: CpuToolchain) -> list[CheckedKernel]:
+    functions = {str(name.name_hint): found for name, found in lowered.module.functions_items()}
+    return [
+        CheckedKernel(
+            name=name,
+            op=op,
+            function=functions[name],
+            key=key_of_check(op, functions[name], toolchain.machine),
+        )
+        for op, name in lowered.kernels.items()
+        if has_meaning(op)
+    ]
+
+
+def _compiled(functions: Sequence[Any], toolchain: CpuToolchain) -> list[Any]:
+    """Return each of `functions` ready to be called, an Exception where TVM fails with it."""
+    try:
+        return _together(functions, toolchain)
+    except Exception as error:  # TVM fails in any way
+        if len(functions) == 1:
+            return [error]
+    return [found for function in functions for found in _compiled([function], toolchain)]
+
+
+def _together(functions: Sequence[Any], toolchain: CpuToolchain) -> list[Any]:
+    import tvm
+
+    named: Mapping[str, Any] = {f"kernel_{i}": function for i, function in enumerate(functions)}
+    module = tvm.IRModule(
+        {name: function.with_attr("global_symbol", name) for name, function in named.items()}
+    )
+    target = tvm.target.Target(toolchain.machine.llvm(toolchain.threads))
+    library = tvm.compile(module, target=target).mod
+    return [library[name] for name in named]
+
+
+def _tried(kernel: CheckedKernel, function: Any, threads: int) -> WrongKernel | str:
+    """Return what is wrong with a kernel, else RIGHT or BLIND."""
+    if isinstance(function, Exception):
+        return WrongKernel(kernel, f"TVM does not compile it alone: {_line(function)}")
+    trial = draw_trial(kernel.op, _SEED)
+    try:
+        fault = trial.fault(_run(function, trial, threads))
+    except Exception as error:  # TVM's own
+        fault = f"it cannot be run: {_line(error)}"
+    if fault:
+        return WrongKernel(kernel, fault, trial)
+    return RIGHT if trial.told else BLIND
+
+
+def _run(function: Any, trial: Trial, threads: int) -> Any:
+    import tvm
+
+    def lent(argument: Any) -> Any:
+        return tvm.runtime.tensor(argument) if isinstance(argument, np.ndarray) else argument
+
+    result = lent(trial.result())
+    arguments = [*map(lent, trial.args), result]
+    run_on(threads, lambda: function(*arguments))
+    return result.numpy()
+
+
+@functools.cache
+def _cache(measurements: Path) -> Cache:
+    return Cache(f"{measurements}.checks", quiet=True)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

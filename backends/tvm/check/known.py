@@ -1,0 +1,57 @@
+"""Which kernels are known to be right: what a result holds for, and where it is kept.
+
+A result holds for the loop nest itself, what it is to mean, the instruction set, the version of
+TVM, and the sources of kernels and of what they are compared with, which stand for planish's
+version. It lies in a file beside that of what tuning measured. Only what is right is kept: what is
+wrong is looked at again each time.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ..spec.machine import CpuMachine
+from ..tuning.cache import Cache, Entry, Key
+from ..tuning.key import schedules
+
+# What a kernel was found to be; BLIND is right, and one number whatever it is given.
+RIGHT, BLIND = "right", "blind"
+
+_CHOICE = "check"
+_FOLDER = Path(__file__).parent
+
+
+def key_of_check(op: Any, kernel: Any, machine: CpuMachine) -> Key:
+    """Return what a check of `kernel`, a TIR function made for `op`, holds for on `machine`."""
+    import tvm
+    import tvm_ffi
+
+    nest = tvm_ffi.structural_hash(kernel.without_attr("global_symbol"))
+    target = {"isa": machine.isa, "mcpu": machine.mcpu, "mattr": machine.mattr}
+    parts = [_CHOICE, repr(op), nest, target, tvm.__version__, _sources()]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return Key(digest, _CHOICE, repr(op), json.dumps(target, sort_keys=True))
+
+
+def found_before(cache: Cache, key: Key) -> str:
+    """Return RIGHT or BLIND where this or another process found the kernel of `key` so, else ""."""
+    found = cache.get(key)
+    return str(found.candidate) if found is not None and found.candidate in (RIGHT, BLIND) else ""
+
+
+def keep(cache: Cache, key: Key, found: str, seconds: float) -> None:
+    """Keep that the kernel of `key` was `found` so, in so many seconds."""
+    cache.put(key, Entry(found, seconds, 1))
+
+
+@functools.cache
+def _sources() -> str:
+    """Return the digest of the sources of kernels, and of what they are compared with."""
+    whole = hashlib.sha256(schedules().encode())
+    for path in sorted(_FOLDER.glob("*.py")):
+        whole.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return whole.hexdigest()[:16]

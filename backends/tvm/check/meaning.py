@@ -1,0 +1,253 @@
+"""What the description of a kernel means: on random operands, the values before its epilogue.
+
+A description says the same as one ONNX operator, and it is that operator that is run, in ONNX's own
+layout, by ONNX Runtime with its optimizations off: it knows nothing of blocks, borders, tiles and
+registers. What moves elements is written in numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from ..kernels.convolution import Convolution
+from ..kernels.dot import ByteDot, HalfDot
+from ..kernels.elementwise import Elementwise
+from ..kernels.global_pooling import GlobalPooling
+from ..kernels.pack import Pack
+from ..kernels.repack import Repack
+from ..kernels.resample import Resample
+from ..kernels.transposed import Transposed
+from ..kernels.windows import Windows
+from ..kernels.winograd.convolution import Winograd
+from ..spec.chain import ElementwiseChain
+from ..spec.layout import Array, BufferSpec
+from .chain import run_chain
+from .draw import Draw, deviation_of, fan_in, packed_weights
+from .onnx_layers import run_layer
+
+_NO_CHAIN = ElementwiseChain()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meaning:
+    """The values before the epilogue [N, C, D, H, W], of which rounding may move `accuracy`.
+
+    `accuracy` is a part of their range. `factor`: what the epilogue's first product is to be about.
+    """
+
+    value: Array
+    accuracy: float = 5e-6
+    factor: float = 1.0
+
+
+@singledispatch
+def meaning_of(op: Any, draw: Draw) -> Meaning:
+    """Draw the operands of the kernel of `op` but for its epilogue's, and compute its values."""
+    raise NotImplementedError(f"{type(op).__name__} has no meaning")
+
+
+def has_meaning(op: Any) -> bool:
+    """Say whether there is one for descriptions like `op`."""
+    return meaning_of.dispatch(type(op)) is not meaning_of.dispatch(object)
+
+
+def parts_of(op: Any) -> tuple[BufferSpec, ElementwiseChain, int | None]:
+    """Return the result's buffer, the epilogue and the number of images of a description."""
+    found = op.conv if isinstance(op, Winograd) else op
+    return found.y, getattr(found, "epilogue", _NO_CHAIN), found.batch
+
+
+@meaning_of.register
+def _convolution(op: Convolution, draw: Draw) -> Meaning:
+    return _convolved(op, draw, lambda packed: packed)
+
+
+@meaning_of.register
+def _winograd(op: Winograd, draw: Draw) -> Meaning:
+    found = _convolved(op.conv, draw, lambda packed: np.moveaxis(packed, 5, 2))
+    return Meaning(value=found.value, accuracy=2e-5)  # a few times as large as the direct form's
+
+
+def _convolved(op: Convolution, draw: Draw, order: Callable[[Array], Array]) -> Meaning:
+    x = draw.tensor(op.x, 1.0, finite=op.dot.width > 1)
+    before = draw.operands(op.prologue)
+    x, _ = run_chain(op.prologue, x, before, 0.0)
+    shape = (op.y.channels, op.x.channels // op.group, *op.kernel)
+    weight, factor = _weights(op, draw, shape, x)
+    packed = order(packed_weights(weight, op.x, op.y, op.weight_shape))
+    draw.args.append(np.ascontiguousarray(op.dot.interleaved(packed)))
+    value = run_layer(
+        "Conv",
+        [x, weight],
+        op.y.rank,
+        pads=op.pads,
+        strides=op.strides,
+        dilations=op.dilations,
+        group=op.group,
+    )
+    if isinstance(op.dot, ByteDot):
+        value = value + _started(op, op.dot, draw, weight, value)
+    return Meaning(value=value, factor=factor)
+
+
+def _weights(op: Convolution, draw: Draw, shape: tuple[int, ...], x: Array) -> tuple[Array, float]:
+    """Return weights, and what brings the sums of products to the size that is wanted."""
+    wanted = draw.size / (deviation_of(x) * fan_in(shape) ** 0.5)
+    if isinstance(op.dot, ByteDot):
+        whole = draw.rng.integers(-128, 127, shape, np.int8, endpoint=True).astype(np.float32)
+        return whole, wanted / deviation_of(whole)
+    weight = draw.normal(shape, wanted)
+    if isinstance(op.dot, HalfDot):
+        weight = weight.astype(ml_dtypes.bfloat16).astype(np.float32)
+    return weight, 1.0
+
+
+def _started(op: Convolution, dot: ByteDot, draw: Draw, weight: Array, value: Array) -> Array:
+    """Add what the sums of stored bytes start with; return the integer bias that is part of it."""
+    most = max(1, int(deviation_of(value)))
+    bias = draw.rng.integers(-most, most, len(weight), endpoint=True)
+    zero = op.x.zero + (128 if dot.signed else 0)
+    start = (bias - zero * weight.reshape(len(weight), -1).sum(axis=1).astype(np.int64)).astype(
+        np.int32
+    )
+    packed = np.zeros((len(op.y.blocks), op.y.lanes), np.int32)
+    at = 0
+    for block, count in enumerate(op.y.blocks):
+        packed[block, :count] = start[at : at + count]
+        at += count
+    draw.args.append(packed)
+    return bias.astype(np.float32).reshape(1, -1, 1, 1, 1)
+
+
+@meaning_of.register
+def _transposed(op: Transposed, draw: Draw) -> Meaning:
+    x = draw.tensor(op.x, 1.0)
+    parts, outs, ins = op.group, op.y.channels // op.group, op.x.channels // op.group
+    shape = (op.y.channels, ins, *op.kernel)
+    weight = draw.normal(shape, draw.size / fan_in(shape) ** 0.5)
+    for phase in op.phases():
+        taps = weight
+        for axis, along in enumerate(phase, start=2):
+            taps = np.take(taps, along.taps or (0,), axis=axis)
+        draw.args.append(packed_weights(taps, op.x, op.y, op.weight_shape(phase)))
+    grouped = weight.reshape(parts, outs, ins, *op.kernel)
+    whole = run_layer(
+        "ConvTranspose",
+        [x, np.swapaxes(grouped, 1, 2).reshape(parts * ins, outs, *op.kernel)],
+        op.y.rank,
+        strides=op.strides,
+        dilations=op.dilations,
+        group=parts,
+    )
+    value = np.zeros((draw.images, op.y.channels, *op.y.spatial), np.float32)
+    ends = [low + size for low, size in zip(op.befores, op.y.spatial, strict=True)]
+    found = _cut(whole, op.befores, ends)
+    _cut(value, (0, 0, 0), found.shape[2:])[...] = found
+    return Meaning(value=value)
+
+
+@meaning_of.register
+def _windows(op: Windows, draw: Draw) -> Meaning:
+    x = draw.tensor(op.x, 1.0 if op.kind == "depthwise" else draw.size)
+    along = {"pads": op.pads, "strides": op.strides}
+    if op.kind == "depthwise":
+        shape = (op.y.channels, 1, *op.kernel)
+        weight = draw.normal(shape, draw.size / (deviation_of(x) * fan_in(shape) ** 0.5))
+        packed = np.zeros(op.weight_shape, np.float32)
+        at = 0
+        for block, count in enumerate(op.y.blocks):
+            packed[block, ..., :count] = np.moveaxis(weight[at : at + count, 0], 0, -1)
+            at += count
+        draw.args.append(packed)
+        value = run_layer(
+            "Conv",
+            [x, weight],
+            op.y.rank,
+            dilations=op.dilations,
+            group=op.y.channels,
+            **along,  # type: ignore[arg-type]
+        )
+    elif op.kind == "max":
+        value = run_layer("MaxPool", [x], op.y.rank, kernel_shape=op.kernel, **along)  # type: ignore[arg-type]
+    else:
+        value = run_layer(
+            "AveragePool",
+            [x],
+            op.y.rank,
+            kernel_shape=op.kernel,
+            count_include_pad=int(op.counts_pads),
+            **along,  # type: ignore[arg-type]
+        )
+    return Meaning(value=_cut(value, (0, 0, 0), op.y.spatial))
+
+
+@meaning_of.register
+def _global_pooling(op: GlobalPooling, draw: Draw) -> Meaning:
+    x = draw.tensor(op.x, draw.size * (np.prod(op.x.spatial) ** 0.5 if op.kind == "mean" else 1.0))
+    name = "GlobalAveragePool" if op.kind == "mean" else "GlobalMaxPool"
+    return Meaning(value=run_layer(name, [x], op.x.rank))
+
+
+@meaning_of.register
+def _elementwise(op: Elementwise, draw: Draw) -> Meaning:
+    parts = []
+    for spec, scale in zip(op.parts, op.scales, strict=True):
+        values = draw.tensor(spec, draw.size)
+        for axis, times in enumerate(scale, start=2):
+            values = np.repeat(values, times, axis=axis)
+        parts.append(values)
+    return Meaning(value=np.concatenate(parts, axis=1))
+
+
+@meaning_of.register
+def _resample(op: Resample, draw: Draw) -> Meaning:
+    found = draw.tensor(op.x, draw.size).astype(np.float64)
+    for axis, taps in enumerate(op.taps):
+        if not taps:
+            continue
+        size, count = op.x.spatial[axis], op.y.spatial[axis]
+        places = draw.rng.integers(0, size, (count, taps)).astype(np.int32)
+        weights = draw.normal((count, taps))
+        draw.args += [places, weights]
+        matrix = np.zeros((count, size))
+        np.add.at(matrix, (np.arange(count)[:, None], places), weights)
+        found = np.moveaxis(np.tensordot(found, matrix, (axis + 2, 1)), -1, axis + 2)
+    return Meaning(value=found.astype(np.float32))
+
+
+@meaning_of.register
+def _pack(op: Pack, draw: Draw) -> Meaning:
+    return Meaning(value=draw.tensor(op.x, draw.size))
+
+
+@meaning_of.register
+def _repack(op: Repack, draw: Draw) -> Meaning:
+    x = draw.tensor(op.x, draw.size)
+    places = _places(op.x)
+    # Whatever the table says: some channels twice, others not at all.
+    chosen = draw.rng.integers(0, len(places), op.slots)
+    draw.args.append(places[chosen].astype(np.int32))
+    held = chosen
+    if op.y.lanes:
+        filled = [b * op.y.lanes + lane for b, n in enumerate(op.y.blocks) for lane in range(n)]
+        held = chosen[filled]
+    return Meaning(value=x[:, held])
+
+
+def _cut(values: Array, starts: Sequence[int], ends: Sequence[int]) -> Array:
+    """Return a view of [N, C, D, H, W] between positions."""
+    first, second, third = (slice(a, b) for a, b in zip(starts, ends, strict=True))
+    return values[:, :, first, second, third]
+
+
+def _places(spec: BufferSpec) -> Array:
+    """Return block and lane of each channel, blocks counted from the first of the range."""
+    if not spec.lanes:
+        return np.stack([np.zeros(spec.channels, np.int64), np.arange(spec.channels)], axis=1)
+    return np.array([(b, lane) for b, n in enumerate(spec.blocks) for lane in range(n)])
