@@ -8,7 +8,7 @@ registers. What moves elements is written in numpy.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any
 
@@ -75,7 +75,9 @@ def _winograd(op: Winograd, draw: Draw) -> Meaning:
 
 
 def _convolved(op: Convolution, draw: Draw, order: Callable[[Array], Array]) -> Meaning:
-    x = draw.tensor(op.x, 1.0, finite=op.dot.width > 1)
+    # Sums of bytes are whole: their scale is part of the epilogue.
+    spec = replace(op.x, scale=1.0) if isinstance(op.dot, ByteDot) else op.x
+    x = draw.tensor(spec, 1.0, finite=op.dot.width > 1)
     before = draw.operands(op.prologue)
     x, _ = run_chain(op.prologue, x, before, 0.0)
     shape = (op.y.channels, op.x.channels // op.group, *op.kernel)
