@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def cache(monkeypatch, tmp_path) -> Path:
     path = tmp_path / "cache.sqlite"
     monkeypatch.setenv("PLANISH_CACHE", str(path))
     return path
+
+
+@pytest.fixture(autouse=True)
+def folders(monkeypatch, tmp_path) -> None:
+    """Have what is written of wrong kernels removed with the test."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def normal(*shape: int):
@@ -194,7 +201,8 @@ def test_a_wrong_kernel_is_named_and_not_used(
     feeds = {"x": normal(2, 6, 7, 9)}
     model = model_using(WEIGHTS, f"{BEGIN} {BODIES[name]}", "float[2, 6, 7, 9] x")
     expected = run_ort(model, feeds)["y"]
-    with pytest.warns(WrongKernelWarning, match=rf"kernel '({kernel})_\d' .* of '\w+' is") as caught:
+    message = rf"kernel '({kernel})_\d' .* of '\w+' is wrong"
+    with pytest.warns(WrongKernelWarning, match=message) as caught:
         compiled = planish.lower(found, "tvm", threads=1)
     assert relative_error(expected, compiled(feeds)["y"]) < 1e-5
     assert compiled.remarks[0].endswith("wrong and not used")
