@@ -2,14 +2,12 @@
 
 Where memory lies, what threads wait and what a library has set up differs from process to process
 and moves latency by some percent: a fresh one for each measurement makes that part of the noise
-which is seen. `python -m planish.backends.onnxruntime.apart FOLDER` times the models that FOLDER
-holds.
+which is seen. Run as a program, this module times the models of the folder that it is given.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -29,6 +27,11 @@ _MOST_ROUNDS = 10_000
 _WARM_UP = 3
 # For starting, loading the models and running each a few times, beside the time asked for.
 _PATIENCE = 120.0
+# Modules are found where this process finds them, whatever changed its path.
+_START = (
+    "import runpy, sys; sys.path[:] = sys.argv[2:]; "
+    f"runpy.run_module('{__name__}', run_name='__main__')"
+)
 _JOB, _FEED, _TIMES = "job.json", "feed.npz", "times.json"
 
 
@@ -52,24 +55,26 @@ def time_apart(
         folder = Path(name)
         for place, graph in enumerate(graphs):
             save(graph, folder / f"{place}.onnx")
-        np.savez(folder / _FEED, allow_pickle=False, **feed)
+        arrays = {str(place): array for place, array in enumerate(feed.values())}
+        np.savez(folder / _FEED, allow_pickle=False, **arrays)
         found = []
         for repeat in range(repeats):
-            job = {"count": len(graphs), "target": target, "seconds": seconds}
-            (folder / _JOB).write_text(json.dumps(job | {"seed": seed + repeat}), encoding="utf-8")
+            job = {
+                "count": len(graphs),
+                "inputs": list(feed),
+                "target": target,
+                "seconds": seconds,
+                "seed": seed + repeat,
+            }
+            (folder / _JOB).write_text(json.dumps(job), encoding="utf-8")
             found.append(_run(folder, seconds))
         return found
 
 
 def _run(folder: Path, seconds: float) -> list[float]:
-    root = str(Path(__file__).resolve().parents[3])
-    paths = [root, os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    command = [sys.executable, "-m", __name__, str(folder)]
+    command = [sys.executable, "-c", _START, str(folder), *sys.path]
     try:
-        subprocess.run(
-            command, env=environment, check=True, capture_output=True, timeout=seconds + _PATIENCE
-        )
+        subprocess.run(command, check=True, capture_output=True, timeout=seconds + _PATIENCE)
         found = json.loads((folder / _TIMES).read_text(encoding="utf-8"))
     except (subprocess.SubprocessError, OSError, ValueError) as error:
         raise ExecutionError(f"timing in a process of its own failed: {error}") from error
@@ -101,7 +106,7 @@ def _time(folder: Path) -> None:
     job = json.loads((folder / _JOB).read_text(encoding="utf-8"))
     target = Target.parse(job["target"])
     with np.load(folder / _FEED) as held:
-        feed = {name: held[name] for name in held.files}
+        feed = {name: held[str(place)] for place, name in enumerate(job["inputs"])}
     subjects = []
     for place in range(job["count"]):
         session = ort.InferenceSession(

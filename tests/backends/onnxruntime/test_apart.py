@@ -24,6 +24,13 @@ def test_each_process_times_all_graphs():
     assert all(0 < short < long < 10 for short, long in found)
 
 
+def test_inputs_may_be_called_anything():
+    graph = products(1)
+    graph.inputs[0].name = "allow_pickle"
+    found = time_apart([graph], {"allow_pickle": X["x"]}, "cpu", seconds=0.02, seed=0, repeats=1)
+    assert found[0][0] > 0
+
+
 def test_a_model_that_does_not_load_is_said():
     graph = graph_of("g (float[N, 256] x) => (float[N, 256] y) { y = Relu(x) }")
     graph.nodes[0].op = "NoSuchOperator"
