@@ -147,6 +147,9 @@ class _Widening:
             kind = node.attrs.get(name)
             if kind is not None and dtypes.elem_type(kind) in _NARROW:
                 node.attrs[name] = _DOUBLE
+        schema = schema_of(node.op, self._graph.opset)
+        if schema is not None and "stash_type" in schema.attributes:
+            node.attrs["stash_type"] = _DOUBLE  # what normalizations compute in
         value = node.attrs.get("value")
         if isinstance(value, gs.Constant) and dtypes.elem_type(value.dtype) in _NARROW:
             node.attrs["value"] = self._constant(value)

@@ -34,6 +34,7 @@ from .emit_moves import moved_bytes
 from .emit_onnx import emit_onnx
 from .emit_quantize import can_emit_quantize, emit_quantize
 from .emit_resize import can_emit_resize, emit_resize
+from .emit_rows import emit_rows
 from .emit_views import view_of_blocks
 from .lowering import GraphEmitter, named
 
@@ -101,6 +102,8 @@ def _emit(program: BlockedProgram, group: FusionGroup, protos: dict[int, onnx.No
         if _can(node, view) and KERNELS[node.op].emit(program, group) is not False:
             return
     for each in nodes:
+        if not program.is_elsewhere(each) and emit_rows(program, each):
+            continue
         emit_onnx(program, each, protos[id(each)], moved_bytes(program, each))
 
 

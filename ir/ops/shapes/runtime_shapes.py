@@ -19,7 +19,7 @@ import onnx_graphsurgeon as gs
 
 from ...core.constant_nodes import value_of_constant_node
 from ...core.variables import dense_values, is_standard, subgraphs_of
-from ...graph.types import Shape
+from ...graph.types import Dim, Shape
 from ...graph.view import View
 from ..axes.named import normal_axes
 from ..parameters import Array, input_of, read_parameter
@@ -232,6 +232,34 @@ def _unsqueezed(node: gs.Node, view: View) -> RuntimeShape | None:
     return RuntimeShape(tuple(1 if axis in ones else next(rest) for axis in range(rank)))
 
 
+def _multiplies_names(node: gs.Node, opset: int) -> bool:
+    """Inference takes one of the sizes that a letter stands for, where a size of 1 is repeated."""
+    return True
+
+
+def _multiplied(node: gs.Node, view: View) -> RuntimeShape | None:
+    equation = str(node.attrs["equation"]).replace(" ", "")
+    terms, arrow, result = equation.partition("->")
+    shapes = [view.shape(tensor) for tensor in node.inputs]
+    if not arrow or "." in equation:
+        return None
+    sizes: dict[str, set[Dim]] = {}
+    for letters, shape in zip(terms.split(","), shapes, strict=False):
+        if shape is None or len(shape) != len(letters):
+            return None
+        for letter, size in zip(letters, shape, strict=True):
+            sizes.setdefault(letter, set()).add(size)
+    return RuntimeShape(tuple(_repeated(sizes[letter]) for letter in result))
+
+
+def _repeated(sizes: set[Dim]) -> Dim:
+    """Return the size that all of `sizes` are repeated to; None where that is not known."""
+    large = [size for size in sizes if isinstance(size, int) and size > 1]
+    if large:
+        return large[0]
+    return sizes.pop() if len(sizes) == 1 else None
+
+
 def _always(node: gs.Node, opset: int) -> bool:
     """Inference gives the indices of a scalar no row."""
     return True
@@ -248,6 +276,7 @@ _DOUBTS: dict[str, Callable[[gs.Node, int], bool]] = {
     "Upsample": _has_scales,
     "Slice": _has_steps,
     "Range": _counts_floats,
+    "Einsum": _multiplies_names,
     "Squeeze": _names_odd_axes,
     "Unsqueeze": _names_last_axes,
     "NonZero": _always,
@@ -260,6 +289,7 @@ _SHAPES: dict[str, Callable[[gs.Node, View], RuntimeShape | None]] = {
     "Upsample": _resized,
     "Slice": _sliced,
     "Range": _range,
+    "Einsum": _multiplied,
     "Squeeze": _squeezed,
     "Unsqueeze": _unsqueezed,
     "NonZero": _nonzero,

@@ -51,6 +51,18 @@ def test_values(text, expected):
     np.testing.assert_allclose(found["y"], wide, rtol=1e-12, atol=1e-13)
 
 
+def test_normalizations_compute_in_64_bits():
+    """A mean of 1000 leaves nothing of the variance in float32, which these compute in else."""
+    text = """<ir_version: 10, opset_import: ["" : 21]> g (float[2, 3, 8, 8] x) => (float[] y) {
+        y = GroupNormalization <num_groups = 1> (x, s, s) }"""
+    far = {"x": X["x"] + np.float32(1000)}
+    (found,) = run_in_float64(graph_of(text, {"s": np.ones(3, np.float32)}), [far])
+    rows = far["x"].astype(np.float64).reshape(2, -1)
+    centred = rows - rows.mean(1, keepdims=True)
+    wanted = centred / np.sqrt(np.square(centred).mean(1, keepdims=True) + np.float32(1e-5))
+    np.testing.assert_allclose(found["y"].reshape(2, -1) - 1, wanted, rtol=1e-6, atol=1e-7)
+
+
 def test_what_takes_no_doubles_keeps_its_type():
     """Pairs of quantization round to integers, in float64 as in float32."""
     text = """g (float[2, 3, 8, 8] x) => (float[2, 3, 8, 8] y) {

@@ -218,6 +218,22 @@ def test_axes_from_the_end_mean_what_runtimes_take_them_for(op, axes, shape):
     assert shapes_of(model)["y"] == computed == shape
 
 
+def test_a_letter_of_einsum_is_as_large_as_its_largest_size():
+    model = model_of(
+        """g (float[N, 2] x, float[3, 2] y) => (float[] a, float[] b, float[] c) {
+            a = Einsum <equation = "bi,bi->b"> (x, y)
+            b = Einsum <equation = "bi, ci -> bc"> (x, y)
+            c = Einsum <equation = "ij->ji"> (x)
+        }"""
+    )
+    found = shapes_of(model)
+    assert found["a"] == (3,)
+    assert found["b"] == ("N", 3)
+    assert found["c"] == (2, "N")
+    feeds = {"x": np.zeros((1, 2), np.float32), "y": np.zeros((3, 2), np.float32)}
+    assert_right({"a": (3,), "b": (1, 3)}, run_ort(model, feeds))
+
+
 def test_what_others_infer_wrong_is_not_built_on():
     graph = graph_of(CEIL_POOL)
     types = infer_types(graph)

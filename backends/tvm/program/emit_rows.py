@@ -1,0 +1,124 @@
+"""Operators along rows of a tensor that lies as ONNX has it: normalizations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.core.variables import is_standard
+from ..kernels.normalization import Normalization, normalization
+from ..spec.layout import plain_spec
+from .blocked import BlockedProgram
+from .kernel_program import KernelMaker
+from .value import batch_of, shape_of
+
+_EPSILON = 1e-5
+
+
+def emit_rows(program: BlockedProgram, node: gs.Node) -> bool:
+    """Emit `node` as a kernel along rows, and say whether it is one."""
+    read = _ROWS.get(node.op) if is_standard(node) and len(node.outputs) == 1 else None
+    x, *given = node.inputs
+    shape = program.view.shape(x)
+    if read is None or shape is None or program.view.dtype(x) != np.float32:
+        return False
+    found = read(node, shape, [program.view.shape(tensor) for tensor in given])
+    if found is None:
+        return False
+    _emit(program, node, *found)
+    return True
+
+
+_Rows = tuple[int, int, int]  # elements of a row, of one scale, and rows until scales repeat
+_Shape = tuple[Any, ...] | None
+
+
+def _layer(node: gs.Node, shape: tuple[Any, ...], given: list[_Shape]) -> _Rows | None:
+    axis = int(node.attrs.get("axis", -1)) % len(shape)
+    row = shape[axis:]
+    if int(node.attrs.get("stash_type", 1)) != 1 or any(one != row for one in given):
+        return None
+    length = _count(row)
+    return None if length is None else (length, 1, 1)
+
+
+def _instance(node: gs.Node, shape: tuple[Any, ...], given: list[_Shape]) -> _Rows | None:
+    length, channels = _count(shape[2:]), shape[1]
+    if length is None or any(one != (channels,) for one in given):
+        return None
+    return length, length, channels
+
+
+def _group(node: gs.Node, shape: tuple[Any, ...], given: list[_Shape]) -> _Rows | None:
+    groups, positions = int(node.attrs["num_groups"]), _count(shape[2:])
+    if positions is None or _count(shape[1:2]) is None or shape[1] % groups:
+        return None
+    length = shape[1] // groups * positions
+    if all(one == (shape[1],) for one in given):
+        return length, positions, groups
+    return (length, length, groups) if all(one == (groups,) for one in given) else None
+
+
+_ROWS: dict[str, Callable[[gs.Node, tuple[Any, ...], list[_Shape]], _Rows | None]] = {
+    "GroupNormalization": _group,
+    "InstanceNormalization": _instance,
+    "LayerNormalization": _layer,
+}
+
+
+def _count(sizes: tuple[Any, ...]) -> int | None:
+    """Return the number of elements; None where it is not known, or where there are none."""
+    if not all(isinstance(size, int) and size for size in sizes):
+        return None
+    return math.prod(sizes)
+
+
+def _emit(program: BlockedProgram, node: gs.Node, length: int, run: int, period: int) -> None:
+    from tvm import relax
+
+    emit, x = program.builder.emit, program.tensor(node.inputs[0])
+    sizes = shape_of(x)
+    assert sizes is not None
+    rows = _rows_of(sizes, length)
+    op = Normalization(
+        rows=batch_of(rows),
+        length=length,
+        run=run,
+        period=period,
+        epsilon=float(node.attrs.get("epsilon", _EPSILON)),
+        lanes=program.machine.lanes,
+    )
+    scale, shift = (_parameters(program, node, place, op.parameters) for place in (1, 2))
+    flat = emit(relax.op.reshape(x, [rows, length]))
+    y = program.call(
+        KernelMaker("normalize", op, normalization),
+        [flat, scale, shift],
+        plain_spec(length, ()),
+        rows,
+    )
+    program.define_plain(node.outputs[0], emit(relax.op.reshape(y, list(sizes))))
+
+
+def _rows_of(sizes: tuple[Any, ...], length: int) -> Any:
+    """Return how many rows of `length` a tensor of `sizes` has: its last axes are one row."""
+    rest, rows = length, 1
+    for size in reversed(sizes):
+        if rest == 1:
+            rows = size * rows
+        elif isinstance(size, int):
+            common = math.gcd(rest, size)
+            rest, rows = rest // common, rows * (size // common)
+    return rows
+
+
+def _parameters(program: BlockedProgram, node: gs.Node, place: int, count: int) -> Any:
+    """Return scales or shifts in a row; no shift is one of zeros."""
+    from tvm import relax
+
+    if place >= len(node.inputs) or node.inputs[place].is_empty():
+        return program.constant(np.zeros(count, np.float32))
+    return program.builder.emit(relax.op.reshape(program.tensor(node.inputs[place]), [count]))
