@@ -72,9 +72,8 @@ _ROWS: dict[str, Callable[[gs.Node, tuple[Any, ...], list[_Shape]], _Rows | None
 
 def _count(sizes: tuple[Any, ...]) -> int | None:
     """Return the number of elements; None where it is not known, or where there are none."""
-    if not all(isinstance(size, int) and size for size in sizes):
-        return None
-    return math.prod(sizes)
+    known = [size for size in sizes if isinstance(size, int) and size]
+    return math.prod(known) if len(known) == len(sizes) else None
 
 
 def _emit(program: BlockedProgram, node: gs.Node, length: int, run: int, period: int) -> None:

@@ -172,9 +172,13 @@ _FIRST_NEGATIVE = 11
 
 def _names_last_axes(node: gs.Node, opset: int) -> bool:
     """Inference of old opsets does not count from the end."""
-    axes = node.attrs.get("axes", ())
+    axes = node.attrs.get("axes", [node.attrs.get("axis", 0)])
     bound = isinstance(axes, gs.Node.AttributeRef)
-    return opset < _FIRST_NEGATIVE and (bound or any(axis < 0 for axis in axes))
+    return opset < _FIRST_NEGATIVE and (bound or any(_is_negative(axis) for axis in axes))
+
+
+def _is_negative(axis: object) -> bool:
+    return isinstance(axis, gs.Node.AttributeRef) or (isinstance(axis, int) and axis < 0)
 
 
 def _names_odd_axes(node: gs.Node, opset: int) -> bool:
@@ -232,6 +236,18 @@ def _unsqueezed(node: gs.Node, view: View) -> RuntimeShape | None:
     return RuntimeShape(tuple(1 if axis in ones else next(rest) for axis in range(rank)))
 
 
+def _joined(node: gs.Node, view: View) -> RuntimeShape | None:
+    shapes = [view.shape(tensor) for tensor in node.inputs]
+    first, axis = shapes[0], node.attrs["axis"]
+    if first is None or not isinstance(axis, int):
+        return None
+    sizes = [None if one is None else one[axis] for one in shapes]
+    known = [size for size in sizes if isinstance(size, int)]
+    found = list(first)
+    found[axis] = sum(known) if len(known) == len(sizes) else None
+    return RuntimeShape(tuple(found))
+
+
 def _multiplies_names(node: gs.Node, opset: int) -> bool:
     """Inference takes one of the sizes that a letter stands for, where a size of 1 is repeated."""
     return True
@@ -276,6 +292,7 @@ _DOUBTS: dict[str, Callable[[gs.Node, int], bool]] = {
     "Upsample": _has_scales,
     "Slice": _has_steps,
     "Range": _counts_floats,
+    "Concat": _names_last_axes,
     "Einsum": _multiplies_names,
     "Squeeze": _names_odd_axes,
     "Unsqueeze": _names_last_axes,
@@ -289,6 +306,7 @@ _SHAPES: dict[str, Callable[[gs.Node, View], RuntimeShape | None]] = {
     "Upsample": _resized,
     "Slice": _sliced,
     "Range": _range,
+    "Concat": _joined,
     "Einsum": _multiplied,
     "Squeeze": _squeezed,
     "Unsqueeze": _unsqueezed,

@@ -218,6 +218,12 @@ def test_axes_from_the_end_mean_what_runtimes_take_them_for(op, axes, shape):
     assert shapes_of(model)["y"] == computed == shape
 
 
+def test_an_axis_from_the_end_is_joined_before_onnx_had_it():
+    text = """<ir_version: 8, opset_import: ["" : 9]>
+        g (float[N, 2] x) => (float[] y) { y = Concat <axis = -1> (x, x) }"""
+    assert shapes_of(model_of(text)) == {"y": ("N", 4)}
+
+
 def test_a_letter_of_einsum_is_as_large_as_its_largest_size():
     model = model_of(
         """g (float[N, 2] x, float[3, 2] y) => (float[] a, float[] b, float[] c) {
