@@ -19,7 +19,7 @@ import onnx_graphsurgeon as gs
 from ...ir.core.constant_nodes import value_of_constant_node
 from ...ir.core.variables import dense_values, is_standard
 from ...ir.graph.edit import Edit
-from ...ir.graph.parts import is_restored
+from ...ir.graph.parts import is_restored, is_written_out
 from ...ir.graph.uses import scopes
 from ..engine.context import Context
 from ..engine.contract import Pass
@@ -55,6 +55,7 @@ class _Entry:
     values: np.ndarray[Any, Any]
     node: gs.Node | None  # the Constant node that produces it
     scopes: dict[int, gs.Graph] = field(default_factory=dict)  # where it is read
+    is_own: bool = False  # some reader spells no fused operator out
 
 
 def _constants(graph: gs.Graph, edit: Edit, names: Counter[str]) -> list[_Entry]:
@@ -85,6 +86,7 @@ def _constants(graph: gs.Graph, edit: Edit, names: Counter[str]) -> list[_Entry]
                     found.setdefault(id(tensor), _Entry(tensor, values, None))
                 if id(tensor) in found:
                     found[id(tensor)].scopes[id(scope)] = scope
+                    found[id(tensor)].is_own |= not is_written_out(node)
     return list(found.values())
 
 
@@ -124,6 +126,8 @@ def _split(group: list[_Entry], key: Any) -> list[list[_Entry]]:
 
 def _merge(group: list[_Entry], graph: gs.Graph, edit: Edit, names: Counter[str]) -> None:
     kept = _kept(group, graph, names)
+    if kept is None and sum(entry.is_own for entry in group) < 2:
+        return  # the others go with what reads them, when it is fused again
     for entry in group:
         if entry.tensor is kept:
             continue

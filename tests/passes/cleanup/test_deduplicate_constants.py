@@ -206,3 +206,20 @@ def test_nested_places_hold_it_once(spelled, place, portable):
     for t in (True, False):
         feeds = {"x": X, "t": np.array(t)} | ({"n": np.array(3)} if place == "a loop" else {})
         assert_same_function(model, result.graph, feeds, 1e-6)
+
+
+def test_a_constant_in_a_branch_is_not_merged_with_that_of_a_fused_operator_in_another():
+    """The one of the function is back only until the function is recognized again."""
+    spelled = "h = Mul(i, k) d = Div(i, r) e = Erf(d) s = Add(u, e) p = Mul(s, h) n = Identity(g)"
+    model = model_of(
+        f"""<ir_version: 9, opset_import: ["" : 13]>
+        g (bool c, int64 m, float[2, 3] x) => (float[] y, float[] z) {{
+            y = Loop(m, "", x) <body = a (int64 o, bool g, float[] i) => (bool n, float[] p)
+                <float k = {{0.5}}, float r = {{1.4142135}}, float u = {{1.0}}> {{ {spelled} }}>
+            z = If(c) <then_branch = f () => (float[] v) <float w = {{1.0}}> {{ v = Div(w, x) }},
+                       else_branch = b () => (float[] t) {{ t = Neg(x) }}> }}"""
+    )
+    pipeline = planish.Pipeline.parse("exact")
+    graph = pipeline.run(planish.load(model), verify="off").graph
+    portable = planish.load(planish.to_model(graph, portable=True))
+    assert not pipeline.run(portable, verify="off").edits
