@@ -115,12 +115,13 @@ def _has_an_open_batch_at_most(node: gs.Node, view: View) -> bool:
 
 
 def _has_known_depth(node: gs.Node, view: View) -> bool:
-    """Say whether a product sums over an axis of a size that is known."""
+    """Say whether a product sums over an axis of a size that one of the two tells."""
     left, right = (view.shape(tensor) for tensor in node.inputs[:2])
-    if left is None or right is None or not left or not right:
+    if not left or not right:
         return False
-    depth = left[0] if node.attrs.get("transA", 0) else left[-1]
-    return isinstance(depth, int)
+    by_rows = len(right) > 1 and not node.attrs.get("transB", 0)
+    ends = left[0] if node.attrs.get("transA", 0) else left[-1], right[-2 if by_rows else -1]
+    return any(isinstance(size, int) for size in ends)
 
 
 def _pads_as_told(node: gs.Node, view: View) -> bool:

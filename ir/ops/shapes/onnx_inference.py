@@ -40,7 +40,7 @@ def infer_by_onnx(graph: gs.Graph, hidden: Declared) -> Types:
     _forget_types(model.graph, nested=len(held) > 1)
     _forget_placeholders(model.graph)
     _forget_defaults(model.graph)
-    _declare_passed_inputs(model.graph)
+    _declare_passed(model.graph)
     if hidden:
         model.opset_import.add(domain=_HIDDEN, version=1)
         _hide(graph, model.graph, hidden)
@@ -146,9 +146,11 @@ def _forget_defaults(proto: onnx.GraphProto) -> None:
         proto.initializer.extend(kept)
 
 
-def _declare_passed_inputs(proto: onnx.GraphProto) -> None:
-    """Give inputs that are outputs as well one type: inference would take that of the output."""
-    given = {tensor.name: tensor.type for tensor in proto.input}
+def _declare_passed(proto: onnx.GraphProto) -> None:
+    """Give inputs and constants that are outputs their type: inference takes the output's."""
+    make = onnx.helper.make_tensor_type_proto
+    given = {held.name: make(held.data_type, held.dims) for held in proto.initializer}
+    given |= {tensor.name: tensor.type for tensor in proto.input}
     for output in proto.output:
         if output.name in given:
             output.type.CopyFrom(given[output.name])

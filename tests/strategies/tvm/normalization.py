@@ -25,7 +25,7 @@ def normalization(d: Draft) -> None:
         a, b, c = (d.constant(d.normal(shape[1])) for _ in range(3))
         var = d.constant(np.abs(d.normal(shape[1])) + np.float32(0.1))
         d.add("BatchNormalization", [x, a, b, c, var])
-    elif len(shape) >= 3:
+    elif len(shape) >= 3 and np.prod(shape[2:]) > 1:  # of one element, rounding alone is left
         a, b = (d.constant(d.normal(shape[1])) for _ in range(2))
         if kind == "Instance":
             d.add("InstanceNormalization", [x, a, b])

@@ -224,6 +224,11 @@ def test_an_axis_from_the_end_is_joined_before_onnx_had_it():
     assert shapes_of(model_of(text)) == {"y": ("N", 4)}
 
 
+def test_a_constant_that_is_an_output_keeps_its_sizes():
+    text = "g (float[N] x) => (float[] y, float[] c) { y = MatMul(x, c) }"
+    assert shapes_of(model_of(text, {"c": np.zeros((2, 5), np.float32)}))["y"] == (5,)
+
+
 def test_a_letter_of_einsum_is_as_large_as_its_largest_size():
     model = model_of(
         """g (float[N, 2] x, float[3, 2] y) => (float[] a, float[] b, float[] c) {
