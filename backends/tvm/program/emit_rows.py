@@ -22,9 +22,11 @@ _EPSILON = 1e-5
 def emit_rows(program: BlockedProgram, node: gs.Node) -> bool:
     """Emit `node` as a kernel along rows, and say whether it is one."""
     read = _ROWS.get(node.op) if is_standard(node) and len(node.outputs) == 1 else None
+    if read is None:
+        return False
     x, *given = node.inputs
     shape = program.view.shape(x)
-    if read is None or shape is None or program.view.dtype(x) != np.float32:
+    if shape is None or program.view.dtype(x) != np.float32:
         return False
     found = read(node, shape, [program.view.shape(tensor) for tensor in given])
     if found is None:
