@@ -43,6 +43,14 @@ class _Signature:
     outputs: tuple[str, ...]
     allowed: dict[str, frozenset[str]]
 
+    @property
+    def holds_tensors_in_others(self) -> bool:
+        """Whether an input or output is a sequence or optional, whose type names its elements'."""
+        return any(
+            all(name.startswith(("seq(", "optional(")) for name in self.allowed.get(kind, {kind}))
+            for kind in {*self.inputs, *self.outputs}
+        )
+
 
 def find_slots(node: gs.Node, view: View, opset: int, narrow: str) -> Slots | None:
     """Return what of `node`, as `opset` has it, may become `narrow`; None if nothing is float32.
@@ -57,6 +65,8 @@ def find_slots(node: gs.Node, view: View, opset: int, narrow: str) -> Slots | No
     need(node.op not in _OF_COORDINATES, f"coordinates need more digits than {narrow} has")
     need(not node.attrs.get("output_dtype"), "an attribute gives the type of its result")
     signature = need(_signature(node.op, opset), f"opset {opset} has no {node.op}")
+    whole = not signature.holds_tensors_in_others
+    need(whole, f"{node.op} works on sequences or optionals, which stay float32")
     taken = {
         variable
         for position in inputs
