@@ -23,6 +23,7 @@ from .apply import apply_pass
 from .checkpoint import Checkpoints
 from .checks import check_left
 from .failures import CopyNeeded, EndFailed, PassFailed, failed
+from .idle import idle_remarks
 from .interface import read_interface
 from .options import RunOptions
 from .recorder import Recorder
@@ -240,9 +241,15 @@ class Run:
             nodes_after=self._state.nodes,
             error=error,
             declined=context.declined,
-            remarks=context.remarks,
+            remarks=context.remarks + self._idle_remarks(index, context, edits),
             failures=failures,
         )
+
+    def _idle_remarks(self, index: int, context: Context, edits: int) -> tuple[str, ...]:
+        if self._passes[index].exact or context.limit == 0:
+            return ()
+        graph = self._state.graph
+        return idle_remarks(graph, context if graph is context.graph else context.on(graph), edits)
 
     def _context(self, index: int) -> Context:
         limit = self._options.limit

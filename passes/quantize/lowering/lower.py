@@ -13,7 +13,7 @@ from ...linear.lower_conv_transpose import LowerConvTranspose
 from .align_channels import AlignChannels
 from .depth_to_space_channels_last import DepthToSpaceChannelsLast
 from .raise_bounds import RaiseBounds
-from .split_branches import SplitBranches
+from .split_branches import split_branches
 
 LOWERINGS: tuple[Pass, ...] = (
     LowerConvTranspose(),
@@ -28,5 +28,7 @@ def lower_for_integers(graph: gs.Graph, context: Context, apart: tuple[str, ...]
 
     `apart`: layers to take apart, since their branches need grids of their own.
     """
-    for step in (SplitBranches(apart), *LOWERINGS):
+    if apart:
+        split_branches(graph, context.quietly(), apart)
+    for step in LOWERINGS:
         step.run(graph, context.quietly())

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -24,28 +24,19 @@ from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.linear.operators import MATRIX_OPS, bias_of, group_of, is_absent_bias, output_axis
 from ....ir.ops.traits.groups import LAYERS
-from ...engine.rewrite import Rewrite, RewritePass
+from ...engine.context import Context
+from ...engine.rewrite import Rewrite, drive
 from ..qdq.units import BOUNDING
 
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
-class SplitBranches(RewritePass):
-    """Take layers apart whose result a Split alone reads.
-
-    - `layers`: names of the nodes of these layers.
-    """
-
-    name: ClassVar[str] = "split-branches"
-    layers: tuple[str, ...] = ()
-
-    def rewrites(self) -> Sequence[Rewrite[Any]]:
-        """Return the one rewrite of this pass."""
-        return (_TakeApart(self.layers),)
+def split_branches(graph: gs.Graph, context: Context, layers: Sequence[str]) -> None:
+    """Take apart the layers of `graph` whose nodes are called `layers`."""
+    drive(graph, (_TakeApart(layers),), context)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BranchedLayer:
     """A layer, the Relu or Clip behind it, and the Split behind that with its sizes."""
 
@@ -122,4 +113,12 @@ def read_branched(node: gs.Node, view: View) -> BranchedLayer | None:
         bias = None
     need(bias is None or bias.size == channels, "its bias differs from row to row")
     types = tuple(view.type(tensor) for tensor in split.outputs)
-    return BranchedLayer(node, bound, split, weight, bias, whole, types)
+    return BranchedLayer(
+        node=node,
+        bound=bound,
+        split=split,
+        weight=weight,
+        bias=bias,
+        sizes=whole,
+        types=types,
+    )
