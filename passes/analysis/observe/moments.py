@@ -7,6 +7,14 @@
 Only H and T are kept, not samples; of x itself nothing is needed. Sums are taken around the means
 of the first batch, so that a mean far from zero costs no digits.
 
+Samples differ, and H of few of them is a guess. Of the samples' own H_i no more is kept than
+sum |n_i H_i|^2, from which it follows how far H is off, and how much of a sphere to mix in:
+
+    l = b^2 / |H - m I|^2 <= 1,     b^2 = (sum |n_i H_i|^2 - |H|^2 sum n_i^2) / n^2,    m = tr H / K
+
+Source: Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices"
+(2004), with samples in place of positions, which are not independent within one.
+
 Of a layer with very many columns H is kept in `parts` blocks on its diagonal alone: the columns of
 each are a layer of their own, whose float output is that of its part of W. T is then W H, and
 errors of the layers before it are not made up for.
@@ -41,6 +49,9 @@ class Moments:
         self._centred = centred
         self._second = second
         self._waiting: list[tuple[Array, ...]] = []
+        self._samples = 0
+        self._squared_counts = 0
+        self._squares = 0.0
 
     def add(self, inputs: Array, outputs: Array) -> None:
         """Take in a batch of positions, any float type.
@@ -56,6 +67,7 @@ class Moments:
         if not self._waiting:
             return
         x, y = (np.concatenate(parts, axis=2) for parts in zip(*self._waiting, strict=True))
+        ends = np.cumsum([given.shape[2] for given, _ in self._waiting])
         self._waiting = []
         if not hasattr(self, "_sum_x"):
             self._start(x, y)
@@ -66,6 +78,8 @@ class Moments:
         self._sum_y += y.sum(axis=2, dtype=np.float64)
         if self._second:
             split = split_columns(x, self.parts)
+            for sample in np.split(split, ends[:-1], axis=2):
+                self._square(sample)
             self._xx += split @ split.swapaxes(1, 2)
             self._yy += np.einsum("gmp,gmp->gm", y, y, dtype=np.float64)
             if self.parts == 1:
@@ -81,6 +95,28 @@ class Moments:
             self._yx = np.zeros((groups, m, k if self.parts == 1 else 0))
             width = -(-k // self.parts)
             self._xx = np.zeros((groups * self.parts, width, width))
+
+    def _square(self, sample: Array) -> None:
+        """Add |x x'|^2 = |x' x|^2 of one sample's positions."""
+        self._samples += 1
+        self._squared_counts += sample.shape[2] ** 2
+        wide = sample.shape[2] > sample.shape[1]
+        gram = sample @ sample.swapaxes(1, 2) if wide else sample.swapaxes(1, 2) @ sample
+        self._squares += float(np.square(gram, dtype=np.float64).sum())
+
+    def shrinkage(self) -> float:
+        """Return l, 0 to 1: how much of a sphere to mix into H; 0 where one sample was seen."""
+        self._take_in()
+        if self._samples < 2:
+            return 0.0
+        found = self.input_moment()
+        size = found.shape[1]
+        middle = np.trace(found, axis1=1, axis2=2)[:, None, None] / size
+        apart = float(np.square(found - middle * np.eye(size)).sum())
+        own = float(np.square(self._xx / self.count).sum())
+        off = (self._squares - own * self._squared_counts) / self.count**2
+        off *= self._samples / (self._samples - 1)
+        return float(np.clip(off / apart, 0.0, 1.0)) if apart > 0 else 1.0
 
     @property
     def mean_input(self) -> Array:

@@ -4,9 +4,10 @@
 
 W is the float weight, y the float layer's output and x^ what the layer reads once those before it
 are rounded, so that it makes up for their errors as well. The ridge, a part of the mean variance of
-x^, keeps few samples from moving weights that they say nothing about. The best c is the bias plus
-the mean error, exactly; with it the rest is one quadratic form a row, in moments (`moments`), for
-which integers are searched (`coordinate_descent`) over several steps s.
+x^, keeps few samples from moving weights that they say nothing about: a tenth, or what shrinking
+the moments of so few samples comes to (`Moments.shrinkage`). The best c is the bias plus the mean
+error, exactly; with it the rest is one quadratic form a row, in moments (`moments`), for which
+integers are searched (`coordinate_descent`) over several steps s.
 
 Sources: Nagel et al., "Up or Down? Adaptive Rounding for Post-Training Quantization" (2020), the
 objective; Hubara et al., "Accurate Post Training Quantization With Small Calibration Sets"
@@ -28,6 +29,7 @@ from .coordinate_descent import NearestPlane, descend, nearest, objective
 Array = np.ndarray[Any, Any]
 
 _RIDGE = 0.1
+_LEAST_KEPT = 1e-3
 _FACTORS = 16
 # Multiply-adds that the choice of a step may cost, and the columns up to which every step is
 # searched to the end before one is chosen.
@@ -67,15 +69,21 @@ def reconstruct(
     *,
     per_channel: bool = True,
     has_bias: bool = True,
-    ridge: float = _RIDGE,
+    ridge: float | None = None,
 ) -> RoundedLayer:
-    """Return the rounded layer; never worse on `moments`, in any row, than rounding to nearest."""
+    """Return the rounded layer; never worse on `moments`, in any row, than rounding to nearest.
+
+    `ridge`: None for what the number of samples asks for.
+    """
     rows = kernel.weight.reshape(*kernel.weight.shape[:2], -1)
     parts = moments.parts
     weight = split_columns(rows.swapaxes(1, 2), parts)
     plain = moments.input_moment()
     plain_cross = moments.cross_moment().swapaxes(1, 2) if parts == 1 else plain @ weight
     size = plain.shape[1]
+    if ridge is None:
+        mixed = moments.shrinkage()
+        ridge = max(_RIDGE, mixed / max(1 - mixed, _LEAST_KEPT))
     strength = ridge * np.trace(plain, axis1=1, axis2=2) / size
     strength = np.where(strength > 0, strength, 1.0)[:, None, None]
     a = plain + strength * np.eye(size)
