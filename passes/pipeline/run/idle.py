@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-
-import onnx_graphsurgeon as gs
+from collections.abc import Collection
 
 from ....ir.core.variables import label
 from ...analysis.constants.computed import computed_from_constants
 from ...engine.context import Context
 
 
-def idle_remarks(graph: gs.Graph, context: Context, edits: int) -> tuple[str, ...]:
-    """Return what to tell of a pass over `graph` beside what it told itself.
+def idle_remarks(context: Context, edits: int, computed: Collection[str]) -> tuple[str, ...]:
+    """Return what to tell of a pass beside what it told itself; `context` is the one it was given.
 
-    Sites that were left alone while weights or biases of theirs are computed from constants, as
-    exporters write them, are worth another pass first. A pass that did nothing says why.
+    Nodes that were left alone and are among those `computed_operands` found before the pass are
+    worth another pass first. A pass that did nothing says why.
     """
     found = []
-    computed = _with_computed_operands(graph, context)
-    if computed:
-        sites = f"{computed} nodes were" if computed > 1 else "a node was"
+    left = len({each.node for each in context.declined}.intersection(computed))
+    if left:
+        sites = f"{left} nodes were" if left > 1 else "a node was"
         found.append(
             f"{sites} left alone with an operand that is computed from constants; run the preset "
             "simplify before, which computes it"
@@ -30,21 +29,21 @@ def idle_remarks(graph: gs.Graph, context: Context, edits: int) -> tuple[str, ..
     return tuple(found)
 
 
-def _with_computed_operands(graph: gs.Graph, context: Context) -> int:
-    """Return how many nodes that were declined, by their names, read what folding would make."""
-    declined = {each.node for each in context.declined}
-    if not declined:
-        return 0
+def computed_operands(context: Context) -> set[str]:
+    """Return the nodes that read weights, biases or the like which folding would make constants.
+
+    Exporters write them so: a weight transposed, a bias of zeros in the type of the input.
+    """
     view, known = context.view(), dict[int, bool]()
-    return sum(
-        label(node) in declined
-        and any(
+    return {
+        label(node)
+        for node in context.graph.nodes
+        if any(
             not view.is_constant(t) and computed_from_constants(t, view, known)
             for t in node.inputs[1:]
             if t.name
         )
-        for node in graph.nodes
-    )
+    }
 
 
 def _reasons(context: Context) -> str:

@@ -23,7 +23,7 @@ from .apply import apply_pass
 from .checkpoint import Checkpoints
 from .checks import check_left
 from .failures import CopyNeeded, EndFailed, PassFailed, failed
-from .idle import idle_remarks
+from .idle import computed_operands, idle_remarks
 from .interface import read_interface
 from .options import RunOptions
 from .recorder import Recorder
@@ -227,12 +227,15 @@ class Run:
 
     def _try(self, index: int, record: Callable[..., PassRecord], context: Context) -> PassRecord:
         """Run pass `index` and make its record, begun as `record`; raises PassFailed."""
+        watched = not self._passes[index].exact and context.limit != 0
+        computed = computed_operands(context) if watched else set()
         started = time.perf_counter()
         edits = self._apply(index, context)
         seconds = time.perf_counter() - started
         failures = self._rollback.sites(index, context)
         if context.changed and not edits:  # what counts as no edit, such as a function put back
             self._reproducers.forget()
+        idle = idle_remarks(context, edits, computed) if watched else ()
         undone = context.gone_back is not None and self._checkpoints.is_last(index)
         error = self._after_edits(index) if edits and not undone else None
         return record(
@@ -241,15 +244,9 @@ class Run:
             nodes_after=self._state.nodes,
             error=error,
             declined=context.declined,
-            remarks=context.remarks + self._idle_remarks(index, context, edits),
+            remarks=context.remarks + idle,
             failures=failures,
         )
-
-    def _idle_remarks(self, index: int, context: Context, edits: int) -> tuple[str, ...]:
-        if self._passes[index].exact or context.limit == 0:
-            return ()
-        graph = self._state.graph
-        return idle_remarks(graph, context if graph is context.graph else context.on(graph), edits)
 
     def _context(self, index: int) -> Context:
         limit = self._options.limit

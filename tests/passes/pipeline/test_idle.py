@@ -82,3 +82,9 @@ def test_what_depends_on_the_input_is_not_computed_from_constants():
         "quantize{measure=false}",
     )
     assert not any(COMPUTED in remark for remark in record.remarks)
+
+
+def test_what_the_pass_itself_computes_is_no_reason_to_simplify():
+    record = run(PLAIN, "prune{amount=0.5}")
+    assert record.edits
+    assert not any(COMPUTED in remark for remark in record.remarks)
