@@ -28,6 +28,25 @@ def statistics():
     return scale, bias, mean, var, 1e-3
 
 
+def test_affine_is_computed_in_float64():
+    given = (np.full(1, value, np.float32) for value in (0.1, 0.3, 0.7, 0.9))
+    s, t = batchnorm_affine(*given, 1e-3)
+    assert s.dtype == t.dtype == np.float64
+    scale, bias, mean, var = (float(np.float32(value)) for value in (0.1, 0.3, 0.7, 0.9))
+    expected = scale / (var + 1e-3) ** 0.5
+    np.testing.assert_allclose([s[0], t[0]], [expected, bias - mean * expected], rtol=1e-15)
+
+
+def test_what_is_not_finite_is_no_warning():
+    largest = float(np.finfo(np.float64).max)
+    with np.errstate(all="raise"):
+        s, t = batchnorm_affine(*np.array([[1.0, largest], [0, 0], [2, 2], [0, 1e-9]]), 0.0)
+        assert np.isinf(s[0])
+        assert np.isinf(t).all()
+        s, _ = batchnorm_affine(*np.array([[1.0], [0], [0], [-1]]), 0.0)
+        assert np.isnan(s).all()
+
+
 def batchnorm(y, statistics):
     scale, bias, mean, var, epsilon = statistics
     return functional.batch_norm(

@@ -171,6 +171,51 @@ def test_constants_are_fresh_and_groups_may_change():
     assert_same_function(_model("y = Conv <group = 2> (x, k, b)", IMAGE), graph, _feeds(IMAGE))
 
 
+def test_other_tensors_may_be_read_and_given():
+    body = "a = Relu(x) z = Conv <group = 2> (a, k, b) y = Neg(z)"
+    graph, edit, view = _opened(_model(body, IMAGE))
+    relu, conv, neg = graph.nodes
+    layer = read_layer(conv, view)
+    edit.begin()
+    edit.remove(relu)
+    edit.remove(neg)
+    negated = layer.kernel().then_affine(np.full(6, -1.0), np.zeros(6))
+    write_layer(edit, layer, negated, source=graph.inputs[0], result=graph.outputs[0])
+    edit.commit()
+    assert ops(graph) == ["Conv"]
+    (node,) = graph.nodes
+    assert [tensor.name for tensor in node.inputs] == ["x", "k_folded", "k_bias"]
+    expected = _model("z = Conv <group = 2> (x, k, b) y = Neg(z)", IMAGE)
+    assert_same_function(expected, graph, _feeds(IMAGE), 1e-6)
+
+
+def test_a_group_is_written_where_it_was_or_has_to_be():
+    for body, group in (
+        ("y = Conv (x, whole4)", None),
+        ("y = Conv <group = 1> (x, whole4)", 1),
+        ("y = Conv <group = 2> (x, k)", 2),
+    ):
+        WEIGHTS["whole4"] = np.ones((6, 4, 1, 1), np.float32)
+        graph, edit, view = _opened(_model(body, IMAGE))
+        layer = read_layer(graph.nodes[0], view)
+        edit.begin()
+        write_layer(edit, layer, layer.kernel())
+        edit.commit()
+        assert graph.nodes[0].attrs.get("group") == group
+
+
+def test_what_stands_between_a_product_and_its_bias_has_the_type_that_is_given():
+    graph, edit, view = _opened(_model("y = MatMul (x, m)", BATCHED))
+    layer = read_layer(graph.nodes[0], view)
+    like = view.type(layer.result)
+    edit.begin()
+    write_layer(edit, layer, layer.kernel().then_affine(np.ones(6), np.ones(6)), like=like)
+    edit.commit()
+    product = graph.nodes[0].outputs[0]
+    assert (product.name, product.dtype, list(product.shape)) == (
+        "y_product", np.float32, [2, 3, 6])  # fmt: skip
+
+
 DECLINES = {
     "y = Relu(x)": (IMAGE, "Relu is not a linear operator to fold into"),
     "y = Add(x, number)": (IMAGE, "Add is not a linear operator to fold into"),
