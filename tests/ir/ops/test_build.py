@@ -19,7 +19,9 @@ from planish.ir.ops.build import (
     build_slice,
     build_split,
     build_unsqueeze,
+    even_split,
     needs_bias,
+    slice_parameters,
 )
 from planish.ir.ops.parameters import need_parameter, read_parameter, spell
 from planish.ir.ops.slices import TO_THE_END, read_slice, takes_all
@@ -192,6 +194,16 @@ def test_a_parameter_that_is_absent_empty_or_computed():
         need_parameter(node, "axes", view_of(graph))
     taken = read_parameter(node, "axes", view_of(graph), lambda tensor: np.array([1]))
     assert taken.ints() == [1]
+    told = need_parameter(node, "axes", view_of(graph), lambda tensor: np.array([2]))
+    assert told.tolist() == [2]
+
+
+def test_what_is_not_constant_is_or_are_not():
+    node = gs.Node("TopK", inputs=[gs.Variable("x"), gs.Variable("k", np.int64, [1])])
+    node.outputs = [gs.Variable("y"), gs.Variable("i")]
+    graph = gs.Graph([node], list(node.inputs), list(node.outputs), opset=13)
+    with pytest.raises(DeclinedError, match=r"^its k is not constant$"):
+        need_parameter(node, "k", view_of(graph))
 
 
 @settings(max_examples=80, deadline=None)
@@ -239,6 +251,30 @@ def test_slices_are_those_of_python(data):
 )
 def test_slices_that_take_all_of_an_axis(part, size, whole):
     assert takes_all(slice(*part), size) == whole
+
+
+def test_constants_are_named_after_result_and_parameter():
+    graph = written(13, _slice)
+    (node,) = graph.nodes
+    assert [t.name for t in node.inputs] == ["x", "y_starts", "y_ends", "y_axes"]
+    assert all(t.values.dtype == np.int64 for t in node.inputs[1:])
+    assert slice_parameters({1: (0, 3, 1)}) == {"starts": [0], "ends": [3], "axes": [1]}
+    assert slice_parameters({1: (0, 3, 1), 2: (4, 0, -2)})["steps"] == [1, -2]
+    (node,) = written(13, _above).nodes
+    assert (node.inputs[1].name, node.inputs[2].name) == ("", "y_max")
+    assert node.inputs[2].values.dtype == np.float32
+
+
+def test_other_attributes_stay_beside_parameters():
+    (node,) = written(9, _mean).nodes
+    assert dict(node.attrs) == {"axes": [2, 3], "keepdims": 0}
+    (node,) = written(18, _mean).nodes
+    assert dict(node.attrs) == {"keepdims": 0}
+
+
+def test_a_split_into_equal_parts_says_how_many_from_opset_18_on():
+    assert [even_split(3, opset) for opset in (2, 13, 17)] == [{}] * 3
+    assert even_split(3, 18) == {"num_outputs": 3}
 
 
 def test_which_gemm_needs_a_bias():
