@@ -265,6 +265,12 @@ def test_constants_are_named_after_result_and_parameter():
     assert node.inputs[2].values.dtype == np.float32
 
 
+@pytest.mark.parametrize("target", [np.int32([6, 20]), [6, -1], []], ids=str)
+def test_a_target_is_of_64_bits(target):
+    graph = written(13, lambda edit, x, ys, at: build_reshape(edit, x, ys[0], target, at=at))
+    assert graph.nodes[0].inputs[1].values.dtype == np.int64
+
+
 def test_other_attributes_stay_beside_parameters():
     (node,) = written(9, _mean).nodes
     assert dict(node.attrs) == {"axes": [2, 3], "keepdims": 0}

@@ -17,6 +17,7 @@ from planish.ir.ops.opsets import (
     has_operator,
     needs_input,
     takes_type,
+    version_of,
 )
 
 from tests.helpers import graph_of, model_of, run_ort, view_of
@@ -41,6 +42,9 @@ def test_what_came_when():
     assert [o for o in range(1, 23) if has_operator("LayerNormalization", o)] == [*range(17, 23)]
     assert [o for o in range(1, 14) if has_attribute("DepthToSpace", "mode", o)] == [11, 12, 13]
     assert [o for o in range(1, 14) if needs_input("Gemm", 2, o)] == [*range(1, 11)]
+    assert [version_of("Softmax", o) for o in (1, 10, 11, 12, 13, 22)] == [1, 1, 11, 11, 13, 13]
+    assert [version_of("LayerNormalization", o) for o in (16, 17)] == [0, 17]
+    assert version_of("NoSuchOperator", 22) == 0
     assert not has_operator("NoSuchOperator", 22)
     assert not has_attribute("NoSuchOperator", "axis", 22)
     assert not needs_input("Relu", 3, 22)

@@ -9,6 +9,9 @@ import onnx_graphsurgeon as gs
 import pytest
 
 import planish
+from planish.ir.graph.types import TensorType
+from planish.ir.graph.uses import Uses
+from planish.ir.graph.view import View
 from planish.ir.ops.axes.ports import (
     LayoutChange,
     Ports,
@@ -94,6 +97,7 @@ def test_operands_of_full_rank_are_told_from_those_that_are_broadcast():
     assert set(found.inputs) == {0, 3}
     assert found.loose == (1, 2)
     assert found.rank == 3
+    assert found.rebuild((0, 2, 1)) == LayoutChange()
     first = elementwise(node, view, 1)
     assert (set(first.inputs), first.loose) == ({0}, ())
 
@@ -108,6 +112,9 @@ def test_operands_that_do_not_align_have_no_ports():
     graph, node, _ = opened("y = Add (x, u)", 13, inputs="float[2, 3] x, float[3] u")
     graph.inputs[1].shape = None
     assert elementwise(node, view_of(graph), 2) is None
+    known = {"x": TensorType(np.dtype(np.float32), (2, 3))}
+    view = View(graph, Uses(graph), lambda tensor: known.get(tensor.name))
+    assert elementwise(node, view, 1) is None  # its result may be of any rank
 
 
 @pytest.mark.parametrize("axes", [(0, 1, 3), (1, 2), (0, 3), ()], ids=str)

@@ -129,7 +129,8 @@ def test_a_shift_moves_where_it_is_not_large_beside_what_is_given():
     total = Composition.of(np.zeros(2)).then(np.ones(2), np.array([200.0, 0.0]), known)
     assert declines(total.need_movable, np.float32)
     assert not declines(chain([(1.0, 63.0)]).need_movable, np.float32)
-    assert declines(chain([(1.0, 65.0)]).need_movable, np.float32)
+    with pytest.raises(DeclinedError, match=r"^its shift is so large beside what it gives that"):
+        chain([(1.0, 65.0)]).need_movable(np.float32)
 
 
 def test_what_a_normalization_gives_counts_as_left():
@@ -140,3 +141,15 @@ def test_what_a_normalization_gives_counts_as_left():
     for center, spread in ((2.0, 0.5), (0.5, -2.0)):
         last = first.then(np.array(1.0), np.array(-100.0), (np.array(center), np.array(spread)))
         assert not declines(last.need_conditioned, np.float32)
+
+
+def test_what_is_granted_is_that_of_the_type():
+    steps = chain([(1.0, 100.0), (1.0, -99.0)])
+    assert declines(steps.need_conditioned, np.float32)
+    assert not declines(steps.need_conditioned, np.float64)
+
+
+def test_room_beyond_the_largest_number_is_no_warning():
+    one, end = np.array(1.0), np.array(float(np.finfo(np.float64).max))
+    with np.errstate(all="raise"):
+        assert not declines(need_in_range, one, end, end, np.float64)

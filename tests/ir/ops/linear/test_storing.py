@@ -85,10 +85,19 @@ def test_taps_belong_to_the_row_and_to_the_column():
 
 
 def test_a_bias_has_as_many_rows_as_there_are_groups_and_outputs():
-    weight = np.array([[[1.0], [1e-30]], [[1e-30], [1.0]]])  # two groups of two
-    bias = np.array([1e-37, 0.0, 0.0, 1e-37]) / 3e3
+    weight = np.array([[[1.0], [0.0]], [[0.0], [1.0]]])  # two groups of two
+    bias = np.array([1e-41, 0.0, 0.0, 1e-41])
     assert is_storable(Kernel(weight, bias), np.dtype(np.float32))
-    assert not is_storable(Kernel(weight * 1e-9, bias[[1, 0, 3, 2]]), np.dtype(np.float32))
+    assert not is_storable(Kernel(weight, bias[[1, 0, 3, 2]]), np.dtype(np.float32))
+
+
+def test_columns_are_those_of_a_group():
+    weight = np.full((2, 2, 2), 1e-28)
+    weight[0, :, 1] = [1e-41, 0.0]  # a small column of the first group, not of the second
+    assert not is_storable(Kernel(weight, None), np.dtype(np.float32))
+    weight[0, 1, 1] = 1e-28
+    weight[1, :, 1] = 0.0
+    assert is_storable(Kernel(weight, None), np.dtype(np.float32))
 
 
 def test_no_weights_are_storable():

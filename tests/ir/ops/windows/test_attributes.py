@@ -239,3 +239,43 @@ def test_a_pool_has_the_attributes_asked_for():
     assert explicit_pool(graph.nodes[0], view, names) == {
         "kernel_shape": [3, 2], "pads": [0, 0, 1, 0], "strides": [2, 2]}  # fmt: skip
     assert pool_window(graph.nodes[0]).is_same
+
+
+def pool(attributes, op="AveragePool", shape="1, 2, 6, 6"):
+    graph = graph_of(
+        f"g (float[{shape}] x) => (float[] y) "
+        f"{{ y = {op} <kernel_shape = [3, 3], {attributes}> (x) }}"
+    )
+    return graph.nodes[0], view_of(graph)
+
+
+def test_a_pool_says_how_it_counts():
+    names = frozenset({"ceil_mode", "count_include_pad"})
+    node, view = pool("strides = [2, 2], ceil_mode = 1, count_include_pad = 1")
+    assert explicit_pool(node, view, names) == {"ceil_mode": 1, "count_include_pad": 1}
+    node, view = pool("strides = [2, 2]")
+    assert explicit_pool(node, view, names) == {"ceil_mode": 0, "count_include_pad": 0}
+
+
+def test_automatic_pads_and_ceil_mode_have_no_explicit_form():
+    node, view = pool('strides = [2, 2], ceil_mode = 1, auto_pad = "SAME_UPPER"')
+    with pytest.raises(DeclinedError, match=r"^auto_pad=SAME_UPPER together with ceil_mode$"):
+        explicit_pool(node, view, frozenset({"pads"}))
+    node, view = pool('strides = [2, 2], auto_pad = "SAME_UPPER"')
+    assert explicit_pool(node, view, frozenset({"pads"})) == {"pads": [0, 0, 1, 1]}
+    node, view = pool("strides = [2, 2], ceil_mode = 1, pads = [1, 1, 0, 0]")
+    assert explicit_pool(node, view, frozenset({"pads"})) == {"pads": [1, 1, 0, 0]}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "op", "expected"),
+    [
+        ("pads = [1, 1, 1, 1], count_include_pad = 1", "AveragePool", True),
+        ("pads = [1, 1, 1, 1]", "AveragePool", False),
+        ("count_include_pad = 1", "AveragePool", False),
+        ("count_include_pad = 1, strides = [2, 2], ceil_mode = 1", "AveragePool", True),
+        ("pads = [1, 1, 1, 1]", "MaxPool", False),
+    ],
+)
+def test_means_that_count_zeros(attributes, op, expected):
+    assert averages_pads(*pool(attributes, op)) is expected

@@ -77,7 +77,13 @@ def test_what_networks_have_is_known_to_hold_one_at_every_size(attrs):
 
 @pytest.mark.parametrize(
     ("shape", "axes", "holds"),
-    [("2, 3", "1", True), ("2, 0", "1", False), ("0, 3", "1", True), ("2, N", "1", False)],
+    [
+        ("2, 3", "1", True),
+        ("3, 1", "1", True),
+        ("2, 0", "1", False),
+        ("0, 3", "1", True),
+        ("2, N", "1", False),
+    ],
 )
 def test_a_reduction_holds_an_element_where_its_axes_do(shape, axes, holds):
     body = f"g (float[{shape}] x) => (float[] y) {{ y = ReduceMax<axes = [{axes}]>(x) }}"

@@ -107,3 +107,9 @@ def test_attributes_there_and_back():
     assert window.is_padded
     assert not Window.point(3).is_padded
     assert Window.point(3).kernel == (1, 1, 1)
+
+
+def test_the_window_of_one_tap_reads_its_own_position():
+    for rank in (1, 2, 3):
+        one, zero = (1,) * rank, (0,) * rank
+        assert Window.point(rank) == Window(one, one, one, zero, zero)
