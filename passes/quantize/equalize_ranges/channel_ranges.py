@@ -15,7 +15,7 @@ from .channel_tensor import ChannelTensor
 from .extremes import Extremes
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ChannelRanges:
     """Least and largest value (0 included) and sum of squares of `channels` channels, float64 [C].
 
@@ -59,7 +59,7 @@ def observe_channels(
 ) -> dict[str, ChannelRanges]:
     """Run `graph` over `feeds` and return what the channels of `tensors` were, by tensor name."""
     axes = {carried.tensor.name: carried.axis for carried in tensors}
-    seen = {c.tensor.name: ChannelRanges(len(c.cells)) for c in tensors}
+    seen = {c.tensor.name: ChannelRanges(channels=len(c.cells)) for c in tensors}
     for found in stream_tensors(graph, list(axes), feeds, progress):
         for name, axis in axes.items():
             seen[name].add(found[name], axis)
