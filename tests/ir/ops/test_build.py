@@ -143,6 +143,25 @@ def test_every_opset_resizes(by, opset):
     np.testing.assert_array_equal(results(graph)[0], X.repeat(2, axis=2).repeat(3, axis=3))
 
 
+@pytest.mark.parametrize("opset", [11, 13, 22])
+def test_a_resize_of_a_region_keeps_its_mode(opset):
+    attrs = {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize"}
+
+    def write(edit, x, ys, at):
+        region = edit.constant(np.float32([0, 0, 0.25, 0, 1, 1, 0.75, 1]), "region")
+        sizes = edit.constant(np.array([2, 3, 3, 5]), "sizes")
+        build_resize(edit, x, ys[0], sizes=sizes, roi=region, attrs=attrs, at=at)
+
+    graph = written(opset, write)
+    (node,) = graph.nodes
+    assert dict(node.attrs) == attrs
+    rows = np.linspace(0.25 * 3, 0.75 * 3, 3)  # the region's, of four rows
+    low = np.floor(rows).astype(int)
+    part = (rows - low).astype(np.float32)[:, None]
+    expected = X[:, :, low] * (1 - part) + X[:, :, low + 1] * part
+    np.testing.assert_allclose(results(graph)[0], expected, rtol=1e-5)
+
+
 # Operator, attribute's name, values, and since when it is an input.
 MOVED = [
     ("Slice", "starts", [1, 0], 10),

@@ -153,3 +153,19 @@ def test_room_beyond_the_largest_number_is_no_warning():
     one, end = np.array(1.0), np.array(float(np.finfo(np.float64).max))
     with np.errstate(all="raise"):
         assert not declines(need_in_range, one, end, end, np.float64)
+
+
+def test_steps_beyond_the_largest_number_are_no_warning():
+    large = np.array([1e300, np.inf])
+    first = Composition.of(np.zeros(2)).then(large, np.zeros(2), (np.ones(2), np.ones(2)))
+    with np.errstate(all="raise"):
+        total = first.then(np.array([1e300, 0.0]), np.ones(2), None)
+    assert np.isinf(total.scale[0])
+    assert np.isnan(total.scale[1])
+
+
+def test_a_shift_moves_the_center_of_what_is_given():
+    given = (np.array(2.0), np.array(0.5))
+    first = Composition.of(np.array(0.0)).then(np.array(1.0), np.array(0.0), given)
+    center, spread = first.then(np.array(-3.0), np.array(1.0), None).typical
+    assert (center, spread) == (-5.0, 1.5)
