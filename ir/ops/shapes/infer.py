@@ -24,7 +24,7 @@ from ...graph.uses import Uses, scopes
 from ...graph.view import View
 from .calls import called, doubted_functions, written_out
 from .onnx_inference import infer_by_onnx
-from .runtime_shapes import crashes_inference, is_doubted, runtime_shape
+from .runtime_shapes import is_doubted, misleads_inference, runtime_shape
 
 # Each round settles what follows from the one before; networks need two or three.
 _MOST_ROUNDS = 8
@@ -72,11 +72,12 @@ class _Doubted:
 def _doubted(graph: gs.Graph) -> list[_Doubted]:
     functions = doubted_functions(graph) if graph.functions else {}
     found: list[_Doubted] = []
+    given = {id(tensor) for tensor in graph.inputs}
     for scope in scopes(graph):
         for node in scope.nodes:
             if called(node) in functions:
                 found.append(_Doubted(node, scope, functions[called(node)]))
-            elif is_standard(node) and is_doubted(node, scope.opset):
+            elif is_standard(node) and is_doubted(node, scope.opset, given):
                 found.append(_Doubted(node, scope))
     return found
 
@@ -106,7 +107,7 @@ class _Correction:
     def _crashes(self, each: _Doubted) -> bool:
         view = View(each.scope, self._uses, lambda tensor: None)
         if each.function is None:
-            return crashes_inference(each.node, view)
+            return misleads_inference(each.node, view)
         body = written_out(each.node, each.function, self._graph, view)
         return bool(_Correction(body, _doubted(body))._never_seen)
 

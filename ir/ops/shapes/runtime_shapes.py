@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,7 @@ from ..windows.attributes import window_attributes
 
 # Inference steps through a list of sizes in an `int`, which overflows, and reads out of bounds.
 _LARGEST_STEP = 1 << 30
+_BOUNDS = ("starts", "ends", "axes", "steps")
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,16 @@ class RuntimeShape:
     shape: Shape | None
 
 
-def is_doubted(node: gs.Node, opset: int) -> bool:
+def is_doubted(node: gs.Node, opset: int, given: AbstractSet[int] = frozenset()) -> bool:
     """Say whether inference may get the shape of the result of a standard `node` wrong.
 
-    In a function's body, where an attribute is what a call gives, it may.
+    In a function's body, where an attribute is what a call gives, it may, and where what looks like
+    a constant is the default of an input of the graph, one of `given` by id.
     """
     doubt = _DOUBTS.get(node.op)
-    return doubt is not None and doubt(node, opset)
+    if doubt is None:
+        return False
+    return any(id(tensor) in given for tensor in node.inputs[1:]) or doubt(node, opset)
 
 
 def runtime_shape(node: gs.Node, view: View) -> RuntimeShape | None:
@@ -53,12 +58,18 @@ def runtime_shape(node: gs.Node, view: View) -> RuntimeShape | None:
     return _SHAPES[node.op](node, view)
 
 
-def crashes_inference(node: gs.Node, view: View) -> bool:
-    """Say whether inference must not see `node`."""
+def misleads_inference(node: gs.Node, view: View) -> bool:
+    """Say whether inference must not see `node`.
+
+    It reads out of bounds behind a long step, and of a list of sizes that is cut where only a run
+    tells, it takes the whole for what is left.
+    """
     if node.op != "Slice":
         return False
-    steps = read_parameter(node, "steps", view, _values_of(view)).ints()
-    return any(abs(step) > _LARGEST_STEP for step in steps or ())
+    found = [read_parameter(node, name, view, _values_of(view)) for name in _BOUNDS]
+    if not all(parameter.known for parameter in found):
+        return True
+    return any(abs(step) > _LARGEST_STEP for step in found[-1].ints() or ())
 
 
 def _values_of(view: View) -> Callable[[gs.Tensor], Array | None]:
@@ -130,11 +141,12 @@ def _has_steps(node: gs.Node, opset: int) -> bool:
     if opset < 10:
         axes = node.attrs.get("axes", ())
         return not isinstance(axes, list | tuple) or list(axes) != sorted(axes)
+    if any(t.name and dense_values(t) is None for t in node.inputs[1:]):
+        return True
     position = input_of(node.op, "steps", opset)
     if position is None or position >= len(node.inputs) or not node.inputs[position].name:
         return False
-    values = dense_values(node.inputs[position])
-    return values is None or bool(np.any(values != 1))
+    return bool(np.any(dense_values(node.inputs[position]) != 1))
 
 
 def _sliced(node: gs.Node, view: View) -> RuntimeShape | None:
@@ -143,11 +155,22 @@ def _sliced(node: gs.Node, view: View) -> RuntimeShape | None:
         return None
     bounds = read_bounds(node, view, _values_of(view))
     if bounds is None:
-        return None
+        return RuntimeShape(_cut_somewhere(x, node, view))
     found = list(x)
     for each in bounds:
         found[each.axis] = each.taken(found[each.axis])
     return RuntimeShape(tuple(found))
+
+
+def _cut_somewhere(x: Shape, node: gs.Node, view: View) -> Shape:
+    """Return what is known of the shape of a Slice of `x` whose bounds only a run tells."""
+    axes = read_parameter(node, "axes", view, _values_of(view))
+    named = None if axes.values is None else normal_axes(axes.values, len(x))
+    if not axes.given:
+        starts = view.shape(node.inputs[1]) if len(node.inputs) > 1 else None
+        count = starts[0] if starts else None
+        named = list(range(count)) if isinstance(count, int) else None
+    return tuple(None if named is None or axis in named else n for axis, n in enumerate(x))
 
 
 def _counts_floats(node: gs.Node, opset: int) -> bool:

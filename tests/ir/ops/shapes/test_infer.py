@@ -320,3 +320,27 @@ def test_a_branch_of_unknown_shape_leaves_the_result_unknown(opset, first, size)
         }
         expected, found = run_ort(model, feeds), run_ort(planish.to_model(graph), feeds)
         np.testing.assert_array_equal(expected["z"], found["z"])
+
+
+@pytest.mark.parametrize("default", [True, False])
+@pytest.mark.parametrize("opset", [11, 13, 22])
+@pytest.mark.parametrize("bounds", ["s, most, zero", "zero, s, zero", "zero, most, s"])
+def test_a_list_of_sizes_cut_where_only_a_run_tells_is_not_the_whole(bounds, opset, default):
+    """Inference takes it for that; where the bound is an input with a default as well."""
+    weights = {"most": [2**63 - 1], "zero": [0], "k": [-1]}
+    used = {name: np.array(v, np.int64) for name, v in weights.items() if name in f"{bounds}, k"}
+    if default:
+        used["s"] = np.array([1 if bounds.startswith(("s", "zero, s")) else 0], np.int64)
+    model = model_of(
+        f"""<ir_version: 8, opset_import: ["" : {opset}]>
+        g (float[1, 3, 4] x, int64[1] s) => (float[] y, int64[] z) {{
+            h = Shape(x) p = Slice(h, {bounds}) c = Concat <axis = 0> (k, p)
+            r = Reshape(x, c) z = Shape(r) y = Neg(r) }}""",
+        used,
+    )
+    graph = planish.Pipeline.parse("exact").run(planish.load(model), verify="off").graph
+    starts = [0] if bounds.endswith("s") else [1, 2]
+    for start in starts:
+        feeds = {"x": np.zeros((1, 3, 4), np.float32), "s": np.array([start], np.int64)}
+        expected, found = run_ort(model, feeds), run_ort(planish.to_model(graph), feeds)
+        np.testing.assert_array_equal(expected["z"], found["z"])
