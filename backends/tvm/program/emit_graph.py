@@ -30,6 +30,7 @@ from .emit_channels import (
     emit_scalar,
 )
 from .emit_linear import can_emit_linear, emit_linear
+from .emit_matmul import emit_matmul
 from .emit_moves import moved_bytes
 from .emit_onnx import emit_onnx
 from .emit_quantize import can_emit_quantize, emit_quantize
@@ -102,9 +103,14 @@ def _emit(program: BlockedProgram, group: FusionGroup, protos: dict[int, onnx.No
         if _can(node, view) and KERNELS[node.op].emit(program, group) is not False:
             return
     for each in nodes:
-        if not program.is_elsewhere(each) and emit_rows(program, each):
+        if not program.is_elsewhere(each) and _emit_plain(program, each):
             continue
         emit_onnx(program, each, protos[id(each)], moved_bytes(program, each))
+
+
+def _emit_plain(program: BlockedProgram, node: gs.Node) -> bool:
+    """Emit what has a kernel for tensors that lie as ONNX has them, and say if so."""
+    return emit_rows(program, node) or emit_matmul(program, node)
 
 
 def _can(node: gs.Node, view: View) -> bool:

@@ -1,4 +1,4 @@
-"""Operators along rows of a tensor that lies as ONNX has it: normalizations."""
+"""Operators along rows of a tensor that lies as ONNX has it: normalizations and Softmax."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import is_standard
+from ....ir.ops.axes.named import softmax_axes
 from ..kernels.normalization import Normalization, normalization
+from ..kernels.softmax import Softmax, softmax
 from ..spec.layout import plain_spec
 from .blocked import BlockedProgram
 from .kernel_program import KernelMaker
@@ -21,6 +23,32 @@ _EPSILON = 1e-5
 
 def emit_rows(program: BlockedProgram, node: gs.Node) -> bool:
     """Emit `node` as a kernel along rows, and say whether it is one."""
+    return _emit_normalization(program, node) or _emit_softmax(program, node)
+
+
+def _emit_softmax(program: BlockedProgram, node: gs.Node) -> bool:
+    view = program.view
+    if node.op != "Softmax" or not is_standard(node):
+        return False
+    shape = view.shape(node.inputs[0])
+    if not shape:
+        return False
+    axes = softmax_axes(node, len(shape), view.opset)
+    length = None if axes is None else _count(shape[axes[0] :])
+    if axes is None or axes[-1] != len(shape) - 1 or length is None:
+        return False
+    if view.dtype(node.inputs[0]) != np.float32:
+        return False
+
+    def kernel(rows: Any) -> KernelMaker:
+        op = Softmax(rows=batch_of(rows), length=length, lanes=program.machine.lanes)
+        return KernelMaker("softmax", op, softmax)
+
+    _emit(program, node, length, kernel)
+    return True
+
+
+def _emit_normalization(program: BlockedProgram, node: gs.Node) -> bool:
     read = _ROWS.get(node.op) if is_standard(node) and len(node.outputs) == 1 else None
     if read is None:
         return False
@@ -31,7 +59,22 @@ def emit_rows(program: BlockedProgram, node: gs.Node) -> bool:
     found = read(node, shape, [program.view.shape(tensor) for tensor in given])
     if found is None:
         return False
-    _emit(program, node, *found)
+    length, run, period = found
+    count = period * (length // run)
+    scale, shift = (_parameters(program, node, place, count) for place in (1, 2))
+
+    def kernel(rows: Any) -> KernelMaker:
+        op = Normalization(
+            rows=batch_of(rows),
+            length=length,
+            run=run,
+            period=period,
+            epsilon=float(node.attrs.get("epsilon", _EPSILON)),
+            lanes=program.machine.lanes,
+        )
+        return KernelMaker("normalize", op, normalization)
+
+    _emit(program, node, length, kernel, scale, shift)
     return True
 
 
@@ -78,29 +121,22 @@ def _count(sizes: tuple[Any, ...]) -> int | None:
     return math.prod(known) if len(known) == len(sizes) else None
 
 
-def _emit(program: BlockedProgram, node: gs.Node, length: int, run: int, period: int) -> None:
+def _emit(
+    program: BlockedProgram,
+    node: gs.Node,
+    length: int,
+    kernel: Callable[[Any], KernelMaker],
+    *parameters: Any,
+) -> None:
+    """Emit the kernel for the rows that the first input has."""
     from tvm import relax
 
     emit, x = program.builder.emit, program.tensor(node.inputs[0])
     sizes = shape_of(x)
     assert sizes is not None
     rows = _rows_of(sizes, length)
-    op = Normalization(
-        rows=batch_of(rows),
-        length=length,
-        run=run,
-        period=period,
-        epsilon=float(node.attrs.get("epsilon", _EPSILON)),
-        lanes=program.machine.lanes,
-    )
-    scale, shift = (_parameters(program, node, place, op.parameters) for place in (1, 2))
     flat = emit(relax.op.reshape(x, [rows, length]))
-    y = program.call(
-        KernelMaker("normalize", op, normalization),
-        [flat, scale, shift],
-        plain_spec(length, ()),
-        rows,
-    )
+    y = program.call(kernel(rows), [flat, *parameters], plain_spec(length, ()), rows)
     program.define_plain(node.outputs[0], emit(relax.op.reshape(y, list(sizes))))
 
 

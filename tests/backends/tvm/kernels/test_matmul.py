@@ -1,0 +1,66 @@
+"""Products of matrices against float64: sizes that fill no tile, batches, unknown rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import planish
+
+from tests.backends.tvm.instructions import make_runnable
+from tests.helpers import graph_of, relative_error
+
+pytest.importorskip("tvm")
+
+
+def check(left, right, *, sizes="", fed=False, target="cpu", threads=2) -> None:
+    normal = np.random.default_rng([*left, *right]).standard_normal
+    x = normal(left).astype(np.float32)
+    w = np.abs(normal(right)).astype(np.float32)  # nothing cancels
+    declared = sizes or ", ".join(map(str, left))
+    inputs = f"float[{declared}] x"
+    inputs += f", float[{', '.join(map(str, right))}] w" if fed else ""
+    # What comes before and after is not the product's own.
+    text = f"g ({inputs}) => (float[] y) {{ a = Abs(x) m = MatMul(a, w) y = Neg(m) }}"
+    graph = graph_of(text, {} if fed else {"w": w})
+    compiled = planish.lower(graph, "tvm", target, threads)
+    found = compiled({"x": x, **({"w": w} if fed else {})})["y"]
+    wanted = -(np.abs(x.astype(np.float64)) @ w.astype(np.float64))
+    assert relative_error(wanted.astype(np.float32), found) <= 1e-6
+
+
+@pytest.mark.parametrize("rows", [1, 5, 6, 13])
+@pytest.mark.parametrize("columns", [1, 7, 8, 16, 17, 43])
+def test_rows_and_columns_that_fill_no_tile(rows, columns) -> None:
+    check((rows, 9), (9, columns))
+
+
+@pytest.mark.parametrize("fed", [False, True])
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [((2, 3, 7, 5), (5, 19)), ((2, 3, 7, 5), (2, 3, 5, 19)), ((4, 1, 6), (4, 6, 33)),
+     ((1, 2, 3, 4, 5), (1, 2, 3, 5, 2)), ((3, 2, 4), (1, 4, 5)), ((2, 4), (3, 4, 5)),
+     ((2, 1), (1, 3))],
+)  # fmt: skip
+def test_batches(left, right, fed) -> None:
+    check(left, right, fed=fed)
+
+
+@pytest.mark.parametrize("fed", [False, True])
+@pytest.mark.parametrize("rows", [1, 4, 11])
+def test_rows_that_are_not_known(rows, fed) -> None:
+    check((rows, 3, 8), (8, 21), sizes="N, 3, 8", fed=fed)
+    check((rows, 8), (8, 5), sizes="N, 8", fed=fed)
+
+
+@pytest.mark.parametrize("isa", ["neon", "avx2", "avx512"])
+def test_vectors_of_every_length(isa, monkeypatch) -> None:
+    check((2, 27, 10), (10, 75), target=make_runnable(isa, monkeypatch))
+
+
+def test_a_matrix_that_several_products_share() -> None:
+    x, w = (np.random.default_rng(n).standard_normal((6, 6)).astype(np.float32) for n in (1, 2))
+    text = "g (float[6, 6] x) => (float[] y) { a = MatMul(x, w) y = MatMul(a, w) }"
+    found = planish.lower(graph_of(text, {"w": w}), "tvm", threads=1)({"x": x})["y"]
+    wanted = x.astype(np.float64) @ w.astype(np.float64) @ w.astype(np.float64)
+    assert relative_error(wanted.astype(np.float32), found) <= 1e-6
