@@ -17,7 +17,7 @@ from tests.helpers import model_of
 
 pytest.importorskip("tvm")
 
-# `second` and `third` share a kernel; Softmax and CumSum are the importer's.
+# `second` and `third` share a kernel; LogSoftmax and CumSum are the importer's.
 TEXT = """g (float[N, 16, 9, 9] x) => (float[N, 10] y, float[N, 16, 9, 9] p) {
     [first] a = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w)
     [first_relu] b = Relu(a)
@@ -31,7 +31,7 @@ TEXT = """g (float[N, 16, 9, 9] x) => (float[N, 10] y, float[N, 16, 9, 9] p) {
     [mean] m = GlobalAveragePool(f)
     [flat] n = Flatten(m)
     [dense] o = Gemm <transB = 1> (n, s)
-    [soft] q = Softmax <axis = 1> (o)
+    [soft] q = LogSoftmax <axis = 1> (o)
     [sum] y = CumSum(q, axis)
 }"""
 SHAPES = {
