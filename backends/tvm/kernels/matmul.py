@@ -28,12 +28,13 @@ _SPARE = 2  # registers for what is multiplied
 class MatMul:
     """Rows of `depth` elements by matrices [depth, columns].
 
-    `batch` is the number of matrices, None where one is for all rows, whose number may be None,
-    unknown. `packed`: as constants are.
+    x is [outer, rows, depth]; there are `outer` matrices, or one if `shared`, and then `rows` is 1.
+    `outer` is None where it is not known. `packed`: as constants are.
     """
 
-    batch: int | None
-    rows: int | None
+    outer: int | None
+    rows: int
+    shared: bool
     depth: int
     columns: int
     packed: bool
@@ -59,28 +60,23 @@ def packed(op: MatMul, values: Array) -> Array:
 
 
 def matmul(op: MatMul) -> Any:
-    """Return the function (x, w, y).
-
-    x and y are [batch, rows, ...] with as many matrices w, and [rows, 1, ...] with one.
-    """
+    """Return the function (x [outer, rows, depth], w, y [outer, rows, columns])."""
     panels = -(-op.columns // op.panel)
-    shared = op.batch is None
-    with function("matmul", op.rows if shared else op.batch) as frame:
-        outer = (frame.batch, 1) if shared else (op.batch, op.rows)
+    with function("matmul", op.outer) as frame:
         matrix = (panels, op.depth, op.panel) if op.packed else (op.depth, op.columns)
-        x = weights("X", (*outer, op.depth))
-        w = weights("W", matrix if shared else (op.batch, *matrix))
-        y = weights("Y", (*outer, op.columns))
+        x = weights("X", (frame.batch, op.rows, op.depth))
+        w = weights("W", matrix if op.shared else (frame.batch, *matrix))
+        y = weights("Y", (frame.batch, op.rows, op.columns))
         frame.begin()
-        rows = frame.batch if shared else op.rows
+        matrices, rows = (1, frame.batch) if op.shared else (frame.batch, op.rows)
         whole, rest = divmod(op.columns, op.panel)
         if whole:
-            with parallel([op.batch or 1, whole]) as (b, panel):
+            with parallel([matrices, whole]) as (b, panel):
                 _panel(op, rows, _Operands(x, w, y, b, panel), [op.lanes] * _VECTORS)
         if rest:
             vectors = [op.lanes] * (rest // op.lanes)
             vectors += [rest % op.lanes] if rest % op.lanes else []
-            with parallel([op.batch or 1]) as (b,):
+            with parallel([matrices]) as (b,):
                 _panel(op, rows, _Operands(x, w, y, b, whole), vectors)
     return frame.func
 
@@ -100,11 +96,11 @@ class _Operands:
         if op.packed:
             return self.w[self.panel, depth, column]
         place = (depth, self.panel * op.panel + column)
-        return self.w[place if op.batch is None else (self.matrix, *place)]
+        return self.w[place if op.shared else (self.matrix, *place)]
 
     def row(self, op: MatMul, row: Any) -> tuple[Any, Any]:
         """Return the first two indices of a row of `x` and `y`."""
-        return (row, 0) if op.batch is None else (self.matrix, row)
+        return (row, 0) if op.shared else (self.matrix, row)
 
 
 def _panel(op: MatMul, rows: Any, at: _Operands, vectors: Sequence[int]) -> None:

@@ -47,8 +47,10 @@ def row_totals(
             for kind in kinds:
                 add(tails[kind], whole * _AT_ONCE * lanes + at, kind)
     found = [[one[lane] for one in row for lane in range(lanes)] for row in totals]
-    parts = itertools.zip_longest(found, [[tail[0]] for tail in tails], fillvalue=[])
-    return [kept(_in_pairs([*vectors, *tail], combine)) for vectors, tail in parts]
+    found = found or [[] for _ in kinds]
+    for parts, tail in zip(found, tails, strict=False):
+        parts.append(tail[0])
+    return [kept(_in_pairs(parts, combine)) for parts in found]
 
 
 def _in_pairs(parts: Sequence[Any], combine: Combine) -> Any:

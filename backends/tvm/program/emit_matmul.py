@@ -12,6 +12,7 @@ from ..kernels.matmul import MatMul, matmul, packed
 from ..spec.layout import plain_spec
 from .blocked import BlockedProgram
 from .kernel_program import KernelMaker
+from .required import require
 from .value import batch_of, shape_of
 
 
@@ -29,33 +30,37 @@ def emit_matmul(program: BlockedProgram, node: gs.Node) -> bool:
     x = program.tensor(node.inputs[0])
     sizes = shape_of(x)
     assert sizes is not None
-    outer = (_product(sizes[:-1]), 1) if shared else (_product(sizes[:-2]), sizes[-2])
+    outer, rows = (_product(sizes[:-1]), 1) if shared else (_product(sizes[:-2]), sizes[-2])
     values = program.view.constant(node.inputs[1]) if shared else None
     op = MatMul(
-        batch=None if shared else int(outer[0]),
-        rows=batch_of(outer[0]) if shared else int(outer[1]),
-        depth=int(right[-2]),
-        columns=int(right[-1]),
+        outer=batch_of(outer),
+        rows=rows,
+        shared=shared,
+        depth=int(sizes[-1]),
+        columns=_columns(right),
         packed=values is not None,
         lanes=program.machine.lanes,
         registers=program.machine.registers,
     )
-    w = _matrices(program, node.inputs[1], op, values)
+    w = _matrices(program, node.inputs[1], op, values, outer)
     _emit(program, node.outputs[0], op, x, w, outer, sizes[:-1])
     return True
 
 
 def _is_product(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
-    """Say whether all sizes are known and fit, but for the batch of what one matrix multiplies."""
-    if len(left) < 2 or len(right) < 2 or left[-1] != right[-2]:
+    """Say whether sizes fit and are known, but for batches, of which names may be."""
+    if len(left) < 2 or len(right) < 2 or left[-1] != right[-2] or 0 in left:
         return False
-    if len(right) == 2:
-        known = [left[-1], *right]
-    else:
-        known = [*left, *right]
-        if left[:-2] != right[:-2]:
+    known = [left[-1], right[-1]]
+    if len(right) > 2:
+        known.append(left[-2])
+        if left[:-2] != right[:-2] or None in left:
             return False
-    return all(isinstance(size, int) and size for size in known) and 0 not in left
+    return all(isinstance(size, int) and size for size in known)
+
+
+def _columns(right: tuple[Any, ...]) -> int:
+    return int(right[-1])
 
 
 def _product(sizes: tuple[Any, ...]) -> Any:
@@ -65,16 +70,21 @@ def _product(sizes: tuple[Any, ...]) -> Any:
     return found
 
 
-def _matrices(program: BlockedProgram, tensor: gs.Tensor, op: MatMul, values: Any) -> Any:
+def _matrices(
+    program: BlockedProgram, tensor: gs.Tensor, op: MatMul, values: Any, outer: Any
+) -> Any:
     from tvm import relax
 
     if op.packed:
         key = ("matmul", id(tensor), op.panel)
         return program.parameter(packed(op, np.asarray(values)), key)
     w = program.tensor(tensor)
-    if op.batch is None:
+    if op.shared:
         return w
-    return program.builder.emit(relax.op.reshape(w, [op.batch, op.depth, op.columns]))
+    sizes = shape_of(w)
+    assert sizes is not None
+    require(program.builder, [(_product(sizes[:-2]), outer)])
+    return program.builder.emit(relax.op.reshape(w, [outer, op.depth, op.columns]))
 
 
 def _emit(
@@ -83,13 +93,13 @@ def _emit(
     op: MatMul,
     x: Any,
     w: Any,
-    outer: tuple[Any, Any],
+    outer: Any,
     sizes: tuple[Any, ...],
 ) -> None:
     from tvm import relax
 
     emit, reshape = program.builder.emit, relax.op.reshape
-    made = plain_spec(int(outer[1]), (op.columns,))
-    given = [emit(reshape(x, [*outer, op.depth])), w]
-    found = program.call(KernelMaker("matmul", op, matmul), given, made, outer[0])
+    made = plain_spec(op.rows, (op.columns,))
+    given = [emit(reshape(x, [outer, op.rows, op.depth])), w]
+    found = program.call(KernelMaker("matmul", op, matmul), given, made, outer)
     program.define_plain(result, emit(reshape(found, [*sizes, op.columns])))

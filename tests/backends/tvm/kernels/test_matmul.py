@@ -53,6 +53,16 @@ def test_rows_that_are_not_known(rows, fed) -> None:
     check((rows, 8), (8, 5), sizes="N, 8", fed=fed)
 
 
+@pytest.mark.parametrize("images", [1, 3])
+def test_a_batch_of_matrices_that_is_not_known(images) -> None:
+    x, w = (np.random.default_rng(n).random((images, 2, 7, 7), np.float32) for n in (1, 2))
+    text = "g (float[N, 2, 7, 7] x, float[N, 2, 7, 7] w) => (float[] y) { y = MatMul(x, w) }"
+    compiled = planish.lower(graph_of(text), "tvm", threads=2)
+    found = compiled({"x": x, "w": w})["y"]
+    wanted = x.astype(np.float64) @ w.astype(np.float64)
+    assert relative_error(wanted.astype(np.float32), found) <= 1e-6
+
+
 @pytest.mark.parametrize("isa", ["neon", "avx2", "avx512"])
 def test_vectors_of_every_length(isa, monkeypatch) -> None:
     check((2, 27, 10), (10, 75), target=make_runnable(isa, monkeypatch))
