@@ -20,6 +20,7 @@ from .axes.named import normal_axes
 from .parameters import ValuesOf, read_parameter
 
 _CROPS = "tf_crop_and_resize"
+_STRETCH = "stretch"
 
 
 def resized_shape(node: gs.Node, view: View, values_of: ValuesOf | None = None) -> Shape | None:
@@ -43,17 +44,29 @@ def resized_shape(node: gs.Node, view: View, values_of: ValuesOf | None = None) 
         for axis, scale in zip(axes, given.reshape(-1), strict=True):
             found[axis] = None if crops else scaled(shape[axis], scale)
         return tuple(found)
-    policy = node.attrs.get("keep_aspect_ratio_policy", "stretch")
-    if policy == "stretch":
+    policy = ratio_policy(node)
+    if policy == _STRETCH:
         for axis, asked in zip(axes, given.reshape(-1), strict=True):
             found[axis] = int(asked)
         return tuple(found)
-    # Of axes in another order, or counted from the end, ONNX Runtime confuses the ratios.
-    told = not crops and named == sorted(axes)
+    told = not crops and are_told(named, len(shape))
     ratio = _ratio([shape[axis] for axis in axes], given, policy) if told else None
     for axis in axes:
         found[axis] = None if ratio is None else _rounded(shape[axis], ratio)
     return tuple(found)
+
+
+def ratio_policy(node: gs.Node) -> str:
+    """Return how the sizes that a Resize is given are taken: `stretch` where just as given."""
+    return str(node.attrs.get("keep_aspect_ratio_policy", _STRETCH))
+
+
+def are_told(axes: Sequence[int], rank: int) -> bool:
+    """Say whether the result of a Resize that keeps the ratio of these `axes` is known.
+
+    Of axes in another order, or counted from the end, ONNX Runtime confuses the ratios.
+    """
+    return list(axes) == sorted(axis for axis in axes if 0 <= axis < rank)
 
 
 def scaled(size: Dim, scale: float) -> Dim:

@@ -11,6 +11,7 @@ from ....ir.ops.axes.named import axes_of
 from ....ir.ops.axes.permutation import Order
 from ....ir.ops.axes.ports import Array, LayoutChange, Ports, alike, renamed_axes
 from ....ir.ops.parameters import read_parameter, spell
+from ....ir.ops.resizing import are_told, ratio_policy
 
 
 def sliced(node: gs.Node, view: View) -> Ports | None:
@@ -81,10 +82,15 @@ def resized(node: gs.Node, view: View) -> Ports | None:
     if len(given) != len(axes):
         return None
     scales = name == "scales"
+    by_ratio = not scales and ratio_policy(node) != "stretch"
+    if by_ratio and not are_told(list(node.attrs.get("axes") or axes), len(shape)):
+        return None
     moved = [a for a, v in zip(axes, given, strict=True) if v != (1 if scales else shape[a])]
 
     def rebuild(order: Order) -> LayoutChange | None:
         if any(order.index(axis) < 2 and order[axis] != axis for axis in moved):
+            return None
+        if by_ratio and named and not are_told([order.index(axis) for axis in named], len(shape)):
             return None
         if named is not None:
             return renamed_axes(node, axes, order, view)

@@ -57,6 +57,8 @@ class _Normalization(Recognition):
             dtype is not None and dtypes.bits(dtype) <= 32 and dtypes.is_float(dtype),
             "ONNX Runtime normalizes no float64",
         )
+        # ONNX Runtime refuses to normalize what has no elements.
+        need(all(shape[axis] != 0 for axis in found.axes), "its means are over no elements")
         spatial = len(shape) >= 3 and found.axes == tuple(range(2, len(shape)))
         last = found.axes == tuple(range(found.axes[0], len(shape))) and found.axes[0] > 0
         if not spatial and not last:

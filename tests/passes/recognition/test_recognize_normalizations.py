@@ -178,6 +178,14 @@ STAYS = {
         {"axes": [-1], "kind": "float[N, 3, 4, M]"},
         "its channels or normalized sizes are not static",
     ),
+    "of no elements": (
+        {"axes": [-1], "kind": "float[N, 3, 4, 0]"},
+        "its means are over no elements",
+    ),
+    "of no elements in one of the axes": (
+        {"axes": [2, 3], "kind": "float[N, 3, 0, 5]"},
+        "its means are over no elements",
+    ),
     "of float64": (
         {"axes": [-1], "kind": "double[N, 3, 4, 5]"},
         "ONNX Runtime normalizes no float64",

@@ -113,6 +113,8 @@ CANCELS = {
     "Resize": 'b = Resize <mode = "linear"> (a, , scales)',
     "Resize to sizes": "b = Resize(a, , , sizes)",
     "Resize of axes": "b = Resize <axes = [1, 2]> (a, , , sz)",
+    "Resize that keeps a ratio":
+        'b = Resize <axes = [1, 2], keep_aspect_ratio_policy = "not_larger"> (a, , , sz)',
     "Gather": "b = Gather <axis = 3> (a, i1)",
     "quantized": "t = QuantizeLinear(a, qs0, qz0) b = DequantizeLinear(t, qs0, qz0)",
     "quantized by channel":
@@ -163,8 +165,13 @@ STAYS = {
     "MatMul": "b = MatMul(a, square)",
     "LayerNormalization": "b = LayerNormalization(a, c, c)",
     "Resize of channels": "b = Resize(a, , deep)",
+    # ONNX Runtime's result depends on how these axes are spelled.
+    "Resize that keeps a ratio, axes from the end":
+        'b = Resize <axes = [-3, -2], keep_aspect_ratio_policy = "not_smaller"> (a, , , sz)',
+    "Resize that keeps a ratio, axes in another order":
+        'b = Resize <axes = [2, 1], keep_aspect_ratio_policy = "not_smaller"> (a, , , sz)',
     "Reshape that mixes": "b = Reshape(a, mixed)",
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("body", STAYS.values(), ids=STAYS)
