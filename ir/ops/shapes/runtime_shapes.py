@@ -31,6 +31,8 @@ from ..windows.attributes import window_attributes
 
 # Inference steps through a list of sizes in an `int`, which overflows, and reads out of bounds.
 _LARGEST_STEP = 1 << 30
+# Whether inference is to be believed, constants say.
+_BY_CONSTANTS = frozenset({"Range", "Slice", "Squeeze"})
 _BOUNDS = ("starts", "ends", "axes", "steps")
 
 
@@ -50,7 +52,8 @@ def is_doubted(node: gs.Node, opset: int, given: AbstractSet[int] = frozenset())
     doubt = _DOUBTS.get(node.op)
     if doubt is None:
         return False
-    return any(id(tensor) in given for tensor in node.inputs[1:]) or doubt(node, opset)
+    told = node.op in _BY_CONSTANTS and any(id(tensor) in given for tensor in node.inputs)
+    return told or doubt(node, opset)
 
 
 def runtime_shape(node: gs.Node, view: View) -> RuntimeShape | None:

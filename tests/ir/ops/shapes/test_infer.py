@@ -344,3 +344,31 @@ def test_a_list_of_sizes_cut_where_only_a_run_tells_is_not_the_whole(bounds, ops
         feeds = {"x": np.zeros((1, 3, 4), np.float32), "s": np.array([start], np.int64)}
         expected, found = run_ort(model, feeds), run_ort(planish.to_model(graph), feeds)
         np.testing.assert_array_equal(expected["z"], found["z"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "y = Unsqueeze(x, a)",
+        "y = Squeeze(x, a)",
+        "y = Slice(x, a, b)",
+        "y = Expand(x, a)",
+        "y = Tile(x, a)",
+        "y = ReduceSum(x, a)",
+        "y = Pad(x, b)",
+        "y = Concat <axis = 0> (a, b)",
+        "y = Range(c, c, c)",
+        "y = Upsample(x, f)",
+        "y = Resize(x, , f)",
+    ],
+)
+def test_parameters_that_inputs_of_the_graph_give_are_read_as_not_known(body):
+    opset = 9 if "Upsample" in body else 18
+    model = model_of(
+        f"""<ir_version: 8, opset_import: ["" : {opset}]>
+        g (float[1, 3] x, int64[1] a, int64[2] b, int64 c, float[2] f) => (float[] y)
+        <int64[1] a = {{0}}, int64[2] b = {{0, 1}}, int64 c = {{1}}, float[2] f = {{1.0, 2.0}}>
+        {{ {body} }}"""
+    )
+    numbers = {size for size in shapes_of(model)["y"] or () if isinstance(size, int)}
+    assert numbers <= {1, 3}, "those of x"
