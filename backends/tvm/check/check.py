@@ -54,10 +54,12 @@ class KernelReport:
     """What was found: `right` kernels, and the wrong ones.
 
     `blind`: those of the right ones whose results are one number whatever they are given.
+    `others`: kernels whose descriptions have no meaning here.
     """
 
     right: int
     blind: int = 0
+    others: int = 0
     wrong: Sequence[WrongKernel] = ()
 
 
@@ -78,7 +80,8 @@ def check_kernels(lowered: Lowered, toolchain: CpuToolchain) -> KernelReport:
             continue
         keep(cache, kernel.key, found, time.perf_counter() - begin)
         blind += found == BLIND
-    return KernelReport(len(kernels) - len(wrong), blind, wrong)
+    others = len(lowered.kernels) - len(kernels)
+    return KernelReport(len(kernels) - len(wrong), blind, others, wrong)
 
 
 def calls_of(lowered: Lowered, wrong: WrongKernel) -> list[KernelCall]:

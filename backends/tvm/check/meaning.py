@@ -19,6 +19,7 @@ from ..kernels.convolution import Convolution
 from ..kernels.dot import ByteDot, HalfDot
 from ..kernels.elementwise import Elementwise
 from ..kernels.global_pooling import GlobalPooling
+from ..kernels.normalization import Normalization
 from ..kernels.pack import Pack
 from ..kernels.repack import Repack
 from ..kernels.resample import Resample
@@ -26,12 +27,13 @@ from ..kernels.transposed import Transposed
 from ..kernels.windows import Windows
 from ..kernels.winograd.convolution import Winograd
 from ..spec.chain import ElementwiseChain
-from ..spec.layout import Array, BufferSpec
+from ..spec.layout import Array, BufferSpec, plain_spec
 from .chain import run_chain
 from .draw import Draw, deviation_of, fan_in, packed_weights
 from .onnx_layers import run_layer
 
 _NO_CHAIN = ElementwiseChain()
+_IMAGES = 3  # where their number is free
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +59,14 @@ def has_meaning(op: Any) -> bool:
     return meaning_of.dispatch(type(op)) is not meaning_of.dispatch(object)
 
 
-def parts_of(op: Any) -> tuple[BufferSpec, ElementwiseChain, int | None]:
-    """Return the result's buffer, the epilogue and the number of images of a description."""
+def parts_of(op: Any) -> tuple[BufferSpec, ElementwiseChain, int]:
+    """Return the result's buffer, the epilogue and a number of images of a description."""
+    if isinstance(op, Normalization):  # rows are its images
+        rows = _IMAGES * op.period if op.rows is None else op.rows
+        return plain_spec(op.length, ()), _NO_CHAIN, rows
     found = op.conv if isinstance(op, Winograd) else op
-    return found.y, getattr(found, "epilogue", _NO_CHAIN), found.batch
+    images = _IMAGES if found.batch is None else found.batch
+    return found.y, getattr(found, "epilogue", _NO_CHAIN), images
 
 
 @meaning_of.register
@@ -194,6 +200,22 @@ def _global_pooling(op: GlobalPooling, draw: Draw) -> Meaning:
     x = draw.tensor(op.x, draw.size * (np.prod(op.x.spatial) ** 0.5 if op.kind == "mean" else 1.0))
     name = "GlobalAveragePool" if op.kind == "mean" else "GlobalMaxPool"
     return Meaning(value=run_layer(name, [x], op.x.rank))
+
+
+@meaning_of.register
+def _normalization(op: Normalization, draw: Draw) -> Meaning:
+    rows = draw.images
+    x = draw.normal((rows, op.length)) + 4 * draw.normal((rows, 1))
+    scale, shift = draw.normal((op.parameters,)), draw.normal((op.parameters,))
+    draw.args += [x, scale, shift]
+    wide = x.astype(np.float64)
+    centred = wide - wide.mean(axis=1, keepdims=True)
+    value = centred / np.sqrt(np.square(centred).mean(axis=1, keepdims=True) + op.epsilon)
+    shared = op.length // op.run
+    first = (np.arange(rows) % op.period * shared)[:, None]
+    place = first + np.arange(op.length) // op.run
+    value = value * scale[place] + shift[place]
+    return Meaning(value=value.astype(np.float32).reshape(rows, op.length, 1, 1, 1))
 
 
 @meaning_of.register

@@ -93,13 +93,12 @@ def _left_out(
 def _line(report: KernelReport | None, wrong: int) -> str:
     if report is None:
         return "not compared one by one"
-    if not report.right and not wrong:
+    if not report.right and not report.others and not wrong:
         return "none of planish's own"
-    found = f"{report.right} compared one by one"
-    if wrong:
-        return f"{found}, {wrong} wrong and not used"
+    found = [f"{report.right} compared one by one"]
+    found.append(f"{wrong} wrong and not used" if wrong else "all right")
     if report.blind:
-        return (
-            f"{found}, all right, {report.blind} of which give one number whatever they are given"
-        )
-    return f"{found}, all right"
+        found.append(f"{report.blind} of which give one number whatever they are given")
+    if report.others:
+        found.append(f"{report.others} not compared")
+    return ", ".join(found)

@@ -13,7 +13,6 @@ from .draw import Draw, placed, usual_size
 from .meaning import meaning_of, parts_of
 from .memory import fault_around, numbers, numpy_dtype, read_back, unwritten
 
-_IMAGES = 3  # where their number is free
 # Of single steps, rounding in another order may change so many times what it was seen to change.
 _TIMES = 2.0
 # A sample of which so much is one number shows little: all clipped, or all zero.
@@ -70,8 +69,7 @@ def draw_trial(op: Any, seed: int) -> Trial:
 
 
 def _drawn(op: Any, seed: int, size: float) -> Trial:
-    spec, chain, batch = parts_of(op)
-    images = _IMAGES if batch is None else batch
+    spec, chain, images = parts_of(op)
     rng = np.random.default_rng(seed)
     draw = Draw(rng, images, size * usual_size(chain))
     meaning = meaning_of(op, draw)

@@ -13,12 +13,15 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import node_key
 from ....ir.graph.view import View
+from ....ir.ops.traits.groups import RESHAPES
 from ..spec.calls import KernelCall
 from .emit_onnxruntime import emit_onnxruntime
 from .imported import is_right
 from .program import PlainTensors, Program
 from .required import Pairs, require, required_after, required_before
 from .value import dtype_of, shape_of
+
+_MOST_UNKNOWN = 3
 
 
 class _UnconvertedError(Exception):
@@ -60,6 +63,7 @@ def _converted(
     inputs = frontend.onnx_input()
     for tensor in node.inputs:
         inputs.append(None if tensor.is_empty() else tensors.plain(tensor))
+    _check_divisors(node, inputs)
     try:
         attrs = importer._parse_attr(proto.attribute)
         attrs["tvm_custom"] = {"name": node.name, "num_outputs": len(node.outputs)}
@@ -75,6 +79,19 @@ def _converted(
 def _require(tensors: PlainTensors, pairs: Pairs) -> None:
     if not require(tensors.builder, pairs):
         raise _UnconvertedError("its sizes do not fit")
+
+
+def _check_divisors(node: gs.Node, inputs: Any) -> None:
+    """Leave alone what finds its elements by dividing by many sizes, one quotient by the next.
+
+    Each division by a size that is known at run time alone is several of what is divided: the
+    compiler's time grows as the power of their number.
+    """
+    if node.op not in RESHAPES:
+        return
+    unknown = [size for size in shape_of(inputs[0]) or () if not isinstance(size, int)]
+    if len(unknown) > _MOST_UNKNOWN:
+        raise _UnconvertedError(f"{len(unknown)} sizes of what {node.op} reads are not known")
 
 
 def _results(builder: Any, found: Any, count: int) -> list[Any]:

@@ -61,6 +61,10 @@ WEIGHTS = {
     "line": normal(9, 20, 5),
     "volume": normal(5, 3, 2, 3, 3),
     "scale": normal(20, 1, 1),
+    "each1": normal(20),
+    "each1b": normal(2, 20)[0],
+    "four": normal(4),
+    "field": normal(7, 9),
     "slope": np.abs(normal(20, 1, 1)),
     "half": np.float32([1, 1, 1.7, 1.3]),
     "twice": np.float32([1, 1, 2, 2]),
@@ -107,6 +111,9 @@ BODIES = {
     "y = MaxPool <kernel_shape = [2, 2]> (r)",
     "split": "b, c = Split <axis = 1, num_outputs = 2> (a) d = Relu (b) e = Sigmoid (c) "
     "y = Add (d, e)",
+    "instance": "y = InstanceNormalization (a, each1, each1b)",
+    "layer": "y = LayerNormalization <axis = 2> (a, field, field)",
+    "groups of a norm": "y = GroupNormalization <num_groups = 4> (a, four, four)",
     "matrix": "p = GlobalAveragePool (a) f = Flatten (p) y = Gemm (f, flat)",
     "bytes": f"{QUANTIZED} c = Conv {PADS} (b, v) r = Relu (c) "
     "q = QuantizeLinear (r, step, zero) y = DequantizeLinear (q, step, zero)",
