@@ -43,7 +43,7 @@ def emit_onnx(
         return
     for tensor, expr in zip(node.outputs, results, strict=True):
         if not tensor.is_empty():
-            seen.define_plain(tensor, expr)
+            seen.define_plain(tensor, _as_inferred(program, tensor, expr))
     program.calls.append(KernelCall("", (node_key(node),)))
 
 
@@ -79,6 +79,22 @@ def _converted(
 def _require(tensors: PlainTensors, pairs: Pairs) -> None:
     if not require(tensors.builder, pairs):
         raise _UnconvertedError("its sizes do not fit")
+
+
+def _as_inferred(program: Program, tensor: gs.Tensor, expr: Any) -> Any:
+    """Return `expr` with the sizes that inference knows all of, where TVM does not.
+
+    What reads it is compiled for them, and they are compared at run time.
+    """
+    from tvm import relax
+
+    found, inferred = shape_of(expr), program.view.shape(tensor)
+    if not isinstance(expr.ty, relax.TensorType) or found is None or inferred is None:
+        return expr
+    if found == inferred or not all(isinstance(size, int) for size in inferred):
+        return expr
+    kind = relax.TensorType(list(inferred), dtype_of(expr))
+    return program.builder.match_cast(expr, kind)
 
 
 def _check_divisors(node: gs.Node, inputs: Any) -> None:

@@ -81,6 +81,21 @@ def _reduces_something(node: gs.Node, view: View) -> bool:
     return _are_known(named, shape)
 
 
+def _expands_known_sizes(node: gs.Node, view: View) -> bool:
+    """Say whether it is known which axes are repeated, and all sizes are numbers or the inputs'.
+
+    TVM repeats no axis whose size is unknown, and compiles no sizes that only a feed tells.
+    """
+    x, y = view.shape(node.inputs[0]), view.shape(node.outputs[0])
+    if x is None or y is None or len(x) > len(y):
+        return False
+    named = {size for tensor in view.scope.inputs for size in tensor.shape or () if size}
+    if not all(isinstance(size, int) or size in named for size in y):
+        return False
+    pairs = zip(reversed(x), reversed(y), strict=False)
+    return all(isinstance(a, int) or (a is not None and a == b) for a, b in pairs)
+
+
 def _has_known_axis(node: gs.Node, view: View) -> bool:
     """Say whether the axis that the node works along has a size that is known."""
     shape = view.shape(node.inputs[0])
@@ -168,7 +183,7 @@ _RIGHT: dict[str, Right] = {
         _always,
     ),
     **dict.fromkeys(
-        ("Concat", "Constant", "ConstantOfShape", "Expand", "Flatten", "Range", "Reshape", "Shape",
+        ("Concat", "Constant", "ConstantOfShape", "Flatten", "Range", "Reshape", "Shape",
          "Size", "Squeeze", "Tile", "Transpose", "Trilu", "Unsqueeze"),
         _always,
     ),
@@ -187,6 +202,7 @@ _RIGHT: dict[str, Right] = {
     "Clip": _has_bounds,
     "Conv": _pads_as_told,
     "CumSum": _always,
+    "Expand": _expands_known_sizes,
     "GroupNormalization": _always,
     "InstanceNormalization": _always,
     "LRN": _has_odd_size,

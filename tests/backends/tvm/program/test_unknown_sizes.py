@@ -1,0 +1,56 @@
+"""Sizes that the compiler does not know: known to inference, or to the feeds alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import planish
+
+from tests.helpers import model_of, run_ort
+
+pytest.importorskip("tvm")
+
+
+def normal(*shape: int):
+    return np.random.default_rng(shape).standard_normal(shape).astype(np.float32)
+
+
+def assert_right(text: str, weights, feeds, **options) -> planish.Compiled:
+    model = model_of(text, weights)
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=1, **options)
+    for name, expected in run_ort(model, feeds).items():
+        np.testing.assert_allclose(compiled(feeds)[name], expected, rtol=1e-6, atol=1e-6)
+    return compiled
+
+
+def test_a_reshape_of_many_unknown_sizes_is_compiled_at_once() -> None:
+    """Each of them is a divisor of the one before; TVM and LLVM take minutes for five."""
+    text = "g (float[A, B, C, D, E] x) => (float[P, Q] y) { y = Reshape (x, to) }"
+    feeds = {"x": normal(2, 3, 1, 2, 5)}
+    compiled = assert_right(text, {"to": np.int64([4, -1])}, feeds)
+    assert compiled.remarks[-1].endswith("runs Reshape 'y'")
+
+
+def test_an_axis_that_is_repeated_is_known_to_be_one() -> None:
+    """As in grouped attention: TVM loses the sizes of `u`, inference knows them."""
+    text = """g (float[2, 3, 4, 5] x, int64[5] to) => (float[P, Q, R, S, T] y) {
+        sizes = Shape (x)
+        one = Constant <value_ints = [1]> ()
+        two = Constant <value_ints = [2]> ()
+        first = Slice (sizes, zero, two, zero)
+        rest = Slice (sizes, two, four, zero)
+        wide = Concat <axis = 0> (first, one, rest)
+        u = Reshape (x, wide)
+        y = Expand (u, to)
+    }"""
+    weights = {"zero": np.int64([0]), "four": np.int64([4])}
+    feeds = {"x": normal(2, 3, 4, 5), "to": np.int64([2, 3, 3, 4, 5])}
+    for optimize in (True, False):
+        assert_right(text, weights, feeds, optimize=optimize)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_an_axis_of_unknown_size_is_repeated_where_it_is_one(size) -> None:
+    text = "g (float[N, 3] x, int64[2] to) => (float[P, Q] y) { y = Expand (x, to) }"
+    assert_right(text, {}, {"x": normal(size, 3), "to": np.int64([4, 3])})
