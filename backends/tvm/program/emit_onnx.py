@@ -18,8 +18,9 @@ from ..spec.calls import KernelCall
 from .emit_onnxruntime import emit_onnxruntime
 from .imported import is_right
 from .program import PlainTensors, Program
-from .required import Pairs, require, required_after, required_before
+from .required import Pairs, expands_right, require, required_after, required_before
 from .value import dtype_of, shape_of
+from .widen import narrowed, widened
 
 _MOST_UNKNOWN = 3
 
@@ -60,9 +61,10 @@ def _converted(
     importer = frontend.ONNXGraphImporter({}, {})
     importer.bb = tensors.builder
     importer.opset = view.opset
+    plain = [None if tensor.is_empty() else tensors.plain(tensor) for tensor in node.inputs]
+    wide = widened(tensors.builder, node, plain)
     inputs = frontend.onnx_input()
-    for tensor in node.inputs:
-        inputs.append(None if tensor.is_empty() else tensors.plain(tensor))
+    inputs.extend(plain if wide is None else wide)
     _check_divisors(node, inputs)
     try:
         attrs = importer._parse_attr(proto.attribute)
@@ -72,8 +74,10 @@ def _converted(
     except Exception as error:  # converters fail in any way
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise _UnconvertedError(f"TVM does not convert {node.op} here: {reason}") from error
+    if node.op == "Expand" and not expands_right(inputs[0], results[0]):
+        raise _UnconvertedError("its sizes are not known")
     _require(tensors, required_after(node, inputs[0], results[0]))
-    return results
+    return results if wide is None else narrowed(tensors.builder, view, node, results)
 
 
 def _require(tensors: PlainTensors, pairs: Pairs) -> None:

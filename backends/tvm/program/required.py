@@ -61,6 +61,21 @@ def required_after(node: gs.Node, given: Any, made: Any) -> Pairs:
     return [] if before is None or after is None else [(_product(before), _product(after))]
 
 
+def expands_right(given: Any, made: Any) -> bool:
+    """Say whether Expand's result surely has the sizes of a broadcast: TVM takes those asked for.
+
+    Asked for a size of 1, or for one that is not known, an axis of more elements keeps its own.
+    """
+    from tvm import sym
+
+    before, after = shape_of(given), shape_of(made)
+    if before is None or after is None or len(before) > len(after):
+        return False
+    equal = sym.Analyzer().can_prove_equal
+    aligned = zip(before, after[len(after) - len(before) :], strict=True)
+    return all((isinstance(size, int) and size == 1) or equal(size, to) for size, to in aligned)
+
+
 def _product(sizes: Sizes) -> Any:
     from tvm import tirx
 

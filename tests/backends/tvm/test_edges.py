@@ -390,3 +390,64 @@ def test_a_converter_with_another_shape_is_not_believed(monkeypatch) -> None:
         },
     )
     check(model, {"x": normal(3, 5)}, optimize=False)
+
+
+_LARGE = "LayerNorm", "InstanceNorm"
+_WIDE = {
+    "Softmax": "y = Softmax <axis = -1> (x)",
+    "LogSoftmax": "y = LogSoftmax <axis = -1> (x)",
+    "MatMul": "y = MatMul (x, w)",
+    "Gemm": "f = Flatten <axis = 3> (x) y = Gemm (f, w, b)",
+    "Conv": "y = Conv <pads = [1, 1, 1, 1]> (x, taps)",
+    "LayerNorm": "y = LayerNormalization <axis = -1> (x, row, row)",
+    "InstanceNorm": "y = InstanceNormalization (x, b3, b3)",
+    "ReduceMean": "y = ReduceMean (x, axes)",
+    "ReduceLogSumExp": "y = ReduceLogSumExp (x, axes)",
+    "ReduceSum": "y = ReduceSum (x, axes)",
+    "Softplus": "y = Softplus (x)",
+    "Mish": "y = Mish (x)",
+    "Gelu": "y = Gelu (x)",
+}
+
+
+@pytest.mark.parametrize("name", _WIDE)
+def test_half_precision_is_summed_in_single(name) -> None:
+    half = {
+        "w": normal(512, 4),
+        "b": normal(4),
+        "taps": normal(4, 3, 3, 3),
+        "row": normal(512),
+        "b3": normal(3),
+    }
+    model = model_of(
+        f"g (float16[1, 3, 8, 512] x) => (float16[] y) {{ {_WIDE[name]} }}",
+        {name: values.astype(np.float16) for name, values in half.items()}
+        | {"axes": np.array([3])},
+    )
+    scale, offset = (40, 300) if name in _LARGE else (4, 2)
+    feeds = {"x": (normal(1, 3, 8, 512) * scale + offset).astype(np.float16)}
+    found = planish.lower(planish.load(model), backend="tvm", threads=1)(feeds)["y"]
+    expected = run_ort(model, feeds)["y"]
+    assert found.dtype == np.float16
+    assert np.isfinite(expected).all()
+    wide = expected.astype(np.float64)
+    # One rounding apart at most, and what cancels in float32.
+    allowed = np.maximum(np.abs(wide) * 2**-10, np.abs(wide).max() * 2**-20)
+    assert np.all(np.abs(found - wide) <= allowed)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [((2, 1), (3, 1, 4)), ((2, 1), (2, 1)), ((1, 3), (2, 1)), ((2, 3), (1, 1)), ((1, 1), (2, 3))],
+    ids=str,
+)
+@pytest.mark.parametrize("how", ["fed", "computed", "of an open input"])
+def test_expand_keeps_an_axis_that_is_asked_to_be_one(given, wanted, how) -> None:
+    sizes = "n, m" if how == "of an open input" else ", ".join(map(str, given))
+    target, made = f"int64[{len(wanted)}] t", "y = Expand (x, t)"
+    feeds: dict[str, Array] = {"x": normal(*given), "t": np.array(wanted)}
+    if how == "computed":
+        names = "abc"[: len(wanted)]
+        target, made = f"float[{', '.join(names)}] t", "s = Shape (t) y = Expand (x, s)"
+        feeds["t"] = normal(*wanted)
+    check(model_of(f"g (float[{sizes}] x, {target}) => (float[] y) {{ {made} }}"), feeds)

@@ -1,0 +1,58 @@
+"""Operators of half precision that TVM's converters are given as float32.
+
+A converter computes in the type of its operands: sums of float16 lose their last terms and end at
+65504, and what takes several steps rounds in each. ONNX Runtime computes such nodes in float32 and
+rounds once, as `y = Cast(op(Cast(x, float32), ...), float16)` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import onnx_graphsurgeon as gs
+
+from ....ir.graph.view import View
+from .value import dtype_of
+
+WIDE = "float32"
+_HALVES = ("float16", "bfloat16")
+# What moves elements, compares them, or rounds its result once, is the same in either type.
+_ROUND_ONCE = frozenset(
+    ("Abs", "Add", "And", "ArgMax", "ArgMin", "Cast", "Ceil", "Clip", "Concat", "Constant",
+     "ConstantOfShape", "DepthToSpace", "Div", "Equal", "Expand", "Flatten", "Floor", "Gather",
+     "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Identity", "IsInf", "IsNaN",
+     "Less", "LessOrEqual", "Max", "Min", "Mul", "Neg", "Not", "Or", "Pad", "Range", "ReduceMax",
+     "ReduceMin", "Relu", "Reshape", "Round", "Shape", "Sign", "Size", "Slice", "SpaceToDepth",
+     "Split", "Squeeze", "Sub", "Tile", "TopK", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor")
+)  # fmt: skip
+
+
+def widened(builder: Any, node: gs.Node, inputs: Sequence[Any]) -> list[Any] | None:
+    """Return `inputs` with float32 for half precision; None where `node` needs no such thing."""
+    if node.op in _ROUND_ONCE or not any(map(_is_half, inputs)):
+        return None
+    return [_cast(builder, each, WIDE) if _is_half(each) else each for each in inputs]
+
+
+def narrowed(builder: Any, view: View, node: gs.Node, results: Sequence[Any]) -> list[Any]:
+    """Return `results` of a widened node in the types that were inferred."""
+    return [
+        _as_inferred(builder, view, tensor, expr)
+        for tensor, expr in zip(node.outputs, results, strict=True)
+    ]
+
+
+def _as_inferred(builder: Any, view: View, tensor: gs.Tensor, expr: Any) -> Any:
+    dtype = str(view.dtype(tensor))
+    return _cast(builder, expr, dtype) if dtype in _HALVES and dtype_of(expr) == WIDE else expr
+
+
+def _is_half(expr: Any) -> bool:
+    return expr is not None and dtype_of(expr) in _HALVES
+
+
+def _cast(builder: Any, expr: Any, dtype: str) -> Any:
+    from tvm import relax
+
+    return builder.emit(relax.op.astype(expr, dtype))
