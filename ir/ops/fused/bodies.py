@@ -60,12 +60,19 @@ _BODIES: dict[str, tuple[_Line, ...]] = {
     ),
 }
 ACTIVATIONS = frozenset(_BODIES)
+# The opset from which the operators of a body broadcast, where it is later than the others'.
+_FIRST_OPSETS = {"Mish": 8}
 _ATTRIBUTES = {"HardSigmoid": {"alpha": 1 / 6, "beta": 0.5}}
 
 
 def needs_float32(name: str) -> bool:
     """Say whether the body of function `name` holds constants, which have a type: float32."""
     return any(isinstance(t, float) for _, operands, _ in _BODIES[name] for t in operands)
+
+
+def has_body(name: str, opset: int) -> bool:
+    """Say whether function `name` can be written with the operators of `opset`."""
+    return opset >= _FIRST_OPSETS.get(name, 1)
 
 
 @functools.lru_cache(maxsize=64)

@@ -18,7 +18,13 @@ import onnx_graphsurgeon as gs
 from ....ir.core import dtypes
 from ....ir.core.decline import need
 from ....ir.graph.view import View
-from ....ir.ops.fused.bodies import CUBIC, SQRT_2_OVER_PI, activation_function, needs_float32
+from ....ir.ops.fused.bodies import (
+    CUBIC,
+    SQRT_2_OVER_PI,
+    activation_function,
+    has_body,
+    needs_float32,
+)
 from ....ir.ops.opsets import has_operator
 from ..expressions import Polynomial, need_private, polynomial, producer_of, tolerance_of
 from ..replacement import Recognition, RecognizedOperator
@@ -111,6 +117,7 @@ def activation(
         dtype == np.float32 or not needs_float32(name),
         f"{name} of {dtypes.type_name(dtype)} has no operator in opset {view.opset}",
     )
+    need(has_body(name, view.opset), f"{name} cannot be written in opset {view.opset}")
     found = RecognizedOperator(name, (x,), nodes, function=activation_function(name, view.opset))
     # The longer body of Mish takes a fraction of the time.
     need(name == "Mish" or found.is_no_longer, "written out as a function, it takes more nodes")

@@ -286,6 +286,14 @@ def test_the_operator_mish_becomes_the_faster_function():
     assert_same_function(given_model, result.graph, {"x": X}, 1e-6)
 
 
+@pytest.mark.parametrize(("opset", "found"), [(7, ["Softplus", "Tanh", "Mul"]), (8, ["Mish"])])
+def test_mish_where_min_broadcasts(opset, found):
+    given_model = model("s = Softplus(x) t = Tanh(s) y = Mul(x, t)", opset=opset)
+    result = run_pass(planish.load(given_model), PASS)
+    assert ops(result.graph) == found
+    assert_same_function(given_model, result.graph, {"x": X}, 1e-6)
+
+
 def test_the_quotient_of_mish_does_not_cancel():
     """Far below zero Mish is x exp(x); with an accurate Sigmoid it keeps its relative accuracy."""
     given_model = model("s = Softplus(x) t = Tanh(s) y = Mul(x, t)")
