@@ -90,7 +90,7 @@ def test_what_is_not_read(body, reason):
 def test_axes_of_an_unknown_rank_are_not_read():
     graph = opened("y = Pad (x, some, , axes)", 18)
     graph.inputs[0].shape = None
-    with pytest.raises(DeclinedError, match="the rank of its input is unknown"):
+    with pytest.raises(DeclinedError, match=r"^the rank of its input is unknown$"):
         read(graph)
 
 
@@ -98,3 +98,13 @@ def test_more_may_be_known_than_the_constants():
     graph = opened("n = Neg(pads) y = Pad (x, n)", 18)
     found = read(graph, values_of=lambda tensor: np.arange(8))
     assert (found.begins, found.ends, found.value) == ((0, 1, 2, 3), (4, 5, 6, 7), 0.0)
+
+
+def test_text_is_no_value_to_pad_with():
+    graph = graph_of(
+        "g (string[2] x) => (string[] y) "
+        '{ v = Constant <value_string = "a"> () y = Pad (x, pair, v) }',
+        {"pair": WEIGHTS["pair"]},
+    )
+    with pytest.raises(DeclinedError, match=r"^its value is no number$"):
+        read(graph, values_of=lambda tensor: getattr(tensor, "values", np.array("a", object)))
