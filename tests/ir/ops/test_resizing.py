@@ -59,6 +59,7 @@ def test_axes_that_are_named():
     assert shape_of(graph) == run_ort(planish.to_model(graph), {"x": X})["y"].shape == (2, 3, 3, 14)
     graph = resize("axes = [-2]", scales=np.float32([2]))
     assert shape_of(graph) == (2, 3, 12, 7)
+    assert shape_of(resize("axes = [3]", sizes=[9])) == (2, 3, 6, 9)
     confused = 'axes = [3, 2], keep_aspect_ratio_policy = "not_larger"'
     assert shape_of(resize(confused, sizes=[14, 3])) == (2, 3, None, None)
     counted = 'axes = [-2, -1], keep_aspect_ratio_policy = "not_larger"'
@@ -104,6 +105,15 @@ def test_every_opset(opset):
             {"none": np.zeros(0, np.float32), "sizes": np.array([2, 3, 5, 5])},
         )
         assert shape_of(both) == run_ort(planish.to_model(both), {"x": X})["y"].shape
+
+
+def test_empty_sizes_are_none():
+    graph = graph_of(
+        '<ir_version: 8, opset_import: ["" : 13]> g (float[2, 3, 6, 7] x) => (float[] y) '
+        "{ y = Resize (x, , scales, none) }",
+        {"scales": np.float32([1, 1, 2, 2]), "none": np.zeros(0, np.int64)},
+    )
+    assert shape_of(graph) == (2, 3, 12, 14)
 
 
 def test_an_upsample_by_attribute_or_input():

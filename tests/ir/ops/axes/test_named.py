@@ -7,6 +7,7 @@ import pytest
 
 import planish
 from planish.ir.ops.axes.named import axes_of, normal_axes, normalizes_rows
+from planish.ir.ops.axes.reductions import read_reduction
 
 from tests.helpers import graph_of, run_ort, view_of
 
@@ -83,3 +84,10 @@ def test_axes_may_be_told():
     assert axes_of(node, view, 3, lambda tensor: np.array([-1])) == ([2], True)
     assert axes_of(node, view, 3, lambda tensor: np.array([3])) == (None, False)
     assert axes_of(node, view, 3, lambda tensor: np.zeros(0, np.int64)) == (None, True)
+
+
+def test_axes_of_a_reduction_may_be_told():
+    graph = opened("y = ReduceSum (x, a)", 13, "float[2, 3, 4] x, int64[1] a")
+    node, view = graph.nodes[0], view_of(graph)
+    assert read_reduction(node, view) is None
+    assert read_reduction(node, view, lambda tensor: np.array([-1])).axes == (2,)

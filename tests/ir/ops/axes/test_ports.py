@@ -137,3 +137,15 @@ def test_free_axes_stay_beside_their_neighbour(axes):
 def test_axes_are_of_64_bits():
     assert int64([1, 2]).dtype == np.int64
     assert int64([1, 2]).tolist() == [1, 2]
+    assert int64([]).dtype == np.int64
+
+
+def test_the_axes_of_a_slice_whose_starts_have_no_known_type():
+    weights = {name: np.array([1]) for name in ("starts", "ends", "axes")}
+    graph, node, _ = opened("y = Slice(x, starts, ends, axes)", 13, weights)
+    view = View(graph, Uses(graph), lambda tensor: None)
+    change = renamed_axes(node, [1], (1, 0, 2), view)
+    assert {values.dtype for values in change.constants.values()} == {np.dtype(np.int64)}
+    node.inputs = [graph.inputs[0]]
+    change = renamed_axes(node, [1], (1, 0, 2), view_of(graph))
+    assert {values.dtype for values in change.constants.values()} == {np.dtype(np.int64)}

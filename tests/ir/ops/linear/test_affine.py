@@ -105,6 +105,19 @@ def test_what_is_no_map(kind):
     assert read_affine(node, view) is None
 
 
+def test_the_longest_constant_that_is_read():
+    CONSTANTS["longest"] = np.ones(1 << 16, np.float32)
+    (node,), view = opened("y = Mul(x, longest)", inputs="float[2, 65536] x")
+    assert read_affine(node, view) is not None
+
+
+def test_a_quotient_by_zero_is_infinite_and_no_warning():
+    CONSTANTS["nought"] = np.zeros(1, np.float32)
+    (node,), view = opened("y = Div(x, nought)")
+    with np.errstate(all="raise"):
+        assert np.isinf(read_affine(node, view).scale).all()
+
+
 def test_operands_align_from_opset_7_on():
     (node,), view = opened("y = Add <axis = 1, broadcast = 1> (x, s)", 6)
     assert read_affine(node, view) is None

@@ -11,6 +11,7 @@ from planish.ir.ops.linear.layer import read_layer
 from planish.ir.ops.linear.operators import (
     bias_of,
     from_blocks,
+    group_of,
     input_channels,
     is_absent_bias,
     linear_operator,
@@ -136,3 +137,10 @@ def test_which_operator_a_node_is_or_is_a_fused_form_of():
     assert kind("GemmRelu", "planish", transA=1) == ("Gemm", True)
     assert kind("Relu") == kind("Conv", "com.example") == (None, False)
     assert kind("Swish", "planish") == (None, False)
+
+
+def test_only_convolutions_have_groups():
+    assert group_of(gs.Node("Conv", attrs={"group": 2})) == 2
+    assert group_of(gs.Node("ConvTranspose", attrs={"group": 3})) == 3
+    assert group_of(gs.Node("Conv")) == 1
+    assert group_of(gs.Node("Gemm", attrs={"group": 2})) == 1
