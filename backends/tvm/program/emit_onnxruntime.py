@@ -185,7 +185,13 @@ def _kinds(
 
 
 def _told_rank(program: Program, node: gs.Node) -> list[None] | None:
-    """Return unknown sizes, as many as an input that holds sizes has; None where none does."""
+    """Return unknown sizes, as many as inputs tell; None where they do not.
+
+    A Split keeps the rank; of others an input holds the sizes.
+    """
+    if node.op == "Split":
+        shape = shape_of(program.plain(node.inputs[0]))
+        return None if shape is None else [None] * len(shape)
     place = {"ConstantOfShape": 0, "Reshape": 1}.get(node.op)
     if place is None:
         return None

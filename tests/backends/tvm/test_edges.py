@@ -451,3 +451,16 @@ def test_expand_keeps_an_axis_that_is_asked_to_be_one(given, wanted, how) -> Non
         target, made = f"float[{', '.join(names)}] t", "s = Shape (t) y = Expand (x, s)"
         feeds["t"] = normal(*wanted)
     check(model_of(f"g (float[{sizes}] x, {target}) => (float[] y) {{ {made} }}"), feeds)
+
+
+@pytest.mark.parametrize("sizes", ["2, 5", "n, m", "2, 6"])
+def test_split_takes_parts_that_are_fed(sizes) -> None:
+    whole = 6 if sizes == "2, 6" else 5
+    model = model_of(
+        f"""g (float[{sizes}] x, int64[2] parts) => (float[] a, float[] c) {{
+            a, b = Split <axis = 1> (x, parts)
+            c = Relu (b)
+        }}"""
+    )
+    check(model, {"x": normal(2, whole), "parts": np.array([1, whole - 1])})
+    check(model, {"x": normal(2, whole), "parts": np.array([0, whole])})
