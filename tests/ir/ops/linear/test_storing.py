@@ -108,3 +108,14 @@ def test_no_weights_are_storable():
 def test_the_type_is_named_that_would_lose_digits():
     with pytest.raises(DeclinedError, match="float16 would lose"):
         need_kept(np.array([1e-7]), np.dtype(np.float16))
+
+
+def test_what_is_stored_is_in_order_and_keeps_its_rank():
+    values = np.asfortranarray(np.arange(6.0).reshape(2, 3))
+    assert stored(values, np.dtype(np.float32)).flags.c_contiguous
+    assert stored(np.array(1.5), np.dtype(np.float32)).shape == ()
+
+
+def test_what_does_not_fit_is_no_warning():
+    with np.errstate(all="raise"):
+        assert np.isinf(stored(np.array([1e300]), np.dtype(np.float32))).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx_graphsurgeon as gs
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -279,3 +280,91 @@ def test_automatic_pads_and_ceil_mode_have_no_explicit_form():
 )
 def test_means_that_count_zeros(attributes, op, expected):
     assert averages_pads(*pool(attributes, op)) is expected
+
+
+def layer(attributes, op="Conv", x="1, 4, 7, 7", w="6, 2, 3, 2"):
+    graph = graph_of(
+        f"g (float[{x}] x, float[{w}] w) => (float[] y) {{ y = {op} {attributes} (x, w) }}"
+    )
+    return graph.nodes[0], view_of(graph)
+
+
+def test_the_kernel_is_that_of_the_weight_where_no_attribute_says_it():
+    window = read_window(*layer("<group = 2>"))
+    assert (window.kernel, window.strides, window.pads([7, 7])) == (
+        (3, 2),
+        (1, 1),
+        ((0, 0), (0, 0)),
+    )
+    with pytest.raises(DeclinedError, match=r"^the kernel size is not static$"):
+        read_window(*layer("<group = 2>", w="6, 2, k, 2"))
+    node, _ = layer("<group = 2>")
+    node.inputs[1].shape = None
+    with pytest.raises(DeclinedError, match=r"^the rank of its weight is unknown$"):
+        read_window(node, view_of(graph_with(node)))
+
+
+def graph_with(node):
+    return gs.Graph([node], list(node.inputs), list(node.outputs), opset=20)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "op", "x", "expected"),
+    [
+        ('auto_pad = "SAME_UPPER", kernel_shape = [1, 1]', "Conv", "1, 4, 7, 7", "NOTSET"),
+        ('auto_pad = "SAME_LOWER", kernel_shape = [2, 2], strides = [2, 2]', "Conv",
+         "1, 4, 6, 8", "NOTSET"),
+        ('auto_pad = "SAME_LOWER", kernel_shape = [2, 2], strides = [2, 2]', "Conv",
+         "1, 4, 7, 8", "SAME_LOWER"),
+        ('auto_pad = "SAME_UPPER", kernel_shape = [2, 2], strides = [2, 2]', "Conv",
+         "1, 4, N, 8", "SAME_UPPER"),
+        ('auto_pad = "SAME_UPPER", kernel_shape = [2, 2], strides = [2, 2]', "ConvTranspose",
+         "1, 4, 6, 8", "SAME_UPPER"),
+        ('auto_pad = "VALID", kernel_shape = [2, 2]', "Conv", "1, 4, 6, 8", "VALID"),
+    ],
+)  # fmt: skip
+def test_automatic_pads_that_are_none_are_not_set(attributes, op, x, expected):
+    node, view = layer(f"<{attributes}>", op, x, "4, 4, 2, 2")
+    assert read_window(node, view).auto_pad == expected
+
+
+def test_the_pads_of_an_input_of_unknown_rank_stay_automatic():
+    node, _ = layer('<auto_pad = "SAME_UPPER", kernel_shape = [1, 1]>', w="6, 4, 1, 1")
+    node.inputs[0].shape = None
+    assert read_window(node, view_of(graph_with(node))).auto_pad == "SAME_UPPER"
+
+
+def test_everything_that_a_convolution_has_is_written_out():
+    plain = {"kernel_shape": [3, 2], "strides": [1, 1], "dilations": [1, 1], "pads": [0, 0, 0, 0]}
+    assert explicit_window(*layer("", w="6, 4, 3, 2")) == plain | {"group": 1}
+    assert explicit_window(*layer("<group = 2>")) == plain | {"group": 2}
+    found = explicit_window(*layer("<strides = [2, 2], output_padding = [1, 0]>", "ConvTranspose",
+                                   w="4, 2, 3, 2"))  # fmt: skip
+    assert found == plain | {"strides": [2, 2], "group": 1, "output_padding": [1, 0]}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "op", "x", "reason"),
+    [
+        ('auto_pad = "SAME_UPPER"', "ConvTranspose", "1, 4, 7, 7",
+         "its pads follow from auto_pad=SAME_UPPER"),
+        ("output_shape = [8, 8]", "ConvTranspose", "1, 4, 7, 7",
+         "its pads follow from output_shape"),
+        ('auto_pad = "SAME_UPPER"', "Conv", "1, 4, N, 7", "auto_pad=SAME_UPPER on a dynamic size"),
+        ('auto_pad = "SAME_LOWER", strides = [6, 6], kernel_shape = [2, 2]', "Conv", "1, 4, 8, 8",
+         "auto_pad=SAME_LOWER and a long stride"),
+    ],
+)  # fmt: skip
+def test_what_has_no_explicit_form(attributes, op, x, reason):
+    node, view = layer(f"<{attributes}>", op, x, "4, 4, 2, 2")
+    with pytest.raises(DeclinedError) as declined:
+        explicit_window(node, view)
+    assert str(declined.value) == reason
+
+
+def test_automatic_pads_without_a_size_have_no_explicit_form():
+    node, _ = layer('<auto_pad = "SAME_UPPER", kernel_shape = [3, 2]>', w="6, 4, 3, 2")
+    node.inputs[0].shape = None
+    with pytest.raises(DeclinedError) as declined:
+        explicit_window(node, view_of(graph_with(node)))
+    assert str(declined.value) == "auto_pad=SAME_UPPER and its input has no known size"

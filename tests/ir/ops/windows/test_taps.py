@@ -113,3 +113,31 @@ def test_the_window_of_one_tap_reads_its_own_position():
     for rank in (1, 2, 3):
         one, zero = (1,) * rank, (0,) * rank
         assert Window.point(rank) == Window(one, one, one, zero, zero)
+
+
+@pytest.mark.parametrize("size", [9, "n", None])
+def test_one_window_covers_itself(size):
+    for window in (_line(3, 2, 2, 1, 4), _line(1, 2, 1, 0, 0), _line(2, 1, 3, 0, 1)):
+        assert cover([window], [size]) == window
+
+
+@pytest.mark.parametrize(
+    ("windows", "reason"),
+    [
+        ([_line(3, 1), _line(3, 2)], "the branches have different strides"),
+        ([_line(2, 1, 1), _line(2, 1, 2)], "the branches have different dilations"),
+        ([_line(2, 1, 2), _line(1, 1, 1, -1)], "the branches' taps do not lie on one grid"),
+        ([_line(3), _line(1)], "the branches' results differ in size, or may for some input"),
+    ],
+)
+def test_what_no_window_covers(windows, reason):
+    with pytest.raises(DeclinedError) as declined:
+        cover(windows, ["n"])
+    assert str(declined.value) == reason
+
+
+def test_results_of_one_size_by_its_size_alone():
+    windows = [_line(2, 2), _line(1, 2)]  # 4 and 5 outputs of 9, 5 and 5 of 10
+    assert cover(windows, [10]).kernel == (2,)
+    with pytest.raises(DeclinedError, match="differ in size"):
+        cover(windows, [9])
