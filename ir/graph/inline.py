@@ -50,10 +50,9 @@ class CallInliner:
 
     def _offer(self, tensor: gs.Tensor) -> None:
         values = dense_values(tensor)
-        uses = self._edit.uses
         if values is None or values.nbytes > _SHARED_BYTES:
             return
-        if id(tensor) not in uses.interface_inputs and id(tensor) not in uses.pinned:
+        if id(tensor) not in self._edit.uses.interface_inputs:
             self._shared.setdefault(_content(values), tensor)
 
     def inline(self, call: gs.Node, function: gs.Function) -> list[gs.Node]:

@@ -223,3 +223,18 @@ def test_a_constant_in_a_branch_is_not_merged_with_that_of_a_fused_operator_in_a
     graph = pipeline.run(planish.load(model), verify="off").graph
     portable = planish.load(planish.to_model(graph, portable=True))
     assert not pipeline.run(portable, verify="off").edits
+
+
+def test_a_constant_that_is_an_output_is_that_of_a_function_written_out_too():
+    """Else a portable file holds it twice, and a second run merges the two."""
+    model = model_of(
+        """<ir_version: 9, opset_import: ["" : 13]>
+        g (float[2, 3] x) => (float[2, 3] y, float[2, 3] z, float k)
+            <float k = {0.5}, float l = {0.5}, float r = {1.4142135}, float u = {1.0}> {
+            h = Mul(x, l) d = Div(x, r) e = Erf(d) s = Add(u, e) y = Mul(s, h)
+            n = Neg(x) z = Mul(n, k) }"""
+    )
+    pipeline = planish.Pipeline.parse("exact")
+    graph = pipeline.run(planish.load(model), verify="off").graph
+    portable = planish.load(planish.to_model(graph, portable=True))
+    assert not pipeline.run(portable, verify="off").edits
