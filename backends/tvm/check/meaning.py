@@ -19,10 +19,12 @@ from ..kernels.convolution import Convolution
 from ..kernels.dot import ByteDot, HalfDot
 from ..kernels.elementwise import Elementwise
 from ..kernels.global_pooling import GlobalPooling
+from ..kernels.matmul import MatMul, packed
 from ..kernels.normalization import Normalization
 from ..kernels.pack import Pack
 from ..kernels.repack import Repack
 from ..kernels.resample import Resample
+from ..kernels.softmax import Softmax
 from ..kernels.transposed import Transposed
 from ..kernels.windows import Windows
 from ..kernels.winograd.convolution import Winograd
@@ -64,6 +66,10 @@ def parts_of(op: Any) -> tuple[BufferSpec, ElementwiseChain, int]:
     if isinstance(op, Normalization):  # rows are its images
         rows = _IMAGES * op.period if op.rows is None else op.rows
         return plain_spec(op.length, ()), _NO_CHAIN, rows
+    if isinstance(op, Softmax):
+        return plain_spec(op.length, ()), _NO_CHAIN, op.rows or _IMAGES
+    if isinstance(op, MatMul):
+        return plain_spec(op.rows, (op.columns,)), _NO_CHAIN, op.outer or _IMAGES
     found = op.conv if isinstance(op, Winograd) else op
     images = _IMAGES if found.batch is None else found.batch
     return found.y, getattr(found, "epilogue", _NO_CHAIN), images
@@ -200,6 +206,25 @@ def _global_pooling(op: GlobalPooling, draw: Draw) -> Meaning:
     x = draw.tensor(op.x, draw.size * (np.prod(op.x.spatial) ** 0.5 if op.kind == "mean" else 1.0))
     name = "GlobalAveragePool" if op.kind == "mean" else "GlobalMaxPool"
     return Meaning(value=run_layer(name, [x], op.x.rank))
+
+
+@meaning_of.register
+def _softmax(op: Softmax, draw: Draw) -> Meaning:
+    x = draw.normal((draw.images, op.length))
+    draw.args.append(x)
+    powers = np.exp(x.astype(np.float64))
+    value = powers / powers.sum(axis=1, keepdims=True)
+    return Meaning(value=value.astype(np.float32).reshape(draw.images, op.length, 1, 1, 1))
+
+
+@meaning_of.register
+def _matmul(op: MatMul, draw: Draw) -> Meaning:
+    x = draw.normal((draw.images, op.rows, op.depth))
+    matrices = () if op.shared else (draw.images,)
+    w = draw.normal((*matrices, op.depth, op.columns), op.depth**-0.5)
+    draw.args += [x, packed(op, w) if op.packed else w]
+    value = x.astype(np.float64) @ w
+    return Meaning(value=value.astype(np.float32)[:, :, None, None])
 
 
 @meaning_of.register

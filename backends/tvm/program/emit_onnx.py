@@ -17,6 +17,7 @@ from ....ir.ops.traits.groups import RESHAPES
 from ..spec.calls import KernelCall
 from .emit_onnxruntime import emit_onnxruntime
 from .imported import is_right
+from .own_converters import converted, handed_on
 from .program import PlainTensors, Program
 from .required import Pairs, expands_right, require, required_after, required_before
 from .value import dtype_of, shape_of
@@ -69,8 +70,12 @@ def _converted(
     try:
         attrs = importer._parse_attr(proto.attribute)
         attrs["tvm_custom"] = {"name": node.name, "num_outputs": len(node.outputs)}
+        own = converted(tensors.builder, node, view, plain)
+        if own is not None:
+            return [own]
         found = importer._convert_operator(node.op, inputs, attrs, view.opset)
         results = _results(tensors.builder, found, len(node.outputs))
+        results[0] = handed_on(tensors.builder, node, view, inputs[0], results[0])
     except Exception as error:  # converters fail in any way
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise _UnconvertedError(f"TVM does not convert {node.op} here: {reason}") from error

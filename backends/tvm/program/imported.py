@@ -159,9 +159,11 @@ def _of_integers(node: gs.Node, view: View) -> bool:
 
 
 def _has_bounds(node: gs.Node, view: View) -> bool:
-    """Say whether Clip has both: TVM leaves infinity where a bound is absent."""
+    """Say whether bounds are constant, or all given: where one is absent, TVM leaves infinity."""
     found = [read_parameter(node, name, view) for name in ("min", "max")]
-    return all(parameter.given for parameter in found) or view.dtype(node.inputs[0]) != np.float32
+    if view.dtype(node.inputs[0]) != np.float32:
+        return True
+    return all(each.given for each in found) or all(each.known for each in found)
 
 
 def _has_odd_size(node: gs.Node, view: View) -> bool:

@@ -297,9 +297,25 @@ def _multiplied(node: gs.Node, view: View) -> RuntimeShape | None:
 def _repeated(sizes: set[Dim]) -> Dim:
     """Return the size that all of `sizes` are repeated to; None where that is not known."""
     large = [size for size in sizes if isinstance(size, int) and size > 1]
-    if large:
-        return large[0]
-    return sizes.pop() if len(sizes) == 1 else None
+    named = sizes - {1}
+    if large or len(named) == 1:
+        return large[0] if large else named.pop()
+    return None if named else 1
+
+
+def _repeats_data(node: gs.Node, opset: int) -> bool:
+    """Inference gives the sizes of the data, which runtimes repeat for more slopes."""
+    return True
+
+
+def _sloped(node: gs.Node, view: View) -> RuntimeShape | None:
+    shapes = [view.shape(tensor) for tensor in node.inputs]
+    x, slope = shapes
+    if x is None or slope is None:
+        return None
+    rank = max(len(x), len(slope))
+    wide = [(1,) * (rank - len(one)) + one for one in (x, slope)]
+    return RuntimeShape(tuple(_repeated(set(sizes)) for sizes in zip(*wide, strict=True)))
 
 
 def _always(node: gs.Node, opset: int) -> bool:
@@ -320,6 +336,7 @@ _DOUBTS: dict[str, Callable[[gs.Node, int], bool]] = {
     "Range": _counts_floats,
     "Concat": _names_last_axes,
     "Einsum": _multiplies_names,
+    "PRelu": _repeats_data,
     "Squeeze": _names_odd_axes,
     "Unsqueeze": _names_last_axes,
     "NonZero": _always,
@@ -334,6 +351,7 @@ _SHAPES: dict[str, Callable[[gs.Node, View], RuntimeShape | None]] = {
     "Range": _range,
     "Concat": _joined,
     "Einsum": _multiplied,
+    "PRelu": _sloped,
     "Squeeze": _squeezed,
     "Unsqueeze": _unsqueezed,
     "NonZero": _nonzero,

@@ -67,6 +67,17 @@ def test_a_pad_beside_an_axis_of_one_position_is_zero(size) -> None:
     )
 
 
+@pytest.mark.parametrize("opset", [13, 22])
+@pytest.mark.parametrize("op", ["AveragePool", "MaxPool", "LpPool"])
+def test_a_pool_of_more_than_there_is(op, opset) -> None:
+    """ONNX Runtime takes one window, of which AveragePool counts all of it in old opsets."""
+    counts = ", count_include_pad = 1" if op == "AveragePool" else ""
+    header = f'<ir_version: 8, opset_import: ["" : {opset}]>'
+    text = f"""{header} g (float[1, 8, 1, 8] x) => (float[] y) {{
+        y = {op} <kernel_shape = [2, 2], strides = [4, 2]{counts}> (x) }}"""
+    check(model_of(text), {"x": normal(1, 8, 1, 8)})
+
+
 def test_winograd_pads_an_axis_of_one_position_with_zeros() -> None:
     check(
         model_of(
@@ -299,18 +310,48 @@ def test_what_tvm_has_no_kernel_for_runs_all_the_same(kind) -> None:
 
 def test_a_bound_that_is_absent_is_the_last_finite_number() -> None:
     model = model_of(
-        """g (float[1, 1, 2, 4] x) => (float[] a, float[] b, float[] c, float[] e) {
+        """g (float[1, 1, 2, 4] x) => (
+            float[] a, float[] b, float[] c, float[] e, float[] h, float[] i, float[] j
+        ) {
             m = MaxPool <kernel_shape = [1, 1]> (x)
             a = Clip(m, one)
             b = Clip(m, , one)
             c = Clip(m)
             f = Flatten(x)
             e = Clip(f, , one)
+            h = Clip(f, one)
+            i = Clip(f)
+            j = Clip(f, zero, one)
         }""",
-        {"one": np.float32(1)},
+        {"one": np.float32(1), "zero": np.float32(0)},
     )
     ends = [np.nan, np.inf, -np.inf, 0.0, -0.0, 2, -2, 1e38]
     check(model, {"x": np.array(ends, np.float32).reshape(1, 1, 2, 4)}, optimize=False)
+
+
+@pytest.mark.parametrize(
+    "node",
+    ["Relu(x)", "Elu(x)", "Selu(x)", "HardSigmoid(x)", "HardSwish(x)", "Sigmoid(x)", "Tanh(x)",
+     "Sign(x)", "ThresholdedRelu(x)", "LeakyRelu(x)", "Clip(x, low, high)",
+     "ReduceMax <keepdims = 0> (x, last)", "ReduceMin(x, last)", "Max(x, y)", "Min(y, x)",
+     "Max(x, y, z)", "PRelu(x, y)", "Add(x, y)", "Mul(x, y)", "Softmax(x)", "Abs(x)", "Sqrt(x)",
+     "Exp(x)", "Erf(x)", "Gelu(x)", "Mish(x)", "Softplus(x)"],
+)  # fmt: skip
+def test_what_is_no_number_is_handed_on(node) -> None:
+    """On matrices, which lie as ONNX has them, as well as in blocks."""
+    ends = np.array([np.nan, np.inf, -np.inf, 0.0, 2, -2, 0.5, 90, -90, 3e38], np.float32)
+    x, y = (values.copy() for values in np.meshgrid(ends, ends))
+    for sizes in ((10, 10), (1, 10, 10, 1)):
+        inputs = ", ".join(f"float[{', '.join(map(str, sizes))}] {name}" for name in "xyz")
+        bounds = {"low": np.float32(-1), "high": np.float32(1), "last": np.array([-2])}
+        bounds = {name: values for name, values in bounds.items() if name in node}
+        model = model_of(f"g ({inputs}) => (float[] r) {{ r = {node} }}", bounds)
+        feeds = {"x": x, "y": y, "z": y[::-1].copy()}
+        given = {name: feeds[name].reshape(sizes) for name in "xyz"}
+        wanted = run_ort(model, given)["r"]
+        found = planish.lower(planish.load(model), "tvm", threads=1, optimize=False)(given)["r"]
+        assert np.array_equal(np.isnan(wanted), np.isnan(found))
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_what_nothing_runs_is_refused_by_name() -> None:

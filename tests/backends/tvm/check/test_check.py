@@ -64,6 +64,7 @@ WEIGHTS = {
     "each1": normal(20),
     "each1b": normal(2, 20)[0],
     "four": normal(4),
+    "square": normal(9, 9),
     "field": normal(7, 9),
     "slope": np.abs(normal(20, 1, 1)),
     "half": np.float32([1, 1, 1.7, 1.3]),
@@ -114,6 +115,9 @@ BODIES = {
     "instance": "y = InstanceNormalization (a, each1, each1b)",
     "layer": "y = LayerNormalization <axis = 2> (a, field, field)",
     "groups of a norm": "y = GroupNormalization <num_groups = 4> (a, four, four)",
+    "softmax": "y = Softmax <axis = 2> (a)",
+    "matrices": "c = Add (a, scale) t = Transpose <perm = [0, 1, 3, 2]> (c) y = MatMul (c, t)",
+    "one matrix": "y = MatMul (a, square)",
     "matrix": "p = GlobalAveragePool (a) f = Flatten (p) y = Gemm (f, flat)",
     "bytes": f"{QUANTIZED} c = Conv {PADS} (b, v) r = Relu (c) "
     "q = QuantizeLinear (r, step, zero) y = DequantizeLinear (q, step, zero)",

@@ -229,6 +229,12 @@ def test_a_constant_that_is_an_output_keeps_its_sizes():
     assert shapes_of(model_of(text, {"c": np.zeros((2, 5), np.float32)}))["y"] == (5,)
 
 
+def test_data_are_repeated_for_more_slopes():
+    text = """g (float[N, 3] x, float[2, 1, 3] s, float[1, 3] t) => (float[] y, float[] z) {
+        y = PRelu(x, s) z = PRelu(x, t) }"""
+    assert shapes_of(model_of(text)) == {"y": (2, "N", 3), "z": ("N", 3)}
+
+
 def test_a_letter_of_einsum_is_as_large_as_its_largest_size():
     model = model_of(
         """g (float[N, 2] x, float[3, 2] y) => (float[] a, float[] b, float[] c) {

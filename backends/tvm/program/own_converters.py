@@ -1,0 +1,126 @@
+"""Element-wise operators and maxima that TVM's converters compute otherwise than ONNX Runtime.
+
+TVM's maximum of NaN and a bound is the bound, and that of nothing is the last finite number: a
+network that fails gives ordinary numbers, and minus infinity, of which masks are made, is another.
+What kernels have an expression for is computed by it here, too; TVM joins it with its neighbours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.graph.view import View
+from ....ir.ops.axes.reductions import read_reduction
+from ....ir.ops.opsets import has_attribute
+from ..spec.scalars import SCALARS
+
+# Of one tensor each: a list of expressions.
+_UNARY = frozenset(
+    {"Clip", "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Tanh"}
+)
+
+
+def converted(builder: Any, node: gs.Node, view: View, inputs: Sequence[Any]) -> Any:
+    """Return the expression of `node`; None where TVM's converter is to make it."""
+    if view.dtype(node.inputs[0]) != np.float32:
+        return None
+    if node.op in ("Max", "Min"):
+        return _largest(builder, node.op, inputs)
+    if node.op in ("ReduceMax", "ReduceMin"):
+        return _reduced(builder, node, view, inputs[0])
+    if node.op in _UNARY:
+        attrs = _attributes(node, view)
+        return None if attrs is None else _by_element(builder, node.op, inputs[0], attrs)
+    return None
+
+
+def handed_on(builder: Any, node: gs.Node, view: View, x: Any, result: Any) -> Any:
+    """Return `result`, which TVM's converter made of `x`, with NaN where that has it."""
+    from tvm import relax
+
+    if view.dtype(node.inputs[0]) != np.float32:
+        return result
+    if node.op == "ThresholdedRelu":  # a product with a comparison is NaN for infinity
+        above = relax.op.greater(x, relax.const(float(node.attrs.get("alpha", 1.0)), "float32"))
+        return builder.emit(relax.op.where(above, x, relax.const(0.0, "float32")))
+    if node.op in ("Clip", "Selu", "Sign"):
+        return builder.emit(relax.op.where(relax.op.isnan(x), x, result))
+    return result
+
+
+def _attributes(node: gs.Node, view: View) -> dict[str, float] | None:
+    """Return what the expression of `node` reads; None where a bound is not constant."""
+    attrs = {k: float(v) for k, v in node.attrs.items() if isinstance(v, float | int)}
+    if node.op != "Clip" or has_attribute(node.op, "min", view.opset):
+        return attrs
+    for name, tensor in zip(("min", "max"), node.inputs[1:], strict=False):
+        if tensor.is_empty():
+            continue
+        values = view.constant(tensor)
+        if values is None or values.size != 1:
+            return None
+        attrs[name] = float(values.reshape(-1)[0])
+    return attrs
+
+
+def _by_element(builder: Any, op: str, x: Any, attrs: dict[str, float]) -> Any:
+    from tvm import te
+
+    def computed(tensor: Any) -> Any:
+        return te.compute(
+            tensor.shape, lambda *at: SCALARS[op]([tensor(*at)], attrs), name=op.lower()
+        )
+
+    return builder.emit_te(computed, x, primfunc_name_hint=op.lower())
+
+
+def _largest(builder: Any, op: str, inputs: Sequence[Any]) -> Any:
+    from tvm import relax
+
+    combine = relax.op.maximum if op == "Max" else relax.op.minimum
+    total = inputs[0]
+    for other in inputs[1:]:
+        # The second of two is the result where the first is NaN.
+        total = relax.op.where(relax.op.isnan(total), total, combine(total, other))
+    return builder.emit(total)
+
+
+def _reduced(builder: Any, node: gs.Node, view: View, x: Any) -> Any:
+    from tvm import te, tirx
+
+    found = read_reduction(node, view)
+    if found is None or not found.axes:
+        return None
+    sign = -1.0 if node.op == "ReduceMax" else 1.0
+    better: Callable[[Any, Any], Any] = (
+        (lambda a, b: a > b) if node.op == "ReduceMax" else (lambda a, b: a < b)
+    )
+
+    def step(a: Any, b: Any) -> Any:
+        return tirx.Select(tirx.any(better(a, b), tirx.isnan(a)), a, b)
+
+    reducer = te.comm_reducer(step, lambda kind: tirx.const(sign * math.inf, kind))
+
+    def computed(tensor: Any) -> Any:
+        sizes = list(tensor.shape)
+        along = {axis: te.reduce_axis((0, sizes[axis]), f"k{axis}") for axis in found.axes}
+        kept = [1 if axis in along else size for axis, size in enumerate(sizes)]
+        if not found.keepdims:
+            kept = [size for axis, size in enumerate(sizes) if axis not in along]
+
+        def element(*at: Any) -> Any:
+            rest = iter(at)
+            places = []
+            for axis in range(len(sizes)):
+                place = next(rest) if found.keepdims or axis not in along else None
+                places.append(along.get(axis, place))
+            return reducer(tensor(*places), axis=[*along.values()])
+
+        return te.compute(kept, element, name="reduced")
+
+    return builder.emit_te(computed, x, primfunc_name_hint=node.op.lower())
