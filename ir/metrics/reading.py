@@ -199,7 +199,7 @@ def _features_axis(node: gs.Node, rank: int, view: View) -> int | None:
     known = traits_of(node, view.opset)
     if not known.layer or rank < 2:
         return None
-    if known.windowed or known.layer in ("Conv", "ConvTranspose", "Gemm"):
+    if known.windowed or known.layer == "Gemm":
         return 1
     if not node.outputs or len(node.inputs) < 2:
         return None

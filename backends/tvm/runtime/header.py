@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from ....ir.core.variables import dense_values
-
 _TEXTS = ("target", "isa", "architecture", "tvm", "kernels", "onnxruntime", "verdict")
 
 _SHOWN = 5  # nodes in a line
@@ -88,6 +86,8 @@ def header_of(
     import onnxruntime
     import tvm
 
+    from ....ir.core.variables import dense_values
+
     return Header(
         target=target,
         isa=isa,
@@ -105,6 +105,8 @@ def header_of(
 
 def default_values(graph: Any) -> list[np.ndarray[Any, Any]]:
     """Return the values of the inputs of `graph` that have defaults, in order."""
+    from ....ir.core.variables import dense_values
+
     found = map(dense_values, graph.inputs)
     # numpy's ascontiguousarray would make one axis of none.
     return [np.require(values, None, "C") for values in found if values is not None]

@@ -56,15 +56,10 @@ class ElementwiseChain:
     operands: tuple[BufferSpec, ...] = ()
 
     def apply(self, value: Any, operand: Callable[[int], Any]) -> Any:
-        """Return the expression of the last step; `operand` gives the element of one.
-
-        What a step gives gets a name where one reads it: most write their argument down several
-        times, and of several of those, one behind the other, the expression would grow without end.
-        """
+        """Return the expression of the last step; `operand` gives the element of one."""
         from tvm import tirx
 
         values = [value]
-        named: list[tuple[Any, Any]] = []
 
         def of(source: ChainInput) -> Any:
             match source:
@@ -75,16 +70,10 @@ class ElementwiseChain:
                 case StepInput(step):
                     return values[step + 1]
 
-        for number, step in enumerate(self.steps):
+        for step in self.steps:
             inputs = [of(source) for source in step.inputs]
-            found = SCALARS[step.op](inputs, dict(step.attrs))
-            if number < len(self.steps) - 1:
-                named.append((tirx.Var(f"step{number}", found.ty.dtype), found))
-                found = named[-1][0]
-            values.append(found)
-        for name, meaning in reversed(named):
-            found = tirx.Let(name, meaning, found)
-        return found if self.steps else value
+            values.append(SCALARS[step.op](inputs, dict(step.attrs)))
+        return values[-1]
 
     def then(self, step: ChainStep, *specs: BufferSpec) -> ElementwiseChain:
         """Return the chain with one more step, and its new operands."""

@@ -142,8 +142,10 @@ def _has_steps(node: gs.Node, opset: int) -> bool:
     if opset == 10:
         return True
     if opset < 10:
-        axes = node.attrs.get("axes", ())
-        return not isinstance(axes, list | tuple) or list(axes) != sorted(axes)
+        axes = node.attrs.get("axes")
+        return axes is not None and (
+            not isinstance(axes, list | tuple) or list(axes) != sorted(axes)
+        )
     if any(t.name and dense_values(t) is None for t in node.inputs[1:]):
         return True
     position = input_of(node.op, "steps", opset)

@@ -135,6 +135,7 @@ def _end_of_branch(layer: Layer, view: View) -> tuple[gs.Tensor | None, gs.Tenso
         node = view.only_reader(tensor)
         if node is None:
             return None, None
+        # A mean or a largest of branches is no residual connection.
         if node.op in ("Add", "Sub", "Sum"):
             others = [t for t in node.inputs if t is not tensor]
             shapes = [view.shape(t) for t in (tensor, *others)]
