@@ -13,6 +13,7 @@ from ..spec.chain import ChainStep, ElementwiseChain, OperandInput
 from ..spec.layout import Array, BufferSpec
 from .memory import laid_out, numbers, numpy_dtype
 
+# Steps whose operand multiplies or divides: away from 0, which would hide the rest or blow it up.
 _FACTORS = ("Mul", "Div", "PRelu")
 # Of the values before QuantizeLinear, in its steps: most of the bytes there are.
 _STEPS = 50.0

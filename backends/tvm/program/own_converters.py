@@ -48,6 +48,7 @@ def handed_on(builder: Any, node: gs.Node, view: View, x: Any, result: Any) -> A
     if node.op == "ThresholdedRelu":  # a product with a comparison is NaN for infinity
         above = relax.op.greater(x, relax.const(float(node.attrs.get("alpha", 1.0)), "float32"))
         return builder.emit(relax.op.where(above, x, relax.const(0.0, "float32")))
+    # TVM compares in these, and a comparison with NaN is false.
     if node.op in ("Clip", "Selu", "Sign"):
         return builder.emit(relax.op.where(relax.op.isnan(x), x, result))
     return result
