@@ -63,6 +63,13 @@ _LINEAR = (
 # which come from the same layer: 8 bits would have to hold both.
 _LIFTING = ("lift-affine",)
 
+# What the passes before leave behind.
+_COLLECTION = (
+    "eliminate-dead-code",
+    "deduplicate-constants",
+    "eliminate-unused-functions",
+)
+
 # At the end: what changes operators for the runtime's sake alone, and fused operators, which
 # are closed to the passes above. Larger patterns go first, and pooling extends what the activations
 # made.
@@ -72,9 +79,7 @@ _FUSION = (
     "fuse-matmul-bias",
     "fuse-conv-activation",
     "fuse-conv-pool",
-    "eliminate-dead-code",
-    "deduplicate-constants",
-    "eliminate-unused-functions",
+    *_COLLECTION,
 )
 
 
@@ -83,9 +88,7 @@ _FUSION = (
 _INT8 = (
     "align-depthwise{multiple=16}",
     "lower-conv-transpose",
-    "eliminate-dead-code",
-    "deduplicate-constants",
-    "eliminate-unused-functions",
+    *_COLLECTION,
     "equalize-ranges",
     "round-adaptively",
     "quantize",
@@ -96,8 +99,9 @@ def _repeat(*passes: str) -> str:
     return f"{REPEAT}({','.join(passes)})"
 
 
+_UNFUSED = _repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR, *_LIFTING)
 # Fusion may leave what the passes before it can take further: a Gemm where MatMul and Add were.
-_EXACT = _repeat(_repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR, *_LIFTING), *_FUSION)
+_EXACT = _repeat(_UNFUSED, *_FUSION)
 
 
 def _attempt(passes: tuple[str, ...], otherwise: tuple[str, ...]) -> str:
@@ -109,14 +113,7 @@ PRESETS: dict[str, str] = {
     # Where the graph stays float, it is what `exact` makes of it.
     "int8": _attempt((_repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR), *_INT8), (_EXACT,)),
     # What approximate passes start from: fused operators are closed to them.
-    "simplify": ",".join(
-        [
-            _repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR, *_LIFTING),
-            "eliminate-dead-code",
-            "deduplicate-constants",
-            "eliminate-unused-functions",
-        ]
-    ),
+    "simplify": ",".join([_UNFUSED, *_COLLECTION]),
     "cleanup": ",".join([_repeat(*_CLEANUP), "eliminate-unused-functions"]),
 }
 

@@ -30,6 +30,7 @@ from ....ir.ops.linear.layer import channel_vector
 from ....ir.ops.linear.storing import need_kept, stored
 from ....ir.ops.opsets import has_attribute
 from ...engine.rewrite import Rewrite
+from ..write_maps import write_maps
 
 
 @dataclass(frozen=True)
@@ -78,19 +79,10 @@ class MergeAffine(Rewrite[AffineChain]):
 
     def rewrite(self, site: AffineChain, edit: Edit) -> None:
         """Put the new operators in the place of the last of the chain."""
-        last, source = site.chain[-1], site.chain[0].source
-        hint = last.result.name
+        source = site.chain[0].source
         for affine in reversed(site.chain):
             edit.remove(affine.node)
-        if not site.steps:
-            edit.replace(last.result, source)
-        for position, (op, constants) in enumerate(site.steps):
-            final = position == len(site.steps) - 1
-            result = last.result if final else edit.variable(f"{hint}_scaled", site.type)
-            inputs = [edit.constant(values, f"{hint}_{op.lower()}") for values in constants]
-            attrs = {"epsilon": 0.0} if op == "BatchNormalization" else None
-            edit.node(op, [source, *inputs], [result], attrs, at=last.node)
-            source = result
+        write_maps(edit, source, site.steps, site.chain[-1], site.type)
 
 
 def _chain(first: Affine, view: View) -> tuple[list[Affine], Composition]:

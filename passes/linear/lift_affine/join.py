@@ -29,6 +29,7 @@ from ....ir.ops.linear.affine import (
 from ....ir.ops.linear.storing import need_kept, stored
 from ....ir.ops.traits.groups import LAYERS
 from ...engine.rewrite import Rewrite
+from ..write_maps import write_maps
 from .trace import Array, behind_step, steps_before
 
 _LONGEST = 12
@@ -84,21 +85,14 @@ class JoinOverMovement(Rewrite[JoinedMaps]):
 
     def rewrite(self, site: JoinedMaps, edit: Edit) -> None:
         """Let what moves read what the first map read, and map what it gives."""
-        source, last = site.behind[0].source, site.behind[-1]
-        hint = last.result.name
+        source = site.behind[0].source
         for affine in reversed(site.behind):
             edit.remove(affine.node)
         edit.set_input(site.steps[0], 0, site.before[0].source)
         for affine in reversed(site.before):
             edit.remove(affine.node)
-        if not site.maps:
-            edit.replace(last.result, source)
-        for position, (op, values) in enumerate(site.maps):
-            final = position == len(site.maps) - 1
-            result = last.result if final else edit.variable(f"{hint}_scaled", site.type)
-            constant = edit.constant(values, f"{hint}_{op.lower()}")
-            edit.node(op, [source, constant], [result], at=last.node)
-            source = result
+        maps = [(op, (values,)) for op, values in site.maps]
+        write_maps(edit, source, maps, site.behind[-1], site.type)
 
 
 def _above(step: gs.Node, view: View) -> list[Affine]:
