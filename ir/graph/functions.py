@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 
 from ..core.variables import FUSED_DOMAIN
 from ..proto.metadata import NodeMetadata, node_metadata, set_node_metadata
-from ..proto.to_proto import opset_imports
+from ..proto.versions import opset_imports
 from .clone import clone_function
 from .edit import Edit
 from .meaning import same_meaning

@@ -38,9 +38,7 @@ from .values import (
     require_text,
     variable,
 )
-
-# Below this version every initializer had to be listed as an input, and none could be overridden.
-_FIRST_IR_WITH_DEFAULTS = 4
+from .versions import FIRST_IR_WITH_DEFAULTS
 
 
 def from_proto(model: onnx.ModelProto, data: TensorData) -> gs.Graph:
@@ -48,6 +46,7 @@ def from_proto(model: onnx.ModelProto, data: TensorData) -> gs.Graph:
 
     An initializer that is also a graph input (IR version 4 and later) is an input with a default
     value: it stays in `graph.inputs`, as a `Constant`, and passes do not treat it as constant.
+    Before, all initializers are listed, and are constants.
     """
     require_text("the model", _texts_of_model(model))
     if model.training_info:
@@ -59,11 +58,11 @@ def from_proto(model: onnx.ModelProto, data: TensorData) -> gs.Graph:
     domains = [_copy_opset(entry) for entry in model.opset_import]
     importer = _Importer(opset, domains, data)
     functions = [importer.function(function) for function in model.functions]
-    graph = importer.graph(model.graph, {}, model.ir_version >= _FIRST_IR_WITH_DEFAULTS)
+    graph = importer.graph(model.graph, {}, model.ir_version >= FIRST_IR_WITH_DEFAULTS)
     graph.functions = functions
     graph.producer_name = model.producer_name
     graph.producer_version = model.producer_version
-    graph.ir_version = max(model.ir_version, _FIRST_IR_WITH_DEFAULTS)
+    graph.ir_version = model.ir_version
     set_model_metadata(
         graph,
         ModelMetadata(
@@ -94,10 +93,9 @@ class _Importer:
         for info in proto.input:
             if info.name not in local:
                 local[info.name] = variable(info)
-            elif not defaults:
-                continue
-            inputs.append(local[info.name])
             describe(local[info.name], info)
+            if defaults or info.name not in constants:
+                inputs.append(local[info.name])
         # Outputs first: what a graph promises holds, whatever is noted about its inner values.
         for info in proto.output:
             if info.name not in local:

@@ -15,7 +15,6 @@ from onnx import AttributeProto, TensorProto
 from onnx_graphsurgeon.ir.tensor import SparseValues
 
 from ..core import dtypes
-from ..core.variables import FUSED_DOMAIN
 from .homes import constants_by_scope
 from .metadata import (
     NodeMetadata,
@@ -24,11 +23,9 @@ from .metadata import (
     quantization_of,
     tensor_metadata,
 )
+from .versions import FIRST_IR_WITH_DEFAULTS, ir_version, opset_imports
 from .write_attribute import write_attribute
 from .write_values import add_data_metadata, add_properties, is_described, tensor_proto, value_info
-
-# Local functions and float8 came with this IR version (ONNX 1.10).
-_FIRST_IR_WITH_FUNCTIONS = 8
 
 Keep = Callable[[gs.Constant], bool]
 
@@ -40,11 +37,13 @@ def to_proto(
 
     A constant of the main graph for which `leave_out` is true becomes an initializer with
     `data_location` EXTERNAL and no data; constants inside subgraphs always go inside. The IR
-    version is raised where local functions need it. `bare` leaves out what nobody computes with:
-    documentation, properties, annotations, and the types of inner values. Raises GraphError for a
-    value that ONNX cannot express.
+    version is raised where the graph needs it; up to version 3 initializers are listed as inputs.
+    `bare` leaves out what nobody computes with: documentation, properties, annotations, and the
+    types of inner values. Raises GraphError for a value that ONNX cannot express.
     """
-    exporter = _Exporter(graph.opset, leave_out, bare)
+    version = ir_version(graph)
+    lists_constants = version < FIRST_IR_WITH_DEFAULTS
+    exporter = _Exporter(graph.opset, leave_out, bare=bare, lists_constants=lists_constants)
     metadata = model_metadata(graph)
     model = onnx.ModelProto(
         producer_name=graph.producer_name or "",
@@ -60,33 +59,18 @@ def to_proto(
         model.configuration.add().ParseFromString(entry)
     model.functions.extend(exporter.function(function) for function in graph.functions)
     model.opset_import.extend(opset_imports(graph))
-    model.ir_version = ir_version(graph)
+    model.ir_version = version
     return model, exporter.left_out
 
 
-def opset_imports(graph: gs.Graph) -> list[onnx.OperatorSetIdProto]:
-    """Return the opset imports of `graph`, with the domain of its fused operators where used."""
-    imports = list(graph.import_domains or [onnx.helper.make_opsetid("", graph.opset)])
-    known = {entry.domain for entry in imports}
-    for function in graph.functions:
-        if function.domain not in known:
-            imports.append(onnx.helper.make_opsetid(function.domain, 1))
-            known.add(function.domain)
-    return imports
-
-
-def ir_version(graph: gs.Graph) -> int:
-    """Return the IR version to declare: the model's own, raised where functions need it."""
-    own = graph.ir_version or onnx.helper.find_min_ir_version_for(opset_imports(graph), True)
-    fused = any(function.domain == FUSED_DOMAIN for function in graph.functions)
-    return max(own, _FIRST_IR_WITH_FUNCTIONS) if fused else int(own)
-
-
 class _Exporter:
-    def __init__(self, opset: int, leave_out: Keep | None, bare: bool) -> None:
+    def __init__(
+        self, opset: int, leave_out: Keep | None, *, bare: bool, lists_constants: bool
+    ) -> None:
         self._opset = opset
         self._leave_out = leave_out
         self._bare = bare
+        self._lists_constants = lists_constants
         self._homes: dict[int, list[gs.Constant]] = {}
         self._written: set[int] = set()  # tensors of the scopes so far, where one is annotated
         self.left_out: list[gs.Constant] = []
@@ -100,6 +84,10 @@ class _Exporter:
         proto.doc_string = graph.doc_string or ""
         if nested:
             add_properties(proto, model_metadata(graph).graph_properties)
+        constants = self._homes.get(id(graph), [])
+        if nested and self._lists_constants:
+            self._as_nodes([c for c in constants if not _is_sparse(c)], proto)
+            constants = [c for c in constants if _is_sparse(c)]
         for node in graph.nodes:
             self.node(node, proto.node.add())
         if not self._bare:
@@ -108,10 +96,11 @@ class _Exporter:
             proto.value_info.extend(value_info(t) for t in made if is_described(t))
         proto.input.extend(value_info(t) for t in graph.inputs)
         proto.output.extend(value_info(t, output=True) for t in graph.outputs)
-        constants = self._homes.get(id(graph), ())
         for constant in constants:
             self._constant(constant, proto, nested)
-            if not self._bare and tensor_metadata(constant).value.listed:
+            if self._lists_constants and not _is_sparse(constant):
+                proto.input.append(value_info(constant))
+            elif not self._bare and tensor_metadata(constant).value.listed:
                 proto.value_info.append(value_info(constant))
         if not self._bare:
             self._annotations(graph, constants, proto)
@@ -143,10 +132,7 @@ class _Exporter:
         homes = constants_by_scope(function, annotated=not self._bare)
         own = homes.pop(id(function), [])
         self._homes.update(homes)
-        for constant in own:
-            node = proto.node.add(op_type="Constant", output=[constant.name])
-            attribute = node.attribute.add(name="value", type=AttributeProto.TENSOR)
-            attribute.t.CopyFrom(tensor_proto(constant))
+        self._as_nodes(own, proto)
         for node in function.nodes:
             self.node(node, proto.node.add())
         for name, default in function.attrs.items():
@@ -161,6 +147,16 @@ class _Exporter:
             proto.overload = metadata.overload
             add_properties(proto, metadata.properties)
         return proto
+
+    @staticmethod
+    def _as_nodes(
+        constants: Sequence[gs.Constant], proto: onnx.GraphProto | onnx.FunctionProto
+    ) -> None:
+        """Write constants as Constant nodes, where initializers cannot be."""
+        for constant in constants:
+            node = proto.node.add(op_type="Constant", output=[constant.name])
+            attribute = node.attribute.add(name="value", type=AttributeProto.TENSOR)
+            attribute.t.CopyFrom(tensor_proto(constant))
 
     def node(self, node: gs.Node, proto: onnx.NodeProto) -> None:
         proto.op_type = node.op
@@ -200,7 +196,7 @@ class _Exporter:
         return known and name in onnx.defs.get_schema(node.op, self._opset, "").attributes
 
     def _constant(self, constant: gs.Constant, proto: onnx.GraphProto, nested: bool) -> None:
-        if isinstance(constant._values, SparseValues):
+        if _is_sparse(constant):
             proto.sparse_initializer.add().CopyFrom(constant._values.tensor)
         elif self._leave_out is not None and not nested and self._leave_out(constant):
             placeholder = proto.initializer.add(
@@ -215,3 +211,7 @@ class _Exporter:
             self.left_out.append(constant)
         else:
             proto.initializer.add().CopyFrom(tensor_proto(constant))
+
+
+def _is_sparse(constant: gs.Constant) -> bool:
+    return isinstance(constant._values, SparseValues)

@@ -125,7 +125,7 @@ def _split(group: list[_Entry], key: Any) -> list[list[_Entry]]:
 
 
 def _merge(group: list[_Entry], graph: gs.Graph, edit: Edit, names: Counter[str]) -> None:
-    kept = _kept(group, graph, names)
+    kept = _kept(group, graph, edit, names)
     if kept is None and sum(entry.is_own for entry in group) < 2:
         return  # the others go with what reads them, when it is fused again
     for entry in group:
@@ -140,15 +140,21 @@ def _merge(group: list[_Entry], graph: gs.Graph, edit: Edit, names: Counter[str]
             edit.remove(entry.node)
 
 
-def _kept(group: list[_Entry], graph: gs.Graph, names: Counter[str]) -> gs.Tensor | None:
+def _kept(
+    group: list[_Entry], graph: gs.Graph, edit: Edit, names: Counter[str]
+) -> gs.Tensor | None:
     """Return the member that all scopes of the group can read under its name, or None.
 
     One of the main graph is visible everywhere, unless an inner scope has a name like it; one of a
-    subgraph is where all others are read in that subgraph too. What a fused operator was given back
-    goes before what the model has: that is no edit.
+    subgraph is where all others are read in that subgraph too. An output stays in any case. What a
+    fused operator was given back goes before what the model has: that is no edit.
     """
     everywhere = {key for entry in group for key in entry.scopes}
-    for entry in sorted(group, key=lambda entry: is_restored(entry.tensor)):
+
+    def goes_first(entry: _Entry) -> tuple[bool, bool]:
+        return (is_restored(entry.tensor), id(entry.tensor) not in edit.uses.pinned)
+
+    for entry in sorted(group, key=goes_first):
         visible = id(graph) in entry.scopes or len(everywhere) == 1
         if entry.node is None and visible and names[entry.tensor.name] == 1:
             return entry.tensor

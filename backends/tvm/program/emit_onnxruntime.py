@@ -20,7 +20,7 @@ from ....ir.core import dtypes
 from ....ir.core.errors import BackendError
 from ....ir.core.variables import label, node_key
 from ....ir.graph.types import Dim
-from ....ir.proto.to_proto import opset_imports
+from ....ir.proto.versions import opset_imports
 from ..runtime.onnx_node import INTO, NAME, packed, register, session_of
 from ..spec.calls import KernelCall
 from .program import Program

@@ -1,6 +1,8 @@
 """Round trips of models: metadata, interfaces, custom operators; the same bytes twice."""
 
 import numpy as np
+import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import planish
@@ -93,10 +95,48 @@ def test_before_ir_version_4_an_initializer_that_is_an_input_is_a_constant():
     weights = [numpy_helper.from_array(np.array([1, 2], np.float32), "w")]
     node = helper.make_node("Add", ["x", "w"], ["y"])
     before = model([node], inputs, [value("y", [2])], weights, ir=3, imports=[("", 8)])
-    after = again(before)
-    assert [t.name for t in after.graph.input] == ["x"]
-    assert after.ir_version >= 4  # IR 3 demands that initializers are inputs
+    graph = planish.load(before)
+    assert [t.name for t in graph.inputs] == ["x"]
+    after = planish.to_model(graph)
+    assert_same_proto(before, after)
     assert_same_run(before, after, {"x": floats(2)})
+    assert planish.lower(graph)({"x": floats(2)})["y"].shape == (2,)
+
+
+@pytest.mark.parametrize("version", [3, 4, 7])
+def test_an_optimized_file_keeps_its_ir_version(version, tmp_path):
+    """Of version 3 all initializers are inputs, which those of a branch cannot be."""
+    text = f"""<ir_version: {version}, opset_import: ["" : 9]>
+        g (float[2, 3] x, bool c) => (float[2, 3] y) <float one = {{1.0}}, float two = {{2.0}}> {{
+            a = Mul(x, two) b = Add(a, one) d = Mul(b, two) s = Sigmoid(d) e = Mul(d, s)
+            y = If(c) <then_branch = t () => (float[2, 3] p) {{
+                w = Constant <value = float[3] {{1.0, 2.0, 4.0}}> () p = Sub(e, w) }},
+                else_branch = f () => (float[2, 3] q) {{ q = Neg(e) }}> }}"""
+    model = model_of(text)
+    if version < 4:
+        model.graph.input.extend(value(name, []) for name in ("one", "two"))
+    graph = planish.Pipeline.parse("exact").run(planish.load(model)).graph
+    path = tmp_path / "out.onnx"
+    planish.save(graph, path, portable=True, external=version == 3)
+    after = onnx.load(path)
+    onnx.checker.check_model(path)
+    assert after.ir_version == version
+    names = [t.name for t in after.graph.initializer]
+    assert names
+    listed = names if version < 4 else []
+    assert [t.name for t in after.graph.input] == ["x", "c", *listed]
+    for condition in (True, False):
+        assert_same_run(model, after, {"x": floats(2, 3), "c": np.array(condition)})
+
+
+def test_before_ir_version_4_a_default_needs_a_higher_version():
+    graph = planish.load(
+        model_of("g (float[2] x) => (float[2] y) { y = Add(x, w) }", {"w": floats(2)})
+    )
+    graph.ir_version = 3
+    assert planish.to_model(graph).ir_version == 3
+    graph.inputs.append(graph.nodes[0].inputs[1])
+    assert planish.to_model(graph).ir_version == 4
 
 
 def test_optional_inputs_and_outputs_that_are_left_out_stay_empty():

@@ -230,11 +230,23 @@ def test_a_constant_that_is_an_output_is_that_of_a_function_written_out_too():
     model = model_of(
         """<ir_version: 9, opset_import: ["" : 13]>
         g (float[2, 3] x) => (float[2, 3] y, float[2, 3] z, float k)
-            <float k = {0.5}, float l = {0.5}, float r = {1.4142135}, float u = {1.0}> {
-            h = Mul(x, l) d = Div(x, r) e = Erf(d) s = Add(u, e) y = Mul(s, h)
-            n = Neg(x) z = Mul(n, k) }"""
+            <float k = {0.5}, float r = {1.4142135}, float u = {1.0}> {
+            h = Mul(x, k) d = Div(x, r) e = Erf(d) s = Add(u, e) y = Mul(s, h)
+            n = Sin(x) z = Mul(n, k) }"""
     )
     pipeline = planish.Pipeline.parse("exact")
     graph = pipeline.run(planish.load(model), verify="off").graph
     portable = planish.load(planish.to_model(graph, portable=True))
     assert not pipeline.run(portable, verify="off").edits
+
+
+@pytest.mark.parametrize("first", ["k", "l"])
+def test_of_equal_constants_the_one_that_is_an_output_stays(first):
+    constants = ", ".join(f"float {name} = {{0.5}}" for name in (first, "kl".replace(first, "")))
+    model = model_of(
+        f"""<ir_version: 9, opset_import: ["" : 13]>
+        g (float[2, 3] x) => (float[2, 3] y, float[2, 3] z, float k) <{constants}> {{
+            a = Sin(x) y = Mul(a, l) b = Cos(x) z = Mul(b, k) }}"""
+    )
+    graph = run_pass(planish.load(model), PASS).graph
+    assert [t.name for t in _constants(graph)] == ["k"]

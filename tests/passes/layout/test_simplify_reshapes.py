@@ -538,12 +538,17 @@ def test_reshapes_around_other_axes_stay(case):
 
 
 @pytest.mark.parametrize(
-    "read",
-    ["y = ConstantOfShape(e)", "y = Reshape(w, e)", "y = Expand(w, e)"],
+    ("read", "reader"),
+    [
+        ("y = ConstantOfShape(e)", "ConstantOfShape"),
+        ("s = Squeeze(x) y = Tile(s, e)", "Tile"),
+        ("y = Reshape(x, e)", "Reshape"),
+        ("y = Expand(w, e)", "Expand"),
+    ],
 )
-def test_a_list_of_no_sizes_is_written_as_one(read):
+def test_a_list_of_no_sizes_is_written_as_one(read, reader):
     model = model_of(
-        f"g (float[N] x) => (float[] y) {{ e = Slice(one, zero, least, zero) {read} }}",
+        f"g (float[1] x) => (float[] y) {{ e = Slice(one, zero, least, zero) {read} }}",
         {
             "zero": np.array([0], np.int64),
             "one": np.array([1], np.int64),
@@ -552,6 +557,8 @@ def test_a_list_of_no_sizes_is_written_as_one(read):
         },
     )
     graph = run_pass(planish.load(model), "simplify-reshapes").graph
+    (node,) = (node for node in graph.nodes if node.op == reader)
+    assert node.inputs[-1].values.shape == (0,)
     assert_same_function(model, graph, {"x": np.ones(1, np.float32)}, 0)
 
 
