@@ -52,6 +52,7 @@ def _count(totals: collections.Counter, drawn: Drawn | None, found: Report) -> N
     totals["edited"] += found.edits > 0
     totals["undecided"] += found.undecided > 0
     totals["refused"] += bool(found.refused)
+    totals.update(f"settled: {who}" for who in set(found.settled))
     if found.fault is not None:
         totals[f"fault: {found.fault.kind}"] += 1
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 
 import planish
 
 from .judge import Judge
+from .oracles import settles
 from tests.strategies.random_graphs import Drawn
 from tests.strategies.random_graphs.builder import info
 from tests.strategies.random_graphs.evaluate import run_session, session_of
@@ -31,13 +34,15 @@ class Fault:
 class Report:
     """The fault, if any, the edits, and the outputs of which rounding leaves nothing to tell.
 
-    `refused`: the sentence with which a backend refused the graph.
+    `refused`: the sentence with which a backend refused the graph. `settled`: who finds no fault,
+    each time that ONNX Runtime's answers would be one.
     """
 
     fault: Fault | None
     edits: int = 0
     undecided: int = 0
     refused: str = ""
+    settled: tuple[str, ...] = ()
 
 
 def check(drawn: Drawn, *, pipeline: str = "exact", verify: str = "off") -> Report:
@@ -51,7 +56,7 @@ def check(drawn: Drawn, *, pipeline: str = "exact", verify: str = "off") -> Repo
         return found
     if _check(drawn, pipeline, verify, signed_zeros=True).fault is not None:
         return found
-    return Report(None, found.edits, found.undecided + 1)
+    return replace(found, fault=None, undecided=found.undecided + 1)
 
 
 def _check(drawn: Drawn, pipeline: str, verify: str, *, signed_zeros: bool) -> Report:
@@ -69,7 +74,7 @@ def _check(drawn: Drawn, pipeline: str, verify: str, *, signed_zeros: bool) -> R
         or _values(drawn, models, judge)
         or _again(steps, result, models, signed_zeros)
     )
-    return Report(fault, result.edits, len(judge.undecided))
+    return Report(fault, result.edits, len(judge.undecided), settled=tuple(judge.settled))
 
 
 def _structure(before: onnx.ModelProto, models: list[onnx.ModelProto]) -> Fault | None:
@@ -114,14 +119,29 @@ def _values(drawn: Drawn, models: list[onnx.ModelProto], judge: Judge) -> Fault 
         except Exception as error:
             return Fault("refused", told(error))
         for position, (feed, outputs) in enumerate(zip(drawn.feeds, drawn.outputs, strict=True)):
-            try:
-                found = run_session(session, feed)
-            except Exception as error:
-                return Fault("refused", told(error), position)
-            fault = judge.differs(feed, outputs, found, model)
-            if fault:
-                return Fault(*fault, position)
+            fault = _differs(model, session, feed, outputs, judge)
+            if fault is None:
+                continue
+            who = settles(judge, feed, outputs, lambda ask, model=model: ask(model), model)
+            if not who:
+                return replace(fault, feed=position)
+            judge.settled.append(who)
     return None
+
+
+def _differs(
+    model: onnx.ModelProto,
+    session: ort.InferenceSession,
+    feed: Mapping[str, Array],
+    outputs: Mapping[str, Array],
+    judge: Judge,
+) -> Fault | None:
+    try:
+        found = run_session(session, feed)
+    except Exception as error:
+        return Fault("refused", told(error))
+    fault = judge.differs(feed, outputs, found, model)
+    return Fault(*fault) if fault else None
 
 
 def _again(

@@ -22,6 +22,7 @@ import planish
 
 from .check import Array, Fault, Report, told
 from .judge import Judge
+from .oracles import settles
 from tests.backends.tvm.instructions import make_runnable
 from tests.strategies.random_graphs import Drawn
 
@@ -57,7 +58,7 @@ def check_compiled(drawn: Drawn, way: Way | None = None) -> Report:
             return Report(Fault("raises", told(error)))
         judge = Judge(drawn.model)
         fault = next(filter(None, (_differs(drawn, run, judge) for run in runs)), None)
-    return Report(fault, undecided=len(judge.undecided))
+    return Report(fault, undecided=len(judge.undecided), settled=tuple(judge.settled))
 
 
 @contextmanager
@@ -81,8 +82,12 @@ def _differs(drawn: Drawn, run: Run, judge: Judge) -> Fault | None:
                 return Fault("raises", told(error), position)
             _run_on_nothing(run, feed)
             fault = judge.differs(feed, wanted, found, None)
-            if fault:
+            if fault is None:
+                continue
+            who = settles(judge, feed, wanted, lambda _, found=found: found, None)
+            if not who:
                 return Fault(*fault, position)
+            judge.settled.append(who)
     return None
 
 

@@ -41,9 +41,10 @@ class Judge:
     """Knows the untouched model and, once it had to ask, its rounding."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self._model = model
+        self.model = model
         self._tolerance = tolerance_of(model)
         self.undecided: list[str] = []
+        self.settled: list[str] = []
 
     def differs(
         self,
@@ -80,10 +81,10 @@ class Judge:
         what it was given; ONNX's reference leaves what is no number out, and fails where nothing is
         left.
         """
-        read = [n.input[0] for n in self._model.graph.node if n.op_type in _MAXIMA]
+        read = [n.input[0] for n in self.model.graph.node if n.op_type in _MAXIMA]
         if not read:
             return False
-        asked = onnx.ModelProto.FromString(self._model.SerializeToString())
+        asked = onnx.ModelProto.FromString(self.model.SerializeToString())
         del asked.graph.output[:]
         asked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(read))
         found = run_session(session_of(asked), feed).values()
@@ -99,7 +100,7 @@ class Judge:
         wild = {name: _wild(array) for name, array in feed.items()}
         if not any(mask.any() for mask in wild.values()):
             return judged
-        session = session_of(self._model)
+        session = session_of(self.model)
         for large in (-1e3, 1e3):
             tame = {
                 name: np.where(wild[name], array.dtype.type(large), array) if wild[name].any()
@@ -148,11 +149,11 @@ class Judge:
         return None
 
     def _rounding(self, feed: Mapping[str, Array], before: Mapping[str, Array]) -> Rounding:
-        return rounding_of(planish.load(self._model), [feed], [dict(before)], seed=0)
+        return rounding_of(planish.load(self.model), [feed], [dict(before)], seed=0)
 
     def _is_nearer(self, name: str, feed: Mapping[str, Array], before: Array, after: Array) -> bool:
         """Say whether float64 is no further from `after` than from what ONNX Runtime gives."""
-        wide = run_in_float64(planish.load(self._model), [feed])
+        wide = run_in_float64(planish.load(self.model), [feed])
         if wide is None or wide[0][name].shape != before.shape:
             return False
         exact = wide[0][name]
@@ -162,7 +163,7 @@ class Judge:
         self, name: str, feed: Mapping[str, Array], result: onnx.ModelProto
     ) -> bool:
         """Say whether both differ in float64 too, beyond what it leaves of zeros that cancel."""
-        wide = [run_in_float64(planish.load(m), [feed]) for m in (self._model, result)]
+        wide = [run_in_float64(planish.load(m), [feed]) for m in (self.model, result)]
         if wide[0] is None or wide[1] is None:
             return False
         wanted, found = wide[0][0][name], wide[1][0][name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 
@@ -29,7 +29,7 @@ def _exact(drawn: Drawn, number: int) -> Report:
     found = check(drawn, verify="off" if number % _VERIFIED else "end")
     if found.fault is None and number % _TWICE == 0 and saved(drawn.model) != saved(drawn.model):
         fault = Fault("bytes", "saved bytes differ between two runs")
-        return Report(fault, found.edits, found.undecided)
+        return replace(found, fault=fault)
     return found
 
 

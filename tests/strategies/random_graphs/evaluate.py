@@ -23,9 +23,13 @@ def elem_type(array: Array) -> int:
     return int(helper.np_dtype_to_tensor_dtype(array.dtype))
 
 
-def session_of(model: onnx.ModelProto) -> ort.InferenceSession:
-    """Return a session of one thread and without optimizations; raises what the runtime raises."""
+def session_of(model: onnx.ModelProto, *, shares_memory: bool = True) -> ort.InferenceSession:
+    """Return a session of one thread and without optimizations; raises what the runtime raises.
+
+    `shares_memory`: tensors of the same size, as the runtime infers it, may lie in one place.
+    """
     options = ort.SessionOptions()
+    options.enable_mem_reuse = shares_memory
     options.log_severity_level = 4
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -1,0 +1,50 @@
+"""Who is asked where ONNX Runtime's own answers may be the fault."""
+
+import numpy as np
+import pytest
+
+from .check import check
+from .judge import Judge
+from .oracles import settles
+from tests.helpers import model_of, run_ort
+from tests.strategies.random_graphs import Drawn
+
+SUM = "g (float[2] x) => (float[2] y) { a = Add(x, x) y = Sub(a, one) }"
+X = np.array([1.0, 3.0], np.float32)
+
+
+def test_tensors_that_the_runtime_lays_in_one_place_are_no_fault():
+    """Its inference gives a part of an axis, from a Slice of opset 10, the name of the whole."""
+    model = model_of(
+        """<ir_version: 9, opset_import: ["" : 10]>
+        g (float[N, 2] x, float t) => (float[] y, float[] z) <float low = {0}, float high = {0}> {
+            a = Mul(t, x) y = Mul(x, a) b = Max(low, x) c = Min(b, high)
+            d = Slice(c, four, same, , three) z = Softmax <axis = -2> (d) }""",
+        {"four": np.array([-4]), "same": np.array([-4]), "three": np.array([3])},
+    )
+    feed = {"x": np.ones((5, 2), np.float32), "t": np.array(2, np.float32)}
+    found = check(Drawn(model=model, feeds=[feed], outputs=[run_ort(model, feed)]))
+    assert found.fault is None
+    assert found.edits
+    assert set(found.settled) == {"no memory shared"}
+
+
+@pytest.mark.parametrize("wrong", [0.0, 1.0])
+def test_what_is_wrong_by_all_oracles_is_a_fault(wrong):
+    model = model_of(SUM, {"one": np.float32(1)})
+    right = {"y": 2 * X - 1}
+    found = {"y": right["y"] + np.float32(wrong)}
+    assert (settles(Judge(model), {"x": X}, right, lambda _: found, None) == "") == bool(wrong)
+
+
+def test_the_reference_decides_where_it_differs_from_what_the_runtime_gave():
+    """A type that the runtime lacks keeps it from answering at all."""
+    model = model_of(SUM, {"one": np.float32(1)})
+    for tensor in (*model.graph.input, *model.graph.output):
+        tensor.type.tensor_type.elem_type = 16
+    model.graph.initializer[0].data_type = 16
+    model.graph.initializer[0].raw_data = b"\x80\x3f"
+    x = X.astype("bfloat16")
+    right, wrong = {"y": x + x - 1}, {"y": x}
+    assert settles(Judge(model), {"x": x}, wrong, lambda _: right, None) == "reference"
+    assert settles(Judge(model), {"x": x}, right, lambda _: right, None) == ""
