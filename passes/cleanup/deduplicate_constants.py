@@ -125,9 +125,11 @@ def _split(group: list[_Entry], key: Any) -> list[list[_Entry]]:
 
 
 def _merge(group: list[_Entry], graph: gs.Graph, edit: Edit, names: Counter[str]) -> None:
+    # The others go with what reads them, when it is fused again.
+    group = [entry for entry in group if entry.is_own or is_restored(entry.tensor)]
+    if len(group) < 2:
+        return
     kept = _kept(group, graph, edit, names)
-    if kept is None and sum(entry.is_own for entry in group) < 2:
-        return  # the others go with what reads them, when it is fused again
     for entry in group:
         if entry.tensor is kept:
             continue

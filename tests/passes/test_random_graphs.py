@@ -1,4 +1,4 @@
-"""The preset `exact` on random graphs of four kinds, and the tools that look for faults in it."""
+"""The preset `exact` on random graphs of five kinds, and the tools that look for faults in it."""
 
 from __future__ import annotations
 

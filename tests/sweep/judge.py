@@ -88,7 +88,7 @@ class Judge:
         del asked.graph.output[:]
         asked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(read))
         found = run_session(session_of(asked), feed).values()
-        floats = [array for array in found if array.dtype.kind not in "iub"]
+        floats = [array for array in found if array.dtype.kind not in "iubO"]
         return any((np.isnan(array) | np.isneginf(array)).any() for array in floats)
 
     def _judged(self, feed: Mapping[str, Array], before: Mapping[str, Array]) -> dict[str, Array]:
@@ -122,7 +122,7 @@ class Judge:
         result: onnx.ModelProto | None,
     ) -> tuple[str, str] | None:
         wanted, found = before[name][judged], after[name][judged]
-        if wanted.dtype.kind in "iub":
+        if wanted.dtype.kind in "iubO":
             count = int(np.count_nonzero(wanted != found))
             if not count:
                 return None
@@ -201,7 +201,7 @@ def relative_error(wanted: Array, found: Array) -> float:
 
 
 def _wild(array: Array) -> Array:
-    if array.dtype.kind in "iub":
+    if array.dtype.kind in "iubO":
         return np.zeros(array.shape, bool)
     with np.errstate(invalid="ignore"):
         return ~(np.abs(array.astype(np.float64)) < 1e5)

@@ -51,10 +51,7 @@ def _same(drawn: Drawn, fault: Fault, verdict: Callable[[Drawn], Fault | None]) 
 
 def _smaller(drawn: Drawn) -> Iterator[Drawn]:
     model, feed = drawn.model, dict(drawn.feeds[0])
-    try:
-        arrays = _inner(model, feed)
-    except Exception:
-        return
+    arrays = _inner(model, feed)
     if len(model.graph.output) > 1:
         for output in model.graph.output:
             yield from _made(model, feed, arrays, outputs=[output.name])
@@ -62,7 +59,8 @@ def _smaller(drawn: Drawn) -> Iterator[Drawn]:
             kept = [o.name for o in model.graph.output if o.name != output.name]
             yield from _made(model, feed, arrays, outputs=kept)
     for node in model.graph.node:
-        inner = [n for other in model.graph.node for n in other.output if n in node.input]
+        made = [n for other in model.graph.node for n in other.output if n in arrays]
+        inner = [n for n in made if n in node.input]
         if any(output.name in node.output for output in model.graph.output):
             yield from (d for n in inner for d in _made(model, feed, arrays, outputs=[n]))
     if model.graph.value_info:
@@ -74,14 +72,26 @@ def _smaller(drawn: Drawn) -> Iterator[Drawn]:
 
 
 def _inner(model: onnx.ModelProto, feed: dict) -> dict[str, np.ndarray]:
+    """Return the values of what has one as an array: no sequences, and no narrow types."""
+    names = [name for node in model.graph.node for name in node.output if name]
+    found = _values(model, feed, names)
+    if found is None:
+        found = {}
+        for name in names:
+            found |= _values(model, feed, [name]) or {}
+    arrays = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+    return {**arrays, **feed}
+
+
+def _values(model: onnx.ModelProto, feed: dict, names: list[str]) -> dict | None:
     wide = onnx.ModelProto()
     wide.CopyFrom(model)
-    have = {o.name for o in wide.graph.output}
-    for node in wide.graph.node:
-        wide.graph.output.extend(
-            onnx.ValueInfoProto(name=n) for n in node.output if n and n not in have
-        )
-    return {**run_session(session_of(wide), feed), **feed}
+    del wide.graph.output[:]
+    wide.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    try:
+        return run_session(session_of(wide), feed)
+    except Exception:  # the binding raises one class per status code
+        return None
 
 
 def _made(
@@ -105,6 +115,8 @@ def _made(
         del graph.value_info[:]
     if cut is not None:
         node = graph.node[cut]
+        if any(name and name not in arrays for name in node.output):
+            return
         for name in filter(None, node.output):
             graph.input.append(info(name, arrays[name], arrays[name].shape))
             feed[name] = arrays[name]
@@ -125,6 +137,8 @@ def _bypass(graph: onnx.GraphProto, position: int, arrays: dict[str, np.ndarray]
     node = graph.node[position]
     initial = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     output = node.output[0]
+    if output not in arrays:
+        return False
     for name in node.input:
         array = arrays.get(name, initial.get(name))
         if array is None or len(node.output) > 1 or output in {o.name for o in graph.output}:

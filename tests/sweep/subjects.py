@@ -1,4 +1,4 @@
-"""What a sweep can be over: `exact` on four kinds of graphs, and TVM on its own."""
+"""What a sweep can be over: `exact` on five kinds of graphs, and TVM on its own."""
 
 from __future__ import annotations
 

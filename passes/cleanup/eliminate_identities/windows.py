@@ -66,8 +66,16 @@ def _reduce(node: gs.Node, view: View) -> bool:
     if not node.attrs.get("keepdims", 1):
         return False
     need_parameter(node, "axes", view)
+    need(not _divides_wide_integers(node, view), "runtimes divide 64-bit integers as floats")
     shape, found = view.shape(node.inputs[0]), read_reduction(node, view)
     return shape is not None and found is not None and all(shape[axis] == 1 for axis in found.axes)
+
+
+def _divides_wide_integers(node: gs.Node, view: View) -> bool:
+    """Say whether a mean of a large integer may be another, rounded to 53 bits."""
+    traits, dtype = traits_of(node, view.opset), view.dtype(node.inputs[0])
+    is_mean = traits.keeps_uniform and not traits.selects
+    return is_mean and dtype in (np.int64, np.uint64)
 
 
 def _singles(has: Callable[[Traits], bool], rule: Rule) -> dict[str, Rule]:

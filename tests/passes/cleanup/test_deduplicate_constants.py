@@ -208,14 +208,25 @@ def test_nested_places_hold_it_once(spelled, place, portable):
         assert_same_function(model, result.graph, feeds, 1e-6)
 
 
-def test_a_constant_in_a_branch_is_not_merged_with_that_of_a_fused_operator_in_another():
+GELU = "h = Mul(i, k) d = Div(i, r) e = Erf(d) s = Add(u, e) p = Mul(s, h)"
+OF_GELU = "float k = {0.5}, float r = {1.4142135}, float u = {1.0}"
+
+
+@pytest.mark.parametrize("outside", [True, False])
+def test_a_constant_in_a_branch_is_not_merged_with_that_of_a_fused_operator_elsewhere(outside):
     """The one of the function is back only until the function is recognized again."""
-    spelled = "h = Mul(i, k) d = Div(i, r) e = Erf(d) s = Add(u, e) p = Mul(s, h) n = Identity(g)"
+    body = f"{GELU} n = Identity(g)"
+    spelled = (
+        f"""{GELU.replace("i,", "x,").replace("p =", "y =")}"""
+        if outside
+        else f"""
+            y = Loop(m, "", x) <body = a (int64 o, bool g, float[] i) => (bool n, float[] p)
+                <{OF_GELU}> {{ {body} }}>"""
+    )
     model = model_of(
         f"""<ir_version: 9, opset_import: ["" : 13]>
-        g (bool c, int64 m, float[2, 3] x) => (float[] y, float[] z) {{
-            y = Loop(m, "", x) <body = a (int64 o, bool g, float[] i) => (bool n, float[] p)
-                <float k = {{0.5}}, float r = {{1.4142135}}, float u = {{1.0}}> {{ {spelled} }}>
+        g (bool c, int64 m, float[2, 3] x) => (float[] y, float[] z)
+            <{OF_GELU if outside else "float unread = {2.0}"}> {{ {spelled}
             z = If(c) <then_branch = f () => (float[] v) <float w = {{1.0}}> {{ v = Div(w, x) }},
                        else_branch = b () => (float[] t) {{ t = Neg(x) }}> }}"""
     )

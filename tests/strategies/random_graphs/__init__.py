@@ -1,8 +1,9 @@
-"""Random graphs of four kinds, each valid for ONNX Runtime, from a plain seed or under hypothesis.
+"""Random graphs of five kinds, each valid for ONNX Runtime, from a plain seed or under hypothesis.
 
 `layout`: Transposes around everything that works in some layout. `arithmetic`: sizes computed,
 joined, compared and used. `convnet`: the pieces of convolutional networks. `plain`: element-wise
-operators, reductions and moves on all types, with extreme values. A model is drawn node by node,
+operators, reductions and moves on all types, with extreme values. `mixed`: narrow types, text,
+sequences, optional values, subgraphs within subgraphs and functions. A model is drawn node by node,
 and every node is run as it is added (see `builder`).
 """
 
@@ -14,7 +15,19 @@ from random import Random
 import numpy as np
 from hypothesis import strategies as st
 
-from . import control, elementwise, idioms, movement, reductions, shapes, values, windows
+from . import (
+    control,
+    elementwise,
+    idioms,
+    movement,
+    narrow,
+    reductions,
+    sequences,
+    shapes,
+    strings,
+    values,
+    windows,
+)
 from .builder import Builder, Step
 from .finish import Drawn, finish
 
@@ -23,6 +36,7 @@ __all__ = ["KINDS", "Drawn", "drawn", "graph"]
 Inputs = Callable[[Builder], None]
 
 _OPSETS = (9, 10, 11, 12, 13, 13, 14, 15, 16, 17, 17, 18, 18, 19, 20, 20, 21, 22, 23)
+_LATE_OPSETS = (11, 13, 14, 15, 16, 17, 18, 19, 20, 20, 21, 21, 21, 22, 23)
 _CONTROL: tuple[Step, ...] = (control.if_, control.loop, control.function)
 
 
@@ -64,6 +78,17 @@ def _plain_inputs(b: Builder) -> None:
         kept = tuple(b.pick(1, size) for size in shape)
         dtype = main if b.chance(0.6) else b.pick(*types)
         b.input(values.ordinary(b.rng, dtype, kept if b.chance(0.5) else shape))
+
+
+def _mixed_inputs(b: Builder) -> None:
+    shape = _sizes(b, b.pick(0, 1, 1, 2, 2, 3, 4), void=0.02)
+    b.input(values.ordinary(b.rng, np.dtype(np.float32), shape))
+    if b.chance(0.4):
+        b.input(values.ordinary(b.rng, b.pick(*values.FLOATS, *values.SIGNED), shape))
+    if b.chance(0.6):
+        b.input(values.ordinary(b.rng, values.TEXT, _sizes(b, b.pick(0, 1, 1, 2, 3))))
+    if b.chance(0.4):
+        b.input(values.ordinary(b.rng, values.BOOL, b.pick((), (), (1,))))
 
 
 _ELEMENTWISE: tuple[Step, ...] = (
@@ -212,11 +237,40 @@ _PLAIN: tuple[Step, ...] = (
     idioms.twin,
 )
 
+_MIXED: tuple[Step, ...] = (
+    *_ELEMENTWISE,
+    *_MOVES,
+    movement.transpose,
+    reductions.reduction,
+    idioms.spelled,
+    idioms.no_op,
+    idioms.twin,
+    *[narrow.cast] * 3,
+    *[narrow.quantized] * 3,
+    *[narrow.weights] * 3,
+    *[sequences.sequence] * 6,
+    *[sequences.optional] * 3,
+    *[strings.moved] * 3,
+    *[strings.compared] * 3,
+    *[strings.joined] * 3,
+    *[strings.matched] * 2,
+    *[strings.normalized] * 3,
+    *[strings.cast] * 2,
+    strings.counted,
+    *[control.if_] * 2,
+    *[control.loop] * 2,
+    *[control.while_] * 2,
+    *[control.scan] * 3,
+    *[control.function] * 2,
+    *[control.nested] * 2,
+)
+
 KINDS: dict[str, tuple[Inputs, Sequence[Step]]] = {
     "layout": (_layout_inputs, _LAYOUT),
     "arithmetic": (_arithmetic_inputs, _ARITHMETIC),
     "convnet": (_convnet_inputs, _CONVNET),
     "plain": (_plain_inputs, _PLAIN),
+    "mixed": (_mixed_inputs, _MIXED),
 }
 
 
@@ -224,7 +278,8 @@ def graph(kind: str, rng: Random) -> Drawn | None:
     """Return a random graph of `kind`; None where the runtime takes the nodes but not the whole."""
     inputs, steps = KINDS[kind]
     extreme = kind == "plain" and rng.random() < 0.6
-    b = Builder(rng=rng, opset=rng.choice(_OPSETS), extreme=extreme)
+    opsets = _LATE_OPSETS if kind == "mixed" else _OPSETS
+    b = Builder(rng=rng, opset=rng.choice(opsets), extreme=extreme)
     inputs(b)
     rare = _CONTROL if b.chance(0.25) else ()
     for _ in range(rng.randint(3, 22 if kind == "plain" else 16)):

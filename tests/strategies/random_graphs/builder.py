@@ -72,6 +72,8 @@ class Builder:
     def constant(self, array: Any) -> str:
         """Add a constant: an initializer, or a Constant node in one of its spellings."""
         array = np.asarray(array)
+        if array.dtype == values.TEXT:
+            array = array.astype(str).astype(values.TEXT)
         name = self.fresh()
         if self.only_nodes or self.chance(0.25):
             made = helper.make_node("Constant", [], [name], name=f"n_{name}")
@@ -106,7 +108,7 @@ class Builder:
         """Add a node and return its outputs; none where the runtime refuses it."""
         names = [self.fresh() for _ in range(outputs)] if isinstance(outputs, int) else [*outputs]
         made = helper.make_node(op, list(inputs), names, name=f"n_{names[0]}", domain=domain)
-        made.attribute.extend(_attribute(k, v) for k, v in attrs.items() if v is not None)
+        made.attribute.extend(make_attribute(k, v) for k, v in attrs.items() if v is not None)
         return self.add(made)
 
     def add(self, node: onnx.NodeProto) -> list[str]:
@@ -132,7 +134,8 @@ class Builder:
 
     def tensor(self, fits: Callable[[Array], bool] = lambda _: True) -> str | None:
         """Return a tensor whose value `fits`, mostly a new one and rarely a constant."""
-        found = [name for name, array in self.arrays.items() if fits(array)]
+        wide = [(name, a) for name, a in self.arrays.items() if not values.is_narrow(a.dtype)]
+        found = [name for name, array in wide if fits(array)]
         lively = [name for name in found if name not in self.constants]
         if lively and not self.chance(0.03):
             found = lively
@@ -232,7 +235,8 @@ def info(name: str, array: Array | None, shape: Any = None) -> onnx.ValueInfoPro
     return helper.make_tensor_value_info(name, elem_type(array), shape)
 
 
-def _attribute(name: str, value: Any) -> AttributeProto:
+def make_attribute(name: str, value: Any) -> AttributeProto:
+    """Return an attribute; an empty list is one of integers."""
     if isinstance(value, AttributeProto):
         return value
     if isinstance(value, list | tuple) and not value:

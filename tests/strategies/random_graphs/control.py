@@ -1,4 +1,4 @@
-"""Steps: If, Loop, and calls of local functions."""
+"""Steps: If, Loop, Scan, and calls of local functions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from onnx import AttributeProto, FunctionProto, helper, numpy_helper
 
 from . import elementwise, idioms, movement, reductions
 from .builder import Builder, info
+from .evaluate import Array
 
 _INNER = (
     elementwise.unary,
@@ -31,9 +32,17 @@ def _steps(child: Builder, count: int) -> None:
 
 
 def _graph(
-    child: Builder, name: str, inputs: list[onnx.ValueInfoProto], outputs: list[str]
+    child: Builder,
+    name: str,
+    inputs: list[onnx.ValueInfoProto],
+    outputs: list[str],
+    *,
+    ranked: bool = False,
 ) -> onnx.GraphProto:
-    """Return the subgraph; what it returns and does not make itself goes through an Identity."""
+    """Return the subgraph; what it returns and does not make itself goes through an Identity.
+
+    `ranked`: the ranks of its outputs are declared.
+    """
     made = {n for node in child.nodes for n in node.output}
     results = []
     for output in outputs:
@@ -44,9 +53,13 @@ def _graph(
         child.nodes,
         name,
         inputs,
-        [info(n, child.arrays[n]) for n in results],
+        [info(n, child.arrays[n], _ranked(child.arrays[n]) if ranked else None) for n in results],
         [numpy_helper.from_array(array, n) for n, array in child.initializers.items()],
     )
+
+
+def _ranked(array: Array) -> list[None]:
+    return [None] * array.ndim
 
 
 def if_(b: Builder) -> str | None:
@@ -96,6 +109,97 @@ def loop(b: Builder) -> str | None:
     inputs = [trips, b.pick("", b.constant(np.array(True))), x]
     made = b.node("Loop", inputs, outputs=count, body=graph)
     return b.rng.choice(made) if made else None
+
+
+def while_(b: Builder) -> str | None:
+    """A Loop that goes on while something that is computed is small enough."""
+    x = b.tensor(lambda a: a.dtype == np.float32)
+    if x is None:
+        return None
+    child = b.child("body")
+    index, keep, carried = (child.fresh() for _ in range(3))
+    start = (np.array(0, np.int64), np.array(True), b.arrays[x])
+    child.arrays.update(zip((index, keep, carried), start, strict=True))
+    grown = child.one("Add", carried, child.constant(np.array(1, np.float32)))
+    if grown is None:
+        return None
+    if child.chance(0.4) and (inner := if_(child)) and child.arrays[inner].dtype == np.float32:
+        total = child.one("Add", grown, inner)
+        same = total and child.arrays[total].shape == start[2].shape
+        grown = total if same else grown
+    counted = child.one("Less", index, child.constant(np.array(child.pick(0, 1, 2), np.int64)))
+    if counted is None:
+        return None
+    declared = [info(index, start[0], ()), info(keep, start[1], ()), info(carried, start[2])]
+    graph = _graph(child, "body", declared, [counted, grown])
+    b.fragile |= child.fragile
+    trips = b.pick("", b.constant(np.array(4)))
+    return b.one("Loop", trips, b.constant(np.array(True)), x, body=graph)
+
+
+def scan(b: Builder) -> str | None:
+    """A Scan over an axis, forwards or backwards, with what it carries and what it captures."""
+    x = b.tensor(lambda a: a.dtype.kind in "fi" and 0 < a.ndim < 5 and 0 not in a.shape)
+    if x is None:
+        return None
+    axis = b.axis(x) if b.opset >= 11 else b.rng.randrange(b.arrays[x].ndim)
+    piece = np.asarray(np.take(b.arrays[x], 0, axis))
+    first = b.constant(np.zeros_like(piece))
+    child = b.child("scan")
+    names = [child.fresh() for _ in range(2)]
+    child.arrays.update(zip(names, (b.arrays[first], piece), strict=True))
+    carried = child.one(child.pick("Add", "Sub", "Mul", "Max"), *names) or names[1]
+    _steps(child, child.rng.randint(0, 2))
+    stacked = [n for n, a in child.arrays.items() if n not in b.arrays and a.dtype == piece.dtype]
+    declared = [info(name, piece) for name in names]
+    graph = _graph(child, "scan", declared, [carried, stacked[-1]], ranked=True)
+    b.fragile |= child.fragile
+    far = child.arrays[graph.output[1].name].ndim + 1
+    found = b.node(
+        "Scan",
+        [first, x],
+        outputs=2,
+        body=graph,
+        num_scan_inputs=1,
+        scan_input_axes=[axis] if axis or b.chance(0.2) else None,
+        scan_input_directions=b.pick(None, [0], [1]),
+        scan_output_axes=b.pick(None, None, [b.rng.randrange(far)]),
+        scan_output_directions=b.pick(None, None, [1]),
+    )
+    return b.rng.choice(found) if found else None
+
+
+def nested(b: Builder) -> str | None:
+    """A function that calls another, or has a branch that captures its input."""
+    x = b.floating()
+    if x is None:
+        return None
+    inner = function(b)
+    child = b.child("h", only_nodes=True)
+    child.arrays["X"] = b.arrays[x]
+    if inner and b.functions and child.chance(0.6):
+        child.one(b.rng.choice(b.functions).name, "X", domain="local")
+    else:
+        if_(child)
+    made = [n for n in child.arrays if n != "X" and n not in child.constants]
+    if not made:
+        return None
+    return _called(b, child, made[-1], x, f"H{len(b.functions)}")
+
+
+def _called(b: Builder, child: Builder, result: str, x: str, name: str) -> str | None:
+    made_by = FunctionProto(name=name, domain="local")
+    made_by.opset_import.append(helper.make_opsetid("", b.opset))
+    made_by.opset_import.append(helper.make_opsetid("local", 1))
+    made_by.input.append("X")
+    made_by.output.append(result)
+    made_by.node.extend(child.nodes)
+    b.functions.append(made_by)
+    b.fragile |= child.fragile
+    found = b.one(name, x, domain="local")
+    if found is None:
+        b.functions.pop()
+    return found
 
 
 def function(b: Builder) -> str | None:

@@ -94,7 +94,9 @@ def _overridable(b: Builder) -> list[str]:
     """Return the initializers that are inputs as well: few, or, as of IR version 3, all."""
     if not b.chance(0.1):
         return []
-    return [n for n, a in b.initializers.items() if a.dtype != values.BFLOAT16 and b.chance(0.3)]
+    arrays = b.initializers.items()
+    fed = [n for n, a in arrays if a.dtype != values.BFLOAT16 and not values.is_narrow(a.dtype)]
+    return [name for name in fed if b.chance(0.3)]
 
 
 def _model(b: Builder, ends: _Ends, overridable: Sequence[str]) -> onnx.ModelProto:
@@ -134,14 +136,15 @@ def _known(b: Builder, outputs: Sequence[str]) -> list[onnx.ValueInfoProto]:
     """Declare the types of some inner tensors."""
     if not b.chance(0.15):
         return []
-    inner = [name for node in b.nodes for name in node.output if name and name not in outputs]
+    made = [name for node in b.nodes for name in node.output if name in b.arrays]
+    inner = [name for name in made if name not in outputs]
     return [info(name, b.arrays[name]) for name in inner if b.chance(0.3)]
 
 
 def _outputs(b: Builder) -> list[str]:
     """Return most of what nobody reads, some inner tensors, and rarely an input or a constant."""
     read = {name for node in b.nodes for name in reads(node)}
-    made = [name for node in b.nodes for name in node.output if name]
+    made = [name for node in b.nodes for name in node.output if name in b.arrays]
     lively = [name for name in made if name not in b.constants]
     ends = [name for name in lively if name not in read]
     chosen = [name for name in ends if b.chance(0.85)] or ends[-1:]
@@ -177,7 +180,7 @@ def _feeds(b: Builder, ends: _Ends, overridable: Sequence[str]) -> list[dict[str
 def _other(array: Array) -> Array:
     """Return values near `array`, of its signs; of sizes and axes, the same in another order."""
     if not values.is_float(array.dtype):
-        return np.flip(array).copy()
+        return np.flip(array).copy() if array.ndim else array
     return np.asarray(array * array.dtype.type(1.25))
 
 

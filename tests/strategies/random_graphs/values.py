@@ -15,6 +15,22 @@ FLOATS = tuple(np.dtype(name) for name in ("float32", "float64", "float16"))
 SIGNED = tuple(np.dtype(name) for name in ("int32", "int64", "int8", "int16"))
 UNSIGNED = tuple(np.dtype(name) for name in ("uint8", "uint32", "uint64", "uint16"))
 BOOL = np.dtype(bool)
+TEXT = np.dtype(object)
+
+_WORDS = (
+    "",
+    "a",
+    "b",
+    "Cat",
+    "cat",
+    "dog",
+    "\u00e9t\u00e9",
+    "12",
+    "3.5",
+    "a b",
+    " ",
+    "longer than that",
+)
 
 # What a float rule may stumble over: zeros, ones, what cancels, overflows or is no number.
 _SPECIAL_FLOATS = (
@@ -28,7 +44,12 @@ _SHORT_FLOATS = (*_SPECIAL_FLOATS[:11], float("inf"), float("-inf"), float("nan"
 
 def is_float(dtype: np.dtype[Any]) -> bool:
     """Say whether `dtype` is a float, bfloat16 included."""
-    return dtype.kind == "f" or dtype == BFLOAT16
+    return (dtype.kind == "f" and not is_narrow(dtype)) or dtype == BFLOAT16
+
+
+def is_narrow(dtype: np.dtype[Any]) -> bool:
+    """Say whether `dtype` is of those that the runtime neither takes nor gives as arrays."""
+    return (dtype.kind == "V" and dtype != BFLOAT16) or dtype.name.startswith("float8")
 
 
 def special(rng: Random, dtype: np.dtype[Any], *, extreme: bool) -> Array:
@@ -41,6 +62,8 @@ def special(rng: Random, dtype: np.dtype[Any], *, extreme: bool) -> Array:
             return np.array(value, np.float64).astype(dtype)
     if dtype == BOOL:
         return np.array(rng.random() < 0.5)
+    if dtype == TEXT:
+        return np.array(rng.choice(_WORDS), object)
     info = np.iinfo(dtype)
     ordinary = [0, 1, 2, 3, 7] + ([-1, -2] if info.min < 0 else [])
     return np.array(rng.choice([*ordinary, int(info.min), int(info.max)]), dtype)
@@ -53,6 +76,8 @@ def ordinary(rng: Random, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array
         return np.asarray(generator.standard_normal(shape)).astype(dtype)
     if dtype == BOOL:
         return np.asarray(generator.random(shape) < 0.5)
+    if dtype == TEXT:
+        return np.asarray(generator.choice(np.array(_WORDS, object), shape), object)
     low = -4 if np.iinfo(dtype).min < 0 else 0
     return np.asarray(generator.integers(low, 6, shape)).astype(dtype)
 
