@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 import typer
 
 from ..backends.contract.registry import describe
+from ..ir.core.counted import counted
 from ..ir.core.errors import LoadError, PlanishError
 from ..ir.files.load import load
 from ..passes.analysis.channels.find_groups import channel_groups
@@ -73,7 +74,12 @@ def inspect(
     out.print(machine_line(machine, *given), highlight=False)
     out.print(cost_table(found, times, most, top))
     if found.unknown:
-        out.print(f"{found.unknown} nodes have unknown shapes and are not in the totals")
+        unknown = counted(
+            found.unknown,
+            "node has an unknown shape and is not",
+            "nodes have unknown shapes and are not",
+        )
+        out.print(f"{unknown} in the totals")
     return None
 
 

@@ -9,10 +9,12 @@ from typing import Annotated
 
 import typer
 
+from ..ir.core.errors import VerificationError
 from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.load import load
 from ..ir.files.save import save
 from ..ir.metrics.choose import AUTO
+from ..passes.engine.records import Result
 from ..passes.pipeline.pipeline import Pipeline
 from .feeds import feeds_of
 from .options import (
@@ -75,7 +77,10 @@ def optimize(
     ] = False,
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="Fail where a pass fails, instead of rolling it back."),
+        typer.Option(
+            "--strict",
+            help="Fail where a pass fails, which is rolled back else, or nothing is verified.",
+        ),
     ] = False,
     shape: ShapeOption = None,
     mean: MeanOption = "0",
@@ -107,6 +112,8 @@ def optimize(
         )
     if not shows:
         return
+    if strict and verify is not Verify.off and steps.keeps_outputs:
+        _demand_verified(result)
     before = bytes_on_disk(model)  # the output may be the same file
     save(result.graph, output, portable=portable)
     out.print(records_table(result.records))
@@ -122,6 +129,15 @@ def optimize(
     print_plain(f"{model}: {sizes[0]} -> {output}: {sizes[1]}")
     for line in failure_lines(result.failures):
         print_plain(line)
+
+
+def _demand_verified(result: Result) -> None:
+    """Refuse to write what was edited and could not be verified."""
+    if result.edits and not result.verified:
+        raise VerificationError(
+            f"the result is not verified: {result.note or 'its outputs were not compared'}; "
+            "nothing was written. Give --feeds that tell, or leave --strict out"
+        )
 
 
 def _is_main_process() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
+from ...ir.core.counted import counted
 from ...ir.metrics.result import MetricResult
 from ...ir.run.compare import Comparison
 from .plain import plain_table
@@ -38,7 +39,7 @@ def metric_lines(comparison: Comparison) -> list[str]:
 
 
 def _line(result: MetricResult) -> str:
-    of = f", on {result.samples} samples" if result.samples else ""
+    of = f", on {counted(result.samples, 'sample')}" if result.samples else ""
     return f"{result}{of}{_shown(result)}"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from ...backends.onnxruntime.explain.report import Int8Report, LayerReport, Quality
+from ...ir.core.counted import counted
 from .plain import plain_table
 
 
@@ -82,17 +83,18 @@ def notes(report: Int8Report) -> list[str]:
         )
     if report.drawn_feeds:
         found.append("no --feeds were given: errors are on random inputs, and say little")
-    for names, what in (
-        (report.unmatched, "were not found in the float model"),
+    for names, (has, have), what in (
+        (report.unmatched, ("was not", "were not"), " found in the float model"),
         (
             report.foreign,
-            "have other weights than the float model (folded, equalized or trained since) and were "
-            "not compared with it",
+            ("has other", "have other"),
+            " weights than the float model (folded, equalized or trained since): not compared",
         ),
     ):
         if names:
             some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-            found.append(f"{len(names)} layers {what}: {some}")
+            layers = counted(len(names), f"layer {has}", f"layers {have}")
+            found.append(f"{layers}{what}: {some}")
     return found
 
 

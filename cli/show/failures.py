@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from ...ir.core.counted import counted
 from ...passes.engine.records import Failure
 
 _MOST_SITES = 3
@@ -20,7 +21,7 @@ def failure_lines(failures: Sequence[Failure]) -> list[str]:
         found = list(group)
         lines += ["", *(f"warning: {failure}" for failure in found[:_MOST_SITES])]
         if len(found) > _MOST_SITES:
-            lines.append(f"  and at {len(found) - _MOST_SITES} more sites")
+            lines.append(f"  and at {counted(len(found) - _MOST_SITES, 'more site')}")
         lines += [f"  reproduce with: {found[0].command}", f"  {found[0].report}"]
     if lines:
         lines += ["", "the rest of the run is not affected; --strict makes an error of it"]

@@ -22,7 +22,7 @@ this is; `planish --install-completion` makes the shell complete commands, passe
 
 | exit code | means |
 |---|---|
-| 0 | done |
+| 0 | done; of `optimize` the last lines say whether it was verified (`--strict`: 2 where not) |
 | 1 | a comparison or search found a difference |
 | 2 | refused, with one message that says what to do |
 | 130 | interrupted |

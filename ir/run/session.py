@@ -100,7 +100,7 @@ def reason(error: Exception) -> str:
     """Return what ONNX Runtime said, on one line and without its status prefix."""
     text = " ".join(str(error).split())
     _, _, rest = text.partition(" : FAIL : ")
-    return rest or text
+    return (rest or text).removeprefix("Fatal error: ")
 
 
 def _by_reference(constant: gs.Constant) -> bool:

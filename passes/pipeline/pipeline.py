@@ -59,6 +59,12 @@ class Pipeline:
         passes = itertools.chain.from_iterable(map(members, self.passes))
         return frozenset(itertools.chain.from_iterable(each.extra_feeds() for each in passes))
 
+    @property
+    def keeps_outputs(self) -> bool:
+        """Whether no pass changes by intent what the outputs mean; see `Pass.keeps_outputs`."""
+        passes = itertools.chain.from_iterable(map(members, self.passes))
+        return all(each.keeps_outputs for each in passes)
+
     def with_options(self, **options: Any) -> Pipeline:
         """Return the pipeline with `options` set on every pass that has them; None sets nothing.
 

@@ -14,6 +14,7 @@ from planish.passes.engine.rewrite import Rewrite
 from planish.passes.pipeline import registry
 
 from tests.cli.common import assert_refused
+from tests.helpers import model_of
 
 
 class _Raise(Rewrite):
@@ -97,3 +98,48 @@ def test_compile_says_it_too(call, model, tmp_path):
     code, shown, _ = call("compile", model, "-o", tmp_path / "c.onnx", "-p", "raises-at-conv")
     assert code == 0
     assert "KeyError: 'table'" in shown
+
+
+UNKNOWN = {
+    "an operator of no runtime": (
+        """<ir_version: 8, opset_import: ["" : 17, "odd" : 1]>
+        g (float[2, 3] x) => (float[2, 3] y) { a = Identity(x) b = odd.Own(a) y = Neg(b) }""",
+        "the original graph cannot be run",
+    ),
+    "an output that is the same for all inputs": (
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[2, 3] x) => (float[2, 3] y) <float z = {0.0}> {
+            a = Identity(x) b = Mul(a, z) y = Neg(b) }""",
+        "nothing was shown",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_what_is_not_verified_is_written_and_said(call, out, tmp_path, case):
+    text, says = UNKNOWN[case]
+    path = tmp_path / "in.onnx"
+    onnx.save(model_of(text), path)
+    code, shown, _ = call("optimize", path, "-o", out)
+    assert code == 0
+    assert f"NOT verified: {says}" in shown
+    assert out.exists()
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_strict_writes_nothing_that_is_not_verified(call, out, tmp_path, case):
+    text, says = UNKNOWN[case]
+    path = tmp_path / "in.onnx"
+    onnx.save(model_of(text), path)
+    assert_refused(call("optimize", path, "-o", out, "--strict"), f"not verified: {says}")
+    assert not out.exists()
+    code, shown, _ = call("optimize", path, "-o", out, "--strict", "--verify", "off")
+    assert (code, out.exists()) == (0, True)
+    assert "not verified (--verify off)" in shown
+
+
+def test_strict_minds_no_graph_that_stayed_as_it_was(call, out, tmp_path):
+    path = tmp_path / "in.onnx"
+    text, _ = UNKNOWN["an operator of no runtime"]
+    onnx.save(model_of(text.replace("a = Identity(x)", "").replace("(a)", "(x)")), path)
+    assert call("optimize", path, "-o", out, "--strict")[0] == 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.counted import counted
 from ....ir.core.variables import node_key
 from .cells import Array
 from .findings import Role
@@ -117,8 +118,7 @@ class ChannelGroup:
 
 def _describe(group: ChannelGroup) -> str:
     """Return a few lines on a group: its size, and what makes, carries and reads it."""
-    plural = "channel" if group.channels == 1 else "channels"
-    lines = [f"{group.name}: {group.channels} {plural}"]
+    lines = [f"{group.name}: {counted(group.channels, 'channel')}"]
     if group.reason is not None:
         lines[0] += f", none can go: {group.reason}"
     titles: tuple[tuple[str, tuple[Role, ...]], ...] = (

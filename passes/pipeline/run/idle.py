@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 
+from ....ir.core.counted import counted
 from ....ir.core.variables import label
 from ...analysis.constants.computed import computed_from_constants
 from ...engine.context import Context
@@ -51,6 +52,6 @@ def _reasons(context: Context) -> str:
     if not reasons:
         return "nothing was done: there is nothing in the graph that it changes"
     reason, count = reasons.most_common(1)[0]
-    others = f", and {len(reasons) - 1} other reasons" if len(reasons) > 1 else ""
-    sites = sum(reasons.values())
-    return f"nothing was done: of {sites} sites, at {count} {reason}{others}"
+    others = f", and {counted(len(reasons) - 1, 'other reason')}" if len(reasons) > 1 else ""
+    sites = counted(sum(reasons.values()), "site")
+    return f"nothing was done: of {sites}, at {count} {reason}{others}"

@@ -29,6 +29,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
+from ....ir.core.counted import counted
 from ....ir.core.variables import is_standard
 from ....ir.ops.traits.groups import LAYERS
 from ...engine.context import Context
@@ -112,7 +113,7 @@ class ConvertPrecision(Pass):
             wider = make_plan(view, opset, limits)
             gain = len(wider.nodes) - len(plan.nodes)
             if gain > 0 and ensure_opset(graph, context, opset):
-                context.remark(f"opset {opset} has bfloat16 for {gain} nodes more")
+                context.remark(f"opset {opset} has bfloat16 for {counted(gain, 'node')} more")
                 view = context.view()
                 plan = make_plan(view, opset, limits)
         return plan
@@ -135,8 +136,8 @@ class ConvertPrecision(Pass):
     def _remark(self, plan: NarrowingPlan, context: Context, on_cpu: bool) -> None:
         size = sum(array.nbytes for array in plan.constants.values())
         context.remark(
-            f"{len(plan.nodes)} nodes became {self.to}, with {2 * size / 1e6:.1f} MB of constants "
-            f"that take {size / 1e6:.1f} MB now"
+            f"{counted(len(plan.nodes), 'node')} became {self.to}, with {2 * size / 1e6:.1f} MB of "
+            f"constants that take {size / 1e6:.1f} MB now"
         )
         remark_lost(plan.lost, self.to, context)
         if on_cpu and self.to == "float16":

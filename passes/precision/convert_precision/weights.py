@@ -11,6 +11,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
+from ....ir.core.counted import counted
 from ....ir.core.decline import DeclinedError, need
 from ....ir.core.variables import is_standard, node_key
 from ....ir.graph.edit import Edit
@@ -62,7 +63,8 @@ def narrow_weights(graph: gs.Graph, context: Context, limits: NarrowingLimits) -
                 gone, count, size = gone + lost(values, narrowed), count + 1, size + narrowed.nbytes
     if count:
         context.remark(
-            f"{count} constants of {2 * size / 1e6:.1f} MB take {size / 1e6:.1f} MB as "
+            f"{counted(count, 'constant')} of {2 * size / 1e6:.1f} MB "
+            f"{'takes' if count == 1 else 'take'} {size / 1e6:.1f} MB as "
             f"{limits.kind}; a runtime widens them when it loads the model, and computes in float32"
         )
         remark_lost(gone, limits.kind, context)
@@ -71,7 +73,8 @@ def narrow_weights(graph: gs.Graph, context: Context, limits: NarrowingLimits) -
 def remark_lost(count: int, kind: str, context: Context) -> None:
     """Say how many values of constants became 0, if any did."""
     if count:
-        context.remark(f"{count} values of constants are too small for {kind} and became 0")
+        values = counted(count, "value of a constant is", "values of constants are")
+        context.remark(f"{values} too small for {kind} and became 0")
 
 
 def _constants(view: View) -> Iterator[tuple[gs.Tensor, list[gs.Node]]]:

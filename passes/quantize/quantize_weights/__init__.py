@@ -37,6 +37,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
+from ....ir.core.counted import counted
 from ....ir.graph.uses import scopes
 from ....ir.ops.opsets import has_attribute, takes_type
 from ....ir.ops.quantization.nodes import DEQUANTIZE
@@ -192,7 +193,8 @@ class QuantizeWeights(Pass):
         before = sum(weight.values.nbytes for weight, _ in weights)
         matrices = sum(s.form == "dequantize" and w.role.is_matrix for w, s in weights)
         context.remark(
-            f"{len(weights)} weights of {before / 1e6:.1f} MB became {self.integers} with scales"
+            f"{counted(len(weights), 'weight')} of {before / 1e6:.1f} MB became {self.integers} "
+            "with scales"
         )
         if matrices and context.target.partition("{")[0] == "cpu":
             context.remark(

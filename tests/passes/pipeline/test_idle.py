@@ -67,7 +67,7 @@ def test_the_most_frequent_reason_is_told():
     record = run(PLAIN, "quantize-dynamically")
     assert record.remarks == (
         "nothing was done: of 2 sites, at 1 convolutions on integers need ranges: `quantize` "
-        "calibrates them, and 1 other reasons",
+        "calibrates them, and 1 other reason",
     )
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from .....ir.core.counted import counted
 from .....ir.core.variables import node_key
 from .....ir.graph.view import View
 from .....ir.metrics.choose import MetricOptions
@@ -115,9 +116,10 @@ class MixedPrecision:
             if node_key(unit.node) in floats:
                 self._decline(unit.node, noise, losses, after, gains.measured)
         self.context.remark(
-            f"{len(floats)} of {len(layers)} layers stay float, for up to {100 * share:g} % of the "
-            f"time saved: SQNR {before.sqnr_db:.1f} -> {after.sqnr_db:.1f} dB on {after.samples} "
-            f"samples ({', '.join(sorted(floats))})"
+            f"{len(floats)} of {counted(len(layers), 'layer')} {_stay(len(floats))} float, for up "
+            f"to {100 * share:g} % of the time saved: SQNR {before.sqnr_db:.1f} -> "
+            f"{after.sqnr_db:.1f} dB on {counted(after.samples, 'sample')} "
+            f"({', '.join(sorted(floats))})"
         )
         return chosen - floats
 
@@ -170,9 +172,10 @@ class MixedPrecision:
 
     def _tell(self, found: Accuracy, floats: int, layers: int) -> None:
         remark = self.context.remark
-        stay = "stays" if floats == 1 else "stay"
-        which = f"{floats} of {layers} layers {stay}" if floats else "no layer has to stay"
-        remark(f"{which} float for {self.bounds}: {found} on {found.samples} samples")
+        which = f"{floats} of {counted(layers, 'layer')} {_stay(floats)}"
+        which = which if floats else "no layer has to stay"
+        samples = counted(found.samples, "sample")
+        remark(f"{which} float for {self.bounds}: {found} on {samples}")
         self._tell_confidence(found)
 
     def _tell_metrics(self, evaluator: ChoiceEvaluator) -> None:
@@ -187,7 +190,7 @@ class MixedPrecision:
         for result in found.top1:
             if least is not None and result.low is not None and result.low < least:
                 self.context.remark(
-                    f"{result.samples} samples show an agreement of {100 * result.low:.1f} % on "
+                    f"{_show(result.samples)} an agreement of {100 * result.low:.1f} % on "
                     f"others like them, with 95 % confidence{_needed(least)}"
                 )
         for result in found.metrics:
@@ -195,7 +198,7 @@ class MixedPrecision:
             if most is not None and drop is not None:
                 more = drop > most and result.unit == "share" and result.reference == 1
                 self.context.remark(
-                    f"{result.samples} samples show a drop of at most {100 * drop:.1f} % in "
+                    f"{_show(result.samples)} a drop of at most {100 * drop:.1f} % in "
                     f"{result.what} on others like them, with 95 % confidence"
                     f"{_needed(1 - most) if more else ''}"
                 )
@@ -217,3 +220,11 @@ def excluded(units: Sequence[Unit], chosen: Collection[str]) -> tuple[str, ...]:
         for node in (unit.node, unit.bounded)
         if node is not None
     )
+
+
+def _show(samples: int) -> str:
+    return counted(samples, "sample shows", "samples show")
+
+
+def _stay(count: int) -> str:
+    return "stays" if count == 1 else "stay"
