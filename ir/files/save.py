@@ -31,7 +31,7 @@ def to_model(graph: gs.Graph, *, portable: bool = False) -> onnx.ModelProto:
             f"the weights take {total} bytes, over the 2 GB that one proto may hold; save the "
             "graph to a file instead"
         )
-    return to_proto(inline_fused(graph) if portable else graph)[0]
+    return to_proto(inline_fused(graph) if portable else graph, keep_version=True)[0]
 
 
 def save(
@@ -70,7 +70,11 @@ def save(
 
 def _save_external(graph: gs.Graph, path: Path, portable: bool) -> None:
     graph = inline_fused(graph) if portable else graph
-    model, weights = to_proto(graph, leave_out=lambda c: stored_bytes(c) > _INLINE and _plain(c))
+    model, weights = to_proto(
+        graph,
+        leave_out=lambda c: stored_bytes(c) > _INLINE and _plain(c),
+        keep_version=True,
+    )
     placeholders = {t.name: t for t in model.graph.initializer if t.external_data}
     data = DataFile(path)
     with replacing(path) as file, replacing(data.usual, lambda: data.place) as beside:

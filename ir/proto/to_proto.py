@@ -31,17 +31,22 @@ Keep = Callable[[gs.Constant], bool]
 
 
 def to_proto(
-    graph: gs.Graph, *, leave_out: Keep | None = None, bare: bool = False
+    graph: gs.Graph,
+    *,
+    leave_out: Keep | None = None,
+    bare: bool = False,
+    keep_version: bool = False,
 ) -> tuple[onnx.ModelProto, list[gs.Constant]]:
     """Return the model of `graph` and the constants that were left out of it.
 
     A constant of the main graph for which `leave_out` is true becomes an initializer with
     `data_location` EXTERNAL and no data; constants inside subgraphs always go inside. The IR
-    version is raised where the graph needs it; up to version 3 initializers are listed as inputs.
+    version is raised where the graph needs it. `keep_version`: version 3 stays, whose initializers
+    are listed as inputs, and are Constant nodes in subgraphs; else it is 4, as others read it.
     `bare` leaves out what nobody computes with: documentation, properties, annotations, and the
     types of inner values. Raises GraphError for a value that ONNX cannot express.
     """
-    version = ir_version(graph)
+    version = max(ir_version(graph), 0 if keep_version else FIRST_IR_WITH_DEFAULTS)
     lists_constants = version < FIRST_IR_WITH_DEFAULTS
     exporter = _Exporter(graph.opset, leave_out, bare=bare, lists_constants=lists_constants)
     metadata = model_metadata(graph)

@@ -105,13 +105,17 @@ def test_before_ir_version_4_an_initializer_that_is_an_input_is_a_constant():
 
 @pytest.mark.parametrize("version", [3, 4, 7])
 def test_an_optimized_file_keeps_its_ir_version(version, tmp_path):
-    """Of version 3 all initializers are inputs, which those of a branch cannot be."""
+    """Of version 3 all initializers are inputs, which those of a branch cannot be.
+
+    Sizes of a scalar's NonZero are inferred in more than one step.
+    """
     text = f"""<ir_version: {version}, opset_import: ["" : 9]>
-        g (float[2, 3] x, bool c) => (float[2, 3] y) <float one = {{1.0}}, float two = {{2.0}}> {{
+        g (float[2, 3] x, bool c) => (float[2, 3] y, int64[1, K] z) <float one = {{1.0}}, float two = {{2.0}}> {{
             a = Mul(x, two) b = Add(a, one) d = Mul(b, two) s = Sigmoid(d) e = Mul(d, s)
             y = If(c) <then_branch = t () => (float[2, 3] p) {{
                 w = Constant <value = float[3] {{1.0, 2.0, 4.0}}> () p = Sub(e, w) }},
-                else_branch = f () => (float[2, 3] q) {{ q = Neg(e) }}> }}"""
+                else_branch = f () => (float[2, 3] q) {{ q = Neg(e) }}>
+            m = ReduceMax <keepdims = 0> (y) z = NonZero(m) }}"""
     model = model_of(text)
     if version < 4:
         model.graph.input.extend(value(name, []) for name in ("one", "two"))
