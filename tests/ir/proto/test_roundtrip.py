@@ -110,7 +110,8 @@ def test_an_optimized_file_keeps_its_ir_version(version, tmp_path):
     Sizes of a scalar's NonZero are inferred in more than one step.
     """
     text = f"""<ir_version: {version}, opset_import: ["" : 9]>
-        g (float[2, 3] x, bool c) => (float[2, 3] y, int64[1, K] z) <float one = {{1.0}}, float two = {{2.0}}> {{
+        g (float[2, 3] x, bool c) => (float[2, 3] y, int64[1, K] z)
+            <float one = {{1.0}}, float two = {{2.0}}> {{
             a = Mul(x, two) b = Add(a, one) d = Mul(b, two) s = Sigmoid(d) e = Mul(d, s)
             y = If(c) <then_branch = t () => (float[2, 3] p) {{
                 w = Constant <value = float[3] {{1.0, 2.0, 4.0}}> () p = Sub(e, w) }},
