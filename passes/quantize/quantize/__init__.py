@@ -11,7 +11,7 @@ stays so.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import onnx_graphsurgeon as gs
 
@@ -35,7 +35,7 @@ from .borders import not_worth
 from .branches import branched_layers, unlike_branches
 from .calibration.calibrate import Method, calibrate
 from .insert_pairs import insert_pairs
-from .mixed_precision.bounds import AccuracyBounds
+from .mixed_precision.bounds import GUARD, AccuracyBounds
 from .mixed_precision.choose import excluded
 from .scheme import QuantizationScheme, read_format
 from .selection import UnitSelection
@@ -75,6 +75,8 @@ class Quantize(Pass):
       the float graph's for this part (0 to 1) of the feeds.
     - `min-sqnr`: layers stay float until the outputs on the feeds are that close, in dB, to the
       float graph's.
+    - `guard`: without such bounds, `on` keeps layers float until the metric is at least 90 % of the
+      float graph's (20 dB where only the error judges); `off` does not look.
     - `give-back`: without such bounds: the part of the time saved that may go back for keeping the
       most sensitive layers float.
     - `extend`: quantize what is still float in a graph that is quantized already, which is left
@@ -102,6 +104,7 @@ class Quantize(Pass):
     labels: tuple[str, ...] = ()
     min_top1_agreement: float | None = None
     min_sqnr: float | None = None
+    guard: Literal["on", "off"] = "on"
     give_back: float = 0.0
     extend: bool = False
     lower: bool = True
@@ -221,8 +224,11 @@ class Quantize(Pass):
         chosen = selection.without_slow(everything)
         if bounds:
             chosen = selection.within(chosen, bounds)
-        elif self.give_back:
-            chosen = selection.give_back(chosen, self.give_back)
+        elif chosen:
+            if self.give_back:
+                chosen = selection.give_back(chosen, self.give_back)
+            if self.guard == "on":
+                chosen = selection.within(chosen, GUARD)
         if not chosen or not selection.is_faster(chosen):
             return frozenset()
         left_out = excluded(units, chosen)
@@ -237,6 +243,7 @@ class Quantize(Pass):
                 labels=(),
                 min_top1_agreement=None,
                 min_sqnr=None,
+                guard="off",
                 give_back=0.0,
             )
             selection.context.remark(f"the same without measuring: {again!s}")

@@ -33,7 +33,7 @@ def chain():
 
 
 def quantized(graph=None):
-    text = "quantize{measure=false,reduce-range=false}"
+    text = "quantize{measure=false,guard=off,reduce-range=false}"
     return planish.Pipeline.parse(text).run(graph or chain(), FEEDS, verify="off").graph
 
 

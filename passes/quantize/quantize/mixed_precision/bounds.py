@@ -38,12 +38,13 @@ class AccuracyBounds:
     """What is asked for; None: anything.
 
     The least top-1 agreement (0 to 1) and signal-to-noise ratio (dB), and the most that the metric
-    of each output may lose (a part of 1).
+    of each output may lose (a part of 1). `is_guard`: nobody asked; what no metric judges is free.
     """
 
     top1_agreement: float | None = None
     sqnr: float | None = None
     max_drop: float | None = None
+    is_guard: bool = False
 
     def __post_init__(self) -> None:
         least, most = self.top1_agreement, self.max_drop
@@ -62,6 +63,8 @@ class AccuracyBounds:
 
     def __str__(self) -> str:
         """Write the bounds as options."""
+        if self.is_guard:
+            return f"the guard of {100 * (1 - (self.max_drop or 0)):g} %"
         asked = (
             ("min-top1-agreement", self.top1_agreement),
             ("min-sqnr", self.sqnr),
@@ -97,12 +100,16 @@ class AccuracyBounds:
         most = self.max_drop
         if most is None:
             return True
-        if not found.metrics:
+        if not found.metrics and not self.is_guard:
             raise RefusedError(
                 "max-drop needs an output that a metric can judge, of floats or of indices of "
                 "classes, which the graph does not have; give a function of your own as metric"
             )
         return all(r.drop <= most and 1 - _foretold(r, most) <= most for r in found.metrics)
+
+
+# A tenth of the metric: 90 %, or 20 dB of what no metric but the error itself judges.
+GUARD = AccuracyBounds(max_drop=0.1, is_guard=True)
 
 
 def _foretold(result: MetricResult, most: float) -> float:

@@ -66,10 +66,17 @@ class MixedPrecision:
         keys = frozenset(node_key(unit.node) for unit in layers)
         evaluator = self._evaluator()
         everything = evaluator.measure(keys)
+        holds = self.bounds.hold(everything)
+        if holds and self.bounds.is_guard:
+            return chosen
         self._tell_metrics(evaluator)
-        if self.bounds.hold(everything):
+        if holds:
             self._tell(everything, 0, len(layers))
             return chosen
+        if self.bounds.is_guard:
+            self.context.remark(
+                f"all on integers are below {self.bounds}, which guard=off takes away: {everything}"
+            )
         noise = self._noise(evaluator, layers)
         gains = self._gains(layers)
         borders = PrecisionBorders(layers, self.view, gains)

@@ -30,7 +30,7 @@ def quantized(body, options=""):
     named = set(re.findall(r"\w+", body))
     used = {name: values for name, values in WEIGHTS.items() if name in named}
     graph = graph_of(f"g (float[N, 3, 8, 8] x) => (float[] y) {{ {body} }}", used)
-    return run_pass(graph, f"quantize{{measure=false{options}}}", feeds=FEEDS)
+    return run_pass(graph, f"quantize{{measure=false,guard=off{options}}}", feeds=FEEDS)
 
 
 def on_integers(result):

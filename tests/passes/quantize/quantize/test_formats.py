@@ -53,7 +53,7 @@ def quantized(body, options):
     used = {name: values for name, values in WEIGHTS.items() if name in named}
     text = '<ir_version: 10, opset_import: ["" : 21]> g (float[N, 3, 8, 8] x) => (float[] y)'
     graph = graph_of(f"{text} {{ {body} }}", used)
-    pipeline = planish.Pipeline.parse(f"quantize{{measure=false,{options}}}")
+    pipeline = planish.Pipeline.parse(f"quantize{{measure=false,guard=off,{options}}}")
     return pipeline.run(graph, FEEDS, strict=True)
 
 

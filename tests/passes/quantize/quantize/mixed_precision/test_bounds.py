@@ -78,7 +78,9 @@ def remarks(result):
 
 def mixed(options, graph=None, feeds=FEEDS):
     graph = network() if graph is None else graph
-    return graph, run_pass(graph, f"quantize{{measure=false,{options}}}", feeds=feeds, verify="off")
+    return graph, run_pass(
+        graph, f"quantize{{measure=false,guard=off,{options}}}", feeds=feeds, verify="off"
+    )
 
 
 def test_exactly_the_fragile_layer_stays_float():
@@ -248,7 +250,7 @@ def test_what_is_within_bounds_but_not_faster_stays_float(timed, monkeypatch):
 def test_extending_leaves_barriers_and_float_layers_alone():
     _, result = mixed(f"exclude=[{FRAGILE},relu_2]")
     again = planish.Pipeline.parse(
-        f"quantize{{measure=false,extend=true,exclude=[{FRAGILE},relu_2]}}"
+        f"quantize{{measure=false,guard=off,extend=true,exclude=[{FRAGILE},relu_2]}}"
     ).run(result.graph, FEEDS, verify="off")
     assert again.edits == 0
     assert onnx.checker.check_model(planish.to_model(again.graph), full_check=True) is None

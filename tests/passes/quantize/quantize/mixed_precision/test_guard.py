@@ -1,0 +1,81 @@
+"""The guard: what nobody put a bound on stays within a tenth of the metric, or is said."""
+
+import re
+
+import numpy as np
+
+import planish
+
+from tests.helpers import graph_of, ops, reasons
+from tests.passes.quantize.quantize.mixed_precision.test_bounds import (
+    FEEDS,
+    FRAGILE,
+    LAYERS,
+    floats_of,
+    network,
+    normal,
+    remarks,
+    sqnr,
+)
+
+
+def quantized(graph, options="", feeds=FEEDS):
+    text = f"quantize{{measure=false{options}}}"
+    return planish.Pipeline.parse(text).run(graph, feeds, verify="off")
+
+
+def test_only_what_takes_the_metric_below_90_percent_goes_back_to_float():
+    graph = network()
+    bare = quantized(graph, ",guard=off")
+    assert floats_of(bare.graph) == set()
+    assert sqnr(graph, bare.graph)[1] < 0.9
+    result = quantized(graph)
+    assert FRAGILE in floats_of(result.graph)
+    assert len(floats_of(result.graph)) < LAYERS + 1
+    assert sqnr(graph, result.graph)[1] >= 0.9
+    told = "\n".join(remarks(result))
+    assert "all on integers are below the guard of 90 %, which guard=off takes away: SQNR" in told
+    assert re.search(r"\d of 7 layers stays? float for the guard of 90 %", told)
+    assert any("stays float: integers would cost" in reason for reason in reasons(result))
+
+
+def test_outputs_without_a_metric_keep_20_db():
+    graph = network(tail="y = Tanh(c4)", head="float[N, 8, 12, 12] y")
+    bare, kept = (
+        planish.compare(graph, quantized(graph, options).graph, FEEDS).outputs[0].sqnr_db
+        for options in (",guard=off", "")
+    )
+    assert bare < 20 <= kept
+
+
+def test_nothing_is_said_or_changed_where_it_holds():
+    graph = network(outlier=0.1)
+    with_guard, without = quantized(graph), quantized(graph, ",guard=off")
+    assert sqnr(graph, with_guard.graph)[1] >= 0.9
+    assert floats_of(with_guard.graph) == set()
+    a, b = (planish.to_model(r.graph).SerializeToString() for r in (with_guard, without))
+    assert a == b
+    assert "guard" not in "\n".join(remarks(with_guard))
+
+
+def test_where_no_layer_can_be_on_integers_the_graph_is_the_float_one():
+    weights = {"w": normal(16, 16)}
+    weights["w"][0] = 1e4
+    graph = graph_of("g (float[N, 16] x) => (float[N, 16] y) { y = MatMul(x, w) }", weights)
+    feeds = [{"x": normal(4, 16, seed=i)} for i in range(4)]
+    for feed in feeds:
+        feed["x"][:, 0] = np.where(np.arange(4) == 0, 300.0, 0.0)
+    result = quantized(graph, feeds=feeds)
+    assert ops(result.graph) == ["MatMul"]
+    told = "\n".join(remarks(result))
+    assert "the graph stays float: the guard of 90 % is not reached" in told
+
+
+def test_the_remark_replays_what_the_guard_chose():
+    graph = network()
+    result = quantized(graph)
+    (again,) = [r for r in remarks(result) if r.startswith("the same without measuring: ")]
+    assert "guard=off" in again
+    replayed = planish.Pipeline.parse(again.split(": ", 1)[1]).run(graph, FEEDS, verify="off")
+    a, b = (planish.to_model(r.graph).SerializeToString() for r in (result, replayed))
+    assert a == b
