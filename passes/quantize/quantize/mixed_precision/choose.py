@@ -30,7 +30,7 @@ from ..variants import QuantizedVariants
 from .bounds import Accuracy, AccuracyBounds
 from .evaluator import ChoiceEvaluator
 from .gains import IntegerGains, estimate_gains, measure_gains
-from .order import PrecisionBorders, affordable, order_to_float
+from .order import PrecisionBorders, affordable, joint_loss, order_to_float
 from .search import fewest_floats
 
 # Layers are ranked on so many runs in all, and on so many feeds a layer.
@@ -71,7 +71,7 @@ class MixedPrecision:
             return chosen
         self._tell_metrics(evaluator)
         if holds:
-            self._tell(everything, 0, len(layers))
+            self._tell(everything, len(layers))
             return chosen
         if self.bounds.is_guard:
             self.context.remark(
@@ -96,7 +96,9 @@ class MixedPrecision:
         for unit in layers:
             if node_key(unit.node) in floats:
                 self._decline(unit.node, noise, losses, found, gains.measured)
-        self._tell(found, len(floats), len(layers))
+        lost = joint_loss([key for key in order if key in floats], set(), borders)
+        cost = f", which costs {_time(lost, gains.measured)}" if lost > 0 else ""
+        self._tell(found, len(layers), len(floats), cost)
         return chosen - floats
 
     def give_back(
@@ -171,18 +173,15 @@ class MixedPrecision:
     ) -> None:
         key = node_key(node)
         worse = 10 * math.log10(1 + noise[key] / found.noise) if found.noise else math.inf
-        saved = losses[key] * 1000
-        time = f"save {saved:.3f} ms" if saved > 0 else "save no time"
-        if not measured:
-            time += " by its number of operations"
+        time = f"save {_time(losses[key], measured)}" if losses[key] > 0 else "save no time"
         self.context.decline(node, f"stays float: integers would cost {worse:.1f} dB and {time}")
 
-    def _tell(self, found: Accuracy, floats: int, layers: int) -> None:
+    def _tell(self, found: Accuracy, layers: int, floats: int = 0, cost: str = "") -> None:
         remark = self.context.remark
         which = f"{floats} of {counted(layers, 'layer')} {_stay(floats)}"
         which = which if floats else "no layer has to stay"
         samples = counted(found.samples, "sample")
-        remark(f"{which} float for {self.bounds}: {found} on {samples}")
+        remark(f"{which} float for {self.bounds}{cost}: {found} on {samples}")
         self._tell_confidence(found)
 
     def _tell_metrics(self, evaluator: ChoiceEvaluator) -> None:
@@ -209,6 +208,11 @@ class MixedPrecision:
                     f"{result.what} on others like them, with 95 % confidence"
                     f"{_needed(1 - most) if more else ''}"
                 )
+
+
+def _time(seconds: float, measured: bool) -> str:
+    """Write `seconds` in ms, and where that is only an estimate what it counts."""
+    return f"{seconds * 1000:.3f} ms{'' if measured else ' by the number of operations'}"
 
 
 def _needed(share: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import onnx_graphsurgeon as gs
 
@@ -105,18 +105,18 @@ def affordable(
 
     def worth(group: tuple[str, str]) -> float:
         removed = sum(noise[key] for key in set(group))
-        return removed / max(_loss(group, set(), borders), floor)
+        return removed / max(joint_loss(group, set(), borders), floor)
 
     floats: set[str] = set()
     for group in sorted(groups, key=lambda g: (-worth(g), g)):
-        loss = max(_loss(group, floats, borders), 0.0)
+        loss = max(joint_loss(group, floats, borders), 0.0)
         if sum(noise[key] for key in set(group) - floats) >= least and loss <= budget:
             budget -= loss
             floats.update(group)
     return frozenset(floats)
 
 
-def _loss(group: Sequence[str], floats: set[str], borders: PrecisionBorders) -> float:
+def joint_loss(group: Iterable[str], floats: set[str], borders: PrecisionBorders) -> float:
     """Return the seconds lost when all of `group` go back to float after `floats`."""
     gone, lost = set(floats), 0.0
     for key in group:

@@ -35,7 +35,7 @@ def test_only_what_takes_the_metric_below_90_percent_goes_back_to_float():
     assert sqnr(graph, result.graph)[1] >= 0.9
     told = "\n".join(remarks(result))
     assert "all on integers are below the guard of 90 %, which guard=off takes away: SQNR" in told
-    assert re.search(r"\d of 7 layers stays? float for the guard of 90 %", told)
+    assert re.search(r"\d of 7 layers stays? float for the guard of 90 %, which costs", told)
     assert any("stays float: integers would cost" in reason for reason in reasons(result))
 
 
