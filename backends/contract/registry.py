@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...ir.core.errors import BackendError
 from ...ir.core.nearest import nearest
 from ...ir.core.target import Target
+from ...ir.run.contradiction import contradiction_told
 from .backend import Backend, Compiled
 
 if TYPE_CHECKING:
@@ -83,8 +84,9 @@ def lower(
     drawn with `seed`; `Compiled.verdict` says what was found. The rest are options of the backend.
 
     Raises BackendError where backend, target or option is unknown or not available on this machine,
-    and VerificationError where outputs differ by more than rounding; it names the first node that
-    is wrong and a reproducer, which is written to the folder `reproducer`.
+    GraphError where the graph contradicts itself, and VerificationError where outputs differ by
+    more than rounding; it names the first node that is wrong and a reproducer, which is written to
+    the folder `reproducer`.
     """
     parsed = Target.parse(target)
     chosen, count = get_backend(backend), _threads(threads, parsed)
@@ -92,7 +94,8 @@ def lower(
     def lowered(part: gs.Graph) -> Compiled:
         return chosen.lower(part, parsed, count, **options)
 
-    found = lowered(graph)
+    with contradiction_told(graph):
+        found = lowered(graph)
     if verify:
         from .verified import verify_lowered
 

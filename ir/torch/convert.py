@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -190,6 +191,8 @@ def _computes_numbers(call: OperatorCall) -> bool:
     values = [value for value in call.inputs if value is not None]
     if any(isinstance(value, QuantizedWeight) for value in values):
         return False
+    if any(_makes_data(call, tensor) for tensor in call.node.outputs):
+        return False
     traced = [value for value in values if isinstance(value, Traced)]
     if traced:
         return all(value.numbers for value in traced) and all(
@@ -198,6 +201,13 @@ def _computes_numbers(call: OperatorCall) -> bool:
     return all(
         isinstance(value, Literal) or _dtype(value).kind in "iub" for value in values
     ) and all(_is_small(value, _NUMBERS) for value in values)
+
+
+def _makes_data(call: OperatorCall, tensor: gs.Tensor) -> bool:
+    """Say whether a result is known to be too large for numbers one by one."""
+    known = call.types.of(tensor)
+    sizes = None if known is None else known.shape
+    return math.prod(size for size in sizes or () if isinstance(size, int)) > _NUMBERS
 
 
 def _dtype(value: Value) -> np.dtype[Any]:

@@ -8,6 +8,7 @@ import onnx_graphsurgeon as gs
 
 from ..core.errors import ConversionError
 from ..graph.clone import clone
+from ..run.contradiction import contradiction_told
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +27,8 @@ def to_fx(graph: gs.Graph, *, learn_scales: bool = False) -> torch.fx.GraphModul
     weights that are stored as integers become float parameters behind one: quantization-aware
     training. `learn_scales` makes the scales parameters too.
 
-    Raises ConversionError naming a node that has no counterpart.
+    Raises ConversionError naming a node that has no counterpart, and GraphError where the graph
+    contradicts itself.
     """
     try:
         import torch  # noqa: F401
@@ -36,4 +38,5 @@ def to_fx(graph: gs.Graph, *, learn_scales: bool = False) -> torch.fx.GraphModul
         ) from error
     from .convert import convert
 
-    return convert(clone(graph), learn_scales=learn_scales)
+    with contradiction_told(graph):
+        return convert(clone(graph), learn_scales=learn_scales)

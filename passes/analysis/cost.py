@@ -15,12 +15,13 @@ from ...ir.graph.types import Shape, Types
 from ...ir.ops.fused.operators import fused_parts
 from ...ir.ops.fused.squeeze_excite import is_squeeze_excite, weights_of
 from ...ir.ops.linear.operators import linear_operator, reads_transposed
-from ...ir.ops.shapes.infer import inconsistency_told, infer_types
+from ...ir.ops.shapes.infer import infer_types
 from ...ir.ops.traits.groups import READ_NO_VALUES
 from ...ir.ops.traits.recognized import NEWEST
 from ...ir.ops.windows.attributes import window_attributes
 from ...ir.ops.windows.sizes import outputs_of
 from ...ir.proto.write_values import stored_bytes
+from ...ir.run.contradiction import contradiction_told
 from ...ir.run.feeds import dynamic_size, is_size
 
 
@@ -61,7 +62,7 @@ def cost(graph: gs.Graph, sizes: Mapping[str, int] | None = None) -> GraphCost:
     first axis, elsewhere as `random_feeds` draws them. Sizes that depend on data, and bodies of If,
     Loop and Scan, count as unknown.
     """
-    with inconsistency_told(graph):
+    with contradiction_told(graph):
         return _cost(graph, sizes or {})
 
 

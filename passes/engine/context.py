@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Protocol
@@ -58,6 +58,10 @@ class GoBack:
     whole: bool = True
 
 
+def unknown() -> None:
+    """Return None: it was not found out."""
+
+
 @dataclass
 class Context:
     """What a pass is given beside the graph, and what it tells: edits, declines, remarks.
@@ -73,6 +77,8 @@ class Context:
     - `known`: what is known of the graph already.
     - `signed_zeros`: whether 0.0 and -0.0 are to be told apart.
     - `strict`: whether an exception at one site ends the pass, instead of leaving that site alone.
+    - `contradiction`: why no runtime runs the graph that the pipeline was given, if so: then what
+      raises at a site is not to blame.
     """
 
     graph: gs.Graph
@@ -87,6 +93,7 @@ class Context:
     known: Analyses | None = None  # those of `graph` by default
     signed_zeros: bool = False
     strict: bool = True
+    contradiction: Callable[[], str | None] = unknown
     _edits: list[Edit] = field(default_factory=list)
     _open: list[Edit] = field(default_factory=list)
     _declined: dict[int, Decline] = field(default_factory=dict)

@@ -80,7 +80,7 @@ def drive(graph: gs.Graph, rewrites: Sequence[Rewrite[Any]], context: Context) -
     all are looked at once more: a match may ask for what lies further away, and for types, which
     are those from before. Operators of unknown domains are never offered to a rewrite. Unless
     `context.strict`, an exception in `match` or `rewrite` leaves that site as it was, and the
-    context is told.
+    context is told; where the graph contradicts itself, that is why the site is declined.
     """
     by_op: dict[str, list[Rewrite[Any]]] = {}
     for rewrite in rewrites:
@@ -183,7 +183,7 @@ class _Driver:
         except NOT_OF_A_SITE:
             raise
         except Exception as error:
-            if self._context.strict:
+            if self._context.strict and self._context.contradiction() is None:
                 raise
             self._leave(rewrite, node, error)
         return None
@@ -191,7 +191,11 @@ class _Driver:
     def _leave(self, rewrite: Rewrite[Any], node: gs.Node, error: Exception) -> None:
         """Go on without `rewrite` at `node`."""
         self._failed.add(rewrite, node)
-        self._context.fail(node, error)
+        reason = self._context.contradiction()
+        if reason is None:
+            self._context.fail(node, error)
+        else:
+            self._context.decline(node, reason)
 
     def _rewrite(self, rewrite: Rewrite[Any], site: Any, node: gs.Node) -> bool:
         """Make one edit; False where it raised and was taken back."""

@@ -10,14 +10,12 @@ the node is hidden from it and its result declared, so that it goes on from the 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 import onnx_graphsurgeon as gs
 
-from ...core.errors import GraphError, PlanishError
 from ...core.variables import is_standard, subgraphs_of
 from ...graph.types import Dim, Shape, TensorType, Types
 from ...graph.uses import Uses, scopes
@@ -41,23 +39,6 @@ def infer_types(graph: gs.Graph) -> Types:
     """
     doubted = _doubted(graph)
     return _Correction(graph, doubted).run() if doubted else infer_by_onnx(graph, {})
-
-
-@contextlib.contextmanager
-def inconsistency_told(graph: gs.Graph) -> Iterator[None]:
-    """Raise GraphError for whatever else is raised inside, where types of `graph` do not infer.
-
-    A node whose weight has the wrong rank, say, is no mistake of who reads it.
-    """
-    try:
-        yield
-    except PlanishError:
-        raise
-    except Exception as error:
-        problem = infer_types(graph).problem
-        if problem is None:
-            raise
-        raise GraphError(f"the graph contradicts itself: {problem}") from error
 
 
 @dataclass(frozen=True)

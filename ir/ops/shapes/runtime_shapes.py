@@ -58,7 +58,10 @@ def is_doubted(node: gs.Node, opset: int, given: AbstractSet[int] = frozenset())
 
 def runtime_shape(node: gs.Node, view: View) -> RuntimeShape | None:
     """Return the shape of the results of a doubted node; None where inference is to be believed."""
-    return _SHAPES[node.op](node, view)
+    try:
+        return _SHAPES[node.op](node, view)
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        return RuntimeShape(None)  # a parameter does not fit the operator
 
 
 def misleads_inference(node: gs.Node, view: View) -> bool:
@@ -219,7 +222,7 @@ def _names_odd_axes(node: gs.Node, opset: int) -> bool:
         return False
     else:
         values = dense_values(node.inputs[1])
-        axes = None if values is None else values.tolist()
+        axes = None if values is None else values.reshape(-1).tolist()
     return not axes or any(a >= b for a, b in itertools.pairwise(axes))
 
 

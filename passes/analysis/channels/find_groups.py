@@ -11,7 +11,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import dense_values
-from ....ir.ops.shapes.infer import inconsistency_told
+from ....ir.run.contradiction import contradiction_told
 from ...engine.context import Context
 from .analysis import ChannelAnalysis
 from .analyze import analyze_channels
@@ -28,7 +28,7 @@ def channel_groups(graph: gs.Graph, context: Context | None = None) -> list[Chan
 
     The graph is left alone. Its operators have to be plain: channels do not pass what is fused.
     """
-    with inconsistency_told(graph):
+    with contradiction_told(graph):
         analysis = analyze_channels(Context(graph) if context is None else context)
         return groups_of(analysis)
 

@@ -57,11 +57,20 @@ def returned_operand(node: gs.Node, view: View) -> gs.Tensor | None:
 def _is_given_back(node: gs.Node, traits: Traits, view: View) -> bool:
     match traits.gives_back:
         case Kind.NOT_NEGATIVE:
-            return is_nonnegative(node.inputs[0], view)
+            return is_nonnegative(node.inputs[0], view) and _is_not_repeated(node, view)
         case Kind.INTEGRAL:
             inner = view.producer(node.inputs[0])
             return inner is not None and traits_of(inner, view.opset).integral
     return False
+
+
+def _is_not_repeated(node: gs.Node, view: View) -> bool:
+    """Say whether no slope of a PRelu has more elements than what it works on: that is repeated."""
+    x, slopes = view.shape(node.inputs[0]), [view.shape(t) for t in node.inputs[1:]]
+    known = [slope for slope in slopes if slope is not None]
+    return not slopes or (
+        x is not None and len(known) == len(slopes) and all(keeps_shape(x, s) for s in known)
+    )
 
 
 def _non_neutral(node: gs.Node, traits: Traits, view: View) -> gs.Tensor | None:

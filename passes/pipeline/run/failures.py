@@ -24,11 +24,15 @@ _OF_THE_PERSON = (RefusedError, ConversionError, LoadError, BackendError)
 
 @dataclass
 class PassFailed(Exception):  # noqa: N818  (never leaves the run)
-    """A pass raised, left a graph that is not well-formed, or broke verification."""
+    """A pass raised, left a graph that is not well-formed, or broke verification.
+
+    `contradiction`: what in the graph that the run was given is to blame.
+    """
 
     kind: type[PassError]
     message: str
     trace: str
+    contradiction: str | None = None
 
 
 class CopyNeeded(Exception):  # noqa: N818

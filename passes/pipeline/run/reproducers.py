@@ -38,8 +38,12 @@ class Reproducers:
         self._before = None
 
     def give(self) -> gs.Graph:
-        """Return the copy that was kept, to go on with, and forget it."""
-        assert self._before is not None, "nothing was kept"
+        """Return the copy that was kept, to go on with, and forget it.
+
+        Raises CopyNeeded where none was kept.
+        """
+        if self._before is None:
+            raise CopyNeeded
         kept, self._before = self._before, None
         return kept
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ....ir.core.errors import GraphError
 from ...engine.context import Context
 from ...engine.contract import Pass
 from ...engine.records import Failure
@@ -40,10 +41,15 @@ class Rollback:
         Returns what the record of the pass says of it.
         """
         item, place = self._passes[index], self._recorder.place(index)
+        if self._options.strict and failure.contradiction is not None:
+            raise GraphError(f"{place}: {failure.contradiction}") from failure.__cause__
         if self._options.strict:
             error = self._reproducers.of_pass(failure.kind, item, place, failure.message)
             raise error from failure.__cause__
         self.left_out.add(index)
+        if failure.contradiction is not None:
+            self._state.take(self._reproducers.give())
+            return ()
         made = self._reproducers.failure(item, place, failure.message, failure.trace)
         self._state.take(self._reproducers.give())
         return (made,)

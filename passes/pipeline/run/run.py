@@ -13,6 +13,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.errors import PassError, VerificationError
 from ....ir.graph.clone import clone
 from ....ir.graph.wellformed import check
+from ....ir.run.contradiction import Contradiction
 from ....ir.run.extra_feeds import FeedsWithout
 from ...engine.context import Context, Feeds, GoBack
 from ...engine.contract import Pass
@@ -82,6 +83,7 @@ class Run:
         self._rounds = [0] * len(self._passes)
         extra = sorted({name for item in self._passes for name in item.extra_feeds()})
         self._labelled = feeds
+        self._contradiction = Contradiction(original)
         self._feeds = FeedsWithout(feeds, extra) if extra and feeds is not None else feeds
         self._state = GraphState(original)
         check(self._state.graph, sort=True)
@@ -220,7 +222,10 @@ class Run:
         except PassFailed as failure:
             seconds = time.perf_counter() - started
             failures = self._rollback.give_up(index, failure)
-            made = record(edits=0, seconds=seconds, nodes_after=nodes, failures=failures)
+            told = () if failure.contradiction is None else (failure.contradiction,)
+            made = record(
+                edits=0, seconds=seconds, nodes_after=nodes, failures=failures, remarks=told
+            )
             back = GoBack(f"{item.name} failed")
         self._recorder.tell(index, "done", 1.0)
         return made, back
@@ -262,6 +267,7 @@ class Run:
             known=self._state.analyses,
             signed_zeros=self._options.signed_zeros,
             strict=self._options.strict,
+            contradiction=self._contradiction,
         )
 
     def _apply(self, index: int, context: Context) -> int:
@@ -272,7 +278,9 @@ class Run:
             applied = apply_pass(self._passes[index], self._state, context)
             check_left(self._state, self._interface, applied, types, bool(context.failed))
         except Exception as error:  # a pass is anybody's code
-            raise failed(error, self._recorder.place(index)) from error
+            of_pass = failed(error, self._recorder.place(index))
+            of_pass.contradiction = self._contradiction()
+            raise of_pass from error
         return applied.edits
 
     def _after_edits(self, index: int) -> float | None:

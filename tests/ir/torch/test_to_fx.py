@@ -261,6 +261,16 @@ def test_changed_shapes_and_lost_parameters_are_refused():
         planish.from_fx(module)
 
 
+def test_what_is_filled_is_expanded_and_no_list_of_numbers():
+    graph = graph_of(
+        "g (float[N, 4] x) => (float[N, 4] y) "
+        "{ c = ConstantOfShape(large) s = Slice(c, zero, one) y = Add(x, s) }",
+        {"large": np.array([1 << 31, 4]), "zero": np.array([0]), "one": np.array([1])},
+    )
+    module = planish.to_fx(graph)
+    assert module(torch.ones(2, 4)).tolist() == [[1.0] * 4] * 2
+
+
 def test_importing_planish_needs_no_torch():
     code = "import sys, planish; planish.to_fx; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

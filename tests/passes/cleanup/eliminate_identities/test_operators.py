@@ -310,6 +310,22 @@ def test_old_opsets(opset, body, edits):
 
 
 @pytest.mark.parametrize(
+    ("sizes", "slope", "edits"),
+    [("N, 4, 3", (4, 1), 1), ("N, 4, 3", (3,), 1), ("N, 4, 1", (3,), 0), ("N, 4, M", (3,), 0)],
+)
+def test_slopes_over_more_than_their_data_repeat_it(sizes, slope, edits):
+    model = model_of(
+        f"g (float[{sizes}] x) => (float[] y) {{ a = Abs(x) b = PRelu(a, s) y = Sin(b) }}",
+        {"s": np.full(slope, 0.25, np.float32)},
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert result.edits == edits
+    for last in (3,) if sizes.endswith("3") else (1,):
+        x = np.ones((2, 4, last), np.float32)
+        assert_same_function(model, result.graph, {"x": x}, 0)
+
+
+@pytest.mark.parametrize(
     ("kind", "operator", "edits"),
     [
         ("int64", "ReduceMean", 0),
