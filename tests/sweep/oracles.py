@@ -67,4 +67,10 @@ def _reference(model: onnx.ModelProto, feed: Feed) -> Outputs:
     names = [output.name for output in model.graph.output]
     with np.errstate(all="ignore"):
         found = ReferenceEvaluator(model).run(names, dict(feed))
-    return dict(zip(names, map(np.asarray, found), strict=True))
+    return dict(zip(names, map(_as_given, found), strict=True))
+
+
+def _as_given(value: Any) -> Array:
+    """Return `value` as the runtime gives it: text as objects."""
+    array = np.asarray(value)
+    return array.astype(object) if array.dtype.kind == "U" else array

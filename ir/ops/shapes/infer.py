@@ -113,7 +113,7 @@ class _Correction:
             return None
         dtypes = [view.dtype(tensor) for tensor in each.node.outputs]
         if not subgraphs_of(each.node):
-            dtypes[0] = dtypes[0] or view.dtype(each.node.inputs[0])
+            dtypes[0] = dtypes[0] or right.dtype or view.dtype(each.node.inputs[0])
         return tuple(None if t is None else _declared(TensorType(t, right.shape)) for t in dtypes)
 
     def _of_call(self, call: gs.Node, function: gs.Function, view: View) -> Results | None:

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -33,14 +34,19 @@ from ..windows.attributes import window_attributes
 _LARGEST_STEP = 1 << 30
 # Whether inference is to be believed, constants say.
 _BY_CONSTANTS = frozenset({"Range", "Slice", "Squeeze"})
+_CRASHES = frozenset({"RegexFullMatch"})
 _BOUNDS = ("starts", "ends", "axes", "steps")
 
 
 @dataclass(frozen=True)
 class RuntimeShape:
-    """The shape of all results of a node; None where even the rank is not known."""
+    """The shape of all results of a node; None where even the rank is not known.
+
+    `dtype`: their type, where inference is not to see the node; None for that of the first input.
+    """
 
     shape: Shape | None
+    dtype: Any = None
 
 
 def is_doubted(node: gs.Node, opset: int, given: AbstractSet[int] = frozenset()) -> bool:
@@ -68,10 +74,10 @@ def misleads_inference(node: gs.Node, view: View) -> bool:
     """Say whether inference must not see `node`.
 
     It reads out of bounds behind a long step, and of a list of sizes that is cut where only a run
-    tells, it takes the whole for what is left.
+    tells, it takes the whole for what is left. A match of text without a type ends the process.
     """
     if node.op != "Slice":
-        return False
+        return node.op in _CRASHES
     found = [read_parameter(node, name, view, _values_of(view)) for name in _BOUNDS]
     if not all(parameter.known for parameter in found):
         return True
@@ -324,8 +330,12 @@ def _sloped(node: gs.Node, view: View) -> RuntimeShape | None:
 
 
 def _always(node: gs.Node, opset: int) -> bool:
-    """Inference gives the indices of a scalar no row."""
+    """Inference gives the indices of a scalar no row, and does not survive text without a type."""
     return True
+
+
+def _matched(node: gs.Node, view: View) -> RuntimeShape | None:
+    return RuntimeShape(view.shape(node.inputs[0]), np.dtype(bool))
 
 
 def _nonzero(node: gs.Node, view: View) -> RuntimeShape | None:
@@ -345,6 +355,7 @@ _DOUBTS: dict[str, Callable[[gs.Node, int], bool]] = {
     "Squeeze": _names_odd_axes,
     "Unsqueeze": _names_last_axes,
     "NonZero": _always,
+    "RegexFullMatch": _always,
     "If": _believes_one_branch,
 }
 _SHAPES: dict[str, Callable[[gs.Node, View], RuntimeShape | None]] = {
@@ -360,5 +371,6 @@ _SHAPES: dict[str, Callable[[gs.Node, View], RuntimeShape | None]] = {
     "Squeeze": _squeezed,
     "Unsqueeze": _unsqueezed,
     "NonZero": _nonzero,
+    "RegexFullMatch": _matched,
     "If": _branched,
 }

@@ -11,7 +11,7 @@ from ....ir.graph.view import View
 from ....ir.ops.axes.named import joins_axes, normal_axes, softmax_axes
 from ....ir.ops.axes.permutation import Order
 from ....ir.ops.axes.ports import LayoutChange, Ports, alike, elementwise, renamed_axis
-from ....ir.ops.opsets import has_attribute
+from ....ir.ops.opsets import has_attribute, takes_type
 from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE
 from ....ir.ops.quantization.parameters import read_quantization
 from ....ir.ops.traits import traits_of
@@ -27,10 +27,19 @@ Reader = Callable[[gs.Node, View], Ports | None]
 def ports_of(node: gs.Node, view: View) -> Ports | None:
     """Return the ports of `node`, or None where it demands the layout it has."""
     traits = traits_of(node, view.opset)
+    if not _is_permuted_by_opset(node, view):
+        return None
     if traits.elementwise:
         return elementwise(node, view, len(traits.operands_of(len(node.inputs))))
     reader = _READERS.get(node.op)
     return None if reader is None or not is_standard(node) else reader(node, view)
+
+
+def _is_permuted_by_opset(node: gs.Node, view: View) -> bool:
+    """Say whether a Transpose may stand at each computed operand and result: of any type."""
+    tensors = [t for t in (*node.inputs, *node.outputs) if t.name and not view.is_constant(t)]
+    known = [dtype for dtype in map(view.dtype, tensors) if dtype is not None]
+    return all(takes_type("Transpose", dtype, view.opset) for dtype in known)
 
 
 def _batchnorm(node: gs.Node, view: View) -> Ports | None:

@@ -15,7 +15,7 @@ from .builder import Builder, info, reads
 from .evaluate import Array, run_session, session_of
 
 # On tensors without elements the runtime joins what does not fit together, or crashes.
-_NOT_EMPTY = ("Concat", "InstanceNormalization", "ConvTranspose")
+_NOT_EMPTY = ("Concat", "InstanceNormalization", "ConvTranspose", "Scan")
 
 
 @dataclass(frozen=True, kw_only=True)

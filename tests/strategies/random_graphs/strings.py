@@ -78,8 +78,10 @@ def normalized(b: Builder) -> str | None:
 
 
 def cast(b: Builder) -> str | None:
-    """Numbers become text, and numbers again."""
+    """Numbers become text, and numbers again; of floats those that no rounding changes."""
     x = b.tensor(lambda a: a.dtype in (np.float32, np.int64, np.int32, np.bool_))
+    if x is not None and b.arrays[x].dtype == np.float32:
+        x = b.one("Round", x) if b.chance(0.5) else b.rng.choice(list(b.inputs))
     if x is None:
         return None
     array = b.arrays[x]

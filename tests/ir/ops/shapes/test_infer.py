@@ -378,3 +378,21 @@ def test_parameters_that_inputs_of_the_graph_give_are_read_as_not_known(body):
     )
     numbers = {size for size in shapes_of(model)["y"] or () if isinstance(size, int)}
     assert numbers <= {1, 3}, "those of x"
+
+
+def test_a_match_of_text_of_unknown_type_does_not_end_the_process():
+    """Inference of RegexFullMatch reads the type of an input that has none."""
+    model = model_of(
+        """<ir_version: 8, opset_import: ["" : 21]>
+        g (string[] x) => (bool[] y) {
+            a, b = StringSplit <delimiter = " "> (x) c = RegexFullMatch <pattern = "[a-z]*"> (a)
+            y = Identity(c) }"""
+    )
+    assert shapes_of(model)["c"] is None
+    graph = planish.Pipeline.parse("exact").run(planish.load(model), verify="off").graph
+    feeds = {"x": np.array(["ab 1", "c"], object)}
+    expected, found = run_ort(model, feeds), run_ort(planish.to_model(graph), feeds)
+    np.testing.assert_array_equal(expected["y"], found["y"])
+    known = """<ir_version: 8, opset_import: ["" : 21]>
+        g (string[N, 2] x) => (bool[] y) { y = RegexFullMatch <pattern = "[a-z]*"> (x) }"""
+    assert shapes_of(model_of(known))["y"] == ("N", 2)

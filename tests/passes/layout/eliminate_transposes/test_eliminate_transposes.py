@@ -6,10 +6,13 @@ import itertools
 import re
 import time
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 import planish
+from planish.ir.ops.opsets import takes_type
+from planish.ir.ops.shapes.infer import infer_types
 
 from tests.helpers import assert_same_function, model_of, ops, reasons, run_pass
 
@@ -637,3 +640,27 @@ def test_the_sizes_of_a_slice_are_known_whatever_the_order_of_its_axes():
     graph = run_pass(planish.load(model), PASS).graph
     assert ops(graph) == ["Slice", "Transpose"]
     assert_same_function(model, graph, {"x": normal(2, 2, 3, 4)}, 0)
+
+
+@pytest.mark.parametrize(
+    ("opset", "kind"),
+    [
+        (12, np.uint8),
+        (19, ml_dtypes.float8_e5m2),
+        (20, ml_dtypes.float8_e4m3fn),
+        (21, ml_dtypes.float8_e5m2),
+    ],
+)
+def test_no_transpose_of_a_type_that_the_opset_lacks(opset, kind):
+    """Up to opset 20 there is none of float8: it stays at the float32 that is quantized."""
+    model = model_of(
+        f"""<ir_version: 9, opset_import: ["" : {opset}]>
+        g (float[N, 4, 5] x) => (float[N, 5, 4] y) {{
+            a = QuantizeLinear(x, s, q) z = DequantizeLinear(a, s, q)
+            y = Transpose <perm = [0, 2, 1]> (z) }}""",
+        {"s": np.float32(0.5), "q": np.zeros((), kind)},
+    )
+    graph = run_pass(planish.load(model), PASS).graph
+    assert_same_function(model, graph, {"x": normal(2, 4, 5)}, 0)
+    (moved,) = (node for node in graph.nodes if node.op == "Transpose")
+    assert takes_type("Transpose", infer_types(graph).of(moved.inputs[0]).dtype, opset)
