@@ -5,6 +5,7 @@ Both are taken on graphs of that one layer, at the shape that its input has on t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ from .chain import FactorChain, write_chain
 
 # Less is noise, and not worth an error.
 _LEAST_GAIN = 1.05
+# Of one input that is drawn; 2 GiB of float32.
+_MOST_ELEMENTS = 1 << 29
 _SECONDS = 0.3
 _SECONDS_OF_ALL = 2.0
 
@@ -124,6 +127,8 @@ class ChainCosts:
         source = self._source(layer)
         generator = np.random.default_rng(self._context.seed)
         sizes = [size for size in source.shape or () if isinstance(size, int)]
+        if math.prod(sizes) > _MOST_ELEMENTS:
+            return None
         feed = {layer.source.name: generator.standard_normal(sizes).astype(source.dtype)}
         alone = self._alone(layer, None), self._alone(layer, chain)
         speed = self._ratio(*alone, feed, _SECONDS)

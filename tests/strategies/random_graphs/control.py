@@ -154,7 +154,8 @@ def scan(b: Builder) -> str | None:
     declared = [info(name, piece) for name in names]
     graph = _graph(child, "scan", declared, [carried, stacked[-1]], ranked=True)
     b.fragile |= child.fragile
-    far = child.arrays[graph.output[1].name].ndim + 1
+    result = child.arrays[graph.output[1].name]
+    axes = range(result.ndim + 1) if result.size else (0,)  # of nothing the runtime crashes
     found = b.node(
         "Scan",
         [first, x],
@@ -163,7 +164,7 @@ def scan(b: Builder) -> str | None:
         num_scan_inputs=1,
         scan_input_axes=[axis] if axis or b.chance(0.2) else None,
         scan_input_directions=b.pick(None, [0], [1]),
-        scan_output_axes=b.pick(None, None, [b.rng.randrange(far)]),
+        scan_output_axes=b.pick(None, None, [b.rng.choice(axes)]),
         scan_output_directions=b.pick(None, None, [1]),
     )
     return b.rng.choice(found) if found else None
