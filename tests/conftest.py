@@ -43,14 +43,43 @@ def pytest_configure(config: pytest.Config) -> None:
     # The same examples in every run: a failure is there to be looked at again.
     settings.register_profile("planish", derandomize=True, deadline=None, phases=phases)
     settings.load_profile("planish")
+    from .effort import LONG
+
+    os.environ[LONG] = "" if config.option.markexpr == "not slow" else "1"
     if not hasattr(config, "workerinput"):
         os.environ[FOLDER] = tempfile.mkdtemp(prefix="planish-tests-")
         # Kernels are compared once a run, and nothing is left in the user's folder for caches.
         os.environ["PLANISH_CACHE"] = os.path.join(os.environ[FOLDER], "measurements.sqlite")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Have a property test look at as many examples as suits the run."""
+    from .effort import limited
+
+    test = getattr(item, "obj", None)
+    if getattr(test, "is_hypothesis_test", False):
+        limited(test)
+
+
 def pytest_collection_finish() -> None:
-    """Look for garbage from here on, in what is made from here on."""
+    """Look for garbage from here on, in what is made from here on; no thread of ONNX Runtime spins.
+
+    Those that wait for work spin for longer than tests compute, five times what a session costs.
+    """
+    import onnxruntime as ort
+
+    stated = "session.intra_op.allow_spinning", "0"
+
+    class Calm(ort.SessionOptions):
+        def __init__(self) -> None:
+            super().__init__()
+            super().add_session_config_entry(*stated)
+
+        def add_session_config_entry(self, key: str, value: str) -> None:
+            if (key, value) != stated:  # ONNX Runtime would warn
+                super().add_session_config_entry(key, value)
+
+    ort.SessionOptions = Calm
     gc.collect()
     gc.freeze()
     gc.enable()

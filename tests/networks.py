@@ -17,19 +17,19 @@ from typing import Any
 import onnx_graphsurgeon as gs
 import pytest
 import torch
-from onnxscript import TracedOnnxFunction
 from torch import nn
 
 import planish
 
+from . import exporter  # noqa: F401  # has PyTorch export faster
 from .shared import shared
 from examples import models
 
 WIDTH, SIZE = 0.25, 64
 BATCH = torch.export.Dim("batch", min=1, max=64)
 
-# Each export asks for the signatures of 500 functions, which are compiled anew each time.
-TracedOnnxFunction.function_ir = property(functools.cache(TracedOnnxFunction.function_ir.fget))
+# Of structures that others have too, or tests of single passes: exported only by `make test-slow`.
+ALIKE = frozenset({"googlenet", "repvgg_a0", "resnet50", "resnet50_preact", "vgg16"})
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,10 @@ class Network:
 
 
 def networks(*, names: Iterable[str] = models.NAMES, slow: Collection[str] = ()) -> list[Any]:
-    """Return parameters: the networks short, and, marked slow, whole; `slow`: only whole."""
+    """Return parameters: the networks short, and, marked slow, whole; `slow`, ALIKE: only whole."""
     whole = [pytest.param(n, marks=pytest.mark.slow, id=str(n)) for n in map(_whole, names)]
-    return [*(pytest.param(Network(n), id=n) for n in names if n not in slow), *whole]
+    left_out = ALIKE.union(slow)
+    return [*(pytest.param(Network(n), id=n) for n in names if n not in left_out), *whole]
 
 
 def _whole(name: str) -> Network:

@@ -20,17 +20,20 @@ def _modules() -> dict[str, Path]:
 
 
 MODULES = _modules()
+_ASKED = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.Call)
 
 
 @functools.cache
-def _tree(name: str) -> ast.Module:
-    return ast.parse(MODULES[name].read_text(encoding="utf-8"))
+def _nodes(name: str) -> list[ast.AST]:
+    """Return the nodes of a module that tests ask for: imports, classes and calls."""
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, _ASKED)]
 
 
 def _imports(name: str) -> Iterator[str]:
     """Yield the modules of the package that a module names, in functions and for types as well."""
     package = name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(_tree(name)):
+    for node in _nodes(name):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -89,7 +92,7 @@ def test_no_modules_import_each_other() -> None:
 
 def _classes() -> Iterator[tuple[str, ast.ClassDef]]:
     for name in MODULES:
-        for node in ast.walk(_tree(name)):
+        for node in _nodes(name):
             if isinstance(node, ast.ClassDef):
                 yield name, node
 
@@ -121,7 +124,7 @@ def test_no_call_passes_ten_values_by_position() -> None:
     found = [
         f"{module}:{node.lineno}"
         for module in MODULES
-        for node in ast.walk(_tree(module))
+        for node in _nodes(module)
         if isinstance(node, ast.Call)
         and sum(not isinstance(each, ast.Starred) for each in node.args) >= 10
     ]

@@ -8,21 +8,18 @@ What ONNX Runtime computes of a spelling without its optimizations, it computes 
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import onnx
 import pytest
 from onnx import AttributeProto, helper, numpy_helper
-from onnx.backend.test.case import base
-from onnx.backend.test.case.node import collect_testcases
 
 import planish
 
 from tests.helpers import run_ort
+from tests.operator_cases import operator_cases
 
 _EMPTY = {AttributeProto.INTS, AttributeProto.FLOATS, AttributeProto.STRINGS}
 # Whose results differ from run to run, or that runtimes round as they like.
@@ -148,11 +145,8 @@ PLACES = {"alone": _alone, "in a function": _in_function, "at work": _at_work}
 
 def _cases() -> list[tuple[str, onnx.ModelProto, list[Any]]]:
     """Return name, model and inputs of the cases of one standard node."""
-    with warnings.catch_warnings(), mock.patch.object(base, "process_snippet"):
-        warnings.simplefilter("ignore")  # some cases overflow on purpose while being made
-        cases = [case for case in collect_testcases() if case.model is not None]
     found = []
-    for case in cases:
+    for case in operator_cases():
         nodes, opsets = case.model.graph.node, case.model.opset_import
         plain = len(nodes) == 1 and len(opsets) == 1 and not nodes[0].domain and case.data_sets
         bodies = any(a.HasField("g") or a.graphs for n in nodes for a in n.attribute)

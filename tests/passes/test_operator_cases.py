@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from onnx.backend.test.case import base
-from onnx.backend.test.case.node import collect_testcases
 
 import planish
+
+from tests.operator_cases import operator_cases
 
 # How many cases onnx 1.23 has, and how many of them ONNX Runtime runs; other versions have others.
 _KNOWN = {
@@ -62,12 +60,6 @@ def _is_right(case: Any, model: onnx.ModelProto) -> bool:
     return True
 
 
-def _cases() -> list[Any]:
-    with warnings.catch_warnings(), mock.patch.object(base, "process_snippet"):
-        warnings.simplefilter("ignore")  # some cases overflow on purpose while being made
-        return [case for case in collect_testcases() if case.model is not None]
-
-
 def _two_of_each_kind(cases: list[Any]) -> Iterator[Any]:
     """Yield the first two cases with the same operators, which have the same attributes."""
     seen = Counter[Any]()
@@ -81,7 +73,7 @@ def _two_of_each_kind(cases: list[Any]) -> Iterator[Any]:
 
 @pytest.mark.parametrize("which", ["two", pytest.param("all", marks=pytest.mark.slow)])
 def test_cases_that_ran_still_run(which):
-    cases = _cases()
+    cases = operator_cases()
     if which == "two":
         cases = list(_two_of_each_kind(cases))
     exact = planish.Pipeline.parse("exact")

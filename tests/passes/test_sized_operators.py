@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper
 
 import planish
 
+from tests.effort import limited
 from tests.helpers import run_ort
 from tests.strategies.sizes import OPERATORS, sized_models
 
@@ -51,4 +52,4 @@ def test_exact_gives_what_was_there(op):
             assert np.allclose(found[name], values, rtol=1e-5, atol=1e-5, equal_nan=True)
         assert pipeline.run(result.graph, verify="off").edits == 0
 
-    check()
+    limited(check)()

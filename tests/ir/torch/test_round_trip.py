@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -9,24 +11,18 @@ import planish
 
 from examples import models
 from tests.helpers import relative_error, run_ort
+from tests.networks import BATCH, networks
 
-SIZE = 64
-_QUICK = ("audio_cnn", "dcgan")
+_QUICK = {"audio_cnn", "dcgan"}
 # ONNX Runtime and PyTorch add in different orders, which deep networks amplify.
 ROUNDING = 1e-4
 
 
-@pytest.mark.parametrize(
-    "name",
-    [n if n in _QUICK else pytest.param(n, marks=pytest.mark.slow) for n in models.NAMES],
-)
-def test_example_network(name):
-    source = models.build(name, width=0.25, size=SIZE)
-    inputs = models.example_inputs(name, batch=2, size=SIZE)
-    dynamic = ({0: torch.export.Dim("batch", min=1, max=64)},)
-    traced = planish.trace(source, inputs, dynamic_shapes=dynamic)
+@pytest.mark.parametrize("network", networks(slow=set(models.NAMES) - _QUICK))
+def test_example_network(network):
+    source, traced = copy.deepcopy(network.module()), network.traced()
     exact = planish.Pipeline.parse("exact").run(traced, verify="off").graph
-    other = models.example_inputs(name, batch=3, size=SIZE, seed=1)
+    inputs, other = (network.inputs(2),), (network.inputs(3, seed=1),)
     expected = _in_double(source, other)
     for graph, tolerance in ((traced, 1e-6), (exact, 1e-5)):
         module = planish.to_fx(graph)
@@ -38,8 +34,8 @@ def test_example_network(name):
         _assert_gradients_reach_all(module, other)
         with torch.no_grad():
             found = _tuple(module(*other))
-        again = planish.trace(module, inputs, dynamic_shapes=dynamic)
-        if name == "video_cnn":  # the exporter gives Conv3d a bias that no runtime accepts
+        again = planish.trace(module, inputs, dynamic_shapes=({0: BATCH},))
+        if network.name == "video_cnn":  # the exporter gives Conv3d a bias that no runtime accepts
             again = planish.Pipeline.parse("exact").run(again, verify="off").graph
         model = planish.to_model(again, portable=True)
         results = run_ort(model, {again.inputs[0].name: other[0].numpy()})

@@ -153,7 +153,9 @@ def test_odd_counts_pack(tmp_path, count, shape):
         loaded = planish.load(path)
         again = next(t for node in loaded.nodes for t in node.inputs if t.name == q.name)
         np.testing.assert_array_equal(again.values.astype(int), q.values.astype(int))
-        session = ort.InferenceSession(str(path))
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = ort.InferenceSession(str(path), options)
         assert relative_error(expected, session.run(None, feeds)[0]) < 1e-6
 
 

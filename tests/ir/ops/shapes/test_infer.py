@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import planish
 from planish.ir.ops.shapes.infer import infer_types
 
+from tests.effort import limited
 from tests.helpers import graph_of, model_of, run_ort
 from tests.strategies.sizes import OPERATORS, sized_models
 
@@ -52,7 +53,7 @@ def test_sizes_are_those_of_the_runtime(op):
         computed = run(case.model, case.feeds)
         assert_right(shapes_of(case.model), computed)
 
-    check()
+    limited(check)()
 
 
 WINDOWED = ("MaxPool", "AveragePool", "LpPool", "ConvTranspose", "Resize", "Upsample")
@@ -73,7 +74,7 @@ def test_sizes_that_parameters_tell_are_known(op):
             name: values.shape for name, values in computed.items()
         }
 
-    check()
+    limited(check)()
 
 
 CEIL_POOL = """

@@ -64,8 +64,10 @@ def test_runtimes_load_what_was_written(activations, weights):
         result = quantized(body, f"activations={activations},weights={weights}")
         assert "QuantizeLinear" in ops(result.graph), name
         model = planish.to_model(result.graph, portable=True)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
         session = ort.InferenceSession(
-            model.SerializeToString(), providers=["CPUExecutionProvider"]
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         (found,) = session.run(None, FEEDS[0])
         assert relative_error(run_ort(model, FEEDS[0])["y"], found) < 0.1, name

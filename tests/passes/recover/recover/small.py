@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 
 import planish
@@ -41,10 +41,12 @@ class _Residual(nn.Module):
 @functools.cache
 def data() -> tuple[Array, Array]:
     """Return images [1797, 1, 8, 8] and labels, in a random order."""
-    bunch = load_digits()
-    order = np.random.default_rng(0).permutation(len(bunch.images))
-    images = (bunch.images[order, None] / 16).astype(np.float32)
-    return images, bunch.target[order].astype(np.int64)
+    # As scikit-learn reads them, which takes longer to import than all else here.
+    (folder,) = importlib.util.find_spec("sklearn").submodule_search_locations
+    rows = np.loadtxt(Path(folder, "datasets", "data", "digits.csv.gz"), delimiter=",")
+    rows = rows[np.random.default_rng(0).permutation(len(rows))]
+    images = (rows[:, :-1].reshape(-1, 1, 8, 8) / 16).astype(np.float32)
+    return images, rows[:, -1].astype(np.int64)
 
 
 def _trained() -> nn.Module:

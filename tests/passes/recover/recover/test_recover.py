@@ -28,16 +28,22 @@ from tests.passes.recover.recover.small import (
 Array = np.ndarray[Any, Any]
 
 
+def slow(options: dict[str, Any]) -> Any:
+    """Return a parameter for `make test-slow`."""
+    return pytest.param(options, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     "options",
     [
-        {"mode": "blocks", "steps": 60},
+        {"mode": "blocks", "steps": 30},
         {"mode": "end-to-end", "epochs": 4},
-        {"mode": "both", "steps": 40},
+        {"mode": "both", "steps": 20},
         {"mode": "end-to-end", "epochs": 3, "features": 1.0},
-        {"mode": "end-to-end", "epochs": 8, "optimizer": "sgd", "schedule": "onecycle"},
         {"mode": "end-to-end", "epochs": 4, "optimizer": "rmsprop", "schedule": "step"},
-        {"mode": "end-to-end", "epochs": 4, "optimizer": "adamw", "weight_decay": 0.01},
+        # What differs of these is tested in training/test_recipe.py.
+        slow({"mode": "end-to-end", "epochs": 8, "optimizer": "sgd", "schedule": "onecycle"}),
+        slow({"mode": "end-to-end", "epochs": 4, "optimizer": "adamw", "weight_decay": 0.01}),
     ],
     ids=str,
 )
@@ -58,7 +64,7 @@ def test_accuracy_lost_by_noise_comes_back(options: dict[str, Any]) -> None:
 def test_masks_are_held(mode: str) -> None:
     whole = teacher()
     masked = with_masks(whole, 0.6)
-    found = recover(masked, whole, feeds(), mode=mode, steps=80, learning_rate=5e-3)
+    found = recover(masked, whole, feeds(), mode=mode, steps=40, learning_rate=5e-3)
     assert accuracy(masked) <= 0.7
     assert accuracy(found) >= accuracy(whole) - 0.06
     before, after = weights(masked), weights(found)
