@@ -27,6 +27,7 @@ _LACKS = (
     "is under development",
     "Unsupported model IR version",
     "not supported",
+    "not currently registered or supported",
 )
 
 

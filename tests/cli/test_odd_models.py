@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from tests.helpers import model_of
+from tests.strategies.broken import break_a_parameter, models
 from tests.strategies.damage import DAMAGES
 from tests.strategies.random_graphs import KINDS, graph
 
@@ -69,6 +70,19 @@ def test_damaged(call, tmp_path, out, name):
         path.write_bytes(model.SerializeToString())
         for words in commands(path, out)[seed:]:
             assert_done_or_refused(call, words, out)
+
+
+@pytest.mark.parametrize("position", range(len(models())))
+def test_broken_parameters(call, tmp_path, out, position):
+    path, good = tmp_path / "odd.onnx", tmp_path / "good.onnx"
+    name, model = list(models().items())[position]
+    onnx.save(model, good)
+    break_a_parameter(model, Random(f"command {name}"))
+    path.write_bytes(model.SerializeToString())
+    more = ("compare", good, path), ("compile", path, "-o", out)
+    all_commands = [*commands(path, out), *more]
+    for words in (all_commands[position % len(all_commands)], ("optimize", path, "-o", out)):
+        assert_done_or_refused(call, words, out)
 
 
 @pytest.mark.slow
