@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..backends.contract.registry import lower
+from ..ir.core.atomic import require_writable
 from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.load import load
 from ..ir.run.extra_feeds import FeedsWithout
@@ -71,6 +72,7 @@ def compile(
     What is saved may be native code: load such files only of people whose programs you would run.
     """
     steps = Pipeline.parse(pipeline)
+    require_writable(output)
     graph = load(model)
     extra = steps.extra_feeds()
     data = feeds_of(graph, feeds, shape, mean, std, seed, extra)

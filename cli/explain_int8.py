@@ -13,6 +13,7 @@ import typer
 from ..backends.onnxruntime.explain.explain import apply_exclusions
 from ..backends.onnxruntime.explain.explain import explain_int8 as explain
 from ..backends.onnxruntime.explain.report import Int8Report
+from ..ir.core.atomic import require_writable
 from ..ir.core.errors import GraphError, SaveError
 from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.load import load
@@ -128,6 +129,8 @@ def _check_output(apply: bool, output: Path | None) -> None:
         raise SaveError("--apply needs a file to write; add -o OUT")
     if output is not None and not apply:
         raise SaveError("-o writes what --apply makes; add --apply or leave it out")
+    if output is not None:
+        require_writable(output)
 
 
 def _show(report: Int8Report, sizes: list[tuple[str, str]], top: int, applied: bool) -> None:

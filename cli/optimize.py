@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..ir.core.atomic import require_writable
 from ..ir.core.errors import VerificationError
 from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.load import load
@@ -94,6 +95,7 @@ def optimize(
         class_axis=class_axis,
         labels=tuple(labels) if labels else None,
     )
+    require_writable(output)
     graph = load(model)
     data = feeds_of(graph, feeds, shape, mean, std, seed, steps.extra_feeds())
     shows = _is_main_process()

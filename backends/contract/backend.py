@@ -81,6 +81,13 @@ class Backend(ABC):
     def load(self, path: str | Path, target: Target, threads: int | None) -> Compiled:
         """Return what `Compiled.save` wrote. Raises BackendError naming the file."""
 
+    def wrote(self, path: str | Path) -> bool:
+        """Say whether the file at `path` begins as `Compiled.save` makes it begin, and no other's.
+
+        False where that cannot be told, or there is no such file.
+        """
+        return False
+
     def describe(self, path: str | Path) -> list[str] | None:
         """Return what a file that `Compiled.save` wrote says of itself, in lines.
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ...passes.engine.context import Feeds
 
 _ENTRY_POINTS = "planish.backends"
+_USUAL = "onnxruntime"  # what it saves is an ONNX model, which any may be
 # As entry points spell them, and imported when asked for: one works where another's packages are
 # missing or slow to import.
 _BUILTIN = {
@@ -116,16 +117,23 @@ def lower(
 
 def load_compiled(
     path: str | Path,
-    backend: str = "onnxruntime",
+    backend: str | None = None,
     target: str = "cpu",
     threads: int | None = None,
 ) -> Compiled:
     """Read what `Compiled.save` of the same backend wrote, without lowering again.
 
-    `target` and `threads` as for `lower`. Raises BackendError naming the file.
+    `backend`: by default one that knows the file for its own, else ONNX Runtime. `target` and
+    `threads` as for `lower`. Raises BackendError naming the file.
     """
     parsed = Target.parse(target)
-    return get_backend(backend).load(path, parsed, _threads(threads, parsed))
+    return get_backend(backend or _writer_of(path)).load(path, parsed, _threads(threads, parsed))
+
+
+def _writer_of(path: str | Path) -> str:
+    """Return the backend, built in or registered, that wrote the file at `path`."""
+    others = [name for name in {**_BUILTIN, **REGISTERED} if name != _USUAL]
+    return next((name for name in others if get_backend(name).wrote(path)), _USUAL)
 
 
 def describe(path: str | Path) -> list[str] | None:

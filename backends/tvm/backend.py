@@ -89,6 +89,10 @@ class Tvm(Backend):
             runner.header, runner, lambda file, _: artifact.copy(file, data), source=Path(path)
         )
 
+    def wrote(self, path: str | Path) -> bool:
+        """Say whether the file at `path` begins as an artifact of any version does."""
+        return is_sealed(path)
+
     def describe(self, path: str | Path) -> list[str] | None:
         """Return what the header of an artifact says; nothing of the artifact is run."""
         if not is_sealed(path):

@@ -9,14 +9,31 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from .errors import SaveError
+
+
+def require_writable(path: Path) -> None:
+    """Raise SaveError where no file can be put at `path`: before any work that is to end there."""
+    if path.is_dir():
+        raise SaveError(f"cannot write '{path}': it is a folder; name a file inside it")
+    try:
+        handle, name = _beside(path)
+        os.close(handle)
+        os.unlink(name)
+    except OSError as error:
+        raise SaveError(
+            f"cannot write '{path}': {error.strerror or error}; name a file in a folder that is "
+            "there and can be written to"
+        ) from error
+
 
 @contextlib.contextmanager
 def replacing(path: Path, renamed: Callable[[], Path] | None = None) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path` that takes its place when the block ends well.
 
-    Or the place that `renamed` says then, in the same folder.
+    Or the place that `renamed` says then, in the same folder. An OSError names `path`.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".part", dir=path.parent)
+    handle, name = _beside(path)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -24,10 +41,25 @@ def replacing(path: Path, renamed: Callable[[], Path] | None = None) -> Iterator
             os.fsync(file.fileno())
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path if renamed is None else renamed())
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(name)
+        if isinstance(error, OSError) and error.filename == name:
+            raise _named(error, path) from error
         raise
+
+
+def _beside(path: Path) -> tuple[int, str]:
+    """Open a new file, hidden, in the folder of `path`."""
+    try:
+        return tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise _named(error, path) from error
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """Return the error with the name that a person knows instead of the hidden file's."""
+    return OSError(error.errno, error.strerror, str(path))
 
 
 def _umask() -> int:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+# What is inlined may write so many nodes; two exponentials, one in the other, are ten thousand.
+_MOST_NODES = 2000
 # Below so many elements, starting threads costs more than they save.
 _WORTH_THREADS = 4096
 
@@ -30,8 +32,32 @@ def schedule_generic(module: Any) -> Any:
 def _schedule(schedule: Any) -> None:
     """Inline what is computed element by element, and run the rest in parallel outside."""
     for block in schedule.get_child_blocks(schedule.get_sblock("root")):
-        if not _tried(schedule.compute_inline, block):
+        if _grows(schedule, block) or not _tried(schedule.compute_inline, block):
             _parallel(schedule, block)
+
+
+def _grows(schedule: Any, block: Any) -> bool:
+    """Say whether what `block` computes is long, written down wherever it is read.
+
+    An exponential reads its argument twenty times: of three, one in the other, TVM takes minutes.
+    """
+    from tvm import ir
+
+    computed = schedule.get(block)
+    written = {region.source for region in computed.writes}
+    readers = [schedule.get(each) for each in schedule.get_consumers(block)]
+    reads = [load for each in readers for load in _found(each.body, ir.TensorLoad)]
+    times = sum(load.source in written for load in reads)
+    return times * len(_found(computed.body, ir.Expr)) > _MOST_NODES
+
+
+def _found(body: Any, kind: Any) -> list[Any]:
+    """Return all nodes of one kind in `body`, one that stands there twice twice."""
+    import tvm_ffi
+
+    found: list[Any] = []
+    tvm_ffi.structural_walk(body, (kind, found.append))
+    return found
 
 
 def _parallel(schedule: Any, block: Any) -> None:

@@ -30,7 +30,6 @@ class Elementwise:
 
 def elementwise(op: Elementwise) -> Any:
     """Return the function (parts..., operands of the epilogue..., y)."""
-    from tvm.tirx.script.builder import ir as T
 
     specs = [*op.parts, op.y, *op.epilogue.operands]
     flattened = (
@@ -50,11 +49,11 @@ def elementwise(op: Elementwise) -> Any:
             with (
                 parallel([frame.batch, count, depth, height]) as (n, block, z, row),
                 loops(width) as (column,),
-                T.vectorized(0, op.y.lanes) as lane,
+                epilogue.vector() as vector,
             ):
                 place = _shrunk((z, row, column), scale)
-                value = part.load(n, block, place, lane)
-                epilogue.store(value, n, block + first, (z, row, column), lane)
+                value = part.load(n, block, place, vector.lane)
+                epilogue.store(value, n, block + first, (z, row, column), vector)
             first += count
     return frame.func
 

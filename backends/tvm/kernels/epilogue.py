@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,6 +11,7 @@ from ..spec.chain import ElementwiseChain
 from ..spec.layout import BufferSpec
 from .elements import FLOAT, converted
 from .frame import Frame, Operand, operand, operands
+from .registers import Vector, vector
 
 
 @dataclass
@@ -35,11 +37,16 @@ class Epilogue:
             y = replace(y, first=T.arg("first", T.int64()))
         return cls(chain, operand(frame, "Y", y, flattened), declared)
 
-    def store(self, value: Any, n: Any, block: Any, at: Sequence[Any], lane: Any) -> None:
+    def vector(self) -> contextlib.AbstractContextManager[Vector]:
+        """Open a loop over the lanes of the output, for `store`."""
+        return vector(self.y.spec.lanes, self.chain.held)
+
+    def store(self, value: Any, n: Any, block: Any, at: Sequence[Any], vector: Vector) -> None:
         """Emit the chain over `value` and the store of what it gives."""
+        lane = vector.lane
         if self.chain.steps:
             value = converted(value, FLOAT)
         found = self.chain.apply(
-            value, lambda i: self.operands[i].load_broadcast(n, block, at, lane)
+            value, lambda i: self.operands[i].load_broadcast(n, block, at, lane), vector.hold
         )
         self.y.store(found, n, block, at, lane)

@@ -36,7 +36,6 @@ class GlobalPooling:
 
 def global_pooling(op: GlobalPooling) -> Any:
     """Return the function (x, operands of the epilogue..., y)."""
-    from tvm.tirx.script.builder import ir as T
 
     lanes = op.y.lanes
     depth, height, width = op.x.spatial
@@ -56,11 +55,11 @@ def global_pooling(op: GlobalPooling) -> Any:
                 for a, total in enumerate(totals):
                     at = (z, row, column * at_once + a)
                     total.set(lambda lane: combine(total[lane], x.load(n, block, at, lane)))
-            with T.vectorized(0, lanes) as lane:
-                value = functools.reduce(combine, [total[lane] for total in totals])
+            with epilogue.vector() as vector:
+                value = functools.reduce(combine, [total[vector.lane] for total in totals])
                 if op.kind == "mean":
                     value = value * constant(1.0 / math.prod(op.x.spatial))
-                epilogue.store(value, n, block, (0, 0, 0), lane)
+                epilogue.store(value, n, block, (0, 0, 0), vector)
     return frame.func
 
 

@@ -16,6 +16,7 @@ from .epilogue import Epilogue
 from .frame import function, operand
 from .halo import zero_halo
 from .loops import loops, parallel
+from .registers import scalar
 
 
 @dataclass(frozen=True)
@@ -47,5 +48,6 @@ def pack(op: Pack) -> Any:
                 # Lanes that hold no channel repeat the last one.
                 channel = tirx.min(block * op.y.lanes + lane, op.x.channels - 1)
                 value = x.load(n, 0, (z, row, column), channel)
-                epilogue.store(value, n, block, (z, row, column), lane)
+                one = scalar(lane, op.epilogue.held)
+                epilogue.store(value, n, block, (z, row, column), one)
     return frame.func

@@ -18,6 +18,7 @@ from ..spec.chain import ElementwiseChain
 from .frame import Operand
 from .loops import loops, parallel
 from .padding import PaddedInput
+from .registers import Vector, vector
 from .tile_sizes import RegisterTile
 from .tiles import TiledSum, TileOperands, TileOrigin, add_tile, start_of_tile
 
@@ -29,10 +30,11 @@ class Prologue:
     chain: ElementwiseChain
     operands: Sequence[Operand]
 
-    def load(self, x: Operand, n: Any, block: Any, at: Sequence[Any], lane: Any) -> Any:
+    def load(self, x: Operand, n: Any, block: Any, at: Sequence[Any], vector: Vector) -> Any:
         """Return what the chain makes of an element of `x`."""
+        lane = vector.lane
         values = [one.load_broadcast(n, block, at, lane) for one in self.operands]
-        return self.chain.apply(x.load(n, block, at, lane), lambda i: values[i])
+        return self.chain.apply(x.load(n, block, at, lane), lambda i: values[i], vector.hold)
 
 
 def accumulate_with_prologue(
@@ -62,9 +64,12 @@ def accumulate_with_prologue(
         y0 = start_of_tile(row_run, rows, height)
         x0 = start_of_tile(column_run, columns, width)
         scratch = T.alloc_buffer((blocks, 1, rows, columns, lanes), x.spec.dtype)
-        with loops(blocks, rows, columns) as (block, row, column), T.vectorized(0, lanes) as lane:
-            found = prologue.load(x, n, block, (0, y0 + row, x0 + column), lane)
-            T.buffer_store(scratch, found, [block, 0, row, column, lane])
+        with (
+            loops(blocks, rows, columns) as (block, row, column),
+            vector(lanes, prologue.chain.held) as row_of,
+        ):
+            found = prologue.load(x, n, block, (0, y0 + row, x0 + column), row_of)
+            T.buffer_store(scratch, found, [block, 0, row, column, row_of.lane])
         # A tile's results go to the image; what it reads is counted from where the run starts.
         run = replace(operands, x=PaddedInput(x, (0, y0, x0), scratch))
         with loops(*tiles) as (b, r, c):

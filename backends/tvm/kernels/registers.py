@@ -8,6 +8,7 @@ unrolled as the nest is written, for a register has no computed number.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,42 @@ def registers(count: int, lanes: int, dtype: str = FLOAT) -> list[Register]:
     from tvm.tirx.script.builder import ir as T
 
     return [Register(T.alloc_buffer((lanes,), dtype), lanes) for _ in range(count)]
+
+
+class Vector:
+    """An open vectorized loop over `lanes`, and registers for what is computed on the way.
+
+    TVM keeps no name for an expression in such a loop: it writes out what a `Bind` stands for, and
+    makes a buffer that is allocated inside it one number.
+    """
+
+    def __init__(self, lane: Any, free: Sequence[Register]) -> None:
+        self.lane = lane
+        self._free = iter(free)
+
+    def hold(self, value: Any) -> Any:
+        """Emit the computation of `value` into the next register, and return it from there."""
+        from tvm.tirx.script.builder import ir as T
+
+        register = next(self._free)
+        at = 0 if register.lanes == 1 else self.lane
+        T.buffer_store(register.buffer, value, [at])
+        return register[at]
+
+
+@contextlib.contextmanager
+def vector(lanes: int, held: int) -> Iterator[Vector]:
+    """Open a vectorized loop that holds so many numbers on the way."""
+    from tvm.tirx.script.builder import ir as T
+
+    free = registers(held, lanes)
+    with T.vectorized(0, lanes) as lane:
+        yield Vector(lane, free)
+
+
+def scalar(lane: int, held: int) -> Vector:
+    """Return one lane on its own, with room for so many numbers."""
+    return Vector(lane, registers(held, 1))
 
 
 def each(sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:

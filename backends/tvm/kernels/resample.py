@@ -49,7 +49,6 @@ class _Table:
 
 def resample(op: Resample) -> Any:
     """Return the function (x, places and weights of each axis that has any..., operands, y)."""
-    from tvm.tirx.script.builder import ir as T
 
     depth, height, width = op.y.spatial
     taps = [max(1, count) for count in op.taps]
@@ -77,8 +76,8 @@ def resample(op: Resample) -> Any:
                     return total[lane] + value
 
                 total.set(added)
-            with T.vectorized(0, op.y.lanes) as lane:
-                epilogue.store(total[lane], n, block, at, lane)
+            with epilogue.vector() as vector:
+                epilogue.store(total[vector.lane], n, block, at, vector)
     return frame.func
 
 

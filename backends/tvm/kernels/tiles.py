@@ -108,7 +108,6 @@ def add_tile(
     prefetch: Prefetch | None = None,
 ) -> None:
     """Emit the sums of the tile at `origin`, their stores, and the prefetch of further weights."""
-    from tvm.tirx.script.builder import ir as T
 
     z, y0, x0 = origin.position
     dot, start, block0 = op.dot, operands.start, origin.y_block
@@ -134,8 +133,9 @@ def add_tile(
     for (i, b), total in _numbered(totals):
         r, c = places[i]
         goes = affine((z, y0 + r, x0 + c), op.out_stride, op.out_offset)
-        with T.vectorized(0, op.lanes) as lane:
-            operands.epilogue.store(total[lane], origin.image, block0 + b, goes, lane)
+        with operands.epilogue.vector() as vector:
+            held = total[vector.lane]
+            operands.epilogue.store(held, origin.image, block0 + b, goes, vector)
 
 
 def _numbered(totals: Sequence[Sequence[Register]]) -> Iterator[tuple[tuple[int, int], Register]]:

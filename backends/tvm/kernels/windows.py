@@ -63,7 +63,6 @@ class Windows:
 
 def windows(op: Windows, machine: CpuMachine, columns: int | None = None) -> Any:
     """Return the function (x, [w,] operands of the epilogue..., y); `columns` None: the model's."""
-    from tvm.tirx.script.builder import ir as T
 
     lanes = op.y.lanes
     depth, height, width = op.y.spatial
@@ -102,11 +101,11 @@ def windows(op: Windows, machine: CpuMachine, columns: int | None = None) -> Any
                         total.set(combined)
                 for c, total in enumerate(totals):
                     at = (z, row, x0 + c)
-                    with T.vectorized(0, lanes) as lane:
-                        value = total[lane]
+                    with epilogue.vector() as vector:
+                        value = total[vector.lane]
                         if op.kind == "average":
                             value = value * _share(op, at)
-                        epilogue.store(value, n, block, at, lane)
+                        epilogue.store(value, n, block, at, vector)
     return frame.func
 
 

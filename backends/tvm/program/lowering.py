@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import numpy as np
+import ml_dtypes
 import onnx
 import onnx_graphsurgeon as gs
 
@@ -96,18 +96,39 @@ def lower_graph(emitter: GraphEmitter[Any]) -> Lowered:
 def _input_variables(graph: gs.Graph, program: Program) -> list[Any]:
     """Return a Relax variable for each input, equal names of sizes being equal variables.
 
-    Raises BackendError for an input whose rank or element type is not known.
+    Raises BackendError for an input of unknown rank, or of a type that has no memory to lend.
     """
     from tvm import relax
 
     found = []
     for index, tensor in enumerate(graph.inputs):
-        dtype = dtypes.numpy_dtype(tensor.dtype)
-        if tensor.shape is None or np.dtype(dtype).kind not in "fiub":
+        dtype = _input_type(tensor)
+        if tensor.shape is None:
             raise BackendError(
-                f"backend 'tvm' needs to know rank and element type of input '{tensor.name}'; "
-                "declare its shape, unknown sizes as names"
+                f"backend 'tvm' needs to know the rank of input '{tensor.name}'; declare its shape,"
+                " unknown sizes as names"
             )
-        kind = relax.TensorType(program.sizes(tensor.shape), str(np.dtype(dtype)))
+        kind = relax.TensorType(program.sizes(tensor.shape), dtype)
         found.append(relax.Var(f"x{index}", kind))
     return found
+
+
+def _input_type(tensor: gs.Tensor) -> str:
+    """Return the element type of an input; raises BackendError where feeds cannot have it."""
+    what = f"input '{tensor.name}'"
+    if tensor.dtype is None:
+        raise BackendError(
+            f"backend 'tvm' takes tensors alone, with a type; {what} is none, or declares none"
+        )
+    if dtypes.elem_type(tensor.dtype) == dtypes.elem_type(ml_dtypes.bfloat16):
+        raise BackendError(
+            f"{what} is bfloat16, which backend 'tvm' computes in but takes from no feed; make "
+            "inputs float32, with a Cast behind each, as convert-precision{to=bfloat16,"
+            "compute=half} leaves them"
+        )
+    dtype = dtypes.numpy_dtype(tensor.dtype)
+    if dtype.kind not in "fiub":
+        raise BackendError(
+            f"{what} is {dtypes.type_name(tensor.dtype)}; backend 'tvm' takes numbers and booleans"
+        )
+    return str(dtype)

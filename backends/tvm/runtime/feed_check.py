@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from .header import Header, Tensor
 
 def check_feeds(feeds: Mapping[str, np.ndarray[Any, Any]], header: Header) -> None:
     """Raise FeedError where a feed is missing or unknown, or of another type, rank or size."""
+    if not isinstance(feeds, Mapping):
+        names = ", ".join(f"'{t.name}'" for t in header.inputs if t.name not in header.defaults)
+        raise FeedError(f"feeds are a {type(feeds).__name__}; give a dict of arrays, for {names}")
     inputs = {tensor.name: tensor for tensor in header.inputs}
     for name in feeds:
         if name not in inputs:
@@ -26,6 +29,10 @@ def check_feeds(feeds: Mapping[str, np.ndarray[Any, Any]], header: Header) -> No
             given = ", ".join(f"'{name}'" for name in feeds) or "none"
             raise FeedError(f"no feed for input '{tensor.name}'; the feeds given are {given}")
         _check(tensor, feeds[tensor.name], sizes)
+
+
+def _sizes(shape: Sequence[int | str | None]) -> str:
+    return " x ".join("?" if size is None else str(size) for size in shape) or "one number"
 
 
 def _check(tensor: Tensor, array: Any, sizes: dict[str, int]) -> None:
@@ -45,6 +52,5 @@ def _check(tensor: Tensor, array: Any, sizes: dict[str, int]) -> None:
     )
     if not fits:
         shown = [sizes.get(dim, dim) if isinstance(dim, str) else dim for dim in wanted]
-        text = " x ".join("?" if dim is None else str(dim) for dim in shown)
-        found = " x ".join(map(str, array.shape))
-        raise FeedError(f"feed '{name}' has shape {found}, but the input has {text}")
+        found = f"feed '{name}' has shape {_sizes(array.shape)}"
+        raise FeedError(f"{found}, but the input has {_sizes(shown)}")

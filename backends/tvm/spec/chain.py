@@ -55,8 +55,13 @@ class ElementwiseChain:
     steps: tuple[ChainStep, ...] = ()
     operands: tuple[BufferSpec, ...] = ()
 
-    def apply(self, value: Any, operand: Callable[[int], Any]) -> Any:
-        """Return the expression of the last step; `operand` gives the element of one."""
+    def apply(self, value: Any, operand: Callable[[int], Any], hold: Callable[[Any], Any]) -> Any:
+        """Return the expression of the last step; `operand` gives the element of one.
+
+        Most steps write their argument down several times, so that of several, one behind the
+        other, the expression would grow without end: `hold` computes what a step before the last
+        gives, and returns where it is.
+        """
         from tvm import tirx
 
         values = [value]
@@ -70,10 +75,16 @@ class ElementwiseChain:
                 case StepInput(step):
                     return values[step + 1]
 
-        for step in self.steps:
+        for left, step in reversed(list(enumerate(reversed(self.steps)))):
             inputs = [of(source) for source in step.inputs]
-            values.append(SCALARS[step.op](inputs, dict(step.attrs)))
+            found = SCALARS[step.op](inputs, dict(step.attrs))
+            values.append(hold(found) if left else found)
         return values[-1]
+
+    @property
+    def held(self) -> int:
+        """How many results `hold` is asked to keep: those of all steps but the last."""
+        return max(0, len(self.steps) - 1)
 
     def then(self, step: ChainStep, *specs: BufferSpec) -> ElementwiseChain:
         """Return the chain with one more step, and its new operands."""

@@ -96,7 +96,7 @@ def test_planish_loads_and_runs_an_artifact_without_torch_and_onnx(saved) -> Non
 import sys
 import numpy as np
 import planish
-network = planish.load_compiled({str(saved)!r}, backend="tvm", threads=1)
+network = planish.load_compiled({str(saved)!r}, threads=1)
 found = network({{"x": np.zeros((1, 3, 9, 9), np.float32)}})
 print(found["y"].shape)
 names = {{"torch", "onnx", "onnxruntime", "onnx_graphsurgeon"}}
@@ -112,6 +112,7 @@ print(planish.lower is not None)
     ("feeds", "message"),
     [
         ({}, "no feed for input 'x'"),
+        ([np.zeros((1, 3, 9, 9))], "feeds are a list; give a dict of arrays, for 'x'"),
         ({"z": np.zeros((1, 3, 9, 9), np.float32)}, "feed 'z' is no input.*'x'"),
         ({"x": [1.0]}, "feed 'x' is a list"),
         ({"x": np.zeros((1, 3, 9, 9))}, "feed 'x' is float64, but the input is float32"),

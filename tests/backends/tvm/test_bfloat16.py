@@ -135,6 +135,12 @@ def test_pairs_of_channels_are_multiplied_at_once() -> None:
     assert [op.y.channels for op in found if op.y.dtype == "float32"] == [10, 10]
 
 
+def test_inputs_of_it_are_refused_by_a_sentence() -> None:
+    text = "g (bfloat16[N, 4] x) => (bfloat16[N, 4] y) { y = Relu(x) }"
+    with pytest.raises(planish.BackendError, match=r"input 'x' is bfloat16.*convert-precision"):
+        planish.lower(planish.load(model_of(text, {})), backend="tvm")
+
+
 def test_constants_are_saved_and_loaded(tmp_path) -> None:
     text = "g (float[N, 128, 3, 2] x) => (float[] y) { y = Mul(x, s) }"
     weights, feeds = {"s": normal(128, 1, 1)}, {"x": normal(2, 128, 3, 2)}

@@ -49,6 +49,13 @@ def test_what_does_not_fit_is_refused(change, words):
             assert word in str(caught.value)
 
 
+def test_arrays_without_names_are_refused():
+    graph = graph_of(GRAPH)
+    for use in (lambda: check_feeds([], graph), lambda: planish.lower(graph)(np.zeros(2))):
+        with pytest.raises(FeedError, match="give a dict of arrays, for 'x', 'k'"):
+            use()
+
+
 def test_random_feeds_have_a_seed_and_the_shapes_of_the_inputs():
     graph = graph_of(GRAPH)
     first, second = planish.random_feeds(graph, samples=2, seed=3)

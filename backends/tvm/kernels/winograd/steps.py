@@ -184,8 +184,9 @@ class WinogradSteps:
                 for i, value in enumerate(on_axes(steps, sizes, values, T.bind)):
                     T.buffer_store(found[i].buffer, value, [lane])
             for i, at in enumerate(each(results)):
-                with _where(at, skipped), T.vectorized(0, lanes) as lane:
-                    self.epilogue.store(found[i][lane], n, y_block + b, _moved(origin, at), lane)
+                with _where(at, skipped), self.epilogue.vector() as vector:
+                    value = found[i][vector.lane]
+                    self.epilogue.store(value, n, y_block + b, _moved(origin, at), vector)
 
     @property
     def _points(self) -> int:
