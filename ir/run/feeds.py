@@ -21,7 +21,8 @@ _MOST_ELEMENTS = 1 << 26
 
 def check_feeds(feed: Mapping[str, np.ndarray[Any, Any]], graph: gs.Graph) -> None:
     """Raise FeedError where `feed` does not fit the inputs of `graph`: name, type, rank or size."""
-    if not isinstance(feed, Mapping):
+    told: Any = feed
+    if not isinstance(told, Mapping):
         names = _listing(t.name for t in graph.inputs if not isinstance(t, gs.Constant))
         raise FeedError(f"feeds are a {type(feed).__name__}; give a dict of arrays, for {names}")
     inputs = {tensor.name: tensor for tensor in graph.inputs}

@@ -13,7 +13,8 @@ from .header import Header, Tensor
 
 def check_feeds(feeds: Mapping[str, np.ndarray[Any, Any]], header: Header) -> None:
     """Raise FeedError where a feed is missing or unknown, or of another type, rank or size."""
-    if not isinstance(feeds, Mapping):
+    told: Any = feeds
+    if not isinstance(told, Mapping):
         names = ", ".join(f"'{t.name}'" for t in header.inputs if t.name not in header.defaults)
         raise FeedError(f"feeds are a {type(feeds).__name__}; give a dict of arrays, for {names}")
     inputs = {tensor.name: tensor for tensor in header.inputs}
