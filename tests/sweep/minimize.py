@@ -109,6 +109,8 @@ def _made(
     feed = dict(feed)
     graph = made.graph
     if outputs is not None:
+        if any(name not in arrays for name in outputs):
+            return  # a constant
         del graph.output[:]
         graph.output.extend(info(name, arrays[name]) for name in outputs)
     if plain:

@@ -34,7 +34,7 @@ from ..windows.attributes import window_attributes
 _LARGEST_STEP = 1 << 30
 # Whether inference is to be believed, constants say.
 _BY_CONSTANTS = frozenset({"Range", "Slice", "Squeeze"})
-_CRASHES = frozenset({"RegexFullMatch"})
+_NOT_SEEN = frozenset({"MeanVarianceNormalization", "RegexFullMatch"})
 _BOUNDS = ("starts", "ends", "axes", "steps")
 
 
@@ -74,10 +74,11 @@ def misleads_inference(node: gs.Node, view: View) -> bool:
     """Say whether inference must not see `node`.
 
     It reads out of bounds behind a long step, and of a list of sizes that is cut where only a run
-    tells, it takes the whole for what is left. A match of text without a type ends the process.
+    tells, it takes the whole for what is left. A match of text without a type ends the process, and
+    of a normalization without axes it has no body from opset 13 on.
     """
     if node.op != "Slice":
-        return node.op in _CRASHES
+        return node.op in _NOT_SEEN
     found = [read_parameter(node, name, view, _values_of(view)) for name in _BOUNDS]
     if not all(parameter.known for parameter in found):
         return True
@@ -334,6 +335,15 @@ def _always(node: gs.Node, opset: int) -> bool:
     return True
 
 
+def _lacks_axes(node: gs.Node, opset: int) -> bool:
+    """Inference of the body wants the axes to be given, which have a default."""
+    return "axes" not in node.attrs
+
+
+def _kept(node: gs.Node, view: View) -> RuntimeShape | None:
+    return RuntimeShape(view.shape(node.inputs[0]))
+
+
 def _matched(node: gs.Node, view: View) -> RuntimeShape | None:
     return RuntimeShape(view.shape(node.inputs[0]), np.dtype(bool))
 
@@ -355,6 +365,7 @@ _DOUBTS: dict[str, Callable[[gs.Node, int], bool]] = {
     "Squeeze": _names_odd_axes,
     "Unsqueeze": _names_last_axes,
     "NonZero": _always,
+    "MeanVarianceNormalization": _lacks_axes,
     "RegexFullMatch": _always,
     "If": _believes_one_branch,
 }
@@ -372,5 +383,6 @@ _SHAPES: dict[str, Callable[[gs.Node, View], RuntimeShape | None]] = {
     "Unsqueeze": _unsqueezed,
     "NonZero": _nonzero,
     "RegexFullMatch": _matched,
+    "MeanVarianceNormalization": _kept,
     "If": _branched,
 }

@@ -17,7 +17,7 @@ from ....ir.graph.types import Dim
 from .cells import Array, Cells
 
 # Labels of more elements are made the same along the axes that a Reshape merges.
-_MOST_LABELS = 1 << 20
+MOST_LABELS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def reshape(labels: Array, before: Sequence[Dim], after: Sequence[Dim], cells: C
         for part in parts
     ]
     for part, size in zip(parts, grown, strict=True):
-        if math.prod(grown) > _MOST_LABELS and len(part.before) > 1 and size > 1:
+        if math.prod(grown) > MOST_LABELS and len(part.before) > 1 and size > 1:
             labels = collapse(labels, part.before, cells)
             grown[parts.index(part)] = 1
     shape: list[int] = []

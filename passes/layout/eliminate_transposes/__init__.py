@@ -51,19 +51,28 @@ class EliminateTransposes(Pass):
     name: ClassVar[str] = "eliminate-transposes"
 
     def run(self, graph: gs.Graph, context: Context) -> None:
-        """Decide region by region until none gains any more, then spell what remains."""
-        transposes = sum(n.op == "Transpose" for scope in scopes(graph) for n in scope.nodes)
-        if not transposes:
-            return
-        for _ in range(transposes + 2):  # each round but the last lowers the cost or its place
-            drive(graph, (MergeTransposes(),), context)
-            with context.editing() as edit:
-                for scope in list(scopes(graph)):
-                    if any(node.op == "Transpose" for node in scope.nodes):
-                        _Scope(scope, edit, context).decide()
-            if not edit.count:
-                break
-        drive(graph, (ReshapeInstead(),), context)
+        """Decide region by region until none gains any more, then spell what remains.
+
+        What has become a Reshape bounds a region, of which others may gain.
+        """
+        while transposes := sum(n.op == "Transpose" for s in scopes(graph) for n in s.nodes):
+            for _ in range(transposes + 2):  # each round but the last lowers the cost or its place
+                if not _decide(graph, context):
+                    break
+            before = context.edits
+            drive(graph, (ReshapeInstead(),), context)
+            if context.edits == before:
+                return
+
+
+def _decide(graph: gs.Graph, context: Context) -> int:
+    """Merge Transposes, then move them where regions gain; return the number of moves."""
+    drive(graph, (MergeTransposes(),), context)
+    with context.editing() as edit:
+        for scope in list(scopes(graph)):
+            if any(node.op == "Transpose" for node in scope.nodes):
+                _Scope(scope, edit, context).decide()
+    return edit.count
 
 
 class _Scope:

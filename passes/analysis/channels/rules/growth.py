@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_graphsurgeon as gs
 
@@ -11,7 +14,7 @@ from .....ir.ops.parameters import read_parameter
 from .....ir.ops.windows.pad import read_padding
 from ..analysis import ChannelAnalysis, Rule
 from ..cells import Array
-from ..labels import collapse, varying
+from ..labels import MOST_LABELS, collapse, varying
 
 
 def _pad(node: gs.Node, analysis: ChannelAnalysis) -> None:
@@ -37,12 +40,22 @@ def _pad(node: gs.Node, analysis: ChannelAnalysis) -> None:
         shape = list(labels.shape)
         begin, end = pads[axis]
         shape[axis] = begin + end
+        if _is_too_large(node, shape, analysis):
+            return
         extra = analysis.cells.fresh(int(np.prod(shape))).reshape(shape)
         labels = np.concatenate(
             [extra.take(range(begin), axis), labels, extra.take(range(begin, begin + end), axis)],
             axis,
         )
     analysis.put(node.outputs[0], labels)
+
+
+def _is_too_large(node: gs.Node, factors: Sequence[int], analysis: ChannelAnalysis) -> bool:
+    """Say whether `node` makes more channels, the product of `factors`, than can be followed."""
+    if math.prod(factors) <= MOST_LABELS:
+        return False
+    analysis.block(node, f"{label(node)} makes more channels than can be followed")
+    return True
 
 
 def _spatial_pads(
@@ -81,7 +94,8 @@ def _tile(node: gs.Node, analysis: ChannelAnalysis) -> None:
         analysis.block(node, f"{label(node)} repeats it")
     else:
         counts = [int(r) if labels.shape[a] > 1 else 1 for a, r in enumerate(repeats)]
-        analysis.put(node.outputs[0], np.tile(labels, counts))
+        if not _is_too_large(node, (*labels.shape, *counts), analysis):
+            analysis.put(node.outputs[0], np.tile(labels, counts))
 
 
 def _depth_to_space(node: gs.Node, analysis: ChannelAnalysis) -> None:
@@ -107,6 +121,8 @@ def _space_to_depth(node: gs.Node, analysis: ChannelAnalysis) -> None:
         analysis.block(node, f"{label(node)} moves positions")
         return
     area = int(node.attrs["blocksize"]) ** 2
+    if _is_too_large(node, (*labels.shape, area), analysis):
+        return
     analysis.put(node.outputs[0], np.tile(labels, (1, area, 1, 1)) if labels.size > 1 else labels)
 
 

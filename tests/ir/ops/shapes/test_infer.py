@@ -397,3 +397,16 @@ def test_a_match_of_text_of_unknown_type_does_not_end_the_process():
     known = """<ir_version: 8, opset_import: ["" : 21]>
         g (string[N, 2] x) => (bool[] y) { y = RegexFullMatch <pattern = "[a-z]*"> (x) }"""
     assert shapes_of(model_of(known))["y"] == ("N", 2)
+
+
+@pytest.mark.parametrize("opset", [9, 13, 18, 21])
+@pytest.mark.parametrize("axes", ["", "<axes = [0, 2]> "])
+def test_a_normalization_without_axes_has_the_shape_of_its_input(opset, axes):
+    """From opset 13 on inference does not find their default, and gives the whole graph up."""
+    model = model_of(
+        f"""<ir_version: 8, opset_import: ["" : {opset}]>
+        g (float[N, 3, 4, 5] x) => (float[] y) {{
+            a = MeanVarianceNormalization {axes}(x) y = Transpose(a) }}"""
+    )
+    assert shapes_of(model) == {"a": ("N", 3, 4, 5), "y": (5, 4, 3, "N")}
+    assert infer_types(planish.load(model)).problem is None

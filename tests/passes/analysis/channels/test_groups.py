@@ -286,3 +286,17 @@ def test_a_group_reads_as_text():
         "  tensors      a[0:4]",
     ]
     assert str(found[1]).startswith("y: 5 channels, none can go: its output is a graph output")
+
+
+@pytest.mark.parametrize(
+    ("body", "numbers"),
+    [
+        ("b = Pad(a, k)", [0, 1 << 31, 0, 0, 0, 0, 0, 0]),
+        ("b = Tile(a, k)", [1, 1 << 31, 1, 1]),
+    ],
+)
+def test_channels_beyond_number_are_not_followed(body, numbers):
+    text = f"g (float[N, 3, 5, 5] x) => (float[] y) {{ a = Conv(x, w) {body} y = Relu(b) }}"
+    (group,) = groups(text, w=normal(4, 3, 1, 1), k=np.array(numbers))
+    assert group.reason is not None
+    assert "more channels than can be followed" in group.reason

@@ -664,3 +664,18 @@ def test_no_transpose_of_a_type_that_the_opset_lacks(opset, kind):
     assert_same_function(model, graph, {"x": normal(2, 4, 5)}, 0)
     (moved,) = (node for node in graph.nodes if node.op == "Transpose")
     assert takes_type("Transpose", infer_types(graph).of(moved.inputs[0]).dtype, opset)
+
+
+def test_what_a_new_reshape_bounds_is_decided_in_the_same_run():
+    """Two of these Transposes move axes of size one alone; the third goes behind the Relu then."""
+    model = model_of(
+        """g (float[3, 4, 1, 1] x, float[3, 1, 1, 4] z) => (float[] y, float[] v, float[] w) {
+            a = Add(x, k) b = Relu(a)
+            c = Transpose <perm = [0, 3, 1, 2]> (b) w = Transpose <perm = [0, 2, 3, 1]> (a)
+            y = Transpose <perm = [2, 1, 0, 3]> (b)
+            d = Where(m, z, c) v = Transpose <perm = [2, 1, 0, 3]> (d) }""",
+        {"k": normal(3, 4, 1, 1), "m": GENERATOR.standard_normal((3, 1, 4, 1)) > 0},
+    )
+    graph = run_pass(planish.load(model), PASS).graph  # it runs again, without an edit
+    assert ops(graph).count("Transpose") == 1
+    assert_same_function(model, graph, {"x": normal(3, 4, 1, 1), "z": normal(3, 1, 1, 4)}, 0)
