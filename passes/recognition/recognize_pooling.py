@@ -31,6 +31,7 @@ from ...ir.ops.windows.elements import has_elements
 from ..engine.rewrite import Rewrite, RewritePass
 from .expressions import need_private, producer_of
 
+_MOST_AXES = 5
 _EMPTY = "its input may have no elements, of which pooling has no mean"
 
 
@@ -86,6 +87,7 @@ class _ReducedMean(_Write):
         # Of three axes the last is as often that of features, and no runtime keeps it in blocks.
         if not found.is_spatial or found.rank < 4 or not _is_pooled_type(found.source, view):
             return None
+        need(found.rank <= _MOST_AXES, "ONNX Runtime pools up to three axes")
         need(has_elements(found.source, view), _EMPTY)
         op = "GlobalAveragePool"
         if found.keepdims:

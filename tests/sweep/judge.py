@@ -26,6 +26,7 @@ from tests.strategies.random_graphs.evaluate import run_session, session_of
 Array = np.ndarray[Any, Any]
 
 _CAP = 1e-2
+_TOLERANCE = 1e-5
 _MAXIMA = ("MaxPool", "GlobalMaxPool")
 
 
@@ -34,7 +35,7 @@ def tolerance_of(model: onnx.ModelProto) -> float:
     text = onnx.printer.to_text(model)
     if "bfloat16" in text or "to: int = 16" in text:
         return 2e-2
-    return 2e-3 if "float16" in text or "to: int = 10" in text else 1e-5
+    return 2e-3 if "float16" in text or "to: int = 10" in text else _TOLERANCE
 
 
 class Judge:
@@ -43,6 +44,7 @@ class Judge:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
         self._tolerance = tolerance_of(model)
+        self.is_of_16_bits = self._tolerance > _TOLERANCE
         self.undecided: list[str] = []
         self.settled: list[str] = []
 

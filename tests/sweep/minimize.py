@@ -9,8 +9,9 @@ import onnx
 from onnx import numpy_helper
 
 from .check import Fault
+from .pruning import prune
 from tests.strategies.random_graphs import Drawn
-from tests.strategies.random_graphs.builder import info, reads
+from tests.strategies.random_graphs.builder import info
 from tests.strategies.random_graphs.evaluate import run_session, session_of
 
 _MOST_TRIES = 400
@@ -125,7 +126,7 @@ def _made(
         del graph.node[cut]
     if bypass is not None and not _bypass(graph, bypass, arrays):
         return
-    _prune(graph)
+    prune(graph)
     read = {value.name for value in graph.input}
     feed = {name: array for name, array in feed.items() if name in read}
     try:
@@ -154,25 +155,3 @@ def _bypass(graph: onnx.GraphProto, position: int, arrays: dict[str, np.ndarray]
             del graph.node[position]
             return True
     return False
-
-
-def _prune(graph: onnx.GraphProto) -> None:
-    """Remove what no output needs."""
-    needed = {o.name for o in graph.output}
-    kept = []
-    for node in reversed(graph.node):
-        if needed & set(node.output):
-            needed |= set(reads(node))
-            kept.append(_copy(node))
-    del graph.node[:]
-    graph.node.extend(reversed(kept))
-    for field in (graph.initializer, graph.input, graph.value_info):
-        kept_values = [_copy(v) for v in field if v.name in needed]
-        del field[:]
-        field.extend(kept_values)
-
-
-def _copy(message):
-    made = type(message)()
-    made.CopyFrom(message)
-    return made

@@ -48,3 +48,17 @@ def test_the_reference_decides_where_it_differs_from_what_the_runtime_gave():
     right, wrong = {"y": x + x - 1}, {"y": x}
     assert settles(Judge(model), {"x": x}, wrong, lambda _: right, None) == "reference"
     assert settles(Judge(model), {"x": x}, right, lambda _: right, None) == ""
+
+
+def test_what_the_runtime_keeps_in_32_bits_between_nodes_is_no_fault():
+    """It has no Asinh of float16, and takes a Cast to 16 bits and one back for none."""
+    model = model_of(
+        """<ir_version: 8, opset_import: ["" : 13]> g (uint64[2] x) => (float16[] y) {
+            a = Cast <to = 10> (x) y = Loop (two, yes, a) <body = b (int64 i, bool c, float16[] d)
+            => (bool e, float16[] f) { e = Identity(c) f = Asinh(d) }> }""",
+        {"two": np.array(2), "yes": np.array(True)},
+    )
+    feed = {"x": np.array([2**64 - 1, 3], np.uint64)}
+    found = check(Drawn(model=model, feeds=[feed], outputs=[run_ort(model, feed)]))
+    assert found.fault is None
+    assert set(found.settled) == {"reference"}

@@ -186,3 +186,15 @@ def test_a_window_that_sizes_leave_without_pads_is_global():
     assert not planish.Pipeline.parse("exact").run(planish.load(portable), verify="off").edits
     x = np.random.default_rng(1).standard_normal((2, 2, 4, 4)).astype(np.float32)
     assert_same_function(model, graph, {"x": x})
+
+
+@pytest.mark.parametrize(("sizes", "edits"), [((2, 3, 4, 2, 3), 1), ((2, 3, 4, 2, 3, 2), 0)])
+def test_no_more_axes_than_a_runtime_pools(sizes, edits):
+    axes = {"k": np.arange(2, len(sizes))}
+    source = model_of(
+        f"g (float[{', '.join(map(str, sizes))}] x) => (float[] y) {{ y = ReduceMean(x, k) }}", axes
+    )
+    result = run_pass(planish.load(source), PASS)
+    assert result.edits == edits
+    x = np.random.default_rng(0).standard_normal(sizes).astype(np.float32)
+    assert_same_function(source, result.graph, {"x": x}, 1e-6)
