@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -45,6 +45,7 @@ class Edit:
         self._removed: dict[int, tuple[gs.Node, gs.Graph]] = {}
         self._before: dict[int, list[gs.Node]] = {}
         self._types = Types()
+        self._functions: dict[int, tuple[gs.Function, str]] = {}  # that were asked for, with names
         self._journal: Journal | None = None
 
     def __enter__(self) -> Edit:
@@ -116,7 +117,7 @@ class Edit:
 
     def type_of_new(self, tensor: gs.Tensor) -> TensorType | None:
         """Return the type given to a variable that this batch created."""
-        return self._types.of(tensor) if isinstance(tensor, gs.Variable) else None
+        return self._types.learned(tensor) if isinstance(tensor, gs.Variable) else None
 
     def node(
         self,
@@ -245,9 +246,18 @@ class Edit:
         list.__setitem__(node.outputs, position, tensor)
         self.uses.add(node, scope)
 
+    def function_name(
+        self, function: gs.Function, ensure: Callable[[gs.Graph, gs.Function], str]
+    ) -> str:
+        """Return what `function` is called in the graph, as `ensure` says once for each."""
+        if id(function) not in self._functions:
+            self._functions[id(function)] = (function, ensure(self.graph, function))
+        return self._functions[id(function)][1]
+
     def remove_function(self, function: gs.Function) -> None:
         """Remove a local function, which nothing calls."""
         self.graph.functions = [f for f in self.graph.functions if f is not function]
+        self._functions.clear()
         self._change_for_good()
 
     def remove_import(self, owner: gs.Graph | gs.Function, domain: str) -> None:
@@ -286,17 +296,20 @@ class Edit:
         if not self._dirty:
             return
         if self._removed or self._before:
-            for scope in scopes(self.graph):
+            for scope in self.uses.scopes(self.graph):
                 placed: list[gs.Node] = []
                 for node in scope.nodes:
-                    self._place(node, placed)
+                    if id(node) in self._before or id(node) in self._removed:
+                        self._place(node, placed)
+                    else:
+                        placed.append(node)
                 scope.nodes = placed
             self._removed.clear()
             self._before.clear()
         self._dirty = False
         self._journal = None
         self.uses.relink()
-        for scope in scopes(self.graph):
+        for scope in self.uses.scopes(self.graph):
             sort(scope)
 
     def _place(self, node: gs.Node, placed: list[gs.Node]) -> None:

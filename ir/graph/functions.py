@@ -53,7 +53,7 @@ def call_function(
     again where the function is written out.
     """
     known_functions = len(edit.graph.functions)
-    name = ensure_function(edit.graph, function)
+    name = edit.function_name(function, ensure_function)
     if len(edit.graph.functions) > known_functions and all(map(is_written_out, of)):
         set_restored(edit.graph.functions[-1])
     made = edit.node(name, inputs, [output], dict(attrs), at=at, domain=function.domain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 
 import onnx_graphsurgeon as gs
 
@@ -30,6 +31,8 @@ def sort(graph: gs.Graph) -> None:
     Raises GraphError naming the nodes of a cycle.
     """
     nodes = graph.nodes
+    if _is_sorted(nodes):
+        return
     index = {id(node): i for i, node in enumerate(nodes)}
     after: list[list[int]] = [[] for _ in nodes]
     waiting = [0] * len(nodes)
@@ -64,6 +67,16 @@ def sort(graph: gs.Graph) -> None:
             "own results, unroll it or use Loop or Scan"
         )
     graph.nodes = [nodes[i] for i in order]
+
+
+def _is_sorted(nodes: Sequence[gs.Node]) -> bool:
+    """Say whether nothing is made at or after the first node that reads it."""
+    read: set[int] = set()
+    for node in nodes:
+        read.update(map(id, reads(node) if subgraphs_of(node) else node.inputs))
+        if not read.isdisjoint(map(id, node.outputs)):
+            return False
+    return True
 
 
 def _cycle(waiting: list[int], after: list[list[int]]) -> list[int]:

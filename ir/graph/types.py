@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +10,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ..core import dtypes
-from ..proto.values import variable
+from ..proto.values import element_type, sizes
 
 Dim = int | str | None
 Shape = tuple[Dim, ...]
@@ -38,13 +39,22 @@ class Types:
     # Tensors compare by name and are looked up by id, so their ids must stay taken.
     _alive: list[gs.Tensor] = field(default_factory=list, repr=False)
 
-    def learn(self, tensor: gs.Tensor, found: TensorType | onnx.ValueInfoProto) -> None:
+    def learn(self, tensor: gs.Tensor, found: TensorType) -> None:
         """Record the type of `tensor`."""
-        if isinstance(found, TensorType):
-            self._known[id(tensor)] = found
-        else:
-            self._unread[id(tensor)] = found
+        self._known[id(tensor)] = found
         self._alive.append(tensor)
+
+    def learn_inferred(
+        self, tensors: Iterable[gs.Tensor], infos: Mapping[str, onnx.ValueInfoProto]
+    ) -> None:
+        """Record the types of those of `tensors` whose names inference knows."""
+        found = [tensor for tensor in tensors if tensor.name in infos]
+        self._unread.update({id(tensor): infos[tensor.name] for tensor in found})
+        self._alive.extend(found)
+
+    def learned(self, tensor: gs.Tensor) -> TensorType | None:
+        """Return the type that `learn` was given."""
+        return self._known.get(id(tensor))
 
     def of(self, tensor: gs.Tensor) -> TensorType | None:
         """Return the type of `tensor`, or None where it is unknown."""
@@ -55,6 +65,9 @@ class Types:
             found = self._known[key] = _read(self._unread.pop(key))
             return found
         if isinstance(tensor, gs.Constant):
+            values = tensor._values
+            if isinstance(values, np.ndarray):
+                return TensorType(values.dtype, values.shape)
             return TensorType(dtypes.numpy_dtype(tensor.dtype), tuple(tensor.shape))
         return None
 
@@ -64,8 +77,10 @@ class Types:
         Runtimes load a graph with that inference: one that relies on the right size is refused.
         """
         right = self.of(tensor)
-        plain = None if self.plain is None else self.plain.of(tensor)
-        if right is None or right.shape is None or plain is None or plain.shape is None:
+        if self.plain is None or right is None or right.shape is None:
+            return right
+        plain = self.plain.of(tensor)
+        if plain is None or plain.shape is None:
             return right
         if len(right.shape) != len(plain.shape):
             return TensorType(right.dtype, None)
@@ -77,7 +92,5 @@ class Types:
 def _read(info: onnx.ValueInfoProto) -> TensorType | None:
     if info.type.WhichOneof("value") != "tensor_type":
         return None
-    found = variable(info)
-    if found.dtype is None:
-        return None
-    return TensorType(found.dtype, None if found.shape is None else tuple(found.shape))
+    dtype = element_type(info)
+    return None if dtype is None else TensorType(dtype, sizes(info))

@@ -30,7 +30,14 @@ class Uses:
         self._nodes: dict[int, gs.Node] = {}
         self._scope: dict[int, gs.Graph] = {}
         self._tensors: dict[int, gs.Tensor] = {}  # holds references, so that ids stay taken
+        self._places: dict[int, int] = {}  # of nodes, in the order in which they came
+        self._nesting: set[int] = set()  # nodes with subgraphs
+        self._changed: dict[int, gs.Tensor] | None = None  # since `relink`; None for all tensors
         self._index(graph)
+
+    def scopes(self, graph: gs.Graph) -> Iterator[gs.Graph]:
+        """Yield `graph`, of which this is the index, and all graphs nested in it."""
+        return scopes(graph) if self._nesting else iter((graph,))
 
     def scope(self, node: gs.Node) -> gs.Graph | None:
         """Return the graph that holds `node`, or None once it was removed."""
@@ -55,6 +62,7 @@ class Uses:
     def add(self, node: gs.Node, scope: gs.Graph) -> None:
         """Enter `node`, which `scope` holds or will hold, and its subgraphs."""
         self._nodes[id(node)] = node
+        self._places.setdefault(id(node), len(self._places))
         self._scope[id(node)] = scope
         if node.name:
             self.node_names.add(node.name)
@@ -64,7 +72,9 @@ class Uses:
             if tensor.name:
                 self._hold(tensor)
                 self._producer[id(tensor)] = node
+            self._change(tensor)
         for subgraph in subgraphs_of(node):
+            self._nesting.add(id(node))
             self._index(subgraph)
 
     def discard(self, node: gs.Node) -> None:
@@ -74,7 +84,9 @@ class Uses:
         for tensor in node.outputs:
             if self._producer.get(id(tensor)) is node:
                 del self._producer[id(tensor)]
+            self._change(tensor)
         for subgraph in subgraphs_of(node):
+            self._nesting.discard(id(node))
             self.pinned.difference_update(id(t) for t in subgraph.outputs)
             for inner in subgraph.nodes:
                 self.discard(inner)
@@ -82,27 +94,51 @@ class Uses:
 
     def link(self, tensor: gs.Tensor, node: gs.Node) -> None:
         """Enter one read of `tensor` by `node`."""
+        self._change(tensor)
         if not tensor.name:
             return
         self._hold(tensor)
-        counts = self._readers.setdefault(id(tensor), {})
-        counts[id(node)] = counts.get(id(node), 0) + 1
-        self._reads[id(tensor)] = self._reads.get(id(tensor), 0) + 1
+        key, reader = id(tensor), id(node)
+        counts = self._readers.setdefault(key, {})
+        counts[reader] = counts.get(reader, 0) + 1
+        self._reads[key] = self._reads.get(key, 0) + 1
 
     def unlink(self, tensor: gs.Tensor, node: gs.Node) -> None:
         """Take one read of `tensor` by `node` back."""
-        counts = self._readers.get(id(tensor), {})
-        if id(node) not in counts:
+        self._change(tensor)
+        key, reader = id(tensor), id(node)
+        counts = self._readers.get(key, {})
+        if reader not in counts:
             return
-        self._reads[id(tensor)] -= 1
-        counts[id(node)] -= 1
-        if not counts[id(node)]:
-            del counts[id(node)]
+        self._reads[key] -= 1
+        counts[reader] -= 1
+        if not counts[reader]:
+            del counts[reader]
 
     def relink(self) -> None:
-        """Write the index back to GraphSurgeon's own `inputs` and `outputs` lists of tensors."""
+        """Write the index back to GraphSurgeon's own `inputs` and `outputs` lists of tensors.
+
+        What has not changed since the last time is as it was written.
+        """
+        changed, self._changed = self._changed, {}
+        # Absent optional tensors are not in the index.
+        if changed is None or not all(tensor.name for tensor in changed.values()):
+            self._relink_all()
+            return
+        for key, tensor in changed.items():
+            producer = self._producer.get(key)
+            list.clear(tensor.inputs)
+            if producer is not None and id(producer) in self._scope:
+                list.append(tensor.inputs, producer)
+            list.clear(tensor.outputs)
+            reads = self._readers.get(key, {})
+            for reader in sorted(reads, key=self._places.__getitem__):
+                if reader in self._scope:
+                    list.extend(tensor.outputs, [self._nodes[reader]] * reads[reader])
+
+    def _relink_all(self) -> None:
         nodes = [node for key, node in self._nodes.items() if key in self._scope]
-        # Absent optional tensors are not in the index; they are cleared with their node.
+        # They are cleared with their node.
         absent = (t for node in nodes for t in (*node.inputs, *node.outputs) if not t.name)
         for tensor in itertools.chain(self._tensors.values(), absent):
             list.clear(tensor.inputs)
@@ -112,6 +148,10 @@ class Uses:
                 list.append(tensor.inputs, node)
             for tensor in node.inputs:
                 list.append(tensor.outputs, node)
+
+    def _change(self, tensor: gs.Tensor) -> None:
+        if self._changed is not None:
+            self._changed[id(tensor)] = tensor
 
     def _hold(self, tensor: gs.Tensor) -> None:
         self._tensors[id(tensor)] = tensor

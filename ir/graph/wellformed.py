@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterable
 
 import onnx_graphsurgeon as gs
 
@@ -33,18 +32,23 @@ def _check_scope(
         sort(graph)
     known = outer.new_child()
     local = known.maps[0]
+    nested = any(map(bool, outer.maps))
 
-    def declare(tensors: Iterable[gs.Tensor], node: gs.Node | None) -> None:
-        for tensor in tensors:
-            name = tensor.name
-            if not name:
-                continue
-            if name in local:
-                by = "a graph input" if node is None else f"an output of node {label(node)}"
-                raise GraphError(f"two tensors are named '{name}'; the second is {by}")
-            local[name] = tensor
+    def look_up(name: str) -> gs.Tensor | None:
+        found = local.get(name)
+        return outer.get(name) if found is None and nested else found
 
-    declare(graph.inputs, None)
+    def declare(tensor: gs.Tensor, node: gs.Node | None) -> None:
+        name = tensor.name
+        if not name:
+            return
+        if name in local:
+            by = "a graph input" if node is None else f"an output of node {label(node)}"
+            raise GraphError(f"two tensors are named '{name}'; the second is {by}")
+        local[name] = tensor
+
+    for tensor in graph.inputs:
+        declare(tensor, None)
     for node in graph.nodes:
         if node.domain not in domains:
             raise GraphError(
@@ -53,22 +57,29 @@ def _check_scope(
             )
         for tensor in node.inputs:
             name = tensor.name
-            if not name or local.get(name) is tensor or known.get(name) is tensor:
+            if not name:
                 continue
-            if isinstance(tensor, gs.Constant) and tensor.name not in known:
-                local[tensor.name] = tensor
-                continue
-            if tensor.name in known:
-                raise GraphError(
-                    f"node {label(node)} reads a tensor named '{tensor.name}', and another tensor "
-                    "has that name"
-                )
-            raise GraphError(
-                f"node {label(node)} reads tensor '{tensor.name}', which no node before it produces"
-            )
+            found = look_up(name)
+            if found is None and isinstance(tensor, gs.Constant):
+                local[name] = tensor
+            elif found is not tensor:
+                raise _misread(tensor, node, found)
         for subgraph in subgraphs_of(node):
             _check_scope(subgraph, known, sorting, domains)
-        declare(node.outputs, node)
+        for tensor in node.outputs:
+            declare(tensor, node)
     for tensor in graph.outputs:
-        if known.get(tensor.name) is not tensor and not isinstance(tensor, gs.Constant):
+        if look_up(tensor.name) is not tensor and not isinstance(tensor, gs.Constant):
             raise GraphError(f"graph output '{tensor.name}' is produced by no node")
+
+
+def _misread(tensor: gs.Tensor, node: gs.Node, found: gs.Tensor | None) -> GraphError:
+    """Return what is wrong with `node`, which reads `tensor`; `found` is what has its name."""
+    if found is not None:
+        return GraphError(
+            f"node {label(node)} reads a tensor named '{tensor.name}', and another tensor "
+            "has that name"
+        )
+    return GraphError(
+        f"node {label(node)} reads tensor '{tensor.name}', which no node before it produces"
+    )

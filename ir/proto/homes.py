@@ -31,9 +31,9 @@ def constants_by_scope(graph: gs.Graph, *, annotated: bool) -> dict[int, list[gs
         for node in scope.nodes:
             for tensor in node.inputs:
                 if isinstance(tensor, gs.Constant):
-                    _, known = homes.get(id(tensor), (tensor, path))
-                    shared = path if known is path else _common(known, path)
-                    homes[id(tensor)] = (tensor, shared)
+                    _, known = homes.setdefault(id(tensor), (tensor, path))
+                    if known is not path:
+                        homes[id(tensor)] = (tensor, _common(known, path))
             for subgraph in subgraphs_of(node):
                 visit(subgraph, (*path, subgraph))
         if annotated:

@@ -210,8 +210,8 @@ class _Exporter:
                 dims=constant.shape,
                 data_location=TensorProto.EXTERNAL,
             )
-            placeholder.external_data.add(key="location", value="left-out")
             if not self._bare:
+                placeholder.external_data.add(key="location", value="left-out")
                 add_data_metadata(constant, placeholder)
             self.left_out.append(constant)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto, TensorProto
@@ -23,19 +24,29 @@ def variable(info: onnx.ValueInfoProto) -> gs.Variable:
     found = make_variable(info.name)
     kind = info.type.WhichOneof("value")
     if kind == "tensor_type":
-        tensor = info.type.tensor_type
-        if tensor.elem_type not in _ELEMENT_TYPES:
-            raise LoadError(
-                f"value '{info.name}' is of element type {tensor.elem_type}, which this version of "
-                "onnx does not know; update onnx, or export the model again"
-            )
-        found.dtype = dtypes.numpy_dtype(tensor.elem_type) if tensor.elem_type else None
-        if tensor.HasField("shape"):
-            found.shape = [_dimension(dim) for dim in tensor.shape.dim]
+        dtype, shape = element_type(info), sizes(info)
+        found.dtype, found.shape = dtype, None if shape is None else list(shape)
     elif kind is not None:
         found.type = kind
         set_exotic_type(found, info.type)
     return found
+
+
+def element_type(info: onnx.ValueInfoProto) -> np.dtype[Any] | None:
+    """Return the element type of a value that is a tensor; None where it is missing."""
+    kind = info.type.tensor_type.elem_type
+    if kind not in _ELEMENT_TYPES:
+        raise LoadError(
+            f"value '{info.name}' is of element type {kind}, which this version of "
+            "onnx does not know; update onnx, or export the model again"
+        )
+    return dtypes.numpy_dtype(kind) if kind else None
+
+
+def sizes(info: onnx.ValueInfoProto) -> tuple[int | str | None, ...] | None:
+    """Return the shape of a value that is a tensor; None where it is missing."""
+    tensor = info.type.tensor_type
+    return tuple(map(_dimension, tensor.shape.dim)) if tensor.HasField("shape") else None
 
 
 def _dimension(dim: Any) -> int | str | None:

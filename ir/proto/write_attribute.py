@@ -32,7 +32,9 @@ def write_attribute(
         proto.type, proto.i = AttributeProto.INT, value
     elif type(value) is float:
         proto.type, proto.f = AttributeProto.FLOAT, value
-    elif type(value) is list and value and all(type(item) is int for item in value):
+    elif type(value) is str:
+        proto.type, proto.s = AttributeProto.STRING, value.encode()
+    elif type(value) is list and set(map(type, value)) == {int}:
         proto.type = AttributeProto.INTS
         proto.ints.extend(value)
     elif isinstance(value, AttributeProto):

@@ -41,10 +41,10 @@ class DeduplicateConstants(Pass):
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Group all constants by ever more of their content, then merge the groups."""
         with context.editing() as edit:
-            names: Counter[str] = Counter()
-            groups = [_constants(graph, edit, names)]
+            groups = [_constants(graph, edit)]
             for refine in (_kind, _sample, _digest):
                 groups = [part for group in groups for part in _split(group, refine)]
+            names = _names(graph) if groups else Counter()
             for group in groups:
                 _merge(group, graph, edit, names)
 
@@ -58,40 +58,43 @@ class _Entry:
     is_own: bool = False  # some reader spells no fused operator out
 
 
-def _constants(graph: gs.Graph, edit: Edit, names: Counter[str]) -> list[_Entry]:
-    """Return the constants that nodes read and no caller can override; count names."""
-    found: dict[int, _Entry] = {}
-    seen: set[int] = set()
-    uses = edit.uses
-
-    def count(tensor: gs.Tensor) -> None:
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            names[tensor.name] += 1
-
+def _names(graph: gs.Graph) -> Counter[str]:
+    """Count the tensors that have one name, in all scopes."""
+    tensors: dict[int, gs.Tensor] = {}
     for scope in scopes(graph):
-        for tensor in (*scope.inputs, *scope.outputs):
-            count(tensor)
+        found = [*scope.inputs, *scope.outputs]
         for node in scope.nodes:
-            for tensor in (*node.inputs, *node.outputs):
-                count(tensor)
+            found += node.inputs
+            found += node.outputs
+        tensors.update({id(tensor): tensor for tensor in found})
+    return Counter(tensor.name for tensor in tensors.values())
+
+
+def _constants(graph: gs.Graph, edit: Edit) -> list[_Entry]:
+    """Return the constants that nodes read and no caller can override."""
+    found: dict[int, _Entry] = {}
+    uses = edit.uses
+    for scope in uses.scopes(graph):
+        for node in scope.nodes:
             if node.op == "Constant" and is_standard(node):
                 tensor = node.outputs[0]
                 values = value_of_constant_node(node)
                 if values is not None and id(tensor) not in uses.pinned and uses.reads(tensor):
                     found[id(tensor)] = _Entry(tensor, values, node)
             for tensor in node.inputs:
-                values = dense_values(tensor)
-                if values is not None and id(tensor) not in uses.interface_inputs:
-                    found.setdefault(id(tensor), _Entry(tensor, values, None))
-                if id(tensor) in found:
-                    found[id(tensor)].scopes[id(scope)] = scope
-                    found[id(tensor)].is_own |= not is_written_out(node)
+                entry = found.get(id(tensor))
+                if entry is None:
+                    values = dense_values(tensor)
+                    if values is None or id(tensor) in uses.interface_inputs:
+                        continue
+                    entry = found[id(tensor)] = _Entry(tensor, values, None)
+                entry.scopes[id(scope)] = scope
+                entry.is_own = entry.is_own or not is_written_out(node)
     return list(found.values())
 
 
 def _kind(entry: _Entry) -> Hashable:
-    return (entry.values.dtype.str, entry.values.dtype.name, entry.values.shape)
+    return (entry.values.dtype.str, entry.values.dtype.type, entry.values.shape)
 
 
 def _sample(entry: _Entry) -> Hashable:

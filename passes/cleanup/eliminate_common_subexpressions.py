@@ -15,7 +15,6 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core.variables import FUSED_DOMAIN, dense_values, is_standard, subgraphs_of
 from ...ir.graph.edit import Edit
-from ...ir.graph.uses import scopes
 from ...ir.graph.view import View
 from ...ir.ops.purity import is_pure
 from ..engine.context import Context
@@ -40,7 +39,7 @@ class EliminateCommonSubexpressions(Pass):
         """Walk every scope in topological order with a table of what was computed already."""
         known: Known = {}
         with context.editing() as edit:
-            for scope in scopes(graph):
+            for scope in edit.uses.scopes(graph):
                 view = context.view(scope)
                 first: dict[tuple[Any, ...], gs.Node] = {}
                 for node in scope.nodes:
@@ -119,7 +118,7 @@ def _content(values: np.ndarray[Any, Any], tensor: gs.Tensor) -> Any:
     if values.nbytes > _BY_VALUE:
         return id(tensor)
     data = tuple(values.flat) if values.dtype.kind == "O" else values.tobytes()
-    return (values.dtype.str, values.dtype.name, values.shape, data)
+    return (values.dtype.str, values.dtype.type, values.shape, data)
 
 
 def _attribute(value: Any) -> Any:

@@ -146,7 +146,8 @@ class Context:
         return View(seen, self.uses, self._type, signed_zeros=self.signed_zeros)
 
     def _type(self, tensor: gs.Tensor) -> TensorType | None:
-        return self.type_of_new(tensor) or self.infer().agreed(tensor)
+        new = self._open[-1].type_of_new(tensor) if self._open else None
+        return self.analyses.types.agreed(tensor) if new is None else new
 
     def type_of_new(self, tensor: gs.Tensor) -> TensorType | None:
         """Return the type given to a variable that the open batch created."""

@@ -14,7 +14,6 @@ from ...ir.core.decline import DeclinedError
 from ...ir.core.errors import FeedError, PassError, PipelineError, RefusedError
 from ...ir.core.variables import FUSED_DOMAIN, is_standard, label
 from ...ir.graph.edit import Edit
-from ...ir.graph.uses import scopes
 from ...ir.graph.view import View
 from .context import Context
 from .contract import Pass
@@ -88,7 +87,8 @@ def drive(graph: gs.Graph, rewrites: Sequence[Rewrite[Any]], context: Context) -
             by_op.setdefault(op, []).append(rewrite)
     failed = _FailedSites()
     for _ in range(_MOST_SWEEPS):
-        nodes = [node for scope in scopes(graph) for node in scope.nodes if node.op in by_op]
+        held = context.uses.scopes(graph)
+        nodes = [node for scope in held for node in scope.nodes if node.op in by_op]
         if not nodes:
             return
         with context.editing() as edit:

@@ -11,6 +11,8 @@ beyond 2^-48 of the largest of all is nothing in any sum; trained networks have 
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
@@ -40,33 +42,44 @@ def is_storable(kernel: Kernel, dtype: np.dtype[Any]) -> bool:
 
 def need_storable(kernel: Kernel, dtype: np.dtype[Any]) -> None:
     """Decline where weight or bias lose more than rounding in the type they are to be stored in."""
-    size = np.abs(kernel.weight)
-    taps = tuple(range(3, size.ndim))
-    rows = size.max(axis=(2, *taps), initial=0, keepdims=True)
-    columns = size.max(axis=(1, *taps), initial=0, keepdims=True)
-    need_kept(kernel.weight, dtype, np.minimum(rows, columns))
+    size = functools.cache(lambda: np.abs(kernel.weight))
+    need_kept(kernel.weight, dtype, lambda: np.minimum(_largest(size(), 2), _largest(size(), 1)))
     if kernel.bias is not None:
-        need_kept(kernel.bias, dtype, rows.reshape(-1))
+        need_kept(kernel.bias, dtype, lambda: _largest(size(), 2).reshape(-1))
+
+
+def _largest(size: Array, axis: int) -> Array:
+    """Return the largest value along `axis` and the taps."""
+    return np.asarray(size.max(axis=(axis, *range(3, size.ndim)), initial=0, keepdims=True))
 
 
 def need_kept(
-    values: Array, dtype: np.dtype[Any], beside: Array | float = 0.0, what: str = _NOT_FINITE
+    values: Array,
+    dtype: np.dtype[Any],
+    beside: Array | float | Callable[[], Array] = 0.0,
+    what: str = _NOT_FINITE,
 ) -> None:
     """Decline where float64 `values` lose more in `dtype` than rounding, of them or of `beside`.
 
-    `beside` broadcasts against them: how large what is added to them is. `what` is the reason
-    where they are not finite.
+    `beside`, or what it returns, broadcasts against them: how large what is added to them is.
+    `what` is the reason where they are not finite.
     """
-    kept = stored(values, dtype).astype(np.float64)
-    need(np.isfinite(kept).all(), what)
+    held = stored(values, dtype)
+    need(_is_finite(held), what)
     limits = ml_dtypes.finfo(dtype)
     size = np.abs(values)
-    small = (size > 0) & (size < float(limits.smallest_normal))
-    if not small.any():
+    small = size < float(limits.smallest_normal)
+    if not small.any() or not (small := small & (size > 0)).any():
         return
-    scale = np.maximum(np.maximum(size, beside), _NOTHING * size.max())
-    lost = np.abs(kept - values) > float(limits.eps) * scale
+    scale = np.maximum(size, beside() if callable(beside) else beside)
+    scale = np.maximum(scale, _NOTHING * size.max())
+    lost = np.abs(held.astype(np.float64) - values) > float(limits.eps) * scale
     need(
         not (lost & small).any(),
         f"the folded weights are so small that {np.dtype(dtype).name} would lose their digits",
     )
+
+
+def _is_finite(held: Array) -> bool:
+    native = held.dtype.kind == "f" and held.dtype.itemsize >= 4
+    return bool(np.isfinite(held if native else held.astype(np.float64)).all())

@@ -149,7 +149,9 @@ def _forget_defaults(proto: onnx.GraphProto) -> None:
 def _declare_passed(proto: onnx.GraphProto) -> None:
     """Give inputs and constants that are outputs their type: inference takes the output's."""
     make = onnx.helper.make_tensor_type_proto
-    given = {held.name: make(held.data_type, held.dims) for held in proto.initializer}
+    wanted = {output.name for output in proto.output}
+    held = [tensor for tensor in proto.initializer if tensor.name in wanted]
+    given = {tensor.name: make(tensor.data_type, tensor.dims) for tensor in held}
     given |= {tensor.name: tensor.type for tensor in proto.input}
     for output in proto.output:
         if output.name in given:
@@ -161,10 +163,7 @@ def _collect(graph: gs.Graph, proto: onnx.GraphProto, types: Types) -> None:
         info.name: info for info in itertools.chain(proto.value_info, proto.output, proto.input)
     }
     made = (tensor for node in graph.nodes for tensor in node.outputs)
-    for tensor in itertools.chain(graph.inputs, made):
-        info = infos.get(tensor.name)
-        if info is not None:
-            types.learn(tensor, info)
+    types.learn_inferred(itertools.chain(graph.inputs, made), infos)
     for position, node in enumerate(graph.nodes):
         for name, value in node.attrs.items():
             if isinstance(value, gs.Graph):

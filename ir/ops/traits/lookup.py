@@ -90,6 +90,8 @@ def _of_fused(parts: FusedName) -> Traits:
 def _of_attributes(op: str, opset: int, attributes: Mapping[str, Any]) -> Traits:
     refine = _TABLE.get(op, _UNLISTED).refine
     names = () if refine is None else refine.attributes
+    if not names:
+        return _refined(op, opset, ())
     values = tuple(value_of(op, attributes, name, opset) for name in names)
     if any(isinstance(value, gs.Node.AttributeRef) for value in values):
         return _stated_alone(op, opset)  # whoever calls the function decides

@@ -33,6 +33,8 @@ from .result_sizes import Shape, Size, result_sizes
 from .symbolic import ONE, SymbolicDims, SymbolicSize, product
 
 _DEEPEST = 64
+# What gives the elements of its result from sizes, or from elements.
+_COMPUTED = RULES.keys() | {"Shape", "Size", "Split"}
 
 
 class ShapeArithmetic:
@@ -149,7 +151,8 @@ class ShapeArithmetic:
 
     def numbers(self, tensor: gs.Tensor, view: View) -> Array | None:
         """Return what `tensor` holds where that follows from sizes, and none of them has a name."""
-        dtype, found = view.dtype(tensor), numbers_in(self.held(tensor, view))
+        found = numbers_in(self.held(tensor, view))
+        dtype = None if found is None else view.dtype(tensor)
         return None if found is None or dtype is None else found.astype(dtype)
 
     def held(self, tensor: gs.Tensor, view: View, depth: int = 0) -> Array | None:
@@ -164,8 +167,11 @@ class ShapeArithmetic:
         return found
 
     def _computed(self, tensor: gs.Tensor, view: View, depth: int) -> Array | None:
-        node, dtype = view.producer(tensor), view.dtype(tensor)
-        if node is None or not is_standard(node) or dtype is None or dtype.kind not in "iufb":
+        node = view.producer(tensor)
+        if node is None or not is_standard(node) or node.op not in _COMPUTED:
+            return None
+        dtype = view.dtype(tensor)
+        if dtype is None or dtype.kind not in "iufb":
             return None
         if not _is_small(view.shape(tensor)):
             return None

@@ -21,7 +21,6 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import dense_values
 from ....ir.graph.edit import Edit
-from ....ir.graph.uses import scopes
 from ...analysis.constants.bytes_held import constant_bytes
 from ...analysis.constants.evaluation import may_fold
 from ...engine.context import Context
@@ -59,15 +58,15 @@ class FoldConstants(Pass):
             with context.editing() as edit:
                 self._fold(graph, edit, context)
             # A folded shape may have made those static that these ask for.
-            asked = any(n.op in _ASKS_TYPES for scope in scopes(graph) for n in scope.nodes)
-            if not edit.count or not asked:
+            held = context.uses.scopes(graph)
+            if not edit.count or not any(n.op in _ASKS_TYPES for s in held for n in s.nodes):
                 return
 
     def _fold(self, graph: gs.Graph, edit: Edit, context: Context) -> None:
         """Fold in all scopes at once, so that what the results take is known for the model."""
         folders = {
             id(scope): Folder(scope, edit, context, self.size_limit)
-            for scope in scopes(graph)
+            for scope in edit.uses.scopes(graph)
             if any(may_fold(node, scope.opset) for node in scope.nodes)
         }
 

@@ -104,10 +104,13 @@ class Folder:
             if self._view.dtype(node.inputs[1]) is None:
                 return False
             inputs = inputs[:1]
-        sizes = [self._bytes_of_input(t) for t in {id(t): t for t in inputs}.values()]
-        if any(size is None for size in sizes):
-            return False
-        total = sum(size for size in sizes if size is not None)
+        sizes: dict[int, int] = {}
+        for tensor in inputs:
+            size = self._bytes_of_input(tensor)
+            if size is None:
+                return False
+            sizes[id(tensor)] = size
+        total = sum(sizes.values())
         real = all(self._view.is_constant(t) for t in inputs)
         for tensor in node.outputs:
             if tensor.is_empty():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
@@ -64,6 +66,73 @@ def test_replace_reaches_every_read_and_leaves_outputs():
     assert graph.outputs[0].name == "y"
     edit.commit()
     assert edit.count == 1
+    assert_lists_agree(graph)
+
+
+SPACED = """g (float[2] x, bool t) => (float[2] y, float[2] z) {
+    a = Clip(x, , w) b = Neg(a) c = Add(b, b)
+    z = If (t) <
+        then_branch = then () => (float[2] p) { p = Neg(a) },
+        else_branch = other () => (float[2] q) { q = Add(c, w) }>
+    d = Abs(c) y = Clip(d, , w)
+}"""
+
+
+def _double(edit, node):
+    made = edit.variable("made")
+    edit.node("Add", [node.inputs[0], node.inputs[0]], [made], at=node)
+    edit.set_input(node, 0, made)
+
+
+def _bypass(edit, node):
+    edit.replace(node.outputs[0], node.inputs[0])
+    if id(node.outputs[0]) not in edit.uses.pinned:
+        edit.remove(node)
+
+
+def _copy(edit, node):
+    if id(node.outputs[0]) not in edit.uses.pinned:
+        made = edit.variable("copy")
+        attrs = dict(node.attrs)
+        edit.rename_output(node, node.outputs[0], made)
+        edit.node(node.op, list(node.inputs), [edit.variable("other")], attrs, at=node)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_lists_agree_after_every_commit_of_one_batch(seed):
+    """What was written before is right as well where only some tensors have changed since."""
+    graph, draw = graph_of(SPACED, W), random.Random(seed)
+    removed = {}
+    with Edit(graph) as edit:
+        for _ in range(8):
+            for change in draw.choices([_double, _bypass, _copy], k=draw.randint(1, 3)):
+                nodes = [n for scope in scopes(graph) for n in scope.nodes if n.op != "If"]
+                node = draw.choice([n for n in nodes if edit.uses.scope(n) is not None])
+                removed.update((id(t), t) for t in (*node.inputs, *node.outputs) if t.name)
+                change(edit, node)
+            edit.commit()
+            check(graph)
+            assert_lists_agree(graph)
+            assert list(edit.uses.scopes(graph)) == list(scopes(graph))
+            there = {id(node) for scope in scopes(graph) for node in scope.nodes}
+            for tensor in removed.values():
+                assert {id(n) for n in (*tensor.inputs, *tensor.outputs)} <= there
+
+
+def test_scopes_are_seen_to_come_and_to_go():
+    graph = graph_of(BRANCH, W)
+    with Edit(graph) as edit:
+        chosen, result = graph.nodes[-1], graph.outputs[0]
+        edit.begin()
+        edit.remove(chosen)
+        edit.node("Neg", [chosen.inputs[0]], [result], at=chosen)
+        edit.commit()
+        assert list(edit.uses.scopes(graph)) == [graph]
+        last = graph.nodes[-1]
+        edit.remove(last)
+        edit.node("If", list(chosen.inputs), [result], dict(chosen.attrs), at=last)
+        edit.commit()
+        assert len(list(edit.uses.scopes(graph))) == 3
     assert_lists_agree(graph)
 
 
