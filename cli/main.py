@@ -6,34 +6,78 @@ Tables and reports go to standard output, progress and errors to standard error.
 
 from __future__ import annotations
 
+import functools
+import importlib
 import sys
 import tempfile
 import traceback
 import warnings
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, NoReturn
 
 import typer
 import typer.core
+import typer.main
 
 from .. import __version__
 from ..ir.core.errors import PlanishError
-from .backends import backends
-from .bench import bench
-from .bisect import bisect
-from .compare import compare
-from .compile import compile
-from .explain_int8 import explain_int8
-from .inspect import inspect
-from .optimize import optimize
-from .passes import passes
 from .show.console import err, print_plain
+
+# Each is the function of that name in the module of that name.
+COMMANDS = (
+    "optimize",
+    "compile",
+    "bench",
+    "compare",
+    "inspect",
+    "explain_int8",
+    "passes",
+    "backends",
+    "bisect",
+)
 
 
 class _InterruptedError(Exception):
     """Ctrl-C, in a form that Typer does not turn into an exit of its own."""
 
 
+class _Imported(Mapping[str, Any]):
+    """The commands by name; the module of one is imported when it is asked for."""
+
+    def __init__(self) -> None:
+        self._modules = {name.replace("_", "-"): name for name in COMMANDS}
+
+    def __getitem__(self, name: str) -> Any:
+        return _command(name, function_of(self._modules[name]))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+
+def function_of(command: str) -> Callable[..., Any]:
+    """Return the function behind one of `COMMANDS`."""
+    found: Callable[..., Any] = getattr(
+        importlib.import_module(f".{command}", __package__), command
+    )
+    return found
+
+
+@functools.cache
+def _command(name: str, function: Callable[..., Any]) -> Any:
+    alone = typer.Typer(add_completion=False)
+    alone.command(name)(function)
+    return typer.main.get_command(alone)
+
+
 class _Commands(typer.core.TyperGroup):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        # Nothing is added to them.
+        self.commands = _Imported()  # type: ignore[assignment]
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; Ctrl-C ends as `main` decides."""
         try:
@@ -48,18 +92,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (
-    optimize,
-    compile,
-    bench,
-    compare,
-    inspect,
-    explain_int8,
-    passes,
-    backends,
-    bisect,
-):
-    app.command(command.__name__.replace("_", "-"))(command)
 
 
 def _show_version(wanted: bool) -> None:

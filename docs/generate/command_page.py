@@ -10,7 +10,7 @@ from typing import Any
 
 from typer.models import ArgumentInfo
 
-from planish.cli import app
+from planish.cli.main import COMMANDS, function_of
 
 from pages import Page, plain, table
 
@@ -33,13 +33,9 @@ _WORDS = {"Path": "path", "str": "text", "int": "number", "float": "number"}
 
 def page() -> Page:
     """Return the page: a section a command, with its arguments and options."""
-    commands = {_name(each): each.callback for each in app.registered_commands}
+    commands = {name.replace("_", "-"): function_of(name) for name in COMMANDS}
     sections = [_section(name, callback) for name, callback in sorted(commands.items())]
     return Page("reference/commands.md", "", _INTRO + "\n\n".join(sections) + "\n")
-
-
-def _name(command: Any) -> str:
-    return str(command.name or command.callback.__name__.replace("_", "-"))
 
 
 def _section(name: str, callback: Any) -> str:

@@ -104,19 +104,19 @@ def _refined(op: str, opset: int, values: tuple[Any, ...]) -> Traits:
     refine = _TABLE.get(op, _UNLISTED).refine
     if known is None:
         return NOTHING
-    return known if refine is None else replace(known, **refine(opset, values))
+    return Traits(**known if refine is None else known | refine(opset, values))
 
 
 @functools.lru_cache(maxsize=4096)
-def _known(op: str, opset: int) -> Traits | None:
+def _known(op: str, opset: int) -> Known | None:
     """Return what holds whatever the attributes are."""
     schema = schemas.schema_of(op, opset)
     if schema is None:
         return None
-    found = Traits(**_stated(op, schema) | dict(_TABLE.get(op, _UNLISTED).known))
-    if schemas.takes_integers(schema, found.data):
-        return found
-    return replace(found, integers=Integers.NONE)  # those came with a later version
+    found = _stated(op, schema) | dict(_TABLE.get(op, _UNLISTED).known)
+    if not schemas.takes_integers(schema, found.get("data", Traits().data)):
+        found["integers"] = Integers.NONE  # those came with a later version
+    return found
 
 
 def _stated_alone(op: str, opset: int) -> Traits:

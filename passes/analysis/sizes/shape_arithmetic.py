@@ -8,7 +8,7 @@ are numbers; two that have one name are equal whatever the graph is fed.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
@@ -33,8 +33,6 @@ from .result_sizes import Shape, Size, result_sizes
 from .symbolic import ONE, SymbolicDims, SymbolicSize, product
 
 _DEEPEST = 64
-# What gives the elements of its result from sizes, or from elements.
-_COMPUTED = RULES.keys() | {"Shape", "Size", "Split"}
 
 
 class ShapeArithmetic:
@@ -168,7 +166,7 @@ class ShapeArithmetic:
 
     def _computed(self, tensor: gs.Tensor, view: View, depth: int) -> Array | None:
         node = view.producer(tensor)
-        if node is None or not is_standard(node) or node.op not in _COMPUTED:
+        if node is None or not is_standard(node) or not _is_computed(node):
             return None
         dtype = view.dtype(tensor)
         if dtype is None or dtype.kind not in "iufb":
@@ -182,19 +180,14 @@ class ShapeArithmetic:
 
     def _evaluated(self, node: gs.Node, tensor: gs.Tensor, view: View, depth: int) -> Array | None:
         known = _Known(self, node, view, depth)
-        if node.op in ("Shape", "Size"):
+        if node.op in _OF_SHAPES:
             sizes = known.shape(0)
-            if sizes is None:
-                return None
-            if node.op == "Size":
-                return array_of([_product(sizes)], ())
-            return array_of(sizes[node.attrs.get("start", 0) : node.attrs.get("end")])
+            return None if sizes is None else _OF_SHAPES[node.op](node, sizes)
         if node.op == "Split":
             parts = split(node, view, known.elements)
             places = [place for place, made in enumerate(node.outputs) if made is tensor]
             return None if parts is None else parts[places[0]]
-        rule = RULES.get(node.op)
-        return None if rule is None else rule(node, view, known.elements)
+        return RULES[node.op](node, view, known.elements)
 
 
 @dataclass(frozen=True)
@@ -236,6 +229,25 @@ def _is_small(shape: Sequence[int | str | None] | None) -> bool:
     known = [size for size in shape or () if isinstance(size, int)]
     static = shape is None or len(known) == len(shape)
     return static and math.prod(known) <= MOST_ELEMENTS
+
+
+def _elements_of_shape(node: gs.Node, sizes: Shape) -> Array:
+    return array_of(sizes[node.attrs.get("start", 0) : node.attrs.get("end")])
+
+
+def _number_of_elements(node: gs.Node, sizes: Shape) -> Array:
+    return array_of([_product(sizes)], ())
+
+
+_OF_SHAPES: dict[str, Callable[[gs.Node, Shape], Array]] = {
+    "Shape": _elements_of_shape,
+    "Size": _number_of_elements,
+}
+
+
+def _is_computed(node: gs.Node) -> bool:
+    """Say whether the elements of the results of a standard `node` may follow from sizes."""
+    return node.op in RULES or node.op in _OF_SHAPES or node.op == "Split"
 
 
 def _product(sizes: Sequence[Size]) -> Size:
