@@ -49,6 +49,12 @@ def _numpy_dtype_of(kind: int) -> np.dtype[Any]:
     return found
 
 
+@functools.cache
+def full_name(dtype: np.dtype[Any]) -> str:
+    """Return the name of a numpy dtype with its byte order: numpy has two for some integers."""
+    return f"{dtype.str} {dtype.name}"
+
+
 def is_float(dtype: Any) -> bool:
     """Say whether `dtype` is float16, bfloat16, float32 or float64."""
     return dtype is not None and elem_type(dtype) in _FLOATS

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...ir.core import dtypes
 from ...ir.core.constant_nodes import value_of_constant_node
 from ...ir.core.variables import dense_values, is_standard
 from ...ir.graph.edit import Edit
@@ -94,7 +95,7 @@ def _constants(graph: gs.Graph, edit: Edit) -> list[_Entry]:
 
 
 def _kind(entry: _Entry) -> Hashable:
-    return (entry.values.dtype.str, entry.values.dtype.type, entry.values.shape)
+    return (dtypes.full_name(entry.values.dtype), entry.values.shape)
 
 
 def _sample(entry: _Entry) -> Hashable:

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from ...ir.core import dtypes
 from ...ir.core.variables import FUSED_DOMAIN, dense_values, is_standard, subgraphs_of
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
@@ -118,7 +119,7 @@ def _content(values: np.ndarray[Any, Any], tensor: gs.Tensor) -> Any:
     if values.nbytes > _BY_VALUE:
         return id(tensor)
     data = tuple(values.flat) if values.dtype.kind == "O" else values.tobytes()
-    return (values.dtype.str, values.dtype.type, values.shape, data)
+    return (dtypes.full_name(values.dtype), values.shape, data)
 
 
 def _attribute(value: Any) -> Any:

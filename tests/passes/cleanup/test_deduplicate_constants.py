@@ -66,6 +66,20 @@ def test_types_tell_constants_apart():
     assert run_pass(planish.load(model), PASS).edits == 0
 
 
+@pytest.mark.parametrize("name", [PASS, "eliminate-common-subexpressions"])
+def test_integers_that_numpy_has_two_types_of_are_equal(name):
+    model = model_of(
+        """g (float[4] x) => (float[4] y) {
+            a = Gather <axis = 0> (x, v) b = Gather <axis = 0> (x, w) y = Sub(a, b) }""",
+        {"v": np.arange(4), "w": np.arange(4)},
+    )
+    graph = planish.load(model)
+    second = graph.nodes[1].inputs[1]
+    second.values = second.values.astype(np.longlong).view(np.dtype("q"))
+    assert second.values.dtype.type is not graph.nodes[0].inputs[1].values.dtype.type
+    assert run_pass(graph, name).edits == 1
+
+
 @pytest.mark.parametrize("place", [0, 5000, 49_999])
 def test_large_constants_are_read_to_the_end(place):
     text = "g (float[1] x) => (float[50000] y) { a = Mul(x, v) y = Add(a, w) }"
