@@ -63,7 +63,7 @@ def _converted(
     importer.bb = tensors.builder
     importer.opset = view.opset
     plain = [None if tensor.is_empty() else tensors.plain(tensor) for tensor in node.inputs]
-    wide = widened(tensors.builder, node, plain)
+    wide = widened(tensors.builder, node, view, plain)
     inputs = frontend.onnx_input()
     inputs.extend(plain if wide is None else wide)
     _check_divisors(node, inputs)

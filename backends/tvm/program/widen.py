@@ -13,24 +13,19 @@ from typing import Any
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
+from ....ir.ops.traits import traits_of
 from .value import dtype_of
 
 WIDE = "float32"
 _HALVES = ("float16", "bfloat16")
-# What moves elements, compares them, or rounds its result once, is the same in either type.
-_ROUND_ONCE = frozenset(
-    ("Abs", "Add", "And", "ArgMax", "ArgMin", "Cast", "Ceil", "Clip", "Concat", "Constant",
-     "ConstantOfShape", "DepthToSpace", "Div", "Equal", "Expand", "Flatten", "Floor", "Gather",
-     "GatherElements", "GatherND", "Greater", "GreaterOrEqual", "Identity", "IsInf", "IsNaN",
-     "Less", "LessOrEqual", "Max", "Min", "Mul", "Neg", "Not", "Or", "Pad", "Range", "ReduceMax",
-     "ReduceMin", "Relu", "Reshape", "Round", "Shape", "Sign", "Size", "Slice", "SpaceToDepth",
-     "Split", "Squeeze", "Sub", "Tile", "TopK", "Transpose", "Trilu", "Unsqueeze", "Where", "Xor")
-)  # fmt: skip
 
 
-def widened(builder: Any, node: gs.Node, inputs: Sequence[Any]) -> list[Any] | None:
-    """Return `inputs` with float32 for half precision; None where `node` needs no such thing."""
-    if node.op in _ROUND_ONCE or not any(map(_is_half, inputs)):
+def widened(builder: Any, node: gs.Node, view: View, inputs: Sequence[Any]) -> list[Any] | None:
+    """Return `inputs` with float32 for half precision; None where `node` needs no such thing.
+
+    What moves elements, compares them, or rounds its result once, is the same in either type.
+    """
+    if traits_of(node, view.opset).rounds_once or not any(map(_is_half, inputs)):
         return None
     return [_cast(builder, each, WIDE) if _is_half(each) else each for each in inputs]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from .lines import Known, Line, line, refined_by
 from .model import Homogeneous, Integers, Kind, Movement
-from .parts import EXACT, SIGN, STRICTLY_UP, UP, WRAP, ZERO
+from .parts import EXACT, ONCE, SIGN, STRICTLY_UP, UP, WRAP, ZERO
 
 _MANY: Known = {"elementwise": True, "operands": None, "data": None}
 
@@ -30,8 +30,8 @@ def _shift(opset: int, direction: Any) -> Known:
 
 
 _TWO: Known = {**_MANY, "operands": 2}
-_COMPARES: Known = {**_TWO, "comparison": True, "exact": True, "low": 0.0, "high": 1.0}
-_LOGICAL: Known = {**_TWO, "logical": True, "exact": True}
+_COMPARES: Known = {**_TWO, **ONCE, "comparison": True, "exact": True, "low": 0.0, "high": 1.0}
+_LOGICAL: Known = {**_TWO, **ONCE, "logical": True, "exact": True}
 _SYMMETRIC: Known = {"commutative": True}
 _LARGEST: Known = {
     **_MANY,
@@ -56,13 +56,13 @@ _AVERAGE: Known = {
 }
 
 ARITHMETIC: dict[str, Line] = {
-    "Add": line(_from_7, _AVERAGE, WRAP, operands=2, keeps_single=False, neutral=0),
+    "Add": line(_from_7, _AVERAGE, WRAP, ONCE, operands=2, keeps_single=False, neutral=0),
     "And": line(_from_7, _LOGICAL, _SYMMETRIC, zero=True, neutral=1),
     "BitShift": line(_shift, _LOGICAL, zero=True, neutral=0),
     "BitwiseAnd": line(None, _LOGICAL, _SYMMETRIC, zero=True, integers=Integers.EXACT),
     "BitwiseOr": line(None, _LOGICAL, _SYMMETRIC, zero=True, neutral=0, integers=Integers.EXACT),
     "BitwiseXor": line(None, _LOGICAL, _SYMMETRIC, zero=True, neutral=0, integers=Integers.EXACT),
-    "Div": line(_from_7, _TWO, WRAP, nan=True, keeps_nonnegative=True, neutral=1),
+    "Div": line(_from_7, _TWO, WRAP, ONCE, nan=True, keeps_nonnegative=True, neutral=1),
     "Equal": line(_from_7, _COMPARES, _SYMMETRIC, integers=Integers.EXACT),
     "Greater": line(_from_7, _COMPARES, zero=True, integers=Integers.EXACT),
     "GreaterOrEqual": line(None, _COMPARES, integers=Integers.EXACT),
@@ -73,7 +73,15 @@ ARITHMETIC: dict[str, Line] = {
     "Min": line(_from_8, _LARGEST),
     "Mod": line(None, _TWO, SIGN, nan=True, integers=Integers.EXACT),
     "Mul": line(
-        _from_7, _TWO, _SYMMETRIC, WRAP, keeps_nonnegative=True, zero=True, nan=True, neutral=1
+        _from_7,
+        _TWO,
+        _SYMMETRIC,
+        WRAP,
+        ONCE,
+        keeps_nonnegative=True,
+        zero=True,
+        nan=True,
+        neutral=1,
     ),
     "Or": line(_from_7, _LOGICAL, _SYMMETRIC, zero=True, neutral=0),
     "PRelu": line(
@@ -89,7 +97,9 @@ ARITHMETIC: dict[str, Line] = {
     ),
     "Pow": line(_from_7, _TWO, integers=Integers.OVERFLOW, keeps_nonnegative=True, neutral=1),
     "StringConcat": line(None, _MANY, operands=2),
-    "Sub": line(_from_7, _TWO, WRAP, neutral=0, zero=True, nan=True, homogeneous=Homogeneous.ANY),
+    "Sub": line(
+        _from_7, _TWO, WRAP, ONCE, neutral=0, zero=True, nan=True, homogeneous=Homogeneous.ANY
+    ),
     "Sum": line(_from_8, _AVERAGE),
     "SwiGLU": line(None, _TWO, keeps_shape=True, keeps_batch=True),
     "Where": line(

@@ -7,7 +7,7 @@ from typing import Any
 
 from .lines import Known, Line, line, refined_by
 from .model import Integers, Movement, Weighted
-from .parts import ANY, NOT_NEGATIVE, POSITIVE, SIGN, UP, WRAP, ZERO
+from .parts import ANY, NOT_NEGATIVE, ONCE, POSITIVE, SIGN, UP, WRAP, ZERO
 
 _OVERFLOW: Known = {"integers": Integers.OVERFLOW}
 _SINGLE: Known = {"keeps_single": True}
@@ -91,9 +91,9 @@ REDUCTIONS: dict[str, Line] = {
     "ReduceLogSumExp": line(
         None, _REDUCES, UP, _OVERFLOW, keeps_nonnegative=True, nan=True, of_nothing=-_INF
     ),
-    "ReduceMax": line(None, _REDUCES, _LARGEST, of_nothing=-_INF),
+    "ReduceMax": line(None, _REDUCES, _LARGEST, ONCE, of_nothing=-_INF),
     "ReduceMean": line(None, _REDUCES, _MEAN, integers=Integers.EXACT),
-    "ReduceMin": line(None, _REDUCES, _LARGEST, of_nothing=_INF),
+    "ReduceMin": line(None, _REDUCES, _LARGEST, ONCE, of_nothing=_INF),
     "ReduceProd": line(
         None,
         _REDUCES,
@@ -113,8 +113,8 @@ _SOFTMAX: Known = {"softmax": True, "keeps_shape": True}
 _RUNNING: Known = {"cumulative": True, "keeps_shape": True, "nan": True, "zero": True}
 
 ALONG_AXES: dict[str, Line] = {
-    "ArgMax": line(None, _INDEX),
-    "ArgMin": line(None, _INDEX),
+    "ArgMax": line(None, _INDEX, ONCE),
+    "ArgMin": line(None, _INDEX, ONCE),
     "CumProd": line(None, _RUNNING, WRAP, keeps_nonnegative=True, zero=False),
     "CumSum": line(None, _RUNNING, UP, SIGN, ANY, WRAP),
     "Hardmax": line(None, _SOFTMAX, exact=True, integral=True, low=0.0, high=1.0),

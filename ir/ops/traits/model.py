@@ -148,6 +148,8 @@ class Traits:
     none; `keeps_sign` is both.
     `low`, `high`: no element lies outside; NaN is never excluded.
     `exact`: it rounds nothing: each element is one of its type's whatever is computed.
+    `rounds_once`: computed in the type of its data or in a wider one and rounded to that, it gives
+    the same; attributes and what stands between, such as a sum, are rounded nowhere.
     `continuous`: small changes of its data make small changes of the result, poles aside.
     `integral`: all elements are integers (or infinite, or NaN).
     `gives_back`: data of that kind it gives back as it is.
@@ -210,6 +212,7 @@ class Traits:
     low: float = -math.inf
     high: float = math.inf
     exact: bool = False
+    rounds_once: bool = False
     continuous: bool = False
     integral: bool = False
     gives_back: Kind = Kind.NONE

@@ -14,6 +14,7 @@ _MOVES: Known = {
     "keeps_nonpositive": True,
     "keeps_uniform": True,
     "exact": True,
+    "rounds_once": True,
     "integers": Integers.EXACT,
     "zero": True,
     "negative_zero": True,
@@ -51,6 +52,7 @@ def _scatter(opset: int, reduction: Any) -> Known:
         "movement": Movement.NONE,
         "keeps_uniform": largest,
         "exact": largest,
+        "rounds_once": largest,
         "integers": Integers.EXACT if largest else Integers.WRAP,
         "homogeneous": Homogeneous.UNKNOWN,
         "monotone": Monotone.UNKNOWN,
@@ -67,7 +69,8 @@ def _resample(opset: int, coordinate_transformation_mode: Any, mode: Any) -> Kno
     if cropped:
         return {}  # what lies outside is a value of its own
     if mode == "nearest":
-        return {**_MOVES, "movement": Movement.TAKE}
+        # Positions are computed in a type as well.
+        return {**_MOVES, "movement": Movement.TAKE, "rounds_once": False}
     linear: Known = {"homogeneous": Homogeneous.ANY, "zero": True, "keeps_uniform": True}
     if mode in ("linear", "bilinear"):
         signs = {"keeps_nonnegative": True, "keeps_nonpositive": True}
@@ -110,7 +113,7 @@ MOVEMENT: dict[str, Line] = {
     "Upsample": line(_resample, resampling=True),
 }
 
-_CONSTANT: Known = {"constant": True, "data": ()}
+_CONSTANT: Known = {"constant": True, "rounds_once": True, "data": ()}
 
 CONSTANTS: dict[str, Line] = {
     "Constant": line(None, _CONSTANT),

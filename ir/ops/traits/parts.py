@@ -12,5 +12,6 @@ NOT_NEGATIVE: Known = {"keeps_nonnegative": True, "low": 0.0}
 POSITIVE: Known = {"homogeneous": Homogeneous.POSITIVE}
 ANY: Known = {"homogeneous": Homogeneous.ANY}
 ZERO: Known = {"zero": True, "nan": True}
-EXACT: Known = {"exact": True, "integers": Integers.EXACT}
+ONCE: Known = {"rounds_once": True}
+EXACT: Known = {"exact": True, "integers": Integers.EXACT, **ONCE}
 WRAP: Known = {"integers": Integers.WRAP}

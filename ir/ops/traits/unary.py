@@ -9,7 +9,7 @@ from onnx import TensorProto
 
 from .lines import Known, Line, line, refined_by
 from .model import Homogeneous, Integers, Kind, Monotone, Movement
-from .parts import EXACT, NOT_NEGATIVE, SIGN, STRICTLY_UP, UP, ZERO
+from .parts import EXACT, NOT_NEGATIVE, ONCE, SIGN, STRICTLY_UP, UP, ZERO
 
 _UNARY: Known = {"elementwise": True, "operands": 1, "keeps_shape": True, "keeps_batch": True}
 _SIGNED_ZERO: Known = {**ZERO, "negative_zero": True}
@@ -106,7 +106,7 @@ def _dropout(opset: int, is_test: Any) -> Known:
 
 
 _REAL: Known = {**STRICTLY_UP, **SIGN, **_SIGNED_ZERO}
-_JUMPS: Known = {"exact": True, "integral": True, "continuous": False}
+_JUMPS: Known = {**ONCE, "exact": True, "integral": True, "continuous": False}
 _STEP: Known = {
     **UP,
     **SIGN,
@@ -127,6 +127,7 @@ FUNCTIONS: dict[str, Line] = {
     "Abs": _unary(
         NOT_NEGATIVE,
         ZERO,
+        ONCE,
         ends=(_INF, _INF),
         homogeneous=Homogeneous.POSITIVE,
         gives_back=Kind.NOT_NEGATIVE,
@@ -154,8 +155,8 @@ FUNCTIONS: dict[str, Line] = {
         involution=True,
         monotone=Monotone.STRICTLY_DECREASING,
     ),
-    "Cast": line(_cast, _UNARY, zero=True),
-    "CastLike": line(None, _UNARY, zero=True, integers=Integers.WRAP),
+    "Cast": line(_cast, _UNARY, ONCE, zero=True),
+    "CastLike": line(None, _UNARY, ONCE, zero=True, integers=Integers.WRAP),
     "Ceil": _unary(_STEP, ends=(-_INF, _INF)),
     "Celu": line(_celu, _UNARY, _RECTIFIER),
     "Clip": line(None, _UNARY, UP, EXACT, nan=True, continuous=True),
@@ -191,21 +192,22 @@ FUNCTIONS: dict[str, Line] = {
         continuous=True,
         ends=(-_INF, _INF),
     ),
-    "IsInf": line(None, _UNARY, exact=True, low=0.0, high=1.0, zero=True),
-    "IsNaN": line(None, _UNARY, exact=True, low=0.0, high=1.0, zero=True),
+    "IsInf": line(None, _UNARY, ONCE, exact=True, low=0.0, high=1.0, zero=True),
+    "IsNaN": line(None, _UNARY, ONCE, exact=True, low=0.0, high=1.0, zero=True),
     "LeakyRelu": line(_leaky, _UNARY, _RECTIFIER, homogeneous=Homogeneous.POSITIVE),
     "Log": _unary(STRICTLY_UP, ends=(_NAN, _INF)),
     "Mish": _unary(_GATE, ends=(_NAN, _INF), low=-0.309),
     "Neg": _unary(
         {"monotone": Monotone.STRICTLY_DECREASING},
         ZERO,
+        ONCE,
         ends=(_INF, -_INF),
         homogeneous=Homogeneous.ANY,
         exact=True,
         involution=True,
         integers=Integers.WRAP,
     ),
-    "Not": line(None, _UNARY, exact=True, logical=True, involution=True),
+    "Not": line(None, _UNARY, ONCE, exact=True, logical=True, involution=True),
     "Reciprocal": _unary(SIGN, ends=(-0.0, 0.0)),
     "RegexFullMatch": line(None, _UNARY),
     "Relu": _unary(

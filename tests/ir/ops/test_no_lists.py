@@ -52,7 +52,6 @@ EXCEPTIONS = {
     ("own_converters.py", "_UNARY"),
     ("draw.py", "_FACTORS"),
     ("own_converters.py", "handed_on"),
-    ("widen.py", "_ROUND_ONCE"),
 }
 
 

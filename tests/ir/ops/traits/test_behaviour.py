@@ -463,6 +463,21 @@ def exact(case: Case, t: Traits) -> None:
         assert same(as_real(same_runtime.of(*data)), as_real(expected))
 
 
+def rounds_once(case: Case, t: Traits) -> None:
+    """What is computed in a wider type and rounded is the same."""
+    if not is_float(case):
+        return  # there is nothing to round
+    wide = case.typed(np.float64)
+    for data in (sample(case), sample(case, -1e-3, 1e-3), sample(case, 0, 9)):
+        try:
+            expected = wide.of(*map(as_real, data))
+        except NoRuntimeError:
+            return
+        same_runtime = case if wide.runtime() == case.runtime() else case.on_reference()
+        found = same_runtime.of(*data)
+        assert same(found, expected.astype(F) if found.dtype == F else expected)
+
+
 def continuous(case: Case, t: Traits) -> None:
     step = 1e-4
     least, most = _DOMAINS.get(case.op, (-4, 4))
@@ -753,6 +768,7 @@ _STATED = {
     "low": in_range,
     "high": in_range,
     "exact": exact,
+    "rounds_once": rounds_once,
     "continuous": continuous,
     "integral": integral,
     "gives_back": gives_back,
