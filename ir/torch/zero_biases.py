@@ -15,9 +15,7 @@ import onnx_graphsurgeon as gs
 from ..core.constant_nodes import value_of_constant_node
 from ..core.variables import dense_values, is_standard
 from ..ops.linear.operators import CONV_OPS
-
-# What hands zeros on as zeros, from its first input.
-_KEEPS_ZEROS = frozenset({"Expand", "Cast", "CastLike", "Identity", "Reshape"})
+from ..ops.traits import traits_of
 
 
 def leave_out_zero_biases(graph: gs.Graph) -> None:
@@ -32,14 +30,14 @@ def leave_out_zero_biases(graph: gs.Graph) -> None:
         if not (is_standard(node) and node.op in CONV_OPS and len(node.inputs) == 3):
             continue
         bias = node.inputs[2]
-        if id(bias) not in maker or not _is_zero(bias, maker):
+        if id(bias) not in maker or not _is_zero(bias, maker, graph.opset):
             continue
         node.inputs.pop()
         _collect(bias, maker, readers, gone)
     graph.nodes = [node for node in graph.nodes if id(node) not in gone]
 
 
-def _is_zero(tensor: gs.Tensor, maker: dict[int, gs.Node]) -> bool:
+def _is_zero(tensor: gs.Tensor, maker: dict[int, gs.Node], opset: int) -> bool:
     while True:
         node = maker.get(id(tensor))
         if node is None:
@@ -53,7 +51,8 @@ def _is_zero(tensor: gs.Tensor, maker: dict[int, gs.Node]) -> bool:
         if node.op == "ConstantOfShape":
             held = node.attrs.get("value")
             return held is None or not held.values.any()
-        if node.op not in _KEEPS_ZEROS:
+        traits = traits_of(node, opset)
+        if not traits.zero or traits.data != (0,) or tensor is not node.outputs[0]:
             return False
         tensor = node.inputs[0]
 

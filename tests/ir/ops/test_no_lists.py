@@ -46,7 +46,6 @@ EXCEPTIONS = {
     ("linear_weights.py", "_RETURN"),
     ("clamps.py", "RecognizeClamp"),
     ("sigmoids.py", "RecognizeHardSigmoid"),
-    ("zero_biases.py", "_KEEPS_ZEROS"),
     ("maps.py", "_OF_IMAGES"),
     ("measured.py", "_end_of_branch"),
     ("own_converters.py", "_UNARY"),
