@@ -61,4 +61,4 @@ def test_what_the_runtime_keeps_in_32_bits_between_nodes_is_no_fault():
     feed = {"x": np.array([2**64 - 1, 3], np.uint64)}
     found = check(Drawn(model=model, feeds=[feed], outputs=[run_ort(model, feed)]))
     assert found.fault is None
-    assert set(found.settled) == {"reference"}
+    assert set(found.settled) == {"reference of the result"}
