@@ -50,11 +50,10 @@ def _settles_alone(
 ) -> str | None:
     """Return who finds no fault in one output; None where there is none, empty for nobody."""
     models = [only_output(model, name) for model in (before, after)]
-    read = {value.name for value in models[0].graph.input}
-    feed = {key: array for key, array in feed.items() if key in read}
+    feed = _fed(models[0], feed)
     judge = Judge(models[0])
     try:
-        told, found = (run_session(session_of(model), feed) for model in models)
+        told, found = (run_session(session_of(each), _fed(each, feed)) for each in models)
         if judge.differs(feed, told, found, models[1]) is None:
             return None
     except Exception:  # the binding raises one class per status code
@@ -93,21 +92,27 @@ def _others(
 def _doubts(judge: Judge, feed: Feed, told: Outputs) -> bool:
     """Say whether the reference runs the untouched model and gives something else."""
     try:
-        found = judge.differs(feed, _reference(judge.model, feed), told, judge.model)
+        found = judge.differs(feed, told, _reference(judge.model, feed), judge.model)
     except Exception:
         return False
     return found is not None
 
 
 def _apart(model: onnx.ModelProto, feed: Feed) -> Outputs:
-    return run_session(session_of(model, shares_memory=False), feed)
+    return run_session(session_of(model, shares_memory=False), _fed(model, feed))
 
 
 def _reference(model: onnx.ModelProto, feed: Feed) -> Outputs:
     names = [output.name for output in model.graph.output]
     with np.errstate(all="ignore"):
-        found = ReferenceEvaluator(model).run(names, dict(feed))
+        found = ReferenceEvaluator(model).run(names, _fed(model, feed))
     return dict(zip(names, map(_as_given, found), strict=True))
+
+
+def _fed(model: onnx.ModelProto, feed: Feed) -> dict[str, Array]:
+    """Return those of `feed` that `model` has as inputs: of one output alone it may have fewer."""
+    read = {value.name for value in model.graph.input}
+    return {name: array for name, array in feed.items() if name in read}
 
 
 def _as_given(value: Any) -> Array:

@@ -95,5 +95,6 @@ def extreme(rng: Random, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
 def _sprinkled(rng: Random, dtype: np.dtype[Any], shape: tuple[int, ...], *, wild: bool) -> Array:
     array = ordinary(rng, dtype, shape)
     for _ in range(min(array.size, rng.randint(1, 4))):
-        array.flat[rng.randrange(array.size)] = special(rng, dtype, extreme=wild)
+        number = special(rng, dtype, extreme=wild)
+        array.flat[rng.randrange(array.size)] = number.item() if dtype == TEXT else number
     return array
