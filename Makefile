@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 FILES := ir/ops/linear/kernel.py
 
-COUNT := 5000
+COUNT := 4000
 SEED := 0
 KIND :=
 
