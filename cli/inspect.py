@@ -76,10 +76,10 @@ def inspect(
     if found.unknown:
         unknown = counted(
             found.unknown,
-            "node has an unknown shape and is not",
-            "nodes have unknown shapes and are not",
+            "node has an unknown shape and is not in the totals",
+            "nodes have unknown shapes and are not in the totals",
         )
-        out.print(f"{unknown} in the totals")
+        out.print(unknown)
     return None
 
 
