@@ -1,4 +1,4 @@
-"""How much of a property test `make test` has: the first half of the examples `make test-slow` has.
+"""How much of a property test `make test` has: the first third of the examples of `make test-slow`.
 
 The examples are drawn alike in both, so that what passes at length passes in short.
 """
@@ -14,12 +14,12 @@ FEWEST = 10
 
 
 def limited(test: Any) -> Any:
-    """Return a property `test`, whose next run looks at half of its examples, but ten at least."""
+    """Return a property `test`, whose next run looks at a third of its examples, ten at least."""
     whole = getattr(test.hypothesis.inner_test, "whole", test.hypothesis.inner_test)
     test.hypothesis.inner_test = whole
     most = test._hypothesis_internal_use_settings.max_examples  # where `settings(...)` puts it
     if not os.environ.get(LONG) and most > FEWEST:
-        test.hypothesis.inner_test = _first(whole, max(FEWEST, most // 2))
+        test.hypothesis.inner_test = _first(whole, max(FEWEST, most // 3))
     return test
 
 

@@ -1,4 +1,4 @@
-"""Every example network, traced, under the preset `exact` at batch 1, 3 and dynamic."""
+"""Every example network, traced, under the preset `exact` at batch 1, dynamic and 3."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def test_tracing_keeps_every_normalization(traced):
     assert sum(node.op == "BatchNormalization" for node in nodes) == count
 
 
-@pytest.mark.parametrize("batch", [1, 3, None])
+# With a batch of three as with one all sizes are known, and as with any batch three are run.
+@pytest.mark.parametrize("batch", [1, pytest.param(3, marks=pytest.mark.slow), None])
 def test_exact_keeps_the_network(traced, batch):
     module, inputs, network = traced
     graph = network.traced(batch)
