@@ -45,12 +45,16 @@ def _operands(output: gs.Tensor, opset: int) -> list[gs.Tensor]:
     tensor = output
     while tensor.inputs:
         node = tensor.inputs[0]
-        traits = traits_of(node, opset)
-        if traits.movement is Movement.NONE:
-            sums = traits.homogeneous is not Homogeneous.UNKNOWN and not traits.exact
-            return [t for t in node.inputs if t.name] if sums else []
+        if traits_of(node, opset).movement is Movement.NONE:
+            return [t for t in node.inputs if t.name] if sums(node, opset) else []
         tensor = node.inputs[0]
     return []
+
+
+def sums(node: gs.Node, opset: int) -> bool:
+    """Say whether `node` adds up what it reads: rounding of what is read stays where it cancels."""
+    traits = traits_of(node, opset)
+    return traits.homogeneous is not Homogeneous.UNKNOWN and not traits.exact
 
 
 def _sizes(

@@ -6,7 +6,9 @@ weight w is replaced by w * (1 + d), |d| up to one unit in the last place, which
 folded weight does to it. The result of every operator that rounds is replaced by y * (1 + d), d
 plus or minus one unit, which is what another order of summation or another spelling of a function
 does (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 2.2: the standard
-model of floating-point arithmetic). And an output that is a sum is moved by one unit of the largest
+model of floating-point arithmetic). So is an input of the graph that a sum reads: in which order
+its elements are added is such a change of them (section 4.2), and where they cancel what is behind
+the sum sees it. And an output that is a sum is moved by one unit of the largest
 of its operands, however small it is itself where they cancel.
 """
 
@@ -31,7 +33,7 @@ from ...ir.ops.traits import traits_of
 from ...ir.run.compare import compare_outputs
 from ...ir.run.reference import Arrays, Reference
 from .float64 import in_float64, run_in_float64
-from .operands import summed_operands
+from .operands import summed_operands, sums
 
 Feed = Mapping[str, np.ndarray[Any, Any]]
 
@@ -163,14 +165,20 @@ def _weights_moved(graph: gs.Graph, generator: np.random.Generator, bits: int | 
 
 
 def _results_moved(graph: gs.Graph, generator: np.random.Generator, bits: int | None) -> gs.Graph:
-    """Return a copy with a product by 1 + d behind what rounds: d along the last axis, or one d."""
+    """Return a copy with a product by 1 + d behind what rounds, and behind inputs that are summed.
+
+    One d for each place along the last axis, or a single one where its size is open.
+    """
     copy = clone(graph)
     types = infer_types(copy)
     rounding = [
-        (node, result)
-        for scope in scopes(copy)
-        for node in scope.nodes
-        for result in _rounded_results(node, scope.opset)
+        *_summed_inputs(copy),
+        *(
+            (node, result)
+            for scope in scopes(copy)
+            for node in scope.nodes
+            for result in _rounded_results(node, scope.opset)
+        ),
     ]
     with Edit(copy) as edit:
         for node, result in rounding:
@@ -186,6 +194,17 @@ def _results_moved(graph: gs.Graph, generator: np.random.Generator, bits: int | 
             factor = edit.constant(change, f"{result.name}_change")
             edit.node("Mul", [result, factor], [moved], at=node)
     return copy
+
+
+def _summed_inputs(graph: gs.Graph) -> list[tuple[gs.Node, gs.Tensor]]:
+    """Return each input of `graph` that a node adds up, with the first such node."""
+    found: dict[int, tuple[gs.Node, gs.Tensor]] = {}
+    inputs = {id(tensor) for tensor in graph.inputs}
+    for node in graph.nodes:
+        for tensor in node.inputs if sums(node, graph.opset) else ():
+            if id(tensor) in inputs:
+                found.setdefault(id(tensor), (node, tensor))
+    return list(found.values())
 
 
 def _rounded_results(node: gs.Node, opset: int) -> list[gs.Tensor]:

@@ -20,6 +20,7 @@ from ....ir.core import dtypes
 from ....ir.core.errors import BackendError
 from ....ir.core.variables import label, node_key
 from ....ir.graph.types import Dim
+from ....ir.ops.traits.groups import REDUCTIONS
 from ....ir.proto.versions import opset_imports
 from ..runtime.onnx_node import INTO, NAME, packed, register, session_of
 from ..spec.calls import KernelCall
@@ -187,8 +188,10 @@ def _kinds(
 def _told_rank(program: Program, node: gs.Node) -> list[None] | None:
     """Return unknown sizes, as many as inputs tell; None where they do not.
 
-    A Split keeps the rank; of others an input holds the sizes.
+    A Split keeps the rank, a reduction all but its axes; of others an input holds the sizes.
     """
+    if node.op in REDUCTIONS and len(node.inputs) == 2:
+        return _left_by(program, node)
     if node.op == "Split":
         shape = shape_of(program.plain(node.inputs[0]))
         return None if shape is None else [None] * len(shape)
@@ -197,6 +200,17 @@ def _told_rank(program: Program, node: gs.Node) -> list[None] | None:
         return None
     (length,) = shape_of(program.plain(node.inputs[place])) or (None,)
     return [None] * length if isinstance(length, int) else None
+
+
+def _left_by(program: Program, node: gs.Node) -> list[None] | None:
+    """Return unknown sizes for what a reduction leaves whose axes are known at run time alone."""
+    shape = shape_of(program.plain(node.inputs[0]))
+    (count,) = shape_of(program.plain(node.inputs[1])) or (None,)
+    if shape is None:
+        return None
+    if node.attrs.get("keepdims", 1):
+        return [None] * len(shape)
+    return [None] * (len(shape) - count) if isinstance(count, int) and count else None
 
 
 def _refused(node: gs.Node, reason: str) -> BackendError:

@@ -158,6 +158,24 @@ def _of_integers(node: gs.Node, view: View) -> bool:
     return dtype is not None and dtype.kind in "iu"
 
 
+def _divides(node: gs.Node, view: View) -> bool:
+    """Say whether no integer is divided by 0, or the least of all by -1: both end the process."""
+    if not _of_integers(node, view):
+        return True
+    divisors = view.constant(node.inputs[1])
+    return divisors is not None and not np.isin(divisors, (0, -1)).any()
+
+
+def _steps(node: gs.Node, view: View) -> bool:
+    """Say whether the step of a Range is constant and none of 0, by which sizes are divided."""
+    step = view.constant(node.inputs[2])
+    return step is not None and bool(np.all(step))
+
+
+def _has_remainders(node: gs.Node, view: View) -> bool:
+    return _of_integers(node, view) and _divides(node, view)
+
+
 def _has_bounds(node: gs.Node, view: View) -> bool:
     """Say whether bounds are constant, or all given: where one is absent, TVM leaves infinity."""
     found = [read_parameter(node, name, view) for name in ("min", "max")]
@@ -173,7 +191,7 @@ def _has_odd_size(node: gs.Node, view: View) -> bool:
 # What TVM's own converters were seen to compute right: a list of theirs, no trait.
 _RIGHT: dict[str, Right] = {
     **dict.fromkeys(
-        ("Add", "And", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max",
+        ("Add", "And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max",
          "Mean", "Min", "Mul", "Or", "PRelu", "Pow", "Sub", "Sum", "Where", "Xor"),
         _always,
     ),
@@ -185,8 +203,8 @@ _RIGHT: dict[str, Right] = {
         _always,
     ),
     **dict.fromkeys(
-        ("Concat", "Constant", "ConstantOfShape", "Flatten", "Range", "Reshape", "Shape",
-         "Size", "Squeeze", "Tile", "Transpose", "Trilu", "Unsqueeze"),
+        ("Concat", "Constant", "ConstantOfShape", "Flatten", "Reshape", "Shape", "Size",
+         "Squeeze", "Tile", "Transpose", "Trilu", "Unsqueeze"),
         _always,
     ),
     **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), _has_an_open_batch_at_most),
@@ -204,13 +222,15 @@ _RIGHT: dict[str, Right] = {
     "Clip": _has_bounds,
     "Conv": _pads_as_told,
     "CumSum": _always,
+    "Div": _divides,
     "Expand": _expands_known_sizes,
     "GroupNormalization": _always,
     "InstanceNormalization": _always,
     "LRN": _has_odd_size,
     "LayerNormalization": _has_one_result,
-    "Mod": _of_integers,
+    "Mod": _has_remainders,
     "Pad": _pads_alone,
+    "Range": _steps,
     "Slice": _has_constant_bounds,
     "Split": _has_known_parts,
 }  # fmt: skip

@@ -17,6 +17,7 @@ import onnx_graphsurgeon as gs
 from ....ir.graph.view import View
 from ....ir.ops.axes.reductions import read_reduction
 from ....ir.ops.opsets import has_attribute
+from ....ir.ops.traits import attribute
 from ..spec.scalars import SCALARS
 
 # Of one tensor each: a list of expressions.
@@ -33,6 +34,8 @@ def converted(builder: Any, node: gs.Node, view: View, inputs: Sequence[Any]) ->
         return _largest(builder, node.op, inputs)
     if node.op in ("ReduceMax", "ReduceMin"):
         return _reduced(builder, node, view, inputs[0])
+    if node.op in ("ArgMax", "ArgMin"):
+        return _place(builder, node, view, inputs[0])
     if node.op in _UNARY:
         attrs = _attributes(node, view)
         return None if attrs is None else _by_element(builder, node.op, inputs[0], attrs)
@@ -123,5 +126,44 @@ def _reduced(builder: Any, node: gs.Node, view: View, x: Any) -> Any:
             return reducer(tensor(*places), axis=[*along.values()])
 
         return te.compute(kept, element, name="reduced")
+
+    return builder.emit_te(computed, x, primfunc_name_hint=node.op.lower())
+
+
+def _place(builder: Any, node: gs.Node, view: View, x: Any) -> Any:
+    """Return where the largest or least lies: that before which none is better, or as good.
+
+    Nothing is better than NaN, and NaN than nothing: at the first place it stays, as in ONNX
+    Runtime, and elsewhere it is passed by.
+    """
+    from tvm import te, tirx
+
+    axis = int(attribute(node, "axis", view.opset)) % len(x.ty.shape)
+    keepdims = bool(node.attrs.get("keepdims", 1))
+    largest, last = node.op == "ArgMax", bool(node.attrs.get("select_last_index", 0))
+
+    def better(a: Any, b: Any) -> Any:
+        a, b = (a, b) if largest else (b, a)
+        return a >= b if last else a > b
+
+    def step(a: Any, b: Any) -> Any:
+        taken = tirx.any(a[0] < tirx.const(0, "int64"), better(b[1], a[1]))
+        return tuple(tirx.Select(taken, new, old) for old, new in zip(a, b, strict=True))
+
+    def nowhere(place: Any, value: Any) -> Any:
+        return tirx.const(-1, place), tirx.const(0, value)
+
+    def computed(tensor: Any) -> Any:
+        sizes = list(tensor.shape)
+        along = te.reduce_axis((0, sizes[axis]), "k")
+        kept = [*sizes[:axis], *([1] if keepdims else []), *sizes[axis + 1 :]]
+        reducer = te.comm_reducer(step, nowhere)
+
+        def element(*at: Any) -> Any:
+            value = tensor(*at[:axis], along, *at[axis + keepdims :])
+            return reducer((tirx.Cast("int64", along.var), value), axis=along)
+
+        places, _ = te.compute(kept, element, name="placed")
+        return te.compute(kept, lambda *at: places(*at), name="place")
 
     return builder.emit_te(computed, x, primfunc_name_hint=node.op.lower())

@@ -505,3 +505,59 @@ def test_split_takes_parts_that_are_fed(sizes) -> None:
     )
     check(model, {"x": normal(2, whole), "parts": np.array([1, whole - 1])})
     check(model, {"x": normal(2, whole), "parts": np.array([0, whole])})
+
+
+@pytest.mark.parametrize("op", ["ArgMax", "ArgMin"])
+@pytest.mark.parametrize("last", [0, 1])
+def test_the_place_of_the_largest_beside_no_number(op, last) -> None:
+    """At the first place it stays, elsewhere it is passed by; of equal ones the first or last."""
+    ends = f"select_last_index = {last}"
+    model = model_of(
+        f"""g (float[6, 7, 5] x) => (int64[] y, int64[] z) {{
+            y = {op} <axis = -1, {ends}> (x)
+            z = {op} <axis = 1, keepdims = 0, {ends}> (x)
+        }}"""
+    )
+    x = np.random.default_rng(last).integers(-2, 3, (6, 7, 5)).astype(np.float32)
+    x[np.random.default_rng(5).random(x.shape) < 0.3] = np.nan
+    x[0, :, 0] = x[1, 2] = -np.inf
+    check(model, {"x": x})
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32])
+@pytest.mark.parametrize("op", ["Div", "Mod"])
+def test_an_integer_divided_by_zero_does_not_end_the_process(op, dtype) -> None:
+    model = model_of(
+        f"g ({dtype.__name__}[3] a, {dtype.__name__}[3] b) => ({dtype.__name__}[3] y) "
+        f"{{ y = {op}(a, b) }}"
+    )
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=1)
+    assert compiled({"a": dtype([7, -7, 6]), "b": dtype([2, 2, -2])})["y"][2] == {"Div": -3}.get(
+        op, 0
+    )
+    with pytest.raises(ExecutionError, match="by zero"):
+        compiled({"a": dtype([7, -7, 6]), "b": dtype([2, 0, -2])})
+    if op == "Mod":  # of the least by -1 ONNX Runtime's quotient ends the process as well
+        least = np.iinfo(dtype).min
+        found = compiled({"a": dtype([least, 1, 2]), "b": dtype([-1, 2, 2])})
+        assert found["y"].tolist() == [0, 1, 0]
+
+
+def test_a_range_of_no_step_does_not_end_the_process() -> None:
+    model = model_of("g (int64 a, int64 b, int64 c) => (int64[M] y) { y = Range(a, b, c) }")
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=1)
+    feeds = {"a": np.array(1), "b": np.array(6), "c": np.array(2)}
+    assert compiled(feeds)["y"].tolist() == [1, 3, 5]
+    with pytest.raises(ExecutionError, match="delta"):
+        compiled({**feeds, "c": np.array(0)})
+
+
+@pytest.mark.parametrize("keepdims", [0, 1])
+@pytest.mark.parametrize("op", ["ReduceSum", "ReduceMax"])
+def test_axes_at_run_time(op, keepdims) -> None:
+    model = model_of(
+        f"""<ir_version: 8, opset_import: ["" : 18]>
+        g (float[2, 3, 5] x, int64[1] a) => (float[] y) {{
+            r = Exp(x) s = {op} <keepdims = {keepdims}> (r, a) y = Relu(s) }}"""
+    )
+    check(model, {"x": normal(2, 3, 5), "a": np.array([-2])})

@@ -130,10 +130,11 @@ def test_no_tolerance_is_over_the_cap_where_float64_cannot_tell():
     assert "this network amplifies rounding by" in result.note
 
 
-def test_the_operands_of_a_sum_are_a_yardstick():
+@pytest.mark.parametrize("behind", ["y = Identity(s)", "y = Mul(s, s)", "r = Erf(s) y = Mul(r, s)"])
+def test_the_operands_of_a_sum_are_a_yardstick(behind):
     """Nothing but the order of one sum differs: no weight and no operator before it rounds."""
     head = "g (float[64] a, float[64] b, float[64] c) => (float[64] y)"
-    before, after = f"{head} {{ y = Sum (a, b, c) }}", f"{head} {{ y = Sum (b, c, a) }}"
+    before, after = (f"{head} {{ s = Sum ({t}) {behind} }}" for t in ("a, b, c", "b, c, a"))
     a, b = np.random.default_rng(3).uniform(1e3, 1e4, (2, 64)).astype(np.float32)
     feed = {"a": a, "b": b, "c": (8 - a.astype(np.float64) - b).astype(np.float32)}
     first, second = (run_ort(model_of(text), feed)["y"] for text in (before, after))
