@@ -93,12 +93,16 @@ def keys_of(flow: ChannelFlow, demands: Demands) -> Keys:
 
 def _combined(rows: list[tuple[Array, Array | None]]) -> tuple[Array, Array | None]:
     """Return one key for every combination of keys, and the first rank that each channel has."""
-    _, parts = np.unique(np.stack([key for key, _ in rows]), axis=1, return_inverse=True)
+    parts = np.zeros(len(rows[0][0]), int)
+    for key, _ in rows:
+        if (key != key[:1]).any():  # else it tells none apart
+            _, inner = np.unique(key, return_inverse=True)
+            _, parts = np.unique(parts * len(key) + inner, return_inverse=True)
     rank: Array | None = None
     for _, other in rows:
         if other is not None:
             rank = other if rank is None else np.where(rank < 0, other, rank)
-    return parts.reshape(-1), rank
+    return parts, rank
 
 
 def _by_rank(parts: Array, rank: Array) -> Array:
