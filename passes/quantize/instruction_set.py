@@ -37,6 +37,13 @@ def saturates(target: str) -> bool:
     return is_x86() and not has_dot_product()
 
 
+def weight_bits(asked: int | None, target: str) -> int:
+    """Return the bits of integer weights: `asked` ones, or what `quantize` takes for `target`."""
+    if asked is not None:
+        return asked
+    return SAFE_BITS if saturates(target) else 8
+
+
 def seven_bits(option: str) -> str:
     """Return what to tell where weights got 7 bits for the target's sake; `option` keeps 8."""
     return (

@@ -28,6 +28,7 @@ from ..engine.context import Context
 from ..engine.contract import Pass
 from ..fusion.inline_fused_operators import inline_fused_operators
 from .calibration_feeds import calibration_feeds
+from .instruction_set import weight_bits
 from .rounding.layers import grid_limit, layers_to_round
 from .rounding.reconstruct import reconstruct
 from .rounding.sequential_rounding import round_in_sequence
@@ -39,7 +40,7 @@ class RoundAdaptively(Pass):
 
     Weights stay float32 and lie on the grid that `quantize` then keeps; biases take the mean error.
 
-    - `bits`: of the integers, 2 to 8.
+    - `bits`: of the integers, 2 to 8; `none`: what `quantize` gives weights on the target, 8 or 7.
     - `per-channel`: a step for each output channel, instead of one for the weight.
     - `positions`: output positions of a layer that are looked at in all, shared out over the feeds.
     - `sequential`: each layer makes up for the errors of those before it.
@@ -50,7 +51,7 @@ class RoundAdaptively(Pass):
     exact: ClassVar[bool] = False
     prepares: ClassVar[bool] = True
 
-    bits: int = 8
+    bits: int | None = None
     per_channel: bool = True
     positions: int = 8192
     sequential: bool = True
@@ -58,7 +59,7 @@ class RoundAdaptively(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Round the layers of `graph` in order."""
-        qmax = grid_limit(self.name, self.bits)
+        qmax = grid_limit(self.name, weight_bits(self.bits, context.target))
         inline_fused_operators(graph, context)
         layers = layers_to_round(graph, context.view(), context, qmax, self.exclude)
         if not layers:

@@ -7,13 +7,8 @@
 Only H and T are kept, not samples; of x itself nothing is needed. Sums are taken around the means
 of the first batch, so that a mean far from zero costs no digits.
 
-Samples differ, and H of few of them is a guess. Of the samples' own H_i no more is kept than
-sum |n_i H_i|^2, from which it follows how far H is off, and how much of a sphere to mix in:
-
-    l = b^2 / |H - m I|^2 <= 1,     b^2 = (sum |n_i H_i|^2 - |H|^2 sum n_i^2) / n^2,    m = tr H / K
-
-Source: Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices"
-(2004), with samples in place of positions, which are not independent within one.
+What few samples say of others like them is seen by dealing them out to two halves, each of which
+has moments of its own; those of all are the sums of both, moved to one origin.
 
 Of a layer with very many columns H is kept in `parts` blocks on its diagonal alone: the columns of
 each are a layer of their own, whose float output is that of its part of W. T is then W H, and
@@ -33,6 +28,8 @@ Array = np.ndarray[Any, Any]
 # Positions that are gathered before a product is taken: with few, adding it to the sums would cost
 # more than the product.
 _BATCH = 512
+# Which sums there are.
+_X, _Y, _YY, _XX, _YX = range(5)
 
 
 class Moments:
@@ -40,18 +37,47 @@ class Moments:
 
     Without `centred` the moments are taken around 0: for a layer that can have no bias. With
     `parts` H is [G parts, K', K'], with columns of zeros at the end of the last part, and there is
-    no T.
+    no T. `halves`: those that these were joined of.
     """
 
     def __init__(self, *, centred: bool = True, second: bool = True, parts: int = 1) -> None:
         self.count = 0
         self.parts = parts
+        self.halves: tuple[Moments, Moments] | None = None
         self._centred = centred
         self._second = second
+        self._sums: list[Array] = []
         self._waiting: list[tuple[Array, ...]] = []
-        self._samples = 0
-        self._squared_counts = 0
-        self._squares = 0.0
+
+    @classmethod
+    def joined(cls, first: Moments, other: Moments) -> Moments:
+        """Return the moments of all that both, of the same kind, were given: they are its halves.
+
+        Where one of them is empty it is the other, which has none.
+        """
+        if not (first.count and other.count):
+            return first if first.count else other
+        found = cls(centred=first._centred, second=first._second, parts=first.parts)
+        found.halves, found.count = (first, other), first.count + other.count
+        first._take_in()
+        found._origin_x, found._origin_y = first._origin_x, first._origin_y
+        found._sums = [a + b for a, b in zip(first._sums, other._around(first), strict=True)]
+        return found
+
+    def _around(self, other: Moments) -> list[Array]:
+        """Return the sums around the origin of `other`."""
+        self._take_in()
+        dx = np.subtract(self._origin_x, other._origin_x, dtype=np.float64)
+        dy = np.subtract(self._origin_y, other._origin_y, dtype=np.float64)
+        x, y, *second = self._sums
+        found = [x + self.count * dx, y + self.count * dy]
+        if second:
+            xs, by = (split_columns(v[..., None], self.parts)[..., 0] for v in (x, dx))
+            found.append(second[0] + dy * (2 * y + self.count * dy))
+            found.append(second[1] + _moved(xs, by, xs, by, self.count))
+        if len(second) > _YX - _YY:
+            found.append(second[2] + _moved(y, dy, x, dx, self.count))
+        return found
 
     def add(self, inputs: Array, outputs: Array) -> None:
         """Take in a batch of positions, any float type.
@@ -67,89 +93,66 @@ class Moments:
         if not self._waiting:
             return
         x, y = (np.concatenate(parts, axis=2) for parts in zip(*self._waiting, strict=True))
-        ends = np.cumsum([given.shape[2] for given, _ in self._waiting])
         self._waiting = []
-        if not hasattr(self, "_sum_x"):
-            self._start(x, y)
+        if not self._sums:
+            centred = np.float32(self._centred)
+            self._origin_x, self._origin_y = _mean(x) * centred, _mean(y) * centred
         x, y = _roomy(x), _roomy(y)
         x -= self._origin_x[..., None]
         y -= self._origin_y[..., None]
-        self._sum_x += x.sum(axis=2, dtype=np.float64)
-        self._sum_y += y.sum(axis=2, dtype=np.float64)
+        found = [x.sum(axis=2, dtype=np.float64), y.sum(axis=2, dtype=np.float64)]
         if self._second:
             split = split_columns(x, self.parts)
-            for sample in np.split(split, ends[:-1], axis=2):
-                self._square(sample)
-            self._xx += split @ split.swapaxes(1, 2)
-            self._yy += np.einsum("gmp,gmp->gm", y, y, dtype=np.float64)
+            found.append(np.einsum("gmp,gmp->gm", y, y, dtype=np.float64))
+            found.append(split @ split.swapaxes(1, 2))
             if self.parts == 1:
-                self._yx += y @ x.swapaxes(1, 2)
-
-    def _start(self, x: Array, y: Array) -> None:
-        groups, k, m = len(x), x.shape[1], y.shape[1]
-        centred = np.float32(self._centred)
-        self._origin_x, self._origin_y = _mean(x) * centred, _mean(y) * centred
-        self._sum_x, self._sum_y = np.zeros((groups, k)), np.zeros((groups, m))
-        if self._second:
-            self._yy = np.zeros((groups, m))
-            self._yx = np.zeros((groups, m, k if self.parts == 1 else 0))
-            width = -(-k // self.parts)
-            self._xx = np.zeros((groups * self.parts, width, width))
-
-    def _square(self, sample: Array) -> None:
-        """Add |x x'|^2 = |x' x|^2 of one sample's positions."""
-        self._samples += 1
-        self._squared_counts += sample.shape[2] ** 2
-        wide = sample.shape[2] > sample.shape[1]
-        gram = sample @ sample.swapaxes(1, 2) if wide else sample.swapaxes(1, 2) @ sample
-        self._squares += float(np.square(gram, dtype=np.float64).sum())
-
-    def shrinkage(self) -> float:
-        """Return l, 0 to 1: how much of a sphere to mix into H; 0 where one sample was seen."""
-        self._take_in()
-        if self._samples < 2:
-            return 0.0
-        found = self.input_moment()
-        size = found.shape[1]
-        middle = np.trace(found, axis1=1, axis2=2)[:, None, None] / size
-        apart = float(np.square(found - middle * np.eye(size)).sum())
-        own = float(np.square(self._xx / self.count).sum())
-        off = (self._squares - own * self._squared_counts) / self.count**2
-        off *= self._samples / (self._samples - 1)
-        return float(np.clip(off / apart, 0.0, 1.0)) if apart > 0 else 1.0
+                found.append(y @ x.swapaxes(1, 2))
+        if not self._sums:
+            self._sums = [np.asarray(each, np.float64) for each in found]
+            return
+        for total, each in zip(self._sums, found, strict=True):
+            total += each
 
     @property
     def mean_input(self) -> Array:
         """E[x^], [G, K]."""
-        self._take_in()
-        return np.asarray(self._origin_x + self._sum_x / self.count)
+        total = self._sum(_X)
+        return np.asarray(self._origin_x + total / self.count)
 
     @property
     def mean_output(self) -> Array:
         """E[y], [G, M]."""
-        self._take_in()
-        return np.asarray(self._origin_y + self._sum_y / self.count)
+        total = self._sum(_Y)
+        return np.asarray(self._origin_y + total / self.count)
 
     def input_moment(self) -> Array:
         """H, [G, K, K]."""
-        self._take_in()
-        total = split_columns(self._sum_x[..., None], self.parts)[..., 0]
-        return self._xx / self.count - self._product(total, total)
+        total = split_columns(self._sum(_X)[..., None], self.parts)[..., 0]
+        return self._sum(_XX) / self.count - self._product(total, total)
 
     def cross_moment(self) -> Array:
         """T, [G, M, K]."""
-        self._take_in()
-        return self._yx / self.count - self._product(self._sum_y, self._sum_x)
+        return self._sum(_YX) / self.count - self._product(self._sum(_Y), self._sum(_X))
 
     def output_moment(self) -> Array:
         """var y, [G, M]."""
+        total = self._sum(_Y)
+        return np.asarray((self._sum(_YY) - self._centred * total**2 / self.count) / self.count)
+
+    def _sum(self, which: int) -> Array:
         self._take_in()
-        return np.asarray((self._yy - self._centred * self._sum_y**2 / self.count) / self.count)
+        return self._sums[which]
 
     def _product(self, left: Array, right: Array) -> Array:
         if not self._centred:
             return np.zeros(())
         return np.asarray(left[..., None] * right[:, None, :] / self.count**2)
+
+
+def _moved(left: Array, by: Array, right: Array, along: Array, count: int) -> Array:
+    """Return what sums of products gain where the origins of both factors move, [..., I, J]."""
+    first = left[..., None] * along[..., None, :] + by[..., None] * right[..., None, :]
+    return np.asarray(first + count * by[..., None] * along[..., None, :])
 
 
 def _roomy(values: Array) -> Array:

@@ -9,8 +9,10 @@ one sample and the moments of one stage, however many samples there are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -25,7 +27,10 @@ from .patches import draw_positions, patches_at, position_shape, positions_per_f
 from .staged_capture import StagedCapture
 from .stages import parts_of, stages_of, within_memory
 
+Array = np.ndarray[Any, Any]
 Change = Callable[[Layer, Moments, Edit], bool]
+# Samples go to them in turn.
+Halves = tuple[Moments, Moments]
 
 
 def fit_in_sequence(
@@ -67,7 +72,8 @@ def fit_in_sequence(
 
             seed = [context.seed, number]
             moments = _measure(floats, actual, run, positions, seed, second, progress)
-            for layer, found in zip(run, moments, strict=True):
+            for layer, halves in zip(run, moments, strict=True):
+                found = Moments.joined(*halves)
                 if found.count == 0:
                     context.decline(layer.node, "no sample gives it anything to read")
                 elif not change(layer, found, edit):
@@ -89,21 +95,36 @@ def _measure(
     seed: Sequence[int],
     second: bool,
     progress: Callable[[float], None],
-) -> list[Moments]:
-    moments = [
-        Moments(centred=has_bias(layer), second=second, parts=parts_of(layer)) for layer in layers
-    ]
+) -> list[Halves]:
+    moments = [(_empty(layer, second), _empty(layer, second)) for layer in layers]
     generator = np.random.default_rng(seed)
+    seen = 0
     with (
         closing(actual.stage([layer.source.name for layer in layers])) as sources,
         closing(floats.stage([layer.result.name for layer in layers], progress)) as results,
     ):
         for given, wanted in zip(sources, results, strict=True):
-            for layer, found in zip(layers, moments, strict=True):
+            samples = 1
+            for layer, halves in zip(layers, moments, strict=True):
                 result, source = wanted[layer.result.name], given[layer.source.name]
                 most = positions_per_feed(layer, positions, floats.samples)
                 chosen = draw_positions(position_shape(layer, result), most, generator)
-                if chosen.size:
-                    outputs = results_at(layer, result, chosen)
-                    found.add(patches_at(layer, source, result, chosen), outputs)
+                _deal(layer, source, result, chosen, halves, seen)
+                samples = len(result)
+            seen += samples
     return moments
+
+
+def _empty(layer: Layer, second: bool) -> Moments:
+    return Moments(centred=has_bias(layer), second=second, parts=parts_of(layer))
+
+
+def _deal(
+    layer: Layer, source: Array, result: Array, positions: Array, halves: Halves, seen: int
+) -> None:
+    """Add `positions` to `halves`, each to that of its sample, of which `seen` came before."""
+    samples = seen + positions // max(math.prod(position_shape(layer, result)[1:]), 1)
+    for number, half in enumerate(halves):
+        own = positions[samples % 2 == number]
+        if own.size:
+            half.add(patches_at(layer, source, result, own), results_at(layer, result, own))

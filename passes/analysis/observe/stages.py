@@ -59,7 +59,7 @@ def parts_of(layer: Layer) -> int:
 
 
 def moment_bytes(layer: Layer) -> int:
-    """Return what the second moments of a layer take in float64."""
+    """Return what the second moments of a layer take in float64, in two halves."""
     columns, parts = layer.weight.size // layer.outputs, parts_of(layer)
     cross = layer.outputs if parts == 1 else 0
-    return 8 * columns * (layer.group * columns // parts + cross)
+    return 2 * 8 * columns * (layer.group * columns // parts + cross)

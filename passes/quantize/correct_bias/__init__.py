@@ -28,6 +28,7 @@ from ...engine.context import Context
 from ...engine.contract import Pass
 from ...fusion.inline_fused_operators import inline_fused_operators
 from ..calibration_feeds import calibration_feeds
+from ..instruction_set import weight_bits
 from ..rounding.layers import grid_limit, layers_to_round
 from ..rounding.reconstruct import best_bias, snap
 from ..rounding.sequential_rounding import round_in_sequence
@@ -43,7 +44,7 @@ class CorrectBias(Pass):
 
     - `mode`: `empirical` measures means on the feeds; `analytic` needs none and assumes inputs of
       `input-mean` and `input-variance`.
-    - `bits`: of the integers, 2 to 8.
+    - `bits`: of the integers, 2 to 8; `none`: what `quantize` gives weights on the target, 8 or 7.
     - `per-channel`: a step for each output channel, instead of one for the weight.
     - `positions`: output positions of a layer that are looked at in all, shared out over the feeds.
     - `input-mean`: mean of the graph inputs, for `analytic`.
@@ -56,7 +57,7 @@ class CorrectBias(Pass):
     prepares: ClassVar[bool] = True
 
     mode: Literal["empirical", "analytic"] = "empirical"
-    bits: int = 8
+    bits: int | None = None
     per_channel: bool = True
     positions: int = 8192
     input_mean: float = 0.0
@@ -65,7 +66,7 @@ class CorrectBias(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Round and correct the layers of `graph` in order."""
-        qmax = grid_limit(self.name, self.bits)
+        qmax = grid_limit(self.name, weight_bits(self.bits, context.target))
         inline_fused_operators(graph, context)
         view = context.view()
         layers = []
@@ -83,7 +84,7 @@ class CorrectBias(Pass):
         def solve(layer: Layer, moments: Moments) -> Kernel:
             kernel = layer.kernel()
             found = self._rounded(kernel, qmax)
-            return replace(found, bias=best_bias(found, moments))
+            return replace(found, bias=best_bias(kernel, found, moments))
 
         round_in_sequence(
             graph,

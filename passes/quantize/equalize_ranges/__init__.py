@@ -31,6 +31,7 @@ from ...engine.context import Context
 from ...engine.contract import Pass
 from ..calibration_feeds import calibration_feeds
 from ..grids.formats import IntegerFormat
+from ..instruction_set import weight_bits
 from .channel_ranges import observe_channels
 from .noise import NoiseFormats, noise_of
 from .problems import ScaledLayer, ScaleProblem, scale_problems
@@ -52,7 +53,7 @@ class EqualizeRanges(Pass):
     that are infinite or denormal are scaled with the rest.
 
     - `per-channel`: each output channel of a weight will have its own grid.
-    - `weight-bits`: the width that weights will have.
+    - `weight-bits`: the width that weights will have; `none`: as `quantize` takes on the target.
     - `activation-bits`: the width that activations will have; 16 for those that stay float.
     - `headroom`: 0 leaves channels under a Clip's bound as they are; h >= 1 scales those that never
       reach it on the feeds as long as h times what was seen does not either, which is exact for
@@ -64,7 +65,7 @@ class EqualizeRanges(Pass):
     prepares: ClassVar[bool] = True
 
     per_channel: bool = True
-    weight_bits: int = 8
+    weight_bits: int | None = None
     activation_bits: int = 8
     headroom: float = 0.0
 
@@ -115,7 +116,7 @@ class EqualizeRanges(Pass):
         self, graph: gs.Graph, flow: ScalableChannels, context: Context
     ) -> list[ScaleProblem]:
         steps = NoiseFormats(
-            IntegerFormat(self.weight_bits, signed=True, narrow=True),
+            IntegerFormat(weight_bits(self.weight_bits, context.target), signed=True, narrow=True),
             IntegerFormat(self.activation_bits, signed=False),
             self.per_channel,
         )

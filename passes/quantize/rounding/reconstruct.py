@@ -3,11 +3,11 @@
     min over s, Q, c of  E |y - (s Q x^ + c)|^2  +  ridge |s Q - W|^2,        -qmax <= Q <= qmax
 
 W is the float weight, y the float layer's output and x^ what the layer reads once those before it
-are rounded, so that it makes up for their errors as well. The ridge, a part of the mean variance of
-x^, keeps few samples from moving weights that they say nothing about: a tenth, or what shrinking
-the moments of so few samples comes to (`Moments.shrinkage`). The best c is the bias plus the mean
-error, exactly; with it the rest is one quadratic form a row, in moments (`moments`), for which
-integers are searched (`coordinate_descent`) over several steps s.
+are rounded, so that it makes up for their errors as well. The ridge, a multiple of the mean
+variance of x^, keeps few samples from moving weights that they say nothing about: what is learned
+from one half of the samples says on the other which ridge is best, and how much of the mean error
+the bias should take (`held_back`). With the bias the rest is one quadratic form a row, in moments
+(`moments`), for which integers are searched (`coordinate_descent`) over several steps s.
 
 Sources: Nagel et al., "Up or Down? Adaptive Rounding for Post-Training Quantization" (2020), the
 objective; Hubara et al., "Accurate Post Training Quantization With Small Calibration Sets"
@@ -25,16 +25,17 @@ import numpy as np
 from ....ir.ops.linear.kernel import Kernel
 from ...analysis.observe.moments import Moments, join_columns, split_columns
 from .coordinate_descent import NearestPlane, descend, nearest, objective
+from .held_back import best_ridge, lasting_share
 
 Array = np.ndarray[Any, Any]
 
-_RIDGE = 0.1
-_LEAST_KEPT = 1e-3
 _FACTORS = 16
 # Multiply-adds that the choice of a step may cost, and the columns up to which every step is
 # searched to the end before one is chosen.
 _CHOICE_COST = 1e9
 _SMALL = 32
+# From here on clipping gains nothing that would show which ridge is better.
+_FINE = 63
 _REFITS = 1
 
 
@@ -73,31 +74,20 @@ def reconstruct(
 ) -> RoundedLayer:
     """Return the rounded layer; never worse on `moments`, in any row, than rounding to nearest.
 
-    `ridge`: None for what the number of samples asks for.
+    `ridge`: None for the best one on samples held back.
     """
     rows = kernel.weight.reshape(*kernel.weight.shape[:2], -1)
     parts = moments.parts
     weight = split_columns(rows.swapaxes(1, 2), parts)
-    plain = moments.input_moment()
-    plain_cross = moments.cross_moment().swapaxes(1, 2) if parts == 1 else plain @ weight
-    size = plain.shape[1]
-    if ridge is None:
-        mixed = moments.shrinkage()
-        ridge = max(_RIDGE, mixed / max(1 - mixed, _LEAST_KEPT))
-    strength = ridge * np.trace(plain, axis1=1, axis2=2) / size
-    strength = np.where(strength > 0, strength, 1.0)[:, None, None]
-    a = plain + strength * np.eye(size)
     base = np.repeat(_largest(rows, per_channel) / qmax, parts, axis=0)
-    problem = _RoundingProblem(a, plain_cross + strength * weight, qmax, parts)
-    unit, length = _units(a, base, apart=per_channel and parts == 1)
-    problem = replace(problem, a=a / unit, t=problem.t / (unit * length[:, None]))
-    scale, whole = _search(problem, base / length, per_channel)
-    scale = scale * length
-    found = on_grid(whole, scale)
+    target = _Target(weight, base, qmax, parts, per_channel)
+    form = target.form(moments)
+    if ridge is None:
+        halves = moments.halves and [target.form(half) for half in moments.halves]
+        ridge = best_ridge(halves, target.error_elsewhere)
+    found = target.values(form, ridge)
     usual = on_grid(nearest(weight, base, qmax), base)
-    error, usual_error = (
-        _joint(objective(plain, plain_cross, values), parts) for values in (found, usual)
-    )
+    error, usual_error = (_joint(form.error(values), parts) for values in (found, usual))
     worse = error > usual_error
     if not per_channel:
         worse = np.broadcast_to(error.sum() > usual_error.sum(), worse.shape)
@@ -107,15 +97,79 @@ def reconstruct(
     usual_error = usual_error[::parts]
     rounded = Kernel(found.reshape(kernel.weight.shape), kernel.bias)
     if has_bias:
-        rounded = replace(rounded, bias=best_bias(rounded, moments))
+        rounded = replace(rounded, bias=best_bias(kernel, rounded, moments))
     return RoundedLayer(rounded, error.reshape(-1), usual_error.reshape(-1))
 
 
-def best_bias(rounded: Kernel, moments: Moments) -> Array:
-    """Return the bias [M] at which the mean of the outputs is that of the float layer."""
-    rows = rounded.weight.reshape(*rounded.weight.shape[:2], -1)
-    mean = np.einsum("gmk,gk->gm", rows, moments.mean_input)
-    return np.asarray((moments.mean_output - mean).reshape(-1))
+@dataclass(frozen=True)
+class _Form:
+    """E |y - (w x^ + c)|^2 as a form in w: w H w' - 2 w T', with H [G, K, K] and T' [G, K, M]."""
+
+    h: Array
+    t: Array
+
+    def error(self, values: Array) -> Array:
+        """Return the form of `values` [G, K, M], [G, M]."""
+        return objective(self.h, self.t, values)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A float weight [G, K, M], the steps [G, M] that reach its largest values, and its grid."""
+
+    weight: Array
+    base: Array
+    qmax: int
+    parts: int
+    per_channel: bool
+
+    def form(self, moments: Moments) -> _Form:
+        """Return the form that `moments` give."""
+        h = moments.input_moment()
+        if self.parts > 1:
+            return _Form(h, h @ self.weight)
+        return _Form(h, moments.cross_moment().swapaxes(1, 2))
+
+    def values(self, form: _Form, ridge: float, *, roughly: bool = False) -> Array:
+        """Return the points of the grid where `form` and the ridge together are least.
+
+        `roughly`: as one search from above finds them.
+        """
+        size = form.h.shape[1]
+        strength = ridge * np.trace(form.h, axis1=1, axis2=2) / size
+        strength = np.where(strength > 0, strength, 1.0)[:, None, None]
+        a = form.h + strength * np.eye(size)
+        unit, length = _units(a, self.base, apart=self.per_channel and self.parts == 1)
+        t = (form.t + strength * self.weight) / (unit * length[:, None])
+        problem = _RoundingProblem(a / unit, t, self.qmax, self.parts)
+        search = _start if roughly else _search
+        scale, whole = search(problem, self.base / length, self.per_channel)
+        return on_grid(whole, scale * length)
+
+    def error_elsewhere(self, known: _Form, other: _Form, ridge: float) -> float:
+        """Return the error on `other` of what is learned from `known`."""
+        return float(other.error(self.values(known, ridge, roughly=True)).sum())
+
+
+def best_bias(kernel: Kernel, rounded: Kernel, moments: Moments) -> Array:
+    """Return the bias [M] at which the mean of the outputs is that of the float layer `kernel`.
+
+    What `rounded` weights shift is made up for wholly, and what comes from the layers before as far
+    as half the samples and the others agree on it.
+    """
+
+    def shift(known: Moments) -> Array:
+        return np.asarray(known.mean_output.reshape(-1) - _means(kernel, known) - bias)
+
+    bias = kernel.full_bias()
+    own = _means(kernel, moments) - _means(rounded, moments)
+    return np.asarray(bias + own + lasting_share(moments, shift) * shift(moments))
+
+
+def _means(kernel: Kernel, moments: Moments) -> Array:
+    """Return the means of what the weights of `kernel` give, [M]."""
+    rows = kernel.weight.reshape(*kernel.weight.shape[:2], -1)
+    return np.asarray(np.einsum("gmk,gk->gm", rows, moments.mean_input).reshape(-1))
 
 
 def _units(a: Array, base: Array, *, apart: bool) -> tuple[Array, Array]:
@@ -145,9 +199,24 @@ class _RoundingProblem:
 
 
 def _search(problem: _RoundingProblem, base: Array, per_channel: bool) -> tuple[Array, Array]:
+    """Return the steps [G, M] and the integers [G, K, M]."""
+    groups, size, rows = problem.t.shape
+    factors = _factors(groups * rows * size**2, problem.qmax)
+    scale, whole = _start(problem, base, per_channel, factors)
+    whole = descend(problem.a, problem.t, scale, whole, problem.qmax)
+    for _ in range(_REFITS if per_channel else 0):
+        scale, whole = _refit(problem, scale, whole)
+    return scale, whole
+
+
+def _start(
+    problem: _RoundingProblem, base: Array, per_channel: bool, factors: Array | None = None
+) -> tuple[Array, Array]:
+    """Return the best of a few steps, and what one search from above finds for them."""
     a, t, qmax = problem.a, problem.t, problem.qmax
     groups, size, rows = t.shape
-    factors = _factors(groups * rows * size**2, qmax)
+    if factors is None:
+        factors = np.ones(1) if qmax >= _FINE else _factors(np.inf, qmax)
     # Every step is one more row of the same problem.
     many = (base[..., None] * factors).reshape(groups, -1)
     whole, cost = NearestPlane(a, t).round(many, qmax)
@@ -162,11 +231,7 @@ def _search(problem: _RoundingProblem, base: Array, per_channel: bool) -> tuple[
         choice = np.full((groups, rows), cost.sum(axis=(0, 1)).argmin())
     scale = base * factors[choice]
     split = whole.reshape(groups, size, rows, len(factors))
-    whole = np.take_along_axis(split, choice[:, None, :, None], axis=3)[..., 0]
-    whole = descend(a, t, scale, whole, qmax)
-    for _ in range(_REFITS if per_channel else 0):
-        scale, whole = _refit(problem, scale, whole)
-    return scale, whole
+    return scale, np.take_along_axis(split, choice[:, None, :, None], axis=3)[..., 0]
 
 
 def _refit(problem: _RoundingProblem, scale: Array, whole: Array) -> tuple[Array, Array]:
