@@ -26,8 +26,21 @@ def nodes_elsewhere(module: Any) -> tuple[str, ...]:
             found.update(strings)
 
     for _, function in module.functions_items():
-        tvm_ffi.structural_walk(function, (ir.Call, visit))
+        if _names(function) & {NAME, INTO}:
+            tvm_ffi.structural_walk(function, (ir.Call, visit))
     return tuple(sorted({_node_of(text) for text in found - {INTO}}))
+
+
+def _names(function: Any) -> set[str]:
+    """Return the strings in `function` and the names that it calls; it may be of many calls."""
+    import tvm_ffi
+    from tvm import ir, relax
+
+    found: set[str] = set()
+    strings = (ir.StringImm, lambda expr: found.add(str(expr.value)))
+    outside = (relax.ExternFunc, lambda expr: found.add(str(expr.global_symbol)))
+    tvm_ffi.structural_walk(function, [strings, outside])
+    return found
 
 
 def _node_of(model: str) -> str:

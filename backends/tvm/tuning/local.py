@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ....ir.core.errors import BackendError
@@ -37,6 +39,7 @@ class LocalMeasurer:
         self._machine = machine
         self._threads = threads
         self._seed = seed
+        self._absent = without_torch_there()
         self._worker = PopenWorker(_begin, (threads,), stderr=subprocess.DEVNULL)
         self.trouble = ""
 
@@ -59,6 +62,7 @@ class LocalMeasurer:
     def close(self) -> None:
         """End the process."""
         self._worker.kill()
+        self._absent.cleanup()
 
     def _prepare(
         self, choice: Choice[Any, Any], op: Any, candidates: list[Any], indices: set[int]
@@ -76,7 +80,7 @@ class LocalMeasurer:
 
     def _asked(self, function: Any, *arguments: Any, seconds: float | None = None) -> Any:
         """Return what `function` gives over there, None where it fails, crashes or takes long."""
-        with _paths():
+        with _paths(self._absent.name):
             self._worker.send(function, arguments, timeout=seconds)
         try:
             return self._worker.recv()
@@ -85,11 +89,22 @@ class LocalMeasurer:
             return None
 
 
+def without_torch_there() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder that, first on its path, lets a process find no PyTorch.
+
+    TVM imports PyTorch where it is there, which takes seconds, only to exchange tensors with it.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="planish-")
+    text = 'raise ModuleNotFoundError("torch is not needed to measure kernels", name="torch")\n'
+    Path(folder.name, "torch.py").write_text(text)
+    return folder
+
+
 @contextmanager
-def _paths() -> Iterator[None]:
-    """Let a process that starts here import what this one can."""
+def _paths(first: str) -> Iterator[None]:
+    """Let a process that starts here import what lies in `first`, then what this one can."""
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    os.environ["PYTHONPATH"] = os.pathsep.join([first, *(path for path in sys.path if path)])
     try:
         yield
     finally:

@@ -8,6 +8,20 @@ from typing import Any
 import pytest
 
 from planish.backends.tvm.backend import Tvm
+from planish.backends.tvm.spec.machine import CpuMachine
+
+# What LLVM makes of the code is part of the subject: the order of loads and stores, bytes, speed,
+# and graphs of every kind.
+_OPTIMIZED = {
+    "compile",
+    "profile",
+    "runtime",
+    "tuning",
+    "test_backend.py",
+    "test_example_networks.py",
+    "test_image_sizes.py",
+    "test_random_graphs.py",
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -24,3 +38,31 @@ def _kernels_are_compared_where_that_is_tested(request: pytest.FixtureRequest) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Tvm, "lower", plain)
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _llvm_optimizes_where_that_is_tested(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Elsewhere it takes the code as it is, in two thirds of the time; not in `make test-slow`."""
+    everything = request.config.option.markexpr != "not slow"
+    if everything or _OPTIMIZED & set(request.path.parts):
+        yield
+        return
+    llvm = CpuMachine.llvm
+
+    def plain(self: CpuMachine, threads: int) -> dict[str, Any]:
+        return {**llvm(self, threads), "opt-level": 0}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CpuMachine, "llvm", plain)
+        yield
+
+
+@pytest.fixture
+def optimized(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have LLVM optimize in this test, as it does for users."""
+    llvm = CpuMachine.llvm
+
+    def whole(self: CpuMachine, threads: int) -> dict[str, Any]:
+        return {**llvm(self, threads), "opt-level": 3}
+
+    monkeypatch.setattr(CpuMachine, "llvm", whole)

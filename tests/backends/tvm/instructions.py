@@ -22,6 +22,14 @@ from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES, host_isa, runs_here
 
 
+def each_isa(*alike: str) -> list[Any]:
+    """Return all instruction sets, as slow tests those whose kernels are another's: `alike`."""
+    return [
+        pytest.param(isa, marks=[pytest.mark.slow] if isa in alike else [])
+        for isa in sorted(MACHINES)
+    ]
+
+
 def make_runnable(isa: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the target for `isa`, whose code runs here until the test ends."""
     if not runs_here(isa):

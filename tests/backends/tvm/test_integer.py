@@ -22,7 +22,7 @@ from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES, host_isa
 from planish.ir.core.errors import BackendError
 
-from .instructions import assembly_of, make_runnable
+from .instructions import assembly_of, each_isa, make_runnable
 from tests.helpers import Array, model_of, run_ort
 
 pytest.importorskip("tvm")
@@ -351,7 +351,7 @@ def test_what_follows(name, dtype) -> None:
     check(model, feeds, {"y": step})
 
 
-@pytest.mark.parametrize("isa", sorted(MACHINES))
+@pytest.mark.parametrize("isa", each_isa("avx512-bf16"))
 @pytest.mark.parametrize("case", [CONVOLUTIONS[1], CONVOLUTIONS[3], CONVOLUTIONS[5]], ids=str)
 def test_every_machine(isa, case, monkeypatch) -> None:
     model, feeds, step = conv_net(**case)
@@ -367,6 +367,7 @@ def test_every_machine(isa, case, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("isa", "has"), [("avx512", False), ("avx512-vnni", True), ("avx512-bf16", True)]
 )
+@pytest.mark.usefixtures("optimized")
 def test_the_instruction_is_used_where_there_is_one(isa, has) -> None:
     model, _, _ = conv_net(**CONVOLUTIONS[0])
     assert ("vpdpbusd" in assembly_of(planish.load(model), isa)) == has

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -46,6 +49,18 @@ def device_function(source: str, part: str) -> str:
     return found.group()
 
 
+@functools.cache
+def emulated(kind: str, body: str, channels: int, weights: tuple[tuple[str, tuple[int, ...]], ...]):
+    """Return a model and what runs it here, compiled once for all tests that ask."""
+    proto = model(kind, body, channels, dict(weights))
+    with tempfile.TemporaryDirectory() as folder:  # what is loaded stays
+        return proto, Emulated(planish.load(proto), Path(folder))
+
+
+def residual(kind: str) -> Emulated:
+    return emulated(kind, RESIDUAL, 16, (("w", (16, 16, 3, 3)), ("b", (16,))))[1]
+
+
 @needs_nvcc
 @pytest.mark.parametrize(
     ("kind", "channels", "body", "weights"),
@@ -86,14 +101,13 @@ def device_function(source: str, part: str) -> str:
         ),
     ],
 )  # fmt: skip
-def test_kernels_compute_what_onnx_runtime_does(kind, channels, body, weights, tmp_path) -> None:
-    proto = model(kind, body, channels, weights)
-    emulated = Emulated(planish.load(proto), tmp_path)
+def test_kernels_compute_what_onnx_runtime_does(kind, channels, body, weights) -> None:
+    proto, network = emulated(kind, body, channels, tuple(weights.items()))
     feeds = {"x": normal(2, channels, 7, 6, dtype=DTYPES[kind], seed=1)}
     tolerance = 1e-4 if kind == "float" else 4e-3
     expected = run_ort(proto, feeds)["y"]
     for backwards in (False, True):
-        found = emulated(feeds, backwards=backwards)["y"]
+        found = network(feeds, backwards=backwards)["y"]
         assert relative_error(expected, found) <= tolerance
 
 
@@ -123,24 +137,22 @@ def test_operators_that_move_elements_are_imported(tmp_path) -> None:
 
 
 @needs_nvcc
-def test_half_precision_convolutions_are_single_kernels_on_tensor_cores(tmp_path) -> None:
-    proto = model("float16", RESIDUAL, 16, {"w": (16, 16, 3, 3), "b": (16,)})
-    emulated = Emulated(planish.load(proto), tmp_path)
+def test_half_precision_convolutions_are_single_kernels_on_tensor_cores() -> None:
+    network = residual("float16")
     # In and out of channels last, and one kernel for each convolution with all that follows it.
-    assert sorted(n.split("_")[0] for n in emulated._kernels) == [
+    assert sorted(n.split("_")[0] for n in network._kernels) == [
         "fused", "fused", "transpose", "transpose1",
     ]  # fmt: skip
     for part in ("convolution_", "convolution1"):
-        body = device_function(emulated.source, part)
+        body = device_function(network.source, part)
         assert "nvcuda::wmma::mma_sync" in body
         assert "*(uint4*)(" in body  # eight halves at once
         assert "__syncthreads" in body
 
 
 @needs_nvcc
-def test_single_precision_stays_single_precision(tmp_path) -> None:
-    proto = model("float", RESIDUAL, 16, {"w": (16, 16, 3, 3), "b": (16,)})
-    source = Emulated(planish.load(proto), tmp_path).source
+def test_single_precision_stays_single_precision() -> None:
+    source = residual("float").source
     assert "wmma" not in source
     assert "tf32" not in source
 

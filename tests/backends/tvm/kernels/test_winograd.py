@@ -23,7 +23,7 @@ from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES, host_isa
 
-from ..instructions import make_runnable
+from ..instructions import each_isa, make_runnable
 from tests.helpers import Array, model_of, relative_error, run_ort
 
 pytest.importorskip("tvm")
@@ -136,7 +136,7 @@ SAME = "kernel_shape = [3, 3], pads = [1, 1, 1, 1]"
     ("results", "channels", "outputs", "sizes", "attributes", "kernel"),
     [
         ((1, 4, 4), 32, 48, (13, 9), SAME, (3, 3)),
-        ((1, 2, 2), 32, 48, (13, 9), SAME, (3, 3)),
+        pytest.param((1, 2, 2), 32, 48, (13, 9), SAME, (3, 3), marks=pytest.mark.slow),
         ((1, 4, 4), 33, 20, (7, 7), SAME, (3, 3)),
         ((1, 2, 4), 20, 33, (8, 5), "kernel_shape = [3, 3], pads = [1, 0, 0, 1]", (3, 3)),
         ((1, 4, 2), 40, 16, (6, 4), "kernel_shape = [3, 3]", (3, 3)),
@@ -214,7 +214,7 @@ def test_border_tiles_write_only_what_is_theirs(monkeypatch) -> None:
     check(model, {"x": normal(2, 16, 6, 7)})
 
 
-@pytest.mark.parametrize("isa", sorted(MACHINES))
+@pytest.mark.parametrize("isa", each_isa("avx512-bf16", "avx512-vnni"))
 def test_winograd_code_for_every_instruction_set(isa, monkeypatch) -> None:
     model = model_of(
         """g (float[1, 64, 28, 28] x) => (float[] y) {
@@ -295,9 +295,9 @@ def test_the_choice_depends_on_the_batch() -> None:
 
 
 def test_deep_networks_stay_close() -> None:
-    """Ten layers of 256 channels with every other one added back, as in a residual network."""
+    """Six layers of 256 channels with every other one added back, as in a residual network."""
     body, weights, before = [], {}, "x"
-    for i in range(10):
+    for i in range(6):
         weights[f"w{i}"] = normal(256, 256, 3, 3, seed=i) / 48
         body.append(f"c{i} = Conv <{SAME}> ({before}, w{i}) r{i} = Relu(c{i})")
         before = f"r{i}"

@@ -14,7 +14,7 @@ from tests.backends.tvm.tuning.common import MACHINE, conv
 
 # A module of its own, for the other process has to import the choice by name.
 MODULE = '''
-import os, time
+import os, sys, time
 from planish.backends.tvm.kernels.tile_sizes import RegisterTile
 from planish.backends.tvm.tuning.tiles import TileChoice
 
@@ -29,6 +29,9 @@ class Risky(TileChoice):
         if candidate == "raise":
             raise ValueError("there is no such kernel")
         return super().kernel(op, RegisterTile(1, candidate, 1, True), machine)
+
+def imported():
+    return sorted({"tvm", "torch"} & set(sys.modules))
 '''
 
 
@@ -60,6 +63,10 @@ def test_a_crash_costs_one_candidate(risky, measurer) -> None:
 def test_what_went_wrong_is_told(risky, measurer) -> None:
     assert measurer.measure(risky, conv(), ["raise"], 2) == [None]
     assert "there is no such kernel" in measurer.trouble
+
+
+def test_the_process_does_without_torch(risky, measurer) -> None:
+    assert measurer._asked(sys.modules["risky_choice"].imported) == ["tvm"]
 
 
 def test_a_candidate_that_hangs_is_given_up(risky, measurer, monkeypatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ import planish
 from planish.backends.tvm.runtime import linker
 from planish.backends.tvm.tuning import remote
 from planish.backends.tvm.tuning.key import key_of
+from planish.backends.tvm.tuning.local import without_torch_there
 from planish.backends.tvm.tuning.options import Tuning
 from planish.backends.tvm.tuning.remote import Address, RemoteMeasurer
 from planish.backends.tvm.tuning.tiles import TileChoice
@@ -28,7 +30,15 @@ pytest.importorskip("tornado")  # TVM's tracker needs it
 
 
 @pytest.fixture(scope="module")
-def tracker():
+def brief_imports():
+    """Let the processes that TVM starts find no PyTorch, which takes them seconds to import."""
+    with without_torch_there() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", folder, prepend=os.pathsep)
+        yield
+
+
+@pytest.fixture(scope="module")
+def tracker(brief_imports):
     from tvm.rpc.tracker import Tracker
 
     found = Tracker("127.0.0.1", 9190, 9290, silent=True)
