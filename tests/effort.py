@@ -1,6 +1,7 @@
 """How much of a property test `make test` has: the first third of the examples of `make test-slow`.
 
-The examples are drawn alike in both, so that what passes at length passes in short.
+The examples are drawn alike in both, so that what passes at length passes in short. A test that
+draws while it runs (`st.data()`) has all of them in both.
 """
 
 import functools
@@ -8,6 +9,7 @@ import os
 from typing import Any
 
 from hypothesis.errors import StopTest, UnsatisfiedAssumption
+from hypothesis.strategies import DataObject
 
 LONG = "PLANISH_TESTS_LONG"  # the variable that says that slow tests run too; conftest.py sets it
 FEWEST = 10
@@ -29,7 +31,8 @@ def _first(whole: Any, most: int) -> Any:
     @functools.wraps(whole)  # what is drawn depends on the source of the test
     def part(*args: Any, **kwargs: Any) -> None:
         nonlocal passed, failed
-        if passed >= most and not failed:
+        draws = any(isinstance(value, DataObject) for value in (*args, *kwargs.values()))
+        if passed >= most and not failed and not draws:  # drawing less than before is an error
             return
         try:
             whole(*args, **kwargs)
