@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 # What is inlined may write so many nodes; two exponentials, one in the other, are ten thousand.
-_MOST_NODES = 2000
+_MOST_NODES = 5000
 # Below so many elements, starting threads costs more than they save.
 _WORTH_THREADS = 4096
 

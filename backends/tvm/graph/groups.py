@@ -19,7 +19,7 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.types import Shape
 from ....ir.graph.view import View
 from ....ir.ops.quantization.nodes import is_dequantizer, quantizes_or_back
-from ....ir.ops.traits import NEWEST, traits_of
+from ....ir.ops.traits import NEWEST, attribute, traits_of
 from ..spec.scalars import SCALARS
 from .quantized import quantization_of
 
@@ -136,6 +136,8 @@ def is_scalar_operator(node: gs.Node, view: View) -> bool:
             tensor.is_empty() or _number(view.constant(tensor)) is not None
             for tensor in node.inputs[1:]
         )
+    if node.op == "Gelu" and attribute(node, "approximate", view.opset) != "none":
+        return False
     return not any(tensor.is_empty() for tensor in node.inputs)
 
 

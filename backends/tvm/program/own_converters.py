@@ -22,7 +22,18 @@ from ..spec.scalars import SCALARS
 
 # Of one tensor each: a list of expressions.
 _UNARY = frozenset(
-    {"Clip", "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Tanh"}
+    {
+        "Clip",
+        "Elu",
+        "Erf",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "LeakyRelu",
+        "Relu",
+        "Sigmoid",
+        "Tanh",
+    }
 )
 
 
@@ -58,7 +69,9 @@ def handed_on(builder: Any, node: gs.Node, view: View, x: Any, result: Any) -> A
 
 
 def _attributes(node: gs.Node, view: View) -> dict[str, float] | None:
-    """Return what the expression of `node` reads; None where a bound is not constant."""
+    """Return what the expression of `node` reads; None where it reads others."""
+    if node.op == "Gelu" and attribute(node, "approximate", view.opset) != "none":
+        return None
     attrs = {k: float(v) for k, v in node.attrs.items() if isinstance(v, float | int)}
     if node.op != "Clip" or has_attribute(node.op, "min", view.opset):
         return attrs

@@ -3,7 +3,8 @@
 A NaN passes through: `max(a, b)` here is `a > b ? a : b`, so the value that may be NaN is second.
 
 Source: ONNX operators of the same names. Exponential: Moshier, Cephes, `expf` (range reduction by
-ln 2 in two parts and a polynomial of degree 5; within 2 units in the last place).
+ln 2 in two parts and a polynomial of degree 5; within 2 units in the last place). Error function:
+Juffa, "Efficiently computing the error function in single precision" (two minimax polynomials).
 """
 
 from __future__ import annotations
@@ -67,6 +68,31 @@ def sigmoid(x: Expr) -> Expr:
 def tanh(x: Expr) -> Expr:
     """Return 1 - 2 / (e^2x + 1)."""
     return _const(1.0) - _const(2.0) / (exp(x * _const(2.0)) + _const(1.0))
+
+
+def erf(x: Expr) -> Expr:
+    """Return the error function: within 1.1 units in the last place.
+
+    Near 0 it is x + x P(x^2), elsewhere 1 - e^-Q(|x|) with the sign of x.
+    """
+    from tvm import tirx
+
+    size, square = tirx.abs(x), x * x
+    far = _const(-1.72853470e-5) * size + _const(3.83197126e-4)
+    far = far * square + (_const(-3.88396438e-3) * size + _const(2.42546219e-2))
+    for factor in (-1.06777877e-1, -6.34846687e-1, -1.28717512e-1):
+        far = far * size + _const(factor)
+    above = _const(1.0) - exp(far * size - size)
+    near = _const(-5.96761703e-4)
+    for factor in (4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1, 1.28379166e-1):
+        near = near * square + _const(factor)
+    signed = _select(x < _const(0.0), _const(0.0) - above, above)
+    return _select(size > _const(0.927734375), signed, near * x + x)
+
+
+def gelu(x: Expr) -> Expr:
+    """Return x (1 + erf(x / sqrt(2))) / 2."""
+    return _const(0.5) * x * (_const(1.0) + erf(x * _const(math.sqrt(0.5))))
 
 
 def relu(x: Expr) -> Expr:
@@ -169,7 +195,9 @@ SCALARS: dict[str, Scalar] = {
     "DequantizeLinear": _dequantize,
     "Div": _fold(lambda a, b: a / b),
     "Elu": _elu,
+    "Erf": _unary(erf),
     "Floor": _unary(_tir("floor")),
+    "Gelu": _unary(gelu),
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _unary(lambda x: x * _min(_const(1.0), relu(x * _const(1 / 6) + _const(0.5)))),
     "LeakyRelu": _leaky,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -58,3 +60,29 @@ def test_a_row_of_exponentials_is_computed(inputs) -> None:
     compiled = planish.lower(planish.load(model), backend="tvm", threads=1)
     assert not any("ONNX Runtime" in line for line in compiled.remarks)
     assert relative_error(run_ort(model, feed)["y"], compiled(feed)["y"]) < 1e-6
+
+
+def test_the_error_function_is_right_to_its_last_places() -> None:
+    """Everywhere, as a kernel of ours has it and as TVM's do; GELU within its own cancellation."""
+    unit = {"w": np.eye(16, dtype=np.float32).reshape(16, 16, 1, 1)}
+    model = model_using(
+        unit,
+        "c = Conv(x, w) y = Erf(c) f = Flatten(x) z = Erf(f) g = Gelu(f) h = Gelu(c)",
+        "float[1, 16, 50, 50] x",
+        outputs="float[] z, float[] g, float[] h, ",
+        opset=20,
+    )
+    parts = [np.linspace(-5, 5, 39000), np.geomspace(1e-30, 1, 998), [0.0, 40.0]]
+    x = np.concatenate(parts).astype(np.float32)
+    found = planish.lower(planish.load(model), backend="tvm", threads=1)(
+        {"x": x.reshape(1, 16, 50, 50)}
+    )
+    exact = np.array([math.erf(value) for value in x.tolist()])
+    units = np.spacing(np.abs(exact).astype(np.float32))
+    gelu = (
+        x.astype(np.float64) * (1 + np.array([math.erf(v / math.sqrt(2)) for v in x.tolist()])) / 2
+    )
+    for name in "yz":
+        assert (np.abs(found[name].ravel() - exact) <= 1.2 * units).all()
+    for name in "gh":
+        assert (np.abs(found[name].ravel() - gelu) <= 3e-7 * np.abs(x)).all()
