@@ -65,7 +65,7 @@ def need_kept(
     `what` is the reason where they are not finite.
     """
     held = stored(values, dtype)
-    need(_is_finite(held), what)
+    need(np.isfinite(held).all(), what)
     limits = ml_dtypes.finfo(dtype)
     size = np.abs(values)
     small = size < float(limits.smallest_normal)
@@ -78,8 +78,3 @@ def need_kept(
         not (lost & small).any(),
         f"the folded weights are so small that {np.dtype(dtype).name} would lose their digits",
     )
-
-
-def _is_finite(held: Array) -> bool:
-    native = held.dtype.kind == "f" and held.dtype.itemsize >= 4
-    return bool(np.isfinite(held if native else held.astype(np.float64)).all())

@@ -119,3 +119,12 @@ def test_what_is_stored_is_in_order_and_keeps_its_rank():
 def test_what_does_not_fit_is_no_warning():
     with np.errstate(all="raise"):
         assert np.isinf(stored(np.array([1e300]), np.dtype(np.float32))).all()
+
+
+@pytest.mark.parametrize("dtype", TYPES, ids=lambda t: t.name)
+def test_a_bias_beside_no_weights_is_judged_alone(dtype):
+    small = 0.4 * float(ml_dtypes.finfo(dtype).smallest_subnormal)
+    with pytest.raises(DeclinedError, match="lose their digits"):
+        need_storable(Kernel(np.ones((1, 1, 0)), np.array([small])), dtype)
+    with pytest.raises(DeclinedError, match="not finite"):
+        need_storable(Kernel(np.ones((1, 1, 0)), np.array([np.inf])), dtype)
