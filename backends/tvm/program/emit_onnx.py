@@ -75,7 +75,8 @@ def _converted(
             return [own]
         found = importer._convert_operator(node.op, inputs, attrs, view.opset)
         results = _results(tensors.builder, found, len(node.outputs))
-        results[0] = handed_on(tensors.builder, node, view, inputs[0], results[0])
+        if node.inputs:
+            results[0] = handed_on(tensors.builder, node, view, inputs[0], results[0])
     except Exception as error:  # converters fail in any way
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise _UnconvertedError(f"TVM does not convert {node.op} here: {reason}") from error

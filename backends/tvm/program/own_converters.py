@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.constant_nodes import value_of_constant_node
 from ....ir.graph.view import View
 from ....ir.ops.axes.reductions import read_reduction
 from ....ir.ops.opsets import has_attribute
@@ -39,7 +40,9 @@ _UNARY = frozenset(
 
 def converted(builder: Any, node: gs.Node, view: View, inputs: Sequence[Any]) -> Any:
     """Return the expression of `node`; None where TVM's converter is to make it."""
-    if view.dtype(node.inputs[0]) != np.float32:
+    if node.op == "Constant":
+        return _written(builder, node)
+    if not node.inputs or view.dtype(node.inputs[0]) != np.float32:
         return None
     if node.op in ("Max", "Min"):
         return _largest(builder, node.op, inputs)
@@ -51,6 +54,18 @@ def converted(builder: Any, node: gs.Node, view: View, inputs: Sequence[Any]) ->
         attrs = _attributes(node, view)
         return None if attrs is None else _by_element(builder, node.op, inputs[0], attrs)
     return None
+
+
+def _written(builder: Any, node: gs.Node) -> Any:
+    """Return the value of a Constant, of which TVM's converter knows one spelling."""
+    from tvm import relax
+
+    values = value_of_constant_node(node)
+    return (
+        None
+        if values is None or values.dtype.kind not in "fiub"
+        else builder.emit(relax.const(values, str(values.dtype)))
+    )
 
 
 def handed_on(builder: Any, node: gs.Node, view: View, x: Any, result: Any) -> Any:

@@ -561,3 +561,12 @@ def test_axes_at_run_time(op, keepdims) -> None:
             r = Exp(x) s = {op} <keepdims = {keepdims}> (r, a) y = Relu(s) }}"""
     )
     check(model, {"x": normal(2, 3, 5), "a": np.array([-2])})
+
+
+def test_constants_that_are_nodes_are_not_left_to_onnx_runtime() -> None:
+    model = model_of(
+        "g (float[4] x) => (float[4] y) { c = Constant <value_float = 2.5> () y = Mul(x, c) }"
+    )
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=1, optimize=False)
+    assert not any("ONNX Runtime" in line for line in compiled.remarks)
+    assert compiled({"x": np.ones(4, np.float32)})["y"].tolist() == [2.5] * 4
