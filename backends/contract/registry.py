@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from ...ir.core.errors import BackendError
 from ...ir.core.nearest import nearest
 from ...ir.core.target import Target
-from ...ir.run.contradiction import contradiction_told
 from .backend import Backend, Compiled
 
 if TYPE_CHECKING:
@@ -94,6 +93,10 @@ def lower(
 
     def lowered(part: gs.Graph) -> Compiled:
         return chosen.lower(part, parsed, count, **options)
+
+    from ...ir.run.contradiction import (
+        contradiction_told,
+    )
 
     with contradiction_told(graph):
         found = lowered(graph)
