@@ -28,6 +28,7 @@ from ..parameters import Array, input_of, read_parameter
 from ..resizing import resized_shape
 from ..slices import read_bounds
 from ..traits.groups import POOLS
+from ..traits.schemas import schema_of
 from ..windows.attributes import window_attributes
 
 # Inference steps through a list of sizes in an `int`, which overflows, and reads out of bounds.
@@ -340,6 +341,23 @@ def _lacks_axes(node: gs.Node, opset: int) -> bool:
     return "axes" not in node.attrs
 
 
+def _has_no_inference(node: gs.Node, opset: int) -> bool:
+    """Some versions of an operator come without: what follows would have no type either."""
+    schema = schema_of(node.op, opset)
+    return schema is not None and not schema.has_type_and_shape_inference_function
+
+
+def _taken(node: gs.Node, view: View) -> RuntimeShape | None:
+    """Return what Compress takes: how many, only a run tells."""
+    x, axis = view.shape(node.inputs[0]), node.attrs.get("axis")
+    if axis is None:
+        return RuntimeShape((None,))
+    if x is None:
+        return RuntimeShape(None)
+    axis %= len(x)
+    return RuntimeShape((*x[:axis], None, *x[axis + 1 :]))
+
+
 def _kept(node: gs.Node, view: View) -> RuntimeShape | None:
     return RuntimeShape(view.shape(node.inputs[0]))
 
@@ -367,6 +385,8 @@ _DOUBTS: dict[str, Callable[[gs.Node, int], bool]] = {
     "NonZero": _always,
     "MeanVarianceNormalization": _lacks_axes,
     "RegexFullMatch": _always,
+    "Compress": _has_no_inference,
+    "GroupNormalization": _has_no_inference,
     "If": _believes_one_branch,
 }
 _SHAPES: dict[str, Callable[[gs.Node, View], RuntimeShape | None]] = {
@@ -384,5 +404,7 @@ _SHAPES: dict[str, Callable[[gs.Node, View], RuntimeShape | None]] = {
     "NonZero": _nonzero,
     "RegexFullMatch": _matched,
     "MeanVarianceNormalization": _kept,
+    "Compress": _taken,
+    "GroupNormalization": _kept,
     "If": _branched,
 }

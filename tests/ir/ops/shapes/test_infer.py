@@ -410,3 +410,31 @@ def test_a_normalization_without_axes_has_the_shape_of_its_input(opset, axes):
     )
     assert shapes_of(model) == {"a": ("N", 3, 4, 5), "y": (5, 4, 3, "N")}
     assert infer_types(planish.load(model)).problem is None
+
+
+@pytest.mark.parametrize("opset", [9, 10, 11, 18])
+@pytest.mark.parametrize(
+    ("axis", "shape"), [("", (None,)), ("<axis = 1> ", ("N", None)), ("<axis = -2> ", (None, 4))]
+)
+def test_what_is_compressed_has_a_type_in_every_version(opset, axis, shape):
+    """Below opset 11 ONNX has no inference of it, and nothing behind it would infer."""
+    model = model_of(
+        f"""<ir_version: 8, opset_import: ["" : {opset}]>
+        g (float[N, 4] x, bool[3] c) => (float[] y) {{ a = Compress {axis}(x, c) y = Neg(a) }}"""
+    )
+    found = infer_types(planish.load(model))
+    assert found.problem is None
+    sizes = shapes_of(model)["y"]
+    assert tuple(None if str(size).startswith("unk__") else size for size in sizes) == shape
+
+
+@pytest.mark.parametrize("opset", [18, 21])
+def test_a_group_normalization_keeps_the_type_of_its_input(opset):
+    shape = "2" if opset == 18 else "4"  # of groups, then of channels
+    model = model_of(
+        f"""<ir_version: 8, opset_import: ["" : {opset}]>
+        g (float[N, 4, 5] x, float[{shape}] s) => (float[] y) {{
+            a = GroupNormalization <num_groups = 2> (x, s, s) y = Transpose(a) }}"""
+    )
+    assert shapes_of(model) == {"a": ("N", 4, 5), "y": (5, 4, "N")}
+    assert infer_types(planish.load(model)).problem is None

@@ -19,7 +19,15 @@ from tests.passes.analysis.channels.masking import silence
 # Channels that shuffles and groups hold evenly leave less to remove.
 _LEFT = {"shufflenet_v1": 0.95, "shufflenet_v2": 0.8}
 # Of structures that others have too.
-_LONG = {"audio_cnn", "densenet121", "efficientnet_b0", "shufflenet_v1", "video_cnn"}
+_LONG = {
+    "audio_cnn",
+    "densenet121",
+    "efficientnet_b0",
+    "mobilenet_v2",
+    "shufflenet_v1",
+    "unet",
+    "video_cnn",
+}
 
 
 @pytest.mark.parametrize("network", networks(slow=_LONG))
