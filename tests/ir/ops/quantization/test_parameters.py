@@ -31,6 +31,15 @@ CASES = [
         np.tile(SCALE[:2], (4, 1)), np.tile(ZERO[:2], (4, 1)), {"axis": -1, "block_size": 3}, 21,
         id="blocks-from-the-end",
     ),
+    pytest.param(SCALE[:4], ZERO[:4], {"axis": -2}, 13, id="axis-0-from-the-end"),
+    pytest.param(
+        np.stack([SCALE, SCALE[::-1]]), np.stack([ZERO, ZERO[::-1]]), {"axis": 0, "block_size": 2},
+        21, id="blocks-of-rows",
+    ),
+    pytest.param(
+        np.stack([SCALE[i : i + 2] for i in range(4)]), None, {"axis": 1, "block_size": 3}, 21,
+        id="blocks-that-differ-by-row",
+    ),
 ]  # fmt: skip
 
 
@@ -100,18 +109,24 @@ def test_float8_is_no_grid_of_integers():
 
 
 @pytest.mark.parametrize(
-    ("scale", "axis", "block"),
+    ("scale", "zero", "axis", "block"),
     [
-        (SCALE, 0, 0),
-        (SCALE, 2, 0),
-        (SCALE, -3, 0),
-        (SCALE.reshape(1, 6), 0, 3),
-        (SCALE, 1, 1),
+        (SCALE, None, 0, 0),
+        (SCALE, None, 2, 0),
+        (SCALE[:4], None, 2, 0),
+        (SCALE, None, -3, 0),
+        (SCALE.reshape(1, 6), None, 0, 3),
+        (SCALE, None, 1, 1),
+        (SCALE[:1], ZERO, 0, 0),
+        (SCALE, ZERO[:1], 0, 0),
     ],
-    ids=["length", "axis", "axis-before-the-first", "too-few-blocks", "rank-of-blocks"],
-)
-def test_scales_that_do_not_fit_are_refused(scale, axis, block):
-    known = ConstantParameters(scale, None, axis, block)
+    ids=[
+        "length", "axis", "axis-behind-the-last", "axis-before-the-first", "too-few-blocks",
+        "rank-of-blocks", "zero-point", "scale-beside-one-zero-point",
+    ],
+)  # fmt: skip
+def test_parameters_that_do_not_fit_are_refused(scale, zero, axis, block):
+    known = ConstantParameters(scale, zero, axis, block)
     assert known.broadcast((4, 6)) is None
     assert known.quantize(VALUES) is None
     assert known.dequantize(WHOLE) is None
@@ -144,6 +159,9 @@ def test_an_absent_zero_point_may_be_an_empty_input():
     stated = read_quantization(node)
     assert stated.zero_point is None
     assert stated.constants(dense_values) == ConstantParameters(node.inputs[1].values, None)
+    asked = []
+    stated.constants(lambda tensor: asked.append(tensor))
+    assert asked == [node.inputs[1]]
 
 
 def test_attributes_of_a_later_opset_are_named():
@@ -152,3 +170,7 @@ def test_attributes_of_a_later_opset_are_named():
     assert not stated.is_plain
     stated = read_quantization(node_of("QuantizeLinear", np.float32(1), None, {"saturate": 0}))
     assert stated.is_plain
+    named = read_quantization(node_of("QuantizeLinear", np.float32(1), None, {"precision": 10}))
+    assert named.precision == onnx.TensorProto.FLOAT16
+    assert not named.unread
+    assert not named.is_plain
