@@ -11,6 +11,7 @@ from planish.ir.core.decline import DeclinedError
 from planish.ir.graph.uses import Uses
 from planish.ir.graph.view import View
 from planish.ir.ops.linear.affine import (
+    Composition,
     affine_below,
     composed,
     is_chained,
@@ -234,3 +235,93 @@ def test_a_chain_that_adds_zeros_where_they_have_signs(signed, adds, declines):
         return
     with pytest.raises(DeclinedError, match=r"^a sum of zeros would have another sign$"):
         need_zeros_kept(chain, view)
+
+
+ONE = np.ones(2)
+
+
+def map_of(scale=ONE, shift=ONE, typical=None, passed=0.0, low=ONE, high=ONE):
+    """Return a map of two channels; what is one number stands in the second, beside a small one."""
+    return Composition(
+        scale=beside_small(scale), shift=beside_small(shift), passed=beside_small(passed),
+        typical=None if typical is None else tuple(map(beside_small, typical)),
+        low=np.broadcast_to(low, 2), high=np.broadcast_to(high, 2),
+    )  # fmt: skip
+
+
+def beside_small(value):
+    return np.array([0.25, value]) if np.ndim(value) == 0 else value
+
+
+def declines(check, dtype):
+    try:
+        check(np.dtype(dtype))
+    except DeclinedError as reason:
+        return str(reason)
+    return None
+
+
+# A shift, what a normalization gives, and the size of the larger of them.
+LEFT = {
+    "a shift": (-3.0, None, 3),
+    "center": (-1.0, (-3.0, 2.0), 3),
+    "spread": (1.0, (-2.0, 3.0), 3),
+    "a shift beside both": (-3.0, (1.0, 2.0), 3),
+}
+
+
+@pytest.mark.parametrize("left", LEFT)
+@pytest.mark.parametrize(("dtype", "digits"), [("float16", 1), ("float32", 6), ("float64", 30)])
+def test_how_much_a_shift_on_the_way_may_be_larger_than_what_is_left(left, dtype, digits):
+    shift, typical, size = LEFT[left]
+    most = 2.0**digits * size
+    total = map_of(shift=shift, typical=typical, passed=most)
+    assert declines(total.need_conditioned, dtype) is None
+    total = map_of(shift=shift, typical=typical, passed=np.nextafter(most, np.inf))
+    assert "what is left" in declines(total.need_conditioned, dtype)
+
+
+@pytest.mark.parametrize(
+    ("typical", "size"),
+    [(None, 1), ((-3.0, 2.0), 3), ((2.0, 3.0), 3), ((0.5, 0.25), 0.5)],
+    ids=["of order one", "center", "spread", "small"],
+)
+@pytest.mark.parametrize(("dtype", "digits"), [("float16", 1), ("float32", 6), ("float64", 30)])
+def test_how_large_a_shift_may_be_that_is_moved_behind_a_sum(typical, size, dtype, digits):
+    most = 2.0**digits * size
+    assert declines(map_of(shift=-most, typical=typical).need_movable, dtype) is None
+    total = map_of(shift=-np.nextafter(most, np.inf), typical=typical)
+    assert declines(total.need_movable, dtype) == (
+        "its shift is so large beside what it gives that rounding would show"
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "scale", "refused"),
+    [
+        (1, 2.0**33, 1.0, True),
+        (1, 2.0**33, -(2.0**33), False),
+        (2.0**-33, 1, 1.0, True),
+        (2.0**-33, 1, -(2.0**-33), False),
+        (2.0**-32, 2.0**32, 1.0, False),
+    ],
+)
+def test_scales_on_the_way_stay_in_the_range_of_the_type(low, high, scale, refused):
+    total = map_of(np.array([1.0, scale]), low=np.array([1, low]), high=np.array([1, high]))
+    assert (declines(total.need_conditioned, "float32") is not None) == refused
+    assert declines(total.need_conditioned, "float64") is None
+
+
+def test_what_a_normalization_gives_is_scaled_and_shifted_with_it():
+    total = map_of().then(ONE, ONE, (np.array([1.0, -2.0]), np.array([0.5, 4.0])))
+    center, spread = total.then(-2 * ONE, 5 * ONE, None).typical
+    assert (center.tolist(), spread.tolist()) == ([3.0, 9.0], [1.0, 8.0])
+    later = (ONE, 3 * ONE)
+    assert total.then(-2 * ONE, 5 * ONE, later).typical is later
+
+
+def test_a_map_that_is_not_finite_is_no_warning():
+    with np.errstate(all="raise"):
+        total = Composition.of(1e300 * ONE).then(1e300 * ONE, ONE, None)
+        assert np.isinf(total.shift).all()
+        assert np.isnan(total.then(0 * ONE, ONE, None).shift).all()
