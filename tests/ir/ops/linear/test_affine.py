@@ -84,6 +84,7 @@ def test_a_batchnorm_says_what_it_gives():
     (node,), view = opened(BATCHNORM)
     found = read_affine(node, view)
     np.testing.assert_array_equal(found.typical, [CONSTANTS["b"], CONSTANTS["s"]])
+    assert [part.dtype for part in found.typical] == [np.float64] * 2
     (node,), view = opened("y = Mul(x, c)")
     assert read_affine(node, view).typical is None
 
