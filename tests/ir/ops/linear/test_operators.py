@@ -42,11 +42,11 @@ KINDS = {
 }
 
 
-def _opened(kind, bias=""):
+def _opened(kind, bias="", **known):
     text, weight, shape = KINDS[kind]
     sizes = ", ".join(map(str, shape))
     body = text.replace("w)", f"w{bias})")
-    return model_of(f"g (float[{sizes}] x) => (float[] y) {{ y = {body} }}", {"w": weight})
+    return model_of(f"g (float[{sizes}] x) => (float[] y) {{ y = {body} }}", {"w": weight, **known})
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -91,6 +91,16 @@ def test_a_bias_is_absent_where_it_is_zeros_of_another_shape():
     assert not is_absent_bias(gemm, np.zeros((1, 6)))
     assert bias_of(planish.load(_opened("Conv")).nodes[0]) is None
     assert bias_of(planish.load(_opened("Conv", ", ")).nodes[0]) is None
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "MatMul"])
+def test_the_bias_is_what_the_runtime_adds(kind):
+    model, shape = _opened(kind, ", b", b=_w(6)), KINDS[kind][2]
+    zeros = run_ort(model, {"x": np.zeros(shape, np.float32)})["y"]
+    added = zeros if zeros.ndim == 2 else zeros[:, :, 0, 0]
+    bias = bias_of(planish.load(model).nodes[0])
+    assert np.array_equal(added, np.tile(bias.values, (len(added), 1)))
+    assert bias_of(planish.load(_opened("MatMul")).nodes[0]) is None
 
 
 def _exported():
