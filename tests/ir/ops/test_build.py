@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 import pytest
 from hypothesis import given, settings
@@ -23,7 +24,7 @@ from planish.ir.ops.build import (
     needs_bias,
     slice_parameters,
 )
-from planish.ir.ops.parameters import need_parameter, read_parameter, spell
+from planish.ir.ops.parameters import Parameter, need_parameter, read_parameter, spell
 from planish.ir.ops.slices import TO_THE_END, read_slice, takes_all
 
 from tests.helpers import model_of, run_ort, view_of
@@ -194,7 +195,41 @@ def test_a_parameter_is_found_where_the_opset_has_it(op, name, values, since):
         found = read_parameter(node, name, view)
         assert (found.given, found.position is None) == (True, opset < since)
         assert np.array_equal(found.values, values)
+        assert found.name == name
         assert found.known
+
+
+# Upsample had no scales at first.
+@pytest.mark.parametrize(("op", "name", "values"), [each[:3] for each in MOVED[:-1]])
+def test_the_first_opset_has_its_own_names(op, name, values):
+    """Split had an input as well, which no exporter wrote."""
+    schema = onnx.defs.get_schema(op, 1)
+    attrs, constants = spell(op, 1, {name: values})
+    assert attrs.keys() <= schema.attributes.keys()
+    assert not constants
+    node = gs.Node(op, attrs=attrs, inputs=[gs.Variable("x")], outputs=[gs.Variable("y")])
+    view = view_of(gs.Graph([node], [node.inputs[0]], list(node.outputs), opset=1))
+    found = read_parameter(node, name, view)
+    assert (found.name, found.position, found.given) == (name, None, True)
+    assert np.array_equal(found.values, values)
+
+
+def test_an_attribute_that_is_empty_or_given_by_the_caller():
+    """An empty list is held as a proto, whose type may be unknown."""
+    node = gs.Node("ReduceSum", inputs=[gs.Variable("x")], outputs=[gs.Variable("y")])
+    view = view_of(gs.Graph([node], [node.inputs[0]], list(node.outputs), opset=11))
+    node.attrs["axes"] = onnx.AttributeProto(name="axes")
+    empty = read_parameter(node, "axes", view)
+    assert (empty.given, empty.known, empty.ints()) == (True, True, [])
+    node.attrs["axes"] = gs.Node.AttributeRef("axes", list)
+    asked = read_parameter(node, "axes", view)
+    assert (asked.name, asked.given, asked.known, asked.ints()) == ("axes", True, False, None)
+
+
+def test_integers_of_any_rank_are_a_list():
+    for values in (np.array(3), np.array([3]), np.array([[3]])):
+        assert Parameter("k", 1, True, values).ints() == [3]
+    assert Parameter("k", 1, True, np.array([[3, 4]])).ints() == [3, 4]
 
 
 def test_a_parameter_that_is_absent_empty_or_computed():
