@@ -201,17 +201,35 @@ def test_a_parameter_is_found_where_the_opset_has_it(op, name, values, since):
 
 # Upsample had no scales at first.
 @pytest.mark.parametrize(("op", "name", "values"), [each[:3] for each in MOVED[:-1]])
-def test_the_first_opset_has_its_own_names(op, name, values):
+@pytest.mark.parametrize("opset", [1, 2])
+def test_the_first_opsets_have_names_of_their_own(op, name, values, opset):
     """Split had an input as well, which no exporter wrote."""
-    schema = onnx.defs.get_schema(op, 1)
-    attrs, constants = spell(op, 1, {name: values})
+    schema = onnx.defs.get_schema(op, opset)
+    attrs, constants = spell(op, opset, {name: values})
     assert attrs.keys() <= schema.attributes.keys()
     assert not constants
     node = gs.Node(op, attrs=attrs, inputs=[gs.Variable("x")], outputs=[gs.Variable("y")])
-    view = view_of(gs.Graph([node], [node.inputs[0]], list(node.outputs), opset=1))
+    view = view_of(gs.Graph([node], [node.inputs[0]], list(node.outputs), opset=opset))
     found = read_parameter(node, name, view)
     assert (found.name, found.position, found.given) == (name, None, True)
     assert np.array_equal(found.values, values)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([], np.int64),
+        ([np.int32(1), np.int32(-1)], np.int64),
+        ([0.5], np.float64),
+        (np.array([0.5], np.float32), np.float32),
+        (np.array([1], np.int32), np.int32),
+        (np.float16(0.5), np.float16),
+    ],
+)
+def test_lists_of_integers_are_of_int64_and_arrays_what_they_are(values, dtype):
+    _, constants = spell("Reshape", 13, {"shape": values})
+    assert constants[1].dtype == dtype
+    assert constants[1].tolist() == np.asarray(values).tolist()
 
 
 def test_an_attribute_that_is_empty_or_given_by_the_caller():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -30,12 +32,16 @@ def pools(draw):
     return attrs, draw(st.integers(1, 8))
 
 
-def model_with(attrs, size):
-    text = ", ".join(
+def spelled(attrs):
+    return ", ".join(
         f'{name} = "{value}"' if isinstance(value, str) else f"{name} = {value}"
         for name, value in attrs.items()
     )
-    return model_of(f"g (float[1, 1, {size}] x) => (float[] y) {{ y = MaxPool<{text}>(x) }}")
+
+
+def model_with(attrs, size):
+    text = f"y = MaxPool<{spelled(attrs)}>(x)"
+    return model_of(f"g (float[1, 1, {size}] x) => (float[] y) {{ {text} }}")
 
 
 def said(attrs, size):
@@ -58,6 +64,63 @@ def test_no_window_without_an_element_is_overlooked(drawn):
     )
     if fits and not attrs["ceil_mode"]:
         assert said(attrs, size) is not void
+
+
+def windows_that_fit(size):
+    """Return the attributes of small pools that have a window on an axis of `size`."""
+    found = []
+    for kernel, dilation, stride, ceil in product((2, 3), (1, 2, 4), (1, 2, 3), (0, 1)):
+        held = {"kernel_shape": [kernel], "dilations": [dilation], "strides": [stride]}
+        reach = dilation * (kernel - 1) + 1
+        found += [
+            held | {"pads": list(pads), "ceil_mode": ceil}
+            for pads in product(range(kernel), repeat=2)
+            if size + sum(pads) >= reach
+        ]
+        if size >= reach and stride <= kernel and not ceil:  # else its pads are below zero
+            found += [held | {"auto_pad": auto} for auto in ("SAME_UPPER", "SAME_LOWER", "VALID")]
+    return found
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_small_windows_hold_an_element_where_the_runtime_finds_one(size):
+    windows = windows_that_fit(size)
+    calls = "".join(f"y{i} = MaxPool<{spelled(attrs)}>(x) " for i, attrs in enumerate(windows))
+    shown = ", ".join(f"float[] y{i}" for i in range(len(windows)))
+    fixed, free = (f"g (float[1, 1, {n}] x) => ({shown}) {{ {calls} }}" for n in (size, "N"))
+    found = run_ort(model_of(fixed), {"x": np.zeros((1, 1, size), np.float32)})
+    graph, of_any_size = graph_of(fixed), graph_of(free)
+    views = view_of(graph), view_of(of_any_size)
+    for attrs, node, other in zip(windows, graph.nodes, of_any_size.nodes, strict=True):
+        void = bool((found[node.outputs[0].name] == LOWEST).any())
+        assert not (void and sees_input(other, views[1])), attrs
+        sees = sees_input(node, views[0])
+        assert not (void and sees) if attrs.get("ceil_mode") else sees is not void, attrs
+
+
+@pytest.mark.parametrize(
+    ("attrs", "size"),
+    [
+        ({"kernel_shape": [2], "pads": [2, 0]}, "N"),
+        ({"kernel_shape": [2], "pads": [0, 2]}, 4),
+        ({"kernel_shape": [2], "dilations": [3], "pads": [1, 0]}, 2),
+        ({"kernel_shape": [2], "strides": [2], "pads": [0, 1], "ceil_mode": 1}, 2),
+        ({"kernel_shape": [2], "strides": [3], "pads": [0, 1], "ceil_mode": 1}, 3),
+    ],
+    ids=["pads-first", "pads-last", "no-window", "begins-in-the-pad", "begins-in-the-pad-by-3"],
+)
+def test_what_some_runtimes_have_a_window_for(attrs, size):
+    """ONNX Runtime refuses the first three, and has no such window of the others."""
+    assert not said(attrs, size)
+
+
+@pytest.mark.parametrize(
+    ("attrs", "sees"), [({}, True), ({"pads": [1, 1], "dilations": [2]}, False)]
+)
+def test_an_input_of_unknown_rank(attrs, sees):
+    graph = planish.load(model_with({"kernel_shape": [2]} | attrs, 4))
+    graph.nodes[0].inputs[0].shape = None
+    assert sees_input(graph.nodes[0], view_of(graph)) is sees
 
 
 @pytest.mark.parametrize(
