@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
+import planish
 from planish.ir.core.decline import DeclinedError
 from planish.ir.ops.windows.attributes import (
     averages_pads,
@@ -21,7 +22,7 @@ from planish.ir.ops.windows.attributes import (
 )
 from planish.ir.ops.windows.sizes import outputs_of, reach_of, transposed_outputs
 
-from tests.helpers import graph_of, run_ort, view_of
+from tests.helpers import graph_of, model_of, run_ort, view_of
 
 SAME = ("SAME_UPPER", "SAME_LOWER")
 
@@ -360,6 +361,90 @@ def test_what_has_no_explicit_form(attributes, op, x, reason):
     with pytest.raises(DeclinedError) as declined:
         explicit_window(node, view)
     assert str(declined.value) == reason
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes"),
+    [
+        ("Conv", "<group = 2, strides = [2, 1], dilations = [1, 2], pads = [1, 0, 2, 1]>"),
+        ("Conv", '<group = 2, strides = [2, 3], auto_pad = "SAME_LOWER">'),
+        ("Conv", '<group = 2, strides = [2, 1], auto_pad = "VALID">'),
+        ("ConvTranspose", "<strides = [2, 3], output_padding = [1, 2], pads = [1, 0, 0, 1]>"),
+        ("ConvTranspose", "<strides = [3, 2], dilations = [1, 2]>"),
+        ("ConvTranspose", '<strides = [2, 3], auto_pad = "SAME_UPPER">'),
+        ("ConvTranspose", "<strides = [2, 3], output_shape = [14, 17]>"),
+        ("MaxPool", "<kernel_shape = [3, 2], strides = [2, 2], pads = [1, 0, 1, 1]>"),
+        ("MaxPool", "<kernel_shape = [2, 4], strides = [3, 4], ceil_mode = 1>"),
+        ("AveragePool", '<kernel_shape = [2, 3], strides = [2, 4], auto_pad = "SAME_UPPER">'),
+    ],
+)
+def test_the_result_is_as_large_as_the_runtimes(op, attributes):
+    pools = op.endswith("Pool")
+    weight, read = ("", "x") if pools else (", float[4, 2, 3, 2] w", "x, w")
+    body = f"y = {op} {attributes} ({read})"
+    model = model_of(f"g (float[1, 4, 7, 6] x{weight}) => (float[] y) {{ {body} }}")
+    feeds = {"x": np.zeros((1, 4, 7, 6)), "w": np.zeros((4, 2, 3, 2))}
+    given = {each.name: feeds[each.name].astype(np.float32) for each in model.graph.input}
+    expected = run_ort(model, given)["y"].shape[2:]
+    graph = planish.load(model)
+    window = read_window(graph.nodes[0], view_of(graph))
+    assert window.outputs([7, 6]) == expected
+    fixed = window.output_shape
+    assert window.outputs(["H", 6]) == (fixed[0] if fixed else None, expected[1])
+
+
+@pytest.mark.parametrize(
+    ("op", "attrs"),
+    [
+        ("Conv", {"auto_pad": "SAME_UPPER"}),
+        ("Conv", {"auto_pad": "SAME_LOWER"}),
+        ("MaxPool", {"auto_pad": "VALID", "pads": [1, 1]}),
+        ("MaxPool", {"auto_pad": "SAME_UPPER", "pads": [1, 1]}),
+        ("ConvTranspose", {"output_shape": [5], "pads": [1, 1]}),
+        ("ConvTranspose", {"output_shape": [5], "pads": [0, 0]}),
+    ],
+)
+def test_pads_follow_from_what_decides_them(op, attrs):
+    """What a pool or a ConvTranspose says twice, the runtime reads once."""
+    (begin,), (end,) = window_attributes(op, attrs, [2]).pads([5])
+    explicit = _run(op, {"pads": [begin, end]}, 5, 2)
+    assert np.array_equal(explicit, _run(op, attrs, 5, 2))
+
+
+@pytest.mark.parametrize("op", ["Conv", "MaxPool", "ConvTranspose"])
+def test_symbolic_sizes_have_a_maximum_of_their_own(op):
+    asked = []
+
+    def larger(one, other):
+        asked.append((one, other))
+        return max(one, other)
+
+    window = window_attributes(op, {"auto_pad": "SAME_UPPER", "strides": [2]}, [3])
+    assert window.pads([5], larger) == window.pads([5])
+    assert asked
+
+
+@pytest.mark.parametrize("ceil", [0, 1])
+@pytest.mark.parametrize(
+    ("size", "kernel", "dilation", "stride", "pads"),
+    [
+        (1, 2, 2, 2, [1, 0]),
+        (1, 2, 2, 2, [0, 1]),
+        (1, 2, 2, 3, [0, 1]),
+        (1, 2, 2, 1, [0, 1]),
+        (2, 2, 3, 1, [1, 0]),
+        (1, 2, 3, 1, [0, 0]),
+        (2, 3, 1, 2, [0, 0]),
+    ],
+)
+def test_how_many_windows_a_pool_has_that_does_not_fit(size, kernel, dilation, stride, pads, ceil):
+    attrs = {"dilations": [dilation], "strides": [stride], "pads": pads, "ceil_mode": ceil}
+    (found,) = window_attributes("MaxPool", attrs, [kernel]).outputs([size])
+    if found is None:
+        with pytest.raises(Exception, match=r"negative|size|shape|Invalid"):
+            _run("MaxPool", attrs, size, kernel)
+        return
+    assert _run("MaxPool", attrs, size, kernel).shape[2] == found
 
 
 def test_automatic_pads_without_a_size_have_no_explicit_form():
