@@ -114,6 +114,10 @@ def test_what_some_runtimes_have_a_window_for(attrs, size):
     assert not said(attrs, size)
 
 
+def test_a_last_window_that_begins_inside():
+    assert said({"kernel_shape": [2], "strides": [3], "ceil_mode": 1}, 4)
+
+
 @pytest.mark.parametrize(
     ("attrs", "sees"), [({}, True), ({"pads": [1, 1], "dilations": [2]}, False)]
 )
