@@ -58,7 +58,7 @@ def layer_behind(tensor: gs.Tensor, reader: gs.Node, view: View) -> LayerBehind 
     channels = _own_channels(layer, view)
     for node, result, after in reversed(steps):
         _need_alone(node.inputs[0], node, channels, view)
-        channels = behind_step(node, result, channels, view)
+        channels = _part_alone(node, result, channels, view)
         if after is steps[0][2]:
             _need_alone(result, after, channels, view)
     return LayerBehind(layer, channels)
@@ -97,6 +97,16 @@ def _need_alone(tensor: gs.Tensor, reader: gs.Node, channels: Array, view: View)
     for other in readers:
         if other is not reader:
             need(not own & _taken(other, tensor, channels, view), problem)
+
+
+def _part_alone(node: gs.Node, result: gs.Tensor, channels: Array, view: View) -> Array:
+    """Return the channels of `result`; decline where something reads them in another part."""
+    found = behind_step(node, result, channels, view)
+    for other in node.outputs:
+        if other is not result and (view.readers(other) or view.is_output(other)):
+            shared = np.isin(behind_step(node, other, channels, view), found).any()
+            need(not shared, "another part of what its channels come from is read too")
+    return found
 
 
 def _taken(reader: gs.Node, tensor: gs.Tensor, channels: Array, view: View) -> set[int]:

@@ -38,6 +38,7 @@ WEIGHTS = {
     "c": np.float32(0.35),
     "c1": np.full((1,), 0.35, np.float32),
     "column": normal(2, 1, 4),
+    "parts": np.array([1, 4]),
     "wide": normal(2, 5, 4),
     "high": np.full((1, 1, 1, 1, 1), 0.35, np.float32),
     "s24": normal(24),
@@ -67,6 +68,8 @@ def feeds(*shape):
 
 
 FIRES = {
+    "positions, of which others are not read": (
+        f"{LINEAR} d, e = Split <axis = 1> (a, parts) y = Mul(e, c)"),
     "queries of a Split": f"{SPLIT} y = Mul(q, c)",
     "a constant of one value": f"{SPLIT} y = Mul(c1, q)",
     "a quotient": f"{SPLIT} y = Div(q, c)",
@@ -119,7 +122,13 @@ def test_attention_of_maps(body):
 
 
 OTHERS = "what its channels come from has other readers"
+PART = "another part of what its channels come from is read too"
 STAYS = {
+    "other positions of its channels": (
+        f"{LINEAR} d, e = Split <axis = 1> (a, parts) m = Mul(e, c) y = Concat <axis = 1> (d, m)",
+        "float[] y", PART),
+    "other positions that are an output": (
+        f"{LINEAR} z, e = Split <axis = 1> (a, parts) y = Mul(e, c)", "float[] y, float[] z", PART),
     "next to the layer": (f"{LINEAR} y = Mul(a, c)", "float[] y", None),
     "no layer": ("t = Transpose(x) y = Mul(t, c)", "float[] y", None),
     "another reader": (f"{SPLIT} m = Mul(q, c) n = Neg(q) y = Add(m, n)", "float[] y", OTHERS),
