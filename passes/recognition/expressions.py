@@ -192,12 +192,10 @@ def producer_of(tensor: gs.Tensor, view: View, *ops: str) -> gs.Node | None:
 
 
 def need_kernel(op: str, x: gs.Tensor, view: View) -> None:
-    """Decline `op` of a float64 `x`, of which ONNX Runtime's CPU has no kernel."""
-    dtype = view.dtype(x)
-    need(
-        dtype is not None and dtypes.bits(dtype) <= 32,
-        f"ONNX Runtime has no {op} of float64",
-    )
+    """Decline `op` of integers and of a float64 `x`: ONNX Runtime's CPU has no kernel of it."""
+    dtype = need(view.dtype(x), "the type of its input is not known")
+    is_known = dtypes.is_float(dtype) and dtypes.bits(dtype) <= 32
+    need(is_known, f"ONNX Runtime has no {op} of {dtypes.type_name(dtype)}")
 
 
 def need_private(inner: Iterable[gs.Node], root: gs.Node, view: View) -> tuple[gs.Node, ...]:

@@ -36,8 +36,8 @@ def write(folder: Path, name: str, drawn: Drawn, fault: Fault) -> None:
 def _numbers(kind: str, first: int, count: int, folder: Path, shared: dict) -> None:
     totals = collections.Counter(shared["totals"])
     for number in range(first, first + count):
-        shared["now"] = number
-        drawn, found = fault_of(kind, number)
+        shared.update(now=number, draws=True)
+        drawn, found = fault_of(kind, number, lambda: shared.update(draws=False))
         _count(totals, drawn, found)
         if found.refused:
             print(f"{kind} {number}: refused: {found.refused}", flush=True)
@@ -69,10 +69,14 @@ def _report(kind: str, number: int, drawn: Drawn, fault: Fault, folder: Path) ->
 
 
 def sweep(kind: str, first: int, count: int, folder: Path) -> collections.Counter:
-    """Check graphs in a process of its own, which a crash of the runtime ends alone."""
+    """Check graphs in a process of its own, which a crash of the runtime ends alone.
+
+    A graph that ends it as it was drawn says nothing, and is dropped.
+    """
     with multiprocessing.Manager() as manager:
-        shared = manager.dict(now=first, totals={})
-        start, last, ended = first, first + count, 0
+        shared = manager.dict(now=first, draws=True, totals={})
+        start, last = first, first + count
+        ended = collections.Counter()
         while start < last:
             child = multiprocessing.Process(
                 target=_numbers, args=(kind, start, last - start, folder, shared)
@@ -82,8 +86,9 @@ def sweep(kind: str, first: int, count: int, folder: Path) -> collections.Counte
             if child.exitcode == 0:
                 break
             print(f"{kind} {shared['now']}: the process ended with {child.exitcode}", flush=True)
-            start, ended = shared["now"] + 1, ended + 1
-        return collections.Counter(shared["totals"]) + collections.Counter({"fault: ended": ended})
+            ended.update(["drawn", "dropped"] if shared["draws"] else ["drawn", "fault: ended"])
+            start = shared["now"] + 1
+        return collections.Counter(shared["totals"]) + ended
 
 
 def main() -> int:

@@ -67,7 +67,7 @@ class Judge:
                 kind = "type" if wanted.dtype != found.dtype else "shape"
                 told = f"{found.dtype}{found.shape}, not {wanted.dtype}{wanted.shape}"
                 return kind, f"output {name} is {told}"
-        judged = self._judged(feed, before)
+        judged = self._judged(feed, before, after)
         for name in before:
             fault = self._output(name, feed, before, after, judged[name], result)
             if fault and fault[0] == "floats" and self._pools_no_number(feed):
@@ -93,15 +93,18 @@ class Judge:
         floats = [array for array in found if array.dtype.kind not in "iubO"]
         return any((np.isnan(array) | np.isneginf(array)).any() for array in floats)
 
-    def _judged(self, feed: Mapping[str, Array], before: Mapping[str, Array]) -> dict[str, Array]:
+    def _judged(
+        self, feed: Mapping[str, Array], before: Mapping[str, Array], after: Mapping[str, Array]
+    ) -> dict[str, Array]:
         """Return which elements count: all, but for those that depend on what overflows.
 
-        Weights multiplied beforehand give infinity or no number elsewhere than one after the other.
+        Weights multiplied beforehand give infinity or no number elsewhere than one after the other:
+        of a feed that has neither, one where the other was.
         """
-        judged = {name: np.ones(array.shape, bool) for name, array in before.items()}
         wild = {name: _wild(array) for name, array in feed.items()}
         if not any(mask.any() for mask in wild.values()):
-            return judged
+            return {name: _is_number(before[name]) | _is_number(after[name]) for name in before}
+        judged = {name: np.ones(array.shape, bool) for name, array in before.items()}
         session = session_of(self.model)
         for large in (-1e3, 1e3):
             tame = {
@@ -200,6 +203,12 @@ def relative_error(wanted: Array, found: Array) -> float:
     difference = np.abs(np.where(same, 0, a) - np.where(same, 0, b)).max()
     scale = np.abs(a[np.isfinite(a)]).max(initial=0)
     return float(difference / scale) if scale else float(np.inf if difference else 0)
+
+
+def _is_number(array: Array) -> Array:
+    if array.dtype.kind in "iubO":
+        return np.ones(array.shape, bool)
+    return np.isfinite(array.astype(np.float64))
 
 
 def _wild(array: Array) -> Array:

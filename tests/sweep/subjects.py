@@ -47,8 +47,14 @@ SUBJECTS = {
 }
 
 
-def fault_of(kind: str, number: int) -> tuple[Drawn | None, Report]:
-    """Return the graph of a number, None where none came out, and what was found."""
+def fault_of(
+    kind: str, number: int, drew: Callable[[], None] = lambda: None
+) -> tuple[Drawn | None, Report]:
+    """Return the graph of a number, None where none came out, and what was found.
+
+    `drew` is called once the runtime has run the graph as it was drawn.
+    """
     subject = SUBJECTS[kind]
     drawn = subject.draw(number)
+    drew()
     return drawn, Report(None) if drawn is None else subject.check(drawn, number)

@@ -27,7 +27,8 @@ from ...core.variables import FUSED_DOMAIN
 
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
-# One line a node: operator, operands (numbers are constants), result.
+# One line a node: operator, operands (numbers are constants), result. None leaves the range of
+# floats where the function is within it: half of X is multiplied, and not half taken of a product.
 _Line = tuple[str, tuple[str | float, ...], str]
 _BODIES: dict[str, tuple[_Line, ...]] = {
     "Silu": (("Sigmoid", ("X",), "s"), ("Mul", ("X", "s"), "Y")),
@@ -45,8 +46,8 @@ _BODIES: dict[str, tuple[_Line, ...]] = {
         ("Div", ("X", math.sqrt(2)), "a"),
         ("Erf", ("a",), "e"),
         ("Add", ("e", 1.0), "b"),
-        ("Mul", ("X", "b"), "c"),
-        ("Mul", ("c", 0.5), "Y"),
+        ("Mul", ("X", 0.5), "h"),
+        ("Mul", ("h", "b"), "Y"),
     ),
     "GeluTanh": (
         ("Mul", ("X", "X"), "square"),
@@ -55,8 +56,8 @@ _BODIES: dict[str, tuple[_Line, ...]] = {
         ("Mul", ("X", "b"), "c"),
         ("Tanh", ("c",), "t"),
         ("Add", ("t", 1.0), "d"),
-        ("Mul", ("X", "d"), "e"),
-        ("Mul", ("e", 0.5), "Y"),
+        ("Mul", ("X", 0.5), "h"),
+        ("Mul", ("h", "d"), "Y"),
     ),
 }
 ACTIVATIONS = frozenset(_BODIES)

@@ -366,3 +366,27 @@ def test_float64_runs_as_before(opset, body, slope):
     assert clips or any("float64" in reason for reason in reasons(result))
     x = np.linspace(-1, 1, 12).reshape(3, 4)
     assert_same_function(given_model, result.graph, {"x": x}, 1e-7)
+
+
+@pytest.mark.parametrize(
+    ("body", "opset"),
+    [
+        ("s = Mul(x, zero) y = Max(s, s)", 22),
+        ("h = Div(x, two) y = Max(x, h)", 22),
+        ("s = Mul(x, one) y = Max(x, s)", 14),
+    ],
+)
+@pytest.mark.parametrize("kind", ["int8", "int64"])
+def test_integers_have_no_rectifier(body, opset, kind):
+    dtype = np.dtype(kind)
+    values = {name: dtype.type(v) for name, v in (("zero", 0), ("one", 1), ("two", 2))}
+    model = model_of(
+        f'<ir_version: 8, opset_import: ["" : {opset}]> g ({kind}[N, 3] x) => ({kind}[] y) '
+        f"{{ {body} }}",
+        {name: value for name, value in values.items() if name in body},
+    )
+    result = run_pass(planish.load(model), "recognize-activations")
+    assert "LeakyRelu" not in ops(result.graph)
+    feeds = {"x": np.array([[-7, 3, 6], [-128, 0, 127]], dtype)}
+    before, after = (run_ort(m, feeds)["y"] for m in (model, planish.to_model(result.graph)))
+    np.testing.assert_array_equal(before, after)
