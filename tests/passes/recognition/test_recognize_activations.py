@@ -390,3 +390,26 @@ def test_integers_have_no_rectifier(body, opset, kind):
     feeds = {"x": np.array([[-7, 3, 6], [-128, 0, 127]], dtype)}
     before, after = (run_ort(m, feeds)["y"] for m in (model, planish.to_model(result.graph)))
     np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "h = Mul(x, half) a = Div(x, root) e = Erf(a) b = Add(e, one) y = Mul(h, b)",
+        "h = Mul(x, half) q = Mul(x, x) p = Mul(q, cube) r = Add(p, plain) a = Mul(x, r) "
+        "t = Tanh(a) b = Add(t, one) y = Mul(h, b)",
+    ],
+    ids=["erf", "tanh"],
+)
+def test_a_gelu_within_the_range_of_floats_stays_within_it(body):
+    scale = np.sqrt(2 / np.pi)
+    values = {"half": 0.5, "root": np.sqrt(2), "one": 1, "cube": 0.044715 * scale, "plain": scale}
+    model = model_of(
+        f'<ir_version: 8, opset_import: ["" : 17]> g (float[N] x) => (float[] y) {{ {body} }}',
+        {name: np.float32(value) for name, value in values.items() if f" {name})" in body},
+    )
+    result = run_pass(planish.load(model), "recognize-activations")
+    assert result.edits
+    x = np.array([3e38, 2e38, 1.0, 0.0, -1.0, -3e38], np.float32)
+    found = run_ort(planish.to_model(result.graph, portable=True), {"x": x})["y"]
+    np.testing.assert_allclose(found, run_ort(model, {"x": x})["y"], rtol=1e-6, atol=1e-7)
