@@ -4,13 +4,13 @@ Integers, booleans and shapes are equal. Floats lie within 1e-5 of the range of 
 16-bit floats in the model within their own rounding; beyond that, within ten times what rounding
 every result of the untouched model does to that output, up to a cap; and far beyond, both models
 agree in float64. What was computed without a model to ask may differ as long as float64 is no
-further from it than from ONNX Runtime. Where a pool reads what is no number, or
-minus infinity, floats are not judged.
+further from it than from ONNX Runtime. Where a pool or a layer reads what is no number or infinite,
+and the feed is not, floats are not judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import onnx
 from onnx import numpy_helper
 
 import planish
+from planish.ir.ops.traits.groups import LAYERS
 from planish.passes.trust.float64 import run_in_float64
 from planish.passes.trust.rounding import Rounding, rounding_of
 
@@ -67,44 +68,51 @@ class Judge:
                 kind = "type" if wanted.dtype != found.dtype else "shape"
                 told = f"{found.dtype}{found.shape}, not {wanted.dtype}{wanted.shape}"
                 return kind, f"output {name} is {told}"
-        judged = self._judged(feed, before, after)
+        judged = self._judged(feed, before)
         for name in before:
             fault = self._output(name, feed, before, after, judged[name], result)
-            if fault and fault[0] == "floats" and self._pools_no_number(feed):
+            if fault and fault[0] == "floats" and self._reads_no_number(feed):
                 self.undecided.append(name)
             elif fault:
                 return fault
         return None
 
-    def _pools_no_number(self, feed: Mapping[str, Array]) -> bool:
-        """Say whether the largest of what is no number, or minus infinity, is asked for.
+    def _reads_no_number(self, feed: Mapping[str, Array]) -> bool:
+        """Say whether a pool or a layer reads what makes its result a matter of order.
 
-        Of float32 in a row ONNX Runtime gives the lowest number for either, of float64 or of rows
-        what it was given; ONNX's reference leaves what is no number out, and fails where nothing is
-        left.
+        A pool, what is no number or minus infinity: of float32 in a row ONNX Runtime gives the
+        lowest number for either, of float64 or of rows what it was given; ONNX's reference leaves
+        what is no number out, and fails where nothing is left. A layer, what is infinite or no
+        number though the feed is neither: weights added or multiplied beforehand give the one where
+        the other was.
         """
-        read = [n.input[0] for n in self.model.graph.node if n.op_type in _MAXIMA]
-        if not read:
+        pooled = self._read_by(_MAXIMA, feed)
+        if any((np.isnan(array) | np.isneginf(array)).any() for array in pooled):
+            return True
+        if not all(_is_number(array).all() for array in feed.values()):
             return False
+        return not all(_is_number(array).all() for array in self._read_by(LAYERS, feed))
+
+    def _read_by(self, ops: Collection[str], feed: Mapping[str, Array]) -> list[Array]:
+        """Return the floats that nodes of the graph itself read first."""
+        read = [n.input[0] for n in self.model.graph.node if n.op_type in ops]
+        if not read:
+            return []
         asked = onnx.ModelProto.FromString(self.model.SerializeToString())
         del asked.graph.output[:]
         asked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(read))
         found = run_session(session_of(asked), feed).values()
-        floats = [array for array in found if array.dtype.kind not in "iubO"]
-        return any((np.isnan(array) | np.isneginf(array)).any() for array in floats)
+        return [array for array in found if array.dtype.kind not in "iubO"]
 
-    def _judged(
-        self, feed: Mapping[str, Array], before: Mapping[str, Array], after: Mapping[str, Array]
-    ) -> dict[str, Array]:
+    def _judged(self, feed: Mapping[str, Array], before: Mapping[str, Array]) -> dict[str, Array]:
         """Return which elements count: all, but for those that depend on what overflows.
 
-        Weights multiplied beforehand give infinity or no number elsewhere than one after the other:
-        of a feed that has neither, one where the other was.
+        Weights multiplied beforehand give infinity or no number elsewhere than one after the other.
         """
+        judged = {name: np.ones(array.shape, bool) for name, array in before.items()}
         wild = {name: _wild(array) for name, array in feed.items()}
         if not any(mask.any() for mask in wild.values()):
-            return {name: _is_number(before[name]) | _is_number(after[name]) for name in before}
-        judged = {name: np.ones(array.shape, bool) for name, array in before.items()}
+            return judged
         session = session_of(self.model)
         for large in (-1e3, 1e3):
             tame = {

@@ -128,8 +128,11 @@ def pad(b: Builder) -> str | None:
 
 
 def gather(b: Builder) -> str | None:
-    """A Gather by a scalar, a list or a table of indices of either sign."""
-    x = b.tensor(lambda a: a.ndim > 0 and a.size > 0)
+    """A Gather by a scalar, a list or a table of indices of either sign.
+
+    Not of text: ONNX Runtime takes one element where it is to take a row.
+    """
+    x = b.tensor(lambda a: a.ndim > 0 and a.size > 0 and a.dtype != values.TEXT)
     if x is None:
         return None
     axis = b.axis(x)

@@ -8,7 +8,7 @@ from onnx import TensorProto
 from . import movement, values
 from .builder import Builder
 
-_MOVES = (movement.transpose, movement.reshape, movement.concat, movement.gather, movement.slice_)
+_MOVES = (movement.transpose, movement.reshape, movement.concat, movement.slice_)
 
 
 def _text(b: Builder) -> str | None:
@@ -20,14 +20,7 @@ def moved(b: Builder) -> str | None:
     x = _text(b)
     if x is None:
         return None
-    steps = (
-        movement.transpose,
-        movement.reshape,
-        movement.concat,
-        movement.gather,
-        movement.slice_,
-    )
-    return b.rng.choice(steps)(b) if b.chance(0.6) else b.one("Identity", x)
+    return b.rng.choice(_MOVES)(b) if b.chance(0.6) else b.one("Identity", x)
 
 
 def compared(b: Builder) -> str | None:
