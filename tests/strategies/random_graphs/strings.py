@@ -71,14 +71,17 @@ def normalized(b: Builder) -> str | None:
 
 
 def cast(b: Builder) -> str | None:
-    """Numbers become text, and numbers again; of floats those that no rounding changes."""
+    """Numbers become text, and numbers again; of floats those that no rounding changes.
+
+    Zeros among these have a sign in text, which runs of a Where or a sum do not keep.
+    """
     x = b.tensor(lambda a: a.dtype in (np.float32, np.int64, np.int32, np.bool_))
     if x is not None and b.arrays[x].dtype == np.float32:
         x = b.one("Round", x) if b.chance(0.5) else b.rng.choice(list(b.inputs))
     if x is None:
         return None
     array = b.arrays[x]
-    if array.dtype == np.float32 and not np.isfinite(array).all():
+    if array.dtype == np.float32 and not (np.isfinite(array) & (array != 0)).all():
         return None
     b.fragile |= array.dtype == np.float32
     made = b.one("Cast", x, to=TensorProto.STRING)
