@@ -32,7 +32,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
 from ...ir.core.decline import need
-from ...ir.core.variables import is_standard
+from ...ir.core.variables import FUSED_DOMAIN, is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
 from ...ir.ops.fused.activations import ACTIVATION_OPS, find_activation
@@ -153,16 +153,26 @@ def _activates_conv(node: gs.Node, view: View) -> bool:
 
 
 def _is_blocked(tensor: gs.Tensor, view: View) -> bool:
-    """Say whether `tensor` comes from a convolution or pool, as far as a few producers show."""
+    """Say whether `tensor` comes from convolutions or pools alone, as a few producers show."""
+    waiting = [tensor]
     for _ in range(_MOST_STEPS):
-        node = view.producer(tensor)
+        if not waiting:
+            return True
+        node = view.producer(waiting.pop(0))
         if node is None:
             return False
         if linear_operator(node) == "Conv" or (is_standard(node) and node.op in _BLOCKING):
-            return True
+            continue
         if _activates_conv(node, view):
-            return True
-        if not is_standard(node) or node.op not in _BLOCKED:
+            continue
+        if not _keeps_blocks(node):
             return False
-        tensor = next((t for t in node.inputs if view.producer(t) is not None), node.inputs[0])
+        waiting += [t for t in node.inputs if view.producer(t) is not None] or node.inputs[:1]
     return True
+
+
+def _keeps_blocks(node: gs.Node) -> bool:
+    """Say whether ONNX Runtime computes `node` on blocks; Silu is written as Sigmoid and Mul."""
+    if node.domain == FUSED_DOMAIN:
+        return str(node.op) == "Silu"
+    return is_standard(node) and node.op in _BLOCKED

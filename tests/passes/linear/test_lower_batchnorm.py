@@ -94,6 +94,24 @@ def test_depthwise_between_convolutions(body):
     assert_same_function(before, result.graph, feeds(2, 6, 5, 4))
 
 
+@pytest.mark.parametrize(
+    ("activation", "expected"),
+    [
+        ("e = Softplus(d) f = Tanh(e) a = Mul(d, f)", False),  # Mish
+        ("e = Sigmoid(d) a = Mul(d, e)", True),
+        ("e = HardSigmoid(d) a = Mul(d, e)", False),
+        ("e = Exp(d) a = Mul(d, e)", False),
+    ],
+)
+def test_a_function_is_between_convolutions_as_what_it_is_written_as(activation, expected):
+    """A second run, on a file in which it is written out, edits nothing."""
+    before = model(f"c = Conv(x, w) d = Add(c, c) {activation} y = {NORM}(a, s, b, m, v)")
+    once = planish.Pipeline.parse("exact").run(planish.load(before), verify="off").graph
+    assert ("BatchNormalization" not in ops(once)) is expected
+    written = planish.load(planish.to_model(once, portable=True))
+    assert planish.Pipeline.parse("exact").run(written, verify="off").edits == 0
+
+
 def test_the_form_can_be_asked_for():
     graph = planish.load(model(BETWEEN))
     form = run_pass(graph, MUL_ADD).graph
