@@ -4,8 +4,8 @@ Integers, booleans and shapes are equal. Floats lie within 1e-5 of the range of 
 16-bit floats in the model within their own rounding; beyond that, within ten times what rounding
 every result of the untouched model does to that output, up to a cap; and far beyond, both models
 agree in float64. What was computed without a model to ask may differ as long as float64 is no
-further from it than from ONNX Runtime. Where a pool or a layer reads what is no number or infinite,
-and the feed is not, floats are not judged.
+further from it than from ONNX Runtime. Where a pool reads what is no number or minus infinity, or a
+layer what became infinite or no number on the way, floats are not judged.
 """
 
 from __future__ import annotations

@@ -24,14 +24,13 @@ from tests.strategies.random_graphs.evaluate import run_session, session_of
 Array = np.ndarray[Any, Any]
 Feed = Mapping[str, Array]
 Outputs = Mapping[str, Array]
+# Runs a model; and what is judged, where that is what runs.
+Ask = Callable[[onnx.ModelProto], Outputs]
+Found = Callable[[Ask], Outputs]
 
 
 def settles(
-    judge: Judge,
-    feed: Feed,
-    told: Outputs,
-    found: Callable[[Callable[[onnx.ModelProto], Outputs]], Outputs],
-    result: onnx.ModelProto | None,
+    judge: Judge, feed: Feed, told: Outputs, found: Found, result: onnx.ModelProto | None
 ) -> str:
     """Return who finds no fault; empty where nobody does.
 
@@ -62,11 +61,7 @@ def _settles_alone(
 
 
 def _settles(
-    judge: Judge,
-    feed: Feed,
-    told: Outputs,
-    found: Callable[[Callable[[onnx.ModelProto], Outputs]], Outputs],
-    result: onnx.ModelProto | None,
+    judge: Judge, feed: Feed, told: Outputs, found: Found, result: onnx.ModelProto | None
 ) -> str:
     for name, ask, wanted in _others(judge, feed, told, result):
         try:
@@ -80,7 +75,7 @@ def _settles(
 
 def _others(
     judge: Judge, feed: Feed, told: Outputs, result: onnx.ModelProto | None
-) -> Iterator[tuple[str, Callable[[onnx.ModelProto], Outputs], Outputs | None]]:
+) -> Iterator[tuple[str, Ask, Outputs | None]]:
     """Yield whom to ask, and what the untouched model gives where they are not asked that."""
     yield "no memory shared", lambda model: _apart(model, feed), None
     if _doubts(judge, feed, told):
