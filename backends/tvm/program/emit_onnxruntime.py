@@ -20,9 +20,10 @@ from ....ir.core import dtypes
 from ....ir.core.errors import BackendError
 from ....ir.core.variables import label, node_key
 from ....ir.graph.types import Dim
+from ....ir.ops.traits import traits_of
 from ....ir.ops.traits.groups import REDUCTIONS
 from ....ir.proto.versions import opset_imports
-from ..runtime.onnx_node import INTO, NAME, packed, register, session_of
+from ..runtime.onnx_node import INTO, NAME, NEEDS_ELEMENTS, packed, register, session_of
 from ..spec.calls import KernelCall
 from .program import Program
 from .value import dtype_of, shape_of
@@ -158,6 +159,8 @@ def _model(
     ]
     graph = onnx.helper.make_graph([proto], "node", inputs, outputs, held)
     model = onnx.helper.make_model(graph, ir_version=_IR_VERSION)
+    if traits_of(node, program.view.opset).recurrent:
+        onnx.helper.set_model_props(model, {NEEDS_ELEMENTS: proto.op_type})
     del model.opset_import[:]
     model.opset_import.extend(opset_imports(program.view.scope))
     return bytes(model.SerializeToString(deterministic=True))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
 NAME, INTO = "planish.onnxruntime", "planish.onnxruntime.into"
+# Metadata of a model whose operator ONNX Runtime ends the process on where a tensor is empty.
+NEEDS_ELEMENTS = "needs-elements"
 _failed = threading.local()
 
 
@@ -84,12 +86,23 @@ def _results(model: str, tensors: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
     session = _session(model, threads_here(), os.getpid())
     names = [value.name for value in session.get_inputs()]
     feeds = {name: t.numpy() for name, t in zip(names, tensors, strict=True)}
+    if any(not values.size for values in feeds.values()):
+        _check_runs_empty(session)
     try:
         found = session.run(None, feeds)
     except Exception as error:  # ONNX Runtime's own have no common base
         reason = " ".join(str(error).split())[:300]
         raise _failure(f"ONNX Runtime could not run a node: {reason}") from error
     return [np.require(values, None, "C") for values in found]
+
+
+def _check_runs_empty(session: ort.InferenceSession) -> None:
+    operator = session.get_modelmeta().custom_metadata_map.get(NEEDS_ELEMENTS)
+    if operator:
+        raise _failure(
+            f"ONNX Runtime has no result for {operator} of an empty batch, an empty sequence or no "
+            "features: feed what leaves at least one of each"
+        )
 
 
 def _failure(text: str) -> ExecutionError:

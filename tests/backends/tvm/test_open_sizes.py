@@ -129,3 +129,16 @@ def test_a_view_of_a_batch_is_compared_with_nothing() -> None:
     module = lower_graph(BlockedEmitter(prepare(graph), MACHINES["avx2"])).module
     assert "match_cast" not in module.script()
     assert "onnxruntime" not in module.script()
+
+
+def test_an_empty_batch_of_a_recurrent_layer_is_refused() -> None:
+    """ONNX Runtime ends the process on it."""
+    model = model_of(
+        "g (float[T, N, 3] x) => (float[] z) { z = LSTM <hidden_size = 2> (x, w, r) }",
+        {"w": normal(1, 8, 3), "r": normal(1, 8, 2)},
+    )
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=1)
+    feeds = {"x": normal(4, 5, 3)}
+    assert relative_error(run_ort(model, feeds)["z"], compiled(feeds)["z"]) <= 1e-5
+    with pytest.raises(ExecutionError, match="LSTM of an empty batch"):
+        compiled({"x": normal(4, 0, 3)})

@@ -106,7 +106,9 @@ def arithmetic(b: Builder) -> str | None:
         return b.one(op, x)
     if op == "ReduceProd":
         op = b.pick("ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin")
-        return spell.reduce(b, op, x, b.pick(None, [0]), keepdims=b.pick(None, 0, 1))
+        # A scalar has no axis, which the runtime overlooks where it is not told the rank.
+        axes = b.pick(None, [0]) if b.arrays[x].ndim else None
+        return spell.reduce(b, op, x, axes, keepdims=b.pick(None, 0, 1))
     if op in ("Div", "Mod"):
         return b.one(op, x, b.constant(np.array(b.pick(1, 2, 3, 4), np.int64)))
     other = b.tensor(_sizes) if b.chance(0.5) else None
