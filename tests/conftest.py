@@ -52,15 +52,6 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["PLANISH_CACHE"] = os.path.join(os.environ[FOLDER], "measurements.sqlite")
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Have a property test look at as many examples as suits the run."""
-    from .effort import limited
-
-    test = getattr(item, "obj", None)
-    if getattr(test, "is_hypothesis_test", False):
-        limited(test)
-
-
 def pytest_collection_finish() -> None:
     """Look for garbage from here on, in what is made from here on; no thread of ONNX Runtime spins.
 

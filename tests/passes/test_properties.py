@@ -13,15 +13,12 @@ from planish.passes.pipeline.presets import PRESETS
 from planish.passes.pipeline.registry import all_passes
 from planish.passes.trust.rounding import measure_rounding
 
+from tests.effort import examples
 from tests.helpers import Array, relative_error, run_ort
 from tests.strategies import Case, networks
 
 EXACT = sorted(name for name, item in all_passes().items() if item.exact)
-_SETTINGS = settings(
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+_SETTINGS = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def _check(
@@ -99,7 +96,7 @@ def _judged(case: Case, expected: Mapping[str, Array], pipeline: str) -> dict[st
 
 
 @given(case=networks())
-@settings(_SETTINGS, max_examples=30)
+@settings(_SETTINGS, max_examples=examples(30))
 def test_every_pass_keeps_the_function(case):
     expected = run_ort(case.model, case.feeds)
     for name in EXACT:
@@ -108,14 +105,14 @@ def test_every_pass_keeps_the_function(case):
 
 
 @given(case=networks(most_steps=20))
-@settings(_SETTINGS, max_examples=80)
+@settings(_SETTINGS, max_examples=examples(80))
 def test_exact_keeps_the_function(case):
     _check(case, "exact")
 
 
 @pytest.mark.slow
 @given(case=networks(most_steps=40))
-@settings(_SETTINGS, max_examples=3000)
+@settings(_SETTINGS, max_examples=examples(3000))
 def test_exact_keeps_the_function_at_length(case):
     _check(case, "exact")
 
@@ -131,20 +128,20 @@ def _check_written(case: Case) -> None:
 
 
 @given(case=networks(most_steps=14))
-@settings(_SETTINGS, max_examples=50)
+@settings(_SETTINGS, max_examples=examples(50))
 def test_what_is_written_is_a_fixed_point(case):
     _check_written(case)
 
 
 @pytest.mark.slow
 @given(case=networks(most_steps=30))
-@settings(_SETTINGS, max_examples=3000)
+@settings(_SETTINGS, max_examples=examples(3000))
 def test_what_is_written_is_a_fixed_point_at_length(case):
     _check_written(case)
 
 
 @given(case=networks())
-@settings(_SETTINGS, max_examples=25)
+@settings(_SETTINGS, max_examples=examples(25))
 def test_saved_bytes_are_the_same_twice(case):
     first, second = (
         planish.to_model(

@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 
 import planish
 
-from tests.effort import limited
+from tests.effort import examples
 from tests.helpers import run_ort
 from tests.strategies.sizes import OPERATORS, sized_models
 
@@ -36,7 +36,7 @@ def read_on(model):
 
 @pytest.mark.parametrize("op", OPERATORS)
 def test_exact_gives_what_was_there(op):
-    @settings(max_examples=25, suppress_health_check=[HealthCheck.filter_too_much])
+    @settings(max_examples=examples(25), suppress_health_check=[HealthCheck.filter_too_much])
     @given(sized_models((op,)))
     def check(case):
         model = read_on(case.model)
@@ -52,4 +52,4 @@ def test_exact_gives_what_was_there(op):
             assert np.allclose(found[name], values, rtol=1e-5, atol=1e-5, equal_nan=True)
         assert pipeline.run(result.graph, verify="off").edits == 0
 
-    limited(check)()
+    check()

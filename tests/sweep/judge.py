@@ -10,7 +10,7 @@ layer what became infinite or no number on the way, floats are not judged.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,9 +68,13 @@ class Judge:
                 kind = "type" if wanted.dtype != found.dtype else "shape"
                 told = f"{found.dtype}{found.shape}, not {wanted.dtype}{wanted.shape}"
                 return kind, f"output {name} is {told}"
-        judged = self._judged(feed, before)
+        judged = self._judged(feed, before, (-1e3, 1e3))
         for name in before:
             fault = self._output(name, feed, before, after, judged[name], result)
+            if fault and fault[0] == "floats":
+                # x - x is 0 of all numbers; what overflows in x shows as no number.
+                marked = judged[name] & self._judged(feed, before, (np.nan,))[name]
+                fault = self._output(name, feed, before, after, marked, result)
             if fault and fault[0] == "floats" and self._reads_no_number(feed):
                 self.undecided.append(name)
             elif fault:
@@ -104,19 +108,22 @@ class Judge:
         found = run_session(session_of(asked), feed).values()
         return [array for array in found if array.dtype.kind not in "iubO"]
 
-    def _judged(self, feed: Mapping[str, Array], before: Mapping[str, Array]) -> dict[str, Array]:
+    def _judged(
+        self, feed: Mapping[str, Array], before: Mapping[str, Array], others: Sequence[float]
+    ) -> dict[str, Array]:
         """Return which elements count: all, but for those that depend on what overflows.
 
-        Weights multiplied beforehand give infinity or no number elsewhere than one after the other.
+        Those are other ones with `others` in its place. Weights multiplied beforehand give infinity
+        or no number elsewhere than one after the other.
         """
         judged = {name: np.ones(array.shape, bool) for name, array in before.items()}
         wild = {name: _wild(array) for name, array in feed.items()}
         if not any(mask.any() for mask in wild.values()):
             return judged
         session = session_of(self.model)
-        for large in (-1e3, 1e3):
+        for other in others:
             tame = {
-                name: np.where(wild[name], array.dtype.type(large), array) if wild[name].any()
+                name: np.where(wild[name], array.dtype.type(other), array) if wild[name].any()
                 else array
                 for name, array in feed.items()
             }  # fmt: skip

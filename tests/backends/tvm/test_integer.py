@@ -23,6 +23,7 @@ from planish.backends.tvm.spec.machine import MACHINES, host_isa
 from planish.ir.core.errors import BackendError
 
 from .instructions import assembly_of, each_isa, make_runnable
+from tests.effort import examples
 from tests.helpers import Array, model_of, run_ort
 
 pytest.importorskip("tvm")
@@ -190,7 +191,7 @@ def test_a_convolution_of_every_kind(case) -> None:
     check(model, feeds, {"y": step})
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=examples(6))
 @given(
     channels=st.integers(1, 40),
     outputs=st.integers(1, 40),

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 import planish
 from planish.passes.trust.rounding import measure_rounding
 
+from tests.effort import examples
 from tests.helpers import Array, model_of, relative_error, run_ort
 from tests.strategies import networks
 
@@ -210,14 +211,14 @@ def test_a_dynamic_batch_takes_any_size(batch) -> None:
     assert relative_error(run_ort(model, feeds)["y"], compiled(feeds)["y"]) <= TOLERANCE
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
 @given(case=networks())
 def test_random_networks(case) -> None:
     _check_random(case)
 
 
 @pytest.mark.slow
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(case=networks())
 def test_random_networks_at_length(case) -> None:
     _check_random(case)

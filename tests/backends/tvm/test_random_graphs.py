@@ -11,6 +11,7 @@ from hypothesis import given, settings
 
 import planish
 
+from tests.effort import examples
 from tests.strategies.random_graphs import Drawn
 from tests.strategies.random_graphs.evaluate import run_session, session_of
 from tests.strategies.tvm import compiled_graphs, draw_graph
@@ -25,7 +26,7 @@ def check(drawn: Drawn, way: Way) -> None:
     assert (found.fault, found.refused) == (None, "")
 
 
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 @given(drawn=compiled_graphs(most_steps=3))
 def test_small_graphs_are_right(drawn) -> None:
     check(drawn, Way())
@@ -42,7 +43,7 @@ def test_small_graphs_are_right_in_every_way() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(drawn=compiled_graphs())
 def test_many_small_graphs_are_right(threads, drawn) -> None:
     check(drawn, Way(threads=threads))

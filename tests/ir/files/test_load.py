@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 import planish
 from planish.ir.core.errors import LoadError
 
+from tests.effort import examples
 from tests.helpers import conv_batchnorm, model_of, ops, run_ort
 
 VALID = conv_batchnorm(4)
@@ -217,14 +218,14 @@ def load_or_refuse(data):
     planish.to_model(graph)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(150), suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=200))
 @example(b"\x3a\x00")
 def test_random_bytes_load_or_are_refused(data):
     load_or_refuse(data)
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(500), suppress_health_check=list(HealthCheck))
 @given(
     st.sampled_from([DATA[:400], RICH]),
     st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 255)), min_size=1, max_size=4),

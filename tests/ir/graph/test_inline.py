@@ -9,6 +9,7 @@ import planish
 from benchmarks.patterns.subjects import PATTERNS
 from planish.ir.graph.parts import is_written_out
 
+from tests.effort import examples
 from tests.helpers import assert_same_function, graph_of, model_of, ops, run_ort
 from tests.strategies import networks
 
@@ -191,7 +192,7 @@ def test_written_out_there_are_no_more_nodes_than_before(pattern):
     assert size(after.graph) <= size(model.graph) or pattern.name in LONGER
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=examples(40))
 @given(case=networks())
 def test_any_network_is_optimized_already(case):
     first, _ = portable(case.model)

@@ -11,6 +11,8 @@ from planish.ir.metrics.detection import DetectionAgreement
 from planish.ir.metrics.reading import OutputReading
 from planish.ir.metrics.seen import SeenOutput
 
+from tests.effort import examples
+
 CLASSES = 6
 
 
@@ -217,7 +219,7 @@ def test_a_head_that_was_asked_for_may_have_fractions():
     assert choice.kind == "detection"
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.integers(0, 1000), st.floats(0.01, 1))
 def test_the_same_boxes_agree_whatever_they_score(seed, scale):
     boxes, scores = scene(seed, count=80)

@@ -27,6 +27,7 @@ from planish.ir.ops.build import (
 from planish.ir.ops.parameters import Parameter, need_parameter, read_parameter, spell
 from planish.ir.ops.slices import TO_THE_END, read_slice, takes_all
 
+from tests.effort import examples
 from tests.helpers import model_of, run_ort, view_of
 
 OPSETS = (7, 9, 10, 11, 13, 18, 22)
@@ -278,7 +279,7 @@ def test_what_is_not_constant_is_or_are_not():
         need_parameter(node, "k", view_of(graph))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 @given(st.data())
 def test_slices_are_those_of_python(data):
     opset = data.draw(st.sampled_from([9, 10, 13]))

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 import planish
 from planish.ir.graph.clone import clone
 
+from tests.effort import examples
 from tests.ir.proto.protos import FLOAT, again, floats, model, value
 
 TEXT = st.text(max_size=8)
@@ -183,7 +184,7 @@ def described(draw):
     return before
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=examples(100))
 @given(described())
 def test_whatever_is_said_comes_back(before):
     after = planish.to_model(clone(planish.load(before)))

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 import planish
 from planish.passes.trust.rounding import measure_rounding
 
+from tests.effort import examples
 from tests.helpers import model_using, relative_error, run_ort
 from tests.strategies import networks
 
@@ -38,7 +39,7 @@ def assert_same(model, feeds, tolerance=1e-5):
     return module
 
 
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
 @given(networks())
 def test_random_networks(case):
     # What NaN does in a maximum is up to each runtime.

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import planish
 
+from tests.effort import examples
 from tests.helpers import assert_same_function, model_of, ops, reasons, run_pass
 
 PASS = "merge-slices"
@@ -43,7 +44,7 @@ def cut(draw):
 
 
 @given(cuts=st.lists(cut(), min_size=2, max_size=4), dynamic=st.booleans())
-@settings(deadline=None, derandomize=True, max_examples=200)
+@settings(max_examples=examples(200))
 def test_the_same_elements(cuts, dynamic):
     before = sliced(cuts, "float[N, 5]" if dynamic else "float[5, 5]")
     result = run_pass(planish.load(before), PASS, verify="off")

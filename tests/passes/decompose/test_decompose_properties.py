@@ -12,15 +12,12 @@ from planish.ir.core.errors import FeedError
 from planish.passes.analysis.cost import cost
 from planish.passes.trust.rounding import measure_rounding
 
+from tests.effort import examples
 from tests.helpers import relative_error, run_ort
 from tests.strategies import networks
 from tests.strategies.decompose import STEPS
 
-_SETTINGS = settings(
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+_SETTINGS = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 FIXED = {
     "substitute-depthwise": "terms=1",
     "decompose-svd": "rank=1",
@@ -43,7 +40,7 @@ def _interface(graph):
 
 @pytest.mark.parametrize("name", FIXED)
 @given(case=networks(patterns=STEPS, most_steps=8))
-@settings(_SETTINGS, max_examples=40)
+@settings(_SETTINGS, max_examples=examples(40))
 def test_what_fits_exactly_keeps_the_function(name, case):
     graph = planish.load(case.model)
     pipeline = planish.Pipeline.parse(f"{name}{{{FIXED[name]},max-error=1e-12,measure=false}}")
@@ -63,7 +60,7 @@ def test_what_fits_exactly_keeps_the_function(name, case):
 
 @pytest.mark.parametrize("name", OPTIONS)
 @given(data=st.data(), case=networks(patterns=STEPS, most_steps=8))
-@settings(_SETTINGS, max_examples=40)
+@settings(_SETTINGS, max_examples=examples(40))
 def test_any_network_is_taken(name, data, case):
     graph = planish.load(case.model)
     option = data.draw(st.sampled_from(OPTIONS[name]))

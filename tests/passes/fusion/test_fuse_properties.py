@@ -12,6 +12,7 @@ import planish
 from benchmarks.patterns.fusion import PATTERNS
 from planish.ir.ops.fused.operators import Fused, fused_function, read_fused
 
+from tests.effort import examples
 from tests.passes.test_exporters import runtime_nodes
 from tests.passes.test_properties import _check
 from tests.strategies import networks
@@ -19,9 +20,7 @@ from tests.strategies.fusion import STEPS
 
 FUSE = "fuse-squeeze-excite,fuse-matmul-bias,fuse-conv-activation,fuse-conv-pool"
 _SETTINGS = settings(
-    deadline=None,
-    derandomize=True,
-    max_examples=40,
+    max_examples=examples(40),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

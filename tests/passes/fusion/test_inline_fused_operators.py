@@ -4,6 +4,7 @@ from hypothesis import given, settings
 
 import planish
 
+from tests.effort import examples
 from tests.helpers import assert_same_function, graph_of, model_of, ops, run_pass
 from tests.strategies import networks
 
@@ -51,7 +52,7 @@ def test_attributes_and_absent_inputs_are_those_of_the_call():
     assert all(tensor.name for tensor in conv.inputs)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=examples(25))
 @given(case=networks())
 def test_inlining_undoes_fusion(case):
     fused = planish.Pipeline.parse("exact").run(planish.load(case.model), verify="off").graph

@@ -10,15 +10,12 @@ from hypothesis import HealthCheck, given, settings
 import planish
 from planish.ir.ops.shapes.infer import infer_types
 
+from tests.effort import examples
 from tests.passes.test_properties import _check
 from tests.strategies import networks
 from tests.strategies.layout import STEPS
 
-_SETTINGS = settings(
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+_SETTINGS = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def transposed(graph):
@@ -43,7 +40,7 @@ def moves_no_more(result, case):
 
 @pytest.mark.parametrize("name", ["eliminate-transposes", "simplify-reshapes"])
 @given(case=networks(patterns=STEPS))
-@settings(_SETTINGS, max_examples=40)
+@settings(_SETTINGS, max_examples=examples(40))
 def test_keeps_the_function(name, case):
     result = _check(case, name)
     if name == "eliminate-transposes":
@@ -53,7 +50,7 @@ def test_keeps_the_function(name, case):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["eliminate-transposes", "simplify-reshapes"])
 @given(case=networks(patterns=STEPS, most_steps=25))
-@settings(_SETTINGS, max_examples=1000)
+@settings(_SETTINGS, max_examples=examples(1000))
 def test_keeps_the_function_at_length(name, case):
     result = _check(case, name)
     if name == "eliminate-transposes":

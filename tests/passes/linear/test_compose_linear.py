@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 
 import planish
 
+from tests.effort import examples
 from tests.helpers import Array, assert_same_function, model_of, ops, reasons, run_pass
 from tests.passes.test_properties import _check
 from tests.strategies import networks
@@ -312,9 +313,7 @@ def test_one_and_three_dimensions(rank):
 
 @given(case=networks(patterns=CONSECUTIVE))
 @settings(
-    deadline=None,
-    derandomize=True,
-    max_examples=60,
+    max_examples=examples(60),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 def test_random_networks(case):

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 
 import planish
 
+from tests.effort import examples
 from tests.helpers import (
     assert_left_alone,
     assert_same_function,
@@ -390,7 +391,7 @@ def test_long_chains_take_linear_time():
     "pipeline", [PASS, "fold-batchnorm", "repeat(fold-affine,fold-batchnorm,push-affine)"]
 )
 @given(case=networks(patterns=STEPS))
-@settings(_SETTINGS, max_examples=40)
+@settings(_SETTINGS, max_examples=examples(40))
 def test_random_networks(pipeline, case):
     _check(case, pipeline)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import planish
 
+from tests.effort import examples
 from tests.helpers import assert_same_function, model_of, ops, reasons, run_pass
 
 PASS = "lift-affine"
@@ -233,9 +234,7 @@ def lifted(draw):
 
 
 @given(case=lifted())
-@settings(
-    deadline=None, derandomize=True, max_examples=150, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=examples(150), suppress_health_check=list(HealthCheck))
 def test_random_moves(case):
     before, given_feeds = case
     result = run_pass(planish.load(before), PASS, verify="off")

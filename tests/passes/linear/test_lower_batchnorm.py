@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 
 import planish
 
+from tests.effort import examples
 from tests.helpers import assert_same_function, model_of, ops, reasons, run_pass
 from tests.passes.test_properties import _check
 from tests.strategies import networks
@@ -179,7 +180,7 @@ def test_half_precision_with_a_large_mean_stays():
 
 
 @given(case=networks(patterns=STEPS))
-@settings(deadline=None, derandomize=True, max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
 def test_keeps_the_function(case):
     _check(case, PASS)
     result = _check(case, MUL_ADD)

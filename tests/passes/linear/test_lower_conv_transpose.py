@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import planish
 from planish.passes.linear.lower_conv_transpose import phases
 
+from tests.effort import examples
 from tests.helpers import assert_left_alone, assert_same_function, model_of, ops, run_pass
 
 RNG = np.random.default_rng(5)
@@ -95,7 +96,7 @@ def test_float16_stays_float16():
     assert_same_function(model, result.graph, feed, tolerance=2e-3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.data())
 def test_any_kernel_stride_pad_and_group_is_exact(data):
     draw = data.draw

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 
 import planish
 
+from tests.effort import examples
 from tests.helpers import Array, assert_same_function, model_of, ops, reasons, run_pass
 from tests.passes.test_properties import _check
 from tests.strategies import networks
@@ -306,9 +307,7 @@ def test_half_precision():
 @pytest.mark.parametrize("pipeline", [PASS, FORCED])
 @given(case=networks(patterns=SIBLINGS))
 @settings(
-    deadline=None,
-    derandomize=True,
-    max_examples=40,
+    max_examples=examples(40),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 def test_random_networks(pipeline, case):

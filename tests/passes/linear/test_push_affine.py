@@ -13,6 +13,7 @@ import planish
 from planish.ir.ops.linear.kernel import from_conv, from_conv_transpose
 from planish.passes.linear.push_affine.border import constant_image, seen_taps
 
+from tests.effort import examples
 from tests.helpers import assert_same_function, graph_of, model_of, ops, reasons, run_pass
 from tests.passes.test_properties import _SETTINGS, _check
 from tests.strategies import networks
@@ -435,7 +436,7 @@ def _view(graph):
 
 
 @given(case=networks(patterns=STEPS))
-@settings(_SETTINGS, max_examples=60)
+@settings(_SETTINGS, max_examples=examples(60))
 def test_random_networks(case):
     _check(case, PASS)
 

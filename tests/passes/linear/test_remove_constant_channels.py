@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 import planish
 from planish.passes.analysis.cost import cost
 
+from tests.effort import examples
 from tests.helpers import (
     assert_left_alone,
     assert_same_function,
@@ -285,7 +286,7 @@ def test_inside_a_branch():
 
 
 @given(case=networks(patterns=STEPS))
-@settings(deadline=None, derandomize=True, max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
 def test_keeps_the_function(case):
     result = _check(case, PASS)
     assert cost(result.graph).macs <= cost(planish.load(case.model)).macs

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 
 import planish
 
+from tests.effort import examples
 from tests.helpers import (
     assert_left_alone,
     assert_same_function,
@@ -177,6 +178,6 @@ def test_a_branch_that_is_an_output_stays():
 
 
 @given(case=networks(patterns=STEPS))
-@settings(deadline=None, derandomize=True, max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
 def test_keeps_the_function(case):
     assert _check(case, PASS) is not None

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 import planish
 from planish.ir.core.errors import PassError
 
+from tests.effort import examples
 from tests.helpers import (
     assert_same_function,
     model_of,
@@ -229,9 +230,7 @@ def test_never_lowers():
 
 @given(case=networks())
 @settings(
-    deadline=None,
-    derandomize=True,
-    max_examples=30,
+    max_examples=examples(30),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 def test_random_networks_compute_the_same_bits(case):

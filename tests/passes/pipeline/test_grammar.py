@@ -16,6 +16,8 @@ from planish.ir.core.errors import PipelineError
 from planish.passes.pipeline import registry
 from planish.passes.pipeline.presets import PRESETS
 
+from tests.effort import examples
+
 
 @dataclass(frozen=True)
 class Grammar(Pass):
@@ -104,7 +106,7 @@ items = st.builds(
 
 
 @given(st.lists(items, min_size=1, max_size=3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 def test_text_reads_back(passes):
     pipeline = Pipeline(tuple(passes))
     found = Pipeline.parse(str(pipeline))
@@ -244,7 +246,7 @@ pieces = st.sampled_from(
 
 
 @given(st.text(max_size=30) | st.lists(pieces, max_size=12).map("".join))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 def test_random_text_parses_or_raises_a_pipeline_error(text):
     try:
         found = Pipeline.parse(text)

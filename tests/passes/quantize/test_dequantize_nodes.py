@@ -7,6 +7,7 @@ from hypothesis import assume, given, settings
 import planish
 from planish.ir.core.errors import PassError
 
+from tests.effort import examples
 from tests.helpers import graph_of, ops, run_pass
 from tests.strategies import networks
 from tests.strategies.linear import STEPS
@@ -154,7 +155,7 @@ def test_pairs_in_a_row_all_go():
     assert ops(back(graph_of(text, weights), "i", "a")) == ["Sigmoid", "Conv"]
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=examples(6))
 @given(networks(patterns=STEPS, most_steps=4))
 def test_any_network_stays_valid_with_any_nodes_taken_back(case):
     assume(all(np.isfinite(array).all() for array in case.feeds.values()))

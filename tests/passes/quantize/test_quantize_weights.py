@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import planish
 from planish.ir.core.errors import PipelineError
 
+from tests.effort import examples
 from tests.helpers import graph_of, model_of, ops, reasons, relative_error, run_ort, run_pass
 from tests.strategies import networks
 
@@ -252,9 +253,7 @@ def test_scales_of_a_depthwise_network_with_dead_channels_take_little():
 
 @given(case=networks(), bits=st.sampled_from((8, 4)))
 @settings(
-    deadline=None,
-    derandomize=True,
-    max_examples=25,
+    max_examples=examples(25),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 def test_each_weight_keeps_its_share_of_the_signal(case, bits):
@@ -417,9 +416,7 @@ OPTIONS = st.sampled_from(
 
 @given(case=networks(), options=OPTIONS)
 @settings(
-    deadline=None,
-    derandomize=True,
-    max_examples=40,
+    max_examples=examples(40),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 def test_random_networks(case, options):

@@ -21,6 +21,7 @@ from planish.passes.quantize.grids.grid import lattice_steps
 from planish.passes.quantize.rounding import layers as rounding_layers
 from planish.passes.quantize.rounding.reconstruct import snap
 
+from tests.effort import examples
 from tests.helpers import graph_of, model_of, ops, reasons, relative_error, run_ort, run_pass
 from tests.passes.quantize.rounding.small_network import TEXT
 from tests.passes.quantize.rounding.small_network import feeds_of as _feeds
@@ -292,7 +293,7 @@ def test_eight_positions_do_not_spoil_a_layer_of_many_weights(bits):
     batch=st.integers(1, 3),
     bits=st.sampled_from((2, 4, 8)),
 )
-@settings(deadline=None, derandomize=True, max_examples=30)
+@settings(max_examples=examples(30))
 def test_one_layer_is_never_worse_than_nearest_on_the_feeds(
     seed, group, kernel, stride, batch, bits
 ):
@@ -326,9 +327,7 @@ def test_a_layer_of_too_many_columns_is_rounded_in_blocks(monkeypatch):
 
 @given(case=networks())
 @settings(
-    deadline=None,
-    derandomize=True,
-    max_examples=40,
+    max_examples=examples(40),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 def test_random_networks_load_and_run_and_a_second_run_edits_nothing(case):
@@ -364,9 +363,7 @@ def _rounded_to_nearest(graph, feeds):
 
 @given(case=networks())
 @settings(
-    deadline=None,
-    derandomize=True,
-    max_examples=40,
+    max_examples=examples(40),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 def test_random_networks_are_about_as_near_as_with_nearest_rounding(case):

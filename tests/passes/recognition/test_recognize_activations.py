@@ -15,6 +15,7 @@ from hypothesis import given, settings
 
 import planish
 
+from tests.effort import examples
 from tests.helpers import assert_same_function, model_of, ops, reasons, run_ort, run_pass
 from tests.passes.test_properties import _SETTINGS, _check
 from tests.strategies import networks
@@ -339,7 +340,7 @@ def test_onnx_runtime_fuses_the_functions(name, kernels, tmp_path):
 
 
 @given(case=networks(patterns=ACTIVATIONS))
-@settings(_SETTINGS, max_examples=40)
+@settings(_SETTINGS, max_examples=examples(40))
 def test_random_networks(case):
     _check(case, PASS)
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 
 import planish
 
+from tests.effort import examples
 from tests.helpers import assert_same_function, model_of, ops, reasons, run_pass
 from tests.passes.test_properties import _SETTINGS, _check
 from tests.strategies import networks
@@ -105,7 +106,7 @@ def test_a_value_between_that_is_read_elsewhere_stays():
 
 
 @given(case=networks(patterns=(shuffle,)))
-@settings(_SETTINGS, max_examples=40)
+@settings(_SETTINGS, max_examples=examples(40))
 def test_random_networks(case):
     _check(case, PASS)
 

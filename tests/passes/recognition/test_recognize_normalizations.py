@@ -10,6 +10,7 @@ from hypothesis import given, settings
 
 import planish
 
+from tests.effort import examples
 from tests.helpers import assert_same_function, model_of, ops, reasons, run_pass
 from tests.passes.test_properties import _SETTINGS, _check
 from tests.strategies import networks
@@ -234,6 +235,6 @@ def test_float16():
 
 
 @given(case=networks(patterns=(normalization,)))
-@settings(_SETTINGS, max_examples=40)
+@settings(_SETTINGS, max_examples=examples(40))
 def test_random_networks(case):
     _check(case, PASS)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 
 import planish
 
+from tests.effort import examples
 from tests.helpers import assert_left_alone, assert_same_function, model_of, ops, reasons, run_pass
 from tests.passes.test_properties import _SETTINGS, _check
 from tests.strategies import networks
@@ -147,7 +148,7 @@ def test_the_indices_of_a_window_are_asked_for():
 
 
 @given(case=networks(patterns=(pooling,)))
-@settings(_SETTINGS, max_examples=40)
+@settings(_SETTINGS, max_examples=examples(40))
 def test_random_networks(case):
     _check(case, PASS)
 

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 
 import planish
 
+from tests.effort import examples
 from tests.helpers import assert_same_function, graph_of, model_of, ops, reasons, run_pass
 from tests.passes.test_properties import _check
 from tests.strategies import networks
@@ -350,7 +351,7 @@ def test_half_precision():
 
 
 @given(case=networks(patterns=STEPS))
-@settings(deadline=None, derandomize=True, max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
 def test_keeps_the_function_of_random_networks(case):
     _check(case, f"fold-constants,{PASS}")
 

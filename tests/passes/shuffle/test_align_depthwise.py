@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 
 import planish
 
+from tests.effort import examples
 from tests.helpers import assert_same_function, model_of, ops, reasons, run_pass
 from tests.passes.test_properties import _check
 from tests.strategies import networks
@@ -118,7 +119,7 @@ def test_no_pass_takes_the_twins_out_again():
 
 
 @given(case=networks(patterns=STEPS))
-@settings(deadline=None, derandomize=True, max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
 def test_keeps_the_function_of_random_networks(case):
     _check(case, f"fold-constants,{PASS}{{fewest=3}}")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import planish
 from planish.ir.ops.shapes.infer import infer_types
 
-from tests.effort import limited
+from tests.effort import examples
 from tests.helpers import graph_of, model_of, run_ort
 from tests.strategies.sizes import OPERATORS, sized_models
 
@@ -47,13 +47,13 @@ def assert_right(inferred, computed):
 
 @pytest.mark.parametrize("op", OPERATORS)
 def test_sizes_are_those_of_the_runtime(op):
-    @settings(max_examples=40, suppress_health_check=[HealthCheck.filter_too_much])
+    @settings(max_examples=examples(40), suppress_health_check=[HealthCheck.filter_too_much])
     @given(sized_models((op,)))
     def check(case):
         computed = run(case.model, case.feeds)
         assert_right(shapes_of(case.model), computed)
 
-    limited(check)()
+    check()
 
 
 WINDOWED = ("MaxPool", "AveragePool", "LpPool", "ConvTranspose", "Resize", "Upsample")
@@ -61,7 +61,7 @@ WINDOWED = ("MaxPool", "AveragePool", "LpPool", "ConvTranspose", "Resize", "Upsa
 
 @pytest.mark.parametrize("op", WINDOWED)
 def test_sizes_that_parameters_tell_are_known(op):
-    @settings(max_examples=40, suppress_health_check=[HealthCheck.filter_too_much])
+    @settings(max_examples=examples(40), suppress_health_check=[HealthCheck.filter_too_much])
     @given(sized_models((op,)))
     def check(case):
         sizes = [d.dim_value for t in case.model.graph.input for d in t.type.tensor_type.shape.dim]
@@ -74,7 +74,7 @@ def test_sizes_that_parameters_tell_are_known(op):
             name: values.shape for name, values in computed.items()
         }
 
-    limited(check)()
+    check()
 
 
 CEIL_POOL = """
@@ -262,7 +262,7 @@ def test_what_others_infer_wrong_is_not_built_on():
 
 
 @given(st.sampled_from(["Relu", "Sigmoid"]))
-@settings(max_examples=2)
+@settings(max_examples=examples(2))
 def test_no_function_is_made_where_the_runtime_would_refuse_it(activation):
     # ONNX Runtime infers the inside of functions strictly: a sum of the right sizes is refused.
     model = model_of(

@@ -22,6 +22,7 @@ from planish.ir.ops.windows.attributes import (
 )
 from planish.ir.ops.windows.sizes import outputs_of, reach_of, transposed_outputs
 
+from tests.effort import examples
 from tests.helpers import graph_of, model_of, run_ort, view_of
 
 SAME = ("SAME_UPPER", "SAME_LOWER")
@@ -41,7 +42,7 @@ def _run(op, attrs, size, kernel, opset=20):
     return run_ort(model, {"x": np.arange(1, size + 1, dtype=np.float32).reshape(1, 1, -1)})["y"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     op=st.sampled_from(["Conv", "MaxPool", "AveragePool"]),
     auto=st.sampled_from([*SAME, "VALID", ""]),
@@ -62,7 +63,7 @@ def test_explicit_pads_are_those_of_auto_pad(op, auto, size, kernel, stride):
     assert window.is_padded or begin == end == 0
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 @given(
     auto=st.sampled_from(SAME),
     size=st.integers(1, 12),
@@ -87,7 +88,7 @@ def test_pads_of_pools_of_same_size_are_the_runtimes(auto, size, kernel, stride,
     assert np.allclose(expected.reshape(-1), means)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(
     op=st.sampled_from(["Conv", "AveragePool"]),
     auto=st.sampled_from(SAME),
@@ -114,7 +115,7 @@ def test_explicit_attributes_compute_the_same_or_are_declined(op, auto, size, ke
     assert np.array_equal(_run(op, attrs, size, kernel), expected)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 @given(
     auto=st.sampled_from([*SAME, "VALID", "NOTSET", ""]),
     size=st.integers(1, 5),
@@ -158,7 +159,7 @@ def test_pads_that_need_no_size(auto):
     assert strided.pads([5]) != strided.pads([6])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     size=st.integers(3, 9),
     kernel=st.integers(1, 3),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import planish
 from planish.ir.ops.windows.seen import sees_input
 
+from tests.effort import examples
 from tests.helpers import graph_of, model_of, run_ort, view_of
 
 LOWEST = np.finfo(np.float32).min
@@ -50,7 +51,7 @@ def said(attrs, size):
 
 
 @given(drawn=pools())
-@settings(deadline=None, derandomize=True, max_examples=300)
+@settings(max_examples=examples(300))
 def test_no_window_without_an_element_is_overlooked(drawn):
     attrs, size = drawn
     try:

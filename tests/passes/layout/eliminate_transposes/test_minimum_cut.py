@@ -15,6 +15,8 @@ from planish.passes.layout.eliminate_transposes.minimum_cut import (
     total,
 )
 
+from tests.effort import examples
+
 COUNT = 6
 _PAYMENTS = st.lists(
     st.builds(
@@ -27,7 +29,7 @@ _PAYMENTS = st.lists(
 
 
 @given(_PAYMENTS)
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=examples(200))
 def test_cheapest_of_all_labels(payments):
     subsets = [
         set(chosen)

@@ -9,14 +9,13 @@ from hypothesis import HealthCheck, given, settings
 
 import planish
 
+from tests.effort import examples
 from tests.helpers import relative_error, run_ort
 from tests.strategies import Case, networks
 from tests.strategies.precision import STEPS
 
 _SETTINGS = settings(
-    deadline=None,
-    derandomize=True,
-    max_examples=25,
+    max_examples=examples(25),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

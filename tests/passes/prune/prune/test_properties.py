@@ -15,17 +15,14 @@ from planish.passes.prune.prune.choose_channels import ChannelLimits, next_count
 from planish.passes.prune.prune.units import read_weights
 from planish.passes.trust.rounding import measure_rounding
 
+from tests.effort import examples
 from tests.helpers import relative_error, run_ort
 from tests.passes.prune.prune.noise import with_garbage
 from tests.strategies import networks
 from tests.strategies.masks import STEPS as MASKS
 from tests.strategies.pruning import STEPS as GROUPS
 
-_SETTINGS = settings(
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+_SETTINGS = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 _AMOUNTS = st.sampled_from((0.0, 0.2, 0.5, 0.77, 0.9))
 
 
@@ -57,7 +54,7 @@ def layers_of(graph):
     criterion=st.sampled_from(("l1", "l2", "random")),
     steps=st.sampled_from((1, 3)),
 )
-@settings(_SETTINGS, max_examples=60)
+@settings(_SETTINGS, max_examples=examples(60))
 def test_the_amount_is_exact_and_masks_bake_exactly(case, amount, scope, criterion, steps):
     graph = planish.load(case.model)
     text = f"prune{{amount={amount},scope={scope},criterion={criterion},steps={steps}}}"
@@ -88,7 +85,7 @@ def test_the_amount_is_exact_and_masks_bake_exactly(case, amount, scope, criteri
 
 
 @given(case=networks(patterns=(*MASKS, *GROUPS), most_steps=8), of=st.sampled_from((2, 4)))
-@settings(_SETTINGS, max_examples=30)
+@settings(_SETTINGS, max_examples=examples(30))
 def test_at_most_n_of_m_stay(case, of):
     graph = planish.load(case.model)
     pipeline = planish.Pipeline.parse(f"prune{{granularity=1:{of}}}")
@@ -118,7 +115,7 @@ def test_at_most_n_of_m_stay(case, of):
     multiple=st.sampled_from((1, 2, 4)),
     criterion=st.sampled_from(("l2", "random", "activation")),
 )
-@settings(_SETTINGS, max_examples=100)
+@settings(_SETTINGS, max_examples=examples(100))
 def test_nothing_depends_on_channels_that_are_out(case, amount, scope, of, multiple, criterion):
     graph = planish.load(case.model)
     feeds = finite(case)

@@ -9,15 +9,12 @@ from hypothesis import HealthCheck, given, settings
 import planish
 from planish.passes.trust.rounding import measure_rounding
 
+from tests.effort import examples
 from tests.helpers import relative_error, run_ort
 from tests.strategies import Case, networks
 from tests.strategies.pruning import STEPS
 
-_SETTINGS = settings(
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+_SETTINGS = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def _check(case: Case, text: str) -> planish.Result:
@@ -40,19 +37,19 @@ def _check(case: Case, text: str) -> planish.Result:
 
 
 @given(case=networks(patterns=STEPS))
-@settings(_SETTINGS, max_examples=60)
+@settings(_SETTINGS, max_examples=examples(60))
 def test_shrinking_keeps_the_function(case):
     _check(case, "shrink-channels{measure=false}")
 
 
 @given(case=networks(patterns=STEPS))
-@settings(_SETTINGS, max_examples=40)
+@settings(_SETTINGS, max_examples=examples(40))
 def test_rounded_up_channels_keep_the_function(case):
     _check(case, "shrink-channels{multiple=4,measure=false}")
 
 
 @pytest.mark.slow
 @given(case=networks(patterns=STEPS, most_steps=20))
-@settings(_SETTINGS, max_examples=1000)
+@settings(_SETTINGS, max_examples=examples(1000))
 def test_shrinking_keeps_the_function_at_length(case):
     _check(case, "shrink-channels{measure=false}")

@@ -11,14 +11,13 @@ import planish
 from planish.passes.analysis.observe.capture import TensorCapture
 from planish.passes.trust.rounding import measure_rounding
 
+from tests.effort import examples
 from tests.helpers import Array, relative_error, run_ort
 from tests.strategies import networks
 from tests.strategies.quantize import STEPS
 
 _SETTINGS = settings(
-    deadline=None,
-    derandomize=True,
-    max_examples=20,
+    max_examples=examples(20),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 OPTIONS = ["", "{per-channel=false}", "{weight-bits=4}", "{activation-bits=16, per-channel=false}"]

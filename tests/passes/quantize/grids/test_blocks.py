@@ -13,6 +13,8 @@ from hypothesis.extra import numpy as hnp
 from planish.passes.quantize.grids.blocks import Blocks, fit_grid
 from planish.passes.quantize.grids.formats import IntegerFormat
 
+from tests.effort import examples
+
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=4, min_side=1, max_side=7)
 WEIGHTS = hnp.arrays(
     np.float32, SHAPES, elements=st.floats(-100, 100, width=32).map(lambda v: np.float32(v))
@@ -34,7 +36,7 @@ def _cases(draw):
 
 
 @given(case=_cases())
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=examples(200))
 def test_max_moves_no_weight_by_more_than_half_a_step(case):
     weights, blocks, form, symmetric = case
     grid = fit_grid(weights, form, blocks, symmetric=symmetric, search="max")
@@ -50,7 +52,7 @@ def test_max_moves_no_weight_by_more_than_half_a_step(case):
 
 
 @given(case=_cases())
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=examples(200))
 def test_least_squares_is_never_worse_and_keeps_zero(case):
     weights, blocks, form, symmetric = case
     errors = [
@@ -64,7 +66,7 @@ def test_least_squares_is_never_worse_and_keeps_zero(case):
 
 
 @given(case=_cases())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 def test_scales_have_the_shape_that_the_operator_wants(case):
     weights, blocks, form, _ = case
     grid = fit_grid(weights, form, blocks, search="max")

@@ -10,9 +10,11 @@ from onnx.reference import ReferenceEvaluator
 from planish.passes.quantize.grids.formats import INT8, UINT8, WEIGHT8, IntegerFormat
 from planish.passes.quantize.grids.grid import grid_of_range, grid_of_weights, lattice_steps
 
+from tests.effort import examples
+
 FORMATS = [IntegerFormat(bits, signed) for bits in (2, 3, 4, 8, 16) for signed in (True, False)]
 BOUND = st.floats(-1e6, 1e6, width=32).filter(lambda x: x == 0 or abs(x) > 1e-20)
-SETTINGS = settings(deadline=None, derandomize=True, max_examples=200)
+SETTINGS = settings(max_examples=examples(200))
 RNG = np.random.default_rng(11)
 
 
@@ -64,7 +66,7 @@ def test_the_range_lies_inside_the_integers(low, high, form):
 
 @pytest.mark.parametrize("form", [UINT8, INT8])
 @given(seed=st.integers(0, 2**32 - 1), scale=st.floats(1e-6, 1e6))
-@settings(SETTINGS, max_examples=40)
+@settings(SETTINGS, max_examples=examples(40))
 def test_integers_are_those_of_quantize_linear(form, seed, scale):
     generator = np.random.default_rng(seed)
     grid = grid_of_range(*(np.array([-0.7, 1.1]) * scale), form)
@@ -148,7 +150,7 @@ def test_a_channel_without_range_stays_zero_at_the_least_scale():
 
 @pytest.mark.parametrize("bits", [3, 4, 7, 8])
 @given(seed=st.integers(0, 2**32 - 1), exponent=st.integers(-20, 20))
-@settings(SETTINGS, max_examples=50)
+@settings(SETTINGS, max_examples=examples(50))
 def test_weights_on_a_grid_keep_it(bits, seed, exponent):
     generator = np.random.default_rng(seed)
     form = IntegerFormat(bits, True, narrow=True)

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 import planish
 
+from tests.effort import examples
 from tests.helpers import (
     assert_left_alone,
     assert_same_function,
@@ -172,7 +173,7 @@ LOWERINGS = (
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), suppress_health_check=list(HealthCheck))
 @given(networks())
 def test_random_networks_keep_their_function(case):
     result = run_pass(planish.load(case.model), LOWERINGS, verify="off")

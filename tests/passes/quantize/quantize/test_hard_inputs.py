@@ -11,16 +11,13 @@ import planish
 from planish.ir.core.errors import FeedError, PassError
 from planish.passes.quantize.instruction_set import saturates
 
+from tests.effort import examples
 from tests.helpers import graph_of, ops, reasons, run_ort, run_pass
 from tests.strategies import networks
 
 RNG = np.random.default_rng(8)
 QUANTIZE = "quantize{measure=false}"
-SETTINGS = settings(
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+SETTINGS = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def normal(*shape):
@@ -187,7 +184,7 @@ def test_which_targets_saturate(target, expected):
 
 
 @given(case=networks())
-@settings(SETTINGS, max_examples=60)
+@settings(SETTINGS, max_examples=examples(60))
 def test_random_networks_quantize_run_and_stay_near(case):
     graph = planish.load(case.model)
     data = {

@@ -31,6 +31,7 @@ from planish.passes.quantize.rounding.coordinate_descent import (
 )
 from planish.passes.quantize.rounding.reconstruct import reconstruct, snap
 
+from tests.effort import examples
 from tests.helpers import graph_of, run_ort, view_of
 
 
@@ -121,7 +122,7 @@ def test_descent_ends_where_no_single_integer_would_move(groups, size):
     per_channel=st.booleans(),
     positions=st.sampled_from((1, 3, 200)),
 )
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(max_examples=examples(60))
 def test_reconstruction_is_never_above_nearest(
     seed, groups, rows, size, bits, per_channel, positions
 ):

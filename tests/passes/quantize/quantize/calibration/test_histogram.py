@@ -11,6 +11,8 @@ from hypothesis.extra import numpy as hnp
 from planish.passes.quantize.quantize.calibration.histogram import Histogram
 from planish.passes.quantize.quantize.calibration.observers import Range
 
+from tests.effort import examples
+
 # Denormal values are the exception that the histogram makes: they may vanish.
 FLOATS = st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False)
 ARRAYS = hnp.arrays(np.float32, st.integers(1, 60), elements=FLOATS)
@@ -94,7 +96,7 @@ def test_values_held_at_a_border_lie_on_it():
     assert found.edges[np.flatnonzero(found.counts)[0]] * found.width == 5.0
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(ARRAYS.filter(np.any))
 def test_folding_gives_the_magnitudes(values):
     folded, magnitudes = counted(values).folded(), counted(np.abs(values))

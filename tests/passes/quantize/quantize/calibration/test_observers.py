@@ -16,6 +16,8 @@ from planish.passes.quantize.quantize.calibration.histogram import Histogram
 from planish.passes.quantize.quantize.calibration.mse import _SquaredError
 from planish.passes.quantize.quantize.calibration.observers import Range
 
+from tests.effort import examples
+
 FLOATS = st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False)
 ARRAYS = hnp.arrays(np.float32, st.integers(1, 50), elements=FLOATS)
 UNORDERED = [method for method in METHODS if method != "moving-average"]
@@ -249,7 +251,7 @@ def test_entropy_does_not_pay_for_zeros():
     assert alone.maximum > 0.6 * positive.max()
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     ARRAYS,
     st.sampled_from(METHODS),
@@ -267,7 +269,7 @@ def test_ranges_lie_within_the_values_and_0(values, method, form, symmetric):
     assert grid.round(np.zeros(1, np.float32))[0] == 0
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(ARRAYS, st.sampled_from(UNORDERED), st.booleans(), st.randoms(use_true_random=False))
 def test_neither_order_nor_pieces_matter(values, method, symmetric, random):
     shuffled = values.tolist()

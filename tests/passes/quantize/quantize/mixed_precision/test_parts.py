@@ -19,6 +19,7 @@ from planish.passes.quantize.quantize.mixed_precision.order import PrecisionBord
 from planish.passes.quantize.quantize.mixed_precision.search import fewest_floats
 from planish.passes.quantize.quantize.units import read_units
 
+from tests.effort import examples
 from tests.helpers import graph_of
 from tests.strategies import networks
 
@@ -143,7 +144,7 @@ def test_what_stays_float_suffices_and_none_of_it_is_spare(noise, bound, random)
         assert not any(holds(found - {key}) for key in found)
 
 
-@settings(max_examples=12, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(12), suppress_health_check=list(HealthCheck))
 @given(networks(), st.integers(5, 45))
 def test_random_networks_keep_the_bound_or_stay_float(drawn, bound):
     feeds = {k: np.nan_to_num(v, posinf=1, neginf=-1) for k, v in drawn.feeds.items()}
