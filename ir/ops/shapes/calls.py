@@ -12,7 +12,7 @@ from ...graph.edit import Edit
 from ...graph.inline import CallInliner
 from ...graph.uses import scopes
 from ...graph.view import View
-from .runtime_shapes import is_doubted
+from .runtime import is_doubted
 
 Functions = Mapping[tuple[str, str], gs.Function]
 

@@ -4,7 +4,7 @@ Types that a file declares for inner tensors are often wrong (a batch size left 
 they are never trusted: what this returns follows from the declared graph inputs and the ONNX
 operator definitions. Beyond an operator of an unknown domain nothing is known.
 
-ONNX's own inference does the work. Where it and the runtime count differently (`runtime_shapes`),
+ONNX's own inference does the work. Where it and the runtime count differently (`runtime`),
 the node is hidden from it and its result declared, so that it goes on from the right sizes.
 """
 
@@ -22,7 +22,7 @@ from ...graph.uses import Uses, scopes
 from ...graph.view import View
 from .calls import called, doubted_functions, written_out
 from .onnx_inference import infer_by_onnx
-from .runtime_shapes import is_doubted, misleads_inference, runtime_shape
+from .runtime import is_doubted, misleads_inference, runtime_shape
 
 # Each round settles what follows from the one before; networks need two or three.
 _MOST_ROUNDS = 8

@@ -1,0 +1,73 @@
+"""Operators that inference knows nothing of, or not enough: some versions come without."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....core.variables import subgraphs_of
+from ....graph.view import View
+from ...traits.schemas import schema_of
+from .rule import Rule, RuntimeShape
+
+
+def _always(node: gs.Node, opset: int) -> bool:
+    """Inference gives the indices of a scalar no row, and does not survive text without a type."""
+    return True
+
+
+def _lacks_axes(node: gs.Node, opset: int) -> bool:
+    """Inference of the body wants the axes to be given, which have a default."""
+    return "axes" not in node.attrs
+
+
+def _has_no_inference(node: gs.Node, opset: int) -> bool:
+    """Some versions of an operator come without: what follows would have no type either."""
+    schema = schema_of(node.op, opset)
+    return schema is not None and not schema.has_type_and_shape_inference_function
+
+
+def _taken(node: gs.Node, view: View) -> RuntimeShape | None:
+    """Return what Compress takes: how many, only a run tells."""
+    x, axis = view.shape(node.inputs[0]), node.attrs.get("axis")
+    if axis is None:
+        return RuntimeShape((None,))
+    if x is None:
+        return RuntimeShape(None)
+    axis %= len(x)
+    return RuntimeShape((*x[:axis], None, *x[axis + 1 :]))
+
+
+def _kept(node: gs.Node, view: View) -> RuntimeShape | None:
+    return RuntimeShape(view.shape(node.inputs[0]))
+
+
+def _matched(node: gs.Node, view: View) -> RuntimeShape | None:
+    return RuntimeShape(view.shape(node.inputs[0]), np.dtype(bool))
+
+
+def _nonzero(node: gs.Node, view: View) -> RuntimeShape | None:
+    return RuntimeShape((1, None)) if view.rank(node.inputs[0]) == 0 else None
+
+
+def _believes_one_branch(node: gs.Node, opset: int) -> bool:
+    """Inference before opset 13 gives what one branch gives where of the other nothing is known."""
+    return opset < 13
+
+
+def _branched(node: gs.Node, view: View) -> RuntimeShape | None:
+    bodies = subgraphs_of(node)
+    shapes = [[view.shape(tensor) for tensor in body.outputs] for body in bodies]
+    alike = all(
+        of_one is not None and all(other == of_one for other in others)
+        for of_one, *others in zip(*shapes, strict=True)
+    )
+    return None if alike else RuntimeShape(None)
+
+
+NONZERO = Rule(_always, _nonzero)
+REGEX_FULL_MATCH = Rule(_always, _matched)
+MEAN_VARIANCE_NORMALIZATION = Rule(_lacks_axes, _kept)
+COMPRESS = Rule(_has_no_inference, _taken)
+GROUP_NORMALIZATION = Rule(_has_no_inference, _kept)
+IF = Rule(_believes_one_branch, _branched)
