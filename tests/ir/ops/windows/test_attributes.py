@@ -228,6 +228,7 @@ def test_attributes_left_out_are_the_defaults():
     assert window.auto_pad == "NOTSET"
     assert not window.is_pointwise
     assert window_attributes("Conv", {"auto_pad": b"SAME_LOWER"}, [1, 1]).is_pointwise
+    assert window_attributes("Conv", {"auto_pad": b"SAME_LOWER"}, [2, 1]).is_padded
     assert not window_attributes("Conv", {"pads": [0, 0, 0, 1]}, [1, 1]).is_pointwise
     assert not window_attributes("Conv", {"strides": [1, 2]}, [1, 1]).is_pointwise
 
@@ -242,6 +243,18 @@ def test_a_pool_has_the_attributes_asked_for():
     assert explicit_pool(graph.nodes[0], view, names) == {
         "kernel_shape": [3, 2], "pads": [0, 0, 1, 0], "strides": [2, 2]}  # fmt: skip
     assert pool_window(graph.nodes[0]).is_same
+
+
+@pytest.mark.parametrize("same", SAME)
+def test_the_pads_of_a_dilated_pool_are_written_out_as_the_runtime_has_them(same):
+    """They are those of a kernel without gaps."""
+    graph = graph_of(
+        f"""g (float[1, 1, 9] x) => (float[] y) {{
+            y = MaxPool <kernel_shape = [4], dilations = [2], auto_pad = "{same}"> (x) }}"""
+    )
+    found = explicit_pool(graph.nodes[0], view_of(graph), frozenset({"dilations", "pads"}))
+    expected = _run("MaxPool", {"dilations": [2], "auto_pad": same}, 9, 4)
+    assert np.array_equal(_run("MaxPool", found, 9, 4), expected)
 
 
 def pool(attributes, op="AveragePool", shape="1, 2, 6, 6"):
@@ -343,6 +356,11 @@ def test_everything_that_a_convolution_has_is_written_out():
     found = explicit_window(*layer("<strides = [2, 2], output_padding = [1, 0]>", "ConvTranspose",
                                    w="4, 2, 3, 2"))  # fmt: skip
     assert found == plain | {"strides": [2, 2], "group": 1, "output_padding": [1, 0]}
+
+
+def test_what_has_no_positions_has_no_pads():
+    """No runtime takes such a convolution; to read it is no error yet."""
+    assert explicit_window(*layer("", x="2, 4", w="6, 4"))["pads"] == []
 
 
 @pytest.mark.parametrize(
