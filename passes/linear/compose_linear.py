@@ -52,7 +52,7 @@ class _Composition:
     second: Layer
     keeps: Layer  # the one whose operator and window stay
     kernel: Kernel
-    attrs: dict[str, Any]
+    attrs: dict[str, Any] | None  # None: those that it has
     type: TensorType | None
 
 
@@ -114,16 +114,15 @@ def _may_be_linear(node: gs.Node, view: View) -> bool:
     return any(map(view.is_constant, node.inputs)) and any(n and n.op == "MatMul" for n in below)
 
 
-def _window(first: Layer, second: Layer, view: View) -> tuple[Layer, dict[str, Any]]:
-    """Return the layer whose operator and window the composed one has, and its attributes."""
-    attrs = dict(first.node.attrs)
+def _window(first: Layer, second: Layer, view: View) -> tuple[Layer, dict[str, Any] | None]:
+    """Return the layer whose operator and window the composed one has, and what it then says."""
     if not first.is_spatial:
         need(not reads_transposed(second.node), "the second transposes its input")
-        return first, attrs
+        return first, None
     if _is_point(second, view):
         strides = read_window(second.node, view).strides
         if all(stride == 1 for stride in strides):
-            return first, attrs
+            return first, None
         need(first.op == "Conv", "a ConvTranspose is followed by strides")
         attrs = explicit_window(first.node, view)
         pairs = zip(attrs["strides"], strides, strict=True)
@@ -138,7 +137,7 @@ def _window(first: Layer, second: Layer, view: View) -> tuple[Layer, dict[str, A
             not read_window(second.node, view).is_padded,
             "the first's bias is missing in the pads of the second",
         )
-    return second, dict(second.node.attrs)
+    return second, None
 
 
 def _is_point(layer: Layer, view: View) -> bool:
@@ -153,7 +152,7 @@ def _need_less(first: Layer, second: Layer, keeps: Layer, group: int, view: View
     Multiplications are counted for one output of the composed layer where it is a Conv, for one
     input where it is a ConvTranspose. Where sizes are not known, borders are left out of account.
     """
-    taps = math.prod(keeps.weight.shape[2:]) if keeps.is_spatial else 1
+    taps = math.prod(keeps.weight.shape[2:])  # of a matrix 1
     weights = first.inputs * second.outputs * taps // group
     between = _positions(first.result, first, view)
     if keeps.op == "ConvTranspose":

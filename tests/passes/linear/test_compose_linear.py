@@ -212,6 +212,16 @@ STAYS = {
         None,
         "neither Conv nor Conv is a 1x1 without pads",
     ),
+    "a column is no point": (
+        "h = Conv (x, column) y = Conv (h, same3)",
+        None,
+        "neither Conv nor Conv is a 1x1 without pads",
+    ),
+    "a bias that cancels": (
+        "h = Gemm (x, four_up, far) y = Gemm (h, balanced)",
+        "float[N, 4]",
+        "what it adds is so large beside what is left that rounding would show",
+    ),
     "padded 1x1": (
         f"h = Conv (x, same3) y = Conv <{PADDED}> (h, same)",
         None,
@@ -268,6 +278,10 @@ ODD = {
     "high": _w(2, 9),
     "rows6": _w(6, 3),
     "eight": _w(8, 2),
+    "column": _w(4, 4, 3, 1),
+    "four_up": _w(4, 12),
+    "far": np.arange(1000, 1012).astype(np.float32),
+    "balanced": np.tile(np.array([[1, -2], [-1, 2]], np.float32), (6, 1)),
 }
 
 
@@ -280,6 +294,45 @@ def test_leaves_alone(name):
     result = run_pass(graph, PASS)
     assert ops(result.graph) == ops(graph)
     assert reasons(result) == ({reason} if reason else set())
+
+
+LARGER = "the weights would be larger than both and what lies between"
+VALID = "h = Conv (x, p) y = Conv (h, q)"
+STEPS = "h = Conv (x, p) y = Conv <strides = [2, 2]> (h, q)"
+UP = "h = ConvTranspose (x, p) y = Conv (h, q)"
+UP_STEPS = "h = ConvTranspose <strides = [2, 2]> (x, p) y = Conv (h, q)"
+DOWN = "h = Conv (x, p) y = ConvTranspose <strides = [2, 2]> (h, q)"
+
+
+@pytest.mark.parametrize(
+    ("body", "size", "p", "q", "reason"),
+    [
+        # 16 positions before 4 of them: 4 * 16 + 18 products against 72.
+        (VALID, "1, 8, 4, 4", (2, 8, 1, 1), (1, 2, 3, 3), None),
+        (VALID, "1, 8, H, W", (2, 8, 1, 1), (1, 2, 3, 3), _costs(72, 34)),
+        (VALID, "1, 8, 2, 2", (2, 8, 1, 1), (1, 2, 3, 3), _costs(72, 34)),  # none behind
+        # Strides say as much where sizes are not known: 4 * 132 + 54 against 198, in 186 + 12.
+        (STEPS, "1, 22, H, W", (6, 22, 1, 1), (1, 6, 3, 3), None),
+        (STEPS, "1, 9, H, W", (4, 9, 1, 1), (1, 4, 3, 3), LARGER),  # 81 in 72 + 8
+        # What a ConvTranspose gives is more: 160 + 4 * 30, or 9 / 4 of them, against 192.
+        (UP_STEPS, "1, 8, 3, 3", (8, 5, 2, 2), (6, 5, 1, 1), None),
+        (UP_STEPS, "1, 8, H, W", (8, 5, 2, 2), (6, 5, 1, 1), None),
+        (UP, "1, 8, 2, 2", (8, 5, 2, 2), (6, 5, 1, 1), None),
+        (UP, "1, 8, H, W", (8, 5, 2, 2), (6, 5, 1, 1), _costs(192, 190)),
+        (DOWN, "1, 8, 3, 3", (5, 8, 1, 1), (5, 6, 2, 2), _costs(192, 160)),
+    ],
+)
+def test_positions_count(body, size, p, q, reason):
+    graph = planish.load(_model(body, f"float[{size}]", weights={"p": _w(*p), "q": _w(*q)}))
+    result = run_pass(graph, PASS)
+    assert reasons(result) == ({reason} if reason else set())
+    assert result.edits == (reason is None)
+
+
+def test_what_a_product_gives_before_its_bias_has_a_type():
+    model = _model(MATRICES["both"][0], "float[2, 6, 5]")
+    product = run_pass(planish.load(model), PASS).graph.nodes[0].outputs[0]
+    assert (product.dtype, list(product.shape)) == (np.float32, [2, 6, 2])
 
 
 def test_a_result_in_between_that_is_shown_stays():
