@@ -104,6 +104,8 @@ class Folder:
             if self._view.dtype(node.inputs[1]) is None:
                 return False
             inputs = inputs[:1]
+        if node.op == "Gather" and self._is_text(node.inputs[0]):
+            return self._refuse(node, "ONNX Runtime gathers one element of each row of text")
         sizes: dict[int, int] = {}
         for tensor in inputs:
             size = self._bytes_of_input(tensor)
@@ -135,6 +137,10 @@ class Folder:
         self._refused.add(id(node))
         self._context.decline(node, reason)
         return False
+
+    def _is_text(self, tensor: gs.Tensor) -> bool:
+        dtype = self._view.dtype(tensor)
+        return dtype is not None and np.dtype(dtype).kind in "OUS"
 
     def _bytes_of_input(self, tensor: gs.Tensor) -> int | None:
         values = self._view.constant(tensor)
