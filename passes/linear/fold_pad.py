@@ -13,7 +13,7 @@ whatever cannot give -inf.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,7 +27,7 @@ from ...ir.ops.opsets import has_attribute
 from ...ir.ops.parameters import spell
 from ...ir.ops.traits import operators_with
 from ...ir.ops.traits.groups import MEAN_AND_MAX_POOLS
-from ...ir.ops.windows.attributes import explicit_window, pool_window
+from ...ir.ops.windows.attributes import WindowAttributes, explicit_window, pool_window
 from ...ir.ops.windows.elements import has_elements
 from ...ir.ops.windows.pad import Padding, read_padding
 from ..analysis.value_range import is_nonnegative, value_range
@@ -132,11 +132,9 @@ def _need_pool(
     kernel = window["kernel_shape"]
     fits = all(pad < k for pad, k in zip(pads, [*kernel, *kernel], strict=True))
     need(fits, f"a window of {reader.op} would read nothing but padding")
-    # A pool of nothing is refused, however much it is padded.
-    count = len(kernel)
-    small = all(pads[axis] + pads[count + axis] + 1 < kernel[axis] for axis in range(count))
     x = padding.node.inputs[0]
-    need(small or has_elements(x, view), f"a window of {reader.op} may read nothing but padding")
+    refuses = has_elements(x, view) or _refuses_nothing(pool, pads, padding.spatial)
+    need(refuses, f"a window of {reader.op} may read nothing but padding")
     if reader.op == "AveragePool":
         need(padding.value == 0, f"it pads with {padding.value:g}, and AveragePool with 0")
         counts = has_attribute("AveragePool", "count_include_pad", view.opset)
@@ -154,6 +152,18 @@ def _need_pool(
         padding.value <= _low(padding.node.inputs[0], view),
         f"it pads MaxPool with {padding.value:g} and its input may be {least}",
     )
+
+
+def _refuses_nothing(pool: WindowAttributes, pads: list[int], added: Sequence[int]) -> bool:
+    """Say whether an input without positions gives no result before either.
+
+    A pool of nothing is refused, however much it pads; one of pads `added` before may have windows.
+    """
+    rank = pool.rank
+    begins, ends = tuple(pads[:rank]), tuple(pads[rank:])
+    counts = replace(pool, begins=begins, ends=ends, auto_pad="NOTSET").outputs((0,) * rank)
+    grows = map(any, zip(added[:rank], added[rank:], strict=True))
+    return all(count is None or not more for count, more in zip(counts, grows, strict=True))
 
 
 def _low(x: gs.Tensor, view: View) -> float:

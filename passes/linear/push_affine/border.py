@@ -33,9 +33,8 @@ def sees_every_tap(node: gs.Node, kernel: Sequence[int]) -> bool:
     window = window_attributes(node.op, node.attrs, kernel)
     if not window.transposed:
         return not window.is_padded
-    grows = any(window.output_padding) or window.output_shape is not None
     one_tap = math.prod(window.kernel) == math.prod(window.strides) == 1
-    return one_tap and not window.is_padded and not grows
+    return one_tap and not window.is_padded and not any(window.output_padding)
 
 
 def seen_taps(node: gs.Node, sizes: Sequence[Dim], view: View) -> Seen:

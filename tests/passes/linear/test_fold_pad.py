@@ -16,6 +16,7 @@ from tests.helpers import (
     model_using,
     ops,
     reasons,
+    run_ort,
     run_pass,
 )
 from tests.passes.test_properties import _check
@@ -118,6 +119,41 @@ def test_dynamic_size():
     assert_same_function(before, result.graph, feeds())
 
 
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pads", "folds"),
+    [
+        (3, 1, (1, 0), True),
+        (3, 1, (1, 1), False),
+        (5, 2, (0, 1), True),
+        (5, 2, (1, 1), False),
+        (3, 3, (1, 0), False),
+        (7, 3, (0, 1), True),
+    ],
+)
+def test_a_pool_of_no_rows_is_refused_before_and_after(op, kernel, stride, pads, folds):
+    """Where stride and pads let it have windows, of pads alone, the Pad stays."""
+    steps = f"kernel_shape = [{kernel}, 2], strides = [{stride}, 2]"
+    body = f"r = Relu(x) a = Pad(r, p) y = {op} <{steps}> (a)"
+    before = model_of(
+        f"g (float[1, 1, H, W] x) => (float[] y) {{ {body} }}",
+        {"p": i64(0, 0, pads[0], 0, 0, 0, pads[1], 0)},
+    )
+    result = run_pass(planish.load(before), PASS)
+    assert ("Pad" not in ops(result.graph)) == folds
+    if not folds:
+        assert reasons(result) == {f"a window of {op} may read nothing but padding"}
+    for size in ((0, 4), (7, 0), (7, 4)):
+        feed = {"x": np.ones((1, 1, *size), np.float32)}
+        try:
+            expected = run_ort(before, feed)["y"]
+        except Exception:
+            assert 0 in size
+            continue
+        after = planish.to_model(result.graph)
+        np.testing.assert_array_equal(run_ort(after, feed)["y"], expected)
+
+
 def test_every_reader_takes_it_in():
     before = model_of(
         "g (float[2, 3, 7, 8] x) => (float[] y, float[] v) {"
@@ -183,6 +219,9 @@ STAYS = {
     "the lowest number": (
         f"a = Pad(x, p, low) y = {MAX}> (a)",
         "it pads MaxPool with -3.40282e+38 and its input may be less"),
+    "more than zero after a Relu": (
+        f"r = Relu(x) a = Pad(r, p, one) y = {MAX}> (a)",
+        "it pads MaxPool with 1 and its input may be less"),
     "more than the least": (
         f"r = Clip(x, minus, one) a = Pad(r, p, one) y = {MAX}> (a)",
         "it pads MaxPool with 1 and its input may be less"),

@@ -11,7 +11,12 @@ from hypothesis import given, settings
 
 import planish
 from planish.ir.ops.linear.kernel import from_conv, from_conv_transpose
-from planish.passes.linear.push_affine.border import constant_image, seen_taps
+from planish.passes.linear.push_affine.border import (
+    constant_image,
+    is_uniform,
+    seen_taps,
+    sees_every_tap,
+)
 
 from tests.effort import examples
 from tests.helpers import assert_same_function, graph_of, model_of, ops, reasons, run_pass
@@ -426,6 +431,31 @@ def test_image_of_a_constant_transposed_convolution(kernel, stride, dilation, pa
         groups=2,
     )[0]
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "kernel", "expected"),
+    [
+        ("strides = [1]", 1, True),
+        ("strides = [1]", 2, False),
+        ("strides = [2]", 1, False),
+        ("strides = [2]", 2, False),
+        ("pads = [0, 1]", 1, False),
+        ("dilations = [2], output_padding = [1]", 1, False),
+        ("output_shape = [4]", 1, False),
+    ],
+)
+def test_a_transposed_convolution_of_any_size_that_is_even(attributes, kernel, expected):
+    graph = graph_of(
+        f"g (float[1, 1, H] x) => (float[] y) {{ y = ConvTranspose <{attributes}> (x, w) }}",
+        {"w": normal(1, 1, kernel)},
+    )
+    assert sees_every_tap(graph.nodes[0], [kernel]) == expected
+
+
+def test_an_image_without_outputs_is_not_uniform():
+    assert not is_uniform((np.ones((3, 2)), np.ones((0, 2))))
+    assert is_uniform((np.ones((3, 2)), np.ones((1, 2))))
 
 
 def _view(graph):
