@@ -268,6 +268,69 @@ def test_clip_with_attributes(low, expected):
     assert_same_function(before, result.graph, feeds())
 
 
+def test_indices_that_are_an_output_count_the_pads():
+    before = model_of(
+        "g (float[2, 3, 7, 8] x) => (float[] y, int64[] i) {"
+        f" r = Relu(x) a = Pad(r, p) y, i = {MAX}> (a) }}",
+        {"p": WEIGHTS["p"]},
+    )
+    assert_left_alone(before, PASS, "the indices of MaxPool count the padding")
+
+
+@pytest.mark.parametrize("operands", ["x, a", "a, a"])
+def test_a_padded_weight_stays(operands):
+    before = model_of(
+        f"g (float[3, 3, 4, 4] x) => (float[] y) {{ a = Pad(x, q) y = Conv({operands}) }}",
+        {"q": i64(0, 0, 1, 0, 0, 0, -1, 0)},
+    )
+    reason = "its result is an operand of Conv other than the first"
+    assert_left_alone(before, PASS, reason)
+
+
+@pytest.mark.parametrize(
+    ("fill", "signed", "left"),
+    [("nz", True, ["Pad", "Conv"]), ("nz", False, ["Conv"]), ("z", True, ["Conv"])],
+)
+def test_a_zero_below_zero_stays_where_signs_count(fill, signed, left):
+    weights = {**WEIGHTS, "nz": np.float32(-0.0)}
+    before = model_using(weights, f"a = Pad(x, p, {fill}) y = Conv(a, w)", "float[2, 3, 7, 8] x")
+    result = planish.Pipeline.parse(PASS).run(planish.load(before), signed_zeros=signed)
+    assert ops(result.graph) == left
+    reason = {"it pads with -0.0, and windows with 0.0"} if len(left) > 1 else set()
+    assert reasons(result) == reason
+
+
+def test_what_a_branch_reads_of_the_graph_around_it_stays():
+    before = model_of(
+        """g (float[2, 3, 7, 8] x, bool t) => (float[] y) { a = Pad(x, p)
+            y = If (t) <then_branch = f () => (float[] u) { u = Conv(a, w) },
+                        else_branch = h () => (float[] v) { v = Neg(x) }> }""",
+        {"p": WEIGHTS["p"], "w": WEIGHTS["w"]},
+    )
+    result = run_pass(planish.load(before), PASS)
+    assert result.edits == 0
+    assert reasons(result) == {"its result is also read inside a subgraph"}
+
+
+@pytest.mark.parametrize(
+    ("body", "opset", "reason"),
+    [
+        ("a = Pad(x, p) y = Conv(a, line)", 18, "its pads do not fit the rank of the window"),
+        (
+            f"a = Pad <pads = [0, 0, 1, 2, 0, 0, 0, 1]> (x) y = {AVERAGE}> (a)",
+            6,
+            "AveragePool counts no padding before opset 7",
+        ),
+    ],
+)
+def test_what_no_runtime_takes_stays(body, opset, reason):
+    weights = {**WEIGHTS, "line": np.ones((4, 3, 3), np.float32)}
+    graph = planish.load(model_using(weights, body, "float[2, 3, 7, 8] x", opset=opset))
+    result = run_pass(graph, PASS, verify="off")
+    assert result.edits == 0
+    assert reasons(result) == {reason}
+
+
 def test_graph_output_stays():
     before = model_of(
         "g (float[2, 3, 7, 8] x) => (float[] a, float[] y) { a = Pad(x, p) y = Conv(a, w) }",
