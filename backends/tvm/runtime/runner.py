@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,35 +28,49 @@ NO_GPU = (
 
 
 class Runner:
-    """A library and its constants, ready to be called with a dict of arrays."""
+    """A library and its constants, to be called with a dict of arrays.
+
+    TVM makes machine code of a library that was just compiled for its first run: one that is only
+    saved needs none.
+    """
 
     def __init__(
         self, header: Header, built: Built, constants: list[Array], threads: int | None
     ) -> None:
         import tvm
-        from tvm import relax
 
         register()
         self.header = header
+        self._built = built
         own = len(constants) - len(header.defaults)
         self.defaults = dict(zip(header.defaults, constants[own:], strict=True))
-        constants = constants[:own]
-        self.constants = constants
+        self.constants = constants[:own]
         self._device = tvm.cuda() if header.target == "cuda" else tvm.cpu()
-        if built.device:
-            _attach(built.library, built.device)
-        self.machine = relax.VirtualMachine(built.library, self._device)
         self._runtime = tvm.runtime
         self._copies: dict[str, Any] = {}
         self._running = Turn()  # the virtual machine and the copies serve one run
         self.threads = threads or len(core_numbers())
-        self._main = self.machine["main"]
-        if header.target == "cuda":
-            self._packed = [tvm.runtime.tensor(values, self._device) for values in constants]
-        else:
-            arena = [np.empty(header.arena, np.uint8)] if header.arena else []
-            lasting = _in_large_pages([*constants, *arena])
-            self._packed = [_tensor(values) for values in lasting]
+
+    @cached_property
+    def machine(self) -> Any:
+        """TVM's virtual machine, with machine code."""
+        from tvm import relax
+
+        if self._built.device:
+            _attach(self._built.library, self._built.device)
+        return relax.VirtualMachine(self._built.library, self._device)
+
+    @cached_property
+    def _main(self) -> Any:
+        return self.machine["main"]
+
+    @cached_property
+    def _packed(self) -> list[Any]:
+        """The constants and the arena where the code reads them."""
+        if self.header.target == "cuda":
+            return [self._runtime.tensor(values, self._device) for values in self.constants]
+        arena = [np.empty(self.header.arena, np.uint8)] if self.header.arena else []
+        return [_tensor(values) for values in _in_large_pages([*self.constants, *arena])]
 
     def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run once: name -> array in, name -> array out. Concurrent calls wait for each other."""
@@ -65,14 +80,15 @@ class Runner:
             # numpy's ascontiguousarray would make one axis of none.
             feeds = {**self.defaults, **feeds}
             given = [self._lent(name, np.require(feeds[name], None, "C")) for name in names]
-            found = run_on(self.threads, lambda: self._called(given))
+            main, kept = self._main, self._packed
+            found = run_on(self.threads, lambda: self._called(main, [*given, *kept]))
             return {name: found[i].numpy() for i, name in enumerate(results)}
 
-    def _called(self, given: list[Any]) -> Any:
+    def _called(self, main: Any, given: list[Any]) -> Any:
         """Return the results; raises ExecutionError where a run fails."""
         take_error()
         try:
-            return self._main(*given, *self._packed)
+            return main(*given)
         except Exception as error:  # TVM's own, or Python's by the name that TVM raised it under
             reason = " ".join(str(error).split())[:300] or type(error).__name__
             if "match_cast" in reason:

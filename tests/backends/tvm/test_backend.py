@@ -53,6 +53,22 @@ def test_a_loaded_network_can_be_saved_again(saved, tmp_path) -> None:
     assert again.read_bytes() == saved.read_bytes()
 
 
+def test_machine_code_is_made_for_the_first_run(model, tmp_path, monkeypatch) -> None:
+    """What is saved is the same before and after."""
+    from tvm import relax
+
+    start, started = relax.VirtualMachine, []
+    monkeypatch.setattr(relax, "VirtualMachine", lambda *a: started.append(a) or start(*a))
+    network = planish.lower(planish.load(model), backend="tvm", threads=1)
+    network.save(tmp_path / "before")
+    assert not started
+    for _ in range(2):
+        network(feeds_of())
+    network.save(tmp_path / "after")
+    assert len(started) == 1
+    assert (tmp_path / "before").read_bytes() == (tmp_path / "after").read_bytes()
+
+
 @pytest.mark.parametrize("places", list(itertools.permutations([2, 3, 5])))
 def test_sizes_are_computed_in_one_order(places) -> None:
     from tvm.ir import IRModule
@@ -91,7 +107,14 @@ runpy.run_module("planish.backends.tvm.runtime.artifact", run_name="__main__")
     assert found.stdout == "y float32 (1, 20, 9, 9)\n", found.stderr
 
 
-def test_planish_loads_and_runs_an_artifact_without_torch_and_onnx(saved) -> None:
+@pytest.mark.parametrize(
+    "after",
+    [
+        "import importlib.util; assert importlib.util.find_spec('torch')",
+        pytest.param("import torch", marks=pytest.mark.slow),
+    ],
+)
+def test_planish_loads_and_runs_an_artifact_without_torch_and_onnx(saved, after) -> None:
     code = f"""
 import sys
 import numpy as np
@@ -101,7 +124,8 @@ found = network({{"x": np.zeros((1, 3, 9, 9), np.float32)}})
 print(found["y"].shape)
 names = {{"torch", "onnx", "onnxruntime", "onnx_graphsurgeon"}}
 print(sorted(names & set(sys.modules)))
-import torch, planish.backends.onnxruntime.backend
+{after}
+import planish.backends.onnxruntime.backend
 print(planish.lower is not None)
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -1,10 +1,13 @@
 // CUDA kernels as host code: the threads of a block are coroutines that meet at barriers.
 #pragma once
+#undef _FORTIFY_SOURCE  // it takes a jump to another stack for a fault
+#include <setjmp.h>
 #include <ucontext.h>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <type_traits>
 #include <vector>
 #include <vector_types.h>
@@ -20,12 +23,26 @@ inline uint3 threadIdx, blockIdx;
 alignas(64) unsigned char buf_dyn_shmem_ptr[1 << 18];
 
 namespace emulator {
-inline ucontext_t scheduler;
-inline ucontext_t* current;
+struct Coroutine {
+  ucontext_t begin;
+  jmp_buf at;
+  bool begun = false;
+};
+inline jmp_buf scheduler;
+inline Coroutine* current;
 inline std::function<void()> body;
 inline bool ended;
-inline void start() { body(); ended = true; swapcontext(current, &scheduler); }
-inline void yield() { swapcontext(current, &scheduler); }
+// Jumps, since swapcontext asks the system for the signal mask every time.
+inline void start() { body(); ended = true; _longjmp(scheduler, 1); }
+inline void yield() { if (!_setjmp(current->at)) _longjmp(scheduler, 1); }
+inline void resume(Coroutine& thread) {
+  current = &thread;
+  ended = false;
+  if (_setjmp(scheduler)) return;
+  if (thread.begun) _longjmp(thread.at, 1);
+  thread.begun = true;
+  setcontext(&thread.begin);
+}
 
 struct Barrier {
   unsigned arrived = 0, passed = 0;
@@ -49,26 +66,24 @@ inline void launch(uint3 grid, uint3 block, bool backwards, std::function<void()
   const unsigned count = block.x * block.y * block.z;
   threads_in_block = count;
   const size_t stack = 1 << 16;
-  std::vector<char> stacks(count * stack);
-  std::vector<ucontext_t> threads(count);
+  std::unique_ptr<char[]> stacks(new char[count * stack]);
   for (unsigned b = 0; b < grid.x * grid.y * grid.z; ++b) {
     blockIdx = {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y};
     std::vector<bool> done(count, false);
+    std::vector<Coroutine> threads(count);
     std::memset(buf_dyn_shmem_ptr, 0xff, sizeof buf_dyn_shmem_ptr);  // not a number
     for (unsigned t = 0; t < count; ++t) {
-      getcontext(&threads[t]);
-      threads[t].uc_stack = {&stacks[t * stack], 0, stack};
-      makecontext(&threads[t], start, 0);
+      getcontext(&threads[t].begin);
+      threads[t].begin.uc_stack = {&stacks[t * stack], 0, stack};
+      makecontext(&threads[t].begin, start, 0);
     }
     for (unsigned left = count; left;)
       for (unsigned i = 0; i < count; ++i) {
         const unsigned t = backwards ? count - 1 - i : i;
         if (done[t]) continue;
         threadIdx = {t % block.x, t / block.x % block.y, t / block.x / block.y};
-        current = &threads[t];
         thread = t;
-        ended = false;
-        swapcontext(&scheduler, current);
+        resume(threads[t]);
         if (ended) { done[t] = true; --left; }
       }
   }
