@@ -29,5 +29,13 @@ def _share_registry() -> None:
     ONNXRegistry.from_torchlib = staticmethod(from_torchlib)
 
 
-with contextlib.suppress(ImportError, AttributeError):  # other versions may have it elsewhere
-    _share_registry()
+def _share_operators() -> None:
+    """Have PyTorch's C++ operators looked up once, not once a namespace and export."""
+    from torch._export import utils
+
+    utils._materialize_cpp_cia_ops = functools.cache(utils._materialize_cpp_cia_ops)
+
+
+for share in (_share_registry, _share_operators):
+    with contextlib.suppress(ImportError, AttributeError):  # other versions may have it elsewhere
+        share()

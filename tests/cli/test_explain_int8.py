@@ -13,10 +13,11 @@ from tests.cli.common import assert_refused
 pytestmark = pytest.mark.usefixtures("brief_bench")
 
 
-@pytest.fixture
-def files(tmp_path):
-    """Return the paths of a broken integer model, its float original and its feeds."""
-    paths = tmp_path / "int8.onnx", tmp_path / "float.onnx", tmp_path / "feeds.npz"
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Return the paths of a broken integer model, its float original and its feeds, to be read."""
+    folder = tmp_path_factory.mktemp("models")
+    paths = folder / "int8.onnx", folder / "float.onnx", folder / "feeds.npz"
     planish.save(with_scale(quantized(network()), "c1_scale", 1 / 20), paths[0])
     planish.save(network(), paths[1])
     np.savez(paths[2], x=np.concatenate([feed["x"] for feed in FEEDS]))
