@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .compile.toolchain import Toolchain
     from .program.lowering import Lowered
 
-_OPTIONS = ("optimize", "winograd", "check_kernels", *TUNING)
+_OPTIONS = ("optimize", "winograd", "check_kernels", "strict", *TUNING)
 
 
 class Tvm(Backend):
@@ -48,6 +48,7 @@ class Tvm(Backend):
         optimize: bool = True,
         winograd: bool = True,
         check_kernels: bool = True,
+        strict: bool | None = None,
         **options: Any,
     ) -> TvmModule:
         """Return `graph` compiled.
@@ -56,10 +57,13 @@ class Tvm(Backend):
         run as Winograd's where that is faster; its rounding errors are a few times as large.
         `check_kernels`: compare every kernel once, on its own, with what it is to compute, where
         code for `target` runs here; what was found right before is not compared again. Where one is
-        wrong, a WrongKernelWarning says so, and ONNX Runtime runs its nodes. The other options are
-        the fields of `Tuning`, `tune_trials` first of all. The same graph, options and versions
-        give the same bytes; with `tune_trials`, for the same cache.
+        wrong, a WrongKernelWarning says so, and ONNX Runtime runs its nodes. `strict`: a mistake of
+        planish's own is raised; else a warning says it, and ONNX Runtime runs the node. By default
+        the environment variable PLANISH_STRICT decides, as in passes. The other options are the
+        fields of `Tuning`, `tune_trials` first of all. The same graph, options and
+        versions give the same bytes; with `tune_trials`, for the same cache.
         """
+        from ...passes.pipeline.pipeline import strict_by_default
         from .check.network import build_network
         from .graph.prepare import prepare
 
@@ -67,13 +71,15 @@ class Tvm(Backend):
         tuning = _tuning(options, target)
         toolchain = _toolchain(target, threads)
         settings = Settings(winograd=winograd, threads=toolchain.threads or 1)
-        prepared = prepare(graph, optimize=optimize)
+        strict = strict_by_default() if strict is None else strict
+        prepared = prepare(graph, optimize=optimize, strict=strict)
         found = build_network(
             prepared,
             lambda elsewhere: _lowered(prepared, toolchain, settings, tuning, elsewhere),
             toolchain,
             settings,
             check=check_kernels,
+            strict=strict,
         )
         return _compiled(graph, found, toolchain)
 

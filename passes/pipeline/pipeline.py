@@ -147,12 +147,13 @@ class Pipeline:
                 reproducer=None if reproducer is None else Path(reproducer),
                 progress=progress,
                 signed_zeros=signed_zeros,
-                strict=_strict_by_default() if strict is None else strict,
+                strict=strict_by_default() if strict is None else strict,
             )
             return run_passes(self.passes, graph, data, options)
 
 
-def _strict_by_default() -> bool:
+def strict_by_default() -> bool:
+    """Say whether the environment asks for planish's own mistakes to be raised."""
     return os.environ.get("PLANISH_STRICT", "0") not in ("", "0")
 
 

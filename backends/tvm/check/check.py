@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from ..spec.calls import KernelCall
 from ..tuning.cache import Cache, Key, default_path
 from .known import BLIND, RIGHT, found_before, keep, key_of_check
 from .meaning import has_meaning
+from .nodes import NodeReport, WrongNode
 from .trial import Trial, draw_trial
 
 _SEED = 0
@@ -54,18 +55,27 @@ class KernelReport:
     """What was found: `right` kernels, and the wrong ones.
 
     `blind`: those of the right ones whose results are one number whatever they are given.
-    `others`: kernels whose descriptions have no meaning here.
+    `others`: what was not compared, since its description has no meaning here, or its inputs.
     """
 
     right: int
     blind: int = 0
     others: int = 0
-    wrong: Sequence[WrongKernel] = ()
+    wrong: Sequence[WrongKernel | WrongNode] = ()
+
+    def and_nodes(self, found: NodeReport) -> KernelReport:
+        """Return this, and what was found of nodes that are compared as they are."""
+        return replace(
+            self,
+            right=self.right + found.right,
+            others=self.others + found.others,
+            wrong=[*self.wrong, *found.wrong],
+        )
 
 
 def check_kernels(lowered: Lowered, toolchain: CpuToolchain) -> KernelReport:
     """Compare every kernel of `lowered` that is not known to be right yet."""
-    cache = _cache(default_path())
+    cache = cache_of_checks()
     kernels = _kernels(lowered, toolchain)
     known = [found_before(cache, kernel.key) for kernel in kernels]
     new = [kernel for kernel, found in zip(kernels, known, strict=True) if not found]
@@ -149,6 +159,11 @@ def _run(function: Any, trial: Trial, threads: int) -> Any:
     arguments = [*map(lent, trial.args), result]
     run_on(threads, lambda: function(*arguments))
     return result.numpy()
+
+
+def cache_of_checks() -> Cache:
+    """Return where it is kept what was found right."""
+    return _cache(default_path())
 
 
 @functools.cache

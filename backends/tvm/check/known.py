@@ -2,8 +2,9 @@
 
 A result holds for the loop nest itself, what it is to mean, the instruction set, the version of
 TVM, and the sources of kernels and of what they are compared with, which stand for planish's
-version. It lies in a file beside that of what tuning measured. Only what is right is kept: what is
-wrong is looked at again each time.
+version. That of a single node holds for its model, and for the sources of what emits and compiles
+it. It lies in a file beside that of what tuning measured. Only what is right is kept: what is wrong
+is looked at again each time.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import onnx
+
+from ..compile.toolchain import Toolchain
 from ..spec.machine import CpuMachine
 from ..tuning.cache import Cache, Entry, Key
 from ..tuning.key import schedules
@@ -21,8 +26,10 @@ from ..tuning.key import schedules
 # What a kernel was found to be; BLIND is right, and one number whatever it is given.
 RIGHT, BLIND = "right", "blind"
 
-_CHOICE = "check"
+_CHOICE, _NODE = "check", "check of a node"
 _FOLDER = Path(__file__).parent
+# What decides, besides kernels, what code a node becomes.
+_IMPORTING = ("program", "compile", "cuda/compile", "cuda/kernels", "cuda/program")
 
 
 def key_of_check(op: Any, kernel: Any, machine: CpuMachine) -> Key:
@@ -37,6 +44,19 @@ def key_of_check(op: Any, kernel: Any, machine: CpuMachine) -> Key:
     return Key(digest, _CHOICE, repr(op), json.dumps(target, sort_keys=True))
 
 
+def key_of_node(model: onnx.ModelProto, toolchain: Toolchain) -> Key:
+    """Return what a check of the one node of `model` holds for, compiled by `toolchain`."""
+    import onnxruntime
+    import tvm
+
+    (node,) = model.graph.node
+    target = toolchain.described()
+    text = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    parts = [_NODE, text, target, tvm.__version__, onnxruntime.__version__, _sources(_IMPORTING)]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return Key(digest, _NODE, node.op_type, json.dumps(target, sort_keys=True))
+
+
 def found_before(cache: Cache, key: Key) -> str:
     """Return RIGHT or BLIND where this or another process found the kernel of `key` so, else ""."""
     found = cache.get(key)
@@ -49,9 +69,12 @@ def keep(cache: Cache, key: Key, found: str, seconds: float) -> None:
 
 
 @functools.cache
-def _sources() -> str:
-    """Return the digest of the sources of kernels, and of what they are compared with."""
+def _sources(folders: Sequence[str] = ()) -> str:
+    """Return the digest of the sources of kernels, and of what they are compared with.
+
+    Besides, of those in other `folders` of the backend.
+    """
     whole = hashlib.sha256(schedules().encode())
-    for path in sorted(_FOLDER.glob("*.py")):
+    for path in sorted(p for f in ("check", *folders) for p in _FOLDER.parent.glob(f"{f}/*.py")):
         whole.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return whole.hexdigest()[:16]

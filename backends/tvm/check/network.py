@@ -9,16 +9,25 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
-from ....ir.core.errors import BackendError
+from ....ir.core.errors import BackendError, GraphError
 from ....ir.core.variables import node_key
+from ....ir.run.contradiction import Contradiction
+from ....passes.engine.records import Failure
 from ..compile.blame import uncompiled
 from ..compile.cpu import CpuToolchain
 from ..compile.toolchain import Toolchain, UncompiledError
 from ..kernels.settings import Settings
+from ..program.faults import OwnFaultError, is_own, said
 from ..program.lowering import Lowered
 from ..runtime.built import Built
-from .check import KernelReport, check_kernels
+from .check import KernelReport, cache_of_checks, check_kernels
+from .nodes import NodeReport, check_nodes
 from .report import WrongKernelWarning, nodes_of, told
+
+
+class OwnFaultWarning(UserWarning):
+    """A mistake of planish's own, over which ONNX Runtime runs a node instead."""
+
 
 Lower = Callable[[frozenset[str]], Lowered]
 
@@ -33,41 +42,95 @@ class CheckedNetwork:
 
 
 def build_network(
-    graph: gs.Graph, lower: Lower, toolchain: Toolchain, settings: Settings, *, check: bool
+    graph: gs.Graph,
+    lower: Lower,
+    toolchain: Toolchain,
+    settings: Settings,
+    *,
+    check: bool,
+    strict: bool = False,
 ) -> CheckedNetwork:
     """Return the program that `lower` makes of a prepared `graph`, and its code.
 
     `lower` is told which nodes ONNX Runtime is to run, by a result: those that TVM does not
-    compile, and, with `check`, those whose kernels are wrong. Raises BackendError.
+    compile, those over which planish's own code fails, which is said, and, with `check`, those
+    whose kernels are wrong. With `strict`, what planish's own code raises is raised. Raises
+    BackendError.
     """
     elsewhere: frozenset[str] = frozenset()
     wrong = 0
     while True:
-        lowered = lower(elsewhere)
         try:
-            built, report = _both(lowered, toolchain, check=check)
-        except UncompiledError:
-            more = uncompiled(graph, toolchain, settings) - elsewhere
+            lowered = lower(elsewhere)
+            built, report = _both(graph, lowered, toolchain, check=check, strict=strict)
+        except OwnFaultError as fault:
+            more = fault.results - elsewhere
+            _hand_over(graph, fault.error, fault.node, more, strict=strict)
             if not more:
                 raise
-            elsewhere |= more
-            continue
-        if report is None or not report.wrong:
-            return CheckedNetwork(lowered, built, _line(report, wrong))
-        wrong += len(report.wrong)
-        elsewhere |= _left_out(graph, lowered, report, elsewhere)
+        except UncompiledError as error:
+            more = uncompiled(graph, toolchain, settings) - elsewhere
+            if error.__cause__ is not None and is_own(error.__cause__):
+                _hand_over(graph, error.__cause__, "a node", more, strict=strict)
+            if not more:
+                raise
+        else:
+            if report is None or not report.wrong:
+                return CheckedNetwork(lowered, built, _line(report, wrong))
+            wrong += len(report.wrong)
+            more = _left_out(graph, lowered, report, elsewhere)
+        elsewhere |= more
+
+
+def _hand_over(
+    graph: gs.Graph, error: BaseException, node: str, results: frozenset[str], *, strict: bool
+) -> None:
+    """Say that ONNX Runtime runs the nodes of `results`, since planish fails over them.
+
+    Raises GraphError where that is the graph's own contradiction, and `error` where `strict`.
+    """
+    reason = Contradiction(graph)()
+    if reason is not None:
+        raise GraphError(reason) from error
+    if strict:
+        raise error
+    if results:
+        _warn(node, f"left {node} to ONNX Runtime", error)
+
+
+def _warn(where: str, done: str, error: BaseException) -> None:
+    failure = Failure(pass_name="lower", place="lowering to TVM", node=where, error=said(error))
+    text = f"{failure.place} {done}: {failure.error}; {failure.report}"
+    warnings.warn(text, OwnFaultWarning, stacklevel=3)
 
 
 def _both(
-    lowered: Lowered, toolchain: Toolchain, *, check: bool
+    graph: gs.Graph, lowered: Lowered, toolchain: Toolchain, *, check: bool, strict: bool
 ) -> tuple[Built, KernelReport | None]:
     """Compile the program, and meanwhile compare its kernels, where its code runs here."""
-    if not check or not isinstance(toolchain, CpuToolchain) or not toolchain.runs_here():
+    if not check or not toolchain.runs_here():
         return toolchain.build(lowered.module), None
     with ThreadPoolExecutor(1) as other:
-        report = other.submit(check_kernels, lowered, toolchain)
+        report = other.submit(_checked, graph, lowered, toolchain, strict)
         built = toolchain.build(lowered.module)
         return built, report.result()
+
+
+def _checked(graph: gs.Graph, lowered: Lowered, toolchain: Toolchain, strict: bool) -> KernelReport:
+    """Compare kernels by their descriptions where code is for a CPU, and what has none as nodes."""
+    own = check_kernels(lowered, toolchain) if isinstance(toolchain, CpuToolchain) else None
+    return (own or KernelReport(0)).and_nodes(_nodes(graph, lowered, toolchain, strict))
+
+
+def _nodes(graph: gs.Graph, lowered: Lowered, toolchain: Toolchain, strict: bool) -> NodeReport:
+    """Compare single nodes; where that itself fails, they are not compared."""
+    try:
+        return check_nodes(lowered, graph, toolchain, cache_of_checks())
+    except Exception as error:
+        if strict or isinstance(error, MemoryError):
+            raise
+        _warn("the check of nodes", "went on without it", error)
+        return NodeReport(others=len(lowered.singles))
 
 
 def _left_out(

@@ -9,23 +9,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from ....ir.core.errors import BackendError
 from ..program.lowering import Lowered
+from ..tuning.cache import Key
 from .check import WrongKernel, calls_of
+from .nodes import WrongNode
 
 
 class WrongKernelWarning(UserWarning):
     """A kernel that its check found wrong; ONNX Runtime runs the nodes instead."""
 
 
-def nodes_of(lowered: Lowered, wrong: Iterable[WrongKernel]) -> frozenset[str]:
+Wrong = WrongKernel | WrongNode
+
+
+def nodes_of(lowered: Lowered, wrong: Iterable[Wrong]) -> frozenset[str]:
     """Return the names of the nodes that kernels were called for; raises BackendError.
 
     That is where a kernel serves no node, but moves a tensor between two.
     """
     found: set[str] = set()
     for one in wrong:
+        if isinstance(one, WrongNode):
+            found |= {*one.nodes}
+            continue
         named = {node for call in calls_of(lowered, one) for node in call.nodes}
         if not named:
             raise BackendError(f"backend 'tvm' cannot run this network: {told(lowered, one)}")
@@ -33,8 +42,10 @@ def nodes_of(lowered: Lowered, wrong: Iterable[WrongKernel]) -> frozenset[str]:
     return frozenset(found)
 
 
-def told(lowered: Lowered, wrong: WrongKernel) -> str:
+def told(lowered: Lowered, wrong: Wrong) -> str:
     """Say which kernel is wrong, of which nodes, and where its reproducer was written."""
+    if isinstance(wrong, WrongNode):
+        return _told_node(wrong)
     kernel = wrong.kernel
     nodes = list(dict.fromkeys(node for c in calls_of(lowered, wrong) for node in c.nodes))
     of = "between nodes" if not nodes else "of " + ", ".join(f"'{node}'" for node in nodes)
@@ -55,12 +66,37 @@ def write_kernel(wrong: WrongKernel) -> Path:
     kernel = wrong.kernel
     (folder / "operator.txt").write_text(f"{kernel.op!r}\n", encoding="utf-8")
     (folder / "kernel.txt").write_text(f"{kernel.function}\n", encoding="utf-8")
-    key = {"digest": kernel.key.digest, "target": kernel.key.target}
-    (folder / "key.json").write_text(json.dumps(key) + "\n", encoding="utf-8")
+    _write_key(folder, kernel.key)
     if wrong.trial is not None:
         given = {f"arg{i}": _plain(values) for i, values in enumerate(wrong.trial.args)}
         np.savez(folder / "operands.npz", **given, expected=wrong.trial.expected)
     return folder
+
+
+def _told_node(wrong: WrongNode) -> str:
+    of = ", ".join(f"'{node}'" for node in wrong.nodes)
+    return (
+        f"TVM's {wrong.op} of {of} is wrong: {wrong.fault}; key {wrong.key.digest[:16]}; its model "
+        f"and inputs are in '{_write_node(wrong)}'; please report them"
+    )
+
+
+def _write_node(wrong: WrongNode) -> Path:
+    """Write what shows that TVM has a node wrong, and return the folder.
+
+    `model.onnx` is the node alone, `feeds.npz` what it was given, `key.json` what the check holds
+    for.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="planish-kernel-"))
+    onnx.save(wrong.model, folder / "model.onnx")
+    _write_key(folder, wrong.key)
+    np.savez(folder / "feeds.npz", **{name: _plain(v) for name, v in wrong.feeds.items()})
+    return folder
+
+
+def _write_key(folder: Path, key: Key) -> None:
+    text = json.dumps({"digest": key.digest, "target": key.target})
+    (folder / "key.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 def _plain(values: Any) -> Any:

@@ -7,9 +7,12 @@ from typing import Any
 import onnx_graphsurgeon as gs
 
 from ....ir.core.cpu import core_numbers
+from ..graph.concat import ConcatPlan
+from ..graph.prepare import typed_view
 from ..kernels.settings import Settings
+from ..program.blocked import BlockedProgram
 from ..program.emit_graph import BlockedEmitter
-from ..program.lowering import GraphEmitter
+from ..program.lowering import GraphEmitter, ImportingEmitter
 from ..runtime.built import Built
 from ..spec.machine import CpuMachine, runs_here
 from .build import build
@@ -33,9 +36,22 @@ class CpuToolchain(Toolchain):
         """Return what writes `graph` in the blocked layout."""
         return BlockedEmitter(graph, self.machine, settings, elsewhere)
 
+    def single_emitter(self, graph: gs.Graph) -> GraphEmitter[Any]:
+        """Return what leaves all nodes of `graph` to TVM's importer."""
+        program = BlockedProgram(
+            typed_view(graph), self.machine, Settings(),
+            halos={}, concats=ConcatPlan(), integers={},
+        )  # fmt: skip
+        return ImportingEmitter(graph, program)
+
     def _build(self, module: Any, single_call: bool) -> Built:
         """Compile `module`, as one call or as calls of its kernels."""
         return build(module, self.machine, self.threads, single_call=single_call)
+
+    def described(self) -> dict[str, str]:
+        """Return the instruction set, and what LLVM is told of it."""
+        more = {"mcpu": str(self.machine.mcpu), "mattr": str(self.machine.mattr)}
+        return {**super().described(), **more}
 
     def runs_here(self) -> bool:
         """Say whether this machine has the instruction set."""

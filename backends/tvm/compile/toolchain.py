@@ -38,6 +38,10 @@ class Toolchain(ABC):
         `elsewhere`: results of nodes that ONNX Runtime is to run.
         """
 
+    @abstractmethod
+    def single_emitter(self, graph: gs.Graph) -> GraphEmitter[Any]:
+        """Return what writes the nodes of `graph` as it writes `Lowered.singles` of a network."""
+
     def build(self, module: Any, *, single_call: bool = True) -> Built:
         """Compile a program; without `single_call` each kernel can be watched, on CPUs.
 
@@ -54,6 +58,10 @@ class Toolchain(ABC):
     @abstractmethod
     def _build(self, module: Any, single_call: bool) -> Built:
         """Compile a program; raises what TVM does."""
+
+    def described(self) -> dict[str, str]:
+        """Return what code of one program differs by, beside the number of threads."""
+        return {"target": self.target, "isa": self.isa}
 
     @abstractmethod
     def runs_here(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import onnx.inliner
 import onnx_graphsurgeon as gs
 
@@ -18,10 +20,16 @@ from ....passes.pipeline.pipeline import Pipeline
 _PIPELINE = "simplify,inline-fused-operators"
 
 
-def prepare(graph: gs.Graph, *, optimize: bool = True) -> gs.Graph:
-    """Return `graph` as standard operators only, simplified by planish's exact passes."""
+def prepare(graph: gs.Graph, *, optimize: bool = True, strict: bool = True) -> gs.Graph:
+    """Return `graph` as standard operators only, simplified by planish's exact passes.
+
+    What goes wrong in a pass is raised where `strict`, else rolled back, and a warning says it.
+    """
     if optimize:
-        graph = Pipeline.parse(_PIPELINE).run(graph, verify="off", strict=True).graph
+        result = Pipeline.parse(_PIPELINE).run(graph, verify="off", strict=strict)
+        for failure in result.failures:
+            warnings.warn(f"{failure}; {failure.report}", UserWarning, stacklevel=2)
+        graph = result.graph
     if graph.functions:
         graph = load(onnx.inliner.inline_local_functions(to_model(graph)))
     return graph

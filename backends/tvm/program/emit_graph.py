@@ -89,7 +89,7 @@ class BlockedEmitter(GraphEmitter[BlockedProgram]):
         """Emit all groups of nodes."""
         view, protos = self.program.view, self.protos()
         for group in group_nodes(self.graph.nodes, view, lambda node: _can_anchor(node, view)):
-            with named(group.anchor):
+            with named(group.anchor, *group.followers):
                 _emit(self.program, group, protos)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
+from ....ir.graph.types import Shape
 from .blocked import BlockedProgram
 from .value import Value, shape_of
 
@@ -53,6 +54,10 @@ class MovedBytes:
         shape = shape_of(expr)
         assert shape is not None
         self._program.define(tensor, replace(like, expr=expr, shape=shape))
+
+    def sizes_here(self, shape: Shape) -> Shape:
+        """Return `shape`, in ONNX's own layout."""
+        return shape
 
 
 def moved_bytes(program: BlockedProgram, node: gs.Node) -> MovedBytes | None:

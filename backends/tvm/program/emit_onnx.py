@@ -12,14 +12,17 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import node_key
+from ....ir.graph.types import Shape
 from ....ir.graph.view import View
 from ....ir.ops.traits.groups import RESHAPES
 from ..spec.calls import KernelCall
 from .emit_onnxruntime import emit_onnxruntime
+from .faults import is_own
 from .imported import is_right
 from .own_converters import converted, handed_on
 from .program import PlainTensors, Program
 from .required import Pairs, expands_right, require, required_after, required_before
+from .single import single_of
 from .value import dtype_of, shape_of
 from .widen import narrowed, widened
 
@@ -39,13 +42,15 @@ def emit_onnx(
         if program.is_elsewhere(node):
             raise _UnconvertedError(f"TVM does not compile {node.op} here")
         results = _converted(program.view, seen, node, proto)
-        _check(program.view, node, results, typed=tensors is None)
+        _check(program.view, seen, node, results, typed=tensors is None)
     except _UnconvertedError as error:
         emit_onnxruntime(program, node, proto, str(error))
         return
     for tensor, expr in zip(node.outputs, results, strict=True):
         if not tensor.is_empty():
-            seen.define_plain(tensor, _as_inferred(program, tensor, expr))
+            seen.define_plain(tensor, _as_inferred(program, seen, tensor, expr))
+    held = {i: dtype_of(seen.plain(t)) for i, t in enumerate(node.inputs) if not t.is_empty()}
+    program.singles.append(single_of(node, program.view, held))
     program.calls.append(KernelCall("", (node_key(node),)))
 
 
@@ -77,7 +82,11 @@ def _converted(
         results = _results(tensors.builder, found, len(node.outputs))
         if node.inputs:
             results[0] = handed_on(tensors.builder, node, view, inputs[0], results[0])
+    except _UnconvertedError:
+        raise
     except Exception as error:  # converters fail in any way
+        if is_own(error):
+            raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise _UnconvertedError(f"TVM does not convert {node.op} here: {reason}") from error
     if node.op == "Expand" and not expands_right(inputs[0], results[0]):
@@ -91,14 +100,14 @@ def _require(tensors: PlainTensors, pairs: Pairs) -> None:
         raise _UnconvertedError("its sizes do not fit")
 
 
-def _as_inferred(program: Program, tensor: gs.Tensor, expr: Any) -> Any:
+def _as_inferred(program: Program, seen: PlainTensors, tensor: gs.Tensor, expr: Any) -> Any:
     """Return `expr` with the sizes that inference knows all of, where TVM does not.
 
     What reads it is compiled for them, and they are compared at run time.
     """
     from tvm import relax
 
-    found, inferred = shape_of(expr), program.view.shape(tensor)
+    found, inferred = shape_of(expr), _inferred(program.view, seen, tensor)
     if not isinstance(expr.ty, relax.TensorType) or found is None or inferred is None:
         return expr
     if found == inferred or not all(isinstance(size, int) for size in inferred):
@@ -135,16 +144,18 @@ def _results(builder: Any, found: Any, count: int) -> list[Any]:
     else:
         results = [emit(found)]
     if len(results) < count:
-        raise ValueError(f"it gives {len(results)} results of {count}")
+        raise _UnconvertedError(f"it gives {len(results)} results of {count}")
     return results[:count]
 
 
-def _check(view: View, node: gs.Node, results: list[Any], *, typed: bool) -> None:
+def _check(
+    view: View, seen: PlainTensors, node: gs.Node, results: list[Any], *, typed: bool
+) -> None:
     """Compare what was emitted with what was inferred; `typed`: element types as well."""
     for tensor, expr in zip(node.outputs, results, strict=True):
         if tensor.is_empty():
             continue
-        found, inferred = shape_of(expr), view.shape(tensor)
+        found, inferred = shape_of(expr), _inferred(view, seen, tensor)
         if found is None:
             raise _UnconvertedError(f"TVM does not know the rank of '{tensor.name}'")
         if inferred is not None and not _agree(found, inferred):
@@ -153,6 +164,11 @@ def _check(view: View, node: gs.Node, results: list[Any], *, typed: bool) -> Non
         dtype = view.dtype(tensor)
         if typed and dtype is not None and dtype_of(expr) != str(dtype):
             raise _UnconvertedError(f"TVM makes '{tensor.name}' {dtype_of(expr)}")
+
+
+def _inferred(view: View, seen: PlainTensors, tensor: gs.Tensor) -> Shape | None:
+    shape = view.shape(tensor)
+    return None if shape is None else seen.sizes_here(shape)
 
 
 def _agree(found: Any, inferred: Any) -> bool:

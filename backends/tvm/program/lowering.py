@@ -23,22 +23,27 @@ from ....ir.core.variables import dense_values, label
 from ....ir.proto.to_proto import to_proto
 from ..spec.calls import KernelCall
 from ..spec.layout import Array
+from .emit_onnx import emit_onnx
+from .faults import OwnFaultError, is_own
 from .program import Program
+from .single import SingleNode
 
 P = TypeVar("P", bound=Program)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lowered:
     """A Relax module whose `main` takes the graph's inputs, then the constants.
 
     `kernels`: the operators that have one, and its name. `calls`: who is called for which nodes.
+    `singles`: the nodes that no description of a kernel stands for.
     """
 
     module: Any
     constants: list[Array]
     kernels: dict[Any, str]
     calls: list[KernelCall]
+    singles: list[SingleNode]
 
 
 class GraphEmitter(ABC, Generic[P]):
@@ -61,16 +66,34 @@ class GraphEmitter(ABC, Generic[P]):
         return {id(node): proto for node, proto in pairs}
 
 
+class ImportingEmitter(GraphEmitter[Program]):
+    """Writes every node as TVM's importer has it, or ONNX Runtime, in ONNX's own layout."""
+
+    def emit_nodes(self) -> None:
+        """Emit all nodes."""
+        protos = self.protos()
+        for node in self.graph.nodes:
+            with named(node):
+                emit_onnx(self.program, node, protos[id(node)])
+
+
 @contextlib.contextmanager
-def named(node: gs.Node) -> Iterator[None]:
-    """Make a BackendError that names `node` of whatever TVM raises where it is emitted."""
+def named(*nodes: gs.Node) -> Iterator[None]:
+    """Make a BackendError that names the first of `nodes` of whatever is raised in emitting them.
+
+    It is an OwnFaultError where planish's own code raised it.
+    """
     try:
         yield
-    except BackendError:
+    except (BackendError, MemoryError):
         raise
     except Exception as error:
+        node = label(nodes[0])
+        if is_own(error):
+            results = frozenset(t.name for n in nodes for t in n.outputs if not t.is_empty())
+            raise OwnFaultError(error, node, results) from error
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise BackendError(f"backend 'tvm' cannot run {label(node)}: {reason}") from error
+        raise BackendError(f"backend 'tvm' cannot run {node}: {reason}") from error
 
 
 def lower_graph(emitter: GraphEmitter[Any]) -> Lowered:
@@ -90,7 +113,13 @@ def lower_graph(emitter: GraphEmitter[Any]) -> Lowered:
     module = program.builder.get()
     # Constants fit by construction: only inputs are checked at every call.
     module["main"] = module["main"].with_attr("num_input", len(inputs))
-    return Lowered(module, program.constants, program.kernels, program.calls)
+    return Lowered(
+        module=module,
+        constants=program.constants,
+        kernels=program.kernels,
+        calls=program.calls,
+        singles=program.singles,
+    )
 
 
 def _input_variables(graph: gs.Graph, program: Program) -> list[Any]:

@@ -13,9 +13,11 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.graph.types import Shape
 from ....ir.graph.view import View
 from ..spec.calls import KernelCall
 from ..spec.layout import Array
+from .single import SingleNode
 from .value import as_tensor
 
 # Constants up to this size are part of the program, where the compiler can compute with them.
@@ -33,12 +35,16 @@ class PlainTensors(Protocol):
     def define_plain(self, tensor: gs.Tensor, expr: Any) -> None:
         """Record that `expr` holds `tensor`."""
 
+    def sizes_here(self, shape: Shape) -> Shape:
+        """Return the sizes that an expression has here of a tensor of `shape`."""
+
 
 class Program(ABC):
     """The main function of the graph of `view`, its constants, and what holds its tensors.
 
     `calls`: which kernels are called for which nodes, as far as that is known. `elsewhere`: the
-    first results of nodes that TVM does not compile, and ONNX Runtime is to run.
+    first results of nodes that TVM does not compile, and ONNX Runtime is to run. `singles`: the
+    nodes that have no kernel of which a description is kept, and are to be compared as they are.
     `has_host_kernels`: kernels run where Python does, and may call it.
     """
 
@@ -53,6 +59,7 @@ class Program(ABC):
         self.constants: list[Array] = []
         self.parameters: list[Any] = []
         self.calls: list[KernelCall] = []
+        self.singles: list[SingleNode] = []
         self._shared: dict[Hashable, Any] = {}
         self._sizes: dict[str, Any] = {}
         self._alive: list[gs.Tensor] = []  # tensors are known by their id
@@ -64,6 +71,10 @@ class Program(ABC):
     @abstractmethod
     def define_plain(self, tensor: gs.Tensor, expr: Any) -> None:
         """Record that `expr`, in ONNX's own layout, holds `tensor`."""
+
+    def sizes_here(self, shape: Shape) -> Shape:
+        """Return `shape`, in ONNX's own layout."""
+        return shape
 
     def tensor(self, tensor: gs.Tensor) -> Any:
         """Return `plain(tensor)` as a tensor, also where it is held as sizes."""

@@ -32,6 +32,10 @@ class GpuToolchain(Toolchain):
         """Return what writes `graph` channels last; `settings` are those of CPUs."""
         return ChannelsLastEmitter(graph, elsewhere)
 
+    def single_emitter(self, graph: gs.Graph) -> GraphEmitter[Any]:
+        """Return what writes the nodes of `graph`: every node here is one."""
+        return ChannelsLastEmitter(graph, inside=True)
+
     def _build(self, module: Any, single_call: bool) -> Built:
         """Compile `module`, every kernel a call; raises BackendError without a compiler."""
         return build(module, self.gpu)

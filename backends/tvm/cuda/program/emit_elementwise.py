@@ -13,7 +13,9 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from .....ir.graph.types import Shape
 from ...program.emit_onnx import emit_onnx
+from ...program.single import single_of
 from ...spec.scalars import SCALARS
 from .channels_last import ChannelsLastProgram
 
@@ -47,6 +49,7 @@ def emit_elementwise(program: ChannelsLastProgram, node: gs.Node, proto: onnx.No
     if own is not None:
         operands = [None if t.is_empty() else program.operand(t, rank) for t in node.inputs]
         program.define_last(node.outputs[0], program.builder.emit(own(operands, node.attrs)))
+        program.singles.append(single_of(node, program.view))
         return
     emit_onnx(program, node, proto, _LastTensors(program, rank))
 
@@ -64,6 +67,9 @@ class _LastTensors:
 
     def define_plain(self, tensor: gs.Tensor, expr: Any) -> None:
         self._program.define_last(tensor, expr)
+
+    def sizes_here(self, shape: Shape) -> Shape:
+        return (shape[0], *shape[2:], shape[1]) if len(shape) > 2 else shape
 
 
 def _clipped(x: Any, low: Any, high: Any) -> Any:

@@ -19,6 +19,7 @@ from .....ir.ops.traits.groups import LAYERS
 from ...graph.prepare import typed_view
 from ...program.emit_onnx import emit_onnx
 from ...program.lowering import GraphEmitter, named
+from ...program.single import single_of
 from .channels_last import ChannelsLastProgram
 from .emit_channels import (
     can_emit_concat,
@@ -51,14 +52,22 @@ OPERATORS: dict[str, OperatorEmitter] = {
 
 
 class ChannelsLastEmitter(GraphEmitter[ChannelsLastProgram]):
-    """Writes a prepared graph for a GPU, each node on its own: TVM joins kernels later."""
+    """Writes a prepared graph for a GPU, each node on its own: TVM joins kernels later.
 
-    def __init__(self, graph: gs.Graph, elsewhere: frozenset[str] = frozenset()) -> None:
+    With `inside`, inputs are held as they are between the layers of a network.
+    """
+
+    def __init__(
+        self, graph: gs.Graph, elsewhere: frozenset[str] = frozenset(), *, inside: bool = False
+    ) -> None:
         super().__init__(graph, ChannelsLastProgram(typed_view(graph), elsewhere))
+        self._inside = inside
 
     def emit_nodes(self) -> None:
         """Emit all nodes."""
         protos = self.protos()
+        for tensor in self.graph.inputs if self._inside else ():
+            self.program.last(tensor)
         for node in self.graph.nodes:
             with named(node):
                 _emit(self.program, node, protos[id(node)])
@@ -72,6 +81,7 @@ def _emit(program: ChannelsLastProgram, node: gs.Node, proto: onnx.NodeProto) ->
         can, emit = OPERATORS[node.op]
         if can(node, program.view):
             emit(program, node)
+            program.singles.append(single_of(node, program.view))
             return
     if is_standard(node) and can_emit_elementwise(program, node):
         emit_elementwise(program, node, proto)

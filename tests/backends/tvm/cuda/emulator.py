@@ -17,7 +17,7 @@ from planish.backends.tvm.cuda.compile.compiler import find_nvcc
 from planish.backends.tvm.cuda.program.emit_graph import ChannelsLastEmitter
 from planish.backends.tvm.cuda.spec.gpu import Gpu
 from planish.backends.tvm.graph.prepare import prepare
-from planish.backends.tvm.program.lowering import lower_graph
+from planish.backends.tvm.program.lowering import Lowered, lower_graph
 
 Array = np.ndarray[Any, Any]
 _MEETS = re.compile("__sync|__shfl|wmma")  # what threads of a block wait for each other in
@@ -30,10 +30,12 @@ def is_possible() -> bool:
 
 
 class Emulated:
-    """A graph lowered for a GPU, whose kernels run here."""
+    """A graph lowered for a GPU, or as it is `lowered`, whose kernels run here."""
 
-    def __init__(self, graph: gs.Graph, folder: Path, arch: str = "sm_80") -> None:
-        lowered = lower_graph(ChannelsLastEmitter(prepare(graph)))
+    def __init__(
+        self, graph: gs.Graph, folder: Path, arch: str = "sm_80", lowered: Lowered | None = None
+    ) -> None:
+        lowered = lowered or lower_graph(ChannelsLastEmitter(prepare(graph)))
         self.graph = graph
         self.constants = lowered.constants
         self.module, self.source = kernels_of(lowered.module, Gpu(arch))

@@ -12,8 +12,15 @@ import numpy as np
 import pytest
 
 import planish
+from planish.backends.tvm.check.nodes import check_nodes, without_fallbacks
 from planish.backends.tvm.cuda.compile import compiler
-from planish.backends.tvm.cuda.spec.gpu import arch_here
+from planish.backends.tvm.cuda.compile.gpu import GpuToolchain
+from planish.backends.tvm.cuda.program import emit_elementwise
+from planish.backends.tvm.cuda.spec.gpu import Gpu, arch_here
+from planish.backends.tvm.graph.prepare import prepare
+from planish.backends.tvm.kernels.settings import Settings
+from planish.backends.tvm.program.lowering import lower_graph
+from planish.backends.tvm.tuning.cache import Cache
 from planish.ir.core.errors import BackendError
 
 from tests.backends.tvm.cuda.emulator import Emulated, is_possible
@@ -207,3 +214,40 @@ def test_a_compiler_that_knows_no_such_gpu_is_quoted(monkeypatch, tmp_path) -> N
     monkeypatch.setattr(shutil, "which", lambda name: str(fake))
     with pytest.raises(BackendError, match="'sm_70': nvcc fatal : Unsupported gpu architecture"):
         compiler.compile_cuda("", compiler.Gpu("sm_70"))
+
+
+@needs_nvcc
+def test_nodes_are_compared_one_by_one(tmp_path, monkeypatch) -> None:
+    """The check of a GPU's nodes, kernels of planish's own among them, on the emulator."""
+    body = """c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w) r = Relu (c)
+        g = Tanh (r) y = Transpose <perm = [0, 2, 3, 1]> (g)"""
+    found = prepare(planish.load(model("float", body, 5, {"w": (6, 5, 3, 3)})))
+    toolchain = GpuToolchain(Gpu("sm_80"))
+
+    def run(graph, feed, toolchain):
+        lowered = lower_graph(toolchain.single_emitter(graph))
+        results = Emulated(graph, Path(tempfile.mkdtemp(dir=tmp_path)), lowered=lowered)(feed)
+        return without_fallbacks(results, graph, lowered)
+
+    def report():
+        lowered = lower_graph(toolchain.emitter(found, Settings()))
+        cache = Cache(str(tmp_path / f"{len(list(tmp_path.iterdir()))}.sqlite"), quiet=True)
+        return check_nodes(lowered, found, toolchain, cache, run)
+
+    first = report()
+    assert (first.right, first.others, first.wrong) == (4, 0, [])
+    monkeypatch.setitem(emit_elementwise._OWN, "Relu", lambda operands, attrs: operands[0])
+    second = report()
+    assert [one.op for one in second.wrong] == ["Relu"]
+    assert second.right == 3
+
+
+@pytest.mark.parametrize("kind", list(DTYPES))
+def test_elements_stay_channels_last(kind) -> None:
+    """Whatever the sizes: none of these is left to ONNX Runtime, which lies beyond a copy."""
+    body = """c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w)
+        s = Sigmoid (c) m = Mul (s, c) t = Tanh (m) y = Add (t, b)"""
+    given = prepare(planish.load(model(kind, body, 5, {"w": (6, 5, 3, 3), "b": (6, 1, 1)})))
+    lowered = lower_graph(GpuToolchain(Gpu("sm_80")).emitter(given, Settings()))
+    assert not [call for call in lowered.calls if call.kernel]
+    assert {single.node.op for single in lowered.singles} == {node.op for node in given.nodes}
