@@ -11,6 +11,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.errors import BackendError
+from ....ir.core.variables import subgraphs_of
 from ....ir.graph.view import View
 from ..graph.prepare import typed_view
 from ..kernels.settings import Settings
@@ -36,7 +37,9 @@ def uncompiled(graph: gs.Graph, toolchain: Toolchain, settings: Settings) -> fro
 
 
 def _alone(node: gs.Node, view: View) -> gs.Graph | None:
-    """Return a graph of `node` alone, None where an input has no known type."""
+    """Return a graph of `node` alone, None where an input has no known type or it holds graphs."""
+    if subgraphs_of(node):
+        return None
     given: dict[int, gs.Tensor] = {}
     for tensor in node.inputs:
         kind = view.type(tensor)

@@ -44,6 +44,6 @@ def _names(function: Any) -> set[str]:
 
 
 def _node_of(model: str) -> str:
-    """Return the operator of a packed model's one node, and its name or that of its result."""
-    (node,) = onnx.ModelProto.FromString(base64.b64decode(model)).graph.node
+    """Return the operator of a packed model's last node, and its name or that of its result."""
+    *_, node = onnx.ModelProto.FromString(base64.b64decode(model)).graph.node
     return f"{node.op_type} '{node.name or node.output[0]}'"

@@ -7,8 +7,6 @@ import warnings
 import onnx.inliner
 import onnx_graphsurgeon as gs
 
-from ....ir.core.errors import BackendError
-from ....ir.core.variables import label
 from ....ir.files.load import load
 from ....ir.files.save import to_model
 from ....ir.graph.uses import Uses
@@ -36,12 +34,5 @@ def prepare(graph: gs.Graph, *, optimize: bool = True, strict: bool = True) -> g
 
 
 def typed_view(graph: gs.Graph) -> View:
-    """Return a view of `graph` with its inferred types; raises BackendError for control flow."""
-    types = infer_types(graph)
-    for node in graph.nodes:
-        if any(isinstance(value, gs.Graph) for value in node.attrs.values()):
-            raise BackendError(
-                f"backend 'tvm' cannot run {label(node)}: it has no control flow; give If a "
-                "constant condition or unroll Loop, which the preset 'exact' does where it can"
-            )
-    return View(graph, Uses(graph), types.of)
+    """Return a view of `graph` with its inferred types."""
+    return View(graph, Uses(graph), infer_types(graph).of)

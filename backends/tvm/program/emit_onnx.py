@@ -41,6 +41,8 @@ def emit_onnx(
     try:
         if program.is_elsewhere(node):
             raise _UnconvertedError(f"TVM does not compile {node.op} here")
+        if program.untold_steps(node):
+            raise _UnconvertedError("it has no sequences")
         results = _converted(program.view, seen, node, proto)
         _check(program.view, seen, node, results, typed=tensors is None)
     except _UnconvertedError as error:

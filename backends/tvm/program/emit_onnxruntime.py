@@ -9,6 +9,7 @@ is better than wrong.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import ml_dtypes
@@ -18,36 +19,58 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
 from ....ir.core.errors import BackendError
-from ....ir.core.variables import label, node_key
+from ....ir.core.variables import label, node_key, subgraphs_of
+from ....ir.graph.order import reads
 from ....ir.graph.types import Dim
 from ....ir.ops.traits import traits_of
 from ....ir.ops.traits.groups import REDUCTIONS
 from ....ir.proto.versions import opset_imports
 from ..runtime.onnx_node import INTO, NAME, NEEDS_ELEMENTS, packed, register, session_of
 from ..spec.calls import KernelCall
-from .program import Program
+from .program import Program, Step
 from .value import dtype_of, shape_of
 
 # Parameters of few elements are part of the model: some operators want them constant.
 _PART_OF_MODEL = 64
 _IR_VERSION = 10
+_NO_TENSORS = ("seq(", "optional(", "map(")
 
 
 def emit_onnxruntime(program: Program, node: gs.Node, proto: onnx.NodeProto, why: str) -> None:
-    """Emit a call for `node`; raises BackendError with `why` where ONNX Runtime has no kernel."""
+    """Emit a call for `node`; raises BackendError with `why` where ONNX Runtime has no kernel.
+
+    What gives a sequence is called with each node that reads it: a program holds tensors alone.
+    """
     from tvm import relax
 
     register()  # what depends on constants alone is computed by calling it
-    given, constants = _operands(program, node)
+    steps = [*program.untold_steps(node), (node, proto)]
+    given, constants = _operands(program, steps)
     exprs = [program.tensor(tensor) for tensor in given]
-    model = _model(program, node, proto, list(zip(given, exprs, strict=True)), constants)
+    model = _model(program, steps, list(zip(given, exprs, strict=True)), constants)
     kinds = _kinds(program, node, model, why)
-    types = [relax.TensorType(program.sizes(shape), dtype) for dtype, shape in kinds]
+    results = _results(node)
+    if None in kinds:
+        program.leave_untold(steps, [t for t, k in zip(results, kinds, strict=True) if k is None])
+        _refuse_outputs(program, results, kinds)
+        if set(kinds) == {None}:
+            return
+        raise _refused(node, f"{why}; it gives both tensors and what is none")
+    types = [relax.TensorType(program.sizes(k[1]), k[0]) for k in kinds if k is not None]
     in_place = program.has_host_kernels and all(map(_is_known, (*(e.ty for e in exprs), *types)))
     make = _kernel_call if in_place else _packed_call
     found = make(program, node, packed(model), exprs, types)
-    for tensor, expr in zip(_results(node), found, strict=True):
+    for tensor, expr in zip(results, found, strict=True):
         program.define_plain(tensor, expr)
+
+
+def _refuse_outputs(program: Program, results: list[gs.Tensor], kinds: Sequence[Any]) -> None:
+    for tensor, kind in zip(results, kinds, strict=True):
+        if kind is None and program.view.is_output(tensor):
+            raise BackendError(
+                f"backend 'tvm' gives tensors alone; output '{tensor.name}' is a sequence or an "
+                "optional value; make its elements outputs"
+            )
 
 
 def _is_known(kind: Any) -> bool:
@@ -120,29 +143,42 @@ def _kernel(model: str, inputs: list[Any], outputs: list[Any]) -> Any:
         return builder.get()
 
 
-def _operands(program: Program, node: gs.Node) -> tuple[list[gs.Tensor], list[gs.Constant]]:
-    """Return the inputs that the call is given, each once, and those that are in its model."""
+def _operands(program: Program, steps: Sequence[Step]) -> tuple[list[gs.Tensor], list[gs.Tensor]]:
+    """Return what `steps` read, each once: what the call is given, and what is in its model.
+
+    What a branch or a loop's body reads of the graph is given to it, but for its own constants.
+    """
     given: list[gs.Tensor] = []
-    constants: list[gs.Constant] = []
-    seen: set[str] = set()
-    for tensor in node.inputs:
-        if tensor.is_empty() or tensor.name in seen:
-            continue
-        seen.add(tensor.name)
-        values = program.view.constant(tensor)
-        if values is not None and values.size <= _PART_OF_MODEL:
-            constants.append(tensor)
-        else:
-            given.append(tensor)
+    constants: list[gs.Tensor] = []
+    seen = {tensor.name for node, _ in steps for tensor in node.outputs}
+    for node, proto in steps:
+        held = _held_inside(proto)
+        for tensor in reads(node):
+            if tensor.name in seen or tensor.name in held:
+                continue
+            seen.add(tensor.name)
+            values = program.view.constant(tensor)
+            if values is not None and values.size <= _PART_OF_MODEL:
+                constants.append(tensor)
+            else:
+                given.append(tensor)
     return given, constants
+
+
+def _held_inside(proto: onnx.NodeProto) -> set[str]:
+    """Return the names of the constants that lie in the subgraphs of a node."""
+    graphs = [attr.g for attr in proto.attribute if attr.HasField("g")]
+    graphs += [graph for attr in proto.attribute for graph in attr.graphs]
+    found = {held.name for graph in graphs for held in graph.initializer}
+    found.update(held.values.name for graph in graphs for held in graph.sparse_initializer)
+    return found.union(*(_held_inside(inner) for graph in graphs for inner in graph.node))
 
 
 def _model(
     program: Program,
-    node: gs.Node,
-    proto: onnx.NodeProto,
+    steps: Sequence[Step],
     given: list[tuple[gs.Tensor, Any]],
-    constants: list[gs.Constant],
+    constants: list[gs.Tensor],
 ) -> bytes:
     inputs = [
         onnx.helper.make_tensor_value_info(
@@ -152,12 +188,14 @@ def _model(
         )
         for tensor, expr in given
     ]
-    outputs = [onnx.helper.make_empty_tensor_value_info(tensor.name) for tensor in _results(node)]
+    results = _results(steps[-1][0])
+    outputs = [onnx.helper.make_empty_tensor_value_info(tensor.name) for tensor in results]
     held = [
         onnx.numpy_helper.from_array(np.asarray(program.view.constant(c)), c.name)
         for c in constants
     ]
-    graph = onnx.helper.make_graph([proto], "node", inputs, outputs, held)
+    protos = [proto for _, proto in steps]
+    graph = onnx.helper.make_graph(protos, "node", inputs, outputs, held)
     model = onnx.helper.make_model(graph, ir_version=_IR_VERSION)
     if traits_of(node, program.view.opset).recurrent:
         onnx.helper.set_model_props(model, {NEEDS_ELEMENTS: proto.op_type})
@@ -168,8 +206,11 @@ def _model(
 
 def _kinds(
     program: Program, node: gs.Node, model: bytes, why: str
-) -> list[tuple[str, tuple[Dim, ...]]]:
-    """Return element type and sizes of every result: as inferred, else as ONNX Runtime says."""
+) -> list[tuple[str, tuple[Dim, ...]] | None]:
+    """Return element type and sizes of every result: as inferred, else as ONNX Runtime says.
+
+    None stands for what is no tensor.
+    """
     try:
         outputs = session_of(model).get_outputs()
     except ImportError as error:
@@ -177,22 +218,29 @@ def _kinds(
     except Exception as error:  # ONNX Runtime's own have no common base
         reason = " ".join(str(error).split())[:200]
         raise _refused(node, f"{why}; nor does ONNX Runtime run it: {reason}") from error
-    found = []
-    for tensor, output in zip(_results(node), outputs, strict=True):
+    found: list[tuple[str, tuple[Dim, ...]] | None] = []
+    for place, (tensor, output) in enumerate(zip(_results(node), outputs, strict=True)):
+        if output.type.startswith(_NO_TENSORS):
+            found.append(None)
+            continue
         # ONNX Runtime says [] both of a scalar and of what it knows no rank of.
-        declared = program.view.shape(tensor) or output.shape or _told_rank(program, node)
+        declared = program.view.shape(tensor) or output.shape or _told_rank(program, node, place)
         dtype = _TYPES.get(output.type)
         if dtype is None or (declared is None and program.view.shape(tensor) is None):
-            raise _refused(node, f"{why}; the rank or type of '{tensor.name}' is not known")
+            raise _refused(
+                node, f"{why}; the rank or type of '{tensor.name}' is not known{_advice(node)}"
+            )
         found.append((dtype, tuple(declared or ())))
     return found
 
 
-def _told_rank(program: Program, node: gs.Node) -> list[None] | None:
-    """Return unknown sizes, as many as inputs tell; None where they do not.
+def _told_rank(program: Program, node: gs.Node, result: int) -> list[None] | None:
+    """Return unknown sizes of a result, as many as inputs tell; None where they do not.
 
     A Split keeps the rank, a reduction all but its axes; of others an input holds the sizes.
     """
+    if subgraphs_of(node):
+        return _declared_in(node, result)
     if node.op in REDUCTIONS and len(node.inputs) == 2:
         return _left_by(program, node)
     if node.op == "Split":
@@ -203,6 +251,35 @@ def _told_rank(program: Program, node: gs.Node) -> list[None] | None:
         return None
     (length,) = shape_of(program.plain(node.inputs[place])) or (None,)
     return [None] * length if isinstance(length, int) else None
+
+
+def _declared_in(node: gs.Node, result: int) -> list[None] | None:
+    """Return unknown sizes of a result of an If or Loop, as many as its bodies declare alike.
+
+    What a Loop carries comes after its condition; what it gathers has one axis more. Another rank
+    is an error when the network runs.
+    """
+    bodies = subgraphs_of(node)
+    first, more = 0, 0
+    if node.op == "Loop":
+        first, more = 1, int(result >= len(node.inputs) - 2)
+    elif node.op != "If":
+        return None
+    ranks = {
+        None if shape is None else len(shape)
+        for shape in (body.outputs[first + result].shape for body in bodies)
+    }
+    (rank,) = ranks if len(ranks) == 1 else (None,)
+    return None if rank is None else [None] * (rank + more)
+
+
+def _advice(node: gs.Node) -> str:
+    if not subgraphs_of(node):
+        return ""
+    return (
+        "; give If a constant condition or unroll Loop, which the preset 'exact' does where it "
+        "can, or declare what its bodies give"
+    )
 
 
 def _left_by(program: Program, node: gs.Node) -> list[None] | None:

@@ -11,8 +11,10 @@ from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 
+from ....ir.graph.order import reads
 from ....ir.graph.types import Shape
 from ....ir.graph.view import View
 from ..spec.calls import KernelCall
@@ -22,6 +24,10 @@ from .value import as_tensor
 
 # Constants up to this size are part of the program, where the compiler can compute with them.
 _SMALL = 64
+
+
+# A node, and how ONNX writes it.
+Step = tuple[gs.Node, onnx.NodeProto]
 
 
 class PlainTensors(Protocol):
@@ -62,6 +68,7 @@ class Program(ABC):
         self.singles: list[SingleNode] = []
         self._shared: dict[Hashable, Any] = {}
         self._sizes: dict[str, Any] = {}
+        self._untold: dict[int, list[Step]] = {}  # what gives values that are no tensors, by id
         self._alive: list[gs.Tensor] = []  # tensors are known by their id
 
     @abstractmethod
@@ -83,6 +90,18 @@ class Program(ABC):
     def is_elsewhere(self, node: gs.Node) -> bool:
         """Say whether `node` is for ONNX Runtime to run, whatever kernels there are."""
         return any(tensor.name in self.elsewhere for tensor in node.outputs)
+
+    def leave_untold(self, steps: list[Step], values: Sequence[gs.Tensor]) -> None:
+        """Leave `steps`, which give `values` that are no tensors, to the nodes that read them."""
+        self._untold.update({id(value): steps for value in values})
+        self._alive += values
+
+    def untold_steps(self, node: gs.Node) -> list[Step]:
+        """Return what is to run with `node`, since it reads what that gives: sequences."""
+        found: dict[int, Step] = {}
+        for tensor in reads(node):
+            found.update({id(step[0]): step for step in self._untold.get(id(tensor), ())})
+        return list(found.values())
 
     def sizes(self, shape: Sequence[Any]) -> list[Any]:
         """Return `shape` as Relax has it: equal names are equal variables, no name is a new one."""

@@ -149,6 +149,8 @@ def _agree(right: Results, node: gs.Node, types: Types) -> bool:
         found = types.of(tensor)
         if wanted is None:
             continue
+        if node.op == "SequenceAt" and found is not None:
+            names.update(found.shape or ())  # of all elements
         if found is None or found.dtype != wanted.dtype:
             return False
         if not _same_shape(wanted.shape, found.shape, names):

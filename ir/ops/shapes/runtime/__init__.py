@@ -3,8 +3,9 @@
 Inference lets a window of `ceil_mode` start in the pad at the end, multiplies sizes and scales in
 another precision, forgets the output padding of a padded ConvTranspose, takes the ends of a Slice
 backwards for others, leaves an empty list of axes alone where runtimes squeeze all, does not count
-axes from the end below opset 11, and takes what one branch gives for what both do. What a kernel
-writes is what counts. (onnx 1.23, ONNX Runtime 1.32.)
+axes from the end below opset 11, takes what one branch gives for what both do, and has one name for
+the sizes of all elements of a sequence. What a kernel writes is what counts. (onnx 1.23, ONNX
+Runtime 1.32.)
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ _RULES = {
     "Compress": missing.COMPRESS,
     "GroupNormalization": missing.GROUP_NORMALIZATION,
     "If": missing.IF,
+    "SequenceAt": missing.SEQUENCE_AT,
 }
 
 

@@ -12,7 +12,10 @@ from .rule import Rule, RuntimeShape
 
 
 def _always(node: gs.Node, opset: int) -> bool:
-    """Inference gives the indices of a scalar no row, and does not survive text without a type."""
+    """Inference gives the indices of a scalar no row, and does not survive text without a type.
+
+    All elements of a sequence have the same unknown sizes to it.
+    """
     return True
 
 
@@ -65,9 +68,18 @@ def _branched(node: gs.Node, view: View) -> RuntimeShape | None:
     return None if alike else RuntimeShape(None)
 
 
+def _element(node: gs.Node, view: View) -> RuntimeShape | None:
+    """Return the shape of an element without names: inference has one name for all elements'."""
+    shape = view.shape(node.outputs[0])
+    if shape is None:
+        return None
+    return RuntimeShape(tuple(size if isinstance(size, int) else None for size in shape))
+
+
 NONZERO = Rule(_always, _nonzero)
 REGEX_FULL_MATCH = Rule(_always, _matched)
 MEAN_VARIANCE_NORMALIZATION = Rule(_lacks_axes, _kept)
 COMPRESS = Rule(_has_no_inference, _taken)
 GROUP_NORMALIZATION = Rule(_has_no_inference, _kept)
 IF = Rule(_believes_one_branch, _branched)
+SEQUENCE_AT = Rule(_always, _element)

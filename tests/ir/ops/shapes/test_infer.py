@@ -438,3 +438,16 @@ def test_a_group_normalization_keeps_the_type_of_its_input(opset):
     )
     assert shapes_of(model) == {"a": ("N", 4, 5), "y": (5, 4, "N")}
     assert infer_types(planish.load(model)).problem is None
+
+
+def test_elements_of_a_sequence_share_no_size():
+    """The last part of a split may be smaller; a size that all have keeps its number."""
+    graph = graph_of(
+        """<ir_version: 9, opset_import: ["" : 18]>
+        g (float[N, 6] x, int64 i) => (float[] a, float[] b) {
+            two = Constant <value_int = 2> () s = SplitToSequence (x, two)
+            a = SequenceAt (s, i) first = Constant <value_int = 0> () b = SequenceAt (s, first)
+        }"""
+    )
+    types = infer_types(graph)
+    assert [types.of(tensor).shape for tensor in graph.outputs] == [(None, 6), (None, 6)]
