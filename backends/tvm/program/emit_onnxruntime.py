@@ -19,7 +19,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
 from ....ir.core.errors import BackendError
-from ....ir.core.variables import label, node_key, subgraphs_of
+from ....ir.core.variables import is_standard, label, node_key, subgraphs_of
 from ....ir.graph.order import reads
 from ....ir.graph.types import Dim
 from ....ir.ops.traits import traits_of
@@ -197,11 +197,23 @@ def _model(
     protos = [proto for _, proto in steps]
     graph = onnx.helper.make_graph(protos, "node", inputs, outputs, held)
     model = onnx.helper.make_model(graph, ir_version=_IR_VERSION)
-    if traits_of(node, program.view.opset).recurrent:
-        onnx.helper.set_model_props(model, {NEEDS_ELEMENTS: proto.op_type})
+    recurrent = _recurrent([node for node, _ in steps], program.view.opset)
+    if recurrent:
+        onnx.helper.set_model_props(model, {NEEDS_ELEMENTS: recurrent})
     del model.opset_import[:]
     model.opset_import.extend(opset_imports(program.view.scope))
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def _recurrent(nodes: Sequence[gs.Node], opset: int) -> str:
+    """Return the operator of a recurrent layer among `nodes` and in their bodies, else ""."""
+    for node in nodes:
+        if is_standard(node) and traits_of(node, opset).recurrent:
+            return str(node.op)
+        inner = [_recurrent(body.nodes, opset) for body in subgraphs_of(node)]
+        if any(inner):
+            return next(filter(None, inner))
+    return ""
 
 
 def _kinds(
