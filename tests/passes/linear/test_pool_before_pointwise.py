@@ -135,6 +135,63 @@ def test_unknown_sizes_stay():
     assert reasons(result) == {"how much the pool leaves is not known"}
 
 
+WIDE = "AveragePool <kernel_shape = [3, 3], strides = [2, 2]"
+UNKNOWN = "how much the pool leaves is not known"
+KNOWN = "float[2, 6, 8, 6] x"
+OPEN = "float[N, 6, H, W] x"
+
+
+@pytest.mark.parametrize(
+    ("body", "inputs", "reason"),
+    [
+        (f"{CONV} y = {WIDE}, pads = [1, 1, 1, 1]> (c)", OPEN, None),
+        (f"{CONV} y = {WIDE}, pads = [1, 2, 1, 1]> (c)", OPEN, UNKNOWN),
+        (
+            f"c = Conv(x, narrow) y = {POOL}> (c)",
+            OPEN,
+            "pooling all channels before Conv would move more than its result",
+        ),
+        (f"c = Conv(x, even) y = {POOL}> (c)", "float[N, 4, H, W] x", None),  # a quarter of four
+        (
+            f"c = Conv <group = 2> (x, pairs) y = {POOL}> (c)",
+            "float[2, 10, 8, 6] x",
+            "pooling all channels before Conv would move more than its result",
+        ),
+        (
+            f"{CONV} y = AveragePool <kernel_shape = [2, 2], strides = [3, 3], ceil_mode = 1> (c)",
+            KNOWN,
+            "a window may hold no element",
+        ),
+        (
+            f"{CONV} y = AveragePool <kernel_shape = [8, 6]> (c)",
+            OPEN,
+            "the pool may leave nothing, which Conv refuses",
+        ),
+        (
+            f"c = Conv(x, v) y = {POOL}> (c)",
+            f"{KNOWN}, float[M, 6, 1, 1] v",
+            "the weight is not static",
+        ),
+    ],
+)
+def test_what_sizes_decide(body, inputs, reason):
+    weights = {
+        **WEIGHTS,
+        "even": np.ones((1, 4, 1, 1), np.float32),
+        "pairs": np.ones((2, 5, 1, 1), np.float32),
+    }
+    result = run_pass(planish.load(model_using(weights, body, inputs)), PASS)
+    assert result.edits == (reason is None)
+    assert reasons(result) == ({reason} if reason else set())
+
+
+def test_what_lies_between_has_a_type():
+    pooled = (
+        run_pass(planish.load(model(f"{CONV} y = {POOL}> (c)")), PASS).graph.nodes[0].outputs[0]
+    )
+    assert (pooled.dtype, list(pooled.shape)) == (np.float32, [2, 6, 4, 3])
+
+
 def test_a_result_that_is_an_output_stays():
     before = model(f"{CONV} y = {POOL}> (c)", outputs="float[] c, ")
     result = run_pass(planish.load(before), PASS)
