@@ -109,7 +109,6 @@ class _LowerToPhases(Rewrite[_StridedTransposed]):
     def match(self, node: gs.Node, view: View) -> _StridedTransposed | None:
         layer = read_layer(node, view)
         need(layer.weight.ndim == 4, "only two spatial dimensions have DepthToSpace")
-        need(layer.weight.size > 0, "its weight is empty")
         window = window_attributes(node.op, node.attrs, layer.weight.shape[2:])
         need(window.output_shape is None, "its output_shape is given instead of pads")
         need(not window.is_same, f"its auto_pad is {window.auto_pad}")

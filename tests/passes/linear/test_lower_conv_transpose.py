@@ -138,6 +138,8 @@ DECLINED = {
         (4, 3, 2, 2),
         "its strides differ, and the blocks of DepthToSpace do not",
     ),
+    "more than twice": ("", (4, 3, 1, 5), "it would take 2.40 times the products"),
+    "empty": ("", (4, 0, 2, 2), "the weight of ConvTranspose has no elements"),
     "shape": ("output_shape=[10, 14]", (4, 3, 2, 2), "its output_shape is given instead of pads"),
     "same": ('auto_pad="SAME_UPPER"', (4, 3, 2, 2), "its auto_pad is SAME_UPPER"),
 }
@@ -146,9 +148,29 @@ DECLINED = {
 @pytest.mark.parametrize(("attrs", "shape", "reason"), DECLINED.values(), ids=DECLINED)
 def test_what_it_declines(attrs, shape, reason):
     if "strides" not in attrs:
-        attrs += ", strides=[2, 2]"
+        attrs += f"{', ' * bool(attrs)}strides=[2, 2]"
     model, _ = transposed(attrs, normal(*shape))
     assert_left_alone(model, "lower-conv-transpose", reason)
+
+
+def test_twice_the_products_are_taken():
+    model, feed = transposed("strides=[2, 2]", normal(4, 3, 1, 2))
+    result = run_pass(planish.load(model), "lower-conv-transpose")
+    assert ops(result.graph) == ["Conv", "DepthToSpace", "Slice"]
+    assert_same_function(model, result.graph, feed, tolerance=2e-6)
+
+
+def test_groups_have_no_blocks_of_their_own_before_opset_11():
+    model, _ = transposed("strides=[2, 2], group=2", normal(4, 3, 2, 2), opset=10)
+    reason = "DepthToSpace keeps groups from opset 11 on"
+    assert_left_alone(model, "lower-conv-transpose", reason)
+
+
+def test_what_lies_between_has_a_type():
+    attrs = "strides=[2, 2], pads=[1, 1, 1, 1]"
+    model, _ = transposed(attrs, normal(4, 3, 4, 4), sizes="2, 4, 5, 7")
+    conv, blocks, _ = run_pass(planish.load(model), "lower-conv-transpose").graph.nodes
+    assert [each.outputs[0].dtype for each in (conv, blocks)] == [np.float32, np.float32]
 
 
 def test_one_dimension_is_declined():

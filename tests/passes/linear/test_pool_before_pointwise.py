@@ -167,6 +167,8 @@ OPEN = "float[N, 6, H, W] x"
             OPEN,
             "the pool may leave nothing, which Conv refuses",
         ),
+        (f"{CONV} y = GlobalAveragePool(c)", "float[N, 6, H, 8] x", UNKNOWN),
+        (f"{CONV} y = GlobalAveragePool(c)", "float[N, 6, 0, 8] x", UNKNOWN),
         (
             f"c = Conv(x, v) y = {POOL}> (c)",
             f"{KNOWN}, float[M, 6, 1, 1] v",
