@@ -325,6 +325,20 @@ def test_chains_without_a_linear_operator(body, expected, batch):
     assert_same_function(model, result.graph, {"x": normal(2, 4, 6, 5)}, 1e-6)
 
 
+def test_what_is_written_has_names_and_types():
+    body, left = MERGED["Mul Add Mul Add"]
+    text = f"g (float[2, 4, 6, 5] x) => (float[] y) {{ r = Relu(x) {body} }}"
+    _, scaled, shifted = run_pass(graph_of(text, weights()), PASS).graph.nodes
+    assert [scaled.op, shifted.op] == left
+    between = scaled.outputs[0]
+    assert (between.name, between.dtype, list(between.shape)) == (
+        "y_scaled",
+        np.float32,
+        [2, 4, 6, 5],
+    )
+    assert [each.inputs[1].name for each in (scaled, shifted)] == ["y_mul", "y_add"]
+
+
 def test_neutral_chain_disappears():
     model = model_of(
         "g (float[N, 4] x) => (float[] y) { a = Neg(x) b = Mul(a, two) c = Div(b, two) d = Neg(c) "

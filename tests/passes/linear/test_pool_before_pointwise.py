@@ -167,6 +167,8 @@ OPEN = "float[N, 6, H, W] x"
             OPEN,
             "the pool may leave nothing, which Conv refuses",
         ),
+        (f"{CONV} y = AveragePool <kernel_shape = [2, 1], strides = [2, 1]> (c)", KNOWN, None),
+        (f"{CONV} y = ReduceMean(c, hw)", OPEN, UNKNOWN),
         (f"{CONV} y = GlobalAveragePool(c)", "float[N, 6, H, 8] x", UNKNOWN),
         (f"{CONV} y = GlobalAveragePool(c)", "float[N, 6, 0, 8] x", UNKNOWN),
         (
