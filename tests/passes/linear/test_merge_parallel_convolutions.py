@@ -380,6 +380,41 @@ def test_matrices(body, left, size):
     assert_same_function(model, result.graph, {"x": x})
 
 
+CANCELS = "what it adds is so large beside what is left that rounding would show"
+SCALED = "j = Sub(i, near) l = Mul(j, scalar)"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "edits"),
+    [
+        # A weight tells the rank of an image, and not that of what a MatMul reads.
+        (f"{C3} i = Mul(cs, x) y = Add(i, c)", "float[]", 1),
+        ("p = MatMul(x, a) q = Mul(x, v3) y = Add(p, q)", "float[2, 3, 5]", 1),
+        # A shift of 1000 in between is too much beside 1, unless what passes by is as large.
+        (f"{C3} i = Add(x, far) {SCALED} y = Add(l, c)", "float[N, 6, 9, 9]", 0),
+        (
+            f"{C3} i = BatchNormalization (x, large, large, zero, unit) {SCALED}y = Add(l, c)",
+            "float[N, 6, 9, 9]",
+            1,
+        ),
+    ],
+)
+def test_maps_by_channel_that_are_taken_in(body, kind, edits):
+    weights = {
+        **WEIGHTS,
+        "a": A,
+        "v3": VECTOR.reshape(1, 1, 5),
+        "far": np.float32(1001),
+        "near": np.float32(1000),
+        "large": np.full(6, 1001, np.float32),
+        "zero": np.zeros(6, np.float32),
+        "unit": np.ones(6, np.float32),
+    }
+    result = run_pass(planish.load(_model(body, kind, weights=weights)), PASS)
+    assert result.edits == edits
+    assert reasons(result) == (set() if edits else {CANCELS})
+
+
 def test_a_transposed_input_stays():
     model = _model("p = Gemm <transA = 1> (x, a) y = Add(p, x)", "float[5, 5]", weights={"a": A})
     result = run_pass(planish.load(model), PASS)
