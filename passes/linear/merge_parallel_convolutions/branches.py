@@ -88,7 +88,6 @@ def channelwise_branch(
         f"the branch adds {channels} channels and {layer.op} gives {layer.outputs}",
     )
     window = None if like.window is None else Window.point(len(like.window.kernel))
-    rank = layer.rank if window is None else layer.weight.ndim
     kernel = depthwise(np.ones(channels), () if window is None else window.kernel)
     total = Composition.of(np.zeros(channels))
     for node in steps:
@@ -97,7 +96,7 @@ def channelwise_branch(
             window, kernel = _pool(node, channels, view)
             continue
         affine = need(read_affine(node, view), f"the branch's {node.op} is no map by channel")
-        factors = affine.on_channels(rank, layer.axis, channels)
+        factors = affine.on_channels(layer.rank, layer.axis, channels)
         scale, shift = need(factors, f"the branch's {node.op} is no map by channel")
         kernel = kernel.then_affine(scale, shift if shift.any() else None)
         total = total.then(scale, shift, affine.typical)

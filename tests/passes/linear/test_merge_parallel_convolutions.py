@@ -269,6 +269,13 @@ STAYS = {
         f"{C3} r = Sigmoid(x) i = Mul(x, r) y = Add(c, i)",
         "the branch's Mul is no map by channel",
     ),
+    "no map": (f"{C3} r = Relu(x) y = Add(c, r)", None),
+    "a map read twice": (f"{C3} i = Mul(x, cs) j = Neg(i) q = Add(c, j) y = Mul(q, i)", None),
+    "five maps": (
+        f"{C3} i = Mul(x, cs) j = Mul(i, cs) k = Mul(j, cs) l = Mul(k, cs) m = Mul(l, cs)"
+        "y = Add(c, m)",
+        None,
+    ),
     "a pool of a scaled input": (
         f"{C3} i = Mul(x, cs) e = AveragePool <kernel_shape = [1, 1]> (i) y = Add(c, e)",
         "a pool of a scaled input",
@@ -413,6 +420,14 @@ def test_maps_by_channel_that_are_taken_in(body, kind, edits):
     result = run_pass(planish.load(_model(body, kind, weights=weights)), PASS)
     assert result.edits == edits
     assert reasons(result) == (set() if edits else {CANCELS})
+
+
+def test_a_map_of_another_domain_stays():
+    """Its name says nothing."""
+    model = _model(f"{C3} i = other.Mul(x, cs) y = Add(c, i)", opset='20, "other" : 1')
+    result = run_pass(planish.load(model), PASS, verify="off")
+    assert result.edits == 0
+    assert not reasons(result)
 
 
 def test_a_transposed_input_stays():
