@@ -122,11 +122,13 @@ def test_blocks_that_do_not_differ_keep_their_weights() -> None:
     assert first not in changed
 
 
-def test_the_same_seed_gives_the_same_bits() -> None:
+@pytest.mark.parametrize("mode", ["blocks", "end-to-end"])
+def test_the_same_seed_gives_the_same_bits(mode: str) -> None:
     whole = teacher()
     broken = with_noise(whole)
     first, again, other = (
-        weights(recover(broken, whole, feeds(100), steps=5, seed=seed)) for seed in (3, 3, 4)
+        weights(recover(broken, whole, feeds(100), steps=5, seed=seed, mode=mode))
+        for seed in (3, 3, 4)
     )
     assert all(first[name].tobytes() == again[name].tobytes() for name in first)
     assert any(first[name].tobytes() != other[name].tobytes() for name in first)
