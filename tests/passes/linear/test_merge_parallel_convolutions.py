@@ -436,15 +436,22 @@ def test_a_transposed_input_stays():
     assert reasons(result) == {"its Gemm transposes the input"}
 
 
-def test_a_convolution_beside_a_product_stays():
+@pytest.mark.parametrize(
+    ("channels", "reason"),
+    [
+        (4, "the branches have different numbers of channels"),
+        (5, "the branches are not all convolutions"),
+    ],
+)
+def test_a_convolution_beside_a_product_stays(channels, reason):
     model = _model(
         "c = Conv (x, k) p = MatMul(x, a) y = Add(c, p)",
-        "float[2, 4, 5]",
-        weights={"k": _w(4, 4, 1), "a": A},
+        f"float[2, {channels}, 5]",
+        weights={"k": _w(channels, channels, 1), "a": A},
     )
     result = run_pass(planish.load(model), PASS)
     assert result.edits == 0
-    assert reasons(result) == {"the branches have different numbers of channels"}
+    assert reasons(result) == {reason}
 
 
 def test_half_precision():
