@@ -269,6 +269,10 @@ STAYS = {
         f"{C3} r = Sigmoid(x) i = Mul(x, r) y = Add(c, i)",
         "the branch's Mul is no map by channel",
     ),
+    "a ConvTranspose": (
+        f"{C3} e = ConvTranspose <{P1}> (x, back) y = Add(c, e)",
+        "a ConvTranspose has no window that others could share",
+    ),
     "no map": (f"{C3} r = Relu(x) y = Add(c, r)", None),
     "a map read twice": (f"{C3} i = Mul(x, cs) j = Neg(i) q = Add(c, j) y = Mul(q, i)", None),
     "five maps": (
@@ -357,6 +361,7 @@ def test_one_and_three_dimensions(rank):
 A, B, VECTOR = _w(5, 5), _w(5, 5), _w(5)
 MATRICES = {
     "two products": ("p = MatMul(x, a) q = MatMul(x, b) y = Add(p, q)", ["MatMul"]),
+    "a difference": ("p = MatMul(x, a) q = MatMul(x, b) y = Sub(p, q)", ["MatMul"]),
     "identity": ("p = MatMul(x, a) y = Add(p, x)", ["MatMul"]),
     "scaled": ("p = MatMul(x, a) q = Mul(x, v) y = Add(p, q)", ["MatMul"]),
 }
