@@ -130,6 +130,13 @@ def test_a_stride_that_divides_the_kernel_reads_no_zero(kernel, stride):
         assert sorted(taps.flat) == list(range(kernel))
 
 
+def test_phases_without_a_tap():
+    found = phases(2, 3, (0, 0))
+    assert (found.taps.tolist(), found.pads, found.crop) == ([[0, 1, -1]], (0, 0), (0, 1))
+    assert phases(2, 4, (0, 0), 1).taps.tolist() == [[0, 1, -1, -1]]
+    assert phases(2, 4, (0, 0), 1).crop == (0, 1)
+
+
 DECLINED = {
     "products": ("strides=[4, 4]", (4, 3, 1, 1), "it would take 16.00 times the products"),
     "dilated": ("dilations=[2, 2]", (4, 3, 2, 2), "it is dilated"),
