@@ -146,6 +146,7 @@ DECLINED = {
         "its strides differ, and the blocks of DepthToSpace do not",
     ),
     "more than twice": ("", (4, 3, 1, 5), "it would take 2.40 times the products"),
+    "pads": ("pads=[2, 2, 2, 2]", (4, 3, 2, 2), "its pads cut off whole inputs"),
     "empty": ("", (4, 0, 2, 2), "the weight of ConvTranspose has no elements"),
     "shape": ("output_shape=[10, 14]", (4, 3, 2, 2), "its output_shape is given instead of pads"),
     "same": ('auto_pad="SAME_UPPER"', (4, 3, 2, 2), "its auto_pad is SAME_UPPER"),
