@@ -14,8 +14,7 @@ from .errors import SaveError
 
 def require_writable(path: Path) -> None:
     """Raise SaveError where no file can be put at `path`: before any work that is to end there."""
-    if path.is_dir():
-        raise SaveError(f"cannot write '{path}': it is a folder; name a file inside it")
+    require_file(path)
     try:
         handle, name = _beside(path)
         os.close(handle)
@@ -31,8 +30,10 @@ def require_writable(path: Path) -> None:
 def replacing(path: Path, renamed: Callable[[], Path] | None = None) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path` that takes its place when the block ends well.
 
-    Or the place that `renamed` says then, in the same folder. An OSError names `path`.
+    Or the place that `renamed` says then, in the same folder. An OSError names `path`; SaveError
+    says that something else than a file is there.
     """
+    require_file(path)
     handle, name = _beside(path)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -47,6 +48,17 @@ def replacing(path: Path, renamed: Callable[[], Path] | None = None) -> Iterator
         if isinstance(error, OSError) and error.filename == name:
             raise _named(error, path) from error
         raise
+
+
+def require_file(path: Path) -> None:
+    """Raise SaveError where something is at `path` that is no file."""
+    if path.is_dir():
+        raise SaveError(f"cannot write '{path}': it is a folder; name a file inside it")
+    if path.exists() and not path.is_file():
+        raise SaveError(
+            f"cannot write '{path}': it is a device or a pipe, which a file would replace; name a "
+            "file"
+        )
 
 
 def _beside(path: Path) -> tuple[int, str]:

@@ -9,7 +9,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ..core import dtypes
-from ..core.atomic import replacing
+from ..core.atomic import replacing, require_file
 from ..core.errors import SaveError
 from ..core.variables import dense_values
 from ..graph.inline import inline_fused
@@ -51,8 +51,7 @@ def save(
     gives the same bytes. Raises SaveError, leaving nothing behind and an existing file untouched.
     """
     path = Path(path)
-    if path.is_dir():
-        raise SaveError(f"cannot write '{path}': it is a folder; name a file inside it")
+    require_file(path)
     if external is None:
         external = sum(stored_bytes(c) for c in _constants(graph)) > PROTOBUF_LIMIT - (1 << 26)
     try:

@@ -1,0 +1,33 @@
+"""Files appear whole, and nothing but files is replaced."""
+
+import os
+
+import pytest
+
+from planish.ir.core.atomic import replacing, require_writable
+from planish.ir.core.errors import SaveError
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_only_a_file_is_replaced(kind, tmp_path):
+    path = tmp_path / "there"
+    os.mkfifo(path) if kind == "pipe" else path.mkdir()
+    with pytest.raises(SaveError, match=kind):
+        require_writable(path)
+    with pytest.raises(SaveError, match=kind), replacing(path) as file:
+        file.write(b"model")
+    assert not path.is_file()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_fails_leaves_the_file_that_was_there(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"before")
+    with pytest.raises(ValueError, match="half"), replacing(path) as file:
+        file.write(b"ha")
+        raise ValueError("half")
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+    with replacing(path) as file:
+        file.write(b"after")
+    assert path.read_bytes() == b"after"
