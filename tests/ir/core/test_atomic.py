@@ -11,7 +11,7 @@ from planish.ir.core.errors import SaveError
 @pytest.mark.parametrize("kind", ["pipe", "folder"])
 def test_only_a_file_is_replaced(kind, tmp_path):
     path = tmp_path / "there"
-    os.mkfifo(path) if kind == "pipe" else path.mkdir()
+    (os.mkfifo if kind == "pipe" else os.mkdir)(path)
     with pytest.raises(SaveError, match=kind):
         require_writable(path)
     with pytest.raises(SaveError, match=kind), replacing(path) as file:
