@@ -107,19 +107,21 @@ def _warn(where: str, done: str, error: BaseException) -> None:
 def _both(
     graph: gs.Graph, lowered: Lowered, toolchain: Toolchain, *, check: bool, strict: bool
 ) -> tuple[Built, KernelReport | None]:
-    """Compile the program, and meanwhile compare its kernels, where its code runs here."""
+    """Compile the program, and meanwhile compare its kernels, where its code runs here.
+
+    Nodes are emitted to be compared, which TVM's builders do in one thread at a time.
+    """
     if not check or not toolchain.runs_here():
         return toolchain.build(lowered.module), None
-    with ThreadPoolExecutor(1) as other:
-        report = other.submit(_checked, graph, lowered, toolchain, strict)
+    own = KernelReport(0)
+    if isinstance(toolchain, CpuToolchain):
+        with ThreadPoolExecutor(1) as other:
+            report = other.submit(check_kernels, lowered, toolchain)
+            built = toolchain.build(lowered.module)
+            own = report.result()
+    else:
         built = toolchain.build(lowered.module)
-        return built, report.result()
-
-
-def _checked(graph: gs.Graph, lowered: Lowered, toolchain: Toolchain, strict: bool) -> KernelReport:
-    """Compare kernels by their descriptions where code is for a CPU, and what has none as nodes."""
-    own = check_kernels(lowered, toolchain) if isinstance(toolchain, CpuToolchain) else None
-    return (own or KernelReport(0)).and_nodes(_nodes(graph, lowered, toolchain, strict))
+    return built, own.and_nodes(_nodes(graph, lowered, toolchain, strict))
 
 
 def _nodes(graph: gs.Graph, lowered: Lowered, toolchain: Toolchain, strict: bool) -> NodeReport:
