@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from ...ops.windows.sizes import (
     same_pads,
     transposed_pads,
 )
+from .numbers import Numbers, sizes
 
 _CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _TRANSPOSED = {
@@ -106,6 +108,64 @@ def conv_transpose(
 def max_pool(x: Tensor, kernel: Ints, strides: Ints, dilations: Ints, ceil: bool) -> Tensor:
     """MaxPool of an input that is padded already (with the lowest value)."""
     return _MAX_POOL[len(kernel)](x, tuple(kernel), tuple(strides), 0, tuple(dilations), ceil)
+
+
+def max_pool_indices(
+    x: Tensor,
+    kernel: Ints,
+    strides: Ints,
+    dilations: Ints,
+    *,
+    begin: Ints,
+    end: Ints,
+    ceil: bool,
+    column_major: bool,
+) -> tuple[Tensor, Tensor]:
+    """MaxPool, and where each largest element lies in the whole input, flattened.
+
+    `column_major`: the first spatial axis runs fastest within an image (storage_order 1).
+    """
+    rank, inner = len(kernel), x.shape[2:]
+    padded = pad(x, begin, end, -float("inf"))
+    pool: Any = _MAX_POOL[rank]
+    made, flat = pool(
+        padded, tuple(kernel), tuple(strides), 0, tuple(dilations), ceil, return_indices=True
+    )
+    places = torch.unravel_index(flat, padded.shape[2:])
+    at = torch.zeros_like(flat)
+    for axis in reversed(range(rank)) if column_major else range(rank):
+        at = at * inner[axis] + (places[axis] - begin[axis])
+    images = torch.arange(x.shape[0] * x.shape[1], device=x.device)
+    images = images.reshape(x.shape[0], x.shape[1], *(1,) * rank)
+    return made, at + images * math.prod(inner)
+
+
+def unpooled_sizes(x: Tensor, kernel: Ints, strides: Ints, begin: Ints, end: Ints) -> list[Any]:
+    """Return the shape that MaxUnpool gives where it is told none."""
+    axes = zip(x.shape[2:], kernel, strides, begin, end, strict=True)
+    return [*x.shape[:2], *((size - 1) * s + k - a - b for size, k, s, a, b in axes)]
+
+
+def max_unpool(x: Tensor, indices: Tensor, shape: Numbers) -> Tensor:
+    """MaxUnpool: zeros of `shape`, and each element of `x` at its place in them, flattened."""
+    found = sizes(shape)
+    made = x.new_zeros(math.prod(found))
+    return made.scatter(0, indices.reshape(-1), x.reshape(-1)).reshape(found)
+
+
+def col2im(
+    x: Tensor, image: Numbers, kernel: Ints, strides: Ints, dilations: Ints, pads: Ints
+) -> Tensor:
+    """Col2Im of one or two axes: blocks [N, C kernel, L] added up where they lie in the image."""
+    rank = len(kernel)
+    begin, end = list(pads[:rank]), list(pads[rank:])
+    wide = [size + a + b for size, a, b in zip(sizes(image), begin, end, strict=True)]
+    ones = [1] * (2 - rank)
+    made = functional.fold(
+        x, (*ones, *wide), (*ones, *kernel), (*ones, *dilations), 0, (*ones, *strides)
+    )
+    made = made.reshape(*made.shape[:2], *wide)
+    return pad(made, [-n for n in begin], [-n for n in end])
 
 
 def average_pool(

@@ -17,6 +17,7 @@ from . import (
     normalization,
     pooling,
     quantization,
+    recurrent,
     reduction,
     resizing,
 )
@@ -31,6 +32,7 @@ HANDLERS: dict[str, Handler] = {
     **normalization.OPERATORS,
     **pooling.OPERATORS,
     **quantization.OPERATORS,
+    **recurrent.OPERATORS,
     **reduction.OPERATORS,
     **resizing.OPERATORS,
 }

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from torch import nn
+from torch import fx, nn
 
 from ...ops.windows.attributes import WindowAttributes
 from ..call import Handler, OperatorCall, Result
-from ..functions import windows
+from ..functions import indexing, windows
 from .windows import padded, read_window, symmetric_pads
 
 _MAX = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
@@ -35,6 +35,8 @@ def _torch_pads(window: WindowAttributes) -> tuple[int, ...] | None:
 
 def _max_pool(call: OperatorCall) -> Result:
     window, x = _window(call), call.tensor(0)
+    if any(tensor.name for tensor in call.node.outputs[1:]):
+        return _with_indices(call, window, x)
     pads = _torch_pads(window)
     if pads is not None:
         make = _MAX[window.rank]
@@ -49,6 +51,54 @@ def _max_pool(call: OperatorCall) -> Result:
     x = padded(call, window, x, -float("inf"))
     sizes = window.kernel, window.strides, window.dilations
     return call.function(windows.max_pool, x, *sizes, window.ceil)
+
+
+def _with_indices(call: OperatorCall, window: WindowAttributes, x: fx.Node) -> Result:
+    fixed = window.fixed_pads()
+    if fixed is None:
+        call.refuse("its indices depend on auto_pad", "give it the pads that result")
+    if window.ceil and any(fixed[1]):
+        call.refuse("ceil_mode with pads at the end", "set ceil_mode to 0 and pad more")
+    made = call.function(
+        windows.max_pool_indices,
+        x,
+        window.kernel,
+        window.strides,
+        window.dilations,
+        begin=tuple(fixed[0]),
+        end=tuple(fixed[1]),
+        ceil=window.ceil,
+        column_major=bool(call.attribute("storage_order", 0)),
+    )
+    return [call.function(indexing.item, made, n) for n in range(2)]
+
+
+def _max_unpool(call: OperatorCall) -> Result:
+    if call.has(2):
+        sizes: Any = call.numbers(2)
+    else:
+        window = read_window(call, tuple(call.attribute("kernel_shape")))
+        begin, end = window.fixed_pads() or ((0,) * window.rank,) * 2
+        sizes = call.function(
+            windows.unpooled_sizes, call.tensor(0), window.kernel, window.strides, begin, end
+        )
+    return call.function(windows.max_unpool, call.tensor(0), call.tensor(1), sizes)
+
+
+def _col2im(call: OperatorCall) -> Result:
+    kernel = call.fixed(2)
+    rank = len(kernel)
+    if rank > 2:
+        call.refuse(f"it has {rank} spatial dimensions", "PyTorch folds one or two")
+    return call.function(
+        windows.col2im,
+        call.tensor(0),
+        call.numbers(1),
+        kernel,
+        tuple(call.attribute("strides") or (1,) * rank),
+        tuple(call.attribute("dilations") or (1,) * rank),
+        tuple(call.attribute("pads") or (0,) * (2 * rank)),
+    )
 
 
 def _average_pool(call: OperatorCall) -> Result:
@@ -96,9 +146,11 @@ def _global_lp(call: OperatorCall) -> Result:
 
 OPERATORS: dict[str, Handler] = {
     "AveragePool": _average_pool,
+    "Col2Im": _col2im,
     "GlobalAveragePool": functools.partial(_global, _GLOBAL_AVERAGE, windows.global_average),
     "GlobalLpPool": _global_lp,
     "GlobalMaxPool": functools.partial(_global, _GLOBAL_MAX, windows.global_max),
     "LpPool": _lp_pool,
     "MaxPool": _max_pool,
+    "MaxUnpool": _max_unpool,
 }

@@ -1,4 +1,4 @@
-"""Resize and Upsample."""
+"""Resize, Upsample and GridSample."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from torch import fx, nn
+from torch.nn import functional
 
 from ...ops.parameters import input_of
 from ...ops.traits import default
@@ -94,4 +95,24 @@ def _whole_factor(scales: Any) -> tuple[float, ...] | None:
     return factor if all(s >= 1 and s == np.rint(s) for s in factor) else None
 
 
-OPERATORS: dict[str, Handler] = {"Resize": _resize, "Upsample": _upsample}
+def _grid_sample(call: OperatorCall) -> fx.Node:
+    mode = _text(call, "mode", "linear")
+    mode = {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)  # their names from opset 20
+    rank = call.rank(0)
+    if rank is not None and not 4 <= rank <= (4 if mode == "bicubic" else 5):
+        call.refuse(f"it has {rank - 2} spatial dimensions", f"PyTorch has no {mode} of so many")
+    return call.function(
+        functional.grid_sample,
+        call.tensor(0),
+        call.tensor(1),
+        mode,
+        _text(call, "padding_mode", "zeros"),
+        bool(call.attribute("align_corners", 0)),
+    )
+
+
+OPERATORS: dict[str, Handler] = {
+    "GridSample": _grid_sample,
+    "Resize": _resize,
+    "Upsample": _upsample,
+}

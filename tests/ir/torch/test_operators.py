@@ -77,6 +77,13 @@ WEIGHTS = {
     "axes": ints(3, 2),
     "steps": ints(-2, 2),
     "index": ints(2, -1, 0),
+    "grid": normal(2, 5, 6, 2),
+    "cols": ints(2, 12, 18),  # of 18 blocks
+    "block": ints(2, 2),
+    "image": ints(1, 6),
+    "larger": ints(7, 7),
+    "line": ints(19),
+    "pair": ints(2),
     "one": ints(1),
     "two": ints(2),
     "shape": ints(0, -1, 3),
@@ -131,6 +138,15 @@ BODIES = [
     "y = ReduceMean <keepdims = 0> (x, two)",
     "y = DepthToSpace <blocksize = 1> (x)",
     "t = Transpose <perm = [0, 2, 3, 1]> (x)  y = MatMul (x, m)",
+    "y = GridSample (x, grid)",
+    'y = GridSample <mode = "nearest", padding_mode = "border"> (x, grid)',
+    'y = GridSample <mode = "cubic", align_corners = 1> (x, grid)',
+    'y = GridSample <mode = "linear", padding_mode = "reflection"> (x, grid)',
+    "f = Reshape (x, cols)  y = Col2Im <pads = [1, 0, 2, 1]> (f, image, block)",
+    "f = Reshape (x, cols)  y = Col2Im <dilations = [2, 1], strides = [2, 1]> (f, larger, block)",
+    "f = Reshape (x, cols)  y = Col2Im (f, line, pair)",
+    "a, i = MaxPool <kernel_shape = [2, 3], strides = [2, 3]> (x)"
+    "  y = MaxUnpool <kernel_shape = [2, 3], strides = [2, 3]> (a, i)",
     # Sizes computed from a shape, as exporters leave them behind.
     "s = Shape (x)  n = Gather (s, one)  h = Shape <start = 2, end = 4> (x)"
     "  d = Mul (h, two)  c = Concat <axis = 0> (one, n, n)  k = Slice (s, one, two)"
@@ -141,6 +157,22 @@ BODIES = [
 @pytest.mark.parametrize("body", BODIES)
 def test_operator(body):
     model = model_using(WEIGHTS, body, "float[N, 3, H, W] x", opset=18 if "Dil" in body else 20)
+    assert_same(model, {"x": RNG.standard_normal(SHAPE).astype(np.float32)})
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        "strides = [2, 1]",
+        "pads = [1, 0, 1, 2], dilations = [1, 2]",
+        "storage_order = 1, pads = [1, 1, 1, 1]",
+        "strides = [2, 2], ceil_mode = 1",
+        "pads = [1, 2, 0, 0], strides = [2, 2], ceil_mode = 1",
+    ],
+)
+def test_where_the_largest_lie(attributes):
+    body = f"a, i = MaxPool <kernel_shape = [3, 3], {attributes}> (x)  y = Cast <to = 1> (i)"
+    model = model_using({}, body, "float[N, 3, H, W] x", outputs="float[] a, ")
     assert_same(model, {"x": RNG.standard_normal(SHAPE).astype(np.float32)})
 
 
