@@ -30,6 +30,7 @@ _OPTIMIZED = {
     "test_example_networks.py",
     "test_image_sizes.py",
     "test_random_graphs.py",
+    "test_tiles.py",
 }
 
 
