@@ -14,7 +14,7 @@ import numpy as np
 
 from .margins import Margins
 from .result import Array, MetricResult, Outputs
-from .samples import SampleShares, by_sample
+from .samples import SampleShares, batch_beside, by_sample
 
 
 @dataclass
@@ -24,6 +24,7 @@ class Top1Agreement:
     `best_first`: the axis along which several indices are in order; the first counts. `batch`: the
     axis of the samples; None where the whole output is of one. Labels, where they are given, are
     one index a sample, or one a position. `probabilities`: a Softmax gives the scores.
+    `foretells`: margins are kept.
     """
 
     output: str
@@ -32,6 +33,7 @@ class Top1Agreement:
     best_first: int | None = None
     _: KW_ONLY
     probabilities: bool = False
+    foretells: bool = True
     _shares: SampleShares = field(default_factory=SampleShares)
     _margins: Margins = field(default_factory=Margins)
 
@@ -49,7 +51,7 @@ class Top1Agreement:
             self._shares.add(_mean(second == wanted), _mean(first == wanted))
         else:
             self._shares.add(_mean(first == second))
-        if self.axis is not None and x.size and x.shape[self.axis] > 1:
+        if self.foretells and self.axis is not None and x.size and x.shape[self.axis] > 1:
             self._margins.add(x, y, self.axis, probabilities=self.probabilities)
 
     def _first(self, array: Array) -> Array:
@@ -59,15 +61,10 @@ class Top1Agreement:
                 array = np.take(array, [0], self.best_first)
             found = by_sample(array, self.batch)
         else:
-            moved = by_sample(np.moveaxis(array, self.axis, -1), self._batch_beside(array.ndim))
+            beside = batch_beside(self.axis, self.batch, array.ndim)
+            moved = by_sample(np.moveaxis(array, self.axis, -1), beside)
             found = np.argmax(moved, -1)
         return found.reshape(len(found), -1)
-
-    def _batch_beside(self, rank: int) -> int | None:
-        """Return the axis of the samples once that of the classes is the last."""
-        if self.batch is None or self.axis is None:
-            return self.batch
-        return self.batch - (self.batch > self.axis % rank)
 
     def result(self) -> MetricResult:
         """Return the agreement."""

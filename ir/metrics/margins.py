@@ -43,13 +43,9 @@ class Margins:
         if self._count >= _OF_ALL:
             return
         a, b = _positions(a, axis), _positions(b, axis)
-        if probabilities:
-            a, b = np.log(np.maximum(a, _TINY)), np.log(np.maximum(b, _TINY))
-        first = _largest(a, _RIVALS + 1)
-        scores = np.take_along_axis(a, first, 1)
-        noise = np.take_along_axis(b, first, 1) - scores
-        self._margins.append(scores[:, :1] - scores[:, 1:])
-        self._changes.append(noise[:, :1] - noise[:, 1:])
+        _, margins, changes = first_and_rivals(a, b, probabilities=probabilities)
+        self._margins.append(margins)
+        self._changes.append(changes)
         self._count += len(a)
 
     @property
@@ -60,13 +56,35 @@ class Margins:
     def agreement(self) -> float:
         """Return the expected share of positions whose first class stays first; 0 with NaN."""
         margins, changes = np.concatenate(self._margins), np.concatenate(self._changes)
-        deviation = math.sqrt(float(np.mean(changes**2)))
-        if deviation == 0:
-            return 1.0
-        if not math.isfinite(deviation):
-            return 0.0
-        stays = 0.5 * (1 + _erf(margins / (deviation * math.sqrt(2))))
-        return float(np.mean(np.prod(stays, axis=1)))
+        return float(np.mean(np.prod(chances(margins, changes), axis=1)))
+
+
+def first_and_rivals(a: Array, b: Array, *, probabilities: bool) -> tuple[Array, Array, Array]:
+    """Return of rows of scores `a` and noisy ones `b` what may change the first class.
+
+    [rows, rivals + 1] classes, the first one first; [rows, rivals] margins over the rivals in `a`,
+    and what noise adds to them.
+    """
+    if probabilities:
+        a, b = np.log(np.maximum(a, _TINY)), np.log(np.maximum(b, _TINY))
+    first = _largest(a, _RIVALS + 1)
+    scores = np.take_along_axis(a, first, 1)
+    noise = np.take_along_axis(b, first, 1) - scores
+    return first, scores[:, :1] - scores[:, 1:], noise[:, :1] - noise[:, 1:]
+
+
+def chances(margins: Array, changes: Array) -> Array:
+    """Return how likely each of `margins` stays above 0 under noise as large as `changes`.
+
+    0 with NaN or infinity.
+    """
+    deviation = math.sqrt(float(np.mean(changes**2)))
+    if deviation == 0:
+        return np.ones_like(margins)
+    if not math.isfinite(deviation):
+        return np.zeros_like(margins)
+    found: Array = 0.5 * (1 + _erf(margins / (deviation * math.sqrt(2))))
+    return found
 
 
 def _largest(rows: Array, count: int) -> Array:

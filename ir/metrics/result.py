@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
 Outputs = Mapping[str, Array]
+
+# 90 % of the decisions, or an error 20 dB below the signal.
+TOLERABLE: Final = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +24,8 @@ class MetricResult:
     unless there are labels. `samples`: how many it is of, 0 where that is not known. `low`: what
     they show of `value` on others like them, with 95 % confidence; None where they show nothing.
     `expected`: `value` as the margins of all samples foretell it; None where there are no margins.
-    `details`: what else was counted, for people.
+    `details`: what else was counted, for people. `tolerable`: the drop up to which a candidate is
+    taken where nobody said how much may be lost.
     """
 
     name: str
@@ -33,6 +37,7 @@ class MetricResult:
     unit: Literal["share", "dB", "number"] = "share"
     expected: float | None = None
     details: tuple[str, ...] = ()
+    tolerable: float = TOLERABLE
 
     @property
     def what(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .confidence import mean_at_least, mean_at_most
-from .result import MetricResult
+from .result import TOLERABLE, MetricResult
 
 Array = np.ndarray[Any, Any]
 
@@ -16,6 +16,11 @@ Array = np.ndarray[Any, Any]
 def by_sample(array: Array, axis: int | None) -> Array:
     """Return `array` with its samples along the first axis; one sample where there is no axis."""
     return array[None] if axis is None else np.moveaxis(array, axis, 0)
+
+
+def batch_beside(axis: int, batch: int | None, rank: int) -> int | None:
+    """Return where the axis `batch` of an array of `rank` is once `axis` is the last."""
+    return None if batch is None else batch - (batch > axis % rank)
 
 
 @dataclass
@@ -37,10 +42,14 @@ class SampleShares:
         subject: str,
         expected: float | None = None,
         details: tuple[str, ...] = (),
+        *,
+        tolerable: float = TOLERABLE,
     ) -> MetricResult:
         """Return the mean with what the samples show of it."""
         if not self.candidate:
-            return MetricResult(name=name, subject=subject, value=1.0, samples=0)
+            return MetricResult(
+                name=name, subject=subject, value=1.0, samples=0, tolerable=tolerable
+            )
         reference = float(np.mean(self.reference))
         return MetricResult(
             name=name,
@@ -51,6 +60,7 @@ class SampleShares:
             low=self._low(reference),
             expected=expected,
             details=details,
+            tolerable=tolerable,
         )
 
     def _low(self, reference: float) -> float | None:

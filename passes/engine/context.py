@@ -18,6 +18,7 @@ from ...ir.graph.types import TensorType, Types
 from ...ir.graph.uses import Uses
 from ...ir.graph.view import View
 from .analyses import Analyses
+from .float_layers import FloatLayers
 
 Feeds = Iterable[Mapping[str, np.ndarray[Any, Any]]]
 
@@ -75,6 +76,7 @@ class Context:
       has changed.
     - `labelled`: the feeds with the entries that a pass asked for by `Pass.extra_feeds`.
     - `known`: what is known of the graph already.
+    - `float_layers`: what layers were before a pass of this run rounded them for integers.
     - `signed_zeros`: whether 0.0 and -0.0 are to be told apart.
     - `strict`: whether an exception at one site ends the pass, instead of leaving that site alone.
     - `contradiction`: why no runtime runs the graph that the pipeline was given, if so: then what
@@ -91,6 +93,7 @@ class Context:
     original: gs.Graph | None = None
     labelled: Feeds | None = None
     known: Analyses | None = None  # those of `graph` by default
+    float_layers: FloatLayers = field(default_factory=FloatLayers)
     signed_zeros: bool = False
     strict: bool = True
     contradiction: Callable[[], str | None] = unknown

@@ -17,6 +17,7 @@ from ....ir.run.contradiction import Contradiction
 from ....ir.run.extra_feeds import FeedsWithout
 from ...engine.context import Context, Feeds, GoBack
 from ...engine.contract import Pass
+from ...engine.float_layers import FloatLayers
 from ...engine.records import PassRecord, Result
 from ..attempt import Attempt, Item, members
 from ..repeat import Repeat
@@ -97,6 +98,7 @@ class Run:
             self._passes, self._state, self._recorder, self._verification
         )
         self._item_of = [at for at, item in enumerate(items) for _ in members(item)]
+        self._float_layers = FloatLayers()
         self._since = 0  # the first item that ran on the graph which outputs are held to
         self._rollback = Rollback(
             self._passes, options, self._state, self._recorder, self._reproducers
@@ -265,6 +267,7 @@ class Run:
             original=self._verification.original,
             labelled=self._labelled,
             known=self._state.analyses,
+            float_layers=self._float_layers,
             signed_zeros=self._options.signed_zeros,
             strict=self._options.strict,
             contradiction=self._contradiction,

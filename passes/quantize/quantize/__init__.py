@@ -34,6 +34,7 @@ from ..qdq.units import QUANTIZABLE, Unit
 from .borders import not_worth
 from .branches import branched_layers, unlike_branches
 from .calibration.calibrate import Method, calibrate
+from .float_layers import take_float_layers, with_float_layers
 from .insert_pairs import insert_pairs
 from .mixed_precision.bounds import GUARD, AccuracyBounds
 from .mixed_precision.choose import excluded
@@ -76,7 +77,7 @@ class Quantize(Pass):
     - `min-sqnr`: layers stay float until the outputs on the feeds are that close, in dB, to the
       float graph's.
     - `guard`: without such bounds, `on` keeps layers float until the metric is at least 90 % of the
-      float graph's (20 dB where only the error judges); `off` does not look.
+      float graph's (97 % of strings; 20 dB where only the error judges); `off` does not look.
     - `give-back`: without such bounds: the part of the time saved that may go back for keeping the
       most sensitive layers float.
     - `extend`: quantize what is still float in a graph that is quantized already, which is left
@@ -144,6 +145,9 @@ class Quantize(Pass):
                 feeds = calibration_feeds(graph, context)
                 apart = unlike_branches(graph, branched, feeds)
             lower_for_integers(graph, context, apart)
+        floats = with_float_layers(original, outer)
+        if floats is not None and self.lower:
+            lower_for_integers(floats, outer.on(floats), apart)
         units = self._units(graph, context)
         if not any(not unit.is_follower for unit in units):
             context.go_back("there is nothing to quantize")
@@ -158,9 +162,17 @@ class Quantize(Pass):
             form=scheme.activations,
             symmetric=scheme.symmetric,
             percentile=self.percentile,
+            flat=True,
             progress=context.progress,
         )
-        variants = QuantizedVariants(graph, ranges, scheme, self.exclude, original)
+        variants = QuantizedVariants(
+            graph=graph,
+            ranges=ranges,
+            scheme=scheme,
+            left_out=self.exclude,
+            original=original,
+            floats=floats,
+        )
         selection = UnitSelection(
             variants=variants,
             units=units,
@@ -176,6 +188,8 @@ class Quantize(Pass):
             lower_for_integers(original, outer, apart)
             if outer.exhausted:
                 return  # the ranges are those of the graph lowered wholly
+        if floats is not None:
+            take_float_layers(original, outer.quietly(), floats, chosen)
         insert_pairs(original, outer.quietly(), chosen, ranges, scheme, self.exclude)
 
     def _scheme(self) -> QuantizationScheme:

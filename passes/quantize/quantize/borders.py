@@ -1,10 +1,12 @@
 """Operators on integers whose borders cost more than they save.
 
     an operator stays float where pairs(on integers) > pairs(in float)
+                               or, of two operands, where they are equal
 
 Arithmetic is worth integers among integers: where its operands are there as such, or its result is
 needed so. Between float operators it would take a pair for each operand and one behind, which cost
-time and accuracy. Linear layers are worth their pairs.
+time and accuracy. Linear layers are worth their pairs. A product or sum of two tensors takes as
+long either way, and in float it rounds once less: what gates a HardSwish comes in float.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ class _Borders:
         restored = [t for t in inputs if self._is_there(t) and not self._in_float(t, own)]
         whole = len(quantized) + any(self._in_float(tensor, own) for tensor in unit.outputs)
         apart = len(restored) + any(self._others(tensor, own) for tensor in unit.outputs)
-        return whole > apart
+        return whole > apart or (whole == apart and len(inputs) > 1)
 
     def _is_there(self, tensor: gs.Tensor) -> bool:
         return id(tensor) in self._made or is_constant_data(tensor, self._view)

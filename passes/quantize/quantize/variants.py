@@ -10,17 +10,19 @@ import onnx_graphsurgeon as gs
 from ....ir.graph.clone import clone
 from ...engine.context import Context
 from .calibration.observers import Range
+from .float_layers import take_float_layers
 from .insert_pairs import insert_pairs
 from .scheme import QuantizationScheme
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class QuantizedVariants:
     """A float graph, the ranges of the tensors that any choice needs, and the number formats.
 
     A choice is a collection of nodes, as `node_key` calls them; the movements between the chosen
     run on integers too, but for the nodes `left_out`. `original`: the float graph to compete with,
-    where `graph` was rewritten for integers.
+    where `graph` was rewritten for integers. `floats`: `graph` with layers as before rounding, as
+    those are that are not chosen; None where none was rounded.
     """
 
     graph: gs.Graph
@@ -28,9 +30,18 @@ class QuantizedVariants:
     scheme: QuantizationScheme
     left_out: Collection[str] = ()
     original: gs.Graph | None = None
+    floats: gs.Graph | None = None
+
+    @property
+    def reference(self) -> gs.Graph:
+        """The graph with no layer on integers."""
+        return self.graph if self.floats is None else self.floats
 
     def build(self, chosen: Collection[str]) -> gs.Graph:
         """Return a copy of the graph in which the nodes called `chosen` run on integers."""
         copy = clone(self.graph)
-        insert_pairs(copy, Context(copy), chosen, self.ranges, self.scheme, self.left_out)
+        context = Context(copy)
+        if self.floats is not None:
+            take_float_layers(copy, context, self.floats, chosen)
+        insert_pairs(copy, context, chosen, self.ranges, self.scheme, self.left_out)
         return copy

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from .....ir.core.errors import PipelineError
 from ....analysis.observe.capture import stream_tensors
-from ....engine.context import Feeds
+from ....engine.context import Context, Feeds
 from ...grids.formats import UINT8, IntegerFormat
 from .entropy import entropy_range
+from .flat_ends import Ends, flat_ends
 from .histogram import Histogram
 from .mse import mse_range
 from .observers import MinMax, MovingAverage, Observer, Range
@@ -32,6 +34,7 @@ def calibrate(
     momentum: float = 0.99,
     percentile: float = 99.99,
     bins: int = 4096,
+    flat: bool = False,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> dict[str, Range]:
     """Return the range of each of the tensors `names` of `graph`, its inputs among them.
@@ -39,6 +42,7 @@ def calibrate(
     `form`, `symmetric`: the grid that the range is for. `momentum`: of the moving average.
     `percentile`: the part that lies below the upper end, and above the lower one. `bins`: most bins
     of a histogram, of 8 bytes each, one histogram a tensor; percentile, entropy and mse take them.
+    `flat`: values that no reader tells from others count as the nearest that it does.
     Memory does not grow with the feeds, and their order matters to the moving average alone.
 
     Raises FeedError naming tensor and sample for NaN or infinity, or where there are no feeds;
@@ -55,10 +59,21 @@ def calibrate(
         )
         for name in names
     }
+    ends = _flat_ends(graph, names) if flat else {}
     for found in stream_tensors(graph, names, feeds, progress):
         for name, observer in observers.items():
-            observer.update(found[name])
+            values = found[name]
+            observer.update(np.clip(values, *ends[name]) if name in ends else values)
     return {name: observer.range() for name, observer in observers.items()}
+
+
+def _flat_ends(graph: gs.Graph, names: Sequence[str]) -> dict[str, Ends]:
+    """Return the ends of the tensors of which readers do not tell all values apart."""
+    view = Context(graph).view()
+    wanted = set(names)
+    tensors = {t.name: t for node in graph.nodes for t in node.inputs if t.name in wanted}
+    found = {name: flat_ends(tensor, view) for name, tensor in tensors.items()}
+    return {name: ends for name, ends in found.items() if np.isfinite(ends).any()}
 
 
 def make_observer(

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from .....ir.core.errors import RefusedError
-from .....ir.metrics.result import MetricResult
+from .....ir.metrics.result import TOLERABLE, MetricResult
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class AccuracyBounds:
     """What is asked for; None: anything.
 
     The least top-1 agreement (0 to 1) and signal-to-noise ratio (dB), and the most that the metric
-    of each output may lose (a part of 1). `is_guard`: nobody asked; what no metric judges is free.
+    of each output may lose (a part of 1). `is_guard`: nobody asked; each metric says what may be
+    lost of it, up to `max_drop`, and what no metric judges is free.
     """
 
     top1_agreement: float | None = None
@@ -64,13 +65,25 @@ class AccuracyBounds:
     def __str__(self) -> str:
         """Write the bounds as options."""
         if self.is_guard:
-            return f"the guard of {100 * (1 - (self.max_drop or 0)):g} %"
+            return "the guard"
         asked = (
             ("min-top1-agreement", self.top1_agreement),
             ("min-sqnr", self.sqnr),
             ("max-drop", self.max_drop),
         )
         return ", ".join(f"{name}={value:g}" for name, value in asked if value is not None)
+
+    def told(self, found: Accuracy) -> str:
+        """Write the bounds as they are for what `found` is judged by."""
+        if not self.is_guard:
+            return str(self)
+        most = [self.allowed(result) for result in found.metrics]
+        return f"{self} of {100 * (1 - min(most, default=TOLERABLE)):g} %"
+
+    def allowed(self, result: MetricResult) -> float:
+        """Return the part of 1 that the metric of `result` may lose."""
+        most = 1.0 if self.max_drop is None else self.max_drop
+        return min(most, result.tolerable) if self.is_guard else most
 
     def hold(self, found: Accuracy) -> bool:
         """Say whether `found` keeps them: as counted, and as margins let expect.
@@ -97,19 +110,21 @@ class AccuracyBounds:
         return all(r.value >= least and _foretold(r, 1 - least) >= least for r in found.top1)
 
     def _holds_drop(self, found: Accuracy) -> bool:
-        most = self.max_drop
-        if most is None:
+        if self.max_drop is None:
             return True
         if not found.metrics and not self.is_guard:
             raise RefusedError(
                 "max-drop needs an output that a metric can judge, of floats or of indices of "
                 "classes, which the graph does not have; give a function of your own as metric"
             )
-        return all(r.drop <= most and 1 - _foretold(r, most) <= most for r in found.metrics)
+        return all(self._keeps(result, self.allowed(result)) for result in found.metrics)
+
+    def _keeps(self, result: MetricResult, most: float) -> bool:
+        return result.drop <= most and 1 - _foretold(result, most) <= most
 
 
-# A tenth of the metric: 90 %, or 20 dB of what no metric but the error itself judges.
-GUARD = AccuracyBounds(max_drop=0.1, is_guard=True)
+# At most a tenth of the metric: 90 %, or 20 dB of what no metric but the error itself judges.
+GUARD = AccuracyBounds(max_drop=TOLERABLE, is_guard=True)
 
 
 def _foretold(result: MetricResult, most: float) -> float:

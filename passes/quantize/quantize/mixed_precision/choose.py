@@ -75,21 +75,24 @@ class MixedPrecision:
             return chosen
         if self.bounds.is_guard:
             self.context.remark(
-                f"all on integers are below {self.bounds}, which guard=off takes away: {everything}"
+                f"all on integers are below {self.bounds.told(everything)}, which guard=off takes "
+                f"away: {everything}"
             )
         noise = self._noise(evaluator, layers)
         gains = self._gains(layers)
         borders = PrecisionBorders(layers, self.view, gains)
         order = order_to_float(noise, gains, borders)
         losses = {key: borders.loss(key, set()) for key in order}
-        floats = fewest_floats(
-            order, losses, lambda f: f != keys and self.bounds.hold(evaluator.measure(keys - f))
-        )
+
+        def holds(left: frozenset[str]) -> bool:
+            return left != keys and self.bounds.hold(evaluator.measure(keys - left))
+
+        floats = fewest_floats(order, losses, noise, holds)
         if floats == keys:
             best = evaluator.measure(keys - frozenset(order[:-1]))
             self.context.go_back(
-                f"the graph stays float: {self.bounds} is not reached, not even with one layer on "
-                f"integers ({best})"
+                f"the graph stays float: {self.bounds.told(best)} is not reached, not even with "
+                f"one layer on integers ({best})"
             )
             return frozenset()
         found = evaluator.measure(keys - floats)
@@ -181,7 +184,7 @@ class MixedPrecision:
         which = f"{floats} of {counted(layers, 'layer')} {_stay(floats)}"
         which = which if floats else "no layer has to stay"
         samples = counted(found.samples, "sample")
-        remark(f"{which} float for {self.bounds}{cost}: {found} on {samples}")
+        remark(f"{which} float for {self.bounds.told(found)}{cost}: {found} on {samples}")
         self._tell_confidence(found)
 
     def _tell_metrics(self, evaluator: ChoiceEvaluator) -> None:
@@ -192,7 +195,7 @@ class MixedPrecision:
 
     def _tell_confidence(self, found: Accuracy) -> None:
         """Say what the samples show of others like them: of agreement, where it is too little."""
-        least, most = self.bounds.top1_agreement, self.bounds.max_drop
+        least = self.bounds.top1_agreement
         for result in found.top1:
             if least is not None and result.low is not None and result.low < least:
                 self.context.remark(
@@ -200,8 +203,8 @@ class MixedPrecision:
                     f"others like them, with 95 % confidence{_needed(least)}"
                 )
         for result in found.metrics:
-            drop = result.shown_drop
-            if most is not None and drop is not None:
+            drop, most = result.shown_drop, self.bounds.allowed(result)
+            if self.bounds.max_drop is not None and drop is not None:
                 more = drop > most and result.unit == "share" and result.reference == 1
                 self.context.remark(
                     f"{_show(result.samples)} a drop of at most {100 * drop:.1f} % in "

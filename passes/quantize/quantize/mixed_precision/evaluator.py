@@ -55,9 +55,9 @@ class ChoiceEvaluator:
         self._feeds = feeds
         self._options = options
         self._progress = progress
-        self._float = KeptOutputs(variants.graph)
+        self._float = KeptOutputs(variants.reference)
         self._judge = self._float if given is None else KeptOutputs(given)
-        self._graph = variants.graph if given is None else given
+        self._graph = variants.reference if given is None else given
         self._inputs = frozenset(tensor.name for tensor in variants.graph.inputs)
         self._user = options.users()
         self._own: np.ndarray[Any, Any] | None = None

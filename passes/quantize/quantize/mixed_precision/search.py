@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-# How many layers are tried on integers again, each on all feeds.
+# How many layers are tried on integers again, each on all feeds, and what part of the time that all
+# of the others save makes one worth the look.
 _MOST_RETURNS = 16
+_LEAST_RETURN = 0.01
 
 
 def fewest_floats(
     order: Sequence[str],
     losses: Mapping[str, float],
+    noise: Mapping[str, float],
     holds: Callable[[frozenset[str]], bool],
 ) -> frozenset[str]:
     """Return the layers of `order` that stay float; all of them where no bound holds before.
 
     `holds` says whether the bounds hold with these layers in float. More floats are taken to be
     closer, which bisection needs; what it finds has been checked. Then the layers that lose most
-    time go back to integers one by one, where the bounds hold without them.
+    time go back to integers one by one, where the bounds hold without them. `noise` adds up, so one
+    that has as much as the last of them, without which the bounds do not hold, is not tried.
     """
     if holds(frozenset()):
         return frozenset()
@@ -32,7 +36,9 @@ def fewest_floats(
     if high == len(order):
         return frozenset(floats)
     # Without the last one it does not hold, as bisection saw.
-    worthwhile = [key for key in order[: high - 1] if losses[key] > 0]
+    least = _LEAST_RETURN * sum(max(loss, 0.0) for loss in losses.values())
+    most = noise[order[high - 1]]
+    worthwhile = [k for k in order[: high - 1] if losses[k] > least and noise[k] < most]
     for key in sorted(worthwhile, key=lambda k: -losses[k])[:_MOST_RETURNS]:
         if holds(frozenset(floats - {key})):
             floats.discard(key)

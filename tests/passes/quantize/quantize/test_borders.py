@@ -110,3 +110,12 @@ def test_a_long_chain_among_floats_is_seen_at_once():
     chain = "".join(f"a{i + 1} = Add(a{i}, u) " for i in range(120))
     result = quantized(f"c = Softplus(x) u = Tanh(c) a0 = Exp(u) {chain} y = Exp(a120)")
     assert result.edits == 0
+
+
+def test_the_product_of_a_gate_in_float_is_float():
+    """A HardSwish takes one pair behind it either way; the gate needs no grid of its own."""
+    gate = "h = HardSigmoid(c) m = Mul(c, h) e = Conv(m, v) y = Exp(e)"
+    result = quantized(f"c = Conv(x, w) {gate}")
+    nodes = result.graph.nodes
+    assert {n.inputs[0].name for n in nodes if n.op == "QuantizeLinear"} == {"x", "c", "m", "e"}
+    assert WHY in reasons(result)

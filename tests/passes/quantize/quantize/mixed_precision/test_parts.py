@@ -135,7 +135,7 @@ def test_what_stays_float_suffices_and_none_of_it_is_spare(noise, bound, random)
         return sum(power[key] for key in keys if key not in floats) <= bound
 
     found = fewest_floats(
-        order, dict.fromkeys(keys, 1.0), lambda f: len(f) < len(keys) and holds(f)
+        order, dict.fromkeys(keys, 1.0), power, lambda f: len(f) < len(keys) and holds(f)
     )
     if len(found) == len(keys):
         assert not any(holds(frozenset(order[:k])) for k in range(len(keys)))
