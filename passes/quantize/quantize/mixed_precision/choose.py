@@ -84,10 +84,10 @@ class MixedPrecision:
         order = order_to_float(noise, gains, borders)
         losses = {key: borders.loss(key, set()) for key in order}
 
-        def holds(left: frozenset[str]) -> bool:
+        def suffices(left: frozenset[str]) -> bool:
             return left != keys and self.bounds.hold(evaluator.measure(keys - left))
 
-        floats = fewest_floats(order, losses, noise, holds)
+        floats = fewest_floats(order, losses, noise, suffices)
         if floats == keys:
             best = evaluator.measure(keys - frozenset(order[:-1]))
             self.context.go_back(
