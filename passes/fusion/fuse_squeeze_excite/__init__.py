@@ -28,7 +28,7 @@ from ....ir.graph.view import View
 from ....ir.ops.axes.reductions import read_reduction
 from ....ir.ops.build import needs_bias
 from ....ir.ops.fused.activations import FoundActivation
-from ....ir.ops.fused.squeeze_excite import squeeze_excite_function
+from ....ir.ops.fused.squeeze_excite import is_squeeze_excite, squeeze_excite_function
 from ....ir.ops.linear.kernel import Kernel, to_matrix
 from ....ir.ops.linear.layer import Layer, read_layer
 from ....ir.ops.linear.operators import reads_transposed
@@ -151,6 +151,8 @@ def _site(
     if pool.op == "ReduceMean":
         need(_is_spatial_mean(pool, view), "its mean is over other axes")
         need(has_elements(x, view), _EMPTY)
+        others_pool = any(_pools(r, view) for r in view.readers(x) if r is not pool)
+        need(not others_pool, "its mean becomes what pools its input elsewhere, and is not shared")
     if first.is_conv:
         # A Reshape between 1x1 convolutions could mix channels with positions.
         kept = pool.op == "GlobalAveragePool" or pool.attrs.get("keepdims", 1) == 1
@@ -187,6 +189,13 @@ def _site(
 
 def _scale_shape(root: gs.Node, x: gs.Tensor, view: View) -> tuple[int | str | None, ...] | None:
     return view.shape(root.inputs[1] if root.inputs[0] is x else root.inputs[0])
+
+
+def _pools(node: gs.Node, view: View) -> bool:
+    """Say whether a node is, has inside or may become global average pooling of what it reads."""
+    if node.op == "ReduceMean":
+        return is_standard(node) and _is_spatial_mean(node, view)
+    return is_squeeze_excite(node) or (is_standard(node) and node.op == "GlobalAveragePool")
 
 
 def _is_spatial_mean(node: gs.Node, view: View) -> bool:

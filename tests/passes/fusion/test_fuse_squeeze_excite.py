@@ -180,6 +180,13 @@ DECLINED = {
         CONV,
         {"pool": "p = ReduceMean <keepdims = 1> (x, batch_axes)", "first": "a = Conv (p, w1)"},
     ),
+    "its mean becomes what pools its input elsewhere, and is not shared": (
+        CONV,
+        {
+            "pool": "p = ReduceMean <keepdims = 1> (x, axes)",
+            "scale": "z = GlobalAveragePool (x) y = Mul (x, s)",
+        },
+    ),
     "its convolutions are not 1x1": (
         CONV,
         {"first": "a = Conv <pads = [1, 1, 1, 1]> (p, w3, b1)"},
