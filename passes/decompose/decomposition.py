@@ -100,7 +100,8 @@ class Decomposition(Pass):
         if not self.extend and has_role(graph, self.roles):
             context.remark(
                 f"the graph holds factors of {self.name} already and was left alone; extend=true "
-                "looks at its other layers"
+                "looks at its other layers",
+                idle=True,
             )
             return
         inline_fused_operators(graph, context)
@@ -125,10 +126,11 @@ class DecompositionRun:
             return
         before = clone(self._graph)
         if context.feeds is None:
-            context.remark(
-                "no feeds were given, so weights are approximated, not what they give on data"
-            )
             count = self._replace_by_weights(layers)
+            if count:
+                context.remark(
+                    "no feeds were given, so weights are approximated, not what they give on data"
+                )
         else:
             count = fit_in_sequence(
                 self._graph, layers, context.feeds, self._change, context, positions=item.positions

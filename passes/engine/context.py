@@ -102,6 +102,7 @@ class Context:
     _declined: dict[int, Decline] = field(default_factory=dict)
     _seen: list[gs.Node] = field(default_factory=list)
     _remarks: list[str] = field(default_factory=list)
+    _told_idle: list[str] = field(default_factory=list)
     _failed: list[SiteFailure] = field(default_factory=list)
     _gone_back: list[GoBack] = field(default_factory=list)
 
@@ -182,9 +183,13 @@ class Context:
         """Forget an earlier reason to decline: `node` was rewritten after all."""
         self._declined.pop(id(node), None)
 
-    def remark(self, text: str) -> None:
-        """Tell the user what the pass found or decided that its edits do not show."""
+    def remark(self, text: str, *, idle: bool = False) -> None:
+        """Tell the user what the pass found or decided that its edits do not show.
+
+        `idle`: the text says why the pass does nothing; a run says it otherwise.
+        """
         self._remarks.append(text)
+        self._told_idle.extend([text] * idle)
 
     def go_back(self, reason: str, *, whole: bool = True) -> None:
         """Have the run undo what was done for this pass, and tell `reason`.
@@ -196,7 +201,7 @@ class Context:
         follows, the preparations are kept for that one.
         """
         self._gone_back.append(GoBack(reason, whole))
-        self.remark(reason)
+        self.remark(reason, idle=True)
 
     @property
     def gone_back(self) -> GoBack | None:
@@ -212,6 +217,11 @@ class Context:
     def failed(self) -> tuple[SiteFailure, ...]:
         """The sites at which a rewrite raised, in order."""
         return tuple(self._failed)
+
+    @property
+    def told_idle(self) -> bool:
+        """Whether a remark says why the pass does nothing."""
+        return bool(self._told_idle)
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 
-from ....ir.core.counted import counted
 from ....ir.core.variables import label
 from ...analysis.constants.computed import computed_from_constants
 from ...engine.context import Context
+from ...engine.reasons import reasons_in_short
 
 
 def idle_remarks(context: Context, edits: int, computed: Collection[str]) -> tuple[str, ...]:
@@ -25,8 +24,11 @@ def idle_remarks(context: Context, edits: int, computed: Collection[str]) -> tup
             f"{sites} left alone with an operand that is computed from constants; run the preset "
             "simplify before, which computes it"
         )
-    if not edits and not context.remarks and not found:
-        found.append(_reasons(context))
+    if not edits and not context.told_idle:
+        reasons = reasons_in_short(context.declined)
+        if reasons or not context.remarks:
+            reasons = reasons or "there is nothing in the graph that it changes"
+            found.insert(0, f"nothing was done: {reasons}")
     return tuple(found)
 
 
@@ -45,13 +47,3 @@ def computed_operands(context: Context) -> set[str]:
             if t.name
         )
     }
-
-
-def _reasons(context: Context) -> str:
-    reasons = Counter(decline.reason for decline in context.declined)
-    if not reasons:
-        return "nothing was done: there is nothing in the graph that it changes"
-    reason, count = reasons.most_common(1)[0]
-    others = f", and {counted(len(reasons) - 1, 'other reason')}" if len(reasons) > 1 else ""
-    sites = counted(sum(reasons.values()), "site")
-    return f"nothing was done: of {sites}, at {count} {reason}{others}"

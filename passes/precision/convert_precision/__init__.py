@@ -35,6 +35,7 @@ from ....ir.ops.traits.groups import LAYERS
 from ...engine.context import Context
 from ...engine.contract import Pass
 from ...engine.node_names import check_node_names
+from ...engine.reasons import reasons_in_short
 from ...fusion.inline_fused_operators import inline_fused_operators
 from ...opset.convert_opset import ensure_opset
 from .converter import PrecisionConverter
@@ -139,6 +140,9 @@ class ConvertPrecision(Pass):
             f"{counted(len(plan.nodes), 'node')} became {self.to}, with {2 * size / 1e6:.1f} MB of "
             f"constants that take {size / 1e6:.1f} MB now"
         )
+        left = reasons_in_short(context.declined)
+        if left:
+            context.remark(f"other nodes stay float32: {left}")
         remark_lost(plan.lost, self.to, context)
         if on_cpu and self.to == "float16":
             context.remark(

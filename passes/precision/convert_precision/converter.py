@@ -20,6 +20,7 @@ from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from .narrow import Array
 from .slots import Slots
+from .stored import is_constant_node
 
 _FLOAT32: np.dtype[Any] = np.dtype(np.float32)
 
@@ -102,6 +103,11 @@ class PrecisionConverter:
         if widened is not None or isinstance(tensor, gs.Constant):
             edit.take_name(self._narrow[id(tensor)][1], tensor)
             return
-        cast = self._view.producer(tensor)
-        if cast is not None and self._widens(cast):
-            edit.remove(cast)
+        made_by = self._view.producer(tensor)
+        if made_by is None:
+            return
+        if self._widens(made_by):
+            edit.remove(made_by)
+        elif is_constant_node(made_by):
+            edit.remove(made_by)
+            edit.take_name(self._narrow[id(tensor)][1], tensor)

@@ -21,6 +21,7 @@ from .borders import settle_borders
 from .groups import AGNOSTIC, groups_worth
 from .narrow import Array, check_range, lost, narrow_values
 from .slots import Slots, find_slots
+from .stored import is_constant_node, stored_values
 
 _SMALL = "Casts around it would take more space than it saves"
 _BORDER = "it would need more Casts than it has as float32"
@@ -59,7 +60,7 @@ def make_plan(view: View, opset: int, limits: NarrowingLimits) -> NarrowingPlan:
     plan = NarrowingPlan()
     sizes = _sizes(view)
     for node in view.scope.nodes:
-        if is_standard(node) and node.op in AGNOSTIC:
+        if is_constant_node(node) or (is_standard(node) and node.op in AGNOSTIC):
             continue
         try:
             slots = find_slots(node, view, opset, limits.kind)
@@ -77,7 +78,7 @@ def make_plan(view: View, opset: int, limits: NarrowingLimits) -> NarrowingPlan:
     chosen = {id(tensor): tensor for tensor in reads}
     plan.constants = {key: plan.constants[key] for key in chosen if key in plan.constants}
     for key, narrowed in plan.constants.items():
-        values = view.constant(chosen[key])
+        values = stored_values(chosen[key], view)
         assert values is not None
         plan.lost += lost(values, narrowed)
     return plan
@@ -112,9 +113,10 @@ def _narrow_constants(
 ) -> None:
     for position in slots.inputs:
         tensor = node.inputs[position]
-        if not view.is_constant(tensor):
+        values = stored_values(tensor, view)
+        if values is None:
+            need(not view.is_constant(tensor), "its constant is sparse")
             continue
-        values = need(view.constant(tensor), "its constant is sparse")
         if id(tensor) not in plan.constants:
             plan.constants[id(tensor)] = narrow_values(values, limits.dtype)
         check_range(node, position, values, plan.constants[id(tensor)])

@@ -25,6 +25,7 @@ from ...opset.convert_opset import ensure_opset
 from .groups import CAST
 from .narrow import check_range, lost, narrow_values
 from .plan import NarrowingLimits
+from .stored import stored_values
 
 
 def narrow_weights(graph: gs.Graph, context: Context, limits: NarrowingLimits) -> None:
@@ -37,7 +38,8 @@ def narrow_weights(graph: gs.Graph, context: Context, limits: NarrowingLimits) -
         if not context.exhausted:
             context.remark(
                 f"nothing was narrowed: {limits.kind} came with opset {needed}, and the model "
-                f"cannot leave opset {graph.opset}"
+                f"cannot leave opset {graph.opset}",
+                idle=True,
             )
         return
     gone = count = size = 0
@@ -45,7 +47,7 @@ def narrow_weights(graph: gs.Graph, context: Context, limits: NarrowingLimits) -
         for scope in scopes(graph):
             view = context.view(scope)
             for tensor, readers in list(_constants(view)):
-                values = view.constant(tensor)
+                values = stored_values(tensor, view)
                 assert values is not None
                 narrowed = narrow_values(values, limits.dtype)
                 try:
@@ -82,10 +84,10 @@ def _constants(view: View) -> Iterator[tuple[gs.Tensor, list[gs.Node]]]:
     found: dict[int, tuple[gs.Tensor, list[gs.Node]]] = {}
     for node in view.scope.nodes:
         for tensor in {id(t): t for t in node.inputs}.values():
-            if isinstance(tensor, gs.Constant):
+            if stored_values(tensor, view) is not None:
                 found.setdefault(id(tensor), (tensor, []))[1].append(node)
     for tensor, readers in found.values():
-        values = view.constant(tensor)
+        values = stored_values(tensor, view)
         if values is None or values.dtype != np.float32 or values.nbytes <= 2 * CAST:
             continue
         # Runtimes look for constants beside quantizers when they build integer kernels.
@@ -104,4 +106,7 @@ def _widen(edit: Edit, tensor: gs.Tensor, narrowed: np.ndarray, readers: list[gs
             if read is tensor:
                 edit.set_input(node, position, wide)
     edit.node("Cast", [stored], [wide], {"to": dtypes.elem_type(float32)}, at=readers[0])
+    made_by = edit.uses.producer(tensor)
+    if made_by is not None:
+        edit.remove(made_by)
     edit.take_name(stored, tensor)

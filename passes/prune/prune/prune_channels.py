@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
+from ....ir.ops.traits.groups import LAYERS
 from ...analysis.channels.find_groups import channel_groups
 from ...analysis.channels.group import ChannelGroup
 from ...engine.context import Context
@@ -30,7 +32,7 @@ def prune_channels(
     view = context.view()
     rows = _rows(groups, graph, view, context, options, criterion)
     if not rows:
-        context.remark("there is nothing to prune: no layer has channels that can go")
+        context.remark("there is nothing to prune: no layer has channels that can go", idle=True)
         return
     costs = {} if options.of in (None, "channels") else costs_of(graph, str(options.of), rows)
     job = _ChannelPruning(graph, view, context, options, criterion, rows, costs)
@@ -70,7 +72,20 @@ def _rows(
         if reason is not None:
             for slot in made:
                 context.decline(slot.node, reason)
+    _decline_computed(groups, graph, view, context)
     return rows
+
+
+def _decline_computed(
+    groups: Sequence[ChannelGroup], graph: gs.Graph, view: View, context: Context
+) -> None:
+    """Say of layers that no group knows, since no constant makes their channels, that it is so."""
+    known = {id(slot.node) for group in groups for slot in group.slots}
+    for node in graph.nodes:
+        if node.op not in LAYERS or not is_standard(node) or id(node) in known:
+            continue
+        if not view.is_constant(node.inputs[1]):
+            context.decline(node, "its weight is not stored as a constant")
 
 
 def _is_balanced(row: ChannelUnits) -> bool:
@@ -171,7 +186,7 @@ def _tell(job: _ChannelPruning, gone: Sequence[Array]) -> None:
         if bool((out != row.gone).any())
     ]
     if not changed:
-        job.context.remark("nothing more to prune: what was asked for is masked already")
+        job.context.remark("nothing more to prune: what was asked for is masked already", idle=True)
         return
     channels = sum(len(out) for out in gone)
     out_of_use = sum(int(out.sum()) for out in gone)

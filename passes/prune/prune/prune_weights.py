@@ -29,7 +29,7 @@ def prune_weights(
     view = context.view()
     rows = _rows(graph, view, context, options)
     if not rows:
-        context.remark("there is nothing to prune: no layer has weights that can go")
+        context.remark("there is nothing to prune: no layer has weights that can go", idle=True)
         return
     before = [row.gone for row in rows]
     ratio = read_ratio(options.granularity)
@@ -152,7 +152,7 @@ def _tell(
         if bool((out != was).any()):
             lines.append(f"{row.name} {part:.0%}")
     if not lines:
-        context.remark("nothing more to prune: what was asked for is masked already")
+        context.remark("nothing more to prune: what was asked for is masked already", idle=True)
         return
     left += whole
     context.remark(

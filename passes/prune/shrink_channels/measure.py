@@ -56,7 +56,8 @@ def choose_multiple(graph: gs.Graph, context: Context, exclude: Collection[str] 
         least = min(times) / uncut
         context.remark(
             f"nothing is cut: the fastest cut takes {least:.2f} times as long on {target} "
-            f"(multiple={min(seconds, key=lambda m: seconds[m])},measure=false cuts anyway)"
+            f"(multiple={min(seconds, key=lambda m: seconds[m])},measure=false cuts anyway)",
+            idle=True,
         )
     else:
         context.remark(

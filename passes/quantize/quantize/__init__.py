@@ -25,6 +25,7 @@ from ....ir.ops.traits.groups import INTEGER_LAYERS
 from ...engine.context import Context, Feeds
 from ...engine.contract import Pass
 from ...engine.node_names import check_node_names
+from ...engine.reasons import reasons_in_short
 from ...fusion.inline_fused_operators import inline_fused_operators
 from ...opset.convert_opset import ensure_opset
 from ..calibration_feeds import calibration_feeds
@@ -40,6 +41,7 @@ from .mixed_precision.bounds import GUARD, AccuracyBounds
 from .mixed_precision.choose import excluded
 from .scheme import QuantizationScheme, read_format
 from .selection import UnitSelection
+from .unfolded import remark_unfolded
 from .units import read_units, tensors_of
 from .variants import QuantizedVariants
 
@@ -150,8 +152,12 @@ class Quantize(Pass):
             lower_for_integers(floats, outer.on(floats), apart)
         units = self._units(graph, context)
         if not any(not unit.is_follower for unit in units):
+            reasons = reasons_in_short(context.declined)
+            if reasons:
+                context.remark(f"nothing was done: {reasons}")
             context.go_back("there is nothing to quantize")
             return
+        remark_unfolded(graph, context)
         feeds = calibration_feeds(graph, context) if feeds is None else feeds
         scheme = self._without_saturation(scheme, context)
         ranges = calibrate(

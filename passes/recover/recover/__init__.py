@@ -75,7 +75,9 @@ class Recover(RecoverOptions, Pass):
         inline_fused_operators(graph, context)
         learns_more = self.mode != "blocks" and (self.labels is not None or self.loss is not None)
         if not learns_more and same_computation(graph, teacher):
-            context.remark("the graph computes what its teacher does; there is nothing to recover")
+            context.remark(
+                "the graph computes what its teacher does; there is nothing to recover", idle=True
+            )
             return
         Recovery(self, graph, teacher, context).run(feeds)
 
