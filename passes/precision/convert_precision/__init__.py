@@ -58,7 +58,8 @@ _OPSETS_OF_BFLOAT16 = (13, 22)
 class ConvertPrecision(Pass):
     """Make float32 constants, and what is computed with them, float16 or bfloat16.
 
-    With feeds, nodes whose values come near the largest float16 on them stay float32 too. Bodies of
+    Nodes whose values come near the largest float16 on the feeds, or on random numbers without any,
+    stay float32 too. Bodies of
     If, Loop and Scan, local functions, and operators between quantizers stay float32.
 
     - `to`: the type that constants get.
@@ -94,9 +95,13 @@ class ConvertPrecision(Pass):
         if compute == "float32":
             narrow_weights(graph, context, limits)
             return
-        if self.to == "float16" and context.feeds is not None:
-            limits = replace(limits, too_large=find_overflowing(graph, context, dtype))
         plan = self._plan(graph, context, limits)
+        if self.to == "float16" and plan.nodes:
+            too_large = find_overflowing(graph, context, dtype)
+            if too_large:
+                fed = "the feeds" if context.feeds is not None else "random numbers"
+                limits = replace(limits, too_large=too_large, fed=fed)
+                plan = self._plan(graph, context, limits)
         for node, reason in plan.declined:
             context.decline(node, reason)
         if plan.nodes:

@@ -31,7 +31,8 @@ _BORDER = "it would need more Casts than it has as float32"
 class NarrowingLimits:
     """What is converted to, and what stays float32: nodes, operators, tensors too large (by id).
 
-    `faster`: operators for whose speed nodes are converted that hold no constants.
+    `faster`: operators for whose speed nodes are converted that hold no constants. `fed`: what the
+    tensors were seen on.
     """
 
     dtype: np.dtype[Any]
@@ -40,6 +41,7 @@ class NarrowingLimits:
     keep: Collection[str] = ()
     faster: Collection[str] = ()
     too_large: Mapping[int, float] = field(default_factory=dict)
+    fed: str = "the feeds"
 
 
 @dataclass
@@ -68,6 +70,7 @@ def make_plan(view: View, opset: int, limits: NarrowingLimits) -> NarrowingPlan:
                 continue
             _check(node, slots, view, limits, sizes)
             _narrow_constants(node, slots, view, limits, plan)
+            _check_magnitudes(node, limits)
         except DeclinedError as reason:
             plan.declined.append((node, str(reason)))
             continue
@@ -101,10 +104,14 @@ def _check(
         not any(id(t) in sizes for t in node.outputs),
         f"it computes with sizes, which {limits.kind} does not hold exactly",
     )
+
+
+def _check_magnitudes(node: gs.Node, limits: NarrowingLimits) -> None:
     for tensor in (*node.inputs, *node.outputs):
         largest = limits.too_large.get(id(tensor), 0.0)
         need(
-            not largest, f"'{tensor.name}' reaches {largest:.3g} on the feeds, too near to infinity"
+            not largest,
+            f"'{tensor.name}' reaches {largest:.3g} on {limits.fed}, too near to infinity",
         )
 
 

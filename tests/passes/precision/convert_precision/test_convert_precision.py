@@ -274,7 +274,7 @@ def test_sizes_are_counted_in_float32():
 def test_feeds_show_what_overflows():
     graph = _graph(
         "a = Conv (x, w) b = Mul (a, k) c = Tanh (b) y = Conv (c, v)",
-        {"k": np.array(6e4, np.float32)},
+        {"k": np.array(6e3, np.float32)},
     )
     feeds = [{"x": _normal(1, 8, 9, 9, scale=10)} for _ in range(3)]
     blind = run_pass(graph, HALF)
@@ -286,6 +286,27 @@ def test_feeds_show_what_overflows():
     )
     kinds = {n.name: str(n.outputs[0].dtype) for n in seen.graph.nodes}
     assert [kinds[name] == "float16" for name in ("n_a", "n_b", "n_c", "n_y")] == [1, 0, 0, 1]
+
+
+def test_without_feeds_random_numbers_show_what_overflows():
+    graph = _graph(
+        "a = Conv (x, w) b = Mul (a, k) c = Tanh (b) y = Conv (c, v)",
+        {"k": np.array(6e4, np.float32)},
+    )
+    result = run_pass(graph, HALF)
+    kinds = {n.name: str(n.outputs[0].dtype) for n in result.graph.nodes}
+    assert [kinds[name] == "float16" for name in ("n_a", "n_b", "n_c", "n_y")] == [1, 0, 0, 1]
+    assert "no feeds were given" in _remarks(result)
+    found = planish.compare(graph, result.graph, planish.random_feeds(graph, seed=3))
+    assert found.worst.max_rel < 2e-3
+
+
+def test_a_graph_that_cannot_be_run_is_converted_all_the_same():
+    text = "g (float[N, 64] x) => (float[] y) { a = MatMul (x, w) y = other.Unknown (a) }"
+    header = '<ir_version: 9, opset_import: ["" : 20, "other" : 1]>\n'
+    model = model_of(header + text, {"w": _normal(64, 64)})
+    result = run_pass(planish.load(model), HALF, verify="off")
+    assert ops(result.graph) == ["Cast", "MatMul", "Cast", "Unknown"]
 
 
 def test_bounds_beyond_all_values_bound_nothing():
