@@ -65,11 +65,11 @@ def first_and_rivals(a: Array, b: Array, *, probabilities: bool) -> tuple[Array,
     [rows, rivals + 1] classes, the first one first; [rows, rivals] margins over the rivals in `a`,
     and what noise adds to them.
     """
-    if probabilities:
-        a, b = np.log(np.maximum(a, _TINY)), np.log(np.maximum(b, _TINY))
     first = _largest(a, _RIVALS + 1)
-    scores = np.take_along_axis(a, first, 1)
-    noise = np.take_along_axis(b, first, 1) - scores
+    scores, noisy = (np.take_along_axis(each, first, 1).astype(np.float64) for each in (a, b))
+    if probabilities:
+        scores, noisy = (np.log(np.maximum(each, _TINY)) for each in (scores, noisy))
+    noise = noisy - scores
     return first, scores[:, :1] - scores[:, 1:], noise[:, :1] - noise[:, 1:]
 
 
@@ -99,4 +99,4 @@ def _largest(rows: Array, count: int) -> Array:
 def _positions(scores: Array, axis: int) -> Array:
     """Return at most `_OF_ONE` rows of class scores, evenly spread over the positions."""
     rows = np.moveaxis(scores, axis, -1).reshape(-1, scores.shape[axis])
-    return rows[:: -(-len(rows) // _OF_ONE)].astype(np.float64)
+    return rows[:: -(-len(rows) // _OF_ONE)]

@@ -43,7 +43,7 @@ class StringMargins:
         if sum(self._lengths) >= _MOST or not a.size or a.shape[-1] < 2:
             return
         samples, steps, classes = a.shape
-        rows = (each.reshape(-1, classes).astype(np.float64) for each in (a, b))
+        rows = (each.reshape(-1, classes) for each in (a, b))
         first, margins, changes = first_and_rivals(*rows, probabilities=probabilities)
         self._margins.append(margins)
         self._changes.append(changes)
