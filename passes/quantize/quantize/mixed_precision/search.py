@@ -19,9 +19,10 @@ def fewest_floats(
     """Return the layers of `order` that stay float; all of them where no bound holds before.
 
     `holds` says whether the bounds hold with these layers in float. More floats are taken to be
-    closer, which bisection needs; what it finds has been checked. Then the layers that lose most
-    time go back to integers one by one, where the bounds hold without them. `noise` adds up, so one
-    that has as much as the last of them, without which the bounds do not hold, is not tried.
+    closer, which bisection needs; what it finds has been checked. Then those that add least noise
+    for the time they save go back to integers one by one, where the bounds hold without them: one
+    large layer may have stood in the way of several small ones. `noise` adds up, so what has as
+    much as the last of them, without which the bounds do not hold, is not tried.
     """
     if holds(frozenset()):
         return frozenset()
@@ -33,13 +34,11 @@ def fewest_floats(
         else:
             low = middle
     floats = set(order[:high])
-    if high == len(order):
-        return frozenset(floats)
     # Without the last one it does not hold, as bisection saw.
     least = _LEAST_RETURN * sum(max(loss, 0.0) for loss in losses.values())
     most = noise[order[high - 1]]
     worthwhile = [k for k in order[: high - 1] if losses[k] > least and noise[k] < most]
-    for key in sorted(worthwhile, key=lambda k: -losses[k])[:_MOST_RETURNS]:
+    for key in worthwhile[::-1][:_MOST_RETURNS]:
         if holds(frozenset(floats - {key})):
             floats.discard(key)
     return frozenset(floats)

@@ -144,6 +144,23 @@ def test_what_stays_float_suffices_and_none_of_it_is_spare(noise, bound, random)
         assert not any(holds(found - {key}) for key in found)
 
 
+def test_a_large_layer_does_not_stand_in_the_way_of_small_ones():
+    """The last in order saves most for its noise, but alone it is too much."""
+    noise = {"c0": 20, "c1": 2, "c2": 2, "c3": 10}
+    losses = {"c0": 1.0, "c1": 1.0, "c2": 1.0, "c3": 1000.0}
+    tried = []
+
+    def holds(floats):
+        tried.append(floats)
+        return len(floats) < 4 and sum(noise[k] for k in noise if k not in floats) <= 5
+
+    assert fewest_floats([*noise], losses, noise, holds) == {"c0", "c1", "c2", "c3"}
+    losses["c3"] = 10.0  # of which the others are more than a hundredth
+    assert fewest_floats([*noise], losses, noise, holds) == {"c0", "c3"}
+    assert {"c0", "c1", "c2"} in tried  # c3 alone
+    assert {"c1", "c2", "c3"} not in tried  # c0 alone has more
+
+
 @settings(max_examples=examples(12), suppress_health_check=list(HealthCheck))
 @given(networks(), st.integers(5, 45))
 def test_random_networks_keep_the_bound_or_stay_float(drawn, bound):
