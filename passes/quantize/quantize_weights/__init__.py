@@ -18,6 +18,10 @@ follows (Relu, Clip, Add), which keeps it from MatMulNBits and takes 5 times as 
 second for the rest; and the first for all on
 other targets than the CPU, whose runtimes look for it.
 
+A table of Gather is looked up as integers of 8 bits, its scales with it, and only what was found is
+multiplied out: the table takes a quarter in memory too. The weights of LSTM, GRU and RNN, for which
+ONNX has no operator on integers, are of the second spelling.
+
 Size: one float32 scale for 32 weights of 4 bits is 25 % on top, for 128 it is 6 %; per channel of a
 layer with 576 inputs 1.4 %. So the default is one scale a channel for convolutions and one for 256
 weights (8 bits: 128, from opset 21 on) in matrices, where long blocks are faster than what the
@@ -48,7 +52,7 @@ from ...opset.convert_opset import ensure_opset
 from ..grids.blocks import Blocks, Search
 from ..grids.formats import IntegerFormat
 from .integer_weights import WeightStorage, write_weight
-from .linear_weights import LINEAR, LinearOp, LinearWeight, find_weights
+from .linear_weights import WEIGHTED, LinearWeight, WeightedOp, find_weights
 
 # A part of the integers' bytes beyond which scales are stored in 16 bits.
 _MOST_FOR_SCALES = 0.005
@@ -63,7 +67,7 @@ _MOST_ROWS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeWeights(Pass):
-    """Store constant weights of Conv, ConvTranspose, Gemm and MatMul as integers with scales.
+    """Store weights of layers, also recurrent ones, and tables of Gather as integers with scales.
 
     - `bits`: of the integers; 2 and 3 lie in 4-bit storage, and below 8 the opset is raised to 21.
     - `signed`: integers below zero too, instead of from zero on.
@@ -90,7 +94,7 @@ class QuantizeWeights(Pass):
     scale: Literal["auto", "max", "mse"] = "auto"
     scales: Literal["auto", "float32", "float16"] = "auto"
     form: Literal["auto", "dequantize", "arithmetic"] = "auto"
-    operators: tuple[LinearOp, ...] = LINEAR
+    operators: tuple[WeightedOp, ...] = WEIGHTED
     exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -132,6 +136,8 @@ class QuantizeWeights(Pass):
 
     def _spell(self, weight: LinearWeight, graph: gs.Graph, context: Context) -> WeightStorage:
         role, view = weight.role, weight.view
+        if role.is_table and self.bits == 8:
+            return self._lookup(weight)
         half = weight.values.dtype == np.float16
         size = self.block_size
         form = self.form
@@ -172,6 +178,20 @@ class QuantizeWeights(Pass):
             search=search,
             scale_type=scale_type,
             oriented=oriented,
+        )
+
+    def _lookup(self, weight: LinearWeight) -> WeightStorage:
+        """Return the form of a table that stays integers in memory, with one scale an entry."""
+        blocks = Blocks(weight.role.channels)
+        half = weight.values.dtype == np.float16
+        return WeightStorage(
+            form="lookup",
+            integers=self.integers,
+            blocks=blocks,
+            symmetric=self.symmetric,
+            search="mse" if self.scale == "mse" else "max",
+            scale_type=np.float16 if half else self._scale_type(blocks, weight.values.shape),
+            oriented=False,
         )
 
     def _scale_type(self, blocks: Blocks, shape: tuple[int, ...]) -> type[np.floating]:

@@ -2,6 +2,7 @@
 
 dequantize   w = DequantizeLinear(q, s, z)
 arithmetic   w = Mul(Sub(Cast(q), Cast(z)), s)          in blocks: Reshape after it
+lookup       w[i] = Mul(Sub(Cast(q[i]), Cast(z[i])), s[i])      of a table, which stays integers
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
 from ....ir.graph.edit import Edit
-from ....ir.graph.types import TensorType
+from ....ir.graph.types import Shape, TensorType
 from ....ir.ops.quantization.nodes import DEQUANTIZE
 from ..grids.blocks import BlockGrid, Blocks, Search, fit_grid
 from ..grids.formats import IntegerFormat
@@ -28,7 +29,7 @@ class WeightStorage:
     `oriented`: a matrix lies as [K, N], with Gemm's alpha multiplied in, which runtimes fuse.
     """
 
-    form: Literal["dequantize", "arithmetic"]
+    form: Literal["dequantize", "arithmetic", "lookup"]
     integers: IntegerFormat
     blocks: Blocks
     symmetric: bool
@@ -62,6 +63,9 @@ def write_weight(edit: Edit, weight: LinearWeight, spelling: WeightStorage) -> N
     )
     q = grid.quantize(values)
     writer = _WeightWriter(edit, weight.nodes[0], weight.tensor.name, weight.values.dtype)
+    if spelling.form == "lookup":
+        writer.look_up(q, grid, weight)
+        return
     if spelling.form == "dequantize":
         made = writer.dequantize(q, grid)
     else:
@@ -76,7 +80,7 @@ def write_weight(edit: Edit, weight: LinearWeight, spelling: WeightStorage) -> N
             edit.remove(node)
             edit.node(node.op, inputs, outputs, attrs, at=node)
         else:
-            edit.set_input(node, 1, made)
+            edit.set_input(node, role.position, made)
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,44 @@ class _WeightWriter:
             return made
         target = self.edit.constant(np.asarray(shape, np.int64), f"{self.name}_shape")
         return self._node("Reshape", [made, target], shape)
+
+    def look_up(self, q: Array, grid: BlockGrid, weight: LinearWeight) -> None:
+        """Let each node of `weight` look up integers and their scales, and multiply out those."""
+        ones = [-1 if i == grid.blocks.axis else 1 for i in range(q.ndim)]
+        table = self._constant(q, "quantized")
+        scale = self._constant(grid.scale.reshape(ones), "scale")
+        zero = grid.zero_point.reshape(ones).astype(np.int32).astype(grid.format.dtype)
+        zeros = self._constant(zero, "zero_point") if zero.any() else None
+        for node in weight.nodes:
+            self._look_up(node, weight.view.shape(node.outputs[0]), table, scale, zeros)
+
+    def _look_up(
+        self,
+        node: gs.Node,
+        shape: Shape | None,
+        table: gs.Tensor,
+        scale: gs.Tensor,
+        zeros: gs.Tensor | None,
+    ) -> None:
+        edit, y = self.edit, node.outputs[0]
+        real = TensorType(self.dtype, shape)
+
+        def real_entries(held: gs.Tensor) -> gs.Tensor:
+            at = edit.variable(f"{y.name}_{held.name}", TensorType(np.dtype(held.dtype), None))
+            edit.node(node.op, [held, node.inputs[1]], [at], dict(node.attrs), at=node)
+            if held.dtype == self.dtype:
+                return at
+            made = edit.variable(f"{at.name}_real", TensorType(self.dtype, None))
+            edit.node("Cast", [at], [made], {"to": dtypes.elem_type(self.dtype)}, at=node)
+            return made
+
+        edit.remove(node)
+        whole = real_entries(table)
+        if zeros is not None:
+            moved = edit.variable(f"{y.name}_whole", real)
+            edit.node("Sub", [whole, real_entries(zeros)], [moved], at=node)
+            whole = moved
+        edit.node("Mul", [whole, real_entries(scale)], [y], at=node)
 
     def _scale(self, scale: Array) -> gs.Tensor:
         held = self._constant(scale, "scale")

@@ -1,4 +1,4 @@
-"""The constant weights of a graph's linear operators, and what may be done with each."""
+"""The constant weights of a graph's layers and its tables, and what may be done with each."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from ....ir.ops.linear.operators import (
     output_axis,
     reads_transposed,
 )
+from ....ir.ops.traits import traits_of
 from ....ir.ops.traits.groups import LAYERS
 
 Array = np.ndarray[Any, Any]
-# The type of an option, which lists its values; that they are the layers is held by a test.
-LinearOp = Literal["Conv", "ConvTranspose", "Gemm", "MatMul"]
-LINEAR: tuple[LinearOp, ...] = get_args(LinearOp)
+# The type of an option, which lists its values; a test holds it to the traits.
+WeightedOp = Literal["Conv", "ConvTranspose", "Gemm", "MatMul", "Gather", "GRU", "LSTM", "RNN"]
+WEIGHTED: tuple[WeightedOp, ...] = get_args(WeightedOp)
 # Nodes by which integers become real numbers again.
 _RETURN = frozenset({"Cast", "DequantizeLinear", "Mul", "Reshape", "Sub"})
 _MOST_STEPS = 4
@@ -37,7 +38,8 @@ class WeightRole:
     """How a node uses its weight: the axis of its channels, and the axis it sums over.
 
     `is_matrix`: input times weight of rank 2, and at most a bias added; as [K, N] once `transposed`
-    is undone and `alpha` multiplied in.
+    is undone and `alpha` multiplied in. `is_table`: entries along `channels` are looked up.
+    `position`: the input that it is.
     """
 
     channels: int
@@ -45,6 +47,8 @@ class WeightRole:
     is_matrix: bool = False
     transposed: bool = False
     alpha: float = 1.0
+    is_table: bool = False
+    position: int = 1
 
 
 @dataclass
@@ -58,8 +62,13 @@ class LinearWeight:
     nodes: list[gs.Node] = field(default_factory=list)
 
 
-def role_of(node: gs.Node, weight: Array) -> WeightRole:
-    """Return how the linear operator `node` uses `weight`, its second input."""
+def role_of(node: gs.Node, weight: Array, position: int = 1) -> WeightRole:
+    """Return how `node` uses `weight`, its input at `position`."""
+    if node.op not in LAYERS:
+        if position:  # of a recurrent layer, [directions, gates, inputs]
+            return WeightRole(weight.ndim - 2, weight.ndim - 1, position=position)
+        axis = int(node.attrs.get("axis", 0)) % weight.ndim
+        return WeightRole(axis, axis - 1 if axis else 1, is_table=True, position=position)
     if node.op == "ConvTranspose" and group_of(node) > 1:  # rows tell channels apart
         return WeightRole(0, 0)
     if node.op in CONV_OPS:
@@ -80,15 +89,14 @@ def find_weights(
     refused: dict[int, str] = {}
     seen: list[tuple[gs.Node, gs.Tensor]] = []
     declined: list[tuple[gs.Node, str]] = []
-    for node in view.scope.nodes:
-        if not is_standard(node) or node.op not in LAYERS:
-            continue
-        tensor = node.inputs[1]
+    reads = ((node, p) for node in view.scope.nodes for p in _weight_positions(node, view))
+    for node, position in reads:
+        tensor = node.inputs[position]
         try:
             values = _readable(node, tensor, view)
             need(node.op in operators, f"operators does not name {node.op}")
             need(node_key(node) not in exclude, "it is excluded")
-            role = role_of(node, values)
+            role = role_of(node, values, position)
         except DeclinedError as reason:
             declined.append((node, str(reason)))
             continue
@@ -105,6 +113,22 @@ def find_weights(
             refused.setdefault(key, "its weight is a graph output")
     declined += [(node, refused[id(t)]) for node, t in seen if id(t) in refused]
     return [weight for key, weight in found.items() if key not in refused], declined
+
+
+def _weight_positions(node: gs.Node, view: View) -> tuple[int, ...]:
+    """Return the inputs of `node` that are weights; a table is one where it is known to be such."""
+    if not is_standard(node):
+        return ()
+    if node.op in LAYERS:
+        return (1,)
+    if traits_of(node.op, view.opset).recurrent:
+        return (1, 2)
+    return (0,) if node.op == "Gather" and _is_table(node.inputs[0], view) else ()
+
+
+def _is_table(tensor: gs.Tensor, view: View) -> bool:
+    values = view.constant(tensor) if view.is_constant(tensor) else None
+    return values is not None and values.ndim >= 2 and values.dtype.kind == "f"
 
 
 def _readable(node: gs.Node, tensor: gs.Tensor, view: View) -> Array:

@@ -15,9 +15,10 @@ from typing import get_args
 import pytest
 
 import planish
+from planish.ir.ops.traits import operators_with
 from planish.ir.ops.traits.groups import LAYERS
 from planish.ir.ops.traits.schemas import operators
-from planish.passes.quantize.quantize_weights.linear_weights import LinearOp
+from planish.passes.quantize.quantize_weights.linear_weights import WeightedOp
 
 ROOT = Path(planish.__file__).parent
 FLOORS = ("ir", "passes", "backends", "cli")
@@ -42,7 +43,7 @@ EXCEPTIONS = {
     ("adapters.py", "_FIRST_SUFFICES"),
     ("units.py", "ARITHMETIC"),
     ("requantization_barrier.py", "_REQUANTIZED"),
-    ("linear_weights.py", "LinearOp"),
+    ("linear_weights.py", "WeightedOp"),
     ("linear_weights.py", "_RETURN"),
     ("clamps.py", "RecognizeClamp"),
     ("sigmoids.py", "RecognizeHardSigmoid"),
@@ -148,4 +149,5 @@ def test_what_is_no_list(source):
 
 
 def test_the_layers_that_an_option_names():
-    assert set(get_args(LinearOp)) == LAYERS
+    recurrent = operators_with(lambda traits: traits.recurrent)
+    assert set(get_args(WeightedOp)) == LAYERS | recurrent | {"Gather"}

@@ -430,3 +430,57 @@ def test_random_networks(case, options):
         assert (array.shape, array.dtype) == (other.shape, other.dtype), name
     if not result.edits:
         assert all(relative_error(expected[k], found[k]) == 0 for k in expected)
+
+
+TABLES = {
+    "rows": "y = Gather (w, i)",
+    "columns": "y = Gather <axis = -1> (w, i)",
+    "two readers": "a = Gather (w, i)  b = Gather (w, j)  y = Concat <axis = 0> (a, b)",
+}
+
+
+@pytest.mark.parametrize("opset", [12, 13, 17, 20])
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("body", TABLES.values(), ids=TABLES)
+def test_a_table_is_looked_up_as_integers(body, symmetric, opset):
+    """What is found is what a table rounded by hand holds; negative indices count from the end."""
+    table = _normal(300, 300) + np.float32(0.0 if symmetric else 3.0)
+    header = f'<ir_version: 7, opset_import: ["" : {opset}]>\n'
+    model = model_of(
+        f"{header} g (int64[N, 3] i, int64[N, 3] j) => (float[] y) {{ {body} }}", {"w": table}
+    )
+    feeds = {key: R.integers(-300, 300, (2, 3)) for key in "ij"}
+    text = f"quantize-weights{{symmetric={str(symmetric).lower()},scales=float32}}"
+    result = run_pass(planish.load(model), text)
+    held = {t.name: t.values for t in result.graph.tensors().values() if hasattr(t, "values")}
+    stored = [v for v in held.values() if v.shape == table.shape]
+    assert [v.dtype for v in stored] == [np.int8]
+    assert "DequantizeLinear" not in ops(result.graph)
+    found = run_ort(planish.to_model(result.graph), feeds)["y"]
+    if symmetric:
+        axis = 1 if "axis = -1" in body else 0
+        rounded = _with_weight(model, _by_hand(table, 8, axis))
+        assert relative_error(run_ort(rounded, feeds)["y"], found) <= 1e-6
+    assert 0 < relative_error(run_ort(model, feeds)["y"], found) <= 0.01
+
+
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+
+
+@pytest.mark.parametrize("form", ["dequantize", "arithmetic"])
+@pytest.mark.parametrize("opset", [11, 14, 22])
+@pytest.mark.parametrize("op", GATES)
+def test_both_weights_of_a_recurrent_layer(op, opset, form):
+    """Bidirectional: rows of a gate share their scale in both directions."""
+    rows, inputs, hidden = GATES[op] * 32, 24, 32
+    weights = {"w": _normal(2, rows, inputs), "r": _normal(2, rows, hidden) / 4}
+    header = f"""<ir_version: 7, opset_import: ["" : {opset}]>
+        g (float[T, N, {inputs}] x) => (float[] y) {{
+            y = {op} <hidden_size = {hidden}, direction = "bidirectional"> (x, w, r) }}"""
+    model, feeds = model_of(header, weights), {"x": _normal(5, 2, inputs)}
+    text = f"quantize-weights{{form={form},scales=float32}}"
+    result = run_pass(planish.load(model), text)
+    assert result.records[0].edits == 2
+    rounded = model_of(header, {key: _by_hand(values, 8, 1) for key, values in weights.items()})
+    wanted = run_ort(rounded, feeds)["y"]
+    assert relative_error(wanted, run_ort(planish.to_model(result.graph), feeds)["y"]) <= 1e-5
