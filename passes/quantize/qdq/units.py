@@ -1,6 +1,7 @@
 """What quantization does with each ONNX operator.
 
 linear       weights and products: Conv, ConvTranspose, Gemm, MatMul
+product      a MatMul of two activations, as attention has
 arithmetic   new values from quantized ones, for which runtimes have integer kernels
 bounding     Relu, Clip: a quantized result saturates by itself where its range ends at the bounds
 movement     the same values elsewhere: both sides share one grid, and the integers just move
@@ -60,7 +61,12 @@ class Unit:
     @property
     def is_linear(self) -> bool:
         """Say whether it has weights."""
-        return self.node.op in LAYERS
+        return self.node.op in LAYERS and not self.is_product
+
+    @property
+    def is_product(self) -> bool:
+        """Say whether it multiplies two activations."""
+        return self.node.op in LAYERS and len(self.inputs) > 1
 
     @property
     def is_bounded(self) -> bool:
@@ -73,6 +79,8 @@ def read_unit(node: gs.Node, view: View) -> Unit | None:
     if node.op not in QUANTIZABLE or not is_standard(node):
         return None
     places = traits_of(node, view.opset).data_of(len(node.inputs))
+    if node.op == "MatMul" and weight_values(node.inputs[1], view) is None:
+        places = (0, 1)
     inputs = tuple(node.inputs[place] for place in places)
     dtype = view.dtype(inputs[0])
     if dtype is not None and dtype.kind in "iub":
@@ -121,6 +129,14 @@ def is_constant_data(tensor: gs.Tensor, view: View) -> bool:
             return False
         pending += node.inputs  # sizes and indices too
     return True
+
+
+def _check_product(node: gs.Node, view: View) -> None:
+    if weight_values(node.inputs[1], view) is not None:
+        return _check_linear(node, view)
+    need(not is_constant_data(node.inputs[0], view), "its input is constant")
+    need(not is_constant_data(node.inputs[1], view), "its weight is no constant")
+    return None
 
 
 def _check_linear(node: gs.Node, view: View) -> None:
@@ -183,6 +199,7 @@ def _check_pad(node: gs.Node, view: View) -> None:
 
 _CHECKS: dict[str, Callable[[gs.Node, View], None]] = {
     **dict.fromkeys(LAYERS, _check_linear),
+    "MatMul": _check_product,
     "Add": _check_operands,
     "Mul": _check_operands,
     "Relu": _check_bounds,

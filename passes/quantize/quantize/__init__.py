@@ -59,6 +59,7 @@ class Quantize(Pass):
     - `symmetric`: activations with the zero point in the middle.
     - `operators`: only these ONNX operators; empty: all that can be.
     - `exclude`: names of nodes that stay float.
+    - `products`: also MatMuls of two activations, as attention has them.
     - `calibration`: how the feeds give ranges.
     - `percentile`: for `calibration=percentile`: of the values, in percent, that lie below the
       upper end, and above the lower one.
@@ -97,6 +98,7 @@ class Quantize(Pass):
     symmetric: bool = False
     operators: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    products: bool = False
     calibration: Method = "mse"
     percentile: float = 99.99
     reduce_range: bool | None = None
@@ -228,7 +230,11 @@ class Quantize(Pass):
 
     def _units(self, graph: gs.Graph, context: Context) -> list[Unit]:
         view = context.view()
-        units = read_units(graph, view, context, self.exclude)
+        units = [
+            unit
+            for unit in read_units(graph, view, context, self.exclude)
+            if not unit.is_product or self._takes_product(unit, context)
+        ]
         if self.operators:
             return [u for u in units if u.is_follower or u.node.op in self.operators]
         dear = not_worth(units, view)
@@ -236,6 +242,16 @@ class Quantize(Pass):
             context.decline(unit.node, "it stands among floats: its pairs cost more than it saves")
         left = {id(unit) for unit in dear}
         return [unit for unit in units if id(unit) not in left]
+
+    def _takes_product(self, unit: Unit, context: Context) -> bool:
+        reason = ""
+        if not self.products:
+            reason = "it multiplies two activations; products=true takes these too"
+        elif self._scheme().activations.signed and saturates(context.target):
+            reason = "products of signed activations saturate on this CPU; take unsigned ones"
+        if reason:
+            context.decline(unit.node, reason)
+        return not reason
 
     def _select(self, selection: UnitSelection, bounds: AccuracyBounds) -> frozenset[str]:
         """Return the nodes that run on integers; remark on how to get them without measuring."""

@@ -5,7 +5,7 @@
 
 Arithmetic is worth integers among integers: where its operands are there as such, or its result is
 needed so. Between float operators it would take a pair for each operand and one behind, which cost
-time and accuracy. Linear layers are worth their pairs. A product or sum of two tensors takes as
+time and accuracy. Layers and MatMuls are worth their pairs. A product or sum of two tensors takes as
 long either way, and in float it rounds once less: what gates a HardSwish comes in float.
 """
 
@@ -27,7 +27,7 @@ def not_worth(units: Sequence[Unit], view: View) -> list[Unit]:
     chosen = {id(unit) for unit in units if not unit.is_follower}
     for unit in _without_layers(units):
         chosen.discard(id(unit))
-    free = [unit for unit in units if not unit.is_follower and not unit.is_linear]
+    free = [unit for unit in units if not (unit.is_follower or unit.is_linear or unit.is_product)]
     for _ in range(_MOST_ROUNDS):
         borders = _Borders(units, chosen, view)
         leave = [unit for unit in free if id(unit) in chosen and borders.is_dearer(unit)]
@@ -51,7 +51,7 @@ def _without_layers(units: Sequence[Unit]) -> list[Unit]:
     for place, unit in enumerate(units):
         for tensor in (*unit.inputs, *unit.outputs):
             parent[root(place)] = root(group.setdefault(id(tensor), place))
-    linear = {root(place) for place, unit in enumerate(units) if unit.is_linear}
+    linear = {root(place) for place, unit in enumerate(units) if unit.is_linear or unit.is_product}
     return [unit for place, unit in enumerate(units) if root(place) not in linear]
 
 

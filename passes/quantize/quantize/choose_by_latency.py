@@ -140,6 +140,8 @@ def weightless(units: Sequence[Unit], view: View) -> frozenset[str]:
 
 def _kind(unit: Unit, view: View) -> str:
     node = unit.node
+    if unit.is_product:
+        return "MatMul of two activations"
     if node.op in ("Sigmoid", "Mul"):
         return "gates"  # neither helps without the other
     if node.op not in ("Conv", "ConvTranspose"):

@@ -40,7 +40,8 @@ class Recover(RecoverOptions, Pass):
     - `mode`: `blocks`, each changed block by itself and quickly; `end-to-end`, the whole network;
       or `both` in that order.
     - `teacher`: the file of another teacher than the graph that the pipeline was given.
-    - `labels`: the entry of the feeds with the index of each sample's class.
+    - `labels`: the entry of the feeds with the index of each sample's class, or with a map of
+      them, [N, H, W], of which negative numbers and 255 are left out.
     - `distill`: weight of the teacher's outputs in the loss.
     - `temperature`: by which the teacher's outputs are softened.
     - `features`: weight of the teacher's inner tensors in the loss.

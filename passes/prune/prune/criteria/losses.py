@@ -1,7 +1,7 @@
 """The loss whose derivatives prune scores units by.
 
-Given labels it is their cross-entropy. Without labels it is that of targets which the original
-graph draws itself: a class from its softmax,
+Given labels, of samples or of positions, it is their cross-entropy. Without labels it is that of
+targets which the original graph draws itself: a class from its softmax,
 
     L = -log p(y | x),   y ~ softmax(teacher(x)),
 
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .....ir.core.errors import FeedError, RefusedError
+from .....ir.metrics.labels import LEFT_OUT, as_classes, class_axis_of
 from .....ir.run.reference import Reference
 from .criterion import Array, ScoringContext
 
@@ -55,18 +56,28 @@ def _labelled(labels: str, probabilities: set[str]) -> Taken:
         if target.dtype.kind not in "iu":
             raise FeedError(
                 f"entry '{labels}' of the feeds is {target.dtype}; labels are integers, one class "
-                "index a sample"
+                "index a sample or position"
             )
-        target = target.reshape(-1)
         for name, scores in outputs.items():
-            if is_classifier(scores) and len(scores) == len(target):
-                if int(target.max(initial=0)) >= scores.shape[1] or int(target.min(initial=0)) < 0:
-                    raise FeedError(
-                        f"entry '{labels}' of the feeds has labels from {target.min()} to "
-                        f"{target.max()}; output '{name}' has {scores.shape[1]} classes"
-                    )
-                logits = _logits(scores, name in probabilities)
-                return functional.cross_entropy(logits, torch.from_numpy(target.astype(np.int64)))
+            axis = class_axis_of(scores.shape, target.shape)
+            if axis is None:
+                continue
+            count = scores.shape[axis]
+            classes = as_classes(target, count)
+            counted = classes[classes != LEFT_OUT]
+            if int(counted.max(initial=0)) >= count or int(counted.min(initial=0)) < 0:
+                raise FeedError(
+                    f"entry '{labels}' of the feeds has labels from {counted.min()} to "
+                    f"{counted.max()}; output '{name}' has {count} classes"
+                )
+            logits = _logits(scores, name in probabilities).movedim(axis, 1)
+            total = functional.cross_entropy(
+                logits.reshape(*logits.shape[:2], *classes.shape[1:]),
+                torch.from_numpy(classes),
+                ignore_index=LEFT_OUT,
+                reduction="sum",
+            )
+            return total / max(counted.size, 1)
         raise RefusedError(
             f"no output has the scores of {len(target)} samples, as '{labels}' has labels; give "
             "the loss as a function: Prune(loss=...)"

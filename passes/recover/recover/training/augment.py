@@ -53,16 +53,28 @@ def draw_maps(
     return maps.astype(np.float32)
 
 
-def apply_maps(images: torch.Tensor, maps: np.ndarray[Any, Any]) -> torch.Tensor:
-    """Return images [N, C, H, W] under the maps [N, 2, 3]."""
+def apply_maps(
+    images: torch.Tensor, maps: np.ndarray[Any, Any], mode: str = "bilinear"
+) -> torch.Tensor:
+    """Return images [N, C, H, W] under the maps [N, 2, 3]; `mode` is that of the samples."""
     import torch
     from torch.nn import functional
 
-    theta = torch.from_numpy(maps).to(images.device)
+    theta = torch.from_numpy(maps).to(images.device, images.dtype)
     grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
     return functional.grid_sample(
-        images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+        images, grid, mode=mode, padding_mode="reflection", align_corners=False
     )
+
+
+def apply_to_labels(labels: torch.Tensor, maps: np.ndarray[Any, Any]) -> torch.Tensor:
+    """Return maps of classes [N, H, W] under the maps that their images have; others as they are.
+
+    Numbers of classes are moved as float64, which holds them.
+    """
+    if labels.ndim != 3:
+        return labels
+    return apply_maps(labels.double()[:, None], maps, "nearest")[:, 0].to(labels.dtype)
 
 
 def check_images(arrays: Any) -> None:

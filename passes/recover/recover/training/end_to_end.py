@@ -14,7 +14,7 @@ from .....ir.ops.shapes.infer import infer_types
 from .....ir.run.reference import Reference
 from ..subgraph import part_of
 from ..weights import Values, write_values
-from .augment import apply_maps, check_images, draw_maps
+from .augment import apply_maps, apply_to_labels, check_images, draw_maps
 from .batchnorm import reestimate
 from .checkpoint import pack, unpack
 from .evaluator import RecordedTeacher, StudentEvaluator
@@ -100,6 +100,9 @@ class _StudentTraining:
 
         session = self._session
         inputs = to_tensors(session.samples.at(index), self._device)
+        labels = None
+        if session.labels is not None:
+            labels = torch.from_numpy(session.labels[index]).to(self._device)
         if session.augment:
             whole = place + len(index)
             for name, images in inputs.items():
@@ -107,10 +110,9 @@ class _StudentTraining:
                 seed = [session.recipe.seed, 3, step]
                 maps = draw_maps(session.augment, whole, seed, aspect)
                 inputs[name] = apply_maps(images, maps[place:])
+            if labels is not None:
+                labels = apply_to_labels(labels, maps[place:])
         wanted = self._teacher(inputs if self._is_live else index)
-        labels = None
-        if session.labels is not None:
-            labels = torch.from_numpy(session.labels[index]).to(self._device)
         return session.objective(call(inputs), to_device(wanted, self._device), labels)
 
     @property

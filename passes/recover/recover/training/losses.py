@@ -3,7 +3,7 @@
     loss = task + distill * soft + features * mean over tensors of |f_S - f_T|^2 / var f_T
     soft = T^2 KL(softmax(z_T / T) | softmax(z_S / T))    for class scores [N, C]
          = |y_S - y_T|^2 / var y_T                        for other outputs
-    task = cross-entropy of the first class scores with the labels
+    task = cross-entropy of the first class scores with the labels, a sample's or a position's
 
 Sources: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015); Romero et al.,
 "FitNets: Hints for Thin Deep Nets" (2015).
@@ -19,6 +19,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from .....ir.core.errors import FeedError, RefusedError
+from .....ir.metrics.labels import LEFT_OUT, as_classes, class_axis_of
 from ....analysis.observe.squares import LEAST, MOST
 
 if TYPE_CHECKING:
@@ -77,15 +78,18 @@ class DistillationObjective:
         """Return, a sample, whether the top class is the teacher's, and whether it is the label's.
 
         None where no output has classes; the second is None without labels. Beside class scores
-        [N, C] there may be positions, which all count; labels are of samples alone.
+        [N, C] there may be positions, which all count, those without a label apart.
         """
         found = self._judging(student, teacher)
         if found is None:
             return None
         name, axis = found
         same = student[name].argmax(axis) == teacher[name].argmax(axis)
-        scores = self.scores(name, student[name]) if labels is not None else None
-        return same.reshape(-1), None if scores is None else scores.argmax(1) == labels
+        told = None if labels is None else self._told(student, labels)
+        if told is None:
+            return same.reshape(-1), None
+        right = told[1].argmax(1) == labels
+        return same.reshape(-1), right[labels != LEFT_OUT]
 
     def judged(self, student: Tensors, teacher: Tensors) -> str:
         """Say along which axis of which output `hits` looks, "" where it does not."""
@@ -111,33 +115,59 @@ class DistillationObjective:
     def _task(self, student: Tensors, labels: Any) -> Any:
         from torch.nn import functional
 
+        told = self._told(student, labels)
+        if told is None:
+            raise RefusedError(
+                "labels were given, but no output of the graph has class scores for them; leave "
+                "labels out, or give a loss of your own from Python"
+            )
+        total = functional.cross_entropy(told[1], labels, reduction="sum", ignore_index=LEFT_OUT)
+        return total / (labels != LEFT_OUT).sum().clamp_min(1)
+
+    def _told(self, outputs: Tensors, labels: Any) -> tuple[str, torch.Tensor] | None:
+        """Return the first output of which `labels` say what is right, as scores [N, C, ...]."""
         for name in self.outputs:
-            scores = self.scores(name, student[name])
-            if scores is not None:
-                return functional.cross_entropy(scores, labels)
-        raise RefusedError(
-            "labels were given, but no output of the graph has class scores [N, C]; leave labels "
-            "out, or give a loss of your own from Python"
-        )
+            found = outputs[name]
+            axis = self._label_axis(name, found, labels.shape)
+            if axis is not None:
+                scores = found.movedim(axis, 1).reshape(len(found), -1, *labels.shape[1:])
+                logs = self.activations.get(name) == "Softmax"
+                return name, scores.clamp_min(_TINY).log() if logs else scores
+        return None
+
+    def _label_axis(self, name: str, output: torch.Tensor, labels: Sequence[int]) -> int | None:
+        if self.activations.get(name) == "Sigmoid":
+            return None
+        return class_axis_of(output.shape, labels, self.class_axes.get(name))
 
     def check_labels(self, labels: np.ndarray[Any, Any], student: Tensors, name: str) -> Any:
-        """Return labels [N] as int64. Raises FeedError where they are no classes of the outputs."""
-        flat = labels.reshape(len(labels), -1)
-        classes = next(
-            (s.shape[1] for n in self.outputs if (s := self.scores(n, student[n])) is not None),
-            None,
-        )
-        if flat.shape[1] != 1 or labels.dtype.kind not in "iu":
+        """Return labels [N], or maps of them, [N, ...], as int64; `LEFT_OUT` does not count.
+
+        `student`: outputs, of any number of samples. Raises FeedError where `labels` are no classes
+        of the outputs.
+        """
+
+        def count(output: str) -> int | None:
+            found = student[output]
+            axis = self._label_axis(output, found, (len(found), *labels.shape[1:]))
+            return None if axis is None else int(found.shape[axis])
+
+        counts = [n for n in map(count, self.outputs) if n is not None]
+        if labels.dtype.kind not in "iu" or not counts:
+            each = ", ".join(f"'{n}' {list(student[n].shape)}" for n in self.outputs)
             raise FeedError(
                 f"labels '{name}' are {labels.dtype.name} {list(labels.shape)}; give one whole "
-                "number a sample, the index of its class"
+                "number a sample, the index of its class, or one a position of an output with "
+                f"scores of classes (there are {each})"
             )
-        if classes is not None and flat.size and not 0 <= flat.min() <= flat.max() < classes:
+        classes = as_classes(labels, counts[0])
+        counted = classes[classes != LEFT_OUT]
+        if counted.size and not 0 <= counted.min() <= counted.max() < counts[0]:
             raise FeedError(
-                f"labels '{name}' go from {flat.min()} to {flat.max()}, but the outputs have "
-                f"{classes} classes, counted from 0"
+                f"labels '{name}' go from {counted.min()} to {counted.max()}, but the outputs have "
+                f"{counts[0]} classes, counted from 0"
             )
-        return flat[:, 0].astype(np.int64)
+        return classes
 
 
 def soft_cross_entropy(

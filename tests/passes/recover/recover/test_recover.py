@@ -87,6 +87,32 @@ def test_labels_are_learned_from_where_the_teacher_says_nothing() -> None:
     assert "accuracy" in result.records[0].remarks[-1]
 
 
+def test_maps_of_labels_are_learned_from() -> None:
+    """A network of masks, its labels what the network without noise says, some left out."""
+    text = """g (float[N, 3, 8, 8] x) => (float[N, 4, 8, 8] y) {
+        c = Conv <pads = [1, 1, 1, 1]> (x, w, b)  r = Relu (c)  y = Conv (r, v) }"""
+    rng = np.random.default_rng(0)
+    weights = {
+        "w": rng.normal(size=(8, 3, 3, 3)).astype(np.float32),
+        "b": rng.normal(size=8).astype(np.float32),
+        "v": rng.normal(size=(4, 8, 1, 1)).astype(np.float32),
+    }
+    whole = graph_of(text, weights)
+    x = rng.normal(size=(64, 3, 8, 8)).astype(np.float32)
+    masks = planish.lower(whole)({"x": x})["y"].argmax(1)
+    masks[:, 0] = 255
+    given = [{"x": x, "mask": masks}]
+    options = "mode=end-to-end,epochs=8,distill=0,labels=mask,augment=flip,learning-rate=0.02"
+    result = planish.Pipeline.parse(f"recover{{{options}}}").run(
+        with_noise(whole), given, verify="off"
+    )
+    now = planish.lower(result.graph)({"x": x})["y"].argmax(1)
+    was = planish.lower(with_noise(whole))({"x": x})["y"].argmax(1)
+    counted = masks != 255
+    assert (now == masks)[counted].mean() > (was == masks)[counted].mean() + 0.05
+    assert any("accuracy" in remark for remark in result.records[0].remarks)
+
+
 def test_the_pipeline_gives_the_graph_before_compression_as_teacher() -> None:
     whole = teacher()
 

@@ -7,7 +7,11 @@ import math
 import numpy as np
 import torch
 
-from planish.passes.recover.recover.training.augment import apply_maps, draw_maps
+from planish.passes.recover.recover.training.augment import (
+    apply_maps,
+    apply_to_labels,
+    draw_maps,
+)
 
 from tests.passes.recover.recover.small import normal
 
@@ -46,3 +50,11 @@ def test_maps_of_a_share_are_those_of_the_batch() -> None:
     assert whole.shape == (8, 2, 3)
     again = draw_maps(("flip", "crop", "rotate"), 8, [1, 2], 1.0)
     np.testing.assert_array_equal(whole, again)
+
+
+def test_labels_move_with_their_images() -> None:
+    """Those that are no maps of an image stay."""
+    classes = torch.randint(0, 300, (4, 8, 6), generator=torch.Generator().manual_seed(0))
+    flip = np.tile(np.array([[-1, 0, 0], [0, 1, 0]], np.float32), (4, 1, 1))
+    assert apply_to_labels(classes, flip).tolist() == classes.flip(2).tolist()
+    assert apply_to_labels(classes[:, 0, 0], flip).tolist() == classes[:, 0, 0].tolist()

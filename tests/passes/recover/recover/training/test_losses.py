@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from planish.ir.core.errors import FeedError
 from planish.passes.recover.recover.training.losses import (
     DistillationObjective,
     normalized_error,
@@ -84,3 +85,44 @@ def test_other_outputs_have_a_squared_error(shape: tuple[int, ...]) -> None:
     expected = ((a - b) ** 2).mean() / b.numpy().var().item()
     assert float(objective({"y": a}, {"y": b}, None)) == pytest.approx(float(expected), rel=1e-5)
     assert float(normalized_error(a, b)) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("axis", [1, 3])
+@pytest.mark.parametrize("activation", ["", "Softmax"])
+def test_maps_of_labels_by_hand(axis: int, activation: str) -> None:
+    """Positions without a label count for nothing, neither in the loss nor in what is right."""
+    scores = torch.tensor(normal(0, 6, 4, 5, 7).astype(np.float64))
+    given = scores.softmax(1) if activation else scores
+    labels = np.random.default_rng(1).integers(0, 4, (6, 1, 5, 7))
+    labels[0, 0, 0], labels[1, 0, 1] = 255, -1
+    objective = _objective(activation, distill=0.0, class_axes={"y": axis})
+    student = {"y": given.movedim(1, axis)}
+    classes = objective.check_labels(labels, student, "t")
+    assert classes.shape == (6, 5, 7)
+    found = objective(student, student, torch.from_numpy(classes))
+    logs = scores.log_softmax(1).numpy()
+    told = [
+        (-logs[n, label, i, j], logs[n, :, i, j].argmax() == label)
+        for (n, i, j), label in np.ndenumerate(labels[:, 0])
+        if label not in (-1, 255)
+    ]
+    assert len(told) == 6 * 5 * 7 - 14
+    assert float(found) == pytest.approx(np.mean([loss for loss, _ in told]), rel=1e-6)
+    _, right = objective.hits(student, student, torch.from_numpy(classes)) or (None, None)
+    assert right is not None
+    assert right.double().mean().item() == pytest.approx(np.mean([hit for _, hit in told]))
+
+
+def test_without_any_label_there_is_no_loss() -> None:
+    student = {"y": torch.zeros(2, 3, 4, 4)}
+    objective = _objective(distill=0.0)
+    classes = objective.check_labels(np.full((2, 4, 4), 255), student, "t")
+    assert float(objective(student, student, torch.from_numpy(classes))) == 0.0
+
+
+def test_maps_of_another_size_are_refused() -> None:
+    student = {"y": torch.zeros(2, 3, 4, 4)}
+    with pytest.raises(FeedError, match=r"one a position .*'y' \[2, 3, 4, 4\]"):
+        _objective().check_labels(np.zeros((2, 8, 8), np.int64), student, "t")
+    with pytest.raises(FeedError, match="from 0 to 3, but the outputs have 3 classes"):
+        _objective().check_labels(np.arange(32).reshape(2, 4, 4) % 4, student, "t")

@@ -1,0 +1,51 @@
+"""Labels that say what is right: one class a sample, or a map of them, one a position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from .result import Array
+
+LEFT_OUT = -100  # of a position that counts for nothing
+_VOID = 255  # by which maps of classes leave out pixels (Pascal VOC)
+
+
+def class_axis_of(
+    output: Sequence[int], labels: Sequence[int], known: int | None = None
+) -> int | None:
+    """Return the axis of an output along which `labels` name one place each, None where none fits.
+
+    `output` and `labels` are shapes; without that axis they are the same, axes of size 1 aside.
+    `known` is where the classes are known to lie, which is looked at first.
+    """
+    if not labels or not output or output[0] != labels[0]:
+        return None
+    wanted = _without_ones(labels[1:])
+    for axis in _candidates(len(output), known):
+        rest = [size for place, size in enumerate(output) if place not in (0, axis)]
+        if output[axis] > 1 and _without_ones(rest) == wanted:
+            return axis
+    return None
+
+
+def as_classes(labels: Array, count: int) -> Array:
+    """Return `labels` of `count` classes as int64, [N] or [N, ...], without axes of size 1.
+
+    In maps, negative numbers are `LEFT_OUT`, and so is 255 where there is no such class.
+    """
+    found = labels.astype(np.int64).reshape(len(labels), *_without_ones(labels.shape[1:]))
+    if found.ndim == 1:
+        return found
+    void = (found < 0) | ((found == _VOID) & (count <= _VOID))
+    return np.where(void, LEFT_OUT, found)
+
+
+def _candidates(rank: int, known: int | None) -> Iterator[int]:
+    first = () if known is None else (known % rank,)
+    yield from (axis for axis in (*first, 1, rank - 1) if 0 < axis < rank)
+
+
+def _without_ones(sizes: Sequence[int]) -> list[int]:
+    return [size for size in sizes if size != 1]
