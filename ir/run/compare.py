@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ..core import dtypes
 from ..core.errors import GraphError
 from ..core.variables import exotic_type
 from ..metrics.choose import AUTO, AUTOMATIC, MetricOptions, choose_metrics, see_outputs
@@ -17,6 +18,7 @@ from ..metrics.reading import read_outputs
 from ..metrics.result import MetricResult
 from ..metrics.seen import ChosenMetric
 from ..metrics.tally import MetricTally
+from .feeds import in_types_of
 from .reference import Reference
 from .replay import replayable
 
@@ -99,7 +101,8 @@ def compare(
     """Run both graphs on the reference runtime over `feeds` and compare their outputs.
 
     Outputs are matched by name, or by position where the names differ but their number does not.
-    What they mean is read from `graph_a` and its values; `metric` names it otherwise
+    Floats go into `graph_b` and come out of it in the types of its inputs and outputs, which may be
+    narrower. What they mean is read from `graph_a` and its values; `metric` names it otherwise
     (`classification`, `sequence`, `segmentation`, `detection`, `image`, `heatmap`, `embedding`,
     `sqnr`, or a function of your own as `file.py:function`), and `class_axis` where their classes
     are. `labels`: entries of the feeds that are no inputs; the first says what is right.
@@ -116,14 +119,22 @@ def compare(
         assert given is not None
         for feed in given:
             inputs = {name: array for name, array in feed.items() if name not in options.labels}
-            a, b = run_a(inputs), run_b(inputs)
-            total.add(feed, {x: a[x] for x, _ in pairs}, {x: b[y] for x, y in pairs})
+            a, b = run_a(inputs), run_b(in_types_of(inputs, graph_b))
+            total.add(
+                feed, {x: a[x] for x, _ in pairs}, {x: _widened(b[y], a[x]) for x, y in pairs}
+            )
         found = total.result()
         if user is None:
             return found
         names = frozenset(tensor.name for tensor in graph_a.inputs)
         own, other = (user.values(run, names, given) for run in (run_a, run_b))
         return replace(found, metrics=(user.result(other, own),), chosen=())
+
+
+def _widened(found: Array, like: Array) -> Array:
+    """Return floats in the type of `like`, where that is of floats too."""
+    both = dtypes.is_float(found.dtype) and dtypes.is_float(like.dtype)
+    return found.astype(like.dtype, copy=False) if both else found
 
 
 def compare_outputs(

@@ -53,6 +53,17 @@ def check_feeds(feed: Mapping[str, np.ndarray[Any, Any]], graph: gs.Graph) -> No
             )
 
 
+def in_types_of(feed: Mapping[str, np.ndarray[Any, Any]], graph: gs.Graph) -> Feed:
+    """Return `feed` with floats in the types that the inputs of `graph` declare."""
+    declared = {t.name: t.dtype for t in graph.inputs if t.dtype is not None}
+    found = {}
+    for name, array in feed.items():
+        wanted = dtypes.numpy_dtype(declared[name]) if name in declared else None
+        both = wanted is not None and dtypes.is_float(wanted) and array.dtype.kind == "f"
+        found[name] = array.astype(wanted, copy=False) if both else array
+    return found
+
+
 def random_feeds(
     graph: gs.Graph,
     *,

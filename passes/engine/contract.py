@@ -52,6 +52,13 @@ class Pass(ABC):
         where the feeds do not.
         """
 
+    def finish(self, graph: gs.Graph, context: Context) -> None:  # noqa: B027  (most do nothing)
+        """Change the types of inputs and outputs, as the last thing of a run.
+
+        Everything before was run and verified with the inputs that callers gave; what is done here
+        must compute the same from the same values.
+        """
+
     @classmethod
     def summary(cls) -> str:
         """Return the first sentence of the pass's documentation."""

@@ -115,6 +115,7 @@ class Run:
             first += len(members(item))
         self._verify_end()
         verified, tolerance = self._verification.outcome()
+        self._finish()
         return Result(
             graph=self._state.graph,
             records=tuple(self._recorder.records),
@@ -123,6 +124,15 @@ class Run:
             tolerance=tolerance,
             dumped=tuple(self._recorder.dumped),
         )
+
+    def _finish(self) -> None:
+        """Let passes change the types of inputs and outputs."""
+        for index, item in enumerate(self._passes):
+            if type(item).finish is Pass.finish or index in self._rollback.left_out:
+                continue
+            item.finish(self._state.graph, self._context(index))
+            self._state.take(self._state.graph)
+            check(self._state.graph)
 
     def discard_dumps(self) -> None:
         """Delete the graphs that were dumped: the passes run once more."""

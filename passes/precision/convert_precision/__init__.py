@@ -6,10 +6,10 @@
     float16        11     65504      6.1e-5             relative error 4.9e-4
     bfloat16        8     3.4e38     1.2e-38            relative error 3.9e-3
 
-Inputs and outputs of the graph keep their types. `compute=half` makes whole regions narrow, with
-one Cast a tensor where they end; `compute=float32` narrows constants only, with a Cast after each,
-which runtimes compute once, when they load the model: as small, as exact as rounded weights can be,
-and the speed of float32.
+Inputs and outputs of the graph keep their types, unless `keep-io=false`. `compute=half` makes
+whole regions narrow, with one Cast a tensor where they end; `compute=float32` narrows constants
+only, with a Cast after each, which runtimes compute once, when they load the model: as small, as
+exact as rounded weights can be, and the speed of float32.
 
 What runtimes make of it: ONNX Runtime's CPU kernels for float16 are few. It computes in float32 and
 leaves the inner Casts out, so convolutions and Gemm take as long as in float32 (0.9 to 1.06
@@ -40,6 +40,7 @@ from ...fusion.inline_fused_operators import inline_fused_operators
 from ...opset.convert_opset import ensure_opset
 from .converter import PrecisionConverter
 from .groups import AGNOSTIC
+from .interface import narrow_interface
 from .overflow_check import find_overflowing
 from .plan import NarrowingLimits, NarrowingPlan, make_plan
 from .weights import narrow_weights, remark_lost
@@ -65,6 +66,8 @@ class ConvertPrecision(Pass):
     - `to`: the type that constants get.
     - `compute`: `half` makes whole regions narrow; `float32` narrows constants only, with a Cast
       after each; `auto` is `float32` for bfloat16 on the CPU and `half` otherwise.
+    - `keep-io`: inputs and outputs of the graph keep their types; without it they are narrow too,
+      which they become at the end of the pipeline, when all is verified.
     - `exclude`: names of nodes that stay float32.
     - `keep`: operators that stay float32.
     """
@@ -73,13 +76,23 @@ class ConvertPrecision(Pass):
     exact: ClassVar[bool] = False
     to: Literal["float16", "bfloat16"] = "float16"
     compute: Literal["auto", "half", "float32"] = "auto"
+    keep_io: bool = True
     exclude: tuple[str, ...] = ()
     keep: tuple[str, ...] = KEPT
+
+    def finish(self, graph: gs.Graph, context: Context) -> None:
+        """Make inputs and outputs narrow, where that is asked for."""
+        if not self.keep_io:
+            dtype = dtypes.numpy_dtype(_TYPES[self.to])
+            with context.editing() as edit:
+                narrow_interface(graph, context.view(), edit, dtype)
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Convert the top level of `graph`, after raising the opset where more converts then."""
         inline_fused_operators(graph, context)
         check_node_names(graph, "exclude", self.exclude)
+        if not self.keep_io:
+            context.remark(f"inputs and outputs become {self.to} at the end of the pipeline")
         dtype = dtypes.numpy_dtype(_TYPES[self.to])
         on_cpu = context.target.partition("{")[0] == "cpu"
         limits = NarrowingLimits(

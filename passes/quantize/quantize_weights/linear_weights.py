@@ -33,7 +33,7 @@ _RETURN = frozenset({"Cast", "DequantizeLinear", "Mul", "Reshape", "Sub"})
 _MOST_STEPS = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WeightRole:
     """How a node uses its weight: the axis of its channels, and the axis it sums over.
 
@@ -66,19 +66,26 @@ def role_of(node: gs.Node, weight: Array, position: int = 1) -> WeightRole:
     """Return how `node` uses `weight`, its input at `position`."""
     if node.op not in LAYERS:
         if position:  # of a recurrent layer, [directions, gates, inputs]
-            return WeightRole(weight.ndim - 2, weight.ndim - 1, position=position)
+            return WeightRole(channels=weight.ndim - 2, sums=weight.ndim - 1, position=position)
         axis = int(node.attrs.get("axis", 0)) % weight.ndim
-        return WeightRole(axis, axis - 1 if axis else 1, is_table=True, position=position)
+        return WeightRole(channels=axis, sums=int(not axis), is_table=True, position=position)
     if node.op == "ConvTranspose" and group_of(node) > 1:  # rows tell channels apart
-        return WeightRole(0, 0)
+        return WeightRole(channels=0, sums=0)
     if node.op in CONV_OPS:
-        return WeightRole(output_axis(node), input_axis(node))
+        return WeightRole(channels=output_axis(node), sums=input_axis(node))
     if node.op == "MatMul":
-        return WeightRole(max(weight.ndim - 1, 0), max(weight.ndim - 2, 0), weight.ndim == 2)
+        last = max(weight.ndim - 1, 0)
+        return WeightRole(channels=last, sums=max(last - 1, 0), is_matrix=weight.ndim == 2)
     transposed = is_transposed(node)
     alpha, beta = float(node.attrs.get("alpha", 1.0)), float(node.attrs.get("beta", 1.0))
     plain = not reads_transposed(node) and (beta == 1.0 or bias_of(node) is None)
-    return WeightRole(int(not transposed), int(transposed), plain, transposed, alpha)
+    return WeightRole(
+        channels=int(not transposed),
+        sums=int(transposed),
+        is_matrix=plain,
+        transposed=transposed,
+        alpha=alpha,
+    )
 
 
 def find_weights(
