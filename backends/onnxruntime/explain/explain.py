@@ -24,6 +24,7 @@ from ....passes.engine.context import Context, Feeds
 from ....passes.fusion.inline_fused_operators import inline_fused_operators
 from ....passes.quantize.dequantize_nodes import restore_to_float
 from ....passes.quantize.qdq.match_float import FloatMatch, match_float
+from ....passes.quantize.qdq.raise_operators import raise_operators
 from ...timing.bench import Subject, bench
 from ..backend import OnnxRuntime
 from .advice import candidates, choose
@@ -81,9 +82,10 @@ def apply_exclusions(
 
 
 def inlined(graph: gs.Graph) -> gs.Graph:
-    """Return a copy of `graph` without fused operators."""
+    """Return a copy of `graph` without fused operators, its integer operators as pairs."""
     copy = clone(graph)
     inline_fused_operators(copy, Context(copy))
+    raise_operators(copy, Context(copy))
     return copy
 
 
@@ -226,8 +228,8 @@ def _need_quantized(graph: gs.Graph) -> None:
     whole = next((n for n in graph.nodes if n.op.startswith(_INTEGER_OPERATORS)), None)
     if whole is not None:
         raise GraphError(
-            f"node {label(whole)} is an integer operator, and only models with "
-            "QuantizeLinear/DequantizeLinear pairs can be explained; quantize with "
+            f"node {label(whole)} is an integer operator that has no form with "
+            "QuantizeLinear/DequantizeLinear pairs, which are what is explained; quantize with "
             "quant_format=QuantFormat.QDQ, or with `planish optimize -p quantize`"
         )
     if any(map(quantizes_or_back, graph.nodes)):

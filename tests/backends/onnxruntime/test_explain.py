@@ -196,9 +196,23 @@ def test_a_float_model_is_refused():
         explain(network())
 
 
-def test_the_qoperator_format_is_refused(tmp_path):
-    with pytest.raises(GraphError, match=r"QLinearConv.* only models with QuantizeLinear"):
-        explain(by_onnxruntime(network(), tmp_path, QuantFormat.QOperator))
+def test_the_qoperator_format_is_explained_as_pairs(tmp_path):
+    """Its operators are those between pairs, on the same integer kernels."""
+    held = by_onnxruntime(network(), tmp_path, QuantFormat.QOperator)
+    assert any(node.op == "QLinearConv" for node in held.nodes)
+    report = explain(held, network())
+    assert {each.op for each in report.layers} >= {"Conv", "Gemm"}
+    assert sum(each.precision == "int8" for each in report.layers if each.op == "Conv") >= 3
+    assert report.before.sqnr_db > 15
+
+
+def test_an_integer_operator_without_a_form_as_pairs_is_refused():
+    text = """<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+        g (uint8[1, 4] x) => (uint8[1, 4] y) {
+            y = com.microsoft.QLinearReduceMean <axes = [1], keepdims = 1> (x, s, z, s, z) }"""
+    graph = graph_of(text, {"s": np.float32(0.1), "z": np.uint8(3)})
+    with pytest.raises(GraphError, match=r"QLinearReduceMean.* has no form with QuantizeLinear"):
+        explain(graph, graph)
 
 
 def test_drawn_feeds_are_told():
