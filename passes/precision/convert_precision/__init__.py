@@ -22,6 +22,7 @@ over many elements, and powers, whose results leave the range of float16.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -31,6 +32,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core import dtypes
 from ....ir.core.counted import counted
 from ....ir.core.variables import is_standard
+from ....ir.graph.uses import scopes
 from ....ir.ops.traits.groups import LAYERS
 from ...engine.context import Context
 from ...engine.contract import Pass
@@ -60,8 +62,9 @@ class ConvertPrecision(Pass):
     """Make float32 constants, and what is computed with them, float16 or bfloat16.
 
     Nodes whose values come near the largest float16 on the feeds, or on random numbers without any,
-    stay float32 too. Bodies of
-    If, Loop and Scan, local functions, and operators between quantizers stay float32.
+    stay float32 too, those in bodies of If, Loop and Scan apart, which feeds do not show. What goes
+    into bodies and comes out of them, local functions, and operators between quantizers stay
+    float32.
 
     - `to`: the type that constants get.
     - `compute`: `half` makes whole regions narrow; `float32` narrows constants only, with a Cast
@@ -88,7 +91,7 @@ class ConvertPrecision(Pass):
                 narrow_interface(graph, context.view(), edit, dtype)
 
     def run(self, graph: gs.Graph, context: Context) -> None:
-        """Convert the top level of `graph`, after raising the opset where more converts then."""
+        """Convert `graph` and its bodies, after raising the opset where more converts then."""
         inline_fused_operators(graph, context)
         check_node_names(graph, "exclude", self.exclude)
         if not self.keep_io:
@@ -108,60 +111,67 @@ class ConvertPrecision(Pass):
         if compute == "float32":
             narrow_weights(graph, context, limits)
             return
-        plan = self._plan(graph, context, limits)
-        if self.to == "float16" and plan.nodes:
+        plans = self._plans(graph, context, limits)
+        if self.to == "float16" and _count(plans):
             too_large = find_overflowing(graph, context, dtype)
             if too_large:
                 fed = "the feeds" if context.feeds is not None else "random numbers"
                 limits = replace(limits, too_large=too_large, fed=fed)
-                plan = self._plan(graph, context, limits)
-        for node, reason in plan.declined:
-            context.decline(node, reason)
-        if plan.nodes:
-            self._convert(graph, context, plan)
-            self._remark(plan, context, on_cpu)
+                plans = self._plans(graph, context, limits)
+        for plan in plans:
+            for node, reason in plan.declined:
+                context.decline(node, reason)
+        if _count(plans):
+            self._convert(graph, context, plans)
+            self._remark(plans, context, on_cpu)
 
-    def _plan(self, graph: gs.Graph, context: Context, limits: NarrowingLimits) -> NarrowingPlan:
-        view = context.view()
-        plan = make_plan(view, graph.opset, limits)
+    def _plans(
+        self, graph: gs.Graph, context: Context, limits: NarrowingLimits
+    ) -> list[NarrowingPlan]:
+        """Return what becomes narrow in the graph and in each of its bodies."""
+
+        def planned(opset: int) -> list[NarrowingPlan]:
+            return [make_plan(context.view(scope), opset, limits) for scope in scopes(graph)]
+
+        plans = planned(graph.opset)
         if self.to == "float16":
-            return plan
+            return plans
         for opset in _OPSETS_OF_BFLOAT16:
             if opset <= graph.opset:
                 continue
-            wider = make_plan(view, opset, limits)
-            gain = len(wider.nodes) - len(plan.nodes)
+            gain = _count(planned(opset)) - _count(plans)
             if gain > 0 and ensure_opset(graph, context, opset):
                 context.remark(f"opset {opset} has bfloat16 for {counted(gain, 'node')} more")
-                view = context.view()
-                plan = make_plan(view, opset, limits)
-        return plan
+                plans = planned(opset)
+        return plans
 
-    def _convert(self, graph: gs.Graph, context: Context, plan: NarrowingPlan) -> None:
-        view = context.view()
-        others = [n for n in graph.nodes if is_standard(n) and n.op in AGNOSTIC]
+    def _convert(self, graph: gs.Graph, context: Context, plans: Sequence[NarrowingPlan]) -> None:
+        dtype = dtypes.numpy_dtype(_TYPES[self.to])
+        total, done = _count(plans), 0
+        views = [context.view(scope) for scope in scopes(graph)]
         with context.editing() as edit:
-            converter = PrecisionConverter(
-                edit, view, dtypes.numpy_dtype(_TYPES[self.to]), plan.constants
-            )
-            for done, (node, slots) in enumerate(plan.nodes):
-                context.progress(done / len(plan.nodes))
-                if not edit.begin():
-                    break
-                converter.convert(node, slots)
-            for node in others:
-                converter.read_narrow(node)
+            for view, plan in zip(views, plans, strict=True):
+                others = [n for n in view.scope.nodes if is_standard(n) and n.op in AGNOSTIC]
+                converter = PrecisionConverter(edit, view, dtype, plan.constants)
+                for node, slots in plan.nodes:
+                    context.progress(done / total)
+                    done += 1
+                    if not edit.begin():
+                        return
+                    converter.convert(node, slots)
+                for node in others:
+                    converter.read_narrow(node)
 
-    def _remark(self, plan: NarrowingPlan, context: Context, on_cpu: bool) -> None:
-        size = sum(array.nbytes for array in plan.constants.values())
+    def _remark(self, plans: Sequence[NarrowingPlan], context: Context, on_cpu: bool) -> None:
+        size = sum(array.nbytes for plan in plans for array in plan.constants.values())
         context.remark(
-            f"{counted(len(plan.nodes), 'node')} became {self.to}, with {2 * size / 1e6:.1f} MB of "
+            f"{counted(_count(plans), 'node')} became {self.to}, with {2 * size / 1e6:.1f} MB of "
             f"constants that take {size / 1e6:.1f} MB now"
         )
         left = reasons_in_short(context.declined)
         if left:
             context.remark(f"other nodes stay float32: {left}")
-        remark_lost(plan.lost, self.to, context)
+        remark_lost(sum(plan.lost for plan in plans), self.to, context)
         if on_cpu and self.to == "float16":
             context.remark(
                 "ONNX Runtime computes most of these in float32 on a CPU: the file is smaller, the "
@@ -172,3 +182,7 @@ class ConvertPrecision(Pass):
                 "ONNX Runtime has no bfloat16 kernels for a CPU and does not load this graph there;"
                 " compute=float32 runs"
             )
+
+
+def _count(plans: Sequence[NarrowingPlan]) -> int:
+    return sum(len(plan.nodes) for plan in plans)

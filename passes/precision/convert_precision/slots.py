@@ -61,7 +61,10 @@ def find_slots(node: gs.Node, view: View, opset: int, narrow: str) -> Slots | No
     if not inputs and not outputs:
         return None
     need(is_standard(node), f"operators of domain '{node.domain}' say nothing of their types")
-    need(not subgraphs_of(node), f"the bodies of {node.op} stay float32")
+    need(
+        not subgraphs_of(node),
+        f"what goes into the bodies of {node.op} and comes out stays float32",
+    )
     need(node.op not in _OF_COORDINATES, f"coordinates need more digits than {narrow} has")
     need(not node.attrs.get("output_dtype"), "an attribute gives the type of its result")
     signature = need(_signature(node.op, opset), f"opset {opset} has no {node.op}")

@@ -5,8 +5,8 @@
 
 Arithmetic is worth integers among integers: where its operands are there as such, or its result is
 needed so. Between float operators it would take a pair for each operand and one behind, which cost
-time and accuracy. Layers and MatMuls are worth their pairs. A product or sum of two tensors takes as
-long either way, and in float it rounds once less: what gates a HardSwish comes in float.
+time and accuracy. Layers and MatMuls are worth their pairs. A product or sum of two tensors takes
+as long either way, and in float it rounds once less: what gates a HardSwish comes in float.
 """
 
 from __future__ import annotations

@@ -232,7 +232,8 @@ LEFT = {
     "body": (
         "a = Conv (x, w) y = If (k) <then_branch = t () => (float[] p) { p = Relu (a) },"
         " else_branch = e () => (float[] q) { q = Abs (a) }>", {"k": np.array(True)}, "If", HALF,
-        "the bodies of If stay float32"),
+        {"what goes into the bodies of If and comes out stays float32",
+         "Casts around it would take more space than it saves"}),
     "no such type": (
         "a = Conv (x, w) s = Shape (a) y = RandomNormalLike <dtype = 1, seed = 1.0> (a)", {},
         "RandomNormalLike", HALF, "the type of its result is an attribute of its own"),
@@ -251,7 +252,7 @@ def test_stays_float32(body, extra, op, pipeline, reason):
     graph = _graph(body, extra, opset=22)
     result = run_pass(graph, pipeline)
     assert result.edits > 0
-    assert reasons(result) == {reason}
+    assert reasons(result) == ({reason} if isinstance(reason, str) else reason)
     stayed = [n for n in result.graph.nodes if n.op == op][-1]
     assert {str(t.dtype) for t in stayed.outputs} == {"float32"}
 
