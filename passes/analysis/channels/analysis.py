@@ -17,7 +17,7 @@ from ....ir.ops.masks import Masked
 from ...engine.context import Context
 from .cells import Array, Cells
 from .facts import Facts
-from .findings import ChannelLayer, ChannelShuffle, Role, SlicedConstant
+from .findings import ChannelLayer, ChannelShuffle, RecurrentLayer, Role, SlicedConstant
 from .labels import project, unite_pairs
 
 Rule = Callable[[gs.Node, "ChannelAnalysis"], None]
@@ -35,6 +35,7 @@ class ChannelAnalysis:
         self.labels: dict[int, Array] = {}
         self.sliced: list[SlicedConstant] = []
         self.layers: list[ChannelLayer] = []
+        self.recurrent: list[RecurrentLayer] = []
         self.shuffles: list[ChannelShuffle] = []
         self.nodes: list[tuple[gs.Node, View]] = []
         self.view: View

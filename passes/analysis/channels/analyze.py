@@ -8,11 +8,11 @@ from ....ir.core.variables import FUSED_DOMAIN, is_standard
 from ....ir.ops.traits.groups import UNARY
 from ...engine.context import Context
 from .analysis import ChannelAnalysis, Rule
-from .rules import elementwise, growth, linear, movement, windows
+from .rules import elementwise, growth, linear, movement, recurrent, windows
 
 _RULES: dict[str, Rule] = {
     name: rule
-    for rules in (elementwise, growth, linear, movement, windows)
+    for rules in (elementwise, growth, linear, movement, recurrent, windows)
     for name, rule in rules.RULES.items()
 }
 

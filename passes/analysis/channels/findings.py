@@ -45,6 +45,17 @@ class ChannelLayer:
     depthwise: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class RecurrentLayer:
+    """A recurrent layer: cells [C] read and hidden units [H] made, each in so many `gates`."""
+
+    node: gs.Node
+    view: View
+    gates: int
+    read: Array
+    made: Array
+
+
 @dataclass(frozen=True)
 class ChannelShuffle:
     """Nodes that together only reorder channels: result channel i is source channel `order[i]`."""

@@ -69,7 +69,8 @@ class LayerCosts:
             takes: dict[tuple[int, str], int] = {}
             for slot in row.group.slots:
                 key = (id(slot.node), slot.role)
-                if slot.role not in _ROLES or id(slot.node) not in each:
+                # What a recurrent layer reads of its own state shrinks as what it makes does.
+                if slot.role not in _ROLES or slot.position != 1 or id(slot.node) not in each:
                     continue
                 takes[key] = takes.get(key, 0) + slot.index.shape[1]
                 if key not in self._sides:

@@ -23,6 +23,7 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
 from ....ir.ops.masks import mask_name, read_masked
+from ....ir.ops.traits import traits_of
 from ....ir.ops.traits.groups import LAYERS
 
 Array = np.ndarray[Any, Any]
@@ -83,12 +84,14 @@ def read_weight(node: gs.Node, position: int, view: View) -> PrunableWeight | No
 
 
 def lift_constants(graph: gs.Graph, edit: Edit) -> None:
-    """Make initializers of the Constant nodes that linear layers read: masks stand on such.
+    """Make initializers of the Constant nodes that layers read: masks stand on such.
 
     Some exporters write weights so.
     """
     for node in list(graph.nodes):
-        if node.op not in LAYERS or not is_standard(node):
+        if not is_standard(node) or not (
+            node.op in LAYERS or traits_of(node, graph.opset).recurrent
+        ):
             continue
         for tensor in node.inputs[1:]:
             made_by = edit.uses.producer(tensor)

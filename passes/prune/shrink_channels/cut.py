@@ -40,7 +40,7 @@ class ChannelCut:
         self.keep = keep
         self._edit = edit
         self._counted = {id(node) for node in counted}
-        self._folds = {id(fold.layer.node): fold for fold in folds}
+        self._folds = {id(fold.layer.node): fold for fold in folds if not fold.sliced}
         self._sliced_by: dict[int, list[SlicedConstant]] = {}
         for sliced in analysis.sliced:
             self._sliced_by.setdefault(id(sliced.node), []).append(sliced)

@@ -24,7 +24,7 @@ from ....ir.ops.windows.seen import sees_input
 from ....ir.run.reference import evaluate
 from ...analysis.channels.analysis import ChannelAnalysis
 from ...analysis.channels.cells import Array
-from ...analysis.channels.findings import ChannelLayer
+from ...analysis.channels.findings import ChannelLayer, RecurrentLayer
 from ...analysis.channels.rules import elementwise, growth, movement
 from .weights import sees_border
 
@@ -42,11 +42,13 @@ class LayerFold:
 
     `needs` is [group, M/group, C/group]: whether output m changes with input c. `known` [C] are the
     values of inputs that are not needed although weights read them, and zero for the others.
+    `sliced`: the layer is cut as the slices of its constants say, and gives nothing else.
     """
 
     layer: ChannelLayer
     needs: Array
     known: Array
+    sliced: bool = False
 
     def given(self, weight: Array, inputs: Array) -> Array:
         """Return what the known ones of `inputs` (bool [C]) add to each output, float64 [M]."""
@@ -63,9 +65,12 @@ class KnownValues:
         self._known: dict[int, Array] = {}
         self.folds: list[LayerFold] = []
         layers = {id(layer.node): layer for layer in analysis.layers}
+        recurrent = {id(layer.node): layer for layer in analysis.recurrent}
         for node, view in analysis.nodes:
             if id(node) in layers:
                 self._layer(layers[id(node)])
+            elif id(node) in recurrent:
+                self._recurrent(recurrent[id(node)])
             elif node.op == "Pad" or any(id(tensor) in self._known for tensor in node.inputs):
                 self._visit(node, view)
 
@@ -112,6 +117,20 @@ class KnownValues:
         labels = self._analysis.of(layer.node.outputs[0])
         if labels is not None:
             self._put(layer.node.outputs[0], made.reshape(labels.shape))
+
+    def _recurrent(self, layer: RecurrentLayer) -> None:
+        """A hidden unit needs what any of its gates reads, of the input and of hidden units."""
+        for position, read in ((1, layer.read), (2, layer.made)):
+            weight = self._analysis.values(layer.node.inputs[position])
+            assert weight is not None
+            gates = weight.reshape(len(weight), layer.gates, len(layer.made), -1)
+            linear = ChannelLayer(
+                node=layer.node, view=layer.view, axis=2, group=1, read=read, made=layer.made
+            )
+            needs = (gates != 0).any(axis=(0, 1))
+            if position == 1:
+                needs = needs & (self._along(linear) != 0)
+            self.folds.append(LayerFold(linear, needs[None], np.zeros(len(read)), sliced=True))
 
     def _bias(self, layer: ChannelLayer) -> Array | None:
         """Return the bias [M] that a layer adds, or None where it is not one a channel."""

@@ -25,7 +25,7 @@ class ShrinkPlan:
     def __init__(self, graph: gs.Graph, context: Context, exclude: Collection[str] = ()) -> None:
         self._context = context
         self._analysis = analyze_channels(context)
-        for layer in self._analysis.layers:
+        for layer in (*self._analysis.layers, *self._analysis.recurrent):
             if node_key(layer.node) in exclude:
                 self._analysis.cells.fix(layer.made, "it is excluded")
         self._folds: list[LayerFold] = KnownValues(self._analysis, graph).folds

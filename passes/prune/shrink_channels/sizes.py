@@ -180,9 +180,20 @@ def _resize(node: gs.Node, view: View, keep: KeptChannels) -> SizeChange:
     return SizeChange(*spell("Resize", view.opset, {"sizes": changed}))
 
 
+def _hidden(node: gs.Node, view: View, keep: KeptChannels) -> SizeChange:
+    """A recurrent layer: its hidden units."""
+    for tensor in node.outputs:
+        for index in keep.indices(tensor).values():
+            return SizeChange({"hidden_size": len(index)})
+    return SizeChange()
+
+
 SIZES: dict[str, Callable[[gs.Node, View, KeptChannels], SizeChange]] = {
     "Reshape": _target,
     "Expand": _expand,
+    "GRU": _hidden,
+    "LSTM": _hidden,
+    "RNN": _hidden,
     "Squeeze": _squeeze,
     "Split": _split,
     "Slice": _slice,
