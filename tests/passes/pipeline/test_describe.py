@@ -66,7 +66,10 @@ def test_types_and_defaults_are_written_as_in_pipelines():
     options = {option.name: option for option in describe("quantize-weights").options}
     assert options["bits"].type == "2 | 3 | 4 | 8"
     assert options["block-size"].type == "auto | whole number | none"
-    assert options["operators"].type == "[Conv | ConvTranspose | Gemm | MatMul, ...]"
+    assert (
+        options["operators"].type
+        == "[Conv | ConvTranspose | Gemm | MatMul | Gather | GRU | LSTM | RNN, ...]"
+    )
     assert options["operators"].default == "[Conv,ConvTranspose,Gemm,MatMul,Gather,GRU,LSTM,RNN]"
     assert options["signed"].default == "true"
     (classes, _) = describe("replace-head").options
