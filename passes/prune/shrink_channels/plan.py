@@ -11,6 +11,7 @@ from ....ir.core.variables import node_key
 from ....ir.graph.edit import Edit
 from ...analysis.channels.analyze import analyze_channels
 from ...analysis.channels.cells import Array
+from ...analysis.channels.findings import ChannelLayer, RecurrentLayer
 from ...engine.context import Context
 from .cut import ChannelCut
 from .kept_channels import KeptChannels
@@ -25,7 +26,8 @@ class ShrinkPlan:
     def __init__(self, graph: gs.Graph, context: Context, exclude: Collection[str] = ()) -> None:
         self._context = context
         self._analysis = analyze_channels(context)
-        for layer in (*self._analysis.layers, *self._analysis.recurrent):
+        layers: list[ChannelLayer | RecurrentLayer] = list(self._analysis.layers)
+        for layer in (*layers, *self._analysis.recurrent):
             if node_key(layer.node) in exclude:
                 self._analysis.cells.fix(layer.made, "it is excluded")
         self._folds: list[LayerFold] = KnownValues(self._analysis, graph).folds
