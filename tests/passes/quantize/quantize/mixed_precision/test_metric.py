@@ -92,6 +92,14 @@ def test_a_drop_is_one_of_strings(layout):
     assert re.search(r"40 samples show a drop of at most \d+\.\d % in equal strings", told)
 
 
+def test_without_a_bound_97_percent_of_strings_stay():
+    graph = recognizer()
+    result = run_pass(graph, "quantize{measure=false}", feeds=FEEDS, verify="off")
+    told = "\n".join(remarks(result))
+    assert "all on integers are below the guard of 97 %, which guard=off takes away" in told
+    assert equal(graph, result.graph, "NTC") >= 0.97
+
+
 @pytest.mark.parametrize("layout", ["NTC", "TNC"])
 def test_top1_agreement_is_read_along_the_classes(layout):
     graph = recognizer(layout)
