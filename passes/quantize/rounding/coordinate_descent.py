@@ -53,7 +53,7 @@ class NearestPlane:
         wanted = _forward(lower, np.take_along_axis(t, self._order[..., None], axis=1))
         self._wanted = (wanted / pivots[..., None]).astype(np.float32)
         self._upper = (lower / pivots[:, None]).astype(np.float32).swapaxes(1, 2)
-        self._weights = (pivots**2).astype(np.float32)
+        self._pivots = pivots.astype(np.float32)
 
     def round(self, scale: Array, qmax: int) -> tuple[Array, Array]:
         """Return integers [G, K, M F] for `scale` [G, M F], and |R (s q - w*)|^2 [G, M F].
@@ -73,7 +73,8 @@ class NearestPlane:
                 aim = aims[:, k]
                 value = np.clip(np.rint(aim / step), -qmax, qmax) * step
                 values[:, start + k] = value
-                error += (aim - value) ** 2 * self._weights[:, start + k, None]
+                # Far misses of what hardly counts: their squares alone leave float32.
+                error += np.square((aim - value) * self._pivots[:, start + k, None])
                 if k:
                     column = upper[:, start : start + k, start + k, None]
                     aims[:, :k] -= column * value[:, None]

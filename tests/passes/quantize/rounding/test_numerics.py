@@ -321,3 +321,12 @@ def test_moments_of_a_clipped_normal_are_those_of_many_samples(function):
     found = normal.through(function)
     assert np.abs(found.mean - samples.mean(axis=0)).max() < 0.02
     assert np.abs(found.variance - samples.var(axis=0)).max() < 0.06
+
+
+def test_far_misses_of_what_hardly_counts_are_finite():
+    a, t = np.diag([1e-20, 1.0])[None], np.array([[[1e5], [3.4]]])
+    with np.errstate(over="raise"):
+        whole, error = NearestPlane(a, t).round(np.ones((1, 1)), 127)
+    missed = np.linalg.cholesky(a[0]).T @ (whole[0] - np.linalg.solve(a[0], t[0]))
+    assert whole.ravel().tolist() == [127, 3]
+    np.testing.assert_allclose(error, np.square(missed).sum(), rtol=1e-5)
