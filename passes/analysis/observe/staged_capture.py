@@ -3,8 +3,9 @@
 After a stage, the tensors that later nodes read from what has been run are written to a temporary
 file, sample by sample; the next stage goes on from there. A network of n stages so costs about one
 run of the samples, not n / 2, and memory holds one sample. Where the file would grow too large for
-the disk, a stage starts at the last one kept, the graph's inputs at worst. The file has no name on
-the disk, and is gone when the capture is closed, or the process ends in any way.
+the disk, or sequences or text are among them, a stage starts at the last one kept, the graph's
+inputs at worst. The file has no name on the disk, and is gone when the capture is closed, or the
+process ends in any way.
 """
 
 from __future__ import annotations
@@ -128,6 +129,9 @@ class StagedCapture:
             (kept if self._kept is later else later).close()
 
     def _keep(self, later: _LiveTensors, arrays: Arrays) -> None:
+        if not all(_is_of_bytes(arrays[name]) for name in later.names):
+            later.close()
+            return
         try:
             later.write(arrays)
         except OSError:  # the disk is full
@@ -145,6 +149,11 @@ class StagedCapture:
             if not any(tensor.name in made for tensor in node.outputs):
                 read |= names_read(node)
         return _LiveTensors(frozenset((read & made) - inputs), frozenset(made))
+
+
+def _is_of_bytes(value: Any) -> bool:
+    """Say whether a file takes `value`: no sequence or optional, and no text."""
+    return isinstance(value, np.ndarray) and not value.dtype.hasobject
 
 
 def _part(

@@ -68,6 +68,8 @@ class DecomposeTucker(RankedDecomposition):
             inner, outer = self._under(self.max_error, layer, solver, gains)
         else:
             inner, outer = _by_vbmf(problem)
+        # What few channels give under the taps of a window has no higher rank.
+        outer = min(outer, inner * math.prod(layer.weight.shape[2:]))
         need(
             gains.macs(layer, FactorChain(_open(layer, inner, outer))) < gains.macs(layer),
             f"ranks {inner} and {outer}, of inputs and outputs, save nothing",

@@ -55,6 +55,12 @@ class ShrinkChannels(Pass):
             plan = ShrinkPlan(graph, context, self.exclude)
             plan.explain()
             if not plan.removable(multiple or 1):
+                if not (context.edits or context.declined):
+                    context.remark(
+                        "there is nothing to cut: every channel has an effect; prune with "
+                        "granularity=channel silences those that matter least",
+                        idle=True,
+                    )
                 return
             if not multiple:
                 chosen = choose_multiple(graph, context, self.exclude) if self.measure else 1

@@ -616,3 +616,25 @@ def test_channels_of_small_values_count_like_others():
         found.append(wrong.std(axis=(0, 2, 3)) / expected.std(axis=(0, 2, 3)))
     np.testing.assert_allclose(found[1][:2], found[0][:2], rtol=0.5)
     assert found[1].max() < 1.05 * max(found[0].max(), 1.0)
+
+
+@pytest.mark.parametrize("with_feeds", [False, True])
+def test_few_channels_under_a_window_bound_the_rank_of_what_they_give(with_feeds):
+    """Every kernel is the same mixture of inputs: one channel and nine taps have rank nine."""
+    mixture, kernels = _normal(8, seed=1), _normal(64, 3, 3, seed=2)
+    weight = np.einsum("c,okl->ockl", mixture, kernels).astype(np.float32)
+    weight += _normal(*weight.shape, seed=3, scale=1e-3)
+    text = "g (float[N, 8, 12, 12] x) => (float[] y) { y = Conv (x, w) }"
+    feeds = [{"x": _normal(2, 8, 12, 12, seed=4)} for _ in range(3)]
+    result = _run(
+        model_of(text, {"w": weight}),
+        "decompose-tucker{measure=false}",
+        feeds if with_feeds else None,
+    )
+    shapes = [node.inputs[1].values.shape for node in result.graph.nodes if node.op == "Conv"]
+    inner, outer = shapes[1][1], shapes[1][0]
+    assert result.edits == 1
+    assert outer <= 9 * inner
+    feed = feeds[0]
+    expected = run_ort(model_of(text, {"w": weight}), feed)["y"]
+    assert relative_error(expected, run_ort(planish.to_model(result.graph), feed)["y"]) < 1e-2

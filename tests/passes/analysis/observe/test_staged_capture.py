@@ -79,3 +79,31 @@ def test_an_interrupt_leaves_no_file_behind(monkeypatch, tmp_path):
     run(graph_of(TEXT, weights()), "round-adaptively", feeds_of())
     assert len(opened) > 2
     assert [file for file in opened if not file.closed] == []
+
+
+@pytest.mark.parametrize("name", ["round-adaptively", "correct-bias"])
+def test_sequences_between_layers_are_run_again(name):
+    """A sequence is no array that a file holds: what reads it starts at a stage before."""
+    split = """g (float[N, 4, 8, 8] x) => (float[] y) {
+        a = Conv (x, v) s = SplitToSequence <axis = 1> (a, two) b = SequenceAt (s, zero)
+        c = Conv (b, w) d = SequenceAt (s, one) e = Add (c, d) y = Conv (e, w) }"""
+    plain = """g (float[N, 4, 8, 8] x) => (float[] y) {
+        a = Conv (x, v) b, d = Split <axis = 1> (a, halves) c = Conv (b, w) e = Add (c, d)
+        y = Conv (e, w) }"""
+    generator = np.random.default_rng(0)
+    values = {
+        "v": generator.standard_normal((4, 4, 1, 1)).astype(np.float32),
+        "w": generator.standard_normal((2, 2, 1, 1)).astype(np.float32),
+    }
+    numbers = {"two": np.array(2), "zero": np.array(0), "one": np.array(1)}
+    feeds = [{"x": generator.standard_normal((2, 4, 8, 8)).astype(np.float32)} for _ in range(3)]
+    expected = run(graph_of(plain, values | {"halves": np.array([2, 2])}), name, feeds)
+    found = run(graph_of(split, values | numbers), name, feeds)
+    assert found.edits == expected.edits > 0
+    pairs = zip(_inputs_of(found.graph), _inputs_of(expected.graph), strict=True)
+    assert all(np.array_equal(one, other) for one, other in pairs)
+
+
+def _inputs_of(graph):
+    layers = [node for node in graph.nodes if node.op == "Conv"]
+    return [t.values for node in layers for t in node.inputs[1:]]
