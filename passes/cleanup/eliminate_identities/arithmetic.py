@@ -1,8 +1,9 @@
 """Arithmetic that returns an operand.
 
 x + 0, x - 0, x * 1, x / 1, x ^ 1, b and true, b or false, a shift by 0; Sum, Max, Min and Mean of
-one; Cast to its own type; Where with a constant condition; -(-x), not not b; Relu, Abs, Clip,
-LeakyRelu, Elu, ... of what they give back as it is; rounding of what is integral; sign(sign(x))
+one, max(x, x) and min(x, x); Cast to its own type; Where with a constant condition; -(-x), not not
+b; Relu, Abs, Clip, LeakyRelu, Elu, ... of what they give back as it is; rounding of what is
+integral; sign(sign(x))
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def returned_operand(node: gs.Node, view: View) -> gs.Tensor | None:
     alike = inner is not None and inner.op == node.op and is_standard(inner)
     if inner is not None and alike and traits.involution:
         return inner.inputs[0]
-    single = traits.elementwise and traits.keeps_single and len(node.inputs) == 1
+    single = traits.elementwise and traits.keeps_single and _is_of_one(node, traits)
     rule = _RULES.get(node.op)
     returns = (
         (rule is not None and rule(node, view))
@@ -52,6 +53,12 @@ def returned_operand(node: gs.Node, view: View) -> gs.Tensor | None:
         or _is_given_back(node, traits, view)
     )
     return node.inputs[0] if returns else None
+
+
+def _is_of_one(node: gs.Node, traits: Traits) -> bool:
+    """Say whether `node` has one operand, or one several times that it rounds nothing of."""
+    first, *others = node.inputs
+    return not others or (traits.exact and all(other is first for other in others))
 
 
 def _is_given_back(node: gs.Node, traits: Traits, view: View) -> bool:

@@ -24,7 +24,7 @@ class RecognizeLeakyMaximum(Recognition):
 
     def match(self, node: gs.Node, view: View) -> RecognizedOperator | None:
         """Return the LeakyRelu with the factor as alpha."""
-        if len(node.inputs) != 2:
+        if len(node.inputs) != 2 or node.inputs[0] is node.inputs[1]:
             return None
         for x, scaled in (node.inputs, reversed(node.inputs)):
             if producer_of(scaled, view, "Mul", "Div") is None:

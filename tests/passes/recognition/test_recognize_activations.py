@@ -165,6 +165,7 @@ def test_the_slope_and_shift_of_a_hard_sigmoid_are_those_of_the_file():
 
 
 STAYS = {
+    "the greater one of one": ("a = Mul(x, x) y = Max(a, a)", set()),
     "swish with another beta": ("a = Mul(x, beta) s = Sigmoid(a) y = Mul(x, s)", set()),
     "rough sixth": ("a = Add(x, three) c = Clip(a, zero, six) m = Mul(x, c) y = Mul(m, rough_sixth)", set()),
     "rough root": ("a = Div(x, rough_sqrt2) b = Erf(a) d = Add(b, one) p = Mul(x, d) y = Mul(p, half)", set()),

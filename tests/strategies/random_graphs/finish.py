@@ -162,15 +162,15 @@ def _feeds(b: Builder, ends: _Ends, overridable: Sequence[str]) -> list[dict[str
     """Return the feed that the values come from, one of other sizes, one of other values."""
     feeds = [dict(b.inputs)]
     joined = any(node.op_type in _NOT_EMPTY for node in b.nodes)
-    empty = any(array.size == 0 for array in b.arrays.values())
-    if ends.sizes and not b.fragile and not (joined and empty):
+    unfit = joined and any(array.size == 0 for array in b.arrays.values())
+    if ends.sizes and not b.fragile and not unfit:
         least = 1 if joined else 0
         sizes = {symbol: b.pick(least, 1, 2, 3, 5, size) for symbol, size in ends.sizes.items()}
         feeds.append(_feed(b, ends, sizes, values.ordinary))
     if not b.fragile:
         draw = b.pick(values.extreme, values.mild)
         feeds.append(_feed(b, ends, ends.sizes, draw))
-    if overridable:
+    if overridable and not unfit:
         feeds.append(
             dict(b.inputs) | {n: _other(b.initializers[n]) for n in overridable if b.chance(0.7)}
         )
