@@ -86,14 +86,15 @@ def test_sequences_between_layers_are_run_again(name):
     """A sequence is no array that a file holds: what reads it starts at a stage before."""
     split = """g (float[N, 4, 8, 8] x) => (float[] y) {
         a = Conv (x, v) s = SplitToSequence <axis = 1> (a, two) b = SequenceAt (s, zero)
-        c = Conv (b, w) d = SequenceAt (s, one) e = Add (c, d) y = Conv (e, w) }"""
+        c = Conv (b, w) d = SequenceAt (s, one) e = Add (c, d) y = Conv (e, u) }"""
     plain = """g (float[N, 4, 8, 8] x) => (float[] y) {
         a = Conv (x, v) b, d = Split <axis = 1> (a, halves) c = Conv (b, w) e = Add (c, d)
-        y = Conv (e, w) }"""
+        y = Conv (e, u) }"""
     generator = np.random.default_rng(0)
     values = {
         "v": generator.standard_normal((4, 4, 1, 1)).astype(np.float32),
         "w": generator.standard_normal((2, 2, 1, 1)).astype(np.float32),
+        "u": generator.standard_normal((2, 2, 1, 1)).astype(np.float32),
     }
     numbers = {"two": np.array(2), "zero": np.array(0), "one": np.array(1)}
     feeds = [{"x": generator.standard_normal((2, 4, 8, 8)).astype(np.float32)} for _ in range(3)]
