@@ -12,7 +12,7 @@ from ...analysis.channels.cells import Array
 from ...analysis.observe.capture import stream_tensors
 from ...engine.context import Feeds
 from .channel_tensor import ChannelTensor
-from .extremes import Extremes
+from ..extremes import Extremes
 
 
 @dataclass(kw_only=True)

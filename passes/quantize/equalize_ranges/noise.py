@@ -28,7 +28,7 @@ import numpy as np
 from ...analysis.channels.cells import Array
 from ..grids.formats import IntegerFormat
 from .channel_ranges import ChannelRanges
-from .extremes import HeldBack
+from ..extremes import HeldBack
 from .scalable_channels import ScalableLayer
 
 
@@ -58,14 +58,14 @@ class Noise:
         """Return the noise over the signal for input scales `before` and output scales `after`."""
         return self._of_input(before) + self._of_weights(before, after)
 
-    def on_others(self, before: Array, after: Array) -> float:
-        """Return the noise on samples held back.
+    def on_others(self, before: Array, after: Array, margin: float) -> Array:
+        """Return the noise on each part of the samples [F], on `margin` times the others' range.
 
         Scales come as all samples, and as all parts of them but one, lead to them: [1 + F, C] and
         [1 + F, M].
         """
-        error = self.held_back.errors(before[1:], self._levels) / before[1:] ** 2
-        return self.held_back.mean(error @ self.gain) + self._of_weights(before[0], after[0])
+        error = self.held_back.errors(before[1:], self._levels, margin) / before[1:] ** 2
+        return np.asarray(error @ self.gain + self._of_weights(before[0], after[0]))
 
     @property
     def _levels(self) -> int:

