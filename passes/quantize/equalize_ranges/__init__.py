@@ -46,8 +46,9 @@ class EqualizeRanges(Pass):
 
     Channels that a graph output shows or an operator needs as they are stay as they are, and so do
     weights that are shared, overridable or on an integer grid already. A group of channels changes
-    only where the noise predicted for the layers reading it falls by 5 % on samples held back,
-    which takes two samples or more.
+    only where the noise predicted for the layers reading it falls by 5 % on samples held back, by
+    a standard error more than that and beside a range as wide as `quantize` will make it, which
+    takes two samples or more.
 
     Not `exact`: with `headroom` the function may change beyond the feeds, and without it values
     that are infinite or denormal are scaled with the rest.

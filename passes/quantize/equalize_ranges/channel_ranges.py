@@ -11,8 +11,8 @@ import onnx_graphsurgeon as gs
 from ...analysis.channels.cells import Array
 from ...analysis.observe.capture import stream_tensors
 from ...engine.context import Feeds
-from .channel_tensor import ChannelTensor
 from ..extremes import Extremes
+from .channel_tensor import ChannelTensor
 
 
 @dataclass(kw_only=True)

@@ -14,6 +14,8 @@ scaling one tensor moves the optimum of the next.
 On the samples that showed a range, filling it always pays; on others it does where enough of them
 showed it. So the input's noise is taken once more from samples held back: of parts of the samples,
 each on the grid of the range that the others have, what that range clips included (`extremes`).
+Channels as they are have a range that calibration widens as far as the same parts ask for; once
+scaled by all samples none of these exceeds the range, so that calibration would not widen it.
 
 Errors are taken as uniform and independent, as in
 Meller et al., "Same, Same But Different" (ICML 2019), section 3.
@@ -26,9 +28,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...analysis.channels.cells import Array
+from ..extremes import HeldBack
 from ..grids.formats import IntegerFormat
 from .channel_ranges import ChannelRanges
-from ..extremes import HeldBack
 from .scalable_channels import ScalableLayer
 
 

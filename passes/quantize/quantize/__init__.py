@@ -60,7 +60,8 @@ class Quantize(Pass):
     - `operators`: only these ONNX operators; empty: all that can be.
     - `exclude`: names of nodes that stay float.
     - `products`: also MatMuls of two activations, as attention has them.
-    - `calibration`: how the feeds give ranges.
+    - `calibration`: how the feeds give ranges. Those of `mse` reach beyond the samples as far as
+      that helps samples held back.
     - `percentile`: for `calibration=percentile`: of the values, in percent, that lie below the
       upper end, and above the lower one.
     - `reduce-range`: weights of 7 bits, for CPUs whose u8 x s8 products saturate; `none`: where the
