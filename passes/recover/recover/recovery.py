@@ -18,7 +18,7 @@ from ...engine.context import Context, Feeds
 from .blocks.block_training import TrainedBlock, train_blocks
 from .blocks.cuts import find_blocks, shared_tensors
 from .options import RecoverOptions
-from .subgraph import part_of
+from .subgraph import sample_axes, samples_first_part
 from .training.checkpoint import TrainingJournal, digest
 from .training.end_to_end import train_end_to_end
 from .training.evaluator import Evaluation, RecordedTeacher, StudentEvaluator
@@ -84,7 +84,7 @@ class Recovery:
             Interrupts() as interrupts,
         ):
             workers = Workers()
-            theirs = part_of(
+            theirs = samples_first_part(
                 self._teacher, samples.inputs, self._evaluated(), infer_types(self._teacher)
             )
             with closing(RecordedTeacher(theirs, samples, samples.held_out)) as teacher:
@@ -126,7 +126,13 @@ class Recovery:
 
     def _train(self, session: TrainingSession) -> None:
         mode, progress = self._options.mode, self._context.progress
-        changed = [block for block in self._blocks if block.changed]
+        apart = sample_axes(self._graph, self._objective.outputs, infer_types(self._graph))
+        changed = [b for b in self._blocks if b.changed and not apart.keys() & set(b.outputs)]
+        if apart and mode != "end-to-end":
+            self._context.remark(
+                f"samples of {', '.join(map(repr, sorted(apart)))} do not lie along the first "
+                "axis: what makes them learns end to end alone"
+            )
         if mode != "end-to-end" and len(self._blocks) == 1:
             self._context.remark(
                 "student and teacher share no tensors inside, by name and shape, so that the whole "
@@ -180,7 +186,7 @@ class Recovery:
 
     def _widened(self) -> gs.Graph:
         inputs = [t.name for t in self._graph.inputs if not isinstance(t, gs.Constant)]
-        return part_of(self._graph, inputs, self._evaluated(), infer_types(self._graph))
+        return samples_first_part(self._graph, inputs, self._evaluated(), infer_types(self._graph))
 
     def _labels(self, samples: Samples, teacher: RecordedTeacher) -> Array | None:
         name = self._options.labels
@@ -232,12 +238,14 @@ def _summary(
 
 
 def _class_axes(graph: gs.Graph) -> dict[str, int]:
-    """Return the axis of the classes of each output that has several."""
+    """Return the axis of the classes of each output that has several, its samples put first."""
     found = {}
+    samples = sample_axes(graph, [tensor.name for tensor in graph.outputs], infer_types(graph))
     for name, reading in read_outputs(graph).items():
         axis, shape = reading.class_axis, reading.shape
         if axis is not None and shape is not None and shape[axis] != 1:
-            found[name] = axis
+            moved = name in samples and axis % len(shape) < samples[name]
+            found[name] = axis % len(shape) + int(moved)
     return found
 
 

@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 from .....ir.core.errors import ConversionError, RefusedError
 from .....ir.ops.shapes.infer import infer_types
 from .....ir.run.reference import Reference
-from ..subgraph import part_of
+from ..subgraph import samples_first_part
 from ..weights import Values, write_values
 from .augment import apply_maps, apply_to_labels, check_images, draw_maps
 from .batchnorm import reestimate
@@ -45,8 +45,10 @@ def _trained(
 ) -> tuple[Values, str]:
     samples, objective = session.samples, session.objective
     names = [*objective.outputs, *(objective.features if objective.feature_weight else ())]
-    part = part_of(session.graph, samples.inputs, names, infer_types(session.graph))
-    theirs = part_of(session.teacher, samples.inputs, names, infer_types(session.teacher))
+    part = samples_first_part(session.graph, samples.inputs, names, infer_types(session.graph))
+    theirs = samples_first_part(
+        session.teacher, samples.inputs, names, infer_types(session.teacher)
+    )
     unit = samples.fixed
     example = samples.at(np.arange(samples.unit))
     if session.augment:
