@@ -38,10 +38,10 @@ def untelling(
     inputs, drawn from the values of the first feed.
     """
     reached = reached_outputs(graph)
-    seen = {name: [each[name] for each in outputs] for name in outputs[0] if name in reached}
+    seen = {name: _Seen([each[name] for each in outputs]) for name in outputs[0] if name in reached}
     generator = np.random.default_rng(seed)
     for _ in range(_TRIES):
-        same = [name for name, arrays in seen.items() if _reason(arrays, varied=True)]
+        same = [name for name, what in seen.items() if what.reason(varied=True)]
         other = _redrawn(feeds[0], generator)
         if not same or other is None:
             break
@@ -50,9 +50,8 @@ def untelling(
         except (ExecutionError, FeedError):
             break
         for name in same:
-            seen[name].append(found[name])
-    varied = {name: len(arrays) > 1 for name, arrays in seen.items()}
-    reasons = {name: _reason(arrays, varied[name]) for name, arrays in seen.items()}
+            seen[name].add(found.pop(name))
+    reasons = {name: what.reason(varied=what.count > 1) for name, what in seen.items()}
     return {name: reason for name, reason in reasons.items() if reason}
 
 
@@ -66,34 +65,59 @@ def reached_outputs(graph: gs.Graph) -> set[str]:
     return {t.name for t in graph.outputs if id(t) in reached}
 
 
-def _reason(arrays: Sequence[Array], varied: bool) -> str:
-    """Say what an output is, and which feeds would tell; empty where it tells something."""
-    if not any(array.size for array in arrays):
-        return "is empty; feeds on which it has elements would tell"
-    values = [array.ravel() for array in arrays if array.size]
-    if values[0].dtype.kind in "OUS":
+class _Seen:
+    """What the arrays of one output have in common; only the first of them is kept.
+
+    `count`: how many there were, one at least.
+    """
+
+    def __init__(self, arrays: Sequence[Array]) -> None:
+        self.count = 0
+        self._first = arrays[0]
+        self._number: Any = None  # the first element of all
+        self._elements = self._text = self._finite = False
+        self._all_finite = self._one_number = self._same = True
+        for array in arrays:
+            self.add(array)
+
+    def add(self, array: Array) -> None:
+        """Take in what the output is for one more feed."""
+        self.count += 1
+        self._same = self._same and np.array_equal(array, self._first)
+        if not array.size:
+            return
+        if not self._elements:
+            self._elements, self._number = True, array.flat[0]
+            self._text = array.dtype.kind in "OUS"
+        if self._text:
+            return
+        finite = _is_finite(array)
+        self._finite |= bool(finite.any())
+        self._all_finite &= bool(finite.all())
+        self._one_number = self._one_number and bool(np.all(array == self._number))
+
+    def reason(self, *, varied: bool) -> str:
+        """Say what the output is, and which feeds would tell; empty where it tells something."""
+        if not self._elements:
+            return "is empty; feeds on which it has elements would tell"
+        if self._text:
+            return ""
+        if not self._finite:
+            return "is NaN or infinite throughout; feeds on which it is finite would tell"
+        if not (self._all_finite and varied):
+            return ""
+        if self._one_number:
+            return f"is {self._number} throughout; feeds on which it varies would tell"
+        if self._same:
+            return "is the same for all inputs that were tried; feeds on which it varies would tell"
         return ""
-    finite = [_finite(each) for each in values]
-    if not any(each.size for each in finite):
-        return "is NaN or infinite throughout; feeds on which it is finite would tell"
-    if any(len(each) < len(whole) for each, whole in zip(finite, values, strict=True)):
-        return ""
-    first = values[0][0]
-    if varied and all(np.all(each == first) for each in values):
-        return f"is {first} throughout; feeds on which it varies would tell"
-    if varied and all(
-        array.shape == arrays[0].shape and np.array_equal(array, arrays[0]) for array in arrays
-    ):
-        return "is the same for all inputs that were tried; feeds on which it varies would tell"
-    return ""
 
 
-def _finite(array: Array) -> Array:
+def _is_finite(array: Array) -> Array:
     if array.dtype.kind in "iub":
-        return array
+        return np.ones(1, bool)
     with np.errstate(invalid="ignore"):
-        wide = array if array.dtype.kind in "fc" else array.astype(np.float32)
-        found: Array = array[np.isfinite(wide)]
+        found: Array = np.isfinite(array if array.dtype.kind in "fc" else array.astype(np.float32))
         return found
 
 
