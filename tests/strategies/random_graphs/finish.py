@@ -16,6 +16,8 @@ from .evaluate import Array, run_session, session_of
 
 # On tensors without elements the runtime joins what does not fit together, or crashes.
 _NOT_EMPTY = ("Concat", "InstanceNormalization", "ConvTranspose", "Scan")
+# Elements of an output; of a feed of other values, sizes that are computed may be of any size.
+_LARGEST = 1 << 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +64,12 @@ def finish(b: Builder) -> Drawn | None:
             if not feeds:
                 return None
             continue
+        if any(getattr(value, "size", 0) > _LARGEST for value in found.values()):
+            continue
         feeds.append(feed)
         outputs.append(found)
+    if not feeds:
+        return None
     return Drawn(
         model=model,
         feeds=feeds,
