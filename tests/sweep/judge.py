@@ -172,7 +172,7 @@ class Judge:
     def _moved(
         self, name: str, feed: Mapping[str, Array], before: Mapping[str, Array], error: float
     ) -> float:
-        """Return how far rounding moves an output; a tie of a quantizer goes either way at times."""
+        """Return how far rounding moves an output; a quantizer's tie goes either way at times."""
         moved = 0.0
         for seed in range(_SEEDS):
             moved = max(moved, self._rounding(feed, before, seed).moved.get(name, 0.0))
