@@ -27,6 +27,8 @@ Run = Callable[[Mapping[str, np.ndarray[Any, Any]]], Arrays]
 _MOST_FEEDS = 8
 # Of one tensor; 8 GiB of float32.
 _MOST_ELEMENTS = 1 << 31
+# Of all outputs; 2 GiB of float32, and more than twice as much for what they are compared with.
+_MOST_COMPARED = 1 << 29
 # Of weights and inputs together, up to which starting threads takes longer than computing.
 _FEW_ELEMENTS = 1 << 15
 
@@ -161,7 +163,10 @@ class Verifier:
         _refuse_large(known)
         self._threads = _threads(graph, self.feeds)
         run = Reference(graph, threads=self._threads)
-        outputs = [_without(run(feed), self._random) for feed in self.feeds]
+        outputs = []
+        for feed in self.feeds:
+            outputs.append(_without(run(feed), self._random))
+            _refuse_many(outputs)
         self._untelling = untelling(graph, self.feeds, outputs, run, self._seed)
         return outputs
 
@@ -177,6 +182,17 @@ def _refuse_large(known: Analyses) -> None:
                 raise ExecutionError(
                     f"tensor '{tensor.name}' of shape {sizes} does not fit in memory"
                 )
+
+
+def _refuse_many(outputs: Collection[Arrays]) -> None:
+    """Raise ExecutionError where outputs leave no room for those that they are compared with."""
+    sizes = {name: sum(each[name].size for each in outputs) for name in next(iter(outputs))}
+    if sum(sizes.values()) > _MOST_COMPARED:
+        name = max(sizes, key=lambda name: sizes[name])
+        raise ExecutionError(
+            f"output '{name}' has {sizes[name]} elements, which do not fit in memory several "
+            "times; give feeds on which it is smaller"
+        )
 
 
 def _threads(graph: gs.Graph, feeds: Collection[Mapping[str, np.ndarray[Any, Any]]]) -> int | None:

@@ -319,6 +319,20 @@ def test_a_tensor_that_does_not_fit_in_memory_is_not_tried():
     assert "tensor 'y' of shape [300000, 300000] does not fit in memory" in result.note
 
 
+def test_outputs_of_which_few_fit_in_memory_are_not_compared(monkeypatch):
+    monkeypatch.setattr("planish.passes.trust.verify._MOST_COMPARED", 100)
+    text = "g (float[1] x, int64[1] n) => (float[] y) { i = Identity(x) y = Tile(i, n) }"
+    graph = graph_of(text)
+    feeds = {"x": np.ones(1, np.float32), "n": np.array([101])}
+    result = Pipeline.parse("eliminate-identities").run(graph, [feeds])
+    assert result.edits == 1
+    assert not result.verified
+    assert "output 'y' has 101 elements, which do not fit in memory several times" in result.note
+    assert (
+        Pipeline.parse("eliminate-identities").run(graph, [feeds | {"n": np.array([9])}]).verified
+    )
+
+
 @pytest.mark.parametrize(("channels", "threads"), [(8, {1}), (2000, {None})])
 def test_a_small_network_is_run_without_a_pool_of_threads(channels, threads, monkeypatch):
     asked = set()
