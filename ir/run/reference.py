@@ -9,6 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import onnxruntime as ort
 
+from ..core.errors import ExecutionError
 from ..core.variables import exotic_type
 from .feeds import check_feeds
 from .session import make_session, output_types, run_session
@@ -55,6 +56,9 @@ def evaluate(
     part.functions = list(graph.functions)
     session = _session(part, threads=1)
     found = run_session(session, output_types(session), {})
+    sparse = [name for name, values in found.items() if not isinstance(values, np.ndarray)]
+    if sparse:
+        raise ExecutionError(f"tensor '{sparse[0]}' is sparse")
     return [found[tensor.name] for tensor in wanted]
 
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_dtypes
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 import onnxruntime as ort
 
 from ..core import dtypes
 from ..core.errors import ExecutionError
-from ..core.variables import dense_values
+from ..core.variables import dense_values, is_standard, label
+from ..graph.uses import scopes
+from ..ops.traits.schemas import schema_of
 from ..proto.to_proto import to_proto
 from ..proto.write_values import PROTOBUF_LIMIT, stored_bytes
 
+_VARIADIC = onnx.defs.OpSchema.FormalParameterOption.Variadic
 # Weights from this size on are handed over as they lie in memory; smaller ones, which shape
 # inference may want to read, travel inside the model.
 _BY_REFERENCE = 1 << 16
@@ -33,6 +37,7 @@ def make_session(
 
     The session keeps references to the graph's weights, which must not change while it lives.
     """
+    _refuse_left_out(graph)
     model, weights = to_proto(graph, leave_out=_by_reference)
     if weights:
         options.add_external_initializers(
@@ -48,6 +53,32 @@ def make_session(
         return ort.InferenceSession(model.SerializeToString(), options, providers=providers)
     except Exception as error:  # the binding raises one class per status code
         raise ExecutionError(f"ONNX Runtime refuses the graph: {reason(error)}") from error
+
+
+def _refuse_left_out(graph: gs.Graph) -> None:
+    """Raise ExecutionError for one of any number of operands or results that is left out.
+
+    ONNX Runtime's kernels read and write all of them: the process ends.
+    """
+    for body in (graph, *graph.functions):
+        for scope in scopes(body):
+            for node in scope.nodes:
+                schema = schema_of(node.op, graph.opset) if is_standard(node) else None
+                if schema is not None and (
+                    _leaves_out(node.inputs, schema.inputs)
+                    or _leaves_out(node.outputs, schema.outputs)
+                ):
+                    raise ExecutionError(
+                        f"ONNX Runtime does not run {label(node)}, of which one of any number of "
+                        "tensors is left out; name it"
+                    )
+
+
+def _leaves_out(tensors: Sequence[gs.Tensor], ports: Sequence[Any]) -> bool:
+    last = len(ports) - 1
+    if last < 0 or ports[last].option != _VARIADIC:
+        return False
+    return any(tensor.is_empty() for tensor in tensors[last:])
 
 
 def output_types(session: ort.InferenceSession) -> dict[str, str]:

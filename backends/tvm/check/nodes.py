@@ -167,7 +167,8 @@ def _drawn(alone: gs.Graph, most: int) -> Feed:
 
     Where an operator says nothing of negative ones, there are none.
     """
-    shapes = {tensor.name: _sizes(tensor) for tensor in alone.inputs}
+    odd: dict[str, int] = {}  # a size that several inputs have is one
+    shapes = {tensor.name: _sizes(tensor, odd) for tensor in alone.inputs}
     if sum(int(np.prod(shape)) for shape in shapes.values()) > _MOST_ELEMENTS:
         raise FeedError("too large to be drawn")
     (feed,) = random_feeds(alone, shapes=shapes)
@@ -190,12 +191,12 @@ def _wants_positive(alone: gs.Graph) -> bool:
     return (node.op == "Cast" and "u" in kinds) or (node.op == "Pow" and "i" in kinds)
 
 
-def _sizes(tensor: gs.Tensor) -> tuple[int, ...]:
-    odd = {}
+def _sizes(tensor: gs.Tensor, odd: dict[str, int]) -> tuple[int, ...]:
     for place, size in enumerate(tensor.shape):
         if isinstance(size, str):
             number = int(size.rpartition("_")[2])
-            odd[size] = _BATCH if number == 0 and place == 0 else _ODD[number % len(_ODD)]
+            free = _BATCH if number == 0 and place == 0 else _ODD[number % len(_ODD)]
+            odd.setdefault(size, free)
     return tuple(odd.get(size, size) for size in tensor.shape)
 
 

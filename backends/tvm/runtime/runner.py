@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import mmap
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from ..spec.machine import ALIGNMENT
 from .built import Built
 from .header import Header
 from .onnx_node import register, take_error
-from .threads import Turn, run_on
+from .threads import Turn, making_code, run_on
 
 _LARGE_PAGE = 2 << 20
 
@@ -48,29 +47,45 @@ class Runner:
         self._device = tvm.cuda() if header.target == "cuda" else tvm.cpu()
         self._runtime = tvm.runtime
         self._copies: dict[str, Any] = {}
+        # Made at the first run, in its turn: a lock of its own would stay taken in a fork.
+        self._machine: Any = None
+        self._main: Any = None
+        self._packed: list[Any] | None = None
         self._running = Turn()  # the virtual machine and the copies serve one run
         self.threads = threads or len(core_numbers())
 
-    @cached_property
+    @property
     def machine(self) -> Any:
         """TVM's virtual machine, with machine code."""
-        from tvm import relax
+        if self._machine is None:
+            from tvm import relax
 
-        if self._built.device:
-            _attach(self._built.library, self._built.device)
-        return relax.VirtualMachine(self._built.library, self._device)
+            if self._built.device:
+                _attach(self._built.library, self._built.device)
+            with making_code:
+                self._machine = relax.VirtualMachine(self._built.library, self._device)
+        return self._machine
 
-    @cached_property
-    def _main(self) -> Any:
-        return self.machine["main"]
+    def _code(self) -> Any:
+        """Return the function that runs, of a machine that no other thread had at a fork."""
+        if self._running.was_interrupted():
+            self._machine = self._main = None
+        if self._main is None:
+            self._main = self.machine["main"]
+        return self._main
 
-    @cached_property
-    def _packed(self) -> list[Any]:
-        """The constants and the arena where the code reads them."""
-        if self.header.target == "cuda":
-            return [self._runtime.tensor(values, self._device) for values in self.constants]
-        arena = [np.empty(self.header.arena, np.uint8)] if self.header.arena else []
-        return [_tensor(values) for values in _in_large_pages([*self.constants, *arena])]
+    def _held(self) -> list[Any]:
+        """Return the constants and the arena where the code reads them."""
+        if self._packed is None:
+            if self.header.target == "cuda":
+                self._packed = [
+                    self._runtime.tensor(values, self._device) for values in self.constants
+                ]
+            else:
+                arena = [np.empty(self.header.arena, np.uint8)] if self.header.arena else []
+                large = _in_large_pages([*self.constants, *arena])
+                self._packed = [_tensor(values) for values in large]
+        return self._packed
 
     def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run once: name -> array in, name -> array out. Concurrent calls wait for each other."""
@@ -80,7 +95,7 @@ class Runner:
             # numpy's ascontiguousarray would make one axis of none.
             feeds = {**self.defaults, **feeds}
             given = [self._lent(name, np.require(feeds[name], None, "C")) for name in names]
-            main, kept = self._main, self._packed
+            main, kept = self._code(), self._held()
             found = run_on(self.threads, lambda: self._called(main, [*given, *kept]))
             return {name: found[i].numpy() for i, name in enumerate(results)}
 

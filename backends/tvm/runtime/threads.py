@@ -22,16 +22,27 @@ _Result = TypeVar("_Result")
 _SHARE_ALL_CORES = -3  # TVM's name for it is kSpecifyThreadShareAllCore
 
 
+# Who has LLVM make machine code; a fork waits, for LLVM's own locks would stay taken in the child.
+making_code = threading.RLock()
+
+
 class Turn:
     """A lock for one run at a time; in a forked child it is free, whoever held it."""
 
     def __init__(self) -> None:
-        self.free()
+        self._lock = threading.Lock()
+        self._interrupted = False
         _turns.add(self)
 
     def free(self) -> None:
         """Let nobody hold it."""
+        self._interrupted |= self._lock.locked()
         self._lock = threading.Lock()
+
+    def was_interrupted(self) -> bool:
+        """Say, once, whether a run was left in the middle: this process is forked from it."""
+        found, self._interrupted = self._interrupted, False
+        return found
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -165,4 +176,9 @@ def _after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=making_code.acquire,
+        after_in_parent=making_code.release,
+        after_in_child=making_code.release,
+    )
     os.register_at_fork(after_in_child=_after_fork)

@@ -106,6 +106,8 @@ class Folder:
             inputs = inputs[:1]
         if node.op == "Gather" and self._is_text(node.inputs[0]):
             return self._refuse(node, "ONNX Runtime gathers one element of each row of text")
+        if (node.op == "Div" or node.op == "Mod") and not self._divides(node):
+            return False
         sizes: dict[int, int] = {}
         for tensor in inputs:
             size = self._bytes_of_input(tensor)
@@ -137,6 +139,19 @@ class Folder:
         self._refused.add(id(node))
         self._context.decline(node, reason)
         return False
+
+    def _divides(self, node: gs.Node) -> bool:
+        """Say whether integers are divided by what is known and ends no process."""
+        dtype = self._view.dtype(node.inputs[0])
+        if dtype is None or dtype.kind not in "iu":
+            return dtype is not None
+        divisor, dividend = (self._view.constant(t) for t in reversed(node.inputs))
+        if divisor is None or dividend is None:
+            return False  # comes back once both are constants
+        least = dtype.kind == "i" and bool((dividend == np.iinfo(dtype).min).any())
+        if (divisor == 0).any() or (least and (divisor == -1).any()):
+            return self._refuse(node, "it divides by 0, or the least integer by -1")
+        return True
 
     def _is_text(self, tensor: gs.Tensor) -> bool:
         dtype = self._view.dtype(tensor)

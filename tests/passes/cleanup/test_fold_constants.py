@@ -58,6 +58,41 @@ def test_strings(attribute, expected):
     assert result.graph.nodes[0].inputs[1].values.tolist() == expected
 
 
+ENDS = ["u = Div(least, minus)", "u = Mod(least, minus)", "u = Div(minus, nothing)"]
+
+
+@pytest.mark.parametrize("body", [*ENDS, "w, u = Split(least)"])
+def test_what_ends_the_process_is_not_computed(body):
+    """Where a branch is not taken, nobody else does; kernels divide and write without a look."""
+    text = f"""g (float[2] x, bool t) => (int64[N] y) {{
+        y = If (t) <then_branch = p () => (int64[N] u) {{ {body} }},
+                    else_branch = q () => (int64[N] v) {{ v = Cast<to=7>(x) }}> }}"""
+    constants = {
+        "least": np.full(2, -(2**63)), "minus": np.array([-1]), "nothing": np.array([0])
+    }  # fmt: skip
+    model = model_of(text, {name: values for name, values in constants.items() if name in text})
+    if "Split" in body:
+        (branch,) = (a.g for a in model.graph.node[0].attribute if a.name == "then_branch")
+        branch.node[0].output[0] = ""
+    result = run_pass(planish.load(model), PASS, verify="off")
+    assert result.edits == 0
+    (left,) = ops(result.graph.nodes[0].attrs["then_branch"])
+    assert left in body
+
+
+def test_a_sparse_constant_stays():
+    sparse = onnx.helper.make_sparse_tensor(
+        onnx.numpy_helper.from_array(np.ones(1, np.float32), "v"),
+        onnx.numpy_helper.from_array(np.array([2]), "i"),
+        [4],
+    )
+    model = model_of("g (float[4] x) => (float[4] y) { c = Identity(x) y = Add(x, c) }")
+    constant = onnx.helper.make_node("Constant", [], ["c"], sparse_value=sparse)
+    model.graph.node[0].CopyFrom(constant)
+    result = run_pass(planish.load(model), PASS)
+    assert_same_function(model, result.graph, {"x": X}, 0)
+
+
 def test_rows_of_text_are_not_gathered():
     """ONNX Runtime 1.32 copies the first element of each row, and leaves the others empty."""
     text = """g (bool x) => (string[2] y) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 import planish
 
-from tests.helpers import model_using, relative_error, run_ort
+from tests.helpers import model_of, model_using, relative_error, run_ort
 
 pytest.importorskip("tvm")
 
@@ -160,3 +161,12 @@ def test_what_fails_among_others_is_found_alone() -> None:
     report = checked("comparisons", run=fussy)
     assert [(one.op, one.fault) for one in report.wrong] == [("Pow", "no powers")]
     assert report.right > 2
+
+
+def test_a_size_that_two_inputs_have_is_one() -> None:
+    model = model_of("g (float[N, 6] x) => (float[N, N] y) { t = Transpose(x) y = MatMul(x, t) }")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", WrongKernelWarning)
+        compiled = planish.lower(planish.load(model), backend="tvm", threads=1)
+    feeds = {"x": np.random.default_rng(3).standard_normal((4, 6)).astype(np.float32)}
+    assert relative_error(run_ort(model, feeds)["y"], compiled(feeds)["y"]) <= 1e-5

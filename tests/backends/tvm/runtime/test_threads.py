@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -18,6 +19,8 @@ from tests.backends.tvm.small_network import conv_relu
 from tests.helpers import model_of, relative_error, run_ort
 
 pytest.importorskip("tvm")
+
+from planish.backends.tvm.runtime.threads import Turn, making_code
 
 FEEDS = {"x": np.random.default_rng(1).standard_normal((4, 3, 9, 9)).astype(np.float32)}
 # Loaded by itself, as a server would: with what compiles, other libraries' threads would count.
@@ -154,3 +157,36 @@ def test_an_error_of_a_run_reaches_the_thread_that_asked(model) -> None:
     asking.start()
     asking.join()
     assert len(errors) == 1
+
+
+def test_a_child_knows_that_a_run_was_left_in_the_middle() -> None:
+    """What the parent's thread was at, the child has not: a machine of its own is made."""
+    turn, told = Turn(), Turn()
+    with turn:
+        child = os.fork()
+        if not child:
+            with turn:  # free in the child
+                right = turn.was_interrupted() and not told.was_interrupted()
+                os._exit(0 if right and not turn.was_interrupted() else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    assert not turn.was_interrupted()
+
+
+def test_a_fork_waits_for_machine_code() -> None:
+    """LLVM's locks would stay taken in the child."""
+    begun, children = threading.Event(), []
+
+    def make() -> None:
+        with making_code:
+            begun.set()
+            time.sleep(0.1)
+            children.append(None)
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    begun.wait()
+    child = os.fork()
+    if not child:
+        os._exit(0 if children else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    thread.join()
