@@ -63,18 +63,24 @@ def _refuse_left_out(graph: gs.Graph) -> None:
     for body in (graph, *graph.functions):
         for scope in scopes(body):
             for node in scope.nodes:
-                schema = schema_of(node.op, graph.opset) if is_standard(node) else None
-                if schema is not None and (
-                    _leaves_out(node.inputs, schema.inputs)
-                    or _leaves_out(node.outputs, schema.outputs)
-                ):
+                if _leaves_out(node, graph.opset):
                     raise ExecutionError(
                         f"ONNX Runtime does not run {label(node)}, of which one of any number of "
                         "tensors is left out; name it"
                     )
 
 
-def _leaves_out(tensors: Sequence[gs.Tensor], ports: Sequence[Any]) -> bool:
+def _leaves_out(node: gs.Node, opset: int) -> bool:
+    if not any(tensor.is_empty() for tensor in (*node.inputs, *node.outputs)):
+        return False
+    schema = schema_of(node.op, opset) if is_standard(node) else None
+    return schema is not None and (
+        _omits(node.inputs, schema.inputs) or _omits(node.outputs, schema.outputs)
+    )
+
+
+def _omits(tensors: Sequence[gs.Tensor], ports: Sequence[Any]) -> bool:
+    """Say whether one of those is left out that the last of `ports` takes any number of."""
     last = len(ports) - 1
     if last < 0 or ports[last].option != _VARIADIC:
         return False

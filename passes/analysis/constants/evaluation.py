@@ -24,6 +24,7 @@ from ....ir.ops.shapes.infer import infer_types
 from ....ir.ops.traits import traits_of
 from ....ir.run.reference import evaluate
 from ..sizes.shape_arithmetic import ShapeArithmetic
+from .kernel_faults import why_not_computed
 from .static_values import is_static, static_value, value_of_sizes
 
 Array = np.ndarray[Any, Any]
@@ -130,10 +131,15 @@ class _Cone:
             if unsettled:
                 pending += unsettled
                 continue
-            computable = all(map(self._holds, self._operands(node))) and all(
-                (size := byte_size(self._view.type(t))) is not None and size <= _MOST_BYTES
-                for t in node.outputs
-                if t.name
+            sound = not why_not_computed(node, self._view, self._known)
+            computable = (
+                sound
+                and all(map(self._holds, self._operands(node)))
+                and all(
+                    (size := byte_size(self._view.type(t))) is not None and size <= _MOST_BYTES
+                    for t in node.outputs
+                    if t.name
+                )
             )
             if computable:
                 self._nodes.append(node)
@@ -153,6 +159,10 @@ class _Cone:
         except ExecutionError:
             return found  # the runtime has no kernel for one of them: they stay unknown
         return found | {id(t): v for t, v in zip(left, values, strict=True)}
+
+    def _known(self, tensor: gs.Tensor) -> Array | None:
+        held = self._values.get(id(tensor))
+        return self._view.constant(tensor) if held is None else np.asarray(held.values)
 
     def _ready(self, node: gs.Node) -> gs.Node:
         """Return `node` with the values that need no evaluation in place of their producers."""

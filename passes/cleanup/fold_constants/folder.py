@@ -15,6 +15,7 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ....ir.run.reference import evaluate
 from ...analysis.constants.evaluation import byte_size, evaluable_form, infer_alone, may_fold
+from ...analysis.constants.kernel_faults import why_not_computed
 from ...analysis.constants.static_values import is_static, static_value, value_of_sizes
 from ...analysis.sizes.shape_arithmetic import ShapeArithmetic
 from ...engine.context import Context
@@ -104,10 +105,10 @@ class Folder:
             if self._view.dtype(node.inputs[1]) is None:
                 return False
             inputs = inputs[:1]
-        if node.op == "Gather" and self._is_text(node.inputs[0]):
-            return self._refuse(node, "ONNX Runtime gathers one element of each row of text")
-        if (node.op == "Div" or node.op == "Mod") and not self._divides(node):
-            return False
+        real = all(self._view.is_constant(t) for t in inputs)
+        reason = why_not_computed(node, self._view, self._view.constant)
+        if reason:
+            return self._refuse(node, reason) if real else False  # else it comes back
         sizes: dict[int, int] = {}
         for tensor in inputs:
             size = self._bytes_of_input(tensor)
@@ -115,7 +116,6 @@ class Folder:
                 return False
             sizes[id(tensor)] = size
         total = sum(sizes.values())
-        real = all(self._view.is_constant(t) for t in inputs)
         for tensor in node.outputs:
             if tensor.is_empty():
                 continue
@@ -139,23 +139,6 @@ class Folder:
         self._refused.add(id(node))
         self._context.decline(node, reason)
         return False
-
-    def _divides(self, node: gs.Node) -> bool:
-        """Say whether integers are divided by what is known and ends no process."""
-        dtype = self._view.dtype(node.inputs[0])
-        if dtype is None or dtype.kind not in "iu":
-            return dtype is not None
-        divisor, dividend = (self._view.constant(t) for t in reversed(node.inputs))
-        if divisor is None or dividend is None:
-            return False  # comes back once both are constants
-        least = dtype.kind == "i" and bool((dividend == np.iinfo(dtype).min).any())
-        if (divisor == 0).any() or (least and (divisor == -1).any()):
-            return self._refuse(node, "it divides by 0, or the least integer by -1")
-        return True
-
-    def _is_text(self, tensor: gs.Tensor) -> bool:
-        dtype = self._view.dtype(tensor)
-        return dtype is not None and np.dtype(dtype).kind in "OUS"
 
     def _bytes_of_input(self, tensor: gs.Tensor) -> int | None:
         values = self._view.constant(tensor)

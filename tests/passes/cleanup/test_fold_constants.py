@@ -80,6 +80,19 @@ def test_what_ends_the_process_is_not_computed(body):
     assert left in body
 
 
+def test_nor_where_a_condition_is_looked_for():
+    """What decides an If or a Loop is computed before it is folded, by the same kernels."""
+    text = """g (float[2] x) => (float[2] y) {
+        d = Div(least, minus)
+        c = Equal(d, least)
+        y = If (c) <then_branch = p () => (float[2] u) { u = Neg(x) },
+                    else_branch = q () => (float[2] v) { v = Abs(x) }> }"""
+    least, minus = np.array(-(2**31), np.int32), np.array(-1, np.int32)
+    model = model_of(text, {"least": least, "minus": minus})
+    result = run_pass(planish.load(model), "inline-constant-branches", verify="off")
+    assert ops(result.graph) == ["Div", "Equal", "If"]
+
+
 def test_a_sparse_constant_stays():
     sparse = onnx.helper.make_sparse_tensor(
         onnx.numpy_helper.from_array(np.ones(1, np.float32), "v"),
