@@ -50,7 +50,13 @@ class Runner:
         # Made at the first run, in its turn: a lock of its own would stay taken in a fork.
         self._machine: Any = None
         self._main: Any = None
-        self._packed: list[Any] | None = None
+        # Copied here: what constants are mapped from may change before the first run.
+        if header.target == "cuda":
+            self._packed = [tvm.runtime.tensor(values, self._device) for values in self.constants]
+        else:
+            arena = [np.empty(header.arena, np.uint8)] if header.arena else []
+            lasting = _in_large_pages([*self.constants, *arena])
+            self._packed = [_tensor(values) for values in lasting]
         self._running = Turn()  # the virtual machine and the copies serve one run
         self.threads = threads or len(core_numbers())
 
@@ -74,19 +80,6 @@ class Runner:
             self._main = self.machine["main"]
         return self._main
 
-    def _held(self) -> list[Any]:
-        """Return the constants and the arena where the code reads them."""
-        if self._packed is None:
-            if self.header.target == "cuda":
-                self._packed = [
-                    self._runtime.tensor(values, self._device) for values in self.constants
-                ]
-            else:
-                arena = [np.empty(self.header.arena, np.uint8)] if self.header.arena else []
-                large = _in_large_pages([*self.constants, *arena])
-                self._packed = [_tensor(values) for values in large]
-        return self._packed
-
     def __call__(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run once: name -> array in, name -> array out. Concurrent calls wait for each other."""
         names = [tensor.name for tensor in self.header.inputs]
@@ -95,8 +88,8 @@ class Runner:
             # numpy's ascontiguousarray would make one axis of none.
             feeds = {**self.defaults, **feeds}
             given = [self._lent(name, np.require(feeds[name], None, "C")) for name in names]
-            main, kept = self._code(), self._held()
-            found = run_on(self.threads, lambda: self._called(main, [*given, *kept]))
+            main = self._code()
+            found = run_on(self.threads, lambda: self._called(main, [*given, *self._packed]))
             return {name: found[i].numpy() for i, name in enumerate(results)}
 
     def _called(self, main: Any, given: list[Any]) -> Any:

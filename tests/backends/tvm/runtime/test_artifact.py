@@ -219,3 +219,16 @@ def test_no_place_for_temporary_files_is_an_error(model, saved, tmp_path, monkey
     with pytest.raises(BackendError, match=r"cannot be loaded: .*No space.*TMPDIR"):
         planish.load_compiled(path, backend="tvm", threads=1)
     assert [found.name for found in tmp_path.iterdir()] == ["network.planish"]
+
+
+def test_what_was_loaded_does_not_change_with_its_file(saved, tmp_path) -> None:
+    path = tmp_path / "network.planish"
+    path.write_bytes(saved)
+    loaded = planish.load_compiled(path, backend="tvm")
+    feeds = {"x": np.random.default_rng(1).standard_normal((4, 3, 9, 9)).astype(np.float32)}
+    wanted = planish.load_compiled(path, backend="tvm")(feeds)
+    with path.open("r+b") as file:
+        file.seek(len(saved) // 2)
+        file.write(bytes(len(saved) - len(saved) // 2))
+    for name, values in loaded(feeds).items():
+        np.testing.assert_array_equal(values, wanted[name])
