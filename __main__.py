@@ -6,12 +6,19 @@ import sys
 
 
 def main() -> None:
-    """Run the command; Ctrl-C ends it alike while its modules are still being imported."""
+    """Run the command, supervised; Ctrl-C ends it alike while its modules are being imported."""
     try:
-        from .cli.main import main as run
+        from .cli.supervise import supervised
+
+        supervised(_run)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; no half-written file is left\n")
         sys.exit(130)
+
+
+def _run() -> None:
+    from .cli.main import main as run
+
     run()
 
 

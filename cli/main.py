@@ -1,7 +1,8 @@
 """The `planish` command: a thin layer over the public names.
 
 Tables and reports go to standard output, progress and errors to standard error. Exit codes: 0 done,
-1 a comparison or search found a difference, 2 refused with one clear message, 130 interrupted.
+1 a comparison or search found a difference, 2 refused with one clear message (`supervise` has one
+also where native code ended the process), 130 interrupted.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def model(tmp_path_factory):
 # Runs the command line in the process that has what stands before it.
 COMMANDS = """
 import sys
-from planish.cli import main
+from planish.cli.main import main
 def planish(*words):
     sys.argv[:] = ["planish", *words]
     try:

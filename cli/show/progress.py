@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ...passes.engine.records import Progress as Step
+from ..supervise import doing
 
 
 @contextmanager
@@ -27,7 +28,10 @@ def pass_progress(console: Console) -> Iterator[Callable[[Step], None]]:
 
 @contextmanager
 def progress_bar(console: Console, title: str) -> Iterator[Callable[[float, str], None]]:
-    """Show a progress bar; yields a function of the fraction done and a word about it."""
+    """Show a progress bar; yields a function of the fraction done and a word about it.
+
+    The word is also what a message says of a process that ends here.
+    """
     bar = Progress(
         TextColumn("{task.description:<40}"),
         BarColumn(),
@@ -39,4 +43,10 @@ def progress_bar(console: Console, title: str) -> Iterator[Callable[[float, str]
     )
     with bar:
         task = bar.add_task(title, total=1.0)
-        yield lambda fraction, word: bar.update(task, completed=fraction, description=word or title)
+
+        def update(fraction: float, word: str) -> None:
+            doing(word or title)
+            bar.update(task, completed=fraction, description=word or title)
+
+        doing(title)
+        yield update

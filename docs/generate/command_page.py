@@ -27,6 +27,10 @@ this is; `planish --install-completion` makes the shell complete commands, passe
 | 2 | refused, with one message that says what to do |
 | 130 | interrupted |
 
+On Linux a command runs in a process that another waits for, so that there is a message also where
+native code ends it, such as a kernel whose division traps: it says at what, with code 2.
+`PLANISH_SUPERVISE=0` has one process alone, as some profilers need.
+
 """
 _WORDS = {"Path": "path", "str": "text", "int": "number", "float": "number"}
 

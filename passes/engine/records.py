@@ -84,7 +84,8 @@ class PassRecord:
 class Progress:
     """One step of a run, for progress bars: pass `index` of `total` is at `fraction` of `stage`.
 
-    `note` is a word of the pass about how it goes, such as a loss; empty where it has none.
+    `name` is the pass, or which graph is verified. `note` is a word of the pass about how it goes,
+    such as a loss; empty where it has none.
     """
 
     index: int

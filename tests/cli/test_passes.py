@@ -96,7 +96,7 @@ def test_backends_complete():
 )
 def test_the_shell_is_told(words, wanted):
     given = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
-    script = "import sys; sys.argv[0] = 'planish'; from planish.cli import main; main()"
+    script = "import sys; sys.argv[0] = 'planish'; from planish.cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,

@@ -239,7 +239,7 @@ def test_an_output_that_cannot_be_written(call, tmp_path, model, out, command):
 
 UNPRIVILEGED = """
 import os, sys
-from planish.cli import app, main
+from planish.cli.main import app, main
 words = [*sys.argv[1:-1], sys.argv[2] + ".other"]
 app(words, standalone_mode=False)  # imports what is imported late
 if os.getuid() == 0:  # root may write anywhere
@@ -268,7 +268,7 @@ def test_a_read_only_folder():
 
 LIMITED = """
 import resource, signal, sys
-from planish.cli import main
+from planish.cli.main import main
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
 main()

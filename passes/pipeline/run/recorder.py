@@ -45,11 +45,13 @@ class Recorder:
         """Return the place of pass `index` in words."""
         return f"pass {index + 1} of {len(self.passes)}, '{self.passes[index].name}'"
 
-    def tell(self, index: int, stage: str, fraction: float, note: str = "") -> None:
-        """Report progress, where somebody listens."""
+    def tell(
+        self, index: int, stage: str, fraction: float, note: str = "", of: str | None = None
+    ) -> None:
+        """Report progress, where somebody listens, with pass `index` or of what `of` names."""
         if self._options.progress is None:
             return
-        name = self.passes[index].name if self.passes else ""
+        name = of or (self.passes[index].name if self.passes else "")
         event = Progress(
             index=index,
             total=len(self.passes),

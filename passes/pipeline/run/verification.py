@@ -47,7 +47,7 @@ class Verification:
         self._since = 0  # how many of the edited passes precede `original`
         self._verifier: Verifier | None = None
         if options.verify != "off":
-            recorder.tell(0, "verify", 0.0)
+            recorder.tell(0, "verify", 0.0, of="the model as it is given")
             self._verifier = Verifier(original, feeds, options.seed, known)
 
     @property
@@ -86,7 +86,7 @@ class Verification:
         edited = self._recorder.edited[self._since :]
         if verifier is None or not edited:
             return
-        self._recorder.tell(len(self._recorder.passes) - 1, "verify", 0.0)
+        self._recorder.tell(len(self._recorder.passes) - 1, "verify", 0.0, of="the result")
         exact = all(item.exact for item, _ in edited)
         names = ", ".join(dict.fromkeys(item.name for item, _ in edited))
         error = verifier.check_end(graph, exact, f"the pipeline ({names})")

@@ -1,0 +1,120 @@
+"""A command whose process is ended by native code: one message, exit code 2, and no traceback."""
+
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.helpers import model_of
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(signal, "sigwaitinfo"), reason="commands are supervised where sigwaitinfo is"
+)
+
+SCRIPT = """
+import os, signal, sys, time
+from planish.cli.supervise import doing, supervised
+
+def run():
+    doing("fold  constants")
+    {body}
+
+supervised(run)
+"""
+
+
+def start(body, **options):
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.format(body=body)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [("SIGFPE", "divided by zero"), ("SIGABRT", "check of native code"), ("SIGKILL", "memory")],
+)
+def test_what_ends_the_process_is_said(ended, said, tmp_path):
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    child = start(f"os.kill(os.getpid(), signal.{ended})", env=environment)
+    shown, err = child.communicate(timeout=60)
+    assert (child.returncode, shown) == (2, "")
+    assert err.startswith(f"error: {ended} ended the process while it was at 'fold constants' (")
+    assert said in err
+    assert "no half-written file is left" in err
+    assert err.count("\n") == 1
+    reports = list(tmp_path.iterdir())
+    if ended == "SIGKILL":  # nothing can be noted then
+        assert reports == []
+    else:
+        (report,) = reports
+        assert str(report) in err
+        assert 'File "<string>"' in report.read_text()
+
+
+@pytest.mark.parametrize("code", [0, 1, 130])
+def test_the_code_and_what_was_shown_pass_through(code):
+    child = start(f"print('once'); sys.exit({code})")
+    shown, err = child.communicate(timeout=60)
+    assert (child.returncode, shown, err) == (code, "once\n", "")
+
+
+def test_it_can_be_switched_off():
+    child = start("print(os.getppid())", env={**os.environ, "PLANISH_SUPERVISE": "0"})
+    assert child.communicate(timeout=60)[0] == f"{os.getpid()}\n"
+
+
+def test_a_signal_to_the_one_that_waits_ends_both():
+    child = start("print(os.getpid(), flush=True); time.sleep(60)")
+    worker = int(child.stdout.readline())
+    child.terminate()
+    child.communicate(timeout=60)
+    assert child.returncode == -signal.SIGTERM
+    assert ends(worker)
+
+
+def test_killing_the_one_that_waits_ends_both():
+    child = start("print(os.getpid(), flush=True); time.sleep(60)")
+    worker = int(child.stdout.readline())
+    assert worker != child.pid
+    child.kill()
+    child.communicate(timeout=60)  # returns where nobody holds the pipes
+    assert ends(worker)
+
+
+def ends(process):
+    for _ in range(200):
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        with open(f"/proc/{process}/stat") as file:
+            if file.read().rpartition(")")[2].split()[0] == "Z":  # where nobody waits for orphans
+                return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="its division traps")
+def test_a_model_whose_division_traps(tmp_path):
+    model = model_of(
+        "g (float[4] x) => (int64[4] y) { i = Cast <to=7> (x) q = Div (least, m) y = Add (i, q) }",
+        {"least": np.int64([-(2**63)]), "m": np.int64([-1])},
+    )
+    source, out = tmp_path / "model.onnx", tmp_path / "out.onnx"
+    source.write_bytes(model.SerializeToString())
+    done = subprocess.run(
+        [sys.executable, "-m", "planish", "optimize", str(source), "-o", str(out)],
+        capture_output=True, text=True, timeout=120, env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "SIGFPE" in done.stderr
+    assert "'verify the model as it is given'" in done.stderr
+    assert "native code of onnxruntime" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not out.exists()
