@@ -136,8 +136,8 @@ def _message(ended: str, traces: str) -> str:
     ) as file:
         file.write(traces)
     return (
-        f"{text}: {_place(traces)}; no half-written file is left. Look whether the model runs elsewhere; "
-        f"report it with the model and '{file.name}'\n"
+        f"{text}: {_place(traces)}; no half-written file is left. Look whether the model runs "
+        f"elsewhere; report it with the model and '{file.name}'\n"
     )
 
 
