@@ -29,7 +29,7 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType
 from ...ir.graph.view import View
 from ...ir.ops.opsets import has_operator
-from ...ir.ops.traits.groups import LAYERS
+from ...ir.ops.traits.groups import LAYERS, RECURRENT
 from ..engine.context import Context
 from ..engine.rewrite import Rewrite, RewritePass, drive
 from ..fusion.inline_fused_operators import inline_fused_operators
@@ -84,7 +84,8 @@ class _DynamicProduct:
 
 
 class _Dynamic(Rewrite[_DynamicProduct]):
-    ops = LAYERS - {"ConvTranspose"}  # of Conv, to say why it is left alone
+    # Of Conv and recurrent layers, to say why they are left alone.
+    ops = (LAYERS - {"ConvTranspose"}) | RECURRENT
 
     def __init__(self, options: QuantizeDynamically) -> None:
         self._options = options
@@ -93,6 +94,10 @@ class _Dynamic(Rewrite[_DynamicProduct]):
         if not is_standard(node):
             return None
         need(node.op != "Conv", "convolutions on integers need ranges: `quantize` calibrates them")
+        need(
+            node.op not in RECURRENT,
+            "ONNX has no integer operator for it; `quantize-weights` stores its weights as integers",
+        )
         options = self._options
         need(node.op in options.operators, f"operators does not name {node.op}")
         need(node_key(node) not in options.exclude, "it is excluded")

@@ -39,6 +39,7 @@ from .float_layers import take_float_layers, with_float_layers
 from .insert_pairs import insert_pairs
 from .mixed_precision.bounds import GUARD, AccuracyBounds
 from .mixed_precision.choose import excluded
+from .recurrent import remark_recurrent
 from .scheme import QuantizationScheme, read_format
 from .selection import UnitSelection
 from .unfolded import remark_unfolded
@@ -139,6 +140,8 @@ class Quantize(Pass):
             if not context.exhausted:
                 context.go_back(f"the graph stays float: opset {scheme.opset} cannot be reached")
             return
+        if not self.operators:
+            remark_recurrent(graph, context, self.exclude)
         original, outer = graph, context
         feeds: Feeds | None = None
         apart: tuple[str, ...] = ()
