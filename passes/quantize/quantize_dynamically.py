@@ -96,7 +96,7 @@ class _Dynamic(Rewrite[_DynamicProduct]):
         need(node.op != "Conv", "convolutions on integers need ranges: `quantize` calibrates them")
         need(
             node.op not in RECURRENT,
-            "ONNX has no integer operator for it; `quantize-weights` stores its weights as integers",
+            "ONNX has no integer operator for it; `quantize-weights` makes its weights integers",
         )
         options = self._options
         need(node.op in options.operators, f"operators does not name {node.op}")
