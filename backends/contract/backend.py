@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, SupportsIndex
 
 import numpy as np
 
@@ -59,6 +59,13 @@ class Compiled(ABC):
     @abstractmethod
     def save(self, path: str | Path) -> None:
         """Write what the backend's `load` reads, atomically. Raises SaveError."""
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Refuse `pickle` and `copy`: runtimes hold code and threads of one process."""
+        raise BackendError(
+            f"a compiled network ({type(self).__name__}) is neither pickled nor copied; write it "
+            "with `save`, and have each process or copy call `planish.load_compiled` on the file"
+        )
 
 
 class Backend(ABC):

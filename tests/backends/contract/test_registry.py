@@ -1,6 +1,8 @@
 """The registry of backends."""
 
+import copy
 import importlib.metadata
+import pickle
 
 import numpy as np
 import pytest
@@ -92,3 +94,13 @@ def test_entry_points_are_found_and_a_broken_one_is_named(monkeypatch):
     monkeypatch.undo()
     registry._load.cache_clear()
     assert "doubling" not in registry.all_backends()
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "tvm"])
+def test_what_is_compiled_is_not_pickled(name):
+    if name == "tvm":
+        pytest.importorskip("tvm")
+    compiled = planish.lower(graph_of(GRAPH), backend=name)
+    for how in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(BackendError, match=r"`save`.*load_compiled"):
+            how(compiled)
