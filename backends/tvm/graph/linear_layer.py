@@ -10,6 +10,7 @@ from ....ir.graph.view import View
 from ....ir.ops.linear.layer import Layer, read_layer
 from ....ir.ops.linear.operators import reads_transposed
 from ....ir.ops.traits.groups import LAYERS
+from ....ir.ops.windows.attributes import read_window
 
 
 def linear_layer(node: gs.Node, view: View) -> Layer | None:
@@ -17,6 +18,13 @@ def linear_layer(node: gs.Node, view: View) -> Layer | None:
     if node.op not in LAYERS or not is_standard(node) or reads_transposed(node):
         return None
     try:
-        return read_layer(node, view)
+        layer = read_layer(node, view)
+        return layer if _fits(layer, node, view) else None
     except DeclinedError:
         return None
+
+
+def _fits(layer: Layer, node: gs.Node, view: View) -> bool:
+    """Say whether the kernel lies inside the padded input: ONNX Runtime refuses a larger one."""
+    shape = view.shape(node.inputs[0]) if layer.is_spatial else None
+    return shape is None or read_window(node, view).fits(shape[2:])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
-from ....ir.ops.windows.attributes import WindowAttributes, averages_pads, pool_window
+from ....ir.ops.windows.attributes import averages_pads, pool_window
 from ..graph.groups import REAL, FusionGroup, can_be_operand, is_scalar_operator
 from ..graph.spatial import is_known, read_window
 from ..kernels.elementwise import Elementwise, elementwise
@@ -36,15 +36,9 @@ def can_emit_pool(node: gs.Node, view: View) -> bool:
     if node.op == "MaxPool":
         return not node.attrs.get("storage_order", 0)
     # What a last window that reaches beyond the pads counts differs from opset to opset.
-    if window.counts_pads and not _fits(window, (view.shape(node.inputs[0]) or ())[2:]):
+    if window.counts_pads and not window.fits((view.shape(node.inputs[0]) or ())[2:]):
         return False
     return not (averages_pads(node, view) and window.ceil)
-
-
-def _fits(window: WindowAttributes, sizes: tuple[Any, ...]) -> bool:
-    """Say whether a window is no larger than what it slides over: else the last reaches beyond."""
-    whole = zip(sizes, *window.pads(sizes), window.reaches, strict=True)
-    return all(size + begin + end >= reach for size, begin, end, reach in whole)
 
 
 def emit_pool(program: BlockedProgram, group: FusionGroup) -> None:

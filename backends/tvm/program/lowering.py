@@ -102,7 +102,7 @@ def lower_graph(emitter: GraphEmitter[Any]) -> Lowered:
 
     graph, program = emitter.graph, emitter.program
     inputs = _input_variables(graph, program)
-    with program.builder.function("main"):
+    with program.builder.function("main"), _tidy(program.builder):
         with program.builder.dataflow():
             for tensor, variable in zip(graph.inputs, inputs, strict=True):
                 program.define_plain(tensor, variable)
@@ -120,6 +120,16 @@ def lower_graph(emitter: GraphEmitter[Any]) -> Lowered:
         calls=program.calls,
         singles=program.singles,
     )
+
+
+@contextlib.contextmanager
+def _tidy(builder: Any) -> Iterator[None]:
+    """End the block of a function that an error leaves open: TVM prints a warning of it else."""
+    try:
+        yield
+    except BaseException:
+        builder._end_block()
+        raise
 
 
 def _input_variables(graph: gs.Graph, program: Program) -> list[Any]:

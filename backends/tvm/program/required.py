@@ -3,6 +3,7 @@
     Gather by constants: size = max(size, what the indices reach)
     Split by constants: size = their sum
     Reshape: elements before = elements after
+    Conv, ConvTranspose, pooling: size = max(size, what the window spans without its pads)
 
 TVM's own operators take what they are given and read beside it. A pair of sizes that are to be
 equal is compared by the virtual machine, at no cost beside a kernel's; what is provably so is not
@@ -17,8 +18,12 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.decline import DeclinedError
 from ....ir.graph.view import View
 from ....ir.ops.parameters import read_parameter
+from ....ir.ops.traits import operators_with
+from ....ir.ops.traits.groups import POOLS
+from ....ir.ops.windows.attributes import read_window
 from .program import PlainTensors
 from .value import shape_of
 
@@ -139,8 +144,17 @@ def _space_to_depth(node: gs.Node, view: View, shapes: Sequence[Sizes]) -> Pairs
     return [_whole(size, int(node.attrs["blocksize"])) for size in shapes[0][2:]]
 
 
+def _window(node: gs.Node, view: View, shapes: Sequence[Sizes]) -> Pairs:
+    try:
+        least = read_window(node, view).least
+    except DeclinedError:  # the kernel is a weight of open sizes
+        return []
+    return [_at_least(size, count) for size, count in zip(shapes[0][2:], least, strict=True)]
+
+
 def _convolution(node: gs.Node, view: View, shapes: Sequence[Sizes]) -> Pairs:
-    return [(shapes[0][1], shapes[1][1] * int(node.attrs.get("group", 1)))]
+    channels = shapes[1][1] * int(node.attrs.get("group", 1))
+    return [(shapes[0][1], channels), *_window(node, view, shapes)]
 
 
 def _product_of_matrices(node: gs.Node, view: View, shapes: Sequence[Sizes]) -> Pairs:
@@ -155,7 +169,9 @@ def _axis(node: gs.Node) -> int:
 
 
 _NEEDED: dict[str, Needed] = {
+    **dict.fromkeys(POOLS & operators_with(lambda traits: traits.windowed), _window),
     "Conv": _convolution,
+    "ConvTranspose": _window,
     "DepthToSpace": _depth_to_space,
     "Gather": _gather,
     "GatherElements": _gather_elements,

@@ -90,7 +90,7 @@ class Runner:
             given = [self._lent(name, np.require(feeds[name], None, "C")) for name in names]
             main = self._code()
             found = run_on(self.threads, lambda: self._called(main, [*given, *self._packed]))
-            return {name: found[i].numpy() for i, name in enumerate(results)}
+            return {name: _array(name, found[i]) for i, name in enumerate(results)}
 
     def _called(self, main: Any, given: list[Any]) -> Any:
         """Return the results; raises ExecutionError where a run fails."""
@@ -119,6 +119,17 @@ class Runner:
         if kept is None or tuple(kept.shape) != values.shape or kept.dtype != str(values.dtype):
             kept = self._copies[name] = self._runtime.empty(values.shape, str(values.dtype))
         return kept.copyfrom(values)
+
+
+def _array(name: str, found: Any) -> Array:
+    """Return the result `found` as numpy has it; raises ExecutionError where there is none."""
+    if any(size < 0 for size in found.shape):
+        raise ExecutionError(
+            f"the compiled network could not run: for these feeds output '{name}' has the sizes "
+            f"{list(map(int, found.shape))}"
+        )
+    values: Array = found.numpy()
+    return values
 
 
 def _has_dlpack(values: Array) -> bool:

@@ -128,6 +128,28 @@ class WindowAttributes:
                 count = 1 - -room // stride  # towards zero, as C++ divides
         return None if count < 0 else int(count)
 
+    @property
+    def least(self) -> Sizes:
+        """The fewest positions on each axis for which a result has one, read inside the pads.
+
+        Runtimes refuse less, except a pooling of ONNX Runtime whose window reaches beyond its pads
+        by less than a stride.
+        """
+        return tuple(self._least(axis) for axis in range(self.rank))
+
+    def fits(self, sizes: Sequence[Dim]) -> bool:
+        """Say whether a result of an input of these `sizes` has positions; True where unknown."""
+        pairs = zip(sizes, self.least, strict=True)
+        return all(not isinstance(size, int) or size >= least for size, least in pairs)
+
+    def _least(self, axis: int) -> int:
+        if self.is_automatic:
+            return 1
+        room = self.reaches[axis] - self.begins[axis] - self.ends[axis]
+        if self.transposed:
+            return max(1, 1 - (room + self.output_padding[axis] - 1) // self.strides[axis])
+        return max(1, room)
+
     def fixed_pads(self) -> tuple[Sizes, Sizes] | None:
         """Return the pads where they are the same for every size of the input, else None."""
         if not self.is_automatic or (self.is_same and not self.transposed and self._steps_by_one()):

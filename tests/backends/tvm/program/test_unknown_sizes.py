@@ -54,3 +54,37 @@ def test_an_axis_that_is_repeated_is_known_to_be_one() -> None:
 def test_an_axis_of_unknown_size_is_repeated_where_it_is_one(size) -> None:
     text = "g (float[N, 3] x, int64[2] to) => (float[P, Q] y) { y = Expand (x, to) }"
     assert_right(text, {}, {"x": normal(size, 3), "to": np.int64([4, 3])})
+
+
+WINDOWS = [
+    "Conv <strides = [2, 1], pads = [0, 1, 1, 1]> (x, w)",
+    "ConvTranspose <pads = [3, 2, 3, 2]> (x, w)",
+    "MaxPool <kernel_shape = [5, 5], pads = [1, 1, 1, 1]> (x)",
+]
+
+
+@pytest.mark.parametrize("node", WINDOWS)
+def test_a_window_larger_than_its_padded_input_is_refused(node) -> None:
+    """As ONNX Runtime does, where TVM gives a tensor of no or of fewer elements."""
+    weights = {"w": normal(3, 3, 5, 5)}
+    model = model_of(f"g (float[1, 3, H, W] x) => (float[N, M, P, Q] y) {{ y = {node} }}", weights)
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=1)
+    for size in (0, 1):
+        feeds = {"x": normal(1, 3, size, 6)}
+        with pytest.raises(Exception, match=r"\[ONNXRuntimeError\]"):
+            run_ort(model, feeds)
+        with pytest.raises(planish.ExecutionError, match="could not run"):
+            compiled(feeds)
+    feeds = {"x": normal(1, 3, 4, 6)}
+    np.testing.assert_allclose(
+        compiled(feeds)["y"], run_ort(model, feeds)["y"], rtol=1e-5, atol=1e-5
+    )
+
+
+def test_a_window_larger_than_its_input_of_known_size_is_refused() -> None:
+    """Inference, which divides towards zero, counts a position."""
+    text = "g (float[1, 3, 4, 9] x) => (float[N, M, P, Q] y) { y = Conv <strides = [2, 2]> (x, w) }"
+    model = model_of(text, {"w": normal(3, 3, 5, 5)})
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=1)
+    with pytest.raises(planish.ExecutionError, match="Invalid input shape"):
+        compiled({"x": normal(1, 3, 4, 9)})

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import helper
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
 
 import planish
 from planish.ir.core.decline import DeclinedError
@@ -472,3 +473,34 @@ def test_automatic_pads_without_a_size_have_no_explicit_form():
     with pytest.raises(DeclinedError) as declined:
         explicit_window(node, view_of(graph_with(node)))
     assert str(declined.value) == "auto_pad=SAME_UPPER and its input has no known size"
+
+
+@pytest.mark.parametrize(
+    ("op", "text"),
+    [
+        ("Conv", "kernel_shape = [5], pads = [1, 0], strides = [2]"),
+        ("Conv", "kernel_shape = [2], dilations = [3]"),
+        ("Conv", 'kernel_shape = [5], auto_pad = "SAME_LOWER", strides = [3]'),
+        ("ConvTranspose", "kernel_shape = [3], pads = [4, 3], strides = [2]"),
+        ("ConvTranspose", "kernel_shape = [2], pads = [3, 4], strides = [3], output_padding = [1]"),
+    ],
+)
+def test_a_window_fits_where_the_runtime_runs(op, text):
+    kernel = int(text[len("kernel_shape = [")])
+    weights = {"w": np.ones((1, 1, kernel), np.float32)}
+    model = model_of(
+        f"g (float[1, 1, N] x) => (float[A, B, C] y) {{ y = {op} <{text}> (x, w) }}", weights
+    )
+    graph = planish.load(model)
+    window = read_window(graph.nodes[0], view_of(graph))
+    for size in range(7):
+        assert window.fits([size]) == _runs(model, size), size
+    assert window.fits([None])
+
+
+def _runs(model, size):
+    try:
+        run_ort(model, {"x": np.ones((1, 1, size), np.float32)})
+    except (Fail, InvalidArgument):
+        return False
+    return True
