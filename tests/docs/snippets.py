@@ -24,7 +24,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-import planish.cli
+from planish.cli.main import main
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODULE = "snippet"
@@ -123,7 +123,7 @@ def call_planish(arguments: list[str]) -> int:
     given, sys.argv = sys.argv, ["planish", *arguments]
     try:
         with warnings.catch_warnings():
-            planish.cli.main()
+            main()
     except SystemExit as ended:
         return int(ended.code or 0)
     finally:
