@@ -7,6 +7,7 @@ waits does nothing else, so that there is one message and exit code 2 also then.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import mmap
@@ -16,7 +17,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
-from typing import IO, NoReturn
+from typing import NoReturn
 
 ENVIRONMENT = "PLANISH_SUPERVISE"
 
@@ -48,40 +49,37 @@ def doing(what: str) -> None:
 def supervised(run: Callable[[], None]) -> None:
     """Call `run` in a child of this process; exit as it does, with a message where it crashes.
 
-    Here, where there is no `fork` or no way to tell who sent a signal (Windows, macOS), under a
-    debugger, and with `PLANISH_SUPERVISE=0`.
+    Here, on other systems than Linux, under a debugger, with `PLANISH_SUPERVISE=0`, and where the
+    system allows no more processes.
     """
+    global _doing
     if not _can_supervise():
         run()
         return
-    with tempfile.TemporaryFile("w+b") as report:
-        _run_in_child(run, report)
-
-
-def _run_in_child(run: Callable[[], None], report: IO[bytes]) -> None:
-    global _doing
-    _doing = mmap.mmap(-1, _ROOM)
-    parent = os.getpid()
-    watched = _PASSED_ON | {signal.SIGCHLD}
+    parent, watched = os.getpid(), _PASSED_ON | {signal.SIGCHLD}
+    _doing, report = mmap.mmap(-1, _ROOM), os.memfd_create("planish-report")
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else nothing is told of children
     before = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
-    child = os.fork()
-    if child == 0:
+    try:
+        child = os.fork()
+    except OSError:
+        child = 0
+    if child:
+        _exit_like(_wait(child, watched), before, report)
+    if os.getpid() != parent:
         _end_with(parent)
         faulthandler.enable(report)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        try:
-            run()
-        finally:
-            doing("the end, when all else was done")
-            faulthandler.disable()  # the report is closed
-        return
-    _exit_like(_wait(child, watched), before, report)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    try:
+        run()
+    finally:
+        doing("the end, when all else was done")
 
 
 def _can_supervise() -> bool:
     return (
-        hasattr(os, "fork")
-        and hasattr(signal, "sigwaitinfo")
+        sys.platform == "linux"
+        and hasattr(os, "memfd_create")
         and sys.gettrace() is None
         and os.environ.get(ENVIRONMENT) != "0"
     )
@@ -89,10 +87,7 @@ def _can_supervise() -> bool:
 
 def _end_with(parent: int) -> None:
     """End this process when `parent` does: who kills that means the command."""
-    try:
-        ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)
-    except (OSError, AttributeError):  # not Linux
-        return
+    ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 
@@ -110,35 +105,45 @@ def _wait(child: int, watched: frozenset[signal.Signals]) -> int:
             return status
 
 
-def _exit_like(status: int, mask: set[int], report: IO[bytes]) -> NoReturn:
+def _exit_like(status: int, mask: set[int], report: int) -> NoReturn:
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         sys.exit(code)
-    ended = signal.Signals(-code)
-    if ended.name in _CRASHES:
-        report.seek(0)
-        sys.stderr.write(_message(ended.name, report.read().decode(errors="replace")))
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else ""
+    if name in _CRASHES:
+        size = os.fstat(report).st_size
+        sys.stderr.write(_message(name, os.pread(report, size, 0).decode(errors="replace")))
         sys.exit(2)
-    signal.signal(ended, signal.SIG_DFL)
-    os.kill(os.getpid(), ended)
+    if name:
+        signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    sys.exit(128 + ended)
+    sys.exit(128 - code)
 
 
 def _message(ended: str, traces: str) -> str:
     what = _doing[:].split(b"\0")[0].decode(errors="replace") if _doing is not None else ""
     text = f"error: {ended} ended the process while it was at '{what or 'its start'}'"
-    text += f" ({_CRASHES[ended]})"
+    text += f" ({_CRASHES[ended]}"
+    text += f", in {_place(traces)})" if traces else ")"
+    text += "; no half-written file is left. Look whether the model runs elsewhere"
+    kept = _kept(traces)
+    return f"{text}; report it with the model{kept and f' and {kept}'}\n"
+
+
+def _kept(traces: str) -> str:
+    """Return the name, in quotes, of a new file with `traces`; "" where there is none."""
     if not traces:
-        return text + "; no half-written file is left\n"
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", prefix="planish-", suffix=".txt", delete=False
-    ) as file:
+        return ""
+    with (
+        contextlib.suppress(OSError),  # no place for it
+        tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", prefix="planish-", suffix=".txt", delete=False
+        ) as file,
+    ):
         file.write(traces)
-    return (
-        f"{text}: {_place(traces)}; no half-written file is left. Look whether the model runs "
-        f"elsewhere; report it with the model and '{file.name}'\n"
-    )
+        return f"'{file.name}'"
+    return ""
 
 
 def _place(traces: str) -> str:

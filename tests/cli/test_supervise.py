@@ -12,9 +12,7 @@ import pytest
 
 from tests.helpers import model_of
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(signal, "sigwaitinfo"), reason="commands are supervised where sigwaitinfo is"
-)
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="commands are supervised on Linux")
 
 SCRIPT = """
 import os, signal, sys, time
@@ -24,13 +22,14 @@ def run():
     doing("fold  constants")
     {body}
 
+{before}
 supervised(run)
 """
 
 
-def start(body, **options):
+def start(body, before="", **options):
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT.format(body=body)],
+        [sys.executable, "-c", SCRIPT.format(body=body, before=before)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
     )  # fmt: skip
 
@@ -118,3 +117,18 @@ def test_a_model_whose_division_traps(tmp_path):
     assert "native code of onnxruntime" in done.stderr
     assert "Traceback" not in done.stderr
     assert not out.exists()
+
+
+def test_a_crash_is_said_where_no_report_can_be_kept():
+    before = "import tempfile; tempfile.tempdir = '/nowhere'"
+    child = start("os.kill(os.getpid(), signal.SIGABRT)", before)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 2
+    assert err.startswith("error: SIGABRT ended the process")
+    assert err.endswith("report it with the model\n")
+
+
+def test_it_runs_where_no_process_can_be_made():
+    child = start("print(os.getpid())", "def no(): raise BlockingIOError\nos.fork = no")
+    assert child.communicate(timeout=60) == (f"{child.pid}\n", "")
+    assert child.returncode == 0
