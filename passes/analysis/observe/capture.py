@@ -14,8 +14,10 @@ from ....ir.core.errors import FeedError
 from ....ir.core.variables import dense_values
 from ....ir.graph.backward_slice import backward_slice
 from ....ir.graph.clone import clone
+from ....ir.graph.uses import scopes
 from ....ir.run.reference import Reference
 from ...engine.context import Feeds
+from .bodies import names_inside, show_inner
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -23,6 +25,7 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 class TensorCapture:
     """A copy of `graph` whose outputs are the tensors called `names`, which its top level makes.
 
+    Those that bodies of If and Loop are given or make come as rows of all values that they had.
     Names of graph inputs, with defaults or without, and of constants that a node of the top level
     reads are allowed too; weights are shared with `graph`. Raises ExecutionError where the runtime
     has no kernel.
@@ -31,9 +34,12 @@ class TensorCapture:
     def __init__(self, graph: gs.Graph, names: Sequence[str], threads: int | None = None) -> None:
         copy = clone(graph)
         made = {t.name: t for node in copy.nodes for t in node.outputs if t.name}
+        inner = (set(names) & names_inside(copy)) - made.keys()
+        made |= show_inner(copy, inner) if inner else {}
         self._passed = [name for name in names if name not in made]
         self._held = held_values(copy, self._passed)
         wanted = [made[name] for name in dict.fromkeys(names) if name in made]
+        self._called = {tensor.name: name for name, tensor in made.items()}
         copy.outputs = wanted
         copy.nodes = backward_slice(copy, [tensor.name for tensor in wanted])
         self._run = Reference(copy, optimized=True, threads=threads) if wanted else None
@@ -42,16 +48,18 @@ class TensorCapture:
         """Return the captured tensors for one feed, by name."""
         found = {} if self._run is None else self._run(feed)
         given = {**self._held, **feed}
-        return found | {name: given[name] for name in self._passed}
+        shown = {self._called[name]: array for name, array in found.items()}
+        return shown | {name: given[name] for name in self._passed}
 
 
 def held_values(graph: gs.Graph, names: Collection[str]) -> Arrays:
     """Return the values of those of `names` that are constants, which feeds may override.
 
-    They are read by nodes of the top level of `graph`, or are inputs of it with defaults.
+    They are read by nodes of `graph` or its bodies, or are inputs of it with defaults.
     """
     wanted = set(names)
-    read = (tensor for node in graph.nodes for tensor in node.inputs)
+    nodes = (node for scope in scopes(graph) for node in scope.nodes)
+    read = (tensor for node in nodes for tensor in node.inputs)
     found: Arrays = {}
     for tensor in (*graph.inputs, *read):
         if tensor.name in wanted and tensor.name not in found:

@@ -32,6 +32,7 @@ from ..calibration_feeds import calibration_feeds
 from ..instruction_set import SAFE_BITS, saturates, seven_bits
 from ..lowering.lower import lower_for_integers
 from ..qdq.units import QUANTIZABLE, Unit
+from .bodies import remark_bodies, tell_bodies_apart, without_unseen
 from .borders import not_worth
 from .branches import branched_layers, unlike_branches
 from .calibration.calibrate import Method, calibrate
@@ -127,8 +128,10 @@ class Quantize(Pass):
         options = MetricOptions(self.metric, self.class_axis, self.labels)
         if not 0 <= self.give_back < 1:
             raise RefusedError(f"give-back is {self.give_back}; give a part of 1, such as 0.05")
+        tell_bodies_apart(graph, context)
         self._check_names(graph)
-        if not self.extend and any(node.op in _INTEGER_OPERATORS for node in graph.nodes):
+        nodes = (node for scope in context.uses.scopes(graph) for node in scope.nodes)
+        if not self.extend and any(node.op in _INTEGER_OPERATORS for node in nodes):
             context.go_back(
                 "the graph is quantized already and was left alone; extend=true quantizes what is "
                 "still float",
@@ -178,6 +181,8 @@ class Quantize(Pass):
             widen=self.calibration == "mse",
             progress=context.progress,
         )
+        units = without_unseen(units, ranges, context)
+        remark_bodies(graph, context, units, self.exclude)
         variants = QuantizedVariants(
             graph=graph,
             ranges=ranges,
@@ -234,15 +239,14 @@ class Quantize(Pass):
                 )
 
     def _units(self, graph: gs.Graph, context: Context) -> list[Unit]:
-        view = context.view()
         units = [
             unit
-            for unit in read_units(graph, view, context, self.exclude)
+            for unit in read_units(graph, context, self.exclude)
             if not unit.is_product or self._takes_product(unit, context)
         ]
         if self.operators:
             return [u for u in units if u.is_follower or u.node.op in self.operators]
-        dear = not_worth(units, view)
+        dear = not_worth(units, context.view())
         for unit in dear:
             context.decline(unit.node, "it stands among floats: its pairs cost more than it saves")
         left = {id(unit) for unit in dear}

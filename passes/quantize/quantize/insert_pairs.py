@@ -18,6 +18,7 @@ from .inserter import PairInserter
 from .placement import Placement, place
 from .requantization_barrier import insert_requantization_barriers
 from .scheme import QuantizationScheme
+from .scoped_views import ScopedViews
 from .units import read_units
 
 
@@ -34,26 +35,31 @@ def insert_pairs(
     `ranges` by tensor name: at least those of the tensors that the chosen need.
     """
     with context.editing() as edit:
-        view = context.view()
         units = [
             unit
-            for unit in read_units(graph, view, context, left_out)
+            for unit in read_units(graph, context, left_out)
             if unit.is_follower or node_key(unit.node) in chosen
         ]
         placement = place(units)
-        grids = _grids(placement, ranges, scheme, view)
-        PairInserter(edit, view, scheme).insert(placement, grids)
-        insert_requantization_barriers(graph, edit, view)
+        views = ScopedViews(graph, context)
+        grids = _grids(placement, ranges, scheme, views)
+        PairInserter(edit, views, scheme).insert(placement, grids)
+        for scope in list(context.uses.scopes(graph)):
+            insert_requantization_barriers(scope, edit, context.view(scope))
     return placement
 
 
 def _grids(
-    placement: Placement, ranges: Mapping[str, Range], scheme: QuantizationScheme, view: View
+    placement: Placement,
+    ranges: Mapping[str, Range],
+    scheme: QuantizationScheme,
+    views: ScopedViews,
 ) -> dict[int, QuantizationGrid]:
     """Return the grid of each tensor by id, one object for each group."""
     found: dict[int, QuantizationGrid] = {}
     for group in placement.groups:
-        grid = next((g for t in group if (g := _grid_there(t, view)) is not None), None)
+        there = (_grid_there(tensor, views.of_tensor(tensor)) for tensor in group)
+        grid = next((grid for grid in there if grid is not None), None)
         if grid is None:
             known = [ranges[t.name] for t in group]
             low, high = min(r.minimum for r in known), max(r.maximum for r in known)

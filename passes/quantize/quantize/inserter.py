@@ -17,15 +17,16 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
-from ....ir.graph.view import View
 from ....ir.ops.linear.operators import bias_of, is_absent_bias, output_axis
-from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE, dequantizer, quantizer
+from ....ir.ops.quantization.nodes import DEQUANTIZE, quantizer
 from ....ir.ops.quantization.weights import weight_scale, weight_values
 from ..grids.formats import IntegerFormat
 from ..grids.grid import QuantizationGrid, grid_of_weights
 from ..qdq.units import BOUNDING, Unit, bounds
 from .placement import Placement
 from .scheme import QuantizationScheme
+from .scoped_views import ScopedViews
+from .tensor_pairs import TensorPairs
 
 Array = np.ndarray[Any, Any]
 
@@ -38,14 +39,16 @@ _INT32 = IntegerFormat(32, signed=True)
 class PairInserter:
     """Puts the pairs of one placement into a graph, through `edit`."""
 
-    def __init__(self, edit: Edit, view: View, scheme: QuantizationScheme) -> None:
+    def __init__(self, edit: Edit, views: ScopedViews, scheme: QuantizationScheme) -> None:
         self._edit = edit
-        self._view = view
+        self._views = views
         self._scheme = scheme
+        self._pairs = TensorPairs(edit, views)
         self._stored: dict[tuple[int, bytes], tuple[gs.Constant, ...]] = {}
 
     def insert(self, placement: Placement, grids: Mapping[int, QuantizationGrid]) -> None:
         """Quantize weights and tensors; `grids` by id of the tensor, one object for each group."""
+        scopes = self._scopes(placement)
         for unit in placement.units:
             if unit.is_linear:
                 self._quantize_weights(unit.node, grids[id(unit.inputs[0])].scale)
@@ -55,18 +58,39 @@ class PairInserter:
                 self._drop_bound(unit)
         shared: dict[int, tuple[gs.Constant, ...]] = {}
         for tensor in placement.tensors:
-            if not self._is_quantized(tensor) and self._edit.begin():
+            known = self._pairs.quantizes(tensor)
+            if known is not None:
+                self._pairs.pass_in(tensor, known, scopes[id(tensor)])
+            elif self._edit.begin():
                 grid = grids[id(tensor)]
                 if id(grid) not in shared:
                     shared[id(grid)] = self._parameters(grid, tensor.name)
-                self._pair(tensor, grid, shared[id(grid)])
+                self._put(tensor, grid, shared[id(grid)], scopes[id(tensor)])
         for unit in placement.units:
             if unit.node.op in BOUNDING and self._is_implied(unit.node, grids):
                 self._bypass(unit.node)
 
-    def _is_quantized(self, tensor: gs.Tensor) -> bool:
-        view = self._view
-        return dequantizer(tensor, view) is not None or quantizer(tensor, view) is not None
+    def _scopes(self, placement: Placement) -> dict[int, list[gs.Graph]]:
+        """Return the scopes in which units read or make each tensor, by its id."""
+        found: dict[int, dict[int, gs.Graph]] = {}
+        for unit in placement.units:
+            scope = self._views.scope_of(unit.node)
+            for tensor in (*unit.inputs, *unit.outputs):
+                found.setdefault(id(tensor), {})[id(scope)] = scope
+        return {key: list(scopes.values()) for key, scopes in found.items()}
+
+    def _put(
+        self,
+        tensor: gs.Tensor,
+        grid: QuantizationGrid,
+        parameters: tuple[gs.Constant, ...],
+        scopes: Sequence[gs.Graph],
+    ) -> None:
+        values = self._views.of_tensor(tensor).constant(tensor)
+        if values is not None:
+            self._pairs.store(tensor, grid.quantize(values), scopes, parameters)
+        else:
+            self._pairs.pair(tensor, scopes, parameters)
 
     def _parameters(self, grid: QuantizationGrid, name: str) -> tuple[gs.Constant, ...]:
         scale = self._edit.constant(grid.scale, f"{name}_scale")
@@ -74,57 +98,6 @@ class PairInserter:
             return (scale,)  # int32 has no zero point (ONNX operator DequantizeLinear)
         zero = grid.zero_point.astype(grid.format.dtype)
         return scale, self._edit.constant(zero, f"{name}_zero_point")
-
-    def _pair(
-        self, tensor: gs.Tensor, grid: QuantizationGrid, parameters: tuple[gs.Constant, ...]
-    ) -> None:
-        edit, view = self._edit, self._view
-        values = view.constant(tensor)
-        if values is not None:
-            self._store(tensor, values, grid, parameters)
-            return
-        found = view.type(tensor)
-        kind = None if found is None else TensorType(parameters[1].dtype, found.shape)
-        producer, readers = view.producer(tensor), view.readers(tensor)
-        quantized = edit.variable(f"{tensor.name}_quantized", kind)
-        if view.is_output(tensor):
-            # The name is the graph's, so what computes it gives its result another one.
-            assert producer is not None
-            source: gs.Tensor = edit.variable(f"{tensor.name}_float", found)
-            edit.rename_output(producer, tensor, source)
-            result = tensor
-        else:
-            source, result = tensor, edit.variable(f"{tensor.name}_dequantized", found)
-        at = producer if producer is not None else self._first_here(readers)
-        for reader in readers:
-            for position, read in enumerate(reader.inputs):
-                if read is source or read is tensor:
-                    edit.set_input(reader, position, result)
-        edit.node(QUANTIZE, [source, *parameters], [quantized], at=at)
-        edit.node(DEQUANTIZE, [quantized, *parameters], [result], at=at)
-
-    def _store(
-        self,
-        tensor: gs.Tensor,
-        values: Array,
-        grid: QuantizationGrid,
-        parameters: tuple[gs.Constant, ...],
-    ) -> None:
-        """Store data that is constant as integers, as weights are, for those that need them so."""
-        edit, view = self._edit, self._view
-        readers = view.readers(tensor)
-        integers = edit.constant(grid.quantize(values), f"{tensor.name}_quantized")
-        result = edit.variable(f"{tensor.name}_dequantized", view.type(tensor))
-        edit.node(DEQUANTIZE, [integers, *parameters], [result], at=self._first_here(readers))
-        for reader in readers:
-            for position, read in enumerate(reader.inputs):
-                if read is tensor:
-                    edit.set_input(reader, position, result)
-
-    def _first_here(self, readers: Sequence[gs.Node]) -> gs.Node:
-        """Return the first reader of a graph input that stands in the graph, not in a subgraph."""
-        scope = self._edit.uses.scope
-        return next(node for node in readers if scope(node) is self._view.scope)
 
     def _without_dilations(self, node: gs.Node) -> None:
         """Leave ones out: ONNX Runtime copies them to its integer pool, and then refuses them."""
@@ -139,7 +112,7 @@ class PairInserter:
         grid = grids.get(id(node.outputs[0]))
         if grid is None:
             return False
-        low, high = bounds(node, self._view)
+        low, high = bounds(node, self._views.of_node(node))
         ends = grid.quantize(np.array([max(low, -_LARGE), min(high, _LARGE)]))
         form = grid.format
         below = np.isinf(low) or (form.ends_below and int(ends[0]) == form.qmin)
@@ -156,13 +129,13 @@ class PairInserter:
 
     def _bypass(self, node: gs.Node) -> None:
         """Let the QuantizeLinear behind a Relu or Clip read what that reads."""
-        reader = quantizer(node.outputs[0], self._view)
+        reader = quantizer(node.outputs[0], self._views.of_node(node))
         if reader is not None and self._edit.begin():
             self._edit.set_input(reader, 0, node.inputs[0])
             self._edit.remove(node)
 
     def _quantize_weights(self, node: gs.Node, input_scale: Array) -> None:
-        view = self._view
+        view = self._views.of_node(node)
         weight = weight_values(node.inputs[1], view)
         assert weight is not None
         given = bias_of(node)

@@ -10,6 +10,8 @@ import onnx_graphsurgeon as gs
 
 from .....ir.core.errors import PipelineError
 from .....ir.core.variables import dense_values
+from .....ir.graph.uses import scopes
+from ....analysis.observe.bodies import names_inside
 from ....analysis.observe.capture import stream_tensors
 from ....engine.context import Context, Feeds
 from ...grids.formats import UINT8, IntegerFormat
@@ -42,6 +44,7 @@ def calibrate(
 ) -> dict[str, Range]:
     """Return the range of each of the tensors `names` of `graph`, its inputs among them.
 
+    Tensors of bodies are left out where no sample gave them a value: no body of theirs ran.
     `form`, `symmetric`: the grid that the range is for. `momentum`: of the moving average.
     `percentile`: the part that lies below the upper end, and above the lower one. `bins`: most bins
     of a histogram, of 8 bytes each, one histogram a tensor; percentile, entropy and mse take them.
@@ -66,17 +69,21 @@ def calibrate(
     ends = _flat_ends(graph, names) if flat else {}
     outermost = {name: Outermost() for name in names if widen}
     inputs = [tensor.name for tensor in graph.inputs if dense_values(tensor) is None]
+    unseen = names_inside(graph) & set(names)
     for found in stream_tensors(graph, [*names, *(inputs if widen else ())], feeds, progress):
         samples = _samples([found[name] for name in inputs if name in found])
         for name, observer in observers.items():
             values = np.clip(found[name], *ends[name]) if name in ends else found[name]
             observer.update(values)
+            if values.size:
+                unseen.discard(name)
             if widen:
                 outermost[name].update(values, samples)
-    ranges = {name: observer.range() for name, observer in observers.items()}
+    ranges = {n: observer.range() for n, observer in observers.items() if n not in unseen}
     if widen:
         ranges = widened(ranges, outermost, form)
-    return ranges | {name: ranges[name].within(*found) for name, found in ends.items()}
+    flattened = {name: found for name, found in ends.items() if name in ranges}
+    return ranges | {name: ranges[name].within(*found) for name, found in flattened.items()}
 
 
 def _samples(inputs: Sequence[np.ndarray[Any, Any]]) -> int:
@@ -87,10 +94,13 @@ def _samples(inputs: Sequence[np.ndarray[Any, Any]]) -> int:
 
 def _flat_ends(graph: gs.Graph, names: Sequence[str]) -> dict[str, Ends]:
     """Return the ends of the tensors of which readers do not tell all values apart."""
-    view = Context(graph).view()
-    wanted = set(names)
-    tensors = {t.name: t for node in graph.nodes for t in node.inputs if t.name in wanted}
-    found = {name: flat_ends(tensor, view) for name, tensor in tensors.items()}
+    context, wanted = Context(graph), set(names)
+    found: dict[str, Ends] = {}
+    for scope in scopes(graph):
+        view = context.view(scope)
+        tensors = {t.name: t for node in scope.nodes for t in node.inputs if t.name in wanted}
+        fresh = tensors.keys() - found.keys()
+        found |= {name: flat_ends(tensors[name], view) for name in tensors if name in fresh}
     return {name: ends for name, ends in found.items() if np.isfinite(ends).any()}
 
 

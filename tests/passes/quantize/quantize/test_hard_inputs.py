@@ -121,7 +121,7 @@ def test_weights_that_callers_may_override_stay_float():
     assert reasons(result) == {"its weight is no constant"}
 
 
-def test_subgraphs_stay_as_they_are():
+def test_bodies_that_no_sample_runs_stay_as_they_are():
     graph = graph_of(
         """g (float[N, 3, 6, 6] x, bool c) => (float[N, 4, P, Q] y) {
             a = Conv(x, w, b)
@@ -133,7 +133,9 @@ def test_subgraphs_stay_as_they_are():
         WEIGHTS,
     )
     data = [{"x": normal(1, 3, 6, 6), "c": np.array(flag)} for flag in (True, False)]
-    result = run_pass(graph, QUANTIZE, feeds=data)
+    result = run_pass(graph, QUANTIZE, feeds=[feed | {"c": np.array(False)} for feed in data])
+    assert any("1 layer of a body stays float" in told for told in result.records[0].remarks)
+    assert "no sample runs the body that it stands in" in " ".join(reasons(result))
     branch = next(n for n in result.graph.nodes if n.op == "If").attrs["then_branch"]
     assert [node.op for node in branch.nodes] == ["Conv"]
     assert ops(result.graph).count("QuantizeLinear") == 2

@@ -84,7 +84,7 @@ def chain(count):
     graph = graph_of(f"g ({head}) {{ {body} }}", weights)
     context = Context(graph)
     view = context.view()
-    return read_units(graph, view, context), view, names
+    return read_units(graph, context), view, names
 
 
 def borders_of(gains, crossing):

@@ -1,0 +1,131 @@
+"""Tensors inside If and Loop bodies, as results that the graph itself shows.
+
+    If      y, all(t) = [y, vec(t)]  in the branch that makes t,     [y, ()]  in the other one
+    Loop    all(t)_0 = (),    all(t)_i = (all(t)_i-1, vec(t_i))      carried from step to step
+
+A body's tensor is no output of the graph: it has as many values as its body has runs, none where
+that does not run. So it is shown as one row of all values that it had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.core.build import make_constant, make_node, make_variable
+from ....ir.core.variables import is_standard, subgraphs_of
+from ....ir.graph.uses import Uses, scopes
+
+Rows = dict[str, gs.Tensor]
+
+
+def observable_bodies(node: gs.Node) -> list[gs.Graph]:
+    """Return the bodies of an If or Loop, whose tensors can be shown; of no other node."""
+    return subgraphs_of(node) if node.op in _WRITERS and is_standard(node) else []
+
+
+def names_inside(graph: gs.Graph) -> set[str]:
+    """Return the names of what bodies of `graph` are given and make."""
+    return {
+        tensor.name
+        for scope in scopes(graph)
+        if scope is not graph
+        for tensor in _own_tensors(scope)
+    }
+
+
+def show_inner(graph: gs.Graph, names: Collection[str]) -> Rows:
+    """Let nodes of `graph`, a copy of one's own, give all values of inner tensors, by their names.
+
+    `names`: of float32 tensors that bodies of If and Loop, nested or not, are given or make; a name
+    is that of one tensor alone. Each becomes a tensor [values] of the top level of `graph`.
+    """
+    return _RowWriter(graph, names).scope(graph)
+
+
+def _own_tensors(scope: gs.Graph) -> Iterator[gs.Tensor]:
+    yield from scope.inputs
+    for node in scope.nodes:
+        yield from (tensor for tensor in node.outputs if tensor.name)
+
+
+class _RowWriter:
+    def __init__(self, graph: gs.Graph, names: Collection[str]) -> None:
+        self._graph, self._names = graph, frozenset(names)
+        self._taken = Uses(graph).tensor_names
+
+    def scope(self, scope: gs.Graph) -> Rows:
+        """Return the rows that `scope` and what is nested in it can show, as tensors of `scope`."""
+        rows: Rows = {}
+        for node in scope.nodes:
+            if observable_bodies(node):
+                rows |= _WRITERS[node.op](self, node)
+        if scope is not self._graph:
+            own = [tensor for tensor in _own_tensors(scope) if tensor.name in self._names]
+            rows |= {tensor.name: self._flat(tensor, scope) for tensor in own}
+        return rows
+
+    def branches(self, node: gs.Node) -> Rows:
+        """Return what either branch of an If shows, empty where the other one runs."""
+        bodies = observable_bodies(node)
+        found = [self.scope(body) for body in bodies]
+        shown: Rows = {}
+        for name in dict.fromkeys(name for rows in found for name in rows):
+            for body, rows in zip(bodies, found, strict=True):
+                body.outputs.append(rows[name] if name in rows else self._nothing(body))
+            shown[name] = self._row(name)
+            node.outputs.append(shown[name])
+        return shown
+
+    def steps(self, node: gs.Node) -> Rows:
+        """Return what the body of a Loop shows, over all its steps."""
+        (body,) = observable_bodies(node)
+        rows, shown = self.scope(body), {}
+        node.inputs.extend(gs.Variable.empty() for _ in range(2 - len(node.inputs)))
+        for name, row in rows.items():
+            carried = len(body.inputs) - 2
+            before, after, shown[name] = (self._row(name) for _ in range(3))
+            body.nodes.append(make_node("Concat", "", {"axis": 0}, [before, row], [after], None))
+            body.inputs.append(before)
+            body.outputs.insert(1 + carried, after)
+            node.inputs.append(make_constant(self._fresh(name), np.zeros(0, np.float32)))
+            node.outputs.insert(carried, shown[name])
+        return shown
+
+    def _flat(self, tensor: gs.Tensor, scope: gs.Graph) -> gs.Tensor:
+        whole = make_constant(self._fresh("whole"), np.array([-1]))
+        return self._made("Reshape", [tensor, whole], scope, tensor.name)
+
+    def _nothing(self, scope: gs.Graph) -> gs.Tensor:
+        empty = make_constant(self._fresh("empty"), np.zeros(0, np.float32))
+        return self._made("Identity", [empty], scope, "nothing")  # outputs are made by nodes
+
+    def _made(self, op: str, inputs: list[gs.Tensor], scope: gs.Graph, name: str) -> gs.Tensor:
+        row = self._row(name)
+        scope.nodes.append(make_node(op, "", {}, inputs, [row], None))
+        return row
+
+    def _row(self, name: str) -> gs.Tensor:
+        return make_variable(self._fresh(name), np.dtype(np.float32), [None])
+
+    def _fresh(self, name: str) -> str:
+        hint = f"{name}_values"
+        fresh = next(n for n in _numbered(hint) if n not in self._taken)
+        self._taken.add(fresh)
+        return fresh
+
+
+def _numbered(hint: str) -> Iterator[str]:
+    yield hint
+    number = 0
+    while True:
+        number += 1
+        yield f"{hint}_{number}"
+
+
+_WRITERS: dict[str, Callable[[_RowWriter, gs.Node], Rows]] = {
+    "If": _RowWriter.branches,
+    "Loop": _RowWriter.steps,
+}

@@ -1,0 +1,86 @@
+"""Layers inside If, Loop and Scan: which of them can be quantized, and what is said of the others.
+
+A body's tensors have a range where a sample ran it. What a Scan holds is not observed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import onnx_graphsurgeon as gs
+
+from ....ir.core.counted import counted
+from ....ir.core.variables import is_standard, node_key
+from ....ir.ops.traits.groups import LAYERS
+from ...engine.context import Context
+from ..qdq.units import Unit
+from .calibration.observers import Range
+
+_UNSEEN = "no sample runs the body that it stands in, so that its range is not known"
+
+
+def tell_bodies_apart(graph: gs.Graph, context: Context) -> None:
+    """Give tensors and nodes of bodies names that no other scope has: ranges are known by these.
+
+    The branches of an If may call theirs alike.
+    """
+    scopes = list(context.uses.scopes(graph))
+    again = [*_named_again(map(_tensors_of, scopes)), *_named_again(s.nodes for s in scopes)]
+    if len(scopes) > 1 and again:
+        with context.editing() as edit:
+            for held in again:
+                edit.tell_apart(held)
+
+
+def without_unseen(
+    units: Sequence[Unit], ranges: Mapping[str, Range], context: Context
+) -> list[Unit]:
+    """Return the units whose tensors all have a range; the others are declined."""
+    seen = []
+    for unit in units:
+        if all(tensor.name in ranges for tensor in (*unit.inputs, *unit.outputs)):
+            seen.append(unit)
+        elif not unit.is_follower:
+            context.decline(unit.node, _UNSEEN)
+    return seen
+
+
+def remark_bodies(
+    graph: gs.Graph, context: Context, units: Sequence[Unit], left_out: Collection[str] = ()
+) -> None:
+    """Name the layers in bodies that are none of `units`, and what makes them smaller."""
+    taken = {id(unit.node) for unit in units}
+    names = [
+        f"{node.op} '{node_key(node)}'"
+        for scope in context.uses.scopes(graph)
+        for node in scope.nodes
+        if scope is not graph and id(node) not in taken and node_key(node) not in left_out
+        if node.op in LAYERS and is_standard(node)
+        if context.view(scope).constant(node.inputs[1]) is not None
+    ]
+    if names:
+        layers = counted(len(names), "layer of a body stays", "layers of bodies stay")
+        context.remark(
+            f"{layers} float: ranges are observed in bodies of If and Loop that samples run; "
+            f"quantize-weights stores their weights as integers ({', '.join(names)})"
+        )
+
+
+def _named_again(scopes: Iterable[Iterable[gs.Tensor] | Iterable[gs.Node]]) -> list[Any]:
+    """Return what bears the name of something else that came before it, each once."""
+    first: dict[str, int] = {}
+    again = {
+        id(held): held
+        for scope in scopes
+        for held in scope
+        if held.name and first.setdefault(held.name, id(held)) != id(held)
+    }
+    return list(again.values())
+
+
+def _tensors_of(scope: gs.Graph) -> Iterator[gs.Tensor]:
+    yield from scope.inputs
+    for node in scope.nodes:
+        yield from node.inputs
+        yield from node.outputs

@@ -1,0 +1,111 @@
+"""A pair of QuantizeLinear and DequantizeLinear on one tensor, wherever it is read.
+
+    t -> Q -> DQ -> readers                       where t is made, or given
+         Q -> DQ -> readers in a body             a DequantizeLinear there, behind the same integers
+
+Runtimes make integer operators of pairs within one scope; the integers pass into bodies, and are
+made once, however often these run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.graph.edit import Edit
+from ....ir.graph.types import TensorType
+from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE, dequantizer, quantizer
+from .scoped_views import ScopedViews
+
+Array = np.ndarray[Any, Any]
+
+
+class TensorPairs:
+    """Puts pairs on tensors, through `edit`; `scopes` are those in which integers are needed."""
+
+    def __init__(self, edit: Edit, views: ScopedViews) -> None:
+        self._edit = edit
+        self._views = views
+
+    def quantizes(self, tensor: gs.Tensor) -> gs.Node | None:
+        """Return the node behind or before `tensor` that has it on a grid already, or None."""
+        view = self._views.of_tensor(tensor)
+        return dequantizer(tensor, view) or quantizer(tensor, view)
+
+    def pair(
+        self, tensor: gs.Tensor, scopes: Sequence[gs.Graph], parameters: tuple[gs.Constant, ...]
+    ) -> None:
+        """Put integers behind `tensor`, and let the readers in `scopes` read what they stand for.
+
+        In its own scope, all others do too: there it is then on its grid for all.
+        """
+        edit, home = self._edit, self._views.home(tensor)
+        view = self._views.of(home)
+        readers, found = view.readers(tensor), view.type(tensor)
+        kind = None if found is None else TensorType(parameters[1].dtype, found.shape)
+        quantized = edit.variable(f"{tensor.name}_quantized", kind)
+        inner = [scope for scope in scopes if scope is not home]
+        for scope in inner:
+            self._dequantize(tensor, scope, [quantized, *parameters])
+        producer = view.producer(tensor)
+        source, at = tensor, producer or self._views.first_in(home, readers)
+        if len(inner) < len(scopes) and (view.reads(tensor) or view.is_output(tensor)):
+            source, result = self._apart(tensor, producer, found)
+            self._read(source, result, view.readers(source))
+            edit.node(QUANTIZE, [source, *parameters], [quantized], at=at)
+            edit.node(DEQUANTIZE, [quantized, *parameters], [result], at=at)
+        else:
+            edit.node(QUANTIZE, [source, *parameters], [quantized], at=at)
+
+    def pass_in(self, tensor: gs.Tensor, known: gs.Node, scopes: Sequence[gs.Graph]) -> None:
+        """Let readers in `scopes` read the integers of `tensor`, as the node `known` has them."""
+        integers = known.inputs[0] if known.op == DEQUANTIZE else known.outputs[0]
+        for scope in scopes:
+            if scope is not self._views.home(tensor) and self._edit.begin():
+                self._dequantize(tensor, scope, [integers, *known.inputs[1:]], dict(known.attrs))
+
+    def store(
+        self,
+        tensor: gs.Tensor,
+        integers: Array,
+        scopes: Sequence[gs.Graph],
+        parameters: tuple[gs.Constant, ...],
+    ) -> None:
+        """Store a constant as integers, as weights are, for the readers in `scopes`."""
+        stored = self._edit.constant(integers, f"{tensor.name}_quantized")
+        for scope in scopes:
+            self._dequantize(tensor, scope, [stored, *parameters])
+
+    def _apart(
+        self, tensor: gs.Tensor, producer: gs.Node | None, found: TensorType | None
+    ) -> tuple[gs.Tensor, gs.Tensor]:
+        """Return what is quantized and what comes out; that has the name where a graph shows it."""
+        edit = self._edit
+        if producer is None or id(tensor) not in edit.uses.pinned:
+            return tensor, edit.variable(f"{tensor.name}_dequantized", found)
+        source = edit.variable(f"{tensor.name}_float", found)
+        edit.rename_output(producer, tensor, source)
+        return source, tensor
+
+    def _dequantize(
+        self,
+        tensor: gs.Tensor,
+        scope: gs.Graph,
+        inputs: Sequence[gs.Tensor],
+        attrs: dict[str, Any] | None = None,
+    ) -> None:
+        """Let the readers of `tensor` in `scope` itself read DequantizeLinear(inputs)."""
+        view = self._views.of(scope)
+        readers = [n for n in view.readers(tensor) if self._views.scope_of(n) is scope]
+        result = self._edit.variable(f"{tensor.name}_dequantized", view.type(tensor))
+        self._read(tensor, result, readers)
+        self._edit.node(DEQUANTIZE, inputs, [result], attrs, at=readers[0])
+
+    def _read(self, old: gs.Tensor, new: gs.Tensor, readers: Iterable[gs.Node]) -> None:
+        for reader in readers:
+            for position, read in enumerate(reader.inputs):
+                if read is old:
+                    self._edit.set_input(reader, position, new)

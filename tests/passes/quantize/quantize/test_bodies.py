@@ -1,0 +1,192 @@
+"""Layers in the bodies of If and Loop on integers, by ranges observed in there."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+import planish
+from planish.ir.graph.uses import scopes
+
+from tests.helpers import model_of, ops, relative_error, run_ort, run_pass
+
+R = np.random.default_rng(0)
+PLAIN = "quantize{measure=false,guard=off}"
+WEIGHTS = {
+    name: (R.standard_normal((8, 8, 3, 3)) / 8).astype(np.float32) for name in ("w", "v", "u")
+}
+HEADER = '<ir_version: 8, opset_import: ["" : 17]> '
+# Both branches call theirs alike; one reads an input of the graph, one what another layer gives.
+BRANCHES = """g (float[1, 8, 8, 8] x, bool c) => (float[1, 8, A, B] y) {
+    h = Conv <pads = [1, 1, 1, 1]> (x, w)
+    y = If (c) <
+        then_branch = a () => (float[1, 8, A, B] p) {
+            k = Conv <pads = [1, 1, 1, 1]> (h, v) r = Relu (k) p = Conv (r, u) },
+        else_branch = b () => (float[1, 8, A, B] p) {
+            k = Conv <pads = [1, 1, 1, 1]> (x, v) p = Conv (k, w) }
+    > }"""
+FLAT = {
+    True: """h = Conv <pads = [1, 1, 1, 1]> (x, w) k = Conv <pads = [1, 1, 1, 1]> (h, v)
+        r = Relu (k) y = Conv (r, u)""",
+    False: "k = Conv <pads = [1, 1, 1, 1]> (x, v) y = Conv (k, w)",
+}
+STEPS = """g (float[1, 8, 8, 8] x, int64 n) => (float[1, 8, 8, 8] y) {
+    t = Constant <value = bool {1}> ()
+    h = Conv <pads = [1, 1, 1, 1]> (x, w)
+    s = Loop (n, t, h) <body = a (int64 i, bool k, float[1, 8, 8, 8] p) =>
+        (bool j, float[1, 8, 8, 8] q) {
+            j = Identity (k) c = Conv <pads = [1, 1, 1, 1]> (p, v)
+            d = Conv <pads = [1, 1, 1, 1]> (h, u) q = Add (c, d) }>
+    y = Conv <pads = [1, 1, 1, 1]> (s, w) }"""
+
+
+def _x():
+    return R.standard_normal((1, 8, 8, 8)).astype(np.float32)
+
+
+def _feeds(flags):
+    return [{"x": _x(), "c": np.array(flag)} for flag in flags]
+
+
+def _all_nodes(graph):
+    return [node for scope in scopes(graph) for node in scope.nodes]
+
+
+def _grids(graph):
+    """Return scale and zero point of each activation, in order of their sizes."""
+    pairs = [node.inputs[1:] for node in _all_nodes(graph) if node.op == "QuantizeLinear"]
+    return sorted((float(scale.values), int(zero.values)) for scale, zero in pairs)
+
+
+def _fused(model, tmp_path):
+    """Return how often each operator stands in ONNX Runtime's graph, bodies included."""
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 4
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    nodes = _all_nodes(planish.load(tmp_path / "optimized.onnx"))
+    return [node.op for node in nodes]
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_a_branch_becomes_what_it_would_be_outside(flag):
+    """With samples that run it alone, its integers are those of the network without an If."""
+    data = _feeds([flag] * 3)
+    flat = model_of(
+        f"{HEADER} g (float[1, 8, 8, 8] x) => (float[1, 8, 6, 6] y) {{ {FLAT[flag]} }}",
+        {name: values for name, values in WEIGHTS.items() if f"{name})" in FLAT[flag]},
+    )
+    text = f"{PLAIN[:-1]},calibration=min-max}}"
+    wanted = run_pass(planish.load(flat), text, feeds=[{"x": feed["x"]} for feed in data])
+    found = run_pass(planish.load(model_of(HEADER + BRANCHES, WEIGHTS)), text, feeds=data)
+    there, outside = (np.array(_grids(result.graph)) for result in (found, wanted))
+    assert len(outside) == (4 if flag else 3)
+    for grid in outside:  # beside that of the layer before the If
+        assert np.isclose(there, grid, rtol=1e-5).all(axis=1).any()
+
+
+def test_both_branches_run_on_integers(tmp_path):
+    model, data = model_of(HEADER + BRANCHES, WEIGHTS), _feeds([True, False] * 3)
+    result = run_pass(planish.load(model), PLAIN, feeds=data)
+    written = planish.to_model(result.graph)
+    for feed in data:
+        assert relative_error(run_ort(model, feed)["y"], run_ort(written, feed)["y"]) < 0.05
+    fused = _fused(written, tmp_path)
+    assert fused.count("QLinearConv") == 5
+    assert "Conv" not in fused
+    assert ops(result.graph).count("QuantizeLinear") == 2  # once, for the bodies too
+    again = run_pass(result.graph, PLAIN, feeds=data)
+    assert again.edits == 0
+
+
+def test_the_branch_that_no_sample_runs_stays_float():
+    model = model_of(HEADER + BRANCHES, WEIGHTS)
+    result = run_pass(planish.load(model), PLAIN, feeds=_feeds([True] * 3))
+    (told,) = (text for text in result.records[0].remarks if "bodies" in text)
+    assert told.startswith("2 layers of bodies stay float")
+    assert "quantize-weights" in told
+    feed = _feeds([False])[0]
+    written = planish.to_model(result.graph)
+    assert relative_error(run_ort(model, feed)["y"], run_ort(written, feed)["y"]) < 0.05
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_loop(steps, tmp_path):
+    model = model_of(HEADER + STEPS, WEIGHTS)
+    data = [{"x": _x(), "n": np.array(n)} for n in (0, steps, steps)]
+    result = run_pass(planish.load(model), PLAIN, feeds=data)
+    written = planish.to_model(result.graph)
+    for feed in data:
+        assert relative_error(run_ort(model, feed)["y"], run_ort(written, feed)["y"]) < 0.06
+    fused = _fused(written, tmp_path)
+    assert fused.count("QLinearConv") == 4
+    assert "Conv" not in fused
+
+
+def test_the_ranges_are_those_of_all_steps():
+    """A state that doubles at each step: its grid reaches as far as the last one."""
+    text = """g (float[1, 4] x) => (float[1, 4] y) {
+        n = Constant <value_int = 5> () t = Constant <value = bool {1}> ()
+        y = Loop (n, t, x) <body = a (int64 i, bool k, float[1, 4] p) =>
+            (bool j, float[1, 4] q) { j = Identity (k) q = MatMul (p, d) }> }"""
+    model = model_of(HEADER + text, {"d": 2 * np.eye(4, dtype=np.float32)})
+    feed = {"x": np.array([[1.0, 0.5, 0.0, -1.0]], np.float32)}
+    result = run_pass(planish.load(model), f"{PLAIN[:-1]},calibration=min-max}}", feeds=[feed])
+    (node,) = (n for n in _all_nodes(result.graph) if n.op == "QuantizeLinear")
+    np.testing.assert_allclose(node.inputs[1].values, 2 * 2**4 / 255, rtol=1e-6)
+
+
+def test_a_body_within_a_body():
+    text = """g (float[1, 8, 8, 8] x, int64 n) => (float[1, 8, 8, 8] y) {
+        t = Constant <value = bool {1}> () one = Constant <value_int = 1> ()
+        y = Loop (n, t, x) <body = a (int64 i, bool k, float[1, 8, 8, 8] p) =>
+            (bool j, float[1, 8, 8, 8] q) {
+                j = Identity (k) first = Less (i, one)
+                q = If (first) <
+                    then_branch = b () => (float[1, 8, 8, 8] r) {
+                        r = Conv <pads = [1, 1, 1, 1]> (p, v) },
+                    else_branch = d () => (float[1, 8, 8, 8] s) {
+                        s = Conv <pads = [1, 1, 1, 1]> (p, u) }
+                > }> }"""
+    model = model_of(HEADER + text, {name: WEIGHTS[name] for name in "vu"})
+    data = [{"x": _x(), "n": np.array(3)} for _ in range(3)]
+    result = run_pass(planish.load(model), PLAIN, feeds=data)
+    found = [node.op for node in _all_nodes(result.graph)]
+    # What either branch reads and what each gives.
+    assert found.count("QuantizeLinear") == 3
+    written = planish.to_model(result.graph)
+    for feed in data:
+        assert relative_error(run_ort(model, feed)["y"], run_ort(written, feed)["y"]) < 0.06
+
+
+def test_layers_of_a_scan_are_named():
+    text = """g (float[3, 1, 8] x, float[1, 8] z) => (float[1, 8] y, float[3, 1, 8] o) {
+        m = MatMul (z, d)
+        y, o = Scan <num_scan_inputs = 1, body = a (float[1, 8] s, float[1, 8] e) =>
+            (float[1, 8] n, float[1, 8] f) { k = MatMul (e, d) n = Add (s, k) f = Relu (n) }> (m, x)
+        }"""
+    model = model_of(HEADER + text, {"d": R.standard_normal((8, 8)).astype(np.float32)})
+    data = [{"x": _x()[0, :3, :1], "z": _x()[0, 0, :1]} for _ in range(2)]
+    result = run_pass(planish.load(model), PLAIN, feeds=data)
+    (told,) = (text for text in result.records[0].remarks if "body" in text)
+    assert told.startswith("1 layer of a body stays float")
+    assert "MatMul 'k'" in told
+    assert "QuantizeLinear" in ops(result.graph)
+
+
+def test_layers_of_bodies_go_back_to_float_for_a_bound():
+    model, data = model_of(HEADER + BRANCHES, WEIGHTS), _feeds([True, False] * 2)
+    result = run_pass(
+        planish.load(model), "quantize{measure=false,calibration=min-max,min-sqnr=34}", feeds=data
+    )
+    floats = [d for d in result.records[0].declined if "stays float" in d.reason]
+    assert 0 < len(floats) < 5
+    said = next(text for text in result.records[0].remarks if "the same without" in text)
+    text = said.partition(": ")[2]
+    again = run_pass(planish.load(model), text, feeds=data)
+    for feed in data:
+        np.testing.assert_array_equal(
+            run_ort(planish.to_model(again.graph), feed)["y"],
+            run_ort(planish.to_model(result.graph), feed)["y"],
+        )
