@@ -40,6 +40,11 @@ class Pass(ABC):
     prepares: ClassVar[bool] = False
     settles: ClassVar[bool] = False
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether the pass is exact with the options it has: one may give that up."""
+        return self.exact
+
     def extra_feeds(self) -> tuple[str, ...]:
         """Return the names of entries of the feeds, such as labels, that only this pass reads."""
         return ()

@@ -32,5 +32,7 @@ REDUCTIONS = operators_with(lambda traits: traits.reduction)
 SOFTMAXES = operators_with(lambda traits: traits.softmax)
 # Those that look at the shape of their input and at none of its values.
 READ_NO_VALUES = operators_with(lambda traits: traits.constant) - {"Constant", "ConstantOfShape"}
+# Those that normalize over the last axes, from `axis` on.
+LAYER_NORMS = frozenset({"LayerNormalization", "RMSNormalization"})
 # Those that carry a state along a sequence: GRU, LSTM, RNN.
 RECURRENT = operators_with(lambda traits: traits.recurrent)

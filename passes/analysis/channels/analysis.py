@@ -37,6 +37,7 @@ class ChannelAnalysis:
         self.layers: list[ChannelLayer] = []
         self.recurrent: list[RecurrentLayer] = []
         self.shuffles: list[ChannelShuffle] = []
+        self.normalized: list[tuple[gs.Node, Array]] = []  # with the cells in their statistics
         self.nodes: list[tuple[gs.Node, View]] = []
         self.view: View
         self._graph_uses = context.uses

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
+
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import FUSED_DOMAIN, is_standard
@@ -17,11 +20,16 @@ _RULES: dict[str, Rule] = {
 }
 
 
-def analyze_channels(context: Context) -> ChannelAnalysis:
-    """Return the labels of all tensors of the graph of `context`, and what is sliced along them."""
-    return ChannelAnalysis(context, _rule_of)
+def analyze_channels(context: Context, *, across_layernorm: bool = False) -> ChannelAnalysis:
+    """Return the labels of all tensors of the graph of `context`, and what is sliced along them.
+
+    `across_layernorm`: channels may go where a LayerNormalization or RMSNormalization takes its
+    statistics over them, which is no longer the same function then.
+    """
+    rules = _RULES | windows.ACROSS_LAYERNORM if across_layernorm else _RULES
+    return ChannelAnalysis(context, functools.partial(_rule_of, rules))
 
 
-def _rule_of(node: gs.Node) -> Rule | None:
+def _rule_of(rules: Mapping[str, Rule], node: gs.Node) -> Rule | None:
     recognized = node.domain == FUSED_DOMAIN and node.op in UNARY
-    return _RULES.get(node.op) if is_standard(node) or recognized else None
+    return rules.get(node.op) if is_standard(node) or recognized else None

@@ -23,13 +23,18 @@ _UNEVEN = "its channels are spread unevenly over the groups of a convolution"
 _COMPUTED = "a weight that makes or reads it is not stored as a constant"
 
 
-def channel_groups(graph: gs.Graph, context: Context | None = None) -> list[ChannelGroup]:
+def channel_groups(
+    graph: gs.Graph, context: Context | None = None, *, across_layernorm: bool = False
+) -> list[ChannelGroup]:
     """Return the groups of channels of `graph`, in the order in which layers make them.
 
     The graph is left alone. Its operators have to be plain: channels do not pass what is fused.
+    `across_layernorm`: they pass where LayerNormalization takes its statistics over them, which
+    are of fewer channels then.
     """
     with contradiction_told(graph):
-        analysis = analyze_channels(Context(graph) if context is None else context)
+        known = Context(graph) if context is None else context
+        analysis = analyze_channels(known, across_layernorm=across_layernorm)
         return groups_of(analysis)
 
 

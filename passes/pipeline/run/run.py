@@ -49,7 +49,7 @@ def run_passes(
     rolled back. With a limit of edits, which is how the first wrong one is searched, and in a
     strict run it is an error.
     """
-    if not (options.strict or all(each.exact for item in items for each in members(item))):
+    if not (options.strict or all(each.is_exact for item in items for each in members(item))):
         options = replace(options, copies=True)
     run = Run(items, original, feeds, options)
     try:
@@ -244,7 +244,7 @@ class Run:
 
     def _try(self, index: int, record: Callable[..., PassRecord], context: Context) -> PassRecord:
         """Run pass `index` and make its record, begun as `record`; raises PassFailed."""
-        watched = not self._passes[index].exact and context.limit != 0
+        watched = not self._passes[index].is_exact and context.limit != 0
         computed = computed_operands(context) if watched else set()
         started = time.perf_counter()
         edits = self._apply(index, context)

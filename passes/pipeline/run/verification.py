@@ -70,9 +70,9 @@ class Verification:
         if verifier is None:
             return None
         self._recorder.tell(index, "verify", 0.0)
-        exact = self._recorder.passes[index].exact
+        exact = self._recorder.passes[index].is_exact
         if self._hunt:
-            exact = exact and all(item.exact for item, _ in self._recorder.edited[self._since :])
+            exact = exact and all(item.is_exact for item, _ in self._recorder.edited[self._since :])
             verifier.check_end(graph, exact, self._recorder.place(index))
             return None
         return verifier.check(graph, exact, self._recorder.place(index))
@@ -87,7 +87,7 @@ class Verification:
         if verifier is None or not edited:
             return
         self._recorder.tell(len(self._recorder.passes) - 1, "verify", 0.0, of="the result")
-        exact = all(item.exact for item, _ in edited)
+        exact = all(item.is_exact for item, _ in edited)
         names = ", ".join(dict.fromkeys(item.name for item, _ in edited))
         error = verifier.check_end(graph, exact, f"the pipeline ({names})")
         self._recorder.set_error(edited[-1][1], error)
@@ -121,7 +121,7 @@ class Verification:
             return False, None
         if not verifier.telling:
             return False, None
-        return True, verifier.tolerance if all(item.exact for item in held) else None
+        return True, verifier.tolerance if all(item.is_exact for item in held) else None
 
     def _active(self) -> Verifier | None:
         return self._verifier if self._verifier is not None and self._verifier.active else None

@@ -45,6 +45,8 @@ class Prune(PruneOptions, Pass):
       before.
     - `step`: do this one of the `steps` alone.
     - `schedule`: how `amount` is reached: `cubic` takes most at first, `linear` as much each time.
+    - `across-layernorm`: channels also go that LayerNormalization and RMSNormalization take their
+      statistics over; `shrink-channels` says what that changes, and cuts them with the same option.
     - `exclude`: nodes whose weights, or channels that they make, stay.
     - `multiple`: what the number of channels left is a multiple of; `none`: a power of two up to 16
       that fits the width.

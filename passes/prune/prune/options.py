@@ -32,6 +32,7 @@ class PruneOptions:
     steps: int = 1
     step: int | None = None
     schedule: Literal["cubic", "linear"] = "cubic"
+    across_layernorm: bool = False
     exclude: tuple[str, ...] = ()
     multiple: int | None = None
     least: float | None = None
@@ -46,6 +47,7 @@ class PruneOptions:
         check_steps(self.steps, self.step, ratio, self.granularity)
         check_unit(self.of, self.granularity)
         check_multiple(self.multiple, self.granularity)
+        check_across(self.across_layernorm, self.granularity)
         check_least(self.least)
 
 
@@ -122,6 +124,15 @@ def check_multiple(multiple: int | None, granularity: str) -> None:
         raise RefusedError(
             f"multiple is {multiple}, and granularity is {granularity}; it rounds numbers of "
             "channels, with granularity=channel"
+        )
+
+
+def check_across(across_layernorm: bool, granularity: str) -> None:
+    """Raise RefusedError where `across_layernorm` says nothing."""
+    if across_layernorm and granularity != "channel":
+        raise RefusedError(
+            f"across-layernorm is true, and granularity is {granularity}; it lets channels go, "
+            "with granularity=channel"
         )
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.counted import counted
 from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
-from ....ir.ops.traits.groups import LAYERS
+from ....ir.ops.traits.groups import LAYER_NORMS, LAYERS
 from ...analysis.channels.find_groups import channel_groups
 from ...analysis.channels.group import ChannelGroup
 from ...engine.context import Context
@@ -28,7 +29,7 @@ def prune_channels(
     graph: gs.Graph, context: Context, options: PruneOptions, criterion: Criterion
 ) -> None:
     """Mask channels of the groups of `graph`."""
-    groups = channel_groups(graph, context)
+    groups = channel_groups(graph, context, across_layernorm=options.across_layernorm)
     view = context.view()
     rows = _rows(groups, graph, view, context, options, criterion)
     if not rows:
@@ -38,6 +39,7 @@ def prune_channels(
     job = _ChannelPruning(graph, view, context, options, criterion, rows, costs)
     gone = job.run()
     _tell(job, gone)
+    _tell_renormalized(job, gone)
     with context.editing() as edit:
         write_masks(edit, masks_of(rows, gone, view))
 
@@ -176,6 +178,21 @@ def _mean(scores: Array) -> float:
     """Return the mean of the finite `scores`, or one where it is zero."""
     finite = scores[np.isfinite(scores)]
     return float(finite.mean() or 1.0) if len(finite) else 1.0
+
+
+def _tell_renormalized(job: _ChannelPruning, gone: Sequence[Array]) -> None:
+    """Remark on what is masked in the statistics of normalizations, where masks are no cut."""
+    rows = zip(job.rows, gone, strict=True)
+    masked = [row for row, out in rows if bool((out & ~row.gone).any())]
+    norms = {
+        id(slot.node) for row in masked for slot in row.group.slots if slot.node.op in LAYER_NORMS
+    }
+    if norms:
+        count = counted(len(norms), "normalization takes", "normalizations take")
+        job.context.remark(
+            f"{count} statistics over masked channels, as zeros; "
+            "shrink-channels{across-layernorm=true} takes them out, and recover comes behind it"
+        )
 
 
 def _tell(job: _ChannelPruning, gone: Sequence[Array]) -> None:

@@ -24,7 +24,13 @@ _LEAST_MACS = 1_000_000
 _WORTHWHILE = 0.02
 
 
-def choose_multiple(graph: gs.Graph, context: Context, exclude: Collection[str] = ()) -> int | None:
+def choose_multiple(
+    graph: gs.Graph,
+    context: Context,
+    exclude: Collection[str] = (),
+    *,
+    across_layernorm: bool = False,
+) -> int | None:
     """Return what to round channels up to, or None where every cut is slower than none.
 
     1 where the target cannot be timed, or the network is too small to tell. The choice is remarked
@@ -42,7 +48,7 @@ def choose_multiple(graph: gs.Graph, context: Context, exclude: Collection[str] 
         return 1
     if cost(graph).macs < _LEAST_MACS:
         return 1
-    variants = _variants(graph, context, exclude)
+    variants = _variants(graph, context, exclude, across_layernorm)
     try:
         uncut, *times = _seconds(stopwatch, [graph, *variants.values()], feed, context)
     except PlanishError as error:
@@ -67,14 +73,16 @@ def choose_multiple(graph: gs.Graph, context: Context, exclude: Collection[str] 
     return chosen
 
 
-def _variants(graph: gs.Graph, context: Context, exclude: Collection[str]) -> dict[int, gs.Graph]:
+def _variants(
+    graph: gs.Graph, context: Context, exclude: Collection[str], across_layernorm: bool
+) -> dict[int, gs.Graph]:
     """Return the graph cut at each rounding that differs from those before it."""
     found: dict[int, gs.Graph] = {}
     counts: set[int] = set()
     for multiple in MULTIPLES:
         copy = clone(graph)
         inner = context.on(copy).quietly()
-        plan = ShrinkPlan(copy, inner, exclude)
+        plan = ShrinkPlan(copy, inner, exclude, across_layernorm=across_layernorm)
         count = plan.removable(multiple)
         if count and count not in counts:
             counts.add(count)

@@ -23,9 +23,16 @@ _PADDED = "its constant channels reach a layer that sees padding beside them"
 class ShrinkPlan:
     """The channels of `graph` and which of them have an effect; layers in `exclude` keep theirs."""
 
-    def __init__(self, graph: gs.Graph, context: Context, exclude: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        graph: gs.Graph,
+        context: Context,
+        exclude: Collection[str] = (),
+        *,
+        across_layernorm: bool = False,
+    ) -> None:
         self._context = context
-        self._analysis = analyze_channels(context)
+        self._analysis = analyze_channels(context, across_layernorm=across_layernorm)
         layers: list[ChannelLayer | RecurrentLayer] = list(self._analysis.layers)
         for layer in (*layers, *self._analysis.recurrent):
             if node_key(layer.node) in exclude:
@@ -37,6 +44,11 @@ class ShrinkPlan:
         """Count the channels that go where those left are rounded up to `multiple`."""
         keep = self._keep(multiple)
         return int((~keep.stays[np.unique(keep.roots)]).sum())
+
+    def renormalized(self, multiple: int) -> int:
+        """Count the normalizations whose statistics are of fewer channels then."""
+        keep = self._keep(multiple)
+        return sum(not keep.of(cells).all() for _, cells in self._analysis.normalized)
 
     def cut(self, edit: Edit, multiple: int, most: int | None = None) -> None:
         """Remove them; with `most` only those of so many nodes, the first ones that make any."""

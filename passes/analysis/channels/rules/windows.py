@@ -11,8 +11,10 @@ from .....ir.core.variables import label
 from .....ir.ops.axes.named import normal_axes, softmax_axes
 from .....ir.ops.axes.reductions import read_reduction
 from .....ir.ops.parameters import input_of
-from .....ir.ops.traits.groups import POOLS, REDUCTIONS, SOFTMAXES
+from .....ir.ops.traits.groups import LAYER_NORMS, POOLS, REDUCTIONS, SOFTMAXES
 from ..analysis import ChannelAnalysis, Rule
+from ..cells import Array
+from ..findings import Role
 from ..labels import varying
 
 
@@ -62,9 +64,41 @@ def _layer_normalization(node: gs.Node, analysis: ChannelAnalysis) -> None:
     labels = analysis.of(node.inputs[0])
     if labels is None:
         return
-    first = normal_axes(node.attrs.get("axis", -1), labels.ndim) or [0]
-    if not over_axes(node, range(first[0], labels.ndim), "normalizes over", analysis):
+    if set(varying(labels)) & set(_normalized_axes(node, labels)):
+        reason = f"{label(node)} normalizes over channels, which across-layernorm=true lets go"
+        analysis.fix(node.inputs[0], reason)
+    else:
         analysis.put(node.outputs[0], labels)
+
+
+def _across_layer_normalization(node: gs.Node, analysis: ChannelAnalysis) -> None:
+    """Let channels go of which it takes mean and spread: those of fewer are taken then."""
+    labels = analysis.of(node.inputs[0])
+    if labels is None:
+        return
+    axes = [a for a in varying(labels) if a in _normalized_axes(node, labels)]
+    parameters = [position for position, t in enumerate(node.inputs) if position and t.name]
+    asked = any(t.name and analysis.view.readers(t) for t in node.outputs[1:])
+    known = all(analysis.is_constant(node.inputs[position]) for position in parameters)
+    if len(axes) != 1 or asked or not known:
+        _layer_normalization(node, analysis)
+        return
+    cells = analysis.channels(node.inputs[0], axes[0], labels.shape[axes[0]])
+    assert cells is not None
+    roles: tuple[Role, ...] = ("scales", "shifts")
+    for position in parameters:
+        values = analysis.values(node.inputs[position])
+        assert values is not None
+        axis = axes[0] - labels.ndim + values.ndim
+        if axis >= 0 and values.shape[axis] == len(cells):
+            analysis.slice(node, position, axis, roles[position - 1], cells)
+    analysis.normalized.append((node, cells))
+    analysis.put(node.outputs[0], labels)
+
+
+def _normalized_axes(node: gs.Node, labels: Array) -> range:
+    first = normal_axes(node.attrs.get("axis", -1), labels.ndim) or [0]
+    return range(first[0], labels.ndim)
 
 
 def _arg(node: gs.Node, analysis: ChannelAnalysis) -> None:
@@ -111,9 +145,11 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(POOLS, _pool),
     **dict.fromkeys(REDUCTIONS, _reduce),
     **dict.fromkeys(SOFTMAXES, _along_axis),
-    **dict.fromkeys(("LayerNormalization", "RMSNormalization"), _layer_normalization),
+    **dict.fromkeys(LAYER_NORMS, _layer_normalization),
     **dict.fromkeys(("ArgMax", "ArgMin"), _arg),
     **dict.fromkeys(("LRN", "GroupNormalization"), _all_channels),
     **dict.fromkeys(("Resize", "Upsample"), _resize),
     "MeanVarianceNormalization": _mean_variance,
 }
+# In place of the rules above where channels may go that statistics are taken over.
+ACROSS_LAYERNORM: dict[str, Rule] = dict.fromkeys(LAYER_NORMS, _across_layer_normalization)
