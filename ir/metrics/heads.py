@@ -2,27 +2,30 @@
 
 One output: (cx, cy, w, h) or corners in pixels, joined with scores in 0..1, as YOLO's raw heads
 [N, 4 + classes, boxes] and [N, boxes, 5 + classes], or with a score and a class. Several: boxes
-[N, boxes, 4] beside scores, as SSD and DETR give them; boxes, scores and classes after suppression;
-a map of scores beside maps of sizes and offsets, as CenterNet's.
+[N, boxes, 4] beside scores, as DETR gives them; offsets from anchors [N, anchors, 4] beside scores,
+as raw SSD; boxes, scores and classes after suppression; a map of scores beside maps of sizes and
+offsets, as CenterNet's.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from .anchors import AnchorLayout, are_offsets, variances
+from .box_scores import BoxScores, in_unit, read_scores
 from .boxes import Boxes, corners_of
 from .result import Array, Outputs
 from .seen import SeenOutput
 
-_SLACK = 1e-3
 _NEARLY_ALL = 0.99
 # What is larger than this is no score and no fraction of an image's side.
 _PIXELS = 2.0
-_LIKELY = 0.5
+# The mean score of boxes, where most hold nothing.
+_MOSTLY = 0.25
 _SELDOM = 0.05
 
 
@@ -41,7 +44,8 @@ def find_head(seen: Sequence[SeenOutput], *, asked: bool = False) -> DetectionHe
 
     `asked`: a head is known to be there, so boxes need not lie in pixels.
     """
-    finders = (_final_head, _separate_head, _center_head)
+    anchors = functools.partial(_anchor_head, asked=asked)
+    finders = (_final_head, _separate_head, anchors, _center_head)
     found = next((h for find in finders if (h := find(seen)) is not None), None)
     if found is not None:
         return found
@@ -78,7 +82,7 @@ def _is_raw(rows: Array, asked: bool) -> bool:
         return False
     scores = rows[..., 4:5] if _has_label(rows) else rows[..., 4:]
     boxes = rows[..., :4]
-    return _in_unit(scores) and _are_boxes(boxes) and (asked or float(boxes.max()) > _PIXELS)
+    return in_unit(scores) and _are_boxes(boxes) and (asked or float(boxes.max()) > _PIXELS)
 
 
 def _has_label(rows: Array) -> bool:
@@ -131,51 +135,70 @@ class _RawLayout:
 
 def _separate_head(seen: Sequence[SeenOutput]) -> DetectionHead | None:
     """Boxes [N, boxes, 4] beside scores [N, boxes, classes]."""
+    for boxes, scores in _pairs(seen, least=2):
+        if not _are_boxes(boxes.values):
+            continue
+        reading = read_scores(scores.values)
+        decode = functools.partial(
+            _decode_separate, boxes.name, scores.name, _is_corners(boxes.values), reading
+        )
+        what = f"boxes in '{boxes.name}', their scores in '{scores.name}' ({reading})"
+        return DetectionHead((boxes.name, scores.name), what, decode)
+    return None
+
+
+def _decode_separate(
+    boxes: str, scores: str, corners: bool, reading: BoxScores, outputs: Outputs
+) -> list[Boxes]:
+    found = []
+    for box, score in zip(outputs[boxes].astype(np.float64), outputs[scores], strict=True):
+        classes, best = reading.best(score)
+        found.append(Boxes(box if corners else corners_of(box), best, classes))
+    return found
+
+
+def _anchor_head(seen: Sequence[SeenOutput], *, asked: bool) -> DetectionHead | None:
+    """Offsets from anchors [N, anchors, 4] beside scores [N, anchors, classes].
+
+    Scores are those that say of most anchors that they hold nothing, if not `asked`.
+    """
+    pairs = [pair for pair in _pairs(seen, least=1) if are_offsets(pair[0].values)]
+    sure = [pair for pair in pairs if _are_mostly_nothing(pair[1].values)]
+    if not (sure or (asked and pairs)):
+        return None
+    offsets, scores = (sure or pairs)[0]
+    layout = AnchorLayout(
+        offsets=offsets.name,
+        scores=scores.name,
+        variances=variances(offsets.values),
+        reading=read_scores(scores.values),
+    )
+    scale = " and ".join(f"{each:g}" for each in layout.variances)
+    what = (
+        f"offsets from anchors in '{offsets.name}' (variances {scale}), matched by anchor, with "
+        f"scores in '{scores.name}' ({layout.reading})"
+    )
+    return DetectionHead((offsets.name, scores.name), what, layout, suppress=False)
+
+
+def _are_mostly_nothing(scores: Array) -> bool:
+    """Say whether scores [N, boxes, classes] are low for nearly all boxes."""
+    reading = read_scores(scores)
+    return bool(np.mean([reading.best(each)[1].mean() for each in scores]) < _MOSTLY)
+
+
+def _pairs(seen: Sequence[SeenOutput], *, least: int) -> Iterator[tuple[SeenOutput, SeenOutput]]:
+    """Yield outputs [N, boxes, 4] with those of floats [N, boxes, classes], `least` or more."""
     for boxes in seen:
         shape = boxes.values.shape
-        if len(shape) != 3 or shape[2] != 4 or not _are_boxes(boxes.values):
+        if len(shape) != 3 or shape[2] != 4 or boxes.values.dtype.kind != "f" or not shape[1]:
             continue
         for scores in seen:
             other = scores.values
             if scores is boxes or other.ndim != 3 or other.dtype.kind != "f":
                 continue
-            if other.shape[:2] == shape[:2] and other.shape[2] > 1:
-                decode = functools.partial(
-                    _decode_separate,
-                    boxes.name,
-                    scores.name,
-                    _is_corners(boxes.values),
-                    _background(other),
-                    _in_unit(other),
-                )
-                what = f"boxes in '{boxes.name}', their scores in '{scores.name}'"
-                return DetectionHead((boxes.name, scores.name), what, decode)
-    return None
-
-
-def _decode_separate(
-    boxes: str, scores: str, corners: bool, background: int | None, is_unit: bool, outputs: Outputs
-) -> list[Boxes]:
-    found = []
-    for box, score in zip(outputs[boxes], outputs[scores], strict=True):
-        box, score = box.astype(np.float64), score.astype(np.float64)
-        if not is_unit:
-            score = 1 / (1 + np.exp(-np.clip(score, -50, 50)))
-        if background is not None:
-            score = score.copy()
-            score[:, background] = -1.0
-        found.append(
-            Boxes(box if corners else corners_of(box), score.max(axis=1), score.argmax(axis=1))
-        )
-    return found
-
-
-def _background(scores: Array) -> int | None:
-    """Return the class that stands for no object, where scores of a box add up to one."""
-    if not np.allclose(scores.sum(axis=2), 1, atol=_SLACK):
-        return None
-    means = scores.mean(axis=(0, 1))
-    return 0 if means[0] >= means[-1] else len(means) - 1
+            if other.shape[:2] == shape[:2] and other.shape[2] >= least and other.size:
+                yield boxes, scores
 
 
 def _final_head(seen: Sequence[SeenOutput]) -> DetectionHead | None:
@@ -190,7 +213,7 @@ def _final_head(seen: Sequence[SeenOutput]) -> DetectionHead | None:
         if len(shape) == 2 and boxes.batch is not None:
             continue  # one box a sample, or a vector of four
         flat = [s for s in seen if s.values.shape == shape[:-1] and s.values.size]
-        scores = [s for s in flat if s.values.dtype.kind == "f" and _in_unit(s.values)]
+        scores = [s for s in flat if s.values.dtype.kind == "f" and in_unit(s.values)]
         if not scores:
             continue
         labels = [s for s in flat if s is not scores[0] and _is_whole(s.values)]
@@ -225,7 +248,7 @@ def _center_head(seen: Sequence[SeenOutput]) -> DetectionHead | None:
             for s in maps
             if s is not heat and s.values.shape == (shape[0], 2, *shape[2:]) and s.values.size
         ]
-        if not 1 <= len(pairs) <= 2 or not _in_unit(heat.values) or len(maps) != len(pairs) + 1:
+        if not 1 <= len(pairs) <= 2 or not in_unit(heat.values) or len(maps) != len(pairs) + 1:
             continue
         size, *offset = sorted(pairs, key=lambda s: -float(np.abs(s.values).mean()))
         names = (heat.name, size.name, *(each.name for each in offset))
@@ -246,11 +269,6 @@ def _decode_center(names: tuple[str, ...], outputs: Outputs) -> list[Boxes]:
         Boxes(corners_of(box), score.max(axis=0), score.argmax(axis=0))
         for box, score in zip(boxes, flat, strict=True)
     ]
-
-
-def _in_unit(values: Array) -> bool:
-    """Say whether all values lie in 0..1."""
-    return bool(values.size and values.min() >= -_SLACK and values.max() <= 1 + _SLACK)
 
 
 def _is_whole(values: Array) -> bool:

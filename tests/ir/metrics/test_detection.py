@@ -245,3 +245,113 @@ def test_overlaps_are_those_of_single_boxes(drawn):
     for i, a in enumerate(boxes):
         for j, b in enumerate(boxes):
             assert found[i, j] == pytest.approx(overlap(a, b), abs=1e-9)
+
+
+ANCHORS = 200
+VARIANCES = {"ssd": (0.1, 0.2), "own": (1.0, 1.0)}
+
+
+def anchors(seed=5):
+    """A grid of anchors (cx, cy, w, h) of unlike sizes."""
+    generator = np.random.default_rng(seed)
+    centres = generator.uniform(0, 320, (ANCHORS, 2))
+    return np.concatenate([centres, generator.uniform(20, 120, (ANCHORS, 2))], 1)
+
+
+def raw(seed, form, kind):
+    """Offsets and scores of two images, as a trained network gives them: most anchors are empty."""
+    generator = np.random.default_rng(seed)
+    spread = 1.0 if kind == "ssd" else 0.15
+    offsets = generator.normal(0, spread, (2, ANCHORS, 4)).astype("f")
+    sure = generator.random((2, ANCHORS, CLASSES)) < 0.02
+    if form == "sigmoid":
+        return offsets, np.where(sure, 1.5, -4.0).astype("f") + 0 * offsets[..., :1]
+    logits = generator.normal(0, 0.3, (2, ANCHORS, CLASSES + 1))
+    logits[..., 0] += 6
+    logits[..., 1:][sure] += 8
+    return offsets, logits.astype("f")
+
+
+def decoded(offsets, logits, form, kind):
+    """The boxes of an image as (corners, score, class) by anchor, in loops."""
+    (a, b), found = VARIANCES[kind], []
+    for t, row, (cx, cy, w, h) in zip(offsets, logits, anchors(), strict=True):
+        powers = np.exp(row.astype(np.float64))
+        p = powers / (1 + powers) if form == "sigmoid" else (powers / powers.sum())[1:]
+        x, y = cx + a * t[0] * w, cy + a * t[1] * h
+        half = w * np.exp(b * t[2]) / 2, h * np.exp(b * t[3]) / 2
+        box = (x - half[0], y - half[1], x + half[0], y + half[1])
+        found.append((box, p.max(), int(p.argmax())))
+    return found
+
+
+def by_anchor(first, second, threshold=0.25):
+    ratios = []
+    for mine, theirs in ((first, second), (second, first)):
+        for (box, score, label), (other, s, c) in zip(mine, theirs, strict=True):
+            if score >= threshold:
+                fits = c == label and s >= threshold / 2 and overlap(box, other) >= 0.5
+                ratios.append(min(score, s) / max(score, s) if fits else 0.0)
+    return sum(ratios) / len(ratios) if ratios else 1.0
+
+
+@pytest.mark.parametrize("kind", VARIANCES)
+@pytest.mark.parametrize("form", ["sigmoid", "softmax"])
+def test_offsets_from_anchors_are_compared_as_the_boxes_they_mean(form, kind):
+    """The graph has no anchors; with any, IoU of two predictions of one of them is the same."""
+    offsets, logits = raw(0, form, kind)
+    generator = np.random.default_rng(1)
+    moved = (offsets + generator.normal(0, 2 if kind == "ssd" else 0.2, offsets.shape)).astype("f")
+    shifted = (logits + generator.normal(0, 0.7, logits.shape)).astype("f")
+    (choice,) = chosen(loc=offsets, conf=logits)
+    assert choice.kind == "detection"
+    assert choice.outputs == ("loc", "conf")
+    assert "matched by anchor" in choice.why
+    assert form in choice.why
+    assert ("class 0 is no object" in choice.why) == (form == "softmax")
+    assert ("variances 0.1 and 0.2" in choice.why) == (kind == "ssd")
+    metric = choice.make()
+    metric.add({"loc": offsets, "conf": logits}, {"loc": moved, "conf": shifted})
+    images = [
+        by_anchor(decoded(*a, form, kind), decoded(*b, form, kind))
+        for a, b in zip(
+            zip(offsets, logits, strict=True), zip(moved, shifted, strict=True), strict=True
+        )
+    ]
+    found = metric.result().value
+    assert found == pytest.approx(np.mean(images), abs=1e-6)
+    assert 0.2 < found < 0.95
+
+
+def test_offsets_of_one_class():
+    generator = np.random.default_rng(0)
+    offsets = generator.normal(0, 1, (1, 896, 4)).astype("f")
+    scores = np.where(generator.random((1, 896, 1)) < 0.01, 2.0, -6.0).astype("f")
+    (choice,) = chosen(1, regressors=offsets, classificators=scores)
+    assert choice.outputs == ("regressors", "classificators")
+
+
+def test_offsets_where_scores_say_nothing_are_compared_when_asked_to():
+    """As of a network that was not trained."""
+    generator = np.random.default_rng(0)
+    outputs = {
+        "loc": generator.normal(0, 1, (2, 90, 4)).astype("f"),
+        "conf": generator.normal(0, 0.1, (2, 90, 21)).astype("f"),
+    }
+    assert all(choice.kind != "detection" for choice in chosen(**outputs))
+    (choice,) = chosen(options=MetricOptions("detection"), **outputs)
+    assert choice.outputs == ("loc", "conf")
+
+
+def test_logits_of_which_one_class_is_no_object_are_of_a_softmax():
+    """As DETR gives them beside boxes; by its own sigmoid each would be sure of that class."""
+    boxes, scores = scene()
+    nothing = 1 - scores.sum(axis=2, keepdims=True).clip(0, 0.98)
+    whole = np.concatenate([scores, nothing], 2)
+    logits = np.log(whole / whole.sum(axis=2, keepdims=True) + 1e-9).astype("f")
+    (choice,) = chosen(boxes=boxes, scores=logits)
+    assert f"class {CLASSES} is no object" in choice.why
+    found = choice.make()
+    found.add(*[{"boxes": boxes, "scores": logits}] * 2)
+    assert found.result().value == pytest.approx(1.0)
+    assert found.result().details[0].startswith("100.0 %")
