@@ -17,6 +17,7 @@ os.environ.setdefault("PLANISH_STRICT", "1")
 
 import pytest
 
+from .effort import LONG, examples
 from .shared import FOLDER
 
 # Bytecode is kept, also where the environment says not to, as images of containers do: else each
@@ -40,12 +41,12 @@ def pytest_configure(config: pytest.Config) -> None:
     # A mutant is dead at the first example that fails, whether or not there is a smaller one.
     left_out = {Phase.shrink, Phase.explain} if "PLANISH_MUTANTS" in os.environ else set()
     phases = [phase for phase in Phase if phase not in left_out]
-    # The same examples in every run: a failure is there to be looked at again.
-    settings.register_profile("planish", derandomize=True, deadline=None, phases=phases)
-    settings.load_profile("planish")
-    from .effort import LONG
-
     os.environ[LONG] = "" if config.option.markexpr == "not slow" else "1"
+    # The same examples in every run: a failure is there to be looked at again.
+    settings.register_profile(
+        "planish", max_examples=examples(100), derandomize=True, deadline=None, phases=phases
+    )
+    settings.load_profile("planish")
     if not hasattr(config, "workerinput"):
         os.environ[FOLDER] = tempfile.mkdtemp(prefix="planish-tests-")
         # Kernels are compared once a run, and nothing is left in the user's folder for caches.

@@ -1,4 +1,4 @@
-"""How many examples a property test looks at: all in `make test-slow`, a third in `make test`."""
+"""How many examples a property test looks at: all in `make test-slow`, a fifth in `make test`."""
 
 import os
 
@@ -7,5 +7,5 @@ _FEWEST = 10
 
 
 def examples(most: int) -> int:
-    """Return `most`, or in `make test` a third of it, ten at least where there are as many."""
-    return most if os.environ.get(LONG) else max(min(most, _FEWEST), most // 3)
+    """Return `most`, or in `make test` a fifth of it, ten at least where there are as many."""
+    return most if os.environ.get(LONG) else max(min(most, _FEWEST), most // 5)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-import planish
 from planish.ir.core.errors import PassError
 from planish.passes.recover.recover import recover
 from planish.passes.recover.recover.training.interrupt import Interrupts
@@ -161,37 +157,3 @@ def test_ctrl_c_waits_for_the_end_of_a_step() -> None:
         step(check=False)  # the second one interrupts at once
     assert reached == [1, 1]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_ctrl_c_at_the_command_line(tmp_path: Path) -> None:
-    whole = teacher()
-    planish.save(whole, tmp_path / "whole.onnx")
-    planish.save(with_noise(whole), tmp_path / "broken.onnx")
-    images = np.concatenate([next(iter(feed.values())) for feed in feeds(200)])
-    np.savez(tmp_path / "data.npz", **{whole.inputs[0].name: images})
-    options = f"mode=end-to-end,epochs=500,teacher={tmp_path}/whole.onnx"
-    pipeline = f"recover{{{options},checkpoint={tmp_path}/state}}"
-    command = [
-        sys.executable,
-        "-m",
-        "planish.cli.main",
-        "optimize",
-        "broken.onnx",
-        "-o",
-        "out.onnx",
-    ]
-    process = subprocess.Popen(
-        [*command, "-p", pipeline, "--feeds", "data.npz", "--verify", "off"],
-        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    for _ in range(600):
-        if (tmp_path / "state").exists() or process.poll() is not None:
-            break
-        signal.sigtimedwait([], 0.1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "goes on from" in errors
-    found = sorted(path.name for path in tmp_path.iterdir())
-    assert found == ["broken.onnx", "data.npz", "state", "whole.onnx"]

@@ -1,4 +1,7 @@
-"""Two processes train one network: equal weights, better than before, one writer."""
+"""Two processes train one network: equal weights, better than before, one writer; one is stopped.
+
+`processes.py`, a script, starts all three once a run.
+"""
 
 from __future__ import annotations
 
@@ -17,49 +20,11 @@ from planish.ir.core.errors import PassError
 from planish.passes.recover.recover.training import workers as module
 from planish.passes.recover.recover.training.workers import Workers
 
-from tests.passes.recover.recover.small import accuracy, feeds, teacher, weights, with_noise
-
 pytest.importorskip("accelerate")
 
-_COMMAND = ["optimize", "broken.onnx", "-o", "out.onnx", "--verify", "off", "--feeds", "feeds.npz"]
-_COMMAND += ["-p", "recover{teacher=whole.onnx,steps=20}"]
-# What is imported once is there in both: PyTorch takes longer to import than they train.
-_SCRIPT = f"""
-import os, sys, traceback
-import numpy as np
-import accelerate, torch._dynamo
-import planish
-from planish.cli.main import main
-from planish.passes.recover.recover import recover
-
-def work():
-    whole, broken = planish.load("whole.onnx"), planish.load("broken.onnx")
-    feeds = [dict(np.load("feeds.npz"))]
-    options = {{"mode": "both", "steps": 20, "checkpoint": "state"}}
-    found = recover(broken, whole, feeds, **options)
-    planish.save(found, "out" + os.environ["RANK"] + ".onnx")
-    sys.argv = {["planish", *_COMMAND]}
-    main()
-
-def start(rank):
-    process = os.fork()
-    if process:
-        return process
-    os.environ |= {{"RANK": rank, "LOCAL_RANK": rank}}
-    code = 1
-    try:
-        work()
-    except SystemExit as end:
-        code = end.code or 0
-    except BaseException:
-        traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-codes = [os.waitpid(process, 0)[1] for process in [start("0"), start("1")]]
-sys.exit(codes != [0, 0])
-"""
+from tests.passes.recover.recover.small import accuracy, feeds, teacher, weights, with_noise
+from tests.passes.recover.recover.training import processes
+from tests.shared import shared
 
 
 def _free_port() -> int:
@@ -79,27 +44,46 @@ def _files(folder: Path) -> gs.Graph:
     return whole
 
 
-def test_two_processes_end_with_equal_weights_and_the_command_line_writes_and_shows_once(
-    tmp_path: Path,
-) -> None:
-    whole = _files(tmp_path)
-    (tmp_path / "run.py").write_text(_SCRIPT)
+def _run(folder: Path) -> None:
+    _files(folder)
     # What torchrun sets, without a process of its own.
     environment = os.environ | {
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": "2",
-        "OMP_NUM_THREADS": "1",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "run.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300,
-        env=environment,
+        [sys.executable, processes.__file__], cwd=folder, capture_output=True, text=True,
+        timeout=300, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    first, second = (planish.load(tmp_path / f"out{rank}.onnx") for rank in (0, 1))
+    (folder / "shown.txt").write_text(done.stdout)
+    (folder / "said.txt").write_text(done.stderr)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    """Return the folder in which all three processes ran, once a run of tests."""
+    return shared("processes that recover", _run)
+
+
+def test_two_processes_end_with_equal_weights_and_the_command_line_writes_and_shows_once(
+    folder: Path,
+) -> None:
+    codes = (folder / "codes.txt").read_text().split()
+    assert codes[1:] == ["0", "0"], (folder / "said.txt").read_text()[-2000:]
+    whole = planish.load(folder / "whole.onnx")
+    first, second = (planish.load(folder / f"out{rank}.onnx") for rank in (0, 1))
     mine, theirs = weights(first), weights(second)
     assert all(mine[name].tobytes() == theirs[name].tobytes() for name in mine)
     assert accuracy(first) >= accuracy(whole) - 0.05
-    assert (tmp_path / "state").exists()
-    _check_written_once(tmp_path, done.stdout, whole)
+    assert (folder / "state").exists()
+    _check_written_once(folder, (folder / "shown.txt").read_text(), whole)
+
+
+def test_ctrl_c_at_the_command_line(folder: Path) -> None:
+    assert (folder / "codes.txt").read_text().split()[0] == "130"
+    assert "goes on from" in (folder / "stopped" / "errors.txt").read_text()
+    found = {path.name for path in (folder / "stopped").iterdir()}
+    assert found == {*processes.FILES, "errors.txt", "state"}
 
 
 def _check_written_once(folder: Path, shown: str, whole: gs.Graph) -> None:
@@ -149,8 +133,9 @@ def test_several_processes_without_accelerate_are_refused(
 def test_the_command_line_under_torchrun_writes_and_shows_once(tmp_path: Path) -> None:
     whole = _files(tmp_path)
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
+    command = ["-m", "planish", *processes.COMMAND, *processes.TRAINING]
     done = subprocess.run(
-        [sys.executable, *launch, str(_free_port()), "-m", "planish", *_COMMAND],
+        [sys.executable, *launch, str(_free_port()), *command],
         cwd=tmp_path, capture_output=True, text=True, timeout=300,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
