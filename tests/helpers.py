@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -105,15 +106,18 @@ def reasons(result: Result) -> set[str]:
 
 def run_ort(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
     """Run a model on ONNX Runtime with its optimizations off, without planish in between."""
+    session = _session(model.SerializeToString())
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+
+@functools.lru_cache(maxsize=4)  # tests run a model, and what became of it, on one feed by another
+def _session(model: bytes) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1  # threads that wait for work spin, longer than tests compute
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def relative_error(expected: Array, found: Array) -> float:

@@ -21,23 +21,23 @@ from .unet import UNet
 from .vgg import VGG
 
 SHORT: Mapping[str, Callable[..., nn.Module]] = {
-    "resnet18": lambda width: ResNet(BasicBlock, (1, 2, 1), width),
+    "resnet18": lambda width: ResNet(BasicBlock, (1, 2), width),
     "resnet50": lambda width: ResNet(Bottleneck, (2, 1), width),
     "resnet50_preact": lambda width: PreActivationResNet((2, 1), width),
     "mobilenet_v2": lambda width: MobileNetV2(
-        width, stages=((1, 16, 1, 1), (6, 24, 2, 2), (6, 64, 1, 2), (6, 96, 1, 1))
+        width, stages=((1, 16, 1, 1), (6, 24, 2, 2), (6, 96, 1, 1))
     ),
-    "shufflenet_v1": lambda width: ShuffleNetV1(width, stages=((240, 2), (480, 2))),
-    "shufflenet_v2": lambda width: ShuffleNetV2(width, stages=((116, 2), (232, 2))),
+    "shufflenet_v1": lambda width: ShuffleNetV1(width, stages=((240, 2), (480, 1))),
+    "shufflenet_v2": lambda width: ShuffleNetV2(width, stages=((116, 2), (232, 1))),
     "googlenet": lambda width: GoogLeNet(width, stages=(STAGE3[:1], STAGE4[:1], STAGE5[:1])),
-    "densenet121": lambda width: DenseNet((2, 2), width),
+    "densenet121": lambda width: DenseNet((2, 1), width),
     "efficientnet_b0": lambda width: EfficientNet(
-        width, stages=((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 1), (6, 5, 1, 112, 1))
+        width, stages=((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 1))
     ),
     "vgg16": lambda width, size: VGG(
         width, size, stages=((64, 1), (128, 1), (256, 1), (512, 2), (512, 1))
     ),
     "repvgg_a0": lambda width: RepVGG(width, stages=((48, 1), (96, 2), (1280, 1))),
-    "unet": lambda width: UNet(width, counts=(64, 128, 256)),
-    "detector": lambda width: Detector(width, depths=(1, 1, 1, 1)),
+    "unet": lambda width: UNet(width, counts=(64, 128)),
+    "detector": lambda width: Detector(width, depths=(1, 0, 0, 0)),
 }

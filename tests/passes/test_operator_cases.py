@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +18,7 @@ from tests.operator_cases import operator_cases
 _KNOWN = {
     ("1.23", "1.31", "all"): (1884, 1334),
     ("1.23", "1.32", "all"): (1884, 1508),
-    ("1.23", "1.32", "two"): (792, 683),
+    ("1.23", "1.32", "one"): (476, 406),
 }
 
 
@@ -60,22 +59,22 @@ def _is_right(case: Any, model: onnx.ModelProto) -> bool:
     return True
 
 
-def _two_of_each_kind(cases: list[Any]) -> Iterator[Any]:
-    """Yield the first two cases with the same operators, which have the same attributes."""
-    seen = Counter[Any]()
+def _one_of_each_kind(cases: list[Any]) -> Iterator[Any]:
+    """Yield the first case with the same operators, which have the same attributes."""
+    seen = set()
     for case in cases:
         nodes = case.model.graph.node
         kind = frozenset((n.op_type, *sorted(a.name for a in n.attribute)) for n in nodes)
-        seen[kind] += 1
-        if seen[kind] <= 2:
+        if kind not in seen:
+            seen.add(kind)
             yield case
 
 
-@pytest.mark.parametrize("which", ["two", pytest.param("all", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("which", ["one", pytest.param("all", marks=pytest.mark.slow)])
 def test_cases_that_ran_still_run(which):
     cases = operator_cases()
-    if which == "two":
-        cases = list(_two_of_each_kind(cases))
+    if which == "one":
+        cases = list(_one_of_each_kind(cases))
     exact = planish.Pipeline.parse("exact")
     ran, broken = 0, []
     for case in cases:
@@ -98,4 +97,4 @@ def test_cases_that_ran_still_run(which):
     assert not broken
     versions = [".".join(v.split(".")[:2]) for v in (onnx.__version__, ort.__version__)]
     assert (len(cases), ran) == _KNOWN.get((*versions, which), (len(cases), ran))
-    assert ran > 400
+    assert ran > len(cases) / 2

@@ -28,6 +28,7 @@ def opsets_of(op: str) -> tuple[int, ...]:
     return _histories().get(op, ())
 
 
+@functools.cache
 def operators() -> frozenset[str]:
     """Return the names of all standard operators, of whatever opset."""
     return frozenset(_histories())

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...engine.contract import Pass
-from .source import Place, Source, definition_of
+from .source import Place, Source, definition_of, nodes_of
 
 _OPEN = "..."  # stands for what depends on the site
 _DEEPEST = 4
@@ -24,7 +24,7 @@ def reasons_of(kind: type[Pass]) -> tuple[str, ...]:
     packages = (_room(kind.__module__), f"{_PACKAGE}.ir.ops")
     found: dict[str, None] = {}
     for source, definition in _reached((kind.__module__, kind.__name__), packages):
-        for node in ast.walk(definition):
+        for node in nodes_of(definition):
             reason = _reason(node)
             if reason is not None:
                 here = _Expression(reason, source, definition, packages)
@@ -61,11 +61,11 @@ def _reason(node: ast.AST) -> ast.expr | None:
 
 
 def _functions(inside: ast.stmt) -> list[ast.FunctionDef]:
-    return [node for node in ast.walk(inside) if isinstance(node, ast.FunctionDef)]
+    return [node for node in nodes_of(inside) if isinstance(node, ast.FunctionDef)]
 
 
 def _calls(inside: ast.stmt, function: str) -> Iterator[ast.Call]:
-    for node in ast.walk(inside):
+    for node in nodes_of(inside):
         if isinstance(node, ast.Call) and _called(node) == function:
             yield node
 
@@ -114,7 +114,7 @@ class _Expression:
 
     def _held(self, name: str) -> Iterator[_Expression]:
         for source, inside in self._definitions(name) or [(self.source, self.inside)]:
-            for node in ast.walk(inside):
+            for node in nodes_of(inside):
                 if isinstance(node, ast.Assign) and any(
                     isinstance(target, ast.Name) and target.id == name for target in node.targets
                 ):
@@ -134,7 +134,7 @@ class _Expression:
 
     def _returned(self, name: str) -> Iterator[_Expression]:
         for source, inside in self._definitions(name):
-            for node in ast.walk(inside):
+            for node in nodes_of(inside):
                 if isinstance(node, ast.Return) and node.value is not None:
                     yield _Expression(node.value, source, inside, self.packages)
 

@@ -23,7 +23,7 @@ class Source:
 
     def uses(self, definition: ast.AST) -> Iterator[Place]:
         """Yield the places of all names that `definition` uses, of this module or imported."""
-        for node in ast.walk(definition):
+        for node in nodes_of(definition):
             if isinstance(node, ast.Name):
                 if node.id in self.imports:
                     yield self.imports[node.id]
@@ -32,6 +32,12 @@ class Source:
             elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 module, name = self.imports.get(node.value.id, ("", ""))
                 yield (f"{module}.{name}", node.attr)
+
+
+@functools.cache  # passes share what says what operators mean, and are described one by one
+def nodes_of(definition: ast.AST) -> tuple[ast.AST, ...]:
+    """Return all nodes of a definition, as `ast.walk` yields them."""
+    return tuple(ast.walk(definition))
 
 
 @functools.cache

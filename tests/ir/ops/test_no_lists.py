@@ -23,6 +23,7 @@ from planish.passes.quantize.quantize_weights.linear_weights import WeightedOp
 ROOT = Path(planish.__file__).parent
 FLOORS = ("ir", "passes", "backends", "cli")
 FEWEST = 3
+_LISTS = {ast.Set, ast.Tuple, ast.List, ast.Dict, ast.MatchOr}
 # By the name of the file, which may move.
 EXCEPTIONS = {
     ("__init__.py", "KEPT"),
@@ -60,7 +61,7 @@ def lists_in(source: str) -> Iterator[tuple[str, bool]]:
     lines = source.splitlines()
     for statement in ast.parse(source).body:
         owner = _name_of(statement)
-        for node in ast.walk(statement):
+        for node in filter(_may_list, ast.walk(statement)):
             if len(_operators_in(node)) >= FEWEST:
                 around = lines[statement.lineno - 2 : statement.lineno]
                 inside = lines[node.lineno - 2 : node.end_lineno]
@@ -73,6 +74,12 @@ def _name_of(statement: ast.stmt) -> str:
     if isinstance(statement, ast.AnnAssign):
         return ast.unparse(statement.target)
     return getattr(statement, "name", "")
+
+
+def _may_list(node: ast.AST) -> bool:
+    """Say whether `_operators_in` knows the kind of `node`, or it is a text: few are."""
+    kind = type(node)
+    return kind in _LISTS or (kind is ast.Constant and isinstance(node.value, str))
 
 
 def _operators_in(node: ast.AST) -> list[str]:

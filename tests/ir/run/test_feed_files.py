@@ -123,7 +123,7 @@ def test_a_damaged_file_is_named_in_the_loop(tmp_path):
 
 @pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
 def test_a_file_is_never_in_memory_as_a_whole(tmp_path, write):
-    x = np.random.default_rng(0).integers(0, 9, (400, 10_000)).astype(np.float32)
+    x = np.random.default_rng(0).integers(0, 9, (400, 5_000)).astype(np.float32)
     write(tmp_path / "f.npz", x=x)
     size = x.nbytes
     del x

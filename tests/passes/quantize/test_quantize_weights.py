@@ -36,7 +36,7 @@ MATMUL = "g (float[N, 512] x) => (float[N, 256] y) { y = MatMul (x, w) }"
 GEMM = "g (float[N, 512] x) => (float[N, 256] y) { y = Gemm <transB = 1, alpha = 0.5> (x, w, b) }"
 CASES = {
     "Conv": (CONV, (16, 32, 3, 3), (3, 32, 5, 5), 16, 0),
-    "ConvTranspose": (TRANSPOSED, (16, 32, 3, 3), (3, 16, 5, 5), 0, 1),
+    "ConvTranspose": (TRANSPOSED, (16, 32, 3, 3), (1, 16, 5, 5), 0, 1),
     "MatMul": (MATMUL, (512, 256), (3, 512), 0, 1),
     "Gemm": (GEMM, (256, 512), (3, 512), 256, 0),
 }
@@ -162,9 +162,9 @@ def test_odd_counts_pack(tmp_path, count, shape):
 
 @pytest.mark.parametrize(("bits", "part"), [(8, 0.25), (4, 0.125), (3, 0.125), (2, 0.125)])
 def test_files_are_a_quarter_and_an_eighth(tmp_path, bits, part):
-    weights = {"w": _normal(512, 512, 3, 3), "v": _normal(512, 512)}
+    weights = {"w": _normal(192, 192, 3, 3), "v": _normal(192, 192)}
     model = model_of(
-        """g (float[N, 512, 4, 4] x) => (float[N, 512] y) {
+        """g (float[N, 192, 4, 4] x) => (float[N, 192] y) {
             c = Conv (x, w) p = GlobalAveragePool (c) f = Flatten (p) y = MatMul (f, v) }""",
         weights,
     )

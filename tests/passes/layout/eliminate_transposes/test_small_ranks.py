@@ -95,12 +95,20 @@ def model(rank: int, name: str, perms: tuple[str, str], size: tuple[int, ...]) -
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 
 
-@pytest.mark.parametrize("rank", SIZES)
-@pytest.mark.parametrize("name", BETWEEN)
-def test_small_ranks(rank, name):
-    if rank < BETWEEN[name][1]:
-        pytest.skip("it needs more axes")
-    sizes = {SIZES[rank], (2,) * rank, (1,) * rank, (0,) * rank}
+def _cases():
+    """Sizes that differ; squares, single elements and none as well where nothing is between."""
+    for name, (_, least) in BETWEEN.items():
+        for rank in range(least, 3):
+            usual = {(2,) * rank if name == "MatMul" else SIZES[rank]}
+            others = {SIZES[rank], (2,) * rank, (1,) * rank, (0,) * rank} - usual
+            yield pytest.param(rank, name, usual, id=f"{name}-{rank}")
+            if others:
+                marks = () if name == "nothing" else pytest.mark.slow
+                yield pytest.param(rank, name, others, id=f"{name}-{rank}-others", marks=marks)
+
+
+@pytest.mark.parametrize(("rank", "name", "sizes"), _cases())
+def test_small_ranks(rank, name, sizes):
     ran = 0
     for size, *perms in itertools.product(sorted(sizes), PERMS, PERMS):
         usual = size == SIZES[rank] or perms[0] == "absent"
