@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +20,8 @@ from planish.backends.tvm.cuda.program.emit_graph import ChannelsLastEmitter
 from planish.backends.tvm.cuda.spec.gpu import Gpu
 from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.program.lowering import Lowered, lower_graph
+
+from tests.shared import shared
 
 Array = np.ndarray[Any, Any]
 _MEETS = re.compile("__sync|__shfl|wmma")  # what threads of a block wait for each other in
@@ -132,16 +136,33 @@ def _compiled(source: str, folder: Path) -> Any:
             f"emulator::{launch}({{s[0], s[1], s[2]}}, {{s[3], s[4], s[5]}}, backwards, "
             f"[=] {{ {name}_kernel({given}); }}); }}"
         )
-    header = Path(__file__).with_name("emulator.h").read_text()
     source = source.replace("extern __shared__", "extern")
     source = source.replace("__shared__ alignas(64)", "alignas(64) static")
-    code = "\n".join([header, source, *launchers])
+    code = "\n".join(['#include "emulator.h"', source, *launchers])
     (folder / "kernels.cpp").write_text(code)
+    made = str(folder / "kernels.so")
+    _run_compiler(shared("emulator.h", _header), folder, "-shared", "kernels.cpp", "-o", made)
+    return ctypes.CDLL(made)
+
+
+def _header(folder: Path) -> None:
+    """Compile the header, most of which is CUDA's and takes longer than a kernel."""
+    shutil.copy(Path(__file__).with_name("emulator.h"), folder)
+    _run_compiler(folder, folder, "-x", "c++-header", "emulator.h", "-o", "emulator.h.gch")
+
+
+def _run_compiler(header: Path, folder: Path, *words: str) -> None:
+    """Run g++ in `folder`, with the paths of CUDA's headers and that of the compiled one."""
+    usual = ["-std=c++17", "-O1", "-fPIC", "-w", f"-I{header}", f"-I{folder}"]
+    subprocess.run(["g++", *usual, *_paths_of_cuda(), *words], cwd=folder, check=True)
+
+
+@functools.cache
+def _paths_of_cuda() -> list[str]:
     nvcc = find_nvcc()
     assert nvcc is not None
-    subprocess.run(  # as C++, which nvcc hands on with the paths of CUDA's headers
-        [nvcc, "-x", "c++", "-std=c++17", "-O1", "-shared", "-Xcompiler", "-fPIC,-w", f"-I{folder}",
-         str(folder / "kernels.cpp"), "-o", str(folder / "kernels.so")],
-        check=True,
-    )  # fmt: skip
-    return ctypes.CDLL(str(folder / "kernels.so"))
+    told = subprocess.run(
+        [nvcc, "--dryrun", "-x", "c++", "-c", "none.cpp"], capture_output=True, text=True
+    ).stderr
+    found = re.findall(r"^#\$ (?:SYSTEM_)?INCLUDES=(.*)", told, re.MULTILINE)
+    return [word for line in found for word in shlex.split(line)]
