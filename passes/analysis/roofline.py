@@ -69,9 +69,7 @@ def roofline(cost: GraphCost, machine: Machine) -> Roofline:
 
     Raises PlanishError where a figure of the machine is not positive.
     """
-    for name, value in (("peak", machine.peak), ("bandwidth", machine.bandwidth)):
-        if not 0 < value < float("inf"):
-            raise PlanishError(f"the machine's {name} is {value:g}; give a positive number")
+    _check_figures(machine.peak, machine.bandwidth)
     times = [_time(node, machine) for node in cost.nodes]
     total = sum(seconds for seconds, _ in times if seconds is not None)
     nodes = tuple(
@@ -79,6 +77,12 @@ def roofline(cost: GraphCost, machine: Machine) -> Roofline:
         for node, (seconds, bound) in zip(cost.nodes, times, strict=True)
     )
     return Roofline(machine, nodes, total)
+
+
+def _check_figures(peak: float | None, bandwidth: float | None) -> None:
+    for name, value in (("peak", peak), ("bandwidth", bandwidth)):
+        if value is not None and not 0 < value < float("inf"):
+            raise PlanishError(f"the machine's {name} is {value:g}; give a positive number")
 
 
 def _time(
@@ -98,8 +102,9 @@ def measure_machine(
 
     The peak is that of the product with a constant 512 x 512 float32 matrix on ONNX Runtime, the
     bandwidth that of copying 128 MiB, read and written, with as many threads; the best of at least
-    five tries each.
+    five tries each. Raises PlanishError where a figure that is given is not positive.
     """
+    _check_figures(peak, bandwidth)
     if peak is None:
         peak = _measure_peak(threads)
     if bandwidth is None:

@@ -80,14 +80,18 @@ def test_compare_uses_the_feeds(call, tmp_path, model):
     assert_refused(call("compare", model, model, "--feeds", tmp_path / "f.npz"), "'z'")
 
 
+# What a machine is said to do need not be measured: that is tested with the roofline.
+GIVEN = ("--peak-gflops", 100, "--bandwidth-gbs", 10)
+
+
 def test_inspect_counts_by_hand(call, model):
-    code, shown, _ = call("inspect", model, "--json", "--size", "N=2")
+    code, shown, _ = call("inspect", model, "--json", "--size", "N=2", *GIVEN)
     assert code == 0
     found = json.loads(shown)
     assert found["macs"] == 2 * 8 * 9 * 9 * 3 * 3 * 3
     assert found["parameters"] == 8 * 3 * 3 * 3 + 4 * 8
     assert found["unknown"] == 0
-    code, shown, _ = call("inspect", model, "--most", 1)
+    code, shown, _ = call("inspect", model, "--most", 1, *GIVEN)
     assert "1 more" in shown
 
 
@@ -97,7 +101,7 @@ def test_names_that_look_like_markup_are_shown_as_they_are(call, tmp_path):
     made.graph.output[0].name = made.graph.node[1].output[0] = "y[/green]"
     path = tmp_path / "[red].onnx"
     path.write_bytes(made.SerializeToString())
-    code, shown, _ = call("inspect", path)
+    code, shown, _ = call("inspect", path, *GIVEN)
     assert code == 0
     assert "[/red]a[bold]" in shown
     code, shown, _ = call("compare", path, path)

@@ -1,6 +1,8 @@
 """Bad input, full disks and Ctrl-C: exit codes, messages, and nothing left behind."""
 
+import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -237,53 +239,55 @@ def test_an_output_that_cannot_be_written(call, tmp_path, model, out, command):
     assert_refused(call(command, model, "-o", blocked), "Not a directory")
 
 
-UNPRIVILEGED = """
-import os, sys
-from planish.cli.main import app, main
-words = [*sys.argv[1:-1], sys.argv[2] + ".other"]
-app(words, standalone_mode=False)  # imports what is imported late
-if os.getuid() == 0:  # root may write anywhere
-    os.seteuid(65534)
-main()
-"""
+@contextlib.contextmanager
+def unprivileged():
+    """Run as somebody else, for root may write anywhere."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
 
 
-def test_a_read_only_folder():
+def test_a_read_only_folder(call):
     with tempfile.TemporaryDirectory() as folder:
         model, out = Path(folder, "model.onnx"), Path(folder, "out", "out.onnx")
         model.write_bytes(VALID)
+        call("optimize", model, "-o", f"{model}.other")  # imports what is imported late
         out.parent.mkdir()
         out.write_text("old")
         out.parent.chmod(0o555)
         Path(folder).chmod(0o755)
-        done = subprocess.run(
-            [sys.executable, "-c", UNPRIVILEGED, "optimize", str(model), "-o", str(out)],
-            capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+        with unprivileged():
+            result = call("optimize", model, "-o", out)
         out.parent.chmod(0o755)
-        assert_refused((done.returncode, done.stdout, done.stderr), "Permission denied", str(out))
+        assert_refused(result, "Permission denied", str(out))
         assert [p.name for p in out.parent.iterdir()] == ["out.onnx"]
         assert out.read_text() == "old"
 
 
-LIMITED = """
-import resource, signal, sys
-from planish.cli.main import main
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
-main()
-"""
+@contextlib.contextmanager
+def small_files():
+    """Let no file grow beyond 512 bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.parametrize("command", ["optimize", "compile"])
-def test_a_full_disk(model, out, command):
+def test_a_full_disk(call, model, out, command):
     out.write_text("old")
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, command, str(model), "-o", str(out)],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    with small_files():
+        result = call(command, model, "-o", out)
     why = "File too large" if command == "optimize" else "cannot write"
-    assert_refused((done.returncode, done.stdout, done.stderr), why)
+    assert_refused(result, why)
     assert [p.name for p in out.parent.iterdir()] == ["out.onnx"]
     assert out.read_text() == "old"
 
