@@ -59,44 +59,27 @@ def model(tmp_path_factory):
     return path
 
 
-# Runs the command line in the process that has what stands before it.
-COMMANDS = """
+# One process for all that is asked of the installed plug-in: it takes a second to start.
+SESSION = """
 import sys
+sys.modules["tvm"] = None  # of the backends that are listed, slow to import
+import numpy as np
+import planish
+import planish_example.absorb_negation as plugin
+from planish import write_layer
 from planish.cli.main import main
-def planish(*words):
+
+def command(*words):
     sys.argv[:] = ["planish", *words]
     try:
         main()
     except SystemExit as end:
         print("code", end.code)
-"""
 
-
-def test_the_command_lists_and_describes_them(installed):
-    code = """
-sys.modules["tvm"] = None  # of the backends that are listed, slow to import
-planish("passes")
-planish("passes", "absorb-negation")
-planish("backends")
-"""
-    shown = installed("-c", COMMANDS + code)
-    listed, described, backends, _ = shown.split("code 0\n")
-    assert "absorb-negation" in listed
-    assert "-(W x + b) = (-W) x + (-b)" in described
-    assert "its operand has other readers" in described
-    assert "onnx-reference" in backends
-
-
-def test_its_pass_runs_in_a_pipeline_and_its_backend_lowers(installed, model):
-    code = """
-import sys
-import numpy as np
-import planish
-from planish_example.absorb_negation import AbsorbNegation
-
-graph = planish.load(sys.argv[1])
+model = sys.argv[1]
+graph = planish.load(model)
 pipeline = planish.Pipeline.parse("absorb-negation{largest=9},eliminate-dead-code")
-assert type(pipeline.passes[0]) is AbsorbNegation
+assert type(pipeline.passes[0]) is plugin.AbsorbNegation
 result = pipeline.run(graph, verify="each")
 record = result.records[0]
 print(record.text, record.edits, [d.reason for d in record.declined], result.verified)
@@ -105,18 +88,6 @@ feed = {"x": np.arange(6, dtype=np.float32).reshape(3, 2)}
 ours = planish.lower(result.graph, backend="onnx-reference")(feed)
 theirs = planish.lower(graph, backend="onnxruntime")(feed)
 print(all(np.allclose(ours[name], theirs[name], rtol=1e-6) for name in theirs))
-"""
-    assert installed("-c", code, model).splitlines() == [
-        "absorb-negation{largest=9} 1 ['its operand has other readers'] True",
-        "['MatMul', 'MatMul', 'Neg', 'Relu'] 0",
-        "True",
-    ]
-
-
-def test_bisect_finds_an_edit_that_it_makes_wrongly(installed, model):
-    code = """
-import planish_example.absorb_negation as plugin
-from planish import write_layer
 
 class Forgets(plugin._Absorb):
     def rewrite(self, site, edit):
@@ -124,13 +95,41 @@ class Forgets(plugin._Absorb):
         edit.remove(site.negation)
         write_layer(edit, site.layer, site.layer.kernel(), result=result)
 
-model = sys.argv[1]
+for words in (["passes"], ["passes", "absorb-negation"], ["backends"]):
+    print("= command")
+    command(*words)
 plugin._Absorb = Forgets
-planish("bisect", model, "-p", "absorb-negation")
+print("= command")
+command("bisect", model, "-p", "absorb-negation")
 """
-    shown = installed("-c", COMMANDS + code, model)
-    assert "absorb-negation" in shown
-    assert shown.endswith("code 1\n")
+
+
+@pytest.fixture(scope="module")
+def shown(installed, model):
+    """Return what the session shows: the pipeline, then each command."""
+    return installed("-c", SESSION, model).split("= command\n")
+
+
+def test_its_pass_runs_in_a_pipeline_and_its_backend_lowers(shown):
+    assert shown[0].splitlines() == [
+        "absorb-negation{largest=9} 1 ['its operand has other readers'] True",
+        "['MatMul', 'MatMul', 'Neg', 'Relu'] 0",
+        "True",
+    ]
+
+
+def test_the_command_lists_and_describes_them(shown):
+    listed, described, backends = shown[1:4]
+    assert [text.endswith("code 0\n") for text in shown[1:4]] == [True] * 3
+    assert "absorb-negation" in listed
+    assert "-(W x + b) = (-W) x + (-b)" in described
+    assert "its operand has other readers" in described
+    assert "onnx-reference" in backends
+
+
+def test_bisect_finds_an_edit_that_it_makes_wrongly(shown):
+    assert "absorb-negation" in shown[4]
+    assert shown[4].endswith("code 1\n")
 
 
 def test_its_own_tests_pass_beside_the_installed_package(installed):

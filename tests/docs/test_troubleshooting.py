@@ -24,15 +24,21 @@ def _fragments(message):
 
 @pytest.fixture(scope="module")
 def literals():
-    """Every text in the files that have all words of a fragment, a gap for what is filled in."""
-    asked = {tuple(part.split()) for message in MESSAGES for part in _fragments(message)}
+    """Every text in the files that have a fragment, a gap for what is filled in."""
+    asked = {part for message in MESSAGES for part in _fragments(message)}
     sources = [
         path.read_text(encoding="utf-8")
         for floor in ("ir", "passes", "backends", "cli")
         for path in sorted((ROOT / floor).rglob("*.py"))
     ]
-    found = [s for s in sources if any(all(word in s for word in words) for words in asked)]
+    joined = map(_joined, sources)
+    found = [s for s, text in zip(sources, joined, strict=True) if any(p in text for p in asked)]
     return "\n".join(text for source in found for text in _texts(source))
+
+
+def _joined(source):
+    """Return `source` with literals that follow each other as one, for a quick look."""
+    return re.sub(r'"\s*\n\s*f?"', "", source)
 
 
 def _texts(source):
