@@ -32,6 +32,7 @@ def test_small_graphs_are_right(drawn) -> None:
     check(drawn, Way())
 
 
+@pytest.mark.usefixtures("optimized")
 def test_small_graphs_are_right_in_every_way() -> None:
     faults = {number: fault_of("tvm", number)[1] for number in range(12)}
     assert {n: r for n, r in faults.items() if r.fault or r.refused} == {}

@@ -153,22 +153,19 @@ def test_runs_of_several_threads_do_not_mix() -> None:
 def test_what_kernels_allocate_is_freed() -> None:
     if not Path("/proc/self/statm").exists():
         pytest.skip("only Linux tells a process how much memory it has")
-    weights = {"w": np.ones((64, 64, 3, 3), np.float32), "v": np.ones((64, 64, 3, 3), np.float32)}
     model = model_of(
         """g (float[1, 64, 28, 28] x) => (float[] y) {
             c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w)
-            r = Relu(c)
-            d = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (r, v)
-            y = Relu(d)
+            y = Relu(c)
         }""",
-        weights,
+        {"w": np.ones((64, 64, 3, 3), np.float32)},
     )
     compiled = planish.lower(planish.load(model), backend="tvm", threads=1)
     feeds = {"x": np.ones((1, 64, 28, 28), np.float32)}
     for _ in range(20):
         compiled(feeds)
     before = _pages()
-    for _ in range(200):
+    for _ in range(100):
         compiled(feeds)
     assert (_pages() - before) * mmap.PAGESIZE < 8 << 20
 
