@@ -24,15 +24,13 @@ SHORT: Mapping[str, Callable[..., nn.Module]] = {
     "resnet18": lambda width: ResNet(BasicBlock, (1, 2), width),
     "resnet50": lambda width: ResNet(Bottleneck, (2, 1), width),
     "resnet50_preact": lambda width: PreActivationResNet((2, 1), width),
-    "mobilenet_v2": lambda width: MobileNetV2(
-        width, stages=((1, 16, 1, 1), (6, 24, 2, 2), (6, 96, 1, 1))
-    ),
+    "mobilenet_v2": lambda width: MobileNetV2(width, stages=((1, 16, 1, 1), (6, 24, 2, 2))),
     "shufflenet_v1": lambda width: ShuffleNetV1(width, stages=((240, 2), (480, 1))),
     "shufflenet_v2": lambda width: ShuffleNetV2(width, stages=((116, 2), (232, 1))),
     "googlenet": lambda width: GoogLeNet(width, stages=(STAGE3[:1], STAGE4[:1], STAGE5[:1])),
     "densenet121": lambda width: DenseNet((2, 1), width),
     "efficientnet_b0": lambda width: EfficientNet(
-        width, stages=((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 1))
+        width, stages=((1, 3, 1, 16, 1), (6, 5, 2, 24, 2))
     ),
     "vgg16": lambda width, size: VGG(
         width, size, stages=((64, 1), (128, 1), (256, 1), (512, 2), (512, 1))

@@ -18,7 +18,7 @@ from ...ir.graph.types import Dim
 from ...ir.graph.view import View
 from ...ir.ops.build import Bounds, build_slice
 from ...ir.ops.opsets import position_of
-from ...ir.ops.slices import FARTHEST, read_slice
+from ...ir.ops.slices import FARTHEST, TO_THE_END, read_slice
 from ..engine.rewrite import Rewrite, RewritePass
 
 
@@ -83,7 +83,8 @@ def _merged(inner: slice | None, outer: slice | None, size: Dim) -> tuple[int, i
     counts_up = inner.step == outer.step == 1 and all(v is not None and v >= 0 for v in values)
     need(counts_up, "the size of an axis that both cut is unknown")
     end = outer.stop if outer.stop >= FARTHEST else inner.start + outer.stop
-    return inner.start + outer.start, min(inner.stop, end), 1
+    # Beyond the axis it takes nothing, however far beyond.
+    return min(inner.start + outer.start, TO_THE_END), min(inner.stop, end), 1
 
 
 def _of_places(places: range) -> tuple[int, int, int]:
