@@ -169,17 +169,17 @@ class Edit:
         self.uses.node_names.discard(node.name)
         node.name = self._fresh(name, self.uses.node_names) if name else ""
 
-    def tell_apart(self, held: gs.Node | gs.Tensor) -> None:
-        """Give `held`, whose name something of another scope has too, one of its own.
+    def tell_apart(self, held: gs.Node | gs.Tensor, name: str) -> None:
+        """Give `held`, which something of another scope is called like, a name like `name`.
 
-        It is no input or output of the whole graph, whose names are a caller's.
+        No other node or tensor has that. It is no input or output of the whole graph, whose names
+        are a caller's.
         """
-        name, taken = held.name, self.uses.tensor_names
-        if isinstance(held, gs.Node):
-            taken = self.uses.node_names
         if self._journal is not None:
-            self._journal.add(partial(setattr, held, "name", name))
-        held.name = self._fresh(name, taken)
+            self._journal.add(partial(setattr, held, "name", held.name))
+        nodes, tensors = self.uses.node_names, self.uses.tensor_names
+        held.name = self._fresh(name, nodes | tensors | {name})
+        (nodes if isinstance(held, gs.Node) else tensors).add(held.name)
         self._change(None)
 
     def _name(self, node: gs.Node, name: str) -> None:

@@ -6,7 +6,6 @@ A body's tensors have a range where a sample ran it. What a Scan holds is not ob
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import onnx_graphsurgeon as gs
 
@@ -21,16 +20,26 @@ _UNSEEN = "no sample runs the body that it stands in, so that its range is not k
 
 
 def tell_bodies_apart(graph: gs.Graph, context: Context) -> None:
-    """Give tensors and nodes of bodies names that no other scope has: ranges are known by these.
+    """Give tensors and nodes of bodies names that no other scope has: they are known by these.
 
     The branches of an If may call theirs alike.
     """
     scopes = list(context.uses.scopes(graph))
-    again = [*_named_again(map(_tensors_of, scopes)), *_named_again(s.nodes for s in scopes)]
-    if len(scopes) > 1 and again:
-        with context.editing() as edit:
-            for held in again:
-                edit.tell_apart(held)
+    if len(scopes) == 1:
+        return
+    again = _named_again(scopes)
+    keys = {node_key(node) for node in graph.nodes}
+    nodes = [node for scope in scopes[1:] for node in scope.nodes]
+    if not again and len(keys | {node_key(n) for n in nodes}) == len(keys) + len(nodes):
+        return
+    with context.editing() as edit:
+        for tensor in again:
+            edit.tell_apart(tensor, tensor.name)
+        for node in nodes:
+            key = node_key(node)
+            if key in keys:
+                edit.tell_apart(node, key)
+            keys.add(node_key(node))
 
 
 def without_unseen(
@@ -67,14 +76,14 @@ def remark_bodies(
         )
 
 
-def _named_again(scopes: Iterable[Iterable[gs.Tensor] | Iterable[gs.Node]]) -> list[Any]:
-    """Return what bears the name of something else that came before it, each once."""
+def _named_again(scopes: Iterable[gs.Graph]) -> list[gs.Tensor]:
+    """Return the tensors that have the name of another one that came before, each once."""
     first: dict[str, int] = {}
     again = {
-        id(held): held
+        id(tensor): tensor
         for scope in scopes
-        for held in scope
-        if held.name and first.setdefault(held.name, id(held)) != id(held)
+        for tensor in _tensors_of(scope)
+        if tensor.name and first.setdefault(tensor.name, id(tensor)) != id(tensor)
     }
     return list(again.values())
 

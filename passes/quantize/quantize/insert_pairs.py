@@ -14,6 +14,7 @@ from ...engine.context import Context
 from ..grids.formats import IntegerFormat
 from ..grids.grid import QuantizationGrid, grid_of_range
 from .calibration.observers import Range
+from .capture_barrier import insert_capture_barriers
 from .inserter import PairInserter
 from .placement import Placement, place
 from .requantization_barrier import insert_requantization_barriers
@@ -45,7 +46,9 @@ def insert_pairs(
         grids = _grids(placement, ranges, scheme, views)
         PairInserter(edit, views, scheme).insert(placement, grids)
         for scope in list(context.uses.scopes(graph)):
-            insert_requantization_barriers(scope, edit, context.view(scope))
+            view = context.view(scope)
+            insert_requantization_barriers(scope, edit, view)
+            insert_capture_barriers(scope, edit, view)
     return placement
 
 

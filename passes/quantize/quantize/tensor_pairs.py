@@ -4,7 +4,13 @@
          Q -> DQ -> readers in a body             a DequantizeLinear there, behind the same integers
 
 Runtimes make integer operators of pairs within one scope; the integers pass into bodies, and are
-made once, however often these run.
+made once, however often these run. Where an operator only hands integers on, those for bodies are
+made anew, behind a LeakyRelu of slope 1, the identity:
+
+    DQ -> Relu -> LeakyRelu(alpha = 1) -> Q -> DQ in a body
+
+ONNX Runtime takes what it can out from between a DequantizeLinear and a QuantizeLinear, and aborts
+the process where only a body reads the latter. (Seen in ONNX Runtime 1.31.)
 """
 
 from __future__ import annotations
@@ -17,7 +23,10 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
+from ....ir.graph.view import View
 from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE, dequantizer, quantizer
+from ....ir.ops.traits.groups import LAYERS
+from ..qdq.units import BOUNDING, is_movement
 from .scoped_views import ScopedViews
 
 Array = np.ndarray[Any, Any]
@@ -44,21 +53,31 @@ class TensorPairs:
         """
         edit, home = self._edit, self._views.home(tensor)
         view = self._views.of(home)
-        readers, found = view.readers(tensor), view.type(tensor)
-        kind = None if found is None else TensorType(parameters[1].dtype, found.shape)
-        quantized = edit.variable(f"{tensor.name}_quantized", kind)
+        readers, producer = view.readers(tensor), view.producer(tensor)
+        at = producer or self._views.first_in(home, readers)
         inner = [scope for scope in scopes if scope is not home]
+        barred = bool(inner) and _hands_on(producer, view)
+        quantized = self._integers(tensor, parameters)
+        entering = self._integers(tensor, parameters) if barred else quantized
         for scope in inner:
-            self._dequantize(tensor, scope, [quantized, *parameters])
-        producer = view.producer(tensor)
-        source, at = tensor, producer or self._views.first_in(home, readers)
+            self._dequantize(tensor, scope, [entering, *parameters])
+        found, behind = view.type(tensor), tensor
         if len(inner) < len(scopes) and (view.reads(tensor) or view.is_output(tensor)):
-            source, result = self._apart(tensor, producer, found)
-            self._read(source, result, view.readers(source))
+            source, behind = self._apart(tensor, producer, found)
+            self._read(source, behind, view.readers(source))
             edit.node(QUANTIZE, [source, *parameters], [quantized], at=at)
-            edit.node(DEQUANTIZE, [quantized, *parameters], [result], at=at)
-        else:
-            edit.node(QUANTIZE, [source, *parameters], [quantized], at=at)
+            edit.node(DEQUANTIZE, [quantized, *parameters], [behind], at=at)
+        elif not barred:
+            edit.node(QUANTIZE, [tensor, *parameters], [quantized], at=at)
+        if barred:
+            apart = edit.variable(f"{tensor.name}_apart", found)
+            edit.node("LeakyRelu", [behind], [apart], {"alpha": 1.0}, at=at)
+            edit.node(QUANTIZE, [apart, *parameters], [entering], at=at)
+
+    def _integers(self, tensor: gs.Tensor, parameters: tuple[gs.Constant, ...]) -> gs.Variable:
+        found = self._views.of_tensor(tensor).type(tensor)
+        kind = None if found is None else TensorType(parameters[1].dtype, found.shape)
+        return self._edit.variable(f"{tensor.name}_quantized", kind)
 
     def pass_in(self, tensor: gs.Tensor, known: gs.Node, scopes: Sequence[gs.Graph]) -> None:
         """Let readers in `scopes` read the integers of `tensor`, as the node `known` has them."""
@@ -109,3 +128,11 @@ class TensorPairs:
             for position, read in enumerate(reader.inputs):
                 if read is old:
                     self._edit.set_input(reader, position, new)
+
+
+def _hands_on(node: gs.Node | None, view: View) -> bool:
+    """Say whether `node` may stand between integers that it only hands on, or limits."""
+    if node is None or not (is_movement(node) or node.op in BOUNDING):
+        return False
+    before = view.producer(node.inputs[0])
+    return before is None or node.op not in BOUNDING or before.op not in LAYERS

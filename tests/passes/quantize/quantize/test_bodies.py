@@ -190,3 +190,65 @@ def test_layers_of_bodies_go_back_to_float_for_a_bound():
             run_ort(planish.to_model(again.graph), feed)["y"],
             run_ort(planish.to_model(result.graph), feed)["y"],
         )
+
+
+@pytest.mark.parametrize("move", ["MaxPool <kernel_shape = [2, 2]> (h)", "Reshape (h, shape)"])
+def test_bodies_read_what_integers_move_through_behind_a_barrier(move):
+    """ONNX Runtime aborts the process where nothing stands between."""
+    text = f"""g (float[1, 8, 8, 8] x, bool c) => (float[] y) {{
+        h = Conv <pads = [1, 1, 1, 1]> (x, w) r = {move}
+        y = If (c) <
+            then_branch = a () => (float[] p) {{ p = Sin (r) }},
+            else_branch = b () => (float[] q) {{ q = Cos (r) }}
+        > }}"""
+    weights = {"w": WEIGHTS["w"], "shape": np.array([1, 8, 64])}
+    model = model_of(HEADER + text, {k: v for k, v in weights.items() if f"{k})" in text})
+    data = _feeds([True, False])
+    result = run_pass(planish.load(model), PLAIN, feeds=data)
+    assert ops(result.graph)[-3:-1] == [move.split()[0], "LeakyRelu"]
+    written = planish.to_model(result.graph)
+    session = ort.InferenceSession(written.SerializeToString(), providers=["CPUExecutionProvider"])
+    for feed in data:
+        assert relative_error(run_ort(model, feed)["y"], session.run(None, feed)[0]) < 0.1
+
+
+def test_integers_that_a_relu_hands_on_enter_a_body_behind_a_barrier(tmp_path):
+    """Nor may only a body read what is quantized right behind a pair."""
+    text = """g (float[4, 8] x, bool c) => (float[4, 8] y) {
+        h = Relu (x) g = MatMul (x, u)
+        y = If (c) <
+            then_branch = a () => (float[4, 8] p) {
+                r = Relu (h)
+                p = If (c) <
+                    then_branch = d () => (float[4, 8] s) {
+                        f = Reshape (r, shape) s = MatMul (f, v) },
+                    else_branch = e () => (float[4, 8] t) { t = Relu (g) }
+                > },
+            else_branch = b () => (float[4, 8] q) { q = MatMul (h, w) }
+        > }"""
+    weights = {name: R.standard_normal((8, 8)).astype(np.float32) for name in "uvw"}
+    model = model_of(HEADER + text, weights | {"shape": np.array([-1, 8])})
+    data = [{"x": _x()[0, 0, :4], "c": np.array(flag)} for flag in (True, False)]
+    result = run_pass(planish.load(model), PLAIN, feeds=data)
+    written = planish.to_model(result.graph)
+    fused = _fused(written, tmp_path)
+    assert "LeakyRelu" in fused
+    for feed in data:
+        assert relative_error(run_ort(model, feed)["y"], run_ort(written, feed)["y"]) < 0.1
+
+
+def test_nodes_are_told_apart_from_tensors_of_other_bodies():
+    """One node has the name of what an unnamed one of another body gives; only one was run."""
+    model = model_of(HEADER + BRANCHES, WEIGHTS)
+    (branch,) = (n for n in model.graph.node if n.op_type == "If")
+    first, second = (
+        next(a.g for a in branch.attribute if a.name == name)
+        for name in ("then_branch", "else_branch")
+    )
+    second.node[0].output[0] = second.node[1].input[0] = "other"
+    first.node[0].name = "other"
+    data = _feeds([True] * 2)
+    result = run_pass(planish.load(model), PLAIN, feeds=data)
+    written = planish.to_model(result.graph)
+    for feed in _feeds([True, False]):
+        assert relative_error(run_ort(model, feed)["y"], run_ort(written, feed)["y"]) < 0.1
