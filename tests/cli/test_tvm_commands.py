@@ -15,9 +15,20 @@ from tests.helpers import model_of
 
 pytest.importorskip("tvm")
 
+from planish.backends.tvm.profile import peak
 from planish.backends.tvm.tuning import tune
 
+from tests.backends.tvm.unoptimized import leave_unoptimized
+
 TVM = ("--backend", "tvm", "--threads", 1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _not_optimized():
+    with pytest.MonkeyPatch.context() as patch:
+        leave_unoptimized(patch)
+        patch.setattr(peak, "_SECONDS", 0.02)
+        yield
 
 
 @pytest.fixture
