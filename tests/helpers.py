@@ -81,11 +81,10 @@ def ops(graph: gs.Graph) -> list[str]:
 def run_pass(graph: gs.Graph, pipeline: str, **kwargs: Any) -> Result:
     """Run `pipeline`, verified after each pass, and check that a second run edits nothing."""
     kwargs.setdefault("verify", "each")
-    result = planish.Pipeline.parse(pipeline).run(graph, **kwargs)
+    passes = planish.Pipeline.parse(pipeline)
+    result = passes.run(graph, **kwargs)
     target = kwargs.get("target", "cpu")
-    again = planish.Pipeline.parse(pipeline).run(
-        result.graph, kwargs.get("feeds"), verify="off", target=target
-    )
+    again = passes.run(result.graph, kwargs.get("feeds"), verify="off", target=target)
     assert again.edits == 0, [r for r in again.records if r.edits]
     return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -166,10 +167,16 @@ def _bound(items: Sequence[Written], text: str) -> tuple[Item, ...]:
         elif name in PRESETS:
             if item.options:
                 raise fail(text, item.options[0][0], f"preset '{name}' takes no options")
-            passes.extend(Pipeline.parse(PRESETS[name]).passes)
+            passes.extend(_passes_of(name))
         else:
             passes.append(bind(_pass_called(name, item, text), item, text))
     return tuple(passes)
+
+
+@functools.cache
+def _passes_of(preset: str) -> tuple[Item, ...]:
+    """Return what a preset stands for: passes that come with planish, which nobody changes."""
+    return Pipeline.parse(PRESETS[preset]).passes
 
 
 def _group(item: Written, group: tuple[Written, ...], text: str) -> Item:

@@ -21,6 +21,7 @@ import planish
 from tests.helpers import run_ort
 from tests.operator_cases import operator_cases
 
+EXACT = planish.Pipeline.parse("exact")
 _EMPTY = {AttributeProto.INTS, AttributeProto.FLOATS, AttributeProto.STRINGS}
 # Whose results differ from run to run, or that runtimes round as they like.
 _DRAWS = ("Random", "Bernoulli", "Multinomial", "Dropout")
@@ -198,7 +199,7 @@ def _fault(model: onnx.ModelProto, inputs: list[Any]) -> str | None:
         expected = _run(model, inputs)
     except Exception:
         return None
-    result = planish.Pipeline.parse("exact").run(planish.load(model), verify="off")
+    result = EXACT.run(planish.load(model), verify="off")
     try:
         found = _run(planish.to_model(result.graph), inputs)
     except Exception as error:

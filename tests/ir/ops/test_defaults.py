@@ -36,7 +36,8 @@ def _short(value: Any) -> Any:
 
 def _named(path: Path) -> Iterator[tuple[str, Any, int]]:
     """Yield attribute, default and line of every `attrs.get("name", default)` of a literal."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    text = path.read_text()
+    for node in ast.walk(ast.parse(text)) if "attrs.get(" in text else ():
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
         held = node.func.value
