@@ -194,8 +194,7 @@ def test_sigmoid_makes_no_denormals() -> None:
     assert (found < 1e-16).all()
 
 
-@pytest.mark.parametrize("batch", [1, 3, 8])
-def test_a_dynamic_batch_takes_any_size(batch) -> None:
+def test_a_dynamic_batch_takes_any_size() -> None:
     model = model_of(
         """g (float[N, 3, 9, 9] x) => (float[N, 5] y) {
             c = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w)
@@ -207,8 +206,9 @@ def test_a_dynamic_batch_takes_any_size(batch) -> None:
         {"w": normal(20, 3, 3, 3), "v": normal(5, 20, 3, 3)},
     )
     compiled = planish.lower(planish.load(model), backend="tvm", threads=2)
-    feeds = {"x": normal(batch, 3, 9, 9)}
-    assert relative_error(run_ort(model, feeds)["y"], compiled(feeds)["y"]) <= TOLERANCE
+    for batch in (1, 3, 8):
+        feeds = {"x": normal(batch, 3, 9, 9)}
+        assert relative_error(run_ort(model, feeds)["y"], compiled(feeds)["y"]) <= TOLERANCE
 
 
 @settings(max_examples=examples(8))

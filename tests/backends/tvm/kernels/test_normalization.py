@@ -25,40 +25,40 @@ def normalized(x: Array, rows: tuple[int, ...], scale, shift) -> Array:
     return (found.reshape(x.shape) * scale + shift).astype(np.float32)
 
 
-def check(text: str, shape, rows, broadcast, parameters, mean, *, opset=21, sizes="", target="cpu"):
-    normal = np.random.default_rng([abs(mean), *shape]).standard_normal
+def check(text: str, shape, rows, broadcast, parameters, means, *, sizes="", target="cpu"):
+    """Compare for numbers about each of `means`."""
+    normal = np.random.default_rng(shape).standard_normal
     scale, shift = (normal(parameters).astype(np.float32) for _ in range(2))
-    x = (normal(shape) + mean).astype(np.float32)
-    header = f'<ir_version: 10, opset_import: ["" : {opset}]>'
+    header = '<ir_version: 10, opset_import: ["" : 21]>'
     declared = sizes or ", ".join(map(str, shape))
     model = f"{header} g (float[{declared}] x) => (float[] y) {{ {text} }}"
     graph = graph_of(model, {"s": scale, "b": shift})
-    found = planish.lower(graph, "tvm", target, 2)({"x": x})["y"]
-    wanted = normalized(x, rows, *(p.reshape(broadcast) for p in (scale, shift)))
-    assert found.shape == x.shape
-    assert relative_error(wanted, found) <= 1e-6
+    compiled = planish.lower(graph, "tvm", target, 2)
+    for mean in means:
+        x = (normal(shape) + mean).astype(np.float32)
+        found = compiled({"x": x})["y"]
+        wanted = normalized(x, rows, *(p.reshape(broadcast) for p in (scale, shift)))
+        assert found.shape == x.shape
+        assert relative_error(wanted, found) <= 1e-6, mean
 
 
-@pytest.mark.parametrize("mean", [0, 1000, -30000])
 @pytest.mark.parametrize(("shape", "axis"), [((2, 3, 5, 7), -1), ((3, 41), 1), ((2, 6, 5, 7), 1)])
-def test_layers(shape, axis, mean) -> None:
+def test_layers(shape, axis) -> None:
     row = shape[axis:]
     rows = (*shape[: len(shape) - len(row)], -1)
-    check(LAYER.format(axis=axis), shape, rows, row, row, mean)
+    check(LAYER.format(axis=axis), shape, rows, row, row, (0, 1000, -30000))
 
 
-@pytest.mark.parametrize("mean", [0, 1000])
 @pytest.mark.parametrize("shape", [(2, 5, 33), (1, 3, 6, 7), (2, 4, 1, 1), (1, 3, 2, 3, 5)])
-def test_instances(shape, mean) -> None:
+def test_instances(shape) -> None:
     ones = [1] * (len(shape) - 2)
-    check(INSTANCE, shape, (*shape[:2], -1), (-1, *ones), shape[1:2], mean)
+    check(INSTANCE, shape, (*shape[:2], -1), (-1, *ones), shape[1:2], (0, 1000))
 
 
-@pytest.mark.parametrize("mean", [0, 1000])
 @pytest.mark.parametrize(("groups", "side"), [(1, 3), (2, 5), (3, 4), (6, 1)])
-def test_groups(groups, side, mean) -> None:
+def test_groups(groups, side) -> None:
     shape = (2, 6, side, side)
-    check(GROUP.format(groups=groups), shape, (2, groups, -1), (-1, 1, 1), (6,), mean)
+    check(GROUP.format(groups=groups), shape, (2, groups, -1), (-1, 1, 1), (6,), (0, 1000))
 
 
 def test_the_scales_of_groups_in_opset_18() -> None:
@@ -78,7 +78,7 @@ def test_the_scales_of_groups_in_opset_18() -> None:
 def test_vectors_of_every_length(isa, monkeypatch) -> None:
     target = make_runnable(isa, monkeypatch)
     text = LAYER.format(axis=-1)
-    check(text, (3, 77), (3, -1), (77,), (77,), 50, sizes="N, 77", target=target)
+    check(text, (3, 77), (3, -1), (77,), (77,), (50,), sizes="N, 77", target=target)
 
 
 @pytest.mark.parametrize("kind", ["layer", "instance", "group"])
@@ -90,7 +90,7 @@ def test_a_batch_that_is_not_known(kind) -> None:
         "group": (GROUP.format(groups=2), (3, 2, -1), (4, 1, 1), (4,)),
     }
     text, rows, broadcast, parameters = cases[kind]
-    check(text, shape, rows, broadcast, parameters, 7, sizes="N, 4, 5, 2")
+    check(text, shape, rows, broadcast, parameters, (7,), sizes="N, 4, 5, 2")
 
 
 def test_no_shift_and_parameters_that_are_fed() -> None:
