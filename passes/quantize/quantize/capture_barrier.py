@@ -5,7 +5,7 @@
 ONNX Runtime moves a DequantizeLinear on behind operators that only move data. Where a body reads
 what these give, by its name and not as an input, it looks for the input that this is, past the last
 one, and aborts the process. It does not move one past a LeakyRelu, which of slope 1 is the
-identity. (Seen in ONNX Runtime 1.31, QDQPropagationTransformer.)
+identity. (Seen in ONNX Runtime 1.32, QDQPropagationTransformer.)
 """
 
 from __future__ import annotations

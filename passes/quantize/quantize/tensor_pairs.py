@@ -10,7 +10,7 @@ made anew, behind a LeakyRelu of slope 1, the identity:
     DQ -> Relu -> LeakyRelu(alpha = 1) -> Q -> DQ in a body
 
 ONNX Runtime takes what it can out from between a DequantizeLinear and a QuantizeLinear, and aborts
-the process where only a body reads the latter. (Seen in ONNX Runtime 1.31.)
+the process where only a body reads the latter. (Seen in ONNX Runtime 1.32.)
 """
 
 from __future__ import annotations
