@@ -24,7 +24,7 @@ import onnx_graphsurgeon as gs
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
-from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE, dequantizer, quantizer
+from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE, dequantizer, is_quantizer
 from ....ir.ops.traits.groups import LAYERS
 from ..qdq.units import BOUNDING, is_movement
 from .scoped_views import ScopedViews
@@ -42,7 +42,9 @@ class TensorPairs:
     def quantizes(self, tensor: gs.Tensor) -> gs.Node | None:
         """Return the node behind or before `tensor` that has it on a grid already, or None."""
         view = self._views.of_tensor(tensor)
-        return dequantizer(tensor, view) or quantizer(tensor, view)
+        readers = [] if view.is_output(tensor) else view.readers(tensor)
+        found = dequantizer(tensor, view)
+        return found or (readers[0] if readers and all(map(is_quantizer, readers)) else None)
 
     def pair(
         self, tensor: gs.Tensor, scopes: Sequence[gs.Graph], parameters: tuple[gs.Constant, ...]
@@ -64,7 +66,9 @@ class TensorPairs:
         found, behind = view.type(tensor), tensor
         if len(inner) < len(scopes) and (view.reads(tensor) or view.is_output(tensor)):
             source, behind = self._apart(tensor, producer, found)
-            self._read(source, behind, view.readers(source))
+            # What quantizes it already would round twice.
+            others = (node for node in view.readers(source) if not is_quantizer(node))
+            self._read(source, behind, others)
             edit.node(QUANTIZE, [source, *parameters], [quantized], at=at)
             edit.node(DEQUANTIZE, [quantized, *parameters], [behind], at=at)
         elif not barred:

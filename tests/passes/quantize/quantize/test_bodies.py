@@ -252,3 +252,17 @@ def test_nodes_are_told_apart_from_tensors_of_other_bodies():
     written = planish.to_model(result.graph)
     for feed in _feeds([True, False]):
         assert relative_error(run_ort(model, feed)["y"], run_ort(written, feed)["y"]) < 0.1
+
+
+@pytest.mark.parametrize("first", ["c,d,q", "h,y"])
+def test_what_one_scope_has_on_integers_is_extended_to_others(first):
+    model = model_of(HEADER + STEPS, WEIGHTS)
+    data = [{"x": _x(), "n": np.array(n)} for n in (0, 2, 3)]
+    part = run_pass(planish.load(model), f"{PLAIN[:-1]},exclude=[{first}]}}", feeds=data)
+    whole = run_pass(part.graph, f"{PLAIN[:-1]},extend=true}}", feeds=data)
+    assert 0 < part.edits
+    assert 0 < whole.edits
+    written = planish.to_model(whole.graph)
+    session = ort.InferenceSession(written.SerializeToString(), providers=["CPUExecutionProvider"])
+    for feed in data:
+        assert relative_error(run_ort(model, feed)["y"], session.run(None, feed)[0]) < 0.06
