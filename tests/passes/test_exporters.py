@@ -17,7 +17,7 @@ from tests.helpers import relative_error, run_ort
 from tests.networks import networks
 
 # Their patterns are in the other networks and the unit tests.
-_LONG = ("densenet121", "efficientnet_b0")
+_LONG = ("densenet121", "efficientnet_b0", "mobilenet_v2", "resnet18")
 # Exported for one batch size too: layers of one and three dimensions, and transposed ones of two.
 _STATIC = ("audio_cnn", "dcgan", "video_cnn")
 # What TorchScript folds by itself: the sizes of views, of upsampled maps and of biases.

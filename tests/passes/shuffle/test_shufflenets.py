@@ -43,12 +43,15 @@ def _export(network, exporter, path):
 
 
 def _cases():
-    """Tracing for one batch size is neither shared nor quick: the smaller network has it."""
+    """Tracing for one batch size is neither shared nor quick.
+
+    Shuffles of a known size are in test_absorb_channel_shuffle.py.
+    """
     kinds = ["trace", "trace, dynamic batch", "dynamo", "torchscript", "torchscript, dynamic"]
     for whole in (False, True):
         for name in ("shufflenet_v1", "shufflenet_v2"):
             for kind in kinds:
-                slow = whole or (name, kind) == ("shufflenet_v2", "trace")
+                slow = whole or kind == "trace"
                 marks = pytest.mark.slow if slow else ()
                 yield pytest.param(Network(name, whole), kind, marks=marks)
 

@@ -202,18 +202,22 @@ def test_the_number_of_classes_is_needed(text):
         planish.Pipeline.parse(text)
 
 
-@pytest.mark.parametrize("name", ["resnet18", pytest.param("mobilenet_v2", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("short", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_example_networks_get_a_new_head_and_train(name, short):
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [
+        ("resnet18", False),
+        *(pytest.param(n, True, marks=pytest.mark.slow) for n in ("resnet18", "mobilenet_v2")),
+    ],
+)
+def test_example_networks_get_a_new_head_and_train(name, whole):
     torch = pytest.importorskip("torch")
-    from examples import models
+    from tests.networks import Network
 
-    source = models.build(name, width=0.25, size=32, short=short)
-    graph = planish.trace(source, models.example_inputs(name, batch=2, size=32))
-    fresh = run_pass(graph, "replace-head{classes=5}").graph
+    network = Network(name, whole)
+    fresh = run_pass(network.traced(), "replace-head{classes=5}").graph
     module = planish.to_fx(fresh)
-    assert module.state_dict().keys() == source.state_dict().keys()
-    (x,) = models.example_inputs(name, batch=2, size=32)
+    assert module.state_dict().keys() == network.module().state_dict().keys()
+    x = network.inputs(2)
     module(x).square().sum().backward()
     assert module(x).shape == (2, 5)
     assert all(torch.isfinite(p.grad).all() for p in module.parameters())

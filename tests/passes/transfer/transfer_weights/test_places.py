@@ -131,17 +131,16 @@ def test_another_network_gives_nothing():
 def test_from_an_optimized_trace_into_the_file_of_the_older_exporter():
     torch = pytest.importorskip("torch")
     from examples import models
+    from tests.networks import SIZE, WIDTH, Network
 
-    x = models.example_inputs("mobilenet_v2", batch=2, size=32)
-    one, two = (
-        models.build("mobilenet_v2", width=0.25, size=32, seed=s, short=True) for s in (0, 1)
-    )
+    network = Network("mobilenet_v2")
+    x, traced = (network.inputs(2),), network.traced()
+    one = models.build("mobilenet_v2", width=WIDTH, size=SIZE, seed=1, short=True)
     data = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(one, x, data, dynamo=False, opset_version=13)
     target = planish.load(onnx.load_from_string(data.getvalue()))
-    traced = planish.trace(two, x)
     optimized = planish.Pipeline.parse("exact").run(traced, verify="off").graph
     found, report = transfer_weights(target, optimized, by="place")
     assert not report.of("left")
