@@ -1,5 +1,7 @@
 """What must hold of one random graph that TVM compiled: ONNX Runtime's answers, or a sentence.
 
+No kernel is found wrong either, though its nodes are given to ONNX Runtime.
+
 A graph is compiled in one of several ways, its seed's: for an instruction set, a number of threads,
 as one call or as calls of its kernels. Sets that the machine lacks keep their layouts and loops and
 run on what it has.
@@ -8,6 +10,7 @@ run on what it has.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ import onnx
 import pytest
 
 import planish
+from planish.backends.tvm.check.report import WrongKernelWarning
 
 from .check import Array, Fault, Report, told
 from .judge import Judge
@@ -68,7 +72,9 @@ def _target(way: Way) -> Iterator[str]:
 
 
 def _compiled(model: onnx.ModelProto, target: str, way: Way) -> list[Run]:
-    compiled = planish.lower(planish.load(model), "tvm", target, way.threads)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", WrongKernelWarning)
+        compiled = planish.lower(planish.load(model), "tvm", target, way.threads)
     return [compiled, *([compiled.calls_apart()] if way.apart else [])]
 
 

@@ -20,7 +20,6 @@ from .dot import FLOAT_DOT, Dot
 from .elements import FLOAT
 from .epilogue import Epilogue
 from .frame import can_flatten, flat, function, operand, operands, weights
-from .halo import zero_halo
 from .padding import PaddedInput, padded
 from .prologue import Prologue, accumulate_with_prologue
 from .tile_sizes import RegisterTile, TileProblem, choose
@@ -93,9 +92,8 @@ def convolution(conv: Convolution, machine: CpuMachine, tile: RegisterTile | Non
         if dot.total != FLOAT:
             start = weights("S", (len(conv.y.blocks), lanes), dot.total)
         epilogue = Epilogue.declare(frame, conv.epilogue, conv.y, flattened)
-        frame.begin()
+        epilogue.begin(frame)
         conv = replace(conv, x=x.spec, y=epilogue.y.spec)
-        zero_halo(frame, epilogue.y)
         total = sum_of(conv)
         tile = tile or choose_tile(conv, machine)
         if conv.prologue.steps:

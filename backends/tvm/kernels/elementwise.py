@@ -13,7 +13,6 @@ from ..spec.chain import ElementwiseChain
 from ..spec.layout import BufferSpec
 from .epilogue import Epilogue
 from .frame import can_flatten, function, operand
-from .halo import zero_halo
 from .loops import loops, parallel
 
 
@@ -40,8 +39,7 @@ def elementwise(op: Elementwise) -> Any:
     with function("elementwise", op.batch) as frame:
         parts = [operand(frame, f"X{i}", spec, flattened) for i, spec in enumerate(op.parts)]
         epilogue = Epilogue.declare(frame, op.epilogue, op.y, flattened)
-        frame.begin()
-        zero_halo(frame, epilogue.y)
+        epilogue.begin(frame)
         depth, height, width = epilogue.y.spec.spatial
         first = 0
         for part, scale in zip(parts, op.scales, strict=True):

@@ -11,6 +11,7 @@ from ..spec.chain import ElementwiseChain
 from ..spec.layout import BufferSpec
 from .elements import FLOAT, converted
 from .frame import Frame, Operand, operand, operands
+from .halo import zero_halo
 from .registers import Vector, vector
 
 
@@ -36,6 +37,11 @@ class Epilogue:
         if y.first is None:
             y = replace(y, first=T.arg("first", T.int64()))
         return cls(chain, operand(frame, "Y", y, flattened), declared)
+
+    def begin(self, frame: Frame) -> None:
+        """End the parameters, and write the border that the readers of the output want."""
+        frame.begin()
+        zero_halo(frame, self.y)
 
     def vector(self) -> contextlib.AbstractContextManager[Vector]:
         """Open a loop over the lanes of the output, for `store`."""

@@ -46,7 +46,7 @@ def global_pooling(op: GlobalPooling) -> Any:
     with function("global_" + op.kind, op.batch) as frame:
         x = operand(frame, "X", op.x)
         epilogue = Epilogue.declare(frame, op.epilogue, op.y)
-        frame.begin()
+        epilogue.begin(frame)
         with parallel([frame.batch, len(op.y.blocks)]) as (n, block):
             totals = registers(at_once, lanes, dtype)
             for total in totals:

@@ -14,7 +14,6 @@ from ..spec.chain import ElementwiseChain
 from ..spec.layout import BufferSpec
 from .epilogue import Epilogue
 from .frame import function, operand
-from .halo import zero_halo
 from .loops import loops, parallel
 from .registers import scalar
 
@@ -36,8 +35,7 @@ def pack(op: Pack) -> Any:
     with function("pack", op.batch) as frame:
         x = operand(frame, "X", op.x)
         epilogue = Epilogue.declare(frame, op.epilogue, op.y)
-        frame.begin()
-        zero_halo(frame, epilogue.y)
+        epilogue.begin(frame)
         depth, height, width = op.y.spatial
         count = len(op.y.blocks)
         with (

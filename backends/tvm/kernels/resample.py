@@ -14,7 +14,6 @@ from ..spec.layout import BufferSpec
 from .elements import FLOAT, constant
 from .epilogue import Epilogue
 from .frame import function, operand, weights
-from .halo import zero_halo
 from .loops import loops, parallel
 from .registers import registers
 from .tiles import Sizes
@@ -56,8 +55,7 @@ def resample(op: Resample) -> Any:
         x = operand(frame, "X", op.x)
         tables = [_declare(axis, op) for axis in range(3)]
         epilogue = Epilogue.declare(frame, op.epilogue, op.y)
-        frame.begin()
-        zero_halo(frame, epilogue.y)
+        epilogue.begin(frame)
         with (
             parallel([frame.batch, len(op.y.blocks), depth, height]) as (n, block, z, row),
             loops(width) as (column,),

@@ -19,7 +19,6 @@ from ..spec.layout import BufferSpec
 from ..spec.machine import CpuMachine
 from .epilogue import Epilogue
 from .frame import function, operand, weights
-from .halo import zero_halo
 from .padding import padded
 from .tile_sizes import TileProblem, choose
 from .tiles import Sizes, TiledSum, TileOperands, accumulate
@@ -103,8 +102,7 @@ def transposed(op: Transposed, machine: CpuMachine) -> Any:
         x = operand(frame, "X", op.x)
         ws = [weights(f"W{i}", op.weight_shape(phase)) for i, phase in enumerate(phases)]
         epilogue = Epilogue.declare(frame, op.epilogue, op.y)
-        frame.begin()
-        zero_halo(frame, epilogue.y)
+        epilogue.begin(frame)
         with padded(frame, pads, x) as (images, source):
             for phase, w in zip(phases, ws, strict=True):
                 taps = tuple(len(axis.taps) for axis in phase)

@@ -21,7 +21,6 @@ from .elements import FLOAT, constant, least, number_type
 from .epilogue import Epilogue
 from .frame import function, operand, weights
 from .global_pooling import combination
-from .halo import zero_halo
 from .loops import affine, loops, parallel
 from .padding import PaddedInput, padded
 from .registers import registers
@@ -74,8 +73,7 @@ def windows(op: Windows, machine: CpuMachine, columns: int | None = None) -> Any
         x = operand(frame, "X", op.x)
         w = weights("W", op.weight_shape) if op.kind == "depthwise" else None
         epilogue = Epilogue.declare(frame, op.epilogue, op.y)
-        frame.begin()
-        zero_halo(frame, epilogue.y)
+        epilogue.begin(frame)
         # Only a sum of products reads zeros outside; the others say themselves what is outside.
         pads = op.pads if op.kind == "depthwise" else ((0, 0),) * 3
         with padded(frame, pads, x) as (images, source):

@@ -25,7 +25,6 @@ from ...spec.layout import Array, BufferSpec
 from ..convolution import Convolution
 from ..epilogue import Epilogue
 from ..frame import function, operand, weights
-from ..halo import zero_halo
 from ..loops import parallel
 from ..padding import padded
 from ..tiles import Sizes, start_of_tile
@@ -89,8 +88,7 @@ def winograd(op: Winograd) -> Any:
         x = operand(frame, "X", conv.x)
         w = weights("W", op.weight_shape)
         epilogue = Epilogue.declare(frame, conv.epilogue, conv.y)
-        frame.begin()
-        zero_halo(frame, epilogue.y)
+        epilogue.begin(frame)
         with padded(frame, conv.pads, x) as (images, source):
             steps = WinogradSteps(
                 conv=conv, along=along, plan=plan, images=images, x=source, w=w, epilogue=epilogue

@@ -99,6 +99,8 @@ BODIES = {
     "counted": "y = AveragePool <kernel_shape = [3, 3], pads = [1, 0, 1, 0], "
     "count_include_pad = 1> (a)",
     "mean": "y = GlobalAveragePool (a)",
+    "borders": f"m = GlobalAveragePool (a) c = Conv {PADS} (m, wide) g = GlobalMaxPool (a) "
+    f"d = Conv {PADS} (g, wide) y = Add (c, d)",
     "chain": "s = Sigmoid (a) m = Mul (s, a) l = LeakyRelu (m) c = Clip (l, none, six) "
     "y = Add (c, a)",
     "slopes": "p = PRelu (a, slope) h = HardSwish (p) n = Neg (h) e = Floor (n) y = Sub (e, a)",
