@@ -16,6 +16,7 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.clips import clip_bounds
 from ....ir.ops.parameters import Array
+from ....ir.ops.quantization.barriers import is_barrier
 from ....ir.ops.traits import Integers, Kind, Traits, operators_with, traits_of
 from ...analysis.value_range import is_nonnegative, value_range
 from .movement import Rule, keeps_shape
@@ -63,7 +64,7 @@ def _is_of_one(node: gs.Node, traits: Traits) -> bool:
 
 def _is_given_back(node: gs.Node, traits: Traits, view: View) -> bool:
     match traits.gives_back:
-        case Kind.NOT_NEGATIVE:
+        case Kind.NOT_NEGATIVE if not is_barrier(node):
             return is_nonnegative(node.inputs[0], view) and _is_not_repeated(node, view)
         case Kind.INTEGRAL:
             inner = view.producer(node.inputs[0])

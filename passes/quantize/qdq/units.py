@@ -19,6 +19,7 @@ from ....ir.core.variables import STANDARD_DOMAINS, is_standard
 from ....ir.graph.view import View
 from ....ir.ops.clips import clip_bounds
 from ....ir.ops.linear.operators import bias_of, is_absent_bias, output_channels, reads_transposed
+from ....ir.ops.quantization.barriers import is_barrier
 from ....ir.ops.quantization.weights import weight_values
 from ....ir.ops.traits import Movement, operators_with, traits_of
 from ....ir.ops.traits.groups import LAYERS
@@ -166,7 +167,7 @@ def _check_bounds(node: gs.Node, view: View) -> None:
 
 
 def _check_slope(node: gs.Node, view: View) -> None:
-    need(node.attrs.get("alpha", 0.01) != 1, "it is the identity that keeps a layer in float")
+    need(not is_barrier(node), "it is the identity that keeps a layer in float")
 
 
 def _check_average_pool(node: gs.Node, view: View) -> None:

@@ -14,6 +14,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
+from ....ir.ops.quantization.barriers import BARRIER, BARRIER_ATTRIBUTES
 from ....ir.ops.quantization.nodes import dequantizer
 from ..qdq.units import is_movement
 
@@ -40,4 +41,4 @@ def _separate(node: gs.Node, tensor: gs.Tensor, edit: Edit, view: View) -> None:
         for position, read in enumerate(reader.inputs):
             if read is tensor:
                 edit.set_input(reader, position, result)
-    edit.node("LeakyRelu", [tensor], [result], {"alpha": 1.0}, at=node)
+    edit.node(BARRIER, [tensor], [result], dict(BARRIER_ATTRIBUTES), at=node)

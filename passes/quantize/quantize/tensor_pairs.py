@@ -24,6 +24,7 @@ import onnx_graphsurgeon as gs
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
+from ....ir.ops.quantization.barriers import BARRIER, BARRIER_ATTRIBUTES
 from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE, dequantizer, is_quantizer
 from ....ir.ops.traits.groups import LAYERS
 from ..qdq.units import BOUNDING, is_movement
@@ -75,7 +76,7 @@ class TensorPairs:
             edit.node(QUANTIZE, [tensor, *parameters], [quantized], at=at)
         if barred:
             apart = edit.variable(f"{tensor.name}_apart", found)
-            edit.node("LeakyRelu", [behind], [apart], {"alpha": 1.0}, at=at)
+            edit.node(BARRIER, [behind], [apart], dict(BARRIER_ATTRIBUTES), at=at)
             edit.node(QUANTIZE, [apart, *parameters], [entering], at=at)
 
     def _integers(self, tensor: gs.Tensor, parameters: tuple[gs.Constant, ...]) -> gs.Variable:

@@ -146,6 +146,7 @@ STAYS = [
     "b = Pow(a, f6)",
     "b = Clip(a, fminf, f6)",
     "b = Clip(a, , )",
+    "c = Exp(a) b = LeakyRelu <alpha = 1.0> (c)",  # a barrier
     "c, d = Split <axis = 2, num_outputs = 2> (a) b = Concat <axis = 2> (c, d)",
 ]
 W["pair2"] = np.full(2, 2)
