@@ -73,12 +73,14 @@ class _LiveTensors:
 class StagedCapture:
     """Stages of `graph` over `feeds`, each stage later than the one before.
 
-    The graph may change between stages, but for the nodes that earlier stages ran. To be used in a
-    `with` statement, whose end gives the disk back.
+    The graph may change between stages, but for the nodes that earlier stages ran. `optimized`: by
+    the runtime, whose integer kernels may saturate. To be used in a `with` statement, whose end
+    gives the disk back.
     """
 
-    def __init__(self, graph: gs.Graph, feeds: Feeds) -> None:
+    def __init__(self, graph: gs.Graph, feeds: Feeds, *, optimized: bool = True) -> None:
         self._graph = graph
+        self._optimized = optimized
         self._feeds = feeds
         self._kept = _LiveTensors(frozenset(), frozenset())
         self.samples = operator.length_hint(feeds) or sum(1 for _ in feeds)
@@ -112,7 +114,7 @@ class StagedCapture:
                     check_finite(feed, sample)
                 if run is None and made:
                     wanted = sorted(({*names} | later.names) & made)
-                    run = _part(self._graph, nodes, known, wanted)
+                    run = _part(self._graph, nodes, known, wanted, optimized=self._optimized)
                 given = dict(feed) | known
                 arrays = held | given | (run(given) if run else {})
                 found = {name: arrays[name] for name in names}
@@ -157,7 +159,12 @@ def _is_of_bytes(value: Any) -> bool:
 
 
 def _part(
-    graph: gs.Graph, nodes: Sequence[gs.Node], known: Arrays, wanted: Sequence[str]
+    graph: gs.Graph,
+    nodes: Sequence[gs.Node],
+    known: Arrays,
+    wanted: Sequence[str],
+    *,
+    optimized: bool,
 ) -> Reference:
     """Return `nodes` of `graph`, ready to run from the graph's inputs and the arrays `known`."""
     copy = clone(graph)
@@ -169,4 +176,4 @@ def _part(
         tensors[name].dtype, tensors[name].shape = array.dtype, None
         copy.inputs.append(tensors[name])
     copy.outputs = [tensors[name] for name in wanted]
-    return Reference(copy, optimized=True)
+    return Reference(copy, optimized=optimized)

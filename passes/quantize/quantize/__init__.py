@@ -43,6 +43,7 @@ from .mixed_precision.choose import excluded
 from .recurrent import remark_recurrent
 from .scheme import QuantizationScheme, read_format
 from .selection import UnitSelection
+from .shift_biases import float_results, shift_biases
 from .unfolded import remark_unfolded
 from .units import read_units, tensors_of
 from .variants import QuantizedVariants
@@ -88,6 +89,7 @@ class Quantize(Pass):
       most sensitive layers float.
     - `extend`: quantize what is still float in a graph that is quantized already, which is left
       alone otherwise.
+    - `correct-bias`: with feeds, let biases take back what integers add to the mean of a channel.
     - `lower`: first rewrite what integer kernels cannot compute into what they can.
     """
 
@@ -115,6 +117,7 @@ class Quantize(Pass):
     guard: Literal["on", "off"] = "on"
     give_back: float = 0.0
     extend: bool = False
+    correct_bias: bool = True
     lower: bool = True
 
     def extra_feeds(self) -> tuple[str, ...]:
@@ -190,6 +193,7 @@ class Quantize(Pass):
             left_out=self.exclude,
             original=original,
             floats=floats,
+            samples=feeds if self.correct_bias and outer.feeds is not None else None,
         )
         selection = UnitSelection(
             variants=variants,
@@ -208,7 +212,11 @@ class Quantize(Pass):
                 return  # the ranges are those of the graph lowered wholly
         if floats is not None:
             take_float_layers(original, outer.quietly(), floats, chosen)
+        results = float_results(original, outer.view(), chosen)
+        before = clone(original) if floats is None else floats
         insert_pairs(original, outer.quietly(), chosen, ranges, scheme, self.exclude)
+        if variants.samples is not None:
+            shift_biases(original, outer.quietly(), before, results, variants.samples)
 
     def _scheme(self) -> QuantizationScheme:
         return QuantizationScheme(

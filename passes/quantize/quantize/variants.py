@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.clone import clone
-from ...engine.context import Context
+from ...engine.context import Context, Feeds
 from .calibration.observers import Range
 from .float_layers import take_float_layers
 from .insert_pairs import insert_pairs
 from .scheme import QuantizationScheme
+from .shift_biases import float_results, shift_biases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,8 @@ class QuantizedVariants:
     A choice is a collection of nodes, as `node_key` calls them; the movements between the chosen
     run on integers too, but for the nodes `left_out`. `original`: the float graph to compete with,
     where `graph` was rewritten for integers. `floats`: `graph` with layers as before rounding, as
-    those are that are not chosen; None where none was rounded.
+    those are that are not chosen; None where none was rounded. `samples`: what biases are corrected
+    on; None where they are not.
     """
 
     graph: gs.Graph
@@ -31,17 +33,24 @@ class QuantizedVariants:
     left_out: Collection[str] = ()
     original: gs.Graph | None = None
     floats: gs.Graph | None = None
+    samples: Feeds | None = None
 
     @property
     def reference(self) -> gs.Graph:
         """The graph with no layer on integers."""
         return self.graph if self.floats is None else self.floats
 
-    def build(self, chosen: Collection[str]) -> gs.Graph:
-        """Return a copy of the graph in which the nodes called `chosen` run on integers."""
+    def build(self, chosen: Collection[str], *, corrected: bool = False) -> gs.Graph:
+        """Return a copy of the graph in which the nodes called `chosen` run on integers.
+
+        `corrected`: with the biases that the result will have, which times do not depend on.
+        """
         copy = clone(self.graph)
         context = Context(copy)
         if self.floats is not None:
             take_float_layers(copy, context, self.floats, chosen)
+        results = float_results(copy, context.view(), chosen)
         insert_pairs(copy, context, chosen, self.ranges, self.scheme, self.left_out)
+        if corrected and self.samples is not None:
+            shift_biases(copy, context, self.reference, results, self.samples)
         return copy

@@ -45,7 +45,11 @@ def lasting_share(moments: Moments, shift: Callable[[Moments], Array]) -> float:
     """Return the part f of `shift`, taken from a half or from all, that other samples show too."""
     if moments.halves is None:
         return 1.0
-    a, b = (shift(half) for half in moments.halves)
+    return lasting_part(*(shift(half) for half in moments.halves))
+
+
+def lasting_part(a: Array, b: Array) -> float:
+    """Return the part f of the mean of `a` and `b`, from two halves of the samples."""
     size = float(np.square(a).sum() + np.square(b).sum()) / 2
     alike = max(float((a * b).sum()) / size, 0.0) if size > 0 else 1.0
     return 2 * alike / (1 + alike)

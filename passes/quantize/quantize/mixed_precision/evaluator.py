@@ -70,7 +70,10 @@ class ChoiceEvaluator:
         return () if self._chosen is None or self._user is not None else self._chosen[0]
 
     def measure(self, chosen: Collection[str], most: int | None = None) -> Accuracy:
-        """Return the accuracy of `chosen` on integers, on the first `most` feeds (None: all)."""
+        """Return the accuracy of `chosen` on integers, on the first `most` feeds (None: all).
+
+        On all of them biases are corrected, as the result's will be.
+        """
         key = (frozenset(chosen), most)
         if key not in self._found:
             self._found[key] = self._measure(key[0], most)
@@ -78,7 +81,7 @@ class ChoiceEvaluator:
         return self._found[key]
 
     def _measure(self, chosen: frozenset[str], most: int | None) -> Accuracy:
-        run = Reference(self._variants.build(chosen), optimized=True)
+        run = Reference(self._variants.build(chosen, corrected=most is None), optimized=True)
         totals: dict[str, Accumulator] = {}
         metrics = top1 = MetricTally(())
         samples = 0

@@ -20,9 +20,9 @@ def _weights_of(graph):
 def test_a_stage_goes_on_from_the_one_before(monkeypatch):
     part, ran = staged_capture._part, []
 
-    def remember(graph, nodes, known, wanted):
+    def remember(graph, nodes, known, wanted, **options):
         ran.extend(nodes)
-        return part(graph, nodes, known, wanted)
+        return part(graph, nodes, known, wanted, **options)
 
     monkeypatch.setattr(staged_capture, "_part", remember)
     run(graph_of(TEXT, weights()), "round-adaptively", feeds_of())

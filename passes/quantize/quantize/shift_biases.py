@@ -1,0 +1,197 @@
+"""Biases that take back what integers add to the mean of each channel, layer after layer.
+
+    b^ = b + f (E[y] - E[y^])       y: the float layer's result,   y^: the same layer's on integers,
+                                    those before it corrected already;   f: `lasting_part`
+
+Rounding moves a value that many positions share, such as the background of an image, to one side
+at all of them. Such errors do not average out, neither over a picture nor over pictures, and add up
+from layer to layer; the mean of a channel shows them.
+
+Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction"
+(2019), appendix D, with activations on integers as well.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.core.variables import node_key
+from ....ir.graph.backward_slice import backward_slice
+from ....ir.graph.clone import clone
+from ....ir.graph.edit import Edit
+from ....ir.graph.view import View
+from ....ir.ops.linear.operators import bias_of
+from ....ir.ops.quantization.nodes import dequantizer
+from ....ir.ops.traits.groups import LAYERS
+from ....ir.run.reference import Reference
+from ...analysis.observe.capture import Arrays, stream_tensors
+from ...analysis.observe.staged_capture import StagedCapture
+from ...engine.context import Context, Feeds
+from ..rounding.held_back import lasting_part
+
+Array = np.ndarray[Any, Any]
+
+# Means need few samples, and every layer's are taken anew.
+_MOST_FEEDS = 64
+_INT32 = np.iinfo(np.int32)
+
+
+@dataclass(frozen=True)
+class IntegerLayer:
+    """A layer whose bias is int32 behind `dequantize`, and the name of its float result."""
+
+    node: gs.Node
+    dequantize: gs.Node
+    float_result: str
+
+
+def float_results(graph: gs.Graph, view: View, chosen: Collection[str]) -> dict[int, str]:
+    """Return what those of the `chosen` layers give whose weights are floats, by id of the node."""
+    return {
+        id(node): node.outputs[0].name
+        for node in graph.nodes
+        if node.op in LAYERS and node_key(node) in chosen and view.is_constant(node.inputs[1])
+    }
+
+
+def shift_biases(
+    graph: gs.Graph,
+    context: Context,
+    floats: gs.Graph,
+    results: Mapping[int, str],
+    feeds: Feeds,
+) -> None:
+    """Correct the biases of the layers of `graph`, quantized, towards the means of `floats`.
+
+    `results`: of the layers before they were quantized, as `float_results` has them. Layers without
+    a bias, or whose result `floats` has not, stay as they are.
+    """
+    made = {tensor.name for node in floats.nodes for tensor in node.outputs}
+    layers = [layer for layer in _layers(graph, context, results) if layer.float_result in made]
+    if not layers:
+        return
+    few = _First(feeds, _MOST_FEEDS)
+    wanted = _means(stream_tensors(floats, [layer.float_result for layer in layers], few))
+    with StagedCapture(graph, few, optimized=False) as actual, context.editing() as edit:
+        view = context.view()
+        for number, layer in enumerate(layers):
+            means = _means(_results(graph, layer.node, actual))
+            error = wanted[layer.float_result].minus(means[layer.node.outputs[0].name])
+            if not _shift(layer, error, view, edit):
+                return
+            edit.commit()  # what the next layer is measured on
+            context.progress((number + 1) / len(layers))
+
+
+def _results(graph: gs.Graph, layer: gs.Node, actual: StagedCapture) -> Iterator[Arrays]:
+    """Yield what `layer` gives, feed by feed; what it reads counts as run, and it does not yet."""
+    source, result = layer.inputs[0].name, layer.outputs[0].name
+    run: Reference | None = None
+    with closing(actual.stage([source])) as found:
+        for arrays in found:
+            if run is None:
+                run = _alone(graph, source, result, arrays[source])
+            yield run(arrays)
+
+
+def _alone(graph: gs.Graph, source: str, result: str, like: Array) -> Reference:
+    """Return the nodes that make `result` of `source`, an array like `like`, ready to run."""
+    copy = clone(graph)
+    copy.nodes = backward_slice(copy, [result], {source})
+    copy.inputs = [next(t for n in copy.nodes for t in n.inputs if t.name == source)]
+    copy.inputs[0].dtype, copy.inputs[0].shape = like.dtype, None
+    copy.outputs = [next(t for n in copy.nodes for t in n.outputs if t.name == result)]
+    return Reference(copy)
+
+
+def _layers(
+    graph: gs.Graph, context: Context, results: Mapping[int, str]
+) -> Iterator[IntegerLayer]:
+    view = context.view()
+    for node in graph.nodes:
+        bias = bias_of(node) if id(node) in results else None
+        source = None if bias is None else dequantizer(bias, view)
+        values = None if source is None else view.constant(source.inputs[0])
+        if source is not None and values is not None and values.dtype == np.int32:
+            yield IntegerLayer(node, source, results[id(node)])
+
+
+def _shift(layer: IntegerLayer, error: _HalfMeans, view: View, edit: Edit) -> bool:
+    """Add to the bias what lasts of `error`; say whether an edit was left for it."""
+    integers, scale = (view.constant(tensor) for tensor in layer.dequantize.inputs[:2])
+    assert integers is not None
+    assert scale is not None
+    if error.mean.shape != integers.shape:
+        return True  # nothing was seen of it
+    steps = np.rint(error.lasting / scale.astype(np.float64))
+    shifted = np.clip(integers.astype(np.float64) + steps, _INT32.min, _INT32.max)
+    shifted = shifted.astype(np.int32)
+    if np.array_equal(shifted, integers):
+        return True
+    if not edit.begin():
+        return False
+    name = layer.dequantize.inputs[0].name
+    edit.set_input(layer.dequantize, 0, edit.constant(shifted, name))
+    return True
+
+
+@dataclass
+class _HalfMeans:
+    """Sums of channels [2, M] and their counts [2]: samples go to the halves in turn."""
+
+    sums: Array
+    counts: Array
+    samples: int = 0
+
+    def add(self, array: Array) -> None:
+        """Take in a result [N, M, ...]."""
+        rows = array.reshape(*array.shape[:2], -1).sum(axis=2, dtype=np.float64)
+        positions = array[0, 0].size if array.size else 0
+        for row in rows:
+            half = self.samples % 2
+            self.sums[half] += row
+            self.counts[half] += positions
+            self.samples += 1
+
+    def minus(self, other: _HalfMeans) -> _HalfMeans:
+        """Return the difference to `other`, of the same samples."""
+        return _HalfMeans(self.sums - other.sums, self.counts, self.samples)
+
+    @property
+    def mean(self) -> Array:
+        """The means of all samples [M]; 0 where there is none."""
+        return np.asarray(self.sums.sum(axis=0) / max(int(self.counts.sum()), 1))
+
+    @property
+    def lasting(self) -> Array:
+        """The part of the means that other samples show too [M]."""
+        if not self.counts.all():
+            return self.mean
+        return lasting_part(*(self.sums / self.counts[:, None])) * self.mean
+
+
+def _means(found: Iterator[Mapping[str, Array]]) -> dict[str, _HalfMeans]:
+    means: dict[str, _HalfMeans] = {}
+    for arrays in found:
+        for name, array in arrays.items():
+            if name not in means:
+                means[name] = _HalfMeans(np.zeros((2, array.shape[1])), np.zeros(2, np.int64))
+            means[name].add(array)
+    return means
+
+
+class _First:
+    """The first `most` of `feeds`, read anew each time."""
+
+    def __init__(self, feeds: Feeds, most: int) -> None:
+        self._feeds, self._most = feeds, most
+
+    def __iter__(self) -> Iterator[Mapping[str, Array]]:
+        return itertools.islice(iter(self._feeds), self._most)
