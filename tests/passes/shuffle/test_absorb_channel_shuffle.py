@@ -42,6 +42,7 @@ WEIGHTS = {
     "p": ints(0, 0, 1, 1, 0, 0, 1, 1), "i0": np.array(0, np.int64), "tail": ints(3, 2, 5, 5),
     "moved": ints(0, 1, 0, 0, 0, -1, 0, 0),
     "ending": ints(6, 5, 5), "duplicate": ints(0, 0, 1, 2, 3, 4),
+    "apart2": ints(2, 3, 2, 5, 5), "back2": ints(2, 6, 5, 5),
 }  # fmt: skip
 STATIC = {
     "five dimensions": "a = Reshape(c0, apart) b = Transpose <perm = [0, 2, 1, 3, 4]> (a) "
@@ -88,6 +89,13 @@ def test_goes_into_the_weights_before(spelling, batch):
     result = _run(f"c0 = Conv(x, w, wb) {spelling} y = Flatten(s)", batch)
     assert ops(result.graph) == ["Conv", "Flatten"]
     assert result.edits == 1
+
+
+def test_all_sizes_may_be_stated():
+    """As exporters do for one batch size."""
+    body = STATIC["five dimensions"].replace("apart", "apart2").replace("back", "back2")
+    result = _run(f"c0 = Conv(x, w, wb) {body} y = Flatten(s)", "2")
+    assert ops(result.graph) == ["Conv", "Flatten"]
 
 
 @pytest.mark.parametrize("spelling", STATIC.values(), ids=STATIC)
