@@ -25,7 +25,7 @@ from planish.passes.recover.recover import recover
 COMMAND = ["optimize", "broken.onnx", "-o", "out.onnx", "--verify", "off", "--feeds", "feeds.npz"]
 TRAINING = ["-p", "recover{teacher=whole.onnx,steps=20}"]
 LONG = ["-p", "recover{mode=end-to-end,epochs=500,teacher=whole.onnx,checkpoint=state}"]
-FILES = ("whole.onnx", "broken.onnx", "feeds.npz")
+MODELS = ("whole.onnx", "broken.onnx")
 
 
 def work(rank: str) -> None:
@@ -83,8 +83,10 @@ if __name__ == "__main__":
     import torch._dynamo  # noqa: F401
 
     os.mkdir("stopped")
-    for name in FILES:
+    for name in MODELS:
         shutil.copy(name, "stopped")
+    few = {name: array[:200] for name, array in np.load("feeds.npz").items()}
+    np.savez("stopped/feeds.npz", **few)
     workers, third = [start(work, rank) for rank in "01"], start(train_for_long)
     (codes := [stop(third)]).extend(code_of(each) for each in workers)
     with open("codes.txt", "w") as file:

@@ -38,7 +38,7 @@ def _files(folder: Path) -> gs.Graph:
     whole = teacher()
     planish.save(whole, folder / "whole.onnx")
     planish.save(with_noise(whole), folder / "broken.onnx")
-    batches = feeds(600)
+    batches = feeds(400)
     arrays = {name: np.concatenate([feed[name] for feed in batches]) for name in batches[0]}
     np.savez(folder / "feeds.npz", **arrays)
     return whole
@@ -83,7 +83,7 @@ def test_ctrl_c_at_the_command_line(folder: Path) -> None:
     assert (folder / "codes.txt").read_text().split()[0] == "130"
     assert "goes on from" in (folder / "stopped" / "errors.txt").read_text()
     found = {path.name for path in (folder / "stopped").iterdir()}
-    assert found == {*processes.FILES, "errors.txt", "state"}
+    assert found == {*processes.MODELS, "feeds.npz", "errors.txt", "state"}
 
 
 def _check_written_once(folder: Path, shown: str, whole: gs.Graph) -> None:
