@@ -1,10 +1,12 @@
-"""Tensors inside If and Loop bodies, as results that the graph itself shows.
+"""Tensors inside bodies of If, Loop and Scan, as results that the graph itself shows.
 
     If      y, all(t) = [y, vec(t)]  in the branch that makes t,     [y, ()]  in the other one
     Loop    all(t)_0 = (),    all(t)_i = (all(t)_i-1, vec(t_i))      carried from step to step
+    Scan    all(t) = vec([vec(t_1), ..., vec(t_T)])                  one more scan output
 
 A body's tensor is no output of the graph: it has as many values as its body has runs, none where
-that does not run. So it is shown as one row of all values that it had.
+that does not run. So it is shown as one row of all values that it had. Rows of a Scan have one
+length at all steps, which what stands in a body within its body may not have: that is not shown.
 """
 
 from __future__ import annotations
@@ -20,9 +22,12 @@ from ....ir.graph.uses import Uses, scopes
 
 Rows = dict[str, gs.Tensor]
 
+# Before, it had a batch, and its own place for the lengths of sequences.
+_OPSET_OF_SCAN = 9
+
 
 def observable_bodies(node: gs.Node) -> list[gs.Graph]:
-    """Return the bodies of an If or Loop, whose tensors can be shown; of no other node."""
+    """Return the bodies of an If, Loop or Scan, whose tensors can be shown; of no other node."""
     return subgraphs_of(node) if node.op in _WRITERS and is_standard(node) else []
 
 
@@ -39,8 +44,8 @@ def names_inside(graph: gs.Graph) -> set[str]:
 def show_inner(graph: gs.Graph, names: Collection[str]) -> Rows:
     """Let nodes of `graph`, a copy of one's own, give all values of inner tensors, by their names.
 
-    `names`: of float32 tensors that bodies of If and Loop, nested or not, are given or make; a name
-    is that of one tensor alone. Each becomes a tensor [values] of the top level of `graph`.
+    `names`: of float32 tensors that bodies, nested or not, are given or make; a name is that of one
+    tensor alone. Each that can be shown becomes a tensor [values] of the top level of `graph`.
     """
     return _RowWriter(graph, names).scope(graph)
 
@@ -59,15 +64,16 @@ class _RowWriter:
     def scope(self, scope: gs.Graph) -> Rows:
         """Return the rows that `scope` and what is nested in it can show, as tensors of `scope`."""
         rows: Rows = {}
-        for node in scope.nodes:
+        for node in list(scope.nodes):
             if observable_bodies(node):
-                rows |= _WRITERS[node.op](self, node)
-        if scope is not self._graph:
-            own = [tensor for tensor in _own_tensors(scope) if tensor.name in self._names]
-            rows |= {tensor.name: self._flat(tensor, scope) for tensor in own}
-        return rows
+                rows |= _WRITERS[node.op](self, node, scope)
+        return rows if scope is self._graph else rows | self._own(scope)
 
-    def branches(self, node: gs.Node) -> Rows:
+    def _own(self, scope: gs.Graph) -> Rows:
+        own = [tensor for tensor in _own_tensors(scope) if tensor.name in self._names]
+        return {tensor.name: self._flat(tensor, scope) for tensor in own}
+
+    def branches(self, node: gs.Node, scope: gs.Graph) -> Rows:
         """Return what either branch of an If shows, empty where the other one runs."""
         bodies = observable_bodies(node)
         found = [self.scope(body) for body in bodies]
@@ -79,7 +85,23 @@ class _RowWriter:
             node.outputs.append(shown[name])
         return shown
 
-    def steps(self, node: gs.Node) -> Rows:
+    def scanned(self, node: gs.Node, scope: gs.Graph) -> Rows:
+        """Return what the body of a Scan itself shows, over all its steps."""
+        (body,) = observable_bodies(node)
+        shown: Rows = {}
+        if self._graph.opset < _OPSET_OF_SCAN:
+            return shown
+        for name, row in self._own(body).items():
+            body.outputs.append(row)
+            steps = make_variable(self._fresh(name), np.dtype(np.float32), [None, None])
+            node.outputs.append(steps)
+            for attribute in ("scan_output_axes", "scan_output_directions"):
+                if attribute in node.attrs:
+                    node.attrs[attribute] = [*node.attrs[attribute], 0]
+            shown[name] = self._flat(steps, scope)
+        return shown
+
+    def steps(self, node: gs.Node, scope: gs.Graph) -> Rows:
         """Return what the body of a Loop shows, over all its steps."""
         (body,) = observable_bodies(node)
         rows, shown = self.scope(body), {}
@@ -125,7 +147,8 @@ def _numbered(hint: str) -> Iterator[str]:
         yield f"{hint}_{number}"
 
 
-_WRITERS: dict[str, Callable[[_RowWriter, gs.Node], Rows]] = {
+_WRITERS: dict[str, Callable[[_RowWriter, gs.Node, gs.Graph], Rows]] = {
     "If": _RowWriter.branches,
     "Loop": _RowWriter.steps,
+    "Scan": _RowWriter.scanned,
 }

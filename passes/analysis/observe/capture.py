@@ -25,7 +25,8 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 class TensorCapture:
     """A copy of `graph` whose outputs are the tensors called `names`, which its top level makes.
 
-    Those that bodies of If and Loop are given or make come as rows of all values that they had.
+    Those that bodies of If, Loop and Scan are given or make come as rows of all values they had;
+    those of a body within a Scan are left out.
     Names of graph inputs, with defaults or without, and of constants that a node of the top level
     reads are allowed too; weights are shared with `graph`. Raises ExecutionError where the runtime
     has no kernel.
@@ -36,7 +37,7 @@ class TensorCapture:
         made = {t.name: t for node in copy.nodes for t in node.outputs if t.name}
         inner = (set(names) & names_inside(copy)) - made.keys()
         made |= show_inner(copy, inner) if inner else {}
-        self._passed = [name for name in names if name not in made]
+        self._passed = [name for name in names if name not in made and name not in inner]
         self._held = held_values(copy, self._passed)
         wanted = [made[name] for name in dict.fromkeys(names) if name in made]
         self._called = {tensor.name: name for name, tensor in made.items()}

@@ -1,6 +1,6 @@
 """Layers inside If, Loop and Scan: which of them can be quantized, and what is said of the others.
 
-A body's tensors have a range where a sample ran it. What a Scan holds is not observed.
+A body's tensors have a range where a sample ran it, those of a body within a Scan in no case.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ...engine.context import Context
 from ..qdq.units import Unit
 from .calibration.observers import Range
 
-_UNSEEN = "no sample runs the body that it stands in, so that its range is not known"
+_UNSEEN = "no sample shows what it works on, in a body that was not run or that stands in a Scan"
 
 
 def tell_bodies_apart(graph: gs.Graph, context: Context) -> None:
@@ -71,8 +71,8 @@ def remark_bodies(
     if names:
         layers = counted(len(names), "layer of a body stays", "layers of bodies stay")
         context.remark(
-            f"{layers} float: ranges are observed in bodies of If and Loop that samples run; "
-            f"quantize-weights stores their weights as integers ({', '.join(names)})"
+            f"{layers} float: ranges are observed in bodies that samples run, and not in those "
+            f"within a Scan; quantize-weights stores their weights as integers ({', '.join(names)})"
         )
 
 

@@ -17,7 +17,7 @@ from ..qdq.units import Unit, read_unit
 def read_units(graph: gs.Graph, context: Context, left_out: Collection[str] = ()) -> list[Unit]:
     """Return what can run on integers; what nearly could is declined with reasons.
 
-    In graph order, those of bodies of If and Loop before what reads the results of these. A Relu or
+    In graph order, those of bodies before what reads the results of these. A Relu or
     Clip that another unit takes in is no unit of its own.
     """
     units: list[Unit] = []

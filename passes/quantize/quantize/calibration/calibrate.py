@@ -44,7 +44,8 @@ def calibrate(
 ) -> dict[str, Range]:
     """Return the range of each of the tensors `names` of `graph`, its inputs among them.
 
-    Tensors of bodies are left out where no sample gave them a value: no body of theirs ran.
+    Tensors of bodies are left out where no sample gave them a value: their body did not run, or it
+    stands within a Scan.
     `form`, `symmetric`: the grid that the range is for. `momentum`: of the moving average.
     `percentile`: the part that lies below the upper end, and above the lower one. `bins`: most bins
     of a histogram, of 8 bytes each, one histogram a tensor; percentile, entropy and mse take them.
@@ -73,6 +74,8 @@ def calibrate(
     for found in stream_tensors(graph, [*names, *(inputs if widen else ())], feeds, progress):
         samples = _samples([found[name] for name in inputs if name in found])
         for name, observer in observers.items():
+            if name not in found:
+                continue  # it is not shown
             values = np.clip(found[name], *ends[name]) if name in ends else found[name]
             observer.update(values)
             if values.size:

@@ -160,18 +160,43 @@ def test_a_body_within_a_body():
         assert relative_error(run_ort(model, feed)["y"], run_ort(written, feed)["y"]) < 0.06
 
 
-def test_layers_of_a_scan_are_named():
-    text = """g (float[3, 1, 8] x, float[1, 8] z) => (float[1, 8] y, float[3, 1, 8] o) {
-        m = MatMul (z, d)
-        y, o = Scan <num_scan_inputs = 1, body = a (float[1, 8] s, float[1, 8] e) =>
-            (float[1, 8] n, float[1, 8] f) { k = MatMul (e, d) n = Add (s, k) f = Relu (n) }> (m, x)
-        }"""
-    model = model_of(HEADER + text, {"d": R.standard_normal((8, 8)).astype(np.float32)})
+SCAN = """g (float[3, 1, 8] x, float[1, 8] z) => (float[1, 8] y, float[3, 1, 8] o) {
+    m = MatMul (z, d)
+    y, o = Scan <num_scan_inputs = 1, ATTRIBUTES body = a (float[1, 8] s, float[1, 8] e) =>
+        (float[1, 8] n, float[1, 8] f) { BODY n = Add (s, k) f = Relu (n) }> (m, x) }"""
+
+
+def _scan(body, attributes=""):
+    text = SCAN.replace("BODY", body).replace("ATTRIBUTES", attributes)
+    return model_of(HEADER + text, {"d": R.standard_normal((8, 8)).astype(np.float32) / 3})
+
+
+@pytest.mark.parametrize(
+    "attributes", ["", "scan_output_directions = [1], scan_output_axes = [0],"]
+)
+def test_a_scan(attributes, tmp_path):
+    model = _scan("k = MatMul (e, d)", attributes)
+    data = [{"x": _x()[0, :3, :1], "z": _x()[0, 0, :1]} for _ in range(3)]
+    result = run_pass(planish.load(model), f"{PLAIN[:-1]},calibration=min-max}}", feeds=data)
+    written = planish.to_model(result.graph)
+    for feed in data:
+        wanted, found = run_ort(model, feed), run_ort(written, feed)
+        assert all(relative_error(wanted[name], found[name]) < 0.05 for name in wanted)
+    assert "MatMul" not in _fused(written, tmp_path)
+    largest = max(feed["x"].max() for feed in data) - min(feed["x"].min() for feed in data)
+    scales = [n.inputs[1].values for n in _all_nodes(result.graph) if n.op == "QuantizeLinear"]
+    assert any(np.isclose(scale, largest / 255, rtol=1e-5) for scale in scales)
+
+
+def test_layers_of_a_body_within_a_scan_are_named():
+    body = """h = ReduceMax <keepdims = 0> (e) c = Cast <to = 9> (h)
+        k = If (c) < then_branch = t () => (float[1, 8] u) { u = MatMul (e, d) },
+                     else_branch = l () => (float[1, 8] v) { v = Neg (e) }>"""
     data = [{"x": _x()[0, :3, :1], "z": _x()[0, 0, :1]} for _ in range(2)]
-    result = run_pass(planish.load(model), PLAIN, feeds=data)
+    result = run_pass(planish.load(_scan(body)), PLAIN, feeds=data)
     (told,) = (text for text in result.records[0].remarks if "body" in text)
     assert told.startswith("1 layer of a body stays float")
-    assert "MatMul 'k'" in told
+    assert "MatMul 'u'" in told
     assert "QuantizeLinear" in ops(result.graph)
 
 
