@@ -120,8 +120,11 @@ def test_a_device_measures_every_candidate(tracker, server) -> None:
 def refused(where: str) -> str:
     with pytest.raises(BackendError) as caught:
         tune([conv()], MACHINE, 1, Tuning(2, "unused", where))
-    message = str(caught.value)
-    del caught
+    return str(caught.value)
+
+
+def refused_with_device(where: str) -> str:
+    message = refused(where)
     gc.collect()  # the frames of the error have the device until then
     return message
 
@@ -154,7 +157,7 @@ def test_something_that_never_answers_is_given_up(monkeypatch) -> None:
 
 
 def test_an_unknown_key_is_named_with_those_that_are_there(tracker, server) -> None:
-    message = refused(f"127.0.0.1:{tracker.port}/bord")
+    message = refused_with_device(f"127.0.0.1:{tracker.port}/bord")
     assert f"tracker at 127.0.0.1:{tracker.port} has no device with key 'bord'" in message
     assert "it has board" in message
     assert "--key bord" in message
@@ -165,7 +168,7 @@ def test_a_device_in_use_is_waited_for_and_given_up(tracker, server, monkeypatch
 
     monkeypatch.setattr(remote, "_WAIT", 1)
     holder = connect_tracker("127.0.0.1", tracker.port).request("board")
-    message = refused(f"127.0.0.1:{tracker.port}/board")
+    message = refused_with_device(f"127.0.0.1:{tracker.port}/board")
     assert "gave no device with key 'board' within 1 s" in message
     assert f"127.0.0.1:{tracker.port}" in message
     del holder
@@ -176,7 +179,7 @@ def test_a_device_that_fails_is_named(tracker, server, monkeypatch) -> None:
         raise RuntimeError("the cable is out")
 
     monkeypatch.setattr(remote.TimingBench, "times", broken)
-    message = refused(f"127.0.0.1:{tracker.port}/board")
+    message = refused_with_device(f"127.0.0.1:{tracker.port}/board")
     assert "device 'board'" in message
     assert f"127.0.0.1:{tracker.port}" in message
     assert "the cable is out" in message
@@ -198,6 +201,6 @@ def test_a_missing_linker_is_named(tracker, server, monkeypatch) -> None:
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(linker.shutil, "which", lambda name: None)
-    message = refused(f"127.0.0.1:{tracker.port}/board")
+    message = refused_with_device(f"127.0.0.1:{tracker.port}/board")
     assert "there is no linker" in message
     assert "gcc or lld" in message
