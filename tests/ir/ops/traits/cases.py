@@ -57,11 +57,11 @@ class Case:
     def node(self) -> gs.Node:
         return gs.Node(self.op, attrs=self.attrs, domain=self.domain)
 
-    @property
+    @functools.cached_property
     def traits(self) -> Traits:
         return traits_of(self.node, self.opset)
 
-    @property
+    @functools.cached_property
     def data(self) -> tuple[int, ...]:
         return self.traits.data_of(len(self.inputs))
 
@@ -72,7 +72,7 @@ class Case:
             made[position] = array
         return tuple(made)
 
-    @property
+    @functools.cached_property
     def alike(self) -> set[int]:
         """The inputs that have the type of the data."""
         if self.domain:
