@@ -58,16 +58,15 @@ def test_the_models_are_right_before_they_are_broken(name):
     planish.lower(planish.load(MODELS[name]))
 
 
-@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", MODELS)
-def test_one_parameter_broken(name, seed):
-    _check(name, seed)
+def test_one_parameter_broken(name):
+    _check(name, seed=0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_one_parameter_broken_at_length(name):
-    for seed in range(2, 60):
+    for seed in range(1, 60):
         _check(name, seed)
 
 
