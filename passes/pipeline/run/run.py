@@ -32,6 +32,7 @@ from .recorder import Recorder
 from .reproducers import Reproducers
 from .rollback import Rollback
 from .state import GraphState
+from .unprepared import unprepared_remarks
 from .verification import Verification
 
 # Passes that undo one another would never end; two or three rounds is what networks take.
@@ -252,7 +253,9 @@ class Run:
         failures = self._rollback.sites(index, context)
         if context.changed and not edits:  # what counts as no edit, such as a function put back
             self._reproducers.forget()
-        idle = idle_remarks(context, edits, computed) if watched else ()
+        told = idle_remarks(context, edits, computed) if watched else ()
+        if edits and context.gone_back is None:
+            told += unprepared_remarks(self._passes, index)
         undone = context.gone_back is not None and self._checkpoints.is_last(index)
         error = self._after_edits(index) if edits and not undone else None
         return record(
@@ -261,7 +264,7 @@ class Run:
             nodes_after=self._state.nodes,
             error=error,
             declined=context.declined,
-            remarks=context.remarks + idle,
+            remarks=context.remarks + told,
             failures=failures,
         )
 
