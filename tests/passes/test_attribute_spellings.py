@@ -211,8 +211,12 @@ def _fault(model: onnx.ModelProto, inputs: list[Any]) -> str | None:
 @pytest.mark.parametrize("which", ["few", pytest.param("all", marks=pytest.mark.slow)])
 def test_all_spellings_compute_the_same(which, place):
     cases = _cases()
+    if which == "few":
+        cases = list(_first_of_each(cases))
+        # What a function is written out to is what stands alone.
+        cases = cases[::3] if place == "in a function" else cases
     faults, ran = [], 0
-    for name, model, inputs in _first_of_each(cases) if which == "few" else cases:
+    for name, model, inputs in cases:
         given = list(model.graph.node[0].attribute)
         for spelling in SPELLINGS:
             spelled = _spelled(model, spelling)

@@ -92,7 +92,10 @@ def usable(drawn):
     return 0 not in named
 
 
-@pytest.mark.parametrize("first", range(0, 160, 20))
+@pytest.mark.parametrize(
+    "first",
+    [*range(0, 80, 20), *(pytest.param(n, marks=pytest.mark.slow) for n in range(80, 160, 20))],
+)
 def test_random_arithmetic(first):
     known = 0
     for number in range(first, first + 20):

@@ -17,7 +17,10 @@ PIPELINE = (
 
 
 @pytest.mark.parametrize("build", NETWORKS.values(), ids=NETWORKS)
-@pytest.mark.parametrize("opset", [9, 11, 13, 15, 18])
+@pytest.mark.parametrize(
+    "opset",
+    [9, pytest.param(11, marks=pytest.mark.slow), 13, pytest.param(15, marks=pytest.mark.slow), 18],
+)
 @pytest.mark.parametrize("batch", ["unk__1", 2])
 def test_one_transpose_is_left_at_the_input(build, opset, batch):
     model = build(opset=opset, batch=batch)

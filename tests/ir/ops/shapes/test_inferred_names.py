@@ -11,6 +11,7 @@ import pytest
 import planish
 from planish.ir.ops.shapes.infer import infer_types
 
+from tests.effort import examples
 from tests.strategies.random_graphs import graph
 from tests.strategies.random_graphs.evaluate import run_session, session_of
 
@@ -76,7 +77,7 @@ def _is_lax(model):
 @pytest.mark.parametrize("kind", ["arithmetic", "layout", "plain"])
 def test_of_random_graphs(kind):
     checked = 0
-    for number in range(60):
+    for number in range(max(examples(60), 30)):
         drawn = graph(kind, Random(f"{kind} {number}"))
         if drawn is None or not _places(drawn.model) or _is_lax(drawn.model):
             continue

@@ -45,7 +45,7 @@ BODIES = {
     "Clip": "c = Conv(x, w) s = Clip(c, low, high) y = Conv(s, v)",
 }
 ACTIVATIONS = ["int2", "uint2", "int4", "uint4", "int5", "uint7", "int8", "uint8", "uint16"]
-FEEDS = [{"x": normal(1, 3, 8, 8)} for _ in range(4)]
+FEEDS = [{"x": normal(1, 3, 8, 8)} for _ in range(2)]
 
 
 def quantized(body, options):
