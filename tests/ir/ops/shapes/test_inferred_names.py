@@ -77,7 +77,8 @@ def _is_lax(model):
 @pytest.mark.parametrize("kind", ["arithmetic", "layout", "plain"])
 def test_of_random_graphs(kind):
     checked = 0
-    for number in range(max(examples(60), 30)):
+    few = 60 if kind == "arithmetic" else 30  # of its graphs two in three are left out
+    for number in range(max(examples(60), few)):
         drawn = graph(kind, Random(f"{kind} {number}"))
         if drawn is None or not _places(drawn.model) or _is_lax(drawn.model):
             continue
