@@ -1,16 +1,19 @@
-"""How far a range reaches beyond the samples that showed it: as far as that helps other samples.
+"""How far a range reaches into and beyond the samples that showed it: as helps other samples.
 
+    cut:  min over v in [0, 1] of  mean over parts f of  p r_f(v)^2 / 12 L^2 + c_f(v)
     min over m >= 1 of  l_t(m) + mean over tensors u of l_u(m)           for tensor t
     l_t(m) = mean over parts f of  log(p m^2 r_f^2 / 12 L^2 + c_f(m))
 
-A fresh sample exceeds the largest value of n samples once in n + 1 times, and what it loses then is
-more than a wider step costs. How much is seen on parts of the samples held back: r_f is the length
-of the range that the other parts have, c_f(m) the mean square of what m times that range cuts off
-the part, p the share of values that are not zero, which every grid holds, and L the grid's steps.
-The logarithm weighs parts by their decibels: a sample far outside of all others counts once, and
-does not cost all others their step. One tensor has few parts, so that it is judged as much by what
-the network's other tensors need. An end that two parts reach alike is a bound, such as that of a
-Clip or of a pixel, and stays.
+Cutting off a few values of few samples costs more on others than on these: v says how much of what
+calibration cut off (0) is taken back (1: all). A fresh sample exceeds the largest value of n
+samples once in n + 1 times, and what it loses then is more than a wider step costs. How much is
+seen on parts of the samples held back: r_f is the length of the range that the other parts have,
+c_f(m) the mean square of what m times that range cuts off the part, p the share of values that are
+not zero, which every grid holds, and L the grid's steps. The logarithm weighs parts by their
+decibels: a sample far outside of all others counts once, and does not cost all others their step;
+within what was seen it may, as no range grows beyond that. One tensor has few parts, so that its
+margin is judged as much by what the network's other tensors need. An end that two parts reach alike
+is a bound, such as that of a Clip or of a pixel, and stays.
 
 Source: Stone, "Cross-validatory choice and assessment of statistical predictions" (1974).
 """
@@ -31,6 +34,8 @@ Array = np.ndarray[Any, Any]
 
 _PARTS = 16
 _KEPT = 64
+# What is taken back of a cut.
+_SHARES = np.linspace(0, 1, 9)
 # Ends of two parts that differ by less are one bound.
 _ALIKE = 1e-6
 
@@ -58,7 +63,8 @@ class Outermost:
         if held_back is None or found.minimum == found.maximum:
             return None
         rounded = 1 - self._zeros / self._count
-        judged = _judged(found, held_back, form.qmax - form.qmin, rounded)
+        parts = _Parts.of(held_back, form.qmax - form.qmin, rounded)
+        judged = _judged(parts.uncut(found), parts)
         return judged if np.isfinite(judged.losses).all() else None
 
 
@@ -89,33 +95,86 @@ def widened(
 ) -> dict[str, Range]:
     """Return `ranges`, by tensor name, each as wide as is best for samples like those `seen`."""
     judged = {name: seen[name].judged(found, form) for name, found in ranges.items()}
+    uncut = {name: one.found for name, one in judged.items() if one is not None}
     open_ones = {name: one for name, one in judged.items() if one is not None and one.is_open}
     if not open_ones:
-        return dict(ranges)
+        return {**ranges, **uncut}
     pooled = np.mean([one.losses for one in open_ones.values()], axis=0)
     best = {n: float(MARGINS[np.argmin(o.losses + pooled)]) for n, o in open_ones.items()}
-    return {**ranges, **{name: one.at(best[name]) for name, one in open_ones.items()}}
+    return {**ranges, **uncut, **{name: one.at(best[name]) for name, one in open_ones.items()}}
 
 
-def _judged(found: Range, held_back: HeldBack, levels: int, rounded: float) -> JudgedRange:
-    used = held_back.counts > 0
-    low, high = (ends[used, 0] for ends in (held_back.low, held_back.high))
-    smallest, largest = (v[used, 0] for v in (held_back.smallest, held_back.largest))
-    # The ends of the other parts, cut as those of all parts were.
-    low = _cut(found.minimum, low, smallest.min())
-    high = _cut(found.maximum, high, largest.max())
-    open_low = _is_open(-smallest.min(axis=1))
-    open_high = _is_open(largest.max(axis=1))
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """Parts of the samples [F] and a grid for them: `levels` steps, `rounded` of the values not 0.
+
+    `low`, `high`: ends of the other parts [F]. `smallest`, `largest`: outermost values [F, K].
+    """
+
+    low: Array
+    high: Array
+    smallest: Array
+    largest: Array
+    counts: Array
+    levels: int
+    rounded: float
+
+    @classmethod
+    def of(cls, held_back: HeldBack, levels: int, rounded: float) -> _Parts:
+        """Return the parts of one tensor that are not empty."""
+        used = held_back.counts > 0
+        return cls(
+            low=held_back.low[used, 0],
+            high=held_back.high[used, 0],
+            smallest=held_back.smallest[used, 0],
+            largest=held_back.largest[used, 0],
+            counts=held_back.counts[used],
+            levels=levels,
+            rounded=rounded,
+        )
+
+    def ends_of_others(self, found: Range) -> tuple[Array, Array]:
+        """Return the ends of the other parts [F], cut as those of all parts were for `found`."""
+        return (
+            _cut(found.minimum, self.low, self.smallest.min()),
+            _cut(found.maximum, self.high, self.largest.max()),
+        )
+
+    def errors(self, lows: Array, highs: Array) -> Array:
+        """Return the mean squared error of each part on ranges of its own, [F, n] -> [F, n]."""
+        over = np.maximum(self.largest[:, None] - highs[..., None], 0)
+        under = np.maximum(lows[..., None] - self.smallest[:, None], 0)
+        clipped = (np.square(over) + np.square(under)).sum(axis=2) / self.counts[:, None]
+        found: Array = self.rounded * np.square((highs - lows) / self.levels) / 12 + clipped
+        return found
+
+    def uncut(self, found: Range) -> Range:
+        """Return `found` with as much of what it cuts off taken back as helps the parts."""
+        low = min(found.minimum, float(self.smallest.min()))
+        high = max(found.maximum, float(self.largest.max()))
+        tried = [
+            Range(
+                found.minimum + float(share) * (low - found.minimum),
+                found.maximum + float(share) * (high - found.maximum),
+            )
+            for share in _SHARES
+        ]
+        lows, highs = (
+            np.stack(e, axis=1) for e in zip(*map(self.ends_of_others, tried), strict=True)
+        )
+        return tried[int(self.errors(lows, highs).mean(axis=0).argmin())]
+
+
+def _judged(found: Range, parts: _Parts) -> JudgedRange:
+    low, high = parts.ends_of_others(found)
+    open_low = _is_open(-parts.smallest.min(axis=1))
+    open_high = _is_open(parts.largest.max(axis=1))
     lows, highs = (
         ends[:, None] * (MARGINS if is_open else np.ones(len(MARGINS)))
         for ends, is_open in ((low, open_low), (high, open_high))
     )
-    over = np.maximum(largest[:, None] - highs[..., None], 0)
-    under = np.maximum(lows[..., None] - smallest[:, None], 0)
-    clipped = (np.square(over) + np.square(under)).sum(axis=2) / held_back.counts[used, None]
-    steps = rounded * np.square((highs - lows) / levels) / 12
     tiny = np.finfo(np.float64).tiny
-    losses = np.log(np.maximum(steps + clipped, tiny)).mean(axis=0)
+    losses = np.log(np.maximum(parts.errors(lows, highs), tiny)).mean(axis=0)
     return JudgedRange(found, losses, open_low, open_high)
 
 

@@ -159,7 +159,7 @@ def test_saturating_products_get_weights_of_seven_bits():
     safe = pipeline.run(graph, data, target="cpu{isa=avx2}")
     exact = pipeline.run(graph, data, target="cpu{isa=avx512-vnni}")
     assert any("saturate" in remark for remark in safe.records[0].remarks)
-    assert not exact.records[0].remarks
+    assert not any("saturate" in remark for remark in exact.records[0].remarks)
     for result, most in ((safe, 63), (exact, 127)):
         stored = [
             node.inputs[0].values

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from planish.passes.quantize.grids.formats import UINT8
+from planish.passes.quantize.grids.formats import UINT8, IntegerFormat
 from planish.passes.quantize.quantize.calibration.calibrate import calibrate
+from planish.passes.quantize.quantize.calibration.observers import Range
 
 from tests.helpers import graph_of
 
@@ -14,6 +15,7 @@ GRAPH = """g (float[N, 4, 5] x) => (float[N, 4, 5] y) {
     y = Add(r, c)
 }"""
 TWO = "g (float[N, 4, 5] x) => (float[N, 4, 5] y) { r = Relu(x) y = Add(r, x) }"
+INT4 = IntegerFormat(4, signed=False)
 MARGINS = 2.0 ** (np.arange(9) / 8)
 
 
@@ -32,23 +34,36 @@ def ranges(array, *, widen, feeds=None, method="mse", names=("x", "r", "y")):
     return calibrate(graph_of(TWO), list(names), feeds, method=method, widen=widen)
 
 
-def losses(values, found):
-    """Return the mean over parts of the log of what each loses on the others' range, by margin."""
+def by_part(values, found, margins):
+    """Return what each part loses on `margins` times the range that the others have, [F, n]."""
     parts = [values[i::16] for i in range(16) if len(values[i::16])]
     low = min(values.min(), 0.0)
     high = max(values.max(), 0.0)
-    total = np.zeros(len(MARGINS))
+    total = np.zeros((len(parts), len(margins)))
     for index, part in enumerate(parts):
         rest = np.concatenate([p for i, p in enumerate(parts) if i != index])
         ends = found.minimum, found.maximum
         reached = (min(rest.min(), 0.0), low), (max(rest.max(), 0.0), high)
         least, most = (e * (r / a if a else 1.0) for e, (r, a) in zip(ends, reached, strict=True))
-        for place, margin in enumerate(MARGINS):
+        for place, margin in enumerate(margins):
             kept = np.clip(part.astype(np.float64), margin * least, margin * most)
             step = margin * (most - least) / (UINT8.qmax - UINT8.qmin)
             rounding = np.count_nonzero(values) / values.size * step**2 / 12
-            total[place] += np.log(rounding + np.square(part - kept).mean())
-    return total / len(parts)
+            total[index, place] = rounding + np.square(part - kept).mean()
+    return total
+
+
+def uncut(values, found):
+    """Return the range, of those between `found` and all that was seen, of the least mean loss."""
+    low, high = min(values.min(), found.minimum, 0), max(values.max(), found.maximum, 0)
+    tried = [
+        Range(
+            found.minimum + share * (float(low) - found.minimum),
+            found.maximum + share * (float(high) - found.maximum),
+        )
+        for share in np.linspace(0, 1, 9)
+    ]
+    return min(tried, key=lambda each: by_part(values, each, [1.0]).mean())
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -58,7 +73,10 @@ def test_margins_are_those_of_the_rule(count, seed):
     plain, wide = (ranges(array, widen=widen) for widen in (False, True))
     relu = np.maximum(array, 0)
     values = {"x": array, "r": relu, "y": array + relu}
-    judged = {name: losses(values[name], plain[name]) for name in values}
+    plain = {name: uncut(values[name], found) for name, found in plain.items()}
+    judged = {
+        name: np.log(by_part(values[name], plain[name], MARGINS)).mean(axis=0) for name in values
+    }
     pooled = np.mean(list(judged.values()), axis=0)
     for name, found in judged.items():
         margin = MARGINS[np.argmin(found + pooled)]
@@ -84,7 +102,23 @@ def test_few_samples_reach_further_and_lose_less_on_others():
 
 def test_many_even_samples_stay_within_them():
     array = np.random.default_rng(0).uniform(-1, 1, (64, 4, 5)).astype(np.float32)
-    assert ranges(array, widen=True) == ranges(array, widen=False)
+    seen = {"x": array, "r": np.maximum(array, 0), "y": array + np.maximum(array, 0)}
+    plain, wide = (ranges(array, widen=widen) for widen in (False, True))
+    for name, values in seen.items():
+        assert plain[name].maximum <= wide[name].maximum <= values.max() * (1 + 1e-6)
+        assert plain[name].minimum >= wide[name].minimum >= min(values.min(), 0) * (1 + 1e-6)
+
+
+def test_what_calibration_cuts_off_of_few_samples_is_taken_back():
+    """A few values far out: worth less than the steps they cost here, and more on others."""
+    generator = np.random.default_rng(0)
+    array = generator.standard_normal((16, 4, 5)).astype(np.float32)
+    array[::2, 0, 0] = 10 + generator.random(8)
+    plain, wide = (
+        calibrate(graph_of(TWO), ["x"], one_by_one(array), method="mse", form=INT4, widen=widen)
+        for widen in (False, True)
+    )
+    assert plain["x"].maximum < wide["x"].maximum
 
 
 def test_a_bound_that_is_reached_stays():
