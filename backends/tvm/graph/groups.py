@@ -113,8 +113,9 @@ def _can_follow(node: gs.Node, values: dict[int, gs.Tensor], shape: Shape, view:
 
 
 def operands(node: gs.Node) -> list[gs.Tensor]:
-    """Return the tensors that an element-wise `node` combines, without its parameters."""
-    given = traits_of(node, NEWEST).data_of(len(node.inputs))
+    """Return the tensors that an element-wise `node` combines: its data, and what broadcasts."""
+    traits, count = traits_of(node, NEWEST), len(node.inputs)
+    given = sorted({*traits.data_of(count), *traits.operands_of(count)})
     return [node.inputs[place] for place in given if not node.inputs[place].is_empty()]
 
 
