@@ -47,6 +47,7 @@ bench: $(STAMP)
 	$(RUN) -m benchmarks.exporters
 	$(RUN) -m benchmarks.quantized_speed
 	$(RUN) -m benchmarks.weight_formats
+	$(RUN) -m benchmarks.integer_accuracy
 	$(RUN) -m benchmarks.calibration_memory
 	$(RUN) -m benchmarks.decompositions
 	$(RUN) -m benchmarks.backends
