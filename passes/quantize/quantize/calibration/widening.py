@@ -64,7 +64,7 @@ class Outermost:
             return None
         rounded = 1 - self._zeros / self._count
         parts = _Parts.of(held_back, form.qmax - form.qmin, rounded)
-        judged = _judged(parts.uncut(found), parts)
+        judged = _judged(found, parts)
         return judged if np.isfinite(judged.losses).all() else None
 
 
@@ -123,11 +123,13 @@ class _Parts:
     def of(cls, held_back: HeldBack, levels: int, rounded: float) -> _Parts:
         """Return the parts of one tensor that are not empty."""
         used = held_back.counts > 0
+        ends = (held_back.low, held_back.high, held_back.smallest, held_back.largest)
+        low, high, smallest, largest = (v[used, 0].astype(np.float64) for v in ends)
         return cls(
-            low=held_back.low[used, 0],
-            high=held_back.high[used, 0],
-            smallest=held_back.smallest[used, 0],
-            largest=held_back.largest[used, 0],
+            low=low,
+            high=high,
+            smallest=smallest,
+            largest=largest,
             counts=held_back.counts[used],
             levels=levels,
             rounded=rounded,
@@ -148,10 +150,20 @@ class _Parts:
         found: Array = self.rounded * np.square((highs - lows) / self.levels) / 12 + clipped
         return found
 
+    @property
+    def open_ends(self) -> tuple[bool, bool]:
+        """Whether the low and the high end are no bounds."""
+        return _is_open(-self.smallest.min(axis=1)), _is_open(self.largest.max(axis=1))
+
     def uncut(self, found: Range) -> Range:
-        """Return `found` with as much of what it cuts off taken back as helps the parts."""
-        low = min(found.minimum, float(self.smallest.min()))
-        high = max(found.maximum, float(self.largest.max()))
+        """Return `found` with as much of what it cuts off taken back as helps the parts.
+
+        What is cut off at a bound stays so: the parts are alike there.
+        """
+        open_low, open_high = self.open_ends
+        low, high = found.minimum, found.maximum
+        low = min(low, float(self.smallest.min())) if open_low else low
+        high = max(high, float(self.largest.max())) if open_high else high
         tried = [
             Range(
                 found.minimum + float(share) * (low - found.minimum),
@@ -165,10 +177,10 @@ class _Parts:
         return tried[int(self.errors(lows, highs).mean(axis=0).argmin())]
 
 
-def _judged(found: Range, parts: _Parts) -> JudgedRange:
+def _judged(calibrated: Range, parts: _Parts) -> JudgedRange:
+    found = parts.uncut(calibrated)
     low, high = parts.ends_of_others(found)
-    open_low = _is_open(-parts.smallest.min(axis=1))
-    open_high = _is_open(parts.largest.max(axis=1))
+    open_low, open_high = parts.open_ends
     lows, highs = (
         ends[:, None] * (MARGINS if is_open else np.ones(len(MARGINS)))
         for ends, is_open in ((low, open_low), (high, open_high))
