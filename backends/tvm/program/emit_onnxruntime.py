@@ -22,6 +22,7 @@ from ....ir.core.errors import BackendError
 from ....ir.core.variables import is_standard, label, node_key, subgraphs_of
 from ....ir.graph.order import reads
 from ....ir.graph.types import Dim
+from ....ir.ops.shapes.runtime import is_doubted
 from ....ir.ops.traits import traits_of
 from ....ir.ops.traits.groups import REDUCTIONS
 from ....ir.proto.versions import opset_imports
@@ -236,7 +237,8 @@ def _kinds(
             found.append(None)
             continue
         # ONNX Runtime says [] both of a scalar and of what it knows no rank of.
-        declared = program.view.shape(tensor) or output.shape or _told_rank(program, node, place)
+        told = _told_shape(program, node, output.shape) or _told_rank(program, node, place)
+        declared = program.view.shape(tensor) or told
         dtype = _TYPES.get(output.type)
         if dtype is None or (declared is None and program.view.shape(tensor) is None):
             raise _refused(
@@ -244,6 +246,12 @@ def _kinds(
             )
         found.append((dtype, tuple(declared or ())))
     return found
+
+
+def _told_shape(program: Program, node: gs.Node, shape: list[Any]) -> list[Any]:
+    """Return what a session says of a result: ONNX's inference, of which only the rank may hold."""
+    doubted = is_standard(node) and is_doubted(node, program.view.opset)
+    return [None] * len(shape) if doubted else shape
 
 
 def _told_rank(program: Program, node: gs.Node, result: int) -> list[None] | None:

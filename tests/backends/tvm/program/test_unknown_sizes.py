@@ -56,6 +56,18 @@ def test_an_axis_of_unknown_size_is_repeated_where_it_is_one(size) -> None:
     assert_right(text, {}, {"x": normal(size, 3), "to": np.int64([4, 3])})
 
 
+def test_sizes_are_those_that_the_runtime_gives_and_not_those_that_it_infers() -> None:
+    """What inference knows no type of, as of an operator newer than the opset, a session does."""
+    text = """<ir_version: 8, opset_import: ["" : 11]>
+    g (float[3, 4, 5, 4] x) => (float[N, C, H, W] y) {
+        t = LayerNormalization (x, s, s)
+        y = Resize <mode = "nearest"> (t, roi, scales)
+    }"""
+    # 5 times 2.6 is 13 in float32, and 12 as it is inferred.
+    scales = {"scales": np.float32([1, 1, 2.6, 1]), "roi": np.float32([])}
+    assert_right(text, {"s": normal(4), **scales}, {"x": normal(3, 4, 5, 4)})
+
+
 WINDOWS = [
     "Conv <strides = [2, 1], pads = [0, 1, 1, 1]> (x, w)",
     "ConvTranspose <pads = [3, 2, 3, 2]> (x, w)",
