@@ -18,8 +18,8 @@ from tests.networks import networks
 
 # Their patterns are in the other networks and the unit tests.
 _LONG = ("densenet121", "efficientnet_b0", "mobilenet_v2", "resnet18")
-# Exported for one batch size too: layers of one and three dimensions, and transposed ones of two.
-_STATIC = ("audio_cnn", "dcgan", "video_cnn")
+# Exported for one batch size too: layers of three dimensions, and transposed ones of two.
+_STATIC = ("dcgan", "video_cnn")
 # What TorchScript folds by itself: the sizes of views, of upsampled maps and of biases.
 _FOLDED = ("detector", "shufflenet_v2", "video_cnn")
 

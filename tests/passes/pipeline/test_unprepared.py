@@ -43,7 +43,7 @@ def test_what_the_preset_does_besides_is_said_once(before, missing):
 
 
 @pytest.mark.parametrize("text", ["int8", f"exact,equalize-ranges,round-adaptively,{QUANTIZE}"])
-def test_nothing_is_said_where_all_of_it_ran(text):
+def test_nothing_is_said_where_all_of_it_ran(text, brief_bench):
     assert _told(text) == []
 
 

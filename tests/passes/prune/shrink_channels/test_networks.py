@@ -22,6 +22,7 @@ _LEFT = {"shufflenet_v1": 0.95, "shufflenet_v2": 0.8}
 _LONG = {
     "audio_cnn",
     "densenet121",
+    "detector",
     "efficientnet_b0",
     "mobilenet_v2",
     "shufflenet_v1",
