@@ -80,7 +80,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture
 def brief_bench(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have what chooses by latency measure for a twentieth of its time, in this process."""
+    """Have what chooses by latency measure for a fortieth of its time, in this process."""
     from planish.backends.onnxruntime import stopwatch
     from planish.backends.onnxruntime.explain import explain
     from planish.ir.core.errors import ExecutionError
@@ -91,7 +91,7 @@ def brief_bench(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (stopwatch, explain):
 
         def brief(*args: Any, seconds: float, bench: Any = module.bench, **options: Any) -> Any:
-            return bench(*args, seconds=seconds / 20, **options)
+            return bench(*args, seconds=seconds / 40, **options)
 
         monkeypatch.setattr(module, "bench", brief)
 
