@@ -41,7 +41,9 @@ def executed(network, tmp_path, *, dynamic=False):
     return Counter(ops(planish.load(tmp_path / "executed.onnx")))
 
 
-@pytest.mark.parametrize("network", networks(names=PLAIN, slow={"densenet121", "mobilenet_v2", "shufflenet_v2"}))
+@pytest.mark.parametrize(
+    "network", networks(names=PLAIN, slow={"densenet121", "mobilenet_v2", "shufflenet_v2"})
+)
 def test_a_plain_network_is_one_integer_region(network, tmp_path):
     check(executed(network, tmp_path))
 
