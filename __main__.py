@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Run the command, supervised; Ctrl-C ends it alike while its modules are being imported."""
+    _open_standard_streams()
     try:
         from .cli.supervise import supervised
 
@@ -14,6 +16,16 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; no half-written file is left\n")
         sys.exit(130)
+
+
+def _open_standard_streams() -> None:
+    """Have what is shown go nowhere where a stream is closed, and not into the next file opened."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(opened)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
 
 
 def _run() -> None:

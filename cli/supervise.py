@@ -34,6 +34,7 @@ _CRASHES = {
 }
 _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<name>\S+)$', re.MULTILINE)
 _PARENT_DIED = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
+_BY_KERNEL = 0x80  # SI_KERNEL of <asm-generic/siginfo.h>
 _ROOM = 4096
 
 _doing: mmap.mmap | None = None
@@ -97,7 +98,7 @@ def _wait(child: int, watched: frozenset[signal.Signals]) -> int:
     while True:
         came = signal.sigwaitinfo(watched)
         if came.si_signo != signal.SIGCHLD:
-            if came.si_pid:  # a terminal's Ctrl-C has no sender, and reaches both
+            if came.si_code != _BY_KERNEL:  # as a terminal's Ctrl-C is sent, which reaches both
                 os.kill(child, came.si_signo)
             continue
         ended, status = os.waitpid(child, os.WNOHANG)
@@ -112,7 +113,9 @@ def _exit_like(status: int, mask: set[int], report: int) -> NoReturn:
     name = signal.Signals(-code).name if -code in set(signal.Signals) else ""
     if name in _CRASHES:
         size = os.fstat(report).st_size
-        sys.stderr.write(_message(name, os.pread(report, size, 0).decode(errors="replace")))
+        text = _message(name, os.pread(report, size, 0).decode(errors="replace"))
+        with contextlib.suppress(OSError):  # nobody reads it
+            os.write(2, text.encode(errors="replace"))
         sys.exit(2)
     if name:
         signal.signal(-code, signal.SIG_DFL)

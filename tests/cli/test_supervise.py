@@ -132,3 +132,34 @@ def test_it_runs_where_no_process_can_be_made():
     child = start("print(os.getpid())", "def no(): raise BlockingIOError\nos.fork = no")
     assert child.communicate(timeout=60) == (f"{child.pid}\n", "")
     assert child.returncode == 0
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "2>&-", "2>/dev/full"])
+def test_streams_that_take_nothing_change_no_exit_code(closed):
+    start_up = "import os, signal, planish.__main__ as command; "
+    crash = f"{start_up}command._run = lambda: os.kill(os.getpid(), signal.SIGABRT); command.main()"
+    for code, expected in ((crash, 2), (f"{start_up}command.main()", 0)):
+        command = ["sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-c", code, "--version"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == expected
+        assert "Traceback" not in done.stderr
+
+
+def test_who_waits_tells_a_terminal_from_a_sender():
+    """A signal of another namespace has no sender's number; a terminal's is the kernel's own."""
+    child = start("print(os.getpid(), flush=True); time.sleep(60)", WITHOUT_SENDER)
+    worker = int(child.stdout.readline())
+    child.terminate()
+    child.communicate(timeout=60)
+    assert child.returncode == -signal.SIGTERM
+    assert ends(worker)
+
+
+WITHOUT_SENDER = """
+from types import SimpleNamespace
+wait = signal.sigwaitinfo
+def told(watched):
+    came = wait(watched)
+    return SimpleNamespace(si_signo=came.si_signo, si_code=came.si_code, si_pid=0)
+signal.sigwaitinfo = told
+"""

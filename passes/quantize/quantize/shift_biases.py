@@ -152,8 +152,10 @@ class _HalfMeans:
 
     def add(self, array: Array) -> None:
         """Take in a result [N, M, ...]."""
+        if not array.size:  # of an empty batch
+            return
         rows = array.reshape(*array.shape[:2], -1).sum(axis=2, dtype=np.float64)
-        positions = array[0, 0].size if array.size else 0
+        positions = array[0, 0].size
         for row in rows:
             half = self.samples % 2
             self.sums[half] += row

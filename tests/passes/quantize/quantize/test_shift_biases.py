@@ -120,3 +120,15 @@ def test_a_layer_left_in_float_keeps_its_bias():
     found = run_pass(graph, f"{PLAIN},exclude=[kept]}}", feeds=_feeds(8), verify="off").graph
     biases = {t.name: t for node in found.nodes for t in node.inputs if t.name == "bc"}
     np.testing.assert_array_equal(biases["bc"].values, _weights()["bc"])
+
+
+def test_samples_of_an_empty_batch_say_nothing():
+    feeds, empty = _feeds(4), {"x": np.zeros((0, 3, 8, 8), np.float32)}
+    pipeline = planish.Pipeline.parse(f"{PLAIN}}}")
+    with_it, without = (
+        planish.to_model(
+            pipeline.run(graph_of(TEXT, _weights()), given, verify="off", strict=True).graph
+        )
+        for given in ([feeds[0], empty, *feeds[1:]], feeds)
+    )
+    assert with_it.SerializeToString() == without.SerializeToString()
