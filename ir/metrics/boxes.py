@@ -46,13 +46,17 @@ class Boxes:
 
 
 def iou(a: Array, b: Array) -> Array:
-    """Return intersection over union of corners [n, 4] and [m, 4], as [n, m]."""
+    """Return intersection over union of corners [n, 4] and [m, 4], as [n, m].
+
+    Of a box and itself it is 1, without an area too.
+    """
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     both = np.prod(np.maximum(high - low, 0.0), axis=2)
     areas = [np.prod(np.maximum(each[:, 2:] - each[:, :2], 0.0), axis=1) for each in (a, b)]
     either = areas[0][:, None] + areas[1][None, :] - both
-    found: Array = np.divide(both, either, out=np.zeros_like(both), where=either > 0)
+    equal = np.all(a[:, None] == b[None], axis=2).astype(np.float64)
+    found: Array = np.divide(both, either, out=equal, where=either > 0)
     return found
 
 

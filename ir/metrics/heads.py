@@ -193,6 +193,8 @@ def _pairs(seen: Sequence[SeenOutput], *, least: int) -> Iterator[tuple[SeenOutp
         shape = boxes.values.shape
         if len(shape) != 3 or shape[2] != 4 or boxes.values.dtype.kind != "f" or not shape[1]:
             continue
+        if "Softmax" in boxes.reading.ending:  # three classes and nothing
+            continue
         for scores in seen:
             other = scores.values
             if scores is boxes or other.ndim != 3 or other.dtype.kind != "f":
