@@ -98,6 +98,12 @@ class Judge:
         self, found: OutputComparison, after: Sequence[Arrays], graph: gs.Graph, what: str
     ) -> None:
         name, error = found.name, found.max_rel
+        if found.max_abs <= _ROUNDING_FACTOR * self._measured().cancelled.get(name, 0.0):
+            self.undecided[name] = (
+                f"output '{name}' is 0 where what it sums up cancels, and {found.max_abs:.1g} in "
+                "another order of the sum; give feeds on which it is not 0"
+            )
+            return
         moved = self._measured().moved.get(name, 0.0)
         allowed = max(self._plain, _ROUNDING_FACTOR * moved)
         granted = min(allowed, self._cap)

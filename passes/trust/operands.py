@@ -22,7 +22,7 @@ def summed_operands(
     feeds: Sequence[Mapping[str, np.ndarray[Any, Any]]],
     outputs: Sequence[Arrays],
 ) -> dict[str, float]:
-    """Return, for each output that is a sum, its largest operand over its own largest element.
+    """Return, for each output that is a sum, the size of the largest of its operands.
 
     Outputs that are moved sums count as well; those of other operators are left out, and so is
     what cannot be run.
@@ -34,9 +34,8 @@ def summed_operands(
     found = {}
     for name, tensors in operands.items():
         largest = max((sizes.get(tensor.name, 0.0) for tensor in tensors), default=0.0)
-        own = max(_largest(arrays[name]) for arrays in outputs)
-        if largest and own:
-            found[name] = largest / own
+        if largest:
+            found[name] = largest
     return found
 
 
@@ -65,7 +64,7 @@ def _sizes(
     for tensor in tensors:
         found = types.of(tensor)
         if isinstance(tensor, gs.Constant):
-            sizes[tensor.name] = _largest(np.asarray(tensor.values))
+            sizes[tensor.name] = largest_of(np.asarray(tensor.values))
         elif found is not None and dtypes.is_float(found.dtype):
             tensor.dtype, tensor.shape = found.dtype, None
             shown.append(tensor)
@@ -77,12 +76,13 @@ def _sizes(
             arrays.update(Reference(copy)(feed) if copy.outputs else {})
         for tensor in shown:
             if tensor.name in arrays:
-                size = _largest(arrays[tensor.name])
+                size = largest_of(arrays[tensor.name])
                 sizes[tensor.name] = max(sizes.get(tensor.name, 0.0), size)
     return sizes
 
 
-def _largest(array: np.ndarray[Any, Any]) -> float:
+def largest_of(array: np.ndarray[Any, Any]) -> float:
+    """Return the size of the largest element that is finite, 0 where there is none."""
     if array.dtype.kind in "OUSb":
         return 0.0
     values = np.abs(array.astype(np.float64))

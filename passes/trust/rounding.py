@@ -33,7 +33,7 @@ from ...ir.ops.traits import traits_of
 from ...ir.run.compare import compare_outputs
 from ...ir.run.reference import Arrays, Reference
 from .float64 import in_float64, run_in_float64
-from .operands import summed_operands, sums
+from .operands import largest_of, summed_operands, sums
 
 Feed = Mapping[str, np.ndarray[Any, Any]]
 
@@ -46,11 +46,13 @@ _DRAWS = 2
 class Rounding:
     """What rounding does to each output, by name.
 
-    `moved`: the largest change of a float output, relative to its range. `flipped`: the largest
+    `moved`: the largest change of a float output, relative to its range. `cancelled`: that of an
+    output which is 0 throughout, a sum of operands that cancel, as a number. `flipped`: the largest
     number of elements of another output, such as an index, that changed.
     """
 
     moved: dict[str, float] = field(default_factory=dict)
+    cancelled: dict[str, float] = field(default_factory=dict)
     flipped: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -81,8 +83,13 @@ def rounding_of(
         except ExecutionError:
             continue
         _take_in(found, outputs, moved)
-    for name, ratio in summed_operands(graph, feeds, outputs).items():
-        found.moved[name] = max(found.moved.get(name, 0.0), _own(outputs[0][name]) * ratio)
+    for name, operand in summed_operands(graph, feeds, outputs).items():
+        change = _own(outputs[0][name]) * operand
+        size = max(largest_of(arrays[name]) for arrays in outputs)
+        if size:
+            found.moved[name] = max(found.moved.get(name, 0.0), change / size)
+        else:
+            found.cancelled[name] = change
     return found
 
 

@@ -157,6 +157,10 @@ class Judge:
         moved = self._moved(name, feed, before, error)
         told = f"output {name} differs by {error:.2g} of its range, rounding by {moved:.2g}"
         if error > 10 * moved:
+            cancelled = self._rounding(feed, before).cancelled.get(name, 0.0)
+            if np.abs(found - wanted).max() <= 10 * cancelled:
+                self.undecided.append(name)
+                return None
             if result is None and self._is_nearer(name, feed, before[name], after[name]):
                 self.undecided.append(name)
                 return None

@@ -144,6 +144,22 @@ def test_the_operands_of_a_sum_are_a_yardstick(behind):
     assert become(before, after, feeds=[feed]).verified
 
 
+def test_a_sum_that_cancels_to_nothing_tells_nothing_and_hides_no_mistake():
+    """Its range is 0: what another order of the sum leaves is told by its operands."""
+    head = "g (float[4] a, float[4] b, float[4] c) => (float[4] y)"
+    before, after = (f"{head} {{ y = Sum ({order}) }}" for order in ("a, b, c", "a, c, b"))
+    ones = np.ones(4, np.float32)
+    feeds = [{"a": ones, "b": np.float32(1e-8) * ones, "c": -ones}]
+    assert not run_ort(model_of(before), feeds[0])["y"].any()
+    assert run_ort(model_of(after), feeds[0])["y"].all()
+    result = become(before, after, feeds=feeds)
+    assert not result.verified
+    assert "'y' is 0 where what it sums up cancels, and 1e-08 in another order" in result.note
+    wrong = f"{head} {{ s = Sum (a, c, b) y = Add (s, d) }}"
+    with pytest.raises(VerificationError, match="at most 1e-05 is allowed"):
+        become(before, wrong, {"d": np.float32(1e-5)}, feeds)
+
+
 @pytest.mark.parametrize("part", [0.02, 0.3])
 def test_no_cap_excuses_what_rounding_does_not_explain(part):
     text = "g (float[4, 16] x) => (float[4, 16] y) {{ m = Mul(x, {}) y = Tanh(m) }}"
