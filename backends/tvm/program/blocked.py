@@ -172,7 +172,10 @@ class BlockedProgram(KernelProgram):
             self.plain(tensor)
             held = self.values(tensor)
         value = held[0]
-        y = replace(layout.spec(self._spatial(tensor), dtype=value.dtype), zero=value.zero)
+        # What was flattened is held with its positions, of which there is one.
+        spatial = self._spatial(tensor)
+        spatial = spatial[max(0, len(spatial) - len(layout.halo)) :]
+        y = replace(layout.spec(spatial, dtype=value.dtype), zero=value.zero)
         op = Repack(value.spec(raw=True), y, batch_of(value.shape[0]))
         entries = table(value.layout, layout, layout.channels)
         places = self.parameter(entries, ("table", value.layout, layout))

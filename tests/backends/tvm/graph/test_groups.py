@@ -51,3 +51,16 @@ def test_operands_broadcast(op, given) -> None:
     found = compiled(feeds)
     for name, expected in run_ort(model, feeds).items():
         np.testing.assert_allclose(found[name], expected, rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_flattened_operands_have_channels_in_any_order() -> None:
+    """Those of a grouped convolution lie in other blocks than those of a plain one."""
+    text = """g (float[2, 6, 5, 4] x) => (float[2, 18] y, float[2, 18] z) {
+        a = Conv <group = 2> (x, w) p = GlobalAveragePool (a) f = Flatten (p)
+        b = Conv (x, v) q = GlobalMaxPool (b) g = Flatten (q)
+        y = Mul (g, f) z = Sub (f, g) }"""
+    model = model_of(text, {"w": normal(18, 3, 2, 2), "v": normal(18, 6, 2, 2)})
+    feeds = {"x": normal(2, 6, 5, 4)}
+    found = planish.lower(planish.load(model), backend="tvm", threads=1)(feeds)
+    for name, expected in run_ort(model, feeds).items():
+        np.testing.assert_allclose(found[name], expected, rtol=1e-4, atol=1e-4, err_msg=name)
