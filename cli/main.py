@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
-import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +22,7 @@ import typer.main
 from .. import __version__
 from ..ir.core.errors import PlanishError
 from .show.console import err, print_plain
+from .supervise import keep_report
 
 # Each is the function of that name in the module of that name.
 COMMANDS = (
@@ -134,14 +134,11 @@ def main() -> None:
 
 def _as_a_bug(error: Exception) -> str:
     """Return a message for what no module foresaw, and put the traceback where it can be sent."""
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", prefix="planish-", suffix=".txt", delete=False
-    ) as file:
-        traceback.print_exception(error, file=file)
+    kept = keep_report("".join(traceback.format_exception(error)))
     what = " ".join(str(error).split()) or "no details"
     return (
         f"{type(error).__name__}: {what}; this is a bug in planish: report it at "
-        f"https://github.com/planish/planish/issues with the model and '{file.name}'"
+        f"https://github.com/planish/planish/issues with the model{kept and f' and {kept}'}"
     )
 
 

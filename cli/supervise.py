@@ -130,21 +130,19 @@ def _message(ended: str, traces: str) -> str:
     text += f" ({_CRASHES[ended]}"
     text += f", in {_place(traces)})" if traces else ")"
     text += "; no half-written file is left. Look whether the model runs elsewhere"
-    kept = _kept(traces)
+    kept = keep_report(traces) if traces else ""
     return f"{text}; report it with the model{kept and f' and {kept}'}\n"
 
 
-def _kept(traces: str) -> str:
-    """Return the name, in quotes, of a new file with `traces`; "" where there is none."""
-    if not traces:
-        return ""
+def keep_report(text: str) -> str:
+    """Return the name, in quotes, of a new file with `text`; "" where there is no place for it."""
     with (
-        contextlib.suppress(OSError),  # no place for it
+        contextlib.suppress(OSError),
         tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", prefix="planish-", suffix=".txt", delete=False
         ) as file,
     ):
-        file.write(traces)
+        file.write(text)
         return f"'{file.name}'"
     return ""
 

@@ -237,8 +237,11 @@ def _kinds(
             found.append(None)
             continue
         # ONNX Runtime says [] both of a scalar and of what it knows no rank of.
-        told = _told_shape(program, node, output.shape) or _told_rank(program, node, place)
-        declared = program.view.shape(tensor) or told
+        declared = (
+            program.view.shape(tensor)
+            or _told_shape(program, node, output.shape)
+            or _told_rank(program, node, place)
+        )
         dtype = _TYPES.get(output.type)
         if dtype is None or (declared is None and program.view.shape(tensor) is None):
             raise _refused(

@@ -86,12 +86,16 @@ def test_a_branch_becomes_what_it_would_be_outside(flag):
         assert np.isclose(there, grid, rtol=1e-5).all(axis=1).any()
 
 
+def assert_near(model, written, feeds, most):
+    for feed in feeds:
+        assert relative_error(run_ort(model, feed)["y"], run_ort(written, feed)["y"]) < most
+
+
 def test_both_branches_run_on_integers(tmp_path):
     model, data = model_of(HEADER + BRANCHES, WEIGHTS), _feeds([True, False] * 3)
     result = run_pass(planish.load(model), PLAIN, feeds=data)
     written = planish.to_model(result.graph)
-    for feed in data:
-        assert relative_error(run_ort(model, feed)["y"], run_ort(written, feed)["y"]) < 0.05
+    assert_near(model, written, data, 0.05)
     fused = _fused(written, tmp_path)
     assert fused.count("QLinearConv") == 5
     assert "Conv" not in fused
@@ -117,8 +121,7 @@ def test_a_loop(steps, tmp_path):
     data = [{"x": _x(), "n": np.array(n)} for n in (0, steps, steps)]
     result = run_pass(planish.load(model), PLAIN, feeds=data)
     written = planish.to_model(result.graph)
-    for feed in data:
-        assert relative_error(run_ort(model, feed)["y"], run_ort(written, feed)["y"]) < 0.06
+    assert_near(model, written, data, 0.06)
     fused = _fused(written, tmp_path)
     assert fused.count("QLinearConv") == 4
     assert "Conv" not in fused
@@ -156,8 +159,7 @@ def test_a_body_within_a_body():
     # What either branch reads and what each gives.
     assert found.count("QuantizeLinear") == 3
     written = planish.to_model(result.graph)
-    for feed in data:
-        assert relative_error(run_ort(model, feed)["y"], run_ort(written, feed)["y"]) < 0.06
+    assert_near(model, written, data, 0.06)
 
 
 SCAN = """g (float[3, 1, 8] x, float[1, 8] z) => (float[1, 8] y, float[3, 1, 8] o) {
@@ -259,8 +261,7 @@ def test_integers_that_a_relu_hands_on_enter_a_body_behind_a_barrier(tmp_path):
     written = planish.to_model(result.graph)
     fused = _fused(written, tmp_path)
     assert "LeakyRelu" in fused
-    for feed in data:
-        assert relative_error(run_ort(model, feed)["y"], run_ort(written, feed)["y"]) < 0.1
+    assert_near(model, written, data, 0.1)
 
 
 def test_nodes_are_told_apart_from_tensors_of_other_bodies():
