@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -234,9 +234,14 @@ class Edit:
         list.__setitem__(node.inputs, position, tensor)
         self.uses.link(tensor, node)
 
-    def replace(self, old: gs.Tensor, new: gs.Tensor) -> None:
-        """Make every reader of `old`, in any scope, read `new`; graph outputs stay as they are."""
-        for reader in self.uses.readers(old):
+    def replace(
+        self, old: gs.Tensor, new: gs.Tensor, readers: Iterable[gs.Node] | None = None
+    ) -> None:
+        """Make `readers` of `old`, None for all in any scope, read `new`.
+
+        Graph outputs stay as they are.
+        """
+        for reader in self.uses.readers(old) if readers is None else readers:
             for position, tensor in enumerate(reader.inputs):
                 if tensor is old:
                     self.set_input(reader, position, new)

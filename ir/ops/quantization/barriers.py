@@ -7,17 +7,19 @@ ONNX Runtime looks past a Relu, a Clip or what moves data, and not past this one
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import onnx_graphsurgeon as gs
 
 from ...core.variables import is_standard
+from ...graph.edit import Edit
 
-BARRIER = "LeakyRelu"
-BARRIER_ATTRIBUTES: Mapping[str, float] = {"alpha": 1.0}
+_BARRIER, _SLOPE = "LeakyRelu", 1.0
+
+
+def add_barrier(edit: Edit, source: gs.Tensor, result: gs.Tensor, at: gs.Node) -> None:
+    """Make `result` of `source` by an identity that is to stay, where `at` stands."""
+    edit.node(_BARRIER, [source], [result], {"alpha": _SLOPE}, at=at)
 
 
 def is_barrier(node: gs.Node) -> bool:
     """Say whether `node` is an identity that is to stay."""
-    alpha = node.attrs.get("alpha")
-    return node.op == BARRIER and is_standard(node) and alpha == BARRIER_ATTRIBUTES["alpha"]
+    return node.op == _BARRIER and is_standard(node) and node.attrs.get("alpha") == _SLOPE

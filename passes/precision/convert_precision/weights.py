@@ -101,10 +101,7 @@ def _widen(edit: Edit, tensor: gs.Tensor, narrowed: np.ndarray, readers: list[gs
     stored = edit.constant(narrowed, f"{tensor.name}_{narrowed.dtype.name}")
     float32 = np.dtype(np.float32)
     wide = edit.variable(f"{tensor.name}_float32", TensorType(float32, narrowed.shape))
-    for node in readers:
-        for position, read in enumerate(node.inputs):
-            if read is tensor:
-                edit.set_input(node, position, wide)
+    edit.replace(tensor, wide, readers)
     edit.node("Cast", [stored], [wide], {"to": dtypes.elem_type(float32)}, at=readers[0])
     made_by = edit.uses.producer(tensor)
     if made_by is not None:

@@ -14,7 +14,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
-from ....ir.ops.quantization.barriers import BARRIER, BARRIER_ATTRIBUTES
+from ....ir.ops.quantization.barriers import add_barrier
 from ....ir.ops.quantization.nodes import dequantizer
 from ..qdq.units import is_movement
 
@@ -37,8 +37,5 @@ def _separate(node: gs.Node, tensor: gs.Tensor, edit: Edit, view: View) -> None:
     if not inner or not edit.begin():
         return
     result = edit.variable(f"{tensor.name}_apart", view.type(tensor))
-    for reader in inner:
-        for position, read in enumerate(reader.inputs):
-            if read is tensor:
-                edit.set_input(reader, position, result)
-    edit.node(BARRIER, [tensor], [result], dict(BARRIER_ATTRIBUTES), at=node)
+    edit.replace(tensor, result, inner)
+    add_barrier(edit, tensor, result, node)

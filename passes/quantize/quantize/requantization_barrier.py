@@ -17,7 +17,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.variables import is_standard
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
-from ....ir.ops.quantization.barriers import BARRIER, BARRIER_ATTRIBUTES
+from ....ir.ops.quantization.barriers import add_barrier
 from ....ir.ops.quantization.nodes import dequantizer, quantizer
 from ..qdq.units import BOUNDING
 
@@ -32,7 +32,7 @@ def insert_requantization_barriers(graph: gs.Graph, edit: Edit, view: View) -> N
             result = node.outputs[0]
             source = edit.variable(f"{result.name}_float", view.type(result))
             edit.rename_output(node, result, source)
-            edit.node(BARRIER, [source], [result], dict(BARRIER_ATTRIBUTES), at=node)
+            add_barrier(edit, source, result, node)
 
 
 def _is_between_integers(node: gs.Node, view: View) -> bool:

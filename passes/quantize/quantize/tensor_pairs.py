@@ -15,7 +15,7 @@ the process where only a body reads the latter. (Seen in ONNX Runtime 1.32.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ import onnx_graphsurgeon as gs
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
-from ....ir.ops.quantization.barriers import BARRIER, BARRIER_ATTRIBUTES
+from ....ir.ops.quantization.barriers import add_barrier
 from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE, dequantizer, is_quantizer
 from ....ir.ops.traits.groups import LAYERS
 from ..qdq.units import BOUNDING, is_movement
@@ -69,14 +69,14 @@ class TensorPairs:
             source, behind = self._apart(tensor, producer, found)
             # What quantizes it already would round twice.
             others = (node for node in view.readers(source) if not is_quantizer(node))
-            self._read(source, behind, others)
+            edit.replace(source, behind, others)
             edit.node(QUANTIZE, [source, *parameters], [quantized], at=at)
             edit.node(DEQUANTIZE, [quantized, *parameters], [behind], at=at)
         elif not barred:
             edit.node(QUANTIZE, [tensor, *parameters], [quantized], at=at)
         if barred:
             apart = edit.variable(f"{tensor.name}_apart", found)
-            edit.node(BARRIER, [behind], [apart], dict(BARRIER_ATTRIBUTES), at=at)
+            add_barrier(edit, behind, apart, at)
             edit.node(QUANTIZE, [apart, *parameters], [entering], at=at)
 
     def _integers(self, tensor: gs.Tensor, parameters: tuple[gs.Constant, ...]) -> gs.Variable:
@@ -125,14 +125,8 @@ class TensorPairs:
         view = self._views.of(scope)
         readers = [n for n in view.readers(tensor) if self._views.scope_of(n) is scope]
         result = self._edit.variable(f"{tensor.name}_dequantized", view.type(tensor))
-        self._read(tensor, result, readers)
+        self._edit.replace(tensor, result, readers)
         self._edit.node(DEQUANTIZE, inputs, [result], attrs, at=readers[0])
-
-    def _read(self, old: gs.Tensor, new: gs.Tensor, readers: Iterable[gs.Node]) -> None:
-        for reader in readers:
-            for position, read in enumerate(reader.inputs):
-                if read is old:
-                    self._edit.set_input(reader, position, new)
 
 
 def _hands_on(node: gs.Node | None, view: View) -> bool:
