@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
 
 from ..backends.contract.registry import all_backends
+from ..ir.core.option_text.options import option_fields
+from ..passes.pipeline.pipeline import Pipeline
+from ..passes.pipeline.preset_options import options_of as preset_options
 from ..passes.pipeline.presets import PRESETS
 from ..passes.pipeline.registry import all_passes
 
@@ -40,6 +42,11 @@ def complete_backend(incomplete: str) -> Completions:
 
 
 def _options(name: str, word: str) -> list[str]:
+    return [f"{option}=" for option in _options_of(name) if option.startswith(word)]
+
+
+def _options_of(name: str) -> list[str]:
+    if name in PRESETS:
+        return sorted(preset_options(Pipeline.parse(name).passes))
     found = all_passes().get(name)
-    names = [] if found is None else [each.name.replace("_", "-") for each in fields(found)]
-    return [f"{option}=" for option in names if option.startswith(word)]
+    return [] if found is None else list(option_fields(found))

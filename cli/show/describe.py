@@ -35,7 +35,16 @@ def show_preset(found: PresetDescription) -> None:
     """Print what a preset is for and which passes it stands for."""
     print_plain(f"{found.name} (preset)")
     print_plain(f"{found.summary}.")
+    _show_preset_options(found)
     _show_block("It stands for:", _indented(",\n".join(map(_spread, _steps(found)))))
+
+
+def _show_preset_options(found: PresetDescription) -> None:
+    table = plain_table("option", "goes to")
+    for option, passes in sorted(found.options.items()):
+        table.add_row(option, ", ".join(passes))
+    out.print()
+    out.print(table)
 
 
 def _steps(found: PresetDescription) -> tuple[Item, ...]:

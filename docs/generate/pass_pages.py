@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
-from planish.passes.pipeline.describe import OptionDescription, PassDescription, describe
+from planish.passes.pipeline.describe import (
+    OptionDescription,
+    PassDescription,
+    PresetDescription,
+    describe,
+)
 from planish.passes.pipeline.examples import Example
 from planish.passes.pipeline.presets import PRESETS
 from planish.passes.pipeline.registry import all_passes
@@ -37,7 +42,9 @@ _PRESETS = """# Presets
 
 A preset is a name for a pipeline; it can stand wherever a pass can, beside others. `repeat(...)`
 runs its passes until none of them edits. Where what `attempt(..., otherwise(...))` is for does not
-come about, the graph goes back to what it was before, and what is otherwise runs.
+come about, the graph goes back to what it was before, and what is otherwise runs. An option in the
+braces of a preset, as in `int8{calibration=min-max}`, goes to every pass of it that has one of that
+name.
 """
 
 
@@ -70,7 +77,10 @@ def _kind(found: PassDescription) -> str:
 def _presets() -> Page:
     text = [_PRESETS]
     for preset in map(describe, PRESETS):
+        assert isinstance(preset, PresetDescription)
         text += [f"## {preset.name}\n", plain(preset.summary), "", _linked(preset.pipeline), ""]
+        rows = [[f"`{name}`", ", ".join(passes)] for name, passes in sorted(preset.options.items())]
+        text += [table(["option", "goes to"], rows), ""]
     return Page("passes/presets.md", "Presets", "\n".join(text))
 
 

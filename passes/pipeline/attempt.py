@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..engine.contract import Pass
@@ -36,3 +37,19 @@ def members(item: Item) -> tuple[Pass, ...]:
     if not isinstance(item, Attempt):
         return passes_of(item)
     return tuple(each for part in (*item.passes, *item.otherwise) for each in passes_of(part))
+
+
+def with_each(item: Item, change: Callable[[Pass], Pass]) -> Item:
+    """Return `item` with what `change` makes of each of its passes, those of `otherwise` too."""
+    if not isinstance(item, Attempt):
+        return _with_each(item, change)
+    return Attempt(
+        tuple(_with_each(each, change) for each in item.passes),
+        tuple(_with_each(each, change) for each in item.otherwise),
+    )
+
+
+def _with_each(item: Pass | Repeat, change: Callable[[Pass], Pass]) -> Pass | Repeat:
+    if isinstance(item, Repeat):
+        return Repeat(tuple(_with_each(each, change) for each in item.passes))
+    return change(item)

@@ -22,7 +22,8 @@ from ...ir.run.replay import replayable
 from ..engine.context import Feeds
 from ..engine.contract import Pass
 from ..engine.records import Progress, Result
-from .attempt import Attempt, Item, members
+from .attempt import Attempt, Item, members, with_each
+from .preset_options import with_preset_options
 from .presets import ATTEMPT, GROUPS, OTHERWISE, PRESETS, REPEAT
 from .registry import find_pass, pass_names
 from .repeat import Repeat
@@ -74,17 +75,12 @@ class Pipeline:
         given = {name: value for name, value in options.items() if value is not None}
         taken: set[str] = set()
 
-        def changed(item: Item) -> Any:
-            if isinstance(item, Repeat):
-                return Repeat(tuple(map(changed, item.passes)))
-            if isinstance(item, Attempt):
-                parts = (tuple(map(changed, each)) for each in (item.passes, item.otherwise))
-                return Attempt(*parts)
+        def changed(item: Pass) -> Pass:
             own = {field.name for field in fields(item)} & given.keys()
             taken.update(own)
             return replace(item, **{name: given[name] for name in own}) if own else item
 
-        passes = tuple(map(changed, self.passes))
+        passes = tuple(with_each(item, changed) for item in self.passes)
         missing = sorted(name.replace("_", "-") for name in given.keys() - taken)
         if missing:
             raise PipelineError(
@@ -165,9 +161,7 @@ def _bound(items: Sequence[Written], text: str) -> tuple[Item, ...]:
         if item.group is not None:
             passes.append(_group(item, item.group, text))
         elif name in PRESETS:
-            if item.options:
-                raise fail(text, item.options[0][0], f"preset '{name}' takes no options")
-            passes.extend(_passes_of(name))
+            passes.extend(with_preset_options(_passes_of(name), item, text))
         else:
             passes.append(bind(_pass_called(name, item, text), item, text))
     return tuple(passes)

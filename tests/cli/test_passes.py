@@ -71,6 +71,7 @@ def test_pipelines_complete_pass_by_pass():
         ("exact,prune{amo", ["exact,prune{amount="]),
         ("prune{amount=0.5,crit", ["prune{amount=0.5,criterion="]),
         ("prune{amount=0.5},fold-b", ["prune{amount=0.5},fold-batchnorm"]),
+        ("int8{calib", ["int8{calibration="]),
         ("nothing{a", []),
         ("nothing-like-it", []),
     ]:

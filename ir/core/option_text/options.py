@@ -12,6 +12,7 @@ import json
 import re
 import types
 import typing
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,15 +28,35 @@ D = TypeVar("D")
 
 def bind(cls: type[D], item: Item, text: str) -> D:
     """Return an instance of the dataclass `cls` with the options of `item`, converted by type."""
-    hints = _hints(cls)  # type: ignore[arg-type]
-    known = [f for f in dataclasses.fields(cls) if f.init]  # type: ignore[arg-type]
-    fields = {f.name.replace("_", "-"): f for f in known}
+    values = _values(cls, item, text)
+    for name, f in option_fields(cls).items():
+        optional = (f.default, f.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
+        if f.name not in values and not optional:
+            message = f"'{item.name.text}' needs option '{name}'; write it in braces"
+            raise fail(text, item.name, message)
+    return _made(cls, values, item, text)
+
+
+def rebind(instance: D, item: Item, text: str) -> D:
+    """Return `instance` with the options of `item` set; the others stay."""
+    values = _values(type(instance), item, text)
+    return _made(functools.partial(dataclasses.replace, instance), values, item, text)  # type: ignore[type-var]
+
+
+def option_fields(cls: type) -> dict[str, dataclasses.Field[Any]]:
+    """Return the fields of a dataclass that are options, by name as it is written."""
+    return {f.name.replace("_", "-"): f for f in dataclasses.fields(cls) if f.init}
+
+
+def _values(cls: type, item: Item, text: str) -> dict[str, Any]:
+    """Return the options of `item` by field, converted by type."""
+    hints, known = _hints(cls), option_fields(cls)
     values: dict[str, Any] = {}
     for key, value in item.options:
-        if key.text not in fields:
-            hint = nearest(key.text, fields) if fields else "; it has none"
+        if key.text not in known:
+            hint = nearest(key.text, known) if known else "; it has none"
             raise fail(text, key, f"'{item.name.text}' has no option '{key.text}'{hint}")
-        name = fields[key.text].name
+        name = known[key.text].name
         if name in values:
             raise fail(text, key, f"option '{key.text}' of '{item.name.text}' is given twice")
         if value is None:
@@ -43,13 +64,12 @@ def bind(cls: type[D], item: Item, text: str) -> D:
             if hints[name] is not bool:
                 raise fail(text, key, f"option '{key.text}' of '{item.name.text}' needs a value")
         values[name] = _convert(value, hints[name], key, text)
-    for key_text, f in fields.items():
-        optional = (f.default, f.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
-        if f.name not in values and not optional:
-            message = f"'{item.name.text}' needs option '{key_text}'; write it in braces"
-            raise fail(text, item.name, message)
+    return values
+
+
+def _made(make: Callable[..., D], values: dict[str, Any], item: Item, text: str) -> D:
     try:
-        return cls(**values)
+        return make(**values)
     except (PlanishError, TypeError, ValueError) as error:  # a dataclass may check its fields
         raise fail(text, item.name, str(error)) from error
 

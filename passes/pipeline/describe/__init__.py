@@ -15,6 +15,7 @@ from ...engine.contract import Pass
 from ...engine.rewrite import RewritePass
 from ..examples import Example, read_example
 from ..pipeline import Pipeline
+from ..preset_options import options_of as preset_options
 from ..presets import PRESETS, SUMMARIES
 from ..registry import all_passes
 from .declines import reasons_of
@@ -50,17 +51,22 @@ class PassDescription:
 
 @dataclass(frozen=True)
 class PresetDescription:
-    """A preset: its name, what it is for, and the passes that it stands for, as a pipeline."""
+    """A preset: its name, what it is for, and the passes that it stands for, as a pipeline.
+
+    `options`: what its braces take, by name, each with the passes that are given it.
+    """
 
     name: str
     summary: str
     pipeline: str
+    options: dict[str, tuple[str, ...]]
 
 
 def describe(name: str) -> PassDescription | PresetDescription:
     """Describe the pass or preset called `name`; raises PipelineError with the nearest known."""
     if name in PRESETS:
-        return PresetDescription(name, SUMMARIES[name], str(Pipeline.parse(name)))
+        made = Pipeline.parse(name)
+        return PresetDescription(name, SUMMARIES[name], str(made), preset_options(made.passes))
     passes = all_passes()
     if name not in passes:
         raise PipelineError(f"unknown pass '{name}'{nearest(name, [*passes, *PRESETS])}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from planish import Pass, Pipeline, register_pass
 from planish.ir.core.errors import PipelineError
 from planish.passes.pipeline import registry
+from planish.passes.pipeline.attempt import members
 from planish.passes.pipeline.presets import PRESETS
 
 from tests.effort import examples
@@ -193,7 +195,11 @@ def _carets(text):
         ("grammar-test,,cleanup", ",", "expected a pass name"),
         ("grammar-test{=1}", "=", "expected an option name"),
         ("grammar-test{whole=,}", ",", "expected a value"),
-        ("exact{whole=1}", "whole", "preset 'exact' takes no options"),
+        ("exact{whole=1}", "whole", "no pass of preset 'exact' has an option 'whole'"),
+        ("int8{calibratoin=mse}", "calibratoin", "did you mean 'calibration'?"),
+        ("int8{calibration=minmax}", "minmax", "did you mean 'min-max'?"),
+        ("int8{min-sqnr=a}", "a", "takes a number"),
+        ("cleanup{limit=3,limit=4}", "limit", "given twice"),
         ("cleanup,grammar-demanding", "grammar-demanding", "needs option 'size'"),
         ("grammar-demanding{size=-1}", "grammar-demanding", "give a positive one"),
     ],
@@ -253,3 +259,25 @@ def test_random_text_parses_or_raises_a_pipeline_error(text):
     except PipelineError:
         return  # any other error fails the test
     assert Pipeline.parse(str(found)) == found
+
+
+def test_an_option_of_a_preset_goes_to_every_pass_that_has_it():
+    text = "int8{calibration=min-max,min-sqnr=25,exclude=[a],limit=7,multiple=8}"
+    made = Pipeline.parse(text)
+    assert Pipeline.parse(str(made)) == made
+    for inside, plain in zip(_passes(made), _passes(Pipeline.parse("int8")), strict=True):
+        given = {"calibration": "min-max", "min_sqnr": 25.0, "exclude": ("a",), "limit": 7}
+        given["multiple"] = 8  # the preset has set it itself
+        own = {f.name for f in dataclasses.fields(plain)} & given.keys()
+        assert inside == dataclasses.replace(plain, **{name: given[name] for name in own})
+
+
+def test_an_option_of_a_preset_stays_with_it():
+    made = Pipeline.parse("cleanup{limit=3},cleanup")
+    limits = [each.limit for each in _passes(made) if each.name == "inline-functions"]
+    assert limits[0] == 3
+    assert limits[1] != 3
+
+
+def _passes(pipeline):
+    return [each for item in pipeline.passes for each in members(item)]
