@@ -209,6 +209,7 @@ class Edit:
         scope = self.uses.scope(node)
         if scope is None:
             raise PassError(f"node {label(node)} was removed twice")
+        self._settle(node)
         self._removed[id(node)] = (node, scope)
         self._touch_around(node)
         self.uses.discard(node)
@@ -249,20 +250,13 @@ class Edit:
     def rename_output(self, node: gs.Node, old: gs.Tensor, new: gs.Tensor) -> None:
         """Make `node` produce `new` where it produced `old`, and every reader of `old` read it."""
         position = next(i for i, tensor in enumerate(node.outputs) if tensor is old)
-        scope = self.uses.scope(node)
-        if scope is None:
+        if self.uses.scope(node) is None:
             raise PassError(f"node {label(node)} was removed and cannot produce '{new.name}'")
-        self._produce(node, scope, position, new)
+        self.uses.produce(node, position, new)
         if self._journal is not None:
-            back = partial(self._produce, node, scope, position, old)
-            self._journal.add(back, whole=not _nests(node))
+            self._journal.add(partial(self.uses.produce, node, position, old))
         self._change(node)
         self.replace(old, new)
-
-    def _produce(self, node: gs.Node, scope: gs.Graph, position: int, tensor: gs.Tensor) -> None:
-        self.uses.discard(node)
-        list.__setitem__(node.outputs, position, tensor)
-        self.uses.add(node, scope)
 
     def function_name(
         self, function: gs.Function, ensure: Callable[[gs.Graph, gs.Function], str]
@@ -315,13 +309,7 @@ class Edit:
             return
         if self._removed or self._before:
             for scope in self.uses.scopes(self.graph):
-                placed: list[gs.Node] = []
-                for node in scope.nodes:
-                    if id(node) in self._before or id(node) in self._removed:
-                        self._place(node, placed)
-                    else:
-                        placed.append(node)
-                scope.nodes = placed
+                self._place_all(scope)
             self._removed.clear()
             self._before.clear()
         self._dirty = False
@@ -329,6 +317,25 @@ class Edit:
         self.uses.relink()
         for scope in self.uses.scopes(self.graph):
             sort(scope)
+
+    def _settle(self, holder: gs.Node) -> None:
+        """Write the changes inside `holder` into its bodies, which may go on in another node."""
+        for body in (scope for inner in subgraphs_of(holder) for scope in scopes(inner)):
+            before = body.nodes
+            self._place_all(body)
+            for node in (*before, *body.nodes):
+                self._removed.pop(id(node), None)
+                self._before.pop(id(node), None)
+
+    def _place_all(self, scope: gs.Graph) -> None:
+        """Put the nodes of `scope` that are new among the others, without those removed."""
+        placed: list[gs.Node] = []
+        for node in scope.nodes:
+            if id(node) in self._before or id(node) in self._removed:
+                self._place(node, placed)
+            else:
+                placed.append(node)
+        scope.nodes = placed
 
     def _place(self, node: gs.Node, placed: list[gs.Node]) -> None:
         pending = [(node, False)]

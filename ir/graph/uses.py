@@ -77,6 +77,18 @@ class Uses:
             self._nesting.add(id(node))
             self._index(subgraph)
 
+    def produce(self, node: gs.Node, position: int, tensor: gs.Tensor) -> None:
+        """Make `node` produce `tensor` at output `position`; its subgraphs are not looked at."""
+        old = node.outputs[position]
+        if self._producer.get(id(old)) is node:
+            del self._producer[id(old)]
+        self._change(old)
+        list.__setitem__(node.outputs, position, tensor)
+        if tensor.name:
+            self._hold(tensor)
+            self._producer[id(tensor)] = node
+        self._change(tensor)
+
     def discard(self, node: gs.Node) -> None:
         """Forget `node` and everything inside its subgraphs."""
         for tensor in node.inputs:

@@ -221,6 +221,51 @@ def test_rename_output_moves_producer_and_readers():
     assert_lists_agree(graph)
 
 
+def _renamed(edit, holder, result):
+    edit.rename_output(holder, result, edit.variable("z"))
+
+
+def _rebuilt(edit, holder, result):
+    edit.remove(holder)
+    edit.node("If", list(holder.inputs), [result], dict(holder.attrs), at=holder)
+
+
+@pytest.mark.parametrize("move", [_renamed, _rebuilt])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_node_whose_bodies_change_in_the_same_batch(move, again):
+    """What was removed inside stays away, what was added stays, and its order is right."""
+    graph = graph_of(BRANCH, W)
+    edit = Edit(graph)
+    absolute, add = graph.nodes[-1].attrs["else_branch"].nodes
+    holder, u = graph.nodes[-1], absolute.outputs[0]
+    edit.begin()
+    edit.remove(absolute)
+    source = edit.variable("s")
+    made = edit.node("Neg", [source], [u], at=add)
+    last = edit.node("Abs", list(absolute.inputs), [source], at=made)
+    if again:
+        edit.remove(made)
+        made = edit.node("Floor", [source], [u], at=last)
+    move(edit, holder, holder.outputs[0])
+    assert edit.uses.producer(u) is made
+    assert edit.uses.readers(source) == [made]
+    edit.commit()
+    body = graph.nodes[-1].attrs["else_branch"]
+    assert [node.op for node in body.nodes] == ["Abs", "Floor" if again else "Neg", "Add"]
+    assert_lists_agree(graph)
+    assert list(map(len, (made.inputs, made.outputs))) == [1, 1]
+
+
+def test_a_removed_body_reads_nothing_any_more():
+    graph = graph_of(BRANCH, W)
+    edit = Edit(graph)
+    neg, a = graph.nodes[-1].attrs["then_branch"].nodes[0], graph.nodes[0].outputs[0]
+    edit.begin()
+    edit.node("Floor", [a], [edit.variable("f")], at=neg)
+    edit.remove(graph.nodes[-1])
+    assert edit.uses.readers(a) == []
+
+
 def test_refusals_name_what_is_wrong():
     graph = graph_of(CHAIN)
     relu, neg = graph.nodes[:2]
