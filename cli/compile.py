@@ -9,7 +9,6 @@ import typer
 
 from ..backends.contract.registry import lower
 from ..ir.core.atomic import require_writable
-from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.load import load
 from ..ir.run.extra_feeds import FeedsWithout
 from ..ir.run.replay import replayable
@@ -36,14 +35,14 @@ from .options import (
 )
 from .show.console import err, print_plain
 from .show.failures import failure_lines
-from .show.numbers import scaled
 from .show.progress import pass_progress, progress_bar
 from .show.records import verification_line
+from .show.written import written_line
 
 
 def compile(
     model: ModelFile,
-    output: OutOption,
+    output: OutOption = None,
     backend: Annotated[
         str, typer.Option(help="See `planish backends`.", autocompletion=complete_backend)
     ] = "onnxruntime",
@@ -72,7 +71,8 @@ def compile(
     What is saved may be native code: load such files only of people whose programs you would run.
     """
     steps = Pipeline.parse(pipeline)
-    require_writable(output)
+    if output is not None:
+        require_writable(output)
     graph = load(model)
     extra = steps.extra_feeds()
     data = feeds_of(graph, feeds, shape, mean, std, seed, extra)
@@ -95,12 +95,12 @@ def compile(
                 reproducer=reproducer,
                 **options,
             )
-            compiled.save(output)
+            if output is not None:
+                compiled.save(output)
     print_plain(f"passes: {verification_line(result)}")
     print_plain(f"lowered: {compiled.verdict or 'not verified (--no-verify)'}")
     for line in compiled.remarks:
         print_plain(line)
-    size = scaled(bytes_on_disk(output), "B")
-    print_plain(f"{output}: {size}")
+    print_plain(written_line(output))
     for line in failure_lines(result.failures):
         print_plain(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 
 from ..ir.core.errors import FeedError
 from ..ir.run.feed_files import load_feeds
-from ..ir.run.feeds import random_feeds
+from ..ir.run.feeds import check_shapes, random_feeds
 from ..passes.engine.context import Feeds
 
 
@@ -28,6 +28,7 @@ def feeds_of(
 
     `extra` are entries that are no inputs of the graph, such as labels.
     """
+    _refuse_ignored(graph, path, shapes, {"--mean": mean != "0", "--std": std != "1"})
     if path is not None:
         scale = _numbers(std)
         if 0 in scale:
@@ -36,6 +37,24 @@ def feeds_of(
     if shapes:
         return random_feeds(graph, seed=seed, shapes=_shapes(shapes))
     return None
+
+
+def _refuse_ignored(
+    graph: gs.Graph, path: Path | None, shapes: Iterable[str] | None, scaling: Mapping[str, bool]
+) -> None:
+    """Raise FeedError for an option that would change nothing."""
+    if path is not None and shapes:
+        check_shapes(_shapes(shapes), graph)
+        raise FeedError(
+            f"--shape is the size of random inputs, and --feeds '{path}' has real ones; leave one "
+            "of them out"
+        )
+    given = [option for option, is_given in scaling.items() if is_given]
+    if given and (path is None or path.is_file()):
+        what = "inputs are drawn" if path is None else f"'{path}' holds none"
+        raise FeedError(
+            f"{given[0]} scales images, and {what}; give --feeds FOLDER, or leave it out"
+        )
 
 
 def _shapes(items: Iterable[str]) -> dict[str, list[int]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 import onnx_graphsurgeon as gs
@@ -14,11 +15,17 @@ from ..ir.core.errors import LoadError, PlanishError
 from ..ir.files.load import load
 from ..passes.analysis.channels.find_groups import channel_groups
 from ..passes.analysis.cost import GraphCost, cost
-from ..passes.analysis.roofline import Machine, Roofline, measure_machine, roofline
+from ..passes.analysis.roofline import (
+    Machine,
+    NodeTime,
+    Roofline,
+    measure_machine,
+    roofline,
+)
 from .feeds import assignment
 from .options import ModelFile, ThreadsOption
 from .show.console import out, print_json, print_plain
-from .show.cost import cost_table, machine_line
+from .show.cost import cost_table, machine_line, shown_nodes
 
 
 def inspect(
@@ -26,9 +33,15 @@ def inspect(
     size: Annotated[
         list[str] | None, typer.Option(help="A dynamic dimension, `N=8`; others count as 1.")
     ] = None,
-    most: Annotated[int | None, typer.Option(min=0, help="Show only the first nodes.")] = None,
+    most: Annotated[
+        int | None, typer.Option(min=0, help="Show only the first nodes, or groups.")
+    ] = None,
     top: Annotated[
-        int | None, typer.Option(min=1, help="Show only the slowest nodes, the slowest first.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Show only the slowest nodes, the slowest first; with --groups, the largest ones.",
+        ),
     ] = None,
     peak_gflops: Annotated[
         float | None, typer.Option(help="What the machine computes, in GFLOP/s; default: measured.")
@@ -53,13 +66,19 @@ def inspect(
         lines = describe(model)
         if lines is None:
             raise
+        if groups or as_json or size:
+            raise PlanishError(
+                f"what '{model}' says of itself is shown as text only; leave --groups, --json and "
+                "--size out"
+            ) from None
         for line in lines:
             print_plain(line)
         return None
-    if groups and as_json:
-        raise PlanishError("--groups is shown as text only; leave --json out")
+    if groups and (as_json or size):
+        option = "--json" if as_json else "--size"
+        raise PlanishError(f"--groups is shown as text, of any size; leave {option} out")
     if groups:
-        return _show_groups(graph)
+        return _show_groups(graph, most, top)
     found = cost(graph, dict(assignment(item, int) for item in size or ()))
     machine = measure_machine(
         threads,
@@ -68,7 +87,7 @@ def inspect(
     )
     times = roofline(found, machine)
     if as_json:
-        return print_json(_as_json(found, times, machine))
+        return print_json(_as_json(found, times, machine, shown_nodes(times, most, top)))
     given = [peak_gflops is not None, bandwidth_gbs is not None]
     _show_interface(graph)
     out.print(machine_line(machine, *given), highlight=False)
@@ -83,9 +102,14 @@ def inspect(
     return None
 
 
-def _show_groups(graph: gs.Graph) -> None:
-    for group in channel_groups(graph):
+def _show_groups(graph: gs.Graph, most: int | None, top: int | None) -> None:
+    found = channel_groups(graph)
+    shown = found if top is None else sorted(found, key=lambda group: -group.channels)
+    shown = shown[: most if top is None else top]
+    for group in shown:
         out.print(f"{group}\n", highlight=False, markup=False, soft_wrap=True)
+    if len(shown) < len(found):
+        out.print(f"... {len(found) - len(shown)} more", highlight=False)
 
 
 def _show_interface(graph: gs.Graph) -> None:
@@ -94,9 +118,11 @@ def _show_interface(graph: gs.Graph) -> None:
             print_plain(f"{title} {tensor.name}: {tensor.shape}")
 
 
-def _as_json(found: GraphCost, times: Roofline, machine: Machine) -> dict[str, Any]:
-    roofs = [
-        {"seconds": node.seconds, "share": node.share, "bound": node.bound} for node in times.nodes
-    ]
+def _as_json(
+    found: GraphCost, times: Roofline, machine: Machine, shown: Sequence[NodeTime]
+) -> dict[str, Any]:
+    """Return totals of all nodes, and the costs and times of those that are shown."""
+    roofs = [{"seconds": node.seconds, "share": node.share, "bound": node.bound} for node in shown]
     times_of = {"machine": asdict(machine), "seconds": times.seconds, "nodes": roofs}
-    return {**asdict(found), "roofline": times_of}
+    nodes = tuple(node.cost for node in shown)
+    return {**asdict(replace(found, nodes=nodes)), "roofline": times_of}

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..backends.contract.registry import require_target
 from ..ir.core.atomic import require_writable
 from ..ir.core.errors import VerificationError
 from ..ir.files.data_file import bytes_on_disk
@@ -37,6 +38,7 @@ from .show.failures import failure_lines
 from .show.numbers import scaled
 from .show.progress import pass_progress
 from .show.records import declined_table, records_table, remark_lines, verification_line
+from .show.written import written_line
 
 
 class Verify(StrEnum):
@@ -49,7 +51,7 @@ class Verify(StrEnum):
 
 def optimize(
     model: ModelFile,
-    output: OutOption,
+    output: OutOption = None,
     pipeline: PipelineOption = "exact",
     feeds: FeedsOption = None,
     target: Annotated[
@@ -88,14 +90,16 @@ def optimize(
     std: StdOption = "1",
     seed: SeedOption = 0,
 ) -> None:
-    """Run passes over a model, verify the result and write it."""
+    """Run passes over a model, verify the result and write it, where -o says to."""
     steps = Pipeline.parse(pipeline).with_options(
         max_drop=None if max_drop is None else share(max_drop, "--max-drop"),
         metric=None if metric == AUTO else metric,
         class_axis=class_axis,
         labels=tuple(labels) if labels else None,
     )
-    require_writable(output)
+    if output is not None:
+        require_writable(output)
+    require_target(target)
     graph = load(model)
     data = feeds_of(graph, feeds, shape, mean, std, seed, steps.extra_feeds())
     shows = _is_main_process()
@@ -117,7 +121,8 @@ def optimize(
     if strict and verify is not Verify.off and steps.keeps_outputs:
         _demand_verified(result)
     before = bytes_on_disk(model)  # the output may be the same file
-    save(result.graph, output, portable=portable)
+    if output is not None:
+        save(result.graph, output, portable=portable)
     out.print(records_table(result.records))
     for line in remark_lines(result.records):
         print_plain(line)
@@ -127,8 +132,7 @@ def optimize(
         out.print(declined)
     out.print()
     print_plain(verification_line(result))
-    sizes = [scaled(size, "B") for size in (before, bytes_on_disk(output))]
-    print_plain(f"{model}: {sizes[0]} -> {output}: {sizes[1]}")
+    print_plain(f"{model}: {scaled(before, 'B')} -> {written_line(output)}")
     for line in failure_lines(result.failures):
         print_plain(line)
 

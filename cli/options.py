@@ -26,7 +26,8 @@ PipelineOption = Annotated[
     ),
 ]
 OutOption = Annotated[
-    Path, typer.Option("-o", "--output", help="Where to write.", show_default=False)
+    Path | None,
+    typer.Option("-o", "--output", help="Where to write; default: nothing is written."),
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of every random choice.")]
 ShapeOption = Annotated[

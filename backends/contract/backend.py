@@ -73,6 +73,8 @@ class Backend(ABC):
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    # The options that its targets take; None: only `lower` knows.
+    target_options: ClassVar[tuple[str, ...] | None] = None
 
     @abstractmethod
     def lower(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,30 @@ def get_backend(name: str) -> Backend:
     if name not in backends:
         raise BackendError(f"unknown backend '{name}'{nearest(name, backends)}")
     return backends[name]()
+
+
+def require_target(text: str) -> None:
+    """Raise BackendError where no backend has target `text` on this machine.
+
+    The first that has its kind says which options there are; that which loads fastest is asked
+    before the others.
+    """
+    target, here = Target.parse(text), set[str]()
+    for backend in _quick_first():
+        here.update(found := backend.targets())
+        if target.kind in found:
+            if backend.target_options is not None:
+                target.known_options(backend.target_options)
+            return
+    raise BackendError(
+        f"target '{target.kind}' is not available on this machine, which has "
+        f"{', '.join(sorted(here)) or 'none'}"
+    )
+
+
+def _quick_first() -> Iterator[Backend]:
+    yield get_backend(_USUAL)
+    yield from (backend() for name, backend in all_backends().items() if name != _USUAL)
 
 
 def lower(

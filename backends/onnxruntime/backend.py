@@ -26,15 +26,15 @@ from ..contract.layer_times import LayerTime, LayerTimes, usual_seconds
 from .profiler import profile_session
 from .session_options import LEVELS, PROVIDERS, Optimization, providers_for, session_options
 
-# `isa` is read by passes that prepare a graph for an instruction set; the runtime finds its own.
-_TARGET_OPTIONS = ("isa", "threads")
-
 
 class OnnxRuntime(Backend):
     """ONNX Runtime on the CPU, or through its CUDA and TensorRT execution providers."""
 
     name: ClassVar[str] = "onnxruntime"
     summary: ClassVar[str] = "ONNX Runtime on the CPU, CUDA or TensorRT"
+    # `isa` is read by passes that prepare a graph for an instruction set; the runtime finds its
+    # own.
+    target_options: ClassVar[tuple[str, ...]] = ("isa", "threads")
 
     def lower(
         self,
@@ -51,7 +51,7 @@ class OnnxRuntime(Backend):
         `optimization`: how much ONNX Runtime itself optimizes. `providers`: execution providers in
         order of preference instead of the target's; one that is not there is refused.
         """
-        target.known_options(_TARGET_OPTIONS)
+        target.known_options(self.target_options)
         if unknown:
             name = next(iter(unknown))
             hint = nearest(name, ["optimization", "providers"])

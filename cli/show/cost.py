@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from ...passes.analysis.cost import GraphCost
-from ...passes.analysis.roofline import Machine, Roofline
+from ...passes.analysis.roofline import Machine, NodeTime, Roofline
 from .numbers import duration, scaled, three
 from .plain import plain_table
 
@@ -20,6 +20,14 @@ def machine_line(machine: Machine, peak_given: bool, bandwidth_given: bool) -> s
     )
 
 
+def shown_nodes(times: Roofline, most: int | None, top: int | None) -> tuple[NodeTime, ...]:
+    """Return the first `most` nodes, and of those the `top` slowest in falling order."""
+    shown = times.nodes[:most]
+    if top is None:
+        return shown
+    return tuple(sorted(shown, key=lambda node: -(node.seconds or 0))[:top])
+
+
 def cost_table(
     cost: GraphCost, times: Roofline, most: int | None = None, top: int | None = None
 ) -> Table:
@@ -30,9 +38,7 @@ def cost_table(
     columns = ("MACs", "parameters", "bytes moved", "roofline", "share")
     table = plain_table("node", "output", *(f">{name}" for name in columns), "bound")
     table.show_footer = True
-    shown = times.nodes if most is None else times.nodes[:most]
-    if top is not None:
-        shown = tuple(sorted(shown, key=lambda node: -(node.seconds or 0))[:top])
+    shown = shown_nodes(times, most, top)
     for node in shown:
         shape = node.cost.output_shape
         table.add_row(

@@ -14,7 +14,7 @@ from .errors import SaveError
 
 def require_writable(path: Path) -> None:
     """Raise SaveError where no file can be put at `path`: before any work that is to end there."""
-    require_file(path)
+    path = written_to(path)
     try:
         handle, name = _beside(path)
         os.close(handle)
@@ -30,10 +30,12 @@ def require_writable(path: Path) -> None:
 def replacing(path: Path, renamed: Callable[[], Path] | None = None) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path` that takes its place when the block ends well.
 
-    Or the place that `renamed` says then, in the same folder. An OSError names `path`; SaveError
-    says that something else than a file is there.
+    Or the place that `renamed` says then, in the same folder. Where `path` is a symbolic link, the
+    file that it names is replaced, and the link stays. An OSError names `path`; SaveError says that
+    something else than a file is there.
     """
-    require_file(path)
+    real = written_to(path)
+    path = real if renamed is None else path
     handle, name = _beside(path)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -50,8 +52,22 @@ def replacing(path: Path, renamed: Callable[[], Path] | None = None) -> Iterator
         raise
 
 
-def require_file(path: Path) -> None:
-    """Raise SaveError where something is at `path` that is no file."""
+def written_to(path: Path) -> Path:
+    """Return the file that writing to `path` replaces: what a symbolic link names, else `path`.
+
+    Raises SaveError where something is there that is no file.
+    """
+    if not path.is_symlink():
+        _require_file(path)
+        return path
+    real = Path(os.path.realpath(path))
+    if real.is_symlink():
+        raise SaveError(f"cannot write '{path}': the link leads back to itself; name a file")
+    _require_file(path)
+    return real
+
+
+def _require_file(path: Path) -> None:
     if path.is_dir():
         raise SaveError(f"cannot write '{path}': it is a folder; name a file inside it")
     if path.exists() and not path.is_file():

@@ -79,7 +79,7 @@ def data_files(path: Path) -> list[Path]:
 
 def bytes_on_disk(path: str | os.PathLike[str]) -> int:
     """Return the size of a model file and of the weights that `save` put beside it, in bytes."""
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     return sum(file.stat().st_size for file in (path, *data_files(path)))
 
 

@@ -9,7 +9,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ..core import dtypes
-from ..core.atomic import replacing, require_file
+from ..core.atomic import replacing, written_to
 from ..core.errors import SaveError
 from ..core.variables import dense_values
 from ..graph.inline import inline_fused
@@ -43,6 +43,7 @@ def save(
 ) -> None:
     """Write `graph` to `path` atomically: a temporary file, then a rename.
 
+    A symbolic link is followed: the file that it names is replaced, with its weights beside it.
     `portable=True` inlines the fused operators of the `planish` domain, for runtimes that read no
     local functions. Weights go into `<path>.data` beside the model where they would exceed 2 GB
     (`external=None`), always (True) or never (False). Where other weights lie there, which the
@@ -50,8 +51,7 @@ def save(
     model at `path` is the old one with its weights, or the new one with its own. The same graph
     gives the same bytes. Raises SaveError, leaving nothing behind and an existing file untouched.
     """
-    path = Path(path)
-    require_file(path)
+    path = written_to(Path(path))
     if external is None:
         external = sum(stored_bytes(c) for c in _constants(graph)) > PROTOBUF_LIMIT - (1 << 26)
     try:

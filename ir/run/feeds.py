@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 
 from ..core import dtypes
 from ..core.errors import FeedError
+from ..core.nearest import nearest
 
 Feed = dict[str, np.ndarray[Any, Any]]
 
@@ -81,27 +82,13 @@ def random_feeds(
     generator = np.random.default_rng(seed)
     sizes: dict[str, int] = {}
     fixed: dict[str, tuple[int, ...]] = {}
-    names = {t.name for t in graph.inputs}
+    check_shapes(shapes or {}, graph)
     for name, shape in (shapes or {}).items():
-        if name not in names:
-            raise FeedError(f"shape given for '{name}', but the inputs are {_listing(names)}")
-        if any(size < 0 for size in shape):
-            raise FeedError(
-                f"shape {_shape(shape)} given for '{name}' has a negative size; give each axis its "
-                "number of elements"
-            )
         fixed[name] = tuple(shape)
     for tensor in graph.inputs:
-        if tensor.name in fixed:
-            declared = tensor.shape
-            if declared is not None and not _fits(fixed[tensor.name], declared):
-                raise FeedError(
-                    f"shape {_shape(fixed[tensor.name])} given for '{tensor.name}' does not fit "
-                    f"the graph input's {_shape(declared)}"
-                )
-            for size, dim in zip(fixed[tensor.name], declared or (), strict=False):
-                if isinstance(dim, str):
-                    sizes.setdefault(dim, size)
+        for size, dim in zip(fixed.get(tensor.name, ()), tensor.shape or (), strict=False):
+            if isinstance(dim, str):
+                sizes.setdefault(dim, size)
     fixed = _all_shapes(graph, fixed, sizes, samples)
     return [
         {
@@ -111,6 +98,25 @@ def random_feeds(
         }
         for _ in range(samples)
     ]
+
+
+def check_shapes(shapes: Mapping[str, Sequence[int]], graph: gs.Graph) -> None:
+    """Raise FeedError where `shapes` are none that inputs of `graph` may have."""
+    inputs = {tensor.name: tensor for tensor in graph.inputs}
+    for name, shape in shapes.items():
+        if name not in inputs:
+            raise FeedError(f"shape given for '{name}', which is no input{nearest(name, inputs)}")
+        if any(size < 0 for size in shape):
+            raise FeedError(
+                f"shape {_shape(shape)} given for '{name}' has a negative size; give each axis its "
+                "number of elements"
+            )
+        declared = inputs[name].shape
+        if declared is not None and not _fits(shape, declared):
+            raise FeedError(
+                f"shape {_shape(shape)} given for '{name}' does not fit the graph input's "
+                f"{_shape(declared)}"
+            )
 
 
 def _all_shapes(

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
+from ...ir.core.errors import GraphError
+from ...ir.core.nearest import nearest
 from ...ir.core.variables import is_standard, label, subgraphs_of
 from ...ir.graph.clone import clone
 from ...ir.graph.types import Shape, Types
@@ -60,10 +62,21 @@ def cost(graph: gs.Graph, sizes: Mapping[str, int] | None = None) -> GraphCost:
 
     `sizes` gives values for dynamic dimensions of the inputs by name. Others count as 1 on the
     first axis, elsewhere as `random_feeds` draws them. Sizes that depend on data, and bodies of If,
-    Loop and Scan, count as unknown.
+    Loop and Scan, count as unknown. Raises GraphError for sizes of no dynamic dimension.
     """
+    _check_sizes(graph, sizes or {})
     with contradiction_told(graph):
         return _cost(graph, sizes or {})
+
+
+def _check_sizes(graph: gs.Graph, sizes: Mapping[str, int]) -> None:
+    """Raise GraphError where no input has a dimension of a name in `sizes`."""
+    dims = [dim for tensor in graph.inputs if _is_dynamic(tensor) for dim in tensor.shape]
+    known = {dim for dim in dims if isinstance(dim, str)}
+    for name in sizes:
+        if name not in known:
+            hint = nearest(name, known) or "; no dimension of an input has a name"
+            raise GraphError(f"size given for '{name}', which is no dynamic dimension{hint}")
 
 
 def _cost(graph: gs.Graph, sizes: Mapping[str, int]) -> GraphCost:

@@ -209,7 +209,6 @@ def test_bad_options_of_compile_are_refused(call, model, out, arguments, words):
     [
         ["optimise", "m.onnx"],
         ["optimize"],
-        ["optimize", "m.onnx"],
         ["optimize", "m.onnx", "-o", "o.onnx", "--verfy", "end"],
         ["optimize", "m.onnx", "-o", "o.onnx", "--verify", "always"],
         ["bench", "m.onnx", "--rounds", "0"],

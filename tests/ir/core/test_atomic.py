@@ -30,3 +30,26 @@ def test_what_fails_leaves_the_file_that_was_there(tmp_path):
     with replacing(path) as file:
         file.write(b"after")
     assert path.read_bytes() == b"after"
+
+
+def test_a_link_is_written_through(tmp_path):
+    (tmp_path / "models").mkdir()
+    target, link = tmp_path / "models" / "net.onnx", tmp_path / "link.onnx"
+    link.symlink_to(target)  # to nothing yet
+    for content in (b"first", b"second"):
+        require_writable(link)
+        with replacing(link) as file:
+            file.write(content)
+        assert link.is_symlink()
+        assert target.read_bytes() == content
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("to", ["itself", "pipe", "folder"])
+def test_a_link_to_what_is_no_file_stays(to, tmp_path):
+    link, other = tmp_path / "itself", tmp_path / "other"
+    {"itself": lambda _: None, "pipe": os.mkfifo, "folder": os.mkdir}[to](other)
+    link.symlink_to(link if to == "itself" else other)
+    with pytest.raises(SaveError, match="cannot write"), replacing(link) as file:
+        file.write(b"model")
+    assert link.is_symlink()
