@@ -18,7 +18,7 @@ from ...ir.core.errors import VerificationError
 from ...ir.run.compare import OutputComparison, compare_outputs
 from ...ir.run.reference import Arrays
 from .float64 import run_in_float64
-from .rounding import Rounding, differing, rounding_in_float64, rounding_of
+from .rounding import Rounding, differing, rounding_in_float64, rounding_of, rounding_of_tails
 
 # A network that amplifies its own rounding is granted this many times what rounding alone does.
 _ROUNDING_FACTOR = 10.0
@@ -68,7 +68,7 @@ class Judge:
             if before[0][found.name].dtype.kind in "iubOUS":
                 self._judge_exact(found, before, after, what)
             elif not found.max_rel <= self._plain:
-                self._judge_float(found, after, graph, what)
+                self._judge_float(found, before, after, graph, what)
 
     def _judge_exact(
         self,
@@ -95,7 +95,12 @@ class Judge:
         )
 
     def _judge_float(
-        self, found: OutputComparison, after: Sequence[Arrays], graph: gs.Graph, what: str
+        self,
+        found: OutputComparison,
+        before: Sequence[Arrays],
+        after: Sequence[Arrays],
+        graph: gs.Graph,
+        what: str,
     ) -> None:
         name, error = found.name, found.max_rel
         if found.max_abs <= _ROUNDING_FACTOR * self._measured().cancelled.get(name, 0.0):
@@ -105,12 +110,19 @@ class Judge:
             )
             return
         moved = self._measured().moved.get(name, 0.0)
+        tails = 0.0
+        if _ROUNDING_FACTOR * moved < error < math.inf:
+            found_tails = rounding_of_tails(graph, self._feeds, before, after, self._seed)
+            tails = found_tails.get(name, 0.0)
+            moved = max(moved, tails)
         allowed = max(self._plain, _ROUNDING_FACTOR * moved)
         granted = min(allowed, self._cap)
         if error <= min(granted, _ASKED_FROM * self._plain):
             self._granted = max(self._granted, granted)
             return
-        right = self._in_float64(name, after, graph, allowed) if math.isfinite(error) else None
+        right = None
+        if math.isfinite(error):
+            right = self._in_float64(name, after, graph, allowed, tails)
         if right is not False and error <= (self._cap if right else granted):
             self._granted = max(self._granted, self._cap if right else granted)
         elif right is not False and (right or error <= allowed):
@@ -136,9 +148,11 @@ class Judge:
         return self._rounding
 
     def _in_float64(
-        self, name: str, after: Sequence[Arrays], graph: gs.Graph, allowed: float
+        self, name: str, after: Sequence[Arrays], graph: gs.Graph, allowed: float, tails: float
     ) -> bool | None:
         """Say whether `graph` computes the same in float64; None where that cannot be told.
+
+        Up to what rounding does there, and what its kernels make of small values, `tails`.
 
         It cannot where float64 is farther from what the runtime gave than rounding goes: then the
         evaluator means something else by an operator.
@@ -154,7 +168,7 @@ class Judge:
         ):
             return None
         return _distance(first, wide, name) <= max(
-            self._plain, _ROUNDING_FACTOR * moved.get(name, 0.0)
+            self._plain, _ROUNDING_FACTOR * max(moved.get(name, 0.0), tails)
         )
 
     def _original_in_float64(self) -> tuple[list[Arrays], dict[str, float]] | None:

@@ -10,10 +10,14 @@ model of floating-point arithmetic). So is an input of the graph that a sum read
 its elements are added is such a change of them (section 4.2), and where they cancel what is behind
 the sum sees it. And an output that is a sum is moved by one unit of the largest
 of its operands, however small it is itself where they cancel.
+
+One kind of rounding is the result's: a kernel that a pass put in place of a formula may be right to
+a unit of 1 where the formula was to a unit of what it gives (`loses_tails`).
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +30,7 @@ from ...ir.core.errors import ExecutionError
 from ...ir.core.variables import dense_values, subgraphs_of
 from ...ir.graph.clone import clone
 from ...ir.graph.edit import Edit
+from ...ir.graph.inline import inline_fused
 from ...ir.graph.uses import scopes
 from ...ir.ops.linear.operators import linear_operator
 from ...ir.ops.shapes.infer import infer_types
@@ -91,6 +96,49 @@ def rounding_of(
         else:
             found.cancelled[name] = change
     return found
+
+
+def rounding_of_tails(
+    graph: gs.Graph,
+    feeds: Sequence[Feed],
+    before: Sequence[Arrays],
+    after: Sequence[Arrays],
+    seed: int,
+) -> dict[str, float]:
+    """Return what a unit of 1 behind each kernel that loses tails does to the outputs of `graph`.
+
+    It gives `after`, where the untouched graph gives `before`, of whose range the changes are
+    parts. Empty where there is no such kernel, or what is moved cannot be run.
+    """
+    written = inline_fused(graph)
+    if not any(_loses_tails(n, written) for s in scopes(written) for n in s.nodes):
+        return {}
+    changes = {
+        tensor.name: _own(after[0][tensor.name])
+        for tensor in written.outputs
+        if tensor.inputs and _loses_tails(tensor.inputs[0], written)
+    }
+    for draw in range(_DRAWS):
+        run = _tails_moved(written, np.random.default_rng((seed, draw)))
+        with contextlib.suppress(ExecutionError):
+            moved = [Reference(run)(feed) for feed in feeds]
+            for name in (name for name, array in after[0].items() if _is_float(array)):
+                changes[name] = max(changes.get(name, 0.0), _change(name, after, moved))
+    sizes = {name: max(largest_of(arrays[name]) for arrays in before) for name in changes}
+    return {name: change / sizes[name] for name, change in changes.items() if sizes[name]}
+
+
+def _change(name: str, after: Sequence[Arrays], moved: Sequence[Arrays]) -> float:
+    """Return the largest change of an output that is finite, as a number."""
+    with np.errstate(invalid="ignore"):
+        return max(
+            largest_of(a[name].astype(np.float64) - b[name].astype(np.float64))
+            for a, b in zip(after, moved, strict=True)
+        )
+
+
+def _loses_tails(node: gs.Node, graph: gs.Graph) -> bool:
+    return traits_of(node, graph.opset).loses_tails
 
 
 def _own(array: np.ndarray[Any, Any]) -> float:
@@ -177,7 +225,6 @@ def _results_moved(graph: gs.Graph, generator: np.random.Generator, bits: int | 
     One d for each place along the last axis, or a single one where its size is open.
     """
     copy = clone(graph)
-    types = infer_types(copy)
     rounding = [
         *_summed_inputs(copy),
         *(
@@ -187,20 +234,45 @@ def _results_moved(graph: gs.Graph, generator: np.random.Generator, bits: int | 
             for result in _rounded_results(node, scope.opset)
         ),
     ]
-    with Edit(copy) as edit:
-        for node, result in rounding:
+    _move(copy, rounding, "Mul", generator, bits)
+    return copy
+
+
+def _tails_moved(graph: gs.Graph, generator: np.random.Generator) -> gs.Graph:
+    """Return a copy with a sum with d behind each kernel that loses tails."""
+    copy = clone(graph)
+    results = [
+        (node, node.outputs[0])
+        for scope in scopes(copy)
+        for node in scope.nodes
+        if _loses_tails(node, copy)
+    ]
+    _move(copy, results, "Add", generator, None)
+    return copy
+
+
+def _move(
+    graph: gs.Graph,
+    results: Sequence[tuple[gs.Node, gs.Tensor]],
+    op: str,
+    generator: np.random.Generator,
+    bits: int | None,
+) -> None:
+    """Put a product by 1 + d, or with `op` Add a sum with d, behind each of `results`."""
+    types, start = infer_types(graph), 1 if op == "Mul" else 0
+    with Edit(graph) as edit:
+        for node, result in results:
             found = types.of(result)
             if found is None or found.dtype.name not in _SIGNIFICAND:
                 continue
             last = found.shape[-1] if found.shape else None
             size = last if isinstance(last, int) else None
             signs = np.asarray(generator.choice((-1.0, 1.0), size))
-            change = (1 + _unit(found.dtype, bits) * signs).astype(found.dtype)
+            change = (start + _unit(found.dtype, bits) * signs).astype(found.dtype)
             moved = edit.variable(f"{result.name}_moved", found)
             edit.replace(result, moved)
-            factor = edit.constant(change, f"{result.name}_change")
-            edit.node("Mul", [result, factor], [moved], at=node)
-    return copy
+            constant = edit.constant(change, f"{result.name}_change")
+            edit.node(op, [result, constant], [moved], at=node)
 
 
 def _summed_inputs(graph: gs.Graph) -> list[tuple[gs.Node, gs.Tensor]]:

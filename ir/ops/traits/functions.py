@@ -23,7 +23,7 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def _sigmoid(x: Array) -> Array:
-    return np.asarray(0.5 + 0.5 * np.tanh(x / 2))
+    return np.asarray(1 / (1 + np.exp(-x)))  # with all digits of what is small
 
 
 def _bend(x: Array, alpha: float) -> Array:

@@ -151,6 +151,8 @@ class Traits:
     `rounds_once`: computed in the type of its data or in a wider one and rounded to that, it gives
     the same; attributes and what stands between, such as a sum, are rounded nowhere.
     `continuous`: small changes of its data make small changes of the result, poles aside.
+    `loses_tails`: the runtime's kernel is right to a unit in the last place of 1, not of the
+    result: what is smaller may come as 0.
     `integral`: all elements are integers (or infinite, or NaN).
     `gives_back`: data of that kind it gives back as it is.
     `keeps_single`: of one element (in a window, along the axes, of one operand) it gives that one;
@@ -214,6 +216,7 @@ class Traits:
     exact: bool = False
     rounds_once: bool = False
     continuous: bool = False
+    loses_tails: bool = False
     integral: bool = False
     gives_back: Kind = Kind.NONE
     keeps_single: bool = False

@@ -223,7 +223,9 @@ FUNCTIONS: dict[str, Line] = {
     "Round": _unary(_STEP, ends=(-_INF, _INF)),
     "Selu": line(_selu, _UNARY, ZERO, continuous=True),
     "Shrink": line(_shrink, _UNARY, integers=Integers.WRAP),
-    "Sigmoid": _unary(STRICTLY_UP, ends=(0.0, 1.0), keeps_nonnegative=True, low=0.0, high=1.0),
+    "Sigmoid": _unary(
+        STRICTLY_UP, ends=(0.0, 1.0), keeps_nonnegative=True, low=0.0, high=1.0, loses_tails=True
+    ),
     "Sign": _unary(
         UP,
         SIGN,

@@ -29,6 +29,7 @@ from ....ir.ops.opsets import has_operator
 from ..expressions import Polynomial, need_private, polynomial, producer_of, tolerance_of
 from ..replacement import Recognition, RecognizedOperator
 from .clamps import read_clamp
+from .tails import need_tails_unread
 
 # The operator of the standard and its attributes, in place of a function.
 _STANDARD = {
@@ -93,6 +94,7 @@ class RecognizeDividedSilu(Recognition):
             return None
         if not divisor.is_near((1,), (1, power), tolerance=tolerance):
             return None
+        need_tails_unread("Sigmoid", node.outputs[0], view)
         nodes = need_private((*divisor.nodes, exponential, *exponent.nodes), node, view)
         return activation("Silu", x, nodes, view)
 

@@ -26,6 +26,7 @@ from ..expressions import (
 )
 from ..replacement import Recognition, RecognizedOperator
 from .clamps import read_clamp
+from .tails import need_tails_unread
 
 # From here on softplus(x) - x = log(1 + exp(-x)) is less than half a unit in float32's last place.
 _SOFTPLUS_IS_LINEAR = 15.0
@@ -77,6 +78,7 @@ class RecognizeSigmoid(Recognition):
             return None
         for step in affine_steps(exponential.inputs[0], view):
             if step.scale == -1 and step.shift == 0:
+                need_tails_unread("Sigmoid", node.outputs[0], view)
                 inner = (*total.nodes, exponential, *step.nodes)
                 return RecognizedOperator(
                     "Sigmoid", (step.source,), need_private(inner, node, view)

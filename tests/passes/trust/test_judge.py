@@ -215,3 +215,35 @@ def test_rounding_in_branches_and_along_open_sizes_is_measured(inside, size):
     feeds = [{"x": np.linspace(-8, -7, 8, dtype=np.float32).reshape(2, 4)}]
     outputs = [run_ort(planish.to_model(graph), feeds[0])]
     assert rounding_of(graph, feeds, outputs, 0).moved["y"] > 1e-3
+
+
+FORMULA = "n = Neg(x) e = Exp(n) a = Add(e, one) s = Reciprocal(a)"
+TAILS = {"x": np.linspace(-60, -20, 64).astype(np.float32)}
+
+
+@pytest.mark.parametrize("verify", ["each", "end"])
+@pytest.mark.parametrize("behind", ["y = Identity(s)", "y = Mul(s, x)", "m = Mul(s, x) y = Exp(m)"])
+def test_a_kernel_that_gives_0_where_the_formula_is_small_makes_no_mistake(behind, verify):
+    """The kernel of Sigmoid is right to a unit of 1: on these feeds nothing was verified."""
+    before, after = (
+        f"g (float[64] x) => (float[64] y) {{ {s} {behind} }}" for s in (FORMULA, "s = Sigmoid(x)")
+    )
+    result = become(before, after, {"one": np.float32(1)}, [TAILS], verify)
+    assert result.verified is ("Exp" in behind)  # exp(1e-9) and exp(0) are the same
+    assert result.verified or "this network amplifies rounding by" in result.note
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "s = Neg(x) y = Sigmoid(s)",
+        "s = Sigmoid(x) y = Add(s, few)",
+        "s = Add(x, fifty) y = Sigmoid(s)",
+    ],
+)
+def test_a_mistake_beside_a_kernel_that_loses_tails_is_one(wrong):
+    before = f"g (float[64] x) => (float[64] y) {{ {FORMULA} y = Identity(s) }}"
+    after = f"g (float[64] x) => (float[64] y) {{ {wrong} }}"
+    weights = {"one": np.float32(1), "few": np.float32(1e-5), "fifty": np.float32(50)}
+    with pytest.raises(VerificationError, match="output 'y' differs by"):
+        become(before, after, weights, [TAILS])

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from planish.ir.ops.traits import Homogeneous, Integers, Kind, Movement, Traits
+from planish.ir.ops.traits.functions import function_with
 from planish.ir.ops.traits.lookup import _TABLE
 from planish.ir.ops.traits.recognized import RECOGNIZED
 from planish.ir.ops.traits.schemas import schema_of
@@ -488,6 +489,15 @@ def continuous(case: Case, t: Traits) -> None:
     assert np.nanmax(jumps) < 0.15  # a slope of 900, as that of tan where it is 30
 
 
+def loses_tails(case: Case, t: Traits) -> None:
+    """It is right to a unit of 1, and to nothing better."""
+    grid = np.linspace(-100, 100, 401, dtype=F)
+    function = function_with(case.op, {}, case.opset)
+    assert np.abs(as_real(case.of(grid)) - function(grid)).max() <= 2**-23
+    if "runtime" in case.runtime().lower():
+        assert as_real(case.of(np.full(8, -40, F))).max() == 0 < function(np.array(-40.0))
+
+
 def integral(case: Case, t: Traits) -> None:
     for data in [sample(case)] + ([extremes(case)] if is_float(case) and t.elementwise else []):
         result = as_real(case.of(*data))
@@ -771,6 +781,7 @@ _STATED = {
     "exact": exact,
     "rounds_once": rounds_once,
     "continuous": continuous,
+    "loses_tails": loses_tails,
     "integral": integral,
     "gives_back": gives_back,
     "keeps_single": keeps_single,
