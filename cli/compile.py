@@ -36,7 +36,7 @@ from .options import (
 from .show.console import err, print_plain
 from .show.failures import failure_lines
 from .show.progress import pass_progress, progress_bar
-from .show.records import verification_line
+from .show.records import verification_line, warn_of_noise
 from .show.written import written_line
 
 
@@ -98,6 +98,7 @@ def compile(
             if output is not None:
                 compiled.save(output)
     print_plain(f"passes: {verification_line(result)}")
+    warn_of_noise(result, drawn=data is None)
     print_plain(f"lowered: {compiled.verdict or 'not verified (--no-verify)'}")
     for line in compiled.remarks:
         print_plain(line)

@@ -21,7 +21,7 @@ import typer.main
 
 from .. import __version__
 from ..ir.core.errors import PlanishError
-from .show.console import err, print_plain
+from .show.console import err, print_plain, warn
 from .supervise import keep_report
 
 # Each is the function of that name in the module of that name.
@@ -148,7 +148,7 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _show_warning(message: Warning | str, *_: Any) -> None:
-    err.print(f"warning: {message}", style="yellow", highlight=False, markup=False)
+    warn(str(message))
 
 
 if __name__ == "__main__":

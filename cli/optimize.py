@@ -37,7 +37,13 @@ from .show.console import err, out, print_plain
 from .show.failures import failure_lines
 from .show.numbers import scaled
 from .show.progress import pass_progress
-from .show.records import declined_table, records_table, remark_lines, verification_line
+from .show.records import (
+    declined_table,
+    records_table,
+    remark_lines,
+    verification_line,
+    warn_of_noise,
+)
 from .show.written import written_line
 
 
@@ -131,7 +137,9 @@ def optimize(
         out.print()
         out.print(declined)
     out.print()
-    print_plain(verification_line(result))
+    size = None if output is None else bytes_on_disk(output) / max(before, 1)
+    print_plain(verification_line(result, size=size))
+    warn_of_noise(result, drawn=data is None)
     print_plain(f"{model}: {scaled(before, 'B')} -> {written_line(output)}")
     for line in failure_lines(result.failures):
         print_plain(line)

@@ -18,6 +18,11 @@ def print_plain(line: str) -> None:
     out.print(line, highlight=False, markup=False)
 
 
+def warn(text: str) -> None:
+    """Print a warning to standard error, in a line of its own."""
+    err.print(f"warning: {text}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON, as it is."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")

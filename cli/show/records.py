@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from ...passes.engine.records import PassRecord, Result
+from ...passes.trust.measured import measured_parts, noise_warning
 from ...passes.trust.verdict import verdict_line
+from .console import warn
 from .plain import plain_table
 
 
@@ -53,8 +55,22 @@ def remark_lines(records: Sequence[PassRecord]) -> list[str]:
     return [f"{record.name}: {remark}" for record in records for remark in record.remarks]
 
 
-def verification_line(result: Result) -> str:
-    """Say in one line what verification found."""
+def verification_line(result: Result, *, size: float | None = None) -> str:
+    """Say in one line what verification found, and what was measured of what is not exact.
+
+    `size`: that of the result's file, as a part of the file's before.
+    """
     if not (result.verified or result.note):
         return "not verified (--verify off)"
+    if result.verified and result.comparison is not None:
+        parts = measured_parts(result.comparison, result.quality)
+        parts += [] if size is None else [f"{size:.2f} of the size"]
+        return f"measured: {'; '.join([*parts, *filter(None, [result.note])])}"
     return verdict_line(result.verified, result.error, result.tolerance, result.note)
+
+
+def warn_of_noise(result: Result, *, drawn: bool) -> None:
+    """Warn where an output is nearly noise; `drawn`: inputs were, as no feeds were given."""
+    found = "" if result.comparison is None else noise_warning(result.comparison, drawn=drawn)
+    if found:
+        warn(found)

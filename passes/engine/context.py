@@ -17,8 +17,10 @@ from ...ir.graph.edit import Edit
 from ...ir.graph.types import TensorType, Types
 from ...ir.graph.uses import Uses
 from ...ir.graph.view import View
+from ...ir.metrics.result import MetricResult
 from .analyses import Analyses
 from .float_layers import FloatLayers
+from .quality import MeasuredQuality
 
 Feeds = Iterable[Mapping[str, np.ndarray[Any, Any]]]
 
@@ -105,6 +107,7 @@ class Context:
     _told_idle: list[str] = field(default_factory=list)
     _failed: list[SiteFailure] = field(default_factory=list)
     _gone_back: list[GoBack] = field(default_factory=list)
+    _qualities: list[MeasuredQuality] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.known is None:
@@ -190,6 +193,24 @@ class Context:
         """
         self._remarks.append(text)
         self._told_idle.extend([text] * idle)
+
+    def tell_quality(
+        self, *, metrics: tuple[MetricResult, ...] = (), speedup: float | None = None
+    ) -> None:
+        """Tell what was measured of the graph that the pass leaves; what is told last counts.
+
+        `metrics`: how well outputs keep what they mean. `speedup`: how many times as fast as before
+        it is on the target.
+        """
+        known = self.quality
+        self._qualities.append(
+            MeasuredQuality(metrics or known.metrics, known.speedup if speedup is None else speedup)
+        )
+
+    @property
+    def quality(self) -> MeasuredQuality:
+        """What the pass measured of the graph that it leaves."""
+        return self._qualities[-1] if self._qualities else MeasuredQuality()
 
     def go_back(self, reason: str, *, whole: bool = True) -> None:
         """Have the run undo what was done for this pass, and tell `reason`.

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import onnx_graphsurgeon as gs
 
+from ...ir.run.compare import Comparison
 from .context import Decline
+from .quality import MeasuredQuality
 
 _ISSUES = "https://github.com/planish/planish/issues"
 
@@ -64,6 +66,7 @@ class PassRecord:
     - `failures`: sites that were rolled back, or the pass as a whole, which then has no edits.
     - `undone`: why the run went back to the graph before the pass, which then has no edits; empty
       where it did not.
+    - `quality`: what the pass measured of the graph that it leaves.
     """
 
     name: str
@@ -78,6 +81,7 @@ class PassRecord:
     remarks: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
     undone: str = ""
+    quality: MeasuredQuality = field(default_factory=MeasuredQuality)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +107,9 @@ class Result:
     `verified` is True where verification ran and held. Where it was asked for and could not run
     (no kernel in the reference runtime, inputs that cannot be drawn), it is False and `note` says
     why; where it is True, a `note` says that the inputs told little. `tolerance` is what exact
-    passes were held to, None where a pass that edited is approximate: its error is measured alone.
+    passes were held to, None where a pass that edited is approximate: its error is measured alone,
+    and `comparison` says how far each output is from the untouched graph's, on the inputs that
+    verification used; None where all passes are exact, or one changed the outputs by intent.
     """
 
     graph: gs.Graph
@@ -112,6 +118,7 @@ class Result:
     note: str = ""
     tolerance: float | None = None
     dumped: tuple[Path, ...] = field(default=())
+    comparison: Comparison | None = None
 
     @property
     def edits(self) -> int:
@@ -122,6 +129,14 @@ class Result:
     def failures(self) -> tuple[Failure, ...]:
         """What went wrong in the passes and was rolled back, in order."""
         return tuple(failure for record in self.records for failure in record.failures)
+
+    @property
+    def quality(self) -> MeasuredQuality:
+        """What the last pass that measured the graph it left found out."""
+        told = (record.quality for record in reversed(self.records) if record.edits)
+        return next(
+            (quality for quality in told if quality != MeasuredQuality()), MeasuredQuality()
+        )
 
     @property
     def error(self) -> float | None:

@@ -14,7 +14,7 @@ from ...ir.core import dtypes
 from ...ir.core.errors import ExecutionError, FeedError, VerificationError
 from ...ir.graph.uses import scopes
 from ...ir.ops.purity import random_outputs
-from ...ir.run.compare import compare_outputs
+from ...ir.run.compare import Comparison, OutputsComparer, compare_outputs
 from ...ir.run.feeds import random_feeds
 from ...ir.run.reference import Arrays, Reference
 from ..engine.analyses import Analyses
@@ -109,7 +109,21 @@ class Verifier:
         by more than it may, or where the graph does not run any more.
         """
         outputs = self._outputs_after(graph, what)
-        return self._compare(self._first, outputs, graph, what if exact else "")
+        error = self._compare(self._first, outputs, graph, what if exact else "")
+        self._last = outputs
+        return error
+
+    def comparison(self, original: gs.Graph) -> Comparison | None:
+        """Return how far the outputs last checked are from those of `original`, the untouched one.
+
+        None where nothing was checked, or what outputs are was changed by intent.
+        """
+        if not self.active or self._intended or self._last is self._first:
+            return None
+        total = OutputsComparer(original)
+        for feed, before, after in zip(self.feeds, self._first, self._last, strict=True):
+            total.add(feed, before, after)
+        return total.result()
 
     def check_run(self, run: Run, graph: gs.Graph, what: str) -> float:
         """Return the largest error of what `run`, which is to compute `graph`, gives for a feed.

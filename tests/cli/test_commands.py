@@ -1,6 +1,7 @@
 """The commands: what they write, print and return."""
 
 import json
+import re
 
 import numpy as np
 import onnx
@@ -21,6 +22,17 @@ def test_optimize_writes_a_model_that_runs_as_before(call, model, out):
     assert [n.op_type for n in optimized.graph.node] == ["Conv"]
     expected = run_ort(onnx.load(model), {"x": X})["y"]
     np.testing.assert_allclose(run_ort(optimized, {"x": X})["y"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_not_exact_is_measured_and_noise_warned_of(call, tmp_path, model, out):
+    np.savez(tmp_path / "f.npz", x=X)
+    arguments = ["-p", "fold-batchnorm,prune{amount=0.95}", "--feeds", tmp_path / "f.npz"]
+    code, shown, err = call("optimize", model, "-o", out, *arguments)
+    assert code == 0
+    line = next(line for line in shown.splitlines() if line.startswith("measured: "))
+    assert re.fullmatch(r"measured: SQNR -?[\d.]+ dB(;.*)?; [\d.]+ of the size", line)
+    assert err.startswith("warning: output 'y' is at ")
+    assert "scale and mean" in err
 
 
 def test_optimize_in_place(call, model):

@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.files.save import save
 from ...engine.contract import Pass
+from ...engine.quality import MeasuredQuality
 from ...engine.records import PassRecord, Progress
 from .options import RunOptions
 
@@ -97,6 +98,7 @@ class Recorder:
                 nodes_after=nodes,
                 error=None,
                 undone=reason if self.records[at].edits else "",
+                quality=MeasuredQuality(),
             )
         told = (f"undone with it: {', '.join(names)}",) if names else ()
         own = self.records[last]
@@ -107,6 +109,7 @@ class Recorder:
             nodes_after=nodes,
             error=None,
             undone=reason if own.edits else "",
+            quality=MeasuredQuality(),
             remarks=own.remarks + told,
         )
         del self.edited[mark.edited :]

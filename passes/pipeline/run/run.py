@@ -124,6 +124,7 @@ class Run:
             note=self._verification.note,
             tolerance=tolerance,
             dumped=tuple(self._recorder.dumped),
+            comparison=self._verification.comparison(),
         )
 
     def _finish(self) -> None:
@@ -266,6 +267,7 @@ class Run:
             declined=context.declined,
             remarks=context.remarks + told,
             failures=failures,
+            quality=context.quality,
         )
 
     def _context(self, index: int) -> Context:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.run.compare import Comparison
 from ...engine.analyses import Analyses
 from ...engine.context import Feeds
 from ...trust.verify import Verifier
@@ -122,6 +123,17 @@ class Verification:
         if not verifier.telling:
             return False, None
         return True, verifier.tolerance if all(item.is_exact for item in held) else None
+
+    def comparison(self) -> Comparison | None:
+        """Return how far the outputs last compared are from the untouched graph's.
+
+        None where nothing was compared, all passes that edited are exact, or one of them changed
+        the outputs by intent.
+        """
+        verifier = self._active()
+        if verifier is None or all(item.is_exact for item, _ in self._recorder.edited):
+            return None
+        return verifier.comparison(self.original)
 
     def _active(self) -> Verifier | None:
         return self._verifier if self._verifier is not None and self._verifier.active else None

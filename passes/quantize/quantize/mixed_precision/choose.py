@@ -68,6 +68,7 @@ class MixedPrecision:
         everything = evaluator.measure(keys)
         holds = self.bounds.hold(everything)
         if holds and self.bounds.is_guard:
+            self.context.tell_quality(metrics=everything.metrics)
             return chosen
         self._tell_metrics(evaluator)
         if holds:
@@ -181,6 +182,7 @@ class MixedPrecision:
 
     def _tell(self, found: Accuracy, layers: int, floats: int = 0, cost: str = "") -> None:
         remark = self.context.remark
+        self.context.tell_quality(metrics=found.metrics)
         which = f"{floats} of {counted(layers, 'layer')} {_stay(floats)}"
         which = which if floats else "no layer has to stay"
         samples = counted(found.samples, "sample")
