@@ -14,10 +14,9 @@ Optimizer = Callable[[onnx.ModelProto], onnx.ModelProto]
 
 
 def by_planish(
-    model: onnx.ModelProto, *, portable: bool = True, opset: int | None = None
+    model: onnx.ModelProto, *, portable: bool = True, text: str = "exact"
 ) -> onnx.ModelProto:
-    """Run the preset `exact`, with `opset` after the model was raised to it."""
-    text = "exact" if opset is None else f"convert-opset{{to={opset}}},exact"
+    """Run the preset `exact`, or the pipeline of `text`."""
     result = planish.Pipeline.parse(text).run(planish.load(model), verify="off")
     return planish.to_model(result.graph, portable=portable)
 

@@ -29,8 +29,8 @@ SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
 # One line a node: operator, operands (numbers are constants), result. None leaves the range of
 # floats where the function is within it: half of X is multiplied, and not half taken of a product.
-_Line = tuple[str, tuple[str | float, ...], str]
-_BODIES: dict[str, tuple[_Line, ...]] = {
+BodyLine = tuple[str, tuple[str | float, ...], str]
+_BODIES: dict[str, tuple[BodyLine, ...]] = {
     "Silu": (("Sigmoid", ("X",), "s"), ("Mul", ("X", "s"), "Y")),
     "HardSwish": (("HardSigmoid", ("X",), "gate"), ("Mul", ("X", "gate"), "Y")),
     "Mish": (
@@ -64,6 +64,16 @@ ACTIVATIONS = frozenset(_BODIES)
 # The opset from which the operators of a body broadcast, where it is later than the others'.
 _FIRST_OPSETS = {"Mish": 8}
 _ATTRIBUTES = {"HardSigmoid": {"alpha": 1 / 6, "beta": 0.5}}
+
+
+def doubled_gelu(name: str) -> tuple[BodyLine, ...]:
+    """Return the lines of twice the function `name`, which takes half of X: without that half."""
+    half = next(line for line in _BODIES[name] if line[:2] == ("Mul", ("X", 0.5)))
+    return tuple(
+        (op, tuple("X" if operand == half[2] else operand for operand in operands), result)
+        for op, operands, result in _BODIES[name]
+        if result != half[2]
+    )
 
 
 def needs_float32(name: str) -> bool:

@@ -27,7 +27,7 @@ from ....ir.ops.linear.kernel import Array, Kernel
 from ....ir.ops.linear.layer import write_layer
 from ....ir.ops.linear.storing import need_kept, need_storable, stored
 from .border import Seen, constant_image, is_uniform, seen_taps, sees_every_tap
-from .linear_readers import ChannelPlace, LinearReader
+from .linear_readers import ChannelPlace, LinearReader, LinearReaders
 
 # Bytes moved, in elements a sample. An element-wise operator reads and writes each. The Add of a
 # map is fused with the convolution, which then reads the map beside its input. (ONNX Runtime 1.31
@@ -69,21 +69,16 @@ class LocatedReader:
 def plan(
     chain: Sequence[Affine],
     total: Composition,
-    readers: Sequence[LinearReader],
-    places: Sequence[ChannelPlace],
-    column: tuple[int, ...],
+    found: LinearReaders,
     map_limit: int,
     view: View,
 ) -> AbsorbedAffine:
-    """Return the cheapest way to take in `total`, the map of `chain`; or decline.
-
-    `column` is the shape in which values by channel broadcast against the tensor.
-    """
-    dtype = readers[0].layer.weight.dtype
+    """Return the cheapest way to take in `total`, the map of `chain`; or decline."""
+    dtype = found.readers[0].layer.weight.dtype
     total.need_conditioned(dtype)
     kind = view.type(chain[-1].result)
     before = float(_ELEMENTWISE * len(chain))
-    pairs = list(zip(readers, places, strict=True))
+    pairs = list(zip(found.readers, found.places, strict=True))
     readings = [LocatedReader(*pair, None) for pair in pairs]
     cost = 0.0
     if total.shift.any():
@@ -103,7 +98,7 @@ def plan(
         return AbsorbedAffine(tuple(chain), tuple(absorbed), None, kind)
     alone = replace(total, shift=np.zeros_like(total.shift))
     absorbed = [_absorb(LocatedReader(*pair, None), alone, view) for pair in pairs]
-    shift = (total.shift / total.scale).reshape(column)
+    shift = (total.shift / total.scale).reshape(found.column)
     need_kept(shift, dtype, 1.0, "the shift before its scale is not finite")
     return AbsorbedAffine(tuple(chain), tuple(absorbed), stored(shift, dtype), kind)
 

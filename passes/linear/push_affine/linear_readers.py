@@ -28,6 +28,7 @@ from ....ir.ops.windows.seen import sees_input
 _REORDERING = RESHAPES - {"Unsqueeze"}
 _KEEPING = _REORDERING | MEAN_AND_MAX_POOLS | {"ReduceMean", "Transpose"}
 _LONGEST_PATH = 6
+_MOST_READERS = 16
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,55 @@ class ChannelPlace:
         return np.repeat(values, self.repeat)
 
 
-def leads_to_linear(node: gs.Node, view: View) -> bool:
-    """Say whether `node` is a linear operator, or leads to one; a cheap first look."""
+@dataclass(frozen=True)
+class LinearReaders:
+    """All readers of a tensor of `rank`, whose `axis` (from 0) each of them reads as channels."""
+
+    rank: int
+    axis: int
+    readers: tuple[LinearReader, ...]
+    places: tuple[ChannelPlace, ...]
+
+    @property
+    def channels(self) -> int:
+        """How many channels the tensor has."""
+        return self.places[0].channels
+
+    @property
+    def needs_positive(self) -> bool:
+        """Whether a maximum is taken on the way to a layer."""
+        return any(place.needs_positive for place in self.places)
+
+    @property
+    def column(self) -> tuple[int, ...]:
+        """The shape in which values by channel broadcast against the tensor."""
+        return (self.channels, *[1] * (self.rank - 1 - self.axis))
+
+
+def is_read_by_linear(tensor: gs.Tensor, view: View) -> bool:
+    """Say whether a linear operator reads `tensor`, and not too many do; a cheap first look."""
+    readers = view.readers(tensor)
+    return len(readers) <= _MOST_READERS and any(_leads_to_linear(r, view) for r in readers)
+
+
+def read_linear_readers(tensor: gs.Tensor, view: View) -> LinearReaders:
+    """Read the layers that take in a map of channels of `tensor`, all its readers; or decline."""
+    need(not view.is_output(tensor), "its result is a graph output")
+    nodes = view.readers(tensor)
+    need(
+        all(view.producer(node.outputs[0]) is node for node in nodes if node.outputs),
+        "a subgraph reads its result",
+    )
+    readers = [read_linear_reader(node, tensor, view) for node in nodes]
+    rank = view.rank(tensor) or next((each.layer.rank for each in readers if not each.path), None)
+    rank = need(rank, "the rank of its input is not known")
+    axis, places = need(
+        same_axis(readers, tensor, rank, view), "its channels are not what the layers sum over"
+    )
+    return LinearReaders(rank, axis, tuple(readers), tuple(places))
+
+
+def _leads_to_linear(node: gs.Node, view: View) -> bool:
     for _ in range(_LONGEST_PATH):
         if not is_standard(node) or node.op not in _KEEPING:
             break
