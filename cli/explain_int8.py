@@ -15,6 +15,7 @@ from ..backends.onnxruntime.explain.explain import explain_int8 as explain
 from ..backends.onnxruntime.explain.report import Int8Report
 from ..ir.core.atomic import require_writable
 from ..ir.core.errors import GraphError, SaveError
+from ..ir.core.scaled import scaled
 from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.load import load
 from ..ir.files.save import save
@@ -34,7 +35,6 @@ from .options import (
 )
 from .show.console import err, out, print_json, print_plain
 from .show.explain import layers_table, notes, quality_table, suggestions_table
-from .show.numbers import scaled
 from .show.progress import progress_bar
 
 

@@ -12,6 +12,7 @@ import typer
 from ..backends.contract.registry import require_target
 from ..ir.core.atomic import require_writable
 from ..ir.core.errors import VerificationError
+from ..ir.core.scaled import scaled
 from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.load import load
 from ..ir.files.save import save
@@ -35,7 +36,6 @@ from .options import (
 )
 from .show.console import err, out, print_plain
 from .show.failures import failure_lines
-from .show.numbers import scaled
 from .show.progress import pass_progress
 from .show.records import (
     declined_table,

@@ -20,11 +20,11 @@ from rich.console import Console
 
 import planish
 from planish.backends.timing.bench import Subject, bench
-from planish.cli.show.numbers import scaled
 from planish.cli.show.plain import listing_table
 from planish.cli.show.progress import progress_bar
 from planish.cli.show.records import records_table, verification_line
 from planish.cli.show.timings import timings_table
+from planish.ir.core.scaled import scaled
 
 import efficientnet_lite
 import photographs

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from rich.table import Table
 
+from ...ir.core.scaled import scaled
 from ...passes.analysis.cost import GraphCost
 from ...passes.analysis.roofline import Machine, NodeTime, Roofline
-from .numbers import duration, scaled, three
+from .numbers import duration, three
 from .plain import plain_table
 
 

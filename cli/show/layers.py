@@ -5,7 +5,8 @@ from __future__ import annotations
 from rich.table import Table
 
 from ...backends.contract.layer_times import LayerTime, LayerTimes
-from .numbers import scaled, three
+from ...ir.core.scaled import scaled
+from .numbers import three
 from .plain import plain_table
 
 

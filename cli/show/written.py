@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...ir.core.scaled import scaled
 from ...ir.files.data_file import bytes_on_disk
-from .numbers import scaled
 
 
 def written_line(output: Path | None) -> str:

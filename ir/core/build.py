@@ -21,8 +21,8 @@ def make_variable(
     made = gs.Variable.__new__(gs.Variable)
     made.__dict__.update(
         name=name,
-        inputs=_linked_list(made, "outputs"),
-        outputs=_linked_list(made, "inputs"),
+        inputs=linked_list(made, "outputs"),
+        outputs=linked_list(made, "inputs"),
         dtype=dtype,
         shape=shape,
         type=kind,
@@ -35,8 +35,8 @@ def make_constant(name: str, values: Any) -> gs.Constant:
     made = gs.Constant.__new__(gs.Constant)
     made.__dict__.update(
         name=name,
-        inputs=_linked_list(made, "outputs"),
-        outputs=_linked_list(made, "inputs"),
+        inputs=linked_list(made, "outputs"),
+        outputs=linked_list(made, "inputs"),
         _values=values,
         data_location=None,
         _export_dtype=None,
@@ -59,7 +59,7 @@ def make_node(
     `link=False` leaves the tensors' own lists of producers and readers as they are.
     """
     made = gs.Node.__new__(gs.Node)
-    into, out = _linked_list(made, "outputs"), _linked_list(made, "inputs")
+    into, out = linked_list(made, "outputs"), linked_list(made, "inputs")
     list.extend(into, inputs)
     list.extend(out, outputs)
     made.__dict__.update(op=op, name=name, attrs=attrs, inputs=into, outputs=out, domain=domain)
@@ -71,7 +71,8 @@ def make_node(
     return made
 
 
-def _linked_list(parent: Any, field: str) -> SynchronizedList:
+def linked_list(parent: Any, field: str) -> SynchronizedList:
+    """Return an empty list of tensors or nodes that are linked back by their list `field`."""
     made = SynchronizedList.__new__(SynchronizedList)
     made.parent_obj = parent
     made.field_name = field

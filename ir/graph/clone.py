@@ -8,6 +8,7 @@ import onnx_graphsurgeon as gs
 
 from ..core.build import make_constant, make_node, make_variable
 from ..core.variables import EmptyList, exotic_type, set_exotic_type
+from ..proto.graph import Graph
 from ..proto.metadata import (
     model_metadata,
     node_metadata,
@@ -86,7 +87,7 @@ class Copier:
 
     def graph(self, original: gs.Graph) -> gs.Graph:
         """Return a copy of a graph and what is nested in it."""
-        made = gs.Graph(
+        made = Graph(
             self.nodes(original),
             [self.tensor(t) for t in original.inputs],
             [self.tensor(t) for t in original.outputs],

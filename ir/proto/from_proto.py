@@ -22,6 +22,7 @@ from ..core.build import make_constant, make_node, make_variable
 from ..core.errors import LoadError
 from ..core.variables import STANDARD_DOMAINS
 from .descriptions import Scope, annotate, describe, texts_of
+from .graph import Graph
 from .metadata import (
     ModelMetadata,
     NodeMetadata,
@@ -198,7 +199,7 @@ class _Importer:
         name: str,
         doc_string: str,
     ) -> gs.Graph:
-        return gs.Graph(
+        return Graph(
             nodes,
             inputs,
             outputs,

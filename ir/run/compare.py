@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 
 from ..core import dtypes
 from ..core.errors import GraphError
+from ..core.shown import Shown, Summary
 from ..core.variables import exotic_type
 from ..metrics.choose import AUTO, AUTOMATIC, MetricOptions, choose_metrics, see_outputs
 from ..metrics.reading import read_outputs
@@ -45,8 +46,8 @@ class OutputComparison:
     class_axis: int | None = None
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """Distances of all outputs; the properties give the worst over them.
 
     `metrics`: what the outputs mean, and how well that is kept; `chosen`: which metrics these are,
@@ -87,6 +88,16 @@ class Comparison:
         """Lowest argmax agreement of the outputs that have one."""
         found = [o.top1_agreement for o in self.outputs if o.top1_agreement is not None]
         return min(found) if found else None
+
+    def _summary(self) -> Summary:
+        told = [f"'{o.name}' {o.sqnr_db:.1f} dB, max rel {o.max_rel:.1e}" for o in self.outputs]
+        metrics = [f"{metric.what} {metric.shown()}" for metric in self.metrics]
+        rows = [
+            (o.name, f"{o.max_abs:.3g}", f"{o.max_rel:.3g}", f"{o.sqnr_db:.1f}", f"{o.cosine:.6f}")
+            for o in self.outputs
+        ]
+        headers = ("output", "max abs", "max rel", "SQNR in dB", "cosine")
+        return Summary("; ".join([*told, *metrics]), rows, headers)
 
 
 def compare(

@@ -15,6 +15,7 @@ from ..core.variables import dense_values
 from . import names
 from .source import Binding
 from .tensors import to_tensor
+from .tracer import Tracer
 from .values import Traced
 
 # Submodules and parameters must not hide what every module has.
@@ -29,7 +30,7 @@ class Builder:
     """
 
     def __init__(self, *, learn_scales: bool, from_torch: bool) -> None:
-        self.graph = fx.Graph()
+        self.graph = fx.Graph(tracer_cls=Tracer)
         self.root = nn.Module()
         self.learn_scales = learn_scales
         self._from_torch = from_torch

@@ -18,7 +18,7 @@ from . import names
 from .builder import Builder
 from .call import OperatorCall, name_of
 from .operators import COUNTED, HANDLERS
-from .source import KEY, SourceGraph, lift_weights
+from .source import SourceGraph, lift_weights, remember
 from .values import Literal, QuantizedWeight, Traced, Value, Weight
 
 # Constants with more elements than these are data, not numbers to compute sizes with.
@@ -53,7 +53,7 @@ def convert(graph: gs.Graph, *, learn_scales: bool) -> fx.GraphModule:
         part = module.get_submodule(owner)
         if leaf in part._buffers:
             part._non_persistent_buffers_set.add(leaf)
-    module.meta[KEY] = SourceGraph(graph, builder.bindings)
+    remember(module, SourceGraph(graph, builder.bindings))
     return module.eval()
 
 

@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from ..core.errors import ConversionError
 from ..core.variables import dense_values
 from ..graph.clone import Copier, clone_function
-from .source import KEY, Binding, SourceGraph
+from .source import Binding, source_of
 
 if TYPE_CHECKING:
     import torch
@@ -27,12 +27,7 @@ def from_fx(module: torch.fx.GraphModule) -> gs.Graph:
     Raises ConversionError where `to_fx` did not make the module, or a parameter is gone or has
     another shape.
     """
-    source = getattr(module, "meta", {}).get(KEY)
-    if not isinstance(source, SourceGraph):
-        raise ConversionError(
-            f"this {type(module).__name__} was not made by planish.to_fx; trace it instead: "
-            "planish.trace(module, example_inputs)"
-        )
+    source = source_of(module)
     copier = Copier()
     graph = copier.graph(source.graph)
     graph.functions = [clone_function(function) for function in source.graph.functions]

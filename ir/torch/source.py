@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,15 @@ import onnx_graphsurgeon as gs
 
 from ..core.build import make_constant
 from ..core.constant_nodes import dense_value_of_constant_node
+from ..core.errors import ConversionError
 from ..core.variables import is_standard
 from ..graph.uses import Uses
 from ..ops.quantization.nodes import quantizes_or_back
+from ..proto.parts import Flat, restore, take_apart
 
-KEY = "planish"
+# In the metadata of a module, which `copy` keeps, and as an attribute, which `pickle` keeps.
+_KEY = "planish"
+_ATTRIBUTE = "_planish_source"
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,35 @@ class SourceGraph:
     def __deepcopy__(self, memo: dict[int, Any]) -> SourceGraph:
         """A module's copy was made of the same graph, which nobody changes."""
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what `pickle` makes another of, with bindings of its own constants."""
+        roots = [self.graph, *(binding.constant for binding in self.bindings)]
+        bare = [replace(binding, constant=None) for binding in self.bindings]
+        return _restored, (take_apart(roots), bare)
+
+
+def _restored(flat: Flat, bare: list[Binding]) -> SourceGraph:
+    graph, *constants = restore(flat)[: 1 + len(bare)]
+    bound = zip(bare, constants, strict=True)
+    return SourceGraph(graph, [replace(each, constant=constant) for each, constant in bound])
+
+
+def remember(module: Any, source: SourceGraph) -> None:
+    """Let `module`, a GraphModule, remember what it was made of."""
+    module.meta[_KEY] = source
+    setattr(module, _ATTRIBUTE, source)
+
+
+def source_of(module: Any) -> SourceGraph:
+    """Return what `module` was made of; raises ConversionError where `to_fx` did not make it."""
+    found = getattr(module, "meta", {}).get(_KEY) or vars(module).get(_ATTRIBUTE)
+    if not isinstance(found, SourceGraph):
+        raise ConversionError(
+            f"this {type(module).__name__} was not made by planish.to_fx; trace it instead: "
+            "planish.trace(module, example_inputs)"
+        )
+    return found
 
 
 def lift_weights(graph: gs.Graph) -> None:

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
+from ...ir.core.counted import counted
 from ...ir.core.errors import GraphError
 from ...ir.core.nearest import nearest
+from ...ir.core.scaled import scaled
+from ...ir.core.shown import Shown, Summary
 from ...ir.core.variables import is_standard, label, subgraphs_of
 from ...ir.graph.clone import clone
 from ...ir.graph.types import Shape, Types
@@ -45,8 +48,8 @@ class NodeCost:
     bytes_moved: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class GraphCost:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class GraphCost(Shown):
     """Cost of a graph; totals leave out nodes whose shapes are unknown, counted in `unknown`."""
 
     nodes: tuple[NodeCost, ...]
@@ -55,6 +58,18 @@ class GraphCost:
     weight_bytes: int
     bytes_moved: int
     unknown: int
+
+    def _summary(self) -> Summary:
+        line = (
+            f"{counted(len(self.nodes), 'node')}, {scaled(self.macs)} MACs, "
+            f"{scaled(self.parameters)} parameters, {scaled(self.weight_bytes, 'B')} of weights"
+        )
+        rows = [
+            (each.node, scaled(each.macs), scaled(each.parameters), scaled(each.bytes_moved, "B"))
+            for each in sorted(self.nodes, key=lambda node: -(node.macs or 0))
+        ]
+        unknown = f", {self.unknown} of unknown shape" if self.unknown else ""
+        return Summary(line + unknown, rows, ("node", "MACs", "parameters", "bytes moved"))
 
 
 def cost(graph: gs.Graph, sizes: Mapping[str, int] | None = None) -> GraphCost:

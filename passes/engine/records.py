@@ -7,6 +7,8 @@ from pathlib import Path
 
 import onnx_graphsurgeon as gs
 
+from ...ir.core.counted import counted
+from ...ir.core.shown import Shown, Summary
 from ...ir.run.compare import Comparison
 from .context import Decline
 from .quality import MeasuredQuality
@@ -100,8 +102,8 @@ class Progress:
     note: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Result(Shown):
     """The graph a pipeline made, a record a pass, and how far the numbers were checked.
 
     `verified` is True where verification ran and held. Where it was asked for and could not run
@@ -143,3 +145,17 @@ class Result:
         """Largest error that verification measured, relative to the output's range."""
         measured = [record.error for record in self.records if record.error is not None]
         return max(measured) if measured else None
+
+    def _summary(self) -> Summary:
+        edited = [record for record in self.records if record.edits]
+        parts = [f"{counted(self.edits, 'edit')} by {counted(len(edited), 'pass', 'passes')}"]
+        if self.records:
+            parts.append(f"{self.records[0].nodes_before} -> {self.records[-1].nodes_after} nodes")
+        parts.append("verified" if self.verified else "not verified")
+        if self.error is not None:
+            parts.append(f"largest error {self.error:.1e}")
+        if self.failures:
+            parts.append(counted(len(self.failures), "failure"))
+        rows = [(r.text, f"{r.nodes_before} -> {r.nodes_after}", str(r.edits)) for r in edited]
+        line = "; ".join(filter(None, [", ".join(parts), self.note]))
+        return Summary(line, rows, ("pass", "nodes", "edits"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ....ir.core.counted import counted
+from ....ir.core.shown import Shown, Summary
 from ....ir.metrics.result import MetricResult
 
 Precision = Literal["int8", "float32", "int8 -> float32", "gone"]
@@ -87,8 +89,8 @@ class Suggestion:
     applied: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Int8Report:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Int8Report(Shown):
     """All of it. `float_made`: no original was given, so the float model is the integer one with
     its pairs removed and its weights dequantized, and errors of weights are unknown. `unmatched`:
     nodes with no counterpart in the original. `foreign`: nodes whose weights are not those of the
@@ -107,3 +109,19 @@ class Int8Report:
     foreign: tuple[str, ...]
     remarks: tuple[str, ...]
     runtime: str
+
+    def _summary(self) -> Summary:
+        line = (
+            f"{counted(len(self.layers), 'layer')}, {self.before.sqnr_db:.1f} dB, "
+            f"{self.before.ms:.3g} ms (float: {self.original.ms:.3g} ms), "
+            f"{counted(len(self.suggestions), 'suggestion')}"
+        )
+        rows = [
+            (each.node, each.precision, f"{each.ms:.3g}", _decibels(each.local))
+            for each in sorted(self.layers, key=lambda layer: -layer.ms)
+        ]
+        return Summary(line, rows, ("layer", "runs as", "ms", "local dB"))
+
+
+def _decibels(value: float | None) -> str:
+    return "?" if value is None else f"{value:.1f}"

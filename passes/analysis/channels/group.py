@@ -9,13 +9,14 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.counted import counted
+from ....ir.core.shown import Shown, Summary
 from ....ir.core.variables import node_key
 from .cells import Array
 from .findings import Role
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChannelSlice:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ChannelSlice(Shown):
     """Where the channels of a group stand in one constant.
 
     `role` is what the constant is to them:
@@ -39,6 +40,9 @@ class ChannelSlice:
     role: Role
     index: Array
     blocks: int = 1
+
+    def _summary(self) -> Summary:
+        return Summary(f"{self.role} in {_slot_text(self)}")
 
     @property
     def layer(self) -> str:
@@ -67,17 +71,20 @@ class ChannelSlice:
         return np.broadcast_to(parts, (self.blocks, each, *shape[1:])).reshape(shape)
 
 
-@dataclass(frozen=True)
-class ChannelCarrier:
+@dataclass(frozen=True, repr=False)
+class ChannelCarrier(Shown):
     """A tensor of the graph in which the channels stand: channel c at `index[c]` along `axis`."""
 
     tensor: gs.Tensor
     axis: int
     index: Array  # [channels, k]
 
+    def _summary(self) -> Summary:
+        return Summary(f"{self.tensor.name}[{_places(self.index)}] axis {self.axis}")
 
-@dataclass(frozen=True, kw_only=True)
-class ChannelGroup:
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ChannelGroup(Shown):
     """Interchangeable channels: what makes, carries and reads them, and whether any can go.
 
     `reason` says why none can; None where they can. `balance` holds arrays [channels] of block
@@ -110,6 +117,12 @@ class ChannelGroup:
     def name(self) -> str:
         """What options call the group: the first layer that makes it."""
         return next((slot.layer for slot in (*self.makers, *self.slots)), "")
+
+    def _summary(self) -> Summary:
+        why = "" if self.reason is None else f", none can go: {self.reason}"
+        rows = [(slot.role, _slot_text(slot)) for slot in self.slots]
+        line = f"{self.name!r}: {counted(self.channels, 'channel')}{why}"
+        return Summary(line, rows, ("role", "constant"))
 
     def __str__(self) -> str:
         """Show the group for a person to look at before it is cut."""

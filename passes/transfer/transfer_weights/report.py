@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ....ir.core.shown import Shown, Summary
+
 Status = Literal["taken", "sliced", "left", "unused"]
 _EXAMPLES = 4
 _MOST_LINES = 6
@@ -27,8 +29,8 @@ class TransferRow:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class TransferReport:
+@dataclass(frozen=True, repr=False)
+class TransferReport(Shown):
     """What became of every weight of the target, and which of the source nobody took."""
 
     rows: tuple[TransferRow, ...]
@@ -62,6 +64,10 @@ class TransferReport:
         if renamed:
             found.append(f"taken from another name: {_listed(renamed)}")
         return found + _grouped("taken", [row for row in self.of("taken") if row.note])
+
+    def _summary(self) -> Summary:
+        rows = [(row.status, row.name, row.size, _origin(row)) for row in self.rows]
+        return Summary(self.summary, rows, ("weight", "name", "size", "from"))
 
     def __str__(self) -> str:
         """Return the whole table, a weight a line, below the summary."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import subprocess
 import sys
 
@@ -274,3 +275,27 @@ def test_what_is_filled_is_expanded_and_no_list_of_numbers():
 def test_importing_planish_needs_no_torch():
     code = "import sys, planish; planish.to_fx; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_pickled_module_gives_the_same_and_goes_back_into_its_graph(traced):
+    _, x, graph = traced
+    module = planish.to_fx(graph)
+    found = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(module))))
+    torch.testing.assert_close(found(x), module(x), rtol=0, atol=0)
+    with torch.no_grad():
+        for parameter in found.parameters():
+            parameter.mul_(1.5)
+        feed = {graph.inputs[0].name: x.numpy()}
+        written = run_ort(planish.to_model(planish.from_fx(found)), feed)
+        assert relative_error(found(x).numpy(), next(iter(written.values()))) < 1e-5
+
+
+def test_calls_of_functions_are_pickled_whole():
+    """Traced through, they would ask values for their shapes, which there are none of."""
+    graph = graph_of(
+        "g (float[1, 3, N, 8] x) => (float[1, 3, P, Q] y) { y = Pad(x, p) }",
+        {"p": np.array([0, 0, 1, -1, 0, 0, 2, 1])},
+    )
+    module = planish.to_fx(graph)
+    x = torch.randn(1, 3, 6, 8)
+    torch.testing.assert_close(pickle.loads(pickle.dumps(module))(x), module(x))

@@ -20,7 +20,7 @@ import onnx_graphsurgeon as gs
 
 from .....ir.core.errors import FeedError, RefusedError
 from .....ir.run.feeds import check_feeds
-from .....ir.torch.source import KEY, SourceGraph
+from .....ir.torch.source import source_of
 from .....ir.torch.to_fx import to_fx
 from ..units import Units
 from .criterion import Array, Criterion, ScoringContext
@@ -79,8 +79,7 @@ def derivatives(state: ScoringContext) -> Iterator[tuple[dict[str, Array], dict[
     from .losses import make_loss
 
     module = to_fx(state.graph)
-    source = module.meta[KEY]
-    assert isinstance(source, SourceGraph)
+    source = source_of(module)
     loss = make_loss(state)
     feeds = state.context.labelled if state.labels else state.context.feeds
     inputs = [t.name for t in state.graph.inputs if isinstance(t, gs.Variable)]

@@ -17,7 +17,7 @@ from .....ir.core.variables import dense_values
 from .....ir.graph.clone import clone
 from .....ir.ops.shapes.infer import infer_types
 from .....ir.torch.from_fx import from_fx
-from .....ir.torch.source import KEY, SourceGraph
+from .....ir.torch.source import SourceGraph, source_of
 from .....ir.torch.to_fx import to_fx
 from ..weights import Array, Values, constants, same_bits
 
@@ -98,9 +98,7 @@ class Trainable:
             parameter.grad = None
 
     def _source(self) -> SourceGraph:
-        source = self.module.meta[KEY]
-        assert isinstance(source, SourceGraph)
-        return source
+        return source_of(self.module)
 
     def _takes_any_batch(self, module: Any, samples: Mapping[str, Array], unit: int) -> bool:
         """Say whether `module` gives for two batches together what it gives for each."""

@@ -1,0 +1,45 @@
+"""Objects that say in one line what they are, and show a small table in a notebook."""
+
+from __future__ import annotations
+
+import html
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_MOST_ROWS = 20
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A line about an object, and a table of its most important parts: rows of text."""
+
+    line: str
+    rows: Sequence[Sequence[str]] = ()
+    headers: Sequence[str] = ()
+
+
+class Shown:
+    """Has `repr` and notebooks show its summary instead of all that it holds."""
+
+    @abstractmethod
+    def _summary(self) -> Summary:
+        """Return what to show."""
+
+    def __repr__(self) -> str:
+        """Return the class and the line."""
+        return f"<{type(self).__name__} {self._summary().line}>"
+
+    def _repr_html_(self) -> str:
+        """Return the line and at most twenty rows of the table."""
+        found = self._summary()
+        rows = [_row(row, "td") for row in found.rows[:_MOST_ROWS]]
+        more = len(found.rows) - _MOST_ROWS
+        rest = [f"<p>and {more} more</p>"] if more > 0 else []
+        head = [_row(found.headers, "th")] if found.headers else []
+        line = f"<p><b>{type(self).__name__}</b> {html.escape(found.line)}</p>"
+        return "".join([line, "<table>", *head, *rows, "</table>", *rest])
+
+
+def _row(cells: Sequence[str], tag: str) -> str:
+    return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
