@@ -7,6 +7,7 @@ import typer
 from ..ir.files.load import load
 from ..passes.pipeline.pipeline import Pipeline
 from ..passes.trust.bisect import bisect as find_culprit
+from .exit_codes import DIFFERENCE
 from .feeds import feeds_of
 from .options import FeedsOption, MeanOption, ModelFile, PipelineOption, SeedOption, StdOption
 from .show.console import err, out
@@ -41,4 +42,4 @@ def bisect(
         highlight=False,
         markup=False,
     )
-    raise typer.Exit(1)
+    raise typer.Exit(DIFFERENCE)

@@ -10,6 +10,7 @@ from ..ir.files.load import load
 from ..ir.metrics.choose import AUTO
 from ..ir.run.compare import compare as compare_graphs
 from ..ir.run.feeds import random_feeds
+from .exit_codes import DIFFERENCE
 from .feeds import feeds_of
 from .options import (
     ClassAxisOption,
@@ -56,4 +57,4 @@ def compare(
     for line in metric_lines(found):
         print_plain(line)
     if tolerance is not None and not found.max_rel <= tolerance:
-        raise typer.Exit(1)
+        raise typer.Exit(DIFFERENCE)

@@ -1,8 +1,9 @@
 """The `planish` command: a thin layer over the public names.
 
 Tables and reports go to standard output, progress and errors to standard error. Exit codes: 0 done,
-1 a comparison or search found a difference, 2 refused with one clear message (`supervise` has one
-also where native code ended the process), 130 interrupted.
+1 a comparison or search found a difference, 2 refused with one clear message, 3 a verification
+failed, 4 planish or a library it uses failed (`supervise` has a message also where native code
+ended the process), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ import typer.core
 import typer.main
 
 from .. import __version__
-from ..ir.core.errors import PlanishError
-from .show.console import err, print_plain, warn
+from ..ir.core.errors import PlanishError, VerificationError
+from .common import with_common_options
+from .exit_codes import FAILED, REFUSED, VERIFICATION_FAILED
+from .show.console import err, is_verbose, print_plain, set_verbosity, warn
 from .supervise import keep_report
 
 # Each is the function of that name in the module of that name.
@@ -42,6 +45,10 @@ class _InterruptedError(Exception):
     """Ctrl-C, in a form that Typer does not turn into an exit of its own."""
 
 
+class _EndedTooSoonError(Exception):
+    """An EOFError, of which Typer would make `Aborted.`."""
+
+
 class _Imported(Mapping[str, Any]):
     """The commands by name; the module of one is imported when it is asked for."""
 
@@ -59,11 +66,9 @@ class _Imported(Mapping[str, Any]):
 
 
 def function_of(command: str) -> Callable[..., Any]:
-    """Return the function behind one of `COMMANDS`."""
-    found: Callable[..., Any] = getattr(
-        importlib.import_module(f".{command}", __package__), command
-    )
-    return found
+    """Return the function behind one of `COMMANDS`, with the options that every command has."""
+    found = getattr(importlib.import_module(f".{command}", __package__), command)
+    return with_common_options(found)
 
 
 @functools.cache
@@ -80,11 +85,13 @@ class _Commands(typer.core.TyperGroup):
         self.commands = _Imported()  # type: ignore[assignment]
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; Ctrl-C ends as `main` decides."""
+        """Run the command; Ctrl-C ends as `main` decides, and so does a file that ends too soon."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             raise _InterruptedError from error
+        except EOFError as error:
+            raise _EndedTooSoonError from error
 
 
 app = typer.Typer(
@@ -92,6 +99,7 @@ app = typer.Typer(
     help="Make convolutional networks smaller and faster, with proof that they compute the same.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -114,10 +122,13 @@ def _common(
 
 
 def main() -> None:
-    """Run the command line; every refusal is one message and exit code 2."""
+    """Run the command line; every refusal is one message, and an exit code that says its kind."""
     warnings.showwarning = _show_warning  # type: ignore[assignment]
+    set_verbosity(quiet=False, verbose=False)
     try:
         app(standalone_mode=True)
+    except VerificationError as error:
+        _refuse(str(error), VERIFICATION_FAILED)
     except PlanishError as error:
         _refuse(str(error))
     except OSError as error:  # what no module could name better, such as a folder for --dump
@@ -129,10 +140,11 @@ def main() -> None:
         err.print("interrupted; no half-written file is left")
         sys.exit(130)
     except Exception as error:  # a mistake of planish: still one message, and what is needed
-        _refuse(_as_a_bug(error))
+        cause = error.__cause__ if isinstance(error, _EndedTooSoonError) else None
+        _refuse(_as_a_bug(cause or error), FAILED)
 
 
-def _as_a_bug(error: Exception) -> str:
+def _as_a_bug(error: BaseException) -> str:
     """Return a message for what no module foresaw, and put the traceback where it can be sent."""
     kept = keep_report("".join(traceback.format_exception(error)))
     what = " ".join(str(error).split()) or "no details"
@@ -142,9 +154,11 @@ def _as_a_bug(error: Exception) -> str:
     )
 
 
-def _refuse(message: str) -> NoReturn:
+def _refuse(message: str, code: int = REFUSED) -> NoReturn:
+    if is_verbose():
+        err.print(traceback.format_exc(), highlight=False, markup=False, soft_wrap=True)
     err.print(f"error: {message}", style="red", highlight=False, markup=False, soft_wrap=True)
-    sys.exit(2)
+    sys.exit(code)
 
 
 def _show_warning(message: Warning | str, *_: Any) -> None:

@@ -2,7 +2,7 @@
 
 Native code can end a process without an exception: a kernel of ONNX Runtime that divides the least
 integer by -1, LLVM where it may not write, the system where memory runs out. The process that
-waits does nothing else, so that there is one message and exit code 2 also then.
+waits does nothing else, so that there is one message and exit code 4 also then.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import sys
 import tempfile
 from collections.abc import Callable
 from typing import NoReturn
+
+from .exit_codes import FAILED
 
 ENVIRONMENT = "PLANISH_SUPERVISE"
 
@@ -116,7 +118,7 @@ def _exit_like(status: int, mask: set[int], report: int) -> NoReturn:
         text = _message(name, os.pread(report, size, 0).decode(errors="replace"))
         with contextlib.suppress(OSError):  # nobody reads it
             os.write(2, text.encode(errors="replace"))
-        sys.exit(2)
+        sys.exit(FAILED)
     if name:
         signal.signal(-code, signal.SIG_DFL)
     os.kill(os.getpid(), -code)

@@ -12,6 +12,19 @@ from rich.console import Console
 out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True)
 
+_verbose = False
+
+
+def set_verbosity(*, quiet: bool, verbose: bool) -> None:
+    """Set whether results are shown at all, and whether more of them is."""
+    global _verbose
+    out.quiet, _verbose = quiet, verbose
+
+
+def is_verbose() -> bool:
+    """Say whether more is to be shown."""
+    return _verbose
+
 
 def print_plain(line: str) -> None:
     """Print a line as it is: names may hold what Rich reads as markup."""

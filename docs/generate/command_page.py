@@ -22,13 +22,15 @@ this is; `planish --install-completion` makes the shell complete commands, passe
 
 | exit code | means |
 |---|---|
-| 0 | done; of `optimize` the last lines say whether it was verified (`--strict`: 2 where not) |
+| 0 | done; of `optimize` the last lines say whether it was verified (`--strict`: 3 where not) |
 | 1 | a comparison or search found a difference |
-| 2 | refused, with one message that says what to do |
+| 2 | refused, with one message that says what to do: an option, a file, or what the machine lacks |
+| 3 | a verification failed: a network differs from what it is to be, or `--strict` cannot tell |
+| 4 | a mistake of planish, or native code that ended the process; the message says what to report |
 | 130 | interrupted |
 
 On Linux a command runs in a process that another waits for, so that there is a message also where
-native code ends it, such as a kernel whose division traps: it says at what, with code 2.
+native code ends it, such as a kernel whose division traps: it says at what, with code 4.
 `PLANISH_SUPERVISE=0` has one process alone, as some profilers need.
 
 """

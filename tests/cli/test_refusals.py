@@ -362,7 +362,8 @@ def test_what_no_module_foresaw_is_one_message(call, model, out, monkeypatch):
 
     monkeypatch.setattr(module, "load", broken)
     result = call("optimize", model, "-o", out)
-    assert_refused(result, "TypeError: 'NoneType' object is not iterable", "report it at https")
+    says = "TypeError: 'NoneType' object is not iterable"
+    assert_refused(result, says, "report it at https", as_=4)
     (path,) = re.findall(r"model and '([^']*)'", result[2])
     assert "in broken" in pathlib.Path(path).read_text()
     pathlib.Path(path).unlink()
