@@ -19,7 +19,7 @@ from ...ir.core.variables import node_key
 from ...ir.files.load import load
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
-from ...ir.ops.quantization.nodes import quantizes_or_back
+from ...ir.ops.quantization.nodes import converts
 from ...ir.ops.quantization.pairs import Pair
 from ...ir.ops.quantization.weights import stored_weight
 from ..engine.context import Context
@@ -56,28 +56,26 @@ class DequantizeNodes(Pass):
 def restore_to_float(
     graph: gs.Graph, context: Context, names: Collection[str], original: FloatMatch
 ) -> None:
-    """Take the nodes called `names` (see `node_key`) back to float.
+    """Take the nodes called `names` (see `node_key`), in bodies too, back to float.
 
     `original`: what the float model says of weights and bounds, as far as it is known.
     """
-    view = context.view()
-    pairs = Pairs(view)
+    pairs = Pairs(graph, context)
     wanted = frozenset(names)
-    chosen = [node for node in graph.nodes if node_key(node) in wanted]
-    chosen = [node for node in chosen if not quantizes_or_back(node)]
+    chosen = [node for node in pairs.nodes if node_key(node) in wanted and not converts(node)]
     needed, freed = _kept_on_integers(pairs, chosen)
     around = {id(p.quantizer): p for node in (*chosen, *freed) for p in pairs.around(node)}
     with context.editing() as edit:
         for pair in around.values():
             _release(pair, pairs, needed, edit, original)
         for node in chosen:
-            _restore_weights(node, view, edit, original)
+            _restore_weights(node, pairs.view(node), edit, original)
 
 
 def _kept_on_integers(pairs: Pairs, chosen: Collection[gs.Node]) -> tuple[set[int], list[gs.Node]]:
     """Return the ids of the operators that stay, and the movements that go with `chosen`."""
     left = {id(node) for node in chosen}
-    units = [n for n in pairs.view.scope.nodes if pairs.is_unit(n) and id(n) not in left]
+    units = [n for n in pairs.nodes if pairs.is_unit(n) and id(n) not in left]
     anchored = _reached(pairs, [node for node in units if not is_movement(node)], left)
     freed = [
         node
@@ -111,7 +109,7 @@ def _release(
     pair: Pair, pairs: Pairs, needed: Collection[int], edit: Edit, original: FloatMatch
 ) -> None:
     """Let what no longer needs `pair` read its source, and remove it where nothing is left."""
-    view = pairs.view
+    view = pairs.view(pair.quantizer)
     producer = pairs.producer(pair)
     if producer is not None and id(producer) in needed:
         return
@@ -130,7 +128,7 @@ def _release(
             _show(node, pair, view, edit)
         elif edit.begin():
             edit.remove(node)
-    if not view.readers(pair.quantizer.outputs[0]) and edit.begin():
+    if not any(map(view.reads, pair.quantizer.outputs)) and edit.begin():
         edit.remove(pair.quantizer)
 
 

@@ -14,8 +14,9 @@ from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
+from ....ir.core.counted import counted
 from ....ir.core.variables import node_key
-from ....passes.quantize.qdq.match_float import view_of
+from ....passes.engine.context import Context
 from ....passes.quantize.qdq.pairs import Pairs
 from .report import LayerReport, Quality, Suggestion
 
@@ -32,8 +33,8 @@ Measure = Callable[[Sequence[Sequence[str]]], list[Quality]]
 
 def candidates(graph: gs.Graph, layers: Sequence[LayerReport], most: int) -> list[Candidate]:
     """Return sets of nodes worth trying with the reason of each: at most `most`, worst first."""
-    pairs = Pairs(view_of(graph))
-    nodes = {node_key(node): node for node in graph.nodes}
+    pairs = Pairs(graph, Context(graph))
+    nodes = {node_key(node): node for node in pairs.nodes}
     found: dict[tuple[str, ...], str] = {}
     for layer in worst_first(layers)[: max(most - most // 3, 1)]:
         db = f"{layer.local:.1f} dB"
@@ -49,6 +50,14 @@ def candidates(graph: gs.Graph, layers: Sequence[LayerReport], most: int) -> lis
     for layer in layers:
         if layer.precision == "float32" and pairs.is_unit(nodes[layer.node]):
             kinds[layer.op].append(layer.node)
+    bodies: dict[str, list[str]] = defaultdict(list)
+    for layer in layers:
+        if layer.inside is not None and pairs.is_unit(nodes[layer.node]):
+            bodies[layer.inside].append(layer.node)
+    for holder, names_of in bodies.items():
+        if len(found) < most:
+            told = counted(len(names_of), "operator is on integers", "operators are on integers")
+            found.setdefault(tuple(names_of), f"{told} in the body of {holder}")
     for op, names_of in sorted(kinds.items(), key=lambda item: -len(item[1])):
         if len(found) < most:
             count = len(names_of)

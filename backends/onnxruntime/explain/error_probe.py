@@ -26,9 +26,9 @@ from ....ir.core.build import make_constant, make_node, make_variable
 from ....ir.core.target import Target
 from ....ir.core.variables import node_key
 from ....ir.graph.clone import clone
-from ....ir.ops.quantization.nodes import quantizes_or_back
+from ....ir.ops.quantization.nodes import converts
 from ....ir.ops.quantization.weights import stored_weight
-from ....passes.engine.context import Feeds
+from ....passes.engine.context import Context, Feeds
 from ....passes.quantize.qdq.dropped_bounds import bounds_of
 from ....passes.quantize.qdq.match_float import FloatMatch, view_of
 from ....passes.quantize.qdq.pairs import Pairs
@@ -132,19 +132,22 @@ def _build(
     floats_made = _join(copy, floats)
     view, theirs = view_of(graph), view_of(original)
     kinds = {t.name: theirs.type(t) for node in original.nodes for t in node.outputs}
-    pairs = Pairs(view)
+    pairs = Pairs(graph, Context(graph))
     mine = {t.name: t for node in copy.nodes for t in node.outputs if t.name}
     mine.update((t.name, t) for t in copy.inputs)
     copy.outputs = []
     probe = ErrorProbe(copy, wide)
     for node, twin_of in zip(graph.nodes, list(copy.nodes), strict=False):
-        if quantizes_or_back(node) or not node.outputs:
+        if converts(node) or not node.outputs:
             continue
         key, result = node_key(node), pairs.result(node)
         behind = pairs.behind(result) or pairs.behind(node.outputs[0])
         if behind and not pairs.behind(result):
             result = node.outputs[0]
-        shown = behind[0].dequantizers[0].outputs[0] if behind else node.outputs[0]
+        read = [d.outputs[0] for pair in behind for d in pair.dequantizers]
+        shown = next((tensor for tensor in read if tensor.name in mine), None)
+        if shown is None:  # none, or bodies read the pair
+            behind, shown = [], node.outputs[0]
         if shown.name not in mine:
             continue
         after = mine[shown.name]

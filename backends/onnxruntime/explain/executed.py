@@ -13,7 +13,7 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import onnx_graphsurgeon as gs
 import onnxruntime as ort
 
 from ....ir.graph.clone import clone
+from ....ir.graph.uses import scopes
 from ....ir.run.session import make_session, output_types, run_session
 
 _TAG = re.compile(r"planish-(\d+)-")
@@ -33,6 +34,9 @@ _CONVERTERS = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "Transpose", "ReorderInput", "ReorderOutput", "Cast"}
 )
 _INTEGERS = frozenset({"int8", "uint8", "int4", "uint4"})
+# ONNX Runtime's, which read floats and quantize them inside.
+_OWN_GRID = frozenset({"DynamicQuantizeMatMul", "DynamicQuantizeLSTM"})
+_INTEGER_OPERATORS = ("QLinear", "QGemm")
 _SECONDS = 2.0
 _FEWEST, _MOST = 5, 60
 
@@ -41,7 +45,8 @@ _FEWEST, _MOST = 5, 60
 class ExecutedNode:
     """One node of the optimized graph. `index`: the node of the model it leads back to.
 
-    `ms`: median of its time; `types`: element types of inputs and outputs, as executed.
+    `ms`: its time in one run of the model, by the median; `types`: element types of inputs and
+    outputs, as executed.
     """
 
     op: str
@@ -70,14 +75,19 @@ class Execution:
 
 
 def execute(
-    graph: gs.Graph, feed: Mapping[str, np.ndarray[Any, Any]], threads: int | None
+    graph: gs.Graph,
+    feeds: Sequence[Mapping[str, np.ndarray[Any, Any]]],
+    threads: int | None,
+    places: Mapping[str, int],
 ) -> Execution:
-    """Run `graph` a few times under the profiler; `index` counts its nodes in order.
+    """Run `graph` a few times on `feeds` in turn under the profiler, bodies included.
 
-    Raises ExecutionError where the runtime refuses the graph or fails.
+    `places`: the `index` of each node by its first result, as far as it has one. Raises
+    ExecutionError where the runtime refuses the graph or fails.
     """
     copy = clone(graph)
-    for index, node in enumerate(copy.nodes):
+    nodes = [node for scope in scopes(copy) for node in scope.nodes]
+    for index, node in enumerate(nodes):
         node.name = f"planish-{index}-"
     with tempfile.TemporaryDirectory(prefix="planish-") as folder:
         options = ort.SessionOptions()
@@ -91,72 +101,102 @@ def execute(
         if threads is not None:
             options.intra_op_num_threads = threads
         session = make_session(copy, options, ["CPUExecutionProvider"])
-        _run(session, feed)
+        runs = _run(session, feeds)
         with open(session.end_profiling(), encoding="utf-8") as file:
             events = json.load(file)
         model = onnx.load(Path(folder) / "optimized.onnx", load_external_data=False)
-    found = _read(model.graph, copy)
-    _time(found, model.graph, events)
-    _place(found)
-    return found
+    return _Reader(nodes, places, _measured(events), runs).graph(model.graph)
 
 
-def _run(session: ort.InferenceSession, feed: Mapping[str, np.ndarray[Any, Any]]) -> None:
+def _run(session: ort.InferenceSession, feeds: Sequence[Mapping[str, np.ndarray[Any, Any]]]) -> int:
+    """Run a few times; return how many."""
     outputs = output_types(session)
     started = time.perf_counter()
     for done in range(_MOST):
-        run_session(session, outputs, feed)
-        if done + 1 >= _FEWEST and time.perf_counter() - started > _SECONDS:
+        run_session(session, outputs, feeds[done % len(feeds)])
+        if done + 1 >= max(_FEWEST, len(feeds)) and time.perf_counter() - started > _SECONDS:
             break
+    return done + 1
 
 
-def _read(optimized: onnx.GraphProto, graph: gs.Graph) -> Execution:
-    nodes = []
-    for node in optimized.node:
-        tag = _TAG.search(node.name)
-        index = int(tag[1]) if tag else None
-        op = node.op_type
-        # An inserted node may be named after the one that it was made for.
-        if index is not None and op in _CONVERTERS and graph.nodes[index].op != op:
-            index = None
-        nodes.append(
-            ExecutedNode(op=op, index=index, inputs=tuple(node.input), outputs=tuple(node.output))
-        )
-    return Execution(
-        nodes,
-        frozenset(value.name for value in optimized.input),
-        frozenset(value.name for value in optimized.output),
-        frozenset(value.name for value in optimized.initializer),
-    )
-
-
-def _time(found: Execution, optimized: onnx.GraphProto, events: list[dict[str, Any]]) -> None:
-    times: dict[str, list[float]] = defaultdict(list)
-    types: dict[str, dict[str, Any]] = {}
+def _measured(events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return what the profile has of each node, by its name."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
-            name = event["name"].removesuffix(_KERNEL)
-            times[name].append(event["dur"] / 1000)
-            types[name] = event["args"]
-    for node, proto in zip(found.nodes, optimized.node, strict=True):
-        if proto.name in times:
-            node.ms = statistics.median(times[proto.name])
-            node.input_types = _types(types[proto.name].get("input_type_shape", []))
-            node.output_types = _types(types[proto.name].get("output_type_shape", []))
+            found[event["name"].removesuffix(_KERNEL)].append(event)
+    return found
+
+
+class _Reader:
+    """Reads the optimized model with its profile; `nodes` are those of the model before it."""
+
+    def __init__(
+        self,
+        nodes: list[gs.Node],
+        places: Mapping[str, int],
+        measured: Mapping[str, list[dict[str, Any]]],
+        runs: int,
+    ) -> None:
+        self._nodes, self._places = nodes, places
+        self._measured, self._runs = measured, runs
+
+    def graph(self, optimized: onnx.GraphProto) -> Execution:
+        """Return what was executed of `optimized` and its bodies, these behind."""
+        own = [self._node(proto) for proto in optimized.node]
+        _place(own)
+        bodies = [
+            self.graph(attribute.g)
+            for proto in optimized.node
+            for attribute in proto.attribute
+            if attribute.type == onnx.AttributeProto.GRAPH
+        ]
+        constants = {value.name for value in optimized.initializer}
+        return Execution(
+            [*own, *(node for body in bodies for node in body.nodes)],
+            frozenset(value.name for value in optimized.input),
+            frozenset(value.name for value in optimized.output),
+            frozenset(constants.union(*(body.constants for body in bodies))),
+        )
+
+    def _node(self, proto: onnx.NodeProto) -> ExecutedNode:
+        op = proto.op_type
+        made = ExecutedNode(
+            op=op, index=self._index(proto), inputs=tuple(proto.input), outputs=tuple(proto.output)
+        )
+        events = self._measured.get(proto.name)
+        if events:  # a body runs several times, or not in every run
+            middle = statistics.median(event["dur"] / 1000 for event in events)
+            made.ms = middle * len(events) / self._runs
+            listed = events[-1]["args"]
+            made.input_types = _types(listed.get("input_type_shape", []))
+            made.output_types = _types(listed.get("output_type_shape", []))
+        return made
+
+    def _index(self, proto: onnx.NodeProto) -> int | None:
+        tag = _TAG.search(proto.name)
+        if tag is None:
+            return None
+        node = self._nodes[int(tag[1])]
+        # An inserted node may be named after the one that it was made for.
+        if proto.op_type in _CONVERTERS and node.op != proto.op_type:
+            return None
+        named = next((t.name for t in node.outputs if t.name), "")
+        return self._places.get(named)
 
 
 def _types(listed: list[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(next(iter(entry), "") for entry in listed)
 
 
-def _place(found: Execution) -> None:
+def _place(nodes: list[ExecutedNode]) -> None:
     """Give every conversion the layer beside it: its producer, else its first reader.
 
     A DequantizeLinear belongs to the one that reads it. Chains of conversions are walked once.
     """
-    producer = {name: node for node in found.nodes for name in node.outputs if name}
+    producer = {name: node for node in nodes for name in node.outputs if name}
     reader: dict[str, ExecutedNode] = {}
-    for node in found.nodes:
+    for node in nodes:
         for name in node.inputs:
             reader.setdefault(name, node)
 
@@ -166,7 +206,7 @@ def _place(found: Execution) -> None:
     def before(node: ExecutedNode) -> ExecutedNode | None:
         return producer.get(node.inputs[0])
 
-    for node in found.nodes:
+    for node in nodes:
         if not node.converts and node.index is not None:
             continue
         steps = (behind, before) if node.op != "QuantizeLinear" else (before, behind)
@@ -183,6 +223,10 @@ def precision_of(node: ExecutedNode) -> str:
     """Return the precision in which `node` computes: that of its first input and its result."""
     takes = next(iter(node.input_types), "")
     gives = next(iter(node.output_types), "")
+    if node.op in _OWN_GRID:
+        return "int8 -> float32"
+    if not node.input_types and node.op.startswith(_INTEGER_OPERATORS):
+        return "int8"  # in a branch that was not run
     # Concatenations of integers list scale and zero point before the first tensor.
     if node.op == "QLinearConcat":
         takes = gives

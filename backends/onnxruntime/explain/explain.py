@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 import onnxruntime as ort
 
+from ....ir.core.counted import counted
 from ....ir.core.errors import GraphError
 from ....ir.core.target import Target
-from ....ir.core.variables import label, node_key
+from ....ir.core.variables import node_key, subgraphs_of
 from ....ir.graph.clone import clone
+from ....ir.graph.uses import scopes
 from ....ir.metrics.choose import AUTO, MetricOptions
 from ....ir.metrics.result import MetricResult
-from ....ir.ops.quantization.nodes import quantizes_or_back
+from ....ir.ops.quantization.nodes import converts
+from ....ir.ops.traits.groups import INTEGER_LAYERS
 from ....ir.run.compare import Comparison, OutputsComparer
 from ....ir.run.extra_feeds import FeedsWithout
 from ....ir.run.feeds import random_feeds
@@ -24,7 +27,9 @@ from ....passes.engine.context import Context, Feeds
 from ....passes.fusion.inline_fused_operators import inline_fused_operators
 from ....passes.quantize.dequantize_nodes import restore_to_float
 from ....passes.quantize.qdq.match_float import FloatMatch, match_float
+from ....passes.quantize.qdq.raise_dynamic import raise_dynamic
 from ....passes.quantize.qdq.raise_operators import raise_operators
+from ....passes.quantize.quantize.bodies import tell_bodies_apart
 from ...timing.bench import Subject, bench
 from ..backend import OnnxRuntime
 from .advice import candidates, choose
@@ -37,8 +42,15 @@ from .twin import need_twin
 _DRAWN = 4
 _SECONDS = 1.0
 
-# Operators of the QOperator format, which hold their scales themselves.
-_INTEGER_OPERATORS = ("QLinear", "QGemm")
+# Bodies may take one branch on one sample and another on the next.
+_MOST_PROFILED = 8
+_SHOWN = 5  # names in a remark
+
+# ONNX Runtime's operators that hold their scales themselves or find them.
+_INTEGER_OPERATORS = (
+    *("QLinear", "QGemm", "QAttention", "QEmbed", "QOrdered", "QMoE"),
+    *("DynamicQuantize", "MatMulInteger", "ConvInteger", "MatMulNBits"),
+)
 
 Progress = Callable[[float, str], None]
 Run = Callable[[Mapping[str, np.ndarray[Any, Any]]], dict[str, Any]]
@@ -76,17 +88,37 @@ def apply_exclusions(
 ) -> gs.Graph:
     """Return a copy of `graph` with the nodes called `names` back in float."""
     copy = inlined(graph)
-    match = FloatMatch() if float_graph is None else match_float(copy, inlined(float_graph))
-    restore_to_float(copy, Context(copy), names, match)
+    raised = clone(copy)
+    raise_all(raised)
+    match = FloatMatch() if float_graph is None else match_float(raised, inlined(float_graph))
+    _restore(copy, names, match)
     return copy
 
 
 def inlined(graph: gs.Graph) -> gs.Graph:
-    """Return a copy of `graph` without fused operators, its integer operators as pairs."""
+    """Return a copy of `graph` without fused operators, names told apart in all its bodies."""
     copy = clone(graph)
     inline_fused_operators(copy, Context(copy))
-    raise_operators(copy, Context(copy))
+    tell_bodies_apart(copy, Context(copy))
     return copy
+
+
+def raise_all(graph: gs.Graph, only: Collection[str] | None = None) -> dict[str, str]:
+    """Write integer operators of `graph`, those called `only` or all, as operators between pairs.
+
+    Returns what these are called, by the results of the nodes that went.
+    """
+    found = raise_operators(graph, Context(graph), only)
+    return found | raise_dynamic(graph, Context(graph), only)
+
+
+def _restore(graph: gs.Graph, names: Collection[str], match: FloatMatch) -> None:
+    """Take the nodes called `names` back to float; integer operators beside them stay as they are.
+
+    So what runs fast goes on doing so.
+    """
+    raise_all(graph, names)
+    restore_to_float(graph, Context(graph), names, match)
 
 
 class _Session:
@@ -103,8 +135,10 @@ class _Session:
         options: MetricOptions,
     ) -> None:
         self._options = options
-        self.graph = inlined(graph)
-        _need_quantized(self.graph)
+        self._given = inlined(graph)
+        _need_quantized(self._given)
+        self.graph = clone(self._given)
+        self._raised = raise_all(self.graph)
         self._threads = threads
         self._target = Target.parse(target)
         self._seed = seed
@@ -115,6 +149,7 @@ class _Session:
         if options.labels:
             self._feeds = FeedsWithout(self._labelled, options.labels)
         self._first = next(iter(itertools.islice(self._feeds, 1)))
+        self._nests = any(map(subgraphs_of, self.graph.nodes))
         if float_graph is None:
             self._match = FloatMatch()
             self._float = clone(self.graph)
@@ -128,7 +163,8 @@ class _Session:
 
     def report(self, most: int, progress: Progress) -> Int8Report:
         progress(0.0, "profiling")
-        execution = execute(self.graph, self._first, self._threads)
+        few = list(itertools.islice(self._feeds, _MOST_PROFILED if self._nests else 1))
+        execution = execute(self._given, few, self._threads, self._places())
         progress(0.1, "measuring errors")
         errors = measure_errors(
             self.graph,
@@ -141,7 +177,7 @@ class _Session:
         layers = layers_of(self.graph, execution, errors)
         progress(0.4, "running both models")
         # What was measured first warms up, so both are measured in one go.
-        original, before = self._measure_with([self._float, self.graph])
+        original, before = self._measure_with([self._float, self._given])
         tried = candidates(self.graph, layers, most)
         found, after = choose(
             tried,
@@ -160,21 +196,28 @@ class _Session:
             drawn_feeds=self._drawn,
             unmatched=tuple(layer.node for layer in layers if self._is_unmatched(layer.node)),
             foreign=tuple(sorted(self._match.foreign)),
-            remarks=tuple(remarks_of(layers, execution, before, original)),
+            remarks=(*remarks_of(layers, execution, before, original), *_left(self.graph)),
             runtime=f"ONNX Runtime {ort.__version__}",
         )
 
+    def _places(self) -> dict[str, int]:
+        """Return the place of the layer that each node as given belongs to, by its first result."""
+        nodes = nodes_of(self.graph)
+        named = {node_key(node): place for place, node in enumerate(nodes)}
+        found = {t.name: place for place, node in enumerate(nodes) for t in node.outputs[:1]}
+        return found | {result: named[name] for result, name in self._raised.items()}
+
     def _is_unmatched(self, name: str) -> bool:
-        node = next((n for n in self.graph.nodes if node_key(n) == name), None)
+        node = next((n for n in nodes_of(self.graph) if node_key(n) == name), None)
         return node is not None and not any(t.name in self._match.tensors for t in node.outputs)
 
     def _measure(self, choices: Sequence[Sequence[str]]) -> list[Quality]:
         variants = []
         for names in choices:
-            copy = self.graph
+            copy = self._given
             if names:
-                copy = clone(self.graph)
-                restore_to_float(copy, Context(copy), names, self._match)
+                copy = clone(self._given)
+                _restore(copy, names, self._match)
             variants.append(copy)
         return self._measure_with(variants)
 
@@ -220,21 +263,53 @@ class _Session:
         return total.result()
 
 
+def nodes_of(graph: gs.Graph) -> list[gs.Node]:
+    """Return the nodes of `graph`, and behind them those of its bodies."""
+    return [node for scope in scopes(graph) for node in scope.nodes]
+
+
 def _names(graph: gs.Graph) -> list[str]:
-    return [node_key(n) for n in graph.nodes if not quantizes_or_back(n)]
+    return [node_key(n) for n in nodes_of(graph) if not converts(n)]
+
+
+def _left(graph: gs.Graph) -> list[str]:
+    """Say which integer operators of `graph` have no form as pairs."""
+    names = [f"{node.op} '{node_key(node)}'" for node in nodes_of(graph) if is_whole(node)]
+    if not names:
+        return []
+    count = counted(len(names), "integer operator has", "integer operators have")
+    shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    return [
+        f"{count} no form with QuantizeLinear/DequantizeLinear pairs, so the error of each alone "
+        f"is not known, and a float model made of this one computes them as they are: {shown}"
+    ]
+
+
+def is_whole(node: gs.Node) -> bool:
+    """Say whether `node` computes on integers itself, by scales of its own or by none."""
+    own = node.op in INTEGER_LAYERS or node.op.startswith(_INTEGER_OPERATORS)
+    return own and not converts(node)
+
+
+def _is_stored(node: gs.Node) -> bool:
+    """Say whether `node` makes floats of constant integers, as weights that are stored so."""
+    return (
+        node.op == "Cast"
+        and isinstance(node.inputs[0], gs.Constant)
+        and (np.dtype(node.inputs[0].dtype).itemsize == 1)
+    )
 
 
 def _need_quantized(graph: gs.Graph) -> None:
-    whole = next((n for n in graph.nodes if n.op.startswith(_INTEGER_OPERATORS)), None)
-    if whole is not None:
-        raise GraphError(
-            f"node {label(whole)} is an integer operator that has no form with "
-            "QuantizeLinear/DequantizeLinear pairs, which are what is explained; quantize with "
-            "quant_format=QuantFormat.QDQ, or with `planish optimize -p quantize`"
-        )
-    if any(map(quantizes_or_back, graph.nodes)):
+    if any(converts(node) or is_whole(node) for node in nodes_of(graph)):
         return
     name = graph.name or "the model"
+    if any(map(_is_stored, nodes_of(graph))):
+        raise GraphError(
+            f"'{name}' stores weights as integers and computes in float, so there is nothing to "
+            "explain; `planish compare` says how close it is, and `planish optimize -p quantize` "
+            "makes a float model compute on integers"
+        )
     raise GraphError(
         f"'{name}' has no quantized layers, so there is nothing to explain; quantize it first, "
         "with `planish optimize -p quantize`"

@@ -8,9 +8,11 @@ from typing import cast
 
 import onnx_graphsurgeon as gs
 
-from ....ir.core.variables import node_key
-from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE, is_quantizer, quantizes_or_back
-from ....passes.quantize.qdq.match_float import view_of
+from ....ir.core.counted import counted
+from ....ir.core.variables import node_key, subgraphs_of
+from ....ir.graph.uses import scopes
+from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE, converts, is_quantizer
+from ....passes.engine.context import Context
 from ....passes.quantize.qdq.pairs import Pairs
 from .executed import ExecutedNode, Execution, precision_of
 from .report import Conversion, LayerReport, Precision, Quality
@@ -22,10 +24,10 @@ _FEW = 5
 def layers_of(
     graph: gs.Graph, execution: Execution, errors: Mapping[str, Mapping[str, float]]
 ) -> tuple[LayerReport, ...]:
-    """Return the layers of `graph` in order."""
-    view = view_of(graph)
-    pairs = Pairs(view)
-    nodes = list(graph.nodes)
+    """Return the layers of `graph` in order, those of bodies behind."""
+    pairs = Pairs(graph, Context(graph))
+    nodes = pairs.nodes
+    holders = holders_of(graph)
     place = {id(node): index for index, node in enumerate(nodes)}
     ran: dict[int, list[ExecutedNode]] = defaultdict(list)
     beside: dict[int, list[Conversion]] = defaultdict(list)
@@ -38,7 +40,7 @@ def layers_of(
     into: dict[int, int] = {}
     fused: dict[int, list[str]] = defaultdict(list)
     for index, node in enumerate(nodes):
-        if index in ran or quantizes_or_back(node):
+        if index in ran or converts(node):
             continue
         source = _source(node, pairs)
         at = None if source is None else place.get(id(source))
@@ -47,11 +49,13 @@ def layers_of(
             fused[into[index]].append(node_key(node))
     found = []
     for index, node in enumerate(nodes):
-        if quantizes_or_back(node):
+        if converts(node):
             continue
         done = ran[index]
-        main = max(done, key=lambda n: n.ms, default=None)
+        main = max(done, key=lambda n: (precision_of(n) == "int8", n.ms), default=None)
         precision = cast(Precision, "gone" if main is None else precision_of(main))
+        if subgraphs_of(node):
+            precision = "float32"  # what it reads first is a condition or a count
         measured = errors.get(node_key(node), {})
         found.append(
             LayerReport(
@@ -67,13 +71,25 @@ def layers_of(
                 weights=measured.get("weights"),
                 rounding=measured.get("rounding"),
                 cumulative=measured.get("cumulative"),
+                inside=holders.get(id(node)),
             )
         )
     return tuple(found)
 
 
+def holders_of(graph: gs.Graph) -> dict[int, str]:
+    """Return, by id of each node in a body, what the node of `graph` is called that holds it."""
+    return {
+        id(inner): node_key(node)
+        for node in graph.nodes
+        for body in subgraphs_of(node)
+        for scope in scopes(body)
+        for inner in scope.nodes
+    }
+
+
 def _is_conversion(node: gs.Node, made: ExecutedNode) -> bool:
-    return quantizes_or_back(node) or (made.converts and made.op != node.op)
+    return converts(node) or (made.converts and made.op != node.op)
 
 
 def _conversion(made: ExecutedNode, execution: Execution) -> Conversion:
@@ -91,7 +107,7 @@ def _source(node: gs.Node, pairs: Pairs) -> gs.Node | None:
     if not node.inputs:
         return None
     pair = pairs.before(node.inputs[0])
-    return pairs.view.producer(node.inputs[0] if pair is None else pair.source)
+    return pairs.views.producer(node.inputs[0] if pair is None else pair.source)
 
 
 def _why_float(node: gs.Node, pairs: Pairs) -> str | None:
@@ -99,7 +115,7 @@ def _why_float(node: gs.Node, pairs: Pairs) -> str | None:
 
     None for an operator without pairs around it, which was left in float on purpose.
     """
-    view = pairs.view
+    view = pairs.view(node)
     reads = [t for t in node.inputs if pairs.before(t) is not None]
     writes = pairs.behind(pairs.result(node)) or pairs.behind(node.outputs[0])
     if not reads and not writes:
@@ -128,7 +144,8 @@ def _why_float(node: gs.Node, pairs: Pairs) -> str | None:
 
 def _type_of(pair: object, pairs: Pairs) -> str:
     quantizer = pair.quantizer  # type: ignore[attr-defined]
-    zero = pairs.view.constant(quantizer.inputs[2]) if len(quantizer.inputs) > 2 else None
+    view = pairs.view(quantizer)
+    zero = view.constant(quantizer.inputs[2]) if len(quantizer.inputs) > 2 else None
     return "uint8" if zero is None else str(zero.dtype)
 
 
@@ -163,7 +180,15 @@ def remarks_of(
     unplaced = sum(n.ms for n in execution.nodes if n.index is None and n.beside is None)
     if unplaced > 0.05 * before.ms:
         found.append((unplaced, f"{unplaced:.3f} ms belong to no layer"))
+    inside = [layer for layer in layers if layer.inside is not None and layer.local is None]
     ordered = [text for _, text in sorted(found, key=lambda item: -item[0])]
+    if inside:
+        some = ", ".join(layer.node for layer in inside[:_FEW])
+        more = ", ..." if len(inside) > _FEW else ""
+        ordered.append(
+            f"{counted(len(inside), 'operator of a body runs', 'operators of bodies run')} where "
+            f"errors are not measured, only what was executed: {some}{more}"
+        )
     if before.ms > original.ms:
         ordered.insert(0, f"it is slower than float: {before.ms:.3f} against {original.ms:.3f} ms")
     return ordered

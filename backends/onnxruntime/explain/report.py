@@ -37,7 +37,8 @@ class LayerReport:
     SQNR in dB, infinite for no error, None where unknown: `local`, its result as its readers get
     it, against the float operator with float weights on the same inputs; `weights`, only what its
     integer weights do to that; `rounding`, only what the pair behind it does; `cumulative`, its
-    result against that of the float model.
+    result against that of the float model. Of those in bodies they are unknown. `inside`: the node
+    of the graph itself in whose body it stands.
     """
 
     node: str
@@ -52,6 +53,7 @@ class LayerReport:
     weights: float | None = None
     rounding: float | None = None
     cumulative: float | None = None
+    inside: str | None = None
 
     @property
     def conversion_ms(self) -> float:

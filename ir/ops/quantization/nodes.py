@@ -26,6 +26,16 @@ def quantizes_or_back(node: gs.Node) -> bool:
     return is_quantizer(node) or is_dequantizer(node)
 
 
+def is_dynamic_quantizer(node: gs.Node) -> bool:
+    """Say whether `node` quantizes by the range that it finds, and gives the grid with it."""
+    return node.op == "DynamicQuantizeLinear" and is_standard(node)
+
+
+def converts(node: gs.Node) -> bool:
+    """Say whether `node` makes integers of floats, by whichever grid, or floats of integers."""
+    return quantizes_or_back(node) or is_dynamic_quantizer(node)
+
+
 def dequantizer(tensor: gs.Tensor, view: View) -> gs.Node | None:
     """Return the DequantizeLinear of the standard that makes `tensor`, or None."""
     node = view.producer(tensor)

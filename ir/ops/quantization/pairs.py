@@ -2,7 +2,8 @@
 
     x -> QuantizeLinear -> q -> DequantizeLinear -> x'
 
-Whoever inserted them: the node names and tensor names of the tools differ, the structure does not.
+A DynamicQuantizeLinear makes one with the DequantizeLinears that read its scale. Whoever inserted
+them: the node names and tensor names of the tools differ, the structure does not.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from ...graph.view import View
-from .nodes import is_dequantizer, is_quantizer
+from .nodes import is_dequantizer, is_dynamic_quantizer, is_quantizer
 from .parameters import ConstantParameters, read_quantization
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A QuantizeLinear with the DequantizeLinears that alone read it."""
+    """What quantizes a tensor, and the DequantizeLinears that read it."""
 
     quantizer: gs.Node
     dequantizers: tuple[gs.Node, ...]
@@ -32,6 +33,8 @@ class Pair:
 
     def constants(self, view: View) -> ConstantParameters | None:
         """Return the parameters of the QuantizeLinear, None where they are computed."""
+        if is_dynamic_quantizer(self.quantizer):
+            return None
         return read_quantization(self.quantizer).constants(view.constant)
 
 
@@ -44,3 +47,8 @@ def find_pairs(view: View) -> Iterator[Pair]:
                 continue
             if all(map(is_dequantizer, readers)):
                 yield Pair(node, tuple(readers))
+        elif is_dynamic_quantizer(node):
+            readers = [n for n in view.readers(node.outputs[0]) if is_dequantizer(n)]
+            scaled = tuple(n for n in readers if n.inputs[1] is node.outputs[1])
+            if scaled:
+                yield Pair(node, scaled)

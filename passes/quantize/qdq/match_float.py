@@ -17,11 +17,13 @@ import onnx_graphsurgeon as gs
 from ....ir.core.variables import node_key
 from ....ir.graph.view import View
 from ....ir.ops.clips import clip_bounds
-from ....ir.ops.quantization.nodes import quantizes_or_back
+from ....ir.ops.linear.operators import bias_of
+from ....ir.ops.quantization.nodes import converts
 from ....ir.ops.quantization.weights import StoredWeight, stored_weight
 from ....ir.ops.traits.groups import LAYERS
 from ...engine.context import Context
 from .pairs import Pairs
+from .scoped_views import ScopedViews
 from .units import BOUNDING, bounds
 
 Array = np.ndarray[Any, Any]
@@ -52,8 +54,8 @@ class FloatMatch:
 
 
 def match_float(graph: gs.Graph, original: gs.Graph) -> FloatMatch:
-    """Match `graph`, with pairs, and `original`, without."""
-    return _Matcher(view_of(graph), view_of(original)).run()
+    """Match `graph`, with pairs, and `original`, without; nodes of bodies too."""
+    return _Matcher(graph, original).run()
 
 
 def view_of(graph: gs.Graph) -> View:
@@ -62,23 +64,24 @@ def view_of(graph: gs.Graph) -> View:
 
 
 class _Matcher:
-    def __init__(self, view: View, original: View) -> None:
-        self._view = view
-        self._original = original
-        self._pairs = Pairs(view)
+    def __init__(self, graph: gs.Graph, original: gs.Graph) -> None:
+        context = Context(original)
+        self._original = ScopedViews(original, context)
+        self._pairs = Pairs(graph, Context(graph))
+        scopes = list(context.uses.scopes(original))
+        nodes = [node for scope in scopes for node in scope.nodes]
         self._made: dict[str, gs.Tensor] = {
-            tensor.name: tensor
-            for node in original.scope.nodes
-            for tensor in node.outputs
-            if tensor.name
+            tensor.name: tensor for node in nodes for tensor in node.outputs if tensor.name
         }
-        self._inputs = {t.name: t for t in original.scope.inputs if not isinstance(t, gs.Constant)}
-        self._by_name = {node_key(node): node for node in original.scope.nodes}
+        self._inputs = {
+            t.name: t for scope in scopes for t in scope.inputs if not isinstance(t, gs.Constant)
+        }
+        self._by_name = {node_key(node): node for node in nodes}
         self._found = FloatMatch()
 
     def run(self) -> FloatMatch:
-        for node in self._view.scope.nodes:
-            if quantizes_or_back(node):
+        for node in self._pairs.nodes:
+            if converts(node):
                 continue
             twin = self._twin(node)
             for tensor in node.outputs:
@@ -87,9 +90,11 @@ class _Matcher:
                     self._learn(tensor, named)
             if twin is None:
                 continue
-            if node.outputs and node.outputs[0].name not in self._found.tensors:
+            biases = [bias_of(each) for each in (twin, node)] if node.op in LAYERS else [None]
+            split = biases[0] is not None and biases[1] is None  # an Add behind it has the bias
+            if node.outputs and node.outputs[0].name not in self._found.tensors and not split:
                 result = twin.outputs[0]
-                reader = self._original.only_reader(result)
+                reader = self._original.of_node(twin).only_reader(result)
                 bounded = reader is not None and reader.op in BOUNDING
                 if bounded and self._pairs.behind(node.outputs[0]):
                     result = reader.outputs[0]  # type: ignore[union-attr]
@@ -111,9 +116,10 @@ class _Matcher:
         producer = self._original.producer(found)
         bound = (-np.inf, np.inf)
         if producer is not None and producer.op in BOUNDING:
-            if producer.op == "Clip" and clip_bounds(producer, self._original) is None:
+            view = self._original.of_node(producer)
+            if producer.op == "Clip" and clip_bounds(producer, view) is None:
                 return
-            bound = bounds(producer, self._original)
+            bound = bounds(producer, view)
         self._found.bounds[tensor.name] = bound
 
     def _twin(self, node: gs.Node) -> gs.Node | None:
@@ -138,15 +144,16 @@ class _Matcher:
         source = self._made.get(self._found.tensors.get(read.name, "")) or self._inputs.get(
             read.name
         )
-        if source is None or self._original.fan_out(source) > 8:
+        view = None if source is None else self._original.of_tensor(source)
+        if source is None or view is None or view.fan_out(source) > 8:
             return None
-        same = [n for n in self._original.readers(source) if n.op == node.op]
+        same = [n for n in view.readers(source) if n.op == node.op]
         return same[0] if len(same) == 1 else None
 
     def _take_weights(self, node: gs.Node, twin: gs.Node) -> None:
         for position, tensor in enumerate(node.inputs[: len(twin.inputs)]):
-            stored = stored_weight(tensor, self._view) if tensor.name else None
-            values = self._original.constant(twin.inputs[position])
+            stored = stored_weight(tensor, self._pairs.view(node)) if tensor.name else None
+            values = self._original.of_node(twin).constant(twin.inputs[position])
             if stored is None or values is None or values.shape != stored.values.shape:
                 continue
             if position == 1 and node.op in LAYERS and not is_rounding_of(stored, values):

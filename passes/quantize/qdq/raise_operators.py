@@ -10,7 +10,7 @@ QLinearAdd and their like (docs/ContribOperators.md there).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.decline import DeclinedError, need
+from ....ir.core.variables import node_key
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.graph.view import View
@@ -52,30 +53,34 @@ class _Shape:
     dropped: tuple[str, ...] = ()
 
 
-def raise_operators(graph: gs.Graph, context: Context) -> int:
-    """Write the operators of `graph` that hold their scales as pairs; return how many were.
+def raise_operators(
+    graph: gs.Graph, context: Context, only: Collection[str] | None = None
+) -> dict[str, str]:
+    """Write the operators of `graph` and its bodies that hold their scales as pairs.
 
-    Those that cannot be are declined.
+    `only`: those of these names (see `node_key`); None for all. Those that cannot be are declined.
+    Returns what the operators are called that took their places, by the result of each.
     """
-    if not any(node.op in _SHAPES for node in graph.nodes):
-        return 0
-    if not ensure_opset(graph, context, _OPSET):
-        return 0
-    count = 0
+    found = [
+        (node, scope)
+        for scope in context.uses.scopes(graph)
+        for node in scope.nodes
+        if node.op in _SHAPES and (only is None or node_key(node) in only)
+    ]
+    if not found or not ensure_opset(graph, context, _OPSET):
+        return {}
+    raised: dict[str, str] = {}
     with context.editing() as edit:
-        view = context.view()
-        for node in list(graph.nodes):
-            shape = _SHAPES.get(node.op)
-            if shape is None or not edit.begin():
-                continue
+        for node, scope in found:
+            view, shape = context.view(scope), _SHAPES[node.op]
             try:
                 _check(node, shape, view)
             except DeclinedError as reason:
                 context.decline(node, str(reason))
                 continue
-            _Raised(edit, view, node, shape).write()
-            count += 1
-    return count
+            if edit.begin():
+                raised[node.outputs[0].name] = _Raised(edit, view, node, shape).write()
+    return raised
 
 
 def _check(node: gs.Node, shape: _Shape, view: View) -> None:
@@ -91,8 +96,8 @@ class _Raised:
     def __init__(self, edit: Edit, view: View, node: gs.Node, shape: _Shape) -> None:
         self._edit, self._view, self._node, self._shape = edit, view, node, shape
 
-    def write(self) -> None:
-        """Replace the node."""
+    def write(self) -> str:
+        """Replace the node; return its name, which the operator has that stands for it."""
         edit, node, shape = self._edit, self._node, self._shape
         edit.remove(node)
         operands = shape.operands(node)
@@ -101,14 +106,16 @@ class _Raised:
             inputs.append(self._bias(operands))
         attrs = {key: value for key, value in node.attrs.items() if key not in shape.dropped}
         result = node.outputs[0]
-        if not self._has(shape.result):
-            edit.node(shape.op, inputs, [result], attrs, at=node)
-            return
-        made = edit.variable(f"{result.name}_real", self._float(result))
-        edit.node(shape.op, inputs, [made], attrs, at=node)
-        scale, zero = (self._parameter(shape.result + n) for n in range(2))
-        held = [made, scale] if zero is None else [made, scale, zero]
-        edit.node(QUANTIZE, held, [result], at=node)
+        quantizes = self._has(shape.result)
+        kind = self._float(result)
+        made = edit.variable(f"{result.name}_real", kind) if quantizes else result
+        operator = edit.node(shape.op, inputs, [made], attrs, at=node)
+        if quantizes:
+            scale, zero = (self._parameter(shape.result + n) for n in range(2))
+            held = [made, scale] if zero is None else [made, scale, zero]
+            edit.node(QUANTIZE, held, [result], at=node)
+        edit.rename(operator, node_key(node))
+        return node_key(operator)
 
     def _has(self, place: int) -> bool:
         return place < len(self._node.inputs) and bool(self._node.inputs[place].name)
@@ -123,9 +130,7 @@ class _Raised:
         held = [tensor, scale] if zero is None else [tensor, scale, zero]
         made = self._edit.variable(f"{tensor.name}_real", self._float(tensor))
         along = stored.axis is not None and bool(scale.shape)
-        self._edit.node(
-            DEQUANTIZE, held, [made], {"axis": stored.axis} if along else {}, at=self._node
-        )
+        self._dequantize(held, made, {"axis": stored.axis} if along else {})
         return made
 
     def _bias(self, operands: Sequence[_Stored]) -> gs.Tensor:
@@ -140,8 +145,14 @@ class _Raised:
         scale = self._edit.constant(_plain(product), f"{tensor.name}_scale")
         made = self._edit.variable(f"{tensor.name}_real", self._float(tensor))
         attrs = {"axis": 0} if scale.shape else {}
-        self._edit.node(DEQUANTIZE, [tensor, scale], [made], attrs, at=self._node)
+        self._dequantize([tensor, scale], made, attrs)
         return made
+
+    def _dequantize(
+        self, held: Sequence[gs.Tensor], made: gs.Variable, attrs: dict[str, Any]
+    ) -> None:
+        node = self._edit.node(DEQUANTIZE, held, [made], attrs, at=self._node)
+        self._edit.rename(node, made.name)  # the operator's is its own
 
     def _parameter(self, place: int) -> gs.Tensor | None:
         """Return a scale or zero point; one of a single value has no axis."""

@@ -13,13 +13,13 @@ from ....ir.ops.quantization.parameters import read_quantization
 from ...engine.context import Context
 from ..grids.formats import IntegerFormat
 from ..grids.grid import QuantizationGrid, grid_of_range
+from ..qdq.scoped_views import ScopedViews
 from .calibration.observers import Range
 from .capture_barrier import insert_capture_barriers
 from .inserter import PairInserter
 from .placement import Placement, place
 from .requantization_barrier import insert_requantization_barriers
 from .scheme import QuantizationScheme
-from .scoped_views import ScopedViews
 from .units import read_units
 
 

@@ -22,10 +22,10 @@ from ....ir.ops.quantization.nodes import DEQUANTIZE, quantizer
 from ....ir.ops.quantization.weights import weight_scale, weight_values
 from ..grids.formats import IntegerFormat
 from ..grids.grid import QuantizationGrid, grid_of_weights
+from ..qdq.scoped_views import ScopedViews
 from ..qdq.units import BOUNDING, Unit, bounds
 from .placement import Placement
 from .scheme import QuantizationScheme
-from .scoped_views import ScopedViews
 from .tensor_pairs import TensorPairs
 
 Array = np.ndarray[Any, Any]

@@ -27,8 +27,8 @@ from ....ir.graph.view import View
 from ....ir.ops.quantization.barriers import add_barrier
 from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE, dequantizer, is_quantizer
 from ....ir.ops.traits.groups import LAYERS
+from ..qdq.scoped_views import ScopedViews
 from ..qdq.units import BOUNDING, is_movement
-from .scoped_views import ScopedViews
 
 Array = np.ndarray[Any, Any]
 

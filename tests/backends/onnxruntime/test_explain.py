@@ -202,17 +202,9 @@ def test_the_qoperator_format_is_explained_as_pairs(tmp_path):
     assert any(node.op == "QLinearConv" for node in held.nodes)
     report = explain(held, network())
     assert {each.op for each in report.layers} >= {"Conv", "Gemm"}
-    assert sum(each.precision == "int8" for each in report.layers if each.op == "Conv") >= 3
+    layers = {each.node: each for each in report.layers if each.op in ("Conv", "Gemm")}
+    assert {each.precision for each in layers.values()} == {"int8"}  # as the file runs
     assert report.before.sqnr_db > 15
-
-
-def test_an_integer_operator_without_a_form_as_pairs_is_refused():
-    text = """<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
-        g (uint8[1, 4] x) => (uint8[1, 4] y) {
-            y = com.microsoft.QLinearReduceMean <axes = [1], keepdims = 1> (x, s, z, s, z) }"""
-    graph = graph_of(text, {"s": np.float32(0.1), "z": np.uint8(3)})
-    with pytest.raises(GraphError, match=r"QLinearReduceMean.* has no form with QuantizeLinear"):
-        explain(graph, graph)
 
 
 def test_drawn_feeds_are_told():

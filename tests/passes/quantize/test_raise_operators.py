@@ -74,7 +74,7 @@ def _model(body, inputs=SHAPE, kind="uint8"):
 
 def _assert_raised(model, operator, feeds, step=1):
     graph = planish.load(model)
-    assert raise_operators(graph, Context(graph)) == 1
+    assert len(raise_operators(graph, Context(graph))) == 1
     assert ops(graph).count(operator) == 1
     assert not any(name.startswith("Q") and name != "QuantizeLinear" for name in ops(graph))
     wanted, found = run_ort(model, feeds)["y"], run_ort(planish.to_model(graph), feeds)["y"]
@@ -102,7 +102,7 @@ def test_what_cannot_be_is_left_alone():
     body = f"y = {MS}.QLinearGlobalAveragePool <channels_last = 1> (x, s, z, t, u)"
     graph = planish.load(_model(body))
     context = Context(graph)
-    assert raise_operators(graph, context) == 0
+    assert raise_operators(graph, context) == {}
     assert [each.reason for each in context.declined] == ["its channels come last"]
     plain = graph_of("g (float[2] x) => (float[2] y) { y = Relu (x) }")
-    assert raise_operators(plain, Context(plain)) == 0
+    assert raise_operators(plain, Context(plain)) == {}
