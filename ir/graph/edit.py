@@ -17,7 +17,7 @@ from ..core.variables import STANDARD_DOMAINS, label, subgraphs_of
 from ..proto.metadata import node_metadata, set_node_metadata
 from .journal import Journal
 from .order import sort
-from .types import TensorType, Types
+from .types import Dim, TensorType, Types
 from .uses import Uses, scopes
 
 # Readers of a result with more of them are not looked at again: that would be quadratic.
@@ -257,6 +257,26 @@ class Edit:
             self._journal.add(partial(self.uses.produce, node, position, old))
         self._change(node)
         self.replace(old, new)
+
+    def declare(self, tensor: gs.Variable, dtype: Any, shape: Sequence[Dim] | None) -> None:
+        """Declare the type of an input or output of the graph, where that is not what it was."""
+        wanted = None if shape is None else list(shape)
+        if tensor.dtype != dtype or tensor.shape != wanted:
+            tensor.dtype, tensor.shape = dtype, wanted
+            self._change_for_good()
+
+    def set_interface(self, inputs: Sequence[gs.Tensor], outputs: Sequence[gs.Tensor]) -> None:
+        """Make `inputs` and `outputs` those of the graph."""
+        self.graph.inputs, self.graph.outputs = list(inputs), list(outputs)
+        self.uses.set_interface(self.graph)
+        self._change_for_good()
+
+    def rename_interface(self, tensor: gs.Tensor, name: str) -> None:
+        """Call an input or output of the graph `name`, which nothing else is called."""
+        self.uses.tensor_names.discard(tensor.name)
+        tensor.name = name
+        self.uses.tensor_names.add(name)
+        self._change_for_good()
 
     def function_name(
         self, function: gs.Function, ensure: Callable[[gs.Graph, gs.Function], str]

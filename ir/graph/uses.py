@@ -127,6 +127,14 @@ class Uses:
         if not counts[reader]:
             del counts[reader]
 
+    def set_interface(self, graph: gs.Graph) -> None:
+        """Enter other inputs and outputs of `graph`, the outermost of the index."""
+        inner = (each for each in scopes(graph) if each is not graph)
+        self.pinned = {id(t) for each in (graph, *inner) for t in each.outputs}
+        self.interface_inputs = {id(t) for each in scopes(graph) for t in each.inputs}
+        for tensor in (*graph.inputs, *graph.outputs):
+            self._hold(tensor)
+
     def relink(self) -> None:
         """Write the index back to GraphSurgeon's own `inputs` and `outputs` lists of tensors.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,17 @@ def check_feeds(feed: Mapping[str, np.ndarray[Any, Any]], graph: gs.Graph) -> No
                 f"feed '{name}' has shape {_shape(array.shape)}, but the graph input has "
                 f"{_shape(tensor.shape)}"
             )
+
+
+def fits(feeds: Iterable[Mapping[str, np.ndarray[Any, Any]]], graph: gs.Graph) -> bool:
+    """Say whether the first of `feeds` fits the inputs of `graph`."""
+    try:
+        for feed in feeds:
+            check_feeds(feed, graph)
+            break
+    except FeedError:
+        return False
+    return True
 
 
 def in_types_of(feed: Mapping[str, np.ndarray[Any, Any]], graph: gs.Graph) -> Feed:

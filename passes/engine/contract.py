@@ -27,7 +27,9 @@ class Pass(ABC):
     `exact` passes compute the same function up to floating-point rounding, which verification
     holds them to; the error of others is measured and reported. Where a pass does not even keep
     what the outputs mean (`keeps_outputs`), such as their number of classes, nothing is compared
-    across it. A pass holds no state between runs, and run twice makes no edit the second time.
+    across it. Nor is anything where it changes the inputs of the graph, or which outputs there are
+    (`keeps_interface`): feeds that do not fit the graph before it are for the one behind it. A pass
+    holds no state between runs, and run twice makes no edit the second time.
 
     A pass that `prepares` changes numbers for the sake of one behind it that `settles`: rounded
     weights are for integers. Where the latter declines as a whole (`Context.go_back`), or fails,
@@ -37,6 +39,7 @@ class Pass(ABC):
     name: ClassVar[str]
     exact: ClassVar[bool] = True
     keeps_outputs: ClassVar[bool] = True
+    keeps_interface: ClassVar[bool] = True
     prepares: ClassVar[bool] = False
     settles: ClassVar[bool] = False
 

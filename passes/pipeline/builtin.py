@@ -70,6 +70,7 @@ BUILTIN: dict[str, str] = {
     "replace-head": "transfer.replace_head",
     "round-adaptively": "quantize.round_adaptively",
     "shrink-channels": "prune.shrink_channels",
+    "set-shapes": "interface.set_shapes",
     "simplify-reshapes": "layout.simplify_reshapes",
     "split-batchnorm": "linear.split_batchnorm",
     "substitute-depthwise": "decompose.substitute_depthwise",

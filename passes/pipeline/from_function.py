@@ -16,7 +16,8 @@ from ..engine.contract import Pass
 # Where a pass keeps the function, and the names its options cannot have.
 _SOURCE = "_planish_source"
 _TAKEN = frozenset(
-    {"name", "exact", "keeps_outputs", "run", "summary", "extra_feeds", "self", "graph", "context"}
+    {"name", "exact", "keeps_outputs", "keeps_interface", "run", "summary", "extra_feeds"}
+    | {"self", "graph", "context"}
 )
 
 Option = tuple[str, Any, Field[Any]]

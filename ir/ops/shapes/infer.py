@@ -114,7 +114,9 @@ class _Correction:
         dtypes = [view.dtype(tensor) for tensor in each.node.outputs]
         if not subgraphs_of(each.node):
             dtypes[0] = dtypes[0] or right.dtype or view.dtype(each.node.inputs[0])
-        return tuple(None if t is None else _declared(TensorType(t, right.shape)) for t in dtypes)
+        return tuple(
+            None if t is None else declared_type(TensorType(t, right.shape)) for t in dtypes
+        )
 
     def _of_call(self, call: gs.Node, function: gs.Function, view: View) -> Results | None:
         body = written_out(call, function, self._graph, view)
@@ -124,14 +126,14 @@ class _Correction:
         types = _Correction(body, doubted).run()
         known = {tensor.name: types.of(tensor) for tensor in body.outputs}
         found = [known.get(tensor.name) for tensor in call.outputs]
-        return tuple(None if each is None else _declared(each) for each in found)
+        return tuple(None if each is None else declared_type(each) for each in found)
 
 
 def _unknown(results: Results) -> Results:
     return tuple(None if each is None else replace(each, shape=None) for each in results)
 
 
-def _declared(found: TensorType) -> TensorType:
+def declared_type(found: TensorType) -> TensorType:
     """Return a type without the names that inference makes up, which differ from run to run."""
     shape = None if found.shape is None else tuple(map(_without_generated, found.shape))
     return TensorType(found.dtype, shape)

@@ -28,6 +28,10 @@ class Reproducers:
         self._before: gs.Graph | None = None
         self._written = 0
 
+    def use(self, feeds: Sequence[Mapping[str, np.ndarray[Any, Any]]]) -> None:
+        """Write `feeds` from here on: the graph has other inputs."""
+        self._feeds, self._before = feeds, None
+
     def keep(self, graph: gs.Graph) -> None:
         """Keep a copy of `graph`, unless the one that is kept is still right."""
         if self._before is None:

@@ -15,6 +15,7 @@ from ....ir.graph.clone import clone
 from ....ir.graph.wellformed import check
 from ....ir.run.contradiction import Contradiction
 from ....ir.run.extra_feeds import FeedsWithout
+from ....ir.run.feeds import check_feeds, fits
 from ...engine.context import Context, Feeds, GoBack
 from ...engine.contract import Pass
 from ...engine.float_layers import FloatLayers
@@ -86,13 +87,15 @@ class Run:
         extra = sorted({name for item in self._passes for name in item.extra_feeds()})
         self._labelled = feeds
         self._contradiction = Contradiction(original)
-        self._feeds = FeedsWithout(feeds, extra) if extra and feeds is not None else feeds
+        self._given = FeedsWithout(feeds, extra) if extra and feeds is not None else feeds
         self._state = GraphState(original)
         check(self._state.graph, sort=True)
-        self._interface = read_interface(self._state.graph)
         self._recorder = Recorder(self._passes, options)
+        self._take_interface()
+        # What the first pass changes the inputs of is verified from there on.
+        starts = not self._passes or self._passes[0].keeps_interface
         self._verification = Verification(
-            original, self._feeds, options, self._recorder, self._state.analyses
+            original, self._feeds, options, self._recorder, self._state.analyses, starts=starts
         )
         self._reproducers = Reproducers(options.reproducer, self._verification.feeds)
         self._checkpoints = Checkpoints(
@@ -105,6 +108,16 @@ class Run:
             self._passes, options, self._state, self._recorder, self._reproducers
         )
 
+    def _take_interface(self) -> None:
+        """Go on with the inputs and outputs that the graph has, and the feeds that fit them.
+
+        Where no pass changes them, feeds must fit, which the first that reads them finds out.
+        """
+        self._interface = read_interface(self._state.graph)
+        changes = not all(each.keeps_interface for each in self._passes)
+        fitting = self._given is None or not changes or fits(self._given, self._state.graph)
+        self._feeds = self._given if fitting else None
+
     def result(self) -> Result:
         """Run all passes, verify, and return the graph with what is known of it."""
         first = 0
@@ -115,6 +128,8 @@ class Run:
                 self._settle(first, item)
             first += len(members(item))
         self._verify_end()
+        if self._given is not None and self._feeds is None:
+            check_feeds(next(iter(self._given), {}), self._state.graph)  # says what does not fit
         verified, tolerance = self._verification.outcome()
         self._finish()
         return Result(
@@ -204,6 +219,7 @@ class Run:
         kept = kept or self._checkpoints.restore_unprepared(back.reason)
         assert kept is not None, "kept before the pass"
         self._since = kept.since
+        self._take_interface()
         self._reproducers.forget()
         if whole:
             raise WentBack
@@ -219,7 +235,7 @@ class Run:
         or None.
         """
         item = self._passes[index]
-        if not item.keeps_outputs:
+        if not (item.keeps_outputs and item.keeps_interface):
             self._verify_end()
         if self._options.verify == "each" or self._options.copies:
             self._reproducers.keep(self._state.graph)
@@ -234,6 +250,8 @@ class Run:
             made = self._try(index, record, context)
             back = context.gone_back
         except PassFailed as failure:
+            if not item.keeps_interface:  # without it, all that follows is for other inputs
+                raise failure.kind(f"{self._recorder.place(index)}: {failure.message}") from failure
             seconds = time.perf_counter() - started
             failures = self._rollback.give_up(index, failure)
             told = () if failure.contradiction is None else (failure.contradiction,)
@@ -257,6 +275,8 @@ class Run:
         told = idle_remarks(context, edits, computed) if watched else ()
         if edits and context.gone_back is None:
             told += unprepared_remarks(self._passes, index)
+        if not self._passes[index].keeps_interface:
+            self._start_anew(index)
         undone = context.gone_back is not None and self._checkpoints.is_last(index)
         error = self._after_edits(index) if edits and not undone else None
         return record(
@@ -294,7 +314,8 @@ class Run:
             # Inferred before the pass, since it may change the graph before it asks.
             types = self._state.analyses.types
             applied = apply_pass(self._passes[index], self._state, context)
-            check_left(self._state, self._interface, applied, types, bool(context.failed))
+            kept = self._interface if self._passes[index].keeps_interface else None
+            check_left(self._state, kept, applied, types, bool(context.failed))
         except Exception as error:  # a pass is anybody's code
             of_pass = failed(error, self._recorder.place(index))
             of_pass.contradiction = self._contradiction()
@@ -305,7 +326,9 @@ class Run:
         """Verify what pass `index` has left, and dump it; return the error that was measured."""
         error = None
         try:
-            if self._passes[index].keeps_outputs:
+            if not self._passes[index].keeps_interface:
+                pass  # compared from here on
+            elif self._passes[index].keeps_outputs:
                 error = self._verification.check_each(index, self._state.graph)
             else:
                 self._verification.start_over(index, clone(self._state.graph))
@@ -315,6 +338,14 @@ class Run:
         self._reproducers.forget()
         self._recorder.dump(index, self._state.graph)
         return error
+
+    def _start_anew(self, index: int) -> None:
+        """Go on with the inputs that pass `index` has left, and compare with that graph."""
+        self._take_interface()
+        self._since = self._item_after(index)
+        known = self._state.analyses
+        self._verification.start_anew(clone(self._state.graph), self._feeds, known, index)
+        self._reproducers.use(self._verification.feeds)
 
     def _item_after(self, index: int) -> int:
         """Return the first item that runs after pass `index`: a group may run it again."""

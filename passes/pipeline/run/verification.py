@@ -31,6 +31,7 @@ class Verification:
     """Compares with `original`, or with the graph after the last pass that changed it by intent.
 
     Raises FeedError where the feeds do not fit. `known`: what is known of a copy of `original`.
+    Nothing is compared until it `starts`, here or with `start_anew`.
     """
 
     def __init__(
@@ -40,6 +41,8 @@ class Verification:
         options: RunOptions,
         recorder: Recorder,
         known: Analyses,
+        *,
+        starts: bool = True,
     ) -> None:
         self.original = original
         self._mode = options.verify
@@ -47,9 +50,22 @@ class Verification:
         self._recorder = recorder
         self._since = 0  # how many of the edited passes precede `original`
         self._verifier: Verifier | None = None
-        if options.verify != "off":
-            recorder.tell(0, "verify", 0.0, of="the model as it is given")
-            self._verifier = Verifier(original, feeds, options.seed, known)
+        self._from = ""
+        self._seed = options.seed
+        if starts:
+            self.start_anew(original, feeds, known)
+
+    def start_anew(
+        self, original: gs.Graph, feeds: Feeds | None, known: Analyses, behind: int | None = None
+    ) -> None:
+        """Compare with `original` on `feeds` from here on: pass `behind` has made its inputs."""
+        self.original = original
+        self._since = len(self._recorder.edited)
+        if behind is not None:
+            self._from = self._recorder.place(behind)
+        if self._mode != "off":
+            self._recorder.tell(0, "verify", 0.0, of="the model as it is given")
+            self._verifier = Verifier(original, feeds, self._seed, known)
 
     @property
     def feeds(self) -> Sequence[Mapping[str, np.ndarray[Any, Any]]]:
@@ -59,7 +75,9 @@ class Verification:
     @property
     def note(self) -> str:
         """Why nothing was checked, or why the check says little."""
-        return "" if self._verifier is None else self._verifier.remark
+        remark = "" if self._verifier is None else self._verifier.remark
+        begins = self._from and f"outputs are compared from {self._from}, on"
+        return "; ".join(filter(None, (remark, begins)))
 
     def check_each(self, index: int, graph: gs.Graph) -> float | None:
         """With `verify="each"`, return the error of `graph` against the one before pass `index`.
@@ -84,7 +102,7 @@ class Verification:
         Raises VerificationError where it is too large.
         """
         verifier = self._active() if self._mode == "end" else None
-        edited = self._recorder.edited[self._since :]
+        edited = [e for e in self._recorder.edited[self._since :] if e[0].keeps_interface]
         if verifier is None or not edited:
             return
         self._recorder.tell(len(self._recorder.passes) - 1, "verify", 0.0, of="the result")
@@ -116,7 +134,7 @@ class Verification:
     def outcome(self) -> tuple[bool, float | None]:
         """Say whether something was verified, and the tolerance that exact passes were held to."""
         edited = [item for item, _ in self._recorder.edited]
-        held = [item for item in edited if item.keeps_outputs]
+        held = [item for item in edited if item.keeps_outputs and item.keeps_interface]
         verifier = self._active()
         if verifier is None or (edited and not held):
             return False, None

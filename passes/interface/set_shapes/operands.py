@@ -1,0 +1,121 @@
+"""Operands that no input decides, beside those whose sizes change: grids, positions, weights.
+
+x [1, 400, 768] + p [1, 400, 768]  ->  x [1, 1600, 768] + p        has no meaning
+x [10, 64] + p [10, 64], all rows of p alike  ->  x [1, 64] + p [1, 64]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ....ir.ops.axes.named import normal_axes
+from ....ir.ops.traits import attribute, traits_of
+from .site import Array, FixedSizeError, SizedSite
+
+Replaced = dict[int, Array]
+
+
+def operands(site: SizedSite) -> Replaced:
+    """Return the constants, by input position, that `site` is to have in place of its own.
+
+    Raises FixedSizeError where one holds something for each element of a size that has changed.
+    """
+    traits = traits_of(site.node, site.after.opset)
+    if traits.broadcasts:
+        return dict(_of_broadcast(site))
+    if traits.weighted is not None and site.node.op in ("Gemm", "MatMul"):
+        _check_features(site)
+    if site.node.op == "Concat":
+        return dict(_of_concat(site))
+    return dict(_of_states(site)) if traits.recurrent else {}
+
+
+def _of_broadcast(site: SizedSite) -> Iterator[tuple[int, Array]]:
+    for place, tensor in enumerate(site.node.inputs):
+        fixed = site.sizes(place)
+        if fixed is None or site.is_live(tensor):
+            continue
+        values: Array | None = None
+        for other in _live(site):
+            pair = site.sizes(other)
+            for back in range(1, min(len(fixed[0]), len(pair[0]) if pair else 0) + 1):
+                assert pair is not None
+                size, was, now = fixed[0][-back], pair[0][-back], pair[1][-back]
+                fitted = size != fixed[1][-back]  # computed
+                if was == now or fitted or size == 1 or (size != was and was != 1):
+                    continue
+                if was == 1:
+                    raise FixedSizeError(
+                        f"its operand '{tensor.name}' {list(fixed[0])} made {size} elements of "
+                        f"one, which becomes {now}"
+                    )
+                values = _alike(site, place, len(fixed[0]) - back, 1, values)
+        if values is not None:
+            yield place, values
+
+
+def _of_concat(site: SizedSite) -> Iterator[tuple[int, Array]]:
+    live = [site.sizes(place) for place in _live(site)]
+    pair = next((found for found in live if found is not None), None)
+    if pair is None:
+        return
+    joined = normal_axes([attribute(site.node, "axis", site.after.opset)], len(pair[0]))
+    for place, tensor in enumerate(site.node.inputs):
+        fixed = site.sizes(place)
+        if fixed is None or site.is_live(tensor) or joined is None:
+            continue
+        values: Array | None = None
+        for axis, (was, now) in enumerate(zip(*pair, strict=True)):
+            if was != now and axis != joined[0] and fixed[1][axis] != now:
+                values = _alike(site, place, axis, now, values)
+        if values is not None:
+            yield place, values
+
+
+def _of_states(site: SizedSite) -> Iterator[tuple[int, Array]]:
+    """The first state of a recurrent layer has one row a sample: [directions, batch, hidden]."""
+    pair = site.sizes()
+    batch, row = (0, 0) if site.node.attrs.get("layout", 0) else (1, 1)
+    if pair is None or pair[0][batch] == pair[1][batch]:
+        return
+    for place in (5, 6):
+        fixed = site.sizes(place)
+        if fixed is not None and not site.is_live(site.node.inputs[place]):
+            yield place, _alike(site, place, row, pair[1][batch], None)
+
+
+def _check_features(site: SizedSite) -> None:
+    pair, weight = site.sizes(), site.sizes(1)
+    if pair is None or weight is None or site.is_live(site.node.inputs[1]) or not pair[0]:
+        return
+    axis = 0 if site.node.op == "Gemm" and site.node.attrs.get("transA", 0) else -1
+    was, now = pair[0][axis], pair[1][axis]
+    if was != now:
+        raise FixedSizeError(
+            f"its weight '{site.node.inputs[1].name}' {list(weight[0])} is for {was} features, and "
+            f"there are {now} at this size; a network that ends so is for one size of image"
+        )
+
+
+def _alike(site: SizedSite, place: int, axis: int, count: int, known: Array | None) -> Array:
+    """Return a constant with `count` elements on `axis`, of which all are alike; else refuse."""
+    tensor = site.node.inputs[place]
+    values = site.after.constant(tensor) if known is None else known
+    if values is None:
+        values = site.values_after(tensor)
+    if values is not None:
+        first: Array = np.take(values, [0], axis)
+        if np.array_equal(values, np.broadcast_to(first, values.shape)):
+            return np.repeat(first, count, axis)
+    sizes = site.sizes(place)
+    raise FixedSizeError(
+        f"its operand '{tensor.name}' {list(sizes[0]) if sizes else ''} holds a value for each "
+        "element of a size that changes; export the model at the size that you want, or with that "
+        "axis dynamic"
+    )
+
+
+def _live(site: SizedSite) -> list[int]:
+    return [p for p, t in enumerate(site.node.inputs) if not t.is_empty() and site.is_live(t)]

@@ -1,0 +1,283 @@
+"""What operators hold of sizes, and what it is to be when these change.
+
+A rule returns the parameters that have to change, or nothing. It raises FixedSizeError where a
+constant holds a size that has changed and one example does not say how: a size is only followed
+where it is that of the operand itself, or of every tensor before it that had this size on this
+axis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from ....ir.ops.axes.named import normal_axes
+from ....ir.ops.parameters import read_parameter
+from ....ir.ops.resizing import scaled
+from ....ir.ops.slices import TO_THE_END
+from ....ir.ops.traits import attribute
+from ....ir.ops.traits.groups import POOLS
+from .regroup import regrouped
+from .site import FixedSizeError, SizedSite, Sizes
+
+Changes = Mapping[str, Sequence[float]]
+Rule = Callable[[SizedSite], Changes | None]
+
+
+def _reshape(site: SizedSite) -> Changes | None:
+    pair, asked = site.sizes(), site.asked("shape")
+    if pair is None or asked is None or pair[0] == pair[1]:
+        return None
+    copies = not site.node.attrs.get("allowzero", 0)
+    made = _resolved(asked[0], pair[0], copies)
+    if made is None:
+        return None
+    as_it_is = _resolved(asked[1], pair[1], copies)
+    wanted = regrouped(pair[0], made, pair[1], partial(site.seen.follow, rank=len(made)))
+    computed = asked[0] != asked[1]
+    if as_it_is is not None and (as_it_is == wanted or (computed and -1 not in asked[1])):
+        return None
+    if wanted is None:
+        if computed and as_it_is is not None:
+            return None
+        raise FixedSizeError(
+            f"it reshapes {list(pair[0])} to {made}, which does not say how {list(pair[1])} is to "
+            "be reshaped"
+        )
+    kept = [a if a in (0, -1) else size for a, size in zip(asked[0], wanted, strict=True)]
+    return {"shape": kept if _resolved(kept, pair[1], copies) == wanted else wanted}
+
+
+def _resolved(asked: Sequence[int], sizes: Sizes, copies: bool) -> list[int] | None:
+    """Return what a Reshape of `sizes` gives, None where it does not fit."""
+    found = []
+    for place, size in enumerate(asked):
+        if size == 0 and copies:
+            if place >= len(sizes):
+                return None
+            size = sizes[place]
+        found.append(size)
+    whole = math.prod(sizes)
+    if -1 in found:
+        rest = math.prod(size for size in found if size != -1)
+        if found.count(-1) > 1 or not rest or whole % rest:
+            return None
+        found[found.index(-1)] = whole // rest
+    return found if math.prod(found) == whole else None
+
+
+def _expand(site: SizedSite) -> Changes | None:
+    pair, asked = site.sizes(), site.asked("shape")
+    if pair is None or asked is None:
+        return None
+    place = len(pair[0]) - len(asked[0])
+    wanted = []
+    for axis, (size, as_it_is) in enumerate(zip(*asked, strict=True)):
+        own = axis + place
+        if size != as_it_is:  # computed
+            wanted.append(as_it_is)
+        elif own >= 0 and pair[0][own] == size:
+            wanted.append(pair[1][own])
+        else:
+            wanted.append(_followed(site, axis, size, len(asked[0])) if size != 1 else 1)
+    return {"shape": wanted} if wanted != asked[1] else None
+
+
+def _tile(site: SizedSite) -> Changes | None:
+    pair, asked = site.sizes(), site.asked("repeats")
+    if pair is None or asked is None or asked[0] != asked[1] or site.is_live(site.node.inputs[0]):
+        return None
+    wanted = [
+        _followed(site, axis, count, len(asked[0])) if count > 1 and pair[0][axis] == 1 else count
+        for axis, count in enumerate(asked[0])
+    ]
+    return {"repeats": wanted} if wanted != asked[0] else None
+
+
+def _filled(site: SizedSite) -> Changes | None:
+    asked = site.asked("input")
+    if asked is None:
+        return None
+    wanted = [
+        _followed(site, axis, size, len(asked[0])) if size == now and size > 1 else now
+        for axis, (size, now) in enumerate(zip(*asked, strict=True))
+    ]
+    return {"input": wanted} if wanted != asked[1] else None
+
+
+def _resize(site: SizedSite) -> Changes | None:
+    return _resize_by_scales(site) if site.asked("sizes") is None else _resize_to_sizes(site)
+
+
+def _resize_to_sizes(site: SizedSite) -> Changes | None:
+    pair, asked = site.sizes(), site.asked("sizes")
+    axes = None if pair is None else _resized_axes(site, len(pair[0]))
+    if pair is None or asked is None or axes is None or len(axes) != len(asked[0]):
+        return None
+    wanted = []
+    for axis, size, as_it_is in zip(axes, *asked, strict=True):
+        computed = size != as_it_is
+        wanted.append(as_it_is if computed else _resized(site, axis, size))
+    return {"sizes": wanted} if wanted != asked[1] else None
+
+
+def _resize_by_scales(site: SizedSite) -> Changes | None:
+    """Scales that are computed hold the size that they are to give."""
+    pair, made, scales = site.sizes(), site.made(), site.numbers("scales")
+    axes = None if pair is None else _resized_axes(site, len(pair[0]))
+    if pair is None or made is None or scales is None or axes is None:
+        return None
+    wanted = list(scales[1])
+    for place, axis in enumerate(axes):
+        if scales[0][place] == scales[1][place]:
+            continue
+        size = _resized(site, axis, made[axis])
+        wanted[place] = size / pair[1][axis]
+        if scaled(pair[1][axis], float(np.float32(wanted[place]))) != size:
+            raise FixedSizeError(f"no scale makes {size} of {pair[1][axis]}")
+    return {"scales": wanted} if wanted != list(scales[1]) else None
+
+
+def _resized_axes(site: SizedSite, rank: int) -> list[int] | None:
+    axes = normal_axes(list(site.node.attrs.get("axes") or range(rank)), rank)
+    return None if axes is None else list(axes)
+
+
+def _resized(site: SizedSite, axis: int, size: int) -> int:
+    """Return what `size`, to which `axis` is resized, is to be."""
+    pair = site.sizes()
+    assert pair is not None
+    was, now = pair[0][axis], pair[1][axis]
+    follows = now if size == was else site.seen.follow(axis, size, len(pair[0]))
+    if follows is None and was == now and not site.seen.differ(axis, size, len(pair[0])):
+        follows = size
+    if follows is None:
+        raise FixedSizeError(
+            f"it resizes {was} to {size} on axis {axis}, and nothing before it says whether {size} "
+            f"is a size to keep or goes with {was}, which becomes {now}"
+        )
+    return follows
+
+
+def _slice(site: SizedSite) -> Changes | None:
+    pair = site.sizes()
+    starts, ends = site.asked("starts"), site.asked("ends")
+    if pair is None or pair[0] == pair[1] or starts is None or ends is None:
+        return None
+    axes = _axes_of(site, len(starts[0]), len(pair[0]))
+    steps = read_parameter(site.node, "steps", site.after, site.values_after).ints()
+    if axes is None:
+        return None
+    wanted = list(ends[1])
+    for place, axis in enumerate(axes):
+        was, now = pair[0][axis], pair[1][axis]
+        if was == now:
+            continue
+        step = steps[place] if steps else 1
+        computed = (starts[0][place], ends[0][place]) != (starts[1][place], ends[1][place])
+        if step < 0 or not (computed or _near(starts[0][place], was, step)):
+            raise _cut(starts[0][place], ends[0][place], step, was, now)
+        end = ends[0][place]
+        if computed or end <= 1 or end <= step or end > max(was, now):
+            continue  # counted from an end of the axis, or up to it
+        follows = TO_THE_END if end >= was else None
+        if follows is None and starts[0][place] == 0 and step == 1:
+            follows = site.seen.follow(axis, end, len(pair[0]))
+        if follows is None:
+            raise _cut(starts[0][place], end, step, was, now)
+        wanted[place] = follows
+    return {"ends": wanted} if wanted != list(ends[1]) else None
+
+
+def _axes_of(site: SizedSite, count: int, rank: int) -> list[int] | None:
+    given = read_parameter(site.node, "axes", site.after, site.values_after)
+    if not given.known:
+        return None
+    axes = normal_axes(range(count) if given.values is None else given.ints() or [], rank)
+    return None if axes is None else list(axes)
+
+
+def _near(start: int, size: int, step: int) -> bool:
+    """Say whether a start is one of any size: the first, a phase of the steps, from the end."""
+    return start <= 0 or start < step or (start == 1 and size > 2)
+
+
+def _cut(start: int, end: int, step: int, was: int, now: int) -> FixedSizeError:
+    stop = "the end" if end >= was else str(end)
+    return FixedSizeError(
+        f"it cuts from {start} to {stop} by {step} out of {was}, which becomes {now}; whether "
+        "these are places to keep does not follow"
+    )
+
+
+def _split(site: SizedSite) -> Changes | None:
+    pair, asked = site.sizes(), site.asked("split")
+    if pair is None or asked is None or asked[0] != asked[1] or not asked[0]:
+        return None
+    axes = normal_axes([attribute(site.node, "axis", site.after.opset)], len(pair[0]))
+    if axes is None or pair[0][axes[0]] == pair[1][axes[0]]:
+        return None
+    axis, parts = axes[0], asked[0]
+    now = pair[1][axis]
+    wanted = [site.seen.follow(axis, part, len(pair[0])) for part in parts]
+    if None not in wanted and sum(size or 0 for size in wanted) == now:
+        return {"split": [size or 0 for size in wanted]}
+    if len(set(parts)) == 1 and now % len(parts) == 0:
+        return {"split": [now // len(parts)] * len(parts)}
+    raise FixedSizeError(f"it splits {pair[0][axis]} into {parts}, and {now} does not say how")
+
+
+def _gather(site: SizedSite) -> Changes | None:
+    pair, held = site.sizes(), site.values_before(site.was.inputs[1])
+    if pair is None or held is None or not site.is_live(site.node.inputs[0]):
+        return None
+    axes = normal_axes([attribute(site.node, "axis", site.after.opset)], len(pair[0]))
+    if axes is None or pair[0][axes[0]] == pair[1][axes[0]] or not held.size or held.max() <= 0:
+        return None
+    now = site.values_after(site.node.inputs[1])
+    if now is None or now.shape != held.shape or (now != held).any():
+        return None  # computed
+    raise FixedSizeError(
+        f"it takes elements up to {int(held.max())} of {pair[0][axes[0]]}, which becomes "
+        f"{pair[1][axes[0]]}"
+    )
+
+
+def _pool(site: SizedSite) -> Changes | None:
+    """A window over all of its input is a pool over all positions, exported at one size."""
+    pair, made = site.sizes(), site.made()
+    kernel = site.node.attrs.get("kernel_shape")
+    if pair is None or made is None or kernel is None or pair[0] == pair[1]:
+        return None
+    whole = tuple(kernel) == pair[0][2:] and all(size == 1 for size in made[2:])
+    if not whole or any(site.node.attrs.get("pads") or ()):
+        return None
+    return {"kernel_shape": pair[1][2:]} if pair[0][2:] != pair[1][2:] else None
+
+
+def _followed(site: SizedSite, axis: int, size: int, rank: int) -> int:
+    """Return what `size`, which no operand has, is to be: as the tensors before that have it."""
+    if site.seen.differ(axis, size, rank):
+        raise FixedSizeError(
+            f"it gives a size of {size}, which some tensors before it had that change, and some "
+            "that do not"
+        )
+    found = site.seen.follow(axis, size, rank)
+    return size if found is None else found
+
+
+RULES: dict[str, Rule] = {
+    "Reshape": _reshape,
+    "Expand": _expand,
+    "Tile": _tile,
+    "ConstantOfShape": _filled,
+    "Resize": _resize,
+    "Upsample": _resize,
+    "Slice": _slice,
+    "Split": _split,
+    "Gather": _gather,
+    **dict.fromkeys(POOLS, _pool),
+}

@@ -1,0 +1,309 @@
+"""set-shapes: a model exported at one size is, at another, what its exporter writes there.
+
+Each network is a text with its sizes in it, as exporters write them; the oracle is the text at the
+new size, on ONNX Runtime.
+"""
+
+import numpy as np
+import onnx
+import pytest
+
+import planish
+from planish.ir.files.text import model_from_text
+from planish.passes.interface.set_shapes import set_shapes
+from planish.passes.interface.set_shapes.regroup import regrouped
+
+from tests.helpers import run_ort
+
+_HEADER = '<ir_version: 8, opset_import: ["" : 17]>\n'
+
+
+def decoder(n, h, w):
+    """Resized to the size of a skip connection, as `interpolate(size=skip.shape[2:])` is."""
+    return f"""g (float[{n}, 2, {h}, {w}] x) => (float[{n}, 2, {h}, {w}] y)
+    < int64[4] sizes = {{{n}, 2, {h}, {w}}} >
+    {{
+       p = AveragePool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]> (x)
+       q = Sigmoid (p)
+       r = Resize <mode = "nearest"> (q, , , sizes)
+       y = Add (r, x)
+    }}"""
+
+
+def pyramid(n, h, w):
+    """A pool over everything, brought back to the size of the map: ASPP."""
+    return f"""g (float[{n}, 2, {h}, {w}] x) => (float[{n}, 4, {h}, {w}] y)
+    < int64[4] sizes = {{{n}, 2, {h}, {w}}} >
+    {{
+       p = AveragePool <kernel_shape = [{h}, {w}]> (x)
+       r = Resize <mode = "nearest"> (p, , , sizes)
+       y = Concat <axis = 1> (r, x)
+    }}"""
+
+
+def heads(n, h, w):
+    """Maps of two sizes as one list of boxes, and split again."""
+    small = (h // 2) * (w // 2)
+    large = h * w
+    return f"""g (float[{n}, 6, {h}, {w}] x)
+    => (float[{n}, 6, {small}] y, float[{n}, 2, 3, {large}] z)
+    <
+       int64[3] a = {{{n}, 6, {h * w}}}, int64[3] b = {{{n}, 6, -1}},
+       int64[2] s = {{{h * w}, {small}}}, int64[4] d = {{{n}, 2, 3, {h * w}}}
+    >
+    {{
+       p = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (x)
+       u = Reshape (x, a)
+       v = Reshape (p, b)
+       c = Concat <axis = 2> (u, v)
+       k, y = Split <axis = 2> (c, s)
+       z = Reshape (k, d)
+    }}"""
+
+
+def rows(n, h, w):
+    """A layer over the pixels of all images as one list, which is taken apart again."""
+    return f"""g (float[{n}, 3, {h}, {w}] x) => (float[{n}, {h * w}, 3] y)
+    <
+       int64[3] a = {{{n}, 3, {h * w}}}, int64[2] f = {{{n * h * w}, 3}},
+       int64[3] e = {{{n}, {h * w}, 3}}
+    >
+    {{
+       u = Reshape (x, a)
+       t = Transpose <perm = [0, 2, 1]> (u)
+       m = Reshape (t, f)
+       s = Softmax <axis = 1> (m)
+       y = Reshape (s, e)
+    }}"""
+
+
+def tokens(n, h, w):
+    """A class token for each image, heads of attention, the first token."""
+    t = h * w + 1
+    return f"""g (float[{n}, 4, {h}, {w}] x) => (float[{n}, 4] y)
+    <
+       float[1, 1, 4] cls = {{1, 2, 3, 4}}, int64[3] each = {{{n}, 1, 4}},
+       int64[3] flat = {{{n}, 4, {h * w}}},
+       int64[4] split = {{{n}, {t}, 2, 2}}, int64[3] join = {{{n}, {t}, 4}}, int64 first = {{0}}
+    >
+    {{
+       c = Expand (cls, each)
+       a = Reshape (x, flat)
+       b = Transpose <perm = [0, 2, 1]> (a)
+       d = Concat <axis = 1> (c, b)
+       e = Reshape (d, split)
+       f = Softmax <axis = 1> (e)
+       i = Reshape (f, join)
+       y = Gather <axis = 1> (i, first)
+    }}"""
+
+
+def cropped(n, h, w):
+    """Cut to the size of another map, and to the end, which is a number here."""
+    half = h // 2
+    return f"""g (float[{n}, 1, {h}, {w}] x)
+    => (float[{n}, 1, {h}, {w}] y, float[{n}, 1, {half}, {w}] z)
+    <
+       int64[2] starts = {{0, 0}}, int64[2] ends = {{{h}, {w}}}, int64[2] axes = {{2, 3}},
+       int64[8] pads = {{0, 0, 0, 0, 0, 0, 1, 1}},
+       int64[1] one = {{1}}, int64[1] last = {{{h}}}, int64[1] two = {{2}}
+    >
+    {{
+       p = Pad (x, pads)
+       c = Slice (p, starts, ends, axes)
+       y = Add (c, x)
+       z = Slice (x, one, last, two, two)
+    }}"""
+
+
+def recurrent(n, h, w):
+    """A first state of zeros for each sample of the batch."""
+    states = ", ".join(["0"] * (n * 2))
+    return f"""g (float[{h}, {n}, 3] x) => (float[{h}, 1, {n}, 2] y)
+    <
+       float[1, 2, 3] a = {{1, 2, 3, 4, 5, 6}}, float[1, 2, 2] r = {{1, 2, 3, 4}},
+       float[1, {n}, 2] s = {{{states}}}
+    >
+    {{ y = RNN <hidden_size = 2> (x, a, r, , , s) }}"""
+
+
+NETWORKS = [decoder, pyramid, heads, tokens, cropped]
+
+
+def model(network, *sizes):
+    return model_from_text(_HEADER + network(*sizes))
+
+
+def set_to(made, network, *sizes):
+    """Return `made` with the input that `network` has at `sizes`, and what was told."""
+    wanted = model(network, *sizes).graph.input[0].type.tensor_type.shape.dim
+    return set_shapes(planish.load(made), ["x=" + ",".join(str(d.dim_value) for d in wanted)])
+
+
+def assert_same(expected, found):
+    feeds = {
+        t.name: np.random.default_rng(0)
+        .standard_normal([d.dim_value for d in t.type.tensor_type.shape.dim])
+        .astype(np.float32)
+        for t in expected.graph.input
+    }
+    after = planish.to_model(found)
+    onnx.checker.check_model(after, full_check=True)
+    got, want = run_ort(after, feeds), run_ort(expected, feeds)
+    for name, array in want.items():
+        np.testing.assert_array_equal(array, got[name])
+        declared = next(o for o in after.graph.output if o.name == name).type.tensor_type
+        assert tuple(d.dim_value for d in declared.shape.dim) == array.shape
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [((10, 4, 4), (1, 8, 6)), ((1, 4, 6), (3, 6, 4)), ((2, 8, 8), (2, 2, 4))]
+)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_what_an_exporter_writes_at_the_new_size(network, old, new):
+    found, told = set_to(model(network, *old), network, *new)
+    assert_same(model(network, *new), found)
+    assert told[0].startswith("x: [")
+
+
+def test_rows_of_all_images():
+    found, _ = set_to(model(rows, 2, 4, 4), rows, 5, 2, 6)
+    assert_same(model(rows, 5, 2, 6), found)
+
+
+def test_the_first_state_of_a_recurrent_layer():
+    found, _ = set_to(model(recurrent, 4, 3, 0), recurrent, 1, 5, 0)
+    assert_same(model(recurrent, 1, 5, 0), found)
+
+
+def test_what_is_told():
+    _, told = set_to(model(decoder, 10, 4, 4), decoder, 1, 8, 6)
+    assert told[0] == "x: [10,2,4,4] -> [1,2,8,6]; output y [1,2,8,6]"
+    assert told[1] == "Resize -> 'r': sizes [10, 2, 4, 4] -> [1, 2, 8, 6]"
+
+
+def test_a_size_with_a_name_is_bound_and_nothing_else_changes():
+    text = "g (float[batch, 2, N] x, float[N] b) => (float[batch, 2, N] y) { y = Add (x, b) }"
+    found, told = set_shapes(planish.load(model_from_text(text)), ["batch=1", "N=7"])
+    assert [list(t.shape) for t in (*found.inputs, *found.outputs)] == [[1, 2, 7], [7], [1, 2, 7]]
+    assert told == ("x: [batch,2,N] -> [1,2,7], b: [N] -> [7]; output y [1,2,7]",)
+
+
+def test_a_size_that_is_bound_through_one_input_holds_for_the_others():
+    text = "g (float[N, 2] x, float[N, 1] b) => (float[N, 2] y) { y = Add (x, b) }"
+    found, _ = set_shapes(planish.load(model_from_text(text)), ["x=5,?"])
+    assert list(found.inputs[1].shape) == [5, 1]
+
+
+REFUSED = {
+    "weights for one size": (
+        """g (float[1, 1, 4, 4] x) => (float[1, 2] y) < float[16, 2] w = {{{}}} >
+        {{ f = Flatten (x) y = MatMul (f, w) }}""".format(", ".join(["1"] * 32)),
+        "is for 16 features, and there are 64",
+    ),
+    "positions": (
+        """g (float[1, 1, 2, 2] x) => (float[1, 1, 2, 2] y) < float[2, 2] p = {1, 2, 3, 4} >
+        { y = Add (x, p) }""",
+        "operand 'p' [2, 2] holds a value for each element",
+    ),
+    "rows that broadcast": (
+        """g (float[2, 1, 4, 4] x) => (float[2, 1, 4, 4] y) < float[2, 1, 1, 1] p = {1, 2} >
+        { y = Add (x, p) }""",
+        "operand 'p' [2, 1, 1, 1] holds a value",
+    ),
+    "windows": (
+        """g (float[1, 1, 4, 4] x) => (float[1, 1, 2, 2, 2, 2] y)
+        < int64[6] t = {1, 1, 2, 2, 2, 2} > { y = Reshape (x, t) }""",
+        "does not say how [1, 1, 8, 8]",
+    ),
+    "a size to keep or to scale": (
+        """g (float[1, 1, 4, 4] x) => (float[1, 1, 8, 8] y) < int64[4] s = {1, 1, 8, 8} >
+        { y = Resize <mode = "nearest"> (x, , , s) }""",
+        "a size to keep or goes with 4",
+    ),
+    "halves": (
+        """g (float[1, 1, 4, 4] x) => (float[1, 1, 2, 4] y)
+        < int64[1] s = {2}, int64[1] e = {4}, int64[1] a = {2} > { y = Slice (x, s, e, a) }""",
+        "whether these are places to keep",
+    ),
+    "an element": (
+        """g (float[1, 1, 4, 4] x) => (float[1, 1, 4] y) < int64 i = {2} >
+        { y = Gather <axis = 2> (x, i) }""",
+        "takes elements up to 2 of 4",
+    ),
+    "channels": (
+        """g (float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y) < float[2, 2, 1, 1] w = {1, 2, 3, 4} >
+        { y = Conv (x, w) }""",
+        "the network does not run",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_one_example_does_not_say_is_refused_by_name(what):
+    text, reason = REFUSED[what]
+    made = planish.load(model_from_text(text))
+    asked = {"channels": "x=1,3,4,4", "rows that broadcast": "x=1,1,4,4"}.get(what, "x=1,1,8,8")
+    with pytest.raises(planish.PlanishError, match="sizes cannot be set") as caught:
+        set_shapes(made, [asked])
+    assert reason in str(caught.value)
+    assert all(node.op in str(caught.value) for node in made.nodes[-1:])
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (["imput=1,2,3"], "no input and no symbolic size called 'imput' (did you mean 'input'?)"),
+        (["bach=1"], "did you mean 'batch'?"),
+        (["input=1,2"], "has 3 axes"),
+        (["batch=1", "input=2,2,3"], "cannot be both 1 and 2"),
+        (["batch=1,2"], "is one size"),
+        (["input"], "gives no sizes"),
+        (["input=a,b,c"], "gives no sizes"),
+        (["batch=1", "batch=2"], "given twice"),
+    ],
+)
+def test_what_cannot_be_asked(asked, words):
+    text = "g (float[batch, 2, 3] input) => (float[batch, 2, 3] y) { y = Relu (input) }"
+    with pytest.raises(planish.PlanishError) as caught:
+        set_shapes(planish.load(model_from_text(text)), asked)
+    assert words in str(caught.value)
+
+
+def test_in_a_pipeline_feeds_are_of_the_new_size_and_compared_from_there_on():
+    made = planish.load(model(decoder, 10, 4, 4))
+    pipeline = planish.Pipeline.parse("set-shapes{shapes=[x:1x2x8x6]},exact")
+    feeds = [{"x": np.ones((1, 2, 8, 6), np.float32)}]
+    result = pipeline.run(made, feeds, strict=True)
+    assert list(result.graph.inputs[0].shape) == [1, 2, 8, 6]
+    assert "compared from pass 1" in result.note
+    assert list(made.inputs[0].shape) == [10, 2, 4, 4]
+    again = pipeline.run(result.graph, feeds, strict=True)
+    assert again.edits == 0
+    with pytest.raises(planish.PlanishError, match="has shape"):
+        pipeline.run(made, [{"x": np.ones((1, 2, 5, 5), np.float32)}])
+
+
+def test_passes_before_it_are_compared_at_the_old_size():
+    made = planish.load(model(decoder, 10, 4, 4))
+    result = planish.Pipeline.parse("exact,set-shapes{shapes=[x:1x2x8x6]}").run(made, strict=True)
+    assert_same(model(decoder, 1, 8, 6), result.graph)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "now", "wanted"),
+    [
+        ([10, 512, 7, 7], [10, 25088], [1, 512, 10, 10], [1, 51200]),
+        ([1, 64, 8, 8], [1, 64, 64], [4, 64, 8, 8], [4, 64, 64]),
+        ([1, 1, 28, 28], [1, 784], [5, 1, 28, 28], [5, 784]),
+        ([1, 64, 10], [64, 10], [2, 64, 10], None),
+        ([1, 1, 6], [1, 1, 1, 6], [2, 1, 6], None),
+        ([1, 196, 8], [1, 14, 14, 8], [1, 400, 8], None),
+        ([2, 12], [4, 6], [4, 12], None),
+        ([2, 255, 5, 5], [2, 3, 85, 5, 5], [1, 255, 9, 7], [1, 3, 85, 9, 7]),
+        ([4, 6], [24], [4, 6], [24]),
+        ([0, 4], [0], [1, 4], None),
+    ],
+)
+def test_which_sizes_are_made_of_which(before, after, now, wanted):
+    assert regrouped(before, after, now) == wanted
