@@ -73,7 +73,7 @@ def plan(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]]) -> Plan:
     before, after = _copy(graph, opened, {}), _copy(graph, opened, shapes)
     found: dict[int, Mend] = {}
     while True:
-        round_ = _Round(before, after, found.keys())
+        round_ = _SizeRound(before, after, found.keys())
         mends, refused = round_.look()
         if refused:
             raise RefusedError(_refusal(refused))
@@ -140,7 +140,7 @@ def _apply(mend: Mend, node: gs.Node) -> None:
     node.attrs.update(mend.attrs)
 
 
-class _Sizes:
+class _SizesOfCopy:
     """What is known of a copy of `graph`, in which lists of sizes are written out.
 
     Inference does not follow all arithmetic that exporters write; what it computes at given sizes
@@ -198,11 +198,11 @@ def _lists_of(node: gs.Node) -> range:
     return range(0 if len(node.inputs) == 1 else 1, len(node.inputs))
 
 
-class _Round:
+class _SizeRound:
     """One walk over both copies; what hangs on a node that is mended waits for the next."""
 
     def __init__(self, before: gs.Graph, after: gs.Graph, mended: Any) -> None:
-        self._before, self._after = _Sizes(before), _Sizes(after)
+        self._before, self._after = _SizesOfCopy(before), _SizesOfCopy(after)
         self._mended = frozenset(mended)
         self._seen = SeenSizes()
         self._live: set[int] = set()

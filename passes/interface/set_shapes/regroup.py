@@ -19,7 +19,7 @@ Follow = Callable[[int, int], int | None]
 
 
 @dataclass
-class _Group:
+class _AxisGroup:
     """Axes before and after that hold the same elements."""
 
     before: list[int] = field(default_factory=list)
@@ -57,7 +57,7 @@ def regrouped(
     return found
 
 
-def _split(group: _Group, after: Sizes, size: int, follow: Follow) -> list[int] | None:
+def _split(group: _AxisGroup, after: Sizes, size: int, follow: Follow) -> list[int] | None:
     """Return the sizes of which `size` is the product, where they are known from elsewhere.
 
     Batches that were taken apart are told by their number alone.
@@ -69,15 +69,15 @@ def _split(group: _Group, after: Sizes, size: int, follow: Follow) -> list[int] 
     return sizes if len(sizes) == len(parts) > 0 and math.prod(sizes) == size else None
 
 
-def _groups(before: Sizes, after: Sizes) -> list[_Group] | None:
+def _groups(before: Sizes, after: Sizes) -> list[_AxisGroup] | None:
     """Return the smallest runs of axes over one that hold the same number of elements."""
     left = [axis for axis, size in enumerate(before) if size != 1]
     right = [axis for axis, size in enumerate(after) if size != 1]
-    found: list[_Group] = []
+    found: list[_AxisGroup] = []
     while left or right:
         if not left or not right:
             return None
-        group = _Group([left.pop(0)], [right.pop(0)])
+        group = _AxisGroup([left.pop(0)], [right.pop(0)])
         while (a := _product(before, group.before)) != (b := _product(after, group.after)):
             side, rest = (group.before, left) if a < b else (group.after, right)
             if not rest:
@@ -90,11 +90,11 @@ def _groups(before: Sizes, after: Sizes) -> list[_Group] | None:
     return found
 
 
-def _ones(before: Sizes, after: Sizes, groups: Sequence[_Group]) -> list[_Group]:
+def _ones(before: Sizes, after: Sizes, groups: Sequence[_AxisGroup]) -> list[_AxisGroup]:
     """Return the axes of size one between the groups, before the first and behind the last."""
-    ends = [_Group([-1], [-1]), *groups, _Group([len(before)], [len(after)])]
+    ends = [_AxisGroup([-1], [-1]), *groups, _AxisGroup([len(before)], [len(after)])]
     return [
-        _Group(_between(first.before, last.before), _between(first.after, last.after))
+        _AxisGroup(_between(first.before, last.before), _between(first.after, last.after))
         for first, last in itertools.pairwise(ends)
     ]
 
