@@ -154,8 +154,13 @@ class SymbolicDims:
         self._alive: list[gs.Tensor] = []  # so that the ids of tensors stay taken
 
     def learn(self, name: str, size: SymbolicSize) -> None:
-        """Let a dimension that inference could only name be `size` wherever the name stands."""
-        told = all(not atom.startswith(f"name {_GENERATED}") for atom in size.atoms)
+        """Let a dimension that inference could only name be `size` wherever the name stands.
+
+        Not where it is 0: a Reshape that is asked for 0 copies, and inference takes the name.
+        """
+        told = size.number != 0 and all(
+            not atom.startswith(f"name {_GENERATED}") for atom in size.atoms
+        )
         if name.startswith(_GENERATED) and told:
             self._named.setdefault(name, size)
 

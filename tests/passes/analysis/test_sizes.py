@@ -225,3 +225,23 @@ def test_a_number_is_what_names_are_broadcast_to():
     assert broadcast([(N, THREE), (five, ONE)]) == (five, THREE)
     assert broadcast([(N, H), (ONE, W)]) == (N, None)
     assert broadcast([(H,), (N, ONE)]) == (N, H)
+
+
+def test_a_name_that_a_reshape_copies_instead_of_is_no_size():
+    """Inference names both by the -1, which is 0: then the second Reshape copies."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 9, opset_import: ["" : 19]>
+        g (float[a, b, 1, 0] x, int64[3] rest) => (int64[1] s) {
+            flat = Constant<value_ints = [0, -1]>()
+            rows = Reshape(x, flat)
+            sizes = Shape(rows)
+            one = Constant<value_ints = [1]>()
+            width = Gather(sizes, one)
+            target = Concat<axis = 0>(width, rest)
+            y = Reshape(rows, target)
+            s = Shape<start = 0, end = 1>(y)
+        }"""
+    )
+    feeds = {"x": np.zeros((2, 3, 1, 0), np.float32), "rest": np.array([2, 1, -1])}
+    run = planish.Pipeline.parse("fold-constants").run(planish.load(model), verify="off")
+    assert run_ort(planish.to_model(run.graph), feeds)["s"].tolist() == [2]
