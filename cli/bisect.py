@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from ..ir.files.load import load
 from ..passes.pipeline.pipeline import Pipeline
 from ..passes.trust.bisect import bisect as find_culprit
 from .exit_codes import DIFFERENCE
 from .feeds import feeds_of
-from .options import FeedsOption, MeanOption, ModelFile, PipelineOption, SeedOption, StdOption
+from .given import given_model
+from .options import (
+    FeedsOption,
+    InputShapeOption,
+    MeanOption,
+    ModelFile,
+    MutableOption,
+    PipelineOption,
+    SeedOption,
+    StdOption,
+)
 from .show.console import err, out
 
 
@@ -17,13 +26,15 @@ def bisect(
     model: ModelFile,
     pipeline: PipelineOption = "exact",
     feeds: FeedsOption = None,
+    input_shape: InputShapeOption = None,
+    mutable_initializers: MutableOption = False,
     mean: MeanOption = "0",
     std: StdOption = "1",
     seed: SeedOption = 0,
 ) -> None:
     """Find the first edit of a pipeline that breaks the result; exit with 1 where there is one."""
     steps = Pipeline.parse(pipeline)
-    graph = load(model)
+    graph = given_model(model, input_shape, mutable=mutable_initializers, feeds=feeds)
     data = feeds_of(graph, feeds, None, mean, std, seed, steps.extra_feeds())
     with err.status("searching") as status:
         found = find_culprit(

@@ -9,17 +9,19 @@ import typer
 
 from ..backends.contract.registry import lower
 from ..ir.core.atomic import require_writable
-from ..ir.files.load import load
 from ..ir.run.extra_feeds import FeedsWithout
 from ..ir.run.replay import replayable
 from ..passes.pipeline.pipeline import Pipeline
 from .completion import complete_backend
 from .feeds import feeds_of
+from .given import given_model
 from .options import (
     CheckKernelsOption,
     FeedsOption,
+    InputShapeOption,
     MeanOption,
     ModelFile,
+    MutableOption,
     OutOption,
     PipelineOption,
     SeedOption,
@@ -62,6 +64,8 @@ def compile(
     ] = None,
     feeds: FeedsOption = None,
     shape: ShapeOption = None,
+    input_shape: InputShapeOption = None,
+    mutable_initializers: MutableOption = False,
     mean: MeanOption = "0",
     std: StdOption = "1",
     seed: SeedOption = 0,
@@ -73,7 +77,7 @@ def compile(
     steps = Pipeline.parse(pipeline)
     if output is not None:
         require_writable(output)
-    graph = load(model)
+    graph = given_model(model, input_shape, mutable=mutable_initializers, feeds=feeds)
     extra = steps.extra_feeds()
     data = feeds_of(graph, feeds, shape, mean, std, seed, extra)
     with replayable(data) as kept:

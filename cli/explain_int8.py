@@ -17,10 +17,10 @@ from ..ir.core.atomic import require_writable
 from ..ir.core.errors import GraphError, SaveError
 from ..ir.core.scaled import scaled
 from ..ir.files.data_file import bytes_on_disk
-from ..ir.files.load import load
 from ..ir.files.save import save
 from ..ir.metrics.choose import AUTO
 from .feeds import feeds_of
+from .given import given_model
 from .options import (
     ClassAxisOption,
     FeedsOption,
@@ -33,7 +33,7 @@ from .options import (
     StdOption,
     ThreadsOption,
 )
-from .show.console import err, out, print_json, print_plain
+from .show.console import err, out, print_json, print_plain, tell
 from .show.explain import layers_table, notes, quality_table, suggestions_table
 from .show.progress import progress_bar
 
@@ -104,9 +104,9 @@ def _explain_model(
     Returns the report, and the names and sizes of the files it is about. `feeds`: path, shapes,
     mean and std as the options have them. `options`: those of `planish.explain_int8`.
     """
-    graph = load(model)
-    floats = None if original is None else load(original)
     path, shape, mean, std = feeds
+    graph = given_model(model, feeds=path, tell=tell)
+    floats = None if original is None else given_model(original, feeds=path, tell=tell)
     data = feeds_of(graph, path, shape, mean, std, seed, labels)
     try:
         report = explain(graph, floats, data, seed=seed, labels=labels, **options)

@@ -12,7 +12,6 @@ import typer
 from ..backends.contract.registry import describe
 from ..ir.core.counted import counted
 from ..ir.core.errors import LoadError, PlanishError
-from ..ir.files.load import load
 from ..passes.analysis.channels.find_groups import channel_groups
 from ..passes.analysis.cost import GraphCost, cost
 from ..passes.analysis.roofline import (
@@ -23,16 +22,16 @@ from ..passes.analysis.roofline import (
     roofline,
 )
 from .feeds import assignment
-from .options import ModelFile, ThreadsOption
-from .show.console import out, print_json, print_plain
+from .given import given_model
+from .options import InputShapeOption, ModelFile, MutableOption, ThreadsOption
+from .show.console import out, print_json, print_plain, tell
 from .show.cost import cost_table, machine_line, shown_nodes
 
 
 def inspect(
     model: ModelFile,
-    size: Annotated[
-        list[str] | None, typer.Option(help="A dynamic dimension, `N=8`; others count as 1.")
-    ] = None,
+    input_shape: InputShapeOption = None,
+    size: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
     most: Annotated[
         int | None, typer.Option(min=0, help="Show only the first nodes, or groups.")
     ] = None,
@@ -50,6 +49,7 @@ def inspect(
         float | None, typer.Option(help="What its memory moves, in GB/s; default: measured.")
     ] = None,
     threads: ThreadsOption = None,
+    mutable_initializers: MutableOption = False,
     groups: Annotated[
         bool, typer.Option("--groups", help="Show instead which channels can only go together.")
     ] = False,
@@ -61,15 +61,17 @@ def inspect(
     Of what a backend saved, show what it says of itself.
     """
     try:
-        graph = load(model)
+        graph = given_model(
+            model, input_shape, mutable=mutable_initializers, tell=tell if as_json else print_plain
+        )
     except LoadError:
         lines = describe(model)
         if lines is None:
             raise
-        if groups or as_json or size:
+        if groups or as_json or size or input_shape:
             raise PlanishError(
                 f"what '{model}' says of itself is shown as text only; leave --groups, --json and "
-                "--size out"
+                "--input-shape out"
             ) from None
         for line in lines:
             print_plain(line)

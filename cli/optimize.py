@@ -14,19 +14,21 @@ from ..ir.core.atomic import require_writable
 from ..ir.core.errors import VerificationError
 from ..ir.core.scaled import scaled
 from ..ir.files.data_file import bytes_on_disk
-from ..ir.files.load import load
 from ..ir.files.save import save
 from ..ir.metrics.choose import AUTO
 from ..passes.engine.records import Result
 from ..passes.pipeline.pipeline import Pipeline
 from .feeds import feeds_of
+from .given import given_model
 from .options import (
     ClassAxisOption,
     FeedsOption,
+    InputShapeOption,
     LabelsOption,
     MeanOption,
     MetricOption,
     ModelFile,
+    MutableOption,
     OutOption,
     PipelineOption,
     SeedOption,
@@ -92,6 +94,8 @@ def optimize(
         ),
     ] = False,
     shape: ShapeOption = None,
+    input_shape: InputShapeOption = None,
+    mutable_initializers: MutableOption = False,
     mean: MeanOption = "0",
     std: StdOption = "1",
     seed: SeedOption = 0,
@@ -106,7 +110,7 @@ def optimize(
     if output is not None:
         require_writable(output)
     require_target(target)
-    graph = load(model)
+    graph = given_model(model, input_shape, mutable=mutable_initializers, feeds=feeds)
     data = feeds_of(graph, feeds, shape, mean, std, seed, steps.extra_feeds())
     shows = _is_main_process()
     with pass_progress(err) as progress:

@@ -30,10 +30,24 @@ OutOption = Annotated[
     typer.Option("-o", "--output", help="Where to write; default: nothing is written."),
 ]
 SeedOption = Annotated[int, typer.Option(help="Seed of every random choice.")]
+InputShapeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input-shape",
+        help="Give an input other sizes, `input=1,3,320,320`, or bind one, `batch=1`; repeat.",
+    ),
+]
+MutableOption = Annotated[
+    bool,
+    typer.Option(
+        "--mutable-initializers", help="Keep weights that are also graph inputs as inputs."
+    ),
+]
 ShapeOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--shape", help="Size of a random input, `input=1,3,224,224`; repeat for several."
+        "--shape",
+        help="Sizes of random feeds alone, `input=1,3,224,224`; those of the model stay open.",
     ),
 ]
 ThreadsOption = Annotated[

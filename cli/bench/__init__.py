@@ -11,14 +11,18 @@ import typer
 from ...backends.timing.loadgen import Scenario
 from ...ir.core.errors import PlanishError
 from ..completion import complete_backend
+from ..given import given_model
 from ..options import (
     FeedsOption,
+    InputShapeOption,
     MeanOption,
+    MutableOption,
     SeedOption,
     ShapeOption,
     StdOption,
     ThreadsOption,
 )
+from ..show.console import print_plain, tell
 from .latency import show_timings, time_models
 from .layers import show_layers, time_layers
 from .scenario import LoadOptions, run_scenario, show_loads
@@ -45,6 +49,8 @@ def bench(
         bool,
         typer.Option("--per-layer", help="Show every layer's time, and its part of the peak."),
     ] = False,
+    input_shape: InputShapeOption = None,
+    mutable_initializers: MutableOption = False,
     shape: ShapeOption = None,
     scenario: Annotated[
         Scenario | None, typer.Option(help="Let MLPerf's LoadGen ask for samples and take times.")
@@ -72,7 +78,18 @@ def bench(
     options = LoadOptions(
         seconds=seconds, min_queries=min_queries, log_dir=log_dir, feeds=feeds, mean=mean, std=std
     )
-    models_of = partial(lowered, backends=names, target=target, threads=threads, compiled=compiled)
+    if compiled and (input_shape or mutable_initializers):
+        raise PlanishError("what is compiled has its sizes; leave --input-shape out, or --compiled")
+    read = partial(
+        given_model,
+        input_shape=input_shape,
+        mutable=mutable_initializers,
+        feeds=feeds,
+        tell=tell if as_json else print_plain,
+    )
+    models_of = partial(
+        lowered, backends=names, target=target, threads=threads, compiled=compiled, read=read
+    )
     setting = {"threads": threads, "target": target}
     if scenario is not None and per_layer:
         raise PlanishError("LoadGen sees whole runs only; leave --per-layer or --scenario out")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import onnx_graphsurgeon as gs
@@ -18,13 +18,20 @@ Model = tuple[str, gs.Graph, Compiled]
 
 
 def lowered(
-    path: Path, backends: Sequence[str], target: str, threads: int | None, compiled: bool
+    path: Path,
+    backends: Sequence[str],
+    target: str,
+    threads: int | None,
+    compiled: bool,
+    *,
+    read: Callable[[Path], gs.Graph] = load,
 ) -> Iterator[Model]:
     """Yield for each backend a label, a graph with the inputs, and what runs.
 
-    `compiled`: the file is what the backend wrote, and only it knows how to read it.
+    `compiled`: the file is what the backend wrote, and only it knows how to read it; else
+    `read` returns the graph that it holds.
     """
-    graph = None if compiled else load(path)
+    graph = None if compiled else read(path)
     for name in backends:
         if graph is None:
             ready = load_compiled(path, name, target, threads)

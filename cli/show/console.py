@@ -31,6 +31,12 @@ def print_plain(line: str) -> None:
     out.print(line, highlight=False, markup=False)
 
 
+def tell(line: str) -> None:
+    """Print a line beside results that a program reads: to standard error, unless --quiet."""
+    if not out.quiet:
+        err.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
 def warn(text: str) -> None:
     """Print a warning to standard error, in a line of its own."""
     err.print(f"warning: {text}", style="yellow", highlight=False, markup=False, soft_wrap=True)

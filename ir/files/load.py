@@ -11,20 +11,36 @@ from google.protobuf.message import DecodeError
 
 from ..core.errors import LoadError, PlanishError
 from ..core.garbage_collection import paused_gc
+from ..graph.freeze import freeze_initializers
 from ..graph.signatures import check_signatures
 from ..graph.wellformed import check
 from ..proto.from_proto import from_proto
 from ..proto.tensor_data import TensorData
 
 
-def load(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> gs.Graph:
+def load(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto, *, mutable_initializers: bool = True
+) -> gs.Graph:
     """Read an ONNX model into a graph (an `onnx_graphsurgeon.Graph`).
 
     `source` is a file path, the bytes of such a file, or a `ModelProto`, which is left untouched.
     External data is mapped into memory, so weights over 2 GB are not copied. Nodes are sorted
-    topologically. Raises LoadError where the source is not a readable model, names files outside
-    its folder, or holds a graph that is not well-formed (a cycle, a missing or second producer).
+    topologically.
+
+    `mutable_initializers=False`: weights that are also graph inputs, as old exporters list all of
+    them, become constants and leave the inputs, so that passes fold and quantize them. By default
+    they stay inputs with a value, which a caller may give anew.
+
+    Raises LoadError where the source is not a readable model, names files outside its folder, or
+    holds a graph that is not well-formed (a cycle, a missing or second producer).
     """
+    graph = _read(source)
+    if not mutable_initializers:
+        freeze_initializers(graph)
+    return graph
+
+
+def _read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> gs.Graph:
     if isinstance(source, onnx.ModelProto):
         return _import(source, None, "the ModelProto")
     if isinstance(source, bytes | bytearray | memoryview):

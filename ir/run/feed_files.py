@@ -56,6 +56,15 @@ def load_feeds(
     return _npz_feeds(path, graph, batch, extra)
 
 
+def names_in(path: Path | None) -> frozenset[str]:
+    """Return the names of the arrays in an `.npz` file; none of anything else."""
+    try:
+        with zipfile.ZipFile(path or "") as archive:
+            return frozenset(info.filename.removesuffix(".npy") for info in archive.infolist())
+    except (OSError, zipfile.BadZipFile):
+        return frozenset()
+
+
 @dataclass(frozen=True)
 class NpzFeeds:
     """The batches of an `.npz` file, `members` of `samples` rows each."""

@@ -1,0 +1,41 @@
+"""The model that a command is given, as it is to be: its weights frozen, its inputs sized."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import onnx_graphsurgeon as gs
+
+from ..ir.core.counted import counted
+from ..ir.files.load import load
+from ..ir.graph.freeze import freeze_initializers
+from ..ir.run.feed_files import names_in
+from ..passes.interface.set_shapes import set_shapes
+from .show.console import print_plain
+
+
+def given_model(
+    path: Path,
+    input_shape: Sequence[str] | None = None,
+    *,
+    mutable: bool = False,
+    feeds: Path | None = None,
+    tell: Callable[[str], None] = print_plain,
+) -> gs.Graph:
+    """Return the model at `path` with its inputs as `input_shape` has them, and tell what changed.
+
+    Weights that are also graph inputs become constants, but where `mutable`, or where `feeds` give
+    them. Raises LoadError, and RefusedError where the sizes cannot be set.
+    """
+    graph = load(path)
+    frozen = () if mutable else freeze_initializers(graph, names_in(feeds))
+    if frozen:
+        weights = counted(len(frozen), "weight is also an input", "weights are also inputs")
+        tell(f"{path}: {weights}, now frozen; --mutable-initializers keeps it so")
+    if not input_shape:
+        return graph
+    sized, told = set_shapes(graph, input_shape)
+    for line in told or ("the inputs have these sizes already",):
+        tell(line)
+    return sized
