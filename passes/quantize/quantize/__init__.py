@@ -47,6 +47,7 @@ from .shift_biases import float_results, shift_biases
 from .unfolded import remark_unfolded
 from .units import read_units, tensors_of
 from .variants import QuantizedVariants
+from .weight_steps import weight_steps
 
 _INTEGER_OPERATORS = INTEGER_LAYERS | {QUANTIZE}
 
@@ -58,7 +59,8 @@ class Quantize(Pass):
     - `weights`: their format (`int8`, `uint8`, `int4`, `uint16`, ...).
     - `activations`: their format, likewise; below 8 bits they lie in 8, where what exceeds their
       range on other data than the feeds is not cut off.
-    - `per-channel`: one weight scale an output channel, instead of one a weight.
+    - `per-channel`: one weight scale an output channel, instead of one a weight. With feeds, it
+      ends before a weight that reads next to nothing on them and is far larger than the others.
     - `symmetric`: activations with the zero point in the middle.
     - `operators`: only these ONNX operators; empty: all that can be.
     - `exclude`: names of nodes that stay float.
@@ -186,6 +188,9 @@ class Quantize(Pass):
         )
         units = without_unseen(units, ranges, context)
         remark_bodies(graph, context, units, self.exclude)
+        steps = {}
+        if self.per_channel and outer.feeds is not None:
+            steps = weight_steps(graph, context.view(), feeds, scheme.weights)
         variants = QuantizedVariants(
             graph=graph,
             ranges=ranges,
@@ -194,6 +199,7 @@ class Quantize(Pass):
             original=original,
             floats=floats,
             samples=feeds if self.correct_bias and outer.feeds is not None else None,
+            steps=steps,
         )
         selection = UnitSelection(
             variants=variants,
@@ -214,7 +220,7 @@ class Quantize(Pass):
             take_float_layers(original, outer.quietly(), floats, chosen)
         results = float_results(original, outer.view(), chosen)
         before = clone(original) if floats is None else floats
-        insert_pairs(original, outer.quietly(), chosen, ranges, scheme, self.exclude)
+        insert_pairs(original, outer.quietly(), chosen, ranges, scheme, self.exclude, steps)
         if variants.samples is not None:
             shift_biases(original, outer.quietly(), before, results, variants.samples)
 

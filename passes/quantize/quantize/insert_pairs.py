@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Any
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import node_key
@@ -22,6 +25,8 @@ from .requantization_barrier import insert_requantization_barriers
 from .scheme import QuantizationScheme
 from .units import read_units
 
+Array = np.ndarray[Any, Any]
+
 
 def insert_pairs(
     graph: gs.Graph,
@@ -30,10 +35,12 @@ def insert_pairs(
     ranges: Mapping[str, Range],
     scheme: QuantizationScheme,
     left_out: Collection[str] = (),
+    steps: Mapping[str, Array] = MappingProxyType({}),
 ) -> Placement:
     """Insert pairs so that the nodes called `chosen` run on integers, and movements between them.
 
-    `ranges` by tensor name: at least those of the tensors that the chosen need.
+    `ranges` by tensor name: at least those of the tensors that the chosen need. `steps`: of weights
+    that end before their largest one, as `weight_steps` has them.
     """
     with context.editing() as edit:
         units = [
@@ -44,7 +51,7 @@ def insert_pairs(
         placement = place(units)
         views = ScopedViews(graph, context)
         grids = _grids(placement, ranges, scheme, views)
-        PairInserter(edit, views, scheme).insert(placement, grids)
+        PairInserter(edit, views, scheme, steps).insert(placement, grids)
         for scope in list(context.uses.scopes(graph)):
             view = context.view(scope)
             insert_requantization_barriers(scope, edit, view)

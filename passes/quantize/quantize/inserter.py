@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.variables import node_key
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import TensorType
 from ....ir.ops.linear.operators import bias_of, is_absent_bias, output_axis
@@ -39,10 +40,17 @@ _INT32 = IntegerFormat(32, signed=True)
 class PairInserter:
     """Puts the pairs of one placement into a graph, through `edit`."""
 
-    def __init__(self, edit: Edit, views: ScopedViews, scheme: QuantizationScheme) -> None:
+    def __init__(
+        self,
+        edit: Edit,
+        views: ScopedViews,
+        scheme: QuantizationScheme,
+        steps: Mapping[str, Array],
+    ) -> None:
         self._edit = edit
         self._views = views
         self._scheme = scheme
+        self._steps = steps
         self._pairs = TensorPairs(edit, views)
         self._stored: dict[tuple[int, bytes], tuple[gs.Constant, ...]] = {}
 
@@ -149,6 +157,8 @@ class PairInserter:
             apart = self._scheme.per_channel and (node.op != "MatMul" or weight.ndim == 2)
             axis = output_axis(node) if apart else None
             grid = grid_of_weights(weight, self._scheme.weights, axis)
+            if axis is not None:
+                grid = _clipped(grid, self._steps.get(node_key(node)))
             if bias is not None:
                 grid = _roomy(grid, bias, float(input_scale))
             scale = grid.scale
@@ -188,6 +198,14 @@ def _bias_grid(bias: Array, scale: Array) -> tuple[Array, QuantizationGrid]:
         scale = np.tile(scale, size // scale.size)
     zero = np.zeros(scale.shape, np.int64)
     return full, QuantizationGrid(scale.astype(np.float32), zero, _INT32, 0 if scale.ndim else None)
+
+
+def _clipped(grid: QuantizationGrid, steps: Array | None) -> QuantizationGrid:
+    """Return `grid` with `steps` [M] for scales, where they are not NaN."""
+    if steps is None:
+        return grid
+    scale = np.where(np.isnan(steps), grid.scale, steps).astype(np.float32)
+    return replace(grid, scale=scale)
 
 
 def _roomy(grid: QuantizationGrid, bias: Array, input_scale: float) -> QuantizationGrid:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.clone import clone
@@ -15,6 +17,8 @@ from .insert_pairs import insert_pairs
 from .scheme import QuantizationScheme
 from .shift_biases import float_results, shift_biases
 
+Array = np.ndarray[Any, Any]
+
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedVariants:
@@ -24,7 +28,7 @@ class QuantizedVariants:
     run on integers too, but for the nodes `left_out`. `original`: the float graph to compete with,
     where `graph` was rewritten for integers. `floats`: `graph` with layers as before rounding, as
     those are that are not chosen; None where none was rounded. `samples`: what biases are corrected
-    on; None where they are not.
+    on; None where they are not. `steps`: of weights that are clipped (`weight_steps`).
     """
 
     graph: gs.Graph
@@ -34,6 +38,7 @@ class QuantizedVariants:
     original: gs.Graph | None = None
     floats: gs.Graph | None = None
     samples: Feeds | None = None
+    steps: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def reference(self) -> gs.Graph:
@@ -50,7 +55,7 @@ class QuantizedVariants:
         if self.floats is not None:
             take_float_layers(copy, context, self.floats, chosen)
         results = float_results(copy, context.view(), chosen)
-        insert_pairs(copy, context, chosen, self.ranges, self.scheme, self.left_out)
+        insert_pairs(copy, context, chosen, self.ranges, self.scheme, self.left_out, self.steps)
         if corrected and self.samples is not None:
             shift_biases(copy, context, self.reference, results, self.samples)
         return copy
