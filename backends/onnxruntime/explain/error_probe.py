@@ -26,6 +26,7 @@ from ....ir.core.build import make_constant, make_node, make_variable
 from ....ir.core.target import Target
 from ....ir.core.variables import node_key
 from ....ir.graph.clone import clone
+from ....ir.graph.uses import scopes
 from ....ir.ops.quantization.nodes import converts
 from ....ir.ops.quantization.weights import stored_weight
 from ....passes.engine.context import Context, Feeds
@@ -130,6 +131,7 @@ def _build(
 ) -> ErrorProbe:
     copy, floats = clone(graph), clone(original)
     floats_made = _join(copy, floats)
+    _forget_sizes(copy)
     view, theirs = view_of(graph), view_of(original)
     kinds = {t.name: theirs.type(t) for node in original.nodes for t in node.outputs}
     pairs = Pairs(graph, Context(graph))
@@ -208,6 +210,19 @@ def _bounded(probe: ErrorProbe, tensor: gs.Tensor, low: float, high: float) -> g
     for end, name in zip(ends, ("low", "high"), strict=True):
         end.name += f"/{name}/{len(probe.graph.nodes)}"
     return probe.add("Min", [probe.add("Max", [tensor, ends[0]]), ends[1]])
+
+
+def _forget_sizes(graph: gs.Graph) -> None:
+    """Take back what files say of the sizes of inner tensors.
+
+    Names of open sizes are those of one model; a runtime that finds them twice takes them for the
+    same, and reuses memory of the wrong size.
+    """
+    for scope in scopes(graph):
+        for node in scope.nodes:
+            for tensor in node.outputs:
+                if isinstance(tensor, gs.Variable):
+                    tensor.shape = None
 
 
 def _join(graph: gs.Graph, floats: gs.Graph) -> dict[str, gs.Tensor]:

@@ -35,12 +35,16 @@ _FLOATS = {"MatMulInteger": ("MatMul", -1), "ConvInteger": ("Conv", 0)}
 
 @dataclass(frozen=True, kw_only=True)
 class _IntegerProduct:
-    """A product of what `source` quantized; `last` gives it as floats, by way of `between`."""
+    """A product of what `source` quantized; `last` gives it as floats, by way of `between`.
+
+    `other`: what quantized the second operand, of which `scale` and `zero` are None; or None.
+    """
 
     node: gs.Node
     source: gs.Node
-    scale: Array
-    zero: Array
+    other: gs.Node | None
+    scale: Array | None
+    zero: Array | None
     between: tuple[gs.Node, ...]
     last: gs.Node
 
@@ -85,11 +89,8 @@ def raise_dynamic(
 
 
 def _read(node: gs.Node, view: View, context: Context) -> _IntegerProduct:
-    source = need(context.uses.producer(node.inputs[0]), "it does not read what is quantized here")
-    need(is_dynamic_quantizer(source), "its input is not quantized by its own range")
-    given = node.inputs[2] if len(node.inputs) > 2 else None
-    need(given is source.outputs[2], "it takes another zero point than that of its input")
-    weight = need(view.constant(node.inputs[1]), "its weight is no constant")
+    found = [_quantizer(node, place, context) for place in range(2)]
+    source = need(found[0], "its input is not quantized by its own range")
     cast = _only(node, view, "Cast")
     first = _only(cast, view, "Mul")
     factors, between, last = _factors(first, cast, view), [cast], first
@@ -97,22 +98,43 @@ def _read(node: gs.Node, view: View, context: Context) -> _IntegerProduct:
         last = _only(first, view, "Mul")
         factors += _factors(last, first, view)
         between.append(first)
-    values = [view.constant(factor) for factor in factors]
-    scales = [found for found in values if found is not None]
-    known = len(factors) == 2 and any(factor is source.outputs[1] for factor in factors)
-    need(known and len(scales) == 1, "its result is not multiplied by both scales")
-    zeros = view.constant(node.inputs[3]) if len(node.inputs) > 3 else np.zeros((), weight.dtype)
-    axis = _FLOATS[node.op][1]
-    scale = need(_along(scales[0], weight.shape[axis]), "its scales are not one a channel")
-    zero = need(_along(need(zeros, "a zero point is computed"), scale.size), "as are zero points")
+    rest = [factor for factor in factors if factor is not source.outputs[1]]
+    need(len(factors) == 2 and len(rest) == 1, "its result is not multiplied by both scales")
+    other, scale, zero = found[1], None, None
+    if other is None:
+        scale, zero = _grid(node, rest[0], view)
+    else:
+        need(rest[0] is other.outputs[1], "its result is not multiplied by both scales")
     return _IntegerProduct(
         node=node,
         source=source,
+        other=other,
         scale=scale,
-        zero=np.broadcast_to(zero, scale.shape),
+        zero=zero,
         between=tuple(between),
         last=last,
     )
+
+
+def _quantizer(node: gs.Node, place: int, context: Context) -> gs.Node | None:
+    """Return what quantizes an operand of `node` by its own range, with that zero point."""
+    found = context.uses.producer(node.inputs[place])
+    if found is None or not is_dynamic_quantizer(found):
+        return None
+    given = node.inputs[2 + place] if len(node.inputs) > 2 + place else None
+    need(given is found.outputs[2], "it takes another zero point than that of its input")
+    return found
+
+
+def _grid(node: gs.Node, factor: gs.Tensor, view: View) -> tuple[Array, Array]:
+    """Return scale and zero point of a constant weight, one or one a channel."""
+    weight = need(view.constant(node.inputs[1]), "its weight is no constant")
+    scales = need(view.constant(factor), "its result is not multiplied by both scales")
+    zeros = view.constant(node.inputs[3]) if len(node.inputs) > 3 else np.zeros((), weight.dtype)
+    size = weight.shape[_FLOATS[node.op][1]]
+    scale = need(_along(scales, size), "its scales are not one a channel")
+    zero = need(_along(need(zeros, "a zero point is computed"), scale.size), "as are zero points")
+    return scale, np.broadcast_to(zero, scale.shape)
 
 
 def _only(node: gs.Node, view: View, op: str) -> gs.Node:
@@ -142,23 +164,32 @@ def _write(product: _IntegerProduct, view: View, edit: Edit) -> str:
         edit.remove(each)
     for tensor in product.last.inputs:  # the product of both scales
         made_by = view.producer(tensor)
-        if made_by is not None and not view.reads(tensor) and not view.is_output(tensor):
+        multiplied = made_by is not None and made_by.op == "Mul"
+        if multiplied and not view.reads(tensor) and not view.is_output(tensor):
             edit.remove(made_by)
-    weight = node.inputs[1]
-    grid = [
-        edit.constant(product.scale, f"{weight.name}_scale"),
-        edit.constant(product.zero, f"{weight.name}_zero_point"),
-    ]
-    attrs = {"axis": axis} if product.scale.shape else {}
     data, held = (_real(t, view, edit) for t in node.inputs[:2])
-    for given, made, attributes in (
-        (product.source.outputs, data, {}),
-        ([weight, *grid], held, attrs),
-    ):
-        edit.rename(edit.node(DEQUANTIZE, given, [made], attributes, at=node), made.name)
+    grids: list[tuple[list[gs.Tensor], gs.Variable, dict[str, int]]] = [
+        (list(product.source.outputs), data, {}),
+        (_held(product, edit), held, {}),
+    ]
+    if product.scale is not None and product.scale.shape:
+        grids[1][2]["axis"] = axis
+    for given, made, attrs in grids:
+        edit.rename(edit.node(DEQUANTIZE, given, [made], attrs, at=node), made.name)
     operator = edit.node(op, [data, held], [result], dict(node.attrs), at=node)
     edit.rename(operator, product.name)
     return node_key(operator)
+
+
+def _held(product: _IntegerProduct, edit: Edit) -> list[gs.Tensor]:
+    """Return the integers of the second operand with scale and zero point."""
+    if product.other is not None:
+        return list(product.other.outputs)
+    assert product.scale is not None
+    assert product.zero is not None
+    weight = product.node.inputs[1]
+    scale = edit.constant(product.scale, f"{weight.name}_scale")
+    return [weight, scale, edit.constant(product.zero, f"{weight.name}_zero_point")]
 
 
 def _real(like: gs.Tensor, view: View, edit: Edit) -> gs.Variable:
