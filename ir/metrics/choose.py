@@ -130,6 +130,20 @@ def decisive(chosen: Sequence[ChosenMetric]) -> tuple[ChosenMetric, ...]:
     return tuple(c for c in chosen if c.is_sure) or tuple(chosen)
 
 
+def guarding(
+    chosen: Sequence[ChosenMetric], seen: Sequence[SeenOutput]
+) -> tuple[ChosenMetric, ...]:
+    """Return `chosen`, and what judges the outputs `seen` beside theirs, which may be ruined too.
+
+    Of one that is 0 throughout, neither can be said.
+    """
+    judged = {name for each in chosen for name in each.outputs}
+    rest = (_first_that_fits(each) for each in seen if each.name not in judged)
+    silent = {each.name for each in seen if not np.any(each.values)}
+    found = (*chosen, *(each for each in rest if each is not None))
+    return tuple(each for each in found if each.is_sure or not silent.issuperset(each.outputs))
+
+
 def top1_metrics(seen: Sequence[SeenOutput]) -> tuple[ChosenMetric, ...]:
     """Return top-1 agreement for all outputs with classes, whatever else they are."""
     return tuple(c for each in seen if (c := recognize.classification(each)) is not None)

@@ -29,6 +29,7 @@ from .qdq.dropped_bounds import insert_bounds
 from .qdq.match_float import FloatMatch, match_float
 from .qdq.pairs import Pairs
 from .qdq.units import is_movement
+from .quantize.capture_barrier import insert_capture_barriers
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def restore_to_float(
             _release(pair, pairs, needed, edit, original)
         for node in chosen:
             _restore_weights(node, pairs.view(node), edit, original)
+        for scope in list(context.uses.scopes(graph)):  # bodies may read what pairs stood before
+            insert_capture_barriers(scope, edit, context.view(scope))
 
 
 def _kept_on_integers(pairs: Pairs, chosen: Collection[gs.Node]) -> tuple[set[int], list[gs.Node]]:

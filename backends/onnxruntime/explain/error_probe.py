@@ -26,6 +26,7 @@ from ....ir.core.build import make_constant, make_node, make_variable
 from ....ir.core.target import Target
 from ....ir.core.variables import node_key
 from ....ir.graph.clone import clone
+from ....ir.graph.types import TensorType
 from ....ir.graph.uses import scopes
 from ....ir.ops.quantization.nodes import converts
 from ....ir.ops.quantization.weights import stored_weight
@@ -38,6 +39,7 @@ from .twin import may_be_same
 
 MEASURES = ("local", "weights", "rounding", "cumulative")
 _FLOAT = "planish-float/"
+_UNLIKE = -1.0  # no sum of squares
 _FLOAT32, _FLOAT64 = int(onnx.TensorProto.FLOAT), int(onnx.TensorProto.DOUBLE)
 
 
@@ -61,20 +63,45 @@ class ErrorProbe:
         self.graph.nodes.append(make_node(op, "", dict(attrs or {}), inputs, [made], None))
         return made
 
-    def compare(self, node: str, measure: str, signal: gs.Tensor, other: gs.Tensor) -> None:
-        """Measure how far `other` is from `signal`."""
+    def compare(
+        self,
+        node: str,
+        measure: str,
+        signal: gs.Tensor,
+        other: gs.Tensor,
+        *,
+        alike: bool = True,
+    ) -> None:
+        """Measure how far `other` is from `signal`; not `alike`: they may differ in size."""
         dtype = np.float64 if self.wide else np.float32
         if self.wide:
             signal, other = (
                 self.add("Cast", [t], {"to": _FLOAT64}, dtype) for t in (signal, other)
             )
-        noise = self.add("Sub", [signal, other], None, dtype)
-        found = []
-        for tensor in (signal, noise):
-            total = self.add("ReduceSumSquare", [tensor], {"keepdims": 0}, dtype)
-            self.graph.outputs.append(total)
-            found.append(total.name)
-        self.sums[node, measure] = (found[0], found[1])
+        power = self.add("ReduceSumSquare", [signal], {"keepdims": 0}, dtype)
+        noise = self._noise(signal, other, dtype) if alike else self._if_alike(signal, other, dtype)
+        self.graph.outputs += [power, noise]
+        self.sums[node, measure] = (power.name, noise.name)
+
+    def _noise(self, signal: gs.Tensor, other: gs.Tensor, dtype: Any) -> Any:
+        difference = self.add("Sub", [signal, other], None, dtype)
+        return self.add("ReduceSumSquare", [difference], {"keepdims": 0}, dtype)
+
+    def _if_alike(self, signal: gs.Tensor, other: gs.Tensor, dtype: Any) -> Any:
+        """Return the noise, `_UNLIKE` where there are not as many values, as NMS may keep."""
+        whole, start = (self._constant(np.array([value])) for value in (-1, 0))
+        flat = [self.add("Reshape", [t, whole], None, dtype) for t in (signal, other)]
+        one, two = (self.add("Shape", [t], None, np.int64) for t in flat)
+        fewer = self.add("Less", [one, two], None, np.bool_)
+        least = self.add("Where", [fewer, one, two], None, np.int64)
+        a, b = (self.add("Slice", [t, start, least, start], None, dtype) for t in flat)
+        same = self.add("Equal", [one, two], None, np.bool_)
+        unlike = self._constant(np.array(_UNLIKE, dtype))
+        # No If: ONNX Runtime aborts where a body reads what it moves integers through.
+        return self.add("Where", [same, self._noise(a, b, dtype), unlike], None, dtype)
+
+    def _constant(self, values: np.ndarray[Any, Any]) -> gs.Constant:
+        return make_constant(f"planish-probe/{len(self.graph.nodes)}/{values.ravel()[0]}", values)
 
 
 def measure_errors(
@@ -108,13 +135,16 @@ def _sums(
         return {}
     run = OnnxRuntime().lower(probe.graph, Target("cpu"), threads, optimization="basic")
     totals = {key: np.zeros(2) for key in probe.sums}
+    unlike: set[tuple[str, str]] = set()
     count = operator.length_hint(feeds)  # 0 where it is not known
     for done, feed in enumerate(feeds):
         found = run(feed)
         for key, names in probe.sums.items():
-            totals[key] += [float(found[name]) for name in names]
+            totals[key] += [float(np.ravel(found[name])[0]) for name in names]
+            if np.ravel(found[names[1]])[0] == _UNLIKE:
+                unlike.add(key)
         progress((done + 1) / max(count, done + 1))
-    return totals
+    return {key: total for key, total in totals.items() if key not in unlike}
 
 
 def decibels(signal: float, noise: float) -> float:
@@ -174,7 +204,8 @@ def _build(
             pair = [floats_made[other], after]
             if dtype != np.float32:
                 pair = [probe.add("Cast", [t], {"to": _FLOAT32}) for t in pair]
-            probe.compare(key, "cumulative", *pair)
+            alike = _has_size(kinds.get(other)) and _has_size(view.type(node.outputs[0]))
+            probe.compare(key, "cumulative", *pair, alike=alike)
     return probe
 
 
@@ -210,6 +241,11 @@ def _bounded(probe: ErrorProbe, tensor: gs.Tensor, low: float, high: float) -> g
     for end, name in zip(ends, ("low", "high"), strict=True):
         end.name += f"/{name}/{len(probe.graph.nodes)}"
     return probe.add("Min", [probe.add("Max", [tensor, ends[0]]), ends[1]])
+
+
+def _has_size(found: TensorType | None) -> bool:
+    sizes = None if found is None else found.shape
+    return sizes is not None and all(isinstance(size, int) for size in sizes)
 
 
 def _forget_sizes(graph: gs.Graph) -> None:

@@ -154,3 +154,23 @@ def test_one_of_them_goes_back_and_the_other_stays(dynamic):
 def _layers(graph):
     feeds = [{"x": R.standard_normal((2, 64)).astype(np.float32)}]
     return planish.explain_int8(graph, None, feeds, threads=1, most=0).layers
+
+
+def test_sizes_that_values_decide_may_differ_from_the_float_model():
+    """What is above a bound, as boxes after NMS: one more or less than in float."""
+    text = """g (float[N, 64] x) => (float[1, K] y) {
+        [one] a = MatMul (x, w) f = Flatten <axis = 0> (a) c = Greater (f, t) n = NonZero (c)
+        i = Cast <to = 1> (n) z = Constant <value_ints = [0]> () o = Constant <value_ints = [1]> ()
+        s = Slice (i, o, e, z) y = Sqrt (s) }"""
+    held = {"w": MATRICES["w"], "t": np.float32(1.0), "e": np.array([2])}
+    model = model_of(HEADER + text, held)
+    feeds = [{"x": R.standard_normal((5, 64)).astype(np.float32)} for _ in range(3)]
+    graph = planish.Pipeline.parse(PLAIN).run(planish.load(model), feeds, verify="off").graph
+    counts = [run_ort(each, feed)["y"].size
+              for each in (model, planish.to_model(graph)) for feed in feeds]  # fmt: skip
+    assert counts[:3] != counts[3:]
+    for floats in (planish.load(model), None):
+        report = planish.explain_int8(graph, floats, feeds, threads=1, most=0)
+        by_name = {layer.node: layer for layer in report.layers}
+        assert by_name["one"].cumulative > 20
+        assert by_name["y"].cumulative is None

@@ -6,9 +6,10 @@ from hypothesis import assume, given, settings
 
 import planish
 from planish.ir.core.errors import PassError
+from planish.ir.graph.uses import scopes
 
 from tests.effort import examples
-from tests.helpers import graph_of, ops, run_pass
+from tests.helpers import graph_of, model_of, ops, relative_error, run_ort, run_pass
 from tests.strategies import networks
 from tests.strategies.linear import STEPS
 
@@ -172,3 +173,37 @@ def test_any_network_stays_valid_with_any_nodes_taken_back(case):
             planish.compare(graph, found, [case.feeds])  # the runtime accepts it
             assert [t.name for t in found.outputs] == [t.name for t in graph.outputs]
             assert len(pairs(found)) <= len(pairs(before))
+
+
+def test_a_body_taken_back_reads_past_a_barrier():
+    """ONNX Runtime aborts the process where a body reads what it moves integers through."""
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[1, 4, 8, 8] x, bool c) => (float[1, 4, 2, 2] y) {
+            h = Conv (x, w) p = MaxPool <kernel_shape = [2, 2]> (h)
+            y = If (c) <
+                then_branch = a () => (float[1, 4, 2, 2] u) {
+                    [one] k = Conv <kernel_shape = [2, 2]> (p, v) u = Relu (k) },
+                else_branch = b () => (float[1, 4, 2, 2] t) {
+                    [two] t = Conv <kernel_shape = [2, 2]> (p, v) }> }"""
+    generator = np.random.default_rng(0)
+    held = {
+        "w": generator.standard_normal((4, 4, 3, 3)).astype("f"),
+        "v": generator.standard_normal((4, 4, 2, 2)).astype("f"),
+    }
+    model = model_of(text, held)
+    feeds = [
+        {"x": generator.standard_normal((1, 4, 8, 8)).astype("f"), "c": np.array(i > 0)}
+        for i in range(2)
+    ]
+    parsed = planish.Pipeline.parse("quantize{measure=false,guard=off}")
+    graph = parsed.run(planish.load(model), feeds, verify="off").graph
+    inner = [n.name for s in scopes(graph) if s is not graph for n in s.nodes if n.op == "Conv"]
+    text = f"dequantize-nodes{{nodes=[{','.join(inner)}]}}"
+    back = planish.Pipeline.parse(text).run(graph, verify="off").graph
+    assert ops(back).count("LeakyRelu") == 1
+    assert not any(
+        n.op == "DequantizeLinear" for s in scopes(back) if s is not back for n in s.nodes
+    )
+    for feed in feeds:
+        wanted, found = run_ort(model, feed)["y"], run_ort(planish.to_model(back), feed)["y"]
+        assert relative_error(wanted, found) < 0.05

@@ -39,7 +39,7 @@ class AccuracyBounds:
 
     The least top-1 agreement (0 to 1) and signal-to-noise ratio (dB), and the most that the metric
     of each output may lose (a part of 1). `is_guard`: nobody asked; each metric says what may be
-    lost of it, up to `max_drop`, and what no metric judges is free.
+    lost of it, up to `max_drop`, and an output that none fits is judged by its error.
     """
 
     top1_agreement: float | None = None

@@ -145,7 +145,8 @@ class MixedPrecision:
         names = {tensor.name for tensor in self.variants.graph.outputs}
         if given is not None and {tensor.name for tensor in given.outputs} != names:
             given = None
-        return ChoiceEvaluator(self.variants, self.judged, self.options, given)
+        every = self.bounds.is_guard
+        return ChoiceEvaluator(self.variants, self.judged, self.options, given, every=every)
 
     def _noise(self, evaluator: ChoiceEvaluator, layers: Sequence[Unit]) -> dict[str, float]:
         """Return the noise power that each layer alone adds, over the first feeds."""

@@ -17,6 +17,7 @@ from .....ir.metrics.choose import (
     MetricOptions,
     choose_metrics,
     decisive,
+    guarding,
     see_outputs,
     top1_metrics,
 )
@@ -39,7 +40,8 @@ class ChoiceEvaluator:
 
     Choices run as users run them: ONNX Runtime with its optimizations on computes on integers.
     Which metrics judge is chosen once, by `options` and the float graph's outputs. Feeds have the
-    labels that the options name. `given`: the graph that metrics compare with, where that is not
+    labels that the options name. `every`: outputs count too that only their error can judge, beside
+    others that mean something. `given`: the graph that metrics compare with, where that is not
     the one which is quantized, whose weights may be on a grid already.
     """
 
@@ -50,11 +52,14 @@ class ChoiceEvaluator:
         options: MetricOptions = AUTOMATIC,
         given: gs.Graph | None = None,
         progress: Callable[[], None] = lambda: None,
+        *,
+        every: bool = False,
     ) -> None:
         self._variants = variants
         self._feeds = feeds
         self._options = options
         self._progress = progress
+        self._every = every
         self._float = KeptOutputs(variants.reference)
         self._judge = self._float if given is None else KeptOutputs(given)
         self._graph = variants.reference if given is None else given
@@ -117,7 +122,8 @@ class ChoiceEvaluator:
             ranks = {name: array.ndim for name, array in outputs.items()}
             readings = read_outputs(self._graph, ranks)
             seen = see_outputs(readings, self._options, outputs, inputs)
-            chosen = decisive(choose_metrics(seen, self._options))
+            chosen = choose_metrics(seen, self._options)
+            chosen = guarding(chosen, seen) if self._every else decisive(chosen)
             self._chosen = chosen, top1_metrics(seen)
         task, top1 = self._chosen
         return MetricTally(task, self._options.label), MetricTally(top1)

@@ -3,8 +3,11 @@
 import re
 
 import numpy as np
+import pytest
 
 import planish
+from planish.ir.metrics.choose import MetricOptions, choose_metrics, guarding, see_outputs
+from planish.ir.metrics.reading import read_outputs
 
 from tests.helpers import graph_of, ops, reasons
 from tests.passes.quantize.quantize.mixed_precision.test_bounds import (
@@ -17,6 +20,8 @@ from tests.passes.quantize.quantize.mixed_precision.test_bounds import (
     remarks,
     sqnr,
 )
+
+R = np.random.default_rng(11)
 
 
 def quantized(graph, options="", feeds=FEEDS):
@@ -79,3 +84,51 @@ def test_the_remark_replays_what_the_guard_chose():
     replayed = planish.Pipeline.parse(again.split(": ", 1)[1]).run(graph, FEEDS, verify="off")
     a, b = (planish.to_model(r.graph).SerializeToString() for r in (result, replayed))
     assert a == b
+
+
+TWO = """g (float[N, 8, 12, 12] x) => (float[N, 10] y, float[N, 8, A, B] z) {{
+    a = Conv <pads = [1, 1, 1, 1]> (x, w) h = Relu (a)
+    p = GlobalAveragePool (h) f = Flatten (p) l = MatMul (f, v) y = {0}(l)
+    z = Conv (h, u) }}"""
+
+
+def _two_outputs(first):
+    """A network whose second output a weight with one huge filter tap ruins on integers."""
+    weights = {"w": normal(8, 8, 3, 3), "v": normal(8, 10, seed=1), "u": normal(8, 8, 3, 3, seed=2)}
+    weights["u"][:, 3, 0, 0] *= 400.0
+    weights["w"][3] = 0.0  # the channel that it reads
+    weights["w"][3, 0, 1, 1] = 1e-3
+    return graph_of(TWO.format(first), weights)
+
+
+@pytest.mark.parametrize("first", ["Softmax", "Tanh"])
+def test_a_ruined_second_output_counts_beside_a_good_first(first):
+    graph = _two_outputs(first)
+    feeds = [{"x": normal(4, 8, 12, 12, seed=10 + i)} for i in range(4)]
+    bare = planish.compare(graph, quantized(graph, ",guard=off", feeds).graph, feeds)
+    by_name = {each.name: each.sqnr_db for each in bare.outputs}
+    assert by_name["z"] < 18
+    kept = planish.compare(graph, quantized(graph, feeds=feeds).graph, feeds)
+    assert min(each.sqnr_db for each in kept.outputs if each.name == "z") >= 20
+
+
+@pytest.mark.parametrize("metric", ["auto", "classification"])
+def test_metrics_that_guard_reach_every_output(metric):
+    outputs = {
+        "y": np.array([[0.1, 0.9], [0.7, 0.3]], np.float32),
+        "z": R.standard_normal((2, 5, 7)).astype(np.float32),
+        "n": np.zeros((2, 3, 7), np.float32),
+    }
+    graph = graph_of(
+        """g (float[N, 2] x) => (float[N, 2] y, float[N, 5, 7] z, float[N, 3, 7] n) {
+        y = Softmax (x) z = Expand (x, s) n = Expand (x, s) }""",
+        {"s": np.array([1])},
+    )
+    readings = read_outputs(graph, {name: array.ndim for name, array in outputs.items()})
+    options = MetricOptions(metric)
+    seen = see_outputs(readings, options, outputs, {"x": outputs["y"]})
+    found = guarding(choose_metrics(seen, options), seen)
+    assert [(each.kind, each.outputs) for each in found] == [
+        ("classification", ("y",)),
+        ("sqnr", ("z",)),
+    ]
