@@ -107,8 +107,9 @@ def rounding_of_tails(
 ) -> dict[str, float]:
     """Return what a unit of 1 behind each kernel that loses tails does to the outputs of `graph`.
 
-    It gives `after`, where the untouched graph gives `before`, of whose range the changes are
-    parts. Empty where there is no such kernel, or what is moved cannot be run.
+    The changes are of what the graph itself gives, and parts of the range of `before`: what was
+    found in its stead, `after`, may be wrong. Empty where there is no such kernel, or what is moved
+    cannot be run.
     """
     written = inline_fused(graph)
     if not any(_loses_tails(n, written) for s in scopes(written) for n in s.nodes):
@@ -121,19 +122,19 @@ def rounding_of_tails(
     for draw in range(_DRAWS):
         run = _tails_moved(written, np.random.default_rng((seed, draw)))
         with contextlib.suppress(ExecutionError):
-            moved = [Reference(run)(feed) for feed in feeds]
+            own, moved = ([Reference(g)(feed) for feed in feeds] for g in (written, run))
             for name in (name for name, array in after[0].items() if _is_float(array)):
-                changes[name] = max(changes.get(name, 0.0), _change(name, after, moved))
+                changes[name] = max(changes.get(name, 0.0), _change(name, own, moved))
     sizes = {name: max(largest_of(arrays[name]) for arrays in before) for name in changes}
     return {name: change / sizes[name] for name, change in changes.items() if sizes[name]}
 
 
-def _change(name: str, after: Sequence[Arrays], moved: Sequence[Arrays]) -> float:
+def _change(name: str, own: Sequence[Arrays], moved: Sequence[Arrays]) -> float:
     """Return the largest change of an output that is finite, as a number."""
     with np.errstate(invalid="ignore"):
         return max(
             largest_of(a[name].astype(np.float64) - b[name].astype(np.float64))
-            for a, b in zip(after, moved, strict=True)
+            for a, b in zip(own, moved, strict=True)
         )
 
 
