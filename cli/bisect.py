@@ -16,9 +16,11 @@ from .options import (
     ModelFile,
     MutableOption,
     PipelineOption,
+    PluginOption,
     SeedOption,
     StdOption,
 )
+from .plugins import load_plugins
 from .show.console import err, out
 
 
@@ -31,8 +33,10 @@ def bisect(
     mean: MeanOption = "0",
     std: StdOption = "1",
     seed: SeedOption = 0,
+    plugin: PluginOption = None,
 ) -> None:
     """Find the first edit of a pipeline that breaks the result; exit with 1 where there is one."""
+    load_plugins(plugin)
     steps = Pipeline.parse(pipeline)
     graph = given_model(model, input_shape, mutable=mutable_initializers, feeds=feeds)
     data = feeds_of(graph, feeds, None, mean, std, seed, steps.extra_feeds())
@@ -47,9 +51,10 @@ def bisect(
     if found is None:
         out.print("every edit keeps the result")
         return
+    where = f", which made {', '.join(found.nodes)}" if found.nodes else ""
     out.print(
         f"edit {found.edit}: edit {found.edit_in_pass} of pass {found.pass_index + 1}, "
-        f"'{found.pass_name}'\n{found.message}",
+        f"'{found.pass_name}'{where}\n{found.message}",
         highlight=False,
         markup=False,
     )

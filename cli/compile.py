@@ -24,6 +24,7 @@ from .options import (
     MutableOption,
     OutOption,
     PipelineOption,
+    PluginOption,
     SeedOption,
     ShapeOption,
     StdOption,
@@ -35,6 +36,7 @@ from .options import (
     given_options,
     tuning_options,
 )
+from .plugins import load_plugins
 from .show.console import err, print_plain
 from .show.failures import failure_lines
 from .show.progress import pass_progress, progress_bar
@@ -69,11 +71,13 @@ def compile(
     mean: MeanOption = "0",
     std: StdOption = "1",
     seed: SeedOption = 0,
+    plugin: PluginOption = None,
 ) -> None:
     """Optimize a model, lower it for a target, compare the two and save what the backend loads.
 
     What is saved may be native code: load such files only of people whose programs you would run.
     """
+    load_plugins(plugin)
     steps = Pipeline.parse(pipeline)
     if output is not None:
         require_writable(output)
@@ -104,7 +108,7 @@ def compile(
     print_plain(f"passes: {verification_line(result)}")
     warn_of_noise(result, drawn=data is None)
     print_plain(f"lowered: {compiled.verdict or 'not verified (--no-verify)'}")
-    for line in compiled.remarks:
+    for line in (*result.remarks, *compiled.remarks):
         print_plain(line)
     print_plain(written_line(output))
     for line in failure_lines(result.failures):

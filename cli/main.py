@@ -22,6 +22,7 @@ import typer.main
 
 from .. import __version__
 from ..ir.core.errors import PlanishError, VerificationError
+from ..ir.core.extras import missing_package
 from .common import with_common_options
 from .exit_codes import FAILED, REFUSED, VERIFICATION_FAILED
 from .show.console import err, is_verbose, print_plain, set_verbosity, warn
@@ -141,7 +142,8 @@ def main() -> None:
         sys.exit(130)
     except Exception as error:  # a mistake of planish: still one message, and what is needed
         cause = error.__cause__ if isinstance(error, _EndedTooSoonError) else None
-        _refuse(_as_a_bug(cause or error), FAILED)
+        missing = missing_package(cause or error)
+        _refuse(missing or _as_a_bug(cause or error), REFUSED if missing else FAILED)
 
 
 def _as_a_bug(error: BaseException) -> str:

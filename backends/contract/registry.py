@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import shlex
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...ir.core.errors import BackendError
+from ...ir.core.errors import BackendError, in_words
 from ...ir.core.nearest import nearest
 from ...ir.core.target import Target
 from .backend import Backend, Compiled
@@ -189,8 +190,9 @@ def _load() -> None:
     for entry in importlib.metadata.entry_points(group=_ENTRY_POINTS):
         try:
             register_backend(entry.load())
-        except Exception as error:  # another distribution's code may fail in any way
-            raise BackendError(
+        except (Exception, SystemExit) as error:  # another distribution's code may fail in any way
+            warnings.warn(
                 f"entry point '{entry.name}' = '{entry.value}' of group {_ENTRY_POINTS} cannot be "
-                f"loaded: {error}; fix or uninstall that package"
-            ) from error
+                f"loaded and is left out: {in_words(error)}; fix or uninstall that package",
+                stacklevel=2,
+            )

@@ -64,8 +64,10 @@ def verify_lowered(
             node = f"the first node whose result is wrong is {label(blame[0])}"
             kernels = _kernels(compiled, lower, *blame)
             node += f", computed by {' and '.join(kernels)}" if kernels else ""
-        raise VerificationError(
-            f"{problem}; {node}; reproduce with: planish compile {shlex.join(words)} {command}"
+        raise problem.with_message(
+            f"{problem}; {node}; reproduce with: planish compile {shlex.join(words)} {command}",
+            node=None if blame is None else label(blame[0]),
+            reproducer=folder,
         ) from problem
     compiled.verdict = verdict_line(verifier.telling, error, verifier.tolerance, verifier.remark)
 

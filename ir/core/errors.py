@@ -6,6 +6,9 @@ value found, and ends with what to do next.
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any, Self
+
 
 class PlanishError(Exception):
     """Anything planish refuses to do, with the reason; base of the whole family."""
@@ -44,7 +47,42 @@ class PipelineError(PlanishError):
 
 
 class PassError(PlanishError):
-    """A pass failed or left a graph that is not well-formed."""
+    """A pass failed or left a graph that is not well-formed.
+
+    Beside the message it carries what is known, None where it is not:
+
+    - `pass_name`, `node`: the pass, and the node at which it failed.
+    - `output`, `error`, `allowed`: the output that is wrong, by how much of its range, and how much
+      was allowed.
+    - `reproducer`: the folder with what is needed to see it again.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        pass_name: str | None = None,
+        node: str | None = None,
+        output: str | None = None,
+        error: float | None = None,
+        allowed: float | None = None,
+        reproducer: Path | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.pass_name = pass_name
+        self.node = node
+        self.output = output
+        self.error = error
+        self.allowed = allowed
+        self.reproducer = reproducer
+
+    def with_message(self, message: str, **known: Any) -> Self:
+        """Return the same kind of error with another message, and what else is known."""
+        own = {name: getattr(self, name) for name in _KNOWN}
+        return type(self)(message, **{**own, **known})
+
+
+_KNOWN = ("pass_name", "node", "output", "error", "allowed", "reproducer")
 
 
 class RefusedError(PassError):

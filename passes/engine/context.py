@@ -107,6 +107,7 @@ class Context:
     _told_idle: list[str] = field(default_factory=list)
     _failed: list[SiteFailure] = field(default_factory=list)
     _gone_back: list[GoBack] = field(default_factory=list)
+    _blamed: list[str] = field(default_factory=list)
     _qualities: list[MeasuredQuality] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -233,6 +234,15 @@ class Context:
         """Record that a rewrite raised at `node`, which was left as it was."""
         trace = "".join(traceback.format_exception(error))
         self._failed.append(SiteFailure(label(node), in_words(error), trace))
+
+    def blame(self, node: gs.Node) -> None:
+        """Record that what the pass is about to raise is about `node`."""
+        self._blamed.append(label(node))
+
+    @property
+    def blamed(self) -> str | None:
+        """The node that what the pass has raised is about, where that is known."""
+        return self._blamed[-1] if self._blamed else None
 
     @property
     def failed(self) -> tuple[SiteFailure, ...]:

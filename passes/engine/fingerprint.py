@@ -21,20 +21,23 @@ def fingerprint(graph: gs.Graph) -> Marks:
         marks[("opset", entry.domain, entry.version)] += 1
     for scope in itertools.chain(scopes(graph), graph.functions):
         for node in scope.nodes:
-            marks[
-                (
-                    node.domain,
-                    node.op,
-                    node.name,
-                    tuple(_tensor(t) for t in node.inputs),
-                    tuple(t.name for t in node.outputs),
-                    tuple((name, _value(value)) for name, value in sorted(node.attrs.items())),
-                )
-            ] += 1
+            marks[node_mark(node)] += 1
         marks[("opset", scope.name, scope.opset)] += 1
         marks[("inputs", *(t.name for t in scope.inputs))] += 1
         marks[("outputs", *(t.name for t in scope.outputs))] += 1
     return marks
+
+
+def node_mark(node: gs.Node) -> tuple[Any, ...]:
+    """Return what tells a node from others, and from itself once it is changed."""
+    return (
+        node.domain,
+        node.op,
+        node.name,
+        tuple(_tensor(t) for t in node.inputs),
+        tuple(t.name for t in node.outputs),
+        tuple((name, _value(value)) for name, value in sorted(node.attrs.items())),
+    )
 
 
 def count_changes(before: Marks, after: Marks) -> int:

@@ -120,6 +120,7 @@ class Result(Shown):
     note: str = ""
     tolerance: float | None = None
     dumped: tuple[Path, ...] = field(default=())
+    remarks: tuple[str, ...] = ()
     comparison: Comparison | None = None
 
     @property

@@ -184,6 +184,7 @@ class _Driver:
             raise
         except Exception as error:
             if self._context.strict and self._context.contradiction() is None:
+                self._context.blame(node)
                 raise
             self._leave(rewrite, node, error)
         return None
@@ -199,17 +200,17 @@ class _Driver:
 
     def _rewrite(self, rewrite: Rewrite[Any], site: Any, node: gs.Node) -> bool:
         """Make one edit; False where it raised and was taken back."""
-        if self._context.strict:
-            self._change(rewrite, site, node)
-            return True
-        self._edit.savepoint()
+        strict = self._context.strict
+        if not strict:
+            self._edit.savepoint()
         try:
             self._change(rewrite, site, node)
         except NOT_OF_A_SITE:
             raise
         except Exception as error:
             # What was done past `edit` only a copy of the whole graph can take back.
-            if isinstance(error, _UncountedError) or not self._edit.rollback():
+            if strict or isinstance(error, _UncountedError) or not self._edit.rollback():
+                self._context.blame(node)
                 raise
             self._leave(rewrite, node, error)
             return False

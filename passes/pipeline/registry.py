@@ -6,10 +6,11 @@ import functools
 import importlib.metadata
 import inspect
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ...ir.core.errors import PassError, PipelineError
+from ...ir.core.errors import PassError, PipelineError, in_words
 from ...ir.core.nearest import nearest
 from ..engine.contract import Pass
 from .builtin import BUILTIN, is_builtin, load_builtin
@@ -20,6 +21,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _ENTRY_POINTS = "planish.passes"
 # Those that were registered or asked for; the others of the table follow when they are.
 REGISTERED: dict[str, type[Pass]] = {}
+_INSTALLED: set[str] = set()  # those of other distributions
 
 PassType = type[Pass]
 C = TypeVar("C", bound=PassType | Callable[..., Any])
@@ -88,6 +90,11 @@ def find_pass(name: str) -> PassType | None:
     return REGISTERED.get(name)
 
 
+def is_installed(kind: PassType) -> bool:
+    """Say whether a pass was found through an entry point, as any process finds it."""
+    return kind.name in _INSTALLED
+
+
 def get_pass(name: str) -> PassType:
     """Return the pass called `name`; raises PipelineError with the nearest known name."""
     found = find_pass(name)
@@ -111,12 +118,15 @@ def all_passes() -> dict[str, PassType]:
 def _load_entry_points() -> None:
     for entry in importlib.metadata.entry_points(group=_ENTRY_POINTS):
         try:
+            before = set(REGISTERED)
             item = entry.load()
             # Loading the module may have registered it: `@register_pass` on the entry itself.
             if all(source_of(made) is not item for made in REGISTERED.values()):
                 register_pass(item)
-        except Exception as error:  # another distribution's code may fail in any way
-            raise PassError(
+            _INSTALLED.update(REGISTERED.keys() - before)
+        except (Exception, SystemExit) as error:  # another distribution's code may fail in any way
+            warnings.warn(
                 f"entry point '{entry.name}' = '{entry.value}' of group {_ENTRY_POINTS} cannot be "
-                f"loaded: {error}; fix or uninstall that package"
-            ) from error
+                f"loaded and is left out: {in_words(error)}; fix or uninstall that package",
+                stacklevel=2,
+            )

@@ -11,8 +11,10 @@ from typing import Literal, Protocol
 import onnx_graphsurgeon as gs
 
 from ...ir.core.errors import PassError, VerificationError
+from ...ir.core.variables import label
 from ...ir.run.replay import replayable
 from ..engine.context import Feeds
+from ..engine.fingerprint import node_mark
 from ..engine.records import Result
 
 
@@ -35,13 +37,17 @@ class Runs(Protocol):
 
 @dataclass(frozen=True)
 class Culprit:
-    """The first edit that breaks the result: its number over the whole run, its pass, and why."""
+    """The first edit that breaks the result: its number over the whole run, its pass, and why.
+
+    `nodes`: those that the edit made or changed, in words.
+    """
 
     edit: int
     pass_name: str
     pass_index: int
     edit_in_pass: int
     message: str
+    nodes: tuple[str, ...] = ()
 
 
 def bisect(
@@ -61,8 +67,9 @@ def bisect(
     """
     with replayable(feeds) as kept:
         whole = pipeline.run(graph, kept, verify="off", seed=seed, strict=False)
-        found = _search(_Trial(pipeline, graph, kept, seed), whole.edits, progress)
-    return None if found is None else _locate(whole, *found)
+        trial = _Trial(pipeline, graph, kept, seed)
+        found = _search(trial, whole.edits, progress)
+        return None if found is None else _locate(whole, *found, trial.nodes_of(found[0]))
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,18 @@ class _Trial:
             raise PassError(f"cannot bisect: {result.note}")
         return None
 
+    def nodes_of(self, edit: int) -> tuple[str, ...]:
+        """Return the nodes that are there, or as they are, only since that edit."""
+        before, after = (self._graph_after(limit) for limit in (edit - 1, edit))
+        old = set(map(node_mark, before.nodes))
+        return tuple(label(node) for node in after.nodes if node_mark(node) not in old)
+
+    def _graph_after(self, limit: int) -> gs.Graph:
+        found = self.pipeline.run(
+            self.graph, self.feeds, verify="off", seed=self.seed, limit=limit, strict=False
+        )
+        return found.graph
+
 
 def _search(
     trial: _Trial, edits: int, progress: Callable[[int, int], None]
@@ -114,10 +133,10 @@ def _search(
     return high, message
 
 
-def _locate(whole: Result, edit: int, message: str) -> Culprit:
+def _locate(whole: Result, edit: int, message: str, nodes: tuple[str, ...]) -> Culprit:
     before = 0
     for index, record in enumerate(whole.records):
         if before + record.edits >= edit:
-            return Culprit(edit, record.name, index, edit - before, message)
+            return Culprit(edit, record.name, index, edit - before, message, nodes)
         before += record.edits
     raise PassError(f"edit {edit} is beyond the {before} edits of the run")

@@ -86,7 +86,10 @@ class Judge:
         if count > _ROUNDING_FACTOR * flipped:
             raise VerificationError(
                 f"after {what} output '{name}' differs by up to {found.max_abs:.3g}, at {count} of "
-                f"{size} elements; integers, booleans and text must be equal"
+                f"{size} elements; integers, booleans and text must be equal",
+                output=name,
+                error=found.max_rel,
+                allowed=0.0,
             )
         self.undecided[name] = (
             f"output '{name}' differs at {count} of {size} elements, and rounding alone changes "
@@ -130,7 +133,10 @@ class Judge:
         else:
             raise VerificationError(
                 f"after {what} output '{name}' differs by {error:.3g} of its range (largest "
-                f"difference {found.max_abs:.3g}); at most {granted:.3g} is allowed"
+                f"difference {found.max_abs:.3g}); at most {granted:.3g} is allowed",
+                output=name,
+                error=error,
+                allowed=granted,
             )
 
     def _amplified(self, name: str, error: float, moved: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -21,9 +22,11 @@ def write_reproducer(
     pipeline: str,
     feeds: Sequence[Mapping[str, np.ndarray[Any, Any]]],
     trace: str = "",
+    scripts: Sequence[Path] = (),
 ) -> Path:
     """Write `before.onnx`, `pipeline.txt`, `feeds.npz` and `trace`; return their folder.
 
+    `scripts`: files that register passes, which are copied into it.
     `folder` defaults to a new one in the system's place for temporary files. The feeds are joined
     along their first axis where that is possible, else the first one alone is written.
     """
@@ -34,19 +37,39 @@ def write_reproducer(
     (folder / "pipeline.txt").write_text(pipeline + "\n", encoding="utf-8")
     if trace:
         (folder / "error.txt").write_text(trace, encoding="utf-8")
+    for script in scripts:
+        shutil.copy(script, folder)
     (folder / "feeds.npz").unlink(missing_ok=True)
     if feeds:
         _write_arrays(folder / "feeds.npz", _joined(feeds))
     return folder
 
 
-def command(folder: Path) -> str:
-    """Return the command that runs the reproducer in `folder`."""
+def command(folder: Path, scripts: Sequence[Path] | None = ()) -> str:
+    """Return the command that runs the reproducer in `folder`.
+
+    `scripts`: files that register its passes; None where no file does, so that it runs only where
+    they were registered.
+    """
+    pipeline = (folder / "pipeline.txt").read_text(encoding="utf-8").strip()
+    feeds = folder / "feeds.npz"
+    if scripts is None:
+        return _in_python(folder / "before.onnx", pipeline, feeds if feeds.exists() else None)
     words = ["planish", "optimize", str(folder / "before.onnx"), "-o", str(folder / "after.onnx")]
-    words += ["-p", (folder / "pipeline.txt").read_text(encoding="utf-8").strip()]
-    if (folder / "feeds.npz").exists():
-        words += ["--feeds", str(folder / "feeds.npz")]
+    words += ["-p", pipeline]
+    if feeds.exists():
+        words += ["--feeds", str(feeds)]
+    for script in scripts:
+        words += ["--plugin", str(script)]
     return shlex.join([*words, "--verify", "each", "--strict"])
+
+
+def _in_python(model: Path, pipeline: str, feeds: Path | None) -> str:
+    given = "" if feeds is None else f"planish.load_feeds({str(feeds)!r}, graph), "
+    return (
+        f"graph = planish.load({str(model)!r}); planish.Pipeline.parse({pipeline!r}).run("
+        f"graph, {given}verify='each', strict=True)"
+    )
 
 
 def _joined(

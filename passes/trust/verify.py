@@ -228,7 +228,10 @@ def _check_kind(wanted: Arrays, found: Arrays, what: str) -> None:
             given = "is missing" if other is None else f"is {other.dtype}{list(other.shape)}"
             raise VerificationError(
                 f"after {what} output '{name}' {given}, and it should be "
-                f"{array.dtype}{list(array.shape)}"
+                f"{array.dtype}{list(array.shape)}",
+                output=name,
+                error=math.inf,
+                allowed=0.0,
             )
 
 

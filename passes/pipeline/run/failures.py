@@ -12,11 +12,11 @@ from ....ir.core.errors import (
     LoadError,
     PassError,
     PipelineError,
-    PlanishError,
     RefusedError,
     VerificationError,
     in_words,
 )
+from ....ir.core.extras import missing_package
 
 # What was given to the run is to blame: data, files, options, packages that are not installed.
 _OF_THE_PERSON = (RefusedError, ConversionError, LoadError, BackendError)
@@ -29,8 +29,7 @@ class PassFailed(Exception):  # noqa: N818  (never leaves the run)
     `contradiction`: what in the graph that the run was given is to blame.
     """
 
-    kind: type[PassError]
-    message: str
+    error: PassError
     trace: str
     contradiction: str | None = None
 
@@ -59,7 +58,11 @@ def failed(error: Exception, place: str) -> PassFailed:
         raise PipelineError(f"{place}: {error}") from error
     if isinstance(error, _OF_THE_PERSON):
         raise RefusedError(f"{place}: {error}") from error
+    missing = missing_package(error)
+    if missing is not None:
+        raise RefusedError(f"{place}: {missing}") from error
     kind = VerificationError if isinstance(error, VerificationError) else PassError
     trace = "".join(traceback.format_exception(error))
-    own = isinstance(error, PlanishError)
-    return PassFailed(kind, str(error) if own else in_words(error), trace)
+    if isinstance(error, PassError) and type(error) is kind:
+        return PassFailed(error, trace)
+    return PassFailed(kind(in_words(error)), trace)

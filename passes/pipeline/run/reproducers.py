@@ -14,6 +14,7 @@ from ....ir.graph.clone import clone
 from ...engine.contract import Pass
 from ...engine.records import Failure
 from ...trust.reproduce import command, write_reproducer
+from ..plugins import scripts_of
 from .failures import CopyNeeded
 
 
@@ -58,35 +59,51 @@ class Reproducers:
         """
         if self._before is None:
             raise CopyNeeded
-        folder = self._write(self._before, str(item), trace)
+        folder, scripts = self._write(self._before, [item], trace=trace)
         return Failure(
             pass_name=item.name,
             place=place,
             node=None,
             error=error.removeprefix(f"after {place} "),
             reproducer=folder,
-            command=command(folder),
+            command=command(folder, scripts),
         )
 
-    def of_pass(self, kind: type[PassError], item: Pass, place: str, message: str) -> PassError:
+    def of_pass(self, error: PassError, item: Pass, place: str) -> PassError:
         """Return the error of `item`, with a reproducer where the graph before it is kept."""
+        message = str(error)
         text = message if message.startswith("after ") else f"{place}: {message}"
         if self._before is None:
-            return kind(f"{text}; run again with verify='each' for a reproducer")
-        how = command(self._write(self._before, str(item)))
-        return kind(f"{text}; reproduce with\n  {how}")
-
-    def of_pipeline(self, graph: gs.Graph, items: Sequence[object], message: str) -> PassError:
-        """Return the error of a run of `items` over `graph`, with a reproducer."""
-        how = command(self._write(graph, ",".join(map(str, items))))
-        return VerificationError(
-            f"{message}; find the pass and edit with `planish bisect`, or run\n  {how}"
+            text += "; run again with verify='each' for a reproducer"
+            return error.with_message(text, pass_name=item.name)
+        folder, scripts = self._write(self._before, [item])
+        return error.with_message(
+            f"{text}; reproduce with\n  {command(folder, scripts)}",
+            pass_name=item.name,
+            reproducer=folder,
         )
 
-    def _write(self, graph: gs.Graph, pipeline: str, trace: str = "") -> Path:
-        """Write a reproducer; each one after the first gets a folder beside the one asked for."""
+    def of_pipeline(
+        self, graph: gs.Graph, items: Sequence[Pass], pipeline: str, error: VerificationError
+    ) -> VerificationError:
+        """Return the error of a run of `items`, written as `pipeline`, with a reproducer."""
+        folder, scripts = self._write(graph, items, pipeline)
+        how = command(folder, scripts)
+        text = f"{error}; find the pass and edit with `planish bisect`, or run\n  {how}"
+        return error.with_message(text, reproducer=folder)
+
+    def _write(
+        self, graph: gs.Graph, items: Sequence[Pass], text: str = "", trace: str = ""
+    ) -> tuple[Path, list[Path] | None]:
+        """Write a reproducer; return its folder and the scripts that register its passes.
+
+        Each one after the first gets a folder beside the one asked for. `text`: the pipeline of
+        `items`, the one pass by default.
+        """
         folder = self._folder
         self._written += 1
         if folder is not None and self._written > 1:
             folder = folder.with_name(f"{folder.name}-{self._written}")
-        return write_reproducer(folder, graph, pipeline, self._feeds, trace)
+        scripts = scripts_of(map(type, items))
+        pipeline = text or str(items[0])
+        return write_reproducer(folder, graph, pipeline, self._feeds, trace, scripts or ()), scripts

@@ -44,13 +44,13 @@ class Rollback:
         if self._options.strict and failure.contradiction is not None:
             raise GraphError(f"{place}: {failure.contradiction}") from failure.__cause__
         if self._options.strict:
-            error = self._reproducers.of_pass(failure.kind, item, place, failure.message)
+            error = self._reproducers.of_pass(failure.error, item, place)
             raise error from failure.__cause__
         self.left_out.add(index)
         if failure.contradiction is not None:
             self._state.take(self._reproducers.give())
             return ()
-        made = self._reproducers.failure(item, place, failure.message, failure.trace)
+        made = self._reproducers.failure(item, place, str(failure.error), failure.trace)
         self._state.take(self._reproducers.give())
         return (made,)
 

@@ -25,6 +25,7 @@ from ..repeat import Repeat
 from .apply import apply_pass
 from .checkpoint import Checkpoints
 from .checks import check_left
+from .declared import correct_outputs
 from .failures import CopyNeeded, EndFailed, PassFailed, failed
 from .idle import computed_operands, idle_remarks
 from .interface import read_interface
@@ -132,6 +133,7 @@ class Run:
             check_feeds(next(iter(self._given), {}), self._state.graph)  # says what does not fit
         verified, tolerance = self._verification.outcome()
         self._finish()
+        remarks = correct_outputs(self._state.analyses)
         return Result(
             graph=self._state.graph,
             records=tuple(self._recorder.records),
@@ -139,6 +141,7 @@ class Run:
             note=self._verification.note,
             tolerance=tolerance,
             dumped=tuple(self._recorder.dumped),
+            remarks=remarks,
             comparison=self._verification.comparison(),
         )
 
@@ -319,6 +322,7 @@ class Run:
         except Exception as error:  # a pass is anybody's code
             of_pass = failed(error, self._recorder.place(index))
             of_pass.contradiction = self._contradiction()
+            of_pass.error = of_pass.error.with_message(str(of_pass.error), node=context.blamed)
             raise of_pass from error
         return applied.edits
 
@@ -356,11 +360,12 @@ class Run:
         try:
             self._verification.check_end(self._state.graph)
         except VerificationError as error:
-            raise EndFailed(self._end_error(str(error))) from error
+            raise EndFailed(self._end_error(error)) from error
 
-    def _end_error(self, message: str) -> PassError:
+    def _end_error(self, error: VerificationError) -> PassError:
         if not (self._options.strict or self._options.hunt or self._options.limit is not None):
-            return VerificationError(message)  # the passes run once more
-        return self._reproducers.of_pipeline(
-            self._verification.original, self._items[self._since :], message
-        )
+            return error  # the passes run once more
+        items = self._items[self._since :]
+        passes = [each for item in items for each in members(item)]
+        text = ",".join(map(str, items))
+        return self._reproducers.of_pipeline(self._verification.original, passes, text, error)

@@ -89,8 +89,8 @@ def test_entry_points_are_found_and_a_broken_one_is_named(monkeypatch):
     assert registry.all_backends()["doubling"] is Doubling
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [broken])
     registry._load.cache_clear()
-    with pytest.raises(BackendError, match=r"'b' = 'no_such_module_anywhere:X'.*uninstall"):
-        registry.all_backends()
+    with pytest.warns(UserWarning, match=r"'b' = 'no_such_module_anywhere:X'.*uninstall"):
+        assert {"onnxruntime", "tvm"} <= registry.all_backends().keys()
     monkeypatch.undo()
     registry._load.cache_clear()
     assert "doubling" not in registry.all_backends()
