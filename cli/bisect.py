@@ -16,11 +16,9 @@ from .options import (
     ModelFile,
     MutableOption,
     PipelineOption,
-    PluginOption,
     SeedOption,
     StdOption,
 )
-from .plugins import load_plugins
 from .show.console import err, out
 
 
@@ -33,10 +31,8 @@ def bisect(
     mean: MeanOption = "0",
     std: StdOption = "1",
     seed: SeedOption = 0,
-    plugin: PluginOption = None,
 ) -> None:
     """Find the first edit of a pipeline that breaks the result; exit with 1 where there is one."""
-    load_plugins(plugin)
     steps = Pipeline.parse(pipeline)
     graph = given_model(model, input_shape, mutable=mutable_initializers, feeds=feeds)
     data = feeds_of(graph, feeds, None, mean, std, seed, steps.extra_feeds())

@@ -24,7 +24,6 @@ from .options import (
     MutableOption,
     OutOption,
     PipelineOption,
-    PluginOption,
     SeedOption,
     ShapeOption,
     StdOption,
@@ -36,7 +35,6 @@ from .options import (
     given_options,
     tuning_options,
 )
-from .plugins import load_plugins
 from .show.console import err, print_plain
 from .show.failures import failure_lines
 from .show.progress import pass_progress, progress_bar
@@ -71,13 +69,11 @@ def compile(
     mean: MeanOption = "0",
     std: StdOption = "1",
     seed: SeedOption = 0,
-    plugin: PluginOption = None,
 ) -> None:
     """Optimize a model, lower it for a target, compare the two and save what the backend loads.
 
     What is saved may be native code: load such files only of people whose programs you would run.
     """
-    load_plugins(plugin)
     steps = Pipeline.parse(pipeline)
     if output is not None:
         require_writable(output)

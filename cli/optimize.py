@@ -31,13 +31,11 @@ from .options import (
     MutableOption,
     OutOption,
     PipelineOption,
-    PluginOption,
     SeedOption,
     ShapeOption,
     StdOption,
     share,
 )
-from .plugins import load_plugins
 from .show.console import err, out, print_plain
 from .show.failures import failure_lines
 from .show.progress import pass_progress
@@ -101,10 +99,8 @@ def optimize(
     mean: MeanOption = "0",
     std: StdOption = "1",
     seed: SeedOption = 0,
-    plugin: PluginOption = None,
 ) -> None:
     """Run passes over a model, verify the result and write it, where -o says to."""
-    load_plugins(plugin)
     steps = Pipeline.parse(pipeline).with_options(
         max_drop=None if max_drop is None else share(max_drop, "--max-drop"),
         metric=None if metric == AUTO else metric,

@@ -93,12 +93,6 @@ CheckKernelsOption = Annotated[
         help="TVM: compare every new kernel with what it is to compute (the default).",
     ),
 ]
-PluginOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--plugin", help="A Python file that registers passes or backends; repeat for several."
-    ),
-]
 MeanOption = Annotated[
     str, typer.Option("--mean", help="Subtracted from images scaled to 0..1; one value or three.")
 ]

@@ -10,8 +10,6 @@ from ..passes.pipeline.describe import PassDescription, describe
 from ..passes.pipeline.presets import PRESETS
 from ..passes.pipeline.registry import all_passes
 from .completion import complete_pass
-from .options import PluginOption
-from .plugins import load_plugins
 from .show.console import out
 from .show.describe import show_pass, show_preset
 from .show.plain import listing_table
@@ -25,10 +23,8 @@ def passes(
             autocompletion=complete_pass,
         ),
     ] = None,
-    plugin: PluginOption = None,
 ) -> None:
     """List the passes and presets, or describe one of them."""
-    load_plugins(plugin)
     if name is None:
         return _list()
     found = describe(name)

@@ -35,7 +35,7 @@ class Runs(Protocol):
         """Run the passes over a copy of `graph`; see `Pipeline.run`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Culprit:
     """The first edit that breaks the result: its number over the whole run, its pass, and why.
 
@@ -137,6 +137,13 @@ def _locate(whole: Result, edit: int, message: str, nodes: tuple[str, ...]) -> C
     before = 0
     for index, record in enumerate(whole.records):
         if before + record.edits >= edit:
-            return Culprit(edit, record.name, index, edit - before, message, nodes)
+            return Culprit(
+                edit=edit,
+                pass_name=record.name,
+                pass_index=index,
+                edit_in_pass=edit - before,
+                message=message,
+                nodes=nodes,
+            )
         before += record.edits
     raise PassError(f"edit {edit} is beyond the {before} edits of the run")

@@ -357,10 +357,10 @@ def test_what_no_module_foresaw_is_one_message(call, model, out, monkeypatch):
 
     module = importlib.import_module("planish.cli.optimize")
 
-    def broken(path):
+    def broken(path, *_, **__):
         raise TypeError("'NoneType' object is not iterable")
 
-    monkeypatch.setattr(module, "load", broken)
+    monkeypatch.setattr(module, "given_model", broken)
     result = call("optimize", model, "-o", out)
     says = "TypeError: 'NoneType' object is not iterable"
     assert_refused(result, says, "report it at https", as_=4)

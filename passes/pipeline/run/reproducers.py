@@ -14,7 +14,7 @@ from ....ir.graph.clone import clone
 from ...engine.contract import Pass
 from ...engine.records import Failure
 from ...trust.reproduce import command, write_reproducer
-from ..plugins import scripts_of
+from ..scripts import scripts_of
 from .failures import CopyNeeded
 
 
