@@ -254,7 +254,8 @@ class Run:
             back = context.gone_back
         except PassFailed as failure:
             if not item.keeps_interface:  # without it, all that follows is for other inputs
-                raise failure.kind(f"{self._recorder.place(index)}: {failure.message}") from failure
+                text = f"{self._recorder.place(index)}: {failure.error}"
+                raise failure.error.with_message(text, pass_name=item.name) from failure
             seconds = time.perf_counter() - started
             failures = self._rollback.give_up(index, failure)
             told = () if failure.contradiction is None else (failure.contradiction,)
