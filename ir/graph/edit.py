@@ -271,8 +271,8 @@ class Edit:
         self.uses.set_interface(self.graph)
         self._change_for_good()
 
-    def rename_interface(self, tensor: gs.Tensor, name: str) -> None:
-        """Call an input or output of the graph `name`, which nothing else is called."""
+    def rename_tensor(self, tensor: gs.Tensor, name: str) -> None:
+        """Call a tensor `name`, as nothing else is called; readers and callers follow."""
         self.uses.tensor_names.discard(tensor.name)
         tensor.name = name
         self.uses.tensor_names.add(name)

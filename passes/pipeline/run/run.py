@@ -92,6 +92,7 @@ class Run:
         self._state = GraphState(original)
         check(self._state.graph, sort=True)
         self._recorder = Recorder(self._passes, options)
+        self._fitted = False  # whether the feeds have fitted at any time
         self._take_interface()
         # What the first pass changes the inputs of is verified from there on.
         starts = not self._passes or self._passes[0].keeps_interface
@@ -118,6 +119,7 @@ class Run:
         changes = not all(each.keeps_interface for each in self._passes)
         fitting = self._given is None or not changes or fits(self._given, self._state.graph)
         self._feeds = self._given if fitting else None
+        self._fitted = self._fitted or fitting
 
     def result(self) -> Result:
         """Run all passes, verify, and return the graph with what is known of it."""
@@ -129,7 +131,7 @@ class Run:
                 self._settle(first, item)
             first += len(members(item))
         self._verify_end()
-        if self._given is not None and self._feeds is None:
+        if self._given is not None and not self._fitted:
             check_feeds(next(iter(self._given), {}), self._state.graph)  # says what does not fit
         verified, tolerance = self._verification.outcome()
         self._finish()
