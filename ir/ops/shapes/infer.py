@@ -10,17 +10,21 @@ the node is hidden from it and its result declared, so that it goes on from the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...core import dtypes
 from ...core.variables import is_standard, subgraphs_of
 from ...graph.types import Dim, Shape, TensorType, Types
 from ...graph.uses import Uses, scopes
 from ...graph.view import View
 from .calls import called, doubted_functions, written_out
+from .elements import element_types
 from .onnx_inference import infer_by_onnx
 from .runtime import is_doubted, misleads_inference, runtime_shape
 
@@ -95,14 +99,30 @@ class _Correction:
     def _wrong(self, types: Types, hidden: Mapping[int, Results]) -> Mapping[int, Results]:
         """Return the types of the results that inference has wrong, by node."""
         found: dict[int, Results] = {}
+        elements = self._elements(types)
         for each in self._doubted:
             key = id(each.node)
             right = self._results(each, View(each.scope, self._uses, types.of))
             if right is None and key in self._never_seen:
-                found[key] = ()
+                found[key] = tuple(map(elements, each.node.outputs))
             elif right is not None and (key in hidden or not _agree(right, each.node, types)):
                 found[key] = right
         return found
+
+    def _elements(self, types: Types) -> Callable[[gs.Tensor], TensorType | None]:
+        """Return what tells the type of a result of unknown rank that inference does not see."""
+
+        def known(tensor: gs.Tensor) -> np.dtype[Any] | None:
+            found = types.of(tensor)
+            return None if found is None else dtypes.numpy_dtype(found.dtype)
+
+        told = element_types(self._graph, known) if self._never_seen else {}
+
+        def told_of(tensor: gs.Tensor) -> TensorType | None:
+            dtype = told.get(id(tensor)) or known(tensor)
+            return None if dtype is None else TensorType(dtype, None)
+
+        return told_of
 
     def _results(self, each: _Doubted, view: View) -> Results | None:
         """Return the types of the results of a node, None where inference is to be believed."""

@@ -85,6 +85,10 @@ def find_slots(node: gs.Node, view: View, opset: int, narrow: str) -> Slots | No
         attribute = _allows(leading, signature, narrow)  # and no input is of this type
         need(not attribute, "the type of its result is an attribute of its own")
         need(None, f"{node.op} of opset {opset} has no {narrow}")
+    for kinds, tensors in ((signature.inputs, node.inputs), (signature.outputs, node.outputs)):
+        for position, tensor in enumerate(tensors):
+            bound = not tensor.name or _at(kinds, position) not in taken
+            need(bound or view.dtype(tensor) is not None, f"the type of '{tensor.name}' is unknown")
     return Slots(changed, tuple(p for p in outputs if _at(signature.outputs, p) in taken))
 
 

@@ -451,3 +451,23 @@ def test_elements_of_a_sequence_share_no_size():
     )
     types = infer_types(graph)
     assert [types.of(tensor).shape for tensor in graph.outputs] == [(None, 6), (None, 6)]
+
+
+def test_types_of_slices_that_inference_is_not_to_see():
+    """Axes that are computed leave the rank open, and bounds that are computed hide a Slice."""
+    body = "m = ReduceMean <keepdims = 1> (x, axes) a = Add (x, m)"
+    names = ["a"]
+    for step in range(10):
+        body += f" s{step} = Slice ({names[-1]}, start, start, axis) c{step} = Concat"
+        body += f" <axis = 1> ({names[-1]}, s{step}) r{step} = Relu (c{step})"
+        names += [f"s{step}", f"c{step}", f"r{step}"]
+    text = f"""<ir_version: 9, opset_import: ["" : 20]>
+        g (float[1, 4, 2, 2] x, int64 i) => (float[a, b, c, d] y) {{
+            flat = Constant <value_ints = [-1]> () pair = Constant <value_ints = [2, 3]> ()
+            axis = Constant <value_ints = [1]> () one = Constant <value = int64 {{1}}> ()
+            axes = Reshape (pair, flat) long = Cast <to = 7> (one) start = Reshape (long, flat)
+            {body} y = Relu ({names[-1]}) }}"""
+    graph = planish.load(model_of(text))
+    types = infer_types(graph)
+    found = {t.name: types.of(t) for node in graph.nodes for t in node.outputs}
+    assert [found[name].dtype for name in names] == [np.float32] * len(names)

@@ -371,3 +371,16 @@ def test_fused_operators_are_opened():
 def test_refuses_a_name_that_no_node_has():
     with pytest.raises(PassError, match=r"exclude names the node 'n_z', .*did you mean 'n_y'"):
         planish.Pipeline.parse(HALF + "{exclude=[n_z]}").run(_graph("y = Conv (x, w)"))
+
+
+def test_beside_an_operand_of_unknown_type_nodes_stay():
+    """Narrow and float32 operands in one node would load nowhere."""
+    text = """<ir_version: 9, opset_import: ["" : 20, "other" : 1]>
+        g (float[4, 8] x) => (float[4, 64] y) {
+            h = MatMul (x, w) u = other.Sharpen (x) s = Add (h, u) y = MatMul (s, v) }"""
+    weights = {"w": _normal(8, 64), "v": _normal(64, 64)}
+    result = run_pass(graph_of(text, weights), HALF, verify="off")
+    types = {node.op: node.outputs[0].dtype for node in result.graph.nodes}
+    assert types["MatMul"] == np.float16
+    assert types["Add"] != np.float16
+    assert "the type of 'u' is unknown" in reasons(result)
