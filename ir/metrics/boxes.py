@@ -8,6 +8,7 @@ import numpy as np
 
 from .result import Array
 
+_NEARLY_ALL = 0.99
 # So many boxes of an image are looked at, those with the highest scores.
 _MOST = 1000
 
@@ -64,3 +65,18 @@ def corners_of(centres: Array) -> Array:
     """Return corners of boxes [..., 4] given as (cx, cy, width, height)."""
     half = centres[..., 2:4] / 2
     return np.concatenate([centres[..., :2] - half, centres[..., :2] + half], axis=-1)
+
+
+def are_corners(boxes: Array, *, strictly: bool = False) -> bool:
+    """Say whether boxes are corners: the second one right of and below the first."""
+    low, high = boxes[..., :2], boxes[..., 2:4]
+    wide = np.all(high > low if strictly else high >= low, axis=-1)
+    return bool(wide.mean() >= _NEARLY_ALL)
+
+
+def are_boxes(values: Array) -> bool:
+    """Say whether values [..., 4] are boxes: corners, or centres and sizes above zero."""
+    if not values.size or values.dtype.kind != "f" or not np.all(np.isfinite(values)):
+        return False
+    sized = (values[..., 2] >= 0) & (values[..., 3] >= 0) & (values[..., :2].max(-1) >= 0)
+    return are_corners(values) or bool(sized.mean() >= _NEARLY_ALL)

@@ -13,7 +13,7 @@ from ..core.errors import RefusedError
 from ..core.nearest import nearest
 from . import recognize
 from .detection import DetectionAgreement
-from .heads import find_head
+from .heads import find_head, untold_heads
 from .reading import OutputReading
 from .result import Outputs
 from .seen import ChosenMetric, SeenOutput
@@ -113,6 +113,9 @@ def choose_metrics(seen: Sequence[SeenOutput], options: MetricOptions) -> tuple[
         return _automatic(seen)
     if options.metric == _DETECTION:
         fitting = [_detection(seen, asked=True)]
+        untold = untold_heads(seen)
+        if fitting == [None] and untold:
+            raise RefusedError(f"metric=detection: {_untold(untold)}")
     else:
         fitting = [_ASKED[options.metric](each) for each in seen]
     chosen = tuple(replace(c, is_sure=True) for c in fitting if c is not None)
@@ -152,8 +155,27 @@ def top1_metrics(seen: Sequence[SeenOutput]) -> tuple[ChosenMetric, ...]:
 def _automatic(seen: Sequence[SeenOutput]) -> tuple[ChosenMetric, ...]:
     detection = _detection(seen)
     taken = () if detection is None else detection.outputs
-    alone = (_first_that_fits(each) for each in seen if each.name not in taken)
+    untold = untold_heads([each for each in seen if each.name not in taken])
+    alone = (_alone(each, untold) for each in seen if each.name not in taken)
     return (*(() if detection is None else (detection,)), *(c for c in alone if c is not None))
+
+
+def _alone(seen: SeenOutput, untold: Sequence[str]) -> ChosenMetric | None:
+    """Return what judges one output; of the two `untold`, an operator or nothing says it."""
+    if seen.name not in untold or seen.names_classes:
+        return _first_that_fits(seen)
+    found = recognize.noise(seen)
+    return None if found is None else replace(found, why=_untold(untold))
+
+
+def _untold(names: Sequence[str]) -> str:
+    """Say that outputs may be a head of a detector, and what to do."""
+    one, other = names
+    return (
+        f"'{one}' and '{other}' may be boxes and their scores for four classes, and neither values "
+        "nor operators nor names tell which is which; name an output 'boxes' or 'scores', or give "
+        "a function of your own as `metric`"
+    )
 
 
 def _first_that_fits(seen: SeenOutput) -> ChosenMetric | None:

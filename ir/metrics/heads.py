@@ -17,16 +17,14 @@ import numpy as np
 
 from .anchors import AnchorLayout, are_offsets, variances
 from .box_scores import BoxScores, in_unit, read_scores
-from .boxes import Boxes, corners_of
+from .boxes import Boxes, are_boxes, are_corners, corners_of
 from .result import Array, Outputs
+from .roles import PIXELS, are_mostly_nothing, boxes_come_first
 from .seen import SeenOutput
 
-_NEARLY_ALL = 0.99
-# What is larger than this is no score and no fraction of an image's side.
-_PIXELS = 2.0
-# The mean score of boxes, where most hold nothing.
-_MOSTLY = 0.25
 _SELDOM = 0.05
+# The mean score of a map, where most places hold nothing.
+_MOSTLY = 0.25
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,24 @@ def find_head(seen: Sequence[SeenOutput], *, asked: bool = False) -> DetectionHe
     anchors = functools.partial(_anchor_head, asked=asked)
     finders = (_final_head, _separate_head, anchors, _center_head)
     found = next((h for find in finders if (h := find(seen)) is not None), None)
-    if found is not None:
+    if found is not None or untold_heads(seen):
         return found
     heads = (_raw_head(each, asked) for each in seen)
     return next((head for head in heads if head is not None), None)
+
+
+def untold_heads(seen: Sequence[SeenOutput]) -> tuple[str, ...]:
+    """Return the names of outputs that may be boxes and scores of four classes, either the other.
+
+    None where that is told, or where they are no head whichever is which.
+    """
+    for one, other in _fitting(seen, least=4):
+        if other.values.shape[2] != 4 or boxes_come_first(one, other) is not None:
+            continue
+        anchors = are_offsets(one.values) and are_mostly_nothing(other.values)
+        if are_boxes(one.values) or anchors:
+            return one.name, other.name
+    return ()
 
 
 def _raw_head(seen: SeenOutput, asked: bool) -> DetectionHead | None:
@@ -67,7 +79,7 @@ def _raw_head(seen: SeenOutput, asked: bool) -> DetectionHead | None:
                 output=seen.name,
                 batch=batch,
                 axis=axis,
-                corners=_is_corners(rows),
+                corners=are_corners(rows),
                 objects=objects,
                 label=label,
             )
@@ -82,7 +94,7 @@ def _is_raw(rows: Array, asked: bool) -> bool:
         return False
     scores = rows[..., 4:5] if _has_label(rows) else rows[..., 4:]
     boxes = rows[..., :4]
-    return in_unit(scores) and _are_boxes(boxes) and (asked or float(boxes.max()) > _PIXELS)
+    return in_unit(scores) and are_boxes(boxes) and (asked or float(boxes.max()) > PIXELS)
 
 
 def _has_label(rows: Array) -> bool:
@@ -136,11 +148,11 @@ class _RawLayout:
 def _separate_head(seen: Sequence[SeenOutput]) -> DetectionHead | None:
     """Boxes [N, boxes, 4] beside scores [N, boxes, classes]."""
     for boxes, scores in _pairs(seen, least=2):
-        if not _are_boxes(boxes.values):
+        if not are_boxes(boxes.values):
             continue
         reading = read_scores(scores.values)
         decode = functools.partial(
-            _decode_separate, boxes.name, scores.name, _is_corners(boxes.values), reading
+            _decode_separate, boxes.name, scores.name, are_corners(boxes.values), reading
         )
         what = f"boxes in '{boxes.name}', their scores in '{scores.name}' ({reading})"
         return DetectionHead((boxes.name, scores.name), what, decode)
@@ -163,7 +175,7 @@ def _anchor_head(seen: Sequence[SeenOutput], *, asked: bool) -> DetectionHead | 
     Scores are those that say of most anchors that they hold nothing, if not `asked`.
     """
     pairs = [pair for pair in _pairs(seen, least=1) if are_offsets(pair[0].values)]
-    sure = [pair for pair in pairs if _are_mostly_nothing(pair[1].values)]
+    sure = [pair for pair in pairs if are_mostly_nothing(pair[1].values)]
     if not (sure or (asked and pairs)):
         return None
     offsets, scores = (sure or pairs)[0]
@@ -181,14 +193,17 @@ def _anchor_head(seen: Sequence[SeenOutput], *, asked: bool) -> DetectionHead | 
     return DetectionHead((offsets.name, scores.name), what, layout, suppress=False)
 
 
-def _are_mostly_nothing(scores: Array) -> bool:
-    """Say whether scores [N, boxes, classes] are low for nearly all boxes."""
-    reading = read_scores(scores)
-    return bool(np.mean([reading.best(each)[1].mean() for each in scores]) < _MOSTLY)
-
-
 def _pairs(seen: Sequence[SeenOutput], *, least: int) -> Iterator[tuple[SeenOutput, SeenOutput]]:
-    """Yield outputs [N, boxes, 4] with those of floats [N, boxes, classes], `least` or more."""
+    """Yield outputs [N, boxes, 4] with those of floats [N, boxes, classes], `least` or more.
+
+    Of four classes, where it is told which is which.
+    """
+    for boxes, scores in _fitting(seen, least=least):
+        if scores.values.shape[2] != 4 or boxes_come_first(boxes, scores):
+            yield boxes, scores
+
+
+def _fitting(seen: Sequence[SeenOutput], *, least: int) -> Iterator[tuple[SeenOutput, SeenOutput]]:
     for boxes in seen:
         shape = boxes.values.shape
         if len(shape) != 3 or shape[2] != 4 or boxes.values.dtype.kind != "f" or not shape[1]:
@@ -210,7 +225,7 @@ def _final_head(seen: Sequence[SeenOutput]) -> DetectionHead | None:
     """
     for boxes in seen:
         shape = boxes.values.shape
-        if len(shape) not in (2, 3) or shape[-1] != 4 or not _are_boxes(boxes.values):
+        if len(shape) not in (2, 3) or shape[-1] != 4 or not are_boxes(boxes.values):
             continue
         if len(shape) == 2 and boxes.batch is not None:
             continue  # one box a sample, or a vector of four
@@ -221,7 +236,7 @@ def _final_head(seen: Sequence[SeenOutput]) -> DetectionHead | None:
         labels = [s for s in flat if s is not scores[0] and _is_whole(s.values)]
         label = labels[0].name if labels else None
         decode = functools.partial(
-            _decode_final, boxes.name, scores[0].name, label, _is_corners(boxes.values)
+            _decode_final, boxes.name, scores[0].name, label, are_corners(boxes.values)
         )
         names = (boxes.name, scores[0].name, *([label] if label else []))
         what = f"boxes in '{boxes.name}', their scores in '{scores[0].name}', after suppression"
@@ -252,11 +267,20 @@ def _center_head(seen: Sequence[SeenOutput]) -> DetectionHead | None:
         ]
         if not 1 <= len(pairs) <= 2 or not in_unit(heat.values) or len(maps) != len(pairs) + 1:
             continue
+        others = [s for s in pairs if in_unit(s.values)]
+        if shape[1] == 2 and not all(_is_lower(heat.values, s.values) for s in others):
+            continue  # two classes, or offsets
         size, *offset = sorted(pairs, key=lambda s: -float(np.abs(s.values).mean()))
         names = (heat.name, size.name, *(each.name for each in offset))
         what = f"scores in '{heat.name}', sizes in '{size.name}'"
         return DetectionHead(names, what, functools.partial(_decode_center, names))
     return None
+
+
+def _is_lower(heat: Array, other: Array) -> bool:
+    """Say whether scores `heat` of a map are low nearly everywhere, and `other` is not."""
+    low, high = (float(each.max(axis=1).mean()) for each in (heat, other))
+    return low < _MOSTLY <= high
 
 
 def _decode_center(names: tuple[str, ...], outputs: Outputs) -> list[Boxes]:
@@ -275,17 +299,3 @@ def _decode_center(names: tuple[str, ...], outputs: Outputs) -> list[Boxes]:
 
 def _is_whole(values: Array) -> bool:
     return values.dtype.kind in "iu" or bool(np.all(values == np.round(values)))
-
-
-def _is_corners(boxes: Array) -> bool:
-    """Say whether boxes are corners: the second one right of and below the first."""
-    wide = (boxes[..., 2] >= boxes[..., 0]) & (boxes[..., 3] >= boxes[..., 1])
-    return bool(wide.mean() >= _NEARLY_ALL)
-
-
-def _are_boxes(values: Array) -> bool:
-    """Say whether values [..., 4] are boxes: corners, or centres and sizes above zero."""
-    if not values.size or values.dtype.kind != "f" or not np.all(np.isfinite(values)):
-        return False
-    sized = (values[..., 2] >= 0) & (values[..., 3] >= 0) & (values[..., :2].max(-1) >= 0)
-    return _is_corners(values) or bool(sized.mean() >= _NEARLY_ALL)
