@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import typer
 
 from ..passes.pipeline.pipeline import Pipeline
+from ..passes.trust.bisect import Culprit
 from ..passes.trust.bisect import bisect as find_culprit
 from .exit_codes import DIFFERENCE
 from .feeds import feeds_of
@@ -12,6 +15,7 @@ from .given import given_model
 from .options import (
     FeedsOption,
     InputShapeOption,
+    JsonOption,
     MeanOption,
     ModelFile,
     MutableOption,
@@ -19,7 +23,7 @@ from .options import (
     SeedOption,
     StdOption,
 )
-from .show.console import err, out
+from .show.console import err, print_json, print_plain, tell
 
 
 def bisect(
@@ -31,10 +35,17 @@ def bisect(
     mean: MeanOption = "0",
     std: StdOption = "1",
     seed: SeedOption = 0,
+    as_json: JsonOption = False,
 ) -> None:
     """Find the first edit of a pipeline that breaks the result; exit with 1 where there is one."""
     steps = Pipeline.parse(pipeline)
-    graph = given_model(model, input_shape, mutable=mutable_initializers, feeds=feeds)
+    graph = given_model(
+        model,
+        input_shape,
+        mutable=mutable_initializers,
+        feeds=feeds,
+        tell=tell if as_json else print_plain,
+    )
     data = feeds_of(graph, feeds, None, mean, std, seed, steps.extra_feeds())
     with err.status("searching") as status:
         found = find_culprit(
@@ -44,14 +55,19 @@ def bisect(
             seed=seed,
             progress=lambda low, high: status.update(f"searching edits {low} to {high}"),
         )
+    if as_json:
+        print_json({"culprit": None if found is None else asdict(found)})
+    else:
+        print_plain(_told(found))
+    if found is not None:
+        raise typer.Exit(DIFFERENCE)
+
+
+def _told(found: Culprit | None) -> str:
     if found is None:
-        out.print("every edit keeps the result")
-        return
+        return "every edit keeps the result"
     where = f", which made {', '.join(found.nodes)}" if found.nodes else ""
-    out.print(
+    return (
         f"edit {found.edit}: edit {found.edit_in_pass} of pass {found.pass_index + 1}, "
-        f"'{found.pass_name}'{where}\n{found.message}",
-        highlight=False,
-        markup=False,
+        f"'{found.pass_name}'{where}\n{found.message}"
     )
-    raise typer.Exit(DIFFERENCE)

@@ -6,15 +6,16 @@ from typing import Annotated
 
 import typer
 
-from ..ir.files.load import load
 from ..ir.metrics.choose import AUTO
 from ..ir.run.compare import compare as compare_graphs
 from ..ir.run.feeds import random_feeds
 from .exit_codes import DIFFERENCE
 from .feeds import feeds_of
+from .files import load
 from .options import (
     ClassAxisOption,
     FeedsOption,
+    JsonOption,
     LabelsOption,
     MeanOption,
     MetricOption,
@@ -24,7 +25,8 @@ from .options import (
     StdOption,
 )
 from .show.comparison import comparison_table, metric_lines
-from .show.console import out, print_plain
+from .show.console import out, print_json, print_plain
+from .show.run_json import metrics_json, outputs_json
 
 
 def compare(
@@ -41,6 +43,7 @@ def compare(
     mean: MeanOption = "0",
     std: StdOption = "1",
     seed: SeedOption = 0,
+    as_json: JsonOption = False,
 ) -> None:
     """Show how far the outputs of two models are apart."""
     graph_a, graph_b = load(a), load(b)
@@ -53,8 +56,11 @@ def compare(
         class_axis=class_axis,
         labels=labels or (),
     )
-    out.print(comparison_table(found))
-    for line in metric_lines(found):
-        print_plain(line)
+    if as_json:
+        print_json({"outputs": outputs_json(found.outputs), "metrics": metrics_json(found.metrics)})
+    else:
+        out.print(comparison_table(found))
+        for line in metric_lines(found):
+            print_plain(line)
     if tolerance is not None and not found.max_rel <= tolerance:
         raise typer.Exit(DIFFERENCE)

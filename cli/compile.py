@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
+from ..backends.contract.backend import Compiled
 from ..backends.contract.registry import lower
-from ..ir.core.atomic import require_writable
+from ..ir.files.data_file import bytes_on_disk
 from ..ir.run.extra_feeds import FeedsWithout
 from ..ir.run.replay import replayable
+from ..passes.engine.records import Result
 from ..passes.pipeline.pipeline import Pipeline
 from .completion import complete_backend
 from .feeds import feeds_of
+from .files import pairs
 from .given import given_model
 from .options import (
     CheckKernelsOption,
     FeedsOption,
     InputShapeOption,
+    JsonOption,
     MeanOption,
-    ModelFile,
+    ModelFiles,
     MutableOption,
     OutOption,
     PipelineOption,
@@ -35,15 +39,16 @@ from .options import (
     given_options,
     tuning_options,
 )
-from .show.console import err, print_plain
+from .show.console import err, print_json, print_plain, tell
 from .show.failures import failure_lines
 from .show.progress import pass_progress, progress_bar
 from .show.records import verification_line, warn_of_noise
+from .show.run_json import run_json
 from .show.written import written_line
 
 
 def compile(
-    model: ModelFile,
+    models: ModelFiles,
     output: OutOption = None,
     backend: Annotated[
         str, typer.Option(help="See `planish backends`.", autocompletion=complete_backend)
@@ -69,43 +74,77 @@ def compile(
     mean: MeanOption = "0",
     std: StdOption = "1",
     seed: SeedOption = 0,
+    as_json: JsonOption = False,
 ) -> None:
-    """Optimize a model, lower it for a target, compare the two and save what the backend loads.
+    """Optimize models, lower them for a target, compare the two and save what the backend loads.
 
     What is saved may be native code: load such files only of people whose programs you would run.
     """
     steps = Pipeline.parse(pipeline)
-    if output is not None:
-        require_writable(output)
-    graph = given_model(model, input_shape, mutable=mutable_initializers, feeds=feeds)
+    how: Literal["end", "off"] = "end" if verify else "off"
     extra = steps.extra_feeds()
-    data = feeds_of(graph, feeds, shape, mean, std, seed, extra)
-    with replayable(data) as kept:
-        with pass_progress(err) as progress:
-            result = steps.run(
-                graph, kept, "end" if verify else "off", target=target, seed=seed, progress=progress
-            )
-        with progress_bar(err, "lowering") as update:
-            options = tuning_options(tune_trials, tune_cache, tune_remote, seed, update)
-            options |= given_options(winograd=winograd, check_kernels=check_kernels)
-            compiled = lower(
-                result.graph,
-                backend,
-                target,
-                threads,
-                verify=verify,
-                feeds=FeedsWithout(kept, extra) if kept is not None and extra else kept,
-                seed=seed,
-                reproducer=reproducer,
-                **options,
-            )
-            if output is not None:
-                compiled.save(output)
+    found = []
+    for model, place in pairs(models, output, streams=False):
+        graph = given_model(
+            model,
+            input_shape,
+            mutable=mutable_initializers,
+            feeds=feeds,
+            tell=tell if as_json else print_plain,
+        )
+        data = feeds_of(graph, feeds, shape, mean, std, seed, extra)
+        with replayable(data) as kept:
+            with pass_progress(err) as progress:
+                result = steps.run(
+                    graph,
+                    kept,
+                    how,
+                    target=target,
+                    seed=seed,
+                    progress=progress,
+                )
+            with progress_bar(err, "lowering") as update:
+                options = tuning_options(tune_trials, tune_cache, tune_remote, seed, update)
+                options |= given_options(winograd=winograd, check_kernels=check_kernels)
+                compiled = lower(
+                    result.graph,
+                    backend,
+                    target,
+                    threads,
+                    verify=verify,
+                    feeds=FeedsWithout(kept, extra) if kept is not None and extra else kept,
+                    seed=seed,
+                    reproducer=reproducer,
+                    **options,
+                )
+                if place is not None:
+                    compiled.save(place)
+        if as_json:
+            found.append(_as_json(model, place, result, compiled))
+        else:
+            _show(place, result, compiled, drawn=data is None)
+    if as_json:
+        print_json({"models": found})
+
+
+def _show(output: Path | None, result: Result, compiled: Compiled, *, drawn: bool) -> None:
     print_plain(f"passes: {verification_line(result)}")
-    warn_of_noise(result, drawn=data is None)
+    warn_of_noise(result, drawn=drawn)
     print_plain(f"lowered: {compiled.verdict or 'not verified (--no-verify)'}")
     for line in (*result.remarks, *compiled.remarks):
         print_plain(line)
     print_plain(written_line(output))
     for line in failure_lines(result.failures):
         print_plain(line)
+
+
+def _as_json(
+    model: Path, output: Path | None, result: Result, compiled: Compiled
+) -> dict[str, Any]:
+    return {
+        "model": str(model),
+        "output": None if output is None else str(output),
+        "bytes": None if output is None else bytes_on_disk(output),
+        **run_json(result),
+        "lowered": {"verdict": compiled.verdict, "remarks": list(compiled.remarks)},
+    }

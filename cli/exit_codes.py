@@ -8,3 +8,5 @@ REFUSED = 2
 VERIFICATION_FAILED = 3
 # A mistake of planish, or native code that ended the process.
 FAILED = 4
+# Who read standard output has left: as of what SIGPIPE ends.
+NOBODY_READS = 141

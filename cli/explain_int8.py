@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +23,7 @@ from .given import given_model
 from .options import (
     ClassAxisOption,
     FeedsOption,
+    JsonOption,
     LabelsOption,
     MeanOption,
     MetricOption,
@@ -57,7 +57,7 @@ def explain_int8(
     metric: MetricOption = AUTO,
     class_axis: ClassAxisOption = None,
     labels: LabelsOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: JsonOption = False,
     shape: ShapeOption = None,
     mean: MeanOption = "0",
     std: StdOption = "1",
@@ -156,18 +156,8 @@ def _show(report: Int8Report, sizes: list[tuple[str, str]], top: int, applied: b
 
 
 def _as_json(report: Int8Report, sizes: list[tuple[str, str]]) -> Any:
-    """Return the report as JSON has it: what is not finite becomes the text "inf" or "-inf"."""
-    return {**_plain(asdict(report)), "files": [name for name, _ in sizes]}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "inf" if value > 0 else "-inf"
-    return value
+    """Return the report as JSON has it."""
+    return {**asdict(report), "files": [name for name, _ in sizes]}
 
 
 def _size(path: Path | None) -> str:

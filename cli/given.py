@@ -8,10 +8,10 @@ from pathlib import Path
 import onnx_graphsurgeon as gs
 
 from ..ir.core.counted import counted
-from ..ir.files.load import load
 from ..ir.graph.freeze import freeze_initializers
 from ..ir.run.feed_files import names_in
 from ..passes.interface.set_shapes import set_shapes
+from .files import load
 from .show.console import print_plain
 
 

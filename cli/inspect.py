@@ -23,7 +23,7 @@ from ..passes.analysis.roofline import (
 )
 from .feeds import assignment
 from .given import given_model
-from .options import InputShapeOption, ModelFile, MutableOption, ThreadsOption
+from .options import InputShapeOption, JsonOption, ModelFile, MutableOption, ThreadsOption
 from .show.console import out, print_json, print_plain, tell
 from .show.cost import cost_table, machine_line, shown_nodes
 
@@ -53,7 +53,7 @@ def inspect(
     groups: Annotated[
         bool, typer.Option("--groups", help="Show instead which channels can only go together.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the nodes of a model with their MACs, parameters, bytes and roofline times.
 

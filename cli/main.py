@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import sys
 import traceback
 import warnings
@@ -24,7 +25,7 @@ from .. import __version__
 from ..ir.core.errors import PlanishError, VerificationError
 from ..ir.core.extras import missing_package
 from .common import with_common_options
-from .exit_codes import FAILED, REFUSED, VERIFICATION_FAILED
+from .exit_codes import FAILED, NOBODY_READS, REFUSED, VERIFICATION_FAILED
 from .show.console import err, is_verbose, print_plain, set_verbosity, warn
 from .supervise import keep_report
 
@@ -48,6 +49,10 @@ class _InterruptedError(Exception):
 
 class _EndedTooSoonError(Exception):
     """An EOFError, of which Typer would make `Aborted.`."""
+
+
+class _NobodyReadsError(Exception):
+    """Who read standard output has left, as `head` does."""
 
 
 class _Imported(Mapping[str, Any]):
@@ -86,9 +91,13 @@ class _Commands(typer.core.TyperGroup):
         self.commands = _Imported()  # type: ignore[assignment]
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; Ctrl-C ends as `main` decides, and so does a file that ends too soon."""
+        """Run the command; what Typer has an exit of its own for ends as `main` decides."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError as error:
+            raise _NobodyReadsError from error
         except KeyboardInterrupt as error:
             raise _InterruptedError from error
         except EOFError as error:
@@ -135,6 +144,9 @@ def main() -> None:
     except OSError as error:  # what no module could name better, such as a folder for --dump
         where = "" if error.filename is None else f" '{error.filename}'"
         _refuse(f"cannot use{where}: {error.strerror or error}; check the path and its permissions")
+    except _NobodyReadsError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(NOBODY_READS)
     except MemoryError as error:
         _refuse(f"out of memory: {error or 'no details'}; use a smaller batch or shape")
     except (_InterruptedError, KeyboardInterrupt):

@@ -7,27 +7,28 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import onnx_graphsurgeon as gs
 import typer
 
 from ..backends.contract.registry import require_target
-from ..ir.core.atomic import require_writable
 from ..ir.core.errors import VerificationError
-from ..ir.core.scaled import scaled
-from ..ir.files.data_file import bytes_on_disk
-from ..ir.files.save import save
+from ..ir.graph.inline import inline_fused
+from ..ir.graph.uses import scopes
 from ..ir.metrics.choose import AUTO
 from ..passes.engine.records import Result
 from ..passes.pipeline.pipeline import Pipeline
 from .feeds import feeds_of
+from .files import pairs, size_on_disk, write
 from .given import given_model
 from .options import (
     ClassAxisOption,
     FeedsOption,
     InputShapeOption,
+    JsonOption,
     LabelsOption,
     MeanOption,
     MetricOption,
-    ModelFile,
+    ModelFiles,
     MutableOption,
     OutOption,
     PipelineOption,
@@ -36,17 +37,10 @@ from .options import (
     StdOption,
     share,
 )
-from .show.console import err, out, print_plain
-from .show.failures import failure_lines
+from .show.console import err, print_json, print_plain, tell
+from .show.graph_size import size_of
+from .show.optimized import OptimizedModel, optimized_json, show_optimized
 from .show.progress import pass_progress
-from .show.records import (
-    declined_table,
-    records_table,
-    remark_lines,
-    verification_line,
-    warn_of_noise,
-)
-from .show.written import written_line
 
 
 class Verify(StrEnum):
@@ -58,7 +52,7 @@ class Verify(StrEnum):
 
 
 def optimize(
-    model: ModelFile,
+    models: ModelFiles,
     output: OutOption = None,
     pipeline: PipelineOption = "exact",
     feeds: FeedsOption = None,
@@ -99,54 +93,71 @@ def optimize(
     mean: MeanOption = "0",
     std: StdOption = "1",
     seed: SeedOption = 0,
+    as_json: JsonOption = False,
 ) -> None:
-    """Run passes over a model, verify the result and write it, where -o says to."""
+    """Run passes over models, verify the results and write them, where -o says to."""
     steps = Pipeline.parse(pipeline).with_options(
         max_drop=None if max_drop is None else share(max_drop, "--max-drop"),
         metric=None if metric == AUTO else metric,
         class_axis=class_axis,
         labels=tuple(labels) if labels else None,
     )
-    if output is not None:
-        require_writable(output)
     require_target(target)
-    graph = given_model(model, input_shape, mutable=mutable_initializers, feeds=feeds)
-    data = feeds_of(graph, feeds, shape, mean, std, seed, steps.extra_feeds())
+    jobs = pairs(models, output)
     shows = _is_main_process()
-    with pass_progress(err) as progress:
-        result = steps.run(
-            graph,
-            data,
-            verify.value,
-            target=target,
-            seed=seed,
-            progress=progress if shows else None,
-            dump=dump if shows else None,
-            reproducer=reproducer,
-            signed_zeros=signed_zeros,
-            strict=strict or None,
+    found = []
+    for model, place in jobs:
+        graph = given_model(
+            model,
+            input_shape,
+            mutable=mutable_initializers,
+            feeds=feeds,
+            tell=tell if as_json else print_plain,
         )
-    if not shows:
-        return
-    if strict and verify is not Verify.off and steps.keeps_outputs:
-        _demand_verified(result)
-    before = bytes_on_disk(model)  # the output may be the same file
+        data = feeds_of(graph, feeds, shape, mean, std, seed, steps.extra_feeds())
+        with pass_progress(err) as progress:
+            result = steps.run(
+                graph,
+                data,
+                verify.value,
+                target=target,
+                seed=seed,
+                progress=progress if shows else None,
+                dump=dump if shows else None,
+                reproducer=reproducer,
+                signed_zeros=signed_zeros,
+                strict=strict or None,
+            )
+        if not shows:
+            continue
+        if strict and verify is not Verify.off and steps.keeps_outputs:
+            _demand_verified(result)
+        run = _written(model, place, graph, result, portable)
+        found.append(optimized_json(run))
+        if not as_json:
+            show_optimized(run, why=why, drawn=data is None)
+    if as_json and shows:
+        print_json({"models": found})
+
+
+def _written(
+    model: Path, output: Path | None, graph: gs.Graph, result: Result, portable: bool
+) -> OptimizedModel:
+    """Write what became of `graph` to `output`, if any, and return what is to be said of it."""
+    before = size_on_disk(model)  # the output may be the same file
     if output is not None:
-        save(result.graph, output, portable=portable)
-    out.print(records_table(result.records))
-    for line in (*remark_lines(result.records), *result.remarks):
-        print_plain(line)
-    declined = declined_table(result.records) if why else None
-    if declined is not None:
-        out.print()
-        out.print(declined)
-    out.print()
-    size = None if output is None else bytes_on_disk(output) / max(before, 1)
-    print_plain(verification_line(result, size=size))
-    warn_of_noise(result, drawn=data is None)
-    print_plain(f"{model}: {scaled(before, 'B')} -> {written_line(output)}")
-    for line in failure_lines(result.failures):
-        print_plain(line)
+        write(result.graph, output, portable=portable)
+    made = inline_fused(result.graph) if portable else result.graph
+    return OptimizedModel(
+        model=model,
+        output=output,
+        result=result,
+        before=size_of(graph),
+        after=size_of(made),
+        bytes_before=before,
+        bytes_after=size_on_disk(output),
+        nodes=sum(1 for scope in scopes(result.graph) for _ in scope.nodes),
+    )
 
 
 def _demand_verified(result: Result) -> None:

@@ -11,7 +11,20 @@ import typer
 from ..ir.core.errors import PipelineError
 from .completion import complete_pipeline
 
-ModelFile = Annotated[Path, typer.Argument(help="An ONNX file.", show_default=False)]
+ModelFile = Annotated[
+    Path, typer.Argument(help="An ONNX file; - reads standard input.", show_default=False)
+]
+ModelFiles = Annotated[
+    list[Path],
+    typer.Argument(
+        help="An ONNX file and, without -o, where to write; several go to -o FOLDER. "
+        "- is standard input, and output.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON instead of text; see the reference.")
+]
 FeedsOption = Annotated[
     Path | None,
     typer.Option(help="An .npz (first axis = samples) or a folder of images; default: random."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -10,7 +11,8 @@ from ..passes.pipeline.describe import PassDescription, describe
 from ..passes.pipeline.presets import PRESETS
 from ..passes.pipeline.registry import all_passes
 from .completion import complete_pass
-from .show.console import out
+from .options import JsonOption
+from .show.console import out, print_json
 from .show.describe import show_pass, show_preset
 from .show.plain import listing_table
 
@@ -23,20 +25,28 @@ def passes(
             autocompletion=complete_pass,
         ),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List the passes and presets, or describe one of them."""
     if name is None:
-        return _list()
+        return _list(as_json)
     found = describe(name)
+    if as_json:
+        return print_json(asdict(found))
     return show_pass(found) if isinstance(found, PassDescription) else show_preset(found)
 
 
-def _list() -> None:
+def _list(as_json: bool) -> None:
     rows = [
         (name, "exact" if item.exact else "approximate", item.summary())
         for name, item in all_passes().items()
     ]
+    if as_json:
+        known = [dict(zip(("name", "kind", "summary"), row, strict=True)) for row in rows]
+        texts = [{"name": name, "pipeline": text} for name, text in PRESETS.items()]
+        return print_json({"passes": known, "presets": texts})
     out.print(listing_table(rows, "pass", "kind", "what it does"))
     out.print()
     presets = [(name, text.replace(",", ", ")) for name, text in PRESETS.items()]
     out.print(listing_table(presets, "preset", "passes"))
+    return None

@@ -108,3 +108,10 @@ class Backend(ABC):
     @abstractmethod
     def targets(self) -> list[str]:
         """Return the targets that this machine has for the backend."""
+
+    def lacking(self) -> dict[str, str]:
+        """Return the targets that the backend could have and this machine has not, each with why.
+
+        And what to do about it. Empty where that is not known.
+        """
+        return {}

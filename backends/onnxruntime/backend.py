@@ -92,6 +92,15 @@ class OnnxRuntime(Backend):
         available = set(ort.get_available_providers())
         return [kind for kind, order in PROVIDERS.items() if order[0] in available]
 
+    def lacking(self) -> dict[str, str]:
+        """Return the targets whose execution provider this build of ONNX Runtime has not."""
+        here = self.targets()
+        return {
+            kind: f"this build of ONNX Runtime has no {order[0]}; install onnxruntime-gpu instead"
+            for kind, order in PROVIDERS.items()
+            if kind not in here
+        }
+
 
 class OnnxRuntimeSession(Compiled):
     """A graph in an ONNX Runtime session."""

@@ -116,6 +116,14 @@ class Tvm(Backend):
             return []
         return ["cpu", "cuda"] if arch_here() else ["cpu"]
 
+    def lacking(self) -> dict[str, str]:
+        """Return what TVM, or the machine, has not."""
+        try:
+            import tvm  # noqa: F401
+        except ImportError as error:
+            return {"cpu": f"TVM cannot be imported ({error}); pip install 'planish[tvm]'"}
+        return {} if arch_here() else {"cuda": "no GPU of NVIDIA is found"}
+
 
 def _toolchain(target: Target, threads: int | None) -> Toolchain:
     if target.kind == "cuda":

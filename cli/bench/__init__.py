@@ -15,6 +15,7 @@ from ..given import given_model
 from ..options import (
     FeedsOption,
     InputShapeOption,
+    JsonOption,
     MeanOption,
     MutableOption,
     SeedOption,
@@ -67,7 +68,7 @@ def bench(
     feeds: FeedsOption = None,
     mean: MeanOption = "0",
     std: StdOption = "1",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: JsonOption = False,
     seed: SeedOption = 0,
 ) -> None:
     """Time models on backends, interleaved, so that the ratios hold on a busy machine.

@@ -10,9 +10,9 @@ import onnx_graphsurgeon as gs
 from ...backends.contract.backend import Compiled
 from ...backends.contract.registry import load_compiled, lower
 from ...backends.timing.bench import Subject
-from ...ir.files.load import load
 from ...ir.run.feeds import random_feeds
 from ..feeds import with_batch
+from ..files import load
 
 Model = tuple[str, gs.Graph, Compiled]
 

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import sys
 from typing import Any
 
 from rich.console import Console
 
+from ..exit_codes import NOBODY_READS
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """End: who read it has left. Nothing is written any more, nor told."""
+        with contextlib.suppress(SystemExit):
+            super().on_broken_pipe()
+        sys.exit(NOBODY_READS)
+
+
 # A pipe or file has no width of its own, and names folded at 80 columns cannot be searched.
-out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True)
+out = _Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+err = _Console(stderr=True)
 
 _verbose = False
 
@@ -18,7 +31,12 @@ _verbose = False
 def set_verbosity(*, quiet: bool, verbose: bool) -> None:
     """Set whether results are shown at all, and whether more of them is."""
     global _verbose
-    out.quiet, _verbose = quiet, verbose
+    out.quiet, out.stderr, _verbose = quiet, False, verbose
+
+
+def give_standard_output_away() -> None:
+    """Show results on standard error for the rest of the command: something else is written."""
+    out.stderr = True
 
 
 def is_verbose() -> bool:
@@ -43,5 +61,13 @@ def warn(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON, as it is."""
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    """Print a value as JSON, as it is; what is not finite becomes the text "inf", "-inf", "nan"."""
+    out.file.write(json.dumps(_finite(value), indent=2) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from ...backends.onnxruntime.explain.report import Int8Report, LayerReport, Quality
 from ...ir.core.counted import counted
+from .numbers import latency
 from .plain import plain_table
 
 
@@ -51,7 +52,7 @@ def suggestions_table(report: Int8Report) -> Table:
             suggestion.why,
             f"{suggestion.gain_db:+.1f} dB",
             "" if gain is None else _gained(gain, report.before),
-            f"{suggestion.cost_ms:+.3f} ms",
+            ("+" if suggestion.cost_ms >= 0 else "") + latency(suggestion.cost_ms / 1e3),
             "yes" if suggestion.applied else "no",
         )
     return table
@@ -115,7 +116,7 @@ def _gained(gain: float, quality: Quality) -> str:
 
 
 def _ms(value: float) -> str:
-    return f"{value:.3f} ms"
+    return latency(value / 1e3)
 
 
 def _db(value: float | None) -> str:

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from ...backends.contract.layer_times import LayerTime, LayerTimes
 from ...ir.core.scaled import scaled
-from .numbers import three
+from .numbers import latency, three
 from .plain import plain_table
 
 
@@ -17,15 +17,15 @@ def layer_times_table(times: LayerTimes) -> Table:
     for layer in times.layers:
         table.add_row(
             layer.kernel,
-            _milliseconds(layer.seconds),
+            latency(layer.seconds),
             _percent(layer.seconds / times.total),
             _rate(layer),
             _of_peak(times, layer),
             ", ".join(layer.nodes),
         )
-    table.add_row("between", _milliseconds(times.rest), _percent(times.rest / times.total))
+    table.add_row("between", latency(times.rest), _percent(times.rest / times.total))
     computing = [layer for layer in times.layers if layer.multiply_adds]
-    footers = ("total", _milliseconds(times.total))
+    footers = ("total", latency(times.total))
     for column, text in zip(table.columns, footers, strict=False):
         column.footer = text
     if computing:
@@ -42,16 +42,12 @@ def layer_times_notes(times: LayerTimes) -> list[str]:
         f"{scaled(three(peak), _unit(dtype))} in {dtype}" for dtype, peak in times.peaks.items()
     ]
     lines = [f"peak of the machine, measured: {', '.join(peaks)}"] if peaks else []
-    lines.append(f"a run without a stopwatch in it: {_milliseconds(times.whole)}")
+    lines.append(f"a run without a stopwatch in it: {latency(times.whole)}")
     if not all(layer.direct for layer in times.layers):
         lines.append(
             "*: counted as the definition has it, computed with fewer operations (Winograd)"
         )
     return lines
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{1e3 * seconds:.3f} ms"
 
 
 def _percent(part: float) -> str:

@@ -11,6 +11,7 @@ from ...passes.engine.records import PassRecord, Result
 from ...passes.trust.measured import measured_parts, noise_warning
 from ...passes.trust.verdict import verdict_line
 from .console import warn
+from .numbers import duration
 from .plain import plain_table
 
 
@@ -28,14 +29,14 @@ def records_table(records: Sequence[PassRecord]) -> Table:
             record.text + again,
             f"{record.nodes_before} -> {record.nodes_after}",
             str(record.edits),
-            f"{1000 * record.seconds:.1f} ms",
+            duration(record.seconds),
             "" if record.error is None else f"{record.error:.1e}",
         )
     idle = [record for record in records if not record.edits]
     if idle:
         names = idle[0].text if len(idle) == 1 else f"{len(idle)} passes without edits"
         seconds = sum(record.seconds for record in idle)
-        table.add_row(names, "", "0", f"{1000 * seconds:.1f} ms", "")
+        table.add_row(names, "", "0", duration(seconds), "")
     return table
 
 

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from ...backends.timing.bench import Timing
 from ...backends.timing.loadgen import LoadResult
+from .numbers import latency
 from .plain import plain_table
 
 
@@ -18,9 +19,9 @@ def timings_table(timings: Sequence[Timing]) -> Table:
         table.add_row(
             timing.label,
             str(timing.batch),
-            f"{timing.median_ms:.3f} ms",
-            f"{timing.p90_ms:.3f} ms",
-            f"{timing.min_ms:.3f} ms",
+            latency(timing.median_ms / 1e3),
+            latency(timing.p90_ms / 1e3),
+            latency(timing.min_ms / 1e3),
             f"{timing.ratio:.3f}",
             f"{timing.samples_per_second:.1f}",
         )
@@ -38,7 +39,7 @@ def loadgen_table(loads: Sequence[tuple[str, int, LoadResult]]) -> Table:
             load.scenario,
             str(batch),
             "VALID" if load.valid else "INVALID",
-            "" if load.p90_ms is None else f"{load.p90_ms:.3f} ms",
+            "" if load.p90_ms is None else latency(load.p90_ms / 1e3),
             f"{load.samples_per_second:.1f}",
             str(load.samples),
             " ".join(load.reasons),

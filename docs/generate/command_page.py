@@ -28,6 +28,7 @@ this is; `planish --install-completion` makes the shell complete commands, passe
 | 3 | a verification failed: a network differs from what it is to be, or `--strict` cannot tell |
 | 4 | a mistake of planish, or native code that ended the process; the message says what to report |
 | 130 | interrupted |
+| 141 | who read standard output has left, as `head` does |
 
 On Linux a command runs in a process that another waits for, so that there is a message also where
 native code ends it, such as a kernel whose division traps: it says at what, with code 4.

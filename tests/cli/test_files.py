@@ -1,0 +1,93 @@
+"""What a command reads and writes: IN OUT, several into a folder, `-` for the standard streams."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import onnx
+import pytest
+
+from tests.cli.common import assert_refused
+
+
+def run(*words, **options):
+    command = [sys.executable, "-m", "planish", *map(str, words)]
+    return subprocess.run(command, capture_output=True, timeout=120, **options)
+
+
+def operators(path):
+    return [node.op_type for node in onnx.load(path).graph.node]
+
+
+def test_in_and_out(call, model, out):
+    code, shown, _ = call("optimize", model, out)
+    assert code == 0
+    assert operators(out) == ["Conv"]
+    assert shown.splitlines()[-1].startswith(f"{model}: ")
+
+
+def test_several_models_go_to_a_folder(call, model, out, tmp_path):
+    other = tmp_path / "other.onnx"
+    shutil.copy(model, other)
+    third = tmp_path / "third.onnx"
+    shutil.copy(model, third)
+    folder = out.parent / "made"
+    code, shown, _ = call("optimize", model, other, third, "-o", folder)
+    assert code == 0
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        path.name for path in (model, other, third)
+    )
+    assert shown.count("verified: ") == 3
+    assert all(operators(path) == ["Conv"] for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["{m}", "{m}", "{m}"], "3 models with no -o; give a folder"),
+        (["{m}", "{m}", "-o", "{m}"], "give a folder"),
+        (["{m}", "{m}", "-o", "{d}/f"], "no name of its own"),
+        (["{m}", "-", "-o", "{d}/f"], "no name of its own"),
+    ],
+)
+def test_what_has_no_place_is_refused(call, model, tmp_path, arguments, says):
+    words = [word.format(m=model, d=tmp_path) for word in arguments]
+    before = model.read_bytes()
+    assert_refused(call("optimize", *words), says)
+    assert model.read_bytes() == before
+    assert not (tmp_path / "f").exists()
+
+
+def test_standard_streams(model, out):
+    """The model alone goes to standard output: the same bytes as to a file."""
+    run("optimize", model, "-o", out)
+    done = run("optimize", "-", "-o", "-", input=model.read_bytes())
+    assert done.returncode == 0
+    assert done.stdout == out.read_bytes()
+    assert b"verified: " in done.stderr
+    shown = run(
+        "inspect", "-", "--json", "--peak-gflops", 1, "--bandwidth-gbs", 1, input=done.stdout
+    )
+    assert len(json.loads(shown.stdout)["nodes"]) == 1
+
+
+def test_what_is_no_model_is_refused_on_a_stream_too():
+    done = run("optimize", "-", "-o", "-", input=b"nothing")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"error: the given bytes is not an ONNX model")
+
+
+def test_a_compiled_network_is_no_stream(call, model):
+    assert_refused(call("compile", model, "-o", "-"), "is a file")
+
+
+@pytest.mark.parametrize("words", [["passes"], ["passes", "--json"]])
+def test_a_reader_that_has_left_is_no_failure(words):
+    command = [sys.executable, "-m", "planish", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as started:
+        started.stdout.close()
+        assert started.stderr.read() == b""
+    assert started.returncode == 141
