@@ -40,6 +40,7 @@ from .float_layers import take_float_layers, with_float_layers
 from .insert_pairs import insert_pairs
 from .mixed_precision.bounds import GUARD, AccuracyBounds
 from .mixed_precision.choose import excluded
+from .network_judge import NetworkJudge
 from .recurrent import remark_recurrent
 from .scheme import QuantizationScheme, read_format
 from .selection import UnitSelection
@@ -66,7 +67,7 @@ class Quantize(Pass):
     - `exclude`: names of nodes that stay float.
     - `products`: also MatMuls of two activations, as attention has them.
     - `calibration`: how the feeds give ranges. Those of `mse` reach beyond the samples as far as
-      that helps samples held back.
+      that helps samples held back, at the outputs of the network.
     - `percentile`: for `calibration=percentile`: of the values, in percent, that lie below the
       upper end, and above the lower one.
     - `reduce-range`: weights of 7 bits, for CPUs whose u8 x s8 products saturate; `none`: where the
@@ -185,6 +186,13 @@ class Quantize(Pass):
             percentile=self.percentile,
             flat=True,
             widen=self.calibration == "mse",
+            judge=NetworkJudge(
+                graph=graph,
+                chosen=frozenset(node_key(unit.node) for unit in units),
+                scheme=scheme,
+                feeds=feeds,
+                left_out=self.exclude,
+            ),
             progress=context.progress,
         )
         units = without_unseen(units, ranges, context)

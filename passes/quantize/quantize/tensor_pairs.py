@@ -48,7 +48,7 @@ class TensorPairs:
         return found or (readers[0] if readers and all(map(is_quantizer, readers)) else None)
 
     def pair(
-        self, tensor: gs.Tensor, scopes: Sequence[gs.Graph], parameters: tuple[gs.Constant, ...]
+        self, tensor: gs.Tensor, scopes: Sequence[gs.Graph], parameters: tuple[gs.Tensor, ...]
     ) -> None:
         """Put integers behind `tensor`, and let the readers in `scopes` read what they stand for.
 
@@ -79,7 +79,7 @@ class TensorPairs:
             add_barrier(edit, behind, apart, at)
             edit.node(QUANTIZE, [apart, *parameters], [entering], at=at)
 
-    def _integers(self, tensor: gs.Tensor, parameters: tuple[gs.Constant, ...]) -> gs.Variable:
+    def _integers(self, tensor: gs.Tensor, parameters: tuple[gs.Tensor, ...]) -> gs.Variable:
         found = self._views.of_tensor(tensor).type(tensor)
         kind = None if found is None else TensorType(parameters[1].dtype, found.shape)
         return self._edit.variable(f"{tensor.name}_quantized", kind)
@@ -96,7 +96,7 @@ class TensorPairs:
         tensor: gs.Tensor,
         integers: Array,
         scopes: Sequence[gs.Graph],
-        parameters: tuple[gs.Constant, ...],
+        parameters: tuple[gs.Tensor, ...],
     ) -> None:
         """Store a constant as integers, as weights are, for the readers in `scopes`."""
         stored = self._edit.constant(integers, f"{tensor.name}_quantized")

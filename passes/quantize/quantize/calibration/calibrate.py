@@ -21,10 +21,12 @@ from .histogram import Histogram
 from .mse import mse_range
 from .observers import MinMax, MovingAverage, Observer, Range
 from .percentile import percentile_range
-from .widening import Outermost, widened
+from .widening import HeldBackRanges, Outermost, widenings
 
 Method = Literal["min-max", "moving-average", "percentile", "entropy", "mse"]
 METHODS: tuple[Method, ...] = get_args(Method)
+# Says which of several ranges is best.
+Judge = Callable[[Sequence[HeldBackRanges]], int]
 
 
 def calibrate(
@@ -40,6 +42,7 @@ def calibrate(
     bins: int = 4096,
     flat: bool = False,
     widen: bool = False,
+    judge: Judge | None = None,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> dict[str, Range]:
     """Return the range of each of the tensors `names` of `graph`, its inputs among them.
@@ -51,6 +54,7 @@ def calibrate(
     of a histogram, of 8 bytes each, one histogram a tensor; percentile, entropy and mse take them.
     `flat`: values that no reader tells from others count as the nearest that it does.
     `widen`: let ranges reach beyond the samples as far as that helps those held back (`widening`).
+    `judge`: of several ways to do so, say which; None: the most cautious.
     Memory does not grow with the feeds, and their order matters to the moving average alone.
 
     Raises FeedError naming tensor and sample for NaN or infinity, or where there are no feeds;
@@ -83,10 +87,13 @@ def calibrate(
             if widen:
                 outermost[name].update(values, samples)
     ranges = {n: observer.range() for n, observer in observers.items() if n not in unseen}
-    if widen:
-        ranges = widened(ranges, outermost, form)
     flattened = {name: found for name, found in ends.items() if name in ranges}
-    return ranges | {name: ranges[name].within(*found) for name, found in flattened.items()}
+    choices = widenings(ranges, outermost, form) if widen else [ranges]
+    choices = [one | {n: one[n].within(*e) for n, e in flattened.items()} for one in choices]
+    if judge is None or all(one == choices[0] for one in choices):
+        return choices[0]
+    shares = {name: outermost[name].shares_of_others() for name in ranges}
+    return choices[judge([HeldBackRanges(one, shares) for one in choices])]
 
 
 def _samples(inputs: Sequence[np.ndarray[Any, Any]]) -> int:

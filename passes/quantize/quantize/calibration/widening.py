@@ -2,18 +2,20 @@
 
     cut:  min over v in [0, 1] of  mean over parts f of  p r_f(v)^2 / 12 L^2 + c_f(v)
     min over m >= 1 of  l_t(m) + mean over tensors u of l_u(m)           for tensor t
-    l_t(m) = mean over parts f of  log(p m^2 r_f^2 / 12 L^2 + c_f(m))
+    l_t(m) = log( power mean M_q over parts f of  p m^2 r_f^2 / 12 L^2 + c_f(m) )    q 0, 1/2 or 1
 
 Cutting off a few values of few samples costs more on others than on these: v says how much of what
 calibration cut off (0) is taken back (1: all). A fresh sample exceeds the largest value of n
 samples once in n + 1 times, and what it loses then is more than a wider step costs. How much is
 seen on parts of the samples held back: r_f is the length of the range that the other parts have,
 c_f(m) the mean square of what m times that range cuts off the part, p the share of values that are
-not zero, which every grid holds, and L the grid's steps. The logarithm weighs parts by their
-decibels: a sample far outside of all others counts once, and does not cost all others their step;
-within what was seen it may, as no range grows beyond that. One tensor has few parts, so that its
-margin is judged as much by what the network's other tensors need. An end that two parts reach alike
-is a bound, such as that of a Clip or of a pixel, and stays.
+not zero, which every grid holds, and L the grid's steps. q = 0, the mean of the logarithms, weighs
+parts by their decibels: a sample far outside of all others counts once, and does not cost all
+others their step; within what was seen it may, as no range grows beyond that. q = 1 weighs them by
+their error, of which that sample has most. Which is right depends on how far its error reaches, so
+that the network is asked (`network_judge`). One tensor has few parts, so that its margin is judged
+as much by what the network's other tensors need. An end that two parts reach alike is a bound, such
+as that of a Clip or of a pixel, and stays.
 
 Source: Stone, "Cross-validatory choice and assessment of statistical predictions" (1974).
 """
@@ -34,6 +36,14 @@ Array = np.ndarray[Any, Any]
 
 _PARTS = 16
 _KEPT = 64
+# Parts that are held back together where the whole network judges.
+FOLDS = 8
+# Exponents q of the mean, and by how much a range may reach further under each: far outliers are
+# worth a wider one only where they count as much as all others.
+_EXPONENTS = (0.0, 0.5, 1.0)
+_REACHES = 2.0 ** (np.arange(2 * len(MARGINS) - 1) / 8)
+# Of a range that others than a fold show, at least this part is taken: of nothing there is no grid.
+_LEAST_SHARE = 2.0**-4
 # What is taken back of a cut.
 _SHARES = np.linspace(0, 1, 9)
 # Ends of two parts that differ by less are one bound.
@@ -65,15 +75,29 @@ class Outermost:
         rounded = 1 - self._zeros / self._count
         parts = _Parts.of(held_back, form.qmax - form.qmin, rounded)
         judged = _judged(found, parts)
-        return judged if np.isfinite(judged.losses).all() else None
+        return judged if np.isfinite(judged.errors).all() else None
+
+    def shares_of_others(self) -> Array:
+        """Return the part of the range that the samples outside of each fold show, [FOLDS, 2]."""
+        shares = np.ones((FOLDS, 2))
+        held_back = self._extremes.held_back()
+        if held_back is None:
+            return shares
+        folds = np.arange(_PARTS) % FOLDS
+        reach = np.stack([-held_back.smallest.min(axis=(1, 2)), held_back.largest.max(axis=(1, 2))])
+        whole = reach.max(axis=1)
+        for fold in range(FOLDS):
+            rest = reach[:, folds != fold].max(axis=1)
+            np.divide(rest, whole, out=shares[fold], where=whole > 0)
+        return np.maximum(shares, _LEAST_SHARE)
 
 
 @dataclass(frozen=True)
 class JudgedRange:
-    """A range, and the loss l at each of `MARGINS`; ends that are bounds are not `open`."""
+    """A range, and the error of each part at each margin; ends that are bounds are not `open`."""
 
     found: Range
-    losses: Array  # [len(MARGINS)]
+    errors: Array  # [F, len(_REACHES)]
     open_low: bool
     open_high: bool
 
@@ -81,6 +105,13 @@ class JudgedRange:
     def is_open(self) -> bool:
         """Say whether one of its ends may reach further."""
         return self.open_low or self.open_high
+
+    def losses(self, exponent: float) -> Array:
+        """Return the loss l of each margin that may be taken under `exponent`, [n]."""
+        errors = np.maximum(self.errors, np.finfo(np.float64).tiny)
+        if not exponent:
+            return np.asarray(np.log(errors[:, : len(MARGINS)]).mean(axis=0))
+        return np.asarray(np.log((errors**exponent).mean(axis=0)) / exponent)
 
     def at(self, margin: float) -> Range:
         """Return the range reaching `margin` times as far where it is open."""
@@ -90,18 +121,41 @@ class JudgedRange:
         )
 
 
-def widened(
+@dataclass(frozen=True)
+class HeldBackRanges:
+    """Ranges by tensor name, and the parts of them that samples outside of folds show."""
+
+    ranges: Mapping[str, Range]
+    shares: Mapping[str, Array]  # [FOLDS, 2]
+
+    def of_others(self, fold: int) -> dict[str, Range]:
+        """Return the ranges as the samples outside of `fold` would give them, about."""
+        found = dict(self.ranges)
+        for name, shares in self.shares.items():
+            low, high = shares[fold]
+            found[name] = Range(found[name].minimum * low, found[name].maximum * high)
+        return found
+
+
+def widenings(
     ranges: Mapping[str, Range], seen: Mapping[str, Outermost], form: IntegerFormat
-) -> dict[str, Range]:
-    """Return `ranges`, by tensor name, each as wide as is best for samples like those `seen`."""
+) -> list[dict[str, Range]]:
+    """Return `ranges`, by tensor name, each as wide as is best for samples like those `seen`.
+
+    Once for each way to weigh these, the most cautious first; all the same where none is widened.
+    """
     judged = {name: seen[name].judged(found, form) for name, found in ranges.items()}
-    uncut = {name: one.found for name, one in judged.items() if one is not None}
-    open_ones = {name: one for name, one in judged.items() if one is not None and one.is_open}
-    if not open_ones:
-        return {**ranges, **uncut}
-    pooled = np.mean([one.losses for one in open_ones.values()], axis=0)
-    best = {n: float(MARGINS[np.argmin(o.losses + pooled)]) for n, o in open_ones.items()}
-    return {**ranges, **uncut, **{name: one.at(best[name]) for name, one in open_ones.items()}}
+    known = {name: one for name, one in judged.items() if one is not None}
+    return [{**ranges, **_at_best(known, exponent)} for exponent in _EXPONENTS]
+
+
+def _at_best(judged: Mapping[str, JudgedRange], exponent: float) -> dict[str, Range]:
+    losses = {name: one.losses(exponent) for name, one in judged.items() if one.is_open}
+    if not losses:
+        return {name: one.found for name, one in judged.items()}
+    pooled = np.mean(list(losses.values()), axis=0)
+    best = {name: float(_REACHES[np.argmin(own + pooled)]) for name, own in losses.items()}
+    return {name: one.at(best.get(name, 1.0)) for name, one in judged.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,12 +236,10 @@ def _judged(calibrated: Range, parts: _Parts) -> JudgedRange:
     low, high = parts.ends_of_others(found)
     open_low, open_high = parts.open_ends
     lows, highs = (
-        ends[:, None] * (MARGINS if is_open else np.ones(len(MARGINS)))
+        ends[:, None] * (_REACHES if is_open else np.ones(len(_REACHES)))
         for ends, is_open in ((low, open_low), (high, open_high))
     )
-    tiny = np.finfo(np.float64).tiny
-    losses = np.log(np.maximum(parts.errors(lows, highs), tiny)).mean(axis=0)
-    return JudgedRange(found, losses, open_low, open_high)
+    return JudgedRange(found, parts.errors(lows, highs), open_low, open_high)
 
 
 def _cut(end: float, others: Array, reached: float) -> Array:

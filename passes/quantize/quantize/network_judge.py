@@ -1,0 +1,182 @@
+"""Which of several ranges the whole network is best with, on samples held back.
+
+    min over ranges  of  mean over folds f, outputs o of  log( |y_o - y^_o|_f^2 / |y_o|_f^2 )
+
+The samples of fold f run through the network with the pairs of its activations in place, on the
+ranges that the other samples show; y is what it gives without pairs. A tensor's own error says how
+wide its range should be where all errors count alike. How far that of one sample far outside of the
+others reaches, and what the rounding of all others costs beside it, only the outputs show.
+
+Scales and zero points are inputs of one graph, which is made ready once. At most `MOST_SAMPLES`
+samples run, once for each of the ranges and once more in float; which is best depends on nothing
+else.
+
+Source: Stone, "Cross-validatory choice and assessment of statistical predictions" (1974).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from ....ir.core import dtypes
+from ....ir.core.errors import ExecutionError, FeedError
+from ....ir.core.variables import dense_values, node_key
+from ....ir.graph.clone import clone
+from ....ir.graph.types import TensorType
+from ....ir.graph.uses import scopes
+from ....ir.run.reference import Reference
+from ...engine.context import Context, Feeds
+from ..grids.grid import grid_of_range
+from ..qdq.scoped_views import ScopedViews
+from ..qdq.units import Unit
+from .calibration.observers import Range
+from .calibration.widening import FOLDS, HeldBackRanges
+from .placement import place
+from .scheme import QuantizationScheme
+from .tensor_pairs import TensorPairs
+from .units import read_units
+
+Array = np.ndarray[Any, Any]
+Feed = Mapping[str, Array]
+
+MOST_SAMPLES = 32
+# With fewer samples the ranges of the others say too little.
+_LEAST_SAMPLES = 4
+# Errors below this part of the signal are as good as none.
+_LEAST_NOISE = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkJudge:
+    """Says with which ranges `graph` is best, the nodes called `chosen` on integers.
+
+    `left_out`: movements that stay float between them. The first ranges are best where nothing can
+    be said: with few samples, with batches that cannot be split, with bodies, or without outputs of
+    floats.
+    """
+
+    graph: gs.Graph
+    chosen: Collection[str]
+    scheme: QuantizationScheme
+    feeds: Feeds
+    left_out: Collection[str] = ()
+
+    def __call__(self, choices: Sequence[HeldBackRanges]) -> int:
+        """Return the index of the best of `choices`."""
+        samples = list(itertools.islice(_samples(self.graph, self.feeds), MOST_SAMPLES))
+        if len(samples) < _LEAST_SAMPLES or len(list(scopes(self.graph))) > 1:
+            return 0
+        try:
+            noise = self._noise(choices, samples)
+        except (ExecutionError, FeedError):  # a batch may be written into the graph
+            return 0
+        return 0 if noise is None else int(noise.argmin())
+
+    def _noise(self, choices: Sequence[HeldBackRanges], samples: Sequence[Feed]) -> Array | None:
+        """Return the mean log noise of each of `choices` [n]; None without anything to judge by."""
+        copy = clone(self.graph)
+        pairs = self._pairs(copy)
+        network, floats = Reference(copy), Reference(self.graph)
+        expected = [floats(sample) for sample in samples]
+        names = [name for name, array in expected[0].items() if dtypes.is_float(array.dtype)]
+        folds = range(min(FOLDS, len(samples)))
+        signal = np.zeros((len(folds), len(names)))
+        error = np.zeros((len(choices), *signal.shape))
+        for number, wanted in enumerate(expected):
+            signal[number % FOLDS] += [_power(wanted[name]) for name in names]
+        for total, choice in zip(error, choices, strict=True):
+            grids = [_parameters(pairs, choice.of_others(fold), self.scheme) for fold in folds]
+            for number, (sample, wanted) in enumerate(zip(samples, expected, strict=True)):
+                found = network({**sample, **grids[number % FOLDS]})
+                total[number % FOLDS] += [_distance(wanted[n], found[n]) for n in names]
+        told = signal > 0
+        if not told.any():
+            return None
+        ratio = np.maximum(error[:, told] / signal[told], _LEAST_NOISE)
+        return np.asarray(np.log(ratio).mean(axis=1))
+
+    def _pairs(self, graph: gs.Graph) -> list[_Pair]:
+        """Put pairs on the activations of `graph`, with scales and zero points that are inputs."""
+        context = Context(graph)
+        form = self.scheme.activations.dtype
+        types = TensorType(np.dtype(np.float32), ()), TensorType(form, ())
+        found: list[_Pair] = []
+        given: list[gs.Tensor] = []
+        with context.editing() as edit:
+            views = ScopedViews(graph, context)
+            pairs = TensorPairs(edit, views)
+            for group in place(self._units(graph, context)).groups:
+                fresh = [t for t in group if views.of_tensor(t).constant(t) is None]
+                fresh = [t for t in fresh if pairs.quantizes(t) is None]
+                if not fresh:
+                    continue
+                names = f"{fresh[0].name}_scale", f"{fresh[0].name}_zero_point"
+                scale, zero = (edit.variable(n, t) for n, t in zip(names, types, strict=True))
+                for tensor in fresh:
+                    pairs.pair(tensor, [graph], (scale, zero))
+                given += [scale, zero]
+                found.append(_Pair(tuple(t.name for t in group), scale.name, zero.name))
+        graph.inputs.extend(given)
+        return found
+
+    def _units(self, graph: gs.Graph, context: Context) -> list[Unit]:
+        units = read_units(graph, context, self.left_out)
+        return [u for u in units if u.is_follower or node_key(u.node) in self.chosen]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The inputs of a graph that hold the scale and zero point of the tensors called `names`."""
+
+    names: tuple[str, ...]
+    scale: str
+    zero: str
+
+
+def _parameters(
+    pairs: Sequence[_Pair], ranges: Mapping[str, Range], scheme: QuantizationScheme
+) -> dict[str, Array]:
+    """Return what the inputs of `pairs` are on `ranges`."""
+    feed: dict[str, Array] = {}
+    for pair in pairs:
+        known = [ranges[name] for name in pair.names]
+        low, high = min(r.minimum for r in known), max(r.maximum for r in known)
+        grid = grid_of_range(low, high, scheme.activations, symmetric=scheme.symmetric)
+        feed[pair.scale] = np.asarray(grid.scale, np.float32)
+        feed[pair.zero] = np.asarray(grid.zero_point).astype(grid.format.dtype)
+    return feed
+
+
+def _samples(graph: gs.Graph, feeds: Feeds) -> Iterator[Feed]:
+    """Yield the samples of `feeds` one by one, as far as the batches can be split."""
+    inputs = [t for t in graph.inputs if dense_values(t) is None]
+    for feed in feeds:
+        sizes = {feed[t.name].shape[:1] for t in inputs if t.name in feed}
+        if sizes == {(1,)} or len(sizes) != 1 or sizes == {()}:
+            yield feed
+            continue
+        if any(t.shape is None or isinstance(t.shape[0], int) for t in inputs):
+            return
+        ((size,),) = sizes
+        for index in range(size):
+            split = {t.name: feed[t.name][index : index + 1] for t in inputs if t.name in feed}
+            yield {**feed, **split}
+
+
+def _power(values: Array) -> float:
+    return float(np.square(values, dtype=np.float64).sum())
+
+
+def _distance(wanted: Array, found: Array) -> float:
+    """Return the squared error, that of zeros where the sizes differ or a value is no number."""
+    if wanted.shape == found.shape:
+        error = _power(wanted.astype(np.float64) - found)
+        if np.isfinite(error):
+            return error
+    return _power(wanted)
