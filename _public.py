@@ -8,6 +8,7 @@ from .backends.contract.backend import Backend as Backend
 from .backends.contract.backend import Compiled as Compiled
 from .backends.contract.layer_times import LayerTime as LayerTime
 from .backends.contract.layer_times import LayerTimes as LayerTimes
+from .backends.contract.port import Port as Port
 from .backends.contract.registry import load_compiled as load_compiled
 from .backends.contract.registry import lower as lower
 from .backends.contract.registry import register_backend as register_backend
@@ -70,6 +71,8 @@ from .passes.engine.records import Progress as Progress
 from .passes.engine.records import Result as Result
 from .passes.engine.rewrite import Rewrite as Rewrite
 from .passes.engine.rewrite import RewritePass as RewritePass
+from .passes.pipeline.front_door import optimize as optimize
+from .passes.pipeline.front_door import quantize as quantize
 from .passes.pipeline.pipeline import Pipeline as Pipeline
 from .passes.pipeline.registry import register_pass as register_pass
 from .passes.recover.recover import recover as recover

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, SupportsIndex
 import numpy as np
 
 from ...ir.core.errors import BackendError
+from ...ir.core.shown import Shown, Summary
 from ...ir.core.target import Target
 from .layer_times import LayerTimes
+from .port import Port, ports_line
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -19,13 +21,33 @@ if TYPE_CHECKING:
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
-class Compiled(ABC):
+class Compiled(Shown, ABC):
     """A graph made ready to run: a dict of arrays in, a dict of arrays out.
 
     `verdict`: what comparing it with its graph has found, empty where it was not compared.
     """
 
     verdict: str = ""
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """The names, types and sizes of what it takes; empty where it does not say."""
+        return ()
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """The names, types and sizes of what it gives; empty where it does not say."""
+        return ()
+
+    def _summary(self) -> Summary:
+        told = [ports_line(self.inputs, self.outputs)] if self.inputs or self.outputs else []
+        rows = [
+            (side, port.name, str(port).removeprefix(f"{port.name} "))
+            for side, ports in (("input", self.inputs), ("output", self.outputs))
+            for port in ports
+        ]
+        line = "; ".join([*told, *filter(None, [self.verdict])])
+        return Summary(line or "network", rows)
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import shlex
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...ir.core.errors import BackendError, in_words
 from ...ir.core.nearest import nearest
@@ -18,6 +18,7 @@ from .backend import Backend, Compiled
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
+    from ...ir.files.given import Model
     from ...passes.engine.context import Feeds
 
 _ENTRY_POINTS = "planish.backends"
@@ -33,8 +34,10 @@ _BUILTIN = {
 }
 REGISTERED: dict[str, type[Backend]] = {}
 
+B = TypeVar("B", bound=type[Backend])
 
-def register_backend(item: type[Backend]) -> type[Backend]:
+
+def register_backend(item: B) -> B:
     """Register a `Backend` subclass under its `name`; usable as a decorator. Returns `item`.
 
     Raises BackendError where it is no such class, or its name belongs to another backend.
@@ -92,7 +95,7 @@ def _quick_first() -> Iterator[Backend]:
 
 
 def lower(
-    graph: gs.Graph,
+    graph: Model,
     backend: str = "onnxruntime",
     target: str = "cpu",
     threads: int | None = None,
@@ -105,6 +108,7 @@ def lower(
 ) -> Compiled:
     """Lower `graph`, which is left untouched, to something callable.
 
+    `graph`: what `load`, `trace` or a pipeline returned, or the path of an ONNX file.
     `target`: `cpu`, `cuda`, `cpu{threads=2}`, ...; `threads` overrides the target's. `verify`:
     compare the outputs with those of the graph on the reference runtime, on `feeds` or on inputs
     drawn with `seed`; `Compiled.verdict` says what was found. The rest are options of the backend.
@@ -114,6 +118,9 @@ def lower(
     more than rounding; it names the first node that is wrong and a reproducer, which is written to
     the folder `reproducer`.
     """
+    from ...ir.files.given import as_graph
+
+    graph = as_graph(graph)
     parsed = Target.parse(target)
     chosen, count = get_backend(backend), _threads(threads, parsed)
 

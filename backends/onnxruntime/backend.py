@@ -23,6 +23,8 @@ from ...passes.analysis.cost import cost
 from ...passes.analysis.roofline import measure_machine
 from ..contract.backend import Arrays, Backend, Compiled
 from ..contract.layer_times import LayerTime, LayerTimes, usual_seconds
+from ..contract.port import Port
+from .ports import ports_of
 from .profiler import profile_session
 from .session_options import LEVELS, PROVIDERS, Optimization, providers_for, session_options
 
@@ -113,6 +115,16 @@ class OnnxRuntimeSession(Compiled):
         self._providers = providers
         self._options = options
         self._outputs = output_types(session)
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """The names, types and sizes of what it takes."""
+        return ports_of(self._session.get_inputs())
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """The names, types and sizes of what it gives."""
+        return ports_of(self._session.get_outputs())
 
     def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError."""

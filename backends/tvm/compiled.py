@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from ...ir.core.atomic import replacing
 from ...ir.core.errors import BackendError, SaveError
 from ..contract.backend import Arrays, Compiled
 from ..contract.layer_times import LayerTimes, usual_seconds
+from ..contract.port import Port
 from .profile.layers import LayerCalls, kernels_of
 from .runtime.feed_check import check_feeds
 from .runtime.header import Header, Tensor, remarks_of
@@ -57,6 +58,16 @@ class TvmModule(Compiled):
     @verdict.setter
     def verdict(self, found: str) -> None:
         self._header = replace(self._header, verdict=found)
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """The names, types and sizes of what it takes."""
+        return _ports(self._header.inputs)
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """The names, types and sizes of what it gives."""
+        return _ports(self._header.outputs)
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -143,3 +154,9 @@ class TvmModule(Compiled):
 
     def _name(self) -> str:
         return f"'{self._source}'" if self._source else "code for a GPU"
+
+
+def _ports(tensors: Sequence[Tensor]) -> tuple[Port, ...]:
+    return tuple(
+        Port(t.name, t.dtype, None if t.shape is None else tuple(t.shape)) for t in tensors
+    )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import itertools
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -27,11 +28,25 @@ Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 Feeds = Iterable[Mapping[str, Array]]
 
 _SEPARATOR = ".py:"
+_PREFIX = "python:"
+_GIVEN: dict[str, Callable[[Run, Feeds], Any]] = {}  # functions of this process, by text
 
 
 def is_users(text: str) -> bool:
-    """Say whether `text` names a function of a file, `file.py:function`."""
-    return _SEPARATOR in text
+    """Say whether `text` names a function of a file, `file.py:function`, or of this process."""
+    return _SEPARATOR in text or text in _GIVEN
+
+
+def metric_text(metric: str | Callable[[Run, Feeds], Any]) -> str:
+    """Return a text that names a metric: itself, or in this process the function that is given."""
+    if isinstance(metric, str):
+        return metric
+    name = getattr(metric, "__name__", type(metric).__name__)
+    for number in itertools.count(1):
+        text = f"{_PREFIX}{name}" + (f"-{number}" if number > 1 else "")
+        if _GIVEN.setdefault(text, metric) is metric:
+            return text
+    raise AssertionError
 
 
 @dataclass(frozen=True)
@@ -79,10 +94,12 @@ class UserMetric:
 
 
 def load_user_metric(text: str) -> UserMetric:
-    """Return the function that `file.py:function` names.
+    """Return the function that `file.py:function`, or a text of `metric_text`, names.
 
     Raises RefusedError where there is no such file or function, or the file cannot be run.
     """
+    if text in _GIVEN:
+        return UserMetric(text, _GIVEN[text])
     name, _, function = text.rpartition(":")
     path = Path(name)
     if not path.is_file():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +14,14 @@ from ..core import dtypes
 from ..core.errors import GraphError
 from ..core.shown import Shown, Summary
 from ..core.variables import exotic_type
+from ..files.given import Model, as_graph
 from ..metrics.choose import AUTO, AUTOMATIC, MetricOptions, choose_metrics, see_outputs
 from ..metrics.reading import read_outputs
 from ..metrics.result import MetricResult
 from ..metrics.seen import ChosenMetric
 from ..metrics.tally import MetricTally
-from .feeds import in_types_of
+from ..metrics.user import metric_text
+from .feeds import in_types_of, random_feeds
 from .reference import Reference
 from .replay import replayable
 
@@ -101,32 +103,35 @@ class Comparison(Shown):
 
 
 def compare(
-    graph_a: gs.Graph,
-    graph_b: gs.Graph,
-    feeds: Iterable[Mapping[str, Array]],
+    graph_a: Model,
+    graph_b: Model,
+    feeds: Iterable[Mapping[str, Array]] | None = None,
     *,
-    metric: str = AUTO,
+    metric: str | Callable[..., Any] = AUTO,
     class_axis: int | None = None,
     labels: Sequence[str] = (),
 ) -> Comparison:
     """Run both graphs on the reference runtime over `feeds` and compare their outputs.
 
+    Graphs may be given as paths of files. Without feeds, one is drawn at random.
     Outputs are matched by name, or by position where the names differ but their number does not.
     Floats go into `graph_b` and come out of it in the types of its inputs and outputs, which may be
     narrower. What they mean is read from `graph_a` and its values; `metric` names it otherwise
     (`classification`, `sequence`, `segmentation`, `detection`, `image`, `heatmap`, `embedding`,
-    `sqnr`, or a function of your own as `file.py:function`), and `class_axis` where their classes
-    are. `labels`: entries of the feeds that are no inputs; the first says what is right.
+    `sqnr`, or a function of your own, itself or as `file.py:function`), and `class_axis` where
+    their classes are. `labels`: entries of the feeds that are no inputs; the first says what is
+    right.
 
     Raises FeedError, ExecutionError, GraphError where the outputs cannot be matched, or
     RefusedError where the metric asked for fits none.
     """
-    options = MetricOptions(metric, class_axis, tuple(labels))
+    graph_a, graph_b = as_graph(graph_a), as_graph(graph_b)
+    options = MetricOptions(metric_text(metric), class_axis, tuple(labels))
     run_a, run_b = Reference(graph_a), Reference(graph_b)
     pairs = _pairs(_tensor_outputs(graph_a), _tensor_outputs(graph_b))
     total = OutputsComparer(graph_a, options)
     user = options.users()
-    with replayable(feeds) as given:
+    with replayable(random_feeds(graph_a) if feeds is None else feeds) as given:
         assert given is not None
         for feed in given:
             inputs = {name: array for name, array in feed.items() if name not in options.labels}

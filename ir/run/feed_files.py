@@ -18,6 +18,7 @@ import onnx_graphsurgeon as gs
 
 from ..core import dtypes
 from ..core.errors import FeedError
+from ..files.given import Model, as_graph
 from .extra_feeds import FeedsWithout
 from .feeds import Feed, batch_size, check_feeds, is_size
 from .npz import NpzArray, member_of, read_rows
@@ -28,7 +29,7 @@ _DYNAMIC_SIDE = 224
 
 def load_feeds(
     path: str | Path,
-    graph: gs.Graph,
+    graph: Model,
     *,
     mean: Sequence[float] = (0.0,),
     std: Sequence[float] = (1.0,),
@@ -44,7 +45,7 @@ def load_feeds(
     arrays in an `.npz` file that are no inputs of the graph, such as labels. Raises FeedError
     naming file and shape, here for what the first batch shows and in the loop for the rest.
     """
-    path = Path(path)
+    path, graph = Path(path), as_graph(graph)
     if not path.exists():
         raise FeedError(f"feeds '{path}' do not exist; give an .npz file or a folder of images")
     if path.is_dir():

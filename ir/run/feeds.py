@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 from ..core import dtypes
 from ..core.errors import FeedError
 from ..core.nearest import nearest
+from ..files.given import Model, as_graph
 
 Feed = dict[str, np.ndarray[Any, Any]]
 
@@ -77,7 +78,7 @@ def in_types_of(feed: Mapping[str, np.ndarray[Any, Any]], graph: gs.Graph) -> Fe
 
 
 def random_feeds(
-    graph: gs.Graph,
+    graph: Model,
     *,
     samples: int = 1,
     seed: int = 0,
@@ -90,6 +91,7 @@ def random_feeds(
     overrides them by input name. Where that would be over 2^26 elements in all, dynamic axes become
     1. Raises FeedError for an input that cannot be drawn, or is too large even so.
     """
+    graph = as_graph(graph)
     generator = np.random.default_rng(seed)
     sizes: dict[str, int] = {}
     fixed: dict[str, tuple[int, ...]] = {}

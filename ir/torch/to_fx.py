@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import onnx_graphsurgeon as gs
-
 from ..core.errors import ConversionError
+from ..files.given import Model, as_graph
 from ..graph.clone import clone
 from ..run.contradiction import contradiction_told
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def to_fx(graph: gs.Graph, *, learn_scales: bool = False) -> torch.fx.GraphModule:
+def to_fx(graph: Model, *, learn_scales: bool = False) -> torch.fx.GraphModule:
     """Return `graph` as a trainable `torch.fx.GraphModule`, in evaluation mode.
 
     Float initializers become parameters under their own names (`layer1.0.conv1.weight`), so that a
@@ -38,5 +37,6 @@ def to_fx(graph: gs.Graph, *, learn_scales: bool = False) -> torch.fx.GraphModul
         ) from error
     from .convert import convert
 
+    graph = as_graph(graph)
     with contradiction_told(graph):
         return convert(clone(graph), learn_scales=learn_scales)

@@ -15,6 +15,7 @@ from ...ir.core.nearest import nearest
 from ...ir.core.scaled import scaled
 from ...ir.core.shown import Shown, Summary
 from ...ir.core.variables import is_standard, label, subgraphs_of
+from ...ir.files.given import Model, as_graph
 from ...ir.graph.clone import clone
 from ...ir.graph.types import Shape, Types
 from ...ir.ops.fused.operators import fused_parts
@@ -72,13 +73,14 @@ class GraphCost(Shown):
         return Summary(line + unknown, rows, ("node", "MACs", "parameters", "bytes moved"))
 
 
-def cost(graph: gs.Graph, sizes: Mapping[str, int] | None = None) -> GraphCost:
+def cost(graph: Model, sizes: Mapping[str, int] | None = None) -> GraphCost:
     """Return the cost of every node of the main graph of `graph`, in linear time.
 
     `sizes` gives values for dynamic dimensions of the inputs by name. Others count as 1 on the
     first axis, elsewhere as `random_feeds` draws them. Sizes that depend on data, and bodies of If,
     Loop and Scan, count as unknown. Raises GraphError for sizes of no dynamic dimension.
     """
+    graph = as_graph(graph)
     _check_sizes(graph, sizes or {})
     with contradiction_told(graph):
         return _cost(graph, sizes or {})

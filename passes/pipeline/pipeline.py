@@ -10,14 +10,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import onnx_graphsurgeon as gs
-
 from ...ir.core.errors import FeedError, PipelineError
 from ...ir.core.garbage_collection import paused_gc
 from ...ir.core.nearest import nearest
 from ...ir.core.option_text.items import Item as Written
 from ...ir.core.option_text.items import fail, read_items
 from ...ir.core.option_text.options import bind
+from ...ir.files.given import Model, as_graph
 from ...ir.run.replay import replayable
 from ..engine.context import Feeds
 from ..engine.contract import Pass
@@ -91,7 +90,7 @@ class Pipeline:
 
     def run(
         self,
-        graph: gs.Graph,
+        graph: Model,
         feeds: Feeds | None = None,
         verify: Verify = "end",
         *,
@@ -106,6 +105,7 @@ class Pipeline:
     ) -> Result:
         """Run the passes in order over a copy of `graph`, which is left untouched.
 
+        `graph`: what `load` or `trace` returned, or the path of an ONNX file.
         `feeds`: an iterable of name -> array, read anew by every pass that needs them; what can be
         read only once, such as a generator, is kept in a temporary file while the run lasts. They
         may have entries beyond the graph's inputs, such as labels, where a pass asks for them.
@@ -134,6 +134,7 @@ class Pipeline:
             raise PipelineError(f"verify='{verify}' is none of 'each', 'end' and 'off'")
         if isinstance(feeds, Mapping):
             raise FeedError("feeds are a sequence of dicts, one a batch; write feeds=[...]")
+        graph = as_graph(graph)
         with paused_gc(), replayable(feeds) as data:
             options = RunOptions(
                 verify=verify,

@@ -8,7 +8,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from ...ir.core.errors import PassError, PipelineError, in_words
 from ...ir.core.nearest import nearest
@@ -27,7 +27,15 @@ PassType = type[Pass]
 C = TypeVar("C", bound=PassType | Callable[..., Any])
 
 
-def register_pass(item: C | None = None, /, *, name: str | None = None, exact: bool = False) -> Any:
+@overload
+def register_pass(item: C, /, *, name: str | None = None, exact: bool = False) -> C: ...
+
+
+@overload
+def register_pass(*, name: str | None = None, exact: bool = False) -> Callable[[C], C]: ...
+
+
+def register_pass(item: Any = None, /, *, name: str | None = None, exact: bool = False) -> Any:
     """Register a pass under its kebab-case name; usable as a decorator.
 
     `item` is a `Pass` subclass, or a function `f(graph, **options)` that edits a GraphSurgeon graph

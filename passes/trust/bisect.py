@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core.errors import PassError, VerificationError
 from ...ir.core.variables import label
+from ...ir.files.given import Model, as_graph
 from ...ir.run.replay import replayable
 from ..engine.context import Feeds
 from ..engine.fingerprint import node_mark
@@ -52,7 +53,7 @@ class Culprit:
 
 def bisect(
     pipeline: Runs,
-    graph: gs.Graph,
+    graph: Model,
     feeds: Feeds | None = None,
     *,
     seed: int = 0,
@@ -65,6 +66,7 @@ def bisect(
     PassError where the original graph cannot be run, or comparing shows nothing: its outputs are
     NaN, constant or what rounding leaves for these feeds.
     """
+    graph = as_graph(graph)
     with replayable(feeds) as kept:
         whole = pipeline.run(graph, kept, verify="off", seed=seed, strict=False)
         trial = _Trial(pipeline, graph, kept, seed)

@@ -14,10 +14,12 @@ from ....ir.core.counted import counted
 from ....ir.core.errors import GraphError
 from ....ir.core.target import Target
 from ....ir.core.variables import node_key, subgraphs_of
+from ....ir.files.given import Model, as_graph
 from ....ir.graph.clone import clone
 from ....ir.graph.uses import scopes
 from ....ir.metrics.choose import AUTO, MetricOptions
 from ....ir.metrics.result import MetricResult
+from ....ir.metrics.user import metric_text
 from ....ir.ops.quantization.nodes import converts
 from ....ir.ops.traits.groups import INTEGER_LAYERS
 from ....ir.run.compare import Comparison, OutputsComparer
@@ -57,15 +59,15 @@ Run = Callable[[Mapping[str, np.ndarray[Any, Any]]], dict[str, Any]]
 
 
 def explain_int8(
-    graph: gs.Graph,
-    float_graph: gs.Graph | None = None,
+    graph: Model,
+    float_graph: Model | None = None,
     feeds: Feeds | None = None,
     target: str = "cpu",
     threads: int | None = None,
     *,
     seed: int = 0,
     most: int = 6,
-    metric: str = AUTO,
+    metric: str | Callable[..., Any] = AUTO,
     class_axis: int | None = None,
     labels: Sequence[str] = (),
     progress: Progress = lambda fraction, what: None,
@@ -78,8 +80,9 @@ def explain_int8(
     for `planish.compare`. Raises GraphError where the graph has no quantized layers, FeedError or
     ExecutionError where it cannot run.
     """
-    options = MetricOptions(metric, class_axis, tuple(labels))
-    session = _Session(graph, float_graph, feeds, target, threads, seed, options)
+    options = MetricOptions(metric_text(metric), class_axis, tuple(labels))
+    floats = None if float_graph is None else as_graph(float_graph)
+    session = _Session(as_graph(graph), floats, feeds, target, threads, seed, options)
     return session.report(most, progress)
 
 

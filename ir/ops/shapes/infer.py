@@ -20,6 +20,7 @@ import onnx_graphsurgeon as gs
 
 from ...core import dtypes
 from ...core.variables import is_standard, subgraphs_of
+from ...files.given import Model, as_graph
 from ...graph.types import Dim, Shape, TensorType, Types
 from ...graph.uses import Uses, scopes
 from ...graph.view import View
@@ -35,12 +36,13 @@ _GENERATED = "unk__"  # how the names begin that inference makes up
 Results = tuple[TensorType | None, ...]
 
 
-def infer_types(graph: gs.Graph) -> Types:
+def infer_types(graph: Model) -> Types:
     """Infer the types of all tensors of `graph` and its subgraphs, in linear time.
 
     The graph itself, and the types it declares, are left alone. An inconsistent graph yields what
     could be inferred, with the complaint in `problem`.
     """
+    graph = as_graph(graph)
     doubted = _doubted(graph)
     return _Correction(graph, doubted).run() if doubted else infer_by_onnx(graph, {})
 

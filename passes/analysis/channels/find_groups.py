@@ -11,6 +11,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import dense_values
+from ....ir.files.given import Model, as_graph
 from ....ir.run.contradiction import contradiction_told
 from ...engine.context import Context
 from .analysis import ChannelAnalysis
@@ -24,7 +25,7 @@ _COMPUTED = "a weight that makes or reads it is not stored as a constant"
 
 
 def channel_groups(
-    graph: gs.Graph, context: Context | None = None, *, across_layernorm: bool = False
+    graph: Model, context: Context | None = None, *, across_layernorm: bool = False
 ) -> list[ChannelGroup]:
     """Return the groups of channels of `graph`, in the order in which layers make them.
 
@@ -32,6 +33,7 @@ def channel_groups(
     `across_layernorm`: they pass where LayerNormalization takes its statistics over them, which
     are of fewer channels then.
     """
+    graph = as_graph(graph)
     with contradiction_told(graph):
         known = Context(graph) if context is None else context
         analysis = analyze_channels(known, across_layernorm=across_layernorm)

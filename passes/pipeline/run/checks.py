@@ -6,13 +6,13 @@ from ....ir.core.errors import PassError
 from ....ir.graph.types import Types
 from ....ir.graph.wellformed import check
 from .apply import Applied
-from .interface import Port, check_interface
+from .interface import InterfacePort, check_interface
 from .state import GraphState
 
 
 def check_left(
     state: GraphState,
-    interface: list[Port] | None,
+    interface: list[InterfacePort] | None,
     applied: Applied,
     before: Types,
     failed_at_sites: bool,

@@ -12,7 +12,7 @@ from ....ir.core.errors import PassError
 
 
 @dataclass(frozen=True)
-class Port:
+class InterfacePort:
     """A graph input or output: which of them, name, element type, and an input's shape."""
 
     kind: str
@@ -26,18 +26,18 @@ class Port:
         return f"{self.kind} '{self.name}' ({dtypes.type_name(self.dtype)}{sizes})"
 
 
-def read_interface(graph: gs.Graph) -> list[Port]:
+def read_interface(graph: gs.Graph) -> list[InterfacePort]:
     """Return the inputs and then the outputs of `graph`."""
     found = []
     for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
         for t in tensors:
             dtype = None if t.dtype is None else dtypes.elem_type(t.dtype)
             shape = tuple(t.shape) if kind == "input" and t.shape is not None else None
-            found.append(Port(kind, t.name, dtype, shape))
+            found.append(InterfacePort(kind, t.name, dtype, shape))
     return found
 
 
-def check_interface(before: list[Port], graph: gs.Graph) -> None:
+def check_interface(before: list[InterfacePort], graph: gs.Graph) -> None:
     """Raise PassError where names, order, types or input shapes differ from `before`."""
     for was, now in itertools.zip_longest(before, read_interface(graph)):
         if was != now:

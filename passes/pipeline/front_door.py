@@ -1,0 +1,106 @@
+"""The two lines that most people look for: a model made faster, and a model in 8-bit integers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx_graphsurgeon as gs
+
+from ...ir.core.counted import counted
+from ...ir.files.given import Model, as_graph
+from ...ir.graph.clone import clone
+from ...ir.graph.freeze import freeze_initializers
+from ...ir.metrics.user import metric_text
+from ...ir.run.feed_files import load_feeds, names_in
+from ..engine.context import Feeds
+from ..engine.records import Progress, Result
+from .pipeline import Pipeline
+from .run.options import Verify
+
+Given = Feeds | str | os.PathLike[str] | None
+Metric = str | Callable[..., Any]
+
+
+def optimize(
+    model: Model,
+    pipeline: str | Pipeline = "exact",
+    feeds: Given = None,
+    *,
+    verify: Verify = "end",
+    target: str = "cpu",
+    seed: int = 0,
+    strict: bool | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    mutable_initializers: bool = False,
+    metric: Metric | None = None,
+    labels: Sequence[str] = (),
+    **options: Any,
+) -> Result:
+    """Return what the passes of `pipeline` make of `model`, verified: `Result.graph` and how.
+
+        planish.save(planish.optimize("model.onnx").graph, "fast.onnx")
+
+    `model`: a graph, which is left untouched, or the path of an ONNX file. `feeds`: samples as
+    dicts of arrays, the path of an `.npz` file, or that of a folder of images, scaled to 0..1; for
+    other scales see `load_feeds`. Weights that are also graph inputs become constants, but those
+    that `feeds` name; `mutable_initializers` keeps all of them. `metric`: a name, or a function
+    `f(run, feeds) -> float`, higher is better; `labels`: entries of the feeds with what is right.
+    Other options are set on every pass that has them: `max_drop=0.01`.
+
+    The rest is as for `Pipeline.run`. Raises PipelineError for an option that no pass has, and what
+    `load`, `load_feeds` and `Pipeline.run` raise.
+    """
+    graph, remarks = _frozen(as_graph(model), feeds, mutable_initializers)
+    steps = Pipeline.parse(pipeline) if isinstance(pipeline, str) else pipeline
+    steps = steps.with_options(
+        metric=None if metric is None else metric_text(metric),
+        labels=tuple(labels) or None,
+        **options,
+    )
+    if options:
+        steps = Pipeline.parse(str(steps))  # which refuses values of another type
+    data = _loaded(feeds, graph, steps)
+    found = steps.run(
+        graph, data, verify, target=target, seed=seed, progress=progress, strict=strict
+    )
+    return replace(found, remarks=(*remarks, *found.remarks))
+
+
+def quantize(model: Model, feeds: Given = None, **options: Any) -> Result:
+    """Return `model` with its layers on 8-bit integers, where that is worth it: preset `int8`.
+
+        result = planish.quantize("model.onnx", "images/", metric=accuracy, max_drop=0.01)
+
+    `feeds`: samples that ranges are taken from, some tens; without any they are of random numbers.
+    `metric` and `max_drop`: layers stay float until no more than that is lost on the feeds. All
+    options are those of `optimize`, and of the pass `quantize` with underscores; `Result.records`
+    and their remarks say what was decided, and why.
+    """
+    return optimize(model, "int8", feeds, **options)
+
+
+def _frozen(graph: gs.Graph, feeds: Given, mutable: bool) -> tuple[gs.Graph, tuple[str, ...]]:
+    if mutable or not any(isinstance(tensor, gs.Constant) for tensor in graph.inputs):
+        return graph, ()
+    copy = clone(graph)
+    frozen = freeze_initializers(copy, _names(feeds))
+    weights = counted(len(frozen), "weight is also an input", "weights are also inputs")
+    told = f"{weights}, now frozen; mutable_initializers=True keeps it so"
+    return copy, (told,) if frozen else ()
+
+
+def _names(feeds: Given) -> Collection[str]:
+    """Return the names that feeds have, as far as they can be read more than once."""
+    if isinstance(feeds, str | os.PathLike):
+        return names_in(Path(feeds))
+    return [*feeds[0]] if isinstance(feeds, Sequence) and feeds else ()
+
+
+def _loaded(feeds: Given, graph: gs.Graph, steps: Pipeline) -> Feeds | None:
+    if isinstance(feeds, str | os.PathLike):
+        return load_feeds(Path(feeds), graph, extra=steps.extra_feeds())
+    return feeds

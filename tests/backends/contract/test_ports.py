@@ -1,0 +1,27 @@
+"""What is compiled says what it takes and gives, as it is and when it is loaded again."""
+
+import pytest
+
+import planish
+
+from tests.helpers import graph_of
+
+GRAPH = "g (float[N, 3] x, int64[2] n) => (float[N, 3] y, double[2] z) {\
+ y = Relu(x)\n z = Cast<to = 11>(n) }"
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "tvm"])
+def test_of_a_network_and_of_what_it_wrote(tmp_path, backend):
+    if backend == "tvm":
+        pytest.importorskip("tvm")
+    compiled = planish.lower(graph_of(GRAPH), backend)
+    compiled.save(tmp_path / "m.planish")
+    for each in (compiled, planish.load_compiled(tmp_path / "m.planish")):
+        assert [str(port) for port in each.inputs] == ["x float32[N, 3]", "n int64[2]"]
+        assert [(port.name, port.dtype) for port in each.outputs] == [
+            ("y", "float32"),
+            ("z", "float64"),
+        ]
+        assert each.outputs[0].shape[1:] == (3,)
+        assert f"<{type(each).__name__} x float32[N, 3], n int64[2] -> y float32[" in repr(each)
+        assert "<table>" in each._repr_html_()

@@ -1,0 +1,84 @@
+"""`planish.optimize` and `planish.quantize`: two lines from a file to a better model."""
+
+import numpy as np
+import pytest
+
+import planish
+from planish.ir.core.errors import PipelineError
+
+from tests.helpers import conv_batchnorm, graph_of, ops, run_ort
+
+RNG = np.random.default_rng(0)
+W = {
+    "w": RNG.standard_normal((8, 3, 3, 3)).astype(np.float32),
+    "v": RNG.standard_normal((4, 8, 3, 3)).astype(np.float32),
+}
+BODY = "a = Conv(x, w) b = Relu(a) y = Conv(b, v)"
+TEXT = f"g (float[1, 3, 8, 8] x{{}}) => (float[1, 4, 4, 4] y) {{{{ {BODY} }}}}"
+FEEDS = [{"x": RNG.standard_normal((1, 3, 8, 8)).astype(np.float32)} for _ in range(4)]
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(conv_batchnorm(4).SerializeToString())
+    return tmp_path / "m.onnx"
+
+
+def test_optimize_takes_a_file(path):
+    result = planish.optimize(path)
+    assert ops(result.graph) == ["Conv"]
+    assert result.verified
+    assert ops(planish.optimize(str(path), "fold-batchnorm", verify="off").graph) == ["Conv"]
+
+
+def test_quantize_takes_a_metric_and_a_bound(tmp_path):
+    graph, seen = graph_of(TEXT.format(""), W), []
+    np.savez(tmp_path / "feeds.npz", x=np.concatenate([feed["x"] for feed in FEEDS]))
+
+    model = planish.to_model(graph)
+    wanted = np.concatenate([run_ort(model, feed)["y"] for feed in FEEDS])
+
+    def closeness(run, feeds):
+        outputs = [run(feed)["y"] for feed in feeds]
+        seen.append(len(outputs))
+        return 1 - float(np.abs(np.concatenate(outputs) - wanted).max() / np.abs(wanted).max())
+
+    for feeds in (FEEDS, tmp_path / "feeds.npz"):
+        seen.clear()
+        result = planish.quantize(graph, feeds, metric=closeness, max_drop=0.9, measure=False)
+        assert seen
+        assert set(seen) == {4}
+        assert "QuantizeLinear" in ops(result.graph)
+    exacting = planish.quantize(graph, FEEDS, metric=closeness, max_drop=0.0, measure=False)
+    assert "QuantizeLinear" not in ops(exacting.graph)
+
+
+def test_an_option_that_no_pass_has(path):
+    with pytest.raises(PipelineError, match="no pass of the pipeline takes max-drop"):
+        planish.optimize(path, max_drop=0.1)
+    with pytest.raises(PipelineError, match="calibrate"):
+        planish.quantize(path, calibrate="entropy")
+    with pytest.raises(PipelineError, match="'measure' takes true or false, not 'off'"):
+        planish.quantize(path, measure="off")
+
+
+def test_weights_that_are_inputs_are_frozen_unless_feeds_name_them():
+    graph = graph_of(TEXT.format(", float[8, 3, 3, 3] w"), W)
+    assert len(graph.inputs) == 2
+    frozen = planish.optimize(graph)
+    assert [t.name for t in frozen.graph.inputs] == ["x"]
+    assert "1 weight is also an input, now frozen" in frozen.remarks[0]
+    assert len(graph.inputs) == 2
+    for kept in (
+        planish.optimize(graph, mutable_initializers=True),
+        planish.optimize(graph, feeds=[{**FEEDS[0], "w": W["w"]}]),
+    ):
+        assert [t.name for t in kept.graph.inputs] == ["x", "w"]
+        assert kept.remarks == ()
+
+
+def test_compare_takes_a_function():
+    graph = graph_of(TEXT.format(""), W)
+    found = planish.compare(graph, graph, FEEDS, metric=lambda run, feeds: 0.25 * len(list(feeds)))
+    (metric,) = found.metrics
+    assert (metric.value, metric.reference) == (1.0, 1.0)
