@@ -21,6 +21,8 @@ from .samples import SampleShares
 
 _MATCHING = 0.5
 _SUPPRESSED = 0.45
+# All boxes, with scores within 5 %: a tenth would be a box of ten, or all of them a tenth less sure.
+_TOLERABLE = 0.05
 
 Decoder = Callable[[Outputs], list[Boxes]]
 
@@ -87,6 +89,7 @@ class DetectionAgreement:
             f"(IoU 0.5, scores from {self.threshold:.2g}) of output"
             f"{'s' * (len(self.outputs) > 1)} {names}",
             details=tuple(details),
+            tolerable=_TOLERABLE,
         )
 
 

@@ -87,8 +87,8 @@ class Quantize(Pass):
     - `min-sqnr`: layers stay float until the outputs on the feeds are that close, in dB, to the
       float graph's.
     - `guard`: without such bounds, `on` keeps layers float until the metric of every output is at
-      least 90 % of the float graph's (97 % of strings; 20 dB where only the error judges); `off`
-      does not look.
+      least 90 % of the float graph's (97 % of strings, 95 % of boxes and their scores; 20 dB
+      where only the error judges); `off` does not look.
     - `give-back`: without such bounds: the part of the time saved that may go back for keeping the
       most sensitive layers float.
     - `extend`: quantize what is still float in a graph that is quantized already, which is left
