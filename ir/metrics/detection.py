@@ -21,7 +21,7 @@ from .samples import SampleShares
 
 _MATCHING = 0.5
 _SUPPRESSED = 0.45
-# All boxes, with scores within 5 %: a tenth would be a box of ten, or all of them a tenth less sure.
+# All boxes, with scores within 5 %: a tenth would be one box of ten, or all a tenth less sure.
 _TOLERABLE = 0.05
 
 Decoder = Callable[[Outputs], list[Boxes]]
