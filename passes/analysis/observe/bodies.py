@@ -1,7 +1,7 @@
 """Tensors inside bodies of If, Loop and Scan, as results that the graph itself shows.
 
     If      y, all(t) = [y, vec(t)]  in the branch that makes t,     [y, ()]  in the other one
-    Loop    all(t)_0 = (),    all(t)_i = (all(t)_i-1, vec(t_i))      carried from step to step
+    Loop    all(t) = concat([vec(t_1), ..., vec(t_T)])      a sequence, carried from step to step
     Scan    all(t) = vec([vec(t_1), ..., vec(t_T)])                  one more scan output
 
 A body's tensor is no output of the graph: it has as many values as its body has runs, none where
@@ -12,18 +12,25 @@ length at all steps, which what stands in a body within its body may not have: t
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 
 from ....ir.core.build import make_constant, make_node, make_variable
-from ....ir.core.variables import is_standard, subgraphs_of
+from ....ir.core.variables import is_standard, set_exotic_type, subgraphs_of
 from ....ir.graph.uses import Uses, scopes
 
 Rows = dict[str, gs.Tensor]
 
 # Before, it had a batch, and its own place for the lengths of sequences.
 _OPSET_OF_SCAN = 9
+# From it on a Loop carries sequences.
+_OPSET_OF_SEQUENCES = 13
+_ROWS = onnx.helper.make_sequence_type_proto(
+    onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [None])
+)
 
 
 def observable_bodies(node: gs.Node) -> list[gs.Graph]:
@@ -104,17 +111,50 @@ class _RowWriter:
     def steps(self, node: gs.Node, scope: gs.Graph) -> Rows:
         """Return what the body of a Loop shows, over all its steps."""
         (body,) = observable_bodies(node)
-        rows, shown = self.scope(body), {}
+        rows = self.scope(body)
         node.inputs.extend(gs.Variable.empty() for _ in range(2 - len(node.inputs)))
+        shown, start = {}, self._start(node, scope) if rows else None
         for name, row in rows.items():
             carried = len(body.inputs) - 2
-            before, after, shown[name] = (self._row(name) for _ in range(3))
-            body.nodes.append(make_node("Concat", "", {"axis": 0}, [before, row], [after], None))
+            before, after, steps = (self._gathered(name) for _ in range(3))
+            if start is None:
+                grown = make_node("Concat", "", {"axis": 0}, [before, row], [after], None)
+                node.inputs.append(make_constant(self._fresh(name), np.zeros(0, np.float32)))
+                shown[name] = steps
+            else:
+                grown = make_node("SequenceInsert", "", {}, [before, row], [after], None)
+                node.inputs.append(start)
+                shown[name] = self._made("ConcatFromSequence", [steps], scope, name, {"axis": 0})
+            body.nodes.append(grown)
             body.inputs.append(before)
             body.outputs.insert(1 + carried, after)
-            node.inputs.append(make_constant(self._fresh(name), np.zeros(0, np.float32)))
-            node.outputs.insert(carried, shown[name])
+            node.outputs.insert(carried, steps)
         return shown
+
+    def _start(self, node: gs.Node, scope: gs.Graph) -> gs.Tensor | None:
+        """Return the sequence of one empty row that a Loop starts with, None where it takes none.
+
+        To a sequence a step adds its own values; a tensor it writes anew with all before.
+        """
+        if not self._has_sequences:
+            return None
+        empty = make_constant(self._fresh("empty"), np.zeros(0, np.float32))
+        start = self._gathered("start")
+        made = make_node("SequenceConstruct", "", {}, [empty], [start], None)
+        place = next(i for i, each in enumerate(scope.nodes) if each is node)
+        scope.nodes.insert(place, made)
+        return start
+
+    @property
+    def _has_sequences(self) -> bool:
+        return bool(self._graph.opset >= _OPSET_OF_SEQUENCES)
+
+    def _gathered(self, name: str) -> gs.Variable:
+        """Return a variable for the values of the steps so far."""
+        made = self._row(name)
+        if self._has_sequences:
+            set_exotic_type(made, _ROWS)
+        return made
 
     def _flat(self, tensor: gs.Tensor, scope: gs.Graph) -> gs.Tensor:
         whole = make_constant(self._fresh("whole"), np.array([-1]))
@@ -124,12 +164,19 @@ class _RowWriter:
         empty = make_constant(self._fresh("empty"), np.zeros(0, np.float32))
         return self._made("Identity", [empty], scope, "nothing")  # outputs are made by nodes
 
-    def _made(self, op: str, inputs: list[gs.Tensor], scope: gs.Graph, name: str) -> gs.Tensor:
+    def _made(
+        self,
+        op: str,
+        inputs: list[gs.Tensor],
+        scope: gs.Graph,
+        name: str,
+        attrs: dict[str, Any] | None = None,
+    ) -> gs.Tensor:
         row = self._row(name)
-        scope.nodes.append(make_node(op, "", {}, inputs, [row], None))
+        scope.nodes.append(make_node(op, "", dict(attrs or {}), inputs, [row], None))
         return row
 
-    def _row(self, name: str) -> gs.Tensor:
+    def _row(self, name: str) -> gs.Variable:
         return make_variable(self._fresh(name), np.dtype(np.float32), [None])
 
     def _fresh(self, name: str) -> str:

@@ -32,7 +32,7 @@ from ..calibration_feeds import calibration_feeds
 from ..instruction_set import SAFE_BITS, saturates, seven_bits
 from ..lowering.lower import lower_for_integers
 from ..qdq.units import QUANTIZABLE, Unit
-from .bodies import remark_bodies, tell_bodies_apart, without_unseen
+from .bodies import remark_bodies, remark_uncorrected, tell_bodies_apart, without_unseen
 from .borders import not_worth
 from .branches import branched_layers, unlike_branches
 from .calibration.calibrate import Method, calibrate
@@ -93,7 +93,8 @@ class Quantize(Pass):
       most sensitive layers float.
     - `extend`: quantize what is still float in a graph that is quantized already, which is left
       alone otherwise.
-    - `correct-bias`: with feeds, let biases take back what integers add to the mean of a channel.
+    - `correct-bias`: with feeds, let biases take back what integers add to the mean of a channel;
+      those of layers in bodies of If, Loop and Scan stay.
     - `lower`: first rewrite what integer kernels cannot compute into what they can.
     """
 
@@ -232,6 +233,7 @@ class Quantize(Pass):
         insert_pairs(original, outer.quietly(), chosen, ranges, scheme, self.exclude, steps)
         if variants.samples is not None:
             shift_biases(original, outer.quietly(), before, results, variants.samples)
+            remark_uncorrected(original, outer, chosen)
 
     def _scheme(self) -> QuantizationScheme:
         return QuantizationScheme(

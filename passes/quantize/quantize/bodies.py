@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.counted import counted
 from ....ir.core.variables import is_standard, node_key
+from ....ir.ops.linear.operators import bias_of
 from ....ir.ops.traits.groups import LAYERS
 from ...engine.context import Context
 from ..qdq.units import Unit
@@ -74,6 +75,20 @@ def remark_bodies(
             f"{layers} float: ranges are observed in bodies that samples run, and not in those "
             f"within a Scan; quantize-weights stores their weights as integers ({', '.join(names)})"
         )
+
+
+def remark_uncorrected(graph: gs.Graph, context: Context, chosen: Collection[str]) -> None:
+    """Name the layers in bodies of `graph`, quantized, whose biases no mean of theirs corrects."""
+    names = [
+        node_key(node)
+        for scope in context.uses.scopes(graph)
+        for node in scope.nodes
+        if scope is not graph and node_key(node) in chosen and is_standard(node)
+        if node.op in LAYERS and bias_of(node) is not None
+    ]
+    if names:
+        biases = counted(len(names), "bias in a body is", "biases in bodies are")
+        context.remark(f"{biases} not corrected: means are taken outside ({', '.join(names)})")
 
 
 def _named_again(scopes: Iterable[gs.Graph]) -> list[gs.Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.counted import counted
 from ....ir.core.decline import DeclinedError, need
 from ....ir.core.errors import RefusedError
 from ....ir.core.variables import is_standard, node_key
@@ -32,13 +33,18 @@ def grid_limit(name: str, bits: int) -> int:
 def layers_to_round(
     graph: gs.Graph, view: View, context: Context, qmax: int, exclude: Sequence[str]
 ) -> list[Layer]:
-    """Return the layers of the top level in order, declining those that cannot be rounded."""
-    found = []
+    """Return the layers of the top level in order, declining those that cannot be rounded.
+
+    Remarks name those in bodies, which are left alone.
+    """
+    found, inside = [], []
     for scope in scopes(graph):
         for node in scope.nodes:
             if node.op not in LAYERS or not is_standard(node):
                 continue
             try:
+                if scope is not graph and view.constant(node.inputs[1]) is not None:
+                    inside.append(node_key(node))
                 need(
                     scope is graph,
                     "it stands in the body of an If, Loop or Scan, whose values are not seen",
@@ -46,6 +52,13 @@ def layers_to_round(
                 found.append(_read(node, view, qmax, exclude))
             except DeclinedError as reason:
                 context.decline(node, str(reason))
+    left = sorted(set(inside) - set(exclude))
+    if left:
+        layers = counted(len(left), "layer of a body keeps its", "layers of bodies keep their")
+        context.remark(
+            f"{layers} weights and biases: they are fitted at the top level alone, and `quantize` "
+            f"rounds these to nearest ({', '.join(left)})"
+        )
     return found
 
 

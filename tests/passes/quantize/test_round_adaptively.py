@@ -215,6 +215,9 @@ def test_layers_in_bodies_and_weights_that_a_caller_may_give_are_left_alone():
     assert reasons(result) == {
         "it stands in the body of an If, Loop or Scan, whose values are not seen"
     }
+    (told,) = (text for text in result.records[0].remarks if "of a body" in text)
+    assert told.startswith("1 layer of a body keeps its weights and biases: ")
+    assert told.endswith("(a)")
     model = model_of("g (float[N, 3, 9, 9] x) => (float[] y) { y = Conv (x, w) }", weights)
     model.graph.input.append(
         onnx.helper.make_tensor_value_info("w", onnx.TensorProto.FLOAT, [3, 3, 3, 3])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import onnxruntime as ort
 import pytest
 
 import planish
 from planish.ir.graph.uses import scopes
+from planish.passes.analysis.observe.bodies import show_inner
 from planish.passes.analysis.observe.capture import TensorCapture
 
 from tests.helpers import graph_of, run_ort
@@ -43,9 +46,10 @@ def test_the_seeds_say_something():
 
 
 @pytest.mark.parametrize("steps", [0, 1, 4])
-def test_values_of_a_body_within_a_body_are_all_seen(steps):
+@pytest.mark.parametrize("opset", [12, 17])
+def test_values_of_a_body_within_a_body_are_all_seen(steps, opset):
     """A state that is doubled where it is small and halved elsewhere, against plain Python."""
-    graph = graph_of(f"""<ir_version: 8, opset_import: ["" : 17]>
+    graph = graph_of(f"""<ir_version: 8, opset_import: ["" : {opset}]>
         g (float[4] x) => (float[4] y) {{
             n = Constant <value_int = {steps}> () t = Constant <value = bool {{1}}> ()
             two = Constant <value_float = 2.0> () few = Constant <value_float = 3.0> ()
@@ -68,3 +72,17 @@ def test_values_of_a_body_within_a_body_are_all_seen(steps):
     np.testing.assert_array_equal(found["y"], state)
     for name, rows in wanted.items():
         np.testing.assert_array_equal(found[name], np.concatenate([*rows, np.zeros(0)]))
+
+
+def test_a_step_of_a_loop_writes_its_own_values_alone():
+    """All values so far, written anew at every step, take the square of the steps."""
+    graph = graph_of("""<ir_version: 8, opset_import: ["" : 17]>
+        g (float[4] x, int64 n) => (float[4] y) {
+            t = Constant <value = bool {1}> () h = Constant <value_float = 0.5> ()
+            y = Loop (n, t, x) <body = a (int64 i, bool k, float[4] s) => (bool j, float[4] r) {
+                j = Identity (k) m = Mul (s, h) r = Neg (m) }> }""")
+    show_inner(graph, {"m", "s"})
+    body = next(scope for scope in scopes(graph) if scope is not graph)
+    made = Counter(node.op for node in body.nodes)
+    assert (made["SequenceInsert"], made["Concat"]) == (2, 0)
+    assert not any(node.op == "Concat" for node in graph.nodes)

@@ -54,3 +54,18 @@ def test_a_result_that_is_shown_and_read_behind(holder, before):
     for feed in data:
         found, wanted = run_ort(written, feed), run_ort(model, feed)
         assert all(relative_error(wanted[name], found[name]) < 0.1 for name in ("s", "y"))
+
+
+def test_biases_in_bodies_that_are_not_corrected_are_named():
+    text = """g (float[1, 8, 8, 8] x, bool c) => (float[1, 8, A, B] y) {
+        y = If (c) <
+            then_branch = a () => (float[1, 8, A, B] p) { [one] p = Conv (x, v, b) },
+            else_branch = f () => (float[1, 8, A, B] q) { [two] q = Conv (x, w) }> }"""
+    model = model_of(HEADER + text, {**WEIGHTS, "b": R.standard_normal(8).astype(np.float32)})
+    x = R.standard_normal((2, 1, 8, 8, 8)).astype(np.float32)
+    data = [{"x": x[i], "c": np.array(i > 0)} for i in range(2)]
+    for option, count in (("", 1), (",correct-bias=false", 0)):
+        pipeline = planish.Pipeline.parse(f"quantize{{measure=false,guard=off{option}}}")
+        remarks = pipeline.run(planish.load(model), data, verify="off").records[0].remarks
+        told = [each for each in remarks if "not corrected" in each]
+        assert told == ["1 bias in a body is not corrected: means are taken outside (one)"][:count]
