@@ -20,6 +20,7 @@ from .cost_models import ChannelCount, CostModel, LayerCosts, costs_of
 from .criteria.criterion import Array, Criterion, ScoringContext
 from .masked_copy import masked_copy
 from .masked_weights import write_masks
+from .nothing_goes import least_amount, nothing_goes
 from .options import PruneOptions, amounts
 
 _LEAST = 0.1
@@ -129,6 +130,14 @@ class _ChannelPruning:
                 gone = self._globally(amount, gone)
         return gone
 
+    def goes(self, amount: float) -> bool:
+        """Say whether `amount` takes channels that are not gone yet, whichever these are."""
+        gone = [row.gone for row in self.rows]
+        if self.options.scope == "layer":
+            return self._counts_alike(amount, gone) is not None
+        blank = self._choose(amount, gone, [np.zeros(len(out)) for out in gone], by_cost=False)
+        return not _same(blank, gone)
+
     def spending(self, gone: Sequence[Array]) -> CostModel:
         """Return what channels cost when those `gone` are."""
         count = not self.costs
@@ -144,34 +153,44 @@ class _ChannelPruning:
         return self.criterion.scores(self.rows, state)
 
     def _globally(self, amount: float, gone: list[Array]) -> list[Array]:
-        spending = self.spending(gone)
-        target = spending.whole * (1 - amount)
-        now = [row.without(out) for row, out in zip(self.rows, gone, strict=True)]
-        nearest = not self.costs
-
-        def choose(scores: Sequence[Array], by_cost: bool) -> list[Array]:
-            return choose_globally(
-                now, scores, self.spending(gone), target, self.rules,
-                nearest=nearest, by_cost=by_cost,
-            )  # fmt: skip
-
-        blank = choose([np.zeros(len(out)) for out in gone], by_cost=False)
-        if all(bool((a == b).all()) for a, b in zip(blank, gone, strict=True)):
+        blank = self._choose(amount, gone, [np.zeros(len(out)) for out in gone], by_cost=False)
+        if _same(blank, gone):
             return gone  # as far as counts go, nothing is left to do: no scores are needed
         scores = self._scores(gone)
         if self.criterion.comparable:
-            return choose(scores, by_cost=not nearest)
+            return self._choose(amount, gone, scores, by_cost=bool(self.costs))
         means = [_mean(s[~out]) for s, out in zip(scores, gone, strict=True)]
-        return choose([s / m for s, m in zip(scores, means, strict=True)], by_cost=False)
+        scaled = [s / m for s, m in zip(scores, means, strict=True)]
+        return self._choose(amount, gone, scaled, by_cost=False)
+
+    def _choose(
+        self, amount: float, gone: Sequence[Array], scores: Sequence[Array], *, by_cost: bool
+    ) -> list[Array]:
+        spending = self.spending(gone)
+        now = [row.without(out) for row, out in zip(self.rows, gone, strict=True)]
+        return choose_globally(
+            now, scores, spending, spending.whole * (1 - amount), self.rules,
+            nearest=not self.costs, by_cost=by_cost,
+        )  # fmt: skip
 
     def _alike(self, amount: float, gone: list[Array]) -> list[Array]:
-        whole = self.spending([np.zeros(len(out), bool) for out in gone])
-        counts = counts_alike(self.rows, whole if self.costs else None, amount, self.rules)
-        left = [int((~out).sum()) for out in gone]
-        if all(is_ <= wanted for is_, wanted in zip(left, counts, strict=True)):
+        counts = self._counts_alike(amount, gone)
+        if counts is None:
             return gone
         now = [row.without(out) for row, out in zip(self.rows, gone, strict=True)]
         return choose_alike(now, self._scores(gone), counts)
+
+    def _counts_alike(self, amount: float, gone: Sequence[Array]) -> list[int] | None:
+        """Return how many channels are left of each row; None where no more are left now."""
+        whole = self.spending([np.zeros(len(out), bool) for out in gone])
+        counts = counts_alike(self.rows, whole if self.costs else None, amount, self.rules)
+        left = [int((~out).sum()) for out in gone]
+        enough = all(is_ <= wanted for is_, wanted in zip(left, counts, strict=True))
+        return None if enough else counts
+
+
+def _same(some: Sequence[Array], others: Sequence[Array]) -> bool:
+    return all(bool((a == b).all()) for a, b in zip(some, others, strict=True))
 
 
 def _mean(scores: Array) -> float:
@@ -195,6 +214,18 @@ def _tell_renormalized(job: _ChannelPruning, gone: Sequence[Array]) -> None:
         )
 
 
+def _why_nothing(job: _ChannelPruning, gone: Sequence[Array]) -> str:
+    """Return why nothing goes that is not gone already."""
+    amount, spending = amounts(job.options)[-1], job.spending(gone)
+    least = least_amount(job.goes, amount)
+    taken = spending.whole - spending.left()
+    if any(bool(out.any()) for out in gone) and (
+        least is not None or taken >= amount * spending.whole
+    ):
+        return "nothing more to prune: what was asked for is masked already"
+    return nothing_goes(amount, spending.whole, str(job.options.of or "channels"), least)
+
+
 def _tell(job: _ChannelPruning, gone: Sequence[Array]) -> None:
     """Remark on how many channels of each group are left, and what that leaves to compute."""
     changed = [
@@ -203,7 +234,7 @@ def _tell(job: _ChannelPruning, gone: Sequence[Array]) -> None:
         if bool((out != row.gone).any())
     ]
     if not changed:
-        job.context.remark("nothing more to prune: what was asked for is masked already", idle=True)
+        job.context.remark(_why_nothing(job, gone), idle=True)
         return
     channels = sum(len(out) for out in gone)
     out_of_use = sum(int(out.sum()) for out in gone)

@@ -16,9 +16,11 @@ from .choose_weights import choose, lamp, n_of_m
 from .criteria.criterion import Array, Criterion, ScoringContext
 from .masked_copy import masked_copy
 from .masked_weights import write_masks
+from .nothing_goes import least_amount, nothing_goes
 from .options import PruneOptions, amounts, read_ratio
 from .units import WeightUnits, kernels, read_weights, single_weights, to_blocks
 
+_ALL_BUT_NONE = 0.999
 _ONE_TAP = "its kernels are single weights; granularity=weight prunes those"
 
 
@@ -39,7 +41,7 @@ def prune_weights(
         )
     else:
         gone = _by_amount(graph, rows, context, options, criterion)
-    _tell(graph, rows, before, gone, context)
+    _tell(graph, rows, before, gone, context, options)
     wanted = [
         (prunable, row.mask(out))
         for row, out in zip(rows, gone, strict=True)
@@ -103,10 +105,8 @@ def _by_amount(
     gone = [row.gone for row in rows]
     sizes = [row.size for row in rows]
     totals = [len(row.gone) * row.size for row in rows]
-    least = [max(1, math.ceil((options.least or 0) * len(row.gone))) for row in rows]
-    parts = (
-        [[n] for n in range(len(rows))] if options.scope == "layer" else [list(range(len(rows)))]
-    )
+    least = [_floor(row, options) for row in rows]
+    parts = _parts(rows, options)
     for amount in amounts(options):
         whole = sum(totals)
         if amount > 0 and round(amount * whole) >= whole:
@@ -133,12 +133,48 @@ def _by_amount(
     return gone
 
 
+def _why_nothing(rows: Sequence[WeightUnits], gone: Sequence[Array], options: PruneOptions) -> str:
+    """Return why nothing goes that is not gone already."""
+    if read_ratio(options.granularity) is not None or any(bool(out.any()) for out in gone):
+        return "nothing more to prune: what was asked for is masked already"
+    sizes = [row.size for row in rows]
+    totals = [len(row.gone) * row.size for row in rows]
+    parts = _parts(rows, options)
+    blank = [np.zeros(len(row.gone)) for row in rows]
+
+    def goes(amount: float) -> bool:
+        return any(
+            bool(np.any(found))
+            for part in parts
+            for found in choose(
+                [blank[n] for n in part], [gone[n] for n in part], [sizes[n] for n in part],
+                [_floor(rows[n], options) for n in part],
+                round(min(amount, _ALL_BUT_NONE) * sum(totals[n] for n in part)),
+            )
+        )  # fmt: skip
+
+    amount = amounts(options)[-1]
+    return nothing_goes(amount, float(sum(totals)), "weights", least_amount(goes, amount))
+
+
+def _parts(rows: Sequence[WeightUnits], options: PruneOptions) -> list[list[int]]:
+    """Return which rows compete with one another."""
+    places = range(len(rows))
+    return [[n] for n in places] if options.scope == "layer" else [list(places)]
+
+
+def _floor(row: WeightUnits, options: PruneOptions) -> int:
+    """Return how many units of a row stay at least."""
+    return max(1, math.ceil((options.least or 0) * len(row.gone)))
+
+
 def _tell(
     graph: gs.Graph,
     rows: Sequence[WeightUnits],
     before: Sequence[Array],
     gone: Sequence[Array],
     context: Context,
+    options: PruneOptions,
 ) -> None:
     """Remark on how many weights of each layer are gone, and what that leaves to multiply."""
     macs = {id(n): c.macs or 0 for n, c in zip(graph.nodes, cost(graph).nodes, strict=True)}
@@ -152,7 +188,7 @@ def _tell(
         if bool((out != was).any()):
             lines.append(f"{row.name} {part:.0%}")
     if not lines:
-        context.remark("nothing more to prune: what was asked for is masked already", idle=True)
+        context.remark(_why_nothing(rows, gone, options), idle=True)
         return
     left += whole
     context.remark(
