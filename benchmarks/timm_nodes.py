@@ -57,9 +57,7 @@ Optimizer = Callable[[onnx.ModelProto], onnx.ModelProto]
 
 OPTIMIZERS: dict[str, Optimizer] = {
     "planish": by_planish,
-    "GELUs split": lambda model: by_planish(
-        model, text="simplify,push-affine{split-gelu=true},exact"
-    ),
+    "GELUs split": lambda model: by_planish(model, text="exact{split-gelu=true}"),
     "at opset 20": lambda model: by_planish(model, text="convert-opset{to=20},exact"),
     "onnxsim": by_onnxsim,
     "onnxslim": by_onnxslim,

@@ -563,10 +563,10 @@ def test_the_gelu_of_the_standard_is_one_node_already():
     assert run_pass(planish.load(model), SPLIT).edits == 0
 
 
-def test_a_network_of_split_gelus_has_a_node_less_for_each():
+@pytest.mark.parametrize("text", ["exact{split-gelu=true}", f"simplify,{SPLIT},exact"])
+def test_a_network_of_split_gelus_has_a_node_less_for_each(text):
     """What `exact` makes of it afterwards is no GELU again, and a second run edits nothing."""
     model = gelu_model(f"{GELUS['Gelu'][0]} c = Conv(z, w, cb) y = Relu(c)")
-    text = f"simplify,{SPLIT},exact"
     whole, split = (
         planish.Pipeline.parse(p).run(planish.load(model), strict=True) for p in ("exact", text)
     )
