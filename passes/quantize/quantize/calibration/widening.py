@@ -2,7 +2,7 @@
 
     cut:  min over v in [0, 1] of  mean over parts f of  p r_f(v)^2 / 12 L^2 + c_f(v)
     min over m >= 1 of  l_t(m) + mean over tensors u of l_u(m)           for tensor t
-    l_t(m) = log( power mean M_q over parts f of  p m^2 r_f^2 / 12 L^2 + c_f(m) )    q 0, 1/2 or 1
+    l_t(m) = log( M_q over parts f of  p m^2 r_f^2 / 12 L^2 + c_f(m) )    M_q: power mean, q 0 or 1
 
 Cutting off a few values of few samples costs more on others than on these: v says how much of what
 calibration cut off (0) is taken back (1: all). A fresh sample exceeds the largest value of n
@@ -12,16 +12,21 @@ c_f(m) the mean square of what m times that range cuts off the part, p the share
 not zero, which every grid holds, and L the grid's steps. q = 0, the mean of the logarithms, weighs
 parts by their decibels: a sample far outside of all others counts once, and does not cost all
 others their step; within what was seen it may, as no range grows beyond that. q = 1 weighs them by
-their error, of which that sample has most. Which is right depends on how far its error reaches, so
-that the network is asked (`network_judge`). One tensor has few parts, so that its margin is judged
+their error, of which that sample has most. One tensor has few parts, so that its margin is judged
 as much by what the network's other tensors need. An end that two parts reach alike is a bound, such
 as that of a Clip or of a pixel, and stays.
+
+Which q is right depends on how far the error of one sample reaches, and so does how much of it one
+tensor may cause: tensors of few positions, as behind the last strides, show fewer values of each
+sample, and nothing averages out what they cut off. So there are several ways to widen (`_WAYS`),
+and the network is asked which is best (`network_judge`).
 
 Source: Stone, "Cross-validatory choice and assessment of statistical predictions" (1974).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,24 +43,35 @@ _PARTS = 16
 _KEPT = 64
 # Parts that are held back together where the whole network judges.
 FOLDS = 8
-# Exponents q of the mean, and by how much a range may reach further under each: far outliers are
-# worth a wider one only where they count as much as all others.
-_EXPONENTS = (0.0, 0.5, 1.0)
+# By how much a range may reach further where q is 1: far outliers are worth a wider one only where
+# they count as much as all others.
 _REACHES = 2.0 ** (np.arange(2 * len(MARGINS) - 1) / 8)
+# Tensors have few positions that have at most this part of the most that any has: two stages of the
+# usual five.
+_FEW = 2.0**-8
 # Of a range that others than a fold show, at least this part is taken: of nothing there is no grid.
 _LEAST_SHARE = 2.0**-4
 # What is taken back of a cut.
 _SHARES = np.linspace(0, 1, 9)
+# Ways to widen: q, and how much further ranges reach than it says, and those of few positions.
+_WAYS = (
+    (0.0, 1.0, 1.0),
+    (1.0, 1.0, 1.0),
+    (0.0, MARGINS[2], MARGINS[2]),
+    (0.0, 1.0, MARGINS[8]),
+    (1.0, 1.0, MARGINS[4]),
+)
 # Ends of two parts that differ by less are one bound.
 _ALIKE = 1e-6
 
 
 class Outermost:
-    """The outermost values of one tensor, by part of the samples."""
+    """The outermost values of one tensor [N, C, ...], by part of the samples, and its positions."""
 
     def __init__(self) -> None:
         self._extremes = Extremes(1, parts=_PARTS, kept=_KEPT)
         self._zeros = self._count = 0
+        self.positions = 1
 
     def update(self, array: Array, samples: int) -> None:
         """Take the values of one feed: those of `samples` samples along axis 0, or of one."""
@@ -64,6 +80,7 @@ class Outermost:
         apart = array.ndim > 0 and array.shape[0] == samples
         for sample in array if apart else [array]:
             self._extremes.add(sample.reshape(1, -1))
+        self.positions = max(self.positions, math.prod(array.shape[2:]))
         self._zeros += array.size - int(np.count_nonzero(array))
         self._count += array.size
 
@@ -109,9 +126,9 @@ class JudgedRange:
     def losses(self, exponent: float) -> Array:
         """Return the loss l of each margin that may be taken under `exponent`, [n]."""
         errors = np.maximum(self.errors, np.finfo(np.float64).tiny)
-        if not exponent:
-            return np.asarray(np.log(errors[:, : len(MARGINS)]).mean(axis=0))
-        return np.asarray(np.log((errors**exponent).mean(axis=0)) / exponent)
+        if exponent:
+            return np.asarray(np.log((errors**exponent).mean(axis=0)) / exponent)
+        return np.asarray(np.log(errors[:, : len(MARGINS)]).mean(axis=0))
 
     def at(self, margin: float) -> Range:
         """Return the range reaching `margin` times as far where it is open."""
@@ -142,20 +159,25 @@ def widenings(
 ) -> list[dict[str, Range]]:
     """Return `ranges`, by tensor name, each as wide as is best for samples like those `seen`.
 
-    Once for each way to weigh these, the most cautious first; all the same where none is widened.
+    Once for each of `_WAYS`, the most cautious first; all the same where none is widened.
     """
     judged = {name: seen[name].judged(found, form) for name, found in ranges.items()}
     known = {name: one for name, one in judged.items() if one is not None}
-    return [{**ranges, **_at_best(known, exponent)} for exponent in _EXPONENTS]
+    most = max((seen[name].positions for name in ranges), default=1)
+    few = {name for name in ranges if seen[name].positions <= _FEW * most}
+    best = {exponent: _margins(known, exponent) for exponent in {way[0] for way in _WAYS}}
+    return [
+        {**ranges, **{n: o.at(best[q][n] * (less if n in few else more)) for n, o in known.items()}}
+        for q, more, less in _WAYS
+    ]
 
 
-def _at_best(judged: Mapping[str, JudgedRange], exponent: float) -> dict[str, Range]:
+def _margins(judged: Mapping[str, JudgedRange], exponent: float) -> dict[str, float]:
+    """Return the margin m of each range, by tensor name."""
     losses = {name: one.losses(exponent) for name, one in judged.items() if one.is_open}
-    if not losses:
-        return {name: one.found for name, one in judged.items()}
-    pooled = np.mean(list(losses.values()), axis=0)
+    pooled = np.mean(list(losses.values()), axis=0) if losses else 0.0
     best = {name: float(_REACHES[np.argmin(own + pooled)]) for name, own in losses.items()}
-    return {name: one.at(best.get(name, 1.0)) for name, one in judged.items()}
+    return {name: best.get(name, 1.0) for name in judged}
 
 
 @dataclass(frozen=True, kw_only=True)

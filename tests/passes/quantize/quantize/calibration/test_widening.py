@@ -66,6 +66,19 @@ def uncut(values, found):
     return min(tried, key=lambda each: by_part(values, each, [1.0]).mean())
 
 
+def choices(graph, array, **options):
+    """Return the ranges among which a network chooses."""
+    found = []
+
+    def judge(tried):
+        found.extend(tried)
+        return len(tried) - 1
+
+    last = calibrate(graph, ["x", "r", "y"], one_by_one(array), judge=judge, widen=True, **options)
+    assert last == found[-1].ranges
+    return found
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("count", [3, 8, 40])
 def test_margins_are_those_of_the_rule(count, seed):
@@ -74,14 +87,43 @@ def test_margins_are_those_of_the_rule(count, seed):
     relu = np.maximum(array, 0)
     values = {"x": array, "r": relu, "y": array + relu}
     plain = {name: uncut(values[name], found) for name, found in plain.items()}
-    judged = {
-        name: np.log(by_part(values[name], plain[name], MARGINS)).mean(axis=0) for name in values
-    }
-    pooled = np.mean(list(judged.values()), axis=0)
-    for name, found in judged.items():
-        margin = MARGINS[np.argmin(found + pooled)]
-        assert wide[name].maximum == pytest.approx(plain[name].maximum * margin, rel=1e-6)
-        assert wide[name].minimum == pytest.approx(plain[name].minimum * margin, rel=1e-6)
+    reaches = 2.0 ** (np.arange(17) / 8)
+    lost = {name: by_part(values[name], plain[name], reaches) for name in values}
+    of_decibels = {name: np.log(each[:, :9]).mean(axis=0) for name, each in lost.items()}
+    of_errors = {name: np.log(each.mean(axis=0)) for name, each in lost.items()}
+    tried = [each.ranges for each in choices(graph_of(TWO), array, method="mse")]
+    assert tried[0] == wide
+    further = (1, 1, 2**0.25, 1, 1)
+    for index, (each, more) in enumerate(zip(tried, further, strict=True)):
+        judged = of_errors if index in (1, 4) else of_decibels
+        pooled = np.mean(list(judged.values()), axis=0)
+        for name, found in judged.items():
+            margin = more * reaches[np.argmin(found + pooled)]
+            assert each[name].maximum == pytest.approx(plain[name].maximum * margin, rel=1e-6)
+            assert each[name].minimum == pytest.approx(plain[name].minimum * margin, rel=1e-6)
+
+
+def test_tensors_of_few_positions_reach_further_in_some_of_the_ways():
+    graph = graph_of("""g (float[N, 2, 16, 16] x) => (float[N, 2, 1, 1] y) {
+        y = GlobalAveragePool(x)
+        r = Relu(x)
+    }""")
+    array = np.random.default_rng(0).standard_t(3, (8, 2, 16, 16)).astype(np.float32)
+    first, second, even, double, more = (each.ranges for each in choices(graph, array))
+    for name, factors in {"r": (2**0.25, 1, 1), "y": (2**0.25, 2, 2**0.5)}.items():
+        found = [each[name].maximum for each in (even, double, more)]
+        given = [each[name].maximum for each in (first, first, second)]
+        assert found == pytest.approx([f * g for f, g in zip(factors, given, strict=True)])
+
+
+def test_ranges_of_others_are_what_they_reached():
+    array = samples(12)
+    for tried in choices(graph_of(TWO), array, method="min-max"):
+        for fold in range(8):
+            rest = np.delete(array, [i for i in range(12) if i % 8 == fold], axis=0)
+            found, whole = tried.of_others(fold)["x"], tried.ranges["x"]
+            assert found.maximum / whole.maximum == pytest.approx(rest.max() / array.max())
+            assert found.minimum / whole.minimum == pytest.approx(rest.min() / array.min())
 
 
 def test_few_samples_reach_further_and_lose_less_on_others():
