@@ -116,8 +116,12 @@ def _show_groups(graph: gs.Graph, most: int | None, top: int | None) -> None:
 
 def _show_interface(graph: gs.Graph) -> None:
     for title, tensors in (("input", graph.inputs), ("output", graph.outputs)):
-        for tensor in tensors:
+        fed = [tensor for tensor in tensors if not isinstance(tensor, gs.Constant)]
+        for tensor in fed:
             print_plain(f"{title} {tensor.name}: {tensor.shape}")
+        if len(fed) < len(tensors):
+            weights = counted(len(tensors) - len(fed), "weight that is", "weights that are")
+            print_plain(f"and {weights} also {title}s")
 
 
 def _as_json(

@@ -22,7 +22,8 @@ class LayerTime:
 
     `multiply_adds` counts those of the operator's definition, 0 where it only moves or compares;
     `dtype` is what it multiplies. `direct` is False where an algorithm with fewer operations than
-    the definition has was taken, so that the rate may be above the peak.
+    the definition has was taken, so that the rate may be above the peak. `operators` are those that
+    it computes, and `shape` that of its first output, as far as the backend says so.
     """
 
     kernel: str
@@ -31,6 +32,8 @@ class LayerTime:
     multiply_adds: int
     dtype: str = "float32"
     direct: bool = True
+    operators: tuple[str, ...] = ()
+    shape: tuple[int | str | None, ...] | None = None
 
     @property
     def rate(self) -> float | None:

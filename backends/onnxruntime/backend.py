@@ -157,12 +157,17 @@ class OnnxRuntimeSession(Compiled):
         }
         layers = tuple(
             LayerTime(
-                kernel=name, nodes=(name,), seconds=seconds, multiply_adds=counted.get(name, 0)
+                kernel=name,
+                nodes=(name,),
+                seconds=kernel.seconds,
+                multiply_adds=counted.get(name, 0),
+                operators=(kernel.operator,),
+                shape=kernel.shape,
             )
-            for name, seconds in found.items()
+            for name, kernel in found.items()
         )
         peak = measure_machine(options.intra_op_num_threads or None, bandwidth=1.0).peak
-        rest = max(0.0, whole - sum(found.values()))
+        rest = max(0.0, whole - sum(kernel.seconds for kernel in found.values()))
         return LayerTimes(layers, {"float32": peak}, rest, whole)
 
     def save(self, path: str | Path) -> None:

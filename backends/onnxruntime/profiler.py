@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def profile(
         session(feed)
         if done > 2 * _WARMUP and time.perf_counter() - started > seconds:
             break
-    return session.end()
+    return {name: kernel.seconds for name, kernel in session.end().items()}
 
 
 def profile_session(
@@ -55,12 +56,21 @@ def profile_session(
     providers: list[str],
     feed: Mapping[str, np.ndarray[Any, Any]],
     rounds: int,
-) -> dict[str, float]:
-    """Return what `profile` does, of a session with these options and so many runs."""
+) -> dict[str, ProfiledKernel]:
+    """Return the kernels that `profile` times, of a session with these options and so many runs."""
     session = _Profiled(graph, options, providers)
     for _ in range(_WARMUP + rounds):
         session(feed)
     return session.end()
+
+
+@dataclass(frozen=True)
+class ProfiledKernel:
+    """A kernel as it ran: its usual seconds, its operator, and the shape of its first output."""
+
+    seconds: float
+    operator: str
+    shape: tuple[int, ...] | None
 
 
 class _Profiled:
@@ -77,14 +87,30 @@ class _Profiled:
         """Run once."""
         run_session(self._session, self._types, feed)
 
-    def end(self) -> dict[str, float]:
-        """Return the usual seconds of each kernel, in the order they ran."""
+    def end(self) -> dict[str, ProfiledKernel]:
+        """Return each kernel by what it is named after, in the order they ran."""
         with self._folder:
             events = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
         found: dict[str, list[float]] = defaultdict(list)
+        told: dict[str, dict[str, Any]] = {}
         for event in events:
             if event.get("cat") == "Node" and event["name"].endswith(_EVENT):
                 name = _APPENDED.sub("", event["name"].removesuffix(_EVENT))
                 found[name].append(event["dur"] / 1e6)
+                told[name] = event.get("args", {})
         # What else the machine does makes times longer, never shorter.
-        return {name: float(np.percentile(times[_WARMUP:], 20)) for name, times in found.items()}
+        return {
+            name: ProfiledKernel(
+                float(np.percentile(times[_WARMUP:], 20)),
+                told[name].get("op_name", ""),
+                _first_shape(told[name].get("output_type_shape")),
+            )
+            for name, times in found.items()
+        }
+
+
+def _first_shape(outputs: Any) -> tuple[int, ...] | None:
+    """Return the first shape of `[{"float": [1, 3]}, ...]`; None where there is none."""
+    first = outputs[0] if isinstance(outputs, list) and outputs else None
+    shape = next(iter(first.values()), None) if isinstance(first, dict) else None
+    return tuple(map(int, shape)) if isinstance(shape, list) else None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ...backends.timing.loadgen import Scenario
+from ...backends.timing.other_load import OtherLoad
 from ...ir.core.errors import PlanishError
 from ..completion import complete_backend
 from ..given import given_model
@@ -23,7 +24,8 @@ from ..options import (
     StdOption,
     ThreadsOption,
 )
-from ..show.console import print_plain, tell
+from ..show.console import print_plain, tell, warn
+from .conditions import busy_warning, drawn_lines
 from .latency import show_timings, time_models
 from .layers import show_layers, time_layers
 from .scenario import LoadOptions, run_scenario, show_loads
@@ -91,7 +93,7 @@ def bench(
     models_of = partial(
         lowered, backends=names, target=target, threads=threads, compiled=compiled, read=read
     )
-    setting = {"threads": threads, "target": target}
+    setting: dict[str, Any] = {"threads": threads, "target": target}
     if scenario is not None and per_layer:
         raise PlanishError("LoadGen sees whole runs only; leave --per-layer or --scenario out")
     if scenario is not None:
@@ -104,6 +106,18 @@ def bench(
         for path in models
         for subject in subjects_of(list(models_of(path)), batch, shape, seed)
     ]
+    setting["inputs"] = [
+        {name: list(array.shape) for name, array in subject.feed.items()} for subject in subjects
+    ]
+    load = OtherLoad()
     if per_layer:
-        return show_layers(time_layers(subjects, rounds), setting, as_json)
-    return show_timings(time_models(subjects, rounds, warmup, seed), setting, as_json)
+        show_layers(time_layers(subjects, rounds), setting, as_json)
+    else:
+        show_timings(time_models(subjects, rounds, warmup, seed), setting, as_json)
+    if not as_json:
+        for line in drawn_lines(subjects):
+            print_plain(line)
+    busy = busy_warning(load)
+    if busy:
+        warn(busy)
+    return None

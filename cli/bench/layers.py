@@ -6,18 +6,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ...backends.contract.layer_times import LayerTimes
-from ...backends.timing.bench import Subject
 from ..show.console import err, out, print_json, print_plain
 from ..show.layers import layer_times_notes, layer_times_table
 from ..show.progress import progress_bar
+from .layer_names import with_operators
+from .subjects import BenchedModel
 
-Timed = tuple[Subject, LayerTimes]
+Timed = tuple[BenchedModel, LayerTimes]
 
 
-def time_layers(subjects: Iterable[Subject], rounds: int) -> list[Timed]:
+def time_layers(subjects: Iterable[BenchedModel], rounds: int) -> list[Timed]:
     """Time the layers of every subject under a progress bar."""
     with progress_bar(err, "timing layers"):
-        return [(one, one.compiled.time_layers(one.feed, rounds=rounds)) for one in subjects]
+        return [(one, _times(one, rounds)) for one in subjects]
+
+
+def _times(one: BenchedModel, rounds: int) -> LayerTimes:
+    times = one.compiled.time_layers(one.feed, rounds=rounds)
+    return times if one.graph is None else with_operators(times, one.graph, one.feed)
 
 
 def show_layers(timed: Sequence[Timed], setting: Mapping[str, Any], as_json: bool) -> None:
@@ -44,6 +50,8 @@ def _as_json(label: str, batch: int, times: LayerTimes) -> dict[str, Any]:
         {
             "kernel": layer.kernel,
             "nodes": list(layer.nodes),
+            "operators": list(layer.operators),
+            "shape": None if layer.shape is None else list(layer.shape),
             "ms": 1e3 * layer.seconds,
             "share": layer.seconds / times.total,
             "multiply_adds": layer.multiply_adds,

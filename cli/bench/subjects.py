@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_graphsurgeon as gs
@@ -13,6 +14,14 @@ from ...backends.timing.bench import Subject
 from ...ir.run.feeds import random_feeds
 from ..feeds import with_batch
 from ..files import load
+
+
+@dataclass(frozen=True)
+class BenchedModel(Subject):
+    """What is timed, and a graph with its inputs, which may have its nodes too."""
+
+    graph: gs.Graph | None = None
+
 
 Model = tuple[str, gs.Graph, Compiled]
 
@@ -44,10 +53,10 @@ def lowered(
 
 def subjects_of(
     models: Sequence[Model], batches: Sequence[int] | None, shape: Sequence[str] | None, seed: int
-) -> Iterator[Subject]:
+) -> Iterator[BenchedModel]:
     """Yield what is timed: each model at each batch size, on the same random feed."""
     for size in [*batches] if batches else [None]:
         for label, graph, ready in models:
             feed = random_feeds(graph, seed=seed, shapes=with_batch(graph, size, shape))[0]
             own = next((len(array) for array in feed.values() if array.ndim), 1)
-            yield Subject(label, ready, feed, own)
+            yield BenchedModel(label, ready, feed, own, graph)

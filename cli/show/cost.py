@@ -7,7 +7,7 @@ from rich.table import Table
 from ...ir.core.scaled import scaled
 from ...passes.analysis.cost import GraphCost
 from ...passes.analysis.roofline import Machine, NodeTime, Roofline
-from .numbers import duration, three
+from .numbers import duration, shape_of, three
 from .plain import plain_table
 
 
@@ -22,11 +22,18 @@ def machine_line(machine: Machine, peak_given: bool, bandwidth_given: bool) -> s
 
 
 def shown_nodes(times: Roofline, most: int | None, top: int | None) -> tuple[NodeTime, ...]:
-    """Return the first `most` nodes, and of those the `top` slowest in falling order."""
-    shown = times.nodes[:most]
+    """Return the first `most` nodes, and of those the `top` slowest in falling order.
+
+    Constants, which compute nothing, are left out: their readers have their parameters.
+    """
+    shown = _computing(times)[:most]
     if top is None:
         return shown
     return tuple(sorted(shown, key=lambda node: -(node.seconds or 0))[:top])
+
+
+def _computing(times: Roofline) -> tuple[NodeTime, ...]:
+    return tuple(node for node in times.nodes if node.cost.op != "Constant")
 
 
 def cost_table(
@@ -44,7 +51,7 @@ def cost_table(
         shape = node.cost.output_shape
         table.add_row(
             node.cost.node,
-            "?" if shape is None else " x ".join("?" if d is None else str(d) for d in shape),
+            shape_of(shape) or "?",
             "" if node.cost.macs == 0 else scaled(node.cost.macs),
             "" if node.cost.parameters == 0 else scaled(node.cost.parameters),
             scaled(node.cost.bytes_moved, "B"),
@@ -52,8 +59,9 @@ def cost_table(
             "?" if node.share is None else f"{100 * node.share:.1f} %",
             node.bound or "?",
         )
-    if len(shown) < len(cost.nodes):
-        table.add_row(f"... {len(cost.nodes) - len(shown)} more", *[""] * 7)
+    left = len(_computing(times)) - len(shown)
+    if left:
+        table.add_row(f"... {left} more", *[""] * 7)
     totals = (
         "total",
         "",

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rich.table import Table
 
 from ...backends.contract.layer_times import LayerTime, LayerTimes
 from ...ir.core.scaled import scaled
-from .numbers import latency, three
+from .numbers import latency, shape_of, three
 from .plain import plain_table
 
 
 def layer_times_table(times: LayerTimes) -> Table:
     """Return the table of layers in the order they run, what is between them last."""
-    table = plain_table("kernel", ">time", ">share", ">rate", ">of peak", "nodes")
+    table = plain_table(
+        "kernel", "operator", "output", ">time", ">share", ">rate", ">of peak", "nodes"
+    )
     table.show_footer = True
     for layer in times.layers:
         table.add_row(
             layer.kernel,
+            _operators(layer.operators),
+            shape_of(layer.shape),
             latency(layer.seconds),
             _percent(layer.seconds / times.total),
             _rate(layer),
             _of_peak(times, layer),
             ", ".join(layer.nodes),
         )
-    table.add_row("between", latency(times.rest), _percent(times.rest / times.total))
+    table.add_row("between", "", "", latency(times.rest), _percent(times.rest / times.total))
     computing = [layer for layer in times.layers if layer.multiply_adds]
-    footers = ("total", latency(times.total))
+    footers = ("total", "", "", latency(times.total))
     for column, text in zip(table.columns, footers, strict=False):
         column.footer = text
     if computing:
         done = 2 * sum(layer.multiply_adds for layer in computing)
         kinds = {layer.dtype for layer in computing}
         unit = _unit(kinds.pop()) if len(kinds) == 1 else "OP/s"
-        table.columns[3].footer = scaled(three(done / times.total), unit)
+        table.columns[5].footer = scaled(three(done / times.total), unit)
     return table
 
 
@@ -48,6 +54,12 @@ def layer_times_notes(times: LayerTimes) -> list[str]:
             "*: counted as the definition has it, computed with fewer operations (Winograd)"
         )
     return lines
+
+
+def _operators(names: tuple[str, ...]) -> str:
+    """Write the operators of a kernel, each with its number where it is not one."""
+    counts = Counter(names)
+    return " + ".join(f"{count} {op}" if count > 1 else op for op, count in counts.items())
 
 
 def _percent(part: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def three(value: float) -> float:
     """Return `value` with three digits, which is what a measurement is good for."""
@@ -25,3 +27,10 @@ def duration(seconds: float | None) -> str:
 def latency(seconds: float) -> str:
     """Return a time that is compared with others: in ms with three decimals, up to a second."""
     return f"{1e3 * seconds:.3f} ms" if abs(seconds) < 0.9995 else f"{seconds:.4g} s"
+
+
+def shape_of(shape: Sequence[int | str | None] | None) -> str:
+    """Write a shape, `1 x 3 x ? x batch`; "" where there is none, `scalar` of no axes."""
+    if shape is None:
+        return ""
+    return " x ".join("?" if size is None else str(size) for size in shape) or "scalar"

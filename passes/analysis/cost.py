@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
+from ...ir.core.constant_nodes import value_of_constant_node
 from ...ir.core.counted import counted
 from ...ir.core.errors import GraphError
 from ...ir.core.nearest import nearest
@@ -37,8 +38,9 @@ class NodeCost:
 
     `macs`: multiply-accumulates of Conv, ConvTranspose, Gemm and MatMul and of fused operators
     built on them, 0 for all others, None where a shape is unknown. `parameters`: elements of its
-    constants, shared ones counted at their first reader. `bytes_moved`: bytes of inputs, constants
-    and outputs, each read or written once, None where a shape is unknown.
+    constants, those of Constant nodes too, shared ones counted at their first reader.
+    `bytes_moved`: bytes of inputs, constants and outputs, each read or written once, None where a
+    shape is unknown.
     """
 
     node: str
@@ -145,14 +147,17 @@ class _CostCounter:
         # What looks at no value of its input does not own it either.
         read = () if node.op in READ_NO_VALUES and is_standard(node) else node.inputs
         for tensor in read:
-            if isinstance(tensor, gs.Constant) and id(tensor) not in self._counted:
+            elements, stored = _held(tensor)
+            if stored and id(tensor) not in self._counted:
                 self._counted.add(id(tensor))
-                parameters += math.prod(tensor.shape)
-                self.weight_bytes += stored_bytes(tensor)
+                parameters += elements
+                self.weight_bytes += stored
         tensors = [t for t in (*read, *node.outputs) if t.name]
         sizes = [self._bytes(t) for t in tensors]
         moved = None if None in sizes else sum(size for size in sizes if size is not None)
         has_body = bool(subgraphs_of(node))
+        if _is_constant_node(node):
+            moved = 0  # its readers read it
         return NodeCost(
             node=label(node),
             op=node.op,
@@ -203,6 +208,19 @@ class _CostCounter:
         if found is None or shape is None:
             return None
         return dtypes.byte_size(math.prod(shape), found.dtype)
+
+
+def _held(tensor: gs.Tensor) -> tuple[int, int]:
+    """Return the elements and bytes of a constant, one that a Constant node holds too, or zeros."""
+    if isinstance(tensor, gs.Constant):
+        return math.prod(tensor.shape), stored_bytes(tensor)
+    node = tensor.inputs[0] if len(tensor.inputs) == 1 else None
+    held = value_of_constant_node(node) if node is not None and _is_constant_node(node) else None
+    return (0, 0) if held is None else (held.size, held.nbytes)
+
+
+def _is_constant_node(node: gs.Node) -> bool:
+    return node.op == "Constant" and is_standard(node)
 
 
 def _before_pooling(node: gs.Node, sizes: tuple[int, ...]) -> list[int]:

@@ -243,3 +243,23 @@ def test_shape_reads_no_values():
     shape, conv, *_ = planish.cost(graph).nodes
     assert (shape.parameters, shape.bytes_moved) == (0, 4 * 8)
     assert conv.parameters == 24
+
+
+def test_weights_in_constant_nodes_are_parameters_of_their_readers():
+    """They are counted as initializers are: once, at the first reader, and nothing is moved."""
+    text = """
+        g (float[1,3,8,8] x) => (float[1,4,6,6] y)
+        { w = Constant<value = float[4,3,3,3] {%s}> () a = Conv(x, w) b = Conv(x, w) y = Add(a, b) }
+    """
+    found = planish.cost(graph_of(text % ",".join(["1"] * 108), {}))
+    held = {"w": np.ones((4, 3, 3, 3), np.float32)}
+    other = planish.cost(
+        graph_of(
+            "g (float[1,3,8,8] x) => (float[1,4,6,6] y) { a = Conv(x, w) b = Conv(x, w) "
+            "y = Add(a, b) }",
+            held,
+        )
+    )
+    assert [node.parameters for node in found.nodes] == [0, 108, 0, 0]
+    assert (found.parameters, found.weight_bytes) == (other.parameters, other.weight_bytes)
+    assert (found.macs, found.bytes_moved) == (other.macs, other.bytes_moved)

@@ -1,0 +1,39 @@
+"""Under which conditions `planish bench` timed: what was run on, and what else the machine did."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from ...backends.timing.bench import Subject
+from ...backends.timing.other_load import OtherLoad
+
+# Of a core, from which on times are longer than they were on an idle machine.
+_NOTICED = 0.3
+
+
+def drawn_lines(subjects: Sequence[Subject]) -> list[str]:
+    """Say what inputs were drawn: in one line, where all models have the same."""
+    shown: dict[str, list[str]] = {}
+    for subject in subjects:
+        shown.setdefault(_inputs(subject), []).append(f"{subject.label}, batch {subject.batch}")
+    if len(shown) == 1:
+        return [f"random inputs: {text}" for text in shown]
+    return [f"{', '.join(labels)}: random inputs: {text}" for text, labels in shown.items()]
+
+
+def busy_warning(load: OtherLoad) -> str:
+    """Say how busy other programs have kept the machine since `load` watches; "" for little."""
+    cores, all_cores = load.cores(), os.cpu_count() or 1
+    if cores is None or cores < _NOTICED:
+        return ""
+    return (
+        f"other programs kept {cores:.1f} of {all_cores} cores busy meanwhile: the ratios hold, "
+        "times are longer than on an idle machine"
+    )
+
+
+def _inputs(subject: Subject) -> str:
+    return ", ".join(
+        f"{name} {array.dtype}{list(array.shape)}" for name, array in subject.feed.items()
+    )
