@@ -56,6 +56,7 @@ from .ir.run.compare import Comparison as Comparison
 from .ir.run.compare import compare as compare
 from .ir.run.feed_files import load_feeds as load_feeds
 from .ir.run.feeds import random_feeds as random_feeds
+from .ir.run.preprocessing import Preprocessing as Preprocessing
 from .ir.torch.from_fx import from_fx as from_fx
 from .ir.torch.to_fx import to_fx as to_fx
 from .ir.torch.trace import trace as trace

@@ -10,30 +10,26 @@ from ..passes.pipeline.pipeline import Pipeline
 from ..passes.trust.bisect import Culprit
 from ..passes.trust.bisect import bisect as find_culprit
 from .exit_codes import DIFFERENCE
-from .feeds import feeds_of
+from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .given import given_model
 from .options import (
-    FeedsOption,
     InputShapeOption,
     JsonOption,
-    MeanOption,
     ModelFile,
     MutableOption,
     PipelineOption,
     SeedOption,
-    StdOption,
 )
 from .show.console import err, print_json, print_plain, tell
 
 
+@takes_feeds
 def bisect(
     model: ModelFile,
     pipeline: PipelineOption = "exact",
-    feeds: FeedsOption = None,
+    given: FeedOptions = NO_FEEDS,
     input_shape: InputShapeOption = None,
     mutable_initializers: MutableOption = False,
-    mean: MeanOption = "0",
-    std: StdOption = "1",
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -43,10 +39,10 @@ def bisect(
         model,
         input_shape,
         mutable=mutable_initializers,
-        feeds=feeds,
+        feeds=given.feeds,
         tell=tell if as_json else print_plain,
     )
-    data = feeds_of(graph, feeds, None, mean, std, seed, steps.extra_feeds())
+    data = given.data(graph, seed, steps.extra_feeds(), tell if as_json else print_plain)
     with err.status("searching") as status:
         found = find_culprit(
             steps,

@@ -10,44 +10,38 @@ from ..ir.metrics.choose import AUTO
 from ..ir.run.compare import compare as compare_graphs
 from ..ir.run.feeds import random_feeds
 from .exit_codes import DIFFERENCE
-from .feeds import feeds_of
+from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import load
 from .options import (
     ClassAxisOption,
-    FeedsOption,
     JsonOption,
     LabelsOption,
-    MeanOption,
     MetricOption,
     ModelFile,
     SeedOption,
-    ShapeOption,
-    StdOption,
 )
 from .show.comparison import comparison_table, metric_lines
-from .show.console import out, print_json, print_plain
+from .show.console import out, print_json, print_plain, tell
 from .show.run_json import metrics_json, outputs_json
 
 
+@takes_feeds
 def compare(
     a: ModelFile,
     b: ModelFile,
-    feeds: FeedsOption = None,
+    given: FeedOptions = NO_FEEDS,
     tolerance: Annotated[
         float | None, typer.Option(help="Exit with 1 where max rel is larger.")
     ] = None,
     metric: MetricOption = AUTO,
     class_axis: ClassAxisOption = None,
     labels: LabelsOption = None,
-    shape: ShapeOption = None,
-    mean: MeanOption = "0",
-    std: StdOption = "1",
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Show how far the outputs of two models are apart."""
     graph_a, graph_b = load(a), load(b)
-    data = feeds_of(graph_a, feeds, shape, mean, std, seed, labels or ())
+    data = given.data(graph_a, seed, labels or (), tell if as_json else print_plain)
     found = compare_graphs(
         graph_a,
         graph_b,

@@ -15,22 +15,18 @@ from ..ir.run.replay import replayable
 from ..passes.engine.records import Result
 from ..passes.pipeline.pipeline import Pipeline
 from .completion import complete_backend
-from .feeds import feeds_of
+from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import pairs
 from .given import given_model
 from .options import (
     CheckKernelsOption,
-    FeedsOption,
     InputShapeOption,
     JsonOption,
-    MeanOption,
     ModelFiles,
     MutableOption,
     OutOption,
     PipelineOption,
     SeedOption,
-    ShapeOption,
-    StdOption,
     ThreadsOption,
     TuneCacheOption,
     TuneRemoteOption,
@@ -47,6 +43,7 @@ from .show.run_json import run_json
 from .show.written import written_line
 
 
+@takes_feeds
 def compile(
     models: ModelFiles,
     output: OutOption = None,
@@ -67,12 +64,9 @@ def compile(
     reproducer: Annotated[
         Path | None, typer.Option(help="The folder for the reproducer of a failure.")
     ] = None,
-    feeds: FeedsOption = None,
-    shape: ShapeOption = None,
+    given: FeedOptions = NO_FEEDS,
     input_shape: InputShapeOption = None,
     mutable_initializers: MutableOption = False,
-    mean: MeanOption = "0",
-    std: StdOption = "1",
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -89,10 +83,10 @@ def compile(
             model,
             input_shape,
             mutable=mutable_initializers,
-            feeds=feeds,
+            feeds=given.feeds,
             tell=tell if as_json else print_plain,
         )
-        data = feeds_of(graph, feeds, shape, mean, std, seed, extra)
+        data = given.data(graph, seed, extra, tell if as_json else print_plain)
         with replayable(data) as kept:
             with pass_progress(err) as progress:
                 result = steps.run(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,19 +18,15 @@ from ..ir.core.scaled import scaled
 from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.save import save
 from ..ir.metrics.choose import AUTO
-from .feeds import feeds_of
+from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .given import given_model
 from .options import (
     ClassAxisOption,
-    FeedsOption,
     JsonOption,
     LabelsOption,
-    MeanOption,
     MetricOption,
     ModelFile,
     SeedOption,
-    ShapeOption,
-    StdOption,
     ThreadsOption,
 )
 from .show.console import err, out, print_json, print_plain, tell
@@ -38,12 +34,13 @@ from .show.explain import layers_table, notes, quality_table, suggestions_table
 from .show.progress import progress_bar
 
 
+@takes_feeds
 def explain_int8(
     model: ModelFile,
     original: Annotated[
         Path | None, typer.Option("--float", help="The model before quantization.")
     ] = None,
-    feeds: FeedsOption = None,
+    given: FeedOptions = NO_FEEDS,
     apply: Annotated[
         bool, typer.Option("--apply", help="Write the model with the exclusions that pay.")
     ] = False,
@@ -58,9 +55,6 @@ def explain_int8(
     class_axis: ClassAxisOption = None,
     labels: LabelsOption = None,
     as_json: JsonOption = False,
-    shape: ShapeOption = None,
-    mean: MeanOption = "0",
-    std: StdOption = "1",
     seed: SeedOption = 0,
 ) -> None:
     """Show why an integer model is slow or wrong, layer by layer, and which to leave in float.
@@ -74,8 +68,9 @@ def explain_int8(
         report, sizes = _explain_model(
             model,
             original,
-            (feeds, shape, mean, std),
+            given,
             output,
+            say=tell if as_json else print_plain,
             progress=update,
             threads=threads,
             seed=seed,
@@ -92,22 +87,22 @@ def explain_int8(
 def _explain_model(
     model: Path,
     original: Path | None,
-    feeds: tuple[Path | None, list[str] | None, str, str],
+    given: FeedOptions,
     output: Path | None,
     *,
+    say: Callable[[str], None],
     seed: int,
     labels: Sequence[str],
     **options: Any,
 ) -> tuple[Int8Report, list[tuple[str, str]]]:
     """Explain `model`, write what the suggestions make of it to `output` where that is given.
 
-    Returns the report, and the names and sizes of the files it is about. `feeds`: path, shapes,
-    mean and std as the options have them. `options`: those of `planish.explain_int8`.
+    Returns the report, and the names and sizes of the files it is about. `options`: those of
+    `planish.explain_int8`.
     """
-    path, shape, mean, std = feeds
-    graph = given_model(model, feeds=path, tell=tell)
-    floats = None if original is None else given_model(original, feeds=path, tell=tell)
-    data = feeds_of(graph, path, shape, mean, std, seed, labels)
+    graph = given_model(model, feeds=given.feeds, tell=say)
+    floats = None if original is None else given_model(original, feeds=given.feeds, tell=say)
+    data = given.data(graph, seed, labels, say)
     try:
         report = explain(graph, floats, data, seed=seed, labels=labels, **options)
     except GraphError as error:

@@ -1,63 +1,186 @@
-"""Feeds and sizes as they are written on the command line."""
+"""The options of a command that is given feeds, and what they mean."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, cast
 
 import onnx_graphsurgeon as gs
+import typer
 
 from ..ir.core.errors import FeedError
-from ..ir.run.feed_files import load_feeds
-from ..ir.run.feeds import check_shapes, random_feeds
+from ..ir.core.user_function import load_function, names_function
+from ..ir.run.describe_feeds import described, scale_doubts, seen_values
+from ..ir.run.feed_files import is_of_images, load_feeds
+from ..ir.run.feeds import check_shapes, drawn_shapes, random_feeds
+from ..ir.run.preprocessing import PRESETS, Preprocessing, Resize, preset
 from ..passes.engine.context import Feeds
+from .show.console import print_plain, warn
+
+_OPTIONS: dict[str, tuple[Any, Any, str]] = {
+    "feeds": (
+        Path | None,
+        None,
+        "An .npz or .npy (first axis = samples), an image or a folder of them; default: random.",
+    ),
+    "shape": (
+        list[str] | None,
+        None,
+        "Sizes of random feeds alone, `input=1,3,224,224`; those of the model stay open.",
+    ),
+    "preprocess": (
+        str | None,
+        None,
+        f"Images: {' or '.join(PRESETS)}, or your own FILE.py:function; other options come on top.",
+    ),
+    "pixels": (str | None, None, "Images: what black and white become; default 0..1."),
+    "mean": (
+        str | None,
+        None,
+        "Images: subtracted from these pixels; one value or one a channel, 1/255 too.",
+    ),
+    "std": (str | None, None, "Images: what divides them then; one value or one a channel."),
+    "bgr": (bool, False, "Images: blue first, as OpenCV reads; default: red first."),
+    "resize": (str | None, None, "Images: squash (the default), crop or letterbox."),
+    "size": (str | None, None, "Images: height x width, 480x640, where the model leaves it open."),
+}
 
 
-def feeds_of(
-    graph: gs.Graph,
-    path: Path | None,
-    shapes: Iterable[str] | None,
-    mean: str,
-    std: str,
-    seed: int,
-    extra: Collection[str] = (),
-) -> Feeds | None:
-    """Return the feeds to verify on; None lets verification draw them, or say why it cannot.
+@dataclass(frozen=True, kw_only=True)
+class FeedOptions:
+    """The options as they were written; see `--help`."""
 
-    `extra` are entries that are no inputs of the graph, such as labels.
-    """
-    _refuse_ignored(graph, path, shapes, {"--mean": mean != "0", "--std": std != "1"})
-    if path is not None:
-        scale = _numbers(std)
-        if 0 in scale:
-            raise FeedError(f"--std is '{std}', and images cannot be divided by 0; give 1 for none")
-        return load_feeds(path, graph, mean=_numbers(mean), std=scale, extra=extra)
-    if shapes:
-        return random_feeds(graph, seed=seed, shapes=_shapes(shapes))
-    return None
+    feeds: Path | None = None
+    shape: list[str] | None = None
+    preprocess: str | None = None
+    pixels: str | None = None
+    mean: str | None = None
+    std: str | None = None
+    bgr: bool = False
+    resize: str | None = None
+    size: str | None = None
+
+    def data(
+        self,
+        graph: gs.Graph,
+        seed: int,
+        extra: Collection[str] = (),
+        tell: Callable[[str], None] = print_plain,
+    ) -> Feeds | None:
+        """Return the feeds for `graph`, and tell in a line what they are.
+
+        None lets verification draw them, or say why it cannot. `extra` are entries that are no
+        inputs of the graph, such as labels. Raises FeedError for an option that fits nothing.
+        """
+        self._refuse_ignored(graph)
+        if self.feeds is None:
+            shapes = read_shapes(self.shape or ())
+            _tell_drawn(graph, shapes, tell)
+            return random_feeds(graph, seed=seed, shapes=shapes) if shapes else None
+        steps = self._preprocessing() if is_of_images(self.feeds) else None
+        found = load_feeds(self.feeds, graph, extra=extra, preprocessing=steps)
+        seen = seen_values(found)
+        tell(described(found, seen, self.feeds))
+        for doubt in scale_doubts(found, seen, graph):
+            warn(doubt)
+        return found
+
+    def _refuse_ignored(self, graph: gs.Graph) -> None:
+        """Raise FeedError for an option that would change nothing."""
+        if self.feeds is not None and self.shape:
+            check_shapes(read_shapes(self.shape), graph)
+            raise FeedError(
+                f"--shape is the size of random inputs, and --feeds '{self.feeds}' has real ones; "
+                "leave one of them out"
+            )
+        given = [name for name in _OF_IMAGES if getattr(self, name) not in (None, False)]
+        missing = self.feeds is not None and not self.feeds.exists()
+        if not given or missing or (self.feeds is not None and is_of_images(self.feeds)):
+            return
+        what = "inputs are drawn" if self.feeds is None else f"'{self.feeds}' holds none"
+        raise FeedError(
+            f"--{given[0]} scales images, and {what}; give --feeds FOLDER, or leave it out"
+        )
+
+    def _preprocessing(self) -> Preprocessing:
+        own = self.preprocess is not None and names_function(self.preprocess)
+        if own:
+            others = [n for n in _OF_IMAGES[1:] if getattr(self, n) not in (None, False)]
+            if [name for name in others if name != "size"]:
+                raise FeedError(
+                    f"--preprocess {self.preprocess} does all of it; leave --{others[0]} out"
+                )
+            function = load_function(str(self.preprocess), "--preprocess")
+            steps = Preprocessing(function=function)
+        else:
+            steps = Preprocessing() if self.preprocess is None else preset(self.preprocess)
+        changes: dict[str, Any] = {"bgr": True} if self.bgr else {}
+        if self.pixels is not None:
+            changes["pixels"] = _span(self.pixels)
+        for name in ("mean", "std"):
+            text = getattr(self, name)
+            if text is not None:
+                changes[name] = tuple(_numbers(text, f"--{name}"))
+        if self.resize is not None:
+            changes["resize"] = cast(Resize, self.resize)
+        if self.size is not None:
+            changes["size"] = _size(self.size)
+        return replace(steps, **changes)
 
 
-def _refuse_ignored(
-    graph: gs.Graph, path: Path | None, shapes: Iterable[str] | None, scaling: Mapping[str, bool]
+_OF_IMAGES = ("preprocess", "pixels", "mean", "std", "bgr", "resize", "size")
+NO_FEEDS = FeedOptions()
+
+
+def takes_feeds(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `command` with the options of `FeedOptions` in place of its parameter `given`."""
+    own = inspect.signature(command, eval_str=True)
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **options: Any) -> Any:
+        written = {name: options.pop(name) for name in _OPTIONS if name in options}
+        return command(*arguments, given=FeedOptions(**written), **options)
+
+    parameters: list[inspect.Parameter] = []
+    for each in own.parameters.values():
+        parameters.extend(_parameters() if each.name == "given" else [each])
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    return run
+
+
+def _parameters() -> list[inspect.Parameter]:
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return [
+        inspect.Parameter(
+            name,
+            kind,
+            default=default,
+            annotation=Annotated[of, typer.Option(f"--{name}", help=text)],
+        )
+        for name, (of, default, text) in _OPTIONS.items()
+    ]
+
+
+def _tell_drawn(
+    graph: gs.Graph, shapes: Mapping[str, list[int]], tell: Callable[[str], None]
 ) -> None:
-    """Raise FeedError for an option that would change nothing."""
-    if path is not None and shapes:
-        check_shapes(_shapes(shapes), graph)
-        raise FeedError(
-            f"--shape is the size of random inputs, and --feeds '{path}' has real ones; leave one "
-            "of them out"
-        )
-    given = [option for option, is_given in scaling.items() if is_given]
-    if given and (path is None or path.is_file()):
-        what = "inputs are drawn" if path is None else f"'{path}' holds none"
-        raise FeedError(
-            f"{given[0]} scales images, and {what}; give --feeds FOLDER, or leave it out"
-        )
+    try:
+        found = drawn_shapes(graph, shapes=shapes)
+    except FeedError:
+        return  # which verification says
+    texts = [f"{name} [{','.join(map(str, shape))}]" for name, shape in found.items()]
+    if texts:
+        tell(f"random inputs -> {', '.join(texts)}")
 
 
-def _shapes(items: Iterable[str]) -> dict[str, list[int]]:
+def read_shapes(items: Iterable[str]) -> dict[str, list[int]]:
+    """Return shapes by name, of `name=1,3,224,224`; raises FeedError where it is none."""
     return dict(
         assignment(item, lambda text: [int(size) for size in text.split(",")]) for item in items
     )
@@ -67,7 +190,7 @@ def with_batch(
     graph: gs.Graph, batch: int | None, shapes: Iterable[str] | None
 ) -> dict[str, list[int]]:
     """Return the shapes to draw, with the first axis set to `batch`."""
-    given = _shapes(shapes or ())
+    given = read_shapes(shapes or ())
     if batch is None:
         return given
     drawn = random_feeds(graph, shapes=given)[0]
@@ -85,11 +208,36 @@ def assignment(item: str, convert: Any) -> tuple[str, Any]:
     raise FeedError(f"'{item}' is not of the form name=number or name=1,3,224,224")
 
 
-def _numbers(text: str) -> list[float]:
+def _numbers(text: str, option: str) -> list[float]:
+    """Return the numbers of a text, of which some may be fractions: `1/255`."""
     try:
-        found = [float(part) for part in text.split(",")]
-    except ValueError:
+        found = [_number(part) for part in text.split(",")]
+    except (ValueError, ZeroDivisionError):
         found = []
     if len(found) not in (1, 3) or not all(math.isfinite(number) for number in found):
-        raise FeedError(f"'{text}' is not a number or three numbers joined by commas")
+        raise FeedError(f"{option} is '{text}', not a number or three numbers joined by commas")
+    if option == "--std" and 0 in found:
+        raise FeedError(f"--std is '{text}', and images cannot be divided by 0; give 1 for none")
     return found
+
+
+def _number(text: str) -> float:
+    above, mark, below = text.partition("/")
+    return float(above) / float(below) if mark else float(above)
+
+
+def _span(text: str) -> tuple[float, float]:
+    low, _, high = text.partition("..")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        raise FeedError(f"--pixels is '{text}'; give 0..1, 0..255 or -1..1") from None
+
+
+def _size(text: str) -> tuple[int, int]:
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(
+        part.isascii() and part.isdecimal() and int(part) for part in parts
+    ):
+        raise FeedError(f"--size is '{text}'; give one number, or height x width, 480x640")
+    return int(parts[0]), int(parts[-1])

@@ -17,24 +17,20 @@ from ..ir.graph.uses import scopes
 from ..ir.metrics.choose import AUTO
 from ..passes.engine.records import Result
 from ..passes.pipeline.pipeline import Pipeline
-from .feeds import feeds_of
+from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import pairs, size_on_disk, write
 from .given import given_model
 from .options import (
     ClassAxisOption,
-    FeedsOption,
     InputShapeOption,
     JsonOption,
     LabelsOption,
-    MeanOption,
     MetricOption,
     ModelFiles,
     MutableOption,
     OutOption,
     PipelineOption,
     SeedOption,
-    ShapeOption,
-    StdOption,
     share,
 )
 from .show.console import err, print_json, print_plain, tell
@@ -51,11 +47,12 @@ class Verify(StrEnum):
     off = "off"
 
 
+@takes_feeds
 def optimize(
     models: ModelFiles,
     output: OutOption = None,
     pipeline: PipelineOption = "exact",
-    feeds: FeedsOption = None,
+    given: FeedOptions = NO_FEEDS,
     target: Annotated[
         str, typer.Option(help="What passes that measure, or mind the CPU, work for.")
     ] = "cpu",
@@ -87,11 +84,8 @@ def optimize(
             help="Fail where a pass fails, which is rolled back else, or nothing is verified.",
         ),
     ] = False,
-    shape: ShapeOption = None,
     input_shape: InputShapeOption = None,
     mutable_initializers: MutableOption = False,
-    mean: MeanOption = "0",
-    std: StdOption = "1",
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -111,10 +105,10 @@ def optimize(
             model,
             input_shape,
             mutable=mutable_initializers,
-            feeds=feeds,
+            feeds=given.feeds,
             tell=tell if as_json else print_plain,
         )
-        data = feeds_of(graph, feeds, shape, mean, std, seed, steps.extra_feeds())
+        data = given.data(graph, seed, steps.extra_feeds(), tell if as_json else print_plain)
         with pass_progress(err) as progress:
             result = steps.run(
                 graph,

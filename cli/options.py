@@ -25,10 +25,6 @@ ModelFiles = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON instead of text; see the reference.")
 ]
-FeedsOption = Annotated[
-    Path | None,
-    typer.Option(help="An .npz (first axis = samples) or a folder of images; default: random."),
-]
 PipelineOption = Annotated[
     str,
     typer.Option(
@@ -54,13 +50,6 @@ MutableOption = Annotated[
     bool,
     typer.Option(
         "--mutable-initializers", help="Keep weights that are also graph inputs as inputs."
-    ),
-]
-ShapeOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--shape",
-        help="Sizes of random feeds alone, `input=1,3,224,224`; those of the model stay open.",
     ),
 ]
 ThreadsOption = Annotated[
@@ -105,12 +94,6 @@ CheckKernelsOption = Annotated[
         "--check-kernels/--no-check-kernels",
         help="TVM: compare every new kernel with what it is to compute (the default).",
     ),
-]
-MeanOption = Annotated[
-    str, typer.Option("--mean", help="Subtracted from images scaled to 0..1; one value or three.")
-]
-StdOption = Annotated[
-    str, typer.Option("--std", help="Images are divided by it; one value or three.")
 ]
 
 

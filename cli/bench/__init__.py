@@ -12,16 +12,13 @@ from ...backends.timing.loadgen import Scenario
 from ...backends.timing.other_load import OtherLoad
 from ...ir.core.errors import PlanishError
 from ..completion import complete_backend
+from ..feeds import NO_FEEDS, FeedOptions, takes_feeds
 from ..given import given_model
 from ..options import (
-    FeedsOption,
     InputShapeOption,
     JsonOption,
-    MeanOption,
     MutableOption,
     SeedOption,
-    ShapeOption,
-    StdOption,
     ThreadsOption,
 )
 from ..show.console import print_plain, tell, warn
@@ -32,6 +29,7 @@ from .scenario import LoadOptions, run_scenario, show_loads
 from .subjects import lowered, subjects_of
 
 
+@takes_feeds
 def bench(
     models: Annotated[list[Path], typer.Argument(help="ONNX files.", show_default=False)],
     backend: Annotated[
@@ -54,7 +52,6 @@ def bench(
     ] = False,
     input_shape: InputShapeOption = None,
     mutable_initializers: MutableOption = False,
-    shape: ShapeOption = None,
     scenario: Annotated[
         Scenario | None, typer.Option(help="Let MLPerf's LoadGen ask for samples and take times.")
     ] = None,
@@ -67,9 +64,7 @@ def bench(
     log_dir: Annotated[
         Path | None, typer.Option(help="LoadGen: a folder for its logs, one inside for each run.")
     ] = None,
-    feeds: FeedsOption = None,
-    mean: MeanOption = "0",
-    std: StdOption = "1",
+    given: FeedOptions = NO_FEEDS,
     as_json: JsonOption = False,
     seed: SeedOption = 0,
 ) -> None:
@@ -78,16 +73,14 @@ def bench(
     With --scenario, MLPerf's LoadGen asks for samples instead, one model after the other.
     """
     names = backend or ["onnxruntime"]
-    options = LoadOptions(
-        seconds=seconds, min_queries=min_queries, log_dir=log_dir, feeds=feeds, mean=mean, std=std
-    )
+    options = LoadOptions(seconds=seconds, min_queries=min_queries, log_dir=log_dir, given=given)
     if compiled and (input_shape or mutable_initializers):
         raise PlanishError("what is compiled has its sizes; leave --input-shape out, or --compiled")
     read = partial(
         given_model,
         input_shape=input_shape,
         mutable=mutable_initializers,
-        feeds=feeds,
+        feeds=given.feeds,
         tell=tell if as_json else print_plain,
     )
     models_of = partial(
@@ -98,13 +91,13 @@ def bench(
         raise PlanishError("LoadGen sees whole runs only; leave --per-layer or --scenario out")
     if scenario is not None:
         every = (model for path in models for model in models_of(path))
-        loads = run_scenario(scenario, every, options, batches=batch, shape=shape, seed=seed)
+        loads = run_scenario(scenario, every, options, batches=batch, shape=given.shape, seed=seed)
         return show_loads(loads, setting, as_json)
     options.need_none()
     subjects = [
         subject
         for path in models
-        for subject in subjects_of(list(models_of(path)), batch, shape, seed)
+        for subject in subjects_of(list(models_of(path)), batch, given.shape, seed)
     ]
     setting["inputs"] = [
         {name: list(array.shape) for name, array in subject.feed.items()} for subject in subjects

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from ...backends.contract.backend import Compiled
 from ...backends.timing.loadgen import Feed, LoadResult, Scenario, rows, run_loadgen
 from ...ir.core.errors import BackendError
 from ...ir.run.feeds import batch_size, random_feeds
-from ..feeds import feeds_of, with_batch
-from ..show.console import err, out, print_json
+from ..feeds import FeedOptions, with_batch
+from ..show.console import err, out, print_json, tell
 from ..show.progress import progress_bar
 from ..show.timings import loadgen_table
 
@@ -31,14 +31,13 @@ class LoadOptions:
     seconds: float | None
     min_queries: int | None
     log_dir: Path | None
-    feeds: Path | None
-    mean: str
-    std: str
+    given: FeedOptions
 
     def need_none(self) -> None:
         """Raise BackendError where one is given without --scenario."""
-        for name in ("seconds", "min_queries", "log_dir", "feeds"):
-            if getattr(self, name) is not None:
+        read = {"seconds": self.seconds, "min_queries": self.min_queries, "log_dir": self.log_dir}
+        for name, value in (read | {"feeds": self.given.feeds}).items():
+            if value is not None:
                 option = "--" + name.replace("_", "-")
                 raise BackendError(f"{option} is for LoadGen; add --scenario or leave it out")
 
@@ -108,7 +107,7 @@ def _runs(
 def _samples(
     graph: gs.Graph, own: int, options: LoadOptions, shape: Sequence[str] | None, seed: int
 ) -> list[Feed]:
-    feeds = feeds_of(graph, options.feeds, None, options.mean, options.std, seed)
+    feeds = replace(options.given, shape=None).data(graph, seed, tell=tell)
     if feeds is None:
         shapes = with_batch(graph, own, shape)
         feeds = random_feeds(graph, samples=-(-_DRAWN // own), seed=seed, shapes=shapes)

@@ -9,32 +9,29 @@ number a sample instead of their mean; what the samples show of others is told t
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import itertools
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core.errors import RefusedError, in_words
+from ..core.user_function import load_function, names_function
 from .confidence import mean_at_most
 from .result import Array, MetricResult
 
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 Feeds = Iterable[Mapping[str, Array]]
 
-_SEPARATOR = ".py:"
 _PREFIX = "python:"
 _GIVEN: dict[str, Callable[[Run, Feeds], Any]] = {}  # functions of this process, by text
 
 
 def is_users(text: str) -> bool:
     """Say whether `text` names a function of a file, `file.py:function`, or of this process."""
-    return _SEPARATOR in text or text in _GIVEN
+    return names_function(text) or text in _GIVEN
 
 
 def metric_text(metric: str | Callable[[Run, Feeds], Any]) -> str:
@@ -100,27 +97,4 @@ def load_user_metric(text: str) -> UserMetric:
     """
     if text in _GIVEN:
         return UserMetric(text, _GIVEN[text])
-    name, _, function = text.rpartition(":")
-    path = Path(name)
-    if not path.is_file():
-        raise RefusedError(f"metric is '{text}', but there is no file '{name}'")
-    spec = importlib.util.spec_from_file_location(_module_name(path), path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # anybody's code
-        raise RefusedError(f"metric '{name}' cannot be read: {in_words(error)}") from error
-    found = getattr(module, function, None)
-    if not callable(found):
-        there = [n for n in vars(module) if callable(getattr(module, n)) and n[0] != "_"]
-        raise RefusedError(
-            f"metric is '{text}', but '{name}' has no function '{function}'; it has "
-            f"{', '.join(sorted(there)) or 'none'}"
-        )
-    return UserMetric(text, found)
-
-
-def _module_name(path: Path) -> str:
-    return f"planish_metric_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
+    return UserMetric(text, load_function(text, "metric"))

@@ -11,20 +11,17 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
-from ..core import dtypes
 from ..core.errors import FeedError
 from ..files.given import Model, as_graph
 from .extra_feeds import FeedsWithout
-from .feeds import Feed, batch_size, check_feeds, is_size
+from .feeds import Feed, batch_size, check_feeds
+from .npy_feeds import NpyFeeds, read_npy, the_input
 from .npz import NpzArray, member_of, read_rows
-
-_IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-_DYNAMIC_SIDE = 224
+from .picture_feeds import SUFFIXES, ImageFeeds, need_pillow, picture_input
+from .preprocessing import Preprocessing
 
 
 def load_feeds(
@@ -35,26 +32,38 @@ def load_feeds(
     std: Sequence[float] = (1.0,),
     batch: int | None = None,
     extra: Collection[str] = (),
-) -> NpzFeeds | ImageFeeds:
-    """Return the feeds for `graph` in an `.npz` file or a folder of images, read as they are used.
+    preprocessing: Preprocessing | None = None,
+) -> NpzFeeds | NpyFeeds | ImageFeeds:
+    """Return the feeds for `graph` in a file or a folder of images, read as they are used.
 
     They can be looped over any number of times, and have a length. `.npz`: one array a graph input,
-    first axis = samples. Folder: every image, in name order, as RGB, resized to the input's height
-    and width, scaled to (x / 255 - mean) / std, N C H W. Batches have the graph's batch size; where
-    that is dynamic, `batch` samples (1 by default), and fewer in the last one. `extra` are names of
-    arrays in an `.npz` file that are no inputs of the graph, such as labels. Raises FeedError
-    naming file and shape, here for what the first batch shows and in the loop for the rest.
+    first axis = samples. `.npy`: that of the only input. Folder: every image, in name order, as
+    RGB or grey, resized to the input's height and width, scaled to (x / 255 - mean) / std, in the
+    layout of the input; of a uint8 input, as they are. One image is a folder of one.
+    `preprocessing` says otherwise, in place of `mean` and `std`. Batches have the graph's batch
+    size; where that is dynamic, `batch` samples (1 by default), and fewer in the last one. `extra`
+    are names of arrays in an `.npz` file that are no inputs of the graph, such as labels. Raises
+    FeedError naming file and shape, here for what the first batch shows and in the loop for the
+    rest.
     """
     path, graph = Path(path), as_graph(graph)
     if not path.exists():
         raise FeedError(f"feeds '{path}' do not exist; give an .npz file or a folder of images")
-    if path.is_dir():
+    if is_of_images(path):
         if extra:
             raise FeedError(
                 f"a folder of images has no entries {', '.join(extra)}; give an .npz file that has"
             )
-        return _image_feeds(path, graph, mean, std, batch)
+        steps = preprocessing or Preprocessing(mean=tuple(mean), std=tuple(std))
+        return _image_feeds(path, graph, steps, batch)
+    if path.suffix == ".npy":
+        return _npy_feeds(path, graph, batch)
     return _npz_feeds(path, graph, batch, extra)
+
+
+def is_of_images(path: Path) -> bool:
+    """Say whether feeds at `path` are images: a folder, or a file with such an ending."""
+    return path.is_dir() or path.suffix.lower() in SUFFIXES
 
 
 def names_in(path: Path | None) -> frozenset[str]:
@@ -116,77 +125,36 @@ def _npz_feeds(path: Path, graph: gs.Graph, batch: int | None, extra: Collection
     return feeds
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageFeeds:
-    """The images `files` as batches of the input `name`, `dtype`[N, 3, height, width]."""
-
-    files: tuple[Path, ...]
-    name: str
-    dtype: np.dtype[Any]
-    height: int
-    width: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    batch: int
-
-    def __len__(self) -> int:
-        return -(-len(self.files) // self.batch)
-
-    def __iter__(self) -> Iterator[Feed]:
-        for first in range(0, len(self.files), self.batch):
-            stacked = np.stack([self._read(f) for f in self.files[first : first + self.batch]])
-            yield {self.name: stacked.astype(self.dtype)}
-
-    def _read(self, file: Path) -> np.ndarray[Any, Any]:
-        from PIL import Image
-
-        size = (self.width, self.height)
-        try:
-            with Image.open(file) as image:
-                resized = image.convert("RGB").resize(size, Image.Resampling.BILINEAR)
-        except OSError as error:
-            raise FeedError(f"'{file}' cannot be read as an image: {error}") from error
-        pixels: np.ndarray[Any, Any] = np.asarray(resized, np.float32) / 255
-        scaled: np.ndarray[Any, Any] = (pixels - np.asarray(self.mean)) / np.asarray(self.std)
-        return scaled.transpose(2, 0, 1)
+def _npy_feeds(path: Path, graph: gs.Graph, batch: int | None) -> NpyFeeds:
+    """Return the rows of a file; an array without the first axis of the input is one sample."""
+    tensor, array = the_input(graph, path), read_npy(path)
+    single = tensor.shape is not None and array.ndim == len(tensor.shape) - 1
+    total = 1 if single else len(array) if array.ndim else 0
+    if not total:
+        raise FeedError(f"feeds '{path}' hold no samples: the array is {list(array.shape)}")
+    size = _batch(graph, batch, total, f"feeds '{path}' hold", "samples")
+    feeds = NpyFeeds(path, tensor.name, size, total, single)
+    try:
+        check_feeds(next(iter(feeds)), graph)
+    except FeedError as error:
+        raise FeedError(f"feeds '{path}': {error}") from error
+    return feeds
 
 
 def _image_feeds(
-    folder: Path,
-    graph: gs.Graph,
-    mean: Sequence[float],
-    std: Sequence[float],
-    batch: int | None,
+    path: Path, graph: gs.Graph, steps: Preprocessing, batch: int | None
 ) -> ImageFeeds:
-    inputs = [t for t in graph.inputs if not isinstance(t, gs.Constant)]
-    shape = inputs[0].shape if len(inputs) == 1 else None
-    if shape is None or len(shape) != 4 or shape[1] != 3 or not dtypes.is_float(inputs[0].dtype):
-        raise FeedError(
-            f"a folder of images fits a graph with one float input of shape [N, 3, H, W]; this one "
-            f"has {[(t.name, t.shape) for t in inputs]}; give an .npz file instead"
-        )
-    try:
-        import PIL  # noqa: F401
-    except ImportError as error:
-        raise FeedError(
-            "reading a folder of images needs Pillow; install it with: pip install planish[images]"
-        ) from error
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES)
-    if not files:
-        raise FeedError(f"folder '{folder}' holds no image ({', '.join(sorted(_IMAGE_SUFFIXES))})")
-    height, width = (size if is_size(size) else _DYNAMIC_SIDE for size in shape[2:])
-    size = _batch(graph, batch, len(files), f"folder '{folder}' holds", "images")
-    dtype = dtypes.numpy_dtype(inputs[0].dtype)
-    return ImageFeeds(
-        files=tuple(files),
-        name=inputs[0].name,
-        dtype=dtype,
-        height=height,
-        width=width,
-        mean=tuple(mean),
-        std=tuple(std),
-        batch=size,
-    )
+    found = picture_input(graph, steps)
+    need_pillow()
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        if not files:
+            raise FeedError(f"folder '{path}' holds no image ({', '.join(sorted(SUFFIXES))})")
+        holds = f"folder '{path}' holds"
+    else:
+        files, holds = [path], f"'{path}' is"
+    size = _batch(graph, batch, len(files), holds, "images")
+    return ImageFeeds(files=tuple(files), input=found, preprocessing=steps, batch=size)
 
 
 def _batch(graph: gs.Graph, given: int | None, total: int, holds: str, what: str) -> int:
@@ -197,6 +165,7 @@ def _batch(graph: gs.Graph, given: int | None, total: int, holds: str, what: str
         raise FeedError(f"batches of {given} samples do not fit the graph; give {fits}")
     if declared and total % declared:
         raise FeedError(
-            f"{holds} {total} {what}, which is no multiple of the graph's batch size {declared}"
+            f"{holds} {total} {what}, which is no multiple of the graph's batch size {declared}; "
+            "give as many, or set the shape of the inputs first (--input-shape)"
         )
     return declared or given or 1

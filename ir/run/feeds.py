@@ -93,6 +93,17 @@ def random_feeds(
     """
     graph = as_graph(graph)
     generator = np.random.default_rng(seed)
+    fixed = drawn_shapes(graph, samples=samples, shapes=shapes)
+    return [
+        {t.name: _draw(generator, t, fixed[t.name]) for t in graph.inputs if t.name in fixed}
+        for _ in range(samples)
+    ]
+
+
+def drawn_shapes(
+    graph: gs.Graph, *, samples: int = 1, shapes: Mapping[str, Sequence[int]] | None = None
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that `random_feeds` draws, by input; raises FeedError as it does."""
     sizes: dict[str, int] = {}
     fixed: dict[str, tuple[int, ...]] = {}
     check_shapes(shapes or {}, graph)
@@ -102,15 +113,8 @@ def random_feeds(
         for size, dim in zip(fixed.get(tensor.name, ()), tensor.shape or (), strict=False):
             if isinstance(dim, str):
                 sizes.setdefault(dim, size)
-    fixed = _all_shapes(graph, fixed, sizes, samples)
-    return [
-        {
-            t.name: _draw(generator, t, fixed[t.name])
-            for t in graph.inputs
-            if not isinstance(t, gs.Constant)
-        }
-        for _ in range(samples)
-    ]
+    found = _all_shapes(graph, fixed, sizes, samples)
+    return {t.name: found[t.name] for t in graph.inputs if not isinstance(t, gs.Constant)}
 
 
 def check_shapes(shapes: Mapping[str, Sequence[int]], graph: gs.Graph) -> None:
