@@ -107,7 +107,9 @@ def _runs(
 def _samples(
     graph: gs.Graph, own: int, options: LoadOptions, shape: Sequence[str] | None, seed: int
 ) -> list[Feed]:
-    feeds = replace(options.given, shape=None).data(graph, seed, tell=tell)
+    feeds = None
+    if options.given.feeds is not None:
+        feeds = replace(options.given, shape=None).data(graph, seed, tell=tell)
     if feeds is None:
         shapes = with_batch(graph, own, shape)
         feeds = random_feeds(graph, samples=-(-_DRAWN // own), seed=seed, shapes=shapes)

@@ -28,7 +28,8 @@ def test_the_table_names_the_worst_layer_first(call, files):
     model, original, feeds = files
     code, shown, err = call("explain-int8", model, "--float", original, "--feeds", feeds)
     assert (code, err) == (0, "")
-    lines = shown.splitlines()
+    told, *lines = shown.splitlines()
+    assert f"of {feeds} -> x [" in told
     assert lines[0].split()[:3] == ["layer", "operator", "executed"]
     assert lines[1].split()[:3] == ["a", "Conv", "int8"]
     assert "back to float" in shown
