@@ -98,10 +98,10 @@ def picture_input(graph: gs.Graph, steps: Preprocessing) -> PictureInput:
     found = None if shape is None or len(shape) != 4 else _channels(shape)
     dtype = None if found is None else dtypes.numpy_dtype(inputs[0].dtype)
     if shape is None or found is None or dtype is None or not _takes_pictures(dtype):
+        there = ", ".join(f"{t.name} {t.shape}" for t in inputs) or "none"
         raise FeedError(
             "images fit a graph with one input of shape [N, C, H, W] or [N, H, W, C], float or "
-            "uint8, of 1 or 3 channels; this one has {[(t.name, t.shape) for t in inputs]}; give "
-            "an .npz file instead"
+            f"uint8, of 1 or 3 channels; this one has {there}; give an .npz file instead"
         )
     if dtype == np.uint8 and steps.scales:
         raise FeedError(

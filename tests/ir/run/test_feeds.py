@@ -139,9 +139,12 @@ def test_npz_gives_one_batch_after_the_other(tmp_path):
         planish.load_feeds(tmp_path / "f.npz", graph_of(FIXED))
 
 
-def test_a_single_array_file_and_pickles_are_refused(tmp_path):
-    np.save(tmp_path / "f.npy", np.zeros(3))
+def test_other_files_and_pickles_are_refused(tmp_path):
+    (tmp_path / "f.bin").write_bytes(b"no archive")
     with pytest.raises(FeedError, match=r"cannot be read as \.npz"):
+        planish.load_feeds(tmp_path / "f.bin", graph_of(ONE))
+    np.save(tmp_path / "f.npy", np.array([{"a": 1}], object))
+    with pytest.raises(FeedError, match=r"cannot be read as \.npy"):
         planish.load_feeds(tmp_path / "f.npy", graph_of(ONE))
     np.savez(tmp_path / "f.npz", x=np.array([{"a": 1}], object))
     with pytest.raises(FeedError, match="cannot be read"):
@@ -175,7 +178,7 @@ def test_folders_that_do_not_fit(tmp_path):
     (tmp_path / "a.png").write_text("broken")
     with pytest.raises(FeedError, match=r"a\.png.*cannot be read as an image"):
         list(planish.load_feeds(tmp_path, graph_of(ONE)))
-    with pytest.raises(FeedError, match=r"one float input of shape \[N, 3, H, W\]"):
+    with pytest.raises(FeedError, match=r"one input of shape \[N, C, H, W\]"):
         planish.load_feeds(tmp_path, graph_of(GRAPH))
     with pytest.raises(FeedError, match=r"1 images.*batch size 2"):
         planish.load_feeds(tmp_path, graph_of(FIXED))
