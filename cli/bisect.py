@@ -21,6 +21,7 @@ from .options import (
     SeedOption,
 )
 from .show.console import err, print_json, print_plain, tell
+from .show.progress import status_line
 
 
 @takes_feeds
@@ -43,13 +44,13 @@ def bisect(
         tell=tell if as_json else print_plain,
     )
     data = given.data(graph, seed, steps.extra_feeds(), tell if as_json else print_plain)
-    with err.status("searching") as status:
+    with status_line(err, "searching") as update:
         found = find_culprit(
             steps,
             graph,
             data,
             seed=seed,
-            progress=lambda low, high: status.update(f"searching edits {low} to {high}"),
+            progress=lambda low, high: update(f"searching edits {low} to {high}"),
         )
     if as_json:
         print_json({"culprit": None if found is None else asdict(found)})

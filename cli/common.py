@@ -14,6 +14,7 @@ import typer
 
 from ..ir.core.errors import PassError, PlanishError, in_words
 from .show.console import set_verbosity
+from .supervise import doing
 
 QuietOption = Annotated[
     bool, typer.Option("-q", "--quiet", help="Print warnings, errors and --json only.")
@@ -41,6 +42,7 @@ def with_common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(
         *arguments: Any, plugin: list[Path] | None, quiet: bool, verbose: bool, **options: Any
     ) -> Any:
+        doing(command.__name__.replace("_", "-"))
         set_verbosity(quiet=quiet, verbose=verbose)
         for path in plugin or ():
             load_plugin(path)

@@ -23,6 +23,7 @@ from .options import (
 from .show.comparison import comparison_table, metric_lines
 from .show.console import out, print_json, print_plain, tell
 from .show.run_json import metrics_json, outputs_json
+from .supervise import doing
 
 
 @takes_feeds
@@ -42,6 +43,7 @@ def compare(
     """Show how far the outputs of two models are apart."""
     graph_a, graph_b = load(a), load(b)
     data = given.data(graph_a, seed, labels or (), tell if as_json else print_plain)
+    doing(f"compare '{a}' with '{b}'")
     found = compare_graphs(
         graph_a,
         graph_b,

@@ -15,14 +15,18 @@ from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.load import load as load_model
 from ..ir.files.save import save, to_model
 from .show.console import give_standard_output_away
+from .supervise import while_doing
 
 _STREAM = Path("-")
 
 
 def load(path: Path) -> gs.Graph:
     """Read a model from a file, or from standard input where `path` is `-`; see `planish.load`."""
-    if path != _STREAM:
-        return load_model(path)
+    with while_doing(f"load '{path}'"):
+        return load_model(path) if path != _STREAM else _from_standard_input()
+
+
+def _from_standard_input() -> gs.Graph:
     if sys.stdin.isatty():
         raise PlanishError("'-' reads the model from standard input, which is a terminal; pipe one")
     return load_model(sys.stdin.buffer.read())

@@ -16,7 +16,7 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from .exit_codes import FAILED
@@ -47,6 +47,20 @@ def doing(what: str) -> None:
     if _doing is not None:
         text = " ".join(what.split()).encode()[: _ROOM - 1]
         _doing[: len(text) + 1] = text + b"\0"
+
+
+@contextlib.contextmanager
+def while_doing(what: str) -> Iterator[None]:
+    """Tell it for a while; what was told before is true again behind."""
+    before = _told()
+    doing(what)
+    yield
+    doing(before)
+
+
+def _told() -> str:
+    """Return what was told last."""
+    return _doing[:].split(b"\0")[0].decode(errors="replace") if _doing is not None else ""
 
 
 def supervised(run: Callable[[], None]) -> None:
@@ -127,8 +141,7 @@ def _exit_like(status: int, mask: set[int], report: int) -> NoReturn:
 
 
 def _message(ended: str, traces: str) -> str:
-    what = _doing[:].split(b"\0")[0].decode(errors="replace") if _doing is not None else ""
-    text = f"error: {ended} ended the process while it was at '{what or 'its start'}'"
+    text = f"error: {ended} ended the process while it was at '{_told() or 'its start'}'"
     text += f" ({_CRASHES[ended]}"
     text += f", in {_place(traces)})" if traces else ")"
     text += "; no half-written file is left. Look whether the model runs elsewhere"

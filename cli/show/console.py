@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import sys
 from typing import Any
 
@@ -21,9 +22,22 @@ class _Console(Console):
         sys.exit(NOBODY_READS)
 
 
+class _Aside(_Console):
+    """Standard error: where that takes nothing, what is told is lost, and the command goes on."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print, where it can be."""
+        try:
+            super().print(*objects, **options)
+        except OSError:  # as of a full disk; what is left would fail again at the end
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 2)
+            os.close(nowhere)
+
+
 # A pipe or file has no width of its own, and names folded at 80 columns cannot be searched.
 out = _Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-err = _Console(stderr=True)
+err = _Aside(stderr=True)
 
 _verbose = False
 

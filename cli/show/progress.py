@@ -50,3 +50,16 @@ def progress_bar(console: Console, title: str) -> Iterator[Callable[[float, str]
 
         doing(title)
         yield update
+
+
+@contextmanager
+def status_line(console: Console, title: str) -> Iterator[Callable[[str], None]]:
+    """Show a line that changes; yields a function of the next words, as for `progress_bar`."""
+    with console.status(title) as status:
+
+        def update(word: str) -> None:
+            doing(word)
+            status.update(word)
+
+        doing(title)
+        yield update

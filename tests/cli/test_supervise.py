@@ -119,6 +119,41 @@ def test_a_model_whose_division_traps(tmp_path):
     assert not out.exists()
 
 
+CRASH = """
+import os, signal, sys
+import planish.__main__ as command, planish.ir.run.reference as reference
+def end(*_, **__): os.kill(os.getpid(), signal.SIGABRT)
+reference.Reference.__call__ = end
+sys.argv = ["planish", *{arguments}]
+command.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "at"),
+    [
+        (["compare", "a.onnx", "a.onnx"], "compare 'a.onnx' with 'a.onnx'"),
+        (["bisect", "a.onnx"], "searching"),
+    ],
+)
+def test_commands_without_a_progress_bar_say_at_what(arguments, at, tmp_path):
+    model = model_of("g (float[2] x) => (float[2] y) { a = Identity (x) y = Relu (a) }")
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    command = [sys.executable, "-c", CRASH.format(arguments=arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 4
+    assert f"while it was at '{at}" in done.stderr
+
+
+def test_a_refusal_that_nobody_can_be_told_keeps_its_code(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"no model")
+    planish = ["sh", "-c", '"$@" 2>/dev/full', "sh", sys.executable, "-m", "planish"]
+    for arguments in (["inspect", "a.onnx"], ["compare", "a.onnx", "none.onnx"], ["passes", "-z"]):
+        command = [*planish, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+        assert done.returncode == 2, arguments
+
+
 def test_a_crash_is_said_where_no_report_can_be_kept():
     before = "import tempfile; tempfile.tempdir = '/nowhere'"
     child = start("os.kill(os.getpid(), signal.SIGABRT)", before)
