@@ -66,6 +66,7 @@ class Tvm(Backend):
         from ...passes.pipeline.pipeline import strict_by_default
         from .check.network import build_network
         from .graph.prepare import prepare
+        from .program.suggest import sizes_suggested
 
         _check(target, threads)
         tuning = _tuning(options, target)
@@ -73,14 +74,15 @@ class Tvm(Backend):
         settings = Settings(winograd=winograd, threads=toolchain.threads or 1)
         strict = strict_by_default() if strict is None else strict
         prepared = prepare(graph, optimize=optimize, strict=strict)
-        found = build_network(
-            prepared,
-            lambda elsewhere: _lowered(prepared, toolchain, settings, tuning, elsewhere),
-            toolchain,
-            settings,
-            check=check_kernels,
-            strict=strict,
-        )
+        with sizes_suggested(graph):
+            found = build_network(
+                prepared,
+                lambda elsewhere: _lowered(prepared, toolchain, settings, tuning, elsewhere),
+                toolchain,
+                settings,
+                check=check_kernels,
+                strict=strict,
+            )
         return _compiled(graph, found, toolchain)
 
     def load(self, path: str | Path, target: Target, threads: int | None) -> TvmModule:

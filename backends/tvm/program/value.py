@@ -76,7 +76,8 @@ def as_tensor(builder: Any, expr: Any) -> Any:
     if isinstance(expr.ty, relax.ShapeType):
         return builder.emit(relax.op.shape_to_tensor(expr))
     if not isinstance(expr.ty, relax.TensorType):
-        return builder.emit(relax.op.full(relax.ShapeExpr([]), expr, "int64"))
+        row = builder.emit(relax.op.shape_to_tensor(relax.ShapeExpr([expr])))
+        return builder.emit(relax.op.reshape(row, relax.ShapeExpr([])))
     return expr
 
 

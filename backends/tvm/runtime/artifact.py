@@ -27,6 +27,7 @@ from ..spec.machine import ALIGNMENT, FLAGS, MACHINES
 from .built import Built
 from .header import Contents, Header, from_json, host_architecture, to_json
 from .imports import without_torch
+from .quiet import quietly
 from .runner import NO_GPU, Runner
 from .sealed import START, ArtifactError, SealedWriter, open_sealed, write_sealed
 
@@ -170,7 +171,8 @@ def _library(path: str | Path, code: bytes) -> Any:
         try:
             with os.fdopen(handle, "wb") as temporary:
                 temporary.write(code)
-            return tvm.runtime.load_module(name)
+            with quietly():
+                return tvm.runtime.load_module(name)
         finally:
             os.unlink(name)
     except (OSError, RuntimeError) as error:

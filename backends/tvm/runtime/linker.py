@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ....ir.core.errors import BackendError
+from .quiet import quietly
 
 _OBJECTS = ("lib0.o", "devc.o")  # what TVM calls them
 _COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")
@@ -39,7 +40,8 @@ def link(library: Any, path: Path, architecture: str) -> None:
     folder = str(path.parent)
     with _in_memory(folder):
         try:
-            library.export_library(str(path), fcompile=run, workspace_dir=folder)
+            with quietly():
+                library.export_library(str(path), fcompile=run, workspace_dir=folder)
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             text = getattr(error, "stderr", None) or str(error)
             raise BackendError(
