@@ -69,37 +69,48 @@ class NetworkJudge:
 
     def __call__(self, choices: Sequence[HeldBackRanges]) -> int:
         """Return the index of the best of `choices`."""
-        samples = list(itertools.islice(_samples(self.graph, self.feeds), MOST_SAMPLES))
-        if len(samples) < _LEAST_SAMPLES or len(list(scopes(self.graph))) > 1:
+        if len(list(scopes(self.graph))) > 1:
             return 0
         try:
-            noise = self._noise(choices, samples)
+            noise = self._noise(choices)
         except (ExecutionError, FeedError):  # a batch may be written into the graph
             return 0
         return 0 if noise is None else int(noise.argmin())
 
-    def _noise(self, choices: Sequence[HeldBackRanges], samples: Sequence[Feed]) -> Array | None:
-        """Return the mean log noise of each of `choices` [n]; None without anything to judge by."""
+    def _noise(self, choices: Sequence[HeldBackRanges]) -> Array | None:
+        """Return the mean log noise of each of `choices` [n]; None where nothing can be said."""
         copy = clone(self.graph)
         pairs = self._pairs(copy)
         network, floats = Reference(copy), Reference(self.graph)
-        expected = [floats(sample) for sample in samples]
-        names = [name for name, array in expected[0].items() if dtypes.is_float(array.dtype)]
-        folds = range(min(FOLDS, len(samples)))
-        signal = np.zeros((len(folds), len(names)))
-        error = np.zeros((len(choices), *signal.shape))
-        for number, wanted in enumerate(expected):
-            signal[number % FOLDS] += [_power(wanted[name]) for name in names]
-        for total, choice in zip(error, choices, strict=True):
-            grids = [_parameters(pairs, choice.of_others(fold), self.scheme) for fold in folds]
-            for number, (sample, wanted) in enumerate(zip(samples, expected, strict=True)):
-                found = network({**sample, **grids[number % FOLDS]})
-                total[number % FOLDS] += [_distance(wanted[n], found[n]) for n in names]
-        told = signal > 0
-        if not told.any():
+        grids = [
+            [_grids(pairs, c.of_others(f), self.scheme) for f in range(FOLDS)] for c in choices
+        ]
+        signal: list[Array] = []
+        error: list[Array] = []
+        for number, sample in enumerate(itertools.islice(self._samples(), MOST_SAMPLES)):
+            wanted = floats(sample)
+            found = (network({**sample, **each[number % FOLDS]}) for each in grids)
+            names = [name for name, array in wanted.items() if dtypes.is_float(array.dtype)]
+            signal.append(np.array([_power(wanted[n]) for n in names]))
+            error.append(np.array([[_distance(wanted[n], y[n]) for n in names] for y in found]))
+        if len(signal) < _LEAST_SAMPLES:
             return None
-        ratio = np.maximum(error[:, told] / signal[told], _LEAST_NOISE)
-        return np.asarray(np.log(ratio).mean(axis=1))
+        return _mean_log_noise(np.stack(signal), np.stack(error, axis=1))
+
+    def _samples(self) -> Iterator[Feed]:
+        """Yield the samples of the feeds one by one, as far as their batches can be split."""
+        inputs = [t for t in self.graph.inputs if dense_values(t) is None]
+        for feed in self.feeds:
+            sizes = {feed[t.name].shape[:1] for t in inputs if t.name in feed}
+            if len(sizes) != 1 or sizes <= {(1,), ()}:
+                yield feed
+                continue
+            if any(t.shape is None or isinstance(t.shape[0], int) for t in inputs):
+                return
+            ((size,),) = sizes
+            for index in range(size):
+                split = {t.name: feed[t.name][index : index + 1] for t in inputs if t.name in feed}
+                yield {**feed, **split}
 
     def _pairs(self, graph: gs.Graph) -> list[_Pair]:
         """Put pairs on the activations of `graph`, with scales and zero points that are inputs."""
@@ -139,7 +150,7 @@ class _Pair:
     zero: str
 
 
-def _parameters(
+def _grids(
     pairs: Sequence[_Pair], ranges: Mapping[str, Range], scheme: QuantizationScheme
 ) -> dict[str, Array]:
     """Return what the inputs of `pairs` are on `ranges`."""
@@ -153,20 +164,19 @@ def _parameters(
     return feed
 
 
-def _samples(graph: gs.Graph, feeds: Feeds) -> Iterator[Feed]:
-    """Yield the samples of `feeds` one by one, as far as the batches can be split."""
-    inputs = [t for t in graph.inputs if dense_values(t) is None]
-    for feed in feeds:
-        sizes = {feed[t.name].shape[:1] for t in inputs if t.name in feed}
-        if sizes == {(1,)} or len(sizes) != 1 or sizes == {()}:
-            yield feed
-            continue
-        if any(t.shape is None or isinstance(t.shape[0], int) for t in inputs):
-            return
-        ((size,),) = sizes
-        for index in range(size):
-            split = {t.name: feed[t.name][index : index + 1] for t in inputs if t.name in feed}
-            yield {**feed, **split}
+def _mean_log_noise(signal: Array, error: Array) -> Array | None:
+    """Return the mean over folds and outputs [n] of `error` [n, samples, outputs] over `signal`.
+
+    None where no output has a signal.
+    """
+    folds = range(min(FOLDS, len(signal)))
+    power = np.stack([signal[fold::FOLDS].sum(axis=0) for fold in folds])
+    noise = np.stack([error[:, fold::FOLDS].sum(axis=1) for fold in folds], axis=1)
+    told = power > 0
+    if not told.any():
+        return None
+    ratio = np.maximum(noise[:, told] / power[told], _LEAST_NOISE)
+    return np.asarray(np.log(ratio).mean(axis=1))
 
 
 def _power(values: Array) -> float:
