@@ -43,7 +43,9 @@ def bisect(
         feeds=given.feeds,
         tell=tell if as_json else print_plain,
     )
-    data = given.data(graph, seed, steps.extra_feeds(), tell if as_json else print_plain)
+    data = given.data(
+        steps.behind_interface(graph), seed, steps.extra_feeds(), tell if as_json else print_plain
+    )
     with status_line(err, "searching") as update:
         found = find_culprit(
             steps,

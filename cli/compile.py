@@ -86,7 +86,9 @@ def compile(
             feeds=given.feeds,
             tell=tell if as_json else print_plain,
         )
-        data = given.data(graph, seed, extra, tell if as_json else print_plain)
+        data = given.data(
+            steps.behind_interface(graph), seed, extra, tell if as_json else print_plain
+        )
         with replayable(data) as kept:
             with pass_progress(err) as progress:
                 result = steps.run(

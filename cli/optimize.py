@@ -108,7 +108,12 @@ def optimize(
             feeds=given.feeds,
             tell=tell if as_json else print_plain,
         )
-        data = given.data(graph, seed, steps.extra_feeds(), tell if as_json else print_plain)
+        data = given.data(
+            steps.behind_interface(graph),
+            seed,
+            steps.extra_feeds(),
+            tell if as_json else print_plain,
+        )
         with pass_progress(err) as progress:
             result = steps.run(
                 graph,

@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import onnx_graphsurgeon as gs
+
 from ...ir.core.errors import FeedError, PipelineError
 from ...ir.core.garbage_collection import paused_gc
 from ...ir.core.nearest import nearest
@@ -65,6 +67,18 @@ class Pipeline:
         """Whether no pass changes by intent what the outputs mean; see `Pass.keeps_outputs`."""
         passes = itertools.chain.from_iterable(map(members, self.passes))
         return all(each.keeps_outputs for each in passes)
+
+    def behind_interface(self, graph: gs.Graph) -> gs.Graph:
+        """Return the graph that feeds are for, behind the passes at the begin that change inputs.
+
+        `graph` is left untouched. Raises what these passes raise.
+        """
+        first: list[Item] = []
+        for item in self.passes:
+            if isinstance(item, Repeat | Attempt) or item.keeps_interface:
+                break
+            first.append(item)
+        return Pipeline(tuple(first)).run(graph, verify="off").graph if first else graph
 
     def with_options(self, **options: Any) -> Pipeline:
         """Return the pipeline with `options` set on every pass that has them; None sets nothing.

@@ -127,3 +127,16 @@ def test_a_symbolic_size_is_bound(call, tmp_path, out):
     assert list(planish.load(out).inputs[0].shape) == [1, 3, 32, 16]
     result = call("optimize", model, "-o", out, "--input-shape", "bach=1")
     assert_refused(result, "did you mean 'batch'?")
+
+
+def test_feeds_are_for_the_graph_behind_the_passes_that_set_its_inputs(call, old, out, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (20, 30), (9, 99, 199)).save(tmp_path / "one.png")
+    pipeline = "set-shapes{shapes=[x:1x3x16x12]},exact"
+    options = ["-p", pipeline, "--feeds", tmp_path / "one.png"]
+    code, shown, _ = call("optimize", old, "-o", out, *options)
+    assert code == 0
+    assert "1 image -> x [1,3,16,12]" in shown
+    assert "compared from pass 1" in shown
+    assert list(planish.load(out).inputs[0].shape) == [1, 3, 16, 12]

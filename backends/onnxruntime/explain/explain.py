@@ -38,6 +38,7 @@ from .advice import candidates, choose
 from .error_probe import measure_errors
 from .executed import execute
 from .layers import layers_of, remarks_of
+from .ranges import range_remarks
 from .report import Int8Report, Quality
 from .twin import need_twin
 
@@ -199,7 +200,11 @@ class _Session:
             drawn_feeds=self._drawn,
             unmatched=tuple(layer.node for layer in layers if self._is_unmatched(layer.node)),
             foreign=tuple(sorted(self._match.foreign)),
-            remarks=(*remarks_of(layers, execution, before, original), *_left(self.graph)),
+            remarks=(
+                *range_remarks(self.graph, self._match, self._feeds, self._threads),
+                *remarks_of(layers, execution, before, original),
+                *_left(self.graph),
+            ),
             runtime=f"ONNX Runtime {ort.__version__}",
         )
 

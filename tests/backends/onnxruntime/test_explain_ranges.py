@@ -1,0 +1,78 @@
+"""explain_int8 on feeds of another scale than calibration saw: what lies outside is counted."""
+
+import re
+
+import numpy as np
+import onnx
+import pytest
+
+import planish
+
+from tests.helpers import graph_of, run_ort
+
+pytestmark = pytest.mark.usefixtures("brief_bench")
+
+RNG = np.random.default_rng(0)
+WEIGHTS = {
+    "w": RNG.standard_normal((8, 3, 3, 3)).astype("f"),
+    "v": RNG.standard_normal((4, 8, 3, 3)).astype("f"),
+}
+BODY = "[first] a = Conv(x, w) r = ACT(a) [second] y = Conv(r, v)"
+FEEDS = [{"x": RNG.random((1, 3, 12, 12)).astype("f")} for _ in range(4)]
+
+
+def network(activation="Relu"):
+    text = BODY.replace("ACT", activation)
+    return graph_of(f"g (float[1, 3, 12, 12] x) => (float[1, 4, 8, 8] y) {{ {text} }}", WEIGHTS)
+
+
+def integers(graph):
+    pipeline = planish.Pipeline.parse("quantize{measure=false,calibration=min-max}")
+    return pipeline.run(graph, FEEDS, verify="off").graph
+
+
+def remarks(graph, original, factor=1.0, shift=0.0):
+    feeds = [{"x": (feed["x"] * factor + shift).astype("f")} for feed in FEEDS]
+    found = planish.explain_int8(graph, original, feeds, most=0)
+    return [remark for remark in found.remarks if "calibrated range" in remark]
+
+
+def test_what_calibration_saw_is_no_matter():
+    assert remarks(integers(network()), network()) == []
+    assert remarks(integers(network()), None) == []
+
+
+def test_feeds_of_0_to_255_lie_outside():
+    told = remarks(integers(network()), network(), 255)
+    share, place = re.match(r"(\d+)% of values at (.*?) lie outside", told[0]).groups()
+    outside = np.mean([feed["x"] * 255 > 1 for feed in FEEDS])
+    assert place == "input 'x'"
+    assert abs(int(share) / 100 - outside) < 0.01
+    assert "(--pixels, --mean, --std)" in told[0]
+
+
+def test_feeds_that_use_little_of_it():
+    told = remarks(integers(network()), network(), 1 / 255)
+    assert told[0].startswith("values at input 'x' use 0.4% of the calibrated range")
+
+
+def test_an_inner_layer_is_named():
+    model = planish.to_model(integers(network()))
+    quantizers = [n for n in model.graph.node if n.op_type == "QuantizeLinear"]
+    behind = next(n for n in quantizers if n.input[0] in ("a", "r"))
+    for tensor in model.graph.initializer:
+        if tensor.name == behind.input[1]:
+            scale = onnx.numpy_helper.to_array(tensor) / 8
+            tensor.CopyFrom(onnx.numpy_helper.from_array(scale, tensor.name))
+    (told,) = remarks(planish.load(model), network())
+    share = int(re.match(r"(\d+)% of values at first lie outside", told)[1]) / 100
+    inner = planish.Pipeline.parse("extract{outputs=a}").run(network()).graph
+    found = np.concatenate([run_ort(planish.to_model(inner), feed)["a"] for feed in FEEDS])
+    assert abs(share - np.mean(found > 255.5 * scale)) < 0.02
+
+
+def test_what_a_relu_cuts_is_no_loss():
+    graph = network()
+    inner = run_ort(planish.to_model(graph), FEEDS[0])
+    assert inner["y"].size  # half of what Relu reads is below zero, and its quantizer cuts it
+    assert not any("first" in line for line in remarks(integers(graph), graph))
