@@ -106,7 +106,7 @@ class ErrorProbe:
 
 def measure_errors(
     graph: gs.Graph,
-    original: gs.Graph,
+    original: gs.Graph | None,
     match: FloatMatch,
     feeds: Feeds,
     threads: int | None,
@@ -115,7 +115,8 @@ def measure_errors(
 ) -> dict[str, dict[str, float]]:
     """Return the SQNR in dB of each measure that is known, by node (see `node_key`).
 
-    `graph` has pairs and `original` none; `match` leads from the one to the other.
+    `graph` has pairs and `original`, None where it cannot stand beside that, has none; `match`
+    leads from the one to the other.
     """
     found = _sums(_build(graph, original, match), feeds, threads, progress)
     if not all(np.isfinite(sums).all() for sums in found.values()):
@@ -157,13 +158,12 @@ def decibels(signal: float, noise: float) -> float:
 
 
 def _build(
-    graph: gs.Graph, original: gs.Graph, match: FloatMatch, *, wide: bool = False
+    graph: gs.Graph, original: gs.Graph | None, match: FloatMatch, *, wide: bool = False
 ) -> ErrorProbe:
-    copy, floats = clone(graph), clone(original)
-    floats_made = _join(copy, floats)
+    copy = clone(graph)
+    floats_made = {} if original is None else _join(copy, clone(original))
     _forget_sizes(copy)
-    view, theirs = view_of(graph), view_of(original)
-    kinds = {t.name: theirs.type(t) for node in original.nodes for t in node.outputs}
+    view, kinds = view_of(graph), _kinds(original)
     pairs = Pairs(graph, Context(graph))
     mine = {t.name: t for node in copy.nodes for t in node.outputs if t.name}
     mine.update((t.name, t) for t in copy.inputs)
@@ -243,6 +243,13 @@ def _bounded(probe: ErrorProbe, tensor: gs.Tensor, low: float, high: float) -> g
     return probe.add("Min", [probe.add("Max", [tensor, ends[0]]), ends[1]])
 
 
+def _kinds(graph: gs.Graph | None) -> dict[str, TensorType | None]:
+    if graph is None:
+        return {}
+    view = view_of(graph)
+    return {t.name: view.type(t) for node in graph.nodes for t in node.outputs}
+
+
 def _has_size(found: TensorType | None) -> bool:
     sizes = None if found is None else found.shape
     return sizes is not None and all(isinstance(size, int) for size in sizes)
@@ -282,4 +289,9 @@ def _join(graph: gs.Graph, floats: gs.Graph) -> dict[str, gs.Tensor]:
     for tensor in (*made.values(), *constants.values()):
         tensor.name = f"{_FLOAT}{tensor.name}"
     graph.nodes.extend(floats.nodes)
+    domains = {entry.domain for entry in graph.import_domains or ()}
+    missing = [entry for entry in floats.import_domains or () if entry.domain not in domains]
+    graph.import_domains = [*(graph.import_domains or ()), *missing]
+    known = {(function.domain, function.name) for function in graph.functions}
+    graph.functions += [f for f in floats.functions if (f.domain, f.name) not in known]
     return made

@@ -27,6 +27,7 @@ from ....ir.run.extra_feeds import FeedsWithout
 from ....ir.run.feeds import random_feeds
 from ....passes.engine.context import Context, Feeds
 from ....passes.fusion.inline_fused_operators import inline_fused_operators
+from ....passes.opset.convert_opset import ensure_opset
 from ....passes.quantize.dequantize_nodes import restore_to_float
 from ....passes.quantize.qdq.match_float import FloatMatch, match_float
 from ....passes.quantize.qdq.raise_dynamic import raise_dynamic
@@ -153,6 +154,7 @@ class _Session:
         if options.labels:
             self._feeds = FeedsWithout(self._labelled, options.labels)
         self._first = next(iter(itertools.islice(self._feeds, 1)))
+        self._joins = True
         self._nests = any(map(subgraphs_of, self.graph.nodes))
         if float_graph is None:
             self._match = FloatMatch()
@@ -163,6 +165,7 @@ class _Session:
         else:
             self._float = inlined(float_graph)
             need_twin(self.graph, self._float)
+            self._joins = _to_one_opset(self.graph, self._float)
             self._match = match_float(self.graph, self._float)
 
     def report(self, most: int, progress: Progress) -> Int8Report:
@@ -172,7 +175,7 @@ class _Session:
         progress(0.1, "measuring errors")
         errors = measure_errors(
             self.graph,
-            self._float,
+            self._float if self._joins else None,
             self._match,
             self._feeds,
             self._threads,
@@ -204,8 +207,16 @@ class _Session:
                 *range_remarks(self.graph, self._match, self._feeds, self._threads),
                 *remarks_of(layers, execution, before, original),
                 *_left(self.graph),
+                *(() if self._joins else (self._apart(),)),
             ),
             runtime=f"ONNX Runtime {ort.__version__}",
+        )
+
+    def _apart(self) -> str:
+        opsets = f"{self._float.opset} and {self.graph.opset}"
+        return (
+            f"results are not compared with those of the float model, layer by layer: opsets "
+            f"{opsets} cannot be brought to one; `planish optimize -p convert-opset` says why"
         )
 
     def _places(self) -> dict[str, int]:
@@ -269,6 +280,12 @@ class _Session:
         for feed, inputs in zip(self._labelled, self._feeds, strict=True):
             total.add(feed, reference(inputs), run(inputs))
         return total.result()
+
+
+def _to_one_opset(graph: gs.Graph, other: gs.Graph) -> bool:
+    """Raise the older of two graphs to the opset of the newer; say whether they have one now."""
+    version = max(graph.opset, other.opset)
+    return all(ensure_opset(each, Context(each), version) for each in (graph, other))
 
 
 def nodes_of(graph: gs.Graph) -> list[gs.Node]:

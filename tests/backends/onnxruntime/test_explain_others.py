@@ -174,3 +174,25 @@ def test_sizes_that_values_decide_may_differ_from_the_float_model():
         by_name = {layer.node: layer for layer in report.layers}
         assert by_name["one"].cumulative > 20
         assert by_name["y"].cumulative is None
+
+
+@pytest.mark.parametrize("opsets", [(12, 17), (17, 13)])
+def test_a_float_model_of_another_opset(opsets):
+    """Quantizing raises opsets; Squeeze has its axes elsewhere then."""
+    header = '<ir_version: 8, opset_import: ["" : {0}]> '
+    text = "g (float[N, 64, 1] x) => (float[N, 64] y) {{ {0} [one] a = MatMul (s, w) r = Relu (a)" \
+        " [two] y = MatMul (r, v) }}"  # fmt: skip
+    old, new = "s = Squeeze <axes = [2]> (x)", "s = Squeeze (x, two)"
+    held = {"w": MATRICES["w"], "v": MATRICES["v"]}
+    models = [
+        model_of(
+            header.format(opset) + text.format(old if opset < 13 else new),
+            held | ({} if opset < 13 else {"two": np.array([2])}),
+        )
+        for opset in opsets
+    ]
+    feeds = [{"x": R.standard_normal((5, 64, 1)).astype(np.float32)} for _ in range(3)]
+    graph = planish.Pipeline.parse(PLAIN).run(planish.load(models[1]), feeds, verify="off").graph
+    report = planish.explain_int8(graph, planish.load(models[0]), feeds, threads=1, most=0)
+    layers = [layer for layer in report.layers if layer.op == "MatMul"]
+    assert [layer.cumulative > 20 for layer in layers] == [True, True]
