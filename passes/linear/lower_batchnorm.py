@@ -36,6 +36,7 @@ from ...ir.core.variables import FUSED_DOMAIN, is_standard
 from ...ir.graph.edit import Edit
 from ...ir.graph.view import View
 from ...ir.ops.fused.activations import ACTIVATION_OPS, find_activation
+from ...ir.ops.fused.operators import Fused, fused_parts
 from ...ir.ops.linear.affine import Array, Composition, need_zeros_kept, read_affine
 from ...ir.ops.linear.operators import linear_operator
 from ...ir.ops.linear.storing import need_kept, stored
@@ -161,6 +162,12 @@ def _is_blocked(tensor: gs.Tensor, view: View) -> bool:
         node = view.producer(waiting.pop(0))
         if node is None:
             return False
+        fused = fused_parts(node, view.opset)
+        if fused is not None and (fused.residual or fused.pool is not None):
+            if not _keeps_blocks_fused(fused):
+                return False
+            waiting += _summed(node, fused)
+            continue
         if linear_operator(node) == "Conv" or (is_standard(node) and node.op in _BLOCKING):
             continue
         if _activates_conv(node, view):
@@ -169,6 +176,20 @@ def _is_blocked(tensor: gs.Tensor, view: View) -> bool:
             return False
         waiting += [t for t in node.inputs if view.producer(t) is not None] or node.inputs[:1]
     return True
+
+
+def _keeps_blocks_fused(fused: Fused) -> bool:
+    """Say whether a fused operator gives blocks, by the operators that it was fused from."""
+    if fused.pool is not None:
+        return fused.pool.op in _BLOCKING
+    steps = () if fused.activation is None else fused.activation.steps
+    return fused.linear.op == "Conv" and all(step.op in _BLOCKED for step in steps)
+
+
+def _summed(node: gs.Node, fused: Fused) -> list[gs.Tensor]:
+    """Return what the convolution of a fused `node` is added to, if its result shows."""
+    first = len(fused.linear.inputs)
+    return list(node.inputs[first : first + 1]) if fused.residual and fused.pool is None else []
 
 
 def _keeps_blocks(node: gs.Node) -> bool:

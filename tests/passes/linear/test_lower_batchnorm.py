@@ -195,3 +195,22 @@ def test_an_activation_that_a_convolution_takes_in_is_seen_before_and_after():
     first = steps.run(planish.load(before), verify="off")
     assert ops(first.graph) == ["ConvLeakyRelu", "Conv", "Softsign"]
     assert steps.run(first.graph, verify="off").edits == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"c = Conv(x, w) p = Softsign(x) a = Add(c, p) n = {NORM}(a, s, b, m, v) y = Softsign(n)",
+        f"c = Conv(x, w) a = Add(c, x) l = LeakyRelu(a) n = {NORM}(l, s, b, m, v) y = Softsign(n)",
+        f"c = Conv(x, w) a = Add(c, x) l = Relu(a) n = {NORM}(l, s, b, m, v) y = Softsign(n)",
+        f"c = Conv(x, w) p = GlobalAveragePool(c) n = {NORM}(p, s, b, m, v) y = Softsign(n)",
+        f"c = Conv(x, w) p = MaxPool<kernel_shape = [1, 1]>(c) n = {NORM}(p, s, b, m, v) "
+        "y = Softsign(n)",
+    ],
+)
+def test_what_is_fused_in_front_of_it_is_judged_as_what_it_was_fused_from(body):
+    before = model(body, weights={**statistics(), "w": np.ones((6, 6, 1, 1), np.float32)})
+    steps = planish.Pipeline.parse(f"{PASS},fuse-conv-activation,fuse-conv-pool")
+    first = steps.run(planish.load(before), verify="off")
+    assert len(ops(first.graph)) < 5
+    assert steps.run(first.graph, verify="off").edits == 0
