@@ -27,8 +27,9 @@ from ....ir.run.feeds import random_feeds
 from ....ir.run.reference import Reference
 from ...engine.context import Context
 from ...engine.contract import Pass
+from ...engine.node_names import check_node_names
 from .asked import read_sizes, shapes_asked
-from .plan import Mend, nodes_of, plan
+from .plan import Mend, Told, nodes_of, plan
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class SetShapes(Pass):
 
     - `shapes`: what is set, such as `["input.1=1,3,320,320","batch=1"]`; without quotes,
       `[input.1:1x3x320x320,batch:1]`.
+    - `keep`: nodes that stay as they are.
+    - `follow`: pools and Resizes whose windows and sizes go with those of their inputs.
     """
 
     name: ClassVar[str] = "set-shapes"
@@ -48,6 +51,8 @@ class SetShapes(Pass):
     keeps_interface: ClassVar[bool] = False
 
     shapes: tuple[str, ...]
+    keep: tuple[str, ...] = ()
+    follow: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the sizes can be read."""
@@ -59,7 +64,9 @@ class SetShapes(Pass):
         if not shapes:
             return
         before = {t.name: t.shape for t in graph.inputs}
-        found = plan(graph, shapes)
+        check_node_names(graph, "keep", self.keep)
+        check_node_names(graph, "follow", self.follow)
+        found = plan(graph, shapes, Told(frozenset(self.keep), frozenset(self.follow)))
         with context.editing() as edit:
             if not edit.begin():
                 return
@@ -126,7 +133,8 @@ def _apply(mend: Mend, node: gs.Node, edit: Edit) -> None:
 def _need_running(graph: gs.Graph, original: gs.Graph) -> None:
     """Raise RefusedError where `graph` does not run, and `original` does."""
     try:
-        Reference(graph)(random_feeds(graph)[0])
+        # With its optimizations, which believe what inference says of sizes.
+        Reference(graph, optimized=True)(random_feeds(graph)[0])
     except FeedError:
         return  # too large to draw, or no tensor: nobody knows
     except ExecutionError as error:

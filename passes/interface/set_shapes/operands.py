@@ -6,6 +6,7 @@ x [10, 64] + p [10, 64], all rows of p alike  ->  x [1, 64] + p [1, 64]
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,6 +16,7 @@ from ....ir.ops.traits import attribute, traits_of
 from .site import Array, FixedSizeError, SizedSite
 
 Replaced = dict[int, Array]
+_MANY = 16  # elements, below which a number is one of its own
 
 
 def operands(site: SizedSite) -> Replaced:
@@ -23,6 +25,8 @@ def operands(site: SizedSite) -> Replaced:
     Raises FixedSizeError where one holds something for each element of a size that has changed.
     """
     traits = traits_of(site.node, site.after.opset)
+    if site.node.op in ("Div", "Mul") or site.node.op == "Mod":
+        _check_counts(site)
     if traits.broadcasts:
         return dict(_of_broadcast(site))
     if traits.weighted is not None and site.node.op in ("Gemm", "MatMul"):
@@ -84,6 +88,26 @@ def _of_states(site: SizedSite) -> Iterator[tuple[int, Array]]:
         fixed = site.sizes(place)
         if fixed is not None and not site.is_live(site.node.inputs[place]):
             yield place, _alike(site, place, row, pair[1][batch], None)
+
+
+def _check_counts(site: SizedSite) -> None:
+    """Refuse a number that was how many elements there are, or where a row begins."""
+    for place, tensor in enumerate(site.node.inputs[:2]):
+        fixed = site.sizes(place)
+        if site.is_live(tensor) or fixed is None or math.prod(fixed[0]) != 1 or not _live(site):
+            continue
+        values = site.values_before(site.was.inputs[place])
+        value = 0.0 if values is None else abs(float(values.reshape(-1)[0]))
+        whole = values is not None and values.dtype.kind in "iu"
+        count = value if value >= 1 or not value else 1 / value
+        near = round(count)
+        if near < (2 if whole else _MANY) or abs(count - near) > 1e-6 * count:
+            continue
+        if site.seen.holds(near, 1 if whole else 2):
+            raise FixedSizeError(
+                f"its operand '{tensor.name}' is {value:g}, and {near} was a number of elements "
+                "that changes"
+            )
 
 
 def _check_features(site: SizedSite) -> None:

@@ -9,23 +9,24 @@ taken for another.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.build import make_constant
-from ....ir.core.errors import RefusedError
-from ....ir.core.variables import is_standard, label, subgraphs_of
+from ....ir.core.errors import ExecutionError, FeedError, RefusedError
+from ....ir.core.variables import is_standard, label, node_key, subgraphs_of
 from ....ir.graph.clone import clone
 from ....ir.graph.types import Dim
 from ....ir.graph.uses import Uses
 from ....ir.graph.view import View
 from ....ir.ops.shapes.infer import infer_types
 from ....ir.ops.traits.groups import READ_NO_VALUES
-from ....ir.run.feeds import is_size
+from ....ir.run.feeds import is_size, random_feeds
+from ....ir.run.reference import Reference
 from ...analysis.constants.evaluation import constant_values
 from .operands import operands
 from .rules import RULES
@@ -45,14 +46,27 @@ class Mend:
     inputs: Mapping[int, Array]
     attrs: Mapping[str, list[float]]
     told: str
+    node: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """Nodes, by name, that a person has decided about: to stay as they are, or to go along."""
+
+    keep: frozenset[str] = frozenset()
+    follow: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What has to change, in order, and the sizes of outputs that are known then, by name."""
+    """What has to change, in order, and the sizes of outputs that are known then, by name.
+
+    `sized`: a copy in which it has.
+    """
 
     mends: Sequence[Mend]
     outputs: Mapping[str, Sequence[int]]
+    sized: gs.Graph
 
 
 def nodes_of(graph: gs.Graph) -> Iterator[tuple[gs.Graph, gs.Node]]:
@@ -63,23 +77,42 @@ def nodes_of(graph: gs.Graph) -> Iterator[tuple[gs.Graph, gs.Node]]:
         yield graph, node
 
 
-def plan(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]]) -> Plan:
+def plan(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> Plan:
     """Return what has to change in `graph` for inputs of `shapes`, by name, in order.
 
     Raises RefusedError, naming each node, where a size that has changed is held by a constant that
-    cannot be told.
+    cannot be told; and where windows may be of a size or over everything, and both would run.
     """
+    found = _planned(graph, shapes, told)
+    pools = {m.node: m.told for m in found.mends if "kernel_shape" in m.attrs}
+    guessed = pools.keys() - told.follow
+    if guessed and _runs_with(graph, shapes, replace(told, keep=told.keep | guessed)):
+        names = "; ".join(pools[name] for name in sorted(guessed))
+        raise RefusedError(_refusal([f"{names} would pool as at the old size, or slide as it is"]))
+    return found
+
+
+def _runs_with(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> bool:
+    try:
+        sized = _planned(graph, shapes, told).sized
+        Reference(sized)(random_feeds(sized)[0])
+    except (RefusedError, ExecutionError, FeedError):
+        return False
+    return True
+
+
+def _planned(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> Plan:
     opened = _opened(graph, shapes)
     before, after = _copy(graph, opened, {}), _copy(graph, opened, shapes)
     found: dict[int, Mend] = {}
     while True:
-        round_ = _SizeRound(before, after, found.keys())
+        round_ = _SizeRound(before, after, found.keys(), told)
         mends, refused = round_.look()
         if refused:
             raise RefusedError(_refusal(refused))
         if not mends:
             outputs = round_.outputs() if _is_static(graph, shapes) else {}
-            return Plan([found[place] for place in sorted(found)], outputs)
+            return Plan([found[place] for place in sorted(found)], outputs, after)
         for mend in mends:
             found[mend.place] = mend
             _apply(mend, _at(after, mend.place))
@@ -91,7 +124,10 @@ def _is_static(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]]) -> bool:
 
 
 def _refusal(refused: Sequence[str]) -> str:
-    return "the sizes cannot be set: " + "; ".join(refused)
+    return (
+        f"the sizes cannot be set: {'; '.join(refused)}. In a pipeline, set-shapes{{...}} takes "
+        "keep=[NODE] for what is to stay as it is, and follow=[NODE] for what goes along"
+    )
 
 
 def _opened(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]]) -> dict[str, list[Dim]]:
@@ -201,9 +237,11 @@ def _lists_of(node: gs.Node) -> range:
 class _SizeRound:
     """One walk over both copies; what hangs on a node that is mended waits for the next."""
 
-    def __init__(self, before: gs.Graph, after: gs.Graph, mended: Any) -> None:
+    def __init__(
+        self, before: gs.Graph, after: gs.Graph, mended: Collection[int], told: Told
+    ) -> None:
         self._before, self._after = _SizesOfCopy(before), _SizesOfCopy(after)
-        self._mended = frozenset(mended)
+        self._mended, self._told = frozenset(mended), told
         self._seen = SeenSizes()
         self._live: set[int] = set()
         self._waiting: set[int] = set()
@@ -275,8 +313,9 @@ class _SizeRound:
             values_after=lambda tensor: self._after.value(tensor, scope),
             seen=self._seen,
             is_live=lambda tensor: id(tensor) in self._live,
+            follows=node_key(node) in self._told.follow,
         )
-        if place in self._mended:
+        if place in self._mended or node_key(node) in self._told.keep:
             return None
         changes = (rule(site) if rule is not None else None) or {}
         inputs: dict[int, Array] = dict(operands(site))
@@ -292,7 +331,7 @@ class _SizeRound:
                 inputs[position] = _typed(sizes, site.after.dtype(node.inputs[position]))
         if not inputs and not attrs:
             return None
-        return Mend(place, inputs, attrs, f"{label(node)}: {', '.join(told)}")
+        return Mend(place, inputs, attrs, f"{label(node)}: {', '.join(told)}", node_key(node))
 
 
 def _typed(sizes: Sequence[float], dtype: np.dtype[Any] | None) -> Array:

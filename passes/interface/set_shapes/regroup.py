@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 Sizes = Sequence[int]
-Follow = Callable[[int, int], int | None]
+Become = Callable[[int, int], frozenset[int]]
 
 
 @dataclass
@@ -27,46 +27,97 @@ class _AxisGroup:
 
 
 def regrouped(
-    before: Sizes, after: Sizes, now: Sizes, follow: Follow = lambda axis, size: None
+    before: Sizes,
+    after: Sizes,
+    now: Sizes,
+    become: Become = lambda axis, size: frozenset(),
+    rest: int | None = None,
 ) -> list[int] | None:
     """Return what `after`, the reshape of `before`, is of `now`; None where one example is mute.
 
-    `follow` says what a size on an axis has become elsewhere, None where that is not known.
+    `become` says what sizes on an axis have become elsewhere; `rest` is the axis that takes what
+    the others leave.
     """
     if 0 in before or 0 in after:
         return None
     groups = _groups(before, after)
     if groups is None:
         return None
-    found = list(after)
     ones = _ones(before, after, groups)
+    _absorb(ones, groups, rest)
+    found = list(after)
     for group in (*groups, *ones):
         if all(before[axis] == now[axis] for axis in group.before):
             continue
-        size = math.prod(now[axis] for axis in group.before)
         if len(group.after) == 1:
-            found[group.after[0]] = size
-        elif len(group.after) == len(group.before) and group in ones:
+            found[group.after[0]] = math.prod(now[axis] for axis in group.before)
+        elif group in ones:
+            if len(group.after) != len(group.before):
+                return None
             for axis, other in zip(group.after, group.before, strict=True):
                 found[axis] = now[other]
-        elif (parts := _split(group, after, size, follow)) is not None:
-            for axis, part in zip(group.after, parts, strict=True):
+        elif (parts := _taken_apart(group, (before, after, now), become)) is not None:
+            for axis, part in parts.items():
                 found[axis] = part
         else:
             return None
     return found
 
 
-def _split(group: _AxisGroup, after: Sizes, size: int, follow: Follow) -> list[int] | None:
-    """Return the sizes of which `size` is the product, where they are known from elsewhere.
+def _absorb(ones: Sequence[_AxisGroup], groups: Sequence[_AxisGroup], rest: int | None) -> None:
+    """Count axes of one that have no place of their own to the axis that takes the rest."""
+    for place, alone in enumerate(ones):
+        for group in groups[max(place - 1, 0) : place + 1]:
+            if alone.before and not alone.after and rest in group.after:
+                group.before, alone.before = sorted((*group.before, *alone.before)), []
 
-    Batches that were taken apart are told by their number alone.
+
+def _taken_apart(
+    group: _AxisGroup, sizes: tuple[Sizes, Sizes, Sizes], become: Become
+) -> dict[int, int] | None:
+    """Return the sizes of the axes behind a group of which several are made, None where unknown.
+
+    [16, 16, 10] -> [512, 5]:  5 is a part of the 10, which stays, and 512 = 16 * 16 * 2. What is
+    left must be what those sizes have become elsewhere, in one way only.
     """
-    parts = [follow(axis, after[axis]) for axis in group.after]
-    if len(parts) == 2 and group.after[0] == 0 and parts[0] and size % parts[0] == 0:
-        parts[1] = parts[1] or size // parts[0]
-    sizes = [part for part in parts if part is not None]
-    return sizes if len(sizes) == len(parts) > 0 and math.prod(sizes) == size else None
+    before, after, now = sizes
+    left = [
+        (before[axis], now[axis]) for axis in group.before if (before[axis], now[axis]) != (1, 1)
+    ]
+    axes, found = list(group.after), {}
+    for end in (-1, 0):
+        while len(axes) > 1 and left and _divide(left, end, after[axes[end]]):
+            axis = axes.pop(end)
+            found[axis] = after[axis]
+    size = math.prod(pair[1] for pair in left)
+    if len(axes) == 1:
+        return found | {axes[0]: size}
+    known = [become(axis, after[axis]) for axis in axes]
+    # Batches that were taken apart are told by their number alone.
+    if len(axes) == 2 and axes[0] == 0 and len(known[0]) == 1 and not known[1]:
+        known[1] = frozenset(
+            {size // number for number in known[0] if number and not size % number}
+        )
+    fitting = [parts for parts in itertools.product(*known) if math.prod(parts) == size]
+    return found | dict(zip(axes, fitting[0], strict=True)) if len(fitting) == 1 else None
+
+
+def _divide(left: list[tuple[int, int]], end: int, part: int) -> bool:
+    """Take `part` out of the sizes at one end of `left` that stay, where it is a part of them."""
+    taken = list(left)
+    while part > 1 and taken and taken[end][0] == taken[end][1]:
+        common = math.gcd(part, taken[end][0])
+        if common == taken[end][0]:
+            taken.pop(end)
+        elif common == part:
+            taken[end] = (taken[end][0] // part,) * 2
+        else:
+            return False
+        part //= common
+    if part > 1:
+        return False
+    left[:] = taken
+    return True
 
 
 def _groups(before: Sizes, after: Sizes) -> list[_AxisGroup] | None:

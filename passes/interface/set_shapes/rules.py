@@ -36,7 +36,9 @@ def _reshape(site: SizedSite) -> Changes | None:
     if made is None:
         return None
     as_it_is = _resolved(asked[1], pair[1], copies)
-    wanted = regrouped(pair[0], made, pair[1], partial(site.seen.follow, rank=len(made)))
+    become = partial(site.seen.become, rank=len(made))
+    rest = asked[0].index(-1) if -1 in asked[0] else None
+    wanted = regrouped(pair[0], made, pair[1], become, rest)
     computed = asked[0] != asked[1]
     if as_it_is is not None and (as_it_is == wanted or (computed and -1 not in asked[1])):
         return None
@@ -99,7 +101,7 @@ def _tile(site: SizedSite) -> Changes | None:
 
 def _filled(site: SizedSite) -> Changes | None:
     asked = site.asked("input")
-    if asked is None:
+    if asked is None or len(asked[0]) < 2:  # a list of sizes, such as pads
         return None
     wanted = [
         _followed(site, axis, size, len(asked[0])) if size == now and size > 1 else now
@@ -154,6 +156,8 @@ def _resized(site: SizedSite, axis: int, size: int) -> int:
     follows = now if size == was else site.seen.follow(axis, size, len(pair[0]))
     if follows is None and was == now and not site.seen.differ(axis, size, len(pair[0])):
         follows = size
+    if follows is None and site.follows and size * now % was == 0:
+        follows = size * now // was
     if follows is None:
         raise FixedSizeError(
             f"it resizes {was} to {size} on axis {axis}, and nothing before it says whether {size} "
@@ -247,15 +251,33 @@ def _gather(site: SizedSite) -> Changes | None:
 
 
 def _pool(site: SizedSite) -> Changes | None:
-    """A window over all of its input is a pool over all positions, exported at one size."""
+    """A pool over everything, or to so many places, is exported as windows of one size.
+
+    Windows from four on that lie side by side and leave nothing out may be such; smaller ones halve
+    a map, as they do at any size.
+    """
     pair, made = site.sizes(), site.made()
-    kernel = site.node.attrs.get("kernel_shape")
-    if pair is None or made is None or kernel is None or pair[0] == pair[1]:
+    kernel = list(site.node.attrs.get("kernel_shape") or ())
+    if pair is None or made is None or not kernel or pair[0] == pair[1]:
         return None
-    whole = tuple(kernel) == pair[0][2:] and all(size == 1 for size in made[2:])
-    if not whole or any(site.node.attrs.get("pads") or ()):
+    strides = list(site.node.attrs.get("strides") or [1] * len(kernel))
+    if any(site.node.attrs.get("pads") or ()):
         return None
-    return {"kernel_shape": pair[1][2:]} if pair[0][2:] != pair[1][2:] else None
+    wanted = list(kernel)
+    for place, (was, now) in enumerate(zip(pair[0][2:], pair[1][2:], strict=True)):
+        count, beside = made[2 + place], strides[place] == kernel[place]
+        whole = kernel[place] == was and count == 1
+        if was == now or not (
+            whole or (beside and kernel[place] > 3 and was == count * kernel[place])
+        ):
+            continue
+        if now % count:
+            raise FixedSizeError(f"it pools {was} to {count} places, and {now} is no multiple")
+        wanted[place] = now // count
+    if wanted == kernel:
+        return None
+    steps = [w if s == k else s for w, k, s in zip(wanted, kernel, strides, strict=True)]
+    return {"kernel_shape": wanted} | ({"strides": steps} if steps != strides else {})
 
 
 def _followed(site: SizedSite, axis: int, size: int, rank: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +30,7 @@ class SeenSizes:
     """Which sizes the tensors before a node had, and what has become of them, axis by axis."""
 
     _became: dict[tuple[int | None, int, int], set[int]] = field(default_factory=dict)
+    _products: dict[int, set[tuple[int, int]]] = field(default_factory=dict)
 
     def add(self, before: Sizes, now: Sizes) -> None:
         """Note the sizes of a tensor that the graph's inputs decide."""
@@ -37,22 +40,31 @@ class SeenSizes:
         for axis, (was, size) in enumerate(zip(before, now, strict=True)):
             for key in ((rank, axis, was), (None, axis, was)):
                 self._became.setdefault(key, set()).add(size)
+        for first, last in itertools.combinations(range(rank + 1), 2):
+            product, changed = math.prod(before[first:last]), math.prod(now[first:last])
+            if product != changed:
+                self._products.setdefault(product, set()).add((last - first, changed))
 
     def follow(self, axis: int, size: int, rank: int) -> int | None:
         """Return what every `size` on `axis` has become; None where there is none, or several.
 
         Tensors of `rank` are asked first, those of any where none of it has that size there.
         """
-        found = self._found(axis, size, rank)
+        found = self.become(axis, size, rank)
         return next(iter(found)) if len(found) == 1 else None
 
     def differ(self, axis: int, size: int, rank: int) -> bool:
         """Say whether some `size` on `axis` has become another, and some has not."""
-        return len(self._found(axis, size, rank)) > 1
+        return len(self.become(axis, size, rank)) > 1
 
-    def _found(self, axis: int, size: int, rank: int) -> set[int]:
+    def become(self, axis: int, size: int, rank: int) -> frozenset[int]:
+        """Return all that a `size` on `axis` has become; see `follow`."""
         any_rank = self._became.get((None, axis, size), set())
-        return self._became.get((rank, axis, size), any_rank)
+        return frozenset(self._became.get((rank, axis, size), any_rank))
+
+    def holds(self, product: float, fewest: int) -> bool:
+        """Say whether `product` was that of `fewest` sizes or more side by side, which changed."""
+        return any(axes >= fewest for axes, _ in self._products.get(int(product), ()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +78,7 @@ class SizedSite:
     values_before: Callable[[gs.Tensor], Array | None]
     values_after: Callable[[gs.Tensor], Array | None]
     seen: SeenSizes
+    follows: bool
     is_live: Callable[[gs.Tensor], bool]
 
     def sizes(self, position: int = 0) -> tuple[Sizes, Sizes] | None:

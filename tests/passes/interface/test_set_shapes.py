@@ -35,7 +35,7 @@ def pyramid(n, h, w):
     return f"""g (float[{n}, 2, {h}, {w}] x) => (float[{n}, 4, {h}, {w}] y)
     < int64[4] sizes = {{{n}, 2, {h}, {w}}} >
     {{
-       p = AveragePool <kernel_shape = [{h}, {w}]> (x)
+       p = GlobalAveragePool (x)
        r = Resize <mode = "nearest"> (p, , , sizes)
        y = Concat <axis = 1> (r, x)
     }}"""
@@ -127,7 +127,42 @@ def recurrent(n, h, w):
     {{ y = RNN <hidden_size = 2> (x, a, r, , , s) }}"""
 
 
-NETWORKS = [decoder, pyramid, heads, tokens, cropped]
+def levels(n, h, w):
+    """Maps of two sizes, each [N, H, W, anchors * 3] taken for [N, rest, 3]; groups of channels."""
+    m = h * w * 2
+    return f"""g (float[{n}, 6, {h}, {w}] x) => (float[{n}, {m}, 3] y, float[{n}, 2, {h * w * 3}] z)
+    < int64[3] a = {{{n}, -1, 3}}, int64[3] b = {{{n}, 2, {h * w * 3}}} >
+    {{
+       t = Transpose <perm = [0, 2, 3, 1]> (x)
+       y = Reshape (t, a)
+       z = Reshape (x, b)
+    }}"""
+
+
+def flattened(n, h, w):
+    """Rows of all images at once, whose number the rest is."""
+    return f"""g (float[{n}, {h}, 3, {w}] x) => (float[{n * h}, 3, {w}] y)
+    < int64[3] a = {{-1, 3, {w}}} > {{ y = Reshape (x, a) }}"""
+
+
+def classifier(n, h, w):
+    """A pool over everything, written as a window of that size: else no features fit."""
+    return f"""g (float[{n}, 2, {h}, {w}] x) => (float[{n}, 1] y) < float[2, 1] w = {{1, 2}} >
+    {{ p = AveragePool <kernel_shape = [{h}, {w}]> (x) f = Flatten (p) y = MatMul (f, w) }}"""
+
+
+def places(n, h, w):
+    """A pool to two by two places, as windows side by side."""
+    a, b, ones = h // 2, w // 2, ", ".join(["1"] * 8)
+    return f"""g (float[{n}, 2, {h}, {w}] x) => (float[{n}, 1] y) < float[8, 1] w = {{{ones}}} >
+    {{
+       p = MaxPool <kernel_shape = [{a}, {b}], strides = [{a}, {b}]> (x)
+       f = Flatten (p)
+       y = MatMul (f, w)
+    }}"""
+
+
+NETWORKS = [decoder, pyramid, heads, tokens, cropped, levels, flattened, classifier]
 
 
 def model(network, *sizes):
@@ -169,6 +204,31 @@ def test_what_an_exporter_writes_at_the_new_size(network, old, new):
 def test_rows_of_all_images():
     found, _ = set_to(model(rows, 2, 4, 4), rows, 5, 2, 6)
     assert_same(model(rows, 5, 2, 6), found)
+
+
+def test_a_pool_to_some_places():
+    found, told = set_to(model(places, 1, 8, 8), places, 1, 12, 16)
+    assert_same(model(places, 1, 12, 16), found)
+    assert "kernel_shape [4, 4] -> [6, 8]" in told[1]
+
+
+SLIDES = """g (float[1, 1, 4, 4] x) => (float[1, 1, 1, 1] y)
+    { [pool] y = AveragePool <kernel_shape = [4, 4]> (x) }"""
+
+
+def test_a_window_that_may_slide_is_asked_about():
+    graph = planish.load(model_from_text(SLIDES))
+    with pytest.raises(planish.PlanishError, match=r"'pool'.*would pool as at the old size, or"):
+        set_shapes(graph, ["x=1,1,8,8"])
+    x = np.random.default_rng(0).random((1, 1, 8, 8)).astype("f")
+    text = "set-shapes{{shapes=[x:1x1x8x8],{}=pool}}"
+    follow, keep = (
+        planish.Pipeline.parse(text.format(word)).run(graph, strict=True).graph
+        for word in ("follow", "keep")
+    )
+    got = run_ort(planish.to_model(follow), {"x": x})["y"]
+    np.testing.assert_allclose(got, x.mean((2, 3), keepdims=True), rtol=1e-6)
+    assert run_ort(planish.to_model(keep), {"x": x})["y"].shape == (1, 1, 5, 5)
 
 
 def test_the_first_state_of_a_recurrent_layer():
@@ -220,6 +280,21 @@ REFUSED = {
         """g (float[1, 1, 4, 4] x) => (float[1, 1, 8, 8] y) < int64[4] s = {1, 1, 8, 8} >
         { y = Resize <mode = "nearest"> (x, , , s) }""",
         "a size to keep or goes with 4",
+    ),
+    "a mean by hand": (
+        """g (float[1, 1, 4, 4] x) => (float[1, 1] y) < float n = {16}, int64[2] a = {2, 3} >
+        { s = ReduceSum <keepdims = 0> (x, a) y = Div (s, n) }""",
+        "16 was a number of elements that changes",
+    ),
+    "rows from places": (
+        """g (float[1, 1, 4, 4] x) => (int64[1, 1, 4] y) < int64 n = {4} >
+        { s = ArgMax <axis = 2, keepdims = 0> (x) y = Mod (s, n) }""",
+        "4 was a number of elements that changes",
+    ),
+    "places that do not fit": (
+        """g (float[1, 1, 12, 12] x) => (float[1, 1, 3, 3] y)
+        { y = MaxPool <kernel_shape = [4, 4], strides = [4, 4]> (x) }""",
+        "pools 12 to 3 places, and 8 is no multiple",
     ),
     "halves": (
         """g (float[1, 1, 4, 4] x) => (float[1, 1, 2, 4] y)
@@ -299,7 +374,7 @@ def test_passes_before_it_are_compared_at_the_old_size():
         ([1, 64, 10], [64, 10], [2, 64, 10], None),
         ([1, 1, 6], [1, 1, 1, 6], [2, 1, 6], None),
         ([1, 196, 8], [1, 14, 14, 8], [1, 400, 8], None),
-        ([2, 12], [4, 6], [4, 12], None),
+        ([2, 12], [4, 6], [4, 12], [8, 6]),  # 12 = 2 * 6 stays
         ([2, 255, 5, 5], [2, 3, 85, 5, 5], [1, 255, 9, 7], [1, 3, 85, 9, 7]),
         ([4, 6], [24], [4, 6], [24]),
         ([0, 4], [0], [1, 4], None),
