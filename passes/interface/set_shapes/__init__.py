@@ -81,6 +81,7 @@ class SetShapes(Pass):
             if tensor.name in found.outputs:
                 tensor.shape = list(found.outputs[tensor.name])
         _need_running(graph, context.original or graph)
+        _need_elements(found.outputs)
         for line in _shown(graph, shapes, before):
             context.remark(line)
         for mend in found.mends:
@@ -143,6 +144,15 @@ def _need_running(graph: gs.Graph, original: gs.Graph) -> None:
             raise RefusedError(
                 f"the sizes cannot be set: at them the network does not run: {problem or error}"
             ) from error
+
+
+def _need_elements(outputs: Mapping[str, Sequence[int]]) -> None:
+    """Raise RefusedError where an output has no elements: something was cut out of too little."""
+    for name, shape in outputs.items():
+        if 0 in shape:
+            raise RefusedError(
+                f"the sizes cannot be set: output '{name}' would be {list(shape)}, without elements"
+            )
 
 
 def _runs(graph: gs.Graph) -> bool:

@@ -296,6 +296,11 @@ REFUSED = {
         { y = MaxPool <kernel_shape = [4, 4], strides = [4, 4]> (x) }""",
         "pools 12 to 3 places, and 8 is no multiple",
     ),
+    "nothing left": (
+        """g (float[1, 1, 4, 4] x) => (float[1, 1, 1, 4] y)
+        < int64[1] s = {3}, int64[1] e = {100}, int64[1] a = {2} > { y = Slice (x, s, e, a) }""",
+        "whether these are places to keep",
+    ),
     "halves": (
         """g (float[1, 1, 4, 4] x) => (float[1, 1, 2, 4] y)
         < int64[1] s = {2}, int64[1] e = {4}, int64[1] a = {2} > { y = Slice (x, s, e, a) }""",
@@ -382,3 +387,10 @@ def test_passes_before_it_are_compared_at_the_old_size():
 )
 def test_which_sizes_are_made_of_which(before, after, now, wanted):
     assert regrouped(before, after, now) == wanted
+
+
+def test_an_output_without_elements_is_refused():
+    text = """g (float[4, 2] x) => (float[2, 2] y) < int64[1] zero = {0}, int64[1] two = {2} > {
+        s = Shape (x) n = Gather (s, zero) h = Div (n, two) y = Slice (x, zero, h, zero) }"""
+    with pytest.raises(planish.PlanishError, match="without elements"):
+        set_shapes(planish.load(model_from_text(text)), ["x=1,2"])
