@@ -85,10 +85,9 @@ _FUSION = (
 
 # Accuracy first, while weights are floats: scales between channels, then weights on their grid; the
 # pairs come last. Fused operators would only be opened again.
+_ALIGNMENT = ("align-depthwise{multiple=16}", "lower-conv-transpose", *_COLLECTION)
 _INT8 = (
-    "align-depthwise{multiple=16}",
-    "lower-conv-transpose",
-    *_COLLECTION,
+    *_ALIGNMENT,
     "equalize-ranges",
     "round-adaptively",
     "quantize",
@@ -104,6 +103,11 @@ _UNFUSED = _repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR, *_LIFTING)
 _EXACT = _repeat(_UNFUSED, *_FUSION)
 
 
+_FOLDED = _repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR)
+# What "int8" does to a float graph that computes the same.
+BEFORE_INTEGERS = ",".join([_FOLDED, *_ALIGNMENT])
+
+
 def _attempt(passes: tuple[str, ...], otherwise: tuple[str, ...]) -> str:
     return f"{ATTEMPT}({','.join(passes)},{OTHERWISE}({','.join(otherwise)}))"
 
@@ -111,7 +115,7 @@ def _attempt(passes: tuple[str, ...], otherwise: tuple[str, ...]) -> str:
 PRESETS: dict[str, str] = {
     "exact": _EXACT,
     # Where the graph stays float, it is what `exact` makes of it.
-    "int8": _attempt((_repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR), *_INT8), (_EXACT,)),
+    "int8": _attempt((_FOLDED, *_INT8), (_EXACT,)),
     # What approximate passes start from: fused operators are closed to them.
     "simplify": ",".join([_UNFUSED, *_COLLECTION]),
     "cleanup": ",".join([_repeat(*_CLEANUP), "eliminate-unused-functions"]),

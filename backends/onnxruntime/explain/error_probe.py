@@ -30,6 +30,7 @@ from ....ir.graph.types import TensorType
 from ....ir.graph.uses import scopes
 from ....ir.ops.quantization.nodes import converts
 from ....ir.ops.quantization.weights import stored_weight
+from ....ir.ops.traits.groups import LAYERS
 from ....passes.engine.context import Context, Feeds
 from ....passes.quantize.qdq.dropped_bounds import bounds_of
 from ....passes.quantize.qdq.match_float import FloatMatch, view_of
@@ -198,13 +199,17 @@ def _build(
         dtype = view.dtype(node.outputs[0])
         if dtype is not None and not dtypes.is_float(dtype):
             continue  # shape arithmetic
-        if other is not None and not may_be_same(kinds.get(other), view.type(node.outputs[0])):
+        known, own = kinds.get(other or ""), view.type(node.outputs[0])
+        fits = may_be_same(known, own)
+        if other is not None and not fits and key not in match.foreign and node.op in LAYERS:
+            after, fits = _own_channels(probe, after, known, own)
+        if other is not None and not fits:
             continue  # another network has other tensors of the same names
         if other is not None and other in floats_made and key not in match.foreign:
             pair = [floats_made[other], after]
             if dtype != np.float32:
                 pair = [probe.add("Cast", [t], {"to": _FLOAT32}) for t in pair]
-            alike = _has_size(kinds.get(other)) and _has_size(view.type(node.outputs[0]))
+            alike = _has_size(known) and _has_size(own)
             probe.compare(key, "cumulative", *pair, alike=alike)
     return probe
 
@@ -248,6 +253,26 @@ def _kinds(graph: gs.Graph | None) -> dict[str, TensorType | None]:
         return {}
     view = view_of(graph)
     return {t.name: view.type(t) for node in graph.nodes for t in node.outputs}
+
+
+def _own_channels(
+    probe: ErrorProbe, tensor: gs.Tensor, known: TensorType | None, found: TensorType | None
+) -> tuple[gs.Tensor, bool]:
+    """Return the channels of `tensor` that the float layer has too, and whether the rest agrees.
+
+    Behind them are those that layers are padded by.
+    """
+    sizes, wide = known and known.shape, found and found.shape
+    if not sizes or not wide or len(sizes) != len(wide) or len(sizes) < 2:
+        return tensor, False
+    channels, more = sizes[1], wide[1]
+    if not (isinstance(channels, int) and isinstance(more, int) and channels < more):
+        return tensor, False
+    name = f"planish-channels/{len(probe.graph.nodes)}"
+    ends = [make_constant(f"{name}/{i}", np.array([v])) for i, v in enumerate((0, channels, 1))]
+    rest = zip((*sizes[:1], *sizes[2:]), (*wide[:1], *wide[2:]), strict=True)
+    same = all(a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in rest)
+    return probe.add("Slice", [tensor, *ends]), same
 
 
 def _has_size(found: TensorType | None) -> bool:

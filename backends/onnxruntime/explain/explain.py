@@ -26,19 +26,18 @@ from ....ir.run.compare import Comparison, OutputsComparer
 from ....ir.run.extra_feeds import FeedsWithout
 from ....ir.run.feeds import random_feeds
 from ....passes.engine.context import Context, Feeds
-from ....passes.fusion.inline_fused_operators import inline_fused_operators
 from ....passes.opset.convert_opset import ensure_opset
 from ....passes.quantize.dequantize_nodes import restore_to_float
 from ....passes.quantize.qdq.match_float import FloatMatch, match_float
 from ....passes.quantize.qdq.raise_dynamic import raise_dynamic
 from ....passes.quantize.qdq.raise_operators import raise_operators
-from ....passes.quantize.quantize.bodies import tell_bodies_apart
 from ...timing.bench import Subject, bench
 from ..backend import OnnxRuntime
 from .advice import candidates, choose
 from .error_probe import measure_errors
 from .executed import execute
 from .layers import layers_of, remarks_of
+from .pairing import closest_float, inlined
 from .ranges import range_remarks
 from .report import Int8Report, Quality
 from .twin import need_twin
@@ -95,16 +94,10 @@ def apply_exclusions(
     copy = inlined(graph)
     raised = clone(copy)
     raise_all(raised)
-    match = FloatMatch() if float_graph is None else match_float(raised, inlined(float_graph))
+    match = FloatMatch()
+    if float_graph is not None:
+        _, match = closest_float(raised, inlined(float_graph))
     _restore(copy, names, match)
-    return copy
-
-
-def inlined(graph: gs.Graph) -> gs.Graph:
-    """Return a copy of `graph` without fused operators, names told apart in all its bodies."""
-    copy = clone(graph)
-    inline_fused_operators(copy, Context(copy))
-    tell_bodies_apart(copy, Context(copy))
     return copy
 
 
@@ -162,11 +155,12 @@ class _Session:
             restore_to_float(self._float, Context(self._float), _names(self.graph), FloatMatch())
             self._match = match_float(self.graph, self._float)
             self._match.weights.clear()
+            self._twin = self._float
         else:
             self._float = inlined(float_graph)
             need_twin(self.graph, self._float)
             self._joins = _to_one_opset(self.graph, self._float)
-            self._match = match_float(self.graph, self._float)
+            self._twin, self._match = closest_float(self.graph, self._float, self._feeds)
 
     def report(self, most: int, progress: Progress) -> Int8Report:
         progress(0.0, "profiling")
@@ -175,7 +169,7 @@ class _Session:
         progress(0.1, "measuring errors")
         errors = measure_errors(
             self.graph,
-            self._float if self._joins else None,
+            self._twin if self._joins else None,
             self._match,
             self._feeds,
             self._threads,

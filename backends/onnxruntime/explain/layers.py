@@ -6,12 +6,15 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.counted import counted
 from ....ir.core.variables import node_key, subgraphs_of
 from ....ir.graph.uses import scopes
+from ....ir.graph.view import View
 from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE, converts, is_quantizer
+from ....ir.ops.traits.groups import READ_NO_VALUES
 from ....passes.engine.context import Context
 from ....passes.quantize.qdq.pairs import Pairs
 from .executed import ExecutedNode, Execution, precision_of
@@ -49,7 +52,7 @@ def layers_of(
             fused[into[index]].append(node_key(node))
     found = []
     for index, node in enumerate(nodes):
-        if converts(node):
+        if converts(node) or of_sizes(node, pairs.view(node)):
             continue
         done = ran[index]
         main = max(done, key=lambda n: (precision_of(n) == "int8", n.ms), default=None)
@@ -75,6 +78,18 @@ def layers_of(
             )
         )
     return tuple(found)
+
+
+def of_sizes(node: gs.Node, view: View) -> bool:
+    """Say whether `node` computes with sizes and indices alone: it is no layer."""
+    if node.op in READ_NO_VALUES:
+        return bool(node.outputs) and _is_index(node.outputs[0], view)
+    read = [tensor for tensor in node.inputs if tensor.name]
+    return bool(read) and all(_is_index(t, view) for t in (*read, *node.outputs) if t.name)
+
+
+def _is_index(tensor: gs.Tensor, view: View) -> bool:
+    return view.dtype(tensor) in (np.dtype(np.int64), np.dtype(np.bool_))
 
 
 def holders_of(graph: gs.Graph) -> dict[int, str]:

@@ -154,12 +154,33 @@ class _Matcher:
         for position, tensor in enumerate(node.inputs[: len(twin.inputs)]):
             stored = stored_weight(tensor, self._pairs.view(node)) if tensor.name else None
             values = self._original.of_node(twin).constant(twin.inputs[position])
-            if stored is None or values is None or values.shape != stored.values.shape:
+            if stored is not None and values is not None:
+                values = _padded_like(values, stored.values)
+            if stored is None or values is None:
                 continue
             if position == 1 and node.op in LAYERS and not is_rounding_of(stored, values):
                 self._found.foreign.add(node_key(node))
                 return
             self._found.weights[node_key(node), position] = values
+
+
+def _padded_like(values: Array, stored: Array) -> Array | None:
+    """Return `values` with zeros to the sizes of `stored`, which has zeros there; None else.
+
+    Channels are padded for kernels that take four at a time.
+    """
+    if values.ndim != stored.ndim or any(
+        a > b for a, b in zip(values.shape, stored.shape, strict=True)
+    ):
+        return None
+    if values.shape == stored.shape:
+        return values
+    found = np.zeros(stored.shape, values.dtype)
+    own = tuple(map(slice, values.shape))
+    found[own] = values
+    rest = stored.copy()
+    rest[own] = 0
+    return None if rest.any() else found
 
 
 def is_rounding_of(stored: StoredWeight, values: Array) -> bool:

@@ -1,0 +1,97 @@
+"""What planish itself quantized, against the file it was made of: folded, padded, with sizes."""
+
+import numpy as np
+import pytest
+
+import planish
+from planish.backends.onnxruntime.explain.explain import apply_exclusions
+
+from tests.helpers import model_of, relative_error, run_ort
+
+RNG = np.random.default_rng(0)
+TEXT = """g (float[1, 3, 16, 16] x) => (float[N, M] y) {
+    a = Conv<pads = [1, 1, 1, 1]>(x, w)
+    b = BatchNormalization(a, s, o, m, v)
+    c = Relu(b)
+    d = Conv<pads = [1, 1, 1, 1]>(c, u)
+    e = BatchNormalization(d, s, o, m, v)
+    f = Relu(e)
+    h = Shape(f)
+    n = Gather(h, zero)
+    k = Unsqueeze(n, axes)
+    t = Concat<axis = 0>(k, rest)
+    y = Reshape(f, t)
+}"""
+WEIGHTS = {
+    "w": RNG.standard_normal((18, 3, 3, 3)).astype(np.float32),
+    "u": RNG.standard_normal((18, 18, 3, 3)).astype(np.float32) / 4,
+    "s": RNG.uniform(0.3, 3, 18).astype(np.float32),
+    "o": RNG.standard_normal(18).astype(np.float32) / 10,
+    "m": RNG.standard_normal(18).astype(np.float32) / 10,
+    "v": RNG.uniform(0.5, 2, 18).astype(np.float32),
+    "zero": np.array(0),
+    "axes": np.array([0]),
+    "rest": np.array([-1]),
+}
+FEEDS = [{"x": RNG.standard_normal((1, 3, 16, 16)).astype(np.float32)} for _ in range(4)]
+
+
+def original():
+    model = model_of(TEXT, WEIGHTS)
+    for node in model.graph.node:
+        node.name = f"node-{node.output[0]}"
+    return planish.load(model)
+
+
+@pytest.fixture(scope="module")
+def quantized():
+    made = planish.quantize(original(), FEEDS, measure=False, guard="off", correct_bias=False).graph
+    return planish.load(planish.to_model(made, portable=True))
+
+
+@pytest.fixture(scope="module")
+def layers(quantized):
+    report = planish.explain_int8(quantized, original(), FEEDS, most=0)
+    assert report.foreign == ()
+    return [layer for layer in report.layers if layer.op == "Conv"]
+
+
+def test_every_layer_is_paired_with_that_of_the_file(layers):
+    assert len(layers) == 2
+    for layer in layers:
+        assert layer.precision == "int8"
+        assert 20 < layer.local < layer.weights < 60  # the pair behind it adds noise
+        assert 20 < layer.cumulative < 60
+
+
+def test_the_error_of_weights_is_that_of_the_folded_ones(quantized, layers):
+    """Up to the factor of each channel, which equalization has moved into the next layer."""
+    folded = WEIGHTS["w"] * (WEIGHTS["s"] / np.sqrt(WEIGHTS["v"] + 1e-5))[:, None, None, None]
+    node = next(node for node in quantized.nodes if node.op == "Conv")
+    stored, steps, zero = (t.values for t in node.inputs[1].inputs[0].inputs)
+    assert len(stored) == 20  # padded
+    columns = [array.astype(np.float64).reshape(-1, 1, 1, 1) for array in (steps, zero)]
+    found = ((stored - columns[1]) * columns[0])[:18, :3].reshape(18, -1)
+    wanted = folded.reshape(18, -1)
+    wanted *= ((found * wanted).sum(1) / (wanted**2).sum(1))[:, None]
+    ratio = (wanted**2).sum() / ((found - wanted) ** 2).sum()
+    # Of weights rounded for what comes out, less does.
+    assert -1 < layers[0].weights - 10 * np.log10(ratio) < 6
+
+
+def test_padded_layers_go_back_to_float(quantized, layers):
+    found = apply_exclusions(quantized, [layer.node for layer in layers], original())
+    model = planish.to_model(original())
+    for feed in FEEDS:
+        wanted, got = (run_ort(m, feed)["y"] for m in (model, planish.to_model(found)))
+        assert relative_error(wanted, got) < 0.02  # the input stays on 8 bits
+
+
+def test_what_computes_with_sizes_is_no_layer():
+    made = planish.Pipeline.parse("fold-batchnorm,quantize{measure=false,guard=off}").run(
+        original(), FEEDS
+    )
+    report = planish.explain_int8(made.graph, original(), FEEDS, most=0)
+    ops = {layer.op for layer in report.layers}
+    assert {"Conv", "Reshape"} <= ops
+    assert not ops & {"Shape", "Gather", "Unsqueeze", "Concat"}
