@@ -47,8 +47,7 @@ class NearestPlane:
         # Coordinates that matter most come last, so that they are rounded first and freely.
         diagonal = np.diagonal(a, axis1=1, axis2=2)
         self._order = np.argsort(diagonal, axis=1, kind="stable")
-        groups = np.arange(len(a))[:, None, None]
-        lower = np.linalg.cholesky(a[groups, self._order[:, :, None], self._order[:, None, :]])
+        lower = np.linalg.cholesky(_reordered(a, self._order))
         pivots = np.diagonal(lower, axis1=1, axis2=2)
         wanted = _forward(lower, np.take_along_axis(t, self._order[..., None], axis=1))
         self._wanted = (wanted / pivots[..., None]).astype(np.float32)
@@ -81,6 +80,14 @@ class NearestPlane:
         found = np.empty_like(values)
         np.put_along_axis(found, self._order[..., None], np.rint(values / step[:, None]), axis=1)
         return found, error
+
+
+def _reordered(a: Array, order: Array) -> Array:
+    """Return A [G, K, K] with rows and columns in `order` [G, K]."""
+    if len(a) == 1:  # a large matrix is gathered several times faster by itself
+        found: Array = a[0][order[0]].take(order[0], axis=1)[None]
+        return found
+    return np.asarray(a[np.arange(len(a))[:, None, None], order[:, :, None], order[:, None, :]])
 
 
 def _forward(lower: Array, t: Array) -> Array:

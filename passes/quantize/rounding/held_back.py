@@ -14,6 +14,7 @@ Brown, "Some experimental results in the correlation of mental abilities" (1910)
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -29,16 +30,29 @@ RIDGES = (300.0, 10.0, 1.0, 0.1)
 
 
 def best_ridge(
-    halves: Sequence[Known] | None, error: Callable[[Known, Known, float], float]
+    halves: Sequence[Known] | None,
+    error: Callable[[Known, Known, float], float],
+    *,
+    both: bool = True,
 ) -> float:
     """Return the ridge of least error on samples held back; the least one if none can be.
 
-    `error` gives that of what is learned from the first on the second.
+    `error` gives that of what is learned from the first on the second; without `both` it is not
+    asked the other way round. It falls and then rises, so that not every ridge is tried.
     """
     if halves is None:
         return RIDGES[-1]
     first, other = halves
-    return min(RIDGES, key=lambda r: error(first, other, r) + error(other, first, r))
+
+    @functools.cache
+    def held_back(at: int) -> float:
+        found = error(first, other, RIDGES[at])
+        return found + error(other, first, RIDGES[at]) if both else found
+
+    at, step = (2, 1) if held_back(2) < held_back(1) else (1, -1)
+    while 0 <= at + step < len(RIDGES) and held_back(at + step) < held_back(at):
+        at += step
+    return RIDGES[at]
 
 
 def lasting_share(moments: Moments, shift: Callable[[Moments], Array]) -> float:

@@ -37,6 +37,10 @@ _SMALL = 32
 # From here on clipping gains nothing that would show which ridge is better.
 _FINE = 63
 _REFITS = 1
+# Of a layer of more multiply-adds than these so many rows are rounded to compare ridges, and one
+# half of the samples learns.
+_LARGE = 2e9
+_JUDGED = 64
 
 
 @dataclass(frozen=True)
@@ -80,11 +84,12 @@ def reconstruct(
     parts = moments.parts
     weight = split_columns(rows.swapaxes(1, 2), parts)
     base = np.repeat(_largest(rows, per_channel) / qmax, parts, axis=0)
-    target = _Target(weight, base, qmax, parts, per_channel)
+    target = _Target(weight=weight, base=base, qmax=qmax, parts=parts, per_channel=per_channel)
     form = target.form(moments)
     if ridge is None:
-        halves = moments.halves and [target.form(half) for half in moments.halves]
-        ridge = best_ridge(halves, target.error_elsewhere)
+        judged = target.sampled()
+        halves = moments.halves and [judged.form(half) for half in moments.halves]
+        ridge = best_ridge(halves, judged.error_elsewhere, both=judged is target)
     found = target.values(form, ridge)
     usual = on_grid(nearest(weight, base, qmax), base)
     error, usual_error = (_joint(form.error(values), parts) for values in (found, usual))
@@ -113,22 +118,36 @@ class _Form:
         return objective(self.h, self.t, values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Target:
-    """A float weight [G, K, M], the steps [G, M] that reach its largest values, and its grid."""
+    """A float weight [G, K, M], the steps [G, M] that reach its largest values, and its grid.
+
+    `rows`: which ones of the layer these are, where not all.
+    """
 
     weight: Array
     base: Array
     qmax: int
     parts: int
     per_channel: bool
+    rows: Array | None = None
+
+    def sampled(self) -> _Target:
+        """Return a part of the rows of a large layer: all of them would say the same of a ridge."""
+        groups, size, count = self.weight.shape
+        if groups * size**2 * (size + count) < _LARGE:
+            return self
+        rows = np.linspace(0, count - 1, min(count, _JUDGED)).astype(int)
+        weight, base = self.weight[..., rows], self.base[:, rows]
+        return replace(self, weight=weight, base=base, rows=rows)
 
     def form(self, moments: Moments) -> _Form:
         """Return the form that `moments` give."""
         h = moments.input_moment()
         if self.parts > 1:
             return _Form(h, h @ self.weight)
-        return _Form(h, moments.cross_moment().swapaxes(1, 2))
+        t = moments.cross_moment().swapaxes(1, 2)
+        return _Form(h, t if self.rows is None else t[..., self.rows])
 
     def values(self, form: _Form, ridge: float, *, roughly: bool = False) -> Array:
         """Return the points of the grid where `form` and the ridge together are least.
@@ -138,10 +157,12 @@ class _Target:
         size = form.h.shape[1]
         strength = ridge * np.trace(form.h, axis1=1, axis2=2) / size
         strength = np.where(strength > 0, strength, 1.0)[:, None, None]
-        a = form.h + strength * np.eye(size)
+        a = form.h.copy()
+        a.reshape(len(a), -1)[:, :: size + 1] += strength[:, 0]
         unit, length = _units(a, self.base, apart=self.per_channel and self.parts == 1)
         t = (form.t + strength * self.weight) / (unit * length[:, None])
-        problem = _RoundingProblem(a / unit, t, self.qmax, self.parts)
+        a /= unit
+        problem = _RoundingProblem(a, t, self.qmax, self.parts)
         search = _start if roughly else _search
         scale, whole = search(problem, self.base / length, self.per_channel)
         return on_grid(whole, scale * length)

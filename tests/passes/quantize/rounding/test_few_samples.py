@@ -9,6 +9,7 @@ import pytest
 
 from planish.ir.ops.linear.kernel import Kernel
 from planish.passes.analysis.observe.moments import Moments
+from planish.passes.quantize.rounding import reconstruct as rounding
 from planish.passes.quantize.rounding.held_back import RIDGES, best_ridge, lasting_share
 from planish.passes.quantize.rounding.reconstruct import best_bias, reconstruct, snap
 
@@ -78,6 +79,7 @@ def test_the_ridge_is_the_one_of_least_error_on_the_other_half():
         return errors[ridge] + 5 * (known == "b") * (ridge == RIDGES[2]) * (other == "a")
 
     assert best_ridge(("a", "b"), error) == RIDGES[3]
+    assert best_ridge(("a", "b"), error, both=False) == RIDGES[2]
     assert best_ridge(None, error) == RIDGES[-1]
 
 
@@ -112,3 +114,34 @@ def test_biases_of_few_samples_are_nearer_than_none_and_than_all_that_the_sample
     found, raw, none = np.mean(np.reshape(left, (3, 200, 3)), axis=1).T
     assert (found <= 1.1 * np.minimum(raw, none) + 0.06 * raw).all()
     assert (found < 0.75 * np.maximum(raw, none)).all()
+
+
+@pytest.mark.parametrize("best", range(len(RIDGES)))
+def test_every_ridge_is_found(best):
+    asked = []
+
+    def error(known, other, ridge):
+        asked.append(ridge)
+        return abs(RIDGES.index(ridge) - best)
+
+    assert best_ridge(("a", "b"), error) == RIDGES[best]
+    assert len(asked) <= 2 * 3
+
+
+def test_a_part_of_the_rows_of_a_large_layer_shows_the_ridge_of_all(monkeypatch):
+    """Samples that say nothing of others ask for the largest, and many for the least."""
+    chosen = []
+    monkeypatch.setattr(
+        rounding, "best_ridge", lambda *a, **k: chosen.append(best_ridge(*a, **k)) or chosen[-1]
+    )
+    generator = np.random.default_rng(0)
+    weight = generator.standard_normal((_ROWS, 96))
+    kernel = Kernel(weight.reshape(1, _ROWS, 96, 1), np.zeros(_ROWS))
+    mix = generator.standard_normal((96, 5))
+    for samples in (3, 400):
+        moments = _moments(weight, _samples(generator, mix, samples, 1))
+        for large in (np.inf, 0):
+            monkeypatch.setattr(rounding, "_LARGE", large)
+            monkeypatch.setattr(rounding, "_JUDGED", 8)
+            reconstruct(kernel, moments, 127)
+    assert chosen[0] == chosen[1] > chosen[2] == chosen[3]
