@@ -133,3 +133,25 @@ def test_quantize_takes_what_the_network_says(calibration, monkeypatch):
         made = Pipeline.parse(text).run(graph, feeds).graph
         scales.append([float(n.inputs[1].values) for n in made.nodes if n.op == "QuantizeLinear"])
     assert (scales[0] != scales[1]) == (calibration == "mse")
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["", ",activations=int8", ",activations=uint16", ",activations=uint4", ",symmetric=true"],
+)
+def test_every_format_is_judged(options, monkeypatch):
+    """None makes a graph that does not run, after which the first ranges would be taken."""
+    judged = []
+    whole = NetworkJudge._noise
+
+    def noise(self, tried):
+        judged.append(whole(self, tried))
+        return judged[-1]
+
+    monkeypatch.setattr(NetworkJudge, "_noise", noise)
+    feeds = one_by_one(np.random.default_rng(5).standard_t(2, (16, 6)).astype(np.float32))
+    text = f"quantize{{measure=false,guard=off{options}}}"
+    Pipeline.parse(text).run(network(), feeds, verify="off")
+    ((least, *others),) = judged
+    assert np.isfinite([least, *others]).all()
+    assert len({least, *others}) > 1
