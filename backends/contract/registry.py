@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ...passes.engine.context import Feeds
 
 _ENTRY_POINTS = "planish.backends"
-_USUAL = "onnxruntime"  # what it saves is an ONNX model, which any may be
+USUAL = "onnxruntime"  # what it saves is an ONNX model, which any may be
 # As entry points spell them, and imported when asked for: one works where another's packages are
 # missing or slow to import.
 _BUILTIN = {
@@ -90,8 +90,8 @@ def require_target(text: str) -> None:
 
 
 def _quick_first() -> Iterator[Backend]:
-    yield get_backend(_USUAL)
-    yield from (backend() for name, backend in all_backends().items() if name != _USUAL)
+    yield get_backend(USUAL)
+    yield from (backend() for name, backend in all_backends().items() if name != USUAL)
 
 
 def lower(
@@ -163,13 +163,18 @@ def load_compiled(
     `threads` as for `lower`. Raises BackendError naming the file.
     """
     parsed = Target.parse(target)
-    return get_backend(backend or _writer_of(path)).load(path, parsed, _threads(threads, parsed))
+    return get_backend(backend or written_by(path) or USUAL).load(
+        path, parsed, _threads(threads, parsed)
+    )
 
 
-def _writer_of(path: str | Path) -> str:
-    """Return the backend, built in or registered, that wrote the file at `path`."""
-    others = [name for name in {**_BUILTIN, **REGISTERED} if name != _USUAL]
-    return next((name for name in others if get_backend(name).wrote(path)), _USUAL)
+def written_by(path: str | Path) -> str | None:
+    """Return the backend, built in or registered, whose own format the file at `path` has.
+
+    None where it is a model, which ONNX Runtime may have written.
+    """
+    others = [name for name in {**_BUILTIN, **REGISTERED} if name != USUAL]
+    return next((name for name in others if get_backend(name).wrote(path)), None)
 
 
 def describe(path: str | Path) -> list[str] | None:

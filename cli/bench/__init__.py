@@ -72,7 +72,6 @@ def bench(
 
     With --scenario, MLPerf's LoadGen asks for samples instead, one model after the other.
     """
-    names = backend or ["onnxruntime"]
     options = LoadOptions(seconds=seconds, min_queries=min_queries, log_dir=log_dir, given=given)
     if compiled and (input_shape or mutable_initializers):
         raise PlanishError("what is compiled has its sizes; leave --input-shape out, or --compiled")
@@ -84,7 +83,7 @@ def bench(
         tell=tell if as_json else print_plain,
     )
     models_of = partial(
-        lowered, backends=names, target=target, threads=threads, compiled=compiled, read=read
+        lowered, backends=backend, target=target, threads=threads, compiled=compiled, read=read
     )
     setting: dict[str, Any] = {"threads": threads, "target": target}
     if scenario is not None and per_layer:

@@ -9,8 +9,9 @@ from pathlib import Path
 import onnx_graphsurgeon as gs
 
 from ...backends.contract.backend import Compiled
-from ...backends.contract.registry import load_compiled, lower
+from ...backends.contract.registry import USUAL, load_compiled, lower, written_by
 from ...backends.timing.bench import Subject
+from ...ir.core.errors import BackendError
 from ...ir.run.feeds import random_feeds
 from ..feeds import with_batch
 from ..files import load
@@ -28,7 +29,7 @@ Model = tuple[str, gs.Graph, Compiled]
 
 def lowered(
     path: Path,
-    backends: Sequence[str],
+    backends: Sequence[str] | None,
     target: str,
     threads: int | None,
     compiled: bool,
@@ -37,18 +38,24 @@ def lowered(
 ) -> Iterator[Model]:
     """Yield for each backend a label, a graph with the inputs, and what runs.
 
-    `compiled`: the file is what the backend wrote, and only it knows how to read it; else
-    `read` returns the graph that it holds.
+    `compiled`, or where the file says so of itself: it is what the backend wrote, and only that
+    knows how to read it; else `read` returns the graph that it holds.
     """
-    graph = None if compiled else read(path)
-    for name in backends:
+    writer = written_by(path)
+    if writer is not None and backends and set(backends) != {writer}:
+        raise BackendError(
+            f"'{path}' was compiled by backend '{writer}'; leave --backend out, or give the model"
+        )
+    graph = None if compiled or writer is not None else read(path)
+    names = backends or [writer or USUAL]
+    for name in names:
         if graph is None:
             ready = load_compiled(path, name, target, threads)
             inputs = ready.interface() or load(path)
         else:
             ready = lower(graph, name, target, threads)
             inputs = graph
-        yield str(path) if len(backends) == 1 else f"{path} on {name}", inputs, ready
+        yield str(path) if len(names) == 1 else f"{path} on {name}", inputs, ready
 
 
 def subjects_of(

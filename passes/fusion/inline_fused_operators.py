@@ -15,7 +15,9 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core.variables import FUSED_DOMAIN
 from ...ir.graph.edit import Edit
+from ...ir.graph.parts import match_parts
 from ...ir.graph.uses import scopes
+from ...ir.proto.metadata import node_metadata
 from ..engine.context import Context
 from ..engine.contract import Pass
 
@@ -24,7 +26,8 @@ from ..engine.contract import Pass
 class InlineFusedOperators(Pass):
     """Replace every fused operator of the domain `planish` by the body of its local function.
 
-    The names of results and constants inside follow the node's own; the functions go once nothing
+    Nodes and results get the names that they had before they were fused, where there were any;
+    names of others, and of constants inside, follow the node's own. The functions go once nothing
     calls them.
     """
 
@@ -64,6 +67,13 @@ def _inline(node: gs.Node, function: gs.Function, edit: Edit) -> None:
     given = [*node.inputs, *[gs.Variable.empty()] * (len(function.inputs) - len(node.inputs))]
     actual.update(zip(map(id, function.inputs), given, strict=True))
     actual.update(zip(map(id, function.outputs), node.outputs, strict=True))
+    metadata = node_metadata(node)
+    parts = match_parts(function.nodes, metadata.parts if metadata else ())
+    results = {
+        id(inner.outputs[0]): part.result
+        for inner, part in zip(function.nodes, parts, strict=True)
+        if part is not None
+    }
     edit.remove(node)
 
     def tensor(formal: gs.Tensor) -> gs.Tensor:
@@ -74,11 +84,11 @@ def _inline(node: gs.Node, function: gs.Function, edit: Edit) -> None:
             elif isinstance(formal, gs.Constant):
                 made = edit.constant(formal.values, name)
             else:
-                made = edit.variable(name)
+                made = edit.variable(results.get(id(formal)) or name)
             actual[id(formal)] = made
         return actual[id(formal)]
 
-    for inner in function.nodes:
+    for inner, part in zip(function.nodes, parts, strict=True):
         inputs = [tensor(t) for t in inner.inputs]
         # ONNX Runtime lays a convolution out in blocks only without an absent input at the end.
         while inputs and not inputs[-1].name:
@@ -86,7 +96,9 @@ def _inline(node: gs.Node, function: gs.Function, edit: Edit) -> None:
         attrs = {key: _bound(value, node) for key, value in inner.attrs.items()}
         known = {key: value for key, value in attrs.items() if value is not None}
         outputs = [tensor(t) for t in inner.outputs]
-        edit.node(inner.op, inputs, outputs, known, at=node, domain=inner.domain)
+        made = edit.node(inner.op, inputs, outputs, known, at=node, domain=inner.domain)
+        if part is not None and part.name:
+            edit.rename(made, part.name)
 
 
 def _bound(value: Any, call: gs.Node) -> Any:

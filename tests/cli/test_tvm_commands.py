@@ -50,6 +50,14 @@ def test_compile_and_tune_then_bench_what_was_compiled(call, model, out, cache):
     assert [timing["batch"] for timing in json.loads(shown)["timings"]] == [1, 4]
 
 
+def test_bench_needs_no_word_of_what_compiled_a_file(call, model, out):
+    assert call("compile", model, "-o", out, *TVM)[0] == 0
+    code, shown, _ = call("bench", out, model, "--rounds", 3, "--warmup", 0, "--json")
+    assert code == 0
+    assert [timing["label"] for timing in json.loads(shown)["timings"]] == [str(out), str(model)]
+    assert_refused(call("bench", out, "--backend", "onnxruntime"), "compiled by backend 'tvm'")
+
+
 def test_an_interrupted_search_leaves_no_file_but_what_it_measured(
     call, model, out, cache, monkeypatch
 ):

@@ -58,3 +58,21 @@ def test_inlining_undoes_fusion(case):
     fused = planish.Pipeline.parse("exact").run(planish.load(case.model), verify="off").graph
     opened = run_pass(fused, "inline-fused-operators").graph
     assert not any(node.domain == "planish" for node in opened.nodes)
+
+
+def test_names_that_nodes_and_results_had_come_back():
+    text = """g (float[1, 3, 6, 6] x) => (float[1, 4, 1, 1] y) {
+        c = Conv(x, w)
+        s = Sigmoid(c)
+        m = Mul(c, s)
+        y = GlobalAveragePool(m)
+    }"""
+    model = model_of(text, {"w": np.ones((4, 3, 3, 3), np.float32)})
+    for node in model.graph.node:
+        node.name = f"/block/{node.op_type}"
+    for pipeline in ("recognize-activations", "exact"):
+        fused = run_pass(planish.load(model), pipeline).graph
+        assert len(fused.nodes) < 4
+        found = run_pass(fused, "inline-fused-operators").graph
+        assert {node.name for node in found.nodes} == {n.name for n in model.graph.node}
+        assert {n.outputs[0].name for n in found.nodes} == {"c", "s", "m", "y"}
