@@ -5,7 +5,8 @@ and lays tensors in one place where these are alike: which ones depends on the o
 And there are kernels that are wrong. The reference of ONNX is slow, written apart from it, and
 decides where it differs from the runtime on the untouched model. Of 16 bits the runtime, which has
 few kernels, keeps 32 between some nodes, and so what overflows in 16: there a result is right that
-the reference computes as the runtime did the untouched model.
+the reference computes as the runtime did the untouched model, and where the reference cannot run it
+nobody is asked.
 """
 
 from __future__ import annotations
@@ -28,20 +29,22 @@ Outputs = Mapping[str, Array]
 Ask = Callable[[onnx.ModelProto], Outputs]
 Found = Callable[[Ask], Outputs]
 
+OVERFLOWS = "nobody: it overflows in 16 bits"
+
 
 def settles(
     judge: Judge, feed: Feed, told: Outputs, found: Found, result: onnx.ModelProto | None
 ) -> str:
-    """Return who finds no fault; empty where nobody does.
+    """Return who finds no fault, or that none can be told; empty where all find one.
 
     `told`: what ONNX Runtime gave of the untouched model. `found`: what is judged, of who is asked.
     Where the reference does not run the whole, each output is looked at alone.
     """
     who = _settles(judge, feed, told, found, result)
-    if who or result is None or len(told) == 1:
-        return who
-    alone = [_settles_alone(judge.model, result, feed, name) for name in told]
-    return "" if "" in alone else next(filter(None, alone), "one output")
+    if not who and result is not None and len(told) > 1:
+        alone = [_settles_alone(judge.model, result, feed, name) for name in told]
+        who = "" if "" in alone else next(filter(None, alone), "one output")
+    return who or (OVERFLOWS if judge.overflows_in_16_bits(feed) else "")
 
 
 def _settles_alone(

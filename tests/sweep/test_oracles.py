@@ -5,7 +5,7 @@ import pytest
 
 from .check import check
 from .judge import Judge
-from .oracles import settles
+from .oracles import OVERFLOWS, settles
 from tests.helpers import model_of, run_ort
 from tests.strategies.random_graphs import Drawn
 
@@ -74,3 +74,16 @@ def test_a_kernel_that_is_wrong_of_the_untouched_model_is_no_fault():
     found = check(Drawn(model=model, feeds=[feed], outputs=[run_ort(model, feed)]))
     assert found.fault is None
     assert set(found.settled) == {"reference"}
+
+
+def test_what_overflows_in_16_bits_on_the_way_is_not_judged():
+    """-inf - -inf is no number, of which the runtime's ArgMin may take the next."""
+    model = model_of(
+        """<ir_version: 8, opset_import: ["" : 13]> g (int64[1, 4] x) => (int64[] y) {
+            a = Cast <to = 10> (x) b = Sub(a, a) c = Add(b, a) y = ArgMin <axis = -1> (c) }""",
+        {},
+    )
+    right, wrong = {"y": np.array([[1]])}, {"y": np.array([[2]])}
+    for least, who in ((-(2**63), OVERFLOWS), (-4, "")):
+        feed = {"x": np.array([[0, least, -1, 3]])}
+        assert settles(Judge(model), feed, right, lambda _: wrong, None) == who
