@@ -15,6 +15,7 @@ import onnx_graphsurgeon as gs
 from ..core.errors import TraceError
 from ..files.load import load
 from ..proto.metadata import node_metadata, set_node_metadata
+from .attention import attention_of_any_rank
 from .zero_biases import leave_out_zero_biases
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def trace(
         ) from error
     args, kwargs = _arguments(module, example_inputs, torch)
     try:
-        with _inference_mode(module, torch), _quiet():
+        with _inference_mode(module, torch), _quiet(), attention_of_any_rank(torch):
             program = torch.onnx.export(
                 module,
                 args,
