@@ -9,7 +9,8 @@ import typer
 from ..ir.metrics.choose import AUTO
 from ..ir.run.compare import compare as compare_graphs
 from ..ir.run.feeds import random_feeds
-from .exit_codes import DIFFERENCE
+from ..passes.trust.telling import reached_outputs
+from .exit_codes import DIFFERENCE, VERIFICATION_FAILED
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import load
 from .options import (
@@ -21,7 +22,7 @@ from .options import (
     SeedOption,
 )
 from .show.comparison import comparison_table, metric_lines
-from .show.console import out, print_json, print_plain, tell
+from .show.console import out, print_json, print_plain, tell, warn
 from .show.run_json import metrics_json, outputs_json
 from .supervise import doing
 
@@ -58,5 +59,11 @@ def compare(
         out.print(comparison_table(found))
         for line in metric_lines(found):
             print_plain(line)
+    reached = reached_outputs(graph_a)
+    untold = [each for each in found.outputs if each.remark and each.name in reached]
+    for each in untold:
+        warn(f"nothing was shown: output '{each.name}' {each.remark}")
     if tolerance is not None and not found.max_rel <= tolerance:
         raise typer.Exit(DIFFERENCE)
+    if tolerance is not None and untold:
+        raise typer.Exit(VERIFICATION_FAILED)

@@ -36,7 +36,8 @@ class OutputComparison:
     10 log10(sum a^2 / sum (a - b)^2), infinite where equal. `cosine`: cosine similarity.
     `top1_agreement`: share of positions whose argmax along `class_axis` agrees, None where there
     are no classes and for non-floats. NaN or infinity at the same place counts as equal; anywhere
-    else as infinitely far.
+    else as infinitely far. `remark`: why being equal shows nothing, as where `a` is NaN throughout;
+    empty where it does.
     """
 
     name: str
@@ -46,6 +47,7 @@ class OutputComparison:
     cosine: float
     top1_agreement: float | None
     class_axis: int | None = None
+    remark: str = ""
 
 
 @dataclass(frozen=True, repr=False)
@@ -217,16 +219,20 @@ class Accumulator:
         self._max_abs = self._range = 0.0
         self._signal = self._noise = self._dot = self._other = 0.0
         self._agree = self._positions = 0
-        self._ranked = False
+        self._ranked = self._telling = False
+        self._elements = 0
+        self._least, self._most = math.inf, -math.inf
 
     def add(self, a: Array, b: Array) -> None:
         """Take in one pair of arrays; a different shape or type counts as infinitely far."""
         if a.shape != b.shape or a.dtype != b.dtype:
-            self._max_abs = math.inf
+            self._max_abs, self._telling = math.inf, True
             if (axis := self._class_axis(a)) is not None:
                 self._count(0, a.size // a.shape[axis])
             return
+        self._elements += a.size
         if a.dtype.kind in "OUS":
+            self._telling |= bool(a.size)
             self._max_abs = max(self._max_abs, 0.0 if np.array_equal(a, b) else math.inf)
             return
         if (axis := self._class_axis(a)) is not None:
@@ -249,7 +255,9 @@ class Accumulator:
             if differ is not None:
                 difference = np.maximum(difference, differ.reshape(-1))
             self._max_abs = max(self._max_abs, float(difference.max()))
-            self._range = max(self._range, float(np.abs(x).max()))
+            self._least = min(self._least, float(x.min()))
+            self._most = max(self._most, float(x.max()))
+            self._range = max(abs(self._least), abs(self._most))
             self._signal += float(x @ x)
             self._noise += float(difference @ difference)
             self._other += float(y @ y)
@@ -282,7 +290,18 @@ class Accumulator:
             cosine=cosine,
             top1_agreement=self._agree / self._positions if self._ranked else None,
             class_axis=self._axis if self._ranked else None,
+            remark="" if self._telling else self._remark(),
         )
+
+    def _remark(self) -> str:
+        """Say what the output is where any other network may give the same."""
+        if not self._elements:
+            return "is empty; feeds on which it has elements would tell"
+        if self._max_abs == 0 and self._least > self._most:
+            return "is NaN or infinite throughout; feeds on which it is finite would tell"
+        if self._least == self._most and self._elements > 1:
+            return f"is {self._least:g} throughout; feeds on which it varies would tell"
+        return ""
 
     def _class_axis(self, array: Array) -> int | None:
         """Return the axis of the classes where argmax means something: floats, several classes."""

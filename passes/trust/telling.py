@@ -74,9 +74,9 @@ class _Seen:
     def __init__(self, arrays: Sequence[Array]) -> None:
         self.count = 0
         self._first = arrays[0]
-        self._number: Any = None  # the first element of all
-        self._elements = self._text = self._finite = False
-        self._all_finite = self._one_number = self._same = True
+        self._number: Any = None  # the first one that is finite
+        self._elements = self._text = False
+        self._all_finite = self._only_nan = self._one_number = self._same = True
         for array in arrays:
             self.add(array)
 
@@ -87,14 +87,17 @@ class _Seen:
         if not array.size:
             return
         if not self._elements:
-            self._elements, self._number = True, array.flat[0]
-            self._text = array.dtype.kind in "OUS"
+            self._elements, self._text = True, array.dtype.kind in "OUS"
         if self._text:
             return
         finite = _is_finite(array)
-        self._finite |= bool(finite.any())
         self._all_finite &= bool(finite.all())
-        self._one_number = self._one_number and bool(np.all(array == self._number))
+        if not finite.all():
+            self._only_nan &= bool(np.isnan(array[~finite]).all())
+            array = array[finite]
+        if array.size:
+            self._number = array.flat[0] if self._number is None else self._number
+            self._one_number = self._one_number and bool(np.all(array == self._number))
 
     def reason(self, *, varied: bool) -> str:
         """Say what the output is, and which feeds would tell; empty where it tells something."""
@@ -102,12 +105,15 @@ class _Seen:
             return "is empty; feeds on which it has elements would tell"
         if self._text:
             return ""
-        if not self._finite:
+        if self._number is None:
             return "is NaN or infinite throughout; feeds on which it is finite would tell"
-        if not (self._all_finite and varied):
+        if not (varied and (self._all_finite or self._only_nan)):
             return ""
         if self._one_number:
-            return f"is {self._number} throughout; feeds on which it varies would tell"
+            what = f"{self._number}" if self._all_finite else f"{self._number} or NaN"
+            return f"is {what} throughout; feeds on which it varies would tell"
+        if not self._all_finite:
+            return ""
         if self._same:
             return "is the same for all inputs that were tried; feeds on which it varies would tell"
         return ""

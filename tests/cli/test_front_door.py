@@ -9,6 +9,7 @@ import pytest
 import planish
 
 from tests.cli.common import X, assert_refused
+from tests.helpers import graph_of
 
 
 @pytest.mark.parametrize("command", ["optimize", "compile"])
@@ -97,3 +98,22 @@ def test_inspect_shows_as_many_as_asked_in_json_and_of_groups(call, model, optio
     code, shown, _ = call("inspect", model, "--groups", *options)
     assert code == 0
     assert shown.count("made by") <= 1
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("n = Relu(x)\n m = Neg(n)\n o = Sub(m, one)\n y = Log(o)", "NaN or infinite throughout"),
+        ("n = Relu(x)\n m = Neg(n)\n y = Relu(m)", "is 0 throughout"),
+    ],
+)
+def test_compare_says_where_being_equal_shows_nothing(call, tmp_path, body, says):
+    weights = {"one": np.array(1, np.float32)} if "one" in body else {}
+    text = f"g (float[2, 3] x) => (float[2, 3] y) {{ {body} }}"
+    planish.save(graph_of(text, weights), tmp_path / "m.onnx")
+    arguments = ["compare", tmp_path / "m.onnx", tmp_path / "m.onnx"]
+    code, _, err = call(*arguments)
+    assert code == 0
+    assert "warning: nothing was shown: output 'y' is" in err
+    assert says in err
+    assert call(*arguments, "--tolerance", 0.1)[0] == 3

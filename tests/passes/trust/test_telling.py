@@ -123,3 +123,16 @@ def test_the_command_says_not_verified(tmp_path):
     assert "\nverified" not in shown.output
     searched = CliRunner().invoke(app, ["bisect", str(model)])
     assert "every edit keeps" not in searched.output
+
+
+def test_nan_beside_one_number_shows_nothing():
+    text = """g (float[1, 8] x) => (float[1, 8] y) {
+        r = Relu(x)
+        m = Sub(r, half)
+        s = Sqrt(m)
+        y = Mul(s, zero)
+    }"""
+    constants = {"half": np.array(0.5, np.float32), "zero": np.array(0, np.float32)}
+    result = Pipeline.parse("exact").run(graph_of(text, constants))
+    assert not result.verified
+    assert "is 0.0 or NaN throughout; feeds on which it varies would tell" in result.note
