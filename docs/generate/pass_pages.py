@@ -18,6 +18,7 @@ from pages import Page, plain, table
 
 # Rooms in the order in which a newcomer meets them.
 ROOMS = {
+    "interface": "Inputs and outputs",
     "cleanup": "Clean-up",
     "layout": "Layout",
     "recognition": "Recognition",

@@ -43,7 +43,7 @@ def noise_warning(comparison: Comparison, *, drawn: bool) -> str:
     more = f" and {counted(len(worst) - 1, 'other output')}" if len(worst) > 1 else ""
     asked = "inputs were drawn at random: give real samples with --feeds"
     if not drawn:
-        asked = "are scale and mean of the feeds those of training?"
+        asked = "are scale and mean of the feeds right (--pixels, --mean, --std)?"
     return f"output '{worst[0].name}' is at {_db(worst[0])}{more}, nearly noise; {asked}"
 
 
