@@ -17,6 +17,7 @@ from ..files.given import Model, as_graph
 Feed = dict[str, np.ndarray[Any, Any]]
 
 _DYNAMIC_BATCH = 2
+_RANK_OF_IMAGES = 4
 # Elements of all inputs together, 256 MiB of float32; eight times as many where shapes are given.
 _MOST_ELEMENTS = 1 << 26
 
@@ -86,10 +87,11 @@ def random_feeds(
 ) -> list[Feed]:
     """Draw `samples` batches from a seeded generator, in the shapes of the graph's inputs.
 
-    Floats are standard normal, integers 0 or 1 (valid as indices into any axis of two), strings
-    "a". A dynamic first axis becomes 2, other dynamic axes a size convolutions accept; `shapes`
-    overrides them by input name. Where that would be over 2^26 elements in all, dynamic axes become
-    1. Raises FeedError for an input that cannot be drawn, or is too large even so.
+    Floats are standard normal, integers 0 or 1 (valid as indices into any axis of two), pictures of
+    uint8 0 to 255, strings "a". A dynamic first axis becomes 2, other dynamic axes a size
+    convolutions accept; `shapes` overrides them by input name. Where that would be over 2^26
+    elements in all, dynamic axes become 1. Raises FeedError for an input that cannot be drawn, or is
+    too large even so.
     """
     graph = as_graph(graph)
     generator = np.random.default_rng(seed)
@@ -218,7 +220,13 @@ def _draw(
         return np.asarray(real + 1j * imaginary).astype(dtype)
     if dtypes.is_float(dtype) or dtype.name.startswith("float"):
         return generator.standard_normal(shape).astype(dtype)
-    return generator.integers(0, 2, shape).astype(dtype)
+    most = 256 if dtype == np.uint8 and _is_picture(shape) else 2
+    return generator.integers(0, most, shape).astype(dtype)
+
+
+def _is_picture(shape: Sequence[int]) -> bool:
+    """Say whether an input of this shape takes pictures: grey or of three colours."""
+    return len(shape) == _RANK_OF_IMAGES and bool({shape[1], shape[3]} & {1, 3})
 
 
 def _same_type(given: np.dtype[Any], declared: Any) -> bool:

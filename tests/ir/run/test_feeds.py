@@ -204,3 +204,14 @@ def test_given_shapes_are_bounded_too():
     graph = graph_of("g (float[N, M] x) => (float[N, M] y) { y = Neg(x) }")
     with pytest.raises(FeedError, match=r"'x' of shape \[100000, 100000\]"):
         planish.random_feeds(graph, shapes={"x": (100000, 100000)})
+
+
+def test_pictures_are_drawn_of_all_values():
+    for declared in ("uint8[N, H, W, 3]", "uint8[N, 1, H, W]"):
+        graph = graph_of(f"g ({declared} x) => ({declared} y) {{ y = Identity(x) }}")
+        (feed,) = planish.random_feeds(graph)
+        assert (feed["x"].min(), feed["x"].max()) == (0, 255)
+    (feed,) = planish.random_feeds(
+        graph_of("g (uint8[9, 9] x) => (uint8[9, 9] y) { y = Identity(x) }")
+    )
+    assert feed["x"].max() == 1
