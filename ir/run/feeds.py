@@ -90,8 +90,8 @@ def random_feeds(
     Floats are standard normal, integers 0 or 1 (valid as indices into any axis of two), pictures of
     uint8 0 to 255, strings "a". A dynamic first axis becomes 2, other dynamic axes a size
     convolutions accept; `shapes` overrides them by input name. Where that would be over 2^26
-    elements in all, dynamic axes become 1. Raises FeedError for an input that cannot be drawn, or is
-    too large even so.
+    elements in all, dynamic axes become 1. Raises FeedError for an input that cannot be drawn, or
+    is too large even so.
     """
     graph = as_graph(graph)
     generator = np.random.default_rng(seed)

@@ -71,8 +71,8 @@ def _of_concat(site: SizedSite) -> Iterator[tuple[int, Array]]:
         if fixed is None or site.is_live(tensor) or joined is None:
             continue
         values: Array | None = None
-        for axis, (was, now) in enumerate(zip(*pair, strict=True)):
-            if was != now and axis != joined[0] and fixed[1][axis] != now:
+        for axis, now in enumerate(pair[1]):
+            if axis != joined[0] and fixed[1][axis] != now:
                 values = _alike(site, place, axis, now, values)
         if values is not None:
             yield place, values

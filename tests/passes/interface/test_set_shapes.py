@@ -162,7 +162,22 @@ def places(n, h, w):
     }}"""
 
 
-NETWORKS = [decoder, pyramid, heads, tokens, cropped, levels, flattened, classifier]
+def planes(n, h, w):
+    """A plane that is the same in all rows, one in all samples, and a size that an Expand keeps."""
+    columns = ", ".join(["1, 2"] * h)
+    return f"""g (float[{n}, 1, {h}, 2] x) => (float[{n}, 4, {h}, 2] y)
+    <
+       float[1, 1, {h}, 2] p = {{{columns}}}, int64[4] e = {{{n}, 2, {h}, 2}},
+       int64[4] all = {{{n}, 1, {h}, 2}}
+    >
+    {{
+       q = Expand (p, all)
+       r = Expand (x, e)
+       y = Concat <axis = 1> (x, q, r)
+    }}"""
+
+
+NETWORKS = [planes, decoder, pyramid, heads, tokens, cropped, levels, flattened, classifier]
 
 
 def model(network, *sizes):
@@ -296,6 +311,14 @@ REFUSED = {
         { y = MaxPool <kernel_shape = [4, 4], strides = [4, 4]> (x) }""",
         "pools 12 to 3 places, and 8 is no multiple",
     ),
+    "two sizes that were one": (
+        """g (float[1, 1, 8, 8] x) => (float[1, 1, 4, 4] y, float[1, 1, 4, 4] z)
+        < float[1, 1, 5, 5] w = {ONES}, int64[4] s = {1, 1, 4, 4} > {
+            z = Conv (x, w) p = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (x)
+            q = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (p)
+            y = Resize <mode = "nearest"> (q, , , s) }""".replace("ONES", ", ".join(["1"] * 25)),
+        "nothing before it says whether 4",
+    ),
     "nothing left": (
         """g (float[1, 1, 4, 4] x) => (float[1, 1, 1, 4] y)
         < int64[1] s = {3}, int64[1] e = {100}, int64[1] a = {2} > { y = Slice (x, s, e, a) }""",
@@ -323,7 +346,12 @@ REFUSED = {
 def test_what_one_example_does_not_say_is_refused_by_name(what):
     text, reason = REFUSED[what]
     made = planish.load(model_from_text(text))
-    asked = {"channels": "x=1,3,4,4", "rows that broadcast": "x=1,1,4,4"}.get(what, "x=1,1,8,8")
+    others = {
+        "channels": "x=1,3,4,4",
+        "rows that broadcast": "x=1,1,4,4",
+        "two sizes that were one": "x=1,1,12,12",
+    }
+    asked = others.get(what, "x=1,1,8,8")
     with pytest.raises(planish.PlanishError, match="sizes cannot be set") as caught:
         set_shapes(made, [asked])
     assert reason in str(caught.value)
@@ -387,6 +415,16 @@ def test_passes_before_it_are_compared_at_the_old_size():
 )
 def test_which_sizes_are_made_of_which(before, after, now, wanted):
     assert regrouped(before, after, now) == wanted
+
+
+def test_sizes_taken_apart_are_those_that_were_seen_in_one_way_only():
+    def seen(*sizes):
+        return lambda axis, size: frozenset(sizes[axis])
+
+    assert regrouped([16], [4, 4], [32], seen({4, 8}, {4})) == [8, 4]
+    assert regrouped([16], [4, 4], [32], seen({4, 8}, {4, 8})) is None
+    assert regrouped([16], [4, 4], [32], seen({5}, {4})) is None
+    assert regrouped([6, 4], [2, 3, 4], [9, 4], seen({3}, set(), {4})) == [3, 3, 4]
 
 
 def test_an_output_without_elements_is_refused():
