@@ -197,14 +197,14 @@ def _place(nodes: list[ExecutedNode]) -> None:
     producer = {name: node for node in nodes for name in node.outputs if name}
     reader: dict[str, ExecutedNode] = {}
     for node in nodes:
-        for name in node.inputs:
+        for name in filter(None, node.inputs):
             reader.setdefault(name, node)
 
     def behind(node: ExecutedNode) -> ExecutedNode | None:
         return next((reader[name] for name in node.outputs if name in reader), None)
 
     def before(node: ExecutedNode) -> ExecutedNode | None:
-        return producer.get(node.inputs[0])
+        return producer.get(node.inputs[0]) if node.inputs else None
 
     for node in nodes:
         if not node.converts and node.index is not None:

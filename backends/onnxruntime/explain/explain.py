@@ -217,7 +217,7 @@ class _Session:
         """Return the place of the layer that each node as given belongs to, by its first result."""
         nodes = nodes_of(self.graph)
         named = {node_key(node): place for place, node in enumerate(nodes)}
-        found = {t.name: place for place, node in enumerate(nodes) for t in node.outputs[:1]}
+        found = {_first_result(node): place for place, node in enumerate(nodes)}
         return found | {result: named[name] for result, name in self._raised.items()}
 
     def _is_unmatched(self, name: str) -> bool:
@@ -280,6 +280,10 @@ def _to_one_opset(graph: gs.Graph, other: gs.Graph) -> bool:
     """Raise the older of two graphs to the opset of the newer; say whether they have one now."""
     version = max(graph.opset, other.opset)
     return all(ensure_opset(each, Context(each), version) for each in (graph, other))
+
+
+def _first_result(node: gs.Node) -> str:
+    return next((tensor.name for tensor in node.outputs if tensor.name), "")
 
 
 def nodes_of(graph: gs.Graph) -> list[gs.Node]:

@@ -196,3 +196,23 @@ def test_a_float_model_of_another_opset(opsets):
     report = planish.explain_int8(graph, planish.load(models[0]), feeds, threads=1, most=0)
     layers = [layer for layer in report.layers if layer.op == "MatMul"]
     assert [layer.cumulative > 20 for layer in layers] == [True, True]
+
+
+def test_absent_inputs_and_results_lead_nowhere():
+    """A recurrent layer has many of both, and none of them is that of another node."""
+    text = """g (float[5, 1, 8] x) => (float[1, 1, 6] y, float[1, 1, 6] z) {
+        , h, c = LSTM <hidden_size = 6> (x, W, R, , , i) y = Identity (h)
+        q = QuantizeLinear (h, s, o) d = DequantizeLinear (q, s, o)
+        , k, = LSTM <hidden_size = 6> (x, W, R, , , d) z = Relu (k) }"""
+    held = {
+        "W": (R.standard_normal((1, 24, 8)) / 3).astype(np.float32),
+        "R": (R.standard_normal((1, 24, 6)) / 3).astype(np.float32),
+        "i": np.zeros((1, 1, 6), np.float32),
+        "s": np.float32(0.01),
+        "o": np.uint8(128),
+    }
+    graph = planish.load(model_of(HEADER + text, held))
+    feeds = [{"x": R.standard_normal((5, 1, 8)).astype(np.float32)}]
+    report = planish.explain_int8(graph, None, feeds, threads=1, most=0)
+    layers = [layer for layer in report.layers if layer.op == "LSTM"]
+    assert [layer.ms > 0 for layer in layers] == [True, True]
