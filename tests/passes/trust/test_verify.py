@@ -111,7 +111,7 @@ def test_small_mistakes_are_caught_and_reproduced(
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main sets it
     with pytest.raises(SystemExit) as again:
         main()
-    assert again.value.code == 2
+    assert again.value.code == 3
     assert "output 'y' differs by" in capsys.readouterr().err.replace("\n", " ")
     assert not (tmp_path / "r" / "after.onnx").exists()
     # The parts alone show it too, without the command line.
