@@ -19,6 +19,9 @@ _INTRO = """# The command `planish`
 Also `python -m planish`. Tables and reports go to standard output, progress and errors to standard
 error. A refusal is one message and leaves no file behind. `planish --version` says which version
 this is; `planish --install-completion` makes the shell complete commands, passes and their options.
+A model that is called `-` is read from standard input, and written to standard output; what is told
+goes to standard error then. `NO_COLOR=1` leaves colours out. [`--json`](json.md) prints what a
+program reads.
 
 | exit code | means |
 |---|---|

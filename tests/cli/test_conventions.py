@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -44,7 +45,7 @@ def test_every_command_has_help_and_the_common_options(call, name):
 def test_quiet_is_silent_and_lasts_for_one_command(call, model, out):
     assert call("optimize", model, "-o", out, "-q") == (0, "", "")
     assert out.exists()
-    assert call("backends")[1] != ""
+    assert call("passes")[1] != ""
 
 
 def test_verbose_shows_where_an_error_comes_from(call):
@@ -69,6 +70,7 @@ def test_the_exit_code_says_what_went_wrong(call, raising, error, code, says):
     assert_refused(call("backends"), says, as_=code)
 
 
+@pytest.mark.slow
 def test_a_plugin_registers_passes_for_one_command(tmp_path, model):
     (tmp_path / "neighbour.py").write_text("NAME = 'dropped-names'\n")
     plugin = tmp_path / "mine.py"
@@ -112,3 +114,20 @@ def test_a_plugin_that_fails_is_named_with_its_line(call, tmp_path, text, says):
 def test_a_plugin_is_a_python_file(call, tmp_path):
     assert_refused(call("passes", "--plugin", tmp_path / "none.py"), "none.py")
     assert_refused(call("passes", "--plugin", tmp_path), "no Python file")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("colours", [True, False])
+def test_no_color_is_heeded_on_a_terminal(colours):
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM")}
+    environment |= {"TERM": "xterm-256color"} | ({} if colours else {"NO_COLOR": "1"})
+    words = [sys.executable, "-m", "planish", "inspect", "nowhere.onnx"]
+    done = subprocess.run(words, stdout=theirs, stderr=theirs, env=environment, timeout=60)
+    os.close(theirs)
+    shown = os.read(ours, 10_000)
+    os.close(ours)
+    assert done.returncode == 2
+    assert b"nowhere.onnx" in shown
+    assert (b"\x1b[31m" in shown) == colours

@@ -61,6 +61,7 @@ def test_what_has_no_place_is_refused(call, model, tmp_path, arguments, says):
     assert not (tmp_path / "f").exists()
 
 
+@pytest.mark.slow
 def test_standard_streams(model, out):
     """The model alone goes to standard output: the same bytes as to a file."""
     run("optimize", model, "-o", out)
@@ -74,6 +75,7 @@ def test_standard_streams(model, out):
     assert len(json.loads(shown.stdout)["nodes"]) == 1
 
 
+@pytest.mark.slow
 def test_what_is_no_model_is_refused_on_a_stream_too():
     done = run("optimize", "-", "-o", "-", input=b"nothing")
     assert (done.returncode, done.stdout) == (2, b"")
@@ -84,6 +86,7 @@ def test_a_compiled_network_is_no_stream(call, model):
     assert_refused(call("compile", model, "-o", "-"), "is a file")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["passes"], ["passes", "--json"]])
 def test_a_reader_that_has_left_is_no_failure(words):
     command = [sys.executable, "-m", "planish", *words]
