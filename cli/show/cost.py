@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from rich.table import Table
 
+from ...ir.core.durations import duration
 from ...ir.core.scaled import scaled
 from ...passes.analysis.cost import GraphCost
 from ...passes.analysis.roofline import Machine, NodeTime, Roofline
-from .numbers import duration, shape_of, three
+from .numbers import shape_of, three
 from .plain import plain_table
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ...backends.onnxruntime.explain.report import Int8Report, LayerReport, Quality
 from ...ir.core.counted import counted
-from .numbers import latency
+from ...ir.core.durations import latency
 from .plain import plain_table
 
 

@@ -7,8 +7,9 @@ from collections import Counter
 from rich.table import Table
 
 from ...backends.contract.layer_times import LayerTime, LayerTimes
+from ...ir.core.durations import latency
 from ...ir.core.scaled import scaled
-from .numbers import latency, shape_of, three
+from .numbers import shape_of, three
 from .plain import plain_table
 
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from ...ir.core.durations import duration
 from ...passes.engine.records import PassRecord, Result
 from ...passes.trust.measured import measured_parts, noise_warning
 from ...passes.trust.verdict import verdict_line
 from .console import warn
-from .numbers import duration
 from .plain import plain_table
 
 

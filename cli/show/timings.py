@@ -8,7 +8,7 @@ from rich.table import Table
 
 from ...backends.timing.bench import Timing
 from ...backends.timing.loadgen import LoadResult
-from .numbers import latency
+from ...ir.core.durations import latency
 from .plain import plain_table
 
 

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from planish.cli.show.graph_size import GraphSize, size_line
-from planish.cli.show.numbers import duration, latency
+from planish.ir.core.durations import duration, latency
 
 from tests.helpers import model_of
 

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.counted import counted
+from ....ir.core.durations import latency
 from ....ir.core.variables import node_key, subgraphs_of
 from ....ir.graph.uses import scopes
 from ....ir.graph.view import View
@@ -184,17 +185,17 @@ def remarks_of(
             "activations": "were left unfused",
             "inserted": "were inserted by the runtime",
         }[of]
-        found.append((ms, f"{len(entries)} {kind} {what}, {ms:.3f} ms, beside {where}"))
+        found.append((ms, f"{len(entries)} {kind} {what}, {latency(ms / 1e3)}, beside {where}"))
     reasons: dict[tuple[str, str], list[LayerReport]] = defaultdict(list)
     for layer in layers:
         if layer.why_float is not None:
             reasons[layer.op, layer.why_float].append(layer)
     for (op, why), those in reasons.items():
         ms = sum(layer.ms for layer in those)
-        found.append((ms, f"{len(those)} {op} ran in float32, {ms:.3f} ms: {why}"))
+        found.append((ms, f"{len(those)} {op} ran in float32, {latency(ms / 1e3)}: {why}"))
     unplaced = sum(n.ms for n in execution.nodes if n.index is None and n.beside is None)
     if unplaced > 0.05 * before.ms:
-        found.append((unplaced, f"{unplaced:.3f} ms belong to no layer"))
+        found.append((unplaced, f"{latency(unplaced / 1e3)} belong to no layer"))
     inside = [layer for layer in layers if layer.inside is not None and layer.local is None]
     ordered = [text for _, text in sorted(found, key=lambda item: -item[0])]
     if inside:
@@ -205,5 +206,6 @@ def remarks_of(
             f"errors are not measured, only what was executed: {some}{more}"
         )
     if before.ms > original.ms:
-        ordered.insert(0, f"it is slower than float: {before.ms:.3f} against {original.ms:.3f} ms")
+        times = " against ".join(latency(each.ms / 1e3) for each in (before, original))
+        ordered.insert(0, f"it is slower than float: {times}")
     return ordered

@@ -19,6 +19,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from .....ir.core.counted import counted
+from .....ir.core.durations import latency
 from .....ir.core.variables import node_key
 from .....ir.graph.view import View
 from .....ir.metrics.choose import MetricOptions
@@ -218,7 +219,7 @@ class MixedPrecision:
 
 def _time(seconds: float, measured: bool) -> str:
     """Write `seconds` in ms, and where that is only an estimate what it counts."""
-    return f"{seconds * 1000:.3f} ms{'' if measured else ' by the number of operations'}"
+    return f"{latency(seconds)}{'' if measured else ' by the number of operations'}"
 
 
 def _needed(share: float) -> str:
