@@ -31,6 +31,8 @@ def operands(site: SizedSite) -> Replaced:
         return dict(_of_broadcast(site))
     if traits.weighted is not None and site.node.op in ("Gemm", "MatMul"):
         _check_features(site)
+    if site.node.op == "GridSample":
+        _check_grid(site)
     if site.node.op == "Concat":
         return dict(_of_concat(site))
     return dict(_of_states(site)) if traits.recurrent else {}
@@ -108,6 +110,18 @@ def _check_counts(site: SizedSite) -> None:
                 f"its operand '{tensor.name}' is {value:g}, and {near} was a number of elements "
                 "that changes"
             )
+
+
+def _check_grid(site: SizedSite) -> None:
+    """Refuse a constant grid, which has a place for each element of a map that changes."""
+    pair, grid = site.sizes(), site.sizes(1)
+    if pair is None or grid is None or site.is_live(site.node.inputs[1]):
+        return
+    if pair[0] != pair[1] and grid[0] == grid[1]:
+        raise FixedSizeError(
+            f"its grid '{site.node.inputs[1].name}' {list(grid[0])} is for {list(pair[0])}, which "
+            f"becomes {list(pair[1])}"
+        )
 
 
 def _check_features(site: SizedSite) -> None:

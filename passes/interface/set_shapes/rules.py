@@ -21,7 +21,7 @@ from ....ir.ops.slices import TO_THE_END
 from ....ir.ops.traits import attribute
 from ....ir.ops.traits.groups import POOLS
 from .regroup import regrouped
-from .site import FixedSizeError, SizedSite, Sizes
+from .site import Array, FixedSizeError, SizedSite, Sizes
 
 Changes = Mapping[str, Sequence[float]]
 Rule = Callable[[SizedSite], Changes | None]
@@ -234,20 +234,41 @@ def _split(site: SizedSite) -> Changes | None:
     raise FixedSizeError(f"it splits {pair[0][axis]} into {parts}, and {now} does not say how")
 
 
-def _gather(site: SizedSite) -> Changes | None:
+def _by_places(site: SizedSite) -> Changes | None:
+    """Constant places within an axis that changes are those of the old size."""
     pair, held = site.sizes(), site.values_before(site.was.inputs[1])
     if pair is None or held is None or not site.is_live(site.node.inputs[0]):
         return None
-    axes = normal_axes([attribute(site.node, "axis", site.after.opset)], len(pair[0]))
-    if axes is None or pair[0][axes[0]] == pair[1][axes[0]] or not held.size or held.max() <= 0:
-        return None
+    changed = [axis for axis in _addressed(site, held) if pair[0][axis] != pair[1][axis]]
     now = site.values_after(site.node.inputs[1])
-    if now is None or now.shape != held.shape or (now != held).any():
-        return None  # computed
+    computed = now is None or now.shape != held.shape or bool((now != held).any())
+    if not changed or computed or not held.size or held.max() <= 0:
+        return None
     raise FixedSizeError(
-        f"it takes elements up to {int(held.max())} of {pair[0][axes[0]]}, which becomes "
-        f"{pair[1][axes[0]]}"
+        f"it takes elements up to {int(held.max())} of {pair[0][changed[0]]}, which becomes "
+        f"{pair[1][changed[0]]}"
     )
+
+
+def _addressed(site: SizedSite, places: Array) -> Sequence[int]:
+    """Return the axes that `places` are places on."""
+    pair = site.sizes()
+    assert pair is not None
+    if site.node.op.endswith("ND"):
+        first = site.node.attrs.get("batch_dims", 0)
+        return range(first, min(first + places.shape[-1], len(pair[0])))
+    return normal_axes([attribute(site.node, "axis", site.after.opset)], len(pair[0])) or ()
+
+
+def _transposed(site: SizedSite) -> Changes | None:
+    """The size that a ConvTranspose is told to give."""
+    pair, asked = site.sizes(), site.asked("output_shape")
+    if pair is None or asked is None or not asked[0] or pair[0][2:] == pair[1][2:]:
+        return None
+    wanted = [
+        _resized(site, axis, size) for axis, size in enumerate(asked[0][-(len(pair[0]) - 2) :], 2)
+    ]
+    return {"output_shape": wanted} if wanted != asked[1] else None
 
 
 def _pool(site: SizedSite) -> Changes | None:
@@ -300,6 +321,11 @@ RULES: dict[str, Rule] = {
     "Upsample": _resize,
     "Slice": _slice,
     "Split": _split,
-    "Gather": _gather,
+    "Gather": _by_places,
+    "GatherElements": _by_places,
+    "GatherND": _by_places,
+    "ScatterElements": _by_places,
+    "ScatterND": _by_places,
+    "ConvTranspose": _transposed,
     **dict.fromkeys(POOLS, _pool),
 }

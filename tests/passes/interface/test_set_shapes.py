@@ -246,6 +246,17 @@ def test_a_window_that_may_slide_is_asked_about():
     assert run_ort(planish.to_model(keep), {"x": x})["y"].shape == (1, 1, 5, 5)
 
 
+def test_a_size_that_a_transposed_convolution_is_told():
+    def network(n, h, w):
+        return f"""g (float[{n}, 1, {h}, {w}] x) => (float[{n}, 1, {h}, {w}] y)
+        < float[1, 1, 2, 2] w = {{1, 2, 3, 4}} > {{
+            p = AveragePool <kernel_shape = [2, 2], strides = [2, 2]> (x)
+            y = ConvTranspose <strides = [2, 2], output_shape = [{h}, {w}]> (p, w) }}"""
+
+    found, _ = set_to(model(network, 2, 8, 8), network, 1, 4, 12)
+    assert_same(model(network, 1, 4, 12), found)
+
+
 def test_the_first_state_of_a_recurrent_layer():
     found, _ = set_to(model(recurrent, 4, 3, 0), recurrent, 1, 5, 0)
     assert_same(model(recurrent, 1, 5, 0), found)
@@ -318,6 +329,21 @@ REFUSED = {
             q = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (p)
             y = Resize <mode = "nearest"> (q, , , s) }""".replace("ONES", ", ".join(["1"] * 25)),
         "nothing before it says whether 4",
+    ),
+    "places of elements": (
+        """g (float[1, 1, 4, 4] x) => (float[1, 1, 1] y) < int64[1, 1, 1, 3] i = {0, 2, 1} >
+        { y = GatherND <batch_dims = 1> (x, i) }""",
+        "takes elements up to 2 of 4",
+    ),
+    "a grid": (
+        """g (float[1, 1, 4, 4] x) => (float[1, 1, 1, 2] y)
+        < float[1, 1, 2, 2] t = {0, 0.5, 1, 0} > { y = GridSample (x, t) }""",
+        "its grid 't' [1, 1, 2, 2] is for [1, 1, 4, 4]",
+    ),
+    "a size that is told": (
+        """g (float[1, 1, 4, 4] x) => (float[1, 1, 9, 9] y) < float[1, 1, 1, 1] w = {1} >
+        { y = ConvTranspose <strides = [2, 2], output_shape = [9, 9]> (x, w) }""",
+        "resizes 4 to 9 on axis 2",
     ),
     "nothing left": (
         """g (float[1, 1, 4, 4] x) => (float[1, 1, 1, 4] y)
