@@ -15,6 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...ir.core.counted import counted
+from ...ir.core.shown import Shown, Summary
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerTime:
@@ -41,8 +44,8 @@ class LayerTime:
         return 2 * self.multiply_adds / self.seconds if self.multiply_adds else None
 
 
-@dataclass(frozen=True)
-class LayerTimes:
+@dataclass(frozen=True, repr=False)
+class LayerTimes(Shown):
     """The kernels of a run in their order, in seconds that are usual for each.
 
     `peaks`: operations a second that the machine reaches, by element type. `rest`: what the runtime
@@ -63,6 +66,12 @@ class LayerTimes:
         """Return the part of the peak that `layer` reaches, None where that says nothing."""
         peak = self.peaks.get(layer.dtype)
         return None if layer.rate is None or not peak else layer.rate / peak
+
+    def _summary(self) -> Summary:
+        slowest = sorted(self.layers, key=lambda layer: -layer.seconds)
+        rows = [(layer.kernel, f"{1e3 * layer.seconds:.3g} ms") for layer in slowest]
+        line = f"{counted(len(self.layers), 'kernel')}, {1e3 * self.whole:.3g} ms a run"
+        return Summary(line, rows, ("kernel", "time"))
 
 
 def usual_seconds(run: Callable[[], object], rounds: int) -> float:

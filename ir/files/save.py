@@ -16,15 +16,17 @@ from ..graph.inline import inline_fused
 from ..proto.to_proto import to_proto
 from ..proto.write_values import PROTOBUF_LIMIT, stored_bytes
 from .data_file import DataFile, Writer
+from .given import Model, as_graph
 
 _INLINE = 1024
 
 
-def to_model(graph: gs.Graph, *, portable: bool = False) -> onnx.ModelProto:
+def to_model(graph: Model, *, portable: bool = False) -> onnx.ModelProto:
     """Return `graph` as a ModelProto with its weights; `portable` as in `save`.
 
     Raises SaveError where the weights exceed the 2 GB a proto may have.
     """
+    graph = as_graph(graph)
     total = sum(stored_bytes(c) for c in _constants(graph))
     if total > PROTOBUF_LIMIT:
         raise SaveError(
@@ -35,7 +37,7 @@ def to_model(graph: gs.Graph, *, portable: bool = False) -> onnx.ModelProto:
 
 
 def save(
-    graph: gs.Graph,
+    graph: Model,
     path: str | os.PathLike[str],
     *,
     portable: bool = False,
@@ -51,7 +53,7 @@ def save(
     model at `path` is the old one with its weights, or the new one with its own. The same graph
     gives the same bytes. Raises SaveError, leaving nothing behind and an existing file untouched.
     """
-    path = written_to(Path(path))
+    path, graph = written_to(Path(path)), as_graph(graph)
     if external is None:
         external = sum(stored_bytes(c) for c in _constants(graph)) > PROTOBUF_LIMIT - (1 << 26)
     try:

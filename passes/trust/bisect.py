@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 import onnx_graphsurgeon as gs
 
-from ...ir.core.errors import PassError, VerificationError
+from ...ir.core.errors import PassError, PipelineError, VerificationError
 from ...ir.core.variables import label
 from ...ir.files.given import Model, as_graph
 from ...ir.run.replay import replayable
@@ -67,6 +67,8 @@ def bisect(
     NaN, constant or what rounding leaves for these feeds.
     """
     graph = as_graph(graph)
+    if isinstance(pipeline, str):
+        raise PipelineError(f"a pipeline is needed; write planish.Pipeline.parse({pipeline!r})")
     with replayable(feeds) as kept:
         whole = pipeline.run(graph, kept, verify="off", seed=seed, strict=False)
         trial = _Trial(pipeline, graph, kept, seed)

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import onnx_graphsurgeon as gs
 
 from ....ir.core.errors import FeedError
+from ....ir.files.given import Model, as_graph
 from ....ir.graph.clone import clone
 from ....ir.run.replay import replayable
 from ...engine.context import Context, Feeds
@@ -84,8 +85,8 @@ class Recover(RecoverOptions, Pass):
 
 
 def recover(
-    student: gs.Graph,
-    teacher: gs.Graph,
+    student: Model,
+    teacher: Model,
     feeds: Feeds,
     *,
     seed: int = 0,
@@ -99,7 +100,7 @@ def recover(
     done and how it goes, `remark` what came of it. Raises PlanishError where it cannot be done.
     """
     item = Recover(**options)
-    graph = clone(student)
+    graph, teacher = clone(as_graph(student)), as_graph(teacher)
     with replayable(feeds) as data:
         assert data is not None
         context = Context(graph, seed=seed, original=teacher)

@@ -19,6 +19,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.decline import DeclinedError, need
 from ....ir.core.errors import RefusedError
 from ....ir.core.nearest import nearest
+from ....ir.files.given import Model, as_graph
 from ....ir.files.load import load
 from ....ir.graph.clone import clone
 from ....ir.graph.edit import Edit
@@ -152,8 +153,8 @@ class TransferWeights(Pass):
 
 
 def transfer_weights(
-    target: gs.Graph,
-    source: gs.Graph,
+    target: Model,
+    source: Model,
     *,
     slice: bool = False,
     rename: Sequence[str] = (),
@@ -166,6 +167,7 @@ def transfer_weights(
     Options as of the pass `TransferWeights`; neither graph is touched. `str(report)` is a table.
     Raises RefusedError where nothing can be taken.
     """
+    target, source = as_graph(target), as_graph(source)
     item = TransferWeights(
         source="",
         slice=slice,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import planish
-from planish.ir.core.errors import GraphError, LoadError
+from planish.ir.core.errors import GraphError, LoadError, PipelineError
 
 from tests.helpers import conv_batchnorm
 
@@ -20,6 +20,8 @@ TAKE = {
     "channel_groups": planish.channel_groups,
     "random_feeds": planish.random_feeds,
     "to_fx": planish.to_fx,
+    "to_model": planish.to_model,
+    "transfer_weights": lambda given: planish.transfer_weights(given, given),
 }
 
 
@@ -57,3 +59,8 @@ def test_a_result_will_do(path):
     result = planish.optimize(path)
     assert planish.cost(result).nodes == planish.cost(result.graph).nodes
     assert planish.compare(path, result).max_rel < 1e-5
+
+
+def test_a_pipeline_as_text_is_told_what_to_call(path):
+    with pytest.raises(PipelineError, match=r"write planish\.Pipeline\.parse\('exact'\)"):
+        planish.bisect("exact", path)
