@@ -293,26 +293,40 @@ def _forget_sizes(graph: gs.Graph) -> None:
                     tensor.shape = None
 
 
+def _named(graph: gs.Graph) -> list[gs.Tensor]:
+    """Return what nodes of `graph` and its bodies make and read, and what these are given."""
+    found: dict[int, gs.Tensor] = {}
+    for scope in scopes(graph):
+        inner = [] if scope is graph else [*scope.inputs, *scope.outputs]
+        for tensor in (*inner, *(t for n in scope.nodes for t in (*n.inputs, *n.outputs))):
+            if tensor.name:
+                found[id(tensor)] = tensor
+    return list(found.values())
+
+
 def _join(graph: gs.Graph, floats: gs.Graph) -> dict[str, gs.Tensor]:
     """Put the nodes of `floats` into `graph`, on the same inputs; return its tensors by name."""
     inputs = {tensor.name: tensor for tensor in graph.inputs}
+    own = {
+        id(tensor): inputs[tensor.name]
+        for tensor in floats.inputs
+        if tensor.name in inputs and not isinstance(tensor, gs.Constant)
+    }
+    for scope in scopes(floats):
+        for node in scope.nodes:
+            for position, tensor in enumerate(node.inputs):
+                if id(tensor) in own:
+                    list.__setitem__(node.inputs, position, own[id(tensor)])
     made: dict[str, gs.Tensor] = {}
     for node in floats.nodes:
-        for position, tensor in enumerate(node.inputs):
-            if tensor.name in inputs and not isinstance(tensor, gs.Constant):
-                list.__setitem__(node.inputs, position, inputs[tensor.name])
         for tensor in node.outputs:
             if tensor.name:
                 made[tensor.name] = tensor
         node.name = f"{_FLOAT}{node.name}" if node.name else ""
-    constants = {
-        id(t): t
-        for node in floats.nodes
-        for t in node.inputs
-        if isinstance(t, gs.Constant) and t.name
-    }
-    for tensor in (*made.values(), *constants.values()):
-        tensor.name = f"{_FLOAT}{tensor.name}"
+    taken = {id(tensor) for tensor in graph.inputs}
+    for tensor in _named(floats):
+        if id(tensor) not in taken:
+            tensor.name = f"{_FLOAT}{tensor.name}"
     graph.nodes.extend(floats.nodes)
     domains = {entry.domain for entry in graph.import_domains or ()}
     missing = [entry for entry in floats.import_domains or () if entry.domain not in domains]

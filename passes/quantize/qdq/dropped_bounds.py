@@ -11,17 +11,23 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ....ir.ops.build import build_clip
+from ....ir.ops.quantization.nodes import is_dequantizer
 from ....ir.ops.quantization.pairs import Pair
+from ....ir.ops.quantization.parameters import read_quantization
+from ....ir.ops.traits import traits_of
 from ....ir.ops.traits.groups import LAYERS
+from ...analysis.value_range import value_range
 from .match_float import Bounds, FloatMatch
 
 # A grid that ends here, within half a step, ends at the bound of a Relu6.
 _SIX = 6.0
+_MOST_PRODUCERS = 16
 _BOUNDED = LAYERS | {"Add"}
 
 
@@ -52,7 +58,7 @@ def bounds_of(pair: Pair, view: View, original: FloatMatch) -> Bounds:
     """Return the bounds that the source of `pair` needs without it; infinities for none."""
     free = (-math.inf, math.inf)
     producer = view.producer(pair.source)
-    if producer is None or producer.op not in _BOUNDED:
+    if producer is None:
         return free
     stated = original.bounds.get(pair.source.name)
     if stated is not None:
@@ -62,8 +68,40 @@ def bounds_of(pair: Pair, view: View, original: FloatMatch) -> Bounds:
         return free
     least, most = dtypes.integer_limits(known.integer_type)
     zero = 0 if known.zero_point is None else int(known.zero_point.reshape(()))
-    if zero != least:
+    if zero != least or (producer.op not in _BOUNDED and _starts_at_zero(pair.source, view)):
         return free
     step = float(known.scale.reshape(()))
     end = step * (most - least)
     return 0.0, _SIX if abs(end - _SIX) < step / 2 else math.inf
+
+
+def _starts_at_zero(tensor: gs.Tensor, view: View) -> bool:
+    """Say whether what makes `tensor` keeps it from falling below 0, other grids included."""
+    pending, looked_at = [tensor], 0
+    while pending:
+        current = pending.pop()
+        node = view.producer(current)
+        looked_at += 1
+        if node is None or looked_at > _MOST_PRODUCERS:
+            return False
+        if _is_from_zero(node, view) or value_range(current, view)[0] >= 0:
+            continue
+        traits = traits_of(node, view.opset)
+        if not traits.keeps_nonnegative:
+            return False
+        pending.extend(node.inputs[place] for place in traits.data_of(len(node.inputs)))
+    return True
+
+
+def _is_from_zero(node: gs.Node, view: View) -> bool:
+    """Say whether `node` is a DequantizeLinear whose grid has nothing below 0."""
+    if not is_dequantizer(node):
+        return False
+    known = read_quantization(node).constants(view.constant)
+    if known is None or not known.is_per_tensor or known.zero_point is None:
+        return False
+    zero = known.zero_point
+    return (
+        dtypes.is_integer(zero.dtype)
+        and int(zero.reshape(())) == dtypes.integer_limits(zero.dtype)[0]
+    )

@@ -216,3 +216,24 @@ def test_absent_inputs_and_results_lead_nowhere():
     report = planish.explain_int8(graph, None, feeds, threads=1, most=0)
     layers = [layer for layer in report.layers if layer.op == "LSTM"]
     assert [layer.ms > 0 for layer in layers] == [True, True]
+
+
+def test_large_weights_that_only_bodies_read():
+    """Both models have them, of one name, and bodies read inputs of the graph."""
+    text = """g (float[1, 8, 8, 8] x, bool c) => (float[1, 8, A, B] y) {
+        h = Conv (x, w) y = If (c) <
+            then_branch = a () => (float[1, 8, A, B] p) {
+                f = Flatten (x) m = MatMul (f, big) s = ReduceMean <keepdims = 0> (m)
+                p = Add (h, s) },
+            else_branch = b () => (float[1, 8, A, B] q) { q = Relu (h) }> }"""
+    big = (R.standard_normal((512, 64)) / 20).astype(np.float32)
+    model, feeds = model_of(HEADER + text, {"w": KERNELS["w"], "big": big}), _feeds()
+    graph = (
+        planish.Pipeline.parse("quantize{measure=false,guard=off,operators=[Conv]}")
+        .run(planish.load(model), feeds, verify="off")
+        .graph
+    )
+    report = planish.explain_int8(graph, planish.load(model), feeds, threads=1, most=0)
+    layers = {layer.op: layer for layer in report.layers}
+    assert layers["Conv"].cumulative > 20
+    assert layers["If"].cumulative > 20

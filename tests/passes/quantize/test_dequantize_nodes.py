@@ -207,3 +207,28 @@ def test_a_body_taken_back_reads_past_a_barrier():
     for feed in feeds:
         wanted, found = run_ort(model, feed)["y"], run_ort(planish.to_model(back), feed)["y"]
         assert relative_error(wanted, found) < 0.05
+
+
+@pytest.mark.parametrize(("before", "relus"), [("Neg (x)", 1), ("Sigmoid (x)", 0)])
+def test_a_grid_from_zero_leaves_a_relu_behind_any_operator(before, relus):
+    """What only the grid cuts off is cut off without it; what is never below 0 needs nothing."""
+    graph = graph_of(
+        f"""g (float[1, 4] x) => (float[1, 3] y) {{
+            a = {before} u = Reshape (a, k)
+            q = QuantizeLinear (u, s, z) d = DequantizeLinear (q, s, z)
+            t = Reshape (d, k) r = QuantizeLinear (t, s, z) e = DequantizeLinear (r, s, z)
+            i = DequantizeLinear (w, s) [last] y = MatMul (e, i) }}""",
+        {
+            "s": np.float32(0.01),
+            "z": np.uint8(0),
+            "k": np.array([1, 4]),
+            "w": R.integers(-99, 99, (4, 3)).astype(np.int8),
+        },
+    )
+    back = run_pass(graph, "dequantize-nodes{nodes=[last,t]}", verify="off").graph
+    assert ops(back).count("QuantizeLinear") == 0
+    assert ops(back).count("Relu") == relus
+    x = np.array([[-1.0, 0.5, -0.25, 0.75]], np.float32)
+    models = (planish.to_model(graph), planish.to_model(back))
+    wanted, found = (run_ort(model, {"x": x})["y"] for model in models)
+    assert relative_error(wanted, found) < 0.02
