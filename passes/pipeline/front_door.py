@@ -16,8 +16,10 @@ from ...ir.graph.clone import clone
 from ...ir.graph.freeze import freeze_initializers
 from ...ir.metrics.user import metric_text
 from ...ir.run.feed_files import load_feeds, names_in
+from ...ir.run.preprocessing import Preprocessing
 from ..engine.context import Feeds
 from ..engine.records import Progress, Result
+from ..interface.set_shapes import set_shapes
 from .pipeline import Pipeline
 from .run.options import Verify
 
@@ -35,6 +37,8 @@ def optimize(
     seed: int = 0,
     strict: bool | None = None,
     progress: Callable[[Progress], None] | None = None,
+    input_shape: Sequence[str] = (),
+    preprocessing: Preprocessing | None = None,
     mutable_initializers: bool = False,
     metric: Metric | None = None,
     labels: Sequence[str] = (),
@@ -45,16 +49,20 @@ def optimize(
         planish.save(planish.optimize("model.onnx").graph, "fast.onnx")
 
     `model`: a graph, which is left untouched, or the path of an ONNX file. `feeds`: samples as
-    dicts of arrays, the path of an `.npz` file, or that of a folder of images, scaled to 0..1; for
-    other scales see `load_feeds`. Weights that are also graph inputs become constants, but those
-    that `feeds` name; `mutable_initializers` keeps all of them. `metric`: a name, or a function
-    `f(run, feeds) -> float`, higher is better; `labels`: entries of the feeds with what is right.
+    dicts of arrays, the path of an `.npz` file, or that of a folder of images, scaled to 0..1 or as
+    `preprocessing` says. `input_shape`: other sizes, `["x=1,3,320,320"]` or `["batch=1"]`. Weights
+    that are also graph inputs become constants, but those that `feeds` name; `mutable_initializers`
+    keeps all of them. `metric`: a name, or a function `f(run, feeds) -> float`, higher is better;
+    `labels`: entries of the feeds with what is right.
     Other options are set on every pass that has them: `max_drop=0.01`.
 
     The rest is as for `Pipeline.run`. Raises PipelineError for an option that no pass has, and what
     `load`, `load_feeds` and `Pipeline.run` raise.
     """
     graph, remarks = _frozen(as_graph(model), feeds, mutable_initializers)
+    if input_shape:
+        graph, told = set_shapes(graph, input_shape)
+        remarks += told
     steps = Pipeline.parse(pipeline) if isinstance(pipeline, str) else pipeline
     steps = steps.with_options(
         metric=None if metric is None else metric_text(metric),
@@ -63,7 +71,7 @@ def optimize(
     )
     if options:
         steps = Pipeline.parse(str(steps))  # which refuses values of another type
-    data = _loaded(feeds, graph, steps)
+    data = _loaded(feeds, steps.behind_interface(graph), steps, preprocessing)
     found = steps.run(
         graph, data, verify, target=target, seed=seed, progress=progress, strict=strict
     )
@@ -100,7 +108,10 @@ def _names(feeds: Given) -> Collection[str]:
     return [*feeds[0]] if isinstance(feeds, Sequence) and feeds else ()
 
 
-def _loaded(feeds: Given, graph: gs.Graph, steps: Pipeline) -> Feeds | None:
+def _loaded(
+    feeds: Given, graph: gs.Graph, steps: Pipeline, preprocessing: Preprocessing | None
+) -> Feeds | None:
     if isinstance(feeds, str | os.PathLike):
-        return load_feeds(Path(feeds), graph, extra=steps.extra_feeds())
+        extra = steps.extra_feeds()
+        return load_feeds(Path(feeds), graph, extra=extra, preprocessing=preprocessing)
     return feeds

@@ -107,7 +107,8 @@ def test_what_would_change_nothing(call, model):
         assert_refused(call("optimize", model, *option), option[0], "inputs are drawn")
 
 
-def test_json_is_json_alone(call, model, tmp_path):
-    pytest.importorskip("onnxruntime")
-    _, shown, _ = call("explain-int8", model, "--json")
-    assert not shown or json.loads(shown)
+def test_json_is_json_alone(call, model):
+    code, shown, error = call("compare", model, model, "--json")
+    assert code == 0
+    assert json.loads(shown)
+    assert "random inputs -> x [" in error

@@ -140,3 +140,19 @@ def test_feeds_are_for_the_graph_behind_the_passes_that_set_its_inputs(call, old
     assert "1 image -> x [1,3,16,12]" in shown
     assert "compared from pass 1" in shown
     assert list(planish.load(out).inputs[0].shape) == [1, 3, 16, 12]
+
+
+def test_the_front_door_of_python(tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (20, 30), (9, 99, 199)).save(tmp_path / "one.png")
+    steps = planish.Preprocessing(pixels=(0, 255), resize="letterbox")
+    found = planish.optimize(
+        planish.load(detector(10, 8, 8)),
+        feeds=tmp_path / "one.png",
+        input_shape=["x=1,3,16,12"],
+        preprocessing=steps,
+    )
+    assert found.verified
+    assert list(found.graph.inputs[0].shape) == [1, 3, 16, 12]
+    assert "x: [10,3,8,8] -> [1,3,16,12]; output y [1,2,16,12]" in found.remarks
