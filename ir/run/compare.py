@@ -35,7 +35,8 @@ class OutputComparison:
     `max_abs`: largest |a - b|. `max_rel`: that over the output's range, max |a|. `sqnr_db`:
     10 log10(sum a^2 / sum (a - b)^2), infinite where equal. `cosine`: cosine similarity.
     `top1_agreement`: share of positions whose argmax along `class_axis` agrees, None where there
-    are no classes and for non-floats. NaN or infinity at the same place counts as equal; anywhere
+    are no classes and for non-floats. `is_float`: whether the ratio means noise, as it does not of
+    indices, flags and text. NaN or infinity at the same place counts as equal; anywhere
     else as infinitely far. `remark`: why being equal shows nothing, as where `a` is NaN throughout;
     empty where it does.
     """
@@ -47,6 +48,7 @@ class OutputComparison:
     cosine: float
     top1_agreement: float | None
     class_axis: int | None = None
+    is_float: bool = True
     remark: str = ""
 
 
@@ -220,11 +222,13 @@ class Accumulator:
         self._signal = self._noise = self._dot = self._other = 0.0
         self._agree = self._positions = 0
         self._ranked = self._telling = False
+        self._floats = True
         self._elements = 0
         self._least, self._most = math.inf, -math.inf
 
     def add(self, a: Array, b: Array) -> None:
         """Take in one pair of arrays; a different shape or type counts as infinitely far."""
+        self._floats = dtypes.is_float(a.dtype) or a.dtype.kind == "c"
         if a.shape != b.shape or a.dtype != b.dtype:
             self._max_abs, self._telling = math.inf, True
             if (axis := self._class_axis(a)) is not None:
@@ -291,6 +295,7 @@ class Accumulator:
             top1_agreement=self._agree / self._positions if self._ranked else None,
             class_axis=self._axis if self._ranked else None,
             remark="" if self._telling else self._remark(),
+            is_float=self._floats,
         )
 
     def _remark(self) -> str:

@@ -21,15 +21,18 @@ _MOST_OUTPUTS = 6
 def measured_parts(comparison: Comparison, quality: MeasuredQuality) -> list[str]:
     """Return what was measured: SQNR by output, the metrics, how many times as fast."""
     metrics = quality.metrics or _sure(comparison)
-    parts = [_ratios(comparison.outputs), *_metrics(metrics)]
+    floats = [output for output in comparison.outputs if output.is_float]
+    parts = [_ratios(floats)] if floats else []
+    parts += [*map(_kept, (each for each in comparison.outputs if not each.is_float))]
+    parts += _metrics(metrics)
     if quality.speedup is not None:
         parts.append(f"{quality.speedup:.2f} times as fast as before")
     return parts
 
 
 def nearly_noise(comparison: Comparison) -> list[OutputComparison]:
-    """Return the outputs of which less than 10 dB is left."""
-    return [output for output in comparison.outputs if output.sqnr_db < _LEAST_DB]
+    """Return the outputs of floats of which less than 10 dB is left."""
+    return [each for each in comparison.outputs if each.is_float and each.sqnr_db < _LEAST_DB]
 
 
 def noise_warning(comparison: Comparison, *, drawn: bool) -> str:
@@ -59,9 +62,16 @@ def _ratios(outputs: Sequence[OutputComparison]) -> str:
     return f"SQNR {text}" + (f", and no less of {counted(left, 'more output')}" if left else "")
 
 
+def _kept(output: OutputComparison) -> str:
+    """Say of an output of indices, flags or text whether it is what it was."""
+    return f"{output.name} is {'the same' if output.max_abs == 0 else 'another'}"
+
+
 def _db(output: OutputComparison) -> str:
     if output.sqnr_db == math.inf:
         return "exact"
+    if output.sqnr_db == -math.inf:
+        return "nothing alike"
     return f"{output.sqnr_db:.1f} dB"
 
 

@@ -15,7 +15,7 @@ from planish.passes.engine.quality import MeasuredQuality
 from planish.passes.trust.measured import measured_parts, noise_warning
 
 from tests.cli.common import X
-from tests.helpers import conv_batchnorm
+from tests.helpers import conv_batchnorm, graph_of
 
 FEEDS = [{"x": X}, {"x": -X}]
 
@@ -84,3 +84,21 @@ def test_quantize_tells_what_it_judged_by():
     assert metric.samples == 16
     assert metric.value == pytest.approx(result.comparison.sqnr_db, abs=0.5)
     assert result.quality.speedup is None
+
+
+def test_what_is_no_float_has_no_noise():
+    """An index that differs by one is no signal with noise on it, and text is none at all."""
+    text = """
+        g (float[1,3,8,8] x) => (float[1,4,6,6] c, int64[1,1,6,6] a, string[1,4,6,6] s)
+        { c = Conv(x, w) a = ArgMax<axis=1>(c) s = Cast<to=8>(c) }
+    """
+    generator = np.random.default_rng(0)
+    weights = {"w": generator.standard_normal((4, 3, 3, 3), np.float32)}
+    feeds = [{"x": generator.standard_normal((1, 3, 8, 8), np.float32)}]
+    result = planish.Pipeline.parse("prune{amount=0.9}").run(graph_of(text, weights), feeds)
+    assert [each.is_float for each in result.comparison.outputs] == [True, False, False]
+    parts = measured_parts(result.comparison, MeasuredQuality())
+    assert re.fullmatch(r"SQNR -?[\d.]+ dB", parts[0])
+    assert {"a is another", "s is another"} <= set(parts)
+    assert "output 'c'" in noise_warning(result.comparison, drawn=False)
+    assert "other output" not in noise_warning(result.comparison, drawn=False)
