@@ -61,8 +61,9 @@ class TvmModule(Compiled):
 
     @property
     def inputs(self) -> tuple[Port, ...]:
-        """The names, types and sizes of what it takes."""
-        return _ports(self._header.inputs)
+        """The names, types and sizes of what it takes, without what has a value by default."""
+        known = {} if self._runner is None else self._runner.defaults
+        return _ports([tensor for tensor in self._header.inputs if tensor.name not in known])
 
     @property
     def outputs(self) -> tuple[Port, ...]:

@@ -227,3 +227,19 @@ def test_the_same_weights_keep_their_file(tmp_path):
     assert names(tmp_path) == found
     assert path.read_bytes() == model
     assert bytes_on_disk(path) == sum(file.stat().st_size for file in tmp_path.iterdir())
+
+
+def test_weights_lie_beside_the_file_that_a_link_names(tmp_path):
+    text = "g (float[400] x) => (float[400] y) { y = Add(x, w) }"
+    (tmp_path / "store").mkdir()
+    link, target = tmp_path / "link.onnx", tmp_path / "store" / "real.onnx"
+    link.symlink_to(target)
+    for value in (0, 1):
+        planish.save(graph_of(text, {"w": np.full(400, value, np.float32)}), link, external=True)
+        for path in (link, target):
+            found = planish.load(path).nodes[0].inputs[1].values
+            np.testing.assert_array_equal(found, np.full(400, value))
+    assert names(tmp_path) == ["link.onnx", "store"]
+    assert link.is_symlink()
+    assert len(names(target.parent)) == 2
+    assert bytes_on_disk(link) == sum(file.stat().st_size for file in target.parent.iterdir())
