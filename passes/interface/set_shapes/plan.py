@@ -103,7 +103,7 @@ def _runs_with(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told)
 
 def _planned(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> Plan:
     opened = _opened(graph, shapes)
-    before, after = _copy(graph, opened, {}), _copy(graph, opened, shapes)
+    before, after = _SizesOfCopy(_copy(graph, opened, {})), _copy(graph, opened, shapes)
     found: dict[int, Mend] = {}
     while True:
         round_ = _SizeRound(before, after, found.keys(), told)
@@ -238,9 +238,9 @@ class _SizeRound:
     """One walk over both copies; what hangs on a node that is mended waits for the next."""
 
     def __init__(
-        self, before: gs.Graph, after: gs.Graph, mended: Collection[int], told: Told
+        self, before: _SizesOfCopy, after: gs.Graph, mended: Collection[int], told: Told
     ) -> None:
-        self._before, self._after = _SizesOfCopy(before), _SizesOfCopy(after)
+        self._before, self._after = before, _SizesOfCopy(after)
         self._mended, self._told = frozenset(mended), told
         self._seen = SeenSizes()
         self._live: set[int] = set()
