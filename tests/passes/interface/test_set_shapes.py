@@ -458,3 +458,20 @@ def test_an_output_without_elements_is_refused():
         s = Shape (x) n = Gather (s, zero) h = Div (n, two) y = Slice (x, zero, h, zero) }"""
     with pytest.raises(planish.PlanishError, match="without elements"):
         set_shapes(planish.load(model_from_text(text)), ["x=1,2"])
+
+
+def test_constants_in_bodies():
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    g (float[10, 4] x, bool c) => (float[10, 2, 2] y) {
+        y = If (c) <
+            then_branch = a () => (float[10, 2, 2] p) < int64[3] s = {10, 2, 2} > {
+                r = Relu (x) p = Reshape (r, s) },
+            else_branch = b () => (float[10, 2, 2] q) {
+                t = Constant <value = int64[3] {10, 2, 2}> () q = Reshape (x, t) }
+        > }"""
+    found, told = set_shapes(planish.load(model_from_text(text)), ["x=3,4"])
+    assert told[0] == "x: [10,4] -> [3,4]; output y [3,2,2]"
+    x = np.arange(-6, 6, dtype=np.float32).reshape(3, 4)
+    for chosen, wanted in ((True, np.maximum(x, 0)), (False, x)):
+        got = run_ort(planish.to_model(found), {"x": x, "c": np.array(chosen)})["y"]
+        np.testing.assert_array_equal(got, wanted.reshape(3, 2, 2))
