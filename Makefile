@@ -46,6 +46,7 @@ bench: $(STAMP)
 	$(RUN) -m benchmarks.linear
 	$(RUN) -m benchmarks.exporters
 	$(RUN) -m benchmarks.quantized_speed
+	$(RUN) -m benchmarks.integer_bound
 	$(RUN) -m benchmarks.weight_formats
 	$(RUN) -m benchmarks.integer_accuracy
 	$(RUN) -m benchmarks.calibration_memory
