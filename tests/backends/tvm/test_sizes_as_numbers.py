@@ -63,3 +63,10 @@ def test_other_lines_are_not_lost(capfd):
     with quietly():
         os.write(2, b"[05:45] executable.cc:340: Warning: Scope Loaded:\nan error\n")
     assert capfd.readouterr().err == "an error\n"
+
+
+def test_without_a_rank_it_is_said_how_to_give_one():
+    graph = graph_of("g (float[N] x) => (float[N] y) { y = Relu(x) }")
+    graph.inputs[0].shape = graph.outputs[0].shape = None
+    with pytest.raises(BackendError, match=r"rank of input 'x'.*--input-shape x="):
+        planish.lower(graph, "tvm")
