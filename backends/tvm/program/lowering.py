@@ -144,8 +144,8 @@ def _input_variables(graph: gs.Graph, program: Program) -> list[Any]:
         dtype = _input_type(tensor)
         if tensor.shape is None:
             raise BackendError(
-                f"backend 'tvm' needs to know the rank of input '{tensor.name}'; give its shape, such"
-                f" as --input-shape {tensor.name}=1,3,224,224"
+                f"backend 'tvm' needs to know the rank of input '{tensor.name}'; give its shape, "
+                f"such as --input-shape {tensor.name}=1,3,224,224"
             )
         kind = relax.TensorType(program.sizes(tensor.shape), dtype)
         found.append(relax.Var(f"x{index}", kind))
