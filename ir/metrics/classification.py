@@ -8,6 +8,7 @@ steps. Indices of classes, as ArgMax gives them, are compared as they are.
 
 from __future__ import annotations
 
+import math
 from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
@@ -58,13 +59,15 @@ class Top1Agreement:
         """Return the classes that come first, [samples, positions]."""
         if self.axis is None:
             if self.best_first is not None:
-                array = np.take(array, [0], self.best_first)
+                ranks = [slice(None)] * array.ndim
+                ranks[self.best_first] = slice(1)  # of none, none
+                array = array[tuple(ranks)]
             found = by_sample(array, self.batch)
         else:
             beside = batch_beside(self.axis, self.batch, array.ndim)
             moved = by_sample(np.moveaxis(array, self.axis, -1), beside)
             found = np.argmax(moved, -1)
-        return found.reshape(len(found), -1)
+        return found.reshape(len(found), math.prod(found.shape[1:]))
 
     def result(self) -> MetricResult:
         """Return the agreement."""

@@ -214,3 +214,14 @@ def test_bounds_hold_for_19_of_20_draws():
     assert 0.93 <= np.mean([mean_at_least(draw) <= 0.5 for draw in draws]) <= 0.97
     coins = [generator.random(40) < 0.9 for _ in range(2000)]
     assert np.mean([mean_at_least(c.astype(float)) <= 0.9 for c in coins]) >= 0.93
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (2, 0, 4), (0,)])
+@pytest.mark.parametrize("first", [None, -1])
+def test_no_ranked_classes_agree(shape, first):
+    """A TopK of none, and a batch of no samples, differ nowhere."""
+    empty = {"y": np.zeros(shape, np.int64)}
+    metric = Top1Agreement("y", None, 0, first)
+    metric.add(empty, empty)
+    metric.add({"y": np.array([[1], [2]])}, {"y": np.array([[1], [2]])})
+    assert metric.result().value == 1
