@@ -92,7 +92,7 @@ def test_damaged_random_graphs(call, tmp_path, out, kind):
     for seed in range(100):
         rng = Random(f"damaged {kind} {seed}")
         drawn = graph(kind, rng)
-        if drawn is None or not drawn.model.graph.initializer:
+        if drawn is None or not any(t.dims for t in drawn.model.graph.initializer):
             continue
         onnx.save(drawn.model, good)
         model = onnx.ModelProto.FromString(good.read_bytes())
