@@ -79,7 +79,8 @@ def test_optimize_refuses_an_unknown_option_of_a_target(call, model):
 
 def test_inspect_refuses_a_size_of_no_dimension(call, model):
     assert_refused(call("inspect", model, "--size", "M=8"), "'M'", "known are N")
-    code, shown, _ = call("inspect", model, "--size", "N=8", "--json")
+    flags = ["--peak-gflops", 10, "--bandwidth-gbs", 10]
+    code, shown, _ = call("inspect", model, "--size", "N=8", "--json", *flags)
     assert code == 0
     assert json.loads(shown)["macs"] > 0
 
