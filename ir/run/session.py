@@ -107,7 +107,8 @@ def run_session(
         if not any(array.dtype.name in _VIEWED for array in feeds.values()) and not any(
             kind in _RUNTIME_NAMES for kind in outputs.values()
         ):
-            return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+            found = session.run(names, dict(feeds))  # all outputs, where no name is given
+            return dict(zip(names, found, strict=bool(names)))
         values = {name: _to_runtime(array) for name, array in feeds.items()}
         results = session.run_with_ort_values(names, values)
         return {name: _from_runtime(value) for name, value in zip(names, results, strict=True)}

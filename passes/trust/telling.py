@@ -14,6 +14,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core.errors import ExecutionError, FeedError
+from ...ir.core.variables import exotic_type
 from ...ir.graph.order import reads
 from ...ir.ops.traits import traits_of
 from ...ir.run.reference import Arrays
@@ -23,6 +24,10 @@ Array = np.ndarray[Any, Any]
 
 # An index or a flag may come out the same by chance.
 _TRIES = 6
+_NO_TENSOR = (
+    "is a sequence, an optional or a map, which are not compared; end the graph in the tensors "
+    "that it holds"
+)
 
 
 def untelling(
@@ -52,6 +57,7 @@ def untelling(
         for name in same:
             seen[name].add(found.pop(name))
     reasons = {name: what.reason(varied=what.count > 1) for name, what in seen.items()}
+    reasons |= {t.name: _NO_TENSOR for t in graph.outputs if exotic_type(t) is not None}
     return {name: reason for name, reason in reasons.items() if reason}
 
 
