@@ -46,6 +46,7 @@ def test_nothing_is_shown(text, reason, verify, given):
         graph_of(graph, used), feeds if given else None, verify
     )
     assert result.edits == 1
+    assert not result.verified
     assert f"nothing was shown: output 'y' {reason}" in result.note
     with pytest.raises(PassError, match=f"cannot bisect: nothing was shown: output 'y' {reason}"):
         bisect(Pipeline.parse("eliminate-identities"), graph_of(graph, used))
@@ -65,6 +66,7 @@ TWO = """g (float[2, 4] x) => (float[2, 4] y, float[2, 4] z) {{
 def test_each_output_counts_and_a_mistake_beside_it_is_found():
     weights = {"zero": W["zero"], "b": W["b"], "c": W["b"] * np.float32(1.01)}
     result = become(TWO.format("b"), TWO.format("b"), weights)
+    assert not result.verified
     assert "'z' is 0.0" in result.note.replace("-0.0", "0.0")
     assert "'y'" not in result.note
     with pytest.raises(VerificationError, match="output 'y'"):
