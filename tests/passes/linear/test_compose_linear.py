@@ -118,7 +118,7 @@ def test_fires(name, kind):
     result = run_pass(planish.load(model), PASS)
     assert ops(result.graph) == left
     assert_same_function(model, result.graph, _feeds())
-    sizes = {"N": 1, "H": 8, "W": 8}
+    sizes = {name: size for name, size in {"N": 1, "H": 8, "W": 8}.items() if name in kind}
     assert planish.cost(result.graph, sizes).macs < planish.cost(planish.load(model), sizes).macs
 
 

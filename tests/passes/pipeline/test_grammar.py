@@ -108,7 +108,7 @@ items = st.builds(
 
 
 @given(st.lists(items, min_size=1, max_size=3))
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(60))
 def test_text_reads_back(passes):
     pipeline = Pipeline(tuple(passes))
     found = Pipeline.parse(str(pipeline))

@@ -73,7 +73,9 @@ def residual(kind: str) -> Emulated:
     ("kind", "channels", "body", "weights"),
     [
         ("float16", 16, RESIDUAL, {"w": (16, 16, 3, 3), "b": (16,)}),
-        ("float", 16, RESIDUAL, {"w": (16, 16, 3, 3), "b": (16,)}),
+        pytest.param(
+            "float", 16, RESIDUAL, {"w": (16, 16, 3, 3), "b": (16,)}, marks=pytest.mark.slow
+        ),
         (
             "float16",
             3,

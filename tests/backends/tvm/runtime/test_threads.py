@@ -81,6 +81,7 @@ def model():
     return conv_relu()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="/proc is read here")
 def test_a_server_with_a_thread_for_each_request_keeps_its_size(model, tmp_path) -> None:
     path = tmp_path / "network.planish"

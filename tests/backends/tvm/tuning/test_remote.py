@@ -197,6 +197,7 @@ def test_an_address_is_written_as_it_is_read() -> None:
         assert str(Address.parse(text)) == text
 
 
+@pytest.mark.slow
 def test_a_missing_linker_is_named(tracker, server, monkeypatch) -> None:
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.delenv("CC", raising=False)

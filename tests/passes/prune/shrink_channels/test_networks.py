@@ -25,6 +25,7 @@ _LONG = {
     "detector",
     "efficientnet_b0",
     "mobilenet_v2",
+    "resnet18",
     "shufflenet_v1",
     "unet",
     "video_cnn",

@@ -20,7 +20,12 @@ _SETTINGS = settings(
     max_examples=examples(20),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-OPTIONS = ["", "{per-channel=false}", "{weight-bits=4}", "{activation-bits=16, per-channel=false}"]
+OPTIONS = [
+    "",
+    "{per-channel=false}",
+    "{weight-bits=4}",
+    pytest.param("{activation-bits=16, per-channel=false}", marks=pytest.mark.slow),
+]
 
 
 def _bits(options: str) -> tuple[int, int, bool]:

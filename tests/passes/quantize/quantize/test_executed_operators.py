@@ -60,7 +60,9 @@ def check(found):
     assert found["QLinearConv"] > 0
 
 
-@pytest.mark.parametrize(("name", "ends"), [("dcgan", 1), ("unet", 1)])
+@pytest.mark.parametrize(
+    ("name", "ends"), [("dcgan", 1), pytest.param("unet", 1, marks=pytest.mark.slow)]
+)
 def test_transposed_convolutions_are_in_the_region(name, ends, tmp_path):
     found = executed(Network(name), tmp_path)
     assert not FLOAT & set(found)

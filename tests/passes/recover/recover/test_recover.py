@@ -178,7 +178,7 @@ def test_how_the_feeds_are_batched_does_not_matter() -> None:
         assert all(array.tobytes() == other[n].tobytes() for n, array in found[0].items())
 
 
-@pytest.mark.parametrize("mode", ["blocks", "end-to-end"])
+@pytest.mark.parametrize("mode", [pytest.param("blocks", marks=pytest.mark.slow), "end-to-end"])
 def test_a_graph_of_one_sample_trains_in_larger_batches(mode: str) -> None:
     whole = teacher(batch=1)
     broken = with_noise(whole)

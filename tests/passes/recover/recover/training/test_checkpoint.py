@@ -43,7 +43,7 @@ def _stop_at(calls: int) -> Any:
 
 
 @pytest.mark.parametrize(
-    "mode", ["end-to-end", "both", pytest.param("blocks", marks=pytest.mark.slow)]
+    "mode", ["end-to-end", *(pytest.param(m, marks=pytest.mark.slow) for m in ("both", "blocks"))]
 )
 @pytest.mark.parametrize("stops", [(1, 31)], ids=str)
 def test_a_stopped_run_goes_on_bit_by_bit(
