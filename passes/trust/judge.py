@@ -26,6 +26,7 @@ _ROUNDING_FACTOR = 10.0
 _CAP, _CAP_OF_HALVES = 1e-2, 3e-2
 # Over so many times the plain tolerance, float64 is asked whether it is rounding at all.
 _ASKED_FROM = 100.0
+_BITS_OF_DOUBLES = 52
 
 
 class Judge:
@@ -129,7 +130,8 @@ class Judge:
         if right is not False and error <= (self._cap if right else granted):
             self._granted = max(self._granted, self._cap if right else granted)
         elif right is not False and (right or error <= allowed):
-            self.undecided[name] = self._amplified(name, error, moved)
+            told = _in_tails if tails == moved else self._amplified
+            self.undecided[name] = told(name, error, moved)
         else:
             raise VerificationError(
                 f"after {what} output '{name}' differs by {error:.3g} of its range (largest "
@@ -173,6 +175,7 @@ class Judge:
             or _distance(wide, after, name) > allowed
         ):
             return None
+        tails *= 2.0 ** (self._bits - _BITS_OF_DOUBLES)
         return _distance(first, wide, name) <= max(
             self._plain, _ROUNDING_FACTOR * max(moved.get(name, 0.0), tails)
         )
@@ -188,6 +191,14 @@ class Judge:
                 )
                 self._wide = None if moved is None else (outputs, moved)
         return self._wide
+
+
+def _in_tails(name: str, error: float, _: float) -> str:
+    return (
+        f"output '{name}' is small beside 1, where ONNX Runtime's kernel of a function that was "
+        f"recognized gives 0: it differs by {error:.1g} of its range; give feeds on which the "
+        "output is not small"
+    )
 
 
 def _distance(a: Sequence[Arrays], b: Sequence[Arrays], name: str) -> float:

@@ -45,6 +45,8 @@ Feed = Mapping[str, np.ndarray[Any, Any]]
 # Significand bits of the stored types: one unit in the last place is 2 ** -bits, relative.
 _SIGNIFICAND = {"float64": 52, "float32": 23, "float16": 10, "bfloat16": 7}
 _DRAWS = 2
+# Units of 1 that an output may move by where kernels that lose tails move by one.
+_MOST_TAILS = 100
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,9 @@ def rounding_of_tails(
     """Return what a unit of 1 behind each kernel that loses tails does to the outputs of `graph`.
 
     The changes are of what the graph itself gives, and parts of the range of `before`: what was
-    found in its stead, `after`, may be wrong. Empty where there is no such kernel, or what is moved
-    cannot be run.
+    found in its stead, `after`, may be wrong. Only outputs that are moved by units of 1 themselves:
+    of more, the tails are not rounding beside what they are read with, but what was to be told.
+    Empty where there is no such kernel, or what is moved cannot be run.
     """
     written = inline_fused(graph)
     if not any(_loses_tails(n, written) for s in scopes(written) for n in s.nodes):
@@ -126,7 +129,11 @@ def rounding_of_tails(
             for name in (name for name, array in after[0].items() if _is_float(array)):
                 changes[name] = max(changes.get(name, 0.0), _change(name, own, moved))
     sizes = {name: max(largest_of(arrays[name]) for arrays in before) for name in changes}
-    return {name: change / sizes[name] for name, change in changes.items() if sizes[name]}
+    return {
+        name: change / sizes[name]
+        for name, change in changes.items()
+        if sizes[name] and change <= _MOST_TAILS * _own(after[0][name])
+    }
 
 
 def _change(name: str, own: Sequence[Arrays], moved: Sequence[Arrays]) -> float:

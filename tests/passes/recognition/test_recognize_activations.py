@@ -217,6 +217,15 @@ BEHIND = {
     "y = Pow(s, x)": "Pow",
     "m = Mul(s, ten) b = Add(tiny, m) t = Transpose(b) y = Log(t)": "Log",
     "m = ReduceSum(s, axes) y = Div(s, m)": "Div",
+    "c = Clip(s, tiny) y = Log(c)": "Log",
+    "m = MatMul(s, square) y = Log(m)": "Log",
+    "m = Mul(s, large) y = Softmax(m)": "Mul",
+    "y = LpNormalization(s)": "LpNormalization",
+    "y = LayerNormalization(s, scale)": "LayerNormalization",
+    "c = Cast <to = 9> (s) d = Cast <to = 1> (c) y = Mul(d, x)": "Cast",
+    "y, i = TopK(s, few)": "TopK",
+    "i = ArgMax(s) f = Cast <to = 1> (i) y = Add(f, x)": "ArgMax",
+    "m = MatMul(s, square) b = Add(m, one) y = Log(b)": "",
     "y = Mul(s, s)": "",
     "y = Pow(s, two)": "",
     "y = Div(s, six)": "",
@@ -225,13 +234,22 @@ BEHIND = {
 }
 
 
+BESIDE = {
+    "tiny": np.float32(1e-12),
+    "large": np.float32(1e9),
+    "axes": np.array([-1]),
+    "few": np.array([2]),
+    "square": np.ones((50, 50), np.float32),
+    "scale": np.ones(50, np.float32),
+}
+
+
 @pytest.mark.parametrize(("behind", "teller"), BEHIND.items(), ids=BEHIND)
 @pytest.mark.parametrize("op", SIGMOIDS)
 def test_small_values_of_a_sigmoid_that_count_stay(op, behind, teller):
     """Where the formula gives 1e-13, the kernel gives 0: log(0) is no -30."""
     body = f"{SIGMOIDS[op]} {behind}"
-    more = {"tiny": np.float32(1e-12)} if "tiny" in behind else {}
-    more |= {"axes": np.array([-1])} if "axes" in behind else {}
+    more = {name: values for name, values in BESIDE.items() if name in behind}
     given_model = model(body, F if "Transpose" not in behind else "float[3, 3, 50]", **more)
     result = run_pass(planish.load(given_model), PASS)
     assert (op in ops(result.graph)) is not bool(teller)
