@@ -18,6 +18,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core.decline import need
 from ...ir.graph.edit import Edit
+from ...ir.graph.types import Shape
 from ...ir.graph.view import View
 from ...ir.ops.build import build_split
 from ..engine.rewrite import Rewrite, RewritePass
@@ -92,6 +93,15 @@ def _sizes(split: np.ndarray[Any, Any], total: int) -> tuple[int, ...]:
     return tuple(min(chunk, total - start) for start in range(0, total, chunk))
 
 
+def _joins(shapes: Sequence[Shape | None], axis: int) -> bool:
+    """Say whether all may have one rank, and one size along the others: empty tensors need not."""
+    known = [shape for shape in shapes if shape is not None]
+    if len({len(shape) for shape in known}) > 1:
+        return False
+    sides = [side for at, side in enumerate(zip(*known, strict=True)) if at != axis % len(known[0])]
+    return all(len({size for size in side if isinstance(size, int)}) <= 1 for side in sides)
+
+
 class _Join(Rewrite[tuple[gs.Node, gs.Node]]):
     ops = frozenset({"ConcatFromSequence"})
 
@@ -101,6 +111,8 @@ class _Join(Rewrite[tuple[gs.Node, gs.Node]]):
             return None
         need(not node.attrs.get("new_axis", 0), "it stacks along a new axis")
         need(view.read_only_by(source.outputs[0], node), "the sequence has other readers")
+        shapes = [view.shape(tensor) for tensor in source.inputs]
+        need(_joins(shapes, int(node.attrs["axis"])), "Concat takes no tensors of such sizes")
         return source, node
 
     def rewrite(self, site: tuple[gs.Node, gs.Node], edit: Edit) -> None:

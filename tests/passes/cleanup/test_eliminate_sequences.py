@@ -86,3 +86,16 @@ def test_position_outside_stays_an_error():
     )
     result = run_pass(planish.load(model), PASS, verify="off")
     assert "position 3 is outside the sequence" in reasons(result)
+
+
+@pytest.mark.parametrize("other", ["float[2, 0, 4, 1]", "float[N, 7, 0]"])
+def test_an_empty_tensor_of_other_sizes_stays_in_the_sequence(other):
+    """ONNX Runtime joins what has elements; a Concat of these is refused."""
+    model = model_of(
+        f"""g (float[N, 7, 3] x, {other} z) => (float[] y) {{
+            s = SequenceConstruct (x, z) y = ConcatFromSequence <axis = 1> (s)
+        }}"""
+    )
+    result = run_pass(planish.load(model), PASS, verify="off")
+    assert result.edits == 0
+    assert "Concat takes no tensors of such sizes" in reasons(result)
