@@ -3,7 +3,8 @@
 One copy has the sizes that the graph was exported at, one those that it is to have. Where a node
 holds a size that has changed, it is mended in the second, and what follows from there is inferred
 anew, until nothing is left. Sizes that stay open are large primes in both, so that none of them is
-taken for another.
+taken for another. Where some sizes grow and others shrink, it is done by way of larger ones
+(`between`), so that no product is the same by chance.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ....ir.ops.traits.groups import READ_NO_VALUES
 from ....ir.run.feeds import is_size, random_feeds
 from ....ir.run.reference import Reference
 from ...analysis.constants.evaluation import constant_values
+from .between import between
 from .operands import operands
 from .rules import RULES
 from .site import Array, FixedSizeError, SeenSizes, SizedSite, known
@@ -38,15 +40,46 @@ _SPATIAL = 32
 _MOST_ROUNDS = 8  # of lists that are computed from the sizes of what others give
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mend:
-    """What the node at `place` (of `nodes_of`) is to hold, by input position or attribute."""
+    """What the node at `place` (of `nodes_of`) is to hold, by input position or attribute.
+
+    `lists`: what parameters held before, and hold now; `operands`: shapes of others, by name.
+    """
 
     place: int
     inputs: Mapping[int, Array]
     attrs: Mapping[str, list[float]]
-    told: str
     node: str
+    label: str
+    lists: Mapping[str, tuple[Sequence[float] | None, Sequence[float]]]
+    operands: Mapping[str, Sequence[int]]
+
+    @property
+    def told(self) -> str:
+        """What a person is told of it."""
+        parts = [f"'{name}' is now {list(shape)}" for name, shape in self.operands.items()]
+        for name, (was, now) in self.lists.items():
+            parts.append(f"{name} {'?' if was is None else list(was)} -> {list(now)}")
+        return f"{self.label}: {', '.join(parts)}"
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is another than it was."""
+        return bool(self.operands) or any(was != list(now) for was, now in self.lists.values())
+
+    def then(self, later: Mend) -> Mend:
+        """Return both in one, of the same node."""
+        lists = dict(self.lists)
+        for name, (was, now) in later.lists.items():
+            lists[name] = (lists[name][0] if name in lists else was, now)
+        return replace(
+            later,
+            inputs={**self.inputs, **later.inputs},
+            attrs={**self.attrs, **later.attrs},
+            lists=lists,
+            operands={**self.operands, **later.operands},
+        )
 
 
 @dataclass(frozen=True)
@@ -103,7 +136,38 @@ def _runs_with(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told)
 
 def _planned(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> Plan:
     opened = _opened(graph, shapes)
-    before, after = _SizesOfCopy(_copy(graph, opened, {})), _copy(graph, opened, shapes)
+    way = between(opened, shapes)
+    if not way:
+        mends, outputs, sized = _step(_copy(graph, opened, {}), _copy(graph, opened, shapes), told)
+        return Plan(mends, outputs if _is_static(graph, shapes) else {}, sized)
+    through = ", ".join(f"{name}={list(sizes)}" for name, sizes in way.items())
+    try:
+        first, _, middle = _step(_copy(graph, opened, {}), _copy(graph, opened, way), told)
+        _need_inferred(middle, graph)
+        second, outputs, sized = _step(middle, _copy(middle, opened, shapes), told)
+    except RefusedError as reason:
+        raise RefusedError(
+            f"{reason} (some sizes grow and others shrink, so they are changed by way of {through})"
+        ) from reason
+    found = {mend.place: mend for mend in first}
+    for mend in second:
+        held = found.get(mend.place)
+        found[mend.place] = mend if held is None else held.then(mend)
+    mends = [found[place] for place in sorted(found) if found[place].changes]
+    return Plan(mends, outputs if _is_static(graph, shapes) else {}, sized)
+
+
+def _need_inferred(middle: gs.Graph, graph: gs.Graph) -> None:
+    problem = infer_types(middle).problem
+    if problem and not infer_types(graph).problem:
+        raise RefusedError(f"the sizes cannot be set: {problem}")
+
+
+def _step(
+    graph: gs.Graph, after: gs.Graph, told: Told
+) -> tuple[list[Mend], dict[str, Sequence[int]], gs.Graph]:
+    """Mend `after`, a copy of `graph` with other inputs; return how, and its outputs' sizes."""
+    before = _SizesOfCopy(graph)
     found: dict[int, Mend] = {}
     while True:
         round_ = _SizeRound(before, after, found.keys(), told)
@@ -111,8 +175,7 @@ def _planned(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -
         if refused:
             raise RefusedError(_refusal(refused))
         if not mends:
-            outputs = round_.outputs() if _is_static(graph, shapes) else {}
-            return Plan([found[place] for place in sorted(found)], outputs, after)
+            return [found[place] for place in sorted(found)], round_.outputs(), after
         for mend in mends:
             found[mend.place] = mend
             _apply(mend, _at(after, mend.place))
@@ -320,18 +383,27 @@ class _SizeRound:
         changes = (rule(site) if rule is not None else None) or {}
         inputs: dict[int, Array] = dict(operands(site))
         attrs: dict[str, list[float]] = {}
-        told = [f"'{node.inputs[p].name}' is now {list(v.shape)}" for p, v in inputs.items()]
+        shapes = {node.inputs[p].name: v.shape for p, v in inputs.items()}
+        lists: dict[str, tuple[Sequence[float] | None, Sequence[float]]] = {}
         for name, sizes in changes.items():
             position = site.position(name)
             asked = site.asked(name)
-            told.append(f"{name} {asked[0] if asked is not None else '?'} -> {list(sizes)}")
+            lists[name] = (None if asked is None else asked[0], list(sizes))
             if position is None:
                 attrs[name] = list(sizes)
             else:
                 inputs[position] = _typed(sizes, site.after.dtype(node.inputs[position]))
         if not inputs and not attrs:
             return None
-        return Mend(place, inputs, attrs, f"{label(node)}: {', '.join(told)}", node_key(node))
+        return Mend(
+            place=place,
+            inputs=inputs,
+            attrs=attrs,
+            node=node_key(node),
+            label=label(node),
+            lists=lists,
+            operands=shapes,
+        )
 
 
 def _typed(sizes: Sequence[float], dtype: np.dtype[Any] | None) -> Array:

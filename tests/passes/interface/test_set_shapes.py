@@ -11,6 +11,7 @@ import pytest
 import planish
 from planish.ir.files.text import model_from_text
 from planish.passes.interface.set_shapes import set_shapes
+from planish.passes.interface.set_shapes.between import between
 from planish.passes.interface.set_shapes.regroup import regrouped
 
 from tests.helpers import run_ort
@@ -151,6 +152,20 @@ def classifier(n, h, w):
     {{ p = AveragePool <kernel_shape = [{h}, {w}]> (x) f = Flatten (p) y = MatMul (f, w) }}"""
 
 
+def over_places(n, h, w):
+    """A softmax over all places of a map, whose number stays where H and W are exchanged."""
+    return f"""g (float[{n}, 3, {h}, {w}] x) => (float[{n}, 3, {h}, {w}] y)
+    < int64[3] f = {{{n}, 3, {h * w}}}, int64[4] t = {{{n}, 3, {h}, {w}}} >
+    {{ a = Reshape (x, f) b = Softmax <axis = 2> (a) y = Reshape (b, t) }}"""
+
+
+def over_rows(n, h, w):
+    """A softmax over each row of each image, of which there may be as many as before."""
+    return f"""g (float[{n}, {h}, {w}, 2] x) => (float[{n}, {h}, {w}, 2] y)
+    < int64[3] f = {{{n * h}, {w}, 2}}, int64[4] t = {{{n}, {h}, {w}, 2}} >
+    {{ a = Reshape (x, f) b = Softmax <axis = 1> (a) y = Reshape (b, t) }}"""
+
+
 def places(n, h, w):
     """A pool to two by two places, as windows side by side."""
     a, b, ones = h // 2, w // 2, ", ".join(["1"] * 8)
@@ -214,6 +229,36 @@ def test_what_an_exporter_writes_at_the_new_size(network, old, new):
     found, told = set_to(model(network, *old), network, *new)
     assert_same(model(network, *new), found)
     assert told[0].startswith("x: [")
+
+
+@pytest.mark.parametrize(
+    ("network", "old", "new"),
+    [
+        (over_places, (1, 8, 6), (1, 6, 8)),
+        (over_places, (2, 4, 16), (2, 8, 8)),
+        (over_places, (4, 4, 4), (1, 8, 8)),
+        (over_rows, (2, 8, 8), (1, 16, 8)),
+        (over_rows, (2, 8, 12), (1, 16, 16)),
+        (over_rows, (2, 8, 8), (8, 2, 8)),
+    ],
+)
+def test_a_number_that_stays_by_chance_hides_nothing(network, old, new):
+    found, told = set_to(model(network, *old), network, *new)
+    assert_same(model(network, *new), found)
+    wanted = model(network, *new).graph.input[0].type.tensor_type.shape.dim
+    assert any(line.endswith(f"-> {[d.dim_value for d in wanted]}") for line in told)
+    assert not any(str(size) in line for line in told for size in (72, 96, 216, 288))
+
+
+def test_sizes_in_between_are_larger_than_both():
+    def through(was, now):
+        return between({"x": was}, {"x": now}).get("x")
+
+    assert through([1, 3, 64, 48], [1, 3, 48, 64]) == [1, 3, 192, 144]
+    assert through([10, 3, 32, 32], [1, 3, 64, 64]) == [30, 3, 96, 96]  # alike stays alike
+    assert through([1, 3, 30, 48], [1, 3, 33, 20]) == [1, 3, 30 * 17, 144]  # 17 = 1 (mod 16)
+    assert through([1, 3, 8, 8], [1, 3, 16, 12]) is None  # all grow
+    assert through(["N", 3, 0, 8], [1, 3, 4, 4]) is None
 
 
 def test_rows_of_all_images():
