@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .passes.engine.stopwatch import register_later
+from .passes.engine.targets import register_target_check
 
 if TYPE_CHECKING:
     from ._public import *  # noqa: F403
@@ -51,3 +52,11 @@ if not TYPE_CHECKING:  # type checkers know every name, and should miss the othe
 
 # Passes stand below backends: what measures latency is imported where it is first asked for.
 register_later(lambda: importlib.import_module(".backends.onnxruntime.stopwatch", __name__))
+
+
+def _require_target(target: str) -> None:
+    importlib.import_module(".backends.contract.registry", __name__).require_target(target)
+
+
+# And what targets there are.
+register_target_check(_require_target)

@@ -81,7 +81,7 @@ def optimize(
         bool,
         typer.Option(
             "--strict",
-            help="Fail where a pass fails, which is rolled back else, or nothing is verified.",
+            help="Fail where a pass fails, which is rolled back else, or an edit is not verified.",
         ),
     ] = False,
     input_shape: InputShapeOption = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import os
 import shlex
 import warnings
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...ir.core.errors import BackendError, in_words
+from ...ir.core.kind import kind_of
 from ...ir.core.nearest import nearest
 from ...ir.core.target import Target
 from .backend import Backend, Compiled
@@ -162,6 +164,10 @@ def load_compiled(
     `backend`: by default one that knows the file for its own, else ONNX Runtime. `target` and
     `threads` as for `lower`. Raises BackendError naming the file.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise BackendError(
+            f"{kind_of(path)} is given; name the file that Compiled.save or planish compile wrote"
+        )
     parsed = Target.parse(target)
     return get_backend(backend or written_by(path) or USUAL).load(
         path, parsed, _threads(threads, parsed)

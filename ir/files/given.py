@@ -9,6 +9,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from ..core.errors import GraphError
+from ..core.kind import kind_of
 from .load import load
 
 Model = gs.Graph | str | os.PathLike[str] | bytes | onnx.ModelProto
@@ -27,15 +28,16 @@ def as_graph(given: Any) -> gs.Graph:
     held = getattr(given, "graph", None)
     if isinstance(held, gs.Graph):
         return held
-    kind = type(given).__name__
+    kind = kind_of(given)
     if hasattr(given, "_planish_source"):
-        raise GraphError(f"a {kind} of planish.to_fx is given; write planish.from_fx(module)")
+        raise GraphError(f"{kind} of planish.to_fx is given; write planish.from_fx(module)")
     if _is_module(given):
         raise GraphError(
-            f"a PyTorch module ({kind}) is given; write planish.trace(module, example_inputs)"
+            f"a PyTorch module ({type(given).__name__}) is given; write "
+            "planish.trace(module, example_inputs)"
         )
     raise GraphError(
-        f"a {kind} is given where a graph is needed; give what planish.load or planish.trace "
+        f"{kind} is given where a graph is needed; give what planish.load or planish.trace "
         "returns, or the path of an ONNX file"
     )
 

@@ -44,7 +44,7 @@ def _read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> gs.Graph:
     if isinstance(source, onnx.ModelProto):
         return _import(source, None, "the ModelProto")
     if isinstance(source, bytes | bytearray | memoryview):
-        return _import(_parse(bytes(source), "the given bytes"), None, "the given bytes")
+        return _import(_parse(bytes(source), "the given data"), None, "the given data")
     path = Path(source)
     where = f"'{path}'"
     if path.is_dir():

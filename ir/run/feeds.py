@@ -11,7 +11,9 @@ import onnx_graphsurgeon as gs
 
 from ..core import dtypes
 from ..core.errors import FeedError
+from ..core.kind import kind_of
 from ..core.nearest import nearest
+from ..core.seed import require_seed
 from ..files.given import Model, as_graph
 
 Feed = dict[str, np.ndarray[Any, Any]]
@@ -27,7 +29,7 @@ def check_feeds(feed: Mapping[str, np.ndarray[Any, Any]], graph: gs.Graph) -> No
     told: Any = feed
     if not isinstance(told, Mapping):
         names = _listing(t.name for t in graph.inputs if not isinstance(t, gs.Constant))
-        raise FeedError(f"feeds are a {type(feed).__name__}; give a dict of arrays, for {names}")
+        raise FeedError(f"feeds are {kind_of(feed)}; give a dict of arrays, for {names}")
     inputs = {tensor.name: tensor for tensor in graph.inputs}
     required = {t.name for t in graph.inputs if not isinstance(t, gs.Constant)}
     for name in feed:
@@ -43,7 +45,7 @@ def check_feeds(feed: Mapping[str, np.ndarray[Any, Any]], graph: gs.Graph) -> No
     for name, array in feed.items():
         tensor = inputs[name]
         if not isinstance(array, np.ndarray):
-            raise FeedError(f"feed '{name}' is a {type(array).__name__}, not a numpy array")
+            raise FeedError(f"feed '{name}' is {kind_of(array)}, not a numpy array")
         if tensor.dtype is not None and not _same_type(array.dtype, tensor.dtype):
             raise FeedError(
                 f"feed '{name}' is {array.dtype.name}, but the graph input is "
@@ -94,6 +96,7 @@ def random_feeds(
     is too large even so.
     """
     graph = as_graph(graph)
+    require_seed(seed)
     generator = np.random.default_rng(seed)
     fixed = drawn_shapes(graph, samples=samples, shapes=shapes)
     return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import onnx_graphsurgeon as gs
 
 from ...ir.core.counted import counted
+from ...ir.core.seed import require_seed
 from ...ir.files.given import Model, as_graph
 from ...ir.graph.clone import clone
 from ...ir.graph.freeze import freeze_initializers
@@ -19,7 +20,9 @@ from ...ir.run.feed_files import load_feeds, names_in
 from ...ir.run.preprocessing import Preprocessing
 from ..engine.context import Feeds
 from ..engine.records import Progress, Result
+from ..engine.targets import require_target
 from ..interface.set_shapes import set_shapes
+from .asked import pipeline_of, shapes_of
 from .pipeline import Pipeline
 from .run.options import Verify
 
@@ -37,7 +40,7 @@ def optimize(
     seed: int = 0,
     strict: bool | None = None,
     progress: Callable[[Progress], None] | None = None,
-    input_shape: Sequence[str] = (),
+    input_shape: str | Sequence[str] | Mapping[str, Sequence[int]] = (),
     preprocessing: Preprocessing | None = None,
     mutable_initializers: bool = False,
     metric: Metric | None = None,
@@ -50,20 +53,24 @@ def optimize(
 
     `model`: a graph, which is left untouched, or the path of an ONNX file. `feeds`: samples as
     dicts of arrays, the path of an `.npz` file, or that of a folder of images, scaled to 0..1 or as
-    `preprocessing` says. `input_shape`: other sizes, `["x=1,3,320,320"]` or `["batch=1"]`. Weights
-    that are also graph inputs become constants, but those that `feeds` name; `mutable_initializers`
-    keeps all of them. `metric`: a name, or a function `f(run, feeds) -> float`, higher is better;
+    `preprocessing` says. `input_shape`: other sizes, `["x=1,3,320,320"]`, one such
+    text (`"batch=1"`) or a dict, `{"x": (1, 3, 320, 320)}`. Weights that are also graph inputs
+    become constants, but those that `feeds` name; `mutable_initializers` keeps all of them.
+    `metric`: a name, or a function `f(run, feeds) -> float`, higher is better;
     `labels`: entries of the feeds with what is right.
     Other options are set on every pass that has them: `max_drop=0.01`.
 
-    The rest is as for `Pipeline.run`. Raises PipelineError for an option that no pass has, and what
-    `load`, `load_feeds` and `Pipeline.run` raise.
+    The rest is as for `Pipeline.run`. Raises PipelineError for an option that no pass has,
+    BackendError for a target that this machine has not, and what `load`, `load_feeds` and
+    `Pipeline.run` raise.
     """
+    steps, shapes = pipeline_of(pipeline), shapes_of(input_shape)
+    require_seed(seed)
+    require_target(target)
     graph, remarks = _frozen(as_graph(model), feeds, mutable_initializers)
-    if input_shape:
-        graph, told = set_shapes(graph, input_shape)
+    if shapes:
+        graph, told = set_shapes(graph, shapes)
         remarks += told
-    steps = Pipeline.parse(pipeline) if isinstance(pipeline, str) else pipeline
     steps = steps.with_options(
         metric=None if metric is None else metric_text(metric),
         labels=tuple(labels) or None,
@@ -105,7 +112,8 @@ def _names(feeds: Given) -> Collection[str]:
     """Return the names that feeds have, as far as they can be read more than once."""
     if isinstance(feeds, str | os.PathLike):
         return names_in(Path(feeds))
-    return [*feeds[0]] if isinstance(feeds, Sequence) and feeds else ()
+    first = feeds[0] if isinstance(feeds, Sequence) and feeds else None
+    return [*first] if isinstance(first, Mapping) else ()
 
 
 def _loaded(

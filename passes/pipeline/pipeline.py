@@ -5,19 +5,20 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import onnx_graphsurgeon as gs
 
-from ...ir.core.errors import FeedError, PipelineError
+from ...ir.core.errors import PipelineError
 from ...ir.core.garbage_collection import paused_gc
 from ...ir.core.nearest import nearest
 from ...ir.core.option_text.items import Item as Written
 from ...ir.core.option_text.items import fail, read_items
 from ...ir.core.option_text.options import bind
+from ...ir.core.seed import require_seed
 from ...ir.files.given import Model, as_graph
 from ...ir.run.replay import replayable
 from ..engine.context import Feeds
@@ -28,6 +29,7 @@ from .preset_options import with_preset_options
 from .presets import ATTEMPT, GROUPS, OTHERWISE, PRESETS, REPEAT
 from .registry import find_pass, pass_names
 from .repeat import Repeat
+from .run.given_feeds import require_feeds
 from .run.options import RunOptions, Verify
 from .run.run import run_passes
 
@@ -146,9 +148,9 @@ class Pipeline:
         """
         if verify not in ("each", "end", "off"):
             raise PipelineError(f"verify='{verify}' is none of 'each', 'end' and 'off'")
-        if isinstance(feeds, Mapping):
-            raise FeedError("feeds are a sequence of dicts, one a batch; write feeds=[...]")
+        require_seed(seed)
         graph = as_graph(graph)
+        require_feeds(feeds, (tensor.name for tensor in graph.inputs))
         with paused_gc(), replayable(feeds) as data:
             options = RunOptions(
                 verify=verify,

@@ -79,7 +79,7 @@ def test_standard_streams(model, out):
 def test_what_is_no_model_is_refused_on_a_stream_too():
     done = run("optimize", "-", "-o", "-", input=b"nothing")
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.startswith(b"error: the given bytes is not an ONNX model")
+    assert done.stderr.startswith(b"error: the given data is not an ONNX model")
 
 
 def test_a_compiled_network_is_no_stream(call, model):

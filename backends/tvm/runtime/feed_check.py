@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ....ir.core.errors import FeedError
+from ....ir.core.kind import kind_of
 from .header import Header, Tensor
 
 
@@ -16,7 +17,7 @@ def check_feeds(feeds: Mapping[str, np.ndarray[Any, Any]], header: Header) -> No
     told: Any = feeds
     if not isinstance(told, Mapping):
         names = ", ".join(f"'{t.name}'" for t in header.inputs if t.name not in header.defaults)
-        raise FeedError(f"feeds are a {type(feeds).__name__}; give a dict of arrays, for {names}")
+        raise FeedError(f"feeds are {kind_of(feeds)}; give a dict of arrays, for {names}")
     inputs = {tensor.name: tensor for tensor in header.inputs}
     for name in feeds:
         if name not in inputs:
@@ -40,7 +41,7 @@ def _check(tensor: Tensor, array: Any, sizes: dict[str, int]) -> None:
     """Check one feed; `sizes` are those that dynamic dimensions have so far."""
     name = tensor.name
     if not isinstance(array, np.ndarray):
-        raise FeedError(f"feed '{name}' is a {type(array).__name__}, not a numpy array")
+        raise FeedError(f"feed '{name}' is {kind_of(array)}, not a numpy array")
     if array.dtype != np.dtype(tensor.dtype):
         raise FeedError(
             f"feed '{name}' is {array.dtype.name}, but the input is {tensor.dtype}; convert it "

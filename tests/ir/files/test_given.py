@@ -45,8 +45,8 @@ def test_a_path_will_do(path, name):
     [
         (lambda path: torch.nn.Conv2d(3, 4, 3), r"PyTorch module \(Conv2d\).*planish\.trace\("),
         (lambda path: planish.to_fx(path), r"planish\.from_fx\("),
-        (lambda path: np.zeros(3), "a ndarray is given where a graph is needed"),
-        (lambda path: None, "a NoneType is given"),
+        (lambda path: np.zeros(3), "an ndarray is given where a graph is needed"),
+        (lambda path: None, "None is given"),
     ],
 )
 @pytest.mark.parametrize("name", TAKE)

@@ -82,3 +82,51 @@ def test_compare_takes_a_function():
     found = planish.compare(graph, graph, FEEDS, metric=lambda run, feeds: 0.25 * len(list(feeds)))
     (metric,) = found.metrics
     assert (metric.value, metric.reference) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"pipeline": None}, "the pipeline is None; give its text"),
+        ({"pipeline": 3}, "the pipeline is an int"),
+        ({"seed": -1}, "seed is -1; give a whole number"),
+        ({"seed": "a"}, "seed is 'a'; give a whole number"),
+        ({"target": "tpu"}, "target 'tpu' is not available"),
+        ({"target": "cpu{sped=1}"}, "unknown option 'sped'"),
+        ({"input_shape": 3}, "input_shape is an int"),
+        ({"input_shape": [3]}, "input_shape is a list"),
+        ({"input_shape": {"x": None}}, "input_shape gives 'x' None"),
+        ({"feeds": np.zeros((1, 3, 8, 8), np.float32)}, r"feeds=\[{'x': array}\]"),
+        ({"feeds": [np.zeros((1, 3, 8, 8), np.float32)]}, "a batch of the feeds is an ndarray"),
+        ({"feeds": 3}, "feeds are an int"),
+    ],
+)
+@pytest.mark.parametrize("verify", ["end", "off"])
+def test_what_is_not_to_be_used_is_refused_in_a_sentence(asked, says, verify):
+    with pytest.raises(planish.PlanishError, match=says):
+        planish.optimize(graph_of(TEXT.format(""), W), verify=verify, **asked)
+
+
+@pytest.mark.parametrize(
+    "sizes", ["x=1,3,9,9", ["x=1,3,9,9"], {"x": (1, 3, 9, 9)}, {"x": np.array([1, 3, 9, 9])}]
+)
+def test_sizes_are_a_text_several_or_a_dict(sizes):
+    result = planish.optimize(graph_of(TEXT.format(""), W), input_shape=sizes, verify="off")
+    assert list(result.graph.inputs[0].shape) == [1, 3, 9, 9]
+    assert list(result.graph.outputs[0].shape) == [1, 4, 5, 5]
+
+
+def test_a_size_of_a_name_is_a_number():
+    text = TEXT.format("").replace("[1, 3", "[N, 3").replace("[1, 4", "[N, 4")
+    result = planish.optimize(graph_of(text, W), input_shape={"N": 2}, verify="off")
+    assert list(result.graph.inputs[0].shape) == [2, 3, 8, 8]
+
+
+def test_the_messages_have_their_articles():
+    for given, says in ((3, "an int is given"), (None, "None is given"), ([], "a list is given")):
+        with pytest.raises(planish.PlanishError, match=f"^{says}"):
+            planish.optimize(given)
+    with pytest.raises(planish.PlanishError, match=r"^None is given; name the file"):
+        planish.load_compiled(None)
+    with pytest.raises(planish.PlanishError, match=r"^the given data decodes but"):
+        planish.optimize(b"xx")
