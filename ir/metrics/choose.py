@@ -40,6 +40,8 @@ _ASKED: Mapping[str, _Recognizer] = {
     "embedding": functools.partial(recognize.embedding, asked=True),
     "sqnr": recognize.noise,
 }
+# Those fit integers too, where no output holds floats.
+_OF_NUMBERS = ("image", "sqnr")
 _DETECTION = "detection"
 # From this score on boxes count; where none reaches it, from half the highest.
 _THRESHOLD = 0.25
@@ -106,7 +108,8 @@ def see_outputs(
 def choose_metrics(seen: Sequence[SeenOutput], options: MetricOptions) -> tuple[ChosenMetric, ...]:
     """Return the metrics for the outputs `seen`: each is judged by one, alone or with others.
 
-    What means nothing that is known is judged by SQNR. Raises RefusedError where what was asked for
+    What means nothing that is known is judged by SQNR; integers are, where nothing else is there
+    to judge. Raises RefusedError where what was asked for
     fits no output.
     """
     if options.metric == AUTO or is_users(options.metric):
@@ -118,6 +121,8 @@ def choose_metrics(seen: Sequence[SeenOutput], options: MetricOptions) -> tuple[
             raise RefusedError(f"metric=detection: {_untold(untold)}")
     else:
         fitting = [_ASKED[options.metric](each) for each in seen]
+        if options.metric in _OF_NUMBERS and not any(fitting):
+            fitting = [recognize.numbers(each) for each in seen]
     chosen = tuple(replace(c, is_sure=True) for c in fitting if c is not None)
     if not chosen:
         shapes = ", ".join(f"'{s.name}' {list(s.values.shape)}" for s in seen) or "none"
@@ -157,7 +162,8 @@ def _automatic(seen: Sequence[SeenOutput]) -> tuple[ChosenMetric, ...]:
     taken = () if detection is None else detection.outputs
     untold = untold_heads([each for each in seen if each.name not in taken])
     alone = (_alone(each, untold) for each in seen if each.name not in taken)
-    return (*(() if detection is None else (detection,)), *(c for c in alone if c is not None))
+    found = (*(() if detection is None else (detection,)), *(c for c in alone if c is not None))
+    return found or tuple(c for each in seen if (c := recognize.numbers(each)) is not None)
 
 
 def _alone(seen: SeenOutput, untold: Sequence[str]) -> ChosenMetric | None:

@@ -140,6 +140,14 @@ def noise(seen: SeenOutput) -> ChosenMetric | None:
     )
 
 
+def numbers(seen: SeenOutput) -> ChosenMetric | None:
+    """Return SQNR of integers that are no classes, such as the pixels of an image."""
+    if seen.values.dtype.kind not in "iu" or seen.reading.is_ids:
+        return None
+    make = functools.partial(SignalToNoise, seen.name, seen.batch)
+    return _chosen("sqnr", seen, "integers that no operator says to be classes", make)
+
+
 def _is_softmax(seen: SeenOutput) -> bool:
     return "Softmax" in seen.reading.ending and not seen.reading.is_ids
 

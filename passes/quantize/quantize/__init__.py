@@ -10,6 +10,7 @@ stays so.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -168,11 +169,7 @@ class Quantize(Pass):
         if floats is not None and self.lower:
             lower_for_integers(floats, outer.on(floats), apart)
         units = self._units(graph, context)
-        if not any(not unit.is_follower for unit in units):
-            reasons = reasons_in_short(context.declined)
-            if reasons:
-                context.remark(f"nothing was done: {reasons}")
-            context.go_back("there is nothing to quantize")
+        if _is_nothing(units, context):
             return
         remark_unfolded(graph, context)
         feeds = calibration_feeds(graph, context) if feeds is None else feeds
@@ -198,6 +195,8 @@ class Quantize(Pass):
         )
         units = without_unseen(units, ranges, context)
         remark_bodies(graph, context, units, self.exclude)
+        if _is_nothing(units, context):
+            return
         steps = {}
         if self.per_channel and outer.feeds is not None:
             steps = weight_steps(graph, context.view(), feeds, scheme.weights)
@@ -318,3 +317,14 @@ class Quantize(Pass):
             )
             selection.context.remark(f"the same without measuring: {again!s}")
         return chosen
+
+
+def _is_nothing(units: Sequence[Unit], context: Context) -> bool:
+    """Say whether no layer is among `units`; the graph then stays as it was, and why is told."""
+    if any(not unit.is_follower for unit in units):
+        return False
+    reasons = reasons_in_short(context.declined)
+    if reasons:
+        context.remark(f"nothing was done: {reasons}")
+    context.go_back("there is nothing to quantize")
+    return True

@@ -75,6 +75,8 @@ def _powers(graph: gs.Graph, layers: Sequence[Layer], feeds: Feeds) -> Mapping[s
     few = itertools.islice(iter(feeds), _MOST_FEEDS)
     for index, found in enumerate(stream_tensors(graph, list(axes), few)):
         for name, axis in axes.items():
+            if not found[name].size:
+                continue  # an empty batch says nothing
             values = np.moveaxis(found[name], axis, 0)
             squares = np.square(values, dtype=np.float64).reshape(len(values), -1)
             sums[name][index % _PARTS].append(squares.mean(axis=1))

@@ -24,6 +24,11 @@ class Accuracy:
     noise: float
     samples: int
 
+    @property
+    def is_known(self) -> bool:
+        """Whether any output was judged, by a metric or by its error."""
+        return bool(self.metrics) or not math.isnan(self.sqnr_db)
+
     def __str__(self) -> str:
         """Write it for people: `SQNR 24.1 dB, top-1 agreement along axis 1 of output 'y' 98 %`."""
         shown = [] if math.isnan(self.sqnr_db) else [f"SQNR {self.sqnr_db:.1f} dB"]

@@ -20,6 +20,7 @@ import onnx_graphsurgeon as gs
 
 from .....ir.core.counted import counted
 from .....ir.core.durations import latency
+from .....ir.core.errors import FeedError
 from .....ir.core.variables import node_key
 from .....ir.graph.view import View
 from .....ir.metrics.choose import MetricOptions
@@ -67,6 +68,8 @@ class MixedPrecision:
         keys = frozenset(node_key(unit.node) for unit in layers)
         evaluator = self._evaluator()
         everything = evaluator.measure(keys)
+        if not everything.is_known:
+            return self._unjudged()
         holds = self.bounds.hold(everything)
         if holds and self.bounds.is_guard:
             self.context.tell_quality(metrics=everything.metrics)
@@ -105,6 +108,16 @@ class MixedPrecision:
         cost = f", which costs {_time(lost, gains.measured)}" if lost > 0 else ""
         self._tell(found, len(layers), len(floats), cost)
         return chosen - floats
+
+    def _unjudged(self) -> frozenset[str]:
+        """Take nothing where no output can be judged; raises FeedError where a bound was asked."""
+        if not self.bounds.is_guard:
+            raise FeedError(f"{self.bounds}: there is no output to judge by")
+        self.context.go_back(
+            "the graph stays float: no output can be judged, for none holds numbers that vary "
+            "(guard=off quantizes it anyway)"
+        )
+        return frozenset()
 
     def give_back(
         self, units: Sequence[Unit], chosen: frozenset[str], share: float

@@ -103,8 +103,8 @@ class ChoiceEvaluator:
             metrics.add(feed, given, found)
             top1.add(feed, expected, found)
         results_of_task = metrics.results()
-        if not totals and not results_of_task and not (samples and self._user):
-            raise FeedError("there are no feeds, or no output to judge by")
+        if not samples:
+            raise FeedError("there are no feeds to judge by; give at least one sample")
         results = [total.result() for total in totals.values()]
         # Where there are no floats, what the metrics lose stands for noise.
         noise = [float(np.power(10.0, -r.sqnr_db / 10)) for r in results]

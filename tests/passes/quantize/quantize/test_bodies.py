@@ -293,3 +293,22 @@ def test_what_one_scope_has_on_integers_is_extended_to_others(first):
     session = ort.InferenceSession(written.SerializeToString(), providers=["CPUExecutionProvider"])
     for feed in data:
         assert relative_error(run_ort(model, feed)["y"], session.run(None, feed)[0]) < 0.06
+
+
+def test_where_no_layer_was_seen_the_graph_is_the_float_one():
+    text = """g (float[1, 8, 8, 8] x, int64 n) => (float[1, 8, 8, 8] y) {
+        t = Constant <value = bool {1}> ()
+        y = Loop (n, t, x) <body = a (int64 i, bool k, float[1, 8, 8, 8] p) =>
+            (bool j, float[1, 8, 8, 8] q) {
+                j = Identity (k) c = Conv <pads = [1, 1, 1, 1]> (p, w) r = Relu (c)
+                q = Add (r, p) }> }"""
+    model = model_of(HEADER + text, {"w": WEIGHTS["w"]})
+    data = [{"x": _x(), "n": np.array(0)} for _ in range(2)]
+    exact, found = (
+        planish.Pipeline.parse(names).run(planish.load(model), data)
+        for names in ("exact", f"exact,{PLAIN}")
+    )
+    a, b = (planish.to_model(r.graph).SerializeToString() for r in (exact, found))
+    assert a == b
+    assert found.records[-1].edits == 0
+    assert found.records[-1].undone == "there is nothing to quantize"

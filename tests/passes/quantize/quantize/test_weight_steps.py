@@ -77,3 +77,12 @@ def test_layers_that_stay_float_are_not_clipped():
     kept = PLAIN.replace("}", ",exclude=only,operators=Conv}")
     result = Pipeline.parse(kept).run(graph, feeds(8)).graph
     assert next(n for n in result.nodes if n.op == "Conv").inputs[1].values.max() == 60
+
+
+@pytest.mark.filterwarnings("error")
+def test_empty_samples_say_nothing():
+    graph, feeds = reparameterized("Gemm")
+    some = feeds(8)
+    empty = {"x": np.zeros((0, 32), np.float32)}
+    result = Pipeline.parse(PLAIN).run(graph, [some[0], empty, *some[1:]]).graph
+    assert decibels(graph, result, feeds(20)) > 30

@@ -8,6 +8,7 @@ import pytest
 import planish
 from planish.ir.metrics.choose import MetricOptions, choose_metrics, guarding, see_outputs
 from planish.ir.metrics.reading import read_outputs
+from planish.ir.run.reference import Reference
 
 from tests.helpers import graph_of, ops, reasons
 from tests.passes.quantize.quantize.mixed_precision.test_bounds import (
@@ -134,3 +135,42 @@ def test_metrics_that_guard_reach_every_output(metric):
         ("classification", ("y",)),
         ("sqnr", ("z",)),
     ]
+
+
+PIXELS = """g (float[N, 3, 8, 8] x) => ({0}[N, 4, 8, 8] y) {{
+    a = Conv <pads = [1, 1, 1, 1]> (x, w) r = Relu (a) s = Conv (r, v) {1} }}"""
+PICTURE = "p = Sigmoid (s) q = Mul (p, k) u = Round (q) y = Cast <to = 2> (u)"
+COUNTS = "q = Mul (s, k) y = Cast <to = 7> (q)"
+FLAGS = "y = Greater (s, k)"
+APART = "y = SplitToSequence <axis = 1, keepdims = 1> (s)"
+
+
+def _pixels(kind, tail):
+    weights = {"w": normal(8, 3, 3, 3), "v": normal(4, 8, 1, 1, seed=1), "k": np.float32(255)}
+    text = PIXELS.format(kind, tail)
+    if kind == "seq":
+        text = text.replace("seq[N, 4, 8, 8]", "seq(float[N, 1, 8, 8])")
+    used = {name: value for name, value in weights.items() if name != "k" or "k)" in tail}
+    return graph_of(text, used), [{"x": normal(2, 3, 8, 8, seed=i)} for i in range(4)]
+
+
+@pytest.mark.parametrize(("kind", "tail"), [("uint8", PICTURE), ("int64", COUNTS)])
+def test_integers_that_are_no_classes_keep_20_db(kind, tail):
+    graph, feeds = _pixels(kind, tail)
+    result = quantized(graph, feeds=feeds)
+    assert "QuantizeLinear" in ops(result.graph)
+    (metric,) = result.quality.metrics
+    assert metric.name == "SQNR"
+    runs = [Reference(g) for g in (graph, result.graph)]
+    a, b = (np.stack([run(f)["y"] for f in feeds]).astype(float) for run in runs)
+    assert metric.value == pytest.approx(10 * np.log10((a**2).sum() / ((a - b) ** 2).sum()), abs=2)
+    assert metric.value > 20
+
+
+@pytest.mark.parametrize(("kind", "tail"), [("bool", FLAGS), ("seq", APART)])
+def test_what_nothing_judges_stays_float_with_a_reason(kind, tail):
+    graph, feeds = _pixels(kind, tail)
+    result = quantized(graph, feeds=feeds)
+    assert "QuantizeLinear" not in ops(result.graph)
+    assert "the graph stays float: no output can be judged" in "\n".join(remarks(result))
+    assert "QuantizeLinear" in ops(quantized(graph, ",guard=off", feeds).graph)
