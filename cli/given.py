@@ -7,8 +7,7 @@ from pathlib import Path
 
 import onnx_graphsurgeon as gs
 
-from ..ir.core.counted import counted
-from ..ir.graph.freeze import freeze_initializers
+from ..ir.graph.freeze import freeze_initializers, frozen_line, list_initializers
 from ..ir.run.feed_files import names_in
 from ..passes.interface.set_shapes import set_shapes
 from .files import load
@@ -29,10 +28,10 @@ def given_model(
     them. Raises LoadError, and RefusedError where the sizes cannot be set.
     """
     graph = load(path)
+    old = list_initializers(graph)
     frozen = () if mutable else freeze_initializers(graph, names_in(feeds))
     if frozen:
-        weights = counted(len(frozen), "weight is also an input", "weights are also inputs")
-        tell(f"{path}: {weights}, now frozen; --mutable-initializers keeps it so")
+        tell(f"{path}: {frozen_line(len(frozen), '--mutable-initializers', old=old)}")
     if not input_shape:
         return graph
     sized, told = set_shapes(graph, input_shape)

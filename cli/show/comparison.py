@@ -19,8 +19,8 @@ def comparison_table(comparison: Comparison) -> Table:
             output.name,
             f"{output.max_abs:.3g}",
             f"{output.max_rel:.3g}",
-            f"{output.sqnr_db:.1f} dB",
-            f"{output.cosine:.6f}",
+            "?" if output.is_untold else f"{output.sqnr_db:.1f} dB",
+            "?" if output.is_untold else f"{output.cosine:.6f}",
             "" if agreement is None else f"{100 * agreement:.1f} %",
             "" if output.class_axis is None else f"axis {output.class_axis}",
         )

@@ -32,8 +32,9 @@ def run_json(result: Result) -> dict[str, Any]:
 
 
 def outputs_json(outputs: Iterable[OutputComparison]) -> list[dict[str, Any]]:
-    """Return the distance of each output."""
-    return [asdict(output) for output in outputs]
+    """Return the distance of each output, without ratios where being equal shows nothing."""
+    untold = {"sqnr_db": None, "cosine": None}
+    return [asdict(each) | (untold if each.is_untold else {}) for each in outputs]
 
 
 def metrics_json(metrics: Iterable[MetricResult]) -> list[dict[str, Any]]:

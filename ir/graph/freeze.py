@@ -10,6 +10,9 @@ from collections.abc import Collection
 
 import onnx_graphsurgeon as gs
 
+from ..core.counted import counted
+from ..proto.versions import FIRST_IR_WITH_DEFAULTS
+
 
 def freeze_initializers(graph: gs.Graph, keep: Collection[str] = ()) -> tuple[str, ...]:
     """Make inputs that have a value constants, in place, but for those called as in `keep`.
@@ -21,3 +24,32 @@ def freeze_initializers(graph: gs.Graph, keep: Collection[str] = ()) -> tuple[st
     if gone:
         graph.inputs = [tensor for tensor in graph.inputs if id(tensor) not in gone]
     return tuple(tensor.name for tensor in frozen)
+
+
+def list_initializers(graph: gs.Graph) -> bool:
+    """Make weights inputs with a value, in place, where the file is too old to tell the two apart.
+
+    Before IR version 4 all weights are listed as inputs, and are constants. As an input of version
+    4 each may be kept, or frozen. Says whether there were any.
+    """
+    if graph.ir_version is None or graph.ir_version >= FIRST_IR_WITH_DEFAULTS:
+        return False
+    read = [tensor for node in graph.nodes for tensor in node.inputs]
+    weights = {id(tensor): tensor for tensor in read if isinstance(tensor, gs.Constant)}
+    for tensor in graph.inputs:
+        weights.pop(id(tensor), None)
+    if weights:
+        graph.inputs = [*graph.inputs, *weights.values()]
+        graph.ir_version = FIRST_IR_WITH_DEFAULTS
+    return bool(weights)
+
+
+def frozen_line(count: int, option: str, *, old: bool) -> str:
+    """Say that `count` weights are constants now, which `option` prevents.
+
+    `old`: they have been so in the file, whose version knows no inputs with a value.
+    """
+    weights = counted(count, "weight is also an input", "weights are also inputs")
+    if old:
+        return f"{weights} by name, and constants at the file's IR version; {option} frees them"
+    return f"{weights}, now frozen; {option} keeps it so"

@@ -51,6 +51,11 @@ class OutputComparison:
     is_float: bool = True
     remark: str = ""
 
+    @property
+    def is_untold(self) -> bool:
+        """Say whether the outputs are equal, which shows nothing: their ratios mean nothing."""
+        return bool(self.remark) and self.max_abs == 0
+
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Shown):
@@ -197,7 +202,8 @@ class OutputsComparer:
             self._tally = MetricTally(self._chosen, self._options.label)
         for name, total in self._totals.items():
             total.add(a[name], b[name])
-        self._tally.add(feed, a, b)
+        with np.errstate(invalid="ignore"):  # inf - inf, of which the remark tells
+            self._tally.add(feed, a, b)
 
     def result(self) -> Comparison:
         """Return what was found; raises GraphError where there were no feeds."""

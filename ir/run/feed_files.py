@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..core.errors import FeedError
@@ -19,7 +21,7 @@ from ..files.given import Model, as_graph
 from .extra_feeds import FeedsWithout
 from .feeds import Feed, batch_size, check_feeds
 from .npy_feeds import NpyFeeds, read_npy, the_input
-from .npz import NpzArray, member_of, read_rows
+from .npz import NpzArray, member_of, read_rows, read_whole
 from .picture_feeds import SUFFIXES, ImageFeeds, need_pillow, picture_input
 from .preprocessing import Preprocessing
 
@@ -37,9 +39,10 @@ def load_feeds(
     """Return the feeds for `graph` in a file or a folder of images, read as they are used.
 
     They can be looped over any number of times, and have a length. `.npz`: one array a graph input,
-    first axis = samples. `.npy`: that of the only input. Folder: every image, in name order, as
-    RGB or grey, resized to the input's height and width, scaled to (x / 255 - mean) / std, in the
-    layout of the input; of a uint8 input, as they are. One image is a folder of one.
+    first axis = samples; of a weight that is also an input, its value as it is. `.npy`: that of the
+    only input. Folder: every image, in name order, as RGB or grey, resized to the input's height
+    and width, scaled to (x / 255 - mean) / std, in the layout of the input; of a uint8 input, as
+    they are. One image is a folder of one.
     `preprocessing` says otherwise, in place of `mean` and `std`. Batches have the graph's batch
     size; where that is dynamic, `batch` samples (1 by default), and fewer in the last one. `extra`
     are names of arrays in an `.npz` file that are no inputs of the graph, such as labels. Raises
@@ -77,12 +80,16 @@ def names_in(path: Path | None) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class NpzFeeds:
-    """The batches of an `.npz` file, `members` of `samples` rows each."""
+    """The batches of an `.npz` file, `members` of `samples` rows each.
+
+    `weights`: values of inputs that have one, the same in every batch.
+    """
 
     path: Path
     members: tuple[NpzArray, ...]
     samples: int
     batch: int
+    weights: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return -(-self.samples // self.batch)
@@ -93,7 +100,7 @@ class NpzFeeds:
                 rows = [read_rows(archive, member, self.batch) for member in self.members]
                 names = [member.name for member in self.members]
                 for arrays in zip(*rows, strict=True):
-                    yield dict(zip(names, arrays, strict=True))
+                    yield {**dict(zip(names, arrays, strict=True)), **self.weights}
         except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise FeedError(f"feeds '{self.path}' cannot be read: {error}") from error
 
@@ -101,7 +108,10 @@ class NpzFeeds:
 def _npz_feeds(path: Path, graph: gs.Graph, batch: int | None, extra: Collection[str]) -> NpzFeeds:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = tuple(member_of(archive, info) for info in archive.infolist())
+            found = tuple(member_of(archive, info) for info in archive.infolist())
+            own = {t.name for t in graph.inputs if isinstance(t, gs.Constant)}
+            weights = {m.name: read_whole(archive, m) for m in found if m.name in own}
+            members = tuple(m for m in found if m.name not in own)
     except Exception as error:  # zip, header and file errors share no base class
         raise FeedError(
             f"feeds '{path}' cannot be read as .npz: {error}; write them with numpy.savez"
@@ -113,9 +123,8 @@ def _npz_feeds(path: Path, graph: gs.Graph, batch: int | None, extra: Collection
             f"first axis; found {counts or 'no arrays'}"
         )
     total = next(iter(counts.values()))
-    feeds = NpzFeeds(
-        path, members, total, _batch(graph, batch, total, f"feeds '{path}' hold", "samples")
-    )
+    size = _batch(graph, batch, total, f"feeds '{path}' hold", "samples")
+    feeds = NpzFeeds(path, members, total, size, weights)
     for first in FeedsWithout(feeds, extra):
         try:
             check_feeds(first, graph)

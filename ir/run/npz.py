@@ -53,6 +53,15 @@ def read_rows(
             yield _read(stream, (count, *member.shape[1:]), member.dtype)
 
 
+def read_whole(archive: zipfile.ZipFile, member: NpzArray) -> np.ndarray[Any, Any]:
+    """Return all of `member`."""
+    with archive.open(member.file) as stream:
+        _read_header(stream, member.file)
+        if member.by_columns:
+            return _read(stream, member.shape[::-1], member.dtype).T
+        return _read(stream, member.shape, member.dtype)
+
+
 def _read_header(stream: IO[bytes], file: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
     version = np.lib.format.read_magic(stream)
     readers = {

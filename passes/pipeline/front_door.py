@@ -10,11 +10,10 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
-from ...ir.core.counted import counted
 from ...ir.core.seed import require_seed
 from ...ir.files.given import Model, as_graph
 from ...ir.graph.clone import clone
-from ...ir.graph.freeze import freeze_initializers
+from ...ir.graph.freeze import freeze_initializers, frozen_line, list_initializers
 from ...ir.metrics.user import metric_text
 from ...ir.run.feed_files import load_feeds, names_in
 from ...ir.run.preprocessing import Preprocessing
@@ -99,13 +98,16 @@ def quantize(model: Model, feeds: Given = None, **options: Any) -> Result:
 
 
 def _frozen(graph: gs.Graph, feeds: Given, mutable: bool) -> tuple[gs.Graph, tuple[str, ...]]:
-    if mutable or not any(isinstance(tensor, gs.Constant) for tensor in graph.inputs):
-        return graph, ()
     copy = clone(graph)
+    old = list_initializers(copy)
+    if not any(isinstance(tensor, gs.Constant) for tensor in copy.inputs):
+        return graph, ()
+    if mutable:
+        return copy, ()
     frozen = freeze_initializers(copy, _names(feeds))
-    weights = counted(len(frozen), "weight is also an input", "weights are also inputs")
-    told = f"{weights}, now frozen; mutable_initializers=True keeps it so"
-    return copy, (told,) if frozen else ()
+    if not frozen:
+        return copy, ()
+    return copy, (frozen_line(len(frozen), "mutable_initializers=True", old=old),)
 
 
 def _names(feeds: Given) -> Collection[str]:

@@ -156,3 +156,57 @@ def test_the_front_door_of_python(tmp_path):
     assert found.verified
     assert list(found.graph.inputs[0].shape) == [1, 3, 16, 12]
     assert "x: [10,3,8,8] -> [1,3,16,12]; output y [1,2,16,12]" in found.remarks
+
+
+def batchnorm_of(version):
+    """A Conv and a BatchNormalization whose weights are listed as inputs, at IR `version`."""
+    made = detector(10, 8, 8)
+    made.ir_version = version
+    return made
+
+
+TOLD = {
+    3: "also inputs by name, and constants at the file's IR version; --mutable-initializers frees",
+    6: "also inputs, now frozen; --mutable-initializers keeps",
+}
+
+
+@pytest.mark.parametrize("version", [3, 6])
+def test_weights_are_told_of_and_kept_at_every_version(call, tmp_path, out, version):
+    path = tmp_path / "old.onnx"
+    made = batchnorm_of(version)
+    onnx.save(made, path)
+    code, shown, _ = call("optimize", path, "-o", out)
+    assert code == 0
+    assert f"7 weights are {TOLD[version]}" in shown
+    assert [t.name for t in onnx.load(out).graph.input] == ["x"]
+    assert call("optimize", path, "-o", out, "--mutable-initializers")[0] == 0
+    kept = onnx.load(out)
+    assert {t.name for t in kept.graph.input} == {"x", "w", "s", "b", "m", "v", "sizes", "h"}
+    x = RNG.standard_normal((10, 3, 8, 8)).astype("f")
+    as_it_was = run_ort(made, {"x": x})["y"]
+    np.testing.assert_allclose(run_ort(kept, {"x": x})["y"], as_it_was, atol=1e-5)
+
+
+@pytest.mark.parametrize("version", [3, 6])
+def test_feeds_that_name_a_weight_have_its_value(call, tmp_path, out, version):
+    path, feeds = tmp_path / "old.onnx", tmp_path / "feeds.npz"
+    onnx.save(batchnorm_of(version), path)
+    x = RNG.standard_normal((20, 3, 8, 8)).astype("f")
+    np.savez(feeds, x=x, s=np.full(4, 3, "f"))
+    code, shown, errors = call("optimize", path, "-o", out, "--feeds", feeds)
+    assert code == 0, errors
+    assert f"6 weights are {TOLD[version]}" in shown
+    assert {t.name for t in onnx.load(out).graph.input} == {"x", "s"}
+    found = planish.load_feeds(feeds, planish.load(batchnorm_of(6)))
+    assert [feed["x"].shape for feed in found] == [(10, 3, 8, 8)] * 2
+    assert all((feed["s"] == 3).all() and feed["s"].shape == (4,) for feed in found)
+    given = [{"x": x[:10], "s": np.full(4, 3, "f")}]
+    result = planish.optimize(path, feeds=given)
+    assert {t.name for t in result.graph.inputs} == {"x", "s"}
+
+
+def test_the_value_of_a_weight_has_its_shape(call, tmp_path, old):
+    feeds = tmp_path / "feeds.npz"
+    np.savez(feeds, x=np.zeros((10, 3, 8, 8), "f"), s=np.ones((10, 4), "f"))
+    assert_refused(call("optimize", old, "--feeds", feeds), "feed 's' has shape [10, 4]")

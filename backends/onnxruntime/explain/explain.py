@@ -22,6 +22,8 @@ from ....ir.metrics.result import MetricResult
 from ....ir.metrics.user import metric_text
 from ....ir.ops.quantization.nodes import converts
 from ....ir.ops.traits.groups import INTEGER_LAYERS
+from ....ir.ops.traits.lookup import traits_of
+from ....ir.ops.traits.model import Movement
 from ....ir.run.compare import Comparison, OutputsComparer
 from ....ir.run.extra_feeds import FeedsWithout
 from ....ir.run.feeds import random_feeds
@@ -222,7 +224,9 @@ class _Session:
 
     def _is_unmatched(self, name: str) -> bool:
         node = next((n for n in nodes_of(self.graph) if node_key(n) == name), None)
-        return node is not None and not any(t.name in self._match.tensors for t in node.outputs)
+        if node is None or traits_of(node, self.graph.opset).movement <= Movement.TAKE:
+            return False  # a Pad or Reshape is no layer: passes put such beside those they change
+        return not any(t.name in self._match.tensors for t in node.outputs)
 
     def _measure(self, choices: Sequence[Sequence[str]]) -> list[Quality]:
         variants = []

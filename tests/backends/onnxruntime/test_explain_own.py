@@ -53,6 +53,7 @@ def quantized():
 def layers(quantized):
     report = planish.explain_int8(quantized, original(), FEEDS, most=0)
     assert report.foreign == ()
+    assert report.unmatched == ()  # a Pad of channels, that planish put there, is no layer
     return [layer for layer in report.layers if layer.op == "Conv"]
 
 
