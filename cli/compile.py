@@ -35,8 +35,9 @@ from .options import (
     given_options,
     tuning_options,
 )
-from .show.console import err, print_json, print_plain, tell
+from .show.console import err, print_plain, tell
 from .show.failures import failure_lines
+from .show.models_json import models_json
 from .show.progress import pass_progress, progress_bar
 from .show.records import verification_line, warn_of_noise
 from .show.run_json import run_json
@@ -77,50 +78,48 @@ def compile(
     steps = Pipeline.parse(pipeline)
     how: Literal["end", "off"] = "end" if verify else "off"
     extra = steps.extra_feeds()
-    found = []
-    for model, place in pairs(models, output, streams=False):
-        graph = given_model(
-            model,
-            input_shape,
-            mutable=mutable_initializers,
-            feeds=given.feeds,
-            tell=tell if as_json else print_plain,
-        )
-        data = given.data(
-            steps.behind_interface(graph), seed, extra, tell if as_json else print_plain
-        )
-        with replayable(data) as kept:
-            with pass_progress(err) as progress:
-                result = steps.run(
-                    graph,
-                    kept,
-                    how,
-                    target=target,
-                    seed=seed,
-                    progress=progress,
-                )
-            with progress_bar(err, "lowering") as update:
-                options = tuning_options(tune_trials, tune_cache, tune_remote, seed, update)
-                options |= given_options(winograd=winograd, check_kernels=check_kernels)
-                compiled = lower(
-                    result.graph,
-                    backend,
-                    target,
-                    threads,
-                    verify=verify,
-                    feeds=FeedsWithout(kept, extra) if kept is not None and extra else kept,
-                    seed=seed,
-                    reproducer=reproducer,
-                    **options,
-                )
-                if place is not None:
-                    compiled.save(place)
-        if as_json:
-            found.append(_as_json(model, place, result, compiled))
-        else:
-            _show(place, result, compiled, drawn=data is None)
-    if as_json:
-        print_json({"models": found})
+    with models_json(shown=as_json) as found:
+        for model, place in pairs(models, output, streams=False):
+            graph = given_model(
+                model,
+                input_shape,
+                mutable=mutable_initializers,
+                feeds=given.feeds,
+                tell=tell if as_json else print_plain,
+            )
+            data = given.data(
+                steps.behind_interface(graph), seed, extra, tell if as_json else print_plain
+            )
+            with replayable(data) as kept:
+                with pass_progress(err) as progress:
+                    result = steps.run(
+                        graph,
+                        kept,
+                        how,
+                        target=target,
+                        seed=seed,
+                        progress=progress,
+                    )
+                with progress_bar(err, "lowering") as update:
+                    options = tuning_options(tune_trials, tune_cache, tune_remote, seed, update)
+                    options |= given_options(winograd=winograd, check_kernels=check_kernels)
+                    compiled = lower(
+                        result.graph,
+                        backend,
+                        target,
+                        threads,
+                        verify=verify,
+                        feeds=FeedsWithout(kept, extra) if kept is not None and extra else kept,
+                        seed=seed,
+                        reproducer=reproducer,
+                        **options,
+                    )
+                    if place is not None:
+                        compiled.save(place)
+            if as_json:
+                found.append(_as_json(model, place, result, compiled))
+            else:
+                _show(place, result, compiled, drawn=data is None)
 
 
 def _show(output: Path | None, result: Result, compiled: Compiled, *, drawn: bool) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
+import numpy as np
 import onnx_graphsurgeon as gs
 import typer
 
@@ -83,6 +84,7 @@ class FeedOptions:
             _tell_drawn(graph, shapes, tell)
             return random_feeds(graph, seed=seed, shapes=shapes) if shapes else None
         steps = self._preprocessing() if is_of_images(self.feeds) else None
+        self._refuse_scaled(graph, steps)
         found = load_feeds(self.feeds, graph, extra=extra, preprocessing=steps)
         seen = seen_values(found)
         tell(described(found, seen, self.feeds))
@@ -106,6 +108,22 @@ class FeedOptions:
         raise FeedError(
             f"--{given[0]} scales images, and {what}; give --feeds FOLDER, or leave it out"
         )
+
+    def _refuse_scaled(self, graph: gs.Graph, steps: Preprocessing | None) -> None:
+        """Raise FeedError for an option that scales pixels which the network takes as they are."""
+        bytes_in = [tensor for tensor in graph.inputs if tensor.dtype == np.uint8]
+        if steps is None or steps.function is not None or not bytes_in:
+            return
+        given = [name for name in ("pixels", "mean", "std") if getattr(self, name) is not None]
+        if not given and steps.scales:
+            given = ["preprocess"]
+        if given == ["pixels"] and steps.pixels == (0.0, 255.0) and not self.preprocess:
+            return
+        if given:
+            raise FeedError(
+                f"input '{bytes_in[0].name}' takes pixels as they are, 0..255; leave "
+                f"{' and '.join(f'--{name}' for name in given)} out"
+            )
 
     def _preprocessing(self) -> Preprocessing:
         own = self.preprocess is not None and names_function(self.preprocess)

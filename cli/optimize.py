@@ -33,8 +33,9 @@ from .options import (
     SeedOption,
     share,
 )
-from .show.console import err, print_json, print_plain, tell
+from .show.console import err, print_plain, tell
 from .show.graph_size import size_of
+from .show.models_json import models_json
 from .show.optimized import OptimizedModel, optimized_json, show_optimized
 from .show.progress import pass_progress
 
@@ -99,44 +100,42 @@ def optimize(
     require_target(target)
     jobs = pairs(models, output)
     shows = _is_main_process()
-    found = []
-    for model, place in jobs:
-        graph = given_model(
-            model,
-            input_shape,
-            mutable=mutable_initializers,
-            feeds=given.feeds,
-            tell=tell if as_json else print_plain,
-        )
-        data = given.data(
-            steps.behind_interface(graph),
-            seed,
-            steps.extra_feeds(),
-            tell if as_json else print_plain,
-        )
-        with pass_progress(err) as progress:
-            result = steps.run(
-                graph,
-                data,
-                verify.value,
-                target=target,
-                seed=seed,
-                progress=progress if shows else None,
-                dump=dump if shows else None,
-                reproducer=reproducer,
-                signed_zeros=signed_zeros,
-                strict=strict or None,
+    with models_json(shown=as_json and shows) as found:
+        for model, place in jobs:
+            graph = given_model(
+                model,
+                input_shape,
+                mutable=mutable_initializers,
+                feeds=given.feeds,
+                tell=tell if as_json else print_plain,
             )
-        if not shows:
-            continue
-        if strict and verify is not Verify.off and steps.keeps_outputs:
-            _demand_verified(result)
-        run = _written(model, place, graph, result, portable)
-        found.append(optimized_json(run))
-        if not as_json:
-            show_optimized(run, why=why, drawn=data is None)
-    if as_json and shows:
-        print_json({"models": found})
+            data = given.data(
+                steps.behind_interface(graph),
+                seed,
+                steps.extra_feeds(),
+                tell if as_json else print_plain,
+            )
+            with pass_progress(err) as progress:
+                result = steps.run(
+                    graph,
+                    data,
+                    verify.value,
+                    target=target,
+                    seed=seed,
+                    progress=progress if shows else None,
+                    dump=dump if shows else None,
+                    reproducer=reproducer,
+                    signed_zeros=signed_zeros,
+                    strict=strict or None,
+                )
+            if not shows:
+                continue
+            if strict and verify is not Verify.off and steps.keeps_outputs:
+                _demand_verified(result)
+            run = _written(model, place, graph, result, portable)
+            found.append(optimized_json(run))
+            if not as_json:
+                show_optimized(run, why=why, drawn=data is None)
 
 
 def _written(

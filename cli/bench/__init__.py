@@ -22,7 +22,7 @@ from ..options import (
     ThreadsOption,
 )
 from ..show.console import print_plain, tell, warn
-from .conditions import busy_warning, drawn_lines
+from .conditions import busy_warning, drawn_lines, work_warning
 from .latency import show_timings, time_models
 from .layers import show_layers, time_layers
 from .scenario import LoadOptions, run_scenario, show_loads
@@ -109,7 +109,6 @@ def bench(
     if not as_json:
         for line in drawn_lines(subjects):
             print_plain(line)
-    busy = busy_warning(load)
-    if busy:
-        warn(busy)
+    for doubt in filter(None, (work_warning(subjects), busy_warning(load))):
+        warn(doubt)
     return None

@@ -22,6 +22,21 @@ def drawn_lines(subjects: Sequence[Subject]) -> list[str]:
     return [f"{', '.join(labels)}: random inputs: {text}" for text, labels in shown.items()]
 
 
+def work_warning(subjects: Sequence[Subject]) -> str:
+    """Say that models have been timed on inputs of different shapes; "" where they were not."""
+    shapes: dict[str, set[tuple[tuple[int, ...], ...]]] = {}
+    for subject in subjects:
+        drawn = tuple(sorted(array.shape for array in subject.feed.values()))
+        shapes.setdefault(subject.label, set()).add(drawn)
+    first, *others = shapes.values()
+    if all(other == first for other in others):
+        return ""
+    return (
+        "the models were given inputs of different shapes, so the ratio compares different work; "
+        "give all of them one with --input-shape, --shape or --batch"
+    )
+
+
 def busy_warning(load: OtherLoad) -> str:
     """Say how busy other programs have kept the machine since `load` watches; "" for little."""
     cores, all_cores = load.cores(), os.cpu_count() or 1

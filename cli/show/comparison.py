@@ -14,7 +14,7 @@ def comparison_table(comparison: Comparison) -> Table:
     """Return the table of distances, an output a row."""
     table = plain_table("output", ">max abs", ">max rel", ">SQNR", ">cosine", ">top-1", "along")
     for output in comparison.outputs:
-        agreement = output.top1_agreement
+        agreement = None if output.is_untold else output.top1_agreement
         table.add_row(
             output.name,
             f"{output.max_abs:.3g}",
@@ -22,7 +22,7 @@ def comparison_table(comparison: Comparison) -> Table:
             "?" if output.is_untold else f"{output.sqnr_db:.1f} dB",
             "?" if output.is_untold else f"{output.cosine:.6f}",
             "" if agreement is None else f"{100 * agreement:.1f} %",
-            "" if output.class_axis is None else f"axis {output.class_axis}",
+            "" if agreement is None else f"axis {output.class_axis}",
         )
     return table
 

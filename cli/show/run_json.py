@@ -33,7 +33,7 @@ def run_json(result: Result) -> dict[str, Any]:
 
 def outputs_json(outputs: Iterable[OutputComparison]) -> list[dict[str, Any]]:
     """Return the distance of each output, without ratios where being equal shows nothing."""
-    untold = {"sqnr_db": None, "cosine": None}
+    untold = {"sqnr_db": None, "cosine": None, "top1_agreement": None}
     return [asdict(each) | (untold if each.is_untold else {}) for each in outputs]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,8 +32,8 @@ def replacing(path: Path, renamed: Callable[[], Path] | None = None) -> Iterator
     """Open a temporary file beside `path` that takes its place when the block ends well.
 
     Or the place that `renamed` says then, in the same folder. Where `path` is a symbolic link, the
-    file that it names is replaced, and the link stays. An OSError names `path`; SaveError says that
-    something else than a file is there.
+    file that it names is replaced, and the link stays. Permissions stay too. An OSError names
+    `path`; SaveError says that something else than a file is there.
     """
     real = written_to(path)
     path = real if renamed is None else path
@@ -42,8 +43,9 @@ def replacing(path: Path, renamed: Callable[[], Path] | None = None) -> Iterator
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path if renamed is None else renamed())
+        place = path if renamed is None else renamed()
+        os.chmod(name, _mode(place, real))
+        os.replace(name, place)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(name)
@@ -88,6 +90,14 @@ def _beside(path: Path) -> tuple[int, str]:
 def _named(error: OSError, path: Path) -> OSError:
     """Return the error with the name that a person knows instead of the hidden file's."""
     return OSError(error.errno, error.strerror, str(path))
+
+
+def _mode(*paths: Path) -> int:
+    """Return the permissions of the first of `paths` that is there, else those of a new file."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            return stat.S_IMODE(path.stat().st_mode)
+    return 0o666 & ~_umask()
 
 
 def _umask() -> int:

@@ -186,6 +186,7 @@ class OutputsComparer:
         self._chosen: tuple[ChosenMetric, ...] = ()
         self._tally = MetricTally(())
 
+    @np.errstate(invalid="ignore")  # of NaN and infinite outputs remarks tell
     def add(
         self, feed: Mapping[str, Array], a: Mapping[str, Array], b: Mapping[str, Array]
     ) -> None:
@@ -202,8 +203,7 @@ class OutputsComparer:
             self._tally = MetricTally(self._chosen, self._options.label)
         for name, total in self._totals.items():
             total.add(a[name], b[name])
-        with np.errstate(invalid="ignore"):  # inf - inf, of which the remark tells
-            self._tally.add(feed, a, b)
+        self._tally.add(feed, a, b)
 
     def result(self) -> Comparison:
         """Return what was found; raises GraphError where there were no feeds."""

@@ -77,6 +77,7 @@ def _of_images(feeds: ImageFeeds, seen: Mapping[str, SeenValues]) -> str:
         how = f"by {getattr(steps.function, '__name__', 'a function')}"
     else:
         how = _sizes(feeds)
+    how += ", alpha dropped" if any(map(_has_alpha, feeds.files[:_MOST_FILES])) else ""
     images = counted(len(feeds.files), "image")
     return f"{images} -> {given.name} {_text(found)}, {order}, {how}, values {_range(found)}"
 
@@ -98,6 +99,16 @@ def _sizes_of(files: Iterable[Path]) -> Iterator[tuple[int, int]]:
                 yield image.height, image.width
         except OSError:
             continue  # which the loop that reads it names
+
+
+def _has_alpha(file: Path) -> bool:
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+    except OSError:
+        return False
 
 
 def _text(seen: SeenValues) -> str:

@@ -63,6 +63,11 @@ class Preprocessing:
         """Whether pixels become other numbers than those of 0..1."""
         return (self.pixels, self.mean, self.std) != ((0.0, 1.0), (0.0,), (1.0,))
 
+    @property
+    def keeps_bytes(self) -> bool:
+        """Whether pixels stay the numbers 0..255 that pictures hold."""
+        return (self.pixels, self.mean, self.std) == ((0.0, 255.0), (0.0,), (1.0,))
+
     def scaled(self, pixels: Array) -> Array:
         """Return pixels 0..255 of [height, width, channels] as the network takes them."""
         low, high = self.pixels

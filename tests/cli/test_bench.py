@@ -30,6 +30,16 @@ def test_bench_says_what_it_drew(call, model):
     assert json.loads(shown)["inputs"] == [{"x": [2, 3, 9, 9]}]
 
 
+def test_a_ratio_of_different_work_is_warned_of(call, model, tmp_path):
+    other = tmp_path / "other.onnx"
+    assert call("optimize", model, other, "--input-shape", "x=1,3,9,9")[0] == 0
+    warned = "the ratio compares different work; give all of them one with --input-shape"
+    assert warned in call("bench", model, other, *QUICK)[2]
+    for same in (["--batch", 1], ["--input-shape", "x=1,3,9,9"]):
+        assert warned not in call("bench", model, other, *same, *QUICK)[2]
+    assert warned not in call("bench", model, "--batch", 1, "--batch", 3, *QUICK)[2]
+
+
 @pytest.mark.parametrize("backend", ["onnxruntime", pytest.param("tvm", marks=pytest.mark.slow)])
 def test_layers_have_operators_and_shapes(call, tmp_path, backend):
     if backend == "tvm":

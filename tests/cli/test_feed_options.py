@@ -112,3 +112,38 @@ def test_json_is_json_alone(call, model):
     assert code == 0
     assert json.loads(shown)
     assert "random inputs -> x [" in error
+
+
+@pytest.fixture
+def of_bytes(tmp_path):
+    text = "g (uint8[N, 3, 8, 8] x) => (float[N, 3, 8, 8] y) { a = Cast<to = 1>(x) y = Relu(a) }"
+    onnx.save(model_of(text), tmp_path / "bytes.onnx")
+    return tmp_path / "bytes.onnx"
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--pixels", "0..1"], "leave --pixels out"),
+        (["--pixels", "0..255", "--mean", "0"], "leave --pixels and --mean out"),
+        (["--std", "2"], "leave --std out"),
+        (["--preprocess", "imagenet"], "leave --preprocess out"),
+    ],
+)
+def test_pixels_that_are_taken_as_they_are_are_not_scaled(call, of_bytes, photos, options, named):
+    refused = call("optimize", of_bytes, "--feeds", photos, *options)
+    assert_refused(refused, "input 'x' takes pixels as they are, 0..255", named)
+
+
+def test_pixels_may_be_said_to_be_as_they_are(call, of_bytes, photos):
+    code, shown, error = call("optimize", of_bytes, "--feeds", photos, "--pixels", "0..255")
+    assert code == 0, error
+    assert "3 images -> x [1,3,8,8] uint8, RGB" in shown
+    assert "alpha" not in shown
+
+
+def test_alpha_is_said_to_be_dropped(call, model, tmp_path):
+    Image.new("RGBA", (9, 9), (9, 200, 90, 0)).save(tmp_path / "clear.png")
+    code, shown, _ = call("optimize", model, "--feeds", tmp_path / "clear.png")
+    assert code == 0
+    assert "1 image -> x [1,3,9,9], RGB, of that size, alpha dropped, values 0.04..0.78" in shown

@@ -29,6 +29,18 @@ def test_in_and_out(call, model, out):
     assert shown.splitlines()[-1].startswith(f"{model}: ")
 
 
+@pytest.mark.parametrize("command", ["optimize", "compile"])
+def test_json_has_the_models_before_one_that_is_refused(call, model, tmp_path, command):
+    (tmp_path / "not.onnx").write_text("text")
+    made = tmp_path / "made"
+    code, shown, error = call(command, model, tmp_path / "not.onnx", "-o", made, "--json")
+    assert code == 2
+    assert "is not an ONNX model" in error
+    (found,) = json.loads(shown)["models"]
+    assert found["output"] == str(made / model.name)
+    assert call(command, tmp_path / "not.onnx", "--json")[1] == ""
+
+
 def test_several_models_go_to_a_folder(call, model, out, tmp_path):
     other = tmp_path / "other.onnx"
     shutil.copy(model, other)

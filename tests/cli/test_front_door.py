@@ -113,8 +113,12 @@ def test_compare_says_where_being_equal_shows_nothing(call, tmp_path, body, says
     text = f"g (float[2, 3] x) => (float[2, 3] y) {{ {body} }}"
     planish.save(graph_of(text, weights), tmp_path / "m.onnx")
     arguments = ["compare", tmp_path / "m.onnx", tmp_path / "m.onnx"]
-    code, _, err = call(*arguments)
+    code, shown, err = call(*arguments)
     assert code == 0
+    assert err.count("warning: ") == 1
     assert "warning: nothing was shown: output 'y' is" in err
     assert says in err
+    assert shown.splitlines()[2].split() == ["y", "0", "0", "?", "?"]
+    found = json.loads(call(*arguments, "--json")[1])["outputs"][0]
+    assert (found["sqnr_db"], found["cosine"]) == (None, None)
     assert call(*arguments, "--tolerance", 0.1)[0] == 3

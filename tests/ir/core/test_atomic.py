@@ -53,3 +53,19 @@ def test_a_link_to_what_is_no_file_stays(to, tmp_path):
     with pytest.raises(SaveError, match="cannot write"), replacing(link) as file:
         file.write(b"model")
     assert link.is_symlink()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_a_file_keeps_its_permissions(mode, tmp_path):
+    path, link = tmp_path / "model.onnx", tmp_path / "link.onnx"
+    path.write_bytes(b"before")
+    path.chmod(mode)
+    link.symlink_to(path)
+    for name in (path, link):
+        with replacing(name) as file:
+            file.write(b"after")
+        assert path.stat().st_mode & 0o777 == mode
+    with replacing(tmp_path / "new") as file:
+        file.write(b"new")
+    (tmp_path / "usual").touch()
+    assert (tmp_path / "new").stat().st_mode == (tmp_path / "usual").stat().st_mode
