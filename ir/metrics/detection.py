@@ -73,6 +73,7 @@ class DetectionAgreement:
             found = scores > 0
             self._boxes += len(scores)
             self._found += int(found.sum())
+            found &= own.scores > 0
             self._errors.extend(np.abs(scores - own.scores)[found] / own.scores[found])
         return ratios
 

@@ -69,12 +69,15 @@ def _raw_head(seen: SeenOutput, asked: bool) -> DetectionHead | None:
     values = seen.values
     if values.ndim != 3 or values.dtype.kind != "f" or not values.size:
         return None
+    if seen.reading.is_squashed is False and not asked:
+        return None  # activations, which lie in 0..1 by chance
     batch = seen.batch if seen.batch is not None else 0
     rest = sorted((a for a in range(3) if a != batch), key=lambda axis: values.shape[axis])
     for axis in rest:
         rows = np.moveaxis(values, (batch, axis), (0, 2)).astype(np.float64)
         if _is_raw(rows, asked):
             objects, label = _columns(rows)
+            objects &= (4, rows.shape[2] - 4) not in seen.reading.parts
             layout = _RawLayout(
                 output=seen.name,
                 batch=batch,

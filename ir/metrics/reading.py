@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from ..core import dtypes
-from ..core.variables import exotic_type, node_key
+from ..core.variables import exotic_type, is_standard, node_key
 from ..graph.types import Shape
 from ..graph.uses import Uses
 from ..graph.view import View
@@ -33,7 +33,9 @@ class OutputReading:
     `class_axis`, and `because`, what says so; None where nothing does. `ending`: the operators from
     the output back to the layer that makes its features, included. `is_ids`: it holds indices of
     classes, as ArgMax and TopK give them; `best_first`: the axis along which those of TopK are in
-    order. `is_ranked`: it holds the largest scores in order. `batch`: the name that the batch has
+    order. `is_ranked`: it holds the largest scores in order. `is_squashed`: whether a Sigmoid or
+    Softmax stands between it and the layers that it comes from; None where that is not known.
+    `parts`: the sizes that each Concat joins, on the way back. `batch`: the name that the batch has
     where it is dynamic.
     """
 
@@ -45,6 +47,8 @@ class OutputReading:
     ending: tuple[str, ...] = ()
     is_ids: bool = False
     is_ranked: bool = False
+    is_squashed: bool | None = None
+    parts: tuple[tuple[int, ...], ...] = ()
     best_first: int | None = None
     batch: str | None = None
 
@@ -118,6 +122,8 @@ class _Walk:
             ending=tuple(self._ending),
             is_ids=is_ids,
             is_ranked=is_ranked,
+            is_squashed=_is_squashed(self._output, self._view),
+            parts=tuple(_parts(self._output, self._view)),
             best_first=best_first,
             batch=self._batch,
         )
@@ -206,6 +212,43 @@ def _features_axis(node: gs.Node, rank: int, view: View) -> int | None:
     if _is_weight(node.inputs[1], view):
         return rank - 1
     return rank - 2 if _is_weight(node.inputs[0], view) else None
+
+
+def _is_squashed(output: gs.Tensor, view: View) -> bool | None:
+    """Say whether a Sigmoid or Softmax is met on some way from `output` back to a layer.
+
+    Exp counts, of which either is made. None where bodies or operators that are no standard ones
+    may hide it.
+    """
+    left, met = [output], set[int]()
+    while left:
+        tensor = left.pop()
+        node = view.producer(tensor)
+        if node is None or id(node) in met:
+            continue
+        met.add(id(node))
+        if "Sigmoid" in node.op or "Softmax" in node.op or node.op == "Exp":
+            return True
+        if not is_standard(node) or any(isinstance(a, gs.Graph) for a in node.attrs.values()):
+            return None
+        if _features_axis(node, view.rank(tensor) or 2, view) is None:
+            left.extend(node.inputs)
+    return False
+
+
+def _parts(output: gs.Tensor, view: View) -> Iterator[tuple[int, ...]]:
+    """Yield what each Concat from `output` back through first inputs to a layer joins: sizes."""
+    tensor = output
+    for _ in range(_MOST_STEPS):
+        node = view.producer(tensor)
+        if node is None or not node.inputs or traits_of(node, view.opset).layer:
+            return
+        if node.op == "Concat":
+            found = normal_axes(attribute(node, "axis", view.opset), view.rank(tensor) or 0)
+            shapes = [view.shape(each) for each in node.inputs]
+            sizes = [shape[found[0]] for shape in shapes if found and shape is not None]
+            yield tuple(size for size in sizes if isinstance(size, int))
+        tensor = node.inputs[0]
 
 
 def _is_weight(tensor: gs.Tensor, view: View) -> bool:

@@ -19,6 +19,8 @@ from .sequence import StringAgreement
 # In recognised lines a blank stands beside nearly every symbol; elsewhere no class at an end of the
 # range comes first so often, and so much more often than by chance.
 _LEAST_BLANKS, _TIMES_CHANCE = 0.2, 2.0
+# Where no operator says that there are classes: features have a largest one, too.
+_LEAST_UNSAID = 0.5
 _UNIT = 1e-3
 
 
@@ -59,7 +61,9 @@ def sequence(seen: SeenOutput, *, asked: bool = False) -> ChosenMetric | None:
         return None
     ids, classes = found
     blank, share = _blank(ids, classes)
-    often = share >= max(_LEAST_BLANKS, _TIMES_CHANCE / classes)
+    said = seen.reading.is_ids or seen.names_classes
+    often = share >= max(_LEAST_BLANKS if said else _LEAST_UNSAID, _TIMES_CHANCE / classes)
+    often &= said or float(seen.values.min()) < 0  # a Relu gives features
     if not asked and not (often and len(np.unique(ids)) > 1):
         return None
     axis = None if seen.reading.is_ids else seen.class_axis

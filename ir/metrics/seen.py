@@ -39,12 +39,14 @@ class SeenOutput:
     """An output's `reading`, and its `values` for one batch, `feed`.
 
     `class_axis`: as it was asked for or read, counted from the front; None where there is none.
+    `known_batch`: the axis of the samples, where it is known before the values are joined.
     """
 
     reading: OutputReading
     values: Array
     feed: Mapping[str, Array] = field(default_factory=dict)
     class_axis: int | None = None
+    known_batch: int | None = None
 
     @property
     def samples(self) -> int | None:
@@ -65,6 +67,8 @@ class SeenOutput:
     @property
     def batch(self) -> int | None:
         """The axis of the samples, None where there is none of their number."""
+        if self.known_batch is not None:
+            return self.known_batch
         places = [axis for axis in range(self.values.ndim) if axis != self.class_axis]
         name, shape = self.reading.batch, self.reading.shape
         if name is not None and shape is not None and len(shape) == self.values.ndim:

@@ -372,3 +372,15 @@ def test_logits_of_which_one_class_is_no_object_are_of_a_softmax():
     found.add(*[{"boxes": boxes, "scores": logits}] * 2)
     assert found.result().value == pytest.approx(1.0)
     assert found.result().details[0].startswith("100.0 %")
+
+
+@pytest.mark.filterwarnings("error")
+def test_boxes_without_a_score_have_no_error_of_it():
+    boxes, scores = scene()
+    metric = DetectionAgreement(("y",), lambda outputs: outputs["y"], 0.0)
+    none = [Boxes(corners_of(b), np.zeros(len(b)), np.zeros(len(b))) for b in boxes]
+    some = [
+        Boxes(corners_of(b), s[:, 0], np.zeros(len(b))) for b, s in zip(boxes, scores, strict=True)
+    ]
+    metric.add({"y": none}, {"y": some})
+    assert not any("inf" in text or "nan" in text for text in metric.result().details)

@@ -18,15 +18,15 @@ from .....ir.metrics.choose import (
     choose_metrics,
     decisive,
     guarding,
-    see_outputs,
     top1_metrics,
 )
+from .....ir.metrics.pool import POOLED, see_pooled
 from .....ir.metrics.reading import read_outputs
 from .....ir.metrics.result import MetricResult
 from .....ir.metrics.seen import ChosenMetric
 from .....ir.metrics.tally import MetricTally
 from .....ir.run.compare import Accumulator
-from .....ir.run.reference import Arrays, Reference
+from .....ir.run.reference import Reference
 from ....engine.context import Feeds
 from ..variants import QuantizedVariants
 from .bounds import Accuracy
@@ -94,7 +94,7 @@ class ChoiceEvaluator:
             inputs = self._inputs_of(feed)
             expected, given = self._float.of(index, inputs), self._judge.of(index, inputs)
             if not samples:
-                metrics, top1 = self._started(given, inputs)
+                metrics, top1 = self._started()
             found = run(inputs)
             samples += _batch(inputs)
             for name, a in expected.items():
@@ -116,12 +116,17 @@ class ChoiceEvaluator:
             samples,
         )
 
-    def _started(self, outputs: Arrays, inputs: Inputs) -> tuple[MetricTally, MetricTally]:
-        """Return metrics that have seen nothing: those of the task, and top-1 agreement."""
+    def _started(self) -> tuple[MetricTally, MetricTally]:
+        """Return metrics that have seen nothing: those of the task, and top-1 agreement.
+
+        Which these are, the first feeds say together.
+        """
         if self._chosen is None:
-            ranks = {name: array.ndim for name, array in outputs.items()}
+            inputs = [self._inputs_of(feed) for feed in itertools.islice(self._feeds, POOLED)]
+            outputs = [self._judge.of(index, each) for index, each in enumerate(inputs)]
+            ranks = {name: array.ndim for name, array in outputs[0].items()}
             readings = read_outputs(self._graph, ranks)
-            seen = see_outputs(readings, self._options, outputs, inputs)
+            seen = see_pooled(readings, self._options, outputs, inputs)
             chosen = choose_metrics(seen, self._options)
             chosen = guarding(chosen, seen) if self._every else decisive(chosen)
             self._chosen = chosen, top1_metrics(seen)
