@@ -12,9 +12,15 @@ from .reading import OutputReading
 from .result import Array, Outputs
 from .seen import SeenOutput
 
-# So many feeds are looked at, and fewer where outputs have more elements than that in all.
+# So many feeds are looked at, and fewer where they have more elements than that in all.
 POOLED = 16
 _MOST_ELEMENTS = 1 << 24
+
+
+def enough(*seen: Sequence[Mapping[str, Array]]) -> bool:
+    """Say whether as many samples as are looked at, or as can be kept, lie in each of `seen`."""
+    elements = sum(a.size for arrays in seen for each in arrays for a in each.values())
+    return len(seen[0]) >= POOLED or elements > _MOST_ELEMENTS
 
 
 def see_pooled(

@@ -15,7 +15,8 @@ from ..core.errors import GraphError
 from ..core.shown import Shown, Summary
 from ..core.variables import exotic_type
 from ..files.given import Model, as_graph
-from ..metrics.choose import AUTO, AUTOMATIC, MetricOptions, choose_metrics, see_outputs
+from ..metrics.choose import AUTO, AUTOMATIC, MetricOptions, choose_metrics
+from ..metrics.pool import enough, see_pooled
 from ..metrics.reading import read_outputs
 from ..metrics.result import MetricResult
 from ..metrics.seen import ChosenMetric
@@ -183,6 +184,7 @@ class OutputsComparer:
         self._graph = graph
         self._options = options
         self._totals: dict[str, Accumulator] = {}
+        self._waiting: list[tuple[Mapping[str, Array], ...]] = []
         self._chosen: tuple[ChosenMetric, ...] = ()
         self._tally = MetricTally(())
 
@@ -192,21 +194,39 @@ class OutputsComparer:
     ) -> None:
         """Take in outputs `a` of the graph and `b` of the candidate, both under the former's names.
 
-        Raises RefusedError, at the first feed, where the metric asked for fits no output.
+        The first ones say together what the outputs mean. Raises RefusedError where the metric
+        asked for fits none, once they have.
         """
-        if not self._totals:
-            readings = read_outputs(self._graph, {name: array.ndim for name, array in a.items()})
-            seen = see_outputs(readings, self._options, a, feed)
-            axes = {each.name: each.class_axis for each in seen}
-            self._totals = {name: Accumulator(name, axes.get(name)) for name in a}
-            self._chosen = choose_metrics(seen, self._options)
-            self._tally = MetricTally(self._chosen, self._options.label)
+        if self._totals:
+            self._take(feed, a, b)
+            return
+        self._waiting.append((feed, a, b))
+        if enough(*zip(*self._waiting, strict=True)):
+            self._start()
+
+    def _start(self) -> None:
+        feeds, outputs, _ = zip(*self._waiting, strict=True)
+        ranks = {name: array.ndim for name, array in outputs[0].items()}
+        seen = see_pooled(read_outputs(self._graph, ranks), self._options, outputs, feeds)
+        axes = {each.name: each.class_axis for each in seen}
+        self._totals = {name: Accumulator(name, axes.get(name)) for name in outputs[0]}
+        self._chosen = choose_metrics(seen, self._options)
+        self._tally = MetricTally(self._chosen, self._options.label)
+        for each in self._waiting:
+            self._take(*each)
+        self._waiting.clear()
+
+    def _take(
+        self, feed: Mapping[str, Array], a: Mapping[str, Array], b: Mapping[str, Array]
+    ) -> None:
         for name, total in self._totals.items():
             total.add(a[name], b[name])
         self._tally.add(feed, a, b)
 
     def result(self) -> Comparison:
         """Return what was found; raises GraphError where there were no feeds."""
+        if self._waiting:
+            self._start()
         if not self._totals:
             raise GraphError("there are no feeds to compare on; give at least one sample")
         return Comparison(

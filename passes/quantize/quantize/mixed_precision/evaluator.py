@@ -20,13 +20,13 @@ from .....ir.metrics.choose import (
     guarding,
     top1_metrics,
 )
-from .....ir.metrics.pool import POOLED, see_pooled
+from .....ir.metrics.pool import enough, see_pooled
 from .....ir.metrics.reading import read_outputs
 from .....ir.metrics.result import MetricResult
 from .....ir.metrics.seen import ChosenMetric
 from .....ir.metrics.tally import MetricTally
 from .....ir.run.compare import Accumulator
-from .....ir.run.reference import Reference
+from .....ir.run.reference import Arrays, Reference
 from ....engine.context import Feeds
 from ..variants import QuantizedVariants
 from .bounds import Accuracy
@@ -122,8 +122,13 @@ class ChoiceEvaluator:
         Which these are, the first feeds say together.
         """
         if self._chosen is None:
-            inputs = [self._inputs_of(feed) for feed in itertools.islice(self._feeds, POOLED)]
-            outputs = [self._judge.of(index, each) for index, each in enumerate(inputs)]
+            inputs: list[Inputs] = []
+            outputs: list[Arrays] = []
+            for index, feed in enumerate(self._feeds):
+                inputs.append(self._inputs_of(feed))
+                outputs.append(self._judge.of(index, inputs[-1]))
+                if enough(inputs, outputs):
+                    break
             ranks = {name: array.ndim for name, array in outputs[0].items()}
             readings = read_outputs(self._graph, ranks)
             seen = see_pooled(readings, self._options, outputs, inputs)
