@@ -31,6 +31,11 @@ from ...engine.node_names import check_node_names
 from .asked import read_sizes, shapes_asked
 from .plan import Mend, Told, nodes_of, plan
 
+_UNCOMPARED = (
+    "no comparison at the new size says that these are right: compare one result with the source "
+    "network"
+)
+
 
 @dataclass(frozen=True)
 class SetShapes(Pass):
@@ -38,12 +43,15 @@ class SetShapes(Pass):
 
     Inner and output sizes are inferred anew. Constants that hold a size which has changed are
     mended where that size is the operand's own, or that of every tensor before it with this size on
-    this axis; else the pass refuses, and names the nodes. The result is run once at the new size.
+    this axis; else the pass refuses, and names the nodes; so it does for a few numbers that were
+    such a size, as in a division by the width. The result is run once at the new size. It is
+    compared with no other: what is verified is what other passes do to it. Compare one result with
+    the source network at the new size.
 
     - `shapes`: what is set, such as `["input.1=1,3,320,320","batch=1"]`; without quotes,
       `[input.1:1x3x320x320,batch:1]`.
     - `keep`: nodes that stay as they are.
-    - `follow`: pools and Resizes whose windows and sizes go with those of their inputs.
+    - `follow`: pools, Resizes and TopK whose windows and sizes go with those of their inputs.
     """
 
     name: ClassVar[str] = "set-shapes"
@@ -86,6 +94,8 @@ class SetShapes(Pass):
             context.remark(line)
         for mend in found.mends:
             context.remark(mend.told)
+        if found.mends:
+            context.remark(_UNCOMPARED)
 
 
 def set_shapes(graph: gs.Graph, shapes: Iterable[str]) -> tuple[gs.Graph, tuple[str, ...]]:

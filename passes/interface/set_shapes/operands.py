@@ -6,17 +6,17 @@ x [10, 64] + p [10, 64], all rows of p alike  ->  x [1, 64] + p [1, 64]
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from ....ir.ops.axes.named import normal_axes
 from ....ir.ops.traits import attribute, traits_of
+from .counts import check_counts
+from .held import check_held
 from .site import Array, FixedSizeError, SizedSite
 
 Replaced = dict[int, Array]
-_MANY = 16  # elements, below which a number is one of its own
 
 
 def operands(site: SizedSite) -> Replaced:
@@ -25,14 +25,16 @@ def operands(site: SizedSite) -> Replaced:
     Raises FixedSizeError where one holds something for each element of a size that has changed.
     """
     traits = traits_of(site.node, site.after.opset)
-    if site.node.op in ("Div", "Mul") or site.node.op == "Mod":
-        _check_counts(site)
+    check_counts(site)
+    check_held(site)
     if traits.broadcasts:
         return dict(_of_broadcast(site))
     if traits.weighted is not None and site.node.op in ("Gemm", "MatMul"):
         _check_features(site)
     if site.node.op == "GridSample":
         _check_grid(site)
+    if site.node.op == "Expand":
+        return dict(_of_expand(site))
     if site.node.op == "Concat":
         return dict(_of_concat(site))
     return dict(_of_states(site)) if traits.recurrent else {}
@@ -60,6 +62,19 @@ def _of_broadcast(site: SizedSite) -> Iterator[tuple[int, Array]]:
                 values = _alike(site, place, len(fixed[0]) - back, 1, values)
         if values is not None:
             yield place, values
+
+
+def _of_expand(site: SizedSite) -> Iterator[tuple[int, Array]]:
+    """States of zeros, folded at the old batch, are expanded to the batch that there is."""
+    pair, asked = site.sizes(), site.asked("shape")
+    if pair is None or asked is None or site.is_live(site.node.inputs[0]):
+        return
+    values: Array | None = None
+    for axis, (was, now) in enumerate(zip(*asked, strict=True), len(pair[0]) - len(asked[0])):
+        if axis >= 0 and was != now and pair[1][axis] == was != 1:
+            values = _alike(site, 0, axis, 1, values)
+    if values is not None:
+        yield 0, values
 
 
 def _of_concat(site: SizedSite) -> Iterator[tuple[int, Array]]:
@@ -90,26 +105,6 @@ def _of_states(site: SizedSite) -> Iterator[tuple[int, Array]]:
         fixed = site.sizes(place)
         if fixed is not None and not site.is_live(site.node.inputs[place]):
             yield place, _alike(site, place, row, pair[1][batch], None)
-
-
-def _check_counts(site: SizedSite) -> None:
-    """Refuse a number that was how many elements there are, or where a row begins."""
-    for place, tensor in enumerate(site.node.inputs[:2]):
-        fixed = site.sizes(place)
-        if site.is_live(tensor) or fixed is None or math.prod(fixed[0]) != 1 or not _live(site):
-            continue
-        values = site.values_before(site.was.inputs[place])
-        value = 0.0 if values is None else abs(float(values.reshape(-1)[0]))
-        whole = values is not None and values.dtype.kind in "iu"
-        count = value if value >= 1 or not value else 1 / value
-        near = round(count)
-        if near < (2 if whole else _MANY) or abs(count - near) > 1e-6 * count:
-            continue
-        if site.seen.holds(near, 1 if whole else 2):
-            raise FixedSizeError(
-                f"its operand '{tensor.name}' is {value:g}, and {near} was a number of elements "
-                "that changes"
-            )
 
 
 def _check_grid(site: SizedSite) -> None:

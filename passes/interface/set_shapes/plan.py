@@ -30,6 +30,7 @@ from ....ir.run.feeds import is_size, random_feeds
 from ....ir.run.reference import Reference
 from ...analysis.constants.evaluation import constant_values
 from .between import between
+from .counts import summed
 from .operands import operands
 from .rules import RULES
 from .site import Array, FixedSizeError, SeenSizes, SizedSite, known
@@ -307,12 +308,13 @@ class _SizeRound:
         self._mended, self._told = frozenset(mended), told
         self._seen = SeenSizes()
         self._live: set[int] = set()
+        self._summed: dict[int, frozenset[int]] = {}
         self._waiting: set[int] = set()
         self._changed: set[int] = set()  # scopes
         outer, scope = self._before.graph, self._after.graph
         for was, now in zip(outer.inputs, scope.inputs, strict=True):
             if isinstance(now, gs.Variable):
-                self._enter(was, now, outer, scope)
+                self._enter(was, now, outer, scope, given=True)
 
     def outputs(self) -> dict[str, Sequence[int]]:
         """Return the sizes of the outputs, those that are known."""
@@ -355,12 +357,21 @@ class _SizeRound:
         self._waiting.update(id(tensor) for tensor in node.outputs)
         self._changed.add(id(scope))
 
-    def _enter(self, was: gs.Tensor, now: gs.Tensor, outer: gs.Graph, scope: gs.Graph) -> None:
+    def _enter(
+        self,
+        was: gs.Tensor,
+        now: gs.Tensor,
+        outer: gs.Graph,
+        scope: gs.Graph,
+        given: bool = False,
+    ) -> None:
         self._live.add(id(now))
         before = known(self._before.view(outer).shape(was))
         after = known(self._after.view(scope).shape(now))
         if before is not None and after is not None and len(before) == len(after):
             self._seen.add(before, after)
+            if given:
+                self._seen.add_given(before, after)
 
     def _mend(
         self, place: int, was: tuple[gs.Graph, gs.Node], now: tuple[gs.Graph, gs.Node]
@@ -375,9 +386,12 @@ class _SizeRound:
             values_before=lambda tensor: self._before.value(tensor, outer),
             values_after=lambda tensor: self._after.value(tensor, scope),
             seen=self._seen,
+            summed=frozenset().union(*(self._summed.get(id(t), ()) for t in node.inputs)),
             is_live=lambda tensor: id(tensor) in self._live,
             follows=node_key(node) in self._told.follow,
         )
+        over = summed(site)
+        self._summed.update((id(tensor), over) for tensor in node.outputs)
         if place in self._mended or node_key(node) in self._told.keep:
             return None
         changes = (rule(site) if rule is not None else None) or {}

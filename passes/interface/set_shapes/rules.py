@@ -234,6 +234,25 @@ def _split(site: SizedSite) -> Changes | None:
     raise FixedSizeError(f"it splits {pair[0][axis]} into {parts}, and {now} does not say how")
 
 
+def _highest(site: SizedSite) -> Changes | None:
+    """TopK of all elements is a sort, and one of half of them goes along; or both are numbers."""
+    pair, asked = site.sizes(), site.asked("k")
+    if pair is None or asked is None or asked[0] != asked[1] or len(asked[0]) != 1:
+        return None
+    axes = normal_axes([attribute(site.node, "axis", site.after.opset)], len(pair[0]))
+    if axes is None:
+        return None
+    was, now, count = pair[0][axes[0]], pair[1][axes[0]], asked[0][0]
+    if was == now or not (count == was or (count > 3 and count == was // 2)):
+        return None
+    if site.follows:
+        return {"k": [now if count == was else now // 2]}
+    raise FixedSizeError(
+        f"it takes the highest {count} of {was}, which becomes {now}; whether {count} is a number "
+        "to keep does not follow"
+    )
+
+
 def _by_places(site: SizedSite) -> Changes | None:
     """Constant places within an axis that changes are those of the old size."""
     pair, held = site.sizes(), site.values_before(site.was.inputs[1])
@@ -324,6 +343,7 @@ RULES: dict[str, Rule] = {
     "Gather": _by_places,
     "GatherElements": _by_places,
     "GatherND": _by_places,
+    "TopK": _highest,
     "ScatterElements": _by_places,
     "ScatterND": _by_places,
     "ConvTranspose": _transposed,

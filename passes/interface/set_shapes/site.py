@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +27,12 @@ class FixedSizeError(RefusedError):
 
 @dataclass
 class SeenSizes:
-    """Which sizes the tensors before a node had, and what has become of them, axis by axis."""
+    """Which sizes the tensors before a node had, and what has become of them, axis by axis.
 
+    `given`: sizes that inputs of the graph had beside their first, the batch, and that change.
+    """
+
+    given: set[int] = field(default_factory=set)
     _became: dict[tuple[int | None, int, int], set[int]] = field(default_factory=dict)
     _products: dict[int, set[tuple[int, int]]] = field(default_factory=dict)
 
@@ -44,6 +48,11 @@ class SeenSizes:
             product, changed = math.prod(before[first:last]), math.prod(now[first:last])
             if product != changed:
                 self._products.setdefault(product, set()).add((last - first, changed))
+
+    def add_given(self, before: Sizes, now: Sizes) -> None:
+        """Note the sizes of an input of the graph."""
+        pairs = zip(before[1:], now[1:], strict=True)
+        self.given.update(was for was, size in pairs if was != size)
 
     def follow(self, axis: int, size: int, rank: int) -> int | None:
         """Return what every `size` on `axis` has become; None where there is none, or several.
@@ -62,6 +71,10 @@ class SeenSizes:
         any_rank = self._became.get((None, axis, size), set())
         return frozenset(self._became.get((rank, axis, size), any_rank))
 
+    def products(self, fewest: int) -> Iterator[int]:
+        """Yield the products of `fewest` sizes or more side by side that have changed."""
+        yield from (product for product in self._products if self.holds(product, fewest))
+
     def holds(self, product: float, fewest: int) -> bool:
         """Say whether `product` was that of `fewest` sizes or more side by side, which changed."""
         return any(axes >= fewest for axes, _ in self._products.get(int(product), ()))
@@ -69,7 +82,10 @@ class SeenSizes:
 
 @dataclass(frozen=True, kw_only=True)
 class SizedSite:
-    """A node before and after, with what is known around it; see `rules`."""
+    """A node before and after, with what is known around it; see `rules`.
+
+    `summed`: sizes that change over which its inputs were summed; see `counts.summed`.
+    """
 
     was: gs.Node
     node: gs.Node
@@ -78,6 +94,7 @@ class SizedSite:
     values_before: Callable[[gs.Tensor], Array | None]
     values_after: Callable[[gs.Tensor], Array | None]
     seen: SeenSizes
+    summed: frozenset[int]
     follows: bool
     is_live: Callable[[gs.Tensor], bool]
 

@@ -311,6 +311,7 @@ def test_what_is_told():
     _, told = set_to(model(decoder, 10, 4, 4), decoder, 1, 8, 6)
     assert told[0] == "x: [10,2,4,4] -> [1,2,8,6]; output y [1,2,8,6]"
     assert told[1] == "Resize -> 'r': sizes [10, 2, 4, 4] -> [1, 2, 8, 6]"
+    assert told[2].startswith("no comparison at the new size says that these are right")
 
 
 def test_a_size_with_a_name_is_bound_and_nothing_else_changes():
@@ -427,6 +428,170 @@ def test_what_one_example_does_not_say_is_refused_by_name(what):
         set_shapes(made, [asked])
     assert reason in str(caught.value)
     assert all(node.op in str(caught.value) for node in made.nodes[-1:])
+
+
+# name: (nodes behind x [1, 4, 24, 24] that give y, initializers, the reason)
+NUMBERS = {
+    "a mean of rows": (
+        "s = ReduceSum <keepdims = 0> (x, a) y = Div (s, n)",
+        "int64[1] a = {2}, float n = {24}",
+        "Div -> 'y': its operand 'n' holds 24, and 24 was a number of elements",
+    ),
+    "a mean over few": (
+        """p = MaxPool <kernel_shape = [2, 2], strides = [8, 8]> (x)
+        s = ReduceSum <keepdims = 0> (p, a) y = Mul (s, n)""",
+        "int64[1] a = {2}, float n = {0.33333334}",
+        "3 was a number of elements",
+    ),
+    "a mean in half precision": (
+        """h = Cast <to = 10> (x) s = ReduceSum <keepdims = 0> (h, a)
+        k = Cast <to = 10> (n) z = Mul (s, k) y = Cast <to = 1> (z)""",
+        "int64[1] a = {2}, float n = {0.041666}",
+        "24 was a number of elements",
+    ),
+    "a root": (
+        "s = ReduceSum (x, a) y = Mul (s, n)",
+        "int64[2] a = {2, 3}, float n = {0.20412415}",
+        "24 was a number of elements that changes, of which it is a root",
+    ),
+    "a root of what is scaled": (
+        "y = Mul (x, n)",
+        "float n = {0.20412415}",
+        "24, of which it is one or a root, was a size",
+    ),
+    "width and height": (
+        "y = Div (x, n)",
+        "float[4, 1, 1] n = {24, 24, 3, 3}",
+        "24 was a size of an input",
+    ),
+    "one over the width": ("y = Mul (x, n)", "float n = {0.041666668}", "24 was a size of an"),
+    "the last place": (
+        "y = Clip (x, l, n)",
+        "float l = {0}, float n = {23}",
+        "holds 23, and 24 was a size",
+    ),
+    "the last place, least": ("y = Min (x, n)", "float n = {23}", "holds 23, and 24 was a size"),
+    "places from the end": (
+        "s = ArgMax <axis = 2> (x) i = Sub (n, s) y = Cast <to = 1> (i)",
+        "int64 n = {23}",
+        "Sub -> 'i': its operand 'n' holds 23",
+    ),
+    "a width within": (
+        "p = AveragePool <kernel_shape = [2, 2], strides = [2, 2]> (x) q = Relu (p) "
+        "m = Pad (q, z) y = Div (m, n)",
+        "int64[8] z = {0, 0, 4, 4, 0, 0, 4, 4}, float n = {20}",
+        "20, of which it is one or a root, was a size that changes",
+    ),
+    "a sort": ("y, i = TopK <axis = 3> (x, n)", "int64[1] n = {24}", "takes the highest 24 of 24"),
+    "the upper half": (
+        "y, i = TopK <axis = 3> (x, n)",
+        "int64[1] n = {12}",
+        "takes the highest 12 of 24",
+    ),
+    "a depth": (
+        "s = ArgMax <axis = 3, keepdims = 0> (x) y = OneHot (s, n, v)",
+        "int64 n = {24}, float[2] v = {0, 1}",
+        "its depth is 24",
+    ),
+    "rounds": (
+        """z = GlobalAveragePool (x) y = Loop (n, , z) <
+            body = b (int64 i, bool c, float[1, 4, 1, 1] p) => (bool d, float[1, 4, 1, 1] q)
+            { d = Identity (c) q = Add (p, p) }>""",
+        "int64 n = {24}",
+        "it runs 24 times",
+    ),
+    "lengths": (
+        """r = ReduceMean <axes = [3], keepdims = 0> (x) t = Transpose <perm = [2, 0, 1]> (r)
+        y, h = RNN <hidden_size = 1> (t, w, k, , n)""",
+        "int32[1] n = {24}, float[1, 1, 4] w = {1, 1, 1, 1}, float[1, 1, 1] k = {1}",
+        "its lengths 'n' are 24, that of all sequences",
+    ),
+    "a pad to a size": (
+        "y = Pad (x, n)",
+        "int64[8] n = {0, 0, 0, 0, 0, 0, 0, 8}",
+        "pads 24, which becomes 48, to 32",
+    ),
+    "a pad to a size, in the middle": (
+        "y = Pad (x, n)",
+        "int64[8] n = {0, 0, 0, 20, 0, 0, 0, 20}",
+        "48, to 64 on axis 3",
+    ),
+    "a cut of what is not known": (
+        """i = NonZero (x) f = Cast <to = 1> (i) g = Shape (f) k = ConstantOfShape (g)
+        m = Add (f, k) y = Slice (m, o, n, u)""",
+        "int64[1] o = {0}, int64[1] n = {24}, int64[1] u = {1}",
+        "Slice -> 'y': it holds 24, which was a size that changes",
+    ),
+}
+
+
+def of_numbers(nodes, held, size=24):
+    text = f"g (float[1, 4, {size}, {size}] x) => (float[] y) < {held} > {{ {nodes} }}"
+    made = model_from_text(_HEADER + text)
+    made.graph.output[0].type.tensor_type.ClearField("shape")
+    return planish.load(made)
+
+
+@pytest.mark.parametrize("what", NUMBERS)
+def test_a_number_that_may_be_a_size_is_refused_by_name(what):
+    nodes, held, reason = NUMBERS[what]
+    made = of_numbers(nodes, held)
+    with pytest.raises(planish.PlanishError, match="sizes cannot be set") as caught:
+        set_shapes(made, ["x=1,4,48,48"])
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "held"),
+    [
+        ("y = Div (x, n)", "float n = {255}"),
+        ("y = Mul (x, n)", "float n = {0.03125}"),
+        ("y = Mul (x, n)", "float n = {8}"),
+        ("y = Clip (x, l, n)", "float l = {0}, float n = {6}"),
+        ("y = Add (x, n)", "float n = {0.00001}"),
+        ("y, i = TopK <axis = 1> (x, n)", "int64[1] n = {4}"),
+        ("y, i = TopK <axis = 3> (x, n)", "int64[1] n = {5}"),
+        ("y = Pad (x, n)", "int64[8] n = {0, 0, 0, 0, 0, 0, 1, 1}"),
+        ("y = Pad (x, n)", "int64[8] n = {0, 0, 4, 4, 0, 0, 4, 4}"),
+        ("y = Pad (x, n)", "int64[8] n = {0, 0, 0, 8, 0, 0, 0, 0}"),  # causal
+        (
+            "s = Shape (x) w = Gather (s, n) f = Cast <to = 1> (w) y = Div (x, f)",
+            "int64[1] n = {3}",
+        ),
+    ],
+)
+def test_numbers_of_their_own_stand_in_no_way(nodes, held):
+    set_shapes(of_numbers(nodes, held), ["x=1,4,48,48"])
+    set_shapes(of_numbers(nodes, held, 32), ["x=1,4,64,64"])
+
+
+def test_pictures_of_256_are_divided_by_255():
+    set_shapes(of_numbers("y = Div (x, n)", "float n = {255}", 256), ["x=1,4,64,64"])
+
+
+def test_a_sort_goes_along_where_it_is_told_to():
+    def sort(size):
+        return of_numbers("[sort] y, i = TopK <axis = 3> (x, n)", f"int64[1] n = {{{size}}}", size)
+
+    text = "set-shapes{shapes=[x:1x4x48x48],follow=sort}"
+    found = planish.Pipeline.parse(text).run(sort(24), strict=True).graph
+    x = np.random.default_rng(0).random((1, 4, 48, 48)).astype("f")
+    got, want = (run_ort(planish.to_model(made), {"x": x})["y"] for made in (found, sort(48)))
+    np.testing.assert_array_equal(got, want)
+
+
+def test_states_that_were_folded_at_the_old_batch():
+    def network(n, h, w):
+        states = ", ".join(["0"] * (n * 2))
+        return f"""g (float[{h}, {n}, 3] x) => (float[{h}, 1, {n}, 2] y)
+        < float[1, 2, 3] a = {{1, 2, 3, 4, 5, 6}}, float[1, 2, 2] r = {{1, 2, 3, 4}},
+          float[1, {n}, 2] z = {{{states}}}, int64[1] one = {{1}}, int64[1] two = {{2}} >
+        {{ s = Shape (x) b = Gather (s, one) t = Concat <axis = 0> (one, b, two)
+           e = Expand (z, t) y = RNN <hidden_size = 2> (x, a, r, , , e) }}"""
+
+    for new in ((1, 9, 0), (4, 9, 0), (2, 3, 0)):
+        found, _ = set_to(model(network, 3, 6, 0), network, *new)
+        assert_same(model(network, *new), found)
 
 
 @pytest.mark.parametrize(
