@@ -15,6 +15,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core.errors import BackendError, PlanishError, VerificationError
 from ...ir.core.variables import label, node_key
+from ...ir.run.given_feeds import require_feeds
 from ...passes.engine.context import Feeds
 from ...passes.trust.blame import first_wrong
 from ...passes.trust.reproduce import write_reproducer
@@ -43,6 +44,7 @@ def verify_lowered(
     more than rounding; `command`: the options of `planish compile` that lower it so. `name`: that
     of the backend.
     """
+    require_feeds(feeds, graph)
     verifier = Verifier(graph, feeds, seed)
     what = f"lowering to {name}"
     if not verifier.active:

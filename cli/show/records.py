@@ -68,7 +68,7 @@ def verification_line(result: Result, *, size: float | None = None) -> str:
         parts += [] if size is None else [f"{size:.2f} of the size"]
         return f"measured: {'; '.join([*parts, *filter(None, [result.note])])}"
     if not (result.verified or result.edits):
-        return f"not verified, and as it was, for no pass edited: {result.note}"
+        return f"not verified, and no pass edited: {result.note}"
     return verdict_line(result.verified, result.error, result.tolerance, result.note)
 
 

@@ -23,6 +23,7 @@ from ..metrics.seen import ChosenMetric
 from ..metrics.tally import MetricTally
 from ..metrics.user import metric_text
 from .feeds import in_types_of, random_feeds
+from .given_feeds import require_feeds
 from .reference import Reference
 from .replay import replayable
 
@@ -136,6 +137,7 @@ def compare(
     RefusedError where the metric asked for fits none.
     """
     graph_a, graph_b = as_graph(graph_a), as_graph(graph_b)
+    require_feeds(feeds, graph_a)
     options = MetricOptions(metric_text(metric), class_axis, tuple(labels))
     run_a, run_b = Reference(graph_a), Reference(graph_b)
     pairs = _pairs(_tensor_outputs(graph_a), _tensor_outputs(graph_b))

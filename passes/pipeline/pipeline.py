@@ -20,6 +20,7 @@ from ...ir.core.option_text.items import fail, read_items
 from ...ir.core.option_text.options import bind
 from ...ir.core.seed import require_seed
 from ...ir.files.given import Model, as_graph
+from ...ir.run.given_feeds import require_feeds
 from ...ir.run.replay import replayable
 from ..engine.context import Feeds
 from ..engine.contract import Pass
@@ -29,7 +30,6 @@ from .preset_options import with_preset_options
 from .presets import ATTEMPT, GROUPS, OTHERWISE, PRESETS, REPEAT
 from .registry import find_pass, pass_names
 from .repeat import Repeat
-from .run.given_feeds import require_feeds
 from .run.options import RunOptions, Verify
 from .run.run import run_passes
 
@@ -150,7 +150,7 @@ class Pipeline:
             raise PipelineError(f"verify='{verify}' is none of 'each', 'end' and 'off'")
         require_seed(seed)
         graph = as_graph(graph)
-        require_feeds(feeds, (tensor.name for tensor in graph.inputs))
+        require_feeds(feeds, graph)
         with paused_gc(), replayable(feeds) as data:
             options = RunOptions(
                 verify=verify,

@@ -13,6 +13,7 @@ import onnx_graphsurgeon as gs
 from ...ir.core.errors import PassError, PipelineError, VerificationError
 from ...ir.core.variables import label
 from ...ir.files.given import Model, as_graph
+from ...ir.run.given_feeds import require_feeds
 from ...ir.run.replay import replayable
 from ..engine.context import Feeds
 from ..engine.fingerprint import node_mark
@@ -69,6 +70,7 @@ def bisect(
     graph = as_graph(graph)
     if isinstance(pipeline, str):
         raise PipelineError(f"a pipeline is needed; write planish.Pipeline.parse({pipeline!r})")
+    require_feeds(feeds, graph)
     with replayable(feeds) as kept:
         whole = pipeline.run(graph, kept, verify="off", seed=seed, strict=False)
         trial = _Trial(pipeline, graph, kept, seed)

@@ -27,6 +27,7 @@ from ....ir.ops.traits.model import Movement
 from ....ir.run.compare import Comparison, OutputsComparer
 from ....ir.run.extra_feeds import FeedsWithout
 from ....ir.run.feeds import random_feeds
+from ....ir.run.given_feeds import require_feeds
 from ....passes.engine.context import Context, Feeds
 from ....passes.opset.convert_opset import ensure_opset
 from ....passes.quantize.dequantize_nodes import restore_to_float
@@ -85,7 +86,9 @@ def explain_int8(
     """
     options = MetricOptions(metric_text(metric), class_axis, tuple(labels))
     floats = None if float_graph is None else as_graph(float_graph)
-    session = _Session(as_graph(graph), floats, feeds, target, threads, seed, options)
+    integers = as_graph(graph)
+    require_feeds(feeds, integers)
+    session = _Session(integers, floats, feeds, target, threads, seed, options)
     return session.report(most, progress)
 
 

@@ -24,6 +24,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.errors import FeedError
 from ....ir.files.given import Model, as_graph
 from ....ir.graph.clone import clone
+from ....ir.run.given_feeds import require_feeds
 from ....ir.run.replay import replayable
 from ...engine.context import Context, Feeds
 from ...engine.contract import Pass
@@ -101,6 +102,7 @@ def recover(
     """
     item = Recover(**options)
     graph, teacher = clone(as_graph(student)), as_graph(teacher)
+    require_feeds(feeds, graph)
     with replayable(feeds) as data:
         assert data is not None
         context = Context(graph, seed=seed, original=teacher)

@@ -130,3 +130,28 @@ def test_the_messages_have_their_articles():
         planish.load_compiled(None)
     with pytest.raises(planish.PlanishError, match=r"^the given data decodes but"):
         planish.optimize(b"xx")
+
+
+TAKE_FEEDS = {
+    "run": lambda graph, feeds: planish.Pipeline.parse("exact").run(graph, feeds),
+    "compare": lambda graph, feeds: planish.compare(graph, graph, feeds),
+    "lower": lambda graph, feeds: planish.lower(graph, verify=True, feeds=feeds),
+    "explain": lambda graph, feeds: planish.explain_int8(graph, None, feeds),
+    "bisect": lambda graph, feeds: planish.bisect(planish.Pipeline.parse("exact"), graph, feeds),
+    "recover": lambda graph, feeds: planish.recover(graph, graph, feeds),
+}
+
+
+@pytest.mark.parametrize("name", TAKE_FEEDS)
+def test_what_are_no_feeds_is_said_wherever_feeds_are_taken(name):
+    graph = graph_of(TEXT.format(""), W)
+    array = FEEDS[0]["x"]
+    for feeds, says in (
+        (array, r"feeds=\[{'x': array}\]"),
+        ({"x": array}, "feeds are a sequence of dicts"),
+        (3, "feeds are an int"),
+        ([array], "a batch of the feeds is an ndarray"),
+        ("feeds.npz", r"write planish\.load_feeds\("),
+    ):
+        with pytest.raises(planish.FeedError, match=says):
+            TAKE_FEEDS[name](graph, feeds)

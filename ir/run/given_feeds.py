@@ -1,22 +1,26 @@
-"""Whether what a run is given as feeds are samples at all."""
+"""Whether what is given as feeds are samples at all."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
-from ....ir.core.errors import FeedError
-from ....ir.core.kind import kind_of
+from ..core.errors import FeedError
+from ..core.kind import kind_of
 
 
-def require_feeds(feeds: Any, names: Iterable[str]) -> None:
-    """Raise FeedError where `feeds` are one sample or no samples; `names` are the inputs'."""
-    first = next(iter(names), "x")
+def require_feeds(feeds: Any, graph: gs.Graph) -> None:
+    """Raise FeedError where `feeds` are one sample or no samples of `graph`."""
+    first = next((tensor.name for tensor in graph.inputs), "x")
     how = f"write feeds=[{{'{first}': array}}]"
     if isinstance(feeds, Mapping):
         raise FeedError("feeds are a sequence of dicts, one a batch; write feeds=[...]")
+    if isinstance(feeds, str | os.PathLike):
+        raise FeedError("feeds are a path; write planish.load_feeds(path, graph)")
     if isinstance(feeds, np.ndarray):
         raise FeedError(f"feeds are one array; they are a sequence of dicts, one a batch: {how}")
     if feeds is not None and not isinstance(feeds, Iterable):
