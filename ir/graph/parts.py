@@ -83,6 +83,12 @@ def match_parts(nodes: Sequence[gs.Node], parts: Iterable[Part]) -> list[Part | 
     return [next(fitting[node.op]) if node.op in fitting else None for node in nodes]
 
 
+def is_spelled_out(node: gs.Node) -> bool:
+    """Say whether `node` is a part of a fused operator that a file has written out."""
+    metadata = node_metadata(node)
+    return metadata is not None and _has_mark(metadata)
+
+
 def _is_marked(part: Part) -> bool:
     return part.metadata is not None and _has_mark(part.metadata)
 

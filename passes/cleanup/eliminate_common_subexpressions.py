@@ -16,6 +16,7 @@ import onnx_graphsurgeon as gs
 from ...ir.core import dtypes
 from ...ir.core.variables import FUSED_DOMAIN, dense_values, is_standard, subgraphs_of
 from ...ir.graph.edit import Edit
+from ...ir.graph.parts import is_spelled_out
 from ...ir.graph.view import View
 from ...ir.ops.purity import is_pure
 from ..engine.context import Context
@@ -94,6 +95,8 @@ def _copy(earlier: gs.Node, node: gs.Node, edit: Edit) -> None:
 
 
 def _may_merge(node: gs.Node, opset: int) -> bool:
+    if is_spelled_out(node):  # shared, it would keep the others from being fused again
+        return False
     pure = node.domain == FUSED_DOMAIN or (is_standard(node) and is_pure(node.op, opset))
     return pure and not subgraphs_of(node)
 

@@ -75,6 +75,7 @@ class _Swap(Rewrite[_PooledPointwise]):
         weight = need(view.shape(conv.inputs[1]), "the shape of the weight of Conv is unknown")
         outputs, per_group = weight[:2]
         need(isinstance(outputs, int) and isinstance(per_group, int), "the weight is not static")
+        need(per_group != 0, "it reads no channels, which a pool refuses")
         inputs = int(per_group or 0) * int(conv.attrs.get("group", 1))
         need(
             inputs * fraction <= int(outputs or 0),

@@ -192,3 +192,27 @@ def test_readers_of_one_that_takes_an_outputs_name_are_merged_with_those_of_the_
     graph = run_pass(planish.load(model), "eliminate-common-subexpressions").graph
     assert ops(graph) == ["Abs", "Neg", "Exp", "Add", "Add"]
     assert_same_function(model, graph, {"x": np.array([1, -2], np.float32)}, 0)
+
+
+def test_parts_of_a_fused_operator_that_a_file_spells_out_are_not_shared():
+    """GELU by Tanh squares, as is done beside it: shared, the square could not be fused again."""
+    model = model_of(
+        """<ir_version: 8, opset_import: ["" : 15]>
+        g (float[2, 4] x) => (float[2, 4] y, float[2, 4] z) {
+            z = Mul(x, x) p = Pow(x, three) a = Mul(small, p) s = Add(x, a) m = Mul(s, root)
+            t = Tanh(m) h = Mul(x, half) o = Add(one, t) y = Mul(h, o)
+        }""",
+        {
+            "three": np.float32(3),
+            "small": np.float32(0.044715),
+            "root": np.float32(0.7978846),
+            "half": np.float32(0.5),
+            "one": np.float32(1),
+        },
+    )
+    exact = planish.Pipeline.parse("exact")
+    first = exact.run(planish.load(model), verify="off")
+    written = planish.to_model(first.graph, portable=True)
+    squares = [node for node in written.graph.node if list(node.input) == ["x", "x"]]
+    assert len(squares) == 2
+    assert exact.run(planish.load(written), verify="off").edits == 0

@@ -207,3 +207,12 @@ def test_a_result_that_is_an_output_stays():
 def test_keeps_the_function(case):
     result = _check(case, PASS)
     assert cost(result.graph).macs <= cost(planish.load(case.model)).macs
+
+
+def test_a_convolution_of_no_channels_stays_first():
+    """ONNX Runtime computes it, and pools no tensor without elements."""
+    more = {"empty": np.zeros((4, 0, 1, 1), np.float32)}
+    before = model_using(
+        WEIGHTS | more, f"c = Conv(x, empty, b) y = {POOL}> (c)", "float[2, 0, 8, 6] x", opset=18
+    )
+    assert_left_alone(before, PASS, "it reads no channels, which a pool refuses")
