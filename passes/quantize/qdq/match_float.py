@@ -131,9 +131,11 @@ class _Matcher:
                 twin = self._original.producer(twin.inputs[0])
             if twin is not None and twin.op == node.op:
                 return twin
-        twin = self._by_name.get(node_key(node)) or self._by_name.get(_unquantized(node))
-        if twin is not None and twin.op == node.op:
-            return twin
+        key = node_key(node)  # without a name of its own it has that of its result
+        for name in (key, key.removesuffix("_quant"), _stripped(key)):
+            twin = self._by_name.get(name)
+            if twin is not None and twin.op == node.op:
+                return twin
         return self._by_structure(node)
 
     def _by_structure(self, node: gs.Node) -> gs.Node | None:
@@ -204,7 +206,3 @@ def is_rounding_of(stored: StoredWeight, values: Array) -> bool:
 
 def _stripped(name: str) -> str:
     return _SUFFIX.sub("", name)
-
-
-def _unquantized(node: gs.Node) -> str:
-    return node_key(node).removesuffix("_quant")
