@@ -32,8 +32,8 @@ def replacing(path: Path, renamed: Callable[[], Path] | None = None) -> Iterator
     """Open a temporary file beside `path` that takes its place when the block ends well.
 
     Or the place that `renamed` says then, in the same folder. Where `path` is a symbolic link, the
-    file that it names is replaced, and the link stays. Permissions stay too. An OSError names
-    `path`; SaveError says that something else than a file is there.
+    file that it names is replaced, and the link stays. Its permissions stay, but for what the
+    umask takes. An OSError names `path`; SaveError says that something else than a file is there.
     """
     real = written_to(path)
     path = real if renamed is None else path
@@ -93,11 +93,16 @@ def _named(error: OSError, path: Path) -> OSError:
 
 
 def _mode(*paths: Path) -> int:
-    """Return the permissions of the first of `paths` that is there, else those of a new file."""
+    """Return the permissions of the first of `paths` that is there, else those of a new file.
+
+    Of them the umask takes its part: a file is never open to more than either allows.
+    """
+    mode = 0o666
     for path in paths:
         with contextlib.suppress(OSError):
-            return stat.S_IMODE(path.stat().st_mode)
-    return 0o666 & ~_umask()
+            mode = stat.S_IMODE(path.stat().st_mode)
+            break
+    return mode & ~_umask()
 
 
 def _umask() -> int:
