@@ -97,8 +97,10 @@ def _check_unknown(site: SizedSite) -> None:
     if asked is None or asked[0] != asked[1] or not site.is_live(site.node.inputs[0]):
         return
     if site.sizes() is None:
-        for size in asked[0]:
-            if size >= _MANY and site.seen.holds(size, 1):
+        for axis, size in enumerate(asked[0]):
+            # The ends of a Slice are those of any axis.
+            place = None if site.node.op == "Slice" else axis
+            if size >= _MANY and site.seen.changes(size, place, len(asked[0])):
                 raise FixedSizeError(
                     f"it holds {size}, which was a size that changes, and what it is given has "
                     "sizes that are not known"

@@ -71,6 +71,12 @@ class SeenSizes:
         any_rank = self._became.get((None, axis, size), set())
         return frozenset(self._became.get((rank, axis, size), any_rank))
 
+    def changes(self, size: int, axis: int | None, rank: int) -> bool:
+        """Say whether a `size` on `axis`, or on any where that is None, has become another."""
+        if axis is not None:
+            return bool(self.become(axis, size, rank) - {size})
+        return any(axes == 1 for axes, _ in self._products.get(size, ()))
+
     def products(self, fewest: int) -> Iterator[int]:
         """Yield the products of `fewest` sizes or more side by side that have changed."""
         yield from (product for product in self._products if self.holds(product, fewest))

@@ -565,6 +565,12 @@ def test_numbers_of_their_own_stand_in_no_way(nodes, held):
     set_shapes(of_numbers(nodes, held, 32), ["x=1,4,64,64"])
 
 
+def test_channels_behind_sizes_that_are_not_known_are_no_area():
+    nodes = """i = NonZero (x) f = Cast <to = 1> (i) g = Shape (f) k = ConstantOfShape (g)
+    m = Add (f, k) y = Reshape (m, n)"""
+    set_shapes(of_numbers(nodes, "int64[2] n = {-1, 16}", 4), ["x=1,4,8,8"])
+
+
 def test_pictures_of_256_are_divided_by_255():
     set_shapes(of_numbers("y = Div (x, n)", "float n = {255}", 256), ["x=1,4,64,64"])
 
