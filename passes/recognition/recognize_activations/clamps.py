@@ -81,8 +81,10 @@ class RecognizeClamp(Recognition):
         if dtype is None or not dtypes.is_float(dtype):
             return None
         if inner is None or below is None:
-            is_relu = node.op == "Max" and outer.low == 0 and not view.signed_zeros
-            return RecognizedOperator("Relu", (outer.source,), (node,)) if is_relu else None
+            if node.op != "Max" or outer.low != 0 or view.signed_zeros:
+                return None
+            need(not np.signbit(outer.low), "its bound is -0.0, and Relu gives 0.0")
+            return RecognizedOperator("Relu", (outer.source,), (node,))
         need(
             view.read_only_by(outer.source, node),
             f"the result of {below.op} inside it is read elsewhere too",

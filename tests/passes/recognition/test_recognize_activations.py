@@ -203,6 +203,14 @@ def test_leaves_alone(body, expected):
     assert reasons(result) == expected
 
 
+def test_a_bound_of_minus_zero_stays():
+    """A quotient by it is -inf, and by what Relu gives inf."""
+    graph = planish.load(model("m = Max(x, low) y = Div(one, m)", low=np.float32(-0.0)))
+    result = run_pass(graph, PASS)
+    assert result.edits == 0
+    assert reasons(result) == {"its bound is -0.0, and Relu gives 0.0"}
+
+
 SIGMOIDS = {
     "Sigmoid": "n = Neg(x) e = Exp(n) a = Add(e, one) s = Reciprocal(a)",
     "Silu": "n = Neg(x) e = Exp(n) a = Add(e, one) s = Div(x, a)",
