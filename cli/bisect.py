@@ -11,7 +11,7 @@ from ..passes.trust.bisect import Culprit
 from ..passes.trust.bisect import bisect as find_culprit
 from .exit_codes import DIFFERENCE
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
-from .given import given_model
+from .given import given_for
 from .options import (
     InputShapeOption,
     JsonOption,
@@ -20,7 +20,7 @@ from .options import (
     PipelineOption,
     SeedOption,
 )
-from .show.console import err, print_json, print_plain, tell
+from .show.console import err, print_json, print_plain, teller
 from .show.progress import status_line
 
 
@@ -36,15 +36,14 @@ def bisect(
 ) -> None:
     """Find the first edit of a pipeline that breaks the result; exit with 1 where there is one."""
     steps = Pipeline.parse(pipeline)
-    graph = given_model(
+    graph, data = given_for(
+        steps,
         model,
+        given,
         input_shape,
         mutable=mutable_initializers,
-        feeds=given.feeds,
-        tell=tell if as_json else print_plain,
-    )
-    data = given.data(
-        steps.behind_interface(graph), seed, steps.extra_feeds(), tell if as_json else print_plain
+        seed=seed,
+        tell=teller(as_json=as_json),
     )
     with status_line(err, "searching") as update:
         found = find_culprit(

@@ -22,7 +22,7 @@ from .options import (
     SeedOption,
 )
 from .show.comparison import comparison_table, metric_lines
-from .show.console import out, print_json, print_plain, tell, warn
+from .show.console import out, print_json, print_plain, teller, warn
 from .show.run_json import metrics_json, outputs_json
 from .supervise import doing
 
@@ -43,7 +43,7 @@ def compare(
 ) -> None:
     """Show how far the outputs of two models are apart."""
     graph_a, graph_b = load(a), load(b)
-    data = given.data(graph_a, seed, labels or (), tell if as_json else print_plain)
+    data = given.data(graph_a, seed, labels or (), teller(as_json=as_json))
     doing(f"compare '{a}' with '{b}'")
     found = compare_graphs(
         graph_a,

@@ -17,7 +17,7 @@ from ..passes.pipeline.pipeline import Pipeline
 from .completion import complete_backend
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import pairs
-from .given import given_model
+from .given import given_for
 from .options import (
     CheckKernelsOption,
     InputShapeOption,
@@ -35,7 +35,7 @@ from .options import (
     given_options,
     tuning_options,
 )
-from .show.console import err, print_plain, tell
+from .show.console import err, print_plain, teller
 from .show.failures import failure_lines
 from .show.models_json import models_json
 from .show.progress import pass_progress, progress_bar
@@ -80,15 +80,14 @@ def compile(
     extra = steps.extra_feeds()
     with models_json(shown=as_json) as found:
         for model, place in pairs(models, output, streams=False):
-            graph = given_model(
+            graph, data = given_for(
+                steps,
                 model,
+                given,
                 input_shape,
                 mutable=mutable_initializers,
-                feeds=given.feeds,
-                tell=tell if as_json else print_plain,
-            )
-            data = given.data(
-                steps.behind_interface(graph), seed, extra, tell if as_json else print_plain
+                seed=seed,
+                tell=teller(as_json=as_json),
             )
             with replayable(data) as kept:
                 with pass_progress(err) as progress:

@@ -29,7 +29,7 @@ from .options import (
     SeedOption,
     ThreadsOption,
 )
-from .show.console import err, out, print_json, print_plain, tell
+from .show.console import err, out, print_json, print_plain, teller
 from .show.explain import layers_table, notes, quality_table, suggestions_table
 from .show.progress import progress_bar
 
@@ -70,7 +70,7 @@ def explain_int8(
             original,
             given,
             output,
-            say=tell if as_json else print_plain,
+            say=teller(as_json=as_json),
             progress=update,
             threads=threads,
             seed=seed,

@@ -9,7 +9,10 @@ import onnx_graphsurgeon as gs
 
 from ..ir.graph.freeze import freeze_initializers, frozen_line, list_initializers
 from ..ir.run.feed_files import names_in
+from ..passes.engine.context import Feeds
 from ..passes.interface.set_shapes import set_shapes
+from ..passes.pipeline.pipeline import Pipeline
+from .feeds import FeedOptions
 from .files import load
 from .show.console import print_plain
 
@@ -38,3 +41,21 @@ def given_model(
     for line in told or ("the inputs have these sizes already",):
         tell(line)
     return sized
+
+
+def given_for(
+    steps: Pipeline,
+    path: Path,
+    given: FeedOptions,
+    input_shape: Sequence[str] | None,
+    *,
+    mutable: bool,
+    seed: int,
+    tell: Callable[[str], None],
+) -> tuple[gs.Graph, Feeds | None]:
+    """Return the model at `path` and the feeds for what `steps` begin with, as `given_model` does.
+
+    The feeds are None where verification is to draw them.
+    """
+    graph = given_model(path, input_shape, mutable=mutable, feeds=given.feeds, tell=tell)
+    return graph, given.data(steps.behind_interface(graph), seed, steps.extra_feeds(), tell)

@@ -24,7 +24,7 @@ from ..passes.analysis.roofline import (
 from .feeds import assignment
 from .given import given_model
 from .options import InputShapeOption, JsonOption, ModelFile, MutableOption, ThreadsOption
-from .show.console import out, print_json, print_plain, tell
+from .show.console import out, print_json, print_plain, teller
 from .show.cost import cost_table, machine_line, shown_nodes
 
 
@@ -62,7 +62,7 @@ def inspect(
     """
     try:
         graph = given_model(
-            model, input_shape, mutable=mutable_initializers, tell=tell if as_json else print_plain
+            model, input_shape, mutable=mutable_initializers, tell=teller(as_json=as_json)
         )
     except LoadError:
         lines = describe(model)

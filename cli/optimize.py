@@ -19,7 +19,7 @@ from ..passes.engine.records import Result
 from ..passes.pipeline.pipeline import Pipeline
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import pairs, size_on_disk, write
-from .given import given_model
+from .given import given_for
 from .options import (
     ClassAxisOption,
     InputShapeOption,
@@ -33,7 +33,7 @@ from .options import (
     SeedOption,
     share,
 )
-from .show.console import err, print_plain, tell
+from .show.console import err, teller
 from .show.graph_size import size_of
 from .show.models_json import models_json
 from .show.optimized import OptimizedModel, optimized_json, show_optimized
@@ -102,18 +102,14 @@ def optimize(
     shows = _is_main_process()
     with models_json(shown=as_json and shows) as found:
         for model, place in jobs:
-            graph = given_model(
+            graph, data = given_for(
+                steps,
                 model,
+                given,
                 input_shape,
                 mutable=mutable_initializers,
-                feeds=given.feeds,
-                tell=tell if as_json else print_plain,
-            )
-            data = given.data(
-                steps.behind_interface(graph),
-                seed,
-                steps.extra_feeds(),
-                tell if as_json else print_plain,
+                seed=seed,
+                tell=teller(as_json=as_json),
             )
             with pass_progress(err) as progress:
                 result = steps.run(

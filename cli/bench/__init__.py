@@ -21,7 +21,7 @@ from ..options import (
     SeedOption,
     ThreadsOption,
 )
-from ..show.console import print_plain, tell, warn
+from ..show.console import print_plain, teller, warn
 from .conditions import busy_warning, drawn_lines, work_warning
 from .latency import show_timings, time_models
 from .layers import show_layers, time_layers
@@ -80,7 +80,7 @@ def bench(
         input_shape=input_shape,
         mutable=mutable_initializers,
         feeds=given.feeds,
-        tell=tell if as_json else print_plain,
+        tell=teller(as_json=as_json),
     )
     models_of = partial(
         lowered, backends=backend, target=target, threads=threads, compiled=compiled, read=read

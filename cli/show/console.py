@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -67,6 +68,11 @@ def tell(line: str) -> None:
     """Print a line beside results that a program reads: to standard error, unless --quiet."""
     if not out.quiet:
         err.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def teller(*, as_json: bool) -> Callable[[str], None]:
+    """Return what prints a line about what a command was given: beside JSON, or in front."""
+    return tell if as_json else print_plain
 
 
 def warn(text: str) -> None:

@@ -362,7 +362,7 @@ def test_what_no_module_foresaw_is_one_message(call, model, out, monkeypatch):
     def broken(path, *_, **__):
         raise TypeError("'NoneType' object is not iterable")
 
-    monkeypatch.setattr(module, "given_model", broken)
+    monkeypatch.setattr(module, "given_for", broken)
     result = call("optimize", model, "-o", out)
     says = "TypeError: 'NoneType' object is not iterable"
     assert_refused(result, says, "report it at https", as_=4)

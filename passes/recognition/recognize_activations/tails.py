@@ -77,13 +77,12 @@ def _passes_on(reader: gs.Node, tensor: gs.Tensor, view: View) -> bool:
 
 def _is_linear(layer: gs.Node, tensor: gs.Tensor, view: View) -> bool:
     """Say whether a layer weighs `tensor` by constants and adds nothing, or what is small."""
-    others = [each for each in layer.inputs if each is not tensor and not each.is_empty()]
-    held = [view.constant(each) for each in others]
     if layer.inputs[0] is not tensor and layer.op != "MatMul":
         return False
-    return all(values is not None for values in held) and all(
-        values is not None and _is_small(values) for values in held[1:]
-    )
+    others = (each for each in layer.inputs if each is not tensor and not each.is_empty())
+    held = [view.constant(each) for each in others]
+    known = [values for values in held if values is not None]
+    return len(known) == len(held) and all(map(_is_small, known[1:]))
 
 
 def _magnifies(reader: gs.Node, tensor: gs.Tensor, view: View) -> bool:
