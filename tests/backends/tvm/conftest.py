@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,10 +30,15 @@ _OPTIMIZED = {
 }
 
 
+def _parts(request: pytest.FixtureRequest) -> set[str]:
+    """Return the folders below this one that the test is in, and its file."""
+    return set(request.path.relative_to(Path(__file__).parent).parts)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _kernels_are_compared_where_that_is_tested(request: pytest.FixtureRequest) -> Iterator[None]:
     """Outside `check`, networks are compared as a whole: kernels are not compiled twice."""
-    if "check" in request.path.parts:
+    if "check" in _parts(request):
         yield
         return
     lower = Tvm.lower
@@ -49,7 +55,7 @@ def _kernels_are_compared_where_that_is_tested(request: pytest.FixtureRequest) -
 def _llvm_optimizes_where_that_is_tested(request: pytest.FixtureRequest) -> Iterator[None]:
     """Elsewhere it takes the code as it is, in half of the time; not in `make test-slow`."""
     everything = request.config.option.markexpr != "not slow"
-    if everything or _OPTIMIZED & set(request.path.parts):
+    if everything or _OPTIMIZED & _parts(request):
         yield
         return
     with pytest.MonkeyPatch.context() as patch:

@@ -59,6 +59,20 @@ def test_a_refusal_says_which_sizes_to_give():
     assert str(caught.value) == "no"
 
 
+def test_elements_that_are_picked_are_no_warning(capfd):
+    graph = graph_of(
+        "g (float[2, 5] x) => (float[2, 3] y, float[2] z) "
+        "{ y = Gather <axis = -1> (x, some)\n z = Gather <axis = 1> (x, one) }",
+        {"some": np.array([4, 0, -2]), "one": np.array(-1)},
+    )
+    compiled = planish.lower(graph, "tvm", check_kernels=True)
+    x = np.arange(10, dtype=np.float32).reshape(2, 5)
+    found = compiled({"x": x})
+    np.testing.assert_array_equal(found["y"], x[:, [4, 0, 3]])
+    np.testing.assert_array_equal(found["z"], x[:, 4])
+    assert capfd.readouterr().err == ""
+
+
 def test_other_lines_are_not_lost(capfd):
     with quietly():
         os.write(2, b"[05:45] executable.cc:340: Warning: Scope Loaded:\nan error\n")
