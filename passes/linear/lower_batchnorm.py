@@ -3,12 +3,12 @@
     BN(x) = s * x + t    with  s = scale / sqrt(var + epsilon),  t = bias - mean * s   (a channel)
 
 (Ioffe and Szegedy, "Batch Normalization", ICML 2015, section 3.1.) With s = 1 it is an Add, with
-t = 0 a Mul. Between convolutions it is a depthwise 1x1 convolution: ONNX Runtime 1.31 keeps images
-in blocks of channels (NCHWc) from convolution to convolution, takes a convolution's activation in,
-and leaves the blocks for an Add with a constant. On two AVX-512 cores DenseNet-121 with its 62
-remaining normalizations runs at 0.86 times the speed with Mul and Add (pre-activation ResNet-50, 17
-of them: 0.89), and at 1.0 with depthwise convolutions, which is what ONNX Runtime turns a
-BatchNormalization into by itself.
+t = 0 a Mul. Between convolutions it is a depthwise 1x1 convolution: ONNX Runtime (1.31 and 1.32)
+keeps images in blocks of channels (NCHWc) from convolution to convolution, takes a convolution's
+activation in, and leaves the blocks for an Add with a constant. On two AVX-512 cores and 1.31,
+DenseNet-121 with its 62 remaining normalizations runs at 0.86 times the speed with Mul and Add
+(pre-activation ResNet-50, 17 of them: 0.89), and at 1.0 with depthwise convolutions, which is what
+ONNX Runtime turns a BatchNormalization into by itself.
 
 Anywhere else it stays as it is. ONNX Runtime 1.32 (AVX2, one thread, float32, Relu before and
 behind) needs these microseconds, its kernel reading and writing the tensor once:

@@ -25,7 +25,7 @@ from ...engine.context import Context, Feeds
 from .moments import Moments
 from .patches import draw_positions, patches_at, position_shape, positions_per_feed, results_at
 from .staged_capture import StagedCapture
-from .stages import parts_of, stages_of, within_memory
+from .stages import columns_within_work, parts_of, stages_of, within_memory
 
 Array = np.ndarray[Any, Any]
 Change = Callable[[Layer, Moments, Edit], bool]
@@ -53,13 +53,14 @@ def fit_in_sequence(
     alone.
     """
     original = clone(graph)
-    wide = [node_key(layer.node) for layer in layers if second and parts_of(layer) > 1]
+    most = columns_within_work(layers) if second else None
+    wide = [node_key(layer.node) for layer in layers if second and parts_of(layer, most) > 1]
     if wide:
         context.remark(
             f"the inputs of {', '.join(map(repr, wide))} are too many to be looked at together: "
             "only correlations within blocks of them count"
         )
-    runs = list(stages_of(graph, layers) if sequential else within_memory(layers))
+    runs = list(stages_of(graph, layers, most) if sequential else within_memory(layers, most))
     with (
         StagedCapture(original, feeds) as floats,
         StagedCapture(graph if sequential else original, feeds) as actual,
@@ -71,7 +72,8 @@ def fit_in_sequence(
                 context.progress((done + fraction) / len(runs))
 
             seed = [context.seed, number]
-            moments = _measure(floats, actual, run, positions, seed, second, progress)
+            empty = [_empty(layer, second, most) for layer in run]
+            moments = _measure(floats, actual, run, empty, positions, seed, progress)
             for layer, halves in zip(run, moments, strict=True):
                 found = Moments.joined(*halves)
                 if found.count == 0:
@@ -91,12 +93,12 @@ def _measure(
     floats: StagedCapture,
     actual: StagedCapture,
     layers: Sequence[Layer],
+    moments: Sequence[Halves],
     positions: int,
     seed: Sequence[int],
-    second: bool,
     progress: Callable[[float], None],
-) -> list[Halves]:
-    moments = [(_empty(layer, second), _empty(layer, second)) for layer in layers]
+) -> Sequence[Halves]:
+    """Return `moments` with the positions of all samples taken in."""
     generator = np.random.default_rng(seed)
     seen = 0
     with (
@@ -115,8 +117,10 @@ def _measure(
     return moments
 
 
-def _empty(layer: Layer, second: bool) -> Moments:
-    return Moments(centred=has_bias(layer), second=second, parts=parts_of(layer))
+def _empty(layer: Layer, second: bool, most_columns: int | None) -> Halves:
+    parts, centred = parts_of(layer, most_columns), has_bias(layer)
+    first, other = (Moments(centred=centred, second=second, parts=parts) for _ in range(2))
+    return first, other
 
 
 def _deal(

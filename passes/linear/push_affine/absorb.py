@@ -31,8 +31,8 @@ from .linear_readers import ChannelPlace, LinearReader, LinearReaders
 
 # Bytes moved, in elements a sample. An element-wise operator reads and writes each. The Add of a
 # map is fused with the convolution, which then reads the map beside its input. (ONNX Runtime 1.31
-# fuses no such Add between its blocked convolutions: there a map as large as the input costs what
-# the normalization did plus 3 to 10 %, and one of half that size breaks even.)
+# and 1.32 fuse no such Add between their blocked convolutions: there a map as large as the input
+# costs what the normalization did plus 3 to 10 %, and one of half that size breaks even, on 1.31.)
 _ELEMENTWISE = 2
 _WITH_MAP = 1
 

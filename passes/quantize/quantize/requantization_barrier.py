@@ -7,7 +7,7 @@ whole tensor, wherever a DequantizeLinear stands before and a QuantizeLinear beh
 Clip too. The layer that was left in float because it is fragile then gets the crudest weights of
 all: with the first depthwise convolution of EfficientNet-Lite0 in float, the logits fall from 19.0
 to 8.8 dB. A LeakyRelu of slope 1 is the identity, is not looked past, and costs nothing: it becomes
-the convolution's activation. (Seen in ONNX Runtime 1.31.)
+the convolution's activation. (Seen in ONNX Runtime 1.31 and 1.32.)
 """
 
 from __future__ import annotations
