@@ -14,6 +14,8 @@ from .load import load
 
 Model = gs.Graph | str | os.PathLike[str] | bytes | onnx.ModelProto
 
+_FROM_GRAPH = "planish"  # in the metadata of a module that `to_fx` made
+
 
 def as_graph(given: Any) -> gs.Graph:
     """Return `given` where it is a graph, else the one that it names, holds or came out with.
@@ -29,7 +31,8 @@ def as_graph(given: Any) -> gs.Graph:
     if isinstance(held, gs.Graph):
         return held
     kind = kind_of(given)
-    if hasattr(given, "_planish_source"):
+    metadata = getattr(given, "meta", None)
+    if isinstance(metadata, dict) and _FROM_GRAPH in metadata:
         raise GraphError(f"{kind} of planish.to_fx is given; write planish.from_fx(module)")
     if _is_module(given):
         raise GraphError(

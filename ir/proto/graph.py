@@ -26,6 +26,10 @@ class Graph(Shown, gs.Graph):  # type: ignore[misc]  # untyped
             raise AttributeError(f"graph '{self.__dict__.get('name')}' has no attribute '{name}'")
         return super().__getattr__(name)
 
+    def __str__(self) -> str:
+        """Return the line of `repr`; `gs.Graph.__str__(graph)` lists every node and tensor."""
+        return repr(self)
+
     def _summary(self) -> Summary:
         ops = Counter(node.op for node in self.nodes)
         shown = [op if n == 1 else f"{n} {op}" for op, n in ops.most_common(_MOST_OPS)]

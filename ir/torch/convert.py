@@ -17,6 +17,7 @@ from ..ops.shapes.infer import infer_types
 from . import names
 from .builder import Builder
 from .call import OperatorCall, name_of
+from .graph_module import SourcedModule
 from .operators import COUNTED, HANDLERS
 from .source import SourceGraph, lift_weights, remember
 from .values import Literal, QuantizedWeight, Traced, Value, Weight
@@ -47,7 +48,7 @@ def convert(graph: gs.Graph, *, learn_scales: bool) -> fx.GraphModule:
     found = [converter.output(tensor) for tensor in graph.outputs]
     builder.graph.output(found[0] if len(found) == 1 else tuple(found))
     builder.graph.lint()
-    module = fx.GraphModule(builder.root, builder.graph, class_name="GraphModule")
+    module = SourcedModule(builder.root, builder.graph, class_name="GraphModule")
     for path in builder.transient:
         owner, leaf = names.split(path)
         part = module.get_submodule(owner)

@@ -16,9 +16,8 @@ from ..graph.uses import Uses
 from ..ops.quantization.nodes import quantizes_or_back
 from ..proto.parts import Flat, restore, take_apart
 
-# In the metadata of a module, which `copy` keeps, and as an attribute, which `pickle` keeps.
+# In the metadata of a module, which its copies have too.
 _KEY = "planish"
-_ATTRIBUTE = "_planish_source"
 
 
 @dataclass(frozen=True)
@@ -65,12 +64,16 @@ def _restored(flat: Flat, bare: list[Binding]) -> SourceGraph:
 def remember(module: Any, source: SourceGraph) -> None:
     """Let `module`, a GraphModule, remember what it was made of."""
     module.meta[_KEY] = source
-    setattr(module, _ATTRIBUTE, source)
+
+
+def has_source(module: Any) -> bool:
+    """Say whether `module`, a GraphModule, remembers what it was made of."""
+    return _KEY in module.meta
 
 
 def source_of(module: Any) -> SourceGraph:
     """Return what `module` was made of; raises ConversionError where `to_fx` did not make it."""
-    found = getattr(module, "meta", {}).get(_KEY) or vars(module).get(_ATTRIBUTE)
+    found = getattr(module, "meta", {}).get(_KEY)
     if not isinstance(found, SourceGraph):
         raise ConversionError(
             f"this {type(module).__name__} was not made by planish.to_fx; trace it instead: "

@@ -83,6 +83,7 @@ def test_a_notebook_shows_a_line_and_a_small_table(capfd):
     graph.name = "a<b>"
     assert repr(graph).startswith("<Graph 'a<b>': x[N, 3, 9, 9] -> y")
     assert "2 nodes (Conv, BatchNormalization)" in repr(graph)
+    assert str(graph) == f"{graph}" == repr(graph)
     shown = graph._repr_html_()
     assert "a&lt;b&gt;" in shown
     assert "BatchNormalization" in shown

@@ -277,10 +277,25 @@ def test_importing_planish_needs_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_pickled_module_gives_the_same_and_goes_back_into_its_graph(traced):
+def pickled(module):
+    return pickle.loads(pickle.dumps(module))
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [pickled, pickled],
+        [pickled, copy.deepcopy],
+        [copy.deepcopy, pickled],
+        [copy.deepcopy, pickled, copy.deepcopy, copy.copy, pickled],
+    ],
+    ids=lambda steps: "-".join(step.__name__ for step in steps),
+)
+def test_copies_and_pickles_give_the_same_and_go_back_into_their_graph(traced, steps):
     _, x, graph = traced
-    module = planish.to_fx(graph)
-    found = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(module))))
+    module = found = planish.to_fx(graph)
+    for step in steps:
+        found = step(found)
     torch.testing.assert_close(found(x), module(x), rtol=0, atol=0)
     with torch.no_grad():
         for parameter in found.parameters():
