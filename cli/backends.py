@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..backends.contract.registry import all_backends
 from .options import JsonOption
-from .show.console import out, print_json, print_plain
+from .show.console import is_verbose, out, print_json, print_plain
 from .show.plain import listing_table
 
 
@@ -26,6 +26,11 @@ def backends(as_json: JsonOption = False) -> None:
         (name, ", ".join(item.targets()) or "none", item.summary) for name, item in found.items()
     ]
     out.print(listing_table(table, "backend", "targets here", "what it is"))
+    if is_verbose():
+        out.print()
+        for name, item in found.items():
+            options = ", ".join(item.target_options or ()) or "none"
+            print_plain(f"{name} takes these options of a target: {options}")
     lacking = [(name, *pair) for name, item in found.items() for pair in item.lacking().items()]
     if lacking:
         out.print()

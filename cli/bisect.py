@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
+import onnx_graphsurgeon as gs
 import typer
 
+from ..passes.engine.context import Feeds
 from ..passes.pipeline.pipeline import Pipeline
 from ..passes.trust.bisect import Culprit
 from ..passes.trust.bisect import bisect as find_culprit
@@ -13,20 +17,20 @@ from .exit_codes import DIFFERENCE
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .given import given_for
 from .options import (
+    InputModels,
     InputShapeOption,
     JsonOption,
-    ModelFile,
     MutableOption,
     PipelineOption,
     SeedOption,
 )
-from .show.console import err, print_json, print_plain, teller
+from .show.console import err, is_verbose, print_json, print_plain, tell, teller
 from .show.progress import status_line
 
 
 @takes_feeds
 def bisect(
-    model: ModelFile,
+    models: InputModels,
     pipeline: PipelineOption = "exact",
     given: FeedOptions = NO_FEEDS,
     input_shape: InputShapeOption = None,
@@ -36,29 +40,43 @@ def bisect(
 ) -> None:
     """Find the first edit of a pipeline that breaks the result; exit with 1 where there is one."""
     steps = Pipeline.parse(pipeline)
-    graph, data = given_for(
-        steps,
-        model,
-        given,
-        input_shape,
-        mutable=mutable_initializers,
-        seed=seed,
-        tell=teller(as_json=as_json),
-    )
-    with status_line(err, "searching") as update:
-        found = find_culprit(
+    culprits: list[tuple[Path, Culprit | None]] = []
+    for model in models:
+        if len(models) > 1 and not as_json:
+            print_plain(f"{model}:")
+        graph, data = given_for(
             steps,
-            graph,
-            data,
+            model,
+            given,
+            input_shape,
+            mutable=mutable_initializers,
             seed=seed,
-            progress=lambda low, high: update(f"searching edits {low} to {high}"),
+            tell=teller(as_json=as_json),
         )
+        culprits.append((model, _searched(steps, graph, data, seed)))
+        if not as_json:
+            print_plain(_told(culprits[-1][1]))
     if as_json:
-        print_json({"culprit": None if found is None else asdict(found)})
-    else:
-        print_plain(_told(found))
-    if found is not None:
+        found = [{"model": str(path), "culprit": _as_json(each)} for path, each in culprits]
+        print_json(found[0] if len(models) == 1 else {"models": found})
+    if any(each is not None for _, each in culprits):
         raise typer.Exit(DIFFERENCE)
+
+
+def _searched(steps: Pipeline, graph: gs.Graph, data: Feeds | None, seed: int) -> Culprit | None:
+    """Search under a status line; with -v, each range of edits that was searched stays there."""
+    with status_line(err, "searching") as update:
+
+        def show(low: int, high: int) -> None:
+            update(f"searching edits {low} to {high}")
+            if is_verbose():
+                tell(f"searching edits {low} to {high}")
+
+        return find_culprit(steps, graph, data, seed=seed, progress=show)
+
+
+def _as_json(found: Culprit | None) -> dict[str, Any] | None:
+    return None if found is None else asdict(found)
 
 
 def _told(found: Culprit | None) -> str:

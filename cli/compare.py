@@ -12,17 +12,19 @@ from ..ir.run.feeds import random_feeds
 from ..passes.trust.telling import reached_outputs
 from .exit_codes import DIFFERENCE, VERIFICATION_FAILED
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
-from .files import load
+from .given import given_model
 from .options import (
     ClassAxisOption,
+    InputShapeOption,
     JsonOption,
     LabelsOption,
     MetricOption,
     ModelFile,
+    MutableOption,
     SeedOption,
 )
 from .show.comparison import comparison_table, metric_lines
-from .show.console import out, print_json, print_plain, teller, warn
+from .show.console import is_verbose, out, print_json, print_plain, teller, warn
 from .show.run_json import metrics_json, outputs_json
 from .supervise import doing
 
@@ -38,12 +40,18 @@ def compare(
     metric: MetricOption = AUTO,
     class_axis: ClassAxisOption = None,
     labels: LabelsOption = None,
+    input_shape: InputShapeOption = None,
+    mutable_initializers: MutableOption = False,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Show how far the outputs of two models are apart."""
-    graph_a, graph_b = load(a), load(b)
-    data = given.data(graph_a, seed, labels or (), teller(as_json=as_json))
+    say = teller(as_json=as_json)
+    graph_a, graph_b = (
+        given_model(path, input_shape, mutable=mutable_initializers, feeds=given.feeds, tell=say)
+        for path in (a, b)
+    )
+    data = given.data(graph_a, seed, labels or (), say)
     doing(f"compare '{a}' with '{b}'")
     found = compare_graphs(
         graph_a,
@@ -54,10 +62,10 @@ def compare(
         labels=labels or (),
     )
     if as_json:
-        print_json({"outputs": outputs_json(found.outputs), "metrics": metrics_json(found.metrics)})
+        print_json({"outputs": outputs_json(found.outputs), "metrics": metrics_json(found)})
     else:
         out.print(comparison_table(found))
-        for line in metric_lines(found):
+        for line in metric_lines(found, every=is_verbose()):
             print_plain(line)
     reached = reached_outputs(graph_a)
     untold = [each for each in found.outputs if each.remark and each.name in reached]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import onnx_graphsurgeon as gs
 import typer
 
 from ..backends.contract.backend import Compiled
@@ -17,7 +18,7 @@ from ..passes.pipeline.pipeline import Pipeline
 from .completion import complete_backend
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import pairs
-from .given import given_for
+from .given import given_for, warn_unread
 from .options import (
     CheckKernelsOption,
     InputShapeOption,
@@ -27,6 +28,7 @@ from .options import (
     OutOption,
     PipelineOption,
     SeedOption,
+    StrictOption,
     ThreadsOption,
     TuneCacheOption,
     TuneRemoteOption,
@@ -35,13 +37,15 @@ from .options import (
     given_options,
     tuning_options,
 )
-from .show.console import err, print_plain, teller
+from .show.console import err, is_verbose, out, print_plain, teller
 from .show.failures import failure_lines
+from .show.graph_size import operators_table, size_of
 from .show.models_json import models_json
 from .show.progress import pass_progress, progress_bar
-from .show.records import verification_line, warn_of_noise
+from .show.records import records_table, verification_line, warn_of_noise
 from .show.run_json import run_json
 from .show.written import written_line
+from .strict import demand_told, demand_verified
 
 
 @takes_feeds
@@ -62,6 +66,7 @@ def compile(
     verify: Annotated[
         bool, typer.Option(help="Compare the passes' and the lowered network's outputs.")
     ] = True,
+    strict: StrictOption = False,
     reproducer: Annotated[
         Path | None, typer.Option(help="The folder for the reproducer of a failure.")
     ] = None,
@@ -98,7 +103,11 @@ def compile(
                         target=target,
                         seed=seed,
                         progress=progress,
+                        reproducer=reproducer,
+                        strict=strict or None,
                     )
+                if strict and verify and steps.keeps_outputs:
+                    demand_verified(result)
                 with progress_bar(err, "lowering") as update:
                     options = tuning_options(tune_trials, tune_cache, tune_remote, seed, update)
                     options |= given_options(winograd=winograd, check_kernels=check_kernels)
@@ -113,12 +122,25 @@ def compile(
                         reproducer=reproducer,
                         **options,
                     )
+                    if strict and verify:
+                        demand_told(compiled)
                     if place is not None:
                         compiled.save(place)
+            warn_unread(data, given)
             if as_json:
                 found.append(_as_json(model, place, result, compiled))
             else:
                 _show(place, result, compiled, drawn=data is None)
+                if is_verbose():
+                    _show_passes(graph, result)
+
+
+def _show_passes(graph: gs.Graph, result: Result) -> None:
+    """Print what each pass did, and how often each operator is there before and after."""
+    out.print()
+    out.print(records_table(result.records))
+    out.print()
+    out.print(operators_table(size_of(graph), size_of(result.graph)))
 
 
 def _show(output: Path | None, result: Result, compiled: Compiled, *, drawn: bool) -> None:

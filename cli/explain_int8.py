@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,14 +29,20 @@ from .options import (
     SeedOption,
     ThreadsOption,
 )
-from .show.console import err, out, print_json, print_plain, teller
-from .show.explain import layers_table, notes, quality_table, suggestions_table
+from .show.console import err, is_verbose, out, print_json, print_plain, teller
+from .show.explain import layers_table, notes, quality_table, shown_layers, suggestions_table
 from .show.progress import progress_bar
+
+_SHOWN = 20
 
 
 @takes_feeds
 def explain_int8(
     model: ModelFile,
+    out_file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[OUT]", help="Where --apply writes, as -o.", show_default=False),
+    ] = None,
     original: Annotated[
         Path | None, typer.Option("--float", help="The model before quantization.")
     ] = None,
@@ -49,8 +55,12 @@ def explain_int8(
     ] = None,
     threads: ThreadsOption = None,
     top: Annotated[
-        int, typer.Option(min=0, help="Layers to show, the worst first; 0: all, in order.")
-    ] = 20,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Layers to show, the worst first; default 20, in JSON all. 0: all, in order.",
+        ),
+    ] = None,
     metric: MetricOption = AUTO,
     class_axis: ClassAxisOption = None,
     labels: LabelsOption = None,
@@ -63,7 +73,7 @@ def explain_int8(
     worse; those with most dB for their time come first, as long as integers stay faster than float
     or 6 dB are gained.
     """
-    _check_output(apply, output)
+    output = _output(out_file, output, apply=apply, models=[model, original])
     with progress_bar(err, "explaining") as update:
         report, sizes = _explain_model(
             model,
@@ -79,9 +89,9 @@ def explain_int8(
             labels=labels or (),
         )
     if as_json:
-        print_json(_as_json(report, sizes))
+        print_json(_as_json(report, sizes, top or 0))
     else:
-        _show(report, sizes, top, apply)
+        _show(report, sizes, (0 if is_verbose() else _SHOWN) if top is None else top, apply)
 
 
 def _explain_model(
@@ -118,14 +128,31 @@ def _explain_model(
     return report, sizes
 
 
-def _check_output(apply: bool, output: Path | None) -> None:
-    """Refuse --apply without a file, and a file without --apply."""
+def _output(
+    argument: Path | None, option: Path | None, *, apply: bool, models: Sequence[Path | None]
+) -> Path | None:
+    """Return where to write, of `IN OUT` or -o; refuse --apply without it, and it without --apply.
+
+    Raises SaveError where that would replace the float model, which `IN FLOAT` would mean to read.
+    """
+    if argument is not None and option is not None:
+        raise SaveError(f"'{argument}' and -o '{option}' both say where to write; leave one out")
+    output = argument or option
     if apply and output is None:
         raise SaveError("--apply needs a file to write; add -o OUT")
     if output is not None and not apply:
-        raise SaveError("-o writes what --apply makes; add --apply or leave it out")
-    if output is not None:
-        require_writable(output)
+        hint = "; the model before quantization is --float" if argument is not None else ""
+        raise SaveError(f"-o writes what --apply makes; add --apply or leave it out{hint}")
+    if output is None:
+        return None
+    if any(path is not None and _is_same(output, path) for path in models):
+        raise SaveError(f"'{output}' is read here, and --apply would replace it; name another file")
+    require_writable(output)
+    return output
+
+
+def _is_same(a: Path, b: Path) -> bool:
+    return a.exists() and b.exists() and a.samefile(b)
 
 
 def _show(report: Int8Report, sizes: list[tuple[str, str]], top: int, applied: bool) -> None:
@@ -150,9 +177,10 @@ def _show(report: Int8Report, sizes: list[tuple[str, str]], top: int, applied: b
     out.print(report.runtime, highlight=False)
 
 
-def _as_json(report: Int8Report, sizes: list[tuple[str, str]]) -> Any:
-    """Return the report as JSON has it."""
-    return {**asdict(report), "files": [name for name, _ in sizes]}
+def _as_json(report: Int8Report, sizes: list[tuple[str, str]], top: int) -> Any:
+    """Return the report as JSON has it, with the `top` layers, 0 for all."""
+    shown = replace(report, layers=shown_layers(report, top))
+    return {**asdict(shown), "files": [name for name, _ in sizes]}
 
 
 def _size(path: Path | None) -> str:

@@ -78,7 +78,7 @@ class FeedOptions:
         None lets verification draw them, or say why it cannot. `extra` are entries that are no
         inputs of the graph, such as labels. Raises FeedError for an option that fits nothing.
         """
-        self._refuse_ignored(graph)
+        self.refuse_ignored(graph)
         if self.feeds is None:
             shapes = read_shapes(self.shape or ())
             _tell_drawn(graph, shapes, tell)
@@ -92,7 +92,7 @@ class FeedOptions:
             warn(doubt)
         return found
 
-    def _refuse_ignored(self, graph: gs.Graph) -> None:
+    def refuse_ignored(self, graph: gs.Graph) -> None:
         """Raise FeedError for an option that would change nothing."""
         if self.feeds is not None and self.shape:
             check_shapes(read_shapes(self.shape), graph)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..ir.graph.freeze import freeze_initializers, frozen_line, list_initializers
@@ -14,7 +18,28 @@ from ..passes.interface.set_shapes import set_shapes
 from ..passes.pipeline.pipeline import Pipeline
 from .feeds import FeedOptions
 from .files import load
-from .show.console import print_plain
+from .show.console import print_plain, warn
+
+
+@dataclass
+class WatchedFeeds:
+    """`feeds`, and whether anybody has `read` them: with verification off nobody may have."""
+
+    feeds: Feeds
+    read: bool = False
+
+    def __iter__(self) -> Iterator[Mapping[str, np.ndarray[Any, Any]]]:
+        self.read = True
+        yield from self.feeds
+
+    def __length_hint__(self) -> int:
+        return operator.length_hint(self.feeds)
+
+
+def warn_unread(data: Feeds | None, given: FeedOptions) -> None:
+    """Warn where samples that a person gave were not read."""
+    if isinstance(data, WatchedFeeds) and not data.read and given.feeds is not None:
+        warn(f"--feeds '{given.feeds}' was not read: no pass needs it, and nothing is compared")
 
 
 def given_model(
@@ -58,4 +83,5 @@ def given_for(
     The feeds are None where verification is to draw them.
     """
     graph = given_model(path, input_shape, mutable=mutable, feeds=given.feeds, tell=tell)
-    return graph, given.data(steps.behind_interface(graph), seed, steps.extra_feeds(), tell)
+    data = given.data(steps.behind_interface(graph), seed, steps.extra_feeds(), tell)
+    return graph, data if data is None else WatchedFeeds(data)

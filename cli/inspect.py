@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+import functools
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
 import onnx_graphsurgeon as gs
@@ -11,25 +12,26 @@ import typer
 
 from ..backends.contract.registry import describe
 from ..ir.core.counted import counted
-from ..ir.core.errors import LoadError, PlanishError
+from ..ir.core.errors import LoadError
 from ..passes.analysis.channels.find_groups import channel_groups
-from ..passes.analysis.cost import GraphCost, cost
-from ..passes.analysis.roofline import (
-    Machine,
-    NodeTime,
-    Roofline,
-    measure_machine,
-    roofline,
-)
+from ..passes.analysis.cost import cost
+from ..passes.analysis.roofline import Machine, measure_machine, roofline
 from .feeds import assignment
 from .given import given_model
-from .options import InputShapeOption, JsonOption, ModelFile, MutableOption, ThreadsOption
-from .show.console import out, print_json, print_plain, teller
+from .options import (
+    InputModels,
+    InputShapeOption,
+    JsonOption,
+    MutableOption,
+    ThreadsOption,
+    refuse_unread,
+)
+from .show.console import is_verbose, out, print_json, print_plain, teller
 from .show.cost import cost_table, machine_line, shown_nodes
 
 
 def inspect(
-    model: ModelFile,
+    models: InputModels,
     input_shape: InputShapeOption = None,
     size: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
     most: Annotated[
@@ -55,59 +57,128 @@ def inspect(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the nodes of a model with their MACs, parameters, bytes and roofline times.
+    """Show the nodes of models with their MACs, parameters, bytes and roofline times.
 
     The roofline time is the least that the machine needs: it is bound by computing or by memory.
     Of what a backend saved, show what it says of itself.
     """
-    try:
-        graph = given_model(
-            model, input_shape, mutable=mutable_initializers, tell=teller(as_json=as_json)
-        )
-    except LoadError:
-        lines = describe(model)
-        if lines is None:
-            raise
-        if groups or as_json or size or input_shape:
-            raise PlanishError(
-                f"what '{model}' says of itself is shown as text only; leave --groups, --json and "
-                "--input-shape out"
-            ) from None
-        for line in lines:
-            print_plain(line)
-        return None
-    if groups and (as_json or size):
-        option = "--json" if as_json else "--size"
-        raise PlanishError(f"--groups is shown as text, of any size; leave {option} out")
     if groups:
-        return _show_groups(graph, most, top)
-    found = cost(graph, dict(assignment(item, int) for item in size or ()))
-    machine = measure_machine(
-        threads,
+        refuse_unread(
+            "--groups is shown as text, of any size and machine",
+            json=as_json,
+            size=size,
+            peak_gflops=peak_gflops,
+            bandwidth_gbs=bandwidth_gbs,
+            threads=threads,
+        )
+    if peak_gflops is not None and bandwidth_gbs is not None:
+        refuse_unread("nothing is left to measure with them", threads=threads)
+    view = _View(
         peak=None if peak_gflops is None else 1e9 * peak_gflops,
         bandwidth=None if bandwidth_gbs is None else 1e9 * bandwidth_gbs,
+        threads=threads,
+        sizes=dict(assignment(item, int) for item in size or ()),
+        most=most,
+        top=top,
     )
-    times = roofline(found, machine)
+    found: list[dict[str, Any]] = []
+    for model in models:
+        if len(models) > 1 and not as_json:
+            print_plain(f"{model}:")
+        try:
+            graph = given_model(
+                model, input_shape, mutable=mutable_initializers, tell=teller(as_json=as_json)
+            )
+        except LoadError:
+            lines = describe(model)
+            if lines is None:
+                raise
+            refuse_unread(
+                f"what '{model}' says of itself is shown as text",
+                groups=groups,
+                json=as_json,
+                input_shape=input_shape,
+                size=size,
+                most=most,
+                top=top,
+                peak_gflops=peak_gflops,
+                bandwidth_gbs=bandwidth_gbs,
+                threads=threads,
+                mutable_initializers=mutable_initializers,
+            )
+            for line in lines:
+                print_plain(line)
+            continue
+        if groups:
+            _show_groups(graph, most, top)
+        elif as_json:
+            found.append({"model": str(model), **view.as_json(graph)})
+        else:
+            view.show(graph)
     if as_json:
-        return print_json(_as_json(found, times, machine, shown_nodes(times, most, top)))
-    given = [peak_gflops is not None, bandwidth_gbs is not None]
-    _show_interface(graph)
-    out.print(machine_line(machine, *given), highlight=False)
-    out.print(cost_table(found, times, most, top))
-    if found.unknown:
-        unknown = counted(
-            found.unknown,
-            "node has an unknown shape and is not in the totals",
-            "nodes have unknown shapes and are not in the totals",
-        )
-        out.print(unknown)
-    return None
+        print_json(found[0] if len(models) == 1 else {"models": found})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _View:
+    """What is shown of a model: on which machine, of which sizes, and how much of it."""
+
+    peak: float | None
+    bandwidth: float | None
+    threads: int | None
+    sizes: dict[str, int]
+    most: int | None
+    top: int | None
+
+    @functools.cached_property
+    def machine(self) -> Machine:
+        """The machine, measured once as far as it is not given."""
+        return measure_machine(self.threads, peak=self.peak, bandwidth=self.bandwidth)
+
+    def show(self, graph: gs.Graph) -> None:
+        """Print inputs, outputs, the machine, and the table of nodes."""
+        found = cost(graph, self.sizes)
+        times = roofline(found, self.machine)
+        _show_interface(graph)
+        if is_verbose():
+            print_plain(f"opset {graph.opset}, {_operators(graph)}")
+        given = (self.peak is not None, self.bandwidth is not None)
+        out.print(machine_line(self.machine, *given), highlight=False)
+        out.print(cost_table(found, times, self.most, self.top))
+        if found.unknown:
+            unknown = counted(
+                found.unknown,
+                "node has an unknown shape and is not in the totals",
+                "nodes have unknown shapes and are not in the totals",
+            )
+            out.print(unknown)
+
+    def as_json(self, graph: gs.Graph) -> dict[str, Any]:
+        """Return totals of all nodes, and the costs and times of those that are shown."""
+        found = cost(graph, self.sizes)
+        times = roofline(found, self.machine)
+        shown = shown_nodes(times, self.most, self.top)
+        roofs = [{"seconds": n.seconds, "share": n.share, "bound": n.bound} for n in shown]
+        times_of = {
+            "machine": asdict(self.machine),
+            "seconds": times.seconds,
+            "nodes": roofs,
+        }
+        nodes = tuple(node.cost for node in shown)
+        return {**asdict(replace(found, nodes=nodes)), "roofline": times_of}
+
+
+def _operators(graph: gs.Graph) -> str:
+    """Write how often each operator is there, the most frequent first."""
+    counts = Counter(node.op for node in graph.nodes)
+    return ", ".join(op if n == 1 else f"{n} {op}" for op, n in counts.most_common())
 
 
 def _show_groups(graph: gs.Graph, most: int | None, top: int | None) -> None:
     found = channel_groups(graph)
-    shown = found if top is None else sorted(found, key=lambda group: -group.channels)
-    shown = shown[: most if top is None else top]
+    shown = found[:most]
+    if top is not None:
+        shown = sorted(shown, key=lambda group: -group.channels)[:top]
     for group in shown:
         out.print(f"{group}\n", highlight=False, markup=False, soft_wrap=True)
     if len(shown) < len(found):
@@ -122,13 +193,3 @@ def _show_interface(graph: gs.Graph) -> None:
         if len(fed) < len(tensors):
             weights = counted(len(tensors) - len(fed), "weight that is", "weights that are")
             print_plain(f"and {weights} also {title}s")
-
-
-def _as_json(
-    found: GraphCost, times: Roofline, machine: Machine, shown: Sequence[NodeTime]
-) -> dict[str, Any]:
-    """Return totals of all nodes, and the costs and times of those that are shown."""
-    roofs = [{"seconds": node.seconds, "share": node.share, "bound": node.bound} for node in shown]
-    times_of = {"machine": asdict(machine), "seconds": times.seconds, "nodes": roofs}
-    nodes = tuple(node.cost for node in shown)
-    return {**asdict(replace(found, nodes=nodes)), "roofline": times_of}

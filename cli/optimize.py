@@ -11,7 +11,6 @@ import onnx_graphsurgeon as gs
 import typer
 
 from ..backends.contract.registry import require_target
-from ..ir.core.errors import VerificationError
 from ..ir.graph.inline import inline_fused
 from ..ir.graph.uses import scopes
 from ..ir.metrics.choose import AUTO
@@ -19,7 +18,7 @@ from ..passes.engine.records import Result
 from ..passes.pipeline.pipeline import Pipeline
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import pairs, size_on_disk, write
-from .given import given_for
+from .given import given_for, warn_unread
 from .options import (
     ClassAxisOption,
     InputShapeOption,
@@ -31,6 +30,7 @@ from .options import (
     OutOption,
     PipelineOption,
     SeedOption,
+    StrictOption,
     share,
 )
 from .show.console import err, teller
@@ -38,6 +38,7 @@ from .show.graph_size import size_of
 from .show.models_json import models_json
 from .show.optimized import OptimizedModel, optimized_json, show_optimized
 from .show.progress import pass_progress
+from .strict import demand_verified
 
 
 class Verify(StrEnum):
@@ -78,13 +79,7 @@ def optimize(
     signed_zeros: Annotated[
         bool, typer.Option("--signed-zeros", help="Tell 0.0 and -0.0 apart, as 1 / x does.")
     ] = False,
-    strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict",
-            help="Fail where a pass fails, which is rolled back else, or an edit is not verified.",
-        ),
-    ] = False,
+    strict: StrictOption = False,
     input_shape: InputShapeOption = None,
     mutable_initializers: MutableOption = False,
     seed: SeedOption = 0,
@@ -126,8 +121,9 @@ def optimize(
                 )
             if not shows:
                 continue
+            warn_unread(data, given)
             if strict and verify is not Verify.off and steps.keeps_outputs:
-                _demand_verified(result)
+                demand_verified(result)
             run = _written(model, place, graph, result, portable)
             found.append(optimized_json(run))
             if not as_json:
@@ -152,15 +148,6 @@ def _written(
         bytes_after=size_on_disk(output),
         nodes=sum(1 for scope in scopes(result.graph) for _ in scope.nodes),
     )
-
-
-def _demand_verified(result: Result) -> None:
-    """Refuse to write what was edited and could not be verified."""
-    if result.edits and not result.verified:
-        raise VerificationError(
-            f"the result is not verified: {result.note or 'its outputs were not compared'}; "
-            "nothing was written. Give --feeds that tell, or leave --strict out"
-        )
 
 
 def _is_main_process() -> bool:

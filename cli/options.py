@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..ir.core.errors import PipelineError
+from ..ir.core.errors import PipelineError, PlanishError
 from .completion import complete_pipeline
 
 ModelFile = Annotated[
@@ -21,6 +21,10 @@ ModelFiles = Annotated[
         "- is standard input, and output.",
         show_default=False,
     ),
+]
+InputModels = Annotated[
+    list[Path],
+    typer.Argument(help="ONNX files; - reads standard input.", show_default=False),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON instead of text; see the reference.")
@@ -50,6 +54,13 @@ MutableOption = Annotated[
     bool,
     typer.Option(
         "--mutable-initializers", help="Keep weights that are also graph inputs as inputs."
+    ),
+]
+StrictOption = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Fail where a pass fails, which is rolled back else, or an edit is not verified.",
     ),
 ]
 ThreadsOption = Annotated[
@@ -107,6 +118,18 @@ def share(text: str, option: str) -> float:
     if rest:
         raise PipelineError(f"{option} is '{text}'; give a percentage or a part of 1, `1%` or 0.01")
     return found
+
+
+def refuse_unread(why: str, **given: Any) -> None:
+    """Raise PlanishError where one of `given`, options by name, was set: nothing would read it.
+
+    `why`: what stands beside it, or is missing, such as "--scenario has LoadGen count".
+    """
+    set_ones = [name for name, value in given.items() if value is not None and value is not False]
+    if set_ones:
+        named = " and ".join(f"--{name.replace('_', '-')}" for name in set_ones)
+        change = "changes" if len(set_ones) == 1 else "change"
+        raise PlanishError(f"{named} {change} nothing here: {why}; leave {named} out")
 
 
 def given_options(**asked: Any) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from ..ir.core.option_text.options import option_fields
 from ..passes.pipeline.describe import PassDescription, describe
 from ..passes.pipeline.presets import PRESETS
 from ..passes.pipeline.registry import all_passes
 from .completion import complete_pass
 from .options import JsonOption
-from .show.console import out, print_json
+from .show.console import is_verbose, out, print_json
 from .show.describe import show_pass, show_preset
 from .show.plain import listing_table
 
@@ -37,7 +38,7 @@ def passes(
 
 
 def _list(as_json: bool) -> None:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (name, "exact" if item.exact else "approximate", item.summary())
         for name, item in all_passes().items()
     ]
@@ -45,7 +46,12 @@ def _list(as_json: bool) -> None:
         known = [dict(zip(("name", "kind", "summary"), row, strict=True)) for row in rows]
         texts = [{"name": name, "pipeline": text} for name, text in PRESETS.items()]
         return print_json({"passes": known, "presets": texts})
-    out.print(listing_table(rows, "pass", "kind", "what it does"))
+    if is_verbose():
+        options = {name: ", ".join(option_fields(item)) for name, item in all_passes().items()}
+        rows = [(*row, options[row[0]]) for row in rows]
+        out.print(listing_table(rows, "pass", "kind", "what it does", "options"))
+    else:
+        out.print(listing_table(rows, "pass", "kind", "what it does"))
     out.print()
     presets = [(name, text.replace(",", ", ")) for name, text in PRESETS.items()]
     out.print(listing_table(presets, "preset", "passes"))

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ...backends.contract.registry import written_by
 from ...backends.timing.loadgen import Scenario
 from ...backends.timing.other_load import OtherLoad
-from ...ir.core.errors import PlanishError
 from ..completion import complete_backend
 from ..feeds import NO_FEEDS, FeedOptions, takes_feeds
 from ..given import given_model
@@ -20,13 +20,16 @@ from ..options import (
     MutableOption,
     SeedOption,
     ThreadsOption,
+    refuse_unread,
 )
-from ..show.console import print_plain, teller, warn
-from .conditions import busy_warning, drawn_lines, work_warning
+from ..show.console import is_verbose, print_plain, teller, warn
+from .conditions import busy_warning, drawn_lines, machine_line, work_warning
 from .latency import show_timings, time_models
 from .layers import show_layers, time_layers
 from .scenario import LoadOptions, run_scenario, show_loads
 from .subjects import lowered, subjects_of
+
+_ROUNDS, _WARMUP = 50, 5
 
 
 @takes_feeds
@@ -41,8 +44,10 @@ def bench(
     batch: Annotated[
         list[int] | None, typer.Option(min=1, help="Batch sizes; the models' own by default.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Counted rounds.")] = 50,
-    warmup: Annotated[int, typer.Option(min=0, help="Rounds before those.")] = 5,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Counted rounds; default 50.")] = None,
+    warmup: Annotated[
+        int | None, typer.Option(min=0, help="Rounds before those; default 5.")
+    ] = None,
     compiled: Annotated[
         bool, typer.Option("--compiled", help="The files are what `planish compile` wrote.")
     ] = False,
@@ -73,8 +78,12 @@ def bench(
     With --scenario, MLPerf's LoadGen asks for samples instead, one model after the other.
     """
     options = LoadOptions(seconds=seconds, min_queries=min_queries, log_dir=log_dir, given=given)
-    if compiled and (input_shape or mutable_initializers):
-        raise PlanishError("what is compiled has its sizes; leave --input-shape out, or --compiled")
+    if compiled or all(written_by(path) is not None for path in models):
+        refuse_unread(
+            "what is compiled has its sizes",
+            input_shape=input_shape,
+            mutable_initializers=mutable_initializers,
+        )
     read = partial(
         given_model,
         input_shape=input_shape,
@@ -86,9 +95,13 @@ def bench(
         lowered, backends=backend, target=target, threads=threads, compiled=compiled, read=read
     )
     setting: dict[str, Any] = {"threads": threads, "target": target}
-    if scenario is not None and per_layer:
-        raise PlanishError("LoadGen sees whole runs only; leave --per-layer or --scenario out")
     if scenario is not None:
+        refuse_unread(
+            "--scenario has LoadGen ask for whole runs, and count them",
+            per_layer=per_layer,
+            rounds=rounds,
+            warmup=warmup,
+        )
         every = (model for path in models for model in models_of(path))
         loads = run_scenario(scenario, every, options, batches=batch, shape=given.shape, seed=seed)
         return show_loads(loads, setting, as_json)
@@ -101,14 +114,16 @@ def bench(
     setting["inputs"] = [
         {name: list(array.shape) for name, array in subject.feed.items()} for subject in subjects
     ]
-    load = OtherLoad()
+    load, warm = OtherLoad(), _WARMUP if warmup is None else warmup
     if per_layer:
-        show_layers(time_layers(subjects, rounds), setting, as_json)
+        show_layers(time_layers(subjects, rounds or _ROUNDS, warm), setting, as_json)
     else:
-        show_timings(time_models(subjects, rounds, warmup, seed), setting, as_json)
+        show_timings(time_models(subjects, rounds or _ROUNDS, warm, seed), setting, as_json)
     if not as_json:
         for line in drawn_lines(subjects):
             print_plain(line)
+        if is_verbose():
+            print_plain(machine_line())
     for doubt in filter(None, (work_warning(subjects), busy_warning(load))):
         warn(doubt)
     return None

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from ...backends.timing.bench import Subject
 from ...backends.timing.other_load import OtherLoad
+from ...ir.core.cpu import cpu_name
+from ...ir.core.extras import installed_version
 
 # Of a core, from which on times are longer than they were on an idle machine.
 _NOTICED = 0.3
@@ -35,6 +37,13 @@ def work_warning(subjects: Sequence[Subject]) -> str:
         "the models were given inputs of different shapes, so the ratio compares different work; "
         "give all of them one with --input-shape, --shape or --batch"
     )
+
+
+def machine_line() -> str:
+    """Say on what was timed: the processor, and the versions of the runtimes that are installed."""
+    packages = ("onnxruntime", "apache-tvm", "numpy")
+    versions = [f"{name} {found}" for name in packages if (found := installed_version(name))]
+    return f"on {cpu_name()}, {os.cpu_count()} cores; {', '.join(versions)}"
 
 
 def busy_warning(load: OtherLoad) -> str:

@@ -15,13 +15,15 @@ from .subjects import BenchedModel
 Timed = tuple[BenchedModel, LayerTimes]
 
 
-def time_layers(subjects: Iterable[BenchedModel], rounds: int) -> list[Timed]:
+def time_layers(subjects: Iterable[BenchedModel], rounds: int, warmup: int) -> list[Timed]:
     """Time the layers of every subject under a progress bar."""
     with progress_bar(err, "timing layers"):
-        return [(one, _times(one, rounds)) for one in subjects]
+        return [(one, _times(one, rounds, warmup)) for one in subjects]
 
 
-def _times(one: BenchedModel, rounds: int) -> LayerTimes:
+def _times(one: BenchedModel, rounds: int, warmup: int) -> LayerTimes:
+    for _ in range(warmup):
+        one.compiled(one.feed)
     times = one.compiled.time_layers(one.feed, rounds=rounds)
     return times if one.graph is None else with_operators(times, one.graph, one.feed)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,9 @@ class LoadOptions:
     def need_none(self) -> None:
         """Raise BackendError where one is given without --scenario."""
         read = {"seconds": self.seconds, "min_queries": self.min_queries, "log_dir": self.log_dir}
-        for name, value in (read | {"feeds": self.given.feeds}).items():
-            if value is not None:
+        feeds = {name: value for name, value in asdict(self.given).items() if name != "shape"}
+        for name, value in (read | feeds).items():
+            if value not in (None, False):
                 option = "--" + name.replace("_", "-")
                 raise BackendError(f"{option} is for LoadGen; add --scenario or leave it out")
 
@@ -107,9 +108,10 @@ def _runs(
 def _samples(
     graph: gs.Graph, own: int, options: LoadOptions, shape: Sequence[str] | None, seed: int
 ) -> list[Feed]:
+    options.given.refuse_ignored(graph)
     feeds = None
     if options.given.feeds is not None:
-        feeds = replace(options.given, shape=None).data(graph, seed, tell=tell)
+        feeds = options.given.data(graph, seed, tell=tell)
     if feeds is None:
         shapes = with_batch(graph, own, shape)
         feeds = random_feeds(graph, samples=-(-_DRAWN // own), seed=seed, shapes=shapes)

@@ -27,13 +27,17 @@ def comparison_table(comparison: Comparison) -> Table:
     return table
 
 
-def metric_lines(comparison: Comparison) -> list[str]:
-    """Return what each output is judged by, why, and what came of it; nothing of mere noise."""
+def metric_lines(comparison: Comparison, *, every: bool = False) -> list[str]:
+    """Return what each output is judged by, why, and what came of it.
+
+    Nothing of mere noise, unless `every` one is asked for.
+    """
     if not comparison.chosen:
         return [_line(result) for result in comparison.metrics]
     lines = []
-    for chosen, result in zip(comparison.chosen, comparison.metrics, strict=True):
-        if chosen.is_sure:
+    pairs = enumerate(zip(comparison.chosen, comparison.metrics, strict=True))
+    for place, (chosen, result) in pairs:
+        if (chosen.is_sure or every) and comparison.is_told(place):
             lines += [_line(result), f"  judged by {chosen}"]
     return lines
 

@@ -13,14 +13,17 @@ from ...ir.core.durations import latency
 from .plain import plain_table
 
 
+def shown_layers(report: Int8Report, top: int) -> tuple[LayerReport, ...]:
+    """Return the `top` layers that lose most, the worst first; 0 for all, in order."""
+    return tuple(sorted(report.layers, key=_rank)[:top]) if top else report.layers
+
+
 def layers_table(report: Int8Report, top: int) -> Table:
     """Return the table of the `top` layers that lose most, the worst first; 0 for all, in order.
 
     Behind the layers whose own loss is known come the others, the slowest first.
     """
-    shown = list(report.layers)
-    if top:
-        shown = sorted(shown, key=_rank)[:top]
+    shown = shown_layers(report, top)
     table = plain_table(
         "layer", "operator", "executed", ">time", ">beside it", ">own SQNR", ">weights", ">result"
     )

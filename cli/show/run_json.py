@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from ...ir.metrics.result import MetricResult
-from ...ir.run.compare import OutputComparison
+from ...ir.run.compare import Comparison, OutputComparison
 from ...passes.engine.records import Failure, PassRecord, Result
 
 
 def run_json(result: Result) -> dict[str, Any]:
     """Return passes, what verification found, and what was measured."""
     quality, compared = result.quality, result.comparison
-    metrics = quality.metrics or (() if compared is None else compared.metrics)
+    metrics = list(map(asdict, quality.metrics))
+    if not metrics and compared is not None:
+        metrics = metrics_json(compared)
     return {
         "passes": list(map(_pass, result.records)),
         "verification": {
@@ -22,9 +23,10 @@ def run_json(result: Result) -> dict[str, Any]:
             "error": result.error,
             "tolerance": result.tolerance,
             "note": result.note,
+            "feeds": None if compared is None else compared.feeds,
         },
         "outputs": outputs_json(() if compared is None else compared.outputs),
-        "metrics": metrics_json(metrics),
+        "metrics": metrics,
         "speedup": quality.speedup,
         "remarks": list(result.remarks),
         "failures": list(map(_failure, result.failures)),
@@ -37,9 +39,13 @@ def outputs_json(outputs: Iterable[OutputComparison]) -> list[dict[str, Any]]:
     return [asdict(each) | (untold if each.is_untold else {}) for each in outputs]
 
 
-def metrics_json(metrics: Iterable[MetricResult]) -> list[dict[str, Any]]:
-    """Return what outputs were judged by."""
-    return [asdict(metric) for metric in metrics]
+def metrics_json(compared: Comparison) -> list[dict[str, Any]]:
+    """Return what outputs were judged by, without values where being equal shows nothing."""
+    untold = {"value": None, "low": None, "expected": None}
+    return [
+        asdict(metric) | ({} if compared.is_told(place) else untold)
+        for place, metric in enumerate(compared.metrics)
+    ]
 
 
 def _pass(record: PassRecord) -> dict[str, Any]:

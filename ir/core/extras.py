@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+
 # By the module that is imported; others are installed under their own name.
 _EXTRAS = {
     "torch": "torch",
@@ -13,6 +15,14 @@ _EXTRAS = {
     "matplotlib": "plots",
     "mlperf_loadgen": "mlperf",
 }
+
+
+def installed_version(package: str) -> str | None:
+    """Return the version of an installed distribution, None where there is none."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def missing_package(error: BaseException) -> str | None:

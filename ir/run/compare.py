@@ -64,12 +64,20 @@ class Comparison(Shown):
     """Distances of all outputs; the properties give the worst over them.
 
     `metrics`: what the outputs mean, and how well that is kept; `chosen`: which metrics these are,
-    and why, in the same order; empty where the metric is a user's own.
+    and why, in the same order; empty where the metric is a user's own. `feeds`: how many were
+    compared, the first ones of `of_feeds`; None where nobody knows how many there are.
     """
 
     outputs: tuple[OutputComparison, ...]
     metrics: tuple[MetricResult, ...] = ()
     chosen: tuple[ChosenMetric, ...] = ()
+    feeds: int = 0
+    of_feeds: int | None = 0
+
+    def is_told(self, place: int) -> bool:
+        """Say whether metric number `place` has an output on which being equal shows something."""
+        untold = {output.name for output in self.outputs if output.is_untold}
+        return not self.chosen or not untold.issuperset(self.chosen[place].outputs)
 
     @property
     def worst(self) -> OutputComparison:
@@ -189,6 +197,7 @@ class OutputsComparer:
         self._waiting: list[tuple[Mapping[str, Array], ...]] = []
         self._chosen: tuple[ChosenMetric, ...] = ()
         self._tally = MetricTally(())
+        self._feeds = 0
 
     @np.errstate(invalid="ignore")  # of NaN and infinite outputs remarks tell
     def add(
@@ -199,6 +208,7 @@ class OutputsComparer:
         The first ones say together what the outputs mean. Raises RefusedError where the metric
         asked for fits none, once they have.
         """
+        self._feeds += 1
         if self._totals:
             self._take(feed, a, b)
             return
@@ -235,6 +245,8 @@ class OutputsComparer:
             tuple(total.result() for total in self._totals.values()),
             self._tally.results(),
             self._chosen,
+            self._feeds,
+            self._feeds,
         )
 
 

@@ -13,7 +13,7 @@ from torch import fx
 from .source import SourceGraph, has_source, remember, source_of
 
 
-class SourcedModule(fx.GraphModule):
+class SourcedModule(fx.GraphModule):  # type: ignore[misc]  # untyped
     """A GraphModule that pickles with its `SourceGraph`."""
 
     def __copy__(self) -> SourcedModule:

@@ -21,9 +21,10 @@ _MOST_OUTPUTS = 6
 def measured_parts(comparison: Comparison, quality: MeasuredQuality) -> list[str]:
     """Return what was measured: SQNR by output, the metrics, how many times as fast."""
     metrics = quality.metrics or _sure(comparison)
-    floats = [output for output in comparison.outputs if output.is_float]
-    parts = [_ratios(floats)] if floats else []
-    parts += [*map(_kept, (each for each in comparison.outputs if not each.is_float))]
+    told = [output for output in comparison.outputs if not output.is_untold]
+    floats = [output for output in told if output.is_float]
+    parts = [_ratios(floats) + _part(comparison)] if floats else []
+    parts += [*map(_kept, (each for each in told if not each.is_float))]
     parts += _metrics(metrics)
     if quality.speedup is not None:
         parts.append(f"{quality.speedup:.2f} times as fast as before")
@@ -62,6 +63,15 @@ def _ratios(outputs: Sequence[OutputComparison]) -> str:
     return f"SQNR {text}" + (f", and no less of {counted(left, 'more output')}" if left else "")
 
 
+def _part(comparison: Comparison) -> str:
+    """Say on how many feeds it was measured, where there are more."""
+    if comparison.feeds == comparison.of_feeds:
+        return ""
+    if comparison.of_feeds is None:
+        return f" on the first {comparison.feeds} feeds"
+    return f" on {comparison.feeds} of {comparison.of_feeds} feeds"
+
+
 def _kept(output: OutputComparison) -> str:
     """Say of an output of indices, flags or text whether it is what it was."""
     return f"{output.name} is {'the same' if output.max_abs == 0 else 'another'}"
@@ -76,8 +86,12 @@ def _db(output: OutputComparison) -> str:
 
 
 def _sure(comparison: Comparison) -> tuple[MetricResult, ...]:
-    pairs = zip(comparison.chosen, comparison.metrics, strict=True)
-    return tuple(result for chosen, result in pairs if chosen.is_sure)
+    if not comparison.chosen:
+        return comparison.metrics
+    pairs = enumerate(zip(comparison.chosen, comparison.metrics, strict=True))
+    return tuple(
+        result for at, (chosen, result) in pairs if chosen.is_sure and comparison.is_told(at)
+    )
 
 
 def _metrics(results: Sequence[MetricResult]) -> list[str]:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+_NOT = "NOT verified"
+
+
+def says_verified(line: str) -> bool:
+    """Say whether a line of `verdict_line` tells of something that was compared and held."""
+    return bool(line) and not line.startswith(_NOT)
+
 
 def verdict_line(verified: bool, error: float | None, tolerance: float | None, note: str) -> str:
     """Say what was found: `error` of the output's range, where `tolerance` was allowed.
@@ -18,4 +25,4 @@ def verdict_line(verified: bool, error: float | None, tolerance: float | None, n
         return (
             f"verified: largest error {error or 0.0:.1e} of the output's range, {allowed}{remark}"
         )
-    return f"NOT verified: {note}"
+    return f"{_NOT}: {note}"

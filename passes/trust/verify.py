@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Collection, Mapping
+import operator
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +66,7 @@ class Verifier:
             if feeds is not None:
                 raise
             self.note = f"nothing was verified: {error}"
+        self._of_feeds = _count(self.feeds, feeds)
         self._last = self._first
         self._judge = self._judge_of(graph)
 
@@ -123,7 +126,7 @@ class Verifier:
         total = OutputsComparer(original)
         for feed, before, after in zip(self.feeds, self._first, self._last, strict=True):
             total.add(feed, before, after)
-        return total.result()
+        return replace(total.result(), of_feeds=self._of_feeds)
 
     def check_run(self, run: Run, graph: gs.Graph, what: str) -> float:
         """Return the largest error of what `run`, which is to compute `graph`, gives for a feed.
@@ -244,6 +247,14 @@ def _few(feeds: Feeds) -> list[Mapping[str, np.ndarray[Any, Any]]]:
     if not found:
         raise FeedError("the feeds are empty; give at least one sample")
     return found
+
+
+def _count(used: Sequence[object], feeds: Feeds | None) -> int | None:
+    """Return how many feeds there are, of which so many are used; None where nobody knows."""
+    if feeds is None or len(used) < _MOST_FEEDS:
+        return len(used)
+    known = operator.length_hint(feeds)
+    return known if known >= len(used) else None
 
 
 def _has_halves(graph: gs.Graph) -> bool:

@@ -99,15 +99,31 @@ def test_a_file_of_a_version_that_lists_all_weights_stays_valid(call, tmp_path, 
     onnx.checker.check_model(onnx.load(out), full_check=True)
 
 
-@pytest.mark.parametrize("command", ["optimize", "compile", "inspect", "bisect", "bench"])
+@pytest.mark.parametrize(
+    "command", ["optimize", "compile", "inspect", "bisect", "bench", "compare"]
+)
 def test_every_command_that_takes_a_model_takes_its_sizes(call, old, command):
     few = ["--rounds", "1", "--warmup", "0"] if command == "bench" else []
     peak = ["--peak-gflops", "1", "--bandwidth-gbs", "1"] if command == "inspect" else []
-    code, shown, _ = call(command, old, "--input-shape", "x=1,3,16,12", *few, *peak)
+    models = [old, old] if command == "compare" else [old]
+    code, shown, _ = call(command, *models, "--input-shape", "x=1,3,16,12", *few, *peak)
     assert code == 0
     assert "x: [10,3,8,8] -> [1,3,16,12]; output y [1,2,16,12]" in shown
-    result = call(command, old, "--input-shape", "xx=1,3,16,12", *few, *peak)
+    result = call(command, *models, "--input-shape", "xx=1,3,16,12", *few, *peak)
     assert_refused(result, "no input and no symbolic size called 'xx'", "did you mean 'x'?")
+
+
+def test_compare_freezes_what_optimize_freezes(call, old, out, tmp_path):
+    """As inputs, weights would be drawn at random, and never be those of the file."""
+    assert call("optimize", old, out)[0] == 0
+    code, shown, _ = call("compare", old, out, "--tolerance", 1e-5)
+    assert code == 0
+    assert "7 weights are also inputs, now frozen" in shown
+    assert call("compare", old, old, "--mutable-initializers")[0] == 0
+    options = ["--input-shape", "x=1,3,16,12"]
+    sized = tmp_path / "sized.onnx"
+    assert call("optimize", old, sized, *options)[0] == 0
+    assert call("compare", old, sized, *options, "--tolerance", 1e-5)[0] == 0
 
 
 def test_json_is_json_alone(call, old):

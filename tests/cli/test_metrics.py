@@ -1,5 +1,7 @@
 """Metrics on the command line: what is asked for, and what is told."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -83,3 +85,55 @@ def test_what_cannot_be_meant_is_refused(call, files, pipeline, options, words):
     asked = ("-p", pipeline, "--feeds", files / "g.npz", *options)
     assert_refused(call("optimize", files / "a.onnx", "-o", target, *asked), *words)
     assert not target.exists()
+
+
+@pytest.mark.parametrize("guard", ["on", "off"])
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (("--metric", "embedding", "--class-axis", 1), "cosine "),
+        (("--metric", "{judge}:evaluate", "--labels", "label"), "evaluate 9"),
+    ],
+)
+def test_the_verdict_is_of_the_metric_that_was_asked_for(call, files, asked, told, guard):
+    """On all samples, whether or not the pass had to bound it."""
+    judge = files / "judge.py"
+    judge.write_text(
+        "def evaluate(compiled, feeds):\n"
+        "    return [90 + (compiled(f)['y'][0, 0].argmax() == f['label'][0]) for f in feeds]\n",
+        encoding="utf-8",
+    )
+    code, shown, err = call(
+        "optimize",
+        files / "a.onnx",
+        *("-p", f"quantize{{measure=false,guard={guard}}}"),
+        *("--feeds", files / ("f.npz" if "--labels" in asked else "g.npz")),
+        *(str(word).format(judge=judge) for word in asked),
+    )
+    assert code == 0, err
+    (line,) = [each for each in shown.splitlines() if each.startswith("measured: ")]
+    assert f"; {told}" in line
+    assert line.startswith("measured: SQNR ")
+    assert " dB on 8 of 32 feeds; " in line
+
+
+def test_nothing_is_said_of_parts_where_all_was_compared(call, files):
+    np.savez(files / "few.npz", x=normal(8, 6, 8, seed=2))
+    words = ("-p", "quantize{measure=false}", "--feeds", files / "few.npz")
+    shown = call("optimize", files / "a.onnx", *words)[1]
+    assert "feeds" not in shown.rpartition("measured: ")[2].splitlines()[0]
+
+
+def test_metrics_of_outputs_that_tell_nothing_have_no_value(call, tmp_path):
+    """Equal outputs that are NaN are no 100 % and no infinite ratio."""
+    text = """g (float[N, 3] x) => (float[N, 3] y, float[N, 3] z) {
+        a = Abs(x) b = Neg(a) c = Sub(b, one) l = Log(c) y = Softmax(l) z = Relu(x) }"""
+    planish.save(graph_of(text, {"one": np.float32(1)}), tmp_path / "m.onnx")
+    words = ("compare", tmp_path / "m.onnx", tmp_path / "m.onnx")
+    _, shown, _ = call(*words, "-v")
+    assert "of output 'y'" not in shown
+    metrics = json.loads(call(*words, "--json")[1])["metrics"]
+    values = {each["subject"]: each["value"] for each in metrics}
+    (untold,) = [value for subject, value in values.items() if "'y'" in subject]
+    assert untold is None
+    assert all(value is not None for subject, value in values.items() if "'z'" in subject)

@@ -26,8 +26,9 @@ from ....ir.ops.traits.groups import LAYERS
 from ...engine.rewrite import Rewrite, RewritePass
 from ..fold_after import site_after
 from ..shared_weights import SharedWeights
-from .absorb import AbsorbedAffine, plan, write
+from .absorb import AbsorbedAffine, map_bytes, plan, write
 from .linear_readers import is_read_by_linear, read_linear_readers
+from .map_room import MapRoom
 from .split_gelu import SplitGelu
 
 
@@ -40,6 +41,9 @@ class PushAffine(RewritePass):
     fold-affine.
 
     - `map-limit`: the largest constant, in elements, that may be added for a padded convolution.
+    - `map-growth`: by how much such constants, together with others that are no weights, may make
+      the model larger, as a part of what its weights take. Narrow networks of large images have
+      maps that take more than all weights; there the scale alone is taken in.
     - `split-gelu`: whether the 0.5 of a GELU goes into the layers after it, which is exact. The
       fewest nodes before opset 20; but ONNX Runtime no longer sees the nodes that it replaces by
       one kernel, and takes 5 to 20 % longer. It finds no GELU that a layer before has taken in:
@@ -47,6 +51,7 @@ class PushAffine(RewritePass):
     """
 
     map_limit: int = 1 << 20
+    map_growth: float = 0.25
     split_gelu: bool = False
 
     name: ClassVar[str] = "push-affine"
@@ -54,13 +59,13 @@ class PushAffine(RewritePass):
     def rewrites(self) -> Sequence[Rewrite[Any]]:
         """Return the rewrite of affine maps and, where it is asked for, that of GELUs."""
         shared = SharedWeights()
-        push = _PushIntoReaders(self.map_limit, shared)
+        push = _PushIntoReaders(MapRoom(self.map_limit, self.map_growth), shared)
         return (push, SplitGelu(shared)) if self.split_gelu else (push,)
 
 
 @dataclass(frozen=True)
 class _PushIntoReaders(Rewrite[AbsorbedAffine]):
-    map_limit: int
+    room: MapRoom
     shared: SharedWeights
 
     ops = AFFINE_OPS
@@ -83,9 +88,10 @@ class _PushIntoReaders(Rewrite[AbsorbedAffine]):
         total = composed(chain, rank, axis, channels)
         if found.needs_positive:
             need((total.scale > 0).all(), "MaxPool reads it, and a scale is not positive")
-        return plan(chain, total, found, self.map_limit, view)
+        return plan(chain, total, found, self.room, view)
 
     def rewrite(self, site: AbsorbedAffine, edit: Edit) -> None:
+        self.room.take(map_bytes(site))
         write(site, edit)
 
 

@@ -28,6 +28,7 @@ from ....ir.ops.linear.layer import write_layer
 from ....ir.ops.linear.storing import need_kept, need_storable, stored
 from .border import Seen, constant_image, is_uniform, seen_taps, sees_every_tap
 from .linear_readers import ChannelPlace, LinearReader, LinearReaders
+from .map_room import MapRoom
 
 # Bytes moved, in elements a sample. An element-wise operator reads and writes each. The Add of a
 # map is fused with the convolution, which then reads the map beside its input. (ONNX Runtime 1.31
@@ -70,7 +71,7 @@ def plan(
     chain: Sequence[Affine],
     total: Composition,
     found: LinearReaders,
-    map_limit: int,
+    room: MapRoom,
     view: View,
 ) -> AbsorbedAffine:
     """Return the cheapest way to take in `total`, the map of `chain`; or decline."""
@@ -84,8 +85,9 @@ def plan(
     if total.shift.any():
         try:
             readings = [_reading(*pair, view) for pair in pairs]
-            cost = sum(_cost(reading, map_limit, kind) for reading in readings)
+            cost = sum(_cost(reading, kind) for reading in readings)
             need(cost <= before, "moving it would cost more than it saves")
+            room.need([size for r in readings if (size := _map_size(r))], dtype, view)
             total.need_movable(dtype)
         except DeclinedError:
             cost = math.inf
@@ -101,6 +103,12 @@ def plan(
     shift = (total.shift / total.scale).reshape(found.column)
     need_kept(shift, dtype, 1.0, "the shift before its scale is not finite")
     return AbsorbedAffine(tuple(chain), tuple(absorbed), stored(shift, dtype), kind)
+
+
+def map_bytes(site: AbsorbedAffine) -> int:
+    """Return what the maps of `site` take."""
+    maps = (absorbed.border for absorbed in site.absorbed)
+    return sum(border.nbytes for border in maps if border is not None)
 
 
 def write(site: AbsorbedAffine, edit: Edit) -> None:
@@ -141,20 +149,26 @@ def _reading(reader: LinearReader, place: ChannelPlace, view: View) -> LocatedRe
     return LocatedReader(reader, place, seen_taps(layer.node, shape[2:], view))
 
 
-def _cost(reading: LocatedReader, map_limit: int, kind: TensorType | None) -> float:
+def _cost(reading: LocatedReader, kind: TensorType | None) -> float:
     """Return what adding W * t to the result costs, in elements for one of the tensor's."""
     layer = reading.reader.layer
     if reading.seen is None:
         free = layer.op != "MatMul" or layer.rank == 2 or layer.added is not None
         return 0.0 if free else _ELEMENTWISE * layer.outputs / layer.inputs
-    if is_uniform(reading.seen):
+    size = _map_size(reading)
+    if not size:
         return 0.0
-    size = layer.outputs * math.prod(len(matrix) for matrix in reading.seen)
-    need(size <= map_limit, f"the map of {size} elements is larger than map-limit")
     shape = () if kind is None or kind.shape is None else kind.shape[1:]
     sizes = [size for size in shape if isinstance(size, int)]
     need(sizes and len(sizes) == len(shape), "its size is not static")
     return _WITH_MAP * size / math.prod(sizes)
+
+
+def _map_size(reading: LocatedReader) -> int:
+    """Return the elements of the map along the border; 0 where there is none."""
+    if reading.seen is None or is_uniform(reading.seen):
+        return 0
+    return reading.reader.layer.outputs * math.prod(len(matrix) for matrix in reading.seen)
 
 
 def _absorb(reading: LocatedReader, total: Composition, view: View) -> AbsorbingLayer:

@@ -24,6 +24,9 @@ from ...engine.rewrite import Rewrite
 from ..shared_weights import SharedWeights
 from .absorb import AbsorbedAffine, plan, write
 from .linear_readers import is_read_by_linear, read_linear_readers
+from .map_room import MapRoom
+
+_NO_ROOM = MapRoom(0, 0.0)  # a factor leaves no map
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class SplitGelu(Rewrite[AbsorbedAffine]):
             self.shared.need_room(each.layer, view)
         half = Affine(node, node.inputs[0], np.array(0.5), np.array(0.0))
         total = composed([half], found.rank, found.axis, found.channels)
-        return plan([half], total, found, 0, view)
+        return plan([half], total, found, _NO_ROOM, view)
 
     def rewrite(self, site: AbsorbedAffine, edit: Edit) -> None:
         """Write the nodes of twice the GELU, and the layers with half of their weights."""

@@ -13,6 +13,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.errors import PassError, VerificationError
 from ....ir.graph.clone import clone
 from ....ir.graph.wellformed import check
+from ....ir.run.compare import Comparison
 from ....ir.run.contradiction import Contradiction
 from ....ir.run.extra_feeds import FeedsWithout
 from ....ir.run.feeds import check_feeds, fits
@@ -23,6 +24,7 @@ from ...engine.records import PassRecord, Result
 from ..attempt import Attempt, Item, members
 from ..repeat import Repeat
 from .apply import apply_pass
+from .asked_metric import asked_metric, judged_as_asked
 from .checkpoint import Checkpoints
 from .checks import check_left
 from .declared import correct_outputs
@@ -144,7 +146,19 @@ class Run:
             tolerance=tolerance,
             dumped=tuple(self._recorder.dumped),
             remarks=remarks,
-            comparison=self._verification.comparison(),
+            comparison=self._comparison(),
+        )
+
+    def _comparison(self) -> Comparison | None:
+        """Return how far outputs are from the untouched graph's, judged as it was asked for."""
+        compared = self._verification.comparison()
+        asked = asked_metric([item for item, _ in self._recorder.edited])
+        judged = any(record.quality.metrics for record in self._recorder.records)
+        if compared is None or asked is None or judged:
+            return compared
+        feeds = self._verification.feeds if self._labelled is None else self._labelled
+        return judged_as_asked(
+            compared, self._verification.original, self._state.graph, feeds, asked
         )
 
     def _finish(self) -> None:

@@ -190,6 +190,41 @@ def test_map_limit():
     assert reasons(result) == {"the map of 48 elements is larger than map-limit"}
 
 
+LARGE = {"size": "1, 6, 64, 64", "feed": [1, 6, 64, 64]}
+PADDED = "y = Conv <pads = [1, 1, 1, 1]> (z, w)"
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"), [(f"{BN} {PADDED}", "BatchNormalization"), (f"{NORMALIZED} {PADDED}", "Add")]
+)
+def test_a_map_does_not_multiply_the_file(body, kept):
+    """Here it takes 64 KiB, and the weights take one."""
+    result = check(body, [kept, "Conv"], **LARGE)
+    if kept == "BatchNormalization":
+        assert reasons(result) == {"the map of 65536 bytes would make the model much larger"}
+    assert run_pass(result.graph, PASS).edits == 0
+    check(body, ["Conv", "Add"], pipeline=f"{PASS}{{map-growth=80}}", **LARGE)
+
+
+def test_maps_have_one_room_together():
+    """Twelve of 3 KiB, of which one is nothing, beside weights of 4 KiB in all."""
+    layers = " ".join(
+        f"z{i} = BatchNormalization(x{i}, gain, bias, mean, var) "
+        f"y{i} = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (z{i}, w{i})"
+        for i in range(12)
+    )
+    names = [f"float[1, 6, 28, 28] x{i}" for i in range(12)]
+    results = [f"float[] y{i}" for i in range(12)]
+    text = f"g ({', '.join(names)}) => ({', '.join(results)}) {{ {layers} }}"
+    model = model_of(text, {**weights(), **{f"w{i}": normal(4, 6, 2, 2) for i in range(12)}})
+    before = planish.to_model(planish.load(model)).ByteSize()
+    result = run_pass(planish.load(model), PASS)
+    assert 1 <= result.edits < 3
+    assert planish.to_model(result.graph).ByteSize() < before + 4096 + 2048
+    again = run_pass(result.graph, PASS)
+    assert again.edits == 0
+
+
 def test_the_operator_before_is_preferred():
     values = {**weights(), "w0": normal(6, 6, 1, 1)}
     text = f"g (float[N, 6, 7, 5] x0) => (float[] y) {{ x = Conv(x0, w0) {BN} y = Conv(z, w) }}"
