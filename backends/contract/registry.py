@@ -31,6 +31,7 @@ _BUILTIN = {
     name: importlib.metadata.EntryPoint(name, value, _ENTRY_POINTS)
     for name, value in (
         ("onnxruntime", "planish.backends.onnxruntime.backend:OnnxRuntime"),
+        ("openvino", "planish.backends.openvino.backend:OpenVino"),
         ("tvm", "planish.backends.tvm.backend:Tvm"),
     )
 }

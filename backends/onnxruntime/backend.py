@@ -19,10 +19,10 @@ from ...ir.files.load import load
 from ...ir.graph.clone import clone
 from ...ir.run.feeds import check_feeds
 from ...ir.run.session import make_session, output_types, reason, run_session
-from ...passes.analysis.cost import cost
 from ...passes.analysis.roofline import measure_machine
 from ..contract.backend import Arrays, Backend, Compiled
 from ..contract.layer_times import LayerTime, LayerTimes, usual_seconds
+from ..contract.multiply_adds import multiply_adds_by_name
 from ..contract.port import Port
 from .ports import ports_of
 from .profiler import profile_session
@@ -142,19 +142,7 @@ class OnnxRuntimeSession(Compiled):
         whole = usual_seconds(lambda: self(feeds), rounds)
         options = self._options()
         found = profile_session(self._graph, options, self._providers, feeds, rounds)
-        sizes = {
-            name: size
-            for tensor in self._graph.inputs
-            if tensor.shape is not None and tensor.name in feeds
-            for name, size in zip(tensor.shape, feeds[tensor.name].shape, strict=True)
-            if isinstance(name, str)
-        }
-        costs = cost(self._graph, sizes).nodes
-        counted = {
-            name: one.macs or 0
-            for node, one in zip(self._graph.nodes, costs, strict=True)
-            for name in (node.name, *(tensor.name for tensor in node.outputs))
-        }
+        counted = multiply_adds_by_name(self._graph, feeds)
         layers = tuple(
             LayerTime(
                 kernel=name,

@@ -18,7 +18,6 @@ from .runtime import artifact
 from .runtime.header import default_values, header_of, lines_of
 from .runtime.imports import without_torch
 from .runtime.runner import Runner
-from .runtime.sealed import is_sealed
 from .spec.machine import machine_of
 from .tuning.options import NAMES as TUNING
 from .tuning.options import Tuning
@@ -99,11 +98,11 @@ class Tvm(Backend):
 
     def wrote(self, path: str | Path) -> bool:
         """Say whether the file at `path` begins as an artifact of any version does."""
-        return is_sealed(path)
+        return artifact.SEAL.is_on(path)
 
     def describe(self, path: str | Path) -> list[str] | None:
         """Return what the header of an artifact says; nothing of the artifact is run."""
-        if not is_sealed(path):
+        if not artifact.SEAL.is_on(path):
             return None
         try:
             return lines_of(artifact.describe(path))

@@ -12,6 +12,7 @@ _EXTRAS = {
     "accelerate": "train",
     "tvm": "tvm",
     "platformdirs": "tvm",
+    "openvino": "openvino",
     "matplotlib": "plots",
     "mlperf_loadgen": "mlperf",
 }

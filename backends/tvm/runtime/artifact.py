@@ -22,6 +22,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from ....ir.core.cpu import cpu_flags
+from ...contract.sealed import ArtifactError, Seal, SealedWriter
 from ..spec.layout import Array
 from ..spec.machine import ALIGNMENT, FLAGS, MACHINES
 from .built import Built
@@ -29,9 +30,10 @@ from .header import Contents, Header, from_json, host_architecture, to_json
 from .imports import without_torch
 from .quiet import quietly
 from .runner import NO_GPU, Runner
-from .sealed import START, ArtifactError, SealedWriter, open_sealed, write_sealed
 
-__all__ = ["ArtifactError", "Loaded", "copy", "describe", "load", "write"]
+__all__ = ["SEAL", "ArtifactError", "Loaded", "copy", "describe", "load", "write"]
+
+SEAL = Seal(backend="TVM backend", family=b"planish-tvm-", magic=b"planish-tvm-3\n")
 
 _EMPTY = np.empty(0, np.uint8)
 _LENGTH = struct.Struct("<Q")
@@ -55,7 +57,7 @@ def write(file: IO[bytes], head: Header, built: Built, constants: list[Array]) -
             writer.write(bytes(-writer.at % ALIGNMENT))
             writer.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
 
-    write_sealed(file, fill)
+    SEAL.write(file, fill)
 
 
 class Loaded(NamedTuple):
@@ -73,7 +75,7 @@ def load(path: str | Path, threads: int | None = None) -> Loaded:
     with without_torch():
         import tvm
 
-    data = open_sealed(path)
+    data = SEAL.open(path)
     head, contents, at = _read(path, data)
     _check_machine(path, head, tvm.__version__)
     middle, end = at + contents.code, at + contents.code + contents.device
@@ -84,7 +86,7 @@ def load(path: str | Path, threads: int | None = None) -> Loaded:
 
 def describe(path: str | Path) -> Header:
     """Return what an artifact says of itself, without loading it. Raises ArtifactError."""
-    return _read(path, open_sealed(path))[0]
+    return _read(path, SEAL.open(path))[0]
 
 
 def copy(file: IO[bytes], data: mmap.mmap) -> None:
@@ -95,9 +97,9 @@ def copy(file: IO[bytes], data: mmap.mmap) -> None:
 
 def _read(path: str | Path, data: mmap.mmap) -> tuple[Header, Contents, int]:
     """Return the header, what lies behind it, and where; they take up the file, byte for byte."""
-    begin = START + _LENGTH.size
+    begin = SEAL.start + _LENGTH.size
     try:
-        (length,) = _LENGTH.unpack(data[START:begin])
+        (length,) = _LENGTH.unpack(data[SEAL.start : begin])
         at = begin + length
         head, contents = from_json(data[begin:at])
     except (struct.error, ValueError, OverflowError) as error:

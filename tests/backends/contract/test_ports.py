@@ -13,8 +13,7 @@ GRAPH = "g (float[N, 3] x, int64[2] n) => (float[N, 3] y, double[2] z) {\
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "tvm"])
 def test_of_a_network_and_of_what_it_wrote(tmp_path, backend):
-    if backend == "tvm":
-        pytest.importorskip("tvm")
+    pytest.importorskip(backend)
     compiled = planish.lower(graph_of(GRAPH), backend)
     compiled.save(tmp_path / "m.planish")
     for each in (compiled, planish.load_compiled(tmp_path / "m.planish")):
@@ -28,10 +27,9 @@ def test_of_a_network_and_of_what_it_wrote(tmp_path, backend):
         assert "<table>" in each._repr_html_()
 
 
-@pytest.mark.parametrize("backend", ["onnxruntime", "tvm"])
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "tvm"])
 def test_what_has_a_value_by_default_is_not_asked_for(tmp_path, backend):
-    if backend == "tvm":
-        pytest.importorskip("tvm")
+    pytest.importorskip(backend)
     text = "g (float[2] x, float[2] w, int64 n) => (float[2] y) { y = Add(x, w) }"
     defaults = {"w": np.ones(2, np.float32), "n": np.array(3)}  # as old exporters list weights
     compiled = planish.lower(graph_of(text, defaults), backend)

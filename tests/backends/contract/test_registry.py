@@ -96,10 +96,9 @@ def test_entry_points_are_found_and_a_broken_one_is_named(monkeypatch):
     assert "doubling" not in registry.all_backends()
 
 
-@pytest.mark.parametrize("name", ["onnxruntime", "tvm"])
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino", "tvm"])
 def test_what_is_compiled_is_not_pickled(name):
-    if name == "tvm":
-        pytest.importorskip("tvm")
+    pytest.importorskip(name)
     compiled = planish.lower(graph_of(GRAPH), backend=name)
     for how in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(BackendError, match=r"`save`.*load_compiled"):

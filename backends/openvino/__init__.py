@@ -1,0 +1,1 @@
+"""OpenVINO, Intel's runtime, on the CPU."""

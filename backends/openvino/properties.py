@@ -1,0 +1,33 @@
+"""Properties that a network is compiled with: one stream, its threads, its precision."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from ...ir.core.errors import BackendError
+from ...ir.core.nearest import nearest
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
+
+def properties(threads: int | None, precision: str) -> dict[str, Any]:
+    """Return properties for one run after the other: all `threads` work on each.
+
+    `precision`: what floats are computed in. OpenVINO's own default is bfloat16 where the CPU has
+    it. Raises BackendError.
+    """
+    if precision not in _HINTS:
+        hint = nearest(str(precision), get_args(Precision))
+        raise BackendError(f"precision is '{precision}'{hint}")
+    found: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+    }
+    if threads is not None:
+        if threads < 1:
+            raise BackendError(f"threads is {threads}; give 1 or more")
+        found["INFERENCE_NUM_THREADS"] = threads
+    return found
