@@ -13,6 +13,7 @@ from typing import Final
 
 from ...ir.core.cpu import has_dot_product, is_x86
 from ...ir.core.option_text.items import Word, read_items
+from .grids.formats import read_format
 
 SAFE_BITS: Final = 7  # of weights
 
@@ -37,11 +38,17 @@ def saturates(target: str) -> bool:
     return is_x86() and not has_dot_product()
 
 
-def weight_bits(asked: int | None, target: str) -> int:
-    """Return the bits of integer weights: `asked` ones, or what `quantize` takes for `target`."""
+def weight_bits(asked: int | None, *, weights: str, reduce_range: bool | None, target: str) -> int:
+    """Return the bits of integer weights: `asked` ones, or those that `quantize` gives them.
+
+    It does on `target`, with the options `weights` and `reduce_range`. Raises RefusedError for what
+    is no format.
+    """
     if asked is not None:
         return asked
-    return SAFE_BITS if saturates(target) else 8
+    bits = read_format(weights, "weights", 8).bits
+    reduce = saturates(target) if reduce_range is None else reduce_range
+    return min(bits, SAFE_BITS) if reduce else bits
 
 
 def seven_bits(option: str) -> str:

@@ -34,13 +34,14 @@ from .rounding.reconstruct import reconstruct
 from .rounding.sequential_rounding import round_in_sequence
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RoundAdaptively(Pass):
     """Round weights to integer grids so that each layer's output stays close to the float one's.
 
     Weights stay float32 and lie on the grid that `quantize` then keeps; biases take the mean error.
 
-    - `bits`: of the integers, 2 to 8; `none`: what `quantize` gives weights on the target, 8 or 7.
+    - `bits`: of the integers, 2 to 8; `none`: what `quantize` gives weights on the target.
+    - `weights`, `reduce-range`: as `quantize` will have them; an option of `int8` reaches both.
     - `per-channel`: a step for each output channel, instead of one for the weight.
     - `positions`: output positions of a layer that are looked at in all, shared out over the feeds.
     - `sequential`: each layer makes up for the errors of those before it.
@@ -52,6 +53,8 @@ class RoundAdaptively(Pass):
     prepares: ClassVar[bool] = True
 
     bits: int | None = None
+    weights: str = "int8"
+    reduce_range: bool | None = None
     per_channel: bool = True
     positions: int = 8192
     sequential: bool = True
@@ -59,7 +62,13 @@ class RoundAdaptively(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Round the layers of `graph` in order."""
-        qmax = grid_limit(self.name, weight_bits(self.bits, context.target))
+        bits = weight_bits(
+            self.bits,
+            weights=self.weights,
+            reduce_range=self.reduce_range,
+            target=context.target,
+        )
+        qmax = grid_limit(self.name, bits)
         inline_fused_operators(graph, context)
         layers = layers_to_round(graph, context.view(), context, qmax, self.exclude)
         if not layers:

@@ -44,7 +44,8 @@ class CorrectBias(Pass):
 
     - `mode`: `empirical` measures means on the feeds; `analytic` needs none and assumes inputs of
       `input-mean` and `input-variance`.
-    - `bits`: of the integers, 2 to 8; `none`: what `quantize` gives weights on the target, 8 or 7.
+    - `bits`: of the integers, 2 to 8; `none`: what `quantize` gives weights on the target.
+    - `weights`, `reduce-range`: as `quantize` will have them; an option of `int8` reaches both.
     - `per-channel`: a step for each output channel, instead of one for the weight.
     - `positions`: output positions of a layer that are looked at in all, shared out over the feeds.
     - `input-mean`: mean of the graph inputs, for `analytic`.
@@ -58,6 +59,8 @@ class CorrectBias(Pass):
 
     mode: Literal["empirical", "analytic"] = "empirical"
     bits: int | None = None
+    weights: str = "int8"
+    reduce_range: bool | None = None
     per_channel: bool = True
     positions: int = 8192
     input_mean: float = 0.0
@@ -66,7 +69,13 @@ class CorrectBias(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Round and correct the layers of `graph` in order."""
-        qmax = grid_limit(self.name, weight_bits(self.bits, context.target))
+        bits = weight_bits(
+            self.bits,
+            weights=self.weights,
+            reduce_range=self.reduce_range,
+            target=context.target,
+        )
+        qmax = grid_limit(self.name, bits)
         inline_fused_operators(graph, context)
         view = context.view()
         layers = []

@@ -40,7 +40,7 @@ from .scalable_channels import ScalableChannels, read_scalable_channels
 from .solve import solve
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EqualizeRanges(Pass):
     """Scale the channels between layers so that quantizing them will add less noise.
 
@@ -55,6 +55,7 @@ class EqualizeRanges(Pass):
 
     - `per-channel`: each output channel of a weight will have its own grid.
     - `weight-bits`: the width that weights will have; `none`: as `quantize` takes on the target.
+    - `weights`, `reduce-range`: as `quantize` will have them; an option of `int8` reaches both.
     - `activation-bits`: the width that activations will have; 16 for those that stay float.
     - `headroom`: 0 leaves channels under a Clip's bound as they are; h >= 1 scales those that never
       reach it on the feeds as long as h times what was seen does not either, which is exact for
@@ -67,6 +68,8 @@ class EqualizeRanges(Pass):
 
     per_channel: bool = True
     weight_bits: int | None = None
+    weights: str = "int8"
+    reduce_range: bool | None = None
     activation_bits: int = 8
     headroom: float = 0.0
 
@@ -116,8 +119,14 @@ class EqualizeRanges(Pass):
     def _problems(
         self, graph: gs.Graph, flow: ScalableChannels, context: Context
     ) -> list[ScaleProblem]:
+        bits = weight_bits(
+            self.weight_bits,
+            weights=self.weights,
+            reduce_range=self.reduce_range,
+            target=context.target,
+        )
         steps = NoiseFormats(
-            IntegerFormat(weight_bits(self.weight_bits, context.target), signed=True, narrow=True),
+            IntegerFormat(bits, signed=True, narrow=True),
             IntegerFormat(self.activation_bits, signed=False),
             self.per_channel,
         )

@@ -1,13 +1,17 @@
-"""The integer formats of quantized tensors."""
+"""The integer formats of quantized tensors, and the names that options have for them."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
+from ....ir.core.errors import RefusedError
+
+_NAME = re.compile(r"(u?)int(\d+)")
 _STORED = {
     (4, True): ml_dtypes.int4,
     (4, False): ml_dtypes.uint4,
@@ -70,3 +74,20 @@ UINT8 = IntegerFormat(8, signed=False)
 INT8 = IntegerFormat(8, signed=True)
 # Weights: symmetric, so that the zero point is 0 and products need no correction for it.
 WEIGHT8 = IntegerFormat(8, signed=True, narrow=True)
+
+
+def read_format(
+    text: str, option: str, most: int, *, narrow: bool = False, stored: int = 4
+) -> IntegerFormat:
+    """Return the format called `text`, such as `int8` or `uint4`, of 2 to `most` bits.
+
+    It is stored in a type of `stored` bits at least.
+
+    Raises RefusedError naming `option`.
+    """
+    found = _NAME.fullmatch(text)
+    bits = int(found[2]) if found else 0
+    if not found or not (2 <= bits <= 8 or bits == 16) or bits > most:
+        raise RefusedError(f"{option} is '{text}'; give int2 to int{most} or uint2 to uint{most}")
+    signed = not found[1]
+    return IntegerFormat(bits, signed, narrow=narrow and signed, stored=stored)

@@ -30,6 +30,7 @@ from ...engine.reasons import reasons_in_short
 from ...fusion.inline_fused_operators import inline_fused_operators
 from ...opset.convert_opset import ensure_opset
 from ..calibration_feeds import calibration_feeds
+from ..grids.formats import read_format
 from ..instruction_set import SAFE_BITS, saturates, seven_bits
 from ..lowering.lower import lower_for_integers
 from ..qdq.units import QUANTIZABLE, Unit
@@ -43,7 +44,7 @@ from .mixed_precision.bounds import GUARD, AccuracyBounds
 from .mixed_precision.choose import excluded
 from .network_judge import NetworkJudge
 from .recurrent import remark_recurrent
-from .scheme import QuantizationScheme, read_format
+from .scheme import QuantizationScheme
 from .selection import UnitSelection
 from .shift_biases import float_results, shift_biases
 from .unfolded import remark_unfolded
@@ -185,7 +186,8 @@ class Quantize(Pass):
             flat=True,
             widen=self.calibration == "mse",
             judge=NetworkJudge(
-                graph=graph,
+                # As before rounding, so that no luck of its integers decides.
+                graph=graph if floats is None else floats,
                 chosen=frozenset(node_key(unit.node) for unit in units),
                 scheme=scheme,
                 feeds=feeds,
