@@ -21,12 +21,16 @@ def with_operators(
 ) -> LayerTimes:
     """Return `times` with operators and shapes of `graph` for layers that have none, by name.
 
-    A backend has other nodes than the graph where it rewrites it first: those stay without.
+    A backend has other nodes than the graph where it rewrites it first: those stay without, unless
+    it says itself what they are. Named sizes are those of `feed`.
     """
-    if all(layer.operators for layer in times.layers):
-        return times
-    known = _known(graph, feed)
-    return replace(times, layers=tuple(_named(layer, known) for layer in times.layers))
+    sizes = _sizes(graph, feed)
+    missing = not all(layer.operators for layer in times.layers)
+    known = _known(graph, sizes) if missing else {}
+    layers = tuple(_named(layer, known) for layer in times.layers)
+    return replace(
+        times, layers=tuple(replace(each, shape=_sized(each.shape, sizes)) for each in layers)
+    )
 
 
 def _named(layer: LayerTime, known: _Known) -> LayerTime:
@@ -36,21 +40,25 @@ def _named(layer: LayerTime, known: _Known) -> LayerTime:
     return replace(layer, operators=tuple(op for op, _ in found), shape=found[-1][1])
 
 
-def _known(graph: gs.Graph, feed: Mapping[str, np.ndarray[Any, Any]]) -> _Known:
-    """Return operator and output shape by the name of a node, or of what it makes."""
-    sizes = {
+def _sizes(graph: gs.Graph, feed: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, int]:
+    """Return what the named sizes of the inputs are in `feed`."""
+    return {
         name: size
         for tensor in graph.inputs
         if tensor.shape is not None and tensor.name in feed
         for name, size in zip(tensor.shape, feed[tensor.name].shape, strict=True)
         if isinstance(name, str)
     }
+
+
+def _known(graph: gs.Graph, sizes: Mapping[str, int]) -> _Known:
+    """Return operator and output shape by the name of a node, or of what it makes."""
     try:
-        costs = cost(graph, sizes).nodes
+        costs = cost(graph, dict(sizes)).nodes
     except PlanishError:
         return {}
     return {
-        name: (node.op, _sized(each.output_shape, sizes))
+        name: (node.op, each.output_shape)
         for node, each in zip(graph.nodes, costs, strict=True)
         for name in (node.name, *(tensor.name for tensor in node.outputs))
         if name

@@ -56,6 +56,35 @@ def test_layers_have_operators_and_shapes(call, tmp_path, backend):
     layers = json.loads(shown)["models"][0]["layers"]
     (conv,) = (layer for layer in layers if "Conv" in " ".join(layer["operators"]))
     assert conv["shape"] == [2, 8, 7, 7]
+    assert all(layer["operators"] for layer in layers)
+
+
+@pytest.mark.slow
+def test_layers_of_tvm_say_what_they_compute_whatever_passes_made_of_the_graph(call, tmp_path):
+    """Kernels of planish's own, what TVM imports, what ONNX Runtime runs, and other layouts."""
+    pytest.importorskip("tvm")
+    made = model_of(
+        """g (float[n,3,9,9] x) => (float[n,5] y, int64[k,m] z) {
+            c = Conv(x, w) b = BatchNormalization(c, s, t, s, s) r = Relu(b)
+            p = GlobalAveragePool(r) f = Flatten(p) e = Erf(f) y = MatMul(e, d)
+            q = NonZero(f) z = Neg(q) }""",
+        {
+            "w": np.ones((8, 3, 3, 3), np.float32),
+            "s": np.ones(8, np.float32),
+            "t": np.zeros(8, np.float32),
+            "d": np.ones((8, 5), np.float32),
+        },
+    )
+    onnx.save(made, tmp_path / "unnamed.onnx")
+    words = ("--per-layer", "--json", "--batch", 2, "--backend", "tvm", *QUICK)
+    code, shown, err = call("bench", tmp_path / "unnamed.onnx", *words)
+    assert code == 0, err
+    layers = json.loads(shown)["models"][0]["layers"]
+    assert all(layer["operators"] for layer in layers)
+    by_operator = {op: layer for layer in layers for op in layer["operators"]}
+    assert by_operator["Conv"]["shape"] == [2, 8, 7, 7]
+    assert by_operator["Gemm" if "Gemm" in by_operator else "MatMul"]["shape"] == [2, 5]
+    assert all(layer["nodes"] or layer["operators"] == ["another layout"] for layer in layers)
 
 
 class Clock:

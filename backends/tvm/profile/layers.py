@@ -6,7 +6,7 @@ import itertools
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,7 @@ def time_layers(
     times = np.percentile([[e.seconds for e in events] for events in runs], 20, axis=0)
     of_event = _matched([event.name for event in first], calls)
     imported = _imported(of_event, len(first), calls)
+    known = {node: call for call in calls for node in call.nodes}
     layers: list[LayerTime] = []
     rest = 0.0
     shown: tuple[str, ...] = ()  # the nodes of the last layer, if the importer took them
@@ -84,15 +85,23 @@ def time_layers(
         elif nodes == shown:  # another function for them
             last = layers.pop()
             both = f"{last.kernel}, {event.name}"
-            layers.append(
-                LayerTime(kernel=both, nodes=nodes, seconds=last.seconds + seconds, multiply_adds=0)
-            )
+            layers.append(replace(last, kernel=both, seconds=last.seconds + seconds))
         else:
-            layers.append(
-                LayerTime(kernel=event.name, nodes=nodes, seconds=seconds, multiply_adds=0)
-            )
+            layers.append(_taken(event.name, [known[node] for node in nodes], seconds))
         shown = nodes
     return layers, rest
+
+
+def _taken(kernel: str, calls: Sequence[KernelCall], seconds: float) -> LayerTime:
+    """Return the layer of what the importer took: `calls`, one a node."""
+    return LayerTime(
+        kernel=kernel,
+        nodes=tuple(node for call in calls for node in call.nodes),
+        seconds=seconds,
+        multiply_adds=0,
+        operators=tuple(op for call in calls for op in call.operators),
+        shape=calls[-1].shape,
+    )
 
 
 def _layer(call: KernelCall, seconds: float, images: int) -> LayerTime:
@@ -107,6 +116,8 @@ def _layer(call: KernelCall, seconds: float, images: int) -> LayerTime:
         multiply_adds=count,
         dtype=dtype,
         direct=direct,
+        operators=call.operators,
+        shape=call.shape,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import onnx
 import onnx_graphsurgeon as gs
 
-from ....ir.core.variables import is_standard, node_key
+from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE, is_dequantizer
 from ....ir.ops.traits.groups import LAYERS, MEAN_AND_MAX_POOLS, RESHAPES
@@ -96,7 +96,7 @@ class BlockedEmitter(GraphEmitter[BlockedProgram]):
 def _emit(program: BlockedProgram, group: FusionGroup, protos: dict[int, onnx.NodeProto]) -> None:
     node, view = group.anchor, program.view
     nodes = (node, *group.followers)
-    program.nodes = tuple(map(node_key, nodes))
+    program.nodes = nodes
     if not any(map(program.is_elsewhere, nodes)):
         if is_standard(node) and node.op in _VIEWS and view_of_blocks(program, node):
             return

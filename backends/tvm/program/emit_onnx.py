@@ -11,11 +11,9 @@ from typing import Any
 import onnx
 import onnx_graphsurgeon as gs
 
-from ....ir.core.variables import node_key
 from ....ir.graph.types import Shape
 from ....ir.graph.view import View
 from ....ir.ops.traits.groups import RESHAPES
-from ..spec.calls import KernelCall
 from .emit_onnxruntime import emit_onnxruntime
 from .faults import is_own
 from .imported import is_right
@@ -53,7 +51,7 @@ def emit_onnx(
             seen.define_plain(tensor, _as_inferred(program, seen, tensor, expr))
     held = {i: dtype_of(seen.plain(t)) for i, t in enumerate(node.inputs) if not t.is_empty()}
     program.singles.append(single_of(node, program.view, held))
-    program.calls.append(KernelCall("", (node_key(node),)))
+    program.note_call("", (node,))
 
 
 def _converted(

@@ -19,7 +19,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core import dtypes
 from ....ir.core.errors import BackendError
-from ....ir.core.variables import is_standard, label, node_key, subgraphs_of
+from ....ir.core.variables import is_standard, label, subgraphs_of
 from ....ir.graph.order import reads
 from ....ir.graph.types import Dim
 from ....ir.ops.shapes.runtime import is_doubted
@@ -27,7 +27,6 @@ from ....ir.ops.traits import traits_of
 from ....ir.ops.traits.groups import REDUCTIONS
 from ....ir.proto.versions import opset_imports
 from ..runtime.onnx_node import INTO, NAME, NEEDS_ELEMENTS, packed, register, session_of
-from ..spec.calls import KernelCall
 from .program import Program, Step
 from .value import dtype_of, shape_of
 
@@ -92,7 +91,7 @@ def _packed_call(
     ranks = [relax.TensorType(ndim=kind.ndim, dtype=kind.dtype) for kind in types]
     whole = ranks[0] if len(ranks) == 1 else relax.TupleType(ranks)
     call = relax.op.call_pure_packed(NAME, ir.StringImm(model), *exprs, ty_args=whole)
-    program.calls.append(KernelCall(NAME, (node_key(node),)))
+    program.note_call(NAME, (node,))
     found = program.builder.emit(call)
     parts = [found]
     if len(types) > 1:
@@ -109,7 +108,7 @@ def _kernel_call(
     name = f"onnxruntime_{len(program.calls)}"
     function = _kernel(model, [expr.ty for expr in exprs], types).with_attr("global_symbol", name)
     callee = program.builder.add_func(function, name)
-    program.calls.append(KernelCall(str(callee.name_hint), (node_key(node),)))
+    program.note_call(str(callee.name_hint), (node,))
     found = program.builder.emit(
         relax.call_tir(callee, exprs, types[0] if len(types) == 1 else types)
     )

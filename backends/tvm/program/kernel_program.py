@@ -6,12 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import onnx_graphsurgeon as gs
+
 from ....ir.graph.view import View
 from ..graph.concat import ConcatBuffer, ConcatPlacement
 from ..kernels.repack import Repack
 from ..spec.calls import KernelCall
 from ..spec.layout import BufferSpec
 from .program import Program
+
+_LAYOUT = "another layout"  # what a kernel does that is of no node
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,11 @@ class WrittenBuffer:
 
 
 class KernelProgram(Program):
-    """A program and the kernels it calls; `nodes`, by name, are those that are being emitted."""
+    """A program and the kernels it calls; `nodes` are those that are being emitted."""
 
     def __init__(self, view: View, elsewhere: frozenset[str] = frozenset()) -> None:
         super().__init__(view, elsewhere)
-        self.nodes: tuple[str, ...] = ()
+        self.nodes: tuple[gs.Node, ...] = ()
         self._kernels: dict[Any, Any] = {}
         self._written: dict[int, WrittenBuffer] = {}
 
@@ -55,8 +59,10 @@ class KernelProgram(Program):
         from tvm import relax, tirx
 
         function = self._function(kernel)
-        nodes = () if isinstance(kernel.op, Repack) else self.nodes
-        self.calls.append(KernelCall(str(function.name_hint), nodes, kernel.op))
+        if isinstance(kernel.op, Repack):
+            self.calls.append(KernelCall(str(function.name_hint), (), kernel.op, (_LAYOUT,)))
+        else:
+            self.note_call(str(function.name_hint), self.nodes, kernel.op)
         kind = relax.TensorType(list(y.shape(batch)), y.dtype)
         if placement is None:
             return self.builder.emit(relax.call_tir(function, list(args), kind))

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from ....ir.core.variables import node_key
 from ....ir.graph.order import reads
 from ....ir.graph.types import Shape
 from ....ir.graph.view import View
@@ -78,6 +79,13 @@ class Program(ABC):
     @abstractmethod
     def define_plain(self, tensor: gs.Tensor, expr: Any) -> None:
         """Record that `expr`, in ONNX's own layout, holds `tensor`."""
+
+    def note_call(self, kernel: str, nodes: Sequence[gs.Node], op: Any = None) -> None:
+        """Note that `kernel`, that of `op`, is called for `nodes`; "": what TVM makes of them."""
+        results = nodes[-1].outputs if nodes else ()
+        shape = self.view.shape(results[0]) if results else None
+        operators = tuple(str(node.op) for node in nodes)
+        self.calls.append(KernelCall(kernel, tuple(map(node_key, nodes)), op, operators, shape))
 
     def sizes_here(self, shape: Shape) -> Shape:
         """Return `shape`, in ONNX's own layout."""

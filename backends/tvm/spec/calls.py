@@ -11,8 +11,11 @@ class KernelCall:
     """A call in the order of lowering: of the kernel of `op`, named `kernel`, for some `nodes`.
 
     `kernel` "": nodes that TVM's importer took; how many functions they become is TVM's affair.
+    `operators`: those of the nodes, or what it does for none; `shape`: that of the last result.
     """
 
     kernel: str
     nodes: tuple[str, ...] = ()
     op: Any = None
+    operators: tuple[str, ...] = ()
+    shape: tuple[int | str | None, ...] | None = None
