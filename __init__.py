@@ -45,7 +45,15 @@ if not TYPE_CHECKING:  # type checkers know every name, and should miss the othe
             return importlib.import_module(f".{name}", __name__)
         if name not in _modules():
             raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-        found = getattr(importlib.import_module(_modules()[name], __name__), name)
+        try:
+            found = getattr(importlib.import_module(_modules()[name], __name__), name)
+        except ModuleNotFoundError as error:  # as in a process that only runs artifacts
+            from .ir.core.extras import missing_package
+
+            missing = missing_package(error)
+            if missing is None:
+                raise
+            raise ModuleNotFoundError(f"planish.{name}: {missing}", name=error.name) from error
         globals()[name] = found
         return found
 
