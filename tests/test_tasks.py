@@ -46,13 +46,14 @@ def folder(tmp_path):
     return tmp_path
 
 
-def run(folder, script, *arguments):
+def run(folder, script, *arguments, **environment):
     """Run a script in `folder`, which must end well; return what it printed."""
     path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["sh", str(TASKS / script), *map(str, arguments)],
         cwd=folder,
-        env={**os.environ, "PATH": path, "ROUNDS": "2", "PYTHON": sys.executable, "NO_COLOR": "1"},
+        env={**os.environ, "PATH": path, "ROUNDS": "2", "PYTHON": sys.executable, "NO_COLOR": "1"}
+        | environment,
         capture_output=True,
         text=True,
         timeout=300,
@@ -103,6 +104,19 @@ def test_integers_and_why_they_are_worse(folder):
     shown = run(folder, "why_worse.sh", "int8.onnx", "model.onnx", "photographs", "better.onnx")
     assert "own SQNR" in shown
     assert (folder / "better.onnx").exists()
+
+
+def test_channels_go_and_what_they_did_is_learned_again(folder):
+    pytest.importorskip("torch")
+    options = {"STEPS": "2", "MEASURE": "false"}  # whether it pays here is not the question
+    shown = run(folder, "prune_recover.sh", "model.onnx", "photographs", "small.onnx", **options)
+    assert re.search(r"^recover\{steps=2\} ", shown, re.MULTILINE)
+    assert "samples/s" in shown
+    sizes = [
+        sum(np.prod(tensor.dims) for tensor in onnx.load(folder / name).graph.initializer)
+        for name in ("model.onnx", "small.onnx")
+    ]
+    assert sizes[1] < 0.9 * sizes[0]
 
 
 def test_an_artifact_runs_in_a_lean_process(folder):
