@@ -115,7 +115,7 @@ class FeedOptions:
         if steps is None or steps.function is not None or not bytes_in:
             return
         given = [name for name in ("pixels", "mean", "std") if getattr(self, name) is not None]
-        if not given and steps.scales:
+        if not given and not steps.keeps_bytes:
             given = ["preprocess"]
         if given == ["pixels"] and steps.pixels == (0.0, 255.0) and not self.preprocess:
             return

@@ -143,7 +143,7 @@ def _of_preprocessing(feeds: ImageFeeds) -> list[str]:
     steps = feeds.preprocessing
     if steps.function is not None or feeds.input.dtype == np.uint8:
         return []
-    low, high = steps.pixels
+    low, high = steps.span
     mean, std = max(steps.mean, key=abs), max(map(abs, steps.std))
     if not low <= mean <= high:
         return [

@@ -103,10 +103,10 @@ def picture_input(graph: gs.Graph, steps: Preprocessing) -> PictureInput:
             "images fit a graph with one input of shape [N, C, H, W] or [N, H, W, C], float or "
             f"uint8, of 1 or 3 channels; this one has {there}; give an .npz file instead"
         )
-    if dtype == np.uint8 and steps.scales and not steps.keeps_bytes:
+    if dtype == np.uint8 and steps.function is None and not steps.keeps_bytes:
         raise FeedError(
-            f"input '{inputs[0].name}' takes pixels as they are, 0..255; leave scale, mean and std "
-            "out"
+            f"input '{inputs[0].name}' takes pixels as they are, 0..255; leave pixels, mean and "
+            "std out"
         )
     channels, last = found
     for name, values in (("mean", steps.mean), ("std", steps.std)):

@@ -30,7 +30,8 @@ _ROUNDING = 1e-6  # of a ratio
 class Preprocessing:
     """How pictures are resized and scaled.
 
-    - `pixels`: what black and white become, before `mean` is subtracted and `std` divides.
+    - `pixels`: what black and white become, before `mean` is subtracted and `std` divides; None:
+      0..1, but the bytes 0..255 where the network takes bytes.
     - `mean`, `std`: one value, or one a channel in the order in which the network has them.
     - `bgr`: blue first, as OpenCV reads; else red.
     - `resize`: see above; of `crop`, `kept` is the part of the shorter side that is left.
@@ -39,7 +40,7 @@ class Preprocessing:
       of the network without its first axis.
     """
 
-    pixels: tuple[float, float] = (0.0, 1.0)
+    pixels: tuple[float, float] | None = None
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     bgr: bool = False
@@ -54,23 +55,24 @@ class Preprocessing:
             raise FeedError("std divides pixels and cannot be 0; give 1 for none")
         if self.resize not in RESIZES:
             raise FeedError(f"resize is '{self.resize}'{nearest(self.resize, RESIZES)}")
-        low, high = self.pixels
+        low, high = self.span
         if not low < high:
             raise FeedError(f"pixels are {low:g}..{high:g}; give 0..1, 0..255 or -1..1")
 
     @property
-    def scales(self) -> bool:
-        """Whether pixels become other numbers than those of 0..1."""
-        return (self.pixels, self.mean, self.std) != ((0.0, 1.0), (0.0,), (1.0,))
+    def span(self) -> tuple[float, float]:
+        """What black and white become in a network that takes floats."""
+        return (0.0, 1.0) if self.pixels is None else self.pixels
 
     @property
     def keeps_bytes(self) -> bool:
-        """Whether pixels stay the numbers 0..255 that pictures hold."""
-        return (self.pixels, self.mean, self.std) == ((0.0, 255.0), (0.0,), (1.0,))
+        """Whether a network that takes bytes can have the numbers 0..255 that pictures hold."""
+        scaled = self.pixels is not None and tuple(self.pixels) != (0.0, 255.0)
+        return not scaled and (self.mean, self.std) == ((0.0,), (1.0,))
 
     def scaled(self, pixels: Array) -> Array:
         """Return pixels 0..255 of [height, width, channels] as the network takes them."""
-        low, high = self.pixels
+        low, high = self.span
         unit: Array = pixels.astype(np.float32) / 255
         if (low, high) != (0.0, 1.0):
             unit = (low + (high - low) * unit).astype(np.float32)

@@ -191,6 +191,8 @@ def test_a_network_that_shifts_its_input_by_more_than_the_feeds(photo, body, wei
         ("float[N, 5, 4, 6]", {}, "images fit a graph with one input"),
         ("int64[N, 3, 4, 6]", {}, "float or uint8"),
         ("uint8[N, 3, 4, 6]", {"mean": (0.5,)}, "takes pixels as they are"),
+        ("uint8[N, 3, 4, 6]", {"pixels": (0, 1)}, "takes pixels as they are"),
+        ("uint8[N, 3, 4, 6]", {"pixels": (-1, 1)}, "leave pixels, mean and std out"),
         ("float[N, 1, 4, 6]", {"mean": (0.5, 0.5, 0.5)}, "mean has 3 values, and images 1"),
         ("float[N, 3, 4, 6]", {"size": (8, 8)}, "size is 8x8"),
     ],
@@ -202,3 +204,11 @@ def test_what_is_refused(photo, declared, steps, words):
     for wrong in ({"std": (0.0,)}, {"pixels": (1, 0)}, {"resize": "letterbx"}):
         with pytest.raises(FeedError):
             Preprocessing(**wrong)
+
+
+@pytest.mark.parametrize("steps", [{}, {"pixels": (0, 255)}, {"pixels": (0.0, 255.0), "bgr": True}])
+def test_bytes_stay_bytes(photo, steps):
+    found = one(photo, graph("uint8[N, 3, 4, 6]"), **steps)
+    assert found.dtype == np.uint8
+    floats = one(photo, graph("float[N, 3, 4, 6]"), **{**steps, "pixels": (0, 255)})
+    np.testing.assert_allclose(found, floats, rtol=0, atol=1e-4)
