@@ -41,7 +41,7 @@ def explain_int8(
     model: ModelFile,
     out_file: Annotated[
         Path | None,
-        typer.Argument(metavar="[OUT]", help="Where --apply writes, as -o.", show_default=False),
+        typer.Argument(metavar="OUT", help="Where --apply writes, as -o.", show_default=False),
     ] = None,
     original: Annotated[
         Path | None, typer.Option("--float", help="The model before quantization.")

@@ -25,7 +25,7 @@ program reads.
 
 | exit code | means |
 |---|---|
-| 0 | done; of `optimize` the last lines say whether it was verified (`--strict`: 3 where not) |
+| 0 | done; the last lines say whether it was verified (`--strict`: 3 where an edit was not) |
 | 1 | a comparison or search found a difference |
 | 2 | refused, with one message that says what to do: an option, a file, or what the machine lacks |
 | 3 | a verification failed: a network differs from what it is to be, or `--strict` cannot tell |

@@ -23,7 +23,7 @@ from ....ir.core.variables import node_key
 from ....ir.graph.clone import clone
 from ....ir.ops.quantization.pairs import Pair
 from ....passes.engine.context import Context, Feeds
-from ....passes.quantize.qdq.dropped_bounds import bounds_of
+from ....passes.quantize.qdq.dropped_bounds import bounds_of, moved_input
 from ....passes.quantize.qdq.match_float import FloatMatch
 from ....passes.quantize.qdq.pairs import Pairs
 from ..backend import OnnxRuntime
@@ -72,7 +72,6 @@ def range_remarks(
 
 def _ranges(graph: gs.Graph, match: FloatMatch) -> Iterator[_Range]:
     pairs = Pairs(graph, Context(graph))
-    inputs = {id(tensor) for tensor in graph.inputs}
     outer = {id(node) for node in graph.nodes}
     for pair in pairs.all:
         view = pairs.view(pair.quantizer)
@@ -86,18 +85,19 @@ def _ranges(graph: gs.Graph, match: FloatMatch) -> Iterator[_Range]:
         scale = float(known.scale.reshape(()))
         low, high = (least - zero - 0.5) * scale, (most - zero + 0.5) * scale
         cut = bounds_of(pair, view, match)
+        given = moved_input(pair.source, view)
         yield _Range(
-            _place(pair, pairs),
+            _place(pair, pairs) if given is None else f"input '{given.name}'",
             pair.source.name,
             -math.inf if cut[0] > -math.inf else low,
             math.inf if cut[1] < math.inf else high,
-            id(pair.source) in inputs,
+            given is not None,
         )
 
 
 def _place(pair: Pair, pairs: Pairs) -> str:
     producer = pairs.producer(pair)
-    return f"input '{pair.source.name}'" if producer is None else node_key(producer)
+    return pair.source.name if producer is None else node_key(producer)
 
 
 def _measured(

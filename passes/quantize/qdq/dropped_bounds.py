@@ -17,10 +17,10 @@ from ....ir.core import dtypes
 from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ....ir.ops.build import build_clip
-from ....ir.ops.quantization.nodes import is_dequantizer
+from ....ir.ops.quantization.nodes import converts, is_dequantizer
 from ....ir.ops.quantization.pairs import Pair
 from ....ir.ops.quantization.parameters import read_quantization
-from ....ir.ops.traits import traits_of
+from ....ir.ops.traits import Movement, traits_of
 from ....ir.ops.traits.groups import LAYERS
 from ...analysis.value_range import value_range
 from .match_float import Bounds, FloatMatch
@@ -63,6 +63,8 @@ def bounds_of(pair: Pair, view: View, original: FloatMatch) -> Bounds:
     stated = original.bounds.get(pair.source.name)
     if stated is not None:
         return stated
+    if moved_input(pair.source, view) is not None:
+        return free
     known = pair.constants(view)
     if known is None or not known.is_per_tensor or not dtypes.is_integer(known.integer_type):
         return free
@@ -73,6 +75,28 @@ def bounds_of(pair: Pair, view: View, original: FloatMatch) -> Bounds:
     step = float(known.scale.reshape(()))
     end = step * (most - least)
     return 0.0, _SIX if abs(end - _SIX) < step / 2 else math.inf
+
+
+def moved_input(tensor: gs.Tensor, view: View) -> gs.Tensor | None:
+    """Return the graph input whose values `tensor` has, rounded, padded or moved; else None.
+
+    Nothing in front of it can have been dropped: it holds what a caller gives.
+    """
+    for _ in range(_MOST_PRODUCERS):
+        node = view.producer(tensor)
+        if node is None:
+            return tensor if any(tensor is each for each in view.scope.inputs) else None
+        if converts(node):
+            tensor = node.inputs[0]
+            continue
+        traits = traits_of(node, view.opset)
+        if traits.movement > Movement.TAKE:
+            return None
+        places = traits.data_of(len(node.inputs))
+        if len(places) != 1:
+            return None
+        tensor = node.inputs[places[0]]
+    return None
 
 
 def _starts_at_zero(tensor: gs.Tensor, view: View) -> bool:

@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 import planish
+from planish.backends.onnxruntime.explain import explain
 
 from tests.helpers import graph_of, run_ort
 
@@ -76,3 +77,49 @@ def test_what_a_relu_cuts_is_no_loss():
     inner = run_ort(planish.to_model(graph), FEEDS[0])
     assert inner["y"].size  # half of what Relu reads is below zero, and its quantizer cuts it
     assert not any("first" in line for line in remarks(integers(graph), graph))
+
+
+MOVED = {
+    "padded": "p = Pad(x, pads)",
+    "transposed": "t = Transpose <perm = [0, 1, 3, 2]> (x) p = Pad(t, pads)",
+    "in pairs": """q = QuantizeLinear(x, step, zero) d = DequantizeLinear(q, step, zero)
+        p = Pad(d, pads)""",
+}
+
+
+@pytest.mark.parametrize("moves", MOVED)
+def test_an_input_that_is_moved_first_is_still_an_input(moves):
+    """No activation stood in front of it: a grid from 0 on cuts what a caller gives."""
+    weights = {
+        **WEIGHTS,
+        "w": RNG.standard_normal((8, 4, 3, 3)).astype("f"),
+        "pads": np.array([0, 0, 0, 0, 0, 1, 0, 0]),
+        "step": np.float32(1 / 255),
+        "zero": np.uint8(0),
+    }
+    body = BODY.replace("ACT", "Relu").replace("Conv(x, w)", "Conv(p, w)")
+    text = f"g (float[1, 3, 12, 12] x) => (float[1, 4, 8, 8] y) {{ {MOVED[moves]} {body} }}"
+    original = graph_of(text, weights)
+    told = remarks(integers(original), original, 1.0, -0.5)
+    share, place = re.match(r"(\d+)% of values at (.*?) lie outside", told[0]).groups()
+    assert place == "input 'x'"
+    below = np.mean([feed["x"] < 0.5 for feed in FEEDS])
+    assert 0.6 * below < int(share) / 100 < below + 0.01  # of the channel that pads it, none
+    assert remarks(integers(original), original, 1 / 255)[0].startswith(
+        "values at input 'x' use 0."
+    )
+
+
+def test_taking_the_first_layer_back_bounds_no_input():
+    weights = {**WEIGHTS, "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1])}
+    text = f"g (float[1, 3, 12, 12] x) => (float[] y) {{ p = Pad(x, pads) {BODY} }}"
+    original = graph_of(
+        text.replace("ACT(a)", "Relu(a)").replace("Conv(x, w)", "Conv(p, w)"), weights
+    )
+    quantized = integers(original)
+    names = [node.name for node in quantized.nodes if node.op in ("Conv", "Pad")]
+    back = explain.apply_exclusions(quantized, names, original)
+    feed = {"x": RNG.standard_normal((1, 3, 12, 12)).astype("f")}
+    wanted = run_ort(planish.to_model(original), feed)["y"]
+    found = run_ort(planish.to_model(back), feed)["y"]
+    assert np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
