@@ -29,7 +29,8 @@ from ...engine.context import Context
 from ...engine.contract import Pass
 from ...engine.node_names import check_node_names
 from .asked import read_sizes, shapes_asked
-from .plan import Mend, Told, nodes_of, plan
+from .mend import Mend, Told, nodes_of
+from .plan import plan
 
 _UNCOMPARED = (
     "no comparison at the new size says that these are right: compare one result with the source "

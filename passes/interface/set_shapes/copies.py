@@ -1,0 +1,120 @@
+"""Copies of a graph with inputs of given sizes, in which what follows from these is known."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import onnx_graphsurgeon as gs
+
+from ....ir.core.build import make_constant
+from ....ir.graph.clone import clone
+from ....ir.graph.types import Dim
+from ....ir.graph.uses import Uses
+from ....ir.graph.view import View
+from ....ir.ops.shapes.infer import infer_types
+from ....ir.run.feeds import is_size
+from ...analysis.constants.evaluation import constant_values
+from .mend import nodes_of
+from .rules import RULES
+from .site import Array, known
+
+# Of spatial axes multiples of them, which strided layers halve.
+_PRIMES = (1009, 1013, 1019, 1021, 1031, 1033, 1039, 1049, 1051, 1061)
+_SPATIAL = 32
+_MOST_ROUNDS = 8  # of lists that are computed from the sizes of what others give
+
+
+def opened_shapes(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]]) -> dict[str, list[Dim]]:
+    """Return the shapes of the inputs before, what has a name or none as the number it becomes."""
+    primes = itertools.cycle(_PRIMES)
+    named: dict[str, int] = {}
+    found: dict[str, list[Dim]] = {}
+    for tensor in graph.inputs:
+        wanted = shapes.get(tensor.name, tensor.shape)
+        if isinstance(tensor, gs.Constant) or wanted is None:
+            continue
+        sizes: list[Dim] = []
+        for axis, (dim, now) in enumerate(zip(tensor.shape or wanted, wanted, strict=True)):
+            prime = next(primes) * (_SPATIAL if axis > 1 else 1)
+            if is_size(dim):
+                size = int(dim)
+            elif is_size(now):
+                size = int(now)
+            else:
+                size = named.setdefault(dim, prime) if isinstance(dim, str) else prime
+            sizes.append(size)
+        found[tensor.name] = sizes
+    return found
+
+
+def sized_copy(
+    graph: gs.Graph, opened: Mapping[str, list[Dim]], shapes: Mapping[str, Sequence[Dim]]
+) -> gs.Graph:
+    """Return a copy of `graph` with inputs of `shapes`, of `opened` where these say no number."""
+    made = clone(graph)
+    for tensor in made.inputs:
+        if tensor.name in opened:
+            wanted = shapes.get(tensor.name, opened[tensor.name])
+            pairs = zip(wanted, opened[tensor.name], strict=True)
+            tensor.shape = [now if is_size(now) else was for now, was in pairs]
+    return made
+
+
+class SizedCopy:
+    """What is known of a copy of `graph`, in which lists of sizes are written out.
+
+    Inference does not follow all arithmetic that exporters write; what it computes at given sizes
+    is known.
+    """
+
+    def __init__(self, graph: gs.Graph) -> None:
+        self.graph = clone(graph)
+        self._know()
+        for _ in range(_MOST_ROUNDS):
+            if not self._write_lists():
+                break
+            self._know()
+
+    def _know(self) -> None:
+        self._types = infer_types(self.graph)
+        self._uses = Uses(self.graph)
+        self._views: dict[int, View] = {}
+        self._values: dict[int, dict[int, Array]] = {}
+
+    def _write_lists(self) -> bool:
+        """Write out the lists of nodes whose results are unknown; say whether there were any."""
+        written = False
+        for scope, node in nodes_of(self.graph):
+            if node.op not in RULES or known(self.view(scope).shape(node.outputs[0])) is not None:
+                continue
+            for position, tensor in enumerate(node.inputs):
+                if position in _lists_of(node) and self.view(scope).constant(tensor) is None:
+                    values = self.value(tensor, scope)
+                    if values is not None:
+                        made = make_constant(f"{tensor.name}__written", values)
+                        list.__setitem__(node.inputs, position, made)
+                        written = True
+        return written
+
+    def view(self, scope: gs.Graph) -> View:
+        """Return what is known of a scope of the copy."""
+        if id(scope) not in self._views:
+            self._views[id(scope)] = View(scope, self._uses, self._types.of)
+        return self._views[id(scope)]
+
+    def value(self, tensor: gs.Tensor, scope: gs.Graph) -> Array | None:
+        """Return what a list of sizes, or an operand, holds where that follows without inputs."""
+        if id(scope) not in self._values:
+            sized = [node for node in scope.nodes if node.op in RULES]
+            lists = [n.inputs[p] for n in sized for p in _lists_of(n) if n.inputs[p].name]
+            self._values[id(scope)] = constant_values(lists, self.view(scope))
+        held = self._values[id(scope)]
+        if id(tensor) not in held:
+            held.update(constant_values([tensor], self.view(scope)))
+        return held.get(id(tensor))
+
+
+def _lists_of(node: gs.Node) -> range:
+    """Return the positions of what may be lists of sizes."""
+    return range(0 if len(node.inputs) == 1 else 1, len(node.inputs))

@@ -1,0 +1,138 @@
+"""One walk over a graph at the old sizes and at the new, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import onnx_graphsurgeon as gs
+
+from ....ir.core.variables import is_standard, label, node_key, subgraphs_of
+from ....ir.ops.traits.groups import READ_NO_VALUES
+from .copies import SizedCopy
+from .counts import summed
+from .mend import Mend, Told, nodes_of, typed
+from .operands import operands
+from .rules import RULES
+from .site import Array, FixedSizeError, SeenSizes, SizedSite, known
+
+
+class SizeRound:
+    """One walk over both copies; what hangs on a node that is mended waits for the next."""
+
+    def __init__(
+        self, before: SizedCopy, after: gs.Graph, mended: Collection[int], told: Told
+    ) -> None:
+        self._before, self._after = before, SizedCopy(after)
+        self._mended, self._told = frozenset(mended), told
+        self._seen = SeenSizes()
+        self._live: set[int] = set()
+        self._summed: dict[int, frozenset[int]] = {}
+        self._waiting: set[int] = set()
+        self._changed: set[int] = set()  # scopes
+        outer, scope = self._before.graph, self._after.graph
+        for was, now in zip(outer.inputs, scope.inputs, strict=True):
+            if isinstance(now, gs.Variable):
+                self._enter(was, now, outer, scope, given=True)
+
+    def outputs(self) -> dict[str, Sequence[int]]:
+        """Return the sizes of the outputs, those that are known."""
+        scope = self._after.graph
+        sizes = {t.name: known(self._after.view(scope).shape(t)) for t in scope.outputs}
+        return {name: found for name, found in sizes.items() if found is not None}
+
+    def look(self) -> tuple[list[Mend], list[str]]:
+        """Return the nodes to mend, and why others cannot be."""
+        mends: list[Mend] = []
+        refused: list[str] = []
+        pairs = zip(nodes_of(self._before.graph), nodes_of(self._after.graph), strict=True)
+        for place, ((outer, was), (scope, node)) in enumerate(pairs):
+            bodies = subgraphs_of(node)
+            waits = any(id(t) in self._waiting for t in node.inputs)
+            if waits or any(id(body) in self._changed for body in bodies):
+                self._wait(node, scope)
+                continue
+            asks = node.op in READ_NO_VALUES  # for sizes alone
+            live = bool(bodies) or (not asks and any(id(t) in self._live for t in node.inputs))
+            if is_standard(node):
+                try:
+                    mend = self._mend(place, (outer, was), (scope, node))
+                except FixedSizeError as reason:
+                    refused.append(f"{label(node)}: {reason}")
+                    self._wait(node, scope)
+                    continue
+                if mend is not None:
+                    mends.append(mend)
+                    self._wait(node, scope)
+                    live = True
+            if live:
+                for old, new in zip(was.outputs, node.outputs, strict=True):
+                    if id(new) not in self._waiting:
+                        self._enter(old, new, outer, scope)
+                    self._live.add(id(new))
+        return mends, refused
+
+    def _wait(self, node: gs.Node, scope: gs.Graph) -> None:
+        self._waiting.update(id(tensor) for tensor in node.outputs)
+        self._changed.add(id(scope))
+
+    def _enter(
+        self,
+        was: gs.Tensor,
+        now: gs.Tensor,
+        outer: gs.Graph,
+        scope: gs.Graph,
+        given: bool = False,
+    ) -> None:
+        self._live.add(id(now))
+        before = known(self._before.view(outer).shape(was))
+        after = known(self._after.view(scope).shape(now))
+        if before is not None and after is not None and len(before) == len(after):
+            self._seen.add(before, after)
+            if given:
+                self._seen.add_given(before, after)
+
+    def _mend(
+        self, place: int, was: tuple[gs.Graph, gs.Node], now: tuple[gs.Graph, gs.Node]
+    ) -> Mend | None:
+        (outer, before), (scope, node) = was, now
+        rule = RULES.get(node.op)
+        site = SizedSite(
+            was=before,
+            node=node,
+            before=self._before.view(outer),
+            after=self._after.view(scope),
+            values_before=lambda tensor: self._before.value(tensor, outer),
+            values_after=lambda tensor: self._after.value(tensor, scope),
+            seen=self._seen,
+            summed=frozenset().union(*(self._summed.get(id(t), ()) for t in node.inputs)),
+            is_live=lambda tensor: id(tensor) in self._live,
+            follows=node_key(node) in self._told.follow,
+        )
+        over = summed(site)
+        self._summed.update((id(tensor), over) for tensor in node.outputs)
+        if place in self._mended or node_key(node) in self._told.keep:
+            return None
+        changes = (rule(site) if rule is not None else None) or {}
+        inputs: dict[int, Array] = dict(operands(site))
+        attrs: dict[str, list[float]] = {}
+        shapes = {node.inputs[p].name: v.shape for p, v in inputs.items()}
+        lists: dict[str, tuple[Sequence[float] | None, Sequence[float]]] = {}
+        for name, sizes in changes.items():
+            position = site.position(name)
+            asked = site.asked(name)
+            lists[name] = (None if asked is None else asked[0], list(sizes))
+            if position is None:
+                attrs[name] = list(sizes)
+            else:
+                inputs[position] = typed(sizes, site.after.dtype(node.inputs[position]))
+        if not inputs and not attrs:
+            return None
+        return Mend(
+            place=place,
+            inputs=inputs,
+            attrs=attrs,
+            node=node_key(node),
+            label=label(node),
+            lists=lists,
+            operands=shapes,
+        )
