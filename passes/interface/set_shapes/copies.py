@@ -17,7 +17,7 @@ from ....ir.run.feeds import is_size
 from ...analysis.constants.evaluation import constant_values
 from .mend import nodes_of
 from .rules import RULES
-from .site import Array, known
+from .site import Array, Sizes, known
 
 # Of spatial axes multiples of them, which strided layers halve.
 _PRIMES = (1009, 1013, 1019, 1021, 1031, 1033, 1039, 1049, 1051, 1061)
@@ -81,6 +81,7 @@ class SizedCopy:
         self._uses = Uses(self.graph)
         self._views: dict[int, View] = {}
         self._values: dict[int, dict[int, Array]] = {}
+        self._numbers: dict[tuple[str, float], list[Sizes]] | None = None
 
     def _write_lists(self) -> bool:
         """Write out the lists of nodes whose results are unknown; say whether there were any."""
@@ -113,6 +114,29 @@ class SizedCopy:
         if id(tensor) not in held:
             held.update(constant_values([tensor], self.view(scope)))
         return held.get(id(tensor))
+
+    def uses_elsewhere(self, op: str, number: float, size: int, rank: int) -> bool:
+        """Say whether an `op` has `number`, with a tensor of `rank` without an axis of `size`."""
+        if self._numbers is None:
+            self._numbers = {}
+            for scope, node in nodes_of(self.graph):
+                for number_ in self._held(node, scope):
+                    shapes = [known(self.view(scope).shape(t)) for t in node.inputs]
+                    known_ = [shape for shape in shapes if shape is not None]
+                    self._numbers.setdefault((node.op, number_), []).extend(known_)
+        shapes_ = self._numbers.get((op, abs(number)), ())
+        return any(len(shape) == rank and size not in shape for shape in shapes_)
+
+    def uses(self, op: str, number: float) -> int:
+        """Return how many inputs of nodes of type `op` are, all, `number`; see `uses_elsewhere`."""
+        self.uses_elsewhere(op, number, 0, 0)
+        assert self._numbers is not None
+        return len(self._numbers.get((op, abs(number)), ()))
+
+    def _held(self, node: gs.Node, scope: gs.Graph) -> list[float]:
+        held = [self.view(scope).constant(tensor) for tensor in node.inputs]
+        single = [v for v in held if v is not None and v.size == 1 and v.dtype.kind in "iuf"]
+        return [abs(float(value.reshape(-1)[0])) for value in single]
 
 
 def _lists_of(node: gs.Node) -> range:

@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
 from ....ir.ops.axes.named import normal_axes
 from ....ir.ops.parameters import LISTS_OF_SIZES, read_parameter
 from ....ir.ops.traits import traits_of
-from .site import Array, FixedSizeError, SizedSite
+from .site import Array, FixedSizeError, SizedSite, Sizes, known
 
 _MANY = 16  # elements, below which a number is one of its own
 _LARGEST_HALO = 15  # on each side, of a kernel of 31
+_SMALL_HALO = 3
+_MULTIPLES = (7, 8, 10, 12)  # of which rows are made: windows, strides
 
 
 def check_held(site: SizedSite) -> None:
@@ -43,7 +46,9 @@ def _fixed(site: SizedSite, position: int) -> Array | None:
 
 def _check_depth(site: SizedSite) -> None:
     for depth in _each(_fixed(site, 1)):
-        if depth in site.summed or (depth >= _MANY and site.seen.holds(depth, 1)):
+        if depth in {one.was for one in site.summed if one.changes} or (
+            depth >= _MANY and site.seen.holds(depth, 1)
+        ):
             raise FixedSizeError(f"its depth is {depth}, which was a size that changes")
 
 
@@ -74,21 +79,72 @@ def _check_lengths(site: SizedSite) -> None:
 
 
 def _check_pads(site: SizedSite) -> None:
-    """Refuse pads up to a round size: those behind alone, and those that are no kernel's."""
+    """Refuse pads that may make a row of a round size, of that of another, or of a part of it."""
     pair, asked = site.sizes(), site.asked("pads")
     if pair is None or asked is None or asked[0] != asked[1]:
         return
     half = len(asked[0]) // 2
     axes = read_parameter(site.node, "axes", site.after, site.values_after).ints()
     places = normal_axes(range(half) if axes is None else axes, len(pair[0])) or ()
+    if not any(asked[0]):
+        _check_no_pads(*pair)
     for axis, front, behind in zip(places, asked[0][:half], asked[0][half:], strict=False):
         was, now = pair[0][axis], pair[1][axis]
-        fills = (front == 0 and behind > 1) or min(front, behind) > _LARGEST_HALO
-        if was != now and fills and (was + front + behind) % 8 == 0:
+        fills = was != now and (front or behind) and _fills(site, was, now, front, behind)
+        odd = abs(front - behind) == 1 and (was - now) % 2 == 1
+        if fills and (odd or not _is_halo(site, axis, front + behind)):
             raise FixedSizeError(
                 f"it pads {was}, which becomes {now}, to {was + front + behind} on axis {axis}; "
                 "whether that is a size to keep does not follow"
             )
+
+
+def _check_no_pads(before: Sizes, now: Sizes) -> None:
+    """Refuse a Pad that adds nothing, as where a row is of a round size or square already."""
+    quotients = {size / was for was, size in zip(before[-2:], now[-2:], strict=True) if was}
+    if before != now and not (len(quotients) == 1 and quotients.pop().is_integer()):
+        raise FixedSizeError(
+            f"it pads {list(before)} with nothing; whether {list(now)} is to be padded, to a round "
+            "size or a square, does not follow"
+        )
+
+
+def _fills(site: SizedSite, size: int, now: int, front: int, behind: int) -> bool:
+    """Say whether pads may be computed from the size that they fill up."""
+    whole, most = size + front + behind, max(abs(front), abs(behind))
+    if min(front, behind) < 0:
+        return most > 1
+    if front == behind and most <= _SMALL_HALO:
+        return False
+    if most in (size, size - 1, size // 2) or whole in {one.was for one in site.seen.changed}:
+        return True
+    if front == behind:
+        return whole % (8 if most > _LARGEST_HALO else 16) == 0
+    # One more on one side makes odd rows even, or fits windows that step over them.
+    one_more = abs(front - behind) == 1 and (size - now) % 2 == 1
+    return one_more or any(whole % many == 0 and whole > many for many in _MULTIPLES)
+
+
+def _is_halo(site: SizedSite, axis: int, total: int) -> bool:
+    """Say whether the windows of all that read a Pad are as wide as what it adds, and one more."""
+    readers = site.after.readers(site.node.outputs[0])
+    return bool(readers) and all(_fits(total, site, node, axis) for node in readers)
+
+
+def _fits(total: int, site: SizedSite, node: gs.Node, axis: int) -> bool:
+    span, steps = _span(site, node, axis), node.attrs.get("strides") or ()
+    step = steps[axis - 2] if 2 <= axis < 2 + len(steps) else 1
+    return span - step <= total < span and total > 0
+
+
+def _span(site: SizedSite, node: gs.Node, axis: int) -> int:
+    weight = traits_of(node, site.after.opset).weighted
+    shape = known(site.after.shape(node.inputs[1])) if weight and len(node.inputs) > 1 else None
+    kernel = node.attrs.get("kernel_shape") or (shape or ())[2:]
+    if not kernel or not 2 <= axis < 2 + len(kernel):
+        return 0
+    dilations = node.attrs.get("dilations") or [1] * len(kernel)
+    return int((kernel[axis - 2] - 1) * dilations[axis - 2] + 1)
 
 
 def _check_unknown(site: SizedSite) -> None:

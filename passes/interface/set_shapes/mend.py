@@ -17,10 +17,16 @@ from .site import Array
 
 @dataclass(frozen=True)
 class Told:
-    """Nodes, by name, that a person has decided about: to stay as they are, or to go along."""
+    """Nodes, by name, that a person has decided about: to stay as they are, or to go along.
+
+    `tries`: what cannot be decided stays as it is, to see whether that runs. `is_between`:
+    whether the graph has sizes already that are in between.
+    """
 
     keep: frozenset[str] = frozenset()
     follow: frozenset[str] = frozenset()
+    tries: bool = False
+    is_between: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +34,7 @@ class Mend:
     """What the node at `place` (of `nodes_of`) is to hold, by input position or attribute.
 
     `lists`: what parameters held before, and hold now; `operands`: shapes of others, by name.
+    `guessed`: whether the node may hold numbers of its own instead.
     """
 
     place: int
@@ -37,6 +44,7 @@ class Mend:
     label: str
     lists: Mapping[str, tuple[Sequence[float] | None, Sequence[float]]]
     operands: Mapping[str, Sequence[int]]
+    guessed: bool
 
     @property
     def told(self) -> str:
@@ -61,6 +69,7 @@ class Mend:
             inputs={**self.inputs, **later.inputs},
             attrs={**self.attrs, **later.attrs},
             lists=lists,
+            guessed=self.guessed or later.guessed,
             operands={**self.operands, **later.operands},
         )
 

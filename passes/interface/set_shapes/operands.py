@@ -6,15 +6,17 @@ x [10, 64] + p [10, 64], all rows of p alike  ->  x [1, 64] + p [1, 64]
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 import numpy as np
 
 from ....ir.ops.axes.named import normal_axes
 from ....ir.ops.traits import attribute, traits_of
-from .counts import check_counts
 from .held import check_held
+from .numbers import check_numbers, is_own
 from .site import Array, FixedSizeError, SizedSite
+from .tables import grown_table
 
 Replaced = dict[int, Array]
 
@@ -25,12 +27,12 @@ def operands(site: SizedSite) -> Replaced:
     Raises FixedSizeError where one holds something for each element of a size that has changed.
     """
     traits = traits_of(site.node, site.after.opset)
-    check_counts(site)
+    check_numbers(site)
     check_held(site)
     if traits.broadcasts:
         return dict(_of_broadcast(site))
     if traits.weighted is not None and site.node.op in ("Gemm", "MatMul"):
-        _check_features(site)
+        return dict(_of_features(site))
     if site.node.op == "GridSample":
         _check_grid(site)
     if site.node.op == "Expand":
@@ -45,7 +47,7 @@ def _of_broadcast(site: SizedSite) -> Iterator[tuple[int, Array]]:
         fixed = site.sizes(place)
         if fixed is None or site.is_live(tensor):
             continue
-        values: Array | None = None
+        wanted: dict[int, int] = {}
         for other in _live(site):
             pair = site.sizes(other)
             for back in range(1, min(len(fixed[0]), len(pair[0]) if pair else 0) + 1):
@@ -59,9 +61,9 @@ def _of_broadcast(site: SizedSite) -> Iterator[tuple[int, Array]]:
                         f"its operand '{tensor.name}' {list(fixed[0])} made {size} elements of "
                         f"one, which becomes {now}"
                     )
-                values = _alike(site, place, len(fixed[0]) - back, 1, values)
-        if values is not None:
-            yield place, values
+                wanted[len(fixed[0]) - back] = now
+        if wanted:
+            yield place, _fitted(site, place, wanted, alone=1)
 
 
 def _of_expand(site: SizedSite) -> Iterator[tuple[int, Array]]:
@@ -87,12 +89,10 @@ def _of_concat(site: SizedSite) -> Iterator[tuple[int, Array]]:
         fixed = site.sizes(place)
         if fixed is None or site.is_live(tensor) or joined is None:
             continue
-        values: Array | None = None
-        for axis, now in enumerate(pair[1]):
-            if axis != joined[0] and fixed[1][axis] != now:
-                values = _alike(site, place, axis, now, values)
-        if values is not None:
-            yield place, values
+        sizes = enumerate(pair[1])
+        wanted = {a: now for a, now in sizes if a != joined[0] and fixed[1][a] != now}
+        if wanted:
+            yield place, _fitted(site, place, wanted)
 
 
 def _of_states(site: SizedSite) -> Iterator[tuple[int, Array]]:
@@ -119,34 +119,72 @@ def _check_grid(site: SizedSite) -> None:
         )
 
 
-def _check_features(site: SizedSite) -> None:
+def _of_features(site: SizedSite) -> Iterator[tuple[int, Array]]:
+    """A weight for each feature; places may be such, as where their mean is taken."""
     pair, weight = site.sizes(), site.sizes(1)
     if pair is None or weight is None or site.is_live(site.node.inputs[1]) or not pair[0]:
         return
     axis = 0 if site.node.op == "Gemm" and site.node.attrs.get("transA", 0) else -1
     was, now = pair[0][axis], pair[1][axis]
-    if was != now:
-        raise FixedSizeError(
-            f"its weight '{site.node.inputs[1].name}' {list(weight[0])} is for {was} features, and "
-            f"there are {now} at this size; a network that ends so is for one size of image"
-        )
+    if was == now or weight[1] != weight[0]:
+        return
+    values, row = site.values_after(site.node.inputs[1]), max(len(weight[0]) - 2, 0)
+    counts = values is not None and bool((values != np.take(values, [0], row)).any())
+    if values is not None and counts and site.node.op == "MatMul" and weight[0][row] == was:
+        grown = grown_table(values, [(row, now)], list(site.seen.maps), partial(is_own, site))
+        if grown is not None:
+            yield 1, grown
+            return
+    raise FixedSizeError(
+        f"its weight '{site.node.inputs[1].name}' {list(weight[0])} is for {was} features, and "
+        f"there are {now} at this size; a network that ends so is for one size of image"
+    )
+
+
+def _fitted(
+    site: SizedSite, place: int, wanted: Mapping[int, int], alone: int | None = None
+) -> Array:
+    """Return a constant with the sizes `wanted`, by axis; else refuse.
+
+    `alone`: how many elements it is to have where all are alike, None for as many as wanted.
+    """
+    values = _known(site, place)
+    rest = []
+    for axis, now in wanted.items():
+        first = None if values is None else np.take(values, [0], axis)
+        if values is None or not np.array_equal(values, np.broadcast_to(first, values.shape)):
+            rest.append((axis, now))
+            continue
+        values = np.repeat(first, now if alone is None else alone, axis)
+    if rest and values is not None:
+        values = grown_table(values, rest, list(site.seen.maps), partial(is_own, site))
+    if values is None:
+        raise _not_alike(site, place)
+    return values
 
 
 def _alike(site: SizedSite, place: int, axis: int, count: int, known: Array | None) -> Array:
     """Return a constant with `count` elements on `axis`, of which all are alike; else refuse."""
-    tensor = site.node.inputs[place]
-    values = site.after.constant(tensor) if known is None else known
-    if values is None:
-        values = site.values_after(tensor)
+    values = _known(site, place) if known is None else known
     if values is not None:
         first: Array = np.take(values, [0], axis)
         if np.array_equal(values, np.broadcast_to(first, values.shape)):
             return np.repeat(first, count, axis)
+    raise _not_alike(site, place)
+
+
+def _known(site: SizedSite, place: int) -> Array | None:
+    tensor = site.node.inputs[place]
+    values = site.after.constant(tensor)
+    return site.values_after(tensor) if values is None else values
+
+
+def _not_alike(site: SizedSite, place: int) -> FixedSizeError:
     sizes = site.sizes(place)
-    raise FixedSizeError(
-        f"its operand '{tensor.name}' {list(sizes[0]) if sizes else ''} holds a value for each "
-        "element of a size that changes; export the model at the size that you want, or with that "
-        "axis dynamic"
+    return FixedSizeError(
+        f"its operand '{site.node.inputs[place].name}' {list(sizes[0]) if sizes else ''} holds a "
+        "value for each element of a size that changes; export the model at the size that you "
+        "want, or with that axis dynamic"
     )
 
 

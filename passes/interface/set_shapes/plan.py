@@ -41,24 +41,41 @@ def plan(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> Pl
     """Return what has to change in `graph` for inputs of `shapes`, by name, in order.
 
     Raises RefusedError, naming each node, where a size that has changed is held by a constant that
-    cannot be told; and where windows may be of a size or over everything, and both would run.
+    cannot be told; and where a node may go along or stay as it is, and both would run.
     """
     found = _planned(graph, shapes, told)
-    pools = {m.node: m.told for m in found.mends if "kernel_shape" in m.attrs}
-    guessed = pools.keys() - told.follow
-    if guessed and _runs_with(graph, shapes, replace(told, keep=told.keep | guessed)):
-        names = "; ".join(pools[name] for name in sorted(guessed))
-        raise RefusedError(_refusal([f"{names} would pool as at the old size, or slide as it is"]))
+    guessed = [mend for mend in found.mends if mend.guessed and mend.node not in told.follow]
+    doubtful = [mend for mend in guessed if _would_do(graph, shapes, told, [mend])]
+    if not doubtful and len(guessed) > 1 and _would_do(graph, shapes, told, guessed):
+        doubtful = guessed
+    if doubtful:
+        raise RefusedError(_refusal([_both_ways(mend) for mend in doubtful]))
     return found
 
 
-def _runs_with(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> bool:
+def _would_do(
+    graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told, kept: Sequence[Mend]
+) -> bool:
+    """Say whether sizes still fit where nodes that were mended stay as they are."""
+    keep = told.keep | {mend.node for mend in kept}
     try:
-        sized = _planned(graph, shapes, told).sized
+        sized = _planned(graph, shapes, replace(told, keep=keep, tries=True)).sized
+    except RefusedError:
+        return False
+    written = SizedCopy(sized).graph  # inference does not compute all lists of sizes
+    if infer_types(written).problem and not infer_types(graph).problem:
+        return False
+    try:
         Reference(sized)(random_feeds(sized)[0])
-    except (RefusedError, ExecutionError, FeedError):
+    except (ExecutionError, FeedError):
         return False
     return True
+
+
+def _both_ways(mend: Mend) -> str:
+    if "kernel_shape" in mend.attrs:
+        return f"{mend.told} would pool as at the old size, or slide as it is"
+    return f"{mend.told} would go along, or the old number is one to keep, and both would run"
 
 
 def _planned(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> Plan:
@@ -75,7 +92,9 @@ def _planned(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -
             sized_copy(graph, opened, {}), sized_copy(graph, opened, way), told
         )
         _need_inferred(middle, graph)
-        second, outputs, sized = _step(middle, sized_copy(middle, opened, shapes), told)
+        second, outputs, sized = _step(
+            middle, sized_copy(middle, opened, shapes), replace(told, is_between=True)
+        )
     except RefusedError as reason:
         raise RefusedError(
             f"{reason} (some sizes grow and others shrink, so they are changed by way of {through})"

@@ -7,13 +7,14 @@ from collections.abc import Collection, Sequence
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import is_standard, label, node_key, subgraphs_of
+from ....ir.graph.uses import scopes
 from ....ir.ops.traits.groups import READ_NO_VALUES
 from .copies import SizedCopy
-from .counts import summed
 from .mend import Mend, Told, nodes_of, typed
 from .operands import operands
 from .rules import RULES
-from .site import Array, FixedSizeError, SeenSizes, SizedSite, known
+from .site import Array, FixedSizeError, Guess, SeenSizes, SizedSite, Summed, known
+from .sums import products_of, summed
 
 
 class SizeRound:
@@ -26,7 +27,8 @@ class SizeRound:
         self._mended, self._told = frozenset(mended), told
         self._seen = SeenSizes()
         self._live: set[int] = set()
-        self._summed: dict[int, frozenset[int]] = {}
+        self._summed: dict[int, frozenset[Summed]] = {}
+        self._products = (_products(self._before), _products(self._after))
         self._waiting: set[int] = set()
         self._changed: set[int] = set()  # scopes
         outer, scope = self._before.graph, self._after.graph
@@ -57,9 +59,11 @@ class SizeRound:
                 try:
                     mend = self._mend(place, (outer, was), (scope, node))
                 except FixedSizeError as reason:
-                    refused.append(f"{label(node)}: {reason}")
-                    self._wait(node, scope)
-                    continue
+                    if not self._told.tries:
+                        refused.append(f"{label(node)}: {reason}")
+                        self._wait(node, scope)
+                        continue
+                    mend = None
                 if mend is not None:
                     mends.append(mend)
                     self._wait(node, scope)
@@ -89,7 +93,16 @@ class SizeRound:
         if before is not None and after is not None and len(before) == len(after):
             self._seen.add(before, after)
             if given:
-                self._seen.add_given(before, after)
+                self._seen.add_given(now.name, before, after)
+
+    def _scaled_for(self, was: gs.Node, node: gs.Node) -> frozenset[Summed]:
+        """Return over how many elements the result of a node is summed with another."""
+        before = self._products[0].get(id(was.outputs[0]), ())
+        after = self._products[1].get(id(node.outputs[0]), ())
+        if len(before) == len(after):
+            return frozenset(map(Summed, before, after))
+        became = {one.was: one.now for one in self._seen.changed}
+        return frozenset(Summed(size, became.get(size, size)) for size in before)
 
     def _mend(
         self, place: int, was: tuple[gs.Graph, gs.Node], now: tuple[gs.Graph, gs.Node]
@@ -105,8 +118,12 @@ class SizeRound:
             values_after=lambda tensor: self._after.value(tensor, scope),
             seen=self._seen,
             summed=frozenset().union(*(self._summed.get(id(t), ()) for t in node.inputs)),
+            scaled_for=self._scaled_for(before, node),
+            elsewhere=self._before.uses_elsewhere,
+            uses=self._before.uses,
             is_live=lambda tensor: id(tensor) in self._live,
             follows=node_key(node) in self._told.follow,
+            is_between=self._told.is_between,
         )
         over = summed(site)
         self._summed.update((id(tensor), over) for tensor in node.outputs)
@@ -135,4 +152,13 @@ class SizeRound:
             label=label(node),
             lists=lists,
             operands=shapes,
+            guessed=isinstance(changes, Guess),
         )
+
+
+def _products(copy: SizedCopy) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for scope in scopes(copy.graph):
+        for tensor, size in products_of(scope, copy.view(scope)):
+            found.setdefault(id(tensor), []).append(size)
+    return found

@@ -9,21 +9,18 @@ axis.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 
 from ....ir.ops.axes.named import normal_axes
-from ....ir.ops.parameters import read_parameter
 from ....ir.ops.resizing import scaled
-from ....ir.ops.slices import TO_THE_END
-from ....ir.ops.traits import attribute
 from ....ir.ops.traits.groups import POOLS
+from .cuts import cut_highest, cut_places, cut_slice, cut_split
 from .regroup import regrouped
-from .site import Array, FixedSizeError, SizedSite, Sizes
+from .site import Changes, FixedSizeError, Guess, SizedSite, Sizes
 
-Changes = Mapping[str, Sequence[float]]
 Rule = Callable[[SizedSite], Changes | None]
 
 
@@ -85,18 +82,30 @@ def _expand(site: SizedSite) -> Changes | None:
             wanted.append(pair[1][own])
         else:
             wanted.append(_followed(site, axis, size, len(asked[0])) if size != 1 else 1)
-    return {"shape": wanted} if wanted != asked[1] else None
+    changes = {"shape": wanted}
+    made = Guess(changes) if site.is_live(site.node.inputs[0]) else changes
+    return made if wanted != asked[1] else None
 
 
 def _tile(site: SizedSite) -> Changes | None:
     pair, asked = site.sizes(), site.asked("repeats")
-    if pair is None or asked is None or asked[0] != asked[1] or site.is_live(site.node.inputs[0]):
+    if pair is None or asked is None or asked[0] != asked[1]:
         return None
+    if site.is_live(site.node.inputs[0]):
+        return _tile_of_data(site, asked[0])
     wanted = [
         _followed(site, axis, count, len(asked[0])) if count > 1 and pair[0][axis] == 1 else count
         for axis, count in enumerate(asked[0])
     ]
     return {"repeats": wanted} if wanted != asked[0] else None
+
+
+def _tile_of_data(site: SizedSite, repeats: Sequence[int]) -> Changes | None:
+    wanted = [
+        _followed(site, axis, count, len(repeats)) if count > 2 else count
+        for axis, count in enumerate(repeats)
+    ]
+    return Guess({"repeats": wanted}) if wanted != repeats else None
 
 
 def _filled(site: SizedSite) -> Changes | None:
@@ -123,7 +132,7 @@ def _resize_to_sizes(site: SizedSite) -> Changes | None:
     for axis, size, as_it_is in zip(axes, *asked, strict=True):
         computed = size != as_it_is
         wanted.append(as_it_is if computed else _resized(site, axis, size))
-    return {"sizes": wanted} if wanted != asked[1] else None
+    return Guess({"sizes": wanted}) if wanted != asked[1] else None
 
 
 def _resize_by_scales(site: SizedSite) -> Changes | None:
@@ -166,119 +175,6 @@ def _resized(site: SizedSite, axis: int, size: int) -> int:
     return follows
 
 
-def _slice(site: SizedSite) -> Changes | None:
-    pair = site.sizes()
-    starts, ends = site.asked("starts"), site.asked("ends")
-    if pair is None or pair[0] == pair[1] or starts is None or ends is None:
-        return None
-    axes = _axes_of(site, len(starts[0]), len(pair[0]))
-    steps = read_parameter(site.node, "steps", site.after, site.values_after).ints()
-    if axes is None:
-        return None
-    wanted = list(ends[1])
-    for place, axis in enumerate(axes):
-        was, now = pair[0][axis], pair[1][axis]
-        if was == now:
-            continue
-        step = steps[place] if steps else 1
-        computed = (starts[0][place], ends[0][place]) != (starts[1][place], ends[1][place])
-        if step < 0 or not (computed or _near(starts[0][place], was, step)):
-            raise _cut(starts[0][place], ends[0][place], step, was, now)
-        end = ends[0][place]
-        if computed or end <= 1 or end <= step or end > max(was, now):
-            continue  # counted from an end of the axis, or up to it
-        follows = TO_THE_END if end >= was else None
-        if follows is None and starts[0][place] == 0 and step == 1:
-            follows = site.seen.follow(axis, end, len(pair[0]))
-        if follows is None:
-            raise _cut(starts[0][place], end, step, was, now)
-        wanted[place] = follows
-    return {"ends": wanted} if wanted != list(ends[1]) else None
-
-
-def _axes_of(site: SizedSite, count: int, rank: int) -> list[int] | None:
-    given = read_parameter(site.node, "axes", site.after, site.values_after)
-    if not given.known:
-        return None
-    axes = normal_axes(range(count) if given.values is None else given.ints() or [], rank)
-    return None if axes is None else list(axes)
-
-
-def _near(start: int, size: int, step: int) -> bool:
-    """Say whether a start is one of any size: the first, a phase of the steps, from the end."""
-    return start <= 0 or start < step or (start == 1 and size > 2)
-
-
-def _cut(start: int, end: int, step: int, was: int, now: int) -> FixedSizeError:
-    stop = "the end" if end >= was else str(end)
-    return FixedSizeError(
-        f"it cuts from {start} to {stop} by {step} out of {was}, which becomes {now}; whether "
-        "these are places to keep does not follow"
-    )
-
-
-def _split(site: SizedSite) -> Changes | None:
-    pair, asked = site.sizes(), site.asked("split")
-    if pair is None or asked is None or asked[0] != asked[1] or not asked[0]:
-        return None
-    axes = normal_axes([attribute(site.node, "axis", site.after.opset)], len(pair[0]))
-    if axes is None or pair[0][axes[0]] == pair[1][axes[0]]:
-        return None
-    axis, parts = axes[0], asked[0]
-    now = pair[1][axis]
-    wanted = [site.seen.follow(axis, part, len(pair[0])) for part in parts]
-    if None not in wanted and sum(size or 0 for size in wanted) == now:
-        return {"split": [size or 0 for size in wanted]}
-    if len(set(parts)) == 1 and now % len(parts) == 0:
-        return {"split": [now // len(parts)] * len(parts)}
-    raise FixedSizeError(f"it splits {pair[0][axis]} into {parts}, and {now} does not say how")
-
-
-def _highest(site: SizedSite) -> Changes | None:
-    """TopK of all elements is a sort, and one of half of them goes along; or both are numbers."""
-    pair, asked = site.sizes(), site.asked("k")
-    if pair is None or asked is None or asked[0] != asked[1] or len(asked[0]) != 1:
-        return None
-    axes = normal_axes([attribute(site.node, "axis", site.after.opset)], len(pair[0]))
-    if axes is None:
-        return None
-    was, now, count = pair[0][axes[0]], pair[1][axes[0]], asked[0][0]
-    if was == now or not (count == was or (count > 3 and count == was // 2)):
-        return None
-    if site.follows:
-        return {"k": [now if count == was else now // 2]}
-    raise FixedSizeError(
-        f"it takes the highest {count} of {was}, which becomes {now}; whether {count} is a number "
-        "to keep does not follow"
-    )
-
-
-def _by_places(site: SizedSite) -> Changes | None:
-    """Constant places within an axis that changes are those of the old size."""
-    pair, held = site.sizes(), site.values_before(site.was.inputs[1])
-    if pair is None or held is None or not site.is_live(site.node.inputs[0]):
-        return None
-    changed = [axis for axis in _addressed(site, held) if pair[0][axis] != pair[1][axis]]
-    now = site.values_after(site.node.inputs[1])
-    computed = now is None or now.shape != held.shape or bool((now != held).any())
-    if not changed or computed or not held.size or held.max() <= 0:
-        return None
-    raise FixedSizeError(
-        f"it takes elements up to {int(held.max())} of {pair[0][changed[0]]}, which becomes "
-        f"{pair[1][changed[0]]}"
-    )
-
-
-def _addressed(site: SizedSite, places: Array) -> Sequence[int]:
-    """Return the axes that `places` are places on."""
-    pair = site.sizes()
-    assert pair is not None
-    if site.node.op.endswith("ND"):
-        first = site.node.attrs.get("batch_dims", 0)
-        return range(first, min(first + places.shape[-1], len(pair[0])))
-    return normal_axes([attribute(site.node, "axis", site.after.opset)], len(pair[0])) or ()
-
-
 def _transposed(site: SizedSite) -> Changes | None:
     """The size that a ConvTranspose is told to give."""
     pair, asked = site.sizes(), site.asked("output_shape")
@@ -317,11 +213,14 @@ def _pool(site: SizedSite) -> Changes | None:
     if wanted == kernel:
         return None
     steps = [w if s == k else s for w, k, s in zip(wanted, kernel, strides, strict=True)]
-    return {"kernel_shape": wanted} | ({"strides": steps} if steps != strides else {})
+    return Guess({"kernel_shape": wanted} | ({"strides": steps} if steps != strides else {}))
 
 
 def _followed(site: SizedSite, axis: int, size: int, rank: int) -> int:
     """Return what `size`, which no operand has, is to be: as the tensors before that have it."""
+    made_of_data = site.is_live(site.node.inputs[0])
+    if not made_of_data and axis == 0 and not site.seen.knows(axis, size, rank):
+        return size  # such as the height of a grid, which is no batch
     if site.seen.differ(axis, size, rank):
         raise FixedSizeError(
             f"it gives a size of {size}, which some tensors before it had that change, and some "
@@ -338,14 +237,14 @@ RULES: dict[str, Rule] = {
     "ConstantOfShape": _filled,
     "Resize": _resize,
     "Upsample": _resize,
-    "Slice": _slice,
-    "Split": _split,
-    "Gather": _by_places,
-    "GatherElements": _by_places,
-    "GatherND": _by_places,
-    "TopK": _highest,
-    "ScatterElements": _by_places,
-    "ScatterND": _by_places,
+    "Slice": cut_slice,
+    "Split": cut_split,
+    "Gather": cut_places,
+    "GatherElements": cut_places,
+    "GatherND": cut_places,
+    "TopK": cut_highest,
+    "ScatterElements": cut_places,
+    "ScatterND": cut_places,
     "ConvTranspose": _transposed,
     **dict.fromkeys(POOLS, _pool),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +19,53 @@ from ....ir.run.feeds import is_size
 
 Array = np.ndarray[Any, Any]
 Sizes = tuple[int, ...]
+Changes = Mapping[str, Sequence[float]]
+
+
+_OFTEN = 4  # shapes that meet a number, two a node
+_COLOURS = 4  # channels of a picture, at most
 
 
 class FixedSizeError(RefusedError):
     """A constant holds a size that has changed, and what it is to be now does not follow."""
+
+
+class Guess(dict[str, Sequence[float]]):
+    """Changes of a node that would be right, too, if it held numbers of its own."""
+
+
+@dataclass(frozen=True)
+class Summed:
+    """How many elements were added up, before and now."""
+
+    was: int
+    now: int
+
+    @property
+    def changes(self) -> bool:
+        """Whether it is another number now."""
+        return self.was != self.now
+
+
+@dataclass(frozen=True)
+class GivenSize:
+    """The size of an input of the graph on an axis, which changes."""
+
+    name: str
+    axis: int
+    was: int
+    now: int
+
+    @property
+    def told(self) -> str:
+        """What a person is told of it."""
+        return (
+            f"{self.was} was a size of an input that changes (axis {self.axis} of '{self.name}', "
+            f"{self.was} -> {self.now})"
+        )
+
+
+Map = tuple[int, int]
 
 
 @dataclass
@@ -30,9 +73,15 @@ class SeenSizes:
     """Which sizes the tensors before a node had, and what has become of them, axis by axis.
 
     `given`: sizes that inputs of the graph had beside their first, the batch, and that change.
+    `sides`: with those that stay, of inputs with some that change. `changed`: those of all tensors.
+    `maps`: heights and widths, before and now, in order; `picture`: that of an input.
     """
 
-    given: set[int] = field(default_factory=set)
+    given: list[GivenSize] = field(default_factory=list)
+    sides: list[list[tuple[int, int]]] = field(default_factory=list)
+    changed: set[Summed] = field(default_factory=set)
+    maps: dict[tuple[Map, Map], None] = field(default_factory=dict)
+    picture: tuple[Map, Map] | None = None
     _became: dict[tuple[int | None, int, int], set[int]] = field(default_factory=dict)
     _products: dict[int, set[tuple[int, int]]] = field(default_factory=dict)
 
@@ -44,15 +93,29 @@ class SeenSizes:
         for axis, (was, size) in enumerate(zip(before, now, strict=True)):
             for key in ((rank, axis, was), (None, axis, was)):
                 self._became.setdefault(key, set()).add(size)
+            if axis and was != size:
+                self.changed.add(Summed(was, size))
         for first, last in itertools.combinations(range(rank + 1), 2):
             product, changed = math.prod(before[first:last]), math.prod(now[first:last])
             if product != changed:
                 self._products.setdefault(product, set()).add((last - first, changed))
+        for first in (2, 1) if rank == 4 else ():
+            was, now_ = before[first : first + 2], now[first : first + 2]
+            if was != now_:
+                self.maps[(was[0], was[1]), (now_[0], now_[1])] = None
 
-    def add_given(self, before: Sizes, now: Sizes) -> None:
+    def add_given(self, name: str, before: Sizes, now: Sizes) -> None:
         """Note the sizes of an input of the graph."""
-        pairs = zip(before[1:], now[1:], strict=True)
-        self.given.update(was for was, size in pairs if was != size)
+        for axis, (was, size) in enumerate(zip(before, now, strict=True)):
+            if axis and was != size:
+                self.given.append(GivenSize(name, axis, was, size))
+        pairs = list(zip(before, now, strict=True))[1:]
+        if any(was != size for was, size in pairs):
+            self.sides.append([(a, b) for a, b in pairs if a != b or a > _COLOURS])
+        if len(before) == 4 and self.picture is None:
+            first = 2 if before[1] in (1, 3, 4) or before[3] not in (1, 3, 4) else 1
+            was, now_ = before[first : first + 2], now[first : first + 2]
+            self.picture = (was[0], was[1]), (now_[0], now_[1])
 
     def follow(self, axis: int, size: int, rank: int) -> int | None:
         """Return what every `size` on `axis` has become; None where there is none, or several.
@@ -70,6 +133,10 @@ class SeenSizes:
         """Return all that a `size` on `axis` has become; see `follow`."""
         any_rank = self._became.get((None, axis, size), set())
         return frozenset(self._became.get((rank, axis, size), any_rank))
+
+    def knows(self, axis: int, size: int, rank: int) -> bool:
+        """Say whether a tensor of `rank` had `size` on `axis`."""
+        return (rank, axis, size) in self._became
 
     def changes(self, size: int, axis: int | None, rank: int) -> bool:
         """Say whether a `size` on `axis`, or on any where that is None, has become another."""
@@ -90,7 +157,10 @@ class SeenSizes:
 class SizedSite:
     """A node before and after, with what is known around it; see `rules`.
 
-    `summed`: sizes that change over which its inputs were summed; see `counts.summed`.
+    `summed`: over how many elements its inputs were summed, `scaled_for`: over how many the product
+    of its result with another is; see `sums`. `used_at_other_sizes` says of a number whether the
+    same operator has it where no size is the one given. `is_between`: whether the sizes before are
+    those in between, for which no number was written.
     """
 
     was: gs.Node
@@ -100,8 +170,12 @@ class SizedSite:
     values_before: Callable[[gs.Tensor], Array | None]
     values_after: Callable[[gs.Tensor], Array | None]
     seen: SeenSizes
-    summed: frozenset[int]
+    summed: frozenset[Summed]
+    scaled_for: frozenset[Summed]
+    elsewhere: Callable[[str, float, int, int], bool]
+    uses: Callable[[str, float], int]
     follows: bool
+    is_between: bool
     is_live: Callable[[gs.Tensor], bool]
 
     def sizes(self, position: int = 0) -> tuple[Sizes, Sizes] | None:
@@ -109,6 +183,46 @@ class SizedSite:
         if position >= len(self.node.inputs) or self.node.inputs[position].is_empty():
             return None
         return self._pair(self.was.inputs[position], self.node.inputs[position])
+
+    def pairs(self) -> Iterator[tuple[gs.Tensor, gs.Tensor]]:
+        """Yield the inputs, before and after."""
+        for was, now in zip(self.was.inputs, self.node.inputs, strict=True):
+            if not now.is_empty():
+                yield was, now
+
+    def sizes_of_live(self) -> tuple[Sizes, Sizes] | None:
+        """Return the sizes of the first input that inputs of the graph decide."""
+        live = (p for p, t in enumerate(self.node.inputs) if not t.is_empty() and self.is_live(t))
+        return self.sizes(next(live, len(self.node.inputs)))
+
+    def areas(self) -> list[Summed]:
+        """Return the products of the sizes, two side by side, of what the inputs of it hold."""
+        found = self.sizes_of_live()
+        rows = () if found is None else zip(*found, strict=True)
+        sides = itertools.pairwise(list(rows)[1:])
+        return [Summed(a * c, b * d) for (a, b), (c, d) in sides if a != b or c != d]
+
+    def used_at_other_sizes(self, number: float, size: int) -> bool:
+        """Say whether the same operator has `number` in tensors of this rank without `size`."""
+        own = self.sizes_of_live()
+        return own is not None and self.elsewhere(self.node.op, number, size, len(own[0]))
+
+    def used_often(self, number: float) -> bool:
+        """Say whether several nodes of this type have `number`."""
+        return self.uses(self.node.op, number) > _OFTEN
+
+    def is_table(self, place: int, values: Array) -> bool:
+        """Say whether the constant at an input differs along an axis of a size that changes."""
+        held = self.sizes(place)
+        for other in range(len(self.node.inputs)):
+            pair = self.sizes(other) if self.is_live(self.node.inputs[other]) else None
+            for back in range(1, min(values.ndim, len(pair[0]) if pair else 0) + 1):
+                assert pair is not None
+                if pair[0][-back] == pair[1][-back] or values.shape[-back] == 1:
+                    continue
+                if held is not None and bool((values != np.take(values, [0], -back)).any()):
+                    return True
+        return False
 
     def made(self) -> Sizes | None:
         """Return the sizes that the result had, None where they were not numbers."""

@@ -452,12 +452,12 @@ NUMBERS = {
     "a root": (
         "s = ReduceSum (x, a) y = Mul (s, n)",
         "int64[2] a = {2, 3}, float n = {0.20412415}",
-        "24 was a number of elements that changes, of which it is a root",
+        "24 was a number of elements that changes, of which it is one over a root",
     ),
     "a root of what is scaled": (
         "y = Mul (x, n)",
         "float n = {0.20412415}",
-        "24, of which it is one or a root, was a size",
+        "24, of which it is one over a root of 24, was a size",
     ),
     "width and height": (
         "y = Div (x, n)",
@@ -545,15 +545,23 @@ def test_a_number_that_may_be_a_size_is_refused_by_name(what):
     ("nodes", "held"),
     [
         ("y = Div (x, n)", "float n = {255}"),
-        ("y = Mul (x, n)", "float n = {0.03125}"),
-        ("y = Mul (x, n)", "float n = {8}"),
+        ("y = Mul (x, n)", "float n = {0.2}"),
+        ("y = Mul (x, n)", "float n = {4}"),
         ("y = Clip (x, l, n)", "float l = {0}, float n = {6}"),
         ("y = Add (x, n)", "float n = {0.00001}"),
         ("y, i = TopK <axis = 1> (x, n)", "int64[1] n = {4}"),
         ("y, i = TopK <axis = 3> (x, n)", "int64[1] n = {5}"),
         ("y = Pad (x, n)", "int64[8] n = {0, 0, 0, 0, 0, 0, 1, 1}"),
-        ("y = Pad (x, n)", "int64[8] n = {0, 0, 4, 4, 0, 0, 4, 4}"),
-        ("y = Pad (x, n)", "int64[8] n = {0, 0, 0, 8, 0, 0, 0, 0}"),  # causal
+        ("y = Pad (x, n)", "int64[8] n = {0, 0, 3, 3, 0, 0, 3, 3}"),
+        (
+            "p = Pad (x, n) y = MaxPool <kernel_shape = [9, 9]> (p)",
+            "int64[8] n = {0, 0, 4, 4, 0, 0, 4, 4}",
+        ),
+        (
+            "p = Pad (x, n) y = Conv <dilations = [1, 4]> (p, w)",  # causal
+            "int64[8] n = {0, 0, 0, 8, 0, 0, 0, 0}, float[1, 4, 1, 3] w = "
+            "{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}",
+        ),
         (
             "s = Shape (x) w = Gather (s, n) f = Cast <to = 1> (w) y = Div (x, f)",
             "int64[1] n = {3}",
