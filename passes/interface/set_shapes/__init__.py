@@ -75,7 +75,7 @@ class SetShapes(Pass):
         before = {t.name: t.shape for t in graph.inputs}
         check_node_names(graph, "keep", self.keep)
         check_node_names(graph, "follow", self.follow)
-        found = plan(graph, shapes, Told(frozenset(self.keep), frozenset(self.follow)))
+        found = plan(graph, shapes, Told(keep=frozenset(self.keep), follow=frozenset(self.follow)))
         with context.editing() as edit:
             if not edit.begin():
                 return

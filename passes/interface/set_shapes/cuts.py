@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ....ir.ops.axes.named import normal_axes
 from ....ir.ops.parameters import read_parameter
 from ....ir.ops.slices import TO_THE_END
 from ....ir.ops.traits import attribute
+from .patches import grown_patches
 from .site import Array, Changes, FixedSizeError, Guess, SizedSite
 
 _PARTS = (2, 3, 4, 8)
@@ -142,6 +145,8 @@ def cut_places(site: SizedSite) -> Changes | None:
     computed = now is None or now.shape != held.shape or bool((now != held).any())
     if not changed or computed or not held.size or held.max() <= 0:
         return None
+    if site.node.op == "Gather" and patches_of(site) is not None:
+        return None
     few = site.node.op == "Gather" and held.size <= _FEW
     if few and all(is_own_place(int(place), pair[0][changed[0]]) for place in held.reshape(-1)):
         return None
@@ -149,6 +154,18 @@ def cut_places(site: SizedSite) -> Changes | None:
         f"it takes elements up to {int(held.max())} of {pair[0][changed[0]]}, which becomes "
         f"{pair[1][changed[0]]}"
     )
+
+
+def patches_of(site: SizedSite) -> Array | None:
+    """Return the places that a Gather of patches is to take; None where it is none."""
+    pair, held = site.sizes(), site.values_before(site.was.inputs[1])
+    if pair is None or held is None or not site.is_live(site.node.inputs[0]):
+        return None
+    now = site.values_after(site.node.inputs[1])
+    axis = _addressed(site, held)[0]
+    if pair[0][axis] == pair[1][axis] or now is None or not np.array_equal(now, held):
+        return None
+    return grown_patches(held, pair[0][axis], pair[1][axis])
 
 
 def _addressed(site: SizedSite, places: Array) -> Sequence[int]:

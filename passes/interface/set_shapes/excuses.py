@@ -42,7 +42,7 @@ def _is_stride(site: SizedSite, number: float) -> bool:
     own = site.sizes_of_live()
     if own is not None and len(own[0]) == 4:
         maps = [((a, b), (c, d)) for (_, _, a, b), (_, _, c, d) in [own]]
-        if number in (*own[0][2:], *own[1][2:]):
+        if number in own[0][2:]:
             return False
     else:
         maps = list(site.seen.maps)

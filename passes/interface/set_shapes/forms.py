@@ -12,7 +12,7 @@ from itertools import combinations
 Form = Callable[[float], float]
 
 # Of coordinates, bounds and places.
-PLACES: Mapping[str, Form] = {
+PLACES: dict[str, Form] = {
     "{}": lambda n: n,
     "{} - 1": lambda n: n - 1,
     "half of {}": lambda n: n / 2,
@@ -21,7 +21,7 @@ PLACES: Mapping[str, Form] = {
     "a quarter of {}": lambda n: n / 4,
 }
 # Of coordinates that go from 0 to 1.
-STEPS: Mapping[str, Form] = {
+STEPS: dict[str, Form] = {
     "1 / {}": lambda n: 1 / n,
     "2 / {}": lambda n: 2 / n,
     "4 / {}": lambda n: 4 / n,
@@ -30,7 +30,7 @@ STEPS: Mapping[str, Form] = {
     "2 / ({} - 1)": lambda n: 2 / (n - 1),
 }
 # Of products, whose sums grow with the number of elements.
-ROOTS: Mapping[str, Form] = {
+ROOTS: dict[str, Form] = {
     "a root of {}": math.sqrt,
     "one over a root of {}": lambda n: n**-0.5,
     "a fourth root of {}": lambda n: n**0.25,
@@ -38,7 +38,7 @@ ROOTS: Mapping[str, Form] = {
     "a logarithm of {}": math.log,
 }
 # Of sums.
-MEANS: Mapping[str, Form] = {
+MEANS: dict[str, Form] = {
     "{}": lambda n: n,
     "{} - 1": lambda n: n - 1,
     "1 / {}": lambda n: 1 / n,

@@ -86,7 +86,7 @@ def _check_pads(site: SizedSite) -> None:
     half = len(asked[0]) // 2
     axes = read_parameter(site.node, "axes", site.after, site.values_after).ints()
     places = normal_axes(range(half) if axes is None else axes, len(pair[0])) or ()
-    if not any(asked[0]):
+    if not any(asked[0]) and not _is_of_patches(site):
         _check_no_pads(*pair)
     for axis, front, behind in zip(places, asked[0][:half], asked[0][half:], strict=False):
         was, now = pair[0][axis], pair[1][axis]
@@ -97,6 +97,14 @@ def _check_pads(site: SizedSite) -> None:
                 f"it pads {was}, which becomes {now}, to {was + front + behind} on axis {axis}; "
                 "whether that is a size to keep does not follow"
             )
+
+
+def _is_of_patches(site: SizedSite) -> bool:
+    """Say whether patches are taken of what a Pad gives: exporters pad it with nothing too."""
+    readers = site.after.readers(site.node.outputs[0])
+    return bool(readers) and all(
+        node.op == "Gather" and site.after.rank(node.inputs[1]) == 2 for node in readers
+    )
 
 
 def _check_no_pads(before: Sizes, now: Sizes) -> None:

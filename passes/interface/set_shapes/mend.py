@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,21 +12,26 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.build import make_constant
 from ....ir.core.variables import subgraphs_of
+from ....ir.graph.types import Dim
 from .site import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Told:
     """Nodes, by name, that a person has decided about: to stay as they are, or to go along.
 
     `tries`: what cannot be decided stays as it is, to see whether that runs. `is_between`:
-    whether the graph has sizes already that are in between.
+    whether the graph has sizes already that are in between. `parts`: which part stays of sizes that
+    are taken apart in two, the first (0) or the last (-1).
+    `final`: the shapes of inputs that those of the graph are on the way to.
     """
 
     keep: frozenset[str] = frozenset()
     follow: frozenset[str] = frozenset()
     tries: bool = False
     is_between: bool = False
+    parts: int | None = None
+    final: Mapping[str, Sequence[Dim]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

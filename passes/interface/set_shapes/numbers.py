@@ -8,7 +8,7 @@ that changes (`forms`) is refused, unless something shows that it is one of its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -23,6 +23,7 @@ _MIXED = 3  # numbers, from which on one may be a size by chance
 _MANY = 16  # elements of several axes
 _FEWEST = 3  # elements of a row that anything is made of
 _FEWEST_SUMMED = 2
+_FEWEST_ANYWHERE = 9
 # What stands in every network: y = 2 x - 1, 0.5 x, x ** 2.
 _COMMON = (0.0, 0.5, 1.0, 2.0)
 
@@ -79,7 +80,7 @@ def _rounding(values: Array) -> float:
 
 def _meaning(site: SizedSite, number: float, near: float, alone: bool = False) -> str | None:
     """Return which size `number` may be, None where it is a number of its own."""
-    scales = site.node.op in ("Mul", "Div", "Mod")
+    scales = site.node.op in ("Mul", "Div") or site.node.op == "Mod"
     reason = _of_counts(site, number, near) if scales and abs(number) != 1 else None
     if reason is not None:
         return reason
@@ -122,28 +123,51 @@ def _how(form: str, was: float) -> str:
 
 
 def _of_sizes(site: SizedSite, number: float, near: float, scales: bool) -> str | None:
+    of_all = (_of_inputs, _of_own, _of_sides, _of_areas, _of_others)
+    told = (of_one(site, number, near, scales) for of_one in of_all)
+    return next((reason for reason in told if reason is not None), None)
+
+
+def _of_inputs(site: SizedSite, number: float, near: float, scales: bool) -> str | None:
     for size in site.seen.given:
         form = matching(number, size.was, size.now, PLACES | STEPS, near)
         if form and size.was >= _FEWEST:
             return f"{size.told}{_how(form, size.was)}"
-    own = _own(site)
-    for was, now in own:
-        form = matching(number, was, now, _OWN | (STEPS | ROOTS if scales else {}), near)
-        if form and was >= _FEWEST and not site.used_at_other_sizes(number, was):
+    return None
+
+
+def _of_own(site: SizedSite, number: float, near: float, scales: bool) -> str | None:
+    forms = _OWN | STEPS | ROOTS if scales else _OWN
+    for was, now in _own(site):
+        form = matching(number, was, now, forms, near) if was >= _FEWEST else None
+        if form and not site.used_at_other_sizes(number, was):
             return f"{was}, of which it is {_one(form, was)}, was a size that changes"
+    return None
+
+
+def _of_sides(site: SizedSite, number: float, near: float, scales: bool) -> str | None:
+    forms = _WHOLE | _ROOTS_OF_SIDES if scales else _WHOLE
     for how, was, now in (several for sides in site.seen.sides for several in of_several(sides)):
-        form = matching(number, was, now, PLACES | (STEPS | ROOTS if scales else {}), near)
+        form = matching(number, was, now, forms, near)
         if form:
-            return (
-                f"it may be {form if form != f'{was:g}' else how}, of sizes of inputs that change"
-            )
+            what = how if form == f"{was:g}" else form
+            return f"it may be {what}, of sizes of inputs that change"
+    return None
+
+
+def _of_areas(site: SizedSite, number: float, near: float, scales: bool) -> str | None:
     for one in site.areas() if scales else ():
         form = matching(number, one.was, one.now, MEANS | ROOTS, near) if one.changes else None
         if form and one.was >= _FEWEST:
             return f"{one.was} is a number of elements that changes{_how(form, one.was)}"
+    return None
+
+
+def _of_others(site: SizedSite, number: float, near: float, scales: bool) -> str | None:
+    """Of tensors anywhere before, of which a number is one by chance the sooner the smaller."""
     for one in site.seen.changed:
         form = matching(number, one.was, one.now, _ANYWHERE if scales else _ANYWHERE_PLACES, near)
-        if form and one.was >= 9:
+        if form and one.was >= _FEWEST_ANYWHERE:
             return f"{one.was}, of which it is {_one(form, one.was)}, was a size that changes"
     return None
 
@@ -173,7 +197,8 @@ def _own(site: SizedSite) -> list[tuple[int, int]]:
     ]
 
 
-_SCALES: Mapping[str, Form] = {name: form for name, form in ROOTS.items() if "log" not in name}
-_OWN: Mapping[str, Form] = {name: form for name, form in PLACES.items() if "quarter" not in name}
-_ANYWHERE_PLACES: Mapping[str, Form] = {name: PLACES[name] for name in ("{}", "{} - 1")}
-_ANYWHERE: Mapping[str, Form] = {**_ANYWHERE_PLACES, "1 / {}": STEPS["1 / {}"]}
+_WHOLE: dict[str, Form] = {"{}": PLACES["{}"], "1 / {}": STEPS["1 / {}"]}
+_ROOTS_OF_SIDES: dict[str, Form] = {name: form for name, form in ROOTS.items() if "log" not in name}
+_OWN: dict[str, Form] = {name: form for name, form in PLACES.items() if "quarter" not in name}
+_ANYWHERE_PLACES: dict[str, Form] = {name: PLACES[name] for name in ("{}", "{} - 1")}
+_ANYWHERE: dict[str, Form] = {**_ANYWHERE_PLACES, "1 / {}": STEPS["1 / {}"]}

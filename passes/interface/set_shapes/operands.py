@@ -13,7 +13,9 @@ import numpy as np
 
 from ....ir.ops.axes.named import normal_axes
 from ....ir.ops.traits import attribute, traits_of
+from .cuts import patches_of
 from .held import check_held
+from .masks import grown_mask
 from .numbers import check_numbers, is_own
 from .site import Array, FixedSizeError, SizedSite
 from .tables import grown_table
@@ -39,6 +41,8 @@ def operands(site: SizedSite) -> Replaced:
         return dict(_of_expand(site))
     if site.node.op == "Concat":
         return dict(_of_concat(site))
+    if site.node.op == "Gather":
+        return dict(_of_patches(site))
     return dict(_of_states(site)) if traits.recurrent else {}
 
 
@@ -95,6 +99,13 @@ def _of_concat(site: SizedSite) -> Iterator[tuple[int, Array]]:
             yield place, _fitted(site, place, wanted)
 
 
+def _of_patches(site: SizedSite) -> Iterator[tuple[int, Array]]:
+    """Places of patches that slide, of which more fit into a longer row."""
+    made = patches_of(site)
+    if made is not None:
+        yield 1, made
+
+
 def _of_states(site: SizedSite) -> Iterator[tuple[int, Array]]:
     """The first state of a recurrent layer has one row a sample: [directions, batch, hidden]."""
     pair = site.sizes()
@@ -149,18 +160,23 @@ def _fitted(
     `alone`: how many elements it is to have where all are alike, None for as many as wanted.
     """
     values = _known(site, place)
-    rest = []
-    for axis, now in wanted.items():
-        first = None if values is None else np.take(values, [0], axis)
-        if values is None or not np.array_equal(values, np.broadcast_to(first, values.shape)):
-            rest.append((axis, now))
-            continue
-        values = np.repeat(first, now if alone is None else alone, axis)
-    if rest and values is not None:
-        values = grown_table(values, rest, list(site.seen.maps), partial(is_own, site))
     if values is None:
         raise _not_alike(site, place)
-    return values
+    rest = []
+    for axis, now in wanted.items():
+        first: Array = np.take(values, [0], axis)
+        if np.array_equal(values, np.broadcast_to(first, values.shape)):
+            values = np.repeat(first, now if alone is None else alone, axis)
+        else:
+            rest.append((axis, now))
+    if not rest:
+        return values
+    maps, own = list(site.seen.maps), partial(is_own, site)
+    mask = grown_mask(values, rest[0][0], maps, rest[0][1]) if len(rest) == 1 else None
+    grown = grown_table(values, rest, maps, own) if mask is None else mask
+    if grown is None:
+        raise _not_alike(site, place)
+    return grown
 
 
 def _alike(site: SizedSite, place: int, axis: int, count: int, known: Array | None) -> Array:

@@ -25,6 +25,10 @@ from .mend import Mend, Told, apply_to_copy, node_at
 from .round import SizeRound
 
 
+class OpenPartsError(RefusedError):
+    """Sizes are taken apart, and which part stays is open."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What has to change, in order, and the sizes of outputs that are known then, by name.
@@ -43,7 +47,11 @@ def plan(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> Pl
     Raises RefusedError, naming each node, where a size that has changed is held by a constant that
     cannot be told; and where a node may go along or stay as it is, and both would run.
     """
-    found = _planned(graph, shapes, told)
+    try:
+        found = _planned(graph, shapes, told)
+    except OpenPartsError:
+        told = _with_parts(graph, shapes, told)
+        found = _planned(graph, shapes, told)
     guessed = [mend for mend in found.mends if mend.guessed and mend.node not in told.follow]
     doubtful = [mend for mend in guessed if _would_do(graph, shapes, told, [mend])]
     if not doubtful and len(guessed) > 1 and _would_do(graph, shapes, told, guessed):
@@ -53,13 +61,27 @@ def plan(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> Pl
     return found
 
 
+def _with_parts(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> Told:
+    """Return `told` with which part of sizes that are taken apart stays, where one alone runs."""
+    ways = [replace(told, parts=part) for part in (-1, 0)]
+    fitting = [way for way in ways if _runs_as(graph, shapes, way)]
+    if len(fitting) == 1:
+        return fitting[0]
+    return told
+
+
 def _would_do(
     graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told, kept: Sequence[Mend]
 ) -> bool:
     """Say whether sizes still fit where nodes that were mended stay as they are."""
     keep = told.keep | {mend.node for mend in kept}
+    return _runs_as(graph, shapes, replace(told, keep=keep))
+
+
+def _runs_as(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> bool:
+    """Say whether the graph runs as `told`, where what cannot be decided stays as it is."""
     try:
-        sized = _planned(graph, shapes, replace(told, keep=keep, tries=True)).sized
+        sized = _planned(graph, shapes, replace(told, tries=True)).sized
     except RefusedError:
         return False
     written = SizedCopy(sized).graph  # inference does not compute all lists of sizes
@@ -89,14 +111,16 @@ def _planned(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -
     through = ", ".join(f"{name}={list(sizes)}" for name, sizes in way.items())
     try:
         first, _, middle = _step(
-            sized_copy(graph, opened, {}), sized_copy(graph, opened, way), told
+            sized_copy(graph, opened, {}),
+            sized_copy(graph, opened, way),
+            replace(told, final=shapes),
         )
         _need_inferred(middle, graph)
         second, outputs, sized = _step(
             middle, sized_copy(middle, opened, shapes), replace(told, is_between=True)
         )
     except RefusedError as reason:
-        raise RefusedError(
+        raise type(reason)(
             f"{reason} (some sizes grow and others shrink, so they are changed by way of {through})"
         ) from reason
     found = {mend.place: mend for mend in first}
@@ -123,7 +147,8 @@ def _step(
         round_ = SizeRound(before, after, found.keys(), told)
         mends, refused = round_.look()
         if refused:
-            raise RefusedError(_refusal(refused))
+            kind = OpenPartsError if round_.parts_open else RefusedError
+            raise kind(_refusal(refused))
         if not mends:
             return [found[place] for place in sorted(found)], round_.outputs(), after
         for mend in mends:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,26 +58,42 @@ def _formulas(row: Row, is_own: IsOwn) -> Iterator[Formula]:
         yield from _counts(step)
     for length, offset, start in itertools.product(_LENGTHS, _OFFSETS[:3], _STARTS):
         for way in (1, -1):
-            yield _shares(way * length, offset, start)
+            yield partial(_share, way * length, offset, start)
     for length, start in itertools.product(_LENGTHS, _STARTS):
         for way in (1, -1):
-            yield _ends(way * length, start)
+            yield partial(_end, way * length, start)
 
 
 def _counts(step: float) -> Iterator[Formula]:
-    if step > 0:
-        for offset in _OFFSETS:
-            yield lambda n, o=offset: step * (np.arange(n) + o)
-        for middle in (lambda n: (n - 1) / 2, lambda n: n / 2, lambda n: n // 2):
-            yield lambda n, at=middle: step * (np.arange(n) - at(n))
-    else:
-        for offset in _OFFSETS[:2]:
-            yield lambda n, o=offset: -step * (n - 1 - np.arange(n) + o)
+    if step < 0:
+        yield from (partial(_down, -step, offset) for offset in _OFFSETS[:2])
+        return
+    yield from (partial(_up, step, offset) for offset in _OFFSETS)
+    yield from (partial(_about, step, middle) for middle in _MIDDLES)
 
 
-def _shares(length: float, offset: float, start: float) -> Formula:
-    return lambda n: length * (np.arange(n) + offset) / n + start
+def _up(step: float, offset: float, n: int) -> Row:
+    return step * (np.arange(n) + offset)
 
 
-def _ends(length: float, start: float) -> Formula:
-    return lambda n: length * np.arange(n) / max(n - 1, 1) + start
+def _down(step: float, offset: float, n: int) -> Row:
+    return step * (n - 1 - np.arange(n) + offset)
+
+
+def _about(step: float, middle: Callable[[int], float], n: int) -> Row:
+    return step * (np.arange(n) - middle(n))
+
+
+def _share(length: float, offset: float, start: float, n: int) -> Row:
+    return length * (np.arange(n) + offset) / n + start
+
+
+def _end(length: float, start: float, n: int) -> Row:
+    return length * np.arange(n) / max(n - 1, 1) + start
+
+
+_MIDDLES: tuple[Callable[[int], float], ...] = (
+    lambda n: (n - 1) / 2,
+    lambda n: n / 2,
+    lambda n: n // 2,
+)

@@ -32,11 +32,13 @@ def regrouped(
     now: Sizes,
     become: Become = lambda axis, size: frozenset(),
     rest: int | None = None,
+    stays: int | None = None,
 ) -> list[int] | None:
     """Return what `after`, the reshape of `before`, is of `now`; None where one example is mute.
 
     `become` says what sizes on an axis have become elsewhere; `rest` is the axis that takes what
-    the others leave.
+    the others leave. `stays`: which part of a size that is split in two stays, where nothing else
+    says so: 0 for the first, -1 for the last.
     """
     if 0 in before or 0 in after:
         return None
@@ -56,7 +58,7 @@ def regrouped(
                 return None
             for axis, other in zip(group.after, group.before, strict=True):
                 found[axis] = now[other]
-        elif (parts := _taken_apart(group, (before, after, now), become)) is not None:
+        elif (parts := _taken_apart(group, (before, after, now), become, stays)) is not None:
             for axis, part in parts.items():
                 found[axis] = part
         else:
@@ -73,7 +75,7 @@ def _absorb(ones: Sequence[_AxisGroup], groups: Sequence[_AxisGroup], rest: int 
 
 
 def _taken_apart(
-    group: _AxisGroup, sizes: tuple[Sizes, Sizes, Sizes], become: Become
+    group: _AxisGroup, sizes: tuple[Sizes, Sizes, Sizes], become: Become, stays: int | None
 ) -> dict[int, int] | None:
     """Return the sizes of the axes behind a group of which several are made, None where unknown.
 
@@ -99,7 +101,12 @@ def _taken_apart(
             {size // number for number in known[0] if number and not size % number}
         )
     fitting = [parts for parts in itertools.product(*known) if math.prod(parts) == size]
-    return found | dict(zip(axes, fitting[0], strict=True)) if len(fitting) == 1 else None
+    if len(fitting) == 1:
+        return found | dict(zip(axes, fitting[0], strict=True))
+    if fitting or stays is None or len(axes) != 2 or size % after[axes[stays]]:
+        return None
+    kept, other = axes[stays], axes[-1 - stays]
+    return found | {kept: after[kept], other: size // after[kept]}
 
 
 def _divide(left: list[tuple[int, int]], end: int, part: int) -> bool:

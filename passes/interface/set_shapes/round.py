@@ -13,7 +13,17 @@ from .copies import SizedCopy
 from .mend import Mend, Told, nodes_of, typed
 from .operands import operands
 from .rules import RULES
-from .site import Array, FixedSizeError, Guess, SeenSizes, SizedSite, Summed, known
+from .site import (
+    Array,
+    FixedSizeError,
+    Guess,
+    SeenSizes,
+    SizedSite,
+    Sizes,
+    Summed,
+    UndecidedPartsError,
+    known,
+)
 from .sums import products_of, summed
 
 
@@ -30,6 +40,7 @@ class SizeRound:
         self._summed: dict[int, frozenset[Summed]] = {}
         self._products = (_products(self._before), _products(self._after))
         self._waiting: set[int] = set()
+        self.parts_open = False
         self._changed: set[int] = set()  # scopes
         outer, scope = self._before.graph, self._after.graph
         for was, now in zip(outer.inputs, scope.inputs, strict=True):
@@ -59,6 +70,8 @@ class SizeRound:
                 try:
                     mend = self._mend(place, (outer, was), (scope, node))
                 except FixedSizeError as reason:
+                    if isinstance(reason, UndecidedPartsError):
+                        self.parts_open = True
                     if not self._told.tries:
                         refused.append(f"{label(node)}: {reason}")
                         self._wait(node, scope)
@@ -93,7 +106,11 @@ class SizeRound:
         if before is not None and after is not None and len(before) == len(after):
             self._seen.add(before, after)
             if given:
-                self._seen.add_given(now.name, before, after)
+                self._seen.add_given(now.name, before, self._final(now.name, after))
+
+    def _final(self, name: str, now: Sizes) -> Sizes:
+        found = known(tuple(self._told.final.get(name, now)))
+        return now if found is None or len(found) != len(now) else found
 
     def _scaled_for(self, was: gs.Node, node: gs.Node) -> frozenset[Summed]:
         """Return over how many elements the result of a node is summed with another."""
@@ -124,6 +141,7 @@ class SizeRound:
             is_live=lambda tensor: id(tensor) in self._live,
             follows=node_key(node) in self._told.follow,
             is_between=self._told.is_between,
+            parts=self._told.parts,
         )
         over = summed(site)
         self._summed.update((id(tensor), over) for tensor in node.outputs)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,8 +19,8 @@ from ....ir.ops.axes.named import normal_axes
 from ....ir.ops.resizing import scaled
 from ....ir.ops.traits.groups import POOLS
 from .cuts import cut_highest, cut_places, cut_slice, cut_split
-from .regroup import regrouped
-from .site import Changes, FixedSizeError, Guess, SizedSite, Sizes
+from .regroup import Become, regrouped
+from .site import Changes, FixedSizeError, Guess, SizedSite, Sizes, UndecidedPartsError
 
 Rule = Callable[[SizedSite], Changes | None]
 
@@ -36,6 +37,8 @@ def _reshape(site: SizedSite) -> Changes | None:
     become = partial(site.seen.become, rank=len(made))
     rest = asked[0].index(-1) if -1 in asked[0] else None
     wanted = regrouped(pair[0], made, pair[1], become, rest)
+    split = None if wanted is not None else _split(site, tuple(made), become, rest)
+    wanted = wanted or split
     computed = asked[0] != asked[1]
     if as_it_is is not None and (as_it_is == wanted or (computed and -1 not in asked[1])):
         return None
@@ -48,6 +51,40 @@ def _reshape(site: SizedSite) -> Changes | None:
         )
     kept = [a if a in (0, -1) else size for a, size in zip(asked[0], wanted, strict=True)]
     return {"shape": kept if _resolved(kept, pair[1], copies) == wanted else wanted}
+
+
+def _split(site: SizedSite, made: Sizes, become: Become, rest: int | None) -> list[int] | None:
+    """Return how sizes are split of which one part stays, the first of all or the last of all."""
+    pair = site.sizes()
+    assert pair is not None
+    ways = {} if site.parts is None else {site.parts: None}
+    found = [
+        regrouped(pair[0], made, pair[1], become, rest, stays=stays)
+        for stays in (ways or {-1: None, 0: None})
+    ]
+    known = [sizes for sizes in found if sizes is not None]
+    if len(known) > 1 and (part := _part_that_stays(*pair, made)) is not None:
+        return found[0] if part == -1 else found[1]
+    if len(known) > 1 and known[0] != known[1]:
+        raise UndecidedPartsError(
+            f"it reshapes {list(pair[0])} to {list(made)}, which does not say how {list(pair[1])} "
+            f"is to be reshaped: to {known[0]} or {known[1]}"
+        )
+    return known[0] if known else None
+
+
+def _part_that_stays(before: Sizes, now: Sizes, made: Sizes) -> int | None:
+    """Return which part of two axes is the same: [16, 24] as [4, 4, 6, 4] are windows of 4."""
+    for axis, (size, other) in enumerate(pairwise(before)):
+        if size == other or size == now[axis] or other == now[axis + 1]:
+            continue
+        for place in range(len(made) - 3):
+            a, b, c, d = made[place : place + 4]
+            aligned = math.prod(before[:axis]) == math.prod(made[:place])
+            taken_apart = (a * b, c * d) == (size, other) and min(a, b, c, d) > 1
+            if aligned and taken_apart and (b == d) != (a == c):
+                return -1 if b == d else 0
+    return None
 
 
 def _resolved(asked: Sequence[int], sizes: Sizes, copies: bool) -> list[int] | None:

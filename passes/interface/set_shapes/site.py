@@ -34,6 +34,10 @@ class Guess(dict[str, Sequence[float]]):
     """Changes of a node that would be right, too, if it held numbers of its own."""
 
 
+class UndecidedPartsError(FixedSizeError):
+    """A size is taken apart, and either part may be the one that stays."""
+
+
 @dataclass(frozen=True)
 class Summed:
     """How many elements were added up, before and now."""
@@ -68,7 +72,7 @@ class GivenSize:
 Map = tuple[int, int]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SeenSizes:
     """Which sizes the tensors before a node had, and what has become of them, axis by axis.
 
@@ -100,9 +104,9 @@ class SeenSizes:
             if product != changed:
                 self._products.setdefault(product, set()).add((last - first, changed))
         for first in (2, 1) if rank == 4 else ():
-            was, now_ = before[first : first + 2], now[first : first + 2]
-            if was != now_:
-                self.maps[(was[0], was[1]), (now_[0], now_[1])] = None
+            old, new = _map(before, first), _map(now, first)
+            if old != new:
+                self.maps[old, new] = None
 
     def add_given(self, name: str, before: Sizes, now: Sizes) -> None:
         """Note the sizes of an input of the graph."""
@@ -114,8 +118,7 @@ class SeenSizes:
             self.sides.append([(a, b) for a, b in pairs if a != b or a > _COLOURS])
         if len(before) == 4 and self.picture is None:
             first = 2 if before[1] in (1, 3, 4) or before[3] not in (1, 3, 4) else 1
-            was, now_ = before[first : first + 2], now[first : first + 2]
-            self.picture = (was[0], was[1]), (now_[0], now_[1])
+            self.picture = _map(before, first), _map(now, first)
 
     def follow(self, axis: int, size: int, rank: int) -> int | None:
         """Return what every `size` on `axis` has become; None where there is none, or several.
@@ -160,7 +163,8 @@ class SizedSite:
     `summed`: over how many elements its inputs were summed, `scaled_for`: over how many the product
     of its result with another is; see `sums`. `used_at_other_sizes` says of a number whether the
     same operator has it where no size is the one given. `is_between`: whether the sizes before are
-    those in between, for which no number was written.
+    those in between, for which no number was written. `parts`: which part of a size that is taken
+    apart stays, 0 or -1; None where that is open.
     """
 
     was: gs.Node
@@ -176,6 +180,7 @@ class SizedSite:
     uses: Callable[[str, float], int]
     follows: bool
     is_between: bool
+    parts: int | None
     is_live: Callable[[gs.Tensor], bool]
 
     def sizes(self, position: int = 0) -> tuple[Sizes, Sizes] | None:
@@ -249,6 +254,10 @@ class SizedSite:
     def position(self, name: str) -> int | None:
         """Return which input the parameter `name` is, None where it is an attribute."""
         return input_of(self.node.op, name, self.after.opset)
+
+
+def _map(sizes: Sizes, first: int) -> Map:
+    return sizes[first], sizes[first + 1]
 
 
 def known(shape: Shape | None) -> Sizes | None:

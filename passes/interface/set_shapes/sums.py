@@ -14,7 +14,7 @@ from ....ir.graph.view import View
 from ....ir.ops.axes.named import normal_axes
 from ....ir.ops.parameters import read_parameter
 from ....ir.ops.traits import attribute, traits_of
-from ....ir.ops.traits.groups import RESHAPES
+from ....ir.ops.traits.model import Movement
 from .site import SizedSite, Summed, known
 
 _MOST_STEPS = 6  # from a scale to the product that it is for
@@ -69,9 +69,13 @@ def _scaled(tensor: gs.Tensor, view: View) -> Iterator[gs.Tensor]:
     for _ in range(_MOST_STEPS):
         yield tensor
         node = view.producer(tensor)
-        if node is None or node.op not in _SCALES:
+        if node is None or not (node.op in _FACTORS or _moves(node, view)):
             return
         tensor = data_of(node, view)
+
+
+def _moves(node: gs.Node, view: View) -> bool:
+    return traits_of(node, view.opset).movement <= Movement.PERMUTE
 
 
 def data_of(node: gs.Node, view: View) -> gs.Tensor:
@@ -91,4 +95,4 @@ def _reduced(site: SizedSite, rank: int) -> list[int]:
 
 
 _PRODUCTS = frozenset({"MatMul", "Einsum"})  # of operands that are both data
-_SCALES = RESHAPES | {"Mul", "Div", "Transpose"}
+_FACTORS = ("Mul", "Div")
