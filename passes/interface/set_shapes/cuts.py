@@ -66,7 +66,8 @@ def cut_slice(site: SizedSite) -> Changes | None:
         follows = TO_THE_END if end >= was else None
         if follows is None and start == 0 and step == 1:
             follows = site.seen.follow(axis, end, len(pair[0]))
-            guessed = guessed or (follows is not None and follows != end)
+            moves = follows is not None and follows != end
+            guessed = guessed or (moves and not site.is_given(axis, end))
         if follows is None and is_own_place(end, was):
             continue
         if follows is None:

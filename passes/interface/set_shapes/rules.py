@@ -120,7 +120,9 @@ def _expand(site: SizedSite) -> Changes | None:
         else:
             wanted.append(_followed(site, axis, size, len(asked[0])) if size != 1 else 1)
     changes = {"shape": wanted}
-    made = Guess(changes) if site.is_live(site.node.inputs[0]) else changes
+    changed = [axis for axis, size in enumerate(asked[1]) if size != wanted[axis] and axis + place]
+    given = all(site.is_given(axis + place, asked[0][axis]) for axis in changed)
+    made = Guess(changes) if site.is_live(site.node.inputs[0]) and not given else changes
     return made if wanted != asked[1] else None
 
 
@@ -165,11 +167,15 @@ def _resize_to_sizes(site: SizedSite) -> Changes | None:
     axes = None if pair is None else _resized_axes(site, len(pair[0]))
     if pair is None or asked is None or axes is None or len(axes) != len(asked[0]):
         return None
-    wanted = []
+    wanted, given = [], True
     for axis, size, as_it_is in zip(axes, *asked, strict=True):
         computed = size != as_it_is
         wanted.append(as_it_is if computed else _resized(site, axis, size))
-    return Guess({"sizes": wanted}) if wanted != asked[1] else None
+        if axis and wanted[-1] != as_it_is:  # the batch is not resized
+            given = given and site.is_given(axis, size) and size != pair[0][axis]
+    changes = {"sizes": wanted}
+    # A map that becomes as large as the picture is the last of most networks that give maps.
+    return (changes if given else Guess(changes)) if wanted != asked[1] else None
 
 
 def _resize_by_scales(site: SizedSite) -> Changes | None:

@@ -229,6 +229,10 @@ class SizedSite:
                     return True
         return False
 
+    def is_given(self, axis: int, size: int) -> bool:
+        """Say whether an input of the graph had `size` on `axis`, and has another."""
+        return any((one.axis, one.was) == (axis, size) for one in self.seen.given)
+
     def made(self) -> Sizes | None:
         """Return the sizes that the result had, None where they were not numbers."""
         return known(self.before.shape(self.was.outputs[0]))

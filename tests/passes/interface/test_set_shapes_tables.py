@@ -255,14 +255,16 @@ NUMBERS = {
     ),
     "a map of the size of another": (
         """p = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (x)
-        y = Resize <mode = "nearest"> (p, , , n)""",
-        "int64[4] n = {1, 4, 24, 24}",
+        q = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (p)
+        y = Resize <mode = "nearest"> (q, , , n)""",
+        "int64[4] n = {1, 4, 12, 12}",
     ),
     "two maps of one size": (
         """p = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (x)
-        a = Resize <mode = "nearest"> (p, , , n) b = Resize <mode = "nearest"> (x, , , n)
+        q = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (p)
+        a = Resize <mode = "nearest"> (p, , , n) b = Resize <mode = "nearest"> (q, , , n)
         y = Add (a, b)""",
-        "int64[4] n = {1, 4, 24, 24}",
+        "int64[4] n = {1, 4, 12, 12}",
     ),
 }
 
@@ -342,6 +344,14 @@ def test_numbers_that_look_like_strides_and_pixels_are_refused_all_the_same(numb
 def test_what_shows_that_a_number_is_one_of_its_own(nodes, numbers, size):
     _, told = set_shapes(of_numbers(nodes, numbers, size), [f"x=1,4,{2 * size},{3 * size}"])
     assert len(told) == 1 or "Reshape" in told[1]
+
+
+def test_a_map_as_large_as_the_picture_goes_along():
+    nodes = """p = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (x)
+    y = Resize <mode = "nearest"> (p, , , n)"""
+    _, told = set_shapes(of_numbers(nodes, "int64[4] n = {1, 4, 24, 24}"), ["x=1,4,48,64"])
+    assert "sizes [1, 4, 24, 24] -> [1, 4, 48, 64]" in told[1]
+    assert "no comparison at the new size" in told[2]
 
 
 def test_a_map_that_another_meets_is_resized_to_it():
