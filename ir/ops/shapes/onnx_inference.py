@@ -13,6 +13,7 @@ from ...core.variables import dense_values
 from ...graph.types import TensorType, Types
 from ...graph.uses import scopes
 from ...proto.to_proto import to_proto
+from .moved_constants import write_moved_constants
 
 # Shape arithmetic reads constants of a few elements; larger ones only cost time here.
 _READ_BY_INFERENCE = 1024
@@ -44,6 +45,7 @@ def infer_by_onnx(graph: gs.Graph, hidden: Declared) -> Types:
     if hidden:
         model.opset_import.add(domain=_HIDDEN, version=1)
         _hide(graph, model.graph, hidden)
+    write_moved_constants(model.graph)
     propagate = not (_has_long_range(held) or _repeats_names(held))
     problem, inferred = _inferred(model, propagate)
     if problem is not None and propagate:

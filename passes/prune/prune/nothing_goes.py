@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from ....ir.core.counted import counted
+from ...engine.context import Decline
+from ...engine.reasons import reasons_in_short
+
+# The option that a reason names where it would let the channels go.
+_OPTION = "across-layernorm=true"
 _BISECTIONS = 12
 _SMALLEST = 1e-4
 
@@ -37,6 +43,18 @@ def nothing_goes(amount: float, whole: float, what: str, least: float | None) ->
         f"nothing goes: {asked}, which rounds to nothing, since {what} go by the step; from "
         f"amount={least:g} on something does"
     )
+
+
+def no_layer_can(what: str, declined: Sequence[Decline]) -> str:
+    """Return the remark where no layer has `what`, channels or weights, that can go, and why.
+
+    An option that would let some go is named however few ask for it.
+    """
+    text = f"there is nothing to prune: no layer has {what} that can go"
+    reasons = reasons_in_short(declined)
+    held = sum(_OPTION in each.reason for each in declined)
+    text += f" ({reasons})" if reasons else ""
+    return text + (f"; {_OPTION} lets those of {counted(held, 'site')} go" if held else "")
 
 
 def _rounded_up(amount: float) -> float:

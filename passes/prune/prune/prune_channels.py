@@ -20,7 +20,7 @@ from .cost_models import ChannelCount, CostModel, LayerCosts, costs_of
 from .criteria.criterion import Array, Criterion, ScoringContext
 from .masked_copy import masked_copy
 from .masked_weights import write_masks
-from .nothing_goes import least_amount, nothing_goes
+from .nothing_goes import least_amount, no_layer_can, nothing_goes
 from .options import PruneOptions, amounts
 
 _LEAST = 0.1
@@ -34,7 +34,7 @@ def prune_channels(
     view = context.view()
     rows = _rows(groups, graph, view, context, options, criterion)
     if not rows:
-        context.remark("there is nothing to prune: no layer has channels that can go", idle=True)
+        context.remark(no_layer_can("channels", context.declined), idle=True)
         return
     costs = {} if options.of in (None, "channels") else costs_of(graph, str(options.of), rows)
     job = _ChannelPruning(graph, view, context, options, criterion, rows, costs)

@@ -16,7 +16,7 @@ from .choose_weights import choose, lamp, n_of_m
 from .criteria.criterion import Array, Criterion, ScoringContext
 from .masked_copy import masked_copy
 from .masked_weights import write_masks
-from .nothing_goes import least_amount, nothing_goes
+from .nothing_goes import least_amount, no_layer_can, nothing_goes
 from .options import PruneOptions, amounts, read_ratio
 from .units import WeightUnits, kernels, read_weights, single_weights, to_blocks
 
@@ -31,7 +31,7 @@ def prune_weights(
     view = context.view()
     rows = _rows(graph, view, context, options)
     if not rows:
-        context.remark("there is nothing to prune: no layer has weights that can go", idle=True)
+        context.remark(no_layer_can("weights", context.declined), idle=True)
         return
     before = [row.gone for row in rows]
     ratio = read_ratio(options.granularity)

@@ -176,8 +176,26 @@ def test_what_is_shown_or_fed_cannot_shrink():
     assert result.edits == 0
     assert reasons(result) == {"its output is a graph output"}
     assert result.records[0].remarks == (
-        "there is nothing to prune: no layer has channels that can go",
+        "there is nothing to prune: no layer has channels that can go (of 2 sites, at 2 its output "
+        "is a graph output)",
     )
+
+
+def test_an_option_that_lets_channels_go_is_named():
+    """The reasons of attention beside it are more, and no option changes them."""
+    scale = np.ones(6, np.float32)
+    weights = {"s": scale, "t": scale, "u": np.eye(6, dtype=np.float32)}
+    body = """n = LayerNormalization(x, s, t)
+        q = MatMul(n, n2)
+        k = MatMul(q, n2)
+        m = MatMul(k, n2)
+        h = MatMul(m, u)
+        z = LayerNormalization(h, s, t)
+        y = MatMul(z, u)"""
+    model = model_using(weights, body, "float[2, 6] x, float[6, 6] n2")
+    (remark, *_) = prune(model, "amount=0.5").records[0].remarks
+    assert "its weight is not stored as a constant" in remark
+    assert remark.endswith("; across-layernorm=true lets those of 2 sites go")
 
 
 def test_groups_of_a_convolution_keep_as_many_each():
