@@ -30,6 +30,7 @@ from ...ir.ops.windows.sizes import outputs_of
 from ...ir.proto.write_values import stored_bytes
 from ...ir.run.contradiction import contradiction_told
 from ...ir.run.feeds import dynamic_size, is_size
+from .constants.computed_types import with_computed_sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +101,13 @@ def _check_sizes(graph: gs.Graph, sizes: Mapping[str, int]) -> None:
 
 def _cost(graph: gs.Graph, sizes: Mapping[str, int]) -> GraphCost:
     types = infer_types(graph)
+    dynamic = any(_is_dynamic(tensor) for tensor in graph.inputs)
+    if not dynamic:
+        types = with_computed_sizes(graph, types)
     shown = [types.of(node.outputs[0]) if node.outputs else None for node in graph.nodes]
-    if any(_is_dynamic(tensor) for tensor in graph.inputs):
+    if dynamic:
         graph = _with_sizes(graph, sizes)
-        types = infer_types(graph)
+        types = with_computed_sizes(graph, infer_types(graph))
     counter = _CostCounter(types)
     nodes = tuple(
         counter.node(node, None if output is None else output.shape)

@@ -110,6 +110,32 @@ def test_sizes_that_depend_on_data_are_unknown():
     assert found.unknown == 3
 
 
+@pytest.mark.parametrize("declared", ["N, 3, H, W", "1, 3, 17, 12"])
+def test_sizes_that_are_computed_by_way_of_floats(declared):
+    """As exporters write scale factors; the second Resize asks for what the first one gives."""
+    resize = """
+        s{i} = Shape({x}) f{i} = Cast<to = 1>(s{i}) g{i} = Mul(f{i}, factors) h{i} = Floor(g{i})
+        i{i} = Cast<to = 7>(h{i}) u{i} = Resize<mode = "nearest">({x}, , , i{i})
+        c{i} = Conv(u{i}, w)"""
+    body = resize.format(i=1, x="x") + resize.format(i=2, x="c1") + " y = Relu(c2)"
+    weights = {
+        "factors": np.array([1, 1, 1.5, 2.5], np.float32),
+        "w": np.zeros((3, 3, 3, 3), np.float32),
+    }
+    graph = graph_of(f"g (float[{declared}] x) => (float[a, b, c, d] y) {{ {body} }}", weights)
+    found = planish.cost(graph, {} if "H" not in declared else {"H": 17, "W": 12})
+    assert found.unknown == 0
+    height, width, macs = 17, 12, 0
+    for _ in range(2):
+        height, width = int(height * 1.5) - 2, int(width * 2.5) - 2
+        macs += 3 * 3 * 9 * height * width
+    assert found.macs == macs
+    assert found.nodes[-1].bytes_moved == 2 * 4 * 3 * height * width
+    assert found.parameters == 4 + 3 * 3 * 9
+    if "H" not in declared:
+        assert found.nodes[-1].output_shape == (1, 3, height, width)
+
+
 def test_unknown_shapes_and_subgraphs_are_left_out_and_said():
     graph = graph_of("""g (bool c, float[2] x) => (float[2] y, float[K, 1] z) {
         y = If (c) <then_branch = a () => (float[2] t) { t = Relu(x) },
