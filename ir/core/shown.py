@@ -19,6 +19,11 @@ class Summary:
     headers: Sequence[str] = ()
 
 
+def shortened(text: str, most: int = 80) -> str:
+    """Return the begin of a text that is longer than `most`, with three points behind it."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 class Shown:
     """Has `repr` and notebooks show its summary instead of all that it holds."""
 

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ..core.counted import counted
 from ..core.errors import FeedError
+from ..core.shown import Shown, Summary
 from ..files.given import Model, as_graph
 from .extra_feeds import FeedsWithout
 from .feeds import Feed, batch_size, check_feeds
@@ -78,8 +80,8 @@ def names_in(path: Path | None) -> frozenset[str]:
         return frozenset()
 
 
-@dataclass(frozen=True)
-class NpzFeeds:
+@dataclass(frozen=True, repr=False)
+class NpzFeeds(Shown):
     """The batches of an `.npz` file, `members` of `samples` rows each.
 
     `weights`: values of inputs that have one, the same in every batch.
@@ -90,6 +92,11 @@ class NpzFeeds:
     samples: int
     batch: int
     weights: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+
+    def _summary(self) -> Summary:
+        names = ", ".join(member.name for member in self.members)
+        samples = counted(self.samples, "sample")
+        return Summary(f"{samples} -> {names}, batch {self.batch}, of '{self.path}'")
 
     def __len__(self) -> int:
         return -(-self.samples // self.batch)

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ..core.counted import counted
 from ..core.errors import FeedError
+from ..core.shown import Shown, Summary
 from .feeds import Feed
 
 
-@dataclass(frozen=True)
-class NpyFeeds:
+@dataclass(frozen=True, repr=False)
+class NpyFeeds(Shown):
     """The rows of the array in `path`, mapped into memory, in batches of the input `name`."""
 
     path: Path
@@ -23,6 +25,10 @@ class NpyFeeds:
     batch: int
     samples: int
     single: bool
+
+    def _summary(self) -> Summary:
+        samples = counted(self.samples, "sample")
+        return Summary(f"{samples} -> {self.name}, batch {self.batch}, of '{self.path}'")
 
     def __len__(self) -> int:
         return -(-self.samples // self.batch)

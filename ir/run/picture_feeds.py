@@ -11,7 +11,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..core import dtypes
+from ..core.counted import counted
 from ..core.errors import FeedError, in_words
+from ..core.shown import Shown, Summary
 from .feeds import Feed, is_size
 from .preprocessing import Preprocessing
 
@@ -40,14 +42,19 @@ class PictureInput:
         return last if self.channels_last else (self.channels, height, width)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageFeeds:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ImageFeeds(Shown):
     """The images `files` as batches of `input`."""
 
     files: tuple[Path, ...]
     input: PictureInput
     preprocessing: Preprocessing
     batch: int
+
+    def _summary(self) -> Summary:
+        sizes = [self.batch, *self.input.sample]
+        images = counted(len(self.files), "image")
+        return Summary(f"{images} -> {self.input.name} {sizes}, {self.preprocessing}")
 
     def __len__(self) -> int:
         return -(-len(self.files) // self.batch)

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx_graphsurgeon as gs
 
 from ...ir.core.counted import counted
-from ...ir.core.shown import Shown, Summary
+from ...ir.core.shown import Shown, Summary, shortened
 from ...ir.run.compare import Comparison
 from .context import Decline
 from .quality import MeasuredQuality
@@ -51,8 +51,8 @@ class Failure:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class PassRecord:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class PassRecord(Shown):
     """One pass of one run; in later rounds of a `repeat` group, only where it edited or failed.
 
     - `name`, `text`: the pass, and how a pipeline writes it with its options.
@@ -84,6 +84,18 @@ class PassRecord:
     failures: tuple[Failure, ...] = ()
     undone: str = ""
     quality: MeasuredQuality = field(default_factory=MeasuredQuality)
+
+    def _summary(self) -> Summary:
+        parts = [counted(self.edits, "edit"), f"{self.nodes_before} -> {self.nodes_after} nodes"]
+        if self.error is not None:
+            parts.append(f"largest error {self.error:.1e}")
+        if self.declined:
+            parts.append(f"{counted(len(self.declined), 'site')} left alone")
+        if self.failures:
+            parts.append(counted(len(self.failures), "failure"))
+        rows = [(decline.node, decline.reason) for decline in self.declined]
+        line = f"{shortened(self.text)}: {', '.join(filter(None, [*parts, self.undone]))}"
+        return Summary(line, rows, ("left alone", "because"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
+from ...ir.core.counted import counted
 from ...ir.core.errors import PipelineError
 from ...ir.core.garbage_collection import paused_gc
 from ...ir.core.nearest import nearest
@@ -19,6 +20,7 @@ from ...ir.core.option_text.items import Item as Written
 from ...ir.core.option_text.items import fail, read_items
 from ...ir.core.option_text.options import bind
 from ...ir.core.seed import require_seed
+from ...ir.core.shown import Shown, Summary, shortened
 from ...ir.files.given import Model, as_graph
 from ...ir.run.given_feeds import require_feeds
 from ...ir.run.replay import replayable
@@ -34,8 +36,8 @@ from .run.options import RunOptions, Verify
 from .run.run import run_passes
 
 
-@dataclass(frozen=True)
-class Pipeline:
+@dataclass(frozen=True, repr=False)
+class Pipeline(Shown):
     """An ordered list of passes with their options, and of groups of them."""
 
     passes: tuple[Item, ...]
@@ -58,6 +60,12 @@ class Pipeline:
     def __str__(self) -> str:
         """Write the pipeline as text that `parse` reads back to an equal one."""
         return ",".join(map(str, self.passes))
+
+    def _summary(self) -> Summary:
+        passes = [each for item in self.passes for each in members(item)]
+        line = f"of {counted(len(passes), 'pass', 'passes')}: {shortened(str(self))}"
+        rows = [(str(each), "exact" if each.is_exact else "approximate") for each in passes]
+        return Summary(line, rows, ("pass", "kind"))
 
     def extra_feeds(self) -> frozenset[str]:
         """Return the names of entries of the feeds, such as labels, that passes read."""

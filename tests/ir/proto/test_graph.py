@@ -101,6 +101,8 @@ def test_what_planish_returns_is_shown_in_a_line():
         result,
         planish.compare(graph, result.graph, feeds),
         planish.cost(graph),
+        planish.Pipeline.parse("int8"),
+        *result.records,
         *groups,
         *groups[0].slots,
         *groups[0].carriers,

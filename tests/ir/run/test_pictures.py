@@ -212,3 +212,24 @@ def test_bytes_stay_bytes(photo, steps):
     assert found.dtype == np.uint8
     floats = one(photo, graph("float[N, 3, 4, 6]"), **{**steps, "pixels": (0, 255)})
     np.testing.assert_allclose(found, floats, rtol=0, atol=1e-4)
+
+
+def test_many_feeds_are_shown_in_a_line(tmp_path):
+    from PIL import Image
+
+    for index in range(30):
+        Image.new("RGB", (8, 6)).save(tmp_path / f"{index}.png")
+    np.save(tmp_path / "x.npy", np.zeros((30, 3, 8, 6), np.float32))
+    np.savez(tmp_path / "x.npz", x=np.zeros((30, 3, 8, 6), np.float32))
+    found = [
+        planish.load_feeds(path, graph(SAME))
+        for path in (tmp_path, tmp_path / "x.npy", tmp_path / "x.npz")
+    ]
+    assert [repr(feeds).split(" -> ")[0] for feeds in found] == [
+        "<ImageFeeds 30 images",
+        "<NpyFeeds 30 samples",
+        "<NpzFeeds 30 samples",
+    ]
+    for feeds in found:
+        assert len(repr(feeds)) < 300
+        assert "x" in repr(feeds).split(" -> ")[1]
