@@ -50,6 +50,7 @@ class Mend:
     lists: Mapping[str, tuple[Sequence[float] | None, Sequence[float]]]
     operands: Mapping[str, Sequence[int]]
     guessed: bool
+    op: str
 
     @property
     def told(self) -> str:
@@ -77,6 +78,15 @@ class Mend:
             guessed=self.guessed or later.guessed,
             operands={**self.operands, **later.operands},
         )
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why a node, of the name that `keep` and `follow` take, cannot be mended."""
+
+    node: str
+    reason: str
+    op: str
 
 
 def nodes_of(graph: gs.Graph) -> Iterator[tuple[gs.Graph, gs.Node]]:

@@ -21,8 +21,11 @@ from ....ir.run.feeds import is_size, random_feeds
 from ....ir.run.reference import Reference
 from .between import between
 from .copies import SizedCopy, opened_shapes, sized_copy
-from .mend import Mend, Told, apply_to_copy, node_at
+from .mend import Mend, Refused, Told, apply_to_copy, node_at
 from .round import SizeRound
+from .rules import FOLLOWING
+
+_MOST_NAMES = 8  # of nodes, in what a person is to copy
 
 
 class OpenPartsError(RefusedError):
@@ -94,10 +97,11 @@ def _runs_as(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -
     return True
 
 
-def _both_ways(mend: Mend) -> str:
+def _both_ways(mend: Mend) -> Refused:
+    told = f"{mend.told} would go along, or the old number is one to keep, and both would run"
     if "kernel_shape" in mend.attrs:
-        return f"{mend.told} would pool as at the old size, or slide as it is"
-    return f"{mend.told} would go along, or the old number is one to keep, and both would run"
+        told = f"{mend.told} would pool as at the old size, or slide as it is"
+    return Refused(mend.node, told, mend.op)
 
 
 def _planned(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> Plan:
@@ -120,6 +124,9 @@ def _planned(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -
             middle, sized_copy(middle, opened, shapes), replace(told, is_between=True)
         )
     except RefusedError as reason:
+        if not told.tries:
+            # What is refused at once is told with the sizes that are asked for.
+            _step(sized_copy(graph, opened, {}), sized_copy(graph, opened, shapes), told)
         raise type(reason)(
             f"{reason} (some sizes grow and others shrink, so they are changed by way of {through})"
         ) from reason
@@ -161,8 +168,13 @@ def _is_static(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]]) -> bool:
     return all(shape is not None and all(map(is_size, shape)) for shape in given)
 
 
-def _refusal(refused: Sequence[str]) -> str:
+def _refusal(refused: Sequence[Refused]) -> str:
+    """Return what a person is told, with the options that decide."""
+    reasons = "; ".join(one.reason for one in refused)
+    kept = ",".join(f'"{one.node}"' for one in refused[:_MOST_NAMES])
+    follow = [f'"{one.node}"' for one in refused[:_MOST_NAMES] if one.op in FOLLOWING]
+    along = f", follow=[{','.join(follow)}] lets it go along with its input" if follow else ""
     return (
-        f"the sizes cannot be set: {'; '.join(refused)}. In a pipeline, set-shapes{{...}} takes "
-        "keep=[NODE] for what is to stay as it is, and follow=[NODE] for what goes along"
+        f"the sizes cannot be set: {reasons}. In a pipeline, set-shapes{{shapes=[...],"
+        f"keep=[{kept}]}} leaves it as it is{along}"
     )

@@ -10,7 +10,7 @@ from ....ir.core.variables import is_standard, label, node_key, subgraphs_of
 from ....ir.graph.uses import scopes
 from ....ir.ops.traits.groups import READ_NO_VALUES
 from .copies import SizedCopy
-from .mend import Mend, Told, nodes_of, typed
+from .mend import Mend, Refused, Told, nodes_of, typed
 from .operands import operands
 from .rules import RULES
 from .site import (
@@ -53,10 +53,10 @@ class SizeRound:
         sizes = {t.name: known(self._after.view(scope).shape(t)) for t in scope.outputs}
         return {name: found for name, found in sizes.items() if found is not None}
 
-    def look(self) -> tuple[list[Mend], list[str]]:
+    def look(self) -> tuple[list[Mend], list[Refused]]:
         """Return the nodes to mend, and why others cannot be."""
         mends: list[Mend] = []
-        refused: list[str] = []
+        refused: list[Refused] = []
         pairs = zip(nodes_of(self._before.graph), nodes_of(self._after.graph), strict=True)
         for place, ((outer, was), (scope, node)) in enumerate(pairs):
             bodies = subgraphs_of(node)
@@ -73,7 +73,7 @@ class SizeRound:
                     if isinstance(reason, UndecidedPartsError):
                         self.parts_open = True
                     if not self._told.tries:
-                        refused.append(f"{label(node)}: {reason}")
+                        refused.append(self._refused(node, scope, was, outer, str(reason)))
                         self._wait(node, scope)
                         continue
                     mend = None
@@ -87,6 +87,25 @@ class SizeRound:
                         self._enter(old, new, outer, scope)
                     self._live.add(id(new))
         return mends, refused
+
+    def _refused(
+        self, node: gs.Node, scope: gs.Graph, was: gs.Node, outer: gs.Graph, reason: str
+    ) -> Refused:
+        """Return why a node cannot be mended, with the sizes of inputs that its own go with."""
+        pairs = zip(was.inputs, node.inputs, strict=True)
+        changes = [self._change(old, new, outer, scope) for old, new in pairs]
+        own = next((found for found in changes if found), [])
+        told = "" if "of input '" in reason else self._seen.told_of(own)
+        return Refused(node_key(node), f"{label(node)}: {reason}{told}", node.op)
+
+    def _change(
+        self, was: gs.Tensor, now: gs.Tensor, outer: gs.Graph, scope: gs.Graph
+    ) -> list[Summed]:
+        before, after = self._before.view(outer).shape(was), self._after.view(scope).shape(now)
+        old, new = known(before), known(after)
+        if old is None or new is None or len(old) != len(new):
+            return []
+        return [Summed(a, b) for a, b in zip(old, new, strict=True) if a != b]
 
     def _wait(self, node: gs.Node, scope: gs.Graph) -> None:
         self._waiting.update(id(tensor) for tensor in node.outputs)
@@ -171,6 +190,7 @@ class SizeRound:
             lists=lists,
             operands=shapes,
             guessed=isinstance(changes, Guess),
+            op=node.op,
         )
 
 

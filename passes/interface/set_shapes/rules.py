@@ -291,3 +291,10 @@ RULES: dict[str, Rule] = {
     "ConvTranspose": _transposed,
     **dict.fromkeys(POOLS, _pool),
 }
+
+# What goes along with its input where a person says so: by `follow`.
+FOLLOWING = (
+    frozenset(RULES)
+    - {"Reshape", "ConstantOfShape"}
+    - {op for op, rule in RULES.items() if rule is cut_places or rule is cut_slice}
+)

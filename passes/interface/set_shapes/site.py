@@ -64,8 +64,8 @@ class GivenSize:
     def told(self) -> str:
         """What a person is told of it."""
         return (
-            f"{self.was} was a size of an input that changes (axis {self.axis} of '{self.name}', "
-            f"{self.was} -> {self.now})"
+            f"{self.was} was a size of an input that changes (axis {self.axis} of input "
+            f"'{self.name}', {self.was} -> {self.now})"
         )
 
 
@@ -107,6 +107,16 @@ class SeenSizes:
             old, new = _map(before, first), _map(now, first)
             if old != new:
                 self.maps[old, new] = None
+
+    def told_of(self, sizes: Sequence[Summed]) -> str:
+        """Return what a person is told of which inputs some sizes go with."""
+        found = [
+            one
+            for one in self.given
+            if any(one.was * size.now == one.now * size.was for size in sizes)
+        ] or self.given
+        each = [f"axis {one.axis} of input '{one.name}', {one.was} -> {one.now}" for one in found]
+        return f" ({'; '.join(each)})" if each else ""
 
     def add_given(self, name: str, before: Sizes, now: Sizes) -> None:
         """Note the sizes of an input of the graph."""
