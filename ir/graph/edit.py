@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
 
 from ..core.build import make_constant, make_node, make_variable
 from ..core.errors import PassError
-from ..core.variables import STANDARD_DOMAINS, label, subgraphs_of
+from ..core.variables import label, subgraphs_of
 from ..proto.metadata import node_metadata, set_node_metadata
 from .journal import Journal
 from .order import sort
-from .types import Dim, TensorType, Types
-from .uses import Uses, scopes
+from .pending import Pending
+from .types import TensorType, Types
+from .uses import Uses
+from .whole_edits import WholeGraphEdits
 
 # Readers of a result with more of them are not looked at again: that would be quadratic.
 _MOST_TOUCHED = 8
 
 
-class Edit:
+class Edit(WholeGraphEdits):
     """A batch of changes to `graph` and its subgraphs, applied by `commit` or on leaving `with`.
 
     `limit` stops counting (and, through `begin`, changing) after so many edits; `planish bisect`
@@ -33,8 +34,7 @@ class Edit:
     """
 
     def __init__(self, graph: gs.Graph, limit: int | None = None, uses: Uses | None = None) -> None:
-        self.graph = graph
-        self.uses = uses or Uses(graph)
+        super().__init__(graph, uses or Uses(graph))
         self.count = 0
         self.changed = False  # ever, counted or not
         self.touched: list[gs.Node] = []
@@ -42,10 +42,8 @@ class Edit:
         self._open = False
         self._dirty = False
         self._suffix: dict[str, int] = {}
-        self._removed: dict[int, tuple[gs.Node, gs.Graph]] = {}
-        self._before: dict[int, list[gs.Node]] = {}
+        self._pending = Pending()
         self._types = Types()
-        self._functions: dict[int, tuple[gs.Function, str]] = {}  # that were asked for, with names
         self._journal: Journal | None = None
 
     def __enter__(self) -> Edit:
@@ -152,7 +150,7 @@ class Edit:
             parts = metadata.parts if same else ()
             metadata = replace(metadata.inherited(), parts=parts)
         set_node_metadata(made, metadata)
-        self._before.setdefault(id(at), []).append(made)
+        self._pending.add(made, at)
         self.uses.add(made, scope)
         if self._journal is not None:
             self._journal.add(partial(self._unmake, made, at))
@@ -189,16 +187,14 @@ class Edit:
             self.uses.node_names.add(name)
 
     def _unmake(self, made: gs.Node, at: gs.Node) -> None:
-        self._before[id(at)].pop()
+        self._pending.take_back(at)
         self.uses.discard(made)
         self.uses.node_names.discard(made.name)
 
     def _scope_of(self, at: gs.Node) -> gs.Graph:
-        scope = self.uses.scope(at)
+        scope = self.uses.scope(at) or self._pending.scope(at)
         if scope is not None:
             return scope
-        if id(at) in self._removed:
-            return self._removed[id(at)][1]
         raise PassError(
             f"node {label(at)} is not in the graph, so nothing can be put in its place; pass one "
             "that is in it, or that the same batch of changes removed, as `at`"
@@ -209,8 +205,8 @@ class Edit:
         scope = self.uses.scope(node)
         if scope is None:
             raise PassError(f"node {label(node)} was removed twice")
-        self._settle(node)
-        self._removed[id(node)] = (node, scope)
+        self._pending.settle(node)
+        self._pending.remove(node, scope)
         self._touch_around(node)
         self.uses.discard(node)
         self.uses.node_names.discard(node.name)
@@ -219,7 +215,7 @@ class Edit:
         self._change(None)
 
     def _put_back(self, node: gs.Node, scope: gs.Graph) -> None:
-        del self._removed[id(node)]
+        self._pending.put_back(node)
         self.uses.add(node, scope)
 
     def set_input(self, node: gs.Node, position: int, tensor: gs.Tensor) -> None:
@@ -258,115 +254,16 @@ class Edit:
         self._change(node)
         self.replace(old, new)
 
-    def declare(self, tensor: gs.Variable, dtype: Any, shape: Sequence[Dim] | None) -> None:
-        """Declare the type of an input or output of the graph, where that is not what it was."""
-        wanted = None if shape is None else list(shape)
-        if tensor.dtype != dtype or tensor.shape != wanted:
-            tensor.dtype, tensor.shape = dtype, wanted
-            self._change_for_good()
-
-    def set_interface(self, inputs: Sequence[gs.Tensor], outputs: Sequence[gs.Tensor]) -> None:
-        """Make `inputs` and `outputs` those of the graph."""
-        self.graph.inputs, self.graph.outputs = list(inputs), list(outputs)
-        self.uses.set_interface(self.graph)
-        self._change_for_good()
-
-    def rename_tensor(self, tensor: gs.Tensor, name: str) -> None:
-        """Call a tensor `name`, as nothing else is called; readers and callers follow."""
-        self.uses.tensor_names.discard(tensor.name)
-        tensor.name = name
-        self.uses.tensor_names.add(name)
-        self._change_for_good()
-
-    def function_name(
-        self, function: gs.Function, ensure: Callable[[gs.Graph, gs.Function], str]
-    ) -> str:
-        """Return what `function` is called in the graph, as `ensure` says once for each."""
-        if id(function) not in self._functions:
-            self._functions[id(function)] = (function, ensure(self.graph, function))
-        return self._functions[id(function)][1]
-
-    def remove_function(self, function: gs.Function) -> None:
-        """Remove a local function, which nothing calls."""
-        self.graph.functions = [f for f in self.graph.functions if f is not function]
-        self._functions.clear()
-        self._change_for_good()
-
-    def remove_import(self, owner: gs.Graph | gs.Function, domain: str) -> None:
-        """Remove the import of an operator domain that no node of `owner` is of."""
-        owner.import_domains = [e for e in owner.import_domains if e.domain != domain]
-        self._change_for_good()
-
-    def add_import(self, entry: onnx.OperatorSetIdProto) -> None:
-        """Import an operator domain in every scope, unless it is imported already."""
-        if any(known.domain == entry.domain for known in self.graph.import_domains or ()):
-            return
-        imports = [*(self.graph.import_domains or ()), entry]
-        for scope in scopes(self.graph):
-            scope.import_domains = imports
-        self._change(None)
-
-    def raise_opset(self, version: int) -> None:
-        """Declare the standard opset `version` in every scope and local function.
-
-        The IR version is raised where that opset needs it. Nodes must have the form that it wants,
-        or be given it next.
-        """
-        for owner in (self.graph, *self.graph.functions):
-            imports = [
-                onnx.helper.make_opsetid(e.domain, version) if e.domain in STANDARD_DOMAINS else e
-                for e in owner.import_domains or [onnx.helper.make_opsetid("", version)]
-            ]
-            for scope in scopes(owner):
-                scope.opset, scope.import_domains = version, list(imports)
-        least = onnx.helper.find_min_ir_version_for(list(self.graph.import_domains), True)
-        self.graph.ir_version = max(self.graph.ir_version or least, least)
-        self._change_for_good()
-
     def commit(self) -> None:
         """Write the changes into the graph: nodes placed, removed and sorted."""
         if not self._dirty:
             return
-        if self._removed or self._before:
-            for scope in self.uses.scopes(self.graph):
-                self._place_all(scope)
-            self._removed.clear()
-            self._before.clear()
+        self._pending.write(self.uses.scopes(self.graph))
         self._dirty = False
         self._journal = None
         self.uses.relink()
         for scope in self.uses.scopes(self.graph):
             sort(scope)
-
-    def _settle(self, holder: gs.Node) -> None:
-        """Write the changes inside `holder` into its bodies, which may go on in another node."""
-        for body in (scope for inner in subgraphs_of(holder) for scope in scopes(inner)):
-            before = body.nodes
-            self._place_all(body)
-            for node in (*before, *body.nodes):
-                self._removed.pop(id(node), None)
-                self._before.pop(id(node), None)
-
-    def _place_all(self, scope: gs.Graph) -> None:
-        """Put the nodes of `scope` that are new among the others, without those removed."""
-        placed: list[gs.Node] = []
-        for node in scope.nodes:
-            if id(node) in self._before or id(node) in self._removed:
-                self._place(node, placed)
-            else:
-                placed.append(node)
-        scope.nodes = placed
-
-    def _place(self, node: gs.Node, placed: list[gs.Node]) -> None:
-        pending = [(node, False)]
-        while pending:
-            current, expanded = pending.pop()
-            if expanded:
-                if id(current) not in self._removed:
-                    placed.append(current)
-                continue
-            pending.append((current, True))
-            pending.extend((made, False) for made in reversed(self._before.get(id(current), ())))
 
     def _change(self, node: gs.Node | None) -> None:
         self._dirty = self.changed = True
