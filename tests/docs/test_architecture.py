@@ -10,7 +10,7 @@ import pytest
 from tests.docs.snippets import ROOT
 
 PAGES = [ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs" / "internals").glob("*.md"))]
-FLOORS = ("cli", "backends", "passes", "ir")
+FLOORS = ("cli", "integrations", "backends", "passes", "ir")
 
 
 def _picture():
@@ -46,7 +46,7 @@ def test_picture_is_the_contract():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_paths_exist(page):
-    named = re.findall(r"`((?:cli|backends|passes|ir)/[\w/]+)`", page.read_text(encoding="utf-8"))
+    named = re.findall(r"`((?:cli|integrations|backends|passes|ir)/[\w/]+)`", page.read_text(encoding="utf-8"))
     assert named
     missing = [path for path in named if not _exists(path)]
     assert not missing

@@ -1,0 +1,1 @@
+"""`torch.compile(module, backend="planish")`: networks for inference, on the CPU."""

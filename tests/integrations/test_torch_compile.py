@@ -1,0 +1,208 @@
+"""`torch.compile(module, backend="planish")`, in PyTorch itself."""
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from planish.integrations.torch_compile import network
+from planish.integrations.torch_compile.backend import compile_graph
+from planish.integrations.torch_compile.network import EagerWarning, Network
+
+
+class Small(nn.Module):
+    """Two layers with sizes that are read off the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        return torch.relu(self.norm(self.conv(x))).view(x.shape[0], -1) * x.shape[2]
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """The runtimes' networks that were made, in order."""
+    found = []
+    lowered = Network._lowered
+
+    def spy(self, graph):
+        found.append((graph, lowered(self, graph)))
+        return found[-1][1]
+
+    monkeypatch.setattr(Network, "_lowered", spy)
+    return found
+
+
+def small(seed=0):
+    torch.manual_seed(seed)
+    module = Small().eval()
+    module.norm.running_var.uniform_(0.5, 2)
+    return module
+
+
+def compiled(module, **options):
+    return torch.compile(module, backend=compile_graph, options={"threads": 1, **options})
+
+
+def same(found, expected):
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_it_is_found_by_name_and_one_network_serves_open_sizes(seen):
+    module = small()
+    function = torch.compile(module, backend="planish", dynamic=True)
+    for shape in ((2, 3, 8, 9), (5, 3, 9, 9), (3, 3, 10, 12)):
+        x = torch.randn(shape)
+        same(function(x), module(x))
+    ((graph, _),) = seen
+    # BatchNormalization was whole, and is in the convolution.
+    assert "BatchNormalization" not in {node.op for node in graph.nodes}
+
+    assert len(graph.inputs) == 1
+
+
+@torch.no_grad()
+def test_weights_that_change_are_seen_and_in_the_end_left_to_pytorch(seen, monkeypatch):
+    monkeypatch.setattr(network, "_MOST_CHANGES", 1)
+    module = small()
+    function = compiled(module)
+    x = torch.randn(2, 3, 8, 8)
+    same(function(x), module(x))
+    module.conv.weight.mul_(2)
+    same(function(x), module(x))
+    same(function(x), module(x))
+    assert len(seen) == 2
+    module.norm.running_mean.add_(1)
+    with pytest.warns(EagerWarning, match="its weights have changed 2 times"):
+        found = function(x)
+    same(found, module(x))
+    assert len(seen) == 2
+
+
+def warned(module, *inputs):
+    """Return why a module is left to PyTorch, which it has to be, with its own result."""
+    copies = [each.clone() for each in inputs]
+    with pytest.warns(EagerWarning) as caught, torch.no_grad():
+        found = compiled(module)(*inputs)
+    with torch.no_grad():
+        same(found, module(*copies))
+    same(inputs, tuple(copies))
+    assert len(caught) == 1
+    return str(caught[0].message)
+
+
+class Writes(nn.Module):
+    def forward(self, x):
+        x.add_(1)
+        return x * 2
+
+
+class Shares(nn.Module):
+    def forward(self, x):
+        return x * 2, x.view(-1)
+
+
+class Counts(nn.Module):
+    def forward(self, x):
+        return x * 2, torch.linalg.eigvals(x[0, 0])
+
+
+def test_what_pytorch_has_to_run_is_told_once():
+    x = torch.randn(1, 1, 4, 4)
+    assert "writes to its inputs" in warned(Writes(), x.clone())
+    assert "share memory" in warned(Shares(), x)
+    told = warned(Counts(), x)
+    assert told.startswith("planish leaves a graph of ")
+    assert "cannot trace" in told or "torch.export" in told
+
+
+def test_training_and_gradients_are_pytorchs():
+    module = small()
+    x = torch.randn(2, 3, 8, 8)
+    function = compiled(module)
+    with pytest.warns(EagerWarning, match=r"gradients are asked for: call it under torch\.no_grad"):
+        function(x).sum().backward()
+    assert module.conv.weight.grad.abs().sum() > 0
+    module.train()
+    before = module.norm.running_mean.clone()
+    with pytest.warns(EagerWarning, match="writes to its inputs or buffers"), torch.no_grad():
+        found = compiled(module)(x)
+    module.norm.running_mean.copy_(before)
+    same(found, module(x))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pipline": "exact"}, r"'pipline'.*did you mean 'pipeline'"),
+        ({"pipeline": "exakt"}, "exakt"),
+        ({"runtime": "onnxruntim"}, r"did you mean 'onnxruntime'"),
+    ],
+)
+def test_mistakes_in_options_are_errors(options, message):
+    with pytest.raises(Exception, match=message), torch.no_grad():
+        torch.compile(small(), backend="planish", options=options)(torch.randn(1, 3, 8, 8))
+
+
+@torch.no_grad()
+def test_threads_share_what_is_compiled(seen):
+    module = small()
+    function = compiled(module)
+    inputs = [torch.randn(2, 3, 8, 8) for _ in range(4)]
+    function(inputs[0])
+    wrong = []
+
+    def run(x):
+        with torch.no_grad():
+            expected = module(x)
+            wrong.extend(i for i in range(20) if not torch.allclose(function(x), expected, 1e-3))
+
+    workers = [threading.Thread(target=run, args=(x,)) for x in inputs]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert wrong == []
+    assert len(seen) == 1
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_integers_learn_from_feeds(seen):
+    module = small()
+    samples = [(torch.randn(1, 3, 32, 32),) for _ in range(8)]
+    pipeline = "exact,quantize{measure=false,guard=off}"
+    function = compiled(module, pipeline=pipeline, feeds=samples)
+    x = torch.randn(1, 3, 32, 32)
+    expected, found = module(x), function(x)
+    assert "QuantizeLinear" in {node.op for node in seen[0][0].nodes}
+    assert 10 * np.log10(expected.square().sum() / (found - expected).square().sum()) > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "tvm"])
+def test_example_networks_on_every_runtime(runtime):
+    pytest.importorskip(runtime)
+    from examples import models
+
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("error", EagerWarning)
+        for name in ("mobilenet_v2", "shufflenet_v2", "unet", "densenet121"):
+            module = models.build(name).eval()
+            (x,) = models.example_inputs(name, size=64)
+            expected, found = module(x), compiled(module, runtime=runtime)(x)
+            assert (found - expected).abs().max() <= 1e-3 * expected.abs().max()
