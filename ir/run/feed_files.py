@@ -21,7 +21,7 @@ from ..core.errors import FeedError
 from ..core.shown import Shown, Summary
 from ..files.given import Model, as_graph
 from .extra_feeds import FeedsWithout
-from .feeds import Feed, batch_size, check_feeds
+from .feeds import Feed, batch_size_of, check_feeds
 from .npy_feeds import NpyFeeds, read_npy, the_input
 from .npz import NpzArray, member_of, read_rows, read_whole
 from .picture_feeds import SUFFIXES, ImageFeeds, need_pillow, picture_input
@@ -41,10 +41,11 @@ def load_feeds(
     """Return the feeds for `graph` in a file or a folder of images, read as they are used.
 
     They can be looped over any number of times, and have a length. `.npz`: one array a graph input,
-    first axis = samples; of a weight that is also an input, its value as it is. `.npy`: that of the
-    only input. Folder: every image, in name order, as RGB or grey, resized to the input's height
-    and width, scaled to (x / 255 - mean) / std, in the layout of the input; of a uint8 input, as
-    they are. One image is a folder of one.
+    first axis = samples; of a weight that is also an input, its value as it is; an array with one
+    axis more than its input, such as a state [2, N, 128] or a number, has a value a batch. `.npy`:
+    that of the only input. Folder: every image, in name order, as RGB or grey, resized to the
+    input's height and width, scaled to (x / 255 - mean) / std, in the layout of the input; of a
+    uint8 input, as they are. One image is a folder of one.
     `preprocessing` says otherwise, in place of `mean` and `std`. Batches have the graph's batch
     size; where that is dynamic, `batch` samples (1 by default), and fewer in the last one. `extra`
     are names of arrays in an `.npz` file that are no inputs of the graph, such as labels. Raises
@@ -84,7 +85,8 @@ def names_in(path: Path | None) -> frozenset[str]:
 class NpzFeeds(Shown):
     """The batches of an `.npz` file, `members` of `samples` rows each.
 
-    `weights`: values of inputs that have one, the same in every batch.
+    `weights`: values of inputs that have one, the same in every batch. `whole`: arrays with one row
+    a batch, which is the input as it is.
     """
 
     path: Path
@@ -92,6 +94,7 @@ class NpzFeeds(Shown):
     samples: int
     batch: int
     weights: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    whole: tuple[NpzArray, ...] = ()
 
     def _summary(self) -> Summary:
         names = ", ".join(member.name for member in self.members)
@@ -105,7 +108,8 @@ class NpzFeeds(Shown):
         try:
             with zipfile.ZipFile(self.path) as archive:
                 rows = [read_rows(archive, member, self.batch) for member in self.members]
-                names = [member.name for member in self.members]
+                rows += [map(_only, read_rows(archive, member, 1)) for member in self.whole]
+                names = [member.name for member in (*self.members, *self.whole)]
                 for arrays in zip(*rows, strict=True):
                     yield {**dict(zip(names, arrays, strict=True)), **self.weights}
         except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -123,15 +127,17 @@ def _npz_feeds(path: Path, graph: gs.Graph, batch: int | None, extra: Collection
         raise FeedError(
             f"feeds '{path}' cannot be read as .npz: {error}; write them with numpy.savez"
         ) from error
-    counts = {m.name: m.shape[0] if m.shape else 0 for m in members}
-    if not members or 0 in counts.values() or len(set(counts.values())) > 1:
+    whole = tuple(m for m in members if _is_whole(m, graph))
+    members = tuple(m for m in members if m not in whole)
+    total = _rows_of(members or whole, path)
+    batched = [t for t in graph.inputs if t.name not in {m.name for m in whole}]
+    size = _batch(batched, batch, total, f"feeds '{path}' hold", "samples") if members else 1
+    feeds = NpzFeeds(path, members, total, size, weights, whole)
+    if whole and _rows_of(whole, path) != len(feeds):
         raise FeedError(
-            f"feeds '{path}' need one array an input with the same number of samples along the "
-            f"first axis; found {counts or 'no arrays'}"
+            f"feeds '{path}' hold {len(feeds)} batches of {size}, but "
+            f"{_rows_of(whole, path)} values of '{whole[0].name}', which has one a batch"
         )
-    total = next(iter(counts.values()))
-    size = _batch(graph, batch, total, f"feeds '{path}' hold", "samples")
-    feeds = NpzFeeds(path, members, total, size, weights)
     for first in FeedsWithout(feeds, extra):
         try:
             check_feeds(first, graph)
@@ -141,6 +147,29 @@ def _npz_feeds(path: Path, graph: gs.Graph, batch: int | None, extra: Collection
     return feeds
 
 
+def _only(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the only row of `rows`, an array of no axes where that is a number."""
+    return np.asarray(rows[0])
+
+
+def _is_whole(member: NpzArray, graph: gs.Graph) -> bool:
+    """Say whether each row of `member` is an input as it is: one axis more than that declares."""
+    shapes = (t.shape for t in graph.inputs if t.name == member.name)
+    return any(shape is not None and len(member.shape) == len(shape) + 1 for shape in shapes)
+
+
+def _rows_of(members: Sequence[NpzArray], path: Path) -> int:
+    """Return how many rows all of `members` have."""
+    counts = {m.name: m.shape[0] if m.shape else 0 for m in members}
+    if 0 in counts.values() or len(set(counts.values())) != 1:
+        raise FeedError(
+            f"feeds '{path}' need one array an input with the same number of samples along the "
+            f"first axis; found {counts or 'no arrays'}. An input without an axis of samples takes "
+            "an array with one axis more than it has"
+        )
+    return next(iter(counts.values()))
+
+
 def _npy_feeds(path: Path, graph: gs.Graph, batch: int | None) -> NpyFeeds:
     """Return the rows of a file; an array without the first axis of the input is one sample."""
     tensor, array = the_input(graph, path), read_npy(path)
@@ -148,7 +177,7 @@ def _npy_feeds(path: Path, graph: gs.Graph, batch: int | None) -> NpyFeeds:
     total = 1 if single else len(array) if array.ndim else 0
     if not total:
         raise FeedError(f"feeds '{path}' hold no samples: the array is {list(array.shape)}")
-    size = _batch(graph, batch, total, f"feeds '{path}' hold", "samples")
+    size = _batch(graph.inputs, batch, total, f"feeds '{path}' hold", "samples")
     feeds = NpyFeeds(path, tensor.name, size, total, single)
     try:
         check_feeds(next(iter(feeds)), graph)
@@ -169,13 +198,15 @@ def _image_feeds(
         holds = f"folder '{path}' holds"
     else:
         files, holds = [path], f"'{path}' is"
-    size = _batch(graph, batch, len(files), holds, "images")
+    size = _batch(graph.inputs, batch, len(files), holds, "images")
     return ImageFeeds(files=tuple(files), input=found, preprocessing=steps, batch=size)
 
 
-def _batch(graph: gs.Graph, given: int | None, total: int, holds: str, what: str) -> int:
-    """Return the size of the batches: the graph's, or where it has none `given`, or 1."""
-    declared = batch_size(graph)
+def _batch(
+    inputs: Sequence[gs.Tensor], given: int | None, total: int, holds: str, what: str
+) -> int:
+    """Return the size of the batches: that of `inputs`, or where they have none `given`, or 1."""
+    declared = batch_size_of(inputs)
     if given is not None and (given < 1 or declared not in (None, given)):
         fits = "1 or more" if declared is None else f"{declared}, the graph's own"
         raise FeedError(f"batches of {given} samples do not fit the graph; give {fits}")

@@ -165,9 +165,14 @@ def _all_shapes(
 
 def batch_size(graph: gs.Graph) -> int | None:
     """Return the batch size that the inputs of `graph` declare, None where it is dynamic."""
+    return batch_size_of(graph.inputs)
+
+
+def batch_size_of(inputs: Iterable[gs.Tensor]) -> int | None:
+    """Return the batch size that `inputs` declare, None where it is dynamic."""
     sizes = {
         t.shape[0]
-        for t in graph.inputs
+        for t in inputs
         if not isinstance(t, gs.Constant) and t.shape and is_size(t.shape[0])
     }
     return sizes.pop() if len(sizes) == 1 else None

@@ -87,6 +87,51 @@ def test_what_does_not_fit_is_refused_at_once(tmp_path, arrays, words):
         planish.load_feeds(tmp_path / "f.npz", graph_of(ONE))
 
 
+STATEFUL = """g (float[N, 4] x, float[2, N, 3] state, int64 rate) => (float[N, 4] y) {
+    y = Relu(x)
+}"""
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_inputs_without_an_axis_of_samples_have_a_value_a_batch(tmp_path, batch):
+    x = np.arange(24, dtype=np.float32).reshape(6, 4)
+    steps = 6 // batch
+    state = np.arange(steps * 2 * batch * 3, dtype=np.float32).reshape(steps, 2, batch, 3)
+    rate = np.arange(steps) + 8000
+    np.savez(tmp_path / "f.npz", state=state, x=x, rate=rate)
+    feeds = planish.load_feeds(tmp_path / "f.npz", graph_of(STATEFUL), batch=batch)
+    assert len(feeds) == steps
+    for place, feed in enumerate(feeds):
+        np.testing.assert_array_equal(feed["x"], x[place * batch : (place + 1) * batch])
+        np.testing.assert_array_equal(feed["state"], state[place])
+        assert feed["rate"].shape == ()
+        assert feed["rate"] == rate[place]
+
+
+def test_batches_in_a_row_are_arrays_of_one_axis_more(tmp_path):
+    x = images(6).reshape(3, 2, 3, 8, 6)
+    np.savez(tmp_path / "f.npz", x=x)
+    feeds = planish.load_feeds(tmp_path / "f.npz", graph_of(FIXED))
+    np.testing.assert_array_equal(np.stack([feed["x"] for feed in feeds]), x)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        (
+            {"state": np.zeros((4, 2, 1, 3), np.float32)},
+            "3 batches of 1, but 4 values of '(state|rate)'",
+        ),
+        ({"state": np.zeros((6, 1, 3), np.float32)}, "one axis more than it has"),
+    ],
+)
+def test_values_of_batches_that_do_not_fit_their_samples(tmp_path, arrays, words):
+    x = np.zeros((3, 4), np.float32)
+    np.savez(tmp_path / "f.npz", x=x, rate=np.full(len(arrays["state"]), 8000), **arrays)
+    with pytest.raises(FeedError, match=words):
+        planish.load_feeds(tmp_path / "f.npz", graph_of(STATEFUL))
+
+
 def test_members_that_are_no_arrays(tmp_path):
     np.savez(tmp_path / "f.npz", x=images())
     with zipfile.ZipFile(tmp_path / "f.npz", "a") as archive:
