@@ -112,7 +112,7 @@ class NpzFeeds(Shown):
                 names = [member.name for member in (*self.members, *self.whole)]
                 for arrays in zip(*rows, strict=True):
                     yield {**dict(zip(names, arrays, strict=True)), **self.weights}
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise FeedError(f"feeds '{self.path}' cannot be read: {error}") from error
 
 

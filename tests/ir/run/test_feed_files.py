@@ -150,6 +150,9 @@ def test_a_file_that_breaks_off_or_goes_away_is_named_in_the_loop(tmp_path):
     feeds = planish.load_feeds(path, graph_of(ONE))
     with pytest.raises(FeedError, match=r"f\.npz' cannot be read: .*ends 100 bytes before"):
         list(feeds)
+    np.savez(path, z=images(3))
+    with pytest.raises(FeedError, match=r"f\.npz' cannot be read: .*x\.npy"):
+        list(feeds)
     path.unlink()
     with pytest.raises(FeedError, match=r"f\.npz' cannot be read"):
         list(feeds)
