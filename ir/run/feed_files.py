@@ -81,7 +81,7 @@ def names_in(path: Path | None) -> frozenset[str]:
         return frozenset()
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class NpzFeeds(Shown):
     """The batches of an `.npz` file, `members` of `samples` rows each.
 
@@ -97,7 +97,7 @@ class NpzFeeds(Shown):
     whole: tuple[NpzArray, ...] = ()
 
     def _summary(self) -> Summary:
-        names = ", ".join(member.name for member in self.members)
+        names = ", ".join(member.name for member in (*self.members, *self.whole))
         samples = counted(self.samples, "sample")
         return Summary(f"{samples} -> {names}, batch {self.batch}, of '{self.path}'")
 
@@ -132,7 +132,9 @@ def _npz_feeds(path: Path, graph: gs.Graph, batch: int | None, extra: Collection
     total = _rows_of(members or whole, path)
     batched = [t for t in graph.inputs if t.name not in {m.name for m in whole}]
     size = _batch(batched, batch, total, f"feeds '{path}' hold", "samples") if members else 1
-    feeds = NpzFeeds(path, members, total, size, weights, whole)
+    feeds = NpzFeeds(
+        path=path, members=members, samples=total, batch=size, weights=weights, whole=whole
+    )
     if whole and _rows_of(whole, path) != len(feeds):
         raise FeedError(
             f"feeds '{path}' hold {len(feeds)} batches of {size}, but "
