@@ -79,6 +79,11 @@ class FeedOptions:
         inputs of the graph, such as labels. Raises FeedError for an option that fits nothing.
         """
         self.refuse_ignored(graph)
+        if self.feeds is None and extra:
+            raise FeedError(
+                f"'{', '.join(sorted(extra))}' is to be read from the feeds, and inputs are drawn; "
+                "give --feeds that have it, or leave it out"
+            )
         if self.feeds is None:
             shapes = read_shapes(self.shape or ())
             _tell_drawn(graph, shapes, tell)

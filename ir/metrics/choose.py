@@ -72,8 +72,8 @@ class MetricOptions:
 
     @property
     def label(self) -> str | None:
-        """The entry that has what is right, None where there is none."""
-        return self.labels[0] if self.labels else None
+        """The entry that has what is right; None for none, and where only a function reads it."""
+        return self.labels[0] if self.labels and not is_users(self.metric) else None
 
     def users(self) -> UserMetric | None:
         """Return the user's function, None where a metric of `METRIC_NAMES` is asked for."""

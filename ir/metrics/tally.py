@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..core.errors import FeedError
+from ..core.errors import FeedError, RefusedError
 from .result import Array, MetricResult, Outputs
 from .seen import ChosenMetric
 
@@ -13,6 +13,7 @@ class MetricTally:
     """The metrics `chosen`, which have seen nothing; `labels` is the entry of the feeds with them.
 
     They go to the first metric that takes any: what others are judged by is the float graph.
+    Raises RefusedError where there are labels and none takes them.
     """
 
     def __init__(self, chosen: Sequence[ChosenMetric], labels: str | None = None) -> None:
@@ -21,6 +22,13 @@ class MetricTally:
         self._labels = labels
         places = (place for place, each in enumerate(chosen) if each.takes_labels)
         self._labelled = next(places, None) if labels is not None else None
+        if labels is not None and chosen and self._labelled is None:
+            raise RefusedError(
+                f"nothing would read the labels '{labels}': they say what is right of "
+                f"classification, sequence and segmentation, and outputs are judged by "
+                f"{', '.join(dict.fromkeys(each.kind for each in chosen))}; leave them out, or "
+                "judge by a function of your own, file.py:function"
+            )
 
     def add(self, feed: Mapping[str, Array], a: Outputs, b: Outputs) -> None:
         """Take in what both graphs give for `feed`; raises FeedError where labels do not fit."""
@@ -28,7 +36,12 @@ class MetricTally:
             if place != self._labelled or self._labels is None:
                 metric.add(a, b)
                 continue
-            labels = feed[self._labels]
+            labels = feed.get(self._labels)
+            if labels is None:
+                raise FeedError(
+                    f"the feeds have no entry '{self._labels}' that says what is right; they have "
+                    f"{', '.join(sorted(feed)) or 'none'}"
+                )
             try:
                 metric.add(a, b, labels)
             except ValueError as error:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import planish
+from planish.ir.core.errors import FeedError, RefusedError
 
 from tests.cli.common import assert_refused
 from tests.helpers import graph_of
@@ -137,3 +138,33 @@ def test_metrics_of_outputs_that_tell_nothing_have_no_value(call, tmp_path):
     (untold,) = [value for subject, value in values.items() if "'y'" in subject]
     assert untold is None
     assert all(value is not None for subject, value in values.items() if "'z'" in subject)
+
+
+@pytest.mark.parametrize("command", ["compare", "optimize", "explain-int8"])
+def test_labels_that_nothing_reads_are_refused(call, files, command):
+    int8 = files / "int8.onnx"
+    pipeline = ("-p", "quantize{measure=false,guard=off}")
+    assert call("optimize", files / "a.onnx", int8, *pipeline, "--feeds", files / "g.npz")[0] == 0
+    words = {
+        "compare": (files / "a.onnx", int8),
+        "optimize": (files / "a.onnx", *pipeline),
+        "explain-int8": (int8, "--float", files / "a.onnx"),
+    }[command]
+    result = call(command, *words, "--labels", "label")
+    assert_refused(result, "'label' is to be read from the feeds, and inputs are drawn")
+    result = call(command, *words, "--labels", "label", "--feeds", files / "g.npz")
+    assert_refused(result, "no entry 'label'")
+    asked = ("--labels", "label", "--feeds", files / "f.npz", "--metric", "embedding")
+    result = call(command, *words, *asked)
+    assert_refused(result, "nothing would read the labels 'label'", "judged by embedding")
+
+
+def test_labels_in_python(files):
+    pair = (files / "a.onnx", files / "b.onnx")
+    with pytest.raises(FeedError, match="no entry 'label'"):
+        planish.compare(*pair, labels=["label"])
+    feeds = [{"x": normal(4, 6, 8), "label": np.zeros(4, np.int64)}]
+    with pytest.raises(RefusedError, match="nothing would read"):
+        planish.compare(*pair, feeds, labels=["label"], metric="image")
+    judged = planish.compare(*pair, feeds, labels=["label"], metric=lambda run, given: len(given))
+    assert judged.metrics[0].value == 1
