@@ -48,7 +48,7 @@ def insert_pairs(
             for unit in read_units(graph, context, left_out)
             if unit.is_follower or node_key(unit.node) in chosen
         ]
-        placement = place(units)
+        placement = place(units, ranges)
         views = ScopedViews(graph, context)
         grids = _grids(placement, ranges, scheme, views)
         PairInserter(edit, views, scheme, steps).insert(placement, grids)

@@ -80,7 +80,7 @@ class NetworkJudge:
     def _noise(self, choices: Sequence[HeldBackRanges]) -> Array | None:
         """Return the mean log noise of each of `choices` [n]; None where nothing can be said."""
         copy = clone(self.graph)
-        pairs = self._pairs(copy)
+        pairs = self._pairs(copy, choices[0].ranges)
         network, floats = Reference(copy), Reference(self.graph)
         grids = [
             [_grids(pairs, c.of_others(f), self.scheme) for f in range(FOLDS)] for c in choices
@@ -112,7 +112,7 @@ class NetworkJudge:
                 split = {t.name: feed[t.name][index : index + 1] for t in inputs if t.name in feed}
                 yield {**feed, **split}
 
-    def _pairs(self, graph: gs.Graph) -> list[_Pair]:
+    def _pairs(self, graph: gs.Graph, ranges: Mapping[str, Range]) -> list[_Pair]:
         """Put pairs on the activations of `graph`, with scales and zero points that are inputs."""
         context = Context(graph)
         form = self.scheme.activations.dtype
@@ -122,7 +122,7 @@ class NetworkJudge:
         with context.editing() as edit:
             views = ScopedViews(graph, context)
             pairs = TensorPairs(edit, views)
-            for group in place(self._units(graph, context)).groups:
+            for group in place(self._units(graph, context), ranges).groups:
                 fresh = [t for t in group if views.of_tensor(t).constant(t) is None]
                 fresh = [t for t in fresh if pairs.quantizes(t) is None]
                 if not fresh:

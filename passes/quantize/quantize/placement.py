@@ -1,21 +1,31 @@
 """Where integers begin and end: which tensors are quantized, and which share one grid.
 
 A tensor is quantized where an integer operator reads or makes it; behind operators that only move
-data, so is what they move, and all of it shares one grid. One exception: where a Concat joins what
-is never negative with what can be, the former keeps a grid of its own. It would lose half of its
-integers, and with them the Relu that they make unnecessary.
+data, so is what they move, and all of it shares one grid. Two exceptions at a Concat, which integer
+kernels give one scale for each operand. Where it joins what is never negative with what can be, the
+former keeps a grid of its own: it would lose half of its integers, and with them the Relu that they
+make unnecessary. So does an operand of a much smaller range that something else reads too, which
+would have to read the steps of the largest one; the Concat then rounds it a second time. Operands
+that nothing else reads would only be rounded twice.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import onnx_graphsurgeon as gs
 
 from ....ir.core.disjoint_sets import DisjointSets
 from ....ir.ops.linear.operators import MATRIX_OPS
 from ..qdq.units import Unit
+from .calibration.observers import Range
+
+# An operand whose range is below this part of what it is joined to gains more from a grid of its
+# own than a second rounding costs: half the noise.
+_UNLIKE = 0.5**0.5
 
 
 @dataclass(frozen=True)
@@ -35,8 +45,10 @@ class Placement:
         return [tensor for group in self.groups for tensor in group]
 
 
-def place(units: Sequence[Unit]) -> Placement:
+def place(units: Sequence[Unit], ranges: Mapping[str, Range] = MappingProxyType({})) -> Placement:
     """Return the placement in which `units`, in graph order, run on integers.
+
+    `ranges` by tensor name say which operands of a Concat are unlike the others, where known.
 
     Movements among them do where their result is needed as integers; so does a Relu or Clip on its
     own, where what it reads is there as integers.
@@ -57,6 +69,9 @@ def place(units: Sequence[Unit]) -> Placement:
             _need(needed, (*unit.inputs, *unit.outputs))
         elif id(unit.inputs[0]) in made:
             _need(needed, unit.inputs)
+    chosen = {id(unit.node) for unit in moved}
+    kept = tuple(u for u in units if not u.is_movement or id(u.node) in chosen)
+    readers = Counter(t for u in kept for t in {id(tensor) for tensor in u.inputs})
     sets = _Sets(needed.values())
     bounded = {id(t) for unit in units if unit.is_bounded for t in unit.outputs}
     for unit in reversed(moved):  # in graph order, so that inputs are known before outputs
@@ -65,18 +80,26 @@ def place(units: Sequence[Unit]) -> Placement:
             bounded.update(map(id, unit.outputs))
         mixed = any(joined) and not all(joined)
         for tensor, is_bounded in zip(unit.inputs, joined, strict=True):
-            if not (mixed and is_bounded):
+            is_shared = readers[id(tensor)] > 1
+            if mixed and is_bounded:
+                continue
+            if not (is_shared and _is_joined_to_larger(tensor, unit, ranges)):
                 sets.unite(tensor, unit.outputs[0])
         for tensor in unit.outputs[1:]:
             sets.unite(tensor, unit.outputs[0])
-    chosen = {id(unit.node) for unit in moved}
-    kept = tuple(u for u in units if not u.is_movement or id(u.node) in chosen)
     return Placement(kept, sets.groups(_in_order(kept, needed)))
 
 
 def has_float_result(unit: Unit) -> bool:
     """Say whether the unit may give floats, as its integer kernel can from the sums at once."""
     return unit.node.op in MATRIX_OPS and unit.bounded is None
+
+
+def _is_joined_to_larger(tensor: gs.Tensor, unit: Unit, ranges: Mapping[str, Range]) -> bool:
+    if len(unit.inputs) == 1:
+        return False
+    own, joint = ranges.get(tensor.name), ranges.get(unit.outputs[0].name)
+    return own is not None and joint is not None and own.length < _UNLIKE * joint.length
 
 
 def _made_of_integers(units: Sequence[Unit], needed: Mapping[int, gs.Tensor]) -> set[int]:

@@ -27,6 +27,11 @@ class Range:
     minimum: float
     maximum: float
 
+    @property
+    def length(self) -> float:
+        """How far its ends are apart, with 0 between them as on every grid."""
+        return max(self.maximum, 0.0) - min(self.minimum, 0.0)
+
     def within(self, low: float, high: float) -> Range:
         """Return it without what lies below `low` or above `high`, which have 0 between them."""
         return Range(max(self.minimum, low), min(self.maximum, high))
