@@ -86,12 +86,7 @@ _FUSION = (
 # Accuracy first, while weights are floats: scales between channels, then weights on their grid; the
 # pairs come last. Fused operators would only be opened again.
 _ALIGNMENT = ("align-depthwise{multiple=16}", "lower-conv-transpose", *_COLLECTION)
-_INT8 = (
-    *_ALIGNMENT,
-    "equalize-ranges",
-    "round-adaptively",
-    "quantize",
-)
+_PREPARED = (*_ALIGNMENT, "equalize-ranges", "round-adaptively", "quantize")
 
 
 def _repeat(*passes: str) -> str:
@@ -104,6 +99,9 @@ _EXACT = _repeat(_UNFUSED, *_FUSION)
 
 
 _FOLDED = _repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR)
+# Behind `quantize` once more: pairs that movements part, operators that were opened for integers and
+# stay float, and scales that are alike. A second run finds nothing then.
+_INT8 = (*_PREPARED, _FOLDED, *_COLLECTION)
 # What "int8" does to a float graph that computes the same.
 BEFORE_INTEGERS = ",".join([_FOLDED, *_ALIGNMENT])
 

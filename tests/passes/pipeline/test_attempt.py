@@ -267,8 +267,8 @@ def _with(preset, quantize):
     pipeline = Pipeline.parse(preset)
     (attempt,) = pipeline.passes
     (other,) = Pipeline.parse(quantize).passes
-    assert attempt.passes[-1].name == "quantize"
-    passes = (*attempt.passes[:-1], other)
+    (at,) = (n for n, each in enumerate(attempt.passes) if getattr(each, "name", "") == "quantize")
+    passes = (*attempt.passes[:at], other, *attempt.passes[at + 1 :])
     return str(Pipeline((dataclasses.replace(attempt, passes=passes),)))
 
 
