@@ -99,8 +99,8 @@ _EXACT = _repeat(_UNFUSED, *_FUSION)
 
 
 _FOLDED = _repeat(*_CLEANUP, *_RECOGNITION, *_LINEAR)
-# Behind `quantize` once more: pairs that movements part, operators that were opened for integers and
-# stay float, and scales that are alike. A second run finds nothing then.
+# Behind `quantize` once more: pairs that movements part, operators that were opened for integers
+# and stay float, and scales that are alike. A second run finds nothing then.
 _INT8 = (*_PREPARED, _FOLDED, *_COLLECTION)
 # What "int8" does to a float graph that computes the same.
 BEFORE_INTEGERS = ",".join([_FOLDED, *_ALIGNMENT])
