@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 import planish
+from planish.backends.contract import registry
+from planish.backends.openvino import artifact as openvino
+from planish.backends.tvm.runtime import artifact as tvm
 
 from tests.docs.snippets import blocks
 from tests.helpers import conv_batchnorm
@@ -65,6 +68,18 @@ def test_what_is_missing_is_named_with_what_installs_it(tmp_path):
     last = done.stderr.strip().splitlines()[-1]
     assert "planish.load: this needs the package 'onnx" in last
     assert "pip install onnx" in last
+
+
+def test_who_wrote_an_artifact_is_found_out_without_any_backend_s_packages(tmp_path):
+    seals = {"openvino": openvino.SEAL, "tvm": tvm.SEAL}
+    for name, seal in seals.items():
+        (tmp_path / name).write_bytes(seal.family)
+        assert registry.get_backend(name).wrote(tmp_path / name)
+        assert not registry.get_backend(name).wrote(ROOT / "README.md")
+    looks = "from planish.backends.contract.registry import written_by\n"
+    done = lean(f"{looks}print([written_by(name) for name in {[*seals]}])", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str([*seals])
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ...ir.files.given import Model
     from ...passes.engine.context import Feeds
+    from .sealed import Seal
 
 _ENTRY_POINTS = "planish.backends"
 USUAL = "onnxruntime"  # what it saves is an ONNX model, which any may be
@@ -34,6 +35,12 @@ _BUILTIN = {
         ("openvino", "planish.backends.openvino.backend:OpenVino"),
         ("tvm", "planish.backends.tvm.backend:Tvm"),
     )
+}
+# How the files of built-in backends begin, from modules that import no more than is needed to look:
+# who runs an artifact of one backend does not wait for, or lack, the packages of another.
+_SEALS = {
+    "openvino": "planish.backends.openvino.artifact:SEAL",
+    "tvm": "planish.backends.tvm.runtime.artifact:SEAL",
 }
 REGISTERED: dict[str, type[Backend]] = {}
 
@@ -181,7 +188,14 @@ def written_by(path: str | Path) -> str | None:
     None where it is a model, which ONNX Runtime may have written.
     """
     others = [name for name in {**_BUILTIN, **REGISTERED} if name != USUAL]
-    return next((name for name in others if get_backend(name).wrote(path)), None)
+    return next((name for name in others if _wrote(name, path)), None)
+
+
+def _wrote(name: str, path: str | Path) -> bool:
+    if name in REGISTERED or name not in _SEALS:
+        return get_backend(name).wrote(path)
+    seal: Seal = importlib.metadata.EntryPoint(name, _SEALS[name], _ENTRY_POINTS).load()
+    return seal.is_on(path)
 
 
 def describe(path: str | Path) -> list[str] | None:
