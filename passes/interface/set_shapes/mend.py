@@ -20,7 +20,8 @@ from .site import Array
 class Told:
     """Nodes, by name, that a person has decided about: to stay as they are, or to go along.
 
-    `tries`: what cannot be decided stays as it is, to see whether that runs. `is_between`:
+    `tries`: what cannot be decided stays as it is, to see whether that runs, and `undecided`
+    says why, where it is no value for each element. `is_between`:
     whether the graph has sizes already that are in between. `parts`: which part stays of sizes that
     are taken apart in two, the first (0) or the last (-1).
     `final`: the shapes of inputs that those of the graph are on the way to.
@@ -29,6 +30,7 @@ class Told:
     keep: frozenset[str] = frozenset()
     follow: frozenset[str] = frozenset()
     tries: bool = False
+    undecided: list[str] = field(default_factory=list)
     is_between: bool = False
     parts: int | None = None
     final: Mapping[str, Sequence[Dim]] = field(default_factory=dict)

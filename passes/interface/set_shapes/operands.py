@@ -17,7 +17,7 @@ from .cuts import patches_of
 from .held import check_held
 from .masks import grown_mask
 from .numbers import check_numbers, is_own
-from .site import Array, FixedSizeError, SizedSite
+from .site import Array, FixedSizeError, MisfitError, SizedSite
 from .tables import grown_table
 
 Replaced = dict[int, Array]
@@ -146,7 +146,7 @@ def _of_features(site: SizedSite) -> Iterator[tuple[int, Array]]:
         if grown is not None:
             yield 1, grown
             return
-    raise FixedSizeError(
+    raise MisfitError(
         f"its weight '{site.node.inputs[1].name}' {list(weight[0])} is for {was} features, and "
         f"there are {now} at this size; a network that ends so is for one size of image"
     )
@@ -195,9 +195,9 @@ def _known(site: SizedSite, place: int) -> Array | None:
     return site.values_after(tensor) if values is None else values
 
 
-def _not_alike(site: SizedSite, place: int) -> FixedSizeError:
+def _not_alike(site: SizedSite, place: int) -> MisfitError:
     sizes = site.sizes(place)
-    return FixedSizeError(
+    return MisfitError(
         f"its operand '{site.node.inputs[place].name}' {list(sizes[0]) if sizes else ''} holds a "
         "value for each element of a size that changes; export the model at the size that you "
         "want, or with that axis dynamic"

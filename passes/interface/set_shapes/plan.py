@@ -82,18 +82,19 @@ def _would_do(
 
 
 def _runs_as(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> bool:
-    """Say whether the graph runs as `told`, where what cannot be decided stays as it is."""
+    """Say whether the graph may run as `told`: it does, or what stands in the way is undecided."""
+    tried = replace(told, tries=True, undecided=[])
     try:
-        sized = _planned(graph, shapes, replace(told, tries=True)).sized
+        sized = _planned(graph, shapes, tried).sized
     except RefusedError:
-        return False
+        return bool(tried.undecided)
     written = SizedCopy(sized).graph  # inference does not compute all lists of sizes
     if infer_types(written).problem and not infer_types(graph).problem:
-        return False
+        return bool(tried.undecided)
     try:
         Reference(sized)(random_feeds(sized)[0])
     except (ExecutionError, FeedError):
-        return False
+        return bool(tried.undecided)
     return True
 
 

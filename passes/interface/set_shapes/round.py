@@ -17,6 +17,7 @@ from .site import (
     Array,
     FixedSizeError,
     Guess,
+    MisfitError,
     SeenSizes,
     SizedSite,
     Sizes,
@@ -76,6 +77,10 @@ class SizeRound:
                         refused.append(self._refused(node, scope, was, outer, str(reason)))
                         self._wait(node, scope)
                         continue
+                    if not isinstance(reason, MisfitError):
+                        self._told.undecided.append(str(reason))
+                    elif not self._told.undecided:  # it is no other node's fault
+                        raise
                     mend = None
                 if mend is not None:
                     mends.append(mend)

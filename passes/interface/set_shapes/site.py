@@ -34,6 +34,10 @@ class Guess(dict[str, Sequence[float]]):
     """Changes of a node that would be right, too, if it held numbers of its own."""
 
 
+class MisfitError(FixedSizeError):
+    """A constant has a value for each of so many elements, and no other number of them fits."""
+
+
 class UndecidedPartsError(FixedSizeError):
     """A size is taken apart, and either part may be the one that stays."""
 
