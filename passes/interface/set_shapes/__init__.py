@@ -31,6 +31,7 @@ from ...engine.node_names import check_node_names
 from .asked import read_sizes, shapes_asked
 from .mend import Mend, Told, nodes_of
 from .plan import plan
+from .symbols import Shapes, new_names, open_sizes
 
 _UNCOMPARED = (
     "no comparison at the new size says that these are right: compare one result with the source "
@@ -75,7 +76,11 @@ class SetShapes(Pass):
         before = {t.name: t.shape for t in graph.inputs}
         check_node_names(graph, "keep", self.keep)
         check_node_names(graph, "follow", self.follow)
-        found = plan(graph, shapes, Told(keep=frozenset(self.keep), follow=frozenset(self.follow)))
+        told = Told(keep=frozenset(self.keep), follow=frozenset(self.follow))
+        if new_names(graph, shapes):
+            self._open(graph, shapes, told, context)
+            return
+        found = plan(graph, shapes, told)
         with context.editing() as edit:
             if not edit.begin():
                 return
@@ -96,6 +101,19 @@ class SetShapes(Pass):
         for mend in found.mends:
             context.remark(mend.told)
         if found.mends:
+            context.remark(_UNCOMPARED)
+
+    def _open(self, graph: gs.Graph, shapes: Shapes, told: Told, context: Context) -> None:
+        """Give sizes names, and say so."""
+        before = {t.name: t.shape for t in graph.inputs}
+        with context.editing() as edit:
+            if not edit.begin():
+                return
+            lines = open_sizes(graph, shapes, told, edit)
+        declare_inferred(graph, context.infer())
+        for line in (*_shown(graph, shapes, before), *lines):
+            context.remark(line)
+        if lines:
             context.remark(_UNCOMPARED)
 
 

@@ -2,6 +2,7 @@
 
 input.1=1,3,320,320     all sizes of an input; -1 or ? for one that stays as it is
 batch=1                 a size that has a name, wherever it stands
+input.1=N,3,H,W         a size that is a number may get a name, and be any from then on
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ....ir.core.nearest import nearest
 from ....ir.graph.types import Dim
 from ....ir.run.feeds import is_size
 
-Sizes = tuple[int | None, ...]
+Sizes = tuple[int | str | None, ...]
 _AS_IT_IS = ("-1", "?")
 
 
@@ -28,7 +29,8 @@ def read_sizes(items: Iterable[str]) -> dict[str, Sizes]:
     for item in items:
         name, mark, text = item.rpartition("=" if "=" in item else ":")
         parts = [part.strip() for part in text.replace("x", ",").split(",")]
-        usable = all(part in _AS_IT_IS or (part.isdecimal() and part.isascii()) for part in parts)
+        usable = all(part in _AS_IT_IS or part.isdecimal() or part.isidentifier() for part in parts)
+        usable = usable and text.isascii()
         if not (name and mark and usable):
             raise RefusedError(
                 f"'{item}' gives no sizes; write NAME=1,3,320,320 for an input, or batch=1 for a "
@@ -36,8 +38,14 @@ def read_sizes(items: Iterable[str]) -> dict[str, Sizes]:
             )
         if name in found:
             raise RefusedError(f"sizes of '{name}' are given twice; give them once")
-        found[name] = tuple(None if part in _AS_IT_IS else int(part) for part in parts)
+        found[name] = tuple(_size(part) for part in parts)
     return found
+
+
+def _size(part: str) -> int | str | None:
+    if part in _AS_IT_IS:
+        return None
+    return int(part) if part.isdecimal() else part
 
 
 def shapes_asked(graph: gs.Graph, asked: Mapping[str, Sizes]) -> dict[str, list[Dim]]:
@@ -77,13 +85,17 @@ def _given(tensor: gs.Variable, sizes: Sizes, bound: dict[str, int]) -> Sequence
             "sizes are given for it"
         )
     for dim, size in zip(declared, sizes, strict=True):
-        if size is not None and _is_named(dim):
+        if isinstance(size, str) and not is_size(dim) and size != dim:
+            raise RefusedError(
+                f"a size of input '{tensor.name}' is open already, as '{dim}'; leave it as ?"
+            )
+        if isinstance(size, int) and _is_named(dim):
             _bind(str(dim), size, bound)
     return [dim if size is None else size for dim, size in zip(declared, sizes, strict=True)]
 
 
 def _one(name: str, sizes: Sizes) -> int:
-    if len(sizes) != 1 or sizes[0] is None:
+    if len(sizes) != 1 or not isinstance(sizes[0], int):
         raise RefusedError(f"'{name}' is one size; give it one number, {name}=1")
     return sizes[0]
 

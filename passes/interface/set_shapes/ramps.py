@@ -24,6 +24,7 @@ _OFFSETS = (0.0, 0.5, 1.0, -0.5)  # of a count, in steps
 _LENGTHS = (1.0, 2.0, math.pi, 2 * math.pi)
 _STARTS = (0.0, -1.0, -0.5, 1.0, -math.pi)
 _ULPS = 4
+_UNEVEN = 1e-2  # more than any type rounds a step by
 
 
 def grown_row(row: Row, size: int, is_own: IsOwn) -> Row | None:
@@ -36,6 +37,9 @@ def grown_row(row: Row, size: int, is_own: IsOwn) -> Row | None:
     values = row.astype(np.float64)
     if (values == values[0]).all():
         return np.repeat(row[:1], size) if is_own(float(values[0])) else None
+    steps = np.diff(values)
+    if np.ptp(steps) > _UNEVEN * max(np.abs(values).max(), 1.0):
+        return None
     found: list[Row] = []
     for formula in _formulas(values, is_own):
         if _fits(formula(len(row)), row):

@@ -59,11 +59,14 @@ def _grown(values: Array, axes: Axes, is_own: IsOwn) -> Array | None:
     alike = flat[(flat == flat[:, :1]).all(1), 0]
     along_another = np.unique(alike).size > _MOST_ALIKE
     asked: IsOwn = (lambda number: True) if along_another else is_own
+    known: dict[bytes, Array] = {}
     for row in rows:
-        grown = _grown_map(row, [size for _, size in axes], asked)
+        grown = known.get(row.tobytes())
+        if grown is None:
+            grown = _grown_map(row, [size for _, size in axes], asked)
         if grown is None:
             return None
-        made.append(grown)
+        made.append(known.setdefault(row.tobytes(), grown))
     whole = np.stack(made).reshape(*kept, *(size for _, size in axes))
     return np.ascontiguousarray(np.moveaxis(whole, range(-len(axes), 0), places))
 

@@ -617,7 +617,8 @@ def test_states_that_were_folded_at_the_old_batch():
         (["batch=1", "input=2,2,3"], "cannot be both 1 and 2"),
         (["batch=1,2"], "is one size"),
         (["input"], "gives no sizes"),
-        (["input=a,b,c"], "gives no sizes"),
+        (["input=a b,?c"], "gives no sizes"),
+        (["input=b,2,3"], "is open already, as 'batch'"),
         (["batch=1", "batch=2"], "given twice"),
     ],
 )
