@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 import onnx_graphsurgeon as gs
 import typer
@@ -24,7 +22,8 @@ from .options import (
     PipelineOption,
     SeedOption,
 )
-from .show.console import err, is_verbose, print_json, print_plain, tell, teller
+from .show.console import err, is_verbose, print_plain, tell, teller
+from .show.models_json import models_json
 from .show.progress import status_line
 
 
@@ -40,26 +39,28 @@ def bisect(
 ) -> None:
     """Find the first edit of a pipeline that breaks the result; exit with 1 where there is one."""
     steps = Pipeline.parse(pipeline)
-    culprits: list[tuple[Path, Culprit | None]] = []
-    for model in models:
-        if len(models) > 1 and not as_json:
-            print_plain(f"{model}:")
-        graph, data = given_for(
-            steps,
-            model,
-            given,
-            input_shape,
-            mutable=mutable_initializers,
-            seed=seed,
-            tell=teller(as_json=as_json),
-        )
-        culprits.append((model, _searched(steps, graph, data, seed)))
-        if not as_json:
-            print_plain(_told(culprits[-1][1]))
-    if as_json:
-        found = [{"model": str(path), "culprit": _as_json(each)} for path, each in culprits]
-        print_json(found[0] if len(models) == 1 else {"models": found})
-    if any(each is not None for _, each in culprits):
+    broken = False
+    with models_json(shown=as_json, alone=len(models) == 1) as shown:
+        for model in models:
+            if len(models) > 1 and not as_json:
+                print_plain(f"{model}:")
+            graph, data = given_for(
+                steps,
+                model,
+                given,
+                input_shape,
+                mutable=mutable_initializers,
+                seed=seed,
+                tell=teller(as_json=as_json),
+            )
+            found = _searched(steps, graph, data, seed)
+            broken = broken or found is not None
+            if as_json:
+                culprit = None if found is None else asdict(found)
+                shown.append({"model": str(model), "culprit": culprit})
+            else:
+                print_plain(_told(found))
+    if broken:
         raise typer.Exit(DIFFERENCE)
 
 
@@ -73,10 +74,6 @@ def _searched(steps: Pipeline, graph: gs.Graph, data: Feeds | None, seed: int) -
                 tell(f"searching edits {low} to {high}")
 
         return find_culprit(steps, graph, data, seed=seed, progress=show)
-
-
-def _as_json(found: Culprit | None) -> dict[str, Any] | None:
-    return None if found is None else asdict(found)
 
 
 def _told(found: Culprit | None) -> str:

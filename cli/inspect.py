@@ -26,8 +26,9 @@ from .options import (
     ThreadsOption,
     refuse_unread,
 )
-from .show.console import is_verbose, out, print_json, print_plain, teller
+from .show.console import is_verbose, out, print_plain, teller
 from .show.cost import cost_table, machine_line, shown_nodes
+from .show.models_json import models_json
 
 
 def inspect(
@@ -81,42 +82,40 @@ def inspect(
         most=most,
         top=top,
     )
-    found: list[dict[str, Any]] = []
-    for model in models:
-        if len(models) > 1 and not as_json:
-            print_plain(f"{model}:")
-        try:
-            graph = given_model(
-                model, input_shape, mutable=mutable_initializers, tell=teller(as_json=as_json)
-            )
-        except LoadError:
-            lines = describe(model)
-            if lines is None:
-                raise
-            refuse_unread(
-                f"what '{model}' says of itself is shown as text",
-                groups=groups,
-                json=as_json,
-                input_shape=input_shape,
-                size=size,
-                most=most,
-                top=top,
-                peak_gflops=peak_gflops,
-                bandwidth_gbs=bandwidth_gbs,
-                threads=threads,
-                mutable_initializers=mutable_initializers,
-            )
-            for line in lines:
-                print_plain(line)
-            continue
-        if groups:
-            _show_groups(graph, most, top)
-        elif as_json:
-            found.append({"model": str(model), **view.as_json(graph)})
-        else:
-            view.show(graph)
-    if as_json:
-        print_json(found[0] if len(models) == 1 else {"models": found})
+    with models_json(shown=as_json, alone=len(models) == 1) as found:
+        for model in models:
+            if len(models) > 1 and not as_json:
+                print_plain(f"{model}:")
+            try:
+                graph = given_model(
+                    model, input_shape, mutable=mutable_initializers, tell=teller(as_json=as_json)
+                )
+            except LoadError:
+                lines = describe(model)
+                if lines is None:
+                    raise
+                refuse_unread(
+                    f"what '{model}' says of itself is shown as text",
+                    groups=groups,
+                    json=as_json,
+                    input_shape=input_shape,
+                    size=size,
+                    most=most,
+                    top=top,
+                    peak_gflops=peak_gflops,
+                    bandwidth_gbs=bandwidth_gbs,
+                    threads=threads,
+                    mutable_initializers=mutable_initializers,
+                )
+                for line in lines:
+                    print_plain(line)
+                continue
+            if groups:
+                _show_groups(graph, most, top)
+            elif as_json:
+                found.append({"model": str(model), **view.as_json(graph)})
+            else:
+                view.show(graph)
 
 
 @dataclass(frozen=True, kw_only=True)

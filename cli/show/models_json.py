@@ -10,10 +10,11 @@ from .console import print_json
 
 
 @contextlib.contextmanager
-def models_json(*, shown: bool) -> Iterator[list[Any]]:
+def models_json(*, shown: bool, alone: bool = False) -> Iterator[list[Any]]:
     """Give a list for what each model came to, and print it in the end, where it is `shown`.
 
-    Where a model is refused, those before it are printed: their files are written.
+    Where a model is refused, those before it are printed: their files are written. `alone`: there
+    is one model, and its object is printed by itself.
     """
     found: list[Any] = []
     try:
@@ -23,4 +24,4 @@ def models_json(*, shown: bool) -> Iterator[list[Any]]:
             print_json({"models": found})
         raise
     if shown:
-        print_json({"models": found})
+        print_json(found[0] if alone else {"models": found})

@@ -32,6 +32,13 @@ def test_several_models_are_shown_one_after_the_other(call, model, other, comman
     assert found[0] == json.loads(call(command, model, *options, "--json")[1])
 
 
+@pytest.mark.parametrize(("command", "options"), [("inspect", ROOF), ("bisect", ())])
+def test_json_has_the_models_before_one_that_is_refused(call, model, command, options):
+    code, shown, _ = call(command, model, "nowhere.onnx", *options, "--json")
+    assert code == 2
+    assert [each["model"] for each in json.loads(shown)["models"]] == [str(model)]
+
+
 def test_bisect_of_several_ends_with_a_difference_where_one_has_it(call, model, other, tmp_path):
     plugin = tmp_path / "breaking.py"
     plugin.write_text(
