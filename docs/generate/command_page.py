@@ -21,7 +21,9 @@ error. A refusal is one message and leaves no file behind. `planish --version` s
 this is; `planish --install-completion` makes the shell complete commands, passes and their options.
 A model that is called `-` is read from standard input, and written to standard output; what is told
 goes to standard error then. `NO_COLOR=1` leaves colours out. [`--json`](json.md) prints what a
-program reads.
+program reads, `-q` warnings and errors alone, `-v` more: operators before and after, every layer or
+search step, options in listings, the traceback of an error. Options that nothing would read beside
+others are refused by name.
 
 | exit code | means |
 |---|---|

@@ -118,6 +118,7 @@ def test_strict_refuses_a_lowered_network_that_cannot_be_told(call, untold, out)
     assert not out.exists()
 
 
+@pytest.mark.usefixtures("brief_bench")
 def test_explain_int8_takes_in_and_out(call, model, tmp_path, out):
     np.savez(tmp_path / "f.npz", x=X)
     words = ("--feeds", tmp_path / "f.npz")
