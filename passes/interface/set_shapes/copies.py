@@ -87,7 +87,7 @@ class SizedCopy:
         """Write out the lists of nodes whose results are unknown; say whether there were any."""
         written = False
         for scope, node in nodes_of(self.graph):
-            if node.op not in RULES or known(self.view(scope).shape(node.outputs[0])) is not None:
+            if not _has_lists(node) or known(self.view(scope).shape(node.outputs[0])) is not None:
                 continue
             for position, tensor in enumerate(node.inputs):
                 if position in _lists_of(node) and self.view(scope).constant(tensor) is None:
@@ -107,7 +107,7 @@ class SizedCopy:
     def value(self, tensor: gs.Tensor, scope: gs.Graph) -> Array | None:
         """Return what a list of sizes, or an operand, holds where that follows without inputs."""
         if id(scope) not in self._values:
-            sized = [node for node in scope.nodes if node.op in RULES]
+            sized = [node for node in scope.nodes if _has_lists(node)]
             lists = [n.inputs[p] for n in sized for p in _lists_of(n) if n.inputs[p].name]
             self._values[id(scope)] = constant_values(lists, self.view(scope))
         held = self._values[id(scope)]
@@ -137,6 +137,10 @@ class SizedCopy:
         held = [self.view(scope).constant(tensor) for tensor in node.inputs]
         single = [v for v in held if v is not None and v.size == 1 and v.dtype.kind in "iuf"]
         return [abs(float(value.reshape(-1)[0])) for value in single]
+
+
+def _has_lists(node: gs.Node) -> bool:
+    return node.op in RULES or node.op == "Pad"
 
 
 def _lists_of(node: gs.Node) -> range:

@@ -91,7 +91,7 @@ def _check_pads(site: SizedSite) -> None:
     for axis, front, behind in zip(places, asked[0][:half], asked[0][half:], strict=False):
         was, now = pair[0][axis], pair[1][axis]
         fills = was != now and (front or behind) and _fills(site, was, now, front, behind)
-        odd = abs(front - behind) == 1 and (was - now) % 2 == 1
+        odd = behind - front == 1 and (was - now) % 2 == 1
         if fills and (odd or not _is_halo(site, axis, front + behind)):
             raise FixedSizeError(
                 f"it pads {was}, which becomes {now}, to {was + front + behind} on axis {axis}; "
@@ -128,8 +128,10 @@ def _fills(site: SizedSite, size: int, now: int, front: int, behind: int) -> boo
         return True
     if front == behind:
         return whole % (8 if most > _LARGEST_HALO else 16) == 0
-    # One more on one side makes odd rows even, or fits windows that step over them.
-    one_more = abs(front - behind) == 1 and (size - now) % 2 == 1
+    if (front, behind) == (1, 0):
+        return False  # a place for a class token, or to shift a row by
+    # One more behind makes odd rows even, or fits windows that step over them.
+    one_more = behind - front == 1 and (size - now) % 2 == 1
     return one_more or any(whole % many == 0 and whole > many for many in _MULTIPLES)
 
 
