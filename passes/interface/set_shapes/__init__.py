@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import onnx_graphsurgeon as gs
@@ -29,6 +30,7 @@ from ...engine.context import Context
 from ...engine.contract import Pass
 from ...engine.node_names import check_node_names
 from .asked import read_sizes, shapes_asked
+from .like import told_by
 from .mend import Mend, Told, nodes_of
 from .plan import plan
 from .symbols import Shapes, new_names, open_sizes
@@ -54,6 +56,8 @@ class SetShapes(Pass):
       `[input.1:1x3x320x320,batch:1]`.
     - `keep`: nodes that stay as they are.
     - `follow`: pools, Resizes and TopK whose windows and sizes go with those of their inputs.
+    - `like`: a file with another export of the network, by the same exporter, at other sizes:
+      constants that are the same in both stay, the others go along.
     """
 
     name: ClassVar[str] = "set-shapes"
@@ -63,6 +67,7 @@ class SetShapes(Pass):
     shapes: tuple[str, ...]
     keep: tuple[str, ...] = ()
     follow: tuple[str, ...] = ()
+    like: str = ""
 
     def __post_init__(self) -> None:
         """Check that the sizes can be read."""
@@ -77,6 +82,8 @@ class SetShapes(Pass):
         check_node_names(graph, "keep", self.keep)
         check_node_names(graph, "follow", self.follow)
         told = Told(keep=frozenset(self.keep), follow=frozenset(self.follow))
+        if self.like:
+            told = told_by(graph, Path(self.like), shapes, told)
         if new_names(graph, shapes):
             self._open(graph, shapes, told, context)
             return
@@ -101,7 +108,7 @@ class SetShapes(Pass):
         for mend in found.mends:
             context.remark(mend.told)
         if found.mends:
-            context.remark(_UNCOMPARED)
+            context.remark(self._compared())
 
     def _open(self, graph: gs.Graph, shapes: Shapes, told: Told, context: Context) -> None:
         """Give sizes names, and say so."""
@@ -114,7 +121,12 @@ class SetShapes(Pass):
         for line in (*_shown(graph, shapes, before), *lines):
             context.remark(line)
         if lines:
-            context.remark(_UNCOMPARED)
+            context.remark(self._compared())
+
+    def _compared(self) -> str:
+        if self.like:
+            return f"at the sizes of '{self.like}' the same rules give the constants that it holds"
+        return _UNCOMPARED
 
 
 def set_shapes(graph: gs.Graph, shapes: Iterable[str]) -> tuple[gs.Graph, tuple[str, ...]]:

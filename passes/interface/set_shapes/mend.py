@@ -41,7 +41,8 @@ class Mend:
     """What the node at `place` (of `nodes_of`) is to hold, by input position or attribute.
 
     `lists`: what parameters held before, and hold now; `operands`: shapes of others, by name.
-    `guessed`: whether the node may hold numbers of its own instead.
+    `guessed`: whether the node may hold numbers of its own instead; `taken`: whether they are taken
+    for sizes of an input though it may.
     """
 
     place: int
@@ -52,6 +53,7 @@ class Mend:
     lists: Mapping[str, tuple[Sequence[float] | None, Sequence[float]]]
     operands: Mapping[str, Sequence[int]]
     guessed: bool
+    taken: bool
     op: str
 
     @property
@@ -60,7 +62,8 @@ class Mend:
         parts = [f"'{name}' is now {list(shape)}" for name, shape in self.operands.items()]
         for name, (was, now) in self.lists.items():
             parts.append(f"{name} {'?' if was is None else list(was)} -> {list(now)}")
-        return f"{self.label}: {', '.join(parts)}"
+        taken = ", taken for the size of an input; keep=[NODE] if it is one to keep"
+        return f"{self.label}: {', '.join(parts)}{taken if self.taken else ''}"
 
     @property
     def changes(self) -> bool:
@@ -78,6 +81,7 @@ class Mend:
             attrs={**self.attrs, **later.attrs},
             lists=lists,
             guessed=self.guessed or later.guessed,
+            taken=self.taken or later.taken,
             operands={**self.operands, **later.operands},
         )
 

@@ -61,7 +61,11 @@ def plan(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> Pl
         doubtful = guessed
     if doubtful:
         raise RefusedError(_refusal([_both_ways(mend) for mend in doubtful]))
-    return found
+    mends = [
+        replace(mend, taken=mend.taken and _would_do(graph, shapes, told, [mend]))
+        for mend in found.mends
+    ]
+    return replace(found, mends=mends)
 
 
 def _with_parts(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> Told:

@@ -22,6 +22,7 @@ from .site import (
     SizedSite,
     Sizes,
     Summed,
+    Taken,
     UndecidedPartsError,
     known,
 )
@@ -195,6 +196,7 @@ class SizeRound:
             lists=lists,
             operands=shapes,
             guessed=isinstance(changes, Guess),
+            taken=isinstance(changes, Taken),
             op=node.op,
         )
 

@@ -20,7 +20,7 @@ from ....ir.ops.resizing import scaled
 from ....ir.ops.traits.groups import POOLS
 from .cuts import cut_highest, cut_places, cut_slice, cut_split
 from .regroup import Become, regrouped
-from .site import Changes, FixedSizeError, Guess, SizedSite, Sizes, UndecidedPartsError
+from .site import Changes, FixedSizeError, Guess, SizedSite, Sizes, Taken, UndecidedPartsError
 
 Rule = Callable[[SizedSite], Changes | None]
 
@@ -122,7 +122,8 @@ def _expand(site: SizedSite) -> Changes | None:
     changes = {"shape": wanted}
     changed = [axis for axis, size in enumerate(asked[1]) if size != wanted[axis] and axis + place]
     given = all(site.is_given(axis + place, asked[0][axis]) for axis in changed)
-    made = Guess(changes) if site.is_live(site.node.inputs[0]) and not given else changes
+    kind = Taken if given else Guess
+    made = kind(changes) if site.is_live(site.node.inputs[0]) and changed else changes
     return made if wanted != asked[1] else None
 
 
@@ -175,7 +176,7 @@ def _resize_to_sizes(site: SizedSite) -> Changes | None:
             given = given and site.is_given(axis, size) and size != pair[0][axis]
     changes = {"sizes": wanted}
     # A map that becomes as large as the picture is the last of most networks that give maps.
-    return (changes if given else Guess(changes)) if wanted != asked[1] else None
+    return (Taken(changes) if given else Guess(changes)) if wanted != asked[1] else None
 
 
 def _resize_by_scales(site: SizedSite) -> Changes | None:

@@ -34,6 +34,10 @@ class Guess(dict[str, Sequence[float]]):
     """Changes of a node that would be right, too, if it held numbers of its own."""
 
 
+class Taken(dict[str, Sequence[float]]):
+    """Changes to the very size of an input, which a network may have had by chance."""
+
+
 class MisfitError(FixedSizeError):
     """A constant has a value for each of so many elements, and no other number of them fits."""
 

@@ -351,6 +351,7 @@ def test_a_map_as_large_as_the_picture_goes_along():
     y = Resize <mode = "nearest"> (p, , , n)"""
     _, told = set_shapes(of_numbers(nodes, "int64[4] n = {1, 4, 24, 24}"), ["x=1,4,48,64"])
     assert "sizes [1, 4, 24, 24] -> [1, 4, 48, 64]" in told[1]
+    assert "taken for the size of an input" in told[1]
     assert "no comparison at the new size" in told[2]
 
 
