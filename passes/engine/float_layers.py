@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
 Array = np.ndarray[Any, Any]
 
@@ -37,10 +38,14 @@ class _Rounded:
 
 
 class FloatLayers:
-    """The layers of one run that were rounded, by the name of what they give."""
+    """The layers of one run that were rounded, by the name of what they give.
+
+    `network`: the float graph that the quantized one was made of, once there is one.
+    """
 
     def __init__(self) -> None:
         self._rounded: dict[str, _Rounded] = {}
+        self.network: gs.Graph | None = None
 
     def record(self, result: str, before: LayerWeights, after: LayerWeights) -> None:
         """Keep `before` of the layer that gives `result`; of several changes, before the first."""

@@ -68,6 +68,7 @@ BUILTIN: dict[str, str] = {
     "recognize-depth-to-space": "recognition.recognize_depth_to_space",
     "recognize-normalizations": "recognition.recognize_normalizations",
     "recognize-pooling": "recognition.recognize_pooling",
+    "reconstruct-blocks": "recover.reconstruct_blocks",
     "recover": "recover.recover",
     "remove-constant-channels": "linear.remove_constant_channels",
     "rename": "interface.rename",

@@ -231,6 +231,7 @@ class Quantize(Pass):
             take_float_layers(original, outer.quietly(), floats, chosen)
         results = float_results(original, outer.view(), chosen)
         before = clone(original) if floats is None else floats
+        outer.float_layers.network = before
         insert_pairs(original, outer.quietly(), chosen, ranges, scheme, self.exclude, steps)
         if variants.samples is not None:
             shift_biases(original, outer.quietly(), before, results, variants.samples)

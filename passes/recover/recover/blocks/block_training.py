@@ -9,7 +9,6 @@ Source: Li et al., "BRECQ: Pushing the Limit of Post-Training Quantization by Bl
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -21,18 +20,16 @@ import onnx_graphsurgeon as gs
 from .....ir.core.errors import ConversionError
 from .....ir.graph.types import Types
 from .....ir.ops.shapes.infer import infer_types
-from .....ir.run.reference import Reference
 from ....analysis.observe.capture import Arrays
-from ....analysis.observe.squares import unit_of
 from ....analysis.observe.staged_capture import StagedCapture
 from ..subgraph import part_of, read_once
 from ..training.batchnorm import reestimate
 from ..training.checkpoint import pack, unpack
-from ..training.fit import TrainingTask, fit, mean_over
-from ..training.sample_store import SampleStore
+from ..training.fit import TrainingTask, fit
 from ..training.session import TrainingSession
 from ..training.trainable import Trainable, to_tensors
 from ..weights import Array, Values, constants, set_values, write_values
+from .block_samples import BlockSamples
 from .closed_form import LayerSolver, TeacherOutputs
 from .cuts import Block
 
@@ -106,23 +103,19 @@ class _StudentBlock:
         defaults = {t.name for t in session.graph.inputs if isinstance(t, gs.Constant)}
         self._frozen = (weights | makers) - own | defaults
         self._solver = LayerSolver(self._part, shared, self._frozen, session.context)
-        self._given, self._wanted = SampleStore(), SampleStore()
+        self._data = BlockSamples(session.samples, block.inputs, block.outputs)
         self._seen: list[list[TeacherOutputs]] = []
-        self._spread: dict[str, float] = {}
-        self._unit: dict[str, float] = {}
 
     def __enter__(self) -> _StudentBlock:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._given.__exit__()
-        self._wanted.__exit__()
+        self._data.__exit__()
 
     def collect(self, theirs: StagedCapture, mine: StagedCapture) -> None:
         """Keep what the block reads and should give, of every sample."""
         session, block = self._session, self._block
         results = [each.layer.result.name for each in self._solver.layers]
-        sums = {name: np.zeros(3) for name in block.outputs}
         chunks = session.samples.chunks()
         names = list(dict.fromkeys([*block.outputs, *results]))
         with (
@@ -131,34 +124,26 @@ class _StudentBlock:
         ):
             for place, (given, wanted) in enumerate(zip(sources, targets, strict=True)):
                 session.interrupts.check()
-                self._given.append({name: given[name] for name in block.inputs})
-                self._wanted.append({name: wanted[name] for name in block.outputs})
-                for name in block.outputs:
-                    values = np.asarray(wanted[name], np.float64)
-                    sums[name] += values.size, values.sum(), np.square(values).sum()
+                self._data.append(given, wanted)
                 if chunks[place][-1] < session.samples.trained:
                     seed = [session.recipe.seed, 4, self._number, place]
                     self._seen.append(self._solver.look(wanted, len(chunks), seed))
-        for name, (count, total, squares) in sums.items():
-            mean = total / max(count, 1)
-            self._spread[name] = max(squares / max(count, 1) - mean**2, 1e-12)
-            self._unit[name] = unit_of(math.sqrt(self._spread[name]))
 
     def learn(
         self, stage: str, progress: Callable[[float, str], None]
     ) -> tuple[Values, TrainedBlock]:
         """Return the constants that are better than before, and what was reached."""
         session, name = self._session, self._block.name
-        before = self._error_of(self._part)
+        before = self._data.error_of(self._part)
         if before <= _NOTHING:
             return {}, TrainedBlock(name, before, before)
-        values = self._solver.solve(self._feeds, self._seen, self._error_of)
+        values = self._solver.solve(self._feeds, self._seen, self._data.error_of)
         set_values(self._part, values)
-        example = self._given.take(self._block.inputs, np.arange(session.samples.unit))
+        example = self._data.given(np.arange(session.samples.unit))
         try:
             trainable = Trainable(self._part, example, self._frozen, session.samples.fixed)
         except ConversionError as error:
-            return values, TrainedBlock(name, before, self._error_of(self._part), str(error))
+            return values, TrainedBlock(name, before, self._data.error_of(self._part), str(error))
         index = np.arange(session.samples.unit)
         trainable.module.to(session.workers.device)
         trainable.free_unused(lambda: self._loss(trainable, index))
@@ -195,48 +180,16 @@ class _StudentBlock:
         )
 
     def _loss(self, call: Callable[[Any], Any], index: Array) -> Any:
-        device = self._session.workers.device
-        found = call(to_tensors(self._given.take(self._block.inputs, index), device))
-        wanted = to_tensors(self._wanted.take(self._block.outputs, index), device)
-        parts = [
-            ((found[name] - wanted[name]) / self._unit[name]).square().mean()
-            / (self._spread[name] / self._unit[name] ** 2)
-            for name in self._block.outputs
-        ]
-        return sum(parts) / len(parts)
+        return self._data.loss(call, index, self._session.workers.device)
 
     def _evaluate(self, call: Callable[[Any], Any]) -> float:
-        """Return the error of a module on the held-out samples."""
-        import torch
-
-        samples = self._session.samples
-        with torch.no_grad():
-            return mean_over(
-                samples.runs(samples.held_out), lambda i: (float(self._loss(call, i)), len(i))
-            )
-
-    def _error_of(self, graph: gs.Graph) -> float:
-        """Return the same of a graph, which need not become a module."""
-        run = Reference(graph, optimized=True)
-        names, samples = self._block.outputs, self._session.samples
-
-        def error(index: Array) -> tuple[float, int]:
-            found = run(self._given.take(self._block.inputs, index))
-            wanted = self._wanted.take(names, index)
-            parts = [
-                np.square((found[n].astype(np.float32) - wanted[n]) / self._unit[n]).mean()
-                / (self._spread[n] / self._unit[n] ** 2)
-                for n in names
-            ]
-            return float(sum(parts) / len(parts)), len(index)
-
-        return mean_over(samples.runs(samples.held_out), error)
+        return self._data.evaluate(call, self._session.workers.device)
 
     def _feeds(self) -> Iterator[Arrays]:
         samples = self._session.samples
         for index in samples.chunks():
             if index[-1] < samples.trained:
-                yield self._given.take(self._block.inputs, index)
+                yield self._data.given(index)
 
     def _reestimate(self, trainable: Trainable) -> None:
         module, samples = trainable.module, self._session.samples
@@ -249,7 +202,7 @@ class _StudentBlock:
         def passes() -> None:
             for start in range(0, samples.trained - size + 1, size):
                 index = np.arange(start, start + size)
-                trainable(to_tensors(self._given.take(self._block.inputs, index), device))
+                trainable(to_tensors(self._data.given(index), device))
 
         if reestimate(module, passes) and not self._evaluate(trainable) < was:
             module.load_state_dict(before)

@@ -114,8 +114,7 @@ class _TrainingRun:
         self._module = trainable.module
         self.total = recipe.total(task.samples)
         self._every = max(recipe.steps_of_epoch(task.samples), math.ceil(self.total / _EVALUATIONS))
-        parameters = [p for p in self._module.parameters() if p.requires_grad]
-        self._optimizer = recipe.make_optimizer(parameters)
+        self._optimizer = recipe.make_optimizer(trainable.groups(recipe.learning_rate))
         self._schedule = recipe.make_schedule(self._optimizer, max(self.total, 1))
         self.step, self.evaluated = 0, -1
         self.whole = True

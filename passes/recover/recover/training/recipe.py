@@ -40,8 +40,10 @@ class TrainingRecipe:
         """Return the number of steps in which every sample is seen."""
         return math.ceil(samples / self.batch)
 
-    def make_optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        """Return the optimizer."""
+    def make_optimizer(
+        self, parameters: Iterable[torch.nn.Parameter] | Iterable[dict[str, Any]]
+    ) -> torch.optim.Optimizer:
+        """Return the optimizer of `parameters`, or of groups of them that say what is their own."""
         from torch import optim
 
         rate: dict[str, Any] = {"lr": self.learning_rate, "weight_decay": self.weight_decay}

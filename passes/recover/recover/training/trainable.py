@@ -59,6 +59,10 @@ class Trainable:
             if binding.constant.name in fixed and binding.path in parameters:
                 parameters[binding.path].requires_grad_(False)
 
+    def groups(self, rate: float) -> list[dict[str, Any]]:
+        """Return what trains as groups for an optimizer of the learning rate `rate`."""
+        return [{"params": [p for p in self.module.parameters() if p.requires_grad]}]
+
     @property
     def trains(self) -> bool:
         """Say whether there is a parameter to train."""
