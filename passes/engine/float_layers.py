@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from .fingerprint import Marks
+
 Array = np.ndarray[Any, Any]
 
 
@@ -41,11 +43,13 @@ class FloatLayers:
     """The layers of one run that were rounded, by the name of what they give.
 
     `network`: the float graph that the quantized one was made of, once there is one.
+    `reconstructed`: the marks of that one once its blocks have learned.
     """
 
     def __init__(self) -> None:
         self._rounded: dict[str, _Rounded] = {}
         self.network: gs.Graph | None = None
+        self.reconstructed: Marks | None = None
 
     def record(self, result: str, before: LayerWeights, after: LayerWeights) -> None:
         """Keep `before` of the layer that gives `result`; of several changes, before the first."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
 from typing import Any
 
 import onnx_graphsurgeon as gs
 import torch
-from torch import Tensor
 
 from ....ir.torch.fake_quantize import FakeQuantize
 from ..recover.training.sample_store import Array
@@ -16,17 +16,17 @@ from ..recover.training.trainable import Trainable
 from ..recover.weights import Values
 from .fake_quantizers import LearnedRounding, LearnedStep, Phase
 
-# In parts of the learning rate: logarithms of steps, and biases in parts of their own size.
-_STEPS, _BIASES = 0.1, 0.1
+# In parts of the learning rate: of logarithms of steps, and of biases in parts of their own size.
+_OF_STEPS, _OF_BIASES = 0.1, 0.1
 # Integers beyond these are those of biases.
 _MOST_WEIGHT = 2**16
 
 
 class QuantizedBlock(Trainable):
-    """The module of a part of a quantized graph; of weights only the rounding learns.
+    """The module of a part of a quantized graph; of weights at most the rounding learns.
 
-    `frozen`: constants that others read too. `drop`: the probability that an activation is not
-    rounded while learning.
+    `frozen`: constants that others read too. `real`: float weights by the name of integers. `drop`:
+    the probability that an activation is not rounded while learning.
     """
 
     def __init__(
@@ -36,30 +36,41 @@ class QuantizedBlock(Trainable):
         frozen: Set[str],
         unit: int | None,
         *,
+        real: Mapping[str, Array],
         drop: float,
+        learn_rounding: bool,
         learn_scales: bool,
     ) -> None:
         super().__init__(graph, samples, frozen, unit)
         self.phase = Phase(drop=drop)
-        self._frozen, self._learn_scales = frozen, learn_scales
+        self._frozen, self._real, self._learn_scales = frozen, real, learn_scales
         self._names = {b.path: b.constant.name for b in self._source().bindings if b.path}
         for parameter in self.module.parameters():
             parameter.requires_grad_(False)
         self._biases = list(self._free_biases())
         self._weights: list[str] = []
-        self.rounded = list(self._learn_rounding())
+        self.rounded = list(self._learn_rounding()) if learn_rounding else []
         self.steps = list(self._learn_steps())
 
     def groups(self, rate: float) -> list[dict[str, Any]]:
-        """Return logits of the rounding, growth of steps, and biases, each with a rate."""
+        """Return what moves weights, steps and biases as groups, each with a learning rate."""
         found = [
-            {"params": [m.logits for m in self.rounded]},
-            {"params": [m.growth for m in self.steps], "lr": _STEPS * rate},
+            {"params": [m.shift for m in self.rounded]},
+            {"params": [m.growth for m in self.steps], "lr": _OF_STEPS * rate},
         ]
         for bias in self._biases:
             size = float(bias.detach().square().mean().sqrt())
-            found.append({"params": [bias], "lr": _BIASES * rate * size})
+            found.append({"params": [bias], "lr": _OF_BIASES * rate * size})
         return [group for group in found if group["params"]]
+
+    @contextmanager
+    def learning(self, done: float) -> Iterator[None]:
+        """Let activations drop their rounding, as in a step of learning."""
+        self.phase.learning, self.phase.done = True, done
+        try:
+            yield
+        finally:
+            self.phase.learning = False
 
     def values(self) -> Values:
         """Return the constants that learning has changed, by name, in their own type."""
@@ -69,19 +80,13 @@ class QuantizedBlock(Trainable):
                 parameter.copy_(module(parameter))
         return super().values()
 
-    def undecided(self, beta: float) -> Tensor:
-        """Return how far the rounding is from integers, from 0 to 1, the mean over the weights."""
-        count = sum(m.logits.numel() for m in self.rounded)
-        parts = [m.undecided(beta) for m in self.rounded]
-        return torch.stack(parts).sum() / max(count, 1) if parts else torch.zeros(())
-
     def _free_biases(self) -> Iterator[torch.nn.Parameter]:
         parameters = dict(self.module.named_parameters())
         for binding in self._source().bindings:
             found = parameters.get(binding.path)
-            if binding.kind == "bias" and found is not None:
-                if binding.constant.name not in self._frozen:
-                    yield found.requires_grad_(True)
+            own = binding.constant.name not in self._frozen
+            if binding.kind == "bias" and found is not None and own:
+                yield found.requires_grad_(True)
 
     def _learn_rounding(self) -> Iterator[LearnedRounding]:
         for binding in self._source().bindings:
@@ -91,7 +96,9 @@ class QuantizedBlock(Trainable):
             if type(quantizer) is not FakeQuantize or quantizer.qmax >= _MOST_WEIGHT:
                 continue
             weight = self.module.get_parameter(binding.path).detach()
-            made = LearnedRounding(quantizer, weight, self.phase)
+            known = self._real.get(binding.constant.name)
+            real = weight if known is None else torch.from_numpy(known)
+            made = LearnedRounding(quantizer, weight, real, self.phase)
             self._place(binding.quantizer, made)
             self._weights.append(binding.path)
             yield made

@@ -1,8 +1,13 @@
-"""One run of `reconstruct-blocks`: block after block, and what the whole network says in the end."""
+"""Block after block of a quantized graph learns; what helps on samples held back is kept.
+
+A block is kept where its own error falls there. In the end the last ones go back as far as the
+network's outputs are no better with them, for the first blocks alone may leave later ones with what
+these were not made for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,9 +16,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.errors import ConversionError
-from ....ir.graph.view import View
-from ....ir.ops.quantization.nodes import is_quantizer
-from ....ir.ops.quantization.parameters import read_quantization
+from ....ir.core.variables import dense_values
 from ....ir.ops.shapes.infer import infer_types
 from ...analysis.observe.staged_capture import StagedCapture
 from ...engine.context import Context
@@ -27,16 +30,22 @@ from ..recover.training.sample_store import Array
 from ..recover.training.samples import Samples
 from ..recover.training.trainable import to_tensors
 from ..recover.training.workers import Workers
-from ..recover.weights import constants, set_values, write_values
+from ..recover.weights import Values, constants, set_values, write_values
+from .float_weights import float_weights
+from .limits import limits_of
 
-_WARM = 0.2
-_BETAS = 20.0, 2.0
-PULL = 1.0
+# Errors below this part of the variance are as good as none.
+_LEAST = 1e-12
+# Seeds of blocks, and of what each draws, are apart.
+_APART = 7919
 
 
 @dataclass(frozen=True)
-class Reconstructed:
-    """What became of a block: its error on samples held back, and why it was left, if it was."""
+class ReconstructedBlock:
+    """What became of a block: its error over its target's variance, and why it was left as it was.
+
+    Both errors are those on samples held back.
+    """
 
     name: str
     before: float
@@ -45,163 +54,214 @@ class Reconstructed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reconstruction:
-    """A quantized graph (that of `context`), the float one, and how blocks of it learn."""
+class Learning:
+    """How blocks learn: `drop` is the probability that an activation is not rounded in a step."""
 
-    context: Context
-    teacher: gs.Graph
     samples: Samples
     recipe: TrainingRecipe
     drop: float
+    learn_rounding: bool
     learn_scales: bool
     workers: Workers
     interrupts: Interrupts
 
-    def run(self, blocks: Sequence[Block]) -> list[Reconstructed]:
+
+class Reconstruction:
+    """The reconstruction of the graph of `context`, quantized, after the float network `floats`.
+
+    `outputs`: the names of the outputs that judge the whole.
+    """
+
+    def __init__(
+        self, context: Context, floats: gs.Graph, learning: Learning, outputs: Sequence[str]
+    ) -> None:
+        self._context, self._floats, self._learning = context, floats, learning
+        self._outputs = outputs
+        self.before = self.after = 0.0
+        self._errors = np.zeros(0)
+
+    def run(self, blocks: Sequence[Block]) -> list[ReconstructedBlock]:
         """Reconstruct `blocks` in order; each reads what those before it give by now."""
-        found = []
-        feeds = self.samples.feeds()
+        context, samples = self._context, self._learning.samples
+        feeds = samples.feeds()
+        found: list[ReconstructedBlock] = []
+        states: list[_Written] = []
+        real = float_weights(context.graph, context.view(), self._floats)
         with (
-            StagedCapture(self.teacher, feeds) as floats,
-            StagedCapture(self.context.graph, feeds, optimized=False) as actual,
+            BlockSamples(samples, samples.inputs, self._outputs) as whole,
+            StagedCapture(self._floats, feeds) as floats,
+            StagedCapture(context.graph, feeds, optimized=False) as actual,
         ):
+            self._judge_by(whole)
             for number, block in enumerate(blocks):
 
                 def tell(fraction: float, note: str, number: int = number) -> None:
                     place = f"block {number + 1} of {len(blocks)}"
-                    self.context.progress((number + fraction) / len(blocks), f"{place}, {note}")
+                    context.progress((number + fraction) / len(blocks), f"{place}, {note}")
 
-                found.append(self._reconstruct(block, number, floats, actual, tell))
+                with _LearningBlock(context, block, self._learning, real, number) as student:
+                    student.collect(floats, actual)
+                    values, learned = student.learn(tell)
+                found.append(learned)
+                states.append(self._written(values, whole))
+        return self._back_to_best(found, states)
+
+    def _judge_by(self, whole: BlockSamples) -> None:
+        samples = self._learning.samples
+        with (
+            StagedCapture(self._floats, samples.feeds()) as capture,
+            closing(capture.stage(self._outputs)) as wanted,
+        ):
+            for index, arrays in zip(samples.chunks(), wanted, strict=True):
+                whole.append(samples.at(index), arrays)
+        self._errors = whole.errors_of(self._context.graph, optimized=False)
+        self.before = self.after = float(self._errors.mean())
+
+    def _written(self, values: Values, whole: BlockSamples) -> _Written:
+        """Write the values of a block, and return what they were and what the outputs are then."""
+        graph = self._context.graph
+        there: dict[str, gs.Tensor] = dict(constants(graph))
+        there.update((n.outputs[0].name, n.outputs[0]) for n in graph.nodes if n.op == "Constant")
+        old = {name: held for name in values if (held := dense_values(there[name])) is not None}
+        write_values(self._context, values)
+        return _Written(old, whole.errors_of(graph, optimized=False))
+
+    def _back_to_best(
+        self, found: list[ReconstructedBlock], states: Sequence[_Written]
+    ) -> list[ReconstructedBlock]:
+        """Undo the last blocks as far as the outputs are no better with them."""
+        gains = [_gain(self._errors, state.errors) for state in states]
+        best = int(np.argmax([0.0, *gains]))
+        best = int(self._learning.workers.agreed(best))
+        if best:
+            self.after = float(states[best - 1].errors.mean())
+        for number in range(len(states) - 1, best - 1, -1):
+            if states[number].old:
+                write_values(self._context, states[number].old)
+                left = found[number]
+                problem = "better by itself, it does not make the outputs better for sure"
+                found[number] = replace(left, after=left.before, problem=problem)
         return found
 
-    def _reconstruct(
-        self,
-        block: Block,
-        number: int,
-        floats: StagedCapture,
-        actual: StagedCapture,
-        tell: Callable[[float, str], None],
-    ) -> Reconstructed:
-        graph, samples = self.context.graph, self.samples
-        view = self.context.view()
-        limits = {name: known for name in block.outputs if (known := _limits(graph, view, name))}
-        part = part_of(graph, block.inputs, block.outputs, infer_types(graph))
-        with (
-            BlockSamples(samples, block.inputs, block.outputs, limits) as data,
-            BlockSamples(samples, block.inputs, ()) as clean,
-        ):
-            names = list(dict.fromkeys([*block.inputs, *block.outputs]))
-            with (
-                closing(actual.stage(block.inputs)) as sources,
-                closing(floats.stage(names)) as targets,
-            ):
-                for given, wanted in zip(sources, targets, strict=True):
-                    self.interrupts.check()
-                    data.append(given, wanted)
-                    clean.append(wanted, {})
-            return self._learn(block, part, number, data, clean, tell)
 
-    def _learn(
+@dataclass(frozen=True)
+class _Written:
+    """The constants that a block had before, and the errors of the outputs with its new ones."""
+
+    old: Values
+    errors: Array
+
+
+def _gain(before: Array, after: Array) -> float:
+    """Return by how much the logarithm of the errors of samples fell, less its standard error.
+
+    Logarithms, as a few samples would decide the mean.
+    """
+    fall = np.log(np.maximum(before, _LEAST)) - np.log(np.maximum(after, _LEAST))
+    doubt = fall.std(ddof=1) / np.sqrt(len(fall)) if len(fall) > 1 else 0.0
+    return float(fall.mean() - doubt)
+
+
+class _LearningBlock:
+    """One block while it learns."""
+
+    def __init__(
         self,
+        context: Context,
         block: Block,
-        part: gs.Graph,
+        learning: Learning,
+        real: Mapping[str, Array],
         number: int,
-        data: BlockSamples,
-        clean: BlockSamples,
-        tell: Callable[[float, str], None],
-    ) -> Reconstructed:
+    ) -> None:
+        graph, samples = context.graph, learning.samples
+        self._block, self._learning, self._real, self._number = block, learning, real, number
+        self._part = part_of(graph, block.inputs, block.outputs, infer_types(graph))
+        weights = {name for name in constants(self._part) if name}
+        self._frozen = weights - read_once(graph, weights, block.nodes)
+        limits = limits_of(graph, context.view(), block.outputs)
+        self._data = BlockSamples(samples, block.inputs, block.outputs, limits)
+        self._clean = BlockSamples(samples, block.inputs, ())
+
+    def __enter__(self) -> _LearningBlock:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._data.__exit__()
+        self._clean.__exit__()
+
+    def collect(self, floats: StagedCapture, actual: StagedCapture) -> None:
+        """Keep what the block reads, on integers and as floats, and what it should give."""
+        block = self._block
+        names = list(dict.fromkeys([*block.inputs, *block.outputs]))
+        with (
+            closing(actual.stage(block.inputs)) as sources,
+            closing(floats.stage(names)) as targets,
+        ):
+            for given, wanted in zip(sources, targets, strict=True):
+                self._learning.interrupts.check()
+                self._data.append(given, wanted)
+                self._clean.append(wanted, {})
+
+    def learn(self, tell: Callable[[float, str], None]) -> tuple[Values, ReconstructedBlock]:
+        """Return the constants that are better than before, and what was reached."""
         from .quantized_block import QuantizedBlock
 
-        samples, device = self.samples, self.workers.device
-        before = data.error_of(part, optimized=False)
-        weights = {name for name in constants(part) if name}
-        frozen = weights - read_once(self.context.graph, weights, block.nodes)
-        example = data.given(np.arange(samples.unit))
+        learning, name = self._learning, self._block.name
+        before = self._data.error_of(self._part, optimized=False)
+        example = self._data.given(np.arange(learning.samples.unit))
         try:
             module = QuantizedBlock(
-                part,
+                self._part,
                 example,
-                frozen,
-                samples.fixed,
-                drop=self.drop,
-                learn_scales=self.learn_scales,
+                self._frozen,
+                learning.samples.fixed,
+                real=self._real,
+                drop=learning.drop,
+                learn_rounding=learning.learn_rounding,
+                learn_scales=learning.learn_scales,
             )
         except ConversionError as error:
-            return Reconstructed(block.name, before, before, str(error))
-        if not module.groups(1.0):
-            return Reconstructed(block.name, before, before)
-        module.module.to(device)
-        recipe = replace(self.recipe, seed=self.recipe.seed + 7919 * (number + 1))
-        total = recipe.total(samples.trained)
-
-        def loss(call: Any, index: Array, step: int, place: int) -> Any:
-            mixed = self._mixed(data, clean, index)
-            module.phase.learning = True
-            try:
-                error = data.loss(call, index, device, mixed) / max(before, 1e-12)
-                return error + PULL * _pull(module, step / total)
-            finally:
-                module.phase.learning = False
-
-        def evaluate(call: Any) -> tuple[float, str]:
-            error = data.evaluate(call, device)
-            return error, f"error {before:.3g} -> {error:.3g}"
-
-        outcome = fit(
-            module,
-            TrainingTask(f"block {block.name}", samples.trained, loss, evaluate),
-            recipe,
-            self.workers,
-            self.interrupts,
-            progress=tell,
+            return {}, ReconstructedBlock(name, before, before, str(error))
+        if not before or not module.groups(1.0):
+            return {}, ReconstructedBlock(name, before, before)
+        recipe = replace(learning.recipe, seed=learning.recipe.seed + _APART * (self._number + 1))
+        task = TrainingTask(
+            f"block {name}",
+            learning.samples.trained,
+            lambda call, index, step, place: self._loss(
+                module, call, index, step / recipe.total(learning.samples.trained)
+            ),
+            lambda call: self._evaluation(call, before),
         )
-        values = self.workers.agreed(module.values())
-        set_values(part, values)
-        after = data.error_of(part, optimized=False)
+        outcome = fit(module, task, recipe, learning.workers, learning.interrupts, progress=tell)
+        values = learning.workers.agreed(module.values())
+        set_values(self._part, values)
+        after = self._data.error_of(self._part, optimized=False)
         if not after < before:
-            return Reconstructed(block.name, before, before, outcome.problem)
-        write_values(self.context, values)
-        return Reconstructed(block.name, before, after, outcome.problem)
+            return {}, ReconstructedBlock(name, before, before, outcome.problem)
+        return values, ReconstructedBlock(name, before, after, outcome.problem)
 
-    def _mixed(self, data: BlockSamples, clean: BlockSamples, index: Array) -> Any:
-        """Return inputs of which elements are those of the float network, each by the drop."""
+    def _loss(self, module: Any, call: Any, index: Array, done: float) -> Any:
+        with module.learning(done):
+            return self._data.loss(call, index, self._learning.workers.device, self._mixed(index))
+
+    def _evaluation(self, call: Any, before: float) -> tuple[float, str]:
+        error = self._data.evaluate(call, self._learning.workers.device)
+        return error, f"error {before:.3g} -> {error:.3g}"
+
+    def _mixed(self, index: Array) -> Any:
+        """Return what the block reads, of which elements are those of the float network at random.
+
+        They are dropped like the rounding within the block.
+        """
         import torch
 
-        device = self.workers.device
-        given = to_tensors(data.given(index), device)
-        if not self.drop:
+        drop, device = self._learning.drop, self._learning.workers.device
+        given = to_tensors(self._data.given(index), device)
+        if not drop:
             return given
-        floats = to_tensors(clean.given(index), device)
-        return {
-            name: torch.where(torch.rand_like(x) < self.drop, floats[name], x)
-            if x.is_floating_point()
-            else x
-            for name, x in given.items()
-        }
-
-
-def _pull(module: Any, part: float) -> Any:
-    if part < _WARM:
-        return 0.0
-    start, end = _BETAS
-    at = (part - _WARM) / (1 - _WARM)
-    return module.undecided(end + (start - end) * (1 - at))
-
-
-def _limits(graph: gs.Graph, view: View, name: str) -> tuple[float, float] | None:
-    """Return the least and the largest value of the tensor `name` that its readers tell apart."""
-    tensor = next(t for n in graph.nodes for t in n.outputs if t.name == name)
-    readers = view.readers(tensor)
-    if view.is_output(tensor) or not readers or not all(map(is_quantizer, readers)):
-        return None
-    ends = []
-    for node in readers:
-        known = read_quantization(node).constants(view.constant)
-        if known is None or not known.is_per_tensor or known.integer_type.kind not in "iu":
-            return None
-        bounds = np.iinfo(known.integer_type)
-        found = known.dequantize(np.array([bounds.min, bounds.max], known.integer_type))
-        if found is None:
-            return None
-        ends.append(found)
-    return float(min(e[0] for e in ends)), float(max(e[1] for e in ends))
+        clean = to_tensors(self._clean.given(index), device)
+        for name, x in given.items():
+            if x.is_floating_point():
+                given[name] = torch.where(torch.rand_like(x) < drop, clean[name], x)
+        return given

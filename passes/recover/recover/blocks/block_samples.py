@@ -88,22 +88,25 @@ class BlockSamples:
 
     def error_of(self, graph: gs.Graph, *, optimized: bool = True) -> float:
         """Return the error of a graph, which need not become a module, on the held-out samples."""
+        return float(self.errors_of(graph, optimized=optimized).mean())
+
+    def errors_of(self, graph: gs.Graph, *, optimized: bool = True) -> Array:
+        """Return the error of a graph on each of the held-out samples."""
         run = Reference(graph, optimized=optimized)
+        found = [self._errors(run, i) for i in self._samples.runs(self._samples.held_out)]
+        return np.concatenate(found)
 
-        def error(index: Array) -> tuple[float, int]:
-            found = run(self.given(index))
-            wanted = self._wanted.take(self.outputs, index)
-            parts = []
-            for name in self.outputs:
-                unit, spread = self._scale(name)
-                value = found[name].astype(np.float32)
-                if name in self._limits:
-                    value = np.clip(value, *self._limits[name])
-                distance = (value - wanted[name]) / unit
-                parts.append(np.square(distance).mean() / spread)
-            return float(sum(parts) / len(parts)), len(index)
-
-        return mean_over(self._samples.runs(self._samples.held_out), error)
+    def _errors(self, run: Reference, index: Array) -> Array:
+        found, wanted = run(self.given(index)), self._wanted.take(self.outputs, index)
+        parts = []
+        for name in self.outputs:
+            unit, spread = self._scale(name)
+            value = found[name].astype(np.float32)
+            if name in self._limits:
+                value = np.clip(value, *self._limits[name])
+            squares = np.square((value - wanted[name]) / unit).reshape(len(index), -1)
+            parts.append(squares.mean(axis=1) / spread)
+        return np.asarray(np.mean(parts, axis=0))
 
     def _scale(self, name: str) -> tuple[float, float]:
         """Return a unit of the targets whose squares float32 holds, and their variance in it."""

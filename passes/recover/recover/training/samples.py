@@ -1,6 +1,6 @@
 """Samples of feeds, one by one, however they were batched; on the disk, in a random order.
 
-The last eighth, `held_out`, is never trained on: it judges. Sample i of everything that is kept of
+The last ones, `held_out`, are never trained on: they judge. Sample i of everything that is kept of
 the samples (inputs, features, targets) stands at index i, so that minibatches are drawn by index.
 """
 
@@ -25,11 +25,20 @@ _CHUNK = 32
 class Samples:
     """The samples of feeds for a graph: `order[:trained]` to train on, the rest to judge by.
 
-    `unit`: the batch size that the graph is fixed to, 1 where it is dynamic; `order` keeps whole
-    units. Raises FeedError where feeds do not fit the graph or have no batch axis.
+    One of `share` judges. `unit`: the batch size that the graph is fixed to, 1 where it is dynamic;
+    `order` keeps whole units. Raises FeedError where feeds do not fit the graph, or have no batch
+    axis.
     """
 
-    def __init__(self, graph: gs.Graph, feeds: Feeds, extra: Sequence[str], seed: int) -> None:
+    def __init__(
+        self,
+        graph: gs.Graph,
+        feeds: Feeds,
+        extra: Sequence[str],
+        seed: int,
+        *,
+        share: int = _HELD_OUT,
+    ) -> None:
         self.inputs = [t.name for t in graph.inputs if not isinstance(t, gs.Constant)]
         self.store = SampleStore()
         fixed = batch_size(graph)
@@ -46,7 +55,7 @@ class Samples:
         self.fixed = fixed
         self.unit = fixed or 1
         units = self.count // self.unit
-        held = max(1, units // _HELD_OUT) if units > 1 else 0
+        held = max(1, units // share) if units > 1 else 0
         shuffled = np.random.default_rng([seed, 1]).permutation(units)
         offsets = shuffled[:, None] * self.unit + np.arange(self.unit)
         self.order = offsets.reshape(-1)
