@@ -4,8 +4,8 @@
 
 Four small networks of unlike families learn scikit-learn's digits (needs torch and scikit-learn);
 32 samples calibrate, drawn twice, and 500 others judge: SQNR in dB to the float network, weights of
-8 bits, computed as written (no kernel of the runtime saturates). `quantize_static` is ONNX
-Runtime's, with its defaults and a grid for each channel.
+8 bits, and in a second table of 4, computed as written (no kernel of the runtime saturates).
+`quantize_static` is ONNX Runtime's, with its defaults and a grid for each channel.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ Array = np.ndarray[Any, Any]
 SAMPLES, JUDGES, SEEDS, EPOCHS = 32, 500, (0, 1), 8
 _EQUALIZE = "equalize-ranges{weight-bits=8}"
 _ROUND = "round-adaptively{bits=8}"
+_BLOCKS = "reconstruct-blocks"
+_AS_ROUNDED = "reconstruct-blocks{learn-rounding=false}"
 
 
 def _quantize(options: str = "") -> str:
@@ -59,6 +61,20 @@ PIPELINES = {
     "without rounding": f"{_EQUALIZE},{_quantize()}",
     "ranges by tensors alone": f"{_EQUALIZE},{_ROUND},{_quantize()}",
     "activations of 16 bits": f"{_EQUALIZE},{_ROUND},{_quantize(',activations=uint16')}",
+    "all, then blocks": f"{_EQUALIZE},{_ROUND},{_quantize()},{_BLOCKS}",
+    "all, then blocks, as rounded": f"{_EQUALIZE},{_ROUND},{_quantize()},{_AS_ROUNDED}",
+}
+_NEAREST = _quantize(",weights=int4")
+_ALL = f"equalize-ranges{{weight-bits=4}},round-adaptively{{bits=4}},{_NEAREST}"
+FOUR_BITS = {
+    "quantize": _NEAREST,
+    "+ blocks": f"{_NEAREST},{_BLOCKS}",
+    "+ blocks, nothing dropped": f"{_NEAREST},{_BLOCKS}{{drop=0}}",
+    "+ blocks, ranges as they were": f"{_NEAREST},{_BLOCKS}{{learn-scales=false}}",
+    "+ blocks, as rounded": f"{_NEAREST},{_AS_ROUNDED}",
+    "+ equalized, rounded": _ALL,
+    "+ equalized, rounded, blocks": f"{_ALL},{_BLOCKS}",
+    "+ equalized, rounded, blocks, as rounded": f"{_ALL},{_AS_ROUNDED}",
 }
 
 
@@ -206,7 +222,7 @@ def by_runtime(model: onnx.ModelProto, samples: Array) -> onnx.ModelProto:
 def by_planish(graph: gs.Graph, way: str, samples: Array) -> onnx.ModelProto:
     """Return what the pipeline called `way` makes of `graph`."""
     feeds = [{graph.inputs[0].name: samples[i : i + 1]} for i in range(len(samples))]
-    pipeline = planish.Pipeline.parse(PIPELINES[way])
+    pipeline = planish.Pipeline.parse({**PIPELINES, **FOUR_BITS}[way])
     if way != "ranges by tensors alone":
         result = pipeline.run(graph, feeds, verify="off")
     else:
@@ -229,7 +245,7 @@ def row(name: str, x: torch.Tensor, y: torch.Tensor) -> list[float]:
         order = np.random.default_rng(seed).permutation(len(x) - JUDGES)[:SAMPLES]
         samples = x[JUDGES:].numpy()[order]
         made = [by_runtime(model, samples)]
-        made += [by_planish(simplified, way, samples) for way in PIPELINES]
+        made += [by_planish(simplified, way, samples) for way in (*PIPELINES, *FOUR_BITS)]
         found.append([decibels(expected, run(each, others)) for each in made])
     return [float(value) for value in np.mean(found, axis=0)]
 
@@ -246,9 +262,11 @@ def main(names: list[str]) -> None:
             *(f"{column[i]:.1f}" for column in columns),
             f"{np.mean([c[i] for c in columns]):.1f}",
         )
-        for i, way in enumerate(("quantize_static", *PIPELINES))
+        for i, way in enumerate(("quantize_static", *PIPELINES, *FOUR_BITS))
     ]
-    Console().print(listing_table(rows, "", *names, "mean"))
+    split = 1 + len(PIPELINES)
+    Console().print(listing_table(rows[:split], "8 bits", *names, "mean"))
+    Console().print(listing_table(rows[split:], "4 bits", *names, "mean"))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from planish.passes.pipeline.registry import all_passes
 from tests.helpers import relative_error, run_ort
 
 BUILT_IN = [name for name, kind in all_passes().items() if kind.__module__.startswith("planish.")]
-_NEEDS_TORCH = {"recover"}
+_NEEDS_TORCH = {"reconstruct-blocks", "recover"}
 # Drawn anew, or learned from samples: run a second time, they do it again.
 _NEVER_DONE = {"recover", "replace-head"}
 

@@ -122,7 +122,6 @@ class ReconstructBlocks(Pass):
         assert context.feeds is not None
         started = time.perf_counter()
         outputs = _float_outputs(graph)
-        blocks = _blocks(graph, floats, outputs)
         with (
             Samples(graph, context.feeds, (), context.seed, share=_HELD_BACK) as samples,
             Interrupts() as interrupts,
@@ -144,7 +143,7 @@ class ReconstructBlocks(Pass):
                 interrupts=interrupts,
             )
             run = Reconstruction(context, floats, learning, outputs)
-            found = run.run(blocks)
+            found = run.run(lambda copy: _blocks(copy, floats, outputs))
             held = len(samples.held_out)
         _tell(context, found, run, held, time.perf_counter() - started)
 

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.errors import ConversionError
-from ....ir.core.variables import dense_values
+from ....ir.graph.clone import clone
 from ....ir.ops.shapes.infer import infer_types
 from ...analysis.observe.staged_capture import StagedCapture
 from ...engine.context import Context
@@ -80,31 +80,39 @@ class Reconstruction:
         self.before = self.after = 0.0
         self._errors = np.zeros(0)
 
-    def run(self, blocks: Sequence[Block]) -> list[ReconstructedBlock]:
-        """Reconstruct `blocks` in order; each reads what those before it give by now."""
-        context, samples = self._context, self._learning.samples
-        feeds = samples.feeds()
+    def run(self, blocks: Callable[[gs.Graph], Sequence[Block]]) -> list[ReconstructedBlock]:
+        """Reconstruct the `blocks` of a graph in order; each reads what those before it give.
+
+        They learn in a copy, of which the graph takes what is kept.
+        """
+        graph, samples = clone(self._context.graph), self._learning.samples
+        context, feeds = self._context.on(graph), samples.feeds()
         found: list[ReconstructedBlock] = []
-        states: list[_Written] = []
-        real = float_weights(context.graph, context.view(), self._floats)
+        values: list[Values] = []
+        errors: list[Array] = []
+        real = float_weights(graph, context.view(), self._floats)
         with (
             BlockSamples(samples, samples.inputs, self._outputs) as whole,
             StagedCapture(self._floats, feeds) as floats,
-            StagedCapture(context.graph, feeds, optimized=False) as actual,
+            StagedCapture(graph, feeds, optimized=False) as actual,
         ):
             self._judge_by(whole)
-            for number, block in enumerate(blocks):
+            every = list(blocks(graph))
+            for number, block in enumerate(every):
 
                 def tell(fraction: float, note: str, number: int = number) -> None:
-                    place = f"block {number + 1} of {len(blocks)}"
-                    context.progress((number + fraction) / len(blocks), f"{place}, {note}")
+                    place = f"block {number + 1} of {len(every)}"
+                    context.progress((number + fraction) / len(every), f"{place}, {note}")
 
                 with _LearningBlock(context, block, self._learning, real, number) as student:
                     student.collect(floats, actual)
-                    values, learned = student.learn(tell)
+                    made, learned = student.learn(tell)
                 found.append(learned)
-                states.append(self._written(values, whole))
-        return self._back_to_best(found, states)
+                values.append(made)
+                write_values(context, made)
+                last = errors[-1] if errors else self._errors
+                errors.append(whole.errors_of(graph, optimized=False) if made else last)
+        return self._kept(found, values, errors)
 
     def _judge_by(self, whole: BlockSamples) -> None:
         samples = self._learning.samples
@@ -117,39 +125,21 @@ class Reconstruction:
         self._errors = whole.errors_of(self._context.graph, optimized=False)
         self.before = self.after = float(self._errors.mean())
 
-    def _written(self, values: Values, whole: BlockSamples) -> _Written:
-        """Write the values of a block, and return what they were and what the outputs are then."""
-        graph = self._context.graph
-        there: dict[str, gs.Tensor] = dict(constants(graph))
-        there.update((n.outputs[0].name, n.outputs[0]) for n in graph.nodes if n.op == "Constant")
-        old = {name: held for name in values if (held := dense_values(there[name])) is not None}
-        write_values(self._context, values)
-        return _Written(old, whole.errors_of(graph, optimized=False))
-
-    def _back_to_best(
-        self, found: list[ReconstructedBlock], states: Sequence[_Written]
+    def _kept(
+        self, found: list[ReconstructedBlock], values: Sequence[Values], errors: Sequence[Array]
     ) -> list[ReconstructedBlock]:
-        """Undo the last blocks as far as the outputs are no better with them."""
-        gains = [_gain(self._errors, state.errors) for state in states]
-        best = int(np.argmax([0.0, *gains]))
-        best = int(self._learning.workers.agreed(best))
+        """Write the values of the first blocks, up to where the outputs are best with them."""
+        gains = [_gain(self._errors, each) for each in errors]
+        best = int(self._learning.workers.agreed(int(np.argmax([0.0, *gains]))))
         if best:
-            self.after = float(states[best - 1].errors.mean())
-        for number in range(len(states) - 1, best - 1, -1):
-            if states[number].old:
-                write_values(self._context, states[number].old)
-                left = found[number]
-                problem = "better by itself, it does not make the outputs better for sure"
+            self.after = float(errors[best - 1].mean())
+        write_values(self._context, {k: v for each in values[:best] for k, v in each.items()})
+        problem = "better by itself, it does not make the outputs better for sure"
+        for number in range(best, len(found)):
+            left = found[number]
+            if left.after < left.before:
                 found[number] = replace(left, after=left.before, problem=problem)
         return found
-
-
-@dataclass(frozen=True)
-class _Written:
-    """The constants that a block had before, and the errors of the outputs with its new ones."""
-
-    old: Values
-    errors: Array
 
 
 def _gain(before: Array, after: Array) -> float:
