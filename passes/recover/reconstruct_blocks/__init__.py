@@ -39,7 +39,7 @@ from ..recover.training.interrupt import Interrupts
 from ..recover.training.recipe import TrainingRecipe
 from ..recover.training.samples import Samples
 from ..recover.training.workers import Workers
-from .reconstruction import Learning, ReconstructedBlock, Reconstruction
+from .reconstruction import BlockReconstruction, Learning, ReconstructedBlock
 
 # One of so many samples judges; with fewer than so many, too little is learned and known.
 _HELD_BACK = 4
@@ -142,7 +142,7 @@ class ReconstructBlocks(Pass):
                 workers=Workers(),
                 interrupts=interrupts,
             )
-            run = Reconstruction(context, floats, learning, outputs)
+            run = BlockReconstruction(context, floats, learning, outputs)
             found = run.run(lambda copy: _blocks(copy, floats, outputs))
             held = len(samples.held_out)
         _tell(context, found, run, held, time.perf_counter() - started)
@@ -190,7 +190,7 @@ def _float_outputs(graph: gs.Graph) -> list[str]:
 def _tell(
     context: Context,
     found: Sequence[ReconstructedBlock],
-    run: Reconstruction,
+    run: BlockReconstruction,
     held: int,
     seconds: float,
 ) -> None:

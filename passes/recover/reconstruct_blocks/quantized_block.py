@@ -54,7 +54,7 @@ class QuantizedBlock(Trainable):
 
     def groups(self, rate: float) -> list[dict[str, Any]]:
         """Return what moves weights, steps and biases as groups, each with a learning rate."""
-        found = [
+        found: list[dict[str, Any]] = [
             {"params": [m.shift for m in self.rounded]},
             {"params": [m.growth for m in self.steps], "lr": _OF_STEPS * rate},
         ]

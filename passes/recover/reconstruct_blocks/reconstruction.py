@@ -66,7 +66,7 @@ class Learning:
     interrupts: Interrupts
 
 
-class Reconstruction:
+class BlockReconstruction:
     """The reconstruction of the graph of `context`, quantized, after the float network `floats`.
 
     `outputs`: the names of the outputs that judge the whole.
