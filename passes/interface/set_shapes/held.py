@@ -124,12 +124,12 @@ def _fills(site: SizedSite, size: int, now: int, front: int, behind: int) -> boo
         return most > 1
     if front == behind and most <= _SMALL_HALO:
         return False
+    if (front, behind) == (1, 0):
+        return False  # a place for a class token, or to shift a row by
     if most in (size, size - 1, size // 2) or whole in {one.was for one in site.seen.changed}:
         return True
     if front == behind:
         return whole % (8 if most > _LARGEST_HALO else 16) == 0
-    if (front, behind) == (1, 0):
-        return False  # a place for a class token, or to shift a row by
     # One more behind makes odd rows even, or fits windows that step over them.
     one_more = behind - front == 1 and (size - now) % 2 == 1
     return one_more or any(whole % many == 0 and whole > many for many in _MULTIPLES)
