@@ -46,15 +46,11 @@ def grown_mask(
 
 def _mask(sides: tuple[int, int], window: int, shift: int) -> Array:
     """Say of each two places of a window, [windows, places, places], whether parts differ."""
-    rows, columns = (_parts(side, window, shift) for side in sides)
-    parts = rows[:, None] * 3 + columns
+    # Windows end where the second part begins, so only the third is of others within a window.
+    rows, columns = (np.arange(side) >= side - shift for side in sides)
+    parts = rows[:, None] * 2 + columns
     high, wide = (side // window for side in sides)
     split = parts.reshape(high, window, wide, window).transpose(0, 2, 1, 3)
     cells = split.reshape(high * wide, window * window)
     apart: Array = cells[:, None, :] != cells[:, :, None]
     return apart
-
-
-def _parts(side: int, window: int, shift: int) -> Array:
-    place = np.arange(side)
-    return (place >= side - window).astype(int) + (place >= side - shift)

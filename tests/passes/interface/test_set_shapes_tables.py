@@ -346,6 +346,18 @@ def test_what_shows_that_a_number_is_one_of_its_own(nodes, numbers, size):
     assert len(told) == 1 or "Reshape" in told[1]
 
 
+def test_a_sum_over_a_side_that_stays_and_one_that_changes():
+    nodes = "s = ReduceSum <keepdims = 0> (x, a) y = Mul (s, n)"
+    held = "int64[2] a = {2, 3}, float n = {0.0017391305}"  # 1 / 575
+    with pytest.raises(planish.PlanishError, match="576 was a number of elements"):
+        set_shapes(of_numbers(nodes, held), ["x=1,4,24,48"])
+
+
+def test_half_of_an_odd_side():
+    with pytest.raises(planish.PlanishError, match="half of 25"):
+        set_shapes(of_numbers("y = Sub (x, n)", "float n = {12.5}", 25), ["x=1,4,48,64"])
+
+
 def test_a_map_as_large_as_the_picture_goes_along():
     nodes = """p = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (x)
     y = Resize <mode = "nearest"> (p, , , n)"""
