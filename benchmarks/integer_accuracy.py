@@ -14,6 +14,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -30,7 +31,9 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import planish
+from benchmarks.integer_rewrites import centre_channels, split_outliers
 from planish.cli.show.plain import listing_table
+from planish.passes.quantize.quantize import placement
 from planish.passes.quantize.quantize.network_judge import NetworkJudge
 
 Array = np.ndarray[Any, Any]
@@ -60,6 +63,9 @@ PIPELINES = {
     "without equalizing": f"{_ROUND},{_quantize()}",
     "without rounding": f"{_EQUALIZE},{_quantize()}",
     "ranges by tensors alone": f"{_EQUALIZE},{_ROUND},{_quantize()}",
+    "one grid for all operands": f"{_EQUALIZE},{_ROUND},{_quantize()}",
+    "outlier channels split": f"{_EQUALIZE},{_ROUND},{_quantize()}",
+    "channels centred": f"{_EQUALIZE},{_ROUND},{_quantize()}",
     "activations of 16 bits": f"{_EQUALIZE},{_ROUND},{_quantize(',activations=uint16')}",
     "all, then blocks": f"{_EQUALIZE},{_ROUND},{_quantize()},{_BLOCKS}",
     "all, then blocks, as rounded": f"{_EQUALIZE},{_ROUND},{_quantize()},{_AS_ROUNDED}",
@@ -75,6 +81,12 @@ FOUR_BITS = {
     "+ equalized, rounded": _ALL,
     "+ equalized, rounded, blocks": f"{_ALL},{_BLOCKS}",
     "+ equalized, rounded, blocks, as rounded": f"{_ALL},{_AS_ROUNDED}",
+}
+REWRITES = {"outlier channels split": split_outliers, "channels centred": centre_channels}
+# What is patched: (where, its name, by what).
+PATCHES: dict[str, tuple[Any, str, Any]] = {
+    "ranges by tensors alone": (NetworkJudge, "__call__", lambda self, choices: 0),
+    "one grid for all operands": (placement, "_UNLIKE", 0.0),
 }
 
 
@@ -223,11 +235,10 @@ def by_planish(graph: gs.Graph, way: str, samples: Array) -> onnx.ModelProto:
     """Return what the pipeline called `way` makes of `graph`."""
     feeds = [{graph.inputs[0].name: samples[i : i + 1]} for i in range(len(samples))]
     pipeline = planish.Pipeline.parse({**PIPELINES, **FOUR_BITS}[way])
-    if way != "ranges by tensors alone":
+    if way in REWRITES:
+        graph = REWRITES[way](graph, feeds)
+    with patch.object(*PATCHES[way]) if way in PATCHES else nullcontext():
         result = pipeline.run(graph, feeds, verify="off")
-    else:
-        with patch.object(NetworkJudge, "__call__", lambda self, choices: 0):
-            result = pipeline.run(graph, feeds, verify="off")
     return planish.to_model(result.graph, portable=True)
 
 

@@ -175,8 +175,10 @@ class Quantize(Pass):
         remark_unfolded(graph, context)
         feeds = calibration_feeds(graph, context) if feeds is None else feeds
         scheme = self._without_saturation(scheme, context)
+        # As before rounding: luck of its integers then decides nothing.
+        seen = graph if floats is None else floats
         ranges = calibrate(
-            graph,
+            seen,
             [tensor.name for tensor in tensors_of(units)],
             feeds,
             method=self.calibration,
@@ -186,8 +188,7 @@ class Quantize(Pass):
             flat=True,
             widen=self.calibration == "mse",
             judge=NetworkJudge(
-                # As before rounding, so that no luck of its integers decides.
-                graph=graph if floats is None else floats,
+                graph=seen,
                 chosen=frozenset(node_key(unit.node) for unit in units),
                 scheme=scheme,
                 feeds=feeds,
