@@ -30,6 +30,7 @@ MEASURING = [
     "prune{amount=0.3,granularity=channel,criterion=activation}",
     "prune{amount=0.3,granularity=channel,criterion=reconstruction}",
     "prune{amount=0.3},recover{steps=2}",
+    "quantize{measure=false},reconstruct-blocks{steps=2}",
 ]
 
 
