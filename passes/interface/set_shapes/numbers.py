@@ -15,7 +15,7 @@ import numpy as np
 from ....ir.ops.traits import traits_of
 from .excuses import excused
 from .forms import MEANS, PLACES, ROOTS, STEPS, Form, matching, of_several
-from .site import Array, FixedSizeError, SizedSite
+from .site import Array, FixedSizeError, SizedSite, Summed
 
 _MOST = 16  # different numbers of a constant, beyond which it is one of weights
 _LARGEST = 1 << 20  # elements
@@ -82,6 +82,8 @@ def _meaning(site: SizedSite, number: float, near: float, alone: bool = False) -
     """Return which size `number` may be, None where it is a number of its own."""
     scales = site.node.op in ("Mul", "Div") or site.node.op == "Mod"
     reason = _of_counts(site, number, near) if scales and abs(number) != 1 else None
+    if scales and alone and abs(number) == 1 and Summed.of_one(site.summed):
+        return "1 was a number of elements that changes"
     if reason is not None:
         return reason
     if abs(number) in _COMMON:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,11 @@ class Summed:
     def changes(self) -> bool:
         """Whether it is another number now."""
         return self.was != self.now
+
+    @staticmethod
+    def of_one(sums: Iterable[Summed]) -> bool:
+        """Say whether one element was added up, and several are now."""
+        return any(one.was == 1 and one.changes for one in sums)
 
 
 @dataclass(frozen=True)

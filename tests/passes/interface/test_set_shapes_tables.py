@@ -353,6 +353,12 @@ def test_a_sum_over_a_side_that_stays_and_one_that_changes():
         set_shapes(of_numbers(nodes, held), ["x=1,4,24,48"])
 
 
+def test_a_mean_over_a_batch_of_one():
+    nodes = "s = ReduceSum <keepdims = 0> (x, a) y = Div (s, n)"
+    with pytest.raises(planish.PlanishError, match="1 was a number of elements"):
+        set_shapes(of_numbers(nodes, "int64[1] a = {0}, float n = {1}"), ["x=3,4,24,24"])
+
+
 def test_half_of_an_odd_side():
     with pytest.raises(planish.PlanishError, match="half of 25"):
         set_shapes(of_numbers("y = Sub (x, n)", "float n = {12.5}", 25), ["x=1,4,48,64"])
