@@ -8,6 +8,7 @@ have.
 from __future__ import annotations
 
 import contextlib
+import functools
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -89,10 +90,8 @@ class OpenVino(Backend):
         if threads is not None:
             asked = {**header.properties, "INFERENCE_NUM_THREADS": threads}
             header = replace(header, properties=asked)
-        import openvino as ov
-
         try:
-            compiled = ov.Core().import_model(blob, "CPU", header.properties)
+            compiled = core().import_model(blob, "CPU", header.properties)
         except RuntimeError as error:
             raise BackendError(
                 f"OpenVINO cannot load '{path}': {' '.join(str(error).split())[:300]}; it may be "
@@ -154,6 +153,18 @@ def _ports(tensors: Sequence[gs.Tensor]) -> tuple[Port, ...]:
     )
 
 
+@functools.cache
+def core() -> Any:
+    """Return the one OpenVINO of this process.
+
+    Its plugins stay loaded with it: where one is unloaded, a signal that comes later, as by
+    Ctrl-C, ends the process.
+    """
+    import openvino as ov
+
+    return ov.Core()
+
+
 def _version() -> str:
     import openvino as ov
 
@@ -163,23 +174,19 @@ def _version() -> str:
 @contextlib.contextmanager
 def _read(graph: gs.Graph) -> Iterator[Any]:
     """Give OpenVINO's model of `graph`; its weights are mapped from a file for that long."""
-    import openvino as ov
-
     with tempfile.TemporaryDirectory(prefix="planish-") as folder:
         path = Path(folder) / "model.onnx"
         save(graph, path, portable=True)
         try:
-            model = ov.Core().read_model(path)
+            model = core().read_model(path)
         except RuntimeError as error:
             raise refusal_of(graph, error) from error
         yield model
 
 
 def _compile(graph: gs.Graph, model: Any, asked: dict[str, Any]) -> Any:
-    import openvino as ov
-
     try:
-        return ov.Core().compile_model(model, "CPU", asked)
+        return core().compile_model(model, "CPU", asked)
     except RuntimeError as error:
         raise refusal_of(graph, error) from error
 

@@ -1,6 +1,6 @@
 """How much larger a model may get by the maps that padded convolutions need along their borders.
 
-    other constants + maps  <=  max(growth * weights, 4096 bytes)
+    other constants + maps  <=  max(growth * weights, 128 KiB)
 
 A map is as large as an activation, and narrow networks have activations larger than their weights.
 Constants of one axis do not count: they go with the operators that are pushed. So weights stay as
@@ -23,7 +23,7 @@ from ....ir.graph.view import View
 from ....ir.ops.traits.groups import LAYERS
 
 # So many bytes are no matter, whatever the weights take.
-_LEAST = 4096
+_LEAST = 1 << 17
 
 
 class MapRoom:

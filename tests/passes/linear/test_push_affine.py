@@ -24,7 +24,7 @@ from tests.passes.test_properties import _SETTINGS, _check
 from tests.strategies import networks
 from tests.strategies.affine import STEPS
 
-GENERATOR = np.random.default_rng(8)
+GENERATOR = np.random.default_rng(8)  # weights restart it: no test has those of another order
 PASS = "push-affine"
 C = 6
 
@@ -34,6 +34,7 @@ def normal(*shape, dtype=np.float32):
 
 
 def weights(dtype=np.float32):
+    GENERATOR.bit_generator.state = np.random.default_rng(8).bit_generator.state
     return {
         "gain": normal(C, dtype=dtype),
         "bias": normal(C, dtype=dtype),
@@ -190,7 +191,7 @@ def test_map_limit():
     assert reasons(result) == {"the map of 48 elements is larger than map-limit"}
 
 
-LARGE = {"size": "1, 6, 64, 64", "feed": [1, 6, 64, 64]}
+LARGE = {"size": "1, 6, 128, 128", "feed": [1, 6, 128, 128]}
 PADDED = "y = Conv <pads = [1, 1, 1, 1]> (z, w)"
 
 
@@ -198,29 +199,29 @@ PADDED = "y = Conv <pads = [1, 1, 1, 1]> (z, w)"
     ("body", "kept"), [(f"{BN} {PADDED}", "BatchNormalization"), (f"{NORMALIZED} {PADDED}", "Add")]
 )
 def test_a_map_does_not_multiply_the_file(body, kept):
-    """Here it takes 64 KiB, and the weights take one."""
+    """Here it takes 256 KiB, and the weights take one."""
     result = check(body, [kept, "Conv"], **LARGE)
     if kept == "BatchNormalization":
-        assert reasons(result) == {"the map of 65536 bytes would make the model much larger"}
+        assert reasons(result) == {"the map of 262144 bytes would make the model much larger"}
     assert run_pass(result.graph, PASS).edits == 0
-    check(body, ["Conv", "Add"], pipeline=f"{PASS}{{map-growth=80}}", **LARGE)
+    check(body, ["Conv", "Add"], pipeline=f"{PASS}{{map-growth=320}}", **LARGE)
 
 
 def test_maps_have_one_room_together():
-    """Twelve of 3 KiB, of which one is nothing, beside weights of 4 KiB in all."""
+    """Twelve of 98 KiB, of which one is nothing, beside weights of 4 KiB in all."""
     layers = " ".join(
         f"z{i} = BatchNormalization(x{i}, gain, bias, mean, var) "
         f"y{i} = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (z{i}, w{i})"
         for i in range(12)
     )
-    names = [f"float[1, 6, 28, 28] x{i}" for i in range(12)]
+    names = [f"float[1, 6, 158, 158] x{i}" for i in range(12)]
     results = [f"float[] y{i}" for i in range(12)]
     text = f"g ({', '.join(names)}) => ({', '.join(results)}) {{ {layers} }}"
     model = model_of(text, {**weights(), **{f"w{i}": normal(4, 6, 2, 2) for i in range(12)}})
     before = planish.to_model(planish.load(model)).ByteSize()
     result = run_pass(planish.load(model), PASS)
-    assert 1 <= result.edits < 3
-    assert planish.to_model(result.graph).ByteSize() < before + 4096 + 2048
+    assert result.edits == 1
+    assert planish.to_model(result.graph).ByteSize() < before + 2**17 + 2048
     again = run_pass(result.graph, PASS)
     assert again.edits == 0
 
