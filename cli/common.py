@@ -77,13 +77,13 @@ def load_plugin(path: Path) -> None:
     sys.path.append(str(path.resolve().parent))
     try:
         specification.loader.exec_module(module)
-    except Exception as error:  # anybody's code
+    except (Exception, SystemExit) as error:  # anybody's code
         del sys.modules[name]
         where = f"--plugin '{path}' fails{_line(error, path)}"
         raise PassError(f"{where}: {in_words(error)}") from error
 
 
-def _line(error: Exception, path: Path) -> str:
+def _line(error: BaseException, path: Path) -> str:
     """Say at which line of the file it was; of a SyntaxError that is in its words."""
     lines, trace = [], error.__traceback__
     while trace is not None:

@@ -16,6 +16,7 @@ from ...ir.core.kind import kind_of
 from ...ir.core.nearest import nearest
 from ...ir.core.target import Target
 from .backend import Backend, Compiled
+from .threads import require_whole
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -71,6 +72,8 @@ def all_backends() -> dict[str, type[Backend]]:
 
 def get_backend(name: str) -> Backend:
     """Return the backend called `name`; raises BackendError with the nearest known name."""
+    if not isinstance(name, str):
+        raise BackendError(f"the backend is {kind_of(name)}; give its name, such as '{USUAL}'")
     if name in _BUILTIN:
         _load_builtin(name)
         return REGISTERED[name]()
@@ -177,9 +180,9 @@ def load_compiled(
             f"{kind_of(path)} is given; name the file that Compiled.save or planish compile wrote"
         )
     parsed = Target.parse(target)
-    return get_backend(backend or written_by(path) or USUAL).load(
-        path, parsed, _threads(threads, parsed)
-    )
+    count = _threads(threads, parsed)
+    name = (written_by(path) or USUAL) if backend is None else backend
+    return get_backend(name).load(path, parsed, count)
 
 
 def written_by(path: str | Path) -> str | None:
@@ -208,6 +211,7 @@ def describe(path: str | Path) -> list[str] | None:
 
 
 def _threads(asked: int | None, target: Target) -> int | None:
+    require_whole(asked)
     return target.threads if asked is None else asked
 
 

@@ -10,6 +10,7 @@ import onnxruntime as ort
 from ...ir.core.errors import BackendError
 from ...ir.core.nearest import nearest
 from ...ir.core.target import Target
+from ..contract.threads import require_threads
 
 Optimization = Literal["all", "extended", "basic", "none"]
 
@@ -38,9 +39,8 @@ def session_options(threads: int | None, level: ort.GraphOptimizationLevel) -> o
     options.graph_optimization_level = level
     # Idle threads would spin for up to 80 ms after a run, on the cores that others work on.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    require_threads(threads)
     if threads is not None:
-        if threads < 1:
-            raise BackendError(f"threads is {threads}; give 1 or more")
         options.intra_op_num_threads = threads
     return options
 

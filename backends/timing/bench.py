@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...ir.core.errors import BackendError
+from ...ir.core.kind import kind_of
 from ..contract.backend import Compiled
 
 Feed = Mapping[str, np.ndarray[Any, Any]]
@@ -68,6 +69,8 @@ def bench(
     `seconds` ends the counted rounds early, after at least three. Raises BackendError without
     subjects or rounds.
     """
+    if not isinstance(subjects, Sequence) or not all(isinstance(s, Subject) for s in subjects):
+        raise BackendError(f"{kind_of(subjects)} is given; give a list of planish.Subject to time")
     if not subjects or rounds < 1:
         raise BackendError("there is nothing to time; give at least one model and one round")
     for _ in range(warmup):

@@ -10,6 +10,7 @@ from ...ir.core.errors import BackendError
 from ...ir.core.nearest import nearest
 from ...ir.core.target import Target
 from ..contract.backend import Backend
+from ..contract.threads import require_threads
 from .compiled import TvmModule
 from .cuda.spec.gpu import arch_here, gpu_of
 from .kernels.settings import Settings
@@ -202,5 +203,4 @@ def _check(target: Target, threads: int | None) -> None:
     if target.kind not in ("cpu", "cuda"):
         hint = nearest(target.kind, ["cpu", "cuda"])
         raise BackendError(f"backend 'tvm' has no target '{target.kind}'{hint}")
-    if threads is not None and threads < 1:
-        raise BackendError(f"threads is {threads}; give 1 or more")
+    require_threads(threads)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .errors import BackendError, PipelineError
+from .kind import kind_of
 from .nearest import nearest
 from .option_text.items import Word, read_items
 
@@ -22,6 +23,8 @@ class Target:
     @classmethod
     def parse(cls, text: str) -> Target:
         """Read `kind{key=value,...}`; raises BackendError with carets under the place."""
+        if not isinstance(text, str):
+            raise BackendError(f"the target is {kind_of(text)}; give its text, such as 'cpu'")
         try:
             items = read_items(text)
         except PipelineError as error:

@@ -33,7 +33,7 @@ def load_function(text: str, what: str) -> Callable[..., Any]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # anybody's code
+    except (Exception, SystemExit) as error:  # anybody's code
         raise RefusedError(f"{what} '{name}' cannot be read: {in_words(error)}") from error
     found = getattr(module, function, None)
     if not callable(found):

@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from ..core.errors import LoadError, PlanishError
 from ..core.garbage_collection import paused_gc
+from ..core.kind import kind_of
 from ..graph.freeze import freeze_initializers
 from ..graph.signatures import check_signatures
 from ..graph.wellformed import check
@@ -45,6 +46,11 @@ def _read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> gs.Graph:
         return _import(source, None, "the ModelProto")
     if isinstance(source, bytes | bytearray | memoryview):
         return _import(_parse(bytes(source), "the given data"), None, "the given data")
+    if not isinstance(source, str | os.PathLike):
+        raise LoadError(
+            f"{kind_of(source)} is given where a model is read; give the path of an ONNX file, its "
+            "bytes or a ModelProto"
+        )
     path = Path(source)
     where = f"'{path}'"
     if path.is_dir():

@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 from ..core import dtypes
 from ..core.atomic import replacing, written_to
 from ..core.errors import SaveError
+from ..core.kind import kind_of
 from ..core.variables import dense_values
 from ..graph.inline import inline_fused
 from ..proto.to_proto import to_proto
@@ -53,6 +54,8 @@ def save(
     model at `path` is the old one with its weights, or the new one with its own. The same graph
     gives the same bytes. Raises SaveError, leaving nothing behind and an existing file untouched.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise SaveError(f"the path is {kind_of(path)}; name the file to write")
     path, graph = written_to(Path(path)), as_graph(graph)
     if external is None:
         external = sum(stored_bytes(c) for c in _constants(graph)) > PROTOBUF_LIMIT - (1 << 26)

@@ -64,7 +64,7 @@ class UserMetric:
 
         try:
             found = np.asarray(self.function(compiled, feeds), np.float64).reshape(-1)
-        except Exception as error:  # anybody's code
+        except (Exception, SystemExit) as error:  # anybody's code
             raise RefusedError(f"metric {self.text} failed: {in_words(error)}") from error
         if not found.size or not np.all(np.isfinite(found)):
             raise RefusedError(

@@ -6,6 +6,7 @@ grow with the number of samples.
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ import onnx_graphsurgeon as gs
 
 from ..core.counted import counted
 from ..core.errors import FeedError
+from ..core.kind import kind_of
 from ..core.shown import Shown, Summary
 from ..files.given import Model, as_graph
 from .extra_feeds import FeedsWithout
@@ -52,6 +54,11 @@ def load_feeds(
     FeedError naming file and shape, here for what the first batch shows and in the loop for the
     rest.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise FeedError(
+            f"{kind_of(path)} is given where feeds are read; name an .npz or .npy file, or a folder "
+            "of images"
+        )
     path, graph = Path(path), as_graph(graph)
     if not path.exists():
         raise FeedError(f"feeds '{path}' do not exist; give an .npz file or a folder of images")

@@ -86,7 +86,7 @@ class ImageFeeds(Shown):
         assert self.preprocessing.function is not None
         try:
             made = np.asarray(self.preprocessing.function(pixels))
-        except Exception as error:  # anybody's code
+        except (Exception, SystemExit) as error:  # anybody's code
             raise FeedError(f"preprocessing '{file}' failed: {in_words(error)}") from error
         wanted = self.input.sample
         made = made[0] if made.ndim == len(wanted) + 1 and len(made) == 1 else made

@@ -15,6 +15,7 @@ import onnx_graphsurgeon as gs
 from ...ir.core.counted import counted
 from ...ir.core.errors import PipelineError
 from ...ir.core.garbage_collection import paused_gc
+from ...ir.core.kind import kind_of
 from ...ir.core.nearest import nearest
 from ...ir.core.option_text.items import Item as Written
 from ...ir.core.option_text.items import fail, read_items
@@ -53,6 +54,8 @@ class Pipeline(Shown):
         alone count. Raises PipelineError, with carets under the place and
         the nearest known name.
         """
+        if not isinstance(text, str):
+            raise PipelineError(f"the pipeline is {kind_of(text)}; give its text, such as 'exact'")
         if not text.strip():
             raise PipelineError("the pipeline is empty; name a pass or preset, such as 'exact'")
         return cls(_bound(read_items(text, GROUPS), text))

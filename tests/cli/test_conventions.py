@@ -101,6 +101,7 @@ def test_a_plugin_registers_passes_for_one_command(tmp_path, model):
     [
         ("import planish\n1 / 0\n", "in line 2: ZeroDivisionError: division by zero"),
         ("def", "SyntaxError"),
+        ("import sys\nsys.exit(7)\n", "in line 2: SystemExit: 7"),
         ("import no_such_module_here\n", "ModuleNotFoundError"),
         ("import planish\nplanish.register_pass(3)\n", "in line 2: 3 is neither a Pass"),
     ],

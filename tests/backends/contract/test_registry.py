@@ -55,6 +55,17 @@ def test_a_registered_backend_is_used_and_given_its_arguments():
     assert planish.load_compiled("a.bin", "doubling", "x", 1)({})["asked"] == ("a.bin", "x", 1)
 
 
+@pytest.mark.parametrize("threads", ["2", 2.5, True])
+@pytest.mark.parametrize("backend", ["onnxruntime", "doubling"])
+def test_threads_are_a_whole_number_for_every_backend(backend, threads):
+    planish.register_backend(Doubling)
+    with pytest.raises(BackendError, match=rf"^threads is {threads!r}; give a whole number"):
+        planish.lower(graph_of(GRAPH), backend, threads=threads)
+    with pytest.raises(BackendError, match=rf"^threads is {threads!r}; give a whole number"):
+        planish.load_compiled("a.bin", backend, threads=threads)
+    assert planish.lower(graph_of(GRAPH), "doubling", threads=np.int64(2))({})["asked"][1] == 2
+
+
 def test_threads_of_0_are_passed_on_and_not_taken_for_none():
     planish.register_backend(Doubling)
     graph = graph_of(GRAPH)

@@ -132,6 +132,25 @@ def test_the_messages_have_their_articles():
         planish.optimize(b"xx")
 
 
+ODD = {
+    "lower": lambda odd: planish.lower(graph_of(TEXT.format(""), W), odd),
+    "target": lambda odd: planish.lower(graph_of(TEXT.format(""), W), target=odd),
+    "load_compiled": lambda odd: planish.load_compiled("m.onnx", odd or 3),
+    "parse": planish.Pipeline.parse,
+    "load": planish.load,
+    "save": lambda odd: planish.save(graph_of(TEXT.format(""), W), odd),
+    "load_feeds": lambda odd: planish.load_feeds(odd, graph_of(TEXT.format(""), W)),
+    "bench": planish.bench,
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_has_another_type_is_named_with_what_to_give(name):
+    for odd, says in ((None, r"\b(None|an int)\b"), (3, r"\ban int\b")):
+        with pytest.raises(planish.PlanishError, match=rf"{says}.*; (give|name) "):
+            ODD[name](odd)
+
+
 TAKE_FEEDS = {
     "run": lambda graph, feeds: planish.Pipeline.parse("exact").run(graph, feeds),
     "compare": lambda graph, feeds: planish.compare(graph, graph, feeds),
