@@ -9,16 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
-from ..backends.onnxruntime.explain.explain import apply_exclusions
+from ..backends.onnxruntime.explain.explain import apply_exclusions, has_quantized_layers
 from ..backends.onnxruntime.explain.explain import explain_int8 as explain
 from ..backends.onnxruntime.explain.report import Int8Report
 from ..ir.core.atomic import require_writable
-from ..ir.core.errors import GraphError, SaveError
+from ..ir.core.errors import GraphError, LoadError, SaveError
 from ..ir.core.scaled import scaled
 from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.save import save
 from ..ir.metrics.choose import AUTO
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
+from .files import load
 from .given import given_model
 from .options import (
     ClassAxisOption,
@@ -133,7 +134,8 @@ def _output(
 ) -> Path | None:
     """Return where to write, of `IN OUT` or -o; refuse --apply without it, and it without --apply.
 
-    Raises SaveError where that would replace the float model, which `IN FLOAT` would mean to read.
+    Raises SaveError where that would replace a model that is read, or that `IN FLOAT` means to have
+    read.
     """
     if argument is not None and option is not None:
         raise SaveError(f"'{argument}' and -o '{option}' both say where to write; leave one out")
@@ -147,8 +149,23 @@ def _output(
         return None
     if any(path is not None and _is_same(output, path) for path in models):
         raise SaveError(f"'{output}' is read here, and --apply would replace it; name another file")
+    if argument is not None and not _may_replace(argument):
+        raise SaveError(
+            f"'{argument}' is there and is no quantized model, and --apply would replace it; give "
+            f"the model before quantization as --float '{argument}', and the file to write as -o OUT"
+        )
     require_writable(output)
     return output
+
+
+def _may_replace(path: Path) -> bool:
+    """Say whether nothing is lost at `path` but what --apply may have written there before."""
+    if not path.is_file() or not path.stat().st_size:
+        return True
+    try:
+        return has_quantized_layers(load(path))
+    except LoadError:
+        return False
 
 
 def _is_same(a: Path, b: Path) -> bool:

@@ -57,6 +57,20 @@ def test_apply_writes_a_better_model(call, files, out):
     assert not any({"a", "b"} <= set(found["nodes"]) for found in again["suggestions"])
 
 
+def test_a_second_model_is_not_taken_for_the_file_to_write(call, files, out, tmp_path):
+    model, original, feeds = files
+    before, words = original.read_bytes(), ("--feeds", feeds, "--apply", "--threads", 1)
+    refused = call("explain-int8", model, original, *words)
+    assert_refused(refused, str(original), f"--float '{original}'", "-o OUT")
+    assert original.read_bytes() == before
+    (notes := tmp_path / "notes.txt").write_text("kept")
+    assert_refused(call("explain-int8", model, notes, *words), str(notes), "-o OUT")
+    out.write_bytes(b"")
+    for _ in range(2):  # a name that `mktemp` made, and what was written there
+        assert call("explain-int8", model, out, *words)[0] == 0
+    assert planish.load(out).nodes
+
+
 def test_json_has_one_stable_form(call, files):
     model, original, feeds = files
     code, shown, _ = call("explain-int8", model, "--float", original, "--feeds", feeds, "--json")

@@ -330,8 +330,13 @@ def _is_stored(node: gs.Node) -> bool:
     )
 
 
+def has_quantized_layers(graph: gs.Graph) -> bool:
+    """Say whether anything in `graph` is quantized, so that there is something to explain."""
+    return any(converts(node) or is_whole(node) for node in nodes_of(graph))
+
+
 def _need_quantized(graph: gs.Graph) -> None:
-    if any(converts(node) or is_whole(node) for node in nodes_of(graph)):
+    if has_quantized_layers(graph):
         return
     name = graph.name or "the model"
     if any(map(_is_stored, nodes_of(graph))):
