@@ -151,8 +151,8 @@ def _output(
         raise SaveError(f"'{output}' is read here, and --apply would replace it; name another file")
     if argument is not None and not _may_replace(argument):
         raise SaveError(
-            f"'{argument}' is there and is no quantized model, and --apply would replace it; give "
-            f"the model before quantization as --float '{argument}', and the file to write as -o OUT"
+            f"'{argument}' is there and is no quantized model, and --apply would replace it; the "
+            f"model before quantization is --float '{argument}', and the file to write -o OUT"
         )
     require_writable(output)
     return output

@@ -56,8 +56,8 @@ def load_feeds(
     """
     if not isinstance(path, str | os.PathLike):
         raise FeedError(
-            f"{kind_of(path)} is given where feeds are read; name an .npz or .npy file, or a folder "
-            "of images"
+            f"{kind_of(path)} is given where feeds are read; name an .npz or .npy file, or a "
+            "folder of images"
         )
     path, graph = Path(path), as_graph(graph)
     if not path.exists():
