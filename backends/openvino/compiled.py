@@ -125,7 +125,8 @@ def infer(request: Any, arrays: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarr
     OpenVINO loses the names of inputs that only go by another. Raises ExecutionError.
     """
     try:
-        for i, array in enumerate(arrays):
+        held = [_held(array) for array in arrays]  # OpenVINO reads them, and keeps none
+        for i, array in enumerate(held):
             request.set_input_tensor(i, _tensor(array))
         request.infer()
         return [_array(tensor) for tensor in request.output_tensors]
@@ -134,10 +135,15 @@ def infer(request: Any, arrays: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarr
         raise ExecutionError(f"OpenVINO failed: {' '.join(lines)[:400]}") from error
 
 
-def _tensor(array: np.ndarray[Any, Any]) -> Any:
+def _held(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return `array` as one block of memory, which OpenVINO wants to be writeable."""
+    values = np.ascontiguousarray(array).reshape(array.shape)
+    return values if values.flags.writeable else values.copy()
+
+
+def _tensor(values: np.ndarray[Any, Any]) -> Any:
     import openvino as ov
 
-    values = np.ascontiguousarray(array)
     if values.dtype == _BFLOAT16:
         return ov.Tensor(values.view(np.uint16), values.shape, ov.Type.bf16)
     return ov.Tensor(values, shared_memory=True)

@@ -12,6 +12,7 @@ from ...ir.core.errors import BackendError
 from ...ir.core.variables import label
 from ...ir.graph.types import Types
 from ...ir.ops.traits.lookup import traits_of
+from ...ir.ops.traits.model import Integers
 
 _WIDER = {"float64": "float32", "uint64": "int32"}
 _BYTES = frozenset({"int8", "uint8", "int16", "uint16"})
@@ -28,14 +29,21 @@ def refuse_other_types(graph: gs.Graph, types: Types) -> None:
         _refuse_wider(f"input '{tensor.name}'", tensor, types)
     for node, tensor in _results(graph):
         _refuse_wider(f"node {label(node)}", tensor, types)
-        traits = traits_of(node, graph.opset)
         found = types.of(tensor)
         name = None if found is None else dtypes.type_name(found.dtype)
-        if name in _BYTES and traits.elementwise and not (traits.exact or traits.quantizer):
+        if name in _BYTES and _wraps(node, graph.opset, types):
             raise BackendError(
                 f"OpenVINO saturates {name} where ONNX wraps around, at node {label(node)}; "
                 "lower it to 'onnxruntime', or Cast to int32 in front of it"
             )
+
+
+def _wraps(node: gs.Node, opset: int, types: Types) -> bool:
+    """Say whether integers may leave their range at `node`; for floats ONNX leaves that open."""
+    read = types.of(node.inputs[0]) if node.inputs else None
+    if read is not None and dtypes.is_float(read.dtype):
+        return False
+    return traits_of(node, opset).integers in (Integers.WRAP, Integers.OVERFLOW)
 
 
 def has_halves(graph: gs.Graph, types: Types) -> bool:

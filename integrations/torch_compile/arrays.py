@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import torch
 
+_IMAGES = 4  # axes
 _BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
@@ -24,3 +25,11 @@ def to_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
     if array.dtype == _BFLOAT16:
         return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
     return torch.from_numpy(array)
+
+
+def memory_format(tensor: torch.Tensor) -> torch.memory_format:
+    """Return the order in memory that `tensor` has."""
+    image = tensor.ndim == _IMAGES and not tensor.is_contiguous()
+    if image and tensor.is_contiguous(memory_format=torch.channels_last):
+        return torch.channels_last
+    return torch.contiguous_format

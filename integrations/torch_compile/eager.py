@@ -16,15 +16,21 @@ from .arrays import to_tensor
 _TOLERANCE = {torch.float16: 2e-2, torch.bfloat16: 5e-2}
 
 
-def eager_outputs(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> list[torch.Tensor]:
+def eager_outputs(
+    module: torch.fx.GraphModule, inputs: Sequence[Any], *, may_draw: bool
+) -> list[torch.Tensor]:
     """Return what `module` gives of copies of `inputs`.
 
-    Raises TraceError where it writes to them, or gives what is no tensor of its own on the CPU: a
-    view of an input would show what is written to that later.
+    `may_draw`: whether it has operators that can draw random numbers, as Dropout does in training
+    alone. Raises TraceError where it does, where it writes to its inputs, or gives what is no
+    tensor of its own on the CPU: a view of an input would show what is written to that later.
     """
     copies = [x.detach().clone() if isinstance(x, torch.Tensor) else x for x in inputs]
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with torch.no_grad(), torch.random.fork_rng(devices=[], enabled=may_draw):
+        before = torch.get_rng_state()
         outputs = module(*copies)
+        if may_draw and not torch.equal(before, torch.get_rng_state()):
+            raise TraceError("it draws random numbers, of which each run needs others")
     for given, copy in zip(inputs, copies, strict=True):
         if isinstance(given, torch.Tensor) and not _equal(given, copy):
             raise TraceError("it writes to its inputs or buffers, as training does")
@@ -61,7 +67,7 @@ def _close(wanted: torch.Tensor, given: torch.Tensor) -> bool:
 
 def _equal(given: torch.Tensor, copy: torch.Tensor) -> bool:
     """Say whether nothing was written to `copy`, NaN or not."""
-    return copy._version == 0 and torch.allclose(given, copy, rtol=0, atol=0, equal_nan=True)
+    return torch.allclose(given, copy, rtol=0, atol=0, equal_nan=True)
 
 
 def _places(values: Sequence[Any]) -> list[int]:

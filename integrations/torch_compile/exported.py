@@ -22,3 +22,9 @@ def exported(frozen: Frozen, tensors: Sequence[torch.Tensor]) -> torch.export.Ex
     except Exception as error:  # torch.export raises whatever the traced code raises
         told = next((line for line in str(error).splitlines() if line.strip()), repr(error))
         raise TraceError(f"torch.export: {told[:300]}") from error
+
+
+def may_draw(program: torch.export.ExportedProgram) -> bool:
+    """Say whether `program` has operators that can draw random numbers."""
+    tags = (getattr(node.target, "tags", ()) for node in program.graph.nodes)
+    return any(torch.Tag.nondeterministic_seeded in each for each in tags)

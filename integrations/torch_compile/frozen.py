@@ -13,8 +13,6 @@ from typing import Any
 
 import torch
 
-from ...ir.core.errors import TraceError
-
 _STATIC = "_dynamo_static_input_type"
 
 
@@ -36,7 +34,7 @@ class Frozen:
 
 
 def freeze(module: torch.fx.GraphModule, examples: Sequence[Any]) -> Frozen:
-    """Return `module`, which is left as it is, frozen. Raises TraceError naming what it cannot do.
+    """Return `module`, which is left as it is, frozen.
 
     `examples` are what it is called with: tensors that are real, or sizes.
     """
@@ -48,12 +46,13 @@ def freeze(module: torch.fx.GraphModule, examples: Sequence[Any]) -> Frozen:
     sizes, numbers = [], []
     for i, (node, example) in enumerate(zip(inputs, examples, strict=True)):
         if not isinstance(example, torch.Tensor):
-            sizes.append((i, node))
+            if node.users:
+                sizes.append((i, node))
         elif _is_number(node):
             made |= dict.fromkeys(node.users, example.item())
             numbers.append(i)
         elif _is_weight(node, example):
-            holder.register_buffer(f"w{i}", example.detach())
+            holder.register_buffer(f"w{i}", plain(example))
             weights.append(i)
         else:
             made[node] = graph.placeholder(f"x{i}")
@@ -62,7 +61,9 @@ def freeze(module: torch.fx.GraphModule, examples: Sequence[Any]) -> Frozen:
     for i in weights:
         made[inputs[i]] = graph.get_attr(f"w{i}")
     for i, node in sizes:
-        made[node] = _size(graph, node, examples[i], made)
+        found = _size(graph, node, made)
+        made[node] = examples[i] if found is None else found
+        numbers.extend([] if found is not None else [i])
     _copy(module, graph, holder, made)
     return Frozen(
         module=torch.fx.GraphModule(holder, graph),
@@ -71,6 +72,11 @@ def freeze(module: torch.fx.GraphModule, examples: Sequence[Any]) -> Frozen:
         numbers=tuple(numbers),
         dynamic_shapes=tuple(shapes),
     )
+
+
+def plain(tensor: torch.Tensor) -> torch.Tensor:
+    """Return `tensor`, or a copy where it was made in inference mode, which cannot be traced."""
+    return tensor.clone() if tensor.is_inference() else tensor.detach()
 
 
 def _is_weight(node: torch.fx.Node, example: torch.Tensor) -> bool:
@@ -93,23 +99,18 @@ def _open_sizes(node: torch.fx.Node) -> Any:
 
 
 def _size(
-    graph: torch.fx.Graph,
-    node: torch.fx.Node,
-    example: Any,
-    made: dict[torch.fx.Node, Any],
-) -> Any:
-    """Return the node that reads the size which `node` stands for, or the number that it is."""
-    symbol = node.meta.get("example_value")
-    if not isinstance(symbol, torch.SymInt):
-        raise TraceError(f"input '{node.name}' is a number that changes ({example!r}), no tensor")
+    graph: torch.fx.Graph, node: torch.fx.Node, made: dict[torch.fx.Node, Any]
+) -> torch.fx.Node | None:
+    """Return what reads the size that `node` stands for; None where it is that of no tensor."""
+    symbol = str(node.meta.get("example_value"))
     for source, copy in made.items():
         if source.op != "placeholder":
             continue
         value = source.meta.get("example_value")
         for axis, size in enumerate(getattr(value, "shape", ())):
-            if isinstance(size, torch.SymInt) and str(size) == str(symbol):
+            if isinstance(size, torch.SymInt) and str(size) == symbol:
                 return graph.call_method("size", (copy, axis))
-    raise TraceError(f"size '{symbol}' is that of no tensor that is given")
+    return None
 
 
 def _copy(

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...backends.contract.registry import get_backend
 from ...ir.core.errors import PipelineError
+from ...ir.core.kind import kind_of
 from ...ir.core.nearest import nearest
 from ...passes.pipeline.pipeline import Pipeline
 
@@ -46,6 +47,20 @@ class CompileOptions:
         if mode is not None and mode not in _MODES:
             raise PipelineError(f"torch.compile's mode is '{mode}'{nearest(mode, _MODES)}")
         found = cls(**(options or {}))
+        found._check_types()
         Pipeline.parse(found.pipeline)
         get_backend(found.runtime)
         return found
+
+    def _check_types(self) -> None:
+        whole = isinstance(self.threads, int) and not isinstance(self.threads, bool)
+        if self.threads is not None and (not whole or self.threads < 1):
+            raise PipelineError(
+                f"torch.compile's option 'threads' is {self.threads!r}; give 1 or more"
+            )
+        if not isinstance(self.check, bool):
+            raise PipelineError(f"torch.compile's option 'check' is {self.check!r}; give a bool")
+        for name, kind in (("pipeline", str), ("runtime", str), ("lower", Mapping)):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise PipelineError(f"torch.compile's option '{name}' is {kind_of(value)}")

@@ -93,6 +93,31 @@ def test_weights_that_change_are_seen_and_in_the_end_left_to_pytorch(seen, monke
     assert len(seen) == 2
 
 
+@torch.no_grad()
+def test_what_pytorch_does_not_count_is_seen(seen):
+    module = small()
+    function = compiled(module)
+    x = torch.randn(2, 3, 8, 8)
+    same(function(x), module(x))
+    module.train()(x)  # new statistics
+    module.eval()
+    same(function(x), module(x))
+    module.conv.weight.data.mul_(2)
+    same(function(x), module(x))
+    assert len(seen) == 3
+
+
+@torch.inference_mode()
+def test_inference_mode_and_the_order_in_memory(seen):
+    module = nn.Conv2d(3, 4, 3).eval()
+    function = compiled(module)
+    x = torch.randn(2, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    found, expected = function(x), module(x)
+    same(found, expected)
+    assert found.stride() == expected.stride()
+    assert len(seen) == 1
+
+
 def warned(module, *inputs):
     """Return why a module is left to PyTorch, which it has to be, with its own result."""
     copies = [each.clone() for each in inputs]
@@ -121,10 +146,17 @@ class Counts(nn.Module):
         return x * 2, torch.linalg.eigvals(x[0, 0])
 
 
+class Draws(nn.Module):
+    def forward(self, x):
+        return x * torch.rand_like(x)
+
+
 def test_what_pytorch_has_to_run_is_told_once():
     x = torch.randn(1, 1, 4, 4)
     assert "writes to its inputs" in warned(Writes(), x.clone())
     assert "share memory" in warned(Shares(), x)
+    with torch.random.fork_rng():
+        assert "random numbers" in warned(Draws(), torch.zeros(1, 1, 4, 4))
     told = warned(Counts(), x)
     assert told.startswith("planish leaves a graph of ")
     assert "cannot trace" in told or "torch.export" in told
@@ -150,6 +182,7 @@ def test_training_and_gradients_are_pytorchs():
     [
         ({"pipline": "exact"}, r"'pipline'.*did you mean 'pipeline'"),
         ({"pipeline": "exakt"}, "exakt"),
+        ({"threads": "2"}, "'threads' is '2'; give 1 or more"),
         ({"runtime": "onnxruntim"}, r"did you mean 'onnxruntime'"),
     ],
 )
@@ -163,7 +196,6 @@ def test_threads_share_what_is_compiled(seen):
     module = small()
     function = compiled(module)
     inputs = [torch.randn(2, 3, 8, 8) for _ in range(4)]
-    function(inputs[0])
     wrong = []
 
     def run(x):
@@ -178,6 +210,7 @@ def test_threads_share_what_is_compiled(seen):
         worker.join()
     assert wrong == []
     assert len(seen) == 1
+    assert not torch.compiler.is_exporting()
 
 
 @pytest.mark.slow

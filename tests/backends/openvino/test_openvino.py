@@ -113,6 +113,11 @@ def test_mistakes_are_named(arguments, message):
         ),
         ("g (uint64[2] x) => (uint64[2] y) { y = Identity(x) }", "uint64 in int32, at input 'x'"),
         ("g (uint8[2] x) => (uint8[2] y) { y = Add(x, x) }", "saturates uint8.*Add -> 'y'"),
+        (
+            'g (uint8[2] x) => (uint8[2] y) { y = BitShift <direction = "LEFT"> (x, x) }',
+            "saturates uint8.*BitShift -> 'y'",
+        ),
+        ("g (int32[2] x) => (int8[2] y) { y = Cast <to = 3> (x) }", "saturates int8.*Cast -> 'y'"),
         ("g (float[2, 2] x) => (float d) { d = Det(x) }", "has no Det, at node Det -> 'd'"),
         ("g (string[2] x) => (string[2] y) { y = Identity(x) }", "no strings here, at input 'x'"),
     ],
@@ -147,6 +152,23 @@ def test_halves_go_in_and_come_out(dtype):
     found = planish.lower(graph_of(text), "openvino")({"x": x})["y"]
     assert found.dtype == x.dtype
     np.testing.assert_array_equal(found.astype(np.float32), [[1.5, 0], [0.25, 3]])
+
+
+@pytest.mark.parametrize(
+    "laid",
+    [
+        lambda x: x.T.copy().T,
+        lambda x: x[::-1],
+        lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+        lambda x: np.broadcast_to(x[:1], x.shape),
+        lambda x: np.frombuffer(x.tobytes(), np.float32).reshape(x.shape),
+    ],
+    ids=["transposed", "flipped", "strided", "broadcast", "read-only"],
+)
+def test_feeds_may_lie_in_memory_in_any_way(laid):
+    x = laid(drawn(64, 4))
+    compiled = planish.lower(graph_of(RELU), "openvino", threads=1)
+    np.testing.assert_array_equal(compiled({"x": x})["y"], np.maximum(x, 0))
 
 
 def test_halves_inside_are_spoken_of():
