@@ -44,7 +44,7 @@ def bisect(
         for model in models:
             if len(models) > 1 and not as_json:
                 print_plain(f"{model}:")
-            graph, data = given_for(
+            graph, data, _ = given_for(
                 steps,
                 model,
                 given,

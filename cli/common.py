@@ -43,7 +43,7 @@ def with_common_options(command: Callable[..., Any]) -> Callable[..., Any]:
         *arguments: Any, plugin: list[Path] | None, quiet: bool, verbose: bool, **options: Any
     ) -> Any:
         doing(command.__name__.replace("_", "-"))
-        set_verbosity(quiet=quiet, verbose=verbose)
+        set_verbosity(quiet=quiet, verbose=verbose, as_json=options.get("as_json", False))
         for path in plugin or ():
             load_plugin(path)
         return command(*arguments, **options)

@@ -18,7 +18,7 @@ from ..passes.pipeline.pipeline import Pipeline
 from .completion import complete_backend
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import pairs
-from .given import given_for, warn_unread
+from .given import Drawn, given_for, warn_unread
 from .options import (
     CheckKernelsOption,
     InputShapeOption,
@@ -85,7 +85,7 @@ def compile(
     extra = steps.extra_feeds()
     with models_json(shown=as_json) as found:
         for model, place in pairs(models, output, streams=False):
-            graph, data = given_for(
+            graph, data, drawn = given_for(
                 steps,
                 model,
                 given,
@@ -128,7 +128,7 @@ def compile(
                         compiled.save(place)
             warn_unread(data, given)
             if as_json:
-                found.append(_as_json(model, place, result, compiled))
+                found.append(_as_json(model, place, result, compiled, drawn))
             else:
                 _show(place, result, compiled, drawn=data is None)
                 if is_verbose():
@@ -155,12 +155,12 @@ def _show(output: Path | None, result: Result, compiled: Compiled, *, drawn: boo
 
 
 def _as_json(
-    model: Path, output: Path | None, result: Result, compiled: Compiled
+    model: Path, output: Path | None, result: Result, compiled: Compiled, drawn: Drawn
 ) -> dict[str, Any]:
     return {
         "model": str(model),
         "output": None if output is None else str(output),
         "bytes": None if output is None else bytes_on_disk(output),
-        **run_json(result),
+        **run_json(result, drawn),
         "lowered": {"verdict": compiled.verdict, "remarks": list(compiled.remarks)},
     }

@@ -22,6 +22,7 @@ from ..ir.run.feeds import check_shapes, drawn_shapes, random_feeds
 from ..ir.run.preprocessing import PRESETS, Preprocessing, Resize, preset
 from ..passes.engine.context import Feeds
 from .show.console import print_plain, warn
+from .show.plain import one_line
 
 _OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "feeds": (
@@ -96,6 +97,13 @@ class FeedOptions:
         for doubt in scale_doubts(found, seen, graph):
             warn(doubt)
         return found
+
+    def drawn(self, graph: gs.Graph) -> dict[str, tuple[int, ...]] | None:
+        """Return the shapes of the inputs that are drawn for `graph`; None where there are feeds.
+
+        They are empty where none can be drawn.
+        """
+        return None if self.feeds is not None else _drawn(graph, read_shapes(self.shape or ()))
 
     def refuse_ignored(self, graph: gs.Graph) -> None:
         """Raise FeedError for an option that would change nothing."""
@@ -193,13 +201,17 @@ def _parameters() -> list[inspect.Parameter]:
 def _tell_drawn(
     graph: gs.Graph, shapes: Mapping[str, list[int]], tell: Callable[[str], None]
 ) -> None:
-    try:
-        found = drawn_shapes(graph, shapes=shapes)
-    except FeedError:
-        return  # which verification says
-    texts = [f"{name} [{','.join(map(str, shape))}]" for name, shape in found.items()]
+    found = _drawn(graph, shapes)
+    texts = [f"{one_line(name)} [{','.join(map(str, shape))}]" for name, shape in found.items()]
     if texts:
         tell(f"random inputs -> {', '.join(texts)}")
+
+
+def _drawn(graph: gs.Graph, shapes: Mapping[str, list[int]]) -> dict[str, tuple[int, ...]]:
+    try:
+        return drawn_shapes(graph, shapes=shapes)
+    except FeedError:
+        return {}  # which verification says
 
 
 def read_shapes(items: Iterable[str]) -> dict[str, list[int]]:

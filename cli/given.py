@@ -20,6 +20,8 @@ from .feeds import FeedOptions
 from .files import load
 from .show.console import print_plain, warn
 
+Drawn = Mapping[str, Sequence[int]] | None
+
 
 @dataclass
 class WatchedFeeds:
@@ -77,11 +79,13 @@ def given_for(
     mutable: bool,
     seed: int,
     tell: Callable[[str], None],
-) -> tuple[gs.Graph, Feeds | None]:
+) -> tuple[gs.Graph, Feeds | None, Drawn]:
     """Return the model at `path` and the feeds for what `steps` begin with, as `given_model` does.
 
-    The feeds are None where verification is to draw them.
+    The feeds are None where verification is to draw them. The third are the shapes of inputs that
+    are drawn, by name; None where there are feeds.
     """
     graph = given_model(path, input_shape, mutable=mutable, feeds=given.feeds, tell=tell)
-    data = given.data(steps.behind_interface(graph), seed, steps.extra_feeds(), tell)
-    return graph, data if data is None else WatchedFeeds(data)
+    network = steps.behind_interface(graph)
+    data = given.data(network, seed, steps.extra_feeds(), tell)
+    return graph, data if data is None else WatchedFeeds(data), given.drawn(network)

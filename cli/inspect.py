@@ -29,6 +29,7 @@ from .options import (
 from .show.console import is_verbose, out, print_plain, teller
 from .show.cost import cost_table, machine_line, shown_nodes
 from .show.models_json import models_json
+from .show.plain import one_line
 
 
 def inspect(
@@ -188,7 +189,7 @@ def _show_interface(graph: gs.Graph) -> None:
     for title, tensors in (("input", graph.inputs), ("output", graph.outputs)):
         fed = [tensor for tensor in tensors if not isinstance(tensor, gs.Constant)]
         for tensor in fed:
-            print_plain(f"{title} {tensor.name}: {tensor.shape}")
+            print_plain(f"{title} {one_line(tensor.name)}: {tensor.shape}")
         if len(fed) < len(tensors):
             weights = counted(len(tensors) - len(fed), "weight that is", "weights that are")
             print_plain(f"and {weights} also {title}s")

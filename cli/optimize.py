@@ -18,7 +18,7 @@ from ..passes.engine.records import Result
 from ..passes.pipeline.pipeline import Pipeline
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import pairs, size_on_disk, write
-from .given import given_for, warn_unread
+from .given import Drawn, given_for, warn_unread
 from .options import (
     ClassAxisOption,
     InputShapeOption,
@@ -97,7 +97,7 @@ def optimize(
     shows = _is_main_process()
     with models_json(shown=as_json and shows) as found:
         for model, place in jobs:
-            graph, data = given_for(
+            graph, data, drawn = given_for(
                 steps,
                 model,
                 given,
@@ -124,14 +124,19 @@ def optimize(
             warn_unread(data, given)
             if strict and verify is not Verify.off and steps.keeps_outputs:
                 demand_verified(result)
-            run = _written(model, place, graph, result, portable)
+            run = _written(model, place, graph, result, portable, drawn)
             found.append(optimized_json(run))
             if not as_json:
                 show_optimized(run, why=why, drawn=data is None)
 
 
 def _written(
-    model: Path, output: Path | None, graph: gs.Graph, result: Result, portable: bool
+    model: Path,
+    output: Path | None,
+    graph: gs.Graph,
+    result: Result,
+    portable: bool,
+    drawn: Drawn,
 ) -> OptimizedModel:
     """Write what became of `graph` to `output`, if any, and return what is to be said of it."""
     before = size_on_disk(model)  # the output may be the same file
@@ -142,6 +147,7 @@ def _written(
         model=model,
         output=output,
         result=result,
+        drawn=drawn,
         before=size_of(graph),
         after=size_of(made),
         bytes_before=before,

@@ -74,6 +74,10 @@ class OnnxRuntime(Backend):
     def load(self, path: str | Path, target: Target, threads: int | None) -> OnnxRuntimeSession:
         """Return the session that `OnnxRuntimeSession.save` wrote to `path`."""
         wanted = providers_for(target, None)
+        if Path(path).is_dir():
+            raise BackendError(
+                f"'{path}' is a folder; name the file that Compiled.save or planish compile wrote"
+            )
         graph = load(path)
 
         def options() -> ort.SessionOptions:

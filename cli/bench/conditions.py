@@ -9,6 +9,7 @@ from ...backends.timing.bench import Subject
 from ...backends.timing.other_load import OtherLoad
 from ...ir.core.cpu import cpu_name
 from ...ir.core.extras import installed_version
+from ..show.plain import one_line
 
 # Of a core, from which on times are longer than they were on an idle machine.
 _NOTICED = 0.3
@@ -58,6 +59,5 @@ def busy_warning(load: OtherLoad) -> str:
 
 
 def _inputs(subject: Subject) -> str:
-    return ", ".join(
-        f"{name} {array.dtype}{list(array.shape)}" for name, array in subject.feed.items()
-    )
+    texts = [f"{one_line(n)} {array.dtype}{list(array.shape)}" for n, array in subject.feed.items()]
+    return ", ".join(texts) or "none, it takes no inputs"

@@ -40,13 +40,20 @@ class _Aside(_Console):
 out = _Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = _Aside(stderr=True)
 
-_verbose = False
+_verbose = _as_json = False
+_held: list[str] = []  # warnings that go into the JSON
 
 
-def set_verbosity(*, quiet: bool, verbose: bool) -> None:
-    """Set whether results are shown at all, and whether more of them is."""
-    global _verbose
-    out.quiet, out.stderr, _verbose = quiet, False, verbose
+def set_verbosity(*, quiet: bool, verbose: bool, as_json: bool = False) -> None:
+    """Set whether results are shown at all, whether more of them is, and whether as JSON."""
+    global _verbose, _as_json
+    out.quiet, out.stderr, _verbose, _as_json = quiet, False, verbose, as_json
+    _held.clear()
+
+
+def _is_json_alone() -> bool:
+    """Say whether JSON goes to standard error, which then holds nothing else."""
+    return _as_json and out.stderr
 
 
 def give_standard_output_away() -> None:
@@ -66,7 +73,7 @@ def print_plain(line: str) -> None:
 
 def tell(line: str) -> None:
     """Print a line beside results that a program reads: to standard error, unless --quiet."""
-    if not out.quiet:
+    if not out.quiet and not _is_json_alone():
         err.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -76,12 +83,17 @@ def teller(*, as_json: bool) -> Callable[[str], None]:
 
 
 def warn(text: str) -> None:
-    """Print a warning to standard error, in a line of its own."""
+    """Print a warning to standard error, in a line of its own, or have the JSON there hold it."""
+    if _is_json_alone():
+        _held.append(text)
+        return
     err.print(f"warning: {text}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
     """Print a value as JSON, as it is; what is not finite becomes the text "inf", "-inf", "nan"."""
+    if _is_json_alone() and isinstance(value, dict):
+        value = {**value, "warnings": list(_held)}
     out.file.write(json.dumps(_finite(value), indent=2) + "\n")
 
 

@@ -76,4 +76,6 @@ def _macs(size: GraphSize) -> str:
 
 
 def _change(before: str, after: str, unit: str) -> str:
-    return f"{before} {unit}" if before == after else f"{before} -> {after} {unit}"
+    if before != after:
+        return f"{before} -> {after} {unit}"
+    return f"{before} {unit.removesuffix('s') if before == '1' else unit}"

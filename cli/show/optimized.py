@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,14 @@ from .run_json import run_json
 class OptimizedModel:
     """One model, before and after: `bytes_before` and `after` None of streams and of no file.
 
-    `nodes`: those of the result, where fused operators are one node each.
+    `drawn`: shapes of the random inputs, by name; None where there were feeds. `nodes`: those of
+    the result, where fused operators are one node each.
     """
 
     model: Path
     output: Path | None
     result: Result
+    drawn: Mapping[str, Sequence[int]] | None
     before: GraphSize
     after: GraphSize
     bytes_before: int | None
@@ -79,7 +81,7 @@ def optimized_json(run: OptimizedModel) -> dict[str, Any]:
     return {
         "model": str(run.model),
         "output": None if run.output is None else str(run.output),
-        **run_json(run.result),
+        **run_json(run.result, run.drawn),
         "before": {**asdict(run.before), "nodes": run.before.nodes, "bytes": run.bytes_before},
         "after": {**asdict(run.after), "nodes": run.after.nodes, "bytes": run.bytes_after},
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,8 +10,11 @@ from ...ir.run.compare import Comparison, OutputComparison
 from ...passes.engine.records import Failure, PassRecord, Result
 
 
-def run_json(result: Result) -> dict[str, Any]:
-    """Return passes, what verification found, and what was measured."""
+def run_json(result: Result, drawn: Mapping[str, Sequence[int]] | None) -> dict[str, Any]:
+    """Return passes, what verification found, and what was measured.
+
+    `drawn`: shapes of the random inputs, by name; None where there were feeds.
+    """
     quality, compared = result.quality, result.comparison
     metrics = list(map(asdict, quality.metrics))
     if not metrics and compared is not None:
@@ -25,6 +28,7 @@ def run_json(result: Result) -> dict[str, Any]:
             "note": result.note,
             "feeds": None if compared is None else compared.feeds,
         },
+        "inputs": drawn,
         "outputs": outputs_json(() if compared is None else compared.outputs),
         "metrics": metrics,
         "speedup": quality.speedup,

@@ -10,8 +10,9 @@ import onnx
 import pytest
 
 from planish.backends.timing import other_load
+from planish.backends.timing.bench import Subject
 from planish.backends.timing.other_load import OtherLoad
-from planish.cli.bench.conditions import busy_warning
+from planish.cli.bench.conditions import busy_warning, drawn_lines
 
 from tests.helpers import model_of
 
@@ -22,6 +23,9 @@ def test_bench_says_what_it_drew(call, model):
     code, shown, _ = call("bench", model, model, *QUICK)
     assert code == 0
     assert shown.splitlines()[-1] == "random inputs: x float32[2, 3, 9, 9]"
+    assert drawn_lines([Subject("m", lambda feed: {}, {})]) == [
+        "random inputs: none, it takes no inputs"
+    ]
     _, shown, _ = call("bench", model, "--batch", 1, "--batch", 3, *QUICK)
     assert shown.splitlines()[-2:] == [
         f"{model}, batch {size}: random inputs: x float32[{size}, 3, 9, 9]" for size in (1, 3)

@@ -162,3 +162,17 @@ def test_optimize_tells_zeros_apart_where_asked(call, tmp_path, out, options, le
     code, _, err = call("optimize", tmp_path / "zeros.onnx", "-o", out, *options)
     assert code == 0, err
     assert [node.op_type for node in onnx.load(out).graph.node] == left
+
+
+def test_a_name_stays_in_its_line(call, tmp_path):
+    path = tmp_path / "m.onnx"
+    given = model_of("g (float[2, 4] x) => (float[2, 4] y) { h = Abs(x) y = Sqrt(h) }")
+    given.graph.node[0].name, given.graph.node[1].name = "two\nlines", "a\ttab\x1b[2J"
+    given.graph.node[0].input[0] = given.graph.input[0].name = "in\nput"
+    onnx.save(given, path)
+    _, shown, _ = call("inspect", path, "--peak-gflops", "10", "--bandwidth-gbs", "10")
+    lines = shown.splitlines()
+    assert lines[0].startswith(r"input in\nput: ")
+    assert lines[-3].startswith(r"'two\nlines' (Abs) ")
+    assert lines[-2].startswith(r"'a\ttab\x1b[2J' (Sqrt) ")
+    assert lines[-1].startswith("total ")

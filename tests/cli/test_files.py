@@ -10,6 +10,8 @@ import sys
 import onnx
 import pytest
 
+from planish.cli.show import console
+
 from tests.cli.common import assert_refused
 
 
@@ -85,6 +87,28 @@ def test_standard_streams(model, out):
         "inspect", "-", "--json", "--peak-gflops", 1, "--bandwidth-gbs", 1, input=done.stdout
     )
     assert len(json.loads(shown.stdout)["nodes"]) == 1
+
+
+@pytest.mark.slow
+def test_json_beside_a_model_on_standard_output(model):
+    done = run("optimize", "-", "-o", "-", "--json", input=model.read_bytes())
+    assert json.loads(done.stderr)["models"][0]["inputs"] == {"x": [2, 3, 9, 9]}
+    assert onnx.load_from_string(done.stdout).graph.node
+
+
+def test_where_json_goes_to_standard_error_it_is_alone_there(capsys):
+    console.set_verbosity(quiet=False, verbose=False, as_json=True)
+    console.warn("before")
+    console.give_standard_output_away()
+    console.teller(as_json=True)("random inputs -> x")
+    console.warn("doubtful")
+    console.print_json({"models": []})
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    told, _, rest = shown.err.partition("\n")
+    assert told == "warning: before"
+    assert json.loads(rest) == {"models": [], "warnings": ["doubtful"]}
+    console.set_verbosity(quiet=False, verbose=False)
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -84,6 +85,15 @@ def test_what_is_told_beside_it_goes_elsewhere(call, model):
     assert code == 0
     assert json.loads(shown)["models"][0]["output"] is None
     assert "5" in err
+
+
+@pytest.mark.parametrize("command", ["optimize", "compile"])
+def test_random_inputs_are_said(call, model, tmp_path, command):
+    _, shown, _ = call(command, model, "--json")
+    assert json.loads(shown)["models"][0]["inputs"] == {"x": [2, 3, 9, 9]}
+    np.savez(tmp_path / "f.npz", x=X)
+    _, shown, _ = call(command, model, "--json", "--feeds", tmp_path / "f.npz")
+    assert json.loads(shown)["models"][0]["inputs"] is None
 
 
 def test_numbers_that_are_not_finite_are_texts(call, model):

@@ -64,8 +64,7 @@ def open_sizes(graph: gs.Graph, shapes: Shapes, told: Told, edit: Edit) -> list[
     names = new_names(graph, shapes)
     if len(names) > len(_PROBES):
         raise RefusedError(f"the sizes cannot be set: at most {len(_PROBES)} get names at once")
-    probes = [_probe(shapes, names, turn) for turn in (0, 1)]
-    plans = [plan(graph, probe, told) for probe in probes]
+    plans = [_planned(graph, shapes, told, _tried(names, turn)) for turn in (0, 1)]
     tensors = _Sizes(graph, plans)
     nodes = [node for _, node in nodes_of(graph)]
     lines = []
@@ -97,15 +96,22 @@ def open_sizes(graph: gs.Graph, shapes: Shapes, told: Told, edit: Edit) -> list[
     return lines
 
 
-def _probe(shapes: Shapes, names: Mapping[str, int], turn: int) -> dict[str, list[Dim]]:
-    sizes = {
-        name: old * factors[turn]
-        for (name, old), factors in zip(names.items(), _PROBES, strict=False)
-    }
-    return {
-        name: [sizes.get(dim, dim) if isinstance(dim, str) else dim for dim in shape]
+def _tried(names: Mapping[str, int], turn: int) -> dict[str, int]:
+    pairs = zip(names.items(), _PROBES, strict=False)
+    return {name: old * factors[turn] for (name, old), factors in pairs}
+
+
+def _planned(graph: gs.Graph, shapes: Shapes, told: Told, tried: Mapping[str, int]) -> Plan:
+    """Return the plan with sizes of these numbers; what it is refused for says whose they are."""
+    probe = {
+        name: [tried.get(dim, dim) if isinstance(dim, str) else dim for dim in shape]
         for name, shape in shapes.items()
     }
+    try:
+        return plan(graph, probe, told)
+    except RefusedError as reason:
+        sizes = ", ".join(f"{name}={size}" for name, size in tried.items())
+        raise type(reason)(f"{reason} (the names were tried as {sizes})") from reason
 
 
 def _pairs(plans: Sequence[Plan]) -> Iterator[tuple[Mend, Mend]]:

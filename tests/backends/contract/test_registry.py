@@ -55,6 +55,11 @@ def test_a_registered_backend_is_used_and_given_its_arguments():
     assert planish.load_compiled("a.bin", "doubling", "x", 1)({})["asked"] == ("a.bin", "x", 1)
 
 
+def test_a_folder_is_nothing_that_was_saved(tmp_path):
+    with pytest.raises(BackendError, match=r"is a folder; name the file that Compiled\.save or"):
+        planish.load_compiled(tmp_path)
+
+
 @pytest.mark.parametrize("threads", ["2", 2.5, True])
 @pytest.mark.parametrize("backend", ["onnxruntime", "doubling"])
 def test_threads_are_a_whole_number_for_every_backend(backend, threads):
