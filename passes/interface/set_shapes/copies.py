@@ -21,6 +21,7 @@ from .site import Array, Sizes, known
 
 # Of spatial axes multiples of them, which strided layers halve.
 _PRIMES = (1009, 1013, 1019, 1021, 1031, 1033, 1039, 1049, 1051, 1061)
+LEAST_STAND_IN = min(_PRIMES)
 _SPATIAL = 32
 _MOST_ROUNDS = 8  # of lists that are computed from the sizes of what others give
 
@@ -46,6 +47,25 @@ def opened_shapes(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]]) -> dict[
             sizes.append(size)
         found[tensor.name] = sizes
     return found
+
+
+def stand_ins(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]]) -> dict[str, int]:
+    """Return the numbers that sizes which stay open have in copies, by name or as `axis 2 of x`."""
+    opened, found = opened_shapes(graph, shapes), dict[str, int]()
+    for tensor in graph.inputs:
+        wanted = shapes.get(tensor.name, tensor.shape) or ()
+        pairs = zip(wanted, opened.get(tensor.name, ()), strict=False)
+        for axis, (dim, size) in enumerate(pairs):
+            if not is_size(dim) and isinstance(size, int) and size >= LEAST_STAND_IN:
+                name = dim if isinstance(dim, str) else f"axis {axis} of '{tensor.name}'"
+                found[name] = size
+    return found
+
+
+def tried_as(sizes: Mapping[str, int]) -> str:
+    """Say which numbers stood for open sizes, which a message has though nobody gave them."""
+    text = ", ".join(f"{name} = {size}" for name, size in sizes.items())
+    return f" (tried with {text})" if text else ""
 
 
 def sized_copy(

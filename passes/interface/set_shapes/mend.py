@@ -24,7 +24,8 @@ class Told:
     says why, where it is no value for each element. `is_between`:
     whether the graph has sizes already that are in between. `parts`: which part stays of sizes that
     are taken apart in two, the first (0) or the last (-1).
-    `final`: the shapes of inputs that those of the graph are on the way to.
+    `final`: the shapes of inputs that those of the graph are on the way to. `opens`: whether the
+    sizes stand for names, which no attribute can follow.
     """
 
     keep: frozenset[str] = frozenset()
@@ -34,6 +35,7 @@ class Told:
     is_between: bool = False
     parts: int | None = None
     final: Mapping[str, Sequence[Dim]] = field(default_factory=dict)
+    opens: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ taken for another. Where some sizes grow and others shrink, it is done by way of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,7 +21,7 @@ from ....ir.ops.shapes.infer import infer_types
 from ....ir.run.feeds import is_size, random_feeds
 from ....ir.run.reference import Reference
 from .between import between
-from .copies import SizedCopy, opened_shapes, sized_copy
+from .copies import LEAST_STAND_IN, SizedCopy, opened_shapes, sized_copy, stand_ins, tried_as
 from .mend import Mend, Refused, Told, apply_to_copy, node_at
 from .round import SizeRound
 from .rules import FOLLOWING
@@ -51,6 +52,16 @@ def plan(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> Pl
     cannot be told; and where a node may go along or stay as it is, and both would run.
     """
     try:
+        return _decided(graph, shapes, told)
+    except RefusedError as reason:
+        tried = stand_ins(graph, shapes)
+        if not any(int(number) >= LEAST_STAND_IN for number in re.findall(r"\d+", str(reason))):
+            raise
+        raise type(reason)(f"{reason}{tried_as(tried)}") from reason
+
+
+def _decided(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> Plan:
+    try:
         found = _planned(graph, shapes, told)
     except OpenPartsError:
         told = _with_parts(graph, shapes, told)
@@ -60,7 +71,7 @@ def plan(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> Pl
     if not doubtful and len(guessed) > 1 and _would_do(graph, shapes, told, guessed):
         doubtful = guessed
     if doubtful:
-        raise RefusedError(_refusal([_both_ways(mend) for mend in doubtful]))
+        raise RefusedError(_refusal([_both_ways(mend, told) for mend in doubtful]))
     mends = [
         replace(mend, taken=mend.taken and _would_do(graph, shapes, told, [mend]))
         for mend in found.mends
@@ -102,11 +113,13 @@ def _runs_as(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -
     return True
 
 
-def _both_ways(mend: Mend) -> Refused:
-    told = f"{mend.told} would go along, or the old number is one to keep, and both would run"
+def _both_ways(mend: Mend, told: Told) -> Refused:
+    reason = f"{mend.told} would go along, or the old number is one to keep, and both would run"
     if "kernel_shape" in mend.attrs:
-        told = f"{mend.told} would pool as at the old size, or slide as it is"
-    return Refused(mend.node, told, mend.op)
+        reason = f"{mend.told} would pool as at the old size, or slide as it is"
+    if told.opens and mend.attrs:
+        return Refused(mend.node, f"{reason}; give that size as a number", "")
+    return Refused(mend.node, reason, mend.op)
 
 
 def _planned(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> Plan:

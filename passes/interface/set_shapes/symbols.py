@@ -9,7 +9,7 @@ entry that is not is taken from a tensor before that has it at both, or is what 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.types import Dim
 from ....ir.run.feeds import is_size, random_feeds
 from ....ir.run.reference import Reference
-from .copies import SizedCopy
+from .copies import SizedCopy, tried_as
 from .mend import Mend, Told, nodes_of
 from .plan import Plan, plan
 from .site import Array, known
@@ -108,10 +108,9 @@ def _planned(graph: gs.Graph, shapes: Shapes, told: Told, tried: Mapping[str, in
         for name, shape in shapes.items()
     }
     try:
-        return plan(graph, probe, told)
+        return plan(graph, probe, replace(told, opens=True))
     except RefusedError as reason:
-        sizes = ", ".join(f"{name}={size}" for name, size in tried.items())
-        raise type(reason)(f"{reason} (the names were tried as {sizes})") from reason
+        raise type(reason)(f"{reason}{tried_as(tried)}") from reason
 
 
 def _pairs(plans: Sequence[Plan]) -> Iterator[tuple[Mend, Mend]]:

@@ -3,12 +3,14 @@
 The oracle is what an exporter writes at each size, on ONNX Runtime.
 """
 
+import re
+
 import numpy as np
 import pytest
 
 import planish
 
-from tests.helpers import run_ort
+from tests.helpers import graph_of, run_ort
 from tests.passes.interface import test_set_shapes as texts
 from tests.passes.interface.test_set_shapes import model, of_numbers, set_shapes
 
@@ -64,8 +66,20 @@ def test_what_cannot_be_computed_is_refused_by_name(nodes, held, words):
     with pytest.raises(planish.PlanishError, match="sizes cannot be set") as caught:
         set_shapes(of_numbers(nodes, held), ["x=1,4,H,W"])
     assert words in str(caught.value)
+    assert "follow=" not in str(caught.value)  # which leads to a refusal too
     if " -> [" in str(caught.value):  # sizes that nobody gave are said to be none of a person's
-        assert str(caught.value).endswith("(the names were tried as H=48, W=72)")
+        assert str(caught.value).endswith("(tried with H = 48, W = 72)")
+
+
+@pytest.mark.parametrize(("batch", "said"), [("N", "N"), ("?", "axis 0 of 'x'")])
+def test_a_number_that_stands_for_an_open_size_is_said_to(batch, said):
+    text = f"g (float[{batch}, 4, 6, 6] x) => (float[] y) <int64[2] s = {{-1, 18}}>"
+    graph = graph_of(f"{text} {{ y = Reshape(x, s) }}")
+    number = r"it reshapes \[(\d+), 4, 6, 6\]"
+    with pytest.raises(planish.PlanishError, match=number) as caught:
+        set_shapes(graph, ["x=?,4,9,6"])
+    (size,) = re.findall(number, str(caught.value))
+    assert str(caught.value).endswith(f" (tried with {said} = {size})")
 
 
 def test_one_name_for_two_sizes():

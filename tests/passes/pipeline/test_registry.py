@@ -67,6 +67,16 @@ def test_function_options_come_from_its_parameters():
     assert registry.get_pass("registry-function").__module__ == __name__
 
 
+def test_a_function_that_ends_the_process_is_a_pass_that_fails():
+    def registry_leaves(graph):
+        """Leave."""
+        raise SystemExit(7)
+
+    register_pass(registry_leaves)
+    with pytest.raises(PassError, match=r"'registry-leaves'.*SystemExit: 7"):
+        Pipeline.parse("registry-leaves").run(_graph(), strict=True)
+
+
 def test_decorator_forms():
     @register_pass
     def registry_plain(graph):
