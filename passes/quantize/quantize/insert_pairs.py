@@ -48,8 +48,8 @@ def insert_pairs(
             for unit in read_units(graph, context, left_out)
             if unit.is_follower or node_key(unit.node) in chosen
         ]
-        placement = place(units, ranges)
         views = ScopedViews(graph, context)
+        placement = place(units, views, ranges)
         grids = _grids(placement, ranges, scheme, views)
         PairInserter(edit, views, scheme, steps).insert(placement, grids)
         for scope in list(context.uses.scopes(graph)):

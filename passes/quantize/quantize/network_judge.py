@@ -122,7 +122,7 @@ class NetworkJudge:
         with context.editing() as edit:
             views = ScopedViews(graph, context)
             pairs = TensorPairs(edit, views)
-            for group in place(self._units(graph, context), ranges).groups:
+            for group in place(self._units(graph, context), views, ranges).groups:
                 fresh = [t for t in group if views.of_tensor(t).constant(t) is None]
                 fresh = [t for t in fresh if pairs.quantizes(t) is None]
                 if not fresh:

@@ -11,7 +11,6 @@ that nothing else reads would only be rounded twice.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -20,6 +19,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.disjoint_sets import DisjointSets
 from ....ir.ops.linear.operators import MATRIX_OPS
+from ..qdq.scoped_views import ScopedViews
 from ..qdq.units import Unit
 from .calibration.observers import Range
 
@@ -45,10 +45,15 @@ class Placement:
         return [tensor for group in self.groups for tensor in group]
 
 
-def place(units: Sequence[Unit], ranges: Mapping[str, Range] = MappingProxyType({})) -> Placement:
+def place(
+    units: Sequence[Unit],
+    views: ScopedViews,
+    ranges: Mapping[str, Range] = MappingProxyType({}),
+) -> Placement:
     """Return the placement in which `units`, in graph order, run on integers.
 
-    `ranges` by tensor name say which operands of a Concat are unlike the others, where known.
+    `views` are of the graph that holds them, and say who else reads a tensor. `ranges` by tensor
+    name say which operands of a Concat are unlike the others, where known.
 
     Movements among them do where their result is needed as integers; so does a Relu or Clip on its
     own, where what it reads is there as integers.
@@ -71,22 +76,22 @@ def place(units: Sequence[Unit], ranges: Mapping[str, Range] = MappingProxyType(
             _need(needed, unit.inputs)
     chosen = {id(unit.node) for unit in moved}
     kept = tuple(u for u in units if not u.is_movement or id(u.node) in chosen)
-    readers = Counter(t for u in kept for t in {id(tensor) for tensor in u.inputs})
     sets = _Sets(needed.values())
     bounded = {id(t) for unit in units if unit.is_bounded for t in unit.outputs}
+    origins = _Origins(views, ranges)
     for unit in reversed(moved):  # in graph order, so that inputs are known before outputs
         joined = [id(tensor) in bounded for tensor in unit.inputs]
         if all(joined):
             bounded.update(map(id, unit.outputs))
         mixed = any(joined) and not all(joined)
-        for tensor, is_bounded in zip(unit.inputs, joined, strict=True):
-            is_shared = readers[id(tensor)] > 1
-            if mixed and is_bounded:
-                continue
-            if not (is_shared and _is_joined_to_larger(tensor, unit, ranges)):
-                sets.unite(tensor, unit.outputs[0])
-        for tensor in unit.outputs[1:]:
+        apart = [
+            (mixed and is_bounded) or origins.are_finer(tensor, unit)
+            for tensor, is_bounded in zip(unit.inputs, joined, strict=True)
+        ]
+        united = [t for t, is_apart in zip(unit.inputs, apart, strict=True) if not is_apart]
+        for tensor in (*united, *unit.outputs[1:]):
             sets.unite(tensor, unit.outputs[0])
+        origins.follow(unit, united)
     return Placement(kept, sets.groups(_in_order(kept, needed)))
 
 
@@ -95,11 +100,52 @@ def has_float_result(unit: Unit) -> bool:
     return unit.node.op in MATRIX_OPS and unit.bounded is None
 
 
-def _is_joined_to_larger(tensor: gs.Tensor, unit: Unit, ranges: Mapping[str, Range]) -> bool:
-    if len(unit.inputs) == 1:
-        return False
-    own, joint = ranges.get(tensor.name), ranges.get(unit.outputs[0].name)
-    return own is not None and joint is not None and own.length < _UNLIKE * joint.length
+class _Origins:
+    """What tensors were moved from, in graph order: how far it reaches, and whether it has others.
+
+    Others are readers of a tensor, or of what shares its grid, that the movements on the way are
+    not; a graph output is read too.
+    """
+
+    def __init__(self, views: ScopedViews, ranges: Mapping[str, Range]) -> None:
+        self._views = views
+        self._ranges = ranges
+        self._lengths: dict[int, float] = {}
+        self._shared: set[int] = set()
+
+    def are_finer(self, tensor: gs.Tensor, unit: Unit) -> bool:
+        """Say whether something beside `unit` would lose by the steps of what `unit` joins."""
+        if len(unit.inputs) == 1 or not self._has_others(tensor, unit):
+            return False
+        own, joint = self._length(tensor), self._length(unit.outputs[0])
+        return own is not None and joint is not None and own < _UNLIKE * joint
+
+    def follow(self, unit: Unit, united: Sequence[gs.Tensor]) -> None:
+        """Take in that the results of `unit` share the grid of `united`, of its inputs."""
+        lengths = [self._length(tensor) for tensor in (*united, *unit.outputs)]
+        known = [length for length in lengths if length is not None]
+        read = sum(self._is_read(tensor) for tensor in unit.outputs)
+        has_others = read > 1 or any(self._has_others(tensor, unit) for tensor in united)
+        for tensor in unit.outputs:
+            if len(known) == len(lengths):
+                self._lengths[id(tensor)] = max(known)
+            if has_others:
+                self._shared.add(id(tensor))
+
+    def _has_others(self, tensor: gs.Tensor, unit: Unit) -> bool:
+        view = self._views.of_tensor(tensor)
+        others = any(node is not unit.node for node in view.readers(tensor))
+        return others or view.is_output(tensor) or id(tensor) in self._shared
+
+    def _is_read(self, tensor: gs.Tensor) -> bool:
+        view = self._views.of_tensor(tensor)
+        return bool(view.reads(tensor)) or view.is_output(tensor)
+
+    def _length(self, tensor: gs.Tensor) -> float | None:
+        if id(tensor) in self._lengths:
+            return self._lengths[id(tensor)]
+        known = self._ranges.get(tensor.name)
+        return None if known is None else known.length
 
 
 def _made_of_integers(units: Sequence[Unit], needed: Mapping[int, gs.Tensor]) -> set[int]:

@@ -22,6 +22,21 @@ BOTH = """g (float[N, 3, 6, 6] x) => (float[] y, float[] z) {
 ALONE = BOTH.replace("float[] y, ", "").replace("y = Conv(a, narrow)", "")
 TWICE = ALONE.replace("(a, e)", "(a, a, e)").replace("wide", "wider")
 TWO = ALONE.replace("z = Conv(k, wide)", "l = Concat<axis=1>(k, a, e) z = Conv(l, widest)")
+# What something else reads is the graph input, or is moved on the way to the Concat.
+GIVEN = """g (float[N, 3, 6, 6] x, float[N, 3, 6, 6] v) => (float[] y, float[] z) {
+    e = Conv(v, large) OTHERS k = Concat<axis=1>(OPERAND, e) z = Conv(k, wide)
+}"""
+MOVED = {
+    "itself": ("y = Conv(x, narrow)", "x"),
+    "pooled": ("a = MaxPool<kernel_shape=[3, 3], pads=[1, 1, 1, 1]>(x) y = Conv(x, narrow)", "a"),
+    "moved-twice": (
+        "t = Transpose<perm=[0, 1, 3, 2]>(x) a = Transpose<perm=[0, 1, 3, 2]>(t)"
+        "y = Conv(t, narrow)",
+        "a",
+    ),
+    "split": ("a, b = Split<axis=1, num_outputs=2>(x) y = Conv(b, first)", "a"),
+    "read-in-float": ("f = Exp(x) y = Conv(f, narrow)", "x"),
+}
 
 
 def normal(*shape, seed):
@@ -53,6 +68,44 @@ def test_what_another_layer_reads_keeps_its_steps(part, own):
     found = scales(quantized(BOTH, part)[1])
     assert found["k"] == found["e"]
     assert found["a"] == pytest.approx(found["k"] * (part if own else 1.0), rel=1e-3)
+
+
+def given(others, operand, large, channels=3):
+    """The scales of a graph in which the operand of the Concat comes from the input."""
+    text = GIVEN.replace("OTHERS", others).replace("OPERAND", operand)
+    values = {
+        "large": normal(4, 3, 1, 1, seed=10) * np.float32(large),
+        "wide": normal(4, 4 + channels, 1, 1, seed=11),
+        "narrow": normal(4, 3, 1, 1, seed=12),
+        "first": normal(4, 1, 1, 1, seed=12),
+    }
+    graph = graph_of(text, {k: v for k, v in values.items() if f"{k})" in text})
+    feeds = [feed | {"v": feed["x"]} for feed in FEEDS]
+    return scales(run_pass(graph, QUANTIZE, feeds=feeds, verify="off").graph)
+
+
+@pytest.mark.parametrize("way", MOVED)
+def test_an_input_that_something_else_reads_keeps_its_steps(way):
+    others, operand = MOVED[way]
+    channels = 2 if way == "split" else 3
+    found = given(others, operand, 10.0, channels)
+    span = max(f["x"].max() for f in FEEDS) - min(f["x"].min() for f in FEEDS)
+    assert found["k"] == found["e"]
+    assert found["k"] > 10 * found["x"]
+    assert found["x"] == pytest.approx(span / 255, rel=0.02)
+    assert {found.get(name, found["x"]) for name in ("t", "a", "b")} == {found["x"]}
+
+
+@pytest.mark.parametrize(("others", "operand"), [("", "x"), MOVED["pooled"]])
+def test_like_ranges_share_their_steps_through_moves(others, operand):
+    found = given(others or "y = Identity(e)", operand, 0.03)
+    assert len({found[name] for name in ("x", "a", "k") if name in found}) == 1
+
+
+def test_what_moves_to_the_concat_alone_is_not_rounded_twice():
+    others, _ = MOVED["pooled"]
+    found = given(others.replace("Conv(x, narrow)", "Identity(e)"), "a", 10.0)
+    assert found["x"] == found["a"] == found["k"]
 
 
 @pytest.mark.parametrize("text", [ALONE, TWICE])
