@@ -76,6 +76,8 @@ class Context:
     - `progress`: takes the fraction that is done, from 0 to 1, and a word on how it goes.
     - `original`: the graph that the pipeline was given, as it was: the teacher of what compression
       has changed.
+    - `before_integers`: the graph before the first pass that prepared it for integers or made some,
+      with what other passes had changed by then; None before such a pass.
     - `labelled`: the feeds with the entries that a pass asked for by `Pass.extra_feeds`.
     - `known`: what is known of the graph already.
     - `float_layers`: what layers were before a pass of this run rounded them for integers.
@@ -93,6 +95,7 @@ class Context:
     limit: int | None = None
     progress: Report = report_nothing
     original: gs.Graph | None = None
+    before_integers: gs.Graph | None = None
     labelled: Feeds | None = None
     known: Analyses | None = None  # those of `graph` by default
     float_layers: FloatLayers = field(default_factory=FloatLayers)

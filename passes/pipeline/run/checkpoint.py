@@ -21,6 +21,7 @@ class Checkpoint:
     - `since`: the first item of the pipeline that outputs are held to.
     - `last`: the last pass that may go back to it.
     - `ran`: the passes that have edited since, by their index, in order and each time anew.
+    - `before_integers`: what `Checkpoints.before_integers` was then.
     """
 
     graph: gs.Graph
@@ -29,6 +30,7 @@ class Checkpoint:
     verified: VerificationMark
     since: int
     last: int
+    before_integers: gs.Graph | None
     ran: list[int] = field(default_factory=list)
 
 
@@ -48,6 +50,15 @@ class Checkpoints:
         self._verification = verification
         self._attempt: Checkpoint | None = None
         self._prepared: Checkpoint | None = None
+        self._before_integers: gs.Graph | None = None
+
+    @property
+    def before_integers(self) -> gs.Graph | None:
+        """The graph before the first pass that prepared or settled, None where none has yet.
+
+        What other passes change by intent is in it: where such a one edits, it is taken anew.
+        """
+        return self._before_integers
 
     def start_attempt(self, since: int, last: int) -> None:
         """Keep the state before the passes of a group, of which `last` is the last."""
@@ -58,6 +69,8 @@ class Checkpoints:
         if self._prepared is None:
             last = len(self._passes) - 1 if self._attempt is None else self._attempt.last
             self._prepared = self._taken(since, last)
+        if self._before_integers is None:
+            self._before_integers = clone(self._state.graph)
 
     def settle(self) -> None:
         """Go back to neither any more: what was prepared has been used."""
@@ -67,6 +80,8 @@ class Checkpoints:
         """Note that pass `index` has edited."""
         if self._prepared is not None:
             self._prepared.ran.append(index)
+        if _is_for_itself(self._passes[index]):
+            self._before_integers = None
 
     def is_last(self, index: int) -> bool:
         """Say whether no pass behind `index` may use what was prepared."""
@@ -89,6 +104,7 @@ class Checkpoints:
             verified=self._verification.mark(),
             since=since,
             last=last,
+            before_integers=self._before_integers,
         )
 
     def _restored(self, kept: Checkpoint | None, reason: str) -> Checkpoint | None:
@@ -96,7 +112,15 @@ class Checkpoints:
             return None
         self._attempt = None if kept is self._attempt else self._attempt
         self._prepared = None
+        self._before_integers = kept.before_integers
         self._state.take(kept.graph)
         self._verification.go_back(kept.verified)
         self._recorder.undo(kept.recorded, kept.nodes, reason)
         return kept
+
+
+def _is_for_itself(item: Pass) -> bool:
+    """Say whether `item` changes outputs by intent, and not for the sake of integers."""
+    if not (item.keeps_outputs and item.keeps_interface):
+        return True
+    return not (item.is_exact or item.prepares or item.settles)

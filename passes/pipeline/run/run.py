@@ -320,6 +320,7 @@ class Run:
             limit=None if limit is None else max(limit - self._recorder.edits, 0),
             progress=lambda fraction, note="": self._recorder.tell(index, "run", fraction, note),
             original=self._verification.original,
+            before_integers=self._checkpoints.before_integers,
             labelled=self._labelled,
             known=self._state.analyses,
             float_layers=self._float_layers,

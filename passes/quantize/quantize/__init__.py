@@ -59,9 +59,9 @@ _INTEGER_OPERATORS = INTEGER_LAYERS | {QUANTIZE}
 class Quantize(Pass):
     """Quantize weights and activations: integer operators between quantize/dequantize pairs.
 
-    - `weights`: their format (`int8`, `uint8`, `int4`, `uint16`, ...).
-    - `activations`: their format, likewise; below 8 bits they lie in 8, where what exceeds their
-      range on other data than the feeds is not cut off.
+    - `weights`: their format, `int2` to `int8` or `uint2` to `uint8`.
+    - `activations`: their format, likewise, or `int16` or `uint16`; below 8 bits they lie in 8,
+      where what exceeds their range on other data than the feeds is not cut off.
     - `per-channel`: one weight scale an output channel, instead of one a weight. With feeds, it
       ends before a weight that reads next to nothing on them and is far larger than the others.
     - `symmetric`: activations with the zero point in the middle.
@@ -90,7 +90,8 @@ class Quantize(Pass):
       float graph's.
     - `guard`: without such bounds, `on` keeps layers float until the metric of every output is at
       least 90 % of the float graph's (97 % of strings, 95 % of boxes and their scores; 20 dB
-      where only the error judges); `off` does not look.
+      where only the error judges); `off` does not look. That float graph is the one before integers
+      and what prepares for them: what a pass such as `prune` took before does not count.
     - `give-back`: without such bounds: the part of the time saved that may go back for keeping the
       most sensitive layers float.
     - `extend`: quantize what is still float in a graph that is quantized already, which is left

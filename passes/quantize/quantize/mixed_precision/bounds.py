@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .....ir.core.errors import RefusedError
@@ -15,7 +16,9 @@ class Accuracy:
 
     `sqnr_db`: of the worst output, NaN where none holds floats. `metrics`: what the outputs are
     judged by, one result each or for several together; `top1`: top-1 agreement of the outputs that
-    have classes. `noise`: noise power over signal power, summed over outputs.
+    have classes. `noise`: noise power over signal power, summed over outputs. `beside_given`:
+    `metrics` compare with the graph that the pipeline was given, the rest with the float graph that
+    integers are made of, which other passes may have changed.
     """
 
     sqnr_db: float
@@ -23,6 +26,7 @@ class Accuracy:
     top1: tuple[MetricResult, ...]
     noise: float
     samples: int
+    beside_given: bool = False
 
     @property
     def is_known(self) -> bool:
@@ -30,12 +34,25 @@ class Accuracy:
         return bool(self.metrics) or not math.isnan(self.sqnr_db)
 
     def __str__(self) -> str:
-        """Write it for people: `SQNR 24.1 dB, top-1 agreement along axis 1 of output 'y' 98 %`."""
-        shown = [] if math.isnan(self.sqnr_db) else [f"SQNR {self.sqnr_db:.1f} dB"]
-        for result in (*self.metrics, *self.top1):
-            if result.name != "SQNR" and str(result) not in shown:
-                shown.append(str(result))
-        return ", ".join(shown)
+        """Write it for people: `SQNR 24.1 dB beside the float graph before integers`."""
+        noise = [] if math.isnan(self.sqnr_db) else [f"SQNR {self.sqnr_db:.1f} dB"]
+        metrics = [str(result) for result in self.metrics if result.name != "SQNR"]
+        top1 = [text for text in map(str, self.top1) if text not in metrics]
+        if not (self.beside_given and metrics):
+            return _beside([*noise, *metrics, *top1], "the float graph before integers")
+        return "; ".join(
+            filter(
+                None,
+                (
+                    _beside([*noise, *top1], "the float graph before integers"),
+                    _beside(metrics, "the graph that the pipeline was given"),
+                ),
+            )
+        )
+
+
+def _beside(shown: Sequence[str], reference: str) -> str:
+    return f"{', '.join(dict.fromkeys(shown))} beside {reference}" if shown else ""
 
 
 @dataclass(frozen=True)

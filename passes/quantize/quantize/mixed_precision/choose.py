@@ -151,16 +151,30 @@ class MixedPrecision:
         return chosen - floats
 
     def _evaluator(self) -> ChoiceEvaluator:
-        """Return what judges; a drop is one from the graph that the pipeline was given.
+        """Return what judges; a drop that was asked for is one from the graph that was given.
 
-        Rounded weights lose something too, before anything is quantized.
+        The guard counts what integers add alone: what a pass such as `prune` took before them, they
+        cannot give back. Both count what weights lost that were rounded for integers.
         """
-        given = self.context.original if self.bounds.max_drop is not None else None
+        untouched = self._with_same_outputs(self.context.original)
+        if self.bounds.is_guard:
+            given = self._with_same_outputs(self.context.before_integers)
+        else:
+            given = untouched if self.bounds.max_drop is not None else None
+        return ChoiceEvaluator(
+            self.variants,
+            self.judged,
+            self.options,
+            given,
+            every=self.bounds.is_guard,
+            read=None if given is None else untouched,
+            untouched=given is not None and not self.bounds.is_guard,
+        )
+
+    def _with_same_outputs(self, graph: gs.Graph | None) -> gs.Graph | None:
         names = {tensor.name for tensor in self.variants.graph.outputs}
-        if given is not None and {tensor.name for tensor in given.outputs} != names:
-            given = None
-        every = self.bounds.is_guard
-        return ChoiceEvaluator(self.variants, self.judged, self.options, given, every=every)
+        same = graph is not None and {tensor.name for tensor in graph.outputs} == names
+        return graph if same else None
 
     def _noise(self, evaluator: ChoiceEvaluator, layers: Sequence[Unit]) -> dict[str, float]:
         """Return the noise power that each layer alone adds, over the first feeds."""

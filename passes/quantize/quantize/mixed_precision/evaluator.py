@@ -42,7 +42,9 @@ class ChoiceEvaluator:
     Which metrics judge is chosen once, by `options` and the float graph's outputs. Feeds have the
     labels that the options name. `every`: outputs count too that only their error can judge, beside
     others that mean something. `given`: the graph that metrics compare with, where that is not
-    the one which is quantized, whose weights may be on a grid already.
+    the one which is quantized, whose weights may be on a grid already; `untouched`: whether it is
+    the one that the pipeline was given. `read`: the graph that says what outputs mean, `given` by
+    default.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class ChoiceEvaluator:
         progress: Callable[[], None] = lambda: None,
         *,
         every: bool = False,
+        read: gs.Graph | None = None,
+        untouched: bool = False,
     ) -> None:
         self._variants = variants
         self._feeds = feeds
@@ -62,7 +66,8 @@ class ChoiceEvaluator:
         self._every = every
         self._float = KeptOutputs(variants.reference)
         self._judge = self._float if given is None else KeptOutputs(given)
-        self._graph = variants.reference if given is None else given
+        self._graph = read or given or variants.reference
+        self._untouched = untouched
         self._inputs = frozenset(tensor.name for tensor in variants.graph.inputs)
         self._user = options.users()
         self._own: np.ndarray[Any, Any] | None = None
@@ -114,6 +119,7 @@ class ChoiceEvaluator:
             top1.results(),
             sum(noise or [r.drop for r in results_of_task]),
             samples,
+            self._untouched,
         )
 
     def _started(self) -> tuple[MetricTally, MetricTally]:

@@ -174,3 +174,24 @@ def test_what_nothing_judges_stays_float_with_a_reason(kind, tail):
     assert "QuantizeLinear" not in ops(result.graph)
     assert "the graph stays float: no output can be judged" in "\n".join(remarks(result))
     assert "QuantizeLinear" in ops(quantized(graph, ",guard=off", feeds).graph)
+
+
+@pytest.mark.parametrize(
+    "passes",
+    ["{},", "{},equalize-ranges,round-adaptively,", "equalize-ranges,{},round-adaptively,"],
+)
+def test_what_was_lost_before_integers_is_not_theirs(passes):
+    graph = network(outlier=0.1)
+    pruned = "prune{amount=0.8},apply-masks"
+    lossy = planish.Pipeline.parse(pruned).run(graph, FEEDS, verify="off").graph
+    assert sqnr(graph, lossy)[1] < 0.8
+    text = f"{passes.format(pruned)}quantize{{measure=false}}"
+    result = planish.Pipeline.parse(text).run(graph, FEEDS, verify="off")
+    assert "QuantizeLinear" in ops(result.graph)
+    assert floats_of(result.graph) == set()
+    assert sqnr(lossy, result.graph)[1] >= 0.9
+    asked = planish.Pipeline.parse(text.replace("measure=false", "measure=false,max-drop=0.01"))
+    told = "\n".join(remarks(asked.run(graph, FEEDS, verify="off")))
+    assert "the graph stays float: max-drop=0.01 is not reached" in told
+    noise, given = r"SQNR [\d.]+ dB.* beside the float graph before integers", "that the pipeline"
+    assert re.search(rf"\({noise}; top-1 .* beside the graph {given} was given\)", told)
