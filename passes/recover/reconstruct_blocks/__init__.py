@@ -41,16 +41,18 @@ from ..recover.training.samples import Samples
 from ..recover.training.workers import Workers
 from .reconstruction import BlockReconstruction, Learning, ReconstructedBlock
 
-# One of so many samples judges; with fewer than so many, too little is learned and known.
+# One of so many samples judges, or of so many batches where the graph fixes their size.
 _HELD_BACK = 4
-_LEAST_SAMPLES = 4
+# Fewer than four that judge know no standard error of their own.
+_LEAST_SAMPLES = 4 * _HELD_BACK
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructBlocks(Pass):
     """Learn weights' rounding, biases and ranges of activations of a quantized graph by blocks.
 
-    Stands behind `quantize`, whose float network is the one to follow.
+    Stands behind `quantize`, whose float network is the one to follow. It learns from 16 samples at
+    least, of which one in four judges.
 
     - `steps`: of the optimizer, for each block.
     - `batch`: samples a step.
@@ -86,7 +88,7 @@ class ReconstructBlocks(Pass):
 
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Reconstruct the blocks of a quantized graph in order."""
-        if not any(node.op in (QUANTIZE, DEQUANTIZE) for node in graph.nodes):
+        if not _is_quantized(graph):
             context.remark(
                 "no layer is on integers, so there is nothing to reconstruct; it stands behind "
                 "quantize",
@@ -100,12 +102,12 @@ class ReconstructBlocks(Pass):
             )
         floats = self._float_network(graph, context)
         if same_computation(graph, floats):
-            context.remark(
-                "the float network is not known, as the graph was quantized before this run; name "
-                "its file with teacher=path",
-                idle=True,
-            )
+            context.remark(self._unknown(), idle=True)
             return
+        if self.teacher is not None and _is_quantized(floats):
+            context.remark(
+                f"the teacher {self.teacher} is quantized itself; it is followed as it is"
+            )
         if context.float_layers.reconstructed == fingerprint(graph):
             context.remark("the blocks of this graph have been reconstructed already", idle=True)
             return
@@ -118,6 +120,17 @@ class ReconstructBlocks(Pass):
             return known
         return teacher_of(self.teacher, graph, context)
 
+    def _unknown(self) -> str:
+        if self.teacher is not None:
+            return (
+                f"the teacher {self.teacher} is this quantized graph itself; name the file of the "
+                "float network that it was made of"
+            )
+        return (
+            "the float network is not known, as the graph was quantized before this run; name its "
+            "file with teacher=path"
+        )
+
     def _reconstruct(self, graph: gs.Graph, context: Context, floats: gs.Graph) -> None:
         assert context.feeds is not None
         started = time.perf_counter()
@@ -126,10 +139,12 @@ class ReconstructBlocks(Pass):
             Samples(graph, context.feeds, (), context.seed, share=_HELD_BACK) as samples,
             Interrupts() as interrupts,
         ):
-            if samples.count // samples.unit < _LEAST_SAMPLES:
+            whole = samples.count // samples.unit * samples.unit
+            least = max(_LEAST_SAMPLES, _HELD_BACK * samples.unit)
+            if whole < least:
                 context.remark(
-                    f"{samples.count // samples.unit} of {_LEAST_SAMPLES} samples at least: "
-                    "nothing was learned, as nothing could judge it",
+                    f"{whole} of {least} samples at least: nothing was learned, as the one in "
+                    f"{_HELD_BACK} held back are too few to judge it",
                     idle=True,
                 )
                 return
@@ -159,6 +174,10 @@ class ReconstructBlocks(Pass):
             steps=self.steps,
             seed=seed,
         )
+
+
+def _is_quantized(graph: gs.Graph) -> bool:
+    return any(node.op in (QUANTIZE, DEQUANTIZE) for node in graph.nodes)
 
 
 def _blocks(graph: gs.Graph, floats: gs.Graph, outputs: Sequence[str]) -> list[Block]:

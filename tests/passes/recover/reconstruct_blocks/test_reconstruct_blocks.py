@@ -150,11 +150,42 @@ def test_a_graph_quantized_before_names_its_float_network(tmp_path: Any) -> None
     assert all(np.array_equal(weights(within)[n], weights(taught)[n]) for n in weights(within))
 
 
+def test_a_teacher_that_is_quantized_is_named(tmp_path: Any) -> None:
+    def integers(width: int) -> gs.Graph:
+        text = f"quantize{{weights=int{width},measure=false,guard=off}}"
+        return planish.Pipeline.parse(text).run(graph_of(SMALL), small_feeds(), verify="off").graph
+
+    path = tmp_path / "integers.onnx"
+    planish.save(integers(4), path)
+    pipeline = planish.Pipeline.parse(f"reconstruct-blocks{{steps=2,teacher={path}}}")
+    itself, other = (
+        pipeline.run(integers(width), small_feeds(), verify="off").records[-1] for width in (4, 8)
+    )
+    assert not itself.edits
+    assert f"{path} is this quantized graph itself" in itself.remarks[-1]
+    assert f"{path} is quantized itself" in other.remarks[0]
+
+
+def test_one_batch_in_four_judges_where_batches_are_fixed() -> None:
+    graph = graph_of(SMALL.replace("N,", "8,"))
+    rows = np.random.default_rng(0).standard_normal((4, 8, 4)).astype(np.float32)
+    pipeline = planish.Pipeline.parse(
+        "quantize{weights=int4,measure=false,guard=off},reconstruct-blocks{steps=2}"
+    )
+    few, enough = (
+        pipeline.run(graph, [{"x": row} for row in rows[:count]], verify="off").records[-1]
+        for count in (3, 4)
+    )
+    assert "24 of 32 samples at least" in few.remarks[-1]
+    assert "on 8 samples not learned from" in enough.remarks[-1]
+
+
 @pytest.mark.parametrize(
     ("graph", "count", "told"),
     [
         ("float", 16, "no layer is on integers"),
-        ("integers", 3, "3 of 4 samples at least"),
+        ("integers", 3, "3 of 16 samples at least"),
+        ("integers", 15, "15 of 16 samples at least"),
     ],
 )
 def test_nothing_is_done_for_a_reason(graph: str, count: int, told: str) -> None:
