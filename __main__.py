@@ -13,7 +13,11 @@ def main() -> None:
         from .cli.supervise import supervised
 
         supervised(_run)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ImportError) as error:
+        from .ir.core.interrupts import was_interrupted
+
+        if not was_interrupted(error):
+            raise
         sys.stderr.write("interrupted; no half-written file is left\n")
         sys.exit(130)
 

@@ -24,6 +24,7 @@ import typer.main
 from .. import __version__
 from ..ir.core.errors import PlanishError, VerificationError
 from ..ir.core.extras import missing_package
+from ..ir.core.interrupts import was_interrupted
 from .common import with_common_options
 from .exit_codes import FAILED, NOBODY_READS, REFUSED, VERIFICATION_FAILED
 from .show.console import err, is_verbose, print_plain, set_verbosity, warn
@@ -102,6 +103,10 @@ class _Commands(typer.core.TyperGroup):
             raise _InterruptedError from error
         except EOFError as error:
             raise _EndedTooSoonError from error
+        except Exception as error:
+            if was_interrupted(error):
+                raise _InterruptedError from error
+            raise
 
 
 app = typer.Typer(

@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 import typer
 
 from ..backends.contract.registry import require_target
+from ..ir.core.share import share
 from ..ir.graph.inline import inline_fused
 from ..ir.graph.uses import scopes
 from ..ir.metrics.choose import AUTO
@@ -31,7 +32,6 @@ from .options import (
     PipelineOption,
     SeedOption,
     StrictOption,
-    share,
 )
 from .show.console import err, teller
 from .show.graph_size import size_of

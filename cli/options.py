@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..ir.core.errors import PipelineError, PlanishError
+from ..ir.core.errors import PlanishError
 from .completion import complete_pipeline
 
 ModelFile = Annotated[
@@ -106,18 +106,6 @@ CheckKernelsOption = Annotated[
         help="TVM: compare every new kernel with what it is to compute (the default).",
     ),
 ]
-
-
-def share(text: str, option: str) -> float:
-    """Return the part of 1 that `1%` or `0.01` is; raises PipelineError where it is neither."""
-    number, percent, rest = text.strip().partition("%")
-    try:
-        found = float(number) / (100 if percent else 1)
-    except ValueError:
-        rest = text
-    if rest:
-        raise PipelineError(f"{option} is '{text}'; give a percentage or a part of 1, `1%` or 0.01")
-    return found
 
 
 def refuse_unread(why: str, **given: Any) -> None:

@@ -13,6 +13,7 @@ from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
+from .labels import UnfitLabelsError, whole_numbers
 from .margins import Margins
 from .result import Array, MetricResult, Outputs
 from .samples import SampleShares, batch_beside, by_sample
@@ -47,13 +48,16 @@ class Top1Agreement:
             return
         second = self._first(y)
         if labels is not None:
-            wanted = np.asarray(labels).reshape(len(first), -1)
-            wanted = wanted if wanted.shape == first.shape else wanted[:, :1]
-            self._shares.add(_mean(second == wanted), _mean(first == wanted))
+            wanted = _wanted(labels, first, self._count(x))
+            counted = np.broadcast_to(wanted >= 0, first.shape)
+            self._shares.add(_mean(second == wanted, counted), _mean(first == wanted, counted))
         else:
             self._shares.add(_mean(first == second))
         if self.foretells and self.axis is not None and x.size and x.shape[self.axis] > 1:
             self._margins.add(x, y, self.axis, probabilities=self.probabilities)
+
+    def _count(self, scores: Array) -> int | None:
+        return None if self.axis is None else int(scores.shape[self.axis])
 
     def _first(self, array: Array) -> Array:
         """Return the classes that come first, [samples, positions]."""
@@ -81,6 +85,29 @@ class Top1Agreement:
         )
 
 
-def _mean(hits: Array) -> Array:
+def _wanted(labels: Array, first: Array, count: int | None) -> Array:
+    """Return the right classes, [samples, positions] or [samples, 1].
+
+    Of positions, those below 0 do not count. Raises UnfitLabelsError where `labels` are not of the
+    shape or the classes of `first`.
+    """
+    found = whole_numbers(np.asarray(labels), count)
+    samples, positions = first.shape
+    if found.size not in (samples, samples * positions):
+        many = f"one a sample, [{samples}]"
+        many += f", or one a position, [{samples}, {positions}]" if positions > 1 else ""
+        raise UnfitLabelsError(f"indices of classes: {many}")
+    if found.size == samples and found.min(initial=0) < 0:
+        raise UnfitLabelsError("indices of classes from 0, and feeds without samples of no class")
+    wanted: Array = found.reshape(samples, -1)
+    return wanted
+
+
+def _mean(hits: Array, counted: Array | None = None) -> Array:
+    """Return the share of hits of each sample that has positions which count; 1 without any."""
+    if counted is not None and hits.shape[1]:
+        some = counted.any(axis=1)
+        shares: Array = (hits & counted)[some].sum(axis=1) / counted[some].sum(axis=1)
+        return shares
     found: Array = hits.mean(axis=1) if hits.shape[1] else np.ones(len(hits))
     return found

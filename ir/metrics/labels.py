@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from .result import Array
 
+
+class UnfitLabelsError(ValueError):
+    """Labels that cannot be what is right; the text says what would be."""
+
+
 LEFT_OUT = -100  # of a position that counts for nothing
 _VOID = 255  # by which maps of classes leave out pixels (Pascal VOC)
+
+
+def label_names(given: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the entries of the feeds that `given` names: one, or several."""
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def class_axis_of(
@@ -40,6 +50,30 @@ def as_classes(labels: Array, count: int) -> Array:
         return found
     void = (found < 0) | ((found == _VOID) & (count <= _VOID))
     return np.where(void, LEFT_OUT, found)
+
+
+def whole_numbers(labels: Array, count: int | None, *, void: bool = False) -> Array:
+    """Return `labels` of `count` classes (None: any number) as int64; negative ones count nowhere.
+
+    `void`: nor does 255. Raises UnfitLabelsError where they are no whole numbers or name no class.
+    """
+    below = "" if count is None else f" from 0 to {count - 1}"
+    needed = f"whole numbers{below}, the indices of classes"
+    if labels.dtype.kind not in "biuf" or not np.array_equal(labels, np.trunc(labels)):
+        raise UnfitLabelsError(needed)
+    found: Array = labels.astype(np.int64)
+    counted = found[~((found == _VOID) & void)]
+    if count is not None and counted.max(initial=0) >= count:
+        raise UnfitLabelsError(needed)
+    return found
+
+
+def shown_labels(labels: Array) -> str:
+    """Write type, shape and range: `int64 [4], from 0 to 30`."""
+    text = f"{labels.dtype.name} {list(labels.shape)}"
+    if not labels.size or labels.dtype.kind not in "biuf":
+        return text
+    return f"{text}, from {labels.min()} to {labels.max()}"
 
 
 def _candidates(rank: int, known: int | None) -> Iterator[int]:

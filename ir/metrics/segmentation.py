@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .confidence import shown_at_least
+from .labels import whole_numbers
 from .result import Array, MetricResult, Outputs
 from .samples import by_sample
 
@@ -44,11 +45,17 @@ class MaskOverlap:
         if labels is None:
             self._overlaps.extend(map(overlaps, first, second))
             return
-        wanted = np.asarray(labels).reshape(first.shape).astype(np.int64)
+        found = whole_numbers(np.asarray(labels), self._count(a[self.output]), void=True)
+        wanted = found.reshape(first.shape)
         for mask, found, label in zip(first, second, wanted, strict=True):
             counted = (label >= 0) & (label != 255)
             self._overlaps.append(overlaps(label[counted], found[counted]))
             self._own.append(overlaps(label[counted], mask[counted]))
+
+    def _count(self, array: Array) -> int | None:
+        if self.axis is not None:
+            return int(array.shape[self.axis])
+        return 2 if array.dtype.kind == "f" else None
 
     def _masks(self, array: Array) -> Array:
         """Return the class of each pixel, [samples, pixels]."""

@@ -15,6 +15,7 @@ from dataclasses import KW_ONLY, dataclass, field
 import numpy as np
 
 from .classification import Top1Agreement
+from .labels import whole_numbers
 from .result import Array, MetricResult, Outputs
 from .samples import SampleShares, batch_beside, by_sample
 from .string_margins import StringMargins
@@ -60,7 +61,9 @@ class StringAgreement:
             self._shares.add(_same(second, first))
             self._foretell(a[self.output], b[self.output])
         else:
-            wanted = [self._label(row) for row in np.asarray(labels).reshape(len(first), -1)]
+            count = None if self.axis is None else int(a[self.output].shape[self.axis])
+            rows = whole_numbers(np.asarray(labels), count).reshape(len(first), -1)
+            wanted = [self._label(row) for row in rows]
             self._shares.add(_same(second, wanted), _same(first, wanted))
 
     def _foretell(self, a: Array, b: Array) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from ..core.errors import FeedError, RefusedError
+from .labels import UnfitLabelsError, shown_labels
 from .result import Array, MetricResult, Outputs
 from .seen import ChosenMetric
 
@@ -46,9 +49,10 @@ class MetricTally:
                 metric.add(a, b, labels)
             except ValueError as error:
                 shapes = ", ".join(f"'{n}' {list(a[n].shape)}" for n in self._chosen[place].outputs)
+                wanted = f"; give {error}" if isinstance(error, UnfitLabelsError) else ""
                 raise FeedError(
-                    f"labels '{self._labels}' are {list(labels.shape)}, which does not fit {shapes}"
-                    f" as {self._chosen[place].kind}"
+                    f"labels '{self._labels}' are {shown_labels(np.asarray(labels))}, which does "
+                    f"not fit {shapes} as {self._chosen[place].kind}{wanted}"
                 ) from error
 
     def results(self) -> tuple[MetricResult, ...]:

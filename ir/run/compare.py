@@ -16,6 +16,7 @@ from ..core.shown import Shown, Summary
 from ..core.variables import exotic_type
 from ..files.given import Model, as_graph
 from ..metrics.choose import AUTO, AUTOMATIC, MetricOptions, choose_metrics
+from ..metrics.labels import label_names
 from ..metrics.pool import enough, see_pooled
 from ..metrics.reading import read_outputs
 from ..metrics.result import MetricResult
@@ -128,7 +129,7 @@ def compare(
     *,
     metric: str | Callable[..., Any] = AUTO,
     class_axis: int | None = None,
-    labels: Sequence[str] = (),
+    labels: str | Sequence[str] = (),
 ) -> Comparison:
     """Run both graphs on the reference runtime over `feeds` and compare their outputs.
 
@@ -146,7 +147,7 @@ def compare(
     """
     graph_a, graph_b = as_graph(graph_a), as_graph(graph_b)
     require_feeds(feeds, graph_a)
-    options = MetricOptions(metric_text(metric), class_axis, tuple(labels))
+    options = MetricOptions(metric_text(metric), class_axis, label_names(labels))
     run_a, run_b = Reference(graph_a), Reference(graph_b)
     pairs = _pairs(_tensor_outputs(graph_a), _tensor_outputs(graph_b))
     total = OutputsComparer(graph_a, options)

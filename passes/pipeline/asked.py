@@ -9,6 +9,7 @@ import numpy as np
 
 from ...ir.core.errors import PipelineError, RefusedError
 from ...ir.core.kind import kind_of
+from ...ir.core.share import share
 from .pipeline import Pipeline
 
 
@@ -42,6 +43,15 @@ def shapes_of(given: Any) -> tuple[str, ...]:
         f"input_shape is {kind_of(given)} that gives no sizes; write ['x=1,3,320,320'], "
         "{'x': (1, 3, 320, 320)} or 'batch=1'"
     )
+
+
+def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as passes take them: `max_drop` may be a percentage, as in a command.
+
+    Raises PipelineError where it is text that is none.
+    """
+    most = given.get("max_drop")
+    return {**given, "max_drop": share(most, "max_drop")} if isinstance(most, str) else {**given}
 
 
 def _sizes(name: Any, sizes: Any) -> str:

@@ -14,6 +14,7 @@ from ...ir.core.seed import require_seed
 from ...ir.files.given import Model, as_graph
 from ...ir.graph.clone import clone
 from ...ir.graph.freeze import freeze_initializers, frozen_line, list_initializers
+from ...ir.metrics.labels import label_names
 from ...ir.metrics.user import metric_text
 from ...ir.run.feed_files import load_feeds, names_in
 from ...ir.run.preprocessing import Preprocessing
@@ -21,7 +22,7 @@ from ..engine.context import Feeds
 from ..engine.records import Progress, Result
 from ..engine.targets import require_target
 from ..interface.set_shapes import set_shapes
-from .asked import pipeline_of, shapes_of
+from .asked import options_of, pipeline_of, shapes_of
 from .pipeline import Pipeline
 from .run.options import Verify
 
@@ -43,7 +44,7 @@ def optimize(
     preprocessing: Preprocessing | None = None,
     mutable_initializers: bool = False,
     metric: Metric | None = None,
-    labels: Sequence[str] = (),
+    labels: str | Sequence[str] = (),
     **options: Any,
 ) -> Result:
     """Return what the passes of `pipeline` make of `model`, verified: `Result.graph` and how.
@@ -56,8 +57,8 @@ def optimize(
     text (`"batch=1"`) or a dict, `{"x": (1, 3, 320, 320)}`. Weights that are also graph inputs
     become constants, but those that `feeds` name; `mutable_initializers` keeps all of them.
     `metric`: a name, or a function `f(run, feeds) -> float`, higher is better;
-    `labels`: entries of the feeds with what is right.
-    Other options are set on every pass that has them: `max_drop=0.01`.
+    `labels`: the entry of the feeds with what is right, or several.
+    Other options are set on every pass that has them: `max_drop=0.01`, which may be `"1%"`.
 
     The rest is as for `Pipeline.run`. Raises PipelineError for an option that no pass has,
     BackendError for a target that this machine has not, and what `load`, `load_feeds` and
@@ -72,8 +73,8 @@ def optimize(
         remarks += told
     steps = steps.with_options(
         metric=None if metric is None else metric_text(metric),
-        labels=tuple(labels) or None,
-        **options,
+        labels=label_names(labels) or None,
+        **options_of(options),
     )
     if options:
         steps = Pipeline.parse(str(steps))  # which refuses values of another type

@@ -18,6 +18,7 @@ from ....ir.files.given import Model, as_graph
 from ....ir.graph.clone import clone
 from ....ir.graph.uses import scopes
 from ....ir.metrics.choose import AUTO, MetricOptions
+from ....ir.metrics.labels import label_names
 from ....ir.metrics.result import MetricResult
 from ....ir.metrics.user import metric_text
 from ....ir.ops.quantization.nodes import converts
@@ -73,7 +74,7 @@ def explain_int8(
     most: int = 6,
     metric: str | Callable[..., Any] = AUTO,
     class_axis: int | None = None,
-    labels: Sequence[str] = (),
+    labels: str | Sequence[str] = (),
     progress: Progress = lambda fraction, what: None,
 ) -> Int8Report:
     """Say which layers of a quantized `graph` run slowly or badly, and what to do about it.
@@ -84,7 +85,7 @@ def explain_int8(
     for `planish.compare`. Raises GraphError where the graph has no quantized layers, FeedError or
     ExecutionError where it cannot run.
     """
-    options = MetricOptions(metric_text(metric), class_axis, tuple(labels))
+    options = MetricOptions(metric_text(metric), class_axis, label_names(labels))
     floats = None if float_graph is None else as_graph(float_graph)
     integers = as_graph(graph)
     require_feeds(feeds, integers)

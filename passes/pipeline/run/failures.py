@@ -17,6 +17,7 @@ from ....ir.core.errors import (
     in_words,
 )
 from ....ir.core.extras import missing_package
+from ....ir.core.interrupts import was_interrupted
 
 # What was given to the run is to blame: data, files, options, packages that are not installed.
 _OF_THE_PERSON = (RefusedError, ConversionError, LoadError, BackendError)
@@ -48,8 +49,11 @@ class EndFailed(Exception):  # noqa: N818
 def failed(error: Exception, place: str) -> PassFailed:
     """Return what `error`, raised in the pass at `place`, means for a run that can go on.
 
-    Raises what a run never goes on from: what was given to it is to blame, or memory ran out.
+    Raises what a run never goes on from: what was given to it is to blame, or memory ran out,
+    or it was interrupted.
     """
+    if was_interrupted(error):
+        raise KeyboardInterrupt from error
     if isinstance(error, MemoryError):
         raise error
     if isinstance(error, FeedError):

@@ -39,6 +39,7 @@ from .borders import not_worth
 from .branches import branched_layers, unlike_branches
 from .calibration.calibrate import Method, calibrate
 from .float_layers import take_float_layers, with_float_layers
+from .functions import hidden_layers
 from .insert_pairs import insert_pairs
 from .mixed_precision.bounds import GUARD, AccuracyBounds
 from .mixed_precision.choose import excluded
@@ -154,6 +155,7 @@ class Quantize(Pass):
             if not context.exhausted:
                 context.go_back(f"the graph stays float: opset {scheme.opset} cannot be reached")
             return
+        hidden = hidden_layers(graph)
         if not self.operators:
             remark_recurrent(graph, context, self.exclude)
         original, outer = graph, context
@@ -171,8 +173,10 @@ class Quantize(Pass):
         if floats is not None and self.lower:
             lower_for_integers(floats, outer.on(floats), apart)
         units = self._units(graph, context)
-        if _is_nothing(units, context):
+        if _is_nothing(units, context, hidden):
             return
+        if hidden:
+            context.remark(f"{hidden}, to quantize them too")
         remark_unfolded(graph, context)
         feeds = calibration_feeds(graph, context) if feeds is None else feeds
         scheme = self._without_saturation(scheme, context)
@@ -199,7 +203,7 @@ class Quantize(Pass):
         )
         units = without_unseen(units, ranges, context)
         remark_bodies(graph, context, units, self.exclude)
-        if _is_nothing(units, context):
+        if _is_nothing(units, context, hidden):
             return
         steps = {}
         if self.per_channel and outer.feeds is not None:
@@ -324,12 +328,15 @@ class Quantize(Pass):
         return chosen
 
 
-def _is_nothing(units: Sequence[Unit], context: Context) -> bool:
-    """Say whether no layer is among `units`; the graph then stays as it was, and why is told."""
+def _is_nothing(units: Sequence[Unit], context: Context, hidden: str) -> bool:
+    """Say whether no layer is among `units`; the graph then stays as it was, and why is told.
+
+    `hidden`: what layers there are that nothing sees.
+    """
     if any(not unit.is_follower for unit in units):
         return False
     reasons = reasons_in_short(context.declined)
     if reasons:
         context.remark(f"nothing was done: {reasons}")
-    context.go_back("there is nothing to quantize")
+    context.go_back("there is nothing to quantize" + (hidden and f": {hidden}"))
     return True

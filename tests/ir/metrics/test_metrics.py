@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from planish.ir.metrics.classification import Top1Agreement
 from planish.ir.metrics.confidence import mean_at_least, mean_at_most
 from planish.ir.metrics.embedding import FeatureCosine
+from planish.ir.metrics.labels import UnfitLabelsError
 from planish.ir.metrics.noise import PeakSignalToNoise, SignalToNoise
 from planish.ir.metrics.segmentation import MaskOverlap
 from planish.ir.metrics.sequence import StringAgreement
@@ -68,6 +69,21 @@ def test_labels_of_positions_judge_each():
     a, b = one[[[0, 1], [2, 2]]], one[[[0, 1], [0, 2]]]
     found = result(Top1Agreement("y", 2), a, b, np.array([[0, 1], [2, 0]]))
     assert (found.reference, found.value) == (0.75, 0.5)
+
+
+def test_positions_with_labels_below_zero_do_not_count():
+    one = np.eye(3, dtype=np.float32)
+    a, b = one[[[0, 1], [2, 2], [0, 0]]], one[[[0, 1], [0, 2], [1, 1]]]
+    found = result(Top1Agreement("y", 2), a, b, np.array([[0, -100], [2, -100], [-1, -1]]))
+    assert (found.reference, found.value, found.samples) == (1.0, 0.5, 2)
+
+
+@pytest.mark.parametrize("metric", [StringAgreement("y", 2, 0, 0), MaskOverlap("y", 2)])
+@pytest.mark.parametrize("label", [3, 0.5, np.nan, "a"])
+def test_labels_of_no_class_are_refused(metric, label):
+    a = np.eye(3, dtype=np.float32)[[[0, 1], [2, 2]]]
+    with pytest.raises(UnfitLabelsError, match="whole numbers from 0 to 2"):
+        metric.add({"y": a}, {"y": a}, np.array([[label, label], [label, label]]))
 
 
 @pytest.mark.parametrize("layout", ["NTC", "TNC", "NCT"])

@@ -130,10 +130,36 @@ def test_labels_say_what_is_right():
     assert found.low == pytest.approx(found.value - error, abs=1e-3)
 
 
+def test_one_entry_of_labels_is_its_name():
+    both = [
+        planish.compare(graph(1, 1, 1, 1), graph(1, 1, 1, 0.5), feeds(), labels=labels).metrics
+        for labels in ("label", ("label",))
+    ]
+    assert both[0] == both[1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        (["a", "b", "c"], r"str\d+ \[3\]"),
+        ([0, 1, 30], r"int64 \[3\], from 0 to 30"),
+        ([0, -1, 2], r"int64 \[3\], from -1 to 2"),
+        ([0.5, 1, 2], r"float64 \[3\], from 0.5 to 2.0"),
+        (np.eye(3, 4), r"float64 \[3, 4\], from 0.0 to 1.0"),
+        ([np.nan, 1, 2], r"float64 \[3\], from nan to nan"),
+    ],
+)
+def test_labels_that_cannot_be_right_are_refused(labels, found):
+    options = {"metric": "classification", "labels": "label"}
+    wrong = [{"x": f["x"], "label": np.array(labels)} for f in feeds()]
+    with pytest.raises(FeedError, match=rf"labels 'label' are {found}, .* give .*ind"):
+        planish.compare(graph(1, 1, 1, 1), graph(1, 1, 1, 1), wrong, **options)
+
+
 def test_labels_that_do_not_fit_are_refused():
     options = {"metric": "classification", "labels": ("label",)}
     wrong = [{"x": f["x"], "label": f["label"][:2]} for f in feeds()]
     with pytest.raises(
-        FeedError, match=r"labels 'label' are \[2\], which does not fit 'y' \[3, 4\]"
+        FeedError, match=r"labels 'label' are int64 \[2\].*, which does not fit 'y' \[3, 4\]"
     ):
         planish.compare(graph(1, 1, 1, 1), graph(1, 1, 1, 1), wrong, **options)

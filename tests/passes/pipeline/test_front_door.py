@@ -18,6 +18,11 @@ TEXT = f"g (float[1, 3, 8, 8] x{{}}) => (float[1, 4, 4, 4] y) {{{{ {BODY} }}}}"
 FEEDS = [{"x": RNG.standard_normal((1, 3, 8, 8)).astype(np.float32)} for _ in range(4)]
 
 
+def judge(run, feeds):
+    """A metric of our own, which reads labels of any kind."""
+    return float(np.mean([run(feed)["y"].mean() + feed["kind"].mean() for feed in feeds]))
+
+
 @pytest.fixture
 def path(tmp_path):
     (tmp_path / "m.onnx").write_bytes(conv_batchnorm(4).SerializeToString())
@@ -29,6 +34,24 @@ def test_optimize_takes_a_file(path):
     assert ops(result.graph) == ["Conv"]
     assert result.verified
     assert ops(planish.optimize(str(path), "fold-batchnorm", verify="off").graph) == ["Conv"]
+
+
+def test_one_label_and_a_percentage_are_taken_as_a_command_takes_them():
+    graph = graph_of(TEXT.format(""), W)
+    feeds = [{**feed, "kind": np.array([0])} for feed in FEEDS]
+    text = {
+        str(most): [
+            record.text
+            for record in planish.optimize(
+                graph, "quantize", feeds, labels=labels, max_drop=most, metric=judge
+            ).records
+        ]
+        for labels, most in (("kind", "1%"), (["kind"], 0.01))
+    }
+    assert text["1%"] == text["0.01"]
+    assert "labels=[kind]" in text["1%"][0]
+    with pytest.raises(PipelineError, match=r"max_drop is 'few'; give a percentage"):
+        planish.quantize(graph, FEEDS, max_drop="few")
 
 
 def test_quantize_takes_a_metric_and_a_bound(tmp_path):

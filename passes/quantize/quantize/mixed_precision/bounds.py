@@ -10,7 +10,7 @@ from .....ir.core.errors import RefusedError
 from .....ir.metrics.result import TOLERABLE, MetricResult
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Accuracy:
     """How close to the float graph a choice comes, over `samples` samples.
 

@@ -114,12 +114,12 @@ class ChoiceEvaluator:
         # Where there are no floats, what the metrics lose stands for noise.
         noise = [float(np.power(10.0, -r.sqnr_db / 10)) for r in results]
         return Accuracy(
-            min((r.sqnr_db for r in results), default=math.nan),
-            results_of_task if most is not None else self._users(run, results_of_task),
-            top1.results(),
-            sum(noise or [r.drop for r in results_of_task]),
-            samples,
-            self._untouched,
+            sqnr_db=min((r.sqnr_db for r in results), default=math.nan),
+            metrics=results_of_task if most is not None else self._users(run, results_of_task),
+            top1=top1.results(),
+            noise=sum(noise or [r.drop for r in results_of_task]),
+            samples=samples,
+            beside_given=self._untouched,
         )
 
     def _started(self) -> tuple[MetricTally, MetricTally]:

@@ -177,15 +177,15 @@ def test_what_nothing_judges_stays_float_with_a_reason(kind, tail):
 
 
 @pytest.mark.parametrize(
-    "passes",
-    ["{},", "{},equalize-ranges,round-adaptively,", "equalize-ranges,{},round-adaptively,"],
+    ("first", "then"),
+    [("", ""), ("", "equalize-ranges,round-adaptively,"), ("equalize-ranges,", "")],
 )
-def test_what_was_lost_before_integers_is_not_theirs(passes):
+def test_what_was_lost_before_integers_is_not_theirs(first, then):
     graph = network(outlier=0.1)
-    pruned = "prune{amount=0.8},apply-masks"
+    pruned = f"{first}prune{{amount=0.8}},apply-masks"
     lossy = planish.Pipeline.parse(pruned).run(graph, FEEDS, verify="off").graph
     assert sqnr(graph, lossy)[1] < 0.8
-    text = f"{passes.format(pruned)}quantize{{measure=false}}"
+    text = f"{pruned},{then}quantize{{measure=false}}"
     result = planish.Pipeline.parse(text).run(graph, FEEDS, verify="off")
     assert "QuantizeLinear" in ops(result.graph)
     assert floats_of(result.graph) == set()
