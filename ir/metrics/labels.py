@@ -70,10 +70,12 @@ def whole_numbers(labels: Array, count: int | None, *, void: bool = False) -> Ar
 
 def shown_labels(labels: Array) -> str:
     """Write type, shape and range: `int64 [4], from 0 to 30`."""
-    text = f"{labels.dtype.name} {list(labels.shape)}"
+    of = "strings" if labels.dtype.kind in "US" else labels.dtype.name
+    text = f"{of} {list(labels.shape)}"
     if not labels.size or labels.dtype.kind not in "biuf":
         return text
-    return f"{text}, from {labels.min()} to {labels.max()}"
+    low, high = labels.min(), labels.max()
+    return f"{text}, all {low}" if low == high else f"{text}, from {low} to {high}"
 
 
 def _candidates(rank: int, known: int | None) -> Iterator[int]:

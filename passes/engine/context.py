@@ -77,7 +77,7 @@ class Context:
     - `original`: the graph that the pipeline was given, as it was: the teacher of what compression
       has changed.
     - `before_integers`: the graph before the first pass that prepared it for integers or made some,
-      with what other passes had changed by then; None before such a pass.
+      where passes such as `prune` had changed it by then; None elsewhere.
     - `labelled`: the feeds with the entries that a pass asked for by `Pass.extra_feeds`.
     - `known`: what is known of the graph already.
     - `float_layers`: what layers were before a pass of this run rounded them for integers.

@@ -21,7 +21,7 @@ class Checkpoint:
     - `since`: the first item of the pipeline that outputs are held to.
     - `last`: the last pass that may go back to it.
     - `ran`: the passes that have edited since, by their index, in order and each time anew.
-    - `before_integers`: what `Checkpoints.before_integers` was then.
+    - `before_integers`: the graph before what prepared for integers until then.
     """
 
     graph: gs.Graph
@@ -54,11 +54,13 @@ class Checkpoints:
 
     @property
     def before_integers(self) -> gs.Graph | None:
-        """The graph before the first pass that prepared or settled, None where none has yet.
+        """The graph before the first pass that prepared or settled, where it is not as given.
 
-        What other passes change by intent is in it: where such a one edits, it is taken anew.
+        What other passes have changed by intent is in it: where one edits, it is taken anew.
+        None before such a pass, and where exact passes alone have run.
         """
-        return self._before_integers
+        edited = self._verification.edited
+        return self._before_integers if any(map(is_for_itself, edited)) else None
 
     def start_attempt(self, since: int, last: int) -> None:
         """Keep the state before the passes of a group, of which `last` is the last."""
@@ -80,7 +82,7 @@ class Checkpoints:
         """Note that pass `index` has edited."""
         if self._prepared is not None:
             self._prepared.ran.append(index)
-        if _is_for_itself(self._passes[index]):
+        if is_for_itself(self._passes[index]):
             self._before_integers = None
 
     def is_last(self, index: int) -> bool:
@@ -119,7 +121,7 @@ class Checkpoints:
         return kept
 
 
-def _is_for_itself(item: Pass) -> bool:
+def is_for_itself(item: Pass) -> bool:
     """Say whether `item` changes outputs by intent, and not for the sake of integers."""
     if not (item.keeps_outputs and item.keeps_interface):
         return True

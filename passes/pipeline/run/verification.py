@@ -13,6 +13,7 @@ import onnx_graphsurgeon as gs
 from ....ir.run.compare import Comparison
 from ...engine.analyses import Analyses
 from ...engine.context import Feeds
+from ...engine.contract import Pass
 from ...trust.verify import Verifier
 from .options import RunOptions
 from .recorder import Recorder
@@ -71,6 +72,11 @@ class Verification:
     def feeds(self) -> Sequence[Mapping[str, np.ndarray[Any, Any]]]:
         """What the graphs are compared on."""
         return [] if self._verifier is None else self._verifier.feeds
+
+    @property
+    def edited(self) -> Sequence[Pass]:
+        """The passes that have edited since `original`, in order."""
+        return [item for item, _ in self._recorder.edited[self._since :]]
 
     @property
     def note(self) -> str:

@@ -141,7 +141,7 @@ def test_one_entry_of_labels_is_its_name():
 @pytest.mark.parametrize(
     ("labels", "found"),
     [
-        (["a", "b", "c"], r"str\d+ \[3\]"),
+        (["a", "b", "c"], r"strings \[3\]"),
         ([0, 1, 30], r"int64 \[3\], from 0 to 30"),
         ([0, -1, 2], r"int64 \[3\], from -1 to 2"),
         ([0.5, 1, 2], r"float64 \[3\], from 0.5 to 2.0"),

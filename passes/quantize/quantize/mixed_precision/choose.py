@@ -72,7 +72,7 @@ class MixedPrecision:
             return self._unjudged()
         holds = self.bounds.hold(everything)
         if holds and self.bounds.is_guard:
-            self.context.tell_quality(metrics=everything.metrics)
+            self._tell_quality(everything)
             return chosen
         self._tell_metrics(evaluator)
         if holds:
@@ -158,7 +158,8 @@ class MixedPrecision:
         """
         untouched = self._with_same_outputs(self.context.original)
         if self.bounds.is_guard:
-            given = self._with_same_outputs(self.context.before_integers)
+            before = self.context.before_integers
+            given = untouched if before is None else self._with_same_outputs(before)
         else:
             given = untouched if self.bounds.max_drop is not None else None
         return ChoiceEvaluator(
@@ -211,12 +212,17 @@ class MixedPrecision:
 
     def _tell(self, found: Accuracy, layers: int, floats: int = 0, cost: str = "") -> None:
         remark = self.context.remark
-        self.context.tell_quality(metrics=found.metrics)
+        self._tell_quality(found)
         which = f"{floats} of {counted(layers, 'layer')} {_stay(floats)}"
         which = which if floats else "no layer has to stay"
         samples = counted(found.samples, "sample")
         remark(f"{which} float for {self.bounds.told(found)}{cost}: {found} on {samples}")
         self._tell_confidence(found)
+
+    def _tell_quality(self, found: Accuracy) -> None:
+        """Tell the metrics where they compare with the graph that the pipeline was given."""
+        if found.beside_given or self.context.before_integers is None:
+            self.context.tell_quality(metrics=found.metrics)
 
     def _tell_metrics(self, evaluator: ChoiceEvaluator) -> None:
         """Say what each output is judged by, and why, where a bound is in terms of that."""
