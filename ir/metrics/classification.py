@@ -88,11 +88,11 @@ class Top1Agreement:
 def _wanted(labels: Array, first: Array, count: int | None) -> Array:
     """Return the right classes, [samples, positions] or [samples, 1].
 
-    Of positions, those below 0 do not count. Raises UnfitLabelsError where `labels` are not of the
-    shape or the classes of `first`.
+    Of positions, those below 0 do not count, nor 255 where there is no such class. Raises
+    UnfitLabelsError where `labels` are not of the shape or the classes of `first`.
     """
-    found = whole_numbers(np.asarray(labels), count)
     samples, positions = first.shape
+    found = whole_numbers(np.asarray(labels), count, void=positions > 1)
     if found.size not in (samples, samples * positions):
         many = f"one a sample, [{samples}]"
         many += f", or one a position, [{samples}, {positions}]" if positions > 1 else ""

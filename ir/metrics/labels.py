@@ -55,15 +55,19 @@ def as_classes(labels: Array, count: int) -> Array:
 def whole_numbers(labels: Array, count: int | None, *, void: bool = False) -> Array:
     """Return `labels` of `count` classes (None: any number) as int64; negative ones count nowhere.
 
-    `void`: nor does 255. Raises UnfitLabelsError where they are no whole numbers or name no class.
+    `void`: nor does 255 where there is no such class, for which `LEFT_OUT` is put. Raises
+    UnfitLabelsError where they are no whole numbers or name no class.
     """
     below = "" if count is None else f" from 0 to {count - 1}"
     needed = f"whole numbers{below}, the indices of classes"
     if labels.dtype.kind not in "biuf" or not np.array_equal(labels, np.trunc(labels)):
         raise UnfitLabelsError(needed)
     found: Array = labels.astype(np.int64)
-    counted = found[~((found == _VOID) & void)]
-    if count is not None and counted.max(initial=0) >= count:
+    if count is None:
+        return found
+    if void and count <= _VOID:
+        found = np.where(found == _VOID, LEFT_OUT, found)
+    if found.max(initial=0) >= count:
         raise UnfitLabelsError(needed)
     return found
 

@@ -88,6 +88,7 @@ def read_format(
     found = _NAME.fullmatch(text)
     bits = int(found[2]) if found else 0
     if not found or not (2 <= bits <= 8 or bits == 16) or bits > most:
-        raise RefusedError(f"{option} is '{text}'; give int2 to int{most} or uint2 to uint{most}")
+        wide = ", int16 or uint16" if most == 16 else ""
+        raise RefusedError(f"{option} is '{text}'; give int2 to int8 or uint2 to uint8{wide}")
     signed = not found[1]
     return IntegerFormat(bits, signed, narrow=narrow and signed, stored=stored)

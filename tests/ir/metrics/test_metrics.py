@@ -74,7 +74,7 @@ def test_labels_of_positions_judge_each():
 def test_positions_with_labels_below_zero_do_not_count():
     one = np.eye(3, dtype=np.float32)
     a, b = one[[[0, 1], [2, 2], [0, 0]]], one[[[0, 1], [0, 2], [1, 1]]]
-    found = result(Top1Agreement("y", 2), a, b, np.array([[0, -100], [2, -100], [-1, -1]]))
+    found = result(Top1Agreement("y", 2), a, b, np.array([[0, -100], [2, 255], [-1, -1]]))
     assert (found.reference, found.value, found.samples) == (1.0, 0.5, 2)
 
 
