@@ -14,7 +14,9 @@ def test_every_package_is_distributed(monkeypatch):
     monkeypatch.setattr(setuptools, "setup", lambda **arguments: given.update(arguments))
     runpy.run_path(str(ROOT / "setup.py"))
     found = {"planish"}
-    for top in ("backends", "cli", "ir", "passes"):
-        for source in (ROOT / top).rglob("*.py"):
+    floors = {path.parent for path in ROOT.glob("*/__init__.py")} - {ROOT / "tests"}
+    assert {"backends", "cli", "integrations", "ir", "passes"} == {top.name for top in floors}
+    for top in floors:
+        for source in top.rglob("*.py"):
             found.add(".".join(("planish", *source.parent.relative_to(ROOT).parts)))
     assert set(given["packages"]) == found
