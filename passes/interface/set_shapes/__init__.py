@@ -52,6 +52,9 @@ class SetShapes(Pass):
     compared with no other: what is verified is what other passes do to it. Compare one result with
     the source network at the new size.
 
+    Not always told apart: a Reshape that parts a map into patches, where both the patches and their
+    number could follow. MobileViT made half as large gets patches of half the size.
+
     - `shapes`: what is set, such as `["input.1=1,3,320,320","batch=1"]`; without quotes,
       `[input.1:1x3x320x320,batch:1]`.
     - `keep`: nodes that stay as they are.
