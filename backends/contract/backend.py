@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, SupportsIndex
 
 import numpy as np
 
 from ...ir.core.errors import BackendError
+from ...ir.core.nearest import nearest
 from ...ir.core.shown import Shown, Summary
 from ...ir.core.target import Target
 from .layer_times import LayerTimes
@@ -97,6 +98,12 @@ class Backend(ABC):
     summary: ClassVar[str]
     # The options that its targets take; None: only `lower` knows.
     target_options: ClassVar[tuple[str, ...] | None] = None
+
+    @classmethod
+    def refuse_options(cls, unknown: Iterable[str], known: Iterable[str]) -> None:
+        """Raise BackendError for the first of `unknown`, with the nearest of `known`."""
+        for name in unknown:
+            raise BackendError(f"backend '{cls.name}' has no option '{name}'{nearest(name, known)}")
 
     @abstractmethod
     def lower(

@@ -54,10 +54,7 @@ class OnnxRuntime(Backend):
         order of preference instead of the target's; one that is not there is refused.
         """
         target.known_options(self.target_options)
-        if unknown:
-            name = next(iter(unknown))
-            hint = nearest(name, ["optimization", "providers"])
-            raise BackendError(f"backend 'onnxruntime' has no option '{name}'{hint}")
+        self.refuse_options(unknown, ["optimization", "providers"])
         if optimization not in LEVELS:
             hint = nearest(str(optimization), get_args(Optimization))
             raise BackendError(f"optimization is '{optimization}'{hint}")

@@ -20,7 +20,6 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
 from ...ir.core.errors import BackendError
-from ...ir.core.nearest import nearest
 from ...ir.core.target import Target
 from ...ir.files.save import save
 from ...ir.graph.clone import clone
@@ -57,11 +56,7 @@ class OpenVino(Backend):
         lacks an operator, or would compute a tensor in a narrower type than the graph says.
         """
         _check(target)
-        if unknown:
-            name = next(iter(unknown))
-            raise BackendError(
-                f"backend 'openvino' has no option '{name}'{nearest(name, ['precision'])}"
-            )
+        self.refuse_options(unknown, ["precision"])
         asked = properties(threads, precision)
         types = infer_types(graph)
         refuse_other_types(graph, types)

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 from ...ir.core.errors import BackendError
 from ...ir.core.nearest import nearest
+from ..contract.threads import require_threads
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -26,8 +27,7 @@ def properties(threads: int | None, precision: str) -> dict[str, Any]:
         "NUM_STREAMS": 1,
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
     }
+    require_threads(threads)
     if threads is not None:
-        if threads < 1:
-            raise BackendError(f"threads is {threads}; give 1 or more")
         found["INFERENCE_NUM_THREADS"] = threads
     return found

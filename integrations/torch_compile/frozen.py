@@ -123,15 +123,9 @@ def _copy(
         if node.op == "placeholder" or node in made:
             continue
         if node.op in ("get_attr", "call_module"):
-            _keep(holder, str(node.target), _attribute(module, str(node.target)))
+            owner, _, leaf = str(node.target).rpartition(".")
+            _keep(holder, str(node.target), getattr(module.get_submodule(owner), leaf))
         made[node] = graph.node_copy(node, made.__getitem__)
-
-
-def _attribute(module: torch.nn.Module, target: str) -> Any:
-    found: Any = module
-    for name in target.split("."):
-        found = getattr(found, name)
-    return found
 
 
 def _keep(holder: torch.nn.Module, target: str, value: Any) -> None:

@@ -18,7 +18,6 @@ from ...ir.core.errors import FeedError, PlanishError
 from ...ir.core.kind import kind_of
 from ...ir.run.feeds import Feed
 from ...ir.torch.trace import trace
-from ...passes.pipeline.attempt import members
 from ...passes.pipeline.pipeline import Pipeline
 from .arrays import memory_format, to_array, to_tensor
 from .eager import check, eager_outputs
@@ -109,10 +108,9 @@ class Network:
         given = self._options.feeds
         pipeline = Pipeline.parse(self._options.pipeline)
         drawn = [dict(zip(names, map(to_array, tensors), strict=True))]
-        exact = _is_exact(pipeline)
-        feeds = _feeds(names, given) if given is not None else drawn if exact else None
+        feeds = _feeds(names, given) if given is not None else drawn if pipeline.is_exact else None
         compiled = self._lowered(pipeline.run(graph, feeds=feeds).graph)
-        if self._options.check and exact:
+        if self._options.check and pipeline.is_exact:
             check(outputs, compiled(drawn[0]), compiled.outputs)
         formats = tuple(map(memory_format, outputs))
         return _Ready(frozen, compiled, watched, formats)
@@ -129,10 +127,6 @@ class Network:
             EagerWarning,
             stacklevel=2,
         )
-
-
-def _is_exact(pipeline: Pipeline) -> bool:
-    return all(each.is_exact for item in pipeline.passes for each in members(item))
 
 
 def _wants_gradients(inputs: Iterable[Any]) -> bool:

@@ -76,6 +76,11 @@ class Pipeline(Shown):
         return frozenset(itertools.chain.from_iterable(each.extra_feeds() for each in passes))
 
     @property
+    def is_exact(self) -> bool:
+        """Whether every pass computes the same function, up to rounding; see `Pass.is_exact`."""
+        return all(each.is_exact for item in self.passes for each in members(item))
+
+    @property
     def keeps_outputs(self) -> bool:
         """Whether no pass changes by intent what the outputs mean; see `Pass.keeps_outputs`."""
         passes = itertools.chain.from_iterable(map(members, self.passes))
