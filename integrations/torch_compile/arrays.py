@@ -16,8 +16,8 @@ def to_array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
     """Return what `tensor`, on the CPU, holds."""
     tensor = tensor.detach().contiguous()
     if tensor.dtype is torch.bfloat16:
-        return tensor.view(torch.uint16).numpy().view(_BFLOAT16)
-    return tensor.numpy()
+        return np.asarray(tensor.view(torch.uint16).numpy()).view(_BFLOAT16)
+    return np.asarray(tensor.numpy())
 
 
 def to_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:

@@ -59,15 +59,16 @@ def check(expected: Sequence[torch.Tensor], found: Arrays, ports: Sequence[Port]
 
 def _close(wanted: torch.Tensor, given: torch.Tensor) -> bool:
     if not wanted.is_floating_point() or not wanted.numel():
-        return torch.equal(wanted, given)
+        return bool(torch.equal(wanted, given))
     largest = float(wanted.double().nan_to_num(0, 0, 0).abs().max())
     allowed = _TOLERANCE.get(wanted.dtype, 1e-3) * largest
-    return torch.allclose(wanted.double(), given.double(), rtol=0, atol=allowed, equal_nan=True)
+    wanted, given = wanted.double(), given.double()
+    return bool(torch.allclose(wanted, given, rtol=0, atol=allowed, equal_nan=True))
 
 
 def _equal(given: torch.Tensor, copy: torch.Tensor) -> bool:
     """Say whether nothing was written to `copy`, NaN or not."""
-    return torch.allclose(given, copy, rtol=0, atol=0, equal_nan=True)
+    return bool(torch.allclose(given, copy, rtol=0, atol=0, equal_nan=True))
 
 
 def _places(values: Sequence[Any]) -> list[int]:

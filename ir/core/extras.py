@@ -8,6 +8,9 @@ import importlib.metadata
 _EXTRAS = {
     "torch": "torch",
     "onnxscript": "torch",
+    "onnx_ir": "torch",
+    "onnxoptimizer": "peers",
+    "onnxsim": "peers",
     "PIL": "images",
     "accelerate": "train",
     "tvm": "tvm",

@@ -43,9 +43,10 @@ def load(
 
 def _read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> gs.Graph:
     if isinstance(source, onnx.ModelProto):
-        return _import(source, None, "the ModelProto")
+        return import_model(source, TensorData(None), "the ModelProto")
     if isinstance(source, bytes | bytearray | memoryview):
-        return _import(_parse(bytes(source), "the given data"), None, "the given data")
+        where = "the given data"
+        return import_model(_parse(bytes(source), where), TensorData(None), where)
     if not isinstance(source, str | os.PathLike):
         raise LoadError(
             f"{kind_of(source)} is given where a model is read; give the path of an ONNX file, its "
@@ -60,7 +61,7 @@ def _read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> gs.Graph:
     except (OSError, ValueError) as error:  # a path with a null byte is a ValueError
         why = getattr(error, "strerror", None) or error
         raise LoadError(f"cannot read {where}: {why}; check the path") from error
-    return _import(_parse(data, where), path.resolve().parent, where)
+    return import_model(_parse(data, where), TensorData(path.resolve().parent), where)
 
 
 def _parse(data: bytes, where: str) -> onnx.ModelProto:
@@ -77,7 +78,11 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
     return model
 
 
-def _import(model: onnx.ModelProto, folder: Path | None, where: str) -> gs.Graph:
+def import_model(model: onnx.ModelProto, data: TensorData, where: str) -> gs.Graph:
+    """Return the graph of `model`, whose external tensors `data` reads; it is called `where`.
+
+    Raises LoadError, as `load` does.
+    """
     for present, what in (
         (model.HasField("graph"), "graph"),
         (bool(model.opset_import), "opset import"),
@@ -90,7 +95,7 @@ def _import(model: onnx.ModelProto, folder: Path | None, where: str) -> gs.Graph
             )
     try:
         with paused_gc():
-            graph = from_proto(model, TensorData(folder))
+            graph = from_proto(model, data)
             check(graph, sort=True)
             check_signatures(graph)
     except PlanishError as error:

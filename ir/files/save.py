@@ -8,12 +8,12 @@ from pathlib import Path
 import onnx
 import onnx_graphsurgeon as gs
 
-from ..core import dtypes
 from ..core.atomic import replacing, written_to
 from ..core.errors import SaveError
 from ..core.kind import kind_of
 from ..core.variables import dense_values
 from ..graph.inline import inline_fused
+from ..proto.left_out import can_leave_out
 from ..proto.to_proto import to_proto
 from ..proto.write_values import PROTOBUF_LIMIT, stored_bytes
 from .data_file import DataFile, Writer
@@ -112,9 +112,7 @@ def _serialized(model: onnx.ModelProto) -> bytes:
 
 def _plain(constant: gs.Constant) -> bool:
     values = dense_values(constant)
-    if values is None or not values.flags.c_contiguous:
-        return False
-    return values.dtype.kind not in "OUS" and dtypes.bits(values.dtype) >= 8
+    return values is not None and values.flags.c_contiguous and can_leave_out(constant)
 
 
 def _constants(graph: gs.Graph) -> list[gs.Constant]:

@@ -8,6 +8,7 @@ proto without a copy.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import onnx
 import onnx_graphsurgeon as gs
@@ -16,6 +17,7 @@ from onnx_graphsurgeon.ir.tensor import SparseValues
 
 from ..core import dtypes
 from .homes import constants_by_scope
+from .left_out import mark_left_out
 from .metadata import (
     NodeMetadata,
     model_metadata,
@@ -34,21 +36,30 @@ def to_proto(
     graph: gs.Graph,
     *,
     leave_out: Keep | None = None,
+    everywhere: bool = False,
     bare: bool = False,
     keep_version: bool = False,
 ) -> tuple[onnx.ModelProto, list[gs.Constant]]:
     """Return the model of `graph` and the constants that were left out of it.
 
     A constant of the main graph for which `leave_out` is true becomes an initializer with
-    `data_location` EXTERNAL and no data; constants inside subgraphs always go inside. The IR
-    version is raised where the graph needs it. `keep_version`: version 3 stays, whose initializers
-    are listed as inputs, and are Constant nodes in subgraphs; else it is 4, as others read it.
+    `data_location` EXTERNAL and no data; constants inside subgraphs, functions and attributes go
+    inside, unless it is asked of those `everywhere`. Each says at which place of the list its
+    values are (`left_out_at`). The IR version is raised where the graph needs it. `keep_version`:
+    version 3 stays, whose initializers are listed as inputs, and are Constant nodes in subgraphs;
+    else it is 4, as others read it.
     `bare` leaves out what nobody computes with: documentation, properties, annotations, and the
     types of inner values. Raises GraphError for a value that ONNX cannot express.
     """
     version = max(ir_version(graph), 0 if keep_version else FIRST_IR_WITH_DEFAULTS)
     lists_constants = version < FIRST_IR_WITH_DEFAULTS
-    exporter = _Exporter(graph.opset, leave_out, bare=bare, lists_constants=lists_constants)
+    exporter = _Exporter(
+        graph.opset,
+        leave_out,
+        everywhere=everywhere,
+        bare=bare,
+        lists_constants=lists_constants,
+    )
     metadata = model_metadata(graph)
     model = onnx.ModelProto(
         producer_name=graph.producer_name or "",
@@ -70,10 +81,17 @@ def to_proto(
 
 class _Exporter:
     def __init__(
-        self, opset: int, leave_out: Keep | None, *, bare: bool, lists_constants: bool
+        self,
+        opset: int,
+        leave_out: Keep | None,
+        *,
+        everywhere: bool,
+        bare: bool,
+        lists_constants: bool,
     ) -> None:
         self._opset = opset
         self._leave_out = leave_out
+        self._everywhere = everywhere
         self._bare = bare
         self._lists_constants = lists_constants
         self._homes: dict[int, list[gs.Constant]] = {}
@@ -145,7 +163,7 @@ class _Exporter:
                 proto.attribute.append(name)
             else:
                 made = proto.attribute_proto.add()
-                write_attribute(name, default, made, None, self._opset, self.graph)
+                self._attribute(name, default, made, None)
         proto.opset_import.extend(opset_imports(function))
         metadata = node_metadata(function)
         if metadata is not None:
@@ -153,15 +171,16 @@ class _Exporter:
             add_properties(proto, metadata.properties)
         return proto
 
-    @staticmethod
     def _as_nodes(
-        constants: Sequence[gs.Constant], proto: onnx.GraphProto | onnx.FunctionProto
+        self,
+        constants: Sequence[gs.Constant],
+        proto: onnx.GraphProto | onnx.FunctionProto,
     ) -> None:
         """Write constants as Constant nodes, where initializers cannot be."""
         for constant in constants:
             node = proto.node.add(op_type="Constant", output=[constant.name])
             attribute = node.attribute.add(name="value", type=AttributeProto.TENSOR)
-            attribute.t.CopyFrom(tensor_proto(constant))
+            self._tensor(constant, attribute.t, nested=True)
 
     def node(self, node: gs.Node, proto: onnx.NodeProto) -> None:
         proto.op_type = node.op
@@ -172,7 +191,7 @@ class _Exporter:
         proto.input.extend([tensor.name for tensor in node.inputs])
         proto.output.extend([tensor.name for tensor in node.outputs])
         for name, value in node.attrs.items():
-            write_attribute(name, value, proto.attribute.add(), node, self._opset, self.graph)
+            self._attribute(name, value, proto.attribute.add(), node)
         metadata = node_metadata(node)
         if metadata is not None:
             if metadata.overload:
@@ -182,6 +201,14 @@ class _Exporter:
                     proto.attribute.add(name=attribute, type=kind)
             if not self._bare:
                 self._describe(metadata, proto)
+
+    def _attribute(
+        self, name: str, value: Any, proto: AttributeProto, node: gs.Node | None
+    ) -> None:
+        def tensor(constant: gs.Constant, written: TensorProto) -> None:
+            self._tensor(constant, written, nested=True)
+
+        write_attribute(name, value, proto, node, self._opset, self.graph, tensor)
 
     @staticmethod
     def _describe(metadata: NodeMetadata, proto: onnx.NodeProto) -> None:
@@ -203,19 +230,22 @@ class _Exporter:
     def _constant(self, constant: gs.Constant, proto: onnx.GraphProto, nested: bool) -> None:
         if _is_sparse(constant):
             proto.sparse_initializer.add().CopyFrom(constant._values.tensor)
-        elif self._leave_out is not None and not nested and self._leave_out(constant):
-            placeholder = proto.initializer.add(
-                name=constant.name,
-                data_type=dtypes.elem_type(constant.dtype),
-                dims=constant.shape,
-                data_location=TensorProto.EXTERNAL,
-            )
-            if not self._bare:
-                placeholder.external_data.add(key="location", value="left-out")
-                add_data_metadata(constant, placeholder)
-            self.left_out.append(constant)
         else:
-            proto.initializer.add().CopyFrom(tensor_proto(constant))
+            self._tensor(constant, proto.initializer.add(), nested)
+
+    def _tensor(self, constant: gs.Constant, proto: TensorProto, nested: bool) -> None:
+        """Write the values of a dense constant into `proto`, or their place where they are not."""
+        leave_out = self._leave_out if self._everywhere or not nested else None
+        if leave_out is None or not leave_out(constant):
+            proto.CopyFrom(tensor_proto(constant))
+            return
+        proto.name, proto.data_location = constant.name, TensorProto.EXTERNAL
+        proto.data_type = dtypes.elem_type(constant.dtype)
+        proto.dims.extend(constant.shape)
+        if not self._bare:
+            mark_left_out(proto, len(self.left_out))
+            add_data_metadata(constant, proto)
+        self.left_out.append(constant)
 
 
 def _is_sparse(constant: gs.Constant) -> bool:

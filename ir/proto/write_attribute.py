@@ -12,7 +12,6 @@ from onnx_graphsurgeon.util.misc import convert_to_onnx_attr_type
 
 from ..core.errors import GraphError
 from ..core.variables import EmptyList, label
-from .write_values import tensor_proto
 
 
 def write_attribute(
@@ -22,10 +21,12 @@ def write_attribute(
     node: gs.Node | None,
     opset: int,
     write_graph: Callable[[gs.Graph, onnx.GraphProto], None],
+    write_tensor: Callable[[gs.Constant, onnx.TensorProto], None],
 ) -> None:
     """Write one attribute of `node`, or a default of a function (None), into `proto`.
 
-    `write_graph` writes a graph that is the value. Raises GraphError for what ONNX cannot hold.
+    `write_graph` and `write_tensor` write a graph or a tensor that is the value. Raises GraphError
+    for what ONNX cannot hold.
     """
     proto.name = name
     if type(value) is int:
@@ -44,7 +45,7 @@ def write_attribute(
         write_graph(value, proto.g)
     elif isinstance(value, gs.Tensor):
         proto.type = AttributeProto.TENSOR
-        proto.t.CopyFrom(tensor_proto(value))
+        write_tensor(value, proto.t)
     elif isinstance(value, gs.Node.AttributeRef):
         proto.type = convert_to_onnx_attr_type(value.type)
         proto.ref_attr_name = value.name

@@ -1,0 +1,51 @@
+"""Tensors whose values are not in the proto but at a place of a list that travels beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from onnx import TensorProto
+
+from ..core import dtypes
+from ..core.variables import dense_values
+from .tensor_data import TensorData
+
+LEFT_OUT = "left-out"
+
+
+def can_leave_out(constant: gs.Constant) -> bool:
+    """Say whether the values of `constant` are an array of whole bytes, and no strings."""
+    values = dense_values(constant)
+    return values is not None and values.dtype.kind not in "OUS" and dtypes.bits(values.dtype) >= 8
+
+
+def mark_left_out(proto: TensorProto, place: int) -> None:
+    """Say of an external tensor that its values are at `place` of the list."""
+    for key, value in (("location", LEFT_OUT), ("offset", str(place))):
+        proto.external_data.add(key=key, value=value)
+
+
+def left_out_at(proto: TensorProto) -> int | None:
+    """Return the place of the values of `proto` in the list; None where they are elsewhere."""
+    entries = {entry.key: entry.value for entry in proto.external_data}
+    return int(entries["offset"]) if entries.get("location") == LEFT_OUT else None
+
+
+class DataBeside(TensorData):
+    """Reads left-out tensors from `weights`, without a copy."""
+
+    def __init__(self, weights: Sequence[np.ndarray[Any, Any]]) -> None:
+        super().__init__(None)
+        self._weights = weights
+
+    def array(self, tensor: TensorProto) -> np.ndarray[Any, Any]:
+        """Return the values of `tensor` as a read-only array."""
+        place = left_out_at(tensor)
+        if place is None:
+            return super().array(tensor)
+        values = self._weights[place].view()
+        values.flags.writeable = False
+        return values
