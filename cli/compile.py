@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 import onnx_graphsurgeon as gs
 import typer
 
+from ..backends.auto.chosen import Chosen
 from ..backends.contract.backend import Compiled
-from ..backends.contract.registry import lower
+from ..backends.contract.registry import lower, measures
 from ..ir.files.data_file import bytes_on_disk
 from ..ir.run.extra_feeds import FeedsWithout
 from ..ir.run.replay import replayable
@@ -111,6 +112,8 @@ def compile(
                 with progress_bar(err, "lowering") as update:
                     options = tuning_options(tune_trials, tune_cache, tune_remote, seed, update)
                     options |= given_options(winograd=winograd, check_kernels=check_kernels)
+                    if measures(backend):
+                        options["progress"] = update
                     compiled = lower(
                         result.graph,
                         backend,
@@ -150,6 +153,8 @@ def _show(output: Path | None, result: Result, compiled: Compiled, *, drawn: boo
     for line in (*result.remarks, *compiled.remarks):
         print_plain(line)
     print_plain(written_line(output))
+    if compiled.backend:
+        print_plain(compiled.recipe())
     for line in failure_lines(result.failures):
         print_plain(line)
 
@@ -163,4 +168,5 @@ def _as_json(
         "bytes": None if output is None else bytes_on_disk(output),
         **run_json(result, drawn),
         "lowered": {"verdict": compiled.verdict, "remarks": list(compiled.remarks)},
+        **({"choice": compiled.choice.as_json()} if isinstance(compiled, Chosen) else {}),
     }

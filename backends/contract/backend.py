@@ -26,9 +26,11 @@ class Compiled(Shown, ABC):
     """A graph made ready to run: a dict of arrays in, a dict of arrays out.
 
     `verdict`: what comparing it with its graph has found, empty where it was not compared.
+    `backend`: the text of the backend that gives the same again, where another has chosen it.
     """
 
     verdict: str = ""
+    backend: str = ""
 
     @property
     def inputs(self) -> tuple[Port, ...]:
@@ -66,6 +68,10 @@ class Compiled(Shown, ABC):
         """
         return ()
 
+    def recipe(self) -> str:
+        """Return Python code that runs the graph likewise without planish; "" for none."""
+        return ""
+
     def interface(self) -> gs.Graph | None:
         """Return a graph that has at least the inputs; None where what `save` wrote is a model."""
         return None
@@ -98,6 +104,11 @@ class Backend(ABC):
     summary: ClassVar[str]
     # The options that its targets take; None: only `lower` knows.
     target_options: ClassVar[tuple[str, ...] | None] = None
+    # Whether `lower` runs what it makes, and is handed `feeds` and `seed` for that.
+    measures: ClassVar[bool] = False
+    # Options of `lower` with values, beside the default, that may be faster and compute the same:
+    # `auto` measures them one after the other, and keeps those that are.
+    tunable: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
 
     @classmethod
     def refuse_options(cls, unknown: Iterable[str], known: Iterable[str]) -> None:
@@ -117,7 +128,10 @@ class Backend(ABC):
 
     @abstractmethod
     def load(self, path: str | Path, target: Target, threads: int | None) -> Compiled:
-        """Return what `Compiled.save` wrote. Raises BackendError naming the file."""
+        """Return what `Compiled.save` wrote. Raises BackendError naming the file.
+
+        The file may be gone once this has returned.
+        """
 
     def wrote(self, path: str | Path) -> bool:
         """Say whether the file at `path` begins as `Compiled.save` makes it begin, and no other's.

@@ -16,6 +16,7 @@ from ...ir.core.kind import kind_of
 from ...ir.core.nearest import nearest
 from ...ir.core.target import Target
 from .backend import Backend, Compiled
+from .backend_text import BackendText
 from .threads import require_whole
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ USUAL = "onnxruntime"  # what it saves is an ONNX model, which any may be
 _BUILTIN = {
     name: importlib.metadata.EntryPoint(name, value, _ENTRY_POINTS)
     for name, value in (
+        ("auto", "planish.backends.auto.backend:Auto"),
         ("onnxruntime", "planish.backends.onnxruntime.backend:OnnxRuntime"),
         ("openvino", "planish.backends.openvino.backend:OpenVino"),
         ("tvm", "planish.backends.tvm.backend:Tvm"),
@@ -40,6 +42,7 @@ _BUILTIN = {
 # How the files of built-in backends begin, from modules that import no more than is needed to look:
 # who runs an artifact of one backend does not wait for, or lack, the packages of another.
 _SEALS = {
+    "auto": "planish.backends.auto.artifact:SEAL",
     "openvino": "planish.backends.openvino.artifact:SEAL",
     "tvm": "planish.backends.tvm.runtime.artifact:SEAL",
 }
@@ -72,8 +75,6 @@ def all_backends() -> dict[str, type[Backend]]:
 
 def get_backend(name: str) -> Backend:
     """Return the backend called `name`; raises BackendError with the nearest known name."""
-    if not isinstance(name, str):
-        raise BackendError(f"the backend is {kind_of(name)}; give its name, such as '{USUAL}'")
     if name in _BUILTIN:
         _load_builtin(name)
         return REGISTERED[name]()
@@ -81,6 +82,16 @@ def get_backend(name: str) -> Backend:
     if name not in backends:
         raise BackendError(f"unknown backend '{name}'{nearest(name, backends)}")
     return backends[name]()
+
+
+def is_builtin(name: str) -> bool:
+    """Say whether planish itself has a backend of that name."""
+    return name in _BUILTIN
+
+
+def measures(backend: str) -> bool:
+    """Say whether lowering for `backend`, as text, runs what it makes. Raises BackendError."""
+    return get_backend(BackendText.parse(backend).name).measures
 
 
 def require_target(text: str) -> None:
@@ -121,10 +132,12 @@ def lower(
 ) -> Compiled:
     """Lower `graph`, which is left untouched, to something callable.
 
-    `graph`: what `load`, `trace` or a pipeline returned, or the path of an ONNX file.
-    `target`: `cpu`, `cuda`, `cpu{threads=2}`, ...; `threads` overrides the target's. `verify`:
-    compare the outputs with those of the graph on the reference runtime, on `feeds` or on inputs
-    drawn with `seed`; `Compiled.verdict` says what was found. The rest are options of the backend.
+    `graph`: what `load`, `trace` or a pipeline returned, or the path of an ONNX file. `backend`:
+    its name, which may have options in braces, `onnxruntime{spinning=false}`; `auto` measures the
+    others. `target`: `cpu`, `cuda`, `cpu{threads=2}`, ...; `threads` overrides the target's.
+    `verify`: compare the outputs with those of the graph on the reference runtime, on `feeds` or on
+    inputs drawn with `seed`, which `auto` measures on as well; `Compiled.verdict` says what was
+    found. The rest are options of the backend.
 
     Raises BackendError where backend, target or option is unknown or not available on this machine,
     GraphError where the graph contradicts itself, and VerificationError where outputs differ by
@@ -134,8 +147,11 @@ def lower(
     from ...ir.files.given import as_graph
 
     graph = as_graph(graph)
-    parsed = Target.parse(target)
-    chosen, count = get_backend(backend), _threads(threads, parsed)
+    named, parsed = BackendText.parse(backend), Target.parse(target)
+    chosen, count = get_backend(named.name), _threads(threads, parsed)
+    options = {**named.options, **options}
+    if chosen.measures:
+        options |= {"feeds": feeds, "seed": seed}
 
     def lowered(part: gs.Graph) -> Compiled:
         return chosen.lower(part, parsed, count, **options)
@@ -151,6 +167,10 @@ def lower(
 
         command = f"--target {shlex.quote(target)}" + (f" --threads {threads}" if threads else "")
         folder = None if reproducer is None else Path(reproducer)
+        if found.backend:  # what has been chosen, which is not measured again
+            backend = found.backend
+            named = BackendText.parse(backend)
+            chosen, options = get_backend(named.name), dict(named.options)
         verify_lowered(
             found,
             graph,

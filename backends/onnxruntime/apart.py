@@ -19,6 +19,7 @@ import numpy as np
 
 from ...ir.core.errors import BackendError, ExecutionError
 from ..contract.backend import Arrays, Compiled
+from ..timing.processes import command_of
 
 if TYPE_CHECKING:  # the process that times needs nothing of it
     import onnx_graphsurgeon as gs
@@ -27,11 +28,6 @@ _MOST_ROUNDS = 10_000
 _WARM_UP = 3
 # For starting, loading the models and running each a few times, beside the time asked for.
 _PATIENCE = 120.0
-# Modules are found where this process finds them, whatever changed its path.
-_START = (
-    "import runpy, sys; sys.path[:] = sys.argv[2:]; "
-    f"runpy.run_module('{__name__}', run_name='__main__')"
-)
 _JOB, _FEED, _TIMES = "job.json", "feed.npz", "times.json"
 
 
@@ -72,7 +68,7 @@ def time_apart(
 
 
 def _run(folder: Path, seconds: float) -> list[float]:
-    command = [sys.executable, "-c", _START, str(folder), *sys.path]
+    command = command_of(__name__, str(folder))
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=seconds + _PATIENCE)
         found = json.loads((folder / _TIMES).read_text(encoding="utf-8"))
@@ -101,7 +97,7 @@ def _time(folder: Path) -> None:
 
     from ...ir.core.target import Target
     from ..timing.bench import Subject, bench
-    from .session_options import LEVELS, providers_for, session_options
+    from .session_options import Settings, providers_for, session_options
 
     job = json.loads((folder / _JOB).read_text(encoding="utf-8"))
     target = Target.parse(job["target"])
@@ -111,7 +107,7 @@ def _time(folder: Path) -> None:
     for place in range(job["count"]):
         session = ort.InferenceSession(
             str(folder / f"{place}.onnx"),
-            session_options(target.threads, LEVELS["all"]),
+            session_options(target.threads, Settings()),
             providers=providers_for(target, None),
         )
         subjects.append(Subject(str(place), _TimedSession(session), feed))

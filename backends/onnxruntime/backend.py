@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -13,10 +14,10 @@ import onnxruntime as ort
 
 from ...ir.core.atomic import replacing
 from ...ir.core.errors import BackendError, ExecutionError, SaveError
-from ...ir.core.nearest import nearest
 from ...ir.core.target import Target
 from ...ir.files.load import load
 from ...ir.graph.clone import clone
+from ...ir.proto.metadata import model_metadata, set_model_metadata
 from ...ir.run.feeds import check_feeds
 from ...ir.run.session import make_session, output_types, reason, run_session
 from ...passes.analysis.roofline import measure_machine
@@ -26,7 +27,10 @@ from ..contract.multiply_adds import multiply_adds_by_name
 from ..contract.port import Port
 from .ports import ports_of
 from .profiler import profile_session
-from .session_options import LEVELS, PROVIDERS, Optimization, providers_for, session_options
+from .session_options import PROVIDERS, Settings, providers_for, recipe, session_options
+
+# The entry of a model's metadata that holds the settings of its session.
+_SETTINGS = "planish.session"
 
 
 class OnnxRuntime(Backend):
@@ -37,6 +41,12 @@ class OnnxRuntime(Backend):
     # `isa` is read by passes that prepare a graph for an instruction set; the runtime finds its
     # own.
     target_options: ClassVar[tuple[str, ...]] = ("isa", "threads")
+    tunable: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "spinning": (False,),
+        "optimization": ("extended", "basic"),
+        "disabled_optimizers": (["NchwcTransformer"], ["TransposeOptimizer"]),
+        "pointwise_batch": (64, 512),
+    }
 
     def lower(
         self,
@@ -44,29 +54,25 @@ class OnnxRuntime(Backend):
         target: Target,
         threads: int | None,
         *,
-        optimization: Optimization = "all",
         providers: Sequence[str] | None = None,
-        **unknown: Any,
+        **options: Any,
     ) -> OnnxRuntimeSession:
         """Return a session of `graph`.
 
-        `optimization`: how much ONNX Runtime itself optimizes. `providers`: execution providers in
-        order of preference instead of the target's; one that is not there is refused.
+        `providers`: execution providers in order of preference instead of the target's; one that is
+        not there is refused. The other options are those of `Settings`: `optimization` is how much
+        ONNX Runtime itself optimizes.
         """
         target.known_options(self.target_options)
-        self.refuse_options(unknown, ["optimization", "providers"])
-        if optimization not in LEVELS:
-            hint = nearest(str(optimization), get_args(Optimization))
-            raise BackendError(f"optimization is '{optimization}'{hint}")
+        known = [each.name for each in fields(Settings)]
+        unknown = [name for name in options if name not in known]
+        self.refuse_options(unknown, [*known, "providers"])
+        settings = Settings.of(**options)
         wanted = providers_for(target, providers)
         copy = clone(graph)
-
-        def options() -> ort.SessionOptions:
-            return session_options(threads, LEVELS[optimization])
-
-        session = make_session(copy, options(), wanted)
+        session = make_session(copy, session_options(threads, settings), wanted)
         _check_provider(session, wanted)
-        return OnnxRuntimeSession(copy, session, wanted, options)
+        return OnnxRuntimeSession(copy, session, wanted, settings, threads)
 
     def load(self, path: str | Path, target: Target, threads: int | None) -> OnnxRuntimeSession:
         """Return the session that `OnnxRuntimeSession.save` wrote to `path`."""
@@ -76,19 +82,19 @@ class OnnxRuntime(Backend):
                 f"'{path}' is a folder; name the file that Compiled.save or planish compile wrote"
             )
         graph = load(path)
-
-        def options() -> ort.SessionOptions:
-            return session_options(threads, LEVELS["none"])
-
+        # It is optimized already, and as far as it was to be.
+        settings = replace(_settings_in(graph, path), optimization="none")
         try:
-            session = ort.InferenceSession(str(path), options(), providers=wanted)
+            session = ort.InferenceSession(
+                str(path), session_options(threads, settings), providers=wanted
+            )
         except Exception as error:  # the binding raises one class per status code
             raise BackendError(
                 f"ONNX Runtime cannot load '{path}': {reason(error)}; it may be from another "
                 "version or machine, lower the model again"
             ) from error
         _check_provider(session, wanted)
-        return OnnxRuntimeSession(graph, session, wanted, options)
+        return OnnxRuntimeSession(graph, session, wanted, settings, threads)
 
     def targets(self) -> list[str]:
         """Return the targets whose execution provider this build of ONNX Runtime has."""
@@ -109,12 +115,18 @@ class OnnxRuntimeSession(Compiled):
     """A graph in an ONNX Runtime session."""
 
     def __init__(
-        self, graph: gs.Graph, session: ort.InferenceSession, providers: list[str], options: Any
+        self,
+        graph: gs.Graph,
+        session: ort.InferenceSession,
+        providers: list[str],
+        settings: Settings,
+        threads: int | None,
     ) -> None:
         self._graph = graph
         self._session = session
         self._providers = providers
-        self._options = options
+        self._settings = settings
+        self._threads = threads
         self._outputs = output_types(session)
 
     @property
@@ -141,7 +153,7 @@ class OnnxRuntimeSession(Compiled):
         """
         check_feeds(feeds, self._graph)
         whole = usual_seconds(lambda: self(feeds), rounds)
-        options = self._options()
+        options = session_options(self._threads, self._settings)
         found = profile_session(self._graph, options, self._providers, feeds, rounds)
         counted = multiply_adds_by_name(self._graph, feeds)
         layers = tuple(
@@ -159,15 +171,22 @@ class OnnxRuntimeSession(Compiled):
         rest = max(0.0, whole - sum(kernel.seconds for kernel in found.values()))
         return LayerTimes(layers, {"float32": peak}, rest, whole)
 
+    def recipe(self) -> str:
+        """Return Python code that makes the same session of the graph."""
+        return recipe(self._threads, self._settings, self._providers)
+
     def save(self, path: str | Path) -> None:
-        """Write the session's optimized model, which suits this machine's CPU and this version."""
+        """Write the session's optimized model, which suits this machine's CPU and this version.
+
+        Its metadata say with which settings `load` is to run it.
+        """
         path = Path(path)
-        options = self._options()
+        options = session_options(self._threads, self._settings)
         with tempfile.TemporaryDirectory(prefix="planish-") as folder:
             written = Path(folder) / path.name
             options.optimized_model_filepath = str(written)
             try:
-                make_session(self._graph, options, self._providers)
+                make_session(_noted(self._graph, self._settings), options, self._providers)
             except ExecutionError as error:  # the same graph was accepted before
                 raise SaveError(
                     f"cannot write '{path}': {error}; check that '{folder}' has space for the model"
@@ -177,6 +196,27 @@ class OnnxRuntimeSession(Compiled):
                     file.write(written.read_bytes())
             except OSError as error:
                 raise SaveError(f"cannot write '{path}': {error.strerror or error}") from error
+
+
+def _noted(graph: gs.Graph, settings: Settings) -> gs.Graph:
+    """Return a copy of `graph` whose metadata hold `settings`; none where they are the usual."""
+    if settings == Settings(optimization=settings.optimization):
+        return graph
+    known, copy = model_metadata(graph), clone(graph)
+    properties = {**dict(known.properties), _SETTINGS: str(settings)}
+    set_model_metadata(copy, replace(known, properties=tuple(properties.items())))
+    return copy
+
+
+def _settings_in(graph: gs.Graph, path: str | Path) -> Settings:
+    noted = dict(model_metadata(graph).properties).get(_SETTINGS)
+    try:
+        return Settings() if noted is None else Settings.read(noted)
+    except (ValueError, TypeError, BackendError) as error:
+        raise BackendError(
+            f"'{path}' holds settings of a session that cannot be read ({error}); lower the model "
+            "again"
+        ) from error
 
 
 def _check_provider(session: ort.InferenceSession, wanted: list[str]) -> None:

@@ -11,6 +11,8 @@ import os
 import time
 from pathlib import Path
 
+# Of a core, from which on times are longer than they were on an idle machine.
+NOTICED = 0.3
 _STAT = Path("/proc/stat")
 # Of user, nice, system, idle, iowait, irq, softirq, steal: what is no work.
 _IDLE = (3, 4)

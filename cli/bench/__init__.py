@@ -27,7 +27,7 @@ from .conditions import busy_warning, drawn_lines, machine_line, work_warning
 from .latency import show_timings, time_models
 from .layers import show_layers, time_layers
 from .scenario import LoadOptions, run_scenario, show_loads
-from .subjects import lowered, subjects_of
+from .subjects import drawn_first, lowered, subjects_of
 
 _ROUNDS, _WARMUP = 50, 5
 
@@ -92,7 +92,13 @@ def bench(
         tell=teller(as_json=as_json),
     )
     models_of = partial(
-        lowered, backends=backend, target=target, threads=threads, compiled=compiled, read=read
+        lowered,
+        backends=backend,
+        target=target,
+        threads=threads,
+        compiled=compiled,
+        read=read,
+        draw=partial(drawn_first, batches=batch, shape=given.shape, seed=seed),
     )
     setting: dict[str, Any] = {"threads": threads, "target": target}
     if scenario is not None:

@@ -6,13 +6,10 @@ import os
 from collections.abc import Sequence
 
 from ...backends.timing.bench import Subject
-from ...backends.timing.other_load import OtherLoad
+from ...backends.timing.other_load import NOTICED, OtherLoad
 from ...ir.core.cpu import cpu_name
 from ...ir.core.extras import installed_version
 from ..show.plain import one_line
-
-# Of a core, from which on times are longer than they were on an idle machine.
-_NOTICED = 0.3
 
 
 def drawn_lines(subjects: Sequence[Subject]) -> list[str]:
@@ -50,7 +47,7 @@ def machine_line() -> str:
 def busy_warning(load: OtherLoad) -> str:
     """Say how busy other programs have kept the machine since `load` watches; "" for little."""
     cores, all_cores = load.cores(), os.cpu_count() or 1
-    if cores is None or cores < _NOTICED:
+    if cores is None or cores < NOTICED:
         return ""
     return (
         f"other programs kept {cores:.1f} of {all_cores} cores busy meanwhile: the ratios hold, "

@@ -9,10 +9,10 @@ from pathlib import Path
 import onnx_graphsurgeon as gs
 
 from ...backends.contract.backend import Compiled
-from ...backends.contract.registry import USUAL, load_compiled, lower, written_by
+from ...backends.contract.registry import USUAL, load_compiled, lower, measures, written_by
 from ...backends.timing.bench import Subject
 from ...ir.core.errors import BackendError
-from ...ir.run.feeds import random_feeds
+from ...ir.run.feeds import Feed, random_feeds
 from ..feeds import with_batch
 from ..files import load
 
@@ -35,11 +35,13 @@ def lowered(
     compiled: bool,
     *,
     read: Callable[[Path], gs.Graph] = load,
+    draw: Callable[[gs.Graph], Feed] = lambda graph: random_feeds(graph)[0],
 ) -> Iterator[Model]:
     """Yield for each backend a label, a graph with the inputs, and what runs.
 
     `compiled`, or where the file says so of itself: it is what the backend wrote, and only that
-    knows how to read it; else `read` returns the graph that it holds.
+    knows how to read it; else `read` returns the graph that it holds. What is measured to choose a
+    backend is run on what `draw` gives.
     """
     writer = written_by(path)
     if writer is not None and backends and set(backends) != {writer}:
@@ -53,9 +55,11 @@ def lowered(
             ready = load_compiled(path, name, target, threads)
             inputs = ready.interface() or load(path)
         else:
-            ready = lower(graph, name, target, threads)
+            feeds = [draw(graph)] if measures(name) else None
+            ready = lower(graph, name, target, threads, feeds=feeds)
             inputs = graph
-        yield str(path) if len(names) == 1 else f"{path} on {name}", inputs, ready
+        label = str(path) if len(names) == 1 else f"{path} on {name}"
+        yield f"{label} ({ready.backend})" if ready.backend else label, inputs, ready
 
 
 def subjects_of(
@@ -64,6 +68,17 @@ def subjects_of(
     """Yield what is timed: each model at each batch size, on the same random feed."""
     for size in [*batches] if batches else [None]:
         for label, graph, ready in models:
-            feed = random_feeds(graph, seed=seed, shapes=with_batch(graph, size, shape))[0]
+            feed = _drawn(graph, size, shape, seed)
             own = next((len(array) for array in feed.values() if array.ndim), 1)
             yield BenchedModel(label, ready, feed, own, graph)
+
+
+def drawn_first(
+    graph: gs.Graph, *, batches: Sequence[int] | None, shape: Sequence[str] | None, seed: int
+) -> Feed:
+    """Return the feed of the first batch size."""
+    return _drawn(graph, batches[0] if batches else None, shape, seed)
+
+
+def _drawn(graph: gs.Graph, size: int | None, shape: Sequence[str] | None, seed: int) -> Feed:
+    return random_feeds(graph, seed=seed, shapes=with_batch(graph, size, shape))[0]

@@ -1,0 +1,93 @@
+"""A network on the backend that was the fastest."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...ir.core.atomic import replacing
+from ...ir.core.errors import SaveError
+from ..contract.backend import Arrays, Compiled
+from ..contract.layer_times import LayerTimes
+from ..contract.port import Port
+from .artifact import write
+from .choice import Choice
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
+
+
+class Chosen(Compiled):
+    """`network`, which the backend of `choice` made; `again` makes it again, from its graph."""
+
+    def __init__(
+        self, network: Compiled, choice: Choice, again: Callable[[], Compiled] | None = None
+    ) -> None:
+        self.network = network
+        self.choice = choice
+        self.backend = choice.backend
+        self._again = again
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """The names, types and sizes of what it takes."""
+        return self.network.inputs
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """The names, types and sizes of what it gives."""
+        return self.network.outputs
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was chosen, and among what; then what its backend says."""
+        return (*self.choice.lines(), *self.network.remarks)
+
+    def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
+        """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError."""
+        return self.network(feeds)
+
+    def recipe(self) -> str:
+        """Return Python code that runs the graph likewise without planish, or ""."""
+        return self._whole().recipe() if self.network.recipe() else ""
+
+    def interface(self) -> gs.Graph | None:
+        """Return a graph that has at least the inputs."""
+        if (found := self.network.interface()) is not None:
+            return found
+        from ...ir.files.load import load
+
+        with tempfile.TemporaryDirectory(prefix="planish-") as folder:
+            self.network.save(Path(folder) / "network")
+            return load(Path(folder) / "network")
+
+    def time_layers(
+        self, feeds: Mapping[str, np.ndarray[Any, Any]], *, rounds: int = 20
+    ) -> LayerTimes:
+        """Return the times of single layers in a run, of the network that is lowered for that."""
+        return self._whole().time_layers(feeds, rounds=rounds)
+
+    def kernels_of(self, node: str | None) -> tuple[str, ...]:
+        """Return what computes a node of that name, or where it is None the last one of all."""
+        return self.network.kernels_of(node)
+
+    def save(self, path: str | Path) -> None:
+        """Write one file that holds the choice, its table, and the network."""
+        with tempfile.TemporaryDirectory(prefix="planish-") as folder:
+            held = Path(folder) / "network"
+            self.network.save(held)
+            try:
+                with replacing(Path(path)) as file:
+                    write(file, self.choice.as_json(), self.verdict, held)
+            except OSError as error:
+                raise SaveError(f"cannot write '{path}': {error.strerror or error}") from error
+
+    def _whole(self) -> Compiled:
+        """Return the network as lowering gives it: what was loaded knows less of itself."""
+        if self._again is not None:
+            self.network, self._again = self._again(), None
+        return self.network
