@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from ..contract.sealed import ArtifactError, Seal, SealedWriter
 
-__all__ = ["SEAL", "ArtifactError", "Header", "read", "unpacked", "write"]
+__all__ = ["SEAL", "ArtifactError", "ChosenHeader", "read", "unpacked", "write"]
 
 SEAL = Seal(backend="backend 'auto'", family=b"planish-auto-", magic=b"planish-auto-1\n")
 _LENGTH = struct.Struct("<Q")
@@ -25,7 +25,7 @@ _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Header:
+class ChosenHeader:
     """`choice` as JSON has it, what comparing has found, and where the backend's file begins."""
 
     choice: dict[str, Any]
@@ -47,14 +47,14 @@ def write(file: IO[bytes], choice: dict[str, Any], verdict: str, network: Path) 
     SEAL.write(file, fill)
 
 
-def read(path: str | Path) -> Header:
+def read(path: str | Path) -> ChosenHeader:
     """Return the header of the artifact at `path`. Raises ArtifactError."""
     with SEAL.open(path) as data:
         try:
             at = SEAL.start + _LENGTH.size
             (length,) = _LENGTH.unpack(data[SEAL.start : at])
             told = json.loads(data[at : at + length])
-            return Header(told["choice"], told["verdict"], at + length)
+            return ChosenHeader(told["choice"], told["verdict"], at + length)
         except (struct.error, ValueError, TypeError, KeyError) as error:
             raise ArtifactError(
                 f"'{path}' is damaged: its header cannot be read; lower the model again"

@@ -16,7 +16,7 @@ from ..contract.registry import USUAL, all_backends, get_backend
 from ..contract.threads import require_threads
 from ..timing.other_load import NOTICED, OtherLoad
 from . import artifact
-from .choice import Candidate, Choice
+from .choice import Candidate, RuntimeChoice
 from .chosen import Chosen
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Auto(Backend):
             load = OtherLoad()
             best = search.run(here, tune=tune)
             notes = [search.note, _busy(load)]
-            found = Choice(
+            found = RuntimeChoice(
                 backend=best.job.backend,
                 target=str(target),
                 threads=threads,
@@ -183,7 +183,7 @@ def _replayed(graph: gs.Graph, target: Target, threads: int | None, given: str |
             "text of a backend"
         )
     else:
-        choice = Choice(
+        choice = RuntimeChoice(
             backend=str(BackendText.parse(str(given))),
             target=str(target),
             threads=threads,
@@ -197,10 +197,10 @@ def _replayed(graph: gs.Graph, target: Target, threads: int | None, given: str |
     return Chosen(backend.lower(graph, target, count, **named.options), choice)
 
 
-def _held(path: str | Path) -> tuple[artifact.Header, Choice]:
+def _held(path: str | Path) -> tuple[artifact.ChosenHeader, RuntimeChoice]:
     try:
         header = artifact.read(path)
-        return header, Choice.from_json(header.choice)
+        return header, RuntimeChoice.from_json(header.choice)
     except artifact.ArtifactError as error:
         raise BackendError(str(error)) from error
     except (TypeError, KeyError) as error:

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from ...ir.core.errors import PlanishError, in_words
 from ..contract.backend import Compiled
 from ..contract.registry import lower, register_backend
-from .messages import Arrays, Job, Ready, Refused, Registered
+from .messages import Arrays, Job, NotLowered, Ready, Registered
 
 _QUIET = 0.2  # of a core
 _LOOK = 0.005  # seconds
@@ -36,7 +36,7 @@ def serve(parent: Connection) -> None:
         parent.send(Ready(outputs=outputs, seconds=seconds, saved=_saved(compiled, job.artifact)))
     except Exception as error:  # anybody's backend
         reason = str(error) if isinstance(error, PlanishError) else in_words(error)
-        parent.send(Refused(reason))
+        parent.send(NotLowered(reason))
         return
     with contextlib.suppress(EOFError):  # it has seen enough
         while True:

@@ -50,7 +50,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class RuntimeChoice:
     """The `backend` that was taken, as text that lowers so again, and how it was found.
 
     `candidates` in the order in which they were tried. `inputs`: shapes that were measured.
@@ -99,7 +99,7 @@ class Choice:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, told: dict[str, Any]) -> Choice:
+    def from_json(cls, told: dict[str, Any]) -> RuntimeChoice:
         """Return what `as_json` has written. Raises TypeError or KeyError for anything else."""
         return cls(**{**told, "candidates": tuple(map(_candidate, told["candidates"]))})
 

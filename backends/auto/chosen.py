@@ -15,7 +15,7 @@ from ..contract.backend import Arrays, Compiled
 from ..contract.layer_times import LayerTimes
 from ..contract.port import Port
 from .artifact import write
-from .choice import Choice
+from .choice import RuntimeChoice
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
@@ -25,7 +25,7 @@ class Chosen(Compiled):
     """`network`, which the backend of `choice` made; `again` makes it again, from its graph."""
 
     def __init__(
-        self, network: Compiled, choice: Choice, again: Callable[[], Compiled] | None = None
+        self, network: Compiled, choice: RuntimeChoice, again: Callable[[], Compiled] | None = None
     ) -> None:
         self.network = network
         self.choice = choice

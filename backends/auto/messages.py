@@ -47,7 +47,7 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Refused:
+class NotLowered:
     """Why there is nothing to run."""
 
     reason: str

@@ -18,7 +18,7 @@ from ...ir.core.errors import BackendError
 from ..contract.backend import Backend
 from ..contract.registry import is_builtin
 from ..timing.processes import command_of
-from .messages import Job, Ready, Refused, Registered
+from .messages import Job, NotLowered, Ready, Registered
 
 _PROGRAM = f"{__package__}.candidate"
 _LAST = 300  # characters of what it printed
@@ -83,7 +83,7 @@ class Running:
             answer = self._connection.recv()
         except (EOFError, OSError) as error:
             raise BackendError(self._how_it_ended()) from error
-        if isinstance(answer, Refused):
+        if isinstance(answer, NotLowered):
             raise BackendError(answer.reason)
         return answer
 

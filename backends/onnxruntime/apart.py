@@ -97,7 +97,7 @@ def _time(folder: Path) -> None:
 
     from ...ir.core.target import Target
     from ..timing.bench import Subject, bench
-    from .session_options import Settings, providers_for, session_options
+    from .session_options import SessionSettings, providers_for, session_options
 
     job = json.loads((folder / _JOB).read_text(encoding="utf-8"))
     target = Target.parse(job["target"])
@@ -107,7 +107,7 @@ def _time(folder: Path) -> None:
     for place in range(job["count"]):
         session = ort.InferenceSession(
             str(folder / f"{place}.onnx"),
-            session_options(target.threads, Settings()),
+            session_options(target.threads, SessionSettings()),
             providers=providers_for(target, None),
         )
         subjects.append(Subject(str(place), _TimedSession(session), feed))

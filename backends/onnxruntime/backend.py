@@ -27,7 +27,7 @@ from ..contract.multiply_adds import multiply_adds_by_name
 from ..contract.port import Port
 from .ports import ports_of
 from .profiler import profile_session
-from .session_options import PROVIDERS, Settings, providers_for, recipe, session_options
+from .session_options import PROVIDERS, SessionSettings, providers_for, recipe, session_options
 
 # The entry of a model's metadata that holds the settings of its session.
 _SETTINGS = "planish.session"
@@ -60,14 +60,13 @@ class OnnxRuntime(Backend):
         """Return a session of `graph`.
 
         `providers`: execution providers in order of preference instead of the target's; one that is
-        not there is refused. The other options are those of `Settings`: `optimization` is how much
-        ONNX Runtime itself optimizes.
+        not there is refused. The other options are those of `SessionSettings`.
         """
         target.known_options(self.target_options)
-        known = [each.name for each in fields(Settings)]
+        known = [each.name for each in fields(SessionSettings)]
         unknown = [name for name in options if name not in known]
         self.refuse_options(unknown, [*known, "providers"])
-        settings = Settings.of(**options)
+        settings = SessionSettings.of(**options)
         wanted = providers_for(target, providers)
         copy = clone(graph)
         session = make_session(copy, session_options(threads, settings), wanted)
@@ -119,7 +118,7 @@ class OnnxRuntimeSession(Compiled):
         graph: gs.Graph,
         session: ort.InferenceSession,
         providers: list[str],
-        settings: Settings,
+        settings: SessionSettings,
         threads: int | None,
     ) -> None:
         self._graph = graph
@@ -198,9 +197,9 @@ class OnnxRuntimeSession(Compiled):
                 raise SaveError(f"cannot write '{path}': {error.strerror or error}") from error
 
 
-def _noted(graph: gs.Graph, settings: Settings) -> gs.Graph:
+def _noted(graph: gs.Graph, settings: SessionSettings) -> gs.Graph:
     """Return a copy of `graph` whose metadata hold `settings`; none where they are the usual."""
-    if settings == Settings(optimization=settings.optimization):
+    if settings == SessionSettings(optimization=settings.optimization):
         return graph
     known, copy = model_metadata(graph), clone(graph)
     properties = {**dict(known.properties), _SETTINGS: str(settings)}
@@ -208,10 +207,10 @@ def _noted(graph: gs.Graph, settings: Settings) -> gs.Graph:
     return copy
 
 
-def _settings_in(graph: gs.Graph, path: str | Path) -> Settings:
+def _settings_in(graph: gs.Graph, path: str | Path) -> SessionSettings:
     noted = dict(model_metadata(graph).properties).get(_SETTINGS)
     try:
-        return Settings() if noted is None else Settings.read(noted)
+        return SessionSettings() if noted is None else SessionSettings.read(noted)
     except (ValueError, TypeError, BackendError) as error:
         raise BackendError(
             f"'{path}' holds settings of a session that cannot be read ({error}); lower the model "

@@ -19,7 +19,7 @@ import onnxruntime as ort
 from ...ir.core.target import Target
 from ...ir.graph.clone import clone
 from ...ir.run.session import make_session, output_types, run_session
-from .session_options import Settings, providers_for, session_options
+from .session_options import SessionSettings, providers_for, session_options
 
 _EVENT = "_kernel_time"
 # What its optimizer appends to the name of a node, or of a tensor, that it gives a new kernel.
@@ -40,7 +40,7 @@ def profile(
     Raises BackendError or ExecutionError where the target is not there or refuses the graph.
     """
     parsed = Target.parse(target)
-    options = session_options(parsed.threads, Settings())
+    options = session_options(parsed.threads, SessionSettings())
     session = _Profiled(graph, options, providers_for(parsed, None))
     started = time.perf_counter()
     for done in range(_MOST_RUNS):

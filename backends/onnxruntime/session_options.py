@@ -35,7 +35,7 @@ _INSTALL = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class SessionSettings:
     """What ONNX Runtime is told beside threads.
 
     `optimization`: how much it optimizes itself; without "all" the layout stays N C H W.
@@ -50,7 +50,7 @@ class Settings:
     disabled_optimizers: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, **given: Any) -> Settings:
+    def of(cls, **given: Any) -> SessionSettings:
         """Return what a person has given, checked. Raises BackendError."""
         disabled = given.get("disabled_optimizers", ())
         names = [disabled] if isinstance(disabled, str) else list(disabled)
@@ -70,7 +70,7 @@ class Settings:
         return found
 
     @classmethod
-    def read(cls, text: str) -> Settings:
+    def read(cls, text: str) -> SessionSettings:
         """Return what `str` has written. Raises ValueError, TypeError or BackendError."""
         return cls.of(**json.loads(text))
 
@@ -94,7 +94,7 @@ class Settings:
         return found
 
 
-def session_options(threads: int | None, settings: Settings) -> ort.SessionOptions:
+def session_options(threads: int | None, settings: SessionSettings) -> ort.SessionOptions:
     """Return options with `threads` for one operator, and `settings`."""
     require_threads(threads)
     options = ort.SessionOptions()
@@ -107,7 +107,7 @@ def session_options(threads: int | None, settings: Settings) -> ort.SessionOptio
     return options
 
 
-def recipe(threads: int | None, settings: Settings, providers: Sequence[str]) -> str:
+def recipe(threads: int | None, settings: SessionSettings, providers: Sequence[str]) -> str:
     """Return Python code that makes such a session of a model."""
     level = LEVELS[settings.optimization].name
     lines = [
