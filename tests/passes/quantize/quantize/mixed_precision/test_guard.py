@@ -8,7 +8,13 @@ import pytest
 import planish
 from planish.ir.metrics.choose import MetricOptions, choose_metrics, guarding, see_outputs
 from planish.ir.metrics.reading import read_outputs
+from planish.ir.metrics.result import MetricResult
 from planish.ir.run.reference import Reference
+from planish.passes.quantize.quantize.mixed_precision.bounds import (
+    GUARD,
+    Accuracy,
+    AccuracyBounds,
+)
 
 from tests.helpers import graph_of, ops, reasons
 from tests.passes.quantize.quantize.mixed_precision.test_bounds import (
@@ -198,3 +204,29 @@ def test_what_was_lost_before_integers_is_not_theirs(first, then):
     assert "the graph stays float: max-drop=0.01 is not reached" in told
     noise, given = r"SQNR [\d.]+ dB.* beside the float graph before integers", "that the pipeline"
     assert re.search(rf"\({noise}; top-1 .* beside the graph {given} was given\)", told)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "flipped", "samples", "expected", "holds"),
+    [
+        (GUARD, 1, 32, 0.977, True),  # 96.9 % of strings, where 97 % are asked for
+        (GUARD, 2, 32, 0.977, False),
+        (GUARD, 1, 32, 0.96, False),
+        (GUARD, 1, 32, None, False),
+        (GUARD, 1, 4, 0.99, False),
+        (AccuracyBounds(max_drop=0.03), 1, 32, 0.977, False),
+    ],
+)
+def test_the_guard_takes_one_flip_of_few_samples_where_margins_foretell_enough(
+    bounds, flipped, samples, expected, holds
+):
+    strings = MetricResult(
+        name="equal strings",
+        subject="",
+        value=1 - flipped / samples,
+        samples=samples,
+        expected=expected,
+        tolerable=0.03,
+    )
+    found = Accuracy(sqnr_db=30.0, metrics=(strings,), top1=(), noise=1e-3, samples=samples)
+    assert bounds.hold(found) == holds
