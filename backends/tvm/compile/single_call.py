@@ -57,6 +57,7 @@ class _CallSequence:
     given: dict[Any, _Tensor] = field(default_factory=dict)
     calls: list[tuple[Any, list[Any]]] = field(default_factory=list)
     written: list[_Tensor] = field(default_factory=list)
+    tuples: dict[Any, list[Any]] = field(default_factory=dict)
     held: dict[Any, list[_Tensor]] = field(default_factory=dict)
 
     def read(self, expr: Any) -> list[Any]:
@@ -80,11 +81,11 @@ class _CallSequence:
         return found
 
 
-def merge_calls(module: Any) -> Any:
+def merge_calls(module: Any, *, lent: bool = True) -> Any:
     """Return `module` with all calls of `main` in one function, `network`.
 
     Where `main` does more than call kernels on tensors of known sizes, `module` is returned as it
-    is.
+    is. `lent`: the arena is the last parameter of `main`; else the virtual machine has it.
     """
     from tvm import relax
 
@@ -92,22 +93,28 @@ def merge_calls(module: Any) -> Any:
     sequence = _read(main)
     if sequence is None or not sequence.calls:
         return module
-    fields = [sequence.held.get(field, [None])[0] for field in main.body.body.fields]
+    returned = _returned(main, sequence)
+    assert returned is not None
+    fields = [sequence.held.get(field, [None])[0] for field in returned]
     outputs = [t for t in sequence.written if any(t is field for field in fields)]
     kernels, network, size = _network(module, sequence, outputs)
     builder = relax.BlockBuilder(kernels)
     callee = builder.add_func(network, "network")
-    arena = relax.Var(_ARENA, relax.TensorType([size], "uint8"))
-    with builder.function("main", [*main.params, arena], attrs=dict(main.attrs)):
-        given = relax.Tuple([*sequence.given, arena])
-        made = builder.emit(relax.call_tir(callee, given, [tensor.kind for tensor in outputs]))
-        found = made if len(outputs) > 1 else relax.Tuple([made])
-        places = {id(tensor): i for i, tensor in enumerate(outputs)}
+    memory = relax.TensorType([size], "uint8")
+    arena = relax.Var(_ARENA, memory)
+    params = [*main.params, arena] if lent else list(main.params)
+    with builder.function("main", params, attrs=dict(main.attrs)):
+        given = relax.Tuple([*sequence.given, *([arena] if lent else [])])
+        kinds = [*([] if lent else [memory]), *(tensor.kind for tensor in outputs)]
+        made = builder.emit(relax.call_tir(callee, given, kinds))
+        found = made if len(kinds) > 1 else relax.Tuple([made])
+        places = {id(tensor): i for i, tensor in enumerate(outputs, 0 if lent else 1)}
         exprs = [
             relax.TupleGetItem(found, places[id(tensor)]) if id(tensor) in places else expr
-            for tensor, expr in zip(fields, main.body.body.fields, strict=True)
+            for tensor, expr in zip(fields, returned, strict=True)
         ]
-        builder.emit_func_output(relax.Tuple(exprs))
+        single = isinstance(main.ret_ty, relax.TensorType)
+        builder.emit_func_output(exprs[0] if single else relax.Tuple(exprs))
     return builder.get()
 
 
@@ -122,13 +129,23 @@ def _read(main: Any) -> _CallSequence | None:
     from tvm import relax
 
     sequence = _CallSequence()
-    if not isinstance(main.body.body, relax.Tuple) or not all(map(_is_known, main.params)):
+    if not isinstance(main.body, relax.SeqExpr) or not all(map(_is_known, main.params)):
         return None
     for block in main.body.blocks:
         for binding in block.bindings:
             if not _take(sequence, binding):
                 return None
-    return sequence
+    return None if _returned(main, sequence) is None else sequence
+
+
+def _returned(main: Any, sequence: _CallSequence) -> list[Any] | None:
+    """Return the tensors that `main` gives, None where they are no flat row."""
+    from tvm import relax
+
+    body = main.body.body
+    fields = list(body.fields) if isinstance(body, relax.Tuple) else sequence.tuples.get(body)
+    fields = [body] if fields is None else fields
+    return fields if all(isinstance(one.ty, relax.TensorType) for one in fields) else None
 
 
 def _take(sequence: _CallSequence, binding: Any) -> bool:
@@ -136,6 +153,9 @@ def _take(sequence: _CallSequence, binding: Any) -> bool:
     from tvm import relax
 
     value = getattr(binding, "value", None)
+    if isinstance(value, relax.Tuple):
+        sequence.tuples[binding.var] = list(value.fields)
+        return True
     if isinstance(value, relax.TupleGetItem) and value.tuple_value in sequence.held:
         sequence.held[binding.var] = [sequence.held[value.tuple_value][value.index]]
         return True

@@ -63,11 +63,12 @@ def read_resampling(node: gs.Node, view: View) -> list[AxisSampling | None] | No
     if not _is_separate(node):
         return None
     factors = _factors(node, view, len(x))
-    if factors is None or x[:2] != y[:2]:
+    if factors is None:
         return None
     given, values = factors
+    # By scales a batch of any size stays what it is, also where inference does not say so.
     wanted = [1.0, 1.0] if given == "scales" else list(x[:2])
-    if values[1] != wanted[1] or (isinstance(x[0], int) and values[0] != wanted[0]):
+    if list(values[:2]) != wanted:
         return None
     found: list[AxisSampling | None] = []
     for axis in range(2, len(x)):

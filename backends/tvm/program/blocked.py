@@ -23,6 +23,7 @@ from ..kernels.settings import Settings
 from ..spec.layout import BufferSpec, Halo, Layout, no_halo, plain_spec
 from ..spec.machine import CpuMachine
 from .kernel_program import KernelMaker, KernelProgram
+from .program import Enclosing
 from .prologue import DeferredPrologue
 from .value import Value, batch_of, dtype_of, shape_of
 
@@ -44,8 +45,9 @@ class BlockedProgram(KernelProgram):
         concats: ConcatPlan,
         integers: dict[int, IntegerConstant],
         elsewhere: frozenset[str] = frozenset(),
+        enclosing: Enclosing | None = None,
     ) -> None:
-        super().__init__(view, elsewhere)
+        super().__init__(view, elsewhere, enclosing)
         self.machine = machine
         self.settings = settings
         self.integers = integers

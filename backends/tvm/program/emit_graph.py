@@ -38,6 +38,7 @@ from .emit_resize import can_emit_resize, emit_resize
 from .emit_rows import emit_rows
 from .emit_views import view_of_blocks
 from .lowering import GraphEmitter, named
+from .program import Enclosing
 
 Can = Callable[[gs.Node, View], bool]
 Emit = Callable[[BlockedProgram, FusionGroup], Any]
@@ -70,6 +71,7 @@ class BlockedEmitter(GraphEmitter[BlockedProgram]):
         machine: CpuMachine,
         settings: Settings | None = None,
         elsewhere: frozenset[str] = frozenset(),
+        enclosing: Enclosing | None = None,
     ) -> None:
         graph, integers = fold_integers(graph)
         view = typed_view(graph)
@@ -82,6 +84,7 @@ class BlockedEmitter(GraphEmitter[BlockedProgram]):
             concats=plan_concats(graph.nodes, view, machine.lanes, halos, lambda n: _can(n, view)),
             integers=integers,
             elsewhere=elsewhere,
+            enclosing=enclosing,
         )
         super().__init__(graph, program)
 

@@ -36,6 +36,15 @@ _IR_VERSION = 10
 _NO_TENSORS = ("seq(", "optional(", "map(")
 
 
+class OtherRuntimeError(BackendError):
+    """A `node` that another runtime would run, in a program that calls none."""
+
+    def __init__(self, node: gs.Node, why: str) -> None:
+        super().__init__(f"backend 'tvm' cannot run {label(node)}: {why}")
+        self.node = node
+        self.why = why
+
+
 def emit_onnxruntime(program: Program, node: gs.Node, proto: onnx.NodeProto, why: str) -> None:
     """Emit a call for `node`; raises BackendError with `why` where ONNX Runtime has no kernel.
 
@@ -43,6 +52,8 @@ def emit_onnxruntime(program: Program, node: gs.Node, proto: onnx.NodeProto, why
     """
     from tvm import relax
 
+    if program.enclosing is not None:
+        raise OtherRuntimeError(node, why)
     register()  # what depends on constants alone is computed by calling it
     steps = [*program.untold_steps(node), (node, proto)]
     given, constants = _operands(program, steps)

@@ -13,7 +13,7 @@ from ..graph.concat import ConcatBuffer, ConcatPlacement
 from ..kernels.repack import Repack
 from ..spec.calls import KernelCall
 from ..spec.layout import BufferSpec
-from .program import Program
+from .program import Enclosing, Program
 
 _LAYOUT = "another layout"  # what a kernel does that is of no node
 
@@ -38,8 +38,14 @@ class WrittenBuffer:
 class KernelProgram(Program):
     """A program and the kernels it calls; `nodes` are those that are being emitted."""
 
-    def __init__(self, view: View, elsewhere: frozenset[str] = frozenset()) -> None:
-        super().__init__(view, elsewhere)
+    def __init__(
+        self,
+        view: View,
+        elsewhere: frozenset[str] = frozenset(),
+        enclosing: Enclosing | None = None,
+    ) -> None:
+        super().__init__(view, elsewhere, enclosing)
+        self._prefix = "" if enclosing is None else enclosing.prefix
         self.nodes: tuple[gs.Node, ...] = ()
         self._kernels: dict[Any, Any] = {}
         self._written: dict[int, WrittenBuffer] = {}
@@ -82,7 +88,7 @@ class KernelProgram(Program):
 
     def _function(self, kernel: KernelMaker) -> Any:
         if kernel.op not in self._kernels:
-            unique = f"{kernel.name}_{len(self._kernels)}"
+            unique = f"{self._prefix}{kernel.name}_{len(self._kernels)}"
             function = kernel.make(kernel.op).with_attr("global_symbol", unique)
             self._kernels[kernel.op] = self.builder.add_func(function, unique)
         return self._kernels[kernel.op]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -102,12 +102,10 @@ def lower_graph(emitter: GraphEmitter[Any]) -> Lowered:
 
     graph, program = emitter.graph, emitter.program
     inputs = _input_variables(graph, program)
-    with program.builder.function("main"), _tidy(program.builder):
+    with program.builder.function("main"), tidy(program.builder):
         with program.builder.dataflow():
-            for tensor, variable in zip(graph.inputs, inputs, strict=True):
-                program.define_plain(tensor, variable)
-            emitter.emit_nodes()
-            outputs = [program.builder.emit_output(program.tensor(t)) for t in graph.outputs]
+            found = emit_between(emitter, inputs)
+            outputs = [program.builder.emit_output(expr) for expr in found]
         parameters = [*inputs, *program.parameters]
         program.builder.emit_func_output(relax.Tuple(outputs), parameters)
     module = program.builder.get()
@@ -122,8 +120,16 @@ def lower_graph(emitter: GraphEmitter[Any]) -> Lowered:
     )
 
 
+def emit_between(emitter: GraphEmitter[Any], inputs: Sequence[Any]) -> list[Any]:
+    """Emit the graph of `emitter` on expressions of its inputs, and return those of its outputs."""
+    for tensor, expr in zip(emitter.graph.inputs, inputs, strict=True):
+        emitter.program.define_plain(tensor, expr)
+    emitter.emit_nodes()
+    return [emitter.program.tensor(tensor) for tensor in emitter.graph.outputs]
+
+
 @contextlib.contextmanager
-def _tidy(builder: Any) -> Iterator[None]:
+def tidy(builder: Any) -> Iterator[None]:
     """End the block of a function that an error leaves open: TVM prints a warning of it else."""
     try:
         yield

@@ -7,7 +7,8 @@ them and an artifact can map them from its file.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -46,6 +47,19 @@ class PlainTensors(Protocol):
         """Return the sizes that an expression has here of a tensor of `shape`."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Enclosing:
+    """A Relax function that a program is a part of: it is built by `builder`.
+
+    `sizes`: what names of sizes in the graph stand for there. `prefix`: how the names of kernels
+    begin. Weights of such a program are constants, and it calls no other runtime.
+    """
+
+    builder: Any
+    sizes: Mapping[str, Any] = field(default_factory=dict)
+    prefix: str = ""
+
+
 class Program(ABC):
     """The main function of the graph of `view`, its constants, and what holds its tensors.
 
@@ -57,18 +71,24 @@ class Program(ABC):
 
     has_host_kernels: ClassVar[bool] = False
 
-    def __init__(self, view: View, elsewhere: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        view: View,
+        elsewhere: frozenset[str] = frozenset(),
+        enclosing: Enclosing | None = None,
+    ) -> None:
         from tvm import relax
 
         self.view = view
         self.elsewhere = elsewhere
-        self.builder: Any = relax.BlockBuilder()
+        self.enclosing = enclosing
+        self.builder: Any = relax.BlockBuilder() if enclosing is None else enclosing.builder
         self.constants: list[Array] = []
         self.parameters: list[Any] = []
         self.calls: list[KernelCall] = []
         self.singles: list[SingleNode] = []
         self._shared: dict[Hashable, Any] = {}
-        self._sizes: dict[str, Any] = {}
+        self._sizes: dict[str, Any] = {} if enclosing is None else dict(enclosing.sizes)
         self._untold: dict[int, list[Step]] = {}  # what gives values that are no tensors, by id
         self._alive: list[gs.Tensor] = []  # tensors are known by their id
 
@@ -139,10 +159,13 @@ class Program(ABC):
         if key is not None and key in self._shared:
             return self._shared[key]
         values = np.ascontiguousarray(values)
-        kind = relax.TensorType(list(values.shape), str(values.dtype))
-        found = relax.Var(f"p{len(self.constants)}", kind)
-        self.constants.append(values)
-        self.parameters.append(found)
+        if self.enclosing is not None:
+            found = relax.const(values, str(values.dtype))
+        else:
+            kind = relax.TensorType(list(values.shape), str(values.dtype))
+            found = relax.Var(f"p{len(self.constants)}", kind)
+            self.constants.append(values)
+            self.parameters.append(found)
         if key is not None:
             self._shared[key] = found
         return found
