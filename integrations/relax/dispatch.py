@@ -13,12 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import onnx_graphsurgeon as gs
+
 from ...backends.tvm.check.check import cache_of_checks, check_kernels
 from ...backends.tvm.check.nodes import check_nodes
 from ...backends.tvm.check.report import nodes_of
 from ...backends.tvm.compile.cpu import CpuToolchain
 from ...backends.tvm.graph.prepare import prepare
 from ...backends.tvm.kernels.settings import Settings
+from ...backends.tvm.program.blocked import BlockedProgram
 from ...backends.tvm.program.emit_graph import BlockedEmitter
 from ...backends.tvm.program.emit_onnxruntime import OtherRuntimeError
 from ...backends.tvm.program.faults import OwnFaultError
@@ -95,6 +98,15 @@ def _simplified(module: Any) -> Any:
     return tvm.transform.Sequential(passes)(module)
 
 
+@dataclass(frozen=True)
+class _Emitted:
+    """A region, its graph behind planish's passes, and the program that calls its kernels."""
+
+    region: Region
+    graph: gs.Graph
+    program: BlockedProgram
+
+
 class _RefusedError(Exception):
     """Bindings that are not planish's after all: what is known of the region is `left`."""
 
@@ -111,7 +123,8 @@ class _Dispatch:
         self._name = name
         self._options = options
         self._left: dict[Any, str] = {}
-        self._programs: list[tuple[Region, Any]] = []
+        self._converted: dict[Any, str] = {}
+        self._programs: list[_Emitted] = []
 
     def run(self, left: list[LeftOperator]) -> Any:
         """Return the module so; what is left is appended to `left`."""
@@ -127,7 +140,7 @@ class _Dispatch:
         return found
 
     def _told(self, binding: Any) -> LeftOperator | None:
-        reason = self._left.get(binding.var, "")
+        reason = self._left.get(binding.var) or self._converted.get(binding.var)
         if not reason:
             return None
         op = getattr(getattr(binding.value, "op", None), "name", type(binding.value).__name__)
@@ -137,7 +150,8 @@ class _Dispatch:
         import tvm
         from tvm import relax
 
-        function, self._programs = self._module[self._name], []
+        function = self._module[self._name]
+        self._programs, self._converted = [], {}
         builder = relax.BlockBuilder(self._module)
         attrs = {k: v for k, v in dict(function.attrs or {}).items() if k != "global_symbol"}
         scope = builder.function(
@@ -214,7 +228,7 @@ class _Dispatch:
         if not any(call.kernel and call.nodes for call in program.calls):
             reason = "planish has no kernel for it"
             raise self._refused(region, sorter, [], reason)
-        self._programs.append((region, graph, program))
+        self._programs.append(_Emitted(region, graph, program))
         for var, expr in zip(region.outputs, found, strict=True):
             builder.emit_normalized(relax.VarBinding(var, expr))
 
@@ -230,8 +244,9 @@ class _Dispatch:
     def _check(self, module: Any) -> None:
         """Compare kernels one by one; the bindings of wrong ones are left."""
         toolchain = CpuToolchain(self._options.machine, self._options.threads)
-        for region, graph, program in self._programs:
-            self._note_converted(region, graph, program)
+        for emitted in self._programs:
+            region, graph, program = emitted.region, emitted.graph, emitted.program
+            self._note_converted(emitted)
             if not self._options.check_kernels or not toolchain.runs_here():
                 continue
             lowered = Lowered(
@@ -253,11 +268,11 @@ class _Dispatch:
                     {**self._left, **dict.fromkeys(found or region.names.values(), reason)}
                 )
 
-    def _note_converted(self, region: Region, graph: Any, program: Any) -> None:
+    def _note_converted(self, emitted: _Emitted) -> None:
         """Note what TVM's own operators compute inside a region."""
-        nodes = {node_key(node): node for node in graph.nodes}
-        for call in program.calls:
+        nodes = {node_key(node): node for node in emitted.graph.nodes}
+        for call in emitted.program.calls:
             for name in call.nodes if not call.kernel else ():
-                var = region.variable(nodes[name]) if name in nodes else None
+                var = emitted.region.variable(nodes[name]) if name in nodes else None
                 if var is not None:
-                    self._left.setdefault(var, "")
+                    self._converted[var] = "planish hands it to TVM, in a region of its own kernels"

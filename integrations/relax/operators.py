@@ -135,7 +135,9 @@ def _convolution(rank: int, *, transposed: bool = False) -> Write:
         weight = to.constant(1, "its weight")
         out = str(attrs.out_dtype or to.dtype())
         need(out in ("", to.dtype()), f"it reads {to.dtype()} and gives {out}")
-        more = {"output_padding": _ints(attrs.output_padding)} if transposed else {}
+        more: dict[str, Any] = {}
+        if transposed:
+            more["output_padding"] = _ints(attrs.output_padding)
         to.node(
             "ConvTranspose" if transposed else "Conv",
             [to.tensor(to.call.args[0]), to.given(weight, weight.dtype)],

@@ -61,12 +61,13 @@ def planish_pipeline(
     pipeline for TIR as well, as `build` gives it.
     """
 
-    @tvm.transform.module_pass(opt_level=0, name="planish")
+    dispatcher: Any = DispatchToPlanish(winograd=winograd, check_kernels=check_kernels)
+
     def pipeline(module: Any, _: Any) -> Any:
         found = _target()
         machine, threads = machine_for(found), threads_for(found)
         if module.attrs is None or LEFT not in module.attrs:
-            module = DispatchToPlanish(winograd=winograd, check_kernels=check_kernels)(module)
+            module = dispatcher(module)
         kept = module.attrs
         module = scheduled(module, machine, threads)
         functions = [f for _, f in module.functions_items() if isinstance(f, relax.Function)]
@@ -79,7 +80,7 @@ def planish_pipeline(
         module = tvm.IRModule(dict(module.functions_items()), attrs=kept)
         return order_sizes(relax.get_pipeline("default_build")(module))
 
-    return pipeline
+    return tvm.transform.module_pass(pipeline, opt_level=0, name="planish")
 
 
 def build(module: Any, on: Any = None, *, winograd: bool = True, check_kernels: bool = True) -> Any:
