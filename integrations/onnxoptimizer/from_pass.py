@@ -16,8 +16,8 @@ def from_pass(name: str, *, fixed_point: bool = False) -> GraphFunction:
 
         planish.register_pass(from_pass("eliminate_nop_pad"), exact=True)
 
-    `fixed_point` repeats it until nothing changes. Metadata, documentation and local functions,
-    which onnxoptimizer drops or rewrites, are put back. Raises PassError for a name that it does
+    `fixed_point` repeats it until nothing changes. Metadata and documentation, which onnxoptimizer
+    drops, are put back; local functions stay as they are. Raises PassError for a name that it does
     not have.
     """
     known = onnxoptimizer.get_available_passes()

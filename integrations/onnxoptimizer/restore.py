@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import onnx_graphsurgeon as gs
 
-from ...ir.graph.clone import clone
 from ...ir.graph.uses import scopes
 from ...ir.proto.metadata import (
     model_metadata,
@@ -21,12 +20,11 @@ from ...ir.proto.metadata import (
 
 
 def restore(before: gs.Graph, after: gs.Graph) -> None:
-    """Give `after` the metadata, annotations and functions of `before`, as far as they are there.
+    """Give `after` the metadata and annotations of `before`, as far as they are there.
 
     Nodes are told by operator and first output, tensors by name.
     """
     set_model_metadata(after, model_metadata(before))
-    after.functions = clone(before).functions
     nodes = {key: node for node in _nodes(before) if (key := _key(node))}
     for node in _nodes(after):
         was = nodes.get(_key(node))

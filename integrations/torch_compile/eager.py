@@ -10,10 +10,8 @@ import torch
 from ...backends.contract.backend import Arrays
 from ...backends.contract.port import Port
 from ...ir.core.errors import TraceError
+from ..torch_close import close
 from .arrays import to_tensor
-
-# Of the largest element: what runtimes may differ by in float32, and with 16 bits.
-_TOLERANCE = {torch.float16: 2e-2, torch.bfloat16: 5e-2}
 
 
 def eager_outputs(
@@ -53,17 +51,8 @@ def check(expected: Sequence[torch.Tensor], found: Arrays, ports: Sequence[Port]
         given = to_tensor(found[port.name])
         if given.shape != wanted.shape or given.dtype != wanted.dtype:
             raise TraceError(f"output '{port.name}' has another shape or type than PyTorch's")
-        if not _close(wanted, given):
+        if not close(wanted, given):
             raise TraceError(f"output '{port.name}' differs from PyTorch's by more than rounding")
-
-
-def _close(wanted: torch.Tensor, given: torch.Tensor) -> bool:
-    if not wanted.is_floating_point() or not wanted.numel():
-        return bool(torch.equal(wanted, given))
-    largest = float(wanted.double().nan_to_num(0, 0, 0).abs().max())
-    allowed = _TOLERANCE.get(wanted.dtype, 1e-3) * largest
-    wanted, given = wanted.double(), given.double()
-    return bool(torch.allclose(wanted, given, rtol=0, atol=allowed, equal_nan=True))
 
 
 def _equal(given: torch.Tensor, copy: torch.Tensor) -> bool:

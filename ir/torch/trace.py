@@ -134,12 +134,16 @@ def _inference_mode(module: Any, torch: Any) -> Iterator[None]:
     if isinstance(module, torch.nn.Module):
         training = [part for part in module.modules() if part.training]
     if training:
+        try:
+            module.eval()
+        except NotImplementedError:  # one of torch.export, in the mode that was exported
+            training = []
+    if training:
         warnings.warn(
             f"{type(module).__name__} is in training mode; it is traced as inference (running "
             "statistics, no dropout)",
             stacklevel=4,
         )
-        module.eval()
     try:
         yield
     finally:
