@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import onnx_graphsurgeon as gs
@@ -21,13 +22,14 @@ from ..proto.metadata import (
 )
 
 
-def clone(graph: gs.Graph) -> gs.Graph:
+def clone(graph: gs.Graph, nodes: Sequence[gs.Node] | None = None) -> gs.Graph:
     """Return a copy of `graph` whose edits leave the original untouched; weights are shared.
 
-    Unlike `Graph.copy`, it keeps metadata, the producer's name and the types of sequences, tells
-    tensors apart by identity, and takes linear time with subgraphs.
+    `nodes`: those of the top level that are copied; None for all. Unlike `Graph.copy`, it keeps
+    metadata, the producer's name and the types of sequences, tells tensors apart by identity, and
+    takes linear time with subgraphs.
     """
-    copy = Copier().graph(graph)
+    copy = Copier().graph(graph, nodes)
     copy.functions = [clone_function(function) for function in graph.functions]
     return copy
 
@@ -35,7 +37,7 @@ def clone(graph: gs.Graph) -> gs.Graph:
 def clone_function(function: gs.Function) -> gs.Function:
     """Return a copy of a local function whose edits leave the original untouched."""
     copier = Copier()
-    nodes = copier.nodes(function)
+    nodes = copier.nodes(function.nodes)
     copy = gs.Function(
         function.name,
         function.domain,
@@ -69,10 +71,10 @@ class Copier:
             set_quantization(found, tuple((key, self.tensor(t)) for key, t in annotation))
         return found
 
-    def nodes(self, scope: gs.Graph) -> list[gs.Node]:
-        """Return copies of the nodes of a scope."""
+    def nodes(self, originals: Iterable[gs.Node]) -> list[gs.Node]:
+        """Return copies of nodes of one scope."""
         made = []
-        for node in scope.nodes:
+        for node in originals:
             copy = make_node(
                 node.op,
                 node.name,
@@ -85,10 +87,10 @@ class Copier:
             made.append(copy)
         return made
 
-    def graph(self, original: gs.Graph) -> gs.Graph:
-        """Return a copy of a graph and what is nested in it."""
+    def graph(self, original: gs.Graph, nodes: Sequence[gs.Node] | None = None) -> gs.Graph:
+        """Return a copy of a graph and what is nested in it, of `nodes` alone where given."""
         made = Graph(
-            self.nodes(original),
+            self.nodes(original.nodes if nodes is None else nodes),
             [self.tensor(t) for t in original.inputs],
             [self.tensor(t) for t in original.outputs],
             name=original.name,

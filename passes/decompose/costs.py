@@ -161,8 +161,7 @@ class ChainCosts:
         """Return a graph of `layer` only, or of `chain` in its place."""
         source = self._source(layer)
         copier = Copier()
-        scope = gs.Graph(nodes=list(layer.nodes[::-1]), opset=self._graph.opset)
-        nodes = copier.nodes(scope)
+        nodes = copier.nodes(layer.nodes[::-1])
         x, y = copier.tensor(layer.source), copier.tensor(layer.result)
         x.dtype, x.shape = source.dtype, list(source.shape or ())
         y.dtype, y.shape = source.dtype, None

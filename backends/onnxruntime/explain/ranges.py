@@ -3,7 +3,8 @@
     outside = |{x : x < (least - zero point - 1/2) scale  or  x > (most - zero point + 1/2) scale}|
 
 Counted inside the graph, batch by batch. What an activation would cut anyway, a quantizer cuts in
-its place, and that is no loss: such ends are not counted.
+its place, and that is no loss: such ends are not counted. Nor are those beyond which all readers
+are flat, as a HardSigmoid is.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from ....passes.engine.context import Context, Feeds
 from ....passes.quantize.qdq.dropped_bounds import bounds_of, moved_input
 from ....passes.quantize.qdq.match_float import FloatMatch
 from ....passes.quantize.qdq.pairs import Pairs
+from ....passes.quantize.quantize.calibration.flat_ends import flat_ends
 from ..backend import OnnxRuntime
 from .error_probe import ErrorProbe
 
@@ -85,12 +87,13 @@ def _ranges(graph: gs.Graph, match: FloatMatch) -> Iterator[_Range]:
         scale = float(known.scale.reshape(()))
         low, high = (least - zero - 0.5) * scale, (most - zero + 0.5) * scale
         cut = bounds_of(pair, view, match)
+        flat = flat_ends(pair.source, view)
         given = moved_input(pair.source, view)
         yield _Range(
             _place(pair, pairs) if given is None else f"input '{given.name}'",
             pair.source.name,
-            -math.inf if cut[0] > -math.inf else low,
-            math.inf if cut[1] < math.inf else high,
+            -math.inf if cut[0] > -math.inf or low - scale / 2 <= flat[0] else low,
+            math.inf if cut[1] < math.inf or high + scale / 2 >= flat[1] else high,
             given is not None,
         )
 

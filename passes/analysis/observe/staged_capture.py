@@ -21,9 +21,11 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core.build import make_variable
 from ....ir.core.errors import FeedError
 from ....ir.graph.backward_slice import backward_slice, names_read
 from ....ir.graph.clone import clone
+from ....ir.graph.uses import scopes
 from ....ir.run.reference import Reference
 from ...engine.context import Feeds
 from .capture import Arrays, check_finite, held_values
@@ -167,13 +169,13 @@ def _part(
     optimized: bool,
 ) -> Reference:
     """Return `nodes` of `graph`, ready to run from the graph's inputs and the arrays `known`."""
-    copy = clone(graph)
-    run = {id(node) for node in nodes}
-    tensors = {tensor.name: tensor for node in copy.nodes for tensor in node.outputs}
-    pairs = zip(copy.nodes, graph.nodes, strict=True)
-    copy.nodes = [node for node, original in pairs if id(original) in run]
+    copy = clone(graph, nodes)
+    tensors = {t.name: t for s in scopes(copy) for n in s.nodes for t in (*n.inputs, *n.outputs)}
     for name, array in known.items():
-        tensors[name].dtype, tensors[name].shape = array.dtype, None
-        copy.inputs.append(tensors[name])
+        given = tensors.get(name)
+        if given is None:  # what only later stages read
+            given = make_variable(name)
+        given.dtype, given.shape = array.dtype, None
+        copy.inputs.append(given)
     copy.outputs = [tensors[name] for name in wanted]
     return Reference(copy, optimized=optimized)

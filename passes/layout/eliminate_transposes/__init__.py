@@ -107,6 +107,10 @@ class _Scope:
         ones = _choice(region)
         if not ones:
             self._context.decline(node, "moving it takes as many Transposes and bytes, or more")
+        elif region.moves_blocks_of_integers() and paid(region.payments(), ones).transposes:
+            self._context.decline(
+                node, "integer layers work with channels last, where it moves whole rows of them"
+            )
         elif self._edit.begin():
             relayout(region, ones, self._edit)
             self._context.accept(node)

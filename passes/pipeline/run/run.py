@@ -108,6 +108,7 @@ class Run:
         self._item_of = [at for at, item in enumerate(items) for _ in members(item)]
         self._float_layers = FloatLayers()
         self._since = 0  # the first item that ran on the graph which outputs are held to
+        self._closing: list[Item] = []  # items that ran once more, behind the others
         self._rollback = Rollback(
             self._passes, options, self._state, self._recorder, self._reproducers
         )
@@ -126,11 +127,11 @@ class Run:
     def result(self) -> Result:
         """Run all passes, verify, and return the graph with what is known of it."""
         first = 0
-        for item in self._items:
+        for at, item in enumerate(self._items):
             if isinstance(item, Attempt):
                 self._attempt(first, item)
-            else:
-                self._settle(first, item)
+            elif self._settle(first, item) and isinstance(item, Pass) and item.settles:
+                self._settle_again(at)
             first += len(members(item))
         self._verify_end()
         if self._given is not None and not self._fitted:
@@ -188,6 +189,22 @@ class Run:
         for item in items:
             self._settle(first, item)
             first += len(members(item))
+
+    def _settle_again(self, at: int) -> None:
+        """Bring the last group before item `at`, which has edited, to its fixed point once more.
+
+        Not where a group stands behind: that one sees the edits.
+        """
+        if any(not isinstance(each, Pass) for each in self._items[at + 1 :]):
+            return
+        for place in reversed(range(at)):
+            item = self._items[place]
+            if isinstance(item, Attempt):
+                return
+            if isinstance(item, Repeat):
+                self._closing.append(item)
+                self._settle(sum(len(members(each)) for each in self._items[:place]), item)
+                return
 
     def _settle(self, first: int, item: Pass | Repeat) -> bool:
         """Run a pass, or a group until each of its items has seen the edits of the others.
@@ -383,7 +400,7 @@ class Run:
     def _end_error(self, error: VerificationError) -> PassError:
         if not (self._options.strict or self._options.hunt or self._options.limit is not None):
             return error  # the passes run once more
-        items = self._items[self._since :]
+        items = [*self._items[self._since :], *self._closing]
         passes = [each for item in items for each in members(item)]
         text = ",".join(map(str, items))
         return self._reproducers.of_pipeline(self._verification.original, passes, text, error)

@@ -38,16 +38,14 @@ from .bodies import remark_bodies, remark_uncorrected, tell_bodies_apart, withou
 from .borders import not_worth
 from .branches import branched_layers, unlike_branches
 from .calibration.calibrate import Method, calibrate
-from .float_layers import take_float_layers, with_float_layers
+from .float_layers import with_float_layers
 from .functions import hidden_layers
-from .insert_pairs import insert_pairs
 from .mixed_precision.bounds import GUARD, AccuracyBounds
 from .mixed_precision.choose import excluded
 from .network_judge import NetworkJudge
 from .recurrent import remark_recurrent
 from .scheme import QuantizationScheme
 from .selection import UnitSelection
-from .shift_biases import float_results, shift_biases
 from .unfolded import remark_unfolded
 from .units import read_units, tensors_of
 from .variants import QuantizedVariants
@@ -233,14 +231,9 @@ class Quantize(Pass):
             lower_for_integers(original, outer, apart)
             if outer.exhausted:
                 return  # the ranges are those of the graph lowered wholly
-        if floats is not None:
-            take_float_layers(original, outer.quietly(), floats, chosen)
-        results = float_results(original, outer.view(), chosen)
-        before = clone(original) if floats is None else floats
-        outer.float_layers.network = before
-        insert_pairs(original, outer.quietly(), chosen, ranges, scheme, self.exclude, steps)
+        outer.float_layers.network = clone(original) if floats is None else floats
+        variants.apply(original, outer.quietly(), chosen)
         if variants.samples is not None:
-            shift_biases(original, outer.quietly(), before, results, variants.samples)
             remark_uncorrected(original, outer, chosen)
 
     def _scheme(self) -> QuantizationScheme:
@@ -298,7 +291,7 @@ class Quantize(Pass):
     def _select(self, selection: UnitSelection, bounds: AccuracyBounds) -> frozenset[str]:
         """Return the nodes that run on integers; remark on how to get them without measuring."""
         units = selection.units
-        everything = frozenset(node_key(unit.node) for unit in units)
+        everything = frozenset(node_key(unit.node) for unit in units if not unit.is_follower)
         chosen = selection.without_slow(everything)
         if bounds:
             chosen = selection.within(chosen, bounds)

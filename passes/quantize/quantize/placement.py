@@ -78,7 +78,7 @@ def place(
     kept = tuple(u for u in units if not u.is_movement or id(u.node) in chosen)
     sets = _Sets(needed.values())
     bounded = {id(t) for unit in units if unit.is_bounded for t in unit.outputs}
-    origins = _Origins(views, ranges)
+    origins = _Origins(sets, views, ranges)
     for unit in reversed(moved):  # in graph order, so that inputs are known before outputs
         joined = [id(tensor) in bounded for tensor in unit.inputs]
         if all(joined):
@@ -89,8 +89,6 @@ def place(
             for tensor, is_bounded in zip(unit.inputs, joined, strict=True)
         ]
         united = [t for t, is_apart in zip(unit.inputs, apart, strict=True) if not is_apart]
-        for tensor in (*united, *unit.outputs[1:]):
-            sets.unite(tensor, unit.outputs[0])
         origins.follow(unit, united)
     return Placement(kept, sets.groups(_in_order(kept, needed)))
 
@@ -101,45 +99,50 @@ def has_float_result(unit: Unit) -> bool:
 
 
 class _Origins:
-    """What tensors were moved from, in graph order: how far it reaches, and whether it has others.
+    """What shares a grid with a tensor so far, in graph order: how far it reaches, who reads it.
 
-    Others are readers of a tensor, or of what shares its grid, that the movements on the way are
-    not; a graph output is read too.
+    A movement that was followed is no reader: what it gives has the same grid, and readers of its
+    own.
     """
 
-    def __init__(self, views: ScopedViews, ranges: Mapping[str, Range]) -> None:
+    def __init__(self, sets: _Sets, views: ScopedViews, ranges: Mapping[str, Range]) -> None:
+        self._sets = sets
         self._views = views
         self._ranges = ranges
         self._lengths: dict[int, float] = {}
-        self._shared: set[int] = set()
+        self._readers: dict[int, set[int]] = {}  # of each set
 
     def are_finer(self, tensor: gs.Tensor, unit: Unit) -> bool:
         """Say whether something beside `unit` would lose by the steps of what `unit` joins."""
-        if len(unit.inputs) == 1 or not self._has_others(tensor, unit):
+        if len(unit.inputs) == 1 or self._readers_of(tensor) <= {id(unit.node)}:
             return False
         own, joint = self._length(tensor), self._length(unit.outputs[0])
         return own is not None and joint is not None and own < _UNLIKE * joint
 
     def follow(self, unit: Unit, united: Sequence[gs.Tensor]) -> None:
-        """Take in that the results of `unit` share the grid of `united`, of its inputs."""
+        """Let the results of `unit` share the grid of `united`, of its inputs."""
         lengths = [self._length(tensor) for tensor in (*united, *unit.outputs)]
         known = [length for length in lengths if length is not None]
-        read = sum(self._is_read(tensor) for tensor in unit.outputs)
-        has_others = read > 1 or any(self._has_others(tensor, unit) for tensor in united)
-        for tensor in unit.outputs:
-            if len(known) == len(lengths):
-                self._lengths[id(tensor)] = max(known)
-            if has_others:
-                self._shared.add(id(tensor))
+        if len(known) == len(lengths):
+            self._lengths.update((id(tensor), max(known)) for tensor in unit.outputs)
+        for tensor in (*united, *unit.outputs[1:]):
+            self._unite(tensor, unit.outputs[0])
+        self._readers_of(unit.outputs[0]).discard(id(unit.node))
 
-    def _has_others(self, tensor: gs.Tensor, unit: Unit) -> bool:
-        view = self._views.of_tensor(tensor)
-        others = any(node is not unit.node for node in view.readers(tensor))
-        return others or view.is_output(tensor) or id(tensor) in self._shared
+    def _unite(self, a: gs.Tensor, b: gs.Tensor) -> None:
+        fewer, more = sorted((self._readers_of(a), self._readers_of(b)), key=len)
+        more |= fewer
+        self._sets.unite(a, b)
+        self._readers[self._sets.name(a)] = more
 
-    def _is_read(self, tensor: gs.Tensor) -> bool:
-        view = self._views.of_tensor(tensor)
-        return bool(view.reads(tensor)) or view.is_output(tensor)
+    def _readers_of(self, tensor: gs.Tensor) -> set[int]:
+        """Return the ids of what reads the grid of `tensor`: nodes, and outputs of the graph."""
+        name = self._sets.name(tensor)
+        if name not in self._readers:  # united with nothing yet
+            view = self._views.of_tensor(tensor)
+            shown = {id(tensor)} if view.is_output(tensor) else set()
+            self._readers[name] = {id(node) for node in view.readers(tensor)} | shown
+        return self._readers[name]
 
     def _length(self, tensor: gs.Tensor) -> float | None:
         if id(tensor) in self._lengths:
@@ -178,11 +181,14 @@ class _Sets:
         self._number = {id(tensor): number for number, tensor in enumerate(tensors)}
         self._sets = DisjointSets(len(self._number))
 
+    def name(self, tensor: gs.Tensor) -> int:
+        return self._sets.find(self._number[id(tensor)])
+
     def unite(self, a: gs.Tensor, b: gs.Tensor) -> None:
         self._sets.unite(self._number[id(a)], self._number[id(b)])
 
     def groups(self, ordered: Iterable[gs.Tensor]) -> tuple[tuple[gs.Tensor, ...], ...]:
         found: dict[int, list[gs.Tensor]] = {}
         for tensor in ordered:
-            found.setdefault(self._sets.find(self._number[id(tensor)]), []).append(tensor)
+            found.setdefault(self.name(tensor), []).append(tensor)
         return tuple(map(tuple, found.values()))

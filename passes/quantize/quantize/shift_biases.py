@@ -67,16 +67,18 @@ def shift_biases(
     floats: gs.Graph,
     results: Mapping[int, str],
     feeds: Feeds,
-) -> None:
+) -> dict[str, Array]:
     """Correct the biases of the layers of `graph`, quantized, towards the means of `floats`.
 
     `results`: of the layers before they were quantized, as `float_results` has them. Layers without
-    a bias, or whose result `floats` has not, stay as they are.
+    a bias, or whose result `floats` has not, stay as they are. Returns the others' new biases, by
+    these results.
     """
+    shifted: dict[str, Array] = {}
     made = {tensor.name for node in floats.nodes for tensor in node.outputs}
     layers = [layer for layer in _layers(graph, context, results) if layer.float_result in made]
     if not layers:
-        return
+        return shifted
     few = _First(feeds, _MOST_FEEDS)
     wanted = _means(stream_tensors(floats, [layer.float_result for layer in layers], few))
     with StagedCapture(graph, few, optimized=False) as actual, context.editing() as edit:
@@ -84,10 +86,27 @@ def shift_biases(
         for number, layer in enumerate(layers):
             means = _means(_results(graph, layer.node, actual))
             error = wanted[layer.float_result].minus(means[layer.node.outputs[0].name])
-            if not _shift(layer, error, view, edit):
-                return
+            bias = _shifted(layer, error, view)
+            if bias is not None:
+                if not edit.begin():
+                    break
+                _write(layer, bias, edit)
+                shifted[layer.float_result] = bias
             edit.commit()  # what the next layer is measured on
             context.progress((number + 1) / len(layers))
+    return shifted
+
+
+def set_biases(
+    graph: gs.Graph, context: Context, results: Mapping[int, str], biases: Mapping[str, Array]
+) -> None:
+    """Write what `shift_biases` returned into the same graph, quantized as it was."""
+    with context.editing() as edit:
+        for layer in _layers(graph, context, results):
+            if layer.float_result in biases:
+                if not edit.begin():
+                    return
+                _write(layer, biases[layer.float_result], edit)
 
 
 def _results(graph: gs.Graph, layer: gs.Node, actual: StagedCapture) -> Iterator[Arrays]:
@@ -103,8 +122,7 @@ def _results(graph: gs.Graph, layer: gs.Node, actual: StagedCapture) -> Iterator
 
 def _alone(graph: gs.Graph, source: str, result: str, like: Array) -> Reference:
     """Return the nodes that make `result` of `source`, an array like `like`, ready to run."""
-    copy = clone(graph)
-    copy.nodes = backward_slice(copy, [result], {source})
+    copy = clone(graph, backward_slice(graph, [result], {source}))
     copy.inputs = [next(t for n in copy.nodes for t in n.inputs if t.name == source)]
     copy.inputs[0].dtype, copy.inputs[0].shape = like.dtype, None
     copy.outputs = [next(t for n in copy.nodes for t in n.outputs if t.name == result)]
@@ -123,23 +141,22 @@ def _layers(
             yield IntegerLayer(node, source, results[id(node)])
 
 
-def _shift(layer: IntegerLayer, error: _HalfMeans, view: View, edit: Edit) -> bool:
-    """Add to the bias what lasts of `error`; say whether an edit was left for it."""
+def _shifted(layer: IntegerLayer, error: _HalfMeans, view: View) -> Array | None:
+    """Return the bias with what lasts of `error` added; None where it stays as it is."""
     integers, scale = (view.constant(tensor) for tensor in layer.dequantize.inputs[:2])
     assert integers is not None
     assert scale is not None
     if error.mean.shape != integers.shape:
-        return True  # nothing was seen of it
+        return None  # nothing was seen of it
     steps = np.rint(error.lasting / scale.astype(np.float64))
     shifted = np.clip(integers.astype(np.float64) + steps, _INT32.min, _INT32.max)
     shifted = shifted.astype(np.int32)
-    if np.array_equal(shifted, integers):
-        return True
-    if not edit.begin():
-        return False
-    name = layer.dequantize.inputs[0].name
-    edit.set_input(layer.dequantize, 0, edit.constant(shifted, name))
-    return True
+    return None if np.array_equal(shifted, integers) else shifted
+
+
+def _write(layer: IntegerLayer, bias: Array, edit: Edit) -> None:
+    held = layer.dequantize.inputs[0]
+    edit.set_input(layer.dequantize, 0, edit.constant(bias, held.name))
 
 
 @dataclass

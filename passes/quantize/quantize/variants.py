@@ -15,7 +15,7 @@ from .calibration.observers import Range
 from .float_layers import take_float_layers
 from .insert_pairs import insert_pairs
 from .scheme import QuantizationScheme
-from .shift_biases import float_results, shift_biases
+from .shift_biases import float_results, set_biases, shift_biases
 
 Array = np.ndarray[Any, Any]
 
@@ -39,6 +39,8 @@ class QuantizedVariants:
     floats: gs.Graph | None = None
     samples: Feeds | None = None
     steps: Mapping[str, Array] = field(default_factory=dict)
+    # Those corrected, of the choices that were judged: fitting takes a run of all layers.
+    _biases: dict[frozenset[str], dict[str, Array]] = field(default_factory=dict)
 
     @property
     def reference(self) -> gs.Graph:
@@ -51,11 +53,26 @@ class QuantizedVariants:
         `corrected`: with the biases that the result will have, which times do not depend on.
         """
         copy = clone(self.graph)
-        context = Context(copy)
-        if self.floats is not None:
-            take_float_layers(copy, context, self.floats, chosen)
-        results = float_results(copy, context.view(), chosen)
-        insert_pairs(copy, context, chosen, self.ranges, self.scheme, self.left_out, self.steps)
-        if corrected and self.samples is not None:
-            shift_biases(copy, context, self.reference, results, self.samples)
+        self.apply(copy, Context(copy), chosen, corrected=corrected)
         return copy
+
+    def apply(
+        self,
+        graph: gs.Graph,
+        context: Context,
+        chosen: Collection[str],
+        *,
+        corrected: bool = True,
+    ) -> None:
+        """Put the nodes called `chosen` of `graph`, the same as the float graph, on integers."""
+        if self.floats is not None:
+            take_float_layers(graph, context, self.floats, chosen)
+        results = float_results(graph, context.view(), chosen)
+        insert_pairs(graph, context, chosen, self.ranges, self.scheme, self.left_out, self.steps)
+        if not corrected or self.samples is None:
+            return
+        key = frozenset(chosen)
+        if key in self._biases:
+            set_biases(graph, context, results, self._biases[key])
+        else:
+            self._biases[key] = shift_biases(graph, context, self.reference, results, self.samples)

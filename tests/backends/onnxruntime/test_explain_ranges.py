@@ -79,6 +79,23 @@ def test_what_a_relu_cuts_is_no_loss():
     assert not any("first" in line for line in remarks(integers(graph), graph))
 
 
+@pytest.mark.parametrize("activation", ["HardSwish", "HardSigmoid"])
+def test_what_all_readers_have_flat_is_no_loss(activation):
+    """Ranges end where a hard sigmoid does, and most of these values lie beyond."""
+    graph = network(activation)
+    made = planish.Pipeline.parse("int8{measure=false,guard=off}").run(graph, FEEDS, verify="off")
+    assert any(node.op == "QuantizeLinear" for node in made.graph.nodes)
+    assert remarks(made.graph, graph) == []
+
+
+def test_ranges_that_end_before_it_are_told():
+    graph = network("HardSwish")
+    made = planish.Pipeline.parse("quantize{measure=false,guard=off,calibration=min-max}")
+    feeds = [{"x": (feed["x"] / 50).astype("f")} for feed in FEEDS]
+    told = remarks(made.run(graph, feeds, verify="off").graph, graph)
+    assert any(re.match(r"\d+% of values at first lie outside", line) for line in told)
+
+
 MOVED = {
     "padded": "p = Pad(x, pads)",
     "transposed": "t = Transpose <perm = [0, 1, 3, 2]> (x) p = Pad(t, pads)",

@@ -679,3 +679,45 @@ def test_what_a_new_reshape_bounds_is_decided_in_the_same_run():
     graph = run_pass(planish.load(model), PASS).graph  # it runs again, without an edit
     assert ops(graph).count("Transpose") == 1
     assert_same_function(model, graph, {"x": normal(3, 4, 1, 1), "z": normal(3, 1, 1, 4)}, 0)
+
+
+BLOCKS = """t = Transpose <perm = [0, 2, 3, 1]> (a) b = Reshape(t, deep)
+    c = Transpose <perm = [0, 1, 3, 2, 4, 5]> (b) d = Reshape(c, wide)
+    u = Transpose <perm = [0, 3, 1, 2]> (d)"""
+PAIR = "q = QuantizeLinear(x, s, z) a = DequantizeLinear(q, s, z)"
+
+
+@pytest.mark.parametrize(("first", "left"), [("a = Relu(x)", 1), (PAIR, 3)])
+def test_blocks_of_integers_are_moved_with_channels_last(first, left):
+    """Integer layers have them last; what moves channels that come first moves single bytes."""
+    model = model_of(
+        f"g (float[2, 8, 3, 5] x) => (float[] y) {{ {first} {BLOCKS} y = Relu(u) }}",
+        {
+            "deep": ints(0, 3, 5, 2, 2, 2),
+            "wide": ints(0, 6, 10, 2),
+            "s": np.float32(0.05),
+            "z": np.uint8(128),
+        },
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert ops(result.graph).count("Transpose") == left
+    assert any("whole rows" in reason for reason in reasons(result)) is (left == 3)
+    assert_same_function(model, result.graph, {"x": normal(2, 8, 3, 5)}, 0)
+
+
+def test_the_last_of_them_may_go():
+    """Where none is left at all, nothing is moved: rows or bytes."""
+    model = model_of(
+        f"""g (float[2, 8, 3, 5] x) => (float[] y) {{ {PAIR} t = Transpose <perm = [0, 2, 3, 1]> (a)
+            b = Reshape(t, flat) c = Relu(b) d = Reshape(c, back)
+            y = Transpose <perm = [0, 3, 1, 2]> (d) }}""",
+        {
+            "flat": ints(2, 15, 8),
+            "back": ints(2, 3, 5, 8),
+            "s": np.float32(0.05),
+            "z": np.uint8(128),
+        },
+    )
+    result = run_pass(planish.load(model), PASS)
+    assert "Transpose" not in ops(result.graph)
+    assert_same_function(model, result.graph, {"x": normal(2, 8, 3, 5)}, 0)

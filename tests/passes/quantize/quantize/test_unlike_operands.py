@@ -108,6 +108,26 @@ def test_what_moves_to_the_concat_alone_is_not_rounded_twice():
     assert found["x"] == found["a"] == found["k"]
 
 
+@pytest.mark.parametrize("reader", ["", "y = Conv(b, two)", "y = Identity(b)"])
+@pytest.mark.parametrize("moves", ["", "t = Transpose<perm=[0, 1, 3, 2]>(b)"])
+def test_parts_that_all_go_to_the_concat_are_not_rounded_twice(reader, moves):
+    """All parts of a Split are one tensor's; what reads one of them besides is another."""
+    text = f"""g (float[N, 3, 6, 6] x) => ({"float[] y, " * bool(reader)}float[] z) {{
+        a = Conv(x, small) e = Conv(x, large) c, b = Split<axis=1, num_outputs=2>(a)
+        {moves} k = Concat<axis=1>({moves[:1] or "b"}, c, e) z = Conv(k, wide) {reader}
+    }}"""
+    shapes = {"wide": (4, 8, 1, 1), "two": (4, 2, 1, 1)}
+    large = normal(4, 3, 3, 3, seed=10)
+    values = {"large": large, "small": large * np.float32(0.1)}
+    values |= {k: normal(*v, seed=11) for k, v in shapes.items() if f"{k})" in text}
+    graph = graph_of(text, values)
+    found = scales(run_pass(graph, QUANTIZE, feeds=FEEDS, verify="off").graph)
+    part = 0.1 if reader else 1.0
+    assert found["e"] == found["k"]
+    assert found["a"] == found["c"] == found["b"]
+    assert found["a"] == pytest.approx(found["k"] * part, rel=1e-3)
+
+
 @pytest.mark.parametrize("text", [ALONE, TWICE])
 def test_what_nothing_else_reads_is_not_rounded_twice(text):
     found = scales(quantized(text, 0.1)[1])

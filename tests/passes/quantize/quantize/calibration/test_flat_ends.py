@@ -49,6 +49,27 @@ def test_an_output_shows_all_values():
     assert flat_ends(graph.outputs[0], Context(graph).view()) == (-np.inf, np.inf)
 
 
+PAIR = "p = QuantizeLinear(t, s) a = DequantizeLinear(p, s)"
+BETWEEN_PAIRS = {
+    "y = HardSwish(a)": (-3, np.inf),
+    f"""b = DequantizeLinear(p, s) h = HardSigmoid<alpha = {SLOPE}>(a) q = QuantizeLinear(h, s)
+        g = DequantizeLinear(q, s) y = Mul(b, g)""": (-3, np.inf),
+    "y = Mul(a, a)": (-np.inf, np.inf),
+    f"h = HardSigmoid<alpha = {SLOPE}>(a) m = Mul(a, h) y = Add(m, t)": (-np.inf, np.inf),
+    f"h = HardSigmoid<alpha = {SLOPE}>(a) e = Neg(a) y = Mul(e, h)": (-np.inf, np.inf),
+    "y = HardSwish(a) z = Identity(a)": (-np.inf, np.inf),
+}
+
+
+@pytest.mark.parametrize(("body", "expected"), BETWEEN_PAIRS.items())
+def test_pairs_on_the_way_change_nothing(body, expected):
+    outputs = "float[N, 4] y" + ", float[N, 4] z" * ("z = " in body)
+    text = f"g (float[N, 4] x) => ({outputs}) {{ t = Neg(x) {PAIR} {body} }}"
+    graph = graph_of(text, {"s": np.float32(0.1).reshape(())})
+    found = flat_ends(graph.nodes[0].outputs[0], Context(graph).view())
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
 def test_ranges_end_there():
     graph = network("y = HardSwish(t)")
     feeds = [{"x": np.linspace(-8, 20, 400, dtype=np.float32).reshape(-1, 4)}]
