@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...core.build import make_constant, make_node, make_variable
@@ -14,6 +16,7 @@ from ...graph.uses import scopes
 from ...graph.view import View
 from .runtime import is_doubted
 
+ValueOf = Callable[[gs.Tensor], "np.ndarray[Any, Any] | None"]
 Functions = Mapping[tuple[str, str], gs.Function]
 
 
@@ -45,23 +48,40 @@ def called(node: gs.Node) -> tuple[str, str]:
 
 def written_out(call: gs.Node, function: gs.Function, owner: gs.Graph, view: View) -> gs.Graph:
     """Return a graph of what `call` computes, with inputs of the types they have in `owner`."""
-    imports = list(function.import_domains or ())
-    graph = gs.Graph(opset=function.opset, import_domains=imports, ir_version=owner.ir_version)
-    known = {tensor.name: _stand_in(tensor, view) for tensor in call.inputs}
-    inputs = [known[tensor.name] for tensor in call.inputs]
-    outputs = [make_variable(tensor.name) for tensor in call.outputs]
-    node = make_node(call.op, call.name, dict(call.attrs), inputs, outputs, call.domain)
-    graph.nodes, graph.functions = [node], list(owner.functions)
-    graph.inputs = [t for t in known.values() if isinstance(t, gs.Variable) and t.name]
-    graph.outputs = [t for t in outputs if t.name]
+    graph = standing_alone(call, owner, view)
+    graph.opset, graph.import_domains = function.opset, list(function.import_domains or ())
     with Edit(graph) as edit:
-        CallInliner(edit).inline(node, function)
+        CallInliner(edit).inline(graph.nodes[0], function)
     return graph
 
 
-def _stand_in(tensor: gs.Tensor, view: View) -> gs.Tensor:
+def standing_alone(
+    node: gs.Node, owner: gs.Graph, view: View, value_of: ValueOf = lambda tensor: None
+) -> gs.Graph:
+    """Return a graph of `node` alone, with inputs of the types, and values, they have in `owner`.
+
+    `value_of` tells the values of inputs that are no constants, None where they are not known.
+    """
+    graph = gs.Graph(
+        opset=owner.opset, import_domains=owner.import_domains, ir_version=owner.ir_version
+    )
+    known = {tensor.name: _stand_in(tensor, view, value_of) for tensor in node.inputs}
+    inputs = [known[tensor.name] for tensor in node.inputs]
+    outputs = [make_variable(tensor.name) for tensor in node.outputs]
+    made = make_node(node.op, node.name, dict(node.attrs), inputs, outputs, node.domain)
+    graph.nodes = [made]
+    graph.functions = [] if is_standard(node) else list(owner.functions)
+    graph.inputs = [t for t in known.values() if isinstance(t, gs.Variable) and t.name]
+    graph.outputs = [t for t in outputs if t.name]
+    return graph
+
+
+def _stand_in(tensor: gs.Tensor, view: View, value_of: ValueOf) -> gs.Tensor:
     if isinstance(tensor, gs.Constant) and view.is_constant(tensor):
         return make_constant(tensor.name, tensor._values)
+    values = value_of(tensor)
+    if values is not None:
+        return make_constant(tensor.name, values)
     found = view.type(tensor)
     if found is None:
         return make_variable(tensor.name)

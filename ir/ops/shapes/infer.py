@@ -24,7 +24,7 @@ from ...files.given import Model, as_graph
 from ...graph.types import Dim, Shape, TensorType, Types
 from ...graph.uses import Uses, scopes
 from ...graph.view import View
-from .calls import called, doubted_functions, written_out
+from .calls import ValueOf, called, doubted_functions, standing_alone, written_out
 from .elements import element_types
 from .onnx_inference import infer_by_onnx
 from .runtime import is_doubted, misleads_inference, runtime_shape
@@ -45,6 +45,19 @@ def infer_types(graph: Model) -> Types:
     graph = as_graph(graph)
     doubted = _doubted(graph)
     return _Correction(graph, doubted).run() if doubted else infer_by_onnx(graph, {})
+
+
+def infer_results(
+    node: gs.Node, owner: gs.Graph, view: View, value_of: ValueOf = lambda tensor: None
+) -> Results:
+    """Infer the types of the results of `node` in `owner`, from those of its inputs alone.
+
+    `value_of` tells the values of inputs that are no constants, None where they are not known.
+    """
+    alone = standing_alone(node, owner, view, value_of)
+    types = infer_types(alone)
+    found = [types.of(tensor) for tensor in alone.nodes[0].outputs]
+    return tuple(None if each is None else declared_type(each) for each in found)
 
 
 @dataclass(frozen=True)

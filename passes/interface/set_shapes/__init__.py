@@ -33,6 +33,7 @@ from .asked import read_sizes, shapes_asked
 from .like import told_by
 from .mend import Mend, Told, nodes_of
 from .plan import plan
+from .splits import Parts
 from .symbols import Shapes, new_names, open_sizes
 
 _UNCOMPARED = (
@@ -52,13 +53,15 @@ class SetShapes(Pass):
     compared with no other: what is verified is what other passes do to it. Compare one result with
     the source network at the new size.
 
-    Not always told apart: a Reshape that parts a map into patches, where both the patches and their
-    number could follow. MobileViT made half as large gets patches of half the size.
+    Where a Reshape takes an axis apart, as into windows or patches, one part stays and the other
+    follows: the one that recurs, as the 2 of 32 = 16 * 2 and 16 = 8 * 2, or without which the
+    network does not run. Where neither says so, the pass refuses; `windows` says it.
 
     - `shapes`: what is set, such as `["input.1=1,3,320,320","batch=1"]`; without quotes,
       `[input.1:1x3x320x320,batch:1]`.
     - `keep`: nodes that stay as they are.
     - `follow`: pools, Resizes and TopK whose windows and sizes go with those of their inputs.
+    - `windows`: sizes of windows, patches, cells that stay where a Reshape takes an axis apart.
     - `like`: a file with another export of the network, by the same exporter, at other sizes:
       constants that are the same in both stay, the others go along.
     """
@@ -70,6 +73,7 @@ class SetShapes(Pass):
     shapes: tuple[str, ...]
     keep: tuple[str, ...] = ()
     follow: tuple[str, ...] = ()
+    windows: tuple[int, ...] = ()
     like: str = ""
 
     def __post_init__(self) -> None:
@@ -84,7 +88,11 @@ class SetShapes(Pass):
         before = {t.name: t.shape for t in graph.inputs}
         check_node_names(graph, "keep", self.keep)
         check_node_names(graph, "follow", self.follow)
-        told = Told(keep=frozenset(self.keep), follow=frozenset(self.follow))
+        told = Told(
+            keep=frozenset(self.keep),
+            follow=frozenset(self.follow),
+            parts=Parts(given=frozenset(self.windows)),
+        )
         if self.like:
             told = told_by(graph, Path(self.like), shapes, told)
         if new_names(graph, shapes):
@@ -108,8 +116,8 @@ class SetShapes(Pass):
         _need_elements(found.outputs)
         for line in _shown(graph, shapes, before):
             context.remark(line)
-        for mend in found.mends:
-            context.remark(mend.told)
+        for line in (*(mend.told for mend in found.mends), *found.told):
+            context.remark(line)
         if found.mends:
             context.remark(self._compared())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import onnx_graphsurgeon as gs
 
@@ -12,12 +12,13 @@ from ....ir.graph.clone import clone
 from ....ir.graph.types import Dim
 from ....ir.graph.uses import Uses
 from ....ir.graph.view import View
-from ....ir.ops.shapes.infer import infer_types
+from ....ir.ops.shapes.infer import infer_results, infer_types
 from ....ir.run.feeds import is_size
 from ...analysis.constants.evaluation import constant_values
 from .mend import nodes_of
 from .rules import RULES
-from .site import Array, Sizes, known
+from .seen import Sizes, known
+from .site import Array
 
 # Of spatial axes multiples of them, which strided layers halve.
 _PRIMES = (1009, 1013, 1019, 1021, 1031, 1033, 1039, 1049, 1051, 1061)
@@ -134,6 +135,18 @@ class SizedCopy:
         if id(tensor) not in held:
             held.update(constant_values([tensor], self.view(scope)))
         return held.get(id(tensor))
+
+    def learn_results(self, node: gs.Node, values: Callable[[gs.Tensor], Array | None]) -> bool:
+        """Infer the results of a node of the graph itself anew; say whether they are known.
+
+        `values`: those of lists. What else follows from the node is as it was.
+        """
+        found = infer_results(node, self.graph, self.view(self.graph), values)
+        for tensor, made in zip(node.outputs, found, strict=True):
+            if made is not None and not tensor.is_empty():
+                self._types.learn(tensor, made)
+        pairs = zip(node.outputs, found, strict=True)
+        return all(made is not None or tensor.is_empty() for tensor, made in pairs)
 
     def uses_elsewhere(self, op: str, number: float, size: int, rank: int) -> bool:
         """Say whether an `op` has `number`, with a tensor of `rank` without an axis of `size`."""

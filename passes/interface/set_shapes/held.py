@@ -15,7 +15,8 @@ import onnx_graphsurgeon as gs
 from ....ir.ops.axes.named import normal_axes
 from ....ir.ops.parameters import LISTS_OF_SIZES, read_parameter
 from ....ir.ops.traits import traits_of
-from .site import Array, FixedSizeError, SizedSite, Sizes, known
+from .seen import Sizes, known
+from .site import Array, FixedSizeError, SizedSite
 
 _MANY = 16  # elements, below which a number is one of its own
 _LARGEST_HALO = 15  # on each side, of a kernel of 31
@@ -108,9 +109,17 @@ def _is_of_patches(site: SizedSite) -> bool:
 
 
 def _check_no_pads(before: Sizes, now: Sizes) -> None:
-    """Refuse a Pad that adds nothing, as where a row is of a round size or square already."""
-    quotients = {size / was for was, size in zip(before[-2:], now[-2:], strict=True) if was}
-    if before != now and not (len(quotients) == 1 and quotients.pop().is_integer()):
+    """Refuse a Pad that adds nothing, as where a row is of a round size or square already.
+
+    Rows and columns that become as many times as large, both, stay so: the last two axes, or those
+    before channels that come last.
+    """
+    quotients = [size / was if was else 1.0 for was, size in zip(before, now, strict=True)]
+    rows, others = quotients[-2:], quotients[1:-2]
+    if len(before) > 3 and quotients[-1] == 1:
+        rows, others = quotients[-3:-1], quotients[1:-3]
+    grown = len(set(rows)) == 1 and rows[0].is_integer() and all(one == 1 for one in others)
+    if before != now and not grown:
         raise FixedSizeError(
             f"it pads {list(before)} with nothing; whether {list(now)} is to be padded, to a round "
             "size or a square, does not follow"

@@ -22,8 +22,9 @@ from ....ir.graph.types import Dim
 from ....ir.run.feeds import is_size
 from .copies import SizedCopy
 from .mend import Told, nodes_of
-from .plan import plan
+from .plan import OpenPartsError, plan
 from .site import Array
+from .splits import FIRST, LAST
 
 
 def told_by(graph: gs.Graph, path: Path, shapes: Mapping[str, Sequence[Dim]], told: Told) -> Told:
@@ -38,14 +39,27 @@ def told_by(graph: gs.Graph, path: Path, shapes: Mapping[str, Sequence[Dim]], to
     _need_telling(graph, sizes, shapes, path)
     same, changed = _compared(graph, other)
     decided = replace(told, keep=told.keep | same, follow=told.follow | changed)
-    found = plan(graph, {n: s for n, s in sizes.items() if s != _shape(graph, n)}, decided)
-    for node, (mine, theirs) in _held_by_both(found.sized, other):
-        if not _equal(mine, theirs):
-            raise RefusedError(
-                f"the sizes cannot be set: {label(node)}: what it holds follows a size, as "
-                f"'{path}' shows, and not in a way that is known"
-            )
+    asked = {n: s for n, s in sizes.items() if s != _shape(graph, n)}
+    try:
+        differing = _differing(plan(graph, asked, decided).sized, other)
+    except OpenPartsError:
+        for place in (LAST, FIRST):
+            decided = replace(decided, parts=replace(decided.parts, default=place))
+            differing = _differing(plan(graph, asked, decided).sized, other)
+            if differing is None:
+                break
+    if differing is not None:
+        raise RefusedError(
+            f"the sizes cannot be set: {label(differing)}: what it holds follows a size, as "
+            f"'{path}' shows, and not in a way that is known"
+        )
     return decided
+
+
+def _differing(sized: gs.Graph, other: gs.Graph) -> gs.Node | None:
+    """Return the first node that holds another constant in `other`, None where none does."""
+    pairs = _held_by_both(sized, other)
+    return next((node for node, (mine, theirs) in pairs if not _equal(mine, theirs)), None)
 
 
 def _need_alike(graph: gs.Graph, other: gs.Graph, path: Path) -> None:

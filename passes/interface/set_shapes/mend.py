@@ -14,6 +14,7 @@ from ....ir.core.build import make_constant
 from ....ir.core.variables import subgraphs_of
 from ....ir.graph.types import Dim
 from .site import Array
+from .splits import Parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,7 @@ class Told:
     `tries`: what cannot be decided stays as it is, to see whether that runs, and `undecided`
     says why, where it is no value for each element. `is_between`:
     whether the graph has sizes already that are in between. `parts`: which part stays of sizes that
-    are taken apart in two, the first (0) or the last (-1).
+    are taken apart in two.
     `final`: the shapes of inputs that those of the graph are on the way to. `opens`: whether the
     sizes stand for names, which no attribute can follow.
     """
@@ -33,7 +34,7 @@ class Told:
     tries: bool = False
     undecided: list[str] = field(default_factory=list)
     is_between: bool = False
-    parts: int | None = None
+    parts: Parts = field(default_factory=Parts)
     final: Mapping[str, Sequence[Dim]] = field(default_factory=dict)
     opens: bool = False
 
@@ -114,7 +115,8 @@ def apply_to_copy(mend: Mend, node: gs.Node) -> None:
     """Give a node of a copy, which nobody else reads, what `mend` says."""
     for position, values in mend.inputs.items():
         old = node.inputs[position]
-        list.__setitem__(node.inputs, position, make_constant(f"{old.name}__sized", values))
+        name = f"{old.name}__sized_{mend.place}"  # others may hold the same one
+        list.__setitem__(node.inputs, position, make_constant(name, values))
     node.attrs.update(mend.attrs)
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from ....ir.ops.traits import traits_of
 from .excuses import excused
 from .forms import MEANS, PLACES, ROOTS, STEPS, Form, matching, of_several
-from .site import Array, FixedSizeError, SizedSite, Summed
+from .seen import Summed
+from .site import Array, FixedSizeError, SizedSite
 
 _MOST = 16  # different numbers of a constant, beyond which it is one of weights
 _LARGEST = 1 << 20  # elements

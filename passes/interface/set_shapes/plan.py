@@ -25,7 +25,9 @@ from .copies import LEAST_STAND_IN, SizedCopy, opened_shapes, sized_copy, stand_
 from .mend import Mend, Refused, Told, apply_to_copy, node_at
 from .round import SizeRound
 from .rules import FOLLOWING
+from .splits import FIRST, LAST, told_of
 
+_CANNOT = "the sizes cannot be set"
 _MOST_NAMES = 8  # of nodes, in what a person is to copy
 
 
@@ -37,12 +39,13 @@ class OpenPartsError(RefusedError):
 class Plan:
     """What has to change, in order, and the sizes of outputs that are known then, by name.
 
-    `sized`: a copy in which it has.
+    `sized`: a copy in which it has. `told`: what a person is told of sizes that stay.
     """
 
     mends: Sequence[Mend]
     outputs: Mapping[str, Sequence[int]]
     sized: gs.Graph
+    told: Sequence[str] = ()
 
 
 def plan(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> Plan:
@@ -76,16 +79,40 @@ def _decided(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -
         replace(mend, taken=mend.taken and _would_do(graph, shapes, told, [mend]))
         for mend in found.mends
     ]
-    return replace(found, mends=mends)
+    return replace(found, mends=mends, told=told_of(told.parts.with_recurring(told.parts.seen)))
 
 
 def _with_parts(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> Told:
-    """Return `told` with which part of sizes that are taken apart stays, where one alone runs."""
-    ways = [replace(told, parts=part) for part in (-1, 0)]
-    fitting = [way for way in ways if _runs_as(graph, shapes, way)]
-    if len(fitting) == 1:
-        return fitting[0]
-    return told
+    """Return `told` with which parts of sizes that are taken apart stay, where that is known.
+
+    They are those that recur, and of the rest those without which it does not run.
+    """
+    ways = _ways(told)
+    reasons = [_why_not(graph, shapes, way) for way in ways]
+    splits = {split: known for way in ways for split, known in way.parts.seen.items()}
+    parts = told.parts.with_recurring(splits)
+    left = [one for one, known in splits.items() if known is None and parts.told(one) is None]
+    told = replace(told, parts=parts)
+    if len(left) < len(splits):
+        reasons = [_why_not(graph, shapes, way) for way in _ways(told)] if left else [None]
+    failing = [reason for reason in reasons if reason is not None]
+    if len(failing) == len(reasons):
+        raise RefusedError(failing[0])
+    if not failing:
+        return told
+    place = LAST if reasons[0] is None else FIRST
+    for split in left if len(left) > 1 else ():
+        others = {one: -1 - place if one is split else place for one in left}
+        way = replace(told, parts=replace(parts, chosen=others))
+        if _why_not(graph, shapes, way) is None:
+            return told
+    return replace(told, parts=replace(parts, default=place))
+
+
+def _ways(told: Told) -> list[Told]:
+    return [
+        replace(told, parts=replace(told.parts, default=place, seen={})) for place in (LAST, FIRST)
+    ]
 
 
 def _would_do(
@@ -93,24 +120,27 @@ def _would_do(
 ) -> bool:
     """Say whether sizes still fit where nodes that were mended stay as they are."""
     keep = told.keep | {mend.node for mend in kept}
-    return _runs_as(graph, shapes, replace(told, keep=keep))
+    return _why_not(graph, shapes, replace(told, keep=keep)) is None
 
 
-def _runs_as(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> bool:
-    """Say whether the graph may run as `told`: it does, or what stands in the way is undecided."""
+def _why_not(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -> str | None:
+    """Return why the graph does not run as `told`.
+
+    None where it does, or where what stands in the way is undecided, so that it may.
+    """
     tried = replace(told, tries=True, undecided=[])
     try:
         sized = _planned(graph, shapes, tried).sized
-    except RefusedError:
-        return bool(tried.undecided)
-    written = SizedCopy(sized).graph  # inference does not compute all lists of sizes
-    if infer_types(written).problem and not infer_types(graph).problem:
-        return bool(tried.undecided)
-    try:
-        Reference(sized)(random_feeds(sized)[0])
-    except (ExecutionError, FeedError):
-        return bool(tried.undecided)
-    return True
+        written = SizedCopy(sized).graph  # inference does not compute all lists of sizes
+        problem = infer_types(written).problem
+        if problem is None or infer_types(graph).problem:
+            problem = None
+            Reference(sized)(random_feeds(sized)[0])
+    except (RefusedError, ExecutionError, FeedError) as error:
+        problem = str(error)
+    if problem is None or tried.undecided:
+        return None
+    return problem if problem.startswith(_CANNOT) else f"{_CANNOT}: {problem}"
 
 
 def _both_ways(mend: Mend, told: Told) -> Refused:
@@ -159,7 +189,7 @@ def _planned(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -
 def _need_inferred(middle: gs.Graph, graph: gs.Graph) -> None:
     problem = infer_types(middle).problem
     if problem and not infer_types(graph).problem:
-        raise RefusedError(f"the sizes cannot be set: {problem}")
+        raise RefusedError(f"{_CANNOT}: {problem}")
 
 
 def _step(
@@ -193,6 +223,6 @@ def _refusal(refused: Sequence[Refused]) -> str:
     follow = [f'"{one.node}"' for one in refused[:_MOST_NAMES] if one.op in FOLLOWING]
     along = f", follow=[{','.join(follow)}] lets it go along with its input" if follow else ""
     return (
-        f"the sizes cannot be set: {reasons}. In a pipeline, set-shapes{{shapes=[...],"
+        f"{_CANNOT}: {reasons}. In a pipeline, set-shapes{{shapes=[...],"
         f"keep=[{kept}]}} leaves it as it is{along}"
     )

@@ -14,6 +14,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from .splits import FIRST, LAST, Parts, Split
+
 Sizes = Sequence[int]
 Become = Callable[[int, int], frozenset[int]]
 
@@ -32,13 +34,13 @@ def regrouped(
     now: Sizes,
     become: Become = lambda axis, size: frozenset(),
     rest: int | None = None,
-    stays: int | None = None,
+    parts: Parts | None = None,
 ) -> list[int] | None:
     """Return what `after`, the reshape of `before`, is of `now`; None where one example is mute.
 
     `become` says what sizes on an axis have become elsewhere; `rest` is the axis that takes what
-    the others leave. `stays`: which part of a size that is split in two stays, where nothing else
-    says so: 0 for the first, -1 for the last.
+    the others leave. `parts`: which part of a size that is split in two stays, where nothing else
+    says so.
     """
     if 0 in before or 0 in after:
         return None
@@ -47,23 +49,57 @@ def regrouped(
         return None
     ones = _ones(before, after, groups)
     _absorb(ones, groups, rest)
-    found = list(after)
+    _take_in_windows(ones, groups, before, now)
+    found, filled, kept = list(after), set[int](), set[int]()
     for group in (*groups, *ones):
         if all(before[axis] == now[axis] for axis in group.before):
             continue
         if len(group.after) == 1:
-            found[group.after[0]] = math.prod(now[axis] for axis in group.before)
+            made = {group.after[0]: math.prod(now[axis] for axis in group.before)}
+            if len(group.before) == 1 and group not in ones:
+                window = _of_windows(group, (before, after, now), parts)
+                (filled if window else kept).add(after[group.after[0]])
+                made |= window
+            for axis, size in made.items():
+                found[axis] = size
         elif group in ones:
             if len(group.after) != len(group.before):
                 return None
             for axis, other in zip(group.after, group.before, strict=True):
                 found[axis] = now[other]
-        elif (parts := _taken_apart(group, (before, after, now), become, stays)) is not None:
-            for axis, part in parts.items():
+        elif (apart := _taken_apart(group, (before, after, now), become, parts)) is not None:
+            for axis, part in apart.items():
                 found[axis] = part
         else:
             return None
-    return found
+    # What is kept may be a window as well, with their number in another axis.
+    return None if filled & kept else found
+
+
+def _take_in_windows(
+    ones: Sequence[_AxisGroup], groups: Sequence[_AxisGroup], before: Sizes, now: Sizes
+) -> None:
+    """Count axes of one to the windows beside them: [1, 7, 1, 7] that becomes [2, 7, 2, 7]."""
+
+    def grows(axis: int) -> bool:
+        return before[axis] == 1 != now[axis]
+
+    for place, group in enumerate(groups):
+        if any(grows(axis) for axis in group.before):
+            first, last = ones[place], ones[place + 1]
+            if first.before and grows(first.before[-1]):
+                group.before.insert(0, first.before.pop())
+            elif last.before and grows(last.before[0]):
+                group.before.append(last.before.pop(0))
+    # Those without a place of their own are all in front of their windows, or all behind them.
+    alone = [not one.after and any(map(grows, one.before)) for one in ones]
+    for place, group in enumerate(groups if sum(alone) > 1 else ()):
+        if alone[-1] and alone[place + 1]:
+            group.before += ones[place + 1].before
+            ones[place + 1].before = []
+        elif alone[place] and not alone[-1]:
+            group.before[:0] = ones[place].before
+            ones[place].before = []
 
 
 def _absorb(ones: Sequence[_AxisGroup], groups: Sequence[_AxisGroup], rest: int | None) -> None:
@@ -75,12 +111,12 @@ def _absorb(ones: Sequence[_AxisGroup], groups: Sequence[_AxisGroup], rest: int 
 
 
 def _taken_apart(
-    group: _AxisGroup, sizes: tuple[Sizes, Sizes, Sizes], become: Become, stays: int | None
+    group: _AxisGroup, sizes: tuple[Sizes, Sizes, Sizes], become: Become, parts: Parts | None
 ) -> dict[int, int] | None:
     """Return the sizes of the axes behind a group of which several are made, None where unknown.
 
     [16, 16, 10] -> [512, 5]:  5 is a part of the 10, which stays, and 512 = 16 * 16 * 2. What is
-    left must be what those sizes have become elsewhere, in one way only.
+    left must be what those sizes have become elsewhere, in one way only; else one of two stays.
     """
     before, after, now = sizes
     left = [
@@ -100,13 +136,55 @@ def _taken_apart(
         known[1] = frozenset(
             {size // number for number in known[0] if number and not size % number}
         )
-    fitting = [parts for parts in itertools.product(*known) if math.prod(parts) == size]
+    fitting = [sizes for sizes in itertools.product(*known) if math.prod(sizes) == size]
+    split = _split(left, after[axes[FIRST]], after[axes[LAST]]) if len(axes) == 2 else None
     if len(fitting) == 1:
+        same = [place for place in (FIRST, LAST) if fitting[0][place] == after[axes[place]]]
+        if split is not None and parts is not None and len(same) == 1:
+            parts.seen.setdefault(split, same[0])
         return found | dict(zip(axes, fitting[0], strict=True))
-    if fitting or stays is None or len(axes) != 2 or size % after[axes[stays]]:
+    if fitting or parts is None or split is None:
         return None
-    kept, other = axes[stays], axes[-1 - stays]
-    return found | {kept: after[kept], other: size // after[kept]}
+    stays = parts.of(split)
+    for place in () if stays is None else (stays, -1 - stays):
+        kept, other = axes[place], axes[-1 - place]
+        if size % after[kept] == 0:
+            return found | {kept: after[kept], other: size // after[kept]}
+    return None
+
+
+def _split(left: Sequence[tuple[int, int]], first: int, last: int) -> Split:
+    """Return a split without the sizes around it that stay: 32 = 16 * 2 of 64 * 32 = 1024 * 2."""
+    for was, now in left:
+        if was != now or first % was:
+            break
+        first //= was
+    for was, now in left[::-1]:
+        if was != now or last % was:
+            break
+        last //= was
+    return Split(first, last)
+
+
+def _of_windows(
+    group: _AxisGroup, sizes: tuple[Sizes, Sizes, Sizes], parts: Parts | None
+) -> dict[int, int]:
+    """Return the sizes of an axis that one window fills, and of their number, a one beside it."""
+    before, after, now = sizes
+    axis, other = group.after[0], group.before[0]
+    size = after[axis]
+    for side, split in ((-1, Split(1, size, True)), (1, Split(size, 1, True))):
+        added = _count_ones(after, axis, side) > _count_ones(before, other, side)
+        stays = parts.of(split) if added and parts is not None else None
+        if stays is not None and split.part(stays) == size and now[other] % size == 0:
+            return {axis: size, axis + side: now[other] // size}
+    return {}
+
+
+def _count_ones(sizes: Sizes, axis: int, step: int) -> int:
+    """Count the axes of one beside `axis`, before it (-1) or behind it (1)."""
+    beside = sizes[axis + 1 :] if step > 0 else sizes[:axis][::-1]
+    return len(list(itertools.takewhile(lambda size: size == 1, beside)))
 
 
 def _divide(left: list[tuple[int, int]], end: int, part: int) -> bool:

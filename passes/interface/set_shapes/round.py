@@ -10,27 +10,20 @@ from ....ir.core.variables import is_standard, label, node_key, subgraphs_of
 from ....ir.graph.uses import scopes
 from ....ir.ops.traits.groups import READ_NO_VALUES
 from .copies import SizedCopy
-from .mend import Mend, Refused, Told, nodes_of, typed
+from .factors import Factors
+from .mend import Mend, Refused, Told, apply_to_copy, nodes_of, typed
 from .operands import operands
 from .rules import RULES
-from .site import (
-    Array,
-    FixedSizeError,
-    Guess,
-    MisfitError,
-    SeenSizes,
-    SizedSite,
-    Sizes,
-    Summed,
-    Taken,
-    UndecidedPartsError,
-    known,
-)
+from .seen import SeenSizes, Sizes, Summed, known
+from .site import Array, FixedSizeError, Guess, MisfitError, SizedSite, Taken, UndecidedPartsError
 from .sums import products_of, summed
 
 
 class SizeRound:
-    """One walk over both copies; what hangs on a node that is mended waits for the next."""
+    """One walk over both copies.
+
+    What hangs on a node that is mended is inferred on the way, or waits for the next walk.
+    """
 
     def __init__(
         self, before: SizedCopy, after: gs.Graph, mended: Collection[int], told: Told
@@ -39,9 +32,12 @@ class SizeRound:
         self._mended, self._told = frozenset(mended), told
         self._seen = SeenSizes()
         self._live: set[int] = set()
+        self._settled: set[int] = set()
         self._summed: dict[int, frozenset[Summed]] = {}
         self._products = (_products(self._before), _products(self._after))
         self._waiting: set[int] = set()
+        self._fresh: set[int] = set()  # whose types follow from nodes that are mended
+        self._factors = Factors()
         self.parts_open = False
         self._changed: set[int] = set()  # scopes
         outer, scope = self._before.graph, self._after.graph
@@ -56,22 +52,25 @@ class SizeRound:
         return {name: found for name, found in sizes.items() if found is not None}
 
     def look(self) -> tuple[list[Mend], list[Refused]]:
-        """Return the nodes to mend, and why others cannot be."""
+        """Return the nodes to mend, and why others cannot be; the latter where none are mended."""
         mends: list[Mend] = []
         refused: list[Refused] = []
         pairs = zip(nodes_of(self._before.graph), nodes_of(self._after.graph), strict=True)
         for place, ((outer, was), (scope, node)) in enumerate(pairs):
             bodies = subgraphs_of(node)
-            waits = any(id(t) in self._waiting for t in node.inputs)
-            if waits or any(id(body) in self._changed for body in bodies):
+            if self._waits(node, bodies, scope):
                 self._wait(node, scope)
                 continue
             asks = node.op in READ_NO_VALUES  # for sizes alone
             live = bool(bodies) or (not asks and any(id(t) in self._live for t in node.inputs))
+            mend = None
             if is_standard(node):
                 try:
                     mend = self._mend(place, (outer, was), (scope, node))
                 except FixedSizeError as reason:
+                    if mends:  # of what is behind them, not all is known
+                        self._wait(node, scope)
+                        continue
                     if isinstance(reason, UndecidedPartsError):
                         self.parts_open = True
                     if not self._told.tries:
@@ -81,18 +80,40 @@ class SizeRound:
                     if not isinstance(reason, MisfitError):
                         self._told.undecided.append(str(reason))
                     elif not self._told.undecided:  # it is no other node's fault
-                        raise
-                    mend = None
-                if mend is not None:
-                    mends.append(mend)
-                    self._wait(node, scope)
-                    live = True
-            if live:
+                        return [], [self._refused(node, scope, was, outer, str(reason))]
+            if mend is not None:
+                mends.append(mend)
+                live = True
+                apply_to_copy(mend, node)
+            if not self._go_on(node, scope, mend is not None):
+                self._wait(node, scope)
+                self._live.update(id(tensor) for tensor in node.outputs if live)
+            elif live:
                 for old, new in zip(was.outputs, node.outputs, strict=True):
-                    if id(new) not in self._waiting:
-                        self._enter(old, new, outer, scope)
-                    self._live.add(id(new))
+                    self._enter(old, new, outer, scope)
+                self._enter_factors(was, node, outer, scope)
         return mends, refused
+
+    def _waits(self, node: gs.Node, bodies: Sequence[gs.Graph], scope: gs.Graph) -> bool:
+        """Say whether something that `node` needs is known in the next round alone."""
+        if any(id(t) in self._waiting for t in node.inputs):
+            return True
+        fresh = any(id(t) in self._fresh for t in node.inputs)
+        alone = scope is self._after.graph and not bodies and node.op not in READ_NO_VALUES
+        return (fresh and not alone) or any(id(body) in self._changed for body in bodies)
+
+    def _go_on(self, node: gs.Node, scope: gs.Graph, mended: bool) -> bool:
+        """Infer what `node` gives anew behind one that is mended; say whether that is known."""
+        if not mended and not any(id(t) in self._fresh for t in node.inputs):
+            return True
+        if scope is not self._after.graph or subgraphs_of(node):
+            return False
+        self._fresh.update(id(tensor) for tensor in node.outputs)
+
+        def value(tensor: gs.Tensor) -> Array | None:
+            return None if id(tensor) in self._live else self._after.value(tensor, scope)
+
+        return self._after.learn_results(node, value)
 
     def _refused(
         self, node: gs.Node, scope: gs.Graph, was: gs.Node, outer: gs.Graph, reason: str
@@ -107,11 +128,9 @@ class SizeRound:
     def _change(
         self, was: gs.Tensor, now: gs.Tensor, outer: gs.Graph, scope: gs.Graph
     ) -> list[Summed]:
-        before, after = self._before.view(outer).shape(was), self._after.view(scope).shape(now)
-        old, new = known(before), known(after)
-        if old is None or new is None or len(old) != len(new):
-            return []
-        return [Summed(a, b) for a, b in zip(old, new, strict=True) if a != b]
+        pair = self._pair(was, now, outer, scope)
+        rows = () if pair is None else zip(*pair, strict=True)
+        return [Summed(a, b) for a, b in rows if a != b]
 
     def _wait(self, node: gs.Node, scope: gs.Graph) -> None:
         self._waiting.update(id(tensor) for tensor in node.outputs)
@@ -126,12 +145,28 @@ class SizeRound:
         given: bool = False,
     ) -> None:
         self._live.add(id(now))
-        before = known(self._before.view(outer).shape(was))
-        after = known(self._after.view(scope).shape(now))
-        if before is not None and after is not None and len(before) == len(after):
-            self._seen.add(before, after)
+        self._settled.add(id(now))
+        pair = self._pair(was, now, outer, scope)
+        if pair is not None:
+            self._seen.add(*pair)
             if given:
-                self._seen.add_given(now.name, before, self._final(now.name, after))
+                self._seen.add_given(now.name, pair[0], self._final(now.name, pair[1]))
+
+    def _enter_factors(self, was: gs.Node, node: gs.Node, outer: gs.Graph, scope: gs.Graph) -> None:
+        results = zip(was.outputs, node.outputs, strict=True)
+        made = [self._pair(old, new, outer, scope) for old, new in results]
+        outputs = [pair for pair in made if pair is not None]
+        if len(outputs) == len(made):
+            given = zip(was.inputs, node.inputs, strict=True)
+            inputs = [self._pair(old, new, outer, scope) for old, new in given]
+            self._factors.enter(node, self._after.view(scope), inputs, outputs)
+
+    def _pair(
+        self, was: gs.Tensor, now: gs.Tensor, outer: gs.Graph, scope: gs.Graph
+    ) -> tuple[Sizes, Sizes] | None:
+        old = known(self._before.view(outer).shape(was))
+        new = known(self._after.view(scope).shape(now))
+        return None if old is None or new is None or len(old) != len(new) else (old, new)
 
     def _final(self, name: str, now: Sizes) -> Sizes:
         found = known(tuple(self._told.final.get(name, now)))
@@ -164,9 +199,11 @@ class SizeRound:
             elsewhere=self._before.uses_elsewhere,
             uses=self._before.uses,
             is_live=lambda tensor: id(tensor) in self._live,
+            is_settled=lambda tensor: id(tensor) in self._settled,
             follows=node_key(node) in self._told.follow,
             is_between=self._told.is_between,
             parts=self._told.parts,
+            factors=self._factors.of,
         )
         over = summed(site)
         self._summed.update((id(tensor), over) for tensor in node.outputs)

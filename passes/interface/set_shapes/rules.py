@@ -8,10 +8,7 @@ axis.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import pairwise
 
 import numpy as np
 
@@ -19,90 +16,10 @@ from ....ir.ops.axes.named import normal_axes
 from ....ir.ops.resizing import scaled
 from ....ir.ops.traits.groups import POOLS
 from .cuts import cut_highest, cut_places, cut_slice, cut_split
-from .regroup import Become, regrouped
-from .site import Changes, FixedSizeError, Guess, SizedSite, Sizes, Taken, UndecidedPartsError
+from .reshapes import reshape
+from .site import Changes, FixedSizeError, Guess, SizedSite, Taken
 
 Rule = Callable[[SizedSite], Changes | None]
-
-
-def _reshape(site: SizedSite) -> Changes | None:
-    pair, asked = site.sizes(), site.asked("shape")
-    if pair is None or asked is None or pair[0] == pair[1]:
-        return None
-    copies = not site.node.attrs.get("allowzero", 0)
-    made = _resolved(asked[0], pair[0], copies)
-    if made is None:
-        return None
-    as_it_is = _resolved(asked[1], pair[1], copies)
-    become = partial(site.seen.become, rank=len(made))
-    rest = asked[0].index(-1) if -1 in asked[0] else None
-    wanted = regrouped(pair[0], made, pair[1], become, rest)
-    split = None if wanted is not None else _split(site, tuple(made), become, rest)
-    wanted = wanted or split
-    computed = asked[0] != asked[1]
-    if as_it_is is not None and (as_it_is == wanted or (computed and -1 not in asked[1])):
-        return None
-    if wanted is None:
-        if computed and as_it_is is not None:
-            return None
-        raise FixedSizeError(
-            f"it reshapes {list(pair[0])} to {made}, which does not say how {list(pair[1])} is to "
-            "be reshaped"
-        )
-    kept = [a if a in (0, -1) else size for a, size in zip(asked[0], wanted, strict=True)]
-    return {"shape": kept if _resolved(kept, pair[1], copies) == wanted else wanted}
-
-
-def _split(site: SizedSite, made: Sizes, become: Become, rest: int | None) -> list[int] | None:
-    """Return how sizes are split of which one part stays, the first of all or the last of all."""
-    pair = site.sizes()
-    assert pair is not None
-    ways = {} if site.parts is None else {site.parts: None}
-    found = [
-        regrouped(pair[0], made, pair[1], become, rest, stays=stays)
-        for stays in (ways or {-1: None, 0: None})
-    ]
-    known = [sizes for sizes in found if sizes is not None]
-    if len(known) > 1 and (part := _part_that_stays(*pair, made)) is not None:
-        return found[0] if part == -1 else found[1]
-    if len(known) > 1 and known[0] != known[1]:
-        raise UndecidedPartsError(
-            f"it reshapes {list(pair[0])} to {list(made)}, which does not say how {list(pair[1])} "
-            f"is to be reshaped: to {known[0]} or {known[1]}"
-        )
-    return known[0] if known else None
-
-
-def _part_that_stays(before: Sizes, now: Sizes, made: Sizes) -> int | None:
-    """Return which part of two axes is the same: [16, 24] as [4, 4, 6, 4] are windows of 4."""
-    for axis, (size, other) in enumerate(pairwise(before)):
-        if size == other or size == now[axis] or other == now[axis + 1]:
-            continue
-        for place in range(len(made) - 3):
-            a, b, c, d = made[place : place + 4]
-            aligned = math.prod(before[:axis]) == math.prod(made[:place])
-            taken_apart = (a * b, c * d) == (size, other) and min(a, b, c, d) > 1
-            if aligned and taken_apart and (b == d) != (a == c):
-                return -1 if b == d else 0
-    return None
-
-
-def _resolved(asked: Sequence[int], sizes: Sizes, copies: bool) -> list[int] | None:
-    """Return what a Reshape of `sizes` gives, None where it does not fit."""
-    found = []
-    for place, size in enumerate(asked):
-        if size == 0 and copies:
-            if place >= len(sizes):
-                return None
-            size = sizes[place]
-        found.append(size)
-    whole = math.prod(sizes)
-    if -1 in found:
-        rest = math.prod(size for size in found if size != -1)
-        if found.count(-1) > 1 or not rest or whole % rest:
-            return None
-        found[found.index(-1)] = whole // rest
-    return found if math.prod(found) == whole else None
 
 
 def _expand(site: SizedSite) -> Changes | None:
@@ -123,7 +40,8 @@ def _expand(site: SizedSite) -> Changes | None:
     changed = [axis for axis, size in enumerate(asked[1]) if size != wanted[axis] and axis + place]
     given = all(site.is_given(axis + place, asked[0][axis]) for axis in changed)
     kind = Taken if given else Guess
-    made = kind(changes) if site.is_live(site.node.inputs[0]) and changed else changes
+    needed = all(site.met(axis, asked[0][axis]) == {wanted[axis]} for axis in changed)
+    made = kind(changes) if site.is_live(site.node.inputs[0]) and not needed else changes
     return made if wanted != asked[1] else None
 
 
@@ -265,6 +183,9 @@ def _followed(site: SizedSite, axis: int, size: int, rank: int) -> int:
     made_of_data = site.is_live(site.node.inputs[0])
     if not made_of_data and axis == 0 and not site.seen.knows(axis, size, rank):
         return size  # such as the height of a grid, which is no batch
+    met = site.met(axis, size)
+    if len(met) == 1:
+        return met.pop()
     if site.seen.differ(axis, size, rank):
         raise FixedSizeError(
             f"it gives a size of {size}, which some tensors before it had that change, and some "
@@ -275,7 +196,7 @@ def _followed(site: SizedSite, axis: int, size: int, rank: int) -> int:
 
 
 RULES: dict[str, Rule] = {
-    "Reshape": _reshape,
+    "Reshape": reshape,
     "Expand": _expand,
     "Tile": _tile,
     "ConstantOfShape": _filled,

@@ -15,7 +15,8 @@ from ....ir.ops.axes.named import normal_axes
 from ....ir.ops.parameters import read_parameter
 from ....ir.ops.traits import attribute, traits_of
 from ....ir.ops.traits.model import Movement
-from .site import SizedSite, Summed, known
+from .seen import Summed, known
+from .site import SizedSite
 
 _MOST_STEPS = 6  # from a scale to the product that it is for
 

@@ -23,7 +23,8 @@ from ....ir.run.reference import Reference
 from .copies import SizedCopy, tried_as
 from .mend import Mend, Told, nodes_of
 from .plan import Plan, plan
-from .site import Array, known
+from .seen import known
+from .site import Array
 
 # How many times as large, of each name; the second set is larger in all, so that no product of some
 # is the same at both.

@@ -8,7 +8,7 @@ import planish
 from planish.ir.files.text import model_from_text
 
 from tests.helpers import run_ort
-from tests.passes.interface.test_set_shapes import model
+from tests.passes.interface.sized_networks import model
 
 
 def kept(n, h, w):

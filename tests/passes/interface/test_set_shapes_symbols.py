@@ -11,8 +11,8 @@ import pytest
 import planish
 
 from tests.helpers import graph_of, run_ort
-from tests.passes.interface import test_set_shapes as texts
-from tests.passes.interface.test_set_shapes import model, of_numbers, set_shapes
+from tests.passes.interface import sized_networks as texts
+from tests.passes.interface.sized_networks import model, of_numbers, set_shapes
 
 
 def assert_right_at(found, network, *sizes):

@@ -13,7 +13,7 @@ from planish.passes.interface.set_shapes.patches import grown_patches
 from planish.passes.interface.set_shapes.ramps import grown_row
 from planish.passes.interface.set_shapes.tables import grown_table
 
-from tests.passes.interface.test_set_shapes import (
+from tests.passes.interface.sized_networks import (
     assert_same,
     model,
     of_numbers,
