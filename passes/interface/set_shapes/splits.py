@@ -35,7 +35,7 @@ class Split:
         return self.first if place == FIRST else self.last
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Parts:
     """Which part of a split stays: sizes that do, by place, and what holds for the rest.
 
