@@ -10,7 +10,7 @@ COUNT := 4000
 SEED := 0
 KIND :=
 
-.PHONY: demo test test-slow sweep coverage mutants bench docs lint format install clean
+.PHONY: demo test test-slow test-hosts sweep coverage mutants bench docs lint format install clean
 
 install: $(STAMP)
 
@@ -28,6 +28,11 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(RUN) -m pytest -m "slow or not slow" -n 2 --dist worksteal --durations 20
+
+# With the hosts that are too heavy for every change: Olive, and Transformers, which it draws.
+test-hosts: $(STAMP)
+	$(RUN) -m pip install --quiet --editable ".[olive]"
+	$(RUN) -m pytest -m "slow or not slow" -n 2 -rs tests/integrations
 
 # `exact` on random graphs of each kind: make sweep COUNT=500 SEED=20000; TVM: KIND=tvm
 sweep: $(STAMP)

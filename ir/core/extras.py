@@ -11,6 +11,7 @@ _EXTRAS = {
     "onnx_ir": "torch",
     "onnxoptimizer": "peers",
     "onnxsim": "peers",
+    "olive": "olive",
     "PIL": "images",
     "accelerate": "train",
     "tvm": "tvm",

@@ -1,0 +1,1 @@
+"""planish in Olive: a package of passes, for `olive run --package-config`."""
