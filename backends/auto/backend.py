@@ -12,10 +12,12 @@ from ...ir.core.errors import BackendError, PlanishError
 from ...ir.core.target import Target
 from ..contract.backend import Backend, Compiled
 from ..contract.backend_text import BackendText
+from ..contract.packed import Packed, read_packed
 from ..contract.registry import USUAL, all_backends, get_backend
+from ..contract.sealed import ArtifactError
 from ..contract.threads import require_threads
 from ..timing.other_load import NOTICED, OtherLoad
-from . import artifact
+from .artifact import SEAL
 from .choice import Candidate, RuntimeChoice
 from .chosen import Chosen
 
@@ -106,24 +108,24 @@ class Auto(Backend):
 
     def load(self, path: str | Path, target: Target, threads: int | None) -> Chosen:
         """Return the network that `Chosen.save` wrote to `path`, on as many threads as then."""
-        header, choice = _held(path)
+        held, choice = _held(path)
         count = choice.threads if threads is None else threads
         backend = get_backend(BackendText.parse(choice.backend).name)
-        with artifact.unpacked(path, header.start) as place:
+        with held.unpacked() as place:
             found = Chosen(backend.load(place, target, count), choice)
-        found.verdict = header.verdict
+        found.verdict = held.header["verdict"]
         return found
 
     def wrote(self, path: str | Path) -> bool:
         """Say whether the file at `path` begins as `Chosen.save` makes it begin."""
-        return artifact.SEAL.is_on(path)
+        return SEAL.is_on(path)
 
     def describe(self, path: str | Path) -> list[str] | None:
         """Return the choice and its table; nothing of the network is run."""
-        if not artifact.SEAL.is_on(path):
+        if not SEAL.is_on(path):
             return None
-        header, choice = _held(path)
-        return [*choice.lines(), *filter(None, [header.verdict])]
+        held, choice = _held(path)
+        return [*choice.lines(), *filter(None, [held.header["verdict"]])]
 
     def targets(self) -> list[str]:
         """Return the targets that any backend has here."""
@@ -175,7 +177,7 @@ def _candidates(
 
 
 def _replayed(graph: gs.Graph, target: Target, threads: int | None, given: str | Path) -> Chosen:
-    if artifact.SEAL.is_on(given):
+    if SEAL.is_on(given):
         choice = replace(_held(given)[1], replayed=f"'{given}'")
     elif Path(given).is_file():
         raise BackendError(
@@ -197,11 +199,12 @@ def _replayed(graph: gs.Graph, target: Target, threads: int | None, given: str |
     return Chosen(backend.lower(graph, target, count, **named.options), choice)
 
 
-def _held(path: str | Path) -> tuple[artifact.ChosenHeader, RuntimeChoice]:
+def _held(path: str | Path) -> tuple[Packed, RuntimeChoice]:
     try:
-        header = artifact.read(path)
-        return header, RuntimeChoice.from_json(header.choice)
-    except artifact.ArtifactError as error:
+        held = read_packed(path, SEAL)
+        held.header["verdict"]
+        return held, RuntimeChoice.from_json(held.header["choice"])
+    except ArtifactError as error:
         raise BackendError(str(error)) from error
     except (TypeError, KeyError) as error:
         raise BackendError(

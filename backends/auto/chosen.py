@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...ir.core.atomic import replacing
-from ...ir.core.errors import SaveError
 from ..contract.backend import Arrays, Compiled
 from ..contract.layer_times import LayerTimes
+from ..contract.packed import pack
 from ..contract.port import Port
-from .artifact import write
+from .artifact import SEAL
 from .choice import RuntimeChoice
 
 if TYPE_CHECKING:
@@ -77,14 +76,8 @@ class Chosen(Compiled):
 
     def save(self, path: str | Path) -> None:
         """Write one file that holds the choice, its table, and the network."""
-        with tempfile.TemporaryDirectory(prefix="planish-") as folder:
-            held = Path(folder) / "network"
-            self.network.save(held)
-            try:
-                with replacing(Path(path)) as file:
-                    write(file, self.choice.as_json(), self.verdict, held)
-            except OSError as error:
-                raise SaveError(f"cannot write '{path}': {error.strerror or error}") from error
+        header = {"choice": self.choice.as_json(), "verdict": self.verdict}
+        pack(path, SEAL, header, self.network)
 
     def _whole(self) -> Compiled:
         """Return the network as lowering gives it: what was loaded knows less of itself."""

@@ -55,7 +55,7 @@ def freeze(module: torch.fx.GraphModule, examples: Sequence[Any]) -> Frozen:
             holder.register_buffer(f"w{i}", plain(example))
             weights.append(i)
         else:
-            made[node] = graph.placeholder(f"x{i}")
+            made[node] = graph.placeholder(placeholder_name(i))
             taken.append(i)
             shapes.append(_open_sizes(node))
     for i in weights:
@@ -72,6 +72,11 @@ def freeze(module: torch.fx.GraphModule, examples: Sequence[Any]) -> Frozen:
         numbers=tuple(numbers),
         dynamic_shapes=tuple(shapes),
     )
+
+
+def placeholder_name(place: int) -> str:
+    """Return what the input at `place` among Dynamo's is called in a frozen graph."""
+    return f"x{place}"
 
 
 def plain(tensor: torch.Tensor) -> torch.Tensor:

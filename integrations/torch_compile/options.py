@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from ...backends.contract.backend_text import BackendText
 from ...backends.contract.registry import get_backend
 from ...ir.core.errors import PipelineError
 from ...ir.core.kind import kind_of
 from ...ir.core.nearest import nearest
 from ...passes.pipeline.pipeline import Pipeline
 
-# Those of torch.compile that planish has; others would ask for what it does not do.
-_MODES = ("default",)
+# What modes of torch.compile set. CUDA graphs, which some are named after, have no meaning here;
+# what they are for, less work around each call, has.
+_MODES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "reduce-overhead": {"watch": False},
+    "max-autotune": {"runtime": "auto"},
+    "max-autotune-no-cudagraphs": {"runtime": "auto"},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompileOptions:
     """The options of `torch.compile`.
 
-    `pipeline`: passes as text. `runtime`: the backend that runs the result. `threads`: of one
-    operator; by default as many as PyTorch has. `feeds`: for passes that learn from samples, in the
-    order of the graph's tensors: an iterable of tuples of tensors or arrays. `check`: compare the
-    first run with eager PyTorch, and stay there where it differs by more than rounding.
-    `lower`: options of the runtime's backend.
+    `pipeline`: passes as text. `runtime`: the backend that runs the result, as text; `auto`
+    measures what is installed. `threads`: of one operator; by default as many as PyTorch has.
+    `feeds`: for passes that learn from samples, in the order of the graph's tensors: an iterable of
+    tuples of tensors or arrays. `check`: compare the first run with eager PyTorch, and stay there
+    where it differs by more than rounding. `watch`: look at weights in every call; else those of
+    the first call count. `cache`: keep compiled networks on disk: in the usual folder, in the one
+    that is named, or not. `lower`: options of the runtime's backend.
     """
 
     pipeline: str = "exact"
@@ -32,6 +42,8 @@ class CompileOptions:
     threads: int | None = None
     feeds: Any = None
     check: bool = True
+    watch: bool = True
+    cache: bool | str | os.PathLike[str] = True
     lower: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -44,13 +56,20 @@ class CompileOptions:
                     f"torch.compile's options have '{name}', which planish does not know"
                     f"{nearest(name, known)}"
                 )
-        if mode is not None and mode not in _MODES:
-            raise PipelineError(f"torch.compile's mode is '{mode}'{nearest(mode, _MODES)}")
-        found = cls(**(options or {}))
+        of_mode = _MODES.get("default" if mode is None else mode)
+        if of_mode is None:
+            raise PipelineError(f"torch.compile's mode is '{mode}'{nearest(str(mode), _MODES)}")
+        for name in of_mode:
+            if name in (options or {}):
+                raise PipelineError(
+                    f"torch.compile's mode '{mode}' sets the option '{name}'; leave one of them out"
+                )
+        found = cls(**{**of_mode, **(options or {})})
         found._check_types()
         Pipeline.parse(found.pipeline)
-        get_backend(found.runtime)
-        return found
+        get_backend(BackendText.parse(found.runtime).name)
+        # They are read again where weights have changed.
+        return found if found.feeds is None else replace(found, feeds=list(found.feeds))
 
     def _check_types(self) -> None:
         whole = isinstance(self.threads, int) and not isinstance(self.threads, bool)
@@ -58,8 +77,17 @@ class CompileOptions:
             raise PipelineError(
                 f"torch.compile's option 'threads' is {self.threads!r}; give 1 or more"
             )
-        if not isinstance(self.check, bool):
-            raise PipelineError(f"torch.compile's option 'check' is {self.check!r}; give a bool")
+        for name in ("check", "watch"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise PipelineError(f"torch.compile's option '{name}' is {value!r}; give a bool")
+        if self.feeds is not None and not isinstance(self.feeds, Iterable):
+            raise PipelineError(
+                f"torch.compile's option 'feeds' is {kind_of(self.feeds)}; give tuples of tensors"
+            )
+        if not isinstance(self.cache, bool | str | os.PathLike) or self.cache == "":
+            raise PipelineError(
+                f"torch.compile's option 'cache' is {self.cache!r}; give a bool, or a folder"
+            )
         for name, kind in (("pipeline", str), ("runtime", str), ("lower", Mapping)):
             value = getattr(self, name)
             if not isinstance(value, kind):

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from planish.integrations.torch_compile import network
+from planish.integrations.torch_compile import making, network, watched
 from planish.integrations.torch_compile.backend import compile_graph
-from planish.integrations.torch_compile.network import EagerWarning, Network
+from planish.integrations.torch_compile.network import EagerWarning
+from planish.integrations.torch_compile.options import CompileOptions
+from planish.ir.core.errors import PipelineError
 
 
 class Small(nn.Module):
@@ -26,7 +28,8 @@ class Small(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def _fresh():
+def _fresh(monkeypatch):
+    monkeypatch.setenv("PLANISH_NETWORKS", "")
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
@@ -36,13 +39,13 @@ def _fresh():
 def seen(monkeypatch):
     """The runtimes' networks that were made, in order."""
     found = []
-    lowered = Network._lowered
+    lowered = making.lowered
 
-    def spy(self, graph):
-        found.append((graph, lowered(self, graph)))
+    def spy(graph, options, feed):
+        found.append((graph, lowered(graph, options, feed)))
         return found[-1][1]
 
-    monkeypatch.setattr(Network, "_lowered", spy)
+    monkeypatch.setattr(making, "lowered", spy)
     return found
 
 
@@ -183,12 +186,53 @@ def test_training_and_gradients_are_pytorchs():
         ({"pipline": "exact"}, r"'pipline'.*did you mean 'pipeline'"),
         ({"pipeline": "exakt"}, "exakt"),
         ({"threads": "2"}, "'threads' is '2'; give 1 or more"),
+        ({"watch": 1}, "'watch' is 1; give a bool"),
+        ({"cache": 3}, "'cache' is 3; give a bool, or a folder"),
+        ({"feeds": 3}, "'feeds' is .*; give tuples"),
         ({"runtime": "onnxruntim"}, r"did you mean 'onnxruntime'"),
     ],
 )
 def test_mistakes_in_options_are_errors(options, message):
     with pytest.raises(Exception, match=message), torch.no_grad():
         torch.compile(small(), backend="planish", options=options)(torch.randn(1, 3, 8, 8))
+
+
+def test_modes():
+    assert CompileOptions.of(None, "default") == CompileOptions.of({}, None) == CompileOptions()
+    assert CompileOptions.of(None, "max-autotune").runtime == "auto"
+    assert CompileOptions.of(None, "max-autotune-no-cudagraphs").runtime == "auto"
+    assert not CompileOptions.of(None, "reduce-overhead").watch
+    with pytest.raises(PipelineError, match=r"'max-autotun' \(did you mean 'max-autotune'"):
+        CompileOptions.of(None, "max-autotun")
+    with pytest.raises(PipelineError, match="'max-autotune' sets the option 'runtime'; leave one"):
+        CompileOptions.of({"runtime": "tvm"}, "max-autotune")
+
+
+@torch.no_grad()
+def test_weights_that_are_not_watched_count_as_they_were(seen):
+    module = small()
+    function = torch.compile(module, backend="planish", mode="reduce-overhead", dynamic=True)
+    x = torch.randn(2, 3, 8, 9)
+    expected = module(x)
+    same(function(x), expected)
+    module.conv.weight.mul_(2)
+    same(function(x), expected)
+    other = torch.randn(2, 3, 10, 12)  # numbers are watched all the same
+    assert function(other).shape == module(other).shape
+    assert len(seen) == 1
+
+
+@torch.no_grad()
+def test_single_elements_that_pytorch_does_not_count_are_seen_now_and_then(seen, monkeypatch):
+    monkeypatch.setattr(watched, "_CALLS", 3)
+    module = small()
+    function = compiled(module)
+    x = torch.randn(2, 3, 8, 8)
+    same(function(x), module(x))
+    module.conv.weight.data[-1, -1, -1, -1] += 2
+    for _ in range(3):
+        found = function(x)
+    same(found, module(x))
 
 
 @torch.no_grad()

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ....ir.core.cache_folder import cache_folder
+
 VARIABLE = "PLANISH_CACHE"
 
 _APPLICATION = 0x706C6E73  # "plns", in the file's header
@@ -147,9 +149,7 @@ def default_path() -> Path:
     given = os.environ.get(VARIABLE)
     if given:
         return Path(given)
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("planish")) / "measurements.sqlite"
+    return cache_folder() / "measurements.sqlite"
 
 
 def _is_ours(file: sqlite3.Connection) -> bool:
