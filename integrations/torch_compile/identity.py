@@ -153,7 +153,7 @@ def _target(module: torch.fx.GraphModule, node: torch.fx.Node) -> str:
     if node.op != "call_function":
         raise UnknownContentError(f"it calls the module '{node.target}'")
     try:
-        name = str(torch.fx.node._get_qualified_name(node.target))  # type: ignore[arg-type]
+        name = str(torch.fx.node._get_qualified_name(node.target))
     except (RuntimeError, AttributeError) as error:
         raise UnknownContentError(f"it calls {node.target}") from error
     if isinstance(node.target, torch._ops.OpOverload):
@@ -183,5 +183,5 @@ def _told(value: Any, names: Mapping[torch.fx.Node, int]) -> Any:
 
 def _told_array(array: np.ndarray[Any, Any]) -> bytes:
     held = np.ascontiguousarray(array)
-    inner = hashlib.sha256(held.reshape(-1).view(np.uint8))
+    inner = hashlib.sha256(held.reshape(-1).view(np.uint8).data)
     return repr((held.dtype.name, array.shape, inner.hexdigest())).encode()
