@@ -57,8 +57,13 @@ def pytest_collection_finish() -> None:
     """Look for garbage from here on, in what is made from here on; no thread of ONNX Runtime spins.
 
     Those that wait for work spin for longer than tests compute, five times what a session costs.
+    The reference runs on one: what four share out here is too little.
     """
     import onnxruntime as ort
+
+    from planish.ir.run import reference
+
+    reference._THREADS = 1
 
     stated = "session.intra_op.allow_spinning", "0"
 

@@ -47,9 +47,9 @@ class NearestPlane:
         # Coordinates that matter most come last, so that they are rounded first and freely.
         diagonal = np.diagonal(a, axis1=1, axis2=2)
         self._order = np.argsort(diagonal, axis=1, kind="stable")
-        lower = np.linalg.cholesky(_reordered(a, self._order))
+        ordered = np.take_along_axis(t, self._order[..., None], axis=1)
+        lower, wanted = _factored(_reordered(a, self._order), ordered)
         pivots = np.diagonal(lower, axis1=1, axis2=2)
-        wanted = _forward(lower, np.take_along_axis(t, self._order[..., None], axis=1))
         self._wanted = (wanted / pivots[..., None]).astype(np.float32)
         self._upper = (lower / pivots[:, None]).astype(np.float32).swapaxes(1, 2)
         self._pivots = pivots.astype(np.float32)
@@ -90,14 +90,23 @@ def _reordered(a: Array, order: Array) -> Array:
     return np.asarray(a[np.arange(len(a))[:, None, None], order[:, :, None], order[:, None, :]])
 
 
-def _forward(lower: Array, t: Array) -> Array:
-    """Return z with `lower` z = t, block by block; numpy solves no triangular systems."""
-    z = np.empty_like(t)
-    for start in range(0, t.shape[1], _BLOCK):
-        block = slice(start, start + _BLOCK)
-        rest = t[:, block] - lower[:, block, :start] @ z[:, :start]
-        z[:, block] = np.linalg.inv(lower[:, block, block]) @ rest
-    return z
+def _factored(a: Array, t: Array) -> tuple[Array, Array]:
+    """Return the Cholesky factor of A and z with factor z = t, block by block.
+
+    LAPACK shares a large factorization out among threads, and how many there are shows in its last
+    digits; it does not in those of products.
+    """
+    lower, z = np.zeros_like(a), np.empty_like(t)
+    for start in range(0, a.shape[1], _BLOCK):
+        stop = min(start + _BLOCK, a.shape[1])
+        known = lower[:, start:stop, :start]
+        panel = a[:, start:, start:stop] - lower[:, start:, :start] @ known.swapaxes(1, 2)
+        corner = np.linalg.cholesky(panel[:, : stop - start])
+        inverse = np.linalg.inv(corner)
+        lower[:, start:stop, start:stop] = corner
+        lower[:, stop:, start:stop] = panel[:, stop - start :] @ inverse.swapaxes(1, 2)
+        z[:, start:stop] = inverse @ (t[:, start:stop] - known @ z[:, :start])
+    return lower, z
 
 
 def descend(

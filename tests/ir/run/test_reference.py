@@ -1,5 +1,7 @@
 """The reference runtime, against onnx.reference and numpy."""
 
+import os
+
 import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
@@ -70,3 +72,20 @@ def test_evaluate_computes_a_part_from_its_constants():
     np.testing.assert_array_equal(t, [12, 24])
     assert [node.op for node in graph.nodes] == ["Add", "Mul", "Add"]
     assert [tensor.name for tensor in graph.outputs] == ["y"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are Linux's to give")
+def test_sums_are_shared_out_alike_wherever_it_runs():
+    """A runtime that takes as many threads as there are cores gives other last digits on others."""
+    graph = graph_of("g (float[2] x) => (float[2] y) { y = Neg(x) }")
+    cores = os.sched_getaffinity(0)
+    counts = set()
+    for given in (cores, {min(cores)}):
+        os.sched_setaffinity(0, given)
+        try:
+            session = Reference(graph)._session
+            counts.add(session.get_session_options().intra_op_num_threads)
+        finally:
+            os.sched_setaffinity(0, cores)
+    assert len(counts) == 1
+    assert counts.pop() > 0  # 0: as many as there are cores

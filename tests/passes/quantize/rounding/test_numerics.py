@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -330,3 +333,31 @@ def test_far_misses_of_what_hardly_counts_are_finite():
     missed = np.linalg.cholesky(a[0]).T @ (whole[0] - np.linalg.solve(a[0], t[0]))
     assert whole.ravel().tolist() == [127, 3]
     np.testing.assert_allclose(error, np.square(missed).sum(), rtol=1e-5)
+
+
+_FACTORED = """
+import hashlib, numpy as np
+from planish.passes.quantize.rounding.coordinate_descent import _factored
+generator = np.random.default_rng(0)
+x = generator.standard_normal((1, 320, 700))
+a = x @ x.swapaxes(1, 2) + 0.1 * np.eye(320)
+factor, z = _factored(a, x[..., :16])
+np.testing.assert_allclose(factor @ factor.swapaxes(1, 2), a, rtol=1e-12, atol=1e-9)
+np.testing.assert_allclose(factor @ z, x[..., :16], rtol=1e-9, atol=1e-9)
+print(hashlib.sha256(factor.tobytes() + z.tobytes()).hexdigest())
+"""
+
+
+def test_the_number_of_threads_does_not_show():
+    """LAPACK's factorizations differ in the last digits from 256 columns on."""
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", _FACTORED],
+            env=os.environ | dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), threads),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "3")
+    }
+    assert len(found) == 1
