@@ -32,7 +32,8 @@ test-slow: $(STAMP)
 # With the hosts that are too heavy for every change: Olive, and Transformers, which it draws.
 test-hosts: $(STAMP)
 	$(RUN) -m pip install --quiet --editable ".[olive]"
-	$(RUN) -m pytest -m "slow or not slow" -n 2 -rs tests/integrations
+	$(RUN) -m pytest -m "slow or not slow" -n 2 -rs tests/integrations \
+		tests/cli/test_model_folders.py tests/ir/run/test_image_processor.py
 
 # `exact` on random graphs of each kind: make sweep COUNT=500 SEED=20000; TVM: KIND=tvm
 sweep: $(STAMP)

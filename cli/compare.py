@@ -12,6 +12,7 @@ from ..ir.run.feeds import random_feeds
 from ..passes.trust.telling import reached_outputs
 from .exit_codes import DIFFERENCE, VERIFICATION_FAILED
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
+from .files import model_file
 from .given import given_model
 from .options import (
     ClassAxisOption,
@@ -51,7 +52,7 @@ def compare(
         given_model(path, input_shape, mutable=mutable_initializers, feeds=given.feeds, tell=say)
         for path in (a, b)
     )
-    data = given.data(graph_a, seed, labels or (), say)
+    data = given.data(graph_a, seed, labels or (), say, model_file(a))
     doing(f"compare '{a}' with '{b}'")
     found = compare_graphs(
         graph_a,

@@ -18,7 +18,7 @@ from ..passes.engine.records import Result
 from ..passes.pipeline.pipeline import Pipeline
 from .completion import complete_backend
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
-from .files import pairs
+from .files import jobs_of
 from .given import Drawn, given_for, warn_unread
 from .options import (
     CheckKernelsOption,
@@ -85,7 +85,8 @@ def compile(
     how: Literal["end", "off"] = "end" if verify else "off"
     extra = steps.extra_feeds()
     with models_json(shown=as_json) as found:
-        for model, place in pairs(models, output, streams=False):
+        for job in jobs_of(models, output, of_models=False):
+            model, place = job.model, job.output
             graph, data, drawn = given_for(
                 steps,
                 model,

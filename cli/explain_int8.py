@@ -19,7 +19,7 @@ from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.save import save
 from ..ir.metrics.choose import AUTO
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
-from .files import load
+from .files import load, model_file
 from .given import given_model
 from .options import (
     ClassAxisOption,
@@ -113,7 +113,7 @@ def _explain_model(
     """
     graph = given_model(model, feeds=given.feeds, tell=say)
     floats = None if original is None else given_model(original, feeds=given.feeds, tell=say)
-    data = given.data(graph, seed, labels, say)
+    data = given.data(graph, seed, labels, say, model_file(model))
     try:
         report = explain(graph, floats, data, seed=seed, labels=labels, **options)
     except GraphError as error:

@@ -19,6 +19,8 @@ from ..ir.core.user_function import load_function, names_function
 from ..ir.run.describe_feeds import described, scale_doubts, seen_values
 from ..ir.run.feed_files import is_of_images, load_feeds
 from ..ir.run.feeds import check_shapes, drawn_shapes, random_feeds
+from ..ir.run.image_processor import NAME as PROCESSOR
+from ..ir.run.image_processor import read_processor
 from ..ir.run.preprocessing import PRESETS, Preprocessing, Resize, preset
 from ..passes.engine.context import Feeds
 from .show.console import print_plain, warn
@@ -73,9 +75,11 @@ class FeedOptions:
         seed: int,
         extra: Collection[str] = (),
         tell: Callable[[str], None] = print_plain,
+        model: Path | None = None,
     ) -> Feeds | None:
         """Return the feeds for `graph`, and tell in a line what they are.
 
+        Where nothing else is said of images, the file beside `model` does that Transformers writes.
         None lets verification draw them, or say why it cannot. `extra` are entries that are no
         inputs of the graph, such as labels. Raises FeedError for an option that fits nothing.
         """
@@ -89,7 +93,7 @@ class FeedOptions:
             shapes = read_shapes(self.shape or ())
             _tell_drawn(graph, shapes, tell)
             return random_feeds(graph, seed=seed, shapes=shapes) if shapes else None
-        steps = self._preprocessing() if is_of_images(self.feeds) else None
+        steps = self._preprocessing(model) if is_of_images(self.feeds) else None
         self._refuse_scaled(graph, steps)
         found = load_feeds(self.feeds, graph, extra=extra, preprocessing=steps)
         seen = seen_values(found)
@@ -138,7 +142,7 @@ class FeedOptions:
                 f"{' and '.join(f'--{name}' for name in given)} out"
             )
 
-    def _preprocessing(self) -> Preprocessing:
+    def _preprocessing(self, model: Path | None) -> Preprocessing:
         own = self.preprocess is not None and names_function(self.preprocess)
         if own:
             others = [n for n in _OF_IMAGES[1:] if getattr(self, n) not in (None, False)]
@@ -149,7 +153,7 @@ class FeedOptions:
             function = load_function(str(self.preprocess), "--preprocess")
             steps = Preprocessing(function=function)
         else:
-            steps = Preprocessing() if self.preprocess is None else preset(self.preprocess)
+            steps = self._of(model) if self.preprocess is None else preset(self.preprocess)
         changes: dict[str, Any] = {"bgr": True} if self.bgr else {}
         if self.pixels is not None:
             changes["pixels"] = _span(self.pixels)
@@ -162,6 +166,19 @@ class FeedOptions:
         if self.size is not None:
             changes["size"] = _size(self.size)
         return replace(steps, **changes)
+
+    def _of(self, model: Path | None) -> Preprocessing:
+        """Return what the file beside `model` says, if there is one and no option says it all."""
+        file = None if model is None else model.parent / PROCESSOR
+        if file is not None and not file.is_file() and model is not None:
+            file = model.parent.parent / PROCESSOR if model.parent.name == "onnx" else file
+        own = (self.pixels, self.mean, self.std, self.resize)
+        if file is None or not file.is_file() or any(text is not None for text in own):
+            return Preprocessing()
+        steps, otherwise = read_processor(file)
+        if otherwise:
+            warn(f"{otherwise}, as '{file}' says")
+        return steps
 
 
 _OF_IMAGES = ("preprocess", "pixels", "mean", "std", "bgr", "resize", "size")

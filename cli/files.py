@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_graphsurgeon as gs
@@ -13,6 +14,7 @@ from ..ir.core.atomic import require_writable
 from ..ir.core.errors import PlanishError, SaveError
 from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.load import load as load_model
+from ..ir.files.model_folder import ModelFolder, model_folder, write_beside
 from ..ir.files.save import save, to_model
 from .show.console import give_standard_output_away
 from .supervise import while_doing
@@ -20,10 +22,36 @@ from .supervise import while_doing
 _STREAM = Path("-")
 
 
+@dataclass(frozen=True)
+class Job:
+    """A model to read and where it is to be written, None for nowhere.
+
+    `folder`: the one that the model lies in, where `output` is to be one like it.
+    """
+
+    model: Path
+    output: Path | None
+    folder: ModelFolder | None = None
+
+    @property
+    def written(self) -> Path | None:
+        """The file that the model is written to."""
+        return self.output / self.folder.place if self.output and self.folder else self.output
+
+
 def load(path: Path) -> gs.Graph:
-    """Read a model from a file, or from standard input where `path` is `-`; see `planish.load`."""
+    """Read a model from a file, or from standard input where `path` is `-`; see `planish.load`.
+
+    Of a folder with a `config.json`, it is the one inside.
+    """
     with while_doing(f"load '{path}'"):
-        return load_model(path) if path != _STREAM else _from_standard_input()
+        return load_model(model_file(path)) if path != _STREAM else _from_standard_input()
+
+
+def model_file(path: Path) -> Path:
+    """Return `path`, or the model inside where it is a model folder."""
+    folder = model_folder(path)
+    return path if folder is None else folder.model
 
 
 def _from_standard_input() -> gs.Graph:
@@ -32,14 +60,31 @@ def _from_standard_input() -> gs.Graph:
     return load_model(sys.stdin.buffer.read())
 
 
-def write(graph: gs.Graph, path: Path, *, portable: bool) -> None:
-    """Write a model to a file, or to standard output where `path` is `-`; see `planish.save`."""
-    if path != _STREAM:
-        return save(graph, path, portable=portable)
+def write(graph: gs.Graph, job: Job, *, portable: bool) -> None:
+    """Write what became of the model of `job`, if it says where; see `planish.save`.
+
+    `-` is standard output; into a folder goes what else was in that of the model.
+    """
+    if job.output is None:
+        return None
+    if job.folder is not None:
+        return write_beside(
+            job.folder, job.output, lambda path: save(graph, path, portable=portable)
+        )
+    if job.output != _STREAM:
+        return save(graph, job.output, portable=portable)
     model = to_model(graph, portable=portable)
     sys.stdout.buffer.write(model.SerializeToString(deterministic=True))
     sys.stdout.buffer.flush()
     return None
+
+
+def tell_left_out(job: Job, tell: Callable[[str], None]) -> None:
+    """Tell what is in the folder of the model and did not go where it was written."""
+    left = [] if job.folder is None or job.output is None else job.folder.others()[1]
+    if left and job.folder is not None and job.output != job.folder.path:
+        names = ", ".join(f"'{path.name}'" for path in left)
+        tell(f"left in '{job.folder.path}': {names}, of another framework or folders")
 
 
 def size_on_disk(path: Path | None) -> int | None:
@@ -47,14 +92,13 @@ def size_on_disk(path: Path | None) -> int | None:
     return None if path is None or path == _STREAM else bytes_on_disk(path)
 
 
-def pairs(
-    models: Sequence[Path], output: Path | None, *, streams: bool = True
-) -> list[tuple[Path, Path | None]]:
-    """Return each model to read with where it is to be written, None for nowhere.
+def jobs_of(models: Sequence[Path], output: Path | None, *, of_models: bool = True) -> list[Job]:
+    """Return each model to read with where it is to be written.
 
     Two models without `output` are one and where to write it, as `cp` has it; several with a folder
-    go there under their own names. `streams`: whether `-` may be written to. Raises SaveError where
-    that cannot be written.
+    go there under their own names. A model folder goes to a folder, if not to a file that is called
+    `.onnx`. `of_models`: whether models are written, and not what a backend loads, for which there
+    is no `-` and no folder. Raises SaveError where that cannot be written.
     """
     if output is None and len(models) == 2:
         found: list[tuple[Path, Path | None]] = [(models[0], models[1])]
@@ -62,14 +106,30 @@ def pairs(
         found = _into(models, output)
     else:
         found = [(models[0], output)]
-    for _, path in found:
-        if path == _STREAM and not streams:
-            raise SaveError("what a backend loads is a file; give its name to -o, not '-'")
-        if path == _STREAM:
-            _take_standard_output()
-        elif path is not None:
-            require_writable(path)
-    return found
+    return [_job(model, path, of_models) for model, path in found]
+
+
+def _job(model: Path, output: Path | None, of_models: bool) -> Job:
+    if output == _STREAM and not of_models:
+        raise SaveError("what a backend loads is a file; give its name to -o, not '-'")
+    folder = model_folder(model)
+    file = model if folder is None else folder.model
+    if output == _STREAM:
+        _take_standard_output()
+    elif output is not None and folder is not None and of_models and output.suffix != ".onnx":
+        _require_folder(output, folder)
+        return Job(file, output, folder)
+    elif output is not None:
+        require_writable(output)
+    return Job(file, output)
+
+
+def _require_folder(output: Path, folder: ModelFolder) -> None:
+    if output.exists() and not output.is_dir():
+        raise SaveError(
+            f"cannot write '{output}': '{folder.path}' is a folder, and this is none; name a folder"
+        )
+    require_writable(output / folder.model.name if output.is_dir() else output)
 
 
 def _into(models: Sequence[Path], folder: Path | None) -> list[tuple[Path, Path | None]]:

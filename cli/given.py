@@ -17,7 +17,7 @@ from ..passes.engine.context import Feeds
 from ..passes.interface.set_shapes import set_shapes
 from ..passes.pipeline.pipeline import Pipeline
 from .feeds import FeedOptions
-from .files import load
+from .files import load, model_file
 from .show.console import print_plain, warn
 
 Drawn = Mapping[str, Sequence[int]] | None
@@ -87,5 +87,5 @@ def given_for(
     """
     graph = given_model(path, input_shape, mutable=mutable, feeds=given.feeds, tell=tell)
     network = steps.behind_interface(graph)
-    data = given.data(network, seed, steps.extra_feeds(), tell)
+    data = given.data(network, seed, steps.extra_feeds(), tell, model_file(path))
     return graph, data if data is None else WatchedFeeds(data), given.drawn(network)

@@ -18,7 +18,7 @@ from ..ir.metrics.choose import AUTO
 from ..passes.engine.records import Result
 from ..passes.pipeline.pipeline import Pipeline
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
-from .files import pairs, size_on_disk, write
+from .files import Job, jobs_of, size_on_disk, tell_left_out, write
 from .given import Drawn, given_for, warn_unread
 from .options import (
     ClassAxisOption,
@@ -93,13 +93,13 @@ def optimize(
         labels=tuple(labels) if labels else None,
     )
     require_target(target)
-    jobs = pairs(models, output)
+    jobs = jobs_of(models, output)
     shows = _is_main_process()
     with models_json(shown=as_json and shows) as found:
-        for model, place in jobs:
+        for job in jobs:
             graph, data, drawn = given_for(
                 steps,
-                model,
+                job.model,
                 given,
                 input_shape,
                 mutable=mutable_initializers,
@@ -124,34 +124,33 @@ def optimize(
             warn_unread(data, given)
             if strict and verify is not Verify.off and steps.keeps_outputs:
                 demand_verified(result)
-            run = _written(model, place, graph, result, portable, drawn)
+            run = _written(job, graph, result, portable, drawn)
+            tell_left_out(job, teller(as_json=as_json))
             found.append(optimized_json(run))
             if not as_json:
                 show_optimized(run, why=why, drawn=data is None)
 
 
 def _written(
-    model: Path,
-    output: Path | None,
+    job: Job,
     graph: gs.Graph,
     result: Result,
     portable: bool,
     drawn: Drawn,
 ) -> OptimizedModel:
-    """Write what became of `graph` to `output`, if any, and return what is to be said of it."""
-    before = size_on_disk(model)  # the output may be the same file
-    if output is not None:
-        write(result.graph, output, portable=portable)
+    """Write what became of `graph`, if `job` says where, and return what is to be said of it."""
+    before = size_on_disk(job.model)  # the output may be the same file
+    write(result.graph, job, portable=portable)
     made = inline_fused(result.graph) if portable else result.graph
     return OptimizedModel(
-        model=model,
-        output=output,
+        model=job.model,
+        output=job.written,
         result=result,
         drawn=drawn,
         before=size_of(graph),
         after=size_of(made),
         bytes_before=before,
-        bytes_after=size_on_disk(output),
+        bytes_after=size_on_disk(job.written),
         nodes=sum(1 for scope in scopes(result.graph) for _ in scope.nodes),
     )
 

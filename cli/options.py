@@ -17,7 +17,8 @@ ModelFile = Annotated[
 ModelFiles = Annotated[
     list[Path],
     typer.Argument(
-        help="An ONNX file and, without -o, where to write; several go to -o FOLDER. "
+        help="An ONNX file, or a folder of Optimum's with its config.json, and, without -o, where "
+        "to write; several go to -o FOLDER. "
         "- is standard input, and output.",
         show_default=False,
     ),
