@@ -23,7 +23,7 @@ _STREAM = Path("-")
 
 
 @dataclass(frozen=True)
-class Job:
+class ModelJob:
     """A model to read and where it is to be written, None for nowhere.
 
     `folder`: the one that the model lies in, where `output` is to be one like it.
@@ -60,7 +60,7 @@ def _from_standard_input() -> gs.Graph:
     return load_model(sys.stdin.buffer.read())
 
 
-def write(graph: gs.Graph, job: Job, *, portable: bool) -> None:
+def write(graph: gs.Graph, job: ModelJob, *, portable: bool) -> None:
     """Write what became of the model of `job`, if it says where; see `planish.save`.
 
     `-` is standard output; into a folder goes what else was in that of the model.
@@ -79,7 +79,7 @@ def write(graph: gs.Graph, job: Job, *, portable: bool) -> None:
     return None
 
 
-def tell_left_out(job: Job, tell: Callable[[str], None]) -> None:
+def tell_left_out(job: ModelJob, tell: Callable[[str], None]) -> None:
     """Tell what is in the folder of the model and did not go where it was written."""
     left = [] if job.folder is None or job.output is None else job.folder.others()[1]
     if left and job.folder is not None and job.output != job.folder.path:
@@ -92,7 +92,9 @@ def size_on_disk(path: Path | None) -> int | None:
     return None if path is None or path == _STREAM else bytes_on_disk(path)
 
 
-def jobs_of(models: Sequence[Path], output: Path | None, *, of_models: bool = True) -> list[Job]:
+def jobs_of(
+    models: Sequence[Path], output: Path | None, *, of_models: bool = True
+) -> list[ModelJob]:
     """Return each model to read with where it is to be written.
 
     Two models without `output` are one and where to write it, as `cp` has it; several with a folder
@@ -109,7 +111,7 @@ def jobs_of(models: Sequence[Path], output: Path | None, *, of_models: bool = Tr
     return [_job(model, path, of_models) for model, path in found]
 
 
-def _job(model: Path, output: Path | None, of_models: bool) -> Job:
+def _job(model: Path, output: Path | None, of_models: bool) -> ModelJob:
     if output == _STREAM and not of_models:
         raise SaveError("what a backend loads is a file; give its name to -o, not '-'")
     folder = model_folder(model)
@@ -118,10 +120,10 @@ def _job(model: Path, output: Path | None, of_models: bool) -> Job:
         _take_standard_output()
     elif output is not None and folder is not None and of_models and output.suffix != ".onnx":
         _require_folder(output, folder)
-        return Job(file, output, folder)
+        return ModelJob(file, output, folder)
     elif output is not None:
         require_writable(output)
-    return Job(file, output)
+    return ModelJob(file, output)
 
 
 def _require_folder(output: Path, folder: ModelFolder) -> None:

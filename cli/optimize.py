@@ -18,7 +18,7 @@ from ..ir.metrics.choose import AUTO
 from ..passes.engine.records import Result
 from ..passes.pipeline.pipeline import Pipeline
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
-from .files import Job, jobs_of, size_on_disk, tell_left_out, write
+from .files import ModelJob, jobs_of, size_on_disk, tell_left_out, write
 from .given import Drawn, given_for, warn_unread
 from .options import (
     ClassAxisOption,
@@ -132,7 +132,7 @@ def optimize(
 
 
 def _written(
-    job: Job,
+    job: ModelJob,
     graph: gs.Graph,
     result: Result,
     portable: bool,
