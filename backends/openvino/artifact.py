@@ -27,14 +27,17 @@ _LENGTH = struct.Struct("<Q")
 class Described:
     """What an artifact says of itself: what made it, how, and what comparing it has found.
 
-    `halves`: whether the graph has floats of 16 bits. `fixed`: inputs whose values by default have
-    become constants.
+    `largest` and `leaving`: how far from zero integers of 64 bits may be that are fed, and what
+    would leave 32 bits beyond that. `halves`: whether the graph has floats of 16 bits. `fixed`:
+    inputs whose values by default have become constants.
     """
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     version: str
     properties: dict[str, Any]
+    largest: int = (1 << 31) - 1
+    leaving: str = ""
     halves: bool = False
     fixed: tuple[str, ...] = ()
     verdict: str = ""

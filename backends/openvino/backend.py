@@ -29,6 +29,7 @@ from ..contract.port import Port, ports_line
 from . import artifact
 from .compiled import OpenVinoNetwork
 from .layers import time_layers
+from .narrowed import feed_limit
 from .properties import properties
 from .refusals import has_halves, refusal_of, refuse_other_types
 
@@ -60,6 +61,7 @@ class OpenVino(Backend):
         asked = properties(threads, precision)
         types = infer_types(graph)
         refuse_other_types(graph, types)
+        limit = feed_limit(graph, types)
         copy = clone(graph)
         with _read(copy) as model:
             compiled = _compile(copy, model, asked)
@@ -68,6 +70,8 @@ class OpenVino(Backend):
             outputs=_ports(copy.outputs),
             version=_version(),
             properties=asked,
+            largest=limit.largest,
+            leaving=limit.node,
             halves=has_halves(graph, types),
             fixed=tuple(t.name for t in copy.inputs if isinstance(t, gs.Constant)),
         )

@@ -21,7 +21,6 @@ from ..contract.layer_times import LayerTimes, usual_seconds
 from ..contract.port import Port
 from .artifact import Described, write
 
-_INT32 = np.iinfo(np.int32)
 _BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 # Times single layers: of a run on these feeds, that many times, of which one takes so many seconds.
@@ -90,12 +89,26 @@ class OpenVinoNetwork(Compiled):
     def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError."""
         check_feeds(feeds, self._interface)
-        _check_integers(feeds)
+        self._check_integers(feeds)
         request = getattr(self._requests, "request", None)
         if request is None:
             request = self._requests.request = self._compiled.create_infer_request()
         found = infer(request, [feeds[port.name] for port in self.inputs])
         return dict(zip((port.name for port in self.outputs), found, strict=True))
+
+    def _check_integers(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Raise FeedError for integers that OpenVINO would cut off, or make such from."""
+        most, leaving = self._header.largest, self._header.leaving
+        for name, array in feeds.items():
+            if array.dtype != np.int64 or not array.size:
+                continue
+            least, largest = int(array.min()), int(array.max())
+            if least < -most or largest > most:
+                what = f", which {leaving} may leave beyond {most}" if leaving else ""
+                raise FeedError(
+                    f"feed '{name}' holds {least if least < -most else largest}, and OpenVINO "
+                    f"computes int64 in int32{what}; use the backend 'onnxruntime'"
+                )
 
     def time_layers(
         self, feeds: Mapping[str, np.ndarray[Any, Any]], *, rounds: int = 20
@@ -164,15 +177,3 @@ def _bytes(exported: Any) -> bytes:
 
 def _variables(ports: Sequence[Port]) -> list[gs.Variable]:
     return [gs.Variable(port.name, np.dtype(port.dtype), port.shape) for port in ports]
-
-
-def _check_integers(feeds: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """Raise FeedError for integers that OpenVINO would cut off."""
-    for name, array in feeds.items():
-        if array.dtype == np.int64 and array.size:
-            least, most = int(array.min()), int(array.max())
-            if least < _INT32.min or most > _INT32.max:
-                raise FeedError(
-                    f"feed '{name}' holds {least if least < _INT32.min else most}, and OpenVINO "
-                    "computes int64 in int32; use the backend 'onnxruntime'"
-                )

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import assume, given, settings
 
 import planish
+from planish.backends.openvino.narrowed import feed_limit
 from planish.backends.openvino.properties import properties
 from planish.ir.core.errors import BackendError, ExecutionError, FeedError
+from planish.ir.ops.shapes.infer import infer_types
 
 from tests.effort import examples
 from tests.helpers import conv_batchnorm, graph_of, relative_error, run_ort
@@ -118,6 +120,8 @@ def test_mistakes_are_named(arguments, message):
             "saturates uint8.*BitShift -> 'y'",
         ),
         ("g (int32[2] x) => (int8[2] y) { y = Cast <to = 3> (x) }", "saturates int8.*Cast -> 'y'"),
+        ("g (int64[2] x) => (int64[2] y) { y = Pow(x, x) }", "int64 in int32.* node Pow -> 'y'"),
+        ("g (float[2] x) => (int64[2] y) { y = Cast <to = 7> (x) }", "node Cast -> 'y' may leave"),
         ("g (float[2, 2] x) => (float d) { d = Det(x) }", "has no Det, at node Det -> 'd'"),
         ("g (string[2] x) => (string[2] y) { y = Identity(x) }", "no strings here, at input 'x'"),
     ],
@@ -133,6 +137,37 @@ def test_bytes_that_are_only_moved_are_taken():
     found = planish.lower(graph_of(text), "openvino")({"x": x})["y"]
     np.testing.assert_array_equal(found, x.T)
     assert found.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("{ y = Mul(x, x) }", 32767),
+        ("{ a = Add(x, x)\n b = Neg(a)\n y = Sub(b, x) }", (1 << 29) - 1),
+        ("{ a = Abs(x)\n y = ReduceSum (a) }", (1 << 30) - 1),
+        ("{ y = Transpose(x) }", (1 << 31) - 1),
+        # Sizes, places and bounded floats are small whatever is fed.
+        ("{ s = Shape(x)\n p = Mul(s, s)\n y = Mul(p, s) }", (1 << 31) - 1),
+        ("{ a = ArgMax <axis = 0> (x)\n y = Mul(a, a) }", (1 << 31) - 1),
+        (
+            "{ f = Cast <to = 1> (x)\n s = Sigmoid(f)\n a = Cast <to = 7> (s)\n y = Add(a, a) }",
+            (1 << 31) - 1,
+        ),
+        ("{ f = Cast <to = 1> (x)\n i = Cast <to = 7> (f)\n y = Gather(x, i) }", (1 << 31) - 1),
+    ],
+)
+def test_integers_whose_results_would_leave_32_bits_are_refused_when_they_come(text, limit):
+    graph = graph_of(f"g (int64[2] x) => (int64[n] y) {text}")
+    assert feed_limit(graph, infer_types(graph)).largest == limit
+
+
+def test_what_may_be_fed_is_right_and_what_may_not_is_told():
+    graph = graph_of("g (int64[2] x) => (int64[2] y) { [sq] y = Mul(x, x) }")
+    compiled = planish.lower(graph, "openvino", threads=1)
+    found = compiled({"x": np.array([-32767, 3])})["y"]
+    np.testing.assert_array_equal(found, [32767**2, 9])
+    with pytest.raises(FeedError, match=r"'x' holds 100000, .*node 'sq' .*beyond 32767; use"):
+        compiled({"x": np.array([0, 100000])})
 
 
 def test_integers_beyond_32_bits_are_refused_when_they_come():
