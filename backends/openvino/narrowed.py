@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core import dtypes
+from ...ir.core.constant_nodes import dense_value_of_constant_node
 from ...ir.core.errors import BackendError
 from ...ir.core.variables import is_standard, label
 from ...ir.graph.types import Types
@@ -59,17 +61,22 @@ def _leaving(graph: gs.Graph, view: View, largest: int) -> gs.Node | None:
     """Return the first node whose results may leave 32 bits where feeds are up to `largest`."""
     ranges: dict[int, Range] = {id(tensor): (-largest, largest) for tensor in graph.inputs}
     sized: set[int] = set()
+    fixed: set[int] = set()
     for node in graph.nodes:
-        variable = [t for t in node.inputs if not isinstance(t, gs.Constant) and t.name]
+        read = [t for t in node.inputs if not isinstance(t, gs.Constant) and t.name]
+        variable = [t for t in read if id(t) not in fixed]
         if node.op in ("Shape", "Size") or (variable and all(id(t) in sized for t in variable)):
             sized.update(map(id, node.outputs))
             continue
+        if not variable:
+            fixed.update(map(id, node.outputs))
         for tensor in node.outputs:
             if not _is_wide(tensor, view):
                 continue
             found = ranges[id(tensor)] = _range(node, tensor, view, ranges, sized)
             if not (_INT32.min <= found[0] <= found[1] <= _INT32.max):
-                if found != UNBOUNDED or _counts(tensor, view):
+                # The end of a Slice may be any number.
+                if (found != UNBOUNDED and variable) or _counts(tensor, view):
                     return node
                 ranges[id(tensor)] = _INT32.min, _INT32.max
     return None
@@ -82,6 +89,8 @@ def _range(
     shape = view.shape(node.inputs[0]) if node.inputs else None
     whole = shape is not None and all(isinstance(size, int) for size in shape)
     elements = math.prod(shape) if whole else None  # type: ignore[arg-type]
+    if "value" in node.attrs or not node.inputs:  # Constant, ConstantOfShape
+        return _between(dense_value_of_constant_node(node))
     if _is_place(node, tensor, view):
         return 0, _INT32.max if elements is None else elements
     if any(each is not None for each in operands):
@@ -98,12 +107,18 @@ def _operand(
     if dtype is None or dtype.kind not in "iub":
         return None
     if values is not None:
-        return (int(values.min()), int(values.max())) if values.size else (0, 0)
+        return _between(values)
     if id(tensor) in sized:
         return 0, _INT32.max
     if id(tensor) in ranges and _is_wide(tensor, view):
         return ranges[id(tensor)]
     return (0, 1) if dtype.kind == "b" else limits(dtype)
+
+
+def _between(values: np.ndarray[Any, Any] | None) -> Range:
+    if values is None:
+        return UNBOUNDED
+    return (int(values.min()), int(values.max())) if values.size else (0, 0)
 
 
 def _is_place(node: gs.Node, tensor: gs.Tensor, view: View) -> bool:

@@ -63,6 +63,7 @@ def _up_to(a: Range) -> Range:
 _RULES: dict[str, Callable[[Sequence[Range]], Range]] = {
     "Abs": lambda given: _up_to(given[0]),
     "Add": lambda given: functools.reduce(_plus, given),
+    "Cast": lambda given: given[0],
     "Div": lambda given: _up_to(given[0]),
     "Mod": lambda given: _up_to(given[0]),
     "Mul": lambda given: functools.reduce(_times, given),

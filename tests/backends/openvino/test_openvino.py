@@ -144,6 +144,11 @@ def test_bytes_that_are_only_moved_are_taken():
     [
         ("{ y = Mul(x, x) }", 32767),
         ("{ a = Add(x, x)\n b = Neg(a)\n y = Sub(b, x) }", (1 << 29) - 1),
+        (
+            "{ e = Constant <value = int64[1] {9223372036854775807}> ()\n"
+            " b = Constant <value = int64[1] {1}> ()\n y = Slice(x, b, e) }",
+            (1 << 31) - 1,
+        ),
         ("{ a = Abs(x)\n y = ReduceSum (a) }", (1 << 30) - 1),
         ("{ y = Transpose(x) }", (1 << 31) - 1),
         # Sizes, places and bounded floats are small whatever is fed.
