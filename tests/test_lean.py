@@ -13,6 +13,7 @@ import pytest
 
 import planish
 from planish.backends.contract import registry
+from planish.backends.ncnn import artifact as ncnn
 from planish.backends.openvino import artifact as openvino
 from planish.backends.tvm.runtime import artifact as tvm
 
@@ -71,7 +72,7 @@ def test_what_is_missing_is_named_with_what_installs_it(tmp_path):
 
 
 def test_who_wrote_an_artifact_is_found_out_without_any_backend_s_packages(tmp_path):
-    seals = {"openvino": openvino.SEAL, "tvm": tvm.SEAL}
+    seals = {"ncnn": ncnn.SEAL, "openvino": openvino.SEAL, "tvm": tvm.SEAL}
     for name, seal in seals.items():
         (tmp_path / name).write_bytes(seal.family)
         assert registry.get_backend(name).wrote(tmp_path / name)

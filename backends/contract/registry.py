@@ -34,6 +34,7 @@ _BUILTIN = {
     name: importlib.metadata.EntryPoint(name, value, _ENTRY_POINTS)
     for name, value in (
         ("auto", "planish.backends.auto.backend:Auto"),
+        ("ncnn", "planish.backends.ncnn.backend:Ncnn"),
         ("onnxruntime", "planish.backends.onnxruntime.backend:OnnxRuntime"),
         ("openvino", "planish.backends.openvino.backend:OpenVino"),
         ("tvm", "planish.backends.tvm.backend:Tvm"),
@@ -43,6 +44,7 @@ _BUILTIN = {
 # who runs an artifact of one backend does not wait for, or lack, the packages of another.
 _SEALS = {
     "auto": "planish.backends.auto.artifact:SEAL",
+    "ncnn": "planish.backends.ncnn.artifact:SEAL",
     "openvino": "planish.backends.openvino.artifact:SEAL",
     "tvm": "planish.backends.tvm.runtime.artifact:SEAL",
 }

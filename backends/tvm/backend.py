@@ -64,8 +64,8 @@ class Tvm(Backend):
         versions give the same bytes; with `tune_trials`, for the same cache.
         """
         from ...passes.pipeline.pipeline import strict_by_default
+        from ..contract.prepare import prepare
         from .check.network import build_network
-        from .graph.prepare import prepare
         from .program.suggest import sizes_suggested
 
         _check(target, threads)

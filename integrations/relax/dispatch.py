@@ -15,11 +15,11 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
+from ...backends.contract.prepare import prepare
 from ...backends.tvm.check.check import cache_of_checks, check_kernels
 from ...backends.tvm.check.nodes import check_nodes
 from ...backends.tvm.check.report import nodes_of
 from ...backends.tvm.compile.cpu import CpuToolchain
-from ...backends.tvm.graph.prepare import prepare
 from ...backends.tvm.kernels.settings import Settings
 from ...backends.tvm.program.blocked import BlockedProgram
 from ...backends.tvm.program.emit_graph import BlockedEmitter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...backends.tvm.graph.prepare import prepare
+from ...backends.contract.prepare import prepare
 from ...backends.tvm.kernels.settings import Settings
 from ...backends.tvm.program.emit_graph import BlockedEmitter
 from ...backends.tvm.program.lowering import lower_graph

@@ -16,6 +16,7 @@ _EXTRAS = {
     "accelerate": "train",
     "tvm": "tvm",
     "platformdirs": "tvm",
+    "ncnn": "ncnn",
     "openvino": "openvino",
     "matplotlib": "plots",
     "mlperf_loadgen": "mlperf",

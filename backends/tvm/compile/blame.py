@@ -13,7 +13,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.errors import BackendError
 from ....ir.core.variables import subgraphs_of
 from ....ir.graph.view import View
-from ..graph.prepare import typed_view
+from ...contract.prepare import typed_view
 from ..kernels.settings import Settings
 from ..program.lowering import lower_graph
 from .toolchain import Toolchain, UncompiledError

@@ -7,8 +7,8 @@ from typing import Any
 import onnx_graphsurgeon as gs
 
 from ....ir.core.cpu import core_numbers
+from ...contract.prepare import typed_view
 from ..graph.concat import ConcatPlan
-from ..graph.prepare import typed_view
 from ..kernels.settings import Settings
 from ..program.blocked import BlockedProgram
 from ..program.emit_graph import BlockedEmitter

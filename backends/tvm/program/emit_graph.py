@@ -12,10 +12,10 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE, is_dequantizer
 from ....ir.ops.traits.groups import LAYERS, MEAN_AND_MAX_POOLS, RESHAPES
+from ...contract.prepare import typed_view
 from ..graph.concat import plan_concats
 from ..graph.groups import FusionGroup, group_nodes
 from ..graph.halos import wanted_halos
-from ..graph.prepare import typed_view
 from ..graph.quantized import fold_integers
 from ..kernels.settings import Settings
 from ..spec.machine import CpuMachine

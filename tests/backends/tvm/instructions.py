@@ -13,8 +13,8 @@ from typing import Any
 import onnx_graphsurgeon as gs
 import pytest
 
+from planish.backends.contract.prepare import prepare
 from planish.backends.tvm.compile.cpu import CpuToolchain
-from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.kernels.dot import ByteDot, HalfDot
 from planish.backends.tvm.kernels.registers import Register
 from planish.backends.tvm.kernels.settings import Settings

@@ -7,7 +7,7 @@ import onnx_graphsurgeon as gs
 import pytest
 
 import planish
-from planish.backends.tvm.graph.prepare import prepare
+from planish.backends.contract.prepare import prepare
 from planish.backends.tvm.kernels.convolution import Convolution
 from planish.backends.tvm.kernels.dot import HalfDot
 from planish.backends.tvm.program.emit_graph import BlockedEmitter

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import planish
-from planish.backends.tvm.graph.prepare import prepare
+from planish.backends.contract.prepare import prepare
 from planish.backends.tvm.kernels.convolution import Convolution
 from planish.backends.tvm.kernels.dot import ByteDot
 from planish.backends.tvm.program.emit_graph import BlockedEmitter

@@ -114,7 +114,7 @@ def _check(text: str, constants: dict[str, Array], fit, unfit) -> None:
 
 def test_a_view_of_a_batch_is_compared_with_nothing() -> None:
     """What names alone show to fit costs no comparison, and no copy by ONNX Runtime."""
-    from planish.backends.tvm.graph.prepare import prepare
+    from planish.backends.contract.prepare import prepare
     from planish.backends.tvm.program.emit_graph import BlockedEmitter
     from planish.backends.tvm.program.lowering import lower_graph
     from planish.backends.tvm.spec.machine import MACHINES

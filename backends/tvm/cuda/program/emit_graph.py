@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 from .....ir.core.variables import is_standard
 from .....ir.graph.view import View
 from .....ir.ops.traits.groups import LAYERS
-from ...graph.prepare import typed_view
+from ....contract.prepare import typed_view
 from ...program.emit_onnx import emit_onnx
 from ...program.lowering import GraphEmitter, named
 from ...program.single import single_of

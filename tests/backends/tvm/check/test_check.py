@@ -18,12 +18,12 @@ from tests.helpers import model_of, model_using, relative_error, run_ort
 
 pytest.importorskip("tvm")
 
+from planish.backends.contract.prepare import prepare
 from planish.backends.tvm.check import check as checking
 from planish.backends.tvm.check.check import check_kernels
 from planish.backends.tvm.check.report import WrongKernelWarning
 from planish.backends.tvm.check.trial import draw_trial
 from planish.backends.tvm.compile.cpu import CpuToolchain
-from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.kernels import global_pooling, repack, tiles, windows
 from planish.backends.tvm.kernels.settings import Settings
 from planish.backends.tvm.program.lowering import lower_graph

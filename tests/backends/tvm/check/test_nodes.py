@@ -17,12 +17,12 @@ from tests.helpers import model_of, model_using, relative_error, run_ort
 
 pytest.importorskip("tvm")
 
+from planish.backends.contract.prepare import prepare
 from planish.backends.tvm.check import nodes as checking
 from planish.backends.tvm.check.check import cache_of_checks
 from planish.backends.tvm.check.nodes import NodeReport, check_nodes, run_nodes
 from planish.backends.tvm.check.report import WrongKernelWarning
 from planish.backends.tvm.compile.cpu import CpuToolchain
-from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.kernels.settings import Settings
 from planish.backends.tvm.program import emit_onnx
 from planish.backends.tvm.program.lowering import lower_graph

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import planish
+from planish.backends.contract.prepare import prepare
 from planish.backends.tvm.compile.build import scheduled
 from planish.backends.tvm.compile.memory import Lifetime, plan
 from planish.backends.tvm.compile.single_call import merge_calls
-from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import ALIGNMENT, MACHINES

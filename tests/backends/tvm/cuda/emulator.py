@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from planish.backends.contract.prepare import prepare
 from planish.backends.tvm.cuda.compile.build import kernels_of
 from planish.backends.tvm.cuda.compile.compiler import find_nvcc
 from planish.backends.tvm.cuda.program.emit_graph import ChannelsLastEmitter
 from planish.backends.tvm.cuda.spec.gpu import Gpu
-from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.program.lowering import Lowered, lower_graph
 
 from tests.shared import shared

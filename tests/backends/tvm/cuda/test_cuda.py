@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 import planish
+from planish.backends.contract.prepare import prepare
 from planish.backends.tvm.check.nodes import check_nodes, without_fallbacks
 from planish.backends.tvm.cuda.compile import compiler
 from planish.backends.tvm.cuda.compile.gpu import GpuToolchain
 from planish.backends.tvm.cuda.program import emit_elementwise
 from planish.backends.tvm.cuda.spec.gpu import Gpu, arch_here
-from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.kernels.settings import Settings
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.tuning.cache import Cache

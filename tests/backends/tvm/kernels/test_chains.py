@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import planish
+from planish.backends.contract.prepare import prepare
 from planish.backends.tvm.compile.build import scheduled
-from planish.backends.tvm.graph.prepare import prepare
 from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES

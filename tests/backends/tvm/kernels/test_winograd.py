@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import planish
-from planish.backends.tvm.graph.prepare import prepare
+from planish.backends.contract.prepare import prepare
 from planish.backends.tvm.kernels.convolution import Convolution
 from planish.backends.tvm.kernels.settings import Settings
 from planish.backends.tvm.kernels.winograd.choice import choose_winograd, plan_for

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import planish
-from planish.backends.tvm.graph.prepare import prepare
+from planish.backends.contract.prepare import prepare
 from planish.backends.tvm.kernels.convolution import Convolution
 from planish.backends.tvm.kernels.elementwise import Elementwise
 from planish.backends.tvm.kernels.prologue import run_sizes

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import planish
-from planish.backends.tvm.graph.prepare import prepare
+from planish.backends.contract.prepare import prepare
 from planish.backends.tvm.kernels.convolution import Convolution, choose_tile
 from planish.backends.tvm.kernels.settings import Settings
 from planish.backends.tvm.kernels.tile_sizes import RegisterTile

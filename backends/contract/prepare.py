@@ -7,12 +7,12 @@ import warnings
 import onnx.inliner
 import onnx_graphsurgeon as gs
 
-from ....ir.files.load import load
-from ....ir.files.save import to_model
-from ....ir.graph.uses import Uses
-from ....ir.graph.view import View
-from ....ir.ops.shapes.infer import infer_types
-from ....passes.pipeline.pipeline import Pipeline
+from ...ir.files.load import load
+from ...ir.files.save import to_model
+from ...ir.graph.uses import Uses
+from ...ir.graph.view import View
+from ...ir.ops.shapes.infer import infer_types
+from ...passes.pipeline.pipeline import Pipeline
 
 # Fused operators would only be opened again, and their nodes have no names of their own.
 _PIPELINE = "simplify,inline-fused-operators"

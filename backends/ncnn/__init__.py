@@ -1,0 +1,1 @@
+"""ncnn, a runtime for small devices, on the CPU."""
