@@ -19,8 +19,9 @@ import onnx_graphsurgeon as gs
 from ...ir.core import dtypes
 from ...ir.core.decline import need
 from ...ir.ops.linear.layer import Layer, read_layer
-from ...ir.ops.quantization.nodes import DEQUANTIZE, dequantizer
+from ...ir.ops.quantization.nodes import DEQUANTIZE, dequantizer, is_dequantizer
 from ...ir.ops.quantization.parameters import ConstantParameters, read_quantization
+from ...ir.ops.traits.groups import LAYERS
 from ...ir.ops.traits.lookup import traits_of
 from ...ir.ops.traits.model import Movement
 from .model import Array
@@ -92,11 +93,29 @@ def read_integers(to: NcnnScope, node: gs.Node) -> NcnnIntegerLayer | None:
         need(node.attrs.get("alpha", 1.0) == 1.0, "its alpha is not 1")
     return NcnnIntegerLayer(
         layer=layer,
-        source=below.inputs[0],
+        source=node.inputs[0] if _is_of_grid_values(to, below.inputs[0]) else below.inputs[0],
         weight=np.ascontiguousarray(integers),
         scales=held.scale.reshape(-1),
         input_scale=np.float32(1) / told.scale.reshape(1).astype(np.float32),
     )
+
+
+def _is_of_grid_values(to: NcnnScope, integers: gs.Tensor) -> bool:
+    """Say whether what was quantized to `integers` was computed of values on a grid themselves.
+
+    Then halves are no accident: a tenth of 5 steps is one, and ncnn rounds it away from zero. Sums
+    of a linear layer are halves as rarely as any number is.
+    """
+    work, seen = [integers], set()
+    while work:
+        node = to.view.producer(work.pop())
+        if node is None or id(node) in seen or node.op in LAYERS:
+            continue
+        seen.add(id(node))
+        if is_dequantizer(node):
+            return True
+        work += [tensor for tensor in node.inputs if to.view.constant(tensor) is None]
+    return False
 
 
 def grid_of(told: ConstantParameters) -> tuple[int, int, int]:
