@@ -1,4 +1,7 @@
-"""Counting what a pass changed that edits a graph by hand: a GraphSurgeon script."""
+"""Counting what a pass changed that edits a graph by hand: a GraphSurgeon script.
+
+Weights that nobody touched are not read.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,38 @@ import onnx_graphsurgeon as gs
 from ...ir.graph.uses import scopes
 
 Marks = Counter[tuple[Any, ...]]
+_SAMPLE = 8  # elements
+
+
+class _Weights:
+    """What an array held when it was looked at.
+
+    One that nobody can write to is read only where it is compared with one that lies elsewhere.
+    """
+
+    def __init__(self, values: np.ndarray[Any, Any]) -> None:
+        self._values = values
+        self._kind = (values.dtype.name, values.shape, values.flat[:_SAMPLE].tobytes())
+        self._writeable = values.flags.writeable
+        self._digest = hash(values.tobytes()) if self._writeable else None
+
+    def __hash__(self) -> int:
+        return hash(self._kind)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Weights) or self._kind != other._kind:
+            return False
+        if not (self._writeable or other._writeable) and self._place == other._place:
+            return True
+        return self._content == other._content
+
+    @property
+    def _place(self) -> tuple[int, tuple[int, ...]]:
+        return self._values.ctypes.data, self._values.strides
+
+    @property
+    def _content(self) -> int:
+        return hash(self._values.tobytes()) if self._digest is None else self._digest
 
 
 def fingerprint(graph: gs.Graph) -> Marks:
@@ -51,8 +86,9 @@ def _tensor(tensor: gs.Tensor) -> tuple[Any, ...]:
     held = tensor._values
     if not isinstance(held, np.ndarray):
         return (tensor.name, id(held))
-    data = tuple(held.flat) if held.dtype.kind == "O" else held.tobytes()
-    return (tensor.name, held.dtype.name, held.shape, hash(data))
+    if held.dtype.kind == "O":
+        return (tensor.name, held.dtype.name, held.shape, hash(tuple(held.flat)))
+    return (tensor.name, _Weights(held))
 
 
 def _value(value: Any) -> Any:

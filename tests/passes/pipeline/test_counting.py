@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 import planish
@@ -136,6 +137,49 @@ def test_edits_by_hand_are_counted_by_what_has_changed():
     result = _run(ByHand())
     assert result.records[0].edits == 1  # the Relu whose output is another now
     assert ops(result.graph) == ["Neg"] * 4 + ["Relu"]
+
+
+@dataclass(frozen=True)
+class Halve(Pass):
+    """Give a weight other values, or the same anew, by hand: `how` says whose array."""
+
+    name: ClassVar[str] = "halve"
+    exact: ClassVar[bool] = False
+
+    how: str = "another"
+
+    def run(self, graph, context):
+        weights = graph.nodes[0].inputs[1]
+        if self.how == "the same anew":
+            weights.values = np.array(weights.values)
+        else:
+            weights.values = weights.values / 2
+        weights.values.flags.writeable = self.how != "another, read-only"
+
+
+@pytest.mark.parametrize(
+    ("how", "edits"), [("another", 1), ("another, read-only", 1), ("the same anew", 0)]
+)
+def test_weights_are_changed_where_they_hold_other_values(how, edits):
+    graph = graph_of("g (float[2] x) => (float[2] y) <float[2] w = {1, 2}> { y = Mul(x, w) }")
+    assert Pipeline((Halve(how),)).run(graph, verify="off").edits == edits
+
+
+def test_weights_that_a_script_writes_to_again_are_changed():
+    @dataclass(frozen=True)
+    class Twice(Halve):
+        name: ClassVar[str] = "twice"
+
+        def run(self, graph, context):
+            weights = graph.nodes[0].inputs[1]
+            if not weights.values.flags.writeable:
+                weights.values = np.array(weights.values)
+            weights.values[-1] *= 2
+
+    large = {"w": np.ones(64, np.float32)}
+    graph = graph_of("g (float[64] x) => (float[64] y) { y = Mul(x, w) }", large)
+    result = Pipeline((Twice(), Twice())).run(graph, verify="off")
+    assert [record.edits for record in result.records] == [1, 1]
 
 
 @pytest.mark.parametrize("item", [Both(), RewritesAndMore()])
