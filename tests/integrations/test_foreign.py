@@ -1,5 +1,7 @@
 """Passes of other programs as passes of planish: verified, counted, named, bisected, run again."""
 
+import sys
+
 import numpy as np
 import onnx
 import pytest
@@ -140,6 +142,32 @@ def test_pipelines_mix_them_and_print_them(model, registered):
     assert str(planish.Pipeline.parse(str(pipeline))) == str(pipeline)
     assert pipeline.run(planish.load(model)).verified
     assert pipeline.passes[0].passes[0].summary() == "Remove Identity"
+
+
+def test_a_plugin_file_of_the_command_line_registers_them(
+    model, registered, tmp_path, monkeypatch, capsys
+):
+    from planish.cli.main import main
+
+    onnx.save(model, tmp_path / "model.onnx")
+    plugin = tmp_path / "theirs.py"
+    plugin.write_text(
+        "import planish\n"
+        "from onnx_ir.passes.common import IdentityEliminationPass\n"
+        "from planish.integrations import onnx_ir\n"
+        "theirs = onnx_ir.from_pass(IdentityEliminationPass())\n"
+        "planish.register_pass(theirs, exact=True)\n",
+        encoding="utf-8",
+    )
+    words = ["optimize", tmp_path / "model.onnx", "-o", tmp_path / "out.onnx", "--plugin", plugin]
+    words += ["-p", "identity-elimination,exact", "--verify", "each"]
+    monkeypatch.setattr(sys, "argv", ["planish", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    shown = capsys.readouterr()
+    assert ended.value.code == 0, shown
+    assert "identity-elimination" in shown.out
+    assert ops(planish.load(tmp_path / "out.onnx")) == ["Conv", "Relu"]
 
 
 class WrongPass(ir.passes.InPlacePass):
