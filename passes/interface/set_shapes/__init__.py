@@ -19,6 +19,7 @@ from typing import ClassVar
 import onnx_graphsurgeon as gs
 
 from ....ir.core.errors import ExecutionError, FeedError, RefusedError
+from ....ir.core.variables import FUSED_DOMAIN
 from ....ir.graph.clone import clone
 from ....ir.graph.edit import Edit
 from ....ir.graph.types import Dim, Types
@@ -36,6 +37,11 @@ from .plan import plan
 from .splits import Parts
 from .symbols import Shapes, new_names, open_sizes
 
+_COMPLAINT = "(op_type:"
+_FUSED = (
+    "; fused operators may hold values for one size: set the sizes before the passes that make "
+    "them, as in set-shapes{...},exact"
+)
 _UNCOMPARED = (
     "no comparison at the new size says that these are right: compare one result with the source "
     "network"
@@ -193,9 +199,17 @@ def _need_running(graph: gs.Graph, original: gs.Graph) -> None:
     except ExecutionError as error:
         problem = infer_types(graph).problem
         if _runs(original):
+            fused = any(node.domain == FUSED_DOMAIN for node in graph.nodes)
             raise RefusedError(
-                f"the sizes cannot be set: at them the network does not run: {problem or error}"
+                "the sizes cannot be set: at them the network does not run: "
+                f"{_first_of(problem or str(error))}{_FUSED if fused else ''}"
             ) from error
+
+
+def _first_of(problem: str) -> str:
+    """Return what inference complains of first: the rest follows from it."""
+    parts = problem.split(_COMPLAINT)
+    return problem if len(parts) < 3 else _COMPLAINT.join(parts[:2]).partition("): [")[0] + ")"
 
 
 def _need_elements(outputs: Mapping[str, Sequence[int]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 
@@ -101,7 +102,7 @@ class SizedCopy:
         self._types = infer_types(self.graph)
         self._uses = Uses(self.graph)
         self._views: dict[int, View] = {}
-        self._values: dict[int, dict[int, Array]] = {}
+        self._values: dict[int, dict[int, Array | None]] = {}
         self._numbers: dict[tuple[str, float], list[Sizes]] | None = None
 
     def _write_lists(self) -> bool:
@@ -128,13 +129,16 @@ class SizedCopy:
     def value(self, tensor: gs.Tensor, scope: gs.Graph) -> Array | None:
         """Return what a list of sizes, or an operand, holds where that follows without inputs."""
         if id(scope) not in self._values:
-            sized = [node for node in scope.nodes if _has_lists(node)]
-            lists = [n.inputs[p] for n in sized for p in _lists_of(n) if n.inputs[p].name]
-            self._values[id(scope)] = constant_values(lists, self.view(scope))
+            # All at once: each walk back to what can be computed is as long as the graph.
+            read = [tensor for node in scope.nodes for tensor in node.inputs if tensor.name]
+            self._values[id(scope)] = dict.fromkeys(map(id, read)) | constant_values(
+                read, self.view(scope)
+            )
         held = self._values[id(scope)]
         if id(tensor) not in held:
-            held.update(constant_values([tensor], self.view(scope)))
-        return held.get(id(tensor))
+            found = constant_values([tensor], self.view(scope))
+            held[id(tensor)] = found.get(id(tensor))
+        return held[id(tensor)]
 
     def learn_results(self, node: gs.Node, values: Callable[[gs.Tensor], Array | None]) -> bool:
         """Infer the results of a node of the graph itself anew; say whether they are known.
@@ -147,6 +151,17 @@ class SizedCopy:
                 self._types.learn(tensor, made)
         pairs = zip(node.outputs, found, strict=True)
         return all(made is not None or tensor.is_empty() for tensor, made in pairs)
+
+    @functools.cached_property
+    def rolls(self) -> bool:
+        """Whether rows are rolled on anywhere: the end of them joined with the beginning."""
+        return any(
+            node.op == "Concat"
+            and len(parts := [self.view(scope).producer(t) for t in node.inputs]) == 2
+            and all(part is not None and part.op == "Slice" for part in parts)
+            and len({id(part.inputs[0]) for part in parts if part is not None}) == 1
+            for scope, node in nodes_of(self.graph)
+        )
 
     def uses_elsewhere(self, op: str, number: float, size: int, rank: int) -> bool:
         """Say whether an `op` has `number`, with a tensor of `rank` without an axis of `size`."""

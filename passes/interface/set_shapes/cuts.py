@@ -18,6 +18,7 @@ from ....ir.ops.parameters import read_parameter
 from ....ir.ops.slices import TO_THE_END
 from ....ir.ops.traits import attribute
 from .patches import grown_patches
+from .seen import known
 from .site import Array, Changes, FixedSizeError, Guess, SizedSite
 
 _PARTS = (2, 3, 4, 8)
@@ -46,12 +47,17 @@ def cut_slice(site: SizedSite) -> Changes | None:
     steps = read_parameter(site.node, "steps", site.after, site.values_after).ints()
     if axes is None:
         return None
-    wanted, guessed = list(ends[1]), False
+    begins, wanted, guessed = list(starts[1]), list(ends[1]), False
     for place, axis in enumerate(axes):
         was, now = pair[0][axis], pair[1][axis]
         start, end, step = starts[0][place], ends[0][place], steps[place] if steps else 1
         computed = (start, end) != (starts[1][place], ends[1][place])
         if was == now or computed or _is_flip(start, end, step, was):
+            continue
+        rolled = _rolled_place(site, axis, (start, end, step), was)
+        if rolled is not None:
+            here = rolled if 2 * rolled < was else now - (was - rolled)
+            begins[place], wanted[place] = (0, here) if start == 0 else (here, TO_THE_END)
             continue
         if step < 0 or not (start < step or is_own_place(start, was)):
             raise _cut(start, end, step, was, now)
@@ -73,8 +79,37 @@ def cut_slice(site: SizedSite) -> Changes | None:
         if follows is None:
             raise _cut(start, end, step, was, now)
         wanted[place] = follows
-    changes = {"ends": wanted}
-    return (Guess(changes) if guessed else changes) if wanted != list(ends[1]) else None
+    changes = {"ends": wanted} if wanted != list(ends[1]) else {}
+    if begins != list(starts[1]):
+        changes["starts"] = begins
+    return (Guess(changes) if guessed else changes) or None
+
+
+def _rolled_place(site: SizedSite, axis: int, cut: tuple[int, int, int], size: int) -> int | None:
+    """Return where a row is cut to be rolled on by a few: the end of it, and then the beginning."""
+    start, end, step = cut
+    place = end if start == 0 else start
+    near = min(place, size - place)
+    if step != 1 or not near > 0 or not is_own_place(near, size):
+        return None
+    if start not in (0, place) or (start == place and end < size):
+        return None
+    source, made = site.was.inputs[0], site.was.outputs[0]
+    joins = [node for node in site.before.readers(made) if node.op == "Concat"]
+    if len(joins) != 1 or len(joins[0].inputs) != 2:
+        return None
+    other = joins[0].inputs[0 if start == 0 else 1]
+    beside = site.before.producer(other)
+    if beside is None or beside.op != "Slice" or beside.inputs[0] is not source:
+        return None
+    sizes, there = known(site.before.shape(made)), known(site.before.shape(other))
+    whole = known(site.before.shape(source))
+    if sizes is None or there is None or whole is None or joins[0].inputs[0] is joins[0].inputs[1]:
+        return None
+    rest = [n + m if a == axis else n for a, (n, m) in enumerate(zip(sizes, there, strict=True))]
+    first = read_parameter(beside, "starts", site.before, site.values_before).ints()
+    opposite = first == [place] if start == 0 else first == [0]
+    return place if tuple(rest) == whole and opposite else None
 
 
 def _is_flip(start: int, end: int, step: int, size: int) -> bool:

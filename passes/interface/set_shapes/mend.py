@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,7 +26,8 @@ class Told:
     whether the graph has sizes already that are in between. `parts`: which part stays of sizes that
     are taken apart in two.
     `final`: the shapes of inputs that those of the graph are on the way to. `opens`: whether the
-    sizes stand for names, which no attribute can follow.
+    sizes stand for names, which no attribute can follow. `known`: graphs of which is known what
+    follows from their sizes; all that is tried on the way adds to it.
     """
 
     keep: frozenset[str] = frozenset()
@@ -37,6 +38,7 @@ class Told:
     parts: Parts = field(default_factory=Parts)
     final: Mapping[str, Sequence[Dim]] = field(default_factory=dict)
     opens: bool = False
+    known: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

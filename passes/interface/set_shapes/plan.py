@@ -157,24 +157,24 @@ def _planned(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]], told: Told) -
     way = between(opened, shapes)
     if not way:
         mends, outputs, sized = _step(
-            sized_copy(graph, opened, {}), sized_copy(graph, opened, shapes), told
+            _before(graph, opened, told), sized_copy(graph, opened, shapes), told
         )
         return Plan(mends, outputs if _is_static(graph, shapes) else {}, sized)
     through = ", ".join(f"{name}={list(sizes)}" for name, sizes in way.items())
     try:
         first, _, middle = _step(
-            sized_copy(graph, opened, {}),
+            _before(graph, opened, told),
             sized_copy(graph, opened, way),
             replace(told, final=shapes),
         )
         _need_inferred(middle, graph)
         second, outputs, sized = _step(
-            middle, sized_copy(middle, opened, shapes), replace(told, is_between=True)
+            SizedCopy(middle), sized_copy(middle, opened, shapes), replace(told, is_between=True)
         )
     except RefusedError as reason:
         if not told.tries:
             # What is refused at once is told with the sizes that are asked for.
-            _step(sized_copy(graph, opened, {}), sized_copy(graph, opened, shapes), told)
+            _step(_before(graph, opened, told), sized_copy(graph, opened, shapes), told)
         raise type(reason)(
             f"{reason} (some sizes grow and others shrink, so they are changed by way of {through})"
         ) from reason
@@ -192,11 +192,18 @@ def _need_inferred(middle: gs.Graph, graph: gs.Graph) -> None:
         raise RefusedError(f"{_CANNOT}: {problem}")
 
 
+def _before(graph: gs.Graph, opened: Mapping[str, list[Dim]], told: Told) -> SizedCopy:
+    """Return what is known of `graph` as it is, which is the same for all that is tried."""
+    key = (id(graph), *((name, *sizes) for name, sizes in opened.items()))
+    if key not in told.known:
+        told.known[key] = SizedCopy(sized_copy(graph, opened, {}))
+    return told.known[key]
+
+
 def _step(
-    graph: gs.Graph, after: gs.Graph, told: Told
+    before: SizedCopy, after: gs.Graph, told: Told
 ) -> tuple[list[Mend], dict[str, Sequence[int]], gs.Graph]:
-    """Mend `after`, a copy of `graph` with other inputs; return how, and its outputs' sizes."""
-    before = SizedCopy(graph)
+    """Mend `after`, a copy with other inputs; return how, and its outputs' sizes."""
     found: dict[int, Mend] = {}
     while True:
         round_ = SizeRound(before, after, found.keys(), told)

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from .splits import FIRST, LAST, Parts, Split
+from .splits import FIRST, LAST, ONES, Parts, Split
 
 Sizes = Sequence[int]
 Become = Callable[[int, int], frozenset[int]]
@@ -63,10 +63,11 @@ def regrouped(
             for axis, size in made.items():
                 found[axis] = size
         elif group in ones:
-            if len(group.after) != len(group.before):
+            grown = _of_ones([now[axis] for axis in group.before], len(group.after), parts)
+            if grown is None:
                 return None
-            for axis, other in zip(group.after, group.before, strict=True):
-                found[axis] = now[other]
+            for axis, size in zip(group.after, grown, strict=True):
+                found[axis] = size
         elif (apart := _taken_apart(group, (before, after, now), become, parts)) is not None:
             for axis, part in apart.items():
                 found[axis] = part
@@ -74,6 +75,16 @@ def regrouped(
             return None
     # What is kept may be a window as well, with their number in another axis.
     return None if filled & kept else found
+
+
+def _of_ones(now: Sequence[int], count: int, parts: Parts | None) -> Sequence[int] | None:
+    """Return what `count` axes of one are now, of those that were one; None where that is open."""
+    if len(now) == count:
+        return now
+    if len(now) != 1 or count != 2 or parts is None:
+        return None
+    place = parts.of(ONES)
+    return None if place is None else [now[0], 1] if place == FIRST else [1, now[0]]
 
 
 def _take_in_windows(
@@ -92,14 +103,14 @@ def _take_in_windows(
             elif last.before and grows(last.before[0]):
                 group.before.append(last.before.pop(0))
     # Those without a place of their own are all in front of their windows, or all behind them.
-    alone = [not one.after and any(map(grows, one.before)) for one in ones]
-    for place, group in enumerate(groups if sum(alone) > 1 else ()):
-        if alone[-1] and alone[place + 1]:
-            group.before += ones[place + 1].before
-            ones[place + 1].before = []
-        elif alone[place] and not alone[-1]:
-            group.before[:0] = ones[place].before
-            ones[place].before = []
+    more = [len(one.before) - len(one.after) if any(map(grows, one.before)) else 0 for one in ones]
+    for place, group in enumerate(groups if sum(count > 0 for count in more) > 1 else ()):
+        if more[-1] > 0 and (count := max(more[place + 1], 0)):
+            group.before += ones[place + 1].before[:count]
+            del ones[place + 1].before[:count]
+        elif more[-1] <= 0 and (count := max(more[place], 0)):
+            group.before[:0] = ones[place].before[-count:]
+            del ones[place].before[-count:]
 
 
 def _absorb(ones: Sequence[_AxisGroup], groups: Sequence[_AxisGroup], rest: int | None) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from .regroup import regrouped
 from .seen import Sizes
 from .site import Changes, FixedSizeError, SizedSite, UndecidedPartsError
-from .splits import FIRST, LAST, Parts, Split
+from .splits import FIRST, LAST, ONES, Parts, Split
 
 
 def reshape(site: SizedSite) -> Changes | None:
@@ -59,6 +59,13 @@ def _regrouped(site: SizedSite, made: Sequence[int], rest: int | None) -> list[i
         way(replace(site.parts, default=place, windowed=windowed, seen=asked))
     if not site.is_between:
         site.parts.seen.update(asked)
+    filled = next((o for o in asked if o.whole and o.size not in {1, *site.parts.given}), None)
+    if filled is not None and site.rolls():
+        raise FixedSizeError(
+            f"it reshapes {list(pair[0])} to {list(made)}: one window of {filled.size} fills its "
+            "row, and others are rolled on to shift them; whether these are shifted too, where "
+            f"there are several, does not follow; windows=[{filled.size}] leaves them in place"
+        )
     parts = replace(site.parts.with_recurring(asked), windowed=windowed, seen={})
     places = (LAST, FIRST) if parts.default is None else (parts.default,)
     both = [way(replace(parts, default=place)) for place in places]
@@ -68,6 +75,12 @@ def _regrouped(site: SizedSite, made: Sequence[int], rest: int | None) -> list[i
         says = f"windows=[{split.last}], or [{split.first}], says"
         if split.first == split.last:
             says = "like=FILE, another export at another size, says"
+        if split == ONES:
+            raise UndecidedPartsError(
+                f"it reshapes {list(pair[0])} to {list(made)}, and either axis of one may be the "
+                f"one that grows: {known[0]} or {known[1]} of {list(pair[1])}; like=FILE, another "
+                "export at another size, says which"
+            )
         raise UndecidedPartsError(
             f"it reshapes {list(pair[0])} to {list(made)}, which takes {split.size} apart as "
             f"{split.first} * {split.last}, and either may stay: {known[0]} or {known[1]} of "

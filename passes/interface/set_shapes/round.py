@@ -204,6 +204,7 @@ class SizeRound:
             is_between=self._told.is_between,
             parts=self._told.parts,
             factors=self._factors.of,
+            rolls=lambda: self._before.rolls,
         )
         over = summed(site)
         self._summed.update((id(tensor), over) for tensor in node.outputs)

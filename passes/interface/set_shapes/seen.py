@@ -85,9 +85,9 @@ class SeenSizes:
             product, changed = math.prod(before[first:last]), math.prod(now[first:last])
             if product != changed:
                 self._products.setdefault(product, set()).add((last - first, changed))
-        for first in (2, 1) if rank == 4 else ():
+        for first, channels in ((2, 1), (1, 3)) if rank == 4 else ():
             old, new = _map(before, first), _map(now, first)
-            if old != new:
+            if old != new and before[channels] == now[channels]:
                 self.maps[old, new] = None
 
     def told_of(self, sizes: Sequence[Summed]) -> str:

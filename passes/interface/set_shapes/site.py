@@ -53,7 +53,8 @@ class SizedSite:
     same operator has it where no size is the one given. `is_between`: whether the sizes before are
     those in between, for which no number was written. `parts`: which part of a size that is taken
     apart stays. `factors`: what the axes of an input are made of.
-    `is_settled`: whether the sizes of a tensor are what they are to be.
+    `rolls`: whether rows are rolled on anywhere. `is_settled`: whether the sizes of a tensor are
+    what they are to be.
     """
 
     was: gs.Node
@@ -70,6 +71,7 @@ class SizedSite:
     follows: bool
     is_between: bool
     parts: Parts
+    rolls: Callable[[], bool]
     factors: Callable[[gs.Tensor, tuple[Sizes, Sizes]], list[tuple[tuple[int, int], ...]]]
     is_live: Callable[[gs.Tensor], bool]
     is_settled: Callable[[gs.Tensor], bool]

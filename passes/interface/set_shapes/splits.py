@@ -35,6 +35,9 @@ class Split:
         return self.first if place == FIRST else self.last
 
 
+ONES = Split(1, 1, whole=True)  # of two axes, the one that stays one is the other
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """Which part of a split stays: sizes that do, by place, and what holds for the rest.
@@ -55,7 +58,7 @@ class Parts:
 
     def of(self, split: Split) -> int | None:
         """Return the place of the part of `split` that stays, None where that is open."""
-        asked = not split.whole or self.windowed == (-1 if split.first == 1 else 1)
+        asked = not split.whole or split == ONES or self.windowed == (-1 if split.first == 1 else 1)
         if asked:
             self.seen.setdefault(split, None)
         found = self.told(split)
@@ -77,7 +80,7 @@ class Parts:
         """
         totals: dict[tuple[int, int], set[int]] = {}
         for split, known in splits.items():
-            for place in (FIRST, LAST) if known is None else (known,):
+            for place in () if split == ONES else (FIRST, LAST) if known is None else (known,):
                 totals.setdefault((split.part(place), place), set()).add(split.size)
         recurring = frozenset(key for key, sizes in totals.items() if len(sizes) > 1)
         return replace(self, stay=self.stay | recurring)

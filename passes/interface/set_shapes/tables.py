@@ -24,7 +24,7 @@ Axes = Sequence[tuple[int, int]]  # and their sizes now
 
 _MOST_ALIKE = 3  # numbers, each the same all over a map
 _MOST_ROWS = 4096
-_MOST_MAPS = 10
+_MOST_MAPS = 16
 _MOST_LEVELS = 5
 _MOST_ANCHORS = 9
 

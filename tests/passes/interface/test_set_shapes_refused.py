@@ -249,6 +249,19 @@ def test_numbers_of_their_own_stand_in_no_way(nodes, held):
     set_shapes(of_numbers(nodes, held, 32), ["x=1,4,64,64"])
 
 
+@pytest.mark.parametrize("layout", [[1, 3, 8, 8], [1, 8, 8, 3]])
+def test_a_pad_of_nothing_stays_one_where_both_sides_are_multiples(layout):
+    text = f"""g (float{layout} x) => (float{layout} y) < int64[8] n = {{0, 0, 0, 0, 0, 0, 0, 0}} >
+    {{ y = Pad (x, n) }}"""
+    made = planish.load(model_from_text(text))
+    set_shapes(made, [f"x={','.join(str(16 if size == 8 else size) for size in layout)}"])
+    for other in ([12, 12], [8, 16]):
+        sizes = iter(other)
+        asked = ",".join(str(next(sizes) if size == 8 else size) for size in layout)
+        with pytest.raises(planish.PlanishError, match="with nothing"):
+            set_shapes(made, [f"x={asked}"])
+
+
 def test_channels_behind_sizes_that_are_not_known_are_no_area():
     nodes = """i = NonZero (x) f = Cast <to = 1> (i) g = Shape (f) k = ConstantOfShape (g)
     m = Add (f, k) y = Reshape (m, n)"""

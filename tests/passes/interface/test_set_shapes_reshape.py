@@ -4,6 +4,7 @@ import onnx
 import pytest
 
 import planish
+from planish.passes.interface.set_shapes import set_shapes
 from planish.passes.interface.set_shapes.factors import regrouped_factors
 from planish.passes.interface.set_shapes.regroup import regrouped
 from planish.passes.interface.set_shapes.splits import LAST, Parts
@@ -213,3 +214,51 @@ def test_a_window_that_hides_its_number_is_refused():
     network = _levels(_of(_unfolded, 2), _of(_unfolded, 2), _of(_unfolded, 2))
     with pytest.raises(planish.PlanishError, match="does not say how"):  # [4, 2, 1, 2] of 2 x 2
         set_to(model(network, 1, 8, 8), network, 1, 16, 16)
+
+
+def _shifted(x, y, channels, sizes):
+    """Swin's windows of 4, of a map that is rolled on by one and back again."""
+    h = sizes[0]
+    lists, nodes = _windows(f"{y}r", f"{y}w", channels, sizes, 4)
+    held = f"int64[1] {y}o = {{0}}, int64[1] {y}i = {{1}}, int64[1] {y}n = {{{h - 1}}}"
+    return (
+        f"{lists}, {held}, int64[1] {y}x = {{2}}, int64[1] {y}z = {{{h}}}",
+        f"""
+        {y}p = Slice ({x}, {y}i, {y}z, {y}x) {y}q = Slice ({x}, {y}o, {y}i, {y}x)
+        {y}r = Concat <axis = 2> ({y}p, {y}q) {nodes}
+        {y}s = Slice ({y}w, {y}n, {y}z, {y}x) {y}t = Slice ({y}w, {y}o, {y}n, {y}x)
+        {y} = Concat <axis = 2> ({y}s, {y}t)""",
+    )
+
+
+def test_rows_that_are_rolled_on_are_counted_from_the_end_they_are_near():
+    network = _levels(_shifted, _shifted)
+    found, _ = set_to(model(network, 1, 32, 32), network, 1, 64, 48)
+    assert_same(model(network, 1, 64, 48), found)
+
+
+def test_one_window_where_others_are_shifted_is_refused():
+    network = _levels(_shifted, _of(_windows, 4))
+    with pytest.raises(planish.PlanishError, match=r"one window of 4 fills its row, and others"):
+        set_to(model(network, 1, 8, 8), network, 1, 16, 16)
+    text = "set-shapes{shapes=[x:1x4x16x16],windows=[4]}"
+    made = planish.load(model(network, 1, 8, 8))
+    assert_same(model(network, 1, 16, 16), planish.Pipeline.parse(text).run(made).graph)
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_of_two_axes_of_one_that_which_alone_fits_grows(joined):
+    def text(n):
+        ends = "y = Concat <axis = 3> (r, u)" if joined else "y = Relu (r)"
+        return f"""g (float[{n}, 3, 2] x) => (float[{n}, 1, 3, {4 if joined else 2}] y)
+        < int64[4] s = {{{n}, 1, 3, 2}}, int64[1] o = {{1}} > {{
+            r = Reshape (x, s) u = Unsqueeze (x, o) {ends} }}"""
+
+    made = model(lambda n, h, w: text(n), 1, 3, 2)
+    if joined:
+        found, _ = set_shapes(planish.load(made), ["x=4,3,2"])
+        want = model(lambda n, h, w: text(n), 4, 3, 2)
+        assert_same(want, found)
+        return
+    with pytest.raises(planish.PlanishError, match="either axis of one may be the one that grows"):
+        set_shapes(planish.load(made), ["x=4,3,2"])

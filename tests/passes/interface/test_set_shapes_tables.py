@@ -11,6 +11,7 @@ import planish
 from planish.passes.interface.set_shapes.masks import grown_mask
 from planish.passes.interface.set_shapes.patches import grown_patches
 from planish.passes.interface.set_shapes.ramps import grown_row
+from planish.passes.interface.set_shapes.seen import SeenSizes
 from planish.passes.interface.set_shapes.tables import grown_table
 
 from tests.passes.interface.sized_networks import (
@@ -378,3 +379,11 @@ def test_a_map_that_another_meets_is_resized_to_it():
     r = Resize <mode = "nearest"> (p, , , n) y = Add (r, x)"""
     _, told = set_shapes(of_numbers(nodes, "int64[4] n = {1, 4, 24, 24}"), ["x=1,4,48,64"])
     assert "sizes [1, 4, 24, 24] -> [1, 4, 48, 64]" in told[1]
+
+
+def test_maps_are_heights_and_widths_however_many_channels():
+    seen = SeenSizes()
+    for channels in range(8, 40):
+        seen.add((1, channels, 40, 40), (1, channels, 80, 80))
+        seen.add((1, 20, 20, channels), (1, 40, 40, channels))
+    assert list(seen.maps) == [((40, 40), (80, 80)), ((20, 20), (40, 40))]
