@@ -195,9 +195,10 @@ def _need_inferred(middle: gs.Graph, graph: gs.Graph) -> None:
 def _before(graph: gs.Graph, opened: Mapping[str, list[Dim]], told: Told) -> SizedCopy:
     """Return what is known of `graph` as it is, which is the same for all that is tried."""
     key = (id(graph), *((name, *sizes) for name, sizes in opened.items()))
-    if key not in told.known:
-        told.known[key] = SizedCopy(sized_copy(graph, opened, {}))
-    return told.known[key]
+    found = told.known.get(key)
+    if not isinstance(found, SizedCopy):
+        found = told.known[key] = SizedCopy(sized_copy(graph, opened, {}))
+    return found
 
 
 def _step(
