@@ -154,8 +154,8 @@ def _show(output: Path | None, result: Result, compiled: Compiled, *, drawn: boo
     for line in (*result.remarks, *compiled.remarks):
         print_plain(line)
     print_plain(written_line(output))
-    if compiled.backend:
-        print_plain(compiled.recipe())
+    if compiled.backend and (code := compiled.recipe()):
+        print_plain(code)
     for line in failure_lines(result.failures):
         print_plain(line)
 

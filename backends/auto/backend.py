@@ -192,7 +192,10 @@ def _replayed(graph: gs.Graph, target: Target, threads: int | None, given: str |
             replayed="the option 'choice'",
         )
     named = BackendText.parse(choice.backend)
-    backend = get_backend(named.name)
+    try:
+        backend = get_backend(named.name)
+    except BackendError as error:
+        raise BackendError(f"the choice '{given}' is no file here, and: {error}") from error
     if backend.measures:
         raise BackendError(f"the choice '{named}' measures; name what it has chosen")
     count = choice.threads if threads is None else threads

@@ -6,6 +6,7 @@ import platform
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ...ir.core.counted import counted
 from ...ir.core.cpu import cpu_name
 from ...ir.core.extras import installed_version
 
@@ -79,9 +80,9 @@ class RuntimeChoice:
         return [head, where, *filter(None, [self.note]), *map(str, self.candidates)]
 
     def _threads(self) -> str:
-        return (
-            "threads of the backend's choice" if self.threads is None else f"{self.threads} threads"
-        )
+        if self.threads is None:
+            return "threads of the backend's choice"
+        return counted(self.threads, "thread")
 
     def _moved(self) -> list[str]:
         """Say what is other than where it was measured."""

@@ -170,6 +170,7 @@ def test_where_none_is_right_all_are_named(plugin):
         ({"among": ["auto"]}, "'auto' measures others"),
         ({"choice": "auto"}, "'auto' measures; name what it has chosen"),
         ({"choice": __file__}, "holds no choice"),
+        ({"choice": "no.bin"}, r"'no\.bin' is no file here, and: unknown backend"),
         ({"burst": 0}, "burst is 0; give seconds"),
         ({"tune": "no"}, "tune is 'no'"),
     ],
