@@ -5,7 +5,10 @@
 The samples of fold f run through the network with the pairs of its activations in place, on the
 ranges that the other samples show; y is what it gives without pairs. A tensor's own error says how
 wide its range should be where all errors count alike. How far that of one sample far outside of the
-others reaches, and what the rounding of all others costs beside it, only the outputs show.
+others reaches, and what the rounding of all others costs beside it, only the outputs show. Few
+samples hardly do: what a fresh one loses outside of a range is more than what one a little too wide
+costs. Of ranges that fewer than `MOST_SAMPLES` do not tell apart, the ones that reach furthest are
+taken.
 
 Scales and zero points are inputs of one graph, which is made ready once. At most `MOST_SAMPLES`
 samples run, once for each of the ranges and once more in float; which is best depends on nothing
@@ -17,6 +20,7 @@ Source: Stone, "Cross-validatory choice and assessment of statistical prediction
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +52,9 @@ Feed = Mapping[str, Array]
 MOST_SAMPLES = 32
 # With fewer samples the ranges of the others say too little.
 _LEAST_SAMPLES = 4
+# Few samples do not tell ranges apart whose noise differs by at most so many standard errors of the
+# difference, and by 2 dB.
+_ALIKE, _MOST_ALIKE = 2.0, 0.2 * math.log(10)
 # Errors below this part of the signal are as good as none.
 _LEAST_NOISE = 1e-12
 
@@ -56,9 +63,9 @@ _LEAST_NOISE = 1e-12
 class NetworkJudge:
     """Says with which ranges `graph` is best, the nodes called `chosen` on integers.
 
-    `left_out`: movements that stay float between them. The first ranges are best where nothing can
-    be said: with few samples, with batches that cannot be split, with bodies, or without outputs of
-    floats.
+    Ranges come in the order in which they reach further. `left_out`: movements that stay float
+    between them. The first ranges are best where nothing can be said: with few samples, with
+    batches that cannot be split, with bodies, or without outputs of floats.
     """
 
     graph: gs.Graph
@@ -75,10 +82,10 @@ class NetworkJudge:
             noise = self._noise(choices)
         except (ExecutionError, FeedError):  # a batch may be written into the graph
             return 0
-        return 0 if noise is None else int(noise.argmin())
+        return 0 if noise is None else noise.best()
 
-    def _noise(self, choices: Sequence[HeldBackRanges]) -> Array | None:
-        """Return the mean log noise of each of `choices` [n]; None where nothing can be said."""
+    def _noise(self, choices: Sequence[HeldBackRanges]) -> _LogNoise | None:
+        """Return the log noise of `choices`; None where nothing can be said."""
         copy = clone(self.graph)
         pairs = self._pairs(copy, choices[0].ranges)
         network, floats = Reference(copy), Reference(self.graph)
@@ -95,7 +102,7 @@ class NetworkJudge:
             error.append(np.array([[_distance(wanted[n], y[n]) for n in names] for y in found]))
         if len(signal) < _LEAST_SAMPLES:
             return None
-        return _mean_log_noise(np.stack(signal), np.stack(error, axis=1))
+        return _LogNoise.of(np.stack(signal), np.stack(error, axis=1))
 
     def _samples(self) -> Iterator[Feed]:
         """Yield the samples of the feeds one by one, as far as their batches can be split."""
@@ -164,19 +171,41 @@ def _grids(
     return feed
 
 
-def _mean_log_noise(signal: Array, error: Array) -> Array | None:
-    """Return the mean over folds and outputs [n] of `error` [n, samples, outputs] over `signal`.
+@dataclass(frozen=True)
+class _LogNoise:
+    """The log noise of each choice, fold and output [n, F, O], where those have a signal [F, O]."""
 
-    None where no output has a signal.
-    """
-    folds = range(min(FOLDS, len(signal)))
-    power = np.stack([signal[fold::FOLDS].sum(axis=0) for fold in folds])
-    noise = np.stack([error[:, fold::FOLDS].sum(axis=1) for fold in folds], axis=1)
-    told = power > 0
-    if not told.any():
-        return None
-    ratio = np.maximum(noise[:, told] / power[told], _LEAST_NOISE)
-    return np.asarray(np.log(ratio).mean(axis=1))
+    values: Array
+    told: Array
+    samples: int
+
+    @classmethod
+    def of(cls, signal: Array, error: Array) -> _LogNoise | None:
+        """Return that of `error` [n, samples, O] over `signal` [samples, O], None without any."""
+        folds = range(min(FOLDS, len(signal)))
+        power = np.stack([signal[fold::FOLDS].sum(axis=0) for fold in folds])
+        noise = np.stack([error[:, fold::FOLDS].sum(axis=1) for fold in folds], axis=1)
+        told = power > 0
+        ratio = noise / np.where(told, power, 1.0)
+        known = cls(np.log(np.maximum(ratio, _LEAST_NOISE)), told, len(signal))
+        return known if told.any() else None
+
+    @property
+    def means(self) -> Array:
+        """The mean log noise of each choice, [n]."""
+        return np.asarray(self.values[:, self.told].mean(axis=1))
+
+    def best(self) -> int:
+        """Return the choice of least noise; of few samples, the last that is not told from it."""
+        least = int(self.means.argmin())
+        if self.samples >= MOST_SAMPLES:
+            return least
+        folds = self.told.any(axis=1)
+        more = np.where(self.told, self.values - self.values[least], 0.0)[:, folds].sum(axis=2)
+        more /= self.told[folds].sum(axis=1)
+        error = more.std(axis=1, ddof=1) / np.sqrt(more.shape[1]) if folds.sum() > 1 else np.inf
+        alike = more.mean(axis=1) <= np.minimum(_ALIKE * error, _MOST_ALIKE)
+        return int(np.flatnonzero(alike)[-1])
 
 
 def _power(values: Array) -> float:

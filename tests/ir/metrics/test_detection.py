@@ -241,6 +241,19 @@ def test_a_score_that_crosses_the_threshold_by_little_loses_little():
     assert metric.result().value == pytest.approx(0.2499 / 0.2501)
 
 
+@pytest.mark.parametrize(
+    ("off", "told"), [(1, "1.0 %, one of twenty by 1.0 %"), (2, "2.0 %, one of twenty by 20.0 %")]
+)
+def test_single_scores_are_told_beside_their_mean(off, told):
+    """Of 20 scores one or two are a fifth lower: the 95th percentile of the first lies between."""
+    corners = np.array([[20.0 * i, 0, 20.0 * i + 10, 10] for i in range(20)])
+    factors = np.array([0.8] * off + [1.0] * (20 - off))
+    a, b = (Boxes(corners, 0.9 * scores, np.zeros(20)) for scores in (np.ones(20), factors))
+    metric = DetectionAgreement(("y",), lambda outputs: [outputs["y"]], 0.25)
+    metric.add({"y": a}, {"y": b})
+    assert f"scores off by {told}" in metric.result().details
+
+
 @given(st.lists(st.tuples(*[st.floats(0, 50)] * 4), min_size=1, max_size=6))
 def test_overlaps_are_those_of_single_boxes(drawn):
     boxes = np.array([(x, y, x + w, y + h) for x, y, w, h in drawn])
