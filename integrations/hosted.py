@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from ..ir.core.counted import counted
+from ..ir.core.shown import shortened
 from ..ir.files.detached import detach
 from ..passes.engine.context import Feeds
 from ..passes.engine.records import Result
@@ -55,8 +56,8 @@ class Hosted:
         if result.failures:
             first = result.failures[0]
             warnings.warn(
-                f"{counted(len(result.failures), 'failure')} of '{self.pipeline}' rolled back, "
-                f"such as {first}",
+                f"{counted(len(result.failures), 'failure')} of "
+                f"'{shortened(str(self.pipeline))}' rolled back, such as {first}",
                 RolledBackWarning,
                 stacklevel=2,
             )

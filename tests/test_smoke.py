@@ -21,7 +21,10 @@ print("planish.backends.onnxruntime.stopwatch" in sys.modules)
 print(find_profiler("cpu").__module__, find_stopwatch("cpu{threads=1}").__module__)
 import planish
 planish.Pipeline.parse("exact,prune,recover,quantize")
-print(sorted({"torch", "accelerate", "matplotlib", "sklearn", "tvm"} & set(sys.modules)))
+planish.integrations.__name__
+hosts = {"onnx_ir", "onnxoptimizer", "onnxscript", "onnxsim", "olive", "openvino", "transformers"}
+heavy = {"torch", "accelerate", "matplotlib", "sklearn", "tvm"} | hosts
+print(sorted(heavy & set(sys.modules)))
 """
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     here = "planish.backends.onnxruntime"

@@ -10,6 +10,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
 from ...ir.core.errors import ConversionError, VerificationError
+from ...ir.core.shown import shortened
 from ...ir.torch.to_fx import to_fx
 from ...ir.torch.trace import trace
 from ...passes.pipeline.pipeline import Pipeline
@@ -56,7 +57,7 @@ def optimize_program(
     except Exception as error:  # torch.export raises whatever the traced code raises
         first = str(error).strip().partition("\n")[0]
         raise ConversionError(
-            f"what '{run.pipeline}' leaves cannot be exported again: {first}"
+            f"what '{shortened(str(run.pipeline))}' leaves cannot be exported again: {first}"
         ) from error
     check_sizes(program, found)
     same = network if run.pipeline.is_exact else with_signature_of(original, to_fx(graph))

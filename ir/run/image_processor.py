@@ -117,6 +117,8 @@ def _resizing(config: Mapping[str, Any]) -> dict[str, Any]:
     if not crops:
         raise _UnsaidError("pictures of any shape ('shortest_edge' without a crop)")
     wanted = _pair(config["crop_size"])
+    if len(set(wanted)) > 1:
+        raise _UnsaidError(f"a crop of {wanted[0]} x {wanted[1]}, which is no square")
     kept = float(part) if part is not None else min(wanted) / edge
     if kept > 1:
         raise _UnsaidError(f"a crop of {min(wanted)} from {edge}")

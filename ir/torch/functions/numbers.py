@@ -138,6 +138,14 @@ def arange(start: Numbers, limit: Numbers, step: Numbers) -> Array:
     return array([first + i * by for i in range(count)])
 
 
+def arange_tensor(
+    start: Numbers, limit: Numbers, step: Numbers, dtype: torch.dtype, like: torch.Tensor
+) -> torch.Tensor:
+    """Range, as a tensor on the device of `like`."""
+    first, last, by = (array(v).item() for v in (start, limit, step))
+    return torch.arange(first, last, by, dtype=dtype, device=like.device)
+
+
 def cast(value: Numbers, kind: str) -> Array:
     """Cast to "i" (integers, towards zero), "f" (float) or "b" (bool)."""
     kinds: dict[str, Callable[..., Any]] = {"i": _whole, "f": _real, "b": bool}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+from torch import fx
 
 from ...core import dtypes
 from ..call import Handler, OperatorCall, Result
 from ..functions import numbers
+from ..tensors import torch_dtype
 
 
 def _elementwise(call: OperatorCall) -> Result:
@@ -63,7 +65,12 @@ def _slice(call: OperatorCall) -> Result:
 
 
 def _range(call: OperatorCall) -> Result:
-    return call.count(numbers.arange, *(call.numbers(position) for position in range(3)))
+    bounds = [call.numbers(position) for position in range(3)]
+    if not any(isinstance(bound, fx.Node) for bound in bounds):
+        return call.count(numbers.arange, *bounds)
+    # As many elements as a size says: one number each would fix the size where this is traced.
+    kind = torch_dtype(call.dtype(call.node.outputs[0]) or np.int64)
+    return call.function(numbers.arange_tensor, *bounds, kind, call.builder.anchor)
 
 
 def _cast(call: OperatorCall) -> Result:

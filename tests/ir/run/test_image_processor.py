@@ -81,6 +81,8 @@ def test_numbers(said, expected, file):
         ({"size": {"shortest_edge": 224}}, "pictures of any shape"),
         ({"size": {"shortest_edge": 224}, "do_center_crop": True,
           "crop_size": {"height": 256, "width": 256}}, "a crop of 256 from 224"),
+        ({"size": 256, "do_center_crop": True, "crop_size": {"height": 224, "width": 192}},
+         "a crop of 224 x 192"),
         ({"size": SIDES, **CROP}, "a resize to one size and a crop to another"),
         ({"size": SIDES, "do_pad": True}, "'do_pad'"),
         ({"do_resize": False, **CROP}, "a crop without a resize"),

@@ -314,3 +314,18 @@ def test_calls_of_functions_are_pickled_whole():
     module = planish.to_fx(graph)
     x = torch.randn(1, 3, 6, 8)
     torch.testing.assert_close(pickle.loads(pickle.dumps(module))(x), module(x))
+
+
+def test_a_range_over_an_open_size_leaves_it_open():
+    graph = graph_of(
+        """g (float[N,3] x) => (float[N,3] y) <int64 zero = {0}, int64 one = {1}> {
+            s = Shape<start = 0, end = 1>(x) n = Squeeze(s) r = Range(zero, n, one)
+            f = Cast<to = 1>(r) u = Unsqueeze(f, last) y = Add(x, u) }""",
+        {"last": np.array([1])},
+    )
+    sizes = ({0: torch.export.Dim("N", max=16)},)
+    program = torch.export.export(
+        planish.to_fx(graph), (torch.zeros(2, 3),), dynamic_shapes=sizes, strict=False
+    )
+    found = program.module()(torch.zeros(5, 3))
+    assert found[:, 0].tolist() == [0, 1, 2, 3, 4]
