@@ -24,7 +24,7 @@ from ..ir.run.image_processor import read_processor
 from ..ir.run.preprocessing import PRESETS, Preprocessing, Resize, preset
 from ..passes.engine.context import Feeds
 from .show.console import print_plain, warn
-from .show.plain import one_line
+from .show.printable import one_line
 
 _OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "feeds": (

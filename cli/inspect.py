@@ -14,6 +14,7 @@ from ..backends.contract.registry import describe
 from ..ir.core.counted import counted
 from ..ir.core.errors import LoadError
 from ..passes.analysis.channels.find_groups import channel_groups
+from ..passes.analysis.channels.group import ChannelGroup
 from ..passes.analysis.cost import cost
 from ..passes.analysis.roofline import Machine, measure_machine, roofline
 from .feeds import assignment
@@ -29,7 +30,7 @@ from .options import (
 from .show.console import is_verbose, out, print_plain, teller
 from .show.cost import cost_table, machine_line, shown_nodes
 from .show.models_json import models_json
-from .show.plain import one_line
+from .show.printable import one_line
 
 
 def inspect(
@@ -66,8 +67,7 @@ def inspect(
     """
     if groups:
         refuse_unread(
-            "--groups is shown as text, of any size and machine",
-            json=as_json,
+            "--groups is shown of any size and machine",
             size=size,
             peak_gflops=peak_gflops,
             bandwidth_gbs=bandwidth_gbs,
@@ -111,7 +111,9 @@ def inspect(
                 for line in lines:
                     print_plain(line)
                 continue
-            if groups:
+            if groups and as_json:
+                found.append({"model": str(model), **_groups_as_json(graph, most, top)})
+            elif groups:
                 _show_groups(graph, most, top)
             elif as_json:
                 found.append({"model": str(model), **view.as_json(graph)})
@@ -174,15 +176,47 @@ def _operators(graph: gs.Graph) -> str:
     return ", ".join(op if n == 1 else f"{n} {op}" for op, n in counts.most_common())
 
 
-def _show_groups(graph: gs.Graph, most: int | None, top: int | None) -> None:
+def _shown_groups(
+    graph: gs.Graph, most: int | None, top: int | None
+) -> tuple[list[ChannelGroup], int]:
+    """Return the groups to show, and how many there are."""
     found = channel_groups(graph)
-    shown = found[:most]
+    shown = list(found[:most])
     if top is not None:
         shown = sorted(shown, key=lambda group: -group.channels)[:top]
+    return shown, len(found)
+
+
+def _show_groups(graph: gs.Graph, most: int | None, top: int | None) -> None:
+    shown, count = _shown_groups(graph, most, top)
     for group in shown:
         out.print(f"{group}\n", highlight=False, markup=False, soft_wrap=True)
-    if len(shown) < len(found):
-        out.print(f"... {len(found) - len(shown)} more", highlight=False)
+    if len(shown) < count:
+        out.print(f"... {count - len(shown)} more", highlight=False)
+
+
+def _groups_as_json(graph: gs.Graph, most: int | None, top: int | None) -> dict[str, Any]:
+    """Return how many groups there are, and what the shown ones are made of."""
+    shown, count = _shown_groups(graph, most, top)
+    groups = [
+        {
+            "name": group.name,
+            "channels": group.channels,
+            "reason": group.reason,
+            "constants": [
+                {
+                    "role": slot.role,
+                    "node": slot.layer,
+                    "constant": slot.constant.name,
+                    "axis": slot.axis,
+                }
+                for slot in group.slots
+            ],
+            "tensors": [{"name": one.tensor.name, "axis": one.axis} for one in group.carriers],
+        }
+        for group in shown
+    ]
+    return {"count": count, "groups": groups}
 
 
 def _show_interface(graph: gs.Graph) -> None:

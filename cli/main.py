@@ -28,6 +28,7 @@ from ..ir.core.interrupts import was_interrupted
 from .common import with_common_options
 from .exit_codes import FAILED, NOBODY_READS, REFUSED, VERIFICATION_FAILED
 from .show.console import err, is_verbose, print_plain, set_verbosity, warn
+from .show.printable import as_message
 from .supervise import keep_report
 
 # Each is the function of that name in the module of that name.
@@ -176,7 +177,8 @@ def _as_a_bug(error: BaseException) -> str:
 def _refuse(message: str, code: int = REFUSED) -> NoReturn:
     if is_verbose():
         err.print(traceback.format_exc(), highlight=False, markup=False, soft_wrap=True)
-    err.print(f"error: {message}", style="red", highlight=False, markup=False, soft_wrap=True)
+    text = f"error: {as_message(message)}"
+    err.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
     sys.exit(code)
 
 

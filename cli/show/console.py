@@ -13,9 +13,14 @@ from typing import Any
 from rich.console import Console
 
 from ..exit_codes import NOBODY_READS
+from .printable import as_message, harmless
 
 
 class _Console(Console):
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; what a name holds that a terminal would obey is written out."""
+        super().print(*(harmless(o) if isinstance(o, str) else o for o in objects), **options)
+
     def on_broken_pipe(self) -> None:
         """End: who read it has left. Nothing is written any more, nor told."""
         with contextlib.suppress(SystemExit):
@@ -74,7 +79,7 @@ def print_plain(line: str) -> None:
 def tell(line: str) -> None:
     """Print a line beside results that a program reads: to standard error, unless --quiet."""
     if not out.quiet and not _is_json_alone():
-        err.print(line, highlight=False, markup=False, soft_wrap=True)
+        err.print(as_message(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def teller(*, as_json: bool) -> Callable[[str], None]:
@@ -87,7 +92,13 @@ def warn(text: str) -> None:
     if _is_json_alone():
         _held.append(text)
         return
-    err.print(f"warning: {text}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+    err.print(
+        f"warning: {as_message(text)}",
+        style="yellow",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def print_json(value: Any) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from .printable import one_line
+
 
 class _PlainTable(Table):
     """A table whose cells are text as it is: names may hold what Rich reads as markup."""
@@ -15,13 +17,6 @@ class _PlainTable(Table):
     def add_row(self, *cells: Any, **options: Any) -> None:
         """Add one row."""
         super().add_row(*(Text(one_line(c)) if isinstance(c, str) else c for c in cells), **options)
-
-
-def one_line(text: str) -> str:
-    """Return `text` with what is not printed, such as the end of a line in a name, as `\\n`."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def plain_table(*headers: str) -> Table:

@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
-from ...ir.core.errors import PassError, in_words
+from ...ir.core.errors import PassError
 from ..engine.context import Context
 from ..engine.contract import Pass
 
@@ -32,10 +32,7 @@ def pass_from_function(function: Callable[..., Any], name: str, exact: bool) -> 
     options = _options(function, name)
 
     def run(self: Pass, graph: gs.Graph, context: Context) -> gs.Graph | None:
-        try:
-            found = function(graph, **{name: getattr(self, name) for name, *_ in options})
-        except SystemExit as error:  # a script's way to stop is no reason to end the process
-            raise PassError(f"{in_words(error)}; return from the function instead") from error
+        found = function(graph, **{name: getattr(self, name) for name, *_ in options})
         return found if isinstance(found, gs.Graph) else None
 
     namespace = {

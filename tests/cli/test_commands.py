@@ -148,7 +148,15 @@ def test_inspect_shows_groups_of_channels(call, model):
     first = shown.splitlines()[0]
     assert "8 channels" in first
     assert "its output is a graph output" in shown
-    assert_refused(call("inspect", model, "--groups", "--json"), "leave --json out")
+    found = json.loads(call("inspect", model, "--groups", "--json", "--most", 1)[1])
+    assert found["count"] >= len(found["groups"]) == 1
+    group = found["groups"][0]
+    assert f"'{group['name']}'" in shown or group["name"] in shown
+    assert group["channels"] == 8
+    assert {one["role"] for one in group["constants"]} <= {
+        "makes", "bias", "reads", "carries", "scales", "shifts", "follows",
+    }  # fmt: skip
+    assert all(one["name"] for one in group["tensors"])
 
 
 @pytest.mark.parametrize(
@@ -176,3 +184,18 @@ def test_a_name_stays_in_its_line(call, tmp_path):
     assert lines[-3].startswith(r"'two\nlines' (Abs) ")
     assert lines[-2].startswith(r"'a\ttab\x1b[2J' (Sqrt) ")
     assert lines[-1].startswith("total ")
+
+
+def test_a_name_in_an_error_stays_in_its_line_and_tells_the_terminal_nothing(call, tmp_path):
+    given = model_of(
+        "g (float[1, 16] x) => (float[1, 4, 4] y) { y = Reshape(x, s) }", {"s": [1, 4, 4]}
+    )
+    given.graph.node[0].name = "two\nlines\x1b[2J"
+    onnx.save(given, tmp_path / "m.onnx")
+    args = ("optimize", tmp_path / "m.onnx", "--input-shape", "x=1,64")
+    code, _, err = call(*args)
+    assert code == 2
+    assert r"'two\nlines\x1b[2J' (Reshape)" in err
+    assert "\x1b" not in err
+    code, _, err = call("optimize", tmp_path / "m.onnx", "-p", "exact,nothing")
+    assert len(err.splitlines()) == 3  # carets stay below their line

@@ -38,7 +38,6 @@ def feeds(tmp_path):
         (("inspect", "{m}", *ROOF, "--threads", 2), ["--threads"]),
         (("inspect", "{m}", "--groups", "--threads", 2), ["--threads"]),
         (("inspect", "{m}", "--groups", *ROOF), ["--peak-gflops", "--bandwidth-gbs"]),
-        (("inspect", "{m}", "--groups", "--json"), ["--json"]),
         (("explain-int8", "{m}", "{o}"), ["--apply", "--float"]),
         (("explain-int8", "{m}", "-o", "{o}"), ["--apply"]),
         (("explain-int8", "{m}", "{o}", "-o", "{o}", "--apply"), ["-o"]),

@@ -30,6 +30,8 @@ from .growth import growing
 
 Array = np.ndarray[Any, Any]
 
+_TOLD = 1 << 16  # bytes, from which on a person is told that a model grows to twice its size
+
 # What these compute follows from the types of their inputs, without their values.
 _ASKS_TYPES = frozenset({"Shape", "Size", "CastLike"})
 
@@ -81,17 +83,24 @@ class FoldConstants(Pass):
                 folder.gather(look_at)
             if not any(folder.group for folder in folders.values()):
                 return
-            self._keep_small(graph, folders.values(), edit)
+            self._keep_small(graph, folders.values(), edit, context)
             for folder in folders.values():
                 look_at(folder.evaluate())
 
-    def _keep_small(self, graph: gs.Graph, folders: Iterable[Folder], edit: Edit) -> None:
+    def _keep_small(
+        self, graph: gs.Graph, folders: Iterable[Folder], edit: Edit, context: Context
+    ) -> None:
         """Leave out what would make the model too large."""
         sizes = ChainMap(*(folder.sizes for folder in folders))
         nodes = [node for folder in folders for node in folder.group]
         parts = growing(nodes, lambda t: _bytes_of(t, sizes), edit.uses)
         total = sum(part.growth for part in parts)
         if total <= self.size_limit:
+            if total >= max(_TOLD, constant_bytes(graph)):
+                context.remark(
+                    f"what is folded makes the model larger by {total} bytes; "
+                    "fold-constants{size-limit=0,growth=0} leaves it to be computed"
+                )
             return
         allowed = max(self.size_limit, int(self.growth * constant_bytes(graph)))
         if total <= allowed:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
+from ....ir.core.errors import PassError, in_words
 from ...engine.context import Context
 from ...engine.contract import Pass
 from ...engine.fingerprint import count_changes, fingerprint
@@ -31,7 +32,7 @@ def apply_pass(item: Pass, state: GraphState, context: Context) -> Applied:
     if _finds_nothing(item, state):
         return Applied(0, by_hand=False)
     if not may_edit_by_hand(type(item)):
-        found = item.run(state.graph, context)
+        found = _run(item, state.graph, context)
         if found is not None:
             state.take(found)
         elif context.changed:
@@ -40,6 +41,13 @@ def apply_pass(item: Pass, state: GraphState, context: Context) -> Applied:
     if context.limit == 0:  # a script knows no limit: it is run as a whole or not at all
         return Applied(0, by_hand=False)
     return _watched(item, state, context)
+
+
+def _run(item: Pass, graph: gs.Graph, context: Context) -> gs.Graph | None:
+    try:
+        return item.run(graph, context)
+    except SystemExit as error:  # a script's way to stop is no reason to end the process
+        raise PassError(f"{in_words(error)}; return from the pass instead") from error
 
 
 def _finds_nothing(item: Pass, state: GraphState) -> bool:
@@ -59,7 +67,7 @@ def may_edit_by_hand(kind: type[Pass]) -> bool:
 
 def _watched(item: Pass, state: GraphState, context: Context) -> Applied:
     marks, types = fingerprint(state.graph), state.analyses.types
-    found = item.run(state.graph, context)
+    found = _run(item, state.graph, context)
     graph: gs.Graph = state.graph if found is None else found
     edits = context.edits or count_changes(marks, fingerprint(graph))
     # What was made by hand no index has seen.

@@ -236,6 +236,17 @@ def test_gigabytes_are_never_evaluated(body, sizes, monkeypatch):
     assert any("outgrows its inputs" in reason for reason in reasons(result))
 
 
+@pytest.mark.parametrize(("columns", "told"), [(300, True), (100, False)])
+def test_a_file_that_grows_by_much_is_told_of(columns, told):
+    graph = graph_of(
+        f"g (float[64, {columns}] x) => (float[64, {columns}] y) "
+        f"< float[64, 1] c = {{{', '.join(['1', '2'] * 32)}}}, int64[2] s = {{64, {columns}}} > "
+        "{ e = Expand(c, s) y = Add(x, e) }"
+    )
+    remarks = run_pass(graph, PASS).records[0].remarks
+    assert any("larger by" in line and "size-limit=0" in line for line in remarks) == told
+
+
 def test_size_limit():
     text = "g (float[64] x) => (float[64] y) { c = ConstantOfShape(n) y = Add(x, c) }"
     for limit, left in ((256, ["Add"]), (255, ["ConstantOfShape", "Add"])):

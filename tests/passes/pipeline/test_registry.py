@@ -77,6 +77,41 @@ def test_a_function_that_ends_the_process_is_a_pass_that_fails():
         Pipeline.parse("registry-leaves").run(_graph(), strict=True)
 
 
+def test_a_pass_or_a_rewrite_that_ends_the_process_fails():
+    @register_pass
+    @dataclass(frozen=True)
+    class RegistryExits(Pass):
+        """Leave."""
+
+        name: ClassVar[str] = "registry-exits"
+
+        def run(self, graph, context):
+            raise SystemExit(7)
+
+    class Leaving(Rewrite):
+        ops = frozenset({"Relu"})
+
+        def match(self, node, view):
+            raise SystemExit(8)
+
+        def rewrite(self, site, edit):
+            """Change nothing."""
+
+    @register_pass
+    @dataclass(frozen=True)
+    class RegistryMatches(RewritePass):
+        """Leave in the middle."""
+
+        name: ClassVar[str] = "registry-matches"
+
+        def rewrites(self):
+            return (Leaving(),)
+
+    for text, code in (("registry-exits", 7), ("registry-matches", 8)):
+        with pytest.raises(PassError, match=rf"'{text}'.*SystemExit: {code}; return from the pass"):
+            Pipeline.parse(text).run(_graph(), strict=True)
+
+
 def test_decorator_forms():
     @register_pass
     def registry_plain(graph):

@@ -1,0 +1,28 @@
+"""Names in what a terminal shows: they stay in their lines, and tell the terminal nothing."""
+
+from __future__ import annotations
+
+import re
+
+_OWN_LINES = re.compile(r"\n(?=  )")
+
+
+def one_line(text: str) -> str:
+    """Return `text` with what is not printed, such as the end of a line in a name, as `\\n`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def as_message(text: str) -> str:
+    """Return a message whose names stay in their lines.
+
+    Lines of its own are indented by two, as carets below a pipeline are; other ends of lines are
+    those of names.
+    """
+    return "\n".join(map(one_line, _OWN_LINES.split(text)))
+
+
+def harmless(text: str) -> str:
+    """Return `text`, of any lines, with what a terminal would obey written out."""
+    return "\n".join(map(one_line, text.split("\n")))
