@@ -116,6 +116,23 @@ def convert_power(to: NcnnScope, node: gs.Node) -> None:
     to.define(node.outputs[0], found)
 
 
+def convert_layer_norm(to: NcnnScope, node: gs.Node) -> None:
+    """Add a LayerNormalization over the last axis."""
+    shape = to.shape(node.inputs[0])
+    axis = int(attribute(node, "axis", to.view.opset)) % (len(shape) + 1)
+    need(axis == len(shape), "it normalizes over several axes")
+    need(len(node.outputs) == 1, "its mean or deviation is read")
+    scale, *shift = (to.view.constant(tensor) for tensor in node.inputs[1:])
+    scale = need(scale, "its scale is not constant")
+    shifts = need(shift[0], "its bias is not constant") if shift else np.zeros_like(scale)
+    need(scale.size == shifts.size == shape[-1], "its scale has another size")
+    params: dict[int, Parameter] = {
+        0: shape[-1], 1: float(attribute(node, "epsilon", to.view.opset)), 2: 1,
+    }  # fmt: skip
+    weights = [(part.reshape(-1).astype(np.float32), False) for part in (scale, shifts)]
+    to.define(node.outputs[0], to.add("LayerNorm", (to.blob(node.inputs[0]),), params, *weights))
+
+
 def convert_binary(to: NcnnScope, node: gs.Node) -> None:
     """Add an operator of two tensors or more; those of fewer axes get as many, ones in front."""
     shape = to.shape(node.outputs[0])

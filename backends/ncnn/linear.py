@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -136,7 +137,9 @@ def convert_matrix(to: NcnnScope, node: gs.Node) -> None:
     need(not reads_transposed(node), "it multiplies images with each other")
     source = node.inputs[0] if integers is None else integers.source
     shape = to.shape(node.inputs[0])
-    need(len(shape) < 3, f"it multiplies stacks of matrices, {len(shape) + 1} axes")
+    blob = to.blob(source)
+    if len(shape) > 2:  # rows of a stack are rows of one matrix
+        blob = to.reshaped(blob, (math.prod(shape[:-1]), shape[-1]))
     params: dict[int, Parameter] = {0: layer.outputs, 2: int(layer.weight.size)}
     kernel = layer.kernel()
     bias: list[tuple[Array, bool]] = []
@@ -149,8 +152,9 @@ def convert_matrix(to: NcnnScope, node: gs.Node) -> None:
         weights = [(integers.weight, True), *bias, *scales]
     else:
         weights = [(kernel.weight[0].astype(np.float32), True), *bias]
-    added = to.add("InnerProduct", (to.blob(source),), params, *weights)
-    to.define(node.outputs[0], added)
+    added = to.add("InnerProduct", (blob,), params, *weights)
+    result = node.outputs[0]
+    to.define(result, added if len(shape) < 3 else to.reshaped(added, to.shape(result)))
 
 
 def _product(to: NcnnScope, node: gs.Node) -> None:

@@ -105,6 +105,21 @@ def test_values_by_default_are_fixed_and_networks_are_not_pickled():
         copy.copy(compiled)
 
 
+def test_layers_on_the_last_axis():
+    text = (
+        "g (float[N, 6, 5, 4] x) => (float[N, 5, 4, 9] y) "
+        "{ t = Transpose <perm = [0, 2, 3, 1]> (x)\n "
+        "n = LayerNormalization <axis = -1> (t, s, b)\n "
+        "g = MatMul(n, w)\n a = Add(g, c)\n y = Gelu(a) }"
+    )
+    rng = np.random.default_rng(5)
+    shapes = {"s": (6,), "b": (6,), "w": (6, 9), "c": (9,)}
+    weights = {n: rng.standard_normal(shape).astype(np.float32) for n, shape in shapes.items()}
+    graph, x = graph_of(text, weights), {"x": drawn(2, 6, 5, 4)}
+    found = planish.lower(graph, "ncnn", threads=1)(x)["y"]
+    assert relative_error(run_ort(planish.to_model(graph), x)["y"], found) <= 1e-5
+
+
 def test_what_joins_images_is_refused():
     texts = (
         "g (float[N, 3] x) => (float[1, 3] y) { y = ReduceMean <axes = [0]> (x) }",
