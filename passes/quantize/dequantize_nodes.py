@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core.variables import node_key
@@ -31,6 +32,8 @@ from .qdq.pairs import Pairs
 from .qdq.units import is_movement
 from .quantize.capture_barrier import insert_capture_barriers
 
+Array = np.ndarray[Any, Any]
+
 
 @dataclass(frozen=True)
 class DequantizeNodes(Pass):
@@ -39,6 +42,8 @@ class DequantizeNodes(Pass):
     - `nodes`: their names.
     - `float-model`: the file of the model before quantization, whose weights they get back; without
       it, their integer weights are dequantized.
+
+    Where a pair has one scale before and others behind, a Mul takes its place.
     """
 
     name: ClassVar[str] = "dequantize-nodes"
@@ -117,26 +122,48 @@ def _release(
     if producer is not None and id(producer) in needed:
         return
     insert_bounds(pair, view, edit, original)
+    ratio = pair.ratio(view)
+    source: gs.Tensor | None = None
     for node in pair.dequantizers:
         result = node.outputs[0]
         for reader in view.readers(result):
             if id(reader) in needed or not edit.begin():
                 continue
+            source = _scaled(pair, ratio, view, edit) if source is None else source
             for position, tensor in enumerate(reader.inputs):
                 if tensor is result:
-                    edit.set_input(reader, position, pair.source)
+                    edit.set_input(reader, position, source)
         if view.readers(result):
             continue
         if view.is_output(result):
-            _show(node, pair, view, edit)
+            _show(node, pair, ratio, view, edit)
         elif edit.begin():
             edit.remove(node)
     if not any(map(view.reads, pair.quantizer.outputs)) and edit.begin():
         edit.remove(pair.quantizer)
 
 
-def _show(node: gs.Node, pair: Pair, view: View, edit: Edit) -> None:
+def _scaled(pair: Pair, ratio: Array | None, view: View, edit: Edit) -> gs.Tensor:
+    """Return what `pair` gives beside rounding: its source, times `ratio` where that is not 1."""
+    if ratio is None:
+        return pair.source
+    made = edit.variable(f"{pair.source.name}_unscaled", view.type(pair.source))
+    _multiply(pair, ratio, made, edit)
+    return made
+
+
+def _multiply(pair: Pair, ratio: Array, result: gs.Tensor, edit: Edit) -> None:
+    factor = edit.constant(ratio.astype(np.float32), f"{result.name}_factor")
+    edit.node("Mul", [pair.source, factor], [result], at=pair.quantizer)
+
+
+def _show(node: gs.Node, pair: Pair, ratio: Array | None, view: View, edit: Edit) -> None:
     """Let the producer of the source of `pair` make the graph output that `node` makes."""
+    if ratio is not None:
+        if edit.begin():
+            edit.remove(node)
+            _multiply(pair, ratio, node.outputs[0], edit)
+        return
     producer = view.producer(pair.source)
     if producer is None or view.is_output(pair.source) or not edit.begin():
         return  # two names of the interface stand on either side

@@ -185,15 +185,16 @@ def _build(
             continue
         after = mine[shown.name]
         low, high = bounds_of(behind[0], view, match) if behind else (-math.inf, math.inf)
+        ratio = behind[0].ratio(view) if behind else None
         if behind and pairs.is_unit(node) and behind[0].source is result:
-            before = _bounded(probe, mine[result.name], low, high)
+            before = _scaled(probe, _bounded(probe, mine[result.name], low, high), ratio)
             probe.compare(key, "rounding", before, after)
         stored = {
             i: s for i, t in enumerate(node.inputs) if (s := stored_weight(t, view)) is not None
         }
         values = {i: match.weights.get((key, i), s.original) for i, s in stored.items()}
         if 1 in stored and values.get(1) is not None and key not in match.foreign:
-            _compare_twin(probe, twin_of, values, key, mine, result, after, (low, high))
+            _compare_twin(probe, twin_of, values, key, mine, result, after, (low, high), ratio)
         target = match.tensors.get(node.outputs[0].name)
         other = match.tensors.get(result.name, target)
         dtype = view.dtype(node.outputs[0])
@@ -223,6 +224,7 @@ def _compare_twin(
     result: gs.Tensor,
     after: gs.Tensor,
     bounds: tuple[float, float],
+    ratio: np.ndarray[Any, Any] | None,
 ) -> None:
     inputs: list[gs.Tensor] = [
         t
@@ -236,7 +238,16 @@ def _compare_twin(
     if result.name != node.outputs[0].name:  # a Relu or Clip of the model stands between
         reader = own.outputs[0]
         twin = probe.add(reader.op, [twin, *reader.inputs[1:]], dict(reader.attrs))
-    probe.compare(key, "local", _bounded(probe, twin, *bounds), after)
+    probe.compare(key, "local", _scaled(probe, _bounded(probe, twin, *bounds), ratio), after)
+
+
+def _scaled(probe: ErrorProbe, tensor: gs.Tensor, ratio: np.ndarray[Any, Any] | None) -> gs.Tensor:
+    """Return `tensor` times what the pair behind it multiplies by, beside rounding."""
+    if ratio is None:
+        return tensor
+    factor = make_constant(f"planish-ratio/{len(probe.graph.nodes)}", ratio.astype(np.float32))
+    found: gs.Tensor = probe.add("Mul", [tensor, factor])
+    return found
 
 
 def _bounded(probe: ErrorProbe, tensor: gs.Tensor, low: float, high: float) -> gs.Tensor:

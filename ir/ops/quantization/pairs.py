@@ -2,6 +2,9 @@
 
     x -> QuantizeLinear -> q -> DequantizeLinear -> x'
 
+The two may have unlike scales s and s': x' is x s' / s on the grid then, and a scale of its own for
+each channel goes in or out with the integers. What takes a pair away has to keep that factor.
+
 A DynamicQuantizeLinear makes one with the DequantizeLinears that read its scale. Whoever inserted
 them: the node names and tensor names of the tools differ, the structure does not.
 """
@@ -10,12 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
+from ...core.errors import PassError
 from ...graph.view import View
-from .nodes import is_dequantizer, is_dynamic_quantizer, is_quantizer
+from .nodes import is_dequantizer, is_dynamic_quantizer, is_quantizer, quantizer
 from .parameters import ConstantParameters, read_quantization
+
+Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,41 @@ class Pair:
         if is_dynamic_quantizer(self.quantizer):
             return None
         return read_quantization(self.quantizer).constants(view.constant)
+
+    def ratio(self, view: View) -> Array | None:
+        """Return what the pair multiplies by, beside rounding, as it broadcasts against the source.
+
+        None where that is nothing, or where scales are computed or blocks. Raises PassError where
+        it has a value for each index of an axis and the rank of the source is unknown.
+        """
+        given, behind = (
+            None if is_dynamic_quantizer(n) else read_quantization(n).constants(view.constant)
+            for n in (self.quantizer, self.dequantizers[0])
+        )
+        if given is None or behind is None or given.block or behind.block:
+            return None
+        scales = [known.scale.astype(np.float64) for known in (behind, given)]
+        if scales[0].shape == scales[1].shape and (scales[0] == scales[1]).all():
+            return None
+        rank = view.rank(self.source)
+        if rank is None and any(scale.size > 1 for scale in scales):
+            raise PassError(f"the rank of '{self.source.name}' is not known; run infer-shapes")
+        shaped = [
+            scale.reshape(())
+            if scale.size == 1
+            else scale.reshape((-1,) + (1,) * (int(rank or 0) - known.axis % int(rank or 1) - 1))
+            for scale, known in zip(scales, (behind, given), strict=True)
+        ]
+        return np.asarray(shaped[0] / shaped[1])
+
+
+def channel_scale(tensor: gs.Tensor, view: View) -> Array | None:
+    """Return what the pair on `tensor` multiplies its channels by [M]; None for nothing."""
+    first = quantizer(tensor, view)
+    found = (
+        None if first is None else Pair(first, tuple(view.readers(first.outputs[0]))).ratio(view)
+    )
+    return None if found is None or found.size == 1 else found.reshape(-1)
 
 
 def find_pairs(view: View) -> Iterator[Pair]:

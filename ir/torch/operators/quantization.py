@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from ...core import dtypes
 from ...core.variables import dense_values
@@ -69,6 +70,7 @@ def _dequantize(call: OperatorCall) -> Result:
     known = scale is not None and (zero is not None or not call.has(2))
     if isinstance(value, Traced) and value.integers and known and scale is not None:
         found = _same_grid(call, value, scale, zero, axis, block)
+        found = found or _rescaled(call, value, scale, zero, axis, block)
         if found is not None:
             return found
     if known and isinstance(value, Weight):
@@ -115,6 +117,32 @@ def _same_grid(
     if isinstance(given, Weight) and call.builder.realized(given.constant) is None:
         call.builder.bind(given.constant, f"{quantizer.path}.scale", "scale")
     return Traced(value.node, quantizer=quantizer)
+
+
+def _rescaled(
+    call: OperatorCall, value: Traced, scale: Array, zero: Array | None, axis: int, block: int
+) -> Traced | None:
+    """Return a quantized value times the ratio of the scales, through which gradients pass.
+
+    None where the zero points are not alike, the scales are blocks, or the first is learned, which
+    the other would have to follow.
+    """
+    quantizer = value.quantizer
+    if quantizer is None or block or quantizer.module.block or call.builder.learn_scales:
+        return None
+    module = quantizer.module
+    shift = np.zeros(1, np.int64) if zero is None else zero.astype(np.int64)
+    own = module.zero_point.numpy().reshape(-1)
+    if np.unique(np.concatenate([own, shift.reshape(-1)])).size > 1:
+        return None
+    rank = _rank(call, 0)
+    given = module.scale.detach().numpy().astype(np.float64)
+    parts = [
+        each.reshape(()) if each.size == 1 else each.reshape((-1,) + (1,) * (rank - 1 - at % rank))
+        for each, at in ((scale.astype(np.float64), axis), (given, module.axis))
+    ]
+    factor = call.builder.literal(np.asarray(parts[0] / parts[1], np.float32))
+    return Traced(call.builder.function(torch.mul, value.node, factor))
 
 
 def _integer_type(call: OperatorCall, known: ConstantParameters) -> np.dtype[Any]:

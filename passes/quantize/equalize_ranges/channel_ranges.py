@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -56,11 +57,16 @@ def observe_channels(
     tensors: Sequence[ChannelTensor],
     feeds: Feeds,
     progress: Callable[[float], None],
+    ends: Mapping[str, tuple[float, float]] = MappingProxyType({}),
 ) -> dict[str, ChannelRanges]:
-    """Run `graph` over `feeds` and return what the channels of `tensors` were, by tensor name."""
+    """Run `graph` over `feeds` and return what the channels of `tensors` were, by tensor name.
+
+    `ends`: of tensors whose values beyond them count as the nearest end.
+    """
     axes = {carried.tensor.name: carried.axis for carried in tensors}
     seen = {c.tensor.name: ChannelRanges(channels=len(c.cells)) for c in tensors}
     for found in stream_tensors(graph, list(axes), feeds, progress):
         for name, axis in axes.items():
-            seen[name].add(found[name], axis)
+            values = np.clip(found[name], *ends[name]) if name in ends else found[name]
+            seen[name].add(values, axis)
     return seen

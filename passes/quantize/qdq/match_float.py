@@ -23,6 +23,7 @@ from ....ir.ops.quantization.weights import StoredWeight, stored_weight
 from ....ir.ops.traits.groups import LAYERS
 from ...engine.context import Context
 from .pairs import Pairs
+from .scaled_weights import weights_between
 from .scoped_views import ScopedViews
 from .units import BOUNDING, bounds
 
@@ -153,9 +154,11 @@ class _Matcher:
         return same[0] if len(same) == 1 else None
 
     def _take_weights(self, node: gs.Node, twin: gs.Node) -> None:
+        scaled = weights_between(node, twin, self._pairs, self._original.of_node(twin))
         for position, tensor in enumerate(node.inputs[: len(twin.inputs)]):
             stored = stored_weight(tensor, self._pairs.view(node)) if tensor.name else None
             values = self._original.of_node(twin).constant(twin.inputs[position])
+            values = scaled.get(position, values)
             if stored is not None and values is not None:
                 values = _padded_like(values, stored.values)
             if stored is None or values is None:

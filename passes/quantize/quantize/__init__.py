@@ -97,6 +97,8 @@ class Quantize(Pass):
       alone otherwise.
     - `correct-bias`: with feeds, let biases take back what integers add to the mean of a channel;
       those of layers in bodies of If, Loop and Scan stay.
+    - `channel-scales`: what convolutions give to float operators has a scale for each channel, as
+      far as that helps samples held back; it takes weights that are `per-channel`.
     - `lower`: first rewrite what integer kernels cannot compute into what they can.
     """
 
@@ -125,6 +127,7 @@ class Quantize(Pass):
     give_back: float = 0.0
     extend: bool = False
     correct_bias: bool = True
+    channel_scales: bool = True
     lower: bool = True
 
     def extra_feeds(self) -> tuple[str, ...]:
@@ -224,7 +227,7 @@ class Quantize(Pass):
             measured=self.measure,
             options=options,
         )
-        chosen = self._select(selection, bounds)
+        chosen, variants = self._select(selection, bounds)
         if not chosen:
             return
         if self.lower:
@@ -288,11 +291,18 @@ class Quantize(Pass):
             context.decline(unit.node, reason)
         return not reason
 
-    def _select(self, selection: UnitSelection, bounds: AccuracyBounds) -> frozenset[str]:
-        """Return the nodes that run on integers; remark on how to get them without measuring."""
+    def _select(
+        self, selection: UnitSelection, bounds: AccuracyBounds
+    ) -> tuple[frozenset[str], QuantizedVariants]:
+        """Return the nodes that run on integers, and the variants with the grids they have then.
+
+        Remarks on how to get them without measuring.
+        """
         units = selection.units
         everything = frozenset(node_key(unit.node) for unit in units if not unit.is_follower)
         chosen = selection.without_slow(everything)
+        if chosen and self.channel_scales:
+            selection = selection.with_channel_scales(chosen)
         if bounds:
             chosen = selection.within(chosen, bounds)
         elif chosen:
@@ -301,7 +311,7 @@ class Quantize(Pass):
             if self.guard == "on":
                 chosen = selection.within(chosen, GUARD)
         if not chosen or not selection.is_faster(chosen):
-            return frozenset()
+            return frozenset(), selection.variants
         left_out = excluded(units, chosen)
         if left_out:
             again = replace(
@@ -318,7 +328,7 @@ class Quantize(Pass):
                 give_back=0.0,
             )
             selection.context.remark(f"the same without measuring: {again!s}")
-        return chosen
+        return chosen, selection.variants
 
 
 def _is_nothing(units: Sequence[Unit], context: Context, hidden: str) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import node_key
+from ....ir.graph.uses import scopes
 from ....ir.graph.view import View
 from ....ir.ops.quantization.nodes import dequantizer, quantizer
 from ....ir.ops.quantization.parameters import read_quantization
@@ -19,6 +20,9 @@ from ..grids.grid import QuantizationGrid, grid_of_range
 from ..qdq.scoped_views import ScopedViews
 from .calibration.observers import Range
 from .capture_barrier import insert_capture_barriers
+from .channel_scales.apply import PlacedScales
+from .channel_scales.border_tensors import border_tensors
+from .channel_scales.scales import ScaledTensor
 from .inserter import PairInserter
 from .placement import Placement, place
 from .requantization_barrier import insert_requantization_barriers
@@ -36,22 +40,33 @@ def insert_pairs(
     scheme: QuantizationScheme,
     left_out: Collection[str] = (),
     steps: Mapping[str, Array] = MappingProxyType({}),
+    scales: Mapping[str, ScaledTensor] = MappingProxyType({}),
 ) -> Placement:
     """Insert pairs so that the nodes called `chosen` run on integers, and movements between them.
 
     `ranges` by tensor name: at least those of the tensors that the chosen need. `steps`: of weights
-    that end before their largest one, as `weight_steps` has them.
+    that end before their largest one, as `weight_steps` has them. `scales`: of channels, by
+    the name of what a layer gives to float operators.
     """
+    # A nameless layer is called otherwise once its result is.
+    own = {id(n) for scope in scopes(graph) for n in scope.nodes if node_key(n) in chosen}
+
+    def placed() -> Placement:
+        units = read_units(graph, context, left_out)
+        return place([u for u in units if u.is_follower or id(u.node) in own], views, ranges)
+
     with context.editing() as edit:
-        units = [
-            unit
-            for unit in read_units(graph, context, left_out)
-            if unit.is_follower or node_key(unit.node) in chosen
-        ]
         views = ScopedViews(graph, context)
-        placement = place(units, views, ranges)
+        placement = placed()
+        scaled = PlacedScales(edit, views.of(graph))
+        if scales:
+            scaled.place(border_tensors(placement, views, graph), scales)
+        if scaled:
+            ranges, steps = {**ranges, **scaled.ranges()}, scaled.steps(steps)
+            placement = placed()
         grids = _grids(placement, ranges, scheme, views)
         PairInserter(edit, views, scheme, steps).insert(placement, grids)
+        scaled.fold()
         for scope in list(context.uses.scopes(graph)):
             view = context.view(scope)
             insert_requantization_barriers(scope, edit, view)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ....ir.core.counted import counted
 from ....ir.graph.view import View
 from ....ir.metrics.choose import AUTOMATIC, MetricOptions
 from ...engine.context import Context, Feeds
 from ...engine.stopwatch import find_profiler, find_repeated_stopwatch
 from ..qdq.units import Unit
+from .channel_scales.find import find_channel_scales
 from .choose_by_latency import (
     LEAST_GAIN,
     LatencyChooser,
@@ -23,6 +25,7 @@ from .choose_by_latency import (
 )
 from .mixed_precision.bounds import AccuracyBounds
 from .mixed_precision.choose import MixedPrecision
+from .mixed_precision.evaluator import ChoiceEvaluator
 from .variants import QuantizedVariants
 
 
@@ -53,6 +56,27 @@ class UnitSelection:
             why = "not slower" if kind in light else "faster"
             self.context.remark(f"{kind} stays float, which is {why} on {self.context.target}")
         return found
+
+    def with_channel_scales(self, chosen: frozenset[str]) -> UnitSelection:
+        """Give channels scales of their own where `chosen` end in floats, if outputs gain by it."""
+        own = self.variants
+        scales = find_channel_scales(
+            own.reference, chosen, own.ranges, own.scheme, self.feeds, own.left_out
+        )
+        if not scales:
+            return self
+        scaled = own.with_scales(scales)
+        before, after = (
+            ChoiceEvaluator(each, self.feeds).measure(chosen) for each in (own, scaled)
+        )
+        if not after.noise < before.noise:
+            return self
+        self.context.remark(
+            f"{counted(len(scales), 'layer gives', 'layers give')} floats with a scale for each "
+            f"channel: SQNR {before.sqnr_db:.1f} -> {after.sqnr_db:.1f} dB on "
+            f"{counted(after.samples, 'sample')}"
+        )
+        return replace(self, variants=scaled)
 
     def within(self, chosen: frozenset[str], bounds: AccuracyBounds) -> frozenset[str]:
         """Leave out what it takes to keep `bounds`; everything where they cannot be kept."""

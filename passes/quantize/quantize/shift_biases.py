@@ -29,11 +29,13 @@ from ....ir.graph.edit import Edit
 from ....ir.graph.view import View
 from ....ir.ops.linear.operators import bias_of
 from ....ir.ops.quantization.nodes import dequantizer
+from ....ir.ops.quantization.pairs import channel_scale
 from ....ir.ops.traits.groups import LAYERS
 from ....ir.run.reference import Reference
 from ...analysis.observe.capture import Arrays, stream_tensors
 from ...analysis.observe.staged_capture import StagedCapture
 from ...engine.context import Context, Feeds
+from ..qdq.units import BOUNDING
 from ..rounding.held_back import lasting_part
 
 Array = np.ndarray[Any, Any]
@@ -85,7 +87,8 @@ def shift_biases(
         view = context.view()
         for number, layer in enumerate(layers):
             means = _means(_results(graph, layer.node, actual))
-            error = wanted[layer.float_result].minus(means[layer.node.outputs[0].name])
+            goal = wanted[layer.float_result].over(_result_scale(layer.node, view))
+            error = goal.minus(means[layer.node.outputs[0].name])
             bias = _shifted(layer, error, view)
             if bias is not None:
                 if not edit.begin():
@@ -141,6 +144,14 @@ def _layers(
             yield IntegerLayer(node, source, results[id(node)])
 
 
+def _result_scale(node: gs.Node, view: View) -> Array | None:
+    """Return the scale [M] over which `node` gives its result; None for 1."""
+    result = node.outputs[0]
+    reader = view.only_reader(result)
+    bound = reader is not None and reader.op in BOUNDING
+    return channel_scale(reader.outputs[0] if bound and reader is not None else result, view)
+
+
 def _shifted(layer: IntegerLayer, error: _HalfMeans, view: View) -> Array | None:
     """Return the bias with what lasts of `error` added; None where it stays as it is."""
     integers, scale = (view.constant(tensor) for tensor in layer.dequantize.inputs[:2])
@@ -178,6 +189,11 @@ class _HalfMeans:
             self.sums[half] += row
             self.counts[half] += positions
             self.samples += 1
+
+    def over(self, scale: Array | None) -> _HalfMeans:
+        """Return those of channels over `scale` [M], None for 1."""
+        sums = self.sums if scale is None else self.sums / scale
+        return _HalfMeans(sums, self.counts, self.samples)
 
     def minus(self, other: _HalfMeans) -> _HalfMeans:
         """Return the difference to `other`, of the same samples."""

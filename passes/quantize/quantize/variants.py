@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 from ....ir.graph.clone import clone
 from ...engine.context import Context, Feeds
 from .calibration.observers import Range
+from .channel_scales.scales import ScaledTensor
 from .float_layers import take_float_layers
 from .insert_pairs import insert_pairs
 from .scheme import QuantizationScheme
@@ -28,7 +29,8 @@ class QuantizedVariants:
     run on integers too, but for the nodes `left_out`. `original`: the float graph to compete with,
     where `graph` was rewritten for integers. `floats`: `graph` with layers as before rounding, as
     those are that are not chosen; None where none was rounded. `samples`: what biases are corrected
-    on; None where they are not. `steps`: of weights that are clipped (`weight_steps`).
+    on; None where they are not. `steps`: of weights that are clipped (`weight_steps`). `scales`: of
+    channels where integers end, by tensor name.
     """
 
     graph: gs.Graph
@@ -39,6 +41,7 @@ class QuantizedVariants:
     floats: gs.Graph | None = None
     samples: Feeds | None = None
     steps: Mapping[str, Array] = field(default_factory=dict)
+    scales: Mapping[str, ScaledTensor] = field(default_factory=dict)
     # Those corrected, of the choices that were judged: fitting takes a run of all layers.
     _biases: dict[frozenset[str], dict[str, Array]] = field(default_factory=dict)
 
@@ -46,6 +49,10 @@ class QuantizedVariants:
     def reference(self) -> gs.Graph:
         """The graph with no layer on integers."""
         return self.graph if self.floats is None else self.floats
+
+    def with_scales(self, scales: Mapping[str, ScaledTensor]) -> QuantizedVariants:
+        """Return the same with `scales`."""
+        return replace(self, scales=scales, _biases={})
 
     def build(self, chosen: Collection[str], *, corrected: bool = False) -> gs.Graph:
         """Return a copy of the graph in which the nodes called `chosen` run on integers.
@@ -68,7 +75,16 @@ class QuantizedVariants:
         if self.floats is not None:
             take_float_layers(graph, context, self.floats, chosen)
         results = float_results(graph, context.view(), chosen)
-        insert_pairs(graph, context, chosen, self.ranges, self.scheme, self.left_out, self.steps)
+        insert_pairs(
+            graph,
+            context,
+            chosen,
+            self.ranges,
+            self.scheme,
+            self.left_out,
+            self.steps,
+            self.scales,
+        )
         if not corrected or self.samples is None:
             return
         key = frozenset(chosen)

@@ -11,6 +11,9 @@ from ....ir.core.variables import dense_values, node_key
 from ....ir.graph.view import View
 from ....ir.ops.quantization.nodes import dequantizer
 from ....ir.ops.traits.groups import LAYERS
+from ...engine.context import Context
+from ...quantize.qdq.pairs import Pairs
+from ...quantize.qdq.scaled_weights import weights_between
 
 Array = np.ndarray[Any, Any]
 
@@ -20,6 +23,8 @@ def float_weights(graph: gs.Graph, view: View, floats: gs.Graph) -> dict[str, Ar
 
     Layers go by their name, or where nameless by what they give. Weights of another shape are none.
     """
+    pairs = Pairs(graph, Context(graph))
+    theirs_view = Context(floats).view()
     theirs = {node_key(node): node for node in floats.nodes if node.op in LAYERS}
     found = {}
     for node in graph.nodes:
@@ -27,7 +32,9 @@ def float_weights(graph: gs.Graph, view: View, floats: gs.Graph) -> dict[str, Ar
         source = dequantizer(node.inputs[1], view) if twin is not None else None
         if twin is None or source is None:
             continue
-        integers, values = dense_values(source.inputs[0]), dense_values(twin.inputs[1])
+        integers = dense_values(source.inputs[0])
+        scaled = weights_between(node, twin, pairs, theirs_view)
+        values = scaled.get(1, dense_values(twin.inputs[1]))
         if integers is not None and values is not None and integers.shape == values.shape:
             found[source.inputs[0].name] = values.astype(np.float32)
     return found

@@ -71,7 +71,7 @@ def calibrate(
         )
         for name in names
     }
-    ends = _flat_ends(graph, names) if flat else {}
+    ends = ends_of(graph, names) if flat else {}
     outermost = {name: Outermost() for name in names if widen}
     inputs = [tensor.name for tensor in graph.inputs if dense_values(tensor) is None]
     unseen = names_inside(graph) & set(names)
@@ -102,7 +102,7 @@ def _samples(inputs: Sequence[np.ndarray[Any, Any]]) -> int:
     return sizes.pop() if len(sizes) == 1 else 1
 
 
-def _flat_ends(graph: gs.Graph, names: Sequence[str]) -> dict[str, Ends]:
+def ends_of(graph: gs.Graph, names: Sequence[str]) -> dict[str, Ends]:
     """Return the ends of the tensors of which readers do not tell all values apart."""
     context, wanted = Context(graph), set(names)
     found: dict[str, Ends] = {}

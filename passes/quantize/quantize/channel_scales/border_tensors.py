@@ -1,0 +1,62 @@
+"""Where integers end: what a convolution gives that only float operators read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import onnx_graphsurgeon as gs
+
+from .....ir.core.decline import DeclinedError
+from .....ir.graph.view import View
+from .....ir.ops.linear.layer import Layer, read_layer
+from .....ir.ops.linear.operators import CONV_OPS
+from .....ir.ops.quantization.nodes import is_quantizer
+from ...qdq.scoped_views import ScopedViews
+from ...qdq.units import Unit
+from ..placement import Placement
+
+
+@dataclass(frozen=True)
+class BorderTensor:
+    """A tensor [N, M, ...] that `layer` gives, past the Relu or Clip `last` where there is one."""
+
+    tensor: gs.Tensor
+    layer: Layer
+    last: gs.Node
+
+    @property
+    def is_bounded(self) -> bool:
+        """Say whether a Relu or Clip stands behind the layer."""
+        return self.last is not self.layer.node
+
+
+def border_tensors(
+    placement: Placement, views: ScopedViews, graph: gs.Graph
+) -> Iterator[BorderTensor]:
+    """Yield the borders at the top level of `graph`, those with a grid of their own alone."""
+    made = {id(t): unit for unit in placement.units for t in unit.outputs}
+    read = {id(t) for unit in placement.units for t in unit.inputs}
+    view = views.of(graph)
+    for group in placement.groups:
+        tensor = group[0]
+        maker = made.get(id(tensor))
+        if len(group) > 1 or maker is None or id(tensor) in read:
+            continue
+        layer = _layer(maker, view) if views.home(tensor) is graph else None
+        readers = view.readers(tensor)
+        inside = all(views.scope_of(node) is graph for node in readers)
+        shown = view.is_output(tensor) or any(map(is_quantizer, readers))
+        if layer is not None and readers and inside and not shown:
+            yield BorderTensor(tensor, layer, maker.bounded or maker.node)
+
+
+def _layer(unit: Unit, view: View) -> Layer | None:
+    """Return the convolution of `unit` where each of its rows can have a scale; None elsewhere."""
+    if unit.node.op not in CONV_OPS or view.fan_out(unit.node.inputs[1]) > 1:
+        return None
+    try:
+        layer = read_layer(unit.node, view)
+    except DeclinedError:
+        return None
+    return layer if layer.op != "ConvTranspose" or layer.group == 1 else None
