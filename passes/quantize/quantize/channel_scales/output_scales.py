@@ -82,9 +82,9 @@ def output_scales(
         return None
     (scale,), (reach,) = scaled
     # As much wider as calibration made the whole.
-    shown = seen.high.max() - seen.low.min()
-    reach = float(reach) * max(1.0, length / shown if shown else 1.0)
-    return ScaledTensor(scale, Range(-choice.share * reach, (1 - choice.share) * reach))
+    shown = float(seen.high.max() - seen.low.min())
+    span = float(reach) * max(1.0, length / shown if shown else 1.0)
+    return ScaledTensor(scale, Range(-choice.share * span, (1 - choice.share) * span))
 
 
 @dataclass(frozen=True)
