@@ -301,8 +301,11 @@ class Quantize(Pass):
         units = selection.units
         everything = frozenset(node_key(unit.node) for unit in units if not unit.is_follower)
         chosen = selection.without_slow(everything)
+        asked = bounds or (GUARD if self.guard == "on" else AccuracyBounds())
         if chosen and self.channel_scales:
-            selection = selection.with_channel_scales(chosen)
+            mixed = bool(self.give_back) or (asked and not selection.keeps(chosen, asked))
+            if mixed or selection.has_borders(chosen):
+                selection = selection.with_channel_scales(chosen)
         if bounds:
             chosen = selection.within(chosen, bounds)
         elif chosen:
@@ -310,6 +313,8 @@ class Quantize(Pass):
                 chosen = selection.give_back(chosen, self.give_back)
             if self.guard == "on":
                 chosen = selection.within(chosen, GUARD)
+        if chosen and self.channel_scales:
+            selection = selection.judged_by_outputs(chosen)
         if not chosen or not selection.is_faster(chosen):
             return frozenset(), selection.variants
         left_out = excluded(units, chosen)

@@ -15,7 +15,7 @@ from ....ir.metrics.choose import AUTOMATIC, MetricOptions
 from ...engine.context import Context, Feeds
 from ...engine.stopwatch import find_profiler, find_repeated_stopwatch
 from ..qdq.units import Unit
-from .channel_scales.find import find_channel_scales
+from .channel_scales.find import borders_of, find_channel_scales
 from .choose_by_latency import (
     LEAST_GAIN,
     LatencyChooser,
@@ -58,25 +58,40 @@ class UnitSelection:
         return found
 
     def with_channel_scales(self, chosen: frozenset[str]) -> UnitSelection:
-        """Give channels scales of their own where `chosen` end in floats, if outputs gain by it."""
+        """Give channels scales of their own where `chosen`, or some of them, end in floats."""
         own = self.variants
         scales = find_channel_scales(
             own.reference, chosen, own.ranges, own.scheme, self.feeds, own.left_out
         )
-        if not scales:
-            return self
-        scaled = own.with_scales(scales)
+        return replace(self, variants=own.with_scales(scales))
+
+    def has_borders(self, chosen: frozenset[str]) -> bool:
+        """Say whether convolutions among `chosen` give something to floats alone."""
+        own = self.variants
+        return bool(borders_of(own.reference, chosen, own.ranges, own.left_out))
+
+    def judged_by_outputs(self, chosen: frozenset[str]) -> UnitSelection:
+        """Keep the scales of channels where the outputs of `chosen` gain by them."""
+        own = self.variants
+        ends = borders_of(own.reference, chosen, own.ranges, own.left_out) & own.scales.keys()
+        if not ends:
+            return replace(self, variants=own.with_scales({}))
+        without = own.with_scales({})
         before, after = (
-            ChoiceEvaluator(each, self.feeds).measure(chosen) for each in (own, scaled)
+            ChoiceEvaluator(each, self.feeds).measure(chosen) for each in (without, own)
         )
         if not after.noise < before.noise:
-            return self
+            return replace(self, variants=without)
         self.context.remark(
-            f"{counted(len(scales), 'layer gives', 'layers give')} floats with a scale for each "
+            f"{counted(len(ends), 'layer gives', 'layers give')} floats with a scale for each "
             f"channel: SQNR {before.sqnr_db:.1f} -> {after.sqnr_db:.1f} dB on "
             f"{counted(after.samples, 'sample')}"
         )
-        return replace(self, variants=scaled)
+        return self
+
+    def keeps(self, chosen: frozenset[str], bounds: AccuracyBounds) -> bool:
+        """Say whether all of `chosen` on integers keep `bounds`."""
+        return self._mixed(bounds).keeps(self.units, chosen)
 
     def within(self, chosen: frozenset[str], bounds: AccuracyBounds) -> frozenset[str]:
         """Leave out what it takes to keep `bounds`; everything where they cannot be kept."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
@@ -35,25 +35,34 @@ def border_tensors(
     placement: Placement, views: ScopedViews, graph: gs.Graph
 ) -> Iterator[BorderTensor]:
     """Yield the borders at the top level of `graph`, those with a grid of their own alone."""
-    made = {id(t): unit for unit in placement.units for t in unit.outputs}
     read = {id(t) for unit in placement.units for t in unit.inputs}
+    alone = {id(group[0]) for group in placement.groups if len(group) == 1}
+    for border in results_of(placement.units, views, graph):
+        if id(border.tensor) in alone and id(border.tensor) not in read:
+            yield border
+
+
+def results_of(
+    units: Iterable[Unit], views: ScopedViews, graph: gs.Graph
+) -> Iterator[BorderTensor]:
+    """Yield what convolutions among `units` give at the top level, which may be a border."""
     view = views.of(graph)
-    for group in placement.groups:
-        tensor = group[0]
-        maker = made.get(id(tensor))
-        if len(group) > 1 or maker is None or id(tensor) in read:
+    for unit in units:
+        if unit.node.op not in CONV_OPS or views.scope_of(unit.node) is not graph:
             continue
-        layer = _layer(maker, view) if views.home(tensor) is graph else None
+        (tensor,) = unit.outputs
         readers = view.readers(tensor)
         inside = all(views.scope_of(node) is graph for node in readers)
-        shown = view.is_output(tensor) or any(map(is_quantizer, readers))
-        if layer is not None and readers and inside and not shown:
-            yield BorderTensor(tensor, layer, maker.bounded or maker.node)
+        if not readers or not inside or view.is_output(tensor) or any(map(is_quantizer, readers)):
+            continue
+        layer = _layer(unit, view)
+        if layer is not None:
+            yield BorderTensor(tensor, layer, unit.bounded or unit.node)
 
 
 def _layer(unit: Unit, view: View) -> Layer | None:
     """Return the convolution of `unit` where each of its rows can have a scale; None elsewhere."""
-    if unit.node.op not in CONV_OPS or view.fan_out(unit.node.inputs[1]) > 1:
+    if view.fan_out(unit.node.inputs[1]) > 1:
         return None
     try:
         layer = read_layer(unit.node, view)

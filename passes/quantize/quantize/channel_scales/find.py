@@ -1,4 +1,4 @@
-"""The scales of all borders of one choice, observed and judged."""
+"""The scales of what convolutions give, observed and judged."""
 
 from __future__ import annotations
 
@@ -8,19 +8,32 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from .....ir.core.variables import node_key
-from .....ir.graph.clone import clone
 from ....engine.context import Context, Feeds, report_nothing
 from ...equalize_ranges.channel_ranges import observe_channels
 from ...equalize_ranges.channel_tensor import ChannelTensor
 from ...qdq.scoped_views import ScopedViews
+from ...qdq.units import Unit
 from ..calibration.calibrate import ends_of
 from ..calibration.observers import Range
 from ..placement import place
 from ..scheme import QuantizationScheme
 from ..units import read_units
-from .border_tensors import border_tensors
+from .border_tensors import border_tensors, results_of
 from .output_scales import output_scales
 from .scales import ScaledTensor
+
+
+def borders_of(
+    graph: gs.Graph,
+    chosen: Collection[str],
+    ranges: Mapping[str, Range],
+    left_out: Collection[str] = (),
+) -> set[str]:
+    """Return the names of what the nodes of `graph` called `chosen` give to floats alone."""
+    context = Context(graph)
+    units = _units(graph, context, chosen, left_out)
+    views = ScopedViews(graph, context)
+    return {b.tensor.name for b in border_tensors(place(units, views, ranges), views, graph)}
 
 
 def find_channel_scales(
@@ -31,31 +44,33 @@ def find_channel_scales(
     feeds: Feeds,
     left_out: Collection[str] = (),
 ) -> dict[str, ScaledTensor]:
-    """Return the scales, by tensor name, where the nodes of `graph` called `chosen` end in floats.
+    """Return the scales, by tensor name, of what convolutions among `chosen` give.
 
-    `graph` has no pairs, and `ranges` by tensor name are those of whole tensors.
+    They hold for any choice of `chosen` at whose border the tensor then is. `graph` has no pairs;
+    `ranges` by tensor name are those of whole tensors.
     """
     if not scheme.per_channel:
         return {}  # it is the scale of each row of weights that takes them in
-    copy = clone(graph)
-    context = Context(copy)
-    units = [
-        unit
-        for unit in read_units(copy, context, left_out)
-        if unit.is_follower or node_key(unit.node) in chosen
-    ]
-    views = ScopedViews(copy, context)
-    borders = list(border_tensors(place(units, views, ranges), views, copy))
-    if not borders:
+    context = Context(graph)
+    units = _units(graph, context, chosen, left_out)
+    found = list(results_of(units, ScopedViews(graph, context), graph))
+    if not found:
         return {}
-    names = [border.tensor.name for border in borders]
-    carried = [ChannelTensor(b.tensor, np.arange(b.layer.outputs), 1) for b in borders]
-    seen = observe_channels(copy, carried, feeds, report_nothing, ends_of(copy, names))
+    names = [border.tensor.name for border in found]
+    carried = [ChannelTensor(b.tensor, np.arange(b.layer.outputs), 1) for b in found]
+    seen = observe_channels(graph, carried, feeds, report_nothing, ends_of(graph, names))
     levels = scheme.activations.qmax - scheme.activations.qmin
-    found = {}
-    for border, name in zip(borders, names, strict=True):
+    scales = {}
+    for border, name in zip(found, names, strict=True):
         free = not (border.is_bounded or scheme.symmetric)
         scaled = output_scales(seen[name], ranges[name], levels, free_zero=free)
         if scaled is not None:
-            found[name] = scaled
-    return found
+            scales[name] = scaled
+    return scales
+
+
+def _units(
+    graph: gs.Graph, context: Context, chosen: Collection[str], left_out: Collection[str]
+) -> list[Unit]:
+    found = read_units(graph, context, left_out)
+    return [unit for unit in found if unit.is_follower or node_key(unit.node) in chosen]

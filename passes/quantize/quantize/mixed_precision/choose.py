@@ -109,6 +109,14 @@ class MixedPrecision:
         self._tell(found, len(layers), len(floats), cost)
         return chosen - floats
 
+    def keeps(self, units: Sequence[Unit], chosen: frozenset[str]) -> bool:
+        """Say whether all `chosen` of `units` keep the bounds, or cannot be judged."""
+        keys = frozenset(
+            node_key(u.node) for u in units if not u.is_follower and node_key(u.node) in chosen
+        )
+        found = self._evaluator().measure(keys)
+        return not found.is_known or self.bounds.hold(found)
+
     def _unjudged(self) -> frozenset[str]:
         """Take nothing where no output can be judged; raises FeedError where a bound was asked."""
         if not self.bounds.is_guard:

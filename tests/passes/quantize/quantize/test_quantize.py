@@ -195,7 +195,7 @@ def test_an_interpolation_makes_new_values():
 
 def test_what_moves_behind_the_last_integer_stays_float():
     _, result = quantized("c = Conv(x, w, b) y = Reshape(c, shape)")
-    assert pairs(result.graph) == ["x", "c"]
+    assert pairs(result.graph) == ["x", "c_scaled"]
 
 
 def test_what_moves_before_the_first_integer_moves_integers():
