@@ -31,8 +31,10 @@ def insert_requantization_barriers(graph: gs.Graph, edit: Edit, view: View) -> N
         if node.op in _REQUANTIZED and _is_between_integers(node, view) and edit.begin():
             result = node.outputs[0]
             source = edit.variable(f"{result.name}_float", view.type(result))
+            readers = view.readers(result)
             edit.rename_output(node, result, source)
             add_barrier(edit, source, result, node)
+            edit.replace(source, result, readers)
 
 
 def _is_between_integers(node: gs.Node, view: View) -> bool:

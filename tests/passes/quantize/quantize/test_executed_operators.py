@@ -80,3 +80,28 @@ def test_an_average_pool_may_state_that_it_is_not_dilated():
         assert ("QuantizeLinear" in ops(found.graph)) is quantized
         model = planish.to_model(found.graph).SerializeToString()
         ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("pass_name", ["quantize", "int8"])
+def test_a_float_layer_between_integer_ones_stays_float(pass_name, tmp_path):
+    """ONNX Runtime would give its weights one scale for all, past the Relu behind it."""
+    generator = np.random.default_rng(0)
+    shapes = {"w": (8, 4, 1, 1), "d": (8, 1, 3, 3), "v": (4, 8, 1, 1), "b": (8,)}
+    graph = graph_of(
+        """g (float[1, 4, 8, 8] x) => (float[1, 4, 8, 8] y) {
+            a = Conv(x, w, b) r = Relu(a)
+            [kept] c = Conv<group = 8, pads = [1, 1, 1, 1]>(r, d, b) s = Relu(c)
+            e = Conv(s, v) y = Erf(e) }""",
+        {name: generator.standard_normal(shape).astype("f") for name, shape in shapes.items()},
+    )
+    feeds = planish.random_feeds(graph, samples=8)
+    text = f"{pass_name}{{measure=false,guard=off,exclude=[kept]}}"
+    result = planish.Pipeline.parse(text).run(graph, feeds, verify="off")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(tmp_path / "executed.onnx")
+    model = planish.to_model(result.graph).SerializeToString()
+    ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    found = Counter(ops(planish.load(tmp_path / "executed.onnx")))
+    assert found["QLinearConv"] == 2
+    assert found["Conv"] + found["FusedConv"] == 1
