@@ -45,7 +45,10 @@ def weights_between(node: gs.Node, twin: gs.Node, pairs: Pairs, view: View) -> d
 
 
 def _of(ratio: Array | None, channels: int) -> Array | None:
-    """Return `ratio` for each channel [C]; None where it is of something else."""
+    """Return `ratio` for each channel [C]; None where it is of something else.
+
+    Behind them are those that layers are padded by.
+    """
     if ratio is None or ratio.size == 1:
         return np.full(channels, 1.0 if ratio is None else float(ratio.reshape(())))
-    return ratio.reshape(-1) if ratio.size == channels else None
+    return ratio.reshape(-1)[:channels] if ratio.size >= channels else None
