@@ -1,0 +1,1 @@
+"""A scale for each channel of what integers give to floats."""
