@@ -126,13 +126,15 @@ class Run:
 
     def result(self) -> Result:
         """Run all passes, verify, and return the graph with what is known of it."""
-        first = 0
+        first, settled = 0, None
         for at, item in enumerate(self._items):
             if isinstance(item, Attempt):
                 self._attempt(first, item)
             elif self._settle(first, item) and isinstance(item, Pass) and item.settles:
-                self._settle_again(at)
+                settled = at
             first += len(members(item))
+        if settled is not None:
+            self._settle_again(settled)
         self._verify_end()
         if self._given is not None and not self._fitted:
             check_feeds(next(iter(self._given), {}), self._state.graph)  # says what does not fit

@@ -74,6 +74,8 @@ def test_only_what_ran_before_is_run_again():
     assert rounds(f"repeat(deduplicate-constants),quantize{OPTIONS}")[-1:] == [
         ("deduplicate-constants", 2)
     ]
+    behind = f"repeat(deduplicate-constants),quantize{OPTIONS},deduplicate-constants"
+    assert rounds(behind)[-1:] == [("deduplicate-constants", 1)]  # which leaves it nothing
     assert not rounds(f"deduplicate-constants,quantize{OPTIONS}")
     assert not rounds(f"repeat(deduplicate-constants),quantize{OPTIONS},repeat(fold-pad)")
     assert not rounds("repeat(deduplicate-constants),quantize{operators=[Gemm]}")
