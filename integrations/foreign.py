@@ -19,6 +19,8 @@ from ..ir.core.kind import kind_of
 from ..ir.files.load import load
 from ..ir.files.save import to_model
 from ..ir.graph.uses import scopes
+from ..ir.proto.to_proto import to_proto
+from ..ir.proto.versions import FIRST_IR_WITH_DEFAULTS
 
 Change = Callable[[gs.Graph], gs.Graph | None]
 
@@ -60,6 +62,9 @@ def through_model(
             model = to_model(graph)
         except SaveError as error:
             raise RefusedError(str(error)) from error
+        lists_weights = model.ir_version < FIRST_IR_WITH_DEFAULTS
+        if lists_weights:  # as inputs, which they would be where a host raises the version
+            model = to_proto(graph)[0]
         found = change(model)
         if found is False:
             return None
@@ -67,6 +72,8 @@ def through_model(
         if not isinstance(made, onnx.ModelProto):
             raise PassError(f"it returns {kind_of(made)}; return a ModelProto, None or False")
         after = load(made)
+        if lists_weights:
+            after.ir_version = graph.ir_version
         _share_weights(graph, after)
         keep(graph, after)
         return after

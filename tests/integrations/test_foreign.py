@@ -106,6 +106,17 @@ def test_a_pass_of_another_program_is_one_of_planish(name, model, registered):
         ]
 
 
+@pytest.mark.parametrize("name", ["eliminate-identity", "without-identities"])
+def test_weights_of_old_files_are_no_inputs(name, registered):
+    text = """<ir_version: 3, opset_import: ["" : 9]>
+        g (float[3] x, float[3] w) => (float[3] y) <float[3] w = {1, 2, 3}> {
+            a = Identity(x) y = Add(a, w) }"""
+    registered(HOSTS[name](), exact=True)
+    result = run_pass(planish.load(model_of(text)), name)
+    assert (result.edits, result.verified) == (1, True)
+    assert planish.to_model(result.graph).ir_version == 3
+
+
 def halve_weights(model):
     """Write other values under the same name."""
     weights = model.graph.initializer[0]
