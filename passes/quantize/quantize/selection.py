@@ -23,9 +23,9 @@ from .choose_by_latency import (
     kinds_of,
     weightless,
 )
+from .judge_channel_scales import decibels_gained
 from .mixed_precision.bounds import AccuracyBounds
 from .mixed_precision.choose import MixedPrecision
-from .mixed_precision.evaluator import ChoiceEvaluator
 from .variants import QuantizedVariants
 
 
@@ -71,21 +71,18 @@ class UnitSelection:
         return bool(borders_of(own.reference, chosen, own.ranges, own.left_out))
 
     def judged_by_outputs(self, chosen: frozenset[str]) -> UnitSelection:
-        """Keep the scales of channels where the outputs of `chosen` gain by them."""
+        """Keep the scales of channels where the outputs of `chosen` gain on samples held back."""
         own = self.variants
         ends = borders_of(own.reference, chosen, own.ranges, own.left_out) & own.scales.keys()
-        if not ends:
-            return replace(self, variants=own.with_scales({}))
         without = own.with_scales({})
-        before, after = (
-            ChoiceEvaluator(each, self.feeds).measure(chosen) for each in (without, own)
-        )
-        if not after.noise < before.noise:
+        if not ends:
+            return replace(self, variants=without)
+        gain = decibels_gained(own, chosen, self.feeds)
+        if gain <= 0:
             return replace(self, variants=without)
         self.context.remark(
             f"{counted(len(ends), 'layer gives', 'layers give')} floats with a scale for each "
-            f"channel: SQNR {before.sqnr_db:.1f} -> {after.sqnr_db:.1f} dB on "
-            f"{counted(after.samples, 'sample')}"
+            f"channel: {gain:.1f} dB at the outputs, on samples held back"
         )
         return self
 

@@ -17,7 +17,7 @@ where the rounding of all others averages out.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,14 +77,19 @@ def output_scales(
     gain = (plain - found) / max(float(plain.mean()), _TINY)
     if gain.mean() - gain.std(ddof=1) / np.sqrt(len(gain)) < _LEAST_GAIN:
         return None
-    scaled = choice.scales(seen.low[None], seen.high[None])
+    scaled = choice.scales(
+        np.vstack([seen.low, held_back.low]), np.vstack([seen.high, held_back.high])
+    )
     if scaled is None:
         return None
-    (scale,), (reach,) = scaled
     # As much wider as calibration made the whole.
     shown = float(seen.high.max() - seen.low.min())
-    span = float(reach) * max(1.0, length / shown if shown else 1.0)
-    return ScaledTensor(scale, Range(-choice.share * span, (1 - choice.share) * span))
+    wider = max(1.0, length / shown if shown else 1.0)
+    found_for_all, *found_for_others = (
+        ScaledTensor(scale, Range(-choice.share * span, (1 - choice.share) * span))
+        for scale, span in zip(scaled[0], (wider * scaled[1]).tolist(), strict=True)
+    )
+    return replace(found_for_all, of_others=tuple(found_for_others))
 
 
 @dataclass(frozen=True)

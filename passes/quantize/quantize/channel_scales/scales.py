@@ -14,7 +14,11 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class ScaledTensor:
-    """A tensor over `scale` (positive, [M]) is to be quantized, whose range is `span` then."""
+    """A tensor over `scale` (positive, [M]) is to be quantized, whose range is `span` then.
+
+    `of_others`: the same as the samples outside of each part of them would give it (`extremes`).
+    """
 
     scale: Array
     span: Range
+    of_others: tuple[ScaledTensor, ...] = ()
