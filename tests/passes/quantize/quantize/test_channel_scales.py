@@ -262,3 +262,27 @@ def test_explain_measures_past_the_factor():
     report = planish.explain_int8(found, graph, feeds(8), most=0)
     (layer,) = (each for each in report.layers if each.op == "Conv")
     assert min(layer.local, layer.weights, layer.rounding, layer.cumulative) > 25
+
+
+def test_weights_that_end_before_their_largest_one_do_so_over_the_scales():
+    weights = {**WEIGHTS, "w": WEIGHTS["w"].copy()}
+    weights["w"][:, 0] = 40 * SIZES[:, None, None]  # of a channel that reads next to nothing
+    graph = graph_of(f"{HEAD} {{ c = Conv(x, w, b) {TAIL} }}", weights)
+    data = [{"x": f["x"] * np.array([1e-4, 1, 1, 1], "f")[:, None, None]} for f in feeds(16)]
+    own = []
+    for options in ("", ",channel-scales=false"):
+        text = f"{PLAIN},correct-bias=false{options}}}"
+        found = planish.Pipeline.parse(text).run(graph, data, verify="off").graph
+        assert bool(scaled(found)) == (not options)
+        (layer,) = (n for n in found.nodes if n.op == "Conv")
+        own.append(layer.inputs[1].inputs[0].inputs[0].values.astype(np.int64))
+    assert (own[1][:, 0] == 127).all()
+    assert np.abs(own[1][:, 1:]).max() > 20  # the others have their steps
+    assert np.abs(own[0] - own[1]).max() <= 1
+
+
+def test_scales_by_which_the_outputs_lose_are_not_taken(monkeypatch):
+    monkeypatch.setattr(
+        "planish.passes.quantize.quantize.selection.decibels_gained", lambda *_: -0.1
+    )
+    assert not scaled(quantized(network()).graph)
