@@ -72,8 +72,8 @@ def is_verbose() -> bool:
 
 
 def print_plain(line: str) -> None:
-    """Print a line as it is: names may hold what Rich reads as markup."""
-    out.print(line, highlight=False, markup=False)
+    """Print a line as it is: names may hold what Rich reads as markup, and ends of lines."""
+    out.print(as_message(line), highlight=False, markup=False)
 
 
 def tell(line: str) -> None:

@@ -34,9 +34,7 @@ def layers_table(report: Int8Report, top: int) -> Table:
             layer.precision if layer.fused_into is None else f"in {layer.fused_into}",
             _ms(layer.ms),
             _beside(layer),
-            _db(layer.local),
-            _db(layer.weights),
-            _db(layer.cumulative),
+            *(_measured(layer, name) for name in ("local", "weights", "cumulative")),
         )
     if len(shown) < len(report.layers):
         table.add_row(f"... {len(report.layers) - len(shown)} more", *[""] * 7)
@@ -92,7 +90,8 @@ def notes(report: Int8Report) -> list[str]:
         (
             report.foreign,
             ("has other", "have other"),
-            " weights than the float model (folded, equalized or trained since): not compared",
+            " weights than the float model (folded, equalized or trained since): not compared; the "
+            "feeds that it was quantized on show how layers were equalized",
         ),
     ):
         if names:
@@ -120,6 +119,12 @@ def _gained(gain: float, quality: Quality) -> str:
 
 def _ms(value: float) -> str:
     return latency(value / 1e3)
+
+
+def _measured(layer: LayerReport, name: str) -> str:
+    """Write a measure, nothing where it does not concern the layer."""
+    value = getattr(layer, name)
+    return "" if value is None and name not in layer.unknown else _db(value)
 
 
 def _db(value: float | None) -> str:

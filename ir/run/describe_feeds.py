@@ -26,6 +26,7 @@ Feeds = Iterable[Mapping[str, Array]]
 _LOOKED_AT = 8  # batches
 _MOST_FILES = 1000  # whose sizes are read
 _MOST_SPREADS = 8.0
+_LARGEST_PIXEL = 256.0  # of what networks are trained on
 _AWAY, _HARDLY = 1.5, 0.25  # in spreads
 
 
@@ -154,6 +155,18 @@ def _of_preprocessing(feeds: ImageFeeds) -> list[str]:
         return [
             f"std {std:g} divides pixels in {low:g}..{high:g}, of which little is left; give "
             "--pixels 0..255, or the std divided by 255"
+        ]
+    least = min(map(abs, steps.std))
+    largest = max(abs(end - own) for end in (low, high) for own in steps.mean) / least
+    if largest > _LARGEST_PIXEL:
+        return [
+            f"std {least:g} divides pixels in {low:g}..{high:g}, which makes up to {largest:.0f} "
+            "of them; give --pixels 0..1, or the std times 255"
+        ]
+    if 0 < abs(mean) <= 1 < (high - low) / _MOST_SPREADS:
+        return [
+            f"mean {mean:g} is subtracted from pixels in {low:g}..{high:g}, which changes little; "
+            "give --pixels 0..1, or the mean times 255"
         ]
     return []
 

@@ -38,7 +38,8 @@ def write_reproducer(
     if trace:
         (folder / "error.txt").write_text(trace, encoding="utf-8")
     for script in scripts:
-        shutil.copy(script, folder)
+        if script.resolve().parent != folder.resolve():  # of a reproducer that is run again
+            shutil.copy(script, folder)
     (folder / "feeds.npz").unlink(missing_ok=True)
     if feeds:
         _write_arrays(folder / "feeds.npz", _joined(feeds))

@@ -181,12 +181,13 @@ def _build(
         shown = next((tensor for tensor in read if tensor.name in mine), None)
         if shown is None:  # none, or bodies read the pair
             behind, shown = [], node.outputs[0]
+            result = shown  # a Relu or Clip behind it is a node of its own
         if shown.name not in mine:
             continue
         after = mine[shown.name]
         low, high = bounds_of(behind[0], view, match) if behind else (-math.inf, math.inf)
         ratio = behind[0].ratio(view) if behind else None
-        if behind and pairs.is_unit(node) and behind[0].source is result:
+        if behind and behind[0].source is result:
             before = _scaled(probe, _bounded(probe, mine[result.name], low, high), ratio)
             probe.compare(key, "rounding", before, after)
         stored = {

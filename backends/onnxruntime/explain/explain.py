@@ -22,9 +22,6 @@ from ....ir.metrics.labels import label_names
 from ....ir.metrics.result import MetricResult
 from ....ir.metrics.user import metric_text
 from ....ir.ops.quantization.nodes import converts
-from ....ir.ops.traits.groups import INTEGER_LAYERS
-from ....ir.ops.traits.lookup import traits_of
-from ....ir.ops.traits.model import Movement
 from ....ir.run.compare import Comparison, OutputsComparer
 from ....ir.run.extra_feeds import FeedsWithout
 from ....ir.run.feeds import random_feeds
@@ -40,7 +37,7 @@ from ..backend import OnnxRuntime
 from .advice import candidates, choose
 from .error_probe import measure_errors
 from .executed import execute
-from .layers import layers_of, remarks_of
+from .layers import is_layer, is_whole, layers_of, remarks_of
 from .pairing import closest_float, inlined
 from .ranges import range_remarks
 from .report import Int8Report, Quality
@@ -52,12 +49,6 @@ _SECONDS = 1.0
 # Bodies may take one branch on one sample and another on the next.
 _MOST_PROFILED = 8
 _SHOWN = 5  # names in a remark
-
-# ONNX Runtime's operators that hold their scales themselves or find them.
-_INTEGER_OPERATORS = (
-    *("QLinear", "QGemm", "QAttention", "QEmbed", "QOrdered", "QMoE"),
-    *("DynamicQuantize", "MatMulInteger", "ConvInteger", "MatMulNBits"),
-)
 
 Progress = Callable[[float, str], None]
 Run = Callable[[Mapping[str, np.ndarray[Any, Any]]], dict[str, Any]]
@@ -228,8 +219,8 @@ class _Session:
 
     def _is_unmatched(self, name: str) -> bool:
         node = next((n for n in nodes_of(self.graph) if node_key(n) == name), None)
-        if node is None or traits_of(node, self.graph.opset).movement <= Movement.TAKE:
-            return False  # a Pad or Reshape is no layer: passes put such beside those they change
+        if node is None or not is_layer(node, self.graph.opset):
+            return False
         return not any(t.name in self._match.tensors for t in node.outputs)
 
     def _measure(self, choices: Sequence[Sequence[str]]) -> list[Quality]:
@@ -314,12 +305,6 @@ def _left(graph: gs.Graph) -> list[str]:
         f"{count} no form with QuantizeLinear/DequantizeLinear pairs, so the error of each alone "
         f"is not known, and a float model made of this one computes them as they are: {shown}"
     ]
-
-
-def is_whole(node: gs.Node) -> bool:
-    """Say whether `node` computes on integers itself, by scales of its own or by none."""
-    own = node.op in INTEGER_LAYERS or node.op.startswith(_INTEGER_OPERATORS)
-    return own and not converts(node)
 
 
 def _is_stored(node: gs.Node) -> bool:

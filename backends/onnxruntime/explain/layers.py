@@ -15,7 +15,10 @@ from ....ir.core.variables import node_key, subgraphs_of
 from ....ir.graph.uses import scopes
 from ....ir.graph.view import View
 from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE, converts, is_quantizer
-from ....ir.ops.traits.groups import READ_NO_VALUES
+from ....ir.ops.quantization.weights import stored_weight
+from ....ir.ops.traits.groups import INTEGER_LAYERS, READ_NO_VALUES
+from ....ir.ops.traits.lookup import traits_of
+from ....ir.ops.traits.model import Movement
 from ....passes.engine.context import Context
 from ....passes.quantize.qdq.pairs import Pairs
 from .executed import ExecutedNode, Execution, precision_of
@@ -23,6 +26,12 @@ from .report import Conversion, LayerReport, Precision, Quality
 
 # Runs of float operators that another one takes in leave no name of their own behind.
 _FEW = 5
+
+# ONNX Runtime's operators that hold their scales themselves or find them.
+_INTEGER_OPERATORS = (
+    *("QLinear", "QGemm", "QAttention", "QEmbed", "QOrdered", "QMoE"),
+    *("DynamicQuantize", "MatMulInteger", "ConvInteger", "MatMulNBits"),
+)
 
 
 def layers_of(
@@ -75,6 +84,7 @@ def layers_of(
                 weights=measured.get("weights"),
                 rounding=measured.get("rounding"),
                 cumulative=measured.get("cumulative"),
+                unknown=tuple(_unknown(node, measured, pairs, graph.opset)),
                 inside=holders.get(id(node)),
             )
         )
@@ -91,6 +101,34 @@ def of_sizes(node: gs.Node, view: View) -> bool:
 
 def _is_index(tensor: gs.Tensor, view: View) -> bool:
     return view.dtype(tensor) in (np.dtype(np.int64), np.dtype(np.bool_))
+
+
+def is_whole(node: gs.Node) -> bool:
+    """Say whether `node` computes on integers itself, by scales of its own or by none."""
+    own = node.op in INTEGER_LAYERS or node.op.startswith(_INTEGER_OPERATORS)
+    return own and not converts(node)
+
+
+def is_layer(node: gs.Node, opset: int) -> bool:
+    """Say whether `node` computes: passes put a Pad or Reshape beside the layers they change."""
+    return traits_of(node, opset).movement > Movement.TAKE
+
+
+def _unknown(node: gs.Node, measured: Mapping[str, float], pairs: Pairs, opset: int) -> list[str]:
+    """Return the measures that `node` would have, and has not."""
+    view = pairs.view(node)
+    stored = len(node.inputs) > 1 and stored_weight(node.inputs[1], view) is not None
+    weights = stored or is_whole(node)
+    rounded = bool(node.outputs) and bool(
+        pairs.behind(node.outputs[0]) or pairs.behind(pairs.result(node))
+    )
+    concerned = {
+        "weights": weights,
+        "local": weights or rounded,
+        "cumulative": is_layer(node, opset),
+    }
+    known = {*measured, *(["local"] if "rounding" in measured else [])}
+    return [name for name, concerns in concerned.items() if concerns and name not in known]
 
 
 def holders_of(graph: gs.Graph) -> dict[int, str]:

@@ -72,11 +72,14 @@ def _closeness(graph: gs.Graph, match: FloatMatch) -> list[float]:
     """
     view, found = view_of(graph), []
     for node in graph.nodes:
-        stored = stored_weight(node.inputs[1], view) if node.op in LAYERS else None
-        if stored is None:
+        if node.op not in LAYERS:
+            continue
+        stored = stored_weight(node.inputs[1], view)
+        own = view.constant(node.inputs[1]) if stored is None else stored.values
+        if own is None:
             continue
         values = match.weights.get((node_key(node), 1))
-        noise = 1.0 if values is None else float(((stored.values - values) ** 2).sum())
+        noise = 1.0 if values is None else float(((own - values) ** 2).sum())
         signal = 1.0 if values is None else float((values.astype(np.float64) ** 2).sum())
         found.append(
             max(0.0, min(2 * _CLOSE, 10 * math.log10((signal + _LEAST) / (noise + _LEAST))))

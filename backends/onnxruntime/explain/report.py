@@ -34,11 +34,12 @@ class LayerReport:
     as part of the layer `fused_into`, or folded. `ms`: its median time. `conversions`: those beside
     it. `why_float`: why the runtime had no integer kernel for it, where that is known.
 
-    SQNR in dB, infinite for no error, None where unknown: `local`, its result as its readers get
-    it, against the float operator with float weights on the same inputs; `weights`, only what its
-    integer weights do to that; `rounding`, only what the pair behind it does; `cumulative`, its
-    result against that of the float model. Of those in bodies they are unknown. `inside`: the node
-    of the graph itself in whose body it stands.
+    SQNR in dB, infinite for no error, None where there is none to tell: `local`, its result as its
+    readers get it, against the float operator with float weights on the same inputs; `weights`,
+    only what its integer weights do to that; `rounding`, only what the pair behind it does;
+    `cumulative`, its result against that of the float model. `unknown`: those that it has all the
+    same and that were not found, such as those of nodes in bodies. `inside`: the node of the graph
+    itself in whose body it stands.
     """
 
     node: str
@@ -53,6 +54,7 @@ class LayerReport:
     weights: float | None = None
     rounding: float | None = None
     cumulative: float | None = None
+    unknown: tuple[str, ...] = ()
     inside: str | None = None
 
     @property

@@ -35,6 +35,7 @@ _SUFFIX = re.compile(
     r"|_quantized|_dequantized|_float|_unbounded|/duplicated|_output_\d+_quantized)$"
 )
 _CLOSE_DB = 10.0
+_SAME_DB = 40.0  # of floats that went through bfloat16, and of no channel that was scaled
 _MOST = 0.9
 _UNIFORM = 0.05
 
@@ -155,18 +156,38 @@ class _Matcher:
 
     def _take_weights(self, node: gs.Node, twin: gs.Node) -> None:
         scaled = weights_between(node, twin, self._pairs, self._original.of_node(twin))
-        for position, tensor in enumerate(node.inputs[: len(twin.inputs)]):
-            stored = stored_weight(tensor, self._pairs.view(node)) if tensor.name else None
+        for position in range(min(len(node.inputs), len(twin.inputs))):
+            stored, own = self._own_weight(node, position)
             values = self._original.of_node(twin).constant(twin.inputs[position])
             values = scaled.get(position, values)
-            if stored is not None and values is not None:
-                values = _padded_like(values, stored.values)
-            if stored is None or values is None:
+            if own is not None and values is not None:
+                values = _padded_like(values, own)
+            if own is None or values is None:
                 continue
-            if position == 1 and node.op in LAYERS and not is_rounding_of(stored, values):
+            if position == 1 and node.op in LAYERS and not _is_from(values, own, stored):
                 self._found.foreign.add(node_key(node))
                 return
             self._found.weights[node_key(node), position] = values
+
+    def _own_weight(self, node: gs.Node, position: int) -> tuple[StoredWeight | None, Array | None]:
+        """Return what `node` reads there as it is stored, and its values.
+
+        Of a layer that stayed float they are values alone.
+        """
+        tensor, view = node.inputs[position], self._pairs.view(node)
+        stored = stored_weight(tensor, view) if tensor.name else None
+        if stored is not None:
+            return stored, stored.values
+        is_float = position == 1 and node.op in LAYERS
+        return None, view.constant(tensor) if is_float else None
+
+
+def _is_from(values: Array, own: Array, stored: StoredWeight | None) -> bool:
+    if stored is not None:
+        return is_rounding_of(stored, values)
+    w = values.astype(np.float64)
+    noise, signal = float(((own - w) ** 2).sum()), float((w**2).sum())
+    return noise * 10 ** (_SAME_DB / 10) <= signal
 
 
 def _padded_like(values: Array, stored: Array) -> Array | None:

@@ -96,3 +96,52 @@ def test_what_computes_with_sizes_is_no_layer():
     ops = {layer.op for layer in report.layers}
     assert {"Conv", "Reshape"} <= ops
     assert not ops & {"Shape", "Gather", "Unsqueeze", "Concat"}
+
+
+BOTTLENECK = """g (float[1, 4, 16, 16] x) => (float[1, 10] y) {
+    [a] a = Conv<pads = [1, 1, 1, 1]>(x, wa, ba)
+    [c] c = Clip(a, low, six)
+    [p] p = Conv(c, wp)
+    [e] e = Conv(p, we, be)
+    [f] f = Clip(e, low, six)
+    [l] l = Conv<pads = [1, 1, 1, 1]>(f, wl)
+    [q] q = GlobalAveragePool(l)
+    [y] y = Flatten(q)
+}"""
+
+
+def bottleneck():
+    rng = np.random.default_rng(3)
+    channels = 2.0 ** np.arange(-4, 4)
+    weights = {
+        "wa": rng.standard_normal((16, 4, 3, 3)) / 2,
+        "ba": rng.standard_normal(16),
+        "wp": rng.standard_normal((8, 16, 1, 1)) * channels[:, None, None, None] / 4,
+        "we": rng.standard_normal((16, 8, 1, 1)) / channels[:, None, None] / 4,
+        "be": rng.standard_normal(16),
+        "wl": rng.standard_normal((10, 16, 3, 3)) / 12,
+        "low": np.array(0),
+        "six": np.array(6),
+    }
+    weights = {name: np.asarray(values, np.float32) for name, values in weights.items()}
+    return planish.load(model_of(BOTTLENECK, weights))
+
+
+def test_layers_that_stay_float_are_paired_as_they_were_scaled_and_bounded():
+    rng = np.random.default_rng(4)
+    feeds = [{"x": rng.standard_normal((1, 4, 16, 16)).astype(np.float32)} for _ in range(4)]
+    steps = planish.Pipeline.parse('equalize-ranges,quantize{exclude=["a","p","e"],measure=false}')
+    made = steps.run(bottleneck(), feeds, verify="off").graph
+    scaled = next(node.inputs[1].values for node in made.nodes if node.name == "p")
+    given = next(node.inputs[1].values for node in bottleneck().nodes if node.name == "p")
+    assert np.abs(scaled - given).max() > 0.1
+    report = planish.explain_int8(made, bottleneck(), feeds, most=0)
+    assert report.foreign == ()
+    shown = {layer.node: layer for layer in report.layers}
+    # The result of a layer is not that of the Clip behind it.
+    assert all(shown[name].cumulative > 100 for name in "acp")
+    assert not any(layer.unknown for layer in report.layers)
+    assert shown["p"].local is None  # it is float, and loses nothing
+    assert shown["l"].weights > 30
+    other = [{"x": 3 * feed["x"] ** 2} for feed in feeds]
+    assert planish.explain_int8(made, bottleneck(), other, most=0).foreign == ("e", "p")

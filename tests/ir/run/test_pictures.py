@@ -154,6 +154,10 @@ def test_what_feeds_are(tmp_path, photo):
         ({"pixels": (0, 255), "mean": (123.0, 117.0, 104.0), "std": (58.0,)}, ""),
         ({"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}, ""),
         ({"std": (1 / 255,)}, ""),
+        ({"pixels": (0, 255)}, ""),
+        ({"pixels": (0, 255), "std": (1 / 255,)}, "makes up to 65025 of them; give --pixels 0..1"),
+        ({"pixels": (0, 255), "mean": (0.5,), "std": (0.2,)}, "the std times 255"),
+        ({"pixels": (0, 255), "mean": (0.485, 0.456, 0.406)}, "changes little; give --pixels 0..1"),
     ],
 )
 def test_a_scale_that_cannot_be_right(photo, steps, words):

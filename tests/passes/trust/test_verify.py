@@ -288,6 +288,15 @@ def test_reproducer_joins_feeds_that_fit(tmp_path, shapes, joined):
         assert found["x"].shape == joined
 
 
+def test_a_script_in_the_reproducer_itself_stays_where_it_is(tmp_path):
+    from planish.passes.trust.reproduce import write_reproducer
+
+    (tmp_path / "mine.py").write_text("mine = 1")
+    scripts = [tmp_path / "mine.py"]
+    write_reproducer(tmp_path, planish.load(conv_batchnorm()), "exact", [], scripts=scripts)
+    assert scripts[0].read_text() == "mine = 1"
+
+
 def test_what_rounding_alone_leaves_is_not_verified():
     """(1e8 + x) - 1e8 + x: of what is left, rounding is the larger part."""
     weights = {"big": np.array([1e8], np.float32)}
