@@ -82,5 +82,5 @@ def _told(found: Culprit | None) -> str:
     where = f", which made {', '.join(found.nodes)}" if found.nodes else ""
     return (
         f"edit {found.edit}: edit {found.edit_in_pass} of pass {found.pass_index + 1}, "
-        f"'{found.pass_name}'{where}\n{found.message}"
+        f"'{found.pass_name}'{where}\n  {found.message}"
     )

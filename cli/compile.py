@@ -38,7 +38,7 @@ from .options import (
     given_options,
     tuning_options,
 )
-from .show.console import err, is_verbose, out, print_plain, teller
+from .show.console import err, is_verbose, out, print_block, print_plain, teller
 from .show.failures import failure_lines
 from .show.graph_size import operators_table, size_of
 from .show.models_json import models_json
@@ -155,7 +155,7 @@ def _show(output: Path | None, result: Result, compiled: Compiled, *, drawn: boo
         print_plain(line)
     print_plain(written_line(output))
     if compiled.backend and (code := compiled.recipe()):
-        print_plain(code)
+        print_block(code)
     for line in failure_lines(result.failures):
         print_plain(line)
 

@@ -30,7 +30,7 @@ from .options import (
 from .show.console import is_verbose, out, print_plain, teller
 from .show.cost import cost_table, machine_line, shown_nodes
 from .show.models_json import models_json
-from .show.printable import one_line
+from .show.printable import as_message, one_line
 
 
 def inspect(
@@ -190,7 +190,7 @@ def _shown_groups(
 def _show_groups(graph: gs.Graph, most: int | None, top: int | None) -> None:
     shown, count = _shown_groups(graph, most, top)
     for group in shown:
-        out.print(f"{group}\n", highlight=False, markup=False, soft_wrap=True)
+        out.print(f"{as_message(str(group))}\n", highlight=False, markup=False, soft_wrap=True)
     if len(shown) < count:
         out.print(f"... {count - len(shown)} more", highlight=False)
 

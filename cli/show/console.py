@@ -76,6 +76,11 @@ def print_plain(line: str) -> None:
     out.print(as_message(line), highlight=False, markup=False)
 
 
+def print_block(text: str) -> None:
+    """Print lines of planish's own as they are: documentation, code."""
+    out.print(text, highlight=False, markup=False)
+
+
 def tell(line: str) -> None:
     """Print a line beside results that a program reads: to standard error, unless --quiet."""
     if not out.quiet and not _is_json_alone():

@@ -10,7 +10,7 @@ from ...passes.pipeline.describe import OptionDescription, PassDescription, Pres
 from ...passes.pipeline.examples import Example
 from ...passes.pipeline.pipeline import Pipeline
 from ...passes.pipeline.presets import ATTEMPT, OTHERWISE, REPEAT
-from .console import out, print_plain
+from .console import out, print_block, print_plain
 from .plain import plain_table
 
 
@@ -88,7 +88,7 @@ def _show_block(title: str, text: str) -> None:
     out.print()
     if title:
         print_plain(title)
-    print_plain(text)
+    print_block(text)
 
 
 def _indented(text: str) -> str:

@@ -105,3 +105,49 @@ def test_damaged_random_graphs(call, tmp_path, out, kind):
             ("bisect", path, "-p", "cleanup"),
         ):
             assert_done_or_refused(call, words, out)
+
+
+FORGED = "verified: nothing to see"
+
+
+def named_over_two_lines(path):
+    """Write a model each of whose names goes on in a line of its own."""
+    weights = {"w": np.ones((2, 3, 1, 1), np.float32), "none": np.zeros(0, np.float32)}
+    text = """g (float[1, 3, 4, 4] x) => (float[1, 2, 4, 4] y) {
+        c = Conv(x, w) i = Identity(c) d = Dropout(i) y = Mul(d, c) }"""
+    model = model_of(text, weights)
+    for node in model.graph.node:
+        node.name = f"{node.op_type}\n{FORGED}"
+        for names in (node.input, node.output):
+            names[:] = [f"{n}\n{FORGED}" if n in ("c", "d", "y") else n for n in names]
+    model.graph.output[0].name += f"\n{FORGED}"
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("bisect", "-p", "skewed,exact"),
+        ("inspect",),
+        ("inspect", "--groups"),
+    ],
+    ids=" ".join,
+)
+def test_names_stay_in_their_lines(call, tmp_path, words):
+    named_over_two_lines(path := tmp_path / "two.onnx")
+    (plugin := tmp_path / "skewed.py").write_text(SKEWED)
+    asked = ["--plugin", plugin] if "skewed" in str(words) else []
+    _, shown, error = call(words[0], path, *words[1:], *asked)
+    lines = [*shown.splitlines(), *error.splitlines()]
+    assert any(FORGED in line for line in lines)
+    assert not any(line.strip().startswith(FORGED) for line in lines)
+
+
+SKEWED = """import planish
+
+
+@planish.register_pass(exact=True)
+def skewed(graph):
+    "Scale a weight."
+    graph.nodes[0].inputs[1].values = graph.nodes[0].inputs[1].values * 2
+"""

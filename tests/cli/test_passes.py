@@ -22,6 +22,7 @@ def test_a_pass_is_described(call):
     row = next(line for line in lines if line.startswith("map-limit"))
     assert row.split()[1:4] == ["whole", "number", "1048576"]
     assert "- the map of ... elements is larger than map-limit" in lines
+    assert "\\n" not in shown
     assert call("passes", "prune")[1].startswith("prune (approximate)\n")
 
 
