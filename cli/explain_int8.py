@@ -18,6 +18,7 @@ from ..ir.core.scaled import scaled
 from ..ir.files.data_file import bytes_on_disk
 from ..ir.files.save import save
 from ..ir.metrics.choose import AUTO
+from ..ir.run.extra_feeds import FeedsWithout
 from .feeds import NO_FEEDS, FeedOptions, takes_feeds
 from .files import load, model_file
 from .given import given_model
@@ -124,7 +125,8 @@ def _explain_model(
     ]
     if output is not None:
         chosen = [name for s in report.suggestions if s.applied for name in s.nodes]
-        save(apply_exclusions(graph, chosen, floats), output, portable=True)
+        inputs = FeedsWithout(data, labels) if labels and data is not None else data
+        save(apply_exclusions(graph, chosen, floats, inputs), output, portable=True)
         sizes.append((str(output), _size(output)))
     return report, sizes
 

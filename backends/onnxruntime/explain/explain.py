@@ -85,15 +85,21 @@ def explain_int8(
 
 
 def apply_exclusions(
-    graph: gs.Graph, names: Sequence[str], float_graph: gs.Graph | None = None
+    graph: gs.Graph,
+    names: Sequence[str],
+    float_graph: gs.Graph | None = None,
+    feeds: Feeds | None = None,
 ) -> gs.Graph:
-    """Return a copy of `graph` with the nodes called `names` back in float."""
+    """Return a copy of `graph` with the nodes called `names` back in float.
+
+    With weights of `float_graph`, scaled as `feeds` show; without, with those that integers hold.
+    """
     copy = inlined(graph)
     raised = clone(copy)
     raise_all(raised)
     match = FloatMatch()
     if float_graph is not None:
-        _, match = closest_float(raised, inlined(float_graph))
+        _, match = closest_float(raised, inlined(float_graph), feeds)
     _restore(copy, names, match)
     return copy
 

@@ -145,3 +145,27 @@ def test_layers_that_stay_float_are_paired_as_they_were_scaled_and_bounded():
     assert shown["l"].weights > 30
     other = [{"x": 3 * feed["x"] ** 2} for feed in feeds]
     assert planish.explain_int8(made, bottleneck(), other, most=0).foreign == ("e", "p")
+
+
+def test_what_goes_back_to_float_has_the_weights_that_were_scaled_and_not_those_of_integers():
+    rng = np.random.default_rng(4)
+    feeds = [{"x": rng.standard_normal((1, 4, 16, 16)).astype(np.float32)} for _ in range(4)]
+    steps = planish.Pipeline.parse("equalize-ranges,quantize{guard=off,measure=false}")
+    made = steps.run(bottleneck(), feeds, verify="off").graph
+    names = [node.name for node in made.nodes if node.op in ("Conv", "Clip", "GlobalAveragePool")]
+    back = apply_exclusions(made, names, bottleneck(), feeds)
+    assert planish.compare(bottleneck(), back, feeds).sqnr_db > 100
+
+
+def test_other_feeds_than_those_of_calibration_bring_no_weights_of_another_scale():
+    rng = np.random.default_rng(4)
+    feeds, others = (
+        [{"x": rng.standard_normal((1, 4, 16, 16)).astype(np.float32)} for _ in range(4)]
+        for _ in range(2)
+    )
+    steps = planish.Pipeline.parse("equalize-ranges,quantize{guard=off,measure=false}")
+    made = steps.run(bottleneck(), feeds, verify="off").graph
+    before = planish.compare(bottleneck(), made, feeds).sqnr_db
+    for names in (["p"], ["e"], ["p", "e"]):
+        back = apply_exclusions(made, names, bottleneck(), others)
+        assert planish.compare(bottleneck(), back, feeds).sqnr_db > before - 3
