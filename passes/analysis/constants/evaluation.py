@@ -98,13 +98,31 @@ def constant_values(wanted: Iterable[gs.Tensor], view: View) -> dict[int, Array]
     return known
 
 
+class ValuesInOrder:
+    """Values as `constant_values` gives them, asked for one by one in the order of the graph.
+
+    Each node is looked at once for all of them, as it is when the first asks: types that are
+    learned on the way count for what comes after them.
+    """
+
+    def __init__(self, view: View) -> None:
+        self._view, self._cone = view, _Cone(view)
+
+    def of(self, tensor: gs.Tensor) -> Array | None:
+        """Return what `tensor` holds, None where that does not follow."""
+        values = self._view.constant(tensor)
+        if values is not None or not self._cone.reaches(tensor):
+            return values
+        return self._cone.compute([tensor]).get(id(tensor))
+
+
 class _Cone:
     """The nodes behind some tensors that can be computed, in topological order."""
 
     def __init__(self, view: View) -> None:
         self._view = view
         self._sizes = ShapeArithmetic()
-        self._nodes: list[gs.Node] = []
+        self._makers: dict[int, gs.Node] = {}  # of tensors that can be computed
         self._decided: dict[int, bool] = {}
         self._values: dict[int, gs.Constant] = {}
 
@@ -141,10 +159,10 @@ class _Cone:
                     if t.name
                 )
             )
-            if computable:
-                self._nodes.append(node)
             for t in node.outputs:
                 self._decided[id(t)] = computable
+                if computable:
+                    self._makers[id(t)] = node
         return self._holds(tensor)
 
     def compute(self, wanted: list[gs.Tensor]) -> dict[int, Array]:
@@ -155,10 +173,28 @@ class _Cone:
             return found
         outputs: list[gs.Tensor] = [make_variable(t.name, self._view.dtype(t)) for t in left]
         try:
-            values = evaluate(self._view.scope, [self._ready(n) for n in self._nodes], outputs)
+            nodes = [self._ready(node) for node in self._behind(left)]
+            values = evaluate(self._view.scope, nodes, outputs)
         except ExecutionError:
             return found  # the runtime has no kernel for one of them: they stay unknown
-        return found | {id(t): v for t, v in zip(left, values, strict=True)}
+        made = dict(zip(map(id, left), values, strict=True))
+        self._values.update((id(t), make_constant(t.name, made[id(t)])) for t in left)
+        return found | made
+
+    def _behind(self, wanted: list[gs.Tensor]) -> list[gs.Node]:
+        """Return what computes `wanted` from values that are known, in topological order."""
+        found: dict[int, gs.Node] = {}
+        pending = [(tensor, False) for tensor in wanted]
+        while pending:
+            tensor, ready = pending.pop()
+            node = None if id(tensor) in self._values else self._makers.get(id(tensor))
+            if node is None or id(node) in found:
+                continue
+            if ready:
+                found[id(node)] = node
+            else:
+                pending += [(tensor, True), *((t, False) for t in self._operands(node))]
+        return list(found.values())
 
     def _known(self, tensor: gs.Tensor) -> Array | None:
         held = self._values.get(id(tensor))

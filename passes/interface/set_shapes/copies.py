@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import onnx_graphsurgeon as gs
 
 from ....ir.core.build import make_constant
+from ....ir.core.variables import subgraphs_of
 from ....ir.graph.clone import clone
 from ....ir.graph.types import Dim
 from ....ir.graph.uses import Uses
 from ....ir.graph.view import View
 from ....ir.ops.shapes.infer import infer_results, infer_types
 from ....ir.run.feeds import is_size
-from ...analysis.constants.evaluation import constant_values
+from ...analysis.constants.evaluation import ValuesInOrder, constant_values
 from .mend import nodes_of
 from .rules import RULES
 from .seen import Sizes, known
@@ -25,7 +26,7 @@ from .site import Array
 _PRIMES = (1009, 1013, 1019, 1021, 1031, 1033, 1039, 1049, 1051, 1061)
 LEAST_STAND_IN = min(_PRIMES)
 _SPATIAL = 32
-_MOST_ROUNDS = 8  # of lists that are computed from the sizes of what others give
+_MOST_ROUNDS = 8  # of lists in bodies, and of what is known from several nodes alone
 
 
 def opened_shapes(graph: gs.Graph, shapes: Mapping[str, Sequence[Dim]]) -> dict[str, list[Dim]]:
@@ -92,33 +93,78 @@ class SizedCopy:
 
     def __init__(self, graph: gs.Graph) -> None:
         self.graph = clone(graph)
+        self._sources: dict[int, gs.Tensor] = {}  # of lists that are written out
         self._know()
         for _ in range(_MOST_ROUNDS):
-            if not self._write_lists():
+            written, inferred = self._write_lists()
+            if inferred:
+                self._types = infer_types(self.graph)
+            if written:
+                self._index()
+            if not inferred:
                 break
-            self._know()
 
     def _know(self) -> None:
         self._types = infer_types(self.graph)
+        self._index()
+
+    def _index(self) -> None:
         self._uses = Uses(self.graph)
         self._views: dict[int, View] = {}
         self._values: dict[int, dict[int, Array | None]] = {}
         self._numbers: dict[tuple[str, float], list[Sizes]] | None = None
 
-    def _write_lists(self) -> bool:
-        """Write out the lists of nodes whose results are unknown; say whether there were any."""
-        written = False
+    def _write_lists(self) -> tuple[bool, bool]:
+        """Write out the lists of nodes whose results are unknown; say whether there were any.
+
+        What follows from one that is written is inferred on the way, node by node, so that lists
+        that are computed from it follow in the same walk. Say, too, whether more may follow:
+        whether any result is known now, or a list was written in a body.
+        """
+        written = inside = False
+        fresh: set[int] = set()  # tensors whose sizes are known on the way
+        values: dict[int, ValuesInOrder] = {}
         for scope, node in nodes_of(self.graph):
-            if not _has_lists(node) or known(self.view(scope).shape(node.outputs[0])) is not None:
+            if not node.outputs or self._knows(node.outputs[0], scope):
                 continue
-            for position, tensor in enumerate(node.inputs):
-                if position in _lists_of(node) and self.view(scope).constant(tensor) is None:
-                    values = self.value(tensor, scope)
-                    if values is not None:
-                        made = make_constant(f"{tensor.name}__written", values)
-                        list.__setitem__(node.inputs, position, made)
-                        written = True
+            changed = any(id(tensor) in fresh for tensor in node.inputs)
+            if _has_lists(node):
+                told = values.setdefault(id(scope), ValuesInOrder(self.view(scope)))
+                if self._write_lists_of(node, scope, told):
+                    written = changed = True
+                    inside = inside or scope is not self.graph
+            if changed and scope is self.graph and not subgraphs_of(node):
+                fresh.update(self._learn_sizes(node))
+        return written, inside or bool(fresh)
+
+    def _write_lists_of(self, node: gs.Node, scope: gs.Graph, values: ValuesInOrder) -> bool:
+        written = False
+        for position in _lists_of(node):
+            tensor = node.inputs[position]
+            if self.view(scope).constant(tensor) is None:
+                held = self.value(tensor, scope)  # without what is learned on the way
+                held = values.of(tensor) if held is None else held
+                if held is not None:
+                    made = make_constant(f"{tensor.name}__written", held)
+                    self._sources[id(made)] = tensor
+                    list.__setitem__(node.inputs, position, made)
+                    written = True
         return written
+
+    def source(self, tensor: gs.Tensor) -> gs.Tensor:
+        """Return what a list that is written out was computed as; any other tensor as it is."""
+        return self._sources.get(id(tensor), tensor)
+
+    def _knows(self, tensor: gs.Tensor, scope: gs.Graph) -> bool:
+        return known(self.view(scope).shape(tensor)) is not None
+
+    def _learn_sizes(self, node: gs.Node) -> Iterator[int]:
+        """Infer the results of a node of the graph itself; yield those of known sizes, by id."""
+        found = infer_results(node, self.graph, self.view(self.graph))
+        for tensor, made in zip(node.outputs, found, strict=True):
+            if made is not None and known(made.shape) is not None and not tensor.is_empty():
+                self._types.learn(tensor, made)
+                yield id(tensor)
 
     def view(self, scope: gs.Graph) -> View:
         """Return what is known of a scope of the copy."""

@@ -96,7 +96,7 @@ class SizeRound:
 
     def _waits(self, node: gs.Node, bodies: Sequence[gs.Graph], scope: gs.Graph) -> bool:
         """Say whether something that `node` needs is known in the next round alone."""
-        if any(id(t) in self._waiting for t in node.inputs):
+        if any(id(self._after.source(t)) in self._waiting for t in node.inputs):
             return True
         fresh = any(id(t) in self._fresh for t in node.inputs)
         alone = scope is self._after.graph and not bodies and node.op not in READ_NO_VALUES

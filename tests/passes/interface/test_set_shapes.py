@@ -203,3 +203,20 @@ def test_constants_in_bodies():
     for chosen, wanted in ((True, np.maximum(x, 0)), (False, x)):
         got = run_ort(planish.to_model(found), {"x": x, "c": np.array(chosen)})["y"]
         np.testing.assert_array_equal(got, wanted.reshape(3, 2, 2))
+
+
+def test_lists_that_follow_from_lists_are_known_however_many():
+    # Each pads by the remainder of its own size, which inference does not compute.
+    deep = 12
+    lines = [
+        f"s{i} = Shape (x{i}) m{i} = Mod (s{i}, five) p{i} = Concat <axis = 0> (none, m{i}) "
+        f"x{i + 1} = Pad (x{i}, p{i})"
+        for i in range(deep)
+    ]
+    text = (
+        f"g (float[3, 7] x0) => (float[a, b] x{deep}) "
+        "<int64[2] five = {5, 5}, int64[2] none = {0, 0}> { " + " ".join(lines) + " }"
+    )
+    found, _ = set_shapes(planish.load(model_from_text(text)), ["x0=3,9"])
+    (made,) = run_ort(planish.to_model(found), {"x0": np.zeros((3, 9), np.float32)}).values()
+    assert tuple(found.outputs[0].shape) == made.shape
