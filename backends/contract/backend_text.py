@@ -28,12 +28,8 @@ class BackendText:
     @classmethod
     def parse(cls, text: str) -> BackendText:
         """Read `name{option=value,...}`. Raises BackendError with carets under the place."""
-        if not isinstance(text, str):
-            raise BackendError(
-                f"the backend is {kind_of(text)}; give its name, such as 'onnxruntime'"
-            )
         try:
-            items = read_items(text)
+            items = read_items(as_text(text))
         except PipelineError as error:
             raise BackendError(f"backend: {error}") from error
         if len(items) != 1:
@@ -54,6 +50,15 @@ class BackendText:
         """Write it as text that `parse` reads back."""
         shown = [f"{key.replace('_', '-')}={show_value(v)}" for key, v in self.options.items()]
         return f"{self.name}{{{','.join(shown)}}}" if shown else self.name
+
+
+def as_text(backend: object) -> str:
+    """Return `backend` where it is text. Raises BackendError that says what it is instead."""
+    if not isinstance(backend, str):
+        raise BackendError(
+            f"the backend is {kind_of(backend)}; give its name, such as 'onnxruntime'"
+        )
+    return backend
 
 
 def _value(value: Value) -> Any:

@@ -16,7 +16,7 @@ from ...ir.core.kind import kind_of
 from ...ir.core.nearest import nearest
 from ...ir.core.target import Target
 from .backend import Backend, Compiled
-from .backend_text import BackendText
+from .backend_text import BackendText, as_text
 from .threads import require_whole
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def all_backends() -> dict[str, type[Backend]]:
 
 def get_backend(name: str) -> Backend:
     """Return the backend called `name`; raises BackendError with the nearest known name."""
-    if name in _BUILTIN:
+    if as_text(name) in _BUILTIN:
         _load_builtin(name)
         return REGISTERED[name]()
     backends = all_backends()

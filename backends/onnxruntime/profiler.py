@@ -66,7 +66,10 @@ def profile_session(
 
 @dataclass(frozen=True)
 class ProfiledKernel:
-    """A kernel as it ran: its usual seconds, its operator, and the shape of its first output."""
+    """A kernel as it ran: its usual seconds, its operator, and the shape of its first output.
+
+    The shape is the one in memory: where channels lie in blocks, they fill the last one.
+    """
 
     seconds: float
     operator: str
