@@ -16,6 +16,7 @@ from ..core.errors import TraceError
 from ..files.load import load
 from ..proto.metadata import node_metadata, set_node_metadata
 from .attention import attention_of_any_rank
+from .floor_division import floor_divisions
 from .zero_biases import leave_out_zero_biases
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def trace(
                 verbose=False,
                 opset_version=opset,
                 dynamic_shapes=dynamic_shapes,
+                custom_translation_table=floor_divisions(),
             )
             _tell_apart(program.model.graph)
             model = program.model_proto

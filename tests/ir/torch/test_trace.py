@@ -167,3 +167,47 @@ def test_convolutions_of_volumes_without_bias_run(dynamic):
     (found,) = run_ort(planish.to_model(graph), {graph.inputs[0].name: x.numpy()}).values()
     with torch.no_grad():
         np.testing.assert_allclose(found, module(x).numpy(), rtol=1e-4, atol=1e-5)
+
+
+SIZES = (
+    lambda h: h // -2,
+    lambda h: -h // 2,
+    lambda h: (5 - h) // 3,
+    lambda h: (5 - h) // -3,
+    lambda h: 17 // (6 - h * 4),
+    lambda h: (5 - h) % 4,
+    lambda h: h % -3,
+    lambda h: (5 - h) % -4,
+    lambda h: (3.5 - h) % 3,
+    lambda h: h % -1.5,
+    lambda h: max(7 - h, 0) // 2,
+    lambda h: (h + 1) // 2 % 3,
+)
+
+
+class Sized(torch.nn.Module):
+    """Pads as TensorFlow does, and has sizes that divide and are divided with either sign."""
+
+    def forward(self, x, scale):
+        h = x.shape[2]
+        total = max((-(h // -2) - 1) * 2 + 3 - h, 0)
+        padded = torch.nn.functional.pad(x, (0, 0, total // 2, total - total // 2))
+        found = torch.stack([scale * f(h) for f in SIZES])
+        return torch.nn.functional.avg_pool2d(padded, 3, 2)[:, :1], found
+
+
+def test_python_rounds_down_what_divides_sizes():
+    x, scale = inputs()
+    graph = planish.trace(Sized().eval(), (x, scale), ({2: torch.export.Dim.AUTO}, None))
+    # Where nothing is negative Div of integers rounds down by itself.
+    assert {"Add", "Max"} <= {node.i().op for node in graph.nodes if node.op == "Div"}
+    model = planish.to_model(graph)
+    for height in range(4, 17):
+        given = torch.randn(2, 3, height, 8, generator=torch.Generator().manual_seed(height))
+        feeds = dict(
+            zip([t.name for t in graph.inputs], (given.numpy(), scale.numpy()), strict=True)
+        )
+        for found, wanted in zip(
+            run_ort(model, feeds).values(), Sized()(given, scale), strict=True
+        ):
+            np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-5, atol=1e-6)
