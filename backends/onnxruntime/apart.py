@@ -93,9 +93,8 @@ class _TimedSession(Compiled):
 
 def _time(folder: Path) -> None:
     """Time the models in `folder` and write their times there."""
-    import onnxruntime as ort
-
     from ...ir.core.target import Target
+    from ...ir.run.open_session import open_session
     from ..timing.bench import Subject, bench
     from .session_options import SessionSettings, providers_for, session_options
 
@@ -105,10 +104,10 @@ def _time(folder: Path) -> None:
         feed = {name: held[str(place)] for place, name in enumerate(job["inputs"])}
     subjects = []
     for place in range(job["count"]):
-        session = ort.InferenceSession(
+        session = open_session(
             str(folder / f"{place}.onnx"),
             session_options(target.threads, SessionSettings()),
-            providers=providers_for(target, None),
+            providers_for(target, None),
         )
         subjects.append(Subject(str(place), _TimedSession(session), feed))
     timings = bench(

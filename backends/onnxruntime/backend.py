@@ -19,6 +19,7 @@ from ...ir.files.load import load
 from ...ir.graph.clone import clone
 from ...ir.proto.metadata import model_metadata, set_model_metadata
 from ...ir.run.feeds import check_feeds
+from ...ir.run.open_session import disabled_optimizers
 from ...ir.run.session import make_session, output_types, reason, run_session
 from ...passes.analysis.roofline import measure_machine
 from ..contract.backend import Arrays, Backend, Compiled
@@ -69,7 +70,10 @@ class OnnxRuntime(Backend):
         settings = SessionSettings.of(**options)
         wanted = providers_for(target, providers)
         copy = clone(graph)
-        session = make_session(copy, session_options(threads, settings), wanted)
+        made = session_options(threads, settings)
+        session = make_session(copy, made, wanted)
+        # What it had to leave out, the other sessions of this graph leave out at once.
+        settings = replace(settings, disabled_optimizers=disabled_optimizers(made))
         _check_provider(session, wanted)
         return OnnxRuntimeSession(copy, session, wanted, settings, threads)
 

@@ -12,6 +12,7 @@ import onnxruntime as ort
 from ...ir.core.errors import BackendError
 from ...ir.core.nearest import nearest
 from ...ir.core.target import Target
+from ...ir.run.open_session import DISABLED_OPTIMIZERS
 from ..contract.threads import require_threads
 
 Optimization = Literal["all", "extended", "basic", "none"]
@@ -89,8 +90,7 @@ class SessionSettings:
             key = "mlas.nchwc_pointwise_conv_max_input_channel_batch"
             found[key] = str(self.pointwise_batch)
         if self.disabled_optimizers:
-            key = "optimization.disable_specified_optimizers"
-            found[key] = ";".join(self.disabled_optimizers)
+            found[DISABLED_OPTIMIZERS] = ";".join(self.disabled_optimizers)
         return found
 
 

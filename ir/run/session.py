@@ -20,6 +20,7 @@ from ..graph.uses import scopes
 from ..ops.traits.schemas import schema_of
 from ..proto.to_proto import to_proto
 from ..proto.write_values import PROTOBUF_LIMIT, stored_bytes
+from .open_session import open_session
 
 _VARIADIC = onnx.defs.OpSchema.FormalParameterOption.Variadic
 # Weights from this size on are handed over as they lie in memory; smaller ones, which shape
@@ -50,7 +51,7 @@ def make_session(
             "2 GB that a model may have; shrink the constants inside its subgraphs"
         )
     try:
-        return ort.InferenceSession(model.SerializeToString(), options, providers=providers)
+        return open_session(model.SerializeToString(), options, providers)
     except Exception as error:  # the binding raises one class per status code
         raise ExecutionError(f"ONNX Runtime refuses the graph: {reason(error)}") from error
 
