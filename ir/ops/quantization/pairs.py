@@ -75,9 +75,11 @@ class Pair:
 def channel_scale(tensor: gs.Tensor, view: View) -> Array | None:
     """Return what the pair on `tensor` multiplies its channels by [M]; None for nothing."""
     first = quantizer(tensor, view)
-    found = (
-        None if first is None else Pair(first, tuple(view.readers(first.outputs[0]))).ratio(view)
-    )
+    if first is None:
+        return None
+    # Nothing reads the integers of a layer that no output needs.
+    behind = tuple(filter(is_dequantizer, view.readers(first.outputs[0])))
+    found = Pair(first, behind).ratio(view) if behind else None
     return None if found is None or found.size == 1 else found.reshape(-1)
 
 

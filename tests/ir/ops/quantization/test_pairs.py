@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from planish.ir.ops.quantization.nodes import dequantizer, quantizer
-from planish.ir.ops.quantization.pairs import find_pairs
+from planish.ir.ops.quantization.pairs import channel_scale, find_pairs
 from planish.ir.ops.quantization.weights import stored_weight, weight_scale, weight_values
 
 from tests.helpers import graph_of, view_of
@@ -106,3 +106,19 @@ def test_what_is_computed_is_no_weight():
         assert stored_weight(tensor, view) is None
         assert weight_values(tensor, view) is None
         assert weight_scale(view.scope.inputs[0], view) is None
+
+
+@pytest.mark.parametrize(
+    ("readers", "expected"),
+    [
+        ("d = DequantizeLinear(q, c, z) y = Neg(d)", [2.0, 4.0, 6.0]),
+        ("d = DequantizeLinear(q, c, z) i = Cast <to = 1>(q) y = Add(d, i)", [2.0, 4.0, 6.0]),
+        ("i = Cast <to = 1>(q) y = Neg(i)", None),
+        ("y = Neg(x)", None),
+    ],
+)
+def test_scales_of_channels_are_those_of_what_reads_integers(readers, expected):
+    weights = {"s": np.float32(0.5), "c": np.float32([1, 2, 3]), "z": np.uint8([3, 3, 3])}
+    view = opened(f"q = QuantizeLinear(x, s) {readers}", weights)
+    found = channel_scale(view.scope.inputs[0], view)
+    assert (None if found is None else found.tolist()) == expected

@@ -132,3 +132,17 @@ def test_samples_of_an_empty_batch_say_nothing():
         for given in ([feeds[0], empty, *feeds[1:]], feeds)
     )
     assert with_it.SerializeToString() == without.SerializeToString()
+
+
+def test_a_layer_that_no_output_needs_changes_nothing():
+    text = TEXT.replace(
+        "p = Global", "unread = Conv<kernel_shape = [1, 1], group = 2>(cr, wd, bd)\n p = Global"
+    )
+    weights = {**_weights(), "wd": np.ones((6, 3, 1, 1), np.float32), "bd": np.ones(6, np.float32)}
+    pipeline = planish.Pipeline.parse(PLAIN + "}")
+    results = [
+        pipeline.run(graph_of(each, weights), feeds=_feeds(8), strict=True, verify="off").graph
+        for each in (TEXT, text)
+    ]
+    expected, found = (planish.Pipeline.parse("eliminate-dead-code").run(g).graph for g in results)
+    assert planish.compare(expected, found, _feeds(2, seed=3)).max_abs == 0
