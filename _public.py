@@ -19,6 +19,7 @@ from .backends.timing.bench import bench as bench
 from .ir.core.decline import DeclinedError as DeclinedError
 from .ir.core.decline import need as need
 from .ir.core.errors import BackendError as BackendError
+from .ir.core.errors import BackendOptionError as BackendOptionError
 from .ir.core.errors import ConversionError as ConversionError
 from .ir.core.errors import ExecutionError as ExecutionError
 from .ir.core.errors import FeedError as FeedError

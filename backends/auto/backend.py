@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...ir.core.errors import BackendError, PlanishError
+from ...ir.core.errors import BackendError, BackendOptionError, PlanishError
 from ...ir.core.target import Target
 from ..contract.backend import Backend, Compiled
 from ..contract.backend_text import BackendText
@@ -217,8 +217,8 @@ def _held(path: str | Path) -> tuple[Packed, RuntimeChoice]:
 
 def _check(tune: object, burst: object, patience: object) -> None:
     if not isinstance(tune, bool):
-        raise BackendError(f"tune is {tune!r}; give true or false")
+        raise BackendOptionError(f"tune is {tune!r}; give true or false")
     for name, value in (("burst", burst), ("patience", patience)):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or value <= 0:  # type: ignore[operator]
-            raise BackendError(f"{name} is {value!r}; give seconds, more than 0")
+            raise BackendOptionError(f"{name} is {value!r}; give seconds, more than 0")

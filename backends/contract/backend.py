@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, SupportsIndex
 
 import numpy as np
 
-from ...ir.core.errors import BackendError
+from ...ir.core.errors import BackendError, BackendOptionError
 from ...ir.core.nearest import nearest
 from ...ir.core.shown import Shown, Summary
 from ...ir.core.target import Target
@@ -112,9 +112,11 @@ class Backend(ABC):
 
     @classmethod
     def refuse_options(cls, unknown: Iterable[str], known: Iterable[str]) -> None:
-        """Raise BackendError for the first of `unknown`, with the nearest of `known`."""
+        """Raise BackendOptionError for the first of `unknown`, with the nearest of `known`."""
         for name in unknown:
-            raise BackendError(f"backend '{cls.name}' has no option '{name}'{nearest(name, known)}")
+            raise BackendOptionError(
+                f"backend '{cls.name}' has no option '{name}'{nearest(name, known)}"
+            )
 
     @abstractmethod
     def lower(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from ...ir.core.errors import BackendError
+from ...ir.core.errors import BackendOptionError
 from ...ir.core.nearest import nearest
 from ..contract.threads import require_threads
 
@@ -25,10 +25,10 @@ class NcnnSettings:
 
     @classmethod
     def of(cls, precision: str, threads: int | None) -> NcnnSettings:
-        """Return settings; raises BackendError where one is unknown."""
+        """Return settings; raises BackendOptionError where one is unknown."""
         if precision not in get_args(NcnnPrecision):
             hint = nearest(str(precision), get_args(NcnnPrecision))
-            raise BackendError(f"precision is '{precision}'{hint}")
+            raise BackendOptionError(f"precision is '{precision}'{hint}")
         require_threads(threads)
         return cls(precision=precision, threads=threads)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import onnxruntime as ort
 
-from ...ir.core.errors import BackendError
+from ...ir.core.errors import BackendError, BackendOptionError
 from ...ir.core.nearest import nearest
 from ...ir.core.target import Target
 from ...ir.run.open_session import DISABLED_OPTIMIZERS
@@ -52,22 +52,22 @@ class SessionSettings:
 
     @classmethod
     def of(cls, **given: Any) -> SessionSettings:
-        """Return what a person has given, checked. Raises BackendError."""
+        """Return what a person has given, checked. Raises BackendOptionError."""
         disabled = given.get("disabled_optimizers", ())
         names = [disabled] if isinstance(disabled, str) else list(disabled)
         if not all(isinstance(name, str) and name.isidentifier() for name in names):
-            raise BackendError(
+            raise BackendOptionError(
                 f"disabled_optimizers is {disabled!r}; give their names, such as TransposeOptimizer"
             )
         found = cls(**{**given, "disabled_optimizers": tuple(names)})
         if found.optimization not in LEVELS:
             hint = nearest(str(found.optimization), get_args(Optimization))
-            raise BackendError(f"optimization is '{found.optimization}'{hint}")
+            raise BackendOptionError(f"optimization is '{found.optimization}'{hint}")
         if not isinstance(found.spinning, bool):
-            raise BackendError(f"spinning is {found.spinning!r}; give true or false")
+            raise BackendOptionError(f"spinning is {found.spinning!r}; give true or false")
         batch = found.pointwise_batch
         if not isinstance(batch, int) or isinstance(batch, bool) or batch < 0:
-            raise BackendError(f"pointwise_batch is {batch!r}; give a whole number")
+            raise BackendOptionError(f"pointwise_batch is {batch!r}; give a whole number")
         return found
 
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from ...ir.core.errors import BackendError
+from ...ir.core.errors import BackendOptionError
 from ...ir.core.nearest import nearest
 from ..contract.threads import require_threads
 
@@ -17,11 +17,11 @@ def properties(threads: int | None, precision: str) -> dict[str, Any]:
     """Return properties for one run after the other: all `threads` work on each.
 
     `precision`: what floats are computed in. OpenVINO's own default is bfloat16 where the CPU has
-    it. Raises BackendError.
+    it. Raises BackendOptionError.
     """
     if precision not in _HINTS:
         hint = nearest(str(precision), get_args(Precision))
-        raise BackendError(f"precision is '{precision}'{hint}")
+        raise BackendOptionError(f"precision is '{precision}'{hint}")
     found: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,

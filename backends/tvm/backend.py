@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...ir.core.errors import BackendError
+from ...ir.core.errors import BackendError, BackendOptionError
 from ...ir.core.nearest import nearest
 from ...ir.core.target import Target
 from ..contract.backend import Backend
@@ -184,12 +184,16 @@ def _compiled(graph: gs.Graph, network: CheckedNetwork, toolchain: Toolchain) ->
 
 
 def _tuning(options: dict[str, Any], target: Target) -> Tuning:
-    """Return what `options` say about tuning; raises BackendError."""
+    """Return what `options` say about tuning; raises BackendOptionError."""
     for name in options:
         if name not in TUNING:
-            raise BackendError(f"backend 'tvm' has no option '{name}'{nearest(name, _OPTIONS)}")
+            raise BackendOptionError(
+                f"backend 'tvm' has no option '{name}'{nearest(name, _OPTIONS)}"
+            )
         if target.kind == "cuda":
-            raise BackendError(f"option '{name}' is for kernels of CPUs; leave it out for cuda")
+            raise BackendOptionError(
+                f"option '{name}' is for kernels of CPUs; leave it out for cuda"
+            )
     return Tuning(**options)
 
 

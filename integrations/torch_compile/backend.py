@@ -26,6 +26,7 @@ def compile_graph(
 
     What planish cannot run as PyTorch does runs on PyTorch, and an `EagerWarning` says why: where
     gradients are asked for, inputs or weights are written to, outputs share memory, or an operator
-    cannot be traced. Raises PipelineError and BackendError for options that are wrong.
+    cannot be traced. Raises PipelineError and BackendError for options that are
+    wrong; those of the runtime's backend are looked at in the first call.
     """
     return Network(module, CompileOptions.of(options, mode))

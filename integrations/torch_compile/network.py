@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch._dynamo.convert_frame import compile_lock
 
-from ...ir.core.errors import FeedError, PlanishError
+from ...ir.core.errors import BackendOptionError, FeedError, PlanishError
 from .arrays import to_array, to_tensor
 from .making import Ready, make_ready
 from .options import CompileOptions
@@ -71,6 +71,8 @@ class Network:
             try:
                 with torch.inference_mode(False), torch.no_grad():
                     self._ready = make_ready(self._module, inputs, self._options)
+            except BackendOptionError:  # a mistake, which is not to be found in a warning
+                raise
             except PlanishError as error:
                 self._stay(str(error))
             return self._ready

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
+
+import numpy as np
+import torch
 
 from ...backends.contract.backend_text import BackendText
 from ...backends.contract.registry import get_backend
@@ -22,6 +25,9 @@ _MODES: dict[str, dict[str, Any]] = {
     "max-autotune": {"runtime": "auto"},
     "max-autotune-no-cudagraphs": {"runtime": "auto"},
 }
+
+# What `lower` takes that is set by other options, or that planish itself hands over.
+_OWN = frozenset({"graph", "backend", "threads", "feeds"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +74,12 @@ class CompileOptions:
         found._check_types()
         Pipeline.parse(found.pipeline)
         get_backend(BackendText.parse(found.runtime).name)
+        if found.feeds is None:
+            return found
         # They are read again where weights have changed.
-        return found if found.feeds is None else replace(found, feeds=list(found.feeds))
+        samples = list(found.feeds)
+        _check_samples(samples)
+        return replace(found, feeds=samples)
 
     def _check_types(self) -> None:
         whole = isinstance(self.threads, int) and not isinstance(self.threads, bool)
@@ -92,3 +102,26 @@ class CompileOptions:
             value = getattr(self, name)
             if not isinstance(value, kind):
                 raise PipelineError(f"torch.compile's option '{name}' is {kind_of(value)}")
+        for name in self.lower:
+            if not isinstance(name, str) or name in _OWN:
+                raise PipelineError(
+                    f"torch.compile's option 'lower' has {name!r}; give options of the runtime's "
+                    "backend"
+                )
+
+
+def _check_samples(samples: Sequence[Any]) -> None:
+    if not samples:
+        raise PipelineError("torch.compile's option 'feeds' is empty; give tuples of tensors")
+    for index, sample in enumerate(samples):
+        if not isinstance(sample, tuple | list) or not sample:
+            raise PipelineError(
+                f"sample {index} of torch.compile's option 'feeds' is {kind_of(sample)}; give a "
+                "tuple of tensors, one for each input"
+            )
+        for each in sample:
+            if not isinstance(each, torch.Tensor) and np.asarray(each).dtype.kind not in "biufc":
+                raise PipelineError(
+                    f"sample {index} of torch.compile's option 'feeds' has {kind_of(each)}; give "
+                    "tensors or arrays of numbers"
+                )

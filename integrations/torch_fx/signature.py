@@ -14,6 +14,11 @@ from ...ir.core.errors import ConversionError
 from ...ir.core.kind import kind_of
 from .examples import NOTHING, noted_value, placeholders
 
+_ABSENT = (
+    "is it a number, whose value tracing takes in? torch.export.export(...).module() has it noted, "
+    "or write the number into the module"
+)
+
 
 def with_signature_of(
     original: torch.fx.GraphModule, network: torch.fx.GraphModule
@@ -31,7 +36,7 @@ def with_signature_of(
         copy.meta.update(node.meta)
         value = noted_value(node)
         if isinstance(value, torch.Tensor) or value is NOTHING:
-            made[_next(own, f"input '{node.target}'")] = copy
+            made[_next(own, f"input '{node.target}'", _ABSENT)] = copy
     _require_none_left(own, "inputs")
     found = graph.graph_copy(network.graph, made)
     results = iter(found if isinstance(found, tuple) else (found,))
@@ -56,13 +61,15 @@ def _output(leaf: Any, results: Iterator[Any]) -> Any:
         raise ConversionError(
             f"output '{leaf.name}' of the module is {kind_of(value)} and no tensor; leave it out"
         )
-    return _next(results, f"output '{leaf.name}'")
+    return _next(results, f"output '{leaf.name}'", "let each output be a tensor of its own")
 
 
-def _next(own: Iterator[Any], what: str) -> Any:
+def _next(own: Iterator[Any], what: str, advice: str) -> Any:
     found = next(own, None)
     if found is None:
-        raise ConversionError(f"{what} of the module is not in the graph that it is traced to")
+        raise ConversionError(
+            f"{what} of the module is not in the graph that it is traced to; {advice}"
+        )
     return found
 
 

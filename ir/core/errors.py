@@ -97,6 +97,10 @@ class BackendError(PlanishError):
     """A backend or target is unknown, unavailable here, or refused the graph."""
 
 
+class BackendOptionError(BackendError):
+    """An option of a backend is unknown, or has a value that it does not take."""
+
+
 def in_words(error: BaseException) -> str:
     """Return what `error` says: of one that is not of this family, with the name of its type."""
     return str(error) if isinstance(error, PlanishError) else f"{type(error).__name__}: {error}"

@@ -189,7 +189,15 @@ def test_training_and_gradients_are_pytorchs():
         ({"watch": 1}, "'watch' is 1; give a bool"),
         ({"cache": 3}, "'cache' is 3; give a bool, or a folder"),
         ({"feeds": 3}, "'feeds' is .*; give tuples"),
+        ({"feeds": [3]}, "sample 0 of .* 'feeds' is .*; give a tuple of tensors"),
+        ({"feeds": torch.randn(1, 3, 8, 8)}, "sample 0 of .* 'feeds' is .*; give a tuple"),
+        ({"feeds": [(torch.ones(1, 3, 8, 8),), ("x",)]}, "sample 1 of .* has .*; give tensors"),
+        ({"feeds": []}, "'feeds' is empty"),
         ({"runtime": "onnxruntim"}, r"did you mean 'onnxruntime'"),
+        ({"lower": {"spining": True}}, r"no option 'spining' \(did you mean 'spinning'"),
+        ({"lower": {"spinning": 3}}, "spinning is 3; give true or false"),
+        ({"runtime": "onnxruntime{spining=true}"}, r"no option 'spining'"),
+        ({"lower": {"threads": 3}}, "'lower' has 'threads'; give options of the runtime's backend"),
     ],
 )
 def test_mistakes_in_options_are_errors(options, message):

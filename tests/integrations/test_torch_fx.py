@@ -17,6 +17,8 @@ from torch.export import Dim  # noqa: E402
 from torch.fx.passes.infra.pass_base import PassResult  # noqa: E402
 from torch.fx.passes.infra.pass_manager import PassManager  # noqa: E402
 
+from planish.integrations.torch_fx.signature import with_signature_of  # noqa: E402
+
 N = Dim("N", max=16)
 
 
@@ -231,3 +233,13 @@ def test_what_a_pass_of_torch_fx_gets_wrong_names_it(graph, registered):
     registered(hosts.from_pass(fix_the_batch))
     with pytest.raises(PassError, match=r"'fix-the-batch': .*cannot trace"):
         planish.Pipeline.parse("fix-the-batch").run(graph, strict=True)
+
+
+def test_a_number_that_tracing_takes_in_is_named_with_what_to_do():
+    class Scaled(nn.Module):
+        def forward(self, x, *, scale=2.0):
+            return torch.relu(x) * scale
+
+    network = torch.fx.symbolic_trace(nn.ReLU())
+    with pytest.raises(ConversionError, match=r"'scale' .* torch.export.* or write the number"):
+        with_signature_of(torch.fx.symbolic_trace(Scaled()), network)

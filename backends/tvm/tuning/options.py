@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ....ir.core.errors import BackendError
+from ....ir.core.errors import BackendOptionError
 
 Progress = Callable[[float, str], None]
 NAMES = ("tune_trials", "tune_cache", "tune_remote", "tune_seed", "progress")
@@ -38,9 +38,9 @@ class Tuning:
         if trials is None:
             for name in ("tune_cache", "tune_remote"):
                 if getattr(self, name) is not None:
-                    raise BackendError(
+                    raise BackendOptionError(
                         f"{name} is '{getattr(self, name)}' and nothing is tuned; add tune_trials, "
                         "0 to take only what the cache knows"
                     )
         elif type(trials) is not int or trials < 0:
-            raise BackendError(f"tune_trials is {trials!r}; give a whole number, 0 or more")
+            raise BackendOptionError(f"tune_trials is {trials!r}; give a whole number, 0 or more")
