@@ -32,6 +32,11 @@ class Chosen(Compiled):
         self._again = again
 
     @property
+    def precision(self) -> str:
+        """What floats are computed in."""
+        return self.network.precision
+
+    @property
     def inputs(self) -> tuple[Port, ...]:
         """The names, types and sizes of what it takes."""
         return self.network.inputs

@@ -33,6 +33,11 @@ class Compiled(Shown, ABC):
     backend: str = ""
 
     @property
+    def precision(self) -> str:
+        """What floats are computed in: `float32`, or what an option asked for."""
+        return "float32"
+
+    @property
     def inputs(self) -> tuple[Port, ...]:
         """The names, types and sizes of what it takes; empty where it does not say."""
         return ()

@@ -1,6 +1,6 @@
 """A lowered network against its graph on the reference runtime: right, or an error and no network.
 
-The tolerances are those of passes (`passes/trust/judge`).
+The tolerances are those of passes (`passes/trust/judge`), for the precision that was asked for.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def verify_lowered(
     of the backend.
     """
     require_feeds(feeds, graph)
-    verifier = Verifier(graph, feeds, seed)
+    verifier = Verifier(graph, feeds, seed, precision=compiled.precision)
     what = f"lowering to {name}"
     if not verifier.active:
         compiled.verdict = verdict_line(False, None, None, verifier.remark)
@@ -112,9 +112,10 @@ def _blame(
                 return False
             names = {tensor.name for tensor in part.inputs}
             given = [{name: feed[name] for name in feed if name in names} for feed in feeds]
-            verifier = Verifier(part, given, seed)
+            lowered = lower(part)
+            verifier = Verifier(part, given, seed, precision=lowered.precision)
             if verifier.active:
-                verifier.check_run(lower(part), part, what)
+                verifier.check_run(lowered, part, what)
         except VerificationError:
             return True
         except PlanishError:  # a beginning that cannot be lowered says nothing

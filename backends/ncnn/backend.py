@@ -51,7 +51,7 @@ class Ncnn(Backend):
         _check(target)
         self.refuse_options(unknown, ["precision"])
         settings = NcnnSettings.of(precision, threads)
-        model = convert(graph)
+        model = convert(graph, settings.precision)
         layers = live(model.layers, model.outputs)
         text, outputs = text_of(layers, model.outputs)
         files = artifact.NcnnFiles(text, weights_of(layers, half=precision == "float16"))

@@ -38,6 +38,11 @@ class NcnnNetwork(Compiled):
         self._header = replace(self._header, verdict=found)
 
     @property
+    def precision(self) -> str:
+        """What floats are computed in."""
+        return self._header.precision
+
+    @property
     def inputs(self) -> tuple[Port, ...]:
         """The names, types and sizes of what it takes."""
         return self._header.inputs

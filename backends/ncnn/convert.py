@@ -29,8 +29,10 @@ from .elementwise import (
     convert_gelu,
     convert_hard_swish,
     convert_layer_norm,
+    convert_limited,
     convert_power,
     convert_prelu,
+    convert_softplus,
     convert_unary,
 )
 from .integers import carry_grid, convert_dequantizer, convert_quantizer
@@ -56,6 +58,10 @@ Convert = Callable[[NcnnScope, gs.Node], None]
 
 CONVERTERS: dict[str, Convert] = {
     **dict.fromkeys((*UNARY, *LAYERS), convert_unary),
+    "Exp": convert_limited,
+    "Log": convert_limited,
+    "Reciprocal": convert_limited,
+    "Softplus": convert_softplus,
     **dict.fromkeys(BINARY, convert_binary),
     **dict.fromkeys(REDUCTIONS, convert_reduction),
     **dict.fromkeys(("MaxPool", "AveragePool"), convert_pool),
@@ -97,8 +103,11 @@ class NcnnModel:
     remarks: tuple[str, ...]
 
 
-def convert(graph: gs.Graph) -> NcnnModel:
-    """Return `graph` for one image. Raises BackendError naming node and reason."""
+def convert(graph: gs.Graph, precision: str = "float32") -> NcnnModel:
+    """Return `graph` for one image, computed in `precision`.
+
+    Raises BackendError naming node and reason.
+    """
     given = inputs_of(graph)
     for tensor in given:
         if not tensor.shape or tensor.dtype != np.float32:
@@ -112,7 +121,7 @@ def convert(graph: gs.Graph) -> NcnnModel:
     view = typed_view(prepare(_for_images(graph, 1)))
     if not all(tensor.shape[0] == 1 for tensor in given):
         _require_images_apart(view, typed_view(prepare(_for_images(graph, 2))))
-    to = NcnnScope(view)
+    to = NcnnScope(view, precision)
     inputs = tuple(_declined(f"input '{t.name}'", to.input, t) for t in view.scope.inputs)
     for node in view.scope.nodes:
         if all(view.is_constant(tensor) for tensor in node.outputs):

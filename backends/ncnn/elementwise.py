@@ -24,11 +24,11 @@ UNARY = {
 }  # fmt: skip
 # Those of BinaryOp.
 BINARY = {"Add": 0, "Sub": 1, "Mul": 2, "Div": 3, "Max": 4, "Min": 5}
+_FINITE = "NaN or a large number where ONNX has infinity"
 _POWERS = (1, 2, 3, 4)
 # Layers of their own, and the attributes that are their parameters, in order.
 LAYERS = {
     "Sigmoid": ("Sigmoid", ()),
-    "Softplus": ("Softplus", ()),
     "Mish": ("Mish", ()),
     "Erf": ("Erf", ()),
     "Relu": ("ReLU", ()),
@@ -51,6 +51,22 @@ def convert_unary(to: NcnnScope, node: gs.Node) -> None:
         i: float(attribute(node, name, to.view.opset)) for i, name in enumerate(names)
     }
     to.define(node.outputs[0], to.add(kind, (blob,), params))
+
+
+def convert_limited(to: NcnnScope, node: gs.Node) -> None:
+    """Add an operator of one tensor that is infinite somewhere, where ncnn's is not."""
+    to.remark(_FINITE, node)
+    convert_unary(to, node)
+
+
+def convert_softplus(to: NcnnScope, node: gs.Node) -> None:
+    """Add a Softplus as max(x, 0) + log(1 + exp(-|x|)): ncnn's own is infinite from 89 on."""
+    to.shape(node.outputs[0])
+    blob = to.blob(node.inputs[0])
+    size = to.add("UnaryOp", (blob,), {0: UNARY["Abs"]})
+    rest = to.add("Softplus", (to.add("UnaryOp", (size,), {0: UNARY["Neg"]}),))
+    parts = to.add("ReLU", (blob,)), rest
+    to.define(node.outputs[0], to.add("BinaryOp", parts, {0: BINARY["Add"]}))
 
 
 def convert_hard_swish(to: NcnnScope, node: gs.Node) -> None:
@@ -137,6 +153,8 @@ def convert_binary(to: NcnnScope, node: gs.Node) -> None:
     """Add an operator of two tensors or more; those of fewer axes get as many, ones in front."""
     shape = to.shape(node.outputs[0])
     blobs = [_operand(to, tensor, len(shape)) for tensor in node.inputs]
+    if node.op == "Div" and to.view.constant(node.inputs[1]) is None:
+        to.remark(_FINITE, node)
     found = blobs[0]
     for blob in blobs[1:]:
         found = to.add("BinaryOp", (found, blob), {0: BINARY[node.op]})

@@ -121,6 +121,10 @@ def _window(
         (_AFTER, after),
     ):
         params |= dict(zip(keys[rank], map(int, values), strict=True))
+    # Those of 16 bits come out as garbage, or end the process.
+    wrong = to.precision == "bfloat16" and rank == 2 and layer.group not in (1, layer.outputs)
+    wrong |= to.precision == "bfloat16" and rank == 2 and 1 < layer.group < layer.inputs
+    need(not wrong, "ncnn has groups of several channels wrong in bfloat16; take float16")
     if layer.group > 1:
         params[7] = layer.group
     return params

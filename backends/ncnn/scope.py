@@ -23,15 +23,17 @@ _SIZES = {1: (0,), 2: (1, 0), 3: (2, 1, 0), 4: (2, 11, 1, 0)}  # keys of sizes, 
 
 
 class NcnnScope:
-    """The layers of a network under construction; `view` is of its graph for one image.
+    """The layers of a network under construction; `view` is of its graph for one image;
+    `precision`: what floats are computed in.
 
     `grids`: of tensors of integers, what a DequantizeLinear will be told of them, by id. Their
     blobs hold the floats that were quantized: where elements are only moved or chosen by size, the
     grid may come after.
     """
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, precision: str = "float32") -> None:
         self.view = view
+        self.precision = precision
         self.layers: list[NcnnLayer] = []
         self.grids: dict[int, ConstantParameters] = {}
         self.remarks: dict[str, list[str]] = {}

@@ -13,6 +13,7 @@ from ...ir.ops.axes.permutation import perm_of
 from ...ir.ops.axes.reductions import read_reduction
 from ...ir.ops.slices import read_slice
 from ...ir.ops.traits import attribute
+from .elementwise import BINARY
 from .model import Parameter
 from .scope import NcnnScope, axis_of
 
@@ -134,8 +135,18 @@ def convert_reduction(to: NcnnScope, node: gs.Node) -> None:
     shape = to.shape(node.outputs[0])
     axes = [axis_of(axis, found.rank) for axis in found.axes]
     need(axes, "it reduces nothing")
-    params: dict[int, Parameter] = {0: REDUCTIONS[node.op], 1: 0, 3: axes, 4: 1, 5: 1}
-    blob = to.add("Reduction", (to.blob(node.inputs[0]),), params)
+
+    def reduced(op: str, blob: str) -> str:
+        params: dict[int, Parameter] = {0: REDUCTIONS[op], 1: 0, 3: axes, 4: 1, 5: 1}
+        return to.add("Reduction", (blob,), params)
+
+    blob = to.blob(node.inputs[0])
+    if node.op == "ReduceLogSumExp":  # ncnn's own is infinite from 89 on
+        largest = reduced("ReduceMax", blob)
+        rest = to.add("BinaryOp", (blob, largest), {0: BINARY["Sub"]})
+        blob = to.add("BinaryOp", (reduced(node.op, rest), largest), {0: BINARY["Add"]})
+    else:
+        blob = reduced(node.op, blob)
     to.define(node.outputs[0], blob if found.keepdims else to.reshaped(blob, shape))
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core.decline import need
-from ...ir.ops.resizing import resized_shape
+from ...ir.ops.parameters import read_parameter
+from ...ir.ops.resizing import ratio_policy, resize_positions, resized_shape
 from ...ir.ops.traits import attribute
 from ...ir.ops.windows.attributes import pool_window
 from ...ir.ops.windows.pad import read_padding
@@ -66,11 +67,12 @@ def convert_resize(to: NcnnScope, node: gs.Node) -> None:
     shape = need(resized_shape(node, to.view), "its sizes are not known")
     need(tuple(shape[1:]) == y, "its sizes are not known")
     mode = str(attribute(node, "mode", to.view.opset))
-    where = str(node.attrs.get("coordinate_transformation_mode", "half_pixel"))
+    where, rounds = resize_positions(node, to.view)
     need(not node.attrs.get("antialias", 0), "it is antialiased")
+    need(ratio_policy(node) == "stretch", "its sizes keep the ratio of the axes")
+    need(_has_factors_of_sizes(node, to, x, y), "its factors differ from those of its sizes")
     params: dict[int, Parameter] = {3: y[1], 4: y[2]}
     if mode == "nearest":
-        rounds = str(node.attrs.get("nearest_mode", "round_prefer_floor"))
         floors = where == "asymmetric" and rounds == "floor"
         centres = where == "half_pixel" and rounds.startswith("round")
         whole = all(b % a == 0 for a, b in zip(x, y, strict=True))
@@ -79,10 +81,32 @@ def convert_resize(to: NcnnScope, node: gs.Node) -> None:
     else:
         need(mode == "linear", f"its mode is {mode}")
         need(where in ("half_pixel", "align_corners"), f"its coordinates are {where}")
-        exact = all(math.isclose(b / a * a, b) for a, b in zip(x, y, strict=True))
-        need(exact, "its factors differ from those of its sizes")
         params |= {0: 2, 6: int(where == "align_corners")}
     to.define(node.outputs[0], to.add("Interp", (to.blob(node.inputs[0]),), params))
+
+
+def _has_factors_of_sizes(
+    node: gs.Node, to: NcnnScope, before: tuple[int, ...], after: tuple[int, ...]
+) -> bool:
+    """Say whether positions go by the ratios of sizes, which are all that ncnn is told.
+
+    Scales whose products are no whole sizes are others, except where corners are aligned.
+    """
+    scales = read_parameter(node, "scales", to.view)
+    sizes = read_parameter(node, "sizes", to.view)
+    if (sizes.given and (sizes.values is None or sizes.values.size)) or not scales.given:
+        return True
+    if scales.values is None:
+        return False
+    if resize_positions(node, to.view)[0] == "align_corners":
+        return True
+    axes = list(node.attrs.get("axes") or range(len(before) + 1))
+    given = {int(axis) % (len(before) + 1): s for axis, s in zip(axes, scales.values, strict=True)}
+    told = [float(given.get(i + 1, 1)) for i in range(len(before))]
+    return all(
+        math.isclose(a * scale, b, rel_tol=1e-6)
+        for a, b, scale in zip(before, after, told, strict=True)
+    )
 
 
 def convert_pad(to: NcnnScope, node: gs.Node) -> None:

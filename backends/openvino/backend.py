@@ -23,12 +23,16 @@ from ...ir.core.errors import BackendError
 from ...ir.core.target import Target
 from ...ir.files.save import save
 from ...ir.graph.clone import clone
+from ...ir.graph.types import Types
 from ...ir.ops.shapes.infer import infer_types
+from ...passes.opset.convert_opset.adapters import LEAST_TARGET
+from ...passes.pipeline.pipeline import Pipeline
 from ..contract.backend import Backend
 from ..contract.port import Port, ports_line
 from . import artifact
 from .compiled import OpenVinoNetwork
 from .layers import time_layers
+from .meanings import joins_axes, refuse_other_meanings
 from .narrowed import feed_limit
 from .properties import properties
 from .refusals import has_halves, refusal_of, refuse_other_types
@@ -62,7 +66,8 @@ class OpenVino(Backend):
         types = infer_types(graph)
         refuse_other_types(graph, types)
         limit = feed_limit(graph, types)
-        copy = clone(graph)
+        copy = _of_one_axis(graph, types)
+        refuse_other_meanings(copy, infer_types(copy))
         with _read(copy) as model:
             compiled = _compile(copy, model, asked)
         header = artifact.Described(
@@ -145,6 +150,17 @@ def _held(path: str | Path) -> tuple[artifact.Described, bytes]:
         raise BackendError(str(error)) from error
 
 
+def _of_one_axis(graph: gs.Graph, types: Types) -> gs.Graph:
+    """Return a copy of `graph` in which each Softmax has one axis, where the opset can be raised.
+
+    Older ones may join several, of which OpenVINO takes the first alone.
+    """
+    if not joins_axes(graph, types):
+        return clone(graph)
+    steps = Pipeline.parse(f"convert-opset{{to={LEAST_TARGET}}}")
+    return steps.run(graph, verify="off").graph
+
+
 def _ports(tensors: Sequence[gs.Tensor]) -> tuple[Port, ...]:
     return tuple(
         Port(t.name, dtypes.type_name(t.dtype), None if t.shape is None else tuple(t.shape))
@@ -180,6 +196,9 @@ def _read(graph: gs.Graph) -> Iterator[Any]:
             model = core().read_model(path)
         except RuntimeError as error:
             raise refusal_of(graph, error) from error
+        for op in model.get_ops():
+            if op.get_type_name() == "TopK" and op.get_attributes()["sort"] != "none":
+                op.set_attribute("stable", True)  # of equal values ONNX takes the first
         yield model
 
 

@@ -20,6 +20,7 @@ from ..contract.backend import Arrays, Compiled
 from ..contract.layer_times import LayerTimes, usual_seconds
 from ..contract.port import Port
 from .artifact import Described, write
+from .properties import precision_of
 
 _BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
@@ -56,6 +57,11 @@ class OpenVinoNetwork(Compiled):
     @verdict.setter
     def verdict(self, found: str) -> None:
         self._header = replace(self._header, verdict=found)
+
+    @property
+    def precision(self) -> str:
+        """What floats are computed in."""
+        return precision_of(self._header.properties)
 
     @property
     def inputs(self) -> tuple[Port, ...]:

@@ -127,7 +127,8 @@ def _is_place(node: gs.Node, tensor: gs.Tensor, view: View) -> bool:
     if schema is None:
         return False
     place = next(i for i, each in enumerate(node.outputs) if each is tensor)
-    return bool(schema.outputs[min(place, len(schema.outputs) - 1)].type_str == "tensor(int64)")
+    # Also by a type of its own that allows nothing else, as that of the indices of TopK.
+    return set(schema.outputs[min(place, len(schema.outputs) - 1)].types) == {"tensor(int64)"}
 
 
 def _counts(tensor: gs.Tensor, view: View) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from ...ir.core.errors import BackendOptionError
@@ -31,3 +32,8 @@ def properties(threads: int | None, precision: str) -> dict[str, Any]:
     if threads is not None:
         found["INFERENCE_NUM_THREADS"] = threads
     return found
+
+
+def precision_of(found: Mapping[str, Any]) -> str:
+    """Return what floats are computed in by these properties."""
+    return next(name for name, hint in _HINTS.items() if hint == found["INFERENCE_PRECISION_HINT"])

@@ -15,6 +15,8 @@ from ...ir.ops.traits.lookup import traits_of
 from ...ir.ops.traits.model import Integers
 
 _WIDER = {"float64": "float32", "uint64": "int32"}
+# Results of these come out as bytes, or saturate otherwise.
+_SMALL = ("int2", "uint2", "int4", "uint4", "float4", "float8")
 _BYTES = frozenset({"int8", "uint8", "int16", "uint16"})
 _LACKING = re.compile(r"No conversion rule found for operations: ([^\n]*)")
 
@@ -26,6 +28,11 @@ def refuse_other_types(graph: gs.Graph, types: Types) -> None:
     around.
     """
     for tensor in graph.inputs:
+        if types.of(tensor) is None:
+            raise BackendError(
+                f"OpenVINO takes tensors, and input '{tensor.name}' has no element type; lower it "
+                "to 'onnxruntime'"
+            )
         _refuse_wider(f"input '{tensor.name}'", tensor, types)
     for node, tensor in _results(graph):
         _refuse_wider(f"node {label(node)}", tensor, types)
@@ -87,6 +94,10 @@ def _refuse_wider(where: str, tensor: gs.Tensor, types: Types) -> None:
         raise BackendError(
             f"OpenVINO computes {name} in {_WIDER[name]}, at {where}; lower it to "
             "'onnxruntime', or make the graph float32 first"
+        )
+    if name.startswith(_SMALL):
+        raise BackendError(
+            f"OpenVINO gives no {name} here, at {where}; lower it to 'onnxruntime', or make it int8"
         )
     if name == "string":
         raise BackendError(f"OpenVINO takes no strings here, at {where}; lower to 'onnxruntime'")

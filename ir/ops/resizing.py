@@ -17,8 +17,11 @@ import onnx_graphsurgeon as gs
 from ..graph.types import Dim, Shape
 from ..graph.view import View
 from .axes.named import normal_axes
+from .opsets import has_attribute
 from .parameters import ValuesOf, read_parameter
+from .traits import attribute
 
+_POSITIONS = (("coordinate_transformation_mode", "asymmetric"), ("nearest_mode", "floor"))
 _CROPS = "tf_crop_and_resize"
 _STRETCH = "stretch"
 
@@ -59,6 +62,18 @@ def resized_shape(node: gs.Node, view: View, values_of: ValuesOf | None = None) 
 def ratio_policy(node: gs.Node) -> str:
     """Return how the sizes that a Resize is given are taken: `stretch` where just as given."""
     return str(node.attrs.get("keep_aspect_ratio_policy", _STRETCH))
+
+
+def resize_positions(node: gs.Node, view: View) -> tuple[str, str]:
+    """Return `coordinate_transformation_mode` and `nearest_mode` of a Resize or an Upsample.
+
+    Before the attributes came, in opset 11, positions were asymmetric and rounded down.
+    """
+    found = [
+        attribute(node, name, view.opset) if has_attribute(node.op, name, view.opset) else older
+        for name, older in _POSITIONS
+    ]
+    return str(found[0]), str(found[1])
 
 
 def are_told(axes: Sequence[int], rank: int) -> bool:

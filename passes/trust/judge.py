@@ -27,11 +27,15 @@ _CAP, _CAP_OF_HALVES = 1e-2, 3e-2
 # Over so many times the plain tolerance, float64 is asked whether it is rounding at all.
 _ASKED_FROM = 100.0
 _RUNS = 2
+_SIGNIFICAND = {"float32": 23, "float16": 10, "bfloat16": 7}
 _BITS_OF_DOUBLES = 52
 
 
 class Judge:
-    """Knows the untouched graph, what it gave, and, where it had to find out, its rounding."""
+    """Knows the untouched graph, what it gave, and, where it had to find out, its rounding.
+
+    `precision`: what a runtime was asked to compute its floats in.
+    """
 
     def __init__(
         self,
@@ -41,11 +45,15 @@ class Judge:
         *,
         seed: int,
         halves: bool,
+        precision: str = "float32",
     ) -> None:
         self._graph, self._feeds, self._outputs = graph, feeds, outputs
         self._seed = seed
-        self._bits = 10 if halves else 23
-        self._plain = 1e-3 if halves else 1e-5
+        # Measured is rounding of the graph's types: fewer bits round so many times as much.
+        self._times = 2.0 ** (_SIGNIFICAND["float32"] - _SIGNIFICAND[precision])
+        halves |= self._times > 1
+        self._bits = _SIGNIFICAND[precision if self._times > 1 or not halves else "float16"]
+        self._plain = max(1e-3, 2.0**-self._bits) if halves else 1e-5
         self._cap = _CAP_OF_HALVES if halves else _CAP
         self._granted = self._plain
         self._rounding: Rounding | None = None
@@ -110,13 +118,14 @@ class Judge:
         what: str,
     ) -> None:
         name, error = found.name, found.max_rel
-        if found.max_abs <= _ROUNDING_FACTOR * self._measured().cancelled.get(name, 0.0):
+        cancelled = self._times * self._measured().cancelled.get(name, 0.0)
+        if found.max_abs <= _ROUNDING_FACTOR * cancelled:
             self.undecided[name] = (
                 f"output '{name}' is 0 where what it sums up cancels, and {found.max_abs:.1g} in "
                 "another order of the sum; give feeds on which it is not 0"
             )
             return
-        moved = self._measured().moved.get(name, 0.0)
+        moved = self._times * self._measured().moved.get(name, 0.0)
         tails = 0.0
         if _ROUNDING_FACTOR * moved < error < math.inf:
             found_tails = rounding_of_tails(graph, self._feeds, before, after, self._seed)

@@ -41,12 +41,20 @@ class Verifier:
     Feeds given by a person must fit, or FeedError is raised. Without feeds, inputs are drawn; where
     that or the reference runtime fails on the untouched graph, `note` says so and nothing is
     checked. At most eight feeds are used. Outputs that random operators feed are not compared.
-    `known`: what is known of `graph` already, or of a copy of it.
+    `known`: what is known of `graph` already, or of a copy of it. `precision`: what floats are
+    computed in where they are compared, which says what is rounding.
     """
 
     def __init__(
-        self, graph: gs.Graph, feeds: Feeds | None, seed: int, known: Analyses | None = None
+        self,
+        graph: gs.Graph,
+        feeds: Feeds | None,
+        seed: int,
+        known: Analyses | None = None,
+        *,
+        precision: str = "float32",
     ) -> None:
+        self._precision = precision
         self.note = ""
         self._intended = ""
         self._seed = seed
@@ -154,7 +162,14 @@ class Verifier:
         self._intended = what
 
     def _judge_of(self, graph: gs.Graph) -> Judge:
-        return Judge(graph, self.feeds, self._first, seed=self._seed, halves=_has_halves(graph))
+        return Judge(
+            graph,
+            self.feeds,
+            self._first,
+            seed=self._seed,
+            halves=_has_halves(graph),
+            precision=self._precision,
+        )
 
     def _outputs_after(
         self, graph: gs.Graph, what: str, random: Collection[str] | None = None
