@@ -20,7 +20,7 @@ from ...ir.ops.axes.named import softmax_axes
 from ...ir.ops.parameters import read_parameter
 from ...ir.ops.resizing import ratio_policy, resize_positions, resized_shape
 from ...ir.ops.traits import attribute
-from ...ir.ops.traits.groups import POOLS, SOFTMAXES
+from ...ir.ops.traits.groups import POOLS, RECURRENT, SOFTMAXES
 from ...ir.ops.windows.attributes import WindowAttributes, pool_window
 
 Decline = Callable[[gs.Node, View], None]
@@ -67,9 +67,9 @@ def _softmax(node: gs.Node, view: View) -> None:
 
 
 def _pool(node: gs.Node, view: View) -> None:
-    window = pool_window(node)
-    if not window.ceil:
+    if not node.attrs.get("ceil_mode", 0):
         return
+    window = pool_window(node)
     sizes: list[Any] = list((view.shape(node.inputs[0]) or ())[2:]) or [None] * window.rank
     need(not any(map(_starts_behind, *_axes(window, sizes))), "its last window starts in the pads")
     counts = window.counts_pads and window.is_padded
@@ -175,9 +175,7 @@ def _dft(node: gs.Node, view: View) -> None:
 _DECLINES: dict[str, Decline] = {
     **dict.fromkeys(SOFTMAXES, _softmax),
     **dict.fromkeys(POOLS, _pool),
-    "GRU": _recurrent,
-    "LSTM": _recurrent,
-    "RNN": _recurrent,
+    **dict.fromkeys(RECURRENT, _recurrent),
     "Resize": _resize,
     "LRN": _lrn,
     "Attention": _attention,
