@@ -256,8 +256,9 @@ def test_what_openvino_computes_otherwise_is_refused(text, message):
 
 def test_openvino_takes_the_first_of_equal_values():
     _installed("openvino")
-    text = "g (float[4] x) => (float[3] v, int64[3] i) <int64[1] k = {3}> { v, i = TopK(x, k) }"
-    found = planish.lower(at(text), "openvino", threads=1)({"x": np.zeros(4, np.float32)})
+    text = "g (float[4] x, int64[1] k) => (float[3] v, int64[3] i) { v, i = TopK(x, k) }"
+    feeds = {"x": np.zeros(4, np.float32), "k": np.array([3])}
+    found = planish.lower(at(text), "openvino", threads=1)(feeds)
     np.testing.assert_array_equal(found["i"], [0, 1, 2])
 
 
