@@ -3,39 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from ...ir.core.atomic import replacing
 from ...ir.core.errors import BackendError, ExecutionError, FeedError, SaveError
 from ...ir.run.feeds import check_feeds
-from ..contract.backend import Arrays, Compiled
-from ..contract.port import Port
+from ..contract.backend import Arrays
+from ..contract.headed import Ported
 from .artifact import NcnnFiles, NcnnHeader, write
 from .settings import NcnnSettings
 
 
-class NcnnNetwork(Compiled):
+class NcnnNetwork(Ported):
     """A network in memory; any thread may call it. A batch is run image by image."""
 
+    _header: NcnnHeader
+
     def __init__(self, header: NcnnHeader, files: NcnnFiles) -> None:
-        self._header = header
+        super().__init__(header)
         self._files = files
         self._net = _loaded(header, files)
-        self._interface = gs.Graph([], *map(_variables, (header.inputs, header.outputs)))
-
-    @property
-    def verdict(self) -> str:
-        """What comparing with the model has found; an artifact carries it."""
-        return self._header.verdict
-
-    @verdict.setter
-    def verdict(self, found: str) -> None:
-        self._header = replace(self._header, verdict=found)
 
     @property
     def precision(self) -> str:
@@ -43,25 +33,11 @@ class NcnnNetwork(Compiled):
         return self._header.precision
 
     @property
-    def inputs(self) -> tuple[Port, ...]:
-        """The names, types and sizes of what it takes."""
-        return self._header.inputs
-
-    @property
-    def outputs(self) -> tuple[Port, ...]:
-        """The names, types and sizes of what it gives."""
-        return self._header.outputs
-
-    @property
     def remarks(self) -> tuple[str, ...]:
         """How floats are computed, where it is not in float32, and which integers are floats."""
         narrow = self._header.precision
         told = [] if narrow == "float32" else [f"floats are computed in {narrow} where ncnn can"]
         return (*told, *self._header.remarks)
-
-    def interface(self) -> gs.Graph:
-        """Return a graph of the inputs and outputs alone."""
-        return self._interface
 
     @property
     def files(self) -> NcnnFiles:
@@ -120,7 +96,3 @@ def _loaded(header: NcnnHeader, files: NcnnFiles) -> Any:
         raise BackendError("ncnn does not read the layers; it may be older than 1.0.2026")
     net.load_model_mem(files.bin)
     return net
-
-
-def _variables(ports: Sequence[Port]) -> list[gs.Variable]:
-    return [gs.Variable(port.name, np.dtype(port.dtype), port.shape) for port in ports]

@@ -5,20 +5,18 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from ...ir.core.atomic import replacing
 from ...ir.core.errors import BackendError, ExecutionError, FeedError, SaveError
 from ...ir.run.feeds import check_feeds
-from ..contract.backend import Arrays, Compiled
+from ..contract.backend import Arrays
+from ..contract.headed import Ported
 from ..contract.layer_times import LayerTimes, usual_seconds
-from ..contract.port import Port
 from .artifact import Described, write
 from .properties import precision_of
 
@@ -28,11 +26,13 @@ _BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 TimeLayers = Callable[[Mapping[str, np.ndarray[Any, Any]], int, float], LayerTimes]
 
 
-class OpenVinoNetwork(Compiled):
+class OpenVinoNetwork(Ported):
     """A compiled network; any thread may call it, each in an infer request of its own.
 
     `layers` times layers, where the model is at hand; `blob` is what it was read from otherwise.
     """
+
+    _header: Described
 
     def __init__(
         self,
@@ -43,35 +43,15 @@ class OpenVinoNetwork(Compiled):
         blob: bytes | None = None,
     ) -> None:
         self._compiled = compiled
-        self._header = header
+        super().__init__(header)
         self._layers = layers
         self._blob = blob
-        self._interface = gs.Graph([], *map(_variables, (header.inputs, header.outputs)))
         self._requests = threading.local()
-
-    @property
-    def verdict(self) -> str:
-        """What comparing with the model has found; an artifact carries it."""
-        return self._header.verdict
-
-    @verdict.setter
-    def verdict(self, found: str) -> None:
-        self._header = replace(self._header, verdict=found)
 
     @property
     def precision(self) -> str:
         """What floats are computed in."""
         return precision_of(self._header.properties)
-
-    @property
-    def inputs(self) -> tuple[Port, ...]:
-        """The names, types and sizes of what it takes."""
-        return self._header.inputs
-
-    @property
-    def outputs(self) -> tuple[Port, ...]:
-        """The names, types and sizes of what it gives."""
-        return self._header.outputs
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -87,10 +67,6 @@ class OpenVinoNetwork(Compiled):
                 f"values by default are fixed: {', '.join(fixed[:3])} ({len(fixed)} in all)"
             )
         return tuple(told)
-
-    def interface(self) -> gs.Graph:
-        """Return a graph of the inputs and outputs alone."""
-        return self._interface
 
     def __call__(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> Arrays:
         """Run once: name -> array in, name -> array out. Raises FeedError or ExecutionError."""
@@ -179,7 +155,3 @@ def _array(tensor: Any) -> np.ndarray[Any, Any]:
 
 def _bytes(exported: Any) -> bytes:
     return exported.getvalue() if isinstance(exported, io.BytesIO) else bytes(exported)
-
-
-def _variables(ports: Sequence[Port]) -> list[gs.Variable]:
-    return [gs.Variable(port.name, np.dtype(port.dtype), port.shape) for port in ports]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -12,7 +11,8 @@ import numpy as np
 
 from ...ir.core.atomic import replacing
 from ...ir.core.errors import BackendError, SaveError
-from ..contract.backend import Arrays, Compiled
+from ..contract.backend import Arrays
+from ..contract.headed import Headed
 from ..contract.layer_times import LayerTimes, usual_seconds
 from ..contract.port import Port
 from .profile.layers import LayerCalls, kernels_of
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 Write = Callable[[IO[bytes], Header], object]
 
 
-class TvmModule(Compiled):
+class TvmModule(Headed):
     """A compiled graph, which says of itself what `header` does.
 
     `runner` runs it, where that can be done here; `write` writes an artifact with a header.
     `layers`: what is known of single kernels. `source`: the artifact that it was loaded from.
     """
+
+    _header: Header
 
     def __init__(
         self,
@@ -49,15 +51,6 @@ class TvmModule(Compiled):
         self._write = write
         self._layers = layers
         self._source = source
-
-    @property
-    def verdict(self) -> str:
-        """What comparing with the model has found; an artifact carries it."""
-        return self._header.verdict
-
-    @verdict.setter
-    def verdict(self, found: str) -> None:
-        self._header = replace(self._header, verdict=found)
 
     @property
     def inputs(self) -> tuple[Port, ...]:
