@@ -123,6 +123,15 @@ class Backend(ABC):
                 f"backend '{cls.name}' has no option '{name}'{nearest(name, known)}"
             )
 
+    def refuse_other_than_cpu(self, target: Target) -> None:
+        """Raise BackendError for another target, unknown options of it, or what is lacking here."""
+        if target.kind != "cpu":
+            raise BackendError(f"backend '{self.name}' has no target '{target.kind}'; it has cpu")
+        target.known_options(self.target_options or ())
+        reason = self.lacking().get("cpu")
+        if reason is not None:
+            raise BackendError(reason)
+
     @abstractmethod
     def lower(
         self, graph: gs.Graph, target: Target, threads: int | None, **options: Any

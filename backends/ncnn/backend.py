@@ -48,7 +48,7 @@ class Ncnn(Backend):
         has them; with `float16` weights are stored in 16 bits as well. Raises BackendError naming
         the first node that ncnn cannot compute as ONNX says.
         """
-        _check(target)
+        self.refuse_other_than_cpu(target)
         self.refuse_options(unknown, ["precision"])
         settings = NcnnSettings.of(precision, threads)
         model = convert(graph, settings.precision)
@@ -70,7 +70,7 @@ class Ncnn(Backend):
 
     def load(self, path: str | Path, target: Target, threads: int | None) -> NcnnNetwork:
         """Return the network that `NcnnNetwork.save` wrote to `path`."""
-        _check(target)
+        self.refuse_other_than_cpu(target)
         header, files = _held(path)
         if threads is not None:
             threads = NcnnSettings.of(header.precision, threads).threads
@@ -105,15 +105,6 @@ class Ncnn(Backend):
         except ImportError as error:
             return {"cpu": f"ncnn cannot be imported ({error}); pip install 'planish[ncnn]'"}
         return {}
-
-
-def _check(target: Target) -> None:
-    if target.kind != "cpu":
-        raise BackendError(f"backend 'ncnn' has no target '{target.kind}'; it has cpu")
-    target.known_options(Ncnn.target_options)
-    reason = Ncnn().lacking().get("cpu")
-    if reason is not None:
-        raise BackendError(reason)
 
 
 def _held(path: str | Path) -> tuple[artifact.NcnnHeader, artifact.NcnnFiles]:

@@ -60,7 +60,7 @@ class OpenVino(Backend):
         not OpenVINO's, which takes bfloat16 where the CPU has it. Raises BackendError where it
         lacks an operator, or would compute a tensor in a narrower type than the graph says.
         """
-        _check(target)
+        self.refuse_other_than_cpu(target)
         self.refuse_options(unknown, ["precision"])
         asked = properties(threads, precision)
         types = infer_types(graph)
@@ -84,7 +84,7 @@ class OpenVino(Backend):
 
     def load(self, path: str | Path, target: Target, threads: int | None) -> OpenVinoNetwork:
         """Return the network that `OpenVinoNetwork.save` wrote to `path`."""
-        _check(target)
+        self.refuse_other_than_cpu(target)
         header, blob = _held(path)
         if header.version != _version():
             raise BackendError(
@@ -132,15 +132,6 @@ class OpenVino(Backend):
             text = f"OpenVINO cannot be imported ({error}); pip install 'planish[openvino]'"
             return {"cpu": text}
         return {}
-
-
-def _check(target: Target) -> None:
-    if target.kind != "cpu":
-        raise BackendError(f"backend 'openvino' has no target '{target.kind}'; it has cpu")
-    target.known_options(OpenVino.target_options)
-    reason = OpenVino().lacking().get("cpu")
-    if reason is not None:
-        raise BackendError(reason)
 
 
 def _held(path: str | Path) -> tuple[artifact.Described, bytes]:
