@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,16 @@ class Port:
             return f"{self.name} {self.dtype}"
         sizes = ", ".join("?" if size is None else str(size) for size in self.shape)
         return f"{self.name} {self.dtype}[{sizes}]"
+
+
+def ports_of(tensors: Iterable[gs.Tensor]) -> tuple[Port, ...]:
+    """Return the tensors of a graph as ports."""
+    from ...ir.core import dtypes  # onnx, which what only runs artifacts does without
+
+    return tuple(
+        Port(t.name, dtypes.type_name(t.dtype), None if t.shape is None else tuple(t.shape))
+        for t in tensors
+    )
 
 
 def ports_line(inputs: Sequence[Port], outputs: Sequence[Port]) -> str:

@@ -13,11 +13,10 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ...ir.core import dtypes
 from ...ir.core.errors import BackendError
 from ...ir.core.target import Target
 from ..contract.backend import Backend
-from ..contract.port import Port, ports_line
+from ..contract.port import Port, ports_line, ports_of
 from . import artifact
 from .compiled import NcnnNetwork
 from .convert import convert, inputs_of
@@ -56,7 +55,7 @@ class Ncnn(Backend):
         text, outputs = text_of(layers, model.outputs)
         files = artifact.NcnnFiles(text, weights_of(layers, half=precision == "float16"))
         header = artifact.NcnnHeader(
-            inputs=_ports(inputs_of(graph)),
+            inputs=ports_of(inputs_of(graph)),
             outputs=_outputs(graph, model.shapes),
             blobs=(model.inputs, outputs),
             shapes=model.shapes,
@@ -118,10 +117,6 @@ def _version() -> str:
     import ncnn
 
     return str(ncnn.__version__)
-
-
-def _ports(tensors: Sequence[gs.Tensor]) -> tuple[Port, ...]:
-    return tuple(Port(t.name, dtypes.type_name(t.dtype), tuple(t.shape)) for t in tensors)
 
 
 def _fixed(graph: gs.Graph) -> tuple[str, ...]:

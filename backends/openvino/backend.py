@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 
 import onnx_graphsurgeon as gs
 
-from ...ir.core import dtypes
 from ...ir.core.errors import BackendError
 from ...ir.core.target import Target
 from ...ir.files.save import save
@@ -28,7 +27,7 @@ from ...ir.ops.shapes.infer import infer_types
 from ...passes.opset.convert_opset.adapters import LEAST_TARGET
 from ...passes.pipeline.pipeline import Pipeline
 from ..contract.backend import Backend
-from ..contract.port import Port, ports_line
+from ..contract.port import ports_line, ports_of
 from . import artifact
 from .compiled import OpenVinoNetwork
 from .layers import time_layers
@@ -71,8 +70,8 @@ class OpenVino(Backend):
         with _read(copy) as model:
             compiled = _compile(copy, model, asked)
         header = artifact.Described(
-            inputs=_ports([t for t in copy.inputs if not isinstance(t, gs.Constant)]),
-            outputs=_ports(copy.outputs),
+            inputs=ports_of([t for t in copy.inputs if not isinstance(t, gs.Constant)]),
+            outputs=ports_of(copy.outputs),
             version=_version(),
             properties=asked,
             largest=limit.largest,
@@ -150,13 +149,6 @@ def _of_one_axis(graph: gs.Graph, types: Types) -> gs.Graph:
         return clone(graph)
     steps = Pipeline.parse(f"convert-opset{{to={LEAST_TARGET}}}")
     return steps.run(graph, verify="off").graph
-
-
-def _ports(tensors: Sequence[gs.Tensor]) -> tuple[Port, ...]:
-    return tuple(
-        Port(t.name, dtypes.type_name(t.dtype), None if t.shape is None else tuple(t.shape))
-        for t in tensors
-    )
 
 
 @functools.cache
