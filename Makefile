@@ -58,6 +58,7 @@ bench: $(STAMP)
 	$(RUN) -m benchmarks.calibration_memory
 	$(RUN) -m benchmarks.decompositions
 	$(RUN) -m benchmarks.backends
+	$(RUN) -m benchmarks.race
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict

@@ -32,6 +32,8 @@ from typing import Any
 
 import numpy as np
 
+from .ratios import Ratio, geometric_mean
+
 NETWORKS = (
     "resnet18",
     "resnet50",
@@ -184,15 +186,14 @@ def measure(
                 times[way].append(float(np.percentile(lines[way].recv(), 20)))
         for line in lines.values():
             line.close()
-    first = np.array(times[ways[0]])
     ratios = {}
     for way, found in times.items():
-        low, middle, high = np.percentile(first / np.array(found), (25, 50, 75))
-        ratios[way] = float(middle)
+        ratio = Ratio.of(times[ways[0]], found)
+        ratios[way] = ratio.middle
         one = made[way]
         print(
-            f"{network:16} {way:12} {1e3 * np.median(found):9.2f} ms {middle:6.2f}x"
-            f" ({low:.2f} to {high:.2f}) {one.error:9.1e} {one.seconds:7.1f} s"
+            f"{network:16} {way:12} {1e3 * np.median(found):9.2f} ms   {ratio}"
+            f" {one.error:9.1e} {one.seconds:7.1f} s"
             f" {100 * one.overhead:6.1f} %  {one.remark}",
             flush=True,
         )
@@ -222,7 +223,7 @@ def main() -> None:
     for way in given.ways:
         ratios = [each[way] for each in found if way in each]
         if ratios:
-            mean = float(np.exp(np.mean(np.log(ratios))))
+            mean = geometric_mean(ratios)
             print(f"{way}: {mean:.2f}x (geometric mean of {len(ratios)}, over {given.ways[0]})")
 
 

@@ -29,7 +29,9 @@ WIDTH, SIZE = 0.25, 64
 BATCH = torch.export.Dim("batch", min=1, max=64)
 
 # Of structures that others have too, or tests of single passes: exported only by `make test-slow`.
-ALIKE = frozenset({"googlenet", "repvgg_a0", "resnet50", "resnet50_preact", "vgg16"})
+ALIKE = frozenset(
+    {"googlenet", "mobilenet_v3_small", "repvgg_a0", "resnet50", "resnet50_preact", "vgg16"}
+)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 
 from ...ir.core.errors import PlanishError, in_words
 from ..contract.backend import Compiled
-from ..contract.registry import lower, register_backend
+from ..contract.registry import load_compiled, lower, register_backend, written_by
 from .messages import Arrays, Job, NotLowered, Ready, Registered
 
 _QUIET = 0.2  # of a core
@@ -30,7 +30,7 @@ def serve(parent: Connection) -> None:
         if job.registered is not None:
             _register(job.registered)
         started = time.perf_counter()
-        compiled = lower(job.model, job.backend, job.target, job.threads)
+        compiled = _made(job)
         seconds = time.perf_counter() - started
         outputs = [compiled(feed) for feed in job.feeds]
         parent.send(Ready(outputs=outputs, seconds=seconds, saved=_saved(compiled, job.artifact)))
@@ -41,6 +41,12 @@ def serve(parent: Connection) -> None:
     with contextlib.suppress(EOFError):  # it has seen enough
         while True:
             parent.send(_burst(compiled, job.feeds[0], parent.recv()))
+
+
+def _made(job: Job) -> Compiled:
+    if written_by(job.model) is None:
+        return lower(job.model, job.backend, job.target, job.threads)
+    return load_compiled(job.model, target=job.target, threads=job.threads)
 
 
 def _burst(compiled: Compiled, feed: Arrays, seconds: float) -> list[float]:

@@ -25,7 +25,8 @@ class Registered:
 class Job:
     """What a candidate has to do: lower the model for the backend, run it, save it.
 
-    `backend` is text with options; `artifact` the file to save it to.
+    `model`: its file, or one that the backend has saved. `backend` is text with options; `artifact`
+    the file to save it to.
     """
 
     model: str

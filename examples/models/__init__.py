@@ -15,6 +15,7 @@ from .detector import detector
 from .efficientnet import efficientnet_b0
 from .googlenet import googlenet
 from .mobilenet_v2 import mobilenet_v2
+from .mobilenet_v3 import MobileNetV3Small
 from .repvgg import repvgg_a0
 from .resnet import resnet18, resnet50
 from .resnet_preact import resnet50_preact
@@ -55,6 +56,7 @@ _ENTRIES = {
     "resnet50": _Entry(resnet50),
     "resnet50_preact": _Entry(resnet50_preact),
     "mobilenet_v2": _Entry(mobilenet_v2),
+    "mobilenet_v3_small": _Entry(MobileNetV3Small),
     "shufflenet_v1": _Entry(shufflenet_v1),
     "shufflenet_v2": _Entry(shufflenet_v2),
     "googlenet": _Entry(googlenet),

@@ -7,13 +7,16 @@ ICCV 2019.
 Input: N x 3 x 224 x 224 (any size from 32 up). Output: N x 1000 logits.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from ._scaling import scaled
 
 # Kernel, hidden channels, output channels, squeeze-and-excite, HardSwish (else ReLU), stride
 # (table 2 of the paper).
-LAYERS = (
+Layers = Sequence[tuple[int, int, int, bool, bool, int]]
+LAYERS: Layers = (
     (3, 16, 16, True, False, 2),
     (3, 72, 24, False, False, 2),
     (3, 88, 24, False, False, 1),
@@ -96,12 +99,12 @@ class Bottleneck(nn.Module):
 class MobileNetV3Small(nn.Module):
     """Gated inverted-residual classifier: N x 3 x H x W to N x classes."""
 
-    def __init__(self, width: float = 1.0, classes: int = 1000) -> None:
+    def __init__(self, width: float = 1.0, classes: int = 1000, rows: Layers = LAYERS) -> None:
         """Create the network with channel counts scaled by ``width``."""
         super().__init__()
         channels = scaled(16, width)
         layers: list[nn.Module] = [_conv_bn(3, channels, 3, 2), nn.Hardswish()]
-        for kernel, hidden, outputs, gated, hard_swish, stride in LAYERS:
+        for kernel, hidden, outputs, gated, hard_swish, stride in rows:
             into, channels = channels, scaled(outputs, width)
             layers.append(
                 Bottleneck(

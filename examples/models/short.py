@@ -12,6 +12,7 @@ from .detector import Detector
 from .efficientnet import EfficientNet
 from .googlenet import STAGE3, STAGE4, STAGE5, GoogLeNet
 from .mobilenet_v2 import MobileNetV2
+from .mobilenet_v3 import LAYERS, MobileNetV3Small
 from .repvgg import RepVGG
 from .resnet import BasicBlock, Bottleneck, ResNet
 from .resnet_preact import PreActivationResNet
@@ -25,6 +26,7 @@ SHORT: Mapping[str, Callable[..., nn.Module]] = {
     "resnet50": lambda width: ResNet(Bottleneck, (2, 1), width),
     "resnet50_preact": lambda width: PreActivationResNet((2, 1), width),
     "mobilenet_v2": lambda width: MobileNetV2(width, stages=((1, 16, 1, 1), (6, 24, 2, 2))),
+    "mobilenet_v3_small": lambda width: MobileNetV3Small(width, rows=LAYERS[:5]),
     "shufflenet_v1": lambda width: ShuffleNetV1(width, stages=((240, 2), (480, 1))),
     "shufflenet_v2": lambda width: ShuffleNetV2(width, stages=((116, 2), (232, 1))),
     "googlenet": lambda width: GoogLeNet(width, stages=(STAGE3[:1], STAGE4[:1], STAGE5[:1])),
