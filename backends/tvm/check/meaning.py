@@ -15,8 +15,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from ..kernels.bfloat16 import HALF
 from ..kernels.convolution import Convolution
-from ..kernels.dot import ByteDot, HalfDot
+from ..kernels.dot import ByteDot
 from ..kernels.elementwise import Elementwise
 from ..kernels.global_pooling import GlobalPooling
 from ..kernels.matmul import MatMul, packed
@@ -24,10 +25,12 @@ from ..kernels.normalization import Normalization
 from ..kernels.pack import Pack
 from ..kernels.repack import Repack
 from ..kernels.resample import Resample
+from ..kernels.rounding import RoundedRows
 from ..kernels.softmax import Softmax
 from ..kernels.transposed import Transposed
 from ..kernels.windows import Windows
 from ..kernels.winograd.convolution import Winograd
+from ..kernels.winograd.convolution import pack as pack_winograd
 from ..spec.chain import ElementwiseChain
 from ..spec.layout import Array, BufferSpec, plain_spec
 from .chain import run_chain
@@ -68,6 +71,8 @@ def parts_of(op: Any) -> tuple[BufferSpec, ElementwiseChain, int]:
         return plain_spec(op.length, ()), _NO_CHAIN, rows
     if isinstance(op, Softmax):
         return plain_spec(op.length, ()), _NO_CHAIN, op.rows or _IMAGES
+    if isinstance(op, RoundedRows):
+        return plain_spec(op.length, (), HALF), _NO_CHAIN, op.rows or _IMAGES
     if isinstance(op, MatMul):
         return plain_spec(op.rows, (op.columns,)), _NO_CHAIN, op.outer or _IMAGES
     found = op.conv if isinstance(op, Winograd) else op
@@ -77,12 +82,12 @@ def parts_of(op: Any) -> tuple[BufferSpec, ElementwiseChain, int]:
 
 @meaning_of.register
 def _convolution(op: Convolution, draw: Draw) -> Meaning:
-    return _convolved(op, draw, lambda packed: packed)
+    return _convolved(op, draw, op.dot.interleaved)
 
 
 @meaning_of.register
 def _winograd(op: Winograd, draw: Draw) -> Meaning:
-    found = _convolved(op.conv, draw, lambda packed: np.moveaxis(packed, 5, 2))
+    found = _convolved(op.conv, draw, lambda packed: pack_winograd(op, packed))
     return Meaning(value=found.value, accuracy=2e-5)  # a few times as large as the direct form's
 
 
@@ -94,8 +99,8 @@ def _convolved(op: Convolution, draw: Draw, order: Callable[[Array], Array]) -> 
     x, _ = run_chain(op.prologue, x, before, 0.0)
     shape = (op.y.channels, op.x.channels // op.group, *op.kernel)
     weight, factor = _weights(op, draw, shape, x)
-    packed = order(packed_weights(weight, op.x, op.y, op.weight_shape))
-    draw.args.append(np.ascontiguousarray(op.dot.interleaved(packed)))
+    packed = packed_weights(weight, op.x, op.y, op.weight_shape)
+    draw.args.append(np.ascontiguousarray(order(packed)))
     value = run_layer(
         "Conv",
         [x, weight],
@@ -117,7 +122,7 @@ def _weights(op: Convolution, draw: Draw, shape: tuple[int, ...], x: Array) -> t
         whole = draw.rng.integers(-128, 127, shape, np.int8, endpoint=True).astype(np.float32)
         return whole, wanted / deviation_of(whole)
     weight = draw.normal(shape, wanted)
-    if isinstance(op.dot, HalfDot):
+    if op.x.dtype == HALF:
         weight = weight.astype(ml_dtypes.bfloat16).astype(np.float32)
     return weight, 1.0
 
@@ -215,6 +220,13 @@ def _softmax(op: Softmax, draw: Draw) -> Meaning:
     powers = np.exp(x.astype(np.float64))
     value = powers / powers.sum(axis=1, keepdims=True)
     return Meaning(value=value.astype(np.float32).reshape(draw.images, op.length, 1, 1, 1))
+
+
+@meaning_of.register
+def _rounding(op: RoundedRows, draw: Draw) -> Meaning:
+    x = draw.normal((draw.images, op.length))
+    draw.args.append(x)
+    return Meaning(value=x.reshape(draw.images, op.length, 1, 1, 1), accuracy=0.0)
 
 
 @meaning_of.register

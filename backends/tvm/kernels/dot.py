@@ -23,7 +23,8 @@ import numpy as np
 
 from ..spec.layout import Array
 from ..spec.machine import CpuMachine
-from .elements import FLOAT, HALF
+from .bfloat16 import HALF
+from .elements import FLOAT
 from .padding import PaddedInput
 from .registers import Register
 

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from ..spec.layout import BufferSpec
+from .bfloat16 import HALF, rounded, widened
 
 FLOAT = "float32"
-HALF = "bfloat16"
 
 
 def real(stored: Any, spec: BufferSpec) -> Any:
     """Return the number that what is stored in a buffer of `spec` stands for."""
+    if spec.dtype == HALF:
+        return widened(stored)
     number = converted(stored, number_type(spec) if spec.scale is None else "int32")
     if spec.scale is None:
         return number
@@ -25,11 +27,15 @@ def converted(value: Any, dtype: str) -> Any:
     """Return `value` as another type; a float32 that becomes a byte is whole and in range."""
     from tvm import tirx
 
-    types = {str(value.ty.dtype), dtype}
-    if len(types) == 1:
+    found = str(value.ty.dtype)
+    if found == dtype:
         return value
+    if found == HALF:
+        return converted(widened(value), dtype)
+    if dtype == HALF:
+        return rounded(converted(value, FLOAT))
     # There are instructions between bytes and float32 only by way of int32.
-    return tirx.Cast(dtype, value if HALF in types else tirx.Cast("int32", value))
+    return tirx.Cast(dtype, tirx.Cast("int32", value))
 
 
 def number_type(spec: BufferSpec) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..spec.chain import ElementwiseChain
 from ..spec.layout import BufferSpec
+from .bfloat16 import HALF, rounds_in_one_instruction, store_rounded
 from .elements import FLOAT, converted
 from .frame import Frame, Operand, operand, operands
 from .halo import zero_halo
@@ -17,11 +18,15 @@ from .registers import Vector, vector
 
 @dataclass
 class Epilogue:
-    """Applies a kernel's chain to its result and stores it."""
+    """Applies a kernel's chain to its result and stores it.
+
+    `rounds`: results are bfloat16, and one instruction rounds a vector of them.
+    """
 
     chain: ElementwiseChain
     y: Operand
     operands: list[Operand] = field(default_factory=list)
+    rounds: bool = False
 
     @classmethod
     def declare(
@@ -36,7 +41,8 @@ class Epilogue:
         declared = operands(frame, "E", chain.operands, flattened)
         if y.first is None:
             y = replace(y, first=T.arg("first", T.int64()))
-        return cls(chain, operand(frame, "Y", y, flattened), declared)
+        rounds = y.dtype == HALF and rounds_in_one_instruction()
+        return cls(chain, operand(frame, "Y", y, flattened), declared, rounds)
 
     def begin(self, frame: Frame) -> None:
         """End the parameters, and write the border that the readers of the output want."""
@@ -45,7 +51,7 @@ class Epilogue:
 
     def vector(self) -> contextlib.AbstractContextManager[Vector]:
         """Open a loop over the lanes of the output, for `store`."""
-        return vector(self.y.spec.lanes, self.chain.held)
+        return vector(self.y.spec.lanes, self.chain.held + self.rounds)
 
     def store(self, value: Any, n: Any, block: Any, at: Sequence[Any], vector: Vector) -> None:
         """Emit the chain over `value` and the store of what it gives."""
@@ -55,4 +61,9 @@ class Epilogue:
         found = self.chain.apply(
             value, lambda i: self.operands[i].load_broadcast(n, block, at, lane), vector.hold
         )
-        self.y.store(found, n, block, at, lane)
+        if not self.rounds or isinstance(lane, int):
+            self.y.store(found, n, block, at, lane)
+            return
+        row = vector.keep(converted(found, FLOAT))
+        place = self.y.spec.index(n, block, at, 0)
+        vector.afterwards.append(lambda: store_rounded(self.y.buffer, row, row.lanes, place))

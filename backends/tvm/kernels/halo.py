@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .elements import HALF, constant
+from .bfloat16 import HALF
+from .elements import constant
 from .frame import Frame, Operand
 from .loops import loops, parallel
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..spec.layout import covers
-from .elements import FLOAT, HALF, constant, converted, real
+from .bfloat16 import BITS, HALF, bits_of
+from .elements import constant, real
 from .frame import Frame, Operand
 from .loops import loops, parallel
 
@@ -62,11 +63,11 @@ def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, PaddedIn
     outer = len(spec.blocks) if spec.lanes else spec.channels
     inner = spec.lanes or 1
     shape = (outer, *sizes, spec.lanes) if spec.lanes else (outer, *sizes)
-    # TVM has no choice between two bfloat16.
-    wide = FLOAT if spec.dtype == HALF else spec.dtype
-    zero = constant(spec.zero, wide)
+    half = spec.dtype == HALF
+    held = BITS if half else spec.dtype
+    zero = constant(spec.zero, held)
     with loops(frame.batch) as (n,):
-        scratch = T.alloc_buffer(shape, spec.dtype)
+        scratch = T.alloc_buffer(shape, held)
         with parallel([outer, *sizes[:2]]) as (c, z, y), loops(sizes[2]) as (column,):
             place = [p - low for p, low in zip((z, y, column), befores, strict=True)]
             inside = [
@@ -77,8 +78,9 @@ def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, PaddedIn
             ]
             with loops(inner, kind="vectorized") as (lane,):
                 block, channel = (c, lane) if spec.lanes else (0, c)
-                value = converted(x.stored(n, block, place, channel), wide)
+                value = x.stored(n, block, place, channel)
+                value = bits_of(value) if half else value
                 kept = tirx.if_then_else(tirx.all(*inside), value, zero)
                 index = [c, z, y, column, lane] if spec.lanes else [c, z, y, column]
-                T.buffer_store(scratch, converted(kept, spec.dtype), index)
+                T.buffer_store(scratch, kept, index)
         yield 1, PaddedInput(x, (0, 0, 0), scratch, n)

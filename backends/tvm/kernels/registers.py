@@ -46,6 +46,8 @@ def registers(count: int, lanes: int, dtype: str = FLOAT) -> list[Register]:
 class Vector:
     """An open vectorized loop over `lanes`, and registers for what is computed on the way.
 
+    `afterwards`: what is emitted behind the loop, where vectors are whole.
+
     TVM keeps no name for an expression in such a loop: it writes out what a `Bind` stands for, and
     makes a buffer that is allocated inside it one number.
     """
@@ -53,15 +55,20 @@ class Vector:
     def __init__(self, lane: Any, free: Sequence[Register]) -> None:
         self.lane = lane
         self._free = iter(free)
+        self.afterwards: list[Callable[[], None]] = []
 
     def hold(self, value: Any) -> Any:
         """Emit the computation of `value` into the next register, and return it from there."""
+        register = self.keep(value)
+        return register[0 if register.lanes == 1 else self.lane]
+
+    def keep(self, value: Any) -> Register:
+        """Emit the computation of `value` into the next register, and return that."""
         from tvm.tirx.script.builder import ir as T
 
         register = next(self._free)
-        at = 0 if register.lanes == 1 else self.lane
-        T.buffer_store(register.buffer, value, [at])
-        return register[at]
+        T.buffer_store(register.buffer, value, [0 if register.lanes == 1 else self.lane])
+        return register
 
 
 @contextlib.contextmanager
@@ -71,7 +78,10 @@ def vector(lanes: int, held: int) -> Iterator[Vector]:
 
     free = registers(held, lanes)
     with T.vectorized(0, lanes) as lane:
-        yield Vector(lane, free)
+        found = Vector(lane, free)
+        yield found
+    for emit in found.afterwards:
+        emit()
 
 
 def scalar(lane: int, held: int) -> Vector:

@@ -56,6 +56,12 @@ class BlockedProgram(KernelProgram):
         self._halos = halos
         self._held: dict[int, list[Value]] = {}
 
+    def _made(self, kernel: KernelMaker) -> Any:
+        import tvm
+
+        with tvm.target.Target(self.machine.llvm(self.settings.threads)):
+            return super()._made(kernel)
+
     def define(self, tensor: gs.Tensor, value: Value) -> None:
         """Record that `value` holds `tensor`."""
         self._held.setdefault(id(tensor), []).append(value)

@@ -90,7 +90,8 @@ def _dense(
     settings, machine = program.settings, program.machine
     short = choose_winograd(conv, machine, settings.threads) if settings.winograd else None
     if short is not None:
-        y.emit("winograd", short, winograd, [x.expr, program.parameter(pack_winograd(packed))])
+        ready = pack_winograd(short, packed)
+        y.emit("winograd", short, winograd, [x.expr, program.parameter(ready)])
         return
     held = program.parameter(products.dot.interleaved(packed))
     args = [x.expr, *([] if prologue is None else prologue.args), held]

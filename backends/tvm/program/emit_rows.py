@@ -1,4 +1,4 @@
-"""Operators along rows of a tensor that lies as ONNX has it: normalizations and Softmax."""
+"""Operators along rows of a tensor that lies as ONNX has it: normalizations, Softmax, rounding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import is_standard
 from ....ir.ops.axes.named import softmax_axes
+from ..graph.groups import REAL
+from ..kernels.bfloat16 import HALF
+from ..kernels.elements import FLOAT
 from ..kernels.normalization import Normalization, normalization
+from ..kernels.rounding import RoundedRows, rounding
 from ..kernels.softmax import Softmax, softmax
 from ..spec.layout import plain_spec
 from .blocked import BlockedProgram
@@ -23,7 +27,24 @@ _EPSILON = 1e-5
 
 def emit_rows(program: BlockedProgram, node: gs.Node) -> bool:
     """Emit `node` as a kernel along rows, and say whether it is one."""
-    return _emit_normalization(program, node) or _emit_softmax(program, node)
+    emitters = _emit_normalization, _emit_softmax, _emit_rounding
+    return any(emit(program, node) for emit in emitters)
+
+
+def _emit_rounding(program: BlockedProgram, node: gs.Node) -> bool:
+    """Emit a Cast to bfloat16: TVM's own makes a number of some that are none."""
+    view, shape = program.view, program.view.shape(node.inputs[0])
+    length = _count(shape[-1:]) if shape else None
+    kinds = view.dtype(node.inputs[0]), view.dtype(node.outputs[0])
+    if node.op != "Cast" or not is_standard(node) or kinds != REAL or length is None:
+        return False
+
+    def kernel(rows: Any) -> KernelMaker:
+        op = RoundedRows(rows=batch_of(rows), length=length, lanes=program.machine.lanes)
+        return KernelMaker("round", op, rounding)
+
+    _emit(program, node, length, kernel, dtype=HALF)
+    return True
 
 
 def _emit_softmax(program: BlockedProgram, node: gs.Node) -> bool:
@@ -127,6 +148,7 @@ def _emit(
     length: int,
     kernel: Callable[[Any], KernelMaker],
     *parameters: Any,
+    dtype: str = FLOAT,
 ) -> None:
     """Emit the kernel for the rows that the first input has."""
     from tvm import relax
@@ -136,7 +158,8 @@ def _emit(
     assert sizes is not None
     rows = _rows_of(sizes, length)
     flat = emit(relax.op.reshape(x, [rows, length]))
-    y = program.call(kernel(rows), [flat, *parameters], plain_spec(length, ()), rows)
+    spec = plain_spec(length, (), dtype)
+    y = program.call(kernel(rows), [flat, *parameters], spec, rows)
     program.define_plain(node.outputs[0], emit(relax.op.reshape(y, list(sizes))))
 
 

@@ -89,9 +89,12 @@ class KernelProgram(Program):
     def _function(self, kernel: KernelMaker) -> Any:
         if kernel.op not in self._kernels:
             unique = f"{self._prefix}{kernel.name}_{len(self._kernels)}"
-            function = kernel.make(kernel.op).with_attr("global_symbol", unique)
+            function = self._made(kernel).with_attr("global_symbol", unique)
             self._kernels[kernel.op] = self.builder.add_func(function, unique)
         return self._kernels[kernel.op]
+
+    def _made(self, kernel: KernelMaker) -> Any:
+        return kernel.make(kernel.op)
 
     @property
     def kernels(self) -> dict[Any, str]:

@@ -10,6 +10,7 @@ import planish
 from planish.backends.contract.prepare import prepare
 from planish.backends.tvm.kernels.convolution import Convolution
 from planish.backends.tvm.kernels.dot import HalfDot
+from planish.backends.tvm.kernels.winograd.convolution import Winograd
 from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
 from planish.backends.tvm.spec.machine import MACHINES
@@ -127,13 +128,44 @@ def test_results_are_stored_in_two_bytes_and_rounded_to_nearest_even() -> None:
     assert found.ravel()[:5].tolist() == rounded.tolist()
 
 
+@pytest.mark.parametrize("isa", ["avx2", "avx512-bf16"])
+def test_what_is_no_number_stays_none(isa, monkeypatch) -> None:
+    text = "g (float[N, 20, 2, 2] x) => (float[] y) { c = Conv(x, w) r = Relu(c) y = Conv(r, w) }"
+    weights = {"w": np.eye(20, dtype=np.float32)[:, :, None, None]}
+    # Rounded by a sum, the bits of the first two would run over into the sign.
+    bits = np.uint32([[0x7FFFFFFF, 0xFFFFFFFF], [0x7F800001, 0x40400000]])
+    x = np.tile(bits.view(np.float32), (1, 20, 1, 1))
+    target = make_runnable(isa, monkeypatch)
+    compiled = planish.lower(halved(text, weights), backend="tvm", target=target, threads=1)
+    np.testing.assert_array_equal(compiled({"x": x})["y"], x)
+
+
+@pytest.mark.parametrize("isa", ["avx2", "avx512-bf16"])
+def test_short_convolutions_are_taken_where_they_are_faster_than_pairs(isa, monkeypatch) -> None:
+    """And kept in float32 inside, as their sums are: only what is stored is rounded."""
+    text = """g (float[1, 64, 28, 28] x) => (float[] y) {
+        a = Relu(x)
+        c = Conv <pads = [1, 1, 1, 1]> (a, w)
+        y = Tanh(c)
+    }"""
+    weights, feeds = {"w": normal(64, 64, 3, 3) / 24}, {"x": normal(1, 64, 28, 28)}
+    graph = halved(text, weights)
+    emitter = BlockedEmitter(prepare(graph), MACHINES[isa])
+    assert any(isinstance(op, Winograd) for op in lower_graph(emitter).kernels)
+    target = make_runnable(isa, monkeypatch)
+    short = planish.lower(graph, backend="tvm", target=target, threads=1)(feeds)["y"]
+    direct = planish.lower(graph, backend="tvm", target=target, threads=1, winograd=False)(feeds)
+    assert 0 < relative_error(direct["y"], short) < 1e-4
+
+
 def test_pairs_of_channels_are_multiplied_at_once() -> None:
     graph = prepare(halved(NETWORK, network_weights()))
     found = lower_graph(BlockedEmitter(graph, MACHINES["avx512-bf16"])).kernels
     dense = [op for op in found if isinstance(op, Convolution)]
     assert {type(op.dot) for op in dense if op.x.lanes} == {HalfDot}
-    assert {op.y.dtype for op in found if getattr(op, "y", None)} == {"bfloat16", "float32"}
-    assert [op.y.channels for op in found if op.y.dtype == "float32"] == [10, 10]
+    results = [op.y for op in found if hasattr(op, "y")]
+    assert {y.dtype for y in results} == {"bfloat16", "float32"}
+    assert [y.channels for y in results if y.dtype == "float32"] == [10, 10]
 
 
 def test_inputs_of_it_are_refused_by_a_sentence() -> None:

@@ -19,7 +19,7 @@ from functools import lru_cache
 from ...spec.layout import covers
 from ...spec.machine import CpuMachine
 from ..convolution import Convolution
-from ..dot import FLOAT_DOT
+from ..elements import FLOAT
 from ..tiles import Sizes
 from .convolution import Winograd
 from .steps import WinogradPlan
@@ -52,7 +52,7 @@ def _candidates(conv: Convolution) -> Iterator[Sizes]:
     known = all(taps in _RESULTS for taps in conv.kernel)
     if not known or conv.kernel == ones or conv.strides != ones or conv.dilations != ones:
         return
-    if conv.dot != FLOAT_DOT or conv.x.lanes != conv.y.lanes:
+    if conv.dot.total != FLOAT or conv.x.lanes != conv.y.lanes:
         return
     for first, second, third in itertools.product(*(_RESULTS[taps] for taps in conv.kernel)):
         results = first, second, third
@@ -89,7 +89,7 @@ def plan_for(
 def _direct_cycles(conv: Convolution, threads: int) -> float:
     vectors = math.prod(conv.y.spatial) * len(conv.y.blocks) * (conv.x.channels // conv.group)
     taps = math.prod(conv.kernel)
-    return (conv.batch or 1) * vectors * taps / 2 * _DIRECT / threads
+    return (conv.batch or 1) * vectors * taps / conv.dot.width / 2 * _DIRECT / threads
 
 
 def _cycles(conv: Convolution, points: int, plan: WinogradPlan, share: int) -> float:

@@ -18,11 +18,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from ...spec.chain import ElementwiseChain
 from ...spec.layout import Array, BufferSpec
+from ..bfloat16 import HALF
 from ..convolution import Convolution
+from ..elements import FLOAT
 from ..epilogue import Epilogue
 from ..frame import function, operand, weights
 from ..loops import parallel
@@ -60,6 +63,11 @@ class Winograd:
         return (outs, ins, channels, *kernel, lanes)
 
     @property
+    def weight_dtype(self) -> str:
+        """Type that weights are kept in: what is computed with is float32."""
+        return HALF if self.conv.x.dtype == HALF else FLOAT
+
+    @property
     def multiply_adds(self) -> int:
         """Multiply-adds of the direct convolution of one image: fewer are done."""
         return self.conv.multiply_adds
@@ -75,9 +83,10 @@ class Winograd:
         return self.conv.epilogue
 
 
-def pack(weights: Array) -> Array:
+def pack(op: Winograd, weights: Array) -> Array:
     """Return weights packed for `Convolution` in the order that they are transformed in."""
-    return np.ascontiguousarray(np.moveaxis(weights, 5, 2))
+    kept = weights.astype(ml_dtypes.bfloat16) if op.weight_dtype == HALF else weights
+    return np.ascontiguousarray(np.moveaxis(kept, 5, 2))
 
 
 def winograd(op: Winograd) -> Any:
@@ -86,7 +95,7 @@ def winograd(op: Winograd) -> Any:
     along = tuple(Transform(m, r) for m, r in zip(op.results, conv.kernel, strict=True))
     with function("winograd", conv.batch) as frame:
         x = operand(frame, "X", conv.x)
-        w = weights("W", op.weight_shape)
+        w = weights("W", op.weight_shape, op.weight_dtype)
         epilogue = Epilogue.declare(frame, conv.epilogue, conv.y)
         epilogue.begin(frame)
         with padded(frame, conv.pads, x) as (images, source):

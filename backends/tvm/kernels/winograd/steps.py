@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..convolution import Convolution
+from ..elements import FLOAT, converted
 from ..epilogue import Epilogue
 from ..loops import loops, unravel
 from ..padding import PaddedInput
@@ -135,11 +136,14 @@ class WinogradSteps:
             T.vectorized(0, self.conv.y.lanes) as lane,
         ):
             values = [
-                T.bind(self.w[(y_block + b, piece.start + block, channel, *tap, lane)])
+                T.bind(self._weight((y_block + b, piece.start + block, channel, *tap, lane)))
                 for tap in each(taps)
             ]
             for point, value in enumerate(on_axes(steps, taps, values, T.bind)):
                 weights.store(value, block, point, channel * self.plan.blocks + b, lane)
+
+    def _weight(self, place: tuple[Any, ...]) -> Any:
+        return converted(self.w[place], FLOAT)
 
     def _products(self, scratch: Scratch, piece: Piece) -> None:
         from tvm.tirx.script.builder import ir as T
