@@ -17,7 +17,7 @@ from ..proto.metadata import node_metadata, set_node_metadata
 from .journal import Journal
 from .order import sort
 from .pending import Pending
-from .types import TensorType, Types
+from .types import TensorType, Types, without_made_up
 from .uses import Uses
 from .whole_edits import WholeGraphEdits
 
@@ -38,6 +38,8 @@ class Edit(WholeGraphEdits):
         self.count = 0
         self.changed = False  # ever, counted or not
         self.touched: list[gs.Node] = []
+        self.edited: dict[int, gs.Node] = {}  # nodes, by id, that were added or read other tensors
+        self.everywhere = False  # whether more has changed than nodes
         self._limit = limit
         self._open = False
         self._dirty = False
@@ -109,7 +111,7 @@ class Edit(WholeGraphEdits):
         made = make_variable(self._fresh(name, self.uses.tensor_names))
         if like is not None:
             made.dtype = like.dtype
-            made.shape = None if like.shape is None else list(like.shape)
+            made.shape = None if like.shape is None else list(map(without_made_up, like.shape))
             self._types.learn(made, like)
         return made
 
@@ -205,6 +207,7 @@ class Edit(WholeGraphEdits):
         scope = self.uses.scope(node)
         if scope is None:
             raise PassError(f"node {label(node)} was removed twice")
+        self.everywhere |= _nests(node)
         self._pending.settle(node)
         self._pending.remove(node, scope)
         self._touch_around(node)
@@ -271,11 +274,13 @@ class Edit(WholeGraphEdits):
             self._open = False
             self.count += 1
         if node is not None:
+            self.edited[id(node)] = node
             self.touched.append(node)
             self._touch_around(node)
 
     def _change_for_good(self) -> None:
         """Count a change of the whole graph, which only `clone` can take back."""
+        self.everywhere = True
         if self._journal is not None:
             self._journal.close()
         self._change(None)

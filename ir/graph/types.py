@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
@@ -15,6 +15,8 @@ from ..proto.values import element_type, sizes
 Dim = int | str | None
 Shape = tuple[Dim, ...]
 
+MADE_UP = "unk__"  # how the names begin that ONNX's inference gives to sizes it does not know
+
 
 @dataclass(frozen=True)
 class TensorType:
@@ -24,22 +26,31 @@ class TensorType:
     shape: Shape | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Types:
     """The inferred types of one graph, by tensor identity, and what inference complained of.
 
-    `plain` is what ONNX's inference says by itself, where it was corrected.
+    `plain` is what ONNX's inference says by itself, where it was corrected. `propagated`: whether
+    it followed the values of lists of sizes. `names` is how many names of sizes were made up since.
     """
 
     problem: str | None = None
     plain: Types | None = None
+    propagated: bool = True
+    names: int = 0
     _known: dict[int, TensorType | None] = field(default_factory=dict, repr=False)
     # Most tensors are never asked about, so what inference said of them is read on demand.
     _unread: dict[int, onnx.ValueInfoProto] = field(default_factory=dict, repr=False)
     # Tensors compare by name and are looked up by id, so their ids must stay taken.
     _alive: list[gs.Tensor] = field(default_factory=list, repr=False)
 
-    def learn(self, tensor: gs.Tensor, found: TensorType) -> None:
+    def copy(self) -> Types:
+        """Return types that learn apart from these."""
+        return replace(
+            self, _known=dict(self._known), _unread=dict(self._unread), _alive=list(self._alive)
+        )
+
+    def learn(self, tensor: gs.Tensor, found: TensorType | None) -> None:
         """Record the type of `tensor`."""
         self._known[id(tensor)] = found
         self._alive.append(tensor)
@@ -87,6 +98,11 @@ class Types:
         pairs = zip(right.shape, plain.shape, strict=True)
         agreed = tuple(None if isinstance(b, int) and a != b else a for a, b in pairs)
         return TensorType(right.dtype, agreed)
+
+
+def without_made_up(size: Dim) -> Dim:
+    """Return a size, None for a name that inference made up: it means something in one run only."""
+    return None if isinstance(size, str) and size.startswith(MADE_UP) else size
 
 
 def _read(info: onnx.ValueInfoProto) -> TensorType | None:

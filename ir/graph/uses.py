@@ -39,6 +39,11 @@ class Uses:
         """Yield `graph`, of which this is the index, and all graphs nested in it."""
         return scopes(graph) if self._nesting else iter((graph,))
 
+    @property
+    def nests(self) -> bool:
+        """Whether there are graphs inside the nodes."""
+        return bool(self._nesting)
+
     def scope(self, node: gs.Node) -> gs.Graph | None:
         """Return the graph that holds `node`, or None once it was removed."""
         return self._scope.get(id(node))

@@ -131,9 +131,9 @@ class Context:
                 if edit.begin():
                     edit.remove(node)
 
-        On leaving, the changes are written into the graph, and types are inferred anew when they
-        are next asked for. An error passes through, and nothing more is written. Batches follow one
-        another; PassError where one is open already.
+        On leaving, the changes are written into the graph, and the types of what has changed are
+        inferred anew when they are next asked for. An error passes through, and nothing more is
+        written. Batches follow one another; PassError where one is open already.
         """
         if self._open:
             raise PassError("a batch of changes is open already; hand its `edit` on")
@@ -149,7 +149,7 @@ class Context:
         finally:
             self._open.pop()
         if edit.changed:
-            known.forget_types()
+            known.follow(edit)
 
     def view(self, scope: gs.Graph | None = None) -> View:
         """Return the view of `scope`, the graph itself by default, that sees an open batch too."""

@@ -21,7 +21,7 @@ import onnx_graphsurgeon as gs
 from ...core import dtypes
 from ...core.variables import is_standard, subgraphs_of
 from ...files.given import Model, as_graph
-from ...graph.types import Dim, Shape, TensorType, Types
+from ...graph.types import Dim, Shape, TensorType, Types, without_made_up
 from ...graph.uses import Uses, scopes
 from ...graph.view import View
 from .calls import ValueOf, called, doubted_functions, standing_alone, written_out
@@ -31,7 +31,6 @@ from .runtime import is_doubted, misleads_inference, runtime_shape
 
 # Each round settles what follows from the one before; networks need two or three.
 _MOST_ROUNDS = 8
-_GENERATED = "unk__"  # how the names begin that inference makes up
 
 Results = tuple[TensorType | None, ...]
 
@@ -43,8 +42,26 @@ def infer_types(graph: Model) -> Types:
     could be inferred, with the complaint in `problem`.
     """
     graph = as_graph(graph)
-    doubted = _doubted(graph)
-    return _Correction(graph, doubted).run() if doubted else infer_by_onnx(graph, {})
+    return _infer(graph, {id(tensor) for tensor in graph.inputs})
+
+
+def infer_cut(
+    cut: gs.Graph, declared: Mapping[int, TensorType], defaults: AbstractSet[int]
+) -> Types:
+    """Infer the types in a part of a graph whose inputs are `declared`, by id.
+
+    `defaults`: the inputs of the whole graph, by id, which may have a default value.
+    """
+    return _infer(cut, defaults, declared)
+
+
+def _infer(
+    graph: gs.Graph, defaults: AbstractSet[int], declared: Mapping[int, TensorType] | None = None
+) -> Types:
+    doubted = _doubted(graph, defaults)
+    if not doubted:
+        return infer_by_onnx(graph, {}, declared)
+    return _Correction(graph, doubted, declared).run()
 
 
 def infer_results(
@@ -69,24 +86,33 @@ class _Doubted:
     function: gs.Function | None = None
 
 
-def _doubted(graph: gs.Graph) -> list[_Doubted]:
+def _doubted(graph: gs.Graph, defaults: AbstractSet[int]) -> list[_Doubted]:
     functions = doubted_functions(graph) if graph.functions else {}
     found: list[_Doubted] = []
-    given = {id(tensor) for tensor in graph.inputs}
     for scope in scopes(graph):
         for node in scope.nodes:
             if called(node) in functions:
                 found.append(_Doubted(node, scope, functions[called(node)]))
-            elif is_standard(node) and is_doubted(node, scope.opset, given):
+            elif is_standard(node) and is_doubted(node, scope.opset, defaults):
                 found.append(_Doubted(node, scope))
     return found
+
+
+def _doubted_inside(body: gs.Graph) -> list[_Doubted]:
+    return _doubted(body, {id(tensor) for tensor in body.inputs})
 
 
 class _Correction:
     """Infers, and again with what was wrong declared, until nothing more is."""
 
-    def __init__(self, graph: gs.Graph, doubted: Sequence[_Doubted]) -> None:
+    def __init__(
+        self,
+        graph: gs.Graph,
+        doubted: Sequence[_Doubted],
+        declared: Mapping[int, TensorType] | None = None,
+    ) -> None:
         self._graph = graph
+        self._declared = declared
         self._doubted = doubted
         self._uses = Uses(graph)
         self._never_seen = {id(each.node) for each in doubted if self._crashes(each)}
@@ -94,14 +120,14 @@ class _Correction:
     def run(self) -> Types:
         """Return the types, and what inference says by itself where that is something else."""
         hidden: Mapping[int, Results] = dict.fromkeys(self._never_seen, ())
-        types = plain = infer_by_onnx(self._graph, hidden)
+        types = plain = infer_by_onnx(self._graph, hidden, self._declared)
         for rounds in range(_MOST_ROUNDS):
             wrong = self._wrong(types, hidden)
             if rounds == _MOST_ROUNDS - 1:  # what has not settled by then is not known
                 wrong = {k: r if hidden.get(k) == r else _unknown(r) for k, r in wrong.items()}
             if wrong == hidden:
                 break
-            hidden, types = wrong, infer_by_onnx(self._graph, wrong)
+            hidden, types = wrong, infer_by_onnx(self._graph, wrong, self._declared)
         return types if types is plain else replace(types, plain=plain)
 
     def _crashes(self, each: _Doubted) -> bool:
@@ -109,7 +135,7 @@ class _Correction:
         if each.function is None:
             return misleads_inference(each.node, view)
         body = written_out(each.node, each.function, self._graph, view)
-        return bool(_Correction(body, _doubted(body))._never_seen)
+        return bool(_Correction(body, _doubted_inside(body))._never_seen)
 
     def _wrong(self, types: Types, hidden: Mapping[int, Results]) -> Mapping[int, Results]:
         """Return the types of the results that inference has wrong, by node."""
@@ -155,7 +181,7 @@ class _Correction:
 
     def _of_call(self, call: gs.Node, function: gs.Function, view: View) -> Results | None:
         body = written_out(call, function, self._graph, view)
-        doubted = _doubted(body)
+        doubted = _doubted_inside(body)
         if not doubted:
             return None
         types = _Correction(body, doubted).run()
@@ -170,12 +196,8 @@ def _unknown(results: Results) -> Results:
 
 def declared_type(found: TensorType) -> TensorType:
     """Return a type without the names that inference makes up, which differ from run to run."""
-    shape = None if found.shape is None else tuple(map(_without_generated, found.shape))
+    shape = None if found.shape is None else tuple(map(without_made_up, found.shape))
     return TensorType(found.dtype, shape)
-
-
-def _without_generated(size: Dim) -> Dim:
-    return None if isinstance(size, str) and size.startswith(_GENERATED) else size
 
 
 def _agree(right: Results, node: gs.Node, types: Types) -> bool:

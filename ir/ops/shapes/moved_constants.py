@@ -19,7 +19,7 @@ from onnx import numpy_helper
 Array = np.ndarray[Any, Any]
 
 # Longer lists are data, not axes.
-_MOST_ELEMENTS = 64
+MOST_ELEMENTS = 64
 _FORWARDED = frozenset({"Reshape", "Identity"})
 
 
@@ -72,7 +72,7 @@ def _constant(node: onnx.NodeProto) -> Array | None:
             return _small(attribute.t)
         if attribute.name == "value_int":
             return np.array(attribute.i, np.int64)
-        if attribute.name == "value_ints" and len(attribute.ints) <= _MOST_ELEMENTS:
+        if attribute.name == "value_ints" and len(attribute.ints) <= MOST_ELEMENTS:
             return np.array(attribute.ints, np.int64)
     return None
 
@@ -84,4 +84,4 @@ def _small(tensor: onnx.TensorProto) -> Array | None:
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         return None
     count = int(np.prod(tensor.dims, dtype=np.int64))
-    return numpy_helper.to_array(tensor) if count <= _MOST_ELEMENTS else None
+    return numpy_helper.to_array(tensor) if count <= MOST_ELEMENTS else None

@@ -24,10 +24,13 @@ _HIDDEN = "planish.hidden"
 Declared = Mapping[int, Sequence[TensorType | None]]
 
 
-def infer_by_onnx(graph: gs.Graph, hidden: Declared) -> Types:
+def infer_by_onnx(
+    graph: gs.Graph, hidden: Declared, given: Mapping[int, TensorType] | None = None
+) -> Types:
     """Return what ONNX's inference says of `graph` and its subgraphs, from the inputs' types alone.
 
-    `hidden`: nodes, by id, that it is not to look at, and the types of their results.
+    `hidden`: nodes, by id, that it is not to look at, and the types of their results. `given`: the
+    types of the inputs, by id, where they are not what the graph declares.
     """
     model, _ = to_proto(
         graph,
@@ -37,6 +40,9 @@ def infer_by_onnx(graph: gs.Graph, hidden: Declared) -> Types:
         ),
         bare=True,
     )
+    if given is not None:
+        for tensor, declared in zip(graph.inputs, model.graph.input, strict=True):
+            declared.type.CopyFrom(_type_of(given[id(tensor)]))
     held = list(scopes(graph))
     _forget_types(model.graph, nested=len(held) > 1)
     _forget_placeholders(model.graph)
@@ -52,8 +58,8 @@ def infer_by_onnx(graph: gs.Graph, hidden: Declared) -> Types:
         # Sums of sizes that overflow and nobody reads are no problem of the graph.
         plain, without = _inferred(model, False)
         if plain is None:
-            problem, inferred = None, without
-    types = Types(problem=problem)
+            problem, inferred, propagate = None, without, False
+    types = Types(problem=problem, propagated=propagate)
     _collect(graph, inferred.graph, types)
     return types
 

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
+from ....ir.graph.types import MADE_UP
 from ....ir.graph.view import View
 from ....ir.ops.traits import traits_of
-
-_GENERATED = "unk__"  # how the names begin that ONNX's inference makes up
 
 Atoms = tuple[str, ...]
 
@@ -159,9 +158,9 @@ class SymbolicDims:
         Not where it is 0: a Reshape that is asked for 0 copies, and inference takes the name.
         """
         told = size.number != 0 and all(
-            not atom.startswith(f"name {_GENERATED}") for atom in size.atoms
+            not atom.startswith(f"name {MADE_UP}") for atom in size.atoms
         )
-        if name.startswith(_GENERATED) and told:
+        if name.startswith(MADE_UP) and told:
             self._named.setdefault(name, size)
 
     def of(self, tensor: gs.Tensor, axis: int, view: View) -> SymbolicSize:
