@@ -11,6 +11,7 @@ Stability of Numerical Algorithms, 2002, section 2.2.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -18,6 +19,7 @@ from onnx import helper
 
 from ..runtime.onnx_node import session_of
 from ..spec.chain import (
+    LOOKUP,
     ChainInput,
     ChainStep,
     ConstantInput,
@@ -29,7 +31,7 @@ from ..spec.layout import Array
 
 _OPSET = 20
 _UNIT = 2.0**-22  # two units in the last place of a float32
-_ROUNDS = ("QuantizeLinear",)
+_ROUNDS = ("QuantizeLinear", LOOKUP)
 
 
 def run_chain(
@@ -99,6 +101,13 @@ def _nodes(
     """Return ONNX nodes that compute `step`, bytes as float32; `hold` names a constant."""
     make = helper.make_node
     attrs = dict(step.attrs)
+    if step.op == LOOKUP:
+        value, table = inputs
+        return [
+            *_nodes(replace(step, op="QuantizeLinear"), [value], f"{result}_index", hold),
+            make("Cast", [f"{result}_index"], [f"{result}_at"], to=7),
+            make("Gather", [table, f"{result}_at"], [result]),
+        ]
     if step.op in ("QuantizeLinear", "DequantizeLinear"):
         kind = np.dtype(np.int8 if attrs["low"] < 0 else np.uint8)
         parameters = [
@@ -108,8 +117,10 @@ def _nodes(
         elem = helper.np_dtype_to_tensor_dtype(kind)
         between = f"{result}_bytes"
         if step.op == "QuantizeLinear":
+            bounds = [hold(np.asarray(attrs[name], kind)) for name in ("low", "high")]
             return [
-                make(step.op, [*inputs, *parameters], [between]),
+                make(step.op, [*inputs, *parameters], [f"{result}_free"]),
+                make("Clip", [f"{result}_free", *bounds], [between]),
                 make("Cast", [between], [result], to=1),
             ]
         return [

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..spec.chain import ChainStep, ElementwiseChain, OperandInput
+from ..spec.chain import LOOKUP, ChainStep, ElementwiseChain, OperandInput
 from ..spec.layout import Array, BufferSpec
+from ..spec.lookup import table_words
 from .memory import laid_out, numbers, numpy_dtype
 
 # Steps whose operand multiplies or divides: away from 0, which would hide the rest or blow it up.
@@ -48,6 +49,14 @@ class Draw:
         self.args.append(laid_out(stored, spec, finite=finite))
         return numbers(stored, spec)
 
+    def table(self, spec: BufferSpec, *, signed: bool) -> Array:
+        """Add the buffer of a table of bytes, and return its 256 numbers."""
+        kind = np.dtype(np.int8 if signed else np.uint8)
+        ends = np.iinfo(kind)
+        values = self.rng.integers(ends.min, ends.max, 256, kind, endpoint=True)
+        self.args.append(table_words(values, spec.lanes))
+        return values.astype(np.float32)
+
     def operands(self, chain: ElementwiseChain, first_factor: float = 1.0) -> list[Array]:
         """Add the operands of `chain`, and return their numbers.
 
@@ -56,6 +65,9 @@ class Draw:
         found = []
         for position, spec in enumerate(chain.operands):
             step, place = _reader(chain, position)
+            if step.op == LOOKUP:
+                found.append(self.table(spec, signed=bool(dict(step.attrs)["signed"])))
+                continue
             if step.op not in _FACTORS or numpy_dtype(spec.dtype).kind in "iu":
                 found.append(self.tensor(spec, self.size / 2))
                 continue
@@ -78,7 +90,7 @@ def deviation_of(values: Array) -> float:
 def usual_size(chain: ElementwiseChain) -> float:
     """Return what values before `chain` are to be about: all of a byte, or some units."""
     for step in chain.steps:
-        if step.op == "QuantizeLinear":
+        if step.op in ("QuantizeLinear", LOOKUP):
             return _STEPS * float(dict(step.attrs)["scale"])
     return _USUAL
 

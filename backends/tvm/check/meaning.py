@@ -16,6 +16,7 @@ import ml_dtypes
 import numpy as np
 
 from ..kernels.bfloat16 import HALF
+from ..kernels.byte_depthwise import ByteDepthwise
 from ..kernels.convolution import Convolution
 from ..kernels.dot import ByteDot
 from ..kernels.elementwise import Elementwise
@@ -127,7 +128,9 @@ def _weights(op: Convolution, draw: Draw, shape: tuple[int, ...], x: Array) -> t
     return weight, 1.0
 
 
-def _started(op: Convolution, dot: ByteDot, draw: Draw, weight: Array, value: Array) -> Array:
+def _started(
+    op: Convolution | ByteDepthwise, dot: ByteDot, draw: Draw, weight: Array, value: Array
+) -> Array:
     """Add what the sums of stored bytes start with; return the integer bias that is part of it."""
     most = max(1, int(deviation_of(value)))
     bias = draw.rng.integers(-most, most, len(weight), endpoint=True)
@@ -142,6 +145,24 @@ def _started(op: Convolution, dot: ByteDot, draw: Draw, weight: Array, value: Ar
         at += count
     draw.args.append(packed)
     return bias.astype(np.float32).reshape(1, -1, 1, 1, 1)
+
+
+@meaning_of.register
+def _byte_depthwise(op: ByteDepthwise, draw: Draw) -> Meaning:
+    x = draw.tensor(replace(op.x, scale=1.0), 1.0, finite=True)
+    shape = (op.y.channels, 1, *op.kernel)
+    weight = draw.rng.integers(-128, 127, shape, np.int8, endpoint=True).astype(np.float32)
+    packed = np.zeros((len(op.y.blocks), *op.kernel, op.y.lanes), np.int8)
+    at = 0
+    for block, count in enumerate(op.y.blocks):
+        packed[block, ..., :count] = np.moveaxis(weight[at : at + count, 0], 0, -1)
+        at += count
+    draw.args.append(op.packed(packed))
+    along = {"pads": op.pads, "strides": op.strides, "dilations": op.dilations}
+    value = run_layer("Conv", [x, weight], op.y.rank, group=op.y.channels, **along)  # type: ignore[arg-type]
+    value = value + _started(op, ByteDot(signed=op.x.dtype == "int8"), draw, weight, value)
+    factor = draw.size / (deviation_of(x) * fan_in(shape) ** 0.5 * deviation_of(weight))
+    return Meaning(value=value, factor=factor)
 
 
 @meaning_of.register

@@ -14,10 +14,16 @@ from .spatial import read_window
 Halos = dict[int, Halo]
 
 
-def wanted_halos(graph: gs.Graph, view: View, can: Callable[[gs.Node], bool]) -> Halos:
+def wanted_halos(
+    graph: gs.Graph,
+    view: View,
+    can: Callable[[gs.Node], bool],
+    beyond: Callable[[gs.Node], int] = lambda _: 0,
+) -> Halos:
     """Return the border of zeros that convolutions reading a tensor want around it.
 
-    A dequantized tensor's border is that of the bytes it is held in.
+    A dequantized tensor's border is that of the bytes it is held in. `beyond`: how many columns the
+    kernel of a node reads behind those that its pads tell of.
     """
     found: Halos = {}
     for node in graph.nodes:
@@ -26,6 +32,10 @@ def wanted_halos(graph: gs.Graph, view: View, can: Callable[[gs.Node], bool]) ->
         source = node.inputs[0]
         rank = (view.rank(source) or 2) - 2
         pads = read_window(node, view).pads[3 - rank :]
+        columns = beyond(node)
+        if columns:
+            low, high = pads[-1]
+            pads = (*pads[:-1], (low, high + columns))
         _widen(found, source, pads)
     for node in graph.nodes:
         if is_dequantizer(node) and id(node.outputs[0]) in found:

@@ -43,7 +43,7 @@ define linkonce_odr <16 x float> @{_VDPBF16PS}(
   ret <16 x float> %sum
 }}
 """
-_TOP_BITS = -0x7F7F7F80  # 0x80808080
+TOP_BITS = -0x7F7F7F80  # 0x80808080
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,21 @@ class ByteDot(Dot):
 
         four = source.stored(n, block, at, tirx.Ramp(step * self.width, 1, self.width))
         number = tirx.reinterpret(self.total, four)
-        return number ^ tirx.const(_TOP_BITS, self.total) if self.signed else number
+        return number ^ tirx.const(TOP_BITS, self.total) if self.signed else number
 
     def add(self, total: Register, value: Any, w: Any, place: Sequence[Any]) -> None:
         """Emit one instruction for all sums."""
+        from tvm import tirx
+
+        self._add(total, tirx.Broadcast(value, total.lanes), w, place)
+
+    def add_vectors(self, total: Register, value: Register, w: Any, place: Sequence[Any]) -> None:
+        """Emit the addition of products where every lane has four numbers of its own."""
+        from tvm import tirx
+
+        self._add(total, value[tirx.Ramp(0, 1, value.lanes)], w, place)
+
+    def _add(self, total: Register, values: Any, w: Any, place: Sequence[Any]) -> None:
         from tvm import tirx
         from tvm.tirx.script.builder import ir as T
 
@@ -95,7 +106,7 @@ class ByteDot(Dot):
             f"int32x{lanes}",
             _VPDPBUSD,
             total[at],
-            tirx.reinterpret(f"uint8x{lanes * self.width}", tirx.Broadcast(value, lanes)),
+            tirx.reinterpret(f"uint8x{lanes * self.width}", values),
             tirx.reinterpret(f"int8x{lanes * self.width}", w[(*place, at)]),
         )
         T.buffer_store(total.buffer, sums, [at])

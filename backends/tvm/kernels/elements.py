@@ -11,6 +11,7 @@ from ..spec.layout import BufferSpec
 from .bfloat16 import HALF, rounded, widened
 
 FLOAT = "float32"
+BYTES = ("uint8", "int8")
 
 
 def real(stored: Any, spec: BufferSpec) -> Any:
@@ -20,7 +21,8 @@ def real(stored: Any, spec: BufferSpec) -> Any:
     number = converted(stored, number_type(spec) if spec.scale is None else "int32")
     if spec.scale is None:
         return number
-    return converted(number - spec.zero, FLOAT) * constant(spec.scale)
+    whole = converted(number - spec.zero if spec.zero else number, FLOAT)
+    return whole if spec.scale == 1.0 else whole * constant(spec.scale)
 
 
 def converted(value: Any, dtype: str) -> Any:
@@ -41,6 +43,11 @@ def converted(value: Any, dtype: str) -> Any:
 def number_type(spec: BufferSpec) -> str:
     """Return the type of what `Operand.load` gives."""
     return FLOAT if spec.scale is not None or spec.dtype == HALF else spec.dtype
+
+
+def sum_type(spec: BufferSpec) -> str:
+    """Return the type that sums of what is stored have: those of bytes are whole."""
+    return "int32" if number_type(spec) in BYTES else FLOAT
 
 
 def least(dtype: str) -> Any:

@@ -10,8 +10,8 @@ from typing import Any
 from ..spec.chain import ElementwiseChain
 from ..spec.layout import BufferSpec
 from .bfloat16 import HALF, rounds_in_one_instruction, store_rounded
-from .elements import FLOAT, converted
-from .frame import Frame, Operand, operand, operands
+from .elements import BYTES, FLOAT, converted
+from .frame import Frame, Operand, OperandsAt, operand, operands
 from .halo import zero_halo
 from .registers import Vector, vector
 
@@ -59,7 +59,10 @@ class Epilogue:
         if self.chain.steps:
             value = converted(value, FLOAT)
         found = self.chain.apply(
-            value, lambda i: self.operands[i].load_broadcast(n, block, at, lane), vector.hold
+            value,
+            OperandsAt(self.operands, n, block, at, lane),
+            vector.hold,
+            as_bits=self.y.spec.dtype in BYTES and bool(self.chain.steps),
         )
         if not self.rounds or isinstance(lane, int):
             self.y.store(found, n, block, at, lane)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..spec.layout import BufferSpec
+from ..spec.lookup import Words
 from .elements import FLOAT, converted, real
 
 
@@ -62,6 +63,31 @@ class Operand:
 
         value = converted(value, self.spec.dtype)
         T.buffer_store(self.buffer, value, self.spec.index(n, block, at, lane))
+
+
+@dataclass(frozen=True)
+class OperandsAt:
+    """The operands of a chain for the element of a result at `at`, of image `n`."""
+
+    operands: Sequence[Operand]
+    n: Any
+    block: Any
+    at: Sequence[Any]
+    lane: Any
+
+    def element(self, position: int) -> Any:
+        """Return the element of an operand, which may be smaller than the result."""
+        return self.operands[position].load_broadcast(self.n, self.block, self.at, self.lane)
+
+    def words(self, position: int) -> Words:
+        """Return the table that an operand is, the same for all elements."""
+        table = self.operands[position]
+        lanes, origin = table.spec.lanes, (0, 0, 0)
+        vectors = [table.stored(0, i, origin, self.lane) for i in range(len(table.spec.blocks))]
+        return Words(
+            tuple(vectors),
+            lambda index: table.stored(0, index // lanes, origin, index % lanes),
+        )
 
 
 @contextlib.contextmanager

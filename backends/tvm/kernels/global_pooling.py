@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ..spec.chain import ElementwiseChain
 from ..spec.layout import BufferSpec
-from .elements import constant, least, number_type
+from .elements import FLOAT, constant, converted, least, number_type, sum_type
 from .epilogue import Epilogue
 from .frame import function, operand
 from .loops import loops, parallel
@@ -40,8 +40,8 @@ def global_pooling(op: GlobalPooling) -> Any:
     lanes = op.y.lanes
     depth, height, width = op.x.spatial
     at_once = max(c for c in range(1, _AT_ONCE + 1) if width % c == 0)
-    dtype = number_type(op.x)
-    start = least(dtype) if op.kind == "max" else constant(0.0)
+    dtype = number_type(op.x) if op.kind == "max" else sum_type(op.x)
+    start = least(dtype) if op.kind == "max" else constant(0, dtype)
     combine = combination(op.kind)
     with function("global_" + op.kind, op.batch) as frame:
         x = operand(frame, "X", op.x)
@@ -54,11 +54,15 @@ def global_pooling(op: GlobalPooling) -> Any:
             with loops(depth, height, width // at_once) as (z, row, column):
                 for a, total in enumerate(totals):
                     at = (z, row, column * at_once + a)
-                    total.set(lambda lane: combine(total[lane], x.load(n, block, at, lane)))
+                    total.set(
+                        lambda lane: combine(
+                            total[lane], converted(x.load(n, block, at, lane), dtype)
+                        )
+                    )
             with epilogue.vector() as vector:
                 value = functools.reduce(combine, [total[vector.lane] for total in totals])
                 if op.kind == "mean":
-                    value = value * constant(1.0 / math.prod(op.x.spatial))
+                    value = converted(value, FLOAT) * constant(1.0 / math.prod(op.x.spatial))
                 epilogue.store(value, n, block, (0, 0, 0), vector)
     return frame.func
 

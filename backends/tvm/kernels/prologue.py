@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..spec.chain import ElementwiseChain
-from .frame import Operand
+from .frame import Operand, OperandsAt
 from .loops import loops, parallel
 from .padding import PaddedInput
 from .registers import Vector, vector
@@ -32,9 +32,8 @@ class Prologue:
 
     def load(self, x: Operand, n: Any, block: Any, at: Sequence[Any], vector: Vector) -> Any:
         """Return what the chain makes of an element of `x`."""
-        lane = vector.lane
-        values = [one.load_broadcast(n, block, at, lane) for one in self.operands]
-        return self.chain.apply(x.load(n, block, at, lane), lambda i: values[i], vector.hold)
+        given = OperandsAt(self.operands, n, block, at, vector.lane)
+        return self.chain.apply(x.load(n, block, at, vector.lane), given, vector.hold)
 
 
 def accumulate_with_prologue(

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from ..spec.chain import ElementwiseChain
 from ..spec.layout import BufferSpec
 from ..spec.machine import CpuMachine
-from .elements import FLOAT, constant, least, number_type
+from .elements import FLOAT, constant, converted, least, number_type, sum_type
 from .epilogue import Epilogue
 from .frame import function, operand, weights
 from .global_pooling import combination
@@ -66,8 +66,8 @@ def windows(op: Windows, machine: CpuMachine, columns: int | None = None) -> Any
     lanes = op.y.lanes
     depth, height, width = op.y.spatial
     columns = columns or choose_columns(op, machine)
-    dtype = number_type(op.x)
-    start = least(dtype) if op.kind == "max" else constant(0.0)
+    dtype = number_type(op.x) if op.kind == "max" else sum_type(op.x)
+    start = least(dtype) if op.kind == "max" else constant(0, dtype)
     combine = combination(op.kind)
     with function(op.kind, op.batch) as frame:
         x = operand(frame, "X", op.x)
@@ -91,7 +91,7 @@ def windows(op: Windows, machine: CpuMachine, columns: int | None = None) -> Any
                         place = affine((z, row, x0 + c), op.strides, reached)
 
                         def combined(lane: Any) -> Any:
-                            value = _tap(op, source, (n, block), place, lane)
+                            value = _tap(op, source, (n, block), place, lane, dtype)
                             if w is not None:
                                 value = value * w[(block, *taps, lane)]
                             return combine(total[lane], value)
@@ -102,7 +102,7 @@ def windows(op: Windows, machine: CpuMachine, columns: int | None = None) -> Any
                     with epilogue.vector() as vector:
                         value = total[vector.lane]
                         if op.kind == "average":
-                            value = value * _share(op, at)
+                            value = converted(value, FLOAT) * _share(op, at)
                         epilogue.store(value, n, block, at, vector)
     return frame.func
 
@@ -120,16 +120,21 @@ def most_columns(op: Windows, machine: CpuMachine) -> int:
 
 
 def _tap(
-    op: Windows, source: PaddedInput, plane: tuple[Any, Any], place: list[Any], lane: Any
+    op: Windows,
+    source: PaddedInput,
+    plane: tuple[Any, Any],
+    place: list[Any],
+    lane: Any,
+    dtype: str,
 ) -> Any:
-    """Return one element of the window; `place` counts from the first padded position.
+    """Return one element of the window as `dtype`; `place` counts from the first padded position.
 
     `plane`: the image and the block of channels.
     """
     from tvm import tirx
 
     if op.kind == "depthwise":
-        return source.load(*plane, place, lane)
+        return converted(source.load(*plane, place, lane), dtype)
     tests = []
     inside = []
     for position, size, (low, _), outside in zip(
@@ -140,10 +145,10 @@ def _tap(
             tests += [at >= 0, at < size]
             at = tirx.max(0, tirx.min(at, size - 1))
         inside.append(at)
-    value = source.load(*plane, inside, lane)
+    value = converted(source.load(*plane, inside, lane), dtype)
     if op.kind == "max" or not tests:
         return value
-    return tirx.if_then_else(tirx.all(*tests), value, constant(0.0))
+    return tirx.if_then_else(tirx.all(*tests), value, constant(0, dtype))
 
 
 def _share(op: Windows, at: tuple[Any, Any, Any]) -> Any:

@@ -47,18 +47,21 @@ def emit_pool(program: BlockedProgram, group: FusionGroup) -> None:
     x = program.blocked(node.inputs[0])
     assert x.layout is not None
     y = KernelResult(program, group, x.layout, x.shape[0])
-    raw = "Max" in node.op and y.keeps(x)
-    if not raw:
+    counts = averages_pads(node, program.view)
+    # A mean that counts pads as zeros is one of numbers that stand for zero there.
+    spec = x.spec() if counts and x.zero else x.spec(raw=True)
+    if not ("Max" in node.op and y.keeps(x)):
+        if spec.scale is None:
+            y.read(x)
         y.follow()
     if node.op.startswith("Global"):
         kind: Literal["max", "mean"] = "max" if node.op == "GlobalMaxPool" else "mean"
-        whole = GlobalPooling(kind, x.spec(raw=raw), y.spec, y.epilogue.chain, y.batch)
+        whole = GlobalPooling(kind, spec, y.spec, y.epilogue.chain, y.batch)
         y.emit("global_pool", whole, global_pooling, [x.expr])
         return
     pooling: Kind = "max" if node.op == "MaxPool" else "average"
     window = read_window(node, program.view)
-    counts = averages_pads(node, program.view)
-    emit_windows(program, pooling, window, x.spec(raw=raw), y, [x.expr], counts_pads=counts)
+    emit_windows(program, pooling, window, spec, y, [x.expr], counts_pads=counts)
 
 
 def can_emit_scalar(node: gs.Node, view: View) -> bool:
@@ -99,9 +102,10 @@ def emit_scalar(program: BlockedProgram, group: FusionGroup) -> bool:
     x = program.blocked(main)
     assert x.layout is not None
     y = KernelResult(program, group, x.layout, x.shape[0])
+    spec = y.read(x)
     y.epilogue.begin(node, main, len(shape))
     y.follow()
-    y.emit_elementwise(x)
+    y.emit_elementwise(x, spec)
     return True
 
 
@@ -137,9 +141,11 @@ def emit_concat(program: BlockedProgram, group: FusionGroup) -> None:
         start += part.layout.channels
     joined = Layout(lanes, tuple(blocks), no_halo(len(parts[0].spatial)))
     y = KernelResult(program, group, joined, parts[0].shape[0])
-    raw = y.keeps(*parts)
-    if not raw:
+    alike = len({part.quantization for part in parts}) == 1
+    if not y.keeps(*parts):
+        if alike:
+            y.read(parts[0])
         y.follow()
-    specs = tuple(part.spec(raw=raw) for part in parts)
+    specs = tuple(part.spec(raw=alike) for part in parts)
     op = Elementwise(specs, ((1, 1, 1),) * len(parts), y.spec, y.epilogue.chain, y.batch)
     y.emit("concat", op, elementwise, [part.expr for part in parts])

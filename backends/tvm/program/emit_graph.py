@@ -29,7 +29,7 @@ from .emit_channels import (
     emit_pool,
     emit_scalar,
 )
-from .emit_linear import can_emit_linear, emit_linear
+from .emit_linear import can_emit_linear, columns_beyond, emit_linear
 from .emit_matmul import emit_matmul
 from .emit_moves import moved_bytes
 from .emit_onnx import emit_onnx
@@ -75,7 +75,12 @@ class BlockedEmitter(GraphEmitter[BlockedProgram]):
     ) -> None:
         graph, integers = fold_integers(graph)
         view = typed_view(graph)
-        halos = wanted_halos(graph, view, lambda node: _can(node, view))
+        halos = wanted_halos(
+            graph,
+            view,
+            lambda node: _can(node, view),
+            lambda node: columns_beyond(node, view, machine),
+        )
         program = BlockedProgram(
             view,
             machine,

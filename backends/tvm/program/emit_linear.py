@@ -7,17 +7,28 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
 from ....ir.ops.linear.layer import Layer
+from ....ir.ops.quantization.nodes import is_dequantizer
 from ..graph.groups import REAL, FusionGroup
 from ..graph.linear_layer import linear_layer
+from ..graph.quantized import quantization_of
 from ..graph.spatial import SpatialWindow, is_known, read_transposed, read_window
+from ..kernels.byte_depthwise import (
+    ByteDepthwise,
+    RowTaps,
+    beyond,
+    byte_depthwise,
+    can_be_bytes,
+)
 from ..kernels.convolution import NO_PROLOGUE, Convolution, convolution
+from ..kernels.dot import dot_of
 from ..kernels.transposed import Transposed, transposed
 from ..kernels.winograd.choice import choose_winograd
 from ..kernels.winograd.convolution import pack as pack_winograd
 from ..kernels.winograd.convolution import winograd
 from ..spec.layout import Array, Layout, no_halo
+from ..spec.machine import CpuMachine
 from .blocked import BlockedProgram
-from .emit_products import products_of
+from .emit_products import Products, products_of
 from .emit_windows import emit_windows
 from .epilogue import layout_of_operands
 from .kernel_result import KernelResult
@@ -46,14 +57,11 @@ def emit_linear(program: BlockedProgram, group: FusionGroup) -> None:
     node = group.anchor
     layer = linear_layer(node, program.view)
     assert layer is not None
-    kernel = layer.kernel()
-    weight = kernel.weight.astype(np.float32)  # [group, M/group, C/group, k...]
-    bias = None if kernel.bias is None else kernel.bias.astype(np.float32)
     window = read_window(node, program.view) if node.op == "Conv" else SpatialWindow.none()
     if node.op == "ConvTranspose":
-        _transposed(program, group, weight, bias)
+        _transposed(program, group, layer)
     elif layer.group == layer.inputs == layer.outputs:
-        _depthwise(program, group, window, weight, bias)
+        _depthwise(program, group, window, layer)
     else:
         _dense(program, group, window, layer)
 
@@ -74,7 +82,7 @@ def _dense(
     y.epilogue.scale_and_shift(products.scale, products.bias)
     y.follow()
     conv = Convolution(
-        x=x.spec(),
+        x=x.spec(raw=products.start is not None),
         y=y.spec,
         kernel=window.kernel,
         strides=window.strides,
@@ -112,9 +120,10 @@ def _layout(program: BlockedProgram, group: FusionGroup, weight: Array) -> Layou
     return Layout.grouped(parts * each, parts, program.machine.lanes, no_halo(len(shape) - 2))
 
 
-def _transposed(
-    program: BlockedProgram, group: FusionGroup, weight: Array, bias: Array | None
-) -> None:
+def _transposed(program: BlockedProgram, group: FusionGroup, layer: Layer) -> None:
+    kernel = layer.kernel()
+    weight = kernel.weight.astype(np.float32)  # [group, M/group, C/group, k...]
+    bias = None if kernel.bias is None else kernel.bias.astype(np.float32)
     node = group.anchor
     parts = len(weight)
     x = _input(program, node.inputs[0], parts)
@@ -180,21 +189,65 @@ def _input(program: BlockedProgram, source: gs.Tensor, parts: int) -> Value:
 
 
 def _depthwise(
-    program: BlockedProgram,
-    group: FusionGroup,
-    window: SpatialWindow,
-    weight: Array,
-    bias: Array | None,
+    program: BlockedProgram, group: FusionGroup, window: SpatialWindow, layer: Layer
 ) -> None:
     """Emit a convolution of each channel alone; of one position, it is scale and shift."""
     x = program.blocked(group.anchor.inputs[0])
     assert x.layout is not None
     y = KernelResult(program, group, x.layout, x.shape[0])
-    pointwise = window.is_pointwise
-    y.epilogue.scale_and_shift(weight.reshape(-1) if pointwise else None, bias)
+    if not window.is_pointwise and can_be_bytes(x.spec(), window.dilations):
+        products = products_of(program, layer, x)
+        if products.start is not None:
+            _depthwise_bytes(program, window, x, y, products)
+            return
+    kernel = layer.kernel()
+    weight = kernel.weight.astype(np.float32).reshape(layer.outputs, -1)
+    bias = None if kernel.bias is None else kernel.bias.astype(np.float32)
+    spec = y.read(x) if window.is_pointwise else x.spec()
+    y.epilogue.scale_and_shift(weight.reshape(-1) if window.is_pointwise else None, bias)
     y.follow()
-    if pointwise:
-        y.emit_elementwise(x)
+    if window.is_pointwise:
+        y.emit_elementwise(x, spec)
         return
-    packed = program.parameter(y.layout.pack(weight.reshape(len(weight), *window.kernel)))
-    emit_windows(program, "depthwise", window, x.spec(), y, [x.expr, packed])
+    packed = program.parameter(y.layout.pack(weight.reshape(-1, *window.kernel)))
+    emit_windows(program, "depthwise", window, spec, y, [x.expr, packed])
+
+
+def columns_beyond(node: gs.Node, view: View, machine: CpuMachine) -> int:
+    """Return how many columns the kernel of a Conv reads behind its padding."""
+    made = view.producer(node.inputs[0])
+    layer = linear_layer(node, view)
+    if made is None or not is_dequantizer(made) or layer is None:
+        return 0
+    grid = quantization_of(made, view)
+    window = read_window(node, view)
+    if grid is None or not layer.group == layer.inputs == layer.outputs or window.is_pointwise:
+        return 0
+    if dot_of(machine, grid.dtype) is None or window.dilations[2] != 1:
+        return 0
+    x, y = view.shape(node.inputs[0]), view.shape(node.outputs[0])
+    assert x is not None
+    assert y is not None
+    taps = RowTaps(window.kernel[2], window.strides[2])
+    return beyond(taps, int(y[-1] or 0), int(x[-1] or 0) + sum(window.pads[2]))
+
+
+def _depthwise_bytes(
+    program: BlockedProgram, window: SpatialWindow, x: Value, y: KernelResult, products: Products
+) -> None:
+    assert products.start is not None
+    y.epilogue.scale_and_shift(products.scale, products.bias)
+    y.follow()
+    op = ByteDepthwise(
+        x=x.spec(raw=True),
+        y=y.spec,
+        kernel=window.kernel,
+        strides=window.strides,
+        dilations=window.dilations,
+        pads=window.pads,
+        epilogue=y.epilogue.chain,
+        batch=y.batch,
+    )
+    weight = y.layout.pack(products.weight.reshape(-1, *window.kernel))
+    args = [program.parameter(op.packed(weight)), program.parameter(y.layout.pack(products.start))]
+    y.emit("depthwise", op, byte_depthwise, [x.expr, *args])

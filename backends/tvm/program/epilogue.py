@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ....ir.ops.quantization.nodes import quantizes_or_back
+from ....ir.ops.quantization.nodes import is_quantizer, quantizes_or_back
 from ..graph.groups import FusionGroup
-from ..graph.quantized import quantization_of
+from ..graph.quantized import TensorQuantization, quantization_of
 from ..spec.chain import (
+    LOOKUP,
     ChainInput,
     ChainStep,
     ConstantInput,
@@ -19,16 +21,22 @@ from ..spec.chain import (
     StepInput,
 )
 from ..spec.layout import Array, BufferSpec, Layout, no_halo
+from ..spec.lookup import table_spec, table_words
 from .blocked import BlockedProgram
+from .lookups import byte_function
+from .requantize import ChainOperand, requantized
 from .value import batch_of
 
 
 class EpilogueBuilder:
-    """An epilogue under construction: a chain and its operands, all in one layout."""
+    """An epilogue under construction: a chain and its operands, all in one layout.
+
+    `chain` and `args` are what the steps so far come to; nothing is appended once they were asked.
+    """
 
     def __init__(self, program: BlockedProgram, layout: Layout, images: Any) -> None:
-        self.chain = ElementwiseChain()
-        self.args: list[Any] = []
+        self._steps: list[ChainStep] = []
+        self._operands: list[ChainOperand] = []
         self._program = program
         self._view = program.view
         self._layout = layout
@@ -38,20 +46,37 @@ class EpilogueBuilder:
         """Append y * scale + shift; both [C]."""
         for op, values in (("Mul", scale), ("Add", shift)):
             if values is not None:
-                self._append(op, (StepInput(len(self.chain.steps) - 1), self._packed(values)))
+                self._append(op, (self._last, self._constant(values)))
+
+    def dequantize(self, quantization: TensorQuantization) -> None:
+        """Append what makes stored numbers the float32 that they stand for."""
+        if quantization.zero:
+            self._append("Add", (self._last, ConstantInput(-float(quantization.zero))))
+        self._append("Mul", (self._last, ConstantInput(quantization.scale)))
 
     def follow(self, group: FusionGroup, result: gs.Tensor) -> None:
         """Append the followers of `group`; the chain so far gives `result`."""
-        steps = {id(result): len(self.chain.steps) - 1}
+        steps = {id(result): len(self._steps) - 1}
         rank = len(self._program.inferred_shape(result))
-        for node in group.followers:
+        left = list(group.followers)
+        while left:
+            node = left[0]
             inputs, attrs = self._inputs(node, steps, rank)
-            self._append(node.op, inputs, attrs)
-            steps[id(node.outputs[0])] = len(self.chain.steps) - 1
+            function = byte_function(left, self._view) if is_quantizer(node) else None
+            if function is None:
+                self._append(node.op, inputs, attrs)
+                left = left[1:]
+            else:
+                signed = int(function.values.dtype.kind == "i")
+                inputs = (*inputs, self._table(function.values))
+                self._append(LOOKUP, inputs, (*attrs, ("signed", signed)))
+                left = left[1 + len(function.nodes) :]
+                node = function.nodes[-1]
+            steps[id(node.outputs[0])] = len(self._steps) - 1
 
     def begin(self, node: gs.Node, main: gs.Tensor, rank: int) -> None:
-        """Append the element-wise `node` itself, which starts from `main`."""
-        inputs, attrs = self._inputs(node, {id(main): -1}, rank)
+        """Append the element-wise `node` itself, which starts from `main`: the chain so far."""
+        inputs, attrs = self._inputs(node, {id(main): len(self._steps) - 1}, rank)
         self._append(node.op, inputs, attrs)
 
     def _inputs(
@@ -77,16 +102,54 @@ class EpilogueBuilder:
                 inputs.append(self._operand(tensor, rank))
         return tuple(inputs), tuple(sorted(attrs.items()))
 
+    @property
+    def _last(self) -> StepInput:
+        return StepInput(len(self._steps) - 1)
+
     def _append(
         self, op: str, inputs: tuple[ChainInput, ...], attrs: tuple[tuple[str, Any], ...] = ()
     ) -> None:
-        step = ChainStep(op, inputs, attrs)
-        self.chain = ElementwiseChain((*self.chain.steps, step), self.chain.operands)
+        assert "_built" not in self.__dict__
+        self._steps.append(ChainStep(op, inputs, attrs))
 
-    def _add_operand(self, expr: Any, spec: BufferSpec) -> OperandInput:
-        self.args.append(expr)
-        self.chain = ElementwiseChain(self.chain.steps, (*self.chain.operands, spec))
-        return OperandInput(len(self.args) - 1)
+    def _add(self, operand: ChainOperand) -> OperandInput:
+        self._operands.append(operand)
+        return OperandInput(len(self._operands) - 1)
+
+    def _constant(self, values: Array) -> OperandInput:
+        """Add a constant [C, ...] as an operand that is the same for every image."""
+        return self._add(ChainOperand(np.asarray(values, np.float32)))
+
+    def _table(self, values: Array) -> OperandInput:
+        lanes = self._program.machine.lanes
+        words = self._program.parameter(table_words(values, lanes))
+        return self._add(ChainOperand(expr=words, spec=table_spec(lanes)))
+
+    @property
+    def chain(self) -> ElementwiseChain:
+        """The steps, and what they read."""
+        return self._built[0]
+
+    @property
+    def args(self) -> list[Any]:
+        """The operands of `chain`."""
+        return self._built[1]
+
+    @functools.cached_property
+    def _built(self) -> tuple[ElementwiseChain, list[Any]]:
+        steps, operands = requantized(self._steps, self._operands, self._layout.channels)
+        laid = [self._laid_out(operand) for operand in operands]
+        specs = tuple(spec for _, spec in laid)
+        return ElementwiseChain(tuple(steps), specs), [expr for expr, _ in laid]
+
+    def _laid_out(self, operand: ChainOperand) -> tuple[Any, BufferSpec]:
+        if operand.values is None:
+            assert operand.spec is not None
+            return operand.expr, operand.spec
+        spatial = operand.values.shape[1:]
+        layout = self._layout.with_halo(no_halo(len(spatial)))
+        packed = layout.pack(operand.values)[None]
+        return self._program.parameter(packed), layout.spec(spatial, single=True)
 
     def _operand(self, tensor: gs.Tensor, rank: int) -> ChainInput:
         values = self._view.constant(tensor)
@@ -94,17 +157,10 @@ class EpilogueBuilder:
             if values.size == 1:
                 return ConstantInput(float(values.reshape(-1)[0]))
             aligned = values.reshape(*[1] * (rank - values.ndim), *values.shape)
-            return self._packed(aligned[0])
+            return self._constant(aligned[0])
         value = self._program.repacked(tensor, self._layout)
         single = batch_of(value.shape[0]) == 1 and batch_of(self._images) != 1
-        return self._add_operand(value.expr, value.spec(single=single))
-
-    def _packed(self, values: Array) -> OperandInput:
-        """Add a constant [C, ...] as an operand that is the same for every image."""
-        spatial = values.shape[1:]
-        layout = self._layout.with_halo(no_halo(len(spatial)))
-        packed = layout.pack(np.asarray(values, np.float32))[None]
-        return self._add_operand(self._program.parameter(packed), layout.spec(spatial, single=True))
+        return self._add(ChainOperand(expr=value.expr, spec=value.spec(single=single)))
 
 
 def layout_of_operands(program: BlockedProgram, group: FusionGroup, shape: Any) -> Layout | None:

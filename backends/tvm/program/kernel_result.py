@@ -67,6 +67,15 @@ class KernelResult:
         """Append what the group's followers do; the chain so far gives the anchor's output."""
         self.epilogue.follow(self._group, self._group.anchor.outputs[0])
 
+    def read(self, x: Value) -> BufferSpec:
+        """Return how the kernel is to see `x`: bytes as they are stored.
+
+        The chain begins with what they stand for; a kernel's results are to be linear in them.
+        """
+        if x.quantization is not None:
+            self.epilogue.dequantize(x.quantization)
+        return x.spec(raw=True)
+
     def keeps(self, *values: Value) -> bool:
         """Say whether the followers quantize elements of `values` by the parameters they come with.
 
@@ -75,10 +84,13 @@ class KernelResult:
         alone = self._quantization is not None and len(self._group.followers) == 1
         return alone and all(value.quantization == self._quantization for value in values)
 
-    def emit_elementwise(self, x: Value) -> None:
-        """Leave the chain over `x` to the one convolution that reads its result, or call it."""
+    def emit_elementwise(self, x: Value, spec: BufferSpec) -> None:
+        """Leave the chain over `x` to the one convolution that reads its result, or call it.
+
+        `spec`: how the chain sees `x`.
+        """
         program, chain, tensor = self._program, self.epilogue.chain, self._group.result
-        op = Elementwise((x.spec(),), ((1, 1, 1),), self.spec, chain, self.batch)
+        op = Elementwise((spec,), ((1, 1, 1),), self.spec, chain, self.batch)
 
         def store() -> None:
             self.emit("elementwise", op, elementwise, [x.expr])

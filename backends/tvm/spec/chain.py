@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from .layout import BufferSpec
-from .scalars import SCALARS
+from .lookup import Words, as_number, looked_up
+from .scalars import SCALARS, quantized_bits
+
+# A byte's successor in a table of 256, of what QuantizeLinear makes of the first input.
+LOOKUP = "Lookup"
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,16 @@ class ChainStep:
     attrs: tuple[tuple[str, Any], ...] = ()
 
 
+class ChainOperands(Protocol):
+    """What a chain reads of its operands for one element of the result."""
+
+    def element(self, position: int) -> Any:
+        """Return the element of an operand."""
+
+    def words(self, position: int) -> Words:
+        """Return the table that an operand is."""
+
+
 @dataclass(frozen=True)
 class ElementwiseChain:
     """Steps over a value and over `operands` in the blocked layout."""
@@ -55,8 +69,17 @@ class ElementwiseChain:
     steps: tuple[ChainStep, ...] = ()
     operands: tuple[BufferSpec, ...] = ()
 
-    def apply(self, value: Any, operand: Callable[[int], Any], hold: Callable[[Any], Any]) -> Any:
-        """Return the expression of the last step; `operand` gives the element of one.
+    def apply(
+        self,
+        value: Any,
+        operands: ChainOperands,
+        hold: Callable[[Any], Any],
+        *,
+        as_bits: bool = False,
+    ) -> Any:
+        """Return the expression of the last step, a float32.
+
+        `as_bits`: an int32 whose low byte is what the last step, which quantizes, gives.
 
         Most steps write their argument down several times, so that of several, one behind the
         other, the expression would grow without end: `hold` computes what a step before the last
@@ -71,14 +94,23 @@ class ElementwiseChain:
                 case ConstantInput(number):
                     return tirx.const(number, "float32")
                 case OperandInput(position):
-                    return operand(position)
+                    return operands.element(position)
                 case StepInput(step):
                     return values[step + 1]
 
-        for left, step in reversed(list(enumerate(reversed(self.steps)))):
+        def result(step: ChainStep, bits: bool) -> Any:
+            attrs = dict(step.attrs)
+            if step.op == LOOKUP:
+                index, table = step.inputs
+                assert isinstance(table, OperandInput)
+                at = quantized_bits(of(index), attrs)
+                word = looked_up(operands.words(table.position), at)
+                return word if bits else as_number(word, signed=bool(attrs["signed"]))
             inputs = [of(source) for source in step.inputs]
-            found = SCALARS[step.op](inputs, dict(step.attrs))
-            values.append(hold(found) if left else found)
+            return quantized_bits(*inputs, attrs) if bits else SCALARS[step.op](inputs, attrs)
+
+        for left, step in reversed(list(enumerate(reversed(self.steps)))):
+            values.append(hold(result(step, False)) if left else result(step, as_bits))
         return values[-1]
 
     @property

@@ -18,6 +18,8 @@ import numpy as np
 Expr = Any
 Attrs = Mapping[str, Any]
 _LAST = float(np.finfo(np.float32).max)
+# Its neighbours are whole numbers, and its low 22 bits are 0.
+_WHOLE = 1.5 * 2**23
 Scalar = Callable[[list[Expr], Attrs], Expr]
 
 
@@ -169,17 +171,35 @@ def _fused(a: Expr, b: Expr, c: Expr) -> Expr:
     return tirx.call_llvm_pure_intrin("float32", "llvm.fma", a, b, c)
 
 
+def _scaled(x: Expr, attrs: Attrs) -> Expr:
+    """Return x / scale, no further out than what is in range."""
+    scale, zero = float(np.float32(attrs["scale"])), attrs["zero"]
+    low, high = _const(attrs["low"] - zero), _const(attrs["high"] - zero)
+
+    def clipped(x: Expr) -> Expr:
+        return _min(high, _max(low, x))
+
+    return clipped(x) if scale == 1.0 else _quotient(x, scale, clipped)
+
+
 def _quantize(inputs: list[Expr], attrs: Attrs) -> Expr:
     """Return the quantized number, still a float32: whole and in range."""
     from tvm import tirx
 
-    scale = np.float32(attrs["scale"])
-    zero = attrs["zero"]
-    low, high = _const(attrs["low"] - zero), _const(attrs["high"] - zero)
-    scaled = _quotient(inputs[0], float(scale), lambda x: _min(high, _max(low, x)))
     # tirx.nearbyint does the same, but one lane at a time.
-    whole = tirx.call_llvm_pure_intrin("float32", "llvm.roundeven", scaled)
-    return whole + _const(zero)
+    whole = tirx.call_llvm_pure_intrin("float32", "llvm.roundeven", _scaled(inputs[0], attrs))
+    return whole + _const(attrs["zero"]) if attrs["zero"] else whole
+
+
+def quantized_bits(x: Expr, attrs: Attrs) -> Expr:
+    """Return an int32 whose low byte is the quantized number; the others are anything.
+
+    A float32 of this size has whole numbers alone, so that adding it rounds, halves to even.
+    """
+    from tvm import tirx
+
+    bits = tirx.reinterpret("int32", _scaled(x, attrs) + _const(_WHOLE))
+    return bits + int(attrs["zero"]) if attrs["zero"] else bits
 
 
 def _dequantize(inputs: list[Expr], attrs: Attrs) -> Expr:

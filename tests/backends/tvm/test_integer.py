@@ -19,7 +19,7 @@ from planish.backends.tvm.kernels.convolution import Convolution
 from planish.backends.tvm.kernels.dot import ByteDot
 from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
-from planish.backends.tvm.spec.machine import MACHINES, host_isa
+from planish.backends.tvm.spec.machine import MACHINES, host_isa, runs_here
 from planish.ir.core.errors import BackendError
 
 from .instructions import assembly_of, each_isa, make_runnable
@@ -89,10 +89,12 @@ class Net:
         return model_of(f"g ({inputs}) => ({outputs}) {{ {body} }}", self.weights)
 
 
-def check(model: onnx.ModelProto, feeds: dict[str, Array], steps: dict[str, float]) -> None:
+def check(
+    model: onnx.ModelProto, feeds: dict[str, Array], steps: dict[str, float], target: str = "cpu"
+) -> None:
     """Compare with ONNX Runtime: `steps` gives the size of one step of each output."""
     expected = run_ort(model, feeds)
-    found = planish.lower(planish.load(model), backend="tvm", threads=1)(feeds)
+    found = planish.lower(planish.load(model), backend="tvm", target=target, threads=1)(feeds)
     for name, step in steps.items():
         assert found[name].dtype == expected[name].dtype
         assert found[name].shape == expected[name].shape
@@ -160,6 +162,23 @@ CONVOLUTIONS = [
     {"channels": 24, "outputs": 36, "size": (6, 6), "group": 3},
     {"channels": 24, "outputs": 24, "size": (6, 5), "group": 24},
     {"channels": 24, "outputs": 24, "size": (6, 5), "group": 24, "dtype": np.int8, "bias": "float"},
+    {
+        "channels": 24,
+        "outputs": 24,
+        "size": (9, 31),
+        "group": 24,
+        "kernel": 5,
+        "attributes": "pads = [0, 3, 2, 1], strides = [1, 2], dilations = [2, 1]",
+    },
+    {"channels": 17, "outputs": 17, "size": (6, 17), "group": 17, "kernel": 7, "dtype": np.int8},
+    {
+        "channels": 16,
+        "outputs": 16,
+        "size": (9, 9),
+        "group": 16,
+        "attributes": "dilations = [1, 2]",
+    },
+    {"channels": 16, "outputs": 16, "size": (2, 4, 9), "group": 16, "kernel": 2},
     {"channels": 20, "outputs": 40, "size": (7, 7), "kernel": 1, "bias": "float"},
     {
         "channels": 20,
@@ -281,6 +300,13 @@ silu:
     QDQ t 0.004 0
     p = Mul(a_d, t_d)
     QDQ p 0.07 10
+silu and a sum:
+    t = Sigmoid(a_d)
+    QDQ t 0.004 0
+    m = Mul(a_d, t_d)
+    QDQ m 0.07 10
+    p = Add(m_d, b_d)
+    QDQ p 0.13 100
 clip:
     p = Clip(a_d, low, high)
     QDQ p 0.03 10
@@ -337,7 +363,7 @@ CONSTANTS = {
 }
 
 
-SIGNED = ("sum", "max pool, same grid", "gate")
+SIGNED = ("sum", "max pool, same grid", "gate", "silu", "silu and a sum")
 
 
 @pytest.mark.parametrize(
@@ -350,6 +376,37 @@ def test_what_follows(name, dtype) -> None:
     model, feeds = body_net(body + "y = Identity(p_d)", dtype=dtype, constants=used)
     step = float(body.split()[-2])
     check(model, feeds, {"y": step})
+
+
+def test_what_is_linear_before_a_rounding_is_one_product_and_one_sum() -> None:
+    found = kernels(planish.load(conv_net(16, 16, (9, 9))[0]))
+    (layer,) = [op for op in found if isinstance(op, Convolution)]
+    assert [step.op for step in layer.epilogue.steps][:3] == ["Mul", "Add", "QuantizeLinear"]
+
+
+def test_bytes_of_bytes_are_looked_up() -> None:
+    model, _ = body_net(BODIES["silu"] + "y = Identity(p_d)")
+    chains = [op.epilogue for op in kernels(planish.load(model)) if isinstance(op, Convolution)]
+    assert ["Mul", "Add", "Lookup"] in [[step.op for step in chain.steps] for chain in chains]
+
+
+def test_layers_that_differ_in_their_grids_share_a_kernel() -> None:
+    net = Net(7)
+    x = net.quantized("x", 0.03, 90)
+    for name, scale in (("a", 0.11), ("b", 0.07)):
+        w = net.integers(f"w{name}", (16, 16, 1, 1))
+        net.op(f"{name} = Conv ({x}, {w})")
+        x = net.quantized(name, scale, 90)
+    net.op(f"y = Identity({x})")
+    found = kernels(planish.load(net.model("float[1, 16, 8, 6] x", "float[] y")))
+    assert len([op for op in found if isinstance(op, Convolution)]) == 1
+
+
+# A table is read in another way where vectors are shorter.
+@pytest.mark.parametrize("isa", [isa for isa in ("avx2", "avx512") if runs_here(isa)])
+def test_tables_on_every_machine(isa) -> None:
+    model, feeds = body_net(BODIES["silu and a sum"] + "y = Identity(p_d)")
+    check(model, feeds, {"y": 0.13}, f"cpu{{isa={isa}}}")
 
 
 # Those of this machine are among the convolutions of every kind.
