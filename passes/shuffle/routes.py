@@ -70,7 +70,16 @@ def read_route(node: gs.Node, view: View, sizes: ShapeArithmetic) -> ChannelRout
         return _shuffle(node, view, sizes)
     if node.op == "Concat":
         return _concat(node, view)
-    picked = _PICKED.get(node.op)
+    picks = picked_channels(node, view)
+    if picks is None:
+        return None
+    tables = tuple((np.zeros(len(pick), np.int64), pick) for pick in picks)
+    return ChannelRoute((node,), (node.inputs[0],), tables, sum(map(len, picks)))
+
+
+def picked_channels(node: gs.Node, view: View) -> list[Array] | None:
+    """Return which channels of its input each output of a Split, Slice or Gather has, or None."""
+    picked = _PICKED.get(node.op) if is_standard(node) else None
     if picked is None:
         return None
     rank, channels = view.rank(node.inputs[0]), channels_of(node.inputs[0], view)
@@ -78,11 +87,7 @@ def read_route(node: gs.Node, view: View, sizes: ShapeArithmetic) -> ChannelRout
         return None
     if node.op != "Slice" and node.attrs.get("axis", 0) % rank != 1:
         return None
-    picks = picked(node, channels, view)
-    if picks is None:
-        return None
-    tables = tuple((np.zeros(len(pick), np.int64), pick) for pick in picks)
-    return ChannelRoute((node,), (node.inputs[0],), tables, sum(map(len, picks)))
+    return picked(node, channels, view)
 
 
 def _concat(node: gs.Node, view: View) -> ChannelRoute | None:

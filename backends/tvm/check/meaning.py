@@ -21,6 +21,7 @@ from ..kernels.convolution import Convolution
 from ..kernels.dot import ByteDot
 from ..kernels.elementwise import Elementwise
 from ..kernels.global_pooling import GlobalPooling
+from ..kernels.lane_shuffle import LaneShuffle
 from ..kernels.matmul import MatMul, packed
 from ..kernels.normalization import Normalization
 from ..kernels.pack import Pack
@@ -320,6 +321,14 @@ def _repack(op: Repack, draw: Draw) -> Meaning:
         filled = [b * op.y.lanes + lane for b, n in enumerate(op.y.blocks) for lane in range(n)]
         held = chosen[filled]
     return Meaning(value=x[:, held])
+
+
+@meaning_of.register
+def _lane_shuffle(op: LaneShuffle, draw: Draw) -> Meaning:
+    x = draw.tensor(op.x, draw.size)
+    known = {tuple(place): i for i, place in enumerate(_places(op.x).tolist())}
+    filled = [b * op.y.lanes + lane for b, n in enumerate(op.y.blocks) for lane in range(n)]
+    return Meaning(value=x[:, [known[op.places[slot]] for slot in filled]])
 
 
 def _cut(values: Array, starts: Sequence[int], ends: Sequence[int]) -> Array:

@@ -6,7 +6,7 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -18,9 +18,10 @@ from ....ir.graph.view import View
 from ..graph.concat import ConcatPlan
 from ..graph.halos import Halos
 from ..graph.quantized import IntegerConstant
+from ..kernels.lane_shuffle import LaneShuffle, can_shuffle, lane_shuffle
 from ..kernels.repack import Repack, repack, table, table_of
 from ..kernels.settings import Settings
-from ..spec.layout import BufferSpec, Halo, Layout, no_halo, plain_spec
+from ..spec.layout import Array, BufferSpec, Halo, Layout, no_halo, plain_spec
 from ..spec.machine import CpuMachine
 from .kernel_program import KernelMaker, KernelProgram
 from .program import Enclosing
@@ -184,10 +185,8 @@ class BlockedProgram(KernelProgram):
         spatial = self._spatial(tensor)
         spatial = spatial[max(0, len(spatial) - len(layout.halo)) :]
         y = replace(layout.spec(spatial, dtype=value.dtype), zero=value.zero)
-        op = Repack(value.spec(raw=True), y, batch_of(value.shape[0]))
         entries = table(value.layout, layout, layout.channels)
-        places = self.parameter(entries, ("table", value.layout, layout))
-        expr = self.call(KernelMaker("repack", op, repack), [value.expr, places], y, value.shape[0])
+        expr = self._moved(value, y, entries, ("table", value.layout, layout))
         found = replace(value, expr=expr, layout=layout, spatial=y.spatial[3 - y.rank :])
         self.define(tensor, found)
         return found
@@ -198,12 +197,21 @@ class BlockedProgram(KernelProgram):
         layout = Layout.plain(len(channels), self.machine.lanes, halo)
         y = replace(layout.spec(value.spatial, dtype=value.dtype), zero=value.zero)
         places = value.layout.positions()[list(channels)]
-        entries = table_of(places, layout)
-        op = Repack(value.spec(raw=True), y, batch_of(value.shape[0]))
-        held = self.parameter(entries, ("gathered", value.layout, tuple(channels)))
-        expr = self.call(KernelMaker("repack", op, repack), [value.expr, held], y, value.shape[0])
+        key = ("gathered", value.layout, tuple(channels))
+        expr = self._moved(value, y, table_of(places, layout), key)
         shape = (value.shape[0], len(channels), *value.shape[2:])
         return replace(value, expr=expr, layout=layout, shape=shape)
+
+    def _moved(self, value: Value, y: BufferSpec, entries: Array, key: Hashable) -> Any:
+        """Emit the copy of what is stored of `value` to the places of a table, those of `y`."""
+        x, batch = value.spec(raw=True), batch_of(value.shape[0])
+        places = tuple((int(block), int(lane)) for block, lane in entries)
+        shuffle = LaneShuffle(x, y, places, batch)
+        if can_shuffle(shuffle):
+            kernel = KernelMaker("shuffle", shuffle, lane_shuffle)
+            return self.call(kernel, [value.expr], y, value.shape[0])
+        kernel = KernelMaker("repack", Repack(x, y, batch), repack)
+        return self.call(kernel, [value.expr, self.parameter(entries, key)], y, value.shape[0])
 
     def _spatial(self, tensor: gs.Tensor) -> tuple[int, ...]:
         for value in self.values(tensor):

@@ -12,6 +12,7 @@ from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE, is_dequantizer
 from ....ir.ops.traits.groups import LAYERS, MEAN_AND_MAX_POOLS, RESHAPES
+from ....passes.shuffle.routes import PICKING_OPS
 from ...contract.prepare import typed_view
 from ..graph.concat import plan_concats
 from ..graph.groups import FusionGroup, group_nodes
@@ -59,7 +60,7 @@ KERNELS: dict[str, KernelEmitter] = {
     "Concat": KernelEmitter(can_emit_concat, emit_concat),
     **dict.fromkeys(("Resize", "Upsample"), KernelEmitter(can_emit_resize, emit_resize)),
 }
-_VIEWS = RESHAPES | {"Gather", "Split", DEQUANTIZE, QUANTIZE}
+_VIEWS = RESHAPES | PICKING_OPS | {DEQUANTIZE, QUANTIZE}
 
 
 class BlockedEmitter(GraphEmitter[BlockedProgram]):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.ops.quantization.nodes import is_dequantizer, is_quantizer
+from ....ir.ops.traits.groups import RESHAPES
+from ....passes.shuffle.routes import picked_channels
 from ..graph.quantized import quantization_of
-from ..spec.layout import Layout
 from .blocked import BlockedProgram
 from .value import Value
 
@@ -18,8 +17,9 @@ from .value import Value
 def view_of_blocks(program: BlockedProgram, node: gs.Node) -> bool:
     """Define the outputs of `node` as views of its input's blocks, where they are; say if so.
 
-    Split between blocks, Gather that permutes channels, Flatten of one position, DequantizeLinear
-    and QuantizeLinear by the same parameters move nothing.
+    Split and Slice where blocks begin, Gather that permutes channels, Flatten of one position,
+    DequantizeLinear and QuantizeLinear by the same parameters move nothing. Other channels of a
+    Split, Slice or Gather are copied.
     """
     source = node.inputs[0]
     if is_dequantizer(node):
@@ -29,10 +29,13 @@ def view_of_blocks(program: BlockedProgram, node: gs.Node) -> bool:
     value = next((v for v in program.values(source) if v.layout is not None), None)
     if value is None or value.layout is None:
         return False
-    if node.op == "Split":
-        return _split(program, node, value, value.layout)
-    if node.op == "Gather":
-        return _permute(program, node, value, value.layout)
+    picks = picked_channels(node, program.view)
+    if picks is not None:
+        for tensor, channels in zip(node.outputs, picks, strict=True):
+            program.define(tensor, _taken(program, tensor, value, channels.tolist()))
+        return True
+    if node.op not in RESHAPES:
+        return False
     shape = program.view.shape(node.outputs[0])
     single = all(size == 1 for size in value.spatial)
     if shape is None or len(shape) != 2 or not single or shape[1] != value.shape[1]:
@@ -65,54 +68,22 @@ def _quantized(program: BlockedProgram, node: gs.Node) -> bool:
     return bool(program.values(node.outputs[0]))
 
 
-def _split(program: BlockedProgram, node: gs.Node, value: Value, layout: Layout) -> bool:
-    rank = len(value.shape)
-    if int(node.attrs.get("axis", 0)) not in (1, 1 - rank):
-        return False
-    sizes = []
-    for tensor in node.outputs:
-        shape = program.view.shape(tensor)
-        if shape is None or not isinstance(shape[1], int) or not shape[1]:
-            return False
-        sizes.append(shape[1])
-    starts = np.cumsum([0, *sizes])
-    found = []
-    block = 0
-    for start, end in itertools.pairwise(starts):
-        first = block
-        members: set[int] = set()
-        while block < len(layout.blocks) and len(members) < end - start:
-            members |= set(layout.blocks[block])
-            block += 1
-        if members != set(range(start, end)):
-            return _split_inside_blocks(program, node, value, starts.tolist())
-        own = tuple(tuple(c - int(start) for c in b) for b in layout.blocks[first:block])
-        found.append(replace(layout, blocks=own, first=layout.first + first))
-    for tensor, part, size in zip(node.outputs, found, sizes, strict=True):
-        shape = (value.shape[0], size, *value.shape[2:])
-        program.define(tensor, replace(value, layout=part, shape=shape))
-    return True
+def _taken(program: BlockedProgram, tensor: gs.Tensor, value: Value, channels: list[int]) -> Value:
+    """Return some `channels` of `value` as a view of its blocks, or copied where there is none.
 
-
-def _split_inside_blocks(
-    program: BlockedProgram, node: gs.Node, value: Value, starts: list[int]
-) -> bool:
-    """Define every part of a split as a copy: its channels share blocks with another's."""
-    for tensor, (start, end) in zip(node.outputs, itertools.pairwise(starts), strict=True):
-        halo = program.halo(tensor, len(value.spatial))
-        program.define(tensor, program.gathered(value, range(start, end), halo))
-    return True
-
-
-def _permute(program: BlockedProgram, node: gs.Node, value: Value, layout: Layout) -> bool:
-    indices = program.view.constant(node.inputs[1])
-    rank = len(value.shape)
-    if indices is None or indices.ndim != 1 or int(node.attrs.get("axis", 0)) not in (1, 1 - rank):
-        return False
-    order = np.where(indices < 0, indices + layout.channels, indices)
-    if sorted(order.tolist()) != list(range(layout.channels)):
-        return False
-    new = np.argsort(order)
-    blocks = tuple(tuple(int(new[c]) for c in held) for held in layout.blocks)
-    program.define(node.outputs[0], replace(value, layout=replace(layout, blocks=blocks)))
-    return True
+    A view has the first lanes of blocks in a row.
+    """
+    layout = value.layout
+    assert layout is not None
+    place = {channel: index for index, channel in enumerate(channels)}
+    blocks = [tuple(place[c] for c in held if c in place) for held in layout.blocks]
+    taken = [i for i, held in enumerate(blocks) if held]
+    first, last = taken[0], taken[-1] + 1
+    leading = all(
+        all(c in place for c in held[: len(new)])
+        for held, new in zip(layout.blocks, blocks, strict=True)
+    )
+    if len(place) < len(channels) or last - first > len(taken) or not leading:
+        return program.gathered(value, channels, program.halo(tensor, len(value.spatial)))
+    part = replace(layout, blocks=tuple(blocks[first:last]), first=layout.first + first)
+    return replace(value, layout=part, shape=(value.shape[0], len(channels), *value.shape[2:]))

@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
 from ..graph.concat import ConcatBuffer, ConcatPlacement
+from ..kernels.lane_shuffle import LaneShuffle
 from ..kernels.repack import Repack
 from ..spec.calls import KernelCall
 from ..spec.layout import BufferSpec
@@ -65,7 +66,7 @@ class KernelProgram(Program):
         from tvm import relax, tirx
 
         function = self._function(kernel)
-        if isinstance(kernel.op, Repack):
+        if isinstance(kernel.op, (Repack, LaneShuffle)):
             self.calls.append(KernelCall(str(function.name_hint), (), kernel.op, (_LAYOUT,)))
         else:
             self.note_call(str(function.name_hint), self.nodes, kernel.op)
