@@ -306,7 +306,9 @@ def _resample(op: Resample, draw: Draw) -> Meaning:
 
 @meaning_of.register
 def _pack(op: Pack, draw: Draw) -> Meaning:
-    return Meaning(value=draw.tensor(op.x, draw.size))
+    x = draw.tensor(op.x, draw.size)
+    added = op.y.channels - op.x.channels
+    return Meaning(value=np.pad(x, ((0, 0), (0, added), (0, 0), (0, 0), (0, 0))))
 
 
 @meaning_of.register

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..spec.chain import ElementwiseChain
 from ..spec.layout import BufferSpec
+from .elements import constant
 from .epilogue import Epilogue
 from .frame import function, operand
 from .loops import loops, parallel
@@ -20,7 +21,10 @@ from .registers import scalar
 
 @dataclass(frozen=True)
 class Pack:
-    """From `x`, not blocked, to `y`, whose blocks hold the channels in order."""
+    """From `x`, not blocked, to `y`, whose blocks hold the channels in order.
+
+    Where `y` has more channels, the others are zero before the epilogue; it is a single block then.
+    """
 
     x: BufferSpec
     y: BufferSpec
@@ -46,6 +50,8 @@ def pack(op: Pack) -> Any:
                 # Lanes that hold no channel repeat the last one.
                 channel = tirx.min(block * op.y.lanes + lane, op.x.channels - 1)
                 value = x.load(n, 0, (z, row, column), channel)
+                if op.x.channels <= lane < op.y.channels:
+                    value = constant(0.0)
                 one = scalar(lane, op.epilogue.held)
                 epilogue.store(value, n, block, (z, row, column), one)
     return frame.func

@@ -34,7 +34,7 @@ from .emit_linear import can_emit_linear, columns_beyond, emit_linear
 from .emit_matmul import emit_matmul
 from .emit_moves import moved_bytes
 from .emit_onnx import emit_onnx
-from .emit_quantize import can_emit_quantize, emit_quantize
+from .emit_quantize import can_emit_pad, can_emit_quantize, emit_pad, emit_quantize
 from .emit_resize import can_emit_resize, emit_resize
 from .emit_rows import emit_rows
 from .emit_views import view_of_blocks
@@ -55,6 +55,7 @@ class KernelEmitter(NamedTuple):
 KERNELS: dict[str, KernelEmitter] = {
     **dict.fromkeys(SCALARS, KernelEmitter(can_emit_scalar, emit_scalar)),
     QUANTIZE: KernelEmitter(can_emit_quantize, emit_quantize),
+    "Pad": KernelEmitter(can_emit_pad, emit_pad),
     **dict.fromkeys(LAYERS, KernelEmitter(can_emit_linear, emit_linear)),
     **dict.fromkeys(MEAN_AND_MAX_POOLS, KernelEmitter(can_emit_pool, emit_pool)),
     "Concat": KernelEmitter(can_emit_concat, emit_concat),

@@ -210,6 +210,20 @@ def test_a_convolution_of_every_kind(case) -> None:
     check(model, feeds, {"y": step})
 
 
+def test_channels_of_zeros_are_added_on_the_way() -> None:
+    net = Net(8)
+    net.constant("pads", np.array([0, 0, 0, 0, 0, 1, 0, 0]))
+    net.op("p = Pad(x, pads)")
+    p = net.quantized("p", 0.03, 90)
+    net.integers("w", (20, 4, 3, 3))
+    net.op(f"c = Conv <pads = [1, 1, 1, 1]> ({p}, w)")
+    net.quantized("c", 0.1, 120)
+    net.op("y = Identity(c_d)")
+    model = net.model("float[N, 3, 9, 7] x", "float[] y")
+    assert [type(op).__name__ for op in kernels(planish.load(model))][:2] == ["Pack", "Convolution"]
+    check(model, {"x": net.random.standard_normal((2, 3, 9, 7)).astype(np.float32)}, {"y": 0.1})
+
+
 @settings(max_examples=examples(6))
 @given(
     channels=st.integers(1, 40),
