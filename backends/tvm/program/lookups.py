@@ -60,7 +60,9 @@ def _is_number(tensor: gs.Tensor, view: View) -> bool:
 
 def _evaluated(source: gs.Tensor, nodes: Sequence[gs.Node], view: View) -> Array | None:
     """Return what `nodes` give for every byte."""
-    every = np.arange(256, dtype=np.uint8).view(view.dtype(source))
+    dtype = view.dtype(source)
+    assert dtype is not None
+    every = np.arange(256, dtype=np.uint8).view(dtype)
     held: dict[int, gs.Tensor] = {id(source): gs.Constant("every_byte", every)}
     copies = []
     for node in nodes:

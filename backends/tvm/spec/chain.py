@@ -107,7 +107,7 @@ class ElementwiseChain:
                 word = looked_up(operands.words(table.position), at)
                 return word if bits else as_number(word, signed=bool(attrs["signed"]))
             inputs = [of(source) for source in step.inputs]
-            return quantized_bits(*inputs, attrs) if bits else SCALARS[step.op](inputs, attrs)
+            return quantized_bits(inputs[0], attrs) if bits else SCALARS[step.op](inputs, attrs)
 
         for left, step in reversed(list(enumerate(reversed(self.steps)))):
             values.append(hold(result(step, False)) if left else result(step, as_bits))

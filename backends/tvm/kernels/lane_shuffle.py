@@ -1,0 +1,84 @@
+"""Channels from some places of blocks to others: what goes where is part of the code.
+
+    y[n, b, p, lane] = x[n, places[b, lane], p]
+
+A vector of the result takes its lanes from few vectors of the input; two at a time are shuffled by
+constant indices, which are instructions, where a table would be read lane by lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..spec.layout import BufferSpec
+from .frame import Operand, function, operand
+from .halo import zero_halo
+from .loops import loops, parallel
+
+_MOST_SOURCES = 4
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class LaneShuffle:
+    """From `x` to `y`, blocked alike; `places`: block and lane of x for every lane of y."""
+
+    x: BufferSpec
+    y: BufferSpec
+    places: tuple[Place, ...]
+    batch: int | None
+
+    @property
+    def rows(self) -> list[tuple[Place, ...]]:
+        """The places of each block of y."""
+        lanes = self.y.lanes
+        return [self.places[at : at + lanes] for at in range(0, len(self.places), lanes)]
+
+
+def can_shuffle(op: LaneShuffle) -> bool:
+    """Say whether few vectors make each one of the result."""
+    alike = op.x.lanes == op.y.lanes > 1 and op.x.dtype == op.y.dtype != "bfloat16"
+    return alike and all(len({b for b, _ in row}) <= _MOST_SOURCES for row in op.rows)
+
+
+def lane_shuffle(op: LaneShuffle) -> Any:
+    """Return the function (x, y)."""
+    from tvm import tirx
+    from tvm.tirx.script.builder import ir as T
+
+    with function("lane_shuffle", op.batch) as frame:
+        x = operand(frame, "X", op.x)
+        y = operand(frame, "Y", op.y)
+        frame.begin()
+        zero_halo(frame, y)
+        depth, height, width = op.y.spatial
+        with (
+            parallel([frame.batch, depth, height]) as (n, z, row),
+            loops(width) as (column,),
+        ):
+            at = (z, row, column)
+            for block, places in enumerate(op.rows):
+                whole = tirx.Ramp(0, 1, op.y.lanes)
+                T.buffer_store(
+                    y.buffer, _joined(x, n, at, places), y.spec.index(n, block, at, whole)
+                )
+    return frame.func
+
+
+def _joined(x: Operand, n: Any, at: Sequence[Any], places: Sequence[Place]) -> Any:
+    """Return a vector of the elements at `places`."""
+    from tvm import tirx
+
+    lanes = len(places)
+    found: Any = None
+    for source in dict.fromkeys(block for block, _ in places):
+        vector = x.stored(n, source, at, tirx.Ramp(0, 1, lanes))
+        own = [lane if block == source else None for block, lane in places]
+        if found is None:
+            found = tirx.Shuffle([vector], [lane or 0 for lane in own])
+            continue
+        order = [i if lane is None else lanes + lane for i, lane in enumerate(own)]
+        found = tirx.Shuffle([found, vector], order)
+    return found
