@@ -16,7 +16,10 @@ from ..core.errors import TraceError
 from ..files.load import load
 from ..proto.metadata import node_metadata, set_node_metadata
 from .attention import attention_of_any_rank
-from .floor_division import floor_divisions
+from .sizes.decided import decisions, decisions_of, refuse_decided
+from .sizes.declared import declared_bounds
+from .sizes.doubles import hand_on_in_single, in_doubles
+from .sizes.floor_division import floor_divisions
 from .zero_biases import leave_out_zero_biases
 
 if TYPE_CHECKING:
@@ -55,8 +58,16 @@ def trace(
             "tracing needs PyTorch; install it with: pip install planish[torch]"
         ) from error
     args, kwargs = _arguments(module, example_inputs, torch)
+    was_program = isinstance(module, torch.export.ExportedProgram)
+    before = decisions_of(module, torch) if was_program else []
+    declared = {} if was_program else declared_bounds(module, args, kwargs or {}, dynamic_shapes)
     try:
-        with _inference_mode(module, torch), _quiet(), attention_of_any_rank(torch):
+        with (
+            _inference_mode(module, torch),
+            _quiet(),
+            attention_of_any_rank(torch),
+            decisions(torch) as decided,
+        ):
             program = torch.onnx.export(
                 module,
                 args,
@@ -66,10 +77,16 @@ def trace(
                 verbose=False,
                 opset_version=opset,
                 dynamic_shapes=dynamic_shapes,
-                custom_translation_table=floor_divisions(),
+                custom_translation_table={**in_doubles(torch), **floor_divisions(torch)},
             )
+            refuse_decided(
+                type(module).__name__, program.exported_program, [*before, *decided], declared
+            )
+            hand_on_in_single(program.model.graph, torch)
             _tell_apart(program.model.graph)
             model = program.model_proto
+    except TraceError:
+        raise
     except Exception as error:  # torch.export raises whatever the traced code raises
         raise TraceError(
             f"cannot trace {type(module).__name__}: {_root_cause(error)}; check that "
