@@ -26,7 +26,8 @@ _METADATA = (
     "_library/",
     "fx/",
 )
-_KERNELS = "_ops.py"  # operators of C++
+# Where operators of C++ are called. They compare sizes to choose an implementation of the same.
+_KERNELS = ("_ops.py", "_export/non_strict_utils.py", "_dynamo/utils.py")
 _MOST_DEGENERATE = 1
 
 
@@ -62,10 +63,11 @@ def chooses(condition: Any, asker: Asker | None) -> bool:
     if asker.within is not None:
         if asker.within.startswith(_METADATA):
             return False
-        if _is_degenerate(condition) and not _has_remainder(condition):
-            return False
-        if asker.within == _KERNELS and condition.is_Relational and condition.rel_op == "!=":
-            return False  # that sizes differ lets a kernel take its general way
+        if not _has_remainder(condition):
+            if _is_degenerate(condition):
+                return False
+            if asker.within in _KERNELS and not _has_equation(condition):
+                return False
     return not _only_refuses(asker)
 
 
@@ -85,6 +87,12 @@ def _is_degenerate(condition: Any) -> bool:
         most = {"!=": _MOST_DEGENERATE, ">": _MOST_DEGENERATE, ">=": _MOST_DEGENERATE + 1}
         return relation in most and bool(limit <= most[relation])
     return bool(condition.args) and all(map(_is_degenerate, condition.args))
+
+
+def _has_equation(condition: Any) -> bool:
+    if condition.is_Relational:
+        return bool(condition.rel_op == "==")
+    return any(map(_has_equation, condition.args))
 
 
 def _has_remainder(condition: Any) -> bool:
