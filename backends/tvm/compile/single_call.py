@@ -1,7 +1,7 @@
 """Single-call programs: kernels in a row as one function, so that a run is one call.
 
     main(x) = { a = call_tir(f, x); b = call_tir(g, (a, w)); return b }
-    becomes   network(x, w, arena, b) { f(x, &arena[0]); g(&arena[0], w, b) }
+    becomes   network(x, w, arena, b) { team { f(x, &arena[0]); barrier; g(&arena[0], w, b) } }
 
 TVM's virtual machine prepares each call while it runs: it makes a tensor, packs arguments, and the
 kernel checks them. Where all sizes are known, so are all addresses: kernels become private
@@ -15,8 +15,9 @@ the next one's, also where LLVM puts both into one function.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ import numpy as np
 from .memory import Lifetime, plan
 from .order import keep_order
 from .pointer_kernels import of_pointers
+from .team import barrier, of_share, team
 
 _ARENA = "arena"
 
@@ -203,8 +205,11 @@ def _network(
     from tvm.tirx.script.builder import ir as script
 
     kernels = tvm.IRModule()
+    shared = {}
     for kernel in dict.fromkeys(kernel for kernel, _ in sequence.calls):
-        kernels[kernel.name_hint] = of_pointers(module[kernel])
+        found = of_share(module[kernel])
+        shared[kernel] = found is not None
+        kernels[kernel.name_hint] = of_pointers(module[kernel] if found is None else found)
     inner = [tensor for tensor in sequence.written if not any(tensor is one for one in outputs)]
     offsets, size = plan([tensor.lifetime for tensor in inner])
     status = ir.PrimType("int32")
@@ -217,16 +222,49 @@ def _network(
         for tensor, offset in zip(inner, offsets, strict=True):
             tensor.address = script.handle_add_byte_offset(arena.data, offset)
         # What no later call reads needs no order.
-        shared = [arena.data, *(tensor.address for tensor in outputs if tensor.last > tensor.first)]
-        for index, (kernel, operands) in enumerate(sequence.calls):
-            for pointer in shared if index else ():
+        ordered = [arena.data, *(t.address for t in outputs if t.last > t.first)]
+        places = {id(call): index for index, call in enumerate(sequence.calls)}
+
+        def emit(call: tuple[Any, list[Any]], *share: Any) -> Any:
+            kernel, operands = call
+            for pointer in ordered if places[id(call)] else ():
                 keep_order(pointer)
-            name = kernel.name_hint
             given = [o.address if isinstance(o, _Tensor) else o for o in operands]
-            call = ir.Call(kernels.get_global_var(name), given, ret_ty=status)
-            with script.Assert(call == 0, f"kernel {name} could not run"):
-                pass
+            callee = kernels.get_global_var(kernel.name_hint)
+            return ir.Call(callee, [*given, *share], ret_ty=status)
+
+        for is_shared, calls in itertools.groupby(sequence.calls, lambda call: shared[call[0]]):
+            if is_shared:
+                _emit_team(list(calls), emit)
+                continue
+            for call in calls:
+                with script.Assert(emit(call) == 0, f"kernel {call[0].name_hint} could not run"):
+                    pass
     return kernels, builder.get(), max(1, size)
+
+
+def _emit_team(calls: Sequence[Any], emit: Callable[..., Any]) -> None:
+    """Emit `calls` of kernels that take shares; a failure is told behind the last barrier.
+
+    A thread that fails meets the others all the same, who would wait for it. What it returns TVM
+    does not look at where it is the only one.
+    """
+    from tvm import tirx
+    from tvm.tirx.script.builder import ir as script
+
+    good = tirx.const(0, "int32")
+    whole = script.alloc_buffer((1,), "int32")
+    script.buffer_store(whole, good, [0])
+    with team() as share:
+        own = script.alloc_buffer((1,), "int32")
+        script.buffer_store(own, good, [0])
+        for call in calls:
+            with barrier():
+                script.buffer_store(own, own[0] | emit(call, *share), [0])
+        with script.If(own[0] != good), script.Then():
+            script.buffer_store(whole, own[0], [0])
+    with script.Assert(whole[0] == good, "a kernel could not run"):
+        pass
 
 
 def _declare(name: str, tensors: Sequence[_Tensor]) -> None:

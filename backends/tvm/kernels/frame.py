@@ -12,16 +12,20 @@ from ..spec.layout import BufferSpec
 from ..spec.lookup import Words
 from .elements import FLOAT, converted, real
 
+INDEPENDENT = "planish.independent"  # no parallel loop of the function reads what another writes
+
 
 @dataclass
 class Frame:
     """A function under construction; `func` is set when the frame closes.
 
     `batch` is the number of images: a number, or a variable bound by the operands' shapes.
+    `independent`: no parallel loop reads what another one writes.
     """
 
     batch: Any
     func: Any = None
+    independent: bool = True
     operands: list[Operand] = field(default_factory=list)
     body: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
@@ -105,6 +109,8 @@ def function(name: str, batch: int | None) -> Iterator[Frame]:
             with frame.body:
                 yield frame
         frame.func = builder.get()
+        if frame.independent:
+            frame.func = frame.func.with_attr(INDEPENDENT, True)
 
 
 def operand(frame: Frame, name: str, spec: BufferSpec, flattened: bool = False) -> Operand:

@@ -66,6 +66,7 @@ def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, PaddedIn
     half = spec.dtype == HALF
     held = BITS if half else spec.dtype
     zero = constant(spec.zero, held)
+    frame.independent = False
     with loops(frame.batch) as (n,):
         scratch = T.alloc_buffer(shape, held)
         with parallel([outer, *sizes[:2]]) as (c, z, y), loops(sizes[2]) as (column,):
