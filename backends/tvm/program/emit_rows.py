@@ -33,10 +33,12 @@ def emit_rows(program: BlockedProgram, node: gs.Node) -> bool:
 
 def _emit_rounding(program: BlockedProgram, node: gs.Node) -> bool:
     """Emit a Cast to bfloat16: TVM's own makes a number of some that are none."""
+    if node.op != "Cast" or not is_standard(node):
+        return False
     view, shape = program.view, program.view.shape(node.inputs[0])
     length = _count(shape[-1:]) if shape else None
     kinds = view.dtype(node.inputs[0]), view.dtype(node.outputs[0])
-    if node.op != "Cast" or not is_standard(node) or kinds != REAL or length is None:
+    if kinds != REAL or length is None:
         return False
 
     def kernel(rows: Any) -> KernelMaker:
