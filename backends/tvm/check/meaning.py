@@ -41,6 +41,7 @@ from .onnx_layers import run_layer
 
 _NO_CHAIN = ElementwiseChain()
 _IMAGES = 3  # where their number is free
+_HALFWAY = 5e-4  # of a sum, of which some numbers may be rounded to the other neighbour
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +97,12 @@ def _winograd(op: Winograd, draw: Draw) -> Meaning:
 def _convolved(op: Convolution, draw: Draw, order: Callable[[Array], Array]) -> Meaning:
     # Sums of bytes are whole: their scale is part of the epilogue.
     spec = replace(op.x, scale=1.0) if isinstance(op.dot, ByteDot) else op.x
-    x = draw.tensor(spec, 1.0, finite=op.dot.width > 1)
+    x = draw.tensor(spec, 1.0, finite=isinstance(op.dot, ByteDot))
     before = draw.operands(op.prologue)
     x, _ = run_chain(op.prologue, x, before, 0.0)
+    accuracy = 5e-6
+    if op.prologue.steps and op.x.dtype == HALF:
+        x, accuracy = x.astype(ml_dtypes.bfloat16).astype(np.float32), _HALFWAY
     shape = (op.y.channels, op.x.channels // op.group, *op.kernel)
     weight, factor = _weights(op, draw, shape, x)
     packed = packed_weights(weight, op.x, op.y, op.weight_shape)
@@ -114,7 +118,7 @@ def _convolved(op: Convolution, draw: Draw, order: Callable[[Array], Array]) -> 
     )
     if isinstance(op.dot, ByteDot):
         value = value + _started(op, op.dot, draw, weight, value)
-    return Meaning(value=value, factor=factor)
+    return Meaning(value=value, factor=factor, accuracy=accuracy)
 
 
 def _weights(op: Convolution, draw: Draw, shape: tuple[int, ...], x: Array) -> tuple[Array, float]:

@@ -28,6 +28,11 @@ define linkonce_odr <{lanes} x i16> @{name}(<{lanes} x float> %x) alwaysinline n
 """
 
 
+def memory_type(dtype: str) -> str:
+    """Return the type of a buffer inside a kernel that holds numbers of `dtype`."""
+    return BITS if dtype == HALF else dtype
+
+
 def bits_of(half: Any) -> Any:
     """Return a bfloat16 as an integer; one that is held as such already is what it is."""
     from tvm import tirx
@@ -47,6 +52,13 @@ def rounded(number: Any) -> Any:
     """Return a float32 as bfloat16, in integers."""
     from tvm import tirx
 
+    return tirx.reinterpret(HALF, rounded_bits(number))
+
+
+def rounded_bits(number: Any) -> Any:
+    """Return the bits of a float32 as bfloat16."""
+    from tvm import tirx
+
     def const(value: int) -> Any:
         return tirx.const(value, "uint32")
 
@@ -54,7 +66,7 @@ def rounded(number: Any) -> Any:
     nearest = (bits + ((bits >> const(16)) & const(1)) + const(0x7FFF)) >> const(16)
     quiet = (bits >> const(16)) | const(0x40)
     is_nan = (bits & const(0x7FFFFFFF)) > const(0x7F800000)
-    return tirx.reinterpret(HALF, tirx.Cast(BITS, tirx.Select(is_nan, quiet, nearest)))
+    return tirx.Cast(BITS, tirx.Select(is_nan, quiet, nearest))
 
 
 def rounds_in_one_instruction() -> bool:
@@ -76,5 +88,6 @@ def store_rounded(buffer: Any, row: Any, lanes: int, place: Sequence[Any]) -> No
     *outer, first = place
     wrapper = _WRAPPER.format(lanes=lanes, name=name)
     with T.attr(tirx.const(0, "int32"), "pragma_import_llvm", wrapper):
-        half = tirx.reinterpret(f"{HALF}x{lanes}", bits)
+        held = str(buffer.dtype) == BITS
+        half = bits if held else tirx.reinterpret(f"{HALF}x{lanes}", bits)
         T.buffer_store(buffer, half, [*outer, tirx.Ramp(first, 1, lanes)])

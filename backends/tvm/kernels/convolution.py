@@ -86,8 +86,9 @@ def convolution(conv: Convolution, machine: CpuMachine, tile: RegisterTile | Non
         x = operand(frame, "X", conv.x, flattened)
         before = operands(frame, "L", conv.prologue.operands, flattened)
         dot = conv.dot
-        *outer, channels, lanes = conv.weight_shape
-        w = weights("W", (*outer, channels // dot.width, lanes), dot.weights)
+        *outer, taps, channels, lanes = conv.weight_shape
+        steps = math.ceil(taps / dot.taps), math.ceil(channels / dot.width)
+        w = weights("W", (*outer, *steps, lanes), dot.weights)
         start = None
         if dot.total != FLOAT:
             start = weights("S", (len(conv.y.blocks), lanes), dot.total)
@@ -131,10 +132,11 @@ def problem_of(conv: Convolution) -> TileProblem:
     """Return what the cost of a tile of `conv` depends on."""
     _, rows, columns = flat(conv.y).spatial if conv.is_flat else conv.y.spatial
     each = math.ceil(conv.x.channels // conv.group / conv.dot.width)
+    *outer, along = conv.kernel
     return TileProblem(
         rows,
         columns,
         len(conv.y.blocks) // conv.group,
-        each * math.prod(conv.kernel),
+        each * math.prod(outer) * math.ceil(along / conv.dot.taps),
         math.prod(conv.x.spatial) * each * 4,
     )

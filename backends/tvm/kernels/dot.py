@@ -5,7 +5,8 @@
     total[lane] += sum over i < 2 of x[2c + i] * w[2c + i, lane]              bfloat16 to float32
 
 Four (two) neighbouring channels of x are one 32-bit number that all lanes share; the weights of a
-lane stand side by side likewise. VPDPBUSD takes x unsigned: of signed bytes the top bit is flipped,
+lane stand side by side likewise. Where channels are not blocked, two taps along the last axis are
+neighbours instead. VPDPBUSD takes x unsigned: of signed bytes the top bit is flipped,
 which adds 128 to each.
 
 Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, VPDPBUSD and
@@ -23,7 +24,7 @@ import numpy as np
 
 from ..spec.layout import Array
 from ..spec.machine import CpuMachine
-from .bfloat16 import HALF
+from .bfloat16 import HALF, bits_of
 from .elements import FLOAT
 from .padding import PaddedInput
 from .registers import Register
@@ -48,14 +49,17 @@ TOP_BITS = -0x7F7F7F80  # 0x80808080
 
 @dataclass(frozen=True)
 class Dot:
-    """Products of `width` channels at a time; `total` is the type of the sums."""
+    """Products of `width` channels and `taps` along the last axis; `total`: the type of sums."""
 
     width: int = 1
+    taps: int = 1
     total: str = FLOAT
     weights: str = FLOAT
 
-    def value(self, source: PaddedInput, n: Any, block: Any, at: list[Any], step: Any) -> Any:
-        """Return the channels of step `step` as one number."""
+    def value(
+        self, source: PaddedInput, n: Any, block: Any, at: list[Any], step: Any, whole: bool
+    ) -> Any:
+        """Return the channels of step `step` as one number; not `whole`: the last one is alone."""
         return source.load(n, block, at, step)
 
     def add(self, total: Register, value: Any, w: Any, place: Sequence[Any]) -> None:
@@ -76,8 +80,10 @@ class ByteDot(Dot):
     weights: str = "int32"
     signed: bool = False
 
-    def value(self, source: PaddedInput, n: Any, block: Any, at: list[Any], step: Any) -> Any:
-        """Return four neighbouring channels as one number."""
+    def value(
+        self, source: PaddedInput, n: Any, block: Any, at: list[Any], step: Any, whole: bool
+    ) -> Any:
+        """Return four neighbouring channels as one number, some perhaps with weights of zero."""
         from tvm import tirx
 
         four = source.stored(n, block, at, tirx.Ramp(step * self.width, 1, self.width))
@@ -123,12 +129,21 @@ class HalfDot(Dot):
     width: int = 2
     weights: str = "int32"
 
-    def value(self, source: PaddedInput, n: Any, block: Any, at: list[Any], step: Any) -> Any:
-        """Return two neighbouring channels as one number."""
+    def value(
+        self, source: PaddedInput, n: Any, block: Any, at: list[Any], step: Any, whole: bool
+    ) -> Any:
+        """Return two neighbours as one number; zero beside one that is alone."""
         from tvm import tirx
 
-        two = source.stored(n, block, at, tirx.Ramp(step * self.width, 1, self.width))
-        return tirx.reinterpret(self.weights, two)
+        if not whole:  # next to it there may be what is no number
+            one = source.stored(n, block, at, step * self.width)
+            return tirx.Cast(self.weights, bits_of(one))
+        return tirx.reinterpret(self.weights, self._pair(source, n, block, at, step))
+
+    def _pair(self, source: PaddedInput, n: Any, block: Any, at: list[Any], step: Any) -> Any:
+        from tvm import tirx
+
+        return source.stored(n, block, at, tirx.Ramp(step * self.width, 1, self.width))
 
     def add(self, total: Register, value: Any, w: Any, place: Sequence[Any]) -> None:
         """Emit one instruction for all sums."""
@@ -148,8 +163,24 @@ class HalfDot(Dot):
             T.buffer_store(total.buffer, sums, [at])
 
     def interleaved(self, weights: Array) -> Array:
-        """Return the weights of two neighbouring channels side by side, as one int32."""
+        """Return the weights of two neighbours side by side, as one int32."""
         return _interleaved(weights.astype(ml_dtypes.bfloat16), self.width)
+
+
+@dataclass(frozen=True)
+class HalfTapDot(HalfDot):
+    """Two taps along the last axis, of bfloat16 that lie as ONNX has them."""
+
+    width: int = 1
+    taps: int = 2
+
+    def _pair(self, source: PaddedInput, n: Any, block: Any, at: list[Any], step: Any) -> Any:
+        return source.stored_row(n, block, at, step, self.taps)
+
+    def interleaved(self, weights: Array) -> Array:
+        """Return weights [..., k, C, M] as int32 [..., k / 2, C, M]."""
+        by_channel = np.swapaxes(weights.astype(ml_dtypes.bfloat16), -3, -2)
+        return np.ascontiguousarray(np.swapaxes(_interleaved(by_channel, self.taps), -3, -2))
 
 
 FLOAT_DOT = Dot()
@@ -167,5 +198,7 @@ def dot_of(machine: CpuMachine, dtype: str) -> Dot | None:
 def _interleaved(weights: Array, width: int) -> Array:
     """Return [..., C, M] as int32 [..., C / width, M]: the bits of `width` channels in each."""
     *outer, channels, lanes = weights.shape
-    steps = weights.reshape(*outer, channels // width, width, lanes)
+    missing = -channels % width
+    weights = np.pad(weights, [*[(0, 0)] * len(outer), (0, missing), (0, 0)])
+    steps = weights.reshape(*outer, -1, width, lanes)
     return np.ascontiguousarray(np.swapaxes(steps, -1, -2)).view(np.int32)[..., 0]

@@ -9,24 +9,20 @@ from typing import Any
 
 from ..spec.chain import ElementwiseChain
 from ..spec.layout import BufferSpec
-from .bfloat16 import HALF, rounds_in_one_instruction, store_rounded
 from .elements import BYTES, FLOAT, converted
 from .frame import Frame, Operand, OperandsAt, operand, operands
 from .halo import zero_halo
+from .lane_store import spare_registers, store_lane
 from .registers import Vector, vector
 
 
 @dataclass
 class Epilogue:
-    """Applies a kernel's chain to its result and stores it.
-
-    `rounds`: results are bfloat16, and one instruction rounds a vector of them.
-    """
+    """Applies a kernel's chain to its result and stores it."""
 
     chain: ElementwiseChain
     y: Operand
     operands: list[Operand] = field(default_factory=list)
-    rounds: bool = False
 
     @classmethod
     def declare(
@@ -41,8 +37,7 @@ class Epilogue:
         declared = operands(frame, "E", chain.operands, flattened)
         if y.first is None:
             y = replace(y, first=T.arg("first", T.int64()))
-        rounds = y.dtype == HALF and rounds_in_one_instruction()
-        return cls(chain, operand(frame, "Y", y, flattened), declared, rounds)
+        return cls(chain, operand(frame, "Y", y, flattened), declared)
 
     def begin(self, frame: Frame) -> None:
         """End the parameters, and write the border that the readers of the output want."""
@@ -51,7 +46,7 @@ class Epilogue:
 
     def vector(self) -> contextlib.AbstractContextManager[Vector]:
         """Open a loop over the lanes of the output, for `store`."""
-        return vector(self.y.spec.lanes, self.chain.held + self.rounds)
+        return vector(self.y.spec.lanes, self.chain.held + spare_registers(self.y.spec.dtype))
 
     def store(self, value: Any, n: Any, block: Any, at: Sequence[Any], vector: Vector) -> None:
         """Emit the chain over `value` and the store of what it gives."""
@@ -64,9 +59,8 @@ class Epilogue:
             vector.hold,
             as_bits=self.y.spec.dtype in BYTES and bool(self.chain.steps),
         )
-        if not self.rounds or isinstance(lane, int):
+        if isinstance(lane, int):
             self.y.store(found, n, block, at, lane)
             return
-        row = vector.keep(converted(found, FLOAT))
-        place = self.y.spec.index(n, block, at, 0)
-        vector.afterwards.append(lambda: store_rounded(self.y.buffer, row, row.lanes, place))
+        *outer, _ = self.y.spec.index(n, block, at, lane)
+        store_lane(self.y.buffer, found, self.y.spec.dtype, outer, vector)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..spec.layout import covers
-from .bfloat16 import BITS, HALF, bits_of
+from .bfloat16 import HALF, bits_of, memory_type
 from .elements import constant, real
 from .frame import Frame, Operand
 from .loops import loops, parallel
@@ -42,6 +42,16 @@ class PaddedInput:
             return self.scratch[(lane, *place)]
         return self.operand.stored(n, block, place, lane)
 
+    def stored_row(self, n: Any, block: Any, at: list[Any], lane: Any, count: int) -> Any:
+        """Return what is stored of one channel, not blocked, at `count` positions in a row."""
+        from tvm import tirx
+
+        *outer, first = [position - shift for position, shift in zip(at, self.shift, strict=True)]
+        if self.scratch is not None:
+            return self.scratch[(lane, *outer, tirx.Ramp(first, 1, count))]
+        *outer, first = self.operand.spec.index(n, block, [*outer, first], lane)
+        return self.operand.buffer[(*outer, tirx.Ramp(first, 1, count))]
+
 
 @contextlib.contextmanager
 def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, PaddedInput]]:
@@ -63,8 +73,7 @@ def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, PaddedIn
     outer = len(spec.blocks) if spec.lanes else spec.channels
     inner = spec.lanes or 1
     shape = (outer, *sizes, spec.lanes) if spec.lanes else (outer, *sizes)
-    half = spec.dtype == HALF
-    held = BITS if half else spec.dtype
+    held = memory_type(spec.dtype)
     zero = constant(spec.zero, held)
     frame.independent = False
     with loops(frame.batch) as (n,):
@@ -80,7 +89,7 @@ def padded(frame: Frame, pads: Pads, x: Operand) -> Iterator[tuple[Any, PaddedIn
             with loops(inner, kind="vectorized") as (lane,):
                 block, channel = (c, lane) if spec.lanes else (0, c)
                 value = x.stored(n, block, place, channel)
-                value = bits_of(value) if half else value
+                value = bits_of(value) if spec.dtype == HALF else value
                 kept = tirx.if_then_else(tirx.all(*inside), value, zero)
                 index = [c, z, y, column, lane] if spec.lanes else [c, z, y, column]
                 T.buffer_store(scratch, kept, index)

@@ -14,8 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from ..spec.chain import ElementwiseChain
+from .bfloat16 import memory_type
 from .frame import Operand, OperandsAt
+from .lane_store import spare_registers, store_lane
 from .loops import loops, parallel
 from .padding import PaddedInput
 from .registers import Vector, vector
@@ -53,7 +57,10 @@ def accumulate_with_prologue(
     x = operands.x.operand
     blocks, lanes = len(x.spec.blocks), x.spec.lanes
     _, height, width = op.positions
-    rows, columns = run_sizes((height, width), tile, blocks * lanes * 4, cache)
+    dtype = x.spec.dtype
+    held = memory_type(dtype)
+    each = np.dtype(held).itemsize
+    rows, columns = run_sizes((height, width), tile, blocks * lanes * each, cache)
     tiles = [
         math.ceil(whole / part)
         for whole, part in ((op.y_blocks, tile.blocks), (rows, tile.rows), (columns, tile.columns))
@@ -62,13 +69,13 @@ def accumulate_with_prologue(
     with parallel(runs) as (n, row_run, column_run):
         y0 = start_of_tile(row_run, rows, height)
         x0 = start_of_tile(column_run, columns, width)
-        scratch = T.alloc_buffer((blocks, 1, rows, columns, lanes), x.spec.dtype)
+        scratch = T.alloc_buffer((blocks, 1, rows, columns, lanes), held)
         with (
             loops(blocks, rows, columns) as (block, row, column),
-            vector(lanes, prologue.chain.held) as row_of,
+            vector(lanes, prologue.chain.held + spare_registers(dtype)) as row_of,
         ):
             found = prologue.load(x, n, block, (0, y0 + row, x0 + column), row_of)
-            T.buffer_store(scratch, found, [block, 0, row, column, row_of.lane])
+            store_lane(scratch, found, dtype, [block, 0, row, column], row_of)
         # A tile's results go to the image; what it reads is counted from where the run starts.
         run = replace(operands, x=PaddedInput(x, (0, y0, x0), scratch))
         with loops(*tiles) as (b, r, c):

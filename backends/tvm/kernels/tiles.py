@@ -108,7 +108,6 @@ def add_tile(
     prefetch: Prefetch | None = None,
 ) -> None:
     """Emit the sums of the tile at `origin`, their stores, and the prefetch of further weights."""
-
     z, y0, x0 = origin.position
     dot, start, block0 = op.dot, operands.start, origin.y_block
     zero = constant(0, dot.total)
@@ -118,18 +117,22 @@ def add_tile(
         total.set(lambda lane: zero if start is None else start[block0 + b, lane])
     whole = len(op.x_blocks) * math.prod(op.kernel)
     for first, count, filled in runs(op.x_blocks):
-        steps = math.ceil(filled / dot.width)
-        with loops(count, *op.kernel) as (block, *taps):
-            if prefetch is not None:
-                prefetch.emit(ravel((first + block, *taps), op.kernel), whole)
-            reached = affine(taps, op.dilations, op.origin)
-            with loops(steps) as (step,):
-                for (r, c), held in zip(places, totals, strict=True):
-                    place = affine((z, y0 + r, x0 + c), op.strides, reached)
-                    x_block = origin.x_block + first + block
-                    value = dot.value(operands.x, origin.image, x_block, place, step)
-                    for b, total in enumerate(held):
-                        dot.add(total, value, operands.w, (block0 + b, first + block, *taps, step))
+        for tap0, together, whole_taps in _steps(op.kernel[2], dot.taps):
+            with loops(count, *op.kernel[:2], together) as (index, *outer, last):
+                taps, block = [*outer, tap0 + last], first + index
+                if prefetch is not None:
+                    prefetch.emit(ravel((block, *taps), op.kernel), whole)
+                reached = affine([*outer, taps[2] * dot.taps], op.dilations, op.origin)
+                read = [affine((z, y0 + r, x0 + c), op.strides, reached) for r, c in places]
+                for step0, steps, whole_step in _steps(filled, dot.width):
+                    with loops(steps) as (turn,):
+                        x_block, step = origin.x_block + block, step0 + turn
+                        full = whole_taps and whole_step
+                        for at, held in zip(read, totals, strict=True):
+                            value = dot.value(operands.x, origin.image, x_block, at, step, full)
+                            for b, total in enumerate(held):
+                                place = (block0 + b, block, *taps, step)
+                                dot.add(total, value, operands.w, place)
     for (i, b), total in _numbered(totals):
         r, c = places[i]
         goes = affine((z, y0 + r, x0 + c), op.out_stride, op.out_offset)
@@ -149,11 +152,20 @@ def runs(blocks: Sequence[int]) -> Iterator[tuple[int, int, int]]:
     """Yield (first block, blocks, channels in each) of rows of equally filled blocks.
 
     Lanes that hold no channel are not visited: what is in them is undefined. In the last step of
-    several channels, the weights of such lanes are zero.
+    several bytes, the weights of such lanes are zero.
     """
     for filled, found in itertools.groupby(enumerate(blocks), key=lambda item: item[1]):
         members = [index for index, _ in found]
         yield members[0], len(members), filled
+
+
+def _steps(size: int, width: int) -> Iterator[tuple[int, int, bool]]:
+    """Yield (first step, steps, whether all are of `width`) that `size` is taken in."""
+    whole, rest = divmod(size, width)
+    if whole:
+        yield 0, whole, True
+    if rest:
+        yield whole, 1, False
 
 
 def start_of_tile(index: Any, size: int, extent: int) -> Any:

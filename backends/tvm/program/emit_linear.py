@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx_graphsurgeon as gs
 
@@ -76,7 +78,7 @@ def _dense(
     source = group.anchor.inputs[0]
     prologue = program.prologues.pop(id(source), None)
     x = _input(program, source, parts) if prologue is None else prologue.x
-    products = products_of(program, layer, x)
+    products = products_of(program, layer, x, window)
     weight = products.weight
     y = KernelResult(program, group, _layout(program, group, weight), x.shape[0])
     y.epilogue.scale_and_shift(products.scale, products.bias)
@@ -181,11 +183,23 @@ def _input(program: BlockedProgram, source: gs.Tensor, parts: int) -> Value:
         few = channels <= _FEW_CHANNELS or len(program.shape(source)) == 2
         if not blocked and few:
             program.plain(source)
-            return program.values(source)[0]
+            value = program.values(source)[0]
+            return _as_one_block(program, value) if len(value.shape) == 2 else value
         return program.blocked(source)
     rank = len(program.shape(source)) - 2
     aligned = Layout.grouped(channels, parts, program.machine.lanes, program.halo(source, rank))
     return program.repacked(source, aligned)
+
+
+def _as_one_block(program: BlockedProgram, value: Value) -> Value:
+    """Return rows whose channels are neighbours so that they can be multiplied several at once."""
+    from tvm import relax
+
+    if value.scale is not None or dot_of(program.machine, value.dtype) is None:
+        return value
+    images, channels = value.shape
+    expr = program.builder.emit(relax.op.reshape(value.expr, [images, 1, channels]))
+    return replace(value, expr=expr, layout=Layout.plain(channels, channels, ()))
 
 
 def _depthwise(
@@ -196,7 +210,7 @@ def _depthwise(
     assert x.layout is not None
     y = KernelResult(program, group, x.layout, x.shape[0])
     if not window.is_pointwise and can_be_bytes(x.spec(), window.dilations):
-        products = products_of(program, layer, x)
+        products = products_of(program, layer, x, window)
         if products.start is not None:
             _depthwise_bytes(program, window, x, y, products)
             return

@@ -29,6 +29,7 @@ from ....ir.proto.versions import opset_imports
 from ..runtime.onnx_node import INTO, NAME, NEEDS_ELEMENTS, packed, register, session_of
 from .program import Program, Step
 from .value import dtype_of, shape_of
+from .widen import as_inferred, without_bfloat16
 
 # Parameters of few elements are part of the model: some operators want them constant.
 _PART_OF_MODEL = 64
@@ -57,7 +58,8 @@ def emit_onnxruntime(program: Program, node: gs.Node, proto: onnx.NodeProto, why
     register()  # what depends on constants alone is computed by calling it
     steps = [*program.untold_steps(node), (node, proto)]
     given, constants = _operands(program, steps)
-    exprs = [program.tensor(tensor) for tensor in given]
+    # It has kernels for float16, and none for bfloat16.
+    exprs = [without_bfloat16(program.builder, program.tensor(tensor)) for tensor in given]
     model = _model(program, steps, list(zip(given, exprs, strict=True)), constants)
     kinds = _kinds(program, node, model, why)
     results = _results(node)
@@ -72,7 +74,7 @@ def emit_onnxruntime(program: Program, node: gs.Node, proto: onnx.NodeProto, why
     make = _kernel_call if in_place else _packed_call
     found = make(program, node, packed(model), exprs, types)
     for tensor, expr in zip(results, found, strict=True):
-        program.define_plain(tensor, expr)
+        program.define_plain(tensor, as_inferred(program.builder, program.view, tensor, expr))
 
 
 def _refuse_outputs(program: Program, results: list[gs.Tensor], kinds: Sequence[Any]) -> None:
@@ -202,7 +204,7 @@ def _model(
     results = _results(steps[-1][0])
     outputs = [onnx.helper.make_empty_tensor_value_info(tensor.name) for tensor in results]
     held = [
-        onnx.numpy_helper.from_array(np.asarray(program.view.constant(c)), c.name)
+        onnx.numpy_helper.from_array(_without_bfloat16(program.view.constant(c)), c.name)
         for c in constants
     ]
     protos = [proto for _, proto in steps]
@@ -332,6 +334,10 @@ def _refused(node: gs.Node, reason: str) -> BackendError:
 
 def _results(node: gs.Node) -> list[gs.Tensor]:
     return [tensor for tensor in node.outputs if not tensor.is_empty()]
+
+
+def _without_bfloat16(values: Any) -> np.ndarray[Any, Any]:
+    return np.asarray(values, np.float32 if values.dtype == ml_dtypes.bfloat16 else None)
 
 
 def _numpy_type(expr: Any) -> np.dtype[Any]:

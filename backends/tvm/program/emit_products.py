@@ -16,7 +16,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ....ir.ops.linear.layer import Layer
-from ..kernels.dot import FLOAT_DOT, Dot, dot_of
+from ..graph.spatial import SpatialWindow
+from ..kernels.bfloat16 import HALF
+from ..kernels.dot import FLOAT_DOT, Dot, HalfTapDot, dot_of
 from ..spec.layout import Array
 from .blocked import BlockedProgram
 from .value import Value
@@ -38,15 +40,24 @@ class Products:
     bias: Array | None = None
 
 
-def products_of(program: BlockedProgram, layer: Layer, x: Value) -> Products:
+def products_of(program: BlockedProgram, layer: Layer, x: Value, window: SpatialWindow) -> Products:
     """Return integer products where `x` and the weights are bytes, else those of floats."""
     found = _of_bytes(program, layer, x)
     if found is not None:
         return found
     kernel = layer.kernel()
     bias = None if kernel.bias is None else kernel.bias.astype(np.float32)
-    dot = dot_of(program.machine, x.dtype) if x.layout is not None and x.scale is None else None
-    return Products(kernel.weight.astype(np.float32), dot or FLOAT_DOT, bias=bias)
+    return Products(kernel.weight.astype(np.float32), _of_floats(program, x, window), bias=bias)
+
+
+def _of_floats(program: BlockedProgram, x: Value, window: SpatialWindow) -> Dot:
+    dot = dot_of(program.machine, x.dtype) if x.scale is None else None
+    if dot is None:
+        return FLOAT_DOT
+    if x.layout is not None:
+        return dot
+    paired = x.dtype == HALF and window.kernel[2] > 1 and window.dilations[2] == 1
+    return HalfTapDot() if paired else FLOAT_DOT
 
 
 def _of_bytes(program: BlockedProgram, layer: Layer, x: Value) -> Products | None:

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
+from ..graph.groups import REAL
 from ..graph.linear_layer import linear_layer
 from ..graph.spatial import is_known, read_window
 from ..spec.chain import ElementwiseChain
@@ -37,7 +39,7 @@ def can_defer(tensor: gs.Tensor, x: Value, chain: ElementwiseChain, view: View) 
     One convolution of one position reads it, and the chain has the same operands everywhere: what
     a reader computes for itself must not cost more reading than it saves.
     """
-    if x.dtype != "float32" or view.is_output(tensor):
+    if np.dtype(x.dtype) not in REAL or view.is_output(tensor):
         return False
     if any(operand.spatial != (1, 1, 1) for operand in chain.operands):
         return False
@@ -59,4 +61,4 @@ def _is_pointwise(node: gs.Node, tensor: gs.Tensor, view: View) -> bool:
     if layer is None:
         return False
     dense = layer.group == 1 and layer.inputs > 1
-    return dense and str(layer.weight.dtype) == "float32" and read_window(node, view).is_pointwise
+    return dense and layer.weight.dtype in REAL and read_window(node, view).is_pointwise

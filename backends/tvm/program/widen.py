@@ -33,12 +33,18 @@ def widened(builder: Any, node: gs.Node, view: View, inputs: Sequence[Any]) -> l
 def narrowed(builder: Any, view: View, node: gs.Node, results: Sequence[Any]) -> list[Any]:
     """Return `results` of a widened node in the types that were inferred."""
     return [
-        _as_inferred(builder, view, tensor, expr)
+        as_inferred(builder, view, tensor, expr)
         for tensor, expr in zip(node.outputs, results, strict=True)
     ]
 
 
-def _as_inferred(builder: Any, view: View, tensor: gs.Tensor, expr: Any) -> Any:
+def without_bfloat16(builder: Any, expr: Any) -> Any:
+    """Return `expr` with float32 for bfloat16."""
+    return _cast(builder, expr, WIDE) if dtype_of(expr) == "bfloat16" else expr
+
+
+def as_inferred(builder: Any, view: View, tensor: gs.Tensor, expr: Any) -> Any:
+    """Return a float32 `expr` of `tensor` in the half precision that was inferred, if it was."""
     dtype = str(view.dtype(tensor))
     return _cast(builder, expr, dtype) if dtype in _HALVES and dtype_of(expr) == WIDE else expr
 

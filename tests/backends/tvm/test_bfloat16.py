@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
@@ -9,7 +11,7 @@ import pytest
 import planish
 from planish.backends.contract.prepare import prepare
 from planish.backends.tvm.kernels.convolution import Convolution
-from planish.backends.tvm.kernels.dot import HalfDot
+from planish.backends.tvm.kernels.dot import HalfDot, HalfTapDot
 from planish.backends.tvm.kernels.winograd.convolution import Winograd
 from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
@@ -166,6 +168,76 @@ def test_pairs_of_channels_are_multiplied_at_once() -> None:
     results = [op.y for op in found if hasattr(op, "y")]
     assert {y.dtype for y in results} == {"bfloat16", "float32"}
     assert [y.channels for y in results if y.dtype == "float32"] == [10, 10]
+
+
+def kernels_of(text: str, weights: dict[str, Array]) -> list[Any]:
+    emitter = BlockedEmitter(prepare(halved(text, weights)), MACHINES["avx512-bf16"])
+    return [op for op in lower_graph(emitter).kernels if isinstance(op, Convolution)]
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (2, 7), (5, 1), (1, 2)])
+@pytest.mark.parametrize("pads", ["0, 0, 0, 0", "1, 2, 0, 1"])
+def test_taps_are_pairs_where_channels_are_not_blocked(kernel, pads) -> None:
+    text = f"""g (float[N, 3, 9, 11] x) => (float[] y) {{
+        c = Conv <strides = [1, 2], pads = [{pads}]> (x, w)
+        y = LeakyRelu (c)
+    }}"""
+    weights = {"w": normal(18, 3, *kernel)}
+    (op,) = kernels_of(text, weights)
+    assert (type(op.dot) is HalfTapDot) == (kernel[1] > 1)
+    check(text, weights, {"x": normal(2, 3, 9, 11)}, 4)
+
+
+@pytest.mark.parametrize("isa", ["avx2", "avx512-bf16"])
+def test_what_is_beside_a_pair_of_one_is_not_read(isa, monkeypatch) -> None:
+    """Not even times zero: a number outside the window, or a lane without a channel."""
+    text = """g (float[1, 3, 1, 8] x) => (float[] y) {
+        c = Conv (x, w)
+        d = Conv (c, v)
+        y = Conv (d, v)
+    }"""
+    weights = {"w": normal(7, 3, 1, 3), "v": normal(7, 7, 1, 1)}
+    x = normal(1, 3, 1, 8)
+    x[..., 3] = np.inf
+    target = make_runnable(isa, monkeypatch)
+    compiled = planish.lower(halved(text, weights), backend="tvm", target=target, threads=1)
+    expected = run_ort(model_of(text, weights), {"x": x})["y"]
+    assert np.isfinite(expected).any(axis=1).tolist() == [[[True, *[False] * 3, True, True]]]
+    assert np.array_equal(np.isfinite(compiled({"x": x})["y"]), np.isfinite(expected))
+
+
+def test_flat_rows_are_pairs_of_channels() -> None:
+    text = "g (float[N, 33] x) => (float[] y) { a = Gemm (x, w, b) y = Gemm (a, v) }"
+    weights = {"w": normal(33, 50), "b": normal(50), "v": normal(50, 7)}
+    assert {type(op.dot) for op in kernels_of(text, weights)} == {HalfDot}
+    check(text, weights, {"x": normal(3, 33)}, 4)
+
+
+@pytest.mark.parametrize("isa", ["avx2", "avx512-bf16"])
+def test_what_one_convolution_reads_is_computed_as_it_reads(isa, monkeypatch) -> None:
+    text = """g (float[1, 20, 12, 9] x) => (float[] y) {
+        c = Conv (x, w)
+        p = GlobalAveragePool (c)
+        g = Sigmoid (p)
+        m = Mul (c, g)
+        y = Conv (m, w)
+    }"""
+    weights = {"w": normal(20, 20, 1, 1) / 4}
+    assert any(op.prologue.steps for op in kernels_of(text, weights))
+    feeds = {"x": normal(1, 20, 12, 9)}
+    target = make_runnable(isa, monkeypatch)
+    compiled = planish.lower(halved(text, weights), backend="tvm", target=target, threads=1)
+    error = relative_error(run_ort(model_of(text, weights), feeds)["y"], compiled(feeds)["y"])
+    assert UNIT / 64 < error < 6 * UNIT
+
+
+def test_what_onnx_runtime_runs_is_given_float32() -> None:
+    text = """g (float[1, 20, 8, 8] x) => (float[] y) {
+        c = Conv (x, w)
+        l = LpPool <kernel_shape = [2, 2], p = 2> (c)
+        y = Conv (l, w)
+    }"""
+    check(text, {"w": normal(20, 20, 1, 1) / 4}, {"x": normal(1, 20, 8, 8)}, 4)
 
 
 def test_inputs_of_it_are_refused_by_a_sentence() -> None:
