@@ -29,9 +29,8 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(RUN) -m pytest -m "slow or not slow" -n 2 --dist worksteal --durations 20
 
-# With the hosts that are too heavy for every change: Olive, and Transformers, which it draws.
+# All of what is tested in other programs, Olive and Transformers among them.
 test-hosts: $(STAMP)
-	$(RUN) -m pip install --quiet --editable ".[olive]"
 	$(RUN) -m pytest -m "slow or not slow" -n 2 -rs tests/integrations \
 		tests/cli/test_model_folders.py tests/ir/run/test_image_processor.py
 

@@ -167,9 +167,9 @@ def test_a_folder_appears_whole_or_not_at_all(exported, tmp_path):
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.slow  # Transformers is not in the environment of the tests: make test-hosts
+@pytest.mark.slow  # importing Transformers takes seconds: make test-hosts
 def test_a_network_of_transformers_keeps_its_labels(call, tmp_path, pictures):
-    reason = "Transformers is not installed: make test-hosts installs it"
+    reason = "Transformers is not installed: pip install planish[olive] draws it"
     transformers = pytest.importorskip("transformers", reason=reason)
     torch = pytest.importorskip("torch")
     labels = {0: "cat", 1: "dog", 2: "owl"}

@@ -1,5 +1,6 @@
-"""planish's passes in Olive: run by `olive run`, where it is installed (`make test-hosts`)."""
+"""planish's passes in Olive: run by `olive run`, in a process of its own."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -50,9 +51,15 @@ def model(tmp_path):
     return made
 
 
+def require_olive():
+    """Skip the test where Olive is not installed; importing it takes four seconds."""
+    if importlib.util.find_spec("olive") is None:
+        pytest.skip("Olive is not installed: pip install planish[olive]")
+
+
 def olive_run(folder, package, passes, **more):
     """Run a workflow as a user does; return what the command said, and the model it left."""
-    pytest.importorskip("olive", reason="Olive is not installed: make test-hosts installs it")
+    require_olive()
     system = {"type": "LocalSystem", "accelerators": [
         {"device": "cpu", "execution_providers": ["CPUExecutionProvider"]}]}  # fmt: skip
     workflow = {
@@ -71,11 +78,12 @@ def olive_run(folder, package, passes, **more):
     quiet = {**os.environ, "OLIVE_DISABLE_TELEMETRY": "1"}
     done = subprocess.run(command, cwd=folder, env=quiet, capture_output=True, text=True)
     said = done.stdout + done.stderr
+    if "operator torchvision::nms does not exist" in said:
+        pytest.skip("the torchvision that is installed does not fit PyTorch: Olive cannot start")
     found = folder / "out" / "model.onnx"
     return said, found if found.exists() else None
 
 
-@pytest.mark.slow  # a process that imports Olive takes five seconds
 def test_olive_runs_a_pipeline(model, tmp_path):
     said, found = olive_run(tmp_path, own_config(), {"p": {"type": "Planish"}})
     assert found is not None, said
@@ -89,7 +97,7 @@ def test_olive_runs_a_pipeline(model, tmp_path):
 
 @pytest.mark.slow
 def test_olive_runs_typed_passes_beside_its_own(model, tmp_path):
-    pytest.importorskip("olive", reason="Olive is not installed: make test-hosts installs it")
+    require_olive()
     from planish.integrations.olive.package import package_config
 
     script = "import torch\nfrom olive.data.registry import Registry\n"

@@ -105,7 +105,7 @@ def test_another_way_of_resizing_is_told(file):
     assert otherwise == "pictures are resized bilinearly, and not bicubically"
 
 
-@pytest.mark.slow  # Transformers is not in the environment of the tests: make test-hosts
+@pytest.mark.slow  # importing Transformers takes seconds: make test-hosts
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
@@ -122,7 +122,7 @@ def test_another_way_of_resizing_is_told(file):
     ],
 )  # fmt: skip
 def test_transformers_computes_the_same(kind, options, tmp_path):
-    reason = "Transformers is not installed: make test-hosts installs it"
+    reason = "Transformers is not installed: pip install planish[olive] draws it"
     transformers = pytest.importorskip("transformers", reason=reason)
     from PIL import Image
 

@@ -71,7 +71,7 @@ def in_three(x):  # a kernel of C++ decides
     [
         (branch, r"x\.shape\[2\] > 64 \(.*test_decided\.py:\d+: return x \* 2 if x"),
         slow(rounded, r"math\.trunc\(0\.1\*\(x\.shape\[2\]\)\) == 7"),
-        (looped, r"\(x\.shape\[2\] // 8\) == 9"),
+        slow(looped, r"\(x\.shape\[2\] // 8\) == 9"),
         slow(padded_if_needed, r"% 32\) != 0"),
         slow(of_a_list, r"x\.shape\[2\] != 64"),
         (pooled_to_three, r"in PyTorch's adaptive_avg_pool2d, _decomp"),
