@@ -18,8 +18,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
+from ....ir.ops.quantization.nodes import is_dequantizer, is_quantizer
 from ..spec.layout import Halo, covers, no_halo
 from .halos import Halos
+from .quantized import quantization_of
 
 
 @dataclass(frozen=True)
@@ -80,25 +82,46 @@ def plan_concats(
             continue
         if view.dtype(node.outputs[0]) != np.float32:
             continue
-        parts = [id(tensor) for tensor in node.inputs]
+        tensors, whole = stored_of(node, view)
+        parts = [id(tensor) for tensor in tensors]
         known = longest.get(parts[0])
-        halo = halos.get(id(node.outputs[0]), no_halo(len(shape) - 2))
+        halo = halos.get(id(whole), no_halo(len(shape) - 2))
         if known is None or known.parts[: len(parts)] != parts or not covers(known.halo, halo):
-            known = _buffer(node, view, lanes, halo)
+            known = _buffer(tensors, view, lanes, halo)
             longest[parts[0]] = known
-            for index, tensor in enumerate(node.inputs):
+            for index, tensor in enumerate(tensors):
                 if covers(known.halo, halos.get(id(tensor), no_halo(len(shape) - 2))):
                     found.placements.setdefault(id(tensor), ConcatPlacement(known, index))
         found.buffers[id(node)] = known
     return found
 
 
-def _buffer(node: gs.Node, view: View, lanes: int, halo: Halo) -> ConcatBuffer:
+def stored_of(node: gs.Node, view: View) -> tuple[list[gs.Tensor], gs.Tensor]:
+    """Return what is stored of the parts and the result of a Concat.
+
+    That is their bytes where all parts are dequantized, and the result is quantized, by one grid.
+    """
+    result = node.outputs[0]
+    made = [view.producer(tensor) for tensor in node.inputs]
+    readers = view.readers(result)
+    if len(readers) == 1 and is_quantizer(readers[0]) and not view.is_output(result):
+        grid = quantization_of(readers[0], view)
+        bytes_ = [
+            one.inputs[0]
+            for one in made
+            if one is not None and is_dequantizer(one) and quantization_of(one, view) == grid
+        ]
+        if grid is not None and len(bytes_) == len(made):
+            return bytes_, readers[0].outputs[0]
+    return list(node.inputs), result
+
+
+def _buffer(tensors: Sequence[gs.Tensor], view: View, lanes: int, halo: Halo) -> ConcatBuffer:
     counts = []
-    for tensor in node.inputs:
+    for tensor in tensors:
         shape = view.shape(tensor)
         assert shape is not None
         assert isinstance(shape[1], int)
         counts.append(math.ceil(shape[1] / lanes))
     firsts = [0, *itertools.accumulate(counts[:-1])]
-    return ConcatBuffer([id(tensor) for tensor in node.inputs], firsts, counts, sum(counts), halo)
+    return ConcatBuffer([id(tensor) for tensor in tensors], firsts, counts, sum(counts), halo)

@@ -8,6 +8,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
 from ....ir.ops.windows.attributes import averages_pads, pool_window
+from ..graph.concat import stored_of
 from ..graph.groups import REAL, FusionGroup, can_be_operand, is_scalar_operator
 from ..graph.spatial import is_known, read_window
 from ..kernels.elementwise import Elementwise, elementwise
@@ -130,8 +131,9 @@ def emit_concat(program: BlockedProgram, group: FusionGroup) -> None:
     # Quantized inputs of few channels come in narrower blocks.
     parts = [program.blocked(t, lambda layout: layout.lanes == lanes) for t in node.inputs]
     buffer = program.concats.buffers.get(id(node))
-    alone = not group.followers
-    if buffer is not None and alone and emit_placed_concat(program, node, buffer, parts):
+    _, whole = stored_of(node, program.view)
+    stored = group.result is whole
+    if buffer is not None and stored and emit_placed_concat(program, whole, buffer, parts):
         return
     blocks: list[tuple[int, ...]] = []
     start = 0

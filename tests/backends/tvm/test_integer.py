@@ -210,6 +210,26 @@ def test_a_convolution_of_every_kind(case) -> None:
     check(model, feeds, {"y": step})
 
 
+def test_parts_on_one_grid_are_written_where_they_are_joined() -> None:
+    net = Net(9)
+    x = net.quantized("x", 0.03, 90)
+    joined = [x]
+    for place, outputs in enumerate((20, 32, 16)):
+        name, channels = f"c{place}", 16 + sum((20, 32, 16)[:place])
+        net.integers(f"w{name}", (outputs, channels, 1, 1))
+        net.op(f"{name} = Conv ({x}, w{name})")
+        joined.append(net.quantized(name, 0.4, 90))
+        net.op(f"{name}_r = Relu({joined[-1]})")
+        joined[-1] = net.quantized(f"{name}_r", 0.03, 90)
+        net.op(f"j{place} = Concat <axis = 1> ({', '.join(joined)})")
+        x = net.quantized(f"j{place}", 0.03, 90)
+    net.op(f"y = Identity({x})")
+    model = net.model("float[2, 16, 6, 5] x", "float[] y")
+    found = [type(op).__name__ for op in kernels(planish.load(model))]
+    assert found.count("Elementwise") == 0, "parts are copied"
+    check(model, {"x": net.random.standard_normal((2, 16, 6, 5)).astype(np.float32)}, {"y": 0.03})
+
+
 def test_channels_of_zeros_are_added_on_the_way() -> None:
     net = Net(8)
     net.constant("pads", np.array([0, 0, 0, 0, 0, 1, 0, 0]))
