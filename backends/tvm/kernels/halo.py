@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
-from typing import Any
-
 from .bfloat16 import HALF
 from .elements import constant
 from .frame import Frame, Operand
 from .loops import loops, parallel
-
-_LITTLE = 4096  # vectors
-
-
-def _parallel(*extents: Any) -> contextlib.AbstractContextManager[list[Any]]:
-    return parallel(extents)
 
 
 def zero_halo(frame: Frame, y: Operand) -> None:
@@ -29,10 +19,7 @@ def zero_halo(frame: Frame, y: Operand) -> None:
     kind = "serial" if spec.dtype == HALF else "vectorized"  # TVM has no vector of constants then
     count = len(spec.blocks)
     lows = [low for low, _ in spec.halo]
-    # Handing out little work takes longer than doing it.
-    around = math.prod(spec.padded) - math.prod(spec.spatial)
-    whole = isinstance(frame.batch, int) and frame.batch * count * around <= _LITTLE
-    with (loops if whole else _parallel)(frame.batch, count) as (n, block):
+    with parallel([frame.batch, count]) as (n, block):
         for axis in range(3):
             low, high = spec.halo[axis]
             starts = [(0, low), (low + spec.spatial[axis], high)]
