@@ -39,7 +39,7 @@ class Draw:
 
     def tensor(self, spec: BufferSpec, deviation: float, *, finite: bool = False) -> Array:
         """Add the buffer of a tensor, and return its numbers [N, C, D, H, W]."""
-        shape = (1 if spec.single else self.images, spec.channels, *spec.spatial)
+        shape = (spec.images(self.images), spec.channels, *spec.spatial)
         dtype = numpy_dtype(spec.dtype)
         if dtype.kind in "iu":
             ends = np.iinfo(dtype)
@@ -47,7 +47,11 @@ class Draw:
         else:
             stored = self.normal(shape, deviation).astype(dtype)
         self.args.append(laid_out(stored, spec, finite=finite))
-        return numbers(stored, spec)
+        return self._for_all(numbers(stored, spec), spec)
+
+    def _for_all(self, values: Array, spec: BufferSpec) -> Array:
+        """Return the images of `values` as often as they are read."""
+        return values[np.arange(self.images) % spec.repeat] if spec.repeat else values
 
     def table(self, spec: BufferSpec, *, signed: bool) -> Array:
         """Add the buffer of a table of bytes, and return its 256 numbers."""
@@ -71,14 +75,14 @@ class Draw:
             if step.op not in _FACTORS or numpy_dtype(spec.dtype).kind in "iu":
                 found.append(self.tensor(spec, self.size / 2))
                 continue
-            shape = (1 if spec.single else self.images, spec.channels, *spec.spatial)
+            shape = (spec.images(self.images), spec.channels, *spec.spatial)
             signs = self.rng.choice(np.array([1 if step.op == "Div" else -1, 1], np.float32), shape)
             values = self.rng.uniform(0.5, 1.5, shape).astype(np.float32) * signs
             if place == 0:
                 values *= np.float32(first_factor)
             stored = values.astype(numpy_dtype(spec.dtype))
             self.args.append(laid_out(stored, spec))
-            found.append(numbers(stored, spec))
+            found.append(self._for_all(numbers(stored, spec), spec))
         return found
 
 

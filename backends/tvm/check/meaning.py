@@ -25,6 +25,7 @@ from ..kernels.lane_shuffle import LaneShuffle
 from ..kernels.matmul import MatMul, packed
 from ..kernels.normalization import Normalization
 from ..kernels.pack import Pack
+from ..kernels.plain import PlainElementwise
 from ..kernels.repack import Repack
 from ..kernels.resample import Resample
 from ..kernels.rounding import RoundedRows
@@ -77,7 +78,7 @@ def parts_of(op: Any) -> tuple[BufferSpec, ElementwiseChain, int]:
     if isinstance(op, RoundedRows):
         return plain_spec(op.length, (), HALF), _NO_CHAIN, op.rows or _IMAGES
     if isinstance(op, MatMul):
-        return plain_spec(op.rows, (op.columns,)), _NO_CHAIN, op.outer or _IMAGES
+        return op.y, op.epilogue, op.outer or _IMAGES
     found = op.conv if isinstance(op, Winograd) else op
     images = _IMAGES if found.batch is None else found.batch
     return found.y, getattr(found, "epilogue", _NO_CHAIN), images
@@ -260,6 +261,7 @@ def _matmul(op: MatMul, draw: Draw) -> Meaning:
     x = draw.normal((draw.images, op.rows, op.depth))
     matrices = () if op.shared else (draw.images,)
     w = draw.normal((*matrices, op.depth, op.columns), op.depth**-0.5)
+    x *= np.float32(draw.size)
     draw.args += [x, packed(op, w) if op.packed else w]
     value = x.astype(np.float64) @ w
     return Meaning(value=value.astype(np.float32)[:, :, None, None])
@@ -290,6 +292,12 @@ def _elementwise(op: Elementwise, draw: Draw) -> Meaning:
             values = np.repeat(values, times, axis=axis)
         parts.append(values)
     return Meaning(value=np.concatenate(parts, axis=1))
+
+
+@meaning_of.register
+def _plain_elementwise(op: PlainElementwise, draw: Draw) -> Meaning:
+    value = draw.tensor(op.x, draw.size)
+    return Meaning(value=np.broadcast_to(value, (draw.images, op.y.channels, *op.y.spatial)))
 
 
 @meaning_of.register

@@ -2,7 +2,8 @@
 
     for (outer spatial axes, fused) in parallel: for (the rest): for (innermost spatial axis)
 
-The innermost loop is contiguous in what is written, and LLVM vectorizes it.
+The innermost loop is contiguous in what is written, and LLVM vectorizes it. What only gives a
+tensor other sizes is marked: who calls it may take the memory that it reads for what it writes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 _MOST_NODES = 5000
 # Below so many elements, starting threads costs more than they save.
 _WORTH_THREADS = 4096
+RESHAPE = "planish.reshape"  # a function whose result is what it reads, element by element
 
 
 def schedule_generic(module: Any) -> Any:
@@ -24,16 +26,27 @@ def schedule_generic(module: Any) -> Any:
         if not isinstance(function, tirx.PrimFunc) or marked:
             continue
         schedule = s_tir.Schedule(function)
-        _schedule(schedule)
-        module[variable] = schedule.mod["main"].with_attr("tirx.is_scheduled", True)
+        _inline(schedule)
+        reshapes = _reshapes(schedule.mod["main"])
+        for block in schedule.get_child_blocks(schedule.get_sblock("root")):
+            _parallel(schedule, block)
+        found = schedule.mod["main"].with_attr("tirx.is_scheduled", True)
+        module[variable] = found.with_attr(RESHAPE, True) if reshapes else found
     return module
 
 
-def _schedule(schedule: Any) -> None:
-    """Inline what is computed element by element, and run the rest in parallel outside."""
+def _reshapes(function: Any) -> bool:
+    """Say whether `function` writes the one tensor that it reads, in other sizes."""
+    from tvm import relax
+
+    return len(function.params) == 2 and bool(relax.analysis.has_reshape_pattern(function))
+
+
+def _inline(schedule: Any) -> None:
+    """Compute what is computed element by element where it is read."""
     for block in schedule.get_child_blocks(schedule.get_sblock("root")):
-        if _grows(schedule, block) or not _tried(schedule.compute_inline, block):
-            _parallel(schedule, block)
+        if not _grows(schedule, block):
+            _tried(schedule.compute_inline, block)
 
 
 def _grows(schedule: Any, block: Any) -> bool:

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from .generic import RESHAPE
 from .memory import Lifetime, plan
 from .order import keep_order
 from .pointer_kernels import of_pointers
@@ -61,6 +62,9 @@ class _CallSequence:
     written: list[_Tensor] = field(default_factory=list)
     tuples: dict[Any, list[Any]] = field(default_factory=dict)
     held: dict[Any, list[_Tensor]] = field(default_factory=dict)
+    reshapes: frozenset[Any] = frozenset()  # kernels that give a tensor other sizes
+    returned: frozenset[Any] = frozenset()
+    claimed: list[_Tensor] = field(default_factory=list)  # results, in the sizes they are given in
 
     def read(self, expr: Any) -> list[Any]:
         """Return what an argument of the next call stands for: tensors, or a number."""
@@ -74,6 +78,22 @@ class _CallSequence:
         for tensor in self.held[expr]:
             tensor.last = len(self.calls)
         return self.held[expr]
+
+    def alias(self, variable: Any, expr: Any) -> bool:
+        """Let `variable` be the memory of `expr`, which has the same elements in other sizes.
+
+        False where it is a result, and that memory is no result's yet to be given in its sizes.
+        """
+        found = self.held.get(expr, [])
+        if variable in self.returned:
+            if not any(found[0] is tensor for tensor in self.written) if found else True:
+                return False
+            if expr in self.returned or any(found[0] is tensor for tensor in self.claimed):
+                return False
+            found[0].kind = variable.ty
+            self.claimed.append(found[0])
+        self.held[variable] = self.read(expr)
+        return True
 
     def write(self, kinds: Sequence[Any]) -> list[_Tensor]:
         """Return the tensors that the next call makes."""
@@ -92,7 +112,7 @@ def merge_calls(module: Any, *, lent: bool = True) -> Any:
     from tvm import relax
 
     main = module["main"]
-    sequence = _read(main)
+    sequence = _read(module, main)
     if sequence is None or not sequence.calls:
         return module
     returned = _returned(main, sequence)
@@ -126,11 +146,11 @@ def arena_of(module: Any) -> int:
     return int(last[0].ty.shape[0]) if last and last[0].name == _ARENA else 0
 
 
-def _read(main: Any) -> _CallSequence | None:
+def _read(module: Any, main: Any) -> _CallSequence | None:
     """Return what `main` does, or None where it is more than calls on tensors of known sizes."""
     from tvm import relax
 
-    sequence = _CallSequence()
+    sequence = _CallSequence(reshapes=_reshapes(module), returned=_given_back(main))
     if not isinstance(main.body, relax.SeqExpr) or not all(map(_is_known, main.params)):
         return None
     for block in main.body.blocks:
@@ -138,6 +158,33 @@ def _read(main: Any) -> _CallSequence | None:
             if not _take(sequence, binding):
                 return None
     return None if _returned(main, sequence) is None else sequence
+
+
+def _reshapes(module: Any) -> frozenset[Any]:
+    return frozenset(
+        name for name, function in module.functions_items()
+        if function.attrs is not None and RESHAPE in function.attrs
+    )  # fmt: skip
+
+
+def _given_back(main: Any) -> frozenset[Any]:
+    """Return the variables that `main` gives, by whatever name."""
+    from tvm import relax
+
+    if not isinstance(main.body, relax.SeqExpr):
+        return frozenset()
+    bindings = [each for block in main.body.blocks for each in block.bindings]
+    waiting, found = [main.body.body], set()
+    values = {each.var: getattr(each, "value", None) for each in bindings}
+    while waiting:
+        expr = waiting.pop()
+        if isinstance(expr, relax.Tuple):
+            waiting += list(expr.fields)
+            continue
+        found.add(expr)
+        if isinstance(values.get(expr), relax.Tuple | relax.Var):
+            waiting.append(values[expr])
+    return frozenset(found)
 
 
 def _returned(main: Any, sequence: _CallSequence) -> list[Any] | None:
@@ -170,6 +217,8 @@ def _take(sequence: _CallSequence, binding: Any) -> bool:
     if name not in ("relax.call_tir", "relax.call_tir_inplace"):
         return False
     kernel, given = value.args
+    if kernel in sequence.reshapes and sequence.alias(binding.var, given.fields[0]):
+        return True
     operands: list[Any] = [operand for expr in given.fields for operand in sequence.read(expr)]
     kinds = [value.ty] if isinstance(value.ty, relax.TensorType) else list(value.ty.fields)
     if name == "relax.call_tir":

@@ -2,7 +2,8 @@
 
 A group grows as long as only its last value is read elsewhere, so that nothing it holds has to be
 stored: Conv, Add (a bias or another branch), Relu; or Conv, Sigmoid, Mul (Silu). It stands where
-its last node stood, after everything that its nodes read.
+its last node stood, after everything that its nodes read. What operands may be hangs on whether
+its tensors lie in blocks of channels, or as ONNX has them.
 """
 
 from __future__ import annotations
@@ -28,12 +29,20 @@ _LONGEST = 12
 REAL = (np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16))
 
 
+# Whether a tensor can be an operand of what gives a tensor of some shape.
+CanRead = Callable[[gs.Tensor, Shape, View], bool]
+
+
 @dataclass
 class FusionGroup:
-    """An operator and the element-wise nodes that its kernel goes on with, in order."""
+    """An operator and the element-wise nodes that its kernel goes on with, in order.
+
+    `plain`: its tensors are to lie as ONNX has them.
+    """
 
     anchor: gs.Node
     followers: list[gs.Node] = field(default_factory=list)
+    plain: bool = False
 
     @property
     def result(self) -> gs.Tensor:
@@ -42,11 +51,12 @@ class FusionGroup:
 
 
 def group_nodes(
-    nodes: Sequence[gs.Node], view: View, can_anchor: Callable[[gs.Node], bool]
+    nodes: Sequence[gs.Node], view: View, reads: Callable[[gs.Node], CanRead | None]
 ) -> list[FusionGroup]:
     """Return groups that cover `nodes`, in an order in which they can run.
 
-    `can_anchor` says which operators have a kernel that others can follow.
+    `reads` says of an operator what the kernel that others can follow may read besides, None where
+    it has none: `can_be_operand` or `can_broadcast`.
     """
     position = {id(node): index for index, node in enumerate(nodes)}
     taken: set[int] = set()
@@ -54,9 +64,10 @@ def group_nodes(
     for index, node in enumerate(nodes):
         if id(node) in taken:
             continue
-        group = FusionGroup(node)
-        if can_anchor(node):
-            group.followers = _followers(node, view, position, taken)
+        can_read = reads(node)
+        group = FusionGroup(node, plain=can_read is can_broadcast)
+        if can_read is not None:
+            group.followers = _followers(node, view, can_read, position, taken)
             taken.update(map(id, group.followers))
         last = position[id(group.followers[-1])] if group.followers else index
         placed.append((last, group))
@@ -64,7 +75,11 @@ def group_nodes(
 
 
 def _followers(
-    anchor: gs.Node, view: View, position: dict[int, int], taken: set[int]
+    anchor: gs.Node,
+    view: View,
+    can_read: CanRead,
+    position: dict[int, int],
+    taken: set[int],
 ) -> list[gs.Node]:
     """Return the longest row of nodes after `anchor` of which only the last value is visible."""
     start = anchor.outputs[0]
@@ -83,7 +98,7 @@ def _followers(
             reader
             for key, reader in readers.items()
             if key not in inside and key not in taken and key in position
-            and _can_follow(reader, values, shape, view)
+            and _can_follow(reader, values, shape, view, can_read)
         ]  # fmt: skip
         if not waiting:
             break
@@ -102,14 +117,18 @@ def _is_visible(value: gs.Tensor, inside: set[int], view: View) -> bool:
     return view.is_output(value) or any(id(r) not in inside for r in view.readers(value))
 
 
-def _can_follow(node: gs.Node, values: dict[int, gs.Tensor], shape: Shape, view: View) -> bool:
+def _can_follow(
+    node: gs.Node, values: dict[int, gs.Tensor], shape: Shape, view: View, can_read: CanRead
+) -> bool:
     if not is_scalar_operator(node, view) or view.shape(node.outputs[0]) != shape:
+        return False
+    if can_read is can_broadcast and not is_plain_scalar(node, view):
         return False
     given = operands(node)
     others = [t for t in given if id(t) not in values]
     if len(others) == len(given):
         return False  # it reads one of these as a parameter
-    return all(can_be_operand(tensor, shape, view) for tensor in others)
+    return all(can_read(tensor, shape, view) for tensor in others)
 
 
 def operands(node: gs.Node) -> list[gs.Tensor]:
@@ -170,4 +189,24 @@ def can_be_operand(tensor: gs.Tensor, shape: Shape, view: View) -> bool:
     return all(
         (size == wanted and size is not None) or size == 1
         for size, wanted in zip(found, shape, strict=True)
+    )
+
+
+def is_plain_scalar(node: gs.Node, view: View) -> bool:
+    """Say whether `node` is a scalar operator between float32 tensors, none of which is bytes."""
+    return (
+        is_scalar_operator(node, view)
+        and not quantizes_or_back(node)
+        and all(view.dtype(tensor) == np.float32 for tensor in (*operands(node), *node.outputs))
+    )
+
+
+def can_broadcast(tensor: gs.Tensor, shape: Shape, view: View) -> bool:
+    """Say whether `tensor`, float32, broadcasts to `shape` so that a plain kernel can read it."""
+    found = view.shape(tensor)
+    if found is None or view.dtype(tensor) != np.float32 or len(found) > len(shape):
+        return False
+    return all(
+        (size == wanted and size is not None) or size == 1
+        for size, wanted in zip(found, shape[len(shape) - len(found) :], strict=True)
     )

@@ -15,6 +15,9 @@ from .halo import zero_halo
 from .lane_store import spare_registers, store_lane
 from .registers import Vector, vector
 
+# An image, a block of channels, a position, and a lane.
+Place = tuple[Any, Any, Sequence[Any], Any]
+
 
 @dataclass
 class Epilogue:
@@ -51,16 +54,24 @@ class Epilogue:
     def store(self, value: Any, n: Any, block: Any, at: Sequence[Any], vector: Vector) -> None:
         """Emit the chain over `value` and the store of what it gives."""
         lane = vector.lane
+        if isinstance(lane, int):
+            self.store_at(value, (n, block, at, lane), vector)
+            return
+        found = self._applied(value, (n, block, at, lane), vector)
+        *outer, _ = self.y.spec.index(n, block, at, lane)
+        store_lane(self.y.buffer, found, self.y.spec.dtype, outer, vector)
+
+    def store_at(self, value: Any, place: Place, vector: Vector) -> None:
+        """Emit the same for a `place` of which any index may be the vector's."""
+        self.y.store(self._applied(value, place, vector), *place)
+
+    def _applied(self, value: Any, place: Place, vector: Vector) -> Any:
+        """Return what the chain makes of `value`."""
         if self.chain.steps:
             value = converted(value, FLOAT)
-        found = self.chain.apply(
+        return self.chain.apply(
             value,
-            OperandsAt(self.operands, n, block, at, lane),
+            OperandsAt(self.operands, *place),
             vector.hold,
             as_bits=self.y.spec.dtype in BYTES and bool(self.chain.steps),
         )
-        if isinstance(lane, int):
-            self.y.store(found, n, block, at, lane)
-            return
-        *outer, _ = self.y.spec.index(n, block, at, lane)
-        store_lane(self.y.buffer, found, self.y.spec.dtype, outer, vector)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import onnx
@@ -14,8 +14,9 @@ from ....ir.ops.quantization.nodes import DEQUANTIZE, QUANTIZE, is_dequantizer
 from ....ir.ops.traits.groups import LAYERS, MEAN_AND_MAX_POOLS, RESHAPES
 from ....passes.shuffle.routes import PICKING_OPS
 from ...contract.prepare import typed_view
+from ..graph.blocked_tensors import blocked_tensors
 from ..graph.concat import plan_concats
-from ..graph.groups import FusionGroup, group_nodes
+from ..graph.groups import CanRead, FusionGroup, can_be_operand, can_broadcast, group_nodes
 from ..graph.halos import wanted_halos
 from ..graph.quantized import fold_integers
 from ..kernels.settings import Settings
@@ -31,9 +32,10 @@ from .emit_channels import (
     emit_scalar,
 )
 from .emit_linear import can_emit_linear, columns_beyond, emit_linear
-from .emit_matmul import emit_matmul
+from .emit_matmul import can_emit_matmul, emit_matmul
 from .emit_moves import moved_bytes
 from .emit_onnx import emit_onnx
+from .emit_plain import can_emit_plain, emit_plain
 from .emit_quantize import can_emit_pad, can_emit_quantize, emit_pad, emit_quantize
 from .emit_resize import can_emit_resize, emit_resize
 from .emit_rows import emit_rows
@@ -98,35 +100,70 @@ class BlockedEmitter(GraphEmitter[BlockedProgram]):
     def emit_nodes(self) -> None:
         """Emit all groups of nodes."""
         view, protos = self.program.view, self.protos()
-        for group in group_nodes(self.graph.nodes, view, lambda node: _can_anchor(node, view)):
+        for group in group_nodes(self.graph.nodes, view, _readers(self.graph.nodes, view)):
             with named(group.anchor, *group.followers):
                 _emit(self.program, group, protos)
 
 
 def _emit(program: BlockedProgram, group: FusionGroup, protos: dict[int, onnx.NodeProto]) -> None:
-    node, view = group.anchor, program.view
-    nodes = (node, *group.followers)
-    program.nodes = nodes
+    nodes = [group.anchor, *group.followers]
+    program.nodes = tuple(nodes)
     if not any(map(program.is_elsewhere, nodes)):
-        if is_standard(node) and node.op in _VIEWS and view_of_blocks(program, node):
-            return
-        if _can(node, view) and KERNELS[node.op].emit(program, group) is not False:
+        if group.plain:
+            nodes = nodes[_emit_plain_group(program, group) :]
+        elif _emit_blocked(program, group):
             return
     for each in nodes:
+        program.nodes = (each,)
         if not program.is_elsewhere(each) and _emit_plain(program, each):
             continue
         emit_onnx(program, each, protos[id(each)], moved_bytes(program, each))
 
 
+def _emit_blocked(program: BlockedProgram, group: FusionGroup) -> bool:
+    """Emit `group` as a view or a kernel in the blocked layout, and say whether it is one."""
+    node = group.anchor
+    if is_standard(node) and node.op in _VIEWS and view_of_blocks(program, node):
+        return True
+    if not _can(node, program.view):
+        return False
+    return KERNELS[node.op].emit(program, group) is not False
+
+
+def _emit_plain_group(program: BlockedProgram, group: FusionGroup) -> int:
+    """Emit nodes of `group` for tensors that lie as ONNX has them, and return how many."""
+    nodes = [group.anchor, *group.followers]
+    count = emit_matmul(program, group)
+    first, *others = nodes[count:] or [None]
+    if first is None:
+        return count
+    program.nodes = (first, *others)
+    rest = FusionGroup(first, others, plain=True)
+    return (
+        len(nodes) if can_emit_plain(first, program.view) and emit_plain(program, rest) else count
+    )
+
+
 def _emit_plain(program: BlockedProgram, node: gs.Node) -> bool:
     """Emit what has a kernel for tensors that lie as ONNX has them, and say if so."""
-    return emit_rows(program, node) or emit_matmul(program, node)
+    return emit_rows(program, node) or bool(_emit_plain_group(program, FusionGroup(node)))
+
+
+def _readers(nodes: Sequence[gs.Node], view: View) -> Callable[[gs.Node], CanRead | None]:
+    """Return what says of a node what its kernel may read besides; None where none can follow it.
+
+    What reads dequantized bytes does that itself.
+    """
+    blocked = blocked_tensors(nodes, view, lambda node: _can(node, view))
+
+    def reads(node: gs.Node) -> CanRead | None:
+        in_blocks = any(id(tensor) in blocked for tensor in node.outputs)
+        if not in_blocks and (can_emit_plain(node, view) or can_emit_matmul(node, view)):
+            return can_broadcast
+        return None if is_dequantizer(node) or not _can(node, view) else can_be_operand
+
+    return reads
 
 
 def _can(node: gs.Node, view: View) -> bool:
     return is_standard(node) and node.op in KERNELS and KERNELS[node.op].can(node, view)
-
-
-def _can_anchor(node: gs.Node, view: View) -> bool:
-    """Say whether others can follow `node`; what reads dequantized bytes does that itself."""
-    return not is_dequantizer(node) and _can(node, view)

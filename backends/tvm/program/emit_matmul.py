@@ -1,36 +1,54 @@
-"""MatMul of tensors that lie as ONNX has them."""
+"""MatMul of tensors that lie as ONNX has them, and what follows it."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.variables import is_standard
-from ..kernels.matmul import MatMul, matmul, packed
-from ..spec.layout import plain_spec
+from ....ir.graph.view import View
+from ..graph.groups import FusionGroup
+from ..kernels.matmul import MatMul, matmul, packed, tiles_for
 from .blocked import BlockedProgram
+from .broadcast import ProductRows
+from .emit_plain import PlainEpilogue, UnseenOperandError
 from .kernel_program import KernelMaker
 from .required import require
 from .value import batch_of, shape_of
 
 
-def emit_matmul(program: BlockedProgram, node: gs.Node) -> bool:
-    """Emit `node` as a kernel, and say whether it is one."""
+def can_emit_matmul(node: gs.Node, view: View) -> bool:
+    """Say whether `node` is a product of float32 matrices whose sizes are known to fit."""
     if node.op != "MatMul" or not is_standard(node):
         return False
-    left, right = (program.view.shape(tensor) for tensor in node.inputs)
-    types = {program.view.dtype(tensor) for tensor in node.inputs}
+    left, right = (view.shape(tensor) for tensor in node.inputs)
+    types = {view.dtype(tensor) for tensor in node.inputs}
     if types != {np.dtype(np.float32)} or left is None or right is None:
         return False
-    if not _is_product(left, right):
-        return False
-    shared = len(right) == 2
+    return _is_product(left, right)
+
+
+def emit_matmul(program: BlockedProgram, group: FusionGroup) -> int:
+    """Emit the product that anchors `group` as a kernel, and return how many nodes it computes.
+
+    Those that follow are part of it but where they read what it has no index for.
+    """
+    from tvm import relax
+
+    node = group.anchor
+    if not can_emit_matmul(node, program.view):
+        return 0
+    right = program.inferred_shape(node.inputs[1])
+    reshape = relax.op.reshape
     x = program.tensor(node.inputs[0])
     sizes = shape_of(x)
     assert sizes is not None
-    outer, rows = (_product(sizes[:-1]), 1) if shared else (_product(sizes[:-2]), sizes[-2])
+    shared = len(right) == 2
+    outer, rows = (_product(sizes[:-1]), 1) if shared else (_product(sizes[:-2]), int(sizes[-2]))
     values = program.view.constant(node.inputs[1]) if shared else None
     op = MatMul(
         outer=batch_of(outer),
@@ -42,9 +60,26 @@ def emit_matmul(program: BlockedProgram, node: gs.Node) -> bool:
         lanes=program.machine.lanes,
         registers=program.machine.registers,
     )
+    known = math.prod(size for size in sizes[:-1] if isinstance(size, int)) if shared else rows
+    op = replace(op, tiles=tiles_for(op, known, program.settings.threads))
     w = _matrices(program, node.inputs[1], op, values, outer)
-    _emit(program, node.outputs[0], op, x, w, outer, sizes[:-1])
-    return True
+    seen = ProductRows(
+        batch=outer, lead=sizes[:-1], rows=rows, columns=op.columns, single_rows=shared
+    )
+    epilogue = PlainEpilogue(program, seen)
+    followers = list(group.followers)
+    try:
+        epilogue.follow(group, node.outputs[0])
+    except UnseenOperandError:
+        epilogue, followers = PlainEpilogue(program, seen), []
+    op = replace(op, epilogue=epilogue.chain)
+    result = followers[-1].outputs[0] if followers else node.outputs[0]
+    program.nodes = (node, *followers)
+    x = program.builder.emit(reshape(x, [outer, op.rows, op.depth]))
+    found = program.call(KernelMaker("matmul", op, matmul), [x, w, *epilogue.args], op.y, outer)
+    found = program.builder.emit(reshape(found, [*sizes[:-1], op.columns]))
+    program.define_plain(result, found)
+    return len(program.nodes)
 
 
 def _is_product(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
@@ -85,21 +120,3 @@ def _matrices(
     assert sizes is not None
     require(program.builder, [(_product(sizes[:-2]), outer)])
     return program.builder.emit(relax.op.reshape(w, [outer, op.depth, op.columns]))
-
-
-def _emit(
-    program: BlockedProgram,
-    result: gs.Tensor,
-    op: MatMul,
-    x: Any,
-    w: Any,
-    outer: Any,
-    sizes: tuple[Any, ...],
-) -> None:
-    from tvm import relax
-
-    emit, reshape = program.builder.emit, relax.op.reshape
-    made = plain_spec(op.rows, (op.columns,))
-    given = [emit(reshape(x, [outer, op.rows, op.depth])), w]
-    found = program.call(KernelMaker("matmul", op, matmul), given, made, outer)
-    program.define_plain(result, emit(reshape(found, [*sizes, op.columns])))

@@ -17,7 +17,7 @@ from ....ir.ops.traits.groups import RESHAPES
 from .emit_onnxruntime import emit_onnxruntime
 from .faults import is_own
 from .imported import is_right
-from .own_converters import converted, handed_on
+from .own_converters import converted, expanded, handed_on
 from .program import PlainTensors, Program
 from .required import Pairs, expands_right, require, required_after, required_before
 from .single import single_of
@@ -61,6 +61,11 @@ def _converted(
 
     if proto.domain not in ("", "ai.onnx"):
         raise _UnconvertedError(f"operators of domain '{proto.domain}' are unknown to it")
+    if node.op == "Expand":
+        given = [tensors.plain(tensor) for tensor in node.inputs]
+        own = expanded(tensors.builder, node, view, given)
+        if own is not None:
+            return [own]
     if not is_right(node, view):
         raise _UnconvertedError(f"it has no kernel for {node.op} here")
     _require(tensors, required_before(node, view, tensors))

@@ -20,6 +20,7 @@ from ....ir.ops.axes.reductions import read_reduction
 from ....ir.ops.opsets import has_attribute
 from ....ir.ops.traits import attribute
 from ..spec.scalars import SCALARS
+from .value import shape_of, size_of
 
 # Of one tensor each: a list of expressions.
 _UNARY = frozenset(
@@ -54,6 +55,38 @@ def converted(builder: Any, node: gs.Node, view: View, inputs: Sequence[Any]) ->
         attrs = _attributes(node, view)
         return None if attrs is None else _by_element(builder, node.op, inputs[0], attrs)
     return None
+
+
+def expanded(builder: Any, node: gs.Node, view: View, inputs: Sequence[Any]) -> Any:
+    """Return what an Expand makes of `inputs`, where sizes tell which axes are repeated, else None.
+
+    The sizes asked for may be known at run time alone: an axis of 1 has as many as are asked for,
+    and one that provably has them already is left alone.
+    """
+    from tvm import relax, sym
+
+    x, asked = inputs
+    sizes, values = shape_of(x), view.constant(node.inputs[1])
+    if values is not None:
+        wanted: list[Any] = [int(size) for size in values.reshape(-1)]
+    elif isinstance(asked, relax.ShapeExpr):
+        wanted = [size_of(size) for size in asked]
+    else:
+        return None
+    if sizes is None or not isinstance(x.ty, relax.TensorType):
+        return None
+    rank = max(len(sizes), len(wanted))
+    before = [*[1] * (rank - len(sizes)), *sizes]
+    wanted = [*[1] * (rank - len(wanted)), *wanted]
+    found = []
+    for size, to in zip(before, wanted, strict=True):
+        if isinstance(size, int) and size == 1:
+            found.append(to)
+        elif (isinstance(to, int) and to == 1) or sym.Analyzer().can_prove_equal(size, to):
+            found.append(size)
+        else:
+            return None
+    return builder.emit(relax.op.broadcast_to(x, relax.ShapeExpr(found)))
 
 
 def _written(builder: Any, node: gs.Node) -> Any:

@@ -31,7 +31,8 @@ class BufferSpec:
     `spatial` has three sizes, ones in front; `halo` likewise. `batch` is None for the batch of the
     kernel, or 1 where the operand has one image for all. `dtype` is the type of an element, `zero`
     the number that stands for 0. With a `scale`, what is stored stands for (number - zero) * scale.
-    `first` is None where the range of blocks is told at run time.
+    `first` is None where the range of blocks is told at run time. `repeat`: how many images are
+    there, which those that follow read again.
     """
 
     lanes: int
@@ -45,6 +46,7 @@ class BufferSpec:
     dtype: str = "float32"
     zero: int = 0
     scale: float | None = None
+    repeat: int = 0
 
     @property
     def channels(self) -> int:
@@ -62,9 +64,13 @@ class BufferSpec:
         """The three spatial sizes with the halo."""
         return tuple(s + a + b for s, (a, b) in zip(self.spatial, self.halo, strict=True))
 
+    def images(self, batch: Any) -> Any:
+        """Return how many images there are, of a kernel that computes `batch`."""
+        return 1 if self.single else self.repeat or batch
+
     def shape(self, batch: Any) -> tuple[Any, ...]:
         """Return the shape of the buffer as the graph has it, with as many axes as the tensor."""
-        n = 1 if self.single else batch
+        n = self.images(batch)
         spatial = self.padded[3 - self.rank :]
         if self.lanes:
             return (n, self.total, *spatial, self.lanes)
@@ -72,7 +78,7 @@ class BufferSpec:
 
     def shape3(self, batch: Any) -> tuple[Any, ...]:
         """Return the shape of the buffer with three spatial axes."""
-        n = 1 if self.single else batch
+        n = self.images(batch)
         if self.lanes:
             return (n, self.total, *self.padded, self.lanes)
         return (n, self.channels, *self.padded)
@@ -80,11 +86,11 @@ class BufferSpec:
     def index(self, n: Any, block: Any, at: Sequence[Any], lane: Any) -> list[Any]:
         """Return the indices of an element of the three-axis buffer, or of its halo."""
         place = [position + low for position, (low, _) in zip(at, self.halo, strict=True)]
-        image = 0 if self.single else n
+        image = 0 if self.single else n % self.repeat if self.repeat else n
         if self.lanes:
             here = block if isinstance(self.first, int) and self.first == 0 else block + self.first
             return [image, here, *place, lane]
-        return [image, lane, *place]
+        return [image, 0 if self.blocks == (1,) else lane, *place]
 
 
 @dataclass(frozen=True)

@@ -142,3 +142,17 @@ def test_an_empty_batch_of_a_recurrent_layer_is_refused() -> None:
     assert relative_error(run_ort(model, feeds)["z"], compiled(feeds)["z"]) <= 1e-5
     with pytest.raises(ExecutionError, match="LSTM of an empty batch"):
         compiled({"x": normal(4, 0, 3)})
+
+
+def test_expand_to_the_sizes_of_another_tensor() -> None:
+    """An axis of one element has as many as are asked for, whatever that is; no other runtime."""
+    text = (
+        "g (float[n, 4, 3] x) => (float[] y) { s = Shape (x) r = ReduceSum (x, axes) "
+        "e = Expand (r, s) a = Div (x, e) y = Relu (a) }"
+    )
+    model = model_of(text, {"axes": np.array([2])})
+    compiled = planish.lower(planish.load(model), "tvm", threads=1, optimize=False)
+    assert not any("ONNX Runtime" in remark for remark in compiled.remarks)
+    for n in (1, 3):
+        x = np.random.default_rng(n).uniform(0.5, 1.5, (n, 4, 3)).astype(np.float32)
+        assert relative_error(run_ort(model, {"x": x})["y"], compiled({"x": x})["y"]) <= 1e-6
