@@ -53,7 +53,7 @@ class _Tensor:
         return Lifetime(size, self.first, self.last)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _CallSequence:
     """A `main` as it is read: tensors it is given and reads, its calls, and what they write."""
 
