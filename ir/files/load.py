@@ -16,7 +16,9 @@ from ..graph.freeze import freeze_initializers
 from ..graph.signatures import check_signatures
 from ..graph.wellformed import check
 from ..proto.from_proto import from_proto
+from ..proto.left_out import DataBeside
 from ..proto.tensor_data import TensorData
+from .read import read_apart
 
 
 def load(
@@ -57,11 +59,19 @@ def _read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> gs.Graph:
     if path.is_dir():
         raise LoadError(f"{where} is a folder; name the .onnx file inside it")
     try:
-        data = path.read_bytes()
+        data, weights = read_apart(path)
     except (OSError, ValueError) as error:  # a path with a null byte is a ValueError
         why = getattr(error, "strerror", None) or error
         raise LoadError(f"cannot read {where}: {why}; check the path") from error
-    return import_model(_parse(data, where), TensorData(path.resolve().parent), where)
+    folder = path.resolve().parent
+    if not weights:
+        return import_model(_parse(data, where), TensorData(folder), where)
+    try:
+        model = _parse(data, where)
+    except LoadError:
+        _parse(path.read_bytes(), where)  # says it of the whole file
+        raise
+    return import_model(model, DataBeside(weights, folder), where)
 
 
 def _parse(data: bytes, where: str) -> onnx.ModelProto:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -13,6 +14,7 @@ from ..core.errors import SaveError
 from ..core.kind import kind_of
 from ..core.variables import dense_values
 from ..graph.inline import inline_fused
+from ..proto.apart import LARGE, put_together
 from ..proto.left_out import can_leave_out
 from ..proto.to_proto import to_proto
 from ..proto.write_values import PROTOBUF_LIMIT, stored_bytes
@@ -28,12 +30,7 @@ def to_model(graph: Model, *, portable: bool = False) -> onnx.ModelProto:
     Raises SaveError where the weights exceed the 2 GB a proto may have.
     """
     graph = as_graph(graph)
-    total = sum(stored_bytes(c) for c in _constants(graph))
-    if total > PROTOBUF_LIMIT:
-        raise SaveError(
-            f"the weights take {total} bytes, over the 2 GB that one proto may hold; save the "
-            "graph to a file instead"
-        )
+    _require_small(graph)
     return to_proto(inline_fused(graph) if portable else graph, keep_version=True)[0]
 
 
@@ -63,9 +60,10 @@ def save(
         if external:
             _save_external(graph, path, portable)
         else:
-            data = _serialized(to_model(graph, portable=portable))
+            pieces = _serialized_apart(inline_fused(graph) if portable else graph)
             with replacing(path) as file:
-                file.write(data)
+                for piece in pieces:
+                    file.write(piece)
     except OSError as error:
         raise SaveError(
             f"cannot write '{path}': {error.strerror or error}; nothing was left behind"
@@ -101,13 +99,39 @@ def _save_external(graph: gs.Graph, path: Path, portable: bool) -> None:
     data.remove_others()
 
 
-def _serialized(model: onnx.ModelProto) -> bytes:
-    if model.ByteSize() > PROTOBUF_LIMIT:
+def _require_small(graph: gs.Graph) -> None:
+    total = sum(stored_bytes(c) for c in _constants(graph))
+    if total > PROTOBUF_LIMIT:
         raise SaveError(
-            f"the model takes {model.ByteSize()} bytes without its external weights, over the 2 GB "
+            f"the weights take {total} bytes, over the 2 GB that one proto may hold; save the "
+            "graph to a file instead"
+        )
+
+
+def _serialized_apart(graph: gs.Graph) -> Sequence[bytes | memoryview]:
+    """Return the bytes of the model of `graph` in pieces, large weights as they lie in memory."""
+    _require_small(graph)
+    model, left_out = to_proto(
+        graph, leave_out=lambda c: stored_bytes(c) >= LARGE and _plain(c), keep_version=True
+    )
+    if not left_out:
+        return [_serialized(model)]
+    pieces = put_together(model, [v for c in left_out if (v := dense_values(c)) is not None])
+    _require_within(sum(map(len, pieces)))
+    return pieces
+
+
+def _serialized(model: onnx.ModelProto) -> bytes:
+    _require_within(model.ByteSize())
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _require_within(size: int) -> None:
+    if size > PROTOBUF_LIMIT:
+        raise SaveError(
+            f"the model takes {size} bytes without its external weights, over the 2 GB "
             "that one proto may hold; shrink its subgraphs and Constant nodes"
         )
-    return bytes(model.SerializeToString(deterministic=True))
 
 
 def _plain(constant: gs.Constant) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,10 @@ def left_out_at(proto: TensorProto) -> int | None:
 
 
 class DataBeside(TensorData):
-    """Reads left-out tensors from `weights`, without a copy."""
+    """Reads left-out tensors from `weights`, without a copy; others from files in `folder`."""
 
-    def __init__(self, weights: Sequence[np.ndarray[Any, Any]]) -> None:
-        super().__init__(None)
+    def __init__(self, weights: Sequence[np.ndarray[Any, Any]], folder: Path | None = None) -> None:
+        super().__init__(folder)
         self._weights = weights
 
     def array(self, tensor: TensorProto) -> np.ndarray[Any, Any]:

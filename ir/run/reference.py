@@ -77,4 +77,4 @@ def _session(
     # Waiting threads that spin take the cores from what else runs; runs here are short.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.intra_op_num_threads = _THREADS if threads is None else threads
-    return make_session(graph, options, ["CPUExecutionProvider"])
+    return make_session(graph, options, ["CPUExecutionProvider"], share=True)

@@ -32,28 +32,31 @@ _RUNTIME_NAMES = {f"tensor({name.replace('_', '')})": name for name in _VIEWED}
 
 
 def make_session(
-    graph: gs.Graph, options: ort.SessionOptions, providers: list[str]
+    graph: gs.Graph, options: ort.SessionOptions, providers: list[str], *, share: bool = False
 ) -> ort.InferenceSession:
     """Return an ONNX Runtime session of `graph`; raises ExecutionError with the runtime's reason.
 
     The session keeps references to the graph's weights, which must not change while it lives.
+    `share`: large ones are read where they lie; else the runtime may copy them.
     """
     _refuse_left_out(graph)
     model, weights = to_proto(graph, leave_out=_by_reference)
-    if weights:
-        options.add_external_initializers(
-            [constant.name for constant in weights],
-            [ort.OrtValue.ortvalue_from_numpy(dense_values(c)) for c in weights],
-        )
+    values = {c.name: ort.OrtValue.ortvalue_from_numpy(dense_values(c)) for c in weights}
+    if values:
+        options.add_external_initializers(list(values), list(values.values()))
+    for name, value in values.items() if share else ():
+        options.add_initializer(name, value)
     if model.ByteSize() > PROTOBUF_LIMIT:
         raise ExecutionError(
             f"the graph without its large weights still takes {model.ByteSize()} bytes, over the "
             "2 GB that a model may have; shrink the constants inside its subgraphs"
         )
     try:
-        return open_session(model.SerializeToString(), options, providers)
+        session = open_session(model.SerializeToString(), options, providers)
     except Exception as error:  # the binding raises one class per status code
         raise ExecutionError(f"ONNX Runtime refuses the graph: {reason(error)}") from error
+    session.shared_weights = values  # the runtime has their addresses only
+    return session
 
 
 def _refuse_left_out(graph: gs.Graph) -> None:

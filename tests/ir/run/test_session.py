@@ -1,5 +1,8 @@
 """Sessions: weights by reference, element types numpy lacks, reasons without noise."""
 
+import gc
+import weakref
+
 import ml_dtypes
 import numpy as np
 import onnxruntime as ort
@@ -31,6 +34,26 @@ def test_large_weights_by_reference_give_the_right_result(dtype):
     x = np.random.default_rng(1).standard_normal(weight.shape).astype(dtype)
     found = run(session(graph_of(text, {"w": weight})), {"x": x})
     np.testing.assert_array_equal(found["y"], x - weight)
+
+
+def test_shared_weights_outlive_their_graph():
+    """The runtime holds addresses, so the session holds the arrays."""
+    values = np.random.default_rng(0).standard_normal((300, 400)).astype(np.float32)
+    graph = graph_of(
+        "g (float[300, 400] x) => (float[300, 400] y) { y = Add(x, w) }", {"w": values.copy()}
+    )
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    made = make_session(graph, options, CPU, share=True)
+    held = weakref.ref(graph.nodes[0].inputs[1]._values)
+    del graph, options
+    gc.collect()
+    assert held() is not None
+    found = run(made, {"x": np.zeros_like(values)})
+    np.testing.assert_array_equal(found["y"], values)
+    del made
+    gc.collect()
+    assert held() is None
 
 
 def test_an_unaligned_or_transposed_weight():

@@ -1,0 +1,41 @@
+"""Reading a model file, its large weights where they are to lie."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..proto.apart import take_apart
+
+Array = np.ndarray[Any, Any]
+
+# Smaller files are read in one go.
+_LARGE = 1 << 22
+
+
+def read_apart(path: Path) -> tuple[bytes, list[Array]]:
+    """Return the bytes of the model at `path`, and the weights that were left out of them.
+
+    Raises OSError where the file cannot be read.
+    """
+    if path.is_file() and path.stat().st_size >= _LARGE:
+        with path.open("rb", buffering=0) as file:
+
+            def read(at: int, values: Array) -> None:
+                left = values.reshape(-1).view(np.uint8).data
+                file.seek(at)
+                while left:
+                    count = file.readinto(left)
+                    if not count:
+                        raise ValueError("the file has become shorter")
+                    left = left[count:]
+
+            # Mapped only while it is taken apart, for others may write to it.
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            found = take_apart(memoryview(mapped), read)
+            if found is not None:
+                return found
+    return path.read_bytes(), []
