@@ -339,10 +339,12 @@ def _repack(op: Repack, draw: Draw) -> Meaning:
 
 @meaning_of.register
 def _lane_shuffle(op: LaneShuffle, draw: Draw) -> Meaning:
-    x = draw.tensor(op.x, draw.size)
-    known = {tuple(place): i for i, place in enumerate(_places(op.x).tolist())}
+    values = [draw.tensor(x, draw.size) for x in op.xs]
+    all_places = [(x, *place) for x, spec in enumerate(op.xs) for place in _places(spec).tolist()]
+    known = {place: i for i, place in enumerate(all_places)}
     filled = [b * op.y.lanes + lane for b, n in enumerate(op.y.blocks) for lane in range(n)]
-    return Meaning(value=x[:, [known[op.places[slot]] for slot in filled]])
+    together = np.concatenate(values, axis=1)
+    return Meaning(value=together[:, [known[op.places[slot]] for slot in filled]])
 
 
 def _cut(values: Array, starts: Sequence[int], ends: Sequence[int]) -> Array:

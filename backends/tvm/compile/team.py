@@ -15,7 +15,8 @@ from typing import Any
 
 from ..kernels.frame import INDEPENDENT
 
-_TICKS = 1 << 10  # of all work, and as many threads at most
+_BITS = 10
+_TICKS = 1 << _BITS  # of all work, and as many threads at most
 _Rewrite = Callable[[Any], Any]
 
 
@@ -119,11 +120,21 @@ def _share_of(loop: Any, first: Any, last: Any) -> Any:
     from tvm import tirx
 
     kind = loop.loop_var.ty.dtype
-    start, end = (
-        tirx.Cast(kind, tirx.floordiv(tirx.Cast("int64", loop.extent) * tick, _TICKS))
-        for tick in (tirx.Cast("int64", first), tirx.Cast("int64", last))
-    )
+    start, end = (_part(loop.extent, tirx.Cast(kind, tick)) for tick in (first, last))
     begin, counter = tirx.Var("begin", kind), tirx.Var("turn", kind)
     inner = tirx.SeqStmt([tirx.Bind(loop.loop_var, loop.min + begin + counter), loop.body])
     serial = tirx.For(counter, tirx.const(0, kind), end - begin, tirx.ForKind.SERIAL, inner)
     return tirx.SeqStmt([tirx.Bind(begin, start), serial])
+
+
+def _part(extent: Any, ticks: Any) -> Any:
+    """Return `extent` * `ticks` // _TICKS; no number on the way is larger than both.
+
+    TVM is shown in what range they are: it divides indices that may be below zero by way of numbers
+    that may not fit.
+    """
+    from tvm import tirx
+
+    ticks = tirx.max(tirx.min(ticks, _TICKS), 0)
+    whole, rest = tirx.floordiv(extent, _TICKS), tirx.floormod(extent, _TICKS)
+    return whole * ticks + ((rest * ticks) >> _BITS)

@@ -1,8 +1,8 @@
 """Channels from some places of blocks to others: what goes where is part of the code.
 
-    y[n, b, p, lane] = x[n, places[b, lane], p]
+    y[n, b, p, lane] = x_i[n, block, p, l]      for the place i, block, l of b and lane
 
-A vector of the result takes its lanes from few vectors of the input; two at a time are shuffled by
+A vector of the result takes its lanes from few vectors of the inputs; two at a time are shuffled by
 constant indices, which are instructions, where a table would be read lane by lane.
 """
 
@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..spec.layout import BufferSpec
-from .frame import Operand, function, operand
+from .frame import Operand, function, operand, operands
 from .halo import zero_halo
 from .loops import loops, parallel
 
 _MOST_SOURCES = 4
-Place = tuple[int, int]
+Place = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class LaneShuffle:
-    """From `x` to `y`, blocked alike; `places`: block and lane of x for every lane of y."""
+    """From `xs` to `y`, blocked alike; `places`: which x, block and lane for every lane of y."""
 
-    x: BufferSpec
+    xs: tuple[BufferSpec, ...]
     y: BufferSpec
     places: tuple[Place, ...]
     batch: int | None
@@ -38,18 +38,19 @@ class LaneShuffle:
 
 
 def can_shuffle(op: LaneShuffle) -> bool:
-    """Say whether few vectors make each one of the result."""
-    alike = op.x.lanes == op.y.lanes > 1 and op.x.dtype == op.y.dtype != "bfloat16"
-    return alike and all(len({b for b, _ in row}) <= _MOST_SOURCES for row in op.rows)
+    """Say whether few vectors make one of the result, on average."""
+    alike = all(x.lanes == op.y.lanes > 1 and x.dtype == op.y.dtype for x in op.xs)
+    sources = sum(len({(x, block) for x, block, _ in row}) for row in op.rows)
+    return alike and op.y.dtype != "bfloat16" and sources <= _MOST_SOURCES * len(op.rows)
 
 
 def lane_shuffle(op: LaneShuffle) -> Any:
-    """Return the function (x, y)."""
+    """Return the function (xs..., y)."""
     from tvm import tirx
     from tvm.tirx.script.builder import ir as T
 
     with function("lane_shuffle", op.batch) as frame:
-        x = operand(frame, "X", op.x)
+        xs = operands(frame, "X", op.xs)
         y = operand(frame, "Y", op.y)
         frame.begin()
         zero_halo(frame, y)
@@ -62,20 +63,20 @@ def lane_shuffle(op: LaneShuffle) -> Any:
             for block, places in enumerate(op.rows):
                 whole = tirx.Ramp(0, 1, op.y.lanes)
                 T.buffer_store(
-                    y.buffer, _joined(x, n, at, places), y.spec.index(n, block, at, whole)
+                    y.buffer, _joined(xs, n, at, places), y.spec.index(n, block, at, whole)
                 )
     return frame.func
 
 
-def _joined(x: Operand, n: Any, at: Sequence[Any], places: Sequence[Place]) -> Any:
+def _joined(xs: Sequence[Operand], n: Any, at: Sequence[Any], places: Sequence[Place]) -> Any:
     """Return a vector of the elements at `places`."""
     from tvm import tirx
 
     lanes = len(places)
     found: Any = None
-    for source in dict.fromkeys(block for block, _ in places):
-        vector = x.stored(n, source, at, tirx.Ramp(0, 1, lanes))
-        own = [lane if block == source else None for block, lane in places]
+    for source in dict.fromkeys((x, block) for x, block, _ in places):
+        vector = xs[source[0]].stored(n, source[1], at, tirx.Ramp(0, 1, lanes))
+        own = [lane if (x, block) == source else None for x, block, lane in places]
         if found is None:
             found = tirx.Shuffle([vector], [lane or 0 for lane in own])
             continue

@@ -7,7 +7,7 @@ once.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,6 +29,20 @@ from .prologue import DeferredPrologue
 from .value import Value, batch_of, dtype_of, shape_of
 
 Accept = Callable[[Layout], bool]
+
+
+@dataclass(frozen=True)
+class ChannelPick:
+    """Some `channels` of a blocked `value`, in that order, which nobody has copied yet."""
+
+    value: Value
+    channels: tuple[int, ...]
+
+    @property
+    def places(self) -> Array:
+        """Block and lane of each, [C, 2]."""
+        assert self.value.layout is not None
+        return self.value.layout.positions()[list(self.channels)]
 
 
 class BlockedProgram(KernelProgram):
@@ -54,6 +68,7 @@ class BlockedProgram(KernelProgram):
         self.integers = integers
         self.concats = concats
         self.prologues: dict[int, DeferredPrologue] = {}  # by id of the tensor, read once
+        self.picks: dict[int, ChannelPick] = {}  # by id of the tensor
         self._halos = halos
         self._held: dict[int, list[Value]] = {}
 
@@ -79,6 +94,10 @@ class BlockedProgram(KernelProgram):
         deferred = self.prologues.pop(id(tensor), None)
         if deferred is not None:
             deferred.store()
+        pick = self.picks.pop(id(tensor), None)
+        if pick is not None:
+            halo = self.halo(tensor, len(pick.value.spatial))
+            self.define(tensor, self.gathered(pick.value, pick.channels, halo))
         return self._held.get(id(tensor), [])
 
     def shape(self, tensor: gs.Tensor) -> tuple[Any, ...]:
@@ -147,7 +166,9 @@ class BlockedProgram(KernelProgram):
         y = plain_spec(x.channels, x.spatial[3 - x.rank :], dtype)
         places = self.parameter(table(layout, None, x.channels), ("table", layout, None))
         op = Repack(x, y, batch_of(value.shape[0]))
-        expr = self.call(KernelMaker("repack", op, repack), [value.expr, places], y, value.shape[0])
+        expr = self.call(
+            KernelMaker("repack", op, repack, True), [value.expr, places], y, value.shape[0]
+        )
         if y.rank == len(value.shape) - 2:
             return expr
         return self.builder.emit(relax.op.reshape(expr, list(value.shape)))
@@ -205,12 +226,12 @@ class BlockedProgram(KernelProgram):
     def _moved(self, value: Value, y: BufferSpec, entries: Array, key: Hashable) -> Any:
         """Emit the copy of what is stored of `value` to the places of a table, those of `y`."""
         x, batch = value.spec(raw=True), batch_of(value.shape[0])
-        places = tuple((int(block), int(lane)) for block, lane in entries)
-        shuffle = LaneShuffle(x, y, places, batch)
+        places = tuple((0, int(block), int(lane)) for block, lane in entries)
+        shuffle = LaneShuffle((x,), y, places, batch)
         if can_shuffle(shuffle):
-            kernel = KernelMaker("shuffle", shuffle, lane_shuffle)
+            kernel = KernelMaker("shuffle", shuffle, lane_shuffle, True)
             return self.call(kernel, [value.expr], y, value.shape[0])
-        kernel = KernelMaker("repack", Repack(x, y, batch), repack)
+        kernel = KernelMaker("repack", Repack(x, y, batch), repack, True)
         return self.call(kernel, [value.expr, self.parameter(entries, key)], y, value.shape[0])
 
     def _spatial(self, tensor: gs.Tensor) -> tuple[int, ...]:

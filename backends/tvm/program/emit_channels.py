@@ -16,7 +16,7 @@ from ..kernels.global_pooling import GlobalPooling, global_pooling
 from ..kernels.windows import Kind
 from ..spec.layout import Layout, no_halo
 from .blocked import BlockedProgram
-from .emit_concat import emit_placed_concat
+from .emit_concat import emit_joined_concat, emit_placed_concat
 from .emit_windows import emit_windows
 from .kernel_result import KernelResult
 
@@ -125,9 +125,14 @@ def can_emit_concat(node: gs.Node, view: View) -> bool:
 
 
 def emit_concat(program: BlockedProgram, group: FusionGroup) -> None:
-    """Emit a concatenation: the blocks of all inputs one after the other, none of them split."""
+    """Emit a concatenation: the blocks of all inputs one after the other, none of them split.
+
+    Parts that are some channels of blocks are joined with the others without gaps.
+    """
     node = group.anchor
     lanes = program.machine.lanes
+    if emit_joined_concat(program, group):
+        return
     # Quantized inputs of few channels come in narrower blocks.
     parts = [program.blocked(t, lambda layout: layout.lanes == lanes) for t in node.inputs]
     buffer = program.concats.buffers.get(id(node))

@@ -9,11 +9,14 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..graph.concat import ConcatBuffer, ConcatPlacement
+from ..graph.groups import FusionGroup
 from ..kernels.elementwise import Elementwise, elementwise
+from ..kernels.lane_shuffle import LaneShuffle, can_shuffle, lane_shuffle
 from ..spec.chain import ElementwiseChain
-from ..spec.layout import Layout
-from .blocked import BlockedProgram
+from ..spec.layout import Layout, no_halo
+from .blocked import BlockedProgram, ChannelPick
 from .kernel_program import KernelMaker
+from .kernel_result import KernelResult
 from .value import Value, batch_of
 
 
@@ -43,6 +46,50 @@ def emit_placed_concat(
     found = replace(like, expr=expr, layout=whole, shape=shape, spatial=spatial, scale=None)
     program.define(result, found)
     return True
+
+
+def emit_joined_concat(program: BlockedProgram, group: FusionGroup) -> bool:
+    """Emit a concatenation with parts that are some channels of blocks; False where it has none.
+
+    Each channel comes from where it stands, whatever its part is of.
+    """
+    node, lanes = group.anchor, program.machine.lanes
+    picks = [program.picks.get(id(tensor)) for tensor in node.inputs]
+    if not any(picks):
+        return False
+    parts = [
+        pick or _whole(program.blocked(tensor, lambda layout: layout.lanes == lanes))
+        for pick, tensor in zip(picks, node.inputs, strict=True)
+    ]
+    first = parts[0].value
+    channels = sum(len(part.channels) for part in parts)
+    layout = Layout.plain(channels, lanes, no_halo(len(first.spatial)))
+    y = KernelResult(program, group, layout, first.shape[0])
+    values = list({id(part.value): part.value for part in parts}.values())
+    raw = y.keeps(*values)
+    number = {id(value): index for index, value in enumerate(values)}
+    places = [
+        (number[id(part.value)], int(block), int(lane))
+        for part in parts
+        for block, lane in part.places
+    ]
+    whole = tuple(places[i] for held in y.layout.blocks for i in _filled(held, lanes))
+    xs = tuple(value.spec(raw=raw) for value in values)
+    op = LaneShuffle(xs, y.spec, whole, y.batch)
+    stored = raw or not (group.followers or any(value.scale is not None for value in values))
+    if not stored or not can_shuffle(op):
+        return False
+    y.emit("join", op, lane_shuffle, [value.expr for value in values])
+    return True
+
+
+def _whole(value: Value) -> ChannelPick:
+    return ChannelPick(value, tuple(range(int(value.shape[1]))))
+
+
+def _filled(held: Sequence[int], lanes: int) -> list[int]:
+    """Return the channels of a block; lanes without one repeat the first."""
+    return [*held, *[held[0]] * (lanes - len(held))]
 
 
 def _is_raw(program: BlockedProgram, result: gs.Tensor) -> bool:

@@ -10,7 +10,7 @@ from ....ir.ops.quantization.nodes import is_dequantizer, is_quantizer
 from ....ir.ops.traits.groups import RESHAPES
 from ....passes.shuffle.routes import picked_channels
 from ..graph.quantized import quantization_of
-from .blocked import BlockedProgram
+from .blocked import BlockedProgram, ChannelPick
 from .value import Value
 
 
@@ -19,7 +19,7 @@ def view_of_blocks(program: BlockedProgram, node: gs.Node) -> bool:
 
     Split and Slice where blocks begin, Gather that permutes channels, Flatten of one position,
     DequantizeLinear and QuantizeLinear by the same parameters move nothing. Other channels of a
-    Split, Slice or Gather are copied.
+    Split, Slice or Gather are copied where they are read.
     """
     source = node.inputs[0]
     if is_dequantizer(node):
@@ -32,7 +32,7 @@ def view_of_blocks(program: BlockedProgram, node: gs.Node) -> bool:
     picks = picked_channels(node, program.view)
     if picks is not None:
         for tensor, channels in zip(node.outputs, picks, strict=True):
-            program.define(tensor, _taken(program, tensor, value, channels.tolist()))
+            _take(program, tensor, value, channels.tolist())
         return True
     if node.op not in RESHAPES:
         return False
@@ -68,8 +68,8 @@ def _quantized(program: BlockedProgram, node: gs.Node) -> bool:
     return bool(program.values(node.outputs[0]))
 
 
-def _taken(program: BlockedProgram, tensor: gs.Tensor, value: Value, channels: list[int]) -> Value:
-    """Return some `channels` of `value` as a view of its blocks, or copied where there is none.
+def _take(program: BlockedProgram, tensor: gs.Tensor, value: Value, channels: list[int]) -> None:
+    """Define `tensor` as a view of some `channels` of `value`, or leave them to be copied.
 
     A view has the first lanes of blocks in a row.
     """
@@ -84,6 +84,8 @@ def _taken(program: BlockedProgram, tensor: gs.Tensor, value: Value, channels: l
         for held, new in zip(layout.blocks, blocks, strict=True)
     )
     if len(place) < len(channels) or last - first > len(taken) or not leading:
-        return program.gathered(value, channels, program.halo(tensor, len(value.spatial)))
+        program.picks[id(tensor)] = ChannelPick(value, tuple(channels))
+        return
     part = replace(layout, blocks=tuple(blocks[first:last]), first=layout.first + first)
-    return replace(value, layout=part, shape=(value.shape[0], len(channels), *value.shape[2:]))
+    shape = (value.shape[0], len(channels), *value.shape[2:])
+    program.define(tensor, replace(value, layout=part, shape=shape))

@@ -10,8 +10,6 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
 from ..graph.concat import ConcatBuffer, ConcatPlacement
-from ..kernels.lane_shuffle import LaneShuffle
-from ..kernels.repack import Repack
 from ..spec.calls import KernelCall
 from ..spec.layout import BufferSpec
 from .program import Enclosing, Program
@@ -21,11 +19,15 @@ _LAYOUT = "another layout"  # what a kernel does that is of no node
 
 @dataclass(frozen=True)
 class KernelMaker:
-    """A kernel to be called: `make(op)` gives its loop nest, and its name begins with `name`."""
+    """A kernel to be called: `make(op)` gives its loop nest, and its name begins with `name`.
+
+    `moves`: it is of no node.
+    """
 
     name: str
     op: Any
     make: Callable[[Any], Any]
+    moves: bool = False
 
 
 @dataclass
@@ -66,7 +68,7 @@ class KernelProgram(Program):
         from tvm import relax, tirx
 
         function = self._function(kernel)
-        if isinstance(kernel.op, (Repack, LaneShuffle)):
+        if kernel.moves:
             self.calls.append(KernelCall(str(function.name_hint), (), kernel.op, (_LAYOUT,)))
         else:
             self.note_call(str(function.name_hint), self.nodes, kernel.op)

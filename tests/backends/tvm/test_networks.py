@@ -140,6 +140,8 @@ def test_what_follows_a_convolution(pool) -> None:
         "t = Gather <axis = 1> (c, some) y = Relu(t)",
         "p = Slice(c, low_p, high_p, axes) q = Slice(c, low_q, high_q, axes) "
         "y = Concat <axis = 1> (p, q)",
+        "p = Slice(c, low_p, high_p, axes) q = Slice(c, low_q, high_q, axes) s = Relu(q) "
+        "t = Concat <axis = 1> (q, s, p, c) y = Conv <kernel_shape = [3, 3], group = 90> (t, lone)",
         "t = Flatten(c) y = Gemm <transB = 1> (t, matrix, bias)",
         "p = GlobalAveragePool(c) t = Flatten(p) y = MatMul(t, n)",
     ],
@@ -159,6 +161,7 @@ def test_chains_joins_and_views(steps) -> None:
         **{f"low_{name}": np.array([at]) for name, at in (("p", 16), ("q", 3))},
         **{f"high_{name}": np.array([at]) for name, at in (("p", 30), ("q", 23))},
         "rows": np.array([3, 0, 1]),
+        "lone": normal(90, 1, 3, 3),
         "v": normal(8, 18, 3, 3),
         "matrix": normal(10, 36 * 30),
         "bias": normal(10),
