@@ -125,10 +125,10 @@ def sum_of(conv: Convolution) -> TiledSum:
 
 def choose_tile(conv: Convolution, machine: CpuMachine) -> RegisterTile:
     """Return the register tile for `conv`."""
-    return choose(machine, problem_of(conv))
+    return choose(machine, problem_of(conv, machine))
 
 
-def problem_of(conv: Convolution) -> TileProblem:
+def problem_of(conv: Convolution, machine: CpuMachine) -> TileProblem:
     """Return what the cost of a tile of `conv` depends on."""
     _, rows, columns = flat(conv.y).spatial if conv.is_flat else conv.y.spatial
     each = math.ceil(conv.x.channels // conv.group / conv.dot.width)
@@ -139,4 +139,5 @@ def problem_of(conv: Convolution) -> TileProblem:
         len(conv.y.blocks) // conv.group,
         each * math.prod(outer) * math.ceil(along / conv.dot.taps),
         math.prod(conv.x.spatial) * each * 4,
+        conv.dot.most_sums(machine),
     )

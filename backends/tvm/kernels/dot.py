@@ -56,6 +56,10 @@ class Dot:
     total: str = FLOAT
     weights: str = FLOAT
 
+    def most_sums(self, machine: CpuMachine) -> int | None:
+        """Return how many sums a tile may hold, None for as many as there are registers."""
+        return None
+
     def value(
         self, source: PaddedInput, n: Any, block: Any, at: list[Any], step: Any, whole: bool
     ) -> Any:
@@ -79,6 +83,14 @@ class ByteDot(Dot):
     total: str = "int32"
     weights: str = "int32"
     signed: bool = False
+
+    def most_sums(self, machine: CpuMachine) -> int:
+        """Return half of the registers.
+
+        What four bytes are broadcast into takes some, and so do constants of the requantization:
+        LLVM keeps sums in memory then, at half the speed.
+        """
+        return machine.registers // 2
 
     def value(
         self, source: PaddedInput, n: Any, block: Any, at: list[Any], step: Any, whole: bool

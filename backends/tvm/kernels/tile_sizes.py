@@ -40,6 +40,7 @@ class TileProblem:
     """`rows` x `columns` of one group's `blocks`, and what a tile's cost depends on besides.
 
     `steps`: multiply-adds for one element of the result. `input_bytes`: of one image's group.
+    `sums`: how many are held at most, None for what leaves two registers free.
     """
 
     rows: int
@@ -47,6 +48,7 @@ class TileProblem:
     blocks: int
     steps: int
     input_bytes: int
+    sums: int | None = None
 
     def fits(self, tile: RegisterTile, machine: CpuMachine) -> bool:
         """Say whether `tile` lies within the result and its sums and weights in registers."""
@@ -79,6 +81,8 @@ def costs(machine: CpuMachine, problem: TileProblem) -> Iterator[tuple[RegisterT
         if r > problem.rows or c > problem.columns or b > problem.blocks or r * c * b + b > budget:
             continue
         accumulators = r * c * b
+        if problem.sums is not None and accumulators > problem.sums:
+            continue
         share = b * problem.steps * machine.lanes * 4
         weight_load = _L2_LOAD if share > machine.l1 // 2 else _LOAD
         step = max(accumulators / 2, _LATENCY) + r * c * _LOAD + b * weight_load

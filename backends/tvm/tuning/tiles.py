@@ -23,7 +23,7 @@ class TileChoice(Choice[Convolution, RegisterTile]):
 
     def ranked(self, op: Convolution, machine: CpuMachine) -> list[RegisterTile]:
         """Return tiles by the cycles that the model expects, each in both orders of its loops."""
-        found = sorted(costs(machine, problem_of(op)), key=lambda item: item[1])
+        found = sorted(costs(machine, problem_of(op, machine)), key=lambda item: item[1])
         both = ((tile, _turned(tile)) for tile, _ in found)
         return list(dict.fromkeys([choose_tile(op, machine), *itertools.chain(*both)]))
 
@@ -31,7 +31,7 @@ class TileChoice(Choice[Convolution, RegisterTile]):
         self, op: Convolution, candidate: RegisterTile, machine: CpuMachine
     ) -> list[RegisterTile]:
         """Return tiles with one size more or less by one, and the other order of the loops."""
-        work = problem_of(op)
+        work = problem_of(op, machine)
         steps = [
             replace(candidate, **{axis: getattr(candidate, axis) + step})
             for axis in ("rows", "columns", "blocks")
@@ -56,7 +56,7 @@ class TileChoice(Choice[Convolution, RegisterTile]):
         sizes = (tile.rows, tile.columns, tile.blocks)
         if not all(type(size) is int for size in sizes) or type(tile.positions_first) is not bool:
             raise ValueError(f"{value!r} is no tile")
-        if not problem_of(op).fits(tile, machine):
+        if not problem_of(op, machine).fits(tile, machine):
             raise ValueError(f"{tile} does not fit the operator")
         return tile
 
