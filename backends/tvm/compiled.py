@@ -87,7 +87,8 @@ class TvmModule(Headed):
         whole = usual_seconds(lambda: self(feeds), rounds)
         runner = self.calls_apart()
         found, rest = time_layers(runner.machine, partial(runner, feeds), layers.calls, rounds)
-        peaks = measure_peaks(MACHINES[self._header.isa], runner.threads)
+        multiplied = {layer.dtype for layer in found if layer.multiply_adds}
+        peaks = measure_peaks(MACHINES[self._header.isa], runner.threads, multiplied)
         return LayerTimes(tuple(found), peaks, rest, whole)
 
     def calls_apart(self) -> Runner:

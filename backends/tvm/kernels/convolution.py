@@ -134,10 +134,10 @@ def problem_of(conv: Convolution, machine: CpuMachine) -> TileProblem:
     each = math.ceil(conv.x.channels // conv.group / conv.dot.width)
     *outer, along = conv.kernel
     return TileProblem(
-        rows,
-        columns,
-        len(conv.y.blocks) // conv.group,
-        each * math.prod(outer) * math.ceil(along / conv.dot.taps),
-        math.prod(conv.x.spatial) * each * 4,
-        conv.dot.most_sums(machine),
+        rows=rows,
+        columns=columns,
+        blocks=len(conv.y.blocks) // conv.group,
+        steps=each * math.prod(outer) * math.ceil(along / conv.dot.taps),
+        input_bytes=math.prod(conv.x.spatial) * each * 4,
+        sums=conv.dot.most_sums(machine),
     )

@@ -1,9 +1,10 @@
 """Nothing but multiply-adds in registers: what a machine computes at most.
 
-    sum_i = sum_i * a + b,    i < sums
+    sum_i = sum_i + x * w,    i < sums
 
-As many sums are in flight as registers hold, more than the latency of a multiply-add asks for, and
-nothing is loaded in the loop.
+x and w are one float32, two bfloat16 or four bytes a lane, as `dot` has them. As many sums are in
+flight as registers hold, more than the latency of a multiply-add asks for, and nothing is loaded in
+the loop.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..spec.machine import CpuMachine
+from .dot import FLOAT_DOT, Dot
 from .frame import function, weights
 from .registers import registers
 
@@ -26,33 +28,35 @@ class Peak:
     steps: int
     sums: int
     lanes: int
+    dot: Dot = FLOAT_DOT
 
     @classmethod
-    def of(cls, machine: CpuMachine, threads: int, steps: int) -> Peak:
+    def of(cls, machine: CpuMachine, threads: int, steps: int, dot: Dot = FLOAT_DOT) -> Peak:
         """Return the one that fills the registers of `machine`."""
-        return cls(threads, steps, machine.registers - _SPARE, machine.lanes)
+        return cls(threads, steps, machine.registers - _SPARE, machine.lanes, dot)
 
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds of all threads."""
-        return self.threads * self.steps * self.sums * self.lanes
+        return self.threads * self.steps * self.sums * self.lanes * self.dot.width
 
 
 def peak(op: Peak) -> Any:
-    """Return the function (factor and summand [2, lanes], sums [threads, sums, lanes])."""
+    """Return the function (x [1], w [1, lanes], sums [threads, sums, lanes])."""
     from tvm.tirx.script.builder import ir as T
 
     with function("peak", 1) as frame:
-        given = weights("A", (2, op.lanes))
-        y = weights("Y", (op.threads, op.sums, op.lanes))
+        x = weights("X", (1,), op.dot.weights)
+        w = weights("W", (1, op.lanes), op.dot.weights)
+        y = weights("Y", (op.threads, op.sums, op.lanes), op.dot.total)
         frame.begin()
         with T.parallel(0, op.threads) as thread:
-            held = registers(op.sums, op.lanes)
+            held = registers(op.sums, op.lanes, op.dot.total)
             for i, total in enumerate(held):
                 total.set(lambda lane: y[thread, i, lane])
             with T.serial(0, op.steps):
                 for total in held:
-                    total.set(lambda lane: total[lane] * given[0, lane] + given[1, lane])
+                    op.dot.add(total, x[0], w, (0,))
             for i, total in enumerate(held):
                 with T.vectorized(0, op.lanes) as lane:
                     T.buffer_store(y, total[lane], [thread, i, lane])

@@ -35,7 +35,7 @@ class RegisterTile:
     positions_first: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TileProblem:
     """`rows` x `columns` of one group's `blocks`, and what a tile's cost depends on besides.
 

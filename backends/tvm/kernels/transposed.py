@@ -121,7 +121,13 @@ def transposed(op: Transposed, machine: CpuMachine) -> Any:
                 )
                 _, rows, columns = total.positions
                 steps = each * math.prod(taps)
-                problem = TileProblem(rows, columns, total.y_blocks, steps, size)
+                problem = TileProblem(
+                    rows=rows,
+                    columns=columns,
+                    blocks=total.y_blocks,
+                    steps=steps,
+                    input_bytes=size,
+                )
                 operands = TileOperands(source, w, epilogue)
                 accumulate(total, images, operands, choose(machine, problem))
     return frame.func

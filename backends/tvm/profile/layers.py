@@ -107,7 +107,9 @@ def _taken(kernel: str, calls: Sequence[KernelCall], seconds: float) -> LayerTim
 def _layer(call: KernelCall, seconds: float, images: int) -> LayerTime:
     op = call.op
     count = getattr(op, "multiply_adds", 0) * images
-    dtype = getattr(getattr(op, "x", None), "dtype", "float32")
+    x = getattr(op, "x", None)
+    # Bytes that come with a scale are multiplied as what they stand for.
+    dtype = "float32" if x is None or x.scale is not None else x.dtype
     direct = getattr(op, "is_direct", True)
     return LayerTime(
         kernel=call.kernel,

@@ -3,33 +3,50 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 import numpy as np
 
 from ..compile.kernel import compile_kernel
+from ..kernels.dot import FLOAT_DOT, Dot, dot_of
 from ..kernels.elements import FLOAT
 from ..kernels.peak import Peak, peak
+from ..runtime.threads import run_on
 from ..spec.machine import CpuMachine
 
 _STEPS = 20_000  # a millisecond or less
 _SECONDS = 0.3
 
 
-def measure_peaks(machine: CpuMachine, threads: int) -> dict[str, float]:
+def measure_peaks(
+    machine: CpuMachine, threads: int, dtypes: Iterable[str] = ()
+) -> dict[str, float]:
     """Return the operations a second, two for a multiply-add, by the type that is multiplied.
 
-    The pool of this thread has to have so many threads. The shortest run counts.
+    float32 is among them always, another of `dtypes` where `machine` has an instruction for it. The
+    shortest run counts.
     """
+    dots = {dtype: dot_of(machine, dtype) for dtype in sorted({*dtypes} - {FLOAT})}
+    known = {FLOAT: FLOAT_DOT, **{dtype: dot for dtype, dot in dots.items() if dot is not None}}
+    return {dtype: _measured(machine, threads, dot) for dtype, dot in known.items()}
+
+
+def _measured(machine: CpuMachine, threads: int, dot: Dot) -> float:
     import tvm
 
-    op = Peak.of(machine, threads, _STEPS)
+    op = Peak.of(machine, threads, _STEPS, dot)
     run = compile_kernel(peak(op), machine, threads)["main"]
-    factors = tvm.runtime.tensor(np.full((2, op.lanes), 0.5, FLOAT))
-    sums = tvm.runtime.tensor(np.zeros((threads, op.sums, op.lanes), FLOAT))
-    shortest = float("inf")
-    until = time.perf_counter() + _SECONDS
-    while time.perf_counter() < until:
-        before = time.perf_counter()
-        run(factors, sums)
-        shortest = min(shortest, time.perf_counter() - before)
-    return {FLOAT: 2 * op.multiply_adds / shortest}
+    given = [(1,), (1, op.lanes)]
+    factors = [tvm.runtime.tensor(np.zeros(shape, dot.weights)) for shape in given]
+    sums = tvm.runtime.tensor(np.zeros((threads, op.sums, op.lanes), dot.total))
+
+    def shortest() -> float:
+        found = float("inf")
+        until = time.perf_counter() + _SECONDS
+        while time.perf_counter() < until:
+            before = time.perf_counter()
+            run(*factors, sums)
+            found = min(found, time.perf_counter() - before)
+        return found
+
+    return 2 * op.multiply_adds / run_on(threads, shortest)

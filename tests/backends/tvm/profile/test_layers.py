@@ -11,6 +11,7 @@ from planish.backends.tvm.kernels.transposed import Transposed
 from planish.backends.tvm.profile import peak
 from planish.backends.tvm.profile.layers import time_layers
 from planish.backends.tvm.spec.calls import KernelCall
+from planish.backends.tvm.spec.machine import runs_here
 from planish.ir.core.errors import BackendError
 from planish.passes.analysis.cost import cost
 
@@ -193,3 +194,29 @@ def test_onnxruntime_tells_its_layers_too(model, feeds) -> None:
     assert counted["soft"] == 0
     assert times.peaks["float32"] > 0
     assert times.whole > 0
+
+
+BYTES = """g (float[1, 16, 9, 9] x) => (float[] y) {
+    x_q = QuantizeLinear(x, s, z)
+    x_d = DequantizeLinear(x_q, s, z)
+    w = DequantizeLinear(w_q, s)
+    c = Conv <pads = [1, 1, 1, 1]> (x_d, w)
+    c_q = QuantizeLinear(c, s, z)
+    y = DequantizeLinear(c_q, s, z)
+}"""
+
+
+# What has no instruction for bytes multiplies floats.
+@pytest.mark.parametrize("isa", ["avx2", "avx512-vnni"])
+def test_integers_stand_beside_a_peak_of_their_own(isa) -> None:
+    if not runs_here(isa):
+        pytest.skip(f"this machine does not run {isa}")
+    values = {"w_q": np.ones((16, 16, 3, 3), np.int8), "s": np.float32(0.1), "z": np.uint8(128)}
+    graph = planish.load(model_of(BYTES, values))
+    compiled = planish.lower(graph, backend="tvm", target=f"cpu{{isa={isa}}}", threads=2)
+    found = compiled.time_layers({"x": np.ones((1, 16, 9, 9), np.float32)}, rounds=2)
+    dtypes = {layer.dtype for layer in found.layers if layer.multiply_adds}
+    wanted = {"uint8"} if isa == "avx512-vnni" else {"float32"}
+    assert dtypes == wanted
+    assert set(found.peaks) == {"float32", *wanted}
+    assert all(peak > 0 for peak in found.peaks.values())
