@@ -12,6 +12,7 @@ import onnxruntime as ort
 from ..core.errors import ExecutionError
 from ..core.variables import exotic_type
 from .feeds import check_feeds
+from .rounded import rounded_between
 from .session import make_session, output_types, run_session
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -24,15 +25,16 @@ class Reference:
     """A graph ready to run on the reference runtime.
 
     `optimized=True` switches the runtime's own optimizations on: the difference between the two is
-    the yardstick of how much a network amplifies rounding. Raises ExecutionError where the runtime
-    has no kernel for the graph.
+    the yardstick of how much a network amplifies rounding. What is in bfloat16, for which the
+    runtime has no kernels, is computed in float32 and rounded between nodes. Raises ExecutionError
+    where it has no kernel for the graph.
     """
 
     def __init__(
         self, graph: gs.Graph, *, optimized: bool = False, threads: int | None = None
     ) -> None:
         self._graph = graph
-        self._session = _session(graph, optimized, threads)
+        self._session = _any_session(graph, optimized, threads)
         types = output_types(self._session)
         ordinary = [t.name for t in graph.outputs if exotic_type(t) is None]
         self._outputs = {name: types[name] for name in ordinary}
@@ -63,6 +65,16 @@ def evaluate(
     if sparse:
         raise ExecutionError(f"tensor '{sparse[0]}' is sparse")
     return [found[tensor.name] for tensor in wanted]
+
+
+def _any_session(graph: gs.Graph, optimized: bool, threads: int | None) -> ort.InferenceSession:
+    try:
+        return _session(graph, optimized, threads)
+    except ExecutionError:
+        rounded = rounded_between(graph)
+        if rounded is None:
+            raise
+    return _session(rounded, optimized, threads)
 
 
 def _session(

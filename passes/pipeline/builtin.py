@@ -57,6 +57,7 @@ BUILTIN: dict[str, str] = {
     "merge-parallel-convolutions": "linear.merge_parallel_convolutions",
     "merge-sibling-convolutions": "linear.merge_sibling_convolutions",
     "merge-slices": "cleanup.merge_slices",
+    "mix-precision": "precision.mix_precision",
     "pool-before-pointwise": "linear.pool_before_pointwise",
     "prune": "prune.prune",
     "push-affine": "linear.push_affine",

@@ -114,6 +114,8 @@ PRESETS: dict[str, str] = {
     "exact": _EXACT,
     # Where the graph stays float, it is what `exact` makes of it.
     "int8": _attempt((_FOLDED, *_INT8), (_EXACT,)),
+    # Casts part what was one pattern. Where nothing became narrow, it is what `exact` makes of it.
+    "bf16": _attempt((_UNFUSED, "mix-precision", _UNFUSED, *_COLLECTION), (_EXACT,)),
     # What approximate passes start from: fused operators are closed to them.
     "simplify": ",".join([_UNFUSED, *_COLLECTION]),
     "cleanup": ",".join([_repeat(*_CLEANUP), "eliminate-unused-functions"]),
@@ -123,6 +125,7 @@ PRESETS: dict[str, str] = {
 SUMMARIES: dict[str, str] = {
     "exact": "Everything that makes a network smaller or faster and computes the same",
     "int8": "Everything exact, then 8-bit integers: ranges equalized, weights rounded, quantized",
+    "bf16": "Everything exact, then bfloat16 where the outputs stay close to those of float32",
     "simplify": "Everything exact but for fused operators: what approximate passes start from",
     "cleanup": "What computes nothing, computes twice or computes what is known goes",
 }

@@ -19,6 +19,7 @@ from ..graph.concat import plan_concats
 from ..graph.groups import CanRead, FusionGroup, can_be_operand, can_broadcast, group_nodes
 from ..graph.halos import wanted_halos
 from ..graph.quantized import fold_integers
+from ..graph.widened import fold_widened
 from ..kernels.settings import Settings
 from ..spec.machine import CpuMachine
 from ..spec.scalars import SCALARS
@@ -77,7 +78,7 @@ class BlockedEmitter(GraphEmitter[BlockedProgram]):
         elsewhere: frozenset[str] = frozenset(),
         enclosing: Enclosing | None = None,
     ) -> None:
-        graph, integers = fold_integers(graph)
+        graph, integers = fold_integers(fold_widened(graph))
         view = typed_view(graph)
         halos = wanted_halos(
             graph,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -19,6 +19,21 @@ from .scheme import QuantizationScheme
 from .shift_biases import float_results, set_biases, shift_biases
 
 Array = np.ndarray[Any, Any]
+
+
+class Variants(Protocol):
+    """A graph under different choices of nodes, as `node_key` calls them."""
+
+    @property
+    def graph(self) -> gs.Graph:
+        """The graph that choices are made in."""
+
+    @property
+    def reference(self) -> gs.Graph:
+        """The graph with nothing chosen."""
+
+    def build(self, chosen: Collection[str], *, corrected: bool = False) -> gs.Graph:
+        """Return a copy of the graph that computes as it does with those `chosen`."""
 
 
 @dataclass(frozen=True, kw_only=True)

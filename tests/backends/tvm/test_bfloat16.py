@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
@@ -238,6 +239,20 @@ def test_what_onnx_runtime_runs_is_given_float32() -> None:
         y = Conv (l, w)
     }"""
     check(text, {"w": normal(20, 20, 1, 1) / 4}, {"x": normal(1, 20, 8, 8)}, 4)
+
+
+def test_weights_that_are_stored_so_alone_are_constant_to_kernels() -> None:
+    weights, feeds = network_weights(), {"x": normal(3, 6, 9, 8)}
+    pipeline = planish.Pipeline.parse("convert-precision{to=bfloat16,compute=float32}")
+    graph = pipeline.run(planish.load(model_of(NETWORK, weights)), verify="off").graph
+    assert any(node.op == "Cast" for node in graph.nodes)
+    found = lower_graph(BlockedEmitter(prepare(graph), MACHINES["avx2"])).calls
+    assert all(call.kernel for call in found)
+    rounded = {name: w.astype(ml_dtypes.bfloat16).astype(np.float32) if w.nbytes > 200 else w
+               for name, w in weights.items()}  # fmt: skip
+    expected = run_ort(model_of(NETWORK, rounded), feeds)["y"]
+    compiled = planish.lower(graph, backend="tvm", threads=1)
+    assert relative_error(expected, compiled(feeds)["y"]) < 1e-5
 
 
 def test_inputs_of_it_are_refused_by_a_sentence() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from .....ir.core.errors import RefusedError
 from .....ir.metrics.result import TOLERABLE, MetricResult
+from .wording import INTEGERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class Accuracy:
     noise: float
     samples: int
     beside_given: bool = False
+    before: str = INTEGERS.before
 
     @property
     def is_known(self) -> bool:
@@ -39,12 +41,12 @@ class Accuracy:
         metrics = [str(result) for result in self.metrics if result.name != "SQNR"]
         top1 = [text for text in map(str, self.top1) if text not in metrics]
         if not (self.beside_given and metrics):
-            return _beside([*noise, *metrics, *top1], "the float graph before integers")
+            return _beside([*noise, *metrics, *top1], self.before)
         return "; ".join(
             filter(
                 None,
                 (
-                    _beside([*noise, *top1], "the float graph before integers"),
+                    _beside([*noise, *top1], self.before),
                     _beside(metrics, "the graph that the pipeline was given"),
                 ),
             )

@@ -28,12 +28,13 @@ from .....ir.metrics.confidence import samples_to_show
 from ....engine.context import Context, Feeds
 from ....engine.stopwatch import Profiler
 from ...qdq.units import Unit
-from ..variants import QuantizedVariants
+from ..variants import QuantizedVariants, Variants
 from .bounds import Accuracy, AccuracyBounds
 from .evaluator import ChoiceEvaluator
 from .gains import IntegerGains, estimate_gains, measure_gains
 from .order import PrecisionBorders, affordable, joint_loss, order_to_float
 from .search import fewest_floats
+from .wording import INTEGERS, Wording
 
 # Layers are ranked on so many runs in all, and on so many feeds a layer.
 _RANKING_RUNS = 512
@@ -50,7 +51,7 @@ class MixedPrecision:
     `profiler`: what measures gains on `context.target`; None: they are estimated.
     """
 
-    variants: QuantizedVariants
+    variants: Variants
     bounds: AccuracyBounds
     options: MetricOptions
     feeds: Feeds
@@ -58,6 +59,7 @@ class MixedPrecision:
     context: Context
     view: View
     profiler: Profiler | None
+    wording: Wording = INTEGERS
 
     def choose(self, units: Sequence[Unit], chosen: frozenset[str]) -> frozenset[str]:
         """Return those of `chosen` that can stay on integers, empty where none can.
@@ -80,8 +82,8 @@ class MixedPrecision:
             return chosen
         if self.bounds.is_guard:
             self.context.remark(
-                f"all on integers are below {self.bounds.told(everything)}, which guard=off takes "
-                f"away: {everything}"
+                f"all {self.wording.placed} are below {self.bounds.told(everything)}, which "
+                f"guard=off takes away: {everything}"
             )
         noise = self._noise(evaluator, layers)
         gains = self._gains(layers)
@@ -96,8 +98,8 @@ class MixedPrecision:
         if floats == keys:
             best = evaluator.measure(keys - frozenset(order[:-1]))
             self.context.go_back(
-                f"the graph stays float: {self.bounds.told(best)} is not reached, not even with "
-                f"one layer on integers ({best})"
+                f"the graph stays {self.wording.plain}: {self.bounds.told(best)} is not reached, "
+                f"not even with one layer {self.wording.placed} ({best})"
             )
             return frozenset()
         found = evaluator.measure(keys - floats)
@@ -122,8 +124,8 @@ class MixedPrecision:
         if not self.bounds.is_guard:
             raise FeedError(f"{self.bounds}: there is no output to judge by")
         self.context.go_back(
-            "the graph stays float: no output can be judged, for none holds numbers that vary "
-            "(guard=off quantizes it anyway)"
+            f"the graph stays {self.wording.plain}: no output can be judged, for none holds "
+            "numbers that vary (guard=off takes it anyway)"
         )
         return frozenset()
 
@@ -178,6 +180,7 @@ class MixedPrecision:
             every=self.bounds.is_guard,
             read=None if given is None else untouched,
             untouched=given is not None and not self.bounds.is_guard,
+            before=self.wording.before,
         )
 
     def _with_same_outputs(self, graph: gs.Graph | None) -> gs.Graph | None:
@@ -201,6 +204,7 @@ class MixedPrecision:
         if self.profiler is None:
             return estimated
         feed: Mapping[str, np.ndarray[Any, Any]] = next(iter(self.feeds))
+        assert isinstance(self.variants, QuantizedVariants), "no other is profiled"
         return measure_gains(
             self.variants, layers, estimated, self.profiler, feed, self.context.target
         )
@@ -216,7 +220,8 @@ class MixedPrecision:
         key = node_key(node)
         worse = 10 * math.log10(1 + noise[key] / found.noise) if found.noise else math.inf
         time = f"save {_time(losses[key], measured)}" if losses[key] > 0 else "save no time"
-        self.context.decline(node, f"stays float: integers would cost {worse:.1f} dB and {time}")
+        plain, noun = self.wording.plain, self.wording.noun
+        self.context.decline(node, f"stays {plain}: {noun} would cost {worse:.1f} dB and {time}")
 
     def _tell(self, found: Accuracy, layers: int, floats: int = 0, cost: str = "") -> None:
         remark = self.context.remark
@@ -224,7 +229,8 @@ class MixedPrecision:
         which = f"{floats} of {counted(layers, 'layer')} {_stay(floats)}"
         which = which if floats else "no layer has to stay"
         samples = counted(found.samples, "sample")
-        remark(f"{which} float for {self.bounds.told(found)}{cost}: {found} on {samples}")
+        plain = self.wording.plain
+        remark(f"{which} {plain} for {self.bounds.told(found)}{cost}: {found} on {samples}")
         self._tell_confidence(found)
 
     def _tell_quality(self, found: Accuracy) -> None:

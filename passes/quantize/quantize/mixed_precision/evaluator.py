@@ -28,9 +28,10 @@ from .....ir.metrics.tally import MetricTally
 from .....ir.run.compare import Accumulator
 from .....ir.run.reference import Arrays, Reference
 from ....engine.context import Feeds
-from ..variants import QuantizedVariants
+from ..variants import Variants
 from .bounds import Accuracy
 from .kept_outputs import KeptOutputs
+from .wording import INTEGERS
 
 Inputs = Mapping[str, np.ndarray[Any, Any]]
 
@@ -44,12 +45,12 @@ class ChoiceEvaluator:
     others that mean something. `given`: the graph that metrics compare with, where that is not
     the one which is quantized, whose weights may be on a grid already; `untouched`: whether it is
     the one that the pipeline was given. `read`: the graph that says what outputs mean, `given` by
-    default.
+    default. `before`: what messages call the float graph.
     """
 
     def __init__(
         self,
-        variants: QuantizedVariants,
+        variants: Variants,
         feeds: Feeds,
         options: MetricOptions = AUTOMATIC,
         given: gs.Graph | None = None,
@@ -58,6 +59,7 @@ class ChoiceEvaluator:
         every: bool = False,
         read: gs.Graph | None = None,
         untouched: bool = False,
+        before: str = INTEGERS.before,
     ) -> None:
         self._variants = variants
         self._feeds = feeds
@@ -68,6 +70,7 @@ class ChoiceEvaluator:
         self._judge = self._float if given is None else KeptOutputs(given)
         self._graph = read or given or variants.reference
         self._untouched = untouched
+        self._before = before
         self._inputs = frozenset(tensor.name for tensor in variants.graph.inputs)
         self._user = options.users()
         self._own: np.ndarray[Any, Any] | None = None
@@ -120,6 +123,7 @@ class ChoiceEvaluator:
             noise=sum(noise or [r.drop for r in results_of_task]),
             samples=samples,
             beside_given=self._untouched,
+            before=self._before,
         )
 
     def _started(self) -> tuple[MetricTally, MetricTally]:
