@@ -14,7 +14,6 @@ import onnx_graphsurgeon as gs
 from ..ir.graph.freeze import freeze_initializers, frozen_line, list_initializers
 from ..ir.run.feed_files import names_in
 from ..passes.engine.context import Feeds
-from ..passes.interface.set_shapes import set_shapes
 from ..passes.pipeline.pipeline import Pipeline
 from .feeds import FeedOptions
 from .files import load, model_file
@@ -64,6 +63,8 @@ def given_model(
         tell(f"{path}: {frozen_line(len(frozen), '--mutable-initializers', old=old)}")
     if not input_shape:
         return graph
+    from ..passes.interface.set_shapes import set_shapes  # of many modules
+
     sized, told = set_shapes(graph, input_shape)
     for line in told or ("the inputs have these sizes already",):
         tell(line)

@@ -24,6 +24,7 @@ import typer.main
 from .. import __version__
 from ..ir.core.errors import PlanishError, VerificationError
 from ..ir.core.extras import missing_package
+from ..ir.core.garbage_collection import paused_gc
 from ..ir.core.interrupts import was_interrupted
 from .common import with_common_options
 from .exit_codes import FAILED, NOBODY_READS, REFUSED, VERIFICATION_FAILED
@@ -75,7 +76,8 @@ class _Imported(Mapping[str, Any]):
 
 def function_of(command: str) -> Callable[..., Any]:
     """Return the function behind one of `COMMANDS`, with the options that every command has."""
-    found = getattr(importlib.import_module(f".{command}", __package__), command)
+    with paused_gc():
+        found = getattr(importlib.import_module(f".{command}", __package__), command)
     return with_common_options(found)
 
 

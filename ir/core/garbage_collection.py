@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def paused_gc() -> Iterator[None]:
-    """Pause the garbage collector: building a graph makes no garbage but triggers many scans."""
+    """Pause the garbage collector: graphs and modules in the making are no garbage, but scanned."""
     enabled = gc.isenabled()
     gc.disable()
     try:

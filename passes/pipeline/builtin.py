@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 
+from ...ir.core.garbage_collection import paused_gc
 from ..engine.contract import Pass
 
 _PACKAGE = __name__.rpartition(".pipeline.")[0]
@@ -87,7 +88,8 @@ BUILTIN: dict[str, str] = {
 
 def load_builtin(name: str) -> type[Pass]:
     """Return the class of the pass called `name`, which is in the table."""
-    module = importlib.import_module(f"{_PACKAGE}.{BUILTIN[name]}")
+    with paused_gc():
+        module = importlib.import_module(f"{_PACKAGE}.{BUILTIN[name]}")
     found: type[Pass] = getattr(module, class_name(name))
     return found
 

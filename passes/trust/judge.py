@@ -7,6 +7,7 @@ Beyond a hundredth of the way, float64 has the last word, where both graphs can 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from ...ir.core.errors import VerificationError
 from ...ir.run.compare import OutputComparison, compare_outputs
 from ...ir.run.reference import Arrays, Reference
 from .float64 import run_in_float64
-from .rounding import Rounding, differing, rounding_in_float64, rounding_of, rounding_of_tails
+from .rounding import Rounding, differing, rounding_in_float64, rounding_of_tails, roundings
 
 # A network that amplifies its own rounding is granted this many times what rounding alone does.
 _ROUNDING_FACTOR = 10.0
@@ -56,9 +57,8 @@ class Judge:
         self._plain = max(1e-3, 2.0**-self._bits) if halves else 1e-5
         self._cap = _CAP_OF_HALVES if halves else _CAP
         self._granted = self._plain
-        self._rounding: Rounding | None = None
-        self._wide: tuple[list[Arrays], dict[str, float]] | None = None
-        self._wide_asked = False
+        self._rounding = Rounding()
+        self._roundings = roundings(graph, feeds, outputs, seed)  # as far as they are asked for
         self.undecided: dict[str, str] = {}
 
     @property
@@ -118,6 +118,8 @@ class Judge:
         what: str,
     ) -> None:
         name, error = found.name, found.max_rel
+        if self._is_rounding(name, error):
+            return
         cancelled = self._times * self._measured().cancelled.get(name, 0.0)
         if found.max_abs <= _ROUNDING_FACTOR * cancelled:
             self.undecided[name] = (
@@ -179,9 +181,22 @@ class Judge:
         )
 
     def _measured(self) -> Rounding:
-        if self._rounding is None:
-            self._rounding = rounding_of(self._graph, self._feeds, self._outputs, self._seed)
+        *_, self._rounding = (self._rounding, *self._roundings)
         return self._rounding
+
+    def _is_rounding(self, name: str, error: float) -> bool:
+        """Say whether rounding is known to move an output by `error`; measured until it is."""
+        if error > min(self._cap, _ASKED_FROM * self._plain):
+            return False
+        while True:
+            granted = _ROUNDING_FACTOR * self._times * self._rounding.moved.get(name, 0.0)
+            if error <= granted:
+                self._granted = max(self._granted, min(granted, self._cap))
+                return True
+            measured = next(self._roundings, None)
+            if measured is None:
+                return False
+            self._rounding = measured
 
     def _in_float64(
         self, name: str, after: Sequence[Arrays], graph: gs.Graph, allowed: float, tails: float
@@ -193,32 +208,35 @@ class Judge:
         It cannot where float64 is farther from what the runtime gave than rounding goes: then the
         evaluator means something else by an operator.
         """
-        original = self._original_in_float64()
-        wide = None if original is None else run_in_float64(graph, self._feeds)
-        if original is None or wide is None:
+        first = self._wide
+        wide = None if first is None else run_in_float64(graph, self._feeds)
+        if first is None or wide is None:
             return None
-        first, moved = original
         if (
             _distance(first, self._outputs, name) > allowed
             or _distance(wide, after, name) > allowed
         ):
             return None
+        distance = _distance(first, wide, name)
+        if distance <= self._plain:
+            return True
+        moved = self._moved_in_float64
+        if moved is None:
+            return None
         tails *= 2.0 ** (self._bits - _BITS_OF_DOUBLES)
-        return _distance(first, wide, name) <= max(
-            self._plain, _ROUNDING_FACTOR * max(moved.get(name, 0.0), tails)
-        )
+        return distance <= _ROUNDING_FACTOR * max(moved.get(name, 0.0), tails)
 
-    def _original_in_float64(self) -> tuple[list[Arrays], dict[str, float]] | None:
-        """Return the outputs of the untouched graph, and what units of its own types do to them."""
-        if not self._wide_asked:
-            self._wide_asked = True
-            outputs = run_in_float64(self._graph, self._feeds)
-            if outputs is not None:
-                moved = rounding_in_float64(
-                    self._graph, self._feeds, outputs, self._seed, self._bits
-                )
-                self._wide = None if moved is None else (outputs, moved)
-        return self._wide
+    @functools.cached_property
+    def _wide(self) -> list[Arrays] | None:
+        """The outputs of the untouched graph in float64; None where that does not run."""
+        return run_in_float64(self._graph, self._feeds)
+
+    @functools.cached_property
+    def _moved_in_float64(self) -> dict[str, float] | None:
+        """What units of the graph's own types do to them."""
+        if self._wide is None:
+            return None
+        return rounding_in_float64(self._graph, self._feeds, self._wide, self._seed, self._bits)
 
 
 def _is_other(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:

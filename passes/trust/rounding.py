@@ -82,7 +82,16 @@ def rounding_of(
     graph: gs.Graph, feeds: Sequence[Feed], outputs: Sequence[Arrays], seed: int
 ) -> Rounding:
     """Return what rounding does to each of `outputs`; see `measure_rounding`."""
+    *_, found = roundings(graph, feeds, outputs, seed)
+    return found
+
+
+def roundings(
+    graph: gs.Graph, feeds: Sequence[Feed], outputs: Sequence[Arrays], seed: int
+) -> Iterator[Rounding]:
+    """Yield what rounding does to each of `outputs`, as far as it was measured: no less later."""
     found = Rounding({name: _own(array) for name, array in outputs[0].items() if _is_float(array)})
+    yield found
     for variant in _variants(graph, seed):
         try:
             run = Reference(variant)
@@ -90,6 +99,7 @@ def rounding_of(
         except ExecutionError:
             continue
         _take_in(found, outputs, moved)
+        yield found
     for name, operand in summed_operands(graph, feeds, outputs).items():
         change = _own(outputs[0][name]) * operand
         size = max(largest_of(arrays[name]) for arrays in outputs)
@@ -97,7 +107,7 @@ def rounding_of(
             found.moved[name] = max(found.moved.get(name, 0.0), change / size)
         else:
             found.cancelled[name] = change
-    return found
+    yield found
 
 
 def rounding_of_tails(
