@@ -15,7 +15,7 @@ _SHOWN = 6  # nodes of a cycle that an error names
 
 def reads(node: gs.Node) -> list[gs.Tensor]:
     """Return what `node` reads: its inputs and what its subgraphs capture from outside."""
-    found = [tensor for tensor in node.inputs if not tensor.is_empty()]
+    found = [tensor for tensor in node.inputs if tensor.name]
     for subgraph in subgraphs_of(node):
         inside = {id(t) for inner in subgraph.nodes for t in inner.outputs}
         inside.update(id(t) for t in subgraph.inputs)

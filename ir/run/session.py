@@ -75,7 +75,7 @@ def _refuse_left_out(graph: gs.Graph) -> None:
 
 
 def _leaves_out(node: gs.Node, opset: int) -> bool:
-    if not any(tensor.is_empty() for tensor in (*node.inputs, *node.outputs)):
+    if all(tensor.name for tensor in (*node.inputs, *node.outputs)):
         return False
     schema = schema_of(node.op, opset) if is_standard(node) else None
     return schema is not None and (
