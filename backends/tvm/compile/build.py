@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from ..runtime.built import Built
+from ..runtime.linker import has_linker, linked
 from ..runtime.threads import run_on
 from ..spec.machine import CpuMachine
 from .fusion import fused
 from .generic import schedule_generic
 from .onnxruntime_calls import nodes_elsewhere
+from .parts import objects_of
 from .pointer_kernels import register_pipeline
 from .shape_order import relax_pipeline
 from .single_call import arena_of, merge_calls
+
+_FEW = 8  # functions of a program
 
 
 def build(module: Any, machine: CpuMachine, threads: int, *, single_call: bool = True) -> Built:
@@ -22,11 +26,14 @@ def build(module: Any, machine: CpuMachine, threads: int, *, single_call: bool =
     """
     import tvm
 
-    target = tvm.target.Target(machine.llvm(threads))
     module = scheduled(module, machine, threads)
     elsewhere = nodes_elsewhere(module)
+    kernels: dict[str, Any] = {}
     if single_call:
-        module = merge_calls(module)
+        # Few kernels are compiled sooner than linked, and code for others may have no linker here.
+        many = len(module.functions) > _FEW and has_linker(machine.architecture)
+        module = merge_calls(module, apart=kernels if many else None)
+    target = tvm.target.Target(machine.llvm(threads))
     with target, tvm.transform.PassContext(opt_level=3):
         library = tvm.compile(
             module,
@@ -34,7 +41,10 @@ def build(module: Any, machine: CpuMachine, threads: int, *, single_call: bool =
             relax_pipeline=relax_pipeline(),
             tir_pipeline=register_pipeline(),
         )
-    return Built(library, arena_of(module), elsewhere=elsewhere)
+    code = b""
+    if kernels:
+        code = linked(library, machine.architecture, objects_of(kernels, machine, threads))
+    return Built(library, arena_of(module), code=code, elsewhere=elsewhere)
 
 
 def scheduled(module: Any, machine: CpuMachine, threads: int) -> Any:

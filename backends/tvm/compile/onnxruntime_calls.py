@@ -31,6 +31,11 @@ def nodes_elsewhere(module: Any) -> tuple[str, ...]:
     return tuple(sorted({_node_of(text) for text in found - {INTO}}))
 
 
+def calls_outside(function: Any) -> bool:
+    """Say whether `function` calls ONNX Runtime."""
+    return bool(_names(function) & {NAME, INTO})
+
+
 def _names(function: Any) -> set[str]:
     """Return the strings in `function` and the names that it calls; it may be of many calls."""
     import tvm_ffi

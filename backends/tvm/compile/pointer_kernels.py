@@ -27,18 +27,28 @@ def of_pointers(kernel: Any) -> Any:
     return found.with_attr(_MARK, True)
 
 
-def register_pipeline() -> str:
-    """Give TVM the passes that kernels of pointers need, and return the name it knows them by."""
+def symbol_of(kernel: str) -> str:
+    """Return the name that a kernel compiled on its own has for the linker."""
+    return f"planish_{kernel}"
+
+
+def register_pipeline(*, apart: bool = False) -> str:
+    """Give TVM the passes that kernels of pointers need, and return the name it knows them by.
+
+    `apart`: kernels are compiled on their own, for the linker to find them.
+    """
     import tvm
     from tvm.tirx import compilation_pipeline as known
 
     def pipeline() -> tuple[Any, Any, Any]:
         usual, *finish = known.get_tir_pipeline("s_tir")
-        before, after = (tvm.transform.module_pass(f, opt_level=0) for f in (_hidden, _on_cpu))
-        return (tvm.transform.Sequential([before, usual, after]), *finish)
+        made = [tvm.transform.module_pass(f, opt_level=0) for f in (_hidden, _on_cpu, _found)]
+        before, *after = made if apart else made[:2]
+        return (tvm.transform.Sequential([before, usual, *after]), *finish)
 
-    known.PIPELINE_MAP["planish"] = pipeline
-    return "planish"
+    name = "planish-apart" if apart else "planish"
+    known.PIPELINE_MAP[name] = pipeline
+    return name
 
 
 def _hidden(module: Any, _: Any) -> Any:
@@ -57,6 +67,13 @@ def _on_cpu(module: Any, _: Any) -> Any:
         for key, value in (("device_id", 0), ("device_type", _CPU)):
             body = tirx.AttrStmt("default", key, tirx.const(value, "int32"), body)
         module[name] = function.with_body(body)
+    return module
+
+
+def _found(module: Any, _: Any) -> Any:
+    """Let the linker find the kernels; TVM would make a function of its own convention of them."""
+    for name, function in _marked(module):
+        module[name] = function.with_attr("global_symbol", symbol_of(str(name.name_hint)))
     return module
 
 

@@ -25,11 +25,13 @@ import numpy as np
 
 from .generic import RESHAPE
 from .memory import Lifetime, plan
+from .onnxruntime_calls import calls_outside
 from .order import keep_order
-from .pointer_kernels import of_pointers
+from .pointer_kernels import of_pointers, symbol_of
 from .team import barrier, of_share, team
 
 _ARENA = "arena"
+_DATA, _OFFSET = 1, 8  # TVM's numbers for what a tensor begins at, and how far behind
 
 
 @dataclass(eq=False)
@@ -103,11 +105,12 @@ class _CallSequence:
         return found
 
 
-def merge_calls(module: Any, *, lent: bool = True) -> Any:
+def merge_calls(module: Any, *, lent: bool = True, apart: dict[str, Any] | None = None) -> Any:
     """Return `module` with all calls of `main` in one function, `network`.
 
     Where `main` does more than call kernels on tensors of known sizes, `module` is returned as it
-    is. `lent`: the arena is the last parameter of `main`; else the virtual machine has it.
+    is. `lent`: the arena is the last parameter of `main`; else the virtual machine has it. `apart`:
+    kernels that the linker is to find are put there, by name, and are no part of the result.
     """
     from tvm import relax
 
@@ -119,7 +122,7 @@ def merge_calls(module: Any, *, lent: bool = True) -> Any:
     assert returned is not None
     fields = [sequence.held.get(field, [None])[0] for field in returned]
     outputs = [t for t in sequence.written if any(t is field for field in fields)]
-    kernels, network, size = _network(module, sequence, outputs)
+    kernels, network, size = _network(module, sequence, outputs, apart)
     builder = relax.BlockBuilder(kernels)
     callee = builder.add_func(network, "network")
     memory = relax.TensorType([size], "uint8")
@@ -245,11 +248,14 @@ def _is_known(expr: Any) -> bool:
 
 
 def _network(
-    module: Any, sequence: _CallSequence, outputs: Sequence[_Tensor]
+    module: Any,
+    sequence: _CallSequence,
+    outputs: Sequence[_Tensor],
+    apart: dict[str, Any] | None,
 ) -> tuple[Any, Any, int]:
     """Return a module of the kernels, `network`, which calls them, and the arena's size."""
     import tvm
-    from tvm import ir
+    from tvm import ir, tirx
     from tvm.script.ir_builder import IRBuilder
     from tvm.tirx.script.builder import ir as script
 
@@ -258,7 +264,11 @@ def _network(
     for kernel in dict.fromkeys(kernel for kernel, _ in sequence.calls):
         found = of_share(module[kernel])
         shared[kernel] = found is not None
-        kernels[kernel.name_hint] = of_pointers(module[kernel] if found is None else found)
+        function = of_pointers(module[kernel] if found is None else found)
+        if apart is None or calls_outside(function):
+            kernels[kernel.name_hint] = function
+        else:
+            apart[str(kernel.name_hint)] = function
     inner = [tensor for tensor in sequence.written if not any(tensor is one for one in outputs)]
     offsets, size = plan([tensor.lifetime for tensor in inner])
     status = ir.PrimType("int32")
@@ -266,12 +276,12 @@ def _network(
         script.func_name("network")
         script.func_attr({"tirx.is_scheduled": True})
         _declare("x", list(sequence.given.values()))
-        arena = script.arg(_ARENA, script.buffer((max(1, size),), "uint8"))
+        arena = _address(_ARENA)
         _declare("y", outputs)
         for tensor, offset in zip(inner, offsets, strict=True):
-            tensor.address = script.handle_add_byte_offset(arena.data, offset)
+            tensor.address = script.handle_add_byte_offset(arena, offset)
         # What no later call reads needs no order.
-        ordered = [arena.data, *(t.address for t in outputs if t.last > t.first)]
+        ordered = [arena, *(t.address for t in outputs if t.last > t.first)]
         places = {id(call): index for index, call in enumerate(sequence.calls)}
 
         def emit(call: tuple[Any, list[Any]], *share: Any) -> Any:
@@ -279,7 +289,10 @@ def _network(
             for pointer in ordered if places[id(call)] else ():
                 keep_order(pointer)
             given = [o.address if isinstance(o, _Tensor) else o for o in operands]
-            callee = kernels.get_global_var(kernel.name_hint)
+            name = str(kernel.name_hint)
+            if apart is not None and name in apart:
+                return tirx.call_extern("int32", symbol_of(name), *given, *share)
+            callee = kernels.get_global_var(name)
             return ir.Call(callee, [*given, *share], ret_ty=status)
 
         for is_shared, calls in itertools.groupby(sequence.calls, lambda call: shared[call[0]]):
@@ -317,9 +330,21 @@ def _emit_team(calls: Sequence[Any], emit: Callable[..., Any]) -> None:
 
 
 def _declare(name: str, tensors: Sequence[_Tensor]) -> None:
-    """Declare parameters, and record that they are where `tensors` are."""
+    """Declare parameters, and record that they are where `tensors` are.
+
+    They are no buffers: TVM checks each size and stride of one, which `main` has told them, and
+    LLVM takes ten seconds for thousands of such checks in one function.
+    """
+    for index, tensor in enumerate(tensors):
+        tensor.address = _address(f"{name}{index}")
+
+
+def _address(name: str) -> Any:
+    """Declare a parameter that is a tensor, and return where its elements lie."""
+    from tvm import tirx
     from tvm.tirx.script.builder import ir as script
 
-    for index, tensor in enumerate(tensors):
-        buffer = script.buffer(tensor.shape, str(tensor.kind.dtype))
-        tensor.address = script.arg(f"{name}{index}", buffer).data
+    handle = script.arg(name, script.handle())
+    data = tirx.tvm_struct_get(handle, 0, _DATA, "handle")
+    offset = tirx.tvm_struct_get(handle, 0, _OFFSET, "uint64")
+    return script.Bind(script.handle_add_byte_offset(data, tirx.Cast("int64", offset)))

@@ -28,7 +28,7 @@ from ..spec.machine import ALIGNMENT, FLAGS, MACHINES
 from .built import Built
 from .header import Contents, Header, from_json, host_architecture, to_json
 from .imports import without_torch
-from .quiet import quietly
+from .linker import linked, loaded
 from .runner import NO_GPU, Runner
 
 __all__ = ["SEAL", "ArtifactError", "Loaded", "copy", "describe", "load", "write"]
@@ -44,9 +44,7 @@ def write(file: IO[bytes], head: Header, built: Built, constants: list[Array]) -
 
     Raises BackendError where its library cannot be linked, OSError where something is full.
     """
-    from .linker import linked
-
-    code = linked(built.library, head.architecture)
+    code = built.code or linked(built.library, head.architecture)
 
     def fill(writer: SealedWriter) -> None:
         described = to_json(head, len(code), len(built.device), constants)
@@ -165,18 +163,9 @@ def _constants(data: mmap.mmap, contents: Contents, at: int) -> list[Array]:
 
 
 def _library(path: str | Path, code: bytes) -> Any:
-    """Return the library of machine code, which TVM loads from a file only."""
-    import tvm
-
+    """Return the library of machine code."""
     try:
-        handle, name = tempfile.mkstemp(prefix="planish-", suffix=".so")
-        try:
-            with os.fdopen(handle, "wb") as temporary:
-                temporary.write(code)
-            with quietly():
-                return tvm.runtime.load_module(name)
-        finally:
-            os.unlink(name)
+        return loaded(code)
     except (OSError, RuntimeError) as error:
         raise ArtifactError(
             f"the library in '{path}' cannot be loaded: {error}; check that "

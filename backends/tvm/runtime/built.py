@@ -10,7 +10,8 @@ from typing import Any
 class Built:
     """A library for the host, and what a run of it needs besides.
 
-    `arena`: bytes of memory that every run is to be lent. `device`: the kernels of a GPU in TVM's
+    `code`: it linked already, where `library` is only a part. `arena`: bytes of memory that every
+    run is to be lent. `device`: the kernels of a GPU in TVM's
     serialized form, `source` their CUDA source. `elsewhere`: nodes that ONNX Runtime runs.
     """
 
@@ -18,4 +19,5 @@ class Built:
     arena: int = 0
     device: bytes = b""
     source: str = ""
+    code: bytes = b""
     elsewhere: tuple[str, ...] = ()

@@ -20,19 +20,45 @@ _COMPILERS = ("g++", "gcc", "clang++", "clang", "c++", "cc")
 _LINKERS = ("ld.lld", "ld")  # kernels call nothing that the process which loads them lacks
 
 
-def linked(library: Any, architecture: str) -> bytes:
-    """Return `library`, code for `architecture`, as a shared library.
+def has_linker(architecture: str) -> bool:
+    """Say whether code for `architecture` can be linked here."""
+    try:
+        _tool(architecture)
+    except BackendError:
+        return False
+    return True
+
+
+def loaded(code: bytes) -> Any:
+    """Return the library of machine code, which TVM loads from a file only.
+
+    Raises OSError or RuntimeError where it cannot be written or loaded.
+    """
+    import tvm
+
+    handle, name = tempfile.mkstemp(prefix="planish-", suffix=".so")
+    try:
+        with os.fdopen(handle, "wb") as temporary:
+            temporary.write(code)
+        with quietly():
+            return tvm.runtime.load_module(name)
+    finally:
+        os.unlink(name)
+
+
+def linked(library: Any, architecture: str, objects: Sequence[bytes] = ()) -> bytes:
+    """Return `library` and `objects`, code for `architecture`, as a shared library.
 
     Raises as `link`, and OSError where there is no place for temporary files.
     """
     with tempfile.TemporaryDirectory(prefix="planish-") as folder:
         path = Path(folder) / "network.so"
-        link(library, path, architecture)
+        link(library, path, architecture, objects)
         return path.read_bytes()
 
 
-def link(library: Any, path: Path, architecture: str) -> None:
-    """Write `library`, code for `architecture`, to the shared library `path`, in a folder for it.
+def link(library: Any, path: Path, architecture: str, objects: Sequence[bytes] = ()) -> None:
+    """Write `library` and `objects`, code for `architecture`, to the shared library `path`.
 
     Raises BackendError naming the tool where there is none for it or it fails.
     """
@@ -40,8 +66,13 @@ def link(library: Any, path: Path, architecture: str) -> None:
     folder = str(path.parent)
     with _in_memory(folder):
         try:
+            others = _written(objects, path.parent)
+
+            def with_others(output: str, own: Sequence[str], **given: Any) -> None:
+                run(output, [*own, *others], **given)
+
             with quietly():
-                library.export_library(str(path), fcompile=run, workspace_dir=folder)
+                library.export_library(str(path), fcompile=with_others, workspace_dir=folder)
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             text = getattr(error, "stderr", None) or str(error)
             raise BackendError(
@@ -49,6 +80,13 @@ def link(library: Any, path: Path, architecture: str) -> None:
                 f"{' '.join(text.split())[-300:]}; give the folder more space or set TMPDIR to "
                 "another, or name another compiler in CXX"
             ) from error
+
+
+def _written(objects: Sequence[bytes], folder: Path) -> list[str]:
+    paths = [folder / f"part{index}.o" for index in range(len(objects))]
+    for path, code in zip(paths, objects, strict=True):
+        path.write_bytes(code)
+    return list(map(str, paths))
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from ..spec.layout import Array
 from ..spec.machine import ALIGNMENT
 from .built import Built
 from .header import Header
+from .linker import loaded
 from .onnx_node import register, take_error
 from .threads import Turn, making_code, run_on
 
@@ -69,7 +70,9 @@ class Runner:
             if self._built.device:
                 _attach(self._built.library, self._built.device)
             with making_code:
-                self._machine = relax.VirtualMachine(self._built.library, self._device)
+                code = self._built.code
+                library = loaded(code) if code else self._built.library
+                self._machine = relax.VirtualMachine(library, self._device)
         return self._machine
 
     def _code(self) -> Any:
