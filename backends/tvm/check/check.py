@@ -12,12 +12,14 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ....ir.core.cpu import core_numbers
 from ..compile.cpu import CpuToolchain
 from ..program.lowering import Lowered
 from ..runtime.threads import run_on
@@ -29,6 +31,7 @@ from .nodes import NodeReport, WrongNode
 from .trial import Trial, draw_trial
 
 _SEED = 0
+_TOGETHER = 4  # kernels of a module
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,7 @@ def check_kernels(lowered: Lowered, toolchain: CpuToolchain) -> KernelReport:
     new = [kernel for kernel, found in zip(kernels, known, strict=True) if not found]
     blind = known.count(BLIND)
     wrong = []
-    functions = _compiled([kernel.function for kernel in new], toolchain) if new else []
+    functions = _in_parts([kernel.function for kernel in new], toolchain)
     for kernel, function in zip(new, functions, strict=True):
         begin = time.perf_counter()
         found = _tried(kernel, function, toolchain.threads)
@@ -111,6 +114,14 @@ def _kernels(lowered: Lowered, toolchain: CpuToolchain) -> list[CheckedKernel]:
         for op, name in lowered.kernels.items()
         if has_meaning(op)
     ]
+
+
+def _in_parts(functions: Sequence[Any], toolchain: CpuToolchain) -> list[Any]:
+    """Return what `_compiled` does of a few at a time, on as many cores as there are."""
+    parts = [functions[at : at + _TOGETHER] for at in range(0, len(functions), _TOGETHER)]
+    with ThreadPoolExecutor(len(core_numbers())) as pool:
+        found = pool.map(lambda part: _compiled(part, toolchain), parts)
+        return [function for part in found for function in part]
 
 
 def _compiled(functions: Sequence[Any], toolchain: CpuToolchain) -> list[Any]:

@@ -44,7 +44,7 @@ def _object(kernels: Mapping[str, Any], machine: CpuMachine, threads: int, pipel
     module = tvm.IRModule(dict(kernels))
     target = tvm.target.Target(machine.llvm(threads))
     with target, tvm.transform.PassContext(opt_level=3):
-        code = tvm.compile(module, target=target, tir_pipeline=pipeline).mod
+        code = tvm.tirx.build(module, target=target, pipeline=pipeline)
     with _file() as path:
         code.write_to_file(str(path), "o")
         return path.read_bytes()
