@@ -44,7 +44,7 @@ def build(module: Any, machine: CpuMachine, threads: int, *, single_call: bool =
     code = b""
     if kernels:
         code = linked(library, machine.architecture, objects_of(kernels, machine, threads))
-    return Built(library, arena_of(module), code=code, elsewhere=elsewhere)
+    return Built(library, arena=arena_of(module), code=code, elsewhere=elsewhere)
 
 
 def scheduled(module: Any, machine: CpuMachine, threads: int) -> Any:

@@ -78,7 +78,8 @@ def load(path: str | Path, threads: int | None = None) -> Loaded:
     _check_machine(path, head, tvm.__version__)
     middle, end = at + contents.code, at + contents.code + contents.device
     constants = _constants(data, contents, end)
-    built = Built(_library(path, data[at:middle]), head.arena, data[middle:end])
+    library = _library(path, data[at:middle])
+    built = Built(library, arena=head.arena, device=data[middle:end])
     return Loaded(Runner(head, built, constants, threads), data)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 
@@ -16,6 +16,7 @@ class Built:
     """
 
     library: Any
+    _: KW_ONLY
     arena: int = 0
     device: bytes = b""
     source: str = ""
