@@ -10,17 +10,22 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ...passes.engine.records import Progress as Step
 from ..supervise import doing
+from .time_left import TimeLeft
 
 
 @contextmanager
 def pass_progress(console: Console) -> Iterator[Callable[[Step], None]]:
-    """Show a progress bar while passes run; yields the callback for `Pipeline.run`."""
+    """Show a progress bar while passes run; yields the callback for `Pipeline.run`.
+
+    Of a pass that takes long it tells the time left.
+    """
+    left = TimeLeft()
     with progress_bar(console, "") as update:
 
         def show(step: Step) -> None:
             update(
                 (step.index + step.fraction) / max(step.total, 1),
-                f"{step.stage} {step.name} {step.note}",
+                " ".join(filter(None, (step.stage, step.name, step.note, left.words(step)))),
             )
 
         yield show
