@@ -13,7 +13,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-_LINE, _NUMBER = 64, 4  # bytes
+import numpy as np
+
+_LINE = 64  # bytes
 _READ, _SECOND_CACHE, _DATA = 0, 2, 1  # the arguments of LLVM's prefetch
 
 
@@ -33,14 +35,30 @@ class Prefetch:
     def emit(self, step: Any, steps: int) -> None:
         """Emit what step number `step` of the `steps` of a turn asks for."""
         from tvm import tirx
-        from tvm.tirx.script.builder import ir as T
 
         _, *inner = map(int, self.w.shape)
-        lines = math.ceil(self.blocks * math.prod(inner) * _NUMBER / _LINE / self.turns)
+        lines = math.ceil(self.blocks * math.prod(inner) / line_of(self.w) / self.turns)
         begin = self.turn * lines + tirx.floordiv(step * lines, steps)
         for i in range(math.ceil(lines / steps)):
-            # Lines are counted from where the first block begins, through all that follow it.
-            place = [self.first, *[0] * (len(inner) - 1), (begin + i) * (_LINE // _NUMBER)]
-            given = [tirx.const(number, "int32") for number in (_READ, _SECOND_CACHE, _DATA)]
-            address = tirx.address_of(self.w[tuple(place)])
-            T.evaluate(tirx.call_llvm_intrin("void", "llvm.prefetch", address, *given))
+            prefetch(self.w, self.first, (begin + i) * line_of(self.w))
+
+
+def prefetch(w: Any, first: Any, place: Any) -> None:
+    """Ask for the line of number `place` of `w`, counted from where block `first` begins."""
+    from tvm import tirx
+    from tvm.tirx.script.builder import ir as T
+
+    inside = [0] * (len(w.shape) - 2)
+    given = [tirx.const(number, "int32") for number in (_READ, _SECOND_CACHE, _DATA)]
+    address = tirx.address_of(w[(first, *inside, place)])
+    T.evaluate(tirx.call_llvm_intrin("void", "llvm.prefetch", address, *given))
+
+
+def itemsize(w: Any) -> int:
+    """Return the bytes of a number of `w`."""
+    return np.dtype(str(w.dtype)).itemsize
+
+
+def line_of(w: Any) -> int:
+    """Return the numbers of `w` in a line."""
+    return _LINE // itemsize(w)

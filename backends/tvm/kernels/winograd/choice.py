@@ -28,7 +28,7 @@ from .steps import WinogradPlan
 _RESULTS = {1: (1,), 3: (2, 4), 5: (2,)}
 _MOST_POINTS = 36
 # Cycles for one vector of one point, measured.
-_INPUT, _WEIGHT, _RESULT = 10.0, 5.0, 6.0
+_INPUT, _WEIGHT, _RESULT = 10.0, 2.5, 6.0
 _LATENCY, _LOAD, _ADD = 4, 0.1, 3.0
 _FILL = 20.0  # each time that registers are filled and emptied
 _DIRECT = 1.1  # of the direct kernel's multiply-adds, by what its loads cost

@@ -20,10 +20,13 @@ from ..elements import FLOAT, converted
 from ..epilogue import Epilogue
 from ..loops import loops, unravel
 from ..padding import PaddedInput
+from ..prefetch import itemsize, line_of, prefetch
 from ..registers import each, registers
 from ..tiles import runs, start_of_tile
 from .scratch import Planes
 from .transforms import Transform, on_axes
+
+_LARGE = 64 << 10  # bytes of weights that are not in the caches nearby when their turn comes
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class WinogradSteps:
                 with loops(-(-count // depth)) as (number,):
                     piece = Piece(start + number * depth, _rest(number, depth, count), filled)
                     self._weights(scratch.weights, y_block, piece)
-                    self._products(scratch, piece)
+                    self._products(scratch, y_block, piece)
             self._results(scratch.sums, first, y_block)
 
     def _scratch(self, ins: int, deepest: int) -> Scratch:
@@ -145,7 +148,7 @@ class WinogradSteps:
     def _weight(self, place: tuple[Any, ...]) -> Any:
         return converted(self.w[place], FLOAT)
 
-    def _products(self, scratch: Scratch, piece: Piece) -> None:
+    def _products(self, scratch: Scratch, y_block: Any, piece: Piece) -> None:
         from tvm.tirx.script.builder import ir as T
 
         plan, sums = self.plan, scratch.sums
@@ -154,20 +157,43 @@ class WinogradSteps:
             totals = registers(len(places), self.conv.y.lanes)
             for place, total in enumerate(totals):
                 total.set(lambda lane: sums.load(step, point, place, lane))
-            with loops(piece.blocks, piece.filled) as (block, channel):
-                for (t, b), total in zip(places, totals, strict=True):
-                    at = (piece.start + block) * plan.steps + step
-                    value = scratch.inputs.load(at, point, t, channel)
+            with loops(piece.blocks) as (block,):
+                self._prefetch(y_block, piece, block, point * plan.steps + step)
+                with loops(piece.filled) as (channel,):
+                    for (t, b), total in zip(places, totals, strict=True):
+                        at = (piece.start + block) * plan.steps + step
+                        value = scratch.inputs.load(at, point, t, channel)
 
-                    def added(lane: Any) -> Any:
-                        place = channel * plan.blocks + b
-                        weight = scratch.weights.load(block, point, place, lane)
-                        return total[lane] + value * weight
+                        def added(lane: Any) -> Any:
+                            place = channel * plan.blocks + b
+                            weight = scratch.weights.load(block, point, place, lane)
+                            return total[lane] + value * weight
 
-                    total.set(added)
+                        total.set(added)
             for place, total in enumerate(totals):
                 with T.vectorized(0, total.lanes) as lane:
                     sums.store(total[lane], step, point, place, lane)
+
+    def _prefetch(self, y_block: Any, piece: Piece, block: Any, turn: Any) -> None:
+        """Ask for a share of the next piece's weights, while this one's products are computed.
+
+        `turn`: how often the registers were filled for this piece. Behind the last piece, the next
+        one is the first of the output blocks that follow.
+        """
+        from tvm import tirx
+
+        plan, shape = self.plan, [int(size) for size in self.w.shape]
+        if math.prod(shape) * itemsize(self.w) < _LARGE:
+            return
+        size = math.prod(shape[2:])
+        lines = -(-size // line_of(self.w))
+        each_turn = -(-lines // (self._points * plan.steps))
+        end = piece.start + piece.blocks
+        skipped = tirx.Select(end < shape[1], 0, (plan.blocks - 1) * shape[1])
+        begin = (end + block + (skipped if plan.blocks > 1 else 0)) * size
+        for b, i in each((plan.blocks, each_turn)):
+            at = begin + (turn * each_turn + i) * line_of(self.w)
+            prefetch(self.w, y_block + b, at)
 
     def _results(self, sums: Planes, first: Any, y_block: Any) -> None:
         from tvm import tirx

@@ -257,6 +257,15 @@ def test_large_layers_are_chosen(isa) -> None:
     assert op.results == (1, 4, 4)
 
 
+def test_layers_of_many_weights_are_chosen() -> None:
+    """Those are in the second cache when they are transformed, and results are as they were."""
+    model = plain(512, 512, (7, 7), ", pads = [1, 1, 1, 1]")
+    assert Winograd in map(type, kernels_of(model, "avx512"))
+    feeds = {"x": normal(1, 512, 7, 7)}
+    found = planish.lower(planish.load(model), backend="tvm", threads=1)(feeds)["y"]
+    assert relative_error(run_ort(model, feeds)["y"], found) < 1e-3
+
+
 @pytest.mark.parametrize(
     "model",
     [
@@ -266,7 +275,7 @@ def test_large_layers_are_chosen(isa) -> None:
         plain(16, 16, (56, 56), "", "7, 7"),
         plain(3, 64, (56, 56), ""),  # its input is not blocked
         plain(64, 64, (3, 58), ""),  # one row of results
-        plain(512, 512, (7, 7), ", pads = [1, 1, 1, 1]"),  # more weights than results
+        plain(512, 512, (3, 3), ", pads = [1, 1, 1, 1]"),  # many more weights than results
         plain(16, 16, (6, 6, 6), "", "3, 3, 3"),
     ],
     ids=["stride", "dilation", "one tap", "seven taps", "few channels", "flat", "late", "3-D"],
@@ -295,7 +304,7 @@ def test_the_choice_depends_on_the_batch() -> None:
     machine = MACHINES["avx512-bf16"]
     (direct,) = [
         op
-        for op in kernels_of(plain(512, 512, (7, 7), ", pads = [1, 1, 1, 1]"))
+        for op in kernels_of(plain(512, 512, (5, 5), ", pads = [1, 1, 1, 1]"))
         if isinstance(op, Convolution)
     ]
     assert choose_winograd(direct, machine, 1) is None
