@@ -14,12 +14,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
 from ....ir.ops.quantization.nodes import is_dequantizer, is_quantizer
 from ..spec.layout import Halo, covers, no_halo
+from .groups import REAL
 from .halos import Halos
 from .quantized import quantization_of
 
@@ -80,7 +80,7 @@ def plan_concats(
         shape = view.shape(node.outputs[0])
         if shape is None or not isinstance(shape[0], int):
             continue
-        if view.dtype(node.outputs[0]) != np.float32:
+        if view.dtype(node.outputs[0]) not in REAL:
             continue
         tensors, whole = stored_of(node, view)
         parts = [id(tensor) for tensor in tensors]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..spec.layout import BufferSpec
+from .bfloat16 import BITS, HALF
 from .frame import Operand, function, operand, operands
 from .halo import zero_halo
 from .loops import loops, parallel
@@ -41,7 +42,7 @@ def can_shuffle(op: LaneShuffle) -> bool:
     """Say whether few vectors make one of the result, on average."""
     alike = all(x.lanes == op.y.lanes > 1 and x.dtype == op.y.dtype for x in op.xs)
     sources = sum(len({(x, block) for x, block, _ in row}) for row in op.rows)
-    return alike and op.y.dtype != "bfloat16" and sources <= _MOST_SOURCES * len(op.rows)
+    return alike and sources <= _MOST_SOURCES * len(op.rows)
 
 
 def lane_shuffle(op: LaneShuffle) -> Any:
@@ -62,9 +63,10 @@ def lane_shuffle(op: LaneShuffle) -> Any:
             at = (z, row, column)
             for block, places in enumerate(op.rows):
                 whole = tirx.Ramp(0, 1, op.y.lanes)
-                T.buffer_store(
-                    y.buffer, _joined(xs, n, at, places), y.spec.index(n, block, at, whole)
-                )
+                joined = _joined(xs, n, at, places)
+                if op.y.dtype == HALF:
+                    joined = tirx.reinterpret(f"{HALF}x{op.y.lanes}", joined)
+                T.buffer_store(y.buffer, joined, y.spec.index(n, block, at, whole))
     return frame.func
 
 
@@ -75,7 +77,10 @@ def _joined(xs: Sequence[Operand], n: Any, at: Sequence[Any], places: Sequence[P
     lanes = len(places)
     found: Any = None
     for source in dict.fromkeys((x, block) for x, block, _ in places):
-        vector = xs[source[0]].stored(n, source[1], at, tirx.Ramp(0, 1, lanes))
+        x = xs[source[0]]
+        vector = x.stored(n, source[1], at, tirx.Ramp(0, 1, lanes))
+        if x.spec.dtype == HALF:
+            vector = tirx.reinterpret(f"{BITS}x{lanes}", vector)
         own = [lane if (x, block) == source else None for x, block, lane in places]
         if found is None:
             found = tirx.Shuffle([vector], [lane or 0 for lane in own])

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from ..graph.concat import ConcatBuffer, ConcatPlacement
-from ..graph.groups import FusionGroup
+from ..graph.groups import REAL, FusionGroup
 from ..kernels.elementwise import Elementwise, elementwise
 from ..kernels.lane_shuffle import LaneShuffle, can_shuffle, lane_shuffle
 from ..spec.chain import ElementwiseChain
@@ -32,7 +31,7 @@ def emit_placed_concat(
         return False
     for index, part in enumerate(parts):
         if index not in program.written(buffer).parts:
-            _copy(program, part, ConcatPlacement(buffer, index), _is_raw(program, result))
+            _copy(program, part, ConcatPlacement(buffer, index), result)
     blocks: list[tuple[int, ...]] = []
     start = 0
     for layout in layouts:
@@ -41,7 +40,9 @@ def emit_placed_concat(
     whole = Layout(program.machine.lanes, tuple(blocks), buffer.halo, 0, buffer.total)
     shape = (parts[0].shape[0], start, *parts[0].shape[2:])
     expr = program.written(buffer).expr
-    like = parts[0] if _is_raw(program, result) else Value(expr=expr, layout=whole, shape=shape)
+    dtype = str(program.view.dtype(result))
+    real = Value(expr=expr, layout=whole, shape=shape, dtype=dtype)
+    like = parts[0] if _is_raw(program, result) else real
     spatial = parts[0].spatial
     found = replace(like, expr=expr, layout=whole, shape=shape, spatial=spatial, scale=None)
     program.define(result, found)
@@ -94,16 +95,20 @@ def _filled(held: Sequence[int], lanes: int) -> list[int]:
 
 def _is_raw(program: BlockedProgram, result: gs.Tensor) -> bool:
     """Say whether `result` is bytes, and its parts are joined as they are stored."""
-    return program.view.dtype(result) != np.float32
+    return program.view.dtype(result) not in REAL
 
 
-def _copy(program: BlockedProgram, part: Value, placement: ConcatPlacement, raw: bool) -> None:
+def _copy(
+    program: BlockedProgram, part: Value, placement: ConcatPlacement, result: gs.Tensor
+) -> None:
     assert part.layout is not None
+    raw = _is_raw(program, result)
     x = part.spec(raw=raw)
     layout = replace(part.layout, halo=placement.buffer.halo, total=placement.buffer.total)
-    y = replace(layout.spec(part.spatial), first=None)
+    dtype = part.dtype if raw else str(program.view.dtype(result))
+    y = replace(layout.spec(part.spatial, dtype=dtype), first=None)
     if raw:
-        y = replace(y, dtype=part.dtype, zero=part.zero)
+        y = replace(y, zero=part.zero)
     op = Elementwise((x,), ((1, 1, 1),), y, ElementwiseChain(), batch_of(part.shape[0]))
     kernel = KernelMaker("copy", op, elementwise)
     program.call(kernel, [part.expr], y, part.shape[0], placement)

@@ -13,6 +13,7 @@ import planish
 from planish.backends.contract.prepare import prepare
 from planish.backends.tvm.kernels.convolution import Convolution
 from planish.backends.tvm.kernels.dot import HalfDot, HalfTapDot
+from planish.backends.tvm.kernels.elementwise import Elementwise
 from planish.backends.tvm.kernels.winograd.convolution import Winograd
 from planish.backends.tvm.program.emit_graph import BlockedEmitter
 from planish.backends.tvm.program.lowering import lower_graph
@@ -239,6 +240,45 @@ def test_what_onnx_runtime_runs_is_given_float32() -> None:
         y = Conv (l, w)
     }"""
     check(text, {"w": normal(20, 20, 1, 1) / 4}, {"x": normal(1, 20, 8, 8)}, 4)
+
+
+JOINED = """g (float[1, 20, 8, 7] x) => (float[] y) {
+    c = Conv (x, w)
+    d = Conv (c, v)
+    j = Concat <axis = 1> (c, d)
+    e = Conv (j, u)
+    k = Concat <axis = 1> (c, d, e)
+    y = Conv (k, t)
+}"""
+SHUFFLED = """g (float[1, 20, 8, 7] x) => (float[] y) {
+    c = Conv (x, w)
+    first, second = Split <axis = 1, num_outputs = 2> (c)
+    d = Conv (first, h)
+    j = Concat <axis = 1> (second, d)
+    y = Conv (j, w)
+}"""
+
+
+@pytest.mark.parametrize("isa", ["avx2", "avx512-bf16"])
+@pytest.mark.parametrize(("text", "kernel"), [(JOINED, ""), (SHUFFLED, "LaneShuffle")])
+def test_parts_are_written_where_they_are_read(text, kernel, isa, monkeypatch) -> None:
+    weights = {
+        "w": normal(20, 20, 1, 1) / 4,
+        "v": normal(16, 20, 1, 1) / 4,
+        "u": normal(8, 36, 1, 1) / 6,
+        "t": normal(8, 44, 1, 1) / 6,
+        "h": normal(10, 10, 1, 1) / 3,
+    }
+    weights = {name: w for name, w in weights.items() if f" {name})" in text}
+    graph = halved(text, weights)
+    found = lower_graph(BlockedEmitter(prepare(graph), MACHINES["avx512-bf16"])).kernels
+    assert not any(isinstance(op, Elementwise) for op in found)
+    assert {type(op).__name__ for op in found} >= ({kernel} if kernel else set())
+    feeds = {"x": normal(1, 20, 8, 7)}
+    target = make_runnable(isa, monkeypatch)
+    compiled = planish.lower(graph, backend="tvm", target=target, threads=1)
+    error = relative_error(run_ort(model_of(text, weights), feeds)["y"], compiled(feeds)["y"])
+    assert UNIT / 64 < error < 8 * UNIT
 
 
 def test_weights_that_are_stored_so_alone_are_constant_to_kernels() -> None:
