@@ -16,6 +16,7 @@ from ..core.errors import TraceError
 from ..files.load import load
 from ..proto.metadata import node_metadata, set_node_metadata
 from .attention import attention_of_any_rank
+from .interpolation.translations import interpolations
 from .sizes.decided import decisions, decisions_of, refuse_decided
 from .sizes.declared import declared_bounds
 from .sizes.doubles import hand_on_in_single, in_doubles
@@ -77,7 +78,11 @@ def trace(
                 verbose=False,
                 opset_version=opset,
                 dynamic_shapes=dynamic_shapes,
-                custom_translation_table={**in_doubles(torch), **floor_divisions(torch)},
+                custom_translation_table={
+                    **in_doubles(torch),
+                    **floor_divisions(torch),
+                    **interpolations(torch),
+                },
             )
             refuse_decided(
                 type(module).__name__, program.exported_program, [*before, *decided], declared

@@ -11,6 +11,15 @@ def noted(node: Any) -> Any:
     return None if made_of is None else made_of.meta.get("val")
 
 
+def noted_value(value: Any) -> Any:
+    """Return what torch.export has noted of an exporter's value: a fake tensor, or a number."""
+    producer = value.producer()
+    if producer is None:
+        return value.meta["node"].meta["val"]
+    found = noted(producer)
+    return found[value.index()] if isinstance(found, list | tuple) else found
+
+
 def is_real(value: Any, torch: Any) -> bool:
     """Say whether an exporter's value, or a number of Python, is real: then it is a double."""
     if isinstance(value, int | float):

@@ -1,0 +1,1 @@
+"""Interpolation of PyTorch, in ONNX: sizes in doubles, the pixels that PyTorch picks."""
