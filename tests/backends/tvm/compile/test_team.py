@@ -42,6 +42,32 @@ def test_shares_cover_all_work_once(rows, threads) -> None:
             assert relative_error(values, found[name]) <= 1e-5, name
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 7, 64])
+def test_shares_of_any_number_of_threads_make_the_whole(threads) -> None:
+    """As TVM cuts ticks; a pool has no more threads than the machine that tests has cores."""
+    import tvm
+
+    text = """g (float[1, 20, 5, 3] x) => (float[] y) {
+        a = Relu (x) y = MaxPool <kernel_shape = [2, 2]> (a)
+    }"""
+    *_, kernel = [k for k in kernels(text) if "max" in str(k.attrs["global_symbol"])]
+    shared = of_share(kernel).with_attr("global_symbol", "main")
+    target = tvm.target.Target(MACHINES["avx2"].llvm(1))
+    run = tvm.compile(tvm.IRModule({"main": shared}), target=target)["main"]
+    x, y = ([int(size) for size in one.ty.shape] for one in kernel.params)
+    given = tvm.runtime.tensor(normal(*x))
+    whole, found = (tvm.runtime.tensor(np.full(y, np.nan, np.float32)) for _ in range(2))
+    run(given, whole, 0, 1024)
+    assert not np.isnan(whole.numpy()).any()
+    step = -(-1024 // threads)
+    shares = [(min(i * step, 1024), min((i + 1) * step, 1024)) for i in range(threads)]
+    for first, last in shares:
+        left = np.isnan(found.numpy()).any()
+        assert left or threads > 3  # then some have nothing to do
+        run(given, found, first, last)
+    assert (found.numpy() == whole.numpy()).all()
+
+
 def kernels(text: str, **weights: np.ndarray) -> list:
     module = lower_graph(BlockedEmitter(graph_of(text, weights), MACHINES["avx2"])).module
     return [f for v, f in module.functions_items() if v.name_hint != "main"]
