@@ -12,6 +12,7 @@ import command_page
 import decision_pages
 import docstrings
 import pass_pages
+import race_page
 import root_pages
 from pages import Page
 
@@ -26,7 +27,8 @@ def on_pre_build(config: MkDocsConfig) -> None:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages, and put them into the navigation."""
     passes, decisions = pass_pages.pages(), decision_pages.nav()
-    for page in [*passes, *root_pages.pages(), command_page.page(), decision_pages.page()]:
+    single = [command_page.page(), decision_pages.page(), race_page.page()]
+    for page in [*passes, *root_pages.pages(), *single]:
         files.append(File.generated(config, page.uri, content=page.text))
     _fill(config.nav, {"Passes": _tree(passes), "Decisions": decisions})
     return files
