@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -56,6 +56,21 @@ def check_feeds(feed: Mapping[str, np.ndarray[Any, Any]], graph: gs.Graph) -> No
                 f"feed '{name}' has shape {_shape(array.shape)}, but the graph input has "
                 f"{_shape(tensor.shape)}"
             )
+    _check_names(feed, inputs)
+
+
+def _check_names(feed: Mapping[str, np.ndarray[Any, Any]], inputs: Mapping[str, Any]) -> None:
+    """Raise FeedError where axes of one name have two sizes: no runtime has to notice."""
+    sizes: dict[str, tuple[int, str]] = {}
+    for name, array in feed.items():
+        for size, dim in zip(array.shape, inputs[name].shape or (), strict=False):
+            if _is_named(dim):
+                known, first = sizes.setdefault(dim, (size, name))
+                if known != size:
+                    raise FeedError(
+                        f"feed '{name}' has {size} for the dimension '{dim}', and feed '{first}' "
+                        f"has {known}; the graph says that they are equal"
+                    )
 
 
 def fits(feeds: Iterable[Mapping[str, np.ndarray[Any, Any]]], graph: gs.Graph) -> bool:
@@ -193,9 +208,13 @@ def _concrete(
             shape.append(int(dim))
             continue
         default = 1 if least else dynamic_size(axis, rank)
-        named = isinstance(dim, str) and dim != "?"
-        shape.append(sizes.setdefault(dim, default) if named else default)
+        shape.append(sizes.setdefault(dim, default) if _is_named(dim) else default)
     return tuple(shape)
+
+
+def _is_named(dim: Any) -> TypeGuard[str]:
+    """Say whether a dimension has a name, that all of the same size share."""
+    return isinstance(dim, str) and dim not in ("", "?")
 
 
 def is_size(dim: object) -> bool:

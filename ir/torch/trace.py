@@ -21,6 +21,7 @@ from .sizes.decided import decisions, decisions_of, refuse_decided
 from .sizes.declared import declared_bounds
 from .sizes.doubles import hand_on_in_single, in_doubles
 from .sizes.floor_division import floor_divisions
+from .sizes.untold import warn_of_untold
 from .zero_biases import leave_out_zero_biases
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def trace(
             "tracing needs PyTorch; install it with: pip install planish[torch]"
         ) from error
     args, kwargs = _arguments(module, example_inputs, torch)
+    warn_of_untold(module, dynamic_shapes, torch)
     was_program = isinstance(module, torch.export.ExportedProgram)
     before = decisions_of(module, torch) if was_program else []
     declared = {} if was_program else declared_bounds(module, args, kwargs or {}, dynamic_shapes)

@@ -55,7 +55,9 @@ def _listen(torch: Any) -> None:
     """Have ShapeEnv tell of each condition that it answers by the example, as it does its log."""
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-    log_guard = ShapeEnv._log_guard
+    log_guard = getattr(ShapeEnv, "_log_guard", None)
+    if log_guard is None:
+        return  # which `warn_of_untold` says
 
     def log_and_note(self: Any, prefix: str, condition: Any, forcing_spec: bool) -> None:
         log_guard(self, prefix, condition, forcing_spec)

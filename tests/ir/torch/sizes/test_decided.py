@@ -7,6 +7,7 @@ import pytest
 
 import planish
 from planish.ir.core.errors import TraceError
+from planish.ir.torch.sizes import decided
 
 from tests.helpers import run_ort
 
@@ -103,6 +104,21 @@ def test_a_program_tells_what_was_decided():
     program = torch.export.export(Module(branch).eval(), (image(),), dynamic_shapes=({2: DYNAMIC},))
     with pytest.raises(TraceError, match=r"x\.shape\[2\] > 64 \(.*test_decided\.py"):
         planish.trace(program)
+
+
+def test_a_loaded_program_says_where_its_graph_is_right(tmp_path):
+    program = torch.export.export(Module(branch).eval(), (image(),), dynamic_shapes=({2: DYNAMIC},))
+    torch.export.save(program, tmp_path / "program.pt2")
+    with pytest.warns(UserWarning, match=r"loaded.*only where .*\[2\] > 64"):
+        planish.trace(torch.export.load(tmp_path / "program.pt2"))
+
+
+def test_a_pytorch_that_does_not_tell_is_named(monkeypatch):
+    decided._listen(torch)  # once a process, so not in what follows
+    monkeypatch.delattr(torch.fx.experimental.symbolic_shapes.ShapeEnv, "_log_guard")
+    decided._listen.__wrapped__(torch)
+    with pytest.warns(UserWarning, match="does not tell what the example decides"):
+        traced(lambda x: x * 2)
 
 
 @pytest.mark.parametrize(
