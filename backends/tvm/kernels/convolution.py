@@ -33,7 +33,8 @@ class Convolution:
     """A convolution over three spatial axes. `pads`: before and after, for each axis.
 
     `batch` None: the number of images is known at run time. The input blocks of group g are the
-    g-th share of all blocks. `prologue` is what happens to x first, `epilogue` to the sums last.
+    g-th share of all blocks; it may be `joined` of several, with zeros for weights between them.
+    `prologue` is what happens to x first, `epilogue` to the sums last.
     """
 
     x: BufferSpec
@@ -47,6 +48,7 @@ class Convolution:
     batch: int | None
     prologue: ElementwiseChain = NO_PROLOGUE
     dot: Dot = FLOAT_DOT
+    joined: int = 1
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -63,7 +65,7 @@ class Convolution:
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds for one image, without what partly filled blocks waste."""
-        each = self.x.channels // self.group
+        each = self.x.channels // self.group // self.joined
         return math.prod(self.y.spatial) * self.y.channels * each * math.prod(self.kernel)
 
     @property

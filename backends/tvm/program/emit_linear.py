@@ -74,12 +74,13 @@ def _dense(
     window: SpatialWindow,
     layer: Layer,
 ) -> None:
-    parts = layer.group
+    joined = _joined(program, layer)
+    parts = layer.group // joined
     source = group.anchor.inputs[0]
     prologue = program.prologues.pop(id(source), None)
     x = _input(program, source, parts) if prologue is None else prologue.x
     products = products_of(program, layer, x, window)
-    weight = products.weight
+    weight = _block_diagonal(products.weight, joined)
     y = KernelResult(program, group, _layout(program, group, weight), x.shape[0])
     y.epilogue.scale_and_shift(products.scale, products.bias)
     y.follow()
@@ -95,6 +96,7 @@ def _dense(
         batch=y.batch,
         prologue=NO_PROLOGUE if prologue is None else prologue.chain,
         dot=products.dot,
+        joined=joined,
     )
     packed = pack_dense(weight, x.layout, y.layout, conv.weight_shape)
     settings, machine = program.settings, program.machine
@@ -109,6 +111,31 @@ def _dense(
         args.append(program.parameter(y.layout.pack(products.start)))
     tile = settings.tile_of(conv)
     y.emit("convolution", conv, lambda op: convolution(op, machine, tile), args)
+
+
+def _joined(program: BlockedProgram, layer: Layer) -> int:
+    """Return how many groups share a block: as many as have room there, before and behind.
+
+    Alone, each would have a block that is empty for the most part. Bytes stay apart, whose weights
+    are scaled and summed by group.
+    """
+    each = max(layer.inputs, layer.outputs) // layer.group
+    if layer.weight.dtype != np.float32 or id(layer.node.inputs[1]) in program.integers:
+        return 1
+    most = max(1, program.machine.lanes // each) if layer.group > 1 else 1
+    return max(count for count in range(1, most + 1) if layer.group % count == 0)
+
+
+def _block_diagonal(weight: Array, joined: int) -> Array:
+    """Return weights [group, M, C, k...] with so many groups in one; zeros are between them."""
+    if joined == 1:
+        return weight
+    group, outs, ins, *kernel = weight.shape
+    apart = weight.reshape(group // joined, joined, outs, ins, *kernel)
+    found = np.zeros((group // joined, joined, outs, joined, ins, *kernel), weight.dtype)
+    for index in range(joined):
+        found[:, index, :, index] = apart[:, index]
+    return found.reshape(group // joined, joined * outs, joined * ins, *kernel)
 
 
 def _layout(program: BlockedProgram, group: FusionGroup, weight: Array) -> Layout:

@@ -41,6 +41,8 @@ def check(text: str, weights: dict[str, Array], feeds: dict[str, Array], **optio
         (20, 40, 1, "kernel_shape = [1, 1], strides = [2, 3]", (8, 7)),
         (24, 36, 3, "kernel_shape = [3, 3], pads = [1, 1, 1, 1], group = 3", (6, 6)),
         (24, 24, 24, "kernel_shape = [3, 3], pads = [1, 1, 1, 1], group = 24", (6, 5)),
+        (48, 48, 12, "kernel_shape = [3, 3], pads = [1, 1, 1, 1], group = 12", (6, 5)),
+        (24, 36, 6, "kernel_shape = [1, 1], group = 6", (3, 5)),
         (24, 48, 24, "kernel_shape = [3, 3], strides = [2, 2], group = 24", (7, 9)),
         (18, 18, 18, "kernel_shape = [1, 1], group = 18", (3, 5)),
         (16, 16, 1, 'kernel_shape = [4, 4], strides = [3, 3], auto_pad = "SAME_LOWER"', (8, 8)),
