@@ -1,10 +1,12 @@
 """Chains between bytes: all that is linear before a rounding becomes one product and one sum.
 
-    q = round(((total * s + b) - shift) / scale + zero) = round(total * m + c),    m = s / scale
+    q = round((total * s + b) / scale) + zero = round(total * m + c) + odd,    m = s / scale
 
-The constants m and c have one number a channel. A sum of dequantized tensors, as at the end of a
-residual block, is linear in all of their bytes. Relu and Clip before QuantizeLinear are bounds of
-the rounded number, which is bounded as it is.
+The constants m and c have one number a channel. What is halfway goes to the even number before the
+zero point is added: c takes an even number of it, and an odd one leaves 1 for after the rounding,
+so that kernels are shared but for that. A sum of dequantized tensors, as at the end of a residual
+block, is linear in all of their bytes. Relu and Clip before QuantizeLinear are bounds of the
+rounded number, which is bounded as it is.
 
 Source: Jacob et al., Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference, CVPR 2018, section 2.2; here the multiplier is a float32.
@@ -145,14 +147,12 @@ class _Folding:
                   if isinstance(s, OperandInput)]  # fmt: skip
         if x.is_bare:
             return self._append(step.op, self._emit(x), *tables, attrs=step.attrs)
-        scale, zero = float(attrs["scale"]), int(attrs["zero"])
-        moved = replace(x, low=-math.inf, high=math.inf).scaled(1.0 / scale)
-        ends = {
-            "low": max(attrs["low"], _whole(x.low / scale + zero, attrs["low"])),
-            "high": min(attrs["high"], _whole(x.high / scale + zero, attrs["high"])),
-        }
-        value = self._emit(moved.plus(_Linear(constant=float(zero))))
-        named = tuple(sorted({**attrs, **ends, "scale": 1.0, "zero": 0}.items()))
+        zero = int(attrs["zero"])
+        odd = zero % 2
+        moved = x.scaled(1.0 / float(attrs["scale"])).plus(_Linear(constant=float(zero - odd)))
+        value = self._emit(moved)
+        ends = {"low": _quantized(x.low, attrs), "high": _quantized(x.high, attrs)}
+        named = tuple(sorted({**attrs, **ends, "scale": 1.0, "zero": odd}.items()))
         return self._append(step.op, value, *tables, attrs=named)
 
     def _product(self, a: _Linear, b: _Linear) -> _Linear:
@@ -245,9 +245,11 @@ def _clip(x: _Linear) -> tuple[tuple[str, float], ...]:
     return tuple(sorted((name, end) for name, end in ends.items() if math.isfinite(end)))
 
 
-def _whole(end: float, absent: float) -> float:
-    """Return a bound as a quantized number: rounding is monotone."""
-    return int(np.rint(end)) if math.isfinite(end) else absent
+def _quantized(end: float, attrs: Mapping[str, Any]) -> int:
+    """Return a bound as QuantizeLinear gives it, in float32: rounding is monotone."""
+    with np.errstate(over="ignore"):
+        whole = np.rint(np.float32(end) / np.float32(attrs["scale"])) + attrs["zero"]
+    return int(min(attrs["high"], max(attrs["low"], whole)))
 
 
 def _is(factor: Factor, number: float) -> bool:
