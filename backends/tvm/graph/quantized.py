@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core import dtypes
 from ....ir.core.variables import dense_values, is_standard
 from ....ir.graph.clone import clone
 from ....ir.graph.edit import Edit
@@ -54,6 +55,11 @@ class IntegerConstant:
     values: Array
     scale: Array
 
+    @property
+    def real(self) -> Array:
+        """What the DequantizeLinear gives, float32."""
+        return np.asarray(self.values.astype(np.float32) * self.scale)
+
 
 def quantization_of(node: gs.Node, view: View) -> TensorQuantization | None:
     """Return the constant parameters of a QuantizeLinear or DequantizeLinear of bytes, or None."""
@@ -73,7 +79,8 @@ def quantization_of(node: gs.Node, view: View) -> TensorQuantization | None:
 def fold_integers(graph: gs.Graph) -> tuple[gs.Graph, dict[int, IntegerConstant]]:
     """Return `graph` with every dequantized constant folded, and the integers by id of the result.
 
-    `graph` itself is left as it is.
+    Constants of float8, with a scale for each block or with a float16 scale have no such integers:
+    they are folded all the same. `graph` itself is left as it is.
     """
     if not any(map(is_dequantizer, graph.nodes)):
         return graph, {}
@@ -81,14 +88,17 @@ def fold_integers(graph: gs.Graph) -> tuple[gs.Graph, dict[int, IntegerConstant]
     with Edit(graph) as edit:
         found: dict[int, IntegerConstant] = {}
         for node in list(graph.nodes):
-            integers = _integers(node) if is_dequantizer(node) else None
-            if integers is None or id(node.outputs[0]) in edit.uses.pinned:
+            if not is_dequantizer(node) or id(node.outputs[0]) in edit.uses.pinned:
                 continue
-            real = integers.values.astype(np.float32) * integers.scale
+            integers = _integers(node)
+            real = _dequantized(node) if integers is None else integers.real
+            if real is None:
+                continue
             folded = edit.constant(real, node.outputs[0].name)
             edit.replace(node.outputs[0], folded)
             edit.remove(node)
-            found[id(folded)] = integers
+            if integers is not None:
+                found[id(folded)] = integers
     return graph, found
 
 
@@ -100,6 +110,17 @@ def _integers(node: gs.Node) -> IntegerConstant | None:
     parts = None if known is None else known.broadcast(values.shape)
     if known is None or parts is None or known.scale.dtype != np.float32:
         return None
+    if not dtypes.is_integer(values.dtype):
+        return None
     scale, zero = parts
     centred = values.astype(np.int32) - zero.astype(np.int32)
     return IntegerConstant(centred, scale.astype(np.float32))
+
+
+def _dequantized(node: gs.Node) -> Array | None:
+    """Return what `node` gives where that is a constant."""
+    stated, values = read_quantization(node), dense_values(node.inputs[0])
+    known = stated.constants(dense_values)
+    if values is None or known is None or not is_standard(node) or stated.precision:
+        return None
+    return known.dequantize(values)
