@@ -25,6 +25,7 @@ from .value import shape_of, size_of
 # Of one tensor each: a list of expressions.
 _UNARY = frozenset(
     {
+        "Celu",
         "Clip",
         "Elu",
         "Erf",
@@ -33,6 +34,7 @@ _UNARY = frozenset(
         "HardSwish",
         "LeakyRelu",
         "Relu",
+        "Selu",
         "Sigmoid",
         "Tanh",
     }
@@ -111,7 +113,7 @@ def handed_on(builder: Any, node: gs.Node, view: View, x: Any, result: Any) -> A
         above = relax.op.greater(x, relax.const(float(node.attrs.get("alpha", 1.0)), "float32"))
         return builder.emit(relax.op.where(above, x, relax.const(0.0, "float32")))
     # TVM compares in these, and a comparison with NaN is false.
-    if node.op in ("Clip", "Selu", "Sign"):
+    if node.op in ("Clip", "Sign"):
         return builder.emit(relax.op.where(relax.op.isnan(x), x, result))
     return result
 

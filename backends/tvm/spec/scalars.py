@@ -49,6 +49,18 @@ def _select(condition: Expr, a: Expr, b: Expr) -> Expr:
 
 def exp(x: Expr) -> Expr:
     """Return e^x: finite above 88.37, and 0 below -87.3 but for one denormal's width."""
+    power, rest = _exponential(x)
+    return power * (rest + _const(1.0))
+
+
+def expm1(x: Expr) -> Expr:
+    """Return e^x - 1, as exact near 0 as elsewhere: 2^k (e^r - 1) + (2^k - 1)."""
+    power, rest = _exponential(x)
+    return power * rest + (power - _const(1.0))
+
+
+def _exponential(x: Expr) -> tuple[Expr, Expr]:
+    """Return 2^k and e^r - 1, where x = k ln 2 + r and k is 0 up to ln 2 / 2."""
     from tvm import tirx
 
     clipped = _max(_const(-87.33654), _min(_const(88.37626), x))
@@ -57,9 +69,8 @@ def exp(x: Expr) -> Expr:
     series = _const(1.9875691500e-4)
     for factor in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5):
         series = series * rest + _const(factor)
-    power = series * rest * rest + rest + _const(1.0)
     exponent = (tirx.Cast("int32", count) + 127) << 23
-    return power * tirx.reinterpret("float32", exponent)
+    return tirx.reinterpret("float32", exponent), series * rest * rest + rest
 
 
 def sigmoid(x: Expr) -> Expr:
@@ -68,8 +79,9 @@ def sigmoid(x: Expr) -> Expr:
 
 
 def tanh(x: Expr) -> Expr:
-    """Return 1 - 2 / (e^2x + 1)."""
-    return _const(1.0) - _const(2.0) / (exp(x * _const(2.0)) + _const(1.0))
+    """Return m / (m + 2), m = e^2x - 1: near 0 it is as small as x."""
+    power = expm1(x * _const(2.0))
+    return power / (power + _const(2.0))
 
 
 def erf(x: Expr) -> Expr:
@@ -120,7 +132,18 @@ def _leaky(inputs: list[Expr], attrs: Attrs) -> Expr:
 
 def _elu(inputs: list[Expr], attrs: Attrs) -> Expr:
     x, alpha = inputs[0], _const(float(attrs.get("alpha", 1.0)))
-    return _select(x < _const(0.0), alpha * (exp(x) - _const(1.0)), x)
+    return _select(x < _const(0.0), alpha * expm1(x), x)
+
+
+def _celu(inputs: list[Expr], attrs: Attrs) -> Expr:
+    x, alpha = inputs[0], _const(float(attrs.get("alpha", 1.0)))
+    return _select(x < _const(0.0), alpha * expm1(x / alpha), x)
+
+
+def _selu(inputs: list[Expr], attrs: Attrs) -> Expr:
+    alpha = float(attrs.get("alpha", 1.67326319217681884765625))
+    gamma = float(attrs.get("gamma", 1.05070102214813232421875))
+    return _const(gamma) * _elu(inputs, {"alpha": alpha})
 
 
 def _prelu(inputs: list[Expr], attrs: Attrs) -> Expr:
@@ -211,6 +234,7 @@ SCALARS: dict[str, Scalar] = {
     "Add": _fold(lambda a, b: a + b),
     "Cast": _unary(lambda x: x),
     "Ceil": _unary(_tir("ceil")),
+    "Celu": _celu,
     "Clip": _clip,
     "DequantizeLinear": _dequantize,
     "Div": _fold(lambda a, b: a / b),
@@ -227,6 +251,7 @@ SCALARS: dict[str, Scalar] = {
     "QuantizeLinear": _quantize,
     "Reciprocal": _unary(lambda x: _const(1.0) / x),
     "Relu": _unary(relu),
+    "Selu": _selu,
     "Sigmoid": _unary(sigmoid),
     "Sqrt": _unary(_tir("sqrt")),
     "Sub": _fold(lambda a, b: a - b),

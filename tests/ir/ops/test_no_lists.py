@@ -52,7 +52,6 @@ EXCEPTIONS = {
     ("measured.py", "_end_of_branch"),
     ("own_converters.py", "_UNARY"),
     ("draw.py", "_FACTORS"),
-    ("own_converters.py", "handed_on"),
     ("elementwise.py", "UNARY"),
     ("elementwise.py", "BINARY"),
     ("elementwise.py", "LAYERS"),

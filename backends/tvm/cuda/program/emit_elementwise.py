@@ -20,9 +20,9 @@ from ...spec.scalars import SCALARS
 from .channels_last import ChannelsLastProgram
 
 # What TVM's own converters compute on each element besides: a list of theirs.
-_MORE = ("Cast", "Celu", "Erf", "Exp", "Gelu", "Identity", "Log", "Max", "Min", "Mish", "Pow")
+_MORE = ("Cast", "Erf", "Exp", "Gelu", "Identity", "Log", "Max", "Min", "Mish", "Pow")
 # And these.
-_LAST = ("Round", "Selu", "Sign", "Softplus", "Softsign", "ThresholdedRelu")
+_LAST = ("Round", "Sign", "Softplus", "Softsign", "ThresholdedRelu")
 ELEMENTWISE = frozenset({*SCALARS, *_MORE, *_LAST})
 
 

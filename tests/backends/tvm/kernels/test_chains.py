@@ -86,3 +86,34 @@ def test_the_error_function_is_right_to_its_last_places() -> None:
         assert (np.abs(found[name].ravel() - exact) <= 1.2 * units).all()
     for name in "gh":
         assert (np.abs(found[name].ravel() - gelu) <= 3e-7 * np.abs(x)).all()
+
+
+def test_functions_that_pass_through_zero_are_as_exact_there() -> None:
+    """Against doubles: in a kernel of ours and behind TVM's converters, from 1e-30 to 100."""
+    scale, alpha = 1.05070102214813232421875, 1.67326319217681884765625
+    names = {
+        "Tanh": np.tanh,
+        "Elu": lambda x: np.where(x < 0, np.expm1(x), x),
+        "Celu <alpha = 0.5>": lambda x: np.where(x < 0, 0.5 * np.expm1(2 * x), x),
+        "Selu": lambda x: scale * np.where(x < 0, alpha * np.expm1(x), x),
+    }
+    steps = ["c = Conv(x, w)", "f = Flatten(x)"]
+    for at, name in enumerate(names):
+        steps += [f"k{at} = {name} (c)", f"t{at} = {name} (f)"]
+    model = model_using(
+        {"w": np.eye(16, dtype=np.float32).reshape(16, 16, 1, 1)},
+        " ".join([*steps, "y = Abs(f)"]),
+        "float[1, 16, 10, 20] x",
+        outputs="".join(f"float[] k{at}, float[] t{at}, " for at in range(len(names))),
+        opset=20,
+    )
+    below = [-np.geomspace(1e-30, 100, 1600), np.geomspace(1e-30, 100, 1600)]
+    x = np.concatenate(below).astype(np.float32)
+    found = planish.lower(
+        planish.load(model), backend="tvm", threads=1, check_kernels=False, strict=True
+    )({"x": x.reshape(1, 16, 10, 20)})
+    for at, function in enumerate(names.values()):
+        exact = function(x.astype(np.float64))
+        units = np.spacing(np.abs(exact).astype(np.float32))
+        for kind in "kt":
+            assert (np.abs(found[f"{kind}{at}"].ravel() - exact) <= 3 * units).all()
