@@ -37,10 +37,10 @@ def emit_onnx(
     """Emit `node`, which a converter sees through `tensors`; raises BackendError naming it."""
     seen = tensors or program
     try:
+        if program.untold_steps(node):
+            raise _UnconvertedError("a program holds no such input")
         if program.is_elsewhere(node):
             raise _UnconvertedError(f"TVM does not compile {node.op} here")
-        if program.untold_steps(node):
-            raise _UnconvertedError("it has no sequences")
         results = _converted(program.view, seen, node, proto)
         _check(program.view, seen, node, results, typed=tensors is None)
     except _UnconvertedError as error:
@@ -80,9 +80,9 @@ def _converted(
     try:
         attrs = importer._parse_attr(proto.attribute)
         attrs["tvm_custom"] = {"name": node.name, "num_outputs": len(node.outputs)}
-        own = converted(tensors.builder, node, view, plain)
+        own = converted(tensors.builder, node, view, inputs)
         if own is not None:
-            return [own]
+            return [own] if wide is None else narrowed(tensors.builder, view, node, [own])
         found = importer._convert_operator(node.op, inputs, attrs, view.opset)
         results = _results(tensors.builder, found, len(node.outputs))
         if node.inputs:

@@ -28,13 +28,12 @@ from ....ir.ops.traits.groups import REDUCTIONS
 from ....ir.proto.versions import opset_imports
 from ..runtime.onnx_node import INTO, NAME, NEEDS_ELEMENTS, packed, register, session_of
 from .program import Program, Step
-from .value import dtype_of, shape_of
+from .value import dtype_of, is_held, shape_of
 from .widen import as_inferred, without_bfloat16
 
 # Parameters of few elements are part of the model: some operators want them constant.
 _PART_OF_MODEL = 64
 _IR_VERSION = 10
-_NO_TENSORS = ("seq(", "optional(", "map(")
 
 
 class OtherRuntimeError(BackendError):
@@ -49,7 +48,8 @@ class OtherRuntimeError(BackendError):
 def emit_onnxruntime(program: Program, node: gs.Node, proto: onnx.NodeProto, why: str) -> None:
     """Emit a call for `node`; raises BackendError with `why` where ONNX Runtime has no kernel.
 
-    What gives a sequence is called with each node that reads it: a program holds tensors alone.
+    What gives a sequence, text, float8, or integers of four bits or two is
+    called with each node that reads it: a program holds none of these.
     """
     from tvm import relax
 
@@ -68,7 +68,7 @@ def emit_onnxruntime(program: Program, node: gs.Node, proto: onnx.NodeProto, why
         _refuse_outputs(program, results, kinds)
         if set(kinds) == {None}:
             return
-        raise _refused(node, f"{why}; it gives both tensors and what is none")
+        raise _refused(node, f"{why}; it gives both what a program holds and what it does not")
     types = [relax.TensorType(program.sizes(k[1]), k[0]) for k in kinds if k is not None]
     in_place = program.has_host_kernels and all(map(_is_known, (*(e.ty for e in exprs), *types)))
     make = _kernel_call if in_place else _packed_call
@@ -80,9 +80,12 @@ def emit_onnxruntime(program: Program, node: gs.Node, proto: onnx.NodeProto, why
 def _refuse_outputs(program: Program, results: list[gs.Tensor], kinds: Sequence[Any]) -> None:
     for tensor, kind in zip(results, kinds, strict=True):
         if kind is None and program.view.is_output(tensor):
+            held = program.view.dtype(tensor)
+            what = "a sequence or an optional value; make its elements outputs"
+            if tensor.dtype is not None and not is_held(held):
+                what = dtypes.type_name(held)
             raise BackendError(
-                f"backend 'tvm' gives tensors alone; output '{tensor.name}' is a sequence or an "
-                "optional value; make its elements outputs"
+                f"backend 'tvm' gives tensors of numbers alone; output '{tensor.name}' is {what}"
             )
 
 
@@ -171,7 +174,8 @@ def _operands(program: Program, steps: Sequence[Step]) -> tuple[list[gs.Tensor],
                 continue
             seen.add(tensor.name)
             values = program.view.constant(tensor)
-            if values is not None and values.size <= _PART_OF_MODEL:
+            few = values is not None and values.size <= _PART_OF_MODEL
+            if few or not is_held(tensor.dtype):
                 constants.append(tensor)
             else:
                 given.append(tensor)
@@ -234,7 +238,7 @@ def _kinds(
 ) -> list[tuple[str, tuple[Dim, ...]] | None]:
     """Return element type and sizes of every result: as inferred, else as ONNX Runtime says.
 
-    None stands for what is no tensor.
+    None stands for what a program does not hold.
     """
     try:
         outputs = session_of(model).get_outputs()
@@ -245,7 +249,8 @@ def _kinds(
         raise _refused(node, f"{why}; nor does ONNX Runtime run it: {reason}") from error
     found: list[tuple[str, tuple[Dim, ...]] | None] = []
     for place, (tensor, output) in enumerate(zip(_results(node), outputs, strict=True)):
-        if output.type.startswith(_NO_TENSORS):
+        dtype = _TYPES.get(output.type)
+        if dtype is None:
             found.append(None)
             continue
         # ONNX Runtime says [] both of a scalar and of what it knows no rank of.
@@ -254,8 +259,7 @@ def _kinds(
             or _told_shape(program, node, output.shape)
             or _told_rank(program, node, place)
         )
-        dtype = _TYPES.get(output.type)
-        if dtype is None or (declared is None and program.view.shape(tensor) is None):
+        if declared is None and program.view.shape(tensor) is None:
             raise _refused(
                 node, f"{why}; the rank or type of '{tensor.name}' is not known{_advice(node)}"
             )
@@ -272,13 +276,13 @@ def _told_shape(program: Program, node: gs.Node, shape: list[Any]) -> list[Any]:
 def _told_rank(program: Program, node: gs.Node, result: int) -> list[None] | None:
     """Return unknown sizes of a result, as many as inputs tell; None where they do not.
 
-    A Split keeps the rank, a reduction all but its axes; of others an input holds the sizes.
+    Split and Pad keep the rank, a reduction all but its axes; of others an input holds the sizes.
     """
     if subgraphs_of(node):
         return _declared_in(node, result)
     if node.op in REDUCTIONS and len(node.inputs) == 2:
         return _left_by(program, node)
-    if node.op == "Split":
+    if node.op in ("Pad", "Split"):
         shape = shape_of(program.plain(node.inputs[0]))
         return None if shape is None else [None] * len(shape)
     place = {"ConstantOfShape": 0, "Reshape": 1}.get(node.op)

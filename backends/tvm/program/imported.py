@@ -19,6 +19,7 @@ from ....ir.ops.parameters import read_parameter
 from ....ir.ops.slices import read_slice, takes_all
 from ....ir.ops.traits import attribute
 from ....ir.ops.windows.pad import read_padding
+from .value import is_held
 
 Right = Callable[[gs.Node, View], bool]
 
@@ -26,9 +27,13 @@ Right = Callable[[gs.Node, View], bool]
 def is_right(node: gs.Node, view: View) -> bool:
     """Say whether the converter of `node` is known to be right for what it is given.
 
-    An empty tensor is none of those that TVM's schedules expect.
+    An empty tensor is none of those that TVM's schedules expect, and types of few bits are other
+    numbers to it, or none.
     """
-    if any(0 in (view.shape(tensor) or ()) for tensor in (*node.inputs, *node.outputs)):
+    tensors = [tensor for tensor in (*node.inputs, *node.outputs) if not tensor.is_empty()]
+    if any(
+        0 in (view.shape(tensor) or ()) or not is_held(view.dtype(tensor)) for tensor in tensors
+    ):
         return False
     known = _RIGHT.get(node.op)
     return known is not None and known(node, view)
@@ -129,6 +134,11 @@ def _has_an_open_batch_at_most(node: gs.Node, view: View) -> bool:
     return shape is not None and all(isinstance(size, int) for size in shape[1:])
 
 
+def _moves_depth_first(node: gs.Node, view: View) -> bool:
+    """Say whether channels vary fastest in the result: TVM's converter has no other mode."""
+    return node.attrs.get("mode", "DCR") == "DCR" and _has_an_open_batch_at_most(node, view)
+
+
 def _has_known_depth(node: gs.Node, view: View) -> bool:
     """Say whether a product sums over an axis of a size that one of the two tells."""
     left, right = (view.shape(tensor) for tensor in node.inputs[:2])
@@ -179,9 +189,16 @@ def _has_remainders(node: gs.Node, view: View) -> bool:
 def _has_bounds(node: gs.Node, view: View) -> bool:
     """Say whether bounds are constant, or all given: where one is absent, TVM leaves infinity."""
     found = [read_parameter(node, name, view) for name in ("min", "max")]
-    if view.dtype(node.inputs[0]) != np.float32:
+    dtype = view.dtype(node.inputs[0])
+    if dtype not in (np.float16, np.float32, np.float64):
         return True
-    return all(each.given for each in found) or all(each.known for each in found)
+    if all(each.given for each in found):
+        return True
+    return dtype == np.float32 and all(each.known for each in found)
+
+
+def _asks_for_both_signs(node: gs.Node, view: View) -> bool:
+    return all(node.attrs.get(f"detect_{sign}", 1) for sign in ("negative", "positive"))
 
 
 def _has_odd_size(node: gs.Node, view: View) -> bool:
@@ -197,7 +214,7 @@ _RIGHT: dict[str, Right] = {
     ),
     **dict.fromkeys(
         ("Abs", "Asinh", "Atan", "Cast", "Ceil", "Cos", "Elu", "Erf", "Exp", "Floor", "Gelu",
-         "HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN", "LeakyRelu", "Log", "Mish",
+         "HardSigmoid", "HardSwish", "Identity", "IsNaN", "LeakyRelu", "Log", "Mish",
          "Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin",
          "Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu"),
         _always,
@@ -207,7 +224,8 @@ _RIGHT: dict[str, Right] = {
          "Squeeze", "Tile", "Transpose", "Trilu", "Unsqueeze"),
         _always,
     ),
-    **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), _has_an_open_batch_at_most),
+    "DepthToSpace": _has_an_open_batch_at_most,
+    "SpaceToDepth": _moves_depth_first,
     **dict.fromkeys(("DequantizeLinear", "QuantizeLinear"), _always),
     **dict.fromkeys(("Gather", "GatherElements", "GatherND"), _has_constant_indices),
     **dict.fromkeys(
@@ -223,6 +241,7 @@ _RIGHT: dict[str, Right] = {
     "Conv": _pads_as_told,
     "CumSum": _always,
     "Div": _divides,
+    "IsInf": _asks_for_both_signs,
     "Expand": _expands_known_sizes,
     "GroupNormalization": _always,
     "InstanceNormalization": _always,

@@ -27,6 +27,7 @@ from .emit_onnx import emit_onnx
 from .faults import OwnFaultError, is_own
 from .program import Program
 from .single import SingleNode
+from .value import is_held
 
 P = TypeVar("P", bound=Program)
 
@@ -171,9 +172,8 @@ def _input_type(tensor: gs.Tensor) -> str:
             "inputs float32, with a Cast behind each, as convert-precision{to=bfloat16,"
             "compute=half} leaves them"
         )
-    dtype = dtypes.numpy_dtype(tensor.dtype)
-    if dtype.kind not in "fiub":
+    if not is_held(tensor.dtype):
         raise BackendError(
             f"{what} is {dtypes.type_name(tensor.dtype)}; backend 'tvm' takes numbers and booleans"
         )
-    return str(dtype)
+    return str(dtypes.numpy_dtype(tensor.dtype))

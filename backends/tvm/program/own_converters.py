@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.constant_nodes import value_of_constant_node
@@ -20,7 +19,10 @@ from ....ir.ops.axes.reductions import read_reduction
 from ....ir.ops.opsets import has_attribute
 from ....ir.ops.traits import attribute
 from ..spec.scalars import SCALARS
-from .value import shape_of, size_of
+from .value import dtype_of, shape_of, size_of
+
+# What kernels compute in: halves are widened before.
+_FLOATS = ("float32", "float64")
 
 # Of one tensor each: a list of expressions.
 _UNARY = frozenset(
@@ -45,18 +47,19 @@ def converted(builder: Any, node: gs.Node, view: View, inputs: Sequence[Any]) ->
     """Return the expression of `node`; None where TVM's converter is to make it."""
     if node.op == "Constant":
         return _written(builder, node)
-    if not node.inputs or view.dtype(node.inputs[0]) != np.float32:
+    if not inputs or inputs[0] is None or dtype_of(inputs[0]) not in _FLOATS:
         return None
-    if node.op in ("Max", "Min"):
-        return _largest(builder, node.op, inputs)
-    if node.op in ("ReduceMax", "ReduceMin"):
-        return _reduced(builder, node, view, inputs[0])
-    if node.op in ("ArgMax", "ArgMin"):
-        return _place(builder, node, view, inputs[0])
-    if node.op in _UNARY:
+    if compares(node):
+        return _COMPARING[node.op](builder, node, view, inputs)
+    if node.op in _UNARY and dtype_of(inputs[0]) == "float32":
         attrs = _attributes(node, view)
         return None if attrs is None else _by_element(builder, node.op, inputs[0], attrs)
     return None
+
+
+def compares(node: gs.Node) -> bool:
+    """Say whether the result is one of the elements or its place, found by comparing them."""
+    return node.op in _COMPARING
 
 
 def expanded(builder: Any, node: gs.Node, view: View, inputs: Sequence[Any]) -> Any:
@@ -107,11 +110,11 @@ def handed_on(builder: Any, node: gs.Node, view: View, x: Any, result: Any) -> A
     """Return `result`, which TVM's converter made of `x`, with NaN where that has it."""
     from tvm import relax
 
-    if view.dtype(node.inputs[0]) != np.float32:
+    if dtype_of(x) not in _FLOATS:
         return result
     if node.op == "ThresholdedRelu":  # a product with a comparison is NaN for infinity
-        above = relax.op.greater(x, relax.const(float(node.attrs.get("alpha", 1.0)), "float32"))
-        return builder.emit(relax.op.where(above, x, relax.const(0.0, "float32")))
+        above = relax.op.greater(x, relax.const(float(node.attrs.get("alpha", 1.0)), dtype_of(x)))
+        return builder.emit(relax.op.where(above, x, relax.const(0.0, dtype_of(x))))
     # TVM compares in these, and a comparison with NaN is false.
     if node.op in ("Clip", "Sign"):
         return builder.emit(relax.op.where(relax.op.isnan(x), x, result))
@@ -146,10 +149,10 @@ def _by_element(builder: Any, op: str, x: Any, attrs: dict[str, float]) -> Any:
     return builder.emit_te(computed, x, primfunc_name_hint=op.lower())
 
 
-def _largest(builder: Any, op: str, inputs: Sequence[Any]) -> Any:
+def _largest(builder: Any, node: gs.Node, view: View, inputs: Sequence[Any]) -> Any:
     from tvm import relax
 
-    combine = relax.op.maximum if op == "Max" else relax.op.minimum
+    combine = relax.op.maximum if node.op == "Max" else relax.op.minimum
     total = inputs[0]
     for other in inputs[1:]:
         # The second of two is the result where the first is NaN.
@@ -157,7 +160,7 @@ def _largest(builder: Any, op: str, inputs: Sequence[Any]) -> Any:
     return builder.emit(total)
 
 
-def _reduced(builder: Any, node: gs.Node, view: View, x: Any) -> Any:
+def _reduced(builder: Any, node: gs.Node, view: View, inputs: Sequence[Any]) -> Any:
     from tvm import te, tirx
 
     found = read_reduction(node, view)
@@ -190,10 +193,10 @@ def _reduced(builder: Any, node: gs.Node, view: View, x: Any) -> Any:
 
         return te.compute(kept, element, name="reduced")
 
-    return builder.emit_te(computed, x, primfunc_name_hint=node.op.lower())
+    return builder.emit_te(computed, inputs[0], primfunc_name_hint=node.op.lower())
 
 
-def _place(builder: Any, node: gs.Node, view: View, x: Any) -> Any:
+def _place(builder: Any, node: gs.Node, view: View, inputs: Sequence[Any]) -> Any:
     """Return where the largest or least lies: that before which none is better, or as good.
 
     Nothing is better than NaN, and NaN than nothing: at the first place it stays, as in ONNX
@@ -201,6 +204,7 @@ def _place(builder: Any, node: gs.Node, view: View, x: Any) -> Any:
     """
     from tvm import te, tirx
 
+    x = inputs[0]
     axis = int(attribute(node, "axis", view.opset)) % len(x.ty.shape)
     keepdims = bool(node.attrs.get("keepdims", 1))
     largest, last = node.op == "ArgMax", bool(node.attrs.get("select_last_index", 0))
@@ -230,3 +234,10 @@ def _place(builder: Any, node: gs.Node, view: View, x: Any) -> Any:
         return te.compute(kept, lambda *at: places(*at), name="place")
 
     return builder.emit_te(computed, x, primfunc_name_hint=node.op.lower())
+
+
+_COMPARING: dict[str, Callable[[Any, gs.Node, View, Sequence[Any]], Any]] = {
+    **dict.fromkeys(("Max", "Min"), _largest),
+    **dict.fromkeys(("ReduceMax", "ReduceMin"), _reduced),
+    **dict.fromkeys(("ArgMax", "ArgMin"), _place),
+}

@@ -117,6 +117,8 @@ class Program(ABC):
 
     def is_elsewhere(self, node: gs.Node) -> bool:
         """Say whether `node` is for ONNX Runtime to run, whatever kernels there are."""
+        if self._untold and self.untold_steps(node):
+            return True
         return any(tensor.name in self.elsewhere for tensor in node.outputs)
 
     def leave_untold(self, steps: list[Step], values: Sequence[gs.Tensor]) -> None:

@@ -5,8 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ....ir.core import dtypes
 from ..graph.quantized import TensorQuantization
 from ..spec.layout import BufferSpec, Layout, plain_spec
+
+# Types that a program has memory for; bfloat16 comes from no feed.
+_HELD = {"bool", "float16", "bfloat16", "float32", "float64"} | {
+    f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
+
+
+def is_held(dtype: Any) -> bool:
+    """Say whether a program holds tensors of `dtype`, or it is not known: no text, no few bits."""
+    return dtype is None or dtypes.type_name(dtype) in _HELD
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ import onnx_graphsurgeon as gs
 
 from ....ir.graph.view import View
 from ....ir.ops.traits import traits_of
+from .own_converters import compares
 from .value import dtype_of
 
 WIDE = "float32"
@@ -23,9 +24,11 @@ _HALVES = ("float16", "bfloat16")
 def widened(builder: Any, node: gs.Node, view: View, inputs: Sequence[Any]) -> list[Any] | None:
     """Return `inputs` with float32 for half precision; None where `node` needs no such thing.
 
-    What moves elements, compares them, or rounds its result once, is the same in either type.
+    What moves elements or rounds its result once is the same in either type; what compares them
+    is too, and has code for one.
     """
-    if traits_of(node, view.opset).rounds_once or not any(map(_is_half, inputs)):
+    same = traits_of(node, view.opset).rounds_once and not compares(node)
+    if same or not any(map(_is_half, inputs)):
         return None
     return [_cast(builder, each, WIDE) if _is_half(each) else each for each in inputs]
 

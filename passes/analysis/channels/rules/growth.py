@@ -123,7 +123,10 @@ def _space_to_depth(node: gs.Node, analysis: ChannelAnalysis) -> None:
     area = int(node.attrs["blocksize"]) ** 2
     if _is_too_large(node, (*labels.shape, area), analysis):
         return
-    analysis.put(node.outputs[0], np.tile(labels, (1, area, 1, 1)) if labels.size > 1 else labels)
+    if labels.size > 1:
+        depth_first = node.attrs.get("mode", "DCR") == "DCR"
+        labels = np.tile(labels, (1, area, 1, 1)) if depth_first else labels.repeat(area, axis=1)
+    analysis.put(node.outputs[0], labels)
 
 
 RULES: dict[str, Rule] = {

@@ -458,6 +458,17 @@ def test_pixel_shuffle(mode):
     assert shapes(result) == {"w1": [8, 3, 1, 1], "w2": [5, 2, 1, 1]}
 
 
+@pytest.mark.parametrize(("mode", "zeros"), [("DCR", range(1, 12, 3)), ("CRD", range(4, 8))])
+def test_positions_that_become_channels(mode, zeros):
+    weights = {"w1": normal(3, 3, 1, 1), "w2": zeroed(normal(5, 12, 1, 1), 1, *zeros)}
+    text = f"""g (float[N, 3, 4, 4] x) => (float[] y) {{
+            a = Conv(x, w1)
+            b = SpaceToDepth<blocksize = 2, mode = "{mode}">(a)
+            y = Conv(b, w2)
+        }}"""
+    assert shapes(shrink(text, **weights)) == {"w1": [2, 3, 1, 1], "w2": [5, 8, 1, 1]}
+
+
 def test_padded_shortcut():
     result = shrink(
         """g (float[N, 3, 4, 4] x) => (float[] y) {
