@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from ....ir.core import dtypes
 from ....ir.core.decline import DeclinedError
 from ....ir.graph.types import Shape
 from ....ir.graph.view import View
@@ -41,6 +42,12 @@ def is_right(node: gs.Node, view: View) -> bool:
 
 def _always(node: gs.Node, view: View) -> bool:
     return True
+
+
+def _has_wide_types(node: gs.Node, view: View) -> bool:
+    """Say whether no type is a float of fewer than 16 bits, to which TVM does not round."""
+    kinds = [dtypes.type_name(view.dtype(t)) for t in (*node.inputs, *node.outputs)]
+    return not any(kind.startswith(("float8", "float4")) for kind in kinds)
 
 
 def _has_constant_bounds(node: gs.Node, view: View) -> bool:
@@ -213,7 +220,7 @@ _RIGHT: dict[str, Right] = {
         _always,
     ),
     **dict.fromkeys(
-        ("Abs", "Asinh", "Atan", "Cast", "Ceil", "Cos", "Elu", "Erf", "Exp", "Floor", "Gelu",
+        ("Abs", "Asinh", "Atan", "Ceil", "Cos", "Elu", "Erf", "Exp", "Floor", "Gelu",
          "HardSigmoid", "HardSwish", "Identity", "IsNaN", "LeakyRelu", "Log", "Mish",
          "Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin",
          "Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu"),
@@ -224,6 +231,7 @@ _RIGHT: dict[str, Right] = {
          "Squeeze", "Tile", "Transpose", "Trilu", "Unsqueeze"),
         _always,
     ),
+    "Cast": _has_wide_types,
     "DepthToSpace": _has_an_open_batch_at_most,
     "SpaceToDepth": _moves_depth_first,
     **dict.fromkeys(("DequantizeLinear", "QuantizeLinear"), _always),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import onnx
 import pytest
 
 from planish.backends.tvm.program.imported import is_right
@@ -32,6 +33,19 @@ def test_the_axis_of_a_search_is_the_first_by_default(op, opset) -> None:
     assert _is_right(f"{op} (x)", opset, "2, n")
     assert not _is_right(f"{op} (x)", opset, "n, 2")
     assert _is_right(f"{op} <axis = -1> (x)", opset, "n, 2")
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [("BOOL", True), ("INT64", True), ("FLOAT16", True), ("BFLOAT16", True),
+     ("FLOAT8E4M3FN", False), ("FLOAT8E5M2", False)],
+)  # fmt: skip
+def test_what_is_rounded_to_eight_bits_is_no_cast_of_tvm(to, expected) -> None:
+    graph = graph_of(
+        '<ir_version: 10, opset_import: ["" : 20]> g (float[2] x) => (float[2] y) '
+        f"{{ k = Cast <to = {getattr(onnx.TensorProto, to)}> (x) y = Cast <to = 1> (k) }}"
+    )
+    assert [is_right(node, view_of(graph)) for node in graph.nodes] == [expected] * 2
 
 
 def _is_right(call: str, opset: int, shape: str) -> bool:
