@@ -121,7 +121,7 @@ class EpilogueBuilder:
         return self._add(ChainOperand(np.asarray(values, np.float32)))
 
     def _table(self, values: Array) -> OperandInput:
-        lanes = self._program.machine.lanes
+        lanes = self._layout.lanes
         words = self._program.parameter(table_words(values, lanes))
         return self._add(ChainOperand(expr=words, spec=table_spec(lanes)))
 
