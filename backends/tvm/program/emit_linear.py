@@ -144,7 +144,7 @@ def _layout(program: BlockedProgram, group: FusionGroup, weight: Array) -> Layou
     shape = program.inferred_shape(node.outputs[0])
     parts, each = weight.shape[:2]
     other = layout_of_operands(program, group, shape) if parts == 1 else None
-    if other is not None:
+    if other is not None and other.lanes == program.machine.lanes:  # dot products fill all
         return other
     return Layout.grouped(parts * each, parts, program.machine.lanes, no_halo(len(shape) - 2))
 

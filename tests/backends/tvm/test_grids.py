@@ -142,3 +142,21 @@ def test_kernels_reach_the_grid_that_onnx_says(zeros, exponents, dtype, low, wid
     found, expected = compiled(feeds), run_ort(model, feeds)
     for name, values in expected.items():
         assert np.array_equal(found[name], values), (name, np.mean(found[name] != values))
+
+
+def test_three_channels_beside_a_convolution_are_in_blocks_of_four() -> None:
+    """Its sums take whole vectors, and tables have as many lanes as what reads them."""
+    held = {
+        "s": np.float32(0.125), "z": np.int8(3),
+        "wq": np.random.default_rng(0).integers(-8, 9, (3, 3, 3, 3)).astype(np.int8),
+    }  # fmt: skip
+    lines = ["a = QuantizeLinear(x, s, z) b = DequantizeLinear(a, s, z)"]
+    lines += ["w = DequantizeLinear(wq, s) c = Conv <pads = [1, 1, 1, 1]> (b, w) d = Add(c, b)"]
+    for before, after in (("d", "f"), ("h", "j")):
+        lines.append(f"{after}q = QuantizeLinear({before}, s, z)")
+        lines.append(f"{after} = DequantizeLinear({after}q, s, z)")
+        lines += ["h = HardSwish(f)"] if after == "f" else ["y = Identity(j)"]
+    model = model_of(f"g (float[1, 3, 8, 8] x) => (float[] y) {{ {' '.join(lines)} }}", held)
+    feeds = {"x": np.random.default_rng(1).standard_normal((1, 3, 8, 8)).astype(np.float32)}
+    compiled = planish.lower(planish.load(model), backend="tvm", threads=1, check_kernels=False)
+    assert np.array_equal(compiled(feeds)["y"], run_ort(model, feeds)["y"])
