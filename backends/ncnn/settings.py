@@ -1,4 +1,9 @@
-"""How ncnn is told to compute: its threads, and nothing narrower than was asked for."""
+"""How ncnn is told to compute: its threads, and nothing less exact than was asked for.
+
+Winograd's convolutions stay on but for F(6x6, 3x3), whose transforms lose most: the error grows
+exponentially with the tile (Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd
+Convolution for Deep Neural Networks", 2020). ncnn then takes F(4x4, 3x3).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,13 @@ NcnnPrecision = Literal["float32", "bfloat16", "float16"]
 
 _HALF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic")
 _BRAIN = ("use_bf16_packed", "use_bf16_storage")
-_NEVER = ("use_vulkan_compute", "use_tensor_storage", "use_int8_packed", "use_int8_storage")
+_NEVER = (
+    "use_vulkan_compute",
+    "use_tensor_storage",
+    "use_int8_packed",
+    "use_int8_storage",
+    "use_winograd63_convolution",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +44,7 @@ class NcnnSettings:
         return cls(precision=precision, threads=threads)
 
     def apply(self, option: Any) -> None:
-        """Set ncnn's `option`, whose defaults round to 16 bits where the CPU can."""
+        """Set ncnn's `option`, whose defaults are those of speed: 16 bits where the CPU can."""
         asked = {"float16": _HALF, "bfloat16": _BRAIN}.get(self.precision, ())
         for name in (*_HALF, *_BRAIN, *_NEVER):
             setattr(option, name, name in asked)
