@@ -31,7 +31,10 @@ def _raise(*args, **given):
 # Where planish's own code may fail: kernels, converters, and what is asked before them.
 PLACES = {
     "a kernel": ("Conv", lambda patch: patch.setitem(emit_graph.KERNELS, "Conv", _FAILING)),
-    "a converter": ("ReduceMax", lambda patch: patch.setattr(own_converters, "_reduced", _raise)),
+    "a converter": (
+        "ReduceMax",
+        lambda patch: patch.setitem(own_converters._COMPARING, "ReduceMax", _raise),
+    ),
     "before it": ("ReduceMax", lambda patch: patch.setattr(emit_onnx, "required_before", _raise)),
     "rows": ("ReduceMax", lambda patch: patch.setattr(emit_graph, "emit_rows", _raise)),
 }
