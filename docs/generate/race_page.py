@@ -11,7 +11,6 @@ from typing import Any
 from pages import Page, table
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
-_OURS = "tvm"
 _INTRO = """# Runtimes side by side
 
 planish makes the files (`exact`, then `convert-precision{to=bfloat16}` or `quantize` with no layer

@@ -109,7 +109,6 @@ UNTOLD = {
     "test_affine_grid_2d_align_corners_expanded",
     "test_affine_grid_2d_expanded",
     "test_affine_grid_3d_align_corners_expanded",
-    "test_affine_grid_3d_expanded",
     "test_range_float16_type_positive_delta_expanded",
     "test_range_float_type_positive_delta_expanded",
     "test_range_int32_type_negative_delta_expanded",
