@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from ..spec.chain import ElementwiseChain
 from ..spec.layout import Array, BufferSpec
 from .dot import TOP_BITS, ByteDot
 from .elements import BYTES
@@ -29,6 +28,7 @@ from .frame import function, operand, weights
 from .loops import affine, loops, parallel
 from .padding import PaddedInput, padded
 from .registers import registers
+from .sliding import Sliding
 from .tiles import Sizes, start_of_tile
 
 _LANES = 16
@@ -85,17 +85,8 @@ class RowTaps:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ByteDepthwise:
-    """A depthwise convolution of bytes; columns are not dilated. `pads`: for each axis."""
-
-    x: BufferSpec
-    y: BufferSpec
-    kernel: Sizes
-    strides: Sizes
-    dilations: Sizes
-    pads: tuple[tuple[int, int], ...]
-    epilogue: ElementwiseChain
-    batch: int | None
+class ByteDepthwise(Sliding):
+    """A depthwise convolution of bytes; columns are not dilated."""
 
     @property
     def taps(self) -> RowTaps:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..spec.chain import ElementwiseChain
-from ..spec.layout import BufferSpec
 from ..spec.machine import CpuMachine
 from .dot import FLOAT_DOT, Dot
 from .elements import FLOAT
@@ -22,30 +21,22 @@ from .epilogue import Epilogue
 from .frame import can_flatten, flat, function, operand, operands, weights
 from .padding import PaddedInput, padded
 from .prologue import Prologue, accumulate_with_prologue
+from .sliding import Sliding
 from .tile_sizes import RegisterTile, TileProblem, choose
-from .tiles import Sizes, TiledSum, TileOperands, accumulate
+from .tiles import TiledSum, TileOperands, accumulate
 
 NO_PROLOGUE = ElementwiseChain()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convolution:
-    """A convolution over three spatial axes. `pads`: before and after, for each axis.
+class Convolution(Sliding):
+    """A convolution over three spatial axes.
 
-    `batch` None: the number of images is known at run time. The input blocks of group g are the
-    g-th share of all blocks; it may be `joined` of several, with zeros for weights between them.
-    `prologue` is what happens to x first, `epilogue` to the sums last.
+    The input blocks of group g are the g-th share of all blocks; it may be `joined` of several,
+    with zeros for weights between them. `prologue` is what happens to x first.
     """
 
-    x: BufferSpec
-    y: BufferSpec
-    kernel: Sizes
-    strides: Sizes
-    dilations: Sizes
-    pads: tuple[tuple[int, int], ...]
     group: int
-    epilogue: ElementwiseChain
-    batch: int | None
     prologue: ElementwiseChain = NO_PROLOGUE
     dot: Dot = FLOAT_DOT
     joined: int = 1

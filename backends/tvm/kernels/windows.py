@@ -14,8 +14,6 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..spec.chain import ElementwiseChain
-from ..spec.layout import BufferSpec
 from ..spec.machine import CpuMachine
 from .elements import FLOAT, constant, converted, least, number_type, sum_type
 from .epilogue import Epilogue
@@ -24,28 +22,21 @@ from .global_pooling import combination
 from .loops import affine, loops, parallel
 from .padding import PaddedInput, padded
 from .registers import registers
-from .tiles import Sizes, start_of_tile
+from .sliding import Sliding
+from .tiles import start_of_tile
 
 Kind = Literal["depthwise", "max", "average"]
 _UNROLLED_TAPS = 9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Windows:
+class Windows(Sliding):
     """An operator on windows over three spatial axes.
 
     An average counts what lies inside only, or with `counts_pads` the whole window.
     """
 
     kind: Kind
-    x: BufferSpec
-    y: BufferSpec
-    kernel: Sizes
-    strides: Sizes
-    dilations: Sizes
-    pads: tuple[tuple[int, int], ...]
-    epilogue: ElementwiseChain
-    batch: int | None
     counts_pads: bool = False
 
     @property
