@@ -53,8 +53,8 @@ from .ir.ops.traits.lookup import traits_of as traits_of
 from .ir.ops.traits.model import Traits as Traits
 from .ir.ops.windows.attributes import WindowAttributes as WindowAttributes
 from .ir.ops.windows.attributes import read_window as read_window
-from .ir.run.compare import Comparison as Comparison
 from .ir.run.compare import compare as compare
+from .ir.run.comparison import Comparison as Comparison
 from .ir.run.feed_files import load_feeds as load_feeds
 from .ir.run.feeds import random_feeds as random_feeds
 from .ir.run.preprocessing import Preprocessing as Preprocessing

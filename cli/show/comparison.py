@@ -6,7 +6,7 @@ from rich.table import Table
 
 from ...ir.core.counted import counted
 from ...ir.metrics.result import MetricResult
-from ...ir.run.compare import Comparison
+from ...ir.run.comparison import Comparison
 from .plain import plain_table
 
 

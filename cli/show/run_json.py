@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ...ir.run.compare import Comparison, OutputComparison
+from ...ir.run.comparison import Comparison
+from ...ir.run.distance import OutputComparison
 from ...passes.engine.records import Failure, PassRecord, Result
 
 

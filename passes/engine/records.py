@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 
 from ...ir.core.counted import counted
 from ...ir.core.shown import Shown, Summary, shortened
-from ...ir.run.compare import Comparison
+from ...ir.run.comparison import Comparison
 from .context import Decline
 from .quality import MeasuredQuality
 

@@ -16,7 +16,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ...ir.core.errors import VerificationError
-from ...ir.run.compare import OutputComparison, compare_outputs
+from ...ir.run.comparison import compare_outputs
+from ...ir.run.distance import OutputComparison
 from ...ir.run.reference import Arrays, Reference
 from .float64 import run_in_float64
 from .rounding import Rounding, differing, rounding_in_float64, rounding_of_tails, roundings

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from ...ir.core.counted import counted
 from ...ir.metrics.result import MetricResult
-from ...ir.run.compare import Comparison, OutputComparison
+from ...ir.run.comparison import Comparison
+from ...ir.run.distance import OutputComparison
 from ..engine.quality import MeasuredQuality
 
 # Below it, noise has a tenth of the signal's power: an output is hardly the same.

@@ -35,7 +35,7 @@ from ...ir.graph.uses import scopes
 from ...ir.ops.linear.operators import linear_operator
 from ...ir.ops.shapes.infer import infer_types
 from ...ir.ops.traits import traits_of
-from ...ir.run.compare import compare_outputs
+from ...ir.run.comparison import compare_outputs
 from ...ir.run.reference import Arrays, Reference
 from .float64 import in_float64, run_in_float64
 from .operands import largest_of, summed_operands, sums

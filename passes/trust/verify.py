@@ -16,7 +16,7 @@ from ...ir.core import dtypes
 from ...ir.core.errors import ExecutionError, FeedError, VerificationError
 from ...ir.graph.uses import scopes
 from ...ir.ops.purity import random_outputs
-from ...ir.run.compare import Comparison, OutputsComparer, compare_outputs
+from ...ir.run.comparison import Comparison, OutputsComparer, compare_outputs
 from ...ir.run.feeds import random_feeds
 from ...ir.run.reference import Arrays, Reference
 from ..engine.analyses import Analyses

@@ -22,7 +22,7 @@ from ....ir.metrics.labels import label_names
 from ....ir.metrics.result import MetricResult
 from ....ir.metrics.user import metric_text
 from ....ir.ops.quantization.nodes import converts
-from ....ir.run.compare import Comparison, OutputsComparer
+from ....ir.run.comparison import Comparison, OutputsComparer
 from ....ir.run.extra_feeds import FeedsWithout
 from ....ir.run.feeds import random_feeds
 from ....ir.run.given_feeds import require_feeds

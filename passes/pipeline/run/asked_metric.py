@@ -11,7 +11,8 @@ from dataclasses import fields, replace
 import onnx_graphsurgeon as gs
 
 from ....ir.metrics.choose import AUTOMATIC, MetricOptions
-from ....ir.run.compare import Comparison, compare
+from ....ir.run.compare import compare
+from ....ir.run.comparison import Comparison
 from ...engine.context import Feeds
 from ...engine.contract import Pass
 

@@ -13,7 +13,7 @@ import onnx_graphsurgeon as gs
 from ....ir.core.errors import PassError, VerificationError
 from ....ir.graph.clone import clone
 from ....ir.graph.wellformed import check
-from ....ir.run.compare import Comparison
+from ....ir.run.comparison import Comparison
 from ....ir.run.contradiction import Contradiction
 from ....ir.run.extra_feeds import FeedsWithout
 from ....ir.run.feeds import check_feeds, fits

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from ....ir.run.compare import Comparison
+from ....ir.run.comparison import Comparison
 from ...engine.analyses import Analyses
 from ...engine.context import Feeds
 from ...engine.contract import Pass

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 import planish
 from planish.ir.core.errors import FeedError, GraphError
-from planish.ir.run.compare import compare_outputs
+from planish.ir.run.comparison import compare_outputs
 
 from tests.helpers import conv_batchnorm, graph_of
 

@@ -10,7 +10,8 @@ import pytest
 
 import planish
 from planish.ir.metrics.result import MetricResult
-from planish.ir.run.compare import Comparison, OutputComparison
+from planish.ir.run.comparison import Comparison
+from planish.ir.run.distance import OutputComparison
 from planish.passes.engine.quality import MeasuredQuality
 from planish.passes.trust.measured import measured_parts, noise_warning
 

@@ -25,7 +25,7 @@ from .....ir.metrics.reading import read_outputs
 from .....ir.metrics.result import MetricResult
 from .....ir.metrics.seen import ChosenMetric
 from .....ir.metrics.tally import MetricTally
-from .....ir.run.compare import Accumulator
+from .....ir.run.distance import Accumulator
 from .....ir.run.reference import Arrays, Reference
 from ....engine.context import Feeds
 from ..variants import Variants
