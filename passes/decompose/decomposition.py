@@ -29,7 +29,7 @@ from ..analysis.observe.moments import Moments
 from ..analysis.observe.sequential_fitting import fit_in_sequence, has_bias
 from ..engine.context import Context
 from ..engine.contract import Pass
-from ..engine.node_names import check_node_names
+from ..engine.node_names import NodeSelection
 from ..fusion.inline_fused_operators import inline_fused_operators
 from .chain import Factor, FactorChain, has_role, need_storable, own_bias, role_of, write_chain
 from .costs import ChainCosts, in_units
@@ -50,12 +50,11 @@ class FittedFactors:
 
 
 @dataclass(frozen=True)
-class Decomposition(Pass):
+class Decomposition(NodeSelection, Pass):
     """A pass that replaces linear layers by chains; see `decomposition`.
 
     - `max-error`: the error that is allowed, as a part of the variance of a layer's output
       channels.
-    - `exclude`: nodes to leave alone, by name or, where nameless, by first output.
     - `measure`: leave layers alone whose substitute is not faster on the target; without it, fewer
       multiply-accumulates are enough.
     - `positions`: output positions of a layer that are looked at in all, shared out over the feeds.
@@ -69,7 +68,6 @@ class Decomposition(Pass):
     )
 
     max_error: float | None = None
-    exclude: tuple[str, ...] = ()
     measure: bool = True
     positions: int = 8192
     extend: bool = False
@@ -105,7 +103,7 @@ class Decomposition(Pass):
             )
             return
         inline_fused_operators(graph, context)
-        check_node_names(graph, "exclude", self.exclude)
+        self.check_nodes(graph)
         DecompositionRun(self, graph, context).replace()
 
 
@@ -179,7 +177,7 @@ class DecompositionRun:
         return found
 
     def _read(self, node: gs.Node, view: View) -> Layer | None:
-        need(node_key(node) not in self._item.exclude, "it is excluded")
+        self._item.need_selected(node)
         need(role_of(node) is None, "it is a factor of a decomposition already")
         maker = view.producer(node.inputs[1])
         need(

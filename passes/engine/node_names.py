@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
+from ...ir.core.decline import need
 from ...ir.core.errors import RefusedError
 from ...ir.core.nearest import nearest
 from ...ir.core.variables import node_key
@@ -26,3 +28,35 @@ def check_node_names(graph: gs.Graph, option: str, names: Sequence[str]) -> None
                 f"{option} names the node '{name}', which the graph does not have"
                 f"{nearest(name, known)}"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSelection:
+    """Options of a pass that say which nodes it takes.
+
+    - `only`: take these nodes alone, by name or, where nameless, by first output; empty: all.
+    - `exclude`: nodes to leave alone, by name or, where nameless, by first output.
+    """
+
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def check_nodes(self, graph: gs.Graph) -> None:
+        """Raise RefusedError where `graph` lacks a node that an option names."""
+        check_node_names(graph, "only", self.only)
+        check_node_names(graph, "exclude", self.exclude)
+
+    def need_selected(self, node: gs.Node) -> None:
+        """Decline `node` where the options leave it out."""
+        name = node_key(node)
+        need(name not in self.exclude, "it is excluded")
+        need(self.selects(name), "only names others")
+
+    def selects(self, *names: str) -> bool:
+        """Say whether what the nodes called `names` hold together is taken.
+
+        One of them has to be among `only`, where that says anything, and none among `exclude`.
+        """
+        return not any(name in self.exclude for name in names) and (
+            not self.only or any(name in self.only for name in names)
+        )

@@ -18,7 +18,6 @@ import onnx_graphsurgeon as gs
 from ....ir.core.errors import FeedError
 from ...engine.context import Context
 from ...engine.contract import Pass
-from ...engine.node_names import check_node_names
 from ...fusion.inline_fused_operators import inline_fused_operators
 from .criteria.criterion import Criterion
 from .criteria.table import CRITERIA
@@ -47,6 +46,7 @@ class Prune(PruneOptions, Pass):
     - `schedule`: how `amount` is reached: `cubic` takes most at first, `linear` as much each time.
     - `across-layernorm`: channels also go that LayerNormalization and RMSNormalization take their
       statistics over; `shrink-channels` says what that changes, and cuts them with the same option.
+    - `only`: take the weights, or channels, of these nodes alone; `amount` is a part of theirs.
     - `exclude`: nodes whose weights, or channels that they make, stay.
     - `multiple`: what the number of channels left is a multiple of; `none`: a power of two up to 16
       that fits the width.
@@ -67,7 +67,7 @@ class Prune(PruneOptions, Pass):
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Score what can go, choose, and write the masks."""
         inline_fused_operators(graph, context)
-        check_node_names(graph, "exclude", self.exclude)
+        self.check_nodes(graph)
         criterion = CRITERIA[self.criterion]()
         self._check_feeds(criterion, context)
         with context.editing() as edit:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from ....ir.core.errors import RefusedError
 from ....ir.core.nearest import nearest
+from ...engine.node_names import NodeSelection
 from .criteria.criterion import Loss
 from .criteria.table import CRITERIA
 
@@ -21,7 +22,7 @@ Of = Literal["weights", "channels", "macs"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneOptions:
+class PruneOptions(NodeSelection):
     """How much is pruned, of what, and by which scores; `Prune` says what each option is."""
 
     criterion: str = "l1"
@@ -33,7 +34,6 @@ class PruneOptions:
     step: int | None = None
     schedule: Literal["cubic", "linear"] = "cubic"
     across_layernorm: bool = False
-    exclude: tuple[str, ...] = ()
     multiple: int | None = None
     least: float | None = None
     labels: str | None = None

@@ -58,7 +58,7 @@ def _rows(
     rows = []
     for group in groups:
         made = group.of_role("makes", "carries")
-        if any(slot.layer in options.exclude for slot in made):
+        if not options.selects(*(slot.layer for slot in made)):
             continue
         reason = group.reason
         if reason is None and any(id(slot.node) not in top for slot in group.slots):

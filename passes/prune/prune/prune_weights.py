@@ -56,7 +56,7 @@ def _rows(
 ) -> list[WeightUnits]:
     ratio = read_ratio(options.granularity)
     rows = []
-    for prunable in read_weights(graph, view, context, frozenset(options.exclude)):
+    for prunable in read_weights(graph, view, context, options):
         if options.granularity == "kernel":
             row = kernels(prunable)
             if row is None:

@@ -24,6 +24,7 @@ from ....ir.ops.linear.operators import from_blocks as stored_weight
 from ....ir.ops.linear.operators import to_blocks as stored_blocks
 from ....ir.ops.traits.groups import LAYERS
 from ...engine.context import Context
+from ...engine.node_names import NodeSelection
 from .masked_weights import PrunableWeight, read_weight
 
 Array = np.ndarray[Any, Any]
@@ -119,15 +120,14 @@ def from_blocks(node: gs.Node, blocks: Array, shape: tuple[int, ...]) -> Array:
 
 
 def read_weights(
-    graph: gs.Graph, view: View, context: Context, exclude: frozenset[str]
+    graph: gs.Graph, view: View, context: Context, selection: NodeSelection
 ) -> list[tuple[PrunableWeight, ...]]:
     """Return the weights of all linear layers, each with all who hold it, in order.
 
-    Layers whose weights are not constant floats are declined; `exclude` has the keys of nodes
-    whose weights stay as they are.
+    Layers whose weights are not constant floats are declined; `selection`
+    says whose weights are taken.
     """
     found: dict[int, list[PrunableWeight]] = {}
-    kept: set[int] = set()
     for node in graph.nodes:
         if node.op not in LAYERS or not is_standard(node):
             continue
@@ -139,9 +139,11 @@ def read_weights(
             context.decline(node, f"the weight of {node.op} is no matrix")
             continue
         found.setdefault(id(prunable.weight), []).append(prunable)
-        if node_key(node) in exclude:
-            kept.add(id(prunable.weight))
-    return [tuple(each) for weight, each in found.items() if weight not in kept]
+    return [
+        tuple(each)
+        for each in found.values()
+        if selection.selects(*(node_key(prunable.node) for prunable in each))
+    ]
 
 
 def _why_not(node: gs.Node, view: View) -> str:

@@ -47,6 +47,7 @@ from ....ir.ops.opsets import has_attribute, takes_type
 from ....ir.ops.quantization.nodes import DEQUANTIZE
 from ...engine.context import Context
 from ...engine.contract import Pass
+from ...engine.node_names import NodeSelection
 from ...fusion.inline_fused_operators import inline_fused_operators
 from ...opset.convert_opset import ensure_opset
 from ..grids.blocks import Blocks, Search
@@ -66,7 +67,7 @@ _MOST_ROWS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantizeWeights(Pass):
+class QuantizeWeights(NodeSelection, Pass):
     """Store weights of layers, also recurrent ones, and tables of Gather as integers with scales.
 
     - `bits`: of the integers; 2 and 3 lie in 4-bit storage, and below 8 the opset is raised to 21.
@@ -81,7 +82,6 @@ class QuantizeWeights(Pass):
     - `form`: `dequantize` writes a DequantizeLinear, `arithmetic` Cast, Sub and Mul; `auto` takes
       what is faster.
     - `operators`: operators whose weights are stored so.
-    - `exclude`: names of nodes whose weights stay float.
     """
 
     name: ClassVar[str] = "quantize-weights"
@@ -95,7 +95,6 @@ class QuantizeWeights(Pass):
     scales: Literal["auto", "float32", "float16"] = "auto"
     form: Literal["auto", "dequantize", "arithmetic"] = "auto"
     operators: tuple[WeightedOp, ...] = WEIGHTED
-    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.block_size, int) and self.block_size < 2:
@@ -110,10 +109,11 @@ class QuantizeWeights(Pass):
     def run(self, graph: gs.Graph, context: Context) -> None:
         """Quantize what is worth it, after raising the opset where the integers need it."""
         inline_fused_operators(graph, context)
+        self.check_nodes(graph)
         weights: list[tuple[LinearWeight, WeightStorage]] = []
         for scope in scopes(graph):
             view = context.view(scope)
-            found, declined = find_weights(view, self.operators, self.exclude)
+            found, declined = find_weights(view, self.operators, self)
             for node, reason in declined:
                 context.decline(node, reason)
             for weight in found:

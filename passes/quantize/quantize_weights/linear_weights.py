@@ -10,7 +10,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from ....ir.core.decline import DeclinedError, need
-from ....ir.core.variables import is_standard, node_key
+from ....ir.core.variables import is_standard
 from ....ir.graph.view import View
 from ....ir.ops.linear.operators import (
     CONV_OPS,
@@ -23,6 +23,7 @@ from ....ir.ops.linear.operators import (
 )
 from ....ir.ops.traits import traits_of
 from ....ir.ops.traits.groups import LAYERS
+from ...engine.node_names import NodeSelection
 
 Array = np.ndarray[Any, Any]
 # The type of an option, which lists its values; a test holds it to the traits.
@@ -89,7 +90,7 @@ def role_of(node: gs.Node, weight: Array, position: int = 1) -> WeightRole:
 
 
 def find_weights(
-    view: View, operators: Sequence[str], exclude: Sequence[str]
+    view: View, operators: Sequence[str], selection: NodeSelection
 ) -> tuple[list[LinearWeight], list[tuple[gs.Node, str]]]:
     """Return the weights in the scope of `view`, and the nodes left alone with the reasons."""
     found: dict[int, LinearWeight] = {}
@@ -102,7 +103,7 @@ def find_weights(
         try:
             values = _readable(node, tensor, view)
             need(node.op in operators, f"operators does not name {node.op}")
-            need(node_key(node) not in exclude, "it is excluded")
+            selection.need_selected(node)
             role = role_of(node, values, position)
         except DeclinedError as reason:
             declined.append((node, str(reason)))

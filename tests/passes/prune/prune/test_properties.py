@@ -10,6 +10,7 @@ import planish
 from planish.ir.ops.masks import read_masked
 from planish.passes.analysis.channels.find_groups import channel_groups
 from planish.passes.engine.context import Context
+from planish.passes.engine.node_names import NodeSelection
 from planish.passes.prune.prune.channel_units import channel_units
 from planish.passes.prune.prune.choose_channels import ChannelLimits, next_count
 from planish.passes.prune.prune.units import read_weights
@@ -44,7 +45,7 @@ def error_of(before, after, graph, feeds):
 def layers_of(graph):
     context = Context(graph)
     view = context.view()
-    return [prunable[0] for prunable in read_weights(graph, view, context, frozenset())]
+    return [prunable[0] for prunable in read_weights(graph, view, context, NodeSelection())]
 
 
 @given(

@@ -11,6 +11,7 @@ import planish
 from planish.ir.core.errors import FeedError, PassError
 from planish.passes.analysis.channels.find_groups import channel_groups
 from planish.passes.engine.context import Context
+from planish.passes.engine.node_names import NodeSelection
 from planish.passes.prune.prune import Prune
 from planish.passes.prune.prune.channel_units import channel_units
 from planish.passes.prune.prune.criteria.criterion import ScoringContext
@@ -91,7 +92,7 @@ def weight_scores(name, model, feeds, **kwargs):
     graph = planish.load(model)
     state, context = state_of(graph, feeds, **kwargs)
     view = context.view()
-    rows = [single_weights(h) for h in read_weights(graph, view, context, frozenset())]
+    rows = [single_weights(h) for h in read_weights(graph, view, context, NodeSelection())]
     scores = CRITERIA[name]().scores(rows, state)
     return {row.name: s for row, s in zip(rows, scores, strict=True)}
 
@@ -192,7 +193,7 @@ def test_without_labels_the_squared_gradients_approach_the_fisher_information(mo
     graph = planish.load(model)
     state, context = state_of(graph, many)
     view = context.view()
-    rows = [single_weights(h) for h in read_weights(graph, view, context, frozenset())]
+    rows = [single_weights(h) for h in read_weights(graph, view, context, NodeSelection())]
     found = CRITERIA["gradient"]().scores(rows, state)[-1]
     # E |dL/dw| over classes drawn from the softmax, all classes gone through.
     expected = 0
@@ -371,7 +372,7 @@ def test_an_unused_layer_has_no_gradient(feeds):
     data = [{"x": normal(3, 2), "t": np.array([0, 1, 1])}]
     state, context = state_of(graph, data, labels="t")
     view = context.view()
-    rows = [single_weights(h) for h in read_weights(graph, view, context, frozenset())]
+    rows = [single_weights(h) for h in read_weights(graph, view, context, NodeSelection())]
     found = CRITERIA["gradient"]().scores(rows, state)
     assert (found[0] == 0).all()
     assert (found[1] > 0).all()
