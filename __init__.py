@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-_PACKAGES = frozenset({"backends", "integrations", "ir", "passes"})
+_PACKAGES = frozenset({"backends", "integrations", "ir", "passes", "tools"})
 
 
 @functools.cache

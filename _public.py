@@ -81,3 +81,5 @@ from .passes.recover.recover import recover as recover
 from .passes.transfer.transfer_weights import transfer_weights as transfer_weights
 from .passes.trust.bisect import Culprit as Culprit
 from .passes.trust.bisect import bisect as bisect
+from .tools.diff.diff import diff as diff
+from .tools.diff.model_diff import ModelDiff as ModelDiff

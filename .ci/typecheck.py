@@ -13,7 +13,7 @@ from mypy import build, main
 from mypy.modulefinder import BuildSource
 
 ROOT = Path(__file__).resolve().parent.parent
-FLOORS = ("ir", "passes", "backends", "integrations", "cli")
+FLOORS = ("ir", "passes", "backends", "integrations", "tools", "cli")
 PLUGIN = ROOT / "examples" / "plugin" / "src"
 
 

@@ -38,6 +38,7 @@ COMMANDS = (
     "compile",
     "bench",
     "compare",
+    "diff",
     "inspect",
     "explain_int8",
     "passes",

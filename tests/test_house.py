@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FLOORS = ("backends", "cli", "ir", "passes")
+FLOORS = ("backends", "cli", "ir", "passes", "tools")
 
 
 def _modules() -> dict[str, Path]:

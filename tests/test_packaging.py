@@ -15,7 +15,8 @@ def test_every_package_is_distributed(monkeypatch):
     runpy.run_path(str(ROOT / "setup.py"))
     found = {"planish"}
     floors = {path.parent for path in ROOT.glob("*/__init__.py")} - {ROOT / "tests"}
-    assert {"backends", "cli", "integrations", "ir", "passes"} == {top.name for top in floors}
+    names = {top.name for top in floors}
+    assert names == {"backends", "cli", "integrations", "ir", "passes", "tools"}
     for top in floors:
         for source in top.rglob("*.py"):
             found.add(".".join(("planish", *source.parent.relative_to(ROOT).parts)))

@@ -10,7 +10,7 @@ import pytest
 from tests.docs.snippets import ROOT
 
 PAGES = [ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs" / "internals").glob("*.md"))]
-FLOORS = ("cli", "integrations", "backends", "passes", "ir")
+FLOORS = ("cli", "integrations", "tools", "backends", "passes", "ir")
 
 
 def _picture():

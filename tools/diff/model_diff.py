@@ -1,0 +1,141 @@
+"""What two models differ in, as plain data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ...ir.core.counted import counted
+from ...ir.core.shown import Shown, Summary
+
+Kind = Literal["changed", "fused", "replaced", "removed", "added"]
+KINDS: tuple[Kind, ...] = ("fused", "replaced", "changed", "removed", "added")
+
+
+@dataclass(frozen=True)
+class NodeRef:
+    """A node of one of the models: its place among the scope's nodes, what it is called, and where.
+
+    `scope`: the names of the nodes in whose bodies it stands, outermost first.
+    """
+
+    index: int
+    name: str
+    op: str
+    scope: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AttributeChange:
+    """An attribute of a node; None where one of them has it not, not even by default."""
+
+    name: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True)
+class TypeChange:
+    """Element type and sizes of a result, such as `float32[1, 64, 56, 56]`; by output position."""
+
+    output: int
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightChange:
+    """A constant at one input of a node; the type is None where it is not a constant.
+
+    `max_abs` is the largest |after - before|, `relative` the norm of the difference by that of
+    `before`; both are None where the shapes differ, or where one of them holds no numbers.
+    """
+
+    input: int
+    before: str | None
+    after: str | None
+    max_abs: float | None = None
+    relative: float | None = None
+
+
+@dataclass(frozen=True)
+class InputChange:
+    """An input of a node that reads another tensor, named by what makes it."""
+
+    input: int
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One thing that differs: what nodes became.
+
+    - `fused`: several nodes became one, or fewer, which computes what they did.
+    - `replaced`: others stand in their place.
+    - `changed`: one node of the same operator, and what is different of it.
+    - `removed`, `added`: nodes without a counterpart.
+    """
+
+    kind: Kind
+    before: tuple[NodeRef, ...] = ()
+    after: tuple[NodeRef, ...] = ()
+    attributes: tuple[AttributeChange, ...] = ()
+    types: tuple[TypeChange, ...] = ()
+    weights: tuple[WeightChange, ...] = ()
+    inputs: tuple[InputChange, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelChange:
+    """A fact about the whole model, such as its opset or an input."""
+
+    what: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ModelDiff(Shown):
+    """Two models matched: `pairs` of nodes by place, in the outermost graph, and what differs.
+
+    `same`: nodes that are equal but for names; `following`: those of which only the type or sizes
+    of results differ, since those of what they read do; `renamed`: those of all pairs that are
+    called otherwise. `nodes_before` and `nodes_after` count those of all scopes, without Constant
+    nodes.
+    """
+
+    nodes_before: int
+    nodes_after: int
+    same: int
+    following: int
+    renamed: int
+    model: tuple[ModelChange, ...]
+    changes: tuple[Change, ...]
+    pairs: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether both models compute the same by the same nodes, whatever these are called."""
+        return not (self.model or self.changes)
+
+    @property
+    def counts(self) -> dict[Kind, int]:
+        """How many changes of each kind there are, without those that there are none of."""
+        found = Counter(change.kind for change in self.changes)
+        return {kind: found[kind] for kind in KINDS if found[kind]}
+
+    def _summary(self) -> Summary:
+        parts = [counted(self.same, "node is the same", "nodes are the same")]
+        parts += [f"{count} {kind}" for kind, count in self.counts.items()]
+        line = f"{self.nodes_before} -> {self.nodes_after} nodes: {', '.join(parts)}"
+        rows = [(c.kind, listed(c.before), listed(c.after)) for c in self.changes]
+        return Summary(line, rows, ("change", "before", "after"))
+
+
+def listed(nodes: tuple[NodeRef, ...], most: int = 4) -> str:
+    """Name nodes in a line: each with its operator, or how many there are beyond `most`."""
+    named = [f"{node.op} '{node.name}'" if node.name else node.op for node in nodes[:most]]
+    rest = len(nodes) - most
+    return " + ".join(named + ([f"{rest} more"] if rest > 0 else []))
