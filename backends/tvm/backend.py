@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,6 +21,7 @@ from .runtime.header import default_values, header_of, lines_of
 from .runtime.imports import without_torch
 from .runtime.runner import Runner
 from .spec.machine import machine_of
+from .tuning.cache import default_path
 from .tuning.options import NAMES as TUNING
 from .tuning.options import Tuning
 
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
     from .compile.toolchain import Toolchain
     from .program.lowering import Lowered
 
-_OPTIONS = ("optimize", "winograd", "check_kernels", "strict", *TUNING)
+_CODE_VARIABLE, _OFF = "PLANISH_CODE_CACHE", ("0", "off")
+_OPTIONS = ("optimize", "winograd", "check_kernels", "cache_code", "strict", *TUNING)
 
 
 class Tvm(Backend):
@@ -48,6 +51,7 @@ class Tvm(Backend):
         optimize: bool = True,
         winograd: bool = True,
         check_kernels: bool = True,
+        cache_code: bool = True,
         strict: bool | None = None,
         **options: Any,
     ) -> TvmModule:
@@ -57,11 +61,13 @@ class Tvm(Backend):
         run as Winograd's where that is faster; its rounding errors are a few times as large.
         `check_kernels`: compare every kernel once, on its own, with what it is to compute, where
         code for `target` runs here; what was found right before is not compared again. Where one is
-        wrong, a WrongKernelWarning says so, and ONNX Runtime runs its nodes. `strict`: a mistake of
-        planish's own is raised; else a warning says it, and ONNX Runtime runs the node. By default
-        the environment variable PLANISH_STRICT decides, as in passes. The other options are the
-        fields of `Tuning`, `tune_trials` first of all. The same graph, options and
-        versions give the same bytes; with `tune_trials`, for the same cache.
+        wrong, a WrongKernelWarning says so, and ONNX Runtime runs its nodes. `cache_code`: take
+        machine code of a CPU's kernels that was made before, by any process, and keep what is made
+        now, in the folder that PLANISH_CODE_CACHE names (`off`: nowhere), else among the user's
+        caches. `strict`: a mistake of planish's own is raised; else a warning says it, and ONNX
+        Runtime runs the node. By default the environment variable PLANISH_STRICT decides, as in
+        passes. The other options are the fields of `Tuning`, `tune_trials` first of all. The same
+        graph, options and versions give the same bytes; with `tune_trials`, for the same cache.
         """
         from ...passes.pipeline.pipeline import strict_by_default
         from ..contract.prepare import prepare
@@ -70,7 +76,7 @@ class Tvm(Backend):
 
         _check(target, threads)
         tuning = _tuning(options, target)
-        toolchain = _toolchain(target, threads)
+        toolchain = _toolchain(target, threads, cache_code=cache_code)
         settings = Settings(winograd=winograd, threads=toolchain.threads or 1)
         strict = strict_by_default() if strict is None else strict
         prepared = prepare(graph, optimize=optimize, strict=strict)
@@ -127,14 +133,25 @@ class Tvm(Backend):
         return {} if arch_here() else {"cuda": "no GPU of NVIDIA is found"}
 
 
-def _toolchain(target: Target, threads: int | None) -> Toolchain:
+def _toolchain(target: Target, threads: int | None, *, cache_code: bool) -> Toolchain:
     if target.kind == "cuda":
         from .cuda.compile.gpu import GpuToolchain
 
         return GpuToolchain(gpu_of(target))
+    from .compile.code_cache import CodeCache
     from .compile.cpu import CpuToolchain
 
-    return CpuToolchain(machine_of(target), threads)
+    folder = _code_folder() if cache_code else None
+    cache = None if folder is None else CodeCache(folder)
+    return CpuToolchain(machine_of(target), threads, cache)
+
+
+def _code_folder() -> Path | None:
+    """Return where machine code of kernels is kept: beside measurements, unless it is said."""
+    named = os.environ.get(_CODE_VARIABLE, "")
+    if named.lower() in _OFF:
+        return None
+    return Path(named or f"{default_path()}.code")
 
 
 def _lowered(

@@ -28,12 +28,16 @@ def require_writable(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, renamed: Callable[[], Path] | None = None) -> Iterator[IO[bytes]]:
+def replacing(
+    path: Path, renamed: Callable[[], Path] | None = None, *, lasting: bool = True
+) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path` that takes its place when the block ends well.
 
     Or the place that `renamed` says then, in the same folder. Where `path` is a symbolic link, the
     file that it names is replaced, and the link stays. Its permissions stay, but for what the
     umask takes. An OSError names `path`; SaveError says that something else than a file is there.
+    `lasting`: it is on the disk then, which takes milliseconds; else a power cut may leave it cut
+    short, and who reads it must be able to tell.
     """
     real = written_to(path)
     path = real if renamed is None else path
@@ -42,7 +46,8 @@ def replacing(path: Path, renamed: Callable[[], Path] | None = None) -> Iterator
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                os.fsync(file.fileno())
         place = path if renamed is None else renamed()
         os.chmod(name, _mode(place, real))
         os.replace(name, place)

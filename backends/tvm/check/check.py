@@ -2,36 +2,33 @@
 
     |kernel(x, w, ...) - ONNX operator(x, w, ...)| <= what rounding does        on random operands
 
-The very loop nest that the network calls is compiled alone, for its own sizes and borders, three
-images where their number is free. Operands are random; what must not be read is NaN, what must not
-be written is looked at. A kernel that was found right is not run again (`known`).
+What runs is the object that the network links, for its own sizes and borders; where kernels are no
+objects of their own, the loop nest is compiled alone, three images where their number is free.
+Operands are random; what must not be read is NaN, what must not be written is looked at. A kernel
+that was found right is not run again (`known`).
 """
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ....ir.core.cpu import core_numbers
 from ..compile.cpu import CpuToolchain
 from ..program.lowering import Lowered
 from ..runtime.threads import run_on
 from ..spec.calls import KernelCall
 from ..tuning.cache import Cache, Key, default_path
+from .code import KernelCode, code_of
 from .known import BLIND, RIGHT, found_before, keep, key_of_check
 from .meaning import has_meaning
 from .nodes import NodeReport, WrongNode
 from .trial import Trial, draw_trial
 
 _SEED = 0
-_TOGETHER = 4  # kernels of a module
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +81,7 @@ def check_kernels(lowered: Lowered, toolchain: CpuToolchain) -> KernelReport:
     new = [kernel for kernel, found in zip(kernels, known, strict=True) if not found]
     blind = known.count(BLIND)
     wrong = []
-    functions = _in_parts([kernel.function for kernel in new], toolchain)
-    for kernel, function in zip(new, functions, strict=True):
+    for kernel, function in zip(new, code_of([k.function for k in new], toolchain), strict=True):
         begin = time.perf_counter()
         found = _tried(kernel, function, toolchain.threads)
         if isinstance(found, WrongKernel):
@@ -116,60 +112,19 @@ def _kernels(lowered: Lowered, toolchain: CpuToolchain) -> list[CheckedKernel]:
     ]
 
 
-def _in_parts(functions: Sequence[Any], toolchain: CpuToolchain) -> list[Any]:
-    """Return what `_compiled` does of a few at a time, on as many cores as there are."""
-    parts = [functions[at : at + _TOGETHER] for at in range(0, len(functions), _TOGETHER)]
-    with ThreadPoolExecutor(len(core_numbers())) as pool:
-        found = pool.map(lambda part: _compiled(part, toolchain), parts)
-        return [function for part in found for function in part]
-
-
-def _compiled(functions: Sequence[Any], toolchain: CpuToolchain) -> list[Any]:
-    """Return each of `functions` ready to be called, an Exception where TVM fails with it."""
-    try:
-        return _together(functions, toolchain)
-    except Exception as error:  # TVM fails in any way
-        if len(functions) == 1:
-            return [error]
-    return [found for function in functions for found in _compiled([function], toolchain)]
-
-
-def _together(functions: Sequence[Any], toolchain: CpuToolchain) -> list[Any]:
-    import tvm
-
-    named: Mapping[str, Any] = {f"kernel_{i}": function for i, function in enumerate(functions)}
-    module = tvm.IRModule(
-        {name: function.with_attr("global_symbol", name) for name, function in named.items()}
-    )
-    target = tvm.target.Target(toolchain.machine.llvm(toolchain.threads))
-    library = tvm.compile(module, target=target).mod
-    return [library[name] for name in named]
-
-
-def _tried(kernel: CheckedKernel, function: Any, threads: int) -> WrongKernel | str:
+def _tried(kernel: CheckedKernel, function: KernelCode, threads: int) -> WrongKernel | str:
     """Return what is wrong with a kernel, else RIGHT or BLIND."""
     if isinstance(function, Exception):
         return WrongKernel(kernel, f"TVM does not compile it alone: {_line(function)}")
     trial = draw_trial(kernel.op, _SEED)
     try:
-        fault = trial.fault(_run(function, trial, threads))
+        result = run_on(threads, lambda: function(trial.args, trial.result()))
+        fault = trial.fault(result)
     except Exception as error:  # TVM's own
         fault = f"it cannot be run: {_line(error)}"
     if fault:
         return WrongKernel(kernel, fault, trial)
     return RIGHT if trial.told else BLIND
-
-
-def _run(function: Any, trial: Trial, threads: int) -> Any:
-    import tvm
-
-    def lent(argument: Any) -> Any:
-        return tvm.runtime.tensor(argument) if isinstance(argument, np.ndarray) else argument
-
-    result = lent(trial.result())
-    arguments = [*map(lent, trial.args), result]
-    run_on(threads, lambda: function(*arguments))
-    return result.numpy()
 
 
 def cache_of_checks() -> Cache:

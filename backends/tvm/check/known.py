@@ -9,27 +9,29 @@ is looked at again each time.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import onnx
 
 from ..compile.toolchain import Toolchain
 from ..spec.machine import CpuMachine
+from ..spec.sources import sources
 from ..tuning.cache import Cache, Entry, Key
-from ..tuning.key import schedules
+from ..tuning.key import SCHEDULES
 
 # What a kernel was found to be; BLIND is right, and one number whatever it is given.
 RIGHT, BLIND = "right", "blind"
 
 _CHOICE, _NODE = "check", "check of a node"
-_FOLDER = Path(__file__).parent
+# What kernels are made by, and what they are compared with.
+_CHECKED = (*SCHEDULES, "check/*.py")
 # What decides, besides kernels, what code a node becomes.
-_IMPORTING = ("program", "compile", "cuda/compile", "cuda/kernels", "cuda/program")
+_IMPORTING = tuple(
+    f"{folder}/*.py"
+    for folder in ("program", "compile", "cuda/compile", "cuda/kernels", "cuda/program")
+)
 
 
 def key_of_check(op: Any, kernel: Any, machine: CpuMachine) -> Key:
@@ -39,7 +41,7 @@ def key_of_check(op: Any, kernel: Any, machine: CpuMachine) -> Key:
 
     nest = tvm_ffi.structural_hash(kernel.without_attr("global_symbol"))
     target = {"isa": machine.isa, "mcpu": machine.mcpu, "mattr": machine.mattr}
-    parts = [_CHOICE, repr(op), nest, target, tvm.__version__, _sources()]
+    parts = [_CHOICE, repr(op), nest, target, tvm.__version__, sources(*_CHECKED)]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return Key(digest, _CHOICE, repr(op), json.dumps(target, sort_keys=True))
 
@@ -52,7 +54,8 @@ def key_of_node(model: onnx.ModelProto, toolchain: Toolchain) -> Key:
     (node,) = model.graph.node
     target = toolchain.described()
     text = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    parts = [_NODE, text, target, tvm.__version__, onnxruntime.__version__, _sources(_IMPORTING)]
+    versions = tvm.__version__, onnxruntime.__version__, sources(*_CHECKED, *_IMPORTING)
+    parts = [_NODE, text, target, *versions]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return Key(digest, _NODE, node.op_type, json.dumps(target, sort_keys=True))
 
@@ -66,15 +69,3 @@ def found_before(cache: Cache, key: Key) -> str:
 def keep(cache: Cache, key: Key, found: str, seconds: float) -> None:
     """Keep that the kernel of `key` was `found` so, in so many seconds."""
     cache.put(key, Entry(found, seconds, 1))
-
-
-@functools.cache
-def _sources(folders: Sequence[str] = ()) -> str:
-    """Return the digest of the sources of kernels, and of what they are compared with.
-
-    Besides, of those in other `folders` of the backend.
-    """
-    whole = hashlib.sha256(schedules().encode())
-    for path in sorted(p for f in ("check", *folders) for p in _FOLDER.parent.glob(f"{f}/*.py")):
-        whole.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return whole.hexdigest()[:16]

@@ -20,6 +20,7 @@ from ..kernels.settings import Settings
 from ..program.faults import OwnFaultError, is_own, said
 from ..program.lowering import Lowered
 from ..runtime.built import Built
+from ..runtime.threads import making_code
 from .check import KernelReport, cache_of_checks, check_kernels
 from .nodes import NodeReport, check_nodes
 from .report import WrongKernelWarning, nodes_of, told
@@ -115,7 +116,7 @@ def _both(
         return toolchain.build(lowered.module), None
     own = KernelReport(0)
     if isinstance(toolchain, CpuToolchain):
-        with ThreadPoolExecutor(1) as other:
+        with making_code, ThreadPoolExecutor(1) as other:
             report = other.submit(check_kernels, lowered, toolchain)
             built = toolchain.build(lowered.module)
             own = report.result()

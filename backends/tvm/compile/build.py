@@ -6,12 +6,12 @@ from typing import Any
 
 from ..runtime.built import Built
 from ..runtime.linker import has_linker, linked
-from ..runtime.threads import run_on
+from ..runtime.threads import making_code, run_on
 from ..spec.machine import CpuMachine
 from .fusion import fused
 from .generic import schedule_generic
 from .onnxruntime_calls import nodes_elsewhere
-from .parts import objects_of
+from .parts import KernelCompiler, KernelObject
 from .pointer_kernels import register_pipeline
 from .shape_order import relax_pipeline
 from .single_call import arena_of, merge_calls
@@ -19,31 +19,44 @@ from .single_call import arena_of, merge_calls
 _FEW = 8  # functions of a program
 
 
-def build(module: Any, machine: CpuMachine, threads: int, *, single_call: bool = True) -> Built:
+def build(
+    module: Any,
+    machine: CpuMachine,
+    threads: int,
+    compiler: KernelCompiler,
+    *,
+    single_call: bool = True,
+) -> Built:
     """Compile `module`: what has no schedule is given one, and all kernels become one call.
 
-    Without `single_call` they stay calls of their own, which can be watched one by one.
+    Without `single_call` they stay calls of their own, which can be watched one by one. `compiler`
+    makes those of a single call, for the same machine and threads, unless they are few.
     """
     import tvm
 
     module = scheduled(module, machine, threads)
     elsewhere = nodes_elsewhere(module)
-    kernels: dict[str, Any] = {}
-    if single_call:
-        # Few kernels are compiled sooner than linked, and code for others may have no linker here.
-        many = len(module.functions) > _FEW and has_linker(machine.architecture)
-        module = merge_calls(module, apart=kernels if many else None)
+    parts: dict[str, KernelObject] = {}
+
+    def apart(kernel: Any) -> str:
+        part = compiler.begin(kernel)
+        parts[part.symbol] = part
+        return part.symbol
+
     target = tvm.target.Target(machine.llvm(threads))
-    with target, tvm.transform.PassContext(opt_level=3):
+    with making_code, target, tvm.transform.PassContext(opt_level=3):
+        if single_call:
+            # Few kernels are compiled sooner than linked; code for others may have no linker here.
+            many = len(module.functions) > _FEW and has_linker(machine.architecture)
+            module = merge_calls(module, apart=apart if many else None)
         library = tvm.compile(
             module,
             target=target,
             relax_pipeline=relax_pipeline(),
             tir_pipeline=register_pipeline(),
         )
-    code = b""
-    if kernels:
-        code = linked(library, machine.architecture, objects_of(kernels, machine, threads))
+        objects = [part.code for part in parts.values()]
+    code = linked(machine.architecture, objects, library) if objects else b""
     return Built(library, arena=arena_of(module), code=code, elsewhere=elsewhere)
 
 

@@ -16,17 +16,22 @@ from ..program.lowering import GraphEmitter, ImportingEmitter
 from ..runtime.built import Built
 from ..spec.machine import CpuMachine, runs_here
 from .build import build
+from .code_cache import CodeCache
+from .parts import KernelCompiler
 from .toolchain import Toolchain
 
 
 class CpuToolchain(Toolchain):
-    """Code for `machine`, cut for so many `threads`."""
+    """Code for `machine`, cut for so many `threads`; `cache` has what was compiled before."""
 
     target = "cpu"
 
-    def __init__(self, machine: CpuMachine, threads: int | None) -> None:
+    def __init__(
+        self, machine: CpuMachine, threads: int | None, cache: CodeCache | None = None
+    ) -> None:
         self.machine = machine
         self.threads: int = threads or len(core_numbers())
+        self.compiler = KernelCompiler(machine, self.threads, cache)
         self.isa = machine.isa
         self.architecture = machine.architecture
 
@@ -46,7 +51,12 @@ class CpuToolchain(Toolchain):
 
     def _build(self, module: Any, single_call: bool) -> Built:
         """Compile `module`, as one call or as calls of its kernels."""
-        return build(module, self.machine, self.threads, single_call=single_call)
+        compiler = self.compiler
+        try:
+            return build(module, self.machine, self.threads, compiler, single_call=single_call)
+        except BaseException:
+            compiler.stop()
+            raise
 
     def described(self) -> dict[str, str]:
         """Return the instruction set, and what LLVM is told of it."""

@@ -27,11 +27,6 @@ def of_pointers(kernel: Any) -> Any:
     return found.with_attr(_MARK, True)
 
 
-def symbol_of(kernel: str) -> str:
-    """Return the name that a kernel compiled on its own has for the linker."""
-    return f"planish_{kernel}"
-
-
 def register_pipeline(*, apart: bool = False) -> str:
     """Give TVM the passes that kernels of pointers need, and return the name it knows them by.
 
@@ -73,7 +68,7 @@ def _on_cpu(module: Any, _: Any) -> Any:
 def _found(module: Any, _: Any) -> Any:
     """Let the linker find the kernels; TVM would make a function of its own convention of them."""
     for name, function in _marked(module):
-        module[name] = function.with_attr("global_symbol", symbol_of(str(name.name_hint)))
+        module[name] = function.with_attr("global_symbol", str(name.name_hint))
     return module
 
 

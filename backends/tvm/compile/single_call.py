@@ -27,7 +27,7 @@ from .generic import RESHAPE
 from .memory import Lifetime, plan
 from .onnxruntime_calls import calls_outside
 from .order import keep_order
-from .pointer_kernels import of_pointers, symbol_of
+from .pointer_kernels import of_pointers
 from .team import barrier, of_share, team
 
 _ARENA = "arena"
@@ -105,12 +105,15 @@ class _CallSequence:
         return found
 
 
-def merge_calls(module: Any, *, lent: bool = True, apart: dict[str, Any] | None = None) -> Any:
+def merge_calls(
+    module: Any, *, lent: bool = True, apart: Callable[[Any], str] | None = None
+) -> Any:
     """Return `module` with all calls of `main` in one function, `network`.
 
     Where `main` does more than call kernels on tensors of known sizes, `module` is returned as it
-    is. `lent`: the arena is the last parameter of `main`; else the virtual machine has it. `apart`:
-    kernels that the linker is to find are put there, by name, and are no part of the result.
+    is. `lent`: the arena is the last parameter of `main`; else the virtual machine has it. `apart`
+    is given each kernel, and returns the symbol by which the linker is to find it; they are no part
+    of the result.
     """
     from tvm import relax
 
@@ -251,7 +254,7 @@ def _network(
     module: Any,
     sequence: _CallSequence,
     outputs: Sequence[_Tensor],
-    apart: dict[str, Any] | None,
+    apart: Callable[[Any], str] | None,
 ) -> tuple[Any, Any, int]:
     """Return a module of the kernels, `network`, which calls them, and the arena's size."""
     import tvm
@@ -260,7 +263,7 @@ def _network(
     from tvm.tirx.script.builder import ir as script
 
     kernels = tvm.IRModule()
-    shared = {}
+    shared, symbols = {}, {}
     for kernel in dict.fromkeys(kernel for kernel, _ in sequence.calls):
         found = of_share(module[kernel])
         shared[kernel] = found is not None
@@ -268,7 +271,7 @@ def _network(
         if apart is None or calls_outside(function):
             kernels[kernel.name_hint] = function
         else:
-            apart[str(kernel.name_hint)] = function
+            symbols[kernel] = apart(function)
     inner = [tensor for tensor in sequence.written if not any(tensor is one for one in outputs)]
     offsets, size = plan([tensor.lifetime for tensor in inner])
     status = ir.PrimType("int32")
@@ -289,10 +292,9 @@ def _network(
             for pointer in ordered if places[id(call)] else ():
                 keep_order(pointer)
             given = [o.address if isinstance(o, _Tensor) else o for o in operands]
-            name = str(kernel.name_hint)
-            if apart is not None and name in apart:
-                return tirx.call_extern("int32", symbol_of(name), *given, *share)
-            callee = kernels.get_global_var(name)
+            if kernel in symbols:
+                return tirx.call_extern("int32", symbols[kernel], *given, *share)
+            callee = kernels.get_global_var(str(kernel.name_hint))
             return ir.Call(callee, [*given, *share], ret_ty=status)
 
         for is_shared, calls in itertools.groupby(sequence.calls, lambda call: shared[call[0]]):

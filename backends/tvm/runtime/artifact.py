@@ -44,7 +44,7 @@ def write(file: IO[bytes], head: Header, built: Built, constants: list[Array]) -
 
     Raises BackendError where its library cannot be linked, OSError where something is full.
     """
-    code = built.code or linked(built.library, head.architecture)
+    code = built.code or linked(head.architecture, [], built.library)
 
     def fill(writer: SealedWriter) -> None:
         described = to_json(head, len(code), len(built.device), constants)

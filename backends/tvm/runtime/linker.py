@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import platform
 import shutil
@@ -34,31 +35,59 @@ def loaded(code: bytes) -> Any:
 
     Raises OSError or RuntimeError where it cannot be written or loaded.
     """
+    with _on_disk(code) as name:
+        return _loaded(name)
+
+
+@contextlib.contextmanager
+def symbols(code: bytes) -> Iterator[ctypes.CDLL]:
+    """Give the functions of machine code by their symbols, for as long as the block lasts.
+
+    TVM has loaded it, which tells it where the functions of its runtime are. Raises as `loaded`.
+    """
+    import _ctypes
+
+    with _on_disk(code) as name:
+        library = _loaded(name)
+        found = ctypes.CDLL(name)
+    try:
+        yield found
+    finally:
+        _ctypes.dlclose(found._handle)
+        del library
+
+
+def _loaded(name: str) -> Any:
     import tvm
 
+    with quietly():
+        return tvm.runtime.load_module(name)
+
+
+@contextlib.contextmanager
+def _on_disk(code: bytes) -> Iterator[str]:
     handle, name = tempfile.mkstemp(prefix="planish-", suffix=".so")
     try:
         with os.fdopen(handle, "wb") as temporary:
             temporary.write(code)
-        with quietly():
-            return tvm.runtime.load_module(name)
+        yield name
     finally:
         os.unlink(name)
 
 
-def linked(library: Any, architecture: str, objects: Sequence[bytes] = ()) -> bytes:
-    """Return `library` and `objects`, code for `architecture`, as a shared library.
+def linked(architecture: str, objects: Sequence[bytes], library: Any = None) -> bytes:
+    """Return `objects`, code for `architecture`, and a `library` of TVM's as a shared library.
 
     Raises as `link`, and OSError where there is no place for temporary files.
     """
     with tempfile.TemporaryDirectory(prefix="planish-") as folder:
         path = Path(folder) / "network.so"
-        link(library, path, architecture, objects)
+        link(path, architecture, objects, library)
         return path.read_bytes()
 
 
-def link(library: Any, path: Path, architecture: str, objects: Sequence[bytes] = ()) -> None:
-    """Write `library` and `objects`, code for `architecture`, to the shared library `path`.
+def link(path: Path, architecture: str, objects: Sequence[bytes], library: Any = None) -> None:
+    """Write `objects`, code for `architecture`, and a `library` of TVM's to a shared one, `path`.
 
     Raises BackendError naming the tool where there is none for it or it fails.
     """
@@ -72,7 +101,10 @@ def link(library: Any, path: Path, architecture: str, objects: Sequence[bytes] =
                 run(output, [*own, *others], **given)
 
             with quietly():
-                library.export_library(str(path), fcompile=with_others, workspace_dir=folder)
+                if library is None:
+                    with_others(str(path), [])
+                else:
+                    library.export_library(str(path), fcompile=with_others, workspace_dir=folder)
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             text = getattr(error, "stderr", None) or str(error)
             raise BackendError(

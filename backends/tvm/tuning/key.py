@@ -6,17 +6,16 @@ change to them can meet a measurement of before.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 from ..spec.machine import CpuMachine
+from ..spec.sources import sources
 from .cache import Key
 
 # Everything that decides what code an operator's description becomes.
-_SOURCES = ("kernels/*.py", "kernels/winograd/*.py", "spec/*.py")
+SCHEDULES = ("kernels/*.py", "kernels/winograd/*.py", "spec/*.py")
 
 
 def key_of(choice: str, op: Any, machine: CpuMachine, threads: int, device: str) -> Key:
@@ -24,18 +23,7 @@ def key_of(choice: str, op: Any, machine: CpuMachine, threads: int, device: str)
     import tvm
 
     target = {"isa": machine.isa, "threads": threads, "device": device}
-    versions = {"tvm": tvm.__version__, "schedules": schedules()}
+    versions = {"tvm": tvm.__version__, "schedules": sources(*SCHEDULES)}
     parts = [choice, repr(op), repr(machine), target, versions]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return Key(digest, choice, repr(op), json.dumps(target, sort_keys=True))
-
-
-@functools.cache
-def schedules() -> str:
-    """Return the digest of the sources that kernels are made by."""
-    folder = Path(__file__).parent.parent
-    whole = hashlib.sha256()
-    for pattern in _SOURCES:
-        for path in sorted(folder.glob(pattern)):
-            whole.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return whole.hexdigest()[:16]

@@ -134,7 +134,7 @@ class RemoteMeasurer:
             self._count += 1
             path = Path(folder) / f"kernel{self._count}.so"
             library = compile_kernel(kernel, self._machine, self._threads)
-            link(library, path, self._machine.architecture)
+            link(path, self._machine.architecture, [], library)
             session.upload(str(path))
         return session.load_module(path.name)
 
