@@ -44,6 +44,7 @@ COMMANDS = (
     "passes",
     "backends",
     "bisect",
+    "reduce",
 )
 
 

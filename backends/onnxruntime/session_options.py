@@ -59,6 +59,8 @@ class SessionSettings:
             raise BackendOptionError(
                 f"disabled_optimizers is {disabled!r}; give their names, such as TransposeOptimizer"
             )
+        if given.get("optimization", "") is None:  # the word `none`, where options are text
+            given["optimization"] = "none"
         found = cls(**{**given, "disabled_optimizers": tuple(names)})
         if found.optimization not in LEVELS:
             hint = nearest(str(found.optimization), get_args(Optimization))

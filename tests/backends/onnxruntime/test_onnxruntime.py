@@ -20,7 +20,7 @@ X = np.random.default_rng(1).standard_normal((2, 3, 9, 9)).astype(np.float32)
 
 @pytest.mark.parametrize("optimization", ["all", "extended", "basic", "none"])
 def test_every_level_computes_the_same(optimization):
-    compiled = planish.lower(planish.load(MODEL), optimization=optimization)
+    compiled = planish.lower(planish.load(MODEL), f"onnxruntime{{optimization={optimization}}}")
     found = compiled({"x": X})
     assert list(found) == ["y"]
     np.testing.assert_allclose(found["y"], run_ort(MODEL, {"x": X})["y"], rtol=1e-4, atol=1e-5)

@@ -1,0 +1,184 @@
+"""`planish reduce`: a smaller model with the same fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import onnx
+import typer
+
+from ..ir.core.atomic import require_writable
+from ..ir.core.errors import LoadError, PassError, PlanishError
+from ..ir.core.user_function import load_function
+from ..tools.reduce.apart import Limits
+from ..tools.reduce.case import Case
+from ..tools.reduce.keeper import Keeper
+from ..tools.reduce.reduce import Reduced, first_showing
+from ..tools.reduce.reduce import reduce as reduce_case
+from ..tools.reduce.suspects import Checked, Crash, Suspect, Wrong
+from .feeds import NO_FEEDS, FeedOptions, takes_feeds
+from .files import load, model_file
+from .options import JsonOption, ModelFile, SeedOption, refuse_unread
+from .show.console import err, print_json, print_plain, teller
+from .show.progress import status_line
+
+_MOST_FEEDS = 8
+
+
+@takes_feeds
+def reduce(
+    model: ModelFile,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", help="Where the smaller model goes; a script of that name beside it."
+        ),
+    ],
+    check: Annotated[
+        str | None,
+        typer.Option(help="FILE.py:function of a ModelProto: whether the fault shows."),
+    ] = None,
+    wrong: Annotated[
+        bool, typer.Option("--wrong", help="The fault: outputs that are not the model's.")
+    ] = False,
+    crash: Annotated[
+        bool, typer.Option("--crash", help="The fault: an error, a crash or no end.")
+    ] = False,
+    pipeline: Annotated[
+        str | None, typer.Option("-p", "--pipeline", help="The suspect: passes and presets.")
+    ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(help="The suspect: a backend, with options in braces; behind -p, if given."),
+    ] = None,
+    target: Annotated[str, typer.Option(help="What the runtime compiles for.")] = "cpu",
+    tolerance: Annotated[
+        float | None,
+        typer.Option(help="--wrong: the part of an output's range beyond which it is wrong."),
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="Stop after so long; the best so far is kept.")
+    ] = None,
+    limit_seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds that one candidate may take.")
+    ] = Limits.seconds,
+    limit_memory: Annotated[
+        float, typer.Option(min=0, help="GiB that one candidate may take.")
+    ] = Limits.memory / (1 << 30),
+    given: FeedOptions = NO_FEEDS,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a model with a fault small: few nodes, small sizes, drawn weights, no names."""
+    suspect = _suspect(check, wrong, crash, pipeline, runtime, target, tolerance, seed)
+    require_writable(output)
+    limits = Limits(limit_seconds, int(limit_memory * (1 << 30)))
+    case = _case(model, given, suspect, limits, seed, as_json)
+    source = Path(check.rpartition(":")[0]).read_text(encoding="utf-8") if check else ""
+    keeper = Keeper(output, suspect, source)
+    with status_line(err, "reducing") as update:
+
+        def show(best: Case, how: str) -> None:
+            update(f"{best.nodes} nodes: {how}")
+            keeper.see(best, "")
+
+        found = reduce_case(case, suspect, limits=limits, seconds=seconds, seed=seed, progress=show)
+    keeper.write(found.case, found.shows)
+    if as_json:
+        print_json(_as_json(found, model, keeper))
+    else:
+        for line in _told(found, model, keeper):
+            print_plain(line)
+
+
+def _suspect(
+    check: str | None,
+    wrong: bool,
+    crash: bool,
+    pipeline: str | None,
+    runtime: str | None,
+    target: str,
+    tolerance: float | None,
+    seed: int,
+) -> Suspect:
+    if (check is not None) + wrong + crash != 1:
+        raise PlanishError("give one of --check, --wrong and --crash: what the fault is")
+    if check is not None:
+        refuse_unread(
+            "--check is the suspect", pipeline=pipeline, runtime=runtime, tolerance=tolerance
+        )
+        return Checked(load_function(check, "--check"))
+    if pipeline is None and runtime is None:
+        raise PlanishError("nobody is suspected; give a pipeline, -p exact, or --runtime NAME")
+    if crash:
+        refuse_unread("--crash compares nothing", tolerance=tolerance)
+        return Crash(pipeline=pipeline or "", backend=runtime or "", target=target, seed=seed)
+    return Wrong(
+        pipeline=pipeline or "",
+        backend=runtime or "",
+        target=target,
+        seed=seed,
+        tolerance=tolerance,
+    )
+
+
+def _case(
+    path: Path, given: FeedOptions, suspect: Suspect, limits: Limits, seed: int, as_json: bool
+) -> Case:
+    """Return the model with the first sample on which the fault shows, of a person's feeds."""
+    if given.feeds is None and not given.shape:
+        return Case(_read(model_file(path)))
+    graph = load(path)
+    data = given.data(graph, seed, (), teller(as_json=as_json), model_file(path))
+    proto = _read(model_file(path))
+    feeds = [feed for feed, _ in zip(data or (), range(_MOST_FEEDS), strict=False)]
+    cases = [Case(proto, dict(feed)) for feed in feeds]
+    found = first_showing(cases, suspect, limits)
+    if found is None:
+        raise PassError(
+            f"the fault shows on none of {len(cases)} samples of '{given.feeds}'; give others"
+        )
+    return found
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    """Return the model as it is in its file, which planish's own reader may not take."""
+    try:
+        return onnx.load(path)
+    except Exception as error:  # protobuf's own
+        reason = getattr(error, "strerror", None) or "it is no ONNX model"
+        raise LoadError(f"cannot read '{path}': {reason}; name an ONNX file") from error
+
+
+def _told(found: Reduced, model: Path, keeper: Keeper) -> list[str]:
+    before, after = (f"{len(c.model.SerializeToString()):,}" for c in (found.was, found.case))
+    lines = [
+        f"{model}: {found.was.nodes} nodes and {before} bytes -> {found.case.nodes} and {after}, "
+        f"in {found.tries} tries and {found.seconds:.1f} s",
+        f"the fault: {found.shows}",
+    ]
+    if found.stopped:
+        lines.append("stopped before its end: this is the best so far")
+    if found.is_anonymous:
+        lines.append("names, weights and feeds are drawn: nothing of the model is left in it")
+    else:
+        kept = [*(["names"] if found.has_names else []), *(f"values of '{n}'" for n in found.kept)]
+        lines.append(f"as in the model that was given, look before you share it: {', '.join(kept)}")
+    return [*lines, f"written: '{keeper.path}', and '{keeper.script}', which shows the fault"]
+
+
+def _as_json(found: Reduced, model: Path, keeper: Keeper) -> dict[str, object]:
+    return {
+        "model": str(model),
+        "output": str(keeper.path),
+        "script": str(keeper.script),
+        "fault": found.shows,
+        "before": {"nodes": found.was.nodes, "bytes": len(found.was.model.SerializeToString())},
+        "after": {"nodes": found.case.nodes, "bytes": len(found.case.model.SerializeToString())},
+        "tries": found.tries,
+        "seconds": found.seconds,
+        "stopped": found.stopped,
+        "anonymous": found.is_anonymous,
+        "kept": list(found.kept),
+    }

@@ -1,0 +1,61 @@
+"""`planish reduce`: what it writes and tells, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import onnx
+import pytest
+
+from tests.cli.common import assert_refused
+
+CHECK = """
+from __future__ import annotations
+
+def shows(model):
+    return any(node.op_type == "Conv" for node in model.graph.node)
+
+def never(model):
+    return False
+"""
+
+
+@pytest.fixture
+def check(tmp_path):
+    path = tmp_path / "check.py"
+    path.write_text(CHECK)
+    return path
+
+
+def test_a_model_and_a_script_are_written(call, model, check, out):
+    code, shown, err = call("reduce", model, "-o", out, "--check", f"{check}:shows")
+    assert (code, err) == (0, "")
+    assert "nothing of the model is left in it" in shown
+    assert [node.op_type for node in onnx.load(out).graph.node] == ["Conv"]
+    script = out.with_suffix(".py")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "True\n")
+    assert sorted(out.parent.iterdir()) == [out, script]
+
+
+def test_json(call, model, check, out):
+    code, shown, _ = call("reduce", model, "-o", out, "--check", f"{check}:shows", "--json")
+    told = json.loads(shown)
+    assert code == 0
+    assert told["after"]["nodes"] == 1
+    assert told["anonymous"] is True
+    assert told["script"] == str(out.with_suffix(".py"))
+
+
+def test_what_shows_nothing_is_refused_and_writes_nothing(call, model, check, out):
+    words = ("reduce", model, "-o", out)
+    assert_refused(call(*words, "--check", f"{check}:never"), "does not show")
+    assert_refused(call(*words, "--wrong", "-p", "exact"), "does not show")
+    assert_refused(call(*words), "--check, --wrong and --crash")
+    assert_refused(call(*words, "--wrong"), "nobody is suspected")
+    assert_refused(call(*words, "--check", f"{check}:shows", "-p", "exact"), "--pipeline")
+    assert_refused(call(*words, "--crash", "-p", "exact", "--tolerance", "1"), "--tolerance")
+    assert_refused(call("reduce", check, *words[2:], "--check", f"{check}:shows"), "no ONNX model")
+    assert list(out.parent.iterdir()) == []

@@ -1,0 +1,63 @@
+"""Work in a child: its result, or how it ended, and nothing of it is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from planish.tools.reduce.apart import HANGS, OUT_OF_MEMORY, Limits, run_apart
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+
+
+def test_what_is_returned_comes_back():
+    found = run_apart(lambda: {"x": np.arange(3), "pid": os.getpid()}, Limits())
+    assert found.value["x"].tolist() == [0, 1, 2]
+    assert found.value["pid"] != os.getpid()
+    assert (found.how, found.error) == ("", "")
+
+
+def test_an_exception_is_told():
+    found = run_apart(lambda: 1 // 0, Limits())
+    assert (found.value, found.how) == (None, "raises ZeroDivisionError")
+    assert "1 // 0" in found.error
+
+
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT", "SIGFPE"])
+def test_a_crash_is_told(name):
+    found = run_apart(lambda: os.kill(os.getpid(), signal.Signals[name]), Limits())
+    assert (found.value, found.how, found.error) == (None, f"ends with {name}", "")
+
+
+def test_an_exit_is_told():
+    assert run_apart(lambda: os._exit(3), Limits()).how == "ends with exit code 3"
+
+
+def test_what_does_not_end_is_ended_with_its_children(tmp_path):
+    def sleep():
+        child = subprocess.Popen(["sleep", "60"])
+        (tmp_path / "child").write_text(str(child.pid))
+        child.wait()
+
+    assert run_apart(sleep, Limits(seconds=1)).how == HANGS
+    child = int((tmp_path / "child").read_text())
+    for _ in range(100):  # it is init's to reap
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        if Path(f"/proc/{child}/stat").read_text().split()[2] == "Z":
+            return
+        time.sleep(0.01)
+    pytest.fail("the child of the child is still there")
+
+
+def test_memory_is_bounded():
+    found = run_apart(lambda: np.ones(1 << 28).sum(), Limits(memory=1 << 29))
+    assert found.how == OUT_OF_MEMORY

@@ -1,0 +1,201 @@
+"""Faults planted in small networks come out in a few nodes, and nothing of the network does."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+import planish
+from planish.ir.core.errors import PassError, RefusedError
+from planish.passes.pipeline import registry
+from planish.tools.reduce.apart import Limits
+from planish.tools.reduce.case import Case
+from planish.tools.reduce.reduce import reduce as reduce_case
+from planish.tools.reduce.script import reproducer_of
+from planish.tools.reduce.suspects import Checked, Crash, Wrong
+
+from tests.helpers import model_of
+from tests.tools.reduce.resnet import resnet
+
+# Where a crash is not the subject, candidates are judged in this process: a fork takes ten times
+# as long as they do.
+reduce = functools.partial(reduce_case, limits=None)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return resnet((1,), width=4, size=16)
+
+
+def _operators(model):
+    return sorted(node.op_type for node in model.graph.node)
+
+
+def _is_secret(data: bytes) -> bool:
+    return b"secret" in data or b"node_" in data
+
+
+def _residual(model: onnx.ModelProto) -> bool:
+    """Say whether an Add joins two normalizations, as where channels become more."""
+    made = {name: node.op_type for node in model.graph.node for name in node.output}
+    return any(
+        node.op_type == "Add" and {made.get(n) for n in node.input} == {"BatchNormalization"}
+        for node in model.graph.node
+    )
+
+
+def test_a_pattern_is_all_that_is_left(network):
+    found = reduce(Case(network), Checked(_residual))
+    assert _operators(found.case.model) == ["Add", "BatchNormalization", "BatchNormalization"]
+    assert found.is_anonymous
+    assert not found.stopped
+    onnx.checker.check_model(found.case.model)
+    assert not _is_secret(found.case.model.SerializeToString())
+    sizes = {dim for tensor in found.case.model.graph.initializer for dim in tensor.dims}
+    assert sizes == {1}
+    ours = {t.raw_data for t in found.case.model.graph.initializer}
+    assert not any(raw and raw in t.raw_data for raw in ours for t in network.graph.initializer)
+    session = ort.InferenceSession(found.case.model.SerializeToString())
+    assert np.isfinite(session.run(None, dict(found.case.feed))[0]).all()
+
+
+def test_nodes_that_are_far_apart_stay_both(network):
+    def both(model):
+        operators = _operators(model)
+        return "MaxPool" in operators and "Flatten" in operators
+
+    assert _operators(reduce(Case(network), Checked(both)).case.model) == ["Flatten", "MaxPool"]
+
+
+def test_what_it_shows_on_is_kept_as_it_is(network):
+    secret = network.graph.initializer[0]
+
+    def holds(model):
+        return any(t.raw_data == secret.raw_data for t in model.graph.initializer)
+
+    found = reduce(Case(network), Checked(holds))
+    assert len(found.kept) == 1
+    assert not found.is_anonymous
+    assert found.kept[0] in {t.name for t in found.case.model.graph.initializer}
+
+
+@pytest.mark.parametrize(("end", "says"), [(os.abort, "ends with SIGABRT"), (None, "does not end")])
+def test_a_crash_and_a_hang_are_findings(network, end, says):
+    def judge(model):
+        while "Gemm" in _operators(model):
+            end and end()
+        return False
+
+    limits = Limits(seconds=1.0)
+    found = reduce(Case(network), Checked(judge), limits=limits, most_tries=None if end else 8)
+    assert found.shows == says
+    assert found.case.nodes < (2 if end else network.graph.node.__len__())
+
+
+@pytest.fixture
+def broken():
+    """Register a pass that is wrong about Conv with steps, and one that cannot take Flatten."""
+
+    @planish.register_pass(name="broken-steps", exact=True)
+    def broken_steps(graph):
+        """Negate a channel of what a Conv with steps gives."""
+        for node in list(graph.nodes):
+            if node.op == "Conv" and node.attrs.get("strides") == [2, 2]:
+                weight = node.inputs[1].values.copy()
+                weight[0] *= -1
+                node.inputs[1].values = weight
+
+    @planish.register_pass(name="broken-flatten", exact=True)
+    def broken_flatten(graph):
+        """Fail."""
+        for node in graph.nodes:
+            if node.op == "Flatten":
+                raise KeyError(node.name)
+
+    yield
+    for name in ("broken-steps", "broken-flatten"):
+        registry.REGISTERED.pop(name)
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_wrong_pass_is_found_by_its_numbers(network):
+    found = reduce(Case(network), Wrong(pipeline="broken-steps"))
+    assert _operators(found.case.model) == ["Conv"]
+    assert found.is_anonymous
+    assert found.shows == "outputs differ"
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_pass_that_raises_is_found_by_what_it_raises(network):
+    found = reduce(Case(network), Crash(pipeline="broken-flatten"))
+    assert _operators(found.case.model) == ["Flatten"]
+    assert "KeyError" in found.shows
+
+
+def test_a_model_without_the_fault_is_refused(network):
+    with pytest.raises(PassError, match="does not show"):
+        reduce(Case(network), Wrong(pipeline="exact"))
+    with pytest.raises(PassError, match=r"ZeroDivisionError"):
+        reduce(Case(network), Checked(lambda model: 1 // 0))
+    with pytest.raises(RefusedError, match="approximate"):
+        Wrong(pipeline="int8")
+
+
+def test_ctrl_c_and_the_end_of_time_keep_the_best(network):
+    def interrupt(case, how):
+        if case.nodes < network.graph.node.__len__():
+            raise KeyboardInterrupt
+
+    found = reduce(Case(network), Checked(_residual), progress=interrupt)
+    assert found.stopped
+    assert _residual(found.case.model)
+    assert found.case.nodes < len(network.graph.node)
+    assert reduce(Case(network), Checked(_residual), seconds=0).case.model == network
+
+
+def test_bodies_become_smaller():
+    model = model_of(
+        """
+        g (float[4] x, bool c) => (float[4] y) {
+            a = Relu(x)
+            y = If (c) <
+                then_branch = t () => (float[4] p) { q = Exp(a) r = Neg(q) p = Abs(r) },
+                else_branch = e () => (float[4] s) { s = Identity(a) }
+            >
+        }"""
+    )
+
+    def negates(model):
+        return b"Neg" in model.SerializeToString()
+
+    found = reduce(Case(model), Checked(negates))
+    assert _operators(found.case.model) == ["Neg"]
+
+
+@pytest.mark.slow
+def test_the_same_twice(network):
+    runs = [reduce(Case(network), Checked(_residual)).case for _ in range(2)]
+    assert runs[0].model == runs[1].model
+
+
+@pytest.mark.usefixtures("broken")
+def test_the_script_shows_the_fault_alone(network, tmp_path):
+    suspect = Wrong(pipeline="broken-steps")
+    found = reduce(Case(network), suspect)
+    text = reproducer_of(found.case, replace(suspect, pipeline="exact"), "", tmp_path / "m.onnx")
+    assert not _is_secret(text.encode())
+    weight = "after.outputs[0].inputs[0].inputs[1]"
+    broken = f"{weight}.values = -{weight}.values\nfound ="
+    script = tmp_path / "m.py"
+    script.write_text(text.replace("found =", broken, 1))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "y0: 2 of its range" in done.stdout
