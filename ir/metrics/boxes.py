@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -31,16 +32,20 @@ class Boxes:
 
         Greedy non-maximum suppression.
         """
-        left, kept = np.ones(len(self.scores), bool), []
-        for index in range(len(self.scores)):
-            if not left[index]:
-                continue
-            kept.append(index)
-            one = self._at(np.array([index]))
-            left &= (iou(one.corners, self.corners)[0] <= most) | (
-                self.classes != self.classes[index]
-            )
-        return self._at(np.array(kept, np.int64))
+        kept = self.classes != self.classes  # a class that is no number is no other's
+        for label in np.unique(self.classes):
+            places = self.of_class(label)
+            apart = iou(self.corners[places], self.corners[places]) <= most
+            left = np.ones(len(places), bool)
+            for index, place in enumerate(places):
+                if left[index]:
+                    kept[place] = True
+                    left &= apart[index]
+        return self._at(np.flatnonzero(kept))
+
+    def of_class(self, label: Any) -> Array:
+        """Return the places of those of class `label`."""
+        return np.flatnonzero(self.classes == label)
 
     def _at(self, index: Array) -> Boxes:
         return Boxes(self.corners[index], self.scores[index], self.classes[index])
@@ -51,13 +56,16 @@ def iou(a: Array, b: Array) -> Array:
 
     Of a box and itself it is 1, without an area too.
     """
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    both = np.prod(np.maximum(high - low, 0.0), axis=2)
+    # Axis by axis: numpy takes many times as long over a last axis of two.
+    x1, y1, x2, y2 = ((a[:, None, place], b[None, :, place]) for place in range(4))
+    width = np.maximum(np.minimum(*x2) - np.maximum(*x1), 0.0)
+    both = width * np.maximum(np.minimum(*y2) - np.maximum(*y1), 0.0)
     areas = [np.prod(np.maximum(each[:, 2:] - each[:, :2], 0.0), axis=1) for each in (a, b)]
     either = areas[0][:, None] + areas[1][None, :] - both
-    equal = np.all(a[:, None] == b[None], axis=2).astype(np.float64)
-    found: Array = np.divide(both, either, out=equal, where=either > 0)
+    equal = np.ones(both.shape, bool)
+    for mine, theirs in (x1, y1, x2, y2):
+        equal &= mine == theirs
+    found: Array = np.divide(both, either, out=equal.astype(np.float64), where=either > 0)
     return found
 
 

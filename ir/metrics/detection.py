@@ -101,9 +101,10 @@ class DetectionAgreement:
 
 def _partners(own: Boxes, others: Boxes) -> Array:
     """Return the score of the surest partner of each box of `own`, 0 where there is none."""
-    if not len(own.scores) or not len(others.scores):
-        return np.zeros(len(own.scores))
-    fits = iou(own.corners, others.corners) >= _MATCHING
-    fits &= own.classes[:, None] == others.classes[None, :]
-    found: Array = np.where(fits, others.scores[None, :], 0.0).max(axis=1)
+    found: Array = np.zeros(len(own.scores), others.scores.dtype)
+    for label in np.unique(own.classes):
+        mine, theirs = own.of_class(label), others.of_class(label)
+        if len(theirs):
+            fits = iou(own.corners[mine], others.corners[theirs]) >= _MATCHING
+            found[mine] = np.where(fits, others.scores[None, theirs], 0.0).max(axis=1)
     return found
